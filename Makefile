@@ -1,0 +1,28 @@
+# Needs Python 3.11+ and make; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test lint benchmark
+quickstart: .venv/installed ## train, sample, score and report: is beta > 0 better than beta = 0?
+	$(BIN)/python -m experiments beta --preset laptop
+
+test: .venv/installed ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: .venv/installed ## how fast the sampling loop is
+	$(BIN)/python -m pytest --benchmark
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sigmabench needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@

@@ -1,0 +1,61 @@
+"""One knob, many names: how much fresh noise a step puts back, in every dialect of the literature.
+
+All functions take the alpha/beta rule's numbers for one step from sigma to sigma' = r sigma:
+alpha = 1 - sigma_down / sigma, beta = sigma_up / sigma, r^2 = (1 - alpha)^2 + beta^2.
+"""
+
+import math
+
+
+def beta_from_eta(eta: float, ratio: float) -> float:
+    """beta = eta r sqrt(1 - r^2).
+
+    eta scales the noise of DDPM: 0 is DDIM, 1 is DDPM (Song, Meng & Ermon 2021, arXiv 2010.02502, Eq. 16, in sigma
+    coordinates; k-diffusion's ancestral samplers use the same eta).
+
+    Raises:
+        ValueError: eta < 0, or above 1 / sqrt(1 - r^2), where the noise alone would exceed sigma'.
+    """
+    most = largest_eta(ratio)
+    if not 0 <= eta <= most * (1 + 1e-12):
+        raise ValueError(
+            f"eta={eta}: at sigma'/sigma = {ratio:.6g} it must be between 0 and 1/sqrt(1 - r^2) = {most:.6g}, "
+            "else sigma_down^2 = sigma'^2 - sigma_up^2 would be negative"
+        )
+    return min(eta * ratio * math.sqrt(1 - ratio**2), ratio)
+
+
+def largest_eta(ratio: float) -> float:
+    """The eta beyond which alpha would exceed 1: 1 / sqrt(1 - r^2)."""
+    return 1 / math.sqrt(1 - ratio**2)
+
+
+def alpha_from_beta(beta: float, ratio: float) -> float:
+    """alpha = 1 - sqrt(r^2 - beta^2): the move towards the denoised image that keeps sigma' on the ladder."""
+    return 1 - math.sqrt(max(ratio**2 - beta**2, 0.0))
+
+
+def eta_from_beta(beta: float, ratio: float) -> float:
+    """eta = beta / (r sqrt(1 - r^2)), the inverse of `beta_from_eta`."""
+    return beta / (ratio * math.sqrt(1 - ratio**2)) if beta else 0.0
+
+
+def s_churn_from_beta(alpha: float, beta: float, n_steps: int) -> float:
+    """S_churn = N gamma with 1 + gamma = sqrt(1 + (beta / (1 - alpha))^2), for S_noise = 1.
+
+    Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2, which adds its noise before the Euler step: the same
+    chain shifted by half a step. Their cap gamma <= sqrt(2) - 1 is beta <= 1 - alpha. Infinite at alpha = 1 with noise.
+    """
+    if beta == 0:
+        return 0.0
+    return n_steps * (math.hypot(1, beta / (1 - alpha)) - 1) if alpha < 1 else math.inf
+
+
+def mu_from_alpha(alpha: float, ratio: float) -> float:
+    """mu = 1 - ln r / ln(1 - alpha): smalldiffusion's knob with gam = 1 (Permenter & Yuan 2024, arXiv 2306.04848)."""
+    return 1 - math.log(ratio) / math.log1p(-alpha)
+
+
+def beta_ks_from_alpha(alpha: float, ratio: float) -> float:
+    """beta_KS = (1 - r) / alpha: the knob of Kadkhodaie & Simoncelli (2020, arXiv 2007.13640); 1 means no noise."""
+    return (1 - ratio) / alpha

@@ -1,0 +1,212 @@
+"""The step, the sampler, and `generate_samples`.
+
+One step from sigma to sigma' = r sigma, with fresh unit noise z:
+
+    x <- x - alpha sigma eps(x, sigma) + beta sigma z        r^2 = (1 - alpha)^2 + beta^2
+
+beta = 0 is Euler on the probability-flow ODE dx/dsigma = eps (Karras et al. 2022, arXiv 2206.00364, Eq. 1), which is
+DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502). `dialects.py` translates beta into eta, churn and the others.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffusion_core.block_noise import BLOCK, BlockNoise
+from diffusion_core.dialects import alpha_from_beta, beta_from_eta
+from diffusion_core.schedules import alpha_beta_ladder
+
+Model = Callable[[Tensor, Tensor], Tensor]
+DEFAULT_BATCH = 4 * BLOCK
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a sampler does at each of N steps: N + 1 levels `sigmas`, N moves `alphas`, N noise amounts `betas`."""
+
+    sigmas: tuple[float, ...]
+    alphas: tuple[float, ...]
+    betas: tuple[float, ...]
+
+
+def alpha_beta_steps(alpha: float, beta: float, sigma_max: float = 30.0, sigma_min: float = 0.03) -> Steps:
+    """The original rule: alpha and beta fixed, the ladder and the number of steps follow. Errors as its ladder's."""
+    sigmas = alpha_beta_ladder(alpha, beta, sigma_max, sigma_min)
+    n_steps = len(sigmas) - 1
+    return Steps(sigmas, (alpha,) * n_steps, (beta,) * n_steps)
+
+
+def eta_steps(sigmas: tuple[float, ...], eta: float) -> Steps:
+    """A given ladder with the noise of `eta` at each step; alpha follows from beta so that the ladder is kept.
+
+    Raises:
+        ValueError: eta < 0, or too large for one of the steps (see `dialects.beta_from_eta`).
+    """
+    ratios = [after / before for before, after in itertools.pairwise(sigmas)]
+    betas = tuple(beta_from_eta(eta, ratio) for ratio in ratios)
+    alphas = tuple(alpha_from_beta(beta, ratio) for beta, ratio in zip(betas, ratios, strict=True))
+    return Steps(tuple(sigmas), alphas, betas)
+
+
+def euler(model: Model, x: Tensor, steps: Steps, noise: Callable[[], Tensor]) -> Iterator[Tensor]:
+    """Euler with reinjection, as a generator: yields x after each step.
+
+    Args:
+        model: eps = model(x, sigma).
+        x: (B, C, H, W) at noise level steps.sigmas[0]. It is updated in place, so keep a clone of what you keep.
+        steps: the ladder and its coefficients.
+        noise: called once for each step with beta > 0 and never otherwise; returns unit noise (B, C, H, W).
+
+    Raises:
+        ValueError: the model returns another shape, NaN or infinity; the message names step and sigma.
+    """
+    levels = torch.tensor(steps.sigmas, dtype=x.dtype, device=x.device)
+    sums = torch.zeros(len(steps.alphas), dtype=torch.float32, device=x.device)
+    for step, (sigma, alpha, beta) in enumerate(zip(steps.sigmas, steps.alphas, steps.betas, strict=False)):
+        eps = _evaluate(model, x, levels[step], step)
+        sums[step] = eps.sum()  # read once, after the last step: a device is not made to wait
+        x.add_(eps, alpha=-alpha * sigma)
+        if beta > 0:
+            x.add_(noise(), alpha=beta * sigma)
+        if step + 1 == len(steps.alphas):
+            _check_finite(sums, steps.sigmas)
+        yield x
+
+
+def generate_samples(
+    model: Model,
+    sigma: float = 30.0,
+    sigma_min: float = 0.03,
+    alpha: float = 0.1,
+    beta: float = 0.40,
+    *,
+    n_samples: int = 64,
+    shape: tuple[int, ...] = (1, 32, 32),
+    seed: int = 0,
+    first_sample: int = 0,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    final_denoise: bool = False,
+    trajectory: bool = False,
+) -> Tensor:
+    """Samples from pure noise by the alpha/beta rule: while sigma > sigma_min, step and let sigma decay.
+
+    Args:
+        model: eps = model(x, sigma), see the package's docstring.
+        sigma: the level to start from, in data standard deviations.
+        sigma_min: sampling stops at the first level at or below it.
+        alpha: share of the estimated noise removed at each step, in (0, 1].
+        beta: fresh noise put back at each step, in units of the current sigma; 0 <= beta < sqrt(1 - (1 - alpha)^2).
+        n_samples, shape: how many samples, and (C, H, W) of one.
+        seed, first_sample: sample i of a seed is the same image in whatever batch or run it is drawn; the samples
+            drawn are first_sample, first_sample + 1, ...
+        batch_size: samples a network evaluation; it changes speed and memory, not the samples.
+        device: where to sample; by default where the model's parameters are.
+        final_denoise: return x - sigma eps at the last level (one more evaluation).
+        trajectory: return all levels instead of the last.
+
+    Returns:
+        (n_samples, C, H, W) float32 on the sampling device; with `trajectory`, (n_steps + 1, n_samples, C, H, W), plus
+        one more entry when `final_denoise`.
+
+    Raises:
+        ValueError: an argument outside its range, or a model that returns the wrong shape, NaN or infinity.
+    """
+    return sample(
+        model,
+        alpha_beta_steps(alpha, beta, sigma, sigma_min),
+        n_samples=n_samples,
+        shape=shape,
+        seed=seed,
+        first_sample=first_sample,
+        batch_size=batch_size,
+        device=device,
+        final_denoise=final_denoise,
+        trajectory=trajectory,
+    )
+
+
+@torch.no_grad()
+def sample(
+    model: Model,
+    steps: Steps,
+    *,
+    n_samples: int,
+    shape: tuple[int, ...],
+    seed: int = 0,
+    first_sample: int = 0,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    final_denoise: bool = False,
+    trajectory: bool = False,
+    after_batch: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Samples by Euler with reinjection along any `steps`. Arguments, result and errors as `generate_samples`.
+
+    `after_batch(n)`, if given, is called with the number of samples that each batch has finished.
+    """
+    if n_samples < 1 or first_sample < 0:
+        raise ValueError(f"n_samples={n_samples}, first_sample={first_sample}: they must be at least 1 and at least 0")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: it must be at least 1")
+    where = torch.device(device) if device is not None else model_device(model)
+    levels = (steps.sigmas if trajectory else steps.sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
+    out = torch.empty(len(levels), n_samples, *shape, device=where)
+    for start, n in _batches(first_sample, n_samples, batch_size or DEFAULT_BATCH):
+        noise = BlockNoise(seed, start, n, shape, where)
+        x = noise() * steps.sigmas[0]
+        kept = out[:, start - first_sample : start - first_sample + n]
+        if trajectory:
+            kept[0] = x
+        for step, _ in enumerate(euler(model, x, steps, noise)):  # x is updated in place
+            if trajectory:
+                kept[step + 1] = x
+        if final_denoise:
+            x = denoise(model, x, steps.sigmas[-1], len(steps.alphas))
+        kept[-1] = x
+        if after_batch:
+            after_batch(n)
+    return out if trajectory else out[0]
+
+
+def denoise(model: Model, x: Tensor, sigma: float, step: int = 0) -> Tensor:
+    """x - sigma eps(x, sigma), the model's estimate of the clean images; x (B, C, H, W). Errors as `euler`'s."""
+    eps = _evaluate(model, x, torch.tensor(sigma, dtype=x.dtype, device=x.device), step)
+    if not math.isfinite(eps.sum().item()):
+        raise ValueError(f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite")
+    return torch.add(x, eps, alpha=-sigma)
+
+
+def model_device(model: Model) -> torch.device:
+    """The device of the model's parameters; the CPU for a model without any."""
+    parameters = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
+    first = next(parameters, None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def _evaluate(model: Model, x: Tensor, sigma: Tensor, step: int) -> Tensor:
+    eps = model(x, sigma.expand(len(x)))
+    if eps.shape != x.shape:
+        raise ValueError(
+            f"model: it returned shape {tuple(eps.shape)} at step {step} for x of shape {tuple(x.shape)}; "
+            "eps must have the shape of x"
+        )
+    return eps
+
+
+def _check_finite(sums: Tensor, sigmas: tuple[float, ...]) -> None:
+    finite = torch.isfinite(sums).tolist()
+    if not all(finite):
+        step = finite.index(False)
+        raise ValueError(
+            f"model: it returned NaN or infinity at step {step}, sigma={sigmas[step]:.6g}; eps must be finite"
+        )
+
+
+def _batches(first: int, n_samples: int, batch_size: int) -> Iterator[tuple[int, int]]:
+    for start in range(first, first + n_samples, batch_size):
+        yield start, min(batch_size, first + n_samples - start)

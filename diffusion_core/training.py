@@ -1,0 +1,131 @@
+"""Denoising score matching as a generator: it yields after every step, so the caller decides what to log."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from diffusion_core.noise import NoiseLaw
+
+WEIGHTINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "unit-eps": torch.ones_like,  # mean squared error of eps: Ho et al. 2020, arXiv 2006.11239, eq. 14
+    "karras": lambda sigma: 1 + sigma.square(),  # unit weight on F: Karras et al. 2022, arXiv 2206.00364, eq. 8
+}
+PRECISIONS = ("fp32", "bf16")
+CHECK_EVERY = 50  # steps between looks at the loss on an accelerator, where each look waits for the device
+
+
+@dataclass(frozen=True)
+class Step:
+    """One finished step: its number from 1, images seen so far, its loss (a 0-d tensor, not synchronised) and lr."""
+
+    step: int
+    images_seen: int
+    loss: torch.Tensor
+    lr: float
+
+
+def train(
+    model: nn.Module,
+    images: torch.Tensor,
+    noise: NoiseLaw,
+    *,
+    n_images: int,
+    batch_size: int = 128,
+    lr: float = 2e-3,
+    warmup_images: int = 10_000,
+    weight_decay: float = 0.0,
+    adam_betas: tuple[float, float] = (0.9, 0.99),
+    ema_decay: float = 0.999,
+    weighting: str = "karras",
+    precision: str = "fp32",
+    seed: int = 0,
+) -> Iterator[Step]:
+    """Train model in place and yield each step; when the generator ends, model holds the averaged (EMA) weights.
+
+    AdamW, a linear warm-up, a linear decay to zero at the last step, gradients clipped to norm 1. The same arguments
+    on the same device with the same number of threads give the same weights bit for bit (on CUDA: if the
+    model's kernels are deterministic).
+
+    Args:
+        model: keeps the contract eps = model(x, sigma), on the device of images.
+        images: standardised, float (n, C, H, W), all on the device; visited in a fresh random order every epoch.
+        noise: the law of sigma.
+        n_images: images to see in all; the last batch is cut to meet it exactly.
+        batch_size: images a step; may exceed n.
+        lr: the largest learning rate, after the warm-up.
+        warmup_images: images over which lr rises; at most half of n_images is used.
+        weight_decay: AdamW's.
+        adam_betas: AdamW's.
+        ema_decay: decay a step of the average of the weights, at most; 0 for no average.
+        weighting: one of `WEIGHTINGS`: a factor that depends on sigma, on the squared error of eps.
+        precision: fp32, or bf16 for autocast to bfloat16.
+        seed: of the order of images, the noise levels and the noise.
+
+    Raises (when the first step is asked for, except the last):
+        ValueError: no images, n_images or batch_size below 1, lr not positive, ema_decay outside [0, 1), an unknown
+            weighting or precision; a loss that is not finite.
+    """
+    n_steps = _validated_n_steps(images, n_images, batch_size, lr, ema_decay, weighting, precision)
+    device = images.device
+    generator = torch.Generator(device).manual_seed(seed)
+    weights: list[torch.Tensor] = [p for p in model.parameters() if p.requires_grad]
+    averages = [p.detach().clone() for p in weights]
+    optimizer = torch.optim.AdamW(weights, lr, adam_betas, weight_decay=weight_decay, fused=True)
+    order = torch.empty(0, dtype=torch.long, device=device)
+    model.train()
+    for step in range(1, n_steps + 1):
+        n = min(batch_size, n_images - (step - 1) * batch_size)
+        while len(order) < n:
+            order = torch.cat([order, torch.randperm(len(images), generator=generator, device=device)])
+        x0, order = images[order[:n]], order[n:]
+        sigma = noise.sample(n, generator)
+        eps = torch.randn(x0.shape, generator=generator, device=device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            estimate = model(x0 + sigma.view(-1, 1, 1, 1) * eps, sigma)
+        loss = (WEIGHTINGS[weighting](sigma) * (estimate - eps).square().mean(dim=(1, 2, 3))).mean()
+        current = lr * lr_factor(step, n_steps, warmup_images / batch_size)
+        if (device.type == "cpu" or step % CHECK_EVERY == 0 or step == n_steps) and not math.isfinite(loss.item()):
+            raise ValueError(
+                f"training: the loss is {loss.item()} at step {step} of {n_steps} (lr={current:.3g}); lower lr"
+            )
+
+        optimizer.param_groups[0]["lr"] = current
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, weights, 1 - min(ema_decay, step / (step + 9)))
+        yield Step(step, min(step * batch_size, n_images), loss.detach(), current)
+    model.eval()
+    with torch.no_grad():
+        torch._foreach_copy_(weights, averages)
+
+
+def lr_factor(step: int, n_steps: int, warmup_steps: float) -> float:
+    """The learning rate at a step from 1 to n_steps over its largest: up in a line, then down in a line to 0."""
+    warmup_steps = max(1.0, min(warmup_steps, n_steps / 2))
+    return min(step / warmup_steps, (n_steps + 1 - step) / (n_steps + 1 - warmup_steps))
+
+
+def _validated_n_steps(
+    images: torch.Tensor, n_images: int, batch_size: int, lr: float, ema_decay: float, weighting: str, precision: str
+) -> int:
+    if len(images) == 0:
+        raise ValueError("images: there are 0 images to train on; training needs at least one")
+    if n_images < 1:
+        raise ValueError(f"n_images={n_images}: must be at least 1")
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: must be at least 1")
+    if not lr > 0:
+        raise ValueError(f"lr={lr}: must be positive")
+    if not 0 <= ema_decay < 1:
+        raise ValueError(f"ema_decay={ema_decay}: must lie in [0, 1)")
+    if weighting not in WEIGHTINGS:
+        raise ValueError(f"weighting={weighting!r}: must be one of {', '.join(WEIGHTINGS)}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r}: must be one of {', '.join(PRECISIONS)}")
+    return math.ceil(n_images / batch_size)

@@ -1,0 +1,25 @@
+"""`python -m experiments NAME ...`: run one experiment. Exit status 0 only if every run succeeded."""
+
+import sys
+
+import tyro
+
+from experiments import beta
+
+EXPERIMENTS = {"beta": beta.main}
+
+
+def main() -> int:
+    """Parses and runs; says in one line what is wrong with the arguments, if anything is."""
+    try:
+        table = tyro.extras.subcommand_cli_from_dict(
+            EXPERIMENTS, prog="python -m experiments", description="Each experiment answers one question with a report."
+        )
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return int((table["status"] == "failed").any())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

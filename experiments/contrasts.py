@@ -1,0 +1,193 @@
+"""Paired differences with intervals, and floors, from stored scores -> contrasts.csv and floors.csv."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments import stages
+from experiments.config import identity
+from experiments.intervals import LEVEL, Estimate, pooled, verdict
+from experiments.metrics import (
+    Array,
+    Reference,
+    fd_replicates,
+    frechet_distance,
+    jackknife_se,
+    kd_replicates,
+    kernel_distance,
+)
+from experiments.store import Store
+from experiments.sweep import Cell, Row
+
+METRICS = ("fd", "kd")
+FLOOR_REPEATS = 20
+COLUMNS = tuple(
+    """experiment kind mode metric a b train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a alpha_b beta_b
+    eta_b nfe_b run_id_b final_denoise data network train_noise images_seen features n_samples n_reference value_a
+    value_b difference se low high level interval networks_agree clear verdict""".split()
+)
+FLOOR_COLUMNS = ("data", "features", "metric", "n_samples", "n_reference", "mean", "sd", "low", "high", "repeats")
+Rows = Mapping[str, Row]  # by run_id
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """a against b: one (a, b) pair of cells for each network, which share weights and n."""
+
+    kind: str
+    mode: str
+    a: str
+    b: str
+    pairs: tuple[tuple[Cell, Cell], ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best of several candidates, chosen by KD on the first half of the images and measured on the second.
+
+    Args:
+        candidates: label -> one cell for each network. The first is the baseline that the choice is measured against.
+    """
+
+    kind: str
+    mode: str
+    candidates: Mapping[str, tuple[Cell, ...]]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one network's images score: values by metric, and their delete-group replicates."""
+
+    values: Mapping[str, float]
+    replicates: Mapping[str, Array]
+
+
+def contrast_rows(contrasts: Sequence[Contrast | Choice], rows: Sequence[Row], store: Store) -> list[Row]:
+    """Rows of contrasts.csv. A pair with a failed run is left out; a contrast without any pair has no rows."""
+    ok = {row["run_id"]: row for row in rows if row["status"] == "ok"}
+    out: list[Row] = []
+    for contrast in contrasts:
+        if isinstance(contrast, Contrast):
+            pairs = [(a, b) for a, b in contrast.pairs if _run_id(a) in ok and _run_id(b) in ok]
+            if pairs:
+                scored = [
+                    (_stored_score(ok[_run_id(a)], a, store), _stored_score(ok[_run_id(b)], b, store)) for a, b in pairs
+                ]
+                out += _rows(contrast, pairs, scored, ok)
+        else:
+            out += _choice_rows(contrast, ok, store)
+    return out
+
+
+def _rows(
+    contrast: Contrast, pairs: Sequence[tuple[Cell, Cell]], scored: Sequence[tuple[Score, Score]], ok: Rows
+) -> Iterator[Row]:
+    """One row for each metric and network, then one pooled row for each metric."""
+    estimates = {metric: [_difference(metric, a, b) for a, b in scored] for metric in METRICS}
+    for metric in METRICS:
+        for pair, (a, b), estimate in zip(pairs, scored, estimates[metric], strict=True):
+            one = {"train_seed": pair[0].model.seed, "run_id_a": _run_id(pair[0]), "run_id_b": _run_id(pair[1])}
+            values = {"value_a": a.values[metric], "value_b": b.values[metric], "n_networks": 1}
+            yield _shared(contrast, pairs, ok) | _numbers(metric, estimate) | one | values
+    whole = {
+        metric: pooled([e.difference for e in estimates[metric]], [e.se for e in estimates[metric]])
+        for metric in METRICS
+    }
+    word = verdict(whole["kd"], whole["fd"])
+    for metric in METRICS:
+        yield (
+            _shared(contrast, pairs, ok)
+            | _numbers(metric, whole[metric])
+            | {
+                "value_a": float(np.mean([a.values[metric] for a, _ in scored])),
+                "value_b": float(np.mean([b.values[metric] for _, b in scored])),
+                "n_networks": len(pairs),
+                "verdict": word,
+            }
+        )
+
+
+def _choice_rows(choice: Choice, ok: Rows, store: Store) -> Iterator[Row]:
+    """Chooses on the first half of each network's images, then contrasts the choice with the baseline on the second."""
+    candidates = {
+        label: cells for label, cells in choice.candidates.items() if all(_run_id(cell) in ok for cell in cells)
+    }
+    baseline = next(iter(choice.candidates))
+    if baseline not in candidates or len(candidates) < 2:
+        return
+    chosen = min(
+        candidates, key=lambda label: np.mean([_half(cell, 0, store).values["kd"] for cell in candidates[label]])
+    )
+    pairs = tuple(zip(candidates[chosen], candidates[baseline], strict=True))
+    contrast = Contrast(choice.kind, choice.mode, chosen, baseline, pairs)
+    scored = [(_half(a, 1, store), _half(b, 1, store)) for a, b in pairs]
+    n = {"n_samples": pairs[0][0].samples.n_samples - pairs[0][0].samples.n_samples // 2}
+    for line in _rows(contrast, pairs, scored, ok):
+        if chosen != baseline:
+            yield line | n
+        elif "verdict" in line:  # nothing to measure: the baseline itself was chosen
+            nothing = dict.fromkeys(("difference", "se", "low", "high", "interval", "networks_agree", "clear"))
+            yield line | n | nothing | {"verdict": f"{baseline} chosen"}
+
+
+def _stored_score(row: Row, cell: Cell, store: Store) -> Score:
+    meta = stages.load_meta("scores", cell.score, store)
+    return Score(
+        {metric: row[metric] for metric in METRICS},
+        {metric: np.asarray(meta[f"{metric}_replicates"]) for metric in METRICS},
+    )
+
+
+def _half(cell: Cell, half: int, store: Store) -> Score:
+    """The first (0) or second (1) half of a run's images, scored on its own against the run's reference."""
+    features = stages.load_features(cell.score, store).double().numpy()
+    middle = len(features) // 2
+    part = features[:middle] if half == 0 else features[middle:]
+    reference: Reference = stages.load_pool(cell.score.reference, store)[0].reference(len(features))
+    values = {"kd": kernel_distance(part, reference)}
+    if half == 0:
+        return Score(values, {})
+    values["fd"] = frechet_distance(part, reference)
+    return Score(values, {"fd": fd_replicates(part, reference), "kd": kd_replicates(part, reference)})
+
+
+def _difference(metric: str, a: Score, b: Score) -> Estimate:
+    """One network's a - b: its standard error leaves the same images out on both sides."""
+    se = jackknife_se(a.replicates[metric] - b.replicates[metric])
+    return pooled([a.values[metric] - b.values[metric]], [se])
+
+
+def _numbers(metric: str, estimate: Estimate) -> Row:
+    return {"metric": metric, "level": LEVEL} | vars(estimate)
+
+
+def _shared(contrast: Contrast, pairs: Sequence[tuple[Cell, Cell]], ok: Rows) -> Row:
+    """The columns that all rows of a contrast share."""
+    rows = [ok[_run_id(cell)] for cell in pairs[0]]
+    out: Row = {"kind": contrast.kind, "mode": contrast.mode, "a": contrast.a, "b": contrast.b}
+    for side, row in zip("ab", rows, strict=True):
+        out |= {f"{name}_{side}": row[name] for name in ("alpha", "beta", "eta", "nfe")}
+    for name in ("experiment", "data", "network", "train_noise", "images_seen", "features", "n_samples", "n_reference"):
+        out[name] = rows[0][name]
+    for name in ("n_steps", "final_denoise"):
+        out[name] = rows[0][name] if rows[0][name] == rows[1][name] else None
+    return out
+
+
+def floor_rows(cells: Sequence[Cell], rows: Sequence[Row], store: Store) -> list[Row]:
+    """Rows of floors.csv: what n real images score against the rest, for each n of the table."""
+    scored = {_run_id(cell): cell for cell in cells}
+    sizes = {(scored[row["run_id"]].score.reference, row["n_samples"]): row for row in rows if row["status"] == "ok"}
+    out: list[Row] = []
+    for (reference, n), row in sizes.items():
+        floor = stages.load_pool(reference, store)[0].floor(n, FLOOR_REPEATS)
+        shared = {name: row[name] for name in ("data", "features", "n_samples", "n_reference")}
+        for metric, values in floor.items():
+            numbers = {"mean": values.mean(), "sd": values.std(ddof=1), "low": values.min(), "high": values.max()}
+            out.append(shared | {"metric": metric, "repeats": len(values)} | {k: float(v) for k, v in numbers.items()})
+    return out
+
+
+def _run_id(cell: Cell) -> str:
+    return identity(cell.score)

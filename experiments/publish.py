@@ -1,0 +1,161 @@
+"""From planned cells to a finished result folder: run, tabulate, contrast, write what the report reads, report."""
+
+import csv
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from PIL import Image
+from rich.console import Console
+from safetensors.torch import load_file
+
+from experiments import contrasts as contrasting
+from experiments import stages, sweep
+from experiments.config import identity
+from experiments.options import Options
+from experiments.store import Store, write_json
+from reports.render import write_report
+
+GRID = 4  # images along each side of a picture of samples
+FEATURE_DIMENSION = 128  # of the digits features
+VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
+
+
+def run_experiment(
+    name: str,
+    question: str,
+    options: Options,
+    cells: Sequence[sweep.Cell],
+    infeasible: Sequence[sweep.Infeasible],
+    contrasts: Sequence[contrasting.Contrast | contrasting.Choice],
+) -> pd.DataFrame:
+    """Runs the cells, writes the result folder with its report, prints where it lies, and returns the table."""
+    console = Console()
+    directory, store = options.directory(name), Store(options.store)
+    directory.mkdir(parents=True, exist_ok=True)
+    for model in {cell.model.data for cell in cells}:
+        stages.images_of(model, options.data_root)  # data that cannot be had stops the run here, with one message
+    notes = _notes(cells)
+    for note in notes:
+        console.print(f"note: {note}", style="yellow")
+    rows = sweep.execute(cells, store, options.data_root, console)
+    rows += [cell.row() for cell in infeasible]
+    sweep.write_rows(directory / "table.csv", rows, sweep.COLUMNS)
+    contrast_rows = contrasting.contrast_rows(contrasts, rows, store)
+    sweep.write_rows(directory / "contrasts.csv", contrast_rows, contrasting.COLUMNS)
+    floors = contrasting.floor_rows(cells, rows, store)
+    sweep.write_rows(directory / "floors.csv", floors, contrasting.FLOOR_COLUMNS)
+    _write_evidence(directory, cells, rows, store, options.data_root)
+    write_json(directory / "run.json", _provenance(name, question, options, notes))
+    report = write_report(directory)
+    failed = sum(row["status"] == "failed" for row in rows)
+    console.print(f"{len(rows)} rows, {failed} failed: {directory / 'table.csv'}")
+    console.print(f"report: {report}", style="bold", soft_wrap=True)
+    return pd.read_csv(directory / "table.csv")
+
+
+def _notes(cells: Sequence[sweep.Cell]) -> list[str]:
+    """What a reader of the numbers should know."""
+    smallest = min(cell.samples.n_samples for cell in cells)
+    dimension = FEATURE_DIMENSION
+    if smallest <= dimension:
+        return [
+            f"{smallest} samples span fewer than the {dimension} feature dimensions: their covariance is singular, "
+            "so read FD with care and trust KD"
+        ]
+    return []
+
+
+def _write_evidence(
+    directory: Path, cells: Sequence[sweep.Cell], rows: Sequence[sweep.Row], store: Store, data_root: Path | None
+) -> None:
+    """Pictures, class histograms and loss curves of the runs that succeeded."""
+    pictures = directory / "images"
+    pictures.mkdir(exist_ok=True)
+    done = {cell.score: cell for cell, row in zip(cells, rows, strict=False) if row["status"] == "ok"}
+    histograms: list[dict[str, Any]] = []
+    losses: list[dict[str, Any]] = []
+    for score, cell in done.items():
+        samples_id = identity(cell.samples)
+        _save_picture(pictures / f"{samples_id}.png", store.path("samples", samples_id) / "samples.safetensors")
+        counts = stages.load_meta("scores", score, store)["histogram"]
+        histograms += _histogram(identity(score), counts)
+    for model in dict.fromkeys(cell.model for cell in done.values()):
+        shared = {"model_id": identity(model), "train_seed": model.seed, "network": model.network}
+        with (store.path("models", identity(model)) / "losses.csv").open() as file:
+            losses += [shared | point for point in csv.DictReader(file)]
+    if done:
+        cell = next(iter(done.values()))
+        images = stages.images_of(cell.model.data, data_root)
+        _picture(images.pixels).save(pictures / "real.png")
+        share = images.labels.bincount(minlength=stages.N_CLASSES) / len(images.labels)
+        histograms += _histogram("real", (share * cell.samples.n_samples).tolist())
+    sweep.write_rows(directory / "histograms.csv", histograms, ("run_id", "label", "count"))
+    sweep.write_rows(directory / "losses.csv", losses, ("model_id", "train_seed", "network", "images_seen", "loss"))
+
+
+def _histogram(run_id: str, counts: Sequence[float]) -> list[dict[str, Any]]:
+    return [{"run_id": run_id, "label": label, "count": count} for label, count in enumerate(counts)]
+
+
+def _save_picture(path: Path, samples: Path) -> None:
+    if not path.exists():
+        _picture(load_file(samples)["pixels"]).save(path)
+
+
+def _picture(pixels: torch.Tensor) -> Image.Image:
+    """The first 16 of pixels uint8 (n, 1, H, W) in a square."""
+    height, width = pixels.shape[2:]
+    tiles = torch.zeros(GRID * GRID, height, width, dtype=torch.uint8)
+    tiles[: len(pixels)] = pixels[: GRID * GRID, 0]
+    square = tiles.view(GRID, GRID, height, width).transpose(1, 2).reshape(GRID * height, GRID * width)
+    return Image.fromarray(square.numpy())
+
+
+def _provenance(name: str, question: str, options: Options, notes: Sequence[str]) -> dict[str, Any]:
+    commit, dirty = _commit()
+    return {
+        "schema": 1,
+        "experiment": name,
+        "preset": options.preset,
+        "question": question,
+        "command": shlex.join(["python", "-m", "experiments", *sys.argv[1:]]),
+        "commit": commit,
+        "dirty": dirty,
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in VERSIONS},
+        "machine": _machine(),
+        "notes": list(notes),
+    }
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """The commit of this code and whether files differ from it; nothing outside a git checkout."""
+
+    def git(*arguments: str) -> str:
+        here = Path(__file__).parent
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD"), bool(git("status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _machine() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []

@@ -1,0 +1,241 @@
+"""The three stages: config in, artifact out. Each returns at once if its artifact is there already.
+
+train_stage   models/ID/      model.safetensors, losses.csv, meta.json
+sample_stage  samples/ID/     samples.safetensors (uint8 pixels), meta.json
+score_stage   scores/ID/      features.safetensors, meta.json
+reference     references/ID/  features.safetensors: features, labels, kernel row sums of the training images
+"""
+
+import csv
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from diffusion_core.data import Images, load
+from diffusion_core.networks import build
+from diffusion_core.samplers import sample
+from diffusion_core.training import train
+from experiments.config import ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
+from experiments.features import extract
+from experiments.metrics import (
+    Pool,
+    fd_replicates,
+    frechet_distance,
+    jackknife_se,
+    kd_replicates,
+    kernel_distance,
+    kernel_row_sums,
+    precision_recall,
+)
+from experiments.store import Store, read_json, write_json
+
+LOGGED_LOSSES = 200  # points of a loss curve, each the mean of its stretch
+N_CLASSES = 10
+Advance = Callable[[float], None]  # told how many images were trained, or how many network evaluations were made
+
+
+class Counted:
+    """A model that counts the images it evaluates."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model, self.images = model, 0
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        self.images += len(x)
+        return self.model(x, sigma)
+
+
+@lru_cache(maxsize=4)
+def images_of(data: str, data_root: Path | None) -> Images:
+    """The training images of a data set, loaded once a process."""
+    return load(data, root=data_root)
+
+
+def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advance: Advance) -> str:
+    """Trains one network and stores its averaged weights. Returns the model's identity."""
+    name = identity(config)
+    if store.has("models", name):
+        return name
+    _use(config.machine.threads)
+    images = images_of(config.data, data_root)
+    with torch.random.fork_rng(devices=[]):  # torch's layers take no generator: seed the global one for them only
+        torch.manual_seed(config.seed)
+        model = build(config.network, images.shape[0]).to(config.machine.device)
+    x0 = images.standardised().to(config.machine.device)
+    steps = train(
+        model,
+        x0,
+        config.noise,
+        n_images=config.images_seen,
+        batch_size=config.batch_size,
+        lr=config.lr,
+        warmup_images=config.warmup_images,
+        ema_decay=config.ema_decay,
+        weighting=config.weighting,
+        precision=config.machine.precision,
+        seed=config.seed,
+    )
+    seen: list[int] = []
+    losses: list[Tensor] = []
+    start = time.perf_counter()
+    for step in steps:
+        advance(step.images_seen - (seen[-1] if seen else 0))
+        seen.append(step.images_seen)
+        losses.append(step.loss)
+    curve = thinned(seen, torch.stack(losses).tolist())
+    seconds = time.perf_counter() - start
+    with store.writing("models", name) as folder:
+        save_file(
+            {key: value.contiguous().cpu() for key, value in model.state_dict().items()}, folder / "model.safetensors"
+        )
+        with (folder / "losses.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("images_seen", "loss"), *curve])
+        _write_meta(folder, train_seconds=seconds, train_loss=curve[-1][1])
+    return name
+
+
+def load_model(config: TrainConfig, store: Store, device: str, channels: int) -> torch.nn.Module:
+    """The trained network of a config, on `device`, ready to sample."""
+    model = build(config.network, channels)
+    model.load_state_dict(load_file(store.path("models", identity(config)) / "model.safetensors"))
+    return model.to(device).eval()
+
+
+def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, advance: Advance) -> str:
+    """Samples from a trained network and stores uint8 pixels and the time the loop took. Returns its identity."""
+    name = identity(config)
+    if store.has("samples", name):
+        return name
+    _use(config.machine.threads)
+    images = images_of(config.model.data, data_root)
+    device = config.machine.device
+    model = Counted(load_model(config.model, store, device, images.shape[0]))
+    steps = config.rule.steps()
+    nfe = config.planned_nfe
+    with torch.autocast(device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
+        with torch.no_grad():  # warm-up, outside the clock
+            blank = torch.zeros(min(config.batch_size, config.n_samples), *images.shape, device=device)
+            model(blank, torch.ones(len(blank), device=device))
+        model.images = 0
+        _synchronise(device)
+        start = time.perf_counter()
+        x = sample(
+            model,
+            steps,
+            n_samples=config.n_samples,
+            shape=images.shape,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            device=device,
+            final_denoise=config.final_denoise,
+            after_batch=lambda n: advance(n * nfe),
+        )
+        _synchronise(device)
+        seconds = time.perf_counter() - start
+    with store.writing("samples", name) as folder:
+        save_file({"pixels": images.to_pixels(x).cpu()}, folder / "samples.safetensors")
+        _write_meta(
+            folder,
+            seconds=seconds,
+            nfe=model.images // config.n_samples,
+            batch_size=config.batch_size,
+            shared_device=False,
+            device_name=device_name(device),
+        )
+    return name
+
+
+def reference_stage(config: ReferenceConfig, store: Store, data_root: Path | None) -> str:
+    """Features of the training images, computed once. Returns the reference's identity."""
+    name = identity(config)
+    if store.has("references", name):
+        return name
+    images = images_of(config.data, data_root)
+    features = extract(config.features, images.pixels)[0]
+    row_sums = torch.from_numpy(kernel_row_sums(features.double().numpy()))
+    with store.writing("references", name) as folder:
+        tensors = {"features": features, "labels": images.labels, "row_sums": row_sums}
+        save_file(tensors, folder / "features.safetensors")
+    return name
+
+
+@lru_cache(maxsize=4)
+def load_pool(config: ReferenceConfig, store: Store) -> tuple[Pool, Tensor]:
+    """The real images of a reference as a Pool, and their labels (T,)."""
+    tensors = load_file(store.path("references", identity(config)) / "features.safetensors")
+    return Pool(tensors["features"].double().numpy(), tensors["row_sums"].numpy()), tensors["labels"]
+
+
+def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> str:
+    """Scores samples against real images; stores the features, the scores and the class histogram."""
+    name = identity(config)
+    if store.has("scores", name):
+        return name
+    reference_stage(config.reference, store, data_root)
+    pixels = load_file(store.path("samples", identity(config.samples)) / "samples.safetensors")["pixels"]
+    features32, logits = extract(config.reference.features, pixels)
+    features = features32.double().numpy()
+    reference = load_pool(config.reference, store)[0].reference(len(features))
+    precision, recall = precision_recall(features, reference)
+    kd_jackknife = kd_replicates(features, reference)
+    with store.writing("scores", name) as folder:
+        save_file({"features": features32}, folder / "features.safetensors")
+        _write_meta(
+            folder,
+            fd=frechet_distance(features, reference),
+            kd=kernel_distance(features, reference),
+            kd_se=jackknife_se(kd_jackknife),
+            precision=precision,
+            recall=recall,
+            n_reference=len(reference.features),
+            histogram=logits.argmax(dim=1).bincount(minlength=N_CLASSES).tolist(),
+            fd_replicates=fd_replicates(features, reference).tolist(),
+            kd_replicates=kd_jackknife.tolist(),
+        )
+    return name
+
+
+def load_features(config: ScoreConfig, store: Store) -> Tensor:
+    """The features float32 (n, d) of a scored run."""
+    return load_file(store.path("scores", identity(config)) / "features.safetensors")["features"]
+
+
+def load_meta(kind: str, config: Any, store: Store) -> dict[str, Any]:
+    """What a stage wrote down beside its tensors."""
+    meta: dict[str, Any] = read_json(store.path(kind, identity(config)) / "meta.json")
+    return meta
+
+
+def thinned(seen: list[int], losses: list[float]) -> list[tuple[int, float]]:
+    """At most LOGGED_LOSSES points (images seen, mean loss since the point before)."""
+    stride = -(-len(losses) // LOGGED_LOSSES)
+    starts = range(0, len(losses), stride)
+    stretches = [losses[start : start + stride] for start in starts]
+    ends = [seen[min(start + stride, len(seen)) - 1] for start in starts]
+    return [(end, sum(stretch) / len(stretch)) for end, stretch in zip(ends, stretches, strict=True)]
+
+
+def device_name(device: str) -> str:
+    """The card's name, or "cpu"."""
+    return torch.cuda.get_device_name() if device == "cuda" else "cpu"
+
+
+def _use(threads: int) -> None:
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+def _synchronise(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _write_meta(folder: Path, **values: Any) -> None:
+    write_json(folder / "meta.json", values | {"finished_at": datetime.now(UTC).isoformat(timespec="seconds")})

@@ -1,0 +1,161 @@
+"""The training loop: determinism, the order of images, the averages of the weights, the schedule, and its errors."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diffusion_core.networks import build
+from diffusion_core.noise import LogNormal, LogUniform
+from diffusion_core.training import Step, lr_factor, train
+
+
+class Recorder(nn.Module):
+    """eps = gain * x, and a record of the images seen (told apart by their mean, as sigma is next to nothing)."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(gain))
+        self.seen: list[float] = []
+        self.gains: list[float] = []
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        self.seen += x.mean(dim=(1, 2, 3)).tolist()
+        self.gains.append(self.gain.item())
+        return self.gain * x
+
+
+QUIET = LogUniform(1e-6, 2e-6)
+
+
+def numbered(n: int) -> Tensor:
+    """n constant images (n, 1, 8, 8) whose pixels are 0, 1, ..., n - 1."""
+    return torch.arange(float(n)).view(-1, 1, 1, 1).expand(n, 1, 8, 8).contiguous()
+
+
+def smooth(n: int = 32) -> Tensor:
+    """n smooth images (n, 1, 32, 32) with mean 0 and standard deviation 1."""
+    coarse = torch.randn(n, 1, 4, 4, generator=torch.Generator().manual_seed(7))
+    images = nn.functional.interpolate(coarse, scale_factor=8, mode="bilinear")
+    return (images - images.mean()) / images.std()
+
+
+def run(model: nn.Module, images: Tensor, **changes: Any) -> list[Step]:
+    options: dict[str, Any] = {"noise": LogNormal(), "n_images": 256, "batch_size": 16, "warmup_images": 32, **changes}
+    return list(train(model, images, **options))
+
+
+def small(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return build("small")
+
+
+def test_every_image_is_visited_once_an_epoch() -> None:
+    model = Recorder()
+    run(model, numbered(10), noise=QUIET, n_images=30, batch_size=4)
+    epochs = np.rint(model.seen).astype(int).reshape(3, 10)
+    assert [sorted(epoch) for epoch in epochs.tolist()] == [list(range(10))] * 3
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 3, "each epoch has an order of its own"
+
+
+def test_batch_may_exceed_the_data_and_the_last_one_is_cut_to_fit() -> None:
+    model = Recorder()
+    steps = run(model, numbered(3), noise=QUIET, n_images=20, batch_size=8)
+    assert [step.images_seen for step in steps] == [8, 16, 20]
+    assert len(model.seen) == 20
+    assert sorted(np.rint(model.seen[:3])) == sorted(np.rint(model.seen[3:6])) == [0, 1, 2]
+
+
+def test_averages_match_a_numpy_loop() -> None:
+    model = Recorder(gain=0.5)
+    run(model, numbered(4), noise=QUIET, n_images=120, batch_size=4, ema_decay=0.8, lr=0.05, warmup_images=20)
+    final = model.gain.item()
+    assert len(model.gains) == 30
+    last = Recorder(gain=0.5)
+    run(last, numbered(4), noise=QUIET, n_images=120, batch_size=4, ema_decay=0.0, lr=0.05, warmup_images=20)
+    weights = [*model.gains, last.gain.item()]
+    average = weights[0]
+    for step, weight in enumerate(weights[1:], start=1):
+        decay = min(0.8, step / (step + 9))
+        average = decay * average + (1 - decay) * weight
+    assert final == pytest.approx(average, rel=1e-5)
+    assert abs(final - last.gain.item()) > 1e-4, "the average differs from the last weights"
+
+
+def test_same_seed_same_weights_bit_for_bit_and_another_seed_others() -> None:
+    def weights(seed: int) -> Tensor:
+        model = small()
+        run(model, smooth(), n_images=64, seed=seed, precision="bf16")
+        return torch.cat([weight.flatten() for weight in model.state_dict().values()])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_training_leaves_the_global_random_state_alone() -> None:
+    before = torch.get_rng_state()
+    run(Recorder(), numbered(4), n_images=16)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("weighting", ["karras", "unit-eps"])
+def test_loss_decreases_on_a_small_set(weighting: str) -> None:
+    steps = run(small(), smooth(), noise=LogUniform(0.3, 1.0), n_images=480, lr=3e-3, weighting=weighting)
+    losses = [step.loss.item() for step in steps]
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_weightings_of_an_untrained_network_match_their_closed_forms() -> None:
+    """With F = 0 on unit Gaussian data the error of eps is 1 / (1 + sigma^2), and the Karras weight makes it 1."""
+    images = torch.randn(64, 1, 32, 32, generator=torch.Generator().manual_seed(5))
+    law = LogUniform(1.0, 1.0001)
+    options = {"noise": law, "n_images": 64, "batch_size": 64}
+    assert run(small(), images, weighting="karras", **options)[0].loss.item() == pytest.approx(1.0, rel=0.03)
+    assert run(small(), images, weighting="unit-eps", **options)[0].loss.item() == pytest.approx(0.5, rel=0.03)
+
+
+def test_bf16_loss_is_close_to_fp32_but_not_the_same() -> None:
+    wide, narrow = (
+        np.array([step.loss.item() for step in run(small(), smooth(), n_images=160, precision=precision)])
+        for precision in ("fp32", "bf16")
+    )
+    np.testing.assert_allclose(narrow, wide, rtol=0.03)
+    assert not np.array_equal(narrow, wide)
+
+
+def test_learning_rate_rises_and_falls_in_straight_lines() -> None:
+    steps = run(Recorder(), numbered(4), n_images=80, batch_size=4, lr=0.1, warmup_images=16)
+    by_hand = [0.1 * min(step / 4, (21 - step) / 17) for step in range(1, 21)]
+    assert [step.lr for step in steps] == pytest.approx(by_hand, rel=1e-12)
+    assert [step.step for step in steps] == list(range(1, 21))
+    assert lr_factor(1, 1, 0) == lr_factor(1, 1, 1e9) == 1, "a run of one step takes it in full"
+    assert max(lr_factor(step, 10, 1e9) for step in range(1, 11)) == 1, "the warm-up is cut to half of the run"
+
+
+def test_loss_that_is_not_finite_stops_and_names_step_and_lr() -> None:
+    images = numbered(8)
+    images[5] = math.inf
+    with pytest.raises(ValueError, match=r"loss is (nan|inf) at step [12] of 2 \(lr=0\.\d+\)"):
+        run(Recorder(), images, n_images=8, batch_size=4, lr=0.25)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": numbered(0)}, "0 images"),
+        ({"n_images": 0}, "n_images=0"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"lr": 0.0}, "lr=0"),
+        ({"ema_decay": 1.0}, "ema_decay=1"),
+        ({"weighting": "none"}, "weighting='none': must be one of unit-eps, karras"),
+        ({"precision": "fp8"}, "precision='fp8': must be one of fp32, bf16"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_argument_is_named(changes: dict[str, Any], message: str) -> None:
+    images = changes.pop("images", numbered(4))
+    with pytest.raises(ValueError, match=message):
+        run(Recorder(), images, **changes)
