@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+PATCH = 4  # side of a patch, in pixels
 N_FREQUENCIES = 16  # of the Fourier features of ln(sigma) / 4
 
 
@@ -32,57 +33,69 @@ class Preconditioned(nn.Module):
 
 
 class Block(nn.Module):
-    """Residual block: norm, 3x3 convolution, a shift and scale that depend on sigma, 3x3 convolution."""
+    """Residual block: ReLU, 3x3 convolution, scale and shift that depend on sigma, ReLU, 3x3 convolution.
 
-    def __init__(self, width: int, embedding: int) -> None:
+    The convolutions run at half of the processor's peak in bfloat16, so all else is chosen to cost little: ReLU, and a
+    norm with one group (eager bfloat16 is ten times slower if a group has fewer than 16 channels), or none.
+    """
+
+    def __init__(self, width: int, embedding: int, norm: bool = True) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(8, width)
-        self.enter = nn.Conv2d(width, width, 3, padding=1)
+        self.norm = nn.GroupNorm(1, width) if norm else nn.Identity()
+        self.enter = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.modulate = nn.Linear(embedding, 2 * width)
         self.leave = _zero(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)
-        h = self.enter(functional.silu(self.norm(x)))
-        return x + self.leave(functional.silu(torch.addcmul(h + shift, h, scale)))
+        h = torch.addcmul(shift, self.enter(functional.relu(self.norm(x))), 1 + scale)
+        return x + self.leave(functional.relu(h))
 
 
 class Small(nn.Module):
-    """The network for CPUs: a U-Net behind a pixel-unshuffle by 2."""
+    """The network for CPUs: a U-Net on patches of 4x4 pixels, refined by a few layers at full resolution.
+
+    0.93 million parameters and 53 MFLOP for a grey 32x32 image. Full resolution is a quarter of them and about half of
+    the time, but worth it: 16 channels of pixels learn the detail of small sigma far faster than patches alone do.
+    """
 
     frequencies: torch.Tensor
 
-    def __init__(self, channels: int, widths: tuple[int, int, int] = (32, 64, 128), embedding: int = 128) -> None:
+    def __init__(
+        self, channels: int, pixel: int = 16, patch: int = 64, coarse: int = 128, embedding: int = 128
+    ) -> None:
         super().__init__()
-        fine, middle, coarse = widths
         self.register_buffer("frequencies", torch.logspace(0, math.log10(16), N_FREQUENCIES), persistent=False)
         self.embed = nn.Sequential(nn.Linear(2 * N_FREQUENCIES, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
-        self.stem = nn.Conv2d(4 * channels, fine, 3, padding=1)
-        self.down = nn.ModuleList([nn.Conv2d(fine, middle, 2, stride=2), nn.Conv2d(middle, coarse, 2, stride=2)])
-        self.middle = nn.ModuleList([Block(middle, embedding) for _ in range(2)])
+        self.to_patches = nn.Conv2d(PATCH**2 * channels, patch, 3, padding=1)
+        self.before = Block(patch, embedding)
+        self.down = nn.Conv2d(patch, coarse, 2, stride=2)
         self.coarse = nn.ModuleList([Block(coarse, embedding) for _ in range(2)])
-        self.up = nn.ModuleList([nn.Conv2d(middle, fine, 1), nn.Conv2d(coarse, middle, 1)])
-        self.fine = Block(fine, embedding)
-        self.head = _zero(nn.Conv2d(fine, 4 * channels, 3, padding=1))
+        self.up = nn.Conv2d(coarse, patch, 1)
+        self.after = Block(patch, embedding)
+        self.from_patches = nn.Conv2d(patch, PATCH**2 * pixel, 1)
+        self.from_pixels = nn.Conv2d(channels, pixel, 3, padding=1)
+        self.refine = Block(pixel, embedding, norm=False)
+        self.head = _zero(nn.Conv2d(pixel, channels, 3, padding=1))
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """F of `Preconditioned`: x (B, C, H, W) with H and W multiples of 8, condition (B,) = ln(sigma) / 4."""
         angles = condition[:, None] * self.frequencies
         embedding = functional.silu(self.embed(torch.cat([angles.cos(), angles.sin()], dim=1)))
-        fine = self.stem(functional.pixel_unshuffle(x, 2))
-        middle = self.middle[0](self.down[0](fine), embedding)
-        coarse = self.down[1](middle)
+        patches = self.before(self.to_patches(functional.pixel_unshuffle(x, PATCH)), embedding)
+        coarse = self.down(patches)
         for block in self.coarse:
             coarse = block(coarse, embedding)
-        middle = self.middle[1](middle + functional.interpolate(self.up[1](coarse), scale_factor=2), embedding)
-        fine = self.fine(fine + functional.interpolate(self.up[0](middle), scale_factor=2), embedding)
-        return functional.pixel_shuffle(self.head(functional.silu(fine)), 2)
+        patches = self.after(patches + functional.interpolate(self.up(coarse), scale_factor=2), embedding)
+        guide = functional.pixel_shuffle(self.from_patches(functional.relu(patches)), PATCH)
+        return self.head(functional.relu(self.refine(self.from_pixels(x) + guide, embedding)))
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:
     """The layer with weight and bias zero, so that what it adds starts at nothing."""
     nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
     return layer
 
 

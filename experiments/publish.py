@@ -41,8 +41,7 @@ def run_experiment(
     console = Console()
     directory, store = options.directory(name), Store(options.store)
     directory.mkdir(parents=True, exist_ok=True)
-    for model in {cell.model.data for cell in cells}:
-        stages.images_of(model, options.data_root)  # data that cannot be had stops the run here, with one message
+    _check_data(cells, options.data_root)
     notes = _notes(cells)
     for note in notes:
         console.print(f"note: {note}", style="yellow")
@@ -60,6 +59,17 @@ def run_experiment(
     console.print(f"{len(rows)} rows, {failed} failed: {directory / 'table.csv'}")
     console.print(f"report: {report}", style="bold", soft_wrap=True)
     return pd.read_csv(directory / "table.csv")
+
+
+def _check_data(cells: Sequence[sweep.Cell], data_root: Path | None) -> None:
+    """Stops the run before it starts, with one message, if its data cannot be had or are too few."""
+    for cell in cells:
+        most = len(stages.images_of(cell.model.data, data_root).pixels) - 2
+        if cell.samples.n_samples > most:
+            raise ValueError(
+                f"n_samples={cell.samples.n_samples}: data={cell.model.data!r} allows at most {most}, "
+                "since as many real images are set aside for the floor"
+            )
 
 
 def _notes(cells: Sequence[sweep.Cell]) -> list[str]:

@@ -88,6 +88,15 @@ def test_autocast_to_bf16_changes_little_and_returns_float32(name: str) -> None:
     assert 0 < error < 0.02
 
 
+def test_eps_of_a_bf16_trunk_is_combined_in_float32() -> None:
+    x, sigma = inputs(4)
+    eps = Preconditioned(lambda inputs, condition: torch.full_like(inputs, 0.3, dtype=torch.bfloat16))(x, sigma)
+    out = torch.tensor(0.3, dtype=torch.bfloat16).double()
+    level = sigma.double().view(-1, 1, 1, 1)
+    by_hand = x * level / (1 + level**2) - out / (1 + level**2).sqrt()
+    torch.testing.assert_close(eps.double(), by_hand, rtol=1e-5, atol=1e-6)
+
+
 def test_unknown_network_is_named_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"network='big': unknown network; the names are small"):
         build("big")

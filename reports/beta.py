@@ -1,0 +1,244 @@
+"""The report on `beta`: is it better to put noise back at each step?"""
+
+from itertools import cycle
+
+import pandas as pd
+
+from reports import figures, listings, parts
+from reports.blocks import Figure, Prose, Section
+from reports.columns import COLUMNS, METRICS
+from reports.formats import cell, listed, metric_name, number, plural
+from reports.tables import Run, means, timed
+from reports.verdicts import budget, condition, control, doubt, head, measured, pairs, price, relation, scope
+
+LEADS = {
+    "better": "Yes, on this ladder",
+    "worse": "No, on this ladder",
+    "no clear difference": "Not clearly, on this ladder",
+    "undecided: the metrics disagree": "Undecided, on this ladder",
+}
+TITLES = {
+    "primary": "The primary contrast, fixed beforehand",
+    "control": "A/A control",
+    "same-alpha": "Same alpha: more beta, more evaluations",
+    "same-ladder": "Same ladder, same evaluations",
+    "pareto": "Ladders of several lengths",
+    "best": "Chosen on half of the images, measured on the other half",
+}
+MARKERS = "osD^vPX"
+
+
+def sections(run: Run) -> list[Section]:
+    """The report from top to bottom; a part that the run did not measure is left out."""
+    found = [
+        Section(
+            "Answer",
+            [*answer(run), *variety(run), *equal_alpha(run), *budget(run), *control(run), *parts.failures(run)],
+        ),
+        differences(run),
+        quality(run),
+        cost(run),
+        images(run),
+        classes(run),
+        parts.training(run),
+        parts.glossary("alpha", "beta", "eta", "nfe", "fd", "kd", "precision", "recall"),
+        tables(run),
+    ]
+    return [section for section in found if section and section.blocks]
+
+
+def answer(run: Run) -> list[Prose]:
+    """The verdict on the primary contrast in one sentence, and what its interval is."""
+    primary = pairs(run.of_kind("primary"))
+    if not primary:
+        runs = run.rows[run.rows["mode"] == "primary"]
+        done = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded"
+        text = f"eta 1 was not compared with eta 0 on one ladder; {done}."
+        return [Prose(text, "No verdict")]
+    row = head(primary[0])
+    because = f", because {doubt(primary[0])}" if row["verdict"] == "no clear difference" else ""
+    text = (
+        f"with {cell('nfe', row['nfe_a'])} evaluations on both sides, {relation(primary[0], betas=True)}{because}: "
+        f"{measured(run, primary[0])}; {scope(primary[0])}."
+    )
+    return [Prose(text, LEADS[row["verdict"]]), Prose(condition(primary[0]))]
+
+
+def variety(run: Run) -> list[Prose]:
+    """Precision and recall of the runs behind the primary contrast, one number a network."""
+    rows = run.ok("primary")
+    rows = rows[~rows["final_denoise"].fillna(False)].sort_values(["eta", "train_seed"])
+    texts = [
+        f"eta {number(eta)}: precision {listed(cell('precision', value) for value in same['precision'])}, "
+        f"recall {listed(cell('recall', value) for value in same['recall'])}"
+        for eta, same in rows.dropna(subset=["precision", "recall"]).groupby("eta")
+    ]
+    return [Prose(f"{'; '.join(texts)}; one number a network.", "Precision and recall")] if texts else []
+
+
+def equal_alpha(run: Run) -> list[Prose]:
+    """The original view, at equal alpha: beta 0.3 and the largest beta, and what they cost."""
+    found = sorted(pairs(run.of_kind("same-alpha")), key=lambda pair: head(pair)["beta_a"])
+    return [
+        Prose(
+            f"{relation(pair)}; {price(pair)}. {measured(run, pair, values=False)}.",
+            f"At equal alpha ({number(head(pair)['alpha_a'])})",
+        )
+        for pair in found
+        if head(pair)["beta_a"] == 0.3 or pair is found[-1]
+    ]
+
+
+def differences(run: Run) -> Section:
+    """The main figure: what noise changes, in differences."""
+    groups = {
+        TITLES["primary"]: run.of_kind("primary", "final-denoise", "control"),
+        TITLES["same-alpha"]: run.of_kind("same-alpha"),
+        TITLES["same-ladder"]: run.of_kind("same-ladder"),
+    }
+    text = "What putting noise back changes: differences in quality; below 0 is better."
+    return Section("Differences", parts.forest(run, "differences", groups, text))
+
+
+def quality(run: Run) -> Section | None:
+    """FD and KD against beta."""
+    modes = {mode: rows for mode in ("same-alpha", "same-ladder") if len(rows := run.ok(mode))}
+    if not modes:
+        return None
+    figure, grid = figures.panels(len(modes), len(METRICS), 2.9 * len(modes))
+    above = {"same-alpha": ("nfe", "network evaluations"), "same-ladder": ("eta", "eta")}
+    for axes, (mode, rows) in zip(grid, modes.items(), strict=True):
+        for ax, metric in zip(axes, METRICS, strict=True):
+            line = means(run.of_kind(mode), metric)
+            figures.quality_line(line, rows, "beta", metric, ax)
+            figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
+            figures.fit_y(ax, rows[metric], metric)
+            ticks = rows.drop_duplicates("beta").sort_values("beta")
+            figures.top_ticks(ax, ticks["beta"], ticks[above[mode][0]], above[mode][1])
+            ax.set_ylabel(metric_name(metric, run.features, long=True))
+            ax.set_title(TITLES[mode] if metric == METRICS[0] else " ")
+    figures.under_one_legend(figure)
+    text = (
+        "Quality against beta; lower is better. Blue: mean over networks; faint: single networks; green: what real "
+        "images score (band: range of the repeats)."
+    )
+    rows = pd.concat(modes.values())
+    alt = f"Kernel and Fréchet distance against beta for {listed(modes)}."
+    return Section("Quality against beta", [Figure("beta", figure, alt, parts.caption(run, text, rows=rows))])
+
+
+def cost(run: Run) -> Section | None:
+    """Quality against network evaluations and against seconds; and the differences at each budget."""
+    rows = run.ok("pareto", "same-alpha")
+    if not len(rows):
+        return None
+    best = run.of_kind("best")
+    groups = {TITLES["pareto"]: run.of_kind("pareto"), TITLES["best"]: best[best["mode"] == "pareto"]}
+    text = "Differences to eta 0 with the same number of evaluations; below 0 is better."
+    budgets = parts.forest(run, "budgets", groups, text)
+    return Section("Quality against cost", [against_nfe(run, rows), *against_seconds(run, rows), *budgets])
+
+
+def families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, dict[str, str]]]:
+    """What is one line in a figure of costs, with its look: each eta of the ladders, and the equal-alpha runs."""
+    ladders, alpha = rows[rows["mode"] == "pareto"], rows[rows["mode"] == "same-alpha"]
+    found = [
+        (ladders[ladders["eta"] == eta], {"color": color, "marker": marker, "label": f"eta {number(eta)}"})
+        for (eta, color), marker in zip(figures.shades(ladders["eta"]).items(), cycle(MARKERS), strict=False)
+    ]
+    if len(alpha):
+        betas = listed(number(beta) for beta in sorted(alpha["beta"].unique()))
+        label = f"alpha {number(alpha['alpha'].iloc[0])}, beta {betas}"
+        found.append((alpha, {"color": figures.INK, "marker": "x", "linestyle": ":", "label": label}))
+    return found
+
+
+def against_nfe(run: Run, rows: pd.DataFrame) -> Figure:
+    """Quality against network evaluations."""
+    figure, [axes] = figures.panels(1, len(METRICS), 3.5)
+    for ax, metric in zip(axes, METRICS, strict=True):
+        for mine, look in families(rows):
+            line = means(run.of_kind(mine["mode"].iloc[0]), metric)
+            if mine["mode"].iloc[0] == "pareto":
+                line = line[line["eta"] == mine["eta"].iloc[0]]
+            figures.quality_line(line.sort_values("nfe"), mine, "nfe", metric, ax, **look)
+        figures.log_ticks(ax, rows["nfe"])
+        figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
+        figures.fit_y(ax, rows[metric], metric)
+        ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="network evaluations per image (nfe)")
+    text = (
+        "Quality against evaluations; lower and further left is better. Lines: means over networks; faint points: "
+        "single networks; green: what real images score, where that is on the axis."
+    )
+    alt = "Kernel and Fréchet distance against network evaluations, one line for each eta."
+    return Figure("nfe", figures.under_one_legend(figure), alt, parts.caption(run, text, rows=rows))
+
+
+def against_seconds(run: Run, rows: pd.DataFrame) -> list[Figure]:
+    """Quality against measured seconds: one figure for each way of computing, as seconds compare only within one."""
+    ways = ["device", "precision_mode", "compiled", "threads", "batch_size", "n_samples"]
+    found = []
+    for count, (_, same) in enumerate(timed(rows).groupby(ways, dropna=False, sort=False), start=1):
+        figure, [axes] = figures.panels(1, len(METRICS), 3.3)
+        seconds = f"seconds for {parts.values(same, 'n_samples')} images"
+        for ax, metric in zip(axes, METRICS, strict=True):
+            for mine, look in families(same):
+                figures.points(mine, "seconds", metric, ax, **look)
+            figures.log_ticks(ax)
+            figures.fit_y(ax, same[metric], metric)
+            ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel=seconds)
+        how = ", ".join(f"{COLUMNS[name].label} {parts.values(same, name)}" for name in ways[:-1])
+        text = (
+            f"Quality against the measured time of the sampling loop; a thin line joins the runs of one network; {how}."
+        )
+        alt = "Kernel and Fréchet distance against measured seconds, one line for each eta and network."
+        caption = parts.caption(run, text, rows=same)
+        found.append(Figure(f"seconds-{count}", figures.under_one_legend(figure), alt, caption))
+    return found
+
+
+def images(run: Run) -> Section:
+    """The first samples of one network, all from the same initial noise."""
+    blocks = []
+    for mode, knob in (("same-alpha", "beta"), ("same-ladder", "eta")):
+        rows = run.ok(mode).sort_values(["train_seed", "sample_seed", knob])
+        rows = rows[
+            (rows["train_seed"] == rows["train_seed"].min()) & (rows["sample_seed"] == rows["sample_seed"].min())
+        ]
+        labels = {
+            row["samples_id"]: f"{knob} {number(row[knob])}, {cell('nfe', row['nfe'])} nfe"
+            for _, row in rows.iterrows()
+        }
+        text = f"{TITLES[mode]}. Samples at the same place start from the same noise."
+        blocks += parts.gallery(run, rows, labels, text)
+    return Section("Samples", blocks)
+
+
+def classes(run: Run) -> Section:
+    """Are all classes drawn as often as they should be?"""
+    primary, alpha = run.ok("primary"), run.ok("same-alpha")
+    primary = primary[~primary["final_denoise"].fillna(False)]
+    by_eta = {f"eta {number(eta)}": rows for eta, rows in primary.groupby("eta")}
+    by_beta = {f"beta {number(beta)}": rows for beta, rows in alpha.groupby("beta")}
+    blocks = parts.histograms(run, "classes", by_eta, "Samples a class on the primary contrast's ladder.")
+    blocks += parts.histograms(run, "classes-alpha", by_beta, "Samples a class at equal alpha.")
+    return Section("Classes", blocks)
+
+
+def tables(run: Run) -> Section:
+    """The numbers."""
+    blocks = []
+    primary, others = (
+        run.of_kind("primary", "final-denoise", "control"),
+        run.of_kind("same-alpha", "same-ladder", "pareto", "best"),
+    )
+    if len(primary):
+        text = "The primary contrast, the same with a final denoising step, and the control, by network."
+        blocks.append(listings.contrast_by_network(run, primary, text))
+    if len(others):
+        blocks.append(listings.contrast_list(run, others, "All other contrasts, pooled over networks: exploration."))
+    blocks.append(listings.setting(run))
+    settings = run.ok("primary", "same-alpha", "same-ladder")
+    if len(settings):
+        blocks.append(listings.dialects(settings))
+    return Section("Tables", [*blocks, *listings.floors(run), *listings.runs(run)])

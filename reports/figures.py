@@ -1,0 +1,233 @@
+"""DataFrame -> axes. No statistics: means, differences and intervals are columns of what comes in.
+
+Every function draws into `ax` (None: a new figure) and returns it. Values come in raw and are drawn as `COLUMNS` says.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib.style
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from reports.columns import COLUMNS
+from reports.formats import number
+
+INK, FAINT, GRID = "#222222", "#8a8a8a", "#e3e3e3"
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito: told apart in every common colour blindness
+PALETTE = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00", INK)
+WIDTH = 9.0  # inches: 864 CSS pixels
+
+STYLE = {
+    "svg.hashsalt": "sigmabench",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.08,
+}
+
+
+def panels(rows: int, columns: int, height: float, ratios: Sequence[float] | None = None) -> tuple[Figure, Any]:
+    """A figure as wide as the page, `height` inches high, and its grid of axes; `ratios` are the rows' heights."""
+    figure = Figure(figsize=(WIDTH, height))
+    return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=ratios)
+
+
+def _new(ax: Axes | None) -> Axes:
+    return Figure(figsize=(WIDTH / 2, 3)).subplots() if ax is None else ax
+
+
+def _shown(values: pd.Series, metric: str) -> pd.Series:
+    return values * COLUMNS[metric].scale
+
+
+def shades(values: pd.Series) -> dict[float, str]:
+    """A colour a value, dark to light as the value rises."""
+    levels = sorted(values.dropna().unique())
+    return dict(zip(levels, sns.color_palette("plasma", len(levels) + 1).as_hex(), strict=False))
+
+
+def floor_band(ax: Axes, floor: pd.Series | None, metric: str) -> Axes:
+    """The range of what real images score, and its mean; one repeat has no range."""
+    if floor is None:
+        return ax
+    scale = COLUMNS[metric].scale
+    if floor["repeats"] > 1:
+        ax.axhspan(scale * floor["low"], scale * floor["high"], color=GREEN, alpha=0.18, linewidth=0, zorder=0.5)
+    ax.axhline(scale * floor["mean"], color=GREEN, linewidth=1, zorder=0.6, label="real images (floor)")
+    return ax
+
+
+def fit_y(ax: Axes, values: pd.Series, metric: str) -> Axes:
+    """A logarithmic y axis if the values are positive and span more than a factor of 20, else one that contains 0."""
+    shown = _shown(values, metric).dropna()
+    if len(shown) and shown.min() > 0 and shown.max() / shown.min() > 20:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.set_ylim(bottom=min(shown.min() * 0.8, max(ax.get_ylim()[0], shown.min() / 10)))
+    else:
+        ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
+    return ax
+
+
+def quality_line(
+    means: pd.DataFrame,
+    networks: pd.DataFrame,
+    x: str,
+    metric: str,
+    ax: Axes | None = None,
+    color: str = BLUE,
+    **line: Any,
+) -> Axes:
+    """One metric against `x`: the means over networks (`x`, value) as a line, each network as a faint point."""
+    ax = _new(ax)
+    ax.scatter(networks[x], _shown(networks[metric], metric), s=14, color=color, alpha=0.35, linewidth=0, zorder=2)
+    look: dict[str, Any] = {"marker": "o", "markersize": 4.5, "zorder": 3} | line
+    ax.plot(means[x], _shown(means["value"], metric), color=color, **look)
+    ax.set_xlabel(COLUMNS[x].label)
+    return ax
+
+
+def top_ticks(ax: Axes, at: pd.Series, labels: pd.Series, title: str) -> Axes:
+    """A second x axis above, with the same settings under another name."""
+    top = ax.secondary_xaxis("top")
+    top.set_xticks(list(at), [number(value) for value in labels])
+    top.set_xlabel(title, fontsize=8)
+    top.tick_params(labelsize=8)
+    return ax
+
+
+def log_ticks(ax: Axes, values: pd.Series | None = None) -> Axes:
+    """A logarithmic x axis, with a tick at each of `values` (of close ones at the first)."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if values is not None:
+        ticks: list[float] = []
+        for value in sorted(values.dropna().unique()):
+            if not ticks or value > 1.15 * ticks[-1]:
+                ticks.append(value)
+        ax.set_xticks(ticks)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.tick_params(axis="x", which="minor", length=0)
+    return ax
+
+
+def points(rows: pd.DataFrame, x: str, metric: str, ax: Axes | None = None, **style: Any) -> Axes:
+    """One metric against `x`, one point a row, a thin line through the points of each network."""
+    ax = _new(ax)
+    label = style.pop("label", None)
+    for _, network in rows.sort_values(x).groupby("train_seed"):
+        ax.plot(network[x], _shown(network[metric], metric), label=label, markersize=4.5, linewidth=0.7, **style)
+        label = None
+    ax.set_xlabel(COLUMNS[x].label)
+    return ax
+
+
+def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | None = None) -> Axes:
+    """Differences a − b: one line a contrast with the pooled difference, its interval and each network's difference.
+
+    Args:
+        contrasts: rows of one metric, with `line`, the number of the row of the figure, besides the columns of
+            contrasts.csv. Filled marks are verdicts (blue better, orange worse), open ones are not clear.
+        labels: what stands at each line."""
+    ax = _new(ax)
+    ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
+    single = contrasts[contrasts["train_seed"] != ""]
+    ax.scatter(_shown(single["difference"], metric), single["line"] + 0.2, s=13, color=FAINT, alpha=0.7, linewidth=0)
+    for _, row in contrasts[contrasts["train_seed"] == ""].iterrows():
+        color = {"better": BLUE, "worse": ORANGE}.get(row["verdict"], "#555555")
+        low, mid, high = (COLUMNS[metric].scale * row[name] for name in ("low", "difference", "high"))
+        ax.plot([low, high], [row["line"]] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
+        clear = row["verdict"] in ("better", "worse")
+        ax.plot(mid, row["line"], "D", markersize=5, color=color, markerfacecolor=color if clear else "white", zorder=4)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+    return ax
+
+
+def class_counts(counts: pd.DataFrame, real: pd.DataFrame, settings: list[str], ax: Axes | None = None) -> Axes:
+    """Samples a class: the expectation as grey bars (label, count), each run as a point (label, count, setting)."""
+    ax = _new(ax)
+    order = sorted(set(counts["label"]) | set(real["label"]))
+    sns.barplot(real, x="label", y="count", order=order, color="#dddddd", width=0.9, errorbar=None, ax=ax)
+    sns.stripplot(
+        counts, x="label", y="count", order=order, hue="setting", hue_order=settings, palette=PALETTE[: len(settings)],
+        dodge=len(settings) > 1,
+        jitter=False, size=4.5, ax=ax,
+    )  # fmt: skip
+    ax.set(xlabel="class, as the feature network reads it", ylabel="samples")
+    ax.grid(axis="x", visible=False)
+    return ax
+
+
+def loss_curves(losses: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Training loss against images seen, one line a model."""
+    ax = _new(ax)
+    styles = ("-", "--", ":", "-.")
+    for index, ((seed, _), model) in enumerate(losses.groupby(["train_seed", "model_id"], sort=True)):
+        style = styles[index % len(styles)]
+        ax.plot(
+            model["images_seen"], model["loss"], linewidth=1, linestyle=style, color=INK, label=f"training seed {seed}"
+        )
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0)))
+    ax.set(xlabel="images seen in training", ylabel="training loss")
+    return ax
+
+
+def under_one_legend(figure: Figure) -> Figure:
+    """One legend above the figure for all its axes, each label once."""
+    found: dict[str, Any] = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+        if legend := ax.get_legend():
+            legend.remove()
+    if found:
+        figure.legend(list(found.values()), list(found), loc="outside upper left", ncols=len(found))
+    return figure
+
+
+def settle(figure: Figure) -> Figure:
+    """Lays the figure out and rounds the places of its axes, as the solver's last digits change with each call."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for ax in figure.axes:
+        ax.set_position([round(value, 4) for value in ax.get_position().bounds])  # type: ignore[arg-type]
+    return figure
+
+
+def style() -> AbstractContextManager[None]:
+    """The context in which figures are drawn and saved: matplotlib's defaults, then `STYLE`; no setting of the user."""
+    return matplotlib.style.context(["default", STYLE])

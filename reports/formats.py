@@ -1,0 +1,83 @@
+"""A number becomes text here and nowhere else: rounding, scale, minus signs, intervals, names of metrics."""
+
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+
+from reports.columns import COLUMNS
+
+SPEECH = {"fd": "Fréchet distance", "kd": "kernel distance"}
+
+
+def missing(value: object) -> bool:
+    return value is None or value == "" or bool(pd.isna(value))
+
+
+def number(value: float, digits: int | None = None) -> str:
+    """`value` with `digits` decimals (None: three significant digits), a true minus sign, and no negative zero."""
+    if missing(value):
+        return ""
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:.3g}" if digits is None else f"{value:,.{digits}f}"
+    if text.startswith("-") and not text.strip("-0.,"):
+        text = text[1:]
+    return text.replace("-", "−")
+
+
+def cell(name: str, value: object, metric: str | None = None) -> str:
+    """The value of column `name` as text; a column without digits of its own is shown like `metric`, if given."""
+    if missing(value):
+        return ""
+    column = COLUMNS[name]
+    if column.kind == "flag":
+        return "yes" if value else "no"
+    if column.kind == "text":
+        return str(value)
+    if metric:
+        column = COLUMNS[metric] if column.digits is None else column
+    return number(float(value) * column.scale, column.digits)  # type: ignore[arg-type]
+
+
+def metric_name(metric: str, features: str, long: bool = False) -> str:
+    """ "FD" or "KD ×1000"; FID and KID only in Inception's features. `long` adds the feature space."""
+    label = COLUMNS[metric].label
+    if features == "inception-v3-compat":
+        return label.replace("FD", "FID").replace("KD", "KID")
+    return f"{label} ({features} features)" if long else label
+
+
+def interval(metric: str, difference: float, low: float, high: float, note: str = "") -> str:
+    """A difference with its interval, both to two significant digits of the interval's half width.
+
+    `note` goes before the interval, for instance "95 % interval ". Without an interval only the difference is given."""
+    column = COLUMNS[metric]
+    if missing(difference):
+        return ""
+    if missing(low) or missing(high):
+        return number(difference * column.scale, column.digits)
+    half_width = (high - low) / 2 * column.scale
+    digits = min(max(1 - math.floor(math.log10(half_width)), 0), 6) if half_width > 0 else column.digits
+    shown = [number(value * column.scale, digits) for value in (difference, low, high)]
+    return f"{shown[0]} ({note}{shown[1]} to {shown[2]})"
+
+
+def percent(level: float) -> str:
+    return f"{number(100 * level)} %"
+
+
+def times(ratio: float) -> str:
+    """A ratio: two significant digits below 10, none after the point above."""
+    return number(ratio, 1 if ratio < 10 else 0)
+
+
+def plural(count: float, noun: str) -> str:
+    """ "1 network", "2 networks"."""
+    return f"{number(count, 0)} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(items: Iterable[str], last: str = "and") -> str:
+    """ "a", "a and b", "a, b and c"."""
+    *head, tail = [str(item) for item in items]
+    return f"{', '.join(head)} {last} {tail}" if head else tail

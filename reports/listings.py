@@ -1,0 +1,114 @@
+"""Tables that any experiment can use: contrasts, runs, failures, floors, the setting."""
+
+import pandas as pd
+
+from reports.blocks import Table, table
+from reports.columns import COLUMNS, METRICS
+from reports.formats import cell, interval, metric_name, times
+from reports.parts import by_contrast, caption, line_label, values
+from reports.tables import Run, every_run, multiple
+from reports.verdicts import head, pairs
+
+
+def contrast_by_network(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
+    """Both sides, difference and interval of a few contrasts, with multiples of the floor: each network, then all."""
+    rows = []
+    for _, row in by_contrast(contrasts).iterrows():
+        floor, metric, whole = run.floor(row["metric"], row), row["metric"], row["train_seed"] == ""
+        ratios = {side: multiple(row[f"value_{side}"], floor) for side in "ab"}
+        rows.append({
+            "contrast": line_label(row),
+            "metric": metric_name(metric, run.features),
+            "network": ("all" if whole else f"seed {row['train_seed']}"),
+            **{f"value of {side}": cell("value_a", row[f"value_{side}"], metric) for side in "ab"},
+            "a − b (interval)": interval(metric, row["difference"], row["low"], row["high"]),
+            **{f"{side} ÷ floor": "" if ratio is None else times(ratio) for side, ratio in ratios.items()},
+            "a is": row["verdict"] if whole else "",
+        })  # fmt: skip
+    note = "Multiples of the floor are left out where real images score 0 or less."
+    words = ("contrast", "metric", "network", "a is")
+    return table(pd.DataFrame(rows), caption(run, f"{text} {note}", contrasts), words=words)
+
+
+def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
+    """Pooled contrasts, one line each, both metrics."""
+    rows = [
+        {"kind": head(pair)["kind"], "a against b": line_label(head(pair))}
+        | {
+            f"{metric_name(metric, run.features)}: a − b (interval)": interval(
+                metric, row["difference"], row["low"], row["high"]
+            )
+            for metric, row in pair.items()
+        }
+        | {"a is": head(pair)["verdict"]}
+        for pair in pairs(by_contrast(contrasts))
+    ]
+    return table(pd.DataFrame(rows).fillna(""), caption(run, text, contrasts), words=("kind", "a against b", "a is"))
+
+
+def floors(run: Run) -> list[Table]:
+    """What real images score."""
+    if not len(run.floors):
+        return []
+    frame = run.floors[
+        ["data", "features", "metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"]
+    ].copy()
+    frame.loc[frame["repeats"] < 2, ["low", "high"]] = float("nan")
+    text = "The floor: real images against the reference without them; mean, lowest and highest of the repeats."
+    return [table(frame, text, {"low": "lowest", "high": "highest"}, features=run.features)]
+
+
+def runs(run: Run) -> list[Table]:
+    """Every run that succeeded; those that failed; the settings that do not exist."""
+    names = ["mode", "alpha", "beta", "eta", "n_steps", "nfe", "final_denoise", "train_seed", "sample_seed"]
+    scores = ["kd", "kd_se", "fd", "precision", "recall", "seconds"]
+    labels = {"final_denoise": "final", "train_seed": "train seed", "sample_seed": "sample seed", "kd_se": "s.e."}
+    labels |= {metric: metric_name(metric, run.features) for metric in METRICS}
+    done, failed = every_run(run.rows[run.rows["status"] == "ok"]), run.failed()
+    infeasible = run.rows[run.rows["status"] == "infeasible"]
+    tables = []
+    if len(done):
+        text = (
+            "Every run. s.e.: standard error over the images of this run. Seconds: the sampling loop; empty where the "
+            "device was shared."
+        )
+        tables.append(table(done[names + scores], caption(run, text, rows=done), labels))
+    if len(failed):
+        tables.append(table(failed[[*names, "error"]], "Runs that failed.", labels))
+    if len(infeasible):
+        text = "Settings that do not exist: they would have to remove more noise than there is."
+        tables.append(table(infeasible[["mode", "alpha", "beta", "eta", "n_steps", "error"]], text, labels))
+    return tables
+
+
+def setting(run: Run) -> Table:
+    """What is common to the runs: data, training, ladder, device."""
+    names = [
+        "data",
+        "train_noise",
+        "weighting",
+        "network",
+        "images_seen",
+        "sampler",
+        "schedule",
+        "sigma_max",
+        "sigma_min",
+    ]
+    names += ["n_samples", "n_reference", "features", "device", "precision_mode", "compiled", "threads", "batch_size"]
+    frame = run.rows[run.rows["status"] != "infeasible"]
+    body = [[COLUMNS[name].label, values(frame, name)] for name in names]
+    return Table(["setting", "values"], body, [False, False], "The setting: every value that occurs in the runs.")
+
+
+def dialects(rows: pd.DataFrame) -> Table:
+    """The same knob in other people's terms."""
+    frame = (
+        rows[["alpha", "beta", "eta", "s_churn", "mu", "beta_ks", "n_steps"]]
+        .drop_duplicates()
+        .sort_values(["n_steps", "beta"])
+    )
+    text = (
+        "The same knob in other dialects: S_churn of Karras et al. (2022), mu of smalldiffusion, beta_KS of Kadkhodaie "
+        "and Simoncelli (2020; there 1 puts back none)."
+    )
+    return table(frame, text)

@@ -1,0 +1,104 @@
+"""A run directory becomes report.html (one self-contained file), report.md and figures/*.svg."""
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports import beta, figures
+from reports.blocks import Figure, Gallery, Section
+from reports.tables import Run, read_run
+
+EXPERIMENTS: dict[str, Callable[[Run], list[Section]]] = {"beta": beta.sections}
+
+
+def write_report(directory: Path) -> Path:
+    """Writes the report on the run in `directory` and returns the path of its report.html.
+
+    Raises:
+        FileNotFoundError: `directory` has no run.json or no table.csv.
+        ValueError: a file of the run is not as `columns.FILES` says, or the experiment has no report.
+    """
+    run = read_run(directory)
+    name = run.info["experiment"]
+    if name not in EXPERIMENTS:
+        raise ValueError(f"run.json: experiment={name!r}: must be one of {', '.join(EXPERIMENTS)}")
+    with figures.style():
+        sections = EXPERIMENTS[name](run)
+        drawings = {
+            block.name: svg(block.drawing) for part in sections for block in part.blocks if isinstance(block, Figure)
+        }
+    pictures = {
+        path for part in sections for block in part.blocks if isinstance(block, Gallery) for path, _ in block.pictures
+    }
+    folder = directory / "figures"
+    folder.mkdir(exist_ok=True)
+    for stale in folder.glob("*.svg"):
+        stale.unlink()
+    for name, drawing in drawings.items():
+        (folder / f"{name}.svg").write_bytes(drawing)
+    page = {"run": run, "sections": sections, "footer": footer(run)}
+    embedded = {name: _data_uri(drawing, "svg+xml") for name, drawing in drawings.items()}
+    embedded |= {path.stem: _data_uri(path.read_bytes(), "png") for path in pictures}
+    _write(directory / "report.md", "report.md.j2", page)
+    return _write(directory / "report.html", "report.html.j2", page | {"embedded": embedded})
+
+
+def svg(drawing: matplotlib.figure.Figure) -> bytes:
+    """The figure as SVG; the same drawing gives the same bytes."""
+    buffer = io.BytesIO()
+    figures.settle(drawing).savefig(
+        buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
+    return buffer.getvalue()
+
+
+def footer(run: Run) -> list[tuple[str, str]]:
+    """Where the numbers come from: command, commit, versions, machine, dates, failures."""
+    info, finished = run.info, sorted(filter(None, run.rows["finished_at"]))
+    commit = info.get("commit") or "unknown"
+    if info.get("dirty"):
+        commit += ", with uncommitted changes"
+    elif info.get("commit") and info.get("dirty") is None:
+        commit += ", not known whether changed"
+    versions = ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items())
+    return [
+        ("Command", info["command"]),
+        ("Preset", info["preset"]),
+        ("Commit", commit),
+        ("Versions", versions or "unknown"),
+        ("Machine", info.get("machine") or "unknown"),
+        ("Runs finished", f"{finished[0]} to {finished[-1]}" if finished else "none"),
+        ("Failed runs", str(len(run.failed()))),
+        *[("Note", note) for note in info.get("notes", [])],
+    ]
+
+
+def _write(path: Path, template: str, page: dict[str, Any]) -> Path:
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    environment = Environment(
+        loader=loader,
+        autoescape=path.suffix == ".html",
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["md"] = markdown
+    path.write_text(environment.get_template(template).render(page), encoding="utf-8")
+    return path
+
+
+def markdown(text: str) -> str:
+    """`text` with every character that Markdown or HTML would read as a mark escaped, on one line."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", " ".join(text.split()))
+
+
+def _data_uri(content: bytes, kind: str) -> Markup:
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(content).decode()}")

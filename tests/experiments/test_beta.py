@@ -1,0 +1,136 @@
+"""The beta experiment: its grid, its command line, and a run that is killed and goes on."""
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments import __main__ as command
+from experiments.beta import PRESETS, BetaOptions, Grid, contrasts, runs
+from experiments.config import GeometricRule, identity
+from experiments.contrasts import Choice
+from experiments.sweep import Cell, Infeasible
+
+ROOT = Path(__file__).parents[2]
+NOT_VALUES = ["seconds", "train_seconds", "finished_at"]
+
+
+def planned(grid: Grid) -> list[Cell]:
+    return [cell for cell in runs(grid) if isinstance(cell, Cell)]
+
+
+def test_laptop_grid_keeps_its_promises() -> None:
+    grid = PRESETS["laptop"]
+    cells = planned(grid)
+    one_network = {identity(cell.score): cell for cell in cells if cell.model.seed == 0}
+    assert sum(cell.samples.planned_nfe for cell in one_network.values()) <= 1500
+    assert grid.train_seeds >= 2 and grid.n_samples >= 500
+
+
+def test_primary_contrast_is_the_one_fixed_beforehand() -> None:
+    for name in ("laptop", "gpu"):
+        primary = next(contrasts(planned(PRESETS[name])))
+        assert not isinstance(primary, Choice)
+        assert (primary.kind, len(primary.pairs)) == ("primary", PRESETS[name].train_seeds)
+        for a, b in primary.pairs:
+            assert a.samples.rule == GeometricRule(66, 1.0, 30.0, 0.03)
+            assert b == replace(a, score=replace(a.score, samples=replace(a.samples, rule=GeometricRule(66, 0.0))))
+            assert a.model.noise.name == "log-normal(-0.507, 1.2)"
+
+
+def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
+    for contrast in contrasts(planned(PRESETS["laptop"])):
+        pairs = contrast.pairs if not isinstance(contrast, Choice) else ()
+        for a, b in pairs:
+            assert a.model == b.model and a.samples.n_samples == b.samples.n_samples
+            assert (a.samples.seed == b.samples.seed) == (contrast.kind != "control")
+        assert len({a.samples.seed for a, _ in pairs}) == len(pairs)
+
+
+def test_impossible_eta_is_listed_not_run() -> None:
+    grid = replace(PRESETS["smoke"], etas=(0.0, 1.0, 9.0))
+    infeasible = [cell for cell in runs(grid) if isinstance(cell, Infeasible)]
+    assert len(infeasible) == 2 and "eta is above 1/sqrt(1 - r^2) = 1.21" in infeasible[0].why
+    assert infeasible[0].row()["status"] == "infeasible"
+
+
+def test_options_override_the_preset() -> None:
+    grid = BetaOptions(preset="smoke", train_images=99, etas=(0.0, 0.5), n_samples=7, threads=1).apply(
+        PRESETS["smoke"], "etas"
+    )
+    assert (grid.train.images_seen, grid.etas, grid.n_samples, grid.train.machine.threads) == (99, (0.0, 0.5), 7, 1)
+    assert grid.betas == PRESETS["smoke"].betas
+
+
+def experiment(out: Path, store: Path, *more: str) -> list[str]:
+    where = ["--out", str(out), "--store", str(store)]
+    return [sys.executable, "-W", "error", "-m", "experiments", "beta", "--preset", "smoke", *where, *more]
+
+
+def table(out: Path) -> pd.DataFrame:
+    return pd.read_csv(out / "table.csv").drop(columns=NOT_VALUES)
+
+
+@pytest.mark.slow
+def test_smoke_runs_and_a_killed_run_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
+    start = time.monotonic()
+    done = subprocess.run(experiment(tmp_path / "a", tmp_path / "sa"), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "a" / "report.html") in done.stdout.replace("\n", "")
+    assert "Is beta &gt; 0 better" in (tmp_path / "a" / "report.html").read_text()
+    whole = table(tmp_path / "a")
+    assert set(whole["mode"]) == {"primary", "control", "same-alpha", "same-ladder", "pareto"}
+    assert (whole["status"] == "ok").all()
+    print(f"smoke took {time.monotonic() - start:.1f} s")
+
+    samples = tmp_path / "sb" / "samples"
+    process = subprocess.Popen(experiment(tmp_path / "b", tmp_path / "sb"), cwd=ROOT, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not (samples.is_dir() and len(list(samples.iterdir())) >= 3):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL  # else it had finished before it could be killed
+    kept = {path: path.stat().st_mtime_ns for path in samples.iterdir()}
+    assert not (tmp_path / "b" / "table.csv").exists()
+    subprocess.run(experiment(tmp_path / "b", tmp_path / "sb"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    pd.testing.assert_frame_equal(table(tmp_path / "b"), whole, check_exact=True)
+    assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
+    assert list((tmp_path / "sb" / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--betas", "0.5"], "error: beta=0.5: "),
+        (["--data", "cats"], "error: data='cats': it must be one of mnist5k, mnist"),
+        (["--train-images", "0"], "error: images_seen=0: "),
+        (["--train-seeds", "0"], "error: train_seeds=0: "),
+        (["--n-samples", "4999"], "error: n_samples=4999: "),
+        (["--pareto-steps", "0"], "error: n_steps=0: "),
+    ],
+)
+def test_bad_arguments_are_one_line_and_status_2(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["experiments", *experiment(tmp_path, tmp_path)[5:], *arguments])
+    assert command.main() == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_data_that_cannot_be_fetched_is_one_message_and_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
+    arguments = [*experiment(tmp_path, tmp_path)[5:], "--data", "mnist", "--data-root", str(tmp_path / "none")]
+    monkeypatch.setattr(sys, "argv", ["experiments", *arguments])
+    assert command.main() == 2
+    assert "data='mnist5k' needs no download" in capsys.readouterr().err

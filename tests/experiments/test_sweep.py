@@ -1,0 +1,151 @@
+"""A sweep makes a row of every cell, computes nothing twice, and survives failures."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from experiments import stages
+from experiments.config import (
+    AlphaBetaRule,
+    GeometricRule,
+    ReferenceConfig,
+    SampleConfig,
+    ScoreConfig,
+    TrainConfig,
+    identity,
+)
+from experiments.contrasts import Choice, Contrast, contrast_rows, floor_rows
+from experiments.features import weights_hash
+from experiments.store import Store
+from experiments.sweep import COLUMNS, Cell, Row, execute
+
+TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
+REFERENCE = ReferenceConfig("mnist5k", "digits", weights_hash("digits"))
+VALUES = [name for name in COLUMNS if name not in ("seconds", "train_seconds", "finished_at")]
+
+
+def cell(rule: GeometricRule | AlphaBetaRule, train: TrainConfig = TRAIN, mode: str = "any", seed: int = 0) -> Cell:
+    return Cell("test", mode, ScoreConfig(SampleConfig(train, rule, n_samples=40, seed=seed), REFERENCE))
+
+
+CELLS = [cell(GeometricRule(2, eta), replace(TRAIN, seed=seed), seed=seed) for seed in (0, 1) for eta in (0.0, 0.9)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+def run(cells: list[Cell], store: Store) -> list[Row]:
+    return execute(cells, store, None, Console(quiet=True))
+
+
+def test_every_cell_is_a_row_with_its_numbers(store: Store) -> None:
+    rows = run([*CELLS, cell(AlphaBetaRule(0.9, 0.1))], store)
+    assert [row["status"] for row in rows] == ["ok"] * 5
+    assert set(rows[0]) == set(COLUMNS)
+    assert [row["eta"] for row in rows[:4]] == pytest.approx([0, 0.9, 0, 0.9])
+    assert rows[0]["nfe"] == rows[0]["n_steps"] == 2 and rows[0]["n_reference"] == 4960
+    assert rows[4]["alpha"] == 0.9 and rows[4]["nfe"] == 4  # 30 * (0.01 + 0.01)^(4/2) < 0.03
+    assert all(row["fd"] > 0 and row["kd_se"] > 0 and row["seconds"] > 0 for row in rows)
+    assert rows[0]["kd"] != rows[1]["kd"] != rows[2]["kd"]
+
+
+def test_nothing_is_computed_twice(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(CELLS, store)
+
+    def forbidden(*arguments: object, **keywords: object) -> None:
+        raise AssertionError("computed again")
+
+    for stage in ("train", "sample", "extract", "frechet_distance"):
+        monkeypatch.setattr(stages, stage, forbidden)
+    assert run(CELLS, store) == first
+    other = run([cell(GeometricRule(3, 0.0))], store)
+    assert other[0]["error"] == "AssertionError: computed again"
+
+
+def test_another_store_gives_the_same_values(store: Store, tmp_path: Path) -> None:
+    again = run(CELLS[:2], Store(tmp_path))
+    assert [[row[name] for name in VALUES] for row in again] == [
+        [row[name] for name in VALUES] for row in run(CELLS[:2], store)
+    ]
+
+
+def test_batch_size_changes_no_pixel_by_much(store: Store, tmp_path: Path) -> None:
+    run(CELLS[:1], store)
+    small = replace(CELLS[0], score=replace(CELLS[0].score, samples=replace(CELLS[0].samples, batch_size=7)))
+    assert identity(small.score) == identity(CELLS[0].score)
+    other = Store(tmp_path)
+    run([small], other)
+    pixels = [
+        stages.load_file(s.path("samples", identity(small.samples)) / "samples.safetensors")["pixels"].int()
+        for s in (store, other)
+    ]
+    assert (pixels[0] - pixels[1]).abs().max() <= 1  # float rounding may cross a half
+
+
+def test_a_failed_run_is_a_row_and_the_others_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = stages.sample_stage
+
+    def breaks_at_three(config: SampleConfig, *rest: object) -> str:
+        if len(config.rule.steps().alphas) == 3:
+            raise RuntimeError("out of <memory>")
+        return honest(config, *rest)
+
+    monkeypatch.setattr(stages, "sample_stage", breaks_at_three)
+    rows = run([cell(GeometricRule(3, 0.5)), *CELLS[:1]], store)
+    assert [row["status"] for row in rows] == ["failed", "ok"]
+    assert rows[0]["error"] == "RuntimeError: out of <memory>" and "fd" not in rows[0]
+    assert rows[0]["eta"] == pytest.approx(0.5) and rows[0]["run_id"]
+
+
+def test_a_training_that_diverges_fails_all_its_runs_with_the_reason(store: Store) -> None:
+    diverging = replace(TRAIN, lr=1e30)
+    rows = run([cell(GeometricRule(2, eta), diverging) for eta in (0.0, 0.5)] + CELLS[:1], store)
+    assert [row["status"] for row in rows] == ["failed", "failed", "ok"]
+    for row in rows[:2]:
+        assert "its network was not trained" in row["error"] and "lr=" in row["error"]
+
+
+def test_contrasts_pair_networks_and_pool_them(store: Store) -> None:
+    rows = run(CELLS, store)
+    pairs = ((CELLS[1], CELLS[0]), (CELLS[3], CELLS[2]))
+    out = contrast_rows([Contrast("explored", "any", "eta 0.9", "eta 0", pairs)], rows, store)
+    assert [(row["metric"], row.get("train_seed")) for row in out] == [
+        ("fd", 0), ("fd", 1), ("kd", 0), ("kd", 1), ("fd", None), ("kd", None),
+    ]  # fmt: skip
+    kd = [row for row in out if row["metric"] == "kd"]
+    assert kd[0]["difference"] == rows[1]["kd"] - rows[0]["kd"]
+    assert kd[2]["difference"] == pytest.approx((kd[0]["difference"] + kd[1]["difference"]) / 2)
+    assert kd[2]["n_networks"] == 2 and kd[2]["low"] < kd[2]["difference"] < kd[2]["high"]
+    assert kd[2]["n_steps"] == 2 and kd[2]["eta_a"] == pytest.approx(0.9)
+    lone = contrast_rows([Contrast("explored", "any", "a", "b", pairs)], rows[:2], store)
+    assert lone[-1]["n_networks"] == 1  # the pair whose runs are missing is left out
+    assert contrast_rows([Contrast("explored", "any", "a", "b", pairs)], [], store) == []
+
+
+def test_a_choice_is_measured_on_the_other_half(store: Store) -> None:
+    rows = run(CELLS, store)
+    candidates = {"eta 0": (CELLS[0], CELLS[2]), "eta 0.9": (CELLS[1], CELLS[3])}
+    out = contrast_rows([Choice("best", "any", candidates)], rows, store)
+    pooled = out[-1]
+    assert pooled["kind"] == "best" and pooled["n_samples"] == 20 and pooled["b"] == "eta 0"
+    if pooled["a"] == "eta 0":
+        assert pooled["verdict"] == "eta 0 chosen" and pooled["difference"] is None and len(out) == 2
+    else:
+        assert pooled["difference"] != pytest.approx(sum(rows[i]["kd"] - rows[i - 1]["kd"] for i in (1, 3)) / 2)
+    reverse = contrast_rows([Choice("best", "any", dict(reversed(candidates.items())))], rows, store)
+    assert {pooled["a"]} == {reverse[-1]["a"]}  # the choice does not depend on which one is the baseline
+    assert {row["verdict"] for row in (pooled, reverse[-1])} & {"eta 0 chosen", "eta 0.9 chosen"}
+
+
+def test_the_floor_has_the_sizes_of_the_rows(store: Store) -> None:
+    rows = run(CELLS, store)
+    floors = floor_rows(CELLS, rows, store)
+    assert [row["metric"] for row in floors] == ["fd", "kd"]
+    for row in floors:
+        assert (row["n_samples"], row["n_reference"], row["repeats"]) == (40, 4960, 20)
+        assert row["low"] < row["mean"] < row["high"] and row["sd"] > 0
+    assert floors[0]["mean"] < min(row["fd"] for row in rows)

@@ -1,0 +1,58 @@
+"""What the figures draw."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from reports import figures
+from reports.tables import pooled, read_run
+
+
+@pytest.mark.parametrize(
+    ("verdict", "color", "filled"),
+    [
+        ("better", figures.BLUE, True),
+        ("worse", figures.ORANGE, True),
+        ("no clear difference", "#555555", False),
+        ("undecided: the metrics disagree", "#555555", False),
+    ],
+)
+def test_forest_fills_only_verdicts(directory: Path, verdict: str, color: str, filled: bool) -> None:
+    rows = pooled(read_run(directory).of_kind("primary")).head(1).assign(line=0, verdict=verdict)
+    ax = figures.forest(rows, ["one"], "kd")
+    zero, span, diamond = ax.lines
+    assert list(zero.get_xdata()) == [0, 0]
+    assert list(span.get_xdata()) == pytest.approx([1000 * rows["low"].iloc[0], 1000 * rows["high"].iloc[0]])
+    assert to_hex(diamond.get_color()) == color
+    assert (to_hex(diamond.get_markerfacecolor()) == color) == filled
+
+
+def test_a_floor_of_one_repeat_has_no_band() -> None:
+    floor = pd.Series({"mean": 4.0, "low": 3.0, "high": 5.0, "repeats": 10})
+    assert len(figures.floor_band(figures.panels(1, 1, 2)[1][0, 0], floor, "fd").patches) == 1
+    assert len(figures.floor_band(figures.panels(1, 1, 2)[1][0, 0], floor.replace({10: 1}), "fd").patches) == 0
+
+
+@pytest.mark.parametrize(("values", "scale"), [([1, 5], "linear"), ([1, 50], "log"), ([-1, 50], "linear")])
+def test_wide_positive_ranges_are_logarithmic(values: list[float], scale: str) -> None:
+    ax = figures.panels(1, 1, 2)[1][0, 0]
+    ax.plot([0, 1], values)
+    assert figures.fit_y(ax, pd.Series(values, dtype=float), "fd").get_yscale() == scale
+
+
+def test_close_ticks_are_thinned() -> None:
+    ax = figures.log_ticks(figures.panels(1, 1, 2)[1][0, 0], pd.Series([8, 64, 66, 132]))
+    assert ax.get_xscale() == "log"
+    assert list(ax.get_xticks()) == [8, 64, 132]
+
+
+def test_values_are_drawn_as_their_columns_say() -> None:
+    means = pd.DataFrame({"beta": [0.0, 0.3], "value": [0.01, 0.02]})
+    networks = pd.DataFrame({"beta": [0.0, 0.0, 0.3], "kd": [0.009, 0.011, 0.02]})
+    ax: Any = figures.quality_line(means, networks, "beta", "kd")
+    assert list(ax.lines[0].get_ydata()) == [10, 20]
+    assert ax.collections[0].get_offsets()[:, 1].tolist() == pytest.approx([9, 11, 20])
+    assert ax.get_xlabel() == "beta"

@@ -1,0 +1,153 @@
+"""The written files."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.render import footer, markdown, write_report
+from reports.tables import read_run
+
+MODES = ("control", "same-alpha", "same-ladder", "pareto")
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of the page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_text_is_as_committed(report: Path) -> None:
+    found = report.with_suffix(".md").read_text(encoding="utf-8")
+    assert found == (Path(__file__).parent / "expected.md").read_text(encoding="utf-8")
+
+
+def test_same_rows_give_the_same_bytes(directory: Path, report: Path) -> None:
+    def contents(folder: Path) -> dict[str, bytes]:
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    (directory / "figures").mkdir()
+    (directory / "figures" / "stale.svg").write_text("<svg/>")
+    write_report(directory)
+    assert "figures/differences.svg" in contents(directory)
+    assert contents(directory) == contents(report.parent)
+
+
+def test_page_needs_no_network(report: Path) -> None:
+    page = Page(report)
+    links = [value for _, attributes in page.tags for name in ("src", "href") if (value := attributes.get(name))]
+    assert len(links) > 10
+    assert all(link.startswith(("data:image/", "#")) for link in links)
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in page.tags}
+    drawings = [base64.b64decode(link.split(",")[1]).decode() for link in links if link.startswith("data:image/svg")]
+    assert drawings
+    for drawing in drawings:
+        assert all(link.startswith("#") for link in re.findall(r'href="([^"]*)"', drawing))
+        assert not re.search(r"url\((?!#)|@import|<dc:date", drawing)
+
+
+def test_page_is_accessible_and_small(report: Path) -> None:
+    page = Page(report)
+    assert page.all("html") == [{"lang": "en"}]
+    assert "<title>Is beta &gt; 0 better than beta = 0?</title>" in report.read_text(encoding="utf-8")
+    assert all(image["alt"] for image in page.all("img"))
+    assert report.stat().st_size < 1.5e6
+    targets = {attributes.get("id") for _, attributes in page.tags}
+    assert {str(link["href"])[1:] for link in page.all("a")} <= targets
+
+
+def test_messages_are_escaped(report: Path) -> None:
+    page = report.read_text(encoding="utf-8")
+    assert "<out of memory>" not in page
+    assert "RuntimeError: &lt;out of memory&gt; | 3 GiB" in page
+    assert r"RuntimeError: &lt;out of memory&gt; \| 3 GiB" in report.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_markdown_marks_are_escaped() -> None:
+    assert markdown("a*b_c\n|`[x] <b> #") == r"a\*b\_c \|\`\[x\] &lt;b&gt; \#"
+
+
+def test_failed_and_impossible_runs_are_listed(report: Path) -> None:
+    text = report.with_suffix(".md").read_text(encoding="utf-8")
+    assert "**Failed runs:** 1; the messages are under Tables." in text
+    assert "- Failed runs: 1" in text
+    assert "eta=2.5: at most 2.30 on a ladder of 66 steps" in text
+
+
+@pytest.mark.parametrize("left_out", [*MODES, "all of them"])
+def test_missing_modes_are_left_out(directory: Path, change: Any, text_of: Any, left_out: str) -> None:
+    gone = MODES if left_out == "all of them" else (left_out,)
+    change("table.csv", lambda frame: frame[~frame["mode"].isin(gone)])
+    change("contrasts.csv", lambda frame: frame[~frame["mode"].isin(gone)])
+    text = text_of(directory)
+    assert "**Yes, on this ladder:**" in text
+    assert ("same-alpha" in text) == ("same-alpha" not in gone)
+    assert ("figures/budgets.svg" in text) == ("pareto" not in gone)
+    assert ("## Quality against beta" in text) == (left_out != "all of them")
+
+
+def test_only_the_table_is_needed(directory: Path, text_of: Any) -> None:
+    for name in ("contrasts.csv", "floors.csv", "histograms.csv", "losses.csv"):
+        (directory / name).unlink()
+    text = text_of(directory)
+    assert "**No verdict:**" in text
+    assert "Every run." in text
+
+
+def test_nothing_succeeded(directory: Path, change: Any, text_of: Any) -> None:
+    change("table.csv", lambda frame: frame.assign(status="failed", kd="", fd="", error="boom"))
+    change("contrasts.csv", lambda frame: frame.head(0))
+    text = text_of(directory)
+    assert "0 of 8 primary runs succeeded" in text
+    assert "Every run." not in text
+    assert text.count("boom") > 10
+
+
+def test_inception_features_make_it_fid(directory: Path, change: Any, text_of: Any) -> None:
+    for name in ("table.csv", "contrasts.csv", "floors.csv"):
+        change(name, lambda frame: frame.assign(features="inception-v3-compat"))
+    text = text_of(directory)
+    assert "KID ×1000 is 5.32 against 8.82" in text
+    assert "FID is 11.91 against 15.56" in text
+    assert "| KID ×1000 | s.e. | FID |" in text
+
+
+@pytest.mark.parametrize(
+    ("commit", "dirty", "shown"),
+    [
+        ("a1b", False, "a1b"),
+        ("a1b", True, "a1b, with uncommitted changes"),
+        ("a1b", None, "a1b, not known whether changed"),
+        (None, None, "unknown"),
+    ],
+)
+def test_provenance_says_whether_code_was_committed(
+    directory: Path, commit: str | None, dirty: bool | None, shown: str
+) -> None:
+    run = read_run(directory)
+    run.info.update(commit=commit, dirty=dirty)
+    lines = dict(footer(run))
+    assert lines["Commit"] == shown
+    assert lines["Versions"] == "python 3.11.7, torch 2.13.0, torch-fidelity 0.4.0, sigmabench 0.1.0"
+    assert lines["Runs finished"] == f"{min(run.ok()['finished_at'])} to {max(run.ok()['finished_at'])}"
+    assert lines["Failed runs"] == "1"
+
+
+def test_an_unknown_experiment_has_no_report(directory: Path) -> None:
+    info = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps(info | {"experiment": "gamma"}))
+    with pytest.raises(ValueError, match=r"^run\.json: experiment='gamma': must be one of beta$"):
+        write_report(directory)
