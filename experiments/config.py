@@ -94,8 +94,8 @@ class TrainConfig:
     weighting: str = "karras"  # factor on the squared eps error, see training.WEIGHTINGS
     # budget
     images_seen: int = 200_000  # training images seen in all, repeats counted
-    batch_size: int = 128
-    lr: float = 2e-3
+    batch_size: int = 64
+    lr: float = 3e-3
     warmup_images: int = 10_000
     ema_decay: float = 0.999  # a step
     # randomness and machine
