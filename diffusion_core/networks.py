@@ -35,8 +35,8 @@ class Preconditioned(nn.Module):
 class Block(nn.Module):
     """Residual block: ReLU, 3x3 convolution, scale and shift that depend on sigma, ReLU, 3x3 convolution.
 
-    The convolutions run at half of the processor's peak in bfloat16, so all else is chosen to cost little: ReLU, and a
-    norm with one group (eager bfloat16 is ten times slower if a group has fewer than 16 channels), or none.
+    On a CPU in bfloat16 the convolutions cost so little that the rest decides the speed. Hence ReLU, one multiply-add
+    for scale and shift, and a norm of one group (groups of 4 or 8 channels are over ten times slower there) or none.
     """
 
     def __init__(self, width: int, embedding: int, norm: bool = True) -> None:
@@ -55,8 +55,8 @@ class Block(nn.Module):
 class Small(nn.Module):
     """The network for CPUs: a U-Net on patches of 4x4 pixels, refined by a few layers at full resolution.
 
-    0.93 million parameters and 53 MFLOP for a grey 32x32 image. Full resolution is a quarter of them and about half of
-    the time, but worth it: 16 channels of pixels learn the detail of small sigma far faster than patches alone do.
+    0.93 million parameters, 53 MFLOP for a grey 32x32 image, a fifth of it at full resolution. Without those layers
+    the same trunk learns small sigma slowly: MNIST loss 0.198 (refined at 16x16) against 0.157 after 64,000 images.
     """
 
     frequencies: torch.Tensor

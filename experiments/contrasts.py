@@ -128,7 +128,7 @@ def _choice_rows(choice: Choice, ok: Rows, store: Store) -> Iterator[Row]:
             yield line | n
         elif "verdict" in line:  # nothing to measure: the baseline itself was chosen
             nothing = dict.fromkeys(("difference", "se", "low", "high", "interval", "networks_agree", "clear"))
-            yield line | n | nothing | {"verdict": f"{baseline} chosen"}
+            yield line | n | nothing | {"verdict": "baseline chosen"}
 
 
 def _stored_score(row: Row, cell: Cell, store: Store) -> Score:

@@ -176,7 +176,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "losses.csv": ("model_id", "train_seed", "images_seen", "loss"),
 }
 
-VERDICTS = ("better", "worse", "no clear difference", "undecided: the metrics disagree", "eta 0 chosen")
+VERDICTS = ("better", "worse", "no clear difference", "undecided: the metrics disagree", "baseline chosen")
 
 # The values that some text columns are restricted to ("" is allowed where a pooled row or a failure leaves it out).
 CHOICES: dict[str, tuple[str, ...]] = {

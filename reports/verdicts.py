@@ -19,7 +19,7 @@ RELATIONS = {
     "worse": "{a} scores worse than {b}",
     "no clear difference": "there is no clear difference between {a} and {b}",
     "undecided: the metrics disagree": "the metrics disagree on {a} against {b}",
-    "eta 0 chosen": "eta 0 itself was chosen",
+    "baseline chosen": "{b} itself was chosen",
 }
 
 
@@ -107,7 +107,7 @@ def budget_phrase(pair: Pair) -> str:
         "worse": f"{row['b']} (the {chosen} that one half of the images chose scored worse on the other half)",
         "no clear difference": f"no clear difference between {chosen} and {row['b']}",
         "undecided: the metrics disagree": f"undecided between {chosen} and {row['b']} (the metrics disagree)",
-        "eta 0 chosen": "eta 0",
+        "baseline chosen": f"{row['b']}",
     }[verdict]
 
 

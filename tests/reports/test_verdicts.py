@@ -122,7 +122,7 @@ def test_equal_alpha_names_the_price(directory: Path) -> None:
             "undecided: the metrics disagree",
             "undecided between eta 1 and eta 0 (the metrics disagree) at 66 evaluations",
         ),
-        ("eta 0 chosen", "eta 0 at 8 and 66 evaluations"),
+        ("baseline chosen", "eta 0 at 8 and 66 evaluations"),
     ],
 )
 def test_the_budget_line(directory: Path, change: Any, verdict: str, use: str) -> None:

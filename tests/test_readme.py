@@ -1,0 +1,67 @@
+"""What the README shows works: its Python runs, its commands parse, its smoke run and report run."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tyro
+
+from experiments.beta import BetaOptions
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+@pytest.mark.slow
+def test_python_examples_run() -> None:
+    assert blocks("python")
+    for code in blocks("python"):
+        subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
+
+
+def test_every_command_is_known() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    seen = set()
+    for command in commands():
+        if command[0] == "make":
+            assert command[1] in targets
+        elif command[:4] == ["python", "-m", "experiments", "beta"]:
+            tyro.cli(BetaOptions, args=command[4:])
+        else:
+            assert command[:3] in (
+                ["python", "-m", "experiments"],
+                ["python", "-m", "reports"],
+                ["pytest", "--benchmark"],
+            )
+        seen.add(command[0])
+    assert seen == {"make", "python", "pytest"}
+
+
+@pytest.mark.slow
+def test_smoke_then_report(tmp_path: Path) -> None:
+    """The README's own lines, run one after the other in an empty folder."""
+    wanted = [c for c in commands() if c[:3] == ["python", "-m", "experiments"] and ("smoke" in c or "--help" in c)]
+    wanted += [command for command in commands() if command[:3] == ["python", "-m", "reports"]]
+    assert len(wanted) == 3
+    for command in wanted:
+        subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    assert (tmp_path / "runs" / "beta-smoke" / "report.html").stat().st_size > 100_000
+
+
+def test_links_lead_to_files() -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)", README)
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
