@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from torch import Tensor
@@ -51,7 +51,11 @@ class Churn:
         return raised
 
     def _described(self) -> str:
-        return f"s_churn={self.s_churn:g}, s_min={self.s_min:g}, s_max={self.s_max:g}, s_noise={self.s_noise:g}"
+        """s_churn, and whichever of the others is not at its default."""
+        values = [(field.name, getattr(self, field.name), field.default) for field in fields(self)]
+        return ", ".join(
+            f"{name}={value:g}" for name, value, default in values if name == "s_churn" or value != default
+        )
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,8 @@
 """The samplers: measured order, counted cost, noise only where it is asked for, closed forms, and errors."""
 
-import itertools
 import math
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,7 +11,7 @@ from diffusion_core.dialect_steps import beta_ks_steps, churn_steps, mu_steps
 from diffusion_core.dialects import beta_ks_from_alpha, mu_from_alpha
 from diffusion_core.exact import GaussianDenoiser, gaussian_moments
 from diffusion_core.samplers import eta_steps, euler
-from diffusion_core.schedules import geometric, karras
+from diffusion_core.schedules import geometric
 from diffusion_core.solvers import Euler, Sampler
 from diffusion_core.solvers_churn import Churn, EulerChurn, Heun
 from diffusion_core.solvers_ks import KadkhodaieSimoncelli
@@ -274,51 +272,6 @@ def test_variance_of_dialect_steps_is_closed_form() -> None:
     x = start(40_000)
     *_, end = Accelerated(1.0, 0.5).run(EXACT, x, LADDER, Noise(x.shape))
     assert end.var().item() == pytest.approx(variance, rel=0.02)
-
-
-def restart_in_numpy(x: np.ndarray, draw: Callable[[], np.ndarray]) -> list[np.ndarray]:
-    """Xu et al. 2023, Algorithm 1, with the two intervals of RESTARTS, written out for N(0, 1)."""
-
-    def down(x: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
-        for high, low in itertools.pairwise(levels):
-            slope = x * high / (1 + high**2)
-            there = x + (low - high) * slope
-            x = x + (low - high) * (slope + there * low / (1 + low**2)) / 2
-        return x
-
-    out = []
-    for high, low in itertools.pairwise(LADDER):
-        x = down(x, (high, low))
-        for at, top, n_steps, times in ((LADDER[7], 2.0, 3, 2), (LADDER[4], 4.0, 1, 1)):
-            for _ in range(times if low == at else 0):
-                x = x + np.sqrt(top**2 - at**2) * draw()
-                x = down(x, karras(n_steps, top, at))
-        out.append(x)
-    return out
-
-
-def test_restart_equals_a_numpy_loop() -> None:
-    assert [round(sigma, 3) for sigma in (LADDER[4], LADDER[7])] == [1.0, 0.178]
-    noise = Noise()
-    by_hand = restart_in_numpy(start().numpy(), lambda: noise().numpy())
-    ours = RESTARTS.run(EXACT, start(), LADDER, Noise())
-    for step, (mine, theirs) in enumerate(zip(ours, by_hand, strict=True)):
-        np.testing.assert_allclose(mine.numpy(), theirs, rtol=1e-10, err_msg=f"step {step}")
-
-
-def test_kadkhodaie_simoncelli_equals_a_numpy_loop() -> None:
-    """Their Algorithm 1 for one image, with the blind denoiser that is exact for data of one point: f(y) = -y."""
-    x, noise, sigma, out = start(1).numpy()[0], Noise((1, 1, 4, 4)), math.inf, []
-    while sigma > 0.1:
-        h = 0.01 * (len(out) + 1) / (1 + 0.01 * len(out))
-        d = -x
-        sigma = math.sqrt((d**2).sum() / d.size)
-        gamma = math.sqrt((1 - 0.5 * h) ** 2 - (1 - h) ** 2) * sigma
-        x = x + h * d + gamma * noise().numpy()[0]
-        out.append(x)
-    point = GaussianDenoiser(std=0.0)
-    ours = [y.clone() for y in KadkhodaieSimoncelli().run(point, start(1), LADDER, Noise((1, 1, 4, 4)))]
-    np.testing.assert_allclose(torch.cat(ours).numpy(), np.stack(out), rtol=1e-9, atol=1e-12)
 
 
 def test_kadkhodaie_simoncelli_treats_each_sample_by_itself() -> None:
