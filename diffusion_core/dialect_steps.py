@@ -14,7 +14,7 @@ def mu_steps(sigmas: tuple[float, ...], mu: float) -> Steps:
     Raises:
         ValueError: mu outside [0, 1), or not a ladder.
 
-    Source: Permenter & Yuan 2024, arXiv 2306.04848, Section 4. The inverse of `dialects.mu_from_alpha`.
+    Source: Permenter & Yuan 2024, arXiv 2306.04848. The inverse of `dialects.mu_from_alpha`.
     """
     if not 0 <= mu < 1:
         raise ValueError(f"mu={mu}: it must be at least 0 and below 1")
@@ -29,7 +29,7 @@ def beta_ks_steps(sigmas: tuple[float, ...], beta_ks: float) -> Steps:
     Raises:
         ValueError: beta_ks above 1, or so small that a step would need alpha > 1; not a ladder.
 
-    Source: Kadkhodaie & Simoncelli 2020, arXiv 2007.13640, Eq. 8-9. The inverse of `dialects.beta_ks_from_alpha`.
+    Source: Kadkhodaie & Simoncelli 2020, arXiv 2007.13640, Algorithm 1. The inverse of `dialects.beta_ks_from_alpha`.
     """
     least = 1 - min(_ratios(sigmas))
     if not least * (1 - 1e-12) <= beta_ks <= 1:

@@ -23,7 +23,7 @@ class Cosine:
         sigma_min, sigma_max: where the law is cut, in data standard deviations.
         data_std: see the module; 1 is k-diffusion's convention, in which the process is defined on unit data.
 
-    Source: Salimans & Ho 2022, arXiv 2202.00512, Section 4 (alpha = cos, sigma = sin); Crowson, k-diffusion (2022),
+    Source: Salimans & Ho 2022, arXiv 2202.00512 (alpha = cos, sigma = sin of one angle); Crowson, k-diffusion (2022),
         `rand_v_diffusion`.
     """
 

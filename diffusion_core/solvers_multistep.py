@@ -41,7 +41,7 @@ class DPMpp2MSDE:
     With c = (sigma' / sigma)^(1 + eta) and D as in `DPMpp2M`:
     x <- c x + (1 - c) D + sigma' sqrt(1 - (sigma' / sigma)^(2 eta)) z. eta = 0 is `DPMpp2M`, and draws no noise.
 
-    Source: Lu et al. 2022, arXiv 2211.01095, Section 5 and Appendix B (eta = 1); the free eta is Crowson's (k-diffusion
+    Source: Lu et al. 2022, arXiv 2211.01095, SDE-DPM-Solver++(2M) (eta = 1); the free eta is Crowson's (k-diffusion
         2022, `sample_dpmpp_2m_sde`). For eta other than 0 and 1 it is not the eta of `Euler`.
     """
 
@@ -93,7 +93,7 @@ class Accelerated:
         mu: share of the step in ln sigma that is undone by noise, 0 <= mu < 1; with gam = 1, mu = 1/2 is DDPM in the
             limit of small steps.
 
-    Source: Permenter & Yuan 2024, arXiv 2306.04848, Algorithm 2 and Section 4.
+    Source: Permenter & Yuan 2024, arXiv 2306.04848, in the form of smalldiffusion's `samples`.
     """
 
     gam: float = 2.0

@@ -42,7 +42,7 @@ class Restart:
         intervals: where to restart. The default is of the kind used on CIFAR-10, [0.06, 0.30] at sigma_data = 0.5.
         rho: of the Karras ladder inside the intervals.
 
-    Source: Xu et al. 2023, arXiv 2306.14878, Algorithm 1 and Section 3.1.
+    Source: Xu et al. 2023, arXiv 2306.14878, Algorithm 1.
     """
 
     intervals: tuple[Interval, ...] = (Interval(),)
