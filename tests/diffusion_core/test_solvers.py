@@ -103,9 +103,9 @@ def test_counted_evaluations_are_planned(sampler: Sampler) -> None:
         return GaussianDenoiser(std=0.0)(x, sigma)
 
     x = torch.full((2, 1, 4, 4), LADDER[0], dtype=torch.float64)
-    noise = Noise()
-    n_steps = len(list(sampler.run(model, x, LADDER, noise)))
-    assert len(calls) == pytest.approx(sampler.planned_nfe(LADDER), abs=3 * (noise.calls > 20))
+    n_steps = len(list(sampler.run(model, x, LADDER, Noise())))
+    measured = sampler == KadkhodaieSimoncelli()  # 16 pixels of fresh noise have a size of their own
+    assert len(calls) == pytest.approx(sampler.planned_nfe(LADDER), abs=3 * measured)
     assert n_steps == len(LADDER) - 1 or isinstance(sampler, KadkhodaieSimoncelli)
 
 
@@ -142,17 +142,15 @@ def test_models_that_reuse_their_memory_change_nothing(sampler: Sampler, memory:
 @by_name
 @pytest.mark.parametrize("n_steps", [1, 2])
 def test_short_ladders(sampler: Sampler, n_steps: int) -> None:
-    if isinstance(sampler, Euler) and sampler.eta and n_steps == 1:
-        pytest.skip("a single step of ratio 0.1 admits this eta")
     ladder = geometric(n_steps, 10.0, 0.1)
     assert torch.isfinite(list(sampler.run(EXACT, start(), ladder, Noise()))[-1]).all()
 
 
-@by_name
+@pytest.mark.parametrize(
+    "sampler", [each for each in ALL if not isinstance(each, KadkhodaieSimoncelli)], ids=lambda sampler: sampler.name
+)
 def test_ladders_may_end_at_zero(sampler: Sampler) -> None:
     """A step to 0 lands on the denoised image and draws no noise; Heun takes it as an Euler step."""
-    if isinstance(sampler, KadkhodaieSimoncelli):
-        pytest.skip("it would never measure a noise level of 0")
     sigmas = []
 
     def model(x: Tensor, sigma: Tensor) -> Tensor:
