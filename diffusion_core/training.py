@@ -31,7 +31,7 @@ def soft_min_snr(sigma: torch.Tensor, gamma: float) -> torch.Tensor:
         sigma: noise levels, in data standard deviations.
         gamma: as in `min_snr`. The paper's 4 = 1 / 0.5^2, for sigma_data = 0.5, is 1 here.
 
-    Source: Crowson et al. 2024, arXiv 2401.11605 (HDiT): their 1 / (sigma^2 + 1 / gamma) on the error of x0, times gamma.
+    Source: Crowson et al. 2024, arXiv 2401.11605 (HDiT): 1 / (sigma^2 + 1 / gamma) on the error of x0, times gamma.
     """
     scaled = gamma * sigma.square()
     return scaled / (1 + scaled)
