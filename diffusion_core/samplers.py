@@ -67,7 +67,7 @@ def euler(model: Model, x: Tensor, steps: Steps, noise: Callable[[], Tensor]) ->
     levels = torch.tensor(steps.sigmas, dtype=x.dtype, device=x.device)
     sums = torch.zeros(len(steps.alphas), dtype=torch.float32, device=x.device)
     for step, (sigma, alpha, beta) in enumerate(zip(steps.sigmas, steps.alphas, steps.betas, strict=False)):
-        eps = _evaluate(model, x, levels[step], step)
+        eps = evaluate(model, x, levels[step], step)
         sums[step] = eps.sum()  # read once, after the last step: a device is not made to wait
         x.add_(eps, alpha=-alpha * sigma)
         if beta > 0:
@@ -175,7 +175,7 @@ def sample(
 
 def denoise(model: Model, x: Tensor, sigma: float, step: int = 0) -> Tensor:
     """x - sigma eps(x, sigma), the model's estimate of the clean images; x (B, C, H, W). Errors as `euler`'s."""
-    eps = _evaluate(model, x, torch.tensor(sigma, dtype=x.dtype, device=x.device), step)
+    eps = evaluate(model, x, torch.tensor(sigma, dtype=x.dtype, device=x.device), step)
     if not math.isfinite(eps.sum().item()):
         raise ValueError(f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite")
     return torch.add(x, eps, alpha=-sigma)
@@ -188,7 +188,8 @@ def model_device(model: Model) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
-def _evaluate(model: Model, x: Tensor, sigma: Tensor, step: int) -> Tensor:
+def evaluate(model: Model, x: Tensor, sigma: Tensor, step: int) -> Tensor:
+    """eps = model(x, sigma), its shape checked; sigma 0-d, or (B,) for a level of its own for each sample."""
     eps = model(x, sigma.expand(len(x)))
     if eps.shape != x.shape:
         raise ValueError(

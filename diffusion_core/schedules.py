@@ -1,9 +1,12 @@
 """Ladders: which noise levels sampling visits, sigma_0 > sigma_1 > ... > sigma_N, in data standard deviations.
 
-A ladder is a tuple of Python floats, N + 1 levels for N steps. A new ladder is a new function here.
+A ladder is a tuple of Python floats, N + 1 levels for N steps. A new ladder is a new function here; those that are even
+in the time of a variance-preserving process live in `schedules_vp.py`.
 """
 
+import itertools
 import math
+from collections.abc import Callable
 
 MOST_STEPS = 100_000
 
@@ -22,11 +25,72 @@ def geometric(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) ->
         ValueError: n_steps < 1, or ends that do not decrease.
     """
     check_ends(sigma_max, sigma_min)
-    if not 1 <= n_steps <= MOST_STEPS:
-        raise ValueError(f"n_steps={n_steps}: it must be between 1 and {MOST_STEPS}")
+    check_n_steps(n_steps)
     log_max, log_ratio = math.log(sigma_max), math.log(sigma_min / sigma_max)
     inner = (math.exp(log_max + log_ratio * step / n_steps) for step in range(1, n_steps))
     return (sigma_max, *inner, sigma_min)
+
+
+def karras(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rho: float = 7.0) -> tuple[float, ...]:
+    """The ladder whose rho-th root is even: rho = 1 is linear in sigma, rho -> infinity geometric.
+
+    Args:
+        n_steps, sigma_max, sigma_min: as `geometric`.
+        rho: above 0; larger values put more levels near sigma_min.
+
+    Raises:
+        ValueError: rho not above 0, and as `geometric`.
+
+    Source: Karras et al. 2022, arXiv 2206.00364, Eq. 5, divided by sigma_max inside so that no power overflows.
+    Note: the paper appends sigma = 0 to N levels; here the N + 1 levels end at sigma_min.
+    """
+    if not 0 < rho < math.inf:
+        raise ValueError(f"rho={rho}: it must be above 0 and finite; for the limit of large rho use `geometric`")
+    check_ends(sigma_max, sigma_min)
+    end = (sigma_min / sigma_max) ** (1 / rho)
+    return between(n_steps, sigma_max, sigma_min, lambda part: sigma_max * (1 + part * (end - 1)) ** rho)
+
+
+def polyexponential(
+    n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rho: float = 1.0
+) -> tuple[float, ...]:
+    """The ladder ln sigma = ln sigma_min + (1 - k/N)^rho ln(sigma_max / sigma_min); rho = 1 is geometric.
+
+    Args:
+        n_steps, sigma_max, sigma_min: as `geometric`.
+        rho: above 0; values above 1 put more levels near sigma_min.
+
+    Raises:
+        ValueError: rho not above 0, and as `geometric`.
+
+    Source: Crowson, k-diffusion (2022), `get_sigmas_polyexponential`; there is no paper.
+    """
+    if not 0 < rho < math.inf:
+        raise ValueError(f"rho={rho}: it must be above 0 and finite")
+    check_ends(sigma_max, sigma_min)
+    span = math.log(sigma_max / sigma_min)
+    return between(n_steps, sigma_max, sigma_min, lambda part: sigma_min * math.exp((1 - part) ** rho * span))
+
+
+def linear(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
+    """The ladder of even steps in sigma. Arguments and errors as `geometric`.
+
+    Note: `karras` with rho = 1 (Karras et al. 2022, arXiv 2206.00364, Eq. 5).
+    """
+    return between(n_steps, sigma_max, sigma_min, lambda part: sigma_max + part * (sigma_min - sigma_max))
+
+
+def between(n_steps: int, sigma_max: float, sigma_min: float, level: Callable[[float], float]) -> tuple[float, ...]:
+    """The ladder with exact ends and, at step k, `level(k / n_steps)`, a decreasing function of 0 < k / n_steps < 1.
+
+    Raises:
+        ValueError: ends that do not decrease, n_steps < 1, or levels that do not decrease strictly in float64.
+    """
+    check_ends(sigma_max, sigma_min)
+    check_n_steps(n_steps)
+    sigmas = (sigma_max, *(level(step / n_steps) for step in range(1, n_steps)), sigma_min)
+    check_ladder(sigmas)
+    return sigmas
 
 
 def alpha_beta_ratio(alpha: float, beta: float) -> float:
@@ -80,3 +144,21 @@ def check_ends(sigma_max: float, sigma_min: float) -> None:
     """Raises ValueError unless infinity > sigma_max > sigma_min > 0."""
     if not 0 < sigma_min < sigma_max < math.inf:
         raise ValueError(f"sigma_min={sigma_min}: it must be above 0 and below sigma_max={sigma_max}")
+
+
+def check_n_steps(n_steps: int) -> None:
+    """Raises ValueError unless 1 <= n_steps <= 100,000."""
+    if not 1 <= n_steps <= MOST_STEPS:
+        raise ValueError(f"n_steps={n_steps}: it must be between 1 and {MOST_STEPS}")
+
+
+def check_ladder(sigmas: tuple[float, ...]) -> None:
+    """Raises ValueError unless sigmas has two levels or more, decreases strictly, and ends at 0 or above."""
+    if len(sigmas) < 2:
+        raise ValueError(f"sigmas={sigmas}: a ladder needs at least two levels")
+    for step, (before, after) in enumerate(itertools.pairwise(sigmas)):
+        if not math.inf > before > after >= 0:
+            raise ValueError(
+                f"sigmas: level {step} is {before} and level {step + 1} is {after}; levels must be finite, "
+                "at least 0, and decrease strictly"
+            )

@@ -1,6 +1,7 @@
 """The training loop: determinism, the order of images, the averages of the weights, the schedule, and its errors."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from diffusion_core.networks import build
 from diffusion_core.noise import LogNormal, LogUniform
-from diffusion_core.training import Step, lr_factor, train
+from diffusion_core.training import WEIGHTINGS, Step, lr_factor, train
 
 
 class Recorder(nn.Module):
@@ -115,6 +116,36 @@ def test_weightings_of_an_untrained_network_match_their_closed_forms() -> None:
     options = {"noise": law, "n_images": 64, "batch_size": 64}
     assert run(small(), images, weighting="karras", **options)[0].loss.item() == pytest.approx(1.0, rel=0.03)
     assert run(small(), images, weighting="unit-eps", **options)[0].loss.item() == pytest.approx(0.2, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "on_x0"),
+    [
+        ("unit-eps", lambda snr: snr),
+        ("karras", lambda snr: snr + 1),
+        ("x0", lambda snr: 1),
+        ("min-snr-5", lambda snr: min(snr, 5)),
+        ("min-snr-1.25", lambda snr: min(snr, 1.25)),
+        ("soft-min-snr-1", lambda snr: snr / (snr + 1)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_weightings_are_the_papers_weights_on_the_error_of_x0(weighting: str, on_x0: Callable[[float], float]) -> None:
+    """The error of x0 is sigma times that of eps, so a weight on the former is sigma^2 times it on the latter."""
+    sigma = torch.logspace(-2, 2, 9, dtype=torch.float64)
+    by_hand = [level**2 * on_x0(1 / level**2) for level in sigma.tolist()]
+    assert WEIGHTINGS[weighting](sigma).tolist() == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_every_weighting_is_tested_against_its_formula() -> None:
+    assert set(WEIGHTINGS) == {"unit-eps", "karras", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"}
+
+
+def test_soft_min_snr_of_one_is_the_papers_for_sigma_data_of_a_half() -> None:
+    """Crowson et al. 2024: 1 / (sigma^2 + sigma_data^2) on the error of x0, in their units, up to a constant."""
+    sigma = torch.logspace(-2, 2, 9, dtype=torch.float64)
+    theirs = (0.5 * sigma) ** 2 / ((0.5 * sigma) ** 2 + 0.5**2)
+    torch.testing.assert_close(WEIGHTINGS["soft-min-snr-1"](sigma), theirs, rtol=1e-12, atol=0)
 
 
 def test_bf16_loss_is_close_to_fp32_but_not_the_same() -> None:

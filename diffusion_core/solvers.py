@@ -1,0 +1,107 @@
+"""What a sampler is: a frozen value with a name, a planned cost, and `run`; and the simplest one, `Euler`.
+
+A sweep over samplers is a tuple of such values. The others live beside: `solvers_churn.py`, `solvers_multistep.py`,
+`solvers_restart.py`, `solvers_ks.py`. Each starts from x at sigmas[0], yields x after each step (the same tensor,
+updated in place), calls `noise()` only where noise is added, and checks every output of the model.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from diffusion_core.samplers import Model, eta_steps, euler, evaluate
+from diffusion_core.schedules import check_ladder
+
+Noise = Callable[[], Tensor]
+
+
+class Sampler(Protocol):
+    """A way to go down a ladder."""
+
+    @property
+    def name(self) -> str:
+        """The sampler and its parameters, as tables and reports print it."""
+        ...
+
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        """Network evaluations per image along a ladder, known before the run."""
+        ...
+
+    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        """x (B, C, H, W) after each step; x is updated in place, so keep a clone of what you keep.
+
+        Args:
+            model: eps = model(x, sigma).
+            x: at noise level sigmas[0].
+            sigmas: strictly decreasing, in data standard deviations; the last level may be 0.
+            noise: returns unit noise (B, C, H, W), which the next call may overwrite.
+
+        Raises (at the first step, except the last):
+            ValueError: not a ladder; the sampler's parameters do not suit it; the model returns another shape, NaN or
+                infinity, in which case the message names step and sigma.
+        """
+        ...
+
+
+class Checked:
+    """A model whose every output is checked: its shape at once, NaN and infinity when `finish` is called.
+
+    Sums are read once, after the last step, so that a device is not made to wait at each.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.sums: list[Tensor] = []
+        self.places: list[tuple[int, float]] = []
+
+    def __call__(self, x: Tensor, sigma: float, step: int) -> Tensor:
+        eps = evaluate(self.model, x, x.new_full((), sigma), step)
+        self.sums.append(eps.sum())
+        self.places.append((step, sigma))
+        return eps
+
+    def finish(self) -> None:
+        """Raises ValueError naming the first step and sigma at which the model returned NaN or infinity."""
+        finite = torch.isfinite(torch.stack(self.sums)).tolist()
+        if not all(finite):
+            step, sigma = self.places[finite.index(False)]
+            raise ValueError(
+                f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite"
+            )
+
+
+def ladder_steps(sigmas: tuple[float, ...]) -> Iterator[tuple[int, float, float, bool]]:
+    """(step, sigma, next sigma, whether it is the last step) for each step of a ladder, which is checked."""
+    check_ladder(sigmas)
+    for step, (sigma, sigma_next) in enumerate(itertools.pairwise(sigmas)):
+        yield step, sigma, sigma_next, step == len(sigmas) - 2
+
+
+@dataclass(frozen=True)
+class Euler:
+    """Euler on the probability-flow ODE with the fresh noise of `eta` at each step: DDIM at 0, DDPM at 1.
+
+    Source: Song, Meng & Ermon 2021, arXiv 2010.02502, Eq. 12 and 16; see `samplers.euler`.
+    """
+
+    eta: float = 0.0
+    order: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not self.eta >= 0:
+            raise ValueError(f"eta={self.eta}: it must be at least 0")
+
+    @property
+    def name(self) -> str:
+        return f"euler(eta={self.eta:g})"
+
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        return len(sigmas) - 1
+
+    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        check_ladder(sigmas)
+        return euler(model, x, eta_steps(sigmas, self.eta), noise)
