@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from diffusion_core.block_noise import block_seed
 from diffusion_core.data import Images, load
 from diffusion_core.networks import build
 from diffusion_core.samplers import sample
@@ -66,7 +67,7 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
     _use(config.machine.threads)
     images = images_of(config.data, data_root)
     with torch.random.fork_rng(devices=[]):  # torch's layers take no generator: seed the global one for them only
-        torch.manual_seed(config.seed)
+        torch.manual_seed(block_seed(config.seed, -1))  # not the seed of the noise: its stream would repeat in them
         model = build(config.network, images.shape[0]).to(config.machine.device)
     x0 = images.standardised().to(config.machine.device)
     steps = train(
