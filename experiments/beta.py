@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import pandas as pd
 import tyro
 
+from diffusion_core.noise import LogNormal
 from experiments.config import AlphaBetaRule, GeometricRule, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
 from experiments.contrasts import Choice, Contrast
 from experiments.features import weights_hash
@@ -23,6 +24,7 @@ from experiments.publish import run_experiment
 from experiments.sweep import Cell, Infeasible
 
 QUESTION = "Is beta > 0 better than beta = 0?"
+FIXED_BEFOREHAND = (66, LogNormal())  # steps and training law of the primary contrast
 CONTROL = 10_000  # added to the sampling seed of the A/A control
 
 
@@ -94,7 +96,8 @@ def main(options: Annotated[BetaOptions, tyro.conf.arg(name="")]) -> pd.DataFram
     planned = list(runs(grid))
     cells = [cell for cell in planned if isinstance(cell, Cell)]
     infeasible = [cell for cell in planned if isinstance(cell, Infeasible)]
-    return run_experiment("beta", QUESTION, options, cells, infeasible, list(contrasts(cells)))
+    fixed = (grid.n_steps, grid.train.noise) == FIXED_BEFOREHAND
+    return run_experiment("beta", QUESTION, options, cells, infeasible, list(contrasts(cells)), fixed)
 
 
 def runs(grid: Grid) -> Iterator[Cell | Infeasible]:

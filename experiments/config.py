@@ -21,6 +21,7 @@ from diffusion_core.samplers import Steps, alpha_beta_steps, eta_steps
 from diffusion_core.schedules import alpha_beta_ratio, check_ends, geometric
 from diffusion_core.training import PRECISIONS, WEIGHTINGS
 from experiments.features import FEATURES
+from experiments.metrics import GROUPS
 
 SCHEMA = 1  # raise it when the same config starts to give another result
 FREE = {"identity": False}
@@ -171,7 +172,7 @@ class SampleConfig:
     batch_size: int = field(default=256, metadata=FREE)
 
     def __post_init__(self) -> None:
-        _at_least("n_samples", self.n_samples, 2)
+        _at_least("n_samples", self.n_samples, 2 * GROUPS)  # so that half of them still fill the jackknife's groups
         _at_least("batch_size", self.batch_size, 1)
 
     @property

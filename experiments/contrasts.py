@@ -24,8 +24,8 @@ METRICS = ("fd", "kd")
 FLOOR_REPEATS = 20
 COLUMNS = tuple(
     """experiment kind mode metric a b train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a alpha_b beta_b
-    eta_b nfe_b run_id_b final_denoise data network train_noise images_seen features n_samples n_reference value_a
-    value_b difference se low high level interval networks_agree clear verdict""".split()
+    eta_b nfe_b run_id_b n_planned final_denoise data network train_noise images_seen features n_samples n_reference
+    value_a value_b difference se low high level interval networks_agree clear verdict""".split()
 )
 FLOOR_COLUMNS = ("data", "features", "metric", "n_samples", "n_reference", "mean", "sd", "low", "high", "repeats")
 Rows = Mapping[str, Row]  # by run_id
@@ -33,13 +33,17 @@ Rows = Mapping[str, Row]  # by run_id
 
 @dataclass(frozen=True)
 class Contrast:
-    """a against b: one (a, b) pair of cells for each network, which share weights and n."""
+    """a against b: one (a, b) pair of cells for each network, which share weights and n.
+
+    Its interval speaks of networks in general if there are enough of them, unless a was chosen on these very networks.
+    """
 
     kind: str
     mode: str
     a: str
     b: str
     pairs: tuple[tuple[Cell, Cell], ...]
+    chosen: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,9 @@ def _rows(
             values = {"value_a": a.values[metric], "value_b": b.values[metric], "n_networks": 1}
             yield _shared(contrast, pairs, ok) | _numbers(metric, estimate) | one | values
     whole = {
-        metric: pooled([e.difference for e in estimates[metric]], [e.se for e in estimates[metric]])
+        metric: pooled(
+            [e.difference for e in estimates[metric]], [e.se for e in estimates[metric]], not contrast.chosen
+        )
         for metric in METRICS
     }
     word = verdict(whole["kd"], whole["fd"])
@@ -120,7 +126,7 @@ def _choice_rows(choice: Choice, ok: Rows, store: Store) -> Iterator[Row]:
         candidates, key=lambda label: np.mean([_half(cell, 0, store).values["kd"] for cell in candidates[label]])
     )
     pairs = tuple(zip(candidates[chosen], candidates[baseline], strict=True))
-    contrast = Contrast(choice.kind, choice.mode, chosen, baseline, pairs)
+    contrast = Contrast(choice.kind, choice.mode, chosen, baseline, pairs, chosen=True)
     scored = [(_half(a, 1, store), _half(b, 1, store)) for a, b in pairs]
     n = {"n_samples": pairs[0][0].samples.n_samples - pairs[0][0].samples.n_samples // 2}
     for line in _rows(contrast, pairs, scored, ok):
@@ -165,7 +171,13 @@ def _numbers(metric: str, estimate: Estimate) -> Row:
 def _shared(contrast: Contrast, pairs: Sequence[tuple[Cell, Cell]], ok: Rows) -> Row:
     """The columns that all rows of a contrast share."""
     rows = [ok[_run_id(cell)] for cell in pairs[0]]
-    out: Row = {"kind": contrast.kind, "mode": contrast.mode, "a": contrast.a, "b": contrast.b}
+    out: Row = {
+        "n_planned": len(contrast.pairs),
+        "kind": contrast.kind,
+        "mode": contrast.mode,
+        "a": contrast.a,
+        "b": contrast.b,
+    }
     for side, row in zip("ab", rows, strict=True):
         out |= {f"{name}_{side}": row[name] for name in ("alpha", "beta", "eta", "nfe")}
     for name in ("experiment", "data", "network", "train_noise", "images_seen", "features", "n_samples", "n_reference"):

@@ -29,12 +29,15 @@ class Estimate:
     clear: bool
 
 
-def pooled(differences: Sequence[float], ses: Sequence[float]) -> Estimate:
+def pooled(differences: Sequence[float], ses: Sequence[float], over_networks: bool = True) -> Estimate:
     """The mean difference over networks and its 95 % interval.
 
     Args:
         differences: one a - b for each network.
         ses: their jackknife standard errors over images.
+
+    `over_networks=False` asks for the interval conditional on these networks however many they are: for a setting that
+    was chosen on the same networks, so that their spread would flatter it.
 
     Fewer than five networks: the standard errors add as those of independent numbers, with the degrees of freedom of
     Welch (1947) and Satterthwaite (1946). Five or more: Student's t over the differences.
@@ -42,7 +45,8 @@ def pooled(differences: Sequence[float], ses: Sequence[float]) -> Estimate:
     d, variances = np.asarray(differences), np.square(ses)
     n, mean = len(d), float(np.mean(differences))
     agree = bool((d > 0).all() or (d < 0).all())
-    if n >= ENOUGH_NETWORKS:
+    speaks_of_networks = over_networks and n >= ENOUGH_NETWORKS
+    if speaks_of_networks:
         se, freedom, how = d.std(ddof=1) / np.sqrt(n), n - 1.0, f"t over {n} networks"
     else:
         se, freedom = np.sqrt(variances.sum()) / n, _satterthwaite(variances)
@@ -50,7 +54,7 @@ def pooled(differences: Sequence[float], ses: Sequence[float]) -> Estimate:
         how = f"delete-group jackknife over images, conditional on {these}"
     half = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * se)
     excludes_zero = abs(mean) > half
-    clear = excludes_zero and (agree or n >= ENOUGH_NETWORKS)
+    clear = excludes_zero and (agree or speaks_of_networks)
     return Estimate(mean, float(se), mean - half, mean + half, how, agree, bool(clear))
 
 

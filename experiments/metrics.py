@@ -91,8 +91,8 @@ class Pool:
         return self.without(self.aside(n, draw=0))
 
     def floor(self, n: int, repeats: int) -> dict[str, Array]:
-        """FD and KD of n real images against the T - n others: {"fd": (repeats,), "kd": (repeats,)}."""
-        out: dict[str, list[float]] = {"fd": [], "kd": []}
+        """Scores of n real images against the T - n others: fd, kd, precision and recall, each (repeats,)."""
+        out: dict[str, list[float]] = {"fd": [], "kd": [], "precision": [], "recall": []}
         for draw in range(1, repeats + 1):
             aside = self.aside(n, draw)
             rest = self.without(aside)
@@ -101,6 +101,8 @@ class Pool:
             across = self.row_sums[aside].sum() - within
             out["fd"].append(frechet_distance(real, rest))
             out["kd"].append(within / (n * (n - 1)) + rest.mean_kernel - 2 * across / (n * len(rest.features)))
+            for metric, value in zip(("precision", "recall"), precision_recall(real, rest), strict=True):
+                out[metric].append(value)
         return {metric: np.array(values) for metric, values in out.items()}
 
 

@@ -1,7 +1,6 @@
 """From planned cells to a finished result folder: run, tabulate, contrast, write what the report reads, report."""
 
 import csv
-import os
 import platform
 import shlex
 import subprocess
@@ -20,6 +19,7 @@ from safetensors.torch import load_file
 from experiments import contrasts as contrasting
 from experiments import stages, sweep
 from experiments.config import identity
+from experiments.hardware import describe
 from experiments.options import Options
 from experiments.store import Store, write_json
 from reports.render import write_report
@@ -36,8 +36,12 @@ def run_experiment(
     cells: Sequence[sweep.Cell],
     infeasible: Sequence[sweep.Infeasible],
     contrasts: Sequence[contrasting.Contrast | contrasting.Choice],
+    fixed_beforehand: bool,
 ) -> pd.DataFrame:
-    """Runs the cells, writes the result folder with its report, prints where it lies, and returns the table."""
+    """Runs the cells, writes the result folder with its report, prints where it lies, and returns the table.
+
+    `fixed_beforehand` says whether the primary contrast is the one that the design fixed, or merely of its form.
+    """
     console = Console()
     directory, store = options.directory(name), Store(options.store)
     directory.mkdir(parents=True, exist_ok=True)
@@ -53,7 +57,9 @@ def run_experiment(
     floors = contrasting.floor_rows(cells, rows, store)
     sweep.write_rows(directory / "floors.csv", floors, contrasting.FLOOR_COLUMNS)
     _write_evidence(directory, cells, rows, store, options.data_root)
-    write_json(directory / "run.json", _provenance(name, question, options, notes))
+    write_json(
+        directory / "run.json", _provenance(name, question, options, notes) | {"fixed_beforehand": fixed_beforehand}
+    )
     report = write_report(directory)
     failed = sum(row["status"] == "failed" for row in rows)
     console.print(f"{len(rows)} rows, {failed} failed: {directory / 'table.csv'}")
@@ -64,11 +70,11 @@ def run_experiment(
 def _check_data(cells: Sequence[sweep.Cell], data_root: Path | None) -> None:
     """Stops the run before it starts, with one message, if its data cannot be had or are too few."""
     for cell in cells:
-        most = len(stages.images_of(cell.model.data, data_root).pixels) - 2
+        most = len(stages.images_of(cell.model.data, data_root).pixels) // 3
         if cell.samples.n_samples > most:
             raise ValueError(
-                f"n_samples={cell.samples.n_samples}: data={cell.model.data!r} allows at most {most}, "
-                "since as many real images are set aside for the floor"
+                f"n_samples={cell.samples.n_samples}: data={cell.model.data!r} allows at most {most}, a third of its "
+                "images: as many are set aside for the floor, and intervals hold only for a reference larger than that"
             )
 
 
@@ -141,7 +147,7 @@ def _provenance(name: str, question: str, options: Options, notes: Sequence[str]
         "commit": commit,
         "dirty": dirty,
         "versions": {"python": platform.python_version()} | {package: version(package) for package in VERSIONS},
-        "machine": _machine(),
+        "machine": describe(),
         "notes": list(notes),
     }
 
@@ -157,15 +163,3 @@ def _commit() -> tuple[str | None, bool | None]:
         return git("rev-parse", "--short", "HEAD"), bool(git("status", "--porcelain"))
     except (OSError, subprocess.CalledProcessError):
         return None, None
-
-
-def _machine() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []

@@ -25,6 +25,7 @@ from diffusion_core.samplers import sample
 from diffusion_core.training import train
 from experiments.config import ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
 from experiments.features import extract
+from experiments.hardware import SHARED_ABOVE, BusyClock, device_name
 from experiments.metrics import (
     Pool,
     fd_replicates,
@@ -126,7 +127,7 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
             model(blank, torch.ones(len(blank), device=device))
         model.images = 0
         _synchronise(device)
-        start = time.perf_counter()
+        before = BusyClock.now()
         x = sample(
             model,
             steps,
@@ -139,15 +140,16 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
             after_batch=lambda n: advance(n * nfe),
         )
         _synchronise(device)
-        seconds = time.perf_counter() - start
+        after = BusyClock.now()
     with store.writing("samples", name) as folder:
         save_file({"pixels": images.to_pixels(x).cpu()}, folder / "samples.safetensors")
         _write_meta(
             folder,
-            seconds=seconds,
+            seconds=after.wall - before.wall,
+            others_busy_cores=after.others_since(before),
             nfe=model.images // config.n_samples,
             batch_size=config.batch_size,
-            shared_device=False,
+            shared_device=device == "cpu" and after.others_since(before) > SHARED_ABOVE,
             device_name=device_name(device),
         )
     return name
@@ -221,11 +223,6 @@ def thinned(seen: list[int], losses: list[float]) -> list[tuple[int, float]]:
     stretches = [losses[start : start + stride] for start in starts]
     ends = [seen[min(start + stride, len(seen)) - 1] for start in starts]
     return [(end, sum(stretch) / len(stretch)) for end, stretch in zip(ends, stretches, strict=True)]
-
-
-def device_name(device: str) -> str:
-    """The card's name, or "cpu"."""
-    return torch.cuda.get_device_name() if device == "cuda" else "cpu"
 
 
 def _use(threads: int) -> None:

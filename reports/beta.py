@@ -9,16 +9,29 @@ from reports.blocks import Figure, Prose, Section
 from reports.columns import COLUMNS, METRICS
 from reports.formats import cell, listed, metric_name, number, plural
 from reports.tables import Run, means, timed
-from reports.verdicts import budget, condition, control, doubt, head, measured, pairs, price, relation, scope
+from reports.verdicts import (
+    FEW,
+    budget,
+    condition,
+    control,
+    control_failed,
+    doubt,
+    head,
+    measured,
+    pairs,
+    price,
+    relation,
+    scope,
+)
 
 LEADS = {
-    "better": "Yes, on this ladder",
-    "worse": "No, on this ladder",
-    "no clear difference": "Not clearly, on this ladder",
-    "undecided: the metrics disagree": "Undecided, on this ladder",
+    "better": "Yes",
+    "worse": "No",
+    "no clear difference": "Not clearly",
+    "undecided: the metrics disagree": "Undecided",
 }
 TITLES = {
-    "primary": "The primary contrast, fixed beforehand",
+    "primary": "The primary contrast",
     "control": "A/A control",
     "same-alpha": "Same alpha: more beta, more evaluations",
     "same-ladder": "Same ladder, same evaluations",
@@ -61,7 +74,22 @@ def answer(run: Run) -> list[Prose]:
         f"with {cell('nfe', row['nfe_a'])} evaluations on both sides, {relation(primary[0], betas=True)}{because}: "
         f"{measured(run, primary[0])}; {scope(primary[0])}."
     )
-    return [Prose(text, LEADS[row["verdict"]]), Prose(condition(primary[0]))]
+    return [Prose(text, lead(run, row)), Prose(f"{status(run)} {condition(primary[0])}")]
+
+
+def lead(run: Run, row: pd.Series) -> str:
+    """The first words: the verdict, and for what it is said."""
+    networks = int(row["n_networks"])
+    these = "" if networks >= FEW else "for this network " if networks == 1 else f"for these {networks} networks "
+    word = "Not established, since the A/A control failed" if control_failed(run) else LEADS[row["verdict"]]
+    return f"{word}, {these}on this ladder"
+
+
+def status(run: Run) -> str:
+    """Whether the primary contrast is the one that was fixed before any result was seen."""
+    if run.info.get("fixed_beforehand"):
+        return "This contrast was fixed beforehand; all others explore."
+    return "This contrast has the form of the primary one, but not its ladder or training law: it explores."
 
 
 def variety(run: Run) -> list[Prose]:
@@ -73,7 +101,12 @@ def variety(run: Run) -> list[Prose]:
         f"recall {listed(cell('recall', value) for value in same['recall'])}"
         for eta, same in rows.dropna(subset=["precision", "recall"]).groupby("eta")
     ]
-    return [Prose(f"{'; '.join(texts)}; one number a network.", "Precision and recall")] if texts else []
+    if not texts:
+        return []
+    found = [run.floor(metric, rows.iloc[0]) for metric in ("precision", "recall")]
+    real = [cell("precision", floor["mean"]) for floor in found if floor is not None]
+    texts += [f"real images: {listed(real)}"] if real else []
+    return [Prose(f"{'; '.join(texts)}; one number a network.", "Precision and recall")]
 
 
 def equal_alpha(run: Run) -> list[Prose]:
@@ -82,7 +115,7 @@ def equal_alpha(run: Run) -> list[Prose]:
     return [
         Prose(
             f"{relation(pair)}; {price(pair)}. {measured(run, pair, values=False)}.",
-            f"At equal alpha ({number(head(pair)['alpha_a'])})",
+            f"At equal alpha ({number(head(pair)['alpha_a'])}; exploration)",
         )
         for pair in found
         if head(pair)["beta_a"] == 0.3 or pair is found[-1]
@@ -92,7 +125,9 @@ def equal_alpha(run: Run) -> list[Prose]:
 def differences(run: Run) -> Section:
     """The main figure: what noise changes, in differences."""
     groups = {
-        TITLES["primary"]: run.of_kind("primary", "final-denoise", "control"),
+        TITLES["primary"] + (", fixed beforehand" if run.info.get("fixed_beforehand") else ""): run.of_kind(
+            "primary", "final-denoise", "control"
+        ),
         TITLES["same-alpha"]: run.of_kind("same-alpha"),
         TITLES["same-ladder"]: run.of_kind("same-ladder"),
     }

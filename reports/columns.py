@@ -137,6 +137,7 @@ COLUMNS: dict[str, Column] = {
     "a": _text("a"),
     "b": _text("b"),
     "n_networks": _count("networks"),
+    "n_planned": _count("networks planned"),
     "value_a": Column("value of a"),
     "value_b": Column("value of b"),
     "difference": Column("a − b"),
@@ -181,11 +182,12 @@ VERDICTS = ("better", "worse", "no clear difference", "undecided: the metrics di
 # The values that some text columns are restricted to ("" is allowed where a pooled row or a failure leaves it out).
 CHOICES: dict[str, tuple[str, ...]] = {
     "status": ("ok", "failed", "infeasible"),
-    "metric": METRICS,
+    "metric": (*METRICS, "precision", "recall"),
     "verdict": ("", *VERDICTS),
 }
 
 FLOOR = (
-    "What as many real images score against the reference without them: below it, a sampler cannot be told from the "
-    "data. 2 times the floor is twice the score of real images."
+    "What as many training images score against the training images without them. A network that only copied its "
+    "training images would score this too, and unseen real images score a little worse, so it is a lower end of the "
+    "scale and no proof of perfection. 2 times the floor is twice that score; the repeats show how uncertain it is."
 )

@@ -109,7 +109,7 @@ def test_smoke_runs_and_a_killed_run_ends_like_an_undisturbed_one(tmp_path: Path
         (["--data", "cats"], "error: data='cats': it must be one of mnist5k, mnist"),
         (["--train-images", "0"], "error: images_seen=0: "),
         (["--train-seeds", "0"], "error: train_seeds=0: "),
-        (["--n-samples", "4999"], "error: n_samples=4999: "),
+        (["--n-samples", "1667"], "error: n_samples=1667: "),
         (["--pareto-steps", "0"], "error: n_steps=0: "),
     ],
 )

@@ -91,3 +91,10 @@ def make(difference: float, clear: bool) -> Estimate:
 )
 def test_verdict(kd: Estimate, fd: Estimate, words: str) -> None:
     assert verdict(kd, fd) == words
+
+
+def test_a_setting_chosen_on_these_networks_is_conditional_on_them() -> None:
+    differences, ses = [1.0, 1.1, 0.9, 1.0, 1.0], [0.5] * 5
+    assert pooled(differences, ses).interval == "t over 5 networks"
+    chosen = pooled(differences, ses, over_networks=False)
+    assert "conditional on these 5 networks" in chosen.interval and chosen.se == pytest.approx(0.5 / np.sqrt(5))

@@ -144,7 +144,7 @@ def test_a_choice_is_measured_on_the_other_half(store: Store) -> None:
 def test_the_floor_has_the_sizes_of_the_rows(store: Store) -> None:
     rows = run(CELLS, store)
     floors = floor_rows(CELLS, rows, store)
-    assert [row["metric"] for row in floors] == ["fd", "kd"]
+    assert [row["metric"] for row in floors] == ["fd", "kd", "precision", "recall"]
     for row in floors:
         assert (row["n_samples"], row["n_reference"], row["repeats"]) == (40, 4960, 20)
         assert row["low"] < row["mean"] < row["high"] and row["sd"] > 0

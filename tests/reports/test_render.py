@@ -93,7 +93,7 @@ def test_missing_modes_are_left_out(directory: Path, change: Any, text_of: Any, 
     change("table.csv", lambda frame: frame[~frame["mode"].isin(gone)])
     change("contrasts.csv", lambda frame: frame[~frame["mode"].isin(gone)])
     text = text_of(directory)
-    assert "**Yes, on this ladder:**" in text
+    assert "**Yes, for these 2 networks on this ladder:**" in text
     assert ("same-alpha" in text) == ("same-alpha" not in gone)
     assert ("figures/budgets.svg" in text) == ("pareto" not in gone)
     assert ("## Quality against beta" in text) == (left_out != "all of them")

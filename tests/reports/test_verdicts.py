@@ -1,5 +1,6 @@
 """Each sentence, for each verdict."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,20 @@ def set_kind(kind: str, **values: str) -> Any:
 @pytest.mark.parametrize(
     ("verdict", "lead", "text"),
     [
-        ("better", "Yes, on this ladder", "eta 1 (beta 0.391) scores better than eta 0 (beta 0): KD"),
-        ("worse", "No, on this ladder", "eta 1 (beta 0.391) scores worse than eta 0 (beta 0): KD"),
+        (
+            "better",
+            "Yes, for these 2 networks on this ladder",
+            "eta 1 (beta 0.391) scores better than eta 0 (beta 0): KD",
+        ),
+        ("worse", "No, for these 2 networks on this ladder", "eta 1 (beta 0.391) scores worse than eta 0 (beta 0): KD"),
         (
             "undecided: the metrics disagree",
-            "Undecided, on this ladder",
+            "Undecided, for these 2 networks on this ladder",
             "the metrics disagree on eta 1 (beta 0.391) against",
         ),
         (
             "no clear difference",
-            "Not clearly, on this ladder",
+            "Not clearly, for these 2 networks on this ladder",
             "there is no clear difference between eta 1 (beta 0.391) and",
         ),
     ],
@@ -47,7 +52,8 @@ def test_the_answer_says_the_verdict(directory: Path, change: Any, verdict: str,
 
 
 @pytest.mark.parametrize("fact", ["95 % interval −4.02 to −2.98", "500 samples a side", "each of 2 networks", "unet-16",
-                                  "512,000 images seen", "mnist5k", "3.0 against 3.9 times the floor",
+                                  "512,000 images seen", "mnist5k",
+                                  "3.0 against 3.9 times the floor (4.00, repeats 3.70 to 4.40)",
                                   "real images score −0.33 to 0.41", "conditional"])  # fmt: skip
 def test_the_answer_names(directory: Path, fact: str) -> None:
     assert fact in beta.answer(read_run(directory))[0].text
@@ -73,14 +79,15 @@ def test_one_network_makes_no_claim_about_networks(directory: Path, change: Any)
     first, second = beta.answer(read_run(directory))
     assert "from one network (unet-16" in first.text
     assert "networks" not in first.text
-    assert second.text == "Intervals: jackknife. Other networks may answer differently."
+    assert second.text.endswith("Intervals: jackknife. Other networks may answer differently.")
 
 
 def test_five_networks_are_not_conditional(directory: Path, change: Any) -> None:
     change("contrasts.csv", set_kind("primary", n_networks="5", interval="t over 5 networks"))
     first, second = beta.answer(read_run(directory))
     assert "conditional" not in first.text
-    assert second.text == "Intervals: t over 5 networks."
+    assert second.text.endswith("explore. Intervals: t over 5 networks.")
+    assert first.lead == "Yes, on this ladder"
 
 
 def test_one_repeat_of_the_floor_has_no_spread(directory: Path, change: Any) -> None:
@@ -148,8 +155,30 @@ def test_without_a_choice_the_budget_line_is_exploration(directory: Path, change
 
 
 def test_the_control_must_find_nothing(directory: Path, change: Any) -> None:
-    assert "no clear difference, as it must be" in verdicts.control(read_run(directory))[0].text
-    change("contrasts.csv", set_kind("control", verdict="better"))
-    assert verdicts.control(read_run(directory))[0].lead == "A/A control failed"
+    assert "no clear difference, as it should be" in verdicts.control(read_run(directory))[0].text
+    one_metric = {"kind": "control", "metric": "fd"}
+    change(
+        "contrasts.csv",
+        lambda frame: frame.assign(
+            clear=frame["clear"].mask((frame[list(one_metric)] == one_metric).all(axis=1), "True")
+        ),
+    )
+    run = read_run(directory)
+    assert verdicts.control(run)[0].lead == "A/A control failed"
+    assert beta.answer(run)[0].lead.startswith("Not established, since the A/A control failed, for these 2 networks")
     change("contrasts.csv", lambda frame: frame[frame["kind"] != "control"])
     assert verdicts.control(read_run(directory))[0].text.startswith("not measured")
+
+
+def test_a_contrast_that_was_not_fixed_beforehand_says_so(directory: Path) -> None:
+    assert "fixed beforehand; all others explore" in beta.answer(read_run(directory))[1].text
+    info = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps(info | {"fixed_beforehand": False}))
+    assert "not its ladder or training law: it explores" in beta.answer(read_run(directory))[1].text
+
+
+def test_networks_that_are_missing_are_named(directory: Path, change: Any) -> None:
+    change("contrasts.csv", lambda frame: frame.assign(n_planned="3"))
+    assert "each of 2 networks (3 were planned)" in beta.answer(read_run(directory))[0].text
+    change("contrasts.csv", lambda frame: frame.assign(n_planned="2"))
+    assert "planned" not in beta.answer(read_run(directory))[0].text
