@@ -45,13 +45,13 @@ class Grid:
 
 PRESETS = {
     "smoke": Grid(
-        train=TrainConfig(images_seen=2_560, warmup_images=1_280),
-        n_samples=160,
-        n_steps=12,
-        alpha=0.5,
-        betas=(0.0, 0.5),
+        train=TrainConfig(images_seen=640, warmup_images=320),
+        n_samples=132,  # just above the dimension of the features
+        n_steps=4,
+        alpha=0.8,
+        betas=(0.0, 0.4),
         etas=(0.0, 1.0),
-        pareto_steps=(4, 12),
+        pareto_steps=(2, 4),
         pareto_etas=(0.0, 1.0),
     ),
     "laptop": Grid(),

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import scipy.linalg
 import torch
 from numpy.typing import NDArray
 from torch_fidelity.metric_fid import fid_statistics_to_metric
@@ -168,7 +167,7 @@ def fd_replicates(features: Array, reference: Reference) -> Array:
 def _fast_frechet(features: Array, reference: Reference) -> float:
     own, real = moments(features), reference.moments
     inner = reference.root.T @ own["sigma"] @ reference.root
-    trace_root = np.sqrt(scipy.linalg.eigvalsh(inner).clip(min=0)).sum()
+    trace_root = np.sqrt(np.linalg.eigvalsh(inner).clip(min=0)).sum()
     shift = own["mu"] - real["mu"]
     return float(shift @ shift + np.trace(own["sigma"]) + np.trace(real["sigma"]) - 2 * trace_root)
 

@@ -103,6 +103,7 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
     return name
 
 
+@lru_cache(maxsize=1)
 def load_model(config: TrainConfig, store: Store, device: str, channels: int) -> torch.nn.Module:
     """The trained network of a config, on `device`, ready to sample."""
     model = build(config.network, channels)

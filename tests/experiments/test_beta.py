@@ -55,7 +55,7 @@ def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
 def test_impossible_eta_is_listed_not_run() -> None:
     grid = replace(PRESETS["smoke"], etas=(0.0, 1.0, 9.0))
     infeasible = [cell for cell in runs(grid) if isinstance(cell, Infeasible)]
-    assert len(infeasible) == 2 and "eta is above 1/sqrt(1 - r^2) = 1.21" in infeasible[0].why
+    assert len(infeasible) == 2 and "eta is above 1/sqrt(1 - r^2) = 1.016" in infeasible[0].why
     assert infeasible[0].row()["status"] == "infeasible"
 
 
