@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -145,6 +146,7 @@ def _stored_score(row: Row, cell: Cell, store: Store) -> Score:
     )
 
 
+@lru_cache(maxsize=256)
 def _half(cell: Cell, half: int, store: Store) -> Score:
     """The first (0) or second (1) half of a run's images, scored on its own against the run's reference."""
     features = stages.load_features(cell.score, store).double().numpy()
