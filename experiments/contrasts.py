@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from experiments import stages
-from experiments.config import identity
+from experiments.config import ScoreConfig, identity
 from experiments.intervals import LEVEL, Estimate, pooled, verdict
 from experiments.metrics import (
     Array,
@@ -124,11 +124,11 @@ def _choice_rows(choice: Choice, ok: Rows, store: Store) -> Iterator[Row]:
     if baseline not in candidates or len(candidates) < 2:
         return
     chosen = min(
-        candidates, key=lambda label: np.mean([_half(cell, 0, store).values["kd"] for cell in candidates[label]])
+        candidates, key=lambda label: np.mean([_half(cell.score, 0, store).values["kd"] for cell in candidates[label]])
     )
     pairs = tuple(zip(candidates[chosen], candidates[baseline], strict=True))
     contrast = Contrast(choice.kind, choice.mode, chosen, baseline, pairs, chosen=True)
-    scored = [(_half(a, 1, store), _half(b, 1, store)) for a, b in pairs]
+    scored = [(_half(a.score, 1, store), _half(b.score, 1, store)) for a, b in pairs]
     n = {"n_samples": pairs[0][0].samples.n_samples - pairs[0][0].samples.n_samples // 2}
     for line in _rows(contrast, pairs, scored, ok):
         if chosen != baseline:
@@ -147,12 +147,12 @@ def _stored_score(row: Row, cell: Cell, store: Store) -> Score:
 
 
 @lru_cache(maxsize=256)
-def _half(cell: Cell, half: int, store: Store) -> Score:
+def _half(score: ScoreConfig, half: int, store: Store) -> Score:
     """The first (0) or second (1) half of a run's images, scored on its own against the run's reference."""
-    features = stages.load_features(cell.score, store).double().numpy()
+    features = stages.load_features(score, store).double().numpy()
     middle = len(features) // 2
     part = features[:middle] if half == 0 else features[middle:]
-    reference: Reference = stages.load_pool(cell.score.reference, store)[0].reference(len(features))
+    reference: Reference = stages.load_pool(score.reference, store)[0].reference(len(features))
     values = {"kd": kernel_distance(part, reference)}
     if half == 0:
         return Score(values, {})
