@@ -52,8 +52,12 @@ def s_churn_from_beta(alpha: float, beta: float, n_steps: int) -> float:
 
 
 def mu_from_alpha(alpha: float, ratio: float) -> float:
-    """mu = 1 - ln r / ln(1 - alpha): smalldiffusion's knob with gam = 1 (Permenter & Yuan 2024, arXiv 2306.04848)."""
-    return 1 - math.log(ratio) / math.log1p(-alpha)
+    """mu = 1 - ln r / ln(1 - alpha): smalldiffusion's knob with gam = 1 (Permenter & Yuan 2024, arXiv 2306.04848).
+
+    It is at least 0, where rounding alone would take it below: without noise r = 1 - alpha and mu = 0.
+    """
+    mu = 1 - math.log(ratio) / math.log1p(-alpha)
+    return mu if mu > 1e-12 else 0.0
 
 
 def beta_ks_from_alpha(alpha: float, ratio: float) -> float:
