@@ -115,4 +115,4 @@ def build(name: str, channels: int = 1) -> nn.Module:
     if name not in NAMES:
         raise ValueError(f"network={name!r}: unknown network; the names are {', '.join(NAMES)}")
     model: nn.Module = Preconditioned(Small(channels))
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it

@@ -37,7 +37,7 @@ def cell(name: str, value: object, metric: str | None = None) -> str:
         return str(value)
     if metric:
         column = COLUMNS[metric] if column.digits is None else column
-    return number(float(value) * column.scale, column.digits)  # type: ignore[arg-type]
+    return number(float(value) * column.scale, column.digits)  # type: ignore[arg-type]  # value is a number here
 
 
 def metric_name(metric: str, features: str, long: bool = False) -> str:
