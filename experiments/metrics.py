@@ -121,7 +121,7 @@ def kernel_distance(features: Array, reference: Reference) -> float:
     """KD, the unbiased squared MMD with torch-fidelity's polynomial kernel. Features float64 (n, d)."""
     n = len(features)
     within = kernel_row_sums(features).sum() / (n * (n - 1))
-    return float(within + reference.mean_kernel - 2 * kernel_sums(features, reference.features).mean())
+    return float(within + reference.mean_kernel - 2 * kernel_means(features, reference.features).mean())
 
 
 def precision_recall(features: Array, reference: Reference) -> tuple[float, float]:
@@ -137,10 +137,10 @@ def precision_recall(features: Array, reference: Reference) -> tuple[float, floa
 def kernel_row_sums(features: Array) -> Array:
     """(n,) sums over j != i of k(x_i, x_j)."""
     diagonal = ((features**2).sum(axis=1) / features.shape[1] + 1) ** 3
-    return kernel_sums(features, features) * len(features) - diagonal
+    return kernel_means(features, features) * len(features) - diagonal
 
 
-def kernel_sums(left: Array, right: Array) -> Array:
+def kernel_means(left: Array, right: Array) -> Array:
     """(n,) means over `right` of k(left_i, right_j), without holding the whole matrix."""
     total = np.zeros(len(left))
     for rows, columns in itertools.product(_slices(len(left)), _slices(len(right))):
@@ -155,7 +155,7 @@ def _slices(n: int) -> list[slice]:
 def fd_replicates(features: Array, reference: Reference) -> Array:
     """(GROUPS,) FD without each group of samples in turn; sample i is in group i mod GROUPS.
 
-    tr sqrt(C1 C2) is computed as the sum of the singular values of X L, where X X' = C1 and L L' = C2.
+    tr sqrt(C1 C2) is the sum of the roots of the eigenvalues of the symmetric L' C1 L, where L L' = C2.
     """
     group = np.arange(len(features)) % GROUPS
     out = np.empty(GROUPS)
@@ -177,7 +177,7 @@ def kd_replicates(features: Array, reference: Reference) -> Array:
     group = np.arange(len(features)) % GROUPS
     members = np.eye(GROUPS)[group]  # (n, GROUPS)
     sizes = members.sum(axis=0)
-    across = members.T @ kernel_sums(features, reference.features)
+    across = members.T @ kernel_means(features, reference.features)
     within = np.zeros((GROUPS, GROUPS))
     for rows in _slices(len(features)):
         within += members[rows].T @ kernel_poly(features[rows], features, **KERNEL) @ members

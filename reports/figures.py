@@ -224,7 +224,8 @@ def settle(figure: Figure) -> Figure:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for ax in figure.axes:
-        ax.set_position([round(value, 4) for value in ax.get_position().bounds])  # type: ignore[arg-type]
+        bounds = [round(value, 4) for value in ax.get_position().bounds]
+        ax.set_position(bounds)  # type: ignore[arg-type]  # any four numbers will do
     return figure
 
 

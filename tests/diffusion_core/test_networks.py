@@ -58,7 +58,10 @@ def test_preconditioning_does_not_cancel(sigma: float) -> None:
     """Against the denoiser D(x) of Karras et al. (Eq. 7 and Table 1) in float64, where cancellation is harmless."""
     x, _ = inputs(3)
     x = x / x.std(dim=(1, 2, 3), keepdim=True) * (1 + sigma**2) ** 0.5
-    trunk = lambda inputs, condition: torch.tanh(inputs) * (2 + condition.view(-1, 1, 1, 1))  # noqa: E731
+
+    def trunk(inputs: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(inputs) * (2 + condition.view(-1, 1, 1, 1))
+
     wide, level = x.double(), torch.tensor(sigma, dtype=torch.float64)
     out = torch.tanh(wide / (1 + level**2).sqrt()) * (2 + level.log() / 4)
     denoised = wide / (1 + level**2) + level / (1 + level**2).sqrt() * out
