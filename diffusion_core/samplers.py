@@ -21,6 +21,7 @@ from diffusion_core.dialects import alpha_from_beta, beta_from_eta
 from diffusion_core.schedules import alpha_beta_ladder
 
 Model = Callable[[Tensor, Tensor], Tensor]
+Run = Callable[[Model, Tensor, tuple[float, ...], Callable[[], Tensor]], Iterator[Tensor]]
 DEFAULT_BATCH = 4 * BLOCK
 
 
@@ -116,9 +117,11 @@ def generate_samples(
     Raises:
         ValueError: an argument outside its range, or a model that returns the wrong shape, NaN or infinity.
     """
+    steps = alpha_beta_steps(alpha, beta, sigma, sigma_min)
     return sample(
         model,
-        alpha_beta_steps(alpha, beta, sigma, sigma_min),
+        steps.sigmas,
+        lambda model, x, _, noise: euler(model, x, steps, noise),
         n_samples=n_samples,
         shape=shape,
         seed=seed,
@@ -133,7 +136,8 @@ def generate_samples(
 @torch.no_grad()
 def sample(
     model: Model,
-    steps: Steps,
+    sigmas: tuple[float, ...],
+    run: Run,
     *,
     n_samples: int,
     shape: tuple[int, ...],
@@ -145,28 +149,37 @@ def sample(
     trajectory: bool = False,
     after_batch: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Samples by Euler with reinjection along any `steps`. Arguments, result and errors as `generate_samples`.
+    """Samples down a ladder by any sampler. The other arguments, the result and errors are as in `generate_samples`.
 
-    `after_batch(n)`, if given, is called with the number of samples that each batch has finished.
+    Args:
+        sigmas: the ladder.
+        run: the sampler's `run`, as `solvers.Sampler` describes it.
+        after_batch: called with the number of samples that each batch has finished.
+
+    Raises also:
+        ValueError: a trajectory is asked of a sampler that does not follow its ladder.
     """
     if n_samples < 1 or first_sample < 0:
         raise ValueError(f"n_samples={n_samples}, first_sample={first_sample}: they must be at least 1 and at least 0")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: it must be at least 1")
     where = torch.device(device) if device is not None else model_device(model)
-    levels = (steps.sigmas if trajectory else steps.sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
+    levels = (sigmas if trajectory else sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
     out = torch.empty(len(levels), n_samples, *shape, device=where)
     for start, n in _batches(first_sample, n_samples, batch_size or DEFAULT_BATCH):
         noise = BlockNoise(seed, start, n, shape, where)
-        x = noise() * steps.sigmas[0]
+        x = noise() * sigmas[0]
         kept = out[:, start - first_sample : start - first_sample + n]
         if trajectory:
             kept[0] = x
-        for step, _ in enumerate(euler(model, x, steps, noise)):  # x is updated in place
-            if trajectory:
-                kept[step + 1] = x
+        step = 0
+        for step, _ in enumerate(run(model, x, sigmas, noise), start=1):  # x is updated in place
+            if trajectory and step < len(sigmas):
+                kept[step] = x
+        if trajectory and step != len(sigmas) - 1:
+            raise ValueError(f"trajectory: the sampler took {step} steps down a ladder of {len(sigmas) - 1}")
         if final_denoise:
-            x = denoise(model, x, steps.sigmas[-1], len(steps.alphas))
+            x = denoise(model, x, sigmas[-1], step)
         kept[-1] = x
         if after_batch:
             after_batch(n)

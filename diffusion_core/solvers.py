@@ -28,7 +28,7 @@ class Sampler(Protocol):
         ...
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        """Network evaluations per image along a ladder, known before the run."""
+        """Network evaluations per image along a ladder, known before the run. Raises ValueError as `run` does."""
         ...
 
     def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
@@ -100,7 +100,7 @@ class Euler:
         return f"euler(eta={self.eta:g})"
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        return len(sigmas) - 1
+        return len(eta_steps(sigmas, self.eta).alphas)
 
     def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         check_ladder(sigmas)

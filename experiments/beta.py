@@ -9,32 +9,29 @@ by kernel distance. Everything else explores.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import pandas as pd
 import tyro
 
 from diffusion_core.noise import LogNormal
-from experiments.config import AlphaBetaRule, GeometricRule, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
-from experiments.contrasts import Choice, Contrast
-from experiments.features import weights_hash
+from diffusion_core.solvers import Euler
+from experiments.config import AlphaBetaLadder, Ladder, TrainConfig
+from experiments.contrasts import Choice, Contrast, against_first
+from experiments.grid import Grid
 from experiments.options import Options
 from experiments.publish import run_experiment
 from experiments.sweep import Cell, Infeasible
 
 QUESTION = "Is beta > 0 better than beta = 0?"
 FIXED_BEFOREHAND = (66, LogNormal())  # steps and training law of the primary contrast
-CONTROL = 10_000  # added to the sampling seed of the A/A control
 
 
 @dataclass(frozen=True)
-class Grid:
+class BetaGrid(Grid):
     """What the experiment varies."""
 
-    train: TrainConfig = field(default_factory=TrainConfig)
-    train_seeds: int = 2  # networks
-    n_samples: int = 500  # images a run
     n_steps: int = 66  # of the primary contrast's ladder
     alpha: float = 0.1  # of same-alpha
     betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.4)  # same-alpha
@@ -44,7 +41,7 @@ class Grid:
 
 
 PRESETS = {
-    "smoke": Grid(
+    "smoke": BetaGrid(
         train=TrainConfig(images_seen=640, warmup_images=320),
         n_samples=132,  # just above the dimension of the features
         n_steps=4,
@@ -54,8 +51,8 @@ PRESETS = {
         pareto_steps=(2, 4),
         pareto_etas=(0.0, 1.0),
     ),
-    "laptop": Grid(),
-    "gpu": Grid(train=TrainConfig(data="mnist", images_seen=50 * 60_000), train_seeds=5, n_samples=10_000),
+    "laptop": BetaGrid(),
+    "gpu": BetaGrid(train=TrainConfig(data="mnist", images_seen=50 * 60_000), train_seeds=5, n_samples=10_000),
 }
 
 
@@ -94,87 +91,56 @@ def main(options: Annotated[BetaOptions, tyro.conf.arg(name="")]) -> pd.DataFram
             pareto_etas=_with(grid.pareto_etas, 0.0),
         )
     planned = list(runs(grid))
-    cells = [cell for cell in planned if isinstance(cell, Cell)]
-    infeasible = [cell for cell in planned if isinstance(cell, Infeasible)]
-    fixed = (grid.n_steps, grid.train.noise) == FIXED_BEFOREHAND
-    return run_experiment("beta", QUESTION, options, cells, infeasible, list(contrasts(cells)), fixed)
+    fixed = grid.foreign is None and (grid.n_steps, grid.train.noise) == FIXED_BEFOREHAND
+    return run_experiment("beta", QUESTION, options, planned, list(contrasts(planned)), fixed_beforehand=fixed)
 
 
-def runs(grid: Grid) -> Iterator[Cell | Infeasible]:
+def runs(grid: BetaGrid) -> Iterator[Cell | Infeasible]:
     """Every cell of the experiment, for each network in turn."""
-    reference = ReferenceConfig(grid.train.data, "digits", weights_hash("digits"))
-
-    def cell(
-        mode: str, train_seed: int, rule: GeometricRule | AlphaBetaRule, control: int = 0, final: bool = False
-    ) -> Cell:
-        model = replace(grid.train, seed=train_seed)
-        samples = SampleConfig(
-            model, rule, grid.n_samples, seed=train_seed + control, final_denoise=final, machine=model.machine
-        )
-        return Cell("beta", mode, ScoreConfig(samples, reference))
-
-    def on_ladder(mode: str, train_seed: int, n_steps: int, eta: float) -> Cell | Infeasible:
-        most = GeometricRule(n_steps, 0.0).largest_eta
-        if eta > most:
-            values = (("schedule", "geometric"), ("n_steps", n_steps), ("eta", eta), ("train_seed", train_seed))
-            return Infeasible("beta", mode, values, f"eta is above 1/sqrt(1 - r^2) = {most:.3f} of {n_steps} steps")
-        return cell(mode, train_seed, GeometricRule(n_steps, eta))
-
-    for seed in range(grid.train_seeds):
+    for seed in grid.seeds:
+        model, ladder = grid.model(seed), Ladder(n_steps=grid.n_steps)
         for final in (False, True):
             for eta in (0.0, 1.0):
-                yield cell("primary", seed, GeometricRule(grid.n_steps, eta), final=final)
-        yield cell("control", seed, GeometricRule(grid.n_steps, 0.0), control=CONTROL)
+                yield grid.cell("beta", "primary", model, ladder, Euler(eta), final_denoise=final)
+        yield grid.cell("beta", "control", model, ladder, Euler(0.0), control=True)
         for beta in grid.betas:
-            yield cell("same-alpha", seed, AlphaBetaRule(grid.alpha, beta))
+            same_alpha = AlphaBetaLadder(grid.alpha, beta)
+            yield grid.cell("beta", "same-alpha", model, same_alpha, same_alpha.sampler)
         for eta in grid.etas:
-            yield on_ladder("same-ladder", seed, grid.n_steps, eta)
+            yield grid.cell("beta", "same-ladder", model, ladder, Euler(eta))
         for n_steps in grid.pareto_steps:
             for eta in grid.pareto_etas:
-                yield on_ladder("pareto", seed, n_steps, eta)
+                yield grid.cell("beta", "pareto", model, Ladder(n_steps=n_steps), Euler(eta))
 
 
-def contrasts(cells: Sequence[Cell]) -> Iterator[Contrast | Choice]:
+def contrasts(planned: Sequence[Cell | Infeasible]) -> Iterator[Contrast | Choice]:
     """The primary contrast, its control, and what is explored around it."""
-    by_rule = _group(cells)
-    primary = {key[1:]: group for key, group in by_rule.items() if key[0] == "primary"}
+    groups: dict[tuple[str, Any, str, bool], tuple[Cell, ...]] = {}  # one cell a network, in the order of seeds
+    for cell in planned:
+        if isinstance(cell, Cell):
+            key = (cell.mode, cell.samples.ladder, _label(cell), cell.samples.final_denoise)
+            groups[key] = (*groups.get(key, ()), cell)
     for kind, final in (("primary", False), ("final-denoise", True)):
-        eta_1, eta_0 = (next(g for (rule, f), g in primary.items() if f == final and rule.eta == eta) for eta in (1, 0))
-        yield Contrast(kind, "primary", "eta 1", "eta 0", tuple(zip(eta_1, eta_0, strict=True)))
+        primary = {key[2]: group for key, group in groups.items() if (key[0], key[3]) == ("primary", final)}
+        pairs = tuple(zip(primary["eta 1"], primary["eta 0"], strict=True))
+        yield Contrast(kind, "primary", "eta 1", "eta 0", pairs)
         if kind == "primary":
-            control = next(group for key, group in by_rule.items() if key[0] == "control")
-            pairs = tuple(zip(control, eta_0, strict=True))
+            control = next(group for key, group in groups.items() if key[0] == "control")
+            pairs = tuple(zip(control, primary["eta 0"], strict=True))
             yield Contrast("control", "control", "eta 0, other noise", "eta 0", pairs)
     for mode in ("same-alpha", "same-ladder"):
-        groups = {_label(key[1]): group for key, group in by_rule.items() if key[0] == mode}
-        yield from _against_first(mode, groups)
-    pareto = {key[1]: group for key, group in by_rule.items() if key[0] == "pareto"}
-    for n_steps in dict.fromkeys(rule.n_steps for rule in pareto):
-        yield from _against_first(
-            "pareto", {_label(rule): group for rule, group in pareto.items() if rule.n_steps == n_steps}
-        )
+        yield from against_first(mode, mode, {key[2]: group for key, group in groups.items() if key[0] == mode})
+    for ladder in dict.fromkeys(key[1] for key in groups if key[0] == "pareto"):
+        same = {key[2]: group for key, group in groups.items() if key[:2] == ("pareto", ladder)}
+        yield from against_first("pareto", "pareto", same)
 
 
-def _against_first(mode: str, groups: dict[str, tuple[Cell, ...]]) -> Iterator[Contrast | Choice]:
-    """Each group against the first (no noise), then the choice among them on split images."""
-    for label, group in list(groups.items())[1:]:
-        baseline = next(iter(groups))
-        yield Contrast(mode, mode, label, baseline, tuple(zip(group, groups[baseline], strict=True)))
-    if len(groups) > 1:
-        yield Choice("best", mode, groups)
-
-
-def _group(cells: Sequence[Cell]) -> dict[tuple[str, Any, bool], tuple[Cell, ...]]:
-    """Cells by (mode, rule, final_denoise); each group holds one cell a network, in the order of training seeds."""
-    groups: dict[tuple[str, Any, bool], tuple[Cell, ...]] = {}
-    for cell in cells:
-        key = (cell.mode, cell.samples.rule, cell.samples.final_denoise)
-        groups[key] = (*groups.get(key, ()), cell)
-    return groups
-
-
-def _label(rule: GeometricRule | AlphaBetaRule) -> str:
-    return f"eta {rule.eta:g}" if isinstance(rule, GeometricRule) else f"beta {rule.beta:g}"
+def _label(cell: Cell) -> str:
+    ladder, sampler = cell.samples.ladder, cell.samples.sampler
+    if isinstance(ladder, AlphaBetaLadder):
+        return f"beta {ladder.beta:g}"
+    assert isinstance(sampler, Euler)
+    return f"eta {sampler.eta:g}"
 
 
 def _with(values: tuple[float, ...], *needed: float) -> tuple[float, ...]:

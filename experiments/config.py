@@ -9,21 +9,24 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
-from diffusion_core.data import NAMES as DATA_NAMES
-from diffusion_core.dialects import beta_from_eta, largest_eta
-from diffusion_core.networks import NAMES as NETWORK_NAMES
-from diffusion_core.noise import LogNormal, LogUniform
-from diffusion_core.samplers import Steps, alpha_beta_steps, eta_steps
-from diffusion_core.schedules import alpha_beta_ratio, check_ends, geometric
+from diffusion_core.data import check_name
+from diffusion_core.dialects import eta_from_beta
+from diffusion_core.networks import NAMES as NETWORKS
+from diffusion_core.networks import PARAMETERISATIONS
+from diffusion_core.noise import LogNormal, NoiseLaw
+from diffusion_core.schedules import alpha_beta_ladder, alpha_beta_ratio
+from diffusion_core.solvers import Euler, Sampler
 from diffusion_core.training import PRECISIONS, WEIGHTINGS
 from experiments.features import FEATURES
 from experiments.metrics import GROUPS
+from experiments.vocabulary import SCHEDULES, WITH_OWN_ENDS, called, one_of
 
-SCHEMA = 1  # raise it when the same config starts to give another result
+SCHEMA = 2  # raise it when the same config starts to give another result
 FREE = {"identity": False}
 
 
@@ -43,11 +46,6 @@ def identity(config: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r}: it must be one of {', '.join(allowed)}")
-
-
 def _at_least(name: str, value: float, least: float) -> None:
     if not least <= value < math.inf:
         raise ValueError(f"{name}={value}: it must be at least {least}")
@@ -64,15 +62,15 @@ class Machine:
     torch_minor: str = field(default_factory=lambda: ".".join(torch.__version__.split(".")[:2]))
 
     def __post_init__(self) -> None:
-        _one_of("device", self.device, ("cpu", "cuda"))
-        _one_of("precision", self.precision, PRECISIONS)
+        one_of("device", self.device, ("cpu", "cuda"))
+        one_of("precision", self.precision, PRECISIONS)
         _at_least("threads", self.threads, 1)
 
     @classmethod
     def resolve(cls, device: str = "auto", precision: str = "auto", threads: int | None = None) -> "Machine":
         """The machine at hand: CUDA where there is one; bf16 where the hardware multiplies in it."""
-        _one_of("device", device, ("auto", "cpu", "cuda"))
-        _one_of("precision", precision, ("auto", *PRECISIONS))
+        one_of("device", device, ("auto", "cpu", "cuda"))
+        one_of("precision", precision, ("auto", *PRECISIONS))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cuda" and not torch.cuda.is_available():
@@ -90,8 +88,11 @@ class TrainConfig:
     # what
     data: str = "mnist5k"
     network: str = "small"
+    parameterisation: str = "preconditioned"
+    held_out: int = 0  # images at the end of the data set that training does not see
     # noise levels
-    noise: LogNormal | LogUniform = field(default_factory=LogNormal)
+    noise: NoiseLaw = field(default_factory=LogNormal)
+    stratified: bool = False  # one noise level from each n-th of the law in a batch of n
     weighting: str = "karras"  # factor on the squared eps error, see training.WEIGHTINGS
     # budget
     images_seen: int = 200_000  # training images seen in all, repeats counted
@@ -104,9 +105,11 @@ class TrainConfig:
     machine: Machine = Machine()
 
     def __post_init__(self) -> None:
-        _one_of("data", self.data, DATA_NAMES)
-        _one_of("network", self.network, NETWORK_NAMES)
-        _one_of("weighting", self.weighting, tuple(WEIGHTINGS))
+        check_name(self.data)
+        one_of("network", self.network, NETWORKS)
+        one_of("parameterisation", self.parameterisation, PARAMETERISATIONS)
+        one_of("weighting", self.weighting, WEIGHTINGS)
+        _at_least("held_out", self.held_out, 0)
         for name in ("images_seen", "batch_size"):
             _at_least(name, getattr(self, name), 1)
         if not self.lr > 0:
@@ -114,57 +117,80 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class GeometricRule:
-    """A geometric ladder of exactly n_steps with exact ends; alpha and beta follow from eta."""
+class ForeignConfig:
+    """A network that was trained elsewhere, see foreign.py."""
 
-    n_steps: int
-    eta: float
-    sigma_max: float = 30.0
-    sigma_min: float = 0.03
-    schedule: ClassVar[str] = "geometric"
+    source: str = field(metadata=FREE)  # as the command line spells it
+    fingerprint: str = ""  # hash of what the source holds
+    name: str = field(default="", metadata=FREE)  # short, for tables and reports
+    data: str = "mnist5k"
+    label: int | None = None  # of a class-conditional network
+    seed: int = 0  # networks are told apart by it
+    machine: Machine = Machine()
 
     def __post_init__(self) -> None:
-        _at_least("n_steps", self.n_steps, 1)
-        check_ends(self.sigma_max, self.sigma_min)
-        beta_from_eta(self.eta, self.ratio)
+        check_name(self.data)
 
-    @property
-    def ratio(self) -> float:
-        """sigma' / sigma of every step."""
-        return (self.sigma_min / self.sigma_max) ** (1 / self.n_steps)
 
-    @property
-    def largest_eta(self) -> float:
-        return largest_eta(self.ratio)
-
-    def steps(self) -> Steps:
-        return eta_steps(geometric(self.n_steps, self.sigma_max, self.sigma_min), self.eta)
+Model = TrainConfig | ForeignConfig
 
 
 @dataclass(frozen=True)
-class AlphaBetaRule:
-    """The original rule: alpha and beta fixed, stop at the first level at or below sigma_min."""
+class Ladder:
+    """The levels to visit: n_steps intervals of a named schedule between exact ends (see vocabulary.SCHEDULES)."""
+
+    schedule: str = "geometric"
+    n_steps: int = 66
+    sigma_max: float = 30.0  # data standard deviations
+    sigma_min: float = 0.03
+    options: tuple[tuple[str, float], ...] = ()  # of the schedule, such as (("rho", 5.0),)
+
+    def __post_init__(self) -> None:
+        sigmas = self.sigmas()
+        if self.schedule in WITH_OWN_ENDS:
+            object.__setattr__(self, "sigma_max", sigmas[0])
+            object.__setattr__(self, "sigma_min", sigmas[-1])
+
+    @property
+    def name(self) -> str:
+        return called(self.schedule, self.options)
+
+    def sigmas(self) -> tuple[float, ...]:
+        """The n_steps + 1 levels. Raises ValueError for an unknown schedule or an argument that does not suit it."""
+        return SCHEDULES[one_of("ladder", self.schedule, SCHEDULES)](
+            self.n_steps, self.sigma_max, self.sigma_min, **dict(self.options)
+        )
+
+
+@dataclass(frozen=True)
+class AlphaBetaLadder:
+    """The levels of the original rule: alpha and beta fixed, stop at the first level at or below sigma_min."""
 
     alpha: float
     beta: float
     sigma_max: float = 30.0
     sigma_min: float = 0.03
-    schedule: ClassVar[str] = "alpha-beta"
+    name: ClassVar[str] = "alpha-beta"
 
     def __post_init__(self) -> None:
-        check_ends(self.sigma_max, self.sigma_min)
-        alpha_beta_ratio(self.alpha, self.beta)
+        self.sigmas()
 
-    def steps(self) -> Steps:
-        return alpha_beta_steps(self.alpha, self.beta, self.sigma_max, self.sigma_min)
+    @property
+    def sampler(self) -> Euler:
+        """The original sampler: Euler with the noise of beta, on the scale of eta."""
+        return Euler(eta_from_beta(self.beta, alpha_beta_ratio(self.alpha, self.beta)))
+
+    def sigmas(self) -> tuple[float, ...]:
+        return alpha_beta_ladder(self.alpha, self.beta, self.sigma_max, self.sigma_min)
 
 
 @dataclass(frozen=True)
 class SampleConfig:
     """One sampling run from one trained network."""
 
-    model: TrainConfig
-    rule: GeometricRule | AlphaBetaRule
+    model: Model
+    ladder: Ladder | AlphaBetaLadder
+    sampler: Sampler
     n_samples: int
     seed: int = 0  # runs that share it share their initial noise
     final_denoise: bool = False
@@ -174,11 +200,12 @@ class SampleConfig:
     def __post_init__(self) -> None:
         _at_least("n_samples", self.n_samples, 2 * GROUPS)  # so that half of them still fill the jackknife's groups
         _at_least("batch_size", self.batch_size, 1)
+        self.sampler.planned_nfe(self.ladder.sigmas())  # raises if the two do not suit each other
 
     @property
     def planned_nfe(self) -> int:
-        """Network evaluations an image that the rule asks for; what a row reports is counted, not planned."""
-        return len(self.rule.steps().alphas) + self.final_denoise
+        """Network evaluations an image that the sampler asks for; what a row reports is counted, not planned."""
+        return self.sampler.planned_nfe(self.ladder.sigmas()) + self.final_denoise
 
 
 @dataclass(frozen=True)
@@ -188,10 +215,11 @@ class ReferenceConfig:
     data: str
     features: str
     features_id: str  # hash of the extractor's weights
+    weights: Path | None = field(default=None, metadata=FREE)  # where they are, if not in the extractor's own place
 
     def __post_init__(self) -> None:
-        _one_of("data", self.data, DATA_NAMES)
-        _one_of("features", self.features, FEATURES)
+        check_name(self.data)
+        one_of("features", self.features, FEATURES)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ METRICS = ("fd", "kd")
 FLOOR_REPEATS = 20
 COLUMNS = tuple(
     """experiment kind mode metric a b train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a alpha_b beta_b
-    eta_b nfe_b run_id_b n_planned final_denoise data network train_noise images_seen features n_samples n_reference
+    eta_b nfe_b run_id_b n_planned final_denoise data network trained_by train_noise images_seen features n_samples n_reference
     value_a value_b difference se low high level interval networks_agree clear verdict""".split()
 )
 FLOOR_COLUMNS = ("data", "features", "metric", "n_samples", "n_reference", "mean", "sd", "low", "high", "repeats")
@@ -34,7 +34,7 @@ Rows = Mapping[str, Row]  # by run_id
 
 @dataclass(frozen=True)
 class Contrast:
-    """a against b: one (a, b) pair of cells for each network, which share weights and n.
+    """a against b: one (a, b) pair of cells for each training seed, which share n and whatever is not compared.
 
     Its interval speaks of networks in general if there are enough of them, unless a was chosen on these very networks.
     """
@@ -52,12 +52,14 @@ class Choice:
     """The best of several candidates, chosen by KD on the first half of the images and measured on the second.
 
     Args:
-        candidates: label -> one cell for each network. The first is the baseline that the choice is measured against.
+        candidates: label -> one cell for each network. The first is the baseline.
+        against_all: measure the choice against every other candidate, and not just against the baseline.
     """
 
     kind: str
     mode: str
     candidates: Mapping[str, tuple[Cell, ...]]
+    against_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,17 @@ class Score:
 
     values: Mapping[str, float]
     replicates: Mapping[str, Array]
+
+
+def against_first(
+    kind: str, mode: str, groups: Mapping[str, tuple[Cell, ...]], best: str = "best", against_all: bool = False
+) -> Iterator[Contrast | Choice]:
+    """Each group against the first, then the choice among them on split images, under the kind `best`."""
+    baseline, *others = groups or [""]
+    for label in others:
+        yield Contrast(kind, mode, label, baseline, tuple(zip(groups[label], groups[baseline], strict=True)))
+    if others:
+        yield Choice(best, mode, groups, against_all)
 
 
 def contrast_rows(contrasts: Sequence[Contrast | Choice], rows: Sequence[Row], store: Store) -> list[Row]:
@@ -116,7 +129,7 @@ def _rows(
 
 
 def _choice_rows(choice: Choice, ok: Rows, store: Store) -> Iterator[Row]:
-    """Chooses on the first half of each network's images, then contrasts the choice with the baseline on the second."""
+    """Chooses on the first half of each network's images, then contrasts the choice with others on the second."""
     candidates = {
         label: cells for label, cells in choice.candidates.items() if all(_run_id(cell) in ok for cell in cells)
     }
@@ -126,16 +139,18 @@ def _choice_rows(choice: Choice, ok: Rows, store: Store) -> Iterator[Row]:
     chosen = min(
         candidates, key=lambda label: np.mean([_half(cell.score, 0, store).values["kd"] for cell in candidates[label]])
     )
-    pairs = tuple(zip(candidates[chosen], candidates[baseline], strict=True))
-    contrast = Contrast(choice.kind, choice.mode, chosen, baseline, pairs, chosen=True)
-    scored = [(_half(a.score, 1, store), _half(b.score, 1, store)) for a, b in pairs]
-    n = {"n_samples": pairs[0][0].samples.n_samples - pairs[0][0].samples.n_samples // 2}
-    for line in _rows(contrast, pairs, scored, ok):
-        if chosen != baseline:
-            yield line | n
-        elif "verdict" in line:  # nothing to measure: the baseline itself was chosen
-            nothing = dict.fromkeys(("difference", "se", "low", "high", "interval", "networks_agree", "clear"))
-            yield line | n | nothing | {"verdict": "baseline chosen"}
+    others = [label for label in candidates if label != chosen] if choice.against_all else [baseline]
+    for other in others:
+        pairs = tuple(zip(candidates[chosen], candidates[other], strict=True))
+        contrast = Contrast(choice.kind, choice.mode, chosen, other, pairs, chosen=True)
+        scored = [(_half(a.score, 1, store), _half(b.score, 1, store)) for a, b in pairs]
+        n = {"n_samples": pairs[0][0].samples.n_samples - pairs[0][0].samples.n_samples // 2}
+        for line in _rows(contrast, pairs, scored, ok):
+            if chosen != other:
+                yield line | n
+            elif "verdict" in line:  # nothing to measure: the baseline itself was chosen
+                nothing = dict.fromkeys(("difference", "se", "low", "high", "interval", "networks_agree", "clear"))
+                yield line | n | nothing | {"verdict": "baseline chosen"}
 
 
 def _stored_score(row: Row, cell: Cell, store: Store) -> Score:
@@ -181,11 +196,11 @@ def _shared(contrast: Contrast, pairs: Sequence[tuple[Cell, Cell]], ok: Rows) ->
         "b": contrast.b,
     }
     for side, row in zip("ab", rows, strict=True):
-        out |= {f"{name}_{side}": row[name] for name in ("alpha", "beta", "eta", "nfe")}
-    for name in ("experiment", "data", "network", "train_noise", "images_seen", "features", "n_samples", "n_reference"):
+        out |= {f"{name}_{side}": row.get(name) for name in ("alpha", "beta", "eta", "nfe")}
+    for name in ("experiment", "data", "network", "trained_by", "features", "n_samples", "n_reference"):
         out[name] = rows[0][name]
-    for name in ("n_steps", "final_denoise"):
-        out[name] = rows[0][name] if rows[0][name] == rows[1][name] else None
+    for name in ("n_steps", "final_denoise", "train_noise", "images_seen"):
+        out[name] = rows[0].get(name) if rows[0].get(name) == rows[1].get(name) else None
     return out
 
 

@@ -1,10 +1,17 @@
-"""What every experiment's command line shares."""
+"""What every experiment's command line shares, and how it turns into a grid."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from experiments.config import Machine
+from diffusion_core.data import resolve
+from experiments import foreign
+from experiments.config import ForeignConfig, Machine, ReferenceConfig
+from experiments.features import features_id
+from experiments.grid import Grid
+from experiments.stages import images_of
+
+AnyGrid = TypeVar("AnyGrid", bound=Grid)
 
 
 @dataclass(frozen=True)
@@ -18,15 +25,24 @@ class Options:
     store: Path = Path("runs/store")
     """Folder of trained networks, samples and scores, which runs share: what is there is not computed again."""
     data: str | None = None
-    """Data set: mnist5k (embedded, no download) or mnist."""
+    """mnist5k (embedded, no download), mnist, fashion-mnist, cifar10, folder:PATH (images) or npz:PATH."""
     data_root: Path | None = None
     """Folder of downloaded data; by default $SIGMABENCH_DATA, else ~/.cache/sigmabench."""
+    model: str | None = None
+    """Sample from a network trained elsewhere: python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FOLDER."""
+    model_label: int | None = None
+    """The class that a class-conditional --model is asked for."""
     train_images: int | None = None
     """Images each network sees in training, repeats counted."""
     train_seeds: int | None = None
     """Number of networks, each trained from its own seed."""
     n_samples: int | None = None
     """Images a sampling run."""
+    features: str | None = None
+    """Feature space of FD and KD: digits (the default for digits), natural (for everything else), or one of
+    torch-fidelity's, such as inception-v3-compat, in which they are FID and KID."""
+    feature_weights: Path | None = None
+    """Weights file of the feature extractor, where it cannot be downloaded."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA where there is one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -34,13 +50,18 @@ class Options:
     threads: int | None = None
     """CPU threads; by default PyTorch's choice, one for each core."""
 
-    def apply(self, grid: Any, *names: str) -> Any:
+    def apply(self, grid: AnyGrid, *names: str) -> AnyGrid:
         """The preset's grid with the options that were given, those in `names` by their own name."""
         machine = Machine.resolve(self.device, self.precision, self.threads)
-        given = {"data": self.data, "images_seen": self.train_images}
-        train = replace(grid.train, machine=machine, **{k: v for k, v in given.items() if v is not None})
+        data = resolve(self.data or grid.train.data, self.data_root)
+        train = replace(grid.train, machine=machine, data=data)
+        if self.train_images is not None:
+            train = replace(train, images_seen=self.train_images)
         own = {name: getattr(self, name) for name in ("train_seeds", "n_samples", *names)}
-        grid = replace(grid, train=train, **{k: v for k, v in own.items() if v is not None})
+        given: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
+        grid = replace(
+            grid, train=train, foreign=self._foreign(data, machine), reference=self._reference(data), **given
+        )
         if grid.train_seeds < 1:
             raise ValueError(f"train_seeds={grid.train_seeds}: it must be at least 1")
         return grid
@@ -48,3 +69,20 @@ class Options:
     def directory(self, name: str) -> Path:
         """Where the result of experiment `name` goes."""
         return self.out or Path("runs") / f"{name}-{self.preset}"
+
+    def data_std(self, grid: Grid) -> float:
+        """The standard deviation of the grid's data scaled to [-1, 1], to four decimals."""
+        return round(images_of(grid.train.data, self.data_root).std / 127.5, 4)
+
+    def _foreign(self, data: str, machine: Machine) -> ForeignConfig | None:
+        if self.model is None:
+            if self.model_label is not None:
+                raise ValueError(f"model_label={self.model_label}: it needs --model")
+            return None
+        name, content = foreign.describe(self.model, self.model_label), foreign.fingerprint(self.model)
+        return ForeignConfig(self.model, content, name, data, self.model_label, machine=machine)
+
+    def _reference(self, data: str) -> ReferenceConfig:
+        features = self.features or ("digits" if data in ("mnist5k", "mnist") else "natural")
+        content = features_id(features, self.feature_weights)
+        return ReferenceConfig(data, features, content, self.feature_weights)

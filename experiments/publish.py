@@ -1,62 +1,68 @@
 """From planned cells to a finished result folder: run, tabulate, contrast, write what the report reads, report."""
 
-import csv
 import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from PIL import Image
 from rich.console import Console
-from safetensors.torch import load_file
 
 from experiments import contrasts as contrasting
-from experiments import stages, sweep
-from experiments.config import identity
+from experiments import foreign, stages, sweep
+from experiments.config import ForeignConfig
+from experiments.evidence import write_evidence
+from experiments.features import dimension
 from experiments.hardware import describe
 from experiments.options import Options
 from experiments.store import Store, write_json
+from experiments.sweep import Cell, Infeasible
 from reports.render import write_report
 
-GRID = 4  # images along each side of a picture of samples
-FEATURE_DIMENSION = 128  # of the digits features
 VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
+Explain = Callable[[Path, Store, Sequence[Cell], Console], None]
 
 
 def run_experiment(
     name: str,
     question: str,
     options: Options,
-    cells: Sequence[sweep.Cell],
-    infeasible: Sequence[sweep.Infeasible],
+    planned: Sequence[Cell | Infeasible],
     contrasts: Sequence[contrasting.Contrast | contrasting.Choice],
-    fixed_beforehand: bool,
+    *,
+    fixed_beforehand: bool = False,
+    explain: Explain | None = None,
 ) -> pd.DataFrame:
     """Runs the cells, writes the result folder with its report, prints where it lies, and returns the table.
 
-    `fixed_beforehand` says whether the primary contrast is the one that the design fixed, or merely of its form.
+    Args:
+        fixed_beforehand: whether the primary contrast is the one that the design fixed, or merely of its form.
+        explain: writes further files that the experiment's report reads, given the cells that succeeded.
     """
     console = Console()
     directory, store = options.directory(name), Store(options.store)
     directory.mkdir(parents=True, exist_ok=True)
+    cells = [cell for cell in planned if isinstance(cell, Cell)]
     _check_data(cells, options.data_root)
     notes = _notes(cells)
     for note in notes:
         console.print(f"note: {note}", style="yellow")
     rows = sweep.execute(cells, store, options.data_root, console)
-    rows += [cell.row() for cell in infeasible]
-    sweep.write_rows(directory / "table.csv", rows, sweep.COLUMNS)
-    contrast_rows = contrasting.contrast_rows(contrasts, rows, store)
-    sweep.write_rows(directory / "contrasts.csv", contrast_rows, contrasting.COLUMNS)
+    done = [cell for cell, row in zip(cells, rows, strict=True) if row["status"] == "ok"]
     floors = contrasting.floor_rows(cells, rows, store)
     sweep.write_rows(directory / "floors.csv", floors, contrasting.FLOOR_COLUMNS)
-    _write_evidence(directory, cells, rows, store, options.data_root)
+    sweep.write_rows(
+        directory / "contrasts.csv", contrasting.contrast_rows(contrasts, rows, store), contrasting.COLUMNS
+    )
+    rows += [cell.row() for cell in planned if isinstance(cell, Infeasible)]
+    sweep.write_rows(directory / "table.csv", rows, sweep.COLUMNS)
+    write_evidence(directory, done, store, options.data_root)
+    if explain:
+        explain(directory, store, done, console)
     write_json(
         directory / "run.json", _provenance(name, question, options, notes) | {"fixed_beforehand": fixed_beforehand}
     )
@@ -67,8 +73,10 @@ def run_experiment(
     return pd.read_csv(directory / "table.csv")
 
 
-def _check_data(cells: Sequence[sweep.Cell], data_root: Path | None) -> None:
-    """Stops the run before it starts, with one message, if its data cannot be had or are too few."""
+def _check_data(cells: Sequence[Cell], data_root: Path | None) -> None:
+    """Stops the run before it starts, with one message, if nothing is to run or its data are missing or too few."""
+    if not cells:
+        raise ValueError("nothing to run: no setting that was asked for is feasible")
     for cell in cells:
         most = len(stages.images_of(cell.model.data, data_root).pixels) // 3
         if cell.samples.n_samples > most:
@@ -78,62 +86,17 @@ def _check_data(cells: Sequence[sweep.Cell], data_root: Path | None) -> None:
             )
 
 
-def _notes(cells: Sequence[sweep.Cell]) -> list[str]:
+def _notes(cells: Sequence[Cell]) -> list[str]:
     """What a reader of the numbers should know."""
-    smallest = min(cell.samples.n_samples for cell in cells)
-    dimension = FEATURE_DIMENSION
-    if smallest <= dimension:
-        return [
-            f"{smallest} samples span fewer than the {dimension} feature dimensions: their covariance is singular, "
+    notes = []
+    smallest, d = min(cell.samples.n_samples for cell in cells), dimension(cells[0].score.reference.features)
+    if smallest <= d:
+        notes.append(
+            f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular, "
             "so read FD with care and trust KD"
-        ]
-    return []
-
-
-def _write_evidence(
-    directory: Path, cells: Sequence[sweep.Cell], rows: Sequence[sweep.Row], store: Store, data_root: Path | None
-) -> None:
-    """Pictures, class histograms and loss curves of the runs that succeeded."""
-    pictures = directory / "images"
-    pictures.mkdir(exist_ok=True)
-    done = {cell.score: cell for cell, row in zip(cells, rows, strict=False) if row["status"] == "ok"}
-    histograms: list[dict[str, Any]] = []
-    losses: list[dict[str, Any]] = []
-    for score, cell in done.items():
-        samples_id = identity(cell.samples)
-        _save_picture(pictures / f"{samples_id}.png", store.path("samples", samples_id) / "samples.safetensors")
-        counts = stages.load_meta("scores", score, store)["histogram"]
-        histograms += _histogram(identity(score), counts)
-    for model in dict.fromkeys(cell.model for cell in done.values()):
-        shared = {"model_id": identity(model), "train_seed": model.seed, "network": model.network}
-        with (store.path("models", identity(model)) / "losses.csv").open() as file:
-            losses += [shared | point for point in csv.DictReader(file)]
-    if done:
-        cell = next(iter(done.values()))
-        images = stages.images_of(cell.model.data, data_root)
-        _picture(images.pixels).save(pictures / "real.png")
-        share = images.labels.bincount(minlength=stages.N_CLASSES) / len(images.labels)
-        histograms += _histogram("real", (share * cell.samples.n_samples).tolist())
-    sweep.write_rows(directory / "histograms.csv", histograms, ("run_id", "label", "count"))
-    sweep.write_rows(directory / "losses.csv", losses, ("model_id", "train_seed", "network", "images_seen", "loss"))
-
-
-def _histogram(run_id: str, counts: Sequence[float]) -> list[dict[str, Any]]:
-    return [{"run_id": run_id, "label": label, "count": count} for label, count in enumerate(counts)]
-
-
-def _save_picture(path: Path, samples: Path) -> None:
-    if not path.exists():
-        _picture(load_file(samples)["pixels"]).save(path)
-
-
-def _picture(pixels: torch.Tensor) -> Image.Image:
-    """The first 16 of pixels uint8 (n, 1, H, W) in a square."""
-    height, width = pixels.shape[2:]
-    tiles = torch.zeros(GRID * GRID, height, width, dtype=torch.uint8)
-    tiles[: len(pixels)] = pixels[: GRID * GRID, 0]
-    square = tiles.view(GRID, GRID, height, width).transpose(1, 2).reshape(GRID * height, GRID * width)
-    return Image.fromarray(square.numpy())
+        )
+    sources = {cell.model.source for cell in cells if isinstance(cell.model, ForeignConfig)}
+    return notes + [note for source in sorted(sources) for note in foreign.notes(source)]
 
 
 def _provenance(name: str, question: str, options: Options, notes: Sequence[str]) -> dict[str, Any]:

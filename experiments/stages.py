@@ -1,7 +1,7 @@
 """The three stages: config in, artifact out. Each returns at once if its artifact is there already.
 
-train_stage   models/ID/      model.safetensors, losses.csv, meta.json
-sample_stage  samples/ID/     samples.safetensors (uint8 pixels), meta.json
+train_stage   models/ID/      model.safetensors, config.json, losses.csv, meta.json
+sample_stage  samples/ID/     samples.safetensors (uint8 pixels, and a film of the first few), meta.json
 score_stage   scores/ID/      features.safetensors, meta.json
 reference     references/ID/  features.safetensors: features, labels, kernel row sums of the training images
 """
@@ -10,7 +10,7 @@ import csv
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,24 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from diffusion_core import samplers
 from diffusion_core.block_noise import block_seed
 from diffusion_core.data import Images, load
 from diffusion_core.networks import build
 from diffusion_core.samplers import sample
 from diffusion_core.training import train
-from experiments.config import ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
+from experiments.config import (
+    ForeignConfig,
+    Model,
+    ReferenceConfig,
+    SampleConfig,
+    ScoreConfig,
+    TrainConfig,
+    canonical,
+    identity,
+)
 from experiments.features import extract
+from experiments.foreign import load_foreign
 from experiments.hardware import SHARED_ABOVE, BusyClock, device_name
 from experiments.metrics import (
     Pool,
@@ -40,13 +51,14 @@ from experiments.store import Store, read_json, write_json
 
 LOGGED_LOSSES = 200  # points of a loss curve, each the mean of its stretch
 N_CLASSES = 10
+FILM_IMAGES, FILM_FRAMES = 3, 10
 Advance = Callable[[float], None]  # told how many images were trained, or how many network evaluations were made
 
 
 class Counted:
     """A model that counts the images it evaluates."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: samplers.Model) -> None:
         self.model, self.images = model, 0
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -69,8 +81,8 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
     images = images_of(config.data, data_root)
     with torch.random.fork_rng(devices=[]):  # torch's layers take no generator: seed the global one for them only
         torch.manual_seed(block_seed(config.seed, -1))  # not the seed of the noise: its stream would repeat in them
-        model = build(config.network, images.shape[0]).to(config.machine.device)
-    x0 = images.standardised().to(config.machine.device)
+        model = build(config.network, images.shape[0], config.parameterisation).to(config.machine.device)
+    x0 = images.standardised()[: len(images.pixels) - config.held_out].to(config.machine.device)
     steps = train(
         model,
         x0,
@@ -81,6 +93,7 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
         warmup_images=config.warmup_images,
         ema_decay=config.ema_decay,
         weighting=config.weighting,
+        stratified=config.stratified,
         precision=config.machine.precision,
         seed=config.seed,
     )
@@ -99,14 +112,18 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
         )
         with (folder / "losses.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("images_seen", "loss"), *curve])
+        write_json(folder / "config.json", canonical(config) | {"channels": images.shape[0]})
         _write_meta(folder, train_seconds=seconds, train_loss=curve[-1][1])
     return name
 
 
 @lru_cache(maxsize=1)
-def load_model(config: TrainConfig, store: Store, device: str, channels: int) -> torch.nn.Module:
-    """The trained network of a config, on `device`, ready to sample."""
-    model = build(config.network, channels)
+def load_model(config: Model, store: Store, data_root: Path | None, device: str) -> samplers.Model:
+    """The network of a config, on `device`, ready to sample."""
+    images = images_of(config.data, data_root)
+    if isinstance(config, ForeignConfig):
+        return load_foreign(config.source, images, config.label, device)
+    model = build(config.network, images.shape[0], config.parameterisation)
     model.load_state_dict(load_file(store.path("models", identity(config)) / "model.safetensors"))
     return model.to(device).eval()
 
@@ -119,9 +136,9 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
     _use(config.machine.threads)
     images = images_of(config.model.data, data_root)
     device = config.machine.device
-    model = Counted(load_model(config.model, store, device, images.shape[0]))
-    steps = config.rule.steps()
-    nfe = config.planned_nfe
+    model = Counted(load_model(config.model, store, data_root, device))
+    sigmas, nfe = config.ladder.sigmas(), config.planned_nfe
+    draw = partial(sample, model, sigmas, config.sampler.run, shape=images.shape, seed=config.seed, device=device)
     with torch.autocast(device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
         with torch.no_grad():  # warm-up, outside the clock
             blank = torch.zeros(min(config.batch_size, config.n_samples), *images.shape, device=device)
@@ -129,31 +146,44 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
         model.images = 0
         _synchronise(device)
         before = BusyClock.now()
-        x = sample(
-            model,
-            steps,
+        x = draw(
             n_samples=config.n_samples,
-            shape=images.shape,
-            seed=config.seed,
             batch_size=config.batch_size,
-            device=device,
             final_denoise=config.final_denoise,
             after_batch=lambda n: advance(n * nfe),
         )
         _synchronise(device)
         after = BusyClock.now()
+        counted = model.images / config.n_samples
+        film, film_sigmas = _film(draw, sigmas)
     with store.writing("samples", name) as folder:
-        save_file({"pixels": images.to_pixels(x).cpu()}, folder / "samples.safetensors")
+        films = {} if film is None else {"film": images.to_pixels(film).cpu()}
+        save_file({"pixels": images.to_pixels(x).cpu()} | films, folder / "samples.safetensors")
         _write_meta(
             folder,
             seconds=after.wall - before.wall,
             others_busy_cores=after.others_since(before),
-            nfe=model.images // config.n_samples,
+            nfe=int(counted) if counted.is_integer() else counted,
+            film_sigmas=film_sigmas,
             batch_size=config.batch_size,
             shared_device=device == "cpu" and after.others_since(before) > SHARED_ABOVE,
             device_name=device_name(device),
         )
     return name
+
+
+def _film(draw: Callable[..., Tensor], sigmas: tuple[float, ...]) -> tuple[Tensor | None, list[float]]:
+    """The first FILM_IMAGES samples on their way, scaled to unit variance: (frames, FILM_IMAGES, C, H, W), and sigmas.
+
+    A sampler that does not follow the ladder has no film.
+    """
+    try:
+        steps = draw(n_samples=FILM_IMAGES, trajectory=True)
+    except ValueError:
+        return None, []
+    shown = sorted({round(frame * (len(sigmas) - 1) / (FILM_FRAMES - 1)) for frame in range(FILM_FRAMES)})
+    levels = torch.tensor([sigmas[step] for step in shown], device=steps.device)
+    return steps[shown] / (1 + levels.square()).sqrt().view(-1, 1, 1, 1, 1), levels.tolist()
 
 
 def reference_stage(config: ReferenceConfig, store: Store, data_root: Path | None) -> str:

@@ -10,16 +10,19 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from diffusion_core.dialects import beta_ks_from_alpha, eta_from_beta, mu_from_alpha, s_churn_from_beta
+from diffusion_core.dialects import beta_ks_from_alpha, mu_from_alpha, s_churn_from_beta
+from diffusion_core.samplers import eta_steps
+from diffusion_core.solvers import Euler
+from diffusion_core.solvers_churn import Churn
 from experiments import stages
-from experiments.config import SampleConfig, ScoreConfig, TrainConfig, identity
+from experiments.config import AlphaBetaLadder, ForeignConfig, Model, SampleConfig, ScoreConfig, TrainConfig, identity
 from experiments.store import Store, write_text
 
 TRAIN_COST = 3.5  # one training image in network evaluations: forward, backward, update
 COLUMNS = tuple(
-    """experiment mode status error data train_noise weighting schedule sampler alpha beta eta s_churn mu beta_ks
+    """experiment mode status error data train_noise weighting parameterisation schedule sampler alpha beta eta s_churn mu beta_ks
     sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed sample_seed network images_seen
-    train_seconds train_loss features features_id fd kd kd_se precision recall seconds batch_size device precision_mode
+    trained_by train_seconds train_loss features features_id fd kd kd_se precision recall seconds batch_size device precision_mode
     compiled threads shared_device model_id samples_id run_id finished_at""".split()
 )
 Row = dict[str, Any]
@@ -38,7 +41,7 @@ class Cell:
         return self.score.samples
 
     @property
-    def model(self) -> TrainConfig:
+    def model(self) -> Model:
         return self.score.samples.model
 
 
@@ -64,7 +67,7 @@ def execute(cells: Sequence[Cell], store: Store, data_root: Path | None, console
     """Runs what is not done yet, in process, and returns a row for each cell, in order."""
     store.sweep_temporaries()
     failures: dict[str, str] = {}
-    models = list(dict.fromkeys(cell.model for cell in cells))
+    models = list(dict.fromkeys(cell.model for cell in cells if isinstance(cell.model, TrainConfig)))
     scores = list(dict.fromkeys(cell.score for cell in cells))
     with _progress(console) as progress:
         bar = progress.add_task("", total=_cost_left(models, scores, store))
@@ -114,35 +117,22 @@ def _cost_left(models: Sequence[TrainConfig], scores: Sequence[ScoreConfig], sto
 
 def row(cell: Cell, store: Store, failure: str | None) -> Row:
     """A cell as a row of table.csv: raw values, missing = absent."""
-    samples, model, rule = cell.samples, cell.model, cell.samples.rule
-    steps = rule.steps()
-    n_steps, alpha, beta = len(steps.alphas), steps.alphas[0], steps.betas[0]
-    ratio = steps.sigmas[1] / steps.sigmas[0]
+    samples, model, ladder = cell.samples, cell.model, cell.samples.ladder
     values: Row = {
         "experiment": cell.experiment,
         "mode": cell.mode,
         "status": "ok" if failure is None else "failed",
         "error": failure,
         "data": model.data,
-        "train_noise": model.noise.name,
-        "weighting": model.weighting,
-        "schedule": rule.schedule,
-        "sampler": "euler",
-        "alpha": alpha,
-        "beta": beta,
-        "eta": eta_from_beta(beta, ratio),
-        "s_churn": s_churn_from_beta(alpha, beta, n_steps),
-        "mu": mu_from_alpha(alpha, ratio) if alpha < 1 else None,
-        "beta_ks": beta_ks_from_alpha(alpha, ratio),
-        "sigma_max": rule.sigma_max,
-        "sigma_min": rule.sigma_min,
-        "n_steps": n_steps,
+        "schedule": ladder.name,
+        "sampler": samples.sampler.name,
+        "sigma_max": ladder.sigma_max,
+        "sigma_min": ladder.sigma_min,
+        "n_steps": len(ladder.sigmas()) - 1,
         "final_denoise": samples.final_denoise,
         "n_samples": samples.n_samples,
         "train_seed": model.seed,
         "sample_seed": samples.seed,
-        "network": model.network,
-        "images_seen": model.images_seen,
         "features": cell.score.reference.features,
         "features_id": cell.score.reference.features_id,
         "precision_mode": samples.machine.precision,
@@ -152,16 +142,51 @@ def row(cell: Cell, store: Store, failure: str | None) -> Row:
         "samples_id": identity(samples),
         "run_id": identity(cell.score),
     }
+    values |= _training(model) | _noise(samples)
     if failure is None:
-        trained = stages.load_meta("models", model, store)
+        trained = stages.load_meta("models", model, store) if isinstance(model, TrainConfig) else {}
         sampled = stages.load_meta("samples", samples, store)
         scored = stages.load_meta("scores", cell.score, store)
-        values |= {name: trained[name] for name in ("train_seconds", "train_loss")}
+        values |= {name: trained.get(name) for name in ("train_seconds", "train_loss")}
         values |= {name: sampled[name] for name in ("nfe", "seconds", "batch_size", "shared_device")}
         values |= {"device": sampled["device_name"]}
         measured = ("fd", "kd", "kd_se", "precision", "recall", "n_reference", "finished_at")
         values |= {name: scored[name] for name in measured}
     return values
+
+
+def _training(model: Model) -> Row:
+    """The columns that say how the network was trained, as far as it is known."""
+    if isinstance(model, ForeignConfig):
+        return {"network": model.name, "trained_by": "others"}
+    return {
+        "network": model.network,
+        "trained_by": "sigmabench",
+        "train_noise": model.noise.name + (", stratified" if model.stratified else ""),
+        "weighting": model.weighting,
+        "parameterisation": model.parameterisation,
+        "images_seen": model.images_seen,
+    }
+
+
+def _noise(samples: SampleConfig) -> Row:
+    """The columns of the noise put back, in every dialect. alpha and beta only where all steps share them."""
+    if not isinstance(samples.sampler, Euler):
+        return {"s_churn": samples.sampler.s_churn} if isinstance(samples.sampler, Churn) else {}
+    eta, steps = samples.sampler.eta, eta_steps(samples.ladder.sigmas(), samples.sampler.eta)
+    if max(steps.alphas) - min(steps.alphas) > 1e-9:
+        return {"eta": eta, "beta": 0.0 if eta == 0 else None}
+    exact = samples.ladder if isinstance(samples.ladder, AlphaBetaLadder) else None
+    alpha, beta = (exact.alpha, exact.beta) if exact else (steps.alphas[0], steps.betas[0])
+    ratio = steps.sigmas[1] / steps.sigmas[0]
+    return {
+        "alpha": alpha,
+        "beta": beta,
+        "eta": eta,
+        "s_churn": s_churn_from_beta(alpha, beta, len(steps.alphas)),
+        "mu": mu_from_alpha(alpha, ratio) if alpha < 1 else None,
+        "beta_ks": beta_ks_from_alpha(alpha, ratio),
+    }
 
 
 def write_rows(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:

@@ -1,0 +1,69 @@
+"""What every experiment's grid holds, whatever it varies: which networks, how many images, scored in which features."""
+
+from dataclasses import dataclass, field, replace
+
+from experiments.config import (
+    AlphaBetaLadder,
+    ForeignConfig,
+    Ladder,
+    Model,
+    ReferenceConfig,
+    SampleConfig,
+    ScoreConfig,
+    TrainConfig,
+)
+from experiments.sweep import Cell, Infeasible
+from diffusion_core.solvers import Sampler
+
+CONTROL = 10_000  # added to the sampling seed of an A/A control
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The networks of an experiment and how their samples are scored."""
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    train_seeds: int = 2  # networks
+    n_samples: int = 500  # images a run
+    foreign: ForeignConfig | None = None  # a network trained elsewhere, instead of training any
+    reference: ReferenceConfig = ReferenceConfig("mnist5k", "digits", "")
+
+    @property
+    def seeds(self) -> range:
+        """The training seeds; one network trained elsewhere counts as seed 0."""
+        return range(1 if self.foreign else self.train_seeds)
+
+    def model(self, seed: int) -> Model:
+        """The network of a seed."""
+        return self.foreign or replace(self.train, seed=seed)
+
+    def cell(
+        self,
+        experiment: str,
+        mode: str,
+        model: Model,
+        ladder: Ladder | AlphaBetaLadder,
+        sampler: Sampler,
+        *,
+        control: bool = False,
+        final_denoise: bool = False,
+    ) -> Cell | Infeasible:
+        """A run of the network under `mode`; if sampler and ladder do not suit each other, a note of that.
+
+        Networks sample from seeds of their own, which all their runs share; a control samples from another one.
+        """
+        try:
+            samples = SampleConfig(
+                model,
+                ladder,
+                sampler,
+                self.n_samples,
+                seed=model.seed + (CONTROL if control else 0),
+                final_denoise=final_denoise,
+                machine=model.machine,
+            )
+        except ValueError as error:
+            values = {"schedule": ladder.name, "sampler": sampler.name, "train_seed": model.seed}
+            values |= {"n_steps": len(ladder.sigmas()) - 1, "eta": getattr(sampler, "eta", None)}
+            return Infeasible(experiment, mode, tuple(values.items()), str(error))
+        return Cell(experiment, mode, ScoreConfig(samples, self.reference))

@@ -1,0 +1,139 @@
+"""What laws, ladders and samplers are called: `karras(rho=5)` on a command line or in a table becomes the value.
+
+A name may be followed by parameters, positional or by keyword, as in a Python call. What `value.name` prints can be
+read back.
+"""
+
+import ast
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from diffusion_core import schedules, schedules_vp
+from diffusion_core.noise import LogLogistic, LogNormal, LogUniform, NoiseLaw, SplitLogNormal, Uniform, logit_normal
+from diffusion_core.noise_time import DDPM, VP, Cosine, CosineInterpolated
+from diffusion_core.solvers import Euler, Sampler
+from diffusion_core.solvers_churn import EulerChurn, Heun
+from diffusion_core.solvers_ks import KadkhodaieSimoncelli
+from diffusion_core.solvers_multistep import Accelerated, DPMpp2M, DPMpp2MSDE
+from diffusion_core.solvers_restart import Restart
+
+Table = Mapping[str, Callable[..., Any]]
+
+LAWS: dict[str, Callable[..., NoiseLaw]] = {
+    "log-normal": LogNormal,
+    "log-uniform": LogUniform,
+    "uniform": Uniform,
+    "log-logistic": LogLogistic,
+    "split-log-normal": SplitLogNormal,
+    "logit-normal": logit_normal,
+    "cosine": Cosine,
+    "cosine-interpolated": CosineInterpolated,
+    "vp": VP,
+    "ddpm": DDPM,
+}
+
+
+def _ddpm(spacing: schedules_vp.Spacing) -> Callable[..., tuple[float, ...]]:
+    """`schedules_vp.ddpm`, called like the other schedules; its ends are its table's, whatever is asked for."""
+
+    def levels(n_steps: int, sigma_max: float, sigma_min: float, *, data_std: float = 0.5) -> tuple[float, ...]:
+        return schedules_vp.ddpm(n_steps, spacing=spacing, data_std=data_std)
+
+    return levels
+
+
+SCHEDULES: dict[str, Callable[..., tuple[float, ...]]] = {
+    "geometric": schedules.geometric,
+    "karras": schedules.karras,
+    "polyexponential": schedules.polyexponential,
+    "linear": schedules.linear,
+    "vp": schedules_vp.vp,
+    "cosine": schedules_vp.cosine,
+    "ddpm-linspace": _ddpm(schedules_vp.linspace),
+    "ddpm-leading": _ddpm(schedules_vp.leading),
+    "ddpm-trailing": _ddpm(schedules_vp.trailing),
+}
+WITH_OWN_ENDS = ("ddpm-linspace", "ddpm-leading", "ddpm-trailing")
+
+SAMPLERS: dict[str, Callable[..., Sampler]] = {
+    "euler": Euler,
+    "euler-churn": EulerChurn,
+    "heun": Heun,
+    "dpm++2m": DPMpp2M,
+    "dpm++2m-sde": DPMpp2MSDE,
+    "accelerated": Accelerated,
+    "restart": Restart,
+    "kadkhodaie-simoncelli": KadkhodaieSimoncelli,
+}
+
+
+def law(text: str, data_std: float) -> NoiseLaw:
+    """The training law that `text` names.
+
+    Args:
+        text: such as "log-uniform(0.03, 100)".
+        data_std: of the data set scaled to [-1, 1], for the laws that are defined there (vp, ddpm).
+
+    Raises:
+        ValueError: an unknown name, or parameters that do not suit it.
+    """
+    name, options = parsed("law", text, LAWS)
+    if name in ("vp", "ddpm"):
+        options = {"data_std": data_std} | options
+    return _made("law", text, partial(LAWS[name], **options))
+
+
+def sampler(text: str) -> Sampler:
+    """The sampler that `text` names, such as "euler(eta=1)" or "heun". Errors as `law`'s."""
+    name, options = parsed("sampler", text, SAMPLERS)
+    return _made("sampler", text, partial(SAMPLERS[name], **options))
+
+
+def schedule(text: str, data_std: float) -> tuple[str, tuple[tuple[str, float], ...]]:
+    """Name and options of the schedule that `text` names, such as "karras(rho=5)". Arguments and errors as `law`'s."""
+    name, options = parsed("ladder", text, SCHEDULES, skip=3)  # n_steps, sigma_max, sigma_min come from elsewhere
+    if "data_std" in inspect.signature(SCHEDULES[name]).parameters:
+        options = {"data_std": data_std} | options
+    return name, tuple(sorted(options.items()))
+
+
+def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict[str, Any]]:
+    """Name and parameters by keyword; positional ones are given the names that the table's callable has for them."""
+    name, bracket, rest = text.strip().partition("(")
+    known = list(inspect.signature(table[one_of(kind, name, table)]).parameters)[skip:]
+    if not bracket:
+        return name, {}
+    try:
+        call = ast.parse(f"f({rest}", mode="eval").body
+        if not isinstance(call, ast.Call):
+            raise SyntaxError
+        values = [ast.literal_eval(argument) for argument in call.args]
+        options = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError):
+        raise ValueError(f"{kind}={text!r}: it must read like {name}({known[0] if known else ''}...)") from None
+    options = dict(zip(known, values, strict=False)) | options
+    if len(values) > len(known) or not set(options) <= set(known):
+        raise ValueError(f"{kind}={text!r}: the parameters of {name} are {', '.join(known) or 'none'}")
+    return name, options
+
+
+def called(name: str, options: Iterable[tuple[str, float]]) -> str:
+    """A name with its options, as `parsed` reads it."""
+    inside = ", ".join(f"{key}={value:g}" for key, value in options)
+    return f"{name}({inside})" if inside else name
+
+
+def one_of(kind: str, value: str, allowed: Iterable[str]) -> str:
+    """`value`. Raises ValueError, listing what is allowed, if it is not among that."""
+    if value not in allowed:
+        raise ValueError(f"{kind}={value!r}: it must be one of {', '.join(allowed)}")
+    return value
+
+
+def _made(kind: str, text: str, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"{kind}={text!r}: {error}") from None
