@@ -72,6 +72,7 @@ def train(
     adam_betas: tuple[float, float] = (0.9, 0.99),
     ema_decay: float = 0.999,
     weighting: str = "karras",
+    stratified: bool = False,
     precision: str = "fp32",
     seed: int = 0,
 ) -> Iterator[Step]:
@@ -93,6 +94,8 @@ def train(
         adam_betas: AdamW's.
         ema_decay: decay a step of the average of the weights, at most; 0 for no average.
         weighting: one of `WEIGHTINGS`: a factor that depends on sigma, on the squared error of eps.
+        stratified: one noise level from each n-th of the law for the n images of a batch, not independent ones: the
+            same loss on average, which varies less from batch to batch.
         precision: fp32, or bf16 for autocast to bfloat16.
         seed: of the order of images, the noise levels and the noise.
 
@@ -113,7 +116,7 @@ def train(
         while len(order) < n:
             order = torch.cat([order, torch.randperm(len(images), generator=generator, device=device)])
         x0, order = images[order[:n]], order[n:]
-        sigma = noise.sample(n, generator)
+        sigma = noise.sample(n, generator, stratified)
         eps = torch.randn(x0.shape, generator=generator, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             estimate = model(x0 + sigma.view(-1, 1, 1, 1) * eps, sigma)

@@ -1,15 +1,27 @@
-"""The model contract and the preconditioning: closed forms, float64, and the v prediction."""
+"""The model contract, for every network in every parameterisation."""
+
+import hashlib
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from diffusion_core.networks import NAMES, Preconditioned, build
+from diffusion_core.networks import NAMES, build
+from diffusion_core.parameterisations import PARAMETERISATIONS
+
+UNTRAINED = {
+    "preconditioned": lambda x, sigma: x * sigma / (sigma**2 + 1),
+    "eps": lambda x, sigma: 0 * x,
+    "x0": lambda x, sigma: x / sigma,
+}
+every_network = pytest.mark.parametrize("name", NAMES)
+every_parameterisation = pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 
 
-def filled(name: str, channels: int = 1) -> nn.Module:
+def filled(name: str, channels: int = 1, parameterisation: str = "preconditioned") -> nn.Module:
     """The named network with every weight random, so that its trunk says something."""
-    model = build(name, channels)
+    model = build(name, channels, parameterisation)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():
@@ -24,63 +36,44 @@ def inputs(n: int, channels: int = 1, seed: int = 1) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", NAMES)
-def test_untrained_network_is_the_exact_denoiser_of_a_unit_gaussian(name: str, channels: int) -> None:
+@every_parameterisation
+@every_network
+def test_untrained_network_is_what_its_docstring_says(name: str, parameterisation: str, channels: int) -> None:
     x, sigma = inputs(4, channels)
-    eps = build(name, channels)(x, sigma)
-    by_hand = torch.stack([image * s / (s * s + 1) for image, s in zip(x.double(), sigma.double(), strict=True)])
+    eps = build(name, channels, parameterisation)(x, sigma)
+    levels = zip(x.double(), sigma.double(), strict=True)
+    by_hand = torch.stack([UNTRAINED[parameterisation](image, level) for image, level in levels])
     assert eps.dtype == torch.float32
     torch.testing.assert_close(eps.double(), by_hand, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_each_image_is_denoised_by_itself_at_its_own_sigma(name: str) -> None:
-    model = filled(name)
+@every_parameterisation
+@every_network
+def test_each_image_is_denoised_by_itself_at_its_own_sigma(name: str, parameterisation: str) -> None:
+    model = filled(name, parameterisation=parameterisation)
     x, sigma = inputs(3)
     with torch.no_grad():
         together = model(x, sigma)
         alone = torch.cat([model(x[i : i + 1], sigma[i : i + 1]) for i in range(3)])
-        other_sigma = model(x, sigma * 1.1)
+        out, at_twice_the_sigma = (model.trunk(x, (factor * sigma).log() / 4) for factor in (1, 2))
     assert together.shape == x.shape
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
-    assert ((other_sigma - together).abs().amax(dim=(1, 2, 3)) > 1e-3).all()
+    rounding = sigma.view(-1, 1, 1, 1).clamp(max=1) if parameterisation == "x0" else 1  # of F, amplified by 1 / sigma
+    torch.testing.assert_close(rounding * together, rounding * alone, rtol=1e-4, atol=1e-5)
+    assert ((at_twice_the_sigma - out).abs().amax(dim=(1, 2, 3)) > 1e-3).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_parameter_gets_a_gradient(name: str) -> None:
-    model = filled(name)
+@every_parameterisation
+@every_network
+def test_every_parameter_gets_a_gradient(name: str, parameterisation: str) -> None:
+    model = filled(name, parameterisation=parameterisation)
     model(*inputs(3)).square().sum().backward()
     assert [key for key, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()] == []
 
 
-@pytest.mark.parametrize("sigma", [1e-3, 1.0, 1e3])
-def test_preconditioning_does_not_cancel(sigma: float) -> None:
-    """Against the denoiser D(x) of Karras et al. (Eq. 7 and Table 1) in float64, where cancellation is harmless."""
-    x, _ = inputs(3)
-    x = x / x.std(dim=(1, 2, 3), keepdim=True) * (1 + sigma**2) ** 0.5
-
-    def trunk(inputs: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(inputs) * (2 + condition.view(-1, 1, 1, 1))
-
-    wide, level = x.double(), torch.tensor(sigma, dtype=torch.float64)
-    out = torch.tanh(wide / (1 + level**2).sqrt()) * (2 + level.log() / 4)
-    denoised = wide / (1 + level**2) + level / (1 + level**2).sqrt() * out
-    eps = Preconditioned(trunk)(x, torch.full((3,), sigma))
-    torch.testing.assert_close(eps.double(), (wide - denoised) / level, rtol=1e-5, atol=1e-6)
-
-
-def test_trunk_that_returns_minus_v_gives_the_true_noise() -> None:
-    x0, noise = torch.randn(2, 5, 1, 8, 8, generator=torch.Generator().manual_seed(3))
-    sigma = torch.logspace(-2, 2, 5).view(-1, 1, 1, 1)
-    angle = sigma.atan()  # Salimans & Ho 2022, arXiv 2202.00512: v = cos(angle) noise - sin(angle) x0
-    v = angle.cos() * noise - angle.sin() * x0
-    eps = Preconditioned(lambda inputs, condition: -v)(x0 + sigma * noise, sigma.flatten())
-    torch.testing.assert_close(eps, noise, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_autocast_to_bf16_changes_little_and_returns_float32(name: str) -> None:
-    model = filled(name)
+@every_parameterisation
+@every_network
+def test_autocast_to_bf16_changes_little_and_returns_float32(name: str, parameterisation: str) -> None:
+    model = filled(name, parameterisation=parameterisation)
     x, sigma = inputs(8)
     with torch.no_grad():
         wide = model(x, sigma)
@@ -91,15 +84,48 @@ def test_autocast_to_bf16_changes_little_and_returns_float32(name: str) -> None:
     assert 0 < error < 0.02
 
 
-def test_eps_of_a_bf16_trunk_is_combined_in_float32() -> None:
-    x, sigma = inputs(4)
-    eps = Preconditioned(lambda inputs, condition: torch.full_like(inputs, 0.3, dtype=torch.bfloat16))(x, sigma)
-    out = torch.tensor(0.3, dtype=torch.bfloat16).double()
-    level = sigma.double().view(-1, 1, 1, 1)
-    by_hand = x * level / (1 + level**2) - out / (1 + level**2).sqrt()
-    torch.testing.assert_close(eps.double(), by_hand, rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize(("name", "parameters", "mflop"), [("small", 934_369, 52.6), ("paper", 6_480_289, 434.9)])
+def test_sizes_are_the_published_ones(name: str, parameters: int, mflop: float) -> None:
+    model = build(name)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(*inputs(1))
+    assert sum(weight.numel() for weight in model.parameters()) == parameters
+    assert counter.get_total_flops() / 1e6 == pytest.approx(mflop, abs=0.05)
+
+
+def test_small_keeps_the_keys_that_stored_weights_have() -> None:
+    """A store holds weights by name: renaming one orphans every network trained so far."""
+    shapes = "".join(f"{key} {list(weight.shape)}\n" for key, weight in build("small").state_dict().items())
+    assert hashlib.sha256(shapes.encode()).hexdigest()[:12] == "e7b7b7be1feb"
+
+
+@every_network
+def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str) -> None:
+    states = []
+    for parameterisation in PARAMETERISATIONS:
+        torch.manual_seed(4)
+        states.append(build(name, parameterisation=parameterisation).state_dict())
+    for state in states[1:]:
+        torch.testing.assert_close(state, states[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("name", "size", "multiple"), [("small", (32, 28), 8), ("paper", (24, 32), 16)])
+def test_sides_that_do_not_divide_are_named(name: str, size: tuple[int, int], multiple: int) -> None:
+    message = f"^x: images are {size[0]}x{size[1]} pixels; this network takes sides that divide by {multiple}$"
+    with pytest.raises(ValueError, match=message):
+        build(name)(torch.zeros(1, 1, *size), torch.ones(1))
+
+
+@pytest.mark.parametrize(("name", "size"), [("small", (8, 24)), ("paper", (16, 48))])
+def test_images_need_not_be_square(name: str, size: tuple[int, int]) -> None:
+    assert filled(name)(torch.zeros(2, 1, *size), torch.ones(2)).shape == (2, 1, *size)
 
 
 def test_unknown_network_is_named_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"network='big': unknown network; the names are small"):
+    with pytest.raises(ValueError, match=r"network='big': unknown network; the names are small, paper$"):
         build("big")
+
+
+def test_unknown_parameterisation_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"parameterisation='v': must be one of preconditioned, eps, x0$"):
+        build("small", parameterisation="v")

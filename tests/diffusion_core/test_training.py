@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from diffusion_core.networks import build
 from diffusion_core.noise import LogNormal, LogUniform
+from diffusion_core.parameterisations import PARAMETERISATIONS
 from diffusion_core.training import WEIGHTINGS, Step, lr_factor, train
 
 
@@ -22,10 +23,12 @@ class Recorder(nn.Module):
         self.gain = nn.Parameter(torch.tensor(gain))
         self.seen: list[float] = []
         self.gains: list[float] = []
+        self.sigmas: list[Tensor] = []
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         self.seen += x.mean(dim=(1, 2, 3)).tolist()
         self.gains.append(self.gain.item())
+        self.sigmas.append(sigma)
         return self.gain * x
 
 
@@ -107,6 +110,40 @@ def test_loss_decreases_on_a_small_set(weighting: str) -> None:
     steps = run(small(), smooth(), noise=LogUniform(0.3, 1.0), n_images=480, lr=3e-3, weighting=weighting)
     losses = [step.loss.item() for step in steps]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
+
+
+@pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
+@pytest.mark.parametrize(("name", "n_images"), [("small", 320), ("paper", 160)])
+def test_every_network_learns_in_every_parameterisation(name: str, n_images: int, parameterisation: str) -> None:
+    torch.manual_seed(0)
+    model, images = build(name, parameterisation=parameterisation), smooth()[..., :16, :16].contiguous()
+    losses = [step.loss.item() for step in run(model, images, noise=LogUniform(0.3, 1.0), n_images=n_images)]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:3])
+
+
+def test_stratified_batches_hold_one_noise_level_of_each_stratum() -> None:
+    def strata(stratified: bool) -> list[list[int]]:
+        model, law = Recorder(), LogUniform(1e-2, 1e2)
+        run(model, numbered(4), noise=law, n_images=40, batch_size=16, stratified=stratified)
+        assert [len(sigma) for sigma in model.sigmas] == [16, 16, 8]
+        shares = [(sigma.double().log10() + 2) / 4 for sigma in model.sigmas]  # the law's distribution function
+        return [sorted((share * len(share)).floor().int().tolist()) for share in shares]
+
+    one_each = [list(range(n)) for n in (16, 16, 8)]
+    assert strata(stratified=True) == one_each
+    assert all(seen != even for seen, even in zip(strata(stratified=False), one_each, strict=True))
+
+
+def test_stratified_training_repeats_bit_for_bit_and_differs_from_plain() -> None:
+    def weights(**changes: Any) -> Tensor:
+        model = small()
+        run(model, smooth(), n_images=64, **changes)
+        return torch.cat([weight.flatten() for weight in model.state_dict().values()])
+
+    stratified = weights(stratified=True)
+    assert torch.equal(stratified, weights(stratified=True))
+    assert not torch.equal(stratified, weights())
+    assert torch.equal(weights(stratified=False), weights()), "independent draws are the default"
 
 
 def test_weightings_of_an_untrained_network_match_their_closed_forms() -> None:

@@ -1,0 +1,45 @@
+"""What the networks share: the embedding of the noise level, layers that start at zero, the check of the sides."""
+
+import math
+
+import torch
+from torch import nn
+
+N_FREQUENCIES = 16  # of the Fourier features of ln(sigma) / 4
+
+
+class Embedding(nn.Sequential):
+    """Fourier features of ln(sigma) / 4, then two linear layers, each followed by SiLU.
+
+    The frequencies are geometric from 1 to 16 radians: over sigma = 0.004..160, where ln(sigma) / 4 spans 2.6, the
+    lowest turns by less than half a circle, the highest by nearly seven.
+
+    Source: sines and cosines of geometric frequencies: Vaswani et al. 2017, arXiv 1706.03762, Section 3.5.
+    """
+
+    frequencies: torch.Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__(nn.Linear(2 * N_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.register_buffer("frequencies", torch.logspace(0, math.log10(16), N_FREQUENCIES), persistent=False)
+
+    def forward(self, condition: torch.Tensor) -> torch.Tensor:
+        """The embedding (B, width) of condition (B,) = ln(sigma) / 4."""
+        angles = condition[:, None] * self.frequencies
+        embedding: torch.Tensor = super().forward(torch.cat([angles.cos(), angles.sin()], dim=1))
+        return embedding
+
+
+def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer with weight and bias zero, so that what it adds starts at nothing."""
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def check_sides(x: torch.Tensor, multiple: int) -> None:
+    """Raises ValueError unless height and width of x (B, C, H, W) are multiples of `multiple` pixels."""
+    height, width = x.shape[-2:]
+    if height % multiple or width % multiple:
+        raise ValueError(f"x: images are {height}x{width} pixels; this network takes sides that divide by {multiple}")
