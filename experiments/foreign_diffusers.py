@@ -1,0 +1,265 @@
+"""A UNet2DModel saved by diffusers, behind the model contract `eps = model(x, sigma)`.
+
+Such a network was trained on images in [-1, 1] at the discrete levels of a variance-preserving scheduler:
+z = sqrt(abar) x_theirs + sqrt(1 - abar) noise. With mean and std of the data set in pixel values (0 to 255),
+
+    x_theirs = a x + b        a = std / 127.5, b = mean / 127.5 - 1
+    sigma_theirs = a sigma    abar = 1 / (1 + sigma_theirs^2)
+
+and the unit noise eps is the same in both. Nothing is fetched, and no pickle is read. diffusers is the extra `peers`.
+"""
+
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffusion_core.data import Images
+
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+LATENT = ("vae", "vqvae")  # pipelines with one of these denoise its code, not pixels
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What `find` read in a folder: where its files are and what its two configs say."""
+
+    root: Path
+    unet: Path  # the folder with the network's config.json and weights
+    config: Config
+    scheduler: Config | None  # None: no scheduler was saved
+
+    def files(self) -> list[Path]:
+        """All files that determine the model; other files of the folder, such as a README, do not."""
+        weights = self.unet / WEIGHTS
+        shards = {weights}
+        if not weights.is_file():  # large networks are split over several files and an index
+            index = weights.with_name(weights.name + ".index.json")
+            shards = {index, *(self.unet / name for name in read_json(index)["weight_map"].values())}
+        scheduler = [path for path in scheduler_paths(self.root) if path.is_file()][:1]
+        return [self.unet / "config.json", *sorted(shards), *scheduler]
+
+
+def find(root: Path) -> Folder:
+    """The network and the scheduler saved in `root`, a UNet2DModel folder or a pipeline folder; needs no diffusers.
+
+    Raises:
+        ValueError: no folder, no config.json, no safetensors weights, another kind of network, or a latent pipeline.
+    """
+    if not root.is_dir():
+        raise ValueError(
+            f"diffusers:{root}: there is no such folder. Nothing is fetched: save a model there first, with "
+            "UNet2DModel.from_pretrained(NAME).save_pretrained(PATH) or its pipeline's save_pretrained"
+        )
+    configs = [root / "unet" / "config.json", root / "config.json"]
+    path = next((path for path in configs if path.is_file()), None)
+    if path is None:
+        raise ValueError(f"diffusers:{root}: no network; neither unet/config.json nor config.json is there")
+    config = read_json(path)
+    if config.get("_class_name") != "UNet2DModel":
+        raise ValueError(f"{path}: _class_name={config.get('_class_name')!r}, but it must be 'UNet2DModel'")
+    index = root / "model_index.json"
+    latent = [name for name in LATENT if index.is_file() and name in read_json(index)]
+    if latent:
+        raise ValueError(f"{index}: the pipeline has a {latent[0]!r}, so its network denoises a code and not pixels")
+    saved = [path.with_name(WEIGHTS), path.with_name(f"{WEIGHTS}.index.json")]
+    if not any(file.is_file() for file in saved):
+        raise ValueError(
+            f"{path.parent}: no weights; {WEIGHTS} is not there. Pickled weights are not read: save them anew with "
+            "save_pretrained(PATH, safe_serialization=True)"
+        )
+    schedulers = [file for file in scheduler_paths(root) if file.is_file()]
+    if not schedulers and root.name == "unet" and (root.parent / "model_index.json").is_file():
+        raise ValueError(
+            f"diffusers:{root}: this is a part of a pipeline; name the folder above it, whose scheduler says what the "
+            "network predicts"
+        )
+    return Folder(root, path.parent, config, read_json(schedulers[0]) if schedulers else None)
+
+
+def scheduler_paths(root: Path) -> list[Path]:
+    """Where a scheduler's config may lie, in the order of the search."""
+    return [root / "scheduler" / "scheduler_config.json", root / "scheduler_config.json"]
+
+
+class FromDiffusers(nn.Module):
+    """A UNet2DModel as `eps = model(x, sigma)`.
+
+    Args:
+        unet: the network, unet(z, timestep, class_labels).sample.
+        abar: the scheduler's alphas_cumprod (T,), decreasing, in (0, 1).
+        prediction: what the network returns: epsilon, v_prediction or sample.
+        images: the data set, whose mean and std relate our units to [-1, 1].
+        label: the class of all samples; None for an unconditional network.
+
+    Source: prediction types: Salimans & Ho 2022, arXiv 2202.00512, Section 4 and Appendix D. Noise level to timestep:
+        linear in ln sigma between the levels of the table, as k-diffusion and diffusers' EulerDiscreteScheduler do.
+    Note: exact at the table's levels up to the rounding of x and sigma; beyond its ends the timestep stays at the end.
+    """
+
+    log_sigmas: Tensor
+
+    def __init__(self, unet: nn.Module, abar: Tensor, prediction: str, images: Images, label: int | None) -> None:
+        super().__init__()
+        self.unet, self.prediction, self.label = unet, prediction, label
+        self.scale, self.shift = images.std / 127.5, images.mean / 127.5 - 1
+        abar = abar.double()
+        self.register_buffer("log_sigmas", ((1 - abar) / abar).log() / 2, persistent=False)
+
+    def timestep(self, log_sigma: Tensor) -> Tensor:
+        """The continuous timestep (B,) float64 at ln sigma_theirs (B,), between 0 and T - 1."""
+        upper = torch.searchsorted(self.log_sigmas, log_sigma).clamp(1, len(self.log_sigmas) - 1)
+        below, above = self.log_sigmas[upper - 1], self.log_sigmas[upper]
+        return upper - 1 + ((log_sigma - below) / (above - below)).clamp(0, 1)
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The unit noise estimated in x (B, C, H, W) at sigma (B,), positive, in data standard deviations."""
+        theirs = self.scale * sigma.double()  # float64 because ln sigma tells neighbouring timesteps apart
+        signal = (1 + theirs.square()).rsqrt()  # sqrt(abar)
+        timestep = self.timestep(theirs.log()).float()
+        signal, noise = (part.to(x.dtype).view(-1, 1, 1, 1) for part in (signal, theirs * signal))
+        z = (self.scale * x + self.shift) * signal
+        labels = None if self.label is None else torch.full((len(x),), self.label, device=x.device)
+        out = self.unet(z.float(), timestep, class_labels=labels).sample[:, : x.shape[1]].to(x.dtype)
+        if self.prediction == "epsilon":
+            return out
+        if self.prediction == "v_prediction":
+            return signal * out + noise * z
+        return (z - signal * out) / noise
+
+
+def load(root: Path, images: Images, label: int | None, device: str) -> FromDiffusers:
+    """The network of a folder, for `images`, on `device`.
+
+    Raises:
+        ValueError: diffusers is missing; a folder that does not hold a model for these images and this label, see
+            `find`; a network or a scheduler of another kind.
+    """
+    folder = find(root)
+    _check(folder, images, label)
+    diffusers = _diffusers()
+    prediction, abar = _process(diffusers, folder)
+    try:
+        unet, report = diffusers.UNet2DModel.from_pretrained(
+            str(folder.unet),
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,  # else sizes that do not fit are reported in another way
+            output_loading_info=True,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{folder.unet}: diffusers cannot load it: {error}") from error
+    for found, verb in (("missing_keys", "lack"), ("unexpected_keys", "have, unlike its config,")):
+        if report[found]:  # diffusers only warns, and leaves what it does not find at random values
+            raise ValueError(f"{folder.unet}: its weights {verb} {', '.join(sorted(report[found])[:3])}")
+    return FromDiffusers(unet.float(), abar, prediction, images, label).to(device).eval()
+
+
+def notes(root: Path) -> list[str]:
+    """What is assumed about the model in a folder and where we differ from diffusers' own pipeline, a sentence each.
+
+    Raises:
+        ValueError: as `find`.
+    """
+    folder = find(root)
+    said = ["it is taken to expect images in [-1, 1], which diffusers does not record"]
+    if folder.scheduler is None:
+        said.append(
+            "no scheduler was saved with it: DDPMScheduler's defaults are assumed (1,000 steps, beta linear from "
+            "0.0001 to 0.02, predicts eps)"
+        )
+    else:
+        for option, limit in (("clip_sample", "clips"), ("thresholding", "thresholds")):
+            if folder.scheduler.get(option):
+                said.append(f"its scheduler {limit} the estimated x0 at every step ({option}); here it is not touched")
+        if folder.scheduler.get("rescale_betas_zero_snr"):
+            said.append("levels without any signal (rescale_betas_zero_snr) have an infinite sigma and are left out")
+    if folder.config.get("out_channels") == 2 * folder.config.get("in_channels", 0):
+        said.append("its learned variance, the second half of its output, is not used")
+    return said
+
+
+def read_json(path: Path) -> Config:
+    """The JSON object in a file.
+
+    Raises:
+        ValueError: something else is in it.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: it is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: it must hold a JSON object")
+    return value
+
+
+def _check(folder: Folder, images: Images, label: int | None) -> None:
+    """Raises ValueError unless the network's config suits the images and the label."""
+    where, config = folder.unet / "config.json", folder.config
+    channels, *sides = images.shape
+    if config.get("in_channels") != channels:
+        raise ValueError(
+            f"{where}: in_channels={config.get('in_channels')}, but data={images.name!r} has {channels} channel(s)"
+        )
+    if config.get("out_channels") not in (channels, 2 * channels):
+        raise ValueError(
+            f"{where}: out_channels={config.get('out_channels')}, but it must be {channels}, or {2 * channels} with a "
+            "learned variance"
+        )
+    size = config.get("sample_size")
+    if size is not None and (list(size) if isinstance(size, list) else [size, size]) != sides:
+        raise ValueError(f"{where}: sample_size={size}, but data={images.name!r} has images of {sides[0]}x{sides[1]}")
+    kind = config.get("time_embedding_type", "positional")
+    if kind != "positional":  # fourier is conditioned on sigma itself, learned on whole timesteps only
+        raise ValueError(f"{where}: time_embedding_type={kind!r}, but it must be 'positional'")
+    if config.get("class_embed_type") is not None:
+        raise ValueError(
+            f"{where}: class_embed_type={config['class_embed_type']!r}, but it must be null, with num_class_embeds set "
+            "for a class-conditional network"
+        )
+    n_classes = config.get("num_class_embeds")
+    if n_classes is None and label is not None:
+        raise ValueError(f"label={label}: {where} is unconditional (no num_class_embeds) and takes no label")
+    if n_classes is not None and label is None:
+        raise ValueError(f"label=None: {where} is class-conditional; give a label from 0 to {n_classes - 1}")
+    if n_classes is not None and label is not None and not 0 <= label < n_classes:
+        raise ValueError(f"label={label}: {where} has classes 0 to {n_classes - 1}")
+
+
+def _process(diffusers: Any, folder: Folder) -> tuple[str, Tensor]:
+    """What the network predicts, and the levels abar (T,) of its scheduler, those without signal left out."""
+    config = folder.scheduler or {"_class_name": "DDPMScheduler"}
+    name, prediction = str(config.get("_class_name")), config.get("prediction_type", "epsilon")
+    if prediction not in PREDICTIONS:
+        raise ValueError(
+            f"{folder.root}: its scheduler has prediction_type={prediction!r}; it must be one of "
+            f"{', '.join(PREDICTIONS)}"
+        )
+    kind: Any = getattr(diffusers, name, None)
+    known = isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)
+    if not known:
+        raise ValueError(f"{folder.root}: _class_name={name!r} of its scheduler is no scheduler of diffusers")
+    try:
+        abar = getattr(kind.from_config(config), "alphas_cumprod", None)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder.root}: diffusers cannot make its scheduler: {error}") from error
+    if not isinstance(abar, Tensor):
+        raise ValueError(
+            f"{folder.root}: {name} has no alphas_cumprod; only variance-preserving schedulers such as DDPMScheduler "
+            "can be used"
+        )
+    return prediction, abar[abar > 0]
+
+
+def _diffusers() -> Any:
+    try:
+        return importlib.import_module("diffusers")
+    except ImportError as error:
+        raise ValueError(f"diffusers is not installed ({error}); pip install -e '.[peers]'") from error
