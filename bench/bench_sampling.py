@@ -34,7 +34,9 @@ def time_sampling(benchmark: Any, device: str, synchronise: Callable[[], None]) 
     def time(model: Any, steps: Steps, *, batch: int, precision: str) -> None:
         def run() -> torch.Tensor:
             with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-                out = sample(model, steps, n_samples=batch, shape=shape, batch_size=batch, device=device)
+                out = sample(
+                    model, steps.sigmas, steps.run, n_samples=batch, shape=shape, batch_size=batch, device=device
+                )
             synchronise()
             return out
 

@@ -21,7 +21,7 @@ from diffusion_core.dialects import alpha_from_beta, beta_from_eta
 from diffusion_core.schedules import alpha_beta_ladder
 
 Model = Callable[[Tensor, Tensor], Tensor]
-Run = Callable[[Model, Tensor, tuple[float, ...], Callable[[], Tensor]], Iterator[Tensor]]
+Run = Callable[[Model, Tensor, tuple[float, ...], Callable[[], Tensor]], Iterator[Tensor]]  # see solvers.Sampler
 DEFAULT_BATCH = 4 * BLOCK
 
 
@@ -32,6 +32,10 @@ class Steps:
     sigmas: tuple[float, ...]
     alphas: tuple[float, ...]
     betas: tuple[float, ...]
+
+    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Callable[[], Tensor]) -> Iterator[Tensor]:
+        """`euler` along these steps, called as `sample` calls every sampler; `sigmas` are its own."""
+        return euler(model, x, self, noise)
 
 
 def alpha_beta_steps(alpha: float, beta: float, sigma_max: float = 30.0, sigma_min: float = 0.03) -> Steps:
@@ -121,7 +125,7 @@ def generate_samples(
     return sample(
         model,
         steps.sigmas,
-        lambda model, x, _, noise: euler(model, x, steps, noise),
+        steps.run,
         n_samples=n_samples,
         shape=shape,
         seed=seed,

@@ -1,12 +1,19 @@
 """`python -m experiments NAME ...`: run one experiment. Exit status 0 only if every run succeeded."""
 
 import sys
+from collections.abc import Callable
 
+import pandas as pd
 import tyro
 
-from experiments import beta
+from experiments import beta, ladders, noise_levels, run
 
-EXPERIMENTS = {"beta": beta.main}
+EXPERIMENTS: dict[str, Callable[..., pd.DataFrame]] = {
+    "beta": beta.main,
+    "noise_levels": noise_levels.main,
+    "ladders": ladders.main,
+    "run": run.main,
+}
 
 
 def main() -> int:

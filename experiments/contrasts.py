@@ -25,8 +25,8 @@ METRICS = ("fd", "kd")
 FLOOR_REPEATS = 20
 COLUMNS = tuple(
     """experiment kind mode metric a b train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a alpha_b beta_b
-    eta_b nfe_b run_id_b n_planned final_denoise data network trained_by train_noise images_seen features n_samples n_reference
-    value_a value_b difference se low high level interval networks_agree clear verdict""".split()
+    eta_b nfe_b run_id_b n_planned final_denoise data network trained_by train_noise images_seen features n_samples
+    n_reference value_a value_b difference se low high level interval networks_agree clear verdict""".split()
 )
 FLOOR_COLUMNS = ("data", "features", "metric", "n_samples", "n_reference", "mean", "sd", "low", "high", "repeats")
 Rows = Mapping[str, Row]  # by run_id

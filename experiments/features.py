@@ -125,13 +125,22 @@ class DigitsExtractor(FeatureExtractorBase):
 register_feature_extractor("digits", DigitsExtractor)
 
 
-def weights_hash(name: str) -> str:
+def dimension(name: str) -> int:
+    return 128
+
+
+def features_id(name: str, weights: Path | None = None) -> str:
     """First 12 hex digits of the SHA-256 of the extractor's weights file. Raises ValueError for an unknown name."""
     return hashlib.sha256(_weights_file(name).read_bytes()).hexdigest()[:12]
 
 
 def extract(
-    name: str, pixels: torch.Tensor, device: torch.device | str = "cpu", batch_size: int = 500
+    name: str,
+    pixels: torch.Tensor,
+    *,
+    weights: Path | None = None,
+    device: torch.device | str = "cpu",
+    batch_size: int = 500,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Features and class logits of images, from the extractor that torch-fidelity uses.
 

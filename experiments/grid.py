@@ -1,7 +1,8 @@
-"""What every experiment's grid holds, whatever it varies: which networks, how many images, scored in which features."""
+"""What every experiment's grid holds, whatever it varies: the networks, the number of images, the feature space."""
 
 from dataclasses import dataclass, field, replace
 
+from diffusion_core.solvers import Sampler
 from experiments.config import (
     AlphaBetaLadder,
     ForeignConfig,
@@ -13,7 +14,6 @@ from experiments.config import (
     TrainConfig,
 )
 from experiments.sweep import Cell, Infeasible
-from diffusion_core.solvers import Sampler
 
 CONTROL = 10_000  # added to the sampling seed of an A/A control
 
@@ -26,7 +26,7 @@ class Grid:
     train_seeds: int = 2  # networks
     n_samples: int = 500  # images a run
     foreign: ForeignConfig | None = None  # a network trained elsewhere, instead of training any
-    reference: ReferenceConfig = ReferenceConfig("mnist5k", "digits", "")
+    reference: ReferenceConfig = field(default_factory=lambda: ReferenceConfig("mnist5k", "digits", ""))
 
     @property
     def seeds(self) -> range:

@@ -70,8 +70,8 @@ class LadderOptions(Options):
     """The command line."""
 
     ladders: tuple[str, ...] | None = None
-    """Ladders; the first is what the others are compared with. geometric, karras(rho=7), polyexponential(rho=1), linear,
-    vp, cosine, ddpm-linspace, ddpm-leading, ddpm-trailing."""
+    """Ladders; the first is what the others are compared with. geometric, karras(rho=7), polyexponential(rho=1),
+    linear, vp, cosine, ddpm-linspace, ddpm-leading, ddpm-trailing."""
     n_steps: tuple[int, ...] | None = None
     """Budgets: network evaluations an image. Samplers that take two evaluations a step take half as many steps."""
     etas: tuple[float, ...] | None = None
@@ -141,9 +141,7 @@ def within(budget: int, ladder: Ladder, sampler: Sampler) -> Ladder:
     return ladder
 
 
-def contrasts(
-    grid: LadderGrid, planned: Sequence[tuple[Setting, Cell | Infeasible]]
-) -> Iterator[Contrast | Choice]:
+def contrasts(grid: LadderGrid, planned: Sequence[tuple[Setting, Cell | Infeasible]]) -> Iterator[Contrast | Choice]:
     """At each budget: every ladder against the first, noise against none, and the best against all others."""
     groups: dict[Setting, tuple[Cell, ...]] = {}
     for setting, cell in planned:

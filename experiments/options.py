@@ -29,7 +29,7 @@ class Options:
     data_root: Path | None = None
     """Folder of downloaded data; by default $SIGMABENCH_DATA, else ~/.cache/sigmabench."""
     model: str | None = None
-    """Sample from a network trained elsewhere: python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FOLDER."""
+    """Sample from a network trained elsewhere: python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER, checkpoint:FOLDER."""
     model_label: int | None = None
     """The class that a class-conditional --model is asked for."""
     train_images: int | None = None

@@ -192,7 +192,7 @@ def reference_stage(config: ReferenceConfig, store: Store, data_root: Path | Non
     if store.has("references", name):
         return name
     images = images_of(config.data, data_root)
-    features = extract(config.features, images.pixels)[0]
+    features = extract(config.features, images.pixels, weights=config.weights)[0]
     row_sums = torch.from_numpy(kernel_row_sums(features.double().numpy()))
     with store.writing("references", name) as folder:
         tensors = {"features": features, "labels": images.labels, "row_sums": row_sums}
@@ -214,7 +214,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
         return name
     reference_stage(config.reference, store, data_root)
     pixels = load_file(store.path("samples", identity(config.samples)) / "samples.safetensors")["pixels"]
-    features32, logits = extract(config.reference.features, pixels)
+    features32, logits = extract(config.reference.features, pixels, weights=config.reference.weights)
     features = features32.double().numpy()
     reference = load_pool(config.reference, store)[0].reference(len(features))
     precision, recall = precision_recall(features, reference)
@@ -229,7 +229,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
             precision=precision,
             recall=recall,
             n_reference=len(reference.features),
-            histogram=logits.argmax(dim=1).bincount(minlength=N_CLASSES).tolist(),
+            histogram=None if logits is None else logits.argmax(dim=1).bincount(minlength=N_CLASSES).tolist(),
             fd_replicates=fd_replicates(features, reference).tolist(),
             kd_replicates=kd_jackknife.tolist(),
         )

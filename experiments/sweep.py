@@ -20,10 +20,11 @@ from experiments.store import Store, write_text
 
 TRAIN_COST = 3.5  # one training image in network evaluations: forward, backward, update
 COLUMNS = tuple(
-    """experiment mode status error data train_noise weighting parameterisation schedule sampler alpha beta eta s_churn mu beta_ks
-    sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed sample_seed network images_seen
-    trained_by train_seconds train_loss features features_id fd kd kd_se precision recall seconds batch_size device precision_mode
-    compiled threads shared_device model_id samples_id run_id finished_at""".split()
+    """experiment mode status error data train_noise weighting parameterisation schedule sampler alpha beta eta
+    s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
+    sample_seed network images_seen trained_by train_seconds train_loss features features_id fd kd kd_se
+    precision recall seconds batch_size device precision_mode compiled threads shared_device model_id samples_id
+    run_id finished_at""".split()
 )
 Row = dict[str, Any]
 

@@ -236,16 +236,17 @@ def images(run: Run) -> Section:
     """The first samples of one network, all from the same initial noise."""
     blocks = []
     for mode, knob in (("same-alpha", "beta"), ("same-ladder", "eta")):
-        rows = run.ok(mode).sort_values(["train_seed", "sample_seed", knob])
-        rows = rows[
-            (rows["train_seed"] == rows["train_seed"].min()) & (rows["sample_seed"] == rows["sample_seed"].min())
-        ]
+        rows = parts.first_network(run.ok(mode)).sort_values(knob)
         labels = {
             row["samples_id"]: f"{knob} {number(row[knob])}, {cell('nfe', row['nfe'])} nfe"
             for _, row in rows.iterrows()
         }
         text = f"{TITLES[mode]}. Samples at the same place start from the same noise."
         blocks += parts.gallery(run, rows, labels, text)
+    rows = parts.first_network(run.ok("primary")).sort_values("eta")
+    rows = rows[~rows["final_denoise"].fillna(False)]
+    labels = {row["samples_id"]: f"eta {number(row['eta'])}" for _, row in rows.iterrows()}
+    blocks += parts.films(run, rows, labels, "The same samples with and without fresh noise.")
     return Section("Samples", blocks)
 
 

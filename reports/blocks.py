@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import matplotlib.figure
 import pandas as pd
+from PIL import Image
 
 from reports.columns import COLUMNS
 from reports.formats import cell, metric_name
@@ -45,11 +46,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images side by side: (file, label)."""
+    """Images (file, label), side by side or, if they are `wide`, below each other. `what` says what each of them is."""
 
     pictures: list[tuple[Path, str]]
     caption: str
+    what: str = "Grid of 16 images"
+    wide: bool = False
     kind: ClassVar[str] = "gallery"
+
+    def width(self, picture: Path) -> int:
+        """How wide a picture is shown, in CSS pixels: twice its own width."""
+        with Image.open(picture) as image:
+            return 2 * image.width
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ COLUMNS: dict[str, Column] = {
     # training
     "train_noise": _text("training noise levels"),
     "weighting": _text("loss weighting"),
+    "parameterisation": _text("parameterisation"),
+    "trained_by": _text("trained by"),
     "network": _text("network"),
     "train_seed": _text("training seed"),
     "images_seen": _count("images seen in training"),
@@ -90,6 +92,11 @@ COLUMNS: dict[str, Column] = {
     "s_churn": Column("S_churn", digits=1, finite=False),
     "mu": Column("mu"),
     "beta_ks": Column("beta_KS"),
+    "step": _count("step"),
+    "sigma": Column("sigma"),
+    # error curves
+    "relative_error": Column("error of eps, relative"),
+    "density": Column("density of ln sigma"),
     # sampling
     "sample_seed": _text("sampling seed"),
     "n_samples": _count("samples"),
@@ -151,6 +158,7 @@ COLUMNS: dict[str, Column] = {
     # floors and histograms
     "mean": Column("mean"),
     "repeats": _count("repeats"),
+    "n_images": _count("images"),
     "label": _text("class"),
     "count": Column("count", digits=1),
 }
@@ -175,6 +183,12 @@ FILES: dict[str, tuple[str, ...]] = {
     "floors.csv": ("data", "features", "metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"),
     "histograms.csv": ("run_id", "label", "count"),
     "losses.csv": ("model_id", "train_seed", "images_seen", "loss"),
+    "curves.csv": (
+        *("model_id", "train_noise", "weighting", "parameterisation", "train_seed", "sigma", "relative_error"),
+        "n_images",
+    ),
+    "densities.csv": ("train_noise", "sigma", "density"),
+    "levels.csv": ("schedule", "n_steps", "step", "sigma"),
 }
 
 VERDICTS = ("better", "worse", "no clear difference", "undecided: the metrics disagree", "baseline chosen")

@@ -149,6 +149,24 @@ def points(rows: pd.DataFrame, x: str, metric: str, ax: Axes | None = None, **st
     return ax
 
 
+def looks(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A colour and a line style for each label, told apart in every common colour blindness up to 28 labels."""
+    styles = ("-", "--", ":", "-.")
+    return {
+        label: {"color": PALETTE[index % len(PALETTE)], "linestyle": styles[index // len(PALETTE) % len(styles)]}
+        for index, label in enumerate(labels)
+    }
+
+
+def lines(frame: pd.DataFrame, x: str, y: str, group: str, styles: dict[str, Any], ax: Axes | None = None) -> Axes:
+    """`y` against `x`, one line for each value of `group`, in the looks of `styles`."""
+    ax = _new(ax)
+    for label, rows in frame.groupby(group, sort=False):
+        ax.plot(rows[x], rows[y], label=label, **styles[label])
+    ax.set(xlabel=COLUMNS[x].label, ylabel=COLUMNS[y].label)
+    return ax
+
+
 def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | None = None) -> Axes:
     """Differences a − b: one line a contrast with the pooled difference, its interval and each network's difference.
 

@@ -1,5 +1,7 @@
 """Tables that any experiment can use: contrasts, runs, failures, floors, the setting."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from reports.blocks import Table, table
@@ -58,9 +60,12 @@ def floors(run: Run) -> list[Table]:
     return [table(frame, text, {"low": "lowest", "high": "highest"}, features=run.features)]
 
 
-def runs(run: Run) -> list[Table]:
-    """Every run that succeeded; those that failed; the settings that do not exist."""
-    names = ["mode", "alpha", "beta", "eta", "n_steps", "nfe", "final_denoise", "train_seed", "sample_seed"]
+STEP = ("alpha", "beta", "eta", "n_steps", "nfe", "final_denoise")
+
+
+def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
+    """Every run that succeeded; those that failed; the settings that do not exist. `setting`: columns that vary."""
+    names = ["mode", *setting, "train_seed", "sample_seed"]
     scores = ["kd", "kd_se", "fd", "precision", "recall", "seconds"]
     labels = {"final_denoise": "final", "train_seed": "train seed", "sample_seed": "sample seed", "kd_se": "s.e."}
     labels |= {metric: metric_name(metric, run.features) for metric in METRICS}
@@ -76,27 +81,19 @@ def runs(run: Run) -> list[Table]:
     if len(failed):
         tables.append(table(failed[[*names, "error"]], "Runs that failed.", labels))
     if len(infeasible):
-        text = "Settings that do not exist: they would have to remove more noise than there is."
-        tables.append(table(infeasible[["mode", "alpha", "beta", "eta", "n_steps", "error"]], text, labels))
+        text = "Settings that do not exist, and why."
+        shown = [name for name in names if not infeasible[name].isin([""]).all() and infeasible[name].notna().any()]
+        tables.append(table(infeasible[[*shown, "error"]], text, labels))
     return tables
 
 
 def setting(run: Run) -> Table:
     """What is common to the runs: data, training, ladder, device."""
-    names = [
-        "data",
-        "train_noise",
-        "weighting",
-        "network",
-        "images_seen",
-        "sampler",
-        "schedule",
-        "sigma_max",
-        "sigma_min",
-    ]
+    names = ["data", "network", "trained_by", "train_noise", "weighting", "parameterisation", "images_seen"]
+    names += ["sampler", "schedule", "sigma_max", "sigma_min"]
     names += ["n_samples", "n_reference", "features", "device", "precision_mode", "compiled", "threads", "batch_size"]
     frame = run.rows[run.rows["status"] != "infeasible"]
-    body = [[COLUMNS[name].label, values(frame, name)] for name in names]
+    body = [[COLUMNS[name].label, values(frame, name)] for name in names if name in frame]
     return Table(["setting", "values"], body, [False, False], "The setting: every value that occurs in the runs.")
 
 

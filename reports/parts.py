@@ -105,7 +105,26 @@ def gallery(run: Run, rows: pd.DataFrame, labels: dict[str, str], text: str) -> 
         f"{values(rows, 'train_seed')}, {values(rows, 'images_seen')} images seen in training; "
         f"device: {values(rows, 'device')}."
     )
-    return [Gallery(pictures, f"{text} {made}")]
+    return [Gallery(pictures, f"{text} {made}".strip())]
+
+
+def films(run: Run, rows: pd.DataFrame, labels: dict[str, str], text: str) -> list[Gallery]:
+    """A few samples of each run (samples_id -> label) on their way from noise to image; none where none were kept."""
+    folder = run.directory / "images"
+    strips = [(path, label) for name, label in labels.items() if (path := folder / f"{name}-film.png").is_file()]
+    if not strips:
+        return []
+    made = (
+        "One row a sample, from the first noise level (left) to the last (right) in about ten equal parts of the "
+        f"ladder, each frame scaled to unit variance; network {values(rows, 'network')} of training seed "
+        f"{values(rows, 'train_seed')}."
+    )
+    return [Gallery(strips, f"{text} {made}".strip(), "Film strip", wide=True)]
+
+
+def first_network(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first training and sampling seed: what pictures are shown of."""
+    return rows[(rows["train_seed"] == rows["train_seed"].min()) & (rows["sample_seed"] == rows["sample_seed"].min())]
 
 
 def histograms(run: Run, name: str, settings: dict[str, pd.DataFrame], text: str) -> list[Figure]:

@@ -11,11 +11,16 @@ import matplotlib.figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import beta, figures
+from reports import beta, figures, ladders, noise_levels, single
 from reports.blocks import Figure, Gallery, Section
 from reports.tables import Run, read_run
 
-EXPERIMENTS: dict[str, Callable[[Run], list[Section]]] = {"beta": beta.sections}
+EXPERIMENTS: dict[str, Callable[[Run], list[Section]]] = {
+    "beta": beta.sections,
+    "noise_levels": noise_levels.sections,
+    "ladders": ladders.sections,
+    "run": single.sections,
+}
 
 
 def write_report(directory: Path) -> Path:

@@ -28,6 +28,9 @@ class Run:
     floors: pd.DataFrame
     histograms: pd.DataFrame
     losses: pd.DataFrame
+    curves: pd.DataFrame
+    densities: pd.DataFrame
+    levels: pd.DataFrame
 
     @property
     def features(self) -> str:

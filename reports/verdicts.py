@@ -80,9 +80,16 @@ def scope(pair: Pair) -> str:
     source = "one network" if networks == 1 else f"each of {networks} networks"
     if not missing(row.get("n_planned")) and row["n_planned"] > networks:
         source += f" ({cell('n_planned', row['n_planned'])} were planned)"
-    seen = cell("images_seen", row["images_seen"])
-    text = f"{n} samples a side from {source} ({row['network']}, {seen} images seen in training, data {row['data']})"
+    text = f"{n} samples a side from {source} ({row['network']}, {training(row)}, data {row['data']})"
     return text if networks >= FEW else f"{text}, on which the intervals are conditional"
+
+
+def training(row: pd.Series) -> str:
+    """Who trained the network, and on how many images."""
+    if row.get("trained_by") == "others":
+        return "trained elsewhere"
+    seen = cell("images_seen", row["images_seen"])
+    return f"{seen} images seen in training" if seen else "training not recorded"
 
 
 def condition(pair: Pair) -> str:

@@ -12,6 +12,8 @@ from diffusion_core.block_noise import BLOCK, BlockNoise, block_seed
 from diffusion_core.exact import GaussianDenoiser, gaussian_moments
 from diffusion_core.samplers import Steps, alpha_beta_steps, eta_steps, euler, sample
 from diffusion_core.schedules import geometric
+from diffusion_core.solvers_churn import Heun
+from diffusion_core.solvers_ks import KadkhodaieSimoncelli
 
 CPU = torch.device("cpu")
 EXACT = GaussianDenoiser()
@@ -82,12 +84,25 @@ def test_beta_zero_draws_no_noise() -> None:
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 100])
 def test_a_sample_does_not_depend_on_its_batch(batch_size: int) -> None:
     steps = eta_steps(geometric(12), 1.0)
-    whole = sample(EXACT, steps, n_samples=150, shape=(1, 8, 8), seed=3)
-    batched = sample(EXACT, steps, n_samples=150, shape=(1, 8, 8), seed=3, batch_size=batch_size)
+    whole = sample(EXACT, steps.sigmas, steps.run, n_samples=150, shape=(1, 8, 8), seed=3)
+    batched = sample(EXACT, steps.sigmas, steps.run, n_samples=150, shape=(1, 8, 8), seed=3, batch_size=batch_size)
     torch.testing.assert_close(batched, whole, rtol=1e-5, atol=1e-5)
-    part = sample(EXACT, steps, n_samples=30, shape=(1, 8, 8), seed=3, first_sample=99, batch_size=batch_size)
+    part = sample(
+        EXACT, steps.sigmas, steps.run, n_samples=30, shape=(1, 8, 8), seed=3, first_sample=99, batch_size=batch_size
+    )
     torch.testing.assert_close(part, whole[99:129], rtol=1e-5, atol=1e-5)
     assert not torch.allclose(part, whole[98:128], atol=1e-2)
+
+
+def test_any_sampler_gives_a_trajectory_if_it_follows_its_ladder() -> None:
+    sigmas = geometric(6)
+    run = Heun().run
+    whole = sample(EXACT, sigmas, run, n_samples=3, shape=(1, 4, 4), trajectory=True, final_denoise=True)
+    assert whole.shape == (8, 3, 1, 4, 4)
+    last = sample(EXACT, sigmas, run, n_samples=3, shape=(1, 4, 4), final_denoise=True)
+    torch.testing.assert_close(whole[-1], last)
+    with pytest.raises(ValueError, match="trajectory: the sampler took [0-9]+ steps down a ladder of 6"):
+        sample(EXACT, sigmas, KadkhodaieSimoncelli().run, n_samples=1, shape=(1, 4, 4), trajectory=True)
 
 
 def test_noise_depends_on_seed_sample_and_step() -> None:
@@ -175,7 +190,7 @@ def test_nan_in_the_final_denoising_is_named() -> None:
     with pytest.raises(ValueError, match=r"NaN or infinity at step 1, sigma=0.5"):
         sample(
             lambda x, sigma: x * math.nan if sigma[0] == 0.5 else x,
-            steps, n_samples=2, shape=(1, 2, 2), final_denoise=True,
+            steps.sigmas, steps.run, n_samples=2, shape=(1, 2, 2), final_denoise=True,
         )  # fmt: skip
 
 

@@ -10,17 +10,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from diffusion_core.solvers import Euler
 from experiments import __main__ as command
-from experiments.beta import PRESETS, BetaOptions, Grid, contrasts, runs
-from experiments.config import GeometricRule, identity
+from experiments.beta import PRESETS, BetaGrid, BetaOptions, contrasts, runs
+from experiments.config import Ladder, identity
 from experiments.contrasts import Choice
 from experiments.sweep import Cell, Infeasible
 
 ROOT = Path(__file__).parents[2]
-NOT_VALUES = ["seconds", "train_seconds", "finished_at"]
+NOT_VALUES = ["seconds", "train_seconds", "shared_device", "finished_at"]
 
 
-def planned(grid: Grid) -> list[Cell]:
+def planned(grid: BetaGrid) -> list[Cell]:
     return [cell for cell in runs(grid) if isinstance(cell, Cell)]
 
 
@@ -38,8 +39,8 @@ def test_primary_contrast_is_the_one_fixed_beforehand() -> None:
         assert not isinstance(primary, Choice)
         assert (primary.kind, len(primary.pairs)) == ("primary", PRESETS[name].train_seeds)
         for a, b in primary.pairs:
-            assert a.samples.rule == GeometricRule(66, 1.0, 30.0, 0.03)
-            assert b == replace(a, score=replace(a.score, samples=replace(a.samples, rule=GeometricRule(66, 0.0))))
+            assert (a.samples.ladder, a.samples.sampler) == (Ladder("geometric", 66, 30.0, 0.03), Euler(1.0))
+            assert b == replace(a, score=replace(a.score, samples=replace(a.samples, sampler=Euler(0.0))))
             assert a.model.noise.name == "log-normal(-0.507, 1.2)"
 
 
@@ -55,7 +56,7 @@ def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
 def test_impossible_eta_is_listed_not_run() -> None:
     grid = replace(PRESETS["smoke"], etas=(0.0, 1.0, 9.0))
     infeasible = [cell for cell in runs(grid) if isinstance(cell, Infeasible)]
-    assert len(infeasible) == 2 and "eta is above 1/sqrt(1 - r^2) = 1.016" in infeasible[0].why
+    assert len(infeasible) == 2 and "between 0 and 1/sqrt(1 - r^2) = 1.016" in infeasible[0].why
     assert infeasible[0].row()["status"] == "infeasible"
 
 
@@ -106,7 +107,7 @@ def test_smoke_runs_and_a_killed_run_ends_like_an_undisturbed_one(tmp_path: Path
     ("arguments", "message"),
     [
         (["--betas", "0.99"], "error: beta=0.99: "),
-        (["--data", "cats"], "error: data='cats': it must be one of mnist5k, mnist"),
+        (["--data", "cats"], "error: data='cats': unknown data set; the names are mnist5k, mnist"),
         (["--train-images", "0"], "error: images_seen=0: "),
         (["--train-seeds", "0"], "error: train_seeds=0: "),
         (["--n-samples", "1667"], "error: n_samples=1667: "),

@@ -1,14 +1,19 @@
 """Configs: validation, and an identity that changes with every field that changes a result."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from diffusion_core.noise import LogNormal, LogUniform
+from diffusion_core.solvers import Euler
+from diffusion_core.solvers_churn import Heun
+from diffusion_core.solvers_restart import Interval, Restart
 from experiments.config import (
-    AlphaBetaRule,
-    GeometricRule,
+    AlphaBetaLadder,
+    ForeignConfig,
+    Ladder,
     Machine,
     ReferenceConfig,
     SampleConfig,
@@ -19,25 +24,28 @@ from experiments.config import (
 )
 
 TRAIN = TrainConfig()
-SAMPLE = SampleConfig(TRAIN, GeometricRule(66, 1.0), n_samples=500)
+SAMPLE = SampleConfig(TRAIN, Ladder(), Euler(1.0), n_samples=500)
 SCORE = ScoreConfig(SAMPLE, ReferenceConfig("mnist5k", "digits", "0123456789ab"))
 OTHERS: dict[str, Any] = {
     "data": "mnist", "noise": LogUniform(), "weighting": "unit-eps", "images_seen": 7, "batch_size": 7, "lr": 7.0,
     "warmup_images": 7, "ema_decay": 0.5, "seed": 7, "machine": Machine(threads=7), "model": TrainConfig(seed=7),
-    "rule": AlphaBetaRule(0.1, 0.3), "n_samples": 70, "final_denoise": True, "device": "cuda", "precision": "bf16",
+    "ladder": AlphaBetaLadder(0.1, 0.3), "sampler": Heun(), "schedule": "karras",
+    "stratified": True, "held_out": 7, "parameterisation": "x0", "network": "paper", "source": "python:a:b",
+    "fingerprint": "x", "name": "x", "label": 7, "options": (("rho", 7.0),), "weights": Path("x"), "features": "natural",
+    "n_samples": 70, "final_denoise": True, "device": "cuda", "precision": "bf16",
     "compiled": True, "threads": 7, "torch_minor": "0.0", "n_steps": 7, "eta": 0.5, "sigma_max": 7.0, "sigma_min": 0.7,
     "alpha": 0.7, "beta": 0.17, "samples": dataclasses.replace(SAMPLE, seed=7), "features_id": "x",
     "reference": ReferenceConfig("mnist", "digits", "x"), "p_mean": 0.7, "p_std": 0.7,
 }  # fmt: skip
-ONLY_VALUE = {"network": "small", "features": "digits"}  # names with a single legal value so far
 CONFIGS = [
     TRAIN,
     SAMPLE,
     SCORE,
     SCORE.reference,
     Machine(),
-    GeometricRule(66, 1.0),
-    AlphaBetaRule(0.1, 0.3),
+    ForeignConfig("python:module:function"),
+    Ladder(),
+    AlphaBetaLadder(0.1, 0.3),
     LogNormal(),
     LogUniform(),
 ]
@@ -47,10 +55,9 @@ CONFIGS = [
 def test_identity_changes_with_every_field_that_changes_a_result(config: Any) -> None:
     changed = 0
     for field in dataclasses.fields(config):
-        if field.name in ONLY_VALUE:
-            continue
+        base = dataclasses.replace(config, schedule="karras") if field.name == "options" else config
         value = 32 if field.name == "batch_size" else OTHERS[field.name]
-        same = identity(dataclasses.replace(config, **{field.name: value})) == identity(config)
+        same = identity(dataclasses.replace(base, **{field.name: value})) == identity(base)
         assert same == (field.metadata == {"identity": False}), field.name
         changed += 1
     assert changed > 0 and len(identity(config)) == 12
@@ -59,7 +66,7 @@ def test_identity_changes_with_every_field_that_changes_a_result(config: Any) ->
 def test_identity_is_known() -> None:
     """A change of this number means that finished results would be computed again: raise SCHEMA on purpose only."""
     machine = Machine("cpu", "fp32", False, 1, "2.6")
-    assert identity(GeometricRule(66, 1.0)) == "e392008282a1"
+    assert identity(Ladder(n_steps=66)) == "?"
     assert canonical(machine) == {
         "class": "Machine", "device": "cpu", "precision": "fp32", "compiled": False, "threads": 1, "torch_minor": "2.6",
     }  # fmt: skip
@@ -72,15 +79,19 @@ def test_same_values_in_another_class_are_another_config() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TrainConfig(data="cats"), "data='cats': it must be one of mnist5k, mnist"),
+        (lambda: TrainConfig(data="cats"), "data='cats': unknown data set; the names are mnist5k, mnist"),
         (lambda: TrainConfig(network="big"), "network='big'"),
         (lambda: TrainConfig(weighting="none"), "weighting='none'"),
         (lambda: TrainConfig(images_seen=0), "images_seen=0: it must be at least 1"),
         (lambda: TrainConfig(lr=0), "lr=0: it must be above 0"),
-        (lambda: GeometricRule(0, 0), "n_steps=0"),
-        (lambda: GeometricRule(66, 2.31), r"eta=2.31: .*= 2.30102"),
-        (lambda: GeometricRule(66, 0, sigma_max=0.01), "sigma_min=0.03"),
-        (lambda: AlphaBetaRule(0.1, 0.5), "beta=0.5"),
+        (lambda: TrainConfig(parameterisation="score"), "parameterisation='score'.*preconditioned, eps, x0"),
+        (lambda: Ladder(n_steps=0), "n_steps=0"),
+        (lambda: Ladder("spiral"), "ladder='spiral': it must be one of geometric, karras"),
+        (lambda: Ladder("karras", options=(("rho", 0),)), "rho=0"),
+        (lambda: Ladder(sigma_max=0.01), "sigma_min=0.03"),
+        (lambda: AlphaBetaLadder(0.1, 0.5), "beta=0.5"),
+        (lambda: dataclasses.replace(SAMPLE, sampler=Euler(2.31)), r"eta=2.31: .*= 2.30102"),
+        (lambda: dataclasses.replace(SAMPLE, sampler=Restart((Interval(0.1, 40.0),))), "sigma_max=40.0: an interval"),
         (lambda: dataclasses.replace(SAMPLE, n_samples=1), "n_samples=1: it must be at least 40"),
         (lambda: Machine(precision="fp8"), "precision='fp8'"),
         (lambda: Machine.resolve(device="tpu"), "device='tpu'"),
@@ -95,7 +106,18 @@ def test_bad_values_are_named(make: Any, message: str) -> None:
 def test_planned_nfe() -> None:
     assert SAMPLE.planned_nfe == 66
     assert dataclasses.replace(SAMPLE, final_denoise=True).planned_nfe == 67
-    assert dataclasses.replace(SAMPLE, rule=AlphaBetaRule(0.1, 0.4)).planned_nfe == 454
+    assert (
+        dataclasses.replace(SAMPLE, ladder=(ladder := AlphaBetaLadder(0.1, 0.4)), sampler=ladder.sampler).planned_nfe
+        == 454
+    )
+    assert dataclasses.replace(SAMPLE, sampler=Heun()).planned_nfe == 132
+
+
+def test_ddpm_ladders_have_their_tables_ends() -> None:
+    """Whatever ends are asked for, it is one ladder with one identity."""
+    ladder = Ladder("ddpm-linspace", 10, options=(("data_std", 0.5),))
+    assert (ladder.sigma_max, ladder.sigma_min) == (ladder.sigmas()[0], ladder.sigmas()[-1])
+    assert ladder.sigma_max > 300 and identity(ladder) == identity(dataclasses.replace(ladder, sigma_max=99.0))
 
 
 def test_resolved_machine_is_concrete() -> None:

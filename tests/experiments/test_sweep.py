@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from diffusion_core.solvers import Euler
 from experiments import stages
 from experiments.config import (
-    AlphaBetaRule,
-    GeometricRule,
+    AlphaBetaLadder,
+    Ladder,
     ReferenceConfig,
     SampleConfig,
     ScoreConfig,
@@ -17,20 +18,22 @@ from experiments.config import (
     identity,
 )
 from experiments.contrasts import Choice, Contrast, contrast_rows, floor_rows
-from experiments.features import weights_hash
+from experiments.features import features_id
 from experiments.store import Store
 from experiments.sweep import COLUMNS, Cell, Row, execute
 
 TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
-REFERENCE = ReferenceConfig("mnist5k", "digits", weights_hash("digits"))
-VALUES = [name for name in COLUMNS if name not in ("seconds", "train_seconds", "finished_at")]
+REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
+VALUES = [name for name in COLUMNS if name not in ("seconds", "train_seconds", "shared_device", "finished_at")]
 
 
-def cell(rule: GeometricRule | AlphaBetaRule, train: TrainConfig = TRAIN, mode: str = "any", seed: int = 0) -> Cell:
-    return Cell("test", mode, ScoreConfig(SampleConfig(train, rule, n_samples=40, seed=seed), REFERENCE))
+def cell(n_steps: int, eta: float, train: TrainConfig = TRAIN, mode: str = "any", seed: int = 0) -> Cell:
+    return Cell(
+        "test", mode, ScoreConfig(SampleConfig(train, Ladder(n_steps=n_steps), Euler(eta), 40, seed), REFERENCE)
+    )
 
 
-CELLS = [cell(GeometricRule(2, eta), replace(TRAIN, seed=seed), seed=seed) for seed in (0, 1) for eta in (0.0, 0.9)]
+CELLS = [cell(2, eta, replace(TRAIN, seed=seed), seed=seed) for seed in (0, 1) for eta in (0.0, 0.9)]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,9 @@ def run(cells: list[Cell], store: Store) -> list[Row]:
 
 
 def test_every_cell_is_a_row_with_its_numbers(store: Store) -> None:
-    rows = run([*CELLS, cell(AlphaBetaRule(0.9, 0.1))], store)
+    ladder = AlphaBetaLadder(0.9, 0.1)
+    original = Cell("test", "any", ScoreConfig(SampleConfig(TRAIN, ladder, ladder.sampler, 40), REFERENCE))
+    rows = run([*CELLS, original], store)
     assert [row["status"] for row in rows] == ["ok"] * 5
     assert set(rows[0]) == set(COLUMNS)
     assert [row["eta"] for row in rows[:4]] == pytest.approx([0, 0.9, 0, 0.9])
@@ -62,7 +67,7 @@ def test_nothing_is_computed_twice(store: Store, monkeypatch: pytest.MonkeyPatch
     for stage in ("train", "sample", "extract", "frechet_distance"):
         monkeypatch.setattr(stages, stage, forbidden)
     assert run(CELLS, store) == first
-    other = run([cell(GeometricRule(3, 0.0))], store)
+    other = run([cell(3, 0.0)], store)
     assert other[0]["error"] == "AssertionError: computed again"
 
 
@@ -90,12 +95,12 @@ def test_a_failed_run_is_a_row_and_the_others_go_on(store: Store, monkeypatch: p
     honest = stages.sample_stage
 
     def breaks_at_three(config: SampleConfig, *rest: object) -> str:
-        if len(config.rule.steps().alphas) == 3:
+        if config.planned_nfe == 3:
             raise RuntimeError("out of <memory>")
         return honest(config, *rest)
 
     monkeypatch.setattr(stages, "sample_stage", breaks_at_three)
-    rows = run([cell(GeometricRule(3, 0.5)), *CELLS[:1]], store)
+    rows = run([cell(3, 0.5), *CELLS[:1]], store)
     assert [row["status"] for row in rows] == ["failed", "ok"]
     assert rows[0]["error"] == "RuntimeError: out of <memory>" and "fd" not in rows[0]
     assert rows[0]["eta"] == pytest.approx(0.5) and rows[0]["run_id"]
@@ -103,7 +108,7 @@ def test_a_failed_run_is_a_row_and_the_others_go_on(store: Store, monkeypatch: p
 
 def test_a_training_that_diverges_fails_all_its_runs_with_the_reason(store: Store) -> None:
     diverging = replace(TRAIN, lr=1e30)
-    rows = run([cell(GeometricRule(2, eta), diverging) for eta in (0.0, 0.5)] + CELLS[:1], store)
+    rows = run([cell(2, eta, diverging) for eta in (0.0, 0.5)] + CELLS[:1], store)
     assert [row["status"] for row in rows] == ["failed", "failed", "ok"]
     for row in rows[:2]:
         assert "its network was not trained" in row["error"] and "lr=" in row["error"]

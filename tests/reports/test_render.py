@@ -149,5 +149,7 @@ def test_provenance_says_whether_code_was_committed(
 def test_an_unknown_experiment_has_no_report(directory: Path) -> None:
     info = json.loads((directory / "run.json").read_text())
     (directory / "run.json").write_text(json.dumps(info | {"experiment": "gamma"}))
-    with pytest.raises(ValueError, match=r"^run\.json: experiment='gamma': must be one of beta$"):
+    with pytest.raises(
+        ValueError, match=r"^run\.json: experiment='gamma': must be one of beta, noise_levels, ladders, run$"
+    ):
         write_report(directory)

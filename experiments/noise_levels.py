@@ -1,0 +1,181 @@
+"""Which noise levels should a denoiser be trained on, and with which weights, at an equal training budget?
+
+    python -m experiments noise_levels                      laptop: about 18 minutes on two CPU cores
+    python -m experiments noise_levels --preset smoke       under 20 seconds: does everything work here?
+    python -m experiments noise_levels --laws log-normal "log-normal(0, 1)" --weightings karras unit-eps --cross
+
+The first law, weighting and parameterisation are the baseline, and one of them is changed at a time; --cross trains
+every combination. Everything here explores; the best setting is chosen on half of the images and measured on the other
+half. The held-out error against sigma shows where a setting gains and where it loses.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import tyro
+from rich.console import Console
+from rich.progress import track
+
+from diffusion_core.schedules import geometric
+from diffusion_core.solvers import Euler
+from experiments import vocabulary
+from experiments.config import Ladder, TrainConfig, identity
+from experiments.contrasts import Choice, Contrast, against_first
+from experiments.curves import SIGMA_RANGE, CurveConfig, curve_stage, density
+from experiments.grid import Grid
+from experiments.options import Options
+from experiments.publish import run_experiment
+from experiments.store import Store
+from experiments.sweep import Cell, Infeasible, write_rows
+
+QUESTION = "Which noise levels should training see?"
+DENSITY_POINTS = 201
+
+
+@dataclass(frozen=True)
+class NoiseGrid(Grid):
+    """What the experiment varies."""
+
+    laws: tuple[str, ...] = ("log-normal", "log-uniform", "log-logistic", "cosine-interpolated", "vp", "uniform")
+    weightings: tuple[str, ...] = ("karras", "unit-eps", "min-snr-1.25")
+    parameterisations: tuple[str, ...] = ("preconditioned",)
+    cross: bool = False  # all combinations, instead of one change at a time
+    n_steps: int = 32
+    etas: tuple[float, ...] = (0.0, 1.0)
+
+
+PRESETS = {
+    "smoke": NoiseGrid(
+        train=TrainConfig(images_seen=320, warmup_images=160, held_out=64),
+        n_samples=132,  # just above the dimension of the features
+        laws=("log-normal", "uniform"),
+        weightings=("karras",),
+        n_steps=4,
+    ),
+    "laptop": NoiseGrid(train=TrainConfig(images_seen=60_000, held_out=500)),
+    "gpu": NoiseGrid(
+        train=TrainConfig(data="mnist", images_seen=50 * 60_000, held_out=1024),
+        train_seeds=5,
+        n_samples=10_000,
+        laws=(*vocabulary.LAWS,),
+        weightings=("karras", "unit-eps", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"),
+        parameterisations=("preconditioned", "eps", "x0"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class NoiseOptions(Options):
+    """The command line."""
+
+    laws: tuple[str, ...] | None = None
+    """Training laws; the first is the baseline. log-normal(-0.507, 1.2), log-uniform(0.03, 100), uniform, log-logistic,
+    split-log-normal, logit-normal, cosine, cosine-interpolated, vp, ddpm."""
+    weightings: tuple[str, ...] | None = None
+    """Loss weightings; the first is the baseline: karras, unit-eps, x0, min-snr-5, min-snr-1.25, soft-min-snr-1."""
+    parameterisations: tuple[str, ...] | None = None
+    """What the network's output means; the first is the baseline: preconditioned, eps, x0."""
+    cross: bool | None = None
+    """Train every combination of law, weighting and parameterisation, instead of changing one at a time."""
+    n_steps: int | None = None
+    """Steps of the geometric ladder that samples go down."""
+    etas: tuple[float, ...] | None = None
+    """Samplers that score each network: 0 is deterministic (beta = 0), 1 is DDPM."""
+
+
+def main(options: Annotated[NoiseOptions, tyro.conf.arg(name="")]) -> pd.DataFrame:
+    """Which noise levels should a denoiser be trained on, and with which weights, at an equal training budget?
+
+    Trains networks under each law and weighting, samples from them with a deterministic and a stochastic sampler,
+    scores the samples against real images, measures the error on held-out images at each noise level, and writes a
+    report. Interrupted, the same command goes on where it stopped. Returns the table.
+    """
+    names = ("laws", "weightings", "parameterisations", "cross", "n_steps", "etas")
+    if options.model is not None:
+        raise ValueError("model: this experiment compares ways to train; --model is for beta, ladders and run")
+    grid = options.apply(PRESETS[options.preset], *names)
+    for name in ("laws", "weightings", "parameterisations", "etas"):
+        if not getattr(grid, name):
+            raise ValueError(f"{name}: at least one is needed")
+    planned = list(runs(grid, options.data_std(grid)))
+    cells = [cell for _, cell in planned]
+    explain = partial(write_curves, options.data_root)
+    return run_experiment("noise_levels", QUESTION, options, cells, list(contrasts(planned)), explain=explain)
+
+
+def settings(grid: NoiseGrid, data_std: float) -> dict[str, TrainConfig]:
+    """Label -> how to train; the first is the baseline."""
+    axes = (grid.laws, grid.weightings, grid.parameterisations)
+    first = tuple(axis[0] for axis in axes)
+    out: dict[str, TrainConfig] = {}
+    for setting in itertools.product(*axes):
+        if grid.cross or sum(a != b for a, b in zip(setting, first, strict=True)) <= 1:
+            law, weighting, parameterisation = setting
+            changes = [law, *(value for value, usual in zip(setting[1:], first[1:], strict=True) if value != usual)]
+            out[", ".join(changes)] = replace(
+                grid.train,
+                noise=vocabulary.law(law, data_std),
+                weighting=weighting,
+                parameterisation=parameterisation,
+            )
+    return out
+
+
+def runs(grid: NoiseGrid, data_std: float) -> Iterator[tuple[str, Cell | Infeasible]]:
+    """Every cell with the label of its setting, for each seed in turn."""
+    ladder = Ladder(n_steps=grid.n_steps)
+    for seed in grid.seeds:
+        for number, (label, train) in enumerate(settings(grid, data_std).items()):
+            model = replace(train, seed=seed)
+            for eta in grid.etas:
+                yield label, grid.cell("noise_levels", f"eta {eta:g}", model, ladder, Euler(eta))
+            if number == 0:
+                yield label, grid.cell("noise_levels", "control", model, ladder, Euler(grid.etas[0]), control=True)
+
+
+def contrasts(planned: Sequence[tuple[str, Cell | Infeasible]]) -> Iterator[Contrast | Choice]:
+    """Under each sampler: every setting against the baseline, and the best against all others."""
+    groups: dict[tuple[str, str], tuple[Cell, ...]] = {}
+    for label, cell in planned:
+        if isinstance(cell, Cell):
+            groups[cell.mode, label] = (*groups.get((cell.mode, label), ()), cell)
+    modes = [mode for mode in dict.fromkeys(mode for mode, _ in groups) if mode != "control"]
+    for mode in modes:
+        here = {label: group for (m, label), group in groups.items() if m == mode}
+        yield from against_first("setting", mode, here, against_all=True)
+    for (mode, label), control in groups.items():
+        if mode == "control":
+            pairs = tuple(zip(control, groups[modes[0], label], strict=True))
+            yield Contrast("control", "control", f"{label}, other noise", label, pairs)
+
+
+def write_curves(data_root: Path | None, directory: Path, store: Store, done: Sequence[Cell], console: Console) -> None:
+    """Writes curves.csv, the held-out error of each network, and densities.csv, the laws they were trained under."""
+    models = [model for model in dict.fromkeys(cell.model for cell in done) if isinstance(model, TrainConfig)]
+    lines = []
+    for model in track(models, "error curves", console=console, disable=not console.is_terminal):
+        shared = {
+            "model_id": identity(model),
+            "train_noise": model.noise.name,
+            "weighting": model.weighting,
+            "parameterisation": model.parameterisation,
+            "train_seed": model.seed,
+        }
+        lines += [shared | point for point in curve_stage(CurveConfig(model, machine=model.machine), store, data_root)]
+    write_rows(
+        directory / "curves.csv",
+        lines,
+        "model_id train_noise weighting parameterisation train_seed sigma relative_error se n_images".split(),
+    )
+    sigmas = geometric(DENSITY_POINTS - 1, *SIGMA_RANGE)
+    densities = [
+        {"train_noise": law.name, "sigma": sigma, "density": value}
+        for law in dict.fromkeys(model.noise for model in models)
+        for sigma, value in zip(sigmas, density(law, sigmas), strict=True)
+    ]
+    write_rows(directory / "densities.csv", densities, ("train_noise", "sigma", "density"))

@@ -1,0 +1,116 @@
+"""The report on `noise_levels`: which noise levels should training see?"""
+
+import pandas as pd
+
+from reports import choices, figures, listings, parts
+from reports.blocks import Figure, Section
+from reports.formats import plural
+from reports.tables import Run
+
+SETTING = ["train_noise", "weighting", "parameterisation"]
+
+
+def sections(run: Run) -> list[Section]:
+    """The report from top to bottom; a part that the run did not measure is left out."""
+    found = [
+        Section("Answer", choices.answer(run, ("setting",), baseline(run))),
+        differences(run),
+        errors(run),
+        Section("The choice against the others", choices.against_others(run)),
+        samples(run),
+        parts.glossary("eta", "fd", "kd", "precision", "recall"),
+        tables(run),
+    ]
+    return [section for section in found if section and section.blocks]
+
+
+def baseline(run: Run) -> str:
+    """The setting that is changed one thing at a time, as contrasts call it."""
+    control = run.of_kind("control")
+    return control["b"].iloc[0] if len(control) else ""
+
+
+def differences(run: Run) -> Section:
+    """The main figure: every setting against the baseline."""
+    rows = run.of_kind("setting")
+    groups = {f"{mode}: against {baseline(run)}": same for mode, same in rows.groupby("mode", sort=False)}
+    groups["A/A control"] = run.of_kind("control")
+    text = "What another law, weighting or parameterisation changes; below 0 is better than the baseline."
+    return Section("Differences", parts.forest(run, "differences", groups, text))
+
+
+def errors(run: Run) -> Section | None:
+    """Held-out error against sigma, over the baseline's, above the densities of the laws."""
+    if not len(run.curves):
+        return None
+    curves = run.curves.assign(setting=name_of(run.curves))
+    mean = curves.groupby(["setting", "train_noise", "sigma"], sort=False, as_index=False)["relative_error"].mean()
+    usual = mean[mean["setting"] == mean["setting"].iloc[0]].set_index("sigma")["relative_error"]
+    ratio = mean.assign(relative_error=mean["relative_error"] / mean["sigma"].map(usual))
+    looks = figures.looks(list(mean["setting"].unique()))
+    figure, axes = figures.panels(3, 1, 8.2, (3, 3, 1.6))
+    [error_ax], [ratio_ax], [density_ax] = axes
+    figures.lines(mean, "sigma", "relative_error", "setting", looks, error_ax)
+    error_ax.set_yscale("log")
+    error_ax.set_title("error of eps on held-out images, relative to knowing only the variance of the data")
+    figures.lines(ratio, "sigma", "relative_error", "setting", looks, ratio_ax)
+    ratio_ax.set(title=f"the same over that of {usual_name(mean)}", ylabel="ratio")
+    laws = mean.drop_duplicates("train_noise").set_index("train_noise")["setting"]
+    figures.lines(
+        run.densities, "sigma", "density", "train_noise", {law: looks[name] for law, name in laws.items()}, density_ax
+    )
+    density_ax.set_title("density of the training law (a law's line is that of its first setting)")
+    for ax in (error_ax, ratio_ax, density_ax):
+        figures.log_ticks(ax)
+        ax.set_xlim(mean["sigma"].min(), mean["sigma"].max())
+    figure.legend(*error_ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    text = (
+        "Where a setting gains and where it loses. The error is (1 + sigma²) times the mean squared error of eps: 1 is "
+        "what a denoiser scores that knows only the variance of the data. Means over "
+        f"{plural(curves['train_seed'].nunique(), 'network')}, on {parts.values(curves, 'n_images')} images that "
+        "training did not see, the same noise for all."
+    )
+    alt = "Held-out error against noise level for each training setting, above the densities of the training laws."
+    return Section("Where each setting errs", [Figure("errors", figure, alt, text)])
+
+
+def usual_name(mean: pd.DataFrame) -> str:
+    """The first setting's name."""
+    return str(mean["setting"].iloc[0])
+
+
+def name_of(rows: pd.DataFrame) -> pd.Series:
+    """The law, then weighting and parameterisation where they are not those of the first row."""
+    names = rows["train_noise"].copy()
+    for column in SETTING[1:]:
+        names += rows[column].map(lambda value, usual=rows[column].iloc[0]: "" if value == usual else f", {value}")
+    return names
+
+
+def samples(run: Run) -> Section:
+    """The first samples of one network a setting, for each sampler."""
+    blocks = []
+    for mode in run.rows.loc[run.rows["mode"] != "control", "mode"].unique():
+        rows = run.ok(mode)
+        if len(rows):
+            shown = parts.first_network(rows.assign(setting=name_of(rows)))
+            labels = dict(zip(shown["samples_id"], shown["setting"], strict=True))
+            text = f"{mode}. Samples at the same place start from the same noise."
+            blocks += parts.gallery(run, shown, labels, text)
+            first = shown.iloc[:1]
+            blocks += parts.films(run, first, {first["samples_id"].iloc[0]: mode}, "The way of one sampler.")
+    return Section("Samples", blocks)
+
+
+def tables(run: Run) -> Section:
+    """The numbers."""
+    blocks = []
+    for kind, text in (
+        ("best", "The choice under each sampler against all others, on the half of the images that did not choose."),
+        ("control", "The A/A control."),
+        ("setting", "Each setting against the baseline."),
+    ):
+        if len(found := run.of_kind(kind)):
+            blocks.append(listings.contrast_list(run, found, f"{text} Pooled over networks."))
+    every = listings.runs(run, (*SETTING, "eta", "nfe"))
+    return Section("Tables", [*blocks, listings.setting(run), *listings.floors(run), *every])
