@@ -7,7 +7,6 @@ read back.
 import ast
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
 
 from diffusion_core import schedules, schedules_vp
@@ -82,13 +81,13 @@ def law(text: str, data_std: float) -> NoiseLaw:
     name, options = parsed("law", text, LAWS)
     if name in ("vp", "ddpm"):
         options = {"data_std": data_std} | options
-    return _made("law", text, partial(LAWS[name], **options))
+    return LAWS[name](**options)
 
 
 def sampler(text: str) -> Sampler:
     """The sampler that `text` names, such as "euler(eta=1)" or "heun". Errors as `law`'s."""
     name, options = parsed("sampler", text, SAMPLERS)
-    return _made("sampler", text, partial(SAMPLERS[name], **options))
+    return SAMPLERS[name](**options)
 
 
 def schedule(text: str, data_std: float) -> tuple[str, tuple[tuple[str, float], ...]]:
@@ -107,16 +106,25 @@ def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict
         return name, {}
     try:
         call = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(call, ast.Call):
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
             raise SyntaxError
-        values = [ast.literal_eval(argument) for argument in call.args]
-        options = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+        values = [float_or_int(argument) for argument in call.args]
+        options = {str(word.arg): float_or_int(word.value) for word in call.keywords}
     except (SyntaxError, ValueError):
-        raise ValueError(f"{kind}={text!r}: it must read like {name}({known[0] if known else ''}...)") from None
+        example = f"{name}({known[0]}=1)" if known else name
+        raise ValueError(f"{kind}={text!r}: it must read like {example}, with numbers") from None
     options = dict(zip(known, values, strict=False)) | options
     if len(values) > len(known) or not set(options) <= set(known):
         raise ValueError(f"{kind}={text!r}: the parameters of {name} are {', '.join(known) or 'none'}")
     return name, options
+
+
+def float_or_int(node: ast.expr) -> float:
+    """The number that a parsed expression spells. Raises ValueError for anything else."""
+    value = ast.literal_eval(node)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError
+    return value
 
 
 def called(name: str, options: Iterable[tuple[str, float]]) -> str:
@@ -130,10 +138,3 @@ def one_of(kind: str, value: str, allowed: Iterable[str]) -> str:
     if value not in allowed:
         raise ValueError(f"{kind}={value!r}: it must be one of {', '.join(allowed)}")
     return value
-
-
-def _made(kind: str, text: str, make: Callable[[], Any]) -> Any:
-    try:
-        return make()
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"{kind}={text!r}: {error}") from None

@@ -101,7 +101,7 @@ def test_any_sampler_gives_a_trajectory_if_it_follows_its_ladder() -> None:
     assert whole.shape == (8, 3, 1, 4, 4)
     last = sample(EXACT, sigmas, run, n_samples=3, shape=(1, 4, 4), final_denoise=True)
     torch.testing.assert_close(whole[-1], last)
-    with pytest.raises(ValueError, match="trajectory: the sampler took [0-9]+ steps down a ladder of 6"):
+    with pytest.raises(ValueError, match=r"trajectory: the sampler took [0-9]+ steps down a ladder of 6"):
         sample(EXACT, sigmas, KadkhodaieSimoncelli().run, n_samples=1, shape=(1, 4, 4), trajectory=True)
 
 

@@ -1,0 +1,109 @@
+"""The experiment on ladders: equal budgets, its contrasts, its command line."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from diffusion_core.solvers_churn import Heun
+from diffusion_core.solvers_restart import Restart
+from experiments import __main__ as command
+from experiments.config import Ladder
+from experiments.contrasts import Choice, Contrast
+from experiments.ladders import PRESETS, contrasts, runs, within
+from experiments.sweep import Cell, Infeasible
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_setting_of_a_budget_costs_the_same() -> None:
+    grid = PRESETS["laptop"]
+    for (mode, _, label), cell in runs(grid, 0.55):
+        assert isinstance(cell, Cell)
+        assert mode == "control" or cell.samples.planned_nfe == int(mode.split()[0]), label
+    names = {cell.samples.ladder.name for _, cell in runs(grid, 0.55) if isinstance(cell, Cell)}
+    assert names == {"geometric", "karras", "cosine(data_std=0.55)", "vp(data_std=0.55)", "linear"}
+
+
+def test_a_sampler_of_two_evaluations_a_step_gets_half_as_many_steps() -> None:
+    assert within(9, Ladder(n_steps=9), Heun()).n_steps == 4
+    restart = within(30, Ladder(n_steps=30), Restart())
+    assert Restart().planned_nfe(restart.sigmas()) <= 30
+    assert within(1, Ladder(n_steps=1), Heun()).n_steps == 1  # none fits: its cell then costs more, and says so
+
+
+def test_contrasts_pair_one_difference_at_a_time() -> None:
+    grid = PRESETS["laptop"]
+    found = list(contrasts(grid, list(runs(grid, 0.55))))
+    ladders = [c for c in found if isinstance(c, Contrast) and c.kind == "ladder"]
+    samplers = [c for c in found if isinstance(c, Contrast) and c.kind == "sampler"]
+    assert len(ladders) == 3 * 4 * 4 and len(samplers) == 3 * 5 * 3
+    for contrast in ladders + samplers:
+        for a, b in contrast.pairs:
+            assert a.model == b.model and a.samples.seed == b.samples.seed
+            assert a.samples.planned_nfe == b.samples.planned_nfe
+            same_sampler = a.samples.sampler == b.samples.sampler
+            assert same_sampler == (contrast.kind == "ladder")
+            assert (a.samples.ladder.name == b.samples.ladder.name) == (contrast.kind == "sampler")
+    choices = [c for c in found if isinstance(c, Choice)]
+    assert [len(c.candidates) for c in choices] == [20, 20, 20] and all(c.against_all for c in choices)
+    (control,) = (c for c in found if isinstance(c, Contrast) and c.kind == "control")
+    for a, b in control.pairs:
+        assert a.samples == replace(b.samples, seed=b.samples.seed + 10_000)
+
+
+def test_an_impossible_eta_is_listed_and_the_rest_goes_on() -> None:
+    grid = replace(PRESETS["smoke"], etas=(0.0, 9.0))
+    planned = list(runs(grid, 0.55))
+    impossible = [cell for _, cell in planned if isinstance(cell, Infeasible)]
+    assert len(impossible) == 4 and "eta=9.0" in impossible[0].why
+    assert impossible[0].row()["sampler"] == "euler(eta=9)"
+    assert {c.a for c in contrasts(grid, planned) if isinstance(c, Contrast)} == {
+        "karras, eta 0", "karras, heun", "geometric, heun", "geometric, eta 0, other noise",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
+    arguments = ["ladders", "--preset", "smoke", "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "experiments", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
+    assert set(table["sampler"]) == {"euler(eta=0)", "euler(eta=1)", "heun(s_churn=0)"}
+    assert set(table.loc[table["sampler"] == "heun(s_churn=0)", "n_steps"]) == {2}
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert report.index("**4 evaluations: ") < report.index("## Quality against cost")
+    assert "chosen by KD ×1000 among 6 settings" in report and "-film.png" in report
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ladders", "spiral"], "error: ladder='spiral': it must be one of geometric, karras"),
+        (["--ladders", "karras(rho=0)"], "error: rho=0"),
+        (["--samplers", "rk45"], "error: sampler='rk45': it must be one of euler"),
+        (["--n-steps", "0"], "error: n_steps=0: "),
+        (["--sigma-min", "40"], "error: sigma_min=40.0: it must be above 0 and below sigma_max=30.0"),
+        (["--etas", "99"], "error: nothing to run: no setting that was asked for is feasible"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_status_2(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if arguments[0] == "--etas":
+        arguments = [*arguments, "--samplers"]
+    usual = ["ladders", "--preset", "smoke", "--out", str(tmp_path), "--store", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["experiments", *usual, *arguments])
+    assert command.main() == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1

@@ -1,0 +1,139 @@
+"""The experiment on training noise: one change at a time, its contrasts, its curves, its command line."""
+
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from diffusion_core.exact import GaussianDenoiser
+from diffusion_core.noise import LogNormal
+from experiments import __main__ as command
+from experiments import curves, stages
+from experiments.config import TrainConfig
+from experiments.contrasts import Choice, Contrast
+from experiments.curves import CurveConfig, curve_stage, density
+from experiments.noise_levels import PRESETS, contrasts, runs, settings
+from experiments.store import Store
+from experiments.sweep import Cell
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_one_thing_is_changed_at_a_time() -> None:
+    grid = replace(
+        PRESETS["smoke"],
+        laws=("log-normal", "vp"),
+        weightings=("karras", "x0"),
+        parameterisations=("preconditioned", "eps"),
+    )
+    found = settings(grid, 0.55)
+    assert list(found) == ["log-normal", "log-normal, eps", "log-normal, x0", "vp"]
+    assert found["log-normal, x0"] == replace(found["log-normal"], weighting="x0")
+    assert found["log-normal, eps"] == replace(found["log-normal"], parameterisation="eps")
+    assert len(settings(replace(grid, cross=True), 0.55)) == 8
+
+
+def test_settings_share_everything_else() -> None:
+    planned = list(runs(PRESETS["laptop"], 0.55))
+    found = list(contrasts(planned))
+    for contrast in found:
+        if isinstance(contrast, Contrast):
+            for a, b in contrast.pairs:
+                assert a.model.seed == b.model.seed
+                assert (a.samples.ladder, a.samples.sampler) == (b.samples.ladder, b.samples.sampler)
+                assert replace(a.model, noise=b.model.noise, weighting=b.model.weighting) == b.model
+                assert (a.samples.seed == b.samples.seed) == (contrast.kind != "control")
+    assert sum(isinstance(c, Choice) for c in found) == 2
+    assert sum(isinstance(c, Contrast) and c.kind == "setting" for c in found) == 2 * 7
+    budgets = {cell.model.images_seen for _, cell in planned if isinstance(cell, Cell)}
+    assert len(budgets) == 1
+
+
+def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unit of the curve: the best denoiser that knows only the variance of the data, on data of variance 1."""
+    monkeypatch.setattr(stages, "load_model", lambda *_: GaussianDenoiser())
+    config = CurveConfig(TrainConfig(held_out=400), sigmas=(30.0, 1.0, 0.1))
+    points = curve_stage(config, Store(tmp_path), None)
+    assert [point["sigma"] for point in points] == [30.0, 1.0, 0.1] and points[0]["n_images"] == 400
+    for point in points:
+        assert point["relative_error"] == pytest.approx(1, abs=0.05)
+        assert 0 < point["se"] < 0.05
+    monkeypatch.setattr(curves, "_errors", None)  # computed again, it would fail
+    assert curve_stage(config, Store(tmp_path), None) == points
+    with pytest.raises(ValueError, match="held_out=0: an error curve needs images that training did not see"):
+        curve_stage(CurveConfig(TrainConfig()), Store(tmp_path), None)
+
+
+def test_held_out_images_are_not_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+    honest = stages.train
+
+    def watch(model: torch.nn.Module, x0: torch.Tensor, *rest: object, **more: object) -> object:
+        seen.append(x0)
+        return honest(model, x0, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stages, "train", watch)
+    stages.train_stage(TrainConfig(images_seen=64, held_out=4000), Store(tmp_path), None, lambda n: None)
+    images = stages.images_of("mnist5k", None).standardised()
+    torch.testing.assert_close(seen[0], images[:1000])
+
+
+def test_density_is_that_of_log_sigma() -> None:
+    sigmas = tuple(math.exp(x / 100) for x in range(-800, 600))
+    assert sum(density(LogNormal(), sigmas)) / 100 == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
+    arguments = [
+        "noise_levels",
+        "--preset",
+        "smoke",
+        "--out",
+        str(tmp_path / "out"),
+        "--store",
+        str(tmp_path / "store"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "experiments", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert (table["status"] == "ok").all() and table["model_id"].nunique() == 4
+    assert set(table["train_noise"]) == {"log-normal(-0.507, 1.2)", "uniform(0.03, 100)"}
+    lines = pd.read_csv(tmp_path / "out" / "curves.csv")
+    assert lines.groupby("model_id").size().tolist() == [25] * 4 and (lines["n_images"] == 64).all()
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert report.index("**Eta 0: ") < report.index("**Eta 1: ") < report.index("## Differences")
+    assert "figures/errors.svg" in report
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--laws", "gaussian"], "error: law='gaussian': it must be one of log-normal, log-uniform"),
+        (["--weightings", "none"], "error: weighting='none': it must be one of unit-eps"),
+        (["--parameterisations", "score"], "error: parameterisation='score': it must be one of preconditioned"),
+        (["--laws"], "error: laws: at least one is needed"),
+        (["--model", "python:a:b"], "error: model: this experiment compares ways to train"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_status_2(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    usual = ["noise_levels", "--preset", "smoke", "--out", str(tmp_path), "--store", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["experiments", *usual, *arguments])
+    assert command.main() == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
