@@ -18,7 +18,7 @@ import tyro
 from diffusion_core.noise import LogNormal
 from experiments.config import AlphaBetaRule, GeometricRule, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
 from experiments.contrasts import Choice, Contrast
-from experiments.features import weights_hash
+from experiments.features import features_id
 from experiments.options import Options
 from experiments.publish import run_experiment
 from experiments.sweep import Cell, Infeasible
@@ -102,7 +102,7 @@ def main(options: Annotated[BetaOptions, tyro.conf.arg(name="")]) -> pd.DataFram
 
 def runs(grid: Grid) -> Iterator[Cell | Infeasible]:
     """Every cell of the experiment, for each network in turn."""
-    reference = ReferenceConfig(grid.train.data, "digits", weights_hash("digits"))
+    reference = ReferenceConfig(grid.train.data, "digits", features_id("digits"))
 
     def cell(
         mode: str, train_seed: int, rule: GeometricRule | AlphaBetaRule, control: int = 0, final: bool = False

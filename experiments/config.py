@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from diffusion_core.data import NAMES as DATA_NAMES
+from diffusion_core.data import check_name
 from diffusion_core.dialects import beta_from_eta, largest_eta
 from diffusion_core.networks import NAMES as NETWORK_NAMES
 from diffusion_core.noise import LogNormal, LogUniform
@@ -104,7 +104,7 @@ class TrainConfig:
     machine: Machine = Machine()
 
     def __post_init__(self) -> None:
-        _one_of("data", self.data, DATA_NAMES)
+        check_name(self.data)
         _one_of("network", self.network, NETWORK_NAMES)
         _one_of("weighting", self.weighting, tuple(WEIGHTINGS))
         for name in ("images_seen", "batch_size"):
@@ -190,7 +190,7 @@ class ReferenceConfig:
     features_id: str  # hash of the extractor's weights
 
     def __post_init__(self) -> None:
-        _one_of("data", self.data, DATA_NAMES)
+        check_name(self.data)
         _one_of("features", self.features, FEATURES)
 
 

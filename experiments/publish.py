@@ -19,13 +19,13 @@ from safetensors.torch import load_file
 from experiments import contrasts as contrasting
 from experiments import stages, sweep
 from experiments.config import identity
+from experiments.features import dimension
 from experiments.hardware import describe
 from experiments.options import Options
 from experiments.store import Store, write_json
 from reports.render import write_report
 
 GRID = 4  # images along each side of a picture of samples
-FEATURE_DIMENSION = 128  # of the digits features
 VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
 
 
@@ -81,10 +81,10 @@ def _check_data(cells: Sequence[sweep.Cell], data_root: Path | None) -> None:
 def _notes(cells: Sequence[sweep.Cell]) -> list[str]:
     """What a reader of the numbers should know."""
     smallest = min(cell.samples.n_samples for cell in cells)
-    dimension = FEATURE_DIMENSION
-    if smallest <= dimension:
+    n_features = max(dimension(cell.score.reference.features) for cell in cells)
+    if smallest <= n_features:
         return [
-            f"{smallest} samples span fewer than the {dimension} feature dimensions: their covariance is singular, "
+            f"{smallest} samples span fewer than the {n_features} feature dimensions: their covariance is singular, "
             "so read FD with care and trust KD"
         ]
     return []
@@ -103,7 +103,8 @@ def _write_evidence(
         samples_id = identity(cell.samples)
         _save_picture(pictures / f"{samples_id}.png", store.path("samples", samples_id) / "samples.safetensors")
         counts = stages.load_meta("scores", score, store)["histogram"]
-        histograms += _histogram(identity(score), counts)
+        if counts is not None:
+            histograms += _histogram(identity(score), counts)
     for model in dict.fromkeys(cell.model for cell in done.values()):
         shared = {"model_id": identity(model), "train_seed": model.seed, "network": model.network}
         with (store.path("models", identity(model)) / "losses.csv").open() as file:
@@ -112,6 +113,7 @@ def _write_evidence(
         cell = next(iter(done.values()))
         images = stages.images_of(cell.model.data, data_root)
         _picture(images.pixels).save(pictures / "real.png")
+    if histograms:
         share = images.labels.bincount(minlength=stages.N_CLASSES) / len(images.labels)
         histograms += _histogram("real", (share * cell.samples.n_samples).tolist())
     sweep.write_rows(directory / "histograms.csv", histograms, ("run_id", "label", "count"))

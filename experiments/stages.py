@@ -199,7 +199,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
             precision=precision,
             recall=recall,
             n_reference=len(reference.features),
-            histogram=logits.argmax(dim=1).bincount(minlength=N_CLASSES).tolist(),
+            histogram=None if logits is None else logits.argmax(dim=1).bincount(minlength=N_CLASSES).tolist(),
             fd_replicates=fd_replicates(features, reference).tolist(),
             kd_replicates=kd_jackknife.tolist(),
         )

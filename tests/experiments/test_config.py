@@ -27,9 +27,9 @@ OTHERS: dict[str, Any] = {
     "rule": AlphaBetaRule(0.1, 0.3), "n_samples": 70, "final_denoise": True, "device": "cuda", "precision": "bf16",
     "compiled": True, "threads": 7, "torch_minor": "0.0", "n_steps": 7, "eta": 0.5, "sigma_max": 7.0, "sigma_min": 0.7,
     "alpha": 0.7, "beta": 0.17, "samples": dataclasses.replace(SAMPLE, seed=7), "features_id": "x",
-    "reference": ReferenceConfig("mnist", "digits", "x"), "p_mean": 0.7, "p_std": 0.7,
+    "features": "natural", "reference": ReferenceConfig("mnist", "digits", "x"), "p_mean": 0.7, "p_std": 0.7,
 }  # fmt: skip
-ONLY_VALUE = {"network": "small", "features": "digits"}  # names with a single legal value so far
+ONLY_VALUE = {"network": "small"}  # names with a single legal value so far
 CONFIGS = [
     TRAIN,
     SAMPLE,
@@ -72,7 +72,7 @@ def test_same_values_in_another_class_are_another_config() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TrainConfig(data="cats"), "data='cats': it must be one of mnist5k, mnist"),
+        (lambda: TrainConfig(data="cats"), "data='cats': unknown data set; the names are mnist5k, mnist"),
         (lambda: TrainConfig(network="big"), "network='big'"),
         (lambda: TrainConfig(weighting="none"), "weighting='none'"),
         (lambda: TrainConfig(images_seen=0), "images_seen=0: it must be at least 1"),

@@ -17,12 +17,12 @@ from experiments.config import (
     identity,
 )
 from experiments.contrasts import Choice, Contrast, contrast_rows, floor_rows
-from experiments.features import weights_hash
+from experiments.features import features_id
 from experiments.store import Store
 from experiments.sweep import COLUMNS, Cell, Row, execute
 
 TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
-REFERENCE = ReferenceConfig("mnist5k", "digits", weights_hash("digits"))
+REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
 VALUES = [name for name in COLUMNS if name not in ("seconds", "train_seconds", "finished_at")]
 
 
