@@ -286,6 +286,8 @@ def _extractor(name: str, file: Path) -> FeatureExtractorBase:
 
 
 def _one_line(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):  # PyTorch's text advises to load the file without protection
+        return "it is no plain state dict, which loads without running code"
     text = " ".join(str(error).split())
     return text if len(text) <= 160 else text[:160] + "..."
 

@@ -106,7 +106,7 @@ def test_smoke_runs_and_a_killed_run_ends_like_an_undisturbed_one(tmp_path: Path
     ("arguments", "message"),
     [
         (["--betas", "0.99"], "error: beta=0.99: "),
-        (["--data", "cats"], "error: data='cats': it must be one of mnist5k, mnist"),
+        (["--data", "cats"], "error: data='cats': unknown data set; the names are mnist5k, mnist"),
         (["--train-images", "0"], "error: images_seen=0: "),
         (["--train-seeds", "0"], "error: train_seeds=0: "),
         (["--n-samples", "1667"], "error: n_samples=1667: "),

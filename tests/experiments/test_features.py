@@ -281,6 +281,7 @@ def test_foreign_weights_are_refused_and_not_run(name: str, content: str, tmp_pa
     with pytest.raises(ValueError, match=rf"features='{name}': .*weights does not hold its weights \(") as caught:
         extract(name, IMAGE, weights=file)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    assert "weights_only" not in str(caught.value) and "\x1b" not in str(caught.value)
 
 
 IMAGE = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
