@@ -14,6 +14,7 @@ from experiments.config import TrainConfig, identity
 from experiments.store import Store
 from experiments.sweep import Cell
 
+DIGITS = ("mnist5k", "mnist")
 GRID = 4  # images along each side of a picture of samples
 
 
@@ -27,7 +28,8 @@ def write_evidence(directory: Path, done: Sequence[Cell], store: Store, data_roo
     for run_id, cell in runs.items():
         samples_id = identity(cell.samples)
         _save_pictures(pictures, samples_id, store)
-        if counts := stages.load_meta("scores", cell.score, store)["histogram"]:
+        counts = stages.load_meta("scores", cell.score, store)["histogram"]
+        if counts and cell.model.data in DIGITS:  # the only classes that a feature network here can tell
             histograms += _histogram(run_id, counts)
     for model in dict.fromkeys(cell.model for cell in runs.values()):
         if isinstance(model, TrainConfig):

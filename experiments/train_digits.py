@@ -3,7 +3,7 @@
     python -m experiments.train_digits --data-root DIR [--out FILE]
 
 `experiments/features.py` says why the network and its loss are what they are. The weights that are committed decide
-every FD and KD, so whoever replaces them changes every score: `weights_hash` keeps old and new apart.
+every FD and KD, so whoever replaces them changes every score: `features_id` keeps old and new apart.
 """
 
 import time

@@ -1,12 +1,16 @@
 """The data sets, and what happens when they cannot be had."""
 
+import hashlib
+import pickle
+import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from torchvision.datasets import MNIST
+from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
-from diffusion_core.data import DataUnavailableError, Images, default_root, load
+from diffusion_core.data import NAMES, DataUnavailableError, Images, check_name, default_root, load, resolve
 
 
 def test_mnist5k_is_5000_padded_standardised_digits() -> None:
@@ -31,9 +35,19 @@ def test_to_pixels_rounds_and_clips() -> None:
     assert images.to_pixels(x).flatten().tolist() == [0, 0, 100, 200, 255]
 
 
-def test_unknown_name_lists_the_names() -> None:
-    with pytest.raises(ValueError, match="data='imagenet': unknown data set; the names are mnist5k, mnist"):
-        load("imagenet")
+@pytest.mark.parametrize("name", ["imagenet", "folder:", "npz:", "folder", "zip:x", "mnist@0123456789ab"])
+def test_unknown_name_lists_the_names(name: str) -> None:
+    message = f"data='{name}': unknown data set; the names are mnist5k, mnist, fashion-mnist, cifar10, folder:PATH, npz"
+    with pytest.raises(ValueError, match=message):
+        check_name(name)
+    with pytest.raises(ValueError, match=message):
+        load(name)
+
+
+def test_every_name_passes_the_check_without_its_files() -> None:
+    for name in (*NAMES, "folder:no/such", "npz:no.npz", "folder:a b@0123456789ab"):
+        check_name(name)
+    assert [resolve(name) for name in NAMES] == list(NAMES)
 
 
 def test_no_test_split_is_said() -> None:
@@ -41,12 +55,63 @@ def test_no_test_split_is_said() -> None:
         load("mnist5k", train=False)
 
 
-def test_failed_download_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
+@pytest.mark.parametrize(
+    ("name", "source", "by_hand"),
+    [
+        ("mnist", (MNIST, "mirrors", ["http://127.0.0.1:9/"]), "t10k-labels-idx1-ubyte, gunzipped, into {}/MNIST/raw"),
+        ("fashion-mnist", (FashionMNIST, "mirrors", ["http://127.0.0.1:9/"]), "gunzipped, into {}/FashionMNIST/raw"),
+        ("cifar10", (CIFAR10, "url", "http://127.0.0.1:9/x.tar.gz"), "(cifar-10-python.tar.gz into {})"),
+    ],
+    ids=["mnist", "fashion-mnist", "cifar10"],
+)
+def test_failed_download_says_what_to_do(
+    name: str, source: tuple[type, str, object], by_hand: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*source)
     with pytest.raises(DataUnavailableError) as caught:
-        load("mnist", root=tmp_path)
+        load(name, root=tmp_path)
     message = str(caught.value)
-    assert str(tmp_path / "MNIST" / "raw") in message and "data='mnist5k' needs no download" in message
+    assert message.startswith(f"data='{name}': its files could not be downloaded (") and "\n" not in message
+    assert by_hand.format(tmp_path) in message and "data='mnist5k' needs no download" in message
+
+
+@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+def test_files_put_there_by_hand_are_read(name: str, folder: str, tmp_path: Path) -> None:
+    raw = tmp_path / folder / "raw"
+    raw.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    expected = {}
+    for split, n in (("train", 5), ("t10k", 3)):
+        pixels, labels = generator.integers(0, 256, (n, 28, 28), dtype=np.uint8), np.arange(n, dtype=np.uint8)
+        (raw / f"{split}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, n, 28, 28) + pixels.tobytes())
+        (raw / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, n) + labels.tobytes())
+        expected[split] = pixels
+    train, test = load(name, root=tmp_path), load(name, root=tmp_path, train=False)
+    assert train.shape == test.shape == (1, 32, 32)
+    assert (train.pixels[:, 0, 2:30, 2:30].numpy() == expected["train"]).all()
+    assert (test.pixels[:, 0, 2:30, 2:30].numpy() == expected["t10k"]).all()
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2, 3, 4], [0, 1, 2])
+    assert test.mean == train.mean == pytest.approx(train.pixels.double().mean().item())
+
+
+def test_cifar10_is_channels_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    batches = [f"data_batch_{batch}" for batch in range(1, 6)]
+    rows = {name: generator.integers(0, 256, (2, 3 * 32 * 32), dtype=np.uint8) for name in (*batches, "test_batch")}
+    for name, data in rows.items():
+        (folder / name).write_bytes(pickle.dumps({"data": data, "labels": [3, 9]}))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": ["cat", "dog"]}))
+    md5 = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    monkeypatch.setattr(CIFAR10, "train_list", [[name, md5[name]] for name in batches])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5["batches.meta"]})
+    train, test = load("cifar10", root=tmp_path), load("cifar10", root=tmp_path, train=False)
+    assert train.shape == (3, 32, 32) and train.labels.tolist() == [3, 9] * 5
+    assert (train.pixels.flatten(1).numpy() == np.concatenate([rows[name] for name in batches])).all()
+    assert (test.pixels.flatten(1).numpy() == rows["test_batch"]).all()
+    assert torch.equal(train.to_pixels(train.standardised()), train.pixels)
 
 
 def test_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

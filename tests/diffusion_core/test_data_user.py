@@ -1,0 +1,211 @@
+"""A user's own images: what is read from folders and .npz files, its fingerprint, and what is refused."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from diffusion_core.data import load, resolve
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (4, 28, 28), dtype=np.uint8)
+RGB = RNG.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+
+
+def save(path: Path, pixels: NDArray[np.generic], mode: str | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    image.convert(mode).save(path) if mode else image.save(path)
+
+
+def npz(path: Path, **arrays: NDArray[np.generic]) -> str:
+    np.savez(path / "x.npz", **arrays)  # type: ignore[arg-type]  # numpy's stubs take the arrays for allow_pickle
+    return f"npz:{path / 'x.npz'}"
+
+
+def test_folder_is_sorted_labelled_by_subfolder_and_padded(tmp_path: Path) -> None:
+    for name, pixels in zip(["b/9.png", "a/x/2.PNG", "b/10.bmp", "a/1.png"], GREY, strict=True):
+        save(tmp_path / name, pixels)
+    save(tmp_path / ".thumbnails" / "1.png", GREY[0, :5, :5])
+    (tmp_path / "a" / "notes.txt").write_text("not an image")
+    images = load(f"folder:{tmp_path}")
+    assert images.shape == (1, 32, 32) and images.labels.tolist() == [0, 0, 1, 1]
+    assert (images.pixels[:, 0, 2:30, 2:30].numpy() == GREY[[3, 1, 2, 0]]).all()  # a/1, a/x/2, b/10, b/9
+    assert images.pixels[:, :, :2].sum() == 0
+
+
+def test_images_beside_subfolders_have_label_0(tmp_path: Path) -> None:
+    for name, pixels in zip(["a/1.png", "b/1.png", "c.png"], GREY, strict=False):
+        save(tmp_path / name, pixels)
+    assert load(f"folder:{tmp_path}").labels.tolist() == [0, 0, 0]
+
+
+def test_one_coloured_image_makes_all_rgb(tmp_path: Path) -> None:
+    save(tmp_path / "1.png", RGB[0, :, :, 0])
+    save(tmp_path / "2.png", RGB[1, :, :, 0], mode="RGB")
+    assert load(f"folder:{tmp_path}").shape == (1, 32, 32)
+    save(tmp_path / "3.webp", RGB[2])
+    images = load(f"folder:{tmp_path}")
+    assert images.shape == (3, 32, 32)
+    assert (images.pixels[0].numpy() == RGB[0, :, :, 0]).all()
+    assert torch.equal(images.to_pixels(images.standardised()), images.pixels)
+
+
+def test_transparent_pixels_are_black(tmp_path: Path) -> None:
+    rgba = np.concatenate([RGB[0], np.full((32, 32, 1), 255, dtype=np.uint8)], axis=2)
+    rgba[:16, :, 3] = 0
+    save(tmp_path / "1.png", rgba)
+    pixels = load(f"folder:{tmp_path}").pixels[0].permute(1, 2, 0).numpy()
+    assert (pixels[:16] == 0).all() and (pixels[16:] == RGB[0, 16:]).all()
+
+
+def test_large_images_are_reduced_without_aliasing(tmp_path: Path) -> None:
+    stripes = np.zeros((2, 256, 256), dtype=np.uint8)
+    stripes[0, :, ::2] = 255  # the finest there are: what is left of them after reduction is aliasing
+    stripes[1, :128] = 255
+    for index, image in enumerate(stripes):
+        save(tmp_path / "folder" / f"{index}.png", image)
+    from_folder = load(f"folder:{tmp_path / 'folder'}").pixels
+    assert from_folder.shape == (2, 1, 32, 32)
+    assert ((from_folder[0].float() - 127.5).abs() < 5).all()
+    assert (from_folder[1, 0, :14] == 255).all() and (from_folder[1, 0, 18:] == 0).all()
+    for images in (stripes, stripes[..., None], stripes[:, None]):
+        assert torch.equal(load(npz(tmp_path, images=images)).pixels, from_folder)
+    coloured = np.stack([stripes, stripes, 255 - stripes], axis=3)
+    assert torch.equal(load(npz(tmp_path, images=coloured)).pixels[:, 0], from_folder[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (GREY, np.pad(GREY[:, None], ((0, 0), (0, 0), (2, 2), (2, 2)))),
+        (GREY[..., None], np.pad(GREY[:, None], ((0, 0), (0, 0), (2, 2), (2, 2)))),
+        (RGB, RGB.transpose(0, 3, 1, 2)),
+        (RGB.transpose(0, 3, 1, 2), RGB.transpose(0, 3, 1, 2)),
+        (RGB[..., [1, 1, 1]], RGB[:, None, :, :, 1]),
+    ],
+    ids=["n-h-w", "n-h-w-1", "n-h-w-3", "n-3-h-w", "grey-as-rgb"],
+)
+def test_npz_layouts(array: NDArray[np.uint8], expected: NDArray[np.uint8], tmp_path: Path) -> None:
+    images = load(npz(tmp_path, anything=array))
+    assert (images.pixels.numpy() == expected).all() and images.labels.tolist() == [0, 0, 0, 0]
+
+
+def test_npz_prefers_the_usual_names(tmp_path: Path) -> None:
+    arrays = {"a": GREY[[0]], "arr_0": GREY[[1]], "x": GREY[[2]], "x_train": GREY[[3]], "images": GREY[:2]}
+    for chosen in ("images", "x_train", "x", "arr_0", "a"):
+        pixels = load(npz(tmp_path, **arrays)).pixels
+        assert (pixels[:, 0, 2:30, 2:30].numpy() == arrays.pop(chosen)).all(), chosen
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"labels": np.array([3, 1, 2, 0]), "y": np.arange(4)}, [3, 1, 2, 0]),
+        ({"y_train": np.array([3, 1, 2, 0], dtype=np.uint8)}, [3, 1, 2, 0]),
+        ({"labels": np.arange(3), "y": np.array([3, 1, 2, 0])}, [3, 1, 2, 0]),
+        ({"labels": np.arange(4.0)}, [0, 0, 0, 0]),
+        ({"labels": np.arange(4)[:, None]}, [0, 0, 0, 0]),
+    ],
+    ids=["labels", "y_train", "wrong-length", "floats", "two-dimensional"],
+)
+def test_npz_labels(arrays: dict[str, NDArray[np.generic]], expected: list[int], tmp_path: Path) -> None:
+    assert load(npz(tmp_path, images=GREY, **arrays)).labels.tolist() == expected
+
+
+def test_fingerprint_names_the_pixels_and_labels_and_nothing_else(tmp_path: Path) -> None:
+    for index, pixels in enumerate(GREY):
+        save(tmp_path / "folder" / f"{index}.png", pixels)
+    folder, file = f"folder:{tmp_path / 'folder'}", npz(tmp_path, images=GREY)
+    resolved = resolve(folder)
+    assert re.fullmatch(re.escape(folder) + "@[0-9a-f]{12}", resolved)
+    assert resolve(resolved) == resolved and load(resolved).name == resolved
+    assert resolved.rpartition("@")[2] == resolve(file).rpartition("@")[2]
+    (tmp_path / "folder" / "0.png").rename(tmp_path / "folder" / "00.png")
+    assert resolve(folder) == resolved
+    relabelled = resolve(npz(tmp_path, images=GREY, labels=np.arange(4)))
+    assert relabelled.rpartition("@")[2] != resolved.rpartition("@")[2]
+
+
+def test_changed_files_are_noticed(tmp_path: Path) -> None:
+    resolved = resolve(npz(tmp_path, images=GREY))
+    now = resolve(npz(tmp_path, images=GREY[::-1]))
+    assert now != resolved
+    for call in (load, resolve):
+        with pytest.raises(ValueError, match=r"x\.npz has changed since .* its fingerprint is now " + now[-12:]):
+            call(resolved)
+
+
+def mixed(path: Path) -> str:
+    save(path / "a.png", GREY[0])
+    save(path / "b.png", GREY[1])
+    save(path / "c" / "d.png", RGB[0])
+    return f"folder:{path}"
+
+
+def oblong(path: Path) -> str:
+    save(path / "a.png", GREY[0, :20])
+    save(path / "b.png", GREY[1, :20])
+    return f"folder:{path}"
+
+
+def broken(path: Path, keep: int) -> str:
+    save(path / "a.png", RGB[0])
+    (path / "a.png").write_bytes((path / "a.png").read_bytes()[:keep])
+    return f"folder:{path}"
+
+
+def deep(path: Path) -> str:
+    save(path / "a.png", GREY[0].astype(np.uint16) * 256)
+    return f"folder:{path}"
+
+
+def no_archive(path: Path) -> str:
+    np.save(path / "x.npy", GREY)
+    (path / "x.npy").rename(path / "x.npz")
+    return f"npz:{path / 'x.npz'}"
+
+
+def unreadable(path: Path) -> str:
+    return npz(path, images=GREY.astype(np.float32), notes=np.array([{}], dtype=object), labels=np.arange(4))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: f"folder:{path / 'no'}", "no is not a folder"),
+        (lambda path: f"folder:{path}", "it looks for .png, .jpg, .jpeg, .bmp, .webp"),
+        (mixed, "one square size, but a.png is 28x28 and c/d.png is 32x32; crop or resize the files to one square"),
+        (oblong, "one square size, but a.png is 28x20 and b.png is 28x20; crop or resize"),
+        (lambda path: broken(path, 5), "a.png cannot be read as an image (cannot identify image file"),
+        (lambda path: broken(path, 500), "a.png cannot be read as an image ("),
+        (deep, "a.png has more than 8 bits a channel; convert it to 8 bits first"),
+        (lambda path: f"npz:{path / 'no.npz'}", "no such file: "),
+        (no_archive, "x.npz is not a .npz file, as numpy.savez writes it"),
+        (unreadable, "C 1 or 3; it has images: float32 (4, 28, 28); labels: int64 (4,); notes: cannot be read (Object"),
+        (lambda path: npz(path, x=RGB[..., :2]), "it has x: uint8 (4, 32, 32, 2)"),
+        (npz, "it has no arrays"),
+        (lambda path: npz(path, x=GREY[:0]), "its array 'x' has no images; at least one is needed"),
+        (lambda path: npz(path, x=GREY[:, :20]), "images must be square, but those of 'x' are 28x20; crop or pad"),
+        (lambda path: npz(path, x=GREY * 0), "images that are all alike have no scale"),
+    ],
+    ids=[
+        "no-folder", "no-images", "mixed", "oblong", "no-header", "truncated", "16-bit", "no-file", "no-archive",
+        "unreadable", "channels", "no-arrays", "empty", "oblong-array", "flat",
+    ],
+)  # fmt: skip
+def test_bad_data_are_named(make: Callable[[Path], str], message: str, tmp_path: Path) -> None:
+    name = make(tmp_path)
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        load(name)
+    assert str(caught.value).startswith(f"data={name!r}: ")
+
+
+def test_no_test_split_of_users_data(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no test split; data='mnist' has one"):
+        load(npz(tmp_path, images=GREY), train=False)
