@@ -80,7 +80,7 @@ class NoiseOptions(Options):
     """Loss weightings; the first is the baseline: karras, unit-eps, x0, min-snr-5, min-snr-1.25, soft-min-snr-1."""
     parameterisations: tuple[str, ...] | None = None
     """What the network's output means; the first is the baseline: preconditioned, eps, x0."""
-    cross: bool | None = None
+    cross: bool = False
     """Train every combination of law, weighting and parameterisation, instead of changing one at a time."""
     n_steps: int | None = None
     """Steps of the geometric ladder that samples go down."""

@@ -47,7 +47,7 @@ def run_experiment(
     directory, store = options.directory(name), Store(options.store)
     directory.mkdir(parents=True, exist_ok=True)
     cells = [cell for cell in planned if isinstance(cell, Cell)]
-    _check_data(cells, options.data_root)
+    _check(cells, store, options.data_root)
     notes = _notes(cells)
     for note in notes:
         console.print(f"note: {note}", style="yellow")
@@ -73,8 +73,8 @@ def run_experiment(
     return pd.read_csv(directory / "table.csv")
 
 
-def _check_data(cells: Sequence[Cell], data_root: Path | None) -> None:
-    """Stops the run before it starts, with one message, if nothing is to run or its data are missing or too few."""
+def _check(cells: Sequence[Cell], store: Store, data_root: Path | None) -> None:
+    """Stops the run before it starts, with one message, if it has no cells, no data, too few, or no such --model."""
     if not cells:
         raise ValueError("nothing to run: no setting that was asked for is feasible")
     for cell in cells:
@@ -84,6 +84,8 @@ def _check_data(cells: Sequence[Cell], data_root: Path | None) -> None:
                 f"n_samples={cell.samples.n_samples}: data={cell.model.data!r} allows at most {most}, a third of its "
                 "images: as many are set aside for the floor, and intervals hold only for a reference larger than that"
             )
+        if isinstance(cell.model, ForeignConfig):
+            stages.load_model(cell.model, store, data_root, cell.samples.machine.device)
 
 
 def _notes(cells: Sequence[Cell]) -> list[str]:

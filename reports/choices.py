@@ -57,9 +57,9 @@ def verdict(run: Run, mode: str, against: list[Pair], kinds: tuple[str, ...], ba
         places.append(standing(run, mode, baseline, kinds))
     over_all = f" On all images: {'; '.join(filter(None, places))}." if any(places) else ""
     unsure = "not established, since the A/A control failed; chosen: " if control_failed(run) else ""
+    how = f"chosen by {metric_name('kd', run.features)} among {count + 1} settings on the other half"
     return Prose(
-        f"chosen by {metric_name('kd', run.features)} among {count + 1} settings on one half of each network's images, "
-        f"on the other half it {text}.{over_all}",
+        f"on one half of each network's images it {text} ({how}).{over_all}",
         f"{mode[0].upper()}{mode[1:]}: {unsure}{chosen}",
     )
 

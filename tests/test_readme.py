@@ -5,11 +5,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import tyro
 
-from experiments.beta import BetaOptions
+from experiments.__main__ import EXPERIMENTS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -37,8 +38,9 @@ def test_every_command_is_known() -> None:
     for command in commands():
         if command[0] == "make":
             assert command[1] in targets
-        elif command[:4] == ["python", "-m", "experiments", "beta"]:
-            tyro.cli(BetaOptions, args=command[4:])
+        elif command[:3] == ["python", "-m", "experiments"] and command[3] != "--help":
+            (options,) = get_type_hints(EXPERIMENTS[command[3]], include_extras=True)["options"].__args__
+            tyro.cli(options, args=command[4:])
         else:
             assert command[:3] in (
                 ["python", "-m", "experiments"],

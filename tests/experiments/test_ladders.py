@@ -79,7 +79,7 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     assert set(table.loc[table["sampler"] == "heun(s_churn=0)", "n_steps"]) == {2}
     report = (tmp_path / "out" / "report.md").read_text()
     assert report.index("**4 evaluations: ") < report.index("## Quality against cost")
-    assert "chosen by KD ×1000 among 6 settings" in report and "-film.png" in report
+    assert "chosen by KD ×1000 among 6 settings on the other half" in report and "-film.png" in report
 
 
 @pytest.mark.parametrize(

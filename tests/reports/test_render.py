@@ -3,6 +3,8 @@
 import base64
 import json
 import re
+import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,13 @@ class Page(HTMLParser):
 def test_text_is_as_committed(report: Path) -> None:
     found = report.with_suffix(".md").read_text(encoding="utf-8")
     assert found == (Path(__file__).parent / "expected.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["ladders", "noise_levels", "run"])
+def test_text_of_other_experiments_is_as_committed(name: str, text_of: Callable[[Path], str], tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    found = text_of(Path(shutil.copytree(here / f"run-{name}", tmp_path / "run")))
+    assert found == (here / f"expected-{name}.md").read_text(encoding="utf-8")
 
 
 def test_same_rows_give_the_same_bytes(directory: Path, report: Path) -> None:
