@@ -28,7 +28,8 @@ class DataUnavailableError(ValueError):
 class Images:
     """A data set in memory: pixels uint8 (n, C, 32, 32), labels int64 (n,), and the statistics of its training split.
 
-    `mean` and `std` are in units of pixel values (0 to 255).
+    `mean` and `std` are in units of pixel values (0 to 255). `continuous` holds the standardised images of a law that
+    rounding to pixels would change.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Images:
     labels: torch.Tensor
     mean: float
     std: float
+    continuous: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if len(self.pixels) == 0:
@@ -58,6 +60,8 @@ class Images:
 
     def standardised(self) -> torch.Tensor:
         """The images as float32 (n, C, H, W) with mean 0 and standard deviation 1 over the training split."""
+        if self.continuous is not None:
+            return self.continuous
         return (self.pixels.float() - self.mean) / self.std
 
     def to_pixels(self, x: torch.Tensor) -> torch.Tensor:

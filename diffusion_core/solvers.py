@@ -6,6 +6,7 @@ updated in place), calls `noise()` only where noise is added, and checks every o
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -13,7 +14,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from diffusion_core.samplers import Model, eta_steps, euler, evaluate
+from diffusion_core.samplers import Model, Steps, eta_steps, euler, evaluate
 from diffusion_core.schedules import check_ladder
 
 Noise = Callable[[], Tensor]
@@ -105,3 +106,42 @@ class Euler:
     def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         check_ladder(sigmas)
         return euler(model, x, eta_steps(sigmas, self.eta), noise)
+
+
+@dataclass(frozen=True)
+class EulerWithin:
+    """`Euler` whose noise is put back only at steps from levels between `s_min` and `s_max`, inclusive.
+
+    Source: S_min and S_max of Karras et al. 2022, arXiv 2206.00364, Algorithm 2, with the noise after the step.
+    """
+
+    eta: float = 1.0
+    s_min: float = 0.0
+    s_max: float = math.inf
+    order: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        Euler(self.eta)
+        if not 0 <= self.s_min <= self.s_max:
+            raise ValueError(f"s_min={self.s_min}: it must be at least 0 and at most s_max={self.s_max}")
+
+    @property
+    def name(self) -> str:
+        return f"euler-within(eta={self.eta:g}, s_min={self.s_min:g}, s_max={self.s_max:g})"
+
+    def steps(self, sigmas: tuple[float, ...]) -> Steps:
+        """The ladder with eta at the steps within, 0 elsewhere."""
+        noisy, quiet = eta_steps(sigmas, self.eta), eta_steps(sigmas, 0.0)
+        within = [self.s_min <= sigma <= self.s_max for sigma in sigmas[:-1]]
+        return Steps(
+            noisy.sigmas,
+            tuple(a if inside else b for a, b, inside in zip(noisy.alphas, quiet.alphas, within, strict=True)),
+            tuple(a if inside else 0.0 for a, inside in zip(noisy.betas, within, strict=True)),
+        )
+
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        return len(self.steps(sigmas).alphas)
+
+    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        check_ladder(sigmas)
+        return euler(model, x, self.steps(sigmas), noise)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 import pandas as pd
 import tyro
 
-from experiments import beta, ladders, noise_levels, run
+from experiments import beta, ladders, noise_levels, run, why_noise
 
 EXPERIMENTS: dict[str, Callable[..., pd.DataFrame]] = {
     "beta": beta.main,
     "noise_levels": noise_levels.main,
     "ladders": ladders.main,
+    "why_noise": why_noise.main,
     "run": run.main,
 }
 

@@ -28,6 +28,7 @@ from experiments.vocabulary import SCHEDULES, WITH_OWN_ENDS, called, one_of
 
 SCHEMA = 2  # raise it when the same config starts to give another result
 FREE = {"identity": False}
+MIXTURE = "mixture:"  # and the folder of a stored mixture
 
 
 def canonical(value: Any) -> Any:
@@ -44,6 +45,12 @@ def identity(config: Any) -> str:
     """The identity of a config: 12 hex digits."""
     text = json.dumps({"schema": SCHEMA, "config": canonical(config)}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def check_data(name: str) -> None:
+    """Raises ValueError unless `name` is a data set: one of data.py, or a mixture fitted to one (see mixture.py)."""
+    if not name.startswith(MIXTURE):
+        check_name(name)
 
 
 def _at_least(name: str, value: float, least: float) -> None:
@@ -105,7 +112,7 @@ class TrainConfig:
     machine: Machine = Machine()
 
     def __post_init__(self) -> None:
-        check_name(self.data)
+        check_data(self.data)
         one_of("network", self.network, NETWORKS)
         one_of("parameterisation", self.parameterisation, PARAMETERISATIONS)
         one_of("weighting", self.weighting, WEIGHTINGS)
@@ -129,10 +136,24 @@ class ForeignConfig:
     machine: Machine = Machine()
 
     def __post_init__(self) -> None:
-        check_name(self.data)
+        check_data(self.data)
 
 
-Model = TrainConfig | ForeignConfig
+@dataclass(frozen=True)
+class ExactConfig:
+    """The exact denoiser of a mixture data set, with an error of a known size if so wanted (see mixture.py)."""
+
+    data: str
+    error: float = 0.0  # root of the mean squared error of F, at every sigma; its size is that of a network's loss
+    seed: int = 0  # told apart by it, as networks are, though only samples differ
+    machine: Machine = Machine(precision="fp32")
+
+    def __post_init__(self) -> None:
+        check_data(self.data)
+        _at_least("error", self.error, 0)
+
+
+Model = TrainConfig | ForeignConfig | ExactConfig
 
 
 @dataclass(frozen=True)
@@ -218,7 +239,7 @@ class ReferenceConfig:
     weights: Path | None = field(default=None, metadata=FREE)  # where they are, if not in the extractor's own place
 
     def __post_init__(self) -> None:
-        check_name(self.data)
+        check_data(self.data)
         one_of("features", self.features, FEATURES)
 
 

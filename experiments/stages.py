@@ -25,6 +25,8 @@ from diffusion_core.networks import build
 from diffusion_core.samplers import sample
 from diffusion_core.training import train
 from experiments.config import (
+    MIXTURE,
+    ExactConfig,
     ForeignConfig,
     Model,
     ReferenceConfig,
@@ -37,6 +39,7 @@ from experiments.config import (
 from experiments.features import extract
 from experiments.foreign import load_foreign
 from experiments.hardware import SHARED_ABOVE, BusyClock, device_name
+from experiments.known_law import exact_model, mixture_data
 from experiments.metrics import (
     Pool,
     fd_replicates,
@@ -69,6 +72,8 @@ class Counted:
 @lru_cache(maxsize=4)
 def images_of(data: str, data_root: Path | None) -> Images:
     """The training images of a data set, loaded once a process."""
+    if data.startswith(MIXTURE):
+        return mixture_data(Path(data.removeprefix(MIXTURE)), data_root)
     return load(data, root=data_root)
 
 
@@ -121,6 +126,8 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
 def load_model(config: Model, store: Store, data_root: Path | None, device: str) -> samplers.Model:
     """The network of a config, on `device`, ready to sample."""
     images = images_of(config.data, data_root)
+    if isinstance(config, ExactConfig):
+        return exact_model(config).to(device)
     if isinstance(config, ForeignConfig):
         return load_foreign(config.source, images, config.label, device)
     model = build(config.network, images.shape[0], config.parameterisation)

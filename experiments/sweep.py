@@ -15,7 +15,16 @@ from diffusion_core.samplers import eta_steps
 from diffusion_core.solvers import Euler
 from diffusion_core.solvers_churn import Churn
 from experiments import stages
-from experiments.config import AlphaBetaLadder, ForeignConfig, Model, SampleConfig, ScoreConfig, TrainConfig, identity
+from experiments.config import (
+    AlphaBetaLadder,
+    ExactConfig,
+    ForeignConfig,
+    Model,
+    SampleConfig,
+    ScoreConfig,
+    TrainConfig,
+    identity,
+)
 from experiments.store import Store, write_text
 
 TRAIN_COST = 3.5  # one training image in network evaluations: forward, backward, update
@@ -160,6 +169,8 @@ def _training(model: Model) -> Row:
     """The columns that say how the network was trained, as far as it is known."""
     if isinstance(model, ForeignConfig):
         return {"network": model.name, "trained_by": "others"}
+    if isinstance(model, ExactConfig):
+        return {"network": f"exact + error {model.error:g}" if model.error else "exact", "trained_by": "nobody"}
     return {
         "network": model.network,
         "trained_by": "sigmabench",

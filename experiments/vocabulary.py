@@ -6,13 +6,14 @@ read back.
 
 import ast
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from diffusion_core import schedules, schedules_vp
 from diffusion_core.noise import LogLogistic, LogNormal, LogUniform, NoiseLaw, SplitLogNormal, Uniform, logit_normal
 from diffusion_core.noise_time import DDPM, VP, Cosine, CosineInterpolated
-from diffusion_core.solvers import Euler, Sampler
+from diffusion_core.solvers import Euler, EulerWithin, Sampler
 from diffusion_core.solvers_churn import EulerChurn, Heun
 from diffusion_core.solvers_ks import KadkhodaieSimoncelli
 from diffusion_core.solvers_multistep import Accelerated, DPMpp2M, DPMpp2MSDE
@@ -58,6 +59,7 @@ WITH_OWN_ENDS = ("ddpm-linspace", "ddpm-leading", "ddpm-trailing")
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "euler": Euler,
+    "euler-within": EulerWithin,
     "euler-churn": EulerChurn,
     "heun": Heun,
     "dpm++2m": DPMpp2M,
@@ -108,8 +110,8 @@ def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict
         call = ast.parse(f"f({rest}", mode="eval").body
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
             raise SyntaxError
-        values = [float_or_int(argument) for argument in call.args]
-        options = {str(word.arg): float_or_int(word.value) for word in call.keywords}
+        values = [_number(argument) for argument in call.args]
+        options = {str(word.arg): _number(word.value) for word in call.keywords}
     except (SyntaxError, ValueError):
         example = f"{name}({known[0]}=1)" if known else name
         raise ValueError(f"{kind}={text!r}: it must read like {example}, with numbers") from None
@@ -119,9 +121,9 @@ def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict
     return name, options
 
 
-def float_or_int(node: ast.expr) -> float:
-    """The number that a parsed expression spells. Raises ValueError for anything else."""
-    value = ast.literal_eval(node)
+def _number(node: ast.expr) -> float:
+    """The number that a parsed expression spells, inf included. Raises ValueError for anything else."""
+    value = math.inf if isinstance(node, ast.Name) and node.id == "inf" else ast.literal_eval(node)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError
     return value

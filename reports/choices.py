@@ -46,7 +46,9 @@ def verdict(run: Run, mode: str, against: list[Pair], kinds: tuple[str, ...], ba
         ("undecided: the metrics disagree", "is undecided (the metrics disagree) against"),
     ):
         if here := by_word.get(word):
-            named = [f"{head(pair)['b']} {amount(run, pair, first=not phrases)}" for pair in here[:SHOWN]]
+            named = [
+                f"{head(pair)['b']} {amount(run, pair, first=not phrases and pair is here[0])}" for pair in here[:SHOWN]
+            ]
             closest = " the closest being" if word == "better" else " such as"
             many = f"{len(here)} of the {count} others,{closest} " if len(here) > SHOWN else ""
             phrases.append(f"{phrase} {many}{listed(named)}")

@@ -159,6 +159,13 @@ COLUMNS: dict[str, Column] = {
     "mean": Column("mean"),
     "repeats": _count("repeats"),
     "n_images": _count("images"),
+    # probes on the way down a ladder, and the parts of a gap
+    "probe": _text("probe"),
+    "denoiser": _text("denoiser"),
+    "start": Column("sigma of the push"),
+    "value": Column("value"),
+    "se": Column("s.e."),
+    "part": _text("part"),
     "label": _text("class"),
     "count": Column("count", digits=1),
 }
@@ -189,6 +196,8 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
     "densities.csv": ("train_noise", "sigma", "density"),
     "levels.csv": ("schedule", "n_steps", "step", "sigma"),
+    "probes.csv": ("denoiser", "train_seed", "probe", "eta", "start", "sigma", "value", "se", "n_samples"),
+    "split.csv": ("part", "metric", "train_seed", "difference", "low", "high", "level", "interval", "n_samples"),
 }
 
 VERDICTS = ("better", "worse", "no clear difference", "undecided: the metrics disagree", "baseline chosen")

@@ -149,6 +149,14 @@ def points(rows: pd.DataFrame, x: str, metric: str, ax: Axes | None = None, **st
     return ax
 
 
+def plain_ticks(ax: Axes) -> Axes:
+    """Plain numbers, and not powers of ten, along a logarithmic y axis."""
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    return ax
+
+
 def looks(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     """A colour and a line style for each label, told apart in every common colour blindness up to 28 labels."""
     styles = ("-", "--", ":", "-.")

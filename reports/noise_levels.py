@@ -52,14 +52,21 @@ def errors(run: Run) -> Section | None:
     [error_ax], [ratio_ax], [density_ax] = axes
     figures.lines(mean, "sigma", "relative_error", "setting", looks, error_ax)
     error_ax.set_yscale("log")
+    figures.plain_ticks(error_ax)
     error_ax.set_title("error of eps on held-out images, relative to knowing only the variance of the data")
     figures.lines(ratio, "sigma", "relative_error", "setting", looks, ratio_ax)
-    ratio_ax.set(title=f"the same over that of {usual_name(mean)}", ylabel="ratio")
+    ratio_ax.set(title=f"the same over that of {usual_name(mean)}", ylabel="ratio", yscale="log")
+    figures.plain_ticks(ratio_ax)
     laws = mean.drop_duplicates("train_noise").set_index("train_noise")["setting"]
+    peaks = run.densities.groupby("train_noise")["density"].transform("max")
+    density = run.densities.assign(density=run.densities["density"] / peaks)
     figures.lines(
-        run.densities, "sigma", "density", "train_noise", {law: looks[name] for law, name in laws.items()}, density_ax
+        density, "sigma", "density", "train_noise", {law: looks[name] for law, name in laws.items()}, density_ax
     )
-    density_ax.set_title("density of the training law (a law's line is that of its first setting)")
+    density_ax.set(
+        title="density of ln sigma under each training law over its own peak, in the line of its first setting",
+        ylabel="density",
+    )
     for ax in (error_ax, ratio_ax, density_ax):
         figures.log_ticks(ax)
         ax.set_xlim(mean["sigma"].min(), mean["sigma"].max())

@@ -31,6 +31,8 @@ class Run:
     curves: pd.DataFrame
     densities: pd.DataFrame
     levels: pd.DataFrame
+    probes: pd.DataFrame
+    split: pd.DataFrame
 
     @property
     def features(self) -> str:
