@@ -31,7 +31,7 @@ class Empirical(FlatDenoiser):
     Note: |x - x_i|^2 = |x|^2 - 2 x.x_i + |x_i|^2 loses, in float32 and for 1,024 pixels, about 1e-4 whatever the
     distance, which at sigma = 0.03 is 0.1 in a logit. So where that matters, |x - x_i|^2 is computed again from the
     differences, for those pairs whose weight is above rounding: a handful in image data, where neighbours lie many
-    small sigmas apart.
+    such sigmas apart.
     """
 
     points: Tensor
@@ -68,7 +68,7 @@ class Empirical(FlatDenoiser):
                 _recompute(logits, least, x, points, variance)
             before, peak = peak, torch.maximum(peak, logits.amax(dim=1, keepdim=True))
             total *= (before - peak).exp()
-            pass
+            mean *= (before - peak).exp()
             weights = logits.sub_(peak).exp_()
             total += weights.sum(dim=1, keepdim=True)
             rows = weights.amax(dim=1).nonzero().squeeze(1)  # at small sigma, few see any image of this chunk

@@ -199,9 +199,9 @@ def denoise(model: Model, x: Tensor, sigma: float, step: int = 0) -> Tensor:
 
 
 def model_device(model: Model) -> torch.device:
-    """The device of the model's parameters; the CPU for a model without any."""
-    parameters = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
-    first = next(parameters, None)
+    """The device of the model's parameters, else of its buffers; the CPU for a model without any."""
+    tensors = itertools.chain(model.parameters(), model.buffers()) if isinstance(model, torch.nn.Module) else iter(())
+    first = next(tensors, None)
     return torch.device("cpu") if first is None else first.device
 
 

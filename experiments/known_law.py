@@ -1,8 +1,9 @@
 """A stored mixture as a data set and as a model: draws to train on, the exact denoiser, and one with a known error.
 
-A data set called mixture:FOLDER is a mixture that `mixture.py` fitted and stored. Its draws stay floats in the units of
-the data it was fitted to: rounding and clipping them to pixels, as `Images` does for looking and scoring, makes another
-law, of which the exact denoiser would not be exact.
+A data set called mixture:FOLDER is a mixture that `mixture.py` fitted and stored. Networks train on its draws as
+floats, in the units of the data it was fitted to. Rounding and clipping them to pixels makes another law, of which the
+exact denoiser is not exact: the digits' background is black up to the mixture's isotropic noise, half of which is cut
+off (43 % of all pixels, for the default fit). Only what is looked at and scored is clipped, draws and samples alike.
 """
 
 from pathlib import Path

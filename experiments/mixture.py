@@ -2,11 +2,7 @@
 
 mixture_stage  mixtures/ID/  mixture.safetensors (float64), config.json, meta.json
 
-Its draws are not a named data set of `data.py`, on purpose. `Images` holds uint8 pixels, and rounding and clipping
-draws to 0..255 makes another law, of which the mixture's denoiser is not exact: the digits' background is black up to
-the mixture's isotropic noise, half of which would be cut off (for the default fit 43 % of all pixels would be clipped,
-and the standard deviation would fall from 1 to 0.87). So the draws stay float tensors, in the standardised units of the
-data that the mixture was fitted to, and `Images.to_pixels` is for looking at them and for scoring.
+`known_law.py` reads it back, as a data set and as a denoiser.
 """
 
 import time

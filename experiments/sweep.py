@@ -16,6 +16,7 @@ from diffusion_core.solvers import Euler
 from diffusion_core.solvers_churn import Churn
 from experiments import stages
 from experiments.config import (
+    MIXTURE,
     AlphaBetaLadder,
     ExactConfig,
     ForeignConfig,
@@ -133,7 +134,7 @@ def row(cell: Cell, store: Store, failure: str | None) -> Row:
         "mode": cell.mode,
         "status": "ok" if failure is None else "failed",
         "error": failure,
-        "data": model.data,
+        "data": short_name(model.data),
         "schedule": ladder.name,
         "sampler": samples.sampler.name,
         "sigma_max": ladder.sigma_max,
@@ -163,6 +164,11 @@ def row(cell: Cell, store: Store, failure: str | None) -> Row:
         measured = ("fd", "kd", "kd_se", "precision", "recall", "n_reference", "finished_at")
         values |= {name: scored[name] for name in measured}
     return values
+
+
+def short_name(data: str) -> str:
+    """A data set as tables call it: a mixture by its identity, without the folder that it lies in."""
+    return MIXTURE + Path(data).name if data.startswith(MIXTURE) else data
 
 
 def _training(model: Model) -> Row:
