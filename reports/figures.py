@@ -3,6 +3,7 @@
 Every function draws into `ax` (None: a new figure) and returns it. Values come in raw and are drawn as `COLUMNS` says.
 """
 
+import itertools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -181,22 +182,46 @@ def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | N
     Args:
         contrasts: rows of one metric, with `line`, the number of the row of the figure, besides the columns of
             contrasts.csv. Filled marks are verdicts (blue better, orange worse), open ones are not clear.
-        labels: what stands at each line."""
+        labels: what stands at each line.
+
+    A line far beyond the others is an arrow at the edge with its number, so that the others can be read.
+    """
     ax = _new(ax)
     ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
-    single = contrasts[contrasts["train_seed"] != ""]
+    scale = COLUMNS[metric].scale
+    reach = _reach(contrasts) * scale
+    single = contrasts[(contrasts["train_seed"] != "") & (scale * contrasts["difference"].abs() <= reach)]
     ax.scatter(_shown(single["difference"], metric), single["line"] + 0.2, s=13, color=FAINT, alpha=0.7, linewidth=0)
     for _, row in contrasts[contrasts["train_seed"] == ""].iterrows():
         color = {"better": BLUE, "worse": ORANGE}.get(row["verdict"], "#555555")
-        low, mid, high = (COLUMNS[metric].scale * row[name] for name in ("low", "difference", "high"))
+        low, mid, high = (scale * row[name] for name in ("low", "difference", "high"))
+        if abs(mid) > reach:
+            shown = number(mid, 0 if abs(mid) >= 100 else None)
+            edge, arrow = (-reach, f"◂ {shown}") if mid < 0 else (reach, f"{shown} ▸")
+            side = "left" if mid < 0 else "right"
+            ax.text(edge, row["line"], arrow, color=color, ha=side, va="center", fontsize=8)
+            continue
         ax.plot([low, high], [row["line"]] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
         clear = row["verdict"] in ("better", "worse")
         ax.plot(mid, row["line"], "D", markersize=5, color=color, markerfacecolor=color if clear else "white", zorder=4)
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.4, -0.6)
+    low, high = ax.get_xlim()
+    ax.set_xlim(max(low, -1.05 * reach), min(high, 1.05 * reach))
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     return ax
+
+
+def _reach(contrasts: pd.DataFrame) -> float:
+    """The largest distance from 0 drawn to scale: that of all intervals but those five times beyond the rest."""
+    ends = contrasts.loc[contrasts["train_seed"] == "", ["low", "high"]].abs().max(axis=1).dropna().sort_values()
+    reach = float("inf") if ends.empty else float(ends.iloc[-1])
+    for inner, outer in itertools.pairwise(ends):
+        if outer > 5 * inner > 0:
+            reach = float(inner) if (ends <= inner).mean() > 0.5 else reach
+    singles = contrasts.loc[contrasts["train_seed"] != "", "difference"].abs()
+    return max(reach, float(singles[singles <= 2 * reach].max()) if (singles <= 2 * reach).any() else 0.0)
 
 
 def class_counts(counts: pd.DataFrame, real: pd.DataFrame, settings: list[str], ax: Axes | None = None) -> Axes:

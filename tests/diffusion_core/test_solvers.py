@@ -12,7 +12,7 @@ from diffusion_core.dialects import beta_ks_from_alpha, mu_from_alpha
 from diffusion_core.exact import GaussianDenoiser, gaussian_moments
 from diffusion_core.samplers import eta_steps, euler
 from diffusion_core.schedules import geometric
-from diffusion_core.solvers import Euler, Sampler
+from diffusion_core.solvers import Euler, EulerWithin, Sampler
 from diffusion_core.solvers_churn import Churn, EulerChurn, Heun
 from diffusion_core.solvers_ks import KadkhodaieSimoncelli
 from diffusion_core.solvers_multistep import Accelerated, DPMpp2M, DPMpp2MSDE
@@ -23,6 +23,7 @@ LADDER = geometric(8, 10.0, 0.1)
 RESTARTS = Restart((Interval(0.2, 2.0, 3, 2), Interval(1.0, 4.0, 1, 1)))
 DETERMINISTIC: list[Sampler] = [
     Euler(),
+    EulerWithin(1.0, s_min=11.0),
     EulerChurn(),
     EulerChurn(s_churn=9.0, s_max=0.05),
     Heun(),
@@ -35,6 +36,7 @@ DETERMINISTIC: list[Sampler] = [
 ]
 NOISY: list[Sampler] = [
     Euler(0.8),
+    EulerWithin(0.8, s_min=0.5, s_max=5.0),
     EulerChurn(s_churn=2.0),
     Heun(s_churn=2.0, s_min=0.05, s_max=50.0, s_noise=1.003),
     DPMpp2MSDE(),
@@ -340,3 +342,15 @@ def test_kadkhodaie_simoncelli_stops_at_its_cap() -> None:
 def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_noise_within_bounds_is_eulers_there_and_none_elsewhere() -> None:
+    inside = EulerWithin(0.8, s_min=LADDER[5], s_max=LADDER[2]).steps(LADDER)
+    whole, none = eta_steps(LADDER, 0.8), eta_steps(LADDER, 0.0)
+    assert [beta > 0 for beta in inside.betas] == [2 <= step <= 5 for step in range(8)]
+    assert inside.betas[2:6] == whole.betas[2:6] and inside.alphas[:2] == none.alphas[:2]
+    everywhere = EulerWithin(0.8)
+    first, second = (list(s.run(EXACT, start(), LADDER, Noise()))[-1] for s in (everywhere, Euler(0.8)))
+    assert torch.equal(first, second)
+    with pytest.raises(ValueError, match=r"s_min=2: it must be at least 0 and at most s_max=1"):
+        EulerWithin(s_min=2, s_max=1)

@@ -1,0 +1,99 @@
+"""The experiment on why noise helps: its grid, the split of the gap, its run and report."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import __main__ as command
+from experiments import stages
+from experiments.config import ExactConfig, TrainConfig
+from experiments.contrasts import Choice, Contrast
+from experiments.intervals import pooled
+from experiments.metrics import jackknife_se
+from experiments.store import Store
+from experiments.sweep import Cell
+from experiments.why_noise import PRESETS, contrasts, runs, split
+
+ROOT = Path(__file__).parents[2]
+GRID = replace(PRESETS["laptop"], train=TrainConfig(data="mixture:somewhere", images_seen=150_000))
+
+
+def test_noise_is_all_that_differs_within_a_pair() -> None:
+    found = list(contrasts(list(runs(GRID))))
+    modes = {c.mode for c in found}
+    assert {"exact, 66 steps", "trained, 66 steps", "trained on 3000 images", "exact + error 0.1", "where"} <= modes
+    for contrast in found:
+        if isinstance(contrast, Contrast):
+            assert len(contrast.pairs) == 2
+            for a, b in contrast.pairs:
+                assert a.model == b.model and a.samples.ladder == b.samples.ladder
+                assert (a.samples.seed == b.samples.seed) == (contrast.kind != "control")
+    assert all(isinstance(c, Choice) == (c.kind == "best") for c in found)
+
+
+def test_exact_and_trained_share_their_noise_on_every_ladder() -> None:
+    cells = [cell for _, cell in runs(GRID) if isinstance(cell, Cell)]
+    for mode in ("16 steps", "66 steps", "132 steps"):
+        seeds = [
+            {cell.samples.seed for cell in cells if cell.mode == f"{name}, {mode}"} for name in ("exact", "trained")
+        ]
+        assert seeds[0] == seeds[1] == {0, 1}
+    exact = [cell.model for cell in cells if isinstance(cell.model, ExactConfig)]
+    assert exact and all(model.machine.precision == "fp32" for model in exact)
+
+
+def test_the_parts_of_the_gap_add_up_and_the_interval_leaves_the_same_images_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(0)
+    metas: dict[int, dict[str, object]] = {}
+
+    def meta(kind: str, config: object, store: Store) -> dict[str, object]:
+        made = {
+            "kd": generator.normal(), "fd": generator.normal(),
+            "kd_replicates": generator.normal(size=20).tolist(), "fd_replicates": generator.normal(size=20).tolist(),
+        }  # fmt: skip
+        return metas.setdefault(hash(config), made)
+
+    monkeypatch.setattr(stages, "load_meta", meta)
+    cells = {(*s, c.model.seed): c for s, c in runs(GRID) if isinstance(c, Cell)}
+    rows = pd.DataFrame(split(GRID, cells, Store(tmp_path)))
+    kd = rows[rows["metric"] == "kd"].set_index(["part", "train_seed"])["difference"]
+    for seed in (0, 1):
+        assert kd["total", seed] == pytest.approx(kd["steps", seed] + kd["denoiser", seed])
+    names = [("trained", 1, 1), ("trained", 0, -1), ("exact", 1, -1), ("exact", 0, 1)]
+    found = [(s, metas[hash(cells[f"{n}, 66 steps", f"eta {e}", 0].score)]) for n, e, s in names]
+    se = jackknife_se(np.sum([s * np.array(m["kd_replicates"]) for s, m in found], axis=0))
+    one = rows[(rows["part"] == "denoiser") & (rows["metric"] == "kd") & (rows["train_seed"] == 0)].iloc[0]
+    assert (one["se"], one["low"]) == pytest.approx((se, pooled([one["difference"]], [se]).low))
+    assert rows["train_seed"].isna().sum() == 2 * 6
+
+
+@pytest.mark.slow
+def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
+    arguments = ["why_noise", "--preset", "smoke", "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "experiments", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert (table["status"] == "ok").all() and set(table["trained_by"]) == {"nobody", "sigmabench"}
+    assert table["data"].str.fullmatch("mixture:[0-9a-f]{12}").all()
+    probes = pd.read_csv(tmp_path / "out" / "probes.csv")
+    assert set(probes["probe"]) == {"visited", "level", "spread", "contraction"} and (probes["se"] >= 0).all()
+    control = probes[(probes["probe"] == "visited") & (probes["eta"] == -1)]
+    assert (control["value"] - 1).abs().max() < 0.5
+    report = (tmp_path / "out" / "report.md").read_text()
+    places = [report.index(text) for text in ("**The steps:**", "**The denoiser:**", "**How:**", "## Are the steps")]
+    assert places == sorted(places) and report.count("**Prediction:**") == report.count("**Verdict:**") == 4
+
+
+def test_a_model_from_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["experiments", "why_noise", "--preset", "smoke", "--model", "python:a:b"])
+    assert command.main() == 2
+    assert "error: model: this experiment needs networks trained on its own law" in capsys.readouterr().err
