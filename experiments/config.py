@@ -38,6 +38,8 @@ def canonical(value: Any) -> Any:
         return {"class": type(value).__name__} | {name: canonical(getattr(value, name)) for name in fields}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
+    if isinstance(value, str) and value.startswith(MIXTURE):
+        return MIXTURE + Path(value).name  # wherever the store lies
     return value
 
 

@@ -11,7 +11,6 @@ from experiments.config import ScoreConfig, identity
 from experiments.intervals import LEVEL, Estimate, pooled, verdict
 from experiments.metrics import (
     Array,
-    Reference,
     fd_replicates,
     frechet_distance,
     jackknife_se,
@@ -134,7 +133,7 @@ def _choice_rows(choice: Choice, ok: Rows, store: Store) -> Iterator[Row]:
         label: cells for label, cells in choice.candidates.items() if all(_run_id(cell) in ok for cell in cells)
     }
     baseline = next(iter(choice.candidates))
-    if baseline not in candidates or len(candidates) < 2:
+    if len(candidates) < 2 or (baseline not in candidates and not choice.against_all):
         return
     chosen = min(
         candidates, key=lambda label: np.mean([_half(cell.score, 0, store).values["kd"] for cell in candidates[label]])
@@ -167,7 +166,7 @@ def _half(score: ScoreConfig, half: int, store: Store) -> Score:
     features = stages.load_features(score, store).double().numpy()
     middle = len(features) // 2
     part = features[:middle] if half == 0 else features[middle:]
-    reference: Reference = stages.load_pool(score.reference, store)[0].reference(len(features))
+    reference = stages.load_reference(score.reference, store, len(features))
     values = {"kd": kernel_distance(part, reference)}
     if half == 0:
         return Score(values, {})

@@ -47,6 +47,7 @@ def curve_stage(config: CurveConfig, store: Store, data_root: Path | None) -> li
         held_out = config.model.held_out if isinstance(config.model, TrainConfig) else 0
         if held_out < 2:
             raise ValueError(f"held_out={held_out}: an error curve needs images that training did not see")
+        stages.use_threads(config.machine.threads)
         images = stages.images_of(config.model.data, data_root)
         x0 = images.standardised()[-held_out:][:MOST_IMAGES]
         model = stages.load_model(config.model, store, data_root, config.machine.device)

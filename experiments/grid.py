@@ -15,7 +15,7 @@ from experiments.config import (
 )
 from experiments.sweep import Cell, Infeasible
 
-CONTROL = 10_000  # added to the sampling seed of an A/A control
+CONTROL = 10_000  # added to the seed of an A/A control
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,29 @@ class Grid:
                 machine=model.machine,
             )
         except ValueError as error:
-            values = {"schedule": ladder.name, "sampler": sampler.name, "train_seed": model.seed}
-            values |= {"n_steps": len(ladder.sigmas()) - 1, "eta": getattr(sampler, "eta", None)}
-            return Infeasible(experiment, mode, tuple(values.items()), str(error))
+            return self.infeasible(experiment, mode, model, ladder, sampler, str(error))
         return Cell(experiment, mode, ScoreConfig(samples, self.reference))
+
+    def infeasible(
+        self,
+        experiment: str,
+        mode: str,
+        model: Model,
+        ladder: Ladder | AlphaBetaLadder,
+        sampler: Sampler,
+        why: str | None = None,
+    ) -> Infeasible:
+        """A note that such a run is not made, by default because no ladder meets the budget."""
+        values = {"schedule": ladder.name, "sampler": sampler.name, "train_seed": model.seed}
+        values |= {"n_steps": len(ladder.sigmas()) - 1, "eta": getattr(sampler, "eta", None)}
+        cause = why or self._cause(ladder, sampler)
+        return Infeasible(experiment, mode, tuple(values.items()), cause)
+
+    @staticmethod
+    def _cause(ladder: Ladder | AlphaBetaLadder, sampler: Sampler) -> str:
+        """What the sampler says of the ladder, else that it takes too many evaluations."""
+        try:
+            planned = sampler.planned_nfe(ladder.sigmas())
+        except ValueError as error:
+            return str(error)
+        return f"{sampler.name} takes {planned} evaluations here, and no shorter ladder meets the budget"

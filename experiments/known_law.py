@@ -20,8 +20,8 @@ from experiments.config import MIXTURE, ExactConfig
 from experiments.store import read_json
 
 DRAWN_AT_ONCE = 1000
-N_TRAINING = 20_000  # draws that stand for the law: what networks train on and samples are compared with
-TRAINING_SEED = 0
+N_DRAWS = 20_000  # that stand for the law
+SEEDS = {"": 0, "reference": 1}  # draws to train on, and others to compare with
 KERNEL, CHANNELS = 9, 16  # of the random field that is the added error
 
 
@@ -54,19 +54,25 @@ def mixture_images(mixture: Mixture, shape: tuple[int, int, int], n: int, seed: 
     return torch.cat(parts)[start : start + n].view(n, *shape)
 
 
-def mixture_data(folder: Path, data_root: Path | None) -> Images:
-    """N_TRAINING draws of a stored mixture as a data set, in the units of the data that it was fitted to."""
+def mixture_data(name: str, data_root: Path | None) -> Images:
+    """N_DRAWS draws of a stored mixture as a data set, in the units of the data that it was fitted to.
+
+    Args:
+        name: mixture:FOLDER for those to train on, mixture:FOLDER#reference for others.
+    """
+    place, _, purpose = name.removeprefix(MIXTURE).partition("#")
+    folder = Path(place)
     mixture = read_mixture(folder)
     like = load(read_json(folder / "config.json")["data"], root=data_root)
-    x0 = mixture_images(mixture, like.shape, N_TRAINING, TRAINING_SEED)
+    x0 = mixture_images(mixture, like.shape, N_DRAWS, SEEDS[purpose])
     labels = torch.zeros(len(x0), dtype=torch.int64)
-    return Images(f"{MIXTURE}{folder}", like.to_pixels(x0), labels, like.mean, like.std, continuous=x0)
+    return Images(name, like.to_pixels(x0), labels, like.mean, like.std, continuous=x0)
 
 
 def exact_model(config: ExactConfig) -> nn.Module:
     """The exact denoiser of a config's mixture, in float32, with its error if it has one."""
     exact = read_mixture(Path(config.data.removeprefix(MIXTURE))).float()
-    return WithError(exact, config.error) if config.error else exact
+    return WithError(exact, config.error, config.seed) if config.error else exact
 
 
 class WithError(nn.Module):

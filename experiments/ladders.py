@@ -118,19 +118,19 @@ def runs(grid: LadderGrid, data_std: float) -> Iterator[tuple[Setting, Cell | In
             for text, (schedule, options) in schedules.items():
                 levels = Ladder(schedule, budget, grid.sigma_max, grid.sigma_min, options)
                 for label, sampler in samplers.items():
-                    cell = grid.cell("ladders", mode, model, within(budget, levels, sampler), sampler)
-                    yield (mode, text, label), cell
-        ladder, label = _baseline(grid)
-        schedule, options = schedules[ladder]
+                    ladder = within(budget, levels, sampler)
+                    if ladder:
+                        yield (mode, text, label), grid.cell("ladders", mode, model, ladder, sampler)
+                    else:
+                        yield (mode, text, label), grid.infeasible("ladders", mode, model, levels, sampler)
+        text, label = _baseline(grid)
+        schedule, options = schedules[text]
         levels = Ladder(schedule, grid.n_steps[-1], grid.sigma_max, grid.sigma_min, options)
-        yield (
-            ("control", ladder, label),
-            grid.cell("ladders", "control", model, levels, samplers[label], control=True),
-        )
+        yield (("control", text, label), grid.cell("ladders", "control", model, levels, samplers[label], control=True))
 
 
-def within(budget: int, ladder: Ladder, sampler: Sampler) -> Ladder:
-    """The longest such ladder that takes the sampler at most `budget` evaluations; the ladder itself if none does."""
+def within(budget: int, ladder: Ladder, sampler: Sampler) -> Ladder | None:
+    """The longest such ladder that takes the sampler at most `budget` evaluations, if any does."""
     for n_steps in range(budget, 0, -1):
         shorter = replace(ladder, n_steps=n_steps)
         try:
@@ -138,7 +138,7 @@ def within(budget: int, ladder: Ladder, sampler: Sampler) -> Ladder:
                 return shorter
         except ValueError:
             continue
-    return ladder
+    return None
 
 
 def contrasts(grid: LadderGrid, planned: Sequence[tuple[Setting, Cell | Infeasible]]) -> Iterator[Contrast | Choice]:

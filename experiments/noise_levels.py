@@ -27,7 +27,7 @@ from experiments import vocabulary
 from experiments.config import Ladder, TrainConfig, identity
 from experiments.contrasts import Choice, Contrast, against_first
 from experiments.curves import SIGMA_RANGE, CurveConfig, curve_stage, density
-from experiments.grid import Grid
+from experiments.grid import CONTROL, Grid
 from experiments.options import Options
 from experiments.publish import run_experiment
 from experiments.store import Store
@@ -134,8 +134,9 @@ def runs(grid: NoiseGrid, data_std: float) -> Iterator[tuple[str, Cell | Infeasi
             model = replace(train, seed=seed)
             for eta in grid.etas:
                 yield label, grid.cell("noise_levels", f"eta {eta:g}", model, ladder, Euler(eta))
-            if number == 0:
-                yield label, grid.cell("noise_levels", "control", model, ladder, Euler(grid.etas[0]), control=True)
+            if number == 0:  # another network, since that is what differs between settings
+                again = replace(model, seed=seed + CONTROL)
+                yield label, grid.cell("noise_levels", "control", again, ladder, Euler(grid.etas[0]))
 
 
 def contrasts(planned: Sequence[tuple[str, Cell | Infeasible]]) -> Iterator[Contrast | Choice]:
@@ -151,7 +152,7 @@ def contrasts(planned: Sequence[tuple[str, Cell | Infeasible]]) -> Iterator[Cont
     for (mode, label), control in groups.items():
         if mode == "control":
             pairs = tuple(zip(control, groups[modes[0], label], strict=True))
-            yield Contrast("control", "control", f"{label}, other noise", label, pairs)
+            yield Contrast("control", "control", f"{label}, retrained", label, pairs)
 
 
 def write_curves(data_root: Path | None, directory: Path, store: Store, done: Sequence[Cell], console: Console) -> None:

@@ -79,6 +79,9 @@ class Options:
             if self.model_label is not None:
                 raise ValueError(f"model_label={self.model_label}: it needs --model")
             return None
+        for name in ("train_images", "train_seeds"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name}={getattr(self, name)}: nothing is trained, since --model brings a network")
         name, content = foreign.describe(self.model, self.model_label), foreign.fingerprint(self.model)
         return ForeignConfig(self.model, content, name, data, self.model_label, machine=machine)
 

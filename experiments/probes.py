@@ -27,7 +27,7 @@ from experiments.known_law import mixture_images, read_mixture
 from experiments.metrics import GROUPS, jackknife_se
 from experiments.store import Store
 
-FRESH = 20_000  # added to a seed for clean images that no network was trained on
+CLEAN, FIRST, SECOND, SHARED, PUSHED = (20_000 + 1_000 * purpose for purpose in range(5))  # added to a seed: one each
 N_LEVELS = 12  # of a ladder that are looked at
 PUSH = 0.01  # size of a perturbation, in units of sigma
 COLUMNS = ("probe", "eta", "start", "sigma", "value", "se", "n_samples")
@@ -55,6 +55,7 @@ def probe_stage(config: ProbeConfig, store: Store, data_root: Path | None) -> li
     """The rows of a probe (`COLUMNS`), computed once."""
     name = identity(config)
     if not store.has("probes", name):
+        stages.use_threads(config.machine.threads)
         bench = Bench.of(config, store, data_root)
         with store.writing("probes", name) as folder, (folder / "rows.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
@@ -83,7 +84,7 @@ class Bench:
         device = config.machine.device
         images = stages.images_of(config.model.data, data_root)
         mixture = read_mixture(Path(config.model.data.removeprefix(MIXTURE)))
-        clean = mixture_images(mixture, images.shape, 2 * config.n_samples, FRESH + config.seed).to(device)
+        clean = mixture_images(mixture, images.shape, 2 * config.n_samples, CLEAN + config.seed).to(device)
         exact = mixture.float().to(device)
         return cls(stages.load_model(config.model, store, data_root, device), exact, exact, clean, config)
 
@@ -130,7 +131,7 @@ def visited(bench: Bench) -> Rows:
 
     One more eta, -1, is the control: a second fresh stream in place of the samples.
     """
-    fresh_noise, other_noise = bench.noise(FRESH + 1), bench.noise(FRESH + 2)
+    fresh_noise, other_noise = (bench.noise(purpose + bench.config.seed) for purpose in (FIRST, SECOND))
     n = bench.config.n_samples
     fresh_error: dict[int, Tensor] = {}
     for step in range(len(bench.sigmas) - 1):
@@ -151,10 +152,10 @@ def visited(bench: Bench) -> Rows:
 def level(bench: Bench) -> Rows:
     """The noise level that samples really have, by maximum likelihood under the true law, over the tracked one.
 
-    The log-density of the noised law is summed over samples at nine levels within a factor 1.35 of the tracked one; a
-    parabola in ln sigma gives its maximum.
+    The log-density of the noised law is summed over samples at 21 levels within a factor 1.35 of the tracked one; a
+    parabola in ln sigma through the highest three gives its maximum.
     """
-    offsets = np.linspace(-0.3, 0.3, 9)
+    offsets = np.linspace(-0.3, 0.3, 21)
     for eta in bench.config.etas:
         noise = bench.noise(bench.config.seed)
         for step, x in bench.way(eta, noise() * bench.sigmas[0], noise):
@@ -193,14 +194,14 @@ def contraction(bench: Bench) -> Rows:
     """
     shape = (bench.config.n_samples, *bench.clean.shape[1:])
     for start in (0, len(bench.sigmas) // 3, 2 * len(bench.sigmas) // 3):
-        generator = torch.Generator(bench.clean.device).manual_seed(FRESH + start)
+        generator = torch.Generator(bench.clean.device).manual_seed(PUSHED + bench.config.seed)
         push = PUSH * bench.sigmas[start] * torch.randn(shape, generator=generator, device=bench.clean.device)
         for eta in bench.config.etas:
             noise = bench.noise(bench.config.seed)
             *_, (_, there) = _take(bench.way(eta, noise() * bench.sigmas[0], noise), start)
-            noise_again = bench.noise(FRESH + 3 + start)  # from here on, fresh noise that both share
+            noise_again = bench.noise(SHARED + bench.config.seed)  # from here on, fresh noise that both share
             first = [x.clone() for _, x in bench.way(eta, there.clone(), noise_again, start)]
-            noise_again = bench.noise(FRESH + 3 + start)
+            noise_again = bench.noise(SHARED + bench.config.seed)
             for (step, x), partner in zip(bench.way(eta, there + push, noise_again, start), first, strict=True):
                 if step in bench.levels or step == len(bench.sigmas) - 1:
                     distance = (x - partner).flatten(1).square().mean(dim=1)

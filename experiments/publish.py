@@ -60,12 +60,12 @@ def run_experiment(
     )
     rows += [cell.row() for cell in planned if isinstance(cell, Infeasible)]
     sweep.write_rows(directory / "table.csv", rows, sweep.COLUMNS)
-    write_evidence(directory, done, store, options.data_root)
-    if explain:
-        explain(directory, store, done, console)
     write_json(
         directory / "run.json", _provenance(name, question, options, notes) | {"fixed_beforehand": fixed_beforehand}
     )
+    write_evidence(directory, done, store, options.data_root)
+    if explain:
+        explain(directory, store, done, console)
     report = write_report(directory)
     failed = sum(row["status"] == "failed" for row in rows)
     console.print(f"{len(rows)} rows, {failed} failed: {directory / 'table.csv'}")

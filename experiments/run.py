@@ -27,6 +27,9 @@ PRESETS = {
 }
 
 
+TRAINING = ("law", "weighting", "parameterisation", "network", "stratified")  # options that only training heeds
+
+
 @dataclass(frozen=True)
 class RunOptions(Options):
     """The command line."""
@@ -59,6 +62,9 @@ class RunOptions(Options):
 
 def main(options: Annotated[RunOptions, tyro.conf.arg(name="")]) -> pd.DataFrame:
     """One setting, trained, sampled, scored and timed, for each training seed. Returns the table."""
+    given = {name for name in TRAINING if getattr(options, name) != getattr(RunOptions, name)}
+    if options.model is not None and given:
+        raise ValueError(f"{', '.join(sorted(given))}: they train a network, but --model brings one")
     grid = options.apply(PRESETS[options.preset])
     return run_experiment("run", QUESTION, options, list(runs(grid, options)), [])
 

@@ -42,6 +42,7 @@ from experiments.hardware import SHARED_ABOVE, BusyClock, device_name
 from experiments.known_law import exact_model, mixture_data
 from experiments.metrics import (
     Pool,
+    Reference,
     fd_replicates,
     frechet_distance,
     jackknife_se,
@@ -73,7 +74,7 @@ class Counted:
 def images_of(data: str, data_root: Path | None) -> Images:
     """The training images of a data set, loaded once a process."""
     if data.startswith(MIXTURE):
-        return mixture_data(Path(data.removeprefix(MIXTURE)), data_root)
+        return mixture_data(data, data_root)
     return load(data, root=data_root)
 
 
@@ -82,7 +83,7 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
     name = identity(config)
     if store.has("models", name):
         return name
-    _use(config.machine.threads)
+    use_threads(config.machine.threads)
     images = images_of(config.data, data_root)
     with torch.random.fork_rng(devices=[]):  # torch's layers take no generator: seed the global one for them only
         torch.manual_seed(block_seed(config.seed, -1))  # not the seed of the noise: its stream would repeat in them
@@ -122,7 +123,7 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
     return name
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def load_model(config: Model, store: Store, data_root: Path | None, device: str) -> samplers.Model:
     """The network of a config, on `device`, ready to sample."""
     images = images_of(config.data, data_root)
@@ -140,7 +141,7 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
     name = identity(config)
     if store.has("samples", name):
         return name
-    _use(config.machine.threads)
+    use_threads(config.machine.threads)
     images = images_of(config.model.data, data_root)
     device = config.machine.device
     model = Counted(load_model(config.model, store, data_root, device))
@@ -214,6 +215,12 @@ def load_pool(config: ReferenceConfig, store: Store) -> tuple[Pool, Tensor]:
     return Pool(tensors["features"].double().numpy(), tensors["row_sums"].numpy()), tensors["labels"]
 
 
+@lru_cache(maxsize=4)
+def load_reference(config: ReferenceConfig, store: Store, n: int) -> Reference:
+    """What n samples are compared with."""
+    return load_pool(config, store)[0].reference(n)
+
+
 def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> str:
     """Scores samples against real images; stores the features, the scores and the class histogram."""
     name = identity(config)
@@ -223,7 +230,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     pixels = load_file(store.path("samples", identity(config.samples)) / "samples.safetensors")["pixels"]
     features32, logits = extract(config.reference.features, pixels, weights=config.reference.weights)
     features = features32.double().numpy()
-    reference = load_pool(config.reference, store)[0].reference(len(features))
+    reference = load_reference(config.reference, store, len(features))
     precision, recall = precision_recall(features, reference)
     kd_jackknife = kd_replicates(features, reference)
     with store.writing("scores", name) as folder:
@@ -263,7 +270,8 @@ def thinned(seen: list[int], losses: list[float]) -> list[tuple[int, float]]:
     return [(end, sum(stretch) / len(stretch)) for end, stretch in zip(ends, stretches, strict=True)]
 
 
-def _use(threads: int) -> None:
+def use_threads(threads: int) -> None:
+    """Makes torch compute on that many CPU threads."""
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
 

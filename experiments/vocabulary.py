@@ -118,7 +118,7 @@ def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict
     options = dict(zip(known, values, strict=False)) | options
     if len(values) > len(known) or not set(options) <= set(known):
         raise ValueError(f"{kind}={text!r}: the parameters of {name} are {', '.join(known) or 'none'}")
-    return name, options
+    return name, _as_declared(table[name], options)
 
 
 def _number(node: ast.expr) -> float:
@@ -127,6 +127,14 @@ def _number(node: ast.expr) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError
     return value
+
+
+def _as_declared(make: Callable[..., Any], options: dict[str, float]) -> dict[str, float]:
+    """Numbers as floats where the parameter's default is one: 1 and 1.0 are equal, and must have one identity."""
+    parameters = inspect.signature(make).parameters
+    return {
+        name: value if isinstance(parameters[name].default, int) else float(value) for name, value in options.items()
+    }
 
 
 def called(name: str, options: Iterable[tuple[str, float]]) -> str:

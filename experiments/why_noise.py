@@ -2,7 +2,7 @@
 
     python -m experiments why_noise                      laptop: about 25 minutes on two CPU cores
     python -m experiments why_noise --preset smoke       under 40 seconds: does everything work here?
-    python -m experiments why_noise --preset gpu         five networks, 10,000 samples a run
+    python -m experiments why_noise --preset gpu         five networks, 5,000 samples a run
 
 A mixture of Gaussians is fitted to the digits and becomes the truth: its exact denoiser is known, and networks are
 trained on draws from it. What noise changes with the exact denoiser is the steps' part; what it changes beyond that
@@ -37,7 +37,19 @@ from experiments.store import Store
 from experiments.sweep import Cell, Infeasible, write_rows
 
 QUESTION = "Why does putting noise back help?"
-SPLIT_COLUMNS = ("part", "metric", "train_seed", "difference", "se", "low", "high", "level", "interval", "n_samples")
+SPLIT_COLUMNS = (
+    "part",
+    "metric",
+    "train_seed",
+    "difference",
+    "se",
+    "low",
+    "high",
+    "level",
+    "interval",
+    "clear",
+    "n_samples",
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class WhyGrid(Grid):
     etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4)
     shares: tuple[float, ...] = (0.02, 0.1, 0.3)  # of the training budget, for worse networks
     errors: tuple[float, ...] = (0.05, 0.1, 0.2)  # added to the exact denoiser, see ExactConfig
-    bands: tuple[float, ...] = (0.3, 3.0)  # levels between which noise is put back, or not
+    bands: tuple[float, ...] = (0.285, 2.85)  # between levels of the main ladder; noise is put back, or not
     probe_etas: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)
     probe_samples: int = 256
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
@@ -108,7 +120,10 @@ def main(options: Annotated[WhyOptions, tyro.conf.arg(name="")]) -> pd.DataFrame
     store = Store(options.store)
     data = f"{MIXTURE}{store.path('mixtures', mixture_stage(config, store, options.data_root))}"
     grid = replace(
-        grid, train=replace(grid.train, data=data), reference=replace(grid.reference, data=data), mixture=config
+        grid,
+        train=replace(grid.train, data=data),
+        reference=replace(grid.reference, data=f"{data}#reference"),
+        mixture=config,
     )
     planned = list(runs(grid))
     explain = partial(write_explanations, grid, planned, options.data_root)
@@ -197,8 +212,10 @@ def write_explanations(
         for name, model in (("exact", exact_model(grid, seed)), ("trained", grid.model(seed)))
         for probe in PROBES
         if (name, probe) != ("exact", "visited")  # the exact denoiser has no error
+        and any(cell.model == model for cell in done)  # else its training failed, and a row says so
     ]
     rows: list[dict[str, Any]] = []
+    fp32 = replace(grid.train.machine, precision="fp32")
     for name, seed, probe, model in track(work, "probes", console=console, disable=not console.is_terminal):
         config = ProbeConfig(
             probe,
@@ -207,7 +224,7 @@ def write_explanations(
             Ladder(n_steps=grid.main_steps),
             grid.probe_samples,
             seed,
-            machine=model.machine,
+            machine=fp32 if probe == "contraction" else model.machine,  # a push is near bf16's rounding
         )
         shared = {"denoiser": name, "train_seed": seed}
         rows += [shared | row for row in probe_stage(config, store, data_root)]
@@ -215,28 +232,24 @@ def write_explanations(
 
 
 def split(grid: WhyGrid, cells: dict[tuple[str, str, int], Cell], store: Store) -> Iterator[dict[str, Any]]:
-    """The gap eta 1 - eta 0 on the main ladder as a sum of parts, and on the longest ladder, a network each and pooled.
+    """The gap eta 1 - eta 0 as a sum of parts: each network's, and pooled.
 
     total = trained(eta 1) - trained(eta 0); steps = exact(eta 1) - exact(eta 0); denoiser = total - steps. The four
     runs of a seed share their initial noise, and the jackknife leaves the same images out of all of them.
     """
-    main, longest = grid.main_steps, max(grid.n_steps)
-    parts: dict[str, list[tuple[int, str, int]]] = {  # sign, denoiser, steps: of eta 1 minus eta 0
-        "total": [(1, "trained", main)],
-        "steps": [(1, "exact", main)],
-        "denoiser": [(1, "trained", main), (-1, "exact", main)],
-        "total, longest ladder": [(1, "trained", longest)],
-        "steps, longest ladder": [(1, "exact", longest)],
-        "denoiser, longest ladder": [(1, "trained", longest), (-1, "exact", longest)],
-    }
+    exact, trained = (f"{name}, {grid.main_steps} steps" for name in ("exact", "trained"))
+    parts = {"steps": [(1, exact)]}  # sign and mode of eta 1 minus eta 0
+    for name in (trained, *(mode for mode in worse(grid, 0) if mode.startswith("trained on"))):
+        parts |= {f"total, {name}": [(1, name)], f"denoiser, {name}": [(1, name), (-1, exact)]}
+    finest = [f"{name}, {max(grid.n_steps)} steps" for name in ("exact", "trained")]
+    parts |= {"steps, longest ladder": [(1, finest[0])], "total, longest ladder": [(1, finest[1])]}
+    parts |= {"denoiser, longest ladder": [(1, finest[1]), (-1, finest[0])]}
     for part, terms in parts.items():
         for metric in METRICS:
             differences, ses = [], []
             for seed in grid.seeds:
                 keys = [
-                    (sign * way, (f"{name}, {n} steps", f"eta {eta}", seed))
-                    for sign, name, n in terms
-                    for way, eta in ((1, 1), (-1, 0))
+                    (sign * way, (mode, f"eta {eta}", seed)) for sign, mode in terms for way, eta in ((1, 1), (-1, 0))
                 ]
                 if not all(key in cells for _, key in keys):
                     continue
@@ -254,5 +267,5 @@ def _line(
     grid: WhyGrid, part: str, metric: str, seed: int | None, differences: list[float], ses: list[float]
 ) -> dict[str, Any]:
     estimate = pooled(differences, ses)
-    shown = {name: getattr(estimate, name) for name in ("difference", "se", "low", "high", "interval")}
+    shown = {name: getattr(estimate, name) for name in ("difference", "se", "low", "high", "interval", "clear")}
     return {"part": part, "metric": metric, "train_seed": seed, "level": LEVEL, "n_samples": grid.n_samples} | shown

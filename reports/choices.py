@@ -21,11 +21,12 @@ def answer(run: Run, kinds: tuple[str, ...], baseline: str) -> list[Prose]:
     for pair in pairs(run.of_kind("best")):
         found.setdefault(head(pair)["mode"], []).append(pair)
     if not found:
-        return [Prose("No setting could be chosen: fewer than two succeeded.", "No verdict"), *parts.failures(run)]
+        few = "No setting could be chosen: fewer than two succeeded with every network."
+        return [Prose(few, "No verdict"), *parts.failures(run)]
     verdicts = [verdict(run, mode, against, kinds, baseline) for mode, against in found.items()]
     every = [pair for against in found.values() for pair in against]
     count = (
-        f"Everything here explores: there are {plural(len(every), 'comparison')} in these sentences, and about one "
+        f"Everything here explores: there are {plural(len(every), 'comparison')} behind these sentences, and about one "
         "interval in 20 misses the truth."
     )
     size = f"Measured on {scope(every[0])}."
@@ -57,7 +58,7 @@ def verdict(run: Run, mode: str, against: list[Pair], kinds: tuple[str, ...], ba
     places = [standing(run, mode, chosen, kinds)]
     if baseline in names and baseline != chosen:
         places.append(standing(run, mode, baseline, kinds))
-    over_all = f" On all images: {'; '.join(filter(None, places))}." if any(places) else ""
+    over_all = f" On all images (half of which chose it): {'; '.join(filter(None, places))}." if any(places) else ""
     unsure = "not established, since the A/A control failed; chosen: " if control_failed(run) else ""
     how = f"chosen by {metric_name('kd', run.features)} among {count + 1} settings on the other half"
     return Prose(

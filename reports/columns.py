@@ -197,7 +197,18 @@ FILES: dict[str, tuple[str, ...]] = {
     "densities.csv": ("train_noise", "sigma", "density"),
     "levels.csv": ("schedule", "n_steps", "step", "sigma"),
     "probes.csv": ("denoiser", "train_seed", "probe", "eta", "start", "sigma", "value", "se", "n_samples"),
-    "split.csv": ("part", "metric", "train_seed", "difference", "low", "high", "level", "interval", "n_samples"),
+    "split.csv": (
+        "part",
+        "metric",
+        "train_seed",
+        "difference",
+        "low",
+        "high",
+        "level",
+        "interval",
+        "clear",
+        "n_samples",
+    ),
 }
 
 VERDICTS = ("better", "worse", "no clear difference", "undecided: the metrics disagree", "baseline chosen")

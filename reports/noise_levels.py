@@ -3,17 +3,21 @@
 import pandas as pd
 
 from reports import choices, figures, listings, parts
-from reports.blocks import Figure, Section
+from reports.blocks import Figure, Prose, Section
 from reports.formats import plural
 from reports.tables import Run
 
+LUCK = (
+    "each setting has networks of its own, so a difference holds the luck of their training too, of which intervals "
+    "over fewer than five networks know nothing. The control, retrained from other seeds, shows how large that luck can be."
+)
 SETTING = ["train_noise", "weighting", "parameterisation"]
 
 
 def sections(run: Run) -> list[Section]:
     """The report from top to bottom; a part that the run did not measure is left out."""
     found = [
-        Section("Answer", choices.answer(run, ("setting",), baseline(run))),
+        Section("Answer", [*choices.answer(run, ("setting",), baseline(run)), Prose(LUCK, "Mind")]),
         differences(run),
         errors(run),
         Section("The choice against the others", choices.against_others(run)),

@@ -52,4 +52,4 @@ def answer(run: Run) -> list[Prose]:
     how = f"{first['sampler']} down the ladder {first['schedule']}, {cell('nfe', first['nfe'])} evaluations an image"
     who = f"{first['network']}, {training(first)}, data {first['data']}"
     n = f"{cell('n_samples', first['n_samples'])} samples from each network (one number a network, no comparison)"
-    return [Prose(f"{'; '.join(phrases)}. {how}; {who}; {n}.", "Scores")]
+    return [Prose(f"{'; '.join(phrases)}. {how[0].upper()}{how[1:]}; {who}; {n}.", "Scores")]

@@ -168,11 +168,12 @@ def control(run: Run) -> list[Prose]:
     if not found:
         return [Prose("not measured, so nothing here checks that the intervals are wide enough.", "A/A control")]
     row, numbers = head(found[0]), measured(run, found[0], values=False)
-    text = f"{row['b']} against itself with another sampling seed: "
+    how = "retrained from other seeds" if "retrained" in row["a"] else "with another sampling seed"
+    text = f"{row['b']} against itself {how}: "
     if not control_failed(run):
         return [Prose(f"{text}no clear difference, as it should be. {numbers}.", "A/A control")]
     text += (
-        f"a clear difference, although both sides are the same sampler. {numbers}. By chance this happens about once "
+        f"a clear difference, although both sides are the same setting. {numbers}. By chance this happens about once "
         "in 20 times a metric; it means that differences of this size prove nothing here."
     )
     return [Prose(text, "A/A control failed")]

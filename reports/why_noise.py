@@ -7,16 +7,19 @@ import pandas as pd
 from reports import figures, listings, parts
 from reports.blocks import Figure, Prose, Section, Table, table
 from reports.columns import METRICS
-from reports.formats import interval, listed, metric_name, number, percent
+from reports.formats import cell, interval, listed, metric_name, number, percent
 from reports.tables import Run, pooled
 from reports.verdicts import Pair, condition, control, control_failed, head, measured, pairs, scope
 
 LOW = 1.0  # the levels below it are where the prediction about inputs is tested
 SURE = 2.0  # standard errors
+NEAR = 1.1  # a ratio within this factor of 1 counts as 1
 
 
 def sections(run: Run) -> list[Section]:
     """The report from top to bottom; a part that the run did not measure is left out."""
+    if not len(run.of_kind("control")):
+        return [Section("Answer", answer(run)), tables(run)]
     found = [
         Section("Answer", answer(run)),
         steps(run),
@@ -47,15 +50,6 @@ def contrast(run: Run, mode: str, a: str = "eta 1", kind: str = "noise") -> Pair
     return next((pair for pair in pairs(run.of_kind(kind)) if (head(pair)["mode"], head(pair)["a"]) == (mode, a)), None)
 
 
-def said(run: Run, pair: Pair | None) -> str:
-    """Verdict and differences of a contrast in a few words."""
-    if pair is None:
-        return "not measured"
-    word = {"better": "helps", "worse": "hurts", "no clear difference": "makes no clear difference"}
-    row = head(pair)
-    return f"noise (eta 1) {word.get(row['verdict'], 'is undecided')}: {measured(run, pair, values=False)}"
-
-
 def probe(run: Run, name: str, denoiser: str = "trained") -> pd.DataFrame:
     """The rows of one probe of one kind of denoiser."""
     return run.probes[(run.probes["probe"] == name) & (run.probes["denoiser"] == denoiser)]
@@ -78,66 +72,124 @@ def amount_of(run: Run, row: pd.Series) -> str:
 
 
 def answer(run: Run) -> list[Prose]:
-    """Three sentences: steps, denoiser, mechanism; then the scope, the control and the failures."""
+    """Three sentences: steps, denoiser, mechanism; then the verdicts, the scope, the control and the failures."""
     if not len(run.of_kind("control")):
         return [Prose("the runs that this report compares failed.", "No verdict"), *parts.failures(run)]
-    n = main_steps(run)
-    pair = contrast(run, f"trained, {n} steps")
-    unsure = "Not established, since the A/A control failed: " if control_failed(run) else ""
+    found = {
+        "steps too big": verdict_on_steps(run),
+        "imperfect denoiser": verdict_on_denoiser(run),
+        "inputs like training data": verdict_on_inputs(run),
+        "contraction": verdict_on_contraction(run),
+    }
+    texts = [text for _, text in found.values()]
+    unsure = ", not established, since the A/A control failed" if control_failed(run) else ""
     out = [
-        Prose(f"{unsure}{verdict_on_steps(run)[1]}", "The steps"),
-        Prose(verdict_on_denoiser(run)[1], "The denoiser"),
-        Prose(f"{verdict_on_inputs(run)[1]} {verdict_on_contraction(run)[1]}", "How"),
+        Prose(texts[0], f"The steps{unsure}"),
+        Prose(texts[1], f"The denoiser{unsure}"),
+        Prose(" ".join([*texts[2:], *paying(run)]), "How"),
+        Prose("; ".join(f"{name}: {word}" for name, (word, _) in found.items()) + ".", f"The explanations{unsure}"),
     ]
-    if pair:
-        out.append(Prose(f"Measured on {scope(pair)}; the law is a mixture fitted to the digits. {condition(pair)}"))
-    words = [
-        f"{name}: {found[0]}"
-        for name, found in (
-            ("steps too big", verdict_on_steps(run)),
-            ("imperfect denoiser", verdict_on_denoiser(run)),
-            ("inputs like training data", verdict_on_inputs(run)),
-            ("contraction", verdict_on_contraction(run)),
-        )
-    ]
-    return [*out, Prose(f"{'; '.join(words)}.", "The four explanations"), *control(run), *parts.failures(run)]
+    if pair := contrast(run, f"trained, {main_steps(run)} steps"):
+        out.append(Prose(f"Measured on {scope(pair)}; the law is a fitted mixture. {condition(pair)}"))
+    return [*out, *control(run), *parts.failures(run)]
+
+
+def changes(run: Run, modes: list[str]) -> list[str]:
+    """What eta 1 changes in KD under each of these modes, with intervals; the first says what the numbers are."""
+    texts: list[str] = []
+    for mode in modes:
+        if pair := contrast(run, mode):
+            row = head(pair)
+            note = "" if texts else f"{percent(row['level'])} interval "
+            split = (row["low"] > 0 or row["high"] < 0) and row["verdict"] == "no clear difference"
+            shown = interval(row["metric"], row["difference"], row["low"], row["high"], note)
+            texts.append(f"{shown}{', the networks disagreeing' if split else ''}")
+    return texts
+
+
+def lengths(run: Run) -> list[int]:
+    """The ladders' lengths that the exact denoiser was measured on."""
+    found = run.rows["mode"].str.extract(r"^exact, (\d+) steps$", expand=False).dropna()
+    return sorted({int(length) for length in found})
+
+
+def networks(run: Run) -> dict[str, str]:
+    """Mode -> images seen in training, of the trained denoisers on the main ladder, from the worst."""
+    main = f"trained, {main_steps(run)} steps"
+    rows = run.rows[(run.rows["mode"] == main) | run.rows["mode"].str.startswith("trained on ")]
+    rows = rows.sort_values("images_seen").drop_duplicates("mode")
+    return {row["mode"]: cell("images_seen", row["images_seen"]) for _, row in rows.iterrows()}
+
+
+def flawed(run: Run) -> dict[str, str]:
+    """Mode -> size of the error added to the exact denoiser."""
+    modes = run.rows.loc[run.rows["mode"].str.startswith("exact + error "), "mode"].unique()
+    return {mode: mode.removeprefix("exact + error ") for mode in modes}
+
+
+def words(run: Run, modes: list[str]) -> list[str]:
+    """The verdicts on eta 1 under these modes."""
+    return [head(pair)["verdict"] for mode in modes if (pair := contrast(run, mode))]
 
 
 def verdict_on_steps(run: Run) -> tuple[str, str]:
     """Does noise help although the denoiser is exact, so that only the steps can be wrong?"""
-    n = main_steps(run)
-    exact, trained = contrast(run, f"exact, {n} steps"), contrast(run, f"trained, {n} steps")
-    if exact is None or trained is None:
+    modes = {f"exact, {n} steps": str(n) for n in lengths(run)}
+    exact = words(run, list(modes))
+    if not exact:
         return "undecided (not measured)", "Not measured."
-    words = head(exact)["verdict"], head(trained)["verdict"]
+    says = "never helps" if "better" not in exact else "helps on some ladders"
     text = (
-        f"With the exact denoiser and {n} steps {said(run, exact)}; with a trained one on the same ladder "
-        f"{said(run, trained)}."
+        f"With the exact denoiser noise (eta 1) {says}: on ladders of {listed(modes.values())} steps "
+        f"{metric_name('kd', run.features)} changes by {listed(changes(run, list(modes)))}."
     )
-    if words[0] == "better":
+    if "better" in exact:
         return "supported: noise helps where only the steps can be wrong", text
-    if words[1] == "better":
-        return "refuted as the reason: noise helps the trained denoiser and not the exact one", text
-    return "undecided: noise does not clearly help here", text
+    if gaining(run):
+        return "refuted as the reason: trained denoisers gain clearly more from noise than the exact one does", text
+    return "not supported: no gain with the exact denoiser", text
+
+
+def gaining(run: Run) -> list[str]:
+    """The modes in which noise helps a trained denoiser, and clearly more than it helps the exact one."""
+    rows = {mode: part(run, f"denoiser, {mode}") for mode in networks(run) if words(run, [mode]) == ["better"]}
+    return [mode for mode, row in rows.items() if row is not None and row["clear"] and row["difference"] < 0]
 
 
 def verdict_on_denoiser(run: Run) -> tuple[str, str]:
-    """Is there a gain with the trained denoiser beyond the exact one's, and does it outlast finer steps?"""
-    found = part(run, "denoiser")
-    last = part(run, "total, longest ladder")
-    if found is None or last is None:
+    """Is there a gain with trained denoisers beyond the exact one's, and does any error do?"""
+    modes, wrong = networks(run), flawed(run)
+    found = changes(run, list(modes))
+    if not found:
         return "undecided (not measured)", "Not measured."
-    longest = int(run.rows["n_steps"].max())
+    metric = metric_name("kd", run.features)
     text = (
-        f"What noise changes with the trained denoiser beyond what it changes with the exact one is "
-        f"{amount_of(run, found)}; with {longest} steps the trained denoiser's whole change is {amount_of(run, last)}."
+        f"With networks trained on {listed(modes.values())} images, on {main_steps(run)} steps, {metric} changes by "
+        f"{listed(found)}."
     )
-    if found["high"] < 0:
-        outlasts = " and outlasts finer steps" if last["high"] < 0 else ""
-        return f"supported: the gain is the denoiser's part{outlasts}", text
-    if found["low"] > 0:
-        return "refuted: with the trained denoiser noise gains less than with the exact one", text
-    return "undecided: the denoiser's part contains 0", text
+    best = part(run, f"total, trained, {main_steps(run)} steps", "fd")
+    if best is not None:
+        text += f" (For the last of them {amount_of(run, best)}.)"
+    if errors := changes(run, list(wrong)):
+        text += (
+            f" With the exact denoiser plus an error of fixed size everywhere ({listed(wrong.values())}) it changes by "
+            f"{listed(errors)}."
+        )
+    gains, hurts = gaining(run), "worse" in words(run, list(wrong))
+    if gains and hurts:
+        return "supported, but not for every error: networks gain, an error of fixed size makes noise hurt", text
+    if gains:
+        return "supported: trained denoisers gain from noise beyond what the exact one does", text
+    return "undecided: no network gains clearly, and clearly more than the exact denoiser", text
+
+
+def paying(run: Run) -> list[str]:
+    """Where noise alone helps, in a sentence."""
+    found = [pair for pair in pairs(run.of_kind("where")) if head(pair)["verdict"] == "better"]
+    if not found:
+        return []
+    shown = listed(f"{head(pair)['a']} ({measured(run, pair, values=False)})" for pair in found)
+    return [f"Put back in one range of levels only, noise helps at {shown}."]
 
 
 def low_ratio(run: Run, eta: float) -> dict[str, tuple[float, float]]:
@@ -165,13 +217,23 @@ def verdict_on_inputs(run: Run) -> tuple[str, str]:
         f"Below sigma {number(LOW)} the squared error where samples are is {shown[0]} times that on training-like "
         f"inputs at eta 0 and {shown[1]} times at eta 1 (one number a network, ± {number(SURE)} s.e.; control {again})."
     )
-    above = [ratio - SURE * se > 1 for ratio, se in quiet.values()]
-    closer = [noisy[seed][0] < quiet[seed][0] for seed in quiet if seed in noisy]
-    if all(above) and all(closer):
-        return "supported: without noise samples leave the training inputs, with noise less", text
-    if not any(above):
+    above = all(ratio - SURE * se > 1 for ratio, se in quiet.values())
+    less = all(
+        quiet[seed][0] - noisy[seed][0] > SURE * math.hypot(quiet[seed][1], noisy[seed][1])
+        for seed in quiet
+        if seed in noisy
+    )
+    near = [abs(math.log(ratio)) + SURE * se / ratio < math.log(NEAR) for ratio, se in noisy.values()]
+    calm = [abs(math.log(ratio)) + SURE * se / ratio < math.log(NEAR) for ratio, se in quiet.values()]
+    if above and less and all(near):
+        return "supported: without noise samples leave the training inputs, with noise they do not", text
+    if above and less:
+        return "partly: samples leave the training inputs, and noise brings them closer, not back", text
+    if all(near) and all(calm):
         return "refuted: samples stay where the error is that of training inputs, with or without noise", text
-    return "undecided: the networks disagree, or noise does not bring samples closer", text
+    if above:
+        return "undecided: samples leave the training inputs, but noise does not clearly bring them closer", text
+    return "undecided: the error where samples are is not clearly above that on training inputs", text
 
 
 def ends(run: Run, eta: float, denoiser: str = "trained") -> dict[tuple[str, float], tuple[float, float]]:
@@ -191,16 +253,20 @@ def verdict_on_contraction(run: Run) -> tuple[str, str]:
     for start in sorted({start for _, start in quiet}, reverse=True):
         both = [[found[key] for key in quiet if key[1] == start and key in found] for found in (quiet, noisy)]
         shown = [listed(number(value) for value, _ in side) for side in both]
-        phrases.append(f"at sigma {number(start)} {shown[0]} of it is left at eta 0 and {shown[1]} at eta 1")
-        for (a, a_se), (b, b_se) in zip(*both, strict=True):
-            surer.append(b + SURE * b_se < a - SURE * a_se)
-            weaker.append(b - SURE * b_se > a + SURE * a_se)
-    text = f"Of a small push {'; '.join(phrases)}."
-    if all(surer):
+        phrases.append(f"at sigma {number(start)} {shown[0]} is left at eta 0 and {shown[1]} at eta 1")
+        sides = list(zip(*both, strict=True))
+        if all(b + SURE * b_se < a - SURE * a_se for (a, a_se), (b, b_se) in sides):
+            surer.append(number(start))
+        if any(b - SURE * b_se > a + SURE * a_se for (a, a_se), (b, b_se) in sides):
+            weaker.append(number(start))
+    text = f"Of a small push {'; '.join(phrases)} (one number a network)."
+    if len(surer) == len(phrases):
         return "supported: noise shrinks earlier errors more, wherever they are made", text
-    if all(weaker):
+    if surer and not weaker:
+        return f"supported for errors made at sigma {listed(surer)}, where noise clearly shrinks them more", text
+    if weaker and not surer:
         return "refuted: noise shrinks earlier errors less", text
-    return "partly: it depends on where the error is made", text
+    return "undecided: no clear difference, or a different one at different levels", text
 
 
 # One section an explanation
@@ -365,7 +431,7 @@ def contraction(run: Run) -> Section | None:
     figure, [axes] = figures.panels(1, 2, 3.4)
     for ax, name in zip(axes, ("exact", "trained"), strict=True):
         rows = probe(run, "contraction", name)
-        rows = rows[rows["train_seed"] == rows["train_seed"].iloc[0]]
+        rows = rows[rows["train_seed"] == rows["train_seed"].min()]
         looks = figures.shades(rows["eta"])
         for (eta, start), same in rows.groupby(["eta", "start"]):
             label = f"eta {number(eta)}" if start == rows["start"].max() else None
@@ -443,7 +509,10 @@ def tables(run: Run) -> Section:
         ("control", "The A/A control."),
     ):
         if len(found := run.of_kind(kind)):
-            named = found.assign(a=found["mode"] + ": " + found["a"]) if kind != "control" else found
-            blocks.append(listings.contrast_list(run, named, f"{text} Pooled over networks."))
+            if kind != "control":
+                found = found.assign(a=found["mode"] + ": " + found["a"])
+                chosen = found["verdict"] == "baseline chosen"
+                found.loc[chosen, "b"] = found.loc[chosen, "mode"] + ": " + found.loc[chosen, "b"]
+            blocks.append(listings.contrast_list(run, found, f"{text} Pooled over networks."))
     every = listings.runs(run, ("network", "eta", "n_steps", "nfe"))
     return Section("Tables", [*blocks, listings.setting(run), *listings.floors(run), *every])

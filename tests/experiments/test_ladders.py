@@ -29,10 +29,18 @@ def test_every_setting_of_a_budget_costs_the_same() -> None:
 
 
 def test_a_sampler_of_two_evaluations_a_step_gets_half_as_many_steps() -> None:
-    assert within(9, Ladder(n_steps=9), Heun()).n_steps == 4
+    assert within(9, Ladder(n_steps=9), Heun()) == Ladder(n_steps=4)
     restart = within(30, Ladder(n_steps=30), Restart())
+    assert restart is not None
     assert Restart().planned_nfe(restart.sigmas()) <= 30
-    assert within(1, Ladder(n_steps=1), Heun()).n_steps == 1  # none fits: its cell then costs more, and says so
+    assert within(1, Ladder(n_steps=1), Heun()) is None and within(8, Ladder(n_steps=8), Restart()) is None
+
+
+def test_a_sampler_that_no_budget_fits_is_listed_and_not_run() -> None:
+    planned = list(runs(replace(PRESETS["smoke"], samplers=("restart", "kadkhodaie-simoncelli")), 0.55))
+    left_out = [cell for _, cell in planned if isinstance(cell, Infeasible)]
+    assert {cell.row()["sampler"].split("(")[0] for cell in left_out} == {"restart", "kadkhodaie-simoncelli"}
+    assert "evaluations here, and no shorter ladder meets the budget" in left_out[-1].why
 
 
 def test_contrasts_pair_one_difference_at_a_time() -> None:

@@ -38,8 +38,8 @@ def test_every_choice_is_in_the_identity() -> None:
 
 @pytest.mark.slow
 def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = ["--n-steps", "3", "--sampler", "dpm++2m", "--train-seeds", "1"]
-    assert run(monkeypatch, tmp_path, *few) == 0
+    few = ["--n-steps", "3", "--sampler", "dpm++2m"]
+    assert run(monkeypatch, tmp_path, *few, "--train-seeds", "1") == 0
     trained = pd.read_csv(tmp_path / "out" / "table.csv").iloc[0]
     assert (trained["sampler"], trained["nfe"], trained["trained_by"]) == ("dpm++2m", 3, "sigmabench")
     report = (tmp_path / "out" / "report.md").read_text()
@@ -73,6 +73,8 @@ def test_a_model_of_ones_own_in_the_beta_experiment(tmp_path: Path, monkeypatch:
         (["--ladder", "karras(rho=0)"], "error: rho=0"),
         (["--sampler", "euler(eta=50)"], "sigma_down^2 = sigma'^2 - sigma_up^2 would be negative"),
         (["--model", "somewhere"], "error: "),
+        (["--model", "python:a:b", "--law", "vp"], "error: law: they train a network, but --model brings one"),
+        (["--model", "python:a:b", "--train-images", "9"], "error: train_images=9: nothing is trained"),
         (["--model-label", "3"], "error: model_label=3: it needs --model"),
         (["--data", "folder:/nowhere"], "error: "),
         (["--features", "vgg19"], "error: features='vgg19'"),

@@ -8,8 +8,9 @@ from diffusion_core.noise import LogNormal
 from diffusion_core.noise_time import VP
 from diffusion_core.solvers import Euler
 from diffusion_core.solvers_churn import Heun
+from diffusion_core.solvers_ks import KadkhodaieSimoncelli
 from experiments import vocabulary
-from experiments.config import Ladder
+from experiments.config import Ladder, identity
 from experiments.vocabulary import LAWS, SAMPLERS, SCHEDULES, called, law, sampler, schedule
 
 
@@ -37,6 +38,12 @@ def test_parameters_by_position_and_by_keyword() -> None:
     assert schedule("karras(5)", 1.0) == ("karras", (("rho", 5),))
 
 
+def test_one_and_one_point_zero_are_one_setting() -> None:
+    for text in ("euler(1)", "euler(eta=1)", "euler(1.0)"):
+        assert identity(sampler(text)) == identity(Euler(1.0))
+    assert identity(sampler("kadkhodaie-simoncelli(max_steps=50)")) == identity(KadkhodaieSimoncelli(max_steps=50))
+
+
 def test_laws_and_ladders_defined_on_other_units_get_the_datas() -> None:
     assert law("vp", 0.55) == VP(data_std=0.55) and law("vp(data_std=0.3)", 0.55) == VP(data_std=0.3)
     assert schedule("cosine", 0.55) == ("cosine", (("data_std", 0.55),))
@@ -50,7 +57,10 @@ def test_laws_and_ladders_defined_on_other_units_get_the_datas() -> None:
             lambda: law("gaussian", 1),
             "law='gaussian': it must be one of log-normal, log-uniform, uniform, log-logistic",
         ),
-        (lambda: sampler("rk45"), r"sampler='rk45': it must be one of euler, euler-churn, heun, dpm\+\+2m"),
+        (
+            lambda: sampler("rk45"),
+            r"sampler='rk45': it must be one of euler, euler-within, euler-churn, heun, dpm\+\+2m",
+        ),
         (
             lambda: schedule("spiral", 1),
             "ladder='spiral': it must be one of geometric, karras, polyexponential, linear",
@@ -63,7 +73,7 @@ def test_laws_and_ladders_defined_on_other_units_get_the_datas() -> None:
         (lambda: sampler("dpm++2m(1)"), r"the parameters of dpm\+\+2m are none"),
         (lambda: schedule("karras(n_steps=3)", 1), "the parameters of karras are rho"),
         (lambda: law("log-normal('a')", 1), "it must read like .* with numbers"),
-        (lambda: law("log-normal(0, -1)", 1), "p_std=-1: it must be above 0"),
+        (lambda: law("log-normal(0, -1)", 1), "p_std=-1.0: it must be above 0"),
         (lambda: sampler("restart(((1, 2, 3, 4),))"), "it must read like restart"),
     ],
 )

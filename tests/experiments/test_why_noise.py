@@ -65,13 +65,17 @@ def test_the_parts_of_the_gap_add_up_and_the_interval_leaves_the_same_images_out
     rows = pd.DataFrame(split(GRID, cells, Store(tmp_path)))
     kd = rows[rows["metric"] == "kd"].set_index(["part", "train_seed"])["difference"]
     for seed in (0, 1):
-        assert kd["total", seed] == pytest.approx(kd["steps", seed] + kd["denoiser", seed])
+        assert kd["total, trained, 66 steps", seed] == pytest.approx(
+            kd["steps", seed] + kd["denoiser, trained, 66 steps", seed]
+        )
     names = [("trained", 1, 1), ("trained", 0, -1), ("exact", 1, -1), ("exact", 0, 1)]
     found = [(s, metas[hash(cells[f"{n}, 66 steps", f"eta {e}", 0].score)]) for n, e, s in names]
     se = jackknife_se(np.sum([s * np.array(m["kd_replicates"]) for s, m in found], axis=0))
-    one = rows[(rows["part"] == "denoiser") & (rows["metric"] == "kd") & (rows["train_seed"] == 0)].iloc[0]
+    one = rows[
+        (rows["part"] == "denoiser, trained, 66 steps") & (rows["metric"] == "kd") & (rows["train_seed"] == 0)
+    ].iloc[0]
     assert (one["se"], one["low"]) == pytest.approx((se, pooled([one["difference"]], [se]).low))
-    assert rows["train_seed"].isna().sum() == 2 * 6
+    assert rows["train_seed"].isna().sum() == 2 * (1 + 2 * 4 + 3)
 
 
 @pytest.mark.slow
