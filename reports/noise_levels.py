@@ -9,7 +9,7 @@ from reports.tables import Run
 
 LUCK = (
     "each setting has networks of its own, so a difference holds the luck of their training too, of which intervals "
-    "over fewer than five networks know nothing. The control, retrained from other seeds, shows how large that luck can be."
+    "over fewer than five networks know nothing. The control, retrained from other seeds, shows how large it can be."
 )
 SETTING = ["train_noise", "weighting", "parameterisation"]
 
