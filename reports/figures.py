@@ -22,6 +22,7 @@ INK, FAINT, GRID = "#222222", "#8a8a8a", "#e3e3e3"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito: told apart in every common colour blindness
 PALETTE = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00", INK)
 WIDTH = 9.0  # inches: 864 CSS pixels
+LEGEND_LETTERS = 130  # in one line of a legend as wide as the page
 
 STYLE = {
     "svg.hashsalt": "sigmabench",
@@ -266,7 +267,8 @@ def under_one_legend(figure: Figure) -> Figure:
         if legend := ax.get_legend():
             legend.remove()
     if found:
-        figure.legend(list(found.values()), list(found), loc="outside upper left", ncols=len(found))
+        columns = max(1, min(len(found), LEGEND_LETTERS // (max(map(len, found)) + 6)))
+        figure.legend(list(found.values()), list(found), loc="outside upper left", ncols=columns)
     return figure
 
 

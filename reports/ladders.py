@@ -19,6 +19,7 @@ def sections(run: Run) -> list[Section]:
         Section("The choice against the others", choices.against_others(run)),
         levels(run),
         samples(run),
+        classes(run),
         parts.training(run),
         parts.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
         tables(run),
@@ -97,6 +98,17 @@ def samples(run: Run) -> Section | None:
     labels = {row["samples_id"]: row["sampler"] for _, row in most.iterrows()}
     text = f"The way of each sampler down the ladder {most['schedule'].iloc[0]}, {most['mode'].iloc[0]}."
     return Section("Samples", [*blocks, *parts.films(run, most, labels, text)])
+
+
+def classes(run: Run) -> Section | None:
+    """Are all classes drawn as often as they should be, by each sampler on the first ladder at the largest budget?"""
+    rows = grid(run)
+    if not len(rows):
+        return None
+    rows = rows[(rows["budget"] == rows["budget"].max()) & (rows["schedule"] == rows["schedule"].iloc[0])]
+    text = f"Samples a class, {rows['mode'].iloc[0]} on the ladder {rows['schedule'].iloc[0]}."
+    settings = dict(list(rows.groupby("sampler", sort=False)))
+    return Section("Classes", parts.histograms(run, "classes", settings, text))
 
 
 def tables(run: Run) -> Section:

@@ -22,6 +22,7 @@ def sections(run: Run) -> list[Section]:
         errors(run),
         Section("The choice against the others", choices.against_others(run)),
         samples(run),
+        classes(run),
         parts.glossary("eta", "fd", "kd", "precision", "recall"),
         tables(run),
     ]
@@ -111,6 +112,16 @@ def samples(run: Run) -> Section:
             first = shown.iloc[:1]
             blocks += parts.films(run, first, {first["samples_id"].iloc[0]: mode}, "The way of one sampler.")
     return Section("Samples", blocks)
+
+
+def classes(run: Run) -> Section | None:
+    """Are all classes drawn as often as they should be, under each setting and the last sampler?"""
+    modes = [mode for mode in run.rows["mode"].unique() if mode != "control"]
+    rows = run.ok(modes[-1])
+    if not len(rows):
+        return None
+    settings = dict(list(rows.groupby(name_of(rows), sort=False)))
+    return Section("Classes", parts.histograms(run, "classes", settings, f"Samples a class, {modes[-1]}."))
 
 
 def tables(run: Run) -> Section:

@@ -51,7 +51,7 @@ def test_settings_share_everything_else() -> None:
                 else:
                     assert replace(a.model, noise=b.model.noise, weighting=b.model.weighting) == b.model
     assert sum(isinstance(c, Choice) for c in found) == 2
-    assert sum(isinstance(c, Contrast) and c.kind == "setting" for c in found) == 2 * 7
+    assert sum(isinstance(c, Contrast) and c.kind == "setting" for c in found) == 2 * 4
     budgets = {cell.model.images_seen for _, cell in planned if isinstance(cell, Cell)}
     assert len(budgets) == 1
 
