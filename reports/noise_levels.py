@@ -4,20 +4,27 @@ import pandas as pd
 
 from reports import choices, figures, listings, parts
 from reports.blocks import Figure, Prose, Section
-from reports.formats import plural
+from reports.formats import listed, plural
 from reports.tables import Run
+from reports.verdicts import FEW, Pair, condition, control, control_failed, head, pairs, scope
 
 LUCK = (
     "each setting has networks of its own, so a difference holds the luck of their training too, of which intervals "
     "over fewer than five networks know nothing. The control, retrained from other seeds, shows how large it can be."
 )
+WORDS = {
+    "better": "clearly better",
+    "no clear difference": "no clear difference",
+    "worse": "clearly worse",
+    "undecided: the metrics disagree": "undecided, as the metrics disagree",
+}
 SETTING = ["train_noise", "weighting", "parameterisation"]
 
 
 def sections(run: Run) -> list[Section]:
     """The report from top to bottom; a part that the run did not measure is left out."""
     found = [
-        Section("Answer", [*choices.answer(run, ("setting",), baseline(run)), Prose(LUCK, "Mind")]),
+        Section("Answer", answer(run)),
         differences(run),
         errors(run),
         Section("The choice against the others", choices.against_others(run)),
@@ -27,6 +34,42 @@ def sections(run: Run) -> list[Section]:
         tables(run),
     ]
     return [section for section in found if section and section.blocks]
+
+
+def answer(run: Run) -> list[Prose]:
+    """One verdict for each sampler; then what the intervals are, the control, and failures."""
+    found: dict[str, list[Pair]] = {}
+    for pair in pairs(run.of_kind("setting")):
+        found.setdefault(head(pair)["mode"], []).append(pair)
+    if not found:
+        return [Prose("no setting was compared with another.", "No verdict"), *parts.failures(run)]
+    every = [pair for same in found.values() for pair in same]
+    count = (
+        f"Everything here explores: there are {plural(len(every), 'comparison')} in these sentences, and about one "
+        "interval in 20 misses the truth."
+    )
+    out = [verdict(run, mode, same) for mode, same in found.items()]
+    out.append(Prose(f"Measured on {scope(every[0])}. {condition(every[0])} {count}"))
+    luck = [Prose(LUCK, "Mind")] if head(every[0])["n_networks"] < FEW else []
+    return [*out, *luck, *control(run), *parts.failures(run)]
+
+
+def verdict(run: Run, mode: str, found: list[Pair]) -> Prose:
+    """What is better, worse or not told apart from the baseline under one sampler."""
+    usual = baseline(run)
+    by_word: dict[str, list[str]] = {}
+    for pair in sorted(found, key=lambda pair: head(pair)["difference"]):
+        shown = choices.amount(run, pair, first=not by_word)
+        by_word.setdefault(head(pair)["verdict"], []).append(f"{head(pair)['a']} {shown}")
+    phrases = [f"{WORDS[word]}: {listed(by_word[word])}" for word in WORDS if word in by_word]
+    best = min(found, key=lambda pair: head(pair)["difference"])
+    better = head(best)["verdict"] == "better"
+    lead = f"{head(best)['a']} is best" if better else f"nothing is clearly better than {usual}"
+    unsure = "not established, since the A/A control failed: " if control_failed(run) else ""
+    places = [choices.standing(run, mode, label, ("setting",)) for label in dict.fromkeys((usual, head(best)["a"]))]
+    return Prose(
+        f"against {usual}, {'; '.join(phrases)}. {'; '.join(places)}.", f"{mode[0].upper()}{mode[1:]}: {unsure}{lead}"
+    )
 
 
 def baseline(run: Run) -> str:
