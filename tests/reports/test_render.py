@@ -37,7 +37,7 @@ def test_text_is_as_committed(report: Path) -> None:
     assert found == (Path(__file__).parent / "expected.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["ladders", "noise_levels", "run"])
+@pytest.mark.parametrize("name", ["ladders", "noise_levels", "why_noise", "run"])
 def test_text_of_other_experiments_is_as_committed(name: str, text_of: Callable[[Path], str], tmp_path: Path) -> None:
     here = Path(__file__).parent
     found = text_of(Path(shutil.copytree(here / f"run-{name}", tmp_path / "run")))
@@ -159,6 +159,6 @@ def test_an_unknown_experiment_has_no_report(directory: Path) -> None:
     info = json.loads((directory / "run.json").read_text())
     (directory / "run.json").write_text(json.dumps(info | {"experiment": "gamma"}))
     with pytest.raises(
-        ValueError, match=r"^run\.json: experiment='gamma': must be one of beta, noise_levels, ladders, run$"
+        ValueError, match=r"^run\.json: experiment='gamma': must be one of beta, noise_levels, ladders, why_noise, run$"
     ):
         write_report(directory)
