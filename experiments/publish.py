@@ -67,8 +67,10 @@ def run_experiment(
     if explain:
         explain(directory, store, done, console)
     report = write_report(directory)
-    failed = sum(row["status"] == "failed" for row in rows)
-    console.print(f"{len(rows)} rows, {failed} failed: {directory / 'table.csv'}")
+    failed = [row["error"] for row in rows if row["status"] == "failed"]
+    for error in dict.fromkeys(failed):
+        console.print(f"failed ({failed.count(error)}): {error}", style="red", markup=False, soft_wrap=True)
+    console.print(f"{len(rows)} rows, {len(failed)} failed: {directory / 'table.csv'}")
     console.print(f"report: {report}", style="bold", soft_wrap=True)
     return pd.read_csv(directory / "table.csv")
 

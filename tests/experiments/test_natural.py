@@ -14,8 +14,9 @@ from torch_fidelity.utils import create_feature_extractor
 from torchvision.transforms.functional import gaussian_blur
 
 from diffusion_core.data import load, resolve
+from diffusion_core.solvers import Euler
 from experiments import natural
-from experiments.config import GeometricRule, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
+from experiments.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
 from experiments.features import dimension, extract, features_id
 from experiments.metrics import Reference, frechet_distance, kernel_distance
 from experiments.stages import load_features, load_meta, score_stage
@@ -136,7 +137,7 @@ def test_colour_samples_are_scored_without_class_histogram(tmp_path: Path) -> No
     images = np.random.default_rng(0).integers(0, 256, (160, 32, 32, 3), dtype=np.uint8)
     np.savez(tmp_path / "x.npz", images=images[:120])
     data = resolve(f"npz:{tmp_path / 'x.npz'}")
-    samples = SampleConfig(TrainConfig(data=data), GeometricRule(2, 0.0), n_samples=40)
+    samples = SampleConfig(TrainConfig(data=data), Ladder(n_steps=2), Euler(0.0), n_samples=40)
     config = ScoreConfig(samples, ReferenceConfig(data, "natural", features_id("natural")))
     store = Store(tmp_path / "store")
     with store.writing("samples", identity(samples)) as folder:

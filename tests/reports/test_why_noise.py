@@ -1,0 +1,96 @@
+"""The verdicts on the explanations say what the numbers say, whichever they are."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reports import why_noise
+from reports.tables import Run, read_run
+
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(Path(__file__).parent / "run-why_noise", tmp_path / "run"))
+
+
+def probes(directory: Path, name: str, values: dict[tuple[float, str], tuple[float, float]]) -> Run:
+    """The run with this probe's values: (eta, network) -> (value, standard error)."""
+    frame = pd.read_csv(directory / "probes.csv")
+    for (eta, seed), (value, se) in values.items():
+        here = (frame["probe"] == name) & (frame["eta"] == eta) & (frame["train_seed"].astype(str) == seed)
+        frame.loc[here & (frame["denoiser"] == "trained"), ["value", "se"]] = value, se
+    frame.to_csv(directory / "probes.csv", index=False)
+    return read_run(directory)
+
+
+@pytest.mark.parametrize(
+    ("quiet", "noisy", "word"),
+    [
+        ((3.0, 0.1), (1.0, 0.01), "supported"),
+        ((3.0, 0.1), (2.0, 0.1), "partly"),
+        ((1.0, 0.01), (1.01, 0.01), "refuted"),
+        ((3.0, 1.2), (3.1, 0.1), "undecided: the error where samples are is not clearly above"),
+        ((0.4, 0.02), (3.0, 0.1), "undecided: the error where samples are is not clearly above"),
+        ((1.3, 0.05), (1.29, 0.3), "undecided: samples leave"),
+    ],
+)
+def test_the_verdict_on_inputs(
+    directory: Path, quiet: tuple[float, float], noisy: tuple[float, float], word: str
+) -> None:
+    values = {(eta, seed): found for eta, found in ((0.0, quiet), (1.0, noisy)) for seed in "01"}
+    verdict, text = why_noise.verdict_on_inputs(probes(directory, "visited", values))
+    assert verdict.startswith(word)
+    assert f"{quiet[0]:.2f} ±" in text and f"{noisy[0]:.2f} ±" in text
+
+
+@pytest.mark.parametrize(
+    ("quiet", "noisy", "word"),
+    [
+        ((0.5, 0.01), (0.2, 0.01), "supported: noise shrinks earlier errors more, wherever"),
+        ((0.2, 0.01), (0.5, 0.01), "refuted"),
+        ((0.5, 0.4), (0.51, 0.4), "undecided"),
+    ],
+)
+def test_the_verdict_on_contraction(
+    directory: Path, quiet: tuple[float, float], noisy: tuple[float, float], word: str
+) -> None:
+    values = {(eta, seed): found for eta, found in ((0.0, quiet), (1.0, noisy)) for seed in "01"}
+    assert why_noise.verdict_on_contraction(probes(directory, "contraction", values))[0].startswith(word)
+
+
+def rewrite(directory: Path, mode: str, difference: float, verdict: str, clear: bool) -> Run:
+    """The run in which eta 1 changes KD by `difference` in this mode alone, with the denoiser's part to match."""
+    contrasts = pd.read_csv(directory / "contrasts.csv", dtype={"train_seed": str})
+    contrasts.loc[(contrasts["kind"] == "noise") & contrasts["train_seed"].isna(), "verdict"] = "no clear difference"
+    here = (contrasts["kind"] == "noise") & (contrasts["mode"] == mode) & (contrasts["a"] == "eta 1")
+    contrasts.loc[here & contrasts["train_seed"].isna(), "verdict"] = verdict
+    contrasts.loc[here, ["difference", "low", "high"]] = difference, difference - 0.01, difference + 0.01
+    contrasts.to_csv(directory / "contrasts.csv", index=False)
+    split = pd.read_csv(directory / "split.csv")
+    split.loc[split["part"] == f"denoiser, {mode}", ["difference", "clear"]] = difference, clear
+    split.to_csv(directory / "split.csv", index=False)
+    return read_run(directory)
+
+
+def test_steps_are_refuted_only_by_a_clear_difference_between_denoisers(directory: Path) -> None:
+    run = rewrite(directory, "trained, 8 steps", -1.0, "better", clear=True)
+    assert why_noise.verdict_on_steps(run)[0].startswith("refuted as the reason")
+    assert why_noise.verdict_on_denoiser(run)[0].startswith("supported")
+    run = rewrite(directory, "trained, 8 steps", -1.0, "better", clear=False)
+    assert why_noise.verdict_on_steps(run)[0].startswith("not supported")
+    assert why_noise.verdict_on_denoiser(run)[0].startswith("undecided")
+    run = rewrite(directory, "exact, 8 steps", -1.0, "better", clear=False)
+    assert why_noise.verdict_on_steps(run)[0].startswith("supported")
+    assert "helps on some ladders" in why_noise.verdict_on_steps(run)[1]
+
+
+def test_without_its_control_the_report_gives_no_verdict(directory: Path) -> None:
+    contrasts = pd.read_csv(directory / "contrasts.csv")
+    contrasts[contrasts["kind"] != "control"].to_csv(directory / "contrasts.csv", index=False)
+    first, tables = why_noise.sections(read_run(directory))
+    assert first.blocks[0].lead == "No verdict" and tables.title == "Tables"
