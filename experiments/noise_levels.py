@@ -158,7 +158,8 @@ def contrasts(planned: Sequence[tuple[str, Cell | Infeasible]]) -> Iterator[Cont
 
 def write_curves(data_root: Path | None, directory: Path, store: Store, done: Sequence[Cell], console: Console) -> None:
     """Writes curves.csv, the held-out error of each network, and densities.csv, the laws they were trained under."""
-    models = [model for model in dict.fromkeys(cell.model for cell in done) if isinstance(model, TrainConfig)]
+    compared = dict.fromkeys(cell.model for cell in done if cell.mode != "control")
+    models = [model for model in compared if isinstance(model, TrainConfig)]
     lines = []
     for model in track(models, "error curves", console=console, disable=not console.is_terminal):
         shared = {

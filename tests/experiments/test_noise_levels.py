@@ -108,7 +108,7 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    assert (table["status"] == "ok").all() and table["model_id"].nunique() == 4
+    assert (table["status"] == "ok").all() and table["model_id"].nunique() == 6
     assert set(table["train_noise"]) == {"log-normal(-0.507, 1.2)", "uniform(0.03, 100)"}
     lines = pd.read_csv(tmp_path / "out" / "curves.csv")
     assert lines.groupby("model_id").size().tolist() == [25] * 4 and (lines["n_images"] == 64).all()
