@@ -1,19 +1,25 @@
 """The report on `why_noise`: four explanations of why putting noise back helps, and what was measured of each."""
 
-import math
-
 import pandas as pd
 
 from reports import figures, listings, parts
 from reports.blocks import Figure, Prose, Section, Table, table
 from reports.columns import METRICS
-from reports.formats import cell, interval, listed, metric_name, number, percent
-from reports.tables import Run, pooled
-from reports.verdicts import Pair, condition, control, control_failed, head, measured, pairs, scope
-
-LOW = 1.0  # the levels below it are where the prediction about inputs is tested
-SURE = 2.0  # standard errors
-NEAR = 1.1  # a ratio within this factor of 1 counts as 1
+from reports.explanations import (
+    SURE,
+    contrast,
+    main_steps,
+    part,
+    paying,
+    probe,
+    verdict_on_contraction,
+    verdict_on_denoiser,
+    verdict_on_inputs,
+    verdict_on_steps,
+)
+from reports.formats import interval, metric_name, number
+from reports.tables import Run
+from reports.verdicts import condition, control, control_failed, head, pairs, scope
 
 
 def sections(run: Run) -> list[Section]:
@@ -37,40 +43,6 @@ def sections(run: Run) -> list[Section]:
     return [section for section in found if section and section.blocks]
 
 
-# Reading contrasts and probes
-
-
-def main_steps(run: Run) -> int:
-    """The length of the ladder on which everything but the length is varied: the control's."""
-    return int(run.of_kind("control")["n_steps"].iloc[0])
-
-
-def contrast(run: Run, mode: str, a: str = "eta 1", kind: str = "noise") -> Pair | None:
-    """The pooled contrast of `a` against the first setting of a mode."""
-    return next((pair for pair in pairs(run.of_kind(kind)) if (head(pair)["mode"], head(pair)["a"]) == (mode, a)), None)
-
-
-def probe(run: Run, name: str, denoiser: str = "trained") -> pd.DataFrame:
-    """The rows of one probe of one kind of denoiser."""
-    return run.probes[(run.probes["probe"] == name) & (run.probes["denoiser"] == denoiser)]
-
-
-def part(run: Run, name: str, metric: str = "kd") -> pd.Series | None:
-    """A part of the gap, pooled over networks."""
-    rows = pooled(run.split[(run.split["part"] == name) & (run.split["metric"] == metric)])
-    return rows.iloc[0] if len(rows) else None
-
-
-def amount_of(run: Run, row: pd.Series) -> str:
-    """A part with its interval."""
-    note = f"{percent(row['level'])} interval "
-    name = metric_name(row["metric"], run.features)
-    return f"{name} {interval(row['metric'], row['difference'], row['low'], row['high'], note)}"
-
-
-# The answer, and the verdict on each explanation
-
-
 def answer(run: Run) -> list[Prose]:
     """Three sentences: steps, denoiser, mechanism; then the verdicts, the scope, the control and the failures."""
     if not len(run.of_kind("control")):
@@ -92,184 +64,6 @@ def answer(run: Run) -> list[Prose]:
     if pair := contrast(run, f"trained, {main_steps(run)} steps"):
         out.append(Prose(f"Measured on {scope(pair)}; the law is a fitted mixture. {condition(pair)}"))
     return [*out, *control(run), *parts.failures(run)]
-
-
-def changes(run: Run, modes: list[str]) -> list[str]:
-    """What eta 1 changes in KD under each of these modes, with intervals; the first says what the numbers are."""
-    texts: list[str] = []
-    for mode in modes:
-        if pair := contrast(run, mode):
-            row = head(pair)
-            note = "" if texts else f"{percent(row['level'])} interval "
-            split = (row["low"] > 0 or row["high"] < 0) and row["verdict"] == "no clear difference"
-            shown = interval(row["metric"], row["difference"], row["low"], row["high"], note)
-            texts.append(f"{shown}{', the networks disagreeing' if split else ''}")
-    return texts
-
-
-def lengths(run: Run) -> list[int]:
-    """The ladders' lengths that the exact denoiser was measured on."""
-    found = run.rows["mode"].str.extract(r"^exact, (\d+) steps$", expand=False).dropna()
-    return sorted({int(length) for length in found})
-
-
-def networks(run: Run) -> dict[str, str]:
-    """Mode -> images seen in training, of the trained denoisers on the main ladder, from the worst."""
-    main = f"trained, {main_steps(run)} steps"
-    rows = run.rows[(run.rows["mode"] == main) | run.rows["mode"].str.startswith("trained on ")]
-    rows = rows.sort_values("images_seen").drop_duplicates("mode")
-    return {row["mode"]: cell("images_seen", row["images_seen"]) for _, row in rows.iterrows()}
-
-
-def flawed(run: Run) -> dict[str, str]:
-    """Mode -> size of the error added to the exact denoiser."""
-    modes = run.rows.loc[run.rows["mode"].str.startswith("exact + error "), "mode"].unique()
-    return {mode: mode.removeprefix("exact + error ") for mode in modes}
-
-
-def words(run: Run, modes: list[str]) -> list[str]:
-    """The verdicts on eta 1 under these modes."""
-    return [head(pair)["verdict"] for mode in modes if (pair := contrast(run, mode))]
-
-
-def verdict_on_steps(run: Run) -> tuple[str, str]:
-    """Does noise help although the denoiser is exact, so that only the steps can be wrong?"""
-    modes = {f"exact, {n} steps": str(n) for n in lengths(run)}
-    exact = words(run, list(modes))
-    if not exact:
-        return "undecided (not measured)", "Not measured."
-    says = "never helps" if "better" not in exact else "helps on some ladders"
-    text = (
-        f"With the exact denoiser noise (eta 1) {says}: on ladders of {listed(modes.values())} steps "
-        f"{metric_name('kd', run.features)} changes by {listed(changes(run, list(modes)))}."
-    )
-    if "better" in exact:
-        return "supported: noise helps where only the steps can be wrong", text
-    if gaining(run):
-        return "refuted as the reason: trained denoisers gain clearly more from noise than the exact one does", text
-    return "not supported: no gain with the exact denoiser", text
-
-
-def gaining(run: Run) -> list[str]:
-    """The modes in which noise helps a trained denoiser, and clearly more than it helps the exact one."""
-    rows = {mode: part(run, f"denoiser, {mode}") for mode in networks(run) if words(run, [mode]) == ["better"]}
-    return [mode for mode, row in rows.items() if row is not None and row["clear"] and row["difference"] < 0]
-
-
-def verdict_on_denoiser(run: Run) -> tuple[str, str]:
-    """Is there a gain with trained denoisers beyond the exact one's, and does any error do?"""
-    modes, wrong = networks(run), flawed(run)
-    found = changes(run, list(modes))
-    if not found:
-        return "undecided (not measured)", "Not measured."
-    metric = metric_name("kd", run.features)
-    text = (
-        f"With networks trained on {listed(modes.values())} images, on {main_steps(run)} steps, {metric} changes by "
-        f"{listed(found)}."
-    )
-    best = part(run, f"total, trained, {main_steps(run)} steps", "fd")
-    if best is not None:
-        text += f" (For the last of them {amount_of(run, best)}.)"
-    if errors := changes(run, list(wrong)):
-        text += (
-            f" With the exact denoiser plus an error of fixed size everywhere ({listed(wrong.values())}) it changes by "
-            f"{listed(errors)}."
-        )
-    gains, hurts = gaining(run), "worse" in words(run, list(wrong))
-    if gains and hurts:
-        return "supported, but not for every error: networks gain, an error of fixed size makes noise hurt", text
-    if gains:
-        return "supported: trained denoisers gain from noise beyond what the exact one does", text
-    return "undecided: no network gains clearly, and clearly more than the exact denoiser", text
-
-
-def paying(run: Run) -> list[str]:
-    """Where noise alone helps, in a sentence."""
-    found = [pair for pair in pairs(run.of_kind("where")) if head(pair)["verdict"] == "better"]
-    if not found:
-        return []
-    shown = listed(f"{head(pair)['a']} ({measured(run, pair, values=False)})" for pair in found)
-    return [f"Put back in one range of levels only, noise helps at {shown}."]
-
-
-def low_ratio(run: Run, eta: float) -> dict[str, tuple[float, float]]:
-    """Geometric mean of the error ratio over the levels below LOW, and its s.e. at most, for each network."""
-    rows = probe(run, "visited")
-    rows = rows[(rows["eta"] == eta) & (rows["sigma"] < LOW)]
-    out = {}
-    for seed, same in rows.groupby("train_seed"):
-        ratio = math.exp(sum(math.log(value) for value in same["value"]) / len(same))
-        out[str(seed)] = (ratio, ratio * float((same["se"] / same["value"]).mean()))  # as if all levels erred together
-    return out
-
-
-def verdict_on_inputs(run: Run) -> tuple[str, str]:
-    """Is the error where samples are larger than on training-like inputs, and less so with noise?"""
-    quiet, noisy, fresh = (low_ratio(run, eta) for eta in (0.0, 1.0, -1.0))
-    if not quiet or not noisy:
-        return "undecided (not measured)", "Not measured."
-    shown = [
-        listed(f"{number(ratio, 2)} ± {number(SURE * se, 2)}" for ratio, se in found.values())
-        for found in (quiet, noisy)
-    ]
-    again = listed(number(ratio, 2) for ratio, _ in fresh.values()) if fresh else "not measured"
-    text = (
-        f"Below sigma {number(LOW)} the squared error where samples are is {shown[0]} times that on training-like "
-        f"inputs at eta 0 and {shown[1]} times at eta 1 (one number a network, ± {number(SURE)} s.e.; control {again})."
-    )
-    above = all(ratio - SURE * se > 1 for ratio, se in quiet.values())
-    less = all(
-        quiet[seed][0] - noisy[seed][0] > SURE * math.hypot(quiet[seed][1], noisy[seed][1])
-        for seed in quiet
-        if seed in noisy
-    )
-    near = [abs(math.log(ratio)) + SURE * se / ratio < math.log(NEAR) for ratio, se in noisy.values()]
-    calm = [abs(math.log(ratio)) + SURE * se / ratio < math.log(NEAR) for ratio, se in quiet.values()]
-    if above and less and all(near):
-        return "supported: without noise samples leave the training inputs, with noise they do not", text
-    if above and less:
-        return "partly: samples leave the training inputs, and noise brings them closer, not back", text
-    if all(near) and all(calm):
-        return "refuted: samples stay where the error is that of training inputs, with or without noise", text
-    if above:
-        return "undecided: samples leave the training inputs, but noise does not clearly bring them closer", text
-    return "undecided: the error where samples are is not clearly above that on training inputs", text
-
-
-def ends(run: Run, eta: float, denoiser: str = "trained") -> dict[tuple[str, float], tuple[float, float]]:
-    """(network, sigma of the push) -> distance at the last level over the push, and its s.e."""
-    rows = probe(run, "contraction", denoiser)
-    rows = rows[rows["eta"] == eta]
-    last = rows[rows["sigma"] == rows["sigma"].min()]
-    return {(row["train_seed"], row["start"]): (row["value"], row["se"]) for _, row in last.iterrows()}
-
-
-def verdict_on_contraction(run: Run) -> tuple[str, str]:
-    """Does noise make earlier errors shrink more?"""
-    quiet, noisy = ends(run, 0.0), ends(run, 1.0)
-    if not quiet or not noisy:
-        return "undecided (not measured)", "Not measured."
-    phrases, surer, weaker = [], [], []
-    for start in sorted({start for _, start in quiet}, reverse=True):
-        both = [[found[key] for key in quiet if key[1] == start and key in found] for found in (quiet, noisy)]
-        shown = [listed(number(value) for value, _ in side) for side in both]
-        phrases.append(f"at sigma {number(start)} {shown[0]} is left at eta 0 and {shown[1]} at eta 1")
-        sides = list(zip(*both, strict=True))
-        if all(b + SURE * b_se < a - SURE * a_se for (a, a_se), (b, b_se) in sides):
-            surer.append(number(start))
-        if any(b - SURE * b_se > a + SURE * a_se for (a, a_se), (b, b_se) in sides):
-            weaker.append(number(start))
-    text = f"Of a small push {'; '.join(phrases)} (one number a network)."
-    if len(surer) == len(phrases):
-        return "supported: noise shrinks earlier errors more, wherever they are made", text
-    if surer and not weaker:
-        return f"supported for errors made at sigma {listed(surer)}, where noise clearly shrinks them more", text
-    if weaker and not surer:
-        return "refuted: noise shrinks earlier errors less", text
-    return "undecided: no clear difference, or a different one at different levels", text
-
-
-# One section an explanation
 
 
 def steps(run: Run) -> Section | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports import why_noise
+from reports import explanations, why_noise
 from reports.tables import Run, read_run
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -43,7 +43,7 @@ def test_the_verdict_on_inputs(
     directory: Path, quiet: tuple[float, float], noisy: tuple[float, float], word: str
 ) -> None:
     values = {(eta, seed): found for eta, found in ((0.0, quiet), (1.0, noisy)) for seed in "01"}
-    verdict, text = why_noise.verdict_on_inputs(probes(directory, "visited", values))
+    verdict, text = explanations.verdict_on_inputs(probes(directory, "visited", values))
     assert verdict.startswith(word)
     assert f"{quiet[0]:.2f} ±" in text and f"{noisy[0]:.2f} ±" in text
 
@@ -60,7 +60,7 @@ def test_the_verdict_on_contraction(
     directory: Path, quiet: tuple[float, float], noisy: tuple[float, float], word: str
 ) -> None:
     values = {(eta, seed): found for eta, found in ((0.0, quiet), (1.0, noisy)) for seed in "01"}
-    assert why_noise.verdict_on_contraction(probes(directory, "contraction", values))[0].startswith(word)
+    assert explanations.verdict_on_contraction(probes(directory, "contraction", values))[0].startswith(word)
 
 
 def rewrite(directory: Path, mode: str, difference: float, verdict: str, clear: bool) -> Run:
@@ -79,14 +79,14 @@ def rewrite(directory: Path, mode: str, difference: float, verdict: str, clear: 
 
 def test_steps_are_refuted_only_by_a_clear_difference_between_denoisers(directory: Path) -> None:
     run = rewrite(directory, "trained, 8 steps", -1.0, "better", clear=True)
-    assert why_noise.verdict_on_steps(run)[0].startswith("refuted as the reason")
-    assert why_noise.verdict_on_denoiser(run)[0].startswith("supported")
+    assert explanations.verdict_on_steps(run)[0].startswith("refuted as the reason")
+    assert explanations.verdict_on_denoiser(run)[0].startswith("supported")
     run = rewrite(directory, "trained, 8 steps", -1.0, "better", clear=False)
-    assert why_noise.verdict_on_steps(run)[0].startswith("not supported")
-    assert why_noise.verdict_on_denoiser(run)[0].startswith("undecided")
+    assert explanations.verdict_on_steps(run)[0].startswith("not supported")
+    assert explanations.verdict_on_denoiser(run)[0].startswith("undecided")
     run = rewrite(directory, "exact, 8 steps", -1.0, "better", clear=False)
-    assert why_noise.verdict_on_steps(run)[0].startswith("supported")
-    assert "helps on some ladders" in why_noise.verdict_on_steps(run)[1]
+    assert explanations.verdict_on_steps(run)[0].startswith("supported")
+    assert "helps on some ladders" in explanations.verdict_on_steps(run)[1]
 
 
 def test_without_its_control_the_report_gives_no_verdict(directory: Path) -> None:
