@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
 
 from diffusion_core.data import resolve
 from experiments import foreign
@@ -34,7 +36,7 @@ class Options:
     """The class that a class-conditional --model is asked for."""
     train_images: int | None = None
     """Images each network sees in training, repeats counted."""
-    train_seeds: int | None = None
+    train_seeds: Annotated[int | None, tyro.conf.arg(aliases=["--seeds"])] = None
     """Number of networks, each trained from its own seed."""
     n_samples: int | None = None
     """Images a sampling run."""
