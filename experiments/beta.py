@@ -10,7 +10,7 @@ by kernel distance. Everything else explores.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import pandas as pd
 import tyro
@@ -18,7 +18,7 @@ import tyro
 from diffusion_core.noise import LogNormal
 from diffusion_core.solvers import Euler
 from experiments.config import AlphaBetaLadder, Ladder, TrainConfig
-from experiments.contrasts import Choice, Contrast, against_first
+from experiments.contrasts import Choice, Contrast, against_first, grouped
 from experiments.grid import Grid
 from experiments.options import Options
 from experiments.publish import run_experiment
@@ -115,11 +115,10 @@ def runs(grid: BetaGrid) -> Iterator[Cell | Infeasible]:
 
 def contrasts(planned: Sequence[Cell | Infeasible]) -> Iterator[Contrast | Choice]:
     """The primary contrast, its control, and what is explored around it."""
-    groups: dict[tuple[str, Any, str, bool], tuple[Cell, ...]] = {}  # one cell a network, in the order of seeds
-    for cell in planned:
-        if isinstance(cell, Cell):
-            key = (cell.mode, cell.samples.ladder, _label(cell), cell.samples.final_denoise)
-            groups[key] = (*groups.get(key, ()), cell)
+    cells = [cell for cell in planned if isinstance(cell, Cell)]
+    groups = grouped(
+        ((cell.mode, cell.samples.ladder, _label(cell), cell.samples.final_denoise), cell) for cell in cells
+    )
     for kind, final in (("primary", False), ("final-denoise", True)):
         primary = {key[2]: group for key, group in groups.items() if (key[0], key[3]) == ("primary", final)}
         pairs = tuple(zip(primary["eta 1"], primary["eta 0"], strict=True))

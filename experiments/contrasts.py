@@ -1,8 +1,9 @@
 """Paired differences with intervals, and floors, from stored scores -> contrasts.csv and floors.csv."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,8 +19,9 @@ from experiments.metrics import (
     kernel_distance,
 )
 from experiments.store import Store
-from experiments.sweep import Cell, Row
+from experiments.sweep import Cell, Infeasible, Row
 
+Key = TypeVar("Key", bound=Hashable)
 METRICS = ("fd", "kd")
 FLOOR_REPEATS = 20
 COLUMNS = tuple(
@@ -69,15 +71,24 @@ class Score:
     replicates: Mapping[str, Array]
 
 
+def grouped(planned: Iterable[tuple[Key, Cell | Infeasible]]) -> dict[Key, tuple[Cell, ...]]:
+    """The cells of each key, one a network in the order of seeds."""
+    groups: dict[Key, tuple[Cell, ...]] = {}
+    for key, cell in planned:
+        if isinstance(cell, Cell):
+            groups[key] = (*groups.get(key, ()), cell)
+    return groups
+
+
 def against_first(
-    kind: str, mode: str, groups: Mapping[str, tuple[Cell, ...]], best: str = "best", against_all: bool = False
+    kind: str, mode: str, groups: Mapping[str, tuple[Cell, ...]], against_all: bool = False
 ) -> Iterator[Contrast | Choice]:
-    """Each group against the first, then the choice among them on split images, under the kind `best`."""
+    """Each group against the first, then the choice among them on split images."""
     baseline, *others = groups or [""]
     for label in others:
         yield Contrast(kind, mode, label, baseline, tuple(zip(groups[label], groups[baseline], strict=True)))
     if others:
-        yield Choice(best, mode, groups, against_all)
+        yield Choice("best", mode, groups, against_all)
 
 
 def contrast_rows(contrasts: Sequence[Contrast | Choice], rows: Sequence[Row], store: Store) -> list[Row]:

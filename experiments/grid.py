@@ -53,18 +53,26 @@ class Grid:
         Networks sample from seeds of their own, which all their runs share; a control samples from another one.
         """
         try:
-            samples = SampleConfig(
-                model,
-                ladder,
-                sampler,
-                self.n_samples,
-                seed=model.seed + (CONTROL if control else 0),
-                final_denoise=final_denoise,
-                machine=model.machine,
-            )
+            score = self.score(model, ladder, sampler, control=control, final_denoise=final_denoise)
         except ValueError as error:
             return self.infeasible(experiment, mode, model, ladder, sampler, str(error))
-        return Cell(experiment, mode, ScoreConfig(samples, self.reference))
+        return Cell(experiment, mode, score)
+
+    def score(
+        self,
+        model: Model,
+        ladder: Ladder | AlphaBetaLadder,
+        sampler: Sampler,
+        *,
+        control: bool = False,
+        final_denoise: bool = False,
+    ) -> ScoreConfig:
+        """What `cell` runs. Raises ValueError if sampler and ladder do not suit each other."""
+        seed = model.seed + (CONTROL if control else 0)
+        samples = SampleConfig(
+            model, ladder, sampler, self.n_samples, seed=seed, final_denoise=final_denoise, machine=model.machine
+        )
+        return ScoreConfig(samples, self.reference)
 
     def infeasible(
         self,

@@ -22,7 +22,7 @@ from rich.console import Console
 from diffusion_core.solvers import Euler, Sampler
 from experiments import vocabulary
 from experiments.config import Ladder, TrainConfig
-from experiments.contrasts import Choice, Contrast, against_first
+from experiments.contrasts import Choice, Contrast, against_first, grouped
 from experiments.grid import Grid
 from experiments.options import Options
 from experiments.publish import run_experiment
@@ -143,10 +143,7 @@ def within(budget: int, ladder: Ladder, sampler: Sampler) -> Ladder | None:
 
 def contrasts(grid: LadderGrid, planned: Sequence[tuple[Setting, Cell | Infeasible]]) -> Iterator[Contrast | Choice]:
     """At each budget: every ladder against the first, noise against none, and the best against all others."""
-    groups: dict[Setting, tuple[Cell, ...]] = {}
-    for setting, cell in planned:
-        if isinstance(cell, Cell):
-            groups[setting] = (*groups.get(setting, ()), cell)
+    groups = grouped(planned)
     modes = [mode for mode in dict.fromkeys(mode for mode, _, _ in groups) if mode != "control"]
     for mode in modes:
         here = {(ladder, sampler): group for (m, ladder, sampler), group in groups.items() if m == mode}

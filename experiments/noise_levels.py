@@ -1,6 +1,6 @@
 """Which noise levels should a denoiser be trained on, and with which weights, at an equal training budget?
 
-    python -m experiments noise_levels                      laptop: about 15 minutes on two CPU cores
+    python -m experiments noise_levels                      laptop: about 10 minutes on two CPU cores
     python -m experiments noise_levels --preset smoke       under 20 seconds: does everything work here?
     python -m experiments noise_levels --laws log-normal "log-normal(0, 1)" --weightings karras unit-eps --cross
 
@@ -26,7 +26,7 @@ from diffusion_core.schedules import geometric
 from diffusion_core.solvers import Euler
 from experiments import vocabulary
 from experiments.config import Ladder, TrainConfig, identity
-from experiments.contrasts import Choice, Contrast, against_first
+from experiments.contrasts import Choice, Contrast, against_first, grouped
 from experiments.curves import SIGMA_RANGE, CurveConfig, curve_stage, density
 from experiments.grid import CONTROL, Grid
 from experiments.options import Options
@@ -142,10 +142,7 @@ def runs(grid: NoiseGrid, data_std: float) -> Iterator[tuple[str, Cell | Infeasi
 
 def contrasts(planned: Sequence[tuple[str, Cell | Infeasible]]) -> Iterator[Contrast | Choice]:
     """Under each sampler: every setting against the baseline, and the best against all others."""
-    groups: dict[tuple[str, str], tuple[Cell, ...]] = {}
-    for label, cell in planned:
-        if isinstance(cell, Cell):
-            groups[cell.mode, label] = (*groups.get((cell.mode, label), ()), cell)
+    groups = grouped(((cell.mode, label), cell) for label, cell in planned)
     modes = [mode for mode in dict.fromkeys(mode for mode, _ in groups) if mode != "control"]
     for mode in modes:
         here = {label: group for (m, label), group in groups.items() if m == mode}

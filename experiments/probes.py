@@ -71,10 +71,9 @@ def probe_stage(config: ProbeConfig, store: Store, data_root: Path | None) -> li
 
 @dataclass(frozen=True)
 class Bench:
-    """A denoiser, the exact one, the law, and the setting: what every probe is given."""
+    """A denoiser, the law, which is the exact denoiser too, and the setting: what every probe is given."""
 
     model: Denoiser
-    exact: Denoiser
     mixture: Mixture  # float32
     clean: Tensor  # (2 n, C, H, W) draws of the law that no network was trained on
     config: ProbeConfig
@@ -85,8 +84,8 @@ class Bench:
         images = stages.images_of(config.model.data, data_root)
         mixture = read_mixture(Path(config.model.data.removeprefix(MIXTURE)))
         clean = mixture_images(mixture, images.shape, 2 * config.n_samples, CLEAN + config.seed).to(device)
-        exact = mixture.float().to(device)
-        return cls(stages.load_model(config.model, store, data_root, device), exact, exact, clean, config)
+        model = stages.load_model(config.model, store, data_root, device)
+        return cls(model, mixture.float().to(device), clean, config)
 
     @property
     def sigmas(self) -> tuple[float, ...]:
@@ -118,12 +117,9 @@ class Bench:
         """(step, x before it) down the ladder from level `first`, then (n_steps, x at the end). x is overwritten."""
         sigmas = self.sigmas[first:]
         yield first, x
-        whole = self._whole()
-        for step, _ in enumerate(Euler(eta).run(whole, x, sigmas, noise), start=first + 1):
+        steps = Euler(eta).run(lambda x, sigma: self.eps(self.model, x, float(sigma[0])), x, sigmas, noise)
+        for step, _ in enumerate(steps, start=first + 1):
             yield step, x
-
-    def _whole(self) -> Denoiser:
-        return lambda x, sigma: self.eps(self.model, x, float(sigma[0]))
 
 
 def visited(bench: Bench) -> Rows:
@@ -228,7 +224,7 @@ def _take(way: Iterator[tuple[int, Tensor]], last: int) -> Iterator[tuple[int, T
 
 def _error(bench: Bench, x: Tensor, sigma: float) -> Tensor:
     """(n,) mean squared difference between the model's eps and the exact one."""
-    return (bench.eps(bench.model, x, sigma) - bench.eps(bench.exact, x, sigma)).flatten(1).square().mean(dim=1)
+    return (bench.eps(bench.model, x, sigma) - bench.eps(bench.mixture, x, sigma)).flatten(1).square().mean(dim=1)
 
 
 def _ratio(above: Tensor, below: Tensor) -> dict[str, float]:

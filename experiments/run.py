@@ -13,7 +13,7 @@ import pandas as pd
 import tyro
 
 from experiments import vocabulary
-from experiments.config import Ladder, SampleConfig, ScoreConfig, TrainConfig
+from experiments.config import Ladder, TrainConfig
 from experiments.grid import Grid
 from experiments.options import Options
 from experiments.publish import run_experiment
@@ -82,15 +82,7 @@ def runs(grid: Grid, options: RunOptions) -> Iterator[Cell]:
     )
     name, more = vocabulary.schedule(options.ladder, data_std)
     ladder = Ladder(name, options.n_steps, options.sigma_max, options.sigma_min, more)
+    grid, sampler = replace(grid, train=train), vocabulary.sampler(options.sampler)
     for seed in grid.seeds:
-        model = replace(grid, train=train).model(seed)
-        samples = SampleConfig(
-            model,
-            ladder,
-            vocabulary.sampler(options.sampler),
-            grid.n_samples,
-            seed=seed,
-            final_denoise=options.final_denoise,
-            machine=model.machine,
-        )
-        yield Cell("run", options.ladder, ScoreConfig(samples, grid.reference))
+        score = grid.score(grid.model(seed), ladder, sampler, final_denoise=options.final_denoise)
+        yield Cell("run", options.ladder, score)

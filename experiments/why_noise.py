@@ -1,6 +1,6 @@
 """Why does putting noise back help? Four explanations, each measured where the truth is known.
 
-    python -m experiments why_noise                      laptop: about 25 minutes on two CPU cores
+    python -m experiments why_noise                      laptop: about 20 minutes on two CPU cores
     python -m experiments why_noise --preset smoke       under 40 seconds: does everything work here?
     python -m experiments why_noise --preset gpu         five networks, 5,000 samples a run
 
@@ -25,7 +25,7 @@ from rich.progress import track
 from diffusion_core.solvers import Euler, EulerWithin, Sampler
 from experiments import stages
 from experiments.config import MIXTURE, ExactConfig, Ladder, Model, TrainConfig, identity
-from experiments.contrasts import METRICS, Choice, Contrast, against_first
+from experiments.contrasts import METRICS, Choice, Contrast, against_first, grouped
 from experiments.grid import Grid
 from experiments.intervals import LEVEL, pooled
 from experiments.metrics import jackknife_se
@@ -175,10 +175,7 @@ def worse(grid: WhyGrid, seed: int) -> dict[str, Model]:
 
 def contrasts(planned: Sequence[tuple[Setting, Cell | Infeasible]]) -> Iterator[Contrast | Choice]:
     """Noise against none under every denoiser and ladder; the best eta of each is chosen on half of the images."""
-    groups: dict[Setting, tuple[Cell, ...]] = {}
-    for setting, cell in planned:
-        if isinstance(cell, Cell):
-            groups[setting] = (*groups.get(setting, ()), cell)
+    groups = grouped(planned)
     for mode in dict.fromkeys(mode for mode, _ in groups):
         here = {label: group for (m, label), group in groups.items() if m == mode}
         if mode == "control":

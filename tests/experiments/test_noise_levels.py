@@ -79,7 +79,7 @@ def test_held_out_images_are_not_trained_on(tmp_path: Path, monkeypatch: pytest.
 
     def watch(model: torch.nn.Module, x0: torch.Tensor, *rest: object, **more: object) -> object:
         seen.append(x0)
-        return honest(model, x0, *rest, **more)  # type: ignore[arg-type]
+        return honest(model, x0, *rest, **more)  # type: ignore[arg-type]  # passed on as they came
 
     monkeypatch.setattr(stages, "train", watch)
     stages.train_stage(TrainConfig(images_seen=64, held_out=4000), Store(tmp_path), None, lambda n: None)
