@@ -1,13 +1,13 @@
 """What a report shows besides numbers: pictures of samples, films of their way, class histograms, loss curves."""
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from experiments import stages, sweep
 from experiments.config import TrainConfig, identity
@@ -15,7 +15,7 @@ from experiments.store import Store
 from experiments.sweep import Cell
 
 DIGITS = ("mnist5k", "mnist")
-GRID = 4  # images along each side of a picture of samples
+GRID = math.isqrt(stages.SHOWN_IMAGES)  # images along each side of a picture of samples
 
 
 def write_evidence(directory: Path, done: Sequence[Cell], store: Store, data_root: Path | None) -> None:
@@ -26,8 +26,7 @@ def write_evidence(directory: Path, done: Sequence[Cell], store: Store, data_roo
     losses: list[dict[str, Any]] = []
     runs = {identity(cell.score): cell for cell in done}
     for run_id, cell in runs.items():
-        samples_id = identity(cell.samples)
-        _save_pictures(pictures, samples_id, store)
+        _save_pictures(pictures, cell, store)
         counts = stages.load_meta("scores", cell.score, store)["histogram"]
         if counts and cell.model.data in DIGITS:  # the only classes that a feature network here can tell
             histograms += _histogram(run_id, counts)
@@ -50,11 +49,12 @@ def _histogram(run_id: str, counts: Sequence[float]) -> list[dict[str, Any]]:
     return [{"run_id": run_id, "label": label, "count": count} for label, count in enumerate(counts)]
 
 
-def _save_pictures(folder: Path, samples_id: str, store: Store) -> None:
+def _save_pictures(folder: Path, cell: Cell, store: Store) -> None:
     """ID.png, the first samples in a square, and ID-film.png, a few of them from noise to image."""
+    samples_id = identity(cell.samples)
     if (folder / f"{samples_id}.png").exists():
         return
-    tensors = load_file(store.path("samples", samples_id) / "samples.safetensors")
+    tensors = stages.load_shown(cell.score, store)
     if "film" in tensors:
         _tiled(tensors["film"].transpose(0, 1)).save(folder / f"{samples_id}-film.png")
     _picture(tensors["pixels"]).save(folder / f"{samples_id}.png")

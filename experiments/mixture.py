@@ -43,6 +43,7 @@ def mixture_stage(config: MixtureConfig, store: Store, data_root: Path | None = 
     name = identity(config)
     if store.has("mixtures", name):
         return name
+    store.check_writable()
     x0 = load(config.data, root=data_root).standardised()
     start = time.perf_counter()
     mixture = fit_mixture(

@@ -24,8 +24,9 @@ class Options:
     """smoke: under 20 s; laptop: minutes on two CPU cores; gpu: the full size."""
     out: Path | None = None
     """Folder of the result; by default runs/NAME-PRESET."""
-    store: Path = Path("runs/store")
-    """Folder of trained networks, samples and scores, which runs share: what is there is not computed again."""
+    store: Annotated[str | Path, tyro.conf.arg(metavar="FOLDER|URL")] = "runs/store"
+    """Where trained networks, samples and scores lie, which runs share: what is there is not computed again. A folder,
+    or a URL such as s3://BUCKET/FOLDER (pip install -e '.[remote]')."""
     data: str | None = None
     """mnist5k (embedded, no download), mnist, fashion-mnist, cifar10, folder:PATH (images) or npz:PATH."""
     data_root: Path | None = None

@@ -2,8 +2,10 @@
 
 train_stage   models/ID/      model.safetensors, config.json, losses.csv, meta.json
 sample_stage  samples/ID/     samples.safetensors (uint8 pixels, and a film of the first few), meta.json
-score_stage   scores/ID/      features.safetensors, meta.json
+score_stage   scores/ID/      features.safetensors, shown.safetensors, meta.json
 reference     references/ID/  features.safetensors: features, labels, kernel row sums of the training images
+
+A score holds all that rows and reports need of its samples, so samples may be evicted once they are scored.
 """
 
 import csv
@@ -56,6 +58,7 @@ from experiments.store import Store, read_json, write_json
 LOGGED_LOSSES = 200  # points of a loss curve, each the mean of its stretch
 N_CLASSES = 10
 FILM_IMAGES, FILM_FRAMES = 3, 10
+SHOWN_IMAGES = 16  # of the samples, kept with their score for reports
 Advance = Callable[[float], None]  # told how many images were trained, or how many network evaluations were made
 
 
@@ -83,6 +86,7 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
     name = identity(config)
     if store.has("models", name):
         return name
+    store.check_writable()
     use_threads(config.machine.threads)
     images = images_of(config.data, data_root)
     with torch.random.fork_rng(devices=[]):  # torch's layers take no generator: seed the global one for them only
@@ -141,6 +145,7 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
     name = identity(config)
     if store.has("samples", name):
         return name
+    store.check_writable()
     use_threads(config.machine.threads)
     images = images_of(config.model.data, data_root)
     device = config.machine.device
@@ -222,12 +227,13 @@ def load_reference(config: ReferenceConfig, store: Store, n: int) -> Reference:
 
 
 def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> str:
-    """Scores samples against real images; stores the features, the scores and the class histogram."""
+    """Scores samples against real images; stores features, scores, class histogram, and what reports show."""
     name = identity(config)
     if store.has("scores", name):
         return name
     reference_stage(config.reference, store, data_root)
-    pixels = load_file(store.path("samples", identity(config.samples)) / "samples.safetensors")["pixels"]
+    sampled = load_file(store.path("samples", identity(config.samples)) / "samples.safetensors")
+    pixels = sampled.pop("pixels")
     features32, logits = extract(config.reference.features, pixels, weights=config.reference.weights)
     features = features32.double().numpy()
     reference = load_reference(config.reference, store, len(features))
@@ -235,8 +241,11 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     kd_jackknife = kd_replicates(features, reference)
     with store.writing("scores", name) as folder:
         save_file({"features": features32}, folder / "features.safetensors")
+        shown = {"pixels": pixels[:SHOWN_IMAGES].contiguous()} | sampled  # the film, if there is one
+        save_file(shown, folder / "shown.safetensors")
         _write_meta(
             folder,
+            **load_meta("samples", config.samples, store),
             fd=frechet_distance(features, reference),
             kd=kernel_distance(features, reference),
             kd_se=jackknife_se(kd_jackknife),
@@ -248,6 +257,12 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
             kd_replicates=kd_jackknife.tolist(),
         )
     return name
+
+
+def load_shown(config: ScoreConfig, store: Store) -> dict[str, Tensor]:
+    """What a report shows of a scored run: pixels uint8 of the first images (n, C, H, W), and their film if any."""
+    shown: dict[str, Tensor] = load_file(store.path("scores", identity(config)) / "shown.safetensors")
+    return shown
 
 
 def load_features(config: ScoreConfig, store: Store) -> Tensor:

@@ -107,6 +107,8 @@ def _sample_and_score(
     why = failures.get(identity(score.samples.model))
     if why is not None:
         raise ValueError(f"its network was not trained: {why}")
+    if store.has("scores", identity(score)):
+        return  # its samples may have been evicted
     stages.sample_stage(score.samples, store, data_root, advance)
     stages.score_stage(score, store, data_root)
 
@@ -122,7 +124,8 @@ def _attempt(failures: dict[str, str], name: str, work: Any) -> None:
 def _cost_left(models: Sequence[TrainConfig], scores: Sequence[ScoreConfig], store: Store) -> float:
     """Network evaluations still to make, training included."""
     training = sum(m.images_seen * TRAIN_COST for m in models if not store.has("models", identity(m)))
-    samples = {s.samples for s in scores if not store.has("samples", identity(s.samples))}
+    unscored = {score.samples for score in scores if not store.has("scores", identity(score))}
+    samples = [s for s in unscored if not store.has("samples", identity(s))]
     return training + sum(s.n_samples * s.planned_nfe for s in samples)
 
 
@@ -156,13 +159,11 @@ def row(cell: Cell, store: Store, failure: str | None) -> Row:
     values |= _training(model) | _noise(samples)
     if failure is None:
         trained = stages.load_meta("models", model, store) if isinstance(model, TrainConfig) else {}
-        sampled = stages.load_meta("samples", samples, store)
         scored = stages.load_meta("scores", cell.score, store)
         values |= {name: trained.get(name) for name in ("train_seconds", "train_loss")}
-        values |= {name: sampled[name] for name in ("nfe", "seconds", "batch_size", "shared_device")}
-        values |= {"device": sampled["device_name"]}
         measured = ("fd", "kd", "kd_se", "precision", "recall", "n_reference", "finished_at")
-        values |= {name: scored[name] for name in measured}
+        values |= {name: scored[name] for name in (*measured, "nfe", "seconds", "batch_size", "shared_device")}
+        values |= {"device": scored["device_name"]}
     return values
 
 
