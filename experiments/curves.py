@@ -42,7 +42,6 @@ def curve_stage(config: CurveConfig, store: Store, data_root: Path | None) -> li
     Raises:
         ValueError: the network held out no images.
     """
-    path = store.path("curves", identity(config)) / "curve.csv"
     if not store.has("curves", identity(config)):
         held_out = config.model.held_out if isinstance(config.model, TrainConfig) else 0
         if held_out < 2:
@@ -58,7 +57,7 @@ def curve_stage(config: CurveConfig, store: Store, data_root: Path | None) -> li
                 errors = _errors(model, x0, sigma, index, config)
                 se = errors.std() / len(errors) ** 0.5
                 writer.writerow((sigma, errors.mean().item(), se.item(), len(errors)))
-    with path.open() as file:
+    with (store.path("curves", identity(config)) / "curve.csv").open() as file:
         return [{name: float(value) for name, value in line.items()} for line in csv.DictReader(file)]
 
 
