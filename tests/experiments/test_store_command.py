@@ -72,7 +72,7 @@ def test_verify_says_what_is_damaged_and_removes_it_if_asked(
 
 def test_gc_removes_samples_by_age(root: Path, call: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert call("gc", "--older-than", "30d", "--dry-run") == 0 and len(names(root)) == 5
-    assert "would remove samples/s40, 4.09 kB" in capsys.readouterr().out
+    assert "would remove samples/s40, 4.11 kB" in capsys.readouterr().out
     assert call("gc", "--older-than", "30d") == 0 and names(root) == {"m0", "m1", "s20", "s0"}
     assert "removed samples/s40" in capsys.readouterr().out
 
