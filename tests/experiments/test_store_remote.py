@@ -262,8 +262,8 @@ def test_a_mixture_is_read_from_the_cache(url: str, elsewhere: Callable[[str], S
     ("place", "message"),
     [
         (
-            "s3://no-such-bucket/x",
-            "store s3://no-such-bucket/x: FileNotFoundError: The specified bucket does not exist",
+            "s3://no-such-bucket",
+            "store s3://no-such-bucket: FileNotFoundError: The specified bucket does not exist: check that",
         ),
         ("foo://bucket/x", "store foo://bucket/x: Protocol not known: foo; s3:// needs pip install -e '.[remote]'"),
     ],
