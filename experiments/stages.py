@@ -231,6 +231,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     name = identity(config)
     if store.has("scores", name):
         return name
+    store.check_writable()
     reference_stage(config.reference, store, data_root)
     sampled = load_file(store.path("samples", identity(config.samples)) / "samples.safetensors")
     pixels = sampled.pop("pixels")

@@ -69,6 +69,7 @@ class Store:
             self._local = self.place = Folder(Path(url.removeprefix("file://")))
         self.root = self._local.root
         self._verified: dict[Name, Stamp] = {}
+        self._reported: set[str] = set()
 
     def __str__(self) -> str:
         return str(self.place)
@@ -116,8 +117,11 @@ class Store:
             self.place.remove(name, finding.marker)
             report += "; it was removed and will be computed again"
         except (OSError, StoreError) as error:
-            report += f"; it cannot be removed ({error}) and is not used"
-        LOG.warning(report)
+            why = error.strerror if isinstance(error, OSError) else error
+            report += f"; it cannot be removed ({why}) and is not used"
+        if report not in self._reported:
+            LOG.warning(report)
+        self._reported.add(report)
         return report
 
     def _remember(self, name: Name) -> None:

@@ -227,8 +227,10 @@ def test_a_read_only_store_is_read_and_says_so_when_it_cannot_repair(
     store.sweep_temporaries()
     assert store.has("models", "good") and (store.path("models", "good") / "file").read_bytes() == CONTENT
     assert caplog.records == []
-    assert not store.has("models", "bad")
-    assert "models/bad is damaged: file truncated: 12 of 4096 bytes; it cannot be removed ([Errno 30]" in caplog.text
+    for _ in range(2):
+        assert not store.has("models", "bad")
+    report = "models/bad is damaged: file truncated: 12 of 4096 bytes; it cannot be removed (Read-only file system)"
+    assert caplog.text.count(report) == 1
     with pytest.raises(StoreError) as caught:
         store.check_writable()
     assert f"store {place}: it is read-only: choose another place (--store)" in str(caught.value)

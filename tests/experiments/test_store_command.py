@@ -55,6 +55,15 @@ def test_ls_shows_each_kind(call: Callable[..., int], capsys: pytest.CaptureFixt
     assert listed == ["samples/s40", "samples/s20", "samples/s0"]
 
 
+def test_an_empty_store_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["experiments", "store", "ls", "--store", "nowhere"])
+    assert command.main() == 0 and capsys.readouterr().out == "store nowhere holds no artifact\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_verify_says_what_is_damaged_and_removes_it_if_asked(
     root: Path, call: Callable[..., int], spoil: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -138,6 +138,26 @@ def test_damage_in_the_bucket_is_reported_and_removed(
     assert elsewhere(url).has("models", "abc") and Verify(url).run(Console(quiet=True)) == 0
 
 
+def test_a_fault_of_the_line_costs_nothing(
+    url: str, elsewhere: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(Store(url))
+    store = elsewhere(url)
+    place, fetched = store.place.files, []
+    honest = place.get_file
+
+    def breaks_once(remote: str, local: str) -> None:
+        honest(remote, local)
+        fetched.append(remote)
+        if len(fetched) == 1:
+            Path(local).write_bytes(Path(local).read_bytes()[:12])
+
+    monkeypatch.setattr(place, "get_file", breaks_once)
+    assert store.has("models", "abc") and len(fetched) == 4
+    assert [record for record in caplog.records if record.name.startswith("experiments")] == []
+    assert (store.path("models", "abc") / "file").read_bytes() == CONTENT
+
+
 def test_a_damaged_cache_is_filled_anew(url: str, spoil: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
     spoil(put(Store(url)) / "file", "flipped")
     assert (Store(url).path("models", "abc") / "file").read_bytes() == CONTENT
