@@ -262,8 +262,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
 
 def load_shown(config: ScoreConfig, store: Store) -> dict[str, Tensor]:
     """What a report shows of a scored run: pixels uint8 of the first images (n, C, H, W), and their film if any."""
-    shown: dict[str, Tensor] = load_file(store.path("scores", identity(config)) / "shown.safetensors")
-    return shown
+    return load_file(store.path("scores", identity(config)) / "shown.safetensors")
 
 
 def load_features(config: ScoreConfig, store: Store) -> Tensor:

@@ -50,9 +50,14 @@ class Folder:
         marker = self.marker(name)
         if marker is None:
             return None
-        finding = inspect(marker, lambda file: (self.path(name) / file).open("rb"))
-        if finding.faults and self.marker(name) is None:
-            return None  # somebody removed it meanwhile
+        try:
+            finding = inspect(marker, lambda file: (self.path(name) / file).open("rb"))
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            finding = Finding(marker, [f"unreadable: {error}"])  # a bad disk
+        if finding.faults and self.marker(name) != marker:
+            return self.inspect(name)  # somebody removed or replaced it meanwhile
         return finding
 
     def fetch(self, name: Name) -> Finding | None:

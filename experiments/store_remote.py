@@ -82,7 +82,8 @@ class Bucket:
         if marker is None:
             return None
         with self._reached():
-            return inspect(marker, lambda file: self.files.open(self._path(name, file), "rb"))
+            finding = inspect(marker, lambda file: self.files.open(self._path(name, file), "rb"))
+        return finding if not finding.faults or self.marker(name) == marker else self.inspect(name)
 
     def fetch(self, name: Name) -> Finding | None:
         """Sees to it that the cache holds an artifact, and says what is wrong with it; None if there is none."""
@@ -103,6 +104,8 @@ class Bucket:
         faults = self._download(name, sums)
         if faults:  # once more: what is removed for a fault of the line would be lost
             faults = self._download(name, sums)
+        if faults and self.marker(name) != marker:
+            return self.fetch(name)  # somebody removed or replaced it meanwhile
         return Finding(marker, faults)
 
     def _download(self, name: Name, sums: Sums) -> list[str]:

@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from experiments.artifacts import MARKER
+from experiments.artifacts import MARKER, Finding, inspect
 from experiments.store import Store, StoreError, read_json, write_json
 from experiments.store_folder import Folder
 
@@ -106,6 +107,33 @@ FAULTS = {
     "truncated marker": (MARKER, f"{MARKER} is not JSON (12 bytes)"),
     "replaced marker": (MARKER, f"{MARKER} does not hold checksums"),
 }
+
+
+def test_what_a_bad_disk_cannot_read_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = put(Store(tmp_path)) / "file"
+
+    def unreadable(*arguments: object) -> Finding:
+        raise OSError(5, "Input/output error", str(file))
+
+    monkeypatch.setattr("experiments.store_folder.inspect", unreadable)
+    assert not Store(tmp_path).has("models", "abc") and not file.exists()
+    assert "models/abc is damaged: unreadable: [Errno 5] Input/output error" in caplog.text
+
+
+def test_what_is_removed_while_it_is_read_is_absent_and_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(Store(tmp_path))
+
+    def slow(*arguments: Any) -> Finding:
+        for artifact in Store(tmp_path).artifacts():
+            Store(tmp_path).remove(artifact)
+        return inspect(*arguments)
+
+    monkeypatch.setattr("experiments.store_folder.inspect", slow)
+    assert not Store(tmp_path).has("models", "abc") and caplog.records == []
 
 
 @pytest.mark.parametrize("seen", [False, True], ids=["new process", "seen before"])
