@@ -1,4 +1,4 @@
-"""What `why_noise` writes beside its runs: split.csv, whose part the gap is, and probes.csv, what happens on the way."""
+"""What `why_noise` writes beside its runs: split.csv, whose part the gap is; probes.csv, what happens on the way."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -68,13 +68,8 @@ def probes(grid: WhyGrid) -> Iterator[tuple[str, ProbeConfig]]:
     main = Ladder(n_steps=grid.main_steps)
 
     def probe(name: str, model: Model, **more: Any) -> ProbeConfig:
-        usual: dict[str, Any] = {
-            "etas": grid.probe_etas,
-            "ladder": main,
-            "n_samples": grid.probe_samples,
-            "machine": model.machine,
-        }
-        return ProbeConfig(name, model, seed=model.seed, **(usual | more))
+        usual: dict[str, Any] = {"etas": grid.probe_etas, "ladder": main, "n_samples": grid.probe_samples}
+        return ProbeConfig(name, model, seed=model.seed, **(usual | {"machine": model.machine} | more))
 
     for seed in grid.seeds:
         exact, trained = exact_model(grid, seed), grid.model(seed)

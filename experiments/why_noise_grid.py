@@ -73,14 +73,11 @@ def at_share(grid: WhyGrid, seed: int, share: float) -> TrainConfig:
 
 def corrections(grid: WhyGrid) -> dict[str, Sampler]:
     """Ways to make up for the denoiser's error: none, without noise, and last noise itself. All cost the same."""
+    out: dict[str, Sampler] = {"eta 0": Euler(0.0)}
+    out |= {f"eps × {scale:g}": EulerCorrected(scale=scale) for scale in grid.scales}
+    out |= {f"sigma × {shift:g} below 1": EulerCorrected(shift=shift, s_max=1.0) for shift in grid.shifts}
     sigmas = Ladder(n_steps=grid.main_steps).sigmas()
-    return (
-        {"eta 0": Euler(0.0)}
-        | {f"eps × {scale:g}": EulerCorrected(scale=scale) for scale in grid.scales}
-        | {f"sigma × {shift:g} below 1": EulerCorrected(shift=shift, s_max=1.0) for shift in grid.shifts}
-        | {"sigma re-estimated": KadkhodaieSimoncelli.taking(grid.main_steps, sigmas)}
-        | {"eta 1": Euler(1.0)}
-    )
+    return out | {"sigma re-estimated": KadkhodaieSimoncelli.taking(grid.main_steps, sigmas), "eta 1": Euler(1.0)}
 
 
 def worse(grid: WhyGrid, seed: int) -> dict[str, Model]:

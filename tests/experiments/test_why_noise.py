@@ -110,7 +110,7 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     assert (control["value"] - 1).abs().max() < 0.5
     report = (tmp_path / "out" / "report.md").read_text()
     places = [report.index(text) for text in ("**The steps:**", "**The denoiser:**", "**How:**", "## Are the steps")]
-    assert places == sorted(places) and report.count("**Prediction:**") == report.count("**Verdict:**") == 4
+    assert places == sorted(places) and report.count("**Prediction:**") == report.count("**Verdict:**") == 6
 
 
 def test_a_model_from_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
