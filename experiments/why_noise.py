@@ -42,6 +42,8 @@ class WhyOptions(Options):
     """Lengths of the geometric ladders."""
     etas: tuple[float, ...] | None = None
     """Amounts of noise; 0 and 1 are always added."""
+    shares: tuple[float, ...] | None = None
+    """Shares of the training budget that worse networks are trained on."""
 
 
 def main(options: Annotated[WhyOptions, tyro.conf.arg(name="")]) -> pd.DataFrame:
@@ -52,7 +54,9 @@ def main(options: Annotated[WhyOptions, tyro.conf.arg(name="")]) -> pd.DataFrame
     """
     if options.model is not None:
         raise ValueError("model: this experiment needs networks trained on its own law; --model is for the others")
-    grid = options.apply(PRESETS[options.preset], "n_steps", "etas")
+    grid = options.apply(PRESETS[options.preset], "n_steps", "etas", "shares")
+    if not all(0 < share < 1 for share in grid.shares):
+        raise ValueError(f"shares={grid.shares}: each must lie between 0 and 1; the whole budget is trained anyway")
     etas, lengths = ({*grid.etas, 0.0, 1.0}, {*grid.n_steps, grid.main_steps})
     grid = replace(grid, etas=tuple(sorted(etas)), n_steps=tuple(sorted(lengths)))
     config = replace(grid.mixture, data=grid.train.data)
