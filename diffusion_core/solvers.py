@@ -1,8 +1,8 @@
 """What a sampler is: a frozen value with a name, a planned cost, and `run`; and the simplest one, `Euler`.
 
-A sweep over samplers is a tuple of such values. The others live beside: `solvers_churn.py`, `solvers_multistep.py`,
-`solvers_restart.py`, `solvers_ks.py`. Each starts from x at sigmas[0], yields x after each step (the same tensor,
-updated in place), calls `noise()` only where noise is added, and checks every output of the model.
+A sweep over samplers is a tuple of such values. The others live beside: `solvers_churn.py`, `solvers_corrected.py`,
+`solvers_ks.py`, `solvers_multistep.py`, `solvers_restart.py`. Each starts from x at sigmas[0], yields x after each step
+(the same tensor, updated in place), calls `noise()` only where noise is added, and checks every output of the model.
 """
 
 import itertools

@@ -42,6 +42,21 @@ class KadkhodaieSimoncelli:
         if self.max_steps < 1:
             raise ValueError(f"max_steps={self.max_steps}: it must be at least 1")
 
+    @classmethod
+    def taking(cls, nfe: int, sigmas: tuple[float, ...], beta_ks: float = 1.0) -> "KadkhodaieSimoncelli":
+        """The one whose planned evaluations along a ladder are at most `nfe`, as close to it as alpha_0 allows.
+
+        Raises:
+            ValueError: even alpha_0 = 1 takes more.
+        """
+        low, high = 1e-6, 1.0
+        if cls(beta_ks, high, nfe + 1).planned_nfe(sigmas) > nfe:
+            raise ValueError(f"nfe={nfe}: along this ladder beta_ks={beta_ks} takes more, even with alpha_0=1")
+        for _ in range(50):
+            middle = math.sqrt(low * high)
+            low, high = (middle, high) if cls(beta_ks, middle, nfe + 1).planned_nfe(sigmas) > nfe else (low, middle)
+        return cls(beta_ks, high)
+
     @property
     def name(self) -> str:
         return f"kadkhodaie-simoncelli(beta_ks={self.beta_ks:g}, alpha_0={self.alpha_0:g}, max_steps={self.max_steps})"

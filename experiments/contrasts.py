@@ -1,7 +1,7 @@
 """Paired differences with intervals, and floors, from stored scores -> contrasts.csv and floors.csv."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeVar
 
@@ -55,12 +55,14 @@ class Choice:
     Args:
         candidates: label -> one cell for each network. The first is the baseline.
         against_all: measure the choice against every other candidate, and not just against the baseline.
+        rivals: if any, measure it against these instead; they are not chosen among.
     """
 
     kind: str
     mode: str
     candidates: Mapping[str, tuple[Cell, ...]]
     against_all: bool = False
+    rivals: Mapping[str, tuple[Cell, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,18 +142,21 @@ def _rows(
 
 def _choice_rows(choice: Choice, ok: Rows, store: Store) -> Iterator[Row]:
     """Chooses on the first half of each network's images, then contrasts the choice with others on the second."""
-    candidates = {
-        label: cells for label, cells in choice.candidates.items() if all(_run_id(cell) in ok for cell in cells)
-    }
+    candidates, rivals = (
+        {label: cells for label, cells in groups.items() if all(_run_id(cell) in ok for cell in cells)}
+        for groups in (choice.candidates, choice.rivals)
+    )
     baseline = next(iter(choice.candidates))
-    if len(candidates) < 2 or (baseline not in candidates and not choice.against_all):
+    if not candidates or (not rivals and len(candidates) < 2):
+        return
+    if baseline not in candidates and not choice.against_all and not choice.rivals:
         return
     chosen = min(
         candidates, key=lambda label: np.mean([_half(cell.score, 0, store).values["kd"] for cell in candidates[label]])
     )
-    others = [label for label in candidates if label != chosen] if choice.against_all else [baseline]
+    others = list(rivals) or ([label for label in candidates if label != chosen] if choice.against_all else [baseline])
     for other in others:
-        pairs = tuple(zip(candidates[chosen], candidates[other], strict=True))
+        pairs = tuple(zip(candidates[chosen], (candidates | rivals)[other], strict=True))
         contrast = Contrast(choice.kind, choice.mode, chosen, other, pairs, chosen=True)
         scored = [(_half(a.score, 1, store), _half(b.score, 1, store)) for a, b in pairs]
         n = {"n_samples": pairs[0][0].samples.n_samples - pairs[0][0].samples.n_samples // 2}

@@ -15,6 +15,7 @@ from diffusion_core.noise import LogLogistic, LogNormal, LogUniform, NoiseLaw, S
 from diffusion_core.noise_time import DDPM, VP, Cosine, CosineInterpolated
 from diffusion_core.solvers import Euler, EulerWithin, Sampler
 from diffusion_core.solvers_churn import EulerChurn, Heun
+from diffusion_core.solvers_corrected import EulerCorrected
 from diffusion_core.solvers_ks import KadkhodaieSimoncelli
 from diffusion_core.solvers_multistep import Accelerated, DPMpp2M, DPMpp2MSDE
 from diffusion_core.solvers_restart import Restart
@@ -60,6 +61,7 @@ WITH_OWN_ENDS = ("ddpm-linspace", "ddpm-leading", "ddpm-trailing")
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "euler": Euler,
     "euler-within": EulerWithin,
+    "euler-corrected": EulerCorrected,
     "euler-churn": EulerChurn,
     "heun": Heun,
     "dpm++2m": DPMpp2M,

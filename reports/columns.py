@@ -196,7 +196,7 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
     "densities.csv": ("train_noise", "sigma", "density"),
     "levels.csv": ("schedule", "n_steps", "step", "sigma"),
-    "probes.csv": ("denoiser", "train_seed", "probe", "eta", "start", "sigma", "value", "se", "n_samples"),
+    "probes.csv": ("denoiser", "train_seed", "probe", "eta", "start", "sigma", "value", "se", "n_samples", "n_steps"),
     "split.csv": (
         "part",
         "metric",

@@ -1,20 +1,14 @@
-"""What `why_noise` measured of each explanation, as a verdict and a sentence with numbers.
+"""Whose part it is that noise helps: the steps' or the denoiser's, as a verdict and a sentence with numbers.
 
-Each `verdict_on_...` returns (verdict, sentence). The rules read contrasts.csv, split.csv and probes.csv; what is not
-clear by them is called undecided.
+Each `verdict_on_...` returns (verdict, sentence). The rules read contrasts.csv and split.csv; what is not clear by
+them is called undecided. How it helps is in mechanisms.py.
 """
-
-import math
 
 import pandas as pd
 
-from reports.formats import cell, interval, listed, metric_name, number, percent
+from reports.formats import cell, interval, listed, metric_name, percent
 from reports.tables import Run, pooled
-from reports.verdicts import Pair, head, measured, pairs
-
-LOW = 1.0  # the levels below it are where the prediction about inputs is tested
-SURE = 2.0  # standard errors
-NEAR = 1.1  # a ratio within this factor of 1 counts as 1
+from reports.verdicts import Pair, head, pairs
 
 
 def main_steps(run: Run) -> int:
@@ -132,89 +126,3 @@ def verdict_on_denoiser(run: Run) -> tuple[str, str]:
     if gains:
         return "supported: trained denoisers gain from noise beyond what the exact one does", text
     return "undecided: no network gains clearly, and clearly more than the exact denoiser", text
-
-
-def paying(run: Run) -> list[str]:
-    """Where noise alone helps, in a sentence."""
-    found = [pair for pair in pairs(run.of_kind("where")) if head(pair)["verdict"] == "better"]
-    if not found:
-        return []
-    shown = listed(f"{head(pair)['a']} ({measured(run, pair, values=False)})" for pair in found)
-    return [f"Put back in one range of levels only, noise helps at {shown}."]
-
-
-def low_ratio(run: Run, eta: float) -> dict[str, tuple[float, float]]:
-    """Geometric mean of the error ratio over the levels below LOW, and its s.e. at most, for each network."""
-    rows = probe(run, "visited")
-    rows = rows[(rows["eta"] == eta) & (rows["sigma"] < LOW)]
-    out = {}
-    for seed, same in rows.groupby("train_seed"):
-        ratio = math.exp(sum(math.log(value) for value in same["value"]) / len(same))
-        out[str(seed)] = (ratio, ratio * float((same["se"] / same["value"]).mean()))  # as if all levels erred together
-    return out
-
-
-def verdict_on_inputs(run: Run) -> tuple[str, str]:
-    """Is the error where samples are larger than on training-like inputs, and less so with noise?"""
-    quiet, noisy, fresh = (low_ratio(run, eta) for eta in (0.0, 1.0, -1.0))
-    if not quiet or not noisy:
-        return "undecided (not measured)", "Not measured."
-    shown = [
-        listed(f"{number(ratio, 2)} ± {number(SURE * se, 2)}" for ratio, se in found.values())
-        for found in (quiet, noisy)
-    ]
-    again = listed(number(ratio, 2) for ratio, _ in fresh.values()) if fresh else "not measured"
-    text = (
-        f"Below sigma {number(LOW)} the squared error where samples are is {shown[0]} times that on training-like "
-        f"inputs at eta 0 and {shown[1]} times at eta 1 (one number a network, ± {number(SURE)} s.e.; control {again})."
-    )
-    above = all(ratio - SURE * se > 1 for ratio, se in quiet.values())
-    less = all(
-        quiet[seed][0] - noisy[seed][0] > SURE * math.hypot(quiet[seed][1], noisy[seed][1])
-        for seed in quiet
-        if seed in noisy
-    )
-    near = [abs(math.log(ratio)) + SURE * se / ratio < math.log(NEAR) for ratio, se in noisy.values()]
-    calm = [abs(math.log(ratio)) + SURE * se / ratio < math.log(NEAR) for ratio, se in quiet.values()]
-    if above and less and all(near):
-        return "supported: without noise samples leave the training inputs, with noise they do not", text
-    if above and less:
-        return "partly: samples leave the training inputs, and noise brings them closer, not back", text
-    if all(near) and all(calm):
-        return "refuted: samples stay where the error is that of training inputs, with or without noise", text
-    if above:
-        return "undecided: samples leave the training inputs, but noise does not clearly bring them closer", text
-    return "undecided: the error where samples are is not clearly above that on training inputs", text
-
-
-def ends(run: Run, eta: float, denoiser: str = "trained") -> dict[tuple[str, float], tuple[float, float]]:
-    """(network, sigma of the push) -> distance at the last level over the push, and its s.e."""
-    rows = probe(run, "contraction", denoiser)
-    rows = rows[rows["eta"] == eta]
-    last = rows[rows["sigma"] == rows["sigma"].min()]
-    return {(row["train_seed"], row["start"]): (row["value"], row["se"]) for _, row in last.iterrows()}
-
-
-def verdict_on_contraction(run: Run) -> tuple[str, str]:
-    """Does noise make earlier errors shrink more?"""
-    quiet, noisy = ends(run, 0.0), ends(run, 1.0)
-    if not quiet or not noisy:
-        return "undecided (not measured)", "Not measured."
-    phrases, surer, weaker = [], [], []
-    for start in sorted({start for _, start in quiet}, reverse=True):
-        both = [[found[key] for key in quiet if key[1] == start and key in found] for found in (quiet, noisy)]
-        shown = [listed(number(value) for value, _ in side) for side in both]
-        phrases.append(f"at sigma {number(start)} {shown[0]} is left at eta 0 and {shown[1]} at eta 1")
-        sides = list(zip(*both, strict=True))
-        if all(b + SURE * b_se < a - SURE * a_se for (a, a_se), (b, b_se) in sides):
-            surer.append(number(start))
-        if any(b - SURE * b_se > a + SURE * a_se for (a, a_se), (b, b_se) in sides):
-            weaker.append(number(start))
-    text = f"Of a small push {'; '.join(phrases)} (one number a network)."
-    if len(surer) == len(phrases):
-        return "supported: noise shrinks earlier errors more, wherever they are made", text
-    if surer and not weaker:
-        return f"supported for errors made at sigma {listed(surer)}, where noise clearly shrinks them more", text
-    if weaker and not surer:
-        return "refuted: noise shrinks earlier errors less", text
-    return "undecided: no clear difference, or a different one at different levels", text

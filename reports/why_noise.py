@@ -5,21 +5,19 @@ import pandas as pd
 from reports import figures, listings, parts
 from reports.blocks import Figure, Prose, Section, Table, table
 from reports.columns import METRICS
-from reports.explanations import (
+from reports.explanations import contrast, main_steps, part, verdict_on_denoiser, verdict_on_steps
+from reports.formats import cell, interval, metric_name, number
+from reports.mechanisms import (
     SURE,
-    contrast,
-    main_steps,
-    part,
     paying,
-    probe,
     verdict_on_contraction,
-    verdict_on_denoiser,
+    verdict_on_corrections,
     verdict_on_inputs,
-    verdict_on_steps,
+    verdict_on_response,
 )
-from reports.formats import interval, metric_name, number
 from reports.tables import Run
 from reports.verdicts import condition, control, control_failed, head, pairs, scope
+from reports.why_noise_ways import bookkeeping, contraction, inputs, response, where
 
 
 def sections(run: Run) -> list[Section]:
@@ -33,6 +31,7 @@ def sections(run: Run) -> list[Section]:
         amount(run),
         inputs(run),
         contraction(run),
+        response(run),
         bookkeeping(run),
         where(run),
         samples(run),
@@ -52,13 +51,16 @@ def answer(run: Run) -> list[Prose]:
         "imperfect denoiser": verdict_on_denoiser(run),
         "inputs like training data": verdict_on_inputs(run),
         "contraction": verdict_on_contraction(run),
+        "error times contraction": verdict_on_response(run),
+        "bookkeeping": verdict_on_corrections(run),
     }
-    texts = [text for _, text in found.values()]
+    text = {name: sentence for name, (_, sentence) in found.items()}
     unsure = ", not established, since the A/A control failed" if control_failed(run) else ""
+    how = [text["inputs like training data"], text["error times contraction"], *paying(run)]
     out = [
-        Prose(texts[0], f"The steps{unsure}"),
-        Prose(texts[1], f"The denoiser{unsure}"),
-        Prose(" ".join([*texts[2:], *paying(run)]), "How"),
+        Prose(text["steps too big"], f"The steps{unsure}"),
+        Prose(text["imperfect denoiser"], f"The denoiser{unsure}"),
+        Prose(" ".join(how), f"How{unsure}"),
         Prose("; ".join(f"{name}: {word}" for name, (word, _) in found.items()) + ".", f"The explanations{unsure}"),
     ]
     if pair := contrast(run, f"trained, {main_steps(run)} steps"):
@@ -106,22 +108,26 @@ def against_length(run: Run, name: str) -> Figure:
 
 
 def width(run: Run) -> list[Table]:
-    """How wide the samples are, over the truth."""
-    rows = run.probes[run.probes["probe"] == "spread"]
+    """Mean and width of the samples, over the truth's, against the number of steps."""
+    rows = run.probes[run.probes["probe"].isin(["spread", "mean"])]
     if not len(rows):
         return []
-    body = [
-        {
-            "denoiser": row["denoiser"], "seed": row["train_seed"], "eta": number(row["eta"]),
-            "width over the truth's": f"{number(row['value'], 3)} ± {number(SURE * row['se'], 3)}",
-        }
-        for _, row in rows.iterrows()
-    ]  # fmt: skip
+    body = []
+    for (denoiser, n_steps, eta), same in rows.groupby(["denoiser", "n_steps", "eta"], sort=False):
+        line = {"denoiser": denoiser, "steps": cell("n_steps", n_steps), "eta": number(eta)}
+        for name, title in (("spread", "width"), ("mean", "shift of the mean")):
+            found = same[same["probe"] == name]
+            se = SURE * float(found["se"].pow(2).sum()) ** 0.5 / len(found)
+            line[title] = f"{number(found['value'].mean(), 3)} ± {number(se, 3)}"
+        body.append(line)
+    n = parts.values(rows, "n_samples")
     text = (
-        f"Width of the samples on the ladder of {main_steps(run)} steps: their standard deviation over the truth's "
-        f"along the law's 16 widest directions, ± {number(SURE)} s.e. over samples. Below 1 they are too narrow."
+        "Width: the samples' standard deviation over the truth's along the law's 16 widest directions (geometric "
+        "mean); below 1 they are too narrow. Shift: the distance of the means there, in the truth's standard deviations"
+        f" (root mean square); {n} draws of the truth show {number(float(rows['n_samples'].iloc[0]) ** -0.5, 3)}. Mean "
+        f"over seeds ± {number(SURE)} s.e. over samples."
     )
-    return [table(pd.DataFrame(body), parts.caption(run, text), words=("denoiser", "seed"))]
+    return [table(pd.DataFrame(body), parts.caption(run, text), words=("denoiser",))]
 
 
 def denoiser(run: Run) -> Section | None:
@@ -176,108 +182,6 @@ def amount(run: Run) -> Section | None:
     return Section("The more error, the more noise?", [prose, *parts.forest(run, "amount", groups, text)])
 
 
-def inputs(run: Run) -> Section | None:
-    """Error where samples are, over the error on training-like inputs."""
-    rows = probe(run, "visited")
-    if not len(rows):
-        return None
-    figure, [[ax]] = figures.panels(1, 1, 3.4)
-    probe_lines(
-        rows.assign(name=rows["eta"].map(lambda eta: "control: fresh inputs" if eta < 0 else f"eta {number(eta)}")), ax
-    )
-    ax.axhline(1, color=figures.INK, linewidth=0.8)
-    figures.log_ticks(ax)
-    ax.set(xlabel="sigma", ylabel="error ratio", yscale="log")
-    figures.plain_ticks(ax)
-    text = (
-        "Squared error of the trained denoiser's eps where samples are, over that on fresh x0 + sigma n at the same "
-        "sigma; 1 is as in training. A line a network; bars: ± 2 s.e. over samples."
-    )
-    drawing = Figure(
-        "inputs", figures.under_one_legend(figure), "Error ratio against sigma, a line for each eta.", text
-    )
-    prediction = (
-        "If noise keeps the inputs like the training inputs, the ratio rises as sigma falls at eta 0 and stays near "
-        "1 with noise."
-    )
-    verdict = verdict_on_inputs(run)
-    return Section(
-        "Do inputs stay like the training inputs?",
-        [Prose(prediction, "Prediction"), Prose(f"{verdict[0]}. {verdict[1]}", "Verdict"), drawing],
-    )
-
-
-def probe_lines(rows: pd.DataFrame, ax: figures.Axes) -> None:
-    """Values with bars of two standard errors against sigma, one line a name and network."""
-    looks = dict(zip(dict.fromkeys(rows["name"]), figures.PALETTE, strict=False))
-    for (name, _), same in rows.groupby(["name", "train_seed"], sort=False):
-        label = name if same["train_seed"].iloc[0] == rows["train_seed"].iloc[0] else None
-        ax.errorbar(
-            same["sigma"], same["value"], yerr=SURE * same["se"], color=looks[name], label=label, linewidth=1,
-            elinewidth=0.7, marker="o", markersize=2.5,
-        )  # fmt: skip
-
-
-def contraction(run: Run) -> Section | None:
-    """How far apart two samples stay that share their noise."""
-    if not len(run.probes[run.probes["probe"] == "contraction"]):
-        return None
-    figure, [axes] = figures.panels(1, 2, 3.4)
-    for ax, name in zip(axes, ("exact", "trained"), strict=True):
-        rows = probe(run, "contraction", name)
-        rows = rows[rows["train_seed"] == rows["train_seed"].min()]
-        looks = figures.shades(rows["eta"])
-        for (eta, start), same in rows.groupby(["eta", "start"]):
-            label = f"eta {number(eta)}" if start == rows["start"].max() else None
-            ax.plot(same["sigma"], same["value"], color=looks[eta], label=label, marker="o", markersize=2.5)
-        figures.log_ticks(ax)
-        ax.invert_xaxis()
-        ax.set(yscale="log", xlabel="sigma", ylabel="distance over the push", title=f"{name} denoiser")
-    text = (
-        "Distance between two samples that share all noise, one of which was pushed a little at the first, a middle "
-        "or a late level; network of the first seed. Both axes are logarithmic; time runs to the right."
-    )
-    drawing = Figure(
-        "contraction", figures.under_one_legend(figure), "Distance against sigma, a line for each eta.", text
-    )
-    prediction = "If noise makes earlier errors shrink, less of a push is left at the end with noise than without."
-    verdict = verdict_on_contraction(run)
-    return Section(
-        "Does noise contract errors?",
-        [Prose(prediction, "Prediction"), Prose(f"{verdict[0]}. {verdict[1]}", "Verdict"), drawing],
-    )
-
-
-def bookkeeping(run: Run) -> Section | None:
-    """The noise level that samples really have, over the tracked one."""
-    rows = run.probes[run.probes["probe"] == "level"]
-    if not len(rows):
-        return None
-    figure, [axes] = figures.panels(1, 2, 3.2)
-    for ax, name in zip(axes, ("exact", "trained"), strict=True):
-        same = rows[rows["denoiser"] == name]
-        probe_lines(same.assign(name=same["eta"].map(lambda eta: f"eta {number(eta)}")), ax)
-        ax.axhline(1, color=figures.INK, linewidth=0.8)
-        figures.log_ticks(ax)
-        ax.set(xlabel="sigma", ylabel="actual over tracked sigma", title=f"{name} denoiser")
-    text = (
-        "The noise level that samples really have (the one under which the true law makes them likeliest) over the "
-        "one the ladder says. A line a network or seed; bars: ± 2 s.e. over samples. Values of 0.74 and 1.35 are the "
-        "ends of the search."
-    )
-    drawing = Figure("bookkeeping", figures.under_one_legend(figure), "Actual over tracked noise level.", text)
-    return Section("Is the noise level what the ladder says?", [drawing])
-
-
-def where(run: Run) -> Section | None:
-    """Noise put back in one range of levels only."""
-    rows = run.of_kind("where")
-    if not len(rows):
-        return None
-    text = "Noise (eta 1) put back only between two levels, against none; the trained denoiser; below 0 noise helps."
-    return Section("Where does noise pay?", parts.forest(run, "where", {"noise only where": rows}, text))
-
-
 def samples(run: Run) -> Section | None:
     """The first samples of the exact and the trained denoiser, without and with noise."""
     n = main_steps(run)
@@ -299,6 +203,8 @@ def tables(run: Run) -> Section:
     for kind, text in (
         ("noise", "Each eta against none, under each denoiser and ladder."),
         ("where", "Noise in one range of levels against none."),
+        ("correction", "Corrections without noise against none."),
+        ("rival", "The correction chosen on one half of the images against eta 1, on the other half."),
         ("best", "The eta chosen on one half of the images against eta 0, on the other half."),
         ("control", "The A/A control."),
     ):

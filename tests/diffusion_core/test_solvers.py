@@ -14,6 +14,7 @@ from diffusion_core.samplers import eta_steps, euler
 from diffusion_core.schedules import geometric
 from diffusion_core.solvers import Euler, EulerWithin, Sampler
 from diffusion_core.solvers_churn import Churn, EulerChurn, Heun
+from diffusion_core.solvers_corrected import EulerCorrected
 from diffusion_core.solvers_ks import KadkhodaieSimoncelli
 from diffusion_core.solvers_multistep import Accelerated, DPMpp2M, DPMpp2MSDE
 from diffusion_core.solvers_restart import Interval, Restart
@@ -25,6 +26,7 @@ WITHIN = EulerWithin(0.8, s_min=0.5, s_max=5.0)  # four of the ladder's levels: 
 DETERMINISTIC: list[Sampler] = [
     Euler(),
     EulerWithin(1.0, s_min=11.0),
+    EulerCorrected(scale=1.02, shift=1.1, s_max=1.0),
     EulerChurn(),
     EulerChurn(s_churn=9.0, s_max=0.05),
     Heun(),
@@ -38,6 +40,7 @@ DETERMINISTIC: list[Sampler] = [
 NOISY: list[Sampler] = [
     Euler(0.8),
     WITHIN,
+    EulerCorrected(0.8, scale=0.98),
     EulerChurn(s_churn=2.0),
     Heun(s_churn=2.0, s_min=0.05, s_max=50.0, s_noise=1.003),
     DPMpp2MSDE(),
@@ -318,6 +321,10 @@ def test_kadkhodaie_simoncelli_stops_at_its_cap() -> None:
         (lambda: Euler(-0.1), "eta=-0.1: it must be at least 0"),
         (lambda: Euler(math.nan), "eta=nan"),
         (lambda: list(Euler(3.0).run(EXACT, start(), LADDER, Noise())), "eta=3.0: at sigma'/sigma"),
+        (lambda: EulerCorrected(scale=0.0), "scale=0.0: it must be above 0 and finite"),
+        (lambda: EulerCorrected(shift=math.inf), "shift=inf"),
+        (lambda: EulerCorrected(s_max=-1.0), "s_max=-1.0"),
+        (lambda: KadkhodaieSimoncelli.taking(1, LADDER), "nfe=1: along this ladder beta_ks=1.0 takes more"),
         (lambda: Heun(s_churn=-1.0), "s_churn=-1.0: it must be at least 0 and finite"),
         (lambda: EulerChurn(s_noise=math.inf), "s_noise=inf"),
         (lambda: Heun(s_min=2.0, s_max=1.0), "s_min=2.0: .* at most s_max=1.0"),
@@ -355,3 +362,34 @@ def test_noise_within_bounds_is_eulers_there_and_none_elsewhere() -> None:
     assert torch.equal(first, second)
     with pytest.raises(ValueError, match=r"s_min=2: it must be at least 0 and at most s_max=1"):
         EulerWithin(s_min=2, s_max=1)
+
+
+def test_corrections_that_change_nothing_are_eulers() -> None:
+    plain = list(Euler(0.8).run(EXACT, start(), LADDER, Noise()))[-1]
+    for same in (EulerCorrected(0.8), EulerCorrected(0.8, scale=0.5, shift=2.0, s_max=0.01)):
+        torch.testing.assert_close(list(same.run(EXACT, start(), LADDER, Noise()))[-1], plain)
+
+
+def test_a_corrected_step_is_the_formula() -> None:
+    """From 1 to 0.5 at eta 0, taken to be at 1.2: x + (0.5 - 1.2) 0.9 eps(x, 1.2), and Euler's step from 2 to 1."""
+    sampler = EulerCorrected(scale=0.9, shift=1.2, s_max=1.0)
+    first = second = None
+    for x in sampler.run(EXACT, start(), (2.0, 1.0, 0.5), forbidden):
+        first, second = second, x.clone()
+    assert first is not None and second is not None
+    torch.testing.assert_close(first, start() - EXACT(start(), torch.tensor([2.0, 2.0])))
+    torch.testing.assert_close(second, first - 0.7 * 0.9 * EXACT(first, torch.tensor([1.2, 1.2])))
+
+
+def test_a_shift_is_right_where_samples_are_that_much_noisier() -> None:
+    """Data that is one point, samples at 1.1 times the ladder's level: the corrected step ends on the ladder."""
+    point = GaussianDenoiser(std=0.0)
+    x = 1.1 * start() / 10  # std 1.1 at level 1
+    *_, end = EulerCorrected(shift=1.1).run(point, x.clone(), (1.0, 0.5), forbidden)
+    torch.testing.assert_close(end, x * 0.5 / 1.1)
+
+
+@pytest.mark.parametrize("nfe", [10, 20, 66])
+def test_kadkhodaie_simoncelli_of_a_wanted_cost(nfe: int) -> None:
+    found = KadkhodaieSimoncelli.taking(nfe, LADDER)
+    assert found.planned_nfe(LADDER) == nfe and found.max_steps == 1000

@@ -10,7 +10,7 @@ import torch
 from diffusion_core.exact import gaussian_moments
 from diffusion_core.exact_mixture import Mixture
 from diffusion_core.samplers import eta_steps
-from experiments import probes, stages
+from experiments import probe_bench, probes, stages
 from experiments.config import MIXTURE, ExactConfig, Ladder, Machine
 from experiments.known_law import WithError, exact_model, mixture_data
 from experiments.mixture import MixtureConfig, mixture_stage
@@ -74,12 +74,14 @@ def test_spread_of_one_gaussian_is_the_closed_form(store: Store, data: str, monk
     """N(0, 1) down a ladder: .9735 of the truth at eta 0 and .9496 at eta 1 for 66 steps from 30 to 0.03."""
     d = 1024
     gaussian = Mixture(torch.ones(1), torch.zeros(1, d), torch.eye(d)[:, :16][None], torch.zeros(1, 16), torch.ones(1))
-    monkeypatch.setattr(probes, "read_mixture", lambda _: gaussian)
+    monkeypatch.setattr(probe_bench, "read_mixture", lambda _: gaussian)
     monkeypatch.setattr(stages, "exact_model", lambda _: gaussian)
     stages.load_model.cache_clear()
     rows = probe(store, "spread", ExactConfig(data, seed=6), ladder=Ladder(), n_samples=400)
     stages.load_model.cache_clear()
-    for row in rows:
+    for row in (row for row in rows if row["probe"] == "mean"):
+        assert row["value"] == pytest.approx(1 / math.sqrt(400), rel=0.5)  # no more than draws of the truth show
+    for row in (row for row in rows if row["probe"] == "spread"):
         steps = eta_steps(Ladder().sigmas(), row["eta"])
         variance = gaussian_moments(list(steps.sigmas), list(steps.alphas), list(steps.betas))[-1]
         expected = math.sqrt(variance / (1 + 0.03**2))
@@ -111,7 +113,7 @@ def test_noise_contracts_a_gaussian_as_computed(store: Store, data: str, monkeyp
     """Every step is affine, so what is left of a push is the product of 1 - alpha sigma^2 / (1 + sigma^2)."""
     d = 1024
     gaussian = Mixture(torch.ones(1), torch.zeros(1, d), torch.eye(d)[:, :1][None], torch.zeros(1, 1), torch.ones(1))
-    monkeypatch.setattr(probes, "read_mixture", lambda _: gaussian)
+    monkeypatch.setattr(probe_bench, "read_mixture", lambda _: gaussian)
     monkeypatch.setattr(stages, "exact_model", lambda _: gaussian)
     stages.load_model.cache_clear()
     rows = probe(store, "contraction", ExactConfig(data, seed=9))
@@ -127,11 +129,44 @@ def test_noise_contracts_a_gaussian_as_computed(store: Store, data: str, monkeyp
         assert row["value"] == pytest.approx(np.prod(passed), rel=1e-2)
 
 
+def test_error_times_contraction_is_the_closed_form_for_a_gaussian(
+    store: Store, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps are affine, so what is left of a stretch's error is a product, and what all leave adds up."""
+    d, wrong = 1024, 1.002
+    gaussian = Mixture(torch.ones(1), torch.zeros(1, d), torch.eye(d)[:, :1][None], torch.zeros(1, 1), torch.ones(1))
+
+    class Larger(WithError):
+        def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            return wrong * self.exact(x, sigma)
+
+    monkeypatch.setattr(probe_bench, "read_mixture", lambda _: gaussian)
+    monkeypatch.setattr(stages, "exact_model", lambda _: Larger(gaussian, 1.0))
+    stages.load_model.cache_clear()
+    rows = probe(store, "response", ExactConfig(data, seed=11), ladder=Ladder(n_steps=22))
+    stages.load_model.cache_clear()
+    sigmas = Ladder(n_steps=22).sigmas()
+    for eta in (0.0, 1.0):
+        here = [row for row in rows if row["eta"] == eta]
+        steps = eta_steps(sigmas, eta)
+        keeps = [1 - wrong * a * s**2 / (1 + s**2) for s, a in zip(steps.sigmas, steps.alphas, strict=False)]
+        left = {row["start"]: row["value"] for row in here if row["probe"] == "left"}
+        assert list(left) == [sigmas[step] for step in range(0, 22, 2)]
+        for step in range(0, 22, 2):
+            assert left[sigmas[step]] == pytest.approx(np.prod(keeps[step + 2 :]), rel=2e-2)
+        predicted, deviation = (
+            next(row for row in here if row["probe"] == name) for name in ("predicted", "deviation")
+        )
+        assert predicted["value"] == pytest.approx(deviation["value"], rel=0.02) and deviation["value"] > 1e-3
+
+
 def test_probes_are_computed_once_and_named(store: Store, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first = probe(store, "visited", ExactConfig(data, error=0.3))
     monkeypatch.setattr(probes, "PROBES", dict.fromkeys(probes.PROBES))  # computed again, it would fail
     assert probe(store, "visited", ExactConfig(data, error=0.3)) == first
-    with pytest.raises(ValueError, match="probe='luck': it must be one of visited, level, spread, contraction"):
+    with pytest.raises(
+        ValueError, match="probe='luck': it must be one of visited, level, spread, contraction, response"
+    ):
         ProbeConfig("luck", ExactConfig(data), ())
 
 

@@ -17,7 +17,9 @@ from experiments.intervals import pooled
 from experiments.metrics import jackknife_se
 from experiments.store import Store
 from experiments.sweep import Cell
-from experiments.why_noise import PRESETS, contrasts, runs, split
+from experiments.why_noise import contrasts, runs
+from experiments.why_noise_evidence import split
+from experiments.why_noise_grid import PRESETS
 
 ROOT = Path(__file__).parents[2]
 GRID = replace(PRESETS["laptop"], train=TrainConfig(data="mixture:somewhere", images_seen=150_000))
@@ -33,7 +35,18 @@ def test_noise_is_all_that_differs_within_a_pair() -> None:
             for a, b in contrast.pairs:
                 assert a.model == b.model and a.samples.ladder == b.samples.ladder
                 assert (a.samples.seed == b.samples.seed) == (contrast.kind != "control")
-    assert all(isinstance(c, Choice) == (c.kind == "best") for c in found)
+    assert all(isinstance(c, Choice) == (c.kind in ("best", "rival")) for c in found)
+
+
+def test_corrections_cost_what_noise_costs_and_are_chosen_without_it() -> None:
+    planned = list(runs(GRID))
+    corrected = [cell for (mode, _), cell in planned if mode.startswith("corrected")]
+    assert {cell.samples.planned_nfe for cell in corrected if isinstance(cell, Cell)} == {66}
+    rivals = [c for c in contrasts(planned) if c.kind == "rival"]
+    assert [c.mode for c in rivals] == ["corrected, 15000 images", "corrected, 150000 images"]
+    for choice in rivals:
+        assert isinstance(choice, Choice) and list(choice.rivals) == ["eta 1"] and len(choice.candidates) == 6
+        assert not {"eta 0", "eta 1"} & set(choice.candidates)
 
 
 def test_exact_and_trained_share_their_noise_on_every_ladder() -> None:
@@ -89,12 +102,15 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     assert (table["status"] == "ok").all() and set(table["trained_by"]) == {"nobody", "sigmabench"}
     assert table["data"].str.fullmatch("mixture:[0-9a-f]{12}").all()
     probes = pd.read_csv(tmp_path / "out" / "probes.csv")
-    assert set(probes["probe"]) == {"visited", "level", "spread", "contraction"} and (probes["se"] >= 0).all()
+    assert set(probes["probe"]) == {
+        "visited", "level", "spread", "mean", "contraction", "made", "left", "predicted", "deviation"
+    }  # fmt: skip
+    assert (probes["se"] >= 0).all()
     control = probes[(probes["probe"] == "visited") & (probes["eta"] == -1)]
     assert (control["value"] - 1).abs().max() < 0.5
     report = (tmp_path / "out" / "report.md").read_text()
     places = [report.index(text) for text in ("**The steps:**", "**The denoiser:**", "**How:**", "## Are the steps")]
-    assert places == sorted(places) and report.count("**Prediction:**") == report.count("**Verdict:**") == 4
+    assert places == sorted(places) and report.count("**Prediction:**") == report.count("**Verdict:**") == 6
 
 
 def test_a_model_from_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
