@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from experiments import stages, sweep
+from experiments import stages
+from experiments.cells import Cell
 from experiments.config import TrainConfig, identity
+from experiments.rows import write_rows
 from experiments.store import Store
-from experiments.sweep import Cell
 
 DIGITS = ("mnist5k", "mnist")
 GRID = 4  # images along each side of a picture of samples
@@ -42,8 +43,8 @@ def write_evidence(directory: Path, done: Sequence[Cell], store: Store, data_roo
         if histograms:
             share = images.labels.bincount(minlength=stages.N_CLASSES) / len(images.labels)
             histograms += _histogram("real", (share * done[0].samples.n_samples).tolist())
-    sweep.write_rows(directory / "histograms.csv", histograms, ("run_id", "label", "count"))
-    sweep.write_rows(directory / "losses.csv", losses, ("model_id", "train_seed", "network", "images_seen", "loss"))
+    write_rows(directory / "histograms.csv", histograms, ("run_id", "label", "count"))
+    write_rows(directory / "losses.csv", losses, ("model_id", "train_seed", "network", "images_seen", "loss"))
 
 
 def _histogram(run_id: str, counts: Sequence[float]) -> list[dict[str, Any]]:

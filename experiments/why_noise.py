@@ -24,6 +24,7 @@ from rich.progress import track
 
 from diffusion_core.solvers import Euler, EulerWithin, Sampler
 from experiments import stages
+from experiments.cells import Cell, Infeasible
 from experiments.config import MIXTURE, ExactConfig, Ladder, Model, TrainConfig, identity
 from experiments.contrasts import METRICS, Choice, Contrast, against_first, grouped
 from experiments.grid import Grid
@@ -33,8 +34,8 @@ from experiments.mixture import MixtureConfig, mixture_stage
 from experiments.options import Options
 from experiments.probes import COLUMNS, PROBES, ProbeConfig, probe_stage
 from experiments.publish import run_experiment
+from experiments.rows import write_rows
 from experiments.store import Store
-from experiments.sweep import Cell, Infeasible, write_rows
 
 QUESTION = "Why does putting noise back help?"
 SPLIT_COLUMNS = (

@@ -13,12 +13,12 @@ import pytest
 from diffusion_core.solvers import Euler
 from experiments import __main__ as command
 from experiments.beta import PRESETS, BetaGrid, BetaOptions, contrasts, runs
+from experiments.cells import Cell, Infeasible
 from experiments.config import Ladder, identity
 from experiments.contrasts import Choice
-from experiments.sweep import Cell, Infeasible
+from experiments.rows import NOT_VALUES
 
 ROOT = Path(__file__).parents[2]
-NOT_VALUES = ["seconds", "train_seconds", "shared_device", "finished_at"]
 
 
 def planned(grid: BetaGrid) -> list[Cell]:
@@ -74,7 +74,7 @@ def experiment(out: Path, store: Path, *more: str) -> list[str]:
 
 
 def table(out: Path) -> pd.DataFrame:
-    return pd.read_csv(out / "table.csv").drop(columns=NOT_VALUES)
+    return pd.read_csv(out / "table.csv").drop(columns=list(NOT_VALUES))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from diffusion_core.solvers import Euler
 from experiments import stages
+from experiments.cells import Cell, Row
 from experiments.config import (
     AlphaBetaLadder,
     Ladder,
@@ -19,12 +20,15 @@ from experiments.config import (
 )
 from experiments.contrasts import Choice, Contrast, contrast_rows, floor_rows
 from experiments.features import features_id
+from experiments.plan import Plan
+from experiments.rows import COLUMNS, NOT_VALUES
 from experiments.store import Store
-from experiments.sweep import COLUMNS, Cell, Row, execute
+from experiments.sweep import execute
+from experiments.tasks import Place
 
 TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
 REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
-VALUES = [name for name in COLUMNS if name not in ("seconds", "train_seconds", "shared_device", "finished_at")]
+VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
 
 
 def cell(n_steps: int, eta: float, train: TrainConfig = TRAIN, mode: str = "any", seed: int = 0) -> Cell:
@@ -42,7 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def run(cells: list[Cell], store: Store) -> list[Row]:
-    return execute(cells, store, None, Console(quiet=True))
+    return execute(Plan.of(cells), Place(store), Console(quiet=True)).rows
 
 
 def test_every_cell_is_a_row_with_its_numbers(store: Store) -> None:
@@ -94,10 +98,10 @@ def test_batch_size_changes_no_pixel_by_much(store: Store, tmp_path: Path) -> No
 def test_a_failed_run_is_a_row_and_the_others_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = stages.sample_stage
 
-    def breaks_at_three(config: SampleConfig, *rest: object) -> str:
+    def breaks_at_three(config: SampleConfig, *rest: object, **more: object) -> str:
         if config.planned_nfe == 3:
             raise RuntimeError("out of <memory>")
-        return honest(config, *rest)
+        return honest(config, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(stages, "sample_stage", breaks_at_three)
     rows = run([cell(3, 0.5), *CELLS[:1]], store)

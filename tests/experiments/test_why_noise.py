@@ -11,12 +11,12 @@ import pytest
 
 from experiments import __main__ as command
 from experiments import stages
+from experiments.cells import Cell
 from experiments.config import ExactConfig, TrainConfig
 from experiments.contrasts import Choice, Contrast
 from experiments.intervals import pooled
 from experiments.metrics import jackknife_se
 from experiments.store import Store
-from experiments.sweep import Cell
 from experiments.why_noise import PRESETS, contrasts, runs, split
 
 ROOT = Path(__file__).parents[2]
