@@ -21,7 +21,7 @@ from experiments.tasks import Outcome, Place, Task, blocked, perform
 
 IN_FLIGHT = 256  # tasks handed to Ray at a time, at least: enough to keep it busy, few enough to bound its memory
 RETRIES = 3  # of a task whose worker or node was lost
-PATIENCE = 10.0  # seconds that tasks have to clean up after an interrupt
+PATIENCE = 5.0  # seconds that tasks have to clean up after an interrupt, before they are killed
 SMALL_STORE = 100 * 2**20  # bytes of Ray's own object store: outcomes are small, and artifacts lie in ours
 
 
@@ -121,12 +121,18 @@ def _executor(ray: Any, cores: int, gpus_per_run: float, in_flight: int) -> Exec
                         failed[task.name] = outcome
                     yield outcome
         finally:
-            for reference in running:
-                ray.cancel(reference)  # a KeyboardInterrupt in the task, which removes what it had begun
-            if running:
-                ray.wait(list(running), num_returns=len(running), timeout=PATIENCE)
+            _cancel(ray, list(running))
 
     return execute
+
+
+def _cancel(ray: Any, references: list[Any]) -> None:
+    """Interrupts tasks, which removes what they had begun; kills those that do not listen."""
+    for force in (False, True):
+        for reference in references:
+            ray.cancel(reference, force=force)
+        if references:
+            _, references = ray.wait(references, num_returns=len(references), timeout=PATIENCE)
 
 
 def _on_worker(task: Task, packed: bytes, *needed: Outcome) -> Outcome:

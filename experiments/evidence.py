@@ -1,6 +1,7 @@
 """What a report shows besides numbers: pictures of samples, films of their way, class histograms, loss curves."""
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def write_evidence(directory: Path, done: Sequence[Cell], store: Store, data_roo
                 losses += [shared | point for point in csv.DictReader(file)]
     if done:
         images = stages.images_of(done[0].model.data, data_root)
-        _picture(images.pixels).save(pictures / "real.png")
+        _save(_picture(images.pixels), pictures / "real.png")
         if histograms:
             share = images.labels.bincount(minlength=stages.N_CLASSES) / len(images.labels)
             histograms += _histogram("real", (share * done[0].samples.n_samples).tolist())
@@ -57,8 +58,15 @@ def _save_pictures(folder: Path, samples_id: str, store: Store) -> None:
         return
     tensors = load_file(store.path("samples", samples_id) / "samples.safetensors")
     if "film" in tensors:
-        _tiled(tensors["film"].transpose(0, 1)).save(folder / f"{samples_id}-film.png")
-    _picture(tensors["pixels"]).save(folder / f"{samples_id}.png")
+        _save(_tiled(tensors["film"].transpose(0, 1)), folder / f"{samples_id}-film.png")
+    _save(_picture(tensors["pixels"]), folder / f"{samples_id}.png")
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    """Atomically: a picture that is there is whole, and not drawn again."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    picture.save(temporary, format="PNG")
+    temporary.replace(path)
 
 
 def _picture(pixels: torch.Tensor) -> Image.Image:

@@ -61,11 +61,14 @@ def run_experiment(
         _say({"experiment": name, "dry_run": True} | preview.show(left, place, options, console))
         return preview.table(left).replace({"status": {"failed": "planned"}})
     (directory / "logs").mkdir(parents=True, exist_ok=True)
+    for stray in directory.rglob(".*.[0-9]*"):  # half-written files of a run that was killed
+        stray.unlink()
     said = notes(plan.cells, options, sum(isinstance(cell, Cell) for cell in planned))
     for note in said:
         console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     with _executor(plan, place, options) as (place, how):
         swept = sweep.execute(plan, place, console, logs=directory / "logs", retry_failed=options.retry_failed, **how)
+    store.sweep_temporaries()  # of workers that were stopped just now
     table = [*swept.rows, *(cell.row() for cell in part if isinstance(cell, Infeasible))]
     rows.write_rows(directory / "table.csv", table, rows.COLUMNS)
     whole = not swept.interrupted and not options.shard
