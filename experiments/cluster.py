@@ -7,6 +7,7 @@ Tasks find each other's artifacts in the store, which every node must see under 
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from experiments.tasks import Outcome, Place, Task, blocked, perform
 
 IN_FLIGHT = 256  # tasks handed to Ray at a time, at least: enough to keep it busy, few enough to bound its memory
 RETRIES = 3  # of a task whose worker or node was lost
+ANSWERS_WITHIN = 10.0  # seconds that a Ray at a given address has to answer
 PATIENCE = 5.0  # seconds that tasks have to clean up after an interrupt, before they are killed
 SMALL_STORE = 100 * 2**20  # bytes of Ray's own object store: outcomes are small, and artifacts lie in ours
 
@@ -78,11 +80,14 @@ def _start(ray: Any, workers: int | None, address: str | None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the default to come; else Ray warns
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        ray.init(num_cpus=workers, include_dashboard=False, object_store_memory=SMALL_STORE, **quiet)
+        ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=SMALL_STORE, **quiet)
         return
     try:
+        if address != "auto":  # Ray itself waits for many minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN).close()
         ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, ImportError) as error:
+    except (OSError, RuntimeError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"ray_address={address!r}: {reason}; `ray start --head` starts a cluster") from None
 
