@@ -95,7 +95,9 @@ def _start(ray: Any, workers: int | None, address: str | None) -> None:
 def _executor(ray: Any, cores: int, gpus_per_run: float, in_flight: int) -> Executor:
     def execute(tasks: Sequence[Task], place: Place, failed: Failed, progress: Progress) -> Outcomes:
         """Hands over tasks in order, `in_flight` at a time, and yields their outcomes as they end."""
-        remote = ray.remote(max_retries=RETRIES, num_cpus=cores)(_on_worker)
+        anywhere = ray.remote(max_retries=RETRIES, num_cpus=cores)(_on_worker)
+        # said here and not in .options(), num_gpus gives each task a fresh process, which leaves no memory of the card
+        on_card = ray.remote(max_retries=RETRIES, num_cpus=cores, num_gpus=gpus_per_run)(_on_worker)
         if OWN in sys.modules:  # classes of a user's file, which workers cannot import
             ray.cloudpickle.register_pickle_by_value(sys.modules[OWN])
         packed, failed = ray.cloudpickle.dumps(place), dict(failed)
@@ -105,8 +107,8 @@ def _executor(ray: Any, cores: int, gpus_per_run: float, in_flight: int) -> Exec
             while True:
                 while len(running) < in_flight and (task := next(pending, None)) is not None:
                     needed = [references.get(name, failed.get(name)) for name in task.needs]
-                    cards = {"num_gpus": gpus_per_run} if _on_card(task) else {}
-                    reference = remote.options(**cards).remote(task, packed, *filter(None, needed))
+                    remote = on_card if _on_card(task) else anywhere
+                    reference = remote.remote(task, packed, *filter(None, needed))
                     running[reference] = task
                     references[task.name] = reference
                     progress.begin(task)

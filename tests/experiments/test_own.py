@@ -1,9 +1,11 @@
 """A sweep of one's own: what the file must have, and what comes of it."""
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from experiments.contrasts import Choice
 from experiments.own import OwnFile, Try, cells, contrasts, read
 from experiments.run import PRESETS
 
+ROOT = Path(__file__).parents[2]
 FILE = '''
 from dataclasses import dataclass
 from diffusion_core.solvers import Euler
@@ -43,10 +46,13 @@ def written(folder: Path, text: str) -> Path:
     return folder / "mine.py"
 
 
+def few(folder: Path) -> list[str]:
+    where = ["--preset", "smoke", "--out", str(folder / "out"), "--store", str(folder / "store"), "--threads", "1"]
+    return [*where, "--train-seeds", "1", "--train-images", "128", "--n-samples", "40"]
+
+
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
-    usual = ["--preset", "smoke", "--out", str(folder / "out"), "--store", str(folder / "store"), "--threads", "1"]
-    small = ["--train-seeds", "1", "--train-images", "128", "--n-samples", "40"]
-    monkeypatch.setattr(sys, "argv", ["experiments", "sweep", str(folder / "mine.py"), *usual, *small, *arguments])
+    monkeypatch.setattr(sys, "argv", ["experiments", "sweep", str(folder / "mine.py"), *few(folder), *arguments])
     return command.main()
 
 
@@ -86,12 +92,16 @@ def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # the warnings of Ray are not ours
-def test_on_ray_a_sampler_of_ones_own_travels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_nodes: object
-) -> None:
-    written(tmp_path, FILE)
-    assert run(monkeypatch, tmp_path, "--workers", "2") == 0
-    assert pd.read_csv(tmp_path / "out" / "table.csv")["shared_device"].all()
+@pytest.mark.parametrize("how", ["--workers", "--ray-address"])
+def test_on_ray_a_sampler_of_ones_own_travels(how: str, tmp_path: Path, two_nodes: Any) -> None:
+    value = "2" if how == "--workers" else two_nodes.cluster.address
+    line = [sys.executable, "-m", "experiments", "sweep", str(written(tmp_path, FILE)), *few(tmp_path), how, value]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    table = pd.read_csv(said["table"])
+    assert (said["rows"], said["failed"]) == (3, 0) and table["shared_device"].all()
+    assert table["sampler"].tolist() == ["euler(eta=0)", "euler(eta=0)", "mine"]
 
 
 @pytest.mark.parametrize(
