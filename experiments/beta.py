@@ -17,12 +17,12 @@ import tyro
 
 from diffusion_core.noise import LogNormal
 from diffusion_core.solvers import Euler
+from experiments.cells import Cell, Infeasible
 from experiments.config import AlphaBetaLadder, Ladder, TrainConfig
 from experiments.contrasts import Choice, Contrast, against_first, grouped
 from experiments.grid import Grid
 from experiments.options import Options
 from experiments.publish import run_experiment
-from experiments.sweep import Cell, Infeasible
 
 QUESTION = "Is beta > 0 better than beta = 0?"
 FIXED_BEFOREHAND = (66, LogNormal())  # steps and training law of the primary contrast

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from experiments import stages
+from experiments.cells import Cell, Infeasible, Row
 from experiments.config import ScoreConfig, identity
 from experiments.intervals import LEVEL, Estimate, pooled, verdict
 from experiments.metrics import (
@@ -19,7 +20,6 @@ from experiments.metrics import (
     kernel_distance,
 )
 from experiments.store import Store
-from experiments.sweep import Cell, Infeasible, Row
 
 Key = TypeVar("Key", bound=Hashable)
 METRICS = ("fd", "kd")
@@ -99,10 +99,10 @@ def contrast_rows(contrasts: Sequence[Contrast | Choice], rows: Sequence[Row], s
     out: list[Row] = []
     for contrast in contrasts:
         if isinstance(contrast, Contrast):
-            pairs = [(a, b) for a, b in contrast.pairs if _run_id(a) in ok and _run_id(b) in ok]
+            pairs = [(a, b) for a, b in contrast.pairs if run_id(a) in ok and run_id(b) in ok]
             if pairs:
                 scored = [
-                    (_stored_score(ok[_run_id(a)], a, store), _stored_score(ok[_run_id(b)], b, store)) for a, b in pairs
+                    (_stored_score(ok[run_id(a)], a, store), _stored_score(ok[run_id(b)], b, store)) for a, b in pairs
                 ]
                 out += _rows(contrast, pairs, scored, ok)
         else:
@@ -117,7 +117,7 @@ def _rows(
     estimates = {metric: [_difference(metric, a, b) for a, b in scored] for metric in METRICS}
     for metric in METRICS:
         for pair, (a, b), estimate in zip(pairs, scored, estimates[metric], strict=True):
-            one = {"train_seed": pair[0].model.seed, "run_id_a": _run_id(pair[0]), "run_id_b": _run_id(pair[1])}
+            one = {"train_seed": pair[0].model.seed, "run_id_a": run_id(pair[0]), "run_id_b": run_id(pair[1])}
             values = {"value_a": a.values[metric], "value_b": b.values[metric], "n_networks": 1}
             yield _shared(contrast, pairs, ok) | _numbers(metric, estimate) | one | values
     whole = {
@@ -143,7 +143,7 @@ def _rows(
 def _choice_rows(choice: Choice, ok: Rows, store: Store) -> Iterator[Row]:
     """Chooses on the first half of each network's images, then contrasts the choice with others on the second."""
     candidates, rivals = (
-        {label: cells for label, cells in groups.items() if all(_run_id(cell) in ok for cell in cells)}
+        {label: cells for label, cells in groups.items() if all(run_id(cell) in ok for cell in cells)}
         for groups in (choice.candidates, choice.rivals)
     )
     baseline = next(iter(choice.candidates))
@@ -202,7 +202,7 @@ def _numbers(metric: str, estimate: Estimate) -> Row:
 
 def _shared(contrast: Contrast, pairs: Sequence[tuple[Cell, Cell]], ok: Rows) -> Row:
     """The columns that all rows of a contrast share."""
-    rows = [ok[_run_id(cell)] for cell in pairs[0]]
+    rows = [ok[run_id(cell)] for cell in pairs[0]]
     out: Row = {
         "n_planned": len(contrast.pairs),
         "kind": contrast.kind,
@@ -221,7 +221,7 @@ def _shared(contrast: Contrast, pairs: Sequence[tuple[Cell, Cell]], ok: Rows) ->
 
 def floor_rows(cells: Sequence[Cell], rows: Sequence[Row], store: Store) -> list[Row]:
     """Rows of floors.csv: what n real images score against the rest, for each n of the table."""
-    scored = {_run_id(cell): cell for cell in cells}
+    scored = {run_id(cell): cell for cell in cells}
     sizes = {(scored[row["run_id"]].score.reference, row["n_samples"]): row for row in rows if row["status"] == "ok"}
     out: list[Row] = []
     for (reference, n), row in sizes.items():
@@ -233,5 +233,6 @@ def floor_rows(cells: Sequence[Cell], rows: Sequence[Row], store: Store) -> list
     return out
 
 
-def _run_id(cell: Cell) -> str:
+def run_id(cell: Cell) -> str:
+    """The identity of a cell's run."""
     return identity(cell.score)

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import torch
 from PIL import Image
 
-from experiments import stages, sweep
+from experiments import stages
+from experiments.cells import Cell
 from experiments.config import TrainConfig, identity
+from experiments.rows import write_rows
 from experiments.store import Store
-from experiments.sweep import Cell
 
 DIGITS = ("mnist5k", "mnist")
 GRID = math.isqrt(stages.SHOWN_IMAGES)  # images along each side of a picture of samples
@@ -37,12 +39,12 @@ def write_evidence(directory: Path, done: Sequence[Cell], store: Store, data_roo
                 losses += [shared | point for point in csv.DictReader(file)]
     if done:
         images = stages.images_of(done[0].model.data, data_root)
-        _picture(images.pixels).save(pictures / "real.png")
+        _save(_picture(images.pixels), pictures / "real.png")
         if histograms:
             share = images.labels.bincount(minlength=stages.N_CLASSES) / len(images.labels)
             histograms += _histogram("real", (share * done[0].samples.n_samples).tolist())
-    sweep.write_rows(directory / "histograms.csv", histograms, ("run_id", "label", "count"))
-    sweep.write_rows(directory / "losses.csv", losses, ("model_id", "train_seed", "network", "images_seen", "loss"))
+    write_rows(directory / "histograms.csv", histograms, ("run_id", "label", "count"))
+    write_rows(directory / "losses.csv", losses, ("model_id", "train_seed", "network", "images_seen", "loss"))
 
 
 def _histogram(run_id: str, counts: Sequence[float]) -> list[dict[str, Any]]:
@@ -56,8 +58,15 @@ def _save_pictures(folder: Path, cell: Cell, store: Store) -> None:
         return
     tensors = stages.load_shown(cell.score, store)
     if "film" in tensors:
-        _tiled(tensors["film"].transpose(0, 1)).save(folder / f"{samples_id}-film.png")
-    _picture(tensors["pixels"]).save(folder / f"{samples_id}.png")
+        _save(_tiled(tensors["film"].transpose(0, 1)), folder / f"{samples_id}-film.png")
+    _save(_picture(tensors["pixels"]), folder / f"{samples_id}.png")
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    """Atomically: a picture that is there is whole, and not drawn again."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    picture.save(temporary, format="PNG")
+    temporary.replace(path)
 
 
 def _picture(pixels: torch.Tensor) -> Image.Image:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from diffusion_core.solvers import Sampler
+from experiments.cells import Cell, Infeasible
 from experiments.config import (
     AlphaBetaLadder,
     ForeignConfig,
@@ -13,7 +14,6 @@ from experiments.config import (
     ScoreConfig,
     TrainConfig,
 )
-from experiments.sweep import Cell, Infeasible
 
 CONTROL = 10_000  # added to the seed of an A/A control
 

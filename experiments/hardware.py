@@ -1,4 +1,4 @@
-"""What the machine is, and whether other processes kept it busy while something was timed."""
+"""What the machine is, how much of it a run uses, and whether others kept it busy while something was timed."""
 
 import os
 import platform
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from threadpoolctl import ThreadpoolController
 
 SHARED_ABOVE = 0.25  # cores: other processes busier than this while a run is timed make its seconds no evidence
 
@@ -31,6 +32,23 @@ class BusyClock:
         """Cores that other processes, or other guests of the same host, kept busy on average since `before`."""
         wall = self.wall - before.wall
         return max(0.0, (self.all_cores - before.all_cores) - (self.own - before.own)) / wall if wall > 0 else 0.0
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_threads(threads: int) -> None:
+    """Makes torch and numpy compute on that many CPU threads: how a sum is split among threads is how it is rounded."""
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    _blas().limit(limits=threads, user_api="blas")
+
+
+@lru_cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @lru_cache

@@ -21,13 +21,14 @@ from rich.console import Console
 
 from diffusion_core.solvers import Euler, Sampler
 from experiments import vocabulary
+from experiments.cells import Cell, Infeasible
 from experiments.config import Ladder, TrainConfig
 from experiments.contrasts import Choice, Contrast, against_first, grouped
 from experiments.grid import Grid
 from experiments.options import Options
 from experiments.publish import run_experiment
+from experiments.rows import write_rows
 from experiments.store import Store
-from experiments.sweep import Cell, Infeasible, write_rows
 
 QUESTION = "Which noise levels should sampling visit?"
 

@@ -25,14 +25,15 @@ from rich.progress import track
 from diffusion_core.schedules import geometric
 from diffusion_core.solvers import Euler
 from experiments import vocabulary
+from experiments.cells import Cell, Infeasible
 from experiments.config import Ladder, TrainConfig, identity
 from experiments.contrasts import Choice, Contrast, against_first, grouped
 from experiments.curves import SIGMA_RANGE, CurveConfig, curve_stage, density
 from experiments.grid import CONTROL, Grid
 from experiments.options import Options
 from experiments.publish import run_experiment
+from experiments.rows import write_rows
 from experiments.store import Store
-from experiments.sweep import Cell, Infeasible, write_rows
 
 QUESTION = "Which noise levels should training see?"
 DENSITY_POINTS = 201

@@ -11,6 +11,7 @@ from experiments import foreign
 from experiments.config import ForeignConfig, Machine, ReferenceConfig
 from experiments.features import features_id
 from experiments.grid import Grid
+from experiments.hardware import cores
 from experiments.stages import images_of
 
 AnyGrid = TypeVar("AnyGrid", bound=Grid)
@@ -51,11 +52,29 @@ class Options:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the hardware multiplies in it."""
     threads: int | None = None
-    """CPU threads; by default PyTorch's choice, one for each core."""
+    """CPU threads of a run, part of its identity. By default PyTorch's choice, one for each core; a worker's share of
+    the cores with --workers; 1 with --ray-address."""
+    dry_run: bool = False
+    """Print the plan and run nothing: what is unique, what is done, what the rest costs."""
+    only: str | None = None
+    """Run the part of the experiment for which this holds, a pandas query over the columns of table.csv, such as
+    'mode == "same-ladder" and seed == 0'. What compares with runs left out is left out too."""
+    shard: str | None = None
+    """i/n: run part i of n into the same store, each network's runs in one part. At the end the same command without
+    --shard makes the report."""
+    retry_failed: bool = False
+    """Try again what failed for good, such as a training that diverged. All else that failed is tried again anyway."""
+    workers: int | None = None
+    """Runs at a time, by a Ray on this machine (extra `cluster`). Without it one after the other, in this process."""
+    ray_address: str | None = None
+    """Run on a Ray cluster: auto, host:port or ray://host:port. All nodes need this package and see the store."""
+    gpus_per_run: float | None = None
+    """Share of a card that a run on Ray takes (1), such as 0.25 for four small networks on a card."""
 
     def apply(self, grid: AnyGrid, *names: str) -> AnyGrid:
         """The preset's grid with the options that were given, those in `names` by their own name."""
-        machine = Machine.resolve(self.device, self.precision, self.threads)
+        self._check_running()
+        machine = Machine.resolve(self.device, self.precision, self.threads or self._share_of_cores())
         data = resolve(self.data or grid.train.data, self.data_root)
         train = replace(grid.train, machine=machine, data=data)
         if self.train_images is not None:
@@ -70,12 +89,31 @@ class Options:
         return grid
 
     def directory(self, name: str) -> Path:
-        """Where the result of experiment `name` goes."""
-        return self.out or Path("runs") / f"{name}-{self.preset}"
+        """Where the result of experiment `name` goes; a shard's table lies in a folder of its own inside."""
+        whole = self.out or Path("runs") / f"{name}-{self.preset}"
+        return whole / f"shard-{self.shard.replace('/', '-of-')}" if self.shard else whole
 
     def data_std(self, grid: Grid) -> float:
         """The standard deviation of the grid's data scaled to [-1, 1], to four decimals."""
         return round(images_of(grid.train.data, self.data_root).std / 127.5, 4)
+
+    def _check_running(self) -> None:
+        """Raises ValueError for options of running that do not go together."""
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers={self.workers}: it must be at least 1")
+        if self.workers is not None and self.ray_address is not None:
+            raise ValueError("workers, ray_address: the first starts a Ray and the second joins one; give one of them")
+        if self.gpus_per_run is not None:
+            if not self.gpus_per_run > 0:
+                raise ValueError(f"gpus_per_run={self.gpus_per_run}: it must be above 0")
+            if self.workers is None and self.ray_address is None:
+                raise ValueError(f"gpus_per_run={self.gpus_per_run}: it needs --workers or --ray-address")
+
+    def _share_of_cores(self) -> int | None:
+        """Threads of a run where several run at a time."""
+        if self.ray_address is not None:
+            return 1
+        return max(cores() // self.workers, 1) if self.workers is not None else None
 
     def _foreign(self, data: str, machine: Machine) -> ForeignConfig | None:
         if self.model is None:

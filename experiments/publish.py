@@ -1,11 +1,10 @@
-"""From planned cells to a finished result folder: run, tabulate, contrast, write what the report reads, report."""
+"""From planned cells to a finished result folder: plan, run, tabulate, contrast, report."""
 
-import platform
+import json
 import shlex
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,18 @@ import pandas as pd
 from rich.console import Console
 
 from experiments import contrasts as contrasting
-from experiments import foreign, stages, sweep
+from experiments import preview, rows, selection, stages, sweep
+from experiments.cells import Cell, Infeasible
 from experiments.config import ForeignConfig
 from experiments.evidence import write_evidence
-from experiments.features import dimension
-from experiments.hardware import describe
 from experiments.options import Options
+from experiments.plan import Plan
+from experiments.provenance import command, notes, provenance
 from experiments.store import Store, write_json
-from experiments.sweep import Cell, Infeasible
+from experiments.sweep import Swept
+from experiments.tasks import Place
 from reports.render import write_report
 
-VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
 Explain = Callable[[Path, Store, Sequence[Cell], Console], None]
 
 
@@ -36,49 +36,72 @@ def run_experiment(
     *,
     fixed_beforehand: bool = False,
     explain: Explain | None = None,
+    folder: str | None = None,
 ) -> pd.DataFrame:
     """Runs the cells, writes the result folder with its report, prints where it lies, and returns the table.
+
+    The last line on stdout is JSON, for machines.
 
     Args:
         fixed_beforehand: whether the primary contrast is the one that the design fixed, or merely of its form.
         explain: writes further files that the experiment's report reads, given the cells that succeeded.
+        folder: what the result folder is called, if not by the experiment's name.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; the table holds what is finished.
     """
     console = Console()
-    directory, store = options.directory(name), Store(options.store)
-    directory.mkdir(parents=True, exist_ok=True)
-    cells = [cell for cell in planned if isinstance(cell, Cell)]
-    _check(cells, store, options.data_root)
-    notes = _notes(cells)
-    for note in notes:
-        console.print(f"note: {note}", style="yellow")
-    rows = sweep.execute(cells, store, options.data_root, console)
-    done = [cell for cell, row in zip(cells, rows, strict=True) if row["status"] == "ok"]
-    floors = contrasting.floor_rows(cells, rows, store)
-    sweep.write_rows(directory / "floors.csv", floors, contrasting.FLOOR_COLUMNS)
-    sweep.write_rows(
-        directory / "contrasts.csv", contrasting.contrast_rows(contrasts, rows, store), contrasting.COLUMNS
-    )
-    rows += [cell.row() for cell in planned if isinstance(cell, Infeasible)]
-    sweep.write_rows(directory / "table.csv", rows, sweep.COLUMNS)
-    write_json(
-        directory / "run.json", _provenance(name, question, options, notes) | {"fixed_beforehand": fixed_beforehand}
-    )
-    write_evidence(directory, done, store, options.data_root)
-    if explain:
-        explain(directory, store, done, console)
-    report = write_report(directory)
-    failed = [row["error"] for row in rows if row["status"] == "failed"]
-    for error in dict.fromkeys(failed):
-        console.print(f"failed ({failed.count(error)}): {error}", style="red", markup=False, soft_wrap=True)
-    console.print(f"{len(rows)} rows, {len(failed)} failed: {directory / 'table.csv'}")
-    console.print(f"report: {report}", style="bold", soft_wrap=True)
+    directory, store = options.directory(folder or name), Store(options.store)
+    part = _part(planned, options)
+    plan = Plan.of(part)
+    _check(plan.cells, store, options.data_root)
+    place = Place(store, options.data_root)
+    if options.dry_run:
+        left = plan.left(store)
+        _say({"experiment": name, "dry_run": True} | preview.show(left, place, options, console))
+        return preview.table(left).replace({"status": {"failed": "planned"}})
+    (directory / "logs").mkdir(parents=True, exist_ok=True)
+    for stray in directory.rglob(".*.[0-9]*"):  # half-written files of a run that was killed
+        stray.unlink()
+    said = notes(plan.cells, options, sum(isinstance(cell, Cell) for cell in planned))
+    for note in said:
+        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+    with _executor(plan, place, options) as (place, how):
+        swept = sweep.execute(plan, place, console, logs=directory / "logs", retry_failed=options.retry_failed, **how)
+    store.sweep_temporaries()  # of workers that were stopped just now
+    table = [*swept.rows, *(cell.row() for cell in part if isinstance(cell, Infeasible))]
+    rows.write_rows(directory / "table.csv", table, rows.COLUMNS)
+    whole = not swept.interrupted and not options.shard
+    report = None
+    if whole:
+        stages.use_threads(plan.cells[0].samples.machine.threads)  # intervals and floors round as scores do
+        _tabulate(directory, plan, swept, contrasts, store)
+        write_json(
+            directory / "run.json", provenance(name, question, options, said) | {"fixed_beforehand": fixed_beforehand}
+        )
+        ok = {row["run_id"] for row in swept.rows if row["status"] == "ok"}
+        done = [cell for cell in plan.cells if contrasting.run_id(cell) in ok]
+        write_evidence(directory, done, store, options.data_root)
+        if explain:
+            explain(directory, store, done, console)
+        report = write_report(directory)
+    _conclude(name, plan, swept, table, directory, report, options, console)
+    if swept.interrupted:
+        raise KeyboardInterrupt
     return pd.read_csv(directory / "table.csv")
 
 
-def _check(cells: Sequence[Cell], store: Store, data_root: Path | None) -> None:
-    """Stops the run before it starts, with one message, if it has no cells, no data, too few, or no such --model."""
-    if not cells:
+def _part(planned: Sequence[Cell | Infeasible], options: Options) -> Sequence[Cell | Infeasible]:
+    """The cells that were asked for: --only, then --shard."""
+    if not any(isinstance(cell, Cell) for cell in planned):
         raise ValueError("nothing to run: no setting that was asked for is feasible")
+    if options.only is not None:
+        planned = selection.only(planned, options.only)
+    return planned if options.shard is None else selection.shard(planned, options.shard)
+
+
+def _check(cells: Sequence[Cell], store: Store, data_root: Path | None) -> None:
+    """Stops the run before it starts, with one message, if it has no data, too few, or no such --model."""
     for cell in cells:
         most = len(stages.images_of(cell.model.data, data_root).pixels) // 3
         if cell.samples.n_samples > most:
@@ -90,43 +113,71 @@ def _check(cells: Sequence[Cell], store: Store, data_root: Path | None) -> None:
             stages.load_model(cell.model, store, data_root, cell.samples.machine.device)
 
 
-def _notes(cells: Sequence[Cell]) -> list[str]:
-    """What a reader of the numbers should know."""
-    notes = []
-    smallest, d = min(cell.samples.n_samples for cell in cells), dimension(cells[0].score.reference.features)
-    if smallest <= d:
-        notes.append(
-            f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular, "
-            "so read FD with care and trust KD"
-        )
-    sources = {cell.model.source for cell in cells if isinstance(cell.model, ForeignConfig)}
-    return notes + [note for source in sorted(sources) for note in foreign.notes(source)]
+@contextmanager
+def _executor(plan: Plan, place: Place, options: Options) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Who does the tasks: this process, or Ray if it was asked for."""
+    if options.workers is None and options.ray_address is None:
+        yield place, {}
+        return
+    from experiments import cluster
+
+    machine, gpus = plan.cells[0].samples.machine, options.gpus_per_run or 1.0
+    with cluster.connected(options.workers, options.ray_address, gpus, machine.threads) as ray:
+        shared = cluster.shared(machine.device, options.workers, gpus)
+        yield Place(place.store, place.data_root, shared), {"executor": ray.executor, "slots": ray.slots}
 
 
-def _provenance(name: str, question: str, options: Options, notes: Sequence[str]) -> dict[str, Any]:
-    commit, dirty = _commit()
-    return {
-        "schema": 1,
+def _tabulate(
+    directory: Path,
+    plan: Plan,
+    swept: Swept,
+    contrasts: Sequence[contrasting.Contrast | contrasting.Choice],
+    store: Store,
+) -> None:
+    """Writes floors.csv and contrasts.csv. What compares with a run that is not there is left out."""
+    floors = contrasting.floor_rows(plan.cells, swept.rows, store)
+    rows.write_rows(directory / "floors.csv", floors, contrasting.FLOOR_COLUMNS)
+    found = contrasting.contrast_rows(contrasts, swept.rows, store)
+    rows.write_rows(directory / "contrasts.csv", found, contrasting.COLUMNS)
+
+
+def _conclude(
+    name: str,
+    plan: Plan,
+    swept: Swept,
+    table: Sequence[rows.Row],
+    directory: Path,
+    report: Path | None,
+    options: Options,
+    console: Console,
+) -> None:
+    """Says what failed, where the result lies and how to go on; last, in one line of JSON, the same for machines."""
+    failed = [row["error"] for row in table if row["status"] == "failed"]
+    for error in dict.fromkeys(failed):
+        console.print(f"failed ({failed.count(error)}): {error}", style="red", markup=False, soft_wrap=True)
+    if failed or swept.warnings:
+        console.print(f"logs: {directory / 'logs'}", soft_wrap=True)
+    console.print(f"{len(table)} rows, {len(failed)} failed: {directory / 'table.csv'}", soft_wrap=True)
+    if report is not None:
+        console.print(f"report: {report}", style="bold", soft_wrap=True)
+    elif swept.interrupted:
+        undone = len(plan.cells) - len(swept.rows)
+        console.print(f"interrupted, {undone} of {len(plan.cells)} cells left. To go on: {command()}", soft_wrap=True)
+    else:
+        whole = [word for word in sys.argv[1:] if word not in ("--shard", options.shard, f"--shard={options.shard}")]
+        again = shlex.join(["python", "-m", "experiments", *whole])
+        console.print(f"when all shards are done, the report comes from: {again}", soft_wrap=True)
+    _say({
         "experiment": name,
-        "preset": options.preset,
-        "question": question,
-        "command": shlex.join(["python", "-m", "experiments", *sys.argv[1:]]),
-        "commit": commit,
-        "dirty": dirty,
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in VERSIONS},
-        "machine": describe(),
-        "notes": list(notes),
-    }
+        "rows": len(table),
+        "failed": len(failed),
+        "interrupted": swept.interrupted,
+        "table": str(directory / "table.csv"),
+        "report": None if report is None else str(report),
+        "seconds": round(swept.seconds, 3),
+        "evaluations": round(swept.evaluations),
+    })  # fmt: skip
 
 
-def _commit() -> tuple[str | None, bool | None]:
-    """The commit of this code and whether files differ from it; nothing outside a git checkout."""
-
-    def git(*arguments: str) -> str:
-        here = Path(__file__).parent
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "--short", "HEAD"), bool(git("status", "--porcelain"))
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
+def _say(values: dict[str, Any]) -> None:
+    print(json.dumps(values), flush=True)

@@ -13,11 +13,11 @@ import pandas as pd
 import tyro
 
 from experiments import vocabulary
+from experiments.cells import Cell
 from experiments.config import Ladder, TrainConfig
 from experiments.grid import Grid
 from experiments.options import Options
 from experiments.publish import run_experiment
-from experiments.sweep import Cell
 
 QUESTION = "How good is this one setting?"
 PRESETS = {

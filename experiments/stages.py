@@ -40,8 +40,9 @@ from experiments.config import (
 )
 from experiments.features import extract
 from experiments.foreign import load_foreign
-from experiments.hardware import SHARED_ABOVE, BusyClock, device_name
+from experiments.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
 from experiments.known_law import exact_model, mixture_data
+from experiments.memory import fitting
 from experiments.metrics import (
     Pool,
     Reference,
@@ -140,8 +141,14 @@ def load_model(config: Model, store: Store, data_root: Path | None, device: str)
     return model.to(device).eval()
 
 
-def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, advance: Advance) -> str:
-    """Samples from a trained network and stores uint8 pixels and the time the loop took. Returns its identity."""
+def sample_stage(
+    config: SampleConfig, store: Store, data_root: Path | None, advance: Advance, *, shared: bool = False
+) -> str:
+    """Samples from a trained network and stores uint8 pixels and the time the loop took. Returns its identity.
+
+    A batch that does not fit into memory is halved. `shared`: other runs use the device meanwhile, so that the time is
+    no evidence of speed.
+    """
     name = identity(config)
     if store.has("samples", name):
         return name
@@ -152,22 +159,30 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
     model = Counted(load_model(config.model, store, data_root, device))
     sigmas, nfe = config.ladder.sigmas(), config.planned_nfe
     draw = partial(sample, model, sigmas, config.sampler.run, shape=images.shape, seed=config.seed, device=device)
-    with torch.autocast(device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
+    counted: list[float] = []  # evaluations of this try
+
+    def count(n: int) -> None:
+        counted.append(n * nfe)
+        advance(n * nfe)
+
+    def timed(batch_size: int) -> tuple[Tensor, BusyClock, BusyClock]:
+        advance(-sum(counted))  # of a try that ran out of memory
+        counted.clear()
         with torch.no_grad():  # warm-up, outside the clock
-            blank = torch.zeros(min(config.batch_size, config.n_samples), *images.shape, device=device)
+            blank = torch.zeros(min(batch_size, config.n_samples), *images.shape, device=device)
             model(blank, torch.ones(len(blank), device=device))
         model.images = 0
         _synchronise(device)
         before = BusyClock.now()
         x = draw(
-            n_samples=config.n_samples,
-            batch_size=config.batch_size,
-            final_denoise=config.final_denoise,
-            after_batch=lambda n: advance(n * nfe),
+            n_samples=config.n_samples, batch_size=batch_size, final_denoise=config.final_denoise, after_batch=count
         )
         _synchronise(device)
-        after = BusyClock.now()
-        counted = model.images / config.n_samples
+        return x, before, BusyClock.now()
+
+    with torch.autocast(device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
+        (x, before, after), batch_sizes = fitting(config.batch_size, timed)
+        evaluations = model.images / config.n_samples
         film, film_sigmas = _film(draw, sigmas)
     with store.writing("samples", name) as folder:
         films = {} if film is None else {"film": images.to_pixels(film).cpu()}
@@ -176,10 +191,11 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
             folder,
             seconds=after.wall - before.wall,
             others_busy_cores=after.others_since(before),
-            nfe=int(counted) if counted.is_integer() else counted,
+            nfe=int(evaluations) if evaluations.is_integer() else evaluations,
             film_sigmas=film_sigmas,
-            batch_size=config.batch_size,
-            shared_device=device == "cpu" and after.others_since(before) > SHARED_ABOVE,
+            batch_size=batch_sizes[-1],
+            retries=f"batch {' -> '.join(map(str, batch_sizes))}" if len(batch_sizes) > 1 else None,
+            shared_device=shared or (device == "cpu" and after.others_since(before) > SHARED_ABOVE),
             device_name=device_name(device),
         )
     return name
@@ -283,12 +299,6 @@ def thinned(seen: list[int], losses: list[float]) -> list[tuple[int, float]]:
     stretches = [losses[start : start + stride] for start in starts]
     ends = [seen[min(start + stride, len(seen)) - 1] for start in starts]
     return [(end, sum(stretch) / len(stretch)) for end, stretch in zip(ends, stretches, strict=True)]
-
-
-def use_threads(threads: int) -> None:
-    """Makes torch compute on that many CPU threads."""
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
 
 
 def _synchronise(device: str) -> None:

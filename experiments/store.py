@@ -165,8 +165,13 @@ class Store:
 
     def remove(self, artifact: Artifact) -> None:
         """Removes an artifact, whatever its state."""
+        self.discard(*artifact.name)
+
+    def discard(self, kind: str, identity: str) -> None:
+        """Removes an artifact of which only the name is known, if it is there."""
+        name = Name(kind, identity)
         with self._explained():
-            self.place.remove(artifact.name, self.place.marker(artifact.name))
+            self.place.remove(name, self.place.marker(name))
 
     def leftovers(self) -> list[Leftover]:
         """What killed writers left behind."""

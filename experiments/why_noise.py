@@ -21,13 +21,13 @@ import tyro
 from rich.console import Console
 
 from diffusion_core.solvers import Euler, EulerWithin, Sampler
+from experiments.cells import Cell, Infeasible
 from experiments.config import MIXTURE, Ladder, Model
 from experiments.contrasts import Choice, Contrast, against_first, grouped
 from experiments.mixture import mixture_stage
 from experiments.options import Options
 from experiments.publish import run_experiment
 from experiments.store import Store
-from experiments.sweep import Cell, Infeasible
 from experiments.why_noise_evidence import Setting, write_explanations
 from experiments.why_noise_grid import PRESETS, WhyGrid, at_share, corrections, exact_model, worse
 

@@ -10,14 +10,15 @@ from rich.console import Console
 from rich.progress import track
 
 from experiments import stages
+from experiments.cells import Cell, Infeasible
 from experiments.config import Ladder, Model, identity
 from experiments.contrasts import METRICS
 from experiments.intervals import LEVEL, pooled
 from experiments.metrics import jackknife_se
 from experiments.probe_bench import ProbeConfig
 from experiments.probes import COLUMNS, probe_stage
+from experiments.rows import write_rows
 from experiments.store import Store
-from experiments.sweep import Cell, Infeasible, write_rows
 from experiments.why_noise_grid import WhyGrid, exact_model, worse
 
 SPLIT_COLUMNS = (

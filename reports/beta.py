@@ -171,7 +171,8 @@ def cost(run: Run) -> Section | None:
     groups = {TITLES["pareto"]: run.of_kind("pareto"), TITLES["best"]: best[best["mode"] == "pareto"]}
     text = "Differences to eta 0 with the same number of evaluations; below 0 is better."
     budgets = parts.forest(run, "budgets", groups, text)
-    return Section("Quality against cost", [against_nfe(run, rows), *against_seconds(run, rows), *budgets])
+    figures_of_cost = [against_nfe(run, rows), *against_seconds(run, rows)]
+    return Section("Quality against cost", [*figures_of_cost, *parts.untimed(run), *budgets])
 
 
 def families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, dict[str, str]]]:

@@ -208,7 +208,8 @@ def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | N
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.4, -0.6)
     low, high = ax.get_xlim()
-    ax.set_xlim(max(low, -1.05 * reach), min(high, 1.05 * reach))
+    if reach > 0:  # else nothing differs at all
+        ax.set_xlim(max(low, -1.05 * reach), min(high, 1.05 * reach))
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     return ax

@@ -160,8 +160,8 @@ def samples(run: Run) -> Section:
 def classes(run: Run) -> Section | None:
     """Are all classes drawn as often as they should be, under each setting and the last sampler?"""
     modes = [mode for mode in run.rows["mode"].unique() if mode != "control"]
-    rows = run.ok(modes[-1])
-    if not len(rows):
+    rows = run.ok(*modes[-1:])
+    if not modes or not len(rows):
         return None
     settings = dict(list(rows.groupby(name_of(rows), sort=False)))
     return Section("Classes", parts.histograms(run, "classes", settings, f"Samples a class, {modes[-1]}."))

@@ -165,6 +165,19 @@ def failures(run: Run) -> list[Prose]:
     return [Prose(f"{number(count, 0)}; the messages are under Tables.", "Failed runs")] if count else []
 
 
+def untimed(run: Run) -> list[Prose]:
+    """Which runs are left out wherever speed is shown, if any are."""
+    rows = run.ok()
+    shared = int(rows["shared_device"].fillna(False).sum())
+    if not shared:
+        return []
+    text = (
+        f"{number(shared, 0)} of {plural(len(rows), 'run')} shared the device with other runs or programs. Their "
+        "seconds are left out wherever speed is shown; speed comes from runs that had the device to themselves."
+    )
+    return [Prose(text, "Speed")]
+
+
 def glossary(*names: str) -> Section:
     """How to read this: the meaning of these columns, and of the floor."""
     return Section(

@@ -11,7 +11,7 @@ import matplotlib.figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import beta, figures, ladders, noise_levels, single, why_noise
+from reports import beta, figures, ladders, noise_levels, own, single, why_noise
 from reports.blocks import Figure, Gallery, Section
 from reports.tables import Run, read_run
 
@@ -21,6 +21,7 @@ EXPERIMENTS: dict[str, Callable[[Run], list[Section]]] = {
     "ladders": ladders.sections,
     "why_noise": why_noise.sections,
     "run": single.sections,
+    "sweep": own.sections,
 }
 
 

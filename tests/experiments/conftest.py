@@ -1,11 +1,15 @@
-"""What tests of the store share: faults, races, and disks of their own."""
+"""What tests of sweeps and of their store share: one Ray of two nodes, faults, races, and disks of their own."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +32,47 @@ for number in range(20):
     assert len(texts) == 1, "two copies are mixed"
     print(texts.pop()[0], end="")
 """
+SLOTS = 2
+QUICK_TO_NOTICE = {  # that a node is gone: in about two seconds, not in twenty
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 2,
+}
+
+
+@dataclass
+class TwoNodes:
+    """A Ray of a head with one core and a second node with another, to which this process is connected."""
+
+    cluster: Any
+    second: Any
+
+    def lose_the_second(self) -> None:
+        """Kills the second node, and puts a new one in its place."""
+        self.cluster.remove_node(self.second, allow_graceful=False)
+        self.second = self.cluster.add_node(num_cpus=1)
+
+
+@pytest.fixture(scope="session")
+def two_nodes() -> Iterator[TwoNodes]:
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        size = {"object_store_memory": 100 * 2**20}
+        cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": QUICK_TO_NOTICE, **size}
+        )
+        second = cluster.add_node(num_cpus=1, **size)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    yield TwoNodes(cluster, second)
+    with warnings.catch_warnings(), contextlib.suppress(Exception):
+        warnings.simplefilter("ignore")
+        ray.shutdown()
+        cluster.shutdown()
 
 
 @pytest.fixture

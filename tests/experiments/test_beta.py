@@ -1,6 +1,5 @@
-"""The beta experiment: its grid, its command line, and a run that is killed and goes on."""
+"""The beta experiment: its grid, its command line, and a run."""
 
-import signal
 import subprocess
 import sys
 import time
@@ -13,12 +12,11 @@ import pytest
 from diffusion_core.solvers import Euler
 from experiments import __main__ as command
 from experiments.beta import PRESETS, BetaGrid, BetaOptions, contrasts, runs
+from experiments.cells import Cell, Infeasible
 from experiments.config import Ladder, identity
 from experiments.contrasts import Choice
-from experiments.sweep import Cell, Infeasible
 
 ROOT = Path(__file__).parents[2]
-NOT_VALUES = ["seconds", "train_seconds", "shared_device", "finished_at"]
 
 
 def planned(grid: BetaGrid) -> list[Cell]:
@@ -73,34 +71,17 @@ def experiment(out: Path, store: Path, *more: str) -> list[str]:
     return [sys.executable, "-W", "error", "-m", "experiments", "beta", "--preset", "smoke", *where, *more]
 
 
-def table(out: Path) -> pd.DataFrame:
-    return pd.read_csv(out / "table.csv").drop(columns=NOT_VALUES)
-
-
 @pytest.mark.slow
-def test_smoke_runs_and_a_killed_run_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
+def test_smoke_runs_and_reports(tmp_path: Path) -> None:
     start = time.monotonic()
     done = subprocess.run(experiment(tmp_path / "a", tmp_path / "sa"), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "a" / "report.html") in done.stdout.replace("\n", "")
     assert "Is beta &gt; 0 better" in (tmp_path / "a" / "report.html").read_text()
-    whole = table(tmp_path / "a")
+    whole = pd.read_csv(tmp_path / "a" / "table.csv")
     assert set(whole["mode"]) == {"primary", "control", "same-alpha", "same-ladder", "pareto"}
     assert (whole["status"] == "ok").all()
     print(f"smoke took {time.monotonic() - start:.1f} s")
-
-    samples = tmp_path / "sb" / "samples"
-    process = subprocess.Popen(experiment(tmp_path / "b", tmp_path / "sb"), cwd=ROOT, stdout=subprocess.DEVNULL)
-    while process.poll() is None and not (samples.is_dir() and len(list(samples.iterdir())) >= 3):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL  # else it had finished before it could be killed
-    kept = {path: path.stat().st_mtime_ns for path in samples.iterdir()}
-    assert not (tmp_path / "b" / "table.csv").exists()
-    subprocess.run(experiment(tmp_path / "b", tmp_path / "sb"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    pd.testing.assert_frame_equal(table(tmp_path / "b"), whole, check_exact=True)
-    assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
-    assert list((tmp_path / "sb" / "tmp").iterdir()) == []
 
 
 @pytest.mark.parametrize(

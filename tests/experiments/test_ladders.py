@@ -11,10 +11,10 @@ import pytest
 from diffusion_core.solvers_churn import Heun
 from diffusion_core.solvers_restart import Restart
 from experiments import __main__ as command
+from experiments.cells import Cell, Infeasible
 from experiments.config import Ladder
 from experiments.contrasts import Choice, Contrast
 from experiments.ladders import PRESETS, contrasts, runs, within
-from experiments.sweep import Cell, Infeasible
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,12 +14,12 @@ from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import LogNormal
 from experiments import __main__ as command
 from experiments import curves, stages
+from experiments.cells import Cell
 from experiments.config import TrainConfig
 from experiments.contrasts import Choice, Contrast
 from experiments.curves import CurveConfig, curve_stage, density
 from experiments.noise_levels import PRESETS, contrasts, runs, settings
 from experiments.store import Store
-from experiments.sweep import Cell
 
 ROOT = Path(__file__).parents[2]
 

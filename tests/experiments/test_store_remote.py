@@ -13,13 +13,17 @@ from rich.console import Console
 from diffusion_core.solvers import Euler
 from experiments import stages, store_remote
 from experiments.artifacts import MARKER, Name
+from experiments.cells import Cell
 from experiments.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
 from experiments.features import features_id
 from experiments.known_law import mixture_data
 from experiments.mixture import MixtureConfig, mixture_stage
+from experiments.plan import Plan
+from experiments.rows import COLUMNS, NOT_VALUES
 from experiments.store import Store, StoreError, write_json
 from experiments.store_command import Gc, Ls, Verify
-from experiments.sweep import COLUMNS, Cell, execute
+from experiments.sweep import execute
+from experiments.tasks import Place
 
 pytest.importorskip("s3fs", reason="the remote store needs pip install -e '.[remote]'")
 moto = pytest.importorskip("moto.server", reason="an S3 server for tests needs pip install 'moto[server]'")
@@ -249,10 +253,10 @@ def test_a_sweep_gives_the_rows_of_a_local_store(
     train = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
     reference = ReferenceConfig("mnist5k", "digits", features_id("digits"))
     cell = Cell("test", "any", ScoreConfig(SampleConfig(train, Ladder(n_steps=2), Euler(0.5), 40), reference))
-    same = [name for name in COLUMNS if name not in ("seconds", "train_seconds", "shared_device", "finished_at")]
+    same = [name for name in COLUMNS if name not in NOT_VALUES]
 
     def rows(store: Store) -> list[object]:
-        (row,) = execute([cell], store, None, Console(quiet=True))
+        (row,) = execute(Plan.of([cell]), Place(store), Console(quiet=True)).rows
         return [row[name] for name in same]
 
     local = rows(Store(tmp_path / "store"))

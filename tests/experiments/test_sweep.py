@@ -1,13 +1,19 @@
 """A sweep makes a row of every cell, computes nothing twice, and survives failures."""
 
+import io
+import json
+import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from diffusion_core.solvers import Euler
-from experiments import stages
+from experiments import failures, stages
+from experiments.cells import Cell, Row
 from experiments.config import (
     AlphaBetaLadder,
     Ladder,
@@ -19,12 +25,16 @@ from experiments.config import (
 )
 from experiments.contrasts import Choice, Contrast, contrast_rows, floor_rows
 from experiments.features import features_id
+from experiments.plan import Left, Plan
+from experiments.progress import Progress
+from experiments.rows import COLUMNS, NOT_VALUES
 from experiments.store import Store
-from experiments.sweep import COLUMNS, Cell, Row, execute
+from experiments.sweep import execute
+from experiments.tasks import Outcome, Place
 
 TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
 REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
-VALUES = [name for name in COLUMNS if name not in ("seconds", "train_seconds", "shared_device", "finished_at")]
+VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
 
 
 def cell(n_steps: int, eta: float, train: TrainConfig = TRAIN, mode: str = "any", seed: int = 0) -> Cell:
@@ -42,7 +52,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def run(cells: list[Cell], store: Store) -> list[Row]:
-    return execute(cells, store, None, Console(quiet=True))
+    return execute(Plan.of(cells), Place(store), Console(quiet=True)).rows
 
 
 def test_every_cell_is_a_row_with_its_numbers(store: Store) -> None:
@@ -94,10 +104,10 @@ def test_batch_size_changes_no_pixel_by_much(store: Store, tmp_path: Path) -> No
 def test_a_failed_run_is_a_row_and_the_others_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = stages.sample_stage
 
-    def breaks_at_three(config: SampleConfig, *rest: object) -> str:
+    def breaks_at_three(config: SampleConfig, *rest: object, **more: object) -> str:
         if config.planned_nfe == 3:
             raise RuntimeError("out of <memory>")
-        return honest(config, *rest)
+        return honest(config, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(stages, "sample_stage", breaks_at_three)
     rows = run([cell(3, 0.5), *CELLS[:1]], store)
@@ -112,6 +122,87 @@ def test_a_training_that_diverges_fails_all_its_runs_with_the_reason(store: Stor
     assert [row["status"] for row in rows] == ["failed", "failed", "ok"]
     for row in rows[:2]:
         assert "its network was not trained" in row["error"] and "lr=" in row["error"]
+
+
+def test_a_failure_that_lasts_is_paid_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, honest, trained = Store(tmp_path), stages.train_stage, []
+
+    def counted(config: TrainConfig, *rest: Any) -> str:
+        trained.append(config)
+        return honest(config, *rest)
+
+    monkeypatch.setattr(stages, "train_stage", counted)
+    diverging = [cell(2, 0.0, replace(TRAIN, lr=1e30))]
+    first = run(diverging, store)
+    again = run(diverging, store)
+    assert len(trained) == 1 and again[0]["error"] == f"{first[0]['error']} ({failures.HOW})"
+    retried = execute(Plan.of(diverging), Place(store), Console(quiet=True), retry_failed=True).rows
+    assert len(trained) == 2 and retried == first
+    assert len(run(diverging, store)) == 1 and len(trained) == 2  # and remembered anew
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), MemoryError(), json.JSONDecodeError("damaged", "", 0)])
+def test_what_may_pass_is_tried_again(error: Exception, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlucky = [cell(2, 0.0, replace(TRAIN, images_seen=70 + len(str(error))))]
+
+    def fails(*arguments: object, **more: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "train_stage", fails)
+        assert run(unlucky, store)[0]["status"] == "failed"
+    assert run(unlucky, store)[0]["status"] == "ok"
+
+
+def test_logs_tell_when_how_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: object, **more: object) -> None:
+        warnings.warn("getting tight", stacklevel=1)
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("default")
+        patch.setattr(stages, "score_stage", fails)
+        swept = execute(Plan.of(CELLS[:1]), Place(Store(tmp_path)), Console(quiet=True), logs=tmp_path)
+    (row,) = swept.rows
+    text = (tmp_path / f"{row['run_id']}.log").read_text()
+    lines = [f"sampling {row['samples_id']}: started with threads=", f"sampling {row['samples_id']}: done after "]
+    lines += [f"scoring {row['run_id']}: started", "UserWarning: getting tight", "Traceback", "OSError: disk full"]
+    places = [text.index(line) for line in [*lines[:3], *lines[4:], lines[3]]]
+    assert places == sorted(places) and swept.warnings == 1
+    assert f"training {row['model_id']}: done after " in (tmp_path / f"{row['model_id']}.log").read_text()
+
+
+def test_an_interrupt_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, honest = Store(tmp_path), stages.sample_stage
+
+    def interrupted(config: SampleConfig, *rest: Any, **more: Any) -> str:
+        if config == CELLS[1].samples:
+            with store.writing("samples", "half"):
+                raise KeyboardInterrupt
+        return honest(config, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "sample_stage", interrupted)
+        swept = execute(Plan.of(CELLS), Place(store), Console(quiet=True))
+    assert swept.interrupted and [row["run_id"] for row in swept.rows] == [identity(CELLS[0].score)]
+    assert list((tmp_path / "tmp").iterdir()) == [] and not (tmp_path / "samples" / "half").exists()
+    assert len(run(CELLS, store)) == len(CELLS)
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    now = iter(range(0, 1000, 4))
+    monkeypatch.setattr("experiments.progress.time.monotonic", lambda: next(now))
+    tasks = Plan.of(CELLS[:1]).tasks
+    with Progress(Left(Plan.of(CELLS[:1]), tasks, {}), Console(file=text)) as progress:
+        for task in tasks:
+            progress.begin(task)
+            progress.advance(task.cost)
+            progress.finish(Outcome(task.name, "broken" if task.kind == "scores" else None))
+    lines = text.getvalue().splitlines()
+    assert 1 < len(lines) < 12 and all(re.match(r"\d\d:\d\d:\d\d \d done, ", line) for line in lines)
+    assert "1 running, 0 failed" in lines[-1] and "evaluations/s, " in lines[-1]
+    assert progress.text().startswith("3 done, 0 running, 1 failed, 0 left; ")
 
 
 def test_contrasts_pair_networks_and_pool_them(store: Store) -> None:

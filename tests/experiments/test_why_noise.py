@@ -11,12 +11,12 @@ import pytest
 
 from experiments import __main__ as command
 from experiments import stages
+from experiments.cells import Cell
 from experiments.config import ExactConfig, TrainConfig
 from experiments.contrasts import Choice, Contrast
 from experiments.intervals import pooled
 from experiments.metrics import jackknife_se
 from experiments.store import Store
-from experiments.sweep import Cell
 from experiments.why_noise import contrasts, runs
 from experiments.why_noise_evidence import split
 from experiments.why_noise_grid import PRESETS

@@ -159,6 +159,7 @@ def test_an_unknown_experiment_has_no_report(directory: Path) -> None:
     info = json.loads((directory / "run.json").read_text())
     (directory / "run.json").write_text(json.dumps(info | {"experiment": "gamma"}))
     with pytest.raises(
-        ValueError, match=r"^run\.json: experiment='gamma': must be one of beta, noise_levels, ladders, why_noise, run$"
+        ValueError,
+        match=r"^run\.json: experiment='gamma': must be one of beta, noise_levels, ladders, why_noise, run, sweep$",
     ):
         write_report(directory)

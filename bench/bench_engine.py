@@ -1,0 +1,105 @@
+"""What the engine itself costs: 2,000 synthetic cells, whose stages sleep 0 to 5 ms, in process and on a local Ray.
+
+Overhead is wall time less the sleeping that one worker's share comes to, over the number of cells; a cell is a sampling
+and a scoring. `extra_info` also tells how much the driver's memory grew for each cell, rows and plan included.
+"""
+
+import gc
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from rich.console import Console
+
+from diffusion_core.solvers import Euler
+from experiments.cells import Cell
+from experiments.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
+from experiments.plan import Plan
+from experiments.stages import Advance
+from experiments.store import Store, write_json
+from experiments.sweep import execute, in_process
+from experiments.tasks import Place, Task
+
+N_CELLS, N_NETWORKS = 2000, 10
+LONGEST = 0.005  # seconds that a stage sleeps at most
+WORKERS = 2
+META = dict.fromkeys(
+    "train_seconds train_loss fd kd kd_se precision recall n_reference seconds device_name".split(), 1.0
+)
+META |= {"nfe": 2, "batch_size": 256, "shared_device": True, "finished_at": "2026-01-01T00:00:00+00:00"}
+
+
+def nap(task: Task) -> float:
+    """Seconds that the task sleeps: the same whoever does it."""
+    return random.Random(task.name).uniform(0, LONGEST)
+
+
+def asleep(task: Task, place: Place, advance: Advance) -> None:
+    """In place of every stage: sleeps, and writes the small files that a row is read from."""
+    time.sleep(nap(task))
+    with place.store.writing(task.kind, task.name) as folder:
+        write_json(folder / "meta.json", META)
+
+
+def plan(first: int, n: int) -> Plan:
+    """n cells of N_NETWORKS networks; those of another `first` share no artifact with these."""
+    reference, machine = ReferenceConfig("mnist5k", "digits", "synthetic"), Machine(threads=1)
+    cells = []
+    for number in range(n):
+        train = TrainConfig(seed=first + number % N_NETWORKS, machine=machine)
+        samples = SampleConfig(train, Ladder(n_steps=2), Euler(0.5), 40, seed=number, machine=machine)
+        cells.append(Cell("synthetic", "any", ScoreConfig(samples, reference)))
+    assert len({identity(cell.score) for cell in cells}) == n
+    return Plan.of(cells)
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    gc.collect()
+    return int(psutil.Process().memory_info().rss)
+
+
+def measure(benchmark: Any, folder: Path, workers: int, **how: Any) -> float:
+    """Runs the cells once and returns the milliseconds of overhead a cell."""
+    quiet = Console(quiet=True)
+    execute(plan(500, 200), Place(Store(folder / "warm-up"), work=asleep), quiet, **how)
+    whole, place = plan(0, N_CELLS), Place(Store(folder / "store"), work=asleep)
+    before = resident()
+    swept = benchmark.pedantic(execute, (whole, place, quiet), how, rounds=1, iterations=1)
+    assert [row["status"] for row in swept.rows] == ["ok"] * N_CELLS
+    sleeping = sum(map(nap, whole.tasks)) / workers
+    overhead = 1e3 * (benchmark.stats.stats.median - sleeping) / N_CELLS
+    benchmark.extra_info |= {
+        "cells": N_CELLS,
+        "workers": workers,
+        "overhead_ms_per_cell": overhead,
+        "memory_kib_per_cell": (resident() - before) / N_CELLS / 1024,
+        "row_kib": sum(sys.getsizeof(value) for value in swept.rows[0].values()) / 1024,
+    }
+    print({name: round(value, 2) for name, value in benchmark.extra_info.items()})
+    assert benchmark.extra_info["memory_kib_per_cell"] < 20
+    return overhead
+
+
+def bench_in_process(benchmark: Any, tmp_path: Path) -> None:
+    assert measure(benchmark, tmp_path, 1, executor=in_process) < 10
+
+
+@pytest.fixture
+def local_ray() -> Iterator[dict[str, Any]]:
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
+    from experiments import cluster
+
+    with cluster.connected(workers=WORKERS) as connection:
+        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+        yield {"executor": connection.executor, "slots": connection.slots}
+
+
+@pytest.mark.filterwarnings("default")  # the warnings of Ray are not ours
+def bench_on_local_ray(benchmark: Any, tmp_path: Path, local_ray: dict[str, Any]) -> None:
+    assert measure(benchmark, tmp_path, WORKERS, **local_ray) < 30

@@ -1,0 +1,135 @@
+"""A sweep of one's own: what the file must have, and what comes of it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from diffusion_core.solvers import Euler
+from experiments import __main__ as command
+from experiments.cells import Cell
+from experiments.config import ForeignConfig, Ladder
+from experiments.contrasts import Choice
+from experiments.own import OwnFile, Try, cells, contrasts, read
+from experiments.run import PRESETS
+
+ROOT = Path(__file__).parents[2]
+FILE = '''
+from dataclasses import dataclass
+from diffusion_core.solvers import Euler
+from experiments.config import Ladder
+from experiments.own import Try
+
+QUESTION = "Does it run?"
+
+@dataclass(frozen=True)
+class Mine:
+    """Euler under a name of its own."""
+    @property
+    def name(self): return "mine"
+    def planned_nfe(self, sigmas): return Euler(0.0).planned_nfe(sigmas)
+    def run(self, *arguments): return Euler(0.0).run(*arguments)
+
+def runs():
+    yield Try("euler", Ladder(n_steps=2), Euler(0.0))
+    yield Try("mine", Ladder(n_steps=2), Mine())
+'''
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "mine.py").write_text(text)
+    return folder / "mine.py"
+
+
+def few(folder: Path) -> list[str]:
+    where = ["--preset", "smoke", "--out", str(folder / "out"), "--store", str(folder / "store"), "--threads", "1"]
+    return [*where, "--train-seeds", "1", "--train-images", "128", "--n-samples", "40"]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["experiments", "sweep", str(folder / "mine.py"), *few(folder), *arguments])
+    return command.main()
+
+
+def own(tmp_path: Path) -> OwnFile:
+    return read(written(tmp_path, FILE))
+
+
+def test_every_setting_runs_with_every_network_and_the_first_is_also_the_control(tmp_path: Path) -> None:
+    planned = list(cells(own(tmp_path), PRESETS["smoke"]))
+    assert [key for key, _ in planned[:3]] == [("all", "euler"), ("control", "euler"), ("all", "mine")]
+    assert len(planned) == 6 and {c.model.seed for _, c in planned if isinstance(c, Cell)} == {0, 1}
+    setting, best, control = contrasts(planned)
+    assert not isinstance(setting, Choice) and (setting.a, setting.b, len(setting.pairs)) == ("mine", "euler", 2)
+    assert isinstance(best, Choice) and not isinstance(control, Choice) and control.kind == "control"
+
+
+@pytest.mark.slow
+def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path, FILE)
+    assert run(monkeypatch, tmp_path, "--dry-run") == 0
+    plan = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert plan["trainings"] == {"unique": 1, "left": 1, "failed": 0} and plan["samplings"]["left"] == 3
+    assert plan["evaluations"] == 128 * 3.5 + 3 * 40 * 2 and not (tmp_path / "store").exists()
+    assert run(monkeypatch, tmp_path) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    table = pd.read_csv(said["table"])
+    assert (said["experiment"], said["rows"], said["failed"]) == ("sweep", 3, 0) == ("sweep", len(table), 0)
+    assert said["evaluations"] == plan["evaluations"]
+    by_name = table[table["mode"] == "all"].set_index("sampler")
+    assert by_name.loc["mine", "kd"] == by_name.loc["euler(eta=0)", "kd"]
+    assert "# Does it run?" in Path(said["report"]).with_suffix(".md").read_text()
+    assert run(monkeypatch, tmp_path) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["evaluations"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # the warnings of Ray are not ours
+@pytest.mark.parametrize("how", ["--workers", "--ray-address"])
+def test_on_ray_a_sampler_of_ones_own_travels(how: str, tmp_path: Path, two_nodes: Any) -> None:
+    value = "2" if how == "--workers" else two_nodes.cluster.address
+    line = [sys.executable, "-m", "experiments", "sweep", str(written(tmp_path, FILE)), *few(tmp_path), how, value]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    table = pd.read_csv(said["table"])
+    assert (said["rows"], said["failed"]) == (3, 0) and table["shared_device"].all()
+    assert table["sampler"].tolist() == ["euler(eta=0)", "euler(eta=0)", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "there is no such Python file"),
+        (FILE.replace("QUESTION", "TITLE"), "it needs QUESTION, a text; see `python -m experiments sweep --help`"),
+        (FILE.replace("def runs", "def run"), "it needs runs(), which yields what to try"),
+        (FILE.replace('"mine", L', '"euler", L'), "runs(): [('all', 'euler')] more than once"),
+        ("QUESTION = ''\ndef runs(): yield 1", "runs(): number 1 is 1; it must yield experiments.own.Try"),
+        ("QUESTION = ''\ndef runs(): return []", "nothing to run"),
+    ],
+)
+def test_a_file_that_does_not_do_says_what_is_missing(
+    text: str | None,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if text is not None:
+        written(tmp_path, text)
+    assert run(monkeypatch, tmp_path) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_network_that_was_trained_elsewhere_cannot_be_trained_otherwise(tmp_path: Path) -> None:
+    grid = replace(PRESETS["smoke"], foreign=ForeignConfig("python:a:b", "0"))
+    one = Try("a", Ladder(n_steps=2), Euler(0.0), training={"lr": 1.0})
+    with pytest.raises(ValueError, match=r"training=\{'lr': 1.0\} of 'a': --model brings a trained network"):
+        list(cells(OwnFile("a", "b", lambda: [one], {}), grid))
