@@ -1,0 +1,57 @@
+"""A network compiled for sampling: one batch size, weights frozen, no gradients.
+
+On a CPU it is the freezing that pays: the weights are cast to bfloat16 and laid out for oneDNN once, and what follows a
+convolution is fused into it. Without it TorchInductor's code is slower than eager PyTorch here (bench/LOG.md).
+"""
+
+import os
+import shutil
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def can_compile(device: str) -> bool:
+    """Whether TorchInductor has what it needs: a C++ compiler for a CPU, Triton for CUDA."""
+    if device == "cuda":
+        return find_spec("triton") is not None
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
+
+
+class Compiled:
+    """eps = model(x, sigma), compiled at the first call for batches of `batch_size`.
+
+    Smaller batches are filled up with zeros, or evaluated by the uncompiled network if that is cheaper. It keeps the
+    autocast it is first called under, and the weights as they were then: change neither. Only without gradients.
+
+    Args:
+        model: in eval mode, on its device.
+        batch_size: samples an evaluation.
+    """
+
+    def __init__(self, model: nn.Module, batch_size: int) -> None:
+        self.model, self.batch_size = model, batch_size
+        self._compiled: Any = torch.compile(model, dynamic=False)
+        self._ready = False
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        n = len(x)
+        if 2 * n < self.batch_size:
+            eps: Tensor = self.model(x, sigma)
+            return eps
+        if n < self.batch_size:
+            x = torch.cat([x, x.new_zeros(self.batch_size - n, *x.shape[1:])])
+            sigma = torch.cat([sigma, sigma.new_ones(self.batch_size - n)])
+        return self._evaluate(x, sigma.contiguous())[:n]  # one level expanded to all samples has other strides
+
+    def _evaluate(self, x: Tensor, sigma: Tensor) -> Tensor:
+        if not self._ready:
+            from torch._inductor import config
+
+            with config.patch(freezing=True):  # the option of torch.compile comes too late for it
+                self._compiled(x, sigma)
+            self._ready = True
+        eps: Tensor = self._compiled(x, sigma)
+        return eps
