@@ -46,7 +46,7 @@ def bench_loop_alone(clock: Callable[..., Any], name: str, device: str) -> None:
     steps, rounds = EULERS[name], 20
     run, model = run_ours(steps.sigmas, steps.run, device)
     nfe = len(steps.alphas)
-    x = clock(run, rounds=rounds, suite="loop", who=f"ours, {name}", batch=BATCH, n_images=BATCH, nfe=nfe)
+    x = clock(run, rounds=rounds, suite="loop", ours=True, who=f"ours, {name}", batch=BATCH, n_images=BATCH, nfe=nfe)
     levels = list(zip(steps.sigmas, steps.alphas, steps.betas, strict=False))
     shift = -sum(alpha * sigma for sigma, alpha, _ in levels)
     variance = steps.sigmas[0] ** 2 + sum((beta * sigma) ** 2 for sigma, _, beta in levels)
@@ -60,7 +60,7 @@ def bench_loop_of_solvers(clock: Callable[..., Any], name: str, device: str) -> 
     sampler = SOLVERS[name]
     run, _ = run_ours(LADDER, sampler.run, device)
     nfe = sampler.planned_nfe(LADDER)
-    x = clock(run, rounds=20, suite="loop", who=f"ours, {name}", batch=BATCH, n_images=BATCH, nfe=nfe)
+    x = clock(run, rounds=20, suite="loop", ours=True, who=f"ours, {name}", batch=BATCH, n_images=BATCH, nfe=nfe)
     check(x, End(LADDER[-1] - LADDER[0], LADDER[0]))
 
 
@@ -83,5 +83,5 @@ def bench_noise(clock: Callable[..., Any], who: str, device: str) -> None:
     """One draw for a batch: block noise should cost what `torch.randn` costs."""
     noise = BlockNoise(0, 0, BATCH, SHAPE, torch.device(device))
     draw = {"block noise": noise, "torch.randn": lambda: torch.randn(BATCH, *SHAPE, device=device)}[who]
-    x = clock(draw, rounds=200, suite="noise", who=who, batch=BATCH, n_images=BATCH, nfe=1)
+    x = clock(draw, rounds=200, suite="noise", who=who, ours=who == "block noise", batch=BATCH, n_images=BATCH, nfe=1)
     check(x, End(0.0, 1.0))

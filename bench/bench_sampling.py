@@ -61,7 +61,7 @@ def bench_sampling(time_sampling: Callable[..., None], mode: str, eta: float, de
     def loop(model: Model) -> torch.Tensor:
         return sample(model, steps.sigmas, steps.run, n_samples=BATCH, shape=SHAPE, batch_size=BATCH, device=device)
 
-    time_sampling(loop, model, precision, who=f"ours, eta {eta:g}", compiled=compiled)
+    time_sampling(loop, model, precision, who=f"ours, eta {eta:g}", ours=True, compiled=compiled)
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)

@@ -32,7 +32,7 @@ def bench_scaling(clock: Callable[..., Any], what: str, batch: int, n_steps: int
             )
 
     x = clock(
-        run, rounds=3, suite=f"scaling: {what}", who="ours, eta 1, bf16",
+        run, rounds=3, suite=f"scaling: {what}", who="ours, eta 1, bf16", ours=True,
         precision="bf16", batch=batch, n_images=n_samples, nfe=n_steps,
     )  # fmt: skip
     assert x.shape == (n_samples, *SHAPE) and torch.isfinite(x).all()

@@ -54,7 +54,8 @@ def bench_training(benchmark: Any, clock: Callable[..., Any], who: str, device: 
     first = torch.stack(list(itertools.islice(losses, 5))).mean()
     last = clock(
         lambda: torch.stack(list(itertools.islice(losses, IN_ONE))).mean(),
-        rounds=ROUNDS, suite="training", who=who, precision=precision, batch=BATCH, n_images=IN_ONE * BATCH, nfe=1,
+        rounds=ROUNDS, suite="training", who=who, ours="ours" in who,
+        precision=precision, batch=BATCH, n_images=IN_ONE * BATCH, nfe=1,
     )  # fmt: skip
     assert torch.isfinite(last) and last < first
     rate = 3 * flop_per_image(device) * benchmark.extra_info["images_per_second"]  # the backward pass is two forwards

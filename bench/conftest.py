@@ -27,8 +27,8 @@ def clock(benchmark: Any, device: str) -> Callable[..., Any]:
     """Times `run`, which the device has finished when it is over, and notes what it was: `clock(run, suite=..., ...)`.
 
     The notes are pytest-benchmark's extra_info, which its JSON keeps and `python -m reports bench` reads: suite, who,
-    batch, n_images (in one run), nfe (evaluations an image), precision, compiled; and from the median of the runs ms
-    per step (evaluation) and images per second, with the peak of the memory.
+    ours, batch, n_images (in one run), nfe (evaluations an image), precision, compiled; and from the median of the runs
+    ms per step (evaluation) and images per second, with the peak of the memory.
     """
 
     def time(run: Callable[[], Any], *, rounds: int = 5, warmup: int = 1, **notes: Any) -> Any:
@@ -42,6 +42,7 @@ def clock(benchmark: Any, device: str) -> Callable[..., Any]:
         seconds = benchmark.stats.stats.median
         n_batches = -(-notes["n_images"] // notes["batch"])
         benchmark.extra_info |= {
+            "ours": False,
             "device": device,
             "precision": "fp32",
             "compiled": False,

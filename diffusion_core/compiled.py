@@ -6,6 +6,7 @@ convolution is fused into it. Without it TorchInductor's code is slower than eag
 
 import os
 import shutil
+import warnings
 from importlib.util import find_spec
 from typing import Any
 
@@ -33,8 +34,7 @@ class Compiled:
 
     def __init__(self, model: nn.Module, batch_size: int) -> None:
         self.model, self.batch_size = model, batch_size
-        self._compiled: Any = torch.compile(model, dynamic=False)
-        self._ready = False
+        self._compiled: Any = None
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         n = len(x)
@@ -47,11 +47,13 @@ class Compiled:
         return self._evaluate(x, sigma.contiguous())[:n]  # one level expanded to all samples has other strides
 
     def _evaluate(self, x: Tensor, sigma: Tensor) -> Tensor:
-        if not self._ready:
-            from torch._inductor import config
+        if self._compiled is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own modules
+                from torch._inductor import config
 
-            with config.patch(freezing=True):  # the option of torch.compile comes too late for it
-                self._compiled(x, sigma)
-            self._ready = True
+                self._compiled = torch.compile(self.model, dynamic=False)
+                with config.patch(freezing=True):  # torch.compile's `options` come too late for it
+                    self._compiled(x, sigma)
         eps: Tensor = self._compiled(x, sigma)
         return eps
