@@ -11,7 +11,9 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from diffusion_core.samplers import Model
 
 
 def can_compile(device: str) -> bool:
@@ -28,19 +30,18 @@ class Compiled:
     autocast it is first called under, and the weights as they were then: change neither. Only without gradients.
 
     Args:
-        model: in eval mode, on its device.
+        model: a network in eval mode, on its device.
         batch_size: samples an evaluation.
     """
 
-    def __init__(self, model: nn.Module, batch_size: int) -> None:
+    def __init__(self, model: Model, batch_size: int) -> None:
         self.model, self.batch_size = model, batch_size
         self._compiled: Any = None
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         n = len(x)
         if 2 * n < self.batch_size:
-            eps: Tensor = self.model(x, sigma)
-            return eps
+            return self.model(x, sigma)
         if n < self.batch_size:
             x = torch.cat([x, x.new_zeros(self.batch_size - n, *x.shape[1:])])
             sigma = torch.cat([sigma, sigma.new_ones(self.batch_size - n)])

@@ -7,6 +7,7 @@ reference     references/ID/  features.safetensors: features, labels, kernel row
 """
 
 import csv
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from diffusion_core import samplers
 from diffusion_core.block_noise import block_seed
+from diffusion_core.compiled import Compiled
 from diffusion_core.data import Images, load
 from diffusion_core.networks import build
 from diffusion_core.samplers import sample
@@ -53,6 +55,7 @@ from experiments.metrics import (
 )
 from experiments.store import Store, read_json, write_json
 
+log = logging.getLogger(__name__)
 LOGGED_LOSSES = 200  # points of a loss curve, each the mean of its stretch
 N_CLASSES = 10
 FILM_IMAGES, FILM_FRAMES = 3, 10
@@ -144,7 +147,10 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
     use_threads(config.machine.threads)
     images = images_of(config.model.data, data_root)
     device = config.machine.device
-    model = Counted(load_model(config.model, store, data_root, device))
+    network = load_model(config.model, store, data_root, device)
+    if config.machine.compiled:
+        network = _compiled(network, min(config.batch_size, config.n_samples))
+    model = Counted(network)
     sigmas, nfe = config.ladder.sigmas(), config.planned_nfe
     draw = partial(sample, model, sigmas, config.sampler.run, shape=images.shape, seed=config.seed, device=device)
     with torch.autocast(device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
@@ -178,6 +184,13 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
             device_name=device_name(device),
         )
     return name
+
+
+@lru_cache(maxsize=2)
+def _compiled(network: samplers.Model, batch_size: int) -> Compiled:
+    """The network compiled, once for all runs that share it and their batch size; their warm-up does the work."""
+    log.info("compiling the network for batches of %d: some seconds, not counted as the run's", batch_size)
+    return Compiled(network, batch_size)
 
 
 def _film(draw: Callable[..., Tensor], sigmas: tuple[float, ...]) -> tuple[Tensor | None, list[float]]:
