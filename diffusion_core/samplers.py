@@ -221,12 +221,7 @@ class Checked:
 
     def finish(self) -> None:
         """Raises ValueError naming the first step and sigma at which the model returned NaN or infinity."""
-        finite = torch.isfinite(torch.stack(self.sums)).tolist()
-        if not all(finite):
-            step, sigma = self.places[finite.index(False)]
-            raise ValueError(
-                f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite"
-            )
+        check_sums(torch.stack(self.sums), self.places)
 
 
 def evaluate(model: Model, x: Tensor, sigma: Tensor, step: int) -> Tensor:
@@ -238,6 +233,14 @@ def evaluate(model: Model, x: Tensor, sigma: Tensor, step: int) -> Tensor:
             "eps must have the shape of x"
         )
     return eps
+
+
+def check_sums(sums: Tensor, places: list[tuple[int, float]]) -> None:
+    """Raises ValueError naming the first place (step, sigma) whose sum of eps (N,) is not finite."""
+    finite = torch.isfinite(sums).tolist()
+    if not all(finite):
+        step, sigma = places[finite.index(False)]
+        raise ValueError(f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite")
 
 
 def _batches(first: int, n_samples: int, batch_size: int) -> Iterator[tuple[int, int]]:

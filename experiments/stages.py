@@ -30,6 +30,7 @@ from experiments.config import (
     MIXTURE,
     ExactConfig,
     ForeignConfig,
+    Machine,
     Model,
     ReferenceConfig,
     SampleConfig,
@@ -149,7 +150,7 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
     device = config.machine.device
     network = load_model(config.model, store, data_root, device)
     if config.machine.compiled:
-        network = _compiled(network, min(config.batch_size, config.n_samples))
+        network = _compiled(network, min(config.batch_size, config.n_samples), config.machine)
     model = Counted(network)
     sigmas, nfe = config.ladder.sigmas(), config.planned_nfe
     draw = partial(sample, model, sigmas, config.sampler.run, shape=images.shape, seed=config.seed, device=device)
@@ -187,8 +188,8 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
 
 
 @lru_cache(maxsize=2)
-def _compiled(network: samplers.Model, batch_size: int) -> Compiled:
-    """The network compiled, once for all runs that share it and their batch size; their warm-up does the work."""
+def _compiled(network: samplers.Model, batch_size: int, machine: Machine) -> Compiled:
+    """The network compiled, once for all runs that share all this; the warm-up of the first does the work."""
     log.info("compiling the network for batches of %d: some seconds, not counted as the run's", batch_size)
     return Compiled(network, batch_size)
 
