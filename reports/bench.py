@@ -8,7 +8,7 @@ import pandas as pd
 from reports import bench_figures, figures
 from reports.bench_rows import Benchmarks, read_benchmarks
 from reports.blocks import Figure, Prose, Section, Table, Terms, table
-from reports.formats import listed, missing, number, percent, times
+from reports.formats import listed, missing, number, percent, plural, times
 from reports.render import write_pages
 
 QUESTION = "How much time is spent outside the network, and how do we compare with others?"
@@ -51,8 +51,8 @@ def sections(benchmarks: Benchmarks) -> list[Section]:
         Section("Sampling", _speeds(benchmarks, sampling, "sampling", "Images a second with the network `small`.")),
         Section("Training", _speeds(benchmarks, training, "training", "Images a second in training `small`.")),
         Section("How time grows", _growth(benchmarks, scaling)),
-        Section("How to read this", [Terms(TERMS)]),
         Section("Noise", _noise(benchmarks)),
+        Section("How to read this", [Terms(TERMS)]),
     ]
     return [section for section in found if section.blocks]
 
@@ -148,7 +148,7 @@ def _noise(benchmarks: Benchmarks) -> list[Table]:
 def _table(benchmarks: Benchmarks, rows: pd.DataFrame) -> Table:
     columns: dict[str, list[str]] = {
         "loop": list(rows["label"]),
-        "evaluations": [number(value, 0) for value in rows["nfe"]],
+        "evaluations": [number(value, 0) if value > 1 else "" for value in rows["nfe"]],
         "ms a step": [number(value) for value in rows["ms_per_step"]],
         "images a second": [number(value, 0) for value in rows["images_per_second"]],
         "outside the network": ["" if missing(value) else percent(value) for value in rows["share_outside"]],
@@ -166,7 +166,7 @@ def _machine(benchmarks: Benchmarks) -> str:
     threads = info.get("threads")
     name = info.get("cpu", {}).get("brand_raw") or "unknown processor"
     card = "" if info.get("device") in (None, "cpu") else f"{info['device']}; "
-    return f"{card}{name}" + (f", {number(threads, 0)} threads" if threads else "")
+    return f"{card}{name}" + (f", {plural(threads, 'thread')}" if threads else "")
 
 
 def footer(benchmarks: Benchmarks) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.figures import BLUE, FAINT, INK, _new
 from reports.formats import number
@@ -43,6 +43,7 @@ def growth(rows: pd.DataFrame, by: str, value: str, labels: tuple[str, str], ax:
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ax.set_xticks(list(rows[by]))
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda amount, _: number(amount)))
         axis.set_minor_formatter(NullFormatter())
