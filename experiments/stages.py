@@ -21,7 +21,7 @@ from torch import Tensor
 
 from diffusion_core import samplers
 from diffusion_core.block_noise import block_seed
-from diffusion_core.compiled import Compiled
+from diffusion_core.compiled import Compiled, can_compile
 from diffusion_core.data import Images, load
 from diffusion_core.networks import build
 from diffusion_core.samplers import sample
@@ -188,8 +188,11 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
 
 
 @lru_cache(maxsize=2)
-def _compiled(network: samplers.Model, batch_size: int, machine: Machine) -> Compiled:
+def _compiled(network: samplers.Model, batch_size: int, machine: Machine) -> samplers.Model:
     """The network compiled, once for all runs that share all this; the warm-up of the first does the work."""
+    if not can_compile(machine.device):
+        log.warning("there is no compiler for %s here: the network is used as it is", machine.device)
+        return network
     log.info("compiling the network for batches of %d: some seconds, not counted as the run's", batch_size)
     return Compiled(network, batch_size)
 

@@ -4,13 +4,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from reports.figures import BLUE, FAINT, INK, _new
+from reports.figures import BLUE, FAINT, INK, panels
 from reports.formats import number
 
 
 def bars(rows: pd.DataFrame, value: str, label: str, ax: Axes | None = None) -> Axes:
     """One bar a row (label, value, ours), ours in blue, the first row at the top, each with its value at its end."""
-    ax = _new(ax)
+    ax = panels(1, 1, 3)[1][0, 0] if ax is None else ax
     colors = [BLUE if ours else FAINT for ours in rows["ours"]]
     ax.barh(range(len(rows)), rows[value], color=colors, height=0.7)
     for line, amount in enumerate(rows[value]):
@@ -35,7 +35,7 @@ def bars(rows: pd.DataFrame, value: str, label: str, ax: Axes | None = None) -> 
 
 def growth(rows: pd.DataFrame, by: str, value: str, labels: tuple[str, str], ax: Axes | None = None) -> Axes:
     """Value against `by` on logarithmic axes, and the line of proportional growth through the last point."""
-    ax = _new(ax)
+    ax = panels(1, 1, 3)[1][0, 0] if ax is None else ax
     rows = rows.sort_values(by)
     last = rows.iloc[-1]
     ax.plot(rows[by], last[value] * rows[by] / last[by], color=FAINT, linewidth=1, linestyle="--", label="proportional")
