@@ -7,7 +7,6 @@ reference     references/ID/  features.safetensors: features, labels, kernel row
 """
 
 import csv
-import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,16 +20,15 @@ from torch import Tensor
 
 from diffusion_core import samplers
 from diffusion_core.block_noise import block_seed
-from diffusion_core.compiled import Compiled, can_compile
 from diffusion_core.data import Images, load
 from diffusion_core.networks import build
 from diffusion_core.samplers import sample
 from diffusion_core.training import train
+from experiments.compiling import prepared
 from experiments.config import (
     MIXTURE,
     ExactConfig,
     ForeignConfig,
-    Machine,
     Model,
     ReferenceConfig,
     SampleConfig,
@@ -56,7 +54,6 @@ from experiments.metrics import (
 )
 from experiments.store import Store, read_json, write_json
 
-log = logging.getLogger(__name__)
 LOGGED_LOSSES = 200  # points of a loss curve, each the mean of its stretch
 N_CLASSES = 10
 FILM_IMAGES, FILM_FRAMES = 3, 10
@@ -149,9 +146,7 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
     images = images_of(config.model.data, data_root)
     device = config.machine.device
     network = load_model(config.model, store, data_root, device)
-    if config.machine.compiled:
-        network = _compiled(network, min(config.batch_size, config.n_samples), config.machine)
-    model = Counted(network)
+    model = Counted(prepared(network, min(config.batch_size, config.n_samples), config.machine))
     sigmas, nfe = config.ladder.sigmas(), config.planned_nfe
     draw = partial(sample, model, sigmas, config.sampler.run, shape=images.shape, seed=config.seed, device=device)
     with torch.autocast(device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
@@ -185,16 +180,6 @@ def sample_stage(config: SampleConfig, store: Store, data_root: Path | None, adv
             device_name=device_name(device),
         )
     return name
-
-
-@lru_cache(maxsize=2)
-def _compiled(network: samplers.Model, batch_size: int, machine: Machine) -> samplers.Model:
-    """The network compiled, once for all runs that share all this; the warm-up of the first does the work."""
-    if not can_compile(machine.device):
-        log.warning("there is no compiler for %s here: the network is used as it is", machine.device)
-        return network
-    log.info("compiling the network for batches of %d: some seconds, not counted as the run's", batch_size)
-    return Compiled(network, batch_size)
 
 
 def _film(draw: Callable[..., Tensor], sigmas: tuple[float, ...]) -> tuple[Tensor | None, list[float]]:
