@@ -29,7 +29,7 @@ from experiments.vocabulary import SCHEDULES, WITH_OWN_ENDS, called, one_of
 
 SCHEMA = 2  # raise it when the same config starts to give another result
 FREE = {"identity": False}
-COMPILE_FROM = 1_000_000  # evaluated images of a sampling run that earn compilation back twice: see bench/LOG.md
+COMPILE_FROM = 10_000  # samples; not evaluations, so that runs whose seconds are compared are compiled all or none
 MIXTURE = "mixture:"  # and the folder of a stored mixture
 
 
@@ -71,7 +71,7 @@ class Machine:
     compiled: bool = False  # sampling from a network compiled by TorchInductor
     threads: int = 1  # CPU threads of one run
     torch_minor: str = field(default_factory=lambda: ".".join(torch.__version__.split(".")[:2]))
-    may_compile: bool = field(default=False, metadata=FREE)  # then each sampling run is compiled if that pays
+    may_compile: bool = field(default=False, metadata=FREE)  # then runs of many samples are compiled
 
     def __post_init__(self) -> None:
         one_of("device", self.device, ("cpu", "cuda"))
@@ -227,9 +227,9 @@ class SampleConfig:
     def __post_init__(self) -> None:
         _at_least("n_samples", self.n_samples, 2 * GROUPS)  # so that half of them still fill the jackknife's groups
         _at_least("batch_size", self.batch_size, 1)
-        long = self.n_samples * self.planned_nfe >= COMPILE_FROM  # raises if ladder and sampler do not suit each other
+        self.sampler.planned_nfe(self.ladder.sigmas())  # raises if the two do not suit each other
         if self.machine.may_compile:
-            compiled = long and isinstance(self.model, TrainConfig)
+            compiled = self.n_samples >= COMPILE_FROM and isinstance(self.model, TrainConfig)
             object.__setattr__(self, "machine", dataclasses.replace(self.machine, compiled=compiled))
 
     @property

@@ -127,11 +127,12 @@ def test_resolved_machine_is_concrete() -> None:
     assert Machine.resolve(device="cpu", precision="fp32", threads=3) == Machine("cpu", "fp32", threads=3)
 
 
-def test_a_sampling_run_is_compiled_if_it_is_long_enough() -> None:
+def test_a_run_of_many_samples_is_compiled_whatever_its_ladder() -> None:
     machine = Machine(precision="bf16", may_compile=True)
-    short = dataclasses.replace(SAMPLE, machine=machine, n_samples=COMPILE_FROM // 66)
-    long = dataclasses.replace(short, n_samples=COMPILE_FROM // 66 + 1)
+    short = dataclasses.replace(SAMPLE, machine=machine, n_samples=COMPILE_FROM - 1)
+    long = dataclasses.replace(short, n_samples=COMPILE_FROM)
     assert not short.machine.compiled and long.machine.compiled
+    assert dataclasses.replace(long, ladder=Ladder(n_steps=8)).machine.compiled, "seconds are compared across ladders"
     assert dataclasses.replace(long, n_samples=500) == dataclasses.replace(short, n_samples=500), "decided anew"
     foreign = ForeignConfig("python:module:function")
     assert not dataclasses.replace(long, model=foreign).machine.compiled, "only our own networks are"
