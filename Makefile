@@ -14,8 +14,10 @@ lint: .venv/installed-dev ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: .venv/installed ## how fast the sampling loop is
-	$(BIN)/python -m pytest --benchmark
+benchmark: .venv/installed ## how fast sampling and training are, beside other people's loops
+	mkdir -p runs
+	$(BIN)/python -m pytest --benchmark --benchmark-json=runs/speed.json
+	$(BIN)/python -m reports bench runs/speed.json
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sigmabench needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'

@@ -1,94 +1,73 @@
-"""Speed of the sampling loop, with a network that costs nothing (the loop alone) and with `small`.
+"""How fast images come out: the network `small` with the same weights in our loop and in other people's.
 
-Each benchmark reports nfe, batch, device, precision and microseconds per network evaluation in `extra_info`.
+Others run it as their examples do, in fp32; ours in fp32 too, and in the modes it has for speed. Noted besides: the
+share of the time spent outside the network (on CPUs, where it can be clocked from inside the run), the FLOP/s of the
+whole run, and what part of the roof that is: of a matrix product in the same precision in the same process.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 
-from diffusion_core.block_noise import BlockNoise
-from diffusion_core.networks import build
-from diffusion_core.samplers import Steps, alpha_beta_steps, eta_steps, sample
+from bench.measure import SHAPE, Clocked, flop_per_image, network, roof
+from bench.peers import PEERS, Peer
+from diffusion_core.compiled import Compiled, can_compile
+from diffusion_core.exact import GaussianDenoiser
+from diffusion_core.samplers import Model, eta_steps, sample
 from diffusion_core.schedules import geometric
 
-SAMPLERS = {
-    "ode": eta_steps(geometric(66), 0.0),
-    "eta-1": eta_steps(geometric(66), 1.0),
-    "alpha-beta-0.3": alpha_beta_steps(0.1, 0.3),
-}
-
-
-def free_network(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Keeps the model contract at no cost."""
-    return x
+BATCH, N_STEPS, ROUNDS = 256, 12, 3
+MODES = {"fp32": ("fp32", False), "bf16": ("bf16", False), "bf16 compiled": ("bf16", True)}
 
 
 @pytest.fixture
-def time_sampling(benchmark: Any, device: str, synchronise: Callable[[], None]) -> Callable[..., None]:
-    """Times one batch from noise to samples, and checks what came out."""
-    shape = (1, 32, 32)
+def time_sampling(benchmark: Any, clock: Callable[..., Any], device: str) -> Callable[..., None]:
+    """Times a loop over one batch, `loop(model)`, and checks what came out."""
 
-    def time(model: Any, steps: Steps, *, batch: int, precision: str) -> None:
-        def run() -> torch.Tensor:
-            with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-                out = sample(
-                    model, steps.sigmas, steps.run, n_samples=batch, shape=shape, batch_size=batch, device=device
-                )
-            synchronise()
-            return out
-
-        out = benchmark.pedantic(run, rounds=3, warmup_rounds=1)
-        nfe = len(steps.alphas)
-        assert out.shape == (batch, *shape) and torch.isfinite(out).all()
-        benchmark.extra_info |= {
-            "nfe": nfe,
-            "batch": batch,
-            "device": device,
-            "precision": precision,
-            "microseconds_per_evaluation": benchmark.stats.stats.median / nfe * 1e6,
-            "images_per_second": batch / benchmark.stats.stats.median,
-        }
+    def time(loop: Callable[[Model], torch.Tensor], model: Model, precision: str, **notes: Any) -> None:
+        clocked = Clocked(model)
+        with torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext():
+            loop(clocked)  # warm-up, and compilation
+            clocked.calls, clocked.seconds = 0, 0.0
+            x = clock(
+                lambda: loop(clocked), rounds=ROUNDS, warmup=0,
+                suite="sampling", batch=BATCH, n_images=BATCH, nfe=N_STEPS, precision=precision, **notes,
+            )  # fmt: skip
+        assert clocked.calls == ROUNDS * N_STEPS
+        assert x.shape == (BATCH, *SHAPE) and torch.isfinite(x).all()
+        exact = loop(GaussianDenoiser())  # which the network is close to
+        assert x.std().item() == pytest.approx(exact.std().item(), rel=0.1)
+        rate = benchmark.extra_info["images_per_second"] * N_STEPS * flop_per_image(device)
+        best = roof(device, precision)
+        benchmark.extra_info |= {"flop_per_second": rate, "roof": best, "fraction_of_roof": rate / best}
+        if device == "cpu":
+            benchmark.extra_info["share_outside"] = 1 - clocked.seconds / benchmark.stats.stats.total
 
     return time
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-def bench_loop_alone(time_sampling: Callable[..., None], name: str) -> None:
-    """What the loop costs besides the network; `time_sampling` asserts what comes out."""
-    time_sampling(free_network, SAMPLERS[name], batch=64, precision="fp32")
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("mode", MODES)
+def bench_sampling(time_sampling: Callable[..., None], mode: str, eta: float, device: str) -> None:
+    precision, compiled = MODES[mode]
+    if compiled and not can_compile(device):
+        pytest.skip("there is no C++ compiler here")
+    steps = eta_steps(geometric(N_STEPS), eta)
+    model = Compiled(network(device), BATCH) if compiled else network(device)
+
+    def loop(model: Model) -> torch.Tensor:
+        return sample(model, steps.sigmas, steps.run, n_samples=BATCH, shape=SHAPE, batch_size=BATCH, device=device)
+
+    time_sampling(loop, model, precision, who=f"ours, eta {eta:g}", ours=True, compiled=compiled)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", ["ode", "eta-1"])
-def bench_loop_small(time_sampling: Callable[..., None], name: str, precision: str, device: str) -> None:
-    """The loop with the network for CPUs, on a ladder of 8 steps; `time_sampling` asserts what comes out."""
-    eta = {"ode": 0.0, "eta-1": 1.0}[name]
-    model = build("small").to(device).eval()
-    time_sampling(model, eta_steps(geometric(8), eta), batch=256, precision=precision)
-
-
-def bench_noise(benchmark: Any, device: str, synchronise: Callable[[], None]) -> None:
-    """One draw of block noise for 64 images of 32x32."""
-    noise = BlockNoise(0, 0, 64, (1, 32, 32), torch.device(device))
-
-    def run() -> torch.Tensor:
-        out = noise()
-        synchronise()
-        return out
-
-    out = benchmark(run)
-    assert out.shape == (64, 1, 32, 32) and abs(out.std().item() - 1) < 0.05
-
-
-def bench_randn(benchmark: Any, device: str, synchronise: Callable[[], None]) -> None:
-    """What a plain `torch.randn` of the same size costs: the price that block noise should not exceed."""
-
-    def run() -> torch.Tensor:
-        out = torch.randn(64, 1, 32, 32, device=device)
-        synchronise()
-        return out
-
-    assert benchmark(run).shape == (64, 1, 32, 32)
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+def bench_sampling_of_peers(time_sampling: Callable[..., None], peer: Peer, device: str) -> None:
+    if not peer.installed:
+        pytest.skip(f"{peer.package} is not installed (extra `peers`)")
+    time_sampling(
+        lambda model: peer.run(model, (BATCH, *SHAPE), N_STEPS, device), network(device), "fp32", who=peer.name
+    )

@@ -9,7 +9,6 @@ DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502). `dialects.py` translates beta 
 """
 
 import itertools
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -69,16 +68,13 @@ def euler(model: Model, x: Tensor, steps: Steps, noise: Callable[[], Tensor]) ->
     Raises:
         ValueError: the model returns another shape, NaN or infinity; the message names step and sigma.
     """
-    levels = torch.tensor(steps.sigmas, dtype=x.dtype, device=x.device)
-    sums = torch.zeros(len(steps.alphas), dtype=torch.float32, device=x.device)
+    checked = Checked(model)
     for step, (sigma, alpha, beta) in enumerate(zip(steps.sigmas, steps.alphas, steps.betas, strict=False)):
-        eps = evaluate(model, x, levels[step], step)
-        sums[step] = eps.sum()  # read once, after the last step: a device is not made to wait
-        x.add_(eps, alpha=-alpha * sigma)
+        x.add_(checked(x, sigma, step), alpha=-alpha * sigma)
         if beta > 0:
             x.add_(noise(), alpha=beta * sigma)
         if step + 1 == len(steps.alphas):
-            _check_finite(sums, steps.sigmas)
+            checked.finish()
         yield x
 
 
@@ -192,9 +188,9 @@ def sample(
 
 def denoise(model: Model, x: Tensor, sigma: float, step: int = 0) -> Tensor:
     """x - sigma eps(x, sigma), the model's estimate of the clean images; x (B, C, H, W). Errors as `euler`'s."""
-    eps = evaluate(model, x, torch.tensor(sigma, dtype=x.dtype, device=x.device), step)
-    if not math.isfinite(eps.sum().item()):
-        raise ValueError(f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite")
+    checked = Checked(model)
+    eps = checked(x, sigma, step)
+    checked.finish()
     return torch.add(x, eps, alpha=-sigma)
 
 
@@ -203,6 +199,29 @@ def model_device(model: Model) -> torch.device:
     tensors = itertools.chain(model.parameters(), model.buffers()) if isinstance(model, torch.nn.Module) else iter(())
     first = next(tensors, None)
     return torch.device("cpu") if first is None else first.device
+
+
+class Checked:
+    """A model whose every output is checked: its shape at once, NaN and infinity when `finish` is called.
+
+    A sum of all of eps is finite only if each of its values is. The sums are read once, after the last step, so that a
+    device is not made to wait at each.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.sums: list[Tensor] = []
+        self.places: list[tuple[int, float]] = []
+
+    def __call__(self, x: Tensor, sigma: float, step: int) -> Tensor:
+        eps = evaluate(self.model, x, x.new_full((), sigma), step)
+        self.sums.append(eps.sum(dtype=torch.float32))
+        self.places.append((step, sigma))
+        return eps
+
+    def finish(self) -> None:
+        """Raises ValueError naming the first step and sigma at which the model returned NaN or infinity."""
+        check_sums(torch.stack(self.sums), self.places)
 
 
 def evaluate(model: Model, x: Tensor, sigma: Tensor, step: int) -> Tensor:
@@ -216,13 +235,12 @@ def evaluate(model: Model, x: Tensor, sigma: Tensor, step: int) -> Tensor:
     return eps
 
 
-def _check_finite(sums: Tensor, sigmas: tuple[float, ...]) -> None:
+def check_sums(sums: Tensor, places: list[tuple[int, float]]) -> None:
+    """Raises ValueError naming the first place (step, sigma) whose sum of eps (N,) is not finite."""
     finite = torch.isfinite(sums).tolist()
     if not all(finite):
-        step = finite.index(False)
-        raise ValueError(
-            f"model: it returned NaN or infinity at step {step}, sigma={sigmas[step]:.6g}; eps must be finite"
-        )
+        step, sigma = places[finite.index(False)]
+        raise ValueError(f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite")
 
 
 def _batches(first: int, n_samples: int, batch_size: int) -> Iterator[tuple[int, int]]:

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-import torch
 from torch import Tensor
 
-from diffusion_core.samplers import Model, Steps, eta_steps, euler, evaluate
+from diffusion_core.samplers import Model, Steps, eta_steps, euler
 from diffusion_core.schedules import check_ladder
 
 Noise = Callable[[], Tensor]
@@ -46,33 +45,6 @@ class Sampler(Protocol):
                 infinity, in which case the message names step and sigma.
         """
         ...
-
-
-class Checked:
-    """A model whose every output is checked: its shape at once, NaN and infinity when `finish` is called.
-
-    Sums are read once, after the last step, so that a device is not made to wait at each.
-    """
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.sums: list[Tensor] = []
-        self.places: list[tuple[int, float]] = []
-
-    def __call__(self, x: Tensor, sigma: float, step: int) -> Tensor:
-        eps = evaluate(self.model, x, x.new_full((), sigma), step)
-        self.sums.append(eps.sum())
-        self.places.append((step, sigma))
-        return eps
-
-    def finish(self) -> None:
-        """Raises ValueError naming the first step and sigma at which the model returned NaN or infinity."""
-        finite = torch.isfinite(torch.stack(self.sums)).tolist()
-        if not all(finite):
-            step, sigma = self.places[finite.index(False)]
-            raise ValueError(
-                f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite"
-            )
 
 
 def ladder_steps(sigmas: tuple[float, ...]) -> Iterator[tuple[int, float, float, bool]]:

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from diffusion_core.samplers import Model
-from diffusion_core.solvers import Checked, Noise, ladder_steps
+from diffusion_core.samplers import Checked, Model
+from diffusion_core.solvers import Noise, ladder_steps
 
 LARGEST_GAMMA = math.sqrt(2) - 1
 

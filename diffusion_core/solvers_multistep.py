@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from diffusion_core.samplers import Model
-from diffusion_core.solvers import Checked, Noise, ladder_steps
+from diffusion_core.samplers import Checked, Model
+from diffusion_core.solvers import Noise, ladder_steps
 
 
 @dataclass(frozen=True)
@@ -64,21 +65,22 @@ class DPMpp2MSDE:
 
 def _dpmpp_2m(model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise, eta: float) -> Iterator[Tensor]:
     checked = Checked(model)
-    previous: Tensor | None = None
+    denoised, previous = torch.empty_like(x), torch.empty_like(x)
     log_previous = 0.0
     for step, sigma, sigma_next, last in ladder_steps(sigmas):
         ratio = sigma_next / sigma
         keep = ratio ** (1 + eta)
-        denoised = x.add(checked(x, sigma, step), alpha=-sigma)
-        x.mul_(keep).add_(denoised, alpha=1 - keep)
-        if previous is not None and sigma_next > 0:
-            x.add_(denoised.sub(previous), alpha=(1 - keep) * math.log(ratio) / (2 * log_previous))
+        torch.add(x, checked(x, sigma, step), alpha=-sigma, out=denoised)
+        x.lerp_(denoised, 1 - keep)
+        if step > 0 and sigma_next > 0:
+            extrapolated = (1 - keep) * math.log(ratio) / (2 * log_previous)
+            x.add_(denoised, alpha=extrapolated).sub_(previous, alpha=extrapolated)
         if eta > 0 and sigma_next > 0:
             x.add_(noise(), alpha=sigma_next * math.sqrt(1 - ratio ** (2 * eta)))
         if last:
             checked.finish()
         else:
-            previous, log_previous = denoised, math.log(ratio)
+            denoised, previous, log_previous = previous, denoised, math.log(ratio)
         yield x
 
 
@@ -114,15 +116,15 @@ class Accelerated:
 
     def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         checked = Checked(model)
-        share: Tensor | None = None  # (1 - gam) eps_previous
+        share, next_share = torch.empty_like(x), torch.empty_like(x)  # (1 - gam) eps_previous, and of eps
         for step, sigma, sigma_next, last in ladder_steps(sigmas):
             sigma_down = sigma * (sigma_next / sigma) ** (1 / (1 - self.mu))
             eps = checked(x, sigma, step)
-            next_share = eps * (1 - self.gam)
-            x.add_(eps, alpha=(sigma_down - sigma) * (1 if share is None else self.gam))
-            if share is not None:
+            torch.mul(eps, 1 - self.gam, out=next_share)
+            x.add_(eps, alpha=(sigma_down - sigma) * (1 if step == 0 else self.gam))
+            if step > 0:
                 x.add_(share, alpha=sigma_down - sigma)
-            share = next_share
+            share, next_share = next_share, share
             if self.mu > 0 and sigma_next > 0:
                 x.add_(noise(), alpha=math.sqrt(sigma_next**2 - sigma_down**2))
             if last:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from diffusion_core.samplers import Model
+from diffusion_core.samplers import Checked, Model
 from diffusion_core.schedules import check_ends, check_ladder, check_n_steps, karras
-from diffusion_core.solvers import Checked, Noise, ladder_steps
+from diffusion_core.solvers import Noise, ladder_steps
 from diffusion_core.solvers_churn import Heun, heun_step
 
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from diffusion_core.compiled import can_compile
 from diffusion_core.data import check_name
 from diffusion_core.dialects import eta_from_beta
 from diffusion_core.networks import NAMES as NETWORKS
@@ -28,6 +29,7 @@ from experiments.vocabulary import SCHEDULES, WITH_OWN_ENDS, called, one_of
 
 SCHEMA = 2  # raise it when the same config starts to give another result
 FREE = {"identity": False}
+COMPILE_FROM = 10_000  # samples; not evaluations, so that runs whose seconds are compared are compiled all or none
 MIXTURE = "mixture:"  # and the folder of a stored mixture
 
 
@@ -66,9 +68,10 @@ class Machine:
 
     device: str = "cpu"  # kind: cpu or cuda
     precision: str = "fp32"  # fp32, or bf16 for autocast to bfloat16
-    compiled: bool = False
+    compiled: bool = False  # sampling from a network compiled by TorchInductor
     threads: int = 1  # CPU threads of one run
     torch_minor: str = field(default_factory=lambda: ".".join(torch.__version__.split(".")[:2]))
+    may_compile: bool = field(default=False, metadata=FREE)  # then runs of many samples are compiled
 
     def __post_init__(self) -> None:
         one_of("device", self.device, ("cpu", "cuda"))
@@ -87,7 +90,8 @@ class Machine:
         if precision == "auto":
             has_bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else _cpu_multiplies_bf16()
             precision = "bf16" if has_bf16 else "fp32"
-        return cls(device, precision, threads=threads or torch.get_num_threads())
+        may_compile = device == "cpu" and precision == "bf16" and can_compile(device)  # where it was measured to pay
+        return cls(device, precision, threads=threads or torch.get_num_threads(), may_compile=may_compile)
 
 
 @dataclass(frozen=True)
@@ -224,6 +228,9 @@ class SampleConfig:
         _at_least("n_samples", self.n_samples, 2 * GROUPS)  # so that half of them still fill the jackknife's groups
         _at_least("batch_size", self.batch_size, 1)
         self.sampler.planned_nfe(self.ladder.sigmas())  # raises if the two do not suit each other
+        if self.machine.may_compile:
+            compiled = self.n_samples >= COMPILE_FROM and isinstance(self.model, TrainConfig)
+            object.__setattr__(self, "machine", dataclasses.replace(self.machine, compiled=compiled))
 
     @property
     def planned_nfe(self) -> int:

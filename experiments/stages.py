@@ -26,6 +26,7 @@ from diffusion_core.data import Images, load
 from diffusion_core.networks import build
 from diffusion_core.samplers import sample
 from diffusion_core.training import train
+from experiments.compiling import prepared
 from experiments.config import (
     MIXTURE,
     ExactConfig,
@@ -156,7 +157,8 @@ def sample_stage(
     use_threads(config.machine.threads)
     images = images_of(config.model.data, data_root)
     device = config.machine.device
-    model = Counted(load_model(config.model, store, data_root, device))
+    network = load_model(config.model, store, data_root, device)
+    model = Counted(prepared(network, min(config.batch_size, config.n_samples), config.machine))
     sigmas, nfe = config.ladder.sigmas(), config.planned_nfe
     draw = partial(sample, model, sigmas, config.sampler.run, shape=images.shape, seed=config.seed, device=device)
     counted: list[float] = []  # evaluations of this try

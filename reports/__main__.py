@@ -1,11 +1,13 @@
-"""`python -m reports DIR`: writes the report on a finished run."""
+"""`python -m reports DIR` writes the report on a finished run, `python -m reports bench FILE` that on speed."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from reports.bench import write_bench_report
 from reports.render import write_report
 
 
@@ -15,11 +17,27 @@ def main(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar=
     It reads run.json and table.csv, and where they exist contrasts.csv, floors.csv, histograms.csv, losses.csv and
     images/. It computes nothing anew and can be repeated at any time. Example: python -m reports runs/beta-laptop
 
+    `python -m reports bench FILE.json` writes the report on a run of the benchmarks.
+
     Args:
         directory: a run directory, as `python -m experiments` writes it.
     """
+    _written(lambda: write_report(directory))
+
+
+def bench(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")], out: Path | None = None) -> None:
+    """Write the report on a run of the benchmarks: OUT/report.html, OUT/report.md and OUT/figures/*.svg.
+
+    Args:
+        file: what `pytest --benchmark --benchmark-json=FILE` wrote.
+        out: folder of the report; by default FILE without its suffix.
+    """
+    _written(lambda: write_bench_report(file, out or file.with_suffix("")))
+
+
+def _written(write: Callable[[], Path]) -> None:
     try:
-        path = write_report(directory)
+        path = write()
     except (FileNotFoundError, ValueError) as error:
         print(f"reports: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -27,4 +45,7 @@ def main(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar=
 
 
 if __name__ == "__main__":
-    tyro.cli(main, prog="python -m reports")
+    if sys.argv[1:2] == ["bench"]:
+        tyro.cli(bench, prog="python -m reports bench", args=sys.argv[2:])
+    else:
+        tyro.cli(main, prog="python -m reports")

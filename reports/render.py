@@ -37,20 +37,28 @@ def write_report(directory: Path) -> Path:
     if name not in EXPERIMENTS:
         raise ValueError(f"run.json: experiment={name!r}: must be one of {', '.join(EXPERIMENTS)}")
     with figures.style():
-        sections = EXPERIMENTS[name](run)
-        drawings = {
-            block.name: svg(block.drawing) for part in sections for block in part.blocks if isinstance(block, Figure)
-        }
+        return write_pages(directory, run.info["question"], EXPERIMENTS[name](run), footer(run))
+
+
+def write_pages(directory: Path, title: str, sections: list[Section], footer: list[tuple[str, str]]) -> Path:
+    """Writes report.html, report.md and figures/ into `directory` and returns the path of report.html.
+
+    To be called under `figures.style()`, as whatever made the drawings of `sections`. Figures of an earlier report are
+    removed.
+    """
+    drawings = {
+        block.name: svg(block.drawing) for part in sections for block in part.blocks if isinstance(block, Figure)
+    }
     pictures = {
         path for part in sections for block in part.blocks if isinstance(block, Gallery) for path, _ in block.pictures
     }
     folder = directory / "figures"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("*.svg"):
         stale.unlink()
     for name, drawing in drawings.items():
         (folder / f"{name}.svg").write_bytes(drawing)
-    page = {"run": run, "sections": sections, "footer": footer(run)}
+    page = {"title": title, "sections": sections, "footer": footer}
     embedded = {name: _data_uri(drawing, "svg+xml") for name, drawing in drawings.items()}
     embedded |= {path.stem: _data_uri(path.read_bytes(), "png") for path in pictures}
     _write(directory / "report.md", "report.md.j2", page)

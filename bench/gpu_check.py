@@ -1,0 +1,197 @@
+"""Everything that only a card can tell, in one call and one table: `python -m bench.gpu_check`.
+
+Checks first (each says by how much two ways to the same samples differ), then times. A line that fails says why and the
+others go on; the exit status is 1 if any check failed. `--device cpu` runs what needs no card, to test the script.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import tyro
+from torch import Tensor
+
+from bench.measure import SHAPE, flop_per_image, forget_peak, network, peak_mib, roof, wait
+from diffusion_core.block_noise import BlockNoise
+from diffusion_core.compiled import Compiled, can_compile
+from diffusion_core.cuda_graph import graphed_euler
+from diffusion_core.noise import LogNormal
+from diffusion_core.samplers import Model, eta_steps, euler, sample
+from diffusion_core.schedules import geometric
+from diffusion_core.training import train
+
+STEPS = eta_steps(geometric(66), 1.0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: what was done, and what came out; `ok` is None for a time."""
+
+    what: str
+    found: str
+    ok: bool | None = None
+
+    def __str__(self) -> str:
+        return f"{self.what:62} {self.found:>58} {'' if self.ok is None else 'ok' if self.ok else 'FAILED'}"
+
+
+def precision(device: str, bf16: bool) -> AbstractContextManager[Any]:
+    return torch.autocast(device, torch.bfloat16) if bf16 else nullcontext()
+
+
+@torch.no_grad()
+def draw(model: Model, n: int, device: str, *, way: Callable[..., Iterator[Tensor]] = euler, **options: Any) -> Tensor:
+    """n samples by `euler`, or by another loop with its arguments."""
+
+    def run(model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Callable[[], Tensor]) -> Iterator[Tensor]:
+        return way(model, x, STEPS, noise)
+
+    return sample(model, STEPS.sigmas, run, n_samples=n, shape=SHAPE, device=device, **options)
+
+
+def difference(a: Tensor, b: Tensor, limit: float) -> tuple[str, bool]:
+    """Mean and largest absolute difference in data standard deviations, and whether the mean is within the limit."""
+    change = (a.cpu() - b.cpu()).abs()
+    return f"mean {change.mean():.1e}, largest {change.max():.1e} (limit of the mean {limit:g})", bool(
+        change.mean() <= limit
+    )
+
+
+@torch.no_grad()
+def card_against_cpu(device: str) -> tuple[str, bool]:
+    start = BlockNoise(0, 0, 64, SHAPE, torch.device("cpu"))() * STEPS.sigmas[0]
+    quiet = eta_steps(STEPS.sigmas, 0.0)
+    *_, here = euler(network("cpu"), start.clone(), quiet, torch.empty)
+    *_, there = euler(network(device), start.clone().to(device), quiet, torch.empty)
+    return difference(here, there, 1e-3)  # TF32 convolutions keep ten bits
+
+
+def batches(device: str) -> tuple[str, bool]:
+    model = network(device)
+    return difference(draw(model, 100, device, batch_size=100), draw(model, 100, device, batch_size=7), 1e-3)
+
+
+def graph_against_eager(device: str) -> tuple[str, bool]:
+    model = network(device)
+    return difference(draw(model, 100, device), draw(model, 100, device, way=graphed_euler), 1e-5)
+
+
+def bf16_against_fp32(device: str) -> tuple[str, bool]:
+    model = network(device)
+    with precision(device, True):
+        narrow = draw(model, 100, device)
+    return difference(draw(model, 100, device), narrow, 0.02)
+
+
+def compiled_against_eager(device: str) -> tuple[str, bool]:
+    with precision(device, True):
+        eager, compiled = draw(network(device), 64, device), draw(Compiled(network(device), 64), 64, device)
+    return difference(eager, compiled, 0.02)
+
+
+def same_seed_same_weights(device: str) -> tuple[str, bool]:
+    def weights() -> Tensor:
+        model = network(device).train()
+        images = torch.randn(256, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
+        for _ in train(model, images, LogNormal(), n_images=1280, batch_size=64, precision="bf16"):
+            pass
+        return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+    return difference(weights(), weights(), 0.0)
+
+
+def sampling_time(device: str, n: int, bf16: bool, compiled: bool = False, **options: Any) -> str:
+    model: Model = network(device)
+    model = Compiled(model, n) if compiled else model
+    with precision(device, bf16):
+        draw(model, n, device, batch_size=n, **options)
+        wait(device)
+        forget_peak(device)
+        start = time.perf_counter()
+        draw(model, n, device, batch_size=n, **options)
+        wait(device)
+    seconds = time.perf_counter() - start
+    nfe = len(STEPS.alphas)
+    share = n * nfe / seconds * flop_per_image(device) / roof(device, "bf16" if bf16 else "fp32")
+    memory = peak_mib(device)
+    return (
+        f"{seconds / nfe * 1e3:8.3f} ms a step, {n / seconds:8.0f} images/s, {share:5.1%} of the roof, "
+        f"{'?' if memory is None else round(memory)} MiB"
+    )
+
+
+def training_time(device: str, batch: int, bf16: bool, n_steps: int = 20) -> str:
+    images = torch.randn(1024, *SHAPE, device=device)
+    name = "bf16" if bf16 else "fp32"
+    steps = train(network(device).train(), images, LogNormal(), n_images=10**9, batch_size=batch, precision=name)
+    for _ in range(5):
+        next(steps)
+    wait(device)
+    start = time.perf_counter()
+    for _ in range(n_steps):
+        next(steps)
+    wait(device)
+    seconds = (time.perf_counter() - start) / n_steps
+    return f"{seconds * 1e3:8.3f} ms a step, {batch / seconds:8.0f} images/s"
+
+
+def lines(device: str, batch_sizes: tuple[int, ...]) -> Iterator[Line]:
+    """The table, line by line."""
+    cuda, inductor = device == "cuda", can_compile(device)
+    checks: dict[str, Callable[[str], tuple[str, bool]]] = {
+        "card against CPU, fp32, eta 0": card_against_cpu,
+        "batches of 100 against batches of 7": batches,
+        "bf16 against fp32, same noise": bf16_against_fp32,
+        "training twice from one seed, bf16": same_seed_same_weights,
+    }
+    checks |= {"CUDA graph against eager, same noise": graph_against_eager} if cuda else {}
+    checks |= {"compiled against eager, bf16, same noise": compiled_against_eager} if inductor else {}
+    for what, check in checks.items():
+        yield attempt(what, partial(check, device))
+    for kind in ("fp32", "bf16"):
+        yield attempt(f"roof, {kind}", lambda kind=kind: f"{roof(device, kind) / 1e12:8.2f} TFLOP/s")
+    for n in batch_sizes:
+        ways: dict[str, dict[str, Any]] = {"fp32": {"bf16": False}, "bf16": {"bf16": True}}
+        ways |= {"bf16, CUDA graph": {"bf16": True, "way": graphed_euler}} if cuda else {}
+        ways |= {"bf16, compiled": {"bf16": True, "compiled": True}} if inductor else {}
+        for name, options in ways.items():
+            yield attempt(f"sampling, batch {n}, {name}", partial(sampling_time, device, n, **options))
+        for name in ("fp32", "bf16"):
+            yield attempt(f"training, batch {n}, {name}", partial(training_time, device, n, name == "bf16"))
+
+
+def attempt(what: str, do: Callable[[], str | tuple[str, bool]]) -> Line:
+    """The line that `do` gives, or one that says how it failed."""
+    try:
+        found = do()
+    except Exception as error:  # one line of the table must not cost the others
+        return Line(what, f"{type(error).__name__}: {' '.join(str(error).split())[:80]}", False)
+    return Line(what, found) if isinstance(found, str) else Line(what, *found)
+
+
+def main(device: str = "cuda", batch_sizes: tuple[int, ...] = (64, 256, 1024, 4096)) -> int:
+    """Checks and times, one line each.
+
+    Args:
+        device: cuda, or cpu to test the script.
+        batch_sizes: to time.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        print("gpu_check: PyTorch sees no CUDA device here", file=sys.stderr)
+        return 2
+    name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    print(f"{name}, PyTorch {torch.__version__}, network small, images of 32x32, {len(STEPS.alphas)} steps, eta 1")
+    failed = False
+    for line in lines(device, batch_sizes):
+        print(line, flush=True)
+        failed |= line.ok is False
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main, prog="python -m bench.gpu_check"))

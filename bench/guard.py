@@ -1,0 +1,70 @@
+"""Does the fast path change a result? `python -m bench.guard`: bf16, eager and compiled, against fp32 eager.
+
+One short training; then the same samples (weights, noise, ladder) three times. Printed are FD and KD with their paired
+differences from fp32 and the 95 % intervals over images, and by how much single images differ, in grey levels of 255.
+"""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import tyro
+from safetensors.torch import load_file
+
+from diffusion_core.compiled import can_compile
+from diffusion_core.solvers import Euler
+from experiments.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
+from experiments.features import features_id
+from experiments.intervals import pooled
+from experiments.metrics import jackknife_se
+from experiments.stages import load_meta, sample_stage, score_stage, train_stage
+from experiments.store import Store
+
+
+def main(images_seen: int = 60_000, n_samples: int = 1000, n_steps: int = 32, eta: float = 1.0) -> pd.DataFrame:
+    """One row a mode and metric: value, difference from fp32, low, high, and how much the images differ.
+
+    Args:
+        images_seen: by the network in its training, in bf16 where the machine has it.
+        n_samples: images a mode.
+        n_steps: of the geometric ladder.
+        eta: the noise put back.
+    """
+    machine = Machine.resolve(device="cpu")
+    train = TrainConfig(images_seen=images_seen, machine=machine)
+    plain = Machine("cpu", "fp32", threads=machine.threads)
+    modes = {"fp32": plain, "bf16": dataclasses.replace(plain, precision="bf16")}
+    if can_compile("cpu"):
+        modes["bf16, compiled"] = dataclasses.replace(plain, precision="bf16", compiled=True)
+    reference = ReferenceConfig("mnist5k", "digits", features_id("digits"))
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        train_stage(train, store, None, lambda images: None)
+        samples = SampleConfig(train, Ladder(n_steps=n_steps), Euler(eta), n_samples, machine=plain)
+        for mode, where in modes.items():
+            score = ScoreConfig(dataclasses.replace(samples, machine=where), reference)
+            sample_stage(score.samples, store, None, lambda evaluations: None)
+            score_stage(score, store, None)
+            meta = load_meta("scores", score, store)
+            path = store.path("samples", identity(score.samples)) / "samples.safetensors"
+            pixels = load_file(path)["pixels"].float()
+            if mode == "fp32":
+                exact, exact_pixels = meta, pixels
+            changes = (pixels - exact_pixels).abs()
+            for metric in ("fd", "kd"):
+                replicates = [pd.Series(side[f"{metric}_replicates"]) for side in (meta, exact)]
+                se = jackknife_se((replicates[0] - replicates[1]).to_numpy())
+                estimate = pooled([meta[metric] - exact[metric]], [se])
+                rows.append({
+                    "mode": mode, "metric": metric, "value": meta[metric], "se": jackknife_se(replicates[0].to_numpy()),
+                    "difference": estimate.difference, "low": estimate.low, "high": estimate.high,
+                    "mean_change": changes.mean().item(), "median_of_largest": changes.amax((1, 2, 3)).median().item(),
+                    "largest_change": changes.max().item(),
+                })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    print(tyro.cli(main, prog="python -m bench.guard").to_string(index=False))

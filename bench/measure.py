@@ -1,0 +1,101 @@
+"""What the benchmarks measure with: a network that costs nothing, a network with a clock, the roof, peak memory."""
+
+import time
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from diffusion_core.networks import build
+from diffusion_core.samplers import Model
+
+SHAPE = (1, 32, 32)
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class Free:
+    """A network that costs nothing: eps is one everywhere. Every correct loop moves x by a sum known beforehand."""
+
+    def __init__(self, shape: tuple[int, ...], device: str) -> None:
+        self.eps, self.calls = torch.ones(shape, device=device), 0
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        self.calls += 1
+        return self.eps
+
+
+class Clocked:
+    """A network that adds up its evaluations and the seconds spent in it; it waits for the device, so only on CPUs."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.calls, self.seconds = model, 0, 0.0
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        start = time.perf_counter()
+        eps = self.model(x, sigma)
+        self.seconds += time.perf_counter() - start
+        self.calls += 1
+        return eps
+
+
+def network(device: str, seed: int = 0) -> nn.Module:
+    """`small` with weights drawn at random, those that training starts at zero included: zeros would be no evidence.
+
+    What it adds to the exact denoiser of N(0, 1) is small, so that samples keep a standard deviation near 1.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build("small")
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(torch.randn_like(weight), alpha=0.01)
+    return model.to(device).eval()
+
+
+@cache
+def flop_per_image(device: str) -> float:
+    """Floating-point operations of one evaluation of `small` for one image, as torch counts them."""
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network(device)(torch.zeros(1, *SHAPE, device=device), torch.ones(1, device=device))
+    return float(counter.get_total_flops())
+
+
+@cache
+def roof(device: str, precision: str) -> float:
+    """FLOP/s of a square matrix product, the best of ten: what the device gives to work that suits it best."""
+    size = 8192 if device == "cuda" else 1024
+    a, b = (torch.randn(size, size, device=device, dtype=DTYPES[precision]) for _ in range(2))
+    seconds = []
+    with torch.autocast(device, enabled=False):
+        for _ in range(12):
+            start = time.perf_counter()
+            torch.mm(a, b)
+            wait(device)
+            seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds[2:])
+
+
+def wait(device: str) -> None:
+    """Returns when the device has done what was asked of it."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def forget_peak(device: str) -> None:
+    """Starts the measurement that `peak_mib` ends."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    elif REFERENCES.exists():
+        REFERENCES.write_text("5")  # Linux: the peak of the resident memory is reset to what is resident now
+
+
+def peak_mib(device: str) -> float | None:
+    """The largest memory held since `forget_peak`: allocated on the card, or resident in the whole process (Linux)."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    lines = STATUS.read_text().splitlines() if STATUS.exists() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), None)

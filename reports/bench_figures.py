@@ -1,0 +1,51 @@
+"""The drawings of the report on speed: rows of `bench_rows` -> axes."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from reports.figures import BLUE, FAINT, INK, panels
+from reports.formats import number
+
+
+def bars(rows: pd.DataFrame, value: str, label: str, ax: Axes | None = None) -> Axes:
+    """One bar a row (label, value, ours), ours in blue, the first row at the top, each with its value at its end."""
+    ax = panels(1, 1, 3)[1][0, 0] if ax is None else ax
+    colors = [BLUE if ours else FAINT for ours in rows["ours"]]
+    ax.barh(range(len(rows)), rows[value], color=colors, height=0.7)
+    for line, amount in enumerate(rows[value]):
+        ax.annotate(
+            number(amount),
+            (amount, line),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=INK,
+        )
+    ax.set_yticks(range(len(rows)), rows["label"])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlim(0, 1.15 * rows[value].max())
+    ax.set_xlabel(label)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda amount, _: number(amount)))
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+    return ax
+
+
+def growth(rows: pd.DataFrame, by: str, value: str, labels: tuple[str, str], ax: Axes | None = None) -> Axes:
+    """Value against `by` on logarithmic axes, and the line of proportional growth through the last point."""
+    ax = panels(1, 1, 3)[1][0, 0] if ax is None else ax
+    rows = rows.sort_values(by)
+    last = rows.iloc[-1]
+    ax.plot(rows[by], last[value] * rows[by] / last[by], color=FAINT, linewidth=1, linestyle="--", label="proportional")
+    ax.plot(rows[by], rows[value], "o-", color=BLUE, markersize=4, label="measured")
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.set_xticks(list(rows[by]))
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda amount, _: number(amount)))
+        axis.set_minor_formatter(NullFormatter())
+    ax.set(xlabel=labels[0], ylabel=labels[1])
+    return ax

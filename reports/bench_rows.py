@@ -1,0 +1,60 @@
+"""pytest-benchmark's JSON becomes a DataFrame: one row a benchmark that says what it measured."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+NEEDED = ("suite", "who", "ours", "device", "precision", "compiled", "batch", "n_images", "nfe", "ms_per_step",
+          "images_per_second")  # fmt: skip
+OPTIONAL = ("share_outside", "flop_per_second", "roof", "fraction_of_roof", "peak_mib")
+
+
+@dataclass(frozen=True)
+class Benchmarks:
+    """One run of the benchmarks.
+
+    Args:
+        rows: NEEDED and OPTIONAL of every benchmark's extra_info (missing = NaN), and its `rounds`; the times are
+            medians over them.
+        info: the rest of the JSON: machine_info, commit_info, datetime, version.
+    """
+
+    rows: pd.DataFrame
+    info: dict[str, Any]
+
+    def suite(self, name: str) -> pd.DataFrame:
+        """The rows of a suite, or of all whose names go on with a colon."""
+        suites = self.rows["suite"]
+        return self.rows[(suites == name) | suites.str.startswith(f"{name}: ")]
+
+
+def read_benchmarks(path: Path) -> Benchmarks:
+    """The benchmarks in the file that `pytest --benchmark --benchmark-json=FILE` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no such file, or none of its benchmarks says what it measured; the message names the file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; `pytest --benchmark --benchmark-json={path}` writes one")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = [(bench["fullname"], bench["extra_info"], bench["stats"]["rounds"]) for bench in content["benchmarks"]]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a file of pytest-benchmark ({error!r})") from error
+    rows = []
+    for name, info, rounds in found:
+        if "suite" not in info:
+            continue
+        if missing := [key for key in NEEDED if key not in info]:
+            raise ValueError(f"{path}: {name}: extra_info has no {', '.join(missing)}")
+        rows.append({key: info.get(key) for key in (*NEEDED, *OPTIONAL)} | {"rounds": rounds})
+    if not rows:
+        raise ValueError(f"{path}: no benchmark in it has `suite` in its extra_info")
+    frame = pd.DataFrame(rows)
+    for name in OPTIONAL:
+        frame[name] = pd.to_numeric(frame[name])
+    return Benchmarks(frame, {key: value for key, value in content.items() if key != "benchmarks"})

@@ -1,0 +1,36 @@
+"""Sampling from a compiled network: once for all runs that share it, and not at all without a compiler."""
+
+import logging
+
+import pytest
+import torch
+
+from diffusion_core.compiled import Compiled
+from experiments import compiling
+from experiments.config import Machine
+
+
+def model(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    return x
+
+
+def test_runs_that_share_network_batch_and_machine_share_the_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "can_compile", lambda device: True)
+    first = compiling.prepared(model, 256, Machine(compiled=True))
+    assert isinstance(first, Compiled) and first.batch_size == 256
+    assert compiling.prepared(model, 256, Machine(compiled=True)) is first
+    assert compiling.prepared(model, 128, Machine(compiled=True)) is not first
+    assert compiling.prepared(model, 256, Machine(precision="bf16", compiled=True)) is not first
+
+
+def test_without_a_compiler_the_network_is_used_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(compiling, "can_compile", lambda device: False)
+    with caplog.at_level(logging.INFO):
+        assert compiling.prepared(model, 64, Machine(compiled=True)) is model
+    assert "no compiler for cpu" in caplog.text
+
+
+def test_nothing_is_compiled_unless_the_machine_says_so() -> None:
+    assert compiling.prepared(model, 64, Machine()) is model
