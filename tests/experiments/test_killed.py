@@ -3,6 +3,7 @@
 SIGMABENCH_ROUNDS=20 python -m pytest tests/experiments/test_killed.py -rP      more rounds than the usual 3
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -122,8 +123,11 @@ def on_ray(store: Store) -> list[Row]:
 
 
 def lose_a_worker() -> str:
-    """Kills a worker that does a task, or else an idle one."""
-    names = {process: process.info["name"] for process in psutil.process_iter(["name"])}
+    """Kills a worker of ours that does a task, or else an idle one."""
+    names = {}
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            names[process] = process.name()
     for start in ("ray::_on_worker", "ray::IDLE"):
         if found := [process for process, name in names.items() if name.startswith(start)]:
             process = DICE.choice(found)
