@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from diffusion_core.samplers import Model, eta_steps
+from diffusion_core.samplers import Checked, Model, eta_steps
 from diffusion_core.schedules import check_ladder
-from diffusion_core.solvers import Checked, Euler, Noise, ladder_steps
+from diffusion_core.solvers import Euler, Noise, ladder_steps
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,12 @@ for number in range(20):
     print(texts.pop()[0], end="")
 """
 SLOTS = 2
-QUICK_TO_NOTICE = {  # that a node is gone: in about two seconds, not in twenty
-    "health_check_initial_delay_ms": 0,
-    "health_check_period_ms": 500,
-    "health_check_timeout_ms": 1000,
-    "health_check_failure_threshold": 2,
+OBJECTS = 100 * 2**20  # bytes of a node's object store
+QUICK_TO_NOTICE = {  # that a node is gone: in four seconds, not in twenty; but a busy one has time to answer
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 10_000,
+    "health_check_failure_threshold": 4,
 }
 
 
@@ -51,7 +52,8 @@ class TwoNodes:
     def lose_the_second(self) -> None:
         """Kills the second node, and puts a new one in its place."""
         self.cluster.remove_node(self.second, allow_graceful=False)
-        self.second = self.cluster.add_node(num_cpus=1)
+        self.second = self.cluster.add_node(num_cpus=1, object_store_memory=OBJECTS)
+        self.cluster.wait_for_nodes()
 
 
 @pytest.fixture(scope="session")
@@ -62,11 +64,10 @@ def two_nodes() -> Iterator[TwoNodes]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        size = {"object_store_memory": 100 * 2**20}
-        cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": QUICK_TO_NOTICE, **size}
-        )
-        second = cluster.add_node(num_cpus=1, **size)
+        head = {"num_cpus": 1, "object_store_memory": OBJECTS, "_system_config": QUICK_TO_NOTICE}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        second = cluster.add_node(num_cpus=1, object_store_memory=OBJECTS)
+        cluster.wait_for_nodes()
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     yield TwoNodes(cluster, second)
     with warnings.catch_warnings(), contextlib.suppress(Exception):

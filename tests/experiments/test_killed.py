@@ -3,14 +3,15 @@
 SIGMABENCH_ROUNDS=20 python -m pytest tests/experiments/test_killed.py -rP      more rounds than the usual 3
 """
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,30 +116,46 @@ def on_two_nodes(two_nodes: Any, tmp_path_factory: pytest.TempPathFactory) -> It
     yield two_nodes, values(swept.rows), swept.seconds
 
 
+def on_ray(store: Store) -> list[Row]:
+    with cluster.connected(threads=1) as ray:
+        assert ray.slots == 2
+        return execute(plan(), Place(store), Console(quiet=True), executor=ray.executor, slots=ray.slots).rows
+
+
+def lose_a_worker() -> str:
+    """Kills a worker of ours that does a task, or else an idle one."""
+    names = {}
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            names[process] = process.name()
+    for start in ("ray::_on_worker", "ray::IDLE"):
+        if found := [process for process, name in names.items() if name.startswith(start)]:
+            process = DICE.choice(found)
+            process.kill()
+            return f"worker {process.pid} ({names[process]})"
+    raise AssertionError("there is no worker to kill")
+
+
+def lose_a_node(nodes: Any) -> str:
+    nodes.lose_the_second()
+    return "node"
+
+
 @pytest.mark.filterwarnings("default")  # the warnings of Ray are not ours
 def test_a_killed_worker_or_node(on_two_nodes: tuple[Any, pd.DataFrame, float], tmp_path: Path) -> None:
     nodes, whole, seconds = on_two_nodes
     assert (whole["status"] == "ok").all()
     for number in range(ROUNDS):
-        store, moment = Store(tmp_path / str(number)), DICE.uniform(0, seconds)
-        said: list[str] = []
-
-        def strike(node: bool = number % 2 == 1, moment: float = moment, said: list[str] = said) -> None:
+        store, moment = Store(tmp_path / str(number)), DICE.uniform(0, 0.7 * seconds)  # workers are warm now
+        node = number % 2 == 1
+        with ThreadPoolExecutor(1) as pool:  # nodes can be started by the main thread only
+            sweep = pool.submit(on_ray, store)
             time.sleep(moment)
-            if node:
-                nodes.lose_the_second()
-                said.append("node")
-            elif workers := [p for p in psutil.process_iter(["name"]) if p.info["name"].startswith("ray::_on")]:
-                DICE.choice(workers).kill()
-                said.append("worker")
-
-        striker = threading.Thread(target=strike)
-        striker.start()
-        rows = []
-        for _ in range(2):  # the second is the resumed one, which has nothing to do unless Ray's retries were used up
-            with cluster.connected(threads=1) as ray:
-                rows = execute(plan(), Place(store), Console(quiet=True), executor=ray.executor, slots=ray.slots).rows
-        striker.join()
+            running = not sweep.done()
+            struck = lose_a_node(nodes) if node else lose_a_worker()
+            sweep.result()
+        rows = on_ray(store)  # with nothing left to do, unless Ray's retries were used up
         pd.testing.assert_frame_equal(values(rows), whole, check_exact=True)
         assert list((store.root / "tmp").iterdir()) == []
-        print(f"round {number + 1}: {(said or ['nothing'])[0]} killed after {moment:.2f} s: same table")
+        when = f"after {moment:.2f} s, {'while it ran' if running else 'when it had ended'}"
+        print(f"round {number + 1}: {struck} killed {when}: same table")

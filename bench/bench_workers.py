@@ -1,0 +1,62 @@
+"""What a second worker brings: runs of equal size, one thread each, on one worker and then on two of a local Ray.
+
+pytest --benchmark bench/bench_workers.py -s      needs two cores that nothing else uses
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from diffusion_core.solvers import Euler
+from experiments.cells import Cell
+from experiments.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
+from experiments.features import features_id
+from experiments.plan import Plan
+from experiments.store import Store
+from experiments.sweep import execute
+from experiments.tasks import Place
+
+N_RUNS, N_SAMPLES, N_STEPS = 16, 256, 12
+REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
+ONE = Machine(threads=1)
+TRAIN = TrainConfig(images_seen=128, warmup_images=64, machine=ONE)
+
+
+def plan(first_seed: int, n: int) -> Plan:
+    """n runs of one network that differ in the sampling seed alone."""
+    samples = [
+        SampleConfig(TRAIN, Ladder(n_steps=N_STEPS), Euler(1.0), N_SAMPLES, first_seed + number, machine=ONE)
+        for number in range(n)
+    ]
+    return Plan.of([Cell("bench", "any", ScoreConfig(one, REFERENCE)) for one in samples])
+
+
+def seconds(folder: Path, workers: int) -> float:
+    """Wall time of the runs on so many workers, which have imported and loaded everything before."""
+    from experiments import cluster
+
+    place, quiet = Place(Store(folder)), Console(quiet=True)
+    with cluster.connected(workers=workers) as ray:
+        execute(plan(1000, 4 * workers), place, quiet, executor=ray.executor, slots=ray.slots)  # warm-up
+        swept = execute(plan(0, N_RUNS), place, quiet, executor=ray.executor, slots=ray.slots)
+    assert [row["status"] for row in swept.rows] == ["ok"] * N_RUNS
+    assert swept.evaluations == N_RUNS * N_SAMPLES * N_STEPS
+    return swept.seconds
+
+
+@pytest.mark.filterwarnings("default")  # the warnings of Ray are not ours
+def bench_two_workers(benchmark: Any, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
+    alone = seconds(tmp_path / "one", 1)
+    together = benchmark.pedantic(seconds, (tmp_path / "two", 2), rounds=1, iterations=1)
+    ratio = alone / together
+    benchmark.extra_info |= {
+        "runs": N_RUNS,
+        "one_worker_s": alone,
+        "two_workers_s": together,
+        "throughput_ratio": ratio,
+    }
+    print({name: round(value, 2) for name, value in benchmark.extra_info.items()})
+    assert ratio >= 1.7
