@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from experiments import failures
 from experiments.cells import Cell, Infeasible
 from experiments.config import Model, ScoreConfig, TrainConfig, identity
+from experiments.probe_bench import ProbeConfig
 from experiments.store import Store
 from experiments.tasks import TRAIN_COST, Outcome, Task
 
@@ -18,10 +19,15 @@ class Plan:
     tasks: tuple[Task, ...]
 
     @classmethod
-    def of(cls, planned: Sequence[Cell | Infeasible]) -> "Plan":
-        """The plan of all feasible cells: references, then networks, then each run's sampling and scoring."""
+    def of(cls, planned: Sequence[Cell | Infeasible], probes: Sequence[ProbeConfig] = ()) -> "Plan":
+        """The plan of all feasible cells: references, then networks, then each run's sampling and scoring, then probes.
+
+        Of the probes, those of denoisers that some cell samples from.
+        """
         cells = tuple(cell for cell in planned if isinstance(cell, Cell))
-        return cls(cells, tuple(_tasks(list(dict.fromkeys(cell.score for cell in cells)))))
+        models = {cell.model for cell in cells}
+        beside = (_probing(config) for config in dict.fromkeys(probes) if config.model in models)
+        return cls(cells, (*_tasks(list(dict.fromkeys(cell.score for cell in cells))), *beside))
 
     def left(self, store: Store, retry_failed: bool = False) -> "Left":
         """What the store does not hold yet, and which of it failed before and would again.
@@ -83,6 +89,11 @@ def _tasks(scores: Sequence[ScoreConfig]) -> Iterator[Task]:
             yield Task("samples", name, samples, samples.machine, _trained(samples.model), log, cost)
             sampled.add(name)
         yield Task("scores", log, score, samples.machine, (name, identity(score.reference)), log)
+
+
+def _probing(config: ProbeConfig) -> Task:
+    name = identity(config)
+    return Task("probes", name, config, config.machine, _trained(config.model), f"probe-{name}", config.cost)
 
 
 def _trained(model: Model) -> tuple[str, ...]:

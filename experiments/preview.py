@@ -16,7 +16,9 @@ from experiments.plan import Left, Plan
 from experiments.progress import duration
 from experiments.tasks import STAGES, Place
 
-NOUNS = {"references": "references", "models": "trainings", "samples": "samplings", "scores": "scorings"}
+NOUNS = {
+    "references": "references", "models": "trainings", "samples": "samplings", "scores": "scorings", "probes": "probes"
+}  # fmt: skip
 
 
 def show(left: Left, place: Place, options: Options, console: Console) -> dict[str, object]:
@@ -26,6 +28,8 @@ def show(left: Left, place: Place, options: Options, console: Console) -> dict[s
     counts: dict[str, object] = {}
     for kind in STAGES:
         unique, to_do, failed = left.counts(kind)
+        if not unique:
+            continue
         more = f"   and {failed} failed before: --retry-failed tries again" if failed else ""
         text = f"{NOUNS[kind]:12}{unique:8,}{unique - to_do - failed:8,}{to_do:8,}{more}"
         console.print(text, highlight=False, soft_wrap=True)

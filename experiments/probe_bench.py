@@ -41,6 +41,12 @@ class ProbeConfig:
     def __post_init__(self) -> None:
         one_of("probe", self.probe, NAMES)
 
+    @property
+    def cost(self) -> float:
+        """About how many network evaluations it takes."""
+        ways = {"visited": 1.4, "level": 1.0, "spread": 1.0, "contraction": 5.0, "response": 7.0}[self.probe]
+        return ways * len(self.etas) * self.n_samples * self.ladder.n_steps
+
 
 @dataclass(frozen=True)
 class Bench:

@@ -18,6 +18,7 @@ from experiments.config import ForeignConfig
 from experiments.evidence import write_evidence
 from experiments.options import Options
 from experiments.plan import Plan
+from experiments.probe_bench import ProbeConfig
 from experiments.provenance import command, notes, provenance
 from experiments.store import Store, write_json
 from experiments.sweep import Swept
@@ -36,6 +37,7 @@ def run_experiment(
     *,
     fixed_beforehand: bool = False,
     explain: Explain | None = None,
+    probes: Sequence[ProbeConfig] = (),
     folder: str | None = None,
 ) -> pd.DataFrame:
     """Runs the cells, writes the result folder with its report, prints where it lies, and returns the table.
@@ -44,6 +46,7 @@ def run_experiment(
 
     Args:
         fixed_beforehand: whether the primary contrast is the one that the design fixed, or merely of its form.
+        probes: what is measured of the networks beside the runs.
         explain: writes further files that the experiment's report reads, given the cells that succeeded.
         folder: what the result folder is called, if not by the experiment's name.
 
@@ -53,7 +56,7 @@ def run_experiment(
     console = Console()
     directory, store = options.directory(folder or name), Store(options.store)
     part = _part(planned, options)
-    plan = Plan.of(part)
+    plan = Plan.of(part, probes)
     _check(plan.cells, store, options.data_root)
     place = Place(store, options.data_root)
     if options.dry_run:
@@ -152,12 +155,14 @@ def _conclude(
     console: Console,
 ) -> None:
     """Says what failed, where the result lies and how to go on; last, in one line of JSON, the same for machines."""
-    failed = [row["error"] for row in table if row["status"] == "failed"]
+    failed = [row["error"] for row in table if row["status"] == "failed"] + swept.beside
     for error in dict.fromkeys(failed):
         console.print(f"failed ({failed.count(error)}): {error}", style="red", markup=False, soft_wrap=True)
     if failed or swept.warnings:
         console.print(f"logs: {directory / 'logs'}", soft_wrap=True)
-    console.print(f"{len(table)} rows, {len(failed)} failed: {directory / 'table.csv'}", soft_wrap=True)
+    console.print(
+        f"{len(table)} rows, {len(failed) - len(swept.beside)} failed: {directory / 'table.csv'}", soft_wrap=True
+    )
     if report is not None:
         console.print(f"report: {report}", style="bold", soft_wrap=True)
     elif swept.interrupted:

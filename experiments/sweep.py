@@ -35,6 +35,7 @@ class Swept:
     seconds: float
     interrupted: bool
     warnings: int  # that the logs hold
+    beside: list[str]  # what failed that no row tells of: probes
 
 
 def in_process(tasks: Sequence[Task], place: Place, failed: Failed, progress: Progress) -> Outcomes:
@@ -87,7 +88,13 @@ def execute(
             interrupted = True
     place.store.sweep_temporaries()  # of workers that were lost
     rows = list(_rows(plan, place, todo.keys() - failed.keys(), failed))
-    return Swept(rows, progress.evaluations, time.perf_counter() - start, interrupted, progress.warnings)
+    beside = [f"probe {task.name}: {failed[task.name].error}" for task in left.tasks if _failed_probe(task, failed)]
+    return Swept(rows, progress.evaluations, time.perf_counter() - start, interrupted, progress.warnings, beside)
+
+
+def _failed_probe(task: Task, failed: Failed) -> bool:
+    """Whether a probe failed by itself, and not because its network did, of which rows tell."""
+    return task.kind == "probes" and task.name in failed and not any(name in failed for name in task.needs)
 
 
 def _rows(plan: Plan, place: Place, unfinished: set[str], failed: Failed) -> Iterator[Row]:

@@ -12,10 +12,13 @@ from typing import Any
 
 from experiments import stages
 from experiments.config import Machine
+from experiments.probes import probe_stage
 from experiments.store import Store
 
 TRAIN_COST = 3.5  # one training image in network evaluations: forward, backward, update
-STAGES = {"references": "reference", "models": "training", "samples": "sampling", "scores": "scoring"}  # kind -> noun
+STAGES = {  # kind -> noun
+    "references": "reference", "models": "training", "samples": "sampling", "scores": "scoring", "probes": "probing"
+}  # fmt: skip
 COSTLY = ("models", "samples")  # what fails for good is remembered of these only: the others are cheap to try again
 
 
@@ -60,6 +63,9 @@ def make(task: Task, place: "Place", advance: stages.Advance) -> None:
             stages.sample_stage(task.config, store, data_root, advance, shared=place.shared)
         case "scores":
             stages.score_stage(task.config, store, data_root)
+        case "probes":
+            probe_stage(task.config, store, data_root)
+            advance(task.cost)
 
 
 @dataclass(frozen=True)

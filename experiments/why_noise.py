@@ -1,7 +1,7 @@
 """Why does putting noise back help? Four explanations, each measured where the truth is known.
 
     python -m experiments why_noise                      laptop: about 20 minutes on two CPU cores
-    python -m experiments why_noise --preset smoke       under 40 seconds: does everything work here?
+    python -m experiments why_noise --preset smoke       under 20 seconds: does everything work here?
     python -m experiments why_noise --preset gpu         five networks, 5,000 samples a run
 
 A mixture of Gaussians is fitted to the digits and becomes the truth: its exact denoiser is known, and networks are
@@ -28,7 +28,7 @@ from experiments.mixture import mixture_stage
 from experiments.options import Options
 from experiments.publish import run_experiment
 from experiments.store import Store
-from experiments.why_noise_evidence import Setting, write_explanations
+from experiments.why_noise_evidence import Setting, probes, write_explanations
 from experiments.why_noise_grid import PRESETS, WhyGrid, at_share, corrections, exact_model, worse
 
 QUESTION = "Why does putting noise back help?"
@@ -72,7 +72,8 @@ def main(options: Annotated[WhyOptions, tyro.conf.arg(name="")]) -> pd.DataFrame
     planned = list(runs(grid))
     explain = partial(write_explanations, grid, planned, options.data_root)
     cells = [cell for _, cell in planned]
-    return run_experiment("why_noise", QUESTION, options, cells, list(contrasts(planned)), explain=explain)
+    more: dict[str, Any] = {"explain": explain, "probes": [config for _, config in probes(grid)]}
+    return run_experiment("why_noise", QUESTION, options, cells, list(contrasts(planned)), **more)
 
 
 def runs(grid: WhyGrid) -> Iterator[tuple[Setting, Cell | Infeasible]]:

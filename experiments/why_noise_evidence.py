@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 
 from experiments import stages
 from experiments.cells import Cell, Infeasible
@@ -56,8 +55,9 @@ def write_explanations(
     write_rows(directory / "split.csv", list(split(grid, cells, store)), SPLIT_COLUMNS)
     sampled = {cell.model for cell in done}  # of the others training failed, and a row says so
     work = [(name, config) for name, config in probes(grid) if config.model in sampled]
+    work = [(name, config) for name, config in work if store.has("probes", identity(config))]  # else it failed
     rows: list[dict[str, Any]] = []
-    for name, config in track(work, "probes", console=console, disable=not console.is_terminal):
+    for name, config in work:
         shared = {"denoiser": name, "train_seed": config.seed}
         rows += [shared | row for row in probe_stage(config, store, data_root)]
     write_rows(directory / "probes.csv", rows, ("denoiser", "train_seed", *COLUMNS))

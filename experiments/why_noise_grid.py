@@ -33,6 +33,7 @@ class WhyGrid(Grid):
 PRESETS = {
     "smoke": WhyGrid(
         train=TrainConfig(images_seen=640, warmup_images=320),
+        train_seeds=1,
         n_samples=132,  # just above the dimension of the features
         n_steps=(4, 8),
         main_steps=8,
