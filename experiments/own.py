@@ -66,7 +66,7 @@ Setting = tuple[str, str]  # mode, label
 class OwnOptions(Options):
     """The command line."""
 
-    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.py")] = Path()
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.py")] = tyro.MISSING
     """Python file with QUESTION, a text, and runs(), which yields an experiments.own.Try for each setting."""
 
 
