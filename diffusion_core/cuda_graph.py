@@ -34,7 +34,7 @@ class Table:
         self.step += 1
 
     def finish(self) -> None:
-        """Raises ValueError naming the first step and sigma at which the model returned NaN or infinity."""
+        """Raises NotFiniteError naming the first step and sigma at which the model returned NaN or infinity."""
         check_sums(self.sums, list(enumerate(self.steps.sigmas)))
 
 

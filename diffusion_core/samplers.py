@@ -17,6 +17,7 @@ from torch import Tensor
 
 from diffusion_core.block_noise import BLOCK, BlockNoise
 from diffusion_core.dialects import alpha_from_beta, beta_from_eta
+from diffusion_core.errors import NotFiniteError
 from diffusion_core.schedules import alpha_beta_ladder
 
 Model = Callable[[Tensor, Tensor], Tensor]
@@ -220,7 +221,7 @@ class Checked:
         return eps
 
     def finish(self) -> None:
-        """Raises ValueError naming the first step and sigma at which the model returned NaN or infinity."""
+        """Raises NotFiniteError naming the first step and sigma at which the model returned NaN or infinity."""
         check_sums(torch.stack(self.sums), self.places)
 
 
@@ -236,11 +237,13 @@ def evaluate(model: Model, x: Tensor, sigma: Tensor, step: int) -> Tensor:
 
 
 def check_sums(sums: Tensor, places: list[tuple[int, float]]) -> None:
-    """Raises ValueError naming the first place (step, sigma) whose sum of eps (N,) is not finite."""
+    """Raises NotFiniteError naming the first place (step, sigma) whose sum of eps (N,) is not finite."""
     finite = torch.isfinite(sums).tolist()
     if not all(finite):
         step, sigma = places[finite.index(False)]
-        raise ValueError(f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite")
+        raise NotFiniteError(
+            f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite"
+        )
 
 
 def _batches(first: int, n_samples: int, batch_size: int) -> Iterator[tuple[int, int]]:

@@ -24,8 +24,8 @@ class EulerCorrected:
         shift: actual over tracked noise level, as measured or assumed; 1 trusts the ladder.
         s_max: the level from which on it is applied.
 
-    Source: scale: Ning et al. 2023, arXiv 2308.15321, Section 5 (epsilon scaling). shift: after the time-shift sampler
-        of Li et al. 2023, arXiv 2305.15583, Section 4, but with a constant factor instead of one read from each batch.
+    Source: scale: Ning et al. 2023, arXiv 2308.15321 (epsilon scaling). shift: after the time-shift sampler
+        of Li et al. 2023, arXiv 2305.15583, but with a constant factor instead of one read from each batch.
     """
 
     eta: float = 0.0

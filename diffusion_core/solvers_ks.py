@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffusion_core.errors import NotFiniteError
 from diffusion_core.samplers import Model, evaluate
 from diffusion_core.schedules import check_ladder
 from diffusion_core.solvers import Noise
@@ -84,7 +85,7 @@ class KadkhodaieSimoncelli:
             size = eps.flatten(1).square().mean(dim=1).sqrt()
             if not (finite := torch.isfinite(size)).all():
                 sigma = level[~finite][0].item()
-                raise ValueError(
+                raise NotFiniteError(
                     f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite"
                 )
             alpha, measured = self.alpha(step), level * size

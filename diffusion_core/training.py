@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from diffusion_core.errors import NotFiniteError
 from diffusion_core.noise import NoiseLaw
 
 
@@ -123,7 +124,7 @@ def train(
         loss = (WEIGHTINGS[weighting](sigma) * (estimate - eps).square().mean(dim=(1, 2, 3))).mean()
         current = lr * lr_factor(step, n_steps, warmup_images / batch_size)
         if (device.type == "cpu" or step % CHECK_EVERY == 0 or step == n_steps) and not math.isfinite(loss.item()):
-            raise ValueError(
+            raise NotFiniteError(
                 f"training: the loss is {loss.item()} at step {step} of {n_steps} (lr={current:.3g}); lower lr"
             )
 

@@ -40,7 +40,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted: what is finished is kept, and the same command goes on from there", file=sys.stderr)
         return 130
-    return outcome if isinstance(outcome, int) else int((outcome["status"] == "failed").any())
+    if isinstance(outcome, int):
+        return outcome
+    return int((outcome["status"] == "failed").any() or outcome.attrs.get("failed_beside", 0) > 0)
 
 
 @contextmanager

@@ -169,4 +169,4 @@ def _outcome(ray: Any, reference: Any, task: Task, failed: Failed) -> Outcome:
 
 
 def _on_card(task: Task) -> bool:
-    return task.machine.device == "cuda" and task.kind in ("models", "samples")
+    return task.machine.device == "cuda" and task.kind in ("models", "samples", "probes")

@@ -1,4 +1,4 @@
-"""The network of a sampling run, compiled where its machine says so and a compiler is there."""
+"""The network of a sampling run, compiled where its machine says so."""
 
 import logging
 from functools import lru_cache
@@ -12,11 +12,14 @@ log = logging.getLogger(__name__)
 
 @lru_cache(maxsize=2)
 def prepared(network: Model, batch_size: int, machine: Machine) -> Model:
-    """The network as it is, or compiled once for all runs that share all this; the first call of it does the work."""
+    """The network as it is, or compiled once for all runs that share all this; the first call of it does the work.
+
+    Raises:
+        RuntimeError: the run's identity says compiled, and there is no compiler here.
+    """
     if not machine.compiled:
         return network
     if not can_compile(machine.device):
-        log.warning("there is no compiler for %s here: the network is used as it is", machine.device)
-        return network
+        raise RuntimeError(f"compiled=True: there is no compiler for {machine.device} on this node; install g++")
     log.info("compiling the network for batches of %d: some seconds, not counted as the run's", batch_size)
     return Compiled(network, batch_size)

@@ -30,14 +30,22 @@ from experiments.vocabulary import SCHEDULES, WITH_OWN_ENDS, called, one_of
 SCHEMA = 2  # raise it when the same config starts to give another result
 FREE = {"identity": False}
 COMPILE_FROM = 10_000  # samples; not evaluations, so that runs whose seconds are compared are compiled all or none
+SOURCE = "sigmabench_source"  # attribute of a class that a user's file defines: the hash of the file
 MIXTURE = "mixture:"  # and the folder of a stored mixture
 
 
 def canonical(value: Any) -> Any:
-    """`value` as plain JSON data: a dataclass becomes its class name and its fields, without those marked FREE."""
+    """`value` as plain JSON data: a dataclass becomes its class name and its fields, without those marked FREE.
+
+    A class of a user's file is known by the file's content too (see own.py): its name may be one of ours, and what it
+    does may change.
+    """
     if dataclasses.is_dataclass(value):
         fields = [f.name for f in dataclasses.fields(value) if f.metadata.get("identity", True)]
-        return {"class": type(value).__name__} | {name: canonical(getattr(value, name)) for name in fields}
+        kind = {"class": type(value).__name__}
+        if source := getattr(type(value), SOURCE, None):
+            kind["source"] = source
+        return kind | {name: canonical(getattr(value, name)) for name in fields}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     if isinstance(value, str) and value.startswith(MIXTURE):

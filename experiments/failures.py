@@ -2,7 +2,8 @@
 
 failures/ID/  failure.json: the message and the kind of artifact that could not be made; ID is the artifact's
 
-A training that diverges does so each time. Full disks, lost workers and missing files are not remembered.
+A training that diverges does so each time (NotFiniteError). Full disks, lost workers and missing files are not
+remembered.
 """
 
 from experiments.store import Store, read_json, write_json

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from diffusion_core.data import check_name, load
 from diffusion_core.exact_fit import fit_mixture
 from experiments.config import canonical, identity
+from experiments.hardware import use_threads
 from experiments.store import Store, write_json
 
 
@@ -44,6 +45,7 @@ def mixture_stage(config: MixtureConfig, store: Store, data_root: Path | None = 
     if store.has("mixtures", name):
         return name
     store.check_writable()
+    use_threads(1)  # the fit is the same however many threads runs have
     x0 = load(config.data, root=data_root).standardised()
     start = time.perf_counter()
     mixture = fit_mixture(

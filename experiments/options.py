@@ -129,4 +129,6 @@ class Options:
     def _reference(self, data: str) -> ReferenceConfig:
         features = self.features or ("digits" if data in ("mnist5k", "mnist") else "natural")
         content = features_id(features, self.feature_weights)
-        return ReferenceConfig(data, features, content, self.feature_weights)
+        return ReferenceConfig(
+            data, features, content, self.feature_weights.absolute() if self.feature_weights else None
+        )

@@ -7,6 +7,7 @@ FILE.py has QUESTION, a text, and runs(), which yields one `Try` for each settin
 others are compared with. It may have PRESETS, a Grid for each of smoke, laptop and gpu; else those of `run` hold.
 """
 
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ import tyro
 
 from diffusion_core.solvers import Sampler
 from experiments.cells import Cell, Infeasible
-from experiments.config import AlphaBetaLadder, Ladder, TrainConfig
+from experiments.config import SOURCE, AlphaBetaLadder, Ladder, TrainConfig
 from experiments.contrasts import Choice, Contrast, against_first, grouped
 from experiments.grid import Grid
 from experiments.options import Options
@@ -92,6 +93,10 @@ def read(path: Path) -> OwnFile:
     module = importlib.util.module_from_spec(spec)
     sys.modules[OWN] = module
     spec.loader.exec_module(module)
+    source = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    for value in vars(module).values():
+        if isinstance(value, type) and value.__module__ == OWN:
+            setattr(value, SOURCE, source)  # part of the identity of what it configures
     question, runs = _have(path, module, "QUESTION", str), _have(path, module, "runs", Callable)
     return OwnFile(path.stem, question, runs, PRESETS | getattr(module, "PRESETS", {}))
 
@@ -110,6 +115,8 @@ def cells(own: OwnFile, grid: Grid) -> Iterator[tuple[Setting, Cell | Infeasible
     for number, one in enumerate(tries):
         if not isinstance(one, Try):
             raise ValueError(f"runs(): number {number + 1} is {one!r}; it must yield experiments.own.Try")
+        if one.mode == "control":
+            raise ValueError(f"mode='control' of {one.label!r}: the A/A control of the first setting is called so")
     if repeated := {key for key in map(_key, tries) if [_key(one) for one in tries].count(key) > 1}:
         raise ValueError(f"runs(): {sorted(repeated)} more than once; labels of one mode must differ")
     for seed in grid.seeds:

@@ -34,9 +34,13 @@ class Plan:
 
         Samples that are scored may have been evicted; nothing needs them any more.
         """
-        missing = [task for task in self.tasks if not store.has(task.kind, task.name)]
-        unscored = {name for task in missing if task.kind == "scores" for name in task.needs}
-        missing = [task for task in missing if task.kind != "samples" or task.name in unscored]
+        scores = [task for task in self.tasks if task.kind == "scores" and not store.has("scores", task.name)]
+        unscored = {name for task in scores for name in task.needs}
+        missing = [
+            task
+            for task in self.tasks
+            if (task.kind != "samples" or task.name in unscored) and not store.has(task.kind, task.name)
+        ]
         if retry_failed:
             for task in missing:
                 failures.forget(task, store)

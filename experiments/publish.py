@@ -1,6 +1,7 @@
 """From planned cells to a finished result folder: plan, run, tabulate, contrast, report."""
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -58,14 +59,13 @@ def run_experiment(
     part = _part(planned, options)
     plan = Plan.of(part, probes)
     _check(plan.cells, store, options.data_root)
-    place = Place(store, options.data_root)
+    place = Place(store, options.data_root.absolute() if options.data_root else None)
     if options.dry_run:
         left = plan.left(store)
         _say({"experiment": name, "dry_run": True} | preview.show(left, place, options, console))
         return preview.table(left).replace({"status": {"failed": "planned"}})
     (directory / "logs").mkdir(parents=True, exist_ok=True)
-    for stray in directory.rglob(".*.[0-9]*"):  # half-written files of a run that was killed
-        stray.unlink()
+    remove_strays(directory)
     said = notes(plan.cells, options, sum(isinstance(cell, Cell) for cell in planned))
     for note in said:
         console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
@@ -79,9 +79,8 @@ def run_experiment(
     if whole:
         stages.use_threads(plan.cells[0].samples.machine.threads)  # intervals and floors round as scores do
         _tabulate(directory, plan, swept, contrasts, store)
-        write_json(
-            directory / "run.json", provenance(name, question, options, said) | {"fixed_beforehand": fixed_beforehand}
-        )
+        info = provenance(name, question, options, [*said, *swept.beside])
+        write_json(directory / "run.json", info | {"fixed_beforehand": fixed_beforehand})
         ok = {row["run_id"] for row in swept.rows if row["status"] == "ok"}
         done = [cell for cell in plan.cells if contrasting.run_id(cell) in ok]
         write_evidence(directory, done, store, options.data_root)
@@ -91,7 +90,18 @@ def run_experiment(
     _conclude(name, plan, swept, table, directory, report, options, console)
     if swept.interrupted:
         raise KeyboardInterrupt
-    return pd.read_csv(directory / "table.csv")
+    result = pd.read_csv(directory / "table.csv")
+    result.attrs["failed_beside"] = len(swept.beside)
+    return result
+
+
+def remove_strays(directory: Path) -> None:
+    """Removes half-written files of a run that was killed: .NAME.PID of what a result folder holds, and no others."""
+    half_written = re.compile(r"\.[\w-]+\.(csv|json|md|html|svg|png)\.\d+")
+    for folder in (directory, directory / "images", directory / "figures"):
+        for path in folder.glob(".*"):
+            if path.is_file() and half_written.fullmatch(path.name):
+                path.unlink()
 
 
 def _part(planned: Sequence[Cell | Infeasible], options: Options) -> Sequence[Cell | Infeasible]:

@@ -158,7 +158,7 @@ def sample_stage(
     images = images_of(config.model.data, data_root)
     device = config.machine.device
     network = load_model(config.model, store, data_root, device)
-    model = Counted(prepared(network, min(config.batch_size, config.n_samples), config.machine))
+    model = Counted(network)
     sigmas, nfe = config.ladder.sigmas(), config.planned_nfe
     draw = partial(sample, model, sigmas, config.sampler.run, shape=images.shape, seed=config.seed, device=device)
     counted: list[float] = []  # evaluations of this try
@@ -170,6 +170,7 @@ def sample_stage(
     def timed(batch_size: int) -> tuple[Tensor, BusyClock, BusyClock]:
         advance(-sum(counted))  # of a try that ran out of memory
         counted.clear()
+        model.model = prepared(network, min(batch_size, config.n_samples), config.machine)
         with torch.no_grad():  # warm-up, outside the clock
             blank = torch.zeros(min(batch_size, config.n_samples), *images.shape, device=device)
             model(blank, torch.ones(len(blank), device=device))
@@ -222,6 +223,7 @@ def reference_stage(config: ReferenceConfig, store: Store, data_root: Path | Non
     name = identity(config)
     if store.has("references", name):
         return name
+    use_threads(1)  # the reference is the same for runs on any number of threads
     images = images_of(config.data, data_root)
     features = extract(config.features, images.pixels, weights=config.weights)[0]
     row_sums = torch.from_numpy(kernel_row_sums(features.double().numpy()))

@@ -66,7 +66,9 @@ class Store:
             self._local = Folder(cache_folder(url))
             self.place = Bucket(url, self._local)
         else:
-            self._local = self.place = Folder(Path(url.removeprefix("file://")))
+            self._local = self.place = Folder(
+                Path(url.removeprefix("file://")).absolute()
+            )  # workers may stand elsewhere
         self.root = self._local.root
         self._verified: dict[Name, Stamp] = {}
         self._reported: set[str] = set()

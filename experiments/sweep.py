@@ -6,7 +6,7 @@ ends: `in_process` here, on Ray in cluster.py. All the rest is the same for both
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,9 +76,10 @@ def execute(
             with closing(executor(left.tasks, place, left.failed, progress)) as outcomes:
                 for outcome in outcomes:
                     task = todo[outcome.name]
-                    _write_log(logs, task, outcome)
-                    if outcome.lasting:
-                        failures.remember(task, outcome, place.store)
+                    with suppress(OSError, StoreError):  # a full disk: the row tells, and the other tasks go on
+                        _write_log(logs, task, outcome)
+                        if outcome.lasting:
+                            failures.remember(task, outcome, place.store)
                     if outcome.error is not None:
                         failed[outcome.name] = outcome
                     else:
@@ -104,8 +105,8 @@ def _rows(plan: Plan, place: Place, unfinished: set[str], failed: Failed) -> Ite
             why = next((failed[name].error for name in names if name in failed), None)
             try:
                 yield row(cell, place.store, why)
-            except StoreError as error:  # damaged since, or out of reach
-                yield row(cell, place.store, str(error))
+            except (StoreError, OSError) as error:  # damaged and removed since, or out of reach
+                yield row(cell, place.store, f"{type(error).__name__}: {error}; run the same command again")
 
 
 def _artifacts(cell: Cell) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diffusion_core.errors import NotFiniteError
 from experiments import stages
 from experiments.config import Machine
 from experiments.probes import probe_stage
@@ -19,7 +20,6 @@ TRAIN_COST = 3.5  # one training image in network evaluations: forward, backward
 STAGES = {  # kind -> noun
     "references": "reference", "models": "training", "samples": "sampling", "scores": "scoring", "probes": "probing"
 }  # fmt: skip
-COSTLY = ("models", "samples")  # what fails for good is remembered of these only: the others are cheap to try again
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def perform(task: Task, place: Place, needed: Sequence[Outcome], advance: stages
         try:
             place.work(task, place, advance)
         except Exception as raised:
-            error, lasting = f"{type(raised).__name__}: {raised}", type(raised) is ValueError and task.kind in COSTLY
+            error, lasting = f"{type(raised).__name__}: {raised}", isinstance(raised, NotFiniteError)
             log.error("%s: failed\n%s", what, traceback.format_exc().rstrip())
         seconds = time.perf_counter() - start
         log.info("%s: %s after %.3f s", what, "failed" if error else "done", seconds)

@@ -1,4 +1,4 @@
-"""Why does putting noise back help? Four explanations, each measured where the truth is known.
+"""Why does putting noise back help? Several explanations, each measured where the truth is known.
 
     python -m experiments why_noise                      laptop: about 20 minutes on two CPU cores
     python -m experiments why_noise --preset smoke       under 20 seconds: does everything work here?

@@ -1,5 +1,6 @@
 """What `why_noise` writes beside its runs: split.csv, whose part the gap is; probes.csv, what happens on the way."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from diffusion_core.dialects import largest_eta
 from experiments import stages
 from experiments.cells import Cell, Infeasible
 from experiments.config import Ladder, Model, identity
@@ -74,7 +76,8 @@ def probes(grid: WhyGrid) -> Iterator[tuple[str, ProbeConfig]]:
 
     for seed in grid.seeds:
         exact, trained = exact_model(grid, seed), grid.model(seed)
-        yield from (("exact", probe("spread", exact, ladder=Ladder(n_steps=n_steps))) for n_steps in grid.n_steps)
+        for ladder in (Ladder(n_steps=n_steps) for n_steps in grid.n_steps):
+            yield "exact", probe("spread", exact, ladder=ladder, etas=_feasible(grid.probe_etas, ladder))
         yield "trained", probe("spread", trained)
         yield "trained", probe("visited", trained)
         for name, model in {"exact": exact, "trained": trained}.items():
@@ -85,6 +88,12 @@ def probes(grid: WhyGrid) -> Iterator[tuple[str, ProbeConfig]]:
             yield name, probe("response", model, **small)
 
 
+def _feasible(etas: Sequence[float], ladder: Ladder) -> tuple[float, ...]:
+    """Those of the etas that every step of the ladder allows."""
+    least = min(after / before for before, after in itertools.pairwise(ladder.sigmas()))
+    return tuple(eta for eta in etas if eta <= largest_eta(least))
+
+
 def split(grid: WhyGrid, cells: dict[tuple[str, str, int], Cell], store: Store) -> Iterator[dict[str, Any]]:
     """The gap eta 1 - eta 0 as a sum of parts: each network's, and pooled.
 
@@ -93,7 +102,7 @@ def split(grid: WhyGrid, cells: dict[tuple[str, str, int], Cell], store: Store) 
     """
     exact, trained = (f"{name}, {grid.main_steps} steps" for name in ("exact", "trained"))
     parts = {"steps": [(1, exact)]}  # sign and mode of eta 1 minus eta 0
-    for name in (trained, *(mode for mode in worse(grid, 0) if mode.startswith("trained on"))):
+    for name in (trained, *worse(grid, 0)):
         parts |= {f"total, {name}": [(1, name)], f"denoiser, {name}": [(1, name), (-1, exact)]}
     finest = [f"{name}, {max(grid.n_steps)} steps" for name in ("exact", "trained")]
     parts |= {"steps, longest ladder": [(1, finest[0])], "total, longest ladder": [(1, finest[1])]}

@@ -73,7 +73,10 @@ def at_share(grid: WhyGrid, seed: int, share: float) -> TrainConfig:
 
 
 def corrections(grid: WhyGrid) -> dict[str, Sampler]:
-    """Ways to make up for the denoiser's error: none, without noise, and last noise itself. All cost the same."""
+    """Ways to make up for the denoiser's error: none, without noise, and last noise itself.
+
+    All are planned to cost the same; the one that re-estimates sigma stops when its own estimate says so.
+    """
     out: dict[str, Sampler] = {"eta 0": Euler(0.0)}
     out |= {f"eps × {scale:g}": EulerCorrected(scale=scale) for scale in grid.scales}
     out |= {f"sigma × {shift:g} below 1": EulerCorrected(shift=shift, s_max=1.0) for shift in grid.shifts}

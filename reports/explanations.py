@@ -83,15 +83,19 @@ def verdict_on_steps(run: Run) -> tuple[str, str]:
     exact = words(run, list(modes))
     if not exact:
         return "undecided (not measured)", "Not measured."
-    says = "never helps" if "better" not in exact else "helps on some ladders"
+    says = "never clearly helps" if "better" not in exact else "clearly helps on some ladders"
     text = (
         f"With the exact denoiser noise (eta 1) {says}: on ladders of {listed(modes.values())} steps "
         f"{metric_name('kd', run.features)} changes by {listed(changes(run, list(modes)))}."
     )
     if "better" in exact:
         return "supported: noise helps where only the steps can be wrong", text
-    if gaining(run):
-        return "refuted as the reason: trained denoisers gain clearly more from noise than the exact one does", text
+    if gains := gaining(run):
+        who = listed([networks(run)[mode] for mode in gains])
+        return (
+            f"refuted as the reason for networks trained on {who} images: they gain clearly more than the exact one",
+            text,
+        )
     return "not supported: no gain with the exact denoiser", text
 
 

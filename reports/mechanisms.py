@@ -7,15 +7,15 @@ them is called undecided. Whose part it is, is in explanations.py.
 import math
 from dataclasses import dataclass
 
-from reports.explanations import contrast, flawed, main_steps, networks, probe
-from reports.formats import cell, listed, metric_name, number
+from reports.explanations import flawed, main_steps, networks, part, probe
+from reports.formats import cell, listed, metric_name, number, plural
 from reports.tables import Run
 from reports.verdicts import head, measured, pairs, relation
 
 LOW = 1.0  # the levels below it are where the prediction about inputs is tested
 SURE = 2.0  # standard errors
 NEAR = 1.1  # a ratio within this factor of 1 counts as 1
-WINNER = {"better": "noise", "worse": "no noise"}
+ENOUGH = 2  # cases from which on a rule is called supported or refuted
 
 
 def paying(run: Run) -> list[str]:
@@ -92,41 +92,51 @@ def verdict_on_contraction(run: Run) -> tuple[str, str]:
         sides = list(zip(*both, strict=True))
         if all(b + SURE * b_se < a - SURE * a_se for (a, a_se), (b, b_se) in sides):
             surer.append(number(start))
-        if any(b - SURE * b_se > a + SURE * a_se for (a, a_se), (b, b_se) in sides):
+        if all(b - SURE * b_se > a + SURE * a_se for (a, a_se), (b, b_se) in sides):
             weaker.append(number(start))
-    text = f"Of a small push {'; '.join(phrases)} (one number a network)."
+    text = f"Of a small white push {'; '.join(phrases)} (one number a network)."
     if len(surer) == len(phrases):
-        return "supported: noise shrinks earlier errors more, wherever they are made", text
+        return "supported: noise shrinks small white errors more, wherever they are made", text
     if surer and not weaker:
-        return f"supported for errors made at sigma {listed(surer)}, where noise clearly shrinks them more", text
+        return (
+            f"supported for small white errors made at sigma {listed(surer)}, where noise clearly shrinks them more",
+            text,
+        )
     if weaker and not surer:
-        return "refuted: noise shrinks earlier errors less", text
+        return "refuted: noise shrinks small white errors less", text
     return "undecided: no clear difference, or a different one at different levels", text
 
 
 def verdict_on_corrections(run: Run) -> tuple[str, str]:
-    """Does a correction without noise, of the level or of eps, do what noise does?"""
+    """Does a correction without noise, of the level or of eps, do what noise does?
+
+    The best of them is chosen on one half of the images; what is said of it was measured on the other half.
+    """
+    chosen = {head(pair)["mode"]: pair for pair in pairs(run.of_kind("best"))}
     phrases, closing, failing = [], [], []
     for rival in pairs(run.of_kind("rival")):
         row = head(rival)
-        name = f"For the network trained on {cell('images_seen', row['images_seen'])} images"
-        against = contrast(run, row["mode"], row["a"], "correction")
-        gain = f"; against eta 0, on all images, {measured(run, against, values=False)}" if against else ""
-        phrases.append(
-            f"{name} the best of the corrections without noise is {row['a']}, chosen on one half of the images. On the "
-            f"other half {relation(rival)}: {measured(run, rival, values=False)}{gain}."
+        gain = chosen.get(row["mode"])
+        helps = gain is not None and head(gain)["verdict"] == "better"
+        text = (
+            f"For the network trained on {cell('images_seen', row['images_seen'])} images the best of these "
+            f"corrections is {row['a']}, chosen on one half of the images. On the other half {relation(rival)}: "
+            f"{measured(run, rival, values=False)}"
         )
-        if row["verdict"] == "worse":
-            failing.append(row["mode"])
-        elif against and head(against)["verdict"] == "better" and row["verdict"] != "undecided: the metrics disagree":
-            closing.append(row["mode"])
+        if gain is not None and head(gain)["verdict"] == "baseline chosen":
+            text += "; on the half of the choice none of them beats eta 0"
+        elif gain is not None:
+            text += f"; and {relation(gain)}: {measured(run, gain, values=False)}"
+        phrases.append(f"{text}.")
+        failing += [row["mode"]] if row["verdict"] == "worse" else []
+        closing += [row["mode"]] if helps and row["verdict"] in ("better", "no clear difference") else []
     if not phrases:
         return "undecided (not measured)", "Not measured."
     text = " ".join(phrases)
-    if failing and not closing:
-        return "refuted: noise does better than any of these corrections", text
-    if closing and not failing:
-        return "supported: a correction without noise helps, and noise is not clearly better than it", text
+    if len(failing) == len(phrases):
+        return "refuted: noise does better than the best of these corrections", text
+    if len(closing) == len(phrases):
+        return "supported: a correction without noise clearly helps, and noise is not clearly better than it", text
     return "undecided: no correction clearly helps, or noise is not clearly better, or networks differ", text
 
 
@@ -139,7 +149,7 @@ class Response:
     sums: dict[str, tuple[float, float, float]]  # network -> sum at eta 0, at eta 1, s.e. of their ratio
     real: dict[str, float]  # network -> distance to the exact denoiser's samples, eta 1 over eta 0
     linear: dict[str, float]  # network -> sum over the distance at eta 0
-    verdict: str  # on eta 1 against eta 0, from contrasts.csv
+    winner: str  # by the denoiser's part of the gap, from split.csv: noise, no noise, or "" where it is not clear
 
     @property
     def ratios(self) -> list[tuple[float, float]]:
@@ -166,8 +176,7 @@ def responses(run: Run) -> list[Response]:
             for eta in (0.0, 1.0)
         }
         quiet, noisy = found["predicted", 0.0], found["predicted", 1.0]
-        pair = contrast(run, mode)
-        if not len(quiet) or not len(noisy) or not pair:
+        if not len(quiet) or not len(noisy):
             continue
         sums, real, linear = {}, {}, {}
         for seed in quiet.index.intersection(noisy.index):
@@ -175,8 +184,16 @@ def responses(run: Run) -> list[Response]:
             sums[seed] = (a, b, b / a * math.hypot(a_se / a, b_se / b))  # as if the two erred on their own
             apart = [found["deviation", eta].loc[seed, "value"] for eta in (0.0, 1.0)]
             real[seed], linear[seed] = apart[1] / apart[0], a / apart[0]
-        out.append(Response(denoiser, label, sums, real, linear, head(pair)["verdict"]))
+        out.append(Response(denoiser, label, sums, real, linear, _winner(run, mode)))
     return out
+
+
+def _winner(run: Run, mode: str) -> str:
+    """Which of noise and none is better for the denoiser's part of the gap, if KD is clear and FD has the same sign."""
+    kd, fd = (part(run, f"denoiser, {mode}", metric) for metric in ("kd", "fd"))
+    if kd is None or fd is None or not kd["clear"] or kd["difference"] * fd["difference"] < 0:
+        return ""
+    return "noise" if kd["difference"] < 0 else "no noise"
 
 
 def verdict_on_response(run: Run) -> tuple[str, str]:
@@ -184,21 +201,23 @@ def verdict_on_response(run: Run) -> tuple[str, str]:
     found = responses(run)
     if not found:
         return "undecided (not measured)", "Not measured."
-    clear = [one for one in found if one.verdict in WINNER]
-    right = [one for one in clear if one.predicted == WINNER[one.verdict]]
+    decided = [one for one in found if one.winner and one.predicted != "undecided"]
+    right = [one for one in decided if one.predicted == one.winner]
     shown = [f"{listed(number(ratio, 2) for ratio, _ in one.ratios)} ({one.label})" for one in found]
     text = (
         f"What the errors made on each stretch of the ladder leave at the end adds up, at eta 1, to {listed(shown)} "
         f"times what it does at eta 0 (one number a network)."
     )
-    if not clear:
-        return "undecided: noise clearly helps or hurts with none of these denoisers", text
-    text += (
-        f" By that, and by {metric_name('kd', run.features)}, the same one wins in {len(right)} of the {len(clear)} "
-        "cases in which one clearly does."
-    )
-    if len(right) == len(clear):
-        return "supported: error times contraction names the winner wherever there is one", text
+    if decided:
+        text += (
+            f" By that, and by the denoiser's part of {metric_name('kd', run.features)}, the same one wins in "
+            f"{len(right)} of the {len(decided)} cases in which both are clear."
+        )
+    if len(decided) < ENOUGH:
+        return f"undecided: both are clear in {len(decided)} of {len(found)} cases", text
+    if len(right) == len(decided):
+        return f"supported: error times contraction names the winner in all {len(decided)} clear cases", text
     if not right:
-        return "refuted: error times contraction never names the winner", text
-    return "refuted as a rule: error times contraction names the winner only at times", text
+        return f"refuted: error times contraction names the wrong one in all {len(decided)} clear cases", text
+    wrong = plural(len(decided) - len(right), "clear case")
+    return f"refuted as a rule: error times contraction is wrong in {wrong} of {len(decided)}", text

@@ -1,4 +1,4 @@
-"""The report on `why_noise`: four explanations of why putting noise back helps, and what was measured of each."""
+"""The report on `why_noise`: explanations of why putting noise back helps, and what was measured of each."""
 
 import pandas as pd
 
@@ -205,7 +205,10 @@ def tables(run: Run) -> Section:
         ("where", "Noise in one range of levels against none."),
         ("correction", "Corrections without noise against none."),
         ("rival", "The correction chosen on one half of the images against eta 1, on the other half."),
-        ("best", "The eta chosen on one half of the images against eta 0, on the other half."),
+        (
+            "best",
+            "The setting chosen on one half of the images (eta, range or correction), on the other half.",
+        ),
         ("control", "The A/A control."),
     ):
         if len(found := run.of_kind(kind)):

@@ -8,7 +8,6 @@ from reports.explanations import main_steps, probe
 from reports.formats import listed, number
 from reports.mechanisms import (
     SURE,
-    WINNER,
     responses,
     verdict_on_contraction,
     verdict_on_corrections,
@@ -120,14 +119,15 @@ def response(run: Run) -> Section | None:
             "distance, eta 1 over eta 0": listed(number(value, 2) for value in one.real.values()),
             "sum over distance, eta 0": listed(number(value, 2) for value in one.linear.values()),
             "predicted winner": one.predicted,
-            "measured": WINNER.get(one.verdict, one.verdict),
+            "measured": one.winner or "not clear",
         }
         for one in found
     ]
     shown = (
         "Sum: what the errors made on all stretches leave at the end, added up as vectors. Distance: between the "
         "samples of this denoiser and of the exact one, under the same noise. Were errors small, the sum would be the "
-        f"distance. One number a network, ± {number(SURE)} s.e. over samples. Measured: by KD and FD."
+        f"distance. One number a network, ± {number(SURE)} s.e. over samples. Measured: by the denoiser's part of the "
+        "gap in KD, where it is clear and FD has the same sign."
     )
     prediction = (
         "If noise wins where it shrinks earlier errors more than it adds new ones, the one of eta 0 and 1 at which "
@@ -170,9 +170,10 @@ def bookkeeping(run: Run) -> Section | None:
     groups = {mode: tried[tried["mode"] == mode] for mode in tried["mode"].unique()}
     shown = (
         f"Corrections without noise against eta 0, on {main_steps(run)} steps. eps × s: the estimated noise is scaled "
-        "by s (Ning et al. 2023, arXiv 2308.15321). sigma × s below 1: below sigma 1 samples are taken to be s times "
-        "as noisy as the ladder says (after Li et al. 2023, arXiv 2305.15583). sigma re-estimated: from the size of "
-        "the estimated noise at each step (Kadkhodaie & Simoncelli 2020, arXiv 2007.13640, beta 1)."
+        "by s (1 / s is lambda of Ning et al. 2023, arXiv 2308.15321, who take s below 1). sigma × s below 1: below "
+        "sigma 1 samples are taken to be s times as noisy as the ladder says (after Li et al. 2023, arXiv 2305.15583). "
+        "sigma re-estimated: from the size of the estimated noise at each step (Kadkhodaie & Simoncelli 2020, arXiv "
+        "2007.13640, beta 1), which is too small at low sigma on a law that fills the space, as this mixture does."
     )
     blocks: list[Prose | Figure | Table] = [Prose(prediction, "Prediction")]
     blocks += [Prose(f"{verdict[0]}. {verdict[1]}", "Verdict"), drawing]

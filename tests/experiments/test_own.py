@@ -13,7 +13,7 @@ import pytest
 from diffusion_core.solvers import Euler
 from experiments import __main__ as command
 from experiments.cells import Cell
-from experiments.config import ForeignConfig, Ladder
+from experiments.config import ForeignConfig, Ladder, identity
 from experiments.contrasts import Choice
 from experiments.own import OwnFile, Try, cells, contrasts, read
 from experiments.run import PRESETS
@@ -133,3 +133,19 @@ def test_a_network_that_was_trained_elsewhere_cannot_be_trained_otherwise(tmp_pa
     one = Try("a", Ladder(n_steps=2), Euler(0.0), training={"lr": 1.0})
     with pytest.raises(ValueError, match=r"training=\{'lr': 1.0\} of 'a': --model brings a trained network"):
         list(cells(OwnFile("a", "b", lambda: [one], {}), grid))
+
+
+def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_before(tmp_path: Path) -> None:
+    text = FILE.replace("from diffusion_core.solvers import Euler\n", "", 1)
+    text = text.replace("class Mine:", "class Euler:\n    eta: float = 0.0").replace("Mine()", "Euler(0.0)")
+    found = []
+    for edited in (text, text.replace('return "mine"', 'return "yours"')):
+        *_, last = read(written(tmp_path, edited)).runs()
+        found.append(identity(last.sampler))
+    assert len({*found, identity(Euler(0.0))}) == 3
+
+
+def test_the_name_of_the_control_is_taken(tmp_path: Path) -> None:
+    taken = written(tmp_path, FILE.replace("Mine())", 'Mine(), "control")'))
+    with pytest.raises(ValueError, match="mode='control' of 'mine': the A/A control of the first setting is called so"):
+        list(cells(read(taken), PRESETS["smoke"]))

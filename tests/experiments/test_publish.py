@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from experiments import __main__ as command
+from experiments.publish import remove_strays
 from experiments.rows import COLUMNS, NOT_VALUES
 
 pytestmark = pytest.mark.slow
@@ -147,3 +148,13 @@ def test_without_ray_workers_say_what_to_install(
     monkeypatch.setitem(sys.modules, "ray", None)
     assert run(monkeypatch, *words(tmp_path, whole / "store", "--workers", "2")) == 2
     assert "Ray is not installed; pip install -e '.[cluster]' brings it" in capsys.readouterr().err
+
+
+def test_only_half_written_files_of_ours_are_removed(tmp_path: Path) -> None:
+    ours = [tmp_path / ".table.csv.123", tmp_path / "images" / ".0123456789ab-film.png.7"]
+    others = [tmp_path / ".vimrc.1", tmp_path / ".coverage.host.12.abc", tmp_path / "shard-1-of-2" / ".table.csv.9"]
+    for path in (*ours, *others):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    remove_strays(tmp_path)
+    assert not any(path.exists() for path in ours) and all(path.exists() for path in others)

@@ -245,3 +245,36 @@ def test_the_floor_has_the_sizes_of_the_rows(store: Store) -> None:
         assert (row["n_samples"], row["n_reference"], row["repeats"]) == (40, 4960, 20)
         assert row["low"] < row["mean"] < row["high"] and row["sd"] > 0
     assert floors[0]["mean"] < min(row["fd"] for row in rows)
+
+
+def test_what_is_damaged_while_rows_are_read_is_failed_rows_and_not_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs share a network whose file is cut after it was used: the first row finds it damaged, the second gone."""
+    store = Store(tmp_path)
+    shared = [cell(2, eta) for eta in (0.0, 0.9)]
+    honest = stages.score_stage
+
+    def score_and_damage(config: ScoreConfig, *more: Any) -> str:
+        name = honest(config, *more)
+        if config == shared[-1].score:
+            (store.path("models", identity(TRAIN)) / "meta.json").write_text("{")
+        return name
+
+    monkeypatch.setattr(stages, "score_stage", score_and_damage)
+    rows = run(shared, store)
+    assert [row["status"] for row in rows] == ["failed", "failed"]
+    assert all("run the same command again" in str(row["error"]) for row in rows)
+    monkeypatch.undo()
+    assert [row["status"] for row in run(shared, store)] == ["ok", "ok"]
+
+
+def test_a_missing_file_is_not_a_failure_that_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_data(*_: Any) -> str:
+        raise ValueError("data='folder:gone': no such folder")
+
+    store = Store(tmp_path)
+    monkeypatch.setattr(stages, "train_stage", no_data)
+    assert run([cell(2, 0.0)], store)[0]["status"] == "failed"
+    monkeypatch.undo()
+    assert run([cell(2, 0.0)], store)[0]["status"] == "ok"

@@ -88,7 +88,7 @@ def test_the_parts_of_the_gap_add_up_and_the_interval_leaves_the_same_images_out
         (rows["part"] == "denoiser, trained, 66 steps") & (rows["metric"] == "kd") & (rows["train_seed"] == 0)
     ].iloc[0]
     assert (one["se"], one["low"]) == pytest.approx((se, pooled([one["difference"]], [se]).low))
-    assert rows["train_seed"].isna().sum() == 2 * (1 + 2 * 4 + 3)
+    assert rows["train_seed"].isna().sum() == 2 * (1 + 2 * 7 + 3)
 
 
 @pytest.mark.slow
