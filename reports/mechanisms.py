@@ -203,10 +203,14 @@ def verdict_on_response(run: Run) -> tuple[str, str]:
         return "undecided (not measured)", "Not measured."
     decided = [one for one in found if one.winner and one.predicted != "undecided"]
     right = [one for one in decided if one.predicted == one.winner]
-    shown = [f"{listed(number(ratio, 2) for ratio, _ in one.ratios)} ({one.label})" for one in found]
+    kinds: dict[str, list[float]] = {"for trained networks": [], "for the exact denoiser with errors": []}
+    for one in found:
+        name = list(kinds)[one.denoiser in flawed(run)]
+        kinds[name] += [ratio for ratio, _ in one.ratios]
+    shown = [f"{number(min(of), 2)} to {number(max(of), 2)} {name}" for name, of in kinds.items() if of]
     text = (
-        f"What the errors made on each stretch of the ladder leave at the end adds up, at eta 1, to {listed(shown)} "
-        f"times what it does at eta 0 (one number a network)."
+        "What the errors made on each stretch of the ladder leave at the end adds up, at eta 1, to so many times what "
+        f"it does at eta 0: {listed(shown)}."
     )
     if decided:
         text += (
@@ -216,8 +220,8 @@ def verdict_on_response(run: Run) -> tuple[str, str]:
     if len(decided) < ENOUGH:
         return f"undecided: both are clear in {len(decided)} of {len(found)} cases", text
     if len(right) == len(decided):
-        return f"supported: error times contraction names the winner in all {len(decided)} clear cases", text
+        return f"supported: error times contraction names the winner in each of {len(decided)} clear cases", text
     if not right:
-        return f"refuted: error times contraction names the wrong one in all {len(decided)} clear cases", text
+        return f"refuted: error times contraction names the wrong one in each of {len(decided)} clear cases", text
     wrong = plural(len(decided) - len(right), "clear case")
     return f"refuted as a rule: error times contraction is wrong in {wrong} of {len(decided)}", text
