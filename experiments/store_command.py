@@ -64,7 +64,10 @@ class Ls(Where):
             for artifact in sorted(artifacts, key=lambda artifact: artifact.used):
                 if artifact.name.kind == self.kind:
                     table.add_row(str(artifact.name), size_text(artifact.size), _date(artifact.used))
-        console.print(table if artifacts else f"store {store} holds no artifact")
+        if artifacts:
+            console.print(table)
+        else:
+            _print(console, f"store {store} holds no artifact")
         if leftovers := store.leftovers():
             console.print(f"{len(leftovers)} leftovers of killed runs: `store gc` removes them")
         return 0
