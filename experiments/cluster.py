@@ -54,7 +54,7 @@ def connected(
         ValueError: Ray is not installed, or there is none at `address`.
     """
     ray = _ray()
-    joined = ray.is_initialized()
+    joined = ray.is_initialized() and address is None
     if not joined:
         _start(ray, workers, address)
     try:

@@ -70,7 +70,7 @@ def test_values_are_those_of_one_process_and_runs_are_marked_as_shared(tmp_path:
 def test_a_training_that_diverges_is_a_row_and_its_runs_say_so(tmp_path: Path) -> None:
     swept = sweep([cell(0.0, replace(TRAIN, lr=1e30)), *CELLS[:1]], Place(Store(tmp_path)), logs=tmp_path)
     assert [row["status"] for row in swept.rows] == ["failed", "ok"]
-    assert swept.rows[0]["error"].startswith("its network was not trained: ValueError: training: the loss is ")
+    assert swept.rows[0]["error"].startswith("its network was not trained: NotFiniteError: training: the loss is ")
     log = (tmp_path / f"{swept.rows[0]['model_id']}.log").read_text()
     assert "Traceback" in log and "lower lr" in log
 
@@ -152,8 +152,8 @@ def test_an_interrupt_cancels_what_runs(work: Work, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(on_ray, "PATIENCE", 1.0)
     swept = sweep(CELLS[:1], Place(Store(tmp_path), work=work))
     assert swept.interrupted and swept.rows == []
-    gone = time.monotonic() + 10  # a worker that had to be killed takes a moment to be gone
-    while list((tmp_path / "tmp").iterdir()) and work is waits_deaf and time.monotonic() < gone:
+    gone = time.monotonic() + 10  # a worker that had to be killed, or is slow, takes a moment to be gone
+    while list((tmp_path / "tmp").iterdir()) and time.monotonic() < gone:
         time.sleep(0.1)
         Store(tmp_path).sweep_temporaries()
     assert list((tmp_path / "tmp").iterdir()) == []
