@@ -31,7 +31,13 @@ WORKERS = 2
 META = dict.fromkeys(
     "train_seconds train_loss fd kd kd_se precision recall n_reference seconds device_name".split(), 1.0
 )
-META |= {"nfe": 2, "batch_size": 256, "shared_device": True, "finished_at": "2026-01-01T00:00:00+00:00"}
+META |= {
+    "nfe": 2,
+    "batch_size": 256,
+    "retries": None,
+    "shared_device": True,
+    "finished_at": "2026-01-01T00:00:00+00:00",
+}
 
 
 def nap(task: Task) -> float:
