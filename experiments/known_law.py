@@ -55,16 +55,17 @@ def mixture_images(mixture: Mixture, shape: tuple[int, int, int], n: int, seed: 
 
 
 def mixture_data(name: str, data_root: Path | None) -> Images:
-    """N_DRAWS draws of a stored mixture as a data set, in the units of the data that it was fitted to.
+    """Draws of a stored mixture as a data set, in the units of the data that it was fitted to; N_DRAWS if not told.
 
     Args:
-        name: mixture:FOLDER for those to train on, mixture:FOLDER#reference for others.
+        name: mixture:FOLDER for those to train on, mixture:FOLDER#reference or #reference=2000 for others.
     """
-    place, _, purpose = name.removeprefix(MIXTURE).partition("#")
+    place, _, asked = name.removeprefix(MIXTURE).partition("#")
+    purpose, _, n = asked.partition("=")
     folder = Path(place)
     mixture = read_mixture(folder)
     like = load(read_json(folder / "config.json")["data"], root=data_root)
-    x0 = mixture_images(mixture, like.shape, N_DRAWS, SEEDS[purpose])
+    x0 = mixture_images(mixture, like.shape, int(n or N_DRAWS), SEEDS[purpose])
     labels = torch.zeros(len(x0), dtype=torch.int64)
     return Images(name, like.to_pixels(x0), labels, like.mean, like.std, continuous=x0)
 

@@ -66,7 +66,7 @@ def main(options: Annotated[WhyOptions, tyro.conf.arg(name="")]) -> pd.DataFrame
     grid = replace(
         grid,
         train=replace(grid.train, data=data),
-        reference=replace(grid.reference, data=f"{data}#reference"),
+        reference=replace(grid.reference, data=f"{data}#{grid.reference_draws}"),
         mixture=config,
     )
     planned = list(runs(grid))

@@ -28,6 +28,7 @@ class WhyGrid(Grid):
     probe_samples: int = 256
     response_samples: int = 64
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
+    reference_draws: str = "reference"  # of the law, that samples are compared with, see known_law.mixture_data
 
 
 PRESETS = {
@@ -47,6 +48,7 @@ PRESETS = {
         probe_samples=40,
         response_samples=40,
         mixture=MixtureConfig(n_components=3, rank=4, em_steps=1),
+        reference_draws="reference=2000",
     ),
     "laptop": WhyGrid(),
     "gpu": WhyGrid(

@@ -39,9 +39,17 @@ def words(out: Path, store: Path, *more: str) -> list[str]:
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
+    """The command as a terminal starts it: what a shell starts in the background ignores Ctrl-C, its children too."""
     line = [sys.executable, "-W", "error", "-m", "experiments", *arguments]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        line,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
