@@ -48,8 +48,8 @@ def sections(benchmarks: Benchmarks) -> list[Section]:
             "Answer", [*_outside(loop, sampling), *_compared(sampling, "Sampling"), *_compared(training, "Training")]
         ),
         Section("The loop alone", _alone(benchmarks, loop)),
-        Section("Sampling", _speeds(benchmarks, sampling, "sampling", "Images a second with the network `small`.")),
-        Section("Training", _speeds(benchmarks, training, "training", "Images a second in training `small`.")),
+        Section("Sampling", _speeds(benchmarks, sampling, "sampling", "Images a second with the network “small”.")),
+        Section("Training", _speeds(benchmarks, training, "training", "Images a second in training “small”.")),
         Section("How time grows", _growth(benchmarks, scaling)),
         Section("Noise", _noise(benchmarks)),
         Section("How to read this", [Terms(TERMS)]),
@@ -76,7 +76,7 @@ def _outside(loop: pd.DataFrame, sampling: pd.DataFrame) -> list[Prose]:
     if len(shares):
         least, most = shares["share_outside"].min(), shares["share_outside"].max()
         phrases.append(
-            f"with the network `small` our loop spends {percent(least)} to {percent(most)} of its time outside the "
+            f"with the network “small” our loop spends {percent(least)} to {percent(most)} of its time outside the "
             f"network, depending on noise and precision"
         )
     ours, others = loop[loop["ours"]], loop[~loop["ours"]]

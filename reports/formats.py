@@ -15,11 +15,16 @@ def missing(value: object) -> bool:
 
 
 def number(value: float, digits: int | None = None) -> str:
-    """`value` with `digits` decimals (None: three significant digits), a true minus sign, and no negative zero."""
+    """`value` with `digits` decimals (None: three significant digits), a true minus sign, and no negative zero.
+
+    Whole numbers of four and more digits are written out, and never as powers of ten.
+    """
     if missing(value):
         return ""
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
+    if digits is None and abs(value) >= 999.5:
+        digits = 0
     text = f"{value:.3g}" if digits is None else f"{value:,.{digits}f}"
     if text.startswith("-") and not text.strip("-0.,"):
         text = text[1:]

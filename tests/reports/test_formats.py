@@ -12,6 +12,8 @@ from reports.formats import cell, interval, listed, metric_name, number, plural,
     [
         (0.39153, None, "0.392"),
         (512000, 0, "512,000"),
+        (1487.3, None, "1,487"),
+        (999.6, None, "1,000"),
         (-1.5, 2, "−1.50"),
         (-0.001, 2, "0.00"),
         (float("nan"), 2, ""),
