@@ -1,6 +1,6 @@
 """`euler` for CUDA with its step as a CUDA graph: one launch a step instead of one for each of a network's kernels.
 
-No default uses it. It was written without a card at hand: `bench/gpu_check.py` compares it with `euler` and times both.
+No default uses it, and it has not been run on a card yet: `bench/gpu_check.py` compares it with `euler` and times both.
 """
 
 from collections.abc import Iterator

@@ -253,6 +253,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
         return name
     store.check_writable()
     reference_stage(config.reference, store, data_root)
+    use_threads(config.samples.machine.threads)  # sums are rounded by how they are split among threads
     sampled = load_file(store.path("samples", identity(config.samples)) / "samples.safetensors")
     pixels = sampled.pop("pixels")
     features32, logits = extract(config.reference.features, pixels, weights=config.reference.weights)

@@ -52,7 +52,6 @@ Work = Callable[[Task, "Place", stages.Advance], None]
 
 def make(task: Task, place: "Place", advance: stages.Advance) -> None:
     """The task's stage. `advance` is told how many network evaluations were made, training included."""
-    stages.use_threads(task.machine.threads)  # sums are rounded by how they are split, so scores depend on it too
     store, data_root = place.store, place.data_root
     match task.kind:
         case "references":

@@ -123,16 +123,19 @@ def on_ray(store: Store) -> list[Row]:
 
 
 def lose_a_worker() -> str:
-    """Kills a worker of ours that does a task, or else an idle one."""
-    names = {}
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            names[process] = process.name()
-    for start in ("ray::_on_worker", "ray::IDLE"):
-        if found := [process for process, name in names.items() if name.startswith(start)]:
-            process = DICE.choice(found)
-            process.kill()
-            return f"worker {process.pid} ({names[process]})"
+    """Kills a worker of ours that does a task, or else an idle one; at the very start, the first that comes up."""
+    patience = time.monotonic() + 60
+    while time.monotonic() < patience:
+        names = {}
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                names[process] = process.name()
+        for start in ("ray::_on_worker", "ray::IDLE"):
+            if found := [process for process, name in names.items() if name.startswith(start)]:
+                process = DICE.choice(found)
+                process.kill()
+                return f"worker {process.pid} ({names[process]})"
+        time.sleep(0.05)
     raise AssertionError("there is no worker to kill")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from diffusion_core.solvers import Euler
@@ -17,6 +18,7 @@ from experiments.cells import Cell, Row
 from experiments.config import (
     AlphaBetaLadder,
     Ladder,
+    Machine,
     ReferenceConfig,
     SampleConfig,
     ScoreConfig,
@@ -278,3 +280,24 @@ def test_a_missing_file_is_not_a_failure_that_lasts(tmp_path: Path, monkeypatch:
     assert run([cell(2, 0.0)], store)[0]["status"] == "failed"
     monkeypatch.undo()
     assert run([cell(2, 0.0)], store)[0]["status"] == "ok"
+
+
+def test_scores_are_computed_on_the_threads_of_their_run_though_references_are_on_one(tmp_path: Path) -> None:
+    """Also where the reference is made on the way, say because it was damaged."""
+    machine = Machine(threads=2)
+    train = replace(TRAIN, machine=machine)
+    samples = SampleConfig(train, Ladder(n_steps=2), Euler(0.0), 40, machine=machine)
+    store = Store(tmp_path)
+    stages.train_stage(train, store, None, lambda n: None)
+    stages.sample_stage(samples, store, None, lambda n: None)
+    threads: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        honest = stages.kernel_distance
+
+        def noted(*both: Any) -> Any:
+            threads.append(torch.get_num_threads())
+            return honest(*both)
+
+        patch.setattr(stages, "kernel_distance", noted)
+        stages.score_stage(ScoreConfig(samples, REFERENCE), store, None)
+    assert threads == [2]
