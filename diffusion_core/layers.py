@@ -1,10 +1,12 @@
-"""What the networks share: the embedding of the noise level, layers that start at zero, the check of the sides."""
+"""What the networks share: the embedding of the noise level, layers that start at zero."""
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 N_FREQUENCIES = 16  # of the Fourier features of ln(sigma) / 4
 
 
@@ -30,16 +32,9 @@ class Embedding(nn.Sequential):
         return embedding
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+def zeroed(layer: Layer) -> Layer:
     """The layer with weight and bias zero, so that what it adds starts at nothing."""
     nn.init.zeros_(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
-
-
-def check_sides(x: torch.Tensor, multiple: int) -> None:
-    """Raises ValueError unless height and width of x (B, C, H, W) are multiples of `multiple` pixels."""
-    height, width = x.shape[-2:]
-    if height % multiple or width % multiple:
-        raise ValueError(f"x: images are {height}x{width} pixels; this network takes sides that divide by {multiple}")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from diffusion_core.layers import Embedding, check_sides, zeroed
+from diffusion_core.layers import Embedding, zeroed
 
 N_GROUPS = 8
 
@@ -65,7 +65,11 @@ class Paper(nn.Module):
         Raises:
             ValueError: H or W is not a multiple of 2^(n - 1) for n widths: 16.
         """
-        check_sides(x, self.multiple)
+        height, width = x.shape[-2:]
+        if height % self.multiple or width % self.multiple:
+            raise ValueError(
+                f"x: images are {height}x{width} pixels; this network takes sides that divide by {self.multiple}"
+            )
         embedding = self.embed(condition)
         h = self.before[0](self.stem(x), embedding)
         skips = []

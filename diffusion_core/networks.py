@@ -18,7 +18,7 @@ def build(name: str, channels: int = 1, parameterisation: str = "preconditioned"
     for `eps`, 0 (all of x is kept); for `x0`, x / sigma (all of x is noise).
 
     Args:
-        name: one of `NAMES`. `small` takes images whose sides are multiples of 8, `paper` multiples of 16.
+        name: one of `NAMES`. `small` takes images of 32x32 pixels, `paper` sides that divide by 16.
         channels: of the images.
         parameterisation: one of `PARAMETERISATIONS`: what F means. The weights drawn do not depend on it.
 

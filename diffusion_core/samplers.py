@@ -22,7 +22,7 @@ from diffusion_core.schedules import alpha_beta_ladder
 
 Model = Callable[[Tensor, Tensor], Tensor]
 Run = Callable[[Model, Tensor, tuple[float, ...], Callable[[], Tensor]], Iterator[Tensor]]  # see solvers.Sampler
-DEFAULT_BATCH = 4 * BLOCK
+CUDA_BATCH = 32 * BLOCK
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ def generate_samples(
         n_samples, shape: how many samples, and (C, H, W) of one.
         seed, first_sample: sample i of a seed is the same image in whatever batch or run it is drawn; the samples
             drawn are first_sample, first_sample + 1, ...
-        batch_size: samples a network evaluation; it changes speed and memory, not the samples.
+        batch_size: samples a network evaluation, by default `default_batch`; it changes speed and memory, not the
+            samples.
         device: where to sample; by default where the model's parameters are.
         final_denoise: return x - sigma eps at the last level (one more evaluation).
         trajectory: return all levels instead of the last.
@@ -167,7 +168,7 @@ def sample(
     where = torch.device(device) if device is not None else model_device(model)
     levels = (sigmas if trajectory else sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
     out = torch.empty(len(levels), n_samples, *shape, device=where)
-    for start, n in _batches(first_sample, n_samples, batch_size or DEFAULT_BATCH):
+    for start, n in _batches(first_sample, n_samples, batch_size or default_batch(where.type)):
         noise = BlockNoise(seed, start, n, shape, where)
         x = noise() * sigmas[0]
         kept = out[:, start - first_sample : start - first_sample + n]
@@ -244,6 +245,19 @@ def check_sums(sums: Tensor, places: list[tuple[int, float]]) -> None:
         raise NotFiniteError(
             f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite"
         )
+
+
+def default_batch(device: str, threads: int | None = None) -> int:
+    """Samples a network evaluation where nobody says how many.
+
+    One block for each thread of a CPU, as more fall out of its caches (bench/LOG.md); on a card as many as keep it busy
+    (a guess, see README), and half of them again and again if they do not fit.
+
+    Args:
+        device: kind of the device, cpu or cuda.
+        threads: of a CPU; by default those that torch uses.
+    """
+    return BLOCK * (threads or torch.get_num_threads()) if device == "cpu" else CUDA_BATCH
 
 
 def _batches(first: int, n_samples: int, batch_size: int) -> Iterator[tuple[int, int]]:

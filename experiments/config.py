@@ -20,6 +20,7 @@ from diffusion_core.dialects import eta_from_beta
 from diffusion_core.networks import NAMES as NETWORKS
 from diffusion_core.networks import PARAMETERISATIONS
 from diffusion_core.noise import LogNormal, NoiseLaw
+from diffusion_core.samplers import default_batch
 from diffusion_core.schedules import alpha_beta_ladder, alpha_beta_ratio
 from diffusion_core.solvers import Euler, Sampler
 from diffusion_core.training import PRECISIONS, WEIGHTINGS
@@ -27,7 +28,7 @@ from experiments.features import FEATURES
 from experiments.metrics import GROUPS
 from experiments.vocabulary import SCHEDULES, WITH_OWN_ENDS, called, one_of
 
-SCHEMA = 2  # raise it when the same config starts to give another result
+SCHEMA = 3  # raise it when the same config starts to give another result
 FREE = {"identity": False}
 COMPILE_FROM = 10_000  # samples; not evaluations, so that runs whose seconds are compared are compiled all or none
 SOURCE = "sigmabench_source"  # attribute of a class that a user's file defines: the hash of the file
@@ -230,15 +231,21 @@ class SampleConfig:
     seed: int = 0  # runs that share it share their initial noise
     final_denoise: bool = False
     machine: Machine = Machine()
-    batch_size: int = field(default=256, metadata=FREE)
+    batch_size: int | None = field(default=None, metadata=FREE)  # samples a network evaluation; see `batch`
 
     def __post_init__(self) -> None:
         _at_least("n_samples", self.n_samples, 2 * GROUPS)  # so that half of them still fill the jackknife's groups
-        _at_least("batch_size", self.batch_size, 1)
+        if self.batch_size is not None:
+            _at_least("batch_size", self.batch_size, 1)
         self.sampler.planned_nfe(self.ladder.sigmas())  # raises if the two do not suit each other
         if self.machine.may_compile:
             compiled = self.n_samples >= COMPILE_FROM and isinstance(self.model, TrainConfig)
             object.__setattr__(self, "machine", dataclasses.replace(self.machine, compiled=compiled))
+
+    @property
+    def batch(self) -> int:
+        """Samples a network evaluation: as many as were asked for, else as suit the machine, and no more than there are."""
+        return min(self.batch_size or default_batch(self.machine.device, self.machine.threads), self.n_samples)
 
     @property
     def planned_nfe(self) -> int:

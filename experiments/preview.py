@@ -71,7 +71,7 @@ def _pace(cell: Cell, place: Place) -> float:
         network = build(model.network, shape[0], model.parameterisation).to(device).eval()
     else:
         network = stages.load_model(model, place.store, place.data_root, device)
-    n = min(samples.batch_size, samples.n_samples)
+    n = samples.batch
     x, sigma = torch.zeros(n, *shape, device=device), torch.ones(n, device=device)
     with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=samples.machine.precision == "bf16"):
         network(x, sigma)  # warm-up

@@ -170,9 +170,9 @@ def sample_stage(
     def timed(batch_size: int) -> tuple[Tensor, BusyClock, BusyClock]:
         advance(-sum(counted))  # of a try that ran out of memory
         counted.clear()
-        model.model = prepared(network, min(batch_size, config.n_samples), config.machine)
+        model.model = prepared(network, batch_size, config.machine)
         with torch.no_grad():  # warm-up, outside the clock
-            blank = torch.zeros(min(batch_size, config.n_samples), *images.shape, device=device)
+            blank = torch.zeros(batch_size, *images.shape, device=device)
             model(blank, torch.ones(len(blank), device=device))
         model.images = 0
         _synchronise(device)
@@ -184,7 +184,7 @@ def sample_stage(
         return x, before, BusyClock.now()
 
     with torch.autocast(device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
-        (x, before, after), batch_sizes = fitting(config.batch_size, timed)
+        (x, before, after), batch_sizes = fitting(config.batch, timed)
         evaluations = model.images / config.n_samples
         film, film_sigmas = _film(draw, sigmas)
     with store.writing("samples", name) as folder:

@@ -32,7 +32,7 @@ def compiled(network: torch.nn.Module) -> Compiled:
 
 def inputs(n: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(n)
-    return torch.randn(n, 1, 16, 16, generator=generator), torch.tensor(1.5).expand(n)
+    return torch.randn(n, 1, 32, 32, generator=generator), torch.tensor(1.5).expand(n)
 
 
 @pytest.mark.parametrize("n", [BATCH, 4, 2], ids=["full", "filled up", "too small to fill"])

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffusion_core import generate_samples
 from diffusion_core.block_noise import BLOCK, BlockNoise, block_seed
 from diffusion_core.exact import GaussianDenoiser, gaussian_moments
-from diffusion_core.samplers import Steps, alpha_beta_steps, eta_steps, euler, sample
+from diffusion_core.samplers import Steps, alpha_beta_steps, default_batch, eta_steps, euler, sample
 from diffusion_core.schedules import geometric
 from diffusion_core.solvers_churn import Heun
 from diffusion_core.solvers_ks import KadkhodaieSimoncelli
@@ -92,6 +92,20 @@ def test_a_sample_does_not_depend_on_its_batch(batch_size: int) -> None:
     )
     torch.testing.assert_close(part, whole[99:129], rtol=1e-5, atol=1e-5)
     assert not torch.allclose(part, whole[98:128], atol=1e-2)
+
+
+def test_batches_are_one_block_a_thread_unless_told() -> None:
+    seen = []
+
+    def model(x: Tensor, sigma: Tensor) -> Tensor:
+        seen.append(len(x))
+        return EXACT(x, sigma)
+
+    steps, n = eta_steps(geometric(1), 0.0), 64 * torch.get_num_threads() + 3
+    sample(model, steps.sigmas, steps.run, n_samples=n, shape=(1, 4, 4), device="cpu")
+    assert seen == [n - 3, 3]
+    assert default_batch("cpu", 3) == 192
+    assert default_batch("cuda") == default_batch("cuda", 7) > 192, "threads of a CPU say nothing about a card"
 
 
 def test_any_sampler_gives_a_trajectory_if_it_follows_its_ladder() -> None:

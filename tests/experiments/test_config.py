@@ -66,10 +66,18 @@ def test_identity_changes_with_every_field_that_changes_a_result(config: Any) ->
     assert changed > 0 and len(identity(config)) == 12
 
 
+def test_a_batch_suits_the_machine_and_holds_no_more_than_there_are_samples() -> None:
+    two_threads = dataclasses.replace(SAMPLE, n_samples=500, machine=Machine(threads=2))
+    assert two_threads.batch == 128
+    assert dataclasses.replace(two_threads, machine=Machine(threads=1)).batch == 64
+    assert dataclasses.replace(two_threads, batch_size=200).batch == 200
+    assert dataclasses.replace(two_threads, n_samples=100, batch_size=200).batch == 100
+
+
 def test_identity_is_known() -> None:
     """A change of this number means that finished results would be computed again: raise SCHEMA on purpose only."""
     machine = Machine("cpu", "fp32", False, 1, "2.6")
-    assert identity(Ladder(n_steps=66)) == "1528648ff3cd"
+    assert identity(Ladder(n_steps=66)) == "69e3aff723c1"
     assert canonical(machine) == {
         "class": "Machine", "device": "cpu", "precision": "fp32", "compiled": False, "threads": 1, "torch_minor": "2.6",
     }  # fmt: skip

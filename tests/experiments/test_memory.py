@@ -66,7 +66,7 @@ def test_results_do_not_depend_on_it_and_the_row_says_so(tmp_path: Path, monkeyp
     advanced: list[float] = []
     monkeypatch.setattr(Progress, "advance", lambda self, evaluations: advanced.append(evaluations))
     (usual,) = execute(Plan.of([cell]), Place(Store(tmp_path / "a")), Console(quiet=True)).rows
-    assert usual["retries"] is None and usual["batch_size"] == 256
+    assert usual["retries"] is None and usual["batch_size"] == 40  # all of them
     whole = sum(advanced)
     advanced.clear()
     honest = stages.Counted.__call__
