@@ -20,6 +20,7 @@ from bench.measure import SHAPE, flop_per_image, forget_peak, network, peak_mib,
 from diffusion_core.block_noise import BlockNoise
 from diffusion_core.compiled import Compiled, can_compile
 from diffusion_core.cuda_graph import graphed_euler
+from diffusion_core.joined import joined
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Model, eta_steps, euler, sample
 from diffusion_core.schedules import geometric
@@ -94,6 +95,16 @@ def compiled_against_eager(device: str) -> tuple[str, bool]:
     return difference(eager, compiled, 0.02)
 
 
+def seeds(device: str, n: int) -> list[Callable[[Model], Tensor]]:
+    """Eight runs of n images each that differ in their seed."""
+    return [lambda model, seed=seed: draw(model, n, device, seed=seed) for seed in range(8)]  # type: ignore[misc]
+
+
+def joined_against_alone(device: str) -> tuple[str, bool]:
+    model, runs = network(device), seeds(device, 25)
+    return difference(torch.cat(joined(model, runs)), torch.cat([run(model) for run in runs]), 1e-3)
+
+
 def same_seed_same_weights(device: str) -> tuple[str, bool]:
     def weights() -> Tensor:
         model = network(device).train()
@@ -125,6 +136,27 @@ def sampling_time(device: str, n: int, bf16: bool, compiled: bool = False, **opt
     )
 
 
+def small_runs_time(device: str, n: int, together: bool) -> str:
+    model, runs = network(device), seeds(device, n)
+    with precision(device, True):
+        seeds(device, n)[0](model)
+
+    def evaluate(x: Tensor, sigma: Tensor) -> Tensor:
+        with precision(device, True):
+            return model(x, sigma)
+
+    wait(device)
+    start = time.perf_counter()
+    if together:
+        joined(evaluate, runs)
+    else:
+        for run in runs:
+            run(evaluate)
+    wait(device)
+    seconds = time.perf_counter() - start
+    return f"{seconds:8.3f} s, {len(runs) * n / seconds:8.0f} images/s"
+
+
 def training_time(device: str, batch: int, bf16: bool, n_steps: int = 20) -> str:
     images = torch.randn(1024, *SHAPE, device=device)
     name = "bf16" if bf16 else "fp32"
@@ -147,6 +179,7 @@ def lines(device: str, batch_sizes: tuple[int, ...]) -> Iterator[Line]:
         "card against CPU, fp32, eta 0": card_against_cpu,
         "batches of 100 against batches of 7": batches,
         "bf16 against fp32, same noise": bf16_against_fp32,
+        "eight runs in one batch against one by one": joined_against_alone,
         "training twice from one seed, bf16": same_seed_same_weights,
     }
     checks |= {"CUDA graph against eager, same noise": graph_against_eager} if cuda else {}
@@ -155,6 +188,9 @@ def lines(device: str, batch_sizes: tuple[int, ...]) -> Iterator[Line]:
         yield attempt(what, partial(check, device))
     for kind in ("fp32", "bf16"):
         yield attempt(f"roof, {kind}", lambda kind=kind: f"{roof(device, kind) / 1e12:8.2f} TFLOP/s")
+    for n in (16, 64):
+        for together, name in ((False, "one by one"), (True, "in one batch")):
+            yield attempt(f"8 runs of {n}, bf16, {name}", partial(small_runs_time, device, n, together))
     for n in batch_sizes:
         ways: dict[str, dict[str, Any]] = {"fp32": {"bf16": False}, "bf16": {"bf16": True}}
         ways |= {"bf16, CUDA graph": {"bf16": True, "way": graphed_euler}} if cuda else {}

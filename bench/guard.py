@@ -18,7 +18,8 @@ from experiments.config import Ladder, Machine, ReferenceConfig, SampleConfig, S
 from experiments.features import features_id
 from experiments.intervals import pooled
 from experiments.metrics import jackknife_se
-from experiments.stages import load_meta, sample_stage, score_stage, train_stage
+from experiments.sampling import sample_stage
+from experiments.stages import load_meta, score_stage, train_stage
 from experiments.store import Store
 
 

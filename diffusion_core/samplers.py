@@ -150,6 +150,7 @@ def sample(
     final_denoise: bool = False,
     trajectory: bool = False,
     after_batch: Callable[[int], None] | None = None,
+    watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
     """Samples down a ladder by any sampler. The other arguments, the result and errors are as in `generate_samples`.
 
@@ -157,6 +158,8 @@ def sample(
         sigmas: the ladder.
         run: the sampler's `run`, as `solvers.Sampler` describes it.
         after_batch: called with the number of samples that each batch has finished.
+        watch: called after each step of the first batch with the steps done, 0 to begin with, and x, which the next
+            step overwrites.
 
     Raises also:
         ValueError: a trajectory is asked of a sampler that does not follow its ladder.
@@ -174,10 +177,15 @@ def sample(
         kept = out[:, start - first_sample : start - first_sample + n]
         if trajectory:
             kept[0] = x
+        watching = watch if start == first_sample else None
+        if watching:
+            watching(0, x)
         step = 0
         for step, _ in enumerate(run(model, x, sigmas, noise), start=1):  # x is updated in place
             if trajectory and step < len(sigmas):
                 kept[step] = x
+            if watching:
+                watching(step, x)
         if trajectory and step != len(sigmas) - 1:
             raise ValueError(f"trajectory: the sampler took {step} steps down a ladder of {len(sigmas) - 1}")
         if final_denoise:

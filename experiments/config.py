@@ -243,9 +243,14 @@ class SampleConfig:
             object.__setattr__(self, "machine", dataclasses.replace(self.machine, compiled=compiled))
 
     @property
+    def capacity(self) -> int:
+        """The most samples a network evaluation: as many as were asked for, else as suit the machine."""
+        return self.batch_size or default_batch(self.machine.device, self.machine.threads)
+
+    @property
     def batch(self) -> int:
-        """Samples a network evaluation: as many as were asked for, else as suit the machine, and no more than there are."""
-        return min(self.batch_size or default_batch(self.machine.device, self.machine.threads), self.n_samples)
+        """Samples a network evaluation: `capacity`, and no more than there are."""
+        return min(self.capacity, self.n_samples)
 
     @property
     def planned_nfe(self) -> int:

@@ -71,6 +71,10 @@ class Options:
     gpus_per_run: float | None = None
     """Share of a card that a run on Ray takes (1), such as 0.25 for four small networks on a card."""
 
+    together: bool = False
+    """Sample runs of one network in one batch, as many as it holds: faster where a run has too few images to keep the
+    device busy, such as 500 on a card. Their seconds are then shared, and count for nothing."""
+
     def apply(self, grid: AnyGrid, *names: str) -> AnyGrid:
         """The preset's grid with the options that were given, those in `names` by their own name."""
         self._check_running()
@@ -103,6 +107,8 @@ class Options:
             raise ValueError(f"workers={self.workers}: it must be at least 1")
         if self.workers is not None and self.ray_address is not None:
             raise ValueError("workers, ray_address: the first starts a Ray and the second joins one; give one of them")
+        if self.together and (self.workers is not None or self.ray_address is not None):
+            raise ValueError("together: workers sample one run each; leave out workers and ray_address, or together")
         if self.gpus_per_run is not None:
             if not self.gpus_per_run > 0:
                 raise ValueError(f"gpus_per_run={self.gpus_per_run}: it must be above 0")

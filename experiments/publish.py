@@ -59,7 +59,8 @@ def run_experiment(
     part = _part(planned, options)
     plan = Plan.of(part, probes)
     _check(plan.cells, store, options.data_root)
-    place = Place(store, options.data_root.absolute() if options.data_root else None)
+    data_root = options.data_root.absolute() if options.data_root else None
+    place = Place(store, data_root, together=options.together)
     if options.dry_run:
         left = plan.left(store)
         _say({"experiment": name, "dry_run": True} | preview.show(left, place, options, console))

@@ -1,7 +1,7 @@
-"""The three stages: config in, artifact out. Each returns at once if its artifact is there already.
+"""The stages: config in, artifact out. Each returns at once if its artifact is there already.
 
 train_stage   models/ID/      model.safetensors, config.json, losses.csv, meta.json
-sample_stage  samples/ID/     samples.safetensors (uint8 pixels, and a film of the first few), meta.json
+sample_stage  samples/ID/     see sampling.py
 score_stage   scores/ID/      features.safetensors, shown.safetensors, meta.json
 reference     references/ID/  features.safetensors: features, labels, kernel row sums of the training images
 
@@ -12,7 +12,7 @@ import csv
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,13 @@ from diffusion_core import samplers
 from diffusion_core.block_noise import block_seed
 from diffusion_core.data import Images, load
 from diffusion_core.networks import build
-from diffusion_core.samplers import sample
 from diffusion_core.training import train
-from experiments.compiling import prepared
 from experiments.config import (
     MIXTURE,
     ExactConfig,
     ForeignConfig,
     Model,
     ReferenceConfig,
-    SampleConfig,
     ScoreConfig,
     TrainConfig,
     canonical,
@@ -41,9 +38,8 @@ from experiments.config import (
 )
 from experiments.features import extract
 from experiments.foreign import load_foreign
-from experiments.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
+from experiments.hardware import use_threads
 from experiments.known_law import exact_model, mixture_data
-from experiments.memory import fitting
 from experiments.metrics import (
     Pool,
     Reference,
@@ -59,20 +55,8 @@ from experiments.store import Store, read_json, write_json
 
 LOGGED_LOSSES = 200  # points of a loss curve, each the mean of its stretch
 N_CLASSES = 10
-FILM_IMAGES, FILM_FRAMES = 3, 10
 SHOWN_IMAGES = 16  # of the samples, kept with their score for reports
 Advance = Callable[[float], None]  # told how many images were trained, or how many network evaluations were made
-
-
-class Counted:
-    """A model that counts the images it evaluates."""
-
-    def __init__(self, model: samplers.Model) -> None:
-        self.model, self.images = model, 0
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        self.images += len(x)
-        return self.model(x, sigma)
 
 
 @lru_cache(maxsize=4)
@@ -125,7 +109,7 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
         with (folder / "losses.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("images_seen", "loss"), *curve])
         write_json(folder / "config.json", canonical(config) | {"channels": images.shape[0]})
-        _write_meta(folder, train_seconds=seconds, train_loss=curve[-1][1])
+        write_meta(folder, train_seconds=seconds, train_loss=curve[-1][1])
     return name
 
 
@@ -140,82 +124,6 @@ def load_model(config: Model, store: Store, data_root: Path | None, device: str)
     model = build(config.network, images.shape[0], config.parameterisation)
     model.load_state_dict(load_file(store.path("models", identity(config)) / "model.safetensors"))
     return model.to(device).eval()
-
-
-def sample_stage(
-    config: SampleConfig, store: Store, data_root: Path | None, advance: Advance, *, shared: bool = False
-) -> str:
-    """Samples from a trained network and stores uint8 pixels and the time the loop took. Returns its identity.
-
-    A batch that does not fit into memory is halved. `shared`: other runs use the device meanwhile, so that the time is
-    no evidence of speed.
-    """
-    name = identity(config)
-    if store.has("samples", name):
-        return name
-    store.check_writable()
-    use_threads(config.machine.threads)
-    images = images_of(config.model.data, data_root)
-    device = config.machine.device
-    network = load_model(config.model, store, data_root, device)
-    model = Counted(network)
-    sigmas, nfe = config.ladder.sigmas(), config.planned_nfe
-    draw = partial(sample, model, sigmas, config.sampler.run, shape=images.shape, seed=config.seed, device=device)
-    counted: list[float] = []  # evaluations of this try
-
-    def count(n: int) -> None:
-        counted.append(n * nfe)
-        advance(n * nfe)
-
-    def timed(batch_size: int) -> tuple[Tensor, BusyClock, BusyClock]:
-        advance(-sum(counted))  # of a try that ran out of memory
-        counted.clear()
-        model.model = prepared(network, batch_size, config.machine)
-        with torch.no_grad():  # warm-up, outside the clock
-            blank = torch.zeros(batch_size, *images.shape, device=device)
-            model(blank, torch.ones(len(blank), device=device))
-        model.images = 0
-        _synchronise(device)
-        before = BusyClock.now()
-        x = draw(
-            n_samples=config.n_samples, batch_size=batch_size, final_denoise=config.final_denoise, after_batch=count
-        )
-        _synchronise(device)
-        return x, before, BusyClock.now()
-
-    with torch.autocast(device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
-        (x, before, after), batch_sizes = fitting(config.batch, timed)
-        evaluations = model.images / config.n_samples
-        film, film_sigmas = _film(draw, sigmas)
-    with store.writing("samples", name) as folder:
-        films = {} if film is None else {"film": images.to_pixels(film).cpu()}
-        save_file({"pixels": images.to_pixels(x).cpu()} | films, folder / "samples.safetensors")
-        _write_meta(
-            folder,
-            seconds=after.wall - before.wall,
-            others_busy_cores=after.others_since(before),
-            nfe=int(evaluations) if evaluations.is_integer() else evaluations,
-            film_sigmas=film_sigmas,
-            batch_size=batch_sizes[-1],
-            retries=f"batch {' -> '.join(map(str, batch_sizes))}" if len(batch_sizes) > 1 else None,
-            shared_device=shared or (device == "cpu" and after.others_since(before) > SHARED_ABOVE),
-            device_name=device_name(device),
-        )
-    return name
-
-
-def _film(draw: Callable[..., Tensor], sigmas: tuple[float, ...]) -> tuple[Tensor | None, list[float]]:
-    """The first FILM_IMAGES samples on their way, scaled to unit variance: (frames, FILM_IMAGES, C, H, W), and sigmas.
-
-    A sampler that does not follow the ladder has no film.
-    """
-    try:
-        steps = draw(n_samples=FILM_IMAGES, trajectory=True)
-    except ValueError:
-        return None, []
-    shown = sorted({round(frame * (len(sigmas) - 1) / (FILM_FRAMES - 1)) for frame in range(FILM_FRAMES)})
-    levels = torch.tensor([sigmas[step] for step in shown], device=steps.device)
-    return steps[shown] / (1 + levels.square()).sqrt().view(-1, 1, 1, 1, 1), levels.tolist()
 
 
 def reference_stage(config: ReferenceConfig, store: Store, data_root: Path | None) -> str:
@@ -265,7 +173,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
         save_file({"features": features32}, folder / "features.safetensors")
         shown = {"pixels": pixels[:SHOWN_IMAGES].contiguous()} | sampled  # the film, if there is one
         save_file(shown, folder / "shown.safetensors")
-        _write_meta(
+        write_meta(
             folder,
             **load_meta("samples", config.samples, store),
             fd=frechet_distance(features, reference),
@@ -306,10 +214,6 @@ def thinned(seen: list[int], losses: list[float]) -> list[tuple[int, float]]:
     return [(end, sum(stretch) / len(stretch)) for end, stretch in zip(ends, stretches, strict=True)]
 
 
-def _synchronise(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def _write_meta(folder: Path, **values: Any) -> None:
+def write_meta(folder: Path, **values: Any) -> None:
+    """What a stage says beside its tensors, and when."""
     write_json(folder / "meta.json", values | {"finished_at": datetime.now(UTC).isoformat(timespec="seconds")})

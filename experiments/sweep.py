@@ -7,7 +7,7 @@ ends: `in_process` here, on Ray in cluster.py. All the rest is the same for both
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +19,7 @@ from experiments.plan import Plan
 from experiments.progress import Progress
 from experiments.rows import row
 from experiments.store import StoreError
-from experiments.tasks import STAGES, Outcome, Place, Task, perform
+from experiments.tasks import STAGES, Outcome, Place, Task, companions, perform
 
 Failed = Mapping[str, Outcome]  # by task name
 Outcomes = Generator[Outcome, None, None]
@@ -39,9 +39,13 @@ class Swept:
 
 
 def in_process(tasks: Sequence[Task], place: Place, failed: Failed, progress: Progress) -> Outcomes:
-    """Does one task after the other, here."""
-    failed = dict(failed)
-    for task in tasks:
+    """Does one task after the other, here; samplings several at once, where the place says so."""
+    failed, beside = dict(failed), set[str]()
+    for number, task in enumerate(tasks):
+        if place.together and task.kind == "samples" and task.name not in beside:
+            others = companions(task, (later for later in tasks[number + 1 :] if later.name not in beside))
+            beside |= {other.name for other in others}
+            task = replace(task, beside=tuple(other.config for other in others))
         progress.begin(task)
         outcome = perform(task, place, [failed[name] for name in task.needs if name in failed], progress.advance)
         if outcome.error is not None:

@@ -4,15 +4,15 @@ import logging
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diffusion_core.errors import NotFiniteError
-from experiments import stages
-from experiments.config import Machine
+from experiments import sampling, stages
+from experiments.config import Machine, SampleConfig
 from experiments.probes import probe_stage
 from experiments.store import Store
 
@@ -33,6 +33,7 @@ class Task:
     needs: tuple[str, ...] = ()  # names of tasks
     log: str = ""  # name of the log that it writes to: the run's, or the network's
     cost: float = 0.0  # network evaluations, training included
+    beside: tuple[SampleConfig, ...] = ()  # samplings to do in the same batch, whose own tasks then find them done
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ def make(task: Task, place: "Place", advance: stages.Advance) -> None:
         case "models":
             stages.train_stage(task.config, store, data_root, lambda images: advance(images * TRAIN_COST))
         case "samples":
-            stages.sample_stage(task.config, store, data_root, advance, shared=place.shared)
+            if task.beside:
+                sampling.sample_together((task.config, *task.beside), store, data_root, advance)
+            sampling.sample_stage(task.config, store, data_root, advance, shared=place.shared)
         case "scores":
             stages.score_stage(task.config, store, data_root)
         case "probes":
@@ -74,7 +77,21 @@ class Place:
     store: Store
     data_root: Path | None = None
     shared: bool = False
+    together: bool = False  # whether runs of one network are sampled in one batch
     work: Work = make
+
+
+def companions(task: Task, later: Iterable[Task]) -> list[Task]:
+    """The samplings among `later` that fill up the batch of this one: of the same network, on the same machine."""
+    room, found = task.config.capacity - task.config.n_samples, list[Task]()
+    if task.machine.compiled:  # for another size of batch
+        return found
+    for other in later:
+        alike = other.kind == task.kind and (other.config.model, other.machine) == (task.config.model, task.machine)
+        if alike and other.config.n_samples <= room:
+            found.append(other)
+            room -= other.config.n_samples
+    return found
 
 
 def perform(task: Task, place: Place, needed: Sequence[Outcome], advance: stages.Advance) -> Outcome:

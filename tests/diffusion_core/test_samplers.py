@@ -119,6 +119,15 @@ def test_any_sampler_gives_a_trajectory_if_it_follows_its_ladder() -> None:
         sample(EXACT, sigmas, KadkhodaieSimoncelli().run, n_samples=1, shape=(1, 4, 4), trajectory=True)
 
 
+def test_watch_sees_the_way_of_the_first_batch() -> None:
+    steps, seen = eta_steps(geometric(5), 1.0), []
+    options = {"n_samples": 7, "shape": (1, 4, 4), "batch_size": 3}
+    whole = sample(EXACT, steps.sigmas, steps.run, trajectory=True, **options)
+    sample(EXACT, steps.sigmas, steps.run, watch=lambda step, x: seen.append((step, x.clone())), **options)
+    assert [step for step, _ in seen] == list(range(6))
+    assert torch.equal(torch.stack([x for _, x in seen]), whole[:, :3])
+
+
 def test_noise_depends_on_seed_sample_and_step() -> None:
     noise = BlockNoise(0, 0, 2 * BLOCK, (1, 4, 4), CPU)
     first, second = noise().clone(), noise().clone()

@@ -11,7 +11,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from diffusion_core.solvers import Euler
-from experiments import stages
+from experiments import sampling
 from experiments.cells import Cell
 from experiments.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
 from experiments.features import features_id
@@ -69,14 +69,14 @@ def test_results_do_not_depend_on_it_and_the_row_says_so(tmp_path: Path, monkeyp
     assert usual["retries"] is None and usual["batch_size"] == 40  # all of them
     whole = sum(advanced)
     advanced.clear()
-    honest = stages.Counted.__call__
+    honest = sampling.Counted.__call__
 
     def small(self: Any, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         if len(x) > 16:
             raise RuntimeError(CPU)
         return honest(self, x, sigma)
 
-    monkeypatch.setattr(stages.Counted, "__call__", small)
+    monkeypatch.setattr(sampling.Counted, "__call__", small)
     scarce = replace(cell, score=replace(cell.score, samples=replace(samples, batch_size=32)))
     swept = execute(Plan.of([scarce]), Place(Store(tmp_path / "b")), Console(quiet=True), logs=tmp_path)
     (row,) = swept.rows

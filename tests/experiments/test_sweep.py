@@ -13,7 +13,8 @@ import torch
 from rich.console import Console
 
 from diffusion_core.solvers import Euler
-from experiments import failures, stages
+from diffusion_core.solvers_ks import KadkhodaieSimoncelli
+from experiments import failures, sampling, stages
 from experiments.cells import Cell, Row
 from experiments.config import (
     AlphaBetaLadder,
@@ -76,7 +77,8 @@ def test_nothing_is_computed_twice(store: Store, monkeypatch: pytest.MonkeyPatch
     def forbidden(*arguments: object, **keywords: object) -> None:
         raise AssertionError("computed again")
 
-    for stage in ("train", "sample", "extract", "frechet_distance"):
+    monkeypatch.setattr(sampling, "sample", forbidden)
+    for stage in ("train", "extract", "frechet_distance"):
         monkeypatch.setattr(stages, stage, forbidden)
     assert run(CELLS, store) == first
     other = run([cell(3, 0.0)], store)
@@ -104,14 +106,14 @@ def test_batch_size_changes_no_pixel_by_much(store: Store, tmp_path: Path) -> No
 
 
 def test_a_failed_run_is_a_row_and_the_others_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = stages.sample_stage
+    honest = sampling.sample_stage
 
     def breaks_at_three(config: SampleConfig, *rest: object, **more: object) -> str:
         if config.planned_nfe == 3:
             raise RuntimeError("out of <memory>")
         return honest(config, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(stages, "sample_stage", breaks_at_three)
+    monkeypatch.setattr(sampling, "sample_stage", breaks_at_three)
     rows = run([cell(3, 0.5), *CELLS[:1]], store)
     assert [row["status"] for row in rows] == ["failed", "ok"]
     assert rows[0]["error"] == "RuntimeError: out of <memory>" and "fd" not in rows[0]
@@ -175,7 +177,7 @@ def test_logs_tell_when_how_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_an_interrupt_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, honest = Store(tmp_path), stages.sample_stage
+    store, honest = Store(tmp_path), sampling.sample_stage
 
     def interrupted(config: SampleConfig, *rest: Any, **more: Any) -> str:
         if config == CELLS[1].samples:
@@ -184,7 +186,7 @@ def test_an_interrupt_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest
         return honest(config, *rest, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "sample_stage", interrupted)
+        patch.setattr(sampling, "sample_stage", interrupted)
         swept = execute(Plan.of(CELLS), Place(store), Console(quiet=True))
     assert swept.interrupted and [row["run_id"] for row in swept.rows] == [identity(CELLS[0].score)]
     assert list((tmp_path / "tmp").iterdir()) == [] and not (tmp_path / "samples" / "half").exists()
@@ -289,7 +291,7 @@ def test_scores_are_computed_on_the_threads_of_their_run_though_references_are_o
     samples = SampleConfig(train, Ladder(n_steps=2), Euler(0.0), 40, machine=machine)
     store = Store(tmp_path)
     stages.train_stage(train, store, None, lambda n: None)
-    stages.sample_stage(samples, store, None, lambda n: None)
+    sampling.sample_stage(samples, store, None, lambda n: None)
     threads: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         honest = stages.kernel_distance
@@ -301,3 +303,63 @@ def test_scores_are_computed_on_the_threads_of_their_run_though_references_are_o
         patch.setattr(stages, "kernel_distance", noted)
         stages.score_stage(ScoreConfig(samples, REFERENCE), store, None)
     assert threads == [2]
+
+
+def test_a_film_shows_the_way_down_the_ladder_of_whoever_follows_it(store: Store) -> None:
+    run([cell(2, 0.9)], store)
+    samples = cell(2, 0.9).samples
+    stored = stages.load_file(store.path("samples", identity(samples)) / "samples.safetensors")
+    levels = stages.load_meta("samples", samples, store)["film_sigmas"]
+    assert levels == list(samples.ladder.sigmas()) and stored["film"].shape == (3, 3, 1, 32, 32)
+    assert (stored["film"][-1].int() - stored["pixels"][:3].int()).abs().max() <= 1  # at unit variance for sigma 0.03
+    own = replace(samples, sampler=KadkhodaieSimoncelli())
+    sampling.sample_stage(own, store, None, lambda n: None)
+    assert "film" not in stages.load_file(store.path("samples", identity(own)) / "samples.safetensors")
+    assert stages.load_meta("samples", own, store)["film_sigmas"] == []
+
+
+def test_runs_sampled_together_are_those_sampled_alone(store: Store, tmp_path: Path) -> None:
+    """Three runs of 40 images fill a batch of 128, that of two threads; the fourth finds no room in it."""
+    machine = Machine(threads=2)
+    train = replace(TRAIN, machine=machine)
+    cells = [cell(n, eta, train, seed=seed) for n, eta, seed in ((2, 0.0, 0), (4, 0.9, 0), (2, 0.9, 5), (3, 0.0, 0))]
+    cells = [replace(c, score=replace(c.score, samples=replace(c.samples, machine=machine))) for c in cells]
+    evaluated: list[int] = []
+    other = Store(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        honest = sampling.joined
+
+        def noted(model: Any, draws: Any) -> Any:
+            evaluated.append(len(draws))
+            return honest(model, draws)
+
+        patch.setattr(sampling, "joined", noted)
+        swept = execute(Plan.of(cells), Place(other, together=True), Console(quiet=True))
+    assert evaluated == [3] and swept.warnings == 0
+    assert swept.evaluations == Plan.of(cells).left(Store(tmp_path / "empty")).cost
+    alone = run(cells, store)
+    for row, expected, one in zip(swept.rows, alone, cells, strict=True):
+        assert (row["run_id"], row["nfe"], row["status"]) == (expected["run_id"], expected["nfe"], "ok")
+        pixels = [
+            stages.load_file(s.path("samples", identity(one.samples)) / "samples.safetensors") for s in (other, store)
+        ]
+        assert (pixels[0]["pixels"].int() - pixels[1]["pixels"].int()).abs().max() <= 1
+        assert pixels[0]["film"].shape == pixels[1]["film"].shape
+    assert [row["shared_device"] for row in swept.rows[:3]] == [True] * 3
+    assert [row["batch_size"] for row in swept.rows] == [120, 120, 120, 40]
+
+
+def test_a_run_that_fails_among_others_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of two runs in a batch breaks: both are sampled again, each on its own, and one of them is a failed row."""
+    cells, honest = [cell(2, 0.0), cell(3, 0.0)], sampling.sample
+
+    def breaks_at_three(model: Any, sigmas: tuple[float, ...], *more: Any, **options: Any) -> Any:
+        if len(sigmas) == 4:
+            raise ValueError("three steps are too many")
+        return honest(model, sigmas, *more, **options)
+
+    monkeypatch.setattr(sampling, "sample", breaks_at_three)
+    monkeypatch.setattr(sampling.SampleConfig, "capacity", 128)
+    swept = execute(Plan.of(cells), Place(Store(tmp_path), together=True), Console(quiet=True))
+    assert [row["status"] for row in swept.rows] == ["ok", "failed"]
+    assert swept.rows[1]["error"] == "ValueError: three steps are too many" and swept.warnings == 1
