@@ -1,6 +1,7 @@
 """How fast images come out: the network `small` with the same weights in our loop and in other people's.
 
-Others run it as their examples do, in fp32; ours in fp32 too, and in the modes it has for speed. Noted besides: the
+All sample one batch of the size that ours takes by default here. Others run it as their examples do, in fp32; ours in
+fp32 too, and in the modes it has for speed. Noted besides: the
 share of the time spent outside the network (on CPUs, where it can be clocked from inside the run), the FLOP/s of the
 whole run, and what part of the roof that is: of a matrix product in the same precision in the same process.
 """
@@ -16,10 +17,10 @@ from bench.measure import SHAPE, Clocked, flop_per_image, network, roof
 from bench.peers import PEERS, Peer
 from diffusion_core.compiled import Compiled, can_compile
 from diffusion_core.exact import GaussianDenoiser
-from diffusion_core.samplers import Model, eta_steps, sample
+from diffusion_core.samplers import Model, default_batch, eta_steps, sample
 from diffusion_core.schedules import geometric
 
-BATCH, N_STEPS, ROUNDS = 256, 12, 3
+N_STEPS, ROUNDS = 12, 7
 MODES = {"fp32": ("fp32", False), "bf16": ("bf16", False), "bf16 compiled": ("bf16", True)}
 
 
@@ -28,16 +29,16 @@ def time_sampling(benchmark: Any, clock: Callable[..., Any], device: str) -> Cal
     """Times a loop over one batch, `loop(model)`, and checks what came out."""
 
     def time(loop: Callable[[Model], torch.Tensor], model: Model, precision: str, **notes: Any) -> None:
-        clocked = Clocked(model)
+        clocked, batch = Clocked(model), default_batch(device)
         with torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext():
             loop(clocked)  # warm-up, and compilation
             clocked.calls, clocked.seconds = 0, 0.0
             x = clock(
                 lambda: loop(clocked), rounds=ROUNDS, warmup=0,
-                suite="sampling", batch=BATCH, n_images=BATCH, nfe=N_STEPS, precision=precision, **notes,
+                suite="sampling", batch=batch, n_images=batch, nfe=N_STEPS, precision=precision, **notes,
             )  # fmt: skip
         assert clocked.calls == ROUNDS * N_STEPS
-        assert x.shape == (BATCH, *SHAPE) and torch.isfinite(x).all()
+        assert x.shape == (batch, *SHAPE) and torch.isfinite(x).all()
         exact = loop(GaussianDenoiser())  # which the network is close to
         assert x.std().item() == pytest.approx(exact.std().item(), rel=0.1)
         rate = benchmark.extra_info["images_per_second"] * N_STEPS * flop_per_image(device)
@@ -55,11 +56,11 @@ def bench_sampling(time_sampling: Callable[..., None], mode: str, eta: float, de
     precision, compiled = MODES[mode]
     if compiled and not can_compile(device):
         pytest.skip("there is no C++ compiler here")
-    steps = eta_steps(geometric(N_STEPS), eta)
-    model = Compiled(network(device), BATCH) if compiled else network(device)
+    steps, batch = eta_steps(geometric(N_STEPS), eta), default_batch(device)
+    model = Compiled(network(device), batch) if compiled else network(device)
 
     def loop(model: Model) -> torch.Tensor:
-        return sample(model, steps.sigmas, steps.run, n_samples=BATCH, shape=SHAPE, batch_size=BATCH, device=device)
+        return sample(model, steps.sigmas, steps.run, n_samples=batch, shape=SHAPE, device=device)
 
     time_sampling(loop, model, precision, who=f"ours, eta {eta:g}", ours=True, compiled=compiled)
 
@@ -68,6 +69,5 @@ def bench_sampling(time_sampling: Callable[..., None], mode: str, eta: float, de
 def bench_sampling_of_peers(time_sampling: Callable[..., None], peer: Peer, device: str) -> None:
     if not peer.installed:
         pytest.skip(f"{peer.package} is not installed (extra `peers`)")
-    time_sampling(
-        lambda model: peer.run(model, (BATCH, *SHAPE), N_STEPS, device), network(device), "fp32", who=peer.name
-    )
+    shape = (default_batch(device), *SHAPE)
+    time_sampling(lambda model: peer.run(model, shape, N_STEPS, device), network(device), "fp32", who=peer.name)
