@@ -138,21 +138,15 @@ def sampling_time(device: str, n: int, bf16: bool, compiled: bool = False, **opt
 
 def small_runs_time(device: str, n: int, together: bool) -> str:
     model, runs = network(device), seeds(device, n)
+
+    def whole() -> None:
+        joined(model, runs) if together else [run(model) for run in runs]
+        wait(device)
+
     with precision(device, True):
-        seeds(device, n)[0](model)
-
-    def evaluate(x: Tensor, sigma: Tensor) -> Tensor:
-        with precision(device, True):
-            return model(x, sigma)
-
-    wait(device)
-    start = time.perf_counter()
-    if together:
-        joined(evaluate, runs)
-    else:
-        for run in runs:
-            run(evaluate)
-    wait(device)
+        whole()
+        start = time.perf_counter()
+        whole()
     seconds = time.perf_counter() - start
     return f"{seconds:8.3f} s, {len(runs) * n / seconds:8.0f} images/s"
 

@@ -22,75 +22,83 @@ def joined(model: Model, draws: Sequence[Callable[[Model], Result]]) -> list[Res
     from the one that is sampled alone by float rounding only, and a draw that takes more steps ends on its own.
 
     Args:
-        model: eps = model(x, sigma). It is evaluated in any of the threads, and without gradients: autocast ends where
-            a thread begins, so if it is wanted it must be the model's own.
+        model: eps = model(x, sigma). It is evaluated in the thread that calls `joined`, under its autocast.
         draws: such as `lambda model: sample(model, sigmas, run, ...)`, all for images of one shape.
 
     Raises:
-        Exception: what a draw or the model raised; the other draws end at their next call.
+        Exception: what the model or the first draw that failed raised; the other draws end at their next call.
     """
-    meeting = _Meeting(model, len(draws))
+    meeting = _Meeting(len(draws))
 
     def attend(caller: int, draw: Callable[[Model], Result]) -> Result:
         try:
             return draw(partial(meeting.call, caller))
         except BaseException as error:
-            meeting.close(error)
+            meeting.error = meeting.error or error
             raise
         finally:
             meeting.leave()
 
-    with ThreadPoolExecutor(len(draws)) as threads:
+    with ThreadPoolExecutor(max(len(draws), 1)) as threads:
         try:
             futures = [threads.submit(attend, caller, draw) for caller, draw in enumerate(draws)]
+            while calls := meeting.gathered():
+                x, sigma = (torch.cat(parts) for parts in zip(*calls.values(), strict=True))
+                with torch.no_grad():
+                    eps = model(x, sigma).split([len(x) for x, _ in calls.values()])
+                meeting.answer(dict(zip(calls, eps, strict=True)))
             return [future.result() for future in futures]
-        except BaseException as error:  # an interrupt reaches this thread only
-            meeting.close(error)
-            raise meeting.error or error from None
+        finally:
+            meeting.close()
 
 
 class _Meeting:
-    """Waits for all its callers; whoever comes last evaluates for everybody."""
+    """Where draws wait for each other and for the one who evaluates."""
 
-    def __init__(self, model: Model, n_callers: int) -> None:
-        self.model, self.n_callers = model, n_callers
+    def __init__(self, n_callers: int) -> None:
+        self.n_callers = n_callers
         self.changed = threading.Condition()
         self.calls: dict[int, tuple[Tensor, Tensor]] = {}
         self.answers: dict[int, Tensor] = {}
-        self.error: BaseException | None = None  # the first
+        self.error: BaseException | None = None  # of the first draw that failed
+        self.closed = False
 
     def call(self, caller: int, x: Tensor, sigma: Tensor) -> Tensor:
+        """A draw asks for eps, and waits."""
         with self.changed:
             self.calls[caller] = (x, sigma)
-            self._evaluate()
-            self.changed.wait_for(lambda: caller in self.answers or self.error is not None)
-            if self.error is not None:
-                raise RuntimeError("another draw failed") from self.error
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: caller in self.answers or self.closed)
+            if self.closed:
+                raise RuntimeError("joined: the draws were ended")
             return self.answers.pop(caller)
 
     def leave(self) -> None:
-        """A caller will not call any more."""
+        """A draw will not ask any more."""
         with self.changed:
             self.n_callers -= 1
-            self._evaluate()
-
-    def close(self, error: BaseException) -> None:
-        """Nobody is answered any more."""
-        with self.changed:
-            self.error = self.error or error
             self.changed.notify_all()
 
-    def _evaluate(self) -> None:
-        """Answers everybody, once all have called."""
-        if self.error is not None or not self.calls or len(self.calls) < self.n_callers:
-            return
-        callers = sorted(self.calls)
-        x, sigma = (torch.cat(parts) for parts in zip(*(self.calls[caller] for caller in callers), strict=True))
-        sizes = [len(self.calls[caller][0]) for caller in callers]
-        self.calls = {}
-        try:
-            with torch.no_grad():
-                self.answers |= dict(zip(callers, self.model(x, sigma).split(sizes), strict=True))
-        except BaseException as error:  # for everybody, and not only for the thread that came last
-            self.error = error
-        self.changed.notify_all()
+    def gathered(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """What is asked, by draw and in their order, once all have asked; nothing once all have left.
+
+        Raises whatever a draw raised.
+        """
+        with self.changed:
+            self.changed.wait_for(lambda: self.error is not None or len(self.calls) == self.n_callers)
+            if self.error is not None:
+                raise self.error
+            calls, self.calls = self.calls, {}
+            return dict(sorted(calls.items()))
+
+    def answer(self, answers: dict[int, Tensor]) -> None:
+        """All that was asked, answered."""
+        with self.changed:
+            self.answers |= answers
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        """Nobody is answered any more."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()

@@ -11,11 +11,10 @@ PATCH = 4  # side of a patch
 
 
 class Block(nn.Module):
-    """Residual block of patches: norm, ReLU, 3x3 convolution, scale and shift that depend on sigma, ReLU, convolution.
+    """Residual block of patches: norm, SiLU, 3x3 convolution, scale and shift that depend on sigma, SiLU, convolution.
 
-    On a CPU in bfloat16 the convolutions cost so little that the rest decides the speed. Hence ReLU, one multiply-add
-    for scale and shift, and a norm of one group (groups of 4 or 8 channels are over ten times slower there); and what
-    follows a convolution is done in its memory where nothing else needs it.
+    On a CPU in bfloat16 the convolutions cost so little that the rest decides the speed. Hence one multiply-add for
+    scale and shift, and a norm of one group (groups of 4 or 8 channels are over ten times slower there).
     """
 
     def __init__(self, width: int, embedding: int) -> None:
@@ -32,7 +31,7 @@ class Block(nn.Module):
 
 
 class Whole(nn.Module):
-    """Residual block of the whole image as one vector: the same, with matrices in place of convolutions.
+    """Residual block of the whole image as a vector: norm, matrix, scale and shift that depend on sigma, SiLU, matrix.
 
     Every place sees every other for two operations a weight. A convolution of these places gives each weight 16 times
     as much to do, and does worse where sigma is large and only the whole image says what the digit is.
@@ -52,11 +51,11 @@ class Whole(nn.Module):
 
 
 class Small(nn.Module):
-    """The network for CPUs: patches of 4x4 pixels, the whole image as a vector, and one layer at full resolution.
+    """The network for CPUs: patches of 4x4 pixels, the whole image as a vector, and little at full resolution.
 
     2.5 million parameters, most of them in the vector's blocks, and 17 MFLOP for a grey image. What takes time is the
-    full resolution, so it has one convolution besides the first and the last, and the last gives four pixels at a
-    time. bench/LOG.md has what was tried.
+    full resolution, so it has one convolution besides the first and the last, the last gives four pixels at a time, and
+    activations are ReLU there. bench/LOG.md has what was tried.
     """
 
     def __init__(

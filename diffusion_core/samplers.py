@@ -258,8 +258,8 @@ def check_sums(sums: Tensor, places: list[tuple[int, float]]) -> None:
 def default_batch(device: str, threads: int | None = None) -> int:
     """Samples a network evaluation where nobody says how many.
 
-    One block for each thread of a CPU, as more fall out of its caches (bench/LOG.md); on a card as many as keep it busy
-    (a guess, see README), and half of them again and again if they do not fit.
+    One block for each thread of a CPU, as more fall out of its caches (bench/LOG.md); on a card as many as should keep
+    it busy, which has not been measured.
 
     Args:
         device: kind of the device, cpu or cuda.

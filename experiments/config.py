@@ -31,6 +31,7 @@ from experiments.vocabulary import SCHEDULES, WITH_OWN_ENDS, called, one_of
 SCHEMA = 3  # raise it when the same config starts to give another result
 FREE = {"identity": False}
 COMPILE_FROM = 10_000  # samples; not evaluations, so that runs whose seconds are compared are compiled all or none
+LEAST_SAMPLES = 2 * GROUPS  # so that half of them still fill the jackknife's groups
 SOURCE = "sigmabench_source"  # attribute of a class that a user's file defines: the hash of the file
 MIXTURE = "mixture:"  # and the folder of a stored mixture
 
@@ -234,7 +235,7 @@ class SampleConfig:
     batch_size: int | None = field(default=None, metadata=FREE)  # samples a network evaluation; see `batch`
 
     def __post_init__(self) -> None:
-        _at_least("n_samples", self.n_samples, 2 * GROUPS)  # so that half of them still fill the jackknife's groups
+        _at_least("n_samples", self.n_samples, LEAST_SAMPLES)
         if self.batch_size is not None:
             _at_least("batch_size", self.batch_size, 1)
         self.sampler.planned_nfe(self.ladder.sigmas())  # raises if the two do not suit each other

@@ -1,5 +1,6 @@
 """Batches that do not fit into memory are halved and tried again: results do not depend on the size of a batch."""
 
+import gc
 import logging
 from collections.abc import Callable
 from typing import TypeVar
@@ -23,10 +24,16 @@ def fitting(batch_size: int, work: Callable[[int], Result]) -> tuple[Result, lis
             if not out_of_memory(error) or tried[-1] == 1:
                 raise
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if torch.cuda.is_available():  # outside the handler, whose traceback holds on to the tensors
-            torch.cuda.empty_cache()
+        free()  # outside the handler, whose traceback holds on to the tensors
         tried.append(tried[-1] // 2)
         logging.getLogger(__name__).warning("batch %d -> %d: %s", tried[-2], tried[-1], reason)
+
+
+def free() -> None:
+    """Gives back what nothing refers to any more, tracebacks included."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def out_of_memory(error: BaseException) -> bool:

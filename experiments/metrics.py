@@ -16,7 +16,7 @@ from torch_fidelity.metric_fid import fid_statistics_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 GROUPS = 20  # of the delete-group jackknife, by sample index
-CHUNK = 1024  # images on one side of a kernel matrix held at once: 8 MiB, which stay in a cache
+CHUNK = 1024  # images on one side of a block of a kernel matrix: 8 MiB, which stay in a cache
 POOL_SEED = 7  # which real images are set aside
 Array = NDArray[np.float64]
 

@@ -3,9 +3,11 @@
 samples/ID/     samples.safetensors (uint8 pixels, and a film of the first few), meta.json
 """
 
+import copy
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from diffusion_core.samplers import Model, sample
 from experiments.compiling import prepared
 from experiments.config import SampleConfig, identity
 from experiments.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
-from experiments.memory import fitting
+from experiments.memory import fitting, free
 from experiments.stages import Advance, images_of, load_model, write_meta
 from experiments.store import Store
 
@@ -40,7 +42,10 @@ class Counted:
 
 
 class Film:
-    """The first FILM_IMAGES samples at FILM_FRAMES levels of their way down a ladder, scaled to unit variance."""
+    """The first samples at FILM_FRAMES levels of their way down a ladder, scaled to unit variance.
+
+    FILM_IMAGES of them, or as many as the first batch holds.
+    """
 
     def __init__(self, sigmas: tuple[float, ...]) -> None:
         self.last = len(sigmas) - 1
@@ -114,36 +119,49 @@ def sample_stage(
 def sample_together(configs: Sequence[SampleConfig], store: Store, data_root: Path | None, advance: Advance) -> None:
     """Samples runs of one network on one machine in one batch, and stores each as `sample_stage` would.
 
-    Runs that are there already are left out. Their time is shared, so it is no evidence of speed. If anything fails,
-    nothing is stored and a warning says what: each run is then for `sample_stage`, which tells whose fault it was.
+    Runs that are there already are left out. Their time is shared, so it is no evidence of speed. If anything fails, a
+    warning says what; each run that is not stored is then for `sample_stage`, which tells whose fault it was.
     """
     configs = [config for config in configs if not store.has("samples", identity(config))]
     if len(configs) < 2:
         return
-    images, network = _ready(configs[0], store, data_root)
-    machine = configs[0].machine
-    counted: list[float] = []
+    log.info("%d runs in one batch: %s", len(configs), ", ".join(map(identity, configs)))
+    try:
+        _sample_together(configs, store, data_root, advance)
+        return
+    except Exception as error:
+        log.warning("%d runs in one batch: %s: %s; each is sampled alone", len(configs), type(error).__name__, error)
+    free()  # outside the handler, whose traceback holds on to the tensors
 
-    def evaluate(x: Tensor, sigma: Tensor) -> Tensor:
-        with torch.autocast(machine.device, torch.bfloat16, enabled=machine.precision == "bf16"):
-            return network(x, sigma)
+
+def _sample_together(configs: Sequence[SampleConfig], store: Store, data_root: Path | None, advance: Advance) -> None:
+    images, network = _ready(configs[0], store, data_root)
+    machine, counted = configs[0].machine, list[float]()
 
     def draw(config: SampleConfig, model: Model) -> tuple[tuple[Tensor, Film], float]:
         own = Counted(model)
-        return _draw(own, config, images, config.n_samples, counted.append), own.images / config.n_samples
+        alone = replace(config, sampler=copy.deepcopy(config.sampler))  # a user's may keep something between steps
+        return _draw(own, alone, images, config.n_samples, counted.append), own.images / config.n_samples
 
     before = BusyClock.now()
-    try:
-        found = joined(evaluate, [partial(draw, config) for config in configs])
-    except Exception as error:
-        log.warning("%d runs in one batch: %s: %s; each is sampled alone", len(configs), type(error).__name__, error)
-        return
+    with torch.autocast(machine.device, torch.bfloat16, enabled=machine.precision == "bf16"):
+        found = joined(network, [partial(draw, config) for config in configs])
     _synchronise(machine.device)
-    seconds = BusyClock.now().wall - before.wall
+    after = BusyClock.now()
     advance(sum(counted))
     for config, (drawn, nfe) in zip(configs, found, strict=True):
-        meta = {"seconds": seconds, "batch_size": sum(config.n_samples for config in configs), "retries": None}
-        _write(config, store, images, drawn, nfe, others_busy_cores=0.0, shared_device=True, **meta)
+        _write(
+            config,
+            store,
+            images,
+            drawn,
+            nfe,
+            seconds=after.wall - before.wall,
+            others_busy_cores=after.others_since(before),
+            batch_size=sum(config.n_samples for config in configs),
+            retries=None,
+            shared_device=True,
+        )
 
 
 def _ready(config: SampleConfig, store: Store, data_root: Path | None) -> tuple[Images, Model]:

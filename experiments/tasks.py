@@ -12,7 +12,7 @@ from typing import Any
 
 from diffusion_core.errors import NotFiniteError
 from experiments import sampling, stages
-from experiments.config import Machine, SampleConfig
+from experiments.config import LEAST_SAMPLES, Machine, SampleConfig
 from experiments.probes import probe_stage
 from experiments.store import Store
 
@@ -84,7 +84,7 @@ class Place:
 def companions(task: Task, later: Iterable[Task]) -> list[Task]:
     """The samplings among `later` that fill up the batch of this one: of the same network, on the same machine."""
     room, found = task.config.capacity - task.config.n_samples, list[Task]()
-    if task.machine.compiled:  # for another size of batch
+    if task.machine.compiled or room < LEAST_SAMPLES:  # compiled for another size of batch; or full
         return found
     for other in later:
         alike = other.kind == task.kind and (other.config.model, other.machine) == (task.config.model, task.machine)

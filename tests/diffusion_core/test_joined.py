@@ -1,5 +1,6 @@
 """Samplings in one batch are the samplings one by one; whatever fails ends all of them, and nobody waits for ever."""
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -77,9 +78,7 @@ def test_an_error_of_one_draw_is_raised_and_the_others_end() -> None:
         joined(EXACT, [long, fails, long])
 
 
-def test_an_error_that_shows_when_the_last_caller_has_left_is_raised() -> None:
-    """The call that waited is then evaluated by the thread that leaves."""
-
+def test_an_error_that_shows_when_another_draw_has_ended_is_raised() -> None:
     def model(x: Tensor, sigma: Tensor) -> Tensor:
         if len(x) == 1:
             raise ValueError("one is too few")
@@ -90,3 +89,24 @@ def test_an_error_that_shows_when_the_last_caller_has_left_is_raised() -> None:
 
     with pytest.raises(ValueError, match="one is too few"):
         joined(model, [calls(1), calls(2)])
+
+
+def test_an_interrupt_ends_all_draws_and_goes_on() -> None:
+    def model(x: Tensor, sigma: Tensor) -> Tensor:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        joined(model, list(draws().values()))
+
+
+def test_it_is_evaluated_by_the_caller_under_its_autocast_and_nothing_is_nothing() -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def model(x: Tensor, sigma: Tensor) -> Tensor:
+        seen.append((threading.current_thread() is threading.main_thread(), torch.is_autocast_enabled("cpu")))
+        return EXACT(x, sigma)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        joined(model, [draws()["quiet"], draws()["noisy"]])
+    assert set(seen) == {(True, True)}
+    assert joined(model, []) == []
