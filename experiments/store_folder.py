@@ -97,10 +97,11 @@ class Folder:
             try:
                 folder.rename(target)
                 return True
-            except OSError:
-                if not target.is_dir():
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-                self.remove(name, None)  # without checksums it is none: an older layout
+                if self.marker(name) is None:  # else another run was first, a moment ago: readers may be at its copy
+                    self.remove(name, None)  # without checksums it is none: an older layout
         return False
 
     def remove(self, name: Name, marker: bytes | None) -> None:

@@ -111,7 +111,11 @@ def race(tmp_path: Path) -> Callable[..., list[str]]:
             )
             for names in ("AB", "BA")
         ]  # fmt: skip
-        done = [process.communicate(timeout=120) for process in processes]
+        try:
+            done = [process.communicate(timeout=120) for process in processes]
+        finally:
+            for process in processes:
+                process.kill()  # one that fails leaves the other waiting
         assert [process.returncode for process in processes] == [0, 0], done
         return [out for out, _ in done]
 

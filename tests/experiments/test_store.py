@@ -55,6 +55,20 @@ def test_two_writers_of_one_artifact_both_succeed(tmp_path: Path) -> None:
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def test_a_writer_who_looked_too_early_leaves_the_first_copy_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It saw nothing, another run published, its own rename fails: the copy must not vanish even for a moment."""
+    first = put(Store(tmp_path))
+    looks = iter([None])
+    see = Folder.marker
+    monkeypatch.setattr(Folder, "marker", lambda folder, name: next(looks, see(folder, name)))
+    monkeypatch.setattr(Folder, "remove", lambda *_: pytest.fail("it was moved away"))
+    with Store(tmp_path).writing("models", "abc") as folder:
+        (folder / "file").write_text("late")
+    assert (first / "file").read_bytes() == CONTENT
+
+
 def test_racing_processes_agree_on_one_copy(tmp_path: Path, race: Callable[..., list[str]]) -> None:
     first, second = race(tmp_path / "store")
     assert first == second and len(first) == 20
