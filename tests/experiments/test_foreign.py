@@ -141,7 +141,7 @@ def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path) -> None:
     trained = build("small", 1)
     for parameter in trained.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
-    x, sigma = torch.randn(2, 1, 16, 16), torch.tensor([0.5, 2.0])
+    x, sigma = torch.randn(2, 1, 32, 32), torch.tensor([0.5, 2.0])
     with torch.no_grad():
         assert torch.equal(model(x, sigma), trained(x, sigma))
         assert not torch.allclose(model(x, sigma), build("small", 1)(x, sigma), atol=1e-2)

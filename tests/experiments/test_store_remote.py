@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from diffusion_core.solvers import Euler
-from experiments import stages, store_remote
+from experiments import sampling, stages, store_remote
 from experiments.artifacts import MARKER, Name
 from experiments.cells import Cell
 from experiments.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
@@ -262,8 +262,8 @@ def test_a_sweep_gives_the_rows_of_a_local_store(
     local = rows(Store(tmp_path / "store"))
     assert local[same.index("status")] == "ok" and rows(Store(url)) == local
     store = elsewhere(url)
-    for stage in ("train", "sample", "extract"):
-        monkeypatch.setattr(stages, stage, None)  # nothing is computed there
+    for module, stage in ((stages, "train"), (sampling, "sample"), (stages, "extract")):
+        monkeypatch.setattr(module, stage, None)  # nothing is computed there
     assert rows(store) == local and not (store.root / "samples").exists()
     assert {str(artifact.name) for artifact in store.artifacts()} == {
         f"models/{identity(train)}",

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from diffusion_core.solvers import Euler
-from experiments import stages
+from experiments import sampling, stages
 from experiments.cells import Cell, Row
 from experiments.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
 from experiments.contrasts import Contrast, contrast_rows, floor_rows
@@ -130,7 +130,7 @@ def test_rows_contrasts_and_pictures_survive_the_eviction_of_samples(
     def forbidden(*arguments: object, **keywords: object) -> None:
         raise AssertionError("sampled again")
 
-    monkeypatch.setattr(stages, "sample", forbidden)
+    monkeypatch.setattr(sampling, "sample", forbidden)
     after = evidence(copy, tmp_path / "after")
     assert after == before and after["rows"] == finished[1]
     assert {f"{identity(cell.samples)}{end}.png" for cell in TWO for end in ("", "-film")} < set(after)
