@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bench import measure
+from experiments.memory import keep_freed
 
 # diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
 IGNORED = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
@@ -15,6 +16,12 @@ IGNORED = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarn
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.filterwarnings(IGNORED))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def memory_as_in_runs() -> None:
+    """Everybody gets the setting of malloc that runs have: it is loops that are compared."""
+    keep_freed()
 
 
 @pytest.fixture(params=["cpu", *(["cuda"] if torch.cuda.is_available() else [])])

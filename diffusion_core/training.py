@@ -131,7 +131,7 @@ def train(
         optimizer.param_groups[0]["lr"] = current
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(weights, 1.0)
+        nn.utils.clip_grad_norm_(weights, 1.0, foreach=True)
         optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(averages, weights, 1 - min(ema_decay, step / (step + 9)))

@@ -1,13 +1,23 @@
-"""Batches that do not fit into memory are halved and tried again: results do not depend on the size of a batch."""
+"""Memory: batches that do not fit are halved and tried again, and what a layer frees is kept for the next one.
 
+Results depend on neither.
+"""
+
+import ctypes
 import gc
 import logging
+import os
+import platform
 from collections.abc import Callable
+from functools import cache
 from typing import TypeVar
 
 import torch
 
 Result = TypeVar("Result")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+# bytes: free at the end of the heap at most; of a block that goes back when freed
+KEPT, OWN_MAPPING = 2**31 - 1, 2**25
 SAID = ("out of memory", "can't allocate memory", "not enough memory")  # by PyTorch, of CPU memory, in a RuntimeError
 
 
@@ -34,6 +44,20 @@ def free() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+@cache
+def keep_freed() -> None:
+    """Makes malloc keep up to 2 GiB that is free, in this process from now on, where it is glibc's.
+
+    By default glibc gives activations of a few MB back to the system and takes them again at the next layer, page by
+    page, which in fp32 takes as long as the network (bench/LOG.md). Whoever sets malloc by environment is left alone.
+    """
+    chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
+    if platform.libc_ver()[0] == "glibc" and not chosen:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, OWN_MAPPING)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from diffusion_core.errors import NotFiniteError
 from experiments import sampling, stages
 from experiments.config import LEAST_SAMPLES, Machine, SampleConfig
+from experiments.memory import keep_freed
 from experiments.probes import probe_stage
 from experiments.store import Store
 
@@ -99,6 +100,7 @@ def perform(task: Task, place: Place, needed: Sequence[Outcome], advance: stages
     for before in needed:
         if before.error is not None:
             return blocked(task, before)
+    keep_freed()
     error, lasting, start = None, False, time.perf_counter()
     with _recorded() as lines:
         log = logging.getLogger(__name__)

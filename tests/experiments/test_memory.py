@@ -1,5 +1,9 @@
 """A batch that does not fit is halved, whoever says so; results do not change, and the row tells."""
 
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +26,28 @@ from experiments.store import Store
 from experiments.sweep import execute
 from experiments.tasks import Place
 
+ROOT = Path(__file__).parents[2]
 CUDA = "CUDA out of memory. Tried to allocate 20.00 MiB"
 CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+
+
+LAYERS = """
+import resource, sys, torch
+from experiments.memory import keep_freed
+
+def pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def layers():
+    return [torch.ones(2**20) for _ in range(20)]
+
+if "keep" in sys.argv:
+    keep_freed()
+layers()
+before = pages()
+layers()
+print(pages() - before)
+"""
 
 
 def limited(most: int, error: BaseException) -> Callable[[int], str]:
@@ -49,6 +73,17 @@ def test_other_errors_are_not_about_memory() -> None:
     for error in (RuntimeError("shapes do not match"), ValueError("out of memory")):
         with pytest.raises(type(error)):
             fitting(4, limited(2, error))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+def test_what_is_freed_is_kept_unless_malloc_is_set_by_environment() -> None:
+    def pages_taken_anew(*arguments: str, **variables: str) -> int:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+        command = [sys.executable, "-c", LAYERS, *arguments]
+        return int(subprocess.check_output(command, cwd=ROOT, env=clean | variables))
+
+    assert pages_taken_anew("keep") < pages_taken_anew() / 10
+    assert pages_taken_anew("keep", MALLOC_TRIM_THRESHOLD_="131072") > pages_taken_anew() / 2
 
 
 def test_a_real_allocation_that_fails_is_recognised() -> None:
