@@ -1,6 +1,6 @@
 """Why does putting noise back help? Several explanations, each measured where the truth is known.
 
-    python -m experiments why_noise --workers 2          laptop: a little over 20 minutes on two CPU cores
+    python -m experiments why_noise --workers 2          laptop: about 15 minutes on two CPU cores
     python -m experiments why_noise --preset smoke       under 20 seconds: does everything work here?
     python -m experiments why_noise --preset gpu         five networks, 5,000 samples a run
 
