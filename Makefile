@@ -16,8 +16,8 @@ lint: .venv/installed-dev ## ruff and mypy
 
 benchmark: .venv/installed ## how fast sampling and training are, beside other people's loops
 	mkdir -p runs
-	$(BIN)/python -m pytest --benchmark --benchmark-json=runs/speed.json
-	$(BIN)/python -m reports bench runs/speed.json
+	$(BIN)/python -m pytest --benchmark --benchmark-json=runs/speed.json; status=$$?; \
+	$(BIN)/python -m reports bench runs/speed.json && exit $$status
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sigmabench needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'

@@ -2,8 +2,8 @@
 
 pytest --benchmark bench/bench_workers.py -s      needs two cores that nothing else uses
 
-It is not 2 even then: the cores share cache, memory and clock. On a Zen 4 it is 1.6 to 1.75, for runs of 12 steps as
-for runs of 48, so that is not the engine's; a ratio that grew with the length of the runs would be.
+It is not 2 even then: the cores share cache, memory and clock. On one Zen 4 it was 1.61 to 1.73, with runs of 12 steps
+as with runs of 48, so this fails there at times; a ratio that grew with the length of the runs would be the engine's.
 """
 
 from pathlib import Path
@@ -62,4 +62,4 @@ def bench_two_workers(benchmark: Any, tmp_path: Path) -> None:
         "throughput_ratio": ratio,
     }
     print({name: round(value, 2) for name, value in benchmark.extra_info.items()})
-    assert ratio >= 1.5
+    assert ratio >= 1.7

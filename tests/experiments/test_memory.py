@@ -1,4 +1,4 @@
-"""A batch that does not fit is halved, whoever says so; results do not change, and the row tells."""
+"""A batch that does not fit is halved, and the row tells; what is freed is kept; results do not change."""
 
 import os
 import platform
