@@ -16,14 +16,14 @@ import psutil
 import pytest
 from rich.console import Console
 
-from diffusion_core.solvers import Euler
-from experiments.cells import Cell
-from experiments.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
-from experiments.plan import Plan
-from experiments.stages import Advance
-from experiments.store import Store, write_json
-from experiments.sweep import execute, in_process
-from experiments.tasks import Place, Task
+from diffusion_core.samplers.euler import Euler
+from experiments.config.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
+from experiments.config.trial import Cell
+from experiments.engine.executor import execute, in_process
+from experiments.engine.plan import Plan
+from experiments.engine.tasks import Place, Task
+from experiments.stages.common import Advance
+from experiments.store.store import Store, write_json
 
 N_CELLS, N_NETWORKS = 2000, 10
 LONGEST = 0.005  # seconds that a stage sleeps at most
@@ -99,9 +99,9 @@ def bench_in_process(benchmark: Any, tmp_path: Path) -> None:
 @pytest.fixture
 def local_ray() -> Iterator[dict[str, Any]]:
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
-    from experiments import cluster
+    from experiments.engine import ray_executor
 
-    with cluster.connected(workers=WORKERS) as connection:
+    with ray_executor.connected(workers=WORKERS) as connection:
         ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
         yield {"executor": connection.executor, "slots": connection.slots}
 

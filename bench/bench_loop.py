@@ -11,12 +11,12 @@ import torch
 
 from bench.measure import SHAPE, Free
 from bench.peers import PEERS, End, Peer
-from diffusion_core.block_noise import BlockNoise
-from diffusion_core.samplers import Run, alpha_beta_steps, eta_steps, sample
-from diffusion_core.schedules import geometric
-from diffusion_core.solvers import Sampler
-from diffusion_core.solvers_churn import Heun
-from diffusion_core.solvers_multistep import Accelerated, DPMpp2M
+from diffusion_core.samplers.churn import Heun
+from diffusion_core.samplers.euler import Sampler
+from diffusion_core.samplers.multistep import Accelerated, DPMpp2M
+from diffusion_core.samplers.sampling import Run, alpha_beta_steps, eta_steps, sample
+from diffusion_core.samplers.seeded_noise import BlockNoise
+from diffusion_core.schedules.sigma import geometric
 
 BATCH, N_STEPS = 64, 66
 LADDER = geometric(N_STEPS)

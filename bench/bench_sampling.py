@@ -15,10 +15,10 @@ import torch
 
 from bench.measure import SHAPE, Clocked, flop_per_image, network, roof
 from bench.peers import PEERS, Peer
-from diffusion_core.compiled import Compiled, can_compile
-from diffusion_core.exact import GaussianDenoiser
-from diffusion_core.samplers import Model, default_batch, eta_steps, sample
-from diffusion_core.schedules import geometric
+from diffusion_core.exact.gaussian import GaussianDenoiser
+from diffusion_core.networks.compiled import Compiled, can_compile
+from diffusion_core.samplers.sampling import Model, default_batch, eta_steps, sample
+from diffusion_core.schedules.sigma import geometric
 
 N_STEPS, ROUNDS = 12, 7
 MODES = {"fp32": ("fp32", False), "bf16": ("bf16", False), "bf16 compiled": ("bf16", True)}

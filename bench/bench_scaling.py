@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bench.measure import SHAPE, network
-from diffusion_core.samplers import eta_steps, sample
-from diffusion_core.schedules import geometric
+from diffusion_core.samplers.sampling import eta_steps, sample
+from diffusion_core.schedules.sigma import geometric
 
 CASES = {  # what varies -> (batch, n_steps, n_samples)
     "batch": [(batch, 2, 512) for batch in (16, 64, 128, 256, 512)],

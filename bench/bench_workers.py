@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from diffusion_core.solvers import Euler
-from experiments.cells import Cell
-from experiments.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
-from experiments.features import features_id
-from experiments.plan import Plan
-from experiments.store import Store
-from experiments.sweep import execute
-from experiments.tasks import Place
+from diffusion_core.samplers.euler import Euler
+from experiments.config.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
+from experiments.config.trial import Cell
+from experiments.engine.executor import execute
+from experiments.engine.plan import Plan
+from experiments.engine.tasks import Place
+from experiments.metrics.features import features_id
+from experiments.store.store import Store
 
 N_RUNS, N_SAMPLES, N_STEPS = 16, 256, 12
 REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
@@ -38,10 +38,10 @@ def plan(first_seed: int, n: int) -> Plan:
 
 def seconds(folder: Path, workers: int) -> float:
     """Wall time of the runs on so many workers, which have imported and loaded everything before."""
-    from experiments import cluster
+    from experiments.engine import ray_executor
 
     place, quiet = Place(Store(folder)), Console(quiet=True)
-    with cluster.connected(workers=workers) as ray:
+    with ray_executor.connected(workers=workers) as ray:
         execute(plan(1000, 4 * workers), place, quiet, executor=ray.executor, slots=ray.slots)  # warm-up
         swept = execute(plan(0, N_RUNS), place, quiet, executor=ray.executor, slots=ray.slots)
     assert [row["status"] for row in swept.rows] == ["ok"] * N_RUNS

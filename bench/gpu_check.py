@@ -16,14 +16,14 @@ import torch
 import tyro
 from torch import Tensor
 
+from bench.cuda_graph import graphed_euler
 from bench.measure import SHAPE, flop_per_image, forget_peak, network, peak_mib, roof, wait
-from diffusion_core.block_noise import BlockNoise
-from diffusion_core.compiled import Compiled, can_compile
-from diffusion_core.cuda_graph import graphed_euler
-from diffusion_core.joined import joined
-from diffusion_core.noise import LogNormal
-from diffusion_core.samplers import Model, eta_steps, euler, sample
-from diffusion_core.schedules import geometric
+from diffusion_core.networks.compiled import Compiled, can_compile
+from diffusion_core.noise.sigma import LogNormal
+from diffusion_core.samplers.joint_batch import joined
+from diffusion_core.samplers.sampling import Model, eta_steps, euler, sample
+from diffusion_core.samplers.seeded_noise import BlockNoise
+from diffusion_core.schedules.sigma import geometric
 from diffusion_core.training import train
 
 STEPS = eta_steps(geometric(66), 1.0)

@@ -12,15 +12,17 @@ import pandas as pd
 import tyro
 from safetensors.torch import load_file
 
-from diffusion_core.compiled import can_compile
-from diffusion_core.solvers import Euler
-from experiments.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
-from experiments.features import features_id
-from experiments.intervals import pooled
-from experiments.metrics import jackknife_se
-from experiments.sampling import sample_stage
-from experiments.stages import load_meta, score_stage, train_stage
-from experiments.store import Store
+from diffusion_core.networks.compiled import can_compile
+from diffusion_core.samplers.euler import Euler
+from experiments.config.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
+from experiments.metrics.distances import jackknife_se
+from experiments.metrics.features import features_id
+from experiments.metrics.intervals import pooled
+from experiments.stages.common import load_meta
+from experiments.stages.sample import sample_stage
+from experiments.stages.score import score_stage
+from experiments.stages.train import train_stage
+from experiments.store.store import Store
 
 
 def main(images_seen: int = 60_000, n_samples: int = 1000, n_steps: int = 32, eta: float = 1.0) -> pd.DataFrame:

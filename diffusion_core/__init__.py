@@ -4,6 +4,6 @@ The model contract used everywhere: `eps = model(x, sigma)` with x float (B, C, 
 shape of x and estimates the unit noise in x = x0 + sigma * noise. `denoised = x - sigma * eps`.
 """
 
-from diffusion_core.samplers import generate_samples
+from diffusion_core.samplers.sampling import generate_samples
 
 __all__ = ["generate_samples"]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from diffusion_core.errors import NotFiniteError
-from diffusion_core.noise import NoiseLaw
+from diffusion_core.noise.sigma import NoiseLaw
 
 
 def min_snr(sigma: torch.Tensor, gamma: float) -> torch.Tensor:

@@ -13,7 +13,9 @@ from types import FrameType
 import pandas as pd
 import tyro
 
-from experiments import beta, ladders, noise_levels, own, run, store_command, why_noise
+from experiments import beta, ladders, noise_levels, run, sweep
+from experiments.store import cli
+from experiments.why_noise import experiment as why_noise
 
 EXPERIMENTS: dict[str, Callable[..., pd.DataFrame]] = {
     "beta": beta.main,
@@ -21,7 +23,7 @@ EXPERIMENTS: dict[str, Callable[..., pd.DataFrame]] = {
     "ladders": ladders.main,
     "why_noise": why_noise.main,
     "run": run.main,
-    "sweep": own.main,
+    "sweep": sweep.main,
 }
 
 
@@ -30,7 +32,7 @@ def main() -> int:
     try:
         with _terminated_as_interrupted():
             outcome = tyro.extras.subcommand_cli_from_dict(
-                EXPERIMENTS | {"store": store_command.main},
+                EXPERIMENTS | {"store": cli.main},
                 prog="python -m experiments",
                 description="Each experiment answers one question with a report; `store` looks after what they keep.",
             )

@@ -15,14 +15,14 @@ from typing import Annotated
 import pandas as pd
 import tyro
 
-from diffusion_core.noise import LogNormal
-from diffusion_core.solvers import Euler
-from experiments.cells import Cell, Infeasible
-from experiments.config import AlphaBetaLadder, Ladder, TrainConfig
-from experiments.contrasts import Choice, Contrast, against_first, grouped
-from experiments.grid import Grid
-from experiments.options import Options
-from experiments.publish import run_experiment
+from diffusion_core.noise.sigma import LogNormal
+from diffusion_core.samplers.euler import Euler
+from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
+from experiments.config.study import Grid
+from experiments.config.trial import Cell, Infeasible
+from experiments.engine.options import Options
+from experiments.engine.runner import run_experiment
+from experiments.results.contrasts import Choice, Contrast, against_first, grouped
 
 QUESTION = "Is beta > 0 better than beta = 0?"
 FIXED_BEFOREHAND = (66, LogNormal())  # steps and training law of the primary contrast

@@ -19,16 +19,16 @@ import pandas as pd
 import tyro
 from rich.console import Console
 
-from diffusion_core.solvers import Euler, Sampler
-from experiments import vocabulary
-from experiments.cells import Cell, Infeasible
-from experiments.config import Ladder, TrainConfig
-from experiments.contrasts import Choice, Contrast, against_first, grouped
-from experiments.grid import Grid
-from experiments.options import Options
-from experiments.publish import run_experiment
-from experiments.rows import write_rows
-from experiments.store import Store
+from diffusion_core.samplers.euler import Euler, Sampler
+from experiments.config import names
+from experiments.config.config import Ladder, TrainConfig
+from experiments.config.study import Grid
+from experiments.config.trial import Cell, Infeasible
+from experiments.engine.options import Options
+from experiments.engine.runner import run_experiment
+from experiments.results.contrasts import Choice, Contrast, against_first, grouped
+from experiments.results.table import write_rows
+from experiments.store.store import Store
 
 QUESTION = "Which noise levels should sampling visit?"
 
@@ -58,7 +58,7 @@ PRESETS = {
         train=TrainConfig(data="mnist", images_seen=50 * 60_000),
         train_seeds=5,
         n_samples=10_000,
-        ladders=(*vocabulary.SCHEDULES,),
+        ladders=(*names.SCHEDULES,),
         n_steps=(8, 16, 32, 64),
         etas=(0.0, 0.5, 1.0),
         samplers=("heun", "dpm++2m", "dpm++2m-sde", "accelerated"),
@@ -109,9 +109,9 @@ Setting = tuple[str, str, str]  # mode (the budget), ladder, sampler
 
 def runs(grid: LadderGrid, data_std: float) -> Iterator[tuple[Setting, Cell | Infeasible]]:
     """Every cell of the experiment with the setting it belongs to, for each network in turn."""
-    schedules = {text: vocabulary.schedule(text, data_std) for text in grid.ladders}
+    schedules = {text: names.schedule(text, data_std) for text in grid.ladders}
     samplers: dict[str, Sampler] = {f"eta {eta:g}": Euler(eta) for eta in grid.etas}
-    samplers |= {text: vocabulary.sampler(text) for text in grid.samplers}
+    samplers |= {text: names.sampler(text) for text in grid.samplers}
     for seed in grid.seeds:
         model = grid.model(seed)
         for budget in grid.n_steps:
@@ -173,7 +173,7 @@ def write_levels(
     """Writes levels.csv: where each ladder of the largest budget puts its levels."""
     lines = []
     for text in grid.ladders:
-        schedule, options = vocabulary.schedule(text, data_std)
+        schedule, options = names.schedule(text, data_std)
         ladder = Ladder(schedule, max(grid.n_steps), grid.sigma_max, grid.sigma_min, options)
         lines += [
             {"schedule": text, "n_steps": ladder.n_steps, "step": step, "sigma": sigma}

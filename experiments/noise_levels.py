@@ -22,18 +22,18 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
-from diffusion_core.schedules import geometric
-from diffusion_core.solvers import Euler
-from experiments import vocabulary
-from experiments.cells import Cell, Infeasible
-from experiments.config import Ladder, TrainConfig, identity
-from experiments.contrasts import Choice, Contrast, against_first, grouped
-from experiments.curves import SIGMA_RANGE, CurveConfig, curve_stage, density
-from experiments.grid import CONTROL, Grid
-from experiments.options import Options
-from experiments.publish import run_experiment
-from experiments.rows import write_rows
-from experiments.store import Store
+from diffusion_core.samplers.euler import Euler
+from diffusion_core.schedules.sigma import geometric
+from experiments.config import names
+from experiments.config.config import Ladder, TrainConfig, identity
+from experiments.config.study import CONTROL, Grid
+from experiments.config.trial import Cell, Infeasible
+from experiments.engine.options import Options
+from experiments.engine.runner import run_experiment
+from experiments.results.contrasts import Choice, Contrast, against_first, grouped
+from experiments.results.table import write_rows
+from experiments.stages.error_curve import SIGMA_RANGE, CurveConfig, curve_stage, density
+from experiments.store.store import Store
 
 QUESTION = "Which noise levels should training see?"
 DENSITY_POINTS = 201
@@ -64,7 +64,7 @@ PRESETS = {
         train=TrainConfig(data="mnist", images_seen=50 * 60_000, held_out=1024),
         train_seeds=5,
         n_samples=10_000,
-        laws=(*vocabulary.LAWS,),
+        laws=(*names.LAWS,),
         weightings=("karras", "unit-eps", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"),
         parameterisations=("preconditioned", "eps", "x0"),
     ),
@@ -121,7 +121,7 @@ def settings(grid: NoiseGrid, data_std: float) -> dict[str, TrainConfig]:
             changes = [law, *(value for value, usual in zip(setting[1:], first[1:], strict=True) if value != usual)]
             out[", ".join(changes)] = replace(
                 grid.train,
-                noise=vocabulary.law(law, data_std),
+                noise=names.law(law, data_std),
                 weighting=weighting,
                 parameterisation=parameterisation,
             )

@@ -12,12 +12,12 @@ from typing import Annotated
 import pandas as pd
 import tyro
 
-from experiments import vocabulary
-from experiments.cells import Cell
-from experiments.config import Ladder, TrainConfig
-from experiments.grid import Grid
-from experiments.options import Options
-from experiments.publish import run_experiment
+from experiments.config import names
+from experiments.config.config import Ladder, TrainConfig
+from experiments.config.study import Grid
+from experiments.config.trial import Cell
+from experiments.engine.options import Options
+from experiments.engine.runner import run_experiment
 
 QUESTION = "How good is this one setting?"
 PRESETS = {
@@ -75,14 +75,14 @@ def runs(grid: Grid, options: RunOptions) -> Iterator[Cell]:
     train = replace(
         grid.train,
         network=options.network,
-        noise=vocabulary.law(options.law, data_std),
+        noise=names.law(options.law, data_std),
         weighting=options.weighting,
         parameterisation=options.parameterisation,
         stratified=options.stratified,
     )
-    name, more = vocabulary.schedule(options.ladder, data_std)
+    name, more = names.schedule(options.ladder, data_std)
     ladder = Ladder(name, options.n_steps, options.sigma_max, options.sigma_min, more)
-    grid, sampler = replace(grid, train=train), vocabulary.sampler(options.sampler)
+    grid, sampler = replace(grid, train=train), names.sampler(options.sampler)
     for seed in grid.seeds:
         score = grid.score(grid.model(seed), ladder, sampler, final_denoise=options.final_denoise)
         yield Cell("run", options.ladder, score)

@@ -7,6 +7,6 @@ are read from contrasts.csv. One module an experiment (`beta.py`) lists the sect
     formats   a number -> text                 figures   DataFrame -> axes
     verdicts  contrasts -> sentences           blocks    what a report is made of
     parts     captions, figures and sections that any experiment can use
-    listings  tables that any experiment can use
+    tables    tables that any experiment can use
     render    blocks -> Markdown and HTML
 """

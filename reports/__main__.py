@@ -7,8 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from reports.bench import write_bench_report
 from reports.render import write_report
+from reports.speed.page import write_bench_report
 
 
 def main(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]) -> None:

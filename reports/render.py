@@ -11,9 +11,12 @@ import matplotlib.figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import beta, figures, ladders, noise_levels, own, single, why_noise
-from reports.blocks import Figure, Gallery, Section
-from reports.tables import Run, read_run
+from reports import figures
+from reports.document import Figure, Gallery, Section
+from reports.pages import beta, ladders, noise_levels, sweep
+from reports.pages import run as single
+from reports.pages.why_noise import page as why_noise
+from reports.results import Run, read_run
 
 EXPERIMENTS: dict[str, Callable[[Run], list[Section]]] = {
     "beta": beta.sections,
@@ -21,7 +24,7 @@ EXPERIMENTS: dict[str, Callable[[Run], list[Section]]] = {
     "ladders": ladders.sections,
     "why_noise": why_noise.sections,
     "run": single.sections,
-    "sweep": own.sections,
+    "sweep": sweep.sections,
 }
 
 

@@ -1,171 +1,111 @@
-"""The files of a run directory as validated DataFrames, and the views of them that reports show.
+"""Tables that any experiment can use: contrasts, runs, failures, floors, the setting."""
 
-Numbers are float64 with NaN for a missing cell, flags are pandas booleans, texts are "" where missing.
-"""
-
-import json
-import math
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
-from reports.columns import CHOICES, COLUMNS, FILES
-
-RUN_KEYS = ("schema", "experiment", "preset", "question", "command")
-PARAMETERS = ("alpha", "beta", "eta", "nfe")
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run directory in memory: `info` is run.json, `rows` is table.csv, the rest are the files of these names."""
-
-    directory: Path
-    info: dict[str, Any]
-    rows: pd.DataFrame
-    contrasts: pd.DataFrame
-    floors: pd.DataFrame
-    histograms: pd.DataFrame
-    losses: pd.DataFrame
-    curves: pd.DataFrame
-    densities: pd.DataFrame
-    levels: pd.DataFrame
-    probes: pd.DataFrame
-    split: pd.DataFrame
-
-    @property
-    def features(self) -> str:
-        """The feature space of every distance in this run, "" if nothing was measured."""
-        return next((name for name in self.rows["features"] if name), "")
-
-    def ok(self, *modes: str) -> pd.DataFrame:
-        """The rows that succeeded, of these modes (none given: all, each run once)."""
-        rows = self.rows[self.rows["status"] == "ok"]
-        return rows[rows["mode"].isin(modes)] if modes else rows.drop_duplicates("run_id")
-
-    def failed(self) -> pd.DataFrame:
-        """The runs that failed, each once."""
-        return _once(self.rows[self.rows["status"] == "failed"])
-
-    def of_kind(self, *kinds: str) -> pd.DataFrame:
-        """Contrasts of these kinds: the pooled rows and those of each network."""
-        return self.contrasts[self.contrasts["kind"].isin(kinds)]
-
-    def floor(self, metric: str, like: pd.Series) -> pd.Series | None:
-        """The floor of `metric` for the data, features and numbers of images of the row `like`, if it was measured."""
-        keys = ["data", "features", "n_samples", "n_reference"]
-        same = (self.floors[keys] == like[keys]).all(axis=1) & (self.floors["metric"] == metric)
-        return self.floors[same].iloc[0] if same.any() else None
+from reports.columns import COLUMNS, METRICS
+from reports.components import by_contrast, caption, line_label, values
+from reports.document import Table, table
+from reports.formats import cell, interval, metric_name, times
+from reports.results import Run, every_run, multiple
+from reports.sentences import head, pairs
 
 
-def pooled(contrasts: pd.DataFrame) -> pd.DataFrame:
-    """The rows over all networks."""
-    return contrasts[contrasts["train_seed"] == ""]
+def contrast_by_network(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
+    """Both sides, difference and interval of a few contrasts, with multiples of the floor: each network, then all."""
+    rows = []
+    for _, row in by_contrast(contrasts).iterrows():
+        floor, metric, whole = run.floor(row["metric"], row), row["metric"], row["train_seed"] == ""
+        ratios = {side: multiple(row[f"value_{side}"], floor) for side in "ab"}
+        rows.append({
+            "contrast": line_label(row),
+            "metric": metric_name(metric, run.features),
+            "network": ("all" if whole else f"seed {row['train_seed']}"),
+            **{f"value of {side}": cell("value_a", row[f"value_{side}"], metric) for side in "ab"},
+            "a − b (interval)": interval(metric, row["difference"], row["low"], row["high"]),
+            **{f"{side} ÷ floor": "" if ratio is None else times(ratio) for side, ratio in ratios.items()},
+            "a is": row["verdict"] if whole else "",
+        })  # fmt: skip
+    note = "Multiples of the floor are left out where real images score 0 or less."
+    words = ("contrast", "metric", "network", "a is")
+    return table(pd.DataFrame(rows), caption(run, f"{text} {note}", contrasts), words=words)
 
 
-def means(contrasts: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Means of `metric` over networks, one row a setting (alpha, beta, eta, nfe, value), from pooled contrasts."""
-    rows = pooled(contrasts)
-    rows = rows[rows["metric"] == metric]
-    sides = []
-    for side in "ab":
-        names = {f"{name}_{side}": name for name in (*PARAMETERS, "value")}
-        sides.append(rows[list(names)].rename(columns=names))
-    return pd.concat(sides).drop_duplicates(list(PARAMETERS)).sort_values(["beta", "nfe"], kind="stable")
+def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
+    """Pooled contrasts, one line each, both metrics."""
+    rows = [
+        {"kind": head(pair)["kind"], "a against b": line_label(head(pair))}
+        | {
+            f"{metric_name(metric, run.features)}: a − b (interval)": interval(
+                metric, row["difference"], row["low"], row["high"]
+            )
+            for metric, row in pair.items()
+        }
+        | {"a is": head(pair)["verdict"]}
+        for pair in pairs(by_contrast(contrasts))
+    ]
+    return table(pd.DataFrame(rows).fillna(""), caption(run, text, contrasts), words=("kind", "a against b", "a is"))
 
 
-def multiple(value: float, floor: pd.Series | None) -> float | None:
-    """`value` over the floor's mean; None where no floor was measured, or where real images score as low as 0."""
-    return None if floor is None or not floor["low"] > 0 else value / floor["mean"]
+def floors(run: Run) -> list[Table]:
+    """What real images score."""
+    if not len(run.floors):
+        return []
+    frame = run.floors[
+        ["data", "features", "metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"]
+    ].copy()
+    frame.loc[frame["repeats"] < 2, ["low", "high"]] = float("nan")
+    text = "The floor: real images against the reference without them; mean, lowest and highest of the repeats."
+    return [table(frame, text, {"low": "lowest", "high": "highest"}, features=run.features)]
 
 
-def every_run(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a run, with all its modes in `mode`, and no seconds from a device that others used."""
-    runs = _once(rows)
-    runs["seconds"] = runs["seconds"].mask(runs["shared_device"].fillna(False))
-    return runs.sort_values(["nfe", "eta", "final_denoise", "train_seed", "sample_seed"], kind="stable")
+STEP = ("alpha", "beta", "eta", "n_steps", "nfe", "final_denoise")
 
 
-def timed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose seconds were measured on a device that nobody else used."""
-    return rows[rows["seconds"].notna() & ~rows["shared_device"].fillna(True)]
-
-
-def _once(rows: pd.DataFrame) -> pd.DataFrame:
-    modes = rows.groupby("run_id", sort=False)["mode"].agg(lambda names: ", ".join(dict.fromkeys(names)))
-    runs = rows.drop_duplicates("run_id").copy()
-    runs["mode"] = runs["run_id"].map(modes)
-    return runs
-
-
-def read_run(directory: Path) -> Run:
-    """The run in `directory`; only run.json and table.csv must be there.
-
-    Raises:
-        FileNotFoundError: there is no run.json or no table.csv.
-        ValueError: a missing key or column, or an invalid value; the message names file, line, column and rule.
-    """
-    frames = {name: read_table(directory / name, needed=name == "table.csv") for name in FILES}
-    run = Run(directory, _read_info(directory / "run.json"), *frames.values())
-    silent = (run.contrasts["train_seed"] == "") & (run.contrasts["verdict"] == "")
-    if silent.any():
-        raise ValueError(
-            f"contrasts.csv: row {int(silent.to_numpy().argmax()) + 1}: a row over all networks has no verdict"
+def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
+    """Every run that succeeded; those that failed; the settings that do not exist. `setting`: columns that vary."""
+    names = ["mode", *setting, "train_seed", "sample_seed"]
+    scores = ["kd", "kd_se", "fd", "precision", "recall", "seconds"]
+    labels = {"final_denoise": "final", "train_seed": "train seed", "sample_seed": "sample seed", "kd_se": "s.e."}
+    labels |= {metric: metric_name(metric, run.features) for metric in METRICS}
+    done, failed = every_run(run.rows[run.rows["status"] == "ok"]), run.failed()
+    infeasible = run.rows[run.rows["status"] == "infeasible"]
+    tables = []
+    if len(done):
+        text = (
+            "Every run. s.e.: standard error over the images of this run. Seconds: the sampling loop; empty where the "
+            "device was shared."
         )
-    spaces = sorted({*run.rows["features"], *run.contrasts["features"], *run.floors["features"]} - {""})
-    if len(spaces) > 1:
-        raise ValueError(f"features: {', '.join(spaces)}: one report shows one feature space")
-    return run
+        tables.append(table(done[names + scores], caption(run, text, rows=done), labels))
+    if len(failed):
+        tables.append(table(failed[[*names, "error"]], "Runs that failed.", labels))
+    if len(infeasible):
+        text = "Settings that do not exist, and why."
+        shown = [name for name in names if not infeasible[name].isin([""]).all() and infeasible[name].notna().any()]
+        tables.append(table(infeasible[[*shown, "error"]], text, labels))
+    return tables
 
 
-def read_table(path: Path, needed: bool = False) -> pd.DataFrame:
-    """The CSV at `path`, validated; without the file an empty table, or FileNotFoundError if it is `needed`."""
-    columns = FILES[path.name]
-    if not path.is_file():
-        if needed:
-            raise FileNotFoundError(f"{path}: no such file; a run directory has one")
-        return _typed(pd.DataFrame(columns=list(columns), dtype=str), path.name)
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path.name}: not a CSV file: {error}") from None
-    if absent := [name for name in columns if name not in frame]:
-        raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
-    return _typed(frame, path.name)
+def setting(run: Run) -> Table:
+    """What is common to the runs: data, training, ladder, device."""
+    names = ["data", "network", "trained_by", "train_noise", "weighting", "parameterisation", "images_seen"]
+    names += ["sampler", "schedule", "sigma_max", "sigma_min"]
+    names += ["n_samples", "n_reference", "features", "device", "precision_mode", "compiled", "threads", "batch_size"]
+    frame = run.rows[run.rows["status"] != "infeasible"]
+    body = [[COLUMNS[name].label, values(frame, name)] for name in names if name in frame]
+    return Table(["setting", "values"], body, [False, False], "The setting: every value that occurs in the runs.")
 
 
-def _typed(frame: pd.DataFrame, file: str) -> pd.DataFrame:
-    for name in [name for name in frame if name in COLUMNS]:
-        column, texts = COLUMNS[name], frame[name]
-        match column.kind:
-            case "number":
-                values = pd.to_numeric(texts.mask(texts == ""), errors="coerce").astype("float64")
-                wrong = (texts != "") & (values.isna() | (values.abs().eq(math.inf) & column.finite))
-                rule = "a finite number or empty" if column.finite else "a number or empty"
-                frame[name] = values
-            case "flag":
-                frame[name] = texts.map({"True": True, "False": False}).astype("boolean")
-                wrong, rule = ~texts.isin(["True", "False", ""]), "True, False or empty"
-            case _ if name in CHOICES:
-                wrong, rule = ~texts.isin(CHOICES[name]), "one of " + ", ".join(filter(None, CHOICES[name]))
-            case _:
-                continue
-        if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            raise ValueError(f"{file}: row {row + 1}: {name}={texts.iloc[row]!r}: must be {rule}")
-    return frame
-
-
-def _read_info(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; a run directory has one")
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"run.json: not JSON: {error}") from None
-    if not isinstance(info, dict) or (absent := [key for key in RUN_KEYS if key not in info]):
-        raise ValueError(f"run.json: missing keys: {', '.join(absent) if isinstance(info, dict) else 'not an object'}")
-    if info["schema"] != 1:
-        raise ValueError(f"run.json: schema={info['schema']!r}: this version reads 1")
-    return info
+def dialects(rows: pd.DataFrame) -> Table:
+    """The same knob in other people's terms."""
+    frame = (
+        rows[["alpha", "beta", "eta", "s_churn", "mu", "beta_ks", "n_steps"]]
+        .drop_duplicates()
+        .sort_values(["n_steps", "beta"])
+    )
+    text = (
+        "The same knob in other dialects: S_churn of Karras et al. (2022), mu of smalldiffusion, beta_KS of Kadkhodaie "
+        "and Simoncelli (2020; there 1 puts back none)."
+    )
+    return table(frame, text)

@@ -1,13 +1,77 @@
-"""Imports point one way, and the commands that the README shows exist."""
+"""The house keeps its order: imports point one way, without a cycle, in every folder."""
 
-import re
+import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("diffusion_core", "experiments", "reports")
+LAYERS = ("config", "metrics", "store", "models", "stages", "results", "engine")  # each may import those before it
+
+
+def modules() -> dict[str, Path]:
+    """Every module by its dotted name, those in sub-folders too; a package's __init__ under the package's name."""
+    found = {}
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imports() -> dict[str, set[str]]:
+    """What each module imports of these packages, at its top or inside a function."""
+    known, found = modules(), {}
+    for name, path in known.items():
+        uses = found[name] = set[str]()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                uses |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.module and node.level == 0, f"{path}: imports are written in full"
+                inside = {f"{node.module}.{alias.name}" for alias in node.names} & known.keys()
+                uses |= inside or {node.module}
+    return {name: (uses & known.keys()) - {name} for name, uses in found.items()}
+
+
+def layer(module: str) -> int:
+    """The place of a module of `experiments` among the layers; the questions come last."""
+    folder = module.split(".")[1]
+    return LAYERS.index(folder) if folder in LAYERS else len(LAYERS)
+
+
+def test_every_folder_is_looked_into() -> None:
+    folders = {name.rsplit(".", 1)[0] for name in modules()}
+    assert {f"experiments.{name}" for name in LAYERS} <= folders
+    assert {"diffusion_core.samplers", "reports.pages.why_noise"} <= folders
+
+
+def test_imports_form_no_cycle() -> None:
+    packages = {name for name, path in modules().items() if path.name == "__init__.py"}
+    graph = {name: uses - packages for name, uses in imports().items() if name not in packages}
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the modules
+
+
+def test_core_and_reports_stand_alone() -> None:
+    for name, uses in imports().items():
+        package = name.split(".")[0]
+        others = {use for use in uses if use.split(".")[0] != package}
+        if package != "experiments":
+            assert not others, f"{name} imports {sorted(others)}"
+
+
+def test_layers_of_experiments_point_one_way() -> None:
+    inside = {name: uses for name, uses in imports().items() if name.startswith("experiments.")}
+    wrong = [
+        f"{name} -> {use}"
+        for name, uses in inside.items()
+        for use in uses
+        if use.startswith("experiments.") and layer(use) > layer(name)
+    ]
+    assert not wrong
 
 
 @pytest.mark.parametrize(
@@ -17,15 +81,10 @@ ROOT = Path(__file__).parents[1]
         ("reports.render", ("experiments", "diffusion_core", "torch")),
     ],
 )
-def test_imports_point_one_way(package: str, forbidden: tuple[str, ...]) -> None:
+def test_heavy_packages_stay_out(package: str, forbidden: tuple[str, ...]) -> None:
     code = f"import sys, {package}; print(sorted(set({forbidden}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_no_module_of_the_core_names_the_others() -> None:
-    for path in (ROOT / "diffusion_core").glob("*.py"):
-        assert not re.search(r"^\s*(from|import) (experiments|reports)\b", path.read_text(), re.MULTILINE), path
 
 
 def test_tests_and_benchmarks_are_told_apart() -> None:
@@ -34,5 +93,5 @@ def test_tests_and_benchmarks_are_told_apart() -> None:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
 
     plain, benchmark = collected("tests/test_layout.py", "bench"), collected("--benchmark")
-    assert "test_imports_point_one_way" in plain and "bench_" not in plain
+    assert "test_imports_form_no_cycle" in plain and "bench_" not in plain
     assert "bench_loop_alone" in benchmark and "test_" not in benchmark

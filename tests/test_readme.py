@@ -11,8 +11,8 @@ from typing import get_type_hints
 import pytest
 import tyro
 
-from experiments import store_command
 from experiments.__main__ import EXPERIMENTS
+from experiments.store import cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -41,7 +41,7 @@ def test_every_command_is_known() -> None:
         if command[0] == "make":
             assert command[1] in targets
         elif command[:3] == ["python", "-m", "experiments"] and command[3] != "--help":
-            known = EXPERIMENTS | {"store": store_command.main}
+            known = EXPERIMENTS | {"store": cli.main}
             (options,) = next(iter(get_type_hints(known[command[3]], include_extras=True).values())).__args__
             tyro.cli(options, args=command[4:])
         else:
@@ -63,7 +63,9 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     assert len(own.splitlines()) <= 25
     (tmp_path / "my_sweep.py").write_text(own)
     (tmp_path / "runs").mkdir()
-    shutil.copy(ROOT / "tests" / "reports" / "bench.json", tmp_path / "runs" / "speed.json")  # of `make benchmark`
+    shutil.copy(
+        ROOT / "tests" / "reports" / "speed" / "bench.json", tmp_path / "runs" / "speed.json"
+    )  # of `make benchmark`
     for command in wanted:
         subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
     assert (tmp_path / "runs" / "beta-smoke" / "report.html").stat().st_size > 100_000

@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from diffusion_core.solvers import Euler
+from diffusion_core.samplers.euler import Euler
 from experiments import __main__ as command
 from experiments.beta import PRESETS, BetaGrid, BetaOptions, contrasts, runs
-from experiments.cells import Cell, Infeasible
-from experiments.config import Ladder, identity
-from experiments.contrasts import Choice
+from experiments.config.config import Ladder, identity
+from experiments.config.trial import Cell, Infeasible
+from experiments.results.contrasts import Choice
 
 ROOT = Path(__file__).parents[2]
 

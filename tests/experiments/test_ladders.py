@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from diffusion_core.solvers_churn import Heun
-from diffusion_core.solvers_restart import Restart
+from diffusion_core.samplers.churn import Heun
+from diffusion_core.samplers.restart import Restart
 from experiments import __main__ as command
-from experiments.cells import Cell, Infeasible
-from experiments.config import Ladder
-from experiments.contrasts import Choice, Contrast
+from experiments.config.config import Ladder
+from experiments.config.trial import Cell, Infeasible
 from experiments.ladders import PRESETS, contrasts, runs, within
+from experiments.results.contrasts import Choice, Contrast
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,16 +10,18 @@ import pandas as pd
 import pytest
 import torch
 
-from diffusion_core.exact import GaussianDenoiser
-from diffusion_core.noise import LogNormal
+from diffusion_core.exact.gaussian import GaussianDenoiser
+from diffusion_core.noise.sigma import LogNormal
 from experiments import __main__ as command
-from experiments import curves, stages
-from experiments.cells import Cell
-from experiments.config import TrainConfig
-from experiments.contrasts import Choice, Contrast
-from experiments.curves import CurveConfig, curve_stage, density
+from experiments.config.config import TrainConfig
+from experiments.config.trial import Cell
 from experiments.noise_levels import PRESETS, contrasts, runs, settings
-from experiments.store import Store
+from experiments.results.contrasts import Choice, Contrast
+from experiments.stages import error_curve, train
+from experiments.stages.common import images_of
+from experiments.stages.error_curve import CurveConfig, curve_stage, density
+from experiments.stages.train import train_stage
+from experiments.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,14 +62,14 @@ def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The unit of the curve: the best denoiser that knows only the variance of the data, on data of variance 1."""
-    monkeypatch.setattr(stages, "load_model", lambda *_: GaussianDenoiser())
+    monkeypatch.setattr(error_curve, "load_model", lambda *_: GaussianDenoiser())
     config = CurveConfig(TrainConfig(held_out=400), sigmas=(30.0, 1.0, 0.1))
     points = curve_stage(config, Store(tmp_path), None)
     assert [point["sigma"] for point in points] == [30.0, 1.0, 0.1] and points[0]["n_images"] == 400
     for point in points:
         assert point["relative_error"] == pytest.approx(1, abs=0.05)
         assert 0 < point["se"] < 0.05
-    monkeypatch.setattr(curves, "_errors", None)  # computed again, it would fail
+    monkeypatch.setattr(error_curve, "_errors", None)  # computed again, it would fail
     assert curve_stage(config, Store(tmp_path), None) == points
     with pytest.raises(ValueError, match="held_out=0: an error curve needs images that training did not see"):
         curve_stage(CurveConfig(TrainConfig()), Store(tmp_path), None)
@@ -75,15 +77,15 @@ def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
 
 def test_held_out_images_are_not_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
-    honest = stages.train
+    honest = train.train
 
     def watch(model: torch.nn.Module, x0: torch.Tensor, *rest: object, **more: object) -> object:
         seen.append(x0)
         return honest(model, x0, *rest, **more)  # type: ignore[arg-type]  # passed on as they came
 
-    monkeypatch.setattr(stages, "train", watch)
-    stages.train_stage(TrainConfig(images_seen=64, held_out=4000), Store(tmp_path), None, lambda n: None)
-    images = stages.images_of("mnist5k", None).standardised()
+    monkeypatch.setattr(train, "train", watch)
+    train_stage(TrainConfig(images_seen=64, held_out=4000), Store(tmp_path), None, lambda n: None)
+    images = images_of("mnist5k", None).standardised()
     torch.testing.assert_close(seen[0], images[:1000])
 
 

@@ -1,365 +1,151 @@
-"""A sweep makes a row of every cell, computes nothing twice, and survives failures."""
+"""A sweep of one's own: what the file must have, and what comes of it."""
 
-import io
 import json
-import re
-import warnings
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-import torch
-from rich.console import Console
 
-from diffusion_core.solvers import Euler
-from diffusion_core.solvers_ks import KadkhodaieSimoncelli
-from experiments import failures, sampling, stages
-from experiments.cells import Cell, Row
-from experiments.config import (
-    AlphaBetaLadder,
-    Ladder,
-    Machine,
-    ReferenceConfig,
-    SampleConfig,
-    ScoreConfig,
-    TrainConfig,
-    identity,
-)
-from experiments.contrasts import Choice, Contrast, contrast_rows, floor_rows
-from experiments.features import features_id
-from experiments.plan import Left, Plan
-from experiments.progress import Progress
-from experiments.rows import COLUMNS, NOT_VALUES
-from experiments.store import Store
-from experiments.sweep import execute
-from experiments.tasks import Outcome, Place
+from diffusion_core.samplers.euler import Euler
+from experiments import __main__ as command
+from experiments.config.config import ForeignConfig, Ladder, identity
+from experiments.config.trial import Cell
+from experiments.results.contrasts import Choice
+from experiments.run import PRESETS
+from experiments.sweep import OwnFile, Try, cells, contrasts, read
 
-TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
-REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
-VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
+ROOT = Path(__file__).parents[2]
+FILE = '''
+from dataclasses import dataclass
+from diffusion_core.samplers import Euler, Heun
+from experiments.config import Ladder
+from experiments.sweep import Try
 
+QUESTION = "Does it run?"
 
-def cell(n_steps: int, eta: float, train: TrainConfig = TRAIN, mode: str = "any", seed: int = 0) -> Cell:
-    return Cell(
-        "test", mode, ScoreConfig(SampleConfig(train, Ladder(n_steps=n_steps), Euler(eta), 40, seed), REFERENCE)
-    )
+@dataclass(frozen=True)
+class Mine:
+    """Euler under a name of its own."""
+    @property
+    def name(self): return "mine"
+    def planned_nfe(self, sigmas): return Euler(0.0).planned_nfe(sigmas)
+    def run(self, *arguments): return Euler(0.0).run(*arguments)
+
+def runs():
+    yield Try("euler", Ladder(n_steps=2), Euler(0.0))
+    yield Try("mine", Ladder(n_steps=2), Mine())
+'''
 
 
-CELLS = [cell(2, eta, replace(TRAIN, seed=seed), seed=seed) for seed in (0, 1) for eta in (0.0, 0.9)]
+def written(folder: Path, text: str) -> Path:
+    (folder / "mine.py").write_text(text)
+    return folder / "mine.py"
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
+def few(folder: Path) -> list[str]:
+    where = ["--preset", "smoke", "--out", str(folder / "out"), "--store", str(folder / "store"), "--threads", "1"]
+    return [*where, "--train-seeds", "1", "--train-images", "128", "--n-samples", "40"]
 
 
-def run(cells: list[Cell], store: Store) -> list[Row]:
-    return execute(Plan.of(cells), Place(store), Console(quiet=True)).rows
+def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["experiments", "sweep", str(folder / "mine.py"), *few(folder), *arguments])
+    return command.main()
 
 
-def test_every_cell_is_a_row_with_its_numbers(store: Store) -> None:
-    ladder = AlphaBetaLadder(0.9, 0.1)
-    original = Cell("test", "any", ScoreConfig(SampleConfig(TRAIN, ladder, ladder.sampler, 40), REFERENCE))
-    rows = run([*CELLS, original], store)
-    assert [row["status"] for row in rows] == ["ok"] * 5
-    assert set(rows[0]) == set(COLUMNS)
-    assert [row["eta"] for row in rows[:4]] == pytest.approx([0, 0.9, 0, 0.9])
-    assert rows[0]["nfe"] == rows[0]["n_steps"] == 2 and rows[0]["n_reference"] == 4960
-    assert rows[4]["alpha"] == 0.9 and rows[4]["nfe"] == 4  # 30 * (0.01 + 0.01)^(4/2) < 0.03
-    assert all(row["fd"] > 0 and row["kd_se"] > 0 and row["seconds"] > 0 for row in rows)
-    assert rows[0]["kd"] != rows[1]["kd"] != rows[2]["kd"]
+def own(tmp_path: Path) -> OwnFile:
+    return read(written(tmp_path, FILE))
 
 
-def test_nothing_is_computed_twice(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = run(CELLS, store)
-
-    def forbidden(*arguments: object, **keywords: object) -> None:
-        raise AssertionError("computed again")
-
-    monkeypatch.setattr(sampling, "sample", forbidden)
-    for stage in ("train", "extract", "frechet_distance"):
-        monkeypatch.setattr(stages, stage, forbidden)
-    assert run(CELLS, store) == first
-    other = run([cell(3, 0.0)], store)
-    assert other[0]["error"] == "AssertionError: computed again"
+def test_every_setting_runs_with_every_network_and_the_first_is_also_the_control(tmp_path: Path) -> None:
+    planned = list(cells(own(tmp_path), PRESETS["smoke"]))
+    assert [key for key, _ in planned[:3]] == [("all", "euler"), ("control", "euler"), ("all", "mine")]
+    assert len(planned) == 6 and {c.model.seed for _, c in planned if isinstance(c, Cell)} == {0, 1}
+    setting, best, control = contrasts(planned)
+    assert not isinstance(setting, Choice) and (setting.a, setting.b, len(setting.pairs)) == ("mine", "euler", 2)
+    assert isinstance(best, Choice) and not isinstance(control, Choice) and control.kind == "control"
 
 
-def test_another_store_gives_the_same_values(store: Store, tmp_path: Path) -> None:
-    again = run(CELLS[:2], Store(tmp_path))
-    assert [[row[name] for name in VALUES] for row in again] == [
-        [row[name] for name in VALUES] for row in run(CELLS[:2], store)
-    ]
-
-
-def test_batch_size_changes_no_pixel_by_much(store: Store, tmp_path: Path) -> None:
-    run(CELLS[:1], store)
-    small = replace(CELLS[0], score=replace(CELLS[0].score, samples=replace(CELLS[0].samples, batch_size=7)))
-    assert identity(small.score) == identity(CELLS[0].score)
-    other = Store(tmp_path)
-    run([small], other)
-    pixels = [
-        stages.load_file(s.path("samples", identity(small.samples)) / "samples.safetensors")["pixels"].int()
-        for s in (store, other)
-    ]
-    assert (pixels[0] - pixels[1]).abs().max() <= 1  # float rounding may cross a half
-
-
-def test_a_failed_run_is_a_row_and_the_others_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = sampling.sample_stage
-
-    def breaks_at_three(config: SampleConfig, *rest: object, **more: object) -> str:
-        if config.planned_nfe == 3:
-            raise RuntimeError("out of <memory>")
-        return honest(config, *rest, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(sampling, "sample_stage", breaks_at_three)
-    rows = run([cell(3, 0.5), *CELLS[:1]], store)
-    assert [row["status"] for row in rows] == ["failed", "ok"]
-    assert rows[0]["error"] == "RuntimeError: out of <memory>" and "fd" not in rows[0]
-    assert rows[0]["eta"] == pytest.approx(0.5) and rows[0]["run_id"]
-
-
-def test_a_training_that_diverges_fails_all_its_runs_with_the_reason(store: Store) -> None:
-    diverging = replace(TRAIN, lr=1e30)
-    rows = run([cell(2, eta, diverging) for eta in (0.0, 0.5)] + CELLS[:1], store)
-    assert [row["status"] for row in rows] == ["failed", "failed", "ok"]
-    for row in rows[:2]:
-        assert "its network was not trained" in row["error"] and "lr=" in row["error"]
-
-
-def test_a_failure_that_lasts_is_paid_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, honest, trained = Store(tmp_path), stages.train_stage, []
-
-    def counted(config: TrainConfig, *rest: Any) -> str:
-        trained.append(config)
-        return honest(config, *rest)
-
-    monkeypatch.setattr(stages, "train_stage", counted)
-    diverging = [cell(2, 0.0, replace(TRAIN, lr=1e30))]
-    first = run(diverging, store)
-    again = run(diverging, store)
-    assert len(trained) == 1 and again[0]["error"] == f"{first[0]['error']} ({failures.HOW})"
-    retried = execute(Plan.of(diverging), Place(store), Console(quiet=True), retry_failed=True).rows
-    assert len(trained) == 2 and retried == first
-    assert len(run(diverging, store)) == 1 and len(trained) == 2  # and remembered anew
-
-
-@pytest.mark.parametrize("error", [OSError("disk full"), MemoryError(), json.JSONDecodeError("damaged", "", 0)])
-def test_what_may_pass_is_tried_again(error: Exception, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    unlucky = [cell(2, 0.0, replace(TRAIN, images_seen=70 + len(str(error))))]
-
-    def fails(*arguments: object, **more: object) -> None:
-        raise error
-
-    with monkeypatch.context() as patch:
-        patch.setattr(stages, "train_stage", fails)
-        assert run(unlucky, store)[0]["status"] == "failed"
-    assert run(unlucky, store)[0]["status"] == "ok"
-
-
-def test_logs_tell_when_how_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*arguments: object, **more: object) -> None:
-        warnings.warn("getting tight", stacklevel=1)
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("default")
-        patch.setattr(stages, "score_stage", fails)
-        swept = execute(Plan.of(CELLS[:1]), Place(Store(tmp_path)), Console(quiet=True), logs=tmp_path)
-    (row,) = swept.rows
-    text = (tmp_path / f"{row['run_id']}.log").read_text()
-    lines = [f"sampling {row['samples_id']}: started with threads=", f"sampling {row['samples_id']}: done after "]
-    lines += [f"scoring {row['run_id']}: started", "UserWarning: getting tight", "Traceback", "OSError: disk full"]
-    places = [text.index(line) for line in [*lines[:3], *lines[4:], lines[3]]]
-    assert places == sorted(places) and swept.warnings == 1
-    assert f"training {row['model_id']}: done after " in (tmp_path / f"{row['model_id']}.log").read_text()
-
-
-def test_an_interrupt_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, honest = Store(tmp_path), sampling.sample_stage
-
-    def interrupted(config: SampleConfig, *rest: Any, **more: Any) -> str:
-        if config == CELLS[1].samples:
-            with store.writing("samples", "half"):
-                raise KeyboardInterrupt
-        return honest(config, *rest, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sampling, "sample_stage", interrupted)
-        swept = execute(Plan.of(CELLS), Place(store), Console(quiet=True))
-    assert swept.interrupted and [row["run_id"] for row in swept.rows] == [identity(CELLS[0].score)]
-    assert list((tmp_path / "tmp").iterdir()) == [] and not (tmp_path / "samples" / "half").exists()
-    assert len(run(CELLS, store)) == len(CELLS)
-
-
-def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = io.StringIO()
-    now = iter(range(0, 1000, 4))
-    monkeypatch.setattr("experiments.progress.time.monotonic", lambda: next(now))
-    tasks = Plan.of(CELLS[:1]).tasks
-    with Progress(Left(Plan.of(CELLS[:1]), tasks, {}), Console(file=text)) as progress:
-        for task in tasks:
-            progress.begin(task)
-            progress.advance(task.cost)
-            progress.finish(Outcome(task.name, "broken" if task.kind == "scores" else None))
-    lines = text.getvalue().splitlines()
-    assert 1 < len(lines) < 12 and all(re.match(r"\d\d:\d\d:\d\d \d done, ", line) for line in lines)
-    assert "1 running, 0 failed" in lines[-1] and "evaluations/s, " in lines[-1]
-    assert progress.text().startswith("3 done, 0 running, 1 failed, 0 left; ")
-
-
-def test_contrasts_pair_networks_and_pool_them(store: Store) -> None:
-    rows = run(CELLS, store)
-    pairs = ((CELLS[1], CELLS[0]), (CELLS[3], CELLS[2]))
-    out = contrast_rows([Contrast("explored", "any", "eta 0.9", "eta 0", pairs)], rows, store)
-    assert [(row["metric"], row.get("train_seed")) for row in out] == [
-        ("fd", 0), ("fd", 1), ("kd", 0), ("kd", 1), ("fd", None), ("kd", None),
-    ]  # fmt: skip
-    kd = [row for row in out if row["metric"] == "kd"]
-    assert kd[0]["difference"] == rows[1]["kd"] - rows[0]["kd"]
-    assert kd[2]["difference"] == pytest.approx((kd[0]["difference"] + kd[1]["difference"]) / 2)
-    assert kd[2]["n_networks"] == 2 and kd[2]["low"] < kd[2]["difference"] < kd[2]["high"]
-    assert kd[2]["n_steps"] == 2 and kd[2]["eta_a"] == pytest.approx(0.9)
-    lone = contrast_rows([Contrast("explored", "any", "a", "b", pairs)], rows[:2], store)
-    assert lone[-1]["n_networks"] == 1  # the pair whose runs are missing is left out
-    assert contrast_rows([Contrast("explored", "any", "a", "b", pairs)], [], store) == []
-
-
-def test_a_choice_is_measured_on_the_other_half(store: Store) -> None:
-    rows = run(CELLS, store)
-    candidates = {"eta 0": (CELLS[0], CELLS[2]), "eta 0.9": (CELLS[1], CELLS[3])}
-    out = contrast_rows([Choice("best", "any", candidates)], rows, store)
-    pooled = out[-1]
-    assert pooled["kind"] == "best" and pooled["n_samples"] == 20 and pooled["b"] == "eta 0"
-    if pooled["a"] == "eta 0":
-        assert pooled["verdict"] == "baseline chosen" and pooled["difference"] is None and len(out) == 2
-    else:
-        assert pooled["difference"] != pytest.approx(sum(rows[i]["kd"] - rows[i - 1]["kd"] for i in (1, 3)) / 2)
-    reverse = contrast_rows([Choice("best", "any", dict(reversed(candidates.items())))], rows, store)
-    assert {pooled["a"]} == {reverse[-1]["a"]}  # the choice does not depend on which one is the baseline
-    assert sum(row["verdict"] == "baseline chosen" for row in (pooled, reverse[-1])) == 1
-
-
-def test_the_floor_has_the_sizes_of_the_rows(store: Store) -> None:
-    rows = run(CELLS, store)
-    floors = floor_rows(CELLS, rows, store)
-    assert [row["metric"] for row in floors] == ["fd", "kd", "precision", "recall"]
-    for row in floors:
-        assert (row["n_samples"], row["n_reference"], row["repeats"]) == (40, 4960, 20)
-        assert row["low"] < row["mean"] < row["high"] and row["sd"] > 0
-    assert floors[0]["mean"] < min(row["fd"] for row in rows)
-
-
-def test_what_is_damaged_while_rows_are_read_is_failed_rows_and_not_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two runs share a network whose file is cut after it was used: the first row finds it damaged, the second gone."""
-    store = Store(tmp_path)
-    shared = [cell(2, eta) for eta in (0.0, 0.9)]
-    honest = stages.score_stage
-
-    def score_and_damage(config: ScoreConfig, *more: Any) -> str:
-        name = honest(config, *more)
-        if config == shared[-1].score:
-            (store.path("models", identity(TRAIN)) / "meta.json").write_text("{")
-        return name
-
-    monkeypatch.setattr(stages, "score_stage", score_and_damage)
-    rows = run(shared, store)
-    assert [row["status"] for row in rows] == ["failed", "failed"]
-    assert all("run the same command again" in str(row["error"]) for row in rows)
-    monkeypatch.undo()
-    assert [row["status"] for row in run(shared, store)] == ["ok", "ok"]
+    written(tmp_path, FILE)
+    assert run(monkeypatch, tmp_path, "--dry-run") == 0
+    plan = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert plan["trainings"] == {"unique": 1, "left": 1, "failed": 0} and plan["samplings"]["left"] == 3
+    assert plan["evaluations"] == 128 * 3.5 + 3 * 40 * 2 and not (tmp_path / "store").exists()
+    assert run(monkeypatch, tmp_path) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    table = pd.read_csv(said["table"])
+    assert (said["experiment"], said["rows"], said["failed"]) == ("sweep", 3, 0) == ("sweep", len(table), 0)
+    assert said["evaluations"] == plan["evaluations"]
+    by_name = table[table["mode"] == "all"].set_index("sampler")
+    assert by_name.loc["mine", "kd"] == by_name.loc["euler(eta=0)", "kd"]
+    assert "# Does it run?" in Path(said["report"]).with_suffix(".md").read_text()
+    assert run(monkeypatch, tmp_path) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["evaluations"] == 0
 
 
-def test_a_missing_file_is_not_a_failure_that_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_data(*_: Any) -> str:
-        raise ValueError("data='folder:gone': no such folder")
-
-    store = Store(tmp_path)
-    monkeypatch.setattr(stages, "train_stage", no_data)
-    assert run([cell(2, 0.0)], store)[0]["status"] == "failed"
-    monkeypatch.undo()
-    assert run([cell(2, 0.0)], store)[0]["status"] == "ok"
-
-
-def test_scores_are_computed_on_the_threads_of_their_run_though_references_are_on_one(tmp_path: Path) -> None:
-    """Also where the reference is made on the way, say because it was damaged."""
-    machine = Machine(threads=2)
-    train = replace(TRAIN, machine=machine)
-    samples = SampleConfig(train, Ladder(n_steps=2), Euler(0.0), 40, machine=machine)
-    store = Store(tmp_path)
-    stages.train_stage(train, store, None, lambda n: None)
-    sampling.sample_stage(samples, store, None, lambda n: None)
-    threads: list[int] = []
-    with pytest.MonkeyPatch.context() as patch:
-        honest = stages.kernel_distance
-
-        def noted(*both: Any) -> Any:
-            threads.append(torch.get_num_threads())
-            return honest(*both)
-
-        patch.setattr(stages, "kernel_distance", noted)
-        stages.score_stage(ScoreConfig(samples, REFERENCE), store, None)
-    assert threads == [2]
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # the warnings of Ray are not ours
+@pytest.mark.parametrize("how", ["--workers", "--ray-address"])
+def test_on_ray_a_sampler_of_ones_own_travels(how: str, tmp_path: Path, two_nodes: Any) -> None:
+    value = "2" if how == "--workers" else two_nodes.cluster.address
+    line = [sys.executable, "-m", "experiments", "sweep", str(written(tmp_path, FILE)), *few(tmp_path), how, value]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    table = pd.read_csv(said["table"])
+    assert (said["rows"], said["failed"]) == (3, 0) and table["shared_device"].all()
+    assert table["sampler"].tolist() == ["euler(eta=0)", "euler(eta=0)", "mine"]
 
 
-def test_a_film_shows_the_way_down_the_ladder_of_whoever_follows_it(store: Store) -> None:
-    run([cell(2, 0.9)], store)
-    samples = cell(2, 0.9).samples
-    stored = stages.load_file(store.path("samples", identity(samples)) / "samples.safetensors")
-    levels = stages.load_meta("samples", samples, store)["film_sigmas"]
-    assert levels == list(samples.ladder.sigmas()) and stored["film"].shape == (3, 3, 1, 32, 32)
-    assert (stored["film"][-1].int() - stored["pixels"][:3].int()).abs().max() <= 1  # at unit variance for sigma 0.03
-    own = replace(samples, sampler=KadkhodaieSimoncelli())
-    sampling.sample_stage(own, store, None, lambda n: None)
-    assert "film" not in stages.load_file(store.path("samples", identity(own)) / "samples.safetensors")
-    assert stages.load_meta("samples", own, store)["film_sigmas"] == []
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "there is no such Python file"),
+        (FILE.replace("QUESTION", "TITLE"), "it needs QUESTION, a text; see `python -m experiments sweep --help`"),
+        (FILE.replace("def runs", "def run"), "it needs runs(), which yields what to try"),
+        (FILE.replace('"mine", L', '"euler", L'), "runs(): [('all', 'euler')] more than once"),
+        ("QUESTION = ''\ndef runs(): yield 1", "runs(): number 1 is 1; it must yield experiments.sweep.Try"),
+        ("QUESTION = ''\ndef runs(): return []", "nothing to run"),
+    ],
+)
+def test_a_file_that_does_not_do_says_what_is_missing(
+    text: str | None,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if text is not None:
+        written(tmp_path, text)
+    assert run(monkeypatch, tmp_path) == 2
+    assert message in capsys.readouterr().err
 
 
-def test_runs_sampled_together_are_those_sampled_alone(store: Store, tmp_path: Path) -> None:
-    """Three runs of 40 images fill a batch of 128, that of two threads; the fourth finds no room in it."""
-    machine = Machine(threads=2)
-    train = replace(TRAIN, machine=machine)
-    cells = [cell(n, eta, train, seed=seed) for n, eta, seed in ((2, 0.0, 0), (4, 0.9, 0), (2, 0.9, 5), (3, 0.0, 0))]
-    cells = [replace(c, score=replace(c.score, samples=replace(c.samples, machine=machine))) for c in cells]
-    evaluated: list[int] = []
-    other = Store(tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        honest = sampling.joined
-
-        def noted(model: Any, draws: Any) -> Any:
-            evaluated.append(len(draws))
-            return honest(model, draws)
-
-        patch.setattr(sampling, "joined", noted)
-        swept = execute(Plan.of(cells), Place(other, together=True), Console(quiet=True))
-    assert evaluated == [3] and swept.warnings == 0
-    assert swept.evaluations == Plan.of(cells).left(Store(tmp_path / "empty")).cost
-    alone = run(cells, store)
-    for row, expected, one in zip(swept.rows, alone, cells, strict=True):
-        assert (row["run_id"], row["nfe"], row["status"]) == (expected["run_id"], expected["nfe"], "ok")
-        pixels = [
-            stages.load_file(s.path("samples", identity(one.samples)) / "samples.safetensors") for s in (other, store)
-        ]
-        assert (pixels[0]["pixels"].int() - pixels[1]["pixels"].int()).abs().max() <= 1
-        assert pixels[0]["film"].shape == pixels[1]["film"].shape
-    assert [row["shared_device"] for row in swept.rows[:3]] == [True] * 3
-    assert [row["batch_size"] for row in swept.rows] == [120, 120, 120, 40]
+def test_a_network_that_was_trained_elsewhere_cannot_be_trained_otherwise(tmp_path: Path) -> None:
+    grid = replace(PRESETS["smoke"], foreign=ForeignConfig("python:a:b", "0"))
+    one = Try("a", Ladder(n_steps=2), Euler(0.0), training={"lr": 1.0})
+    with pytest.raises(ValueError, match=r"training=\{'lr': 1.0\} of 'a': --model brings a trained network"):
+        list(cells(OwnFile("a", "b", lambda: [one], {}), grid))
 
 
-def test_a_run_that_fails_among_others_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of two runs in a batch breaks: both are sampled again, each on its own, and one of them is a failed row."""
-    cells, honest = [cell(2, 0.0), cell(3, 0.0)], sampling.sample
+def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_before(tmp_path: Path) -> None:
+    text = FILE.replace("from diffusion_core.samplers import Euler\n", "", 1)
+    text = text.replace("class Mine:", "class Euler:\n    eta: float = 0.0").replace("Mine()", "Euler(0.0)")
+    found = []
+    for edited in (text, text.replace('return "mine"', 'return "yours"')):
+        *_, last = read(written(tmp_path, edited)).runs()
+        found.append(identity(last.sampler))
+    assert len({*found, identity(Euler(0.0))}) == 3
 
-    def breaks_at_three(model: Any, sigmas: tuple[float, ...], *more: Any, **options: Any) -> Any:
-        if len(sigmas) == 4:
-            raise ValueError("three steps are too many")
-        return honest(model, sigmas, *more, **options)
 
-    monkeypatch.setattr(sampling, "sample", breaks_at_three)
-    monkeypatch.setattr(sampling.SampleConfig, "capacity", 128)
-    swept = execute(Plan.of(cells), Place(Store(tmp_path), together=True), Console(quiet=True))
-    assert [row["status"] for row in swept.rows] == ["ok", "failed"]
-    assert swept.rows[1]["error"] == "ValueError: three steps are too many" and swept.warnings == 1
+def test_the_name_of_the_control_is_taken(tmp_path: Path) -> None:
+    taken = written(tmp_path, FILE.replace("Mine())", 'Mine(), "control")'))
+    with pytest.raises(ValueError, match="mode='control' of 'mine': the A/A control of the first setting is called so"):
+        list(cells(read(taken), PRESETS["smoke"]))

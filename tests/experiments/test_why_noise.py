@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 
 from experiments import __main__ as command
-from experiments import stages
-from experiments.cells import Cell
-from experiments.config import ExactConfig, TrainConfig
-from experiments.contrasts import Choice, Contrast
-from experiments.intervals import pooled
-from experiments.metrics import jackknife_se
-from experiments.store import Store
-from experiments.why_noise import contrasts, runs
-from experiments.why_noise_evidence import split
-from experiments.why_noise_grid import PRESETS
+from experiments.config.config import ExactConfig, TrainConfig
+from experiments.config.trial import Cell
+from experiments.metrics.distances import jackknife_se
+from experiments.metrics.intervals import pooled
+from experiments.results.contrasts import Choice, Contrast
+from experiments.store.store import Store
+from experiments.why_noise import decomposition
+from experiments.why_noise.decomposition import split
+from experiments.why_noise.experiment import contrasts, runs
+from experiments.why_noise.settings import PRESETS
 
 ROOT = Path(__file__).parents[2]
 GRID = replace(PRESETS["laptop"], train=TrainConfig(data="mixture:somewhere", images_seen=150_000))
@@ -73,7 +73,7 @@ def test_the_parts_of_the_gap_add_up_and_the_interval_leaves_the_same_images_out
         }  # fmt: skip
         return metas.setdefault(hash(config), made)
 
-    monkeypatch.setattr(stages, "load_meta", meta)
+    monkeypatch.setattr(decomposition, "load_meta", meta)
     cells = {(*s, c.model.seed): c for s, c in runs(GRID) if isinstance(c, Cell)}
     rows = pd.DataFrame(split(GRID, cells, Store(tmp_path)))
     kd = rows[rows["metric"] == "kd"].set_index(["part", "train_seed"])["difference"]

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from reports import figures
-from reports.tables import pooled, read_run
+from reports.results import pooled, read_run
 
 
 @pytest.mark.parametrize(

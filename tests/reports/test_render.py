@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from reports.render import footer, markdown, write_report
-from reports.tables import read_run
+from reports.results import read_run
 
 MODES = ("control", "same-alpha", "same-ladder", "pareto")
 

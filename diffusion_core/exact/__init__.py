@@ -1,0 +1,8 @@
+"""Denoisers in closed form, as ground truth: of a Gaussian, of a mixture of Gaussians, of a data set itself."""
+
+from diffusion_core.exact.empirical import Empirical
+from diffusion_core.exact.fit import fit_mixture
+from diffusion_core.exact.gaussian import FullGaussian, GaussianDenoiser, gaussian_moments
+from diffusion_core.exact.mixture import Mixture
+
+__all__ = ["Empirical", "FullGaussian", "GaussianDenoiser", "Mixture", "fit_mixture", "gaussian_moments"]

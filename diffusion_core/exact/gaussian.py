@@ -1,0 +1,149 @@
+"""Exact denoisers: the conditional mean in closed form, as ground truth for samplers.
+
+Here the Gaussians; mixture.py has mixtures of them, and empirical.py the data set itself as the law. In all
+of them eps = -sigma grad log p_sigma(x) with p_sigma the data's density after noise of std sigma (Robbins 1956,
+Efron 2011), and x - sigma eps = E[x0 | x].
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class GaussianDenoiser:
+    """The exact eps for data N(mean, std^2), the same and independent in every pixel: it keeps the model contract.
+
+    E[noise | x] = sigma (x - mean) / (std^2 + sigma^2), by conditioning one Gaussian on another.
+
+    Args:
+        mean, std: of the data, in data units; std >= 0.
+
+    Raises:
+        ValueError: a negative std.
+    """
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.std < 0:
+            raise ValueError(f"std={self.std}: it must be at least 0")
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        sigma = sigma.view(-1, *[1] * (x.ndim - 1))
+        return (x - self.mean) * (sigma / (self.std**2 + sigma**2))
+
+
+class FlatDenoiser(nn.Module):
+    """Keeps the model contract around `flat_eps`, which a subclass gives for images laid out as vectors.
+
+    It computes in the dtype of its own buffers, whatever the dtype of x and outside autocast, and moves with `.to`:
+    `.double()` for float64.
+    """
+
+    dim: int  # C * H * W
+
+    def flat_eps(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """eps (B, dim) for x (B, dim) and sigma (B, 1), all in the dtype of the buffers."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The exact eps, in the shape and dtype of x.
+
+        Args:
+            x: (B, C, H, W), or (B, C * H * W), on the device of the buffers.
+            sigma: (B,), in data standard deviations, above 0.
+
+        Raises:
+            ValueError: the images of x have another number of values than the law.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            return self.flat_eps(*self.flattened(x, sigma)).view_as(x).to(x.dtype)
+
+    def flattened(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, ...) as (B, dim) and sigma (B,) as (B, 1), in the dtype of the buffers."""
+        flat, dtype = x.flatten(1), next(self.buffers()).dtype
+        if flat.shape[1] != self.dim:
+            raise ValueError(f"x: images of {flat.shape[1]} values, but the law is of {self.dim}")
+        return flat.to(dtype), sigma.to(dtype)[:, None]
+
+
+class FullGaussian(FlatDenoiser):
+    """The exact eps for data N(mean, C) with any covariance C = V diag(l) V^T.
+
+    eps = sigma (C + sigma^2 I)^-1 (x - mean) = V diag(sigma / (l + sigma^2)) V^T (x - mean), by conditioning one
+    Gaussian on another. Two products with V a call, no inverse.
+
+    Args:
+        mean: (d,), data units.
+        variances: (d,), the eigenvalues l, at least 0.
+        basis: (d, d), the eigenvectors V as columns.
+
+    Raises:
+        ValueError: shapes that do not fit, a negative variance.
+    """
+
+    mean: Tensor
+    variances: Tensor
+    basis: Tensor
+
+    def __init__(self, mean: Tensor, variances: Tensor, basis: Tensor) -> None:
+        super().__init__()
+        self.dim = mean.numel()
+        shapes = tuple(mean.shape), tuple(variances.shape), tuple(basis.shape)
+        if shapes != ((self.dim,), (self.dim,), (self.dim, self.dim)):
+            raise ValueError(f"mean, variances, basis: shapes {shapes}, but they must be (d,), (d,) and (d, d)")
+        if not variances.min() >= 0:
+            raise ValueError(f"variances: the least is {variances.min():.6g}, but they must be at least 0")
+        self.register_buffer("mean", mean)
+        self.register_buffer("variances", variances)
+        self.register_buffer("basis", basis)
+
+    @classmethod
+    def from_covariance(cls, mean: Tensor, covariance: Tensor) -> Self:
+        """The same from the covariance (d, d) itself; it is decomposed in float64 and kept in its own dtype.
+
+        Raises:
+            ValueError: it is not symmetric, or has an eigenvalue that is negative beyond rounding.
+        """
+        exact = covariance.double()
+        scale = exact.abs().max() * torch.finfo(covariance.dtype).eps * len(exact)
+        if not (exact - exact.T).abs().max() <= scale:
+            raise ValueError("covariance: it is not symmetric")
+        variances, basis = torch.linalg.eigh((exact + exact.T) / 2)
+        if variances[0] < -scale:
+            raise ValueError(f"covariance: it has the negative eigenvalue {variances[0]:.6g}")
+        return cls(mean, variances.clamp(min=0).to(covariance.dtype), basis.to(covariance.dtype))
+
+    def flat_eps(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return ((x - self.mean) @ self.basis * (sigma / (self.variances + sigma.square()))) @ self.basis.T
+
+
+def gaussian_moments(
+    sigmas: list[float],
+    alphas: list[float],
+    betas: list[float],
+    *,
+    data_std: float = 1.0,
+    start_var: float | None = None,
+) -> list[float]:
+    """Variance of x after each step of Euler with reinjection, under the exact denoiser of N(0, data_std^2).
+
+    Every step is affine in x: v <- v (1 - alpha sigma^2 / (data_std^2 + sigma^2))^2 + beta^2 sigma^2.
+
+    Args:
+        sigmas: ladder of N + 1 levels.
+        alphas, betas: N coefficients each.
+        start_var: variance at sigmas[0]; by default sigmas[0]^2, as the samplers start.
+
+    Returns:
+        N + 1 variances, the first being `start_var`.
+    """
+    variances = [sigmas[0] ** 2 if start_var is None else start_var]
+    for sigma, alpha, beta in zip(sigmas, alphas, betas, strict=False):
+        shrink = 1 - alpha * sigma**2 / (data_std**2 + sigma**2)
+        variances.append(variances[-1] * shrink**2 + beta**2 * sigma**2)
+    return variances

@@ -1,0 +1,60 @@
+"""A network compiled for sampling: one batch size, weights frozen, no gradients.
+
+On a CPU it is the freezing that pays: the weights are cast to bfloat16 and laid out for oneDNN once, and what follows a
+convolution is fused into it. Without it TorchInductor's code is slower than eager PyTorch here (bench/LOG.md).
+"""
+
+import os
+import shutil
+import warnings
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion_core.samplers.sampling import Model
+
+
+def can_compile(device: str) -> bool:
+    """Whether TorchInductor has what it needs: a C++ compiler for a CPU, Triton for CUDA."""
+    if device == "cuda":
+        return find_spec("triton") is not None
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
+
+
+class Compiled:
+    """eps = model(x, sigma), compiled at the first call for batches of `batch_size`.
+
+    Smaller batches are filled up with zeros, or evaluated by the uncompiled network if that is cheaper. It keeps the
+    autocast it is first called under, and the weights as they were then: change neither. Only without gradients.
+
+    Args:
+        model: a network in eval mode, on its device.
+        batch_size: samples an evaluation.
+    """
+
+    def __init__(self, model: Model, batch_size: int) -> None:
+        self.model, self.batch_size = model, batch_size
+        self._compiled: Any = None
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        n = len(x)
+        if 2 * n < self.batch_size:
+            return self.model(x, sigma)
+        if n < self.batch_size:
+            x = torch.cat([x, x.new_zeros(self.batch_size - n, *x.shape[1:])])
+            sigma = torch.cat([sigma, sigma.new_ones(self.batch_size - n)])
+        return self._evaluate(x, sigma.contiguous())[:n]  # one level expanded to all samples has other strides
+
+    def _evaluate(self, x: Tensor, sigma: Tensor) -> Tensor:
+        if self._compiled is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own modules
+                from torch._inductor import config
+
+                self._compiled = torch.compile(self.model, dynamic=False)
+                with config.patch(freezing=True):  # torch.compile's `options` come too late for it
+                    self._compiled(x, sigma)
+        eps: Tensor = self._compiled(x, sigma)
+        return eps

@@ -1,0 +1,117 @@
+"""The trunk `small`, for CPUs."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from diffusion_core.networks.layers import Embedding, zeroed
+
+SIDE = 32  # of an image, in pixels
+PATCH = 4  # side of a patch
+
+
+class Block(nn.Module):
+    """Residual block of patches: norm, SiLU, 3x3 convolution, scale and shift that depend on sigma, SiLU, convolution.
+
+    On a CPU in bfloat16 the convolutions cost so little that the rest decides the speed. Hence one multiply-add for
+    scale and shift, and a norm of one group (groups of 4 or 8 channels are over ten times slower there).
+    """
+
+    def __init__(self, width: int, embedding: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, width)
+        self.enter = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.modulate = nn.Linear(embedding, 2 * width)
+        self.leave = zeroed(nn.Conv2d(width, width, 3, padding=1))
+
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)
+        h = torch.addcmul(shift, self.enter(functional.silu(self.norm(x))), 1 + scale)
+        return self.leave(functional.silu(h)).add_(x)
+
+
+class Whole(nn.Module):
+    """Residual block of the whole image as a vector: norm, matrix, scale and shift that depend on sigma, SiLU, matrix.
+
+    Every place sees every other for two operations a weight. A convolution of these places gives each weight 16 times
+    as much to do, and does worse where sigma is large and only the whole image says what the digit is.
+    """
+
+    def __init__(self, width: int, hidden: int, embedding: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.enter = nn.Linear(width, hidden, bias=False)
+        self.modulate = nn.Linear(embedding, 2 * hidden)
+        self.leave = zeroed(nn.Linear(hidden, width))
+
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.modulate(embedding).chunk(2, dim=1)
+        h = torch.addcmul(shift, self.enter(self.norm(x)), 1 + scale)
+        return x + self.leave(functional.silu(h))
+
+
+class Small(nn.Module):
+    """The network for CPUs: patches of 4x4 pixels, the whole image as a vector, and little at full resolution.
+
+    2.5 million parameters, most of them in the vector's blocks, and 17 MFLOP for a grey image. What takes time is the
+    full resolution, so it has one convolution besides the first and the last, the last gives four pixels at a time, and
+    activations are ReLU there. bench/LOG.md has what was tried.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        pixel: int = 16,
+        patch: int = 32,
+        coarse: int = 64,
+        hidden: int = 512,
+        n_whole: int = 2,
+        embedding: int = 128,
+    ) -> None:
+        super().__init__()
+        self.embed = Embedding(embedding)
+        self.to_patches = nn.Conv2d(PATCH**2 * channels, patch, 3, padding=1)
+        self.before = Block(patch, embedding)
+        self.down = nn.Conv2d(patch, coarse, 2, stride=2)
+        width = coarse * (SIDE // PATCH // 2) ** 2
+        self.whole = nn.ModuleList([Whole(width, hidden, embedding) for _ in range(n_whole)])
+        self.up = nn.Conv2d(coarse, patch, 1)
+        self.after = Block(patch, embedding)
+        self.from_patches = nn.Conv2d(patch, PATCH**2 * pixel, 1)
+        self.from_pixels = nn.Conv2d(channels, pixel, 3, padding=1)
+        self.scale = nn.Linear(embedding, pixel)
+        self.refine = zeroed(nn.Conv2d(pixel, pixel, 3, padding=1))
+        self.head = zeroed(nn.Conv2d(pixel, 4 * channels, 4, stride=2, padding=1))
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """F, in the shape of x (B, C, 32, 32), given condition (B,) = ln(sigma) / 4.
+
+        Raises:
+            ValueError: images of another size.
+        """
+        if x.shape[-2:] != (SIDE, SIDE):
+            raise ValueError(f"x: images are {x.shape[-2]}x{x.shape[-1]} pixels; this network takes {SIDE}x{SIDE}")
+        embedding = self.embed(condition)
+        patches = self.before(self.to_patches(functional.pixel_unshuffle(x, PATCH)), embedding)
+        coarse = self.down(patches).permute(0, 2, 3, 1)
+        whole = coarse.flatten(1)
+        for block in self.whole:
+            whole = block(whole, embedding)
+        coarse = whole.view(coarse.shape).permute(0, 3, 1, 2)
+        patches = self.after(patches + functional.interpolate(self.up(coarse), scale_factor=2), embedding)
+        guide = unpatched(self.from_patches(functional.relu(patches, inplace=True)))
+        scale = 1 + self.scale(embedding)[:, :, None, None]
+        pixels = torch.addcmul(guide, self.from_pixels(x), scale)
+        pixels = self.refine(functional.relu(pixels)).add_(pixels)
+        return functional.pixel_shuffle(self.head(functional.relu(pixels, inplace=True)), 2)
+
+
+def unpatched(patches: torch.Tensor) -> torch.Tensor:
+    """Patches (B, 16 C, H, W) as pixels (B, C, 4 H, 4 W), the C channels of a pixel side by side in memory.
+
+    `pixel_shuffle` keeps those of a patch together instead, and copies number by number.
+    """
+    n, channels, height, width = patches.shape
+    split = patches.permute(0, 2, 3, 1).reshape(n, height, width, PATCH, PATCH, channels // PATCH**2)
+    pixels = split.transpose(2, 3).reshape(n, height * PATCH, width * PATCH, channels // PATCH**2)
+    return pixels.permute(0, 3, 1, 2)

@@ -1,0 +1,201 @@
+"""Training laws that are uniform in the time of a process: cosine, cosine-interpolated, VP and discrete DDPM.
+
+sigma is in data standard deviations. `data_std` is the standard deviation of the data that the process was defined on:
+in [-1, 1] about 0.5 for CIFAR-10 and 0.55 for padded MNIST; its noise levels are divided by it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffusion_core.noise.sigma import uniforms
+from diffusion_core.schedules.sigma import check_ends
+from diffusion_core.schedules.vp import DATA_STD, N_TABLE, check_data_std, check_vp, ddpm_table
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """The v-diffusion law: sigma data_std = tan(angle) with the angle uniform, between sigma_min and sigma_max.
+
+    Args:
+        sigma_min, sigma_max: where the law is cut, in data standard deviations.
+        data_std: see the module; 1 is k-diffusion's convention, in which the process is defined on unit data.
+
+    Source: Salimans & Ho 2022, arXiv 2202.00512 (alpha = cos, sigma = sin of one angle); Crowson, k-diffusion (2022),
+        `rand_v_diffusion`.
+    """
+
+    sigma_min: float = 1e-3
+    sigma_max: float = 1e3
+    data_std: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_ends(self.sigma_max, self.sigma_min)
+        check_data_std(self.data_std)
+
+    @property
+    def name(self) -> str:
+        return f"cosine({self.sigma_min:g}, {self.sigma_max:g}, data_std={self.data_std:g})"
+
+    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+        low, high = self._angles()
+        return ((low + (high - low) * uniforms(n, generator, stratified)).tan() / self.data_std).float()
+
+    def log_density(self, log_sigma: Tensor) -> Tensor:
+        low, high = self._angles()
+        inside = (log_sigma >= math.log(self.sigma_min)) & (log_sigma <= math.log(self.sigma_max))
+        height = (log_sigma + math.log(self.data_std)).abs()
+        density = -height - torch.log1p(torch.exp(-2 * height)) - math.log(high - low)  # d angle / d ln sigma
+        return torch.where(inside, density, -math.inf)
+
+    def _angles(self) -> tuple[float, float]:
+        return math.atan(self.sigma_min * self.data_std), math.atan(self.sigma_max * self.data_std)
+
+
+@dataclass(frozen=True)
+class CosineInterpolated:
+    """A cosine law shifted for the image's size, by one amount at high noise and another at low noise.
+
+    ln sigma(t) = t L(t, side_low) + (1 - t) L(t, side_high), with L(t, d) = ln tan(angle) + ln(side / d) and the angle
+    linear in t, such that every L runs from ln sigma_min at t = 0 to ln sigma_max at t = 1. With
+    side_low = side_high = side it equals `Cosine`.
+
+    Args:
+        side: pixels along the image's edge.
+        side_low, side_high: the paper's shifts at high and low noise, side_low <= side_high.
+        sigma_min, sigma_max: ends, in data standard deviations.
+
+    Source: Hoogeboom et al. 2023, arXiv 2301.11093, Section 3.1 (shifted and interpolated schedules); the ends as in
+        Crowson, k-diffusion (2022), `rand_cosine_interpolated`, which like this class is defined on unit data.
+    """
+
+    side: int = 32
+    side_low: int = 32
+    side_high: int = 256
+    sigma_min: float = 1e-3
+    sigma_max: float = 1e3
+
+    def __post_init__(self) -> None:
+        check_ends(self.sigma_max, self.sigma_min)
+        if not self.side > 0:
+            raise ValueError(f"side={self.side}: it must be above 0")
+        if not 0 < self.side_low <= self.side_high:
+            raise ValueError(f"side_low={self.side_low}: it must be above 0 and at most side_high={self.side_high}")
+
+    @property
+    def name(self) -> str:
+        sides = f"{self.side}, {self.side_low}, {self.side_high}"
+        return f"cosine-interpolated({sides}, {self.sigma_min:g}, {self.sigma_max:g})"
+
+    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+        return self._log_sigma(uniforms(n, generator, stratified))[0].exp().float()
+
+    def log_density(self, log_sigma: Tensor) -> Tensor:
+        low, high = torch.zeros_like(log_sigma, dtype=torch.float64), torch.ones_like(log_sigma, dtype=torch.float64)
+        for _ in range(60):  # bisection for the time at which the level is reached
+            middle = (low + high) / 2
+            above = self._log_sigma(middle)[0] > log_sigma
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        inside = (log_sigma >= math.log(self.sigma_min)) & (log_sigma <= math.log(self.sigma_max))
+        return torch.where(inside, -self._log_sigma((low + high) / 2)[1].log(), -math.inf).to(log_sigma.dtype)
+
+    def _log_sigma(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        """ln sigma at a time in (0, 1), and its derivative."""
+        (noisy, noisy_slope), (clean, clean_slope) = (self._shifted(time, d) for d in (self.side_low, self.side_high))
+        slope = time * noisy_slope + (1 - time) * clean_slope + noisy - clean
+        return time * noisy + (1 - time) * clean, slope
+
+    def _shifted(self, time: Tensor, d: int) -> tuple[Tensor, Tensor]:
+        shift = self.side / d
+        low, high = math.atan(self.sigma_min / shift), math.atan(self.sigma_max / shift)
+        angle = low + (high - low) * time
+        return angle.tan().log() + math.log(shift), (high - low) * 2 / (2 * angle).sin()
+
+
+@dataclass(frozen=True)
+class VP:
+    """The VP SDE with its time t uniform: (sigma data_std)^2 = exp(vp_beta_d t^2 / 2 + vp_beta_min t) - 1.
+
+    Args:
+        vp_beta_d, vp_beta_min: slope and start of the linear rate; above 0 and at least 0.
+        vp_time_min: the smallest t, at least 0 and below 1; the largest is 1.
+        data_std: see the module.
+
+    Source: Song et al. 2021, arXiv 2011.13456, Eq. 32-33; in sigma: Karras et al. 2022, arXiv 2206.00364, Table 1.
+    """
+
+    vp_beta_d: float = 19.9
+    vp_beta_min: float = 0.1
+    vp_time_min: float = 1e-5
+    data_std: float = DATA_STD
+
+    def __post_init__(self) -> None:
+        check_vp(self.vp_beta_d, self.vp_beta_min, self.data_std)
+        if not 0 <= self.vp_time_min < 1:
+            raise ValueError(f"vp_time_min={self.vp_time_min}: it must be at least 0 and below 1")
+
+    @property
+    def name(self) -> str:
+        constants = f"{self.vp_beta_d:g}, {self.vp_beta_min:g}, {self.vp_time_min:g}"
+        return f"vp({constants}, data_std={self.data_std:g})"
+
+    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+        time = self.vp_time_min + (1 - self.vp_time_min) * uniforms(n, generator, stratified)
+        return ((self.vp_beta_d * time**2 / 2 + self.vp_beta_min * time).expm1().sqrt() / self.data_std).float()
+
+    def log_density(self, log_sigma: Tensor) -> Tensor:
+        log_level = log_sigma + math.log(self.data_std)
+        exponent = torch.nn.functional.softplus(2 * log_level)  # ln(1 + level^2)
+        rate = (self.vp_beta_min**2 + 2 * self.vp_beta_d * exponent).sqrt()  # vp_beta_d t + vp_beta_min
+        time = (rate - self.vp_beta_min) / self.vp_beta_d
+        slope = math.log(2) + 2 * log_level - exponent - rate.log()  # ln(dt / d ln sigma)
+        inside = (time >= self.vp_time_min) & (time <= 1)
+        return torch.where(inside, slope - math.log(1 - self.vp_time_min), -math.inf)
+
+
+@dataclass(frozen=True)
+class DDPM:
+    """Each of the `n_table` noise levels of discrete DDPM with linear variances is as likely as the others.
+
+    A discrete law has no density. `log_density` is that of the step function which spreads each level's 1 / n_table
+    evenly, in ln sigma, over its cell: from halfway to the level below to halfway to the level above (the outer cells
+    are symmetric). It integrates to 1, can be drawn beside the densities, and its cumulative distribution never
+    differs from the true one by more than 1 / n_table.
+
+    Args:
+        n_table, vp_beta_start, vp_beta_end, data_std: as `schedules.ddpm_table`.
+
+    Source: Ho et al. 2020, arXiv 2006.11239, Section 4 and Algorithm 1.
+    """
+
+    n_table: int = N_TABLE
+    vp_beta_start: float = 1e-4
+    vp_beta_end: float = 0.02
+    data_std: float = DATA_STD
+
+    def __post_init__(self) -> None:
+        self._table()
+
+    @property
+    def name(self) -> str:
+        constants = f"{self.n_table}, {self.vp_beta_start:g}, {self.vp_beta_end:g}"
+        return f"ddpm({constants}, data_std={self.data_std:g})"
+
+    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+        index = (uniforms(n, generator, stratified) * self.n_table).long().clamp(max=self.n_table - 1)
+        return self._table().to(index.device)[index].float()
+
+    def log_density(self, log_sigma: Tensor) -> Tensor:
+        levels = self._table().log()
+        middles = (levels[1:] + levels[:-1]) / 2
+        edges = torch.cat([2 * levels[:1] - middles[:1], middles, 2 * levels[-1:] - middles[-1:]]).to(log_sigma)
+        cell = torch.searchsorted(edges, log_sigma.contiguous(), right=True) - 1
+        inside = (cell >= 0) & (cell < self.n_table)
+        density = -(edges.diff() * self.n_table).log()
+        return torch.where(inside, density[cell.clamp(0, self.n_table - 1)], -math.inf)
+
+    def _table(self) -> Tensor:
+        table = ddpm_table(self.n_table, self.vp_beta_start, self.vp_beta_end, self.data_std)
+        return torch.tensor(table, dtype=torch.float64)

@@ -1,0 +1,201 @@
+"""Training laws: the distributions from which training draws its noise levels. A new law is a new dataclass.
+
+Here are those given by a density of sigma or ln sigma; `process_time.py` has those uniform in the time of a process.
+
+sigma is in data standard deviations. Papers that scale data to sigma_data = 0.5 convert by sigma / 0.5, so that
+P_mean = -1.2 of Karras et al. (2022, arXiv 2206.00364) becomes -1.2 + ln 2 = -0.507 and P_std = 1.2 stays.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from diffusion_core.schedules.sigma import check_ends
+
+
+class NoiseLaw(Protocol):
+    """A distribution over training noise levels."""
+
+    @property
+    def name(self) -> str:
+        """The law and its parameters, as tables and reports print it."""
+        ...
+
+    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+        """n noise levels, float32 (n,), on the generator's device.
+
+        They are independent, or with `stratified` one from each n-th of the distribution in random order: the same
+        marginal law, and averages over a batch that vary less.
+        """
+        ...
+
+    def log_density(self, log_sigma: Tensor) -> Tensor:
+        """Natural log of the density of ln sigma at `log_sigma` (any shape); -inf outside the support."""
+        ...
+
+
+def uniforms(n: int, generator: torch.Generator, stratified: bool) -> Tensor:
+    """n numbers uniform in (0, 1), float64 (n,): independent, or one in each n-th of the interval in random order.
+
+    Source: stratified draws of the noise level: Kingma et al. 2021, arXiv 2107.00630, Appendix I.1, who shift one draw
+        over an even grid; here each stratum has a draw of its own, as in k-diffusion.
+    """
+    draws = torch.rand(n, generator=generator, device=generator.device, dtype=torch.float64)
+    if stratified:
+        draws = (torch.randperm(n, generator=generator, device=generator.device) + draws) / n
+    return draws.clamp(2.0**-54, 1 - 2.0**-53)  # a quantile at 0 or 1 may be infinite
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    """ln sigma is normal with mean `p_mean` and standard deviation `p_std`.
+
+    Source: Karras et al. 2022, arXiv 2206.00364, Table 1 (P_mean and P_std), moved to unit data.
+    """
+
+    p_mean: float = -0.507
+    p_std: float = 1.2
+
+    def __post_init__(self) -> None:
+        if not self.p_std > 0:
+            raise ValueError(f"p_std={self.p_std}: it must be above 0")
+
+    @property
+    def name(self) -> str:
+        return f"log-normal({self.p_mean:g}, {self.p_std:g})"
+
+    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+        if stratified:
+            return (self.p_mean + self.p_std * torch.special.ndtri(uniforms(n, generator, True))).exp().float()
+        return (self.p_mean + self.p_std * torch.randn(n, generator=generator, device=generator.device)).exp()
+
+    def log_density(self, log_sigma: Tensor) -> Tensor:
+        standardised = (log_sigma - self.p_mean) / self.p_std
+        return -0.5 * standardised**2 - math.log(self.p_std * math.sqrt(2 * math.pi))
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """ln sigma is uniform between ln `sigma_min` and ln `sigma_max`: the law of the original notebook."""
+
+    sigma_min: float = 0.03
+    sigma_max: float = 100.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise ValueError(f"sigma_min={self.sigma_min}: it must be above 0 and below sigma_max={self.sigma_max}")
+
+    @property
+    def name(self) -> str:
+        return f"log-uniform({self.sigma_min:g}, {self.sigma_max:g})"
+
+    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+        low, high = math.log(self.sigma_min), math.log(self.sigma_max)
+        if stratified:
+            return (low + (high - low) * uniforms(n, generator, True)).exp().float()
+        return (low + (high - low) * torch.rand(n, generator=generator, device=generator.device)).exp()
+
+    def log_density(self, log_sigma: Tensor) -> Tensor:
+        low, high = math.log(self.sigma_min), math.log(self.sigma_max)
+        inside = (log_sigma >= low) & (log_sigma <= high)
+        return torch.where(inside, torch.full_like(log_sigma, -math.log(high - low)), -math.inf)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """sigma is uniform between `sigma_min` and `sigma_max`: nearly all draws are large."""
+
+    sigma_min: float = 0.03
+    sigma_max: float = 100.0
+
+    def __post_init__(self) -> None:
+        check_ends(self.sigma_max, self.sigma_min)
+
+    @property
+    def name(self) -> str:
+        return f"uniform({self.sigma_min:g}, {self.sigma_max:g})"
+
+    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+        span = self.sigma_max - self.sigma_min
+        return (self.sigma_min + span * uniforms(n, generator, stratified)).float()
+
+    def log_density(self, log_sigma: Tensor) -> Tensor:
+        inside = (log_sigma >= math.log(self.sigma_min)) & (log_sigma <= math.log(self.sigma_max))
+        return torch.where(inside, log_sigma - math.log(self.sigma_max - self.sigma_min), -math.inf)
+
+
+@dataclass(frozen=True)
+class LogLogistic:
+    """ln sigma is logistic with mean `p_mean` and scale `p_scale` (its standard deviation is p_scale pi / sqrt(3)).
+
+    With 0 and 1 it is a flow's uniform time t, sigma = t / (1 - t), for data of unit variance (Lipman et al. 2023,
+    arXiv 2210.02747). Source: Crowson, k-diffusion (2022), `rand_log_logistic`, without its truncation.
+    """
+
+    p_mean: float = 0.0
+    p_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.p_scale > 0:
+            raise ValueError(f"p_scale={self.p_scale}: it must be above 0")
+
+    @property
+    def name(self) -> str:
+        return f"log-logistic({self.p_mean:g}, {self.p_scale:g})"
+
+    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+        return (self.p_mean + self.p_scale * uniforms(n, generator, stratified).logit()).exp().float()
+
+    def log_density(self, log_sigma: Tensor) -> Tensor:
+        standardised = (log_sigma - self.p_mean) / self.p_scale
+        return -standardised.abs() - 2 * torch.log1p(torch.exp(-standardised.abs())) - math.log(self.p_scale)
+
+
+@dataclass(frozen=True)
+class SplitLogNormal:
+    """ln sigma has its mode at `p_mode` and normal flanks, of standard deviation `p_std_below` and `p_std_above`.
+
+    The flanks meet at the mode without a jump, so they hold shares of the draws in proportion to their widths.
+    Source: Crowson, k-diffusion (2022), `rand_split_log_normal`.
+    """
+
+    p_mode: float = -0.507
+    p_std_below: float = 1.2
+    p_std_above: float = 2.4
+
+    def __post_init__(self) -> None:
+        for name, value in (("p_std_below", self.p_std_below), ("p_std_above", self.p_std_above)):
+            if not value > 0:
+                raise ValueError(f"{name}={value}: it must be above 0")
+
+    @property
+    def name(self) -> str:
+        return f"split-log-normal({self.p_mode:g}, {self.p_std_below:g}, {self.p_std_above:g})"
+
+    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+        draws = uniforms(n, generator, stratified)
+        share = self.p_std_below / (self.p_std_below + self.p_std_above)
+        below = self.p_std_below * torch.special.ndtri((draws / (2 * share)).clamp(max=0.5))
+        above = -self.p_std_above * torch.special.ndtri(((1 - draws) / (2 * (1 - share))).clamp(max=0.5))
+        return (self.p_mode + below + above).exp().float()  # one of the two is 0
+
+    def log_density(self, log_sigma: Tensor) -> Tensor:
+        distance = log_sigma - self.p_mode
+        standardised = distance / torch.where(distance < 0, self.p_std_below, self.p_std_above)
+        return -0.5 * standardised**2 - math.log((self.p_std_below + self.p_std_above) * math.sqrt(math.pi / 2))
+
+
+def logit_normal(mean: float = 0.0, std: float = 1.0, *, data_std: float = 1.0) -> LogNormal:
+    """The law of flow matching with logit-normal time: it *is* log-normal, under another name.
+
+    With x = (1 - t) x0 + t noise and logit(t) ~ N(mean, std^2), the noise level sigma = t / (1 - t) has ln sigma =
+    logit(t). In data standard deviations it is divided by data_std, that of the data the flow was defined on.
+
+    Source: Esser et al. 2024, arXiv 2403.03206, Eq. 19 (rf/lognorm).
+    """
+    if not data_std > 0:
+        raise ValueError(f"data_std={data_std}: it must be above 0")
+    return LogNormal(mean - math.log(data_std), std)

@@ -1,0 +1,123 @@
+"""Samplers that add their noise before the step: Euler and Heun with the churn of Karras et al."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from torch import Tensor
+
+from diffusion_core.samplers.euler import Noise, ladder_steps
+from diffusion_core.samplers.sampling import Checked, Model
+
+LARGEST_GAMMA = math.sqrt(2) - 1
+
+
+@dataclass(frozen=True)
+class Churn:
+    """Where and how much noise is added before a step.
+
+    Args:
+        s_churn: the paper's S_churn, at least 0: raises sigma by min(s_churn / n_steps, sqrt(2) - 1) of itself.
+        s_min, s_max: only levels between them, inclusive, are raised; in data standard deviations.
+        s_noise: standard deviation of the noise added, in units of what the rise calls for.
+
+    Raises:
+        ValueError: a negative or infinite s_churn or s_noise, or s_min > s_max.
+    """
+
+    s_churn: float = 0.0
+    s_min: float = 0.0
+    s_max: float = math.inf
+    s_noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field, value in (("s_churn", self.s_churn), ("s_noise", self.s_noise)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{field}={value}: it must be at least 0 and finite")
+        if not 0 <= self.s_min <= self.s_max:
+            raise ValueError(f"s_min={self.s_min}: it must be at least 0 and at most s_max={self.s_max}")
+
+    def raised(self, sigma: float, n_steps: int) -> float:
+        """The level to start a step from: the paper's sigma_hat = (1 + gamma) sigma."""
+        inside = self.s_min <= sigma <= self.s_max
+        return sigma * (1 + min(self.s_churn / n_steps, LARGEST_GAMMA)) if inside else sigma
+
+    def add(self, x: Tensor, sigma: float, n_steps: int, noise: Noise) -> float:
+        """Raises x in place from sigma to the level returned; draws nothing where that is sigma itself."""
+        raised = self.raised(sigma, n_steps)
+        if raised > sigma and self.s_noise > 0:
+            x.add_(noise(), alpha=self.s_noise * math.sqrt(raised**2 - sigma**2))
+        return raised
+
+    def _described(self) -> str:
+        """s_churn, and whichever of the others is not at its default."""
+        values = [(field.name, getattr(self, field.name), field.default) for field in fields(self)]
+        return ", ".join(
+            f"{name}={value:g}" for name, value, default in values if name == "s_churn" or value != default
+        )
+
+
+@dataclass(frozen=True)
+class EulerChurn(Churn):
+    """Churn, then Euler on the probability-flow ODE. Arguments as `Churn`.
+
+    Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2 without its lines 7-9. The same chain as `Euler`'s, whose
+        noise comes after the step, shifted by half a step: `churn_steps` in its tests.
+    """
+
+    order: ClassVar[int] = 1
+
+    @property
+    def name(self) -> str:
+        return f"euler-churn({self._described()})"
+
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        return len(sigmas) - 1
+
+    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        checked = Checked(model)
+        for step, sigma, sigma_next, last in ladder_steps(sigmas):
+            raised = self.add(x, sigma, len(sigmas) - 1, noise)
+            x.add_(checked(x, raised, step), alpha=sigma_next - raised)
+            if last:
+                checked.finish()
+            yield x
+
+
+@dataclass(frozen=True)
+class Heun(Churn):
+    """Churn, then Heun's second-order step on the probability-flow ODE. Arguments as `Churn`.
+
+    Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2. Like there, a step to sigma = 0 is an Euler step; our
+        ladders end at sigma_min > 0, so their last step is Heun's too, at two evaluations a step.
+    """
+
+    order: ClassVar[int] = 2
+
+    @property
+    def name(self) -> str:
+        return f"heun({self._described()})"
+
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        return 2 * (len(sigmas) - 1) - (sigmas[-1] == 0)
+
+    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        checked = Checked(model)
+        for step, sigma, sigma_next, last in ladder_steps(sigmas):
+            raised = self.add(x, sigma, len(sigmas) - 1, noise)
+            heun_step(checked, x, raised, sigma_next, step)
+            if last:
+                checked.finish()
+            yield x
+
+
+def heun_step(checked: Checked, x: Tensor, sigma: float, sigma_next: float, step: int) -> None:
+    """x from sigma to sigma_next, in place: the mean of the slopes here and at Euler's result; Euler if that is 0."""
+    eps, change = checked(x, sigma, step), sigma_next - sigma
+    if sigma_next == 0:
+        x.add_(eps, alpha=change)
+        return
+    there = x.add(eps, alpha=change)
+    x.add_(eps, alpha=change / 2)  # before the model may reuse the memory of eps
+    x.add_(checked(there, sigma_next, step), alpha=change / 2)

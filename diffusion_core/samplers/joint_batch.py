@@ -1,0 +1,104 @@
+"""Several samplings in one batch of the network: sigma is per sample, so ladders, samplers and seeds may differ."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from diffusion_core.samplers.sampling import Model
+
+Result = TypeVar("Result")
+
+
+def joined(model: Model, draws: Sequence[Callable[[Model], Result]]) -> list[Result]:
+    """What each of `draws` returns for the model, with one network evaluation where each would have made one.
+
+    Each draw runs in a thread of its own and samples as if it were alone. Its call of the model waits until every draw
+    that is not done yet has called; then all are evaluated as one batch, in the order of the draws. So an image differs
+    from the one that is sampled alone by float rounding only, and a draw that takes more steps ends on its own.
+
+    Args:
+        model: eps = model(x, sigma). It is evaluated in the thread that calls `joined`, under its autocast.
+        draws: such as `lambda model: sample(model, sigmas, run, ...)`, all for images of one shape.
+
+    Raises:
+        Exception: what the model or the first draw that failed raised; the other draws end at their next call.
+    """
+    meeting = _Meeting(len(draws))
+
+    def attend(caller: int, draw: Callable[[Model], Result]) -> Result:
+        try:
+            return draw(partial(meeting.call, caller))
+        except BaseException as error:
+            meeting.error = meeting.error or error
+            raise
+        finally:
+            meeting.leave()
+
+    with ThreadPoolExecutor(max(len(draws), 1)) as threads:
+        try:
+            futures = [threads.submit(attend, caller, draw) for caller, draw in enumerate(draws)]
+            while calls := meeting.gathered():
+                x, sigma = (torch.cat(parts) for parts in zip(*calls.values(), strict=True))
+                with torch.no_grad():
+                    eps = model(x, sigma).split([len(x) for x, _ in calls.values()])
+                meeting.answer(dict(zip(calls, eps, strict=True)))
+            return [future.result() for future in futures]
+        finally:
+            meeting.close()
+
+
+class _Meeting:
+    """Where draws wait for each other and for the one who evaluates."""
+
+    def __init__(self, n_callers: int) -> None:
+        self.n_callers = n_callers
+        self.changed = threading.Condition()
+        self.calls: dict[int, tuple[Tensor, Tensor]] = {}
+        self.answers: dict[int, Tensor] = {}
+        self.error: BaseException | None = None  # of the first draw that failed
+        self.closed = False
+
+    def call(self, caller: int, x: Tensor, sigma: Tensor) -> Tensor:
+        """A draw asks for eps, and waits."""
+        with self.changed:
+            self.calls[caller] = (x, sigma)
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: caller in self.answers or self.closed)
+            if self.closed:
+                raise RuntimeError("joined: the draws were ended")
+            return self.answers.pop(caller)
+
+    def leave(self) -> None:
+        """A draw will not ask any more."""
+        with self.changed:
+            self.n_callers -= 1
+            self.changed.notify_all()
+
+    def gathered(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """What is asked, by draw and in their order, once all have asked; nothing once all have left.
+
+        Raises whatever a draw raised.
+        """
+        with self.changed:
+            self.changed.wait_for(lambda: self.error is not None or len(self.calls) == self.n_callers)
+            if self.error is not None:
+                raise self.error
+            calls, self.calls = self.calls, {}
+            return dict(sorted(calls.items()))
+
+    def answer(self, answers: dict[int, Tensor]) -> None:
+        """All that was asked, answered."""
+        with self.changed:
+            self.answers |= answers
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        """Nobody is answered any more."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()

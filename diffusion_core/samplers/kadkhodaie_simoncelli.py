@@ -1,0 +1,105 @@
+"""The sampler of Kadkhodaie & Simoncelli, which measures its noise level instead of following a ladder."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffusion_core.errors import NotFiniteError
+from diffusion_core.samplers.euler import Noise
+from diffusion_core.samplers.sampling import Model, evaluate
+from diffusion_core.schedules.sigma import check_ladder
+
+
+@dataclass(frozen=True)
+class KadkhodaieSimoncelli:
+    """Coarse to fine: at each step sigma is re-estimated, for each sample, from the size of the estimated noise.
+
+    With alpha_t = alpha_0 t / (1 + alpha_0 (t - 1)), t = 1, 2, ..., and measured = level |eps| / sqrt(pixels):
+    x <- x - alpha_t level eps + gamma_t measured z, with gamma_t^2 = (1 - beta_ks alpha_t)^2 - (1 - alpha_t)^2.
+    A sample stops changing once measured <= sigma_min, whatever the others do; all have after at most max_steps.
+
+    Args:
+        beta_ks: share of the removal that is not undone by noise, 0 < beta_ks <= 1; 1 draws no noise.
+        alpha_0: the paper's h_0, in (0, 1]; alpha rises from it towards 1.
+        max_steps: cap. A run that took max_steps evaluations may hold samples still above sigma_min.
+
+    Source: Kadkhodaie & Simoncelli 2020, arXiv 2007.13640, Algorithm 1 (its beta is beta_ks, its h_t is alpha_t).
+    Note: of the ladder only its ends count. The paper's denoiser is blind; ours must be told a level, and is told the
+        one that the last step aimed at, (1 - beta_ks alpha_t) measured. On data that fill the space (a Gaussian) the
+        estimated noise is smaller than the true one and the sampler stops too early: the paper's premise is images.
+    """
+
+    beta_ks: float = 0.5
+    alpha_0: float = 0.01
+    max_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        for field, value in (("beta_ks", self.beta_ks), ("alpha_0", self.alpha_0)):
+            if not 0 < value <= 1:
+                raise ValueError(f"{field}={value}: it must be above 0 and at most 1")
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps={self.max_steps}: it must be at least 1")
+
+    @classmethod
+    def taking(cls, nfe: int, sigmas: tuple[float, ...], beta_ks: float = 1.0) -> "KadkhodaieSimoncelli":
+        """The one whose planned evaluations along a ladder are at most `nfe`, as close to it as alpha_0 allows.
+
+        Raises:
+            ValueError: even alpha_0 = 1 takes more.
+        """
+        low, high = 1e-6, 1.0
+        if cls(beta_ks, high, nfe + 1).planned_nfe(sigmas) > nfe:
+            raise ValueError(f"nfe={nfe}: along this ladder beta_ks={beta_ks} takes more, even with alpha_0=1")
+        for _ in range(50):
+            middle = math.sqrt(low * high)
+            low, high = (middle, high) if cls(beta_ks, middle, nfe + 1).planned_nfe(sigmas) > nfe else (low, middle)
+        return cls(beta_ks, high)
+
+    @property
+    def name(self) -> str:
+        return f"kadkhodaie-simoncelli(beta_ks={self.beta_ks:g}, alpha_0={self.alpha_0:g}, max_steps={self.max_steps})"
+
+    def alpha(self, step: int) -> float:
+        """The share of the estimated noise that is removed at a step counted from 0."""
+        return self.alpha_0 * (step + 1) / (1 + self.alpha_0 * step)
+
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        """The evaluations it takes if every estimate of sigma is exact; a run takes what its estimates say."""
+        check_ladder(sigmas)
+        level = sigmas[0]
+        for step in range(self.max_steps):
+            if level <= sigmas[-1]:
+                return step + 1
+            level *= 1 - self.beta_ks * self.alpha(step)
+        return self.max_steps
+
+    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        check_ladder(sigmas)
+        level = x.new_full((len(x),), sigmas[0])
+        active = torch.ones_like(level, dtype=torch.bool)
+        for step in range(self.max_steps):
+            eps = evaluate(model, x, level, step)
+            size = eps.flatten(1).square().mean(dim=1).sqrt()
+            if not (finite := torch.isfinite(size)).all():
+                sigma = level[~finite][0].item()
+                raise NotFiniteError(
+                    f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite"
+                )
+            alpha, measured = self.alpha(step), level * size
+            keep = 1 - self.beta_ks * alpha
+            _add(x, eps, torch.where(active, -alpha * level, 0))
+            if self.beta_ks < 1:
+                _add(x, noise(), torch.where(active, math.sqrt(keep**2 - (1 - alpha) ** 2) * measured, 0))
+            active &= measured > sigmas[-1]
+            level = torch.where(active, keep * measured, level)
+            yield x
+            if not active.any():
+                return
+
+
+def _add(x: Tensor, change: Tensor, factors: Tensor) -> None:
+    """Adds change times a factor for each sample to x, in place."""
+    x.addcmul_(change, factors.view(-1, *[1] * (x.ndim - 1)))

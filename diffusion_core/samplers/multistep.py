@@ -1,0 +1,132 @@
+"""Samplers that remember the last evaluation: DPM-Solver++(2M), its SDE form, and smalldiffusion's accelerated step."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from diffusion_core.samplers.euler import Noise, ladder_steps
+from diffusion_core.samplers.sampling import Checked, Model
+
+
+@dataclass(frozen=True)
+class DPMpp2M:
+    """DPM-Solver++(2M): second order in ln sigma from one evaluation a step; the first step is DDIM.
+
+    With h = ln(sigma / sigma'), k = h_previous / h and D = (1 + 1/2k) denoised - 1/2k denoised_previous:
+    x <- (sigma' / sigma) x + (1 - sigma' / sigma) D.
+
+    Source: Lu et al. 2022, arXiv 2211.01095, Algorithm 2, in sigma coordinates. A step to sigma = 0 returns denoised.
+    """
+
+    order: ClassVar[int] = 2
+
+    @property
+    def name(self) -> str:
+        return "dpm++2m"
+
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        return len(sigmas) - 1
+
+    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        return _dpmpp_2m(model, x, sigmas, noise, eta=0.0)
+
+
+@dataclass(frozen=True)
+class DPMpp2MSDE:
+    """SDE-DPM-Solver++(2M), midpoint form, on the diffusion SDE with `eta` times the noise of DDPM's.
+
+    With c = (sigma' / sigma)^(1 + eta) and D as in `DPMpp2M`:
+    x <- c x + (1 - c) D + sigma' sqrt(1 - (sigma' / sigma)^(2 eta)) z. eta = 0 is `DPMpp2M`, and draws no noise.
+
+    Source: Lu et al. 2022, arXiv 2211.01095, SDE-DPM-Solver++(2M) (eta = 1); the free eta is Crowson's (k-diffusion
+        2022, `sample_dpmpp_2m_sde`). For eta other than 0 and 1 it is not the eta of `Euler`.
+    """
+
+    eta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta < math.inf:
+            raise ValueError(f"eta={self.eta}: it must be at least 0 and finite")
+
+    @property
+    def name(self) -> str:
+        return f"dpm++2m-sde(eta={self.eta:g})"
+
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        return len(sigmas) - 1
+
+    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        return _dpmpp_2m(model, x, sigmas, noise, self.eta)
+
+
+def _dpmpp_2m(model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise, eta: float) -> Iterator[Tensor]:
+    checked = Checked(model)
+    denoised, previous = torch.empty_like(x), torch.empty_like(x)
+    log_previous = 0.0
+    for step, sigma, sigma_next, last in ladder_steps(sigmas):
+        ratio = sigma_next / sigma
+        keep = ratio ** (1 + eta)
+        torch.add(x, checked(x, sigma, step), alpha=-sigma, out=denoised)
+        x.lerp_(denoised, 1 - keep)
+        if step > 0 and sigma_next > 0:
+            extrapolated = (1 - keep) * math.log(ratio) / (2 * log_previous)
+            x.add_(denoised, alpha=extrapolated).sub_(previous, alpha=extrapolated)
+        if eta > 0 and sigma_next > 0:
+            x.add_(noise(), alpha=sigma_next * math.sqrt(1 - ratio ** (2 * eta)))
+        if last:
+            checked.finish()
+        else:
+            denoised, previous, log_previous = previous, denoised, math.log(ratio)
+        yield x
+
+
+@dataclass(frozen=True)
+class Accelerated:
+    """Euler along gam eps + (1 - gam) eps_previous, past sigma' to sigma_down, with noise back up to sigma'.
+
+    sigma_down = (sigma' / sigma^mu)^(1 / (1 - mu)). gam = 1 is `Euler` with the noise of mu; mu = 0 draws none.
+
+    Args:
+        gam: the paper's gamma, above 0; above 1 it extrapolates. The first step uses eps alone.
+        mu: share of the step in ln sigma that is undone by noise, 0 <= mu < 1; with gam = 1, mu = 1/2 is DDPM in the
+            limit of small steps.
+
+    Source: Permenter & Yuan 2024, arXiv 2306.04848, in the form of smalldiffusion's `samples`.
+    """
+
+    gam: float = 2.0
+    mu: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.gam < math.inf:
+            raise ValueError(f"gam={self.gam}: it must be above 0 and finite")
+        if not 0 <= self.mu < 1:
+            raise ValueError(f"mu={self.mu}: it must be at least 0 and below 1")
+
+    @property
+    def name(self) -> str:
+        return f"accelerated(gam={self.gam:g}, mu={self.mu:g})"
+
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        return len(sigmas) - 1
+
+    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        checked = Checked(model)
+        share, next_share = torch.empty_like(x), torch.empty_like(x)  # (1 - gam) eps_previous, and of eps
+        for step, sigma, sigma_next, last in ladder_steps(sigmas):
+            sigma_down = sigma * (sigma_next / sigma) ** (1 / (1 - self.mu))
+            eps = checked(x, sigma, step)
+            torch.mul(eps, 1 - self.gam, out=next_share)
+            x.add_(eps, alpha=(sigma_down - sigma) * (1 if step == 0 else self.gam))
+            if step > 0:
+                x.add_(share, alpha=sigma_down - sigma)
+            share, next_share = next_share, share
+            if self.mu > 0 and sigma_next > 0:
+                x.add_(noise(), alpha=math.sqrt(sigma_next**2 - sigma_down**2))
+            if last:
+                checked.finish()
+            yield x

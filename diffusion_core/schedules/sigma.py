@@ -1,0 +1,164 @@
+"""Ladders: which noise levels sampling visits, sigma_0 > sigma_1 > ... > sigma_N, in data standard deviations.
+
+A ladder is a tuple of Python floats, N + 1 levels for N steps. A new ladder is a new function here; those that are even
+in the time of a variance-preserving process live in `vp.py`.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+
+MOST_STEPS = 100_000
+
+
+def geometric(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
+    """The ladder of constant ratio r = (sigma_min / sigma_max)^(1/n_steps), with both ends exact.
+
+    Args:
+        n_steps: intervals, at least 1.
+        sigma_max, sigma_min: first and last level, sigma_max > sigma_min > 0.
+
+    Returns:
+        n_steps + 1 levels.
+
+    Raises:
+        ValueError: n_steps < 1, or ends that do not decrease.
+    """
+    check_ends(sigma_max, sigma_min)
+    check_n_steps(n_steps)
+    log_max, log_ratio = math.log(sigma_max), math.log(sigma_min / sigma_max)
+    inner = (math.exp(log_max + log_ratio * step / n_steps) for step in range(1, n_steps))
+    return (sigma_max, *inner, sigma_min)
+
+
+def karras(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rho: float = 7.0) -> tuple[float, ...]:
+    """The ladder whose rho-th root is even: rho = 1 is linear in sigma, rho -> infinity geometric.
+
+    Args:
+        n_steps, sigma_max, sigma_min: as `geometric`.
+        rho: above 0; larger values put more levels near sigma_min.
+
+    Raises:
+        ValueError: rho not above 0, and as `geometric`.
+
+    Source: Karras et al. 2022, arXiv 2206.00364, Eq. 5, divided by sigma_max inside so that no power overflows.
+    Note: the paper appends sigma = 0 to N levels; here the N + 1 levels end at sigma_min.
+    """
+    if not 0 < rho < math.inf:
+        raise ValueError(f"rho={rho}: it must be above 0 and finite; for the limit of large rho use `geometric`")
+    check_ends(sigma_max, sigma_min)
+    end = (sigma_min / sigma_max) ** (1 / rho)
+    return between(n_steps, sigma_max, sigma_min, lambda part: sigma_max * (1 + part * (end - 1)) ** rho)
+
+
+def polyexponential(
+    n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rho: float = 1.0
+) -> tuple[float, ...]:
+    """The ladder ln sigma = ln sigma_min + (1 - k/N)^rho ln(sigma_max / sigma_min); rho = 1 is geometric.
+
+    Args:
+        n_steps, sigma_max, sigma_min: as `geometric`.
+        rho: above 0; values above 1 put more levels near sigma_min.
+
+    Raises:
+        ValueError: rho not above 0, and as `geometric`.
+
+    Source: Crowson, k-diffusion (2022), `get_sigmas_polyexponential`; there is no paper.
+    """
+    if not 0 < rho < math.inf:
+        raise ValueError(f"rho={rho}: it must be above 0 and finite")
+    check_ends(sigma_max, sigma_min)
+    span = math.log(sigma_max / sigma_min)
+    return between(n_steps, sigma_max, sigma_min, lambda part: sigma_min * math.exp((1 - part) ** rho * span))
+
+
+def linear(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
+    """The ladder of even steps in sigma. Arguments and errors as `geometric`.
+
+    Note: `karras` with rho = 1 (Karras et al. 2022, arXiv 2206.00364, Eq. 5).
+    """
+    return between(n_steps, sigma_max, sigma_min, lambda part: sigma_max + part * (sigma_min - sigma_max))
+
+
+def between(n_steps: int, sigma_max: float, sigma_min: float, level: Callable[[float], float]) -> tuple[float, ...]:
+    """The ladder with exact ends and, at step k, `level(k / n_steps)`, a decreasing function of 0 < k / n_steps < 1.
+
+    Raises:
+        ValueError: ends that do not decrease, n_steps < 1, or levels that do not decrease strictly in float64.
+    """
+    check_ends(sigma_max, sigma_min)
+    check_n_steps(n_steps)
+    sigmas = (sigma_max, *(level(step / n_steps) for step in range(1, n_steps)), sigma_min)
+    check_ladder(sigmas)
+    return sigmas
+
+
+def alpha_beta_ratio(alpha: float, beta: float) -> float:
+    """r = sigma' / sigma = sqrt((1 - alpha)^2 + beta^2), the decay of the alpha/beta rule.
+
+    Raises:
+        ValueError: alpha outside (0, 1], beta < 0, or beta so large that sigma does not decay.
+    """
+    if not 0 < alpha <= 1:
+        raise ValueError(f"alpha={alpha}: it must be above 0 and at most 1")
+    if not beta >= 0:
+        raise ValueError(f"beta={beta}: it must be at least 0")
+    bound = math.sqrt(1 - (1 - alpha) ** 2)
+    if beta >= bound:
+        raise ValueError(
+            f"beta={beta}: with alpha={alpha} it must be below sqrt(1 - (1 - alpha)^2) = {bound:.5f}, "
+            "else sigma never decreases and sampling never ends"
+        )
+    return math.hypot(1 - alpha, beta)
+
+
+def alpha_beta_ladder(alpha: float, beta: float, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
+    """The ladder of the alpha/beta rule with its own stopping rule: multiply sigma by r while it is above sigma_min.
+
+    The last level is therefore the first one at or below sigma_min. Without noise and with alpha = 1, the level would
+    be 0 after one step; it is then taken as sigma_min.
+
+    Returns:
+        N + 1 levels; 30 -> 0.03 with alpha = 0.1 gives N = 66, 132 and 454 for beta = 0, 0.3 and 0.4.
+
+    Raises:
+        ValueError: as `alpha_beta_ratio`; ends that do not decrease; more than 100,000 steps.
+    """
+    check_ends(sigma_max, sigma_min)
+    ratio = alpha_beta_ratio(alpha, beta)
+    if ratio == 0:
+        return (sigma_max, sigma_min)
+    n_steps = math.log(sigma_max / sigma_min) / -math.log(ratio)
+    if n_steps > MOST_STEPS:
+        raise ValueError(
+            f"beta={beta}: with alpha={alpha} sigma decays by {ratio:.7f} a step, about {n_steps:.0f} steps, "
+            f"which is above {MOST_STEPS}"
+        )
+    sigmas = [sigma_max]
+    while sigmas[-1] > sigma_min:
+        sigmas.append(sigmas[-1] * ratio)
+    return tuple(sigmas)
+
+
+def check_ends(sigma_max: float, sigma_min: float) -> None:
+    """Raises ValueError unless infinity > sigma_max > sigma_min > 0."""
+    if not 0 < sigma_min < sigma_max < math.inf:
+        raise ValueError(f"sigma_min={sigma_min}: it must be above 0 and below sigma_max={sigma_max}")
+
+
+def check_n_steps(n_steps: int) -> None:
+    """Raises ValueError unless 1 <= n_steps <= 100,000."""
+    if not 1 <= n_steps <= MOST_STEPS:
+        raise ValueError(f"n_steps={n_steps}: it must be between 1 and {MOST_STEPS}")
+
+
+def check_ladder(sigmas: tuple[float, ...]) -> None:
+    """Raises ValueError unless sigmas has two levels or more, decreases strictly, and ends at 0 or above."""
+    if len(sigmas) < 2:
+        raise ValueError(f"sigmas={sigmas}: a ladder needs at least two levels")
+    for step, (before, after) in enumerate(itertools.pairwise(sigmas)):
+        if not math.inf > before > after >= 0:
+            raise ValueError(
+                f"sigmas: level {step} is {before} and level {step + 1} is {after}; levels must be finite, "
+                "at least 0, and decrease strictly"
+            )

@@ -1,0 +1,185 @@
+"""Ladders and constants of the variance-preserving processes: VP, cosine and discrete DDPM.
+
+These processes are defined as x_vp = sqrt(abar) x0 + sqrt(1 - abar) noise on data in [-1, 1], so their noise level in
+the units of that data is sqrt(1 / abar - 1). Here sigma is in data standard deviations: that level divided by
+`data_std`, the standard deviation of the data in [-1, 1] (about 0.5 for CIFAR-10, 0.55 for padded MNIST).
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from functools import cache
+
+from diffusion_core.schedules.sigma import MOST_STEPS, between, check_ends, check_ladder
+
+DATA_STD = 0.5
+N_TABLE = 1000
+
+
+def vp(
+    n_steps: int,
+    sigma_max: float = 30.0,
+    sigma_min: float = 0.03,
+    *,
+    vp_beta_d: float = 19.9,
+    vp_beta_min: float = 0.1,
+    data_std: float = DATA_STD,
+) -> tuple[float, ...]:
+    """The ladder even in the time of the VP SDE, sigma(t) = sqrt(exp(vp_beta_d t^2 / 2 + vp_beta_min t) - 1).
+
+    Args:
+        n_steps, sigma_max, sigma_min: as `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
+        vp_beta_d, vp_beta_min: slope and start of the linear rate beta(t), per unit of t; above 0 and at least 0.
+        data_std: see the module.
+
+    Raises:
+        ValueError: a constant outside its range, and as `schedules.geometric`.
+
+    Source: Song et al. 2021, arXiv 2011.13456, Eq. 32-33; in sigma: Karras et al. 2022, arXiv 2206.00364, Table 1.
+    """
+    check_vp(vp_beta_d, vp_beta_min, data_std)
+    check_ends(sigma_max, sigma_min)
+    start, end = (
+        (math.sqrt(vp_beta_min**2 + 2 * vp_beta_d * math.log1p((sigma * data_std) ** 2)) - vp_beta_min) / vp_beta_d
+        for sigma in (sigma_max, sigma_min)
+    )
+
+    def level(part: float) -> float:
+        time = start + part * (end - start)
+        return math.sqrt(math.expm1(vp_beta_d * time**2 / 2 + vp_beta_min * time)) / data_std
+
+    return between(n_steps, sigma_max, sigma_min, level)
+
+
+def cosine(
+    n_steps: int,
+    sigma_max: float = 30.0,
+    sigma_min: float = 0.03,
+    *,
+    offset: float = 0.008,
+    data_std: float = DATA_STD,
+) -> tuple[float, ...]:
+    """The ladder even in the time of abar(t) = f(t) / f(0), f(t) = cos(pi/2 (t + offset) / (1 + offset))^2.
+
+    Args:
+        n_steps, sigma_max, sigma_min: as `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
+        offset: the paper's s, at least 0 and below 1; 0 is v-diffusion (Salimans & Ho 2022, arXiv 2202.00512).
+        data_std: see the module.
+
+    Raises:
+        ValueError: offset or data_std outside its range, and as `schedules.geometric`.
+
+    Source: Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17. Even in t is even in the angle of the cosine. The paper's
+        clipping of its discrete rate at 0.999 is not needed: sigma_max is given.
+    """
+    if not 0 <= offset < 1:
+        raise ValueError(f"offset={offset}: it must be at least 0 and below 1")
+    check_data_std(data_std)
+    check_ends(sigma_max, sigma_min)
+    first = math.pi / 2 * offset / (1 + offset)
+    tangent = math.tan(first)
+
+    def squared(angle: float) -> float:  # cos(first)^2 / cos(angle)^2 - 1, without cancellation near angle = first
+        return (math.tan(angle) - tangent) * (math.tan(angle) + tangent) * math.cos(first) ** 2
+
+    start, end = (
+        math.atan(math.sqrt(((sigma * data_std) / math.cos(first)) ** 2 + tangent**2))
+        for sigma in (sigma_max, sigma_min)
+    )
+    return between(
+        n_steps, sigma_max, sigma_min, lambda part: math.sqrt(squared(start + part * (end - start))) / data_std
+    )
+
+
+@cache
+def ddpm_table(
+    n_table: int = N_TABLE, vp_beta_start: float = 1e-4, vp_beta_end: float = 0.02, data_std: float = DATA_STD
+) -> tuple[float, ...]:
+    """The n_table noise levels of discrete DDPM with linear variances, increasing: sqrt(1 / abar_t - 1) / data_std.
+
+    Args:
+        n_table: number of levels, at least 2.
+        vp_beta_start, vp_beta_end: first and last variance a step, 0 < vp_beta_start <= vp_beta_end < 1.
+        data_std: see the module.
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    Source: Ho et al. 2020, arXiv 2006.11239, Section 4; abar is the product of 1 - beta_t. In data units of 0.5 the
+        ends are 0.02 and about 315.
+    """
+    if not 2 <= n_table <= MOST_STEPS:
+        raise ValueError(f"n_table={n_table}: it must be between 2 and {MOST_STEPS}")
+    check_data_std(data_std)
+    if not 0 < vp_beta_start <= vp_beta_end < 1:
+        raise ValueError(f"vp_beta_start={vp_beta_start}: it must be above 0 and at most vp_beta_end={vp_beta_end} < 1")
+    step = (vp_beta_end - vp_beta_start) / (n_table - 1)
+    logs = itertools.accumulate(math.log1p(-vp_beta_start - index * step) for index in range(n_table))
+    return tuple(math.sqrt(math.expm1(-log_abar)) / data_std for log_abar in logs)
+
+
+Spacing = Callable[[int, int], list[int]]
+
+
+def linspace(n_steps: int, n_table: int) -> list[int]:
+    """n_steps + 1 decreasing indices, even from the last entry to the first, rounded (half to even)."""
+    return [round((n_table - 1) * (1 - step / n_steps)) for step in range(n_steps + 1)]
+
+
+def leading(n_steps: int, n_table: int) -> list[int]:
+    """n_steps + 1 decreasing multiples of n_table // (n_steps + 1), down to 0: starts below the table's last entry."""
+    return [step * (n_table // (n_steps + 1)) for step in range(n_steps, -1, -1)]
+
+
+def trailing(n_steps: int, n_table: int) -> list[int]:
+    """n_steps decreasing indices from the last entry in even steps of n_table / n_steps, then 0.
+
+    Below 1.5 entries a step the last two coincide, which `ddpm` refuses.
+    """
+    return [round(n_table - step * n_table / n_steps) - 1 for step in range(n_steps)] + [0]
+
+
+def ddpm(
+    n_steps: int,
+    *,
+    spacing: Spacing = linspace,
+    n_table: int = N_TABLE,
+    vp_beta_start: float = 1e-4,
+    vp_beta_end: float = 0.02,
+    data_std: float = DATA_STD,
+) -> tuple[float, ...]:
+    """n_steps + 1 levels out of `ddpm_table`, so its ends are the table's and not the caller's.
+
+    Args:
+        n_steps: intervals, 1 to n_table - 1.
+        spacing: which entries: `linspace`, `leading` or `trailing` above, or a function alike. All end at the first
+            entry; `leading` starts below the last one, which Lin et al. show to be a flaw.
+        n_table, vp_beta_start, vp_beta_end, data_std: as `ddpm_table`.
+
+    Raises:
+        ValueError: n_steps out of range, and as `ddpm_table`.
+
+    Source: Lin et al. 2024, arXiv 2305.08891, Table 2. `diffusers` counts levels and then goes to 0: its n inference
+        steps visit `linspace` or `leading` of n_steps = n - 1, and with trailing the first n levels of n_steps = n.
+    """
+    table = ddpm_table(n_table, vp_beta_start, vp_beta_end, data_std)
+    if not 1 <= n_steps < n_table:
+        raise ValueError(f"n_steps={n_steps}: it must be between 1 and n_table - 1 = {n_table - 1}")
+    sigmas = tuple(table[index] for index in spacing(n_steps, n_table))
+    check_ladder(sigmas)
+    return sigmas
+
+
+def check_data_std(data_std: float) -> None:
+    """Raises ValueError unless data_std is positive and finite."""
+    if not 0 < data_std < math.inf:
+        raise ValueError(f"data_std={data_std}: it must be above 0 and finite")
+
+
+def check_vp(vp_beta_d: float, vp_beta_min: float, data_std: float) -> None:
+    """Raises ValueError unless vp_beta_d > 0, vp_beta_min >= 0 and data_std > 0."""
+    if not 0 < vp_beta_d < math.inf:
+        raise ValueError(f"vp_beta_d={vp_beta_d}: it must be above 0 and finite")
+    if not 0 <= vp_beta_min < math.inf:
+        raise ValueError(f"vp_beta_min={vp_beta_min}: it must be at least 0 and finite")
+    check_data_std(data_std)

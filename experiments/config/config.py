@@ -1,0 +1,286 @@
+"""What a run is: one frozen dataclass a stage, validated, each with an identity.
+
+Identity = the first 12 hex digits of the SHA-256 of the canonical JSON. Same identity, same result: nothing is
+computed twice. Every field that changes a result is in it; fields marked `metadata=FREE` change none.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from diffusion_core.data import check_name
+from diffusion_core.networks.build import NAMES as NETWORKS
+from diffusion_core.networks.build import PARAMETERISATIONS
+from diffusion_core.networks.compiled import can_compile
+from diffusion_core.noise.sigma import LogNormal, NoiseLaw
+from diffusion_core.samplers.dialects import eta_from_beta
+from diffusion_core.samplers.euler import Euler, Sampler
+from diffusion_core.samplers.sampling import default_batch
+from diffusion_core.schedules.sigma import alpha_beta_ladder, alpha_beta_ratio
+from diffusion_core.training import PRECISIONS, WEIGHTINGS
+from experiments.config.names import FEATURES, SCHEDULES, WITH_OWN_ENDS, called, one_of
+
+SCHEMA = 3  # raise it when the same config starts to give another result
+FREE = {"identity": False}
+COMPILE_FROM = 10_000  # samples; not evaluations, so that runs whose seconds are compared are compiled all or none
+GROUPS = 20  # of the delete-group jackknife over images, by sample index
+LEAST_SAMPLES = 2 * GROUPS  # so that half of them still fill the jackknife's groups
+OWN = "sigmabench_own_sweep"  # the name under which a user's file is imported
+SOURCE = "sigmabench_source"  # attribute of a class that a user's file defines: the hash of the file
+MIXTURE = "mixture:"  # and the folder of a stored mixture
+
+
+def canonical(value: Any) -> Any:
+    """`value` as plain JSON data: a dataclass becomes its class name and its fields, without those marked FREE.
+
+    A class of a user's file is known by the file's content too (see sweep.py): its name may be one of ours, and what it
+    does may change.
+    """
+    if dataclasses.is_dataclass(value):
+        fields = [f.name for f in dataclasses.fields(value) if f.metadata.get("identity", True)]
+        kind = {"class": type(value).__name__}
+        if source := getattr(type(value), SOURCE, None):
+            kind["source"] = source
+        return kind | {name: canonical(getattr(value, name)) for name in fields}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    if isinstance(value, str) and value.startswith(MIXTURE):
+        return MIXTURE + Path(value).name  # wherever the store lies
+    return value
+
+
+def identity(config: Any) -> str:
+    """The identity of a config: 12 hex digits."""
+    text = json.dumps({"schema": SCHEMA, "config": canonical(config)}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def check_data(name: str) -> None:
+    """Raises ValueError unless `name` is a data set: one of data.py, or a mixture (see stages/fit_mixture.py)."""
+    if not name.startswith(MIXTURE):
+        check_name(name)
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if not least <= value < math.inf:
+        raise ValueError(f"{name}={value}: it must be at least {least}")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a stage computes, resolved: part of a result's identity, since rounding depends on it."""
+
+    device: str = "cpu"  # kind: cpu or cuda
+    precision: str = "fp32"  # fp32, or bf16 for autocast to bfloat16
+    compiled: bool = False  # sampling from a network compiled by TorchInductor
+    threads: int = 1  # CPU threads of one run
+    torch_minor: str = field(default_factory=lambda: ".".join(torch.__version__.split(".")[:2]))
+    may_compile: bool = field(default=False, metadata=FREE)  # then runs of many samples are compiled
+
+    def __post_init__(self) -> None:
+        one_of("device", self.device, ("cpu", "cuda"))
+        one_of("precision", self.precision, PRECISIONS)
+        _at_least("threads", self.threads, 1)
+
+    @classmethod
+    def resolve(cls, device: str = "auto", precision: str = "auto", threads: int | None = None) -> "Machine":
+        """The machine at hand: CUDA where there is one; bf16 where the hardware multiplies in it."""
+        one_of("device", device, ("auto", "cpu", "cuda"))
+        one_of("precision", precision, ("auto", *PRECISIONS))
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device='cuda': PyTorch sees no CUDA device here; use --device cpu")
+        if precision == "auto":
+            has_bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else _cpu_multiplies_bf16()
+            precision = "bf16" if has_bf16 else "fp32"
+        may_compile = device == "cpu" and precision == "bf16" and can_compile(device)  # where it was measured to pay
+        return cls(device, precision, threads=threads or torch.get_num_threads(), may_compile=may_compile)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    # what
+    data: str = "mnist5k"
+    network: str = "small"
+    parameterisation: str = "preconditioned"
+    held_out: int = 0  # images at the end of the data set that training does not see
+    # noise levels
+    noise: NoiseLaw = field(default_factory=LogNormal)
+    stratified: bool = False  # one noise level from each n-th of the law in a batch of n
+    weighting: str = "karras"  # factor on the squared eps error, see training.WEIGHTINGS
+    # budget
+    images_seen: int = 200_000  # training images seen in all, repeats counted
+    batch_size: int = 64
+    lr: float = 3e-3
+    warmup_images: int = 10_000
+    ema_decay: float = 0.999  # a step
+    # randomness and machine
+    seed: int = 0
+    machine: Machine = Machine()
+
+    def __post_init__(self) -> None:
+        check_data(self.data)
+        one_of("network", self.network, NETWORKS)
+        one_of("parameterisation", self.parameterisation, PARAMETERISATIONS)
+        one_of("weighting", self.weighting, WEIGHTINGS)
+        _at_least("held_out", self.held_out, 0)
+        for name in ("images_seen", "batch_size"):
+            _at_least(name, getattr(self, name), 1)
+        if not self.lr > 0:
+            raise ValueError(f"lr={self.lr}: it must be above 0")
+
+
+@dataclass(frozen=True)
+class ForeignConfig:
+    """A network that was trained elsewhere, see models/external.py."""
+
+    source: str = field(metadata=FREE)  # as the command line spells it
+    fingerprint: str = ""  # hash of what the source holds
+    name: str = field(default="", metadata=FREE)  # short, for tables and reports
+    data: str = "mnist5k"
+    label: int | None = None  # of a class-conditional network
+    seed: int = 0  # networks are told apart by it
+    machine: Machine = Machine()
+
+    def __post_init__(self) -> None:
+        check_data(self.data)
+
+
+@dataclass(frozen=True)
+class ExactConfig:
+    """The exact denoiser of a mixture data set, with an error of a known size if so wanted (see models/exact.py)."""
+
+    data: str
+    error: float = 0.0  # root of the mean squared error of F, at every sigma; its size is that of a network's loss
+    seed: int = 0  # told apart by it, as networks are, though only samples differ
+    machine: Machine = Machine(precision="fp32")
+
+    def __post_init__(self) -> None:
+        check_data(self.data)
+        _at_least("error", self.error, 0)
+
+
+Model = TrainConfig | ForeignConfig | ExactConfig
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The levels to visit: n_steps intervals of a named schedule between exact ends (see names.SCHEDULES)."""
+
+    schedule: str = "geometric"
+    n_steps: int = 66
+    sigma_max: float = 30.0  # data standard deviations
+    sigma_min: float = 0.03
+    options: tuple[tuple[str, float], ...] = ()  # of the schedule, such as (("rho", 5.0),)
+
+    def __post_init__(self) -> None:
+        sigmas = self.sigmas()
+        if self.schedule in WITH_OWN_ENDS:
+            object.__setattr__(self, "sigma_max", sigmas[0])
+            object.__setattr__(self, "sigma_min", sigmas[-1])
+
+    @property
+    def name(self) -> str:
+        return called(self.schedule, self.options)
+
+    def sigmas(self) -> tuple[float, ...]:
+        """The n_steps + 1 levels. Raises ValueError for an unknown schedule or an argument that does not suit it."""
+        return SCHEDULES[one_of("ladder", self.schedule, SCHEDULES)](
+            self.n_steps, self.sigma_max, self.sigma_min, **dict(self.options)
+        )
+
+
+@dataclass(frozen=True)
+class AlphaBetaLadder:
+    """The levels of the original rule: alpha and beta fixed, stop at the first level at or below sigma_min."""
+
+    alpha: float
+    beta: float
+    sigma_max: float = 30.0
+    sigma_min: float = 0.03
+    name: ClassVar[str] = "alpha-beta"
+
+    def __post_init__(self) -> None:
+        self.sigmas()
+
+    @property
+    def sampler(self) -> Euler:
+        """The original sampler: Euler with the noise of beta, on the scale of eta."""
+        return Euler(eta_from_beta(self.beta, alpha_beta_ratio(self.alpha, self.beta)))
+
+    def sigmas(self) -> tuple[float, ...]:
+        return alpha_beta_ladder(self.alpha, self.beta, self.sigma_max, self.sigma_min)
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """One sampling run from one trained network."""
+
+    model: Model
+    ladder: Ladder | AlphaBetaLadder
+    sampler: Sampler
+    n_samples: int
+    seed: int = 0  # runs that share it share their initial noise
+    final_denoise: bool = False
+    machine: Machine = Machine()
+    batch_size: int | None = field(default=None, metadata=FREE)  # samples a network evaluation; see `batch`
+
+    def __post_init__(self) -> None:
+        _at_least("n_samples", self.n_samples, LEAST_SAMPLES)
+        if self.batch_size is not None:
+            _at_least("batch_size", self.batch_size, 1)
+        self.sampler.planned_nfe(self.ladder.sigmas())  # raises if the two do not suit each other
+        if self.machine.may_compile:
+            compiled = self.n_samples >= COMPILE_FROM and isinstance(self.model, TrainConfig)
+            object.__setattr__(self, "machine", dataclasses.replace(self.machine, compiled=compiled))
+
+    @property
+    def capacity(self) -> int:
+        """The most samples a network evaluation: as many as were asked for, else as suit the machine."""
+        return self.batch_size or default_batch(self.machine.device, self.machine.threads)
+
+    @property
+    def batch(self) -> int:
+        """Samples a network evaluation: `capacity`, and no more than there are."""
+        return min(self.capacity, self.n_samples)
+
+    @property
+    def planned_nfe(self) -> int:
+        """Network evaluations an image that the sampler asks for; what a row reports is counted, not planned."""
+        return self.sampler.planned_nfe(self.ladder.sigmas()) + self.final_denoise
+
+
+@dataclass(frozen=True)
+class ReferenceConfig:
+    """The features of a data set's training images."""
+
+    data: str
+    features: str
+    features_id: str  # hash of the extractor's weights
+    weights: Path | None = field(default=None, metadata=FREE)  # where they are, if not in the extractor's own place
+
+    def __post_init__(self) -> None:
+        check_data(self.data)
+        one_of("features", self.features, FEATURES)
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """One scoring run: samples against the training images, n_samples of them set aside (see distances.Pool)."""
+
+    samples: SampleConfig
+    reference: ReferenceConfig
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Whether the CPU has bfloat16 dot products (AVX512-BF16 or AMX); elsewhere bf16 is emulated and slow."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,178 @@
+"""What laws, ladders and samplers are called: `karras(rho=5)` on a command line or in a table becomes the value.
+
+A name may be followed by parameters, positional or by keyword, as in a Python call. What `value.name` prints can be
+read back.
+"""
+
+import ast
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from diffusion_core import schedules
+from diffusion_core.noise.process_time import DDPM, VP, Cosine, CosineInterpolated
+from diffusion_core.noise.sigma import (
+    LogLogistic,
+    LogNormal,
+    LogUniform,
+    NoiseLaw,
+    SplitLogNormal,
+    Uniform,
+    logit_normal,
+)
+from diffusion_core.samplers.churn import EulerChurn, Heun
+from diffusion_core.samplers.corrected import EulerCorrected
+from diffusion_core.samplers.euler import Euler, EulerWithin, Sampler
+from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
+from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
+from diffusion_core.samplers.restart import Restart
+from diffusion_core.schedules.vp import Spacing, leading, linspace, trailing
+
+Table = Mapping[str, Callable[..., Any]]
+
+LAWS: dict[str, Callable[..., NoiseLaw]] = {
+    "log-normal": LogNormal,
+    "log-uniform": LogUniform,
+    "uniform": Uniform,
+    "log-logistic": LogLogistic,
+    "split-log-normal": SplitLogNormal,
+    "logit-normal": logit_normal,
+    "cosine": Cosine,
+    "cosine-interpolated": CosineInterpolated,
+    "vp": VP,
+    "ddpm": DDPM,
+}
+
+
+def _ddpm(spacing: Spacing) -> Callable[..., tuple[float, ...]]:
+    """`schedules.ddpm`, called like the other schedules; its ends are its table's, whatever is asked for."""
+
+    def levels(n_steps: int, sigma_max: float, sigma_min: float, *, data_std: float = 0.5) -> tuple[float, ...]:
+        return schedules.ddpm(n_steps, spacing=spacing, data_std=data_std)
+
+    return levels
+
+
+SCHEDULES: dict[str, Callable[..., tuple[float, ...]]] = {
+    "geometric": schedules.geometric,
+    "karras": schedules.karras,
+    "polyexponential": schedules.polyexponential,
+    "linear": schedules.linear,
+    "vp": schedules.vp,
+    "cosine": schedules.cosine,
+    "ddpm-linspace": _ddpm(linspace),
+    "ddpm-leading": _ddpm(leading),
+    "ddpm-trailing": _ddpm(trailing),
+}
+WITH_OWN_ENDS = ("ddpm-linspace", "ddpm-leading", "ddpm-trailing")
+
+SAMPLERS: dict[str, Callable[..., Sampler]] = {
+    "euler": Euler,
+    "euler-within": EulerWithin,
+    "euler-corrected": EulerCorrected,
+    "euler-churn": EulerChurn,
+    "heun": Heun,
+    "dpm++2m": DPMpp2M,
+    "dpm++2m-sde": DPMpp2MSDE,
+    "accelerated": Accelerated,
+    "restart": Restart,
+    "kadkhodaie-simoncelli": KadkhodaieSimoncelli,
+}
+
+
+FEATURES = {  # feature space -> its dimension; see metrics/features.py
+    "digits": 128,
+    "natural": 192,
+    "inception-v3-compat": 2048,
+    "vgg16": 4096,
+    "clip-rn50": 1024,
+    "clip-rn101": 512,
+    "clip-rn50x4": 640,
+    "clip-rn50x16": 768,
+    "clip-rn50x64": 1024,
+    "clip-vit-b-32": 512,
+    "clip-vit-b-16": 512,
+    "clip-vit-l-14": 768,
+    "clip-vit-l-14-336px": 768,
+}
+
+
+def law(text: str, data_std: float) -> NoiseLaw:
+    """The training law that `text` names.
+
+    Args:
+        text: such as "log-uniform(0.03, 100)".
+        data_std: of the data set scaled to [-1, 1], for the laws that are defined there (vp, ddpm).
+
+    Raises:
+        ValueError: an unknown name, or parameters that do not suit it.
+    """
+    name, options = parsed("law", text, LAWS)
+    if name in ("vp", "ddpm"):
+        options = {"data_std": data_std} | options
+    return LAWS[name](**options)
+
+
+def sampler(text: str) -> Sampler:
+    """The sampler that `text` names, such as "euler(eta=1)" or "heun". Errors as `law`'s."""
+    name, options = parsed("sampler", text, SAMPLERS)
+    return SAMPLERS[name](**options)
+
+
+def schedule(text: str, data_std: float) -> tuple[str, tuple[tuple[str, float], ...]]:
+    """Name and options of the schedule that `text` names, such as "karras(rho=5)". Arguments and errors as `law`'s."""
+    name, options = parsed("ladder", text, SCHEDULES, skip=3)  # n_steps, sigma_max, sigma_min come from elsewhere
+    if "data_std" in inspect.signature(SCHEDULES[name]).parameters:
+        options = {"data_std": data_std} | options
+    return name, tuple(sorted(options.items()))
+
+
+def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict[str, Any]]:
+    """Name and parameters by keyword; positional ones are given the names that the table's callable has for them."""
+    name, bracket, rest = text.strip().partition("(")
+    known = list(inspect.signature(table[one_of(kind, name, table)]).parameters)[skip:]
+    if not bracket:
+        return name, {}
+    try:
+        call = ast.parse(f"f({rest}", mode="eval").body
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            raise SyntaxError
+        values = [_number(argument) for argument in call.args]
+        options = {str(word.arg): _number(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError):
+        example = f"{name}({known[0]}=1)" if known else name
+        raise ValueError(f"{kind}={text!r}: it must read like {example}, with numbers") from None
+    options = dict(zip(known, values, strict=False)) | options
+    if len(values) > len(known) or not set(options) <= set(known):
+        raise ValueError(f"{kind}={text!r}: the parameters of {name} are {', '.join(known) or 'none'}")
+    return name, _as_declared(table[name], options)
+
+
+def _number(node: ast.expr) -> float:
+    """The number that a parsed expression spells, inf included. Raises ValueError for anything else."""
+    value = math.inf if isinstance(node, ast.Name) and node.id == "inf" else ast.literal_eval(node)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError
+    return value
+
+
+def _as_declared(make: Callable[..., Any], options: dict[str, float]) -> dict[str, float]:
+    """Numbers as floats where the parameter's default is one: 1 and 1.0 are equal, and must have one identity."""
+    parameters = inspect.signature(make).parameters
+    return {
+        name: value if isinstance(parameters[name].default, int) else float(value) for name, value in options.items()
+    }
+
+
+def called(name: str, options: Iterable[tuple[str, float]]) -> str:
+    """A name with its options, as `parsed` reads it."""
+    inside = ", ".join(f"{key}={value:g}" for key, value in options)
+    return f"{name}({inside})" if inside else name
+
+
+def one_of(kind: str, value: str, allowed: Iterable[str]) -> str:
+    """`value`. Raises ValueError, listing what is allowed, if it is not among that."""
+    if value not in allowed:
+        raise ValueError(f"{kind}={value!r}: it must be one of {', '.join(allowed)}")
+    return value

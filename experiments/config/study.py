@@ -1,0 +1,99 @@
+"""What every experiment's grid holds, whatever it varies: the networks, the number of images, the feature space."""
+
+from dataclasses import dataclass, field, replace
+
+from diffusion_core.samplers.euler import Sampler
+from experiments.config.config import (
+    AlphaBetaLadder,
+    ForeignConfig,
+    Ladder,
+    Model,
+    ReferenceConfig,
+    SampleConfig,
+    ScoreConfig,
+    TrainConfig,
+)
+from experiments.config.trial import Cell, Infeasible
+
+CONTROL = 10_000  # added to the seed of an A/A control
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The networks of an experiment and how their samples are scored."""
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    train_seeds: int = 2  # networks
+    n_samples: int = 500  # images a run
+    foreign: ForeignConfig | None = None  # a network trained elsewhere, instead of training any
+    reference: ReferenceConfig = field(default_factory=lambda: ReferenceConfig("mnist5k", "digits", ""))
+
+    @property
+    def seeds(self) -> range:
+        """The training seeds; one network trained elsewhere counts as seed 0."""
+        return range(1 if self.foreign else self.train_seeds)
+
+    def model(self, seed: int) -> Model:
+        """The network of a seed."""
+        return self.foreign or replace(self.train, seed=seed)
+
+    def cell(
+        self,
+        experiment: str,
+        mode: str,
+        model: Model,
+        ladder: Ladder | AlphaBetaLadder,
+        sampler: Sampler,
+        *,
+        control: bool = False,
+        final_denoise: bool = False,
+    ) -> Cell | Infeasible:
+        """A run of the network under `mode`; if sampler and ladder do not suit each other, a note of that.
+
+        Networks sample from seeds of their own, which all their runs share; a control samples from another one.
+        """
+        try:
+            score = self.score(model, ladder, sampler, control=control, final_denoise=final_denoise)
+        except ValueError as error:
+            return self.infeasible(experiment, mode, model, ladder, sampler, str(error))
+        return Cell(experiment, mode, score)
+
+    def score(
+        self,
+        model: Model,
+        ladder: Ladder | AlphaBetaLadder,
+        sampler: Sampler,
+        *,
+        control: bool = False,
+        final_denoise: bool = False,
+    ) -> ScoreConfig:
+        """What `cell` runs. Raises ValueError if sampler and ladder do not suit each other."""
+        seed = model.seed + (CONTROL if control else 0)
+        samples = SampleConfig(
+            model, ladder, sampler, self.n_samples, seed=seed, final_denoise=final_denoise, machine=model.machine
+        )
+        return ScoreConfig(samples, self.reference)
+
+    def infeasible(
+        self,
+        experiment: str,
+        mode: str,
+        model: Model,
+        ladder: Ladder | AlphaBetaLadder,
+        sampler: Sampler,
+        why: str | None = None,
+    ) -> Infeasible:
+        """A note that such a run is not made, by default because no ladder meets the budget."""
+        values = {"schedule": ladder.name, "sampler": sampler.name, "train_seed": model.seed}
+        values |= {"n_steps": len(ladder.sigmas()) - 1, "eta": getattr(sampler, "eta", None)}
+        cause = why or self._cause(ladder, sampler)
+        return Infeasible(experiment, mode, tuple(values.items()), cause)
+
+    @staticmethod
+    def _cause(ladder: Ladder | AlphaBetaLadder, sampler: Sampler) -> str:
+        """What the sampler says of the ladder, else that it takes too many evaluations."""
+        try:
+            planned = sampler.planned_nfe(ladder.sigmas())
+        except ValueError as error:
+            return str(error)
+        return f"{sampler.name} takes {planned} evaluations here, and no shorter ladder meets the budget"

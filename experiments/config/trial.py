@@ -1,0 +1,123 @@
+"""A planned run: what was asked for, under which mode, and what a table can say of it before it is run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffusion_core.samplers.churn import Churn
+from diffusion_core.samplers.dialects import beta_ks_from_alpha, mu_from_alpha, s_churn_from_beta
+from diffusion_core.samplers.euler import Euler
+from diffusion_core.samplers.sampling import eta_steps
+from experiments.config.config import (
+    MIXTURE,
+    AlphaBetaLadder,
+    ExactConfig,
+    ForeignConfig,
+    Model,
+    SampleConfig,
+    ScoreConfig,
+    identity,
+)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One planned run under the mode that asked for it; the same run may be asked for by several modes."""
+
+    experiment: str
+    mode: str
+    score: ScoreConfig
+
+    @property
+    def samples(self) -> SampleConfig:
+        return self.score.samples
+
+    @property
+    def model(self) -> Model:
+        return self.score.samples.model
+
+
+@dataclass(frozen=True)
+class Infeasible:
+    """A cell that the mathematics rules out: listed, not run."""
+
+    experiment: str
+    mode: str
+    values: tuple[tuple[str, Any], ...]
+    why: str
+
+    def row(self) -> Row:
+        return described(self) | {"status": "infeasible", "error": self.why}
+
+
+def described(cell: Cell | Infeasible) -> Row:
+    """The columns of table.csv that are known before anything is run; missing = absent."""
+    if isinstance(cell, Infeasible):
+        return dict(cell.values) | {"experiment": cell.experiment, "mode": cell.mode}
+    samples, model, ladder = cell.samples, cell.model, cell.samples.ladder
+    values: Row = {
+        "experiment": cell.experiment,
+        "mode": cell.mode,
+        "data": short_name(model.data),
+        "schedule": ladder.name,
+        "sampler": samples.sampler.name,
+        "sigma_max": ladder.sigma_max,
+        "sigma_min": ladder.sigma_min,
+        "n_steps": len(ladder.sigmas()) - 1,
+        "final_denoise": samples.final_denoise,
+        "n_samples": samples.n_samples,
+        "train_seed": model.seed,
+        "sample_seed": samples.seed,
+        "features": cell.score.reference.features,
+        "features_id": cell.score.reference.features_id,
+        "precision_mode": samples.machine.precision,
+        "compiled": samples.machine.compiled,
+        "threads": samples.machine.threads,
+        "model_id": identity(model),
+        "samples_id": identity(samples),
+        "run_id": identity(cell.score),
+    }
+    return values | _training(model) | _noise(samples)
+
+
+def short_name(data: str) -> str:
+    """A data set as tables call it: a mixture by its identity, without the folder that it lies in."""
+    return MIXTURE + Path(data).name if data.startswith(MIXTURE) else data
+
+
+def _training(model: Model) -> Row:
+    """The columns that say how the network was trained, as far as it is known."""
+    if isinstance(model, ForeignConfig):
+        return {"network": model.name, "trained_by": "others"}
+    if isinstance(model, ExactConfig):
+        return {"network": f"exact + error {model.error:g}" if model.error else "exact", "trained_by": "nobody"}
+    return {
+        "network": model.network,
+        "trained_by": "sigmabench",
+        "train_noise": model.noise.name + (", stratified" if model.stratified else ""),
+        "weighting": model.weighting,
+        "parameterisation": model.parameterisation,
+        "images_seen": model.images_seen,
+    }
+
+
+def _noise(samples: SampleConfig) -> Row:
+    """The columns of the noise put back, in every dialect. alpha and beta only where all steps share them."""
+    if not isinstance(samples.sampler, Euler):
+        return {"s_churn": samples.sampler.s_churn} if isinstance(samples.sampler, Churn) else {}
+    eta, steps = samples.sampler.eta, eta_steps(samples.ladder.sigmas(), samples.sampler.eta)
+    if max(steps.alphas) - min(steps.alphas) > 1e-9:
+        return {"eta": eta, "beta": 0.0 if eta == 0 else None}
+    exact = samples.ladder if isinstance(samples.ladder, AlphaBetaLadder) else None
+    alpha, beta = (exact.alpha, exact.beta) if exact else (steps.alphas[0], steps.betas[0])
+    ratio = steps.sigmas[1] / steps.sigmas[0]
+    return {
+        "alpha": alpha,
+        "beta": beta,
+        "eta": eta,
+        "s_churn": s_churn_from_beta(alpha, beta, len(steps.alphas)),
+        "mu": mu_from_alpha(alpha, ratio) if alpha < 1 else None,
+        "beta_ks": beta_ks_from_alpha(alpha, ratio),
+    }

@@ -1,0 +1,126 @@
+"""A plan becomes rows: every cell is one, a failed one too; what is finished is never computed again.
+
+An executor takes the tasks that are left, in an order in which they can be done, and yields an outcome for each as it
+ends: `in_process` here, on Ray in ray_executor.py. All the rest is the same for both.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.config.config import identity
+from experiments.config.trial import Cell, Row
+from experiments.engine import failures
+from experiments.engine.plan import Plan
+from experiments.engine.progress import Progress
+from experiments.engine.tasks import STAGES, Outcome, Place, Task, companions, perform
+from experiments.results.table import row
+from experiments.store.store import StoreError
+
+Failed = Mapping[str, Outcome]  # by task name
+Outcomes = Generator[Outcome, None, None]
+Executor = Callable[[Sequence[Task], Place, Failed, Progress], Outcomes]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep left: a row for each cell, in order; only for those that are done or failed, if interrupted."""
+
+    rows: list[Row]
+    evaluations: float  # network evaluations made now, training included
+    seconds: float
+    interrupted: bool
+    warnings: int  # that the logs hold
+    beside: list[str]  # what failed that no row tells of: probes
+
+
+def in_process(tasks: Sequence[Task], place: Place, failed: Failed, progress: Progress) -> Outcomes:
+    """Does one task after the other, here; samplings several at once, where the place says so."""
+    failed, beside = dict(failed), set[str]()
+    for number, task in enumerate(tasks):
+        if place.together and task.kind == "samples" and task.name not in beside:
+            others = companions(task, (later for later in tasks[number + 1 :] if later.name not in beside))
+            beside |= {other.name for other in others}
+            task = replace(task, beside=tuple(other.config for other in others))
+        progress.begin(task)
+        outcome = perform(task, place, [failed[name] for name in task.needs if name in failed], progress.advance)
+        if outcome.error is not None:
+            failed[task.name] = outcome
+        yield outcome
+
+
+def execute(
+    plan: Plan,
+    place: Place,
+    console: Console,
+    *,
+    executor: Executor = in_process,
+    slots: int = 1,
+    logs: Path | None = None,
+    retry_failed: bool = False,
+) -> Swept:
+    """Does what is left of the plan and returns a row for each cell.
+
+    Args:
+        executor: who does the tasks.
+        slots: how many of them it does at a time.
+        logs: folder of the log files, one for each run and each network; appended to.
+        retry_failed: try again what failed before and would fail again.
+    """
+    start = time.perf_counter()
+    place.store.sweep_temporaries()  # of runs that were killed
+    left = plan.left(place.store, retry_failed)
+    todo, failed, interrupted = {task.name: task for task in left.tasks}, dict(left.failed), False
+    with Progress(left, console, slots) as progress:
+        try:
+            with closing(executor(left.tasks, place, left.failed, progress)) as outcomes:
+                for outcome in outcomes:
+                    task = todo[outcome.name]
+                    with suppress(OSError, StoreError):  # a full disk: the row tells, and the other tasks go on
+                        _write_log(logs, task, outcome)
+                        if outcome.lasting:
+                            failures.remember(task, outcome, place.store)
+                    if outcome.error is not None:
+                        failed[outcome.name] = outcome
+                    else:
+                        del todo[outcome.name]
+                    progress.finish(outcome)
+        except KeyboardInterrupt:
+            interrupted = True
+    place.store.sweep_temporaries()  # of workers that were lost
+    rows = list(_rows(plan, place, todo.keys() - failed.keys(), failed))
+    beside = [f"probe {task.name}: {failed[task.name].error}" for task in left.tasks if _failed_probe(task, failed)]
+    return Swept(rows, progress.evaluations, time.perf_counter() - start, interrupted, progress.warnings, beside)
+
+
+def _failed_probe(task: Task, failed: Failed) -> bool:
+    """Whether a probe failed by itself, and not because its network did, of which rows tell."""
+    return task.kind == "probes" and task.name in failed and not any(name in failed for name in task.needs)
+
+
+def _rows(plan: Plan, place: Place, unfinished: set[str], failed: Failed) -> Iterator[Row]:
+    for cell in plan.cells:
+        names = _artifacts(cell)
+        if not unfinished.intersection(names):
+            why = next((failed[name].error for name in names if name in failed), None)
+            try:
+                yield row(cell, place.store, why)
+            except (StoreError, OSError) as error:  # damaged and removed since, or out of reach
+                yield row(cell, place.store, f"{type(error).__name__}: {error}; run the same command again")
+
+
+def _artifacts(cell: Cell) -> tuple[str, str, str]:
+    return identity(cell.score), identity(cell.samples), identity(cell.model)
+
+
+def _write_log(logs: Path | None, task: Task, outcome: Outcome) -> None:
+    """Appends what was said to the log of the task's run, or of its network."""
+    if logs is None:
+        return
+    text = outcome.log or f"{STAGES[task.kind]} {task.name}: failed: {outcome.error}\n"
+    with (logs / f"{task.log}.log").open("a") as file:
+        file.write(text)

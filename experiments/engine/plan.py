@@ -1,0 +1,105 @@
+"""A sweep before it runs: which artifacts its cells need, each once, what of them is there, and what the rest costs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from experiments.config.config import Model, ScoreConfig, TrainConfig, identity
+from experiments.config.trial import Cell, Infeasible
+from experiments.engine import failures
+from experiments.engine.tasks import TRAIN_COST, Outcome, Task
+from experiments.stages.probe_setup import ProbeConfig
+from experiments.store.store import Store
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells, and the tasks that make what they need: each artifact once, after everything that it needs itself."""
+
+    cells: tuple[Cell, ...]
+    tasks: tuple[Task, ...]
+
+    @classmethod
+    def of(cls, planned: Sequence[Cell | Infeasible], probes: Sequence[ProbeConfig] = ()) -> "Plan":
+        """The plan of all feasible cells: references, then networks, then each run's sampling and scoring, then probes.
+
+        Of the probes, those of denoisers that some cell samples from.
+        """
+        cells = tuple(cell for cell in planned if isinstance(cell, Cell))
+        models = {cell.model for cell in cells}
+        beside = (_probing(config) for config in dict.fromkeys(probes) if config.model in models)
+        return cls(cells, (*_tasks(list(dict.fromkeys(cell.score for cell in cells))), *beside))
+
+    def left(self, store: Store, retry_failed: bool = False) -> "Left":
+        """What the store does not hold yet, and which of it failed before and would again.
+
+        Samples that are scored may have been evicted; nothing needs them any more.
+        """
+        scores = [task for task in self.tasks if task.kind == "scores" and not store.has("scores", task.name)]
+        unscored = {name for task in scores for name in task.needs}
+        missing = [
+            task
+            for task in self.tasks
+            if (task.kind != "samples" or task.name in unscored) and not store.has(task.kind, task.name)
+        ]
+        if retry_failed:
+            for task in missing:
+                failures.forget(task, store)
+        found = {task.name: failures.remembered(task, store) for task in missing}
+        failed = {name: outcome for name, outcome in found.items() if outcome is not None}
+        return Left(self, tuple(task for task in missing if task.name not in failed), failed)
+
+
+@dataclass(frozen=True)
+class Left:
+    """The part of a plan that is still to do, and the failures that are remembered, by task name."""
+
+    plan: Plan
+    tasks: tuple[Task, ...]
+    failed: dict[str, Outcome]
+
+    @property
+    def cost(self) -> float:
+        """Network evaluations to make, training included."""
+        return sum(task.cost for task in self.tasks)
+
+    def counts(self, kind: str) -> tuple[int, int, int]:
+        """How many artifacts of a kind the plan has, how many are left, and how many failed before."""
+        mine = [task for task in self.plan.tasks if task.kind == kind]
+        failed = sum(task.name in self.failed for task in mine)
+        return len(mine), sum(task.kind == kind for task in self.tasks), failed
+
+
+def _tasks(scores: Sequence[ScoreConfig]) -> Iterator[Task]:
+    """Every artifact that the scores need, once, in an order in which they can be made."""
+    machine = scores[0].samples.machine if scores else None
+    for reference in dict.fromkeys(score.reference for score in scores):
+        assert machine is not None
+        yield Task("references", identity(reference), reference, machine, log=f"reference-{identity(reference)}")
+    for model in dict.fromkeys(score.samples.model for score in scores):
+        if isinstance(model, TrainConfig):
+            yield Task(
+                "models",
+                identity(model),
+                model,
+                model.machine,
+                log=identity(model),
+                cost=model.images_seen * TRAIN_COST,
+            )
+    sampled: set[str] = set()
+    for score in scores:
+        samples, name, log = score.samples, identity(score.samples), identity(score)
+        if name not in sampled:
+            cost = samples.n_samples * samples.planned_nfe
+            yield Task("samples", name, samples, samples.machine, _trained(samples.model), log, cost)
+            sampled.add(name)
+        yield Task("scores", log, score, samples.machine, (name, identity(score.reference)), log)
+
+
+def _probing(config: ProbeConfig) -> Task:
+    name = identity(config)
+    return Task("probes", name, config, config.machine, _trained(config.model), f"probe-{name}", config.cost)
+
+
+def _trained(model: Model) -> tuple[str, ...]:
+    """The training that a model comes from, if it is trained here."""
+    return (identity(model),) if isinstance(model, TrainConfig) else ()

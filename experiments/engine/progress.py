@@ -1,0 +1,85 @@
+"""How far a sweep is: one live line on a terminal, a plain line every few seconds elsewhere."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from experiments.engine.plan import Left
+from experiments.engine.tasks import STAGES, Outcome, Task
+
+PERIOD = 10.0  # seconds between plain lines
+
+
+class Progress:
+    """Counts tasks (trainings, samplings, scorings) and network evaluations, and shows both.
+
+    Args:
+        left: what is to do.
+        slots: tasks that can run at a time, as far as it is known.
+    """
+
+    def __init__(self, left: Left, console: Console, slots: int = 1) -> None:
+        self.total, self.cost, self.console, self.slots = len(left.tasks), left.cost, console, slots
+        self.done = self.failed = self.begun = self.warnings = 0
+        self.evaluations = 0.0  # made, training included
+        self.doing = ""
+        self.start = self.spoken = time.monotonic()
+        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}"))
+        self.bar = Bar(*columns, console=console, disable=not console.is_terminal)
+        self.line = self.bar.add_task("", total=self.cost or 1)
+
+    def __enter__(self) -> "Progress":
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def begin(self, task: Task) -> None:
+        """A task was handed to whoever does it."""
+        self.begun += 1
+        self.doing = f"{STAGES[task.kind]} {task.name}"
+        self.tick()
+
+    def advance(self, evaluations: float) -> None:
+        """So many network evaluations were made; fewer than none, if they are to be made again."""
+        self.evaluations += evaluations
+        self.tick()
+
+    def finish(self, outcome: Outcome) -> None:
+        """A task is done, or failed."""
+        self.done += outcome.error is None
+        self.failed += outcome.error is not None
+        self.warnings += outcome.warnings
+        self.tick()
+
+    def tick(self) -> None:
+        """Shows how far it is, if it is time to."""
+        if self.console.is_terminal:
+            self.bar.update(self.line, completed=self.evaluations, description=self.text())
+        elif self.total and time.monotonic() - self.spoken >= PERIOD:
+            self.spoken = time.monotonic()
+            self.console.print(f"{time.strftime('%H:%M:%S')} {self.text()}", soft_wrap=True, highlight=False)
+
+    def text(self) -> str:
+        """The line."""
+        finished = self.done + self.failed
+        running = min(self.begun - finished, self.slots)
+        counts = f"{self.done} done, {running} running, {self.failed} failed, {self.total - finished - running} left"
+        rate = self.evaluations / max(time.monotonic() - self.start, 1e-9)
+        if rate < 1:
+            return f"{counts}; {self.doing}" if running else counts
+        to_go = duration(max(self.cost - self.evaluations, 0) / rate)
+        return f"{counts}; {rate:,.0f} evaluations/s, {to_go} to go" + (f"; {self.doing}" if running == 1 else "")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words, as exact as a forecast deserves."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

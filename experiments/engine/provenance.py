@@ -1,0 +1,72 @@
+"""Where the numbers of a result folder come from: run.json."""
+
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from experiments.config.config import ForeignConfig
+from experiments.config.trial import Cell
+from experiments.engine.options import Options
+from experiments.metrics.features import dimension
+from experiments.models import external
+from experiments.stages.hardware import describe
+
+VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
+
+
+def command() -> str:
+    """The command line that this process runs."""
+    return shlex.join(["python", "-m", "experiments", *sys.argv[1:]])
+
+
+def provenance(name: str, question: str, options: Options, notes: Sequence[str]) -> dict[str, Any]:
+    """What run.json holds."""
+    commit, dirty = _commit()
+    return {
+        "schema": 1,
+        "experiment": name,
+        "preset": options.preset,
+        "question": question,
+        "command": command(),
+        "commit": commit,
+        "dirty": dirty,
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in VERSIONS},
+        "machine": describe(),
+        "notes": list(notes),
+    }
+
+
+def notes(cells: Sequence[Cell], options: Options, n_planned: int) -> list[str]:
+    """What a reader of the numbers should know."""
+    found = []
+    if options.only or options.shard:
+        asked = f"--only {shlex.quote(options.only)}" if options.only else f"--shard {options.shard}"
+        if options.only and options.shard:
+            asked += f" --shard {options.shard}"
+        found.append(f"a part of the experiment was run, {len(cells)} of {n_planned} cells: {asked}")
+    smallest, d = min(cell.samples.n_samples for cell in cells), dimension(cells[0].score.reference.features)
+    if smallest <= d:
+        found.append(
+            f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular, "
+            "so read FD with care and trust KD"
+        )
+    sources = {cell.model.source for cell in cells if isinstance(cell.model, ForeignConfig)}
+    return found + [note for source in sorted(sources) for note in external.notes(source)]
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """The commit of this code and whether files differ from it; nothing outside a git checkout."""
+
+    def git(*arguments: str) -> str:
+        here = Path(__file__).parent
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD"), bool(git("status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None

@@ -1,0 +1,1 @@
+"""How good samples are: features, distances between sets of them, and how sure those are."""

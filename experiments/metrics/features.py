@@ -1,0 +1,291 @@
+"""The feature spaces in which FD and KD are measured, and the extractor `digits` of 32x32 grey images.
+
+All are registered with torch-fidelity, so that `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` and
+`extract` here give the same features: `digits` below, `natural` (features_natural.py), and torch-fidelity's own under
+its names. Of those, DINOv2 is left out: it takes no weights file and runs code fetched from the network, so nothing
+would identify its features.
+
+The network of `digits` was trained on the 60,000 MNIST training digits by `python -m experiments.metrics.train_digits`;
+accuracy and provenance are in the metadata of `weights/digits.safetensors`.
+
+What makes these 128 numbers a metric, and not only a classifier:
+
+- They are the *linear* output of the penultimate layer, before its GELU: no unit is dead, and every change of the image
+  moves them. All other activations are GELU and all downsampling is strided convolution, so the map is smooth.
+- A classifier alone tends to contract each class to a point (neural collapse: Papyan, Han & Donoho 2020, arXiv
+  2008.08186) and so forgets slant, thickness and style, which is what a generator may get wrong. Hence the features are
+  also trained to give back the image through one linear map (thrown away afterwards), and training is short, with
+  dropout. What this weighting buys was not ablated. Measured on the training digits: 26 % of the variance is within
+  classes, but nine directions hold 88 % of it (participation ratio 7.9), so FD and KD still weigh class content most.
+- Units have standard deviation 3.1 to 5.7 (4.3 overall), not 1: FD is in those units squared, and KD's kernel is
+  dominated by its cubic term. Compare values only within this feature space.
+- Their mean square over the training digits is 1, so that x.y/128 in KD's kernel (x.y/128 + 1)^3 is of order 1: with
+  larger features the cube, and in it a few images, would decide.
+- There is no normalisation layer of any kind: an image's features do not depend on its batch, faint digits are not
+  scaled up to look normal, and there are no running statistics to freeze.
+"""
+
+import hashlib
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from torch_fidelity import FeatureExtractorBase, register_feature_extractor
+from torch_fidelity.feature_extractor_clip import MODEL_METADATA as CLIP_MODELS
+from torch_fidelity.feature_extractor_clip import MODEL_URLS as CLIP_URLS
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+from torch_fidelity.utils import create_feature_extractor
+from torchvision.models import VGG16_Weights
+
+from experiments.config.names import FEATURES
+from experiments.metrics import features_natural
+
+WEIGHTS = Path(__file__).parent / "weights"
+BATCH_SIZES = {"digits": 500}  # the others work at 64x64 and above, where small batches stay in the cache
+BATCH_SIZE = 25
+
+
+class DigitsNetwork(nn.Module):
+    """Features (B, 128) and class logits (B, 10) of uint8 pixels (B, 1, 32, 32): 0.4 million parameters."""
+
+    PIXEL_MEAN, PIXEL_STD = 25.6, 70.3  # of the MNIST training split padded to 32x32, in pixel values
+    rms: torch.Tensor  # of the trunk's output over the training digits
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            nn.Conv2d(1, 32, 5, stride=2, padding=2),
+            nn.GELU(),
+            nn.Conv2d(32, 48, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(48, 96, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(96, 128, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Flatten(),
+            nn.Linear(128 * 4 * 4, 128),
+        )
+        self.head = nn.Sequential(nn.GELU(), nn.Dropout(0.2), nn.Linear(128, 10))
+        self.register_buffer("rms", torch.ones(()))
+
+    def standardise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels (B, 1, 32, 32), 0 to 255, as float32 with about mean 0 and standard deviation 1."""
+        return (pixels.float() - self.PIXEL_MEAN) / self.PIXEL_STD
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.trunk(self.standardise(pixels))
+        return features / self.rms, self.head(features)
+
+
+class DigitsExtractor(FeatureExtractorBase):
+    """torch-fidelity's view of `DigitsNetwork`: layers `features` (128, the default) and `logits` (10), both float32.
+
+    Args:
+        name: the name it is registered under.
+        features_list: which layers `forward` returns, in this order.
+        feature_extractor_weights_path: other weights than the committed ones, as safetensors.
+        feature_extractor_internal_dtype: only "float32" (None means that too).
+        **kwargs: the rest of torch-fidelity's keywords, which do not concern an extractor.
+
+    Raises:
+        ValueError: an unknown layer, or another internal dtype.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        features_list: list[str] | tuple[str, ...],
+        feature_extractor_weights_path: str | Path | None = None,
+        feature_extractor_internal_dtype: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, features_list)
+        dtype = feature_extractor_internal_dtype
+        if dtype not in (None, "float32"):
+            raise ValueError(f"feature_extractor_internal_dtype={dtype!r}: {name} computes in float32 only")
+        self.network = DigitsNetwork()
+        self.network.load_state_dict(load_file(feature_extractor_weights_path or WEIGHTS / "digits.safetensors"))
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The requested layers of `input`, uint8 (B, 1, 32, 32). Raises ValueError for any other dtype or shape."""
+        _check_pixels(input, self.name)
+        features, logits = self.network(input)
+        layers = {"features": features, "logits": logits}
+        return tuple(layers[layer] for layer in self.features_list)
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        return "features", "logits"
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric: str) -> str:
+        return {"isc": "logits", "fid": "features", "kid": "features", "prc": "features"}[metric]
+
+    @staticmethod
+    def can_be_compiled() -> bool:
+        return True
+
+    @staticmethod
+    def get_dummy_input_for_compile() -> torch.Tensor:
+        return torch.zeros(1, 1, 32, 32, dtype=torch.uint8)
+
+
+register_feature_extractor("digits", DigitsExtractor)
+
+
+def dimension(name: str) -> int:
+    """How many features an image has. Raises ValueError for an unknown name."""
+    _check_name(name)
+    return FEATURES[name]
+
+
+def features_id(name: str, weights: Path | None = None) -> str:
+    """First 12 hex digits of the SHA-256 of the extractor's weights file: other weights, other features.
+
+    Args:
+        name: one of `FEATURES`.
+        weights: the file, unless it is the extractor's own; that is downloaded if need be.
+
+    Raises:
+        ValueError: as `extract` for the name and the weights.
+    """
+    with weights_file(name, weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def extract(
+    name: str,
+    pixels: torch.Tensor,
+    *,
+    weights: Path | None = None,
+    device: torch.device | str = "cpu",
+    batch_size: int | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Features of images, from the extractor that torch-fidelity uses; and class logits where they mean anything.
+
+    Args:
+        name: one of `FEATURES`.
+        pixels: uint8 (n, C, H, W) with C 1 or 3, on any device; grey is repeated to three channels. `digits` needs
+            (n, 1, 32, 32).
+        weights: a weights file in the extractor's own format, in place of the one that is committed, installed or
+            downloaded.
+        device: where to compute.
+        batch_size: images at a time; changes the result by float rounding only.
+        advance: told after each batch how many images it had.
+
+    Returns:
+        Features float32 (n, d) and, for `digits` only, logits float32 (n, 10), both on the CPU.
+
+    Raises:
+        ValueError: an unknown name, a wrong dtype or shape, no images, a batch size below 1, weights that cannot be had
+            or are not the extractor's, or a package that is not installed.
+    """
+    _check_name(name)
+    if name == "digits":
+        _check_pixels(pixels, name)
+    elif pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+        raise ValueError(
+            f"pixels is {pixels.dtype} {tuple(pixels.shape)}; features={name!r} needs torch.uint8 (n, C, H, W) with "
+            "C 1 or 3"
+        )
+    else:
+        pixels = pixels.expand(-1, 3, -1, -1)
+    if len(pixels) == 0:
+        raise ValueError("pixels has 0 images; at least one is needed")
+    size = BATCH_SIZES.get(name, BATCH_SIZE) if batch_size is None else batch_size
+    if size < 1:
+        raise ValueError(f"batch_size={batch_size}: it must be at least 1")
+    extractor = _extractor(name, weights_file(name, weights)).to(device)
+    parts = []
+    # TF32 convolutions (PyTorch's default on CUDA) keep 10 bits, and their rounding differs with the batch size.
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        for batch in pixels.split(size):
+            parts.append([layer.cpu() for layer in extractor(batch.to(device))])
+            if advance is not None:
+                advance(len(batch))
+    layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
+    return layers[0], layers[1] if name == "digits" else None
+
+
+def weights_file(name: str, weights: Path | None = None) -> Path:
+    """The file that the extractor's weights come from: `weights`, or its own, downloaded if need be.
+
+    Raises:
+        ValueError: an unknown name, no such file, a package that is not installed, or a failed download.
+    """
+    _check_name(name)
+    if weights is not None:
+        if not weights.is_file():
+            raise ValueError(f"features={name!r}: no such weights file: {weights}")
+        return weights
+    if name == "digits":
+        return WEIGHTS / "digits.safetensors"
+    if name == "natural":
+        return features_natural.weights_file()
+    url, cached = _source(name)
+    file = Path(torch.hub.get_dir()) / "checkpoints" / cached
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2])
+        except (OSError, RuntimeError) as error:
+            raise ValueError(
+                f"features={name!r}: its weights could not be downloaded ({_one_line(error)}); get {url} by other "
+                "means and pass --feature-weights PATH"
+            ) from error
+    return file
+
+
+def _source(name: str) -> tuple[str, str]:
+    """Where torch-fidelity downloads an extractor's weights from, and the name it keeps them under, which ends in the
+    start of their SHA-256."""
+    if name in CLIP_URLS:
+        return CLIP_URLS[name], f"{name}-{CLIP_MODELS[name]['hash']}.pt"
+    url = URL_INCEPTION_V3 if name == "inception-v3-compat" else VGG16_Weights.IMAGENET1K_V1.url
+    return url, url.rpartition("/")[2]
+
+
+def _extractor(name: str, file: Path) -> FeatureExtractorBase:
+    """torch-fidelity's extractor, with the layer that it takes for FD first. Raises ValueError for another's file."""
+    layer = FEATURE_EXTRACTORS_REGISTRY[name].get_default_feature_layer_for_metric("fid")
+    layers = [layer, "logits"] if name == "digits" else [layer]
+    try:
+        if name in ("inception-v3-compat", "vgg16"):
+            torch.load(file, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle whatever is in it
+        return create_feature_extractor(
+            name, layers, cuda=False, verbose=False, feature_extractor_weights_path=str(file)
+        )
+    except (
+        OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError, SafetensorError
+    ) as error:  # fmt: skip  # what loading another program's file raises
+        raise ValueError(f"features={name!r}: {file} does not hold its weights ({_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):  # PyTorch's text advises to load the file without protection
+        return "it is no plain state dict, which loads without running code"
+    text = " ".join(str(error).split())
+    return text if len(text) <= 160 else text[:160] + "..."
+
+
+def _check_name(name: str) -> None:
+    if name not in FEATURES:
+        raise ValueError(f"features={name!r}: unknown feature extractor; the names are {', '.join(FEATURES)}")
+
+
+def _check_pixels(pixels: torch.Tensor, name: str) -> None:
+    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (1, 32, 32):
+        colour = ": it knows grey digits only, use features='natural'" if pixels.shape[1:2] == (3,) else ""
+        raise ValueError(
+            f"pixels is {pixels.dtype} {tuple(pixels.shape)}; features={name!r} needs torch.uint8 (n, 1, 32, 32)"
+            + colour
+        )

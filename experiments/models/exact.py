@@ -1,0 +1,105 @@
+"""A stored mixture as a data set and as a model: draws to train on, the exact denoiser, and one with a known error.
+
+A data set called mixture:FOLDER is a mixture that `stages/fit_mixture.py` fitted and stored. Networks train on its
+draws as floats, in the units of the data it was fitted to. Rounding and clipping them to pixels makes another law, of
+which the exact denoiser is not exact: the digits' background is black up to the mixture's isotropic noise, half of
+which is cut off (43 % of all pixels, for the default fit). Only what is looked at and scored is clipped, draws and
+samples alike.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diffusion_core.data import Images, load
+from diffusion_core.exact.mixture import Mixture
+from diffusion_core.samplers.seeded_noise import block_seed
+from experiments.config.config import MIXTURE, ExactConfig
+from experiments.store.store import read_json
+
+DRAWN_AT_ONCE = 1000
+N_DRAWS = 20_000  # that stand for the law
+SEEDS = {"": 0, "reference": 1}  # draws to train on, and others to compare with
+KERNEL, CHANNELS = 9, 16  # of the random field that is the added error
+
+
+def read_mixture(folder: Path) -> Mixture:
+    """The mixture stored in a folder, in float64 on the CPU. Raises ValueError if it is not there."""
+    path = folder / "mixture.safetensors"
+    if not path.is_file():
+        raise ValueError(f"data='{MIXTURE}{folder}': no such file: {path}; `why_noise` fits and stores a mixture")
+    return Mixture(**load_file(path))
+
+
+def mixture_images(mixture: Mixture, shape: tuple[int, int, int], n: int, seed: int, *, first: int = 0) -> Tensor:
+    """Clean draws `first` to `first + n - 1` of a seed, in standardised units, unrounded and unclipped.
+
+    Draw i of a seed is the same whatever else is drawn. Take training, test and reference draws from different seeds.
+
+    Args:
+        mixture: in the dtype and on the device in which to draw; float32 draws differ from float64's.
+        shape: (C, H, W) of an image.
+
+    Returns:
+        (n, C, H, W) float32, on the mixture's device.
+    """
+    device = mixture.means.device
+    parts = []
+    for block in range(first // DRAWN_AT_ONCE, (first + n - 1) // DRAWN_AT_ONCE + 1):
+        generator = torch.Generator(device).manual_seed(block_seed(seed, block))
+        parts.append(mixture.sample(DRAWN_AT_ONCE, generator).float())
+    start = first % DRAWN_AT_ONCE
+    return torch.cat(parts)[start : start + n].view(n, *shape)
+
+
+def mixture_data(name: str, data_root: Path | None) -> Images:
+    """Draws of a stored mixture as a data set, in the units of the data that it was fitted to; N_DRAWS if not told.
+
+    Args:
+        name: mixture:FOLDER for those to train on, mixture:FOLDER#reference or #reference=2000 for others.
+    """
+    place, _, asked = name.removeprefix(MIXTURE).partition("#")
+    purpose, _, n = asked.partition("=")
+    folder = Path(place)
+    mixture = read_mixture(folder)
+    like = load(read_json(folder / "config.json")["data"], root=data_root)
+    x0 = mixture_images(mixture, like.shape, int(n or N_DRAWS), SEEDS[purpose])
+    labels = torch.zeros(len(x0), dtype=torch.int64)
+    return Images(name, like.to_pixels(x0), labels, like.mean, like.std, continuous=x0)
+
+
+def exact_model(config: ExactConfig) -> nn.Module:
+    """The exact denoiser of a config's mixture, in float32, with its error if it has one."""
+    exact = read_mixture(Path(config.data.removeprefix(MIXTURE))).float()
+    return WithError(exact, config.error, config.seed) if config.error else exact
+
+
+class WithError(nn.Module):
+    """eps + error g(x / sqrt(1 + sigma^2)) / sqrt(1 + sigma^2): a smooth error of F whose size is `error` everywhere.
+
+    g is a fixed random field: convolution, tanh, convolution, scaled for each image to a mean square of 1. Its size
+    thus depends on sigma alone, and not on whether x is like training data.
+    """
+
+    def __init__(self, exact: nn.Module, error: float, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(block_seed(seed, -2))
+        self.exact, self.error = exact, error
+        self.register_buffer("enter", torch.randn(CHANNELS, 1, KERNEL, KERNEL, generator=generator) / KERNEL)
+        self.register_buffer("leave", torch.randn(1, CHANNELS, KERNEL, KERNEL, generator=generator))
+
+    enter: Tensor
+    leave: Tensor
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """eps (B, C, H, W) for x (B, C, H, W) and sigma (B,), in data standard deviations."""
+        scale = (1 + sigma.square()).rsqrt().view(-1, 1, 1, 1)
+        with torch.autocast(x.device.type, enabled=False):
+            planes = (x * scale).float().flatten(0, 1)[:, None]
+            field = functional.conv2d(planes, self.enter, padding=KERNEL // 2).tanh()
+            field = functional.conv2d(field, self.leave, padding=KERNEL // 2).view_as(x)
+            size = field.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+            return self.exact(x, sigma) + self.error * scale * field / size

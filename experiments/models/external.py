@@ -1,0 +1,199 @@
+"""Models trained elsewhere, behind the model contract `eps = model(x, sigma)` with sigma in data standard deviations.
+
+python:package.module:function   anything of one's own that keeps the contract
+diffusers:PATH                   a folder saved by diffusers, see `diffusers_unet.py`
+checkpoint:PATH                  a network trained here: a folder models/ID of a store
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from diffusion_core.data import Images
+from diffusion_core.networks.build import build
+from diffusion_core.samplers.sampling import Model
+from experiments.models import diffusers_unet
+from experiments.models.diffusers_unet import Config, read_json
+
+SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")
+
+
+def load_foreign(source: str, images: Images, label: int | None, device: str) -> Model:
+    """The model that `source` names, on `device` and ready to sample images like `images`.
+
+    Args:
+        source: one of `SPELLINGS`.
+        images: the data set that is sampled; its mean and std define our units.
+        label: the class of all samples, for a class-conditional diffusers model; else None.
+        device: cpu or cuda. What `python:` names is moved there if it is an nn.Module, and else used as it is.
+
+    Raises:
+        ValueError: an unknown spelling; what it names is missing, or does not suit the images or the label.
+    """
+    kind, rest = _split(source)
+    if kind == "diffusers":
+        return diffusers_unet.load(_path(rest), images, label, device)
+    if label is not None:
+        raise ValueError(f"label={label}: {kind}: models take no label, only class-conditional diffusers: models do")
+    return _python(rest, device) if kind == "python" else _checkpoint(_path(rest), images, device)
+
+
+def fingerprint(source: str) -> str:
+    """The first 12 hex digits of a SHA-256 of what determines the model: the same for a folder that was moved.
+
+    For folders these are the names and contents of the weight and config files that are read. For `python:` it is the
+    module's source file and the attribute's name: what the module loads or imports in turn is *not* covered.
+
+    Raises:
+        ValueError: an unknown spelling, or what it names is missing.
+    """
+    kind, rest = _split(source)
+    if kind == "python":
+        module, attribute = _names(rest)
+        return _digest({attribute: _module_file(module)})
+    root = _path(rest)
+    files = diffusers_unet.find(root).files() if kind == "diffusers" else _checkpoint_files(root)
+    return _digest({file.relative_to(root).as_posix(): file for file in files})
+
+
+def describe(source: str, label: int | None = None) -> str:
+    """A short name for tables and reports, e.g. `diffusers:ddpm-mnist (UNet2DModel, label 3)`; no folders above.
+
+    Raises:
+        ValueError: as `fingerprint`.
+    """
+    kind, rest = _split(source)
+    if kind == "python":
+        return f"python:{':'.join(_names(rest))}"
+    root = _path(rest)
+    if kind == "diffusers":
+        diffusers_unet.find(root)
+        parts = ["UNet2DModel", *([] if label is None else [f"label {label}"])]
+    else:
+        config = _checkpoint_config(root)
+        parts = [config["network"], config["parameterisation"]]
+    return f"{kind}:{root.resolve().name} ({', '.join(parts)})"
+
+
+def notes(source: str) -> list[str]:
+    """What is assumed about the model, to be printed beside its results: a sentence each.
+
+    Raises:
+        ValueError: as `fingerprint`.
+    """
+    kind, rest = _split(source)
+    if kind == "python":
+        _names(rest)
+        return ["its identity covers the module's source file, not what that file loads or imports"]
+    if kind == "diffusers":
+        return diffusers_unet.notes(_path(rest))
+    return [f"it was trained on {_checkpoint_config(_path(rest))['data']}, in standard deviations of that data set"]
+
+
+def _split(source: str) -> tuple[str, str]:
+    kind, _, rest = source.partition(":")
+    if kind not in ("python", "diffusers", "checkpoint") or not rest:
+        raise ValueError(f"source={source!r}: unknown spelling; it must be one of {', '.join(SPELLINGS)}")
+    return kind, rest
+
+
+def _path(rest: str) -> Path:
+    return Path(rest).expanduser()
+
+
+# ------------------------------------------------------------------------------------------------------------- python
+
+
+def _python(rest: str, device: str) -> Model:
+    module, attribute = _names(rest)
+    _module_file(module)
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(f"python:{rest}: importing {module} failed: {error}") from error
+    if not hasattr(found, attribute):
+        raise ValueError(f"python:{rest}: module {module} has no attribute {attribute!r}")
+    model: Any = getattr(found, attribute)
+    if not callable(model) or isinstance(model, type):
+        raise ValueError(
+            f"python:{rest}: {attribute} is a {type(model).__name__}, but it must be a function or an instance that "
+            "can be called as eps = model(x, sigma)"
+        )
+    if isinstance(model, nn.Module):
+        return model.to(device).eval()
+    keeps_the_contract: Model = model
+    return keeps_the_contract
+
+
+def _names(rest: str) -> tuple[str, str]:
+    module, _, attribute = rest.partition(":")
+    if not (attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))):
+        raise ValueError(f"source='python:{rest}': it must be spelt {SPELLINGS[0]}")
+    return module, attribute
+
+
+def _module_file(module: str) -> Path:
+    """The source file of a module, which is found but not run (the packages that hold it are)."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:  # `python -m` has it already, an installed command has not
+        sys.path.append(here)
+    importlib.invalidate_caches()
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError as error:
+        raise ValueError(f"python:{module}: there is no such module: {error}") from error
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        raise ValueError(f"python:{module}: there is no module file of this name in {here} or among installed packages")
+    return Path(spec.origin)
+
+
+# --------------------------------------------------------------------------------------------------------- checkpoint
+
+
+def _checkpoint(root: Path, images: Images, device: str) -> nn.Module:
+    config = _checkpoint_config(root)
+    channels = images.shape[0]
+    if config["channels"] != channels:
+        raise ValueError(
+            f"checkpoint:{root}: it has channels={config['channels']}, but data={images.name!r} has {channels}"
+        )
+    other = [] if config["parameterisation"] == "preconditioned" else [config["parameterisation"]]
+    model = build(config["network"], channels, *other)
+    try:
+        model.load_state_dict(load_file(root / "model.safetensors"))
+    except (RuntimeError, SafetensorError) as error:
+        raise ValueError(f"checkpoint:{root}: its weights do not fit network={config['network']!r}: {error}") from error
+    return model.to(device).eval()
+
+
+def _checkpoint_files(root: Path) -> list[Path]:
+    files = [root / "config.json", root / "model.safetensors"]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise ValueError(
+            f"checkpoint:{root}: {' and '.join(missing)} not found; it must be a folder models/ID of a store"
+        )
+    return files
+
+
+def _checkpoint_config(root: Path) -> Config:
+    config = read_json(_checkpoint_files(root)[0])
+    missing = [name for name in ("network", "parameterisation", "channels", "data") if name not in config]
+    if missing:
+        raise ValueError(f"checkpoint:{root}: its config.json lacks {', '.join(missing)}")
+    return config
+
+
+def _digest(files: dict[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        with path.open("rb") as file:
+            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]

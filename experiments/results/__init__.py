@@ -1,0 +1,1 @@
+"""What a result folder holds: rows, paired differences with intervals, pictures."""

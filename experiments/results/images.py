@@ -1,0 +1,84 @@
+"""What a report shows besides numbers: pictures of samples, films of their way, class histograms, loss curves."""
+
+import csv
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from experiments.config.config import TrainConfig, identity
+from experiments.config.trial import Cell
+from experiments.results.table import write_rows
+from experiments.stages.common import images_of, load_meta
+from experiments.stages.score import N_CLASSES, SHOWN_IMAGES, load_shown
+from experiments.store.store import Store
+
+DIGITS = ("mnist5k", "mnist")
+GRID = math.isqrt(SHOWN_IMAGES)  # images along each side of a picture of samples
+
+
+def write_evidence(directory: Path, done: Sequence[Cell], store: Store, data_root: Path | None) -> None:
+    """Writes images/, histograms.csv and losses.csv of the cells that succeeded."""
+    pictures = directory / "images"
+    pictures.mkdir(exist_ok=True)
+    histograms: list[dict[str, Any]] = []
+    losses: list[dict[str, Any]] = []
+    runs = {identity(cell.score): cell for cell in done}
+    for run_id, cell in runs.items():
+        _save_pictures(pictures, cell, store)
+        counts = load_meta("scores", cell.score, store)["histogram"]
+        if counts and cell.model.data in DIGITS:  # the only classes that a feature network here can tell
+            histograms += _histogram(run_id, counts)
+    for model in dict.fromkeys(cell.model for cell in runs.values()):
+        if isinstance(model, TrainConfig):
+            shared = {"model_id": identity(model), "train_seed": model.seed, "network": model.network}
+            with (store.path("models", identity(model)) / "losses.csv").open() as file:
+                losses += [shared | point for point in csv.DictReader(file)]
+    if done:
+        images = images_of(done[0].model.data, data_root)
+        _save(_picture(images.pixels), pictures / "real.png")
+        if histograms:
+            share = images.labels.bincount(minlength=N_CLASSES) / len(images.labels)
+            histograms += _histogram("real", (share * done[0].samples.n_samples).tolist())
+    write_rows(directory / "histograms.csv", histograms, ("run_id", "label", "count"))
+    write_rows(directory / "losses.csv", losses, ("model_id", "train_seed", "network", "images_seen", "loss"))
+
+
+def _histogram(run_id: str, counts: Sequence[float]) -> list[dict[str, Any]]:
+    return [{"run_id": run_id, "label": label, "count": count} for label, count in enumerate(counts)]
+
+
+def _save_pictures(folder: Path, cell: Cell, store: Store) -> None:
+    """ID.png, the first samples in a square, and ID-film.png, a few of them from noise to image."""
+    samples_id = identity(cell.samples)
+    if (folder / f"{samples_id}.png").exists():
+        return
+    tensors = load_shown(cell.score, store)
+    if "film" in tensors:
+        _save(_tiled(tensors["film"].transpose(0, 1)), folder / f"{samples_id}-film.png")
+    _save(_picture(tensors["pixels"]), folder / f"{samples_id}.png")
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    """Atomically: a picture that is there is whole, and not drawn again."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    picture.save(temporary, format="PNG")
+    temporary.replace(path)
+
+
+def _picture(pixels: torch.Tensor) -> Image.Image:
+    """The first 16 of pixels uint8 (n, C, H, W) in a square."""
+    tiles = torch.zeros(GRID * GRID, *pixels.shape[1:], dtype=torch.uint8)
+    tiles[: len(pixels)] = pixels[: GRID * GRID]
+    return _tiled(tiles.unflatten(0, (GRID, GRID)))
+
+
+def _tiled(tiles: torch.Tensor) -> Image.Image:
+    """One picture of tiles uint8 (rows, columns, C, H, W), grey (C = 1) or RGB (C = 3)."""
+    rows, columns, channels, height, width = tiles.shape
+    whole = tiles.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
+    return Image.fromarray(whole.squeeze(2).numpy())

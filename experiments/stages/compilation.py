@@ -1,0 +1,25 @@
+"""The network of a sampling run, compiled where its machine says so."""
+
+import logging
+from functools import lru_cache
+
+from diffusion_core.networks.compiled import Compiled, can_compile
+from diffusion_core.samplers.sampling import Model
+from experiments.config.config import Machine
+
+log = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=2)
+def prepared(network: Model, batch_size: int, machine: Machine) -> Model:
+    """The network as it is, or compiled once for all runs that share all this; the first call of it does the work.
+
+    Raises:
+        RuntimeError: the run's identity says compiled, and there is no compiler here.
+    """
+    if not machine.compiled:
+        return network
+    if not can_compile(machine.device):
+        raise RuntimeError(f"compiled=True: there is no compiler for {machine.device} on this node; install g++")
+    log.info("compiling the network for batches of %d: some seconds, not counted as the run's", batch_size)
+    return Compiled(network, batch_size)

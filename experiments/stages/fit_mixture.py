@@ -1,0 +1,60 @@
+"""A known law that resembles a data set: a mixture of Gaussians fitted to it, whose exact denoiser is closed-form.
+
+mixture_stage  mixtures/ID/  mixture.safetensors (float64), config.json, meta.json
+
+`models/exact.py` reads it back, as a data set and as a denoiser.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from diffusion_core.data import check_name, load
+from diffusion_core.exact.fit import fit_mixture
+from experiments.config.config import canonical, identity
+from experiments.stages.hardware import use_threads
+from experiments.store.store import Store, write_json
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """One fit, see diffusion_core.exact.fit_mixture."""
+
+    data: str = "mnist5k"
+    n_components: int = 20
+    rank: int = 32  # of each covariance beyond its isotropic part
+    min_std: float = 0.05  # least isotropic standard deviation, data units
+    em_steps: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_name(self.data)
+        for name, least in (("n_components", 1), ("rank", 1), ("em_steps", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)}: it must be at least {least}")
+        if not self.min_std > 0:
+            raise ValueError(f"min_std={self.min_std}: it must be above 0")
+
+
+def mixture_stage(config: MixtureConfig, store: Store, data_root: Path | None = None) -> str:
+    """Fits a mixture to all training images of a data set and stores its parameters. Returns its identity."""
+    name = identity(config)
+    if store.has("mixtures", name):
+        return name
+    store.check_writable()
+    use_threads(1)  # the fit is the same however many threads runs have
+    x0 = load(config.data, root=data_root).standardised()
+    start = time.perf_counter()
+    mixture = fit_mixture(
+        x0, config.n_components, config.rank, config.seed, min_std=config.min_std, em_steps=config.em_steps
+    )
+    seconds = time.perf_counter() - start
+    with store.writing("mixtures", name) as folder:
+        save_file(mixture.state_dict(), folder / "mixture.safetensors")
+        write_json(folder / "config.json", canonical(config))
+        finished_at = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(folder / "meta.json", {"fit_seconds": seconds, "finished_at": finished_at})
+    return name

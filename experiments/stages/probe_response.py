@@ -1,0 +1,77 @@
+"""Error times contraction: what the denoiser's error on each stretch of the ladder leaves in the final sample.
+
+A sample is followed down the ladder. At the start of each of `STRETCHES` stretches of steps it is copied; the copy
+takes that stretch with the exact denoiser and then goes on with the studied one, under the same noise. The two differ
+by the error made on that stretch: right after it, and, shrunk or grown, at the end. To first order what the stretches
+leave adds up to the distance between the samples of the studied denoiser and those of the exact one.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from diffusion_core.samplers.sampling import eta_steps
+from experiments.stages.probe_setup import Bench, Rows, estimate, pair
+
+STRETCHES = 11
+
+
+def response(bench: Bench) -> Rows:
+    """Four kinds of rows, root mean squares over samples and pixels, for each eta.
+
+    made       the error made on the stretch that starts at `start`, right after it, in data standard deviations
+    left       what is left of it at the end, over what was made (so it is of use only for a denoiser that errs)
+    predicted  the sum of what all stretches leave, as vectors
+    deviation  the distance between the samples of the studied and of the exact denoiser, same noise, start to end
+    """
+    for eta in bench.config.etas:
+        made, left, exact = _stretches(bench, eta)
+        last = bench.sigmas[-1]
+        for start, first, end in zip(_starts(bench), made, left, strict=True):
+            shared = {"eta": eta, "start": bench.sigmas[start], "sigma": last}
+            yield {"probe": "made"} | shared | _size(first)
+            if first.any():
+                both = pair(_squares(end), _squares(first))
+                yield (
+                    {"probe": "left"} | shared | estimate(both, lambda part: math.sqrt(part[0].mean() / part[1].mean()))
+                )
+        yield {"probe": "predicted", "eta": eta, "sigma": last} | _size(left.sum(dim=0))
+        yield {"probe": "deviation", "eta": eta, "sigma": last} | _size(exact)
+
+
+@torch.no_grad()
+def _stretches(bench: Bench, eta: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Errors made on each stretch, what each leaves (STRETCHES, n, C, H, W), and the whole deviation (n, C, H, W)."""
+    steps, noise, starts = eta_steps(bench.sigmas, eta), bench.noise(bench.config.seed), _starts(bench)
+    exact = noise() * bench.sigmas[0]  # the way of the exact denoiser alone
+    paths = exact[None].clone()  # the studied denoiser's, then one a stretch begun; the last of them is on its stretch
+    made: list[Tensor] = []
+    for step, (sigma, alpha, beta) in enumerate(zip(steps.sigmas, steps.alphas, steps.betas, strict=False)):
+        if step in starts:
+            if step > 0:
+                made.append(paths[0] - paths[-1])
+            paths = torch.cat([paths, paths[:1]])
+        studied = bench.eps(bench.model, paths[:-1].flatten(0, 1), sigma).view_as(paths[:-1])
+        known = bench.eps(bench.mixture, torch.cat([paths[-1], exact]), sigma)
+        fresh = beta * sigma * noise() if beta > 0 else 0.0
+        paths = paths - alpha * sigma * torch.cat([studied, known[None, : len(exact)]]) + fresh
+        exact = exact - alpha * sigma * known[len(exact) :] + fresh
+    made.append(paths[0] - paths[-1])
+    return torch.stack(made), paths[0] - paths[1:], paths[0] - exact
+
+
+def _starts(bench: Bench) -> list[int]:
+    """The first step of each stretch."""
+    n_steps = len(bench.sigmas) - 1
+    return sorted({index * n_steps // STRETCHES for index in range(min(STRETCHES, n_steps))})
+
+
+def _squares(x: Tensor) -> Tensor:
+    """(n,) mean square of each sample."""
+    return x.flatten(1).square().mean(dim=1)
+
+
+def _size(x: Tensor) -> dict[str, float]:
+    squares = _squares(x)
+    return estimate(pair(squares, squares), lambda part: math.sqrt(part[0].mean()))

@@ -1,0 +1,121 @@
+"""What every probe is given: a denoiser, the true law, ways down the ladder, and estimates with standard errors."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffusion_core.exact.mixture import Mixture
+from diffusion_core.samplers.euler import Euler
+from diffusion_core.samplers.sampling import Model as Denoiser
+from diffusion_core.samplers.seeded_noise import BlockNoise
+from experiments.config.config import FREE, GROUPS, MIXTURE, Ladder, Machine, Model, one_of
+from experiments.metrics.distances import jackknife_se
+from experiments.models.exact import mixture_images, read_mixture
+from experiments.stages.common import images_of, load_model
+from experiments.store.store import Store
+
+CLEAN, FIRST, SECOND, SHARED, PUSHED = (20_000 + 1_000 * purpose for purpose in range(5))  # added to a seed: one each
+N_LEVELS = 12  # of a ladder that are looked at
+NAMES = ("visited", "level", "spread", "contraction", "response")
+Rows = Iterator[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """One probe of one denoiser on one mixture."""
+
+    probe: str
+    model: Model
+    etas: tuple[float, ...]
+    ladder: Ladder = field(default_factory=Ladder)
+    n_samples: int = 256
+    seed: int = 0  # of sampling; networks are probed with seeds of their own
+    machine: Machine = field(default_factory=Machine)
+    batch_size: int = field(default=256, metadata=FREE)
+
+    def __post_init__(self) -> None:
+        one_of("probe", self.probe, NAMES)
+
+    @property
+    def cost(self) -> float:
+        """About how many network evaluations it takes."""
+        ways = {"visited": 1.4, "level": 1.0, "spread": 1.0, "contraction": 5.0, "response": 7.0}[self.probe]
+        return ways * len(self.etas) * self.n_samples * self.ladder.n_steps
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A denoiser, the law, which is the exact denoiser too, and the setting: what every probe is given."""
+
+    model: Denoiser
+    mixture: Mixture  # float32
+    clean: Tensor  # (2 n, C, H, W) draws of the law that no network was trained on
+    config: ProbeConfig
+
+    @classmethod
+    def of(cls, config: ProbeConfig, store: Store, data_root: Path | None) -> "Bench":
+        device = config.machine.device
+        images = images_of(config.model.data, data_root)
+        mixture = read_mixture(Path(config.model.data.removeprefix(MIXTURE)))
+        clean = mixture_images(mixture, images.shape, 2 * config.n_samples, CLEAN + config.seed).to(device)
+        model = load_model(config.model, store, data_root, device)
+        return cls(model, mixture.float().to(device), clean, config)
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        return self.config.ladder.sigmas()
+
+    @property
+    def levels(self) -> list[int]:
+        """The steps that are looked at, evenly spread, the first and the last included."""
+        last = len(self.sigmas) - 2
+        return sorted({round(index * last / (N_LEVELS - 1)) for index in range(N_LEVELS)})
+
+    def noise(self, seed: int) -> BlockNoise:
+        return BlockNoise(
+            seed, 0, self.config.n_samples, tuple(self.clean.shape[1:]), torch.device(self.config.machine.device)
+        )
+
+    @torch.no_grad()
+    def eps(self, model: Denoiser, x: Tensor, sigma: float) -> Tensor:
+        """The model's eps at one level, in batches, as the sampler evaluates it."""
+        device = self.config.machine.device
+        with torch.autocast(device, torch.bfloat16, enabled=self.config.machine.precision == "bf16"):
+            parts = [
+                model(part, part.new_full((len(part),), sigma)).float() for part in x.split(self.config.batch_size)
+            ]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def way(self, eta: float, x: Tensor, noise: Callable[[], Tensor], first: int = 0) -> Iterator[tuple[int, Tensor]]:
+        """(step, x before it) down the ladder from level `first`, then (n_steps, x at the end). x is overwritten."""
+        sigmas = self.sigmas[first:]
+        yield first, x
+        steps = Euler(eta).run(lambda x, sigma: self.eps(self.model, x, float(sigma[0])), x, sigmas, noise)
+        for step, _ in enumerate(steps, start=first + 1):
+            yield step, x
+
+
+def squared_error(bench: Bench, x: Tensor, sigma: float) -> Tensor:
+    """(n,) mean squared difference between the model's eps and the exact one."""
+    return (bench.eps(bench.model, x, sigma) - bench.eps(bench.mixture, x, sigma)).flatten(1).square().mean(dim=1)
+
+
+def ratio(above: Tensor, below: Tensor) -> dict[str, float]:
+    return estimate(pair(above, below), lambda part: part[0].mean() / part[1].mean())
+
+
+def pair(first: Tensor, second: Tensor) -> np.ndarray:
+    return np.stack([first.double().cpu().numpy(), second.double().cpu().numpy()])
+
+
+def estimate(values: np.ndarray, statistic: Callable[[np.ndarray], float]) -> dict[str, float]:
+    """`statistic` of values (k, n) and its jackknife standard error; sample i is in group i mod GROUPS."""
+    group = np.arange(values.shape[1]) % GROUPS
+    replicates = np.array([statistic(values[:, group != left_out]) for left_out in range(GROUPS)])
+    return {"value": float(statistic(values)), "se": jackknife_se(replicates)}

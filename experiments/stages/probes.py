@@ -1,0 +1,169 @@
+"""What happens on the way down a ladder when the truth is known: errors where samples are, spread, contraction.
+
+probe_stage   probes/ID/   rows.csv
+
+Each probe is one function from a denoiser, the true law and a noise setting to rows; each row is an estimate with the
+standard error of a delete-group jackknife over samples.
+"""
+
+import csv
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from experiments.config.config import identity
+from experiments.stages.hardware import use_threads
+from experiments.stages.probe_response import response
+from experiments.stages.probe_setup import (
+    FIRST,
+    NAMES,
+    PUSHED,
+    SECOND,
+    SHARED,
+    Bench,
+    ProbeConfig,
+    Rows,
+    estimate,
+    pair,
+    ratio,
+    squared_error,
+)
+from experiments.store.store import Store
+
+PUSH = 0.01  # size of a perturbation, in units of sigma
+COLUMNS = ("probe", "eta", "start", "sigma", "value", "se", "n_samples", "n_steps")
+
+
+def probe_stage(config: ProbeConfig, store: Store, data_root: Path | None) -> list[dict[str, Any]]:
+    """The rows of a probe (`COLUMNS`), computed once."""
+    name = identity(config)
+    if not store.has("probes", name):
+        use_threads(config.machine.threads)
+        bench = Bench.of(config, store, data_root)
+        with store.writing("probes", name) as folder, (folder / "rows.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            for row in PROBES[config.probe](bench):
+                writer.writerow(
+                    {"probe": config.probe, "n_samples": config.n_samples, "n_steps": config.ladder.n_steps} | row
+                )
+    with (store.path("probes", name) / "rows.csv").open() as file:
+        return [
+            {key: text if key == "probe" else float(text) for key, text in line.items() if text}
+            for line in csv.DictReader(file)
+        ]
+
+
+def visited(bench: Bench) -> Rows:
+    """Squared error of eps where samples are, over that on fresh x0 + sigma n at the same sigma; 1 = as in training.
+
+    One more eta, -1, is the control: a second fresh stream in place of the samples.
+    """
+    fresh_noise, other_noise = (bench.noise(purpose + bench.config.seed) for purpose in (FIRST, SECOND))
+    n = bench.config.n_samples
+    fresh_error: dict[int, Tensor] = {}
+    for step in range(len(bench.sigmas) - 1):
+        first, second = fresh_noise().clone(), other_noise().clone()
+        if step in bench.levels:
+            sigma = bench.sigmas[step]
+            fresh_error[step] = squared_error(bench, bench.clean[:n] + sigma * first, sigma)
+            control = squared_error(bench, bench.clean[n:] + sigma * second, sigma)
+            yield {"eta": -1.0, "sigma": sigma} | ratio(control, fresh_error[step])
+    for eta in bench.config.etas:
+        noise = bench.noise(bench.config.seed)
+        for step, x in bench.way(eta, noise() * bench.sigmas[0], noise):
+            if step in fresh_error:
+                sigma = bench.sigmas[step]
+                yield {"eta": eta, "sigma": sigma} | ratio(squared_error(bench, x, sigma), fresh_error[step])
+
+
+def level(bench: Bench) -> Rows:
+    """The noise level that samples really have, by maximum likelihood under the true law, over the tracked one.
+
+    The log-density of the noised law is summed over samples at 21 levels within a factor 1.35 of the tracked one; a
+    parabola in ln sigma through the highest three gives its maximum.
+    """
+    offsets = np.linspace(-0.3, 0.3, 21)
+    for eta in bench.config.etas:
+        noise = bench.noise(bench.config.seed)
+        for step, x in bench.way(eta, noise() * bench.sigmas[0], noise):
+            if step in bench.levels or step == len(bench.sigmas) - 1:
+                sigma = bench.sigmas[step]
+                logs = np.stack([
+                    bench.mixture.log_density(x, x.new_full((len(x),), sigma * math.exp(offset))).double().cpu().numpy()
+                    for offset in offsets
+                ])  # fmt: skip
+                yield {"eta": eta, "sigma": sigma} | estimate(
+                    logs, lambda part: math.exp(_peak(offsets, part.sum(axis=1)))
+                )
+
+
+def spread(bench: Bench) -> Rows:
+    """Standard deviation of the samples over the truth's, along the law's 16 widest directions (geometric mean).
+
+    Both sides hold the noise of the ladder's last level. Rows named "mean" hold the distance of the means along these
+    directions, in the truth's standard deviations (root mean square); n draws of the truth would show 1 / sqrt(n).
+    """
+    mean, covariance = bench.mixture.moments()
+    values, vectors = torch.linalg.eigh(covariance.double().cpu())
+    truth, directions = values[-16:] + bench.sigmas[-1] ** 2, vectors[:, -16:]
+    for eta in bench.config.etas:
+        noise = bench.noise(bench.config.seed)
+        *_, (_, x) = bench.way(eta, noise() * bench.sigmas[0], noise)
+        along = ((x.flatten(1).double().cpu() - mean.double().cpu()) @ directions).T.numpy()
+        yield {"eta": eta, "sigma": bench.sigmas[-1]} | estimate(
+            along, lambda part: math.exp(0.5 * np.log(part.var(axis=1, ddof=1) / truth.numpy()).mean())
+        )
+        yield {"probe": "mean", "eta": eta, "sigma": bench.sigmas[-1]} | estimate(
+            along, lambda part: math.sqrt((part.mean(axis=1) ** 2 / truth.numpy()).mean())
+        )
+
+
+def contraction(bench: Bench) -> Rows:
+    """Distance between two samples driven by the same noise, one of which was pushed at `start`, over the push.
+
+    The push is white, of PUSH sigma a pixel, at the first level and at two levels further down.
+    """
+    shape = (bench.config.n_samples, *bench.clean.shape[1:])
+    for start in (0, len(bench.sigmas) // 3, 2 * len(bench.sigmas) // 3):
+        generator = torch.Generator(bench.clean.device).manual_seed(PUSHED + bench.config.seed)
+        push = PUSH * bench.sigmas[start] * torch.randn(shape, generator=generator, device=bench.clean.device)
+        for eta in bench.config.etas:
+            noise = bench.noise(bench.config.seed)
+            *_, (_, there) = _take(bench.way(eta, noise() * bench.sigmas[0], noise), start)
+            noise_again = bench.noise(SHARED + bench.config.seed)  # from here on, fresh noise that both share
+            first = [x.clone() for _, x in bench.way(eta, there.clone(), noise_again, start)]
+            noise_again = bench.noise(SHARED + bench.config.seed)
+            for (step, x), partner in zip(bench.way(eta, there + push, noise_again, start), first, strict=True):
+                if step in bench.levels or step == len(bench.sigmas) - 1:
+                    distance = (x - partner).flatten(1).square().mean(dim=1)
+                    scale = push.flatten(1).square().mean(dim=1)
+                    row = estimate(pair(distance, scale), lambda part: math.sqrt(part[0].mean() / part[1].mean()))
+                    yield {"eta": eta, "start": bench.sigmas[start], "sigma": bench.sigmas[step]} | row
+
+
+PROBES: dict[str, Callable[[Bench], Rows]] = dict(
+    zip(NAMES, (visited, level, spread, contraction, response), strict=True)
+)
+
+
+def _take(way: Iterator[tuple[int, Tensor]], last: int) -> Iterator[tuple[int, Tensor]]:
+    """The way up to and including step `last`."""
+    for step, x in way:
+        yield step, x
+        if step == last:
+            return
+
+
+def _peak(places: np.ndarray, heights: np.ndarray) -> float:
+    """Where the parabola through the highest point and its neighbours peaks; the end itself if that is highest."""
+    top = int(heights.argmax())
+    if top in (0, len(places) - 1):
+        return float(places[top])
+    a, b, c = heights[top - 1 : top + 2]
+    return float(places[top] + (places[1] - places[0]) * (a - c) / (2 * (a - 2 * b + c)))

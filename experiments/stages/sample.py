@@ -1,0 +1,217 @@
+"""The sampling stage: from a trained network to pixels, and the time they took. One run, or several in a batch.
+
+samples/ID/     samples.safetensors (uint8 pixels, and a film of the first few), meta.json
+"""
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from diffusion_core.data import Images
+from diffusion_core.samplers.joint_batch import joined
+from diffusion_core.samplers.sampling import Model, sample
+from experiments.config.config import SampleConfig, identity
+from experiments.stages.common import Advance, images_of, load_model, write_meta
+from experiments.stages.compilation import prepared
+from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
+from experiments.stages.memory import fitting, free
+from experiments.store.store import Store
+
+FILM_IMAGES, FILM_FRAMES = 3, 10
+log = logging.getLogger(__name__)
+
+
+class Counted:
+    """A model that counts the images it evaluates."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.images = model, 0
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        self.images += len(x)
+        return self.model(x, sigma)
+
+
+class Film:
+    """The first samples at FILM_FRAMES levels of their way down a ladder, scaled to unit variance.
+
+    FILM_IMAGES of them, or as many as the first batch holds.
+    """
+
+    def __init__(self, sigmas: tuple[float, ...]) -> None:
+        self.last = len(sigmas) - 1
+        shown = sorted({round(frame * self.last / (FILM_FRAMES - 1)) for frame in range(FILM_FRAMES)})
+        self.levels = {step: sigmas[step] for step in shown}
+        self.frames: list[Tensor] = []
+        self.steps = 0
+
+    def __call__(self, step: int, x: Tensor) -> None:
+        """Called by `sample` after each step."""
+        self.steps = step
+        if step in self.levels:
+            self.frames.append(x[:FILM_IMAGES] / math.sqrt(1 + self.levels[step] ** 2))
+
+    @property
+    def follows_the_ladder(self) -> bool:
+        """Whether the sampler did: of one that chooses its own levels there is no film."""
+        return self.steps == self.last
+
+
+def sample_stage(
+    config: SampleConfig, store: Store, data_root: Path | None, advance: Advance, *, shared: bool = False
+) -> str:
+    """Samples from a trained network and stores uint8 pixels and the time the loop took. Returns its identity.
+
+    A batch that does not fit into memory is halved. `shared`: other runs use the device meanwhile, so that the time is
+    no evidence of speed.
+    """
+    name = identity(config)
+    if store.has("samples", name):
+        return name
+    images, network = _ready(config, store, data_root)
+    device, model = config.machine.device, Counted(network)
+    counted: list[float] = []  # evaluations of this try
+
+    def count(evaluations: float) -> None:
+        counted.append(evaluations)
+        advance(evaluations)
+
+    def timed(batch_size: int) -> tuple[Tensor, Film, BusyClock, BusyClock]:
+        advance(-sum(counted))  # of a try that ran out of memory
+        counted.clear()
+        model.model = prepared(network, batch_size, config.machine)
+        with torch.no_grad():  # warm-up, outside the clock
+            blank = torch.zeros(batch_size, *images.shape, device=device)
+            model(blank, torch.ones(len(blank), device=device))
+        model.images = 0
+        _synchronise(device)
+        before = BusyClock.now()
+        x, film = _draw(model, config, images, batch_size, count)
+        _synchronise(device)
+        return x, film, before, BusyClock.now()
+
+    with torch.autocast(device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
+        (x, film, before, after), batch_sizes = fitting(config.batch, timed)
+    _write(
+        config,
+        store,
+        images,
+        (x, film),
+        model.images / config.n_samples,
+        seconds=after.wall - before.wall,
+        others_busy_cores=after.others_since(before),
+        batch_size=batch_sizes[-1],
+        retries=f"batch {' -> '.join(map(str, batch_sizes))}" if len(batch_sizes) > 1 else None,
+        shared_device=shared or (device == "cpu" and after.others_since(before) > SHARED_ABOVE),
+    )
+    return name
+
+
+def sample_together(configs: Sequence[SampleConfig], store: Store, data_root: Path | None, advance: Advance) -> None:
+    """Samples runs of one network on one machine in one batch, and stores each as `sample_stage` would.
+
+    Runs that are there already are left out. Their time is shared, so it is no evidence of speed. If anything fails, a
+    warning says what; each run that is not stored is then for `sample_stage`, which tells whose fault it was.
+    """
+    configs = [config for config in configs if not store.has("samples", identity(config))]
+    if len(configs) < 2:
+        return
+    log.info("%d runs in one batch: %s", len(configs), ", ".join(map(identity, configs)))
+    try:
+        _sample_together(configs, store, data_root, advance)
+        return
+    except Exception as error:
+        log.warning("%d runs in one batch: %s: %s; each is sampled alone", len(configs), type(error).__name__, error)
+    free()  # outside the handler, whose traceback holds on to the tensors
+
+
+def _sample_together(configs: Sequence[SampleConfig], store: Store, data_root: Path | None, advance: Advance) -> None:
+    images, network = _ready(configs[0], store, data_root)
+    machine, counted = configs[0].machine, list[float]()
+
+    def draw(config: SampleConfig, model: Model) -> tuple[tuple[Tensor, Film], float]:
+        own = Counted(model)
+        alone = replace(config, sampler=copy.deepcopy(config.sampler))  # a user's may keep something between steps
+        return _draw(own, alone, images, config.n_samples, counted.append), own.images / config.n_samples
+
+    before = BusyClock.now()
+    with torch.autocast(machine.device, torch.bfloat16, enabled=machine.precision == "bf16"):
+        found = joined(network, [partial(draw, config) for config in configs])
+    _synchronise(machine.device)
+    after = BusyClock.now()
+    advance(sum(counted))
+    for config, (drawn, nfe) in zip(configs, found, strict=True):
+        _write(
+            config,
+            store,
+            images,
+            drawn,
+            nfe,
+            seconds=after.wall - before.wall,
+            others_busy_cores=after.others_since(before),
+            batch_size=sum(config.n_samples for config in configs),
+            retries=None,
+            shared_device=True,
+        )
+
+
+def _ready(config: SampleConfig, store: Store, data_root: Path | None) -> tuple[Images, Model]:
+    """The data set and the network of a config, on the threads that it asks for."""
+    store.check_writable()
+    use_threads(config.machine.threads)
+    return images_of(config.model.data, data_root), load_model(config.model, store, data_root, config.machine.device)
+
+
+def _draw(
+    model: Model, config: SampleConfig, images: Images, batch_size: int, count: Callable[[float], None]
+) -> tuple[Tensor, Film]:
+    """The samples of a config, and their film. `count` is told after each batch how many evaluations it took."""
+    sigmas = config.ladder.sigmas()
+    film = Film(sigmas)
+    x = sample(
+        model,
+        sigmas,
+        config.sampler.run,
+        n_samples=config.n_samples,
+        shape=images.shape,
+        seed=config.seed,
+        batch_size=batch_size,
+        device=config.machine.device,
+        final_denoise=config.final_denoise,
+        after_batch=lambda n: count(n * config.planned_nfe),
+        watch=film,
+    )
+    return x, film
+
+
+def _write(
+    config: SampleConfig, store: Store, images: Images, drawn: tuple[Tensor, Film], nfe: float, **meta: Any
+) -> None:
+    """Stores pixels, the film if there is one, and what is known about the run."""
+    x, film = drawn
+    tensors = {"pixels": images.to_pixels(x).cpu()}
+    if film.follows_the_ladder:
+        tensors["film"] = images.to_pixels(torch.stack(film.frames)).cpu()
+    with store.writing("samples", identity(config)) as folder:
+        save_file(tensors, folder / "samples.safetensors")
+        write_meta(
+            folder,
+            nfe=int(nfe) if nfe == int(nfe) else nfe,
+            film_sigmas=list(film.levels.values()) if film.follows_the_ladder else [],
+            device_name=device_name(config.machine.device),
+            **meta,
+        )
+
+
+def _synchronise(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()

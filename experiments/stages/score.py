@@ -1,0 +1,108 @@
+"""The scoring stages: features of the training images, and samples scored against them.
+
+score_stage   scores/ID/      features.safetensors, shown.safetensors, meta.json
+reference     references/ID/  features.safetensors: features, labels, kernel row sums of the training images
+
+Each returns at once if its artifact is there already. A score holds all that rows and reports need of its samples, so
+samples may be evicted once they are scored.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from experiments.config.config import ReferenceConfig, ScoreConfig, identity
+from experiments.metrics.distances import (
+    Pool,
+    Reference,
+    fd_replicates,
+    frechet_distance,
+    jackknife_se,
+    kd_replicates,
+    kernel_distance,
+    kernel_row_sums,
+    precision_recall,
+)
+from experiments.metrics.features import extract
+from experiments.stages.common import images_of, load_meta, write_meta
+from experiments.stages.hardware import use_threads
+from experiments.store.store import Store
+
+N_CLASSES = 10
+SHOWN_IMAGES = 16  # of the samples, kept with their score for reports
+
+
+def reference_stage(config: ReferenceConfig, store: Store, data_root: Path | None) -> str:
+    """Features of the training images, computed once. Returns the reference's identity."""
+    name = identity(config)
+    if store.has("references", name):
+        return name
+    use_threads(1)  # the reference is the same for runs on any number of threads
+    images = images_of(config.data, data_root)
+    features = extract(config.features, images.pixels, weights=config.weights)[0]
+    row_sums = torch.from_numpy(kernel_row_sums(features.double().numpy()))
+    with store.writing("references", name) as folder:
+        tensors = {"features": features, "labels": images.labels, "row_sums": row_sums}
+        save_file(tensors, folder / "features.safetensors")
+    return name
+
+
+@lru_cache(maxsize=4)
+def load_pool(config: ReferenceConfig, store: Store) -> tuple[Pool, Tensor]:
+    """The real images of a reference as a Pool, and their labels (T,)."""
+    tensors = load_file(store.path("references", identity(config)) / "features.safetensors")
+    return Pool(tensors["features"].double().numpy(), tensors["row_sums"].numpy()), tensors["labels"]
+
+
+@lru_cache(maxsize=4)
+def load_reference(config: ReferenceConfig, store: Store, n: int) -> Reference:
+    """What n samples are compared with."""
+    return load_pool(config, store)[0].reference(n)
+
+
+def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> str:
+    """Scores samples against real images; stores features, scores, class histogram, and what reports show."""
+    name = identity(config)
+    if store.has("scores", name):
+        return name
+    store.check_writable()
+    reference_stage(config.reference, store, data_root)
+    use_threads(config.samples.machine.threads)  # sums are rounded by how they are split among threads
+    sampled = load_file(store.path("samples", identity(config.samples)) / "samples.safetensors")
+    pixels = sampled.pop("pixels")
+    features32, logits = extract(config.reference.features, pixels, weights=config.reference.weights)
+    features = features32.double().numpy()
+    reference = load_reference(config.reference, store, len(features))
+    precision, recall = precision_recall(features, reference)
+    kd_jackknife = kd_replicates(features, reference)
+    with store.writing("scores", name) as folder:
+        save_file({"features": features32}, folder / "features.safetensors")
+        shown = {"pixels": pixels[:SHOWN_IMAGES].contiguous()} | sampled  # the film, if there is one
+        save_file(shown, folder / "shown.safetensors")
+        write_meta(
+            folder,
+            **load_meta("samples", config.samples, store),
+            fd=frechet_distance(features, reference),
+            kd=kernel_distance(features, reference),
+            kd_se=jackknife_se(kd_jackknife),
+            precision=precision,
+            recall=recall,
+            n_reference=len(reference.features),
+            histogram=None if logits is None else logits.argmax(dim=1).bincount(minlength=N_CLASSES).tolist(),
+            fd_replicates=fd_replicates(features, reference).tolist(),
+            kd_replicates=kd_jackknife.tolist(),
+        )
+    return name
+
+
+def load_shown(config: ScoreConfig, store: Store) -> dict[str, Tensor]:
+    """What a report shows of a scored run: pixels uint8 of the first images (n, C, H, W), and their film if any."""
+    return load_file(store.path("scores", identity(config)) / "shown.safetensors")
+
+
+def load_features(config: ScoreConfig, store: Store) -> Tensor:
+    """The features float32 (n, d) of a scored run."""
+    return load_file(store.path("scores", identity(config)) / "features.safetensors")["features"]

@@ -1,0 +1,78 @@
+"""The training stage: config in, averaged weights out. It returns at once if they are there already.
+
+models/ID/      model.safetensors, config.json, losses.csv, meta.json
+"""
+
+import csv
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from diffusion_core.networks.build import build
+from diffusion_core.samplers.seeded_noise import block_seed
+from diffusion_core.training import train
+from experiments.config.config import TrainConfig, canonical, identity
+from experiments.stages.common import Advance, images_of, write_meta
+from experiments.stages.hardware import use_threads
+from experiments.store.checksums import write_json
+from experiments.store.store import Store
+
+LOGGED_LOSSES = 200  # points of a loss curve, each the mean of its stretch
+
+
+def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advance: Advance) -> str:
+    """Trains one network and stores its averaged weights. Returns the model's identity."""
+    name = identity(config)
+    if store.has("models", name):
+        return name
+    store.check_writable()
+    use_threads(config.machine.threads)
+    images = images_of(config.data, data_root)
+    with torch.random.fork_rng(devices=[]):  # torch's layers take no generator: seed the global one for them only
+        torch.manual_seed(block_seed(config.seed, -1))  # not the seed of the noise: its stream would repeat in them
+        model = build(config.network, images.shape[0], config.parameterisation).to(config.machine.device)
+    x0 = images.standardised()[: len(images.pixels) - config.held_out].to(config.machine.device)
+    steps = train(
+        model,
+        x0,
+        config.noise,
+        n_images=config.images_seen,
+        batch_size=config.batch_size,
+        lr=config.lr,
+        warmup_images=config.warmup_images,
+        ema_decay=config.ema_decay,
+        weighting=config.weighting,
+        stratified=config.stratified,
+        precision=config.machine.precision,
+        seed=config.seed,
+    )
+    seen: list[int] = []
+    losses: list[Tensor] = []
+    start = time.perf_counter()
+    for step in steps:
+        advance(step.images_seen - (seen[-1] if seen else 0))
+        seen.append(step.images_seen)
+        losses.append(step.loss)
+    curve = thinned(seen, torch.stack(losses).tolist())
+    seconds = time.perf_counter() - start
+    with store.writing("models", name) as folder:
+        save_file(
+            {key: value.contiguous().cpu() for key, value in model.state_dict().items()}, folder / "model.safetensors"
+        )
+        with (folder / "losses.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("images_seen", "loss"), *curve])
+        write_json(folder / "config.json", canonical(config) | {"channels": images.shape[0]})
+        write_meta(folder, train_seconds=seconds, train_loss=curve[-1][1])
+    return name
+
+
+def thinned(seen: list[int], losses: list[float]) -> list[tuple[int, float]]:
+    """At most LOGGED_LOSSES points (images seen, mean loss since the point before)."""
+    stride = -(-len(losses) // LOGGED_LOSSES)
+    starts = range(0, len(losses), stride)
+    stretches = [losses[start : start + stride] for start in starts]
+    ends = [seen[min(start + stride, len(seen)) - 1] for start in starts]
+    return [(end, sum(stretch) / len(stretch)) for end, stretch in zip(ends, stretches, strict=True)]

@@ -1,0 +1,213 @@
+"""`python -m experiments store ls|verify|gc`: what a store holds, whether it is sound, and making room in it."""
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from experiments.store.checksums import Artifact
+from experiments.store.store import Store
+
+EVICTED = "samples"  # the only kind: they are large, scored, and can be drawn again
+IN_USE = 600  # seconds since the last use during which a sweep may be about to score samples
+SIZES = {"": 1, "B": 1} | {f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", 1)}
+SIZES |= {f"{prefix}IB": 1024**power for power, prefix in enumerate("KMGT", 1)}
+AGES = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
+
+
+@dataclass(frozen=True)
+class Where:
+    """What the commands share."""
+
+    store: Annotated[str | Path, tyro.conf.arg(metavar="FOLDER|URL")] = "runs/store"
+    """The store: a folder, or a URL such as s3://BUCKET/FOLDER."""
+
+
+@dataclass(frozen=True)
+class Ls(Where):
+    """Shows how much there is of each kind, and when it was last used.
+
+    For a folder, reading counts as use; for a URL only writing does.
+    """
+
+    kind: Annotated[str | None, tyro.conf.arg(metavar="KIND")] = None
+    """List the artifacts of one kind, such as samples, least recently used first."""
+
+    def run(self, console: Console) -> int:
+        store = Store(self.store)
+        artifacts = store.artifacts()
+        kinds = sorted({artifact.name.kind for artifact in artifacts})
+        if self.kind is not None and self.kind not in kinds:
+            raise ValueError(
+                f"kind={self.kind!r}: there is none in {store}; there are {', '.join(kinds) or 'no kinds'}"
+            )
+        table = Table(title=f"store {store}", title_justify="left")
+        if self.kind is None:
+            for heading in ("kind", "number", "size", "oldest use", "newest use"):
+                table.add_column(heading, justify="right" if heading in ("number", "size") else "left")
+            for kind in kinds:
+                table.add_row(kind, *_summary([artifact for artifact in artifacts if artifact.name.kind == kind]))
+            table.add_section()
+            table.add_row("all", *_summary(artifacts))
+        else:
+            table.add_column("artifact")
+            table.add_column("size", justify="right")
+            table.add_column("last used")
+            for artifact in sorted(artifacts, key=lambda artifact: artifact.used):
+                if artifact.name.kind == self.kind:
+                    table.add_row(str(artifact.name), size_text(artifact.size), _date(artifact.used))
+        if artifacts:
+            console.print(table)
+        else:
+            _print(console, f"store {store} holds no artifact")
+        if leftovers := store.leftovers():
+            console.print(f"{len(leftovers)} leftovers of killed runs: `store gc` removes them")
+        return 0
+
+
+@dataclass(frozen=True)
+class Verify(Where):
+    """Reads every artifact and compares it with its checksums. Exit status 1 if one is damaged.
+
+    A run does the same with whatever it reads, and computes again what is damaged.
+    """
+
+    delete: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Remove what is damaged; a run that needs it computes it again."""
+
+    def run(self, console: Console) -> int:
+        store = Store(self.store)
+        artifacts, damaged = store.artifacts(), 0
+        for artifact in track(artifacts, "verifying", console=console, disable=not console.is_terminal):
+            if faults := store.faults(artifact):
+                damaged += 1
+                if self.delete:
+                    store.remove(artifact)
+                done = "; removed" if self.delete else ""
+                _print(console, f"damaged: {artifact.name}: {', '.join(faults)}{done}")
+        _print(console, f"{len(artifacts)} artifacts in store {store}, {damaged} damaged")
+        if damaged and not self.delete:
+            _print(console, "`store verify --delete` removes them; a run that needs one computes it again either way")
+        return int(damaged > 0)
+
+
+@dataclass(frozen=True)
+class Gc(Where):
+    """Makes room: removes samples, least recently used first, and leftovers of killed runs.
+
+    Networks, scores and everything else that a row of a table needs stay: a sweep that was scored gives the same rows
+    and the same report without its samples. Samples used in the last ten minutes stay too: a run may be about to score
+    them.
+    """
+
+    max_bytes: Annotated[str | None, tyro.conf.arg(metavar="SIZE")] = None
+    """Remove samples until the whole store is no larger than this: 500MB, 2GB, 1.5TiB, or a number of bytes."""
+    older_than: Annotated[str | None, tyro.conf.arg(metavar="AGE")] = None
+    """Remove samples not used for so long: 30d, 12h, 90m, 2w."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only say what would be removed."""
+
+    def run(self, console: Console) -> int:
+        most = None if self.max_bytes is None else read_size("max_bytes", self.max_bytes)
+        oldest = None if self.older_than is None else read_age("older_than", self.older_than)
+        store = Store(self.store)
+        artifacts, leftovers = store.artifacts(), store.leftovers()
+        evicted = to_evict(artifacts, most, oldest, time.time())
+        would = "would remove" if self.dry_run else "removed"
+        for leftover in leftovers:
+            if not self.dry_run:
+                store.remove_leftover(leftover)
+            _print(console, f"{would} {leftover.where}, left by a killed run, {size_text(leftover.size)}")
+        for artifact in evicted:
+            if not self.dry_run:
+                store.remove(artifact)
+            _print(console, f"{would} {artifact.name}, {size_text(artifact.size)}, last used {_date(artifact.used)}")
+        left = sum(artifact.size for artifact in set(artifacts) - set(evicted))
+        freed = sum(leftover.size for leftover in leftovers) + sum(artifact.size for artifact in evicted)
+        _print(console, f"{would} {size_text(freed)}; store {store}: {size_text(left)} left")
+        if most is not None and left > most:
+            _print(
+                console,
+                f"that is more than {size_text(most)}: what is left are samples used in the last ten minutes, and "
+                "networks, scores and the like, which are never evicted",
+            )
+        if most is None and oldest is None:
+            _print(console, "no samples were looked at: say --max-bytes 2GB or --older-than 30d")
+        return 0
+
+
+def main(
+    command: Annotated[
+        Annotated[Ls, tyro.conf.subcommand("ls")]
+        | Annotated[Verify, tyro.conf.subcommand("verify")]
+        | Annotated[Gc, tyro.conf.subcommand("gc")],
+        tyro.conf.arg(name=""),
+    ],
+) -> int:
+    """Shows, checks and tidies a store: `store ls`, `store verify`, `store gc --max-bytes 2GB --dry-run`.
+
+    A store holds trained networks, samples, scores and all else that runs share, each under the hash of what determines
+    it, with checksums that are compared whenever it is read. --store is the same folder or URL as that of the runs.
+    """
+    return command.run(Console())
+
+
+def to_evict(artifacts: Sequence[Artifact], most: int | None, oldest: float | None, now: float) -> list[Artifact]:
+    """The samples to remove, least recently used first: those not used for `oldest` s, then until `most` bytes stay."""
+    left = sum(artifact.size for artifact in artifacts)
+    evicted = []
+    for artifact in sorted(artifacts, key=lambda artifact: (artifact.used, artifact.name)):
+        unused = now - artifact.used
+        if artifact.name.kind != EVICTED or unused < IN_USE:
+            continue
+        if (oldest is not None and unused > oldest) or (most is not None and left > most):
+            evicted.append(artifact)
+            left -= artifact.size
+    return evicted
+
+
+def read_size(name: str, text: str) -> int:
+    """Bytes from 500MB, 1.5GiB or 1000. Raises ValueError naming the option."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    if found is None or found[2].upper() not in SIZES:
+        raise ValueError(f"{name}={text!r}: it must be a size such as 500MB, 2GB, 1.5GiB or a number of bytes")
+    return round(float(found[1]) * SIZES[found[2].upper()])
+
+
+def read_age(name: str, text: str) -> float:
+    """Seconds from 30d, 12h, 90m or 2w. Raises ValueError naming the option."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mhdw])", text.strip())
+    if found is None:
+        raise ValueError(f"{name}={text!r}: it must be an age such as 30d, 12h, 90m or 2w")
+    return float(found[1]) * AGES[found[2]]
+
+
+def size_text(size: float) -> str:
+    """A number of bytes with three digits and a decimal unit."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.3g} TB" if size < 1000 else f"{size:,.0f} TB"
+
+
+def _summary(artifacts: Sequence[Artifact]) -> tuple[str, str, str, str]:
+    used = [artifact.used for artifact in artifacts]
+    first, last = (_date(min(used)), _date(max(used))) if used else ("", "")
+    return str(len(artifacts)), size_text(sum(artifact.size for artifact in artifacts)), first, last
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,244 @@
+"""Artifacts behind a URL that fsspec knows (s3://, gs://, ...), read through a cache in a local folder.
+
+The layout is that of a local folder, with one more level, since there is no rename: each attempt to write an artifact
+uploads into a folder of its own, KIND/IDENTITY/ATTEMPT/, and then puts KIND/IDENTITY/checksums.json, which names the
+files by that path. Where two attempts race, the marker is created only if there is none yet, so one of them counts and
+its files are never mixed with the other's. (Where a server cannot create conditionally, the later marker counts.)
+"""
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fsspec.core import url_to_fs
+
+from experiments.store.checksums import (
+    MARKER,
+    Artifact,
+    Finding,
+    Leftover,
+    Name,
+    StoreError,
+    Sums,
+    inspect,
+    read_sums,
+    write_json,
+)
+from experiments.store.local import ABANDONED, PROBE, Folder
+
+LOG = logging.getLogger(__name__)
+OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # errors of the cache's disk, not of the bucket
+PACKAGES = "s3:// needs pip install -e '.[remote]', gs:// needs gcsfs, az:// needs adlfs"
+Files = dict[str, dict[str, Any]]  # path in an artifact's folder -> what the listing says of it
+
+
+def cache_folder(url: str) -> Path:
+    """Where artifacts of a remote store are kept locally: in $SIGMABENCH_CACHE, else in ~/.cache/sigmabench."""
+    above = Path(os.environ.get("SIGMABENCH_CACHE") or Path.home() / ".cache" / "sigmabench")
+    return above / f"store-{hashlib.sha256(url.rstrip('/').encode()).hexdigest()[:12]}"
+
+
+class Bucket:
+    """A remote folder of artifacts. Every method raises StoreError if the place cannot be reached.
+
+    Args:
+        url: as fsspec spells it; credentials and endpoint come from where its package looks for them.
+        cache: where artifacts are read, once they are fetched and verified.
+    """
+
+    def __init__(self, url: str, cache: Folder) -> None:
+        self.url, self.cache = url.rstrip("/"), cache
+        self._writable = False
+        try:
+            self.files, self.root = url_to_fs(self.url, use_listings_cache=False)  # others write there too
+        except (ImportError, ValueError) as error:  # its package is missing; an unknown protocol
+            raise StoreError(f"store {url}: {error}; {PACKAGES}") from error
+
+    def __str__(self) -> str:
+        return self.url
+
+    def marker(self, name: Name) -> bytes | None:
+        """The text of an artifact's marker; None if there is no such artifact."""
+        with self._reached():
+            try:
+                text: bytes = self.files.cat_file(self._path(name, MARKER))
+            except FileNotFoundError:
+                return None
+            return text
+
+    def inspect(self, name: Name) -> Finding | None:
+        """Compares the remote files with their checksums, past the cache; None if there is no such artifact."""
+        marker = self.marker(name)
+        if marker is None:
+            return None
+        with self._reached():
+            finding = inspect(marker, lambda file: self.files.open(self._path(name, file), "rb"))
+        return finding if not finding.faults or self.marker(name) == marker else self.inspect(name)
+
+    def fetch(self, name: Name) -> Finding | None:
+        """Sees to it that the cache holds an artifact, and says what is wrong with it; None if there is none."""
+        marker = self.marker(name)
+        if marker is None:
+            return None
+        try:
+            sums = read_sums(marker)
+        except ValueError as error:
+            return Finding(marker, [str(error)])
+        cached = self.cache.inspect(name)
+        if cached is not None:
+            if not cached.faults and read_sums(cached.marker) == _flat(sums):
+                return Finding(marker, [])
+            if cached.faults:
+                LOG.warning(f"cache {self.cache}: {name} is damaged: {', '.join(cached.faults)}; it is fetched again")
+            self.cache.remove(name, cached.marker)
+        faults = self._download(name, sums)
+        if faults:  # once more: what is removed for a fault of the line would be lost
+            faults = self._download(name, sums)
+        if faults and self.marker(name) != marker:
+            return self.fetch(name)  # somebody removed or replaced it meanwhile
+        return Finding(marker, faults)
+
+    def _download(self, name: Name, sums: Sums) -> list[str]:
+        """Brings an artifact into the cache if it is sound, and says what is wrong with it if it is not."""
+        temporary = self.cache.temporary(name.identity)
+        try:
+            with self._reached():
+                for file in sums:
+                    with suppress(FileNotFoundError):
+                        self.files.get_file(self._path(name, file), str(temporary / PurePosixPath(file).name))
+            write_json(temporary / MARKER, _flat(sums))
+            found = inspect((temporary / MARKER).read_bytes(), lambda file: (temporary / file).open("rb"))
+            if not found.faults:
+                self.cache.publish(temporary, name)
+            return found.faults
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def publish(self, folder: Path, name: Name) -> bool:
+        """Uploads a sealed folder, marker last, and says whether it counts: False if another run was first."""
+        if self.marker(name) is not None:
+            return False
+        attempt = uuid.uuid4().hex[:8]
+        sums = {f"{attempt}/{file}": sum for file, sum in read_sums((folder / MARKER).read_bytes()).items()}
+        with self._reached():
+            for file in sums:
+                self.files.put_file(str(folder / PurePosixPath(file).name), self._path(name, file))
+            if not self._create_marker(name, sums):
+                self.files.rm([self._path(name, file) for file in sums])
+                return False
+        if (old := self.cache.marker(name)) is not None:
+            self.cache.remove(name, old)  # of a copy that is gone from the store
+        self.cache.publish(folder, name)
+        return True
+
+    def _create_marker(self, name: Name, sums: Sums) -> bool:
+        """Puts a marker where there is none, and says whether it did."""
+        marker = json.dumps(sums, indent=1).encode()
+        try:
+            self.files.pipe_file(self._path(name, MARKER), marker, mode="create")
+        except Exception:
+            if (first := self.marker(name)) is not None:
+                return first == marker
+            self.files.pipe_file(self._path(name, MARKER), marker)  # it cannot create conditionally, or fails again
+        return True
+
+    def remove(self, name: Name, marker: bytes | None) -> None:
+        """Removes the copy of an artifact that has this marker, and the cached one."""
+        with self._reached():
+            if marker is not None and self.marker(name) == marker:
+                self.files.rm_file(self._path(name, MARKER))  # first: from now on it is absent
+                with suppress(ValueError, FileNotFoundError):  # no checksums in it: its files are leftovers now
+                    self.files.rm([self._path(name, file) for file in read_sums(marker)])
+        if (cached := self.cache.marker(name)) is not None:
+            self.cache.remove(name, cached)
+
+    def artifacts(self) -> Iterator[Artifact]:
+        """Every complete artifact, sorted by name; the last use is when it was written."""
+        for name, files in self._listing().items():
+            if MARKER in files:
+                size = sum(int(info["size"]) for info in files.values())
+                yield Artifact(name, size, _modified(files[MARKER]))
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """What uploads that ended without a marker, or lost a race and were killed, left a day ago or longer."""
+        yield from self.cache.leftovers()
+        for name, files in self._listing().items():
+            if MARKER in files and len({str(PurePosixPath(file).parent) for file in files if file != MARKER}) < 2:
+                continue  # one attempt and its marker, the usual case: no need to read it
+            try:
+                kept = {MARKER, *read_sums(self.marker(name) or b"{}")}
+            except ValueError:
+                continue  # damaged: for `verify`
+            for file in sorted(files.keys() - kept):
+                if time.time() - _modified(files[file]) > ABANDONED:
+                    yield Leftover(f"{self.url}/{name}/{file}", int(files[file]["size"]))
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        if leftover.where.startswith(f"{self.url}/"):
+            with self._reached():
+                self.files.rm_file(leftover.where.replace(self.url, self.root, 1))
+        else:
+            self.cache.remove_leftover(leftover)
+
+    def check_writable(self) -> None:
+        """Raises StoreError if nothing can be written; asked once."""
+        self.cache.check_writable()
+        if not self._writable:
+            probe = f"{self.root}/tmp/probe/{uuid.uuid4().hex}"
+            with self._reached():
+                self.files.pipe_file(probe, PROBE)
+                self.files.rm_file(probe)
+            self._writable = True
+
+    def _path(self, name: Name, file: str) -> str:
+        return f"{self.root}/{name.kind}/{name.identity}/{file}"
+
+    def _listing(self) -> dict[Name, Files]:
+        """Everything that lies under KIND/IDENTITY/, by artifact, sorted."""
+        listing: dict[Name, Files] = {}
+        with self._reached():
+            found = self.files.find(self.root, detail=True)
+        for path, info in sorted(found.items()):
+            parts = path.removeprefix(self.root).strip("/").split("/", 2)
+            if len(parts) == 3:
+                listing.setdefault(Name(parts[0], parts[1]), {})[parts[2]] = info
+        return listing
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Turns whatever goes wrong there into a StoreError."""
+        try:
+            yield
+        except Exception as error:  # each protocol has errors of its own
+            if isinstance(error, StoreError) or (isinstance(error, OSError) and error.errno in OURS):
+                raise
+            raise StoreError(
+                f"store {self.url}: {type(error).__name__}: {error}: check that the place exists, the credentials and "
+                "the endpoint (for s3:// AWS_ENDPOINT_URL); what is finished is kept"
+            ) from error
+
+
+def _flat(sums: Sums) -> Sums:
+    """The checksums by the names that files have in the cache."""
+    return {PurePosixPath(file).name: sum for file, sum in sums.items()}
+
+
+def _modified(info: dict[str, Any]) -> float:
+    """When a remote file was written, seconds since 1970, as its listing spells it."""
+    for key in ("LastModified", "last_modified", "mtime", "updated", "created"):
+        value = info.get(key)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return time.time()  # unknown: as if it were used now, so that nothing is evicted by mistake

@@ -1,0 +1,171 @@
+"""The files of a run directory as validated DataFrames, and the views of them that reports show.
+
+Numbers are float64 with NaN for a missing cell, flags are pandas booleans, texts are "" where missing.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports.columns import CHOICES, COLUMNS, FILES
+
+RUN_KEYS = ("schema", "experiment", "preset", "question", "command")
+PARAMETERS = ("alpha", "beta", "eta", "nfe")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory in memory: `info` is run.json, `rows` is table.csv, the rest are the files of these names."""
+
+    directory: Path
+    info: dict[str, Any]
+    rows: pd.DataFrame
+    contrasts: pd.DataFrame
+    floors: pd.DataFrame
+    histograms: pd.DataFrame
+    losses: pd.DataFrame
+    curves: pd.DataFrame
+    densities: pd.DataFrame
+    levels: pd.DataFrame
+    probes: pd.DataFrame
+    split: pd.DataFrame
+
+    @property
+    def features(self) -> str:
+        """The feature space of every distance in this run, "" if nothing was measured."""
+        return next((name for name in self.rows["features"] if name), "")
+
+    def ok(self, *modes: str) -> pd.DataFrame:
+        """The rows that succeeded, of these modes (none given: all, each run once)."""
+        rows = self.rows[self.rows["status"] == "ok"]
+        return rows[rows["mode"].isin(modes)] if modes else rows.drop_duplicates("run_id")
+
+    def failed(self) -> pd.DataFrame:
+        """The runs that failed, each once."""
+        return _once(self.rows[self.rows["status"] == "failed"])
+
+    def of_kind(self, *kinds: str) -> pd.DataFrame:
+        """Contrasts of these kinds: the pooled rows and those of each network."""
+        return self.contrasts[self.contrasts["kind"].isin(kinds)]
+
+    def floor(self, metric: str, like: pd.Series) -> pd.Series | None:
+        """The floor of `metric` for the data, features and numbers of images of the row `like`, if it was measured."""
+        keys = ["data", "features", "n_samples", "n_reference"]
+        same = (self.floors[keys] == like[keys]).all(axis=1) & (self.floors["metric"] == metric)
+        return self.floors[same].iloc[0] if same.any() else None
+
+
+def pooled(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """The rows over all networks."""
+    return contrasts[contrasts["train_seed"] == ""]
+
+
+def means(contrasts: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Means of `metric` over networks, one row a setting (alpha, beta, eta, nfe, value), from pooled contrasts."""
+    rows = pooled(contrasts)
+    rows = rows[rows["metric"] == metric]
+    sides = []
+    for side in "ab":
+        names = {f"{name}_{side}": name for name in (*PARAMETERS, "value")}
+        sides.append(rows[list(names)].rename(columns=names))
+    return pd.concat(sides).drop_duplicates(list(PARAMETERS)).sort_values(["beta", "nfe"], kind="stable")
+
+
+def multiple(value: float, floor: pd.Series | None) -> float | None:
+    """`value` over the floor's mean; None where no floor was measured, or where real images score as low as 0."""
+    return None if floor is None or not floor["low"] > 0 else value / floor["mean"]
+
+
+def every_run(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a run, with all its modes in `mode`, and no seconds from a device that others used."""
+    runs = _once(rows)
+    runs["seconds"] = runs["seconds"].mask(runs["shared_device"].fillna(False))
+    return runs.sort_values(["nfe", "eta", "final_denoise", "train_seed", "sample_seed"], kind="stable")
+
+
+def timed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose seconds were measured on a device that nobody else used."""
+    return rows[rows["seconds"].notna() & ~rows["shared_device"].fillna(True)]
+
+
+def _once(rows: pd.DataFrame) -> pd.DataFrame:
+    modes = rows.groupby("run_id", sort=False)["mode"].agg(lambda names: ", ".join(dict.fromkeys(names)))
+    runs = rows.drop_duplicates("run_id").copy()
+    runs["mode"] = runs["run_id"].map(modes)
+    return runs
+
+
+def read_run(directory: Path) -> Run:
+    """The run in `directory`; only run.json and table.csv must be there.
+
+    Raises:
+        FileNotFoundError: there is no run.json or no table.csv.
+        ValueError: a missing key or column, or an invalid value; the message names file, line, column and rule.
+    """
+    frames = {name: read_table(directory / name, needed=name == "table.csv") for name in FILES}
+    run = Run(directory, _read_info(directory / "run.json"), *frames.values())
+    silent = (run.contrasts["train_seed"] == "") & (run.contrasts["verdict"] == "")
+    if silent.any():
+        raise ValueError(
+            f"contrasts.csv: row {int(silent.to_numpy().argmax()) + 1}: a row over all networks has no verdict"
+        )
+    spaces = sorted({*run.rows["features"], *run.contrasts["features"], *run.floors["features"]} - {""})
+    if len(spaces) > 1:
+        raise ValueError(f"features: {', '.join(spaces)}: one report shows one feature space")
+    return run
+
+
+def read_table(path: Path, needed: bool = False) -> pd.DataFrame:
+    """The CSV at `path`, validated; without the file an empty table, or FileNotFoundError if it is `needed`."""
+    columns = FILES[path.name]
+    if not path.is_file():
+        if needed:
+            raise FileNotFoundError(f"{path}: no such file; a run directory has one")
+        return _typed(pd.DataFrame(columns=list(columns), dtype=str), path.name)
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path.name}: not a CSV file: {error}") from None
+    if absent := [name for name in columns if name not in frame]:
+        raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
+    return _typed(frame, path.name)
+
+
+def _typed(frame: pd.DataFrame, file: str) -> pd.DataFrame:
+    for name in [name for name in frame if name in COLUMNS]:
+        column, texts = COLUMNS[name], frame[name]
+        match column.kind:
+            case "number":
+                values = pd.to_numeric(texts.mask(texts == ""), errors="coerce").astype("float64")
+                wrong = (texts != "") & (values.isna() | (values.abs().eq(math.inf) & column.finite))
+                rule = "a finite number or empty" if column.finite else "a number or empty"
+                frame[name] = values
+            case "flag":
+                frame[name] = texts.map({"True": True, "False": False}).astype("boolean")
+                wrong, rule = ~texts.isin(["True", "False", ""]), "True, False or empty"
+            case _ if name in CHOICES:
+                wrong, rule = ~texts.isin(CHOICES[name]), "one of " + ", ".join(filter(None, CHOICES[name]))
+            case _:
+                continue
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            raise ValueError(f"{file}: row {row + 1}: {name}={texts.iloc[row]!r}: must be {rule}")
+    return frame
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; a run directory has one")
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"run.json: not JSON: {error}") from None
+    if not isinstance(info, dict) or (absent := [key for key in RUN_KEYS if key not in info]):
+        raise ValueError(f"run.json: missing keys: {', '.join(absent) if isinstance(info, dict) else 'not an object'}")
+    if info["schema"] != 1:
+        raise ValueError(f"run.json: schema={info['schema']!r}: this version reads 1")
+    return info

@@ -1,0 +1,141 @@
+"""The model contract, for every network in every parameterisation."""
+
+import hashlib
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from diffusion_core.networks.build import NAMES, build
+from diffusion_core.networks.parameterisations import PARAMETERISATIONS
+from diffusion_core.networks.small import PATCH, unpatched
+
+UNTRAINED = {
+    "preconditioned": lambda x, sigma: x * sigma / (sigma**2 + 1),
+    "eps": lambda x, sigma: 0 * x,
+    "x0": lambda x, sigma: x / sigma,
+}
+every_network = pytest.mark.parametrize("name", NAMES)
+every_parameterisation = pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
+
+
+def filled(name: str, channels: int = 1, parameterisation: str = "preconditioned") -> nn.Module:
+    """The named network with every weight random, so that its trunk says something."""
+    model = build(name, channels, parameterisation)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.1)
+    return model
+
+
+def inputs(n: int, channels: int = 1, seed: int = 1) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    sigma = torch.logspace(-2, 2, n)
+    return torch.randn(n, channels, 32, 32, generator=generator) * sigma.view(-1, 1, 1, 1), sigma
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@every_parameterisation
+@every_network
+def test_untrained_network_is_what_its_docstring_says(name: str, parameterisation: str, channels: int) -> None:
+    x, sigma = inputs(4, channels)
+    eps = build(name, channels, parameterisation)(x, sigma)
+    levels = zip(x.double(), sigma.double(), strict=True)
+    by_hand = torch.stack([UNTRAINED[parameterisation](image, level) for image, level in levels])
+    assert eps.dtype == torch.float32
+    torch.testing.assert_close(eps.double(), by_hand, rtol=1e-6, atol=1e-9)
+
+
+@every_parameterisation
+@every_network
+def test_each_image_is_denoised_by_itself_at_its_own_sigma(name: str, parameterisation: str) -> None:
+    model = filled(name, parameterisation=parameterisation)
+    x, sigma = inputs(3)
+    with torch.no_grad():
+        together = model(x, sigma)
+        alone = torch.cat([model(x[i : i + 1], sigma[i : i + 1]) for i in range(3)])
+        out, at_twice_the_sigma = (model.trunk(x, (factor * sigma).log() / 4) for factor in (1, 2))
+    assert together.shape == x.shape
+    rounding = sigma.view(-1, 1, 1, 1).clamp(max=1) if parameterisation == "x0" else 1  # of F, amplified by 1 / sigma
+    torch.testing.assert_close(rounding * together, rounding * alone, rtol=1e-4, atol=1e-5)
+    assert ((at_twice_the_sigma - out).abs().amax(dim=(1, 2, 3)) > 1e-3).all()
+
+
+@every_parameterisation
+@every_network
+def test_every_parameter_gets_a_gradient(name: str, parameterisation: str) -> None:
+    model = filled(name, parameterisation=parameterisation)
+    model(*inputs(3)).square().sum().backward()
+    assert [key for key, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()] == []
+
+
+@every_parameterisation
+@every_network
+def test_autocast_to_bf16_changes_little_and_returns_float32(name: str, parameterisation: str) -> None:
+    model = filled(name, parameterisation=parameterisation)
+    x, sigma = inputs(8)
+    with torch.no_grad():
+        wide = model(x, sigma)
+        with torch.autocast("cpu", torch.bfloat16):
+            narrow = model(x, sigma)
+    assert narrow.dtype == torch.float32
+    error = ((narrow - wide).square().sum() / wide.square().sum()).sqrt()
+    assert 0 < error < 0.02
+
+
+@pytest.mark.parametrize(("name", "parameters", "mflop"), [("small", 2_470_788, 17.0), ("paper", 6_480_289, 434.9)])
+def test_sizes_are_the_published_ones(name: str, parameters: int, mflop: float) -> None:
+    model = build(name)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(*inputs(1))
+    assert sum(weight.numel() for weight in model.parameters()) == parameters
+    assert counter.get_total_flops() / 1e6 == pytest.approx(mflop, abs=0.05)
+
+
+def test_small_keeps_the_keys_that_stored_weights_have() -> None:
+    """A store holds weights by name: renaming one orphans every network trained so far."""
+    shapes = "".join(f"{key} {list(weight.shape)}\n" for key, weight in build("small").state_dict().items())
+    assert hashlib.sha256(shapes.encode()).hexdigest()[:12] == "65bad463f9e8"
+
+
+@every_network
+def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str) -> None:
+    states = []
+    for parameterisation in PARAMETERISATIONS:
+        torch.manual_seed(4)
+        states.append(build(name, parameterisation=parameterisation).state_dict())
+    for state in states[1:]:
+        torch.testing.assert_close(state, states[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "rule"),
+    [("small", (32, 28), "32x32"), ("small", (16, 16), "32x32"), ("paper", (24, 32), "sides that divide by 16")],
+)
+def test_sizes_that_do_not_fit_are_named(name: str, size: tuple[int, int], rule: str) -> None:
+    with pytest.raises(ValueError, match=f"^x: images are {size[0]}x{size[1]} pixels; this network takes {rule}$"):
+        build(name)(torch.zeros(1, 1, *size), torch.ones(1))
+
+
+def test_paper_takes_images_that_are_not_square() -> None:
+    assert filled("paper")(torch.zeros(2, 1, 16, 48), torch.ones(2)).shape == (2, 1, 16, 48)
+
+
+def test_unpatched_puts_every_patch_where_it_was() -> None:
+    """It undoes `pixel_unshuffle` once the channels of each pixel are moved behind it."""
+    pixels = torch.randn(2, 3, 8, 12)
+    patches = nn.functional.pixel_unshuffle(pixels, PATCH)  # channel c, then row and column within the patch
+    by_pixel = patches.unflatten(1, (3, PATCH**2)).transpose(1, 2).flatten(1, 2)
+    assert torch.equal(unpatched(by_pixel), pixels)
+
+
+def test_unknown_network_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"network='big': unknown network; the names are small, paper$"):
+        build("big")
+
+
+def test_unknown_parameterisation_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"parameterisation='v': must be one of preconditioned, eps, x0$"):
+        build("small", parameterisation="v")

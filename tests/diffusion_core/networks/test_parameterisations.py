@@ -1,0 +1,152 @@
+"""The parameterisations: closed forms, float64, what they amplify, and the v prediction."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diffusion_core.networks.build import build
+from diffusion_core.networks.parameterisations import PARAMETERISATIONS, Preconditioned
+from diffusion_core.training import WEIGHTINGS
+
+TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # the F that gives the true noise
+    "preconditioned": lambda x0, noise, sigma: (x0 * sigma - noise) / (1 + sigma**2).sqrt(),
+    "eps": lambda x0, noise, sigma: noise,
+    "x0": lambda x0, noise, sigma: x0,
+}
+AMPLIFIED: dict[str, Callable[[float], float]] = {  # the error of eps over that of F
+    "preconditioned": lambda sigma: (1 + sigma**2) ** -0.5,
+    "eps": lambda sigma: 1.0,
+    "x0": lambda sigma: 1 / sigma,
+}
+
+
+def noisy(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    """x0 and noise (9, 1, 32, 32) of unit variance, and sigma (9,) from 0.01 to 100."""
+    x0, noise = torch.randn(2, 9, 1, 32, 32, generator=torch.Generator().manual_seed(3), dtype=dtype)
+    return x0, noise, torch.logspace(-2, 2, 9, dtype=dtype)
+
+
+def column(sigma: Tensor) -> Tensor:
+    return sigma.view(-1, 1, 1, 1)
+
+
+def wide_small(parameterisation: str) -> nn.Module:
+    """`small` in float64 with every weight random, so that its trunk says something."""
+    model = build("small", parameterisation=parameterisation).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.1)
+    return model
+
+
+@pytest.mark.parametrize("name", PARAMETERISATIONS)
+def test_trunk_that_returns_its_target_gives_the_true_noise(name: str) -> None:
+    x0, noise, sigma = noisy()
+    target = TARGETS[name](x0, noise, column(sigma))
+    eps = PARAMETERISATIONS[name](lambda inputs, condition: target)(x0 + column(sigma) * noise, sigma)
+    torch.testing.assert_close(eps, noise, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", PARAMETERISATIONS)
+def test_trunk_sees_unit_variance_and_a_quarter_of_log_sigma(name: str) -> None:
+    x0, noise, sigma = noisy()
+    seen: list[Tensor] = []
+
+    def trunk(inputs: Tensor, condition: Tensor) -> Tensor:
+        seen.extend((inputs, condition))
+        return inputs
+
+    PARAMETERISATIONS[name](trunk)(x0 + column(sigma) * noise, sigma)
+    by_hand = torch.stack([(a + s * b) / (1 + s * s) ** 0.5 for a, b, s in zip(x0, noise, sigma, strict=True)])
+    torch.testing.assert_close(seen[0], by_hand, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(seen[1], sigma.log() / 4, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", PARAMETERISATIONS)
+def test_error_of_the_trunk_is_amplified_as_the_table_says(name: str) -> None:
+    x0, noise, sigma = noisy()
+    off = TARGETS[name](x0, noise, column(sigma)) + 0.01
+    eps = PARAMETERISATIONS[name](lambda inputs, condition: off)(x0 + column(sigma) * noise, sigma)
+    errors = (eps - noise).abs().mean(dim=(1, 2, 3))
+    assert errors.tolist() == pytest.approx([0.01 * AMPLIFIED[name](s) for s in sigma.tolist()], rel=1e-6)
+
+
+def test_x0_at_small_sigma_turns_rounding_into_noise() -> None:
+    x0, noise, _ = noisy(torch.float32)
+    x0 = 0.5 + x0.abs().clamp(max=0.499)
+    for dtype, rounding in ((torch.bfloat16, 2.0**-9), (torch.float32, 2.0**-24)):
+        rounded = x0.to(dtype)
+        eps = PARAMETERISATIONS["x0"](lambda inputs, condition, out=rounded: out)(
+            x0 + 0.03 * noise, torch.full((9,), 0.03)
+        )
+        worst = (eps - noise).abs().max().item()
+        assert 0.5 * rounding / 0.03 < worst < 1.1 * rounding / 0.03 + 1e-6, dtype
+
+
+@pytest.mark.parametrize("sigma", [1e-3, 1.0, 1e3])
+def test_preconditioning_does_not_cancel(sigma: float) -> None:
+    """Against the denoiser D(x) of Karras et al. (Eq. 7 and Table 1) in float64, where cancellation is harmless."""
+    x = torch.randn(3, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * (1 + sigma**2) ** 0.5
+
+    def trunk(inputs: Tensor, condition: Tensor) -> Tensor:
+        return torch.tanh(inputs) * (2 + condition.view(-1, 1, 1, 1))
+
+    wide, level = x.double(), torch.tensor(sigma, dtype=torch.float64)
+    out = torch.tanh(wide / (1 + level**2).sqrt()) * (2 + level.log() / 4)
+    denoised = wide / (1 + level**2) + level / (1 + level**2).sqrt() * out
+    eps = Preconditioned(trunk)(x, torch.full((3,), sigma))
+    torch.testing.assert_close(eps.double(), (wide - denoised) / level, rtol=1e-5, atol=1e-6)
+
+
+def test_v_of_the_preconditioned_network_is_minus_what_its_trunk_returns() -> None:
+    """Salimans & Ho 2022, arXiv 2202.00512: v = alpha eps - sigma_vp x0, read off z = alpha x0 + sigma_vp eps.
+
+    A variance-preserving z is alpha x with alpha = 1 / sqrt(1 + sigma^2) and sigma_vp = sigma alpha.
+    """
+    x0, noise, sigma = noisy()
+    model = wide_small("preconditioned")
+    alpha = (1 + column(sigma) ** 2).rsqrt()
+    sigma_vp = column(sigma) * alpha
+    z = alpha * x0 + sigma_vp * noise
+    with torch.no_grad():
+        eps = model(z / alpha, sigma)
+        out = model.trunk(z, sigma.log() / 4)
+    v = alpha * eps - sigma_vp * (z - sigma_vp * eps) / alpha
+    assert out.std() > 0.1
+    torch.testing.assert_close(v, -out, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", PARAMETERISATIONS)
+def test_karras_weight_is_the_unit_weight_on_v(name: str) -> None:
+    x0, noise, sigma = noisy()
+    with torch.no_grad():
+        eps = wide_small(name)(x0 + column(sigma) * noise, sigma)
+    angle = column(sigma).atan()  # v = cos(angle) noise - sin(angle) x0
+    estimate = angle.cos() * eps - angle.sin() * (x0 + column(sigma) * (noise - eps))
+    error = estimate - (angle.cos() * noise - angle.sin() * x0)
+    weighted = WEIGHTINGS["karras"](sigma) * (eps - noise).square().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(weighted, error.square().mean(dim=(1, 2, 3)), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("name", PARAMETERISATIONS)
+def test_eps_of_a_bf16_trunk_is_combined_in_float32(name: str) -> None:
+    x0, noise, sigma = noisy(torch.float32)
+    x = x0 + column(sigma) * noise
+    eps = PARAMETERISATIONS[name](lambda inputs, condition: torch.full_like(inputs, 0.3, dtype=torch.bfloat16))(
+        x, sigma
+    )
+    assert eps.dtype == torch.float32
+    out, level = torch.tensor(0.3, dtype=torch.bfloat16).double(), column(sigma.double())
+    by_hand = {
+        "preconditioned": x * level / (1 + level**2) - out / (1 + level**2).sqrt(),
+        "eps": out.expand(x.shape),
+        "x0": (x - out) / level,
+    }
+    torch.testing.assert_close(eps.double(), by_hand[name], rtol=1e-5, atol=1e-6)
+
+
+def test_every_parameterisation_is_tested_against_its_formula() -> None:
+    assert list(PARAMETERISATIONS) == list(TARGETS) == list(AMPLIFIED)

@@ -1,0 +1,191 @@
+"""The other training laws: samples against densities, stratified draws, closed forms, and errors."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+
+from diffusion_core.noise.process_time import DDPM, VP, Cosine, CosineInterpolated
+from diffusion_core.noise.sigma import (
+    LogLogistic,
+    LogNormal,
+    LogUniform,
+    NoiseLaw,
+    SplitLogNormal,
+    Uniform,
+    logit_normal,
+    uniforms,
+)
+from diffusion_core.schedules.vp import ddpm_table
+
+LAWS: list[NoiseLaw] = [
+    LogNormal(),
+    LogUniform(),
+    Uniform(),
+    Uniform(0.5, 2.0),
+    LogLogistic(),
+    LogLogistic(-0.5, 0.7),
+    SplitLogNormal(),
+    SplitLogNormal(0.4, 2.0, 0.5),
+    Cosine(),
+    Cosine(0.03, 30.0, 0.55),
+    CosineInterpolated(),
+    CosineInterpolated(64, 32, 256, 0.01, 80.0),
+    VP(),
+    VP(19.9, 0.0, 1e-3, 0.55),
+    DDPM(),
+    DDPM(data_std=0.55),
+]
+GRID = np.linspace(-20, 20, 80_001)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def cumulative(law: NoiseLaw) -> np.ndarray:
+    return integrate.cumulative_trapezoid(law.log_density(torch.from_numpy(GRID)).exp().numpy(), GRID, initial=0)
+
+
+@pytest.mark.parametrize("stratified", [False, True], ids=["independent", "stratified"])
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_samples_follow_the_density(law: NoiseLaw, stratified: bool) -> None:
+    """One draw of each of 5,000 batches of four, so that stratified draws are independent of each other as well."""
+    generator = seeded(3)
+    draws = [law.sample(4, generator, stratified)[1] for _ in range(5_000)] if stratified else None
+    sigma = torch.stack(draws) if draws else law.sample(20_000, generator)
+    assert sigma.dtype == torch.float32 and (sigma > 0).all() and torch.isfinite(sigma).all()
+    probability = cumulative(law)
+    assert probability[-1] == pytest.approx(1, abs=2e-3)
+    result = stats.kstest(sigma.log().numpy(), lambda value: np.interp(value, GRID, probability))
+    assert result.pvalue > 0.01 or (isinstance(law, DDPM) and result.statistic < 1.63 / math.sqrt(len(sigma)) + 1e-3)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_stratified_means_vary_less(law: NoiseLaw) -> None:
+    generator = seeded(1)
+    spread = [
+        np.std([law.sample(32, generator, stratified).log().mean().item() for _ in range(200)])
+        for stratified in (False, True)
+    ]
+    assert spread[1] < 0.4 * spread[0]
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_one_stratified_draw_falls_into_each_stratum(law: NoiseLaw) -> None:
+    if isinstance(law, DDPM):
+        assert law.sample(1000, seeded(0), True).unique().numel() == 1000
+        return
+    sigma = law.sample(100, seeded(0), True)
+    ranks = np.interp(sigma.log().numpy(), GRID, cumulative(law)) * 100
+    np.testing.assert_allclose(np.sort(ranks), np.arange(100) + 0.5, atol=0.7)
+    assert not np.array_equal(np.sort(ranks), ranks), "in random order"
+
+
+def test_uniforms_never_reach_0_or_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in (0.0, 1.0):
+        monkeypatch.setattr(torch, "rand", lambda n, value=value, **_: torch.full((n,), value, dtype=torch.float64))
+        for stratified in (False, True):
+            draws = uniforms(4, seeded(0), stratified)
+            assert (draws > 0).all() and (draws < 1).all()
+
+
+@pytest.mark.parametrize("law", [LogNormal(), LogUniform()], ids=lambda law: law.name)
+def test_independent_draws_of_the_first_laws_have_not_moved(law: NoiseLaw) -> None:
+    """Stored models are identified by their config; its law must go on giving the same bits."""
+    if isinstance(law, LogNormal):
+        expected = (-0.507 + 1.2 * torch.randn(9, generator=seeded(4))).exp()
+    else:
+        low, high = math.log(0.03), math.log(100.0)
+        expected = (low + (high - low) * torch.rand(9, generator=seeded(4))).exp()
+    assert torch.equal(law.sample(9, seeded(4)), expected)
+
+
+def test_names_tell_laws_apart() -> None:
+    assert len({law.name for law in LAWS}) == len(LAWS)
+
+
+def test_flow_laws_under_their_other_names() -> None:
+    """t uniform or logit-normal in x = (1 - t) x0 + t noise is sigma = t / (1 - t) log-logistic or log-normal."""
+    time = uniforms(20_000, seeded(2), False)
+    levels = (time / (1 - time)).log().numpy()
+    assert stats.kstest(levels, lambda value: np.interp(value, GRID, cumulative(LogLogistic()))).pvalue > 0.01
+    assert logit_normal(0.3, 0.8) == LogNormal(0.3, 0.8)
+    assert logit_normal(0.3, 0.8, data_std=0.5) == LogNormal(0.3 + math.log(2), 0.8)
+
+
+def test_interpolation_between_equal_sides_is_the_cosine_law() -> None:
+    """Where the image is as large as the reference nothing is shifted, so it is v-diffusion."""
+    same, plain = CosineInterpolated(32, 32, 32, 0.01, 50.0), Cosine(0.01, 50.0)
+    torch.testing.assert_close(same.sample(50, seeded(0)), plain.sample(50, seeded(0)))
+    grid = torch.linspace(-4.5, 3.8, 50, dtype=torch.float64)
+    torch.testing.assert_close(same.log_density(grid), plain.log_density(grid), rtol=1e-9, atol=1e-9)
+
+
+def test_larger_reference_at_low_noise_means_less_noise() -> None:
+    shifted, plain = (law.sample(10_000, seeded(0)).log() for law in (CosineInterpolated(), Cosine()))
+    assert (shifted < plain).all()
+
+
+def test_cosine_interpolated_is_the_papers_formula() -> None:
+    """Hoogeboom et al. 2023: logSNR(t) = t logSNR_32(t) + (1 - t) logSNR_256(t) with logSNR_d = logSNR + 2 ln(d/64)."""
+    law = CosineInterpolated(64, 32, 256, 1e-7, 1e7)  # ends so wide that the angle is pi/2 t
+    time = uniforms(1000, seeded(0), False).clamp(0.05, 0.95)
+    log_snr = -2 * (math.pi / 2 * time).tan().log()
+    by_hand = time * (log_snr + 2 * math.log(32 / 64)) + (1 - time) * (log_snr + 2 * math.log(256 / 64))
+    torch.testing.assert_close(law._log_sigma(time)[0], -by_hand / 2, rtol=1e-4, atol=1e-4)
+
+
+def test_vp_and_ddpm_agree() -> None:
+    """Discrete DDPM is the VP SDE in 1,000 steps: its rates 1e-4..0.02 are beta(t) / 1000."""
+    vp, ddpm = (np.sort(law.sample(50_000, seeded(0), True).log().numpy()) for law in (VP(), DDPM()))
+    np.testing.assert_allclose(np.quantile(vp, [0.1, 0.5, 0.9]), np.quantile(ddpm, [0.1, 0.5, 0.9]), atol=0.04)
+
+
+def test_ddpm_draws_each_level_of_the_table_equally_often() -> None:
+    law = DDPM()
+    levels, counts = law.sample(200_000, seeded(5)).unique(return_counts=True)
+    torch.testing.assert_close(levels, torch.tensor(ddpm_table()))
+    assert stats.chisquare(counts.numpy()).pvalue > 0.01
+
+
+def test_ddpm_step_density_is_within_one_level_of_the_law() -> None:
+    grid = np.linspace(-4.5, 6, 2_000_001)
+    density = DDPM().log_density(torch.from_numpy(grid)).exp().numpy()
+    probability = np.cumsum(density) * (grid[1] - grid[0])
+    steps = np.searchsorted(np.log(ddpm_table()), grid, side="right") / 1000
+    assert np.abs(probability - steps).max() < 1.01e-3
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_log_density_keeps_shape_and_dtype(law: NoiseLaw) -> None:
+    for dtype in (torch.float32, torch.float64):
+        density = law.log_density(torch.zeros(2, 3, dtype=dtype))
+        assert density.shape == (2, 3) and density.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Uniform(2.0, 1.0), "sigma_min=2.0: .*below sigma_max=1.0"),
+        (lambda: LogLogistic(p_scale=0.0), "p_scale=0.0: it must be above 0"),
+        (lambda: SplitLogNormal(p_std_below=0.0), "p_std_below=0.0: it must be above 0"),
+        (lambda: SplitLogNormal(p_std_above=-1.0), "p_std_above=-1.0: it must be above 0"),
+        (lambda: Cosine(sigma_min=0.0), "sigma_min=0.0: it must be above 0"),
+        (lambda: Cosine(data_std=0.0), "data_std=0.0: it must be above 0"),
+        (lambda: CosineInterpolated(side=0), "side=0: it must be above 0"),
+        (lambda: CosineInterpolated(side_low=300), "side_low=300: .* at most side_high=256"),
+        (lambda: VP(vp_beta_d=-1.0), "vp_beta_d=-1.0"),
+        (lambda: VP(vp_time_min=1.0), "vp_time_min=1.0: it must be at least 0 and below 1"),
+        (lambda: DDPM(n_table=1), "n_table=1: it must be between 2"),
+        (lambda: DDPM(vp_beta_start=0.5), "vp_beta_start=0.5: .* at most vp_beta_end=0.02"),
+        (lambda: logit_normal(data_std=0.0), "data_std=0.0"),
+        (lambda: logit_normal(std=0.0), "p_std=0.0"),
+    ],
+)
+def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

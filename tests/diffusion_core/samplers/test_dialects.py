@@ -1,0 +1,69 @@
+"""The dialect conversions against numbers worked out by hand, their inverses, and the rules they translate."""
+
+import math
+
+import pytest
+
+from diffusion_core.samplers import dialects
+
+
+@pytest.mark.parametrize(
+    ("beta", "eta", "s_churn"), [(0, 0, 0), (0.2, 0.56, 2.1), (0.3, 1.0, 7.1), (0.35, 1.40, 14.5), (0.4, 2.34, 42.8)]
+)
+def test_reference_numbers_at_alpha_a_tenth(beta: float, eta: float, s_churn: float) -> None:
+    ratio = math.hypot(0.9, beta)
+    n_steps = {0: 66, 0.2: 86, 0.3: 132, 0.35: 198, 0.4: 454}[beta]
+    assert dialects.eta_from_beta(beta, ratio) == pytest.approx(eta, abs=6e-3)
+    assert dialects.s_churn_from_beta(0.1, beta, n_steps) == pytest.approx(s_churn, abs=0.06)
+
+
+@pytest.mark.parametrize("ratio", [0.4, 0.9, 0.999])
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+def test_eta_and_beta_are_inverses_and_keep_the_ladder(ratio: float, eta: float) -> None:
+    beta = dialects.beta_from_eta(eta, ratio)
+    alpha = dialects.alpha_from_beta(beta, ratio)
+    assert dialects.eta_from_beta(beta, ratio) == pytest.approx(eta, abs=1e-12)
+    assert math.hypot(1 - alpha, beta) == pytest.approx(ratio, rel=1e-12)
+
+
+def test_eta_one_is_the_ddpm_posterior_variance() -> None:
+    """Ho et al. 2020, Eq. 7: beta_tilde_t = (1 - abar') / (1 - abar) beta_t, divided by abar' to leave VP scaling."""
+    sigma, sigma_next = 0.7, 0.6
+    abar, abar_next = 1 / (1 + sigma**2), 1 / (1 + sigma_next**2)
+    posterior = (1 - abar_next) / (1 - abar) * (1 - abar / abar_next)
+    beta = dialects.beta_from_eta(1.0, sigma_next / sigma)
+    assert (beta * sigma) ** 2 == pytest.approx(posterior / abar_next, rel=1e-12)
+
+
+def test_largest_eta_leaves_nothing_but_noise() -> None:
+    ratio = 0.9
+    beta = dialects.beta_from_eta(dialects.largest_eta(ratio), ratio)
+    assert beta == pytest.approx(ratio) and dialects.alpha_from_beta(beta, ratio) == pytest.approx(1, abs=1e-7)
+    assert dialects.largest_eta((0.001) ** (1 / 20)) == pytest.approx(1.42, abs=5e-3)
+    assert dialects.largest_eta((0.001) ** (1 / 66)) == pytest.approx(2.30, abs=5e-3)
+
+
+@pytest.mark.parametrize("eta", [-0.1, 2.30, math.nan])
+def test_impossible_eta_is_named(eta: float) -> None:
+    with pytest.raises(ValueError, match=r"eta=.*between 0 and 1/sqrt\(1 - r\^2\) = 2.29"):
+        dialects.beta_from_eta(eta, 0.9)
+
+
+def test_no_noise_in_the_other_dialects() -> None:
+    assert dialects.mu_from_alpha(0.1, 0.9) == 0
+    assert dialects.beta_ks_from_alpha(0.1, 0.9) == pytest.approx(1)
+    assert dialects.s_churn_from_beta(1.0, 0.5, 10) == math.inf
+
+
+def test_mu_is_smalldiffusions_split_of_the_step() -> None:
+    """gam = 1: sigma' = sigma_p^mu... with sigma_p = (1 - alpha) sigma, sigma' = sigma^mu sigma_p^(1 - mu)."""
+    alpha, ratio = 0.2, 0.9
+    mu = dialects.mu_from_alpha(alpha, ratio)
+    assert (1 - alpha) ** (1 - mu) == pytest.approx(ratio, rel=1e-12)
+
+
+def test_churn_is_the_same_chain_shifted_by_half_a_step() -> None:
+    """Noise up to sigma (1 + gamma), then Euler down by 1 - alpha: the levels after the noise form one ladder."""
+    alpha, beta = 0.1, 0.3
+    gamma = dialects.s_churn_from_beta(alpha, beta, 1)
+    assert (1 - alpha) * (1 + gamma) == pytest.approx(math.hypot(1 - alpha, beta), rel=1e-12)

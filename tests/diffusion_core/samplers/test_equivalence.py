@@ -1,0 +1,373 @@
+"""Every sampler and ladder against an implementation that we did not write, or a short numpy loop from the paper.
+
+Both sides get the same network, the same start and the same noise; the whole trajectory is compared. The peers are the
+extra `peers` of pyproject.toml; without them their tests are skipped. The table of largest differences:
+`pytest tests/diffusion_core/test_equivalence.py -q -rP`.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from dialect_steps import mu_steps
+from torch import Tensor, nn
+
+from diffusion_core.exact.gaussian import GaussianDenoiser
+from diffusion_core.samplers.churn import EulerChurn, Heun
+from diffusion_core.samplers.euler import Euler, Sampler
+from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
+from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
+from diffusion_core.samplers.restart import Interval, Restart
+from diffusion_core.samplers.sampling import euler
+from diffusion_core.schedules.sigma import geometric, karras
+from diffusion_core.schedules.vp import ddpm, ddpm_table, leading, linspace, trailing
+
+# diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+SHAPE = (3, 1, 8, 8)
+N = 20
+TABLE: list[tuple[str, str, str, float]] = []  # ours, peer, the peer's dtype, largest relative difference
+
+
+class Tiny(nn.Module):
+    """A fixed convolution that depends on x and sigma without symmetry; in the dtype of x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        kernel = torch.randn(1, 1, 3, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+        self.kernel = nn.Parameter(kernel / 3, requires_grad=False)
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        sigma = sigma.view(-1, 1, 1, 1).to(x)
+        scale = (1 + sigma**2).rsqrt()
+        hidden = nn.functional.conv2d(x * scale, self.kernel.to(x), padding=1)
+        return x * sigma * scale**2 + 0.5 * torch.tanh(hidden + torch.cos(sigma.log())) * scale
+
+
+TINY = Tiny()
+
+
+class Noise:
+    """The same sequence of unit noise for both sides."""
+
+    def __init__(self, dtype: torch.dtype, shape: tuple[int, ...] = SHAPE) -> None:
+        self.generator, self.dtype, self.shape = torch.Generator().manual_seed(11), dtype, shape
+
+    def __call__(self) -> Tensor:
+        return torch.randn(self.shape, generator=self.generator, dtype=self.dtype)
+
+
+def start(sigma: float, dtype: torch.dtype = torch.float64) -> Tensor:
+    return sigma * torch.randn(SHAPE, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(dtype)
+
+
+def ours(sampler: Sampler, sigmas: tuple[float, ...], dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    return [x.clone() for x in sampler.run(TINY, start(sigmas[0], dtype), sigmas, Noise(dtype))]
+
+
+def compare(
+    name: str, peer: str, mine: Iterable[Any], theirs: Iterable[Any], dtype: str = "float64", tolerance: float = 1e-5
+) -> None:
+    """Assert that two trajectories agree at every step, relative to the peer's largest value, and note by how much."""
+    differences = []
+    for left, right in zip(mine, theirs, strict=True):
+        left, right = (torch.as_tensor(np.asarray(side), dtype=torch.float64) for side in (left, right))
+        assert left.shape == right.shape
+        differences.append(((left - right).abs().max() / right.abs().max()).item())
+    TABLE.append((name, peer, dtype, max(differences)))
+    assert max(differences) < tolerance
+
+
+# ---------------------------------------------------------------------------------------------------- numpy loops
+
+
+def slope(x: np.ndarray, sigma: float) -> np.ndarray:
+    return TINY(torch.from_numpy(x), torch.tensor([sigma], dtype=torch.float64)).numpy()
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0, 1.3])
+def test_euler_is_k_diffusions_ancestral_step(eta: float) -> None:
+    sigmas, noise, out = geometric(N), Noise(torch.float64), []
+    x = start(30).numpy()
+    for sigma, after in itertools.pairwise(sigmas):
+        up = min(after, eta * (after**2 * (sigma**2 - after**2) / sigma**2) ** 0.5)
+        down = (after**2 - up**2) ** 0.5
+        x = x + slope(x, sigma) * (down - sigma)
+        if eta:
+            x = x + noise().numpy() * up
+        out.append(x)
+    compare(f"Euler(eta={eta:g})", "numpy: k-diffusion's ancestral step", ours(Euler(eta), sigmas), out)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_dpmpp_2m_sde_is_k_diffusions_midpoint_step(eta: float) -> None:
+    sigmas, noise, out = karras(N), Noise(torch.float64), []
+    x, before, h_last = start(30).numpy(), None, 0.0
+    for sigma, after in itertools.pairwise(sigmas):
+        denoised, h = x - sigma * slope(x, sigma), -math.log(after) + math.log(sigma)
+        x_next = after / sigma * math.exp(-eta * h) * x - math.expm1(-h - eta * h) * denoised
+        if before is not None:
+            x_next = x_next - 0.5 * math.expm1(-h - eta * h) * (h / h_last) * (denoised - before)
+        if eta:
+            x_next = x_next + noise().numpy() * after * math.sqrt(-math.expm1(-2 * eta * h))
+        x, before, h_last = x_next, denoised, h
+        out.append(x)
+    compare(f"DPMpp2MSDE(eta={eta:g})", "numpy: k-diffusion's midpoint step", ours(DPMpp2MSDE(eta), sigmas), out)
+
+
+@pytest.mark.parametrize("s_churn", [0.0, 5.0, 40.0])
+def test_heun_is_karras_algorithm_2(s_churn: float) -> None:
+    """With every knob: N S_churn above the cap at 40, S_min and S_max inside the ladder, S_noise not 1; ends at 0."""
+    sigmas, noise, out = (*karras(N), 0.0), Noise(torch.float64), []
+    x = start(30).numpy()
+    for sigma, after in itertools.pairwise(sigmas):
+        gamma = min(s_churn / (N + 1), math.sqrt(2) - 1) if 0.1 <= sigma <= 10 else 0
+        hat = sigma + gamma * sigma
+        if gamma > 0:
+            x = x + math.sqrt(hat**2 - sigma**2) * 1.007 * noise().numpy()
+        d = slope(x, hat)
+        x_next = x + (after - hat) * d
+        if after > 0:
+            x_next = x + (after - hat) * (d + slope(x_next, after)) / 2
+        x = x_next
+        out.append(x)
+    sampler = Heun(s_churn, s_min=0.1, s_max=10.0, s_noise=1.007)
+    compare(f"Heun(s_churn={s_churn:g}, ...)", "numpy: Karras et al., Algorithm 2", ours(sampler, sigmas), out)
+
+
+def test_restart_is_xus_algorithm_1() -> None:
+    sigmas, noise, out = geometric(8, 10.0, 0.1), Noise(torch.float64), []
+
+    def down(x: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+        for high, low in itertools.pairwise(levels):
+            d = slope(x, high)
+            x = x + (low - high) * (d + slope(x + (low - high) * d, low)) / 2
+        return x
+
+    x = start(10).numpy()
+    for high, low in itertools.pairwise(sigmas):
+        x = down(x, (high, low))
+        for at, top, n_steps, times in ((sigmas[7], 2.0, 3, 2), (sigmas[4], 4.0, 1, 1)):
+            for _ in range(times if low == at else 0):
+                x = down(x + np.sqrt(top**2 - at**2) * noise().numpy(), karras(n_steps, top, at))
+        out.append(x)
+    sampler = Restart((Interval(0.2, 2.0, 3, 2), Interval(1.0, 4.0, 1, 1)))
+    compare("Restart(two intervals)", "numpy: Xu et al., Algorithm 1", ours(sampler, sigmas), out)
+
+
+@pytest.mark.parametrize("beta_ks", [0.1, 0.5, 1.0])
+def test_kadkhodaie_simoncelli_is_their_algorithm_1(beta_ks: float) -> None:
+    """For one image and the blind denoiser that is exact for data of one point, f(y) = -y."""
+    x, noise = start(10).numpy()[:1], Noise(torch.float64, (1, *SHAPE[1:]))
+    sigma, out = math.inf, []
+    first = torch.from_numpy(x.copy())
+    while sigma > 0.1:
+        h = 0.01 * (len(out) + 1) / (1 + 0.01 * len(out))
+        d = -x
+        sigma = math.sqrt((d**2).sum() / d.size)
+        gamma = math.sqrt((1 - beta_ks * h) ** 2 - (1 - h) ** 2) * sigma
+        x = x + h * d + (gamma * noise().numpy() if beta_ks < 1 else 0)
+        out.append(x)
+    run = KadkhodaieSimoncelli(beta_ks).run(
+        GaussianDenoiser(std=0.0), first, (10.0, 0.1), Noise(torch.float64, (1, *SHAPE[1:]))
+    )
+    mine = [x.clone() for x in run]
+    compare(f"KadkhodaieSimoncelli(beta_ks={beta_ks:g})", "numpy: their Algorithm 1", mine, out)
+
+
+# ---------------------------------------------------------------------------------------------------- diffusers
+
+
+@pytest.fixture(scope="module")
+def diffusers() -> Any:
+    return pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
+
+
+def levels(abar: Tensor) -> tuple[float, ...]:
+    """sigma = sqrt(1 / abar - 1) of the peer's own float32 table, without further rounding."""
+    return tuple(((1 - abar.double()) / abar.double()).sqrt().tolist())
+
+
+def ve(x: Tensor, sigma: float) -> Tensor:
+    """From the variance-preserving scale to ours."""
+    return x * math.sqrt(1 + sigma**2)
+
+
+def vp(x: Tensor, sigma: float) -> Tensor:
+    return x / math.sqrt(1 + sigma**2)
+
+
+def evaluate(x: Tensor, sigma: float) -> Tensor:
+    return TINY(x, torch.full((len(x),), sigma, dtype=x.dtype))
+
+
+@pytest.mark.parametrize("s_churn", [0.0, 4.0, 40.0])
+def test_euler_with_churn_is_diffusers_euler_discrete(diffusers: Any, s_churn: float) -> None:
+    """diffusers adds the noise after the network was asked; so it is asked here as Algorithm 2 says, at sigma_hat."""
+    peer = diffusers.EulerDiscreteScheduler()
+    peer.set_timesteps(sigmas=list(karras(N, 30.0, 0.03)))
+    peer.set_begin_index(0)
+    sigmas, replay, out = tuple(peer.sigmas.tolist()), Noise(torch.float32), []
+    generator = torch.Generator().manual_seed(11)
+    x = start(sigmas[0], torch.float32)
+    for step, sigma in enumerate(sigmas[:-1]):
+        hat, asked = sigma * (1 + min(s_churn / N, math.sqrt(2) - 1)), x
+        if s_churn:
+            asked = x + replay() * math.sqrt(hat**2 - sigma**2)
+        peer.scale_model_input(x, peer.timesteps[step])
+        arguments = (evaluate(asked, hat), peer.timesteps[step], x)
+        x = peer.step(*arguments, s_churn=s_churn, generator=generator, return_dict=False)[0]
+        out.append(x)
+    mine = ours(EulerChurn(s_churn), sigmas, torch.float32)
+    compare(f"EulerChurn(s_churn={s_churn:g})", "diffusers EulerDiscrete", mine, out, "float32")
+    if not s_churn:
+        compare("Euler(eta=0)", "diffusers EulerDiscrete", ours(Euler(), sigmas, torch.float32), out, "float32")
+
+
+@pytest.mark.parametrize("karras_sigmas", [False, True])
+def test_heun_is_diffusers_heun_discrete(diffusers: Any, karras_sigmas: bool) -> None:
+    peer = diffusers.HeunDiscreteScheduler(use_karras_sigmas=karras_sigmas)
+    peer.set_timesteps(N)
+    peer.set_begin_index(0)
+    sigmas = (*peer.sigmas[:1].double().tolist(), *peer.sigmas[1::2].double().tolist())
+    x, out = start(sigmas[0]), []
+    asked_at = [sigmas[0], *(sigma for sigma in sigmas[1:-1] for _ in range(2))]
+    for step, sigma in enumerate(asked_at):
+        x = peer.step(evaluate(x, sigma), peer.timesteps[step], x, return_dict=False)[0]
+        if peer.state_in_first_order or step == len(asked_at) - 1:  # the step to 0 is an Euler step
+            out.append(x)
+    ladder = "Karras ladder" if karras_sigmas else "DDPM ladder"
+    compare(f"Heun(), {ladder} to 0", "diffusers HeunDiscrete", ours(Heun(), sigmas), out)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_euler_is_diffusers_ddim(diffusers: Any, eta: float) -> None:
+    peer = diffusers.DDIMScheduler(clip_sample=False)
+    peer.set_timesteps(N)
+    sigmas = (*levels(peer.alphas_cumprod[peer.timesteps]), 0.0)
+    noise, out = Noise(torch.float64), []
+    x = vp(start(sigmas[0]), sigmas[0])
+    for timestep, (sigma, after) in zip(peer.timesteps, itertools.pairwise(sigmas), strict=True):
+        fresh = noise() if eta else None
+        x = peer.step(evaluate(ve(x, sigma), sigma), timestep, x, eta, variance_noise=fresh, return_dict=False)[0]
+        out.append(ve(x, after))
+    compare(f"Euler(eta={eta:g}), DDPM ladder to 0", "diffusers DDIM", ours(Euler(eta), sigmas), out)
+
+
+def test_euler_at_eta_one_is_diffusers_ddpm(diffusers: Any) -> None:
+    peer = diffusers.DDPMScheduler(clip_sample=False)
+    peer.set_timesteps(N)
+    sigmas = (*levels(peer.alphas_cumprod[peer.timesteps]), 0.0)
+    generator, out = torch.Generator().manual_seed(11), []
+    x = vp(start(sigmas[0]), sigmas[0])
+    for timestep, (sigma, after) in zip(peer.timesteps, itertools.pairwise(sigmas), strict=True):
+        eps = evaluate(ve(x, sigma), sigma)
+        x = peer.step(eps, timestep, x, generator=generator, return_dict=False)[0]
+        out.append(ve(x, after))
+    compare("Euler(eta=1), DDPM ladder to 0", "diffusers DDPM", ours(Euler(1.0), sigmas), out)
+
+
+@pytest.mark.parametrize("final", ["sigma_min", "zero"])
+@pytest.mark.parametrize("sampler", [DPMpp2M(), DPMpp2MSDE(1.0)], ids=lambda sampler: sampler.name)
+def test_dpmpp_2m_is_diffusers_multistep(diffusers: Any, sampler: Sampler, final: str) -> None:
+    sde = isinstance(sampler, DPMpp2MSDE)
+    peer = diffusers.DPMSolverMultistepScheduler(
+        algorithm_type="sde-dpmsolver++" if sde else "dpmsolver++", lower_order_final=False, final_sigmas_type=final
+    )
+    peer.set_timesteps(N)
+    peer.set_begin_index(0)
+    sigmas, noise, out = tuple(peer.sigmas.double().tolist()), Noise(torch.float32), []
+    x = vp(start(sigmas[0], torch.float32), sigmas[0])
+    for timestep, (sigma, after) in zip(peer.timesteps, itertools.pairwise(sigmas), strict=True):
+        fresh = noise() if sde else None
+        eps = evaluate(ve(x, sigma), sigma)
+        x = peer.step(eps, timestep, x, variance_noise=fresh, return_dict=False)[0]
+        out.append(ve(x, after))
+    mine, name = ours(sampler, sigmas, torch.float32), type(sampler).__name__
+    compare(f"{name}(), DDPM ladder to {final}", "diffusers DPMSolverMultistep", mine, out, "float32")
+
+
+def test_euler_at_eta_one_is_diffusers_euler_ancestral(diffusers: Any) -> None:
+    peer = diffusers.EulerAncestralDiscreteScheduler()
+    peer.set_timesteps(N)
+    peer.set_begin_index(0)
+    sigmas, generator, out = tuple(peer.sigmas.double().tolist()), torch.Generator().manual_seed(11), []
+    x = start(sigmas[0], torch.float32)
+    for timestep, sigma in zip(peer.timesteps, sigmas[:-1], strict=True):
+        peer.scale_model_input(x, timestep)
+        x = peer.step(evaluate(x, sigma), timestep, x, generator=generator, return_dict=False)[0]
+        out.append(x)
+    mine = ours(Euler(1.0), sigmas, torch.float32)
+    compare("Euler(eta=1), DDPM ladder to 0", "diffusers EulerAncestralDiscrete", mine, out, "float32")
+
+
+@pytest.mark.parametrize(
+    ("option", "make"),
+    [("use_karras_sigmas", karras), ("use_exponential_sigmas", geometric)],
+    ids=["karras", "geometric"],
+)
+def test_ladders_are_diffusers(diffusers: Any, option: str, make: Callable[..., tuple[float, ...]]) -> None:
+    peer = diffusers.EulerDiscreteScheduler(sigma_min=0.03, sigma_max=30.0, **{option: True})
+    peer.set_timesteps(N)
+    theirs = peer.sigmas[:-1].tolist()
+    compare(f"{make.__name__} ladder", f"diffusers {option}", make(N - 1, 30.0, 0.03), theirs, "float32")
+
+
+@pytest.mark.parametrize(
+    ("spacing", "n_steps", "keep"), [(linspace, N - 1, N), (leading, N - 1, N), (trailing, N, N)], ids=lambda s: str(s)
+)
+def test_ddpm_ladders_are_diffusers(diffusers: Any, spacing: Any, n_steps: int, keep: int) -> None:
+    """diffusers' table is a cumulative product in float32: 1 - abar has four digits at its lowest level."""
+    peer = diffusers.DDIMScheduler(timestep_spacing=spacing.__name__)
+    peer.set_timesteps(N)
+    assert spacing(n_steps, 1000)[:keep] == peer.timesteps.tolist()
+    mine, theirs = ddpm(n_steps, spacing=spacing, data_std=1.0)[:keep], levels(peer.alphas_cumprod[peer.timesteps])
+    name = f"ddpm({spacing.__name__}) ladder"
+    compare(name, "diffusers timestep_spacing", mine, theirs, "float32", tolerance=5e-4)
+
+
+# ---------------------------------------------------------------------------------------------------- smalldiffusion
+
+
+@pytest.fixture(scope="module")
+def smalldiffusion() -> Any:
+    return pytest.importorskip("smalldiffusion", reason="smalldiffusion is not installed (extra `peers`)")
+
+
+@pytest.mark.parametrize(("gam", "mu"), [(1.0, 0.0), (2.0, 0.0), (1.0, 0.5), (1.7, 0.3)])
+def test_accelerated_is_smalldiffusions_samples(smalldiffusion: Any, gam: float, mu: float) -> None:
+    """smalldiffusion draws noise at every step, and with mu = 0 multiplies it by 0."""
+    sigmas, noise = geometric(N), Noise(torch.float64)
+    peer = SimpleNamespace(
+        eval=lambda: None, rand_input=lambda n: noise(), predict_eps_cfg=lambda x, sigma, *_: TINY(x, sigma.view(1))
+    )
+    ladder = torch.tensor(sigmas, dtype=torch.float64)
+    run = smalldiffusion.samples(peer, ladder, gam, mu, xt=start(30), accelerator=SimpleNamespace(device="cpu"))
+    theirs = [x.clone() for x in run]
+    name = f"Accelerated(gam={gam:g}, mu={mu:g})"
+    compare(name, "smalldiffusion samples", ours(Accelerated(gam, mu), sigmas), theirs)
+    if gam == 1:
+        mine = [x.clone() for x in euler(TINY, start(30), mu_steps(sigmas, mu), Noise(torch.float64))]
+        compare(f"euler(mu_steps(mu={mu:g}))", "smalldiffusion samples", mine, theirs)
+
+
+def test_trailing_ladder_is_smalldiffusions(smalldiffusion: Any) -> None:
+    theirs = smalldiffusion.ScheduleDDPM().sample_sigmas(N).tolist()
+    compare("ddpm(trailing) ladder", "smalldiffusion ScheduleDDPM", ddpm(N, spacing=trailing, data_std=1.0), theirs,
+            "float32", tolerance=5e-4)  # fmt: skip
+    assert len(ddpm_table()) == 1000
+
+
+# ---------------------------------------------------------------------------------------------------- the table
+
+
+def test_print_the_table() -> None:
+    """Shown by `pytest -rP`; its rows are those of the tests that ran before."""
+    lines = [f"{name:38} {peer:38} {dtype:8} {difference:8.1e}" for name, peer, dtype, difference in TABLE]
+    print("\n".join(["largest relative difference over the trajectory", *lines]))

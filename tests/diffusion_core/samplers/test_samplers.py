@@ -1,0 +1,395 @@
+"""The samplers: measured order, counted cost, noise only where it is asked for, closed forms, and errors."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from dialect_steps import beta_ks_steps, churn_steps, mu_steps
+from torch import Tensor
+
+from diffusion_core.exact.gaussian import GaussianDenoiser, gaussian_moments
+from diffusion_core.samplers.churn import Churn, EulerChurn, Heun
+from diffusion_core.samplers.corrected import EulerCorrected
+from diffusion_core.samplers.dialects import beta_ks_from_alpha, mu_from_alpha
+from diffusion_core.samplers.euler import Euler, EulerWithin, Sampler
+from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
+from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
+from diffusion_core.samplers.restart import Interval, Restart
+from diffusion_core.samplers.sampling import eta_steps, euler
+from diffusion_core.schedules.sigma import geometric
+
+EXACT = GaussianDenoiser()
+LADDER = geometric(8, 10.0, 0.1)
+RESTARTS = Restart((Interval(0.2, 2.0, 3, 2), Interval(1.0, 4.0, 1, 1)))
+WITHIN = EulerWithin(0.8, s_min=0.5, s_max=5.0)  # four of the ladder's levels: 3.16, 1.78, 1 and 0.56
+DETERMINISTIC: list[Sampler] = [
+    Euler(),
+    EulerWithin(1.0, s_min=11.0),
+    EulerCorrected(scale=1.02, shift=1.1, s_max=1.0),
+    EulerChurn(),
+    EulerChurn(s_churn=9.0, s_max=0.05),
+    Heun(),
+    Heun(s_churn=9.0, s_min=11.0),
+    DPMpp2M(),
+    DPMpp2MSDE(eta=0.0),
+    Accelerated(),
+    Restart(()),
+    KadkhodaieSimoncelli(beta_ks=1.0),
+]
+NOISY: list[Sampler] = [
+    Euler(0.8),
+    WITHIN,
+    EulerCorrected(0.8, scale=0.98),
+    EulerChurn(s_churn=2.0),
+    Heun(s_churn=2.0, s_min=0.05, s_max=50.0, s_noise=1.003),
+    DPMpp2MSDE(),
+    Accelerated(mu=0.4),
+    RESTARTS,
+    KadkhodaieSimoncelli(),
+]
+ALL = [*DETERMINISTIC, *NOISY]
+by_name = pytest.mark.parametrize("sampler", ALL, ids=lambda sampler: sampler.name)
+
+
+class Noise:
+    """Unit noise in one buffer, overwritten by the next call as the block noise is, and the number of calls."""
+
+    def __init__(
+        self, shape: tuple[int, ...] = (2, 1, 4, 4), seed: int = 0, dtype: torch.dtype = torch.float64
+    ) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.buffer = torch.empty(shape, dtype=dtype)
+        self.calls = 0
+
+    def __call__(self) -> Tensor:
+        self.calls += 1
+        return self.buffer.normal_(generator=self.generator)
+
+
+def start(n: int = 2, sigma: float = 10.0) -> Tensor:
+    return sigma * torch.randn(n, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+
+
+def forbidden() -> Tensor:
+    raise AssertionError("noise was drawn")
+
+
+def slope(sampler: Sampler, counts: tuple[int, ...] = (64, 128, 256)) -> float:
+    """Of log error against log step on N(0, 1), whose probability flow scales x by sqrt(1 + sigma^2)."""
+    errors = []
+    for n_steps in counts:
+        x = torch.full((1, 1, 1, 1), 10.0, dtype=torch.float64)
+        *_, end = sampler.run(EXACT, x, geometric(n_steps, 10.0, 0.1), forbidden)
+        errors.append(abs(end.item() - 10 * math.sqrt(1.01 / 101)))
+    return math.log(errors[-2] / errors[-1]) / math.log(counts[-1] / counts[-2])
+
+
+def test_extrapolation_by_half_is_second_order_and_by_one_is_first() -> None:
+    """gam = 3/2 is the two-step Adams-Bashforth method; the paper's gam = 2 trades the order for longer reach."""
+    assert slope(Accelerated(gam=1.5)) == pytest.approx(2, abs=0.1)
+    assert slope(Accelerated(gam=2.0)) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("sampler", [Euler(), EulerChurn(), Heun(), DPMpp2M()], ids=lambda sampler: sampler.name)
+def test_order_is_as_declared(sampler: Euler | EulerChurn | Heun | DPMpp2M) -> None:
+    measured = slope(sampler)
+    print(f"measured order: {sampler.name} {measured:.3f}")
+    assert measured == pytest.approx(sampler.order, abs=0.1)
+
+
+@by_name
+def test_counted_evaluations_are_planned(sampler: Sampler) -> None:
+    """On data that is one point, where the estimate of Kadkhodaie & Simoncelli is exact as well."""
+    calls = []
+
+    def model(x: Tensor, sigma: Tensor) -> Tensor:
+        assert sigma.shape == (len(x),) and sigma.dtype == x.dtype
+        calls.append(sigma)
+        return GaussianDenoiser(std=0.0)(x, sigma)
+
+    x = torch.full((2, 1, 4, 4), LADDER[0], dtype=torch.float64)
+    n_steps = len(list(sampler.run(model, x, LADDER, Noise())))
+    measured = sampler == KadkhodaieSimoncelli()  # 16 pixels of fresh noise have a size of their own
+    assert len(calls) == pytest.approx(sampler.planned_nfe(LADDER), abs=3 * measured)
+    assert n_steps == len(LADDER) - 1 or isinstance(sampler, KadkhodaieSimoncelli)
+
+
+@pytest.mark.parametrize("sampler", DETERMINISTIC, ids=lambda sampler: sampler.name)
+def test_no_noise_is_drawn_without_need(sampler: Sampler) -> None:
+    assert torch.isfinite(list(sampler.run(EXACT, start(), LADDER, forbidden))[-1]).all()
+
+
+@pytest.mark.parametrize("sampler", NOISY, ids=lambda sampler: sampler.name)
+def test_noise_changes_the_result_and_is_drawn_once_where_added(sampler: Sampler) -> None:
+    noise = Noise()
+    end = list(sampler.run(EXACT, start(), LADDER, noise))[-1].clone()
+    other = list(sampler.run(EXACT, start(), LADDER, Noise(seed=1)))[-1]
+    assert not torch.allclose(end, other)
+    expected = {RESTARTS: 3, WITHIN: 4}.get(sampler, len(LADDER) - 1)
+    assert noise.calls == expected or isinstance(sampler, KadkhodaieSimoncelli)
+
+
+@by_name
+def test_x_is_updated_in_place(sampler: Sampler) -> None:
+    x = start()
+    assert all(y is x for y in sampler.run(EXACT, x, LADDER, Noise()))
+
+
+@by_name
+@pytest.mark.parametrize("memory", ["fresh", "reused"])
+def test_models_that_reuse_their_memory_change_nothing(sampler: Sampler, memory: str) -> None:
+    out = torch.empty(2, 1, 4, 4, dtype=torch.float64)
+    model = EXACT if memory == "fresh" else lambda x, sigma: out.copy_(EXACT(x, sigma))
+    ends = [list(sampler.run(each, start(), LADDER, Noise()))[-1].clone() for each in (EXACT, model)]
+    assert torch.equal(*ends)
+
+
+@by_name
+@pytest.mark.parametrize("n_steps", [1, 2])
+def test_short_ladders(sampler: Sampler, n_steps: int) -> None:
+    ladder = geometric(n_steps, 10.0, 0.1)
+    assert torch.isfinite(list(sampler.run(EXACT, start(), ladder, Noise()))[-1]).all()
+
+
+@pytest.mark.parametrize(
+    "sampler", [each for each in ALL if not isinstance(each, KadkhodaieSimoncelli)], ids=lambda sampler: sampler.name
+)
+def test_ladders_may_end_at_zero(sampler: Sampler) -> None:
+    """A step to 0 lands on the denoised image and draws no noise; Heun takes it as an Euler step."""
+    sigmas = []
+
+    def model(x: Tensor, sigma: Tensor) -> Tensor:
+        sigmas.append(sigma[0].item())
+        return EXACT(x, sigma)
+
+    *_, end = sampler.run(model, start(), (*LADDER, 0.0), Noise())
+    assert torch.isfinite(end).all() and min(sigmas) > 0
+    assert len(sigmas) == sampler.planned_nfe((*LADDER, 0.0))
+
+
+@by_name
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_nan_names_step_and_sigma(sampler: Sampler, bad: float) -> None:
+    seen: list[float] = []
+
+    def broken(x: Tensor, sigma: Tensor) -> Tensor:
+        seen.append(sigma[0].item())
+        return torch.full_like(x, bad) if len(seen) == 5 else EXACT(x, sigma)
+
+    with pytest.raises(ValueError, match=r"model: it returned NaN or infinity at step \d+, sigma=") as caught:
+        list(sampler.run(broken, start(), LADDER, Noise()))
+    step = {Heun: 2, Restart: 2}.get(type(sampler), 4)
+    assert f"at step {step}, sigma={seen[4]:.6g};" in str(caught.value)
+
+
+@by_name
+def test_wrong_shape_is_named_at_once(sampler: Sampler) -> None:
+    with pytest.raises(ValueError, match=r"model: it returned shape \(2, 1, 4\) at step 0 for x of shape"):
+        next(sampler.run(lambda x, sigma: x[..., 0], start(), LADDER, Noise()))
+
+
+@by_name
+def test_what_is_not_a_ladder_is_refused(sampler: Sampler) -> None:
+    with pytest.raises(ValueError, match="sigmas"):
+        list(sampler.run(EXACT, start(), (1.0, 2.0), Noise()))
+
+
+def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
+    assert len({sampler.name for sampler in ALL}) == len(set(ALL)) == len(ALL)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps"),
+    [
+        (Euler(0.7), eta_steps(LADDER, 0.7)),
+        (Accelerated(gam=1.0, mu=0.4), mu_steps(LADDER, 0.4)),
+        (Accelerated(gam=1.0, mu=0.0), eta_steps(LADDER, 0.0)),
+        (EulerChurn(), eta_steps(LADDER, 0.0)),
+    ],
+    ids=["eta", "mu", "no-mu", "no-churn"],
+)
+def test_one_chain_in_two_dialects(sampler: Sampler, steps: object) -> None:
+    pairs = zip(sampler.run(EXACT, start(), LADDER, Noise()), euler(EXACT, start(), steps, Noise()), strict=True)
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_churn_is_euler_with_reinjection_half_a_step_later() -> None:
+    churn = Churn(s_churn=2.0, s_max=5.0)
+    steps, noise, other = churn_steps(LADDER, churn), Noise(), Noise()
+    x = start()
+    first = churn.add(x, LADDER[0], len(LADDER) - 1, other)  # 10 is above s_max: nothing is drawn
+    assert steps.sigmas[0] == first == LADDER[0] and other.calls == 0
+    churned = EulerChurn(s_churn=2.0, s_max=5.0).run(EXACT, start(), LADDER, noise)
+    translated = euler(EXACT, x, steps, other)
+    (*_, ours), (*_, theirs) = churned, translated
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    assert noise.calls == other.calls > 0
+
+
+def test_translations_invert_the_dialects() -> None:
+    for steps, knob, inverse in (
+        (mu_steps(LADDER, 0.3), 0.3, mu_from_alpha),
+        (beta_ks_steps(LADDER, 0.7), 0.7, beta_ks_from_alpha),
+    ):
+        for sigma, sigma_next, alpha, beta in zip(*(LADDER, LADDER[1:], steps.alphas, steps.betas), strict=False):
+            assert inverse(alpha, sigma_next / sigma) == pytest.approx(knob, rel=1e-9)
+            assert math.hypot(1 - alpha, beta) == pytest.approx(sigma_next / sigma, rel=1e-12)
+    assert set(mu_steps(LADDER, 0.0).betas) == set(beta_ks_steps(LADDER, 1.0).betas) == {0.0}
+
+
+def test_sde_at_eta_one_has_the_variance_of_its_affine_recursion() -> None:
+    """Where denoised is constant (data of one point) the second-order term vanishes: it is Euler with eta = 1."""
+    point = GaussianDenoiser(std=0.0)
+    pairs = zip(
+        DPMpp2MSDE(1.0).run(point, start(), LADDER, Noise()),
+        Euler(1.0).run(point, start(), LADDER, Noise()),
+        strict=True,
+    )
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_dpmpp_2m_sde_without_noise_is_dpmpp_2m() -> None:
+    for ours, theirs in zip(
+        DPMpp2MSDE(0.0).run(EXACT, start(), LADDER, forbidden),
+        DPMpp2M().run(EXACT, start(), LADDER, forbidden),
+        strict=True,
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_noisy_samplers_reach_the_variance_of_the_data() -> None:
+    """On a fine ladder every sampler ends near N(0, 1 + sigma_min^2)."""
+    ladder = geometric(200, 10.0, 0.1)
+    fine_restarts = Restart((Interval(0.2, 2.0, 20, 2), Interval(1.0, 4.0, 20, 1)))
+    for sampler in (Euler(1.0), EulerChurn(20.0), Heun(20.0), DPMpp2MSDE(), Accelerated(1.0, 0.5), fine_restarts):
+        x = 10 * torch.randn(20_000, 1, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+        *_, end = sampler.run(EXACT, x * math.sqrt(1.01), ladder, Noise(x.shape))
+        assert end.std().item() == pytest.approx(math.sqrt(1.01), rel=0.03), sampler.name
+
+
+def test_variance_of_dialect_steps_is_closed_form() -> None:
+    steps = mu_steps(LADDER, 0.5)
+    variance = gaussian_moments(list(steps.sigmas), list(steps.alphas), list(steps.betas))[-1]
+    x = start(40_000)
+    *_, end = Accelerated(1.0, 0.5).run(EXACT, x, LADDER, Noise(x.shape))
+    assert end.var().item() == pytest.approx(variance, rel=0.02)
+
+
+def test_kadkhodaie_simoncelli_treats_each_sample_by_itself() -> None:
+    point = GaussianDenoiser(std=0.0)
+    together = start(3) * torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64).view(-1, 1, 1, 1)
+    alone = together[:1].clone()
+    sampler = KadkhodaieSimoncelli(beta_ks=1.0)
+    n_together, n_alone = (len(list(sampler.run(point, x, LADDER, forbidden))) for x in (together, alone))
+    assert n_alone < n_together, "the batch goes on for its noisiest sample"
+    torch.testing.assert_close(together[:1], alone, rtol=1e-12, atol=0)
+
+
+def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at() -> None:
+    """The next level is (1 - beta_ks alpha_t) of what was measured, each sample's own, until that sample stops."""
+    levels, sizes = [], []
+
+    def model(x: Tensor, sigma: Tensor) -> Tensor:
+        eps = GaussianDenoiser(std=0.05)(x, sigma)
+        levels.append(sigma.clone())
+        sizes.append(eps.square().mean(dim=(1, 2, 3)).sqrt())
+        return eps
+
+    sampler, x = KadkhodaieSimoncelli(alpha_0=0.05), start(2)
+    x[1] *= 2  # noisier than it is said to be
+    list(sampler.run(model, x, LADDER, Noise()))
+    for step, (before, size, after) in enumerate(zip(levels, sizes, levels[1:], strict=False)):
+        alpha = 0.05 * (step + 1) / (1 + 0.05 * step)
+        aimed_at = torch.where(before * size > LADDER[-1], (1 - 0.5 * alpha) * before * size, before)
+        torch.testing.assert_close(after, aimed_at, rtol=1e-12, atol=0)
+    assert levels[0].tolist() == [LADDER[0]] * 2 and levels[1][1] > 1.5 * levels[1][0] and len(levels) > 10
+
+
+def test_kadkhodaie_simoncelli_stops_at_its_cap() -> None:
+    """A model that reports ever more noise would never stop by itself."""
+    sampler = KadkhodaieSimoncelli(max_steps=7)
+    assert len(list(sampler.run(lambda x, sigma: 1.5 * torch.ones_like(x), start(), LADDER, Noise()))) == 7
+    assert sampler.planned_nfe(LADDER) == 7
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Euler(-0.1), "eta=-0.1: it must be at least 0"),
+        (lambda: Euler(math.nan), "eta=nan"),
+        (lambda: list(Euler(3.0).run(EXACT, start(), LADDER, Noise())), "eta=3.0: at sigma'/sigma"),
+        (lambda: EulerCorrected(scale=0.0), "scale=0.0: it must be above 0 and finite"),
+        (lambda: EulerCorrected(shift=math.inf), "shift=inf"),
+        (lambda: EulerCorrected(s_max=-1.0), "s_max=-1.0"),
+        (lambda: KadkhodaieSimoncelli.taking(1, LADDER), "nfe=1: along this ladder beta_ks=1.0 takes more"),
+        (lambda: Heun(s_churn=-1.0), "s_churn=-1.0: it must be at least 0 and finite"),
+        (lambda: EulerChurn(s_noise=math.inf), "s_noise=inf"),
+        (lambda: Heun(s_min=2.0, s_max=1.0), "s_min=2.0: .* at most s_max=1.0"),
+        (lambda: DPMpp2MSDE(-1.0), "eta=-1.0"),
+        (lambda: Accelerated(gam=0.0), "gam=0.0: it must be above 0"),
+        (lambda: Accelerated(mu=1.0), "mu=1.0: it must be at least 0 and below 1"),
+        (lambda: Interval(2.0, 1.0), "sigma_min=2.0: .*below sigma_max=1.0"),
+        (lambda: Interval(n_steps=0), "n_steps=0"),
+        (lambda: Interval(n_restarts=0), "n_restarts=0: it must be at least 1"),
+        (lambda: Restart(rho=0.0), "rho=0.0"),
+        (lambda: Restart().planned_nfe((100.0, 50.0)), "sigma_max=0.6: .* above the level nearest .* 50,"),
+        (lambda: Restart((Interval(0.1, 20.0),)).planned_nfe(LADDER), "sigma_max=20.0: .* at most the ladder's 10"),
+        (lambda: Restart().planned_nfe((1.0, 0.0)), "restarts need a level above 0"),
+        (lambda: KadkhodaieSimoncelli(beta_ks=0.0), "beta_ks=0.0: it must be above 0 and at most 1"),
+        (lambda: KadkhodaieSimoncelli(alpha_0=1.5), "alpha_0=1.5"),
+        (lambda: KadkhodaieSimoncelli(max_steps=0), "max_steps=0"),
+        (lambda: mu_steps(LADDER, 1.0), "mu=1.0"),
+        (lambda: beta_ks_steps(LADDER, 0.1), "beta_ks=0.1: on this ladder it must be at least .* 0.43"),
+        (lambda: beta_ks_steps(LADDER, 1.1), "beta_ks=1.1"),
+        (lambda: churn_steps(LADDER, Churn(s_noise=1.1)), "s_noise=1.1: only 1 can be translated"),
+    ],
+)
+def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_noise_within_bounds_is_eulers_there_and_none_elsewhere() -> None:
+    inside = EulerWithin(0.8, s_min=LADDER[5], s_max=LADDER[2]).steps(LADDER)
+    whole, none = eta_steps(LADDER, 0.8), eta_steps(LADDER, 0.0)
+    assert [beta > 0 for beta in inside.betas] == [2 <= step <= 5 for step in range(8)]
+    assert inside.betas[2:6] == whole.betas[2:6] and inside.alphas[:2] == none.alphas[:2]
+    everywhere = EulerWithin(0.8)
+    first, second = (list(s.run(EXACT, start(), LADDER, Noise()))[-1] for s in (everywhere, Euler(0.8)))
+    assert torch.equal(first, second)
+    with pytest.raises(ValueError, match=r"s_min=2: it must be at least 0 and at most s_max=1"):
+        EulerWithin(s_min=2, s_max=1)
+
+
+def test_corrections_that_change_nothing_are_eulers() -> None:
+    plain = list(Euler(0.8).run(EXACT, start(), LADDER, Noise()))[-1]
+    for same in (EulerCorrected(0.8), EulerCorrected(0.8, scale=0.5, shift=2.0, s_max=0.01)):
+        torch.testing.assert_close(list(same.run(EXACT, start(), LADDER, Noise()))[-1], plain)
+
+
+def test_a_corrected_step_is_the_formula() -> None:
+    """From 1 to 0.5 at eta 0, taken to be at 1.2: x + (0.5 - 1.2) 0.9 eps(x, 1.2), and Euler's step from 2 to 1."""
+    sampler = EulerCorrected(scale=0.9, shift=1.2, s_max=1.0)
+    first = second = None
+    for x in sampler.run(EXACT, start(), (2.0, 1.0, 0.5), forbidden):
+        first, second = second, x.clone()
+    assert first is not None and second is not None
+    torch.testing.assert_close(first, start() - EXACT(start(), torch.tensor([2.0, 2.0])))
+    torch.testing.assert_close(second, first - 0.7 * 0.9 * EXACT(first, torch.tensor([1.2, 1.2])))
+
+
+def test_a_shift_is_right_where_samples_are_that_much_noisier() -> None:
+    """Data that is one point, samples at 1.1 times the ladder's level: the corrected step ends on the ladder."""
+    point = GaussianDenoiser(std=0.0)
+    x = 1.1 * start() / 10  # std 1.1 at level 1
+    *_, end = EulerCorrected(shift=1.1).run(point, x.clone(), (1.0, 0.5), forbidden)
+    torch.testing.assert_close(end, x * 0.5 / 1.1)
+
+
+@pytest.mark.parametrize("nfe", [10, 20, 66])
+def test_kadkhodaie_simoncelli_of_a_wanted_cost(nfe: int) -> None:
+    found = KadkhodaieSimoncelli.taking(nfe, LADDER)
+    assert found.planned_nfe(LADDER) == nfe and found.max_steps == 1000

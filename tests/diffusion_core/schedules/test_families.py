@@ -1,0 +1,141 @@
+"""The other ladders: exact ends, strictly decreasing, their formulas, and errors that name the field."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from diffusion_core.schedules import sigma
+from diffusion_core.schedules.sigma import check_ladder, geometric, karras, linear, polyexponential
+from diffusion_core.schedules.vp import Spacing, cosine, ddpm, ddpm_table, leading, linspace, trailing, vp
+
+LADDERS = {
+    "karras": karras,
+    "karras-rho-0.01": lambda *ends: karras(*ends, rho=0.01),
+    "karras-rho-1e4": lambda *ends: karras(*ends, rho=1e4),
+    "polyexponential": lambda *ends: polyexponential(*ends, rho=2.0),
+    "linear": linear,
+    "vp": vp,
+    "vp-without-start": lambda *ends: vp(*ends, vp_beta_min=0.0),
+    "cosine": cosine,
+    "v-diffusion": lambda *ends: cosine(*ends, offset=0.0),
+}
+Ladder = Callable[[int, float, float], tuple[float, ...]]
+
+
+@pytest.mark.parametrize("make", LADDERS.values(), ids=LADDERS.keys())
+@pytest.mark.parametrize("n_steps", [1, 2, 66, 1000])
+@pytest.mark.parametrize(("sigma_max", "sigma_min"), [(30.0, 0.03), (160.0, 0.004), (0.2, 0.1)])
+def test_ends_are_exact_and_levels_decrease(make: Ladder, n_steps: int, sigma_max: float, sigma_min: float) -> None:
+    sigmas = make(n_steps, sigma_max, sigma_min)
+    assert len(sigmas) == n_steps + 1 and sigmas[0] == sigma_max and sigmas[-1] == sigma_min
+    assert all(before > after for before, after in itertools.pairwise(sigmas))
+    assert all(type(sigma) is float for sigma in sigmas)
+
+
+def test_karras_is_the_papers_formula() -> None:
+    by_hand = (30 ** (1 / 7) + np.arange(13) / 12 * (0.03 ** (1 / 7) - 30 ** (1 / 7))) ** 7
+    np.testing.assert_allclose(karras(12), by_hand, rtol=1e-12)
+
+
+def test_limits_of_rho() -> None:
+    np.testing.assert_allclose(karras(10, rho=1.0), linear(10), rtol=1e-12)
+    np.testing.assert_allclose(karras(10, rho=1e7), geometric(10), rtol=1e-5)
+    np.testing.assert_allclose(polyexponential(10), geometric(10), rtol=1e-12)
+
+
+def test_polyexponential_is_a_power_of_the_ramp_in_log_sigma() -> None:
+    by_hand = np.exp(np.linspace(1, 0, 9) ** 1.5 * np.log(30 / 0.03) + np.log(0.03))
+    np.testing.assert_allclose(polyexponential(8, rho=1.5), by_hand, rtol=1e-12)
+
+
+def test_vp_is_even_in_time() -> None:
+    """sqrt(1 / abar - 1) with abar = exp(-integral of beta(t)), integrated numerically."""
+    sigmas = np.array(vp(10)) * 0.5
+    time = np.linspace(0, 1, 200_001)
+    rate = 0.1 + 19.9 * time
+    log_abar = -np.concatenate([[0], np.cumsum((rate[1:] + rate[:-1]) / 2)]) * (time[1] - time[0])
+    times = np.interp(np.log1p(sigmas**2), -log_abar, time)
+    np.testing.assert_allclose(np.diff(times), (times[-1] - times[0]) / 10, rtol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.008])
+def test_cosine_is_even_in_time(offset: float) -> None:
+    abar = 1 / (1 + (np.array(cosine(10, offset=offset)) * 0.5) ** 2)
+    first = np.cos(np.pi / 2 * offset / (1 + offset))
+    times = np.arccos(np.sqrt(abar) * first) * 2 / np.pi * (1 + offset) - offset
+    np.testing.assert_allclose(np.diff(times), (times[-1] - times[0]) / 10, rtol=1e-9)
+
+
+def test_data_std_only_rescales() -> None:
+    for make in (vp, cosine):
+        np.testing.assert_allclose(make(7, 30, 0.03, data_std=1.0), np.array(make(7, 60, 0.06)) * 0.5, rtol=1e-12)
+    np.testing.assert_allclose(ddpm_table(data_std=1.0), np.array(ddpm_table()) * 0.5, rtol=1e-12)
+
+
+def test_ddpm_table_is_a_cumulative_product() -> None:
+    abar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    np.testing.assert_allclose(ddpm_table(data_std=1.0), np.sqrt(1 / abar - 1), rtol=1e-10)
+    assert ddpm_table()[0] == pytest.approx(0.02, abs=1e-4) and ddpm_table()[-1] == pytest.approx(315, abs=1)
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 7, 66, 500, 666])
+@pytest.mark.parametrize("spacing", [linspace, leading, trailing])
+def test_ddpm_ladders_come_from_the_table_and_end_at_its_first_level(spacing: Spacing, n_steps: int) -> None:
+    sigmas = ddpm(n_steps, spacing=spacing)
+    assert len(sigmas) == n_steps + 1 and set(sigmas) <= set(ddpm_table()) and sigmas[-1] == ddpm_table()[0]
+    assert (sigmas[0] == ddpm_table()[-1]) == (spacing is not leading)
+
+
+def test_spacings_of_the_papers_example() -> None:
+    """Lin et al. 2024, Table 2: T = 1000 in 10 steps, counted from 1 there and from 0 here."""
+    assert leading(9, 1000) == list(range(900, -1, -100))
+    assert trailing(10, 1000) == [*range(999, 0, -100), 0]
+    assert linspace(9, 1000) == list(range(999, -1, -111))
+
+
+@pytest.mark.parametrize("rho", [0.0, -1.0, math.inf, math.nan])
+@pytest.mark.parametrize("make", [karras, polyexponential])
+def test_bad_rho_is_named(make: Callable[..., tuple[float, ...]], rho: float) -> None:
+    with pytest.raises(ValueError, match=f"rho={rho}: it must be above 0"):
+        make(4, rho=rho)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: vp(4, vp_beta_d=0.0), "vp_beta_d=0.0: it must be above 0"),
+        (lambda: vp(4, vp_beta_min=-1.0), "vp_beta_min=-1.0: it must be at least 0"),
+        (lambda: vp(4, data_std=0.0), "data_std=0.0: it must be above 0"),
+        (lambda: cosine(4, data_std=-1.0), "data_std=-1.0"),
+        (lambda: cosine(4, offset=1.0), "offset=1.0: it must be at least 0 and below 1"),
+        (lambda: ddpm(1000), "n_steps=1000: it must be between 1 and n_table - 1 = 999"),
+        (lambda: ddpm(0), "n_steps=0"),
+        (lambda: ddpm(999, spacing=trailing), "level 998 is 0.02.* and level 999 is 0.02"),
+        (lambda: ddpm(4, spacing=lambda n_steps, n_table: [0, 1]), "levels must be finite, at least 0, and decrease"),
+        (lambda: ddpm_table(vp_beta_start=0.0), "vp_beta_start=0.0: it must be above 0"),
+        (lambda: ddpm_table(vp_beta_end=1.0), "vp_beta_end=1.0 < 1"),
+        (lambda: karras(3, rho=1e18), "decrease strictly"),
+    ],
+)
+def test_bad_constants_are_named(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("make", LADDERS.values(), ids=LADDERS.keys())
+def test_bad_ends_and_n_steps_are_named(make: Ladder) -> None:
+    with pytest.raises(ValueError, match=r"sigma_min=2: .*below sigma_max=1"):
+        make(4, 1, 2)
+    with pytest.raises(ValueError, match="n_steps=0: it must be between 1 and"):
+        make(0, 30.0, 0.03)
+
+
+@pytest.mark.parametrize("sigmas", [(), (1.0,), (1.0, 1.0), (1.0, 2.0), (1.0, -0.1), (math.nan, 1.0), (math.inf, 1.0)])
+def test_what_is_not_a_ladder_is_refused(sigmas: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="sigmas"):
+        check_ladder(sigmas)
+    check_ladder((1.0, 0.0))
+    assert sigma.MOST_STEPS == 100_000

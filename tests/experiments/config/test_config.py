@@ -1,0 +1,149 @@
+"""Configs: validation, and an identity that changes with every field that changes a result."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffusion_core.noise.sigma import LogNormal, LogUniform
+from diffusion_core.samplers.churn import Heun
+from diffusion_core.samplers.euler import Euler
+from diffusion_core.samplers.restart import Interval, Restart
+from experiments.config.config import (
+    COMPILE_FROM,
+    AlphaBetaLadder,
+    ForeignConfig,
+    Ladder,
+    Machine,
+    ReferenceConfig,
+    SampleConfig,
+    ScoreConfig,
+    TrainConfig,
+    canonical,
+    identity,
+)
+
+TRAIN = TrainConfig()
+SAMPLE = SampleConfig(TRAIN, Ladder(), Euler(1.0), n_samples=500)
+SCORE = ScoreConfig(SAMPLE, ReferenceConfig("mnist5k", "digits", "0123456789ab"))
+OTHERS: dict[str, Any] = {
+    "data": "mnist", "noise": LogUniform(), "weighting": "unit-eps", "images_seen": 7, "batch_size": 7, "lr": 7.0,
+    "warmup_images": 7, "ema_decay": 0.5, "seed": 7, "machine": Machine(threads=7), "model": TrainConfig(seed=7),
+    "ladder": AlphaBetaLadder(0.1, 0.3), "sampler": Heun(), "schedule": "karras",
+    "stratified": True, "held_out": 7, "parameterisation": "x0", "network": "paper", "source": "python:a:b",
+    "fingerprint": "x", "name": "x", "label": 7, "options": (("rho", 7.0),), "weights": Path("x"),
+    "features": "natural",
+    "n_samples": 70, "final_denoise": True, "device": "cuda", "precision": "bf16",
+    "may_compile": True,
+    "compiled": True, "threads": 7, "torch_minor": "0.0", "n_steps": 7, "eta": 0.5, "sigma_max": 7.0, "sigma_min": 0.7,
+    "alpha": 0.7, "beta": 0.17, "samples": dataclasses.replace(SAMPLE, seed=7), "features_id": "x",
+    "reference": ReferenceConfig("mnist", "digits", "x"), "p_mean": 0.7, "p_std": 0.7,
+}  # fmt: skip
+CONFIGS = [
+    TRAIN,
+    SAMPLE,
+    SCORE,
+    SCORE.reference,
+    Machine(),
+    ForeignConfig("python:module:function"),
+    Ladder(),
+    AlphaBetaLadder(0.1, 0.3),
+    LogNormal(),
+    LogUniform(),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
+def test_identity_changes_with_every_field_that_changes_a_result(config: Any) -> None:
+    changed = 0
+    for field in dataclasses.fields(config):
+        base = dataclasses.replace(config, schedule="karras") if field.name == "options" else config
+        value = 32 if field.name == "batch_size" else OTHERS[field.name]
+        same = identity(dataclasses.replace(base, **{field.name: value})) == identity(base)
+        assert same == (field.metadata == {"identity": False}), field.name
+        changed += 1
+    assert changed > 0 and len(identity(config)) == 12
+
+
+def test_a_batch_suits_the_machine_and_holds_no_more_than_there_are_samples() -> None:
+    two_threads = dataclasses.replace(SAMPLE, n_samples=500, machine=Machine(threads=2))
+    assert two_threads.batch == 128
+    assert dataclasses.replace(two_threads, machine=Machine(threads=1)).batch == 64
+    assert dataclasses.replace(two_threads, batch_size=200).batch == 200
+    assert dataclasses.replace(two_threads, n_samples=100, batch_size=200).batch == 100
+
+
+def test_identity_is_known() -> None:
+    """A change of this number means that finished results would be computed again: raise SCHEMA on purpose only."""
+    machine = Machine("cpu", "fp32", False, 1, "2.6")
+    assert identity(Ladder(n_steps=66)) == "69e3aff723c1"
+    assert canonical(machine) == {
+        "class": "Machine", "device": "cpu", "precision": "fp32", "compiled": False, "threads": 1, "torch_minor": "2.6",
+    }  # fmt: skip
+
+
+def test_same_values_in_another_class_are_another_config() -> None:
+    assert identity(LogNormal(1.0, 2.0)) != identity(LogUniform(1.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TrainConfig(data="cats"), "data='cats': unknown data set; the names are mnist5k, mnist"),
+        (lambda: TrainConfig(network="big"), "network='big'"),
+        (lambda: TrainConfig(weighting="none"), "weighting='none'"),
+        (lambda: TrainConfig(images_seen=0), "images_seen=0: it must be at least 1"),
+        (lambda: TrainConfig(lr=0), "lr=0: it must be above 0"),
+        (lambda: TrainConfig(parameterisation="score"), "parameterisation='score'.*preconditioned, eps, x0"),
+        (lambda: Ladder(n_steps=0), "n_steps=0"),
+        (lambda: Ladder("spiral"), "ladder='spiral': it must be one of geometric, karras"),
+        (lambda: Ladder("karras", options=(("rho", 0),)), "rho=0"),
+        (lambda: Ladder(sigma_max=0.01), "sigma_min=0.03"),
+        (lambda: AlphaBetaLadder(0.1, 0.5), "beta=0.5"),
+        (lambda: dataclasses.replace(SAMPLE, sampler=Euler(2.31)), r"eta=2.31: .*= 2.30102"),
+        (lambda: dataclasses.replace(SAMPLE, sampler=Restart((Interval(0.1, 40.0),))), "sigma_max=40.0: an interval"),
+        (lambda: dataclasses.replace(SAMPLE, n_samples=1), "n_samples=1: it must be at least 40"),
+        (lambda: Machine(precision="fp8"), "precision='fp8'"),
+        (lambda: Machine.resolve(device="tpu"), "device='tpu'"),
+        (lambda: ReferenceConfig("mnist5k", "vgg", ""), "features='vgg': it must be one of digits"),
+    ],
+)
+def test_bad_values_are_named(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_planned_nfe() -> None:
+    assert SAMPLE.planned_nfe == 66
+    assert dataclasses.replace(SAMPLE, final_denoise=True).planned_nfe == 67
+    ladder = AlphaBetaLadder(0.1, 0.4)
+    assert dataclasses.replace(SAMPLE, ladder=ladder, sampler=ladder.sampler).planned_nfe == 454
+    assert dataclasses.replace(SAMPLE, sampler=Heun()).planned_nfe == 132
+
+
+def test_ddpm_ladders_have_their_tables_ends() -> None:
+    """Whatever ends are asked for, it is one ladder with one identity."""
+    ladder = Ladder("ddpm-linspace", 10, options=(("data_std", 0.5),))
+    assert (ladder.sigma_max, ladder.sigma_min) == (ladder.sigmas()[0], ladder.sigmas()[-1])
+    assert ladder.sigma_max > 300 and identity(ladder) == identity(dataclasses.replace(ladder, sigma_max=99.0))
+
+
+def test_resolved_machine_is_concrete() -> None:
+    machine = Machine.resolve()
+    assert machine.device in ("cpu", "cuda") and machine.precision in ("fp32", "bf16") and machine.threads >= 1
+    assert Machine.resolve(device="cpu", precision="fp32", threads=3) == Machine("cpu", "fp32", threads=3)
+
+
+def test_a_run_of_many_samples_is_compiled_whatever_its_ladder() -> None:
+    machine = Machine(precision="bf16", may_compile=True)
+    short = dataclasses.replace(SAMPLE, machine=machine, n_samples=COMPILE_FROM - 1)
+    long = dataclasses.replace(short, n_samples=COMPILE_FROM)
+    assert not short.machine.compiled and long.machine.compiled
+    assert dataclasses.replace(long, ladder=Ladder(n_steps=8)).machine.compiled, "seconds are compared across ladders"
+    assert dataclasses.replace(long, n_samples=500) == dataclasses.replace(short, n_samples=500), "decided anew"
+    foreign = ForeignConfig("python:module:function")
+    assert not dataclasses.replace(long, model=foreign).machine.compiled, "only our own networks are"
+    assert dataclasses.replace(long, machine=Machine()).machine == Machine()
+    forced = Machine(compiled=True)
+    assert dataclasses.replace(short, machine=forced).machine == forced

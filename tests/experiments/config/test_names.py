@@ -1,0 +1,88 @@
+"""Names of laws, ladders and samplers: what can be typed, what can be read back, and what is refused."""
+
+from typing import Any
+
+import pytest
+
+from diffusion_core.noise.process_time import VP
+from diffusion_core.noise.sigma import LogNormal
+from diffusion_core.samplers.churn import Heun
+from diffusion_core.samplers.euler import Euler
+from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
+from experiments.config import names
+from experiments.config.config import Ladder, identity
+from experiments.config.names import LAWS, SAMPLERS, SCHEDULES, called, law, sampler, schedule
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_a_laws_printed_name_can_be_read_back(name: str) -> None:
+    value = law(name, 0.55)
+    assert law(value.name, 0.123) == value
+
+
+@pytest.mark.parametrize("name", set(SAMPLERS) - {"restart"})  # whose intervals have a notation of their own
+def test_a_samplers_printed_name_can_be_read_back(name: str) -> None:
+    assert sampler(sampler(name).name) == sampler(name)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_ladders_printed_name_can_be_read_back(name: str) -> None:
+    found = schedule(name, 0.55)
+    assert schedule(called(*found), 0.123) == found
+    assert len(Ladder(name, 7, options=found[1]).sigmas()) == 8
+
+
+def test_parameters_by_position_and_by_keyword() -> None:
+    assert law("log-normal(0, p_std=2)", 1.0) == LogNormal(0, 2)
+    assert sampler("euler(0.5)") == Euler(0.5) and sampler(" heun") == Heun()
+    assert schedule("karras(5)", 1.0) == ("karras", (("rho", 5),))
+
+
+def test_one_and_one_point_zero_are_one_setting() -> None:
+    for text in ("euler(1)", "euler(eta=1)", "euler(1.0)"):
+        assert identity(sampler(text)) == identity(Euler(1.0))
+    assert identity(sampler("kadkhodaie-simoncelli(max_steps=50)")) == identity(KadkhodaieSimoncelli(max_steps=50))
+
+
+def test_laws_and_ladders_defined_on_other_units_get_the_datas() -> None:
+    assert law("vp", 0.55) == VP(data_std=0.55) and law("vp(data_std=0.3)", 0.55) == VP(data_std=0.3)
+    assert schedule("cosine", 0.55) == ("cosine", (("data_std", 0.55),))
+    assert schedule("geometric", 0.55) == ("geometric", ())
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (
+            lambda: law("gaussian", 1),
+            "law='gaussian': it must be one of log-normal, log-uniform, uniform, log-logistic",
+        ),
+        (
+            lambda: sampler("rk45"),
+            r"sampler='rk45': it must be one of euler, euler-within, euler-corrected, euler-churn, heun, dpm\+\+2m",
+        ),
+        (
+            lambda: schedule("spiral", 1),
+            "ladder='spiral': it must be one of geometric, karras, polyexponential, linear",
+        ),
+        (lambda: law("log-normal(0, 1", 1), r"it must read like log-normal\(p_mean=1\), with numbers"),
+        (lambda: law("log-normal(0)(1)", 1), "it must read like"),
+        (lambda: law("log-normal(open('x'))", 1), "it must read like"),
+        (lambda: law("log-normal(mean=3)", 1), "the parameters of log-normal are p_mean, p_std"),
+        (lambda: sampler("euler(1, 2)"), "the parameters of euler are eta"),
+        (lambda: sampler("dpm++2m(1)"), r"the parameters of dpm\+\+2m are none"),
+        (lambda: schedule("karras(n_steps=3)", 1), "the parameters of karras are rho"),
+        (lambda: law("log-normal('a')", 1), "it must read like .* with numbers"),
+        (lambda: law("log-normal(0, -1)", 1), "p_std=-1.0: it must be above 0"),
+        (lambda: sampler("restart(((1, 2, 3, 4),))"), "it must read like restart"),
+    ],
+)
+def test_what_cannot_be_read_says_why(read: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read()
+
+
+def test_every_ladder_has_exact_ends_or_its_own() -> None:
+    for name in SCHEDULES:
+        sigmas = Ladder(name, 5, 20.0, 0.1).sigmas()
+        assert ((sigmas[0], sigmas[-1]) == (20.0, 0.1)) == (name not in names.WITH_OWN_ENDS)

@@ -1,0 +1,368 @@
+"""A sweep makes a row of every cell, computes nothing twice, and survives failures."""
+
+import io
+import json
+import re
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from diffusion_core.samplers.euler import Euler
+from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
+from experiments.config.config import (
+    AlphaBetaLadder,
+    Ladder,
+    Machine,
+    ReferenceConfig,
+    SampleConfig,
+    ScoreConfig,
+    TrainConfig,
+    identity,
+)
+from experiments.config.trial import Cell, Row
+from experiments.engine import failures, tasks
+from experiments.engine.executor import execute
+from experiments.engine.plan import Left, Plan
+from experiments.engine.progress import Progress
+from experiments.engine.tasks import Outcome, Place
+from experiments.metrics.features import features_id
+from experiments.results.contrasts import Choice, Contrast, contrast_rows, floor_rows
+from experiments.results.table import COLUMNS, NOT_VALUES
+from experiments.stages import sample, score, train
+from experiments.stages.common import load_meta
+from experiments.stages.score import score_stage
+from experiments.stages.train import train_stage
+from experiments.store.store import Store
+
+TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
+REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
+VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
+
+
+def cell(n_steps: int, eta: float, train: TrainConfig = TRAIN, mode: str = "any", seed: int = 0) -> Cell:
+    return Cell(
+        "test", mode, ScoreConfig(SampleConfig(train, Ladder(n_steps=n_steps), Euler(eta), 40, seed), REFERENCE)
+    )
+
+
+CELLS = [cell(2, eta, replace(TRAIN, seed=seed), seed=seed) for seed in (0, 1) for eta in (0.0, 0.9)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+def run(cells: list[Cell], store: Store) -> list[Row]:
+    return execute(Plan.of(cells), Place(store), Console(quiet=True)).rows
+
+
+def test_every_cell_is_a_row_with_its_numbers(store: Store) -> None:
+    ladder = AlphaBetaLadder(0.9, 0.1)
+    original = Cell("test", "any", ScoreConfig(SampleConfig(TRAIN, ladder, ladder.sampler, 40), REFERENCE))
+    rows = run([*CELLS, original], store)
+    assert [row["status"] for row in rows] == ["ok"] * 5
+    assert set(rows[0]) == set(COLUMNS)
+    assert [row["eta"] for row in rows[:4]] == pytest.approx([0, 0.9, 0, 0.9])
+    assert rows[0]["nfe"] == rows[0]["n_steps"] == 2 and rows[0]["n_reference"] == 4960
+    assert rows[4]["alpha"] == 0.9 and rows[4]["nfe"] == 4  # 30 * (0.01 + 0.01)^(4/2) < 0.03
+    assert all(row["fd"] > 0 and row["kd_se"] > 0 and row["seconds"] > 0 for row in rows)
+    assert rows[0]["kd"] != rows[1]["kd"] != rows[2]["kd"]
+
+
+def test_nothing_is_computed_twice(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(CELLS, store)
+
+    def forbidden(*arguments: object, **keywords: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(sample, "sample", forbidden)
+    for module, name in ((train, "train"), (score, "extract"), (score, "frechet_distance")):
+        monkeypatch.setattr(module, name, forbidden)
+    assert run(CELLS, store) == first
+    other = run([cell(3, 0.0)], store)
+    assert other[0]["error"] == "AssertionError: computed again"
+
+
+def test_another_store_gives_the_same_values(store: Store, tmp_path: Path) -> None:
+    again = run(CELLS[:2], Store(tmp_path))
+    assert [[row[name] for name in VALUES] for row in again] == [
+        [row[name] for name in VALUES] for row in run(CELLS[:2], store)
+    ]
+
+
+def test_batch_size_changes_no_pixel_by_much(store: Store, tmp_path: Path) -> None:
+    run(CELLS[:1], store)
+    small = replace(CELLS[0], score=replace(CELLS[0].score, samples=replace(CELLS[0].samples, batch_size=7)))
+    assert identity(small.score) == identity(CELLS[0].score)
+    other = Store(tmp_path)
+    run([small], other)
+    pixels = [
+        load_file(s.path("samples", identity(small.samples)) / "samples.safetensors")["pixels"].int()
+        for s in (store, other)
+    ]
+    assert (pixels[0] - pixels[1]).abs().max() <= 1  # float rounding may cross a half
+
+
+def test_a_failed_run_is_a_row_and_the_others_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = sample.sample_stage
+
+    def breaks_at_three(config: SampleConfig, *rest: object, **more: object) -> str:
+        if config.planned_nfe == 3:
+            raise RuntimeError("out of <memory>")
+        return honest(config, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sample, "sample_stage", breaks_at_three)
+    rows = run([cell(3, 0.5), *CELLS[:1]], store)
+    assert [row["status"] for row in rows] == ["failed", "ok"]
+    assert rows[0]["error"] == "RuntimeError: out of <memory>" and "fd" not in rows[0]
+    assert rows[0]["eta"] == pytest.approx(0.5) and rows[0]["run_id"]
+
+
+def test_a_training_that_diverges_fails_all_its_runs_with_the_reason(store: Store) -> None:
+    diverging = replace(TRAIN, lr=1e30)
+    rows = run([cell(2, eta, diverging) for eta in (0.0, 0.5)] + CELLS[:1], store)
+    assert [row["status"] for row in rows] == ["failed", "failed", "ok"]
+    for row in rows[:2]:
+        assert "its network was not trained" in row["error"] and "lr=" in row["error"]
+
+
+def test_a_failure_that_lasts_is_paid_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, honest, trained = Store(tmp_path), train_stage, []
+
+    def counted(config: TrainConfig, *rest: Any) -> str:
+        trained.append(config)
+        return honest(config, *rest)
+
+    monkeypatch.setattr(tasks, "train_stage", counted)
+    diverging = [cell(2, 0.0, replace(TRAIN, lr=1e30))]
+    first = run(diverging, store)
+    again = run(diverging, store)
+    assert len(trained) == 1 and again[0]["error"] == f"{first[0]['error']} ({failures.HOW})"
+    retried = execute(Plan.of(diverging), Place(store), Console(quiet=True), retry_failed=True).rows
+    assert len(trained) == 2 and retried == first
+    assert len(run(diverging, store)) == 1 and len(trained) == 2  # and remembered anew
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), MemoryError(), json.JSONDecodeError("damaged", "", 0)])
+def test_what_may_pass_is_tried_again(error: Exception, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlucky = [cell(2, 0.0, replace(TRAIN, images_seen=70 + len(str(error))))]
+
+    def fails(*arguments: object, **more: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "train_stage", fails)
+        assert run(unlucky, store)[0]["status"] == "failed"
+    assert run(unlucky, store)[0]["status"] == "ok"
+
+
+def test_logs_tell_when_how_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: object, **more: object) -> None:
+        warnings.warn("getting tight", stacklevel=1)
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("default")
+        patch.setattr(tasks, "score_stage", fails)
+        swept = execute(Plan.of(CELLS[:1]), Place(Store(tmp_path)), Console(quiet=True), logs=tmp_path)
+    (row,) = swept.rows
+    text = (tmp_path / f"{row['run_id']}.log").read_text()
+    lines = [f"sampling {row['samples_id']}: started with threads=", f"sampling {row['samples_id']}: done after "]
+    lines += [f"scoring {row['run_id']}: started", "UserWarning: getting tight", "Traceback", "OSError: disk full"]
+    places = [text.index(line) for line in [*lines[:3], *lines[4:], lines[3]]]
+    assert places == sorted(places) and swept.warnings == 1
+    assert f"training {row['model_id']}: done after " in (tmp_path / f"{row['model_id']}.log").read_text()
+
+
+def test_an_interrupt_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, honest = Store(tmp_path), sample.sample_stage
+
+    def interrupted(config: SampleConfig, *rest: Any, **more: Any) -> str:
+        if config == CELLS[1].samples:
+            with store.writing("samples", "half"):
+                raise KeyboardInterrupt
+        return honest(config, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sample, "sample_stage", interrupted)
+        swept = execute(Plan.of(CELLS), Place(store), Console(quiet=True))
+    assert swept.interrupted and [row["run_id"] for row in swept.rows] == [identity(CELLS[0].score)]
+    assert list((tmp_path / "tmp").iterdir()) == [] and not (tmp_path / "samples" / "half").exists()
+    assert len(run(CELLS, store)) == len(CELLS)
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    now = iter(range(0, 1000, 4))
+    monkeypatch.setattr("experiments.engine.progress.time.monotonic", lambda: next(now))
+    tasks = Plan.of(CELLS[:1]).tasks
+    with Progress(Left(Plan.of(CELLS[:1]), tasks, {}), Console(file=text)) as progress:
+        for task in tasks:
+            progress.begin(task)
+            progress.advance(task.cost)
+            progress.finish(Outcome(task.name, "broken" if task.kind == "scores" else None))
+    lines = text.getvalue().splitlines()
+    assert 1 < len(lines) < 12 and all(re.match(r"\d\d:\d\d:\d\d \d done, ", line) for line in lines)
+    assert "1 running, 0 failed" in lines[-1] and "evaluations/s, " in lines[-1]
+    assert progress.text().startswith("3 done, 0 running, 1 failed, 0 left; ")
+
+
+def test_contrasts_pair_networks_and_pool_them(store: Store) -> None:
+    rows = run(CELLS, store)
+    pairs = ((CELLS[1], CELLS[0]), (CELLS[3], CELLS[2]))
+    out = contrast_rows([Contrast("explored", "any", "eta 0.9", "eta 0", pairs)], rows, store)
+    assert [(row["metric"], row.get("train_seed")) for row in out] == [
+        ("fd", 0), ("fd", 1), ("kd", 0), ("kd", 1), ("fd", None), ("kd", None),
+    ]  # fmt: skip
+    kd = [row for row in out if row["metric"] == "kd"]
+    assert kd[0]["difference"] == rows[1]["kd"] - rows[0]["kd"]
+    assert kd[2]["difference"] == pytest.approx((kd[0]["difference"] + kd[1]["difference"]) / 2)
+    assert kd[2]["n_networks"] == 2 and kd[2]["low"] < kd[2]["difference"] < kd[2]["high"]
+    assert kd[2]["n_steps"] == 2 and kd[2]["eta_a"] == pytest.approx(0.9)
+    lone = contrast_rows([Contrast("explored", "any", "a", "b", pairs)], rows[:2], store)
+    assert lone[-1]["n_networks"] == 1  # the pair whose runs are missing is left out
+    assert contrast_rows([Contrast("explored", "any", "a", "b", pairs)], [], store) == []
+
+
+def test_a_choice_is_measured_on_the_other_half(store: Store) -> None:
+    rows = run(CELLS, store)
+    candidates = {"eta 0": (CELLS[0], CELLS[2]), "eta 0.9": (CELLS[1], CELLS[3])}
+    out = contrast_rows([Choice("best", "any", candidates)], rows, store)
+    pooled = out[-1]
+    assert pooled["kind"] == "best" and pooled["n_samples"] == 20 and pooled["b"] == "eta 0"
+    if pooled["a"] == "eta 0":
+        assert pooled["verdict"] == "baseline chosen" and pooled["difference"] is None and len(out) == 2
+    else:
+        assert pooled["difference"] != pytest.approx(sum(rows[i]["kd"] - rows[i - 1]["kd"] for i in (1, 3)) / 2)
+    reverse = contrast_rows([Choice("best", "any", dict(reversed(candidates.items())))], rows, store)
+    assert {pooled["a"]} == {reverse[-1]["a"]}  # the choice does not depend on which one is the baseline
+    assert sum(row["verdict"] == "baseline chosen" for row in (pooled, reverse[-1])) == 1
+
+
+def test_the_floor_has_the_sizes_of_the_rows(store: Store) -> None:
+    rows = run(CELLS, store)
+    floors = floor_rows(CELLS, rows, store)
+    assert [row["metric"] for row in floors] == ["fd", "kd", "precision", "recall"]
+    for row in floors:
+        assert (row["n_samples"], row["n_reference"], row["repeats"]) == (40, 4960, 20)
+        assert row["low"] < row["mean"] < row["high"] and row["sd"] > 0
+    assert floors[0]["mean"] < min(row["fd"] for row in rows)
+
+
+def test_what_is_damaged_while_rows_are_read_is_failed_rows_and_not_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs share a network whose file is cut after it was used: the first row finds it damaged, the second gone."""
+    store = Store(tmp_path)
+    shared = [cell(2, eta) for eta in (0.0, 0.9)]
+    honest = score_stage
+
+    def score_and_damage(config: ScoreConfig, *more: Any) -> str:
+        name = honest(config, *more)
+        if config == shared[-1].score:
+            (store.path("models", identity(TRAIN)) / "meta.json").write_text("{")
+        return name
+
+    monkeypatch.setattr(tasks, "score_stage", score_and_damage)
+    rows = run(shared, store)
+    assert [row["status"] for row in rows] == ["failed", "failed"]
+    assert all("run the same command again" in str(row["error"]) for row in rows)
+    monkeypatch.undo()
+    assert [row["status"] for row in run(shared, store)] == ["ok", "ok"]
+
+
+def test_a_missing_file_is_not_a_failure_that_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_data(*_: Any) -> str:
+        raise ValueError("data='folder:gone': no such folder")
+
+    store = Store(tmp_path)
+    monkeypatch.setattr(tasks, "train_stage", no_data)
+    assert run([cell(2, 0.0)], store)[0]["status"] == "failed"
+    monkeypatch.undo()
+    assert run([cell(2, 0.0)], store)[0]["status"] == "ok"
+
+
+def test_scores_are_computed_on_the_threads_of_their_run_though_references_are_on_one(tmp_path: Path) -> None:
+    """Also where the reference is made on the way, say because it was damaged."""
+    machine = Machine(threads=2)
+    train = replace(TRAIN, machine=machine)
+    samples = SampleConfig(train, Ladder(n_steps=2), Euler(0.0), 40, machine=machine)
+    store = Store(tmp_path)
+    train_stage(train, store, None, lambda n: None)
+    sample.sample_stage(samples, store, None, lambda n: None)
+    threads: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        honest = score.kernel_distance
+
+        def noted(*both: Any) -> Any:
+            threads.append(torch.get_num_threads())
+            return honest(*both)
+
+        patch.setattr(score, "kernel_distance", noted)
+        score_stage(ScoreConfig(samples, REFERENCE), store, None)
+    assert threads == [2]
+
+
+def test_a_film_shows_the_way_down_the_ladder_of_whoever_follows_it(store: Store) -> None:
+    run([cell(2, 0.9)], store)
+    samples = cell(2, 0.9).samples
+    stored = load_file(store.path("samples", identity(samples)) / "samples.safetensors")
+    levels = load_meta("samples", samples, store)["film_sigmas"]
+    assert levels == list(samples.ladder.sigmas()) and stored["film"].shape == (3, 3, 1, 32, 32)
+    assert (stored["film"][-1].int() - stored["pixels"][:3].int()).abs().max() <= 1  # at unit variance for sigma 0.03
+    own = replace(samples, sampler=KadkhodaieSimoncelli())
+    sample.sample_stage(own, store, None, lambda n: None)
+    assert "film" not in load_file(store.path("samples", identity(own)) / "samples.safetensors")
+    assert load_meta("samples", own, store)["film_sigmas"] == []
+
+
+def test_runs_sampled_together_are_those_sampled_alone(store: Store, tmp_path: Path) -> None:
+    """Three runs of 40 images fill a batch of 128, that of two threads; the fourth finds no room in it."""
+    machine = Machine(threads=2)
+    train = replace(TRAIN, machine=machine)
+    cells = [cell(n, eta, train, seed=seed) for n, eta, seed in ((2, 0.0, 0), (4, 0.9, 0), (2, 0.9, 5), (3, 0.0, 0))]
+    cells = [replace(c, score=replace(c.score, samples=replace(c.samples, machine=machine))) for c in cells]
+    evaluated: list[int] = []
+    other = Store(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        honest = sample.joined
+
+        def noted(model: Any, draws: Any) -> Any:
+            evaluated.append(len(draws))
+            return honest(model, draws)
+
+        patch.setattr(sample, "joined", noted)
+        swept = execute(Plan.of(cells), Place(other, together=True), Console(quiet=True))
+    assert evaluated == [3] and swept.warnings == 0
+    assert swept.evaluations == Plan.of(cells).left(Store(tmp_path / "empty")).cost
+    alone = run(cells, store)
+    for row, expected, one in zip(swept.rows, alone, cells, strict=True):
+        assert (row["run_id"], row["nfe"], row["status"]) == (expected["run_id"], expected["nfe"], "ok")
+        pixels = [load_file(s.path("samples", identity(one.samples)) / "samples.safetensors") for s in (other, store)]
+        assert (pixels[0]["pixels"].int() - pixels[1]["pixels"].int()).abs().max() <= 1
+        assert pixels[0]["film"].shape == pixels[1]["film"].shape
+    assert [row["shared_device"] for row in swept.rows[:3]] == [True] * 3
+    assert [row["batch_size"] for row in swept.rows] == [120, 120, 120, 40]
+
+
+def test_a_run_that_fails_among_others_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of two runs in a batch breaks: both are sampled again, each on its own, and one of them is a failed row."""
+    cells, honest = [cell(2, 0.0), cell(3, 0.0)], sample.sample
+
+    def breaks_at_three(model: Any, sigmas: tuple[float, ...], *more: Any, **options: Any) -> Any:
+        if len(sigmas) == 4:
+            raise ValueError("three steps are too many")
+        return honest(model, sigmas, *more, **options)
+
+    monkeypatch.setattr(sample, "sample", breaks_at_three)
+    monkeypatch.setattr(sample.SampleConfig, "capacity", 128)
+    swept = execute(Plan.of(cells), Place(Store(tmp_path), together=True), Console(quiet=True))
+    assert [row["status"] for row in swept.rows] == ["ok", "failed"]
+    assert swept.rows[1]["error"] == "ValueError: three steps are too many" and swept.warnings == 1

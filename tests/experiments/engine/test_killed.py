@@ -1,0 +1,165 @@
+"""Whatever is killed, and whenever: the sweep resumes, and ends as an undisturbed one does, with nothing left over.
+
+SIGMABENCH_ROUNDS=20 python -m pytest tests/experiments/test_killed.py -rP      more rounds than the usual 3
+"""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import pytest
+from rich.console import Console
+
+from experiments import beta
+from experiments.config.config import Machine, ReferenceConfig
+from experiments.config.trial import Row
+from experiments.engine import ray_executor
+from experiments.engine.executor import execute
+from experiments.engine.plan import Plan
+from experiments.engine.tasks import Place
+from experiments.metrics.features import features_id
+from experiments.results.table import COLUMNS, NOT_VALUES
+from experiments.store.store import Store
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+ROUNDS = int(os.environ.get("SIGMABENCH_ROUNDS", "3"))
+WHOLE = ROUNDS > 3  # every cell of the smoke preset, or the primary contrast's of one network
+DICE = random.Random(time.time_ns())
+VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
+
+
+def command(folder: Path) -> list[str]:
+    where = ["--out", str(folder / "out"), "--store", str(folder / "store"), "--threads", "1"]
+    part = [] if WHOLE else ["--only-primary", "--train-seeds", "1"]
+    return [sys.executable, "-W", "error", "-m", "experiments", "beta", "--preset", "smoke", *where, *part]
+
+
+def table(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "out" / "table.csv")[VALUES]
+
+
+def strays(folder: Path) -> list[Path]:
+    """What a killed process may have left half-written."""
+    return [*(folder / "store" / "tmp").glob("*"), *(folder / "out").rglob(".*")]
+
+
+def begun(folder: Path) -> bool:
+    return (folder / "store").exists()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, float]:
+    """The table, and the seconds from the first artifact to the end."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with subprocess.Popen(command(folder), cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        while not begun(folder):
+            time.sleep(0.02)
+        start = time.monotonic()
+    assert process.returncode == 0
+    return table(folder), time.monotonic() - start
+
+
+def test_a_killed_driver(undisturbed: tuple[pd.DataFrame, float], tmp_path: Path) -> None:
+    whole, seconds = undisturbed
+    killed = 0
+    for number in range(ROUNDS):
+        folder, moment = tmp_path / str(number), DICE.uniform(0, seconds)
+        with subprocess.Popen(command(folder), cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+            while not begun(folder):
+                time.sleep(0.02)
+            time.sleep(moment)
+            process.kill()
+        kept = {path: path.stat().st_mtime_ns for path in (folder / "store").glob("[ms]*/*")}
+        left = len(strays(folder))
+        killed += process.returncode == -signal.SIGKILL
+        subprocess.run(command(folder), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        pd.testing.assert_frame_equal(table(folder), whole, check_exact=True)
+        assert strays(folder) == []
+        assert {path: path.stat().st_mtime_ns for path in kept} == kept  # nothing was computed again
+        print(
+            f"round {number + 1}: SIGKILL after {moment:.2f} s, {len(kept)} artifacts kept, {left} strays: same table"
+        )
+    assert killed
+
+
+def plan() -> Plan:
+    """The same cells, of the same identities, as the command's."""
+    grid = beta.PRESETS["smoke"]
+    machine = Machine.resolve(threads=1)
+    reference = ReferenceConfig("mnist5k", "digits", features_id("digits"))
+    grid = replace(grid, train=replace(grid.train, machine=machine), reference=reference)
+    if not WHOLE:
+        grid = replace(grid, train_seeds=1, betas=(), etas=(), pareto_steps=(), pareto_etas=())
+    return Plan.of(list(beta.runs(grid)))
+
+
+def values(rows: list[Row]) -> pd.DataFrame:
+    return pd.DataFrame(rows).reindex(columns=VALUES)
+
+
+@pytest.fixture(scope="module")
+def on_two_nodes(two_nodes: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, pd.DataFrame, float]]:
+    """The two nodes, and an undisturbed sweep on them: its values, and its seconds."""
+    swept = execute(plan(), Place(Store(tmp_path_factory.mktemp("store"))), Console(quiet=True))
+    yield two_nodes, values(swept.rows), swept.seconds
+
+
+def on_ray(store: Store) -> list[Row]:
+    with ray_executor.connected(threads=1) as ray:
+        assert ray.slots == 2
+        return execute(plan(), Place(store), Console(quiet=True), executor=ray.executor, slots=ray.slots).rows
+
+
+def lose_a_worker() -> str:
+    """Kills a worker of ours that does a task, or else an idle one; at the very start, the first that comes up."""
+    patience = time.monotonic() + 60
+    while time.monotonic() < patience:
+        names = {}
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                names[process] = process.name()
+        for start in ("ray::_on_worker", "ray::IDLE"):
+            if found := [process for process, name in names.items() if name.startswith(start)]:
+                process = DICE.choice(found)
+                process.kill()
+                return f"worker {process.pid} ({names[process]})"
+        time.sleep(0.05)
+    raise AssertionError("there is no worker to kill")
+
+
+def lose_a_node(nodes: Any) -> str:
+    nodes.lose_the_second()
+    return "node"
+
+
+@pytest.mark.filterwarnings("default")  # the warnings of Ray are not ours
+def test_a_killed_worker_or_node(on_two_nodes: tuple[Any, pd.DataFrame, float], tmp_path: Path) -> None:
+    nodes, whole, seconds = on_two_nodes
+    assert (whole["status"] == "ok").all()
+    for number in range(ROUNDS):
+        store, moment = Store(tmp_path / str(number)), DICE.uniform(0, 0.7 * seconds)  # workers are warm now
+        node = number % 2 == 1
+        with ThreadPoolExecutor(1) as pool:  # nodes can be started by the main thread only
+            sweep = pool.submit(on_ray, store)
+            time.sleep(moment)
+            running = not sweep.done()
+            struck = lose_a_node(nodes) if node else lose_a_worker()
+            sweep.result()
+        rows = on_ray(store)  # with nothing left to do, unless Ray's retries were used up
+        pd.testing.assert_frame_equal(values(rows), whole, check_exact=True)
+        assert list((store.root / "tmp").iterdir()) == []
+        when = f"after {moment:.2f} s, {'while it ran' if running else 'when it had ended'}"
+        print(f"round {number + 1}: {struck} killed {when}: same table")

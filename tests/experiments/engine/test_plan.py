@@ -1,0 +1,124 @@
+"""A plan holds each artifact once and before what needs it; --only and --shard take parts of it."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from diffusion_core.samplers.euler import Euler
+from experiments.beta import PRESETS, runs
+from experiments.config.config import ForeignConfig, Ladder, SampleConfig, ScoreConfig, TrainConfig, identity
+from experiments.config.trial import Cell, Infeasible
+from experiments.engine import failures
+from experiments.engine.plan import Plan
+from experiments.engine.selection import only, shard
+from experiments.engine.tasks import TRAIN_COST, Outcome
+from experiments.store.store import Store
+
+PLANNED = list(runs(replace(PRESETS["smoke"], train_seeds=3, etas=(0.0, 1.0, 9.0))))
+CELLS = [cell for cell in PLANNED if isinstance(cell, Cell)]
+
+
+def test_each_artifact_is_made_once_and_after_what_it_needs() -> None:
+    tasks = Plan.of(PLANNED).tasks
+    names = [task.name for task in tasks]
+    assert len(names) == len(set(names))
+    kinds = [task.kind for task in tasks]
+    assert kinds[:4] == ["references", "models", "models", "models"]
+    assert kinds.count("samples") == kinds.count("scores") == len({identity(cell.score) for cell in CELLS})
+    for number, task in enumerate(tasks):
+        assert set(task.needs) <= set(names[:number])
+    scores = [task for task in tasks if task.kind == "scores"]
+    assert all(identity(task.config.samples) in task.needs and len(task.needs) == 2 for task in scores)
+
+
+def test_cost_counts_unique_samplings_and_trainings() -> None:
+    train = TrainConfig(images_seen=100)
+    score = ScoreConfig(SampleConfig(train, Ladder(n_steps=3), Euler(0.0), 40), PRESETS["smoke"].reference)
+    plan = Plan.of([Cell("test", mode, score) for mode in ("a", "b")])
+    assert sum(task.cost for task in plan.tasks) == 100 * TRAIN_COST + 40 * 3
+    assert len(plan.cells) == 2
+
+
+def test_what_the_store_holds_or_remembers_is_not_left(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), Plan.of(CELLS[:2])
+    assert plan.left(store).tasks == plan.tasks
+    _, model, *_, sampling, last = plan.tasks
+    with store.writing(last.kind, last.name):
+        pass
+    failures.remember(model, Outcome(model.name, "ValueError: lr", lasting=True), store)
+    left = plan.left(store)
+    assert [task for task in plan.tasks if task not in left.tasks] == [model, sampling, last]  # its samples are scored
+    assert left.failed[model.name].error == f"ValueError: lr ({failures.HOW})"
+    assert left.counts("models") == (1, 0, 1) and left.counts("scores") == (2, 1, 0)
+    assert plan.left(store, retry_failed=True).tasks == plan.tasks[:-2]
+    assert plan.left(store).failed == {}
+
+
+@pytest.mark.parametrize(
+    ("query", "holds"),
+    [
+        ('mode == "same-ladder" and seed == 0', lambda c: c.mode == "same-ladder" and c.model.seed == 0),
+        ("mode==same-ladder and seed==0", lambda c: c.mode == "same-ladder" and c.model.seed == 0),
+        ("mode!=same-ladder", lambda c: c.mode != "same-ladder"),
+        ("mode in ['pareto', 'control']", lambda c: c.mode in ("pareto", "control")),
+        ("sampler==euler(eta=0)", lambda c: c.samples.sampler == Euler(0.0)),
+        ("n_steps < 4 or final_denoise", lambda c: len(c.samples.ladder.sigmas()) <= 4 or c.samples.final_denoise),
+        ("train_noise == 'log-normal(-0.507, 1.2)'", lambda c: True),
+    ],
+)
+def test_only_takes_the_cells_for_which_the_query_holds(query: str, holds: object) -> None:
+    found = [cell for cell in only(PLANNED, query) if isinstance(cell, Cell)]
+    wanted = [cell for cell in CELLS if holds(cell)]  # type: ignore[operator]
+    assert found == wanted and found
+
+
+def test_infeasible_cells_are_chosen_like_others() -> None:
+    assert any(isinstance(cell, Infeasible) for cell in only(PLANNED, "mode==same-ladder"))
+    assert not any(isinstance(cell, Infeasible) for cell in only(PLANNED, "eta < 2"))
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("mode==same-lader", "quote text as in --only 'mode == \"same-ladder\" and seed == 0'."),
+        ("moed == 'control'", "name 'moed' is not defined"),
+        ("mode ==", "quote text as in"),
+        ("seed == 99", "it holds for none of"),
+        ("seed", "it is no condition"),
+        ("seed + 1", "it is no condition"),
+        ("eta == 9 and mode == 'same-ladder'", "it holds for none of"),  # of those that can be run
+    ],
+)  # fmt: skip
+def test_a_query_that_does_not_do_says_what_would(query: str, message: str) -> None:
+    with pytest.raises(ValueError, match="only=") as caught:
+        only(PLANNED, query)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_shards_share_out_cells_and_no_network_is_in_two(n: int) -> None:
+    parts = [shard(PLANNED, f"{i}/{n}") for i in range(1, n + 1)]
+    assert sorted(map(repr, itertools.chain(*parts))) == sorted(map(repr, CELLS))
+    networks = [{identity(cell.model) for cell in part if isinstance(cell, Cell)} for part in parts]
+    assert sum(map(len, networks)) == len(set().union(*networks)) == 3
+    assert max(map(len, networks)) - min(map(len, networks)) <= 1
+
+
+def test_runs_of_a_network_that_nobody_trains_are_shared_out_by_samples() -> None:
+    foreign = replace(PRESETS["smoke"], foreign=ForeignConfig("python:a:b", "0"))
+    parts = [shard(list(runs(foreign)), f"{i}/2") for i in (1, 2)]
+    costs = [sum(task.cost for task in Plan.of(part).tasks) for part in parts]
+    assert 0.5 < costs[0] / costs[1] < 2
+    assert not {task.name for task in Plan.of(parts[0]).tasks} & {
+        task.name for task in Plan.of(parts[1]).tasks if task.kind != "references"
+    }
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2"])
+def test_a_shard_is_i_of_n(text: str) -> None:
+    with pytest.raises(ValueError, match="it must be i/n with i from 1 to n, such as 1/4"):
+        shard(PLANNED, text)
+    with pytest.raises(ValueError, match=r"there are only 3 parts to share out; use --shard i/3"):
+        shard(PLANNED, "1/4")

@@ -1,0 +1,164 @@
+"""On Ray a sweep gives what it gives in process, and workers that are lost cost time and nothing else."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from diffusion_core.samplers.euler import Euler
+from experiments.config.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
+from experiments.config.trial import Cell, Row
+from experiments.engine import ray_executor as on_ray
+from experiments.engine.executor import Swept, execute
+from experiments.engine.plan import Plan
+from experiments.engine.tasks import Place, Task, Work, make
+from experiments.metrics.features import features_id
+from experiments.results.table import COLUMNS, NOT_VALUES
+from experiments.stages.common import Advance
+from experiments.store.store import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # the warnings of Ray are not ours
+
+ONE = Machine(threads=1)
+TRAIN = TrainConfig(images_seen=128, batch_size=64, warmup_images=64, machine=ONE)
+REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
+VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
+
+
+def cell(eta: float, train: TrainConfig = TRAIN, n_steps: int = 2) -> Cell:
+    samples = SampleConfig(train, Ladder(n_steps=n_steps), Euler(eta), 40, train.seed, machine=ONE)
+    return Cell("test", "any", ScoreConfig(samples, REFERENCE))
+
+
+CELLS = [cell(eta, replace(TRAIN, seed=seed)) for seed in (0, 1) for eta in (0.0, 0.9)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def this_module_travels(two_nodes: Any) -> Iterator[None]:
+    """Workers cannot import a test, so what it defines is sent as it is."""
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def sweep(cells: list[Cell], place: Place, **more: Any) -> Swept:
+    with on_ray.connected(threads=1) as ray:
+        return execute(Plan.of(cells), place, Console(quiet=True), executor=ray.executor, slots=ray.slots, **more)
+
+
+def values(rows: list[Row]) -> list[list[Any]]:
+    return [[row[name] for name in VALUES] for row in rows]
+
+
+def test_values_are_those_of_one_process_and_runs_are_marked_as_shared(tmp_path: Path) -> None:
+    alone = execute(Plan.of(CELLS), Place(Store(tmp_path / "a")), Console(quiet=True)).rows
+    together = sweep(CELLS, Place(Store(tmp_path / "b"), shared=True)).rows
+    assert values(together) == values(alone)
+    assert all(row["shared_device"] is True for row in together)
+    assert list((tmp_path / "b" / "tmp").iterdir()) == []
+
+
+def test_a_training_that_diverges_is_a_row_and_its_runs_say_so(tmp_path: Path) -> None:
+    swept = sweep([cell(0.0, replace(TRAIN, lr=1e30)), *CELLS[:1]], Place(Store(tmp_path)), logs=tmp_path)
+    assert [row["status"] for row in swept.rows] == ["failed", "ok"]
+    assert swept.rows[0]["error"].startswith("its network was not trained: NotFiniteError: training: the loss is ")
+    log = (tmp_path / f"{swept.rows[0]['model_id']}.log").read_text()
+    assert "Traceback" in log and "lower lr" in log
+
+
+def dies_twice(task: Task, place: Place, advance: Advance) -> None:
+    """Sampling whose worker is lost on the first two tries."""
+    tries = place.store.root / "tries"
+    if task.kind == "samples" and len(list(tries.iterdir())) < 2:
+        (tries / str(os.getpid())).touch()
+        with place.store.writing("samples", task.name):  # half an artifact, left behind
+            os.kill(os.getpid(), signal.SIGKILL)
+    make(task, place, advance)
+
+
+def test_a_lost_worker_is_replaced_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "tries").mkdir()
+    (row,) = sweep(CELLS[:1], Place(Store(tmp_path), work=dies_twice)).rows
+    assert row["status"] == "ok" and len(list((tmp_path / "tries").iterdir())) == 2
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def always_dies(task: Task, place: Place, advance: Advance) -> None:
+    if task.kind == "models":
+        os.kill(os.getpid(), signal.SIGKILL)
+    make(task, place, advance)
+
+
+def test_a_worker_lost_every_time_is_a_row_that_the_next_run_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_ray, "RETRIES", 1)
+    store = Store(tmp_path)
+    (row,) = sweep(CELLS[:1], Place(store, work=always_dies)).rows
+    assert row["status"] == "failed" and "tried 2 times" in row["error"]
+    assert row["error"].startswith("its network was not trained: ")
+    assert not (tmp_path / "failures").exists()
+    assert sweep(CELLS[:1], Place(store)).rows[0]["status"] == "ok"
+
+
+def no_memory(task: Task, place: Place, advance: Advance) -> None:
+    if task.kind == "samples":
+        raise MemoryError
+    make(task, place, advance)
+
+
+def test_a_worker_without_memory_is_a_row_and_not_remembered(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (row,) = sweep(CELLS[:1], Place(store, work=no_memory)).rows
+    assert (row["status"], row["error"]) == ("failed", "MemoryError: ")
+    assert sweep(CELLS[:1], Place(store)).rows[0]["status"] == "ok"
+
+
+def waits(task: Task, place: Place, advance: Advance) -> None:
+    with place.store.writing(task.kind, task.name):
+        for _ in range(600):
+            time.sleep(0.1)
+
+
+def waits_deaf(task: Task, place: Place, advance: Advance) -> None:
+    with place.store.writing(task.kind, task.name):
+        time.sleep(60)
+
+
+@pytest.mark.parametrize("work", [waits, waits_deaf])
+def test_an_interrupt_cancels_what_runs(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    honest, calls = ray.wait, []
+
+    def interrupted(references: list[Any], **more: Any) -> Any:
+        calls.append(len(references))
+        if len(calls) > 1:
+            return honest(references, **more)
+        while not list((tmp_path / "tmp").glob("*")):
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ray, "wait", interrupted)
+    monkeypatch.setattr(on_ray, "PATIENCE", 1.0)
+    swept = sweep(CELLS[:1], Place(Store(tmp_path), work=work))
+    assert swept.interrupted and swept.rows == []
+    gone = time.monotonic() + 10  # a worker that had to be killed, or is slow, takes a moment to be gone
+    while list((tmp_path / "tmp").iterdir()) and time.monotonic() < gone:
+        time.sleep(0.1)
+        Store(tmp_path).sweep_temporaries()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_shared_devices_are_those_with_company() -> None:
+    assert on_ray.shared("cpu", 2, 1.0) and on_ray.shared("cpu", None, 1.0) and not on_ray.shared("cpu", 1, 1.0)
+    assert on_ray.shared("cuda", 8, 0.25) and not on_ray.shared("cuda", 8, 1.0)

@@ -1,0 +1,168 @@
+"""The command as a whole: interrupts, shards, parts, and two sweeps on one store at a time."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments import __main__ as command
+from experiments.engine.runner import remove_strays
+from experiments.results.table import COLUMNS, NOT_VALUES
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
+
+
+def words(out: Path, store: Path, *more: str) -> list[str]:
+    return [
+        "beta",
+        "--preset",
+        "smoke",
+        "--only-primary",
+        "--out",
+        str(out),
+        "--store",
+        str(store),
+        "--threads",
+        "1",
+        *more,
+    ]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """The command as a terminal starts it: what a shell starts in the background ignores Ctrl-C, its children too."""
+    line = [sys.executable, "-W", "error", "-m", "experiments", *arguments]
+    return subprocess.Popen(
+        line,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["experiments", *arguments])
+    return command.main()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, *words(folder / "out", folder / "store")) == 0
+    return folder
+
+
+def table(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "table.csv")[VALUES]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_an_interrupted_command_says_how_to_go_on(number: signal.Signals, tmp_path: Path, whole: Path) -> None:
+    process = start(*words(tmp_path / "out", tmp_path / "store"))
+    while len(list((tmp_path / "store" / "scores").glob("*/checksums.json"))) < 2:  # so the first is a row
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in error
+    said = json.loads(out.splitlines()[-1])
+    assert said["interrupted"] and said["report"] is None and 0 < said["rows"] < 10
+    assert len(table(tmp_path / "out")) == said["rows"]
+    assert f"interrupted, {10 - said['rows']} of 10 cells left. To go on: python -m experiments beta --preset" in out
+    assert list((tmp_path / "store" / "tmp").iterdir()) == [] and not (tmp_path / "out" / "report.html").exists()
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, *words(tmp_path / "out", tmp_path / "store")) == 0
+    pd.testing.assert_frame_equal(table(tmp_path / "out"), table(whole / "out"), check_exact=True)
+
+
+def test_two_sweeps_on_one_store_at_once(tmp_path: Path, whole: Path) -> None:
+    both = [start(*words(tmp_path / name, tmp_path / "store")) for name in "ab"]
+    for process in both:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in both] == [0, 0]
+    for name in "ab":
+        pd.testing.assert_frame_equal(table(tmp_path / name), table(whole / "out"), check_exact=True)
+    assert list((tmp_path / "store" / "tmp").iterdir()) == []
+
+
+def test_shards_fill_one_store_and_the_command_without_them_makes_the_report(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = words(tmp_path / "out", tmp_path / "store")
+    for i in (1, 2):
+        assert run(monkeypatch, *arguments, "--shard", f"{i}/2") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert json.loads(lines[-1])["table"] == str(tmp_path / "out" / f"shard-{i}-of-2" / "table.csv")
+        assert lines[-2].endswith("the report comes from: python -m experiments " + " ".join(arguments))
+    assert run(monkeypatch, *arguments) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["evaluations"] == 0
+    pd.testing.assert_frame_equal(table(tmp_path / "out"), table(whole / "out"), check_exact=True)
+
+
+@pytest.mark.parametrize("query", ["mode==control", "seed==0 and not final_denoise", "eta==1"])
+def test_a_part_has_a_report_that_says_so(
+    query: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(monkeypatch, *words(tmp_path, whole / "store", "--only", query)) == 0
+    assert f"of 10 cells: --only {shlex.quote(query)}" in (tmp_path / "report.md").read_text().replace("\\", "")
+    part = pd.read_csv(tmp_path / "table.csv")
+    assert 0 < len(part) < 10 and set(part["run_id"]) <= set(table(whole / "out")["run_id"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers", "0"], "error: workers=0: it must be at least 1"),
+        (["--workers", "2", "--ray-address", "auto"], "error: workers, ray_address: the first starts a Ray"),
+        (["--gpus-per-run", "0.5"], "error: gpus_per_run=0.5: it needs --workers or --ray-address"),
+        (["--workers", "2", "--gpus-per-run", "-1"], "error: gpus_per_run=-1.0: it must be above 0"),
+        (["--only", "moed=='control'"], "error: only=\"moed=='control'\": name 'moed' is not defined"),
+        (["--shard", "2"], "error: shard='2': it must be i/n"),
+        (["--ray-address", "127.0.0.1:9"], "error: ray_address='127.0.0.1:9': "),
+    ],
+)
+def test_bad_arguments_are_one_line_and_status_2(
+    arguments: list[str],
+    message: str,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "127.0.0.1:9" in arguments:
+        pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
+    assert run(monkeypatch, *words(tmp_path, whole / "store", *arguments)) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_without_ray_workers_say_what_to_install(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert run(monkeypatch, *words(tmp_path, whole / "store", "--workers", "2")) == 2
+    assert "Ray is not installed; pip install -e '.[cluster]' brings it" in capsys.readouterr().err
+
+
+def test_only_half_written_files_of_ours_are_removed(tmp_path: Path) -> None:
+    ours = [tmp_path / ".table.csv.123", tmp_path / "images" / ".0123456789ab-film.png.7"]
+    others = [tmp_path / ".vimrc.1", tmp_path / ".coverage.host.12.abc", tmp_path / "shard-1-of-2" / ".table.csv.9"]
+    for path in (*ours, *others):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    remove_strays(tmp_path)
+    assert not any(path.exists() for path in ours) and all(path.exists() for path in others)

@@ -1,0 +1,320 @@
+"""The extractor `digits`: what it knows, that it is a function of one image, and torch-fidelity's use of it; and what
+is common to all extractors, with torch-fidelity's own as the example."""
+
+import hashlib
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.utils.data import Dataset
+from torch_fidelity import calculate_metrics
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+from torch_fidelity.utils import create_feature_extractor
+
+from diffusion_core.data import Images, load
+from experiments.metrics import features as extractors
+from experiments.metrics.distances import Reference, frechet_distance
+from experiments.metrics.features import FEATURES, WEIGHTS, dimension, extract, features_id, weights_file
+
+
+class Pixels(Dataset[torch.Tensor]):
+    """uint8 images as torch-fidelity wants them: bare tensors, no tuples."""
+
+    def __init__(self, pixels: torch.Tensor) -> None:
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.pixels[index]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Images:
+    return load("mnist5k")
+
+
+@pytest.fixture(scope="module")
+def extracted(digits: Images) -> tuple[torch.Tensor, torch.Tensor]:
+    return both(digits.pixels)
+
+
+def both(pixels: torch.Tensor, batch_size: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    features, logits = extract("digits", pixels, batch_size=batch_size)
+    assert logits is not None
+    return features, logits
+
+
+def fidelity(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
+    """FD, KD on all images at once, precision and recall; no worker processes, no cache."""
+    return calculate_metrics(
+        input1=Pixels(a),
+        input2=Pixels(b),
+        feature_extractor="digits",
+        fid=True,
+        kid=True,
+        prc=True,
+        kid_subsets=1,
+        kid_subset_size=len(a),
+        prc_neighborhood=3,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )
+
+
+def test_layers_have_the_promised_shapes_and_dtypes(extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
+    features, logits = extracted
+    assert (features.shape, features.dtype, features.device.type) == ((5000, 128), torch.float32, "cpu")
+    assert (logits.shape, logits.dtype, logits.device.type) == ((5000, 10), torch.float32, "cpu")
+
+
+def test_logits_tell_the_embedded_digits_apart(digits: Images, extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
+    assert (extracted[1].argmax(1) == digits.labels).double().mean() >= 0.993
+
+
+def test_every_unit_is_alive_on_a_common_scale(extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
+    spread = extracted[0].double().std(dim=0)
+    assert spread.min() > spread.max() / 4
+    assert extracted[0].double().square().mean().item() == pytest.approx(1, rel=0.03)
+
+
+def test_features_keep_more_than_the_class(digits: Images, extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
+    features = extracted[0].double()
+    class_means = torch.stack([features[digits.labels == digit].mean(0) for digit in range(10)])
+    within = (features - class_means[digits.labels]).var(dim=0).sum() / features.var(dim=0).sum()
+    assert within > 0.2, "collapsed to ten points"
+    eigenvalues = torch.linalg.eigvalsh(features.T.cov())
+    assert eigenvalues[-9:].sum() < 0.95 * eigenvalues.sum(), "ten class means span nine directions; these hold it all"
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_batch_size_changes_rounding_only(
+    digits: Images, extracted: tuple[torch.Tensor, torch.Tensor], batch_size: int
+) -> None:
+    for got, expected in zip(both(digits.pixels[:64], batch_size), extracted, strict=True):
+        torch.testing.assert_close(got, expected[:64], rtol=1e-4, atol=1e-4)
+
+
+def test_torch_fidelity_gets_the_same_features_in_the_order_asked_for(digits: Images) -> None:
+    extractor = create_feature_extractor("digits", ["logits", "features"], cuda=False, verbose=False)
+    logits, features = extractor(digits.pixels[:100])
+    torch.testing.assert_close((features, logits), extract("digits", digits.pixels[:100]), rtol=0, atol=0)
+
+
+def test_identical_inputs_are_at_distance_zero(digits: Images) -> None:
+    metrics = fidelity(digits.pixels[:500], digits.pixels[:500])
+    assert abs(metrics["frechet_inception_distance"]) < 1e-3
+    assert metrics["kernel_inception_distance_mean"] < 0, "the unbiased estimate is negative for identical sets"
+    assert metrics["precision"] == metrics["recall"] == 1
+
+
+def test_fd_and_kd_grow_with_noise(digits: Images) -> None:
+    half, other = digits.pixels[:500], digits.pixels[500:1000]
+    noise = digits.std * torch.randn(other.shape, generator=torch.Generator().manual_seed(0))
+    rows = [
+        fidelity((other + level * noise).round().clamp(0, 255).to(torch.uint8), half) for level in (0, 0.2, 0.4, 0.8)
+    ]
+    for metric in ("frechet_inception_distance", "kernel_inception_distance_mean"):
+        values = [row[metric] for row in rows]
+        assert all(torch.isfinite(torch.tensor(values))) and values == sorted(values), metric
+        assert values[-1] > 3 * values[0], metric
+    assert rows[-1]["precision"] < rows[0]["precision"]
+
+
+def test_a_missing_class_is_seen_at_equal_n(digits: Images) -> None:
+    pool, labels, reference = digits.pixels[:1000], digits.labels[:1000], digits.pixels[1000:2500]
+    complete = fidelity(pool[:800], reference)
+    without_sevens = fidelity(pool[labels != 7][:800], reference)
+    for metric in ("frechet_inception_distance", "kernel_inception_distance_mean"):
+        assert without_sevens[metric] > 2 * complete[metric], metric
+
+
+def test_weights_are_small_and_say_where_they_come_from() -> None:
+    path = WEIGHTS / "digits.safetensors"
+    assert path.stat().st_size < 2_000_000
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    assert 0.993 <= float(metadata["test_accuracy"]) <= 1
+    assert metadata["n_test"] == "10000"
+    assert {"seed", "torch", "epochs", "script"} <= metadata.keys()
+
+
+def test_features_id_is_sha256_of_the_file(tmp_path: Path) -> None:
+    own = (WEIGHTS / "digits.safetensors").read_bytes()
+    assert features_id("digits") == hashlib.sha256(own).hexdigest()[:12]
+    other = tmp_path / "other"
+    other.write_bytes(b"other")
+    assert features_id("digits", other) == hashlib.sha256(b"other").hexdigest()[:12]
+
+
+def test_other_weights_give_other_features(digits: Images, tmp_path: Path) -> None:
+    weights = load_file(WEIGHTS / "digits.safetensors")
+    save_file(weights | {"rms": weights["rms"] / 2}, tmp_path / "x.safetensors")
+    pixels = digits.pixels[:5]
+    torch.testing.assert_close(
+        extract("digits", pixels, weights=tmp_path / "x.safetensors")[0], 2 * extract("digits", pixels)[0]
+    )
+
+
+def test_names_are_torch_fidelitys() -> None:
+    """DINOv2 is left out on purpose; anything that torch-fidelity adds would have to be decided on."""
+    assert {*FEATURES, "dinov2-vit-s-14", "dinov2-vit-b-14", "dinov2-vit-l-14", "dinov2-vit-g-14"} == {
+        *FEATURE_EXTRACTORS_REGISTRY
+    }
+    assert (dimension("digits"), dimension("inception-v3-compat")) == (128, 2048)
+
+
+def test_advance_counts_the_images(digits: Images) -> None:
+    counts: list[int] = []
+    extract("digits", digits.pixels[:25], batch_size=10, advance=counts.append)
+    assert counts == [10, 10, 5]
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of torch-fidelity's Inception in its format, drawn at random: the real ones are a download of 91 MB."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):  # PyTorch's own law lets the signal die out over so many layers
+            nn.init.kaiming_normal_(module.weight, generator=generator)
+    file = tmp_path_factory.mktemp("inception") / "inception.pth"
+    torch.save(network.state_dict(), file)
+    return file
+
+
+@pytest.mark.slow
+def test_inception_fd_is_torch_fidelitys_fid(inception: Path, digits: Images) -> None:
+    pixels = digits.pixels[:12]
+    grey, logits = extract("inception-v3-compat", pixels, weights=inception)
+    colour, _ = extract("inception-v3-compat", pixels.expand(-1, 3, -1, -1), weights=inception, batch_size=7)
+    assert (grey.shape, grey.dtype, logits) == ((12, 2048), torch.float32, None)
+    assert grey.std(dim=0).mean() > 0.01
+    torch.testing.assert_close(grey, colour, rtol=1e-4, atol=1e-5)
+    ours = frechet_distance(grey[:6].double().numpy(), Reference.of(grey[6:].double().numpy()))
+    theirs = calculate_metrics(
+        input1=Pixels(pixels[:6].expand(-1, 3, -1, -1)),
+        input2=Pixels(pixels[6:].expand(-1, 3, -1, -1)),
+        feature_extractor="inception-v3-compat",
+        feature_extractor_weights_path=str(inception),
+        fid=True,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )["frechet_inception_distance"]
+    assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+def test_downloaded_weights_are_used_and_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    for name, file in [
+        ("inception-v3-compat", "weights-inception-2015-12-05-6726825d.pth"),
+        ("vgg16", "vgg16-397923af.pth"),
+        ("clip-vit-b-32", "clip-vit-b-32-40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af.pt"),
+    ]:
+        (tmp_path / "checkpoints" / file).write_bytes(name.encode())
+        assert weights_file(name) == tmp_path / "checkpoints" / file
+        assert features_id(name) == hashlib.sha256(name.encode()).hexdigest()[:12]
+
+
+def test_download_is_checked_against_the_hash_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    (tmp_path / "weights-6726825d.pth").write_bytes(b"not these")
+    monkeypatch.setattr(extractors, "URL_INCEPTION_V3", (tmp_path / "weights-6726825d.pth").as_uri())
+    with pytest.raises(ValueError, match=r"could not be downloaded \(invalid hash value"):
+        weights_file("inception-v3-compat")
+    right = f"weights-{hashlib.sha256(b'not these').hexdigest()[:8]}.pth"
+    (tmp_path / "weights-6726825d.pth").rename(tmp_path / right)
+    monkeypatch.setattr(extractors, "URL_INCEPTION_V3", (tmp_path / right).as_uri())
+    assert weights_file("inception-v3-compat").read_bytes() == b"not these"
+
+
+def test_failed_download_is_one_line_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    for call in (lambda: features_id("inception-v3-compat"), lambda: extract("inception-v3-compat", IMAGE)):
+        with pytest.raises(ValueError, match="could not be downloaded") as caught:
+            call()
+        message = str(caught.value)
+        assert f"get {URL_INCEPTION_V3} by other means and pass --feature-weights PATH" in message
+        assert "\n" not in message
+
+
+class Evil:
+    """What a hostile weights file does when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return warnings.warn, ("unpickled",)
+
+
+@pytest.mark.parametrize("name", ["digits", "natural", "inception-v3-compat", "vgg16", "clip-rn50"])
+@pytest.mark.parametrize("content", ["evil", "text", "empty", "other"])
+def test_foreign_weights_are_refused_and_not_run(name: str, content: str, tmp_path: Path) -> None:
+    if name == "natural":
+        pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra natural, pip install -e '.[natural]'")
+    file = tmp_path / "weights"
+    if content == "evil":
+        torch.save(Evil(), file)
+    elif content == "other":
+        torch.save({"weight": torch.zeros(2)}, file)
+    else:
+        file.write_bytes(b"" if content == "empty" else b"<html>not found</html>")
+    with pytest.raises(ValueError, match=rf"features='{name}': .*weights does not hold its weights \(") as caught:
+        extract(name, IMAGE, weights=file)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    assert "weights_only" not in str(caught.value) and "\x1b" not in str(caught.value)
+
+
+IMAGE = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: extract("digit", IMAGE), "features='digit': unknown feature extractor; the names are digits, na"),
+        (lambda: features_id("inception"), "features='inception': unknown feature extractor; the names are digits"),
+        (lambda: dimension("dinov2-vit-s-14"), "features='dinov2-vit-s-14': unknown feature extractor"),
+        (lambda: extract("digits", IMAGE, weights=Path("no")), "features='digits': no such weights file: no"),
+        (lambda: extract("vgg16", IMAGE.float()), "torch.float32 (2, 1, 32, 32); features='vgg16' needs torch.uint8"),
+        (lambda: extract("vgg16", IMAGE.expand(2, 2, 32, 32)), "features='vgg16' needs torch.uint8 (n, C, H, W) with"),
+        (lambda: extract("digits", IMAGE.float()), "pixels is torch.float32 (2, 1, 32, 32); features='digits' needs"),
+        (lambda: extract("digits", IMAGE.expand(2, 3, 32, 32)), "it knows grey digits only, use features='natural'"),
+        (lambda: extract("digits", IMAGE[..., :28]), "(2, 1, 32, 28); features='digits' needs torch.uint8"),
+        (lambda: extract("digits", IMAGE[0]), "pixels is torch.uint8 (1, 32, 32)"),
+        (lambda: extract("digits", IMAGE[:0]), "pixels has 0 images; at least one"),
+        (lambda: extract("digits", IMAGE, batch_size=0), "batch_size=0: it must be at least 1"),
+        (
+            lambda: create_feature_extractor(
+                "digits", ["features"], cuda=False, verbose=False, feature_extractor_internal_dtype="float64"
+            ),
+            "feature_extractor_internal_dtype='float64': digits computes in float32 only",
+        ),
+        (lambda: create_feature_extractor("digits", ["pool"], cuda=False, verbose=False), "Requested features"),
+    ],
+    ids=[
+        "name", "hash-name", "dimension-name", "no-weights", "colour-dtype", "two-channels", "dtype", "channels",
+        "side", "no-batch", "empty", "batch-size", "float64", "layer",
+    ],
+)  # fmt: skip
+def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call()

@@ -1,0 +1,107 @@
+"""Intervals cover the truth as often as they say, by simulation; verdicts say what the intervals say."""
+
+import numpy as np
+import pytest
+
+from experiments.metrics.distances import (
+    Reference,
+    fd_replicates,
+    frechet_distance,
+    jackknife_se,
+    kd_replicates,
+    kernel_distance,
+)
+from experiments.metrics.intervals import Estimate, pooled, verdict
+
+DIMENSION, TRIALS = 6, 400
+
+
+def simulate(rng: np.random.Generator, n: int, shift: float, correlation: float) -> tuple[np.ndarray, np.ndarray]:
+    """Features of a pair of runs that share part of their noise: mean 0 against mean `shift`, and another scale."""
+    common, left, right = rng.normal(size=(3, n, DIMENSION))
+    mix = np.sqrt(correlation), np.sqrt(1 - correlation)
+    return mix[0] * common + mix[1] * left, 1.1 * (mix[0] * common + mix[1] * right) + shift
+
+
+DISTANCES = {"fd": (frechet_distance, fd_replicates), "kd": (kernel_distance, kd_replicates)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", DISTANCES)
+@pytest.mark.parametrize("n_networks", [1, 2])
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_conditional_interval_covers_the_expected_difference(metric: str, n_networks: int, shift: float) -> None:
+    rng = np.random.default_rng(11)
+    distance, replicates = DISTANCES[metric]
+    reference = Reference.of(rng.normal(0.1, 1.0, size=(3000, DIMENSION)))
+    differences, estimates = [], []
+    for _ in range(TRIALS):
+        pairs = [simulate(rng, 200, shift, correlation=0.6) for _ in range(n_networks)]
+        each = [distance(a, reference) - distance(b, reference) for a, b in pairs]
+        ses = [jackknife_se(replicates(a, reference) - replicates(b, reference)) for a, b in pairs]
+        differences += each
+        estimates.append(pooled(each, ses))
+    truth = float(np.mean(differences))
+    covered = np.mean([estimate.low <= truth <= estimate.high for estimate in estimates])
+    assert 0.92 <= covered <= 0.98  # 400 trials: two standard errors are 2 %
+
+
+def test_interval_over_networks_covers_the_mean_of_all_networks() -> None:
+    rng = np.random.default_rng(12)
+    covered = []
+    for _ in range(4000):
+        differences = rng.normal(0.7, 1.0, size=5)
+        estimate = pooled(list(differences), [0.01] * 5)
+        covered.append(estimate.low <= 0.7 <= estimate.high)
+        assert estimate.interval == "t over 5 networks"
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.012)
+
+
+def test_equal_runs_are_called_clear_at_most_as_often_as_the_level_allows() -> None:
+    rng = np.random.default_rng(13)
+    clear = []
+    for _ in range(2000):
+        ses = np.sqrt(rng.chisquare(19, size=2) / 19)
+        clear.append(pooled(list(rng.normal(size=2)), list(ses)).clear)
+    assert 0.01 < np.mean(clear) < 0.055
+
+
+def test_networks_that_disagree_in_sign_are_never_clear() -> None:
+    estimate = pooled([-10.0, 0.1], [0.01, 0.01])
+    assert estimate.high < 0 and not estimate.networks_agree and not estimate.clear
+    assert pooled([-10.0, -0.1], [0.01, 0.01]).clear
+
+
+def test_two_networks_by_hand() -> None:
+    estimate = pooled([1.0, 3.0], [0.3, 0.4])
+    assert estimate.difference == 2.0 and estimate.se == pytest.approx(0.25)
+    freedom = 19 * (0.09 + 0.16) ** 2 / (0.09**2 + 0.16**2)
+    assert freedom == pytest.approx(35.24, abs=0.01)
+    assert estimate.high - 2 == pytest.approx(2.0296 * 0.25, abs=2e-4)
+    assert estimate.interval == "delete-group jackknife over images, conditional on these 2 networks"
+
+
+def make(difference: float, clear: bool) -> Estimate:
+    return Estimate(difference, 1, difference - 1, difference + 1, "", True, clear)
+
+
+@pytest.mark.parametrize(
+    ("kd", "fd", "words"),
+    [
+        (make(-2, True), make(-2, True), "better"),
+        (make(2, True), make(2, False), "worse"),
+        (make(-2, False), make(-2, True), "no clear difference"),
+        (make(-2, False), make(2, False), "no clear difference"),
+        (make(-2, True), make(2, False), "undecided: the metrics disagree"),
+        (make(-2, False), make(2, True), "undecided: the metrics disagree"),
+    ],
+)
+def test_verdict(kd: Estimate, fd: Estimate, words: str) -> None:
+    assert verdict(kd, fd) == words
+
+
+def test_a_setting_chosen_on_these_networks_is_conditional_on_them() -> None:
+    differences, ses = [1.0, 1.1, 0.9, 1.0, 1.0], [0.5] * 5
+    assert pooled(differences, ses).interval == "t over 5 networks"
+    chosen = pooled(differences, ses, over_networks=False)
+    assert "conditional on these 5 networks" in chosen.interval and chosen.se == pytest.approx(0.5 / np.sqrt(5))

@@ -1,0 +1,341 @@
+"""UNets saved by diffusers, through the wrapper, against diffusers' own loop: the largest relative differences are
+printed by `pytest tests/experiments/models/test_diffusers_unet.py -q -rP`.
+"""
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffusion_core.data import Images
+from diffusion_core.samplers.euler import Euler
+from diffusion_core.schedules.vp import ddpm_table
+from experiments.models.diffusers_unet import FromDiffusers
+from experiments.models.external import describe, fingerprint, load_foreign, notes
+
+MEAN, STD = 40.0, 70.0  # of the data set in pixel values; its mean in [-1, 1] is -0.69
+SCALE, SHIFT = STD / 127.5, MEAN / 127.5 - 1
+SIDE = 16
+N_STEPS = 12
+Save = Callable[..., Path]
+
+
+def images(channels: int = 1, side: int = SIDE) -> Images:
+    return Images("mine", torch.zeros(2, channels, side, side, dtype=torch.uint8), torch.zeros(2), MEAN, STD)
+
+
+@pytest.fixture(scope="module")
+def diffusers() -> Any:
+    return pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
+
+
+@pytest.fixture
+def save(diffusers: Any, tmp_path: Path) -> Save:
+    """Saves a small random UNet2DModel and a scheduler as a pipeline folder, or the network alone."""
+
+    def saved(scheduler: Any = None, *, bare: bool = False, name: str = "ddpm-mine", **changes: Any) -> Path:
+        torch.manual_seed(3)
+        config = {
+            "sample_size": SIDE,
+            "in_channels": 1,
+            "out_channels": 1,
+            "block_out_channels": (32, 32),
+            "layers_per_block": 1,
+            "norm_num_groups": 8,
+            "down_block_types": ("DownBlock2D", "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", "UpBlock2D"),
+        }
+        unet = diffusers.UNet2DModel(**config | changes)
+        with torch.no_grad():
+            unet.conv_out.weight *= 5  # a fresh network returns little, which would hide what is done with it
+        folder = tmp_path / name
+        if bare:
+            unet.save_pretrained(folder)
+        else:
+            diffusers.DDPMPipeline(unet, scheduler or diffusers.DDPMScheduler()).save_pretrained(folder)
+        return folder
+
+    return saved
+
+
+def theirs(diffusers: Any, folder: Path, label: int | None = None, **options: Any) -> tuple[tuple[float, ...], Tensor]:
+    """DDIM by diffusers from its own folder: the levels visited and x after each, in [-1, 1] and at scale one."""
+    unet = diffusers.UNet2DModel.from_pretrained(folder / "unet")
+    peer = diffusers.DDIMScheduler.from_pretrained(folder / "scheduler", clip_sample=False, **options)
+    peer.set_timesteps(N_STEPS)
+    abar = torch.cat([peer.alphas_cumprod[peer.timesteps], peer.final_alpha_cumprod.view(1)]).double()
+    z = torch.randn(3, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(7))
+    labels = None if label is None else torch.full((3,), label)
+    out = [z]
+    with torch.no_grad():
+        for timestep in peer.timesteps:
+            eps = unet(out[-1], timestep, class_labels=labels).sample[:, :1]
+            out.append(peer.step(eps, timestep, out[-1], return_dict=False)[0])
+    scale = abar.rsqrt().view(-1, 1, 1, 1, 1)
+    return tuple(((1 - abar) / abar).sqrt().tolist()), torch.stack(out).double() * scale
+
+
+def ours(folder: Path, sigmas: tuple[float, ...], start: Tensor, label: int | None = None) -> Tensor:
+    """Euler through the wrapper, brought to [-1, 1], from and along what `theirs` returned."""
+    model = load_foreign(f"diffusers:{folder}", images(), label, "cpu")
+    x = ((start - SHIFT) / SCALE).float()
+    with torch.no_grad():
+        steps = Euler().run(model, x, tuple(sigma / SCALE for sigma in sigmas), lambda: x.new_zeros(()))
+        visited = [x.double(), *(x.double() for x in steps)]
+    return torch.stack(visited) * SCALE + SHIFT
+
+
+def compare(name: str, mine: Tensor, reference: Tensor, tolerance: float = 1e-4) -> None:
+    """Asserts that at each level the largest difference over the largest value is within the tolerance."""
+    difference = ((mine - reference).abs().amax((1, 2, 3, 4)) / reference.abs().amax((1, 2, 3, 4))).max().item()
+    print(f"{name}: largest relative difference {difference:.1e}")
+    assert difference < tolerance
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+def test_euler_is_diffusers_ddim(diffusers: Any, save: Save, prediction: str, schedule: str) -> None:
+    folder = save(diffusers.DDPMScheduler(prediction_type=prediction, beta_schedule=schedule))
+    sigmas, reference = theirs(diffusers, folder)
+    mine = ours(folder, sigmas, reference[0])
+    compare(f"{prediction}, {schedule}", mine, reference)
+
+
+def test_the_last_image_is_that_of_the_ddim_pipeline(diffusers: Any, save: Save) -> None:
+    """DDIMPipeline as it stands, of a network that predicts x0, whose images are not all black and white."""
+    folder = save(diffusers.DDIMScheduler(prediction_type="sample", clip_sample=False))
+    pipeline = diffusers.DDIMPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(7)
+    expected = pipeline(3, generator, num_inference_steps=N_STEPS, output_type="np").images
+    sigmas, reference = theirs(diffusers, folder)
+    mine = ours(folder, sigmas, reference[0])[-1]
+    pixels = (mine / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
+    assert ((pixels > 0) & (pixels < 1)).double().mean() > 0.3
+    torch.testing.assert_close(pixels, torch.from_numpy(expected).double(), rtol=0, atol=1e-4)
+
+
+def test_a_class_conditional_network_gets_its_label(diffusers: Any, save: Save) -> None:
+    folder = save(num_class_embeds=4)
+    sigmas, reference = theirs(diffusers, folder, label=2)
+    compare("class-conditional", ours(folder, sigmas, reference[0], label=2), reference)
+    other = ours(folder, sigmas, reference[0], label=3)
+    assert (other - reference).abs().max() > 0.1
+    assert describe(f"diffusers:{folder}", 2) == "diffusers:ddpm-mine (UNet2DModel, label 2)"
+
+
+def test_a_learned_variance_is_left_out(diffusers: Any, save: Save) -> None:
+    folder = save(out_channels=2)
+    sigmas, reference = theirs(diffusers, folder)
+    compare("learned variance", ours(folder, sigmas, reference[0]), reference)
+    assert "its learned variance, the second half of its output, is not used" in notes(f"diffusers:{folder}")
+
+
+def test_a_bare_network_is_taken_for_a_ddpm_with_default_noise(diffusers: Any, save: Save) -> None:
+    pipeline, bare = save(name="pipeline"), save(bare=True, name="bare")
+    sigmas, reference = theirs(diffusers, pipeline)
+    compare("bare network", ours(bare, sigmas, reference[0]), reference)
+    assert any("no scheduler was saved with it" in note for note in notes(f"diffusers:{bare}"))
+    assert not any("no scheduler" in note for note in notes(f"diffusers:{pipeline}"))
+
+
+def test_a_scheduler_beside_a_bare_network_is_used(diffusers: Any, save: Save) -> None:
+    pipeline = save(diffusers.DDPMScheduler(prediction_type="v_prediction"), name="pipeline")
+    bare = save(bare=True, name="bare")
+    shutil.copy(pipeline / "scheduler" / "scheduler_config.json", bare)
+    sigmas, reference = theirs(diffusers, pipeline)
+    compare("bare network and scheduler", ours(bare, sigmas, reference[0]), reference)
+
+
+def test_levels_without_signal_are_left_out(diffusers: Any, save: Save) -> None:
+    folder = save(diffusers.DDIMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True))
+    sigmas, reference = theirs(diffusers, folder, timestep_spacing="leading")
+    compare("rescaled to zero SNR", ours(folder, sigmas, reference[0]), reference)
+    model = load_foreign(f"diffusers:{folder}", images(), None, "cpu")
+    assert isinstance(model, FromDiffusers) and model.log_sigmas.isfinite().all() and len(model.log_sigmas) == 999
+    assert any("rescale_betas_zero_snr" in note for note in notes(f"diffusers:{folder}"))
+
+
+def test_a_batch_may_mix_levels(save: Save) -> None:
+    model = load_foreign(f"diffusers:{save()}", images(), None, "cpu")
+    x, sigma = torch.randn(3, 1, SIDE, SIDE), torch.tensor([0.03, 1.0, 30.0])
+    with torch.no_grad():
+        singly = torch.cat([model(x[i : i + 1], sigma[i : i + 1]) for i in range(3)])
+        torch.testing.assert_close(model(x, sigma), singly, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["DDPM", "DDIM", "PNDM", "EulerDiscrete", "DPMSolverMultistep"])
+def test_every_variance_preserving_scheduler_gives_its_levels(diffusers: Any, save: Save, name: str) -> None:
+    """diffusers' table is a cumulative product in float32: 1 - abar has four digits at its lowest level."""
+    scheduler = getattr(diffusers, f"{name}Scheduler")(beta_start=2e-4, beta_end=0.03, num_train_timesteps=500)
+    model = load_foreign(f"diffusers:{save(scheduler)}", images(), None, "cpu")
+    expected = torch.tensor(ddpm_table(500, 2e-4, 0.03, data_std=1.0), dtype=torch.float64)
+    assert isinstance(model, FromDiffusers)
+    torch.testing.assert_close(model.log_sigmas.exp(), expected, rtol=3e-4, atol=0)
+
+
+# diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+def test_between_its_levels_the_timestep_is_that_of_diffusers(diffusers: Any, save: Save) -> None:
+    peer = diffusers.EulerDiscreteScheduler(beta_start=1e-4, beta_end=0.02, use_karras_sigmas=True)
+    peer.set_timesteps(40)
+    model = load_foreign(f"diffusers:{save()}", images(), None, "cpu")
+    assert isinstance(model, FromDiffusers)
+    mine = model.timestep(peer.sigmas[:-1].double().log())
+    # a float32 sigma leaves 1e-3 of a timestep open where neighbours differ least, and diffusers computes in float32
+    torch.testing.assert_close(mine, peer.timesteps.double(), rtol=1e-5, atol=2e-3)
+    assert (mine - mine.round()).abs().max() > 0.3  # it was asked between levels
+    at_levels = model.timestep(model.log_sigmas)
+    torch.testing.assert_close(at_levels, torch.arange(1000.0).double(), rtol=0, atol=0)
+    ends = model.timestep(torch.tensor([-math.inf, -20.0, 20.0], dtype=torch.float64))
+    assert ends.tolist() == [0, 0, 999]
+
+
+# --------------------------------------------------------------------------------------------- fingerprints and names
+
+
+def test_the_fingerprint_follows_what_determines_the_model_and_not_where_it_lies(save: Save, tmp_path: Path) -> None:
+    folder = save()
+    before = fingerprint(f"diffusers:{folder}")
+    assert len(before) == 12 and int(before, 16) >= 0
+    (folder / "README.md").write_text("a digit model")
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(folder, moved)
+    assert fingerprint(f"diffusers:{moved}") == before
+    for name in ("unet/config.json", "scheduler/scheduler_config.json", "unet/diffusion_pytorch_model.safetensors"):
+        changed = tmp_path / name.replace("/", "-")
+        shutil.copytree(folder, changed)
+        content = bytearray((changed / name).read_bytes())
+        content[-3] ^= 1
+        (changed / name).write_bytes(content)
+        if name.endswith(".json"):
+            (changed / name).write_text((folder / name).read_text() + "\n")
+        assert fingerprint(f"diffusers:{changed}") != before, name
+
+
+def test_a_network_in_several_files_is_read_whole(diffusers: Any, save: Save) -> None:
+    folder = save()
+    sigmas, reference = theirs(diffusers, folder)
+    unet = diffusers.UNet2DModel.from_pretrained(folder / "unet")
+    shutil.rmtree(folder / "unet")
+    unet.save_pretrained(folder / "unet", max_shard_size="200KB")
+    shards = sorted((folder / "unet").glob("*-of-*.safetensors"))
+    assert len(shards) > 1
+    compare("sharded", ours(folder, sigmas, reference[0]), reference)
+    before = fingerprint(f"diffusers:{folder}")
+    weights = bytearray(shards[-1].read_bytes())
+    weights[-1] ^= 1
+    shards[-1].write_bytes(weights)
+    assert fingerprint(f"diffusers:{folder}") != before
+
+
+def test_names_and_notes_need_no_diffusers(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = f"diffusers:{save()}/"
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    assert describe(source, None) == "diffusers:ddpm-mine (UNet2DModel)"
+    assert len(fingerprint(source)) == 12
+    said = notes(source)
+    assert any("images in [-1, 1]" in note for note in said)
+    assert any("clip_sample" in note for note in said)
+    assert not any("thresholding" in note for note in said)
+    with pytest.raises(ValueError, match=r"diffusers is not installed .*pip install -e '\.\[peers\]'"):
+        load_foreign(source, images(), None, "cpu")
+
+
+# ------------------------------------------------------------------------------------------------------------- errors
+
+
+def edit(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prediction_type": "flow"}, "prediction_type='flow'; it must be one of epsilon, v_prediction, sample"),
+        ({"_class_name": "NoScheduler"}, "_class_name='NoScheduler' of its scheduler is no scheduler of diffusers"),
+        ({"_class_name": "UNet2DModel"}, "_class_name='UNet2DModel' of its scheduler is no scheduler of diffusers"),
+        ({"_class_name": "ScoreSdeVeScheduler"}, "ScoreSdeVeScheduler has no alphas_cumprod"),
+        ({"beta_schedule": "steep"}, "diffusers cannot make its scheduler: steep is not implemented"),
+    ],
+)
+def test_a_scheduler_of_another_kind_is_refused(save: Save, changes: dict[str, Any], message: str) -> None:
+    folder = save()
+    edit(folder / "scheduler" / "scheduler_config.json", **changes)
+    with pytest.raises(ValueError, match=message):
+        load_foreign(f"diffusers:{folder}", images(), None, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"_class_name": "UNet2DConditionModel"}, "_class_name='UNet2DConditionModel', but it must be 'UNet2DModel'"),
+        ({"in_channels": 3}, r"in_channels=3, but data='mine' has 1 channel\(s\)"),
+        ({"out_channels": 3}, "out_channels=3, but it must be 1, or 2 with a learned variance"),
+        ({"sample_size": 32}, "sample_size=32, but data='mine' has images of 16x16"),
+        ({"sample_size": [16, 32]}, r"sample_size=\[16, 32\], but data='mine' has images of 16x16"),
+        ({"time_embedding_type": "fourier"}, "time_embedding_type='fourier', but it must be 'positional'"),
+        ({"class_embed_type": "timestep"}, "class_embed_type='timestep', but it must be null"),
+        ({"block_out_channels": [32, 64]}, "diffusers cannot load it"),
+        ({"layers_per_block": 2}, "its weights lack down_blocks"),
+        ({"mid_block_type": None}, "its weights have, unlike its config, mid_block"),
+    ],
+)
+def test_a_network_that_does_not_suit_is_refused(save: Save, changes: dict[str, Any], message: str) -> None:
+    folder = save()
+    edit(folder / "unet" / "config.json", **changes)
+    with pytest.raises(ValueError, match=message):
+        load_foreign(f"diffusers:{folder}", images(), None, "cpu")
+
+
+@pytest.mark.parametrize("size", [None, [SIDE, SIDE]])
+def test_a_network_for_any_side_or_both_sides_suits(save: Save, size: Any) -> None:
+    assert load_foreign(f"diffusers:{save(sample_size=size)}", images(), None, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "label", "message"),
+    [
+        (None, 1, r"label=1: .*config.json is unconditional \(no num_class_embeds\)"),
+        (4, None, "label=None: .*class-conditional; give a label from 0 to 3"),
+        (4, 4, "label=4: .*has classes 0 to 3"),
+        (4, -1, "label=-1: .*has classes 0 to 3"),
+    ],
+)
+def test_a_label_that_does_not_suit_is_refused(
+    save: Save, n_classes: int | None, label: int | None, message: str
+) -> None:
+    folder = save(num_class_embeds=n_classes)
+    with pytest.raises(ValueError, match=message):
+        load_foreign(f"diffusers:{folder}", images(), label, "cpu")
+
+
+@pytest.mark.parametrize("function", [fingerprint, describe, notes], ids=lambda function: function.__name__)
+def test_a_folder_that_holds_no_model_is_refused(save: Save, tmp_path: Path, function: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"there is no such folder\. Nothing is fetched"):
+        function("diffusers:google/ddpm-cifar10-32")
+    with pytest.raises(ValueError, match=r"neither unet/config\.json nor config\.json is there"):
+        function(f"diffusers:{tmp_path}")
+    folder = save()
+    with pytest.raises(ValueError, match="part of a pipeline; name the folder above it"):
+        function(f"diffusers:{folder / 'unet'}")
+    edit(folder / "model_index.json", vae=["diffusers", "AutoencoderKL"])
+    with pytest.raises(ValueError, match="the pipeline has a 'vae', so its network denoises a code"):
+        function(f"diffusers:{folder}")
+
+
+def test_pickled_weights_are_not_read(diffusers: Any, save: Save) -> None:
+    folder = save()
+    unet = diffusers.UNet2DModel.from_pretrained(folder / "unet")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    unet.save_pretrained(folder / "unet", safe_serialization=False)
+    assert (folder / "unet" / "diffusion_pytorch_model.bin").is_file()
+    with pytest.raises(ValueError, match=r"no weights; diffusion_pytorch_model\.safetensors is not there\. Pickled"):
+        load_foreign(f"diffusers:{folder}", images(), None, "cpu")

@@ -1,0 +1,212 @@
+"""Models trained elsewhere: the three spellings, `python:` and `checkpoint:`. For `diffusers:` see the file beside."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from diffusion_core.data import Images
+from diffusion_core.exact.gaussian import GaussianDenoiser
+from diffusion_core.networks.build import build
+from experiments.models.external import describe, fingerprint, load_foreign, notes
+
+SPELLINGS = "python:package.module:function, diffusers:PATH, checkpoint:PATH"
+MINE = """
+import torch
+
+def eps(x, sigma):
+    return x * (sigma / (1 + sigma**2)).view(-1, 1, 1, 1)
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x, sigma):
+        return self.gain * eps(x, sigma)
+
+network = Network()
+number = 3
+"""
+
+
+def images(channels: int = 1, side: int = 16) -> Images:
+    return Images("mine", torch.zeros(2, channels, side, side, dtype=torch.uint8), torch.zeros(2), mean=40.0, std=60.0)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of the user's own, which is the current one and holds the package `theirs` with a module `ddpm`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "__init__.py").write_text("")
+    (tmp_path / "theirs" / "ddpm.py").write_text(MINE)
+    (tmp_path / "theirs" / "broken.py").write_text("import a_package_that_nobody_has\n")
+    yield tmp_path
+    for name in [name for name in sys.modules if name.split(".")[0] == "theirs"]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A folder as train_stage leaves it, of a network whose last layer is not zero."""
+    torch.manual_seed(5)
+    model = build("small", 1)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    folder = tmp_path / "models" / "0123456789ab"
+    folder.mkdir(parents=True)
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "model.safetensors")
+    config = {"network": "small", "parameterisation": "preconditioned", "channels": 1, "data": "mnist5k"}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def edit(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize("function", [load_foreign, fingerprint, describe, notes], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("source", ["huggingface:x", "model", "", "diffusers:", "python"])
+def test_an_unknown_spelling_is_refused_and_the_known_ones_are_listed(function: Any, source: str) -> None:
+    arguments = (images(), None, "cpu") if function is load_foreign else (None,) if function is describe else ()
+    with pytest.raises(ValueError, match=f"source='{source}'.*one of {SPELLINGS}"):
+        function(source, *arguments)
+
+
+# ------------------------------------------------------------------------------------------------------------- python
+
+
+@pytest.mark.parametrize("attribute", ["eps", "network"])
+def test_a_callable_of_ones_own_is_used_as_it_is(here: Path, attribute: str) -> None:
+    model = load_foreign(f"python:theirs.ddpm:{attribute}", images(), None, "cpu")
+    x, sigma = torch.randn(3, 1, 16, 16), torch.tensor([0.03, 1.0, 30.0])
+    torch.testing.assert_close(model(x, sigma), GaussianDenoiser(std=1.0)(x, sigma), rtol=1e-6, atol=1e-7)
+    assert model is getattr(sys.modules["theirs.ddpm"], attribute)
+    if isinstance(model, torch.nn.Module):
+        assert not model.training
+
+
+def test_a_module_of_ones_own_is_moved_to_the_device(here: Path) -> None:
+    model = load_foreign("python:theirs.ddpm:network", images(), None, "meta")
+    assert isinstance(model, torch.nn.Module) and next(model.parameters()).device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        ("theirs.nothing:eps", "python:theirs.nothing: there is no module file"),
+        ("nobody.ddpm:eps", "python:nobody.ddpm: there is no such module: No module named 'nobody'"),
+        ("theirs.broken:eps", "importing theirs.broken failed: No module named 'a_package_that_nobody_has'"),
+        ("theirs.ddpm:sample", "module theirs.ddpm has no attribute 'sample'"),
+        ("theirs.ddpm:number", "number is a int, but it must be a function"),
+        ("theirs.ddpm:Network", "Network is a type, but it must be a function or an instance"),
+        ("theirs.ddpm", "must be spelt python:package.module:function"),
+        ("theirs/ddpm.py:eps", "must be spelt python:package.module:function"),
+    ],
+)
+def test_a_bad_python_source_is_refused(here: Path, rest: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_foreign(f"python:{rest}", images(), None, "cpu")
+
+
+def test_the_fingerprint_of_python_is_of_source_and_attribute_and_runs_neither(here: Path) -> None:
+    source = "python:theirs.ddpm:eps"
+    before = fingerprint(source)
+    assert len(before) == 12 and int(before, 16) >= 0 and before == fingerprint(source)
+    assert "theirs.ddpm" not in sys.modules
+    assert fingerprint("python:theirs.ddpm:network") != before
+    (here / "theirs" / "ddpm.py").write_text(MINE + "# changed\n")
+    assert fingerprint(source) != before
+
+
+def test_python_is_described_and_its_limit_noted() -> None:
+    assert describe("python:theirs.ddpm:eps") == "python:theirs.ddpm:eps"
+    assert "not what that file loads or imports" in notes("python:theirs.ddpm:eps")[0]
+
+
+# --------------------------------------------------------------------------------------------------------- checkpoint
+
+
+def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path) -> None:
+    model = load_foreign(f"checkpoint:{checkpoint}", images(), None, "cpu")
+    torch.manual_seed(5)
+    trained = build("small", 1)
+    for parameter in trained.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    x, sigma = torch.randn(2, 1, 32, 32), torch.tensor([0.5, 2.0])
+    with torch.no_grad():
+        assert torch.equal(model(x, sigma), trained(x, sigma))
+        assert not torch.allclose(model(x, sigma), build("small", 1)(x, sigma), atol=1e-2)
+    assert isinstance(model, torch.nn.Module) and not model.training
+
+
+def test_a_checkpoint_is_described_and_its_units_noted(checkpoint: Path) -> None:
+    assert describe(f"checkpoint:{checkpoint}/") == "checkpoint:0123456789ab (small, preconditioned)"
+    assert notes(f"checkpoint:{checkpoint}") == ["it was trained on mnist5k, in standard deviations of that data set"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("function", ["load_foreign", "fingerprint", "describe", "notes"])
+def test_a_checkpoint_that_lacks_a_file_is_refused(checkpoint: Path, name: str, function: str) -> None:
+    (checkpoint / name).unlink()
+    call = {
+        "load_foreign": lambda source: load_foreign(source, images(), None, "cpu"),
+        "fingerprint": fingerprint,
+        "describe": describe,
+        "notes": notes,
+    }[function]
+    with pytest.raises(ValueError, match=f"0123456789ab: {name} not found; it must be a folder models/ID of a store"):
+        call(f"checkpoint:{checkpoint}")
+
+
+def test_a_checkpoint_that_does_not_suit_is_refused(checkpoint: Path) -> None:
+    source, config = f"checkpoint:{checkpoint}", checkpoint / "config.json"
+    with pytest.raises(ValueError, match="channels=1, but data='mine' has 3"):
+        load_foreign(source, images(channels=3), None, "cpu")
+    with pytest.raises(ValueError, match="label=3: checkpoint: models take no label"):
+        load_foreign(source, images(), 3, "cpu")
+    edit(config, channels=3)
+    with pytest.raises(ValueError, match="its weights do not fit network='small'"):
+        load_foreign(source, images(channels=3), None, "cpu")
+    edit(config, network="huge", channels=1)
+    with pytest.raises(ValueError, match="network='huge': unknown network"):
+        load_foreign(source, images(), None, "cpu")
+    config.write_text('{"network": "small", "channels": 1}')
+    with pytest.raises(ValueError, match=r"config\.json lacks parameterisation, data"):
+        load_foreign(source, images(), None, "cpu")
+    config.write_text("[]")
+    with pytest.raises(ValueError, match="must hold a JSON object"):
+        describe(source)
+    config.write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json: it is not JSON"):
+        describe(source)
+
+
+def test_damaged_weights_are_refused(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ValueError, match="its weights do not fit network='small'"):
+        load_foreign(f"checkpoint:{checkpoint}", images(), None, "cpu")
+
+
+def test_the_fingerprint_of_a_checkpoint_follows_weights_and_config_and_nothing_else(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    before = fingerprint(f"checkpoint:{checkpoint}")
+    (checkpoint / "losses.csv").write_text("images_seen,loss\n")
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(checkpoint, moved)
+    assert fingerprint(f"checkpoint:{moved}") == before
+    edit(moved / "config.json", data="mnist")
+    assert fingerprint(f"checkpoint:{moved}") != before
+    weights = bytearray((checkpoint / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (checkpoint / "model.safetensors").write_bytes(weights)
+    assert fingerprint(f"checkpoint:{checkpoint}") != before

@@ -1,0 +1,126 @@
+"""A batch that does not fit is halved, and the row tells; what is freed is kept; results do not change."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from diffusion_core.samplers.euler import Euler
+from experiments.config.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
+from experiments.config.trial import Cell
+from experiments.engine.executor import execute
+from experiments.engine.plan import Plan
+from experiments.engine.progress import Progress
+from experiments.engine.tasks import Place
+from experiments.metrics.features import features_id
+from experiments.stages import sample
+from experiments.stages.memory import fitting
+from experiments.store.store import Store
+
+ROOT = Path(__file__).parents[3]
+CUDA = "CUDA out of memory. Tried to allocate 20.00 MiB"
+CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+
+
+LAYERS = """
+import resource, sys, torch
+from experiments.stages.memory import keep_freed
+
+def pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def layers():
+    return [torch.ones(2**20) for _ in range(20)]
+
+if "keep" in sys.argv:
+    keep_freed()
+for _ in range(5):  # the heap grows by a tensor or two until its holes fit
+    layers()
+before = pages()
+layers()
+print(pages() - before)
+"""
+
+
+def limited(most: int, error: BaseException) -> Callable[[int], str]:
+    def work(batch_size: int) -> str:
+        if batch_size > most:
+            raise error
+        return f"done with {batch_size}"
+
+    return work
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError(CUDA), RuntimeError(CPU)], ids=["python", "cuda", "cpu"]
+)
+def test_a_batch_is_halved_until_it_fits(error: BaseException) -> None:
+    assert fitting(256, limited(256, error)) == ("done with 256", [256])
+    assert fitting(256, limited(100, error)) == ("done with 64", [256, 128, 64])
+    with pytest.raises(type(error)):
+        fitting(4, limited(0, error))
+
+
+def test_other_errors_are_not_about_memory() -> None:
+    for error in (RuntimeError("shapes do not match"), ValueError("out of memory")):
+        with pytest.raises(type(error)):
+            fitting(4, limited(2, error))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+def test_what_is_freed_is_kept_unless_malloc_is_set_by_environment() -> None:
+    def pages_taken_anew(*arguments: str, **variables: str) -> int:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+        command = [sys.executable, "-c", LAYERS, *arguments]
+        return int(subprocess.check_output(command, cwd=ROOT, env=clean | variables))
+
+    assert pages_taken_anew("keep") < pages_taken_anew() / 10
+    assert pages_taken_anew("keep", MALLOC_TRIM_THRESHOLD_="131072") > pages_taken_anew() / 2
+
+
+def test_a_real_allocation_that_fails_is_recognised() -> None:
+    def work(batch_size: int) -> torch.Tensor:
+        return torch.empty(batch_size, 2**50 if batch_size > 1 else 1)
+
+    assert fitting(2, work)[1] == [2, 1]
+
+
+def test_results_do_not_depend_on_it_and_the_row_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(threads=1)
+    train = TrainConfig(images_seen=64, batch_size=64, warmup_images=64, machine=machine)
+    samples = SampleConfig(train, Ladder(n_steps=2), Euler(0.9), 40, machine=machine)
+    cell = Cell("test", "any", ScoreConfig(samples, ReferenceConfig("mnist5k", "digits", features_id("digits"))))
+    advanced: list[float] = []
+    monkeypatch.setattr(Progress, "advance", lambda self, evaluations: advanced.append(evaluations))
+    (usual,) = execute(Plan.of([cell]), Place(Store(tmp_path / "a")), Console(quiet=True)).rows
+    assert usual["retries"] is None and usual["batch_size"] == 40  # all of them
+    whole = sum(advanced)
+    advanced.clear()
+    honest = sample.Counted.__call__
+
+    def small(self: Any, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        if len(x) > 16:
+            raise RuntimeError(CPU)
+        return honest(self, x, sigma)
+
+    monkeypatch.setattr(sample.Counted, "__call__", small)
+    scarce = replace(cell, score=replace(cell.score, samples=replace(samples, batch_size=32)))
+    swept = execute(Plan.of([scarce]), Place(Store(tmp_path / "b")), Console(quiet=True), logs=tmp_path)
+    (row,) = swept.rows
+    assert (row["status"], row["batch_size"], row["retries"], row["nfe"]) == ("ok", 16, "batch 32 -> 16", usual["nfe"])
+    assert row["run_id"] == usual["run_id"] and sum(advanced) == whole and swept.warnings == 1
+    assert "WARNING batch 32 -> 16: [enforce fail" in (tmp_path / f"{row['run_id']}.log").read_text()
+    pixels = [
+        load_file(tmp_path / name / "samples" / identity(samples) / "samples.safetensors")["pixels"].int()
+        for name in "ab"
+    ]
+    assert (pixels[0] - pixels[1]).abs().max() <= 1  # float rounding may cross a half

@@ -1,0 +1,292 @@
+"""The store: complete or absent, verified on reading, one copy of each artifact, and nothing left behind."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from experiments.store.checksums import MARKER, Finding, inspect
+from experiments.store.local import Folder
+from experiments.store.store import Store, StoreError, read_json, write_json
+
+ROOT = Path(__file__).parents[3]
+CONTENT = bytes(range(256)) * 16
+
+
+def put(store: Store, identity: str = "abc", kind: str = "models", content: bytes = CONTENT) -> Path:
+    with store.writing(kind, identity) as folder:
+        (folder / "file").write_bytes(content)
+        write_json(folder / "meta.json", {"seconds": 1.5})
+    return store.path(kind, identity)
+
+
+def test_an_artifact_appears_only_when_it_is_complete(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.writing("models", "abc") as folder:
+        (folder / "file").write_text("content")
+        assert not store.has("models", "abc")
+    assert store.has("models", "abc") and (store.path("models", "abc") / "file").read_text() == "content"
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(RuntimeError, match="broken"), store.writing("models", "abc"):
+        raise RuntimeError("broken")
+    assert not store.has("models", "abc") and list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_two_writers_of_one_artifact_both_succeed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.writing("models", "abc") as slow:
+        (slow / "file").write_text("slow")
+        with store.writing("models", "abc") as fast:
+            (fast / "file").write_text("fast")
+    assert (store.path("models", "abc") / "file").read_text() == "fast"
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_writer_who_looked_too_early_leaves_the_first_copy_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It saw nothing, another run published, its own rename fails: the copy must not vanish even for a moment."""
+    first = put(Store(tmp_path))
+    looks = iter([None])
+    see = Folder.marker
+    monkeypatch.setattr(Folder, "marker", lambda folder, name: next(looks, see(folder, name)))
+    monkeypatch.setattr(Folder, "remove", lambda *_: pytest.fail("it was moved away"))
+    with Store(tmp_path).writing("models", "abc") as folder:
+        (folder / "file").write_text("late")
+    assert (first / "file").read_bytes() == CONTENT
+
+
+def test_racing_processes_agree_on_one_copy(tmp_path: Path, race: Callable[..., list[str]]) -> None:
+    first, second = race(tmp_path / "store")
+    assert first == second and len(first) == 20
+    assert list((tmp_path / "store" / "tmp").iterdir()) == []
+    assert len(Store(tmp_path / "store").artifacts()) == 20
+
+
+def test_a_killed_writer_leaves_nothing_that_counts(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from experiments.store import Store\n"
+        "with Store(sys.argv[1]).writing('models', 'abc') as folder:\n"
+        "    (folder / 'file').write_text('half'); print('ready', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        Store(tmp_path).sweep_temporaries()
+        assert len(list((tmp_path / "tmp").iterdir())) == 1  # its writer is alive
+        process.send_signal(signal.SIGKILL)
+    store = Store(tmp_path)
+    assert not store.has("models", "abc") and store.artifacts() == []
+    assert [leftover.size for leftover in store.leftovers()] == [4]
+    store.sweep_temporaries()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_another_computers_work_is_left_alone_for_a_day(tmp_path: Path) -> None:
+    fresh, old = (tmp_path / "tmp" / f"abc-{2**22 + 1}-{name}-elsewhere-1" for name in ("0", "1"))
+    for folder in (fresh, old):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, time.time() - 25 * 3600))
+    Store(tmp_path).sweep_temporaries()
+    assert fresh.is_dir() and not old.exists()
+
+
+def test_files_without_checksums_are_no_artifact_and_make_way(tmp_path: Path) -> None:
+    """As in a store of an older version."""
+    (tmp_path / "models" / "abc").mkdir(parents=True)
+    (tmp_path / "models" / "abc" / "file").write_text("old")
+    store = Store(tmp_path)
+    assert not store.has("models", "abc")
+    assert (put(store) / "file").read_bytes() == CONTENT and store.has("models", "abc")
+
+
+FAULTS = {
+    "truncated": ("file", "file truncated: 12 of 4096 bytes"),
+    "flipped": ("file", "file checksum differs"),
+    "too long": ("file", "file too long: 4097 bytes instead of 4096"),
+    "missing": ("meta.json", "meta.json missing"),
+    "truncated marker": (MARKER, f"{MARKER} is not JSON (12 bytes)"),
+    "replaced marker": (MARKER, f"{MARKER} does not hold checksums"),
+}
+
+
+def test_what_a_bad_disk_cannot_read_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = put(Store(tmp_path)) / "file"
+
+    def unreadable(*arguments: object) -> Finding:
+        raise OSError(5, "Input/output error", str(file))
+
+    monkeypatch.setattr("experiments.store.local.inspect", unreadable)
+    assert not Store(tmp_path).has("models", "abc") and not file.exists()
+    assert "models/abc is damaged: unreadable: [Errno 5] Input/output error" in caplog.text
+
+
+def test_what_is_removed_while_it_is_read_is_absent_and_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(Store(tmp_path))
+
+    def slow(*arguments: Any) -> Finding:
+        for artifact in Store(tmp_path).artifacts():
+            Store(tmp_path).remove(artifact)
+        return inspect(*arguments)
+
+    monkeypatch.setattr("experiments.store.local.inspect", slow)
+    assert not Store(tmp_path).has("models", "abc") and caplog.records == []
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["new process", "seen before"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_damage_is_reported_and_removed(
+    fault: str, seen: bool, tmp_path: Path, spoil: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path)
+    folder = put(store)
+    file, message = FAULTS[fault]
+    spoil(folder / file, fault.removesuffix(" marker"))
+    if not seen:
+        store = Store(tmp_path)
+    assert not store.has("models", "abc")
+    damage = f"store {tmp_path}: models/abc is damaged: {message}; it was removed and will be computed again"
+    assert [(record.levelno, record.message) for record in caplog.records] == [(logging.WARNING, damage)]
+    assert not folder.exists() and list((tmp_path / "tmp").iterdir()) == []
+    put(store)
+    assert store.has("models", "abc")
+
+
+def test_a_path_to_damaged_files_is_not_handed_out(tmp_path: Path, spoil: Callable[..., None]) -> None:
+    spoil(put(Store(tmp_path)) / "file", "truncated")
+    with pytest.raises(StoreError, match=r"file truncated: 12 of 4096 bytes; .* run the same command again"):
+        Store(tmp_path).path("models", "abc")
+
+
+def test_only_the_copy_that_was_damaged_is_removed(tmp_path: Path) -> None:
+    """Between the finding and the removal another run may have removed and computed it already."""
+    put(Store(tmp_path))
+    folder = Folder(tmp_path)
+    (name,) = (artifact.name for artifact in folder.artifacts())
+    folder.remove(name, b"the marker of the copy before")
+    assert Store(tmp_path).has("models", "abc")
+    folder.remove(name, folder.marker(name))
+    assert not Store(tmp_path).has("models", "abc")
+
+
+def test_files_are_read_again_only_if_they_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    folder = put(store)
+    reads = []
+    honest = Folder.inspect
+    monkeypatch.setattr(Folder, "inspect", lambda self, name: reads.append(name) or honest(self, name))
+    assert store.has("models", "abc") and not reads  # this process wrote it
+    fresh = Store(tmp_path)
+    assert fresh.has("models", "abc") and fresh.has("models", "abc") and len(reads) == 1
+    (folder / "file").touch()
+    assert fresh.has("models", "abc") and len(reads) == 2
+
+
+def test_reading_counts_as_use(tmp_path: Path) -> None:
+    marker = put(Store(tmp_path)) / MARKER
+    os.utime(marker, (0, 0))
+    Store(tmp_path).path("models", "abc")
+    assert time.time() - marker.stat().st_mtime < 60
+
+
+def test_a_full_disk_is_said_and_what_is_finished_is_kept(mounted: Callable[..., Path]) -> None:
+    disk = mounted("-t", "tmpfs", "-o", "size=1m", "tmpfs")
+    store = Store(disk / "store")
+    put(store, "first")
+    message = f"store {disk}/store: no space left on device: free some space or choose another place (--store)"
+    for write in (
+        lambda folder: save_file({"x": np.zeros(2**19)}, folder / "x.safetensors"),
+        lambda folder: (folder / "x").write_bytes(bytes(2**21)),
+    ):
+        with pytest.raises(StoreError) as caught, store.writing("models", "second") as folder:
+            write(folder)
+        assert message in str(caught.value)
+        assert not store.has("models", "second") and list((disk / "store" / "tmp").iterdir()) == []
+    filler = disk / "filler"
+    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(StoreError) as caught:
+        store.check_writable()  # before the computation, not after it
+    assert message in str(caught.value)
+    assert Store(disk / "store").has("models", "first")
+    filler.unlink()
+    store.check_writable()
+    put(store, "second")
+
+
+def test_a_full_disk_can_be_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where not even an empty folder has room."""
+    store = Store(tmp_path)
+    put(store)
+
+    def full(*arguments: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Folder, "temporary", full)
+    store.remove(store.artifacts()[0])
+    assert store.artifacts() == [] and not (tmp_path / "models" / "abc").exists()
+
+
+def test_a_limit_on_file_sizes_is_said(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; import numpy; from safetensors.numpy import save_file\n"
+        "from experiments.store import Store\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))\n"
+        "with Store(sys.argv[1]).writing('models', 'abc') as folder:\n"
+        "    save_file({'x': numpy.zeros(2**16)}, folder / 'x.safetensors')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert f"StoreError: store {tmp_path}: a file is larger than this place allows" in done.stderr
+    assert Store(tmp_path).artifacts() == [] and list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_read_only_store_is_read_and_says_so_when_it_cannot_repair(
+    tmp_path: Path, mounted: Callable[..., Path], spoil: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    for identity in ("good", "bad"):
+        put(Store(tmp_path / "store"), identity)
+    spoil(tmp_path / "store" / "models" / "bad" / "file", "truncated")
+    place = mounted("--bind", "-o", "ro", str(tmp_path / "store"))
+    store = Store(place)
+    store.sweep_temporaries()
+    assert store.has("models", "good") and (store.path("models", "good") / "file").read_bytes() == CONTENT
+    assert caplog.records == []
+    for _ in range(2):
+        assert not store.has("models", "bad")
+    report = "models/bad is damaged: file truncated: 12 of 4096 bytes; it cannot be removed (Read-only file system)"
+    assert caplog.text.count(report) == 1
+    with pytest.raises(StoreError) as caught:
+        store.check_writable()
+    assert f"store {place}: it is read-only: choose another place (--store)" in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_forbidden_folder_is_said(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match=r"permission denied: change the permissions or choose another place"):
+        Store(tmp_path / "store").check_writable()
+
+
+def test_json_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"b": 1})
+    write_json(path, {"b": [2.5, None]})
+    assert read_json(path) == {"b": [2.5, None]} and list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,191 @@
+"""Sweeps on a store that was damaged, evicted, made read-only or killed give the rows of one that was not."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from diffusion_core.samplers.euler import Euler
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
+from experiments.config.trial import Cell, Row
+from experiments.engine.executor import execute
+from experiments.engine.plan import Plan
+from experiments.engine.tasks import Place
+from experiments.metrics.features import features_id
+from experiments.models.exact import mixture_data
+from experiments.results.contrasts import Contrast, contrast_rows, floor_rows
+from experiments.results.images import write_evidence
+from experiments.results.table import COLUMNS, NOT_VALUES
+from experiments.stages import sample, train
+from experiments.stages.error_curve import CurveConfig, curve_stage
+from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
+from experiments.stages.score import load_pool, load_reference
+from experiments.stages.train import train_stage
+from experiments.store.cli import Gc
+from experiments.store.store import Store
+
+TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
+REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
+TWO = [
+    Cell("test", "any", ScoreConfig(SampleConfig(TRAIN, Ladder(n_steps=2), Euler(eta), 40), REFERENCE))
+    for eta in (0.0, 0.9)
+]
+IDENTITIES = {
+    "models": identity(TRAIN),
+    "samples": identity(TWO[0].samples),
+    "scores": identity(TWO[0].score),
+    "references": identity(REFERENCE),
+}
+
+
+def run(store: Store) -> list[Row]:
+    return execute(Plan.of(TWO), Place(store), Console(quiet=True)).rows
+
+
+def values(rows: list[Row]) -> list[list[object]]:
+    return [[row[name] for name in COLUMNS if name not in NOT_VALUES] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
+    """A finished sweep: its store and its rows."""
+    root = tmp_path_factory.mktemp("store")
+    rows = run(Store(root))
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+    return root, rows
+
+
+@pytest.fixture
+def copy(finished: tuple[Path, list[Row]], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished[0], tmp_path / "store"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "fault", "message"),
+    [
+        ("models", "model.safetensors", "truncated", "model.safetensors truncated: 12 of "),
+        ("models", "losses.csv", "missing", "losses.csv missing"),
+        ("scores", "features.safetensors", "flipped", "features.safetensors checksum differs"),
+        ("scores", "shown.safetensors", "truncated", "shown.safetensors truncated: 12 of "),
+        ("scores", "meta.json", "halved", "meta.json truncated: "),
+    ],
+)  # fmt: skip
+def test_a_damaged_artifact_is_computed_again(
+    kind: str,
+    file: str,
+    fault: str,
+    message: str,
+    spoil: Callable[..., None],
+    finished: tuple[Path, list[Row]],
+    copy: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spoil(copy / kind / IDENTITIES[kind] / file, fault)
+    assert values(run(Store(copy))) == values(finished[1])
+    assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "experiments.store.store"
+    ]
+    assert f"{kind}/{IDENTITIES[kind]} is damaged: {message}" in caplog.text
+    caplog.clear()
+    assert run(Store(copy)) == run(Store(copy)) and caplog.records == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "file"), [("samples", "samples.safetensors"), ("references", "features.safetensors")])
+@pytest.mark.parametrize("fault", ["flipped", "truncated", "missing"])
+def test_what_a_score_is_computed_from_is_never_used_damaged(
+    kind: str,
+    file: str,
+    fault: str,
+    spoil: Callable[..., None],
+    finished: tuple[Path, list[Row]],
+    copy: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spoil(copy / kind / IDENTITIES[kind] / file, fault)
+    shutil.rmtree(copy / "scores")
+    load_pool.cache_clear()
+    load_reference.cache_clear()
+    assert values(run(Store(copy))) == values(finished[1])
+    assert f"{kind}/{IDENTITIES[kind]} is damaged: {file} " in caplog.text
+
+
+def test_rows_contrasts_and_pictures_survive_the_eviction_of_samples(
+    finished: tuple[Path, list[Row]], copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evidence(root: Path, folder: Path) -> dict[str, object]:
+        store = Store(root)
+        folder.mkdir()
+        rows = run(store)
+        contrast = Contrast("explored", "any", "eta 0.9", "eta 0", ((TWO[1], TWO[0]),))
+        write_evidence(folder, TWO, store, None)
+        files = {path.name: path.read_bytes() for path in folder.rglob("*.*")}
+        return {"rows": rows, "contrasts": contrast_rows([contrast], rows, store)} | files
+
+    before = evidence(copy, tmp_path / "before")
+    monkeypatch.setattr("experiments.store.cli.IN_USE", -1)
+    assert Gc(copy, max_bytes="0").run(Console(quiet=True)) == 0
+    assert list((copy / "samples").iterdir()) == []
+
+    def forbidden(*arguments: object, **keywords: object) -> None:
+        raise AssertionError("sampled again")
+
+    monkeypatch.setattr(sample, "sample", forbidden)
+    after = evidence(copy, tmp_path / "after")
+    assert after == before and after["rows"] == finished[1]
+    assert {f"{identity(cell.samples)}{end}.png" for cell in TWO for end in ("", "-film")} < set(after)
+
+
+def test_a_read_only_store_serves_a_finished_sweep(
+    finished: tuple[Path, list[Row]], copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "check_writable", lambda self: pytest.fail("nothing has to be written"))
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = {path: path.stat().st_size for path in copy.rglob("*")}
+    rows = run(Store(copy))
+    assert rows == finished[1] and len(floor_rows(TWO, rows, Store(copy))) == 4
+    assert {path: path.stat().st_size for path in copy.rglob("*")} == before
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(0o755)
+
+
+def test_a_store_that_cannot_be_written_fails_before_the_work(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(copy / "models")
+
+    def full(*arguments: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    def forbidden(*arguments: object, **keywords: object) -> None:
+        raise AssertionError("trained in vain")
+
+    monkeypatch.setattr("experiments.store.local.Folder.temporary", full)
+    monkeypatch.setattr(train, "train", forbidden)
+    rows = run(Store(copy))
+    assert [row["status"] for row in rows] == ["failed", "failed"]
+    assert all("no space left on device: free some space or choose another place" in row["error"] for row in rows)
+
+
+@pytest.mark.slow
+def test_a_mixture_and_a_curve_are_verified_too(
+    copy: Path, spoil: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    config = MixtureConfig(n_components=2, rank=2, em_steps=0)
+    name = mixture_stage(config, Store(copy))
+    folder = Store(copy).path("mixtures", name)
+    pixels = mixture_data(f"mixture:{folder}", None).pixels[:100]
+    spoil(folder / "mixture.safetensors", "flipped")
+    assert mixture_stage(config, Store(copy)) == name
+    assert f"mixtures/{name} is damaged" in caplog.text
+    assert (mixture_data(f"mixture:{folder}", None).pixels[:100] == pixels).all()
+
+    curve = CurveConfig(replace(TWO[0].model, held_out=4))
+    train_stage(curve.model, Store(copy), None, lambda n: None)
+    rows = curve_stage(curve, Store(copy), None)
+    spoil(copy / "curves" / identity(curve) / "curve.csv", "halved")
+    assert curve_stage(curve, Store(copy), None) == rows
+    assert f"curves/{identity(curve)} is damaged" in caplog.text

@@ -1,0 +1,110 @@
+"""The report on speed: what it says of fixed numbers, and what it does with files that are none."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports import figures
+from reports.speed import figures as speed_figures
+from reports.speed.page import write_bench_report
+from reports.speed.rows import read_benchmarks
+
+HERE = Path(__file__).parent
+FILE = HERE / "bench.json"
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[[Change], Path]:
+    """The committed file with one change."""
+
+    def write(change: Change) -> Path:
+        content = json.loads(FILE.read_text())
+        change(content)
+        path = tmp_path / "changed.json"
+        path.write_text(json.dumps(content))
+        return path
+
+    return write
+
+
+def text(file: Path, folder: Path) -> str:
+    return write_bench_report(file, folder).with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_text_is_as_committed(tmp_path: Path) -> None:
+    assert text(FILE, tmp_path / "a") == (HERE / "expected.md").read_text(encoding="utf-8")
+    first, second = (write_bench_report(FILE, tmp_path / name).read_bytes() for name in "ab")
+    assert first == second and b"http" not in first.replace(b"http://www.w3.org", b"")
+
+
+def test_what_was_not_measured_is_left_out(changed: Callable[[Change], Path], tmp_path: Path) -> None:
+    def keep(*suites: str) -> Change:
+        return lambda content: content.update(
+            benchmarks=[b for b in content["benchmarks"] if b["extra_info"].get("suite") in suites]
+        )
+
+    loop = text(changed(keep("loop")), tmp_path / "loop")
+    assert "a step takes 0.02 ms" in loop and "0.25 to 0.5 ms in the loops of others" in loop
+    assert "Sampling" not in loop and "our loop spends" not in loop and "| nan" not in loop
+    noise = text(changed(keep("noise")), tmp_path / "noise")
+    assert "## Answer" not in noise and "| block noise | 0.24 |" in noise
+
+
+def test_ours_alone_is_compared_with_nobody(changed: Callable[[Change], Path], tmp_path: Path) -> None:
+    def ours(content: dict[str, Any]) -> None:
+        content["benchmarks"] = [b for b in content["benchmarks"] if b["extra_info"].get("ours")]
+
+    found = text(changed(ours), tmp_path / "ours")
+    assert "our loop spends 0.2 % to 1.1 %" in found
+    assert "loops of others" not in found and "fastest other" not in found
+
+
+def test_bars_are_in_the_order_of_the_rows_and_ours_are_blue() -> None:
+    rows = read_benchmarks(FILE).suite("loop").assign(label="any")
+    with figures.style():
+        ax = speed_figures.bars(rows, "ms_per_step", "ms")
+    assert [bar.get_width() for bar in ax.patches] == [0.02, 0.2, 0.25, 0.5]
+    assert [bar.get_facecolor()[2] > 0.65 for bar in ax.patches] == [True, True, False, False]
+
+
+def test_growth_is_drawn_with_the_line_of_proportion_through_the_last_point() -> None:
+    rows = read_benchmarks(FILE).suite("scaling").query("suite == 'scaling: batch'")
+    with figures.style():
+        proportional, measured = speed_figures.growth(rows, "batch", "ms_per_step", ("batch", "ms")).lines
+    assert list(proportional.get_ydata()) == pytest.approx([52 / 16, 52 / 4, 52])
+    assert list(measured.get_ydata()) == [4, 13, 52]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content.pop("benchmarks"), "not a file of pytest-benchmark"),
+        (lambda content: content["benchmarks"][0].pop("stats"), "not a file of pytest-benchmark"),
+        (lambda content: content["benchmarks"][0]["extra_info"].pop("nfe"), "ours, eta 0: extra_info has no nfe"),
+        (lambda content: content.update(benchmarks=[]), "no benchmark in it has `suite`"),
+    ],
+    ids=["no benchmarks", "no stats", "no nfe", "empty"],
+)
+def test_other_files_are_errors(changed: Callable[[Change], Path], change: Change, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_benchmarks(changed(change))
+
+
+def test_command_writes_beside_the_file_and_says_where(tmp_path: Path) -> None:
+    def run(file: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", "-m", "reports", "bench", str(file)]
+        return subprocess.run(command, cwd=HERE.parents[2], capture_output=True, text=True, check=False)
+
+    done = run(Path(shutil.copy(FILE, tmp_path)))
+    assert done.returncode == 0, done.stderr
+    assert f"report:  {tmp_path / 'bench' / 'report.html'}" in done.stdout
+    assert (tmp_path / "bench" / "figures" / "growth.svg").is_file()
+    missing = run(tmp_path / "none.json")
+    assert missing.returncode == 2 and "none.json: no such file" in missing.stderr

@@ -1,0 +1,113 @@
+"""Reading and checking the files of a run."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.results import every_run, means, multiple, pooled, read_run, timed
+
+
+def test_reads_every_file(directory: Path) -> None:
+    run = read_run(directory)
+    assert run.info["preset"] == "laptop"
+    assert run.features == "digits"
+    assert run.rows["kd"].dtype == "float64"
+    assert run.rows["final_denoise"].dtype == "boolean"
+    assert run.rows["train_seed"].iloc[0] == "0"
+    assert len(pooled(run.of_kind("primary"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "message"),
+    [
+        ("table.csv", "status", "okay", "table.csv: row 1: status='okay': must be one of ok, failed, infeasible"),
+        ("table.csv", "fd", "many", "table.csv: row 1: fd='many': must be a finite number or empty"),
+        ("table.csv", "kd", "inf", "table.csv: row 1: kd='inf': must be a finite number or empty"),
+        ("table.csv", "compiled", "yes", "table.csv: row 1: compiled='yes': must be True, False or empty"),
+        ("contrasts.csv", "metric", "is", "contrasts.csv: row 1: metric='is': must be one of kd, fd"),
+        ("contrasts.csv", "verdict", "maybe", "contrasts.csv: row 1: verdict='maybe': must be one of better, worse"),
+        ("table.csv", "features", "other", "features: digits, other: one report shows one feature space"),
+    ],
+)
+def test_invalid_values_are_named(
+    directory: Path, change: Any, name: str, column: str, value: str, message: str
+) -> None:
+    change(name, lambda frame: frame.assign(**{column: [value, *frame[column][1:]]}))
+    with pytest.raises(ValueError) as error:
+        read_run(directory)
+    assert str(error.value).startswith(message)
+
+
+def test_missing_columns_are_named(directory: Path, change: Any) -> None:
+    change("table.csv", lambda frame: frame.drop(columns=["beta", "nfe"]))
+    with pytest.raises(ValueError, match=r"^table\.csv: missing columns: beta, nfe$"):
+        read_run(directory)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "run.json: not JSON"),
+        ("[]", "run.json: missing keys: not an object"),
+        ('{"schema": 1}', "run.json: missing keys: experiment, preset, question, command"),
+        (
+            '{"schema":2,"experiment":"","preset":"","question":"","command":""}',
+            "run.json: schema=2: this version reads 1",
+        ),
+    ],
+)
+def test_invalid_run_json_is_named(directory: Path, text: str, message: str) -> None:
+    (directory / "run.json").write_text(text)
+    with pytest.raises(ValueError) as error:
+        read_run(directory)
+    assert str(error.value).startswith(message)
+
+
+def test_a_row_over_all_networks_needs_a_verdict(directory: Path, change: Any) -> None:
+    change("contrasts.csv", lambda frame: frame.assign(verdict="", train_seed=["0", *[""] * (len(frame) - 1)]))
+    with pytest.raises(ValueError, match=r"^contrasts\.csv: row 2: a row over all networks has no verdict$"):
+        read_run(directory)
+
+
+def test_an_empty_csv_is_not_a_table(directory: Path) -> None:
+    (directory / "table.csv").write_text("")
+    with pytest.raises(ValueError, match=r"^table\.csv: not a CSV file"):
+        read_run(directory)
+
+
+def test_churn_may_be_infinite(directory: Path, change: Any) -> None:
+    change("table.csv", lambda frame: frame.assign(s_churn="inf"))
+    assert read_run(directory).rows["s_churn"].eq(math.inf).all()
+
+
+def test_a_run_in_several_modes_is_listed_once_with_all_of_them(directory: Path) -> None:
+    run = read_run(directory)
+    listed = every_run(run.rows[run.rows["status"] == "ok"])
+    assert listed["run_id"].is_unique
+    assert "primary, same-ladder, pareto" in set(listed["mode"])
+
+
+def test_seconds_of_a_shared_device_are_not_used(directory: Path, change: Any) -> None:
+    change("table.csv", lambda frame: frame.assign(shared_device=["True", "", *frame["shared_device"][2:]]))
+    rows = read_run(directory).rows
+    assert list(every_run(rows).sort_index().head(2)["seconds"].isna()) == [True, False]
+    assert len(timed(rows.head(3))) == 1  # one shared, one not known, one alone
+
+
+def test_means_come_from_both_sides_of_pooled_contrasts(directory: Path) -> None:
+    run = read_run(directory)
+    found = means(run.of_kind("same-alpha"), "kd")
+    assert list(found["beta"]) == [0, 0.3, 0.4]
+    rows = pooled(run.of_kind("same-alpha"))
+    assert found["value"].iloc[0] == rows[rows["metric"] == "kd"]["value_b"].iloc[0]
+
+
+def test_a_multiple_of_a_floor_at_zero_means_nothing(directory: Path) -> None:
+    run = read_run(directory)
+    like = run.ok("primary").iloc[0]
+    assert multiple(8.0, run.floor("fd", like)) == 2.0
+    assert multiple(8.0, run.floor("kd", like)) is None
+    assert multiple(8.0, None) is None
+    assert run.floor("fd", like.replace({500: 499})) is None
