@@ -16,7 +16,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from diffusion_core.samplers.euler import Euler
+from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
 from experiments.config.trial import Cell
 from experiments.engine.executor import execute, in_process

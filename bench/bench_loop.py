@@ -4,6 +4,7 @@ The network returns ones, so where every loop must end is known: x moves by a su
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,19 +12,17 @@ import torch
 
 from bench.measure import SHAPE, Free
 from bench.peers import PEERS, End, Peer
-from diffusion_core.samplers.churn import Heun
-from diffusion_core.samplers.euler import Sampler
-from diffusion_core.samplers.multistep import Accelerated, DPMpp2M
-from diffusion_core.samplers.sampling import Run, alpha_beta_steps, eta_steps, sample
+from diffusion_core.samplers import Accelerated, AlphaBeta, DPMpp2M, Euler, Heun, Sampler, sample
+from diffusion_core.samplers.dialects import alpha_beta
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from diffusion_core.schedules.sigma import geometric
+from diffusion_core.schedules import alpha_beta_ladder, geometric
 
 BATCH, N_STEPS = 64, 66
 LADDER = geometric(N_STEPS)
-EULERS = {
-    "eta 0": eta_steps(LADDER, 0.0),
-    "eta 1": eta_steps(LADDER, 1.0),
-    "alpha 0.1, beta 0.3": alpha_beta_steps(0.1, 0.3),
+EULERS: dict[str, tuple[tuple[float, ...], Euler | AlphaBeta]] = {
+    "eta 0": (LADDER, Euler(0.0)),
+    "eta 1": (LADDER, Euler(1.0)),
+    "alpha 0.1, beta 0.3": (alpha_beta_ladder(0.1, 0.3), AlphaBeta(0.1, 0.3)),
 }
 SOLVERS: dict[str, Sampler] = {"DPM++ 2M": DPMpp2M(), "Heun": Heun(), "accelerated": Accelerated()}
 
@@ -35,21 +34,24 @@ def check(x: torch.Tensor, end: End) -> None:
     assert x.std().item() == pytest.approx(end.std, rel=0.03)
 
 
-def run_ours(sigmas: tuple[float, ...], run: Run, device: str) -> tuple[Callable[[], torch.Tensor], Free]:
+def run_ours(sigmas: tuple[float, ...], sampler: Sampler, device: str) -> tuple[Callable[[], torch.Tensor], Free]:
     model = Free((BATCH, *SHAPE), device)
-    return lambda: sample(model, sigmas, run, n_samples=BATCH, shape=SHAPE, batch_size=BATCH, device=device), model
+    return lambda: sample(model, sigmas, sampler, n_samples=BATCH, shape=SHAPE, batch_size=BATCH, device=device), model
 
 
 @pytest.mark.parametrize("name", EULERS)
 def bench_loop_alone(clock: Callable[..., Any], name: str, device: str) -> None:
-    """`euler`: the ODE, DDPM, and the original rule."""
-    steps, rounds = EULERS[name], 20
-    run, model = run_ours(steps.sigmas, steps.run, device)
-    nfe = len(steps.alphas)
+    """The ODE, DDPM, and the original rule."""
+    (sigmas, sampler), rounds = EULERS[name], 20
+    run, model = run_ours(sigmas, sampler, device)
+    nfe = sampler.planned_nfe(sigmas)
     x = clock(run, rounds=rounds, suite="loop", ours=True, who=f"ours, {name}", batch=BATCH, n_images=BATCH, nfe=nfe)
-    levels = list(zip(steps.sigmas, steps.alphas, steps.betas, strict=False))
-    shift = -sum(alpha * sigma for sigma, alpha, _ in levels)
-    variance = steps.sigmas[0] ** 2 + sum((beta * sigma) ** 2 for sigma, _, beta in levels)
+    steps = [
+        (sigma, *((0.1, 0.3) if isinstance(sampler, AlphaBeta) else alpha_beta(sigma, sigma_next, sampler.eta)))
+        for sigma, sigma_next in pairwise(sigmas)
+    ]
+    shift = -sum(alpha * sigma for sigma, alpha, _ in steps)
+    variance = sigmas[0] ** 2 + sum((beta * sigma) ** 2 for sigma, _, beta in steps)
     check(x, End(shift, variance**0.5))
     assert model.calls == (rounds + 1) * nfe
 
@@ -58,7 +60,7 @@ def bench_loop_alone(clock: Callable[..., Any], name: str, device: str) -> None:
 def bench_loop_of_solvers(clock: Callable[..., Any], name: str, device: str) -> None:
     """Other samplers of ours that add no noise: all are exact for a constant slope."""
     sampler = SOLVERS[name]
-    run, _ = run_ours(LADDER, sampler.run, device)
+    run, _ = run_ours(LADDER, sampler, device)
     nfe = sampler.planned_nfe(LADDER)
     x = clock(run, rounds=20, suite="loop", ours=True, who=f"ours, {name}", batch=BATCH, n_images=BATCH, nfe=nfe)
     check(x, End(LADDER[-1] - LADDER[0], LADDER[0]))

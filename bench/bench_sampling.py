@@ -15,10 +15,11 @@ import torch
 
 from bench.measure import SHAPE, Clocked, flop_per_image, network, roof
 from bench.peers import PEERS, Peer
-from diffusion_core.exact.gaussian import GaussianDenoiser
+from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks.compiled import Compiled, can_compile
-from diffusion_core.samplers.sampling import Model, default_batch, eta_steps, sample
-from diffusion_core.schedules.sigma import geometric
+from diffusion_core.samplers import Euler, Model, sample
+from diffusion_core.samplers.sampling import default_batch
+from diffusion_core.schedules import geometric
 
 N_STEPS, ROUNDS = 12, 7
 MODES = {"fp32": ("fp32", False), "bf16": ("bf16", False), "bf16 compiled": ("bf16", True)}
@@ -56,11 +57,11 @@ def bench_sampling(time_sampling: Callable[..., None], mode: str, eta: float, de
     precision, compiled = MODES[mode]
     if compiled and not can_compile(device):
         pytest.skip("there is no C++ compiler here")
-    steps, batch = eta_steps(geometric(N_STEPS), eta), default_batch(device)
+    batch = default_batch(device)
     model = Compiled(network(device), batch) if compiled else network(device)
 
     def loop(model: Model) -> torch.Tensor:
-        return sample(model, steps.sigmas, steps.run, n_samples=batch, shape=SHAPE, device=device)
+        return sample(model, geometric(N_STEPS), Euler(eta), n_samples=batch, shape=SHAPE, device=device)
 
     time_sampling(loop, model, precision, who=f"ours, eta {eta:g}", ours=True, compiled=compiled)
 

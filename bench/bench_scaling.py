@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bench.measure import SHAPE, network
-from diffusion_core.samplers.sampling import eta_steps, sample
-from diffusion_core.schedules.sigma import geometric
+from diffusion_core.samplers import Euler, sample
+from diffusion_core.schedules import geometric
 
 CASES = {  # what varies -> (batch, n_steps, n_samples)
     "batch": [(batch, 2, 512) for batch in (16, 64, 128, 256, 512)],
@@ -23,12 +23,12 @@ CASES = {  # what varies -> (batch, n_steps, n_samples)
     ids=lambda value: str(value),
 )
 def bench_scaling(clock: Callable[..., Any], what: str, batch: int, n_steps: int, n_samples: int, device: str) -> None:
-    model, steps = network(device), eta_steps(geometric(n_steps), 1.0)
+    model = network(device)
 
     def run() -> torch.Tensor:
         with torch.autocast(device, torch.bfloat16):
             return sample(
-                model, steps.sigmas, steps.run, n_samples=n_samples, shape=SHAPE, batch_size=batch, device=device
+                model, geometric(n_steps), Euler(1.0), n_samples=n_samples, shape=SHAPE, batch_size=batch, device=device
             )
 
     x = clock(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from bench.measure import SHAPE, flop_per_image, network
-from diffusion_core.noise.sigma import LogNormal
+from diffusion_core.noise import LogNormal
 from diffusion_core.training import train
 
 BATCH, ROUNDS, IN_ONE = 64, 5, 4  # steps in one timed round

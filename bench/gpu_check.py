@@ -16,17 +16,17 @@ import torch
 import tyro
 from torch import Tensor
 
-from bench.cuda_graph import graphed_euler
+from bench.cuda_graph import GraphedEuler
 from bench.measure import SHAPE, flop_per_image, forget_peak, network, peak_mib, roof, wait
 from diffusion_core.networks.compiled import Compiled, can_compile
-from diffusion_core.noise.sigma import LogNormal
+from diffusion_core.noise import LogNormal
+from diffusion_core.samplers import Euler, Model, Sampler, follow, sample
 from diffusion_core.samplers.joint_batch import joined
-from diffusion_core.samplers.sampling import Model, eta_steps, euler, sample
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from diffusion_core.schedules.sigma import geometric
+from diffusion_core.schedules import geometric
 from diffusion_core.training import train
 
-STEPS = eta_steps(geometric(66), 1.0)
+LADDER, DDPM = geometric(66), Euler(1.0)
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,9 @@ def precision(device: str, bf16: bool) -> AbstractContextManager[Any]:
 
 
 @torch.no_grad()
-def draw(model: Model, n: int, device: str, *, way: Callable[..., Iterator[Tensor]] = euler, **options: Any) -> Tensor:
-    """n samples by `euler`, or by another loop with its arguments."""
-
-    def run(model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Callable[[], Tensor]) -> Iterator[Tensor]:
-        return way(model, x, STEPS, noise)
-
-    return sample(model, STEPS.sigmas, run, n_samples=n, shape=SHAPE, device=device, **options)
+def draw(model: Model, n: int, device: str, *, sampler: Sampler = DDPM, **options: Any) -> Tensor:
+    """n samples by `Euler` at eta 1, or by another sampler."""
+    return sample(model, LADDER, sampler, n_samples=n, shape=SHAPE, device=device, **options)
 
 
 def difference(a: Tensor, b: Tensor, limit: float) -> tuple[str, bool]:
@@ -65,10 +61,9 @@ def difference(a: Tensor, b: Tensor, limit: float) -> tuple[str, bool]:
 
 @torch.no_grad()
 def card_against_cpu(device: str) -> tuple[str, bool]:
-    start = BlockNoise(0, 0, 64, SHAPE, torch.device("cpu"))() * STEPS.sigmas[0]
-    quiet = eta_steps(STEPS.sigmas, 0.0)
-    *_, here = euler(network("cpu"), start.clone(), quiet, torch.empty)
-    *_, there = euler(network(device), start.clone().to(device), quiet, torch.empty)
+    start = BlockNoise(0, 0, 64, SHAPE, torch.device("cpu"))() * LADDER[0]
+    *_, here = follow(network("cpu"), Euler(), LADDER, start.clone(), torch.empty)
+    *_, there = follow(network(device), Euler(), LADDER, start.clone().to(device), torch.empty)
     return difference(here, there, 1e-3)  # TF32 convolutions keep ten bits
 
 
@@ -79,7 +74,7 @@ def batches(device: str) -> tuple[str, bool]:
 
 def graph_against_eager(device: str) -> tuple[str, bool]:
     model = network(device)
-    return difference(draw(model, 100, device), draw(model, 100, device, way=graphed_euler), 1e-5)
+    return difference(draw(model, 100, device), draw(model, 100, device, sampler=GraphedEuler(1.0)), 1e-5)
 
 
 def bf16_against_fp32(device: str) -> tuple[str, bool]:
@@ -127,7 +122,7 @@ def sampling_time(device: str, n: int, bf16: bool, compiled: bool = False, **opt
         draw(model, n, device, batch_size=n, **options)
         wait(device)
     seconds = time.perf_counter() - start
-    nfe = len(STEPS.alphas)
+    nfe = DDPM.planned_nfe(LADDER)
     share = n * nfe / seconds * flop_per_image(device) / roof(device, "bf16" if bf16 else "fp32")
     memory = peak_mib(device)
     return (
@@ -187,7 +182,7 @@ def lines(device: str, batch_sizes: tuple[int, ...]) -> Iterator[Line]:
             yield attempt(f"8 runs of {n}, bf16, {name}", partial(small_runs_time, device, n, together))
     for n in batch_sizes:
         ways: dict[str, dict[str, Any]] = {"fp32": {"bf16": False}, "bf16": {"bf16": True}}
-        ways |= {"bf16, CUDA graph": {"bf16": True, "way": graphed_euler}} if cuda else {}
+        ways |= {"bf16, CUDA graph": {"bf16": True, "sampler": GraphedEuler(1.0)}} if cuda else {}
         ways |= {"bf16, compiled": {"bf16": True, "compiled": True}} if inductor else {}
         for name, options in ways.items():
             yield attempt(f"sampling, batch {n}, {name}", partial(sampling_time, device, n, **options))
@@ -215,7 +210,7 @@ def main(device: str = "cuda", batch_sizes: tuple[int, ...] = (64, 256, 1024, 40
         print("gpu_check: PyTorch sees no CUDA device here", file=sys.stderr)
         return 2
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    print(f"{name}, PyTorch {torch.__version__}, network small, images of 32x32, {len(STEPS.alphas)} steps, eta 1")
+    print(f"{name}, PyTorch {torch.__version__}, network small, images of 32x32, {len(LADDER) - 1} steps, eta 1")
     failed = False
     for line in lines(device, batch_sizes):
         print(line, flush=True)

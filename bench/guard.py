@@ -13,7 +13,7 @@ import tyro
 from safetensors.torch import load_file
 
 from diffusion_core.networks.compiled import can_compile
-from diffusion_core.samplers.euler import Euler
+from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
 from experiments.metrics.distances import jackknife_se
 from experiments.metrics.features import features_id

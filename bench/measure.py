@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffusion_core.networks.build import build
-from diffusion_core.samplers.sampling import Model
+from diffusion_core.networks import build
+from diffusion_core.samplers import Model
 
 SHAPE = (1, 32, 32)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

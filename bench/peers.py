@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_core.samplers.sampling import Model
-from diffusion_core.schedules.sigma import geometric
+from diffusion_core.samplers import Model
+from diffusion_core.schedules import geometric
 
 SIGMA_MAX, SIGMA_MIN = 30.0, 0.03
 Make = Callable[..., Any]  # (n_steps, device) -> a scheduler of diffusers, its timesteps set

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from diffusion_core.errors import NotFiniteError
-from diffusion_core.noise.sigma import NoiseLaw
+from diffusion_core.noise.sigma import NoiseDistribution
 
 
 def min_snr(sigma: torch.Tensor, gamma: float) -> torch.Tensor:
@@ -63,7 +63,7 @@ class Step:
 def train(
     model: nn.Module,
     images: torch.Tensor,
-    noise: NoiseLaw,
+    noise: NoiseDistribution,
     *,
     n_images: int,
     batch_size: int = 64,

@@ -15,8 +15,8 @@ from typing import Annotated
 import pandas as pd
 import tyro
 
-from diffusion_core.noise.sigma import LogNormal
-from diffusion_core.samplers.euler import Euler
+from diffusion_core.noise import LogNormal
+from diffusion_core.samplers import Euler
 from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
 from experiments.config.study import Grid
 from experiments.config.trial import Cell, Infeasible

@@ -19,7 +19,8 @@ import pandas as pd
 import tyro
 from rich.console import Console
 
-from diffusion_core.samplers.euler import Euler, Sampler
+from diffusion_core.samplers import Euler, Sampler
+from diffusion_core.schedules import SCHEDULES
 from experiments.config import names
 from experiments.config.config import Ladder, TrainConfig
 from experiments.config.study import Grid
@@ -58,7 +59,7 @@ PRESETS = {
         train=TrainConfig(data="mnist", images_seen=50 * 60_000),
         train_seeds=5,
         n_samples=10_000,
-        ladders=(*names.SCHEDULES,),
+        ladders=(*SCHEDULES,),
         n_steps=(8, 16, 32, 64),
         etas=(0.0, 0.5, 1.0),
         samplers=("heun", "dpm++2m", "dpm++2m-sde", "accelerated"),

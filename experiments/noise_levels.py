@@ -22,8 +22,9 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
-from diffusion_core.samplers.euler import Euler
-from diffusion_core.schedules.sigma import geometric
+from diffusion_core.noise import NOISE_DISTRIBUTIONS
+from diffusion_core.samplers import Euler
+from diffusion_core.schedules import geometric
 from experiments.config import names
 from experiments.config.config import Ladder, TrainConfig, identity
 from experiments.config.study import CONTROL, Grid
@@ -64,7 +65,7 @@ PRESETS = {
         train=TrainConfig(data="mnist", images_seen=50 * 60_000, held_out=1024),
         train_seeds=5,
         n_samples=10_000,
-        laws=(*names.LAWS,),
+        laws=(*NOISE_DISTRIBUTIONS,),
         weightings=("karras", "unit-eps", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"),
         parameterisations=("preconditioned", "eps", "x0"),
     ),

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import pandas as pd
 import tyro
 
-from diffusion_core.samplers.euler import Sampler
+from diffusion_core.samplers import Sampler
 from experiments.config.config import OWN, SOURCE, AlphaBetaLadder, Ladder, TrainConfig
 from experiments.config.study import Grid
 from experiments.config.trial import Cell, Infeasible

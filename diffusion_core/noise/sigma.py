@@ -16,7 +16,7 @@ from torch import Tensor
 from diffusion_core.schedules.sigma import check_ends
 
 
-class NoiseLaw(Protocol):
+class NoiseDistribution(Protocol):
     """A distribution over training noise levels."""
 
     @property

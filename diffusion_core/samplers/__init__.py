@@ -1,15 +1,37 @@
-"""Ways down a ladder: one file per family, and `sampling.py`, which runs them on a model."""
+"""Samplers: ways down a ladder. One file per family; `sampling.py` runs them on a model.
 
+A new sampler is one class in a file of this folder (see `base.py`) and one line in `SAMPLERS`.
+"""
+
+from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.churn import Churn, EulerChurn, Heun
 from diffusion_core.samplers.corrected import EulerCorrected
-from diffusion_core.samplers.euler import Euler, EulerWithin, Sampler
+from diffusion_core.samplers.euler import AlphaBeta, Euler, EulerWithin
 from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
 from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
 from diffusion_core.samplers.restart import Interval, Restart
-from diffusion_core.samplers.sampling import Model, generate_samples, sample
+from diffusion_core.samplers.sampling import Model, denoise, follow, generate_samples, sample
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    sampler.label: sampler
+    for sampler in (
+        Euler,  # DDIM at eta 0, DDPM at eta 1
+        EulerWithin,
+        EulerCorrected,
+        EulerChurn,
+        Heun,
+        DPMpp2M,
+        DPMpp2MSDE,
+        Accelerated,
+        Restart,
+        KadkhodaieSimoncelli,
+    )
+}
 
 __all__ = [
+    "SAMPLERS",
     "Accelerated",
+    "AlphaBeta",
     "Churn",
     "DPMpp2M",
     "DPMpp2MSDE",
@@ -23,6 +45,8 @@ __all__ = [
     "Model",
     "Restart",
     "Sampler",
+    "denoise",
+    "follow",
     "generate_samples",
     "sample",
 ]

@@ -3,18 +3,18 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor
 
-from diffusion_core.samplers.euler import Noise, ladder_steps
-from diffusion_core.samplers.sampling import Checked, Model
+from diffusion_core.samplers.base import Eps, Noise, Sampler
 
 LARGEST_GAMMA = math.sqrt(2) - 1
 
 
 @dataclass(frozen=True)
-class Churn:
+class Churn(Sampler):
     """Where and how much noise is added before a step.
 
     Args:
@@ -50,12 +50,14 @@ class Churn:
             x.add_(noise(), alpha=self.s_noise * math.sqrt(raised**2 - sigma**2))
         return raised
 
-    def _described(self) -> str:
-        """s_churn, and whichever of the others is not at its default."""
+    @property
+    def name(self) -> str:
+        """The label with s_churn, and with every other parameter that is not at its default."""
         values = [(field.name, getattr(self, field.name), field.default) for field in fields(self)]
-        return ", ".join(
+        shown = ", ".join(
             f"{name}={value:g}" for name, value, default in values if name == "s_churn" or value != default
         )
+        return f"{self.label}({shown})"
 
 
 @dataclass(frozen=True)
@@ -66,22 +68,12 @@ class EulerChurn(Churn):
         noise comes after the step, shifted by half a step: `churn_steps` in its tests.
     """
 
-    order: ClassVar[int] = 1
+    label: ClassVar[str] = "euler-churn"
 
-    @property
-    def name(self) -> str:
-        return f"euler-churn({self._described()})"
-
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        return len(sigmas) - 1
-
-    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        checked = Checked(model)
-        for step, sigma, sigma_next, last in ladder_steps(sigmas):
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        for sigma, sigma_next in pairwise(sigmas):
             raised = self.add(x, sigma, len(sigmas) - 1, noise)
-            x.add_(checked(x, raised, step), alpha=sigma_next - raised)
-            if last:
-                checked.finish()
+            x.add_(eps(x, raised), alpha=sigma_next - raised)
             yield x
 
 
@@ -93,31 +85,25 @@ class Heun(Churn):
         ladders end at sigma_min > 0, so their last step is Heun's too, at two evaluations a step.
     """
 
+    label: ClassVar[str] = "heun"
     order: ClassVar[int] = 2
-
-    @property
-    def name(self) -> str:
-        return f"heun({self._described()})"
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         return 2 * (len(sigmas) - 1) - (sigmas[-1] == 0)
 
-    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        checked = Checked(model)
-        for step, sigma, sigma_next, last in ladder_steps(sigmas):
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        for sigma, sigma_next in pairwise(sigmas):
             raised = self.add(x, sigma, len(sigmas) - 1, noise)
-            heun_step(checked, x, raised, sigma_next, step)
-            if last:
-                checked.finish()
+            heun_step(eps, x, raised, sigma_next)
             yield x
 
 
-def heun_step(checked: Checked, x: Tensor, sigma: float, sigma_next: float, step: int) -> None:
+def heun_step(eps: Eps, x: Tensor, sigma: float, sigma_next: float) -> None:
     """x from sigma to sigma_next, in place: the mean of the slopes here and at Euler's result; Euler if that is 0."""
-    eps, change = checked(x, sigma, step), sigma_next - sigma
+    slope, change = eps(x, sigma), sigma_next - sigma
     if sigma_next == 0:
-        x.add_(eps, alpha=change)
+        x.add_(slope, alpha=change)
         return
-    there = x.add(eps, alpha=change)
-    x.add_(eps, alpha=change / 2)  # before the model may reuse the memory of eps
-    x.add_(checked(there, sigma_next, step), alpha=change / 2)
+    there = x.add(slope, alpha=change)
+    x.add_(slope, alpha=change / 2)  # before the model may reuse the memory of its output
+    x.add_(eps(there, sigma_next), alpha=change / 2)

@@ -3,17 +3,18 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor
 
-from diffusion_core.samplers.euler import Euler, Noise, ladder_steps
-from diffusion_core.samplers.sampling import Checked, Model, eta_steps
-from diffusion_core.schedules.sigma import check_ladder
+from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.samplers.dialects import alpha_beta
+from diffusion_core.samplers.euler import Euler, check_eta
 
 
 @dataclass(frozen=True)
-class EulerCorrected:
+class EulerCorrected(Sampler):
     """`Euler` that takes each sample to be noisier than the ladder says, or scales the estimated noise, or both.
 
     At levels sigma <= s_max the sample is taken to be at level shift sigma, and all the same brought to sigma_down:
@@ -32,32 +33,24 @@ class EulerCorrected:
     scale: float = 1.0
     shift: float = 1.0
     s_max: float = math.inf
-    order: ClassVar[int] = 1
+    label: ClassVar[str] = "euler-corrected"
 
     def __post_init__(self) -> None:
-        Euler(self.eta)
+        check_eta(self.eta)
         for field, value in (("scale", self.scale), ("shift", self.shift)):
             if not 0 < value < math.inf:
                 raise ValueError(f"{field}={value}: it must be above 0 and finite; 1 changes nothing")
         if not self.s_max >= 0:
             raise ValueError(f"s_max={self.s_max}: it must be at least 0")
 
-    @property
-    def name(self) -> str:
-        return f"euler-corrected(eta={self.eta:g}, scale={self.scale:g}, shift={self.shift:g}, s_max={self.s_max:g})"
-
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         return Euler(self.eta).planned_nfe(sigmas)
 
-    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        check_ladder(sigmas)
-        steps, checked = eta_steps(sigmas, self.eta), Checked(model)
-        for step, sigma, _, last in ladder_steps(sigmas):
-            down, up = (1 - steps.alphas[step]) * sigma, steps.betas[step] * sigma
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        for sigma, sigma_next in pairwise(sigmas):
+            alpha, beta = alpha_beta(sigma, sigma_next, self.eta)
             scale, actual = (self.scale, self.shift * sigma) if sigma <= self.s_max else (1.0, sigma)
-            x.add_(checked(x, actual, step), alpha=(down - actual) * scale)
-            if up > 0:
-                x.add_(noise(), alpha=up)
-            if last:
-                checked.finish()
+            x.add_(eps(x, actual), alpha=((1 - alpha) * sigma - actual) * scale)
+            if beta > 0:
+                x.add_(noise(), alpha=beta * sigma)
             yield x

@@ -7,6 +7,13 @@ alpha = 1 - sigma_down / sigma, beta = sigma_up / sigma, r^2 = (1 - alpha)^2 + b
 import math
 
 
+def alpha_beta(sigma: float, sigma_next: float, eta: float) -> tuple[float, float]:
+    """alpha and beta of the step from sigma to sigma_next with the noise of eta. Errors as `beta_from_eta`'s."""
+    ratio = sigma_next / sigma
+    beta = beta_from_eta(eta, ratio)
+    return alpha_from_beta(beta, ratio), beta
+
+
 def beta_from_eta(eta: float, ratio: float) -> float:
     """beta = eta r sqrt(1 - r^2).
 

@@ -1,88 +1,54 @@
-"""What a sampler is: a frozen value with a name, a planned cost, and `run`; and the simplest one, `Euler`.
+"""Euler with fresh noise after the step: DDIM, DDPM, and the alpha/beta rule that started this project.
 
-A sweep over samplers is a tuple of such values. The others live beside: `churn.py`, `corrected.py`,
-`kadkhodaie_simoncelli.py`, `multistep.py`, `restart.py`. Each starts from x at sigmas[0], yields x after each step
-(the same tensor, updated in place), calls `noise()` only where noise is added, and checks every output of the model.
+One step from sigma to sigma' = r sigma, with fresh unit noise z:
+
+    x <- x - alpha sigma eps(x, sigma) + beta sigma z        r^2 = (1 - alpha)^2 + beta^2
+
+beta = 0 is Euler on the probability-flow ODE dx/dsigma = eps (Karras et al. 2022, arXiv 2206.00364, Eq. 1), which is
+DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502). `dialects.py` translates beta into eta, churn and other knobs.
 """
 
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor
 
-from diffusion_core.samplers.sampling import Model, Steps, eta_steps, euler
-from diffusion_core.schedules.sigma import check_ladder
-
-Noise = Callable[[], Tensor]
-
-
-class Sampler(Protocol):
-    """A way to go down a ladder."""
-
-    @property
-    def name(self) -> str:
-        """The sampler and its parameters, as tables and reports print it."""
-        ...
-
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        """Network evaluations per image along a ladder, known before the run. Raises ValueError as `run` does."""
-        ...
-
-    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        """x (B, C, H, W) after each step; x is updated in place, so keep a clone of what you keep.
-
-        Args:
-            model: eps = model(x, sigma).
-            x: at noise level sigmas[0].
-            sigmas: strictly decreasing, in data standard deviations; the last level may be 0.
-            noise: returns unit noise (B, C, H, W), which the next call may overwrite.
-
-        Raises (at the first step, except the last):
-            ValueError: not a ladder; the sampler's parameters do not suit it; the model returns another shape, NaN or
-                infinity, in which case the message names step and sigma.
-        """
-        ...
-
-
-def ladder_steps(sigmas: tuple[float, ...]) -> Iterator[tuple[int, float, float, bool]]:
-    """(step, sigma, next sigma, whether it is the last step) for each step of a ladder, which is checked."""
-    check_ladder(sigmas)
-    for step, (sigma, sigma_next) in enumerate(itertools.pairwise(sigmas)):
-        yield step, sigma, sigma_next, step == len(sigmas) - 2
+from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.samplers.dialects import alpha_beta
+from diffusion_core.schedules.sigma import alpha_beta_ratio
 
 
 @dataclass(frozen=True)
-class Euler:
+class Euler(Sampler):
     """Euler on the probability-flow ODE with the fresh noise of `eta` at each step: DDIM at 0, DDPM at 1.
 
-    Source: Song, Meng & Ermon 2021, arXiv 2010.02502, Eq. 12 and 16; see `sampling.euler`.
+    Source: Song, Meng & Ermon 2021, arXiv 2010.02502, Eq. 12 and 16.
     """
 
     eta: float = 0.0
-    order: ClassVar[int] = 1
+    label: ClassVar[str] = "euler"
 
     def __post_init__(self) -> None:
-        if not self.eta >= 0:
-            raise ValueError(f"eta={self.eta}: it must be at least 0")
-
-    @property
-    def name(self) -> str:
-        return f"euler(eta={self.eta:g})"
+        check_eta(self.eta)
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        return len(eta_steps(sigmas, self.eta).alphas)
+        return len([alpha_beta(sigma, sigma_next, self.eta) for sigma, sigma_next in pairwise(sigmas)])
 
-    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        check_ladder(sigmas)
-        return euler(model, x, eta_steps(sigmas, self.eta), noise)
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        for sigma, sigma_next in pairwise(sigmas):
+            alpha, beta = alpha_beta(sigma, sigma_next, self.eta)
+            x.add_(eps(x, sigma), alpha=-alpha * sigma)
+            if beta > 0:
+                x.add_(noise(), alpha=beta * sigma)
+            yield x
 
 
 @dataclass(frozen=True)
-class EulerWithin:
-    """`Euler` whose noise is put back only at steps from levels between `s_min` and `s_max`, inclusive.
+class EulerWithin(Sampler):
+    """`Euler` that adds its noise only at steps from levels between `s_min` and `s_max`, inclusive.
 
     Source: S_min and S_max of Karras et al. 2022, arXiv 2206.00364, Algorithm 2, with the noise after the step.
     """
@@ -90,30 +56,60 @@ class EulerWithin:
     eta: float = 1.0
     s_min: float = 0.0
     s_max: float = math.inf
-    order: ClassVar[int] = 1
+    label: ClassVar[str] = "euler-within"
 
     def __post_init__(self) -> None:
-        Euler(self.eta)
+        check_eta(self.eta)
         if not 0 <= self.s_min <= self.s_max:
             raise ValueError(f"s_min={self.s_min}: it must be at least 0 and at most s_max={self.s_max}")
 
-    @property
-    def name(self) -> str:
-        return f"euler-within(eta={self.eta:g}, s_min={self.s_min:g}, s_max={self.s_max:g})"
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        return Euler(self.eta).planned_nfe(sigmas)
 
-    def steps(self, sigmas: tuple[float, ...]) -> Steps:
-        """The ladder with eta at the steps within, 0 elsewhere."""
-        noisy, quiet = eta_steps(sigmas, self.eta), eta_steps(sigmas, 0.0)
-        within = [self.s_min <= sigma <= self.s_max for sigma in sigmas[:-1]]
-        return Steps(
-            noisy.sigmas,
-            tuple(a if inside else b for a, b, inside in zip(noisy.alphas, quiet.alphas, within, strict=True)),
-            tuple(a if inside else 0.0 for a, inside in zip(noisy.betas, within, strict=True)),
-        )
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        for sigma, sigma_next in pairwise(sigmas):
+            eta = self.eta if self.s_min <= sigma <= self.s_max else 0.0
+            alpha, beta = alpha_beta(sigma, sigma_next, eta)
+            x.add_(eps(x, sigma), alpha=-alpha * sigma)
+            if beta > 0:
+                x.add_(noise(), alpha=beta * sigma)
+            yield x
+
+
+@dataclass(frozen=True)
+class AlphaBeta(Sampler):
+    """The original rule: alpha and beta are the same at each step, and the ladder is the one that they make.
+
+    Its ladder is `schedules.alpha_beta_ladder(alpha, beta, ...)`; on any other one x would not be as noisy as the
+    ladder says, so another one is refused.
+    """
+
+    alpha: float = 0.1
+    beta: float = 0.4
+    label: ClassVar[str] = "alpha-beta"
+
+    def __post_init__(self) -> None:
+        alpha_beta_ratio(self.alpha, self.beta)
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        return len(self.steps(sigmas).alphas)
+        ratio = alpha_beta_ratio(self.alpha, self.beta)  # 0: all of sigma is removed in one step
+        for sigma, sigma_next in pairwise(sigmas):
+            if ratio > 0 and not math.isclose(sigma_next / sigma, ratio, rel_tol=1e-9):
+                raise ValueError(
+                    f"sigmas: a step goes from {sigma:.6g} to {sigma_next:.6g}, but alpha={self.alpha} and "
+                    f"beta={self.beta} multiply sigma by {ratio:.6g}; take the levels of alpha_beta_ladder"
+                )
+        return len(sigmas) - 1
 
-    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        check_ladder(sigmas)
-        return euler(model, x, self.steps(sigmas), noise)
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        for sigma in sigmas[:-1]:
+            x.add_(eps(x, sigma), alpha=-self.alpha * sigma)
+            if self.beta > 0:
+                x.add_(noise(), alpha=self.beta * sigma)
+            yield x
+
+
+def check_eta(eta: float) -> None:
+    """Raises ValueError unless eta is at least 0."""
+    if not eta >= 0:
+        raise ValueError(f"eta={eta}: it must be at least 0")

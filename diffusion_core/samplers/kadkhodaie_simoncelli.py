@@ -3,18 +3,16 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from diffusion_core.errors import NotFiniteError
-from diffusion_core.samplers.euler import Noise
-from diffusion_core.samplers.sampling import Model, evaluate
-from diffusion_core.schedules.sigma import check_ladder
+from diffusion_core.samplers.base import Eps, Noise, Sampler
 
 
 @dataclass(frozen=True)
-class KadkhodaieSimoncelli:
+class KadkhodaieSimoncelli(Sampler):
     """Coarse to fine: at each step sigma is re-estimated, for each sample, from the size of the estimated noise.
 
     With alpha_t = alpha_0 t / (1 + alpha_0 (t - 1)), t = 1, 2, ..., and measured = level |eps| / sqrt(pixels):
@@ -35,6 +33,8 @@ class KadkhodaieSimoncelli:
     beta_ks: float = 0.5
     alpha_0: float = 0.01
     max_steps: int = 1000
+    label: ClassVar[str] = "kadkhodaie-simoncelli"
+    follows_ladder: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for field, value in (("beta_ks", self.beta_ks), ("alpha_0", self.alpha_0)):
@@ -58,17 +58,12 @@ class KadkhodaieSimoncelli:
             low, high = (middle, high) if cls(beta_ks, middle, nfe + 1).planned_nfe(sigmas) > nfe else (low, middle)
         return cls(beta_ks, high)
 
-    @property
-    def name(self) -> str:
-        return f"kadkhodaie-simoncelli(beta_ks={self.beta_ks:g}, alpha_0={self.alpha_0:g}, max_steps={self.max_steps})"
-
     def alpha(self, step: int) -> float:
         """The share of the estimated noise that is removed at a step counted from 0."""
         return self.alpha_0 * (step + 1) / (1 + self.alpha_0 * step)
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         """The evaluations it takes if every estimate of sigma is exact; a run takes what its estimates say."""
-        check_ladder(sigmas)
         level = sigmas[0]
         for step in range(self.max_steps):
             if level <= sigmas[-1]:
@@ -76,21 +71,14 @@ class KadkhodaieSimoncelli:
             level *= 1 - self.beta_ks * self.alpha(step)
         return self.max_steps
 
-    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        check_ladder(sigmas)
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         level = x.new_full((len(x),), sigmas[0])
         active = torch.ones_like(level, dtype=torch.bool)
         for step in range(self.max_steps):
-            eps = evaluate(model, x, level, step)
-            size = eps.flatten(1).square().mean(dim=1).sqrt()
-            if not (finite := torch.isfinite(size)).all():
-                sigma = level[~finite][0].item()
-                raise NotFiniteError(
-                    f"model: it returned NaN or infinity at step {step}, sigma={sigma:.6g}; eps must be finite"
-                )
-            alpha, measured = self.alpha(step), level * size
+            estimate, alpha = eps(x, level), self.alpha(step)
             keep = 1 - self.beta_ks * alpha
-            _add(x, eps, torch.where(active, -alpha * level, 0))
+            measured = level * estimate.flatten(1).square().mean(dim=1).sqrt()
+            _add(x, estimate, torch.where(active, -alpha * level, 0))
             if self.beta_ks < 1:
                 _add(x, noise(), torch.where(active, math.sqrt(keep**2 - (1 - alpha) ** 2) * measured, 0))
             active &= measured > sigmas[-1]

@@ -3,17 +3,17 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from diffusion_core.samplers.euler import Noise, ladder_steps
-from diffusion_core.samplers.sampling import Checked, Model
+from diffusion_core.samplers.base import Eps, Noise, Sampler
 
 
 @dataclass(frozen=True)
-class DPMpp2M:
+class DPMpp2M(Sampler):
     """DPM-Solver++(2M): second order in ln sigma from one evaluation a step; the first step is DDIM.
 
     With h = ln(sigma / sigma'), k = h_previous / h and D = (1 + 1/2k) denoised - 1/2k denoised_previous:
@@ -22,21 +22,15 @@ class DPMpp2M:
     Source: Lu et al. 2022, arXiv 2211.01095, Algorithm 2, in sigma coordinates. A step to sigma = 0 returns denoised.
     """
 
+    label: ClassVar[str] = "dpm++2m"
     order: ClassVar[int] = 2
 
-    @property
-    def name(self) -> str:
-        return "dpm++2m"
-
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        return len(sigmas) - 1
-
-    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        return _dpmpp_2m(model, x, sigmas, noise, eta=0.0)
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        return _dpmpp_2m(eps, x, sigmas, noise, eta=0.0)
 
 
 @dataclass(frozen=True)
-class DPMpp2MSDE:
+class DPMpp2MSDE(Sampler):
     """SDE-DPM-Solver++(2M), midpoint form, on the diffusion SDE with `eta` times the noise of DDPM's.
 
     With c = (sigma' / sigma)^(1 + eta) and D as in `DPMpp2M`:
@@ -47,45 +41,36 @@ class DPMpp2MSDE:
     """
 
     eta: float = 1.0
+    label: ClassVar[str] = "dpm++2m-sde"
 
     def __post_init__(self) -> None:
         if not 0 <= self.eta < math.inf:
             raise ValueError(f"eta={self.eta}: it must be at least 0 and finite")
 
-    @property
-    def name(self) -> str:
-        return f"dpm++2m-sde(eta={self.eta:g})"
-
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        return len(sigmas) - 1
-
-    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        return _dpmpp_2m(model, x, sigmas, noise, self.eta)
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        return _dpmpp_2m(eps, x, sigmas, noise, self.eta)
 
 
-def _dpmpp_2m(model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise, eta: float) -> Iterator[Tensor]:
-    checked = Checked(model)
+def _dpmpp_2m(eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise, eta: float) -> Iterator[Tensor]:
     denoised, previous = torch.empty_like(x), torch.empty_like(x)
     log_previous = 0.0
-    for step, sigma, sigma_next, last in ladder_steps(sigmas):
+    for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         ratio = sigma_next / sigma
         keep = ratio ** (1 + eta)
-        torch.add(x, checked(x, sigma, step), alpha=-sigma, out=denoised)
+        torch.add(x, eps(x, sigma), alpha=-sigma, out=denoised)
         x.lerp_(denoised, 1 - keep)
         if step > 0 and sigma_next > 0:
             extrapolated = (1 - keep) * math.log(ratio) / (2 * log_previous)
             x.add_(denoised, alpha=extrapolated).sub_(previous, alpha=extrapolated)
         if eta > 0 and sigma_next > 0:
             x.add_(noise(), alpha=sigma_next * math.sqrt(1 - ratio ** (2 * eta)))
-        if last:
-            checked.finish()
-        else:
+        if sigma_next > 0:
             denoised, previous, log_previous = previous, denoised, math.log(ratio)
         yield x
 
 
 @dataclass(frozen=True)
-class Accelerated:
+class Accelerated(Sampler):
     """Euler along gam eps + (1 - gam) eps_previous, past sigma' to sigma_down, with noise back up to sigma'.
 
     sigma_down = (sigma' / sigma^mu)^(1 / (1 - mu)). gam = 1 is `Euler` with the noise of mu; mu = 0 draws none.
@@ -100,6 +85,7 @@ class Accelerated:
 
     gam: float = 2.0
     mu: float = 0.0
+    label: ClassVar[str] = "accelerated"
 
     def __post_init__(self) -> None:
         if not 0 < self.gam < math.inf:
@@ -107,26 +93,16 @@ class Accelerated:
         if not 0 <= self.mu < 1:
             raise ValueError(f"mu={self.mu}: it must be at least 0 and below 1")
 
-    @property
-    def name(self) -> str:
-        return f"accelerated(gam={self.gam:g}, mu={self.mu:g})"
-
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        return len(sigmas) - 1
-
-    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        checked = Checked(model)
-        share, next_share = torch.empty_like(x), torch.empty_like(x)  # (1 - gam) eps_previous, and of eps
-        for step, sigma, sigma_next, last in ladder_steps(sigmas):
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        share, next_share = torch.empty_like(x), torch.empty_like(x)  # (1 - gam) eps_previous, and of eps now
+        for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
             sigma_down = sigma * (sigma_next / sigma) ** (1 / (1 - self.mu))
-            eps = checked(x, sigma, step)
-            torch.mul(eps, 1 - self.gam, out=next_share)
-            x.add_(eps, alpha=(sigma_down - sigma) * (1 if step == 0 else self.gam))
+            slope = eps(x, sigma)
+            torch.mul(slope, 1 - self.gam, out=next_share)
+            x.add_(slope, alpha=(sigma_down - sigma) * (1 if step == 0 else self.gam))
             if step > 0:
                 x.add_(share, alpha=sigma_down - sigma)
             share, next_share = next_share, share
             if self.mu > 0 and sigma_next > 0:
                 x.add_(noise(), alpha=math.sqrt(sigma_next**2 - sigma_down**2))
-            if last:
-                checked.finish()
             yield x

@@ -4,13 +4,14 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor
 
+from diffusion_core.samplers.base import Eps, Noise, Sampler
 from diffusion_core.samplers.churn import Heun, heun_step
-from diffusion_core.samplers.euler import Noise, ladder_steps
-from diffusion_core.samplers.sampling import Checked, Model
-from diffusion_core.schedules.sigma import check_ends, check_ladder, check_n_steps, karras
+from diffusion_core.schedules.sigma import check_ends, check_n_steps, karras
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Restart:
+class Restart(Sampler):
     """Heun down the ladder; on reaching an interval's lower end, noise up to its upper end and Heun down, repeatedly.
 
     A step that ends at an interval yields x after all its restarts, so there is one x for each step of the ladder.
@@ -47,6 +48,8 @@ class Restart:
 
     intervals: tuple[Interval, ...] = (Interval(),)
     rho: float = 7.0
+    label: ClassVar[str] = "restart"
+    order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         for interval in self.intervals:
@@ -55,28 +58,24 @@ class Restart:
     @property
     def name(self) -> str:
         each = (f"{i.sigma_min:g}..{i.sigma_max:g} {i.n_restarts}x{i.n_steps}" for i in self.intervals)
-        return f"restart({', '.join(each)}, rho={self.rho:g})"
+        return f"{self.label}({', '.join(each)}, rho={self.rho:g})"
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         self._inner_ladders(sigmas)
         return Heun().planned_nfe(sigmas) + sum(2 * i.n_steps * i.n_restarts for i in self.intervals)
 
-    def run(self, model: Model, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        checked = Checked(model)
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         inner_ladders = self._inner_ladders(sigmas)
-        for step, sigma, sigma_next, last in ladder_steps(sigmas):
-            heun_step(checked, x, sigma, sigma_next, step)
-            for inner in inner_ladders[step + 1]:
+        for index, (sigma, sigma_next) in enumerate(pairwise(sigmas), start=1):
+            heun_step(eps, x, sigma, sigma_next)
+            for inner in inner_ladders[index]:
                 x.add_(noise(), alpha=math.sqrt(inner[0] ** 2 - inner[-1] ** 2))
-                for _, high, low, _ in ladder_steps(inner):
-                    heun_step(checked, x, high, low, step)
-            if last:
-                checked.finish()
+                for high, low in pairwise(inner):
+                    heun_step(eps, x, high, low)
             yield x
 
     def _inner_ladders(self, sigmas: tuple[float, ...]) -> defaultdict[int, list[tuple[float, ...]]]:
         """For each level of the ladder, by index, the ladders to go down again once it is reached."""
-        check_ladder(sigmas)
         found: defaultdict[int, list[tuple[float, ...]]] = defaultdict(list)
         for interval in self.intervals:
             levels = [index for index in range(1, len(sigmas)) if sigmas[index] > 0]

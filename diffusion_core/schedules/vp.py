@@ -119,6 +119,7 @@ def ddpm_table(
 
 
 Spacing = Callable[[int, int], list[int]]
+Schedule = Callable[..., tuple[float, ...]]  # of n_steps, sigma_max, sigma_min, and options by keyword
 
 
 def linspace(n_steps: int, n_table: int) -> list[int]:
@@ -168,6 +169,15 @@ def ddpm(
     sigmas = tuple(table[index] for index in spacing(n_steps, n_table))
     check_ladder(sigmas)
     return sigmas
+
+
+def ddpm_with(spacing: Spacing) -> Schedule:
+    """`ddpm` with a spacing, called as every schedule is; its ends are its table's, whatever is asked for."""
+
+    def levels(n_steps: int, sigma_max: float, sigma_min: float, *, data_std: float = DATA_STD) -> tuple[float, ...]:
+        return ddpm(n_steps, spacing=spacing, data_std=data_std)
+
+    return levels
 
 
 def check_data_std(data_std: float) -> None:

@@ -15,16 +15,15 @@ from typing import Any, ClassVar
 import torch
 
 from diffusion_core.data import check_name
-from diffusion_core.networks.build import NAMES as NETWORKS
-from diffusion_core.networks.build import PARAMETERISATIONS
+from diffusion_core.networks import NAMES as NETWORKS
+from diffusion_core.networks import PARAMETERISATIONS
 from diffusion_core.networks.compiled import can_compile
-from diffusion_core.noise.sigma import LogNormal, NoiseLaw
-from diffusion_core.samplers.dialects import eta_from_beta
-from diffusion_core.samplers.euler import Euler, Sampler
+from diffusion_core.noise import LogNormal, NoiseDistribution
+from diffusion_core.samplers import AlphaBeta, Sampler
 from diffusion_core.samplers.sampling import default_batch
-from diffusion_core.schedules.sigma import alpha_beta_ladder, alpha_beta_ratio
+from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from diffusion_core.training import PRECISIONS, WEIGHTINGS
-from experiments.config.names import FEATURES, SCHEDULES, WITH_OWN_ENDS, called, one_of
+from experiments.config.names import FEATURES, called, one_of
 
 SCHEMA = 3  # raise it when the same config starts to give another result
 FREE = {"identity": False}
@@ -114,7 +113,7 @@ class TrainConfig:
     parameterisation: str = "preconditioned"
     held_out: int = 0  # images at the end of the data set that training does not see
     # noise levels
-    noise: NoiseLaw = field(default_factory=LogNormal)
+    noise: NoiseDistribution = field(default_factory=LogNormal)
     stratified: bool = False  # one noise level from each n-th of the law in a batch of n
     weighting: str = "karras"  # factor on the squared eps error, see training.WEIGHTINGS
     # budget
@@ -174,7 +173,7 @@ Model = TrainConfig | ForeignConfig | ExactConfig
 
 @dataclass(frozen=True)
 class Ladder:
-    """The levels to visit: n_steps intervals of a named schedule between exact ends (see names.SCHEDULES)."""
+    """The levels to visit: n_steps intervals of a named schedule between exact ends (see schedules.SCHEDULES)."""
 
     schedule: str = "geometric"
     n_steps: int = 66
@@ -184,7 +183,7 @@ class Ladder:
 
     def __post_init__(self) -> None:
         sigmas = self.sigmas()
-        if self.schedule in WITH_OWN_ENDS:
+        if self.schedule in OWN_ENDS:
             object.__setattr__(self, "sigma_max", sigmas[0])
             object.__setattr__(self, "sigma_min", sigmas[-1])
 
@@ -213,9 +212,9 @@ class AlphaBetaLadder:
         self.sigmas()
 
     @property
-    def sampler(self) -> Euler:
-        """The original sampler: Euler with the noise of beta, on the scale of eta."""
-        return Euler(eta_from_beta(self.beta, alpha_beta_ratio(self.alpha, self.beta)))
+    def sampler(self) -> AlphaBeta:
+        """The original sampler, which makes these levels."""
+        return AlphaBeta(self.alpha, self.beta)
 
     def sigmas(self) -> tuple[float, ...]:
         return alpha_beta_ladder(self.alpha, self.beta, self.sigma_max, self.sigma_min)

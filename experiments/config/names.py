@@ -10,76 +10,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from diffusion_core import schedules
-from diffusion_core.noise.process_time import DDPM, VP, Cosine, CosineInterpolated
-from diffusion_core.noise.sigma import (
-    LogLogistic,
-    LogNormal,
-    LogUniform,
-    NoiseLaw,
-    SplitLogNormal,
-    Uniform,
-    logit_normal,
-)
-from diffusion_core.samplers.churn import EulerChurn, Heun
-from diffusion_core.samplers.corrected import EulerCorrected
-from diffusion_core.samplers.euler import Euler, EulerWithin, Sampler
-from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
-from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
-from diffusion_core.samplers.restart import Restart
-from diffusion_core.schedules.vp import Spacing, leading, linspace, trailing
+from diffusion_core.noise import NOISE_DISTRIBUTIONS, NoiseDistribution
+from diffusion_core.samplers import SAMPLERS, Sampler
+from diffusion_core.schedules import SCHEDULES
 
 Table = Mapping[str, Callable[..., Any]]
-
-LAWS: dict[str, Callable[..., NoiseLaw]] = {
-    "log-normal": LogNormal,
-    "log-uniform": LogUniform,
-    "uniform": Uniform,
-    "log-logistic": LogLogistic,
-    "split-log-normal": SplitLogNormal,
-    "logit-normal": logit_normal,
-    "cosine": Cosine,
-    "cosine-interpolated": CosineInterpolated,
-    "vp": VP,
-    "ddpm": DDPM,
-}
-
-
-def _ddpm(spacing: Spacing) -> Callable[..., tuple[float, ...]]:
-    """`schedules.ddpm`, called like the other schedules; its ends are its table's, whatever is asked for."""
-
-    def levels(n_steps: int, sigma_max: float, sigma_min: float, *, data_std: float = 0.5) -> tuple[float, ...]:
-        return schedules.ddpm(n_steps, spacing=spacing, data_std=data_std)
-
-    return levels
-
-
-SCHEDULES: dict[str, Callable[..., tuple[float, ...]]] = {
-    "geometric": schedules.geometric,
-    "karras": schedules.karras,
-    "polyexponential": schedules.polyexponential,
-    "linear": schedules.linear,
-    "vp": schedules.vp,
-    "cosine": schedules.cosine,
-    "ddpm-linspace": _ddpm(linspace),
-    "ddpm-leading": _ddpm(leading),
-    "ddpm-trailing": _ddpm(trailing),
-}
-WITH_OWN_ENDS = ("ddpm-linspace", "ddpm-leading", "ddpm-trailing")
-
-SAMPLERS: dict[str, Callable[..., Sampler]] = {
-    "euler": Euler,
-    "euler-within": EulerWithin,
-    "euler-corrected": EulerCorrected,
-    "euler-churn": EulerChurn,
-    "heun": Heun,
-    "dpm++2m": DPMpp2M,
-    "dpm++2m-sde": DPMpp2MSDE,
-    "accelerated": Accelerated,
-    "restart": Restart,
-    "kadkhodaie-simoncelli": KadkhodaieSimoncelli,
-}
-
 
 FEATURES = {  # feature space -> its dimension; see metrics/features.py
     "digits": 128,
@@ -98,7 +33,7 @@ FEATURES = {  # feature space -> its dimension; see metrics/features.py
 }
 
 
-def law(text: str, data_std: float) -> NoiseLaw:
+def law(text: str, data_std: float) -> NoiseDistribution:
     """The training law that `text` names.
 
     Args:
@@ -108,10 +43,10 @@ def law(text: str, data_std: float) -> NoiseLaw:
     Raises:
         ValueError: an unknown name, or parameters that do not suit it.
     """
-    name, options = parsed("law", text, LAWS)
+    name, options = parsed("law", text, NOISE_DISTRIBUTIONS)
     if name in ("vp", "ddpm"):
         options = {"data_std": data_std} | options
-    return LAWS[name](**options)
+    return NOISE_DISTRIBUTIONS[name](**options)
 
 
 def sampler(text: str) -> Sampler:

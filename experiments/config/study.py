@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from diffusion_core.samplers.euler import Sampler
+from diffusion_core.samplers import Sampler
 from experiments.config.config import (
     AlphaBetaLadder,
     ForeignConfig,

@@ -1,16 +1,21 @@
 """A planned run: what was asked for, under which mode, and what a table can say of it before it is run."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from diffusion_core.samplers.churn import Churn
-from diffusion_core.samplers.dialects import beta_ks_from_alpha, mu_from_alpha, s_churn_from_beta
-from diffusion_core.samplers.euler import Euler
-from diffusion_core.samplers.sampling import eta_steps
+from diffusion_core.samplers import AlphaBeta, Churn, Euler
+from diffusion_core.samplers.dialects import (
+    alpha_beta,
+    beta_ks_from_alpha,
+    eta_from_beta,
+    mu_from_alpha,
+    s_churn_from_beta,
+)
+from diffusion_core.schedules import alpha_beta_ratio
 from experiments.config.config import (
     MIXTURE,
-    AlphaBetaLadder,
     ExactConfig,
     ForeignConfig,
     Model,
@@ -105,19 +110,28 @@ def _training(model: Model) -> Row:
 
 def _noise(samples: SampleConfig) -> Row:
     """The columns of the noise put back, in every dialect. alpha and beta only where all steps share them."""
-    if not isinstance(samples.sampler, Euler):
-        return {"s_churn": samples.sampler.s_churn} if isinstance(samples.sampler, Churn) else {}
-    eta, steps = samples.sampler.eta, eta_steps(samples.ladder.sigmas(), samples.sampler.eta)
-    if max(steps.alphas) - min(steps.alphas) > 1e-9:
-        return {"eta": eta, "beta": 0.0 if eta == 0 else None}
-    exact = samples.ladder if isinstance(samples.ladder, AlphaBetaLadder) else None
-    alpha, beta = (exact.alpha, exact.beta) if exact else (steps.alphas[0], steps.betas[0])
-    ratio = steps.sigmas[1] / steps.sigmas[0]
+    sampler, sigmas = samples.sampler, samples.ladder.sigmas()
+    if isinstance(sampler, Churn):
+        return {"s_churn": sampler.s_churn}
+    if isinstance(sampler, AlphaBeta):
+        eta = eta_from_beta(sampler.beta, alpha_beta_ratio(sampler.alpha, sampler.beta))
+        return _dialects(sampler.alpha, sampler.beta, sigmas) | {"eta": eta}
+    if not isinstance(sampler, Euler):
+        return {}
+    steps = [alpha_beta(sigma, sigma_next, sampler.eta) for sigma, sigma_next in pairwise(sigmas)]
+    alphas = [alpha for alpha, _ in steps]
+    if max(alphas) - min(alphas) > 1e-9:
+        return {"eta": sampler.eta, "beta": 0.0 if sampler.eta == 0 else None}
+    return _dialects(*steps[0], sigmas) | {"eta": sampler.eta}
+
+
+def _dialects(alpha: float, beta: float, sigmas: tuple[float, ...]) -> Row:
+    """The same noise in every dialect, for a ladder along which all steps share alpha and beta."""
+    ratio = sigmas[1] / sigmas[0]
     return {
         "alpha": alpha,
         "beta": beta,
-        "eta": eta,
-        "s_churn": s_churn_from_beta(alpha, beta, len(steps.alphas)),
+        "s_churn": s_churn_from_beta(alpha, beta, len(sigmas) - 1),
         "mu": mu_from_alpha(alpha, ratio) if alpha < 1 else None,
         "beta_ks": beta_ks_from_alpha(alpha, ratio),
     }

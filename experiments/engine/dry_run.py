@@ -6,8 +6,8 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from diffusion_core.networks.build import build
-from diffusion_core.samplers.sampling import Model
+from diffusion_core.networks import build
+from diffusion_core.samplers import Model
 from experiments.config.config import ExactConfig, TrainConfig
 from experiments.config.trial import Cell, described
 from experiments.engine.options import Options

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diffusion_core.data import Images, load
-from diffusion_core.exact.mixture import Mixture
+from diffusion_core.exact import Mixture
 from diffusion_core.samplers.seeded_noise import block_seed
 from experiments.config.config import MIXTURE, ExactConfig
 from experiments.store.store import read_json

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from diffusion_core.data import Images
-from diffusion_core.networks.build import build
-from diffusion_core.samplers.sampling import Model
+from diffusion_core.networks import build
+from diffusion_core.samplers import Model
 from experiments.models import diffusers_unet
 from experiments.models.diffusers_unet import Config, read_json
 

@@ -9,8 +9,8 @@ from typing import Any
 from safetensors.torch import load_file
 
 from diffusion_core.data import Images, load
-from diffusion_core.networks.build import build
-from diffusion_core.samplers.sampling import Model as Denoiser
+from diffusion_core.networks import build
+from diffusion_core.samplers import Model as Denoiser
 from experiments.config.config import MIXTURE, ExactConfig, ForeignConfig, Model, identity
 from experiments.models.exact import exact_model, mixture_data
 from experiments.models.external import load_foreign

@@ -4,7 +4,7 @@ import logging
 from functools import lru_cache
 
 from diffusion_core.networks.compiled import Compiled, can_compile
-from diffusion_core.samplers.sampling import Model
+from diffusion_core.samplers import Model
 from experiments.config.config import Machine
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffusion_core.noise.sigma import NoiseLaw
-from diffusion_core.samplers.sampling import Model as Denoiser
+from diffusion_core.noise import NoiseDistribution
+from diffusion_core.samplers import Model as Denoiser
 from diffusion_core.samplers.seeded_noise import block_seed
-from diffusion_core.schedules.sigma import geometric
+from diffusion_core.schedules import geometric
 from experiments.config.config import FREE, Machine, Model, TrainConfig, identity
 from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads
@@ -77,6 +77,6 @@ def _errors(model: Denoiser, x0: Tensor, sigma: float, index: int, config: Curve
     return torch.cat(parts).double() * (1 + sigma**2)
 
 
-def density(law: NoiseLaw, sigmas: tuple[float, ...]) -> list[float]:
+def density(law: NoiseDistribution, sigmas: tuple[float, ...]) -> list[float]:
     """The law's density of ln sigma at each level."""
     return law.log_density(torch.tensor(sigmas, dtype=torch.float64).log()).exp().tolist()

@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from diffusion_core.data import check_name, load
-from diffusion_core.exact.fit import fit_mixture
+from diffusion_core.exact import fit_mixture
 from experiments.config.config import canonical, identity
 from experiments.stages.hardware import use_threads
 from experiments.store.store import Store, write_json

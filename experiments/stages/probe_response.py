@@ -7,11 +7,12 @@ leave adds up to the distance between the samples of the studied denoiser and th
 """
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from diffusion_core.samplers.sampling import eta_steps
+from diffusion_core.samplers.dialects import alpha_beta
 from experiments.stages.probe_setup import Bench, Rows, estimate, pair
 
 STRETCHES = 11
@@ -43,11 +44,12 @@ def response(bench: Bench) -> Rows:
 @torch.no_grad()
 def _stretches(bench: Bench, eta: float) -> tuple[Tensor, Tensor, Tensor]:
     """Errors made on each stretch, what each leaves (STRETCHES, n, C, H, W), and the whole deviation (n, C, H, W)."""
-    steps, noise, starts = eta_steps(bench.sigmas, eta), bench.noise(bench.config.seed), _starts(bench)
+    noise, starts = bench.noise(bench.config.seed), _starts(bench)
     exact = noise() * bench.sigmas[0]  # the way of the exact denoiser alone
     paths = exact[None].clone()  # the studied denoiser's, then one a stretch begun; the last of them is on its stretch
     made: list[Tensor] = []
-    for step, (sigma, alpha, beta) in enumerate(zip(steps.sigmas, steps.alphas, steps.betas, strict=False)):
+    for step, (sigma, sigma_next) in enumerate(pairwise(bench.sigmas)):
+        alpha, beta = alpha_beta(sigma, sigma_next, eta)
         if step in starts:
             if step > 0:
                 made.append(paths[0] - paths[-1])

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion_core.exact.mixture import Mixture
-from diffusion_core.samplers.euler import Euler
-from diffusion_core.samplers.sampling import Model as Denoiser
+from diffusion_core.exact import Mixture
+from diffusion_core.samplers import Euler
+from diffusion_core.samplers import Model as Denoiser
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config.config import FREE, GROUPS, MIXTURE, Ladder, Machine, Model, one_of
 from experiments.metrics.distances import jackknife_se
@@ -96,9 +96,8 @@ class Bench:
         """(step, x before it) down the ladder from level `first`, then (n_steps, x at the end). x is overwritten."""
         sigmas = self.sigmas[first:]
         yield first, x
-        steps = Euler(eta).run(lambda x, sigma: self.eps(self.model, x, float(sigma[0])), x, sigmas, noise)
-        for step, _ in enumerate(steps, start=first + 1):
-            yield step, x
+        steps = Euler(eta).run(lambda x, sigma: self.eps(self.model, x, float(sigma)), x, sigmas, noise)
+        yield from enumerate(steps, start=first + 1)
 
 
 def squared_error(bench: Bench, x: Tensor, sigma: float) -> Tensor:

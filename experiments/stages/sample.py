@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diffusion_core.data import Images
+from diffusion_core.samplers import Model, sample
 from diffusion_core.samplers.joint_batch import joined
-from diffusion_core.samplers.sampling import Model, sample
 from experiments.config.config import SampleConfig, identity
 from experiments.stages.common import Advance, images_of, load_model, write_meta
 from experiments.stages.compilation import prepared
@@ -180,7 +180,7 @@ def _draw(
     x = sample(
         model,
         sigmas,
-        config.sampler.run,
+        config.sampler,
         n_samples=config.n_samples,
         shape=images.shape,
         seed=config.seed,

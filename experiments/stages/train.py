@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diffusion_core.networks.build import build
+from diffusion_core.networks import build
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.training import train
 from experiments.config.config import TrainConfig, canonical, identity

@@ -20,7 +20,7 @@ import pandas as pd
 import tyro
 from rich.console import Console
 
-from diffusion_core.samplers.euler import Euler, EulerWithin, Sampler
+from diffusion_core.samplers import Euler, EulerWithin, Sampler
 from experiments.config.config import MIXTURE, Ladder, Model
 from experiments.config.trial import Cell, Infeasible
 from experiments.engine.options import Options

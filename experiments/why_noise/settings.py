@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from diffusion_core.samplers.corrected import EulerCorrected
-from diffusion_core.samplers.euler import Euler, Sampler
-from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
+from diffusion_core.samplers import Euler, EulerCorrected, KadkhodaieSimoncelli, Sampler
 from experiments.config.config import ExactConfig, Ladder, Model, TrainConfig
 from experiments.config.study import Grid
 from experiments.stages.fit_mixture import MixtureConfig

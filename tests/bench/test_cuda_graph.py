@@ -1,55 +1,45 @@
 """The step that a CUDA graph would capture, run without a graph; with a card, the graph itself."""
 
-import math
-
 import pytest
 import torch
-from torch import Tensor
 
-from bench.cuda_graph import Table, graphed_euler
-from diffusion_core.exact.gaussian import GaussianDenoiser
-from diffusion_core.samplers.euler import EulerWithin
-from diffusion_core.samplers.sampling import Steps, eta_steps, euler
+from bench.cuda_graph import GraphedEuler, Table
+from diffusion_core.exact import GaussianDenoiser
+from diffusion_core.samplers import Euler, follow, sample
+from diffusion_core.samplers.sampling import CheckedModel
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from diffusion_core.schedules.sigma import geometric
+from diffusion_core.schedules import geometric
 
 SHAPE = (1, 4, 4)
-WITHIN = EulerWithin(1.0, s_min=0.1, s_max=5.0).steps(geometric(12))  # some of its steps add noise, some do not
+LADDER = geometric(12)
 EXACT = GaussianDenoiser()
 
 
-def start(device: str = "cpu") -> tuple[Tensor, BlockNoise]:
-    noise = BlockNoise(3, 40, 50, SHAPE, torch.device(device))  # of two blocks
-    return noise() * 30.0, noise
+def noise() -> BlockNoise:
+    return BlockNoise(3, 40, 50, SHAPE, torch.device("cpu"))  # of two blocks
 
 
-@pytest.mark.parametrize("steps", [eta_steps(geometric(12), 0.0), eta_steps(geometric(12), 1.0), WITHIN])
-def test_table_steps_as_euler_does(steps: Steps) -> None:
-    x, noise = start()
-    expected = [x.clone() for x in euler(EXACT, x, steps, noise)]
-    x, noise = start()
-    table = Table(steps, x)
-    for beta, there in zip(steps.betas, expected, strict=True):
-        table.advance(EXACT, x, noise if beta > 0 else None)
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_table_steps_as_euler_does(eta: float) -> None:
+    draw = noise()
+    expected = [x.clone() for x in follow(EXACT, Euler(eta), LADDER, draw() * 30.0, draw)]
+    draw = noise()
+    x = draw() * 30.0
+    table, eps = Table(LADDER, eta, x), CheckedModel(EXACT)
+    for noisy, there in zip(table.noisy, expected, strict=True):
+        table.advance(eps, x, draw if noisy else None)
         torch.testing.assert_close(x, there, rtol=1e-5, atol=1e-5)
-    table.finish()
 
 
-def test_table_names_the_step_of_a_model_that_fails() -> None:
-    x, _ = start()
-    table = Table(eta_steps(geometric(12), 0.0), x)
-    for step in range(3):
-        table.advance(lambda x, sigma, step=step: x * math.nan if step == 1 else x / 30, x, None)  # type: ignore[misc]
-    with pytest.raises(ValueError, match=r"NaN or infinity at step 1, sigma=16\.8"):
-        table.finish()
+def test_it_is_euler_where_each_step_is_looked_at() -> None:
+    found, expected = (
+        list(follow(EXACT, s, LADDER, torch.ones(2, *SHAPE), noise()))[-1] for s in (GraphedEuler(), Euler())
+    )
+    assert torch.equal(found, expected)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no card here")
-@torch.no_grad()
 def test_graph_draws_the_noise_that_euler_draws() -> None:
-    x, noise = start("cuda")
-    expected = [x.clone() for x in euler(EXACT, x, WITHIN, noise)]
-    x, noise = start("cuda")
-    found = graphed_euler(EXACT, x, WITHIN, noise)
-    for there, here in zip(expected, found, strict=True):
-        torch.testing.assert_close(here, there, rtol=1e-5, atol=1e-5)
+    options = {"n_samples": 50, "first_sample": 40, "shape": SHAPE, "device": "cuda", "trajectory": True}
+    there, here = (sample(EXACT, LADDER, sampler, **options) for sampler in (Euler(1.0), GraphedEuler(1.0)))
+    torch.testing.assert_close(here, there, rtol=1e-5, atol=1e-5)

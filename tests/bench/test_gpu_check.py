@@ -27,6 +27,6 @@ def test_without_a_card_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 @pytest.mark.slow
 def test_what_needs_no_card_passes_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_check, "can_compile", lambda device: False)
-    monkeypatch.setattr(gpu_check, "STEPS", gpu_check.eta_steps(gpu_check.geometric(6), 1.0))
+    monkeypatch.setattr(gpu_check, "LADDER", gpu_check.geometric(6))
     lines = list(gpu_check.lines("cpu", (8,)))
     assert [line.ok for line in lines] == [True] * 5 + [None] * 10, "\n".join(map(str, lines))

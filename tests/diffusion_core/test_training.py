@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffusion_core.networks.build import build
-from diffusion_core.networks.parameterisations import PARAMETERISATIONS
-from diffusion_core.noise.sigma import LogNormal, LogUniform
+from diffusion_core.networks import PARAMETERISATIONS, build
+from diffusion_core.noise import LogNormal, LogUniform
 from diffusion_core.training import WEIGHTINGS, Step, lr_factor, train
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from diffusion_core.samplers.euler import Euler
+from diffusion_core.samplers import Euler
 from experiments import __main__ as command
 from experiments.beta import PRESETS, BetaGrid, BetaOptions, contrasts, runs
 from experiments.config.config import Ladder, identity

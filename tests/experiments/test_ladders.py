@@ -8,8 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from diffusion_core.samplers.churn import Heun
-from diffusion_core.samplers.restart import Restart
+from diffusion_core.samplers import Heun, Restart
 from experiments import __main__ as command
 from experiments.config.config import Ladder
 from experiments.config.trial import Cell, Infeasible

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from diffusion_core.exact.gaussian import GaussianDenoiser
-from diffusion_core.noise.sigma import LogNormal
+from diffusion_core.exact import GaussianDenoiser
+from diffusion_core.noise import LogNormal
 from experiments import __main__ as command
 from experiments.config.config import TrainConfig
 from experiments.config.trial import Cell

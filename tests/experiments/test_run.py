@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from diffusion_core.exact.gaussian import GaussianDenoiser
+from diffusion_core.exact import GaussianDenoiser
 from experiments import __main__ as command
 from experiments.config.config import identity
 from experiments.run import PRESETS, RunOptions, runs

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from diffusion_core.samplers.euler import Euler
+from diffusion_core.samplers import Euler
 from experiments import __main__ as command
 from experiments.config.config import ForeignConfig, Ladder, identity
 from experiments.config.trial import Cell

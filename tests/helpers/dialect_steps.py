@@ -1,11 +1,45 @@
-"""Other dialects' knobs as `Steps` for `sampling.euler`, where the translation is exact. `eta_steps` is in samplers."""
+"""Other dialects' knobs as alpha and beta of each step, where the translation is exact."""
 
 import itertools
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from diffusion_core.samplers.churn import Churn
-from diffusion_core.samplers.sampling import Steps
-from diffusion_core.schedules.sigma import check_ladder
+from torch import Tensor
+
+from diffusion_core.samplers import Churn, Sampler
+from diffusion_core.samplers.base import Eps, Noise
+from diffusion_core.samplers.dialects import alpha_beta
+from diffusion_core.schedules import alpha_beta_ladder, check_ladder
+
+
+@dataclass(frozen=True)
+class Steps(Sampler):
+    """N + 1 levels `sigmas`, and alpha and beta of each of the N steps along them."""
+
+    sigmas: tuple[float, ...]
+    alphas: tuple[float, ...]
+    betas: tuple[float, ...]
+
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        assert sigmas == self.sigmas
+        for sigma, alpha, beta in zip(self.sigmas, self.alphas, self.betas, strict=False):
+            x.add_(eps(x, sigma), alpha=-alpha * sigma)
+            if beta > 0:
+                x.add_(noise(), alpha=beta * sigma)
+            yield x
+
+
+def eta_steps(sigmas: tuple[float, ...], eta: float) -> Steps:
+    """A given ladder with the noise of eta."""
+    pairs = [alpha_beta(sigma, sigma_next, eta) for sigma, sigma_next in itertools.pairwise(sigmas)]
+    return Steps(sigmas, tuple(alpha for alpha, _ in pairs), tuple(beta for _, beta in pairs))
+
+
+def alpha_beta_steps(alpha: float, beta: float, sigma_max: float = 30.0, sigma_min: float = 0.03) -> Steps:
+    """The original rule."""
+    sigmas = alpha_beta_ladder(alpha, beta, sigma_max, sigma_min)
+    return Steps(sigmas, (alpha,) * (len(sigmas) - 1), (beta,) * (len(sigmas) - 1))
 
 
 def mu_steps(sigmas: tuple[float, ...], mu: float) -> Steps:

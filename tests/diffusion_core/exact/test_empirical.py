@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from diffusion_core.exact.empirical import Empirical
-from diffusion_core.exact.gaussian import GaussianDenoiser
+from diffusion_core.exact import Empirical, GaussianDenoiser
 
 
 def images(n: int, dim: int = 1024) -> torch.Tensor:

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from diffusion_core.exact.gaussian import FullGaussian, GaussianDenoiser, gaussian_moments
+from diffusion_core.exact import FullGaussian, GaussianDenoiser, gaussian_moments
 from diffusion_core.samplers.sampling import model_device
 
 

@@ -8,10 +8,8 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from diffusion_core.exact.fit import fit_mixture
-from diffusion_core.exact.gaussian import FullGaussian
-from diffusion_core.exact.mixture import Mixture
-from diffusion_core.samplers.sampling import generate_samples
+from diffusion_core.exact import FullGaussian, Mixture, fit_mixture
+from diffusion_core.samplers import generate_samples
 
 
 def mixture(n_components: int, dim: int, rank: int, spread: float = 1.0) -> Mixture:

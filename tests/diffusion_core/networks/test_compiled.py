@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion_core.networks.build import build
+from diffusion_core.networks import build
 from diffusion_core.networks.compiled import Compiled, can_compile
 
 BATCH = 6

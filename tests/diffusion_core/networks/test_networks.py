@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffusion_core.networks.build import NAMES, build
-from diffusion_core.networks.parameterisations import PARAMETERISATIONS
+from diffusion_core.networks import NAMES, PARAMETERISATIONS, build
 from diffusion_core.networks.small import PATCH, unpatched
 
 UNTRAINED = {

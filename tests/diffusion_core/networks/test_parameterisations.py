@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffusion_core.networks.build import build
-from diffusion_core.networks.parameterisations import PARAMETERISATIONS, Preconditioned
+from diffusion_core.networks import PARAMETERISATIONS, build
+from diffusion_core.networks.parameterisations import Preconditioned
 from diffusion_core.training import WEIGHTINGS
 
 TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # the F that gives the true noise

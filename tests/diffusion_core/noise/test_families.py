@@ -8,20 +8,23 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from diffusion_core.noise.process_time import DDPM, VP, Cosine, CosineInterpolated
-from diffusion_core.noise.sigma import (
+from diffusion_core.noise import (
+    DDPM,
+    VP,
+    Cosine,
+    CosineInterpolated,
     LogLogistic,
     LogNormal,
     LogUniform,
-    NoiseLaw,
+    NoiseDistribution,
     SplitLogNormal,
     Uniform,
     logit_normal,
-    uniforms,
 )
-from diffusion_core.schedules.vp import ddpm_table
+from diffusion_core.noise.sigma import uniforms
+from diffusion_core.schedules import ddpm_table
 
-LAWS: list[NoiseLaw] = [
+LAWS: list[NoiseDistribution] = [
     LogNormal(),
     LogUniform(),
     Uniform(),
@@ -46,13 +49,13 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def cumulative(law: NoiseLaw) -> np.ndarray:
+def cumulative(law: NoiseDistribution) -> np.ndarray:
     return integrate.cumulative_trapezoid(law.log_density(torch.from_numpy(GRID)).exp().numpy(), GRID, initial=0)
 
 
 @pytest.mark.parametrize("stratified", [False, True], ids=["independent", "stratified"])
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
-def test_samples_follow_the_density(law: NoiseLaw, stratified: bool) -> None:
+def test_samples_follow_the_density(law: NoiseDistribution, stratified: bool) -> None:
     """One draw of each of 5,000 batches of four, so that stratified draws are independent of each other as well."""
     generator = seeded(3)
     draws = [law.sample(4, generator, stratified)[1] for _ in range(5_000)] if stratified else None
@@ -65,7 +68,7 @@ def test_samples_follow_the_density(law: NoiseLaw, stratified: bool) -> None:
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
-def test_stratified_means_vary_less(law: NoiseLaw) -> None:
+def test_stratified_means_vary_less(law: NoiseDistribution) -> None:
     generator = seeded(1)
     spread = [
         np.std([law.sample(32, generator, stratified).log().mean().item() for _ in range(200)])
@@ -75,7 +78,7 @@ def test_stratified_means_vary_less(law: NoiseLaw) -> None:
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
-def test_one_stratified_draw_falls_into_each_stratum(law: NoiseLaw) -> None:
+def test_one_stratified_draw_falls_into_each_stratum(law: NoiseDistribution) -> None:
     if isinstance(law, DDPM):
         assert law.sample(1000, seeded(0), True).unique().numel() == 1000
         return
@@ -94,7 +97,7 @@ def test_uniforms_never_reach_0_or_1(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("law", [LogNormal(), LogUniform()], ids=lambda law: law.name)
-def test_independent_draws_of_the_first_laws_have_not_moved(law: NoiseLaw) -> None:
+def test_independent_draws_of_the_first_laws_have_not_moved(law: NoiseDistribution) -> None:
     """Stored models are identified by their config; its law must go on giving the same bits."""
     if isinstance(law, LogNormal):
         expected = (-0.507 + 1.2 * torch.randn(9, generator=seeded(4))).exp()
@@ -161,7 +164,7 @@ def test_ddpm_step_density_is_within_one_level_of_the_law() -> None:
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
-def test_log_density_keeps_shape_and_dtype(law: NoiseLaw) -> None:
+def test_log_density_keeps_shape_and_dtype(law: NoiseDistribution) -> None:
     for dtype in (torch.float32, torch.float64):
         density = law.log_density(torch.zeros(2, 3, dtype=dtype))
         assert density.shape == (2, 3) and density.dtype == dtype

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from diffusion_core.noise.sigma import LogNormal, LogUniform
+from diffusion_core.noise import LogNormal, LogUniform
 
 LAWS = [LogNormal(), LogNormal(0.3, 0.5), LogUniform(), LogUniform(0.1, 2.0)]
 

@@ -17,15 +17,22 @@ import torch
 from dialect_steps import mu_steps
 from torch import Tensor, nn
 
-from diffusion_core.exact.gaussian import GaussianDenoiser
-from diffusion_core.samplers.churn import EulerChurn, Heun
-from diffusion_core.samplers.euler import Euler, Sampler
-from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
-from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
-from diffusion_core.samplers.restart import Interval, Restart
-from diffusion_core.samplers.sampling import euler
-from diffusion_core.schedules.sigma import geometric, karras
-from diffusion_core.schedules.vp import ddpm, ddpm_table, leading, linspace, trailing
+from diffusion_core.exact import GaussianDenoiser
+from diffusion_core.samplers import (
+    Accelerated,
+    DPMpp2M,
+    DPMpp2MSDE,
+    Euler,
+    EulerChurn,
+    Heun,
+    Interval,
+    KadkhodaieSimoncelli,
+    Restart,
+    Sampler,
+    follow,
+)
+from diffusion_core.schedules import ddpm, ddpm_table, geometric, karras
+from diffusion_core.schedules.vp import leading, linspace, trailing
 
 # diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -68,7 +75,7 @@ def start(sigma: float, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def ours(sampler: Sampler, sigmas: tuple[float, ...], dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    return [x.clone() for x in sampler.run(TINY, start(sigmas[0], dtype), sigmas, Noise(dtype))]
+    return [x.clone() for x in follow(TINY, sampler, sigmas, start(sigmas[0], dtype), Noise(dtype))]
 
 
 def compare(
@@ -174,9 +181,8 @@ def test_kadkhodaie_simoncelli_is_their_algorithm_1(beta_ks: float) -> None:
         gamma = math.sqrt((1 - beta_ks * h) ** 2 - (1 - h) ** 2) * sigma
         x = x + h * d + (gamma * noise().numpy() if beta_ks < 1 else 0)
         out.append(x)
-    run = KadkhodaieSimoncelli(beta_ks).run(
-        GaussianDenoiser(std=0.0), first, (10.0, 0.1), Noise(torch.float64, (1, *SHAPE[1:]))
-    )
+    sampler, fresh = KadkhodaieSimoncelli(beta_ks), Noise(torch.float64, (1, *SHAPE[1:]))
+    run = follow(GaussianDenoiser(std=0.0), sampler, (10.0, 0.1), first, fresh)
     mine = [x.clone() for x in run]
     compare(f"KadkhodaieSimoncelli(beta_ks={beta_ks:g})", "numpy: their Algorithm 1", mine, out)
 
@@ -353,8 +359,8 @@ def test_accelerated_is_smalldiffusions_samples(smalldiffusion: Any, gam: float,
     name = f"Accelerated(gam={gam:g}, mu={mu:g})"
     compare(name, "smalldiffusion samples", ours(Accelerated(gam, mu), sigmas), theirs)
     if gam == 1:
-        mine = [x.clone() for x in euler(TINY, start(30), mu_steps(sigmas, mu), Noise(torch.float64))]
-        compare(f"euler(mu_steps(mu={mu:g}))", "smalldiffusion samples", mine, theirs)
+        mine = [x.clone() for x in follow(TINY, mu_steps(sigmas, mu), sigmas, start(30), Noise(torch.float64))]
+        compare(f"Steps of mu={mu:g}", "smalldiffusion samples", mine, theirs)
 
 
 def test_trailing_ladder_is_smalldiffusions(smalldiffusion: Any) -> None:

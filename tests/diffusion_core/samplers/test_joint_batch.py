@@ -5,15 +5,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from dialect_steps import alpha_beta_steps, eta_steps
 from torch import Tensor
 
-from diffusion_core.exact.gaussian import GaussianDenoiser
-from diffusion_core.samplers.churn import Heun
+from diffusion_core.exact import GaussianDenoiser
+from diffusion_core.samplers import DPMpp2M, Heun, KadkhodaieSimoncelli, Model, sample
 from diffusion_core.samplers.joint_batch import joined
-from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
-from diffusion_core.samplers.multistep import DPMpp2M
-from diffusion_core.samplers.sampling import Model, alpha_beta_steps, eta_steps, sample
-from diffusion_core.schedules.sigma import geometric, karras
+from diffusion_core.schedules import geometric, karras
 
 EXACT = GaussianDenoiser(0.5)
 Draw = Callable[[Model], Tensor]
@@ -24,13 +22,13 @@ def draws() -> dict[str, Draw]:
     quiet, noisy, original = eta_steps(geometric(5), 0.0), eta_steps(geometric(9), 1.0), alpha_beta_steps(0.4, 0.3)
     options = {"shape": (1, 4, 4), "device": "cpu"}
     return {
-        "quiet": lambda model: sample(model, quiet.sigmas, quiet.run, n_samples=3, **options),
-        "noisy": lambda model: sample(model, noisy.sigmas, noisy.run, n_samples=5, seed=4, **options),
-        "original": lambda model: sample(model, original.sigmas, original.run, n_samples=2, first_sample=70, **options),
-        "batches": lambda model: sample(model, noisy.sigmas, noisy.run, n_samples=6, batch_size=2, **options),
-        "heun": lambda model: sample(model, karras(4), Heun().run, n_samples=4, final_denoise=True, **options),
-        "dpm++": lambda model: sample(model, karras(6), DPMpp2M().run, n_samples=1, **options),
-        "own levels": lambda model: sample(model, geometric(8), KadkhodaieSimoncelli().run, n_samples=2, **options),
+        "quiet": lambda model: sample(model, quiet.sigmas, quiet, n_samples=3, **options),
+        "noisy": lambda model: sample(model, noisy.sigmas, noisy, n_samples=5, seed=4, **options),
+        "original": lambda model: sample(model, original.sigmas, original, n_samples=2, first_sample=70, **options),
+        "batches": lambda model: sample(model, noisy.sigmas, noisy, n_samples=6, batch_size=2, **options),
+        "heun": lambda model: sample(model, karras(4), Heun(), n_samples=4, final_denoise=True, **options),
+        "dpm++": lambda model: sample(model, karras(6), DPMpp2M(), n_samples=1, **options),
+        "own levels": lambda model: sample(model, geometric(8), KadkhodaieSimoncelli(), n_samples=2, **options),
     }
 
 
@@ -50,7 +48,7 @@ def test_calls_are_evaluated_together_in_the_order_of_the_draws() -> None:
     short, long = eta_steps((4.0, 2.0), 0.0), eta_steps((8.0, 6.0, 3.0, 1.0), 0.0)
 
     def draw(steps: object, n: int) -> Draw:
-        return lambda model: sample(model, steps.sigmas, steps.run, n_samples=n, shape=(1, 2, 2), device="cpu")
+        return lambda model: sample(model, steps.sigmas, steps, n_samples=n, shape=(1, 2, 2), device="cpu")
 
     joined(model, [draw(long, 1), draw(short, 2)])
     assert seen == [[8.0, 4.0, 4.0], [6.0], [3.0]]
@@ -72,7 +70,7 @@ def test_an_error_of_one_draw_is_raised_and_the_others_end() -> None:
     endless = eta_steps(geometric(100_000), 0.0)
 
     def long(model: Model) -> Tensor:
-        return sample(model, endless.sigmas, endless.run, n_samples=1, shape=(1, 4, 4), device="cpu")
+        return sample(model, endless.sigmas, endless, n_samples=1, shape=(1, 4, 4), device="cpu")
 
     with pytest.raises(ValueError, match="mine"):
         joined(EXACT, [long, fails, long])

@@ -1,23 +1,40 @@
 """The samplers: measured order, counted cost, noise only where it is asked for, closed forms, and errors."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
-from dialect_steps import beta_ks_steps, churn_steps, mu_steps
+from dialect_steps import Steps, beta_ks_steps, churn_steps, eta_steps, mu_steps
 from torch import Tensor
 
-from diffusion_core.exact.gaussian import GaussianDenoiser, gaussian_moments
-from diffusion_core.samplers.churn import Churn, EulerChurn, Heun
-from diffusion_core.samplers.corrected import EulerCorrected
+from diffusion_core.errors import NotFiniteError
+from diffusion_core.exact import GaussianDenoiser, gaussian_moments
+from diffusion_core.samplers import (
+    SAMPLERS,
+    Accelerated,
+    AlphaBeta,
+    Churn,
+    DPMpp2M,
+    DPMpp2MSDE,
+    Euler,
+    EulerChurn,
+    EulerCorrected,
+    EulerWithin,
+    Heun,
+    Interval,
+    KadkhodaieSimoncelli,
+    Restart,
+    Sampler,
+    follow,
+    sample,
+)
+from diffusion_core.samplers.base import Eps
 from diffusion_core.samplers.dialects import beta_ks_from_alpha, mu_from_alpha
-from diffusion_core.samplers.euler import Euler, EulerWithin, Sampler
-from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
-from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
-from diffusion_core.samplers.restart import Interval, Restart
-from diffusion_core.samplers.sampling import eta_steps, euler
-from diffusion_core.schedules.sigma import geometric
+from diffusion_core.schedules import alpha_beta_ladder, geometric
 
 EXACT = GaussianDenoiser()
 LADDER = geometric(8, 10.0, 0.1)
@@ -48,7 +65,7 @@ NOISY: list[Sampler] = [
     RESTARTS,
     KadkhodaieSimoncelli(),
 ]
-ALL = [*DETERMINISTIC, *NOISY]
+ALL = list(dict.fromkeys([*DETERMINISTIC, *NOISY, *(make() for make in SAMPLERS.values())]))  # a new one is tested too
 by_name = pytest.mark.parametrize("sampler", ALL, ids=lambda sampler: sampler.name)
 
 
@@ -80,7 +97,7 @@ def slope(sampler: Sampler, counts: tuple[int, ...] = (64, 128, 256)) -> float:
     errors = []
     for n_steps in counts:
         x = torch.full((1, 1, 1, 1), 10.0, dtype=torch.float64)
-        *_, end = sampler.run(EXACT, x, geometric(n_steps, 10.0, 0.1), forbidden)
+        *_, end = follow(EXACT, sampler, geometric(n_steps, 10.0, 0.1), x, forbidden)
         errors.append(abs(end.item() - 10 * math.sqrt(1.01 / 101)))
     return math.log(errors[-2] / errors[-1]) / math.log(counts[-1] / counts[-2])
 
@@ -109,7 +126,7 @@ def test_counted_evaluations_are_planned(sampler: Sampler) -> None:
         return GaussianDenoiser(std=0.0)(x, sigma)
 
     x = torch.full((2, 1, 4, 4), LADDER[0], dtype=torch.float64)
-    n_steps = len(list(sampler.run(model, x, LADDER, Noise())))
+    n_steps = len(list(follow(model, sampler, LADDER, x, Noise())))
     measured = sampler == KadkhodaieSimoncelli()  # 16 pixels of fresh noise have a size of their own
     assert len(calls) == pytest.approx(sampler.planned_nfe(LADDER), abs=3 * measured)
     assert n_steps == len(LADDER) - 1 or isinstance(sampler, KadkhodaieSimoncelli)
@@ -117,14 +134,14 @@ def test_counted_evaluations_are_planned(sampler: Sampler) -> None:
 
 @pytest.mark.parametrize("sampler", DETERMINISTIC, ids=lambda sampler: sampler.name)
 def test_no_noise_is_drawn_without_need(sampler: Sampler) -> None:
-    assert torch.isfinite(list(sampler.run(EXACT, start(), LADDER, forbidden))[-1]).all()
+    assert torch.isfinite(list(follow(EXACT, sampler, LADDER, start(), forbidden))[-1]).all()
 
 
 @pytest.mark.parametrize("sampler", NOISY, ids=lambda sampler: sampler.name)
 def test_noise_changes_the_result_and_is_drawn_once_where_added(sampler: Sampler) -> None:
     noise = Noise()
-    end = list(sampler.run(EXACT, start(), LADDER, noise))[-1].clone()
-    other = list(sampler.run(EXACT, start(), LADDER, Noise(seed=1)))[-1]
+    end = list(follow(EXACT, sampler, LADDER, start(), noise))[-1].clone()
+    other = list(follow(EXACT, sampler, LADDER, start(), Noise(seed=1)))[-1]
     assert not torch.allclose(end, other)
     expected = {RESTARTS: 3, WITHIN: 4}.get(sampler, len(LADDER) - 1)
     assert noise.calls == expected or isinstance(sampler, KadkhodaieSimoncelli)
@@ -133,7 +150,7 @@ def test_noise_changes_the_result_and_is_drawn_once_where_added(sampler: Sampler
 @by_name
 def test_x_is_updated_in_place(sampler: Sampler) -> None:
     x = start()
-    assert all(y is x for y in sampler.run(EXACT, x, LADDER, Noise()))
+    assert all(y is x for y in follow(EXACT, sampler, LADDER, x, Noise()))
 
 
 @by_name
@@ -141,7 +158,7 @@ def test_x_is_updated_in_place(sampler: Sampler) -> None:
 def test_models_that_reuse_their_memory_change_nothing(sampler: Sampler, memory: str) -> None:
     out = torch.empty(2, 1, 4, 4, dtype=torch.float64)
     model = EXACT if memory == "fresh" else lambda x, sigma: out.copy_(EXACT(x, sigma))
-    ends = [list(sampler.run(each, start(), LADDER, Noise()))[-1].clone() for each in (EXACT, model)]
+    ends = [list(follow(each, sampler, LADDER, start(), Noise()))[-1].clone() for each in (EXACT, model)]
     assert torch.equal(*ends)
 
 
@@ -149,7 +166,7 @@ def test_models_that_reuse_their_memory_change_nothing(sampler: Sampler, memory:
 @pytest.mark.parametrize("n_steps", [1, 2])
 def test_short_ladders(sampler: Sampler, n_steps: int) -> None:
     ladder = geometric(n_steps, 10.0, 0.1)
-    assert torch.isfinite(list(sampler.run(EXACT, start(), ladder, Noise()))[-1]).all()
+    assert torch.isfinite(list(follow(EXACT, sampler, ladder, start(), Noise()))[-1]).all()
 
 
 @pytest.mark.parametrize(
@@ -163,7 +180,7 @@ def test_ladders_may_end_at_zero(sampler: Sampler) -> None:
         sigmas.append(sigma[0].item())
         return EXACT(x, sigma)
 
-    *_, end = sampler.run(model, start(), (*LADDER, 0.0), Noise())
+    *_, end = follow(model, sampler, (*LADDER, 0.0), start(), Noise())
     assert torch.isfinite(end).all() and min(sigmas) > 0
     assert len(sigmas) == sampler.planned_nfe((*LADDER, 0.0))
 
@@ -178,7 +195,7 @@ def test_nan_names_step_and_sigma(sampler: Sampler, bad: float) -> None:
         return torch.full_like(x, bad) if len(seen) == 5 else EXACT(x, sigma)
 
     with pytest.raises(ValueError, match=r"model: it returned NaN or infinity at step \d+, sigma=") as caught:
-        list(sampler.run(broken, start(), LADDER, Noise()))
+        list(follow(broken, sampler, LADDER, start(), Noise()))
     step = {Heun: 2, Restart: 2}.get(type(sampler), 4)
     assert f"at step {step}, sigma={seen[4]:.6g};" in str(caught.value)
 
@@ -186,13 +203,13 @@ def test_nan_names_step_and_sigma(sampler: Sampler, bad: float) -> None:
 @by_name
 def test_wrong_shape_is_named_at_once(sampler: Sampler) -> None:
     with pytest.raises(ValueError, match=r"model: it returned shape \(2, 1, 4\) at step 0 for x of shape"):
-        next(sampler.run(lambda x, sigma: x[..., 0], start(), LADDER, Noise()))
+        next(follow(lambda x, sigma: x[..., 0], sampler, LADDER, start(), Noise()))
 
 
 @by_name
 def test_what_is_not_a_ladder_is_refused(sampler: Sampler) -> None:
     with pytest.raises(ValueError, match="sigmas"):
-        list(sampler.run(EXACT, start(), (1.0, 2.0), Noise()))
+        list(follow(EXACT, sampler, (1.0, 2.0), start(), Noise()))
 
 
 def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
@@ -209,8 +226,12 @@ def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
     ],
     ids=["eta", "mu", "no-mu", "no-churn"],
 )
-def test_one_chain_in_two_dialects(sampler: Sampler, steps: object) -> None:
-    pairs = zip(sampler.run(EXACT, start(), LADDER, Noise()), euler(EXACT, start(), steps, Noise()), strict=True)
+def test_one_chain_in_two_dialects(sampler: Sampler, steps: Steps) -> None:
+    pairs = zip(
+        follow(EXACT, sampler, LADDER, start(), Noise()),
+        follow(EXACT, steps, steps.sigmas, start(), Noise()),
+        strict=True,
+    )
     for ours, theirs in pairs:
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
@@ -221,8 +242,8 @@ def test_churn_is_euler_with_reinjection_half_a_step_later() -> None:
     x = start()
     first = churn.add(x, LADDER[0], len(LADDER) - 1, other)  # 10 is above s_max: nothing is drawn
     assert steps.sigmas[0] == first == LADDER[0] and other.calls == 0
-    churned = EulerChurn(s_churn=2.0, s_max=5.0).run(EXACT, start(), LADDER, noise)
-    translated = euler(EXACT, x, steps, other)
+    churned = follow(EXACT, EulerChurn(s_churn=2.0, s_max=5.0), LADDER, start(), noise)
+    translated = follow(EXACT, steps, steps.sigmas, x, other)
     (*_, ours), (*_, theirs) = churned, translated
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
     assert noise.calls == other.calls > 0
@@ -243,8 +264,8 @@ def test_sde_at_eta_one_has_the_variance_of_its_affine_recursion() -> None:
     """Where denoised is constant (data of one point) the second-order term vanishes: it is Euler with eta = 1."""
     point = GaussianDenoiser(std=0.0)
     pairs = zip(
-        DPMpp2MSDE(1.0).run(point, start(), LADDER, Noise()),
-        Euler(1.0).run(point, start(), LADDER, Noise()),
+        follow(point, DPMpp2MSDE(1.0), LADDER, start(), Noise()),
+        follow(point, Euler(1.0), LADDER, start(), Noise()),
         strict=True,
     )
     for ours, theirs in pairs:
@@ -253,8 +274,8 @@ def test_sde_at_eta_one_has_the_variance_of_its_affine_recursion() -> None:
 
 def test_dpmpp_2m_sde_without_noise_is_dpmpp_2m() -> None:
     for ours, theirs in zip(
-        DPMpp2MSDE(0.0).run(EXACT, start(), LADDER, forbidden),
-        DPMpp2M().run(EXACT, start(), LADDER, forbidden),
+        follow(EXACT, DPMpp2MSDE(0.0), LADDER, start(), forbidden),
+        follow(EXACT, DPMpp2M(), LADDER, start(), forbidden),
         strict=True,
     ):
         assert torch.equal(ours, theirs)
@@ -266,7 +287,7 @@ def test_noisy_samplers_reach_the_variance_of_the_data() -> None:
     fine_restarts = Restart((Interval(0.2, 2.0, 20, 2), Interval(1.0, 4.0, 20, 1)))
     for sampler in (Euler(1.0), EulerChurn(20.0), Heun(20.0), DPMpp2MSDE(), Accelerated(1.0, 0.5), fine_restarts):
         x = 10 * torch.randn(20_000, 1, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-        *_, end = sampler.run(EXACT, x * math.sqrt(1.01), ladder, Noise(x.shape))
+        *_, end = follow(EXACT, sampler, ladder, x * math.sqrt(1.01), Noise(x.shape))
         assert end.std().item() == pytest.approx(math.sqrt(1.01), rel=0.03), sampler.name
 
 
@@ -274,7 +295,7 @@ def test_variance_of_dialect_steps_is_closed_form() -> None:
     steps = mu_steps(LADDER, 0.5)
     variance = gaussian_moments(list(steps.sigmas), list(steps.alphas), list(steps.betas))[-1]
     x = start(40_000)
-    *_, end = Accelerated(1.0, 0.5).run(EXACT, x, LADDER, Noise(x.shape))
+    *_, end = follow(EXACT, Accelerated(1.0, 0.5), LADDER, x, Noise(x.shape))
     assert end.var().item() == pytest.approx(variance, rel=0.02)
 
 
@@ -283,7 +304,7 @@ def test_kadkhodaie_simoncelli_treats_each_sample_by_itself() -> None:
     together = start(3) * torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64).view(-1, 1, 1, 1)
     alone = together[:1].clone()
     sampler = KadkhodaieSimoncelli(beta_ks=1.0)
-    n_together, n_alone = (len(list(sampler.run(point, x, LADDER, forbidden))) for x in (together, alone))
+    n_together, n_alone = (len(list(follow(point, sampler, LADDER, x, forbidden))) for x in (together, alone))
     assert n_alone < n_together, "the batch goes on for its noisiest sample"
     torch.testing.assert_close(together[:1], alone, rtol=1e-12, atol=0)
 
@@ -300,7 +321,7 @@ def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at() -> None:
 
     sampler, x = KadkhodaieSimoncelli(alpha_0=0.05), start(2)
     x[1] *= 2  # noisier than it is said to be
-    list(sampler.run(model, x, LADDER, Noise()))
+    list(follow(model, sampler, LADDER, x, Noise()))
     for step, (before, size, after) in enumerate(zip(levels, sizes, levels[1:], strict=False)):
         alpha = 0.05 * (step + 1) / (1 + 0.05 * step)
         aimed_at = torch.where(before * size > LADDER[-1], (1 - 0.5 * alpha) * before * size, before)
@@ -311,7 +332,7 @@ def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at() -> None:
 def test_kadkhodaie_simoncelli_stops_at_its_cap() -> None:
     """A model that reports ever more noise would never stop by itself."""
     sampler = KadkhodaieSimoncelli(max_steps=7)
-    assert len(list(sampler.run(lambda x, sigma: 1.5 * torch.ones_like(x), start(), LADDER, Noise()))) == 7
+    assert len(list(follow(lambda x, sigma: 1.5 * torch.ones_like(x), sampler, LADDER, start(), Noise()))) == 7
     assert sampler.planned_nfe(LADDER) == 7
 
 
@@ -320,7 +341,7 @@ def test_kadkhodaie_simoncelli_stops_at_its_cap() -> None:
     [
         (lambda: Euler(-0.1), "eta=-0.1: it must be at least 0"),
         (lambda: Euler(math.nan), "eta=nan"),
-        (lambda: list(Euler(3.0).run(EXACT, start(), LADDER, Noise())), "eta=3.0: at sigma'/sigma"),
+        (lambda: list(follow(EXACT, Euler(3.0), LADDER, start(), Noise())), "eta=3.0: at sigma'/sigma"),
         (lambda: EulerCorrected(scale=0.0), "scale=0.0: it must be above 0 and finite"),
         (lambda: EulerCorrected(shift=math.inf), "shift=inf"),
         (lambda: EulerCorrected(s_max=-1.0), "s_max=-1.0"),
@@ -353,28 +374,32 @@ def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> N
 
 
 def test_noise_within_bounds_is_eulers_there_and_none_elsewhere() -> None:
-    inside = EulerWithin(0.8, s_min=LADDER[5], s_max=LADDER[2]).steps(LADDER)
     whole, none = eta_steps(LADDER, 0.8), eta_steps(LADDER, 0.0)
-    assert [beta > 0 for beta in inside.betas] == [2 <= step <= 5 for step in range(8)]
-    assert inside.betas[2:6] == whole.betas[2:6] and inside.alphas[:2] == none.alphas[:2]
+    alphas, betas = (
+        tuple(a if 2 <= step <= 5 else b for step, (a, b) in enumerate(zip(*sides, strict=True)))
+        for sides in ((whole.alphas, none.alphas), (whole.betas, none.betas))
+    )
+    within, steps = EulerWithin(0.8, s_min=LADDER[5], s_max=LADDER[2]), Steps(LADDER, alphas, betas)
+    inside, expected = (list(follow(EXACT, s, LADDER, start(), Noise()))[-1] for s in (within, steps))
+    assert torch.equal(inside, expected)
     everywhere = EulerWithin(0.8)
-    first, second = (list(s.run(EXACT, start(), LADDER, Noise()))[-1] for s in (everywhere, Euler(0.8)))
+    first, second = (list(follow(EXACT, s, LADDER, start(), Noise()))[-1] for s in (everywhere, Euler(0.8)))
     assert torch.equal(first, second)
     with pytest.raises(ValueError, match=r"s_min=2: it must be at least 0 and at most s_max=1"):
         EulerWithin(s_min=2, s_max=1)
 
 
 def test_corrections_that_change_nothing_are_eulers() -> None:
-    plain = list(Euler(0.8).run(EXACT, start(), LADDER, Noise()))[-1]
+    plain = list(follow(EXACT, Euler(0.8), LADDER, start(), Noise()))[-1]
     for same in (EulerCorrected(0.8), EulerCorrected(0.8, scale=0.5, shift=2.0, s_max=0.01)):
-        torch.testing.assert_close(list(same.run(EXACT, start(), LADDER, Noise()))[-1], plain)
+        torch.testing.assert_close(list(follow(EXACT, same, LADDER, start(), Noise()))[-1], plain)
 
 
 def test_a_corrected_step_is_the_formula() -> None:
     """From 1 to 0.5 at eta 0, taken to be at 1.2: x + (0.5 - 1.2) 0.9 eps(x, 1.2), and Euler's step from 2 to 1."""
     sampler = EulerCorrected(scale=0.9, shift=1.2, s_max=1.0)
     first = second = None
-    for x in sampler.run(EXACT, start(), (2.0, 1.0, 0.5), forbidden):
+    for x in follow(EXACT, sampler, (2.0, 1.0, 0.5), start(), forbidden):
         first, second = second, x.clone()
     assert first is not None and second is not None
     torch.testing.assert_close(first, start() - EXACT(start(), torch.tensor([2.0, 2.0])))
@@ -385,7 +410,7 @@ def test_a_shift_is_right_where_samples_are_that_much_noisier() -> None:
     """Data that is one point, samples at 1.1 times the ladder's level: the corrected step ends on the ladder."""
     point = GaussianDenoiser(std=0.0)
     x = 1.1 * start() / 10  # std 1.1 at level 1
-    *_, end = EulerCorrected(shift=1.1).run(point, x.clone(), (1.0, 0.5), forbidden)
+    *_, end = follow(point, EulerCorrected(shift=1.1), (1.0, 0.5), x.clone(), forbidden)
     torch.testing.assert_close(end, x * 0.5 / 1.1)
 
 
@@ -393,3 +418,112 @@ def test_a_shift_is_right_where_samples_are_that_much_noisier() -> None:
 def test_kadkhodaie_simoncelli_of_a_wanted_cost(nfe: int) -> None:
     found = KadkhodaieSimoncelli.taking(nfe, LADDER)
     assert found.planned_nfe(LADDER) == nfe and found.max_steps == 1000
+
+
+# -------------------------------------------------------------------------------- what a sampler yields is what counts
+
+
+@dataclass(frozen=True)
+class Mine(Sampler):
+    """Euler that yields what `change` makes of its x, at each step but those in `skip`."""
+
+    change: Callable[[Tensor], object] = torch.clone
+    skip: tuple[int, ...] = ()
+    more: int = 0
+
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], draw: Callable[[], Tensor]) -> Iterator[Any]:
+        for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+            x = x + (sigma_next - sigma) * eps(x, sigma)
+            if step not in self.skip:
+                yield self.change(x)
+        for _ in range(self.more):
+            yield x
+
+
+def test_a_new_tensor_counts_as_x_updated_in_place_does() -> None:
+    mine, euler = (list(follow(EXACT, s, LADDER, start(), forbidden))[-1] for s in (Mine(), Euler()))
+    torch.testing.assert_close(mine, euler)
+    options: dict[str, Any] = {"n_samples": 5, "shape": (1, 4, 4), "final_denoise": True}
+    for trajectory in (False, True):
+        mine, euler = (sample(EXACT, LADDER, s, trajectory=trajectory, **options) for s in (Mine(), Euler()))
+        torch.testing.assert_close(mine, euler, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "message"),
+    [
+        (Mine(lambda x: x * math.nan), "sampler Mine.*: at step 1 of 8 it yielded NaN or infinity, though the model"),
+        (
+            Mine(lambda x: x[:1]),
+            r"at step 1 of 8 it yielded a tensor of shape \(1, 1, 4, 4\).* must yield x, ",
+        ),
+        (Mine(torch.Tensor.half), "at step 1 of 8 it yielded .*float16"),
+        (Mine(lambda x: None), "at step 1 of 8 it yielded NoneType"),
+        (Mine(skip=(3,)), "it took 7 of the 8 steps that its ladder has"),
+        (Mine(skip=tuple(range(8))), "it took 0 of the 8 steps that its ladder has"),
+        (Mine(more=1), "it took more than the 8 steps that its ladder has"),
+    ],
+    ids=["nan", "shape", "dtype", "nothing", "too few", "none", "too many"],
+)
+def test_what_is_wrong_with_a_sampler_is_named(sampler: Mine, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sample(EXACT, LADDER, sampler, n_samples=3, shape=(1, 4, 4))
+
+
+def test_a_sampler_that_only_returns_is_named() -> None:
+    class Returns(Euler):
+        def run(self, *arguments: Any) -> Any:
+            return None
+
+    with pytest.raises(ValueError, match=r"sampler Returns\(eta=0\): run\(\) returned NoneType; it must yield x"):
+        sample(EXACT, LADDER, Returns(), n_samples=3, shape=(1, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda x, sigma: x.mul_(0.5), "model: it changed x in place at step 0"),
+        (lambda x, sigma: torch.zeros_like(x, dtype=torch.int64), "model: it returned torch.int64 at step 0"),
+        (lambda x, sigma: None, "model: it returned NoneType at step 0"),
+    ],
+    ids=["in place", "integers", "nothing"],
+)
+def test_what_is_wrong_with_a_model_is_named(model: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sample(model, LADDER, Euler(1.0), n_samples=3, shape=(1, 4, 4))
+
+
+def test_a_model_in_another_precision_is_converted() -> None:
+    narrow = sample(lambda x, sigma: EXACT(x, sigma).bfloat16(), LADDER, Euler(), n_samples=3, shape=(1, 4, 4))
+    expected = sample(EXACT, LADDER, Euler(), n_samples=3, shape=(1, 4, 4))
+    assert narrow.dtype == torch.float32
+    torch.testing.assert_close(narrow, expected, rtol=0.05, atol=0.05)
+
+
+def test_a_model_that_returns_nan_only_once_is_said_not_to_repeat_itself() -> None:
+    calls: list[int] = []
+
+    def model(x: Tensor, sigma: Tensor) -> Tensor:
+        calls.append(1)
+        return EXACT(x, sigma) * (math.nan if len(calls) == 3 else 1.0)
+
+    with pytest.raises(
+        NotFiniteError, match=r"not when they were drawn again .* must return the same for the same input"
+    ):
+        sample(model, LADDER, Euler(), n_samples=3, shape=(1, 4, 4))
+
+
+def test_the_original_rule_refuses_another_ladder() -> None:
+    rule = AlphaBeta(0.1, 0.3)
+    assert rule.planned_nfe(alpha_beta_ladder(0.1, 0.3)) == 132
+    with pytest.raises(ValueError, match=r"from 10 to 5.62341, but alpha=0.1 and beta=0.3 multiply sigma by 0.948"):
+        sample(EXACT, LADDER, rule, n_samples=3, shape=(1, 4, 4))
+    with pytest.raises(ValueError, match=r"beta=0.5: with alpha=0.1 it must be below"):
+        AlphaBeta(0.1, 0.5)
+
+
+def test_a_subclass_has_a_name_of_its_own() -> None:
+    class Better(Euler):
+        pass
+
+    assert Better(1.0).name == "Better(eta=1)" and Euler(1.0).name == "euler(eta=1)"

@@ -5,15 +5,15 @@ import math
 
 import pytest
 import torch
+from dialect_steps import Steps, alpha_beta_steps, eta_steps
 from torch import Tensor
 
 from diffusion_core import generate_samples
-from diffusion_core.exact.gaussian import GaussianDenoiser, gaussian_moments
-from diffusion_core.samplers.churn import Heun
-from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
-from diffusion_core.samplers.sampling import Steps, alpha_beta_steps, default_batch, eta_steps, euler, sample
+from diffusion_core.exact import GaussianDenoiser, gaussian_moments
+from diffusion_core.samplers import AlphaBeta, Heun, KadkhodaieSimoncelli, follow, sample
+from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise, block_seed
-from diffusion_core.schedules.sigma import geometric
+from diffusion_core.schedules import alpha_beta_ladder, geometric
 
 CPU = torch.device("cpu")
 EXACT = GaussianDenoiser()
@@ -74,7 +74,8 @@ def test_beta_zero_draws_no_noise() -> None:
         raise AssertionError("noise was drawn")
 
     def finish(beta: float) -> Tensor:
-        return list(euler(EXACT, torch.ones(2, 1, 4, 4), alpha_beta_steps(0.1, beta, 2.0, 1.0), forbidden))[-1]
+        ladder = alpha_beta_ladder(0.1, beta, 2.0, 1.0)
+        return list(follow(EXACT, AlphaBeta(0.1, beta), ladder, torch.ones(2, 1, 4, 4), forbidden))[-1]
 
     assert torch.isfinite(finish(0.0)).all()
     with pytest.raises(AssertionError, match="noise was drawn"):
@@ -84,11 +85,11 @@ def test_beta_zero_draws_no_noise() -> None:
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 100])
 def test_a_sample_does_not_depend_on_its_batch(batch_size: int) -> None:
     steps = eta_steps(geometric(12), 1.0)
-    whole = sample(EXACT, steps.sigmas, steps.run, n_samples=150, shape=(1, 8, 8), seed=3)
-    batched = sample(EXACT, steps.sigmas, steps.run, n_samples=150, shape=(1, 8, 8), seed=3, batch_size=batch_size)
+    whole = sample(EXACT, steps.sigmas, steps, n_samples=150, shape=(1, 8, 8), seed=3)
+    batched = sample(EXACT, steps.sigmas, steps, n_samples=150, shape=(1, 8, 8), seed=3, batch_size=batch_size)
     torch.testing.assert_close(batched, whole, rtol=1e-5, atol=1e-5)
     part = sample(
-        EXACT, steps.sigmas, steps.run, n_samples=30, shape=(1, 8, 8), seed=3, first_sample=99, batch_size=batch_size
+        EXACT, steps.sigmas, steps, n_samples=30, shape=(1, 8, 8), seed=3, first_sample=99, batch_size=batch_size
     )
     torch.testing.assert_close(part, whole[99:129], rtol=1e-5, atol=1e-5)
     assert not torch.allclose(part, whole[98:128], atol=1e-2)
@@ -102,7 +103,7 @@ def test_batches_are_one_block_a_thread_unless_told() -> None:
         return EXACT(x, sigma)
 
     steps, n = eta_steps(geometric(1), 0.0), 64 * torch.get_num_threads() + 3
-    sample(model, steps.sigmas, steps.run, n_samples=n, shape=(1, 4, 4), device="cpu")
+    sample(model, steps.sigmas, steps, n_samples=n, shape=(1, 4, 4), device="cpu")
     assert seen == [n - 3, 3]
     assert default_batch("cpu", 3) == 192
     assert default_batch("cuda") == default_batch("cuda", 7) > 192, "threads of a CPU say nothing about a card"
@@ -110,20 +111,19 @@ def test_batches_are_one_block_a_thread_unless_told() -> None:
 
 def test_any_sampler_gives_a_trajectory_if_it_follows_its_ladder() -> None:
     sigmas = geometric(6)
-    run = Heun().run
-    whole = sample(EXACT, sigmas, run, n_samples=3, shape=(1, 4, 4), trajectory=True, final_denoise=True)
+    whole = sample(EXACT, sigmas, Heun(), n_samples=3, shape=(1, 4, 4), trajectory=True, final_denoise=True)
     assert whole.shape == (8, 3, 1, 4, 4)
-    last = sample(EXACT, sigmas, run, n_samples=3, shape=(1, 4, 4), final_denoise=True)
+    last = sample(EXACT, sigmas, Heun(), n_samples=3, shape=(1, 4, 4), final_denoise=True)
     torch.testing.assert_close(whole[-1], last)
-    with pytest.raises(ValueError, match=r"trajectory: the sampler took [0-9]+ steps down a ladder of 6"):
-        sample(EXACT, sigmas, KadkhodaieSimoncelli().run, n_samples=1, shape=(1, 4, 4), trajectory=True)
+    with pytest.raises(ValueError, match=r"trajectory: kadkhodaie-simoncelli.* does not follow its ladder"):
+        sample(EXACT, sigmas, KadkhodaieSimoncelli(), n_samples=1, shape=(1, 4, 4), trajectory=True)
 
 
 def test_watch_sees_the_way_of_the_first_batch() -> None:
     steps, seen = eta_steps(geometric(5), 1.0), []
     options = {"n_samples": 7, "shape": (1, 4, 4), "batch_size": 3}
-    whole = sample(EXACT, steps.sigmas, steps.run, trajectory=True, **options)
-    sample(EXACT, steps.sigmas, steps.run, watch=lambda step, x: seen.append((step, x.clone())), **options)
+    whole = sample(EXACT, steps.sigmas, steps, trajectory=True, **options)
+    sample(EXACT, steps.sigmas, steps, watch=lambda step, x: seen.append((step, x.clone())), **options)
     assert [step for step, _ in seen] == list(range(6))
     assert torch.equal(torch.stack([x for _, x in seen]), whole[:, :3])
 
@@ -170,7 +170,7 @@ def test_euler_is_first_order() -> None:
     for n_steps in counts:
         steps = eta_steps(geometric(n_steps, 10.0, 0.1), 0.0)
         x = torch.full((1, 1, 1, 1), 10.0, dtype=torch.float64)
-        *_, end = euler(EXACT, x, steps, noise=torch.empty)
+        *_, end = follow(EXACT, steps, steps.sigmas, x, torch.empty)
         errors.append(abs(end.item() - 10 * math.sqrt(1.01 / 101)))
     slope = -torch.tensor(errors).log().diff() / torch.tensor(counts, dtype=torch.float64).log().diff()
     assert slope[-1].item() == pytest.approx(1, abs=0.1)
@@ -213,7 +213,7 @@ def test_nan_in_the_final_denoising_is_named() -> None:
     with pytest.raises(ValueError, match=r"NaN or infinity at step 1, sigma=0.5"):
         sample(
             lambda x, sigma: x * math.nan if sigma[0] == 0.5 else x,
-            steps.sigmas, steps.run, n_samples=2, shape=(1, 2, 2), final_denoise=True,
+            steps.sigmas, steps, n_samples=2, shape=(1, 2, 2), final_denoise=True,
         )  # fmt: skip
 
 

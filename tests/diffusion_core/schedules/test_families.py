@@ -7,9 +7,19 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from diffusion_core.schedules import sigma
-from diffusion_core.schedules.sigma import check_ladder, geometric, karras, linear, polyexponential
-from diffusion_core.schedules.vp import Spacing, cosine, ddpm, ddpm_table, leading, linspace, trailing, vp
+from diffusion_core.schedules import (
+    check_ladder,
+    cosine,
+    ddpm,
+    ddpm_table,
+    geometric,
+    karras,
+    linear,
+    polyexponential,
+    sigma,
+    vp,
+)
+from diffusion_core.schedules.vp import Spacing, leading, linspace, trailing
 
 LADDERS = {
     "karras": karras,

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from diffusion_core.schedules.sigma import alpha_beta_ladder, alpha_beta_ratio, geometric
+from diffusion_core.schedules import alpha_beta_ladder, alpha_beta_ratio, geometric
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 66, 1000])

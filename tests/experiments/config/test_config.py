@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from diffusion_core.noise.sigma import LogNormal, LogUniform
-from diffusion_core.samplers.churn import Heun
-from diffusion_core.samplers.euler import Euler
-from diffusion_core.samplers.restart import Interval, Restart
+from diffusion_core.noise import LogNormal, LogUniform
+from diffusion_core.samplers import Euler, Heun, Interval, Restart
 from experiments.config.config import (
     COMPILE_FROM,
     AlphaBetaLadder,

@@ -4,17 +4,14 @@ from typing import Any
 
 import pytest
 
-from diffusion_core.noise.process_time import VP
-from diffusion_core.noise.sigma import LogNormal
-from diffusion_core.samplers.churn import Heun
-from diffusion_core.samplers.euler import Euler
-from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
-from experiments.config import names
+from diffusion_core.noise import NOISE_DISTRIBUTIONS, VP, LogNormal
+from diffusion_core.samplers import SAMPLERS, Euler, Heun, KadkhodaieSimoncelli
+from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from experiments.config.config import Ladder, identity
-from experiments.config.names import LAWS, SAMPLERS, SCHEDULES, called, law, sampler, schedule
+from experiments.config.names import called, law, sampler, schedule
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", NOISE_DISTRIBUTIONS)
 def test_a_laws_printed_name_can_be_read_back(name: str) -> None:
     value = law(name, 0.55)
     assert law(value.name, 0.123) == value
@@ -85,4 +82,4 @@ def test_what_cannot_be_read_says_why(read: Any, message: str) -> None:
 def test_every_ladder_has_exact_ends_or_its_own() -> None:
     for name in SCHEDULES:
         sigmas = Ladder(name, 5, 20.0, 0.1).sigmas()
-        assert ((sigmas[0], sigmas[-1]) == (20.0, 0.1)) == (name not in names.WITH_OWN_ENDS)
+        assert ((sigmas[0], sigmas[-1]) == (20.0, 0.1)) == (name not in OWN_ENDS)

@@ -13,8 +13,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from diffusion_core.samplers.euler import Euler
-from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
+from diffusion_core.samplers import Euler, KadkhodaieSimoncelli
 from experiments.config.config import (
     AlphaBetaLadder,
     Ladder,

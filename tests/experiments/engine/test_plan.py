@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_core.samplers.euler import Euler
+from diffusion_core.samplers import Euler
 from experiments.beta import PRESETS, runs
 from experiments.config.config import ForeignConfig, Ladder, SampleConfig, ScoreConfig, TrainConfig, identity
 from experiments.config.trial import Cell, Infeasible

@@ -14,7 +14,7 @@ from torch_fidelity.utils import create_feature_extractor
 from torchvision.transforms.functional import gaussian_blur
 
 from diffusion_core.data import load, resolve
-from diffusion_core.samplers.euler import Euler
+from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
 from experiments.metrics import features_natural
 from experiments.metrics.distances import Reference, frechet_distance, kernel_distance

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from diffusion_core.data import Images
-from diffusion_core.samplers.euler import Euler
-from diffusion_core.schedules.vp import ddpm_table
+from diffusion_core.samplers import Euler
+from diffusion_core.schedules import ddpm_table
 from experiments.models.diffusers_unet import FromDiffusers
 from experiments.models.external import describe, fingerprint, load_foreign, notes
 

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from diffusion_core.data import Images
-from diffusion_core.exact.gaussian import GaussianDenoiser
-from diffusion_core.networks.build import build
+from diffusion_core.exact import GaussianDenoiser
+from diffusion_core.networks import build
 from experiments.models.external import describe, fingerprint, load_foreign, notes
 
 SPELLINGS = "python:package.module:function, diffusers:PATH, checkpoint:PATH"

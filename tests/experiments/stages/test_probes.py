@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from dialect_steps import eta_steps
 
-from diffusion_core.exact.gaussian import gaussian_moments
-from diffusion_core.exact.mixture import Mixture
-from diffusion_core.samplers.sampling import eta_steps
+from diffusion_core.exact import Mixture, gaussian_moments
 from experiments.config.config import MIXTURE, ExactConfig, Ladder, Machine
 from experiments.models.exact import WithError, exact_model, mixture_data
 from experiments.stages import common, probe_setup, probes

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from diffusion_core.samplers.euler import Euler
+from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
 from experiments.config.trial import Cell
 from experiments.engine.executor import execute

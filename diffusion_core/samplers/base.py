@@ -1,0 +1,56 @@
+"""What a sampler is: a frozen dataclass with a `label`, and `run`, which reads like the algorithm in its paper.
+
+A new sampler is one class in a file of this folder and one line in the table `SAMPLERS` of the folder's `__init__.py`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from torch import Tensor
+
+Eps = Callable[[Tensor, float | Tensor], Tensor]  # eps(x, sigma): sigma one level, or a tensor (B,) of levels
+Noise = Callable[[], Tensor]  # a fresh draw of unit noise in the shape of x, which the next call may overwrite
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A way to go down a ladder. A subclass is a frozen dataclass too: its fields are its parameters.
+
+    `label` is what it is called on the command line and in tables (by default the class's name); `follows_ladder` says
+    that it makes one step per interval of the ladder; `order` is its order of convergence without noise.
+    """
+
+    label: ClassVar[str]
+    follows_ladder: ClassVar[bool] = True
+    order: ClassVar[int] = 1
+
+    def __init_subclass__(cls) -> None:
+        if "label" not in cls.__dict__:
+            cls.label = cls.__name__
+
+    @property
+    def name(self) -> str:
+        """The label with its parameters, as tables and reports print it, such as "euler(eta=1)"."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        shown = ", ".join(f"{name}={f'{value:g}' if isinstance(value, float) else value}" for name, value in values)
+        return f"{self.label}({shown})" if shown else self.label
+
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        """Network evaluations per image along a ladder, known before the run: one per step unless overridden.
+
+        Raises:
+            ValueError: the sampler's parameters do not suit the ladder.
+        """
+        return len(sigmas) - 1
+
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        """Yields x after each step. What is yielded counts: x updated in place, or a new tensor.
+
+        Args:
+            eps: the model's noise estimate, checked: eps(x, sigma).
+            x: (B, C, H, W) at noise level sigmas[0]; it may be overwritten.
+            sigmas: strictly decreasing, in data standard deviations; the last level may be 0.
+            noise: draws unit noise (B, C, H, W). Where beta is 0, it must not be called.
+        """
+        raise NotImplementedError
