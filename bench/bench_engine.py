@@ -1,7 +1,7 @@
-"""What the engine itself costs: 2,000 synthetic cells, whose stages sleep 0 to 5 ms, in process and on a local Ray.
+"""What the engine itself costs: 2,000 synthetic trials, whose stages sleep 0 to 5 ms, in process and on a local Ray.
 
-Overhead is wall time less the sleeping that one worker's share comes to, over the number of cells; a cell is a sampling
-and a scoring. `extra_info` also tells how much the driver's memory grew for each cell, rows and plan included.
+Overhead is wall time less the sleeping that one worker's share comes to, over the number of trials; a trial is a
+sampling and a scoring. `extra_info` also tells how much the driver's memory grew per trial, rows and plan included.
 """
 
 import gc
@@ -18,10 +18,10 @@ from rich.console import Console
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
-from experiments.config.trial import Cell
+from experiments.config.trial import Trial
 from experiments.engine.executor import execute, in_process
 from experiments.engine.plan import Plan
-from experiments.engine.tasks import Place, Task
+from experiments.engine.tasks import RunContext, Task
 from experiments.stages.common import Advance
 from experiments.store.store import Store, write_json
 
@@ -45,23 +45,23 @@ def nap(task: Task) -> float:
     return random.Random(task.name).uniform(0, LONGEST)
 
 
-def asleep(task: Task, place: Place, advance: Advance) -> None:
+def asleep(task: Task, context: RunContext, advance: Advance) -> None:
     """In place of every stage: sleeps, and writes the small files that a row is read from."""
     time.sleep(nap(task))
-    with place.store.writing(task.kind, task.name) as folder:
+    with context.store.writing(task.kind, task.name) as folder:
         write_json(folder / "meta.json", META)
 
 
 def plan(first: int, n: int) -> Plan:
-    """n cells of N_NETWORKS networks; those of another `first` share no artifact with these."""
+    """n trials of N_NETWORKS networks; those of another `first` share no artifact with these."""
     reference, machine = ReferenceConfig("mnist5k", "digits", "synthetic"), Machine(threads=1)
-    cells = []
+    trials = []
     for number in range(n):
         train = TrainConfig(seed=first + number % N_NETWORKS, machine=machine)
         samples = SampleConfig(train, Ladder(n_steps=2), Euler(0.5), 40, seed=number, machine=machine)
-        cells.append(Cell("synthetic", "any", ScoreConfig(samples, reference)))
-    assert len({identity(cell.score) for cell in cells}) == n
-    return Plan.of(cells)
+        trials.append(Trial("synthetic", "any", ScoreConfig(samples, reference)))
+    assert len({identity(trial.score) for trial in trials}) == n
+    return Plan.of(trials)
 
 
 def resident() -> int:
@@ -71,21 +71,21 @@ def resident() -> int:
 
 
 def measure(benchmark: Any, folder: Path, workers: int, **how: Any) -> float:
-    """Runs the cells once and returns the milliseconds of overhead a cell."""
+    """Runs the trials once and returns the milliseconds of overhead a trial."""
     quiet = Console(quiet=True)
-    execute(plan(500, 200), Place(Store(folder / "warm-up"), work=asleep), quiet, **how)
-    whole, place = plan(0, N_CELLS), Place(Store(folder / "store"), work=asleep)
+    execute(plan(500, 200), RunContext(Store(folder / "warm-up"), work=asleep), quiet, **how)
+    whole, context = plan(0, N_CELLS), RunContext(Store(folder / "store"), work=asleep)
     before = resident()
-    swept = benchmark.pedantic(execute, (whole, place, quiet), how, rounds=1, iterations=1)
-    assert [row["status"] for row in swept.rows] == ["ok"] * N_CELLS
+    result = benchmark.pedantic(execute, (whole, context, quiet), how, rounds=1, iterations=1)
+    assert [row["status"] for row in result.rows] == ["ok"] * N_CELLS
     sleeping = sum(map(nap, whole.tasks)) / workers
     overhead = 1e3 * (benchmark.stats.stats.median - sleeping) / N_CELLS
     benchmark.extra_info |= {
-        "cells": N_CELLS,
+        "trials": N_CELLS,
         "workers": workers,
         "overhead_ms_per_cell": overhead,
         "memory_kib_per_cell": (resident() - before) / N_CELLS / 1024,
-        "row_kib": sum(sys.getsizeof(value) for value in swept.rows[0].values()) / 1024,
+        "row_kib": sum(sys.getsizeof(value) for value in result.rows[0].values()) / 1024,
     }
     print({name: round(value, 2) for name, value in benchmark.extra_info.items()})
     assert benchmark.extra_info["memory_kib_per_cell"] < 20

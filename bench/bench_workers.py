@@ -14,10 +14,10 @@ from rich.console import Console
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
-from experiments.config.trial import Cell
+from experiments.config.trial import Trial
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
-from experiments.engine.tasks import Place
+from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.store.store import Store
 
@@ -33,20 +33,20 @@ def plan(first_seed: int, n: int) -> Plan:
         SampleConfig(TRAIN, Ladder(n_steps=N_STEPS), Euler(1.0), N_SAMPLES, first_seed + number, machine=ONE)
         for number in range(n)
     ]
-    return Plan.of([Cell("bench", "any", ScoreConfig(one, REFERENCE)) for one in samples])
+    return Plan.of([Trial("bench", "any", ScoreConfig(one, REFERENCE)) for one in samples])
 
 
 def seconds(folder: Path, workers: int) -> float:
     """Wall time of the runs on so many workers, which have imported and loaded everything before."""
     from experiments.engine import ray_executor
 
-    place, quiet = Place(Store(folder)), Console(quiet=True)
+    context, quiet = RunContext(Store(folder)), Console(quiet=True)
     with ray_executor.connected(workers=workers) as ray:
-        execute(plan(1000, 4 * workers), place, quiet, executor=ray.executor, slots=ray.slots)  # warm-up
-        swept = execute(plan(0, N_RUNS), place, quiet, executor=ray.executor, slots=ray.slots)
-    assert [row["status"] for row in swept.rows] == ["ok"] * N_RUNS
-    assert swept.evaluations == N_RUNS * N_SAMPLES * N_STEPS
-    return swept.seconds
+        execute(plan(1000, 4 * workers), context, quiet, executor=ray.executor, slots=ray.slots)  # warm-up
+        result = execute(plan(0, N_RUNS), context, quiet, executor=ray.executor, slots=ray.slots)
+    assert [row["status"] for row in result.rows] == ["ok"] * N_RUNS
+    assert result.evaluations == N_RUNS * N_SAMPLES * N_STEPS
+    return result.seconds
 
 
 @pytest.mark.filterwarnings("default")  # the warnings of Ray are not ours

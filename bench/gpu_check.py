@@ -21,7 +21,7 @@ from bench.measure import SHAPE, flop_per_image, forget_peak, network, peak_mib,
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler, Model, Sampler, follow, sample
-from diffusion_core.samplers.joint_batch import joined
+from diffusion_core.samplers.joint_batch import sample_jointly
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import geometric
 from diffusion_core.training import train
@@ -97,7 +97,7 @@ def seeds(device: str, n: int) -> list[Callable[[Model], Tensor]]:
 
 def joined_against_alone(device: str) -> tuple[str, bool]:
     model, runs = network(device), seeds(device, 25)
-    return difference(torch.cat(joined(model, runs)), torch.cat([run(model) for run in runs]), 1e-3)
+    return difference(torch.cat(sample_jointly(model, runs)), torch.cat([run(model) for run in runs]), 1e-3)
 
 
 def same_seed_same_weights(device: str) -> tuple[str, bool]:
@@ -135,7 +135,7 @@ def small_runs_time(device: str, n: int, together: bool) -> str:
     model, runs = network(device), seeds(device, n)
 
     def whole() -> None:
-        joined(model, runs) if together else [run(model) for run in runs]
+        sample_jointly(model, runs) if together else [run(model) for run in runs]
         wait(device)
 
     with precision(device, True):

@@ -44,7 +44,7 @@ def main() -> int:
         return 130
     if isinstance(outcome, int):
         return outcome
-    return int((outcome["status"] == "failed").any() or outcome.attrs.get("failed_beside", 0) > 0)
+    return int((outcome["status"] == "failed").any() or outcome.attrs.get("failed_probes", 0) > 0)
 
 
 @contextmanager

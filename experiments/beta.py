@@ -17,19 +17,19 @@ import tyro
 
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
+from experiments.config.comparison import BestOf, Contrast, against_first, control, grouped, paired
 from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
-from experiments.config.study import Grid
-from experiments.config.trial import Cell, Infeasible
+from experiments.config.study import Study
+from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
-from experiments.engine.runner import run_experiment
-from experiments.results.contrasts import Choice, Contrast, against_first, grouped
+from experiments.engine.runner import Experiment, run_experiment
 
 QUESTION = "Is beta > 0 better than beta = 0?"
 FIXED_BEFOREHAND = (66, LogNormal())  # steps and training law of the primary contrast
 
 
 @dataclass(frozen=True)
-class BetaGrid(Grid):
+class BetaStudy(Study):
     """What the experiment varies."""
 
     n_steps: int = 66  # of the primary contrast's ladder
@@ -41,7 +41,7 @@ class BetaGrid(Grid):
 
 
 PRESETS = {
-    "smoke": BetaGrid(
+    "smoke": BetaStudy(
         train=TrainConfig(images_seen=640, warmup_images=320),
         n_samples=132,  # just above the dimension of the features
         n_steps=4,
@@ -51,8 +51,8 @@ PRESETS = {
         pareto_steps=(2, 4),
         pareto_etas=(0.0, 1.0),
     ),
-    "laptop": BetaGrid(),
-    "gpu": BetaGrid(train=TrainConfig(data="mnist", images_seen=50 * 60_000), train_seeds=5, n_samples=10_000),
+    "laptop": BetaStudy(),
+    "gpu": BetaStudy(train=TrainConfig(data="mnist", images_seen=50 * 60_000), train_seeds=5, n_samples=10_000),
 }
 
 
@@ -67,9 +67,9 @@ class BetaOptions(Options):
     etas: tuple[float, ...] | None = None
     """Values of eta on the primary ladder; 0 and 1 are always added."""
     pareto_steps: tuple[int, ...] | None = None
-    """Ladder lengths of the quality-against-evaluations grid."""
+    """Ladder lengths of the quality-against-evaluations study."""
     pareto_etas: tuple[float, ...] | None = None
-    """Values of eta of that grid; 0 is always added."""
+    """Values of eta of that study; 0 is always added."""
     only_primary: bool = False
     """Run the primary contrast and its A/A control only."""
 
@@ -80,66 +80,53 @@ def main(options: Annotated[BetaOptions, tyro.conf.arg(name="")]) -> pd.DataFram
     Trains networks, samples from them with and without fresh noise, scores the samples against real images and writes
     a report. Interrupted, the same command goes on where it stopped. Returns the table.
     """
-    grid = options.apply(PRESETS[options.preset], "n_steps", "betas", "etas", "pareto_steps", "pareto_etas")
+    study = options.apply(PRESETS[options.preset], "n_steps", "betas", "etas", "pareto_steps", "pareto_etas")
     if options.only_primary:
-        grid = replace(grid, betas=(), etas=(), pareto_steps=(), pareto_etas=())
+        study = replace(study, betas=(), etas=(), pareto_steps=(), pareto_etas=())
     else:
-        grid = replace(
-            grid,
-            betas=_with(grid.betas, 0.0),
-            etas=_with(grid.etas, 0.0, 1.0),
-            pareto_etas=_with(grid.pareto_etas, 0.0),
+        study = replace(
+            study,
+            betas=_with(study.betas, 0.0),
+            etas=_with(study.etas, 0.0, 1.0),
+            pareto_etas=_with(study.pareto_etas, 0.0),
         )
-    planned = list(runs(grid))
-    fixed = grid.foreign is None and (grid.n_steps, grid.train.noise) == FIXED_BEFOREHAND
-    return run_experiment("beta", QUESTION, options, planned, list(contrasts(planned)), fixed_beforehand=fixed)
+    planned = list(trials(study))
+    fixed = study.foreign is None and (study.n_steps, study.train.noise) == FIXED_BEFOREHAND
+    return run_experiment(
+        Experiment("beta", QUESTION, planned, list(contrasts(planned)), fixed_beforehand=fixed), options
+    )
 
 
-def runs(grid: BetaGrid) -> Iterator[Cell | Infeasible]:
-    """Every cell of the experiment, for each network in turn."""
-    for seed in grid.seeds:
-        model, ladder = grid.model(seed), Ladder(n_steps=grid.n_steps)
+def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
+    """Every trial of the experiment, for each network in turn."""
+    for seed in study.seeds:
+        model, ladder = study.model(seed), Ladder(n_steps=study.n_steps)
         for final in (False, True):
             for eta in (0.0, 1.0):
-                yield grid.cell("beta", "primary", model, ladder, Euler(eta), final_denoise=final)
-        yield grid.cell("beta", "control", model, ladder, Euler(0.0), control=True)
-        for beta in grid.betas:
-            same_alpha = AlphaBetaLadder(grid.alpha, beta)
-            yield grid.cell("beta", "same-alpha", model, same_alpha, same_alpha.sampler)
-        for eta in grid.etas:
-            yield grid.cell("beta", "same-ladder", model, ladder, Euler(eta))
-        for n_steps in grid.pareto_steps:
-            for eta in grid.pareto_etas:
-                yield grid.cell("beta", "pareto", model, Ladder(n_steps=n_steps), Euler(eta))
+                yield study.trial("beta", "primary", f"eta {eta:g}", model, ladder, Euler(eta), final_denoise=final)
+        yield study.trial("beta", "control", "eta 0", model, ladder, Euler(0.0), control=True)
+        for beta in study.betas:
+            rule = AlphaBetaLadder(study.alpha, beta)
+            yield study.trial("beta", "same-alpha", f"beta {beta:g}", model, rule, rule.sampler)
+        for eta in study.etas:
+            yield study.trial("beta", "same-ladder", f"eta {eta:g}", model, ladder, Euler(eta))
+        for n_steps in study.pareto_steps:
+            for eta in study.pareto_etas:
+                shorter = Ladder(n_steps=n_steps)
+                yield study.trial("beta", "pareto", f"eta {eta:g}", model, shorter, Euler(eta), budget=n_steps)
 
 
-def contrasts(planned: Sequence[Cell | Infeasible]) -> Iterator[Contrast | Choice]:
+def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
     """The primary contrast, its control, and what is explored around it."""
-    cells = [cell for cell in planned if isinstance(cell, Cell)]
-    groups = grouped(
-        ((cell.mode, cell.samples.ladder, _label(cell), cell.samples.final_denoise), cell) for cell in cells
-    )
-    for kind, final in (("primary", False), ("final-denoise", True)):
-        primary = {key[2]: group for key, group in groups.items() if (key[0], key[3]) == ("primary", final)}
-        pairs = tuple(zip(primary["eta 1"], primary["eta 0"], strict=True))
-        yield Contrast(kind, "primary", "eta 1", "eta 0", pairs)
-        if kind == "primary":
-            control = next(group for key, group in groups.items() if key[0] == "control")
-            pairs = tuple(zip(control, primary["eta 0"], strict=True))
-            yield Contrast("control", "control", "eta 0, other noise", "eta 0", pairs)
-    for mode in ("same-alpha", "same-ladder"):
-        yield from against_first(mode, mode, {key[2]: group for key, group in groups.items() if key[0] == mode})
-    for ladder in dict.fromkeys(key[1] for key in groups if key[0] == "pareto"):
-        same = {key[2]: group for key, group in groups.items() if key[:2] == ("pareto", ladder)}
-        yield from against_first("pareto", "pareto", same)
-
-
-def _label(cell: Cell) -> str:
-    ladder, sampler = cell.samples.ladder, cell.samples.sampler
-    if isinstance(ladder, AlphaBetaLadder):
-        return f"beta {ladder.beta:g}"
-    assert isinstance(sampler, Euler)
-    return f"eta {sampler.eta:g}"
+    groups = grouped(planned, lambda trial: (trial.mode, trial.budget, trial.samples.final_denoise))
+    settings = {key: grouped(trials, lambda trial: trial.setting) for key, trials in groups.items()}
+    primary = settings["primary", None, False]
+    yield paired("primary", "primary", "eta 1", "eta 0", primary)
+    yield control("eta 0", settings["control", None, False]["eta 0"], primary["eta 0"])
+    yield paired("final-denoise", "primary", "eta 1", "eta 0", settings["primary", None, True])
+    for (mode, _, _), here in settings.items():
+        if mode in ("same-alpha", "same-ladder", "pareto"):
+            yield from against_first(mode, mode, here)
 
 
 def _with(values: tuple[float, ...], *needed: float) -> tuple[float, ...]:

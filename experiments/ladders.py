@@ -22,12 +22,12 @@ from rich.console import Console
 from diffusion_core.samplers import Euler, Sampler
 from diffusion_core.schedules import SCHEDULES
 from experiments.config import names
+from experiments.config.comparison import BestOf, Contrast, by_setting, control, paired
 from experiments.config.config import Ladder, TrainConfig
-from experiments.config.study import Grid
-from experiments.config.trial import Cell, Infeasible
+from experiments.config.study import Study
+from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
-from experiments.engine.runner import run_experiment
-from experiments.results.contrasts import Choice, Contrast, against_first, grouped
+from experiments.engine.runner import Experiment, run_experiment
 from experiments.results.table import write_rows
 from experiments.store.store import Store
 
@@ -35,7 +35,7 @@ QUESTION = "Which noise levels should sampling visit?"
 
 
 @dataclass(frozen=True)
-class LadderGrid(Grid):
+class LadderStudy(Study):
     """What the experiment varies: ladders x samplers at each budget."""
 
     ladders: tuple[str, ...] = ("geometric", "karras", "cosine", "vp", "linear")  # the first is the baseline
@@ -47,15 +47,15 @@ class LadderGrid(Grid):
 
 
 PRESETS = {
-    "smoke": LadderGrid(
+    "smoke": LadderStudy(
         train=TrainConfig(images_seen=640, warmup_images=320),
         n_samples=132,  # just above the dimension of the features
         ladders=("geometric", "karras"),
         n_steps=(4,),
         samplers=("heun",),
     ),
-    "laptop": LadderGrid(),
-    "gpu": LadderGrid(
+    "laptop": LadderStudy(),
+    "gpu": LadderStudy(
         train=TrainConfig(data="mnist", images_seen=50 * 60_000),
         train_seeds=5,
         n_samples=10_000,
@@ -94,41 +94,39 @@ def main(options: Annotated[LadderOptions, tyro.conf.arg(name="")]) -> pd.DataFr
     real images and writes a report. Interrupted, the same command goes on where it stopped. Returns the table.
     """
     names = ("ladders", "n_steps", "etas", "samplers", "sigma_max", "sigma_min")
-    grid = options.apply(PRESETS[options.preset], *names)
+    study = options.apply(PRESETS[options.preset], *names)
     for name in names[:3]:
-        if not getattr(grid, name):
+        if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
-    planned = list(runs(grid, options.data_std(grid)))
-    explain = partial(write_levels, grid, options.data_std(grid))
+    data_std = options.data_std(study)
+    planned = list(trials(study, data_std))
+    extras = partial(write_levels, study, data_std)
     return run_experiment(
-        "ladders", QUESTION, options, [cell for _, cell in planned], list(contrasts(grid, planned)), explain=explain
+        Experiment("ladders", QUESTION, planned, list(contrasts(study, planned)), write_extras=extras), options
     )
 
 
-Setting = tuple[str, str, str]  # mode (the budget), ladder, sampler
-
-
-def runs(grid: LadderGrid, data_std: float) -> Iterator[tuple[Setting, Cell | Infeasible]]:
-    """Every cell of the experiment with the setting it belongs to, for each network in turn."""
-    schedules = {text: names.schedule(text, data_std) for text in grid.ladders}
-    samplers: dict[str, Sampler] = {f"eta {eta:g}": Euler(eta) for eta in grid.etas}
-    samplers |= {text: names.sampler(text) for text in grid.samplers}
-    for seed in grid.seeds:
-        model = grid.model(seed)
-        for budget in grid.n_steps:
+def trials(study: LadderStudy, data_std: float) -> Iterator[Trial | Infeasible]:
+    """Every trial of the experiment, for each network in turn."""
+    schedules = {text: names.schedule(text, data_std) for text in study.ladders}
+    samplers: dict[str, Sampler] = {f"eta {eta:g}": Euler(eta) for eta in study.etas}
+    samplers |= {text: names.sampler(text) for text in study.samplers}
+    for seed in study.seeds:
+        model = study.model(seed)
+        for budget in study.n_steps:
             mode = f"{budget} evaluations"
             for text, (schedule, options) in schedules.items():
-                levels = Ladder(schedule, budget, grid.sigma_max, grid.sigma_min, options)
+                levels = Ladder(schedule, budget, study.sigma_max, study.sigma_min, options)
                 for label, sampler in samplers.items():
-                    ladder = within(budget, levels, sampler)
-                    if ladder:
-                        yield (mode, text, label), grid.cell("ladders", mode, model, ladder, sampler)
+                    what = ("ladders", mode, f"{text}, {label}", model)
+                    if ladder := within(budget, levels, sampler):
+                        yield study.trial(*what, ladder, sampler, budget=budget)
                     else:
-                        yield (mode, text, label), grid.infeasible("ladders", mode, model, levels, sampler)
-        text, label = _baseline(grid)
+                        yield study.infeasible(*what, levels, sampler, budget=budget)
+        text, label = study.ladders[0], f"eta {study.etas[0]:g}"
         schedule, options = schedules[text]
-        levels = Ladder(schedule, grid.n_steps[-1], grid.sigma_max, grid.sigma_min, options)
-        yield (("control", text, label), grid.cell("ladders", "control", model, levels, samplers[label], control=True))
+        levels = Ladder(schedule, study.n_steps[-1], study.sigma_max, study.sigma_min, options)
+        yield study.trial("ladders", "control", f"{text}, {label}", model, levels, samplers[label], control=True)
 
 
 def within(budget: int, ladder: Ladder, sampler: Sampler) -> Ladder | None:
@@ -143,39 +141,36 @@ def within(budget: int, ladder: Ladder, sampler: Sampler) -> Ladder | None:
     return None
 
 
-def contrasts(grid: LadderGrid, planned: Sequence[tuple[Setting, Cell | Infeasible]]) -> Iterator[Contrast | Choice]:
+def contrasts(study: LadderStudy, planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
     """At each budget: every ladder against the first, noise against none, and the best against all others."""
-    groups = grouped(planned)
-    modes = [mode for mode in dict.fromkeys(mode for mode, _, _ in groups) if mode != "control"]
-    for mode in modes:
-        here = {(ladder, sampler): group for (m, ladder, sampler), group in groups.items() if m == mode}
-        for label in dict.fromkeys(sampler for _, sampler in here):
-            for ladder, sampler in here:
-                if sampler == label and ladder != grid.ladders[0] and (grid.ladders[0], label) in here:
-                    pairs = tuple(zip(here[ladder, label], here[grid.ladders[0], label], strict=True))
-                    yield Contrast("ladder", mode, f"{ladder}, {label}", f"{grid.ladders[0]}, {label}", pairs)
-        for ladder in dict.fromkeys(ladder for ladder, _ in here):
-            same = {f"{ladder}, {s}": group for (name, s), group in here.items() if name == ladder}
-            yield from (c for c in against_first("sampler", mode, same) if isinstance(c, Contrast))
-        yield Choice("best", mode, {f"{ladder}, {s}": group for (ladder, s), group in here.items()}, against_all=True)
-    ladder, label = _baseline(grid)
-    if control := groups.get(("control", ladder, label)):
-        pairs = tuple(zip(control, groups[modes[-1], ladder, label], strict=True))
-        yield Contrast("control", "control", f"{ladder}, {label}, other noise", f"{ladder}, {label}", pairs)
-
-
-def _baseline(grid: LadderGrid) -> tuple[str, str]:
-    return grid.ladders[0], f"eta {grid.etas[0]:g}"
+    modes = by_setting(planned)
+    controls = modes.pop("control", {})
+    first = study.ladders[0]
+    samplers = (*(f"eta {eta:g}" for eta in study.etas), *study.samplers)
+    for mode, here in modes.items():
+        for label in samplers:
+            for ladder in study.ladders[1:]:
+                a, b = f"{ladder}, {label}", f"{first}, {label}"
+                if a in here and b in here:
+                    yield paired("ladder", mode, a, b, here)
+        for ladder in study.ladders:
+            same = [f"{ladder}, {label}" for label in samplers if f"{ladder}, {label}" in here]
+            for setting in same[1:]:
+                yield paired("sampler", mode, setting, same[0], here)
+        yield BestOf("best", mode, here, against_all=True)
+    longest = modes.get(f"{study.n_steps[-1]} evaluations", {})
+    for setting, trials in controls.items():
+        yield control(setting, trials, longest[setting])
 
 
 def write_levels(
-    grid: LadderGrid, data_std: float, directory: Path, store: Store, done: Sequence[Cell], console: Console
+    study: LadderStudy, data_std: float, directory: Path, store: Store, done: Sequence[Trial], console: Console
 ) -> None:
     """Writes levels.csv: where each ladder of the largest budget puts its levels."""
     lines = []
-    for text in grid.ladders:
+    for text in study.ladders:
         schedule, options = names.schedule(text, data_std)
-        ladder = Ladder(schedule, max(grid.n_steps), grid.sigma_max, grid.sigma_min, options)
+        ladder = Ladder(schedule, max(study.n_steps), study.sigma_max, study.sigma_min, options)
         lines += [
             {"schedule": text, "n_steps": ladder.n_steps, "step": step, "sigma": sigma}
             for step, sigma in enumerate(ladder.sigmas())

@@ -26,12 +26,12 @@ from diffusion_core.noise import NOISE_DISTRIBUTIONS
 from diffusion_core.samplers import Euler
 from diffusion_core.schedules import geometric
 from experiments.config import names
+from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
 from experiments.config.config import Ladder, TrainConfig, identity
-from experiments.config.study import CONTROL, Grid
-from experiments.config.trial import Cell, Infeasible
+from experiments.config.study import CONTROL, Study
+from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
-from experiments.engine.runner import run_experiment
-from experiments.results.contrasts import Choice, Contrast, against_first, grouped
+from experiments.engine.runner import Experiment, run_experiment
 from experiments.results.table import write_rows
 from experiments.stages.error_curve import SIGMA_RANGE, CurveConfig, curve_stage, density
 from experiments.store.store import Store
@@ -41,7 +41,7 @@ DENSITY_POINTS = 201
 
 
 @dataclass(frozen=True)
-class NoiseGrid(Grid):
+class NoiseStudy(Study):
     """What the experiment varies."""
 
     laws: tuple[str, ...] = ("log-normal", "log-logistic", "log-uniform", "vp")
@@ -53,15 +53,15 @@ class NoiseGrid(Grid):
 
 
 PRESETS = {
-    "smoke": NoiseGrid(
+    "smoke": NoiseStudy(
         train=TrainConfig(images_seen=320, warmup_images=160, held_out=64),
         n_samples=132,  # just above the dimension of the features
         laws=("log-normal", "uniform"),
         weightings=("karras",),
         n_steps=4,
     ),
-    "laptop": NoiseGrid(train=TrainConfig(images_seen=30_000, held_out=500), train_seeds=5),
-    "gpu": NoiseGrid(
+    "laptop": NoiseStudy(train=TrainConfig(images_seen=30_000, held_out=500), train_seeds=5),
+    "gpu": NoiseStudy(
         train=TrainConfig(data="mnist", images_seen=50 * 60_000, held_out=1024),
         train_seeds=5,
         n_samples=10_000,
@@ -101,27 +101,28 @@ def main(options: Annotated[NoiseOptions, tyro.conf.arg(name="")]) -> pd.DataFra
     names = ("laws", "weightings", "parameterisations", "cross", "n_steps", "etas")
     if options.model is not None:
         raise ValueError("model: this experiment compares ways to train; --model is for beta, ladders and run")
-    grid = options.apply(PRESETS[options.preset], *names)
+    study = options.apply(PRESETS[options.preset], *names)
     for name in ("laws", "weightings", "parameterisations", "etas"):
-        if not getattr(grid, name):
+        if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
-    planned = list(runs(grid, options.data_std(grid)))
-    cells = [cell for _, cell in planned]
-    explain = partial(write_curves, options.data_root)
-    return run_experiment("noise_levels", QUESTION, options, cells, list(contrasts(planned)), explain=explain)
+    planned = list(trials(study, options.data_std(study)))
+    extras = partial(write_curves, options.data_root)
+    return run_experiment(
+        Experiment("noise_levels", QUESTION, planned, list(contrasts(planned)), write_extras=extras), options
+    )
 
 
-def settings(grid: NoiseGrid, data_std: float) -> dict[str, TrainConfig]:
+def settings(study: NoiseStudy, data_std: float) -> dict[str, TrainConfig]:
     """Label -> how to train; the first is the baseline."""
-    axes = (grid.laws, grid.weightings, grid.parameterisations)
+    axes = (study.laws, study.weightings, study.parameterisations)
     first = tuple(axis[0] for axis in axes)
     out: dict[str, TrainConfig] = {}
     for setting in itertools.product(*axes):
-        if grid.cross or sum(a != b for a, b in zip(setting, first, strict=True)) <= 1:
+        if study.cross or sum(a != b for a, b in zip(setting, first, strict=True)) <= 1:
             law, weighting, parameterisation = setting
             changes = [law, *(value for value, usual in zip(setting[1:], first[1:], strict=True) if value != usual)]
             out[", ".join(changes)] = replace(
-                grid.train,
+                study.train,
                 noise=names.law(law, data_std),
                 weighting=weighting,
                 parameterisation=parameterisation,
@@ -129,35 +130,34 @@ def settings(grid: NoiseGrid, data_std: float) -> dict[str, TrainConfig]:
     return out
 
 
-def runs(grid: NoiseGrid, data_std: float) -> Iterator[tuple[str, Cell | Infeasible]]:
-    """Every cell with the label of its setting, for each seed in turn."""
-    ladder = Ladder(n_steps=grid.n_steps)
-    for seed in grid.seeds:
-        for number, (label, train) in enumerate(settings(grid, data_std).items()):
+def trials(study: NoiseStudy, data_std: float) -> Iterator[Trial | Infeasible]:
+    """Every trial, for each seed in turn."""
+    ladder = Ladder(n_steps=study.n_steps)
+    for seed in study.seeds:
+        for number, (setting, train) in enumerate(settings(study, data_std).items()):
             model = replace(train, seed=seed)
-            for eta in grid.etas:
-                yield label, grid.cell("noise_levels", f"eta {eta:g}", model, ladder, Euler(eta))
+            for eta in study.etas:
+                yield study.trial("noise_levels", f"eta {eta:g}", setting, model, ladder, Euler(eta))
             if number == 0:  # another network, since that is what differs between settings
                 again = replace(model, seed=seed + CONTROL)
-                yield label, grid.cell("noise_levels", "control", again, ladder, Euler(grid.etas[0]))
+                yield study.trial("noise_levels", "control", setting, again, ladder, Euler(study.etas[0]))
 
 
-def contrasts(planned: Sequence[tuple[str, Cell | Infeasible]]) -> Iterator[Contrast | Choice]:
+def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
     """Under each sampler: every setting against the baseline, and the best against all others."""
-    groups = grouped(((cell.mode, label), cell) for label, cell in planned)
-    modes = [mode for mode in dict.fromkeys(mode for mode, _ in groups) if mode != "control"]
-    for mode in modes:
-        here = {label: group for (m, label), group in groups.items() if m == mode}
+    modes = by_setting(planned)
+    controls = modes.pop("control", {})
+    for mode, here in modes.items():
         yield from against_first("setting", mode, here, against_all=True)
-    for (mode, label), control in groups.items():
-        if mode == "control":
-            pairs = tuple(zip(control, groups[modes[0], label], strict=True))
-            yield Contrast("control", "control", f"{label}, retrained", label, pairs)
+    for setting, trials in controls.items():
+        yield control(setting, trials, next(iter(modes.values()))[setting], retrained=True)
 
 
-def write_curves(data_root: Path | None, directory: Path, store: Store, done: Sequence[Cell], console: Console) -> None:
+def write_curves(
+    data_root: Path | None, directory: Path, store: Store, done: Sequence[Trial], console: Console
+) -> None:
     """Writes curves.csv, the held-out error of each network, and densities.csv, the laws they were trained under."""
-    compared = dict.fromkeys(cell.model for cell in done if cell.mode != "control")
+    compared = dict.fromkeys(trial.model for trial in done if trial.mode != "control")
     models = [model for model in compared if isinstance(model, TrainConfig)]
     lines = []
     for model in track(models, "error curves", console=console, disable=not console.is_terminal):

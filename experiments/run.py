@@ -14,16 +14,16 @@ import tyro
 
 from experiments.config import names
 from experiments.config.config import Ladder, TrainConfig
-from experiments.config.study import Grid
-from experiments.config.trial import Cell
+from experiments.config.study import Study
+from experiments.config.trial import Trial
 from experiments.engine.options import Options
-from experiments.engine.runner import run_experiment
+from experiments.engine.runner import Experiment, run_experiment
 
 QUESTION = "How good is this one setting?"
 PRESETS = {
-    "smoke": Grid(train=TrainConfig(images_seen=640, warmup_images=320), n_samples=132),
-    "laptop": Grid(),
-    "gpu": Grid(train=TrainConfig(data="mnist", images_seen=50 * 60_000), train_seeds=5, n_samples=10_000),
+    "smoke": Study(train=TrainConfig(images_seen=640, warmup_images=320), n_samples=132),
+    "laptop": Study(),
+    "gpu": Study(train=TrainConfig(data="mnist", images_seen=50 * 60_000), train_seeds=5, n_samples=10_000),
 }
 
 
@@ -65,15 +65,15 @@ def main(options: Annotated[RunOptions, tyro.conf.arg(name="")]) -> pd.DataFrame
     given = {name for name in TRAINING if getattr(options, name) != getattr(RunOptions, name)}
     if options.model is not None and given:
         raise ValueError(f"{', '.join(sorted(given))}: they train a network, but --model brings one")
-    grid = options.apply(PRESETS[options.preset])
-    return run_experiment("run", QUESTION, options, list(runs(grid, options)), [])
+    study = options.apply(PRESETS[options.preset])
+    return run_experiment(Experiment("run", QUESTION, list(trials(study, options)), []), options)
 
 
-def runs(grid: Grid, options: RunOptions) -> Iterator[Cell]:
-    """One cell a network."""
-    data_std = options.data_std(grid)
+def trials(study: Study, options: RunOptions) -> Iterator[Trial]:
+    """One trial per network."""
+    data_std = options.data_std(study)
     train = replace(
-        grid.train,
+        study.train,
         network=options.network,
         noise=names.law(options.law, data_std),
         weighting=options.weighting,
@@ -82,7 +82,7 @@ def runs(grid: Grid, options: RunOptions) -> Iterator[Cell]:
     )
     name, more = names.schedule(options.ladder, data_std)
     ladder = Ladder(name, options.n_steps, options.sigma_max, options.sigma_min, more)
-    grid, sampler = replace(grid, train=train), names.sampler(options.sampler)
-    for seed in grid.seeds:
-        score = grid.score(grid.model(seed), ladder, sampler, final_denoise=options.final_denoise)
-        yield Cell("run", options.ladder, score)
+    study, sampler = replace(study, train=train), names.sampler(options.sampler)
+    for seed in study.seeds:
+        score = study.score(study.model(seed), ladder, sampler, final_denoise=options.final_denoise)
+        yield Trial("run", options.ladder, score, setting=f"{options.ladder}, {sampler.name}")

@@ -4,7 +4,7 @@
     python -m experiments sweep FILE.py --dry-run
 
 FILE.py has QUESTION, a text, and runs(), which yields one `Try` for each setting. In each mode the first is what the
-others are compared with. It may have PRESETS, a Grid for each of smoke, laptop and gpu; else those of `run` hold.
+others are compared with. It may have PRESETS, a Study for each of smoke, laptop and gpu; else those of `run` hold.
 """
 
 import hashlib
@@ -20,17 +20,17 @@ import pandas as pd
 import tyro
 
 from diffusion_core.samplers import Sampler
+from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
 from experiments.config.config import OWN, SOURCE, AlphaBetaLadder, Ladder, TrainConfig
-from experiments.config.study import Grid
-from experiments.config.trial import Cell, Infeasible
+from experiments.config.study import Study
+from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
-from experiments.engine.runner import run_experiment
-from experiments.results.contrasts import Choice, Contrast, against_first, grouped
+from experiments.engine.runner import Experiment, run_experiment
 from experiments.run import PRESETS
 
 
 @dataclass(frozen=True)
-class Try:
+class Setting:
     """One setting, run with each network.
 
     Args:
@@ -54,11 +54,8 @@ class OwnFile:
 
     name: str
     question: str
-    runs: Callable[[], Iterable[Try]]
-    presets: Mapping[str, Grid]
-
-
-Setting = tuple[str, str]  # mode, label
+    runs: Callable[[], Iterable[Setting]]
+    presets: Mapping[str, Study]
 
 
 @dataclass(frozen=True)
@@ -76,10 +73,10 @@ def main(options: Annotated[OwnOptions, tyro.conf.arg(name="")]) -> pd.DataFrame
     compared with. Interrupted, the same command goes on where it stopped. Returns the table.
     """
     own = read(options.file)
-    grid = options.apply(own.presets[options.preset])
-    planned = list(cells(own, grid))
+    study = options.apply(own.presets[options.preset])
+    planned = list(trials(own, study))
     return run_experiment(
-        "sweep", own.question, options, [cell for _, cell in planned], list(contrasts(planned)), folder=own.name
+        Experiment("sweep", own.question, planned, list(contrasts(planned)), folder=own.name), options
     )
 
 
@@ -107,44 +104,37 @@ def _have(path: Path, module: ModuleType, name: str, kind: Any) -> Any:
     return value
 
 
-def cells(own: OwnFile, grid: Grid) -> Iterator[tuple[Setting, Cell | Infeasible]]:
-    """Every cell with its mode and label, for each network in turn; the first setting also as an A/A control."""
-    tries = list(own.runs())
-    for number, one in enumerate(tries):
-        if not isinstance(one, Try):
-            raise ValueError(f"runs(): number {number + 1} is {one!r}; it must yield experiments.sweep.Try")
+def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
+    """Every trial, for each network in turn; the first setting also as an A/A control."""
+    settings = list(own.runs())
+    for number, one in enumerate(settings):
+        if not isinstance(one, Setting):
+            raise ValueError(f"runs(): number {number + 1} is {one!r}; it must yield experiments.sweep.Setting")
         if one.mode == "control":
             raise ValueError(f"mode='control' of {one.label!r}: the A/A control of the first setting is called so")
-    if repeated := {key for key in map(_key, tries) if [_key(one) for one in tries].count(key) > 1}:
+    keys = [(one.mode, one.label) for one in settings]
+    if repeated := {key for key in keys if keys.count(key) > 1}:
         raise ValueError(f"runs(): {sorted(repeated)} more than once; labels of one mode must differ")
-    for seed in grid.seeds:
-        for number, one in enumerate(tries):
-            model = grid.model(seed)
+    for seed in study.seeds:
+        for number, one in enumerate(settings):
+            model = study.model(seed)
             if one.training:
                 if not isinstance(model, TrainConfig):
                     raise ValueError(
                         f"training={dict(one.training)} of {one.label!r}: --model brings a trained network"
                     )
                 model = replace(model, **one.training)
-            more = {"final_denoise": one.final_denoise}
-            yield _key(one), grid.cell("sweep", one.mode, model, one.ladder, one.sampler, **more)
+            what, final = (one.label, model, one.ladder, one.sampler), one.final_denoise
+            yield study.trial("sweep", one.mode, *what, final_denoise=final)
             if number == 0:
-                control = grid.cell("sweep", "control", model, one.ladder, one.sampler, control=True, **more)
-                yield ("control", one.label), control
+                yield study.trial("sweep", "control", *what, final_denoise=final, control=True)
 
 
-def contrasts(planned: Sequence[tuple[Setting, Cell | Infeasible]]) -> Iterator[Contrast | Choice]:
+def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
     """In each mode every setting against the first, and the best of them; then the control."""
-    groups = grouped(planned)
-    for mode in dict.fromkeys(mode for mode, _ in groups if mode != "control"):
-        here = {label: group for (m, label), group in groups.items() if m == mode}
+    modes = by_setting(planned)
+    controls = modes.pop("control", {})
+    for mode, here in modes.items():
         yield from against_first("setting", mode, here, against_all=True)
-    for (mode, label), control in groups.items():
-        if mode == "control":
-            main = next(group for (m, other), group in groups.items() if m != "control" and other == label)
-            pairs = tuple(zip(control, main, strict=True))
-            yield Contrast("control", "control", f"{label}, other noise", label, pairs)
-
-
-def _key(one: Try) -> Setting:
-    return one.mode, one.label
+    for setting, trials in controls.items():
+        yield control(setting, trials, next(iter(modes.values()))[setting])

@@ -47,6 +47,10 @@ COLUMNS: dict[str, Column] = {
     # what was run
     "experiment": _text("experiment"),
     "mode": _text("mode"),
+    "setting": _text("setting"),
+    "budget": _count("budget of evaluations"),
+    "denoiser": _text("denoiser"),
+    "denoiser_error": Column("error added to the denoiser"),
     "status": _text("status"),
     "error": _text("message"),
     "data": _text("data"),
@@ -161,7 +165,6 @@ COLUMNS: dict[str, Column] = {
     "n_images": _count("images"),
     # probes on the way down a ladder, and the parts of a gap
     "probe": _text("probe"),
-    "denoiser": _text("denoiser"),
     "start": Column("sigma of the push"),
     "value": Column("value"),
     "se": Column("s.e."),
@@ -175,14 +178,16 @@ COLUMNS["nfe_a"], COLUMNS["nfe_b"] = _count("nfe of a"), _count("nfe of b")
 # The columns that each file must have (it may have more).
 FILES: dict[str, tuple[str, ...]] = {
     "table.csv": (
-        *("experiment", "mode", "status", "error", "data", "train_noise", "weighting", "schedule", "sampler"),
+        *("experiment", "mode", "setting", "budget", "denoiser", "denoiser_error", "status", "error"),
+        *("data", "train_noise", "weighting", "schedule", "sampler"),
         *("alpha", "beta", "eta", "s_churn", "mu", "beta_ks", "sigma_max", "sigma_min", "n_steps", "nfe"),
         *("final_denoise", "n_samples", "n_reference", "train_seed", "sample_seed", "network", "images_seen"),
         *("features", "fd", "kd", "kd_se", "precision", "recall", "seconds", "batch_size", "device"),
         *("precision_mode", "compiled", "threads", "shared_device", "samples_id", "run_id", "finished_at"),
     ),
     "contrasts.csv": (
-        *("kind", "mode", "metric", "a", "b", "train_seed", "n_networks", "n_steps"),
+        *("kind", "mode", "budget", "denoiser", "denoiser_error", "metric", "a", "b"),
+        *("train_seed", "n_networks", "n_steps"),
         *("alpha_a", "beta_a", "eta_a", "nfe_a", "alpha_b", "beta_b", "eta_b", "nfe_b"),
         *("final_denoise", "data", "network", "images_seen", "features", "n_samples", "n_reference"),
         *("value_a", "value_b", "difference", "low", "high", "level", "interval", "networks_agree", "clear", "verdict"),
@@ -199,6 +204,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "probes.csv": ("denoiser", "train_seed", "probe", "eta", "start", "sigma", "value", "se", "n_samples", "n_steps"),
     "split.csv": (
         "part",
+        "mode",
         "metric",
         "train_seed",
         "difference",

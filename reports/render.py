@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from reports.pages import run as single
 from reports.pages.why_noise import page as why_noise
 from reports.results import Run, read_run
 
-EXPERIMENTS: dict[str, Callable[[Run], list[Section]]] = {
+EXPERIMENTS: dict[str, Callable[[Run], list[Section | None]]] = {
     "beta": beta.sections,
     "noise_levels": noise_levels.sections,
     "ladders": ladders.sections,
@@ -43,12 +43,13 @@ def write_report(directory: Path) -> Path:
         return write_pages(directory, run.info["question"], EXPERIMENTS[name](run), footer(run))
 
 
-def write_pages(directory: Path, title: str, sections: list[Section], footer: list[tuple[str, str]]) -> Path:
+def write_pages(directory: Path, title: str, parts: Sequence[Section | None], footer: list[tuple[str, str]]) -> Path:
     """Writes report.html, report.md and figures/ into `directory` and returns the path of report.html.
 
-    To be called under `figures.style()`, as whatever made the drawings of `sections`. Figures of an earlier report are
-    removed.
+    A part that was not measured (None) or is empty is left out, and figures of an earlier report are removed. To be
+    called under `figures.style()`, as whatever made the drawings.
     """
+    sections = [part for part in parts if part and part.blocks]
     drawings = {
         block.name: svg(block.drawing) for part in sections for block in part.blocks if isinstance(block, Figure)
     }

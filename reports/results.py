@@ -13,6 +13,7 @@ import pandas as pd
 
 from reports.columns import CHOICES, COLUMNS, FILES
 
+SCHEMA = 2  # of a run directory: 2 has the labels of its runs as columns
 RUN_KEYS = ("schema", "experiment", "preset", "question", "command")
 PARAMETERS = ("alpha", "beta", "eta", "nfe")
 
@@ -166,6 +167,9 @@ def _read_info(path: Path) -> dict[str, Any]:
         raise ValueError(f"run.json: not JSON: {error}") from None
     if not isinstance(info, dict) or (absent := [key for key in RUN_KEYS if key not in info]):
         raise ValueError(f"run.json: missing keys: {', '.join(absent) if isinstance(info, dict) else 'not an object'}")
-    if info["schema"] != 1:
-        raise ValueError(f"run.json: schema={info['schema']!r}: this version reads 1")
+    if info["schema"] != SCHEMA:
+        raise ValueError(
+            f"run.json: schema={info['schema']!r}: this version reads {SCHEMA}. Run its command again: nothing that is "
+            "in its store is computed anew"
+        )
     return info

@@ -168,7 +168,7 @@ def control(run: Run) -> list[Prose]:
     if not found:
         return [Prose("not measured, so nothing here checks that the intervals are wide enough.", "A/A control")]
     row, numbers = head(found[0]), measured(run, found[0], values=False)
-    how = "retrained from other seeds" if "retrained" in row["a"] else "with another sampling seed"
+    how = "retrained from other seeds" if row["mode"] == "retrained" else "with another sampling seed"
     text = f"{row['b']} against itself {how}: "
     if not control_failed(run):
         return [Prose(f"{text}no clear difference, as it should be. {numbers}.", "A/A control")]

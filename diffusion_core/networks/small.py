@@ -10,7 +10,7 @@ SIDE = 32  # of an image, in pixels
 PATCH = 4  # side of a patch
 
 
-class Block(nn.Module):
+class PatchBlock(nn.Module):
     """Residual block of patches: norm, SiLU, 3x3 convolution, scale and shift that depend on sigma, SiLU, convolution.
 
     On a CPU in bfloat16 the convolutions cost so little that the rest decides the speed. Hence one multiply-add for
@@ -30,7 +30,7 @@ class Block(nn.Module):
         return self.leave(functional.silu(h)).add_(x)
 
 
-class Whole(nn.Module):
+class VectorBlock(nn.Module):
     """Residual block of the whole image as a vector: norm, matrix, scale and shift that depend on sigma, SiLU, matrix.
 
     Every place sees every other for two operations a weight. A convolution of these places gives each weight 16 times
@@ -71,12 +71,12 @@ class Small(nn.Module):
         super().__init__()
         self.embed = Embedding(embedding)
         self.to_patches = nn.Conv2d(PATCH**2 * channels, patch, 3, padding=1)
-        self.before = Block(patch, embedding)
+        self.before = PatchBlock(patch, embedding)
         self.down = nn.Conv2d(patch, coarse, 2, stride=2)
         width = coarse * (SIDE // PATCH // 2) ** 2
-        self.whole = nn.ModuleList([Whole(width, hidden, embedding) for _ in range(n_whole)])
+        self.whole = nn.ModuleList([VectorBlock(width, hidden, embedding) for _ in range(n_whole)])
         self.up = nn.Conv2d(coarse, patch, 1)
-        self.after = Block(patch, embedding)
+        self.after = PatchBlock(patch, embedding)
         self.from_patches = nn.Conv2d(patch, PATCH**2 * pixel, 1)
         self.from_pixels = nn.Conv2d(channels, pixel, 3, padding=1)
         self.scale = nn.Linear(embedding, pixel)

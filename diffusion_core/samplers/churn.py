@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
 
-LARGEST_GAMMA = math.sqrt(2) - 1
+MAX_GAMMA = math.sqrt(2) - 1
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Churn(Sampler):
     def raised(self, sigma: float, n_steps: int) -> float:
         """The level to start a step from: the paper's sigma_hat = (1 + gamma) sigma."""
         inside = self.s_min <= sigma <= self.s_max
-        return sigma * (1 + min(self.s_churn / n_steps, LARGEST_GAMMA)) if inside else sigma
+        return sigma * (1 + min(self.s_churn / n_steps, MAX_GAMMA)) if inside else sigma
 
     def add(self, x: Tensor, sigma: float, n_steps: int, noise: Noise) -> float:
         """Raises x in place from sigma to the level returned; draws nothing where that is sigma itself."""

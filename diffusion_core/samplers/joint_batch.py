@@ -14,7 +14,7 @@ from diffusion_core.samplers.sampling import Model
 Result = TypeVar("Result")
 
 
-def joined(model: Model, draws: Sequence[Callable[[Model], Result]]) -> list[Result]:
+def sample_jointly(model: Model, draws: Sequence[Callable[[Model], Result]]) -> list[Result]:
     """What each of `draws` returns for the model, with one network evaluation where each would have made one.
 
     Each draw runs in a thread of its own and samples as if it were alone. Its call of the model waits until every draw
@@ -22,7 +22,7 @@ def joined(model: Model, draws: Sequence[Callable[[Model], Result]]) -> list[Res
     from the one that is sampled alone by float rounding only, and a draw that takes more steps ends on its own.
 
     Args:
-        model: eps = model(x, sigma). It is evaluated in the thread that calls `joined`, under its autocast.
+        model: eps = model(x, sigma). It is evaluated in the thread that calls `sample_jointly`, under its autocast.
         draws: such as `lambda model: sample(model, sigmas, run, ...)`, all for images of one shape.
 
     Raises:
@@ -70,7 +70,7 @@ class _Meeting:
             self.changed.notify_all()
             self.changed.wait_for(lambda: caller in self.answers or self.closed)
             if self.closed:
-                raise RuntimeError("joined: the draws were ended")
+                raise RuntimeError("sample_jointly: the draws were ended")
             return self.answers.pop(caller)
 
     def leave(self) -> None:

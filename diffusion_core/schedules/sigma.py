@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Callable
 
-MOST_STEPS = 100_000
+MAX_STEPS = 100_000
 
 
 def geometric(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
@@ -129,10 +129,10 @@ def alpha_beta_ladder(alpha: float, beta: float, sigma_max: float = 30.0, sigma_
     if ratio == 0:
         return (sigma_max, sigma_min)
     n_steps = math.log(sigma_max / sigma_min) / -math.log(ratio)
-    if n_steps > MOST_STEPS:
+    if n_steps > MAX_STEPS:
         raise ValueError(
             f"beta={beta}: with alpha={alpha} sigma decays by {ratio:.7f} a step, about {n_steps:.0f} steps, "
-            f"which is above {MOST_STEPS}"
+            f"which is above {MAX_STEPS}"
         )
     sigmas = [sigma_max]
     while sigmas[-1] > sigma_min:
@@ -148,8 +148,8 @@ def check_ends(sigma_max: float, sigma_min: float) -> None:
 
 def check_n_steps(n_steps: int) -> None:
     """Raises ValueError unless 1 <= n_steps <= 100,000."""
-    if not 1 <= n_steps <= MOST_STEPS:
-        raise ValueError(f"n_steps={n_steps}: it must be between 1 and {MOST_STEPS}")
+    if not 1 <= n_steps <= MAX_STEPS:
+        raise ValueError(f"n_steps={n_steps}: it must be between 1 and {MAX_STEPS}")
 
 
 def check_ladder(sigmas: tuple[float, ...]) -> None:

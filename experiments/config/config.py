@@ -1,7 +1,7 @@
 """What a run is: one frozen dataclass a stage, validated, each with an identity.
 
 Identity = the first 12 hex digits of the SHA-256 of the canonical JSON. Same identity, same result: nothing is
-computed twice. Every field that changes a result is in it; fields marked `metadata=FREE` change none.
+computed twice. Every field that changes a result is in it; fields marked `metadata=NOT_IN_IDENTITY` change none.
 """
 
 import dataclasses
@@ -26,17 +26,17 @@ from diffusion_core.training import PRECISIONS, WEIGHTINGS
 from experiments.config.names import FEATURES, called, one_of
 
 SCHEMA = 3  # raise it when the same config starts to give another result
-FREE = {"identity": False}
+NOT_IN_IDENTITY = {"identity": False}
 COMPILE_FROM = 10_000  # samples; not evaluations, so that runs whose seconds are compared are compiled all or none
 GROUPS = 20  # of the delete-group jackknife over images, by sample index
-LEAST_SAMPLES = 2 * GROUPS  # so that half of them still fill the jackknife's groups
+MIN_SAMPLES = 2 * GROUPS  # so that half of them still fill the jackknife's groups
 OWN = "sigmabench_own_sweep"  # the name under which a user's file is imported
 SOURCE = "sigmabench_source"  # attribute of a class that a user's file defines: the hash of the file
 MIXTURE = "mixture:"  # and the folder of a stored mixture
 
 
 def canonical(value: Any) -> Any:
-    """`value` as plain JSON data: a dataclass becomes its class name and its fields, without those marked FREE.
+    """`value` as plain JSON data: a dataclass becomes its class name and its fields, but those NOT_IN_IDENTITY.
 
     A class of a user's file is known by the file's content too (see sweep.py): its name may be one of ours, and what it
     does may change.
@@ -80,7 +80,7 @@ class Machine:
     compiled: bool = False  # sampling from a network compiled by TorchInductor
     threads: int = 1  # CPU threads of one run
     torch_minor: str = field(default_factory=lambda: ".".join(torch.__version__.split(".")[:2]))
-    may_compile: bool = field(default=False, metadata=FREE)  # then runs of many samples are compiled
+    may_compile: bool = field(default=False, metadata=NOT_IN_IDENTITY)  # then runs of many samples are compiled
 
     def __post_init__(self) -> None:
         one_of("device", self.device, ("cpu", "cuda"))
@@ -142,9 +142,9 @@ class TrainConfig:
 class ForeignConfig:
     """A network that was trained elsewhere, see models/external.py."""
 
-    source: str = field(metadata=FREE)  # as the command line spells it
+    source: str = field(metadata=NOT_IN_IDENTITY)  # as the command line spells it
     fingerprint: str = ""  # hash of what the source holds
-    name: str = field(default="", metadata=FREE)  # short, for tables and reports
+    name: str = field(default="", metadata=NOT_IN_IDENTITY)  # short, for tables and reports
     data: str = "mnist5k"
     label: int | None = None  # of a class-conditional network
     seed: int = 0  # networks are told apart by it
@@ -168,7 +168,7 @@ class ExactConfig:
         _at_least("error", self.error, 0)
 
 
-Model = TrainConfig | ForeignConfig | ExactConfig
+ModelConfig = TrainConfig | ForeignConfig | ExactConfig
 
 
 @dataclass(frozen=True)
@@ -224,17 +224,17 @@ class AlphaBetaLadder:
 class SampleConfig:
     """One sampling run from one trained network."""
 
-    model: Model
+    model: ModelConfig
     ladder: Ladder | AlphaBetaLadder
     sampler: Sampler
     n_samples: int
     seed: int = 0  # runs that share it share their initial noise
     final_denoise: bool = False
     machine: Machine = Machine()
-    batch_size: int | None = field(default=None, metadata=FREE)  # samples a network evaluation; see `batch`
+    batch_size: int | None = field(default=None, metadata=NOT_IN_IDENTITY)  # samples a network evaluation; see `batch`
 
     def __post_init__(self) -> None:
-        _at_least("n_samples", self.n_samples, LEAST_SAMPLES)
+        _at_least("n_samples", self.n_samples, MIN_SAMPLES)
         if self.batch_size is not None:
             _at_least("batch_size", self.batch_size, 1)
         self.sampler.planned_nfe(self.ladder.sigmas())  # raises if the two do not suit each other
@@ -265,7 +265,9 @@ class ReferenceConfig:
     data: str
     features: str
     features_id: str  # hash of the extractor's weights
-    weights: Path | None = field(default=None, metadata=FREE)  # where they are, if not in the extractor's own place
+    weights: Path | None = field(
+        default=None, metadata=NOT_IN_IDENTITY
+    )  # where they are, if not in the extractor's own place
 
     def __post_init__(self) -> None:
         check_data(self.data)

@@ -1,4 +1,4 @@
-"""What every experiment's grid holds, whatever it varies: the networks, the number of images, the feature space."""
+"""What every experiment's study holds, whatever it varies: the networks, the number of images, the feature space."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,24 +7,24 @@ from experiments.config.config import (
     AlphaBetaLadder,
     ForeignConfig,
     Ladder,
-    Model,
+    ModelConfig,
     ReferenceConfig,
     SampleConfig,
     ScoreConfig,
     TrainConfig,
 )
-from experiments.config.trial import Cell, Infeasible
+from experiments.config.trial import Infeasible, Trial
 
 CONTROL = 10_000  # added to the seed of an A/A control
 
 
 @dataclass(frozen=True)
-class Grid:
+class Study:
     """The networks of an experiment and how their samples are scored."""
 
     train: TrainConfig = field(default_factory=TrainConfig)
     train_seeds: int = 2  # networks
-    n_samples: int = 500  # images a run
+    n_samples: int = 500  # images per run
     foreign: ForeignConfig | None = None  # a network trained elsewhere, instead of training any
     reference: ReferenceConfig = field(default_factory=lambda: ReferenceConfig("mnist5k", "digits", ""))
 
@@ -33,21 +33,24 @@ class Grid:
         """The training seeds; one network trained elsewhere counts as seed 0."""
         return range(1 if self.foreign else self.train_seeds)
 
-    def model(self, seed: int) -> Model:
+    def model(self, seed: int) -> ModelConfig:
         """The network of a seed."""
         return self.foreign or replace(self.train, seed=seed)
 
-    def cell(
+    def trial(
         self,
         experiment: str,
         mode: str,
-        model: Model,
+        setting: str,
+        model: ModelConfig,
         ladder: Ladder | AlphaBetaLadder,
         sampler: Sampler,
         *,
         control: bool = False,
         final_denoise: bool = False,
-    ) -> Cell | Infeasible:
+        budget: int | None = None,
+        denoiser: str = "",
+    ) -> Trial | Infeasible:
         """A run of the network under `mode`; if sampler and ladder do not suit each other, a note of that.
 
         Networks sample from seeds of their own, which all their runs share; a control samples from another one.
@@ -55,19 +58,19 @@ class Grid:
         try:
             score = self.score(model, ladder, sampler, control=control, final_denoise=final_denoise)
         except ValueError as error:
-            return self.infeasible(experiment, mode, model, ladder, sampler, str(error))
-        return Cell(experiment, mode, score)
+            return self.infeasible(experiment, mode, setting, model, ladder, sampler, budget=budget, why=str(error))
+        return Trial(experiment, mode, score, setting, budget, denoiser)
 
     def score(
         self,
-        model: Model,
+        model: ModelConfig,
         ladder: Ladder | AlphaBetaLadder,
         sampler: Sampler,
         *,
         control: bool = False,
         final_denoise: bool = False,
     ) -> ScoreConfig:
-        """What `cell` runs. Raises ValueError if sampler and ladder do not suit each other."""
+        """What `trial` runs. Raises ValueError if sampler and ladder do not suit each other."""
         seed = model.seed + (CONTROL if control else 0)
         samples = SampleConfig(
             model, ladder, sampler, self.n_samples, seed=seed, final_denoise=final_denoise, machine=model.machine
@@ -78,16 +81,18 @@ class Grid:
         self,
         experiment: str,
         mode: str,
-        model: Model,
+        setting: str,
+        model: ModelConfig,
         ladder: Ladder | AlphaBetaLadder,
         sampler: Sampler,
+        *,
+        budget: int | None = None,
         why: str | None = None,
     ) -> Infeasible:
         """A note that such a run is not made, by default because no ladder meets the budget."""
-        values = {"schedule": ladder.name, "sampler": sampler.name, "train_seed": model.seed}
+        values = {"schedule": ladder.name, "sampler": sampler.name, "train_seed": model.seed, "budget": budget}
         values |= {"n_steps": len(ladder.sigmas()) - 1, "eta": getattr(sampler, "eta", None)}
-        cause = why or self._cause(ladder, sampler)
-        return Infeasible(experiment, mode, tuple(values.items()), cause)
+        return Infeasible(experiment, mode, setting, tuple(values.items()), why or self._cause(ladder, sampler))
 
     @staticmethod
     def _cause(ladder: Ladder | AlphaBetaLadder, sampler: Sampler) -> str:

@@ -18,7 +18,7 @@ from experiments.config.config import (
     MIXTURE,
     ExactConfig,
     ForeignConfig,
-    Model,
+    ModelConfig,
     SampleConfig,
     ScoreConfig,
     identity,
@@ -28,28 +28,40 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One planned run under the mode that asked for it; the same run may be asked for by several modes."""
+class Trial:
+    """One planned run, and what it is called; the same run may be asked for by several modes.
+
+    Args:
+        experiment: the question that asks for it, such as "beta".
+        mode: how settings are compared, such as "same-ladder"; settings of one mode are compared with each other.
+        setting: what is compared, such as "eta 1".
+        budget: network evaluations per image that all settings of the mode may take, if that is what they share.
+        denoiser: what kind it is, where several are compared: exact, exact + error, trained, undertrained.
+    """
 
     experiment: str
     mode: str
     score: ScoreConfig
+    setting: str = ""
+    budget: int | None = None
+    denoiser: str = ""
 
     @property
     def samples(self) -> SampleConfig:
         return self.score.samples
 
     @property
-    def model(self) -> Model:
+    def model(self) -> ModelConfig:
         return self.score.samples.model
 
 
 @dataclass(frozen=True)
 class Infeasible:
-    """A cell that the mathematics rules out: listed, not run."""
+    """A trial that the mathematics rules out: listed, not run."""
 
     experiment: str
     mode: str
+    setting: str
     values: tuple[tuple[str, Any], ...]
     why: str
 
@@ -57,14 +69,19 @@ class Infeasible:
         return described(self) | {"status": "infeasible", "error": self.why}
 
 
-def described(cell: Cell | Infeasible) -> Row:
+def described(trial: Trial | Infeasible) -> Row:
     """The columns of table.csv that are known before anything is run; missing = absent."""
-    if isinstance(cell, Infeasible):
-        return dict(cell.values) | {"experiment": cell.experiment, "mode": cell.mode}
-    samples, model, ladder = cell.samples, cell.model, cell.samples.ladder
+    if isinstance(trial, Infeasible):
+        labels = {"experiment": trial.experiment, "mode": trial.mode, "setting": trial.setting}
+        return dict(trial.values) | labels
+    samples, model, ladder = trial.samples, trial.model, trial.samples.ladder
     values: Row = {
-        "experiment": cell.experiment,
-        "mode": cell.mode,
+        "experiment": trial.experiment,
+        "mode": trial.mode,
+        "setting": trial.setting or None,
+        "budget": trial.budget,
+        "denoiser": trial.denoiser or None,
+        "denoiser_error": model.error if isinstance(model, ExactConfig) else None,
         "data": short_name(model.data),
         "schedule": ladder.name,
         "sampler": samples.sampler.name,
@@ -75,14 +92,14 @@ def described(cell: Cell | Infeasible) -> Row:
         "n_samples": samples.n_samples,
         "train_seed": model.seed,
         "sample_seed": samples.seed,
-        "features": cell.score.reference.features,
-        "features_id": cell.score.reference.features_id,
+        "features": trial.score.reference.features,
+        "features_id": trial.score.reference.features_id,
         "precision_mode": samples.machine.precision,
         "compiled": samples.machine.compiled,
         "threads": samples.machine.threads,
         "model_id": identity(model),
         "samples_id": identity(samples),
-        "run_id": identity(cell.score),
+        "run_id": identity(trial.score),
     }
     return values | _training(model) | _noise(samples)
 
@@ -92,7 +109,7 @@ def short_name(data: str) -> str:
     return MIXTURE + Path(data).name if data.startswith(MIXTURE) else data
 
 
-def _training(model: Model) -> Row:
+def _training(model: ModelConfig) -> Row:
     """The columns that say how the network was trained, as far as it is known."""
     if isinstance(model, ForeignConfig):
         return {"network": model.name, "trained_by": "others"}

@@ -9,11 +9,11 @@ from rich.console import Console
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from experiments.config.config import ExactConfig, TrainConfig
-from experiments.config.trial import Cell, described
+from experiments.config.trial import Trial, described
 from experiments.engine.options import Options
-from experiments.engine.plan import Left, Plan
+from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import duration
-from experiments.engine.tasks import STAGES, Place
+from experiments.engine.tasks import STAGES, RunContext
 from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads
 
@@ -22,56 +22,56 @@ NOUNS = {
 }  # fmt: skip
 
 
-def show(left: Left, place: Place, options: Options, console: Console) -> dict[str, object]:
+def show(remaining: Remaining, context: RunContext, options: Options, console: Console) -> dict[str, object]:
     """Prints the plan; returns the same for machines."""
-    console.print(f"{len(left.plan.cells)} cells; store: {options.store}", highlight=False, soft_wrap=True)
+    console.print(f"{len(remaining.plan.trials)} trials; store: {options.store}", highlight=False, soft_wrap=True)
     console.print(f"{'':12}{'unique':>8}{'done':>8}{'left':>8}", highlight=False)
     counts: dict[str, object] = {}
     for kind in STAGES:
-        unique, to_do, failed = left.counts(kind)
+        unique, to_do, failed = remaining.counts(kind)
         if not unique:
             continue
         more = f"   and {failed} failed before: --retry-failed tries again" if failed else ""
         text = f"{NOUNS[kind]:12}{unique:8,}{unique - to_do - failed:8,}{to_do:8,}{more}"
         console.print(text, highlight=False, soft_wrap=True)
         counts[NOUNS[kind]] = {"unique": unique, "left": to_do, "failed": failed}
-    rate = pace(left.plan, place) if left.cost else None
-    seconds = left.cost / rate / (options.workers or 1) if rate else None
-    text = f"about {left.cost:,.0f} network evaluations, one training image counted as 3.5"
+    rate = pace(remaining.plan, context) if remaining.cost else None
+    seconds = remaining.cost / rate / (options.workers or 1) if rate else None
+    text = f"about {remaining.cost:,.0f} network evaluations, one training image counted as 3.5"
     if rate and seconds is not None:
         who = f" for each of {options.workers} workers" if options.workers else ""
         text += f"; {duration(seconds)} at {rate:,.0f} a second{who}, timed on this machine just now"
     console.print(text, highlight=False, soft_wrap=True)
-    return counts | {"evaluations": left.cost, "seconds": seconds}
+    return counts | {"evaluations": remaining.cost, "seconds": seconds}
 
 
-def table(left: Left) -> pd.DataFrame:
-    """The planned cells as rows, with status done, planned or failed."""
-    to_do = {task.name for task in left.tasks}
-    rows = [described(cell) for cell in left.plan.cells]
+def table(remaining: Remaining) -> pd.DataFrame:
+    """The planned trials as rows, with status done, planned or failed."""
+    to_do = {task.name for task in remaining.tasks}
+    rows = [described(trial) for trial in remaining.plan.trials]
     for values in rows:
         names = {values["run_id"], values["samples_id"], values["model_id"]}
-        values["status"] = "failed" if names & left.failed.keys() else "planned" if names & to_do else "done"
+        values["status"] = "failed" if names & remaining.failed.keys() else "planned" if names & to_do else "done"
     return pd.DataFrame(rows)
 
 
-def pace(plan: Plan, place: Place) -> float | None:
+def pace(plan: Plan, context: RunContext) -> float | None:
     """Network evaluations a second, from one batch; None for a plan whose denoisers are all exact."""
-    cell = next((cell for cell in plan.cells if not isinstance(cell.model, ExactConfig)), None)
-    if cell is None:
+    trial = next((trial for trial in plan.trials if not isinstance(trial.model, ExactConfig)), None)
+    if trial is None:
         return None
-    return _pace(cell, place)
+    return _pace(trial, context)
 
 
-def _pace(cell: Cell, place: Place) -> float:
-    samples, model = cell.samples, cell.model
-    device, shape = samples.machine.device, images_of(model.data, place.data_root).shape
+def _pace(trial: Trial, context: RunContext) -> float:
+    samples, model = trial.samples, trial.model
+    device, shape = samples.machine.device, images_of(model.data, context.data_root).shape
     use_threads(samples.machine.threads)
     network: Model
     if isinstance(model, TrainConfig):  # an untrained network is as fast
         network = build(model.network, shape[0], model.parameterisation).to(device).eval()
     else:
-        network = load_model(model, place.store, place.data_root, device)
+        network = load_model(model, context.store, context.data_root, device)
     n = samples.batch
     x, sigma = torch.zeros(n, *shape, device=device), torch.ones(n, device=device)
     with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=samples.machine.precision == "bf16"):

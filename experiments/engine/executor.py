@@ -1,4 +1,4 @@
-"""A plan becomes rows: every cell is one, a failed one too; what is finished is never computed again.
+"""A plan becomes rows: every trial is one, a failed one too; what is finished is never computed again.
 
 An executor takes the tasks that are left, in an order in which they can be done, and yields an outcome for each as it
 ends: `in_process` here, on Ray in ray_executor.py. All the rest is the same for both.
@@ -13,41 +13,41 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.config.config import identity
-from experiments.config.trial import Cell, Row
+from experiments.config.trial import Row, Trial
 from experiments.engine import failures
 from experiments.engine.plan import Plan
 from experiments.engine.progress import Progress
-from experiments.engine.tasks import STAGES, Outcome, Place, Task, companions, perform
+from experiments.engine.tasks import STAGES, Outcome, RunContext, Task, batch_mates, run_task
 from experiments.results.table import row
 from experiments.store.store import StoreError
 
 Failed = Mapping[str, Outcome]  # by task name
 Outcomes = Generator[Outcome, None, None]
-Executor = Callable[[Sequence[Task], Place, Failed, Progress], Outcomes]
+Executor = Callable[[Sequence[Task], RunContext, Failed, Progress], Outcomes]
 
 
 @dataclass(frozen=True)
-class Swept:
-    """What a sweep left: a row for each cell, in order; only for those that are done or failed, if interrupted."""
+class SweepResult:
+    """What a sweep left: a row for each trial, in order; only for those that are done or failed, if interrupted."""
 
     rows: list[Row]
     evaluations: float  # network evaluations made now, training included
     seconds: float
     interrupted: bool
     warnings: int  # that the logs hold
-    beside: list[str]  # what failed that no row tells of: probes
+    failed_probes: list[str]  # no row tells of them
 
 
-def in_process(tasks: Sequence[Task], place: Place, failed: Failed, progress: Progress) -> Outcomes:
+def in_process(tasks: Sequence[Task], context: RunContext, failed: Failed, progress: Progress) -> Outcomes:
     """Does one task after the other, here; samplings several at once, where the place says so."""
-    failed, beside = dict(failed), set[str]()
+    failed, batched = dict(failed), set[str]()
     for number, task in enumerate(tasks):
-        if place.together and task.kind == "samples" and task.name not in beside:
-            others = companions(task, (later for later in tasks[number + 1 :] if later.name not in beside))
-            beside |= {other.name for other in others}
-            task = replace(task, beside=tuple(other.config for other in others))
+        if context.together and task.kind == "samples" and task.name not in batched:
+            others = batch_mates(task, (later for later in tasks[number + 1 :] if later.name not in batched))
+            batched |= {other.name for other in others}
+            task = replace(task, batched_with=tuple(other.config for other in others))
         progress.begin(task)
-        outcome = perform(task, place, [failed[name] for name in task.needs if name in failed], progress.advance)
+        outcome = run_task(task, context, [failed[name] for name in task.needs if name in failed], progress.advance)
         if outcome.error is not None:
             failed[task.name] = outcome
         yield outcome
@@ -55,15 +55,15 @@ def in_process(tasks: Sequence[Task], place: Place, failed: Failed, progress: Pr
 
 def execute(
     plan: Plan,
-    place: Place,
+    context: RunContext,
     console: Console,
     *,
     executor: Executor = in_process,
     slots: int = 1,
     logs: Path | None = None,
     retry_failed: bool = False,
-) -> Swept:
-    """Does what is left of the plan and returns a row for each cell.
+) -> SweepResult:
+    """Does what is left of the plan and returns a row for each trial.
 
     Args:
         executor: who does the tasks.
@@ -72,18 +72,18 @@ def execute(
         retry_failed: try again what failed before and would fail again.
     """
     start = time.perf_counter()
-    place.store.sweep_temporaries()  # of runs that were killed
-    left = plan.left(place.store, retry_failed)
-    todo, failed, interrupted = {task.name: task for task in left.tasks}, dict(left.failed), False
-    with Progress(left, console, slots) as progress:
+    context.store.sweep_temporaries()  # of runs that were killed
+    remaining = plan.remaining(context.store, retry_failed)
+    todo, failed, interrupted = {task.name: task for task in remaining.tasks}, dict(remaining.failed), False
+    with Progress(remaining, console, slots) as progress:
         try:
-            with closing(executor(left.tasks, place, left.failed, progress)) as outcomes:
+            with closing(executor(remaining.tasks, context, remaining.failed, progress)) as outcomes:
                 for outcome in outcomes:
                     task = todo[outcome.name]
                     with suppress(OSError, StoreError):  # a full disk: the row tells, and the other tasks go on
                         _write_log(logs, task, outcome)
-                        if outcome.lasting:
-                            failures.remember(task, outcome, place.store)
+                        if outcome.permanent:
+                            failures.remember(task, outcome, context.store)
                     if outcome.error is not None:
                         failed[outcome.name] = outcome
                     else:
@@ -91,10 +91,12 @@ def execute(
                     progress.finish(outcome)
         except KeyboardInterrupt:
             interrupted = True
-    place.store.sweep_temporaries()  # of workers that were lost
-    rows = list(_rows(plan, place, todo.keys() - failed.keys(), failed))
-    beside = [f"probe {task.name}: {failed[task.name].error}" for task in left.tasks if _failed_probe(task, failed)]
-    return Swept(rows, progress.evaluations, time.perf_counter() - start, interrupted, progress.warnings, beside)
+    context.store.sweep_temporaries()  # of workers that were lost
+    rows = list(_rows(plan, context, todo.keys() - failed.keys(), failed))
+    probes = [
+        f"probe {task.name}: {failed[task.name].error}" for task in remaining.tasks if _failed_probe(task, failed)
+    ]
+    return SweepResult(rows, progress.evaluations, time.perf_counter() - start, interrupted, progress.warnings, probes)
 
 
 def _failed_probe(task: Task, failed: Failed) -> bool:
@@ -102,19 +104,19 @@ def _failed_probe(task: Task, failed: Failed) -> bool:
     return task.kind == "probes" and task.name in failed and not any(name in failed for name in task.needs)
 
 
-def _rows(plan: Plan, place: Place, unfinished: set[str], failed: Failed) -> Iterator[Row]:
-    for cell in plan.cells:
-        names = _artifacts(cell)
+def _rows(plan: Plan, context: RunContext, unfinished: set[str], failed: Failed) -> Iterator[Row]:
+    for trial in plan.trials:
+        names = _artifacts(trial)
         if not unfinished.intersection(names):
             why = next((failed[name].error for name in names if name in failed), None)
             try:
-                yield row(cell, place.store, why)
+                yield row(trial, context.store, why)
             except (StoreError, OSError) as error:  # damaged and removed since, or out of reach
-                yield row(cell, place.store, f"{type(error).__name__}: {error}; run the same command again")
+                yield row(trial, context.store, f"{type(error).__name__}: {error}; run the same command again")
 
 
-def _artifacts(cell: Cell) -> tuple[str, str, str]:
-    return identity(cell.score), identity(cell.samples), identity(cell.model)
+def _artifacts(trial: Trial) -> tuple[str, str, str]:
+    return identity(trial.score), identity(trial.samples), identity(trial.model)
 
 
 def _write_log(logs: Path | None, task: Task, outcome: Outcome) -> None:

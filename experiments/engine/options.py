@@ -1,4 +1,4 @@
-"""What every experiment's command line shares, and how it turns into a grid."""
+"""What every experiment's command line shares, and how it turns into a study."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,13 +8,13 @@ import tyro
 
 from diffusion_core.data import resolve
 from experiments.config.config import ForeignConfig, Machine, ReferenceConfig
-from experiments.config.study import Grid
+from experiments.config.study import Study
 from experiments.metrics.features import features_id
 from experiments.models import external
 from experiments.stages.common import images_of
 from experiments.stages.hardware import cores
 
-AnyGrid = TypeVar("AnyGrid", bound=Grid)
+AnyStudy = TypeVar("AnyStudy", bound=Study)
 
 
 @dataclass(frozen=True)
@@ -75,31 +75,31 @@ class Options:
     """Sample runs of one network in one batch, as many as it holds: faster where a run has too few images to keep the
     device busy, such as 500 on a card. Their seconds are then shared, and count for nothing."""
 
-    def apply(self, grid: AnyGrid, *names: str) -> AnyGrid:
-        """The preset's grid with the options that were given, those in `names` by their own name."""
+    def apply(self, study: AnyStudy, *names: str) -> AnyStudy:
+        """The preset's study with the options that were given, those in `names` by their own name."""
         self._check_running()
         machine = Machine.resolve(self.device, self.precision, self.threads or self._share_of_cores())
-        data = resolve(self.data or grid.train.data, self.data_root)
-        train = replace(grid.train, machine=machine, data=data)
+        data = resolve(self.data or study.train.data, self.data_root)
+        train = replace(study.train, machine=machine, data=data)
         if self.train_images is not None:
             train = replace(train, images_seen=self.train_images)
         own = {name: getattr(self, name) for name in ("train_seeds", "n_samples", *names)}
         given: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
-        grid = replace(
-            grid, train=train, foreign=self._foreign(data, machine), reference=self._reference(data), **given
+        study = replace(
+            study, train=train, foreign=self._foreign(data, machine), reference=self._reference(data), **given
         )
-        if grid.train_seeds < 1:
-            raise ValueError(f"train_seeds={grid.train_seeds}: it must be at least 1")
-        return grid
+        if study.train_seeds < 1:
+            raise ValueError(f"train_seeds={study.train_seeds}: it must be at least 1")
+        return study
 
     def directory(self, name: str) -> Path:
         """Where the result of experiment `name` goes; a shard's table lies in a folder of its own inside."""
         whole = self.out or Path("runs") / f"{name}-{self.preset}"
         return whole / f"shard-{self.shard.replace('/', '-of-')}" if self.shard else whole
 
-    def data_std(self, grid: Grid) -> float:
-        """The standard deviation of the grid's data scaled to [-1, 1], to four decimals."""
-        return round(images_of(grid.train.data, self.data_root).std / 127.5, 4)
+    def data_std(self, study: Study) -> float:
+        """The standard deviation of the study's data scaled to [-1, 1], to four decimals."""
+        return round(images_of(study.train.data, self.data_root).std / 127.5, 4)
 
     def _check_running(self) -> None:
         """Raises ValueError for options of running that do not go together."""

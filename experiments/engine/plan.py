@@ -1,10 +1,10 @@
-"""A sweep before it runs: which artifacts its cells need, each once, what of them is there, and what the rest costs."""
+"""A sweep before it runs: the artifacts that its trials need, which of them are there, and what the rest costs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from experiments.config.config import Model, ScoreConfig, TrainConfig, identity
-from experiments.config.trial import Cell, Infeasible
+from experiments.config.config import ModelConfig, ScoreConfig, TrainConfig, identity
+from experiments.config.trial import Infeasible, Trial
 from experiments.engine import failures
 from experiments.engine.tasks import TRAIN_COST, Outcome, Task
 from experiments.stages.probe_setup import ProbeConfig
@@ -13,23 +13,23 @@ from experiments.store.store import Store
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells, and the tasks that make what they need: each artifact once, after everything that it needs itself."""
+    """The trials, and the tasks that make what they need: each artifact once, after everything that it needs itself."""
 
-    cells: tuple[Cell, ...]
+    trials: tuple[Trial, ...]
     tasks: tuple[Task, ...]
 
     @classmethod
-    def of(cls, planned: Sequence[Cell | Infeasible], probes: Sequence[ProbeConfig] = ()) -> "Plan":
-        """The plan of all feasible cells: references, then networks, then each run's sampling and scoring, then probes.
+    def of(cls, planned: Sequence[Trial | Infeasible], probes: Sequence[ProbeConfig] = ()) -> "Plan":
+        """The plan of all feasible trials: references, networks, each run's sampling and scoring, and last the probes.
 
-        Of the probes, those of denoisers that some cell samples from.
+        Of the probes, those of denoisers that some trial samples from.
         """
-        cells = tuple(cell for cell in planned if isinstance(cell, Cell))
-        models = {cell.model for cell in cells}
-        beside = (_probing(config) for config in dict.fromkeys(probes) if config.model in models)
-        return cls(cells, (*_tasks(list(dict.fromkeys(cell.score for cell in cells))), *beside))
+        trials = tuple(trial for trial in planned if isinstance(trial, Trial))
+        models = {trial.model for trial in trials}
+        probing = (_probing(config) for config in dict.fromkeys(probes) if config.model in models)
+        return cls(trials, (*_tasks(list(dict.fromkeys(trial.score for trial in trials))), *probing))
 
-    def left(self, store: Store, retry_failed: bool = False) -> "Left":
+    def remaining(self, store: Store, retry_failed: bool = False) -> "Remaining":
         """What the store does not hold yet, and which of it failed before and would again.
 
         Samples that are scored may have been evicted; nothing needs them any more.
@@ -46,11 +46,11 @@ class Plan:
                 failures.forget(task, store)
         found = {task.name: failures.remembered(task, store) for task in missing}
         failed = {name: outcome for name, outcome in found.items() if outcome is not None}
-        return Left(self, tuple(task for task in missing if task.name not in failed), failed)
+        return Remaining(self, tuple(task for task in missing if task.name not in failed), failed)
 
 
 @dataclass(frozen=True)
-class Left:
+class Remaining:
     """The part of a plan that is still to do, and the failures that are remembered, by task name."""
 
     plan: Plan
@@ -100,6 +100,6 @@ def _probing(config: ProbeConfig) -> Task:
     return Task("probes", name, config, config.machine, _trained(config.model), f"probe-{name}", config.cost)
 
 
-def _trained(model: Model) -> tuple[str, ...]:
+def _trained(model: ModelConfig) -> tuple[str, ...]:
     """The training that a model comes from, if it is trained here."""
     return (identity(model),) if isinstance(model, TrainConfig) else ()

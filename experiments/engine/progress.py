@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from experiments.engine.plan import Left
+from experiments.engine.plan import Remaining
 from experiments.engine.tasks import STAGES, Outcome, Task
 
 PERIOD = 10.0  # seconds between plain lines
@@ -17,12 +17,12 @@ class Progress:
     """Counts tasks (trainings, samplings, scorings) and network evaluations, and shows both.
 
     Args:
-        left: what is to do.
+        remaining: what is to do.
         slots: tasks that can run at a time, as far as it is known.
     """
 
-    def __init__(self, left: Left, console: Console, slots: int = 1) -> None:
-        self.total, self.cost, self.console, self.slots = len(left.tasks), left.cost, console, slots
+    def __init__(self, remaining: Remaining, console: Console, slots: int = 1) -> None:
+        self.total, self.cost, self.console, self.slots = len(remaining.tasks), remaining.cost, console, slots
         self.done = self.failed = self.begun = self.warnings = 0
         self.evaluations = 0.0  # made, training included
         self.doing = ""

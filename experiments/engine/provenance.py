@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.config import ForeignConfig
-from experiments.config.trial import Cell
+from experiments.config.trial import Trial
 from experiments.engine.options import Options
 from experiments.metrics.features import dimension
 from experiments.models import external
@@ -28,7 +28,7 @@ def provenance(name: str, question: str, options: Options, notes: Sequence[str])
     """What run.json holds."""
     commit, dirty = _commit()
     return {
-        "schema": 1,
+        "schema": 2,
         "experiment": name,
         "preset": options.preset,
         "question": question,
@@ -41,21 +41,21 @@ def provenance(name: str, question: str, options: Options, notes: Sequence[str])
     }
 
 
-def notes(cells: Sequence[Cell], options: Options, n_planned: int) -> list[str]:
+def notes(trials: Sequence[Trial], options: Options, n_planned: int) -> list[str]:
     """What a reader of the numbers should know."""
     found = []
     if options.only or options.shard:
         asked = f"--only {shlex.quote(options.only)}" if options.only else f"--shard {options.shard}"
         if options.only and options.shard:
             asked += f" --shard {options.shard}"
-        found.append(f"a part of the experiment was run, {len(cells)} of {n_planned} cells: {asked}")
-    smallest, d = min(cell.samples.n_samples for cell in cells), dimension(cells[0].score.reference.features)
+        found.append(f"a part of the experiment was run, {len(trials)} of {n_planned} trials: {asked}")
+    smallest, d = min(trial.samples.n_samples for trial in trials), dimension(trials[0].score.reference.features)
     if smallest <= d:
         found.append(
             f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular, "
             "so read FD with care and trust KD"
         )
-    sources = {cell.model.source for cell in cells if isinstance(cell.model, ForeignConfig)}
+    sources = {trial.model.source for trial in trials if isinstance(trial.model, ForeignConfig)}
     return found + [note for source in sorted(sources) for note in external.notes(source)]
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from experiments.config.config import OWN
 from experiments.engine.executor import Executor, Failed, Outcomes
 from experiments.engine.progress import PERIOD, Progress
-from experiments.engine.tasks import Outcome, Place, Task, blocked, perform
+from experiments.engine.tasks import Outcome, RunContext, Task, blocked, run_task
 
 IN_FLIGHT = 256  # tasks handed to Ray at a time, at least: enough to keep it busy, few enough to bound its memory
 RETRIES = 3  # of a task whose worker or node was lost
@@ -54,8 +54,8 @@ def connected(
         ValueError: Ray is not installed, or there is none at `address`.
     """
     ray = _ray()
-    joined = ray.is_initialized() and address is None
-    if not joined:
+    sample_jointly = ray.is_initialized() and address is None
+    if not sample_jointly:
         _start(ray, workers, address)
     try:
         cores = 1 if workers is not None else threads  # a local Ray has as many cores as workers
@@ -63,7 +63,7 @@ def connected(
         slots = max(int(here.get("CPU", 1) // cores), 1)
         yield Cluster(_executor(ray, cores, gpus_per_run, max(IN_FLIGHT, 4 * slots)), slots)
     finally:
-        if not joined:
+        if not sample_jointly:
             ray.shutdown()
 
 
@@ -93,14 +93,14 @@ def _start(ray: Any, workers: int | None, address: str | None) -> None:
 
 
 def _executor(ray: Any, cores: int, gpus_per_run: float, in_flight: int) -> Executor:
-    def execute(tasks: Sequence[Task], place: Place, failed: Failed, progress: Progress) -> Outcomes:
+    def execute(tasks: Sequence[Task], context: RunContext, failed: Failed, progress: Progress) -> Outcomes:
         """Hands over tasks in order, `in_flight` at a time, and yields their outcomes as they end."""
         anywhere = ray.remote(max_retries=RETRIES, num_cpus=cores)(_on_worker)
         # said here and not in .options(), num_gpus gives each task a fresh process, which leaves no memory of the card
         on_card = ray.remote(max_retries=RETRIES, num_cpus=cores, num_gpus=gpus_per_run)(_on_worker)
         if OWN in sys.modules:  # classes of a user's file, which workers cannot import
             ray.cloudpickle.register_pickle_by_value(sys.modules[OWN])
-        packed, failed = ray.cloudpickle.dumps(place), dict(failed)
+        packed, failed = ray.cloudpickle.dumps(context), dict(failed)
         pending, running = iter(tasks), dict[Any, Task]()
         references: dict[str, Any] = {}  # of what is running
         try:
@@ -143,16 +143,16 @@ def _cancel(ray: Any, references: list[Any]) -> None:
 
 
 def _on_worker(task: Task, packed: bytes, *needed: Outcome) -> Outcome:
-    return perform(task, _place(packed), needed, lambda evaluations: None)
+    return run_task(task, _place(packed), needed, lambda evaluations: None)
 
 
 @lru_cache(maxsize=1)
-def _place(packed: bytes) -> Place:
+def _place(packed: bytes) -> RunContext:
     """Unpacked once a process: what stages keep in memory, they keep by the store that it came from."""
     import ray
 
-    place: Place = ray.cloudpickle.loads(packed)
-    return place
+    context: RunContext = ray.cloudpickle.loads(packed)
+    return context
 
 
 def _outcome(ray: Any, reference: Any, task: Task, failed: Failed) -> Outcome:

@@ -1,4 +1,4 @@
-"""Which part of a sweep to run: --only by what its cells are, --shard by the networks that they train."""
+"""Which part of a sweep to run: --only by what its trials are, --shard by the networks that they train."""
 
 import re
 from collections.abc import Sequence
@@ -6,23 +6,23 @@ from collections.abc import Sequence
 import pandas as pd
 
 from experiments.config.config import TrainConfig, identity
-from experiments.config.trial import Cell, Infeasible, described
+from experiments.config.trial import Infeasible, Trial, described
 from experiments.engine.tasks import TRAIN_COST
 
-Planned = Sequence[Cell | Infeasible]
+Planned = Sequence[Trial | Infeasible]
 EXAMPLE = """--only 'mode == "same-ladder" and seed == 0'"""
 
 
-def only(planned: Planned, query: str) -> list[Cell | Infeasible]:
-    """The cells for which a query holds, in the syntax of pandas (DataFrame.query) over their columns.
+def only(planned: Planned, query: str) -> list[Trial | Infeasible]:
+    """The trials for which a query holds, in the syntax of pandas (DataFrame.query) over their columns.
 
     Columns are those of table.csv that are known beforehand, and `seed` for train_seed. After == and !=, a value that
     the column holds may stand without quotes: mode==same-ladder.
 
     Raises:
-        ValueError: the query cannot be read, or holds for no cell.
+        ValueError: the query cannot be read, or holds for no trial.
     """
-    rows = [described(cell) for cell in planned]
+    rows = [described(trial) for trial in planned]
     frame = pd.DataFrame(rows).assign(seed=[row.get("train_seed") for row in rows])
     try:
         holds = frame.eval(_quoted(query, frame), engine="python")
@@ -31,16 +31,16 @@ def only(planned: Planned, query: str) -> list[Cell | Infeasible]:
         raise ValueError(f"only={query!r}: {reason}; quote text as in {EXAMPLE}. {_columns(frame)}") from None
     if not isinstance(holds, pd.Series) or holds.dtype != bool:
         raise ValueError(f"only={query!r}: it is no condition; write one as in {EXAMPLE}. {_columns(frame)}")
-    chosen = [cell for cell, keep in zip(planned, holds, strict=True) if keep]
-    if not any(isinstance(cell, Cell) for cell in chosen):
-        raise ValueError(f"only={query!r}: it holds for none of {len(rows)} planned cells. {_columns(frame)}")
+    chosen = [trial for trial, keep in zip(planned, holds, strict=True) if keep]
+    if not any(isinstance(trial, Trial) for trial in chosen):
+        raise ValueError(f"only={query!r}: it holds for none of {len(rows)} planned trials. {_columns(frame)}")
     return chosen
 
 
-def shard(planned: Planned, text: str) -> list[Cell | Infeasible]:
+def shard(planned: Planned, text: str) -> list[Trial | Infeasible]:
     """Part i of n ("i/n", from 1): no network is trained in two parts, and the parts cost about the same.
 
-    Cells whose network is not trained here are split by their samples.
+    Trials whose network is not trained here are split by their samples.
 
     Raises:
         ValueError: `text` is not i/n, or there are fewer than n parts.
@@ -51,11 +51,11 @@ def shard(planned: Planned, text: str) -> list[Cell | Infeasible]:
     number, n = int(match[1]), int(match[2])
     costs: dict[str, float] = {}
     samples: set[str] = set()
-    for cell in (cell for cell in planned if isinstance(cell, Cell)):
-        if _group(cell) not in costs:
-            costs[_group(cell)] = cell.model.images_seen * TRAIN_COST if isinstance(cell.model, TrainConfig) else 0.0
-        if (name := identity(cell.samples)) not in samples:
-            costs[_group(cell)] += cell.samples.n_samples * cell.samples.planned_nfe
+    for trial in (trial for trial in planned if isinstance(trial, Trial)):
+        if _group(trial) not in costs:
+            costs[_group(trial)] = trial.model.images_seen * TRAIN_COST if isinstance(trial.model, TrainConfig) else 0.0
+        if (name := identity(trial.samples)) not in samples:
+            costs[_group(trial)] += trial.samples.n_samples * trial.samples.planned_nfe
             samples.add(name)
     if n > len(costs):
         raise ValueError(f"shard={text!r}: there are only {len(costs)} parts to share out; use --shard i/{len(costs)}")
@@ -63,12 +63,12 @@ def shard(planned: Planned, text: str) -> list[Cell | Infeasible]:
     for group in sorted(costs, key=lambda group: (-costs[group], group)):  # the most expensive first, to the least busy
         home[group] = loads.index(min(loads))
         loads[home[group]] += costs[group]
-    return [cell for cell in planned if isinstance(cell, Cell) and home[_group(cell)] == number - 1]
+    return [trial for trial in planned if isinstance(trial, Trial) and home[_group(trial)] == number - 1]
 
 
-def _group(cell: Cell) -> str:
+def _group(trial: Trial) -> str:
     """What must stay together: the runs of a network that is trained, else the runs of the same samples."""
-    return identity(cell.model if isinstance(cell.model, TrainConfig) else cell.samples)
+    return identity(trial.model if isinstance(trial.model, TrainConfig) else trial.samples)
 
 
 def _quoted(query: str, frame: pd.DataFrame) -> str:
@@ -85,7 +85,7 @@ def _texts(frame: pd.DataFrame) -> list[str]:
 
 
 def _columns(frame: pd.DataFrame) -> str:
-    """What can be asked for: each column that tells cells apart with its values, the others by name."""
+    """What can be asked for: each column that tells trials apart with its values, the others by name."""
     parts = []
     for name in [name for name in frame if not name.endswith("_id")]:
         values = list(dict.fromkeys(frame[name].dropna()))

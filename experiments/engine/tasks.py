@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_core.errors import NotFiniteError
-from experiments.config.config import LEAST_SAMPLES, Machine, SampleConfig
+from experiments.config.config import MIN_SAMPLES, Machine, SampleConfig
 from experiments.stages import sample
 from experiments.stages.common import Advance
 from experiments.stages.memory import keep_freed
@@ -37,36 +37,36 @@ class Task:
     needs: tuple[str, ...] = ()  # names of tasks
     log: str = ""  # name of the log that it writes to: the run's, or the network's
     cost: float = 0.0  # network evaluations, training included
-    beside: tuple[SampleConfig, ...] = ()  # samplings to do in the same batch, whose own tasks then find them done
+    batched_with: tuple[SampleConfig, ...] = ()  # samplings in the same batch; their tasks find them done
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task. `lasting`: it would fail again the same way; `log`: what was said meanwhile."""
+    """What became of a task. `permanent`: it would fail again the same way; `log`: what was said meanwhile."""
 
     name: str
     error: str | None = None
-    lasting: bool = False
+    permanent: bool = False
     seconds: float = 0.0
     log: str = ""
     warnings: int = 0
 
 
-Work = Callable[[Task, "Place", Advance], None]
+Work = Callable[[Task, "RunContext", Advance], None]
 
 
-def make(task: Task, place: "Place", advance: Advance) -> None:
+def run_stage(task: Task, context: "RunContext", advance: Advance) -> None:
     """The task's stage. `advance` is told how many network evaluations were made, training included."""
-    store, data_root = place.store, place.data_root
+    store, data_root = context.store, context.data_root
     match task.kind:
         case "references":
             reference_stage(task.config, store, data_root)
         case "models":
             train_stage(task.config, store, data_root, lambda images: advance(images * TRAIN_COST))
         case "samples":
-            if task.beside:
-                sample.sample_together((task.config, *task.beside), store, data_root, advance)
-            sample.sample_stage(task.config, store, data_root, advance, shared=place.shared)
+            if task.batched_with:
+                sample.sample_together((task.config, *task.batched_with), store, data_root, advance)
+            sample.sample_stage(task.config, store, data_root, advance, shared=context.shared)
         case "scores":
             score_stage(task.config, store, data_root)
         case "probes":
@@ -75,20 +75,20 @@ def make(task: Task, place: "Place", advance: Advance) -> None:
 
 
 @dataclass(frozen=True)
-class Place:
+class RunContext:
     """Where tasks find and leave what they make, and whether others compute on the same device meanwhile."""
 
     store: Store
     data_root: Path | None = None
     shared: bool = False
     together: bool = False  # whether runs of one network are sampled in one batch
-    work: Work = make
+    work: Work = run_stage
 
 
-def companions(task: Task, later: Iterable[Task]) -> list[Task]:
+def batch_mates(task: Task, later: Iterable[Task]) -> list[Task]:
     """The samplings among `later` that fill up the batch of this one: of the same network, on the same machine."""
     room, found = task.config.capacity - task.config.n_samples, list[Task]()
-    if task.machine.compiled or room < LEAST_SAMPLES:  # compiled for another size of batch; or full
+    if task.machine.compiled or room < MIN_SAMPLES:  # compiled for another size of batch; or full
         return found
     for other in later:
         alike = other.kind == task.kind and (other.config.model, other.machine) == (task.config.model, task.machine)
@@ -98,27 +98,27 @@ def companions(task: Task, later: Iterable[Task]) -> list[Task]:
     return found
 
 
-def perform(task: Task, place: Place, needed: Sequence[Outcome], advance: Advance) -> Outcome:
+def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance: Advance) -> Outcome:
     """Does the task unless something that it needs failed; an exception becomes the outcome's error."""
     for before in needed:
         if before.error is not None:
             return blocked(task, before)
     keep_freed()
-    error, lasting, start = None, False, time.perf_counter()
+    error, permanent, start = None, False, time.perf_counter()
     with _recorded() as lines:
         log = logging.getLogger(__name__)
         what = f"{STAGES[task.kind]} {task.name}"
         log.info("%s: started with threads=%d on %s", what, task.machine.threads, task.machine.device)
         try:
-            place.work(task, place, advance)
+            context.work(task, context, advance)
         except Exception as raised:
-            error, lasting = f"{type(raised).__name__}: {raised}", isinstance(raised, NotFiniteError)
+            error, permanent = f"{type(raised).__name__}: {raised}", isinstance(raised, NotFiniteError)
             log.error("%s: failed\n%s", what, traceback.format_exc().rstrip())
         seconds = time.perf_counter() - start
         log.info("%s: %s after %.3f s", what, "failed" if error else "done", seconds)
     warned = sum(record.levelno == logging.WARNING for record in lines)
     text = "".join(_FORMAT.format(record) + "\n" for record in lines)
-    return Outcome(task.name, error, lasting, seconds, text, warned)
+    return Outcome(task.name, error, permanent, seconds, text, warned)
 
 
 def blocked(task: Task, before: Outcome) -> Outcome:

@@ -10,7 +10,6 @@ and the unit noise eps is the same in both. Nothing is fetched, and no pickle is
 """
 
 import importlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_core.data import Images
+from experiments.store.checksums import read_json
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -27,7 +27,7 @@ Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Folder:
+class DiffusersFolder:
     """What `find` read in a folder: where its files are and what its two configs say."""
 
     root: Path
@@ -46,7 +46,7 @@ class Folder:
         return [self.unet / "config.json", *sorted(shards), *scheduler]
 
 
-def find(root: Path) -> Folder:
+def find(root: Path) -> DiffusersFolder:
     """The network and the scheduler saved in `root`, a UNet2DModel folder or a pipeline folder; needs no diffusers.
 
     Raises:
@@ -80,7 +80,7 @@ def find(root: Path) -> Folder:
             f"diffusers:{root}: this is a part of a pipeline; name the folder above it, whose scheduler says what the "
             "network predicts"
         )
-    return Folder(root, path.parent, config, read_json(schedulers[0]) if schedulers else None)
+    return DiffusersFolder(root, path.parent, config, read_json(schedulers[0]) if schedulers else None)
 
 
 def scheduler_paths(root: Path) -> list[Path]:
@@ -185,22 +185,7 @@ def notes(root: Path) -> list[str]:
     return said
 
 
-def read_json(path: Path) -> Config:
-    """The JSON object in a file.
-
-    Raises:
-        ValueError: something else is in it.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: it is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: it must hold a JSON object")
-    return value
-
-
-def _check(folder: Folder, images: Images, label: int | None) -> None:
+def _check(folder: DiffusersFolder, images: Images, label: int | None) -> None:
     """Raises ValueError unless the network's config suits the images and the label."""
     where, config = folder.unet / "config.json", folder.config
     channels, *sides = images.shape
@@ -233,7 +218,7 @@ def _check(folder: Folder, images: Images, label: int | None) -> None:
         raise ValueError(f"label={label}: {where} has classes 0 to {n_classes - 1}")
 
 
-def _process(diffusers: Any, folder: Folder) -> tuple[str, Tensor]:
+def _process(diffusers: Any, folder: DiffusersFolder) -> tuple[str, Tensor]:
     """What the network predicts, and the levels abar (T,) of its scheduler, those without signal left out."""
     config = folder.scheduler or {"_class_name": "DDPMScheduler"}
     name, prediction = str(config.get("_class_name")), config.get("prediction_type", "epsilon")

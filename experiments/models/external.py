@@ -20,7 +20,8 @@ from diffusion_core.data import Images
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from experiments.models import diffusers_unet
-from experiments.models.diffusers_unet import Config, read_json
+from experiments.models.diffusers_unet import Config
+from experiments.store.checksums import read_json
 
 SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")
 

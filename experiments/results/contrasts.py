@@ -1,14 +1,14 @@
 """Paired differences with intervals, and floors, from stored scores -> contrasts.csv and floors.csv."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
 
 import numpy as np
 
+from experiments.config.comparison import BestOf, Contrast
 from experiments.config.config import ScoreConfig, identity
-from experiments.config.trial import Cell, Infeasible, Row
+from experiments.config.trial import Row, Trial, described
 from experiments.metrics.distances import (
     Array,
     fd_replicates,
@@ -22,48 +22,16 @@ from experiments.stages.common import load_meta
 from experiments.stages.score import load_features, load_pool, load_reference
 from experiments.store.store import Store
 
-Key = TypeVar("Key", bound=Hashable)
 METRICS = ("fd", "kd")
 FLOOR_REPEATS = 20
 COLUMNS = tuple(
-    """experiment kind mode metric a b train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a alpha_b beta_b
+    """experiment kind mode budget denoiser denoiser_error metric a b
+    train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a alpha_b beta_b
     eta_b nfe_b run_id_b n_planned final_denoise data network trained_by train_noise images_seen features n_samples
     n_reference value_a value_b difference se low high level interval networks_agree clear verdict""".split()
 )
 FLOOR_COLUMNS = ("data", "features", "metric", "n_samples", "n_reference", "mean", "sd", "low", "high", "repeats")
-Rows = Mapping[str, Row]  # by run_id
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """a against b: one (a, b) pair of cells for each training seed, which share n and whatever is not compared.
-
-    Its interval speaks of networks in general if there are enough of them, unless a was chosen on these very networks.
-    """
-
-    kind: str
-    mode: str
-    a: str
-    b: str
-    pairs: tuple[tuple[Cell, Cell], ...]
-    chosen: bool = False
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The best of several candidates, chosen by KD on the first half of the images and measured on the second.
-
-    Args:
-        candidates: label -> one cell for each network. The first is the baseline.
-        against_all: measure the choice against every other candidate, and not just against the baseline.
-        rivals: if any, measure it against these instead; they are not chosen among.
-    """
-
-    kind: str
-    mode: str
-    candidates: Mapping[str, tuple[Cell, ...]]
-    against_all: bool = False
-    rivals: Mapping[str, tuple[Cell, ...]] = field(default_factory=dict)
+RowsById = Mapping[str, Row]  # by run_id
 
 
 @dataclass(frozen=True)
@@ -74,27 +42,7 @@ class Score:
     replicates: Mapping[str, Array]
 
 
-def grouped(planned: Iterable[tuple[Key, Cell | Infeasible]]) -> dict[Key, tuple[Cell, ...]]:
-    """The cells of each key, one a network in the order of seeds."""
-    groups: dict[Key, tuple[Cell, ...]] = {}
-    for key, cell in planned:
-        if isinstance(cell, Cell):
-            groups[key] = (*groups.get(key, ()), cell)
-    return groups
-
-
-def against_first(
-    kind: str, mode: str, groups: Mapping[str, tuple[Cell, ...]], against_all: bool = False
-) -> Iterator[Contrast | Choice]:
-    """Each group against the first, then the choice among them on split images."""
-    baseline, *others = groups or [""]
-    for label in others:
-        yield Contrast(kind, mode, label, baseline, tuple(zip(groups[label], groups[baseline], strict=True)))
-    if others:
-        yield Choice("best", mode, groups, against_all)
-
-
-def contrast_rows(contrasts: Sequence[Contrast | Choice], rows: Sequence[Row], store: Store) -> list[Row]:
+def contrast_rows(contrasts: Sequence[Contrast | BestOf], rows: Sequence[Row], store: Store) -> list[Row]:
     """Rows of contrasts.csv. A pair with a failed run is left out; a contrast without any pair has no rows."""
     ok = {row["run_id"]: row for row in rows if row["status"] == "ok"}
     out: list[Row] = []
@@ -112,7 +60,7 @@ def contrast_rows(contrasts: Sequence[Contrast | Choice], rows: Sequence[Row], s
 
 
 def _rows(
-    contrast: Contrast, pairs: Sequence[tuple[Cell, Cell]], scored: Sequence[tuple[Score, Score]], ok: Rows
+    contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], scored: Sequence[tuple[Score, Score]], ok: RowsById
 ) -> Iterator[Row]:
     """One row for each metric and network, then one pooled row for each metric."""
     estimates = {metric: [_difference(metric, a, b) for a, b in scored] for metric in METRICS}
@@ -141,10 +89,10 @@ def _rows(
         )
 
 
-def _choice_rows(choice: Choice, ok: Rows, store: Store) -> Iterator[Row]:
+def _choice_rows(choice: BestOf, ok: RowsById, store: Store) -> Iterator[Row]:
     """Chooses on the first half of each network's images, then contrasts the choice with others on the second."""
     candidates, rivals = (
-        {label: cells for label, cells in groups.items() if all(run_id(cell) in ok for cell in cells)}
+        {label: trials for label, trials in groups.items() if all(run_id(trial) in ok for trial in trials)}
         for groups in (choice.candidates, choice.rivals)
     )
     baseline = next(iter(choice.candidates))
@@ -153,7 +101,8 @@ def _choice_rows(choice: Choice, ok: Rows, store: Store) -> Iterator[Row]:
     if baseline not in candidates and not choice.against_all and not choice.rivals:
         return
     chosen = min(
-        candidates, key=lambda label: np.mean([_half(cell.score, 0, store).values["kd"] for cell in candidates[label]])
+        candidates,
+        key=lambda label: np.mean([_half(trial.score, 0, store).values["kd"] for trial in candidates[label]]),
     )
     others = list(rivals) or ([label for label in candidates if label != chosen] if choice.against_all else [baseline])
     for other in others:
@@ -169,8 +118,8 @@ def _choice_rows(choice: Choice, ok: Rows, store: Store) -> Iterator[Row]:
                 yield line | n | nothing | {"verdict": "baseline chosen"}
 
 
-def _stored_score(row: Row, cell: Cell, store: Store) -> Score:
-    meta = load_meta("scores", cell.score, store)
+def _stored_score(row: Row, trial: Trial, store: Store) -> Score:
+    meta = load_meta("scores", trial.score, store)
     return Score(
         {metric: row[metric] for metric in METRICS},
         {metric: np.asarray(meta[f"{metric}_replicates"]) for metric in METRICS},
@@ -201,10 +150,10 @@ def _numbers(metric: str, estimate: Estimate) -> Row:
     return {"metric": metric, "level": LEVEL} | vars(estimate)
 
 
-def _shared(contrast: Contrast, pairs: Sequence[tuple[Cell, Cell]], ok: Rows) -> Row:
+def _shared(contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], ok: RowsById) -> Row:
     """The columns that all rows of a contrast share."""
-    rows = [ok[run_id(cell)] for cell in pairs[0]]
-    out: Row = {
+    rows, labels = [ok[run_id(trial)] for trial in pairs[0]], described(pairs[0][0])
+    out: Row = {name: labels[name] for name in ("budget", "denoiser", "denoiser_error")} | {
         "n_planned": len(contrast.pairs),
         "kind": contrast.kind,
         "mode": contrast.mode,
@@ -220,9 +169,9 @@ def _shared(contrast: Contrast, pairs: Sequence[tuple[Cell, Cell]], ok: Rows) ->
     return out
 
 
-def floor_rows(cells: Sequence[Cell], rows: Sequence[Row], store: Store) -> list[Row]:
+def floor_rows(trials: Sequence[Trial], rows: Sequence[Row], store: Store) -> list[Row]:
     """Rows of floors.csv: what n real images score against the rest, for each n of the table."""
-    scored = {run_id(cell): cell for cell in cells}
+    scored = {run_id(trial): trial for trial in trials}
     sizes = {(scored[row["run_id"]].score.reference, row["n_samples"]): row for row in rows if row["status"] == "ok"}
     out: list[Row] = []
     for (reference, n), row in sizes.items():
@@ -234,6 +183,6 @@ def floor_rows(cells: Sequence[Cell], rows: Sequence[Row], store: Store) -> list
     return out
 
 
-def run_id(cell: Cell) -> str:
-    """The identity of a cell's run."""
-    return identity(cell.score)
+def run_id(trial: Trial) -> str:
+    """The identity of a trial's run."""
+    return identity(trial.score)

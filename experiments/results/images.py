@@ -11,29 +11,29 @@ import torch
 from PIL import Image
 
 from experiments.config.config import TrainConfig, identity
-from experiments.config.trial import Cell
+from experiments.config.trial import Trial
 from experiments.results.table import write_rows
 from experiments.stages.common import images_of, load_meta
 from experiments.stages.score import N_CLASSES, SHOWN_IMAGES, load_shown
 from experiments.store.store import Store
 
 DIGITS = ("mnist5k", "mnist")
-GRID = math.isqrt(SHOWN_IMAGES)  # images along each side of a picture of samples
+STUDY = math.isqrt(SHOWN_IMAGES)  # images along each side of a picture of samples
 
 
-def write_evidence(directory: Path, done: Sequence[Cell], store: Store, data_root: Path | None) -> None:
-    """Writes images/, histograms.csv and losses.csv of the cells that succeeded."""
+def write_evidence(directory: Path, done: Sequence[Trial], store: Store, data_root: Path | None) -> None:
+    """Writes images/, histograms.csv and losses.csv of the trials that succeeded."""
     pictures = directory / "images"
     pictures.mkdir(exist_ok=True)
     histograms: list[dict[str, Any]] = []
     losses: list[dict[str, Any]] = []
-    runs = {identity(cell.score): cell for cell in done}
-    for run_id, cell in runs.items():
-        _save_pictures(pictures, cell, store)
-        counts = load_meta("scores", cell.score, store)["histogram"]
-        if counts and cell.model.data in DIGITS:  # the only classes that a feature network here can tell
+    runs = {identity(trial.score): trial for trial in done}
+    for run_id, trial in runs.items():
+        _save_pictures(pictures, trial, store)
+        counts = load_meta("scores", trial.score, store)["histogram"]
+        if counts and trial.model.data in DIGITS:  # the only classes that a feature network here can tell
             histograms += _histogram(run_id, counts)
-    for model in dict.fromkeys(cell.model for cell in runs.values()):
+    for model in dict.fromkeys(trial.model for trial in runs.values()):
         if isinstance(model, TrainConfig):
             shared = {"model_id": identity(model), "train_seed": model.seed, "network": model.network}
             with (store.path("models", identity(model)) / "losses.csv").open() as file:
@@ -52,12 +52,12 @@ def _histogram(run_id: str, counts: Sequence[float]) -> list[dict[str, Any]]:
     return [{"run_id": run_id, "label": label, "count": count} for label, count in enumerate(counts)]
 
 
-def _save_pictures(folder: Path, cell: Cell, store: Store) -> None:
+def _save_pictures(folder: Path, trial: Trial, store: Store) -> None:
     """ID.png, the first samples in a square, and ID-film.png, a few of them from noise to image."""
-    samples_id = identity(cell.samples)
+    samples_id = identity(trial.samples)
     if (folder / f"{samples_id}.png").exists():
         return
-    tensors = load_shown(cell.score, store)
+    tensors = load_shown(trial.score, store)
     if "film" in tensors:
         _save(_tiled(tensors["film"].transpose(0, 1)), folder / f"{samples_id}-film.png")
     _save(_picture(tensors["pixels"]), folder / f"{samples_id}.png")
@@ -72,9 +72,9 @@ def _save(picture: Image.Image, path: Path) -> None:
 
 def _picture(pixels: torch.Tensor) -> Image.Image:
     """The first 16 of pixels uint8 (n, C, H, W) in a square."""
-    tiles = torch.zeros(GRID * GRID, *pixels.shape[1:], dtype=torch.uint8)
-    tiles[: len(pixels)] = pixels[: GRID * GRID]
-    return _tiled(tiles.unflatten(0, (GRID, GRID)))
+    tiles = torch.zeros(STUDY * STUDY, *pixels.shape[1:], dtype=torch.uint8)
+    tiles[: len(pixels)] = pixels[: STUDY * STUDY]
+    return _tiled(tiles.unflatten(0, (STUDY, STUDY)))
 
 
 def _tiled(tiles: torch.Tensor) -> Image.Image:

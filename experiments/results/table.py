@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.config.config import TrainConfig
-from experiments.config.trial import Cell, Row, described
+from experiments.config.trial import Row, Trial, described
 from experiments.stages.common import load_meta
 from experiments.store.store import Store, write_text
 
 COLUMNS = tuple(
-    """experiment mode status error data train_noise weighting parameterisation schedule sampler alpha beta eta
+    """experiment mode setting budget denoiser denoiser_error status error
+    data train_noise weighting parameterisation schedule sampler alpha beta eta
     s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
     sample_seed network images_seen trained_by train_seconds train_loss features features_id fd kd kd_se
     precision recall seconds batch_size retries device precision_mode compiled threads shared_device model_id
@@ -20,12 +21,12 @@ COLUMNS = tuple(
 NOT_VALUES = ("seconds", "train_seconds", "shared_device", "finished_at", "batch_size", "retries")  # of this one time
 
 
-def row(cell: Cell, store: Store, failure: str | None) -> Row:
-    """A cell that was run, or failed, as a row of table.csv."""
-    values = described(cell) | {"status": "ok" if failure is None else "failed", "error": failure}
+def row(trial: Trial, store: Store, failure: str | None) -> Row:
+    """A trial that was run, or failed, as a row of table.csv."""
+    values = described(trial) | {"status": "ok" if failure is None else "failed", "error": failure}
     if failure is None:
-        trained = load_meta("models", cell.model, store) if isinstance(cell.model, TrainConfig) else {}
-        scored = load_meta("scores", cell.score, store)
+        trained = load_meta("models", trial.model, store) if isinstance(trial.model, TrainConfig) else {}
+        scored = load_meta("scores", trial.score, store)
         values |= {name: trained.get(name) for name in ("train_seconds", "train_loss")}
         measured = ("fd", "kd", "kd_se", "precision", "recall", "n_reference", "finished_at")
         sampled = ("nfe", "seconds", "batch_size", "retries", "shared_device")

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from diffusion_core.data import Images, load
 from diffusion_core.networks import build
-from diffusion_core.samplers import Model as Denoiser
-from experiments.config.config import MIXTURE, ExactConfig, ForeignConfig, Model, identity
+from diffusion_core.samplers import Model
+from experiments.config.config import MIXTURE, ExactConfig, ForeignConfig, ModelConfig, identity
 from experiments.models.exact import exact_model, mixture_data
 from experiments.models.external import load_foreign
 from experiments.store.checksums import write_json
@@ -29,7 +29,7 @@ def images_of(data: str, data_root: Path | None) -> Images:
 
 
 @lru_cache(maxsize=2)
-def load_model(config: Model, store: Store, data_root: Path | None, device: str) -> Denoiser:
+def load_model(config: ModelConfig, store: Store, data_root: Path | None, device: str) -> Model:
     """The network of a config, on `device`, ready to sample."""
     images = images_of(config.data, data_root)
     if isinstance(config, ExactConfig):

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=2)
-def prepared(network: Model, batch_size: int, machine: Machine) -> Model:
+def maybe_compile(network: Model, batch_size: int, machine: Machine) -> Model:
     """The network as it is, or compiled once for all runs that share all this; the first call of it does the work.
 
     Raises:

@@ -11,28 +11,28 @@ import torch
 from torch import Tensor
 
 from diffusion_core.noise import NoiseDistribution
-from diffusion_core.samplers import Model as Denoiser
+from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.schedules import geometric
-from experiments.config.config import FREE, Machine, Model, TrainConfig, identity
+from experiments.config.config import NOT_IN_IDENTITY, Machine, ModelConfig, TrainConfig, identity
 from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads
 from experiments.store.store import Store
 
 N_SIGMAS = 25
 SIGMA_RANGE = (100.0, 0.01)  # data standard deviations
-MOST_IMAGES = 1024
+MAX_IMAGES = 1024
 
 
 @dataclass(frozen=True)
 class CurveConfig:
     """The error of one network at `sigmas`, on the images it held out."""
 
-    model: Model
+    model: ModelConfig
     sigmas: tuple[float, ...] = geometric(N_SIGMAS - 1, *SIGMA_RANGE)
     seed: int = 0  # of the noise: the same for all networks
     machine: Machine = field(default_factory=Machine)
-    batch_size: int = field(default=256, metadata=FREE)
+    batch_size: int = field(default=256, metadata=NOT_IN_IDENTITY)
 
 
 def curve_stage(config: CurveConfig, store: Store, data_root: Path | None) -> list[dict[str, float]]:
@@ -50,7 +50,7 @@ def curve_stage(config: CurveConfig, store: Store, data_root: Path | None) -> li
             raise ValueError(f"held_out={held_out}: an error curve needs images that training did not see")
         use_threads(config.machine.threads)
         images = images_of(config.model.data, data_root)
-        x0 = images.standardised()[-held_out:][:MOST_IMAGES]
+        x0 = images.standardised()[-held_out:][:MAX_IMAGES]
         model = load_model(config.model, store, data_root, config.machine.device)
         with store.writing("curves", identity(config)) as folder, (folder / "curve.csv").open("w", newline="") as file:
             writer = csv.writer(file)
@@ -64,7 +64,7 @@ def curve_stage(config: CurveConfig, store: Store, data_root: Path | None) -> li
 
 
 @torch.no_grad()
-def _errors(model: Denoiser, x0: Tensor, sigma: float, index: int, config: CurveConfig) -> Tensor:
+def _errors(model: Model, x0: Tensor, sigma: float, index: int, config: CurveConfig) -> Tensor:
     """(n,) errors at one level, one draw of noise an image."""
     generator = torch.Generator().manual_seed(block_seed(config.seed, index))
     noise = torch.randn(x0.shape, generator=generator)

@@ -21,7 +21,7 @@ KEPT, OWN_MAPPING = 2**31 - 1, 2**25
 SAID = ("out of memory", "can't allocate memory", "not enough memory")  # by PyTorch, of CPU memory, in a RuntimeError
 
 
-def fitting(batch_size: int, work: Callable[[int], Result]) -> tuple[Result, list[int]]:
+def halve_until_it_fits(batch_size: int, work: Callable[[int], Result]) -> tuple[Result, list[int]]:
     """work(batch_size), with half the size whenever memory runs out; and the sizes tried, the last of which fitted.
 
     Raises whatever `work` raises at a batch of one, and whatever is not about memory at any size.

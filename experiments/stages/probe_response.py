@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from diffusion_core.samplers.dialects import alpha_beta
-from experiments.stages.probe_setup import Bench, Rows, estimate, pair
+from experiments.stages.probe_setup import ProbeSetup, Rows, estimate, pair
 
 STRETCHES = 11
 
 
-def response(bench: Bench) -> Rows:
+def response(setup: ProbeSetup) -> Rows:
     """Four kinds of rows, root mean squares over samples and pixels, for each eta.
 
     made       the error made on the stretch that starts at `start`, right after it, in data standard deviations
@@ -26,11 +26,11 @@ def response(bench: Bench) -> Rows:
     predicted  the sum of what all stretches leave, as vectors
     deviation  the distance between the samples of the studied and of the exact denoiser, same noise, start to end
     """
-    for eta in bench.config.etas:
-        made, left, exact = _stretches(bench, eta)
-        last = bench.sigmas[-1]
-        for start, first, end in zip(_starts(bench), made, left, strict=True):
-            shared = {"eta": eta, "start": bench.sigmas[start], "sigma": last}
+    for eta in setup.config.etas:
+        made, left, exact = _stretches(setup, eta)
+        last = setup.sigmas[-1]
+        for start, first, end in zip(_starts(setup), made, left, strict=True):
+            shared = {"eta": eta, "start": setup.sigmas[start], "sigma": last}
             yield {"probe": "made"} | shared | _size(first)
             if first.any():
                 both = pair(_squares(end), _squares(first))
@@ -42,20 +42,20 @@ def response(bench: Bench) -> Rows:
 
 
 @torch.no_grad()
-def _stretches(bench: Bench, eta: float) -> tuple[Tensor, Tensor, Tensor]:
+def _stretches(setup: ProbeSetup, eta: float) -> tuple[Tensor, Tensor, Tensor]:
     """Errors made on each stretch, what each leaves (STRETCHES, n, C, H, W), and the whole deviation (n, C, H, W)."""
-    noise, starts = bench.noise(bench.config.seed), _starts(bench)
-    exact = noise() * bench.sigmas[0]  # the way of the exact denoiser alone
+    noise, starts = setup.noise(setup.config.seed), _starts(setup)
+    exact = noise() * setup.sigmas[0]  # the way of the exact denoiser alone
     paths = exact[None].clone()  # the studied denoiser's, then one a stretch begun; the last of them is on its stretch
     made: list[Tensor] = []
-    for step, (sigma, sigma_next) in enumerate(pairwise(bench.sigmas)):
+    for step, (sigma, sigma_next) in enumerate(pairwise(setup.sigmas)):
         alpha, beta = alpha_beta(sigma, sigma_next, eta)
         if step in starts:
             if step > 0:
                 made.append(paths[0] - paths[-1])
             paths = torch.cat([paths, paths[:1]])
-        studied = bench.eps(bench.model, paths[:-1].flatten(0, 1), sigma).view_as(paths[:-1])
-        known = bench.eps(bench.mixture, torch.cat([paths[-1], exact]), sigma)
+        studied = setup.eps(setup.model, paths[:-1].flatten(0, 1), sigma).view_as(paths[:-1])
+        known = setup.eps(setup.mixture, torch.cat([paths[-1], exact]), sigma)
         fresh = beta * sigma * noise() if beta > 0 else 0.0
         paths = paths - alpha * sigma * torch.cat([studied, known[None, : len(exact)]]) + fresh
         exact = exact - alpha * sigma * known[len(exact) :] + fresh
@@ -63,9 +63,9 @@ def _stretches(bench: Bench, eta: float) -> tuple[Tensor, Tensor, Tensor]:
     return torch.stack(made), paths[0] - paths[1:], paths[0] - exact
 
 
-def _starts(bench: Bench) -> list[int]:
+def _starts(setup: ProbeSetup) -> list[int]:
     """The first step of each stretch."""
-    n_steps = len(bench.sigmas) - 1
+    n_steps = len(setup.sigmas) - 1
     return sorted({index * n_steps // STRETCHES for index in range(min(STRETCHES, n_steps))})
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from diffusion_core.exact import Mixture
-from diffusion_core.samplers import Euler
-from diffusion_core.samplers import Model as Denoiser
+from diffusion_core.samplers import Euler, Model
+from diffusion_core.samplers.base import Noise
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from experiments.config.config import FREE, GROUPS, MIXTURE, Ladder, Machine, Model, one_of
+from experiments.config.config import GROUPS, MIXTURE, NOT_IN_IDENTITY, Ladder, Machine, ModelConfig, one_of
 from experiments.metrics.distances import jackknife_se
 from experiments.models.exact import mixture_images, read_mixture
 from experiments.stages.common import images_of, load_model
@@ -30,13 +30,13 @@ class ProbeConfig:
     """One probe of one denoiser on one mixture."""
 
     probe: str
-    model: Model
+    model: ModelConfig
     etas: tuple[float, ...]
     ladder: Ladder = field(default_factory=Ladder)
     n_samples: int = 256
     seed: int = 0  # of sampling; networks are probed with seeds of their own
     machine: Machine = field(default_factory=Machine)
-    batch_size: int = field(default=256, metadata=FREE)
+    batch_size: int = field(default=256, metadata=NOT_IN_IDENTITY)
 
     def __post_init__(self) -> None:
         one_of("probe", self.probe, NAMES)
@@ -49,16 +49,16 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True)
-class Bench:
+class ProbeSetup:
     """A denoiser, the law, which is the exact denoiser too, and the setting: what every probe is given."""
 
-    model: Denoiser
+    model: Model
     mixture: Mixture  # float32
     clean: Tensor  # (2 n, C, H, W) draws of the law that no network was trained on
     config: ProbeConfig
 
     @classmethod
-    def of(cls, config: ProbeConfig, store: Store, data_root: Path | None) -> "Bench":
+    def of(cls, config: ProbeConfig, store: Store, data_root: Path | None) -> "ProbeSetup":
         device = config.machine.device
         images = images_of(config.model.data, data_root)
         mixture = read_mixture(Path(config.model.data.removeprefix(MIXTURE)))
@@ -82,7 +82,7 @@ class Bench:
         )
 
     @torch.no_grad()
-    def eps(self, model: Denoiser, x: Tensor, sigma: float) -> Tensor:
+    def eps(self, model: Model, x: Tensor, sigma: float) -> Tensor:
         """The model's eps at one level, in batches, as the sampler evaluates it."""
         device = self.config.machine.device
         with torch.autocast(device, torch.bfloat16, enabled=self.config.machine.precision == "bf16"):
@@ -92,7 +92,7 @@ class Bench:
         return torch.cat(parts)
 
     @torch.no_grad()
-    def way(self, eta: float, x: Tensor, noise: Callable[[], Tensor], first: int = 0) -> Iterator[tuple[int, Tensor]]:
+    def trajectory(self, eta: float, x: Tensor, noise: Noise, first: int = 0) -> Iterator[tuple[int, Tensor]]:
         """(step, x before it) down the ladder from level `first`, then (n_steps, x at the end). x is overwritten."""
         sigmas = self.sigmas[first:]
         yield first, x
@@ -100,9 +100,9 @@ class Bench:
         yield from enumerate(steps, start=first + 1)
 
 
-def squared_error(bench: Bench, x: Tensor, sigma: float) -> Tensor:
+def squared_error(setup: ProbeSetup, x: Tensor, sigma: float) -> Tensor:
     """(n,) mean squared difference between the model's eps and the exact one."""
-    return (bench.eps(bench.model, x, sigma) - bench.eps(bench.mixture, x, sigma)).flatten(1).square().mean(dim=1)
+    return (setup.eps(setup.model, x, sigma) - setup.eps(setup.mixture, x, sigma)).flatten(1).square().mean(dim=1)
 
 
 def ratio(above: Tensor, below: Tensor) -> dict[str, float]:

@@ -25,8 +25,8 @@ from experiments.stages.probe_setup import (
     PUSHED,
     SECOND,
     SHARED,
-    Bench,
     ProbeConfig,
+    ProbeSetup,
     Rows,
     estimate,
     pair,
@@ -44,11 +44,11 @@ def probe_stage(config: ProbeConfig, store: Store, data_root: Path | None) -> li
     name = identity(config)
     if not store.has("probes", name):
         use_threads(config.machine.threads)
-        bench = Bench.of(config, store, data_root)
+        setup = ProbeSetup.of(config, store, data_root)
         with store.writing("probes", name) as folder, (folder / "rows.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
-            for row in PROBES[config.probe](bench):
+            for row in PROBES[config.probe](setup):
                 writer.writerow(
                     {"probe": config.probe, "n_samples": config.n_samples, "n_steps": config.ladder.n_steps} | row
                 )
@@ -59,43 +59,43 @@ def probe_stage(config: ProbeConfig, store: Store, data_root: Path | None) -> li
         ]
 
 
-def visited(bench: Bench) -> Rows:
+def on_trajectory_error(setup: ProbeSetup) -> Rows:
     """Squared error of eps where samples are, over that on fresh x0 + sigma n at the same sigma; 1 = as in training.
 
     One more eta, -1, is the control: a second fresh stream in place of the samples.
     """
-    fresh_noise, other_noise = (bench.noise(purpose + bench.config.seed) for purpose in (FIRST, SECOND))
-    n = bench.config.n_samples
+    fresh_noise, other_noise = (setup.noise(purpose + setup.config.seed) for purpose in (FIRST, SECOND))
+    n = setup.config.n_samples
     fresh_error: dict[int, Tensor] = {}
-    for step in range(len(bench.sigmas) - 1):
+    for step in range(len(setup.sigmas) - 1):
         first, second = fresh_noise().clone(), other_noise().clone()
-        if step in bench.levels:
-            sigma = bench.sigmas[step]
-            fresh_error[step] = squared_error(bench, bench.clean[:n] + sigma * first, sigma)
-            control = squared_error(bench, bench.clean[n:] + sigma * second, sigma)
+        if step in setup.levels:
+            sigma = setup.sigmas[step]
+            fresh_error[step] = squared_error(setup, setup.clean[:n] + sigma * first, sigma)
+            control = squared_error(setup, setup.clean[n:] + sigma * second, sigma)
             yield {"eta": -1.0, "sigma": sigma} | ratio(control, fresh_error[step])
-    for eta in bench.config.etas:
-        noise = bench.noise(bench.config.seed)
-        for step, x in bench.way(eta, noise() * bench.sigmas[0], noise):
+    for eta in setup.config.etas:
+        noise = setup.noise(setup.config.seed)
+        for step, x in setup.trajectory(eta, noise() * setup.sigmas[0], noise):
             if step in fresh_error:
-                sigma = bench.sigmas[step]
-                yield {"eta": eta, "sigma": sigma} | ratio(squared_error(bench, x, sigma), fresh_error[step])
+                sigma = setup.sigmas[step]
+                yield {"eta": eta, "sigma": sigma} | ratio(squared_error(setup, x, sigma), fresh_error[step])
 
 
-def level(bench: Bench) -> Rows:
+def level(setup: ProbeSetup) -> Rows:
     """The noise level that samples really have, by maximum likelihood under the true law, over the tracked one.
 
     The log-density of the noised law is summed over samples at 21 levels within a factor 1.35 of the tracked one; a
     parabola in ln sigma through the highest three gives its maximum.
     """
     offsets = np.linspace(-0.3, 0.3, 21)
-    for eta in bench.config.etas:
-        noise = bench.noise(bench.config.seed)
-        for step, x in bench.way(eta, noise() * bench.sigmas[0], noise):
-            if step in bench.levels or step == len(bench.sigmas) - 1:
-                sigma = bench.sigmas[step]
+    for eta in setup.config.etas:
+        noise = setup.noise(setup.config.seed)
+        for step, x in setup.trajectory(eta, noise() * setup.sigmas[0], noise):
+            if step in setup.levels or step == len(setup.sigmas) - 1:
+                sigma = setup.sigmas[step]
                 logs = np.stack([
-                    bench.mixture.log_density(x, x.new_full((len(x),), sigma * math.exp(offset))).double().cpu().numpy()
+                    setup.mixture.log_density(x, x.new_full((len(x),), sigma * math.exp(offset))).double().cpu().numpy()
                     for offset in offsets
                 ])  # fmt: skip
                 yield {"eta": eta, "sigma": sigma} | estimate(
@@ -103,58 +103,58 @@ def level(bench: Bench) -> Rows:
                 )
 
 
-def spread(bench: Bench) -> Rows:
+def spread(setup: ProbeSetup) -> Rows:
     """Standard deviation of the samples over the truth's, along the law's 16 widest directions (geometric mean).
 
     Both sides hold the noise of the ladder's last level. Rows named "mean" hold the distance of the means along these
     directions, in the truth's standard deviations (root mean square); n draws of the truth would show 1 / sqrt(n).
     """
-    mean, covariance = bench.mixture.moments()
+    mean, covariance = setup.mixture.moments()
     values, vectors = torch.linalg.eigh(covariance.double().cpu())
-    truth, directions = values[-16:] + bench.sigmas[-1] ** 2, vectors[:, -16:]
-    for eta in bench.config.etas:
-        noise = bench.noise(bench.config.seed)
-        *_, (_, x) = bench.way(eta, noise() * bench.sigmas[0], noise)
+    truth, directions = values[-16:] + setup.sigmas[-1] ** 2, vectors[:, -16:]
+    for eta in setup.config.etas:
+        noise = setup.noise(setup.config.seed)
+        *_, (_, x) = setup.trajectory(eta, noise() * setup.sigmas[0], noise)
         along = ((x.flatten(1).double().cpu() - mean.double().cpu()) @ directions).T.numpy()
-        yield {"eta": eta, "sigma": bench.sigmas[-1]} | estimate(
+        yield {"eta": eta, "sigma": setup.sigmas[-1]} | estimate(
             along, lambda part: math.exp(0.5 * np.log(part.var(axis=1, ddof=1) / truth.numpy()).mean())
         )
-        yield {"probe": "mean", "eta": eta, "sigma": bench.sigmas[-1]} | estimate(
+        yield {"probe": "mean", "eta": eta, "sigma": setup.sigmas[-1]} | estimate(
             along, lambda part: math.sqrt((part.mean(axis=1) ** 2 / truth.numpy()).mean())
         )
 
 
-def contraction(bench: Bench) -> Rows:
+def contraction(setup: ProbeSetup) -> Rows:
     """Distance between two samples driven by the same noise, one of which was pushed at `start`, over the push.
 
     The push is white, of PUSH sigma a pixel, at the first level and at two levels further down.
     """
-    shape = (bench.config.n_samples, *bench.clean.shape[1:])
-    for start in (0, len(bench.sigmas) // 3, 2 * len(bench.sigmas) // 3):
-        generator = torch.Generator(bench.clean.device).manual_seed(PUSHED + bench.config.seed)
-        push = PUSH * bench.sigmas[start] * torch.randn(shape, generator=generator, device=bench.clean.device)
-        for eta in bench.config.etas:
-            noise = bench.noise(bench.config.seed)
-            *_, (_, there) = _take(bench.way(eta, noise() * bench.sigmas[0], noise), start)
-            noise_again = bench.noise(SHARED + bench.config.seed)  # from here on, fresh noise that both share
-            first = [x.clone() for _, x in bench.way(eta, there.clone(), noise_again, start)]
-            noise_again = bench.noise(SHARED + bench.config.seed)
-            for (step, x), partner in zip(bench.way(eta, there + push, noise_again, start), first, strict=True):
-                if step in bench.levels or step == len(bench.sigmas) - 1:
+    shape = (setup.config.n_samples, *setup.clean.shape[1:])
+    for start in (0, len(setup.sigmas) // 3, 2 * len(setup.sigmas) // 3):
+        generator = torch.Generator(setup.clean.device).manual_seed(PUSHED + setup.config.seed)
+        push = PUSH * setup.sigmas[start] * torch.randn(shape, generator=generator, device=setup.clean.device)
+        for eta in setup.config.etas:
+            noise = setup.noise(setup.config.seed)
+            *_, (_, there) = _take(setup.trajectory(eta, noise() * setup.sigmas[0], noise), start)
+            noise_again = setup.noise(SHARED + setup.config.seed)  # from here on, fresh noise that both share
+            first = [x.clone() for _, x in setup.trajectory(eta, there.clone(), noise_again, start)]
+            noise_again = setup.noise(SHARED + setup.config.seed)
+            for (step, x), partner in zip(setup.trajectory(eta, there + push, noise_again, start), first, strict=True):
+                if step in setup.levels or step == len(setup.sigmas) - 1:
                     distance = (x - partner).flatten(1).square().mean(dim=1)
                     scale = push.flatten(1).square().mean(dim=1)
                     row = estimate(pair(distance, scale), lambda part: math.sqrt(part[0].mean() / part[1].mean()))
-                    yield {"eta": eta, "start": bench.sigmas[start], "sigma": bench.sigmas[step]} | row
+                    yield {"eta": eta, "start": setup.sigmas[start], "sigma": setup.sigmas[step]} | row
 
 
-PROBES: dict[str, Callable[[Bench], Rows]] = dict(
-    zip(NAMES, (visited, level, spread, contraction, response), strict=True)
+PROBES: dict[str, Callable[[ProbeSetup], Rows]] = dict(
+    zip(NAMES, (on_trajectory_error, level, spread, contraction, response), strict=True)
 )
 
 
-def _take(way: Iterator[tuple[int, Tensor]], last: int) -> Iterator[tuple[int, Tensor]]:
+def _take(trajectory: Iterator[tuple[int, Tensor]], last: int) -> Iterator[tuple[int, Tensor]]:
     """The way up to and including step `last`."""
-    for step, x in way:
+    for step, x in trajectory:
         yield step, x
         if step == last:
             return

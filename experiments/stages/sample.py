@@ -18,19 +18,19 @@ from torch import Tensor
 
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model, sample
-from diffusion_core.samplers.joint_batch import joined
+from diffusion_core.samplers.joint_batch import sample_jointly
 from experiments.config.config import SampleConfig, identity
 from experiments.stages.common import Advance, images_of, load_model, write_meta
-from experiments.stages.compilation import prepared
+from experiments.stages.compilation import maybe_compile
 from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
-from experiments.stages.memory import fitting, free
+from experiments.stages.memory import free, halve_until_it_fits
 from experiments.store.store import Store
 
 FILM_IMAGES, FILM_FRAMES = 3, 10
 log = logging.getLogger(__name__)
 
 
-class Counted:
+class CountingModel:
     """A model that counts the images it evaluates."""
 
     def __init__(self, model: Model) -> None:
@@ -41,7 +41,7 @@ class Counted:
         return self.model(x, sigma)
 
 
-class Film:
+class TrajectoryRecorder:
     """The first samples at FILM_FRAMES levels of their way down a ladder, scaled to unit variance.
 
     FILM_IMAGES of them, or as many as the first batch holds.
@@ -78,17 +78,17 @@ def sample_stage(
     if store.has("samples", name):
         return name
     images, network = _ready(config, store, data_root)
-    device, model = config.machine.device, Counted(network)
+    device, model = config.machine.device, CountingModel(network)
     counted: list[float] = []  # evaluations of this try
 
     def count(evaluations: float) -> None:
         counted.append(evaluations)
         advance(evaluations)
 
-    def timed(batch_size: int) -> tuple[Tensor, Film, BusyClock, BusyClock]:
+    def timed(batch_size: int) -> tuple[Tensor, TrajectoryRecorder, BusyClock, BusyClock]:
         advance(-sum(counted))  # of a try that ran out of memory
         counted.clear()
-        model.model = prepared(network, batch_size, config.machine)
+        model.model = maybe_compile(network, batch_size, config.machine)
         with torch.no_grad():  # warm-up, outside the clock
             blank = torch.zeros(batch_size, *images.shape, device=device)
             model(blank, torch.ones(len(blank), device=device))
@@ -100,7 +100,7 @@ def sample_stage(
         return x, film, before, BusyClock.now()
 
     with torch.autocast(device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
-        (x, film, before, after), batch_sizes = fitting(config.batch, timed)
+        (x, film, before, after), batch_sizes = halve_until_it_fits(config.batch, timed)
     _write(
         config,
         store,
@@ -138,14 +138,14 @@ def _sample_together(configs: Sequence[SampleConfig], store: Store, data_root: P
     images, network = _ready(configs[0], store, data_root)
     machine, counted = configs[0].machine, list[float]()
 
-    def draw(config: SampleConfig, model: Model) -> tuple[tuple[Tensor, Film], float]:
-        own = Counted(model)
+    def draw(config: SampleConfig, model: Model) -> tuple[tuple[Tensor, TrajectoryRecorder], float]:
+        own = CountingModel(model)
         alone = replace(config, sampler=copy.deepcopy(config.sampler))  # a user's may keep something between steps
         return _draw(own, alone, images, config.n_samples, counted.append), own.images / config.n_samples
 
     before = BusyClock.now()
     with torch.autocast(machine.device, torch.bfloat16, enabled=machine.precision == "bf16"):
-        found = joined(network, [partial(draw, config) for config in configs])
+        found = sample_jointly(network, [partial(draw, config) for config in configs])
     _synchronise(machine.device)
     after = BusyClock.now()
     advance(sum(counted))
@@ -173,10 +173,10 @@ def _ready(config: SampleConfig, store: Store, data_root: Path | None) -> tuple[
 
 def _draw(
     model: Model, config: SampleConfig, images: Images, batch_size: int, count: Callable[[float], None]
-) -> tuple[Tensor, Film]:
+) -> tuple[Tensor, TrajectoryRecorder]:
     """The samples of a config, and their film. `count` is told after each batch how many evaluations it took."""
     sigmas = config.ladder.sigmas()
-    film = Film(sigmas)
+    film = TrajectoryRecorder(sigmas)
     x = sample(
         model,
         sigmas,
@@ -194,7 +194,12 @@ def _draw(
 
 
 def _write(
-    config: SampleConfig, store: Store, images: Images, drawn: tuple[Tensor, Film], nfe: float, **meta: Any
+    config: SampleConfig,
+    store: Store,
+    images: Images,
+    drawn: tuple[Tensor, TrajectoryRecorder],
+    nfe: float,
+    **meta: Any,
 ) -> None:
     """Stores pixels, the film if there is one, and what is known about the run."""
     x, film = drawn

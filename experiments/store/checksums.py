@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-MARKER = "checksums.json"
-BLOCK = 2**20  # bytes read at once
+MANIFEST = "checksums.json"
+CHUNK_BYTES = 2**20  # bytes read at once
 Sums = dict[str, dict[str, Any]]  # file -> {"sha256": hex digits, "bytes": size}
 
 
@@ -41,7 +41,7 @@ class Artifact:
 
 
 @dataclass(frozen=True)
-class Leftover:
+class StaleTemp:
     """What a killed writer left behind, for `remove_leftover`."""
 
     where: str
@@ -49,11 +49,26 @@ class Leftover:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What an inspection of a complete artifact found. `marker` tells this copy of it from others."""
+class CheckResult:
+    """What an inspection of a complete artifact found. `manifest` tells this copy of it from others."""
 
-    marker: bytes
+    manifest: bytes
     faults: list[str]  # one text a fault; none if the artifact is sound
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        ValueError: something else is in it.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: it is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: it must hold a JSON object")
+    return value
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -68,34 +83,34 @@ def write_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def seal(folder: Path) -> None:
+def write_checksums(folder: Path) -> None:
     """Writes the checksums of a folder's files into it."""
     sums: Sums = {}
     for path in sorted(folder.iterdir()):
         with path.open("rb") as file:
             size, digest = _measured(file)
         sums[path.name] = {"sha256": digest, "bytes": size}
-    write_json(folder / MARKER, sums)
+    write_json(folder / MANIFEST, sums)
 
 
-def read_sums(marker: bytes) -> Sums:
-    """The checksums in the text of a marker. Raises ValueError saying what is wrong with it."""
+def read_sums(manifest: bytes) -> Sums:
+    """The checksums in the text of a manifest. Raises ValueError saying what is wrong with it."""
     try:
-        sums = json.loads(marker)
+        sums = json.loads(manifest)
     except ValueError as error:
-        raise ValueError(f"{MARKER} is not JSON ({len(marker)} bytes)") from error
+        raise ValueError(f"{MANIFEST} is not JSON ({len(manifest)} bytes)") from error
     try:
         return {str(name): {"sha256": str(sum["sha256"]), "bytes": int(sum["bytes"])} for name, sum in sums.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{MARKER} does not hold checksums") from error
+        raise ValueError(f"{MANIFEST} does not hold checksums") from error
 
 
-def inspect(marker: bytes, opened: Callable[[str], BinaryIO]) -> Finding:
-    """Compares the files that `opened` opens by name with the text of their marker."""
+def inspect(manifest: bytes, opened: Callable[[str], BinaryIO]) -> CheckResult:
+    """Compares the files that `opened` opens by name with the text of their manifest."""
     try:
-        sums = read_sums(marker)
+        sums = read_sums(manifest)
     except ValueError as error:
-        return Finding(marker, [str(error)])
+        return CheckResult(manifest, [str(error)])
     faults = []
     for name, expected in sums.items():
         try:
@@ -110,13 +125,13 @@ def inspect(marker: bytes, opened: Callable[[str], BinaryIO]) -> Finding:
             faults.append(f"{name} too long: {size} bytes instead of {expected['bytes']}")
         elif digest != expected["sha256"]:
             faults.append(f"{name} checksum differs")
-    return Finding(marker, faults)
+    return CheckResult(manifest, faults)
 
 
 def _measured(file: BinaryIO) -> tuple[int, str]:
     """Size in bytes and SHA-256 of what is left to read."""
     size, digest = 0, hashlib.sha256()
-    while block := file.read(BLOCK):
+    while block := file.read(CHUNK_BYTES):
         size += len(block)
         digest.update(block)
     return size, digest.hexdigest()

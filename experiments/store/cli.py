@@ -68,8 +68,8 @@ class Ls(Where):
             console.print(table)
         else:
             _print(console, f"store {store} holds no artifact")
-        if leftovers := store.leftovers():
-            console.print(f"{len(leftovers)} leftovers of killed runs: `store gc` removes them")
+        if stale_temps := store.stale_temps():
+            console.print(f"{len(stale_temps)} leftovers of killed runs: `store gc` removes them")
         return 0
 
 
@@ -119,19 +119,19 @@ class Gc(Where):
         most = None if self.max_bytes is None else read_size("max_bytes", self.max_bytes)
         oldest = None if self.older_than is None else read_age("older_than", self.older_than)
         store = Store(self.store)
-        artifacts, leftovers = store.artifacts(), store.leftovers()
+        artifacts, stale_temps = store.artifacts(), store.stale_temps()
         evicted = to_evict(artifacts, most, oldest, time.time())
         would = "would remove" if self.dry_run else "removed"
-        for leftover in leftovers:
+        for stale in stale_temps:
             if not self.dry_run:
-                store.remove_leftover(leftover)
-            _print(console, f"{would} {leftover.where}, left by a killed run, {size_text(leftover.size)}")
+                store.remove_stale_temp(stale)
+            _print(console, f"{would} {stale.where}, left by a killed run, {size_text(stale.size)}")
         for artifact in evicted:
             if not self.dry_run:
                 store.remove(artifact)
             _print(console, f"{would} {artifact.name}, {size_text(artifact.size)}, last used {_date(artifact.used)}")
         left = sum(artifact.size for artifact in set(artifacts) - set(evicted))
-        freed = sum(leftover.size for leftover in leftovers) + sum(artifact.size for artifact in evicted)
+        freed = sum(stale.size for stale in stale_temps) + sum(artifact.size for artifact in evicted)
         _print(console, f"{would} {size_text(freed)}; store {store}: {size_text(left)} left")
         if most is not None and left > most:
             _print(

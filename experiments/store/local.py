@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from experiments.store.checksums import MARKER, Artifact, Finding, Leftover, Name, inspect
+from experiments.store.checksums import MANIFEST, Artifact, CheckResult, Name, StaleTemp, inspect
 
 ABANDONED = 24 * 3600  # seconds after which the unfinished work of another computer counts as left behind
 PROBE = b"\0" * 2**16
 Stamp = frozenset[tuple[str, int, int]]  # name, size and time of change of each file
 
 
-class Folder:
+class LocalFolder:
     """A folder of artifacts.
 
     Args:
@@ -38,29 +38,29 @@ class Folder:
         """Where an artifact is or would be."""
         return self.root / name.kind / name.identity
 
-    def marker(self, name: Name) -> bytes | None:
-        """The text of an artifact's marker; None if there is no such artifact."""
+    def manifest(self, name: Name) -> bytes | None:
+        """The text of an artifact's manifest; None if there is no such artifact."""
         try:
-            return (self.path(name) / MARKER).read_bytes()
+            return (self.path(name) / MANIFEST).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def inspect(self, name: Name) -> Finding | None:
+    def inspect(self, name: Name) -> CheckResult | None:
         """Compares an artifact's files with its checksums; None if there is no such artifact."""
-        marker = self.marker(name)
-        if marker is None:
+        manifest = self.manifest(name)
+        if manifest is None:
             return None
         try:
-            finding = inspect(marker, lambda file: (self.path(name) / file).open("rb"))
+            result = inspect(manifest, lambda file: (self.path(name) / file).open("rb"))
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            finding = Finding(marker, [f"unreadable: {error}"])  # a bad disk
-        if finding.faults and self.marker(name) != marker:
+            result = CheckResult(manifest, [f"unreadable: {error}"])  # a bad disk
+        if result.faults and self.manifest(name) != manifest:
             return self.inspect(name)  # somebody removed or replaced it meanwhile
-        return finding
+        return result
 
-    def fetch(self, name: Name) -> Finding | None:
+    def fetch(self, name: Name) -> CheckResult | None:
         """As `inspect`: the files are here already."""
         return self.inspect(name)
 
@@ -71,17 +71,17 @@ class Folder:
                 files = {entry.name: entry.stat() for entry in entries}
         except (FileNotFoundError, NotADirectoryError):
             return None
-        if MARKER not in files:
+        if MANIFEST not in files:
             return None
         return frozenset(
-            (file, stat.st_size, 0 if file == MARKER else stat.st_mtime_ns)  # the marker's time tells the last use
+            (file, stat.st_size, 0 if file == MANIFEST else stat.st_mtime_ns)  # the manifest's time tells the last use
             for file, stat in files.items()
         )
 
     def use(self, name: Name) -> None:
         """Notes that an artifact is used now, where the folder can be written."""
         with suppress(OSError):
-            os.utime(self.path(name) / MARKER)
+            os.utime(self.path(name) / MANIFEST)
 
     def temporary(self, identity: str) -> Path:
         """A new folder to fill. Its name tells whose it is."""
@@ -90,35 +90,37 @@ class Folder:
         return folder
 
     def publish(self, folder: Path, name: Name) -> bool:
-        """Makes a sealed folder the artifact, and says whether it did: False if another run was first."""
+        """Makes a checksummed folder the artifact, and says whether it did: False if another run was first."""
         target = self.path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        while self.marker(name) is None:
+        while self.manifest(name) is None:
             try:
                 folder.rename(target)
                 return True
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-                if self.marker(name) is None:  # else another run was first, a moment ago: readers may be at its copy
+                if self.manifest(name) is None:  # else another run was first, a moment ago: readers may be at its copy
                     self.remove(name, None)  # without checksums it is none: an older layout
         return False
 
-    def remove(self, name: Name, marker: bytes | None) -> None:
-        """Removes the copy of an artifact that has this marker. If another copy has taken its place, that one stays."""
+    def remove(self, name: Name, manifest: bytes | None) -> None:
+        """Removes the copy of an artifact that has this manifest. If another copy has replaced it, that copy stays."""
         try:
             aside = self.temporary(name.identity)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            (self.path(name) / MARKER).unlink(missing_ok=True)  # no room for another folder, and none for other copies
+            (self.path(name) / MANIFEST).unlink(
+                missing_ok=True
+            )  # no room for another folder, and none for other copies
             shutil.rmtree(self.path(name), ignore_errors=True)
             return
         moved = aside / "removed"
         try:
             self.path(name).rename(moved)
-            found = (moved / MARKER).read_bytes() if (moved / MARKER).exists() else None
-            if found != marker:
+            found = (moved / MANIFEST).read_bytes() if (moved / MANIFEST).exists() else None
+            if found != manifest:
                 with suppress(OSError):  # a third copy is there already
                     moved.rename(self.path(name))
         except FileNotFoundError:
@@ -128,23 +130,23 @@ class Folder:
 
     def artifacts(self) -> Iterator[Artifact]:
         """Every complete artifact, sorted by name."""
-        for marker in sorted(self.root.glob(f"*/*/{MARKER}")):
-            if marker.parts[-3] == "tmp":
+        for manifest in sorted(self.root.glob(f"*/*/{MANIFEST}")):
+            if manifest.parts[-3] == "tmp":
                 continue
             with suppress(FileNotFoundError):
-                size = sum(file.stat().st_size for file in marker.parent.iterdir())
-                yield Artifact(Name(*marker.parts[-3:-1]), size, marker.stat().st_mtime)
+                size = sum(file.stat().st_size for file in manifest.parent.iterdir())
+                yield Artifact(Name(*manifest.parts[-3:-1]), size, manifest.stat().st_mtime)
 
-    def leftovers(self) -> Iterator[Leftover]:
+    def stale_temps(self) -> Iterator[StaleTemp]:
         """Temporary folders whose process is gone."""
         for folder in sorted((self.root / "tmp").glob("*-*-*")):
             with suppress(FileNotFoundError):
                 if _abandoned(folder):
                     files = [path for path in folder.rglob("*") if path.is_file()]
-                    yield Leftover(str(folder), sum(file.stat().st_size for file in files))
+                    yield StaleTemp(str(folder), sum(file.stat().st_size for file in files))
 
-    def remove_leftover(self, leftover: Leftover) -> None:
-        shutil.rmtree(leftover.where, ignore_errors=True)
+    def remove_stale_temp(self, stale: StaleTemp) -> None:
+        shutil.rmtree(stale.where, ignore_errors=True)
 
     def check_writable(self) -> None:
         """Raises OSError if nothing can be written now."""

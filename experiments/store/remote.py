@@ -2,8 +2,8 @@
 
 The layout is that of a local folder, with one more level, since there is no rename: each attempt to write an artifact
 uploads into a folder of its own, KIND/IDENTITY/ATTEMPT/, and then puts KIND/IDENTITY/checksums.json, which names the
-files by that path. Where two attempts race, the marker is created only if there is none yet, so one of them counts and
-its files are never mixed with the other's. (Where a server cannot create conditionally, the later marker counts.)
+files by that path. Where two attempts race, the manifest is created only if there is none yet, so one of them counts
+and its files are never mixed with the other's. (Where a server cannot create conditionally, the later manifest counts.)
 """
 
 import errno
@@ -23,18 +23,18 @@ from typing import Any
 from fsspec.core import url_to_fs
 
 from experiments.store.checksums import (
-    MARKER,
+    MANIFEST,
     Artifact,
-    Finding,
-    Leftover,
+    CheckResult,
     Name,
+    StaleTemp,
     StoreError,
     Sums,
     inspect,
     read_sums,
     write_json,
 )
-from experiments.store.local import ABANDONED, PROBE, Folder
+from experiments.store.local import ABANDONED, PROBE, LocalFolder
 
 LOG = logging.getLogger(__name__)
 OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # errors of the cache's disk, not of the bucket
@@ -56,7 +56,7 @@ class Bucket:
         cache: where artifacts are read, once they are fetched and verified.
     """
 
-    def __init__(self, url: str, cache: Folder) -> None:
+    def __init__(self, url: str, cache: LocalFolder) -> None:
         self.url, self.cache = url.rstrip("/"), cache
         self._writable = False
         try:
@@ -67,46 +67,46 @@ class Bucket:
     def __str__(self) -> str:
         return self.url
 
-    def marker(self, name: Name) -> bytes | None:
-        """The text of an artifact's marker; None if there is no such artifact."""
+    def manifest(self, name: Name) -> bytes | None:
+        """The text of an artifact's manifest; None if there is no such artifact."""
         with self._reached():
             try:
-                text: bytes = self.files.cat_file(self._path(name, MARKER))
+                text: bytes = self.files.cat_file(self._path(name, MANIFEST))
             except FileNotFoundError:
                 return None
             return text
 
-    def inspect(self, name: Name) -> Finding | None:
+    def inspect(self, name: Name) -> CheckResult | None:
         """Compares the remote files with their checksums, past the cache; None if there is no such artifact."""
-        marker = self.marker(name)
-        if marker is None:
+        manifest = self.manifest(name)
+        if manifest is None:
             return None
         with self._reached():
-            finding = inspect(marker, lambda file: self.files.open(self._path(name, file), "rb"))
-        return finding if not finding.faults or self.marker(name) == marker else self.inspect(name)
+            result = inspect(manifest, lambda file: self.files.open(self._path(name, file), "rb"))
+        return result if not result.faults or self.manifest(name) == manifest else self.inspect(name)
 
-    def fetch(self, name: Name) -> Finding | None:
+    def fetch(self, name: Name) -> CheckResult | None:
         """Sees to it that the cache holds an artifact, and says what is wrong with it; None if there is none."""
-        marker = self.marker(name)
-        if marker is None:
+        manifest = self.manifest(name)
+        if manifest is None:
             return None
         try:
-            sums = read_sums(marker)
+            sums = read_sums(manifest)
         except ValueError as error:
-            return Finding(marker, [str(error)])
+            return CheckResult(manifest, [str(error)])
         cached = self.cache.inspect(name)
         if cached is not None:
-            if not cached.faults and read_sums(cached.marker) == _flat(sums):
-                return Finding(marker, [])
+            if not cached.faults and read_sums(cached.manifest) == _flat(sums):
+                return CheckResult(manifest, [])
             if cached.faults:
                 LOG.warning(f"cache {self.cache}: {name} is damaged: {', '.join(cached.faults)}; it is fetched again")
-            self.cache.remove(name, cached.marker)
+            self.cache.remove(name, cached.manifest)
         faults = self._download(name, sums)
         if faults:  # once more: what is removed for a fault of the line would be lost
             faults = self._download(name, sums)
-        if faults and self.marker(name) != marker:
+        if faults and self.manifest(name) != manifest:
             return self.fetch(name)  # somebody removed or replaced it meanwhile
-        return Finding(marker, faults)
+        return CheckResult(manifest, faults)
 
     def _download(self, name: Name, sums: Sums) -> list[str]:
         """Brings an artifact into the cache if it is sound, and says what is wrong with it if it is not."""
@@ -116,8 +116,8 @@ class Bucket:
                 for file in sums:
                     with suppress(FileNotFoundError):
                         self.files.get_file(self._path(name, file), str(temporary / PurePosixPath(file).name))
-            write_json(temporary / MARKER, _flat(sums))
-            found = inspect((temporary / MARKER).read_bytes(), lambda file: (temporary / file).open("rb"))
+            write_json(temporary / MANIFEST, _flat(sums))
+            found = inspect((temporary / MANIFEST).read_bytes(), lambda file: (temporary / file).open("rb"))
             if not found.faults:
                 self.cache.publish(temporary, name)
             return found.faults
@@ -125,70 +125,70 @@ class Bucket:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def publish(self, folder: Path, name: Name) -> bool:
-        """Uploads a sealed folder, marker last, and says whether it counts: False if another run was first."""
-        if self.marker(name) is not None:
+        """Uploads a checksummed folder, manifest last, and says whether it counts: False if another run was first."""
+        if self.manifest(name) is not None:
             return False
         attempt = uuid.uuid4().hex[:8]
-        sums = {f"{attempt}/{file}": sum for file, sum in read_sums((folder / MARKER).read_bytes()).items()}
+        sums = {f"{attempt}/{file}": sum for file, sum in read_sums((folder / MANIFEST).read_bytes()).items()}
         with self._reached():
             for file in sums:
                 self.files.put_file(str(folder / PurePosixPath(file).name), self._path(name, file))
             if not self._create_marker(name, sums):
                 self.files.rm([self._path(name, file) for file in sums])
                 return False
-        if (old := self.cache.marker(name)) is not None:
+        if (old := self.cache.manifest(name)) is not None:
             self.cache.remove(name, old)  # of a copy that is gone from the store
         self.cache.publish(folder, name)
         return True
 
     def _create_marker(self, name: Name, sums: Sums) -> bool:
-        """Puts a marker where there is none, and says whether it did."""
-        marker = json.dumps(sums, indent=1).encode()
+        """Puts a manifest where there is none, and says whether it did."""
+        manifest = json.dumps(sums, indent=1).encode()
         try:
-            self.files.pipe_file(self._path(name, MARKER), marker, mode="create")
+            self.files.pipe_file(self._path(name, MANIFEST), manifest, mode="create")
         except Exception:
-            if (first := self.marker(name)) is not None:
-                return first == marker
-            self.files.pipe_file(self._path(name, MARKER), marker)  # it cannot create conditionally, or fails again
+            if (first := self.manifest(name)) is not None:
+                return first == manifest
+            self.files.pipe_file(self._path(name, MANIFEST), manifest)  # it cannot create conditionally, or fails again
         return True
 
-    def remove(self, name: Name, marker: bytes | None) -> None:
-        """Removes the copy of an artifact that has this marker, and the cached one."""
+    def remove(self, name: Name, manifest: bytes | None) -> None:
+        """Removes the copy of an artifact that has this manifest, and the cached one."""
         with self._reached():
-            if marker is not None and self.marker(name) == marker:
-                self.files.rm_file(self._path(name, MARKER))  # first: from now on it is absent
+            if manifest is not None and self.manifest(name) == manifest:
+                self.files.rm_file(self._path(name, MANIFEST))  # first: from now on it is absent
                 with suppress(ValueError, FileNotFoundError):  # no checksums in it: its files are leftovers now
-                    self.files.rm([self._path(name, file) for file in read_sums(marker)])
-        if (cached := self.cache.marker(name)) is not None:
+                    self.files.rm([self._path(name, file) for file in read_sums(manifest)])
+        if (cached := self.cache.manifest(name)) is not None:
             self.cache.remove(name, cached)
 
     def artifacts(self) -> Iterator[Artifact]:
         """Every complete artifact, sorted by name; the last use is when it was written."""
         for name, files in self._listing().items():
-            if MARKER in files:
+            if MANIFEST in files:
                 size = sum(int(info["size"]) for info in files.values())
-                yield Artifact(name, size, _modified(files[MARKER]))
+                yield Artifact(name, size, _modified(files[MANIFEST]))
 
-    def leftovers(self) -> Iterator[Leftover]:
-        """What uploads that ended without a marker, or lost a race and were killed, left a day ago or longer."""
-        yield from self.cache.leftovers()
+    def stale_temps(self) -> Iterator[StaleTemp]:
+        """What uploads that ended without a manifest, or lost a race and were killed, left a day ago or longer."""
+        yield from self.cache.stale_temps()
         for name, files in self._listing().items():
-            if MARKER in files and len({str(PurePosixPath(file).parent) for file in files if file != MARKER}) < 2:
-                continue  # one attempt and its marker, the usual case: no need to read it
+            if MANIFEST in files and len({str(PurePosixPath(file).parent) for file in files if file != MANIFEST}) < 2:
+                continue  # one attempt and its manifest, the usual case: no need to read it
             try:
-                kept = {MARKER, *read_sums(self.marker(name) or b"{}")}
+                kept = {MANIFEST, *read_sums(self.manifest(name) or b"{}")}
             except ValueError:
                 continue  # damaged: for `verify`
             for file in sorted(files.keys() - kept):
                 if time.time() - _modified(files[file]) > ABANDONED:
-                    yield Leftover(f"{self.url}/{name}/{file}", int(files[file]["size"]))
+                    yield StaleTemp(f"{self.url}/{name}/{file}", int(files[file]["size"]))
 
-    def remove_leftover(self, leftover: Leftover) -> None:
-        if leftover.where.startswith(f"{self.url}/"):
+    def remove_stale_temp(self, stale: StaleTemp) -> None:
+        if stale.where.startswith(f"{self.url}/"):
             with self._reached():
-                self.files.rm_file(leftover.where.replace(self.url, self.root, 1))
+                self.files.rm_file(stale.where.replace(self.url, self.root, 1))
         else:
-            self.cache.remove_leftover(leftover)
+            self.cache.remove_stale_temp(stale)
 
     def check_writable(self) -> None:
         """Raises StoreError if nothing can be written; asked once."""

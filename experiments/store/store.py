@@ -5,17 +5,26 @@ both succeed and one copy stays. What is damaged is reported, removed and comput
 """
 
 import errno
-import json
 import logging
 import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from experiments.store.checksums import Artifact, Finding, Leftover, Name, StoreError, seal, write_json, write_text
-from experiments.store.local import Folder, Stamp
+from experiments.store.checksums import (
+    Artifact,
+    CheckResult,
+    Name,
+    StaleTemp,
+    StoreError,
+    read_json,
+    write_checksums,
+    write_json,
+    write_text,
+)
+from experiments.store.local import LocalFolder, Stamp
 
 __all__ = ["Store", "StoreError", "read_json", "write_json", "write_text"]
 
@@ -30,17 +39,17 @@ CURES = {
 }
 
 
-class Place(Protocol):
-    """What holds the artifacts: local.Folder or remote.Bucket."""
+class StorageBackend(Protocol):
+    """What holds the artifacts: local.LocalFolder or remote.Bucket."""
 
-    def fetch(self, name: Name) -> Finding | None: ...
-    def inspect(self, name: Name) -> Finding | None: ...
+    def fetch(self, name: Name) -> CheckResult | None: ...
+    def inspect(self, name: Name) -> CheckResult | None: ...
     def publish(self, folder: Path, name: Name) -> bool: ...
-    def remove(self, name: Name, marker: bytes | None) -> None: ...
-    def marker(self, name: Name) -> bytes | None: ...
+    def remove(self, name: Name, manifest: bytes | None) -> None: ...
+    def manifest(self, name: Name) -> bytes | None: ...
     def artifacts(self) -> Iterable[Artifact]: ...
-    def leftovers(self) -> Iterable[Leftover]: ...
-    def remove_leftover(self, leftover: Leftover) -> None: ...
+    def stale_temps(self) -> Iterable[StaleTemp]: ...
+    def remove_stale_temp(self, stale: StaleTemp) -> None: ...
     def check_writable(self) -> None: ...
 
 
@@ -58,15 +67,15 @@ class Store:
     """
 
     def __init__(self, root: Path | str) -> None:
-        self.place: Place
+        self.backend: StorageBackend
         url = str(root)
         if "://" in url and not url.startswith("file://"):
             from experiments.store.remote import Bucket, cache_folder
 
-            self._local = Folder(cache_folder(url))
-            self.place = Bucket(url, self._local)
+            self._local = LocalFolder(cache_folder(url))
+            self.backend = Bucket(url, self._local)
         else:
-            self._local = self.place = Folder(
+            self._local = self.backend = LocalFolder(
                 Path(url.removeprefix("file://")).absolute()
             )  # workers may stand elsewhere
         self.root = self._local.root
@@ -74,7 +83,7 @@ class Store:
         self._reported: set[str] = set()
 
     def __str__(self) -> str:
-        return str(self.place)
+        return str(self.backend)
 
     def path(self, kind: str, identity: str) -> Path:
         """The local folder of an artifact, verified and, from a remote store, fetched; or where it would be.
@@ -103,20 +112,20 @@ class Store:
             stamp = self._local.stamp(name)
             if stamp is not None and self._verified.get(name) == stamp:
                 return True, ""
-            finding = self.place.fetch(name)
-            if finding is None:
+            result = self.backend.fetch(name)
+            if result is None:
                 return False, ""
-            if finding.faults:
-                return False, self._drop(name, finding)
+            if result.faults:
+                return False, self._drop(name, result)
             self._local.use(name)
             self._remember(name)
             return True, ""
 
-    def _drop(self, name: Name, finding: Finding) -> str:
+    def _drop(self, name: Name, result: CheckResult) -> str:
         """Reports and removes a damaged artifact. Returns the report."""
-        report = f"store {self}: {name} is damaged: {', '.join(finding.faults)}"
+        report = f"store {self}: {name} is damaged: {', '.join(result.faults)}"
         try:
-            self.place.remove(name, finding.marker)
+            self.backend.remove(name, result.manifest)
             report += "; it was removed and will be computed again"
         except (OSError, StoreError) as error:
             why = error.strerror if isinstance(error, OSError) else error
@@ -143,8 +152,8 @@ class Store:
             temporary = self._local.temporary(identity)
             try:
                 yield temporary
-                seal(temporary)
-                if self.place.publish(temporary, name):
+                write_checksums(temporary)
+                if self.backend.publish(temporary, name):
                     self._remember(name)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -152,18 +161,18 @@ class Store:
     def check_writable(self) -> None:
         """Raises StoreError if nothing can be written now: to be asked before a long computation, not after it."""
         with self._explained():
-            self.place.check_writable()
+            self.backend.check_writable()
 
     def artifacts(self) -> list[Artifact]:
         """Every complete artifact, unverified."""
         with self._explained():
-            return list(self.place.artifacts())
+            return list(self.backend.artifacts())
 
     def faults(self, artifact: Artifact) -> list[str]:
         """What is wrong with an artifact in its place, read anew; nothing if it is gone."""
         with self._explained():
-            finding = self.place.inspect(artifact.name)
-            return finding.faults if finding else []
+            result = self.backend.inspect(artifact.name)
+            return result.faults if result else []
 
     def remove(self, artifact: Artifact) -> None:
         """Removes an artifact, whatever its state."""
@@ -173,21 +182,21 @@ class Store:
         """Removes an artifact of which only the name is known, if it is there."""
         name = Name(kind, identity)
         with self._explained():
-            self.place.remove(name, self.place.marker(name))
+            self.backend.remove(name, self.backend.manifest(name))
 
-    def leftovers(self) -> list[Leftover]:
+    def stale_temps(self) -> list[StaleTemp]:
         """What killed writers left behind."""
         with self._explained():
-            return list(self.place.leftovers())
+            return list(self.backend.stale_temps())
 
-    def remove_leftover(self, leftover: Leftover) -> None:
+    def remove_stale_temp(self, stale: StaleTemp) -> None:
         with self._explained():
-            self.place.remove_leftover(leftover)
+            self.backend.remove_stale_temp(stale)
 
     def sweep_temporaries(self) -> None:
         """Removes what killed runs left behind on this computer: temporary folders whose process is gone."""
-        for leftover in self._local.leftovers():
-            self._local.remove_leftover(leftover)
+        for stale in self._local.stale_temps():
+            self._local.remove_stale_temp(stale)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -198,8 +207,8 @@ class Store:
             cure = CURES.get(_errno(error) or 0)
             if cure is None or isinstance(error, StoreError):
                 raise
-            where = f"store {self}" if self._local is self.place else f"store {self}, its cache {self.root}"
-            setting = "(--store)" if self._local is self.place else "(SIGMABENCH_CACHE)"
+            where = f"store {self}" if self._local is self.backend else f"store {self}, its cache {self.root}"
+            setting = "(--store)" if self._local is self.backend else "(SIGMABENCH_CACHE)"
             raise StoreError(f"{where}: {cure} {setting}; what is finished is kept") from error
 
 
@@ -209,7 +218,3 @@ def _errno(error: Exception) -> int | None:
         return error.errno
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found[1]) if found else None
-
-
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text())

@@ -21,15 +21,15 @@ import tyro
 from rich.console import Console
 
 from diffusion_core.samplers import Euler, EulerWithin, Sampler
-from experiments.config.config import MIXTURE, Ladder, Model
-from experiments.config.trial import Cell, Infeasible
+from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
+from experiments.config.config import MIXTURE, Ladder
+from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
-from experiments.engine.runner import run_experiment
-from experiments.results.contrasts import Choice, Contrast, against_first, grouped
+from experiments.engine.runner import Experiment, run_experiment
 from experiments.stages.fit_mixture import mixture_stage
 from experiments.store.store import Store
-from experiments.why_noise.decomposition import Setting, probes, write_explanations
-from experiments.why_noise.settings import PRESETS, WhyGrid, at_share, corrections, exact_model, worse
+from experiments.why_noise.decomposition import probes, write_decomposition
+from experiments.why_noise.settings import PRESETS, Denoiser, WhyStudy, at_share, corrections, exact_model, worse
 
 QUESTION = "Why does putting noise back help?"
 
@@ -54,69 +54,69 @@ def main(options: Annotated[WhyOptions, tyro.conf.arg(name="")]) -> pd.DataFrame
     """
     if options.model is not None:
         raise ValueError("model: this experiment needs networks trained on its own law; --model is for the others")
-    grid = options.apply(PRESETS[options.preset], "n_steps", "etas", "shares")
-    if not all(0 < share < 1 for share in grid.shares):
-        raise ValueError(f"shares={grid.shares}: each must lie between 0 and 1; the whole budget is trained anyway")
-    etas, lengths = ({*grid.etas, 0.0, 1.0}, {*grid.n_steps, grid.main_steps})
-    grid = replace(grid, etas=tuple(sorted(etas)), n_steps=tuple(sorted(lengths)))
-    config = replace(grid.mixture, data=grid.train.data)
+    study = options.apply(PRESETS[options.preset], "n_steps", "etas", "shares")
+    if not all(0 < share < 1 for share in study.shares):
+        raise ValueError(f"shares={study.shares}: each must lie between 0 and 1; the whole budget is trained anyway")
+    etas, lengths = ({*study.etas, 0.0, 1.0}, {*study.n_steps, study.main_steps})
+    study = replace(study, etas=tuple(sorted(etas)), n_steps=tuple(sorted(lengths)))
+    config = replace(study.mixture, data=study.train.data)
     Console().print("fitting the mixture")
     store = Store(options.store)
     data = f"{MIXTURE}{store.path('mixtures', mixture_stage(config, store, options.data_root))}"
-    grid = replace(
-        grid,
-        train=replace(grid.train, data=data),
-        reference=replace(grid.reference, data=f"{data}#{grid.reference_draws}"),
+    study = replace(
+        study,
+        train=replace(study.train, data=data),
+        reference=replace(study.reference, data=f"{data}#{study.reference_draws}"),
         mixture=config,
     )
-    planned = list(runs(grid))
-    explain = partial(write_explanations, grid, planned, options.data_root)
-    cells = [cell for _, cell in planned]
-    more: dict[str, Any] = {"explain": explain, "probes": [config for _, config in probes(grid)]}
-    return run_experiment("why_noise", QUESTION, options, cells, list(contrasts(planned)), **more)
+    planned = list(trials(study))
+    extras = partial(write_decomposition, study, planned, options.data_root)
+    asked = [config for _, config in probes(study)]
+    return run_experiment(
+        Experiment("why_noise", QUESTION, planned, list(contrasts(planned)), write_extras=extras, probes=asked), options
+    )
 
 
-def runs(grid: WhyGrid) -> Iterator[tuple[Setting, Cell | Infeasible]]:
-    """Every cell with its setting, for each seed in turn."""
+def trials(study: WhyStudy) -> Iterator[Trial | Infeasible]:
+    """Every trial, for each seed in turn."""
 
-    def cell(mode: str, label: str, model: Model, n_steps: int, sampler: Sampler, **more: Any) -> Any:
-        return (mode, label), grid.cell("why_noise", mode, model, Ladder(n_steps=n_steps), sampler, **more)
+    def trial(mode: str, setting: str, denoiser: Denoiser, n_steps: int, sampler: Sampler, **more: Any) -> Any:
+        kind, model = denoiser
+        ladder = Ladder(n_steps=n_steps)
+        return study.trial("why_noise", mode, setting, model, ladder, sampler, denoiser=kind, **more)
 
-    for seed in grid.seeds:
-        exact, trained = exact_model(grid, seed), grid.model(seed)
-        for n_steps in grid.n_steps:
-            for eta in grid.etas:
-                yield cell(f"exact, {n_steps} steps", f"eta {eta:g}", exact, n_steps, Euler(eta))
-                yield cell(f"trained, {n_steps} steps", f"eta {eta:g}", trained, n_steps, Euler(eta))
-        yield cell("control", "eta 0", trained, grid.main_steps, Euler(0.0), control=True)
-        for name, model in worse(grid, seed).items():
-            for eta in grid.etas:
-                yield cell(name, f"eta {eta:g}", model, grid.main_steps, Euler(eta))
-        edges = (0.0, *grid.bands, np.inf)
-        yield cell("where", "nowhere", trained, grid.main_steps, Euler(0.0))
-        for low, high in itertools.pairwise(edges):
-            label = f"sigma {low:g} to {high:g}"
-            yield cell("where", label, trained, grid.main_steps, EulerWithin(1.0, low, high))
-        for share in grid.corrected:
-            model = at_share(grid, seed, share)
-            mode = f"corrected, {model.images_seen} images"
-            for label, sampler in corrections(grid).items():
-                yield cell(mode, label, model, grid.main_steps, sampler)
+    main = study.main_steps
+    for seed in study.seeds:
+        exact, trained = ("exact", exact_model(study, seed)), ("trained", study.model(seed))
+        for n_steps in study.n_steps:
+            for eta in study.etas:
+                yield trial(f"exact, {n_steps} steps", f"eta {eta:g}", exact, n_steps, Euler(eta))
+                yield trial(f"trained, {n_steps} steps", f"eta {eta:g}", trained, n_steps, Euler(eta))
+        yield trial("control", "eta 0", trained, main, Euler(0.0), control=True)
+        for mode, denoiser in worse(study, seed).items():
+            for eta in study.etas:
+                yield trial(mode, f"eta {eta:g}", denoiser, main, Euler(eta))
+        yield trial("where", "nowhere", trained, main, Euler(0.0))
+        for low, high in itertools.pairwise((0.0, *study.bands, np.inf)):
+            yield trial("where", f"sigma {low:g} to {high:g}", trained, main, EulerWithin(1.0, low, high))
+        for share in study.corrected:
+            model = at_share(study, seed, share)
+            kind = "trained" if share == 1 else "undertrained"
+            for setting, sampler in corrections(study).items():
+                yield trial(f"corrected, {model.images_seen} images", setting, (kind, model), main, sampler)
 
 
-def contrasts(planned: Sequence[tuple[Setting, Cell | Infeasible]]) -> Iterator[Contrast | Choice]:
+def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
     """Noise against none under every denoiser and ladder; the best eta of each is chosen on half of the images."""
-    groups = grouped(planned)
-    for mode in dict.fromkeys(mode for mode, _ in groups):
-        here = {label: group for (m, label), group in groups.items() if m == mode}
+    modes = by_setting(planned)
+    for mode, here in modes.items():
         if mode == "control":
-            main = next(g for (m, label), g in groups.items() if m == "where" and label == "nowhere")
-            pairs = tuple(zip(here["eta 0"], main, strict=True))
-            yield Contrast("control", "control", "eta 0, other noise", "eta 0", pairs)
+            yield control("eta 0", here["eta 0"], modes["where"]["nowhere"])
         elif mode.startswith("corrected"):
-            noise = {"eta 1": here.pop("eta 1")}
-            yield from against_first("correction", mode, here)
-            candidates = {label: cells for label, cells in here.items() if label != "eta 0"}
-            yield Choice("rival", mode, candidates, rivals=noise)
+            noise = {"eta 1": here["eta 1"]}
+            candidates = {setting: trials for setting, trials in here.items() if setting != "eta 1"}
+            yield from against_first("correction", mode, candidates)
+            rivals = {setting: trials for setting, trials in candidates.items() if setting != "eta 0"}
+            yield BestOf("rival", mode, rivals, rivals=noise)
         else:
             yield from against_first("where" if mode == "where" else "noise", mode, here)

@@ -3,13 +3,15 @@
 from dataclasses import dataclass, field, replace
 
 from diffusion_core.samplers import Euler, EulerCorrected, KadkhodaieSimoncelli, Sampler
-from experiments.config.config import ExactConfig, Ladder, Model, TrainConfig
-from experiments.config.study import Grid
+from experiments.config.config import ExactConfig, Ladder, ModelConfig, TrainConfig
+from experiments.config.study import Study
 from experiments.stages.fit_mixture import MixtureConfig
+
+Denoiser = tuple[str, ModelConfig]  # what kind it is, as the column `denoiser` says, and the model
 
 
 @dataclass(frozen=True)
-class WhyGrid(Grid):
+class WhyStudy(Study):
     """What the experiment varies."""
 
     train: TrainConfig = field(default_factory=lambda: TrainConfig(images_seen=150_000))
@@ -30,7 +32,7 @@ class WhyGrid(Grid):
 
 
 PRESETS = {
-    "smoke": WhyGrid(
+    "smoke": WhyStudy(
         train=TrainConfig(images_seen=640, warmup_images=320),
         train_seeds=1,
         n_samples=132,  # just above the dimension of the features
@@ -48,8 +50,8 @@ PRESETS = {
         mixture=MixtureConfig(n_components=3, rank=4, em_steps=1),
         reference_draws="reference=2000",
     ),
-    "laptop": WhyGrid(),
-    "gpu": WhyGrid(
+    "laptop": WhyStudy(),
+    "gpu": WhyStudy(
         train=TrainConfig(images_seen=50 * 60_000),
         train_seeds=5,
         n_samples=5_000,
@@ -62,34 +64,34 @@ PRESETS = {
 }
 
 
-def exact_model(grid: WhyGrid, seed: int, error: float = 0.0) -> ExactConfig:
+def exact_model(study: WhyStudy, seed: int, error: float = 0.0) -> ExactConfig:
     """The exact denoiser, on the device of the networks, in fp32."""
-    return ExactConfig(grid.train.data, error, seed, machine=replace(grid.train.machine, precision="fp32"))
+    return ExactConfig(study.train.data, error, seed, machine=replace(study.train.machine, precision="fp32"))
 
 
-def at_share(grid: WhyGrid, seed: int, share: float) -> TrainConfig:
+def at_share(study: WhyStudy, seed: int, share: float) -> TrainConfig:
     """The network trained on that share of the budget."""
-    return replace(grid.train, seed=seed, images_seen=round(share * grid.train.images_seen))
+    return replace(study.train, seed=seed, images_seen=round(share * study.train.images_seen))
 
 
-def corrections(grid: WhyGrid) -> dict[str, Sampler]:
+def corrections(study: WhyStudy) -> dict[str, Sampler]:
     """Ways to make up for the denoiser's error: none, without noise, and last noise itself.
 
     All are planned to cost the same; the one that re-estimates sigma stops when its own estimate says so.
     """
     out: dict[str, Sampler] = {"eta 0": Euler(0.0)}
-    out |= {f"eps × {scale:g}": EulerCorrected(scale=scale) for scale in grid.scales}
-    out |= {f"sigma × {shift:g} below 1": EulerCorrected(shift=shift, s_max=1.0) for shift in grid.shifts}
-    sigmas = Ladder(n_steps=grid.main_steps).sigmas()
-    return out | {"sigma re-estimated": KadkhodaieSimoncelli.taking(grid.main_steps, sigmas), "eta 1": Euler(1.0)}
+    out |= {f"eps × {scale:g}": EulerCorrected(scale=scale) for scale in study.scales}
+    out |= {f"sigma × {shift:g} below 1": EulerCorrected(shift=shift, s_max=1.0) for shift in study.shifts}
+    sigmas = Ladder(n_steps=study.main_steps).sigmas()
+    return out | {"sigma re-estimated": KadkhodaieSimoncelli.taking(study.main_steps, sigmas), "eta 1": Euler(1.0)}
 
 
-def worse(grid: WhyGrid, seed: int) -> dict[str, Model]:
-    """Denoisers with more error: networks trained less, and the exact one with an error added."""
-    out: dict[str, Model] = {}
-    for share in grid.shares:
-        model = at_share(grid, seed, share)
-        out[f"trained on {model.images_seen} images"] = model
-    for error in grid.errors:
-        out[f"exact + error {error:g}"] = exact_model(grid, seed, error)
+def worse(study: WhyStudy, seed: int) -> dict[str, Denoiser]:
+    """Denoisers with more error, by mode: networks trained less, and the exact one with an error added."""
+    out: dict[str, Denoiser] = {}
+    for share in study.shares:
+        model = at_share(study, seed, share)
+        out[f"trained on {model.images_seen} images"] = "undertrained", model
+    for error in study.errors:
+        out[f"exact + error {error:g}"] = "exact + error", exact_model(study, seed, error)
     return out

@@ -41,9 +41,9 @@ TITLES = {
 MARKERS = "osD^vPX"
 
 
-def sections(run: Run) -> list[Section]:
+def sections(run: Run) -> list[Section | None]:
     """The report from top to bottom; a part that the run did not measure is left out."""
-    found = [
+    return [
         Section(
             "Answer",
             [*answer(run), *variety(run), *equal_alpha(run), *budget(run), *control(run), *components.failures(run)],
@@ -57,7 +57,6 @@ def sections(run: Run) -> list[Section]:
         components.glossary("alpha", "beta", "eta", "nfe", "fd", "kd", "precision", "recall"),
         numbers(run),
     ]
-    return [section for section in found if section and section.blocks]
 
 
 def answer(run: Run) -> list[Prose]:

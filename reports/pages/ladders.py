@@ -11,9 +11,9 @@ from reports.results import Run
 MARKERS = "osD^vPX*<"
 
 
-def sections(run: Run) -> list[Section]:
+def sections(run: Run) -> list[Section | None]:
     """The report from top to bottom; a part that the run did not measure is left out."""
-    found = [
+    return [
         Section("Answer", best_setting.answer(run, ("ladder", "sampler"), baseline(run))),
         quality(run),
         Section("The choice against the others", best_setting.against_others(run)),
@@ -24,13 +24,11 @@ def sections(run: Run) -> list[Section]:
         components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
         numbers(run),
     ]
-    return [section for section in found if section and section.blocks]
 
 
 def grid(run: Run) -> pd.DataFrame:
     """The runs of the grid: all but the control's."""
-    rows = run.rows[(run.rows["status"] == "ok") & (run.rows["mode"] != "control")]
-    return rows.assign(budget=rows["mode"].str.extract(r"(\d+)", expand=False).astype(float))
+    return run.rows[(run.rows["status"] == "ok") & (run.rows["mode"] != "control")]
 
 
 def baseline(run: Run) -> str:

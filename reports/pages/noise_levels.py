@@ -21,9 +21,9 @@ WORDS = {
 SETTING = ["train_noise", "weighting", "parameterisation"]
 
 
-def sections(run: Run) -> list[Section]:
+def sections(run: Run) -> list[Section | None]:
     """The report from top to bottom; a part that the run did not measure is left out."""
-    found = [
+    return [
         Section("Answer", answer(run)),
         differences(run),
         errors(run),
@@ -33,7 +33,6 @@ def sections(run: Run) -> list[Section]:
         components.glossary("eta", "fd", "kd", "precision", "recall"),
         numbers(run),
     ]
-    return [section for section in found if section and section.blocks]
 
 
 def answer(run: Run) -> list[Prose]:

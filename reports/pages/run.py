@@ -8,7 +8,7 @@ from reports.results import Run, multiple
 from reports.sentences import training
 
 
-def sections(run: Run) -> list[Section]:
+def sections(run: Run) -> list[Section | None]:
     """The report from top to bottom; a part that the run did not measure is left out."""
     rows = run.ok()
     labels = {row["samples_id"]: f"seed {row['train_seed']}" for _, row in rows.iterrows()}
@@ -16,7 +16,7 @@ def sections(run: Run) -> list[Section]:
         [*components.gallery(run, rows, labels, ""), *components.films(run, rows, labels, "")] if len(rows) else []
     )
     settings = {f"seed {seed}": same for seed, same in rows.groupby("train_seed")}
-    found = [
+    return [
         Section("Answer", [*answer(run), *components.failures(run)]),
         Section("Samples", pictures),
         Section("Classes", components.histograms(run, "classes", settings, "Samples a class.") if settings else []),
@@ -31,7 +31,6 @@ def sections(run: Run) -> list[Section]:
             ],
         ),
     ]
-    return [section for section in found if section and section.blocks]
 
 
 def answer(run: Run) -> list[Prose]:

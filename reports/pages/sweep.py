@@ -5,9 +5,9 @@ from reports.document import Section
 from reports.results import Run
 
 
-def sections(run: Run) -> list[Section]:
+def sections(run: Run) -> list[Section | None]:
     """The report from top to bottom; a part that the run did not measure is left out."""
-    found = [
+    return [
         Section("Answer", best_setting.answer(run, ("setting",), baseline(run))),
         differences(run),
         Section("The choice against the others", best_setting.against_others(run)),
@@ -16,7 +16,6 @@ def sections(run: Run) -> list[Section]:
         components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
         numbers(run),
     ]
-    return [section for section in found if section and section.blocks]
 
 
 def baseline(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""The beta experiment: its grid, its command line, and a run."""
+"""The beta experiment: its study, its command line, and a run."""
 
 import subprocess
 import sys
@@ -11,40 +11,40 @@ import pytest
 
 from diffusion_core.samplers import Euler
 from experiments import __main__ as command
-from experiments.beta import PRESETS, BetaGrid, BetaOptions, contrasts, runs
+from experiments.beta import PRESETS, BetaOptions, BetaStudy, contrasts, trials
 from experiments.config.config import Ladder, identity
-from experiments.config.trial import Cell, Infeasible
-from experiments.results.contrasts import Choice
+from experiments.config.trial import Infeasible, Trial
+from experiments.results.contrasts import BestOf
 
 ROOT = Path(__file__).parents[2]
 
 
-def planned(grid: BetaGrid) -> list[Cell]:
-    return [cell for cell in runs(grid) if isinstance(cell, Cell)]
+def planned(study: BetaStudy) -> list[Trial]:
+    return [trial for trial in trials(study) if isinstance(trial, Trial)]
 
 
 def test_laptop_grid_keeps_its_promises() -> None:
-    grid = PRESETS["laptop"]
-    cells = planned(grid)
-    one_network = {identity(cell.score): cell for cell in cells if cell.model.seed == 0}
-    assert sum(cell.samples.planned_nfe for cell in one_network.values()) <= 1500
-    assert grid.train_seeds >= 2 and grid.n_samples >= 500
+    study = PRESETS["laptop"]
+    trials = planned(study)
+    one_network = {identity(trial.score): trial for trial in trials if trial.model.seed == 0}
+    assert sum(trial.samples.planned_nfe for trial in one_network.values()) <= 1500
+    assert study.train_seeds >= 2 and study.n_samples >= 500
 
 
 def test_primary_contrast_is_the_one_fixed_beforehand() -> None:
     for name in ("laptop", "gpu"):
         primary = next(contrasts(planned(PRESETS[name])))
-        assert not isinstance(primary, Choice)
+        assert not isinstance(primary, BestOf)
         assert (primary.kind, len(primary.pairs)) == ("primary", PRESETS[name].train_seeds)
         for a, b in primary.pairs:
             assert (a.samples.ladder, a.samples.sampler) == (Ladder("geometric", 66, 30.0, 0.03), Euler(1.0))
-            assert b == replace(a, score=replace(a.score, samples=replace(a.samples, sampler=Euler(0.0))))
+            assert b.score == replace(a.score, samples=replace(a.samples, sampler=Euler(0.0)))
             assert a.model.noise.name == "log-normal(-0.507, 1.2)"
 
 
 def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
     for contrast in contrasts(planned(PRESETS["laptop"])):
-        pairs = contrast.pairs if not isinstance(contrast, Choice) else ()
+        pairs = contrast.pairs if not isinstance(contrast, BestOf) else ()
         for a, b in pairs:
             assert a.model == b.model and a.samples.n_samples == b.samples.n_samples
             assert (a.samples.seed == b.samples.seed) == (contrast.kind != "control")
@@ -52,18 +52,18 @@ def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
 
 
 def test_impossible_eta_is_listed_not_run() -> None:
-    grid = replace(PRESETS["smoke"], etas=(0.0, 1.0, 9.0))
-    infeasible = [cell for cell in runs(grid) if isinstance(cell, Infeasible)]
+    study = replace(PRESETS["smoke"], etas=(0.0, 1.0, 9.0))
+    infeasible = [trial for trial in trials(study) if isinstance(trial, Infeasible)]
     assert len(infeasible) == 2 and "between 0 and 1/sqrt(1 - r^2) = 1.016" in infeasible[0].why
     assert infeasible[0].row()["status"] == "infeasible"
 
 
 def test_options_override_the_preset() -> None:
-    grid = BetaOptions(preset="smoke", train_images=99, etas=(0.0, 0.5), n_samples=7, threads=1).apply(
+    study = BetaOptions(preset="smoke", train_images=99, etas=(0.0, 0.5), n_samples=7, threads=1).apply(
         PRESETS["smoke"], "etas"
     )
-    assert (grid.train.images_seen, grid.etas, grid.n_samples, grid.train.machine.threads) == (99, (0.0, 0.5), 7, 1)
-    assert grid.betas == PRESETS["smoke"].betas
+    assert (study.train.images_seen, study.etas, study.n_samples, study.train.machine.threads) == (99, (0.0, 0.5), 7, 1)
+    assert study.betas == PRESETS["smoke"].betas
 
 
 def experiment(out: Path, store: Path, *more: str) -> list[str]:

@@ -11,19 +11,19 @@ import pytest
 from diffusion_core.samplers import Heun, Restart
 from experiments import __main__ as command
 from experiments.config.config import Ladder
-from experiments.config.trial import Cell, Infeasible
-from experiments.ladders import PRESETS, contrasts, runs, within
-from experiments.results.contrasts import Choice, Contrast
+from experiments.config.trial import Infeasible, Trial
+from experiments.ladders import PRESETS, contrasts, trials, within
+from experiments.results.contrasts import BestOf, Contrast
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_every_setting_of_a_budget_costs_the_same() -> None:
-    grid = PRESETS["laptop"]
-    for (mode, _, label), cell in runs(grid, 0.55):
-        assert isinstance(cell, Cell)
-        assert mode == "control" or cell.samples.planned_nfe == int(mode.split()[0]), label
-    names = {cell.samples.ladder.name for _, cell in runs(grid, 0.55) if isinstance(cell, Cell)}
+    study = PRESETS["laptop"]
+    for trial in trials(study, 0.55):
+        assert isinstance(trial, Trial)
+        assert trial.mode == "control" or trial.samples.planned_nfe == trial.budget, trial.setting
+    names = {trial.samples.ladder.name for trial in trials(study, 0.55) if isinstance(trial, Trial)}
     assert names == {"geometric", "karras", "cosine(data_std=0.55)", "vp(data_std=0.55)", "linear"}
 
 
@@ -36,15 +36,15 @@ def test_a_sampler_of_two_evaluations_a_step_gets_half_as_many_steps() -> None:
 
 
 def test_a_sampler_that_no_budget_fits_is_listed_and_not_run() -> None:
-    planned = list(runs(replace(PRESETS["smoke"], samplers=("restart", "kadkhodaie-simoncelli")), 0.55))
-    left_out = [cell for _, cell in planned if isinstance(cell, Infeasible)]
-    assert {cell.row()["sampler"].split("(")[0] for cell in left_out} == {"restart", "kadkhodaie-simoncelli"}
+    planned = list(trials(replace(PRESETS["smoke"], samplers=("restart", "kadkhodaie-simoncelli")), 0.55))
+    left_out = [trial for trial in planned if isinstance(trial, Infeasible)]
+    assert {trial.row()["sampler"].split("(")[0] for trial in left_out} == {"restart", "kadkhodaie-simoncelli"}
     assert "evaluations here, and no shorter ladder meets the budget" in left_out[-1].why
 
 
 def test_contrasts_pair_one_difference_at_a_time() -> None:
-    grid = PRESETS["laptop"]
-    found = list(contrasts(grid, list(runs(grid, 0.55))))
+    study = PRESETS["laptop"]
+    found = list(contrasts(study, list(trials(study, 0.55))))
     ladders = [c for c in found if isinstance(c, Contrast) and c.kind == "ladder"]
     samplers = [c for c in found if isinstance(c, Contrast) and c.kind == "sampler"]
     assert len(ladders) == 3 * 4 * 4 and len(samplers) == 3 * 5 * 3
@@ -55,7 +55,7 @@ def test_contrasts_pair_one_difference_at_a_time() -> None:
             same_sampler = a.samples.sampler == b.samples.sampler
             assert same_sampler == (contrast.kind == "ladder")
             assert (a.samples.ladder.name == b.samples.ladder.name) == (contrast.kind == "sampler")
-    choices = [c for c in found if isinstance(c, Choice)]
+    choices = [c for c in found if isinstance(c, BestOf)]
     assert [len(c.candidates) for c in choices] == [20, 20, 20] and all(c.against_all for c in choices)
     (control,) = (c for c in found if isinstance(c, Contrast) and c.kind == "control")
     for a, b in control.pairs:
@@ -63,12 +63,12 @@ def test_contrasts_pair_one_difference_at_a_time() -> None:
 
 
 def test_an_impossible_eta_is_listed_and_the_rest_goes_on() -> None:
-    grid = replace(PRESETS["smoke"], etas=(0.0, 9.0))
-    planned = list(runs(grid, 0.55))
-    impossible = [cell for _, cell in planned if isinstance(cell, Infeasible)]
+    study = replace(PRESETS["smoke"], etas=(0.0, 9.0))
+    planned = list(trials(study, 0.55))
+    impossible = [trial for trial in planned if isinstance(trial, Infeasible)]
     assert len(impossible) == 4 and "eta=9.0" in impossible[0].why
     assert impossible[0].row()["sampler"] == "euler(eta=9)"
-    assert {c.a for c in contrasts(grid, planned) if isinstance(c, Contrast)} == {
+    assert {c.a for c in contrasts(study, planned) if isinstance(c, Contrast)} == {
         "karras, eta 0", "karras, heun", "geometric, heun", "geometric, eta 0, other noise",
     }  # fmt: skip
 

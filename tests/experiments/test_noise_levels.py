@@ -14,9 +14,9 @@ from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import LogNormal
 from experiments import __main__ as command
 from experiments.config.config import TrainConfig
-from experiments.config.trial import Cell
-from experiments.noise_levels import PRESETS, contrasts, runs, settings
-from experiments.results.contrasts import Choice, Contrast
+from experiments.config.trial import Trial
+from experiments.noise_levels import PRESETS, contrasts, settings, trials
+from experiments.results.contrasts import BestOf, Contrast
 from experiments.stages import error_curve, train
 from experiments.stages.common import images_of
 from experiments.stages.error_curve import CurveConfig, curve_stage, density
@@ -27,21 +27,21 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_one_thing_is_changed_at_a_time() -> None:
-    grid = replace(
+    study = replace(
         PRESETS["smoke"],
         laws=("log-normal", "vp"),
         weightings=("karras", "x0"),
         parameterisations=("preconditioned", "eps"),
     )
-    found = settings(grid, 0.55)
+    found = settings(study, 0.55)
     assert list(found) == ["log-normal", "log-normal, eps", "log-normal, x0", "vp"]
     assert found["log-normal, x0"] == replace(found["log-normal"], weighting="x0")
     assert found["log-normal, eps"] == replace(found["log-normal"], parameterisation="eps")
-    assert len(settings(replace(grid, cross=True), 0.55)) == 8
+    assert len(settings(replace(study, cross=True), 0.55)) == 8
 
 
 def test_settings_share_everything_else() -> None:
-    planned = list(runs(PRESETS["laptop"], 0.55))
+    planned = list(trials(PRESETS["laptop"], 0.55))
     found = list(contrasts(planned))
     for contrast in found:
         if isinstance(contrast, Contrast):
@@ -52,9 +52,9 @@ def test_settings_share_everything_else() -> None:
                     assert a.model == replace(b.model, seed=b.model.seed + 10_000)  # retrained
                 else:
                     assert replace(a.model, noise=b.model.noise, weighting=b.model.weighting) == b.model
-    assert sum(isinstance(c, Choice) for c in found) == 2
+    assert sum(isinstance(c, BestOf) for c in found) == 2
     assert sum(isinstance(c, Contrast) and c.kind == "setting" for c in found) == 2 * 4
-    budgets = {cell.model.images_seen for _, cell in planned if isinstance(cell, Cell)}
+    budgets = {trial.model.images_seen for trial in planned if isinstance(trial, Trial)}
     assert len(budgets) == 1
 
 

@@ -10,7 +10,7 @@ import torch
 from diffusion_core.exact import GaussianDenoiser
 from experiments import __main__ as command
 from experiments.config.config import identity
-from experiments.run import PRESETS, RunOptions, runs
+from experiments.run import PRESETS, RunOptions, trials
 
 
 def exact(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -29,10 +29,10 @@ def test_every_choice_is_in_the_identity() -> None:
         "law": "log-uniform", "weighting": "x0", "parameterisation": "eps", "network": "paper", "stratified": True,
         "ladder": "karras", "n_steps": 7, "sigma_max": 20.0, "sigma_min": 0.1, "sampler": "heun", "final_denoise": True,
     }  # fmt: skip
-    grid = PRESETS["smoke"]
-    usual = {identity(cell.score) for cell in runs(grid, RunOptions())}
+    study = PRESETS["smoke"]
+    usual = {identity(trial.score) for trial in trials(study, RunOptions())}
     for name, value in changes.items():
-        other = {identity(cell.score) for cell in runs(grid, RunOptions(**{name: value}))}  # type: ignore[arg-type]  # any field
+        other = {identity(trial.score) for trial in trials(study, RunOptions(**{name: value}))}  # type: ignore[arg-type]  # any field
         assert len(other) == 2 and not other & usual, name
 
 

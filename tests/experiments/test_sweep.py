@@ -13,17 +13,17 @@ import pytest
 from diffusion_core.samplers import Euler
 from experiments import __main__ as command
 from experiments.config.config import ForeignConfig, Ladder, identity
-from experiments.config.trial import Cell
-from experiments.results.contrasts import Choice
+from experiments.config.trial import Trial
+from experiments.results.contrasts import BestOf
 from experiments.run import PRESETS
-from experiments.sweep import OwnFile, Try, cells, contrasts, read
+from experiments.sweep import OwnFile, Setting, contrasts, read, trials
 
 ROOT = Path(__file__).parents[2]
 FILE = '''
 from dataclasses import dataclass
 from diffusion_core.samplers import Euler, Heun
 from experiments.config import Ladder
-from experiments.sweep import Try
+from experiments.sweep import Setting
 
 QUESTION = "Does it run?"
 
@@ -36,8 +36,8 @@ class Mine:
     def run(self, *arguments): return Euler(0.0).run(*arguments)
 
 def runs():
-    yield Try("euler", Ladder(n_steps=2), Euler(0.0))
-    yield Try("mine", Ladder(n_steps=2), Mine())
+    yield Setting("euler", Ladder(n_steps=2), Euler(0.0))
+    yield Setting("mine", Ladder(n_steps=2), Mine())
 '''
 
 
@@ -61,12 +61,13 @@ def own(tmp_path: Path) -> OwnFile:
 
 
 def test_every_setting_runs_with_every_network_and_the_first_is_also_the_control(tmp_path: Path) -> None:
-    planned = list(cells(own(tmp_path), PRESETS["smoke"]))
-    assert [key for key, _ in planned[:3]] == [("all", "euler"), ("control", "euler"), ("all", "mine")]
-    assert len(planned) == 6 and {c.model.seed for _, c in planned if isinstance(c, Cell)} == {0, 1}
+    planned = list(trials(own(tmp_path), PRESETS["smoke"]))
+    names = [(trial.mode, trial.setting) for trial in planned[:3]]
+    assert names == [("all", "euler"), ("control", "euler"), ("all", "mine")]
+    assert len(planned) == 6 and {trial.model.seed for trial in planned if isinstance(trial, Trial)} == {0, 1}
     setting, best, control = contrasts(planned)
-    assert not isinstance(setting, Choice) and (setting.a, setting.b, len(setting.pairs)) == ("mine", "euler", 2)
-    assert isinstance(best, Choice) and not isinstance(control, Choice) and control.kind == "control"
+    assert not isinstance(setting, BestOf) and (setting.a, setting.b, len(setting.pairs)) == ("mine", "euler", 2)
+    assert isinstance(best, BestOf) and not isinstance(control, BestOf) and control.kind == "control"
 
 
 @pytest.mark.slow
@@ -111,7 +112,7 @@ def test_on_ray_a_sampler_of_ones_own_travels(how: str, tmp_path: Path, two_node
         (FILE.replace("QUESTION", "TITLE"), "it needs QUESTION, a text; see `python -m experiments sweep --help`"),
         (FILE.replace("def runs", "def run"), "it needs runs(), which yields what to try"),
         (FILE.replace('"mine", L', '"euler", L'), "runs(): [('all', 'euler')] more than once"),
-        ("QUESTION = ''\ndef runs(): yield 1", "runs(): number 1 is 1; it must yield experiments.sweep.Try"),
+        ("QUESTION = ''\ndef runs(): yield 1", "runs(): number 1 is 1; it must yield experiments.sweep.Setting"),
         ("QUESTION = ''\ndef runs(): return []", "nothing to run"),
     ],
 )
@@ -129,10 +130,10 @@ def test_a_file_that_does_not_do_says_what_is_missing(
 
 
 def test_a_network_that_was_trained_elsewhere_cannot_be_trained_otherwise(tmp_path: Path) -> None:
-    grid = replace(PRESETS["smoke"], foreign=ForeignConfig("python:a:b", "0"))
-    one = Try("a", Ladder(n_steps=2), Euler(0.0), training={"lr": 1.0})
+    study = replace(PRESETS["smoke"], foreign=ForeignConfig("python:a:b", "0"))
+    one = Setting("a", Ladder(n_steps=2), Euler(0.0), training={"lr": 1.0})
     with pytest.raises(ValueError, match=r"training=\{'lr': 1.0\} of 'a': --model brings a trained network"):
-        list(cells(OwnFile("a", "b", lambda: [one], {}), grid))
+        list(trials(OwnFile("a", "b", lambda: [one], {}), study))
 
 
 def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_before(tmp_path: Path) -> None:
@@ -148,4 +149,4 @@ def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_be
 def test_the_name_of_the_control_is_taken(tmp_path: Path) -> None:
     taken = written(tmp_path, FILE.replace("Mine())", 'Mine(), "control")'))
     with pytest.raises(ValueError, match="mode='control' of 'mine': the A/A control of the first setting is called so"):
-        list(cells(read(taken), PRESETS["smoke"]))
+        list(trials(read(taken), PRESETS["smoke"]))

@@ -1,4 +1,4 @@
-"""The experiment on why noise helps: its grid, the split of the gap, its run and report."""
+"""The experiment on why noise helps: its study, the split of the gap, its run and report."""
 
 import subprocess
 import sys
@@ -11,22 +11,22 @@ import pytest
 
 from experiments import __main__ as command
 from experiments.config.config import ExactConfig, TrainConfig
-from experiments.config.trial import Cell
+from experiments.config.trial import Trial
 from experiments.metrics.distances import jackknife_se
 from experiments.metrics.intervals import pooled
-from experiments.results.contrasts import Choice, Contrast
+from experiments.results.contrasts import BestOf, Contrast
 from experiments.store.store import Store
 from experiments.why_noise import decomposition
 from experiments.why_noise.decomposition import split
-from experiments.why_noise.experiment import contrasts, runs
+from experiments.why_noise.experiment import contrasts, trials
 from experiments.why_noise.settings import PRESETS
 
 ROOT = Path(__file__).parents[2]
-GRID = replace(PRESETS["laptop"], train=TrainConfig(data="mixture:somewhere", images_seen=150_000))
+STUDY = replace(PRESETS["laptop"], train=TrainConfig(data="mixture:somewhere", images_seen=150_000))
 
 
 def test_noise_is_all_that_differs_within_a_pair() -> None:
-    found = list(contrasts(list(runs(GRID))))
+    found = list(contrasts(list(trials(STUDY))))
     modes = {c.mode for c in found}
     assert {"exact, 66 steps", "trained, 66 steps", "trained on 3000 images", "exact + error 0.1", "where"} <= modes
     for contrast in found:
@@ -35,28 +35,29 @@ def test_noise_is_all_that_differs_within_a_pair() -> None:
             for a, b in contrast.pairs:
                 assert a.model == b.model and a.samples.ladder == b.samples.ladder
                 assert (a.samples.seed == b.samples.seed) == (contrast.kind != "control")
-    assert all(isinstance(c, Choice) == (c.kind in ("best", "rival")) for c in found)
+    assert all(isinstance(c, BestOf) == (c.kind in ("best", "rival")) for c in found)
 
 
 def test_corrections_cost_what_noise_costs_and_are_chosen_without_it() -> None:
-    planned = list(runs(GRID))
-    corrected = [cell for (mode, _), cell in planned if mode.startswith("corrected")]
-    assert {cell.samples.planned_nfe for cell in corrected if isinstance(cell, Cell)} == {66}
+    planned = list(trials(STUDY))
+    corrected = [trial for trial in planned if trial.mode.startswith("corrected")]
+    assert {trial.samples.planned_nfe for trial in corrected if isinstance(trial, Trial)} == {66}
     rivals = [c for c in contrasts(planned) if c.kind == "rival"]
     assert [c.mode for c in rivals] == ["corrected, 15000 images", "corrected, 150000 images"]
     for choice in rivals:
-        assert isinstance(choice, Choice) and list(choice.rivals) == ["eta 1"] and len(choice.candidates) == 6
+        assert isinstance(choice, BestOf) and list(choice.rivals) == ["eta 1"] and len(choice.candidates) == 6
         assert not {"eta 0", "eta 1"} & set(choice.candidates)
 
 
 def test_exact_and_trained_share_their_noise_on_every_ladder() -> None:
-    cells = [cell for _, cell in runs(GRID) if isinstance(cell, Cell)]
+    planned = [trial for trial in trials(STUDY) if isinstance(trial, Trial)]
     for mode in ("16 steps", "66 steps", "132 steps"):
         seeds = [
-            {cell.samples.seed for cell in cells if cell.mode == f"{name}, {mode}"} for name in ("exact", "trained")
+            {trial.samples.seed for trial in planned if trial.mode == f"{name}, {mode}"}
+            for name in ("exact", "trained")
         ]
         assert seeds[0] == seeds[1] == {0, 1}
-    exact = [cell.model for cell in cells if isinstance(cell.model, ExactConfig)]
+    exact = [trial.model for trial in planned if isinstance(trial.model, ExactConfig)]
     assert exact and all(model.machine.precision == "fp32" for model in exact)
 
 
@@ -74,19 +75,18 @@ def test_the_parts_of_the_gap_add_up_and_the_interval_leaves_the_same_images_out
         return metas.setdefault(hash(config), made)
 
     monkeypatch.setattr(decomposition, "load_meta", meta)
-    cells = {(*s, c.model.seed): c for s, c in runs(GRID) if isinstance(c, Cell)}
-    rows = pd.DataFrame(split(GRID, cells, Store(tmp_path)))
-    kd = rows[rows["metric"] == "kd"].set_index(["part", "train_seed"])["difference"]
+    planned = {(t.mode, t.setting, t.model.seed): t for t in trials(STUDY) if isinstance(t, Trial)}
+    rows = pd.DataFrame(split(STUDY, planned, Store(tmp_path)))
+    kd = rows[rows["metric"] == "kd"].set_index(["part", "mode", "train_seed"])["difference"]
     for seed in (0, 1):
-        assert kd["total, trained, 66 steps", seed] == pytest.approx(
-            kd["steps", seed] + kd["denoiser, trained, 66 steps", seed]
+        assert kd["total", "trained, 66 steps", seed] == pytest.approx(
+            kd["steps", "exact, 66 steps", seed] + kd["denoiser", "trained, 66 steps", seed]
         )
     names = [("trained", 1, 1), ("trained", 0, -1), ("exact", 1, -1), ("exact", 0, 1)]
-    found = [(s, metas[hash(cells[f"{n}, 66 steps", f"eta {e}", 0].score)]) for n, e, s in names]
+    found = [(s, metas[hash(planned[f"{n}, 66 steps", f"eta {e}", 0].score)]) for n, e, s in names]
     se = jackknife_se(np.sum([s * np.array(m["kd_replicates"]) for s, m in found], axis=0))
-    one = rows[
-        (rows["part"] == "denoiser, trained, 66 steps") & (rows["metric"] == "kd") & (rows["train_seed"] == 0)
-    ].iloc[0]
+    keys = ["part", "mode", "metric", "train_seed"]
+    one = rows[(rows[keys] == ["denoiser", "trained, 66 steps", "kd", 0]).all(axis=1)].iloc[0]
     assert (one["se"], one["low"]) == pytest.approx((se, pooled([one["difference"]], [se]).low))
     assert rows["train_seed"].isna().sum() == 2 * (1 + 2 * 7 + 3)
 

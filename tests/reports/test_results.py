@@ -53,8 +53,8 @@ def test_missing_columns_are_named(directory: Path, change: Any) -> None:
         ("[]", "run.json: missing keys: not an object"),
         ('{"schema": 1}', "run.json: missing keys: experiment, preset, question, command"),
         (
-            '{"schema":2,"experiment":"","preset":"","question":"","command":""}',
-            "run.json: schema=2: this version reads 1",
+            '{"schema":1,"experiment":"","preset":"","question":"","command":""}',
+            "run.json: schema=1: this version reads 2. Run its command again",
         ),
     ],
 )

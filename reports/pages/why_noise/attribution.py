@@ -6,7 +6,7 @@ them is called undecided. How it helps is in mechanisms.py.
 
 import pandas as pd
 
-from reports.formats import cell, interval, listed, metric_name, percent
+from reports.formats import cell, interval, listed, metric_name, number, percent
 from reports.results import Run, pooled
 from reports.sentences import Pair, head, pairs
 
@@ -26,9 +26,10 @@ def probe(run: Run, name: str, denoiser: str = "trained") -> pd.DataFrame:
     return run.probes[(run.probes["probe"] == name) & (run.probes["denoiser"] == denoiser)]
 
 
-def part(run: Run, name: str, metric: str = "kd") -> pd.Series | None:
-    """A part of the gap, pooled over networks."""
-    rows = pooled(run.split[(run.split["part"] == name) & (run.split["metric"] == metric)])
+def part(run: Run, name: str, mode: str, metric: str = "kd") -> pd.Series | None:
+    """A part of the gap (total, steps, denoiser) in a mode, pooled over networks."""
+    rows = run.split[(run.split["part"] == name) & (run.split["mode"] == mode)]
+    rows = pooled(rows[rows["metric"] == metric])
     return rows.iloc[0] if len(rows) else None
 
 
@@ -54,22 +55,25 @@ def changes(run: Run, modes: list[str]) -> list[str]:
 
 def lengths(run: Run) -> list[int]:
     """The ladders' lengths that the exact denoiser was measured on."""
-    found = run.rows["mode"].str.extract(r"^exact, (\d+) steps$", expand=False).dropna()
-    return sorted({int(length) for length in found})
+    return sorted({int(length) for length in run.rows.loc[run.rows["denoiser"] == "exact", "n_steps"]})
 
 
 def networks(run: Run) -> dict[str, str]:
     """Mode -> images seen in training, of the trained denoisers on the main ladder, from the worst."""
-    main = f"trained, {main_steps(run)} steps"
-    rows = run.rows[(run.rows["mode"] == main) | run.rows["mode"].str.startswith("trained on ")]
-    rows = rows.sort_values("images_seen").drop_duplicates("mode")
+    rows = on_main_ladder(run, "trained", "undertrained").sort_values("images_seen").drop_duplicates("mode")
     return {row["mode"]: cell("images_seen", row["images_seen"]) for _, row in rows.iterrows()}
 
 
 def flawed(run: Run) -> dict[str, str]:
     """Mode -> size of the error added to the exact denoiser."""
-    modes = run.rows.loc[run.rows["mode"].str.startswith("exact + error "), "mode"].unique()
-    return {mode: mode.removeprefix("exact + error ") for mode in modes}
+    rows = on_main_ladder(run, "exact + error").drop_duplicates("mode")
+    return {row["mode"]: number(row["denoiser_error"]) for _, row in rows.iterrows()}
+
+
+def on_main_ladder(run: Run, *denoisers: str) -> pd.DataFrame:
+    """Contrasts of noise against none with these kinds of denoisers, on the main ladder."""
+    rows = run.of_kind("noise")
+    return rows[rows["denoiser"].isin(denoisers) & (rows["n_steps"] == main_steps(run))]
 
 
 def words(run: Run, modes: list[str]) -> list[str]:
@@ -101,7 +105,7 @@ def verdict_on_steps(run: Run) -> tuple[str, str]:
 
 def gaining(run: Run) -> list[str]:
     """The modes in which noise helps a trained denoiser, and clearly more than it helps the exact one."""
-    rows = {mode: part(run, f"denoiser, {mode}") for mode in networks(run) if words(run, [mode]) == ["better"]}
+    rows = {mode: part(run, "denoiser", mode) for mode in networks(run) if words(run, [mode]) == ["better"]}
     return [mode for mode, row in rows.items() if row is not None and row["clear"] and row["difference"] < 0]
 
 
@@ -116,7 +120,7 @@ def verdict_on_denoiser(run: Run) -> tuple[str, str]:
         f"With networks trained on {listed(modes.values())} images, on {main_steps(run)} steps, {metric} changes by "
         f"{listed(found)}."
     )
-    best = part(run, f"total, trained, {main_steps(run)} steps", "fd")
+    best = part(run, "total", f"trained, {main_steps(run)} steps", "fd")
     if best is not None:
         text += f" (For the last of them {amount_of(run, best)}.)"
     if errors := changes(run, list(wrong)):

@@ -190,7 +190,7 @@ def responses(run: Run) -> list[Response]:
 
 def _winner(run: Run, mode: str) -> str:
     """Which of noise and none is better for the denoiser's part of the gap, if KD is clear and FD has the same sign."""
-    kd, fd = (part(run, f"denoiser, {mode}", metric) for metric in ("kd", "fd"))
+    kd, fd = (part(run, "denoiser", mode, metric) for metric in ("kd", "fd"))
     if kd is None or fd is None or not kd["clear"] or kd["difference"] * fd["difference"] < 0:
         return ""
     return "noise" if kd["difference"] < 0 else "no noise"

@@ -6,7 +6,14 @@ from reports import components, figures, tables
 from reports.columns import METRICS
 from reports.document import Figure, Prose, Section, Table, table
 from reports.formats import cell, interval, metric_name, number
-from reports.pages.why_noise.attribution import contrast, main_steps, part, verdict_on_denoiser, verdict_on_steps
+from reports.pages.why_noise.attribution import (
+    contrast,
+    main_steps,
+    on_main_ladder,
+    part,
+    verdict_on_denoiser,
+    verdict_on_steps,
+)
 from reports.pages.why_noise.mechanisms import (
     SURE,
     paying,
@@ -20,11 +27,11 @@ from reports.results import Run
 from reports.sentences import condition, control, control_failed, head, pairs, scope
 
 
-def sections(run: Run) -> list[Section]:
+def sections(run: Run) -> list[Section | None]:
     """The report from top to bottom; a part that the run did not measure is left out."""
     if not len(run.of_kind("control")):
         return [Section("Answer", answer(run)), numbers(run)]
-    found = [
+    return [
         Section("Answer", answer(run)),
         steps(run),
         denoiser(run),
@@ -39,7 +46,6 @@ def sections(run: Run) -> list[Section]:
         components.glossary("eta", "nfe", "fd", "kd"),
         numbers(run),
     ]
-    return [section for section in found if section and section.blocks]
 
 
 def answer(run: Run) -> list[Prose]:
@@ -70,8 +76,7 @@ def answer(run: Run) -> list[Prose]:
 
 def steps(run: Run) -> Section | None:
     """Discretisation alone: the exact denoiser on ladders from coarse to fine."""
-    rows = run.rows[(run.rows["status"] == "ok") & run.rows["mode"].str.startswith("exact, ")]
-    if not len(rows):
+    if not len(by_length(run, "exact")):
         return None
     prediction = (
         "If noise helped because the steps are too big, it would help an exact denoiser too, most of all where steps "
@@ -86,9 +91,15 @@ def steps(run: Run) -> Section | None:
     return Section("Are the steps too big?", blocks)
 
 
+def by_length(run: Run, denoiser: str) -> pd.DataFrame:
+    """The runs of one kind of denoiser that compare etas on ladders of different lengths."""
+    modes = run.of_kind("noise").loc[lambda rows: rows["denoiser"] == denoiser, "mode"]
+    return run.rows[(run.rows["status"] == "ok") & run.rows["mode"].isin(modes.unique())]
+
+
 def against_length(run: Run, name: str) -> Figure:
     """Quality against the number of steps under one kind of denoiser, a line an eta."""
-    rows = run.rows[(run.rows["status"] == "ok") & run.rows["mode"].str.startswith(f"{name}, ")]
+    rows = by_length(run, name)
     looks = figures.shades(rows["eta"])
     figure, [axes] = figures.panels(1, len(METRICS), 3.3)
     for ax, metric in zip(axes, METRICS, strict=True):
@@ -139,10 +150,10 @@ def denoiser(run: Run) -> Section | None:
         "what the exact one shows, and would stay when the steps get finer."
     )
     body = []
-    for name in dict.fromkeys(run.split["part"]):
-        line = {"part": name}
+    for name, mode in dict.fromkeys(zip(run.split["part"], run.split["mode"], strict=True)):
+        line = {"part": f"{name}, {mode}"}
         for metric in METRICS:
-            row = part(run, name, metric)
+            row = part(run, name, mode, metric)
             if row is not None:
                 shown = interval(metric, row["difference"], row["low"], row["high"])
                 line[f"{metric_name(metric, run.features)}: eta 1 − eta 0 (interval)"] = shown
@@ -162,13 +173,9 @@ def denoiser(run: Run) -> Section | None:
 
 def amount(run: Run) -> Section | None:
     """Noise against none under denoisers of different quality."""
-    rows = run.of_kind("noise")
     n = main_steps(run)
-    modes = [
-        mode
-        for mode in rows["mode"].unique()
-        if mode.startswith(("trained on", "exact +")) or mode.endswith(f", {n} steps")
-    ]
+    rows = on_main_ladder(run, "exact", "trained", "undertrained", "exact + error")
+    modes = list(rows["mode"].unique())
     groups = {mode: rows[rows["mode"] == mode] for mode in modes}
     if not groups:
         return None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import DPMpp2M, Heun, KadkhodaieSimoncelli, Model, sample
-from diffusion_core.samplers.joint_batch import joined
+from diffusion_core.samplers.joint_batch import sample_jointly
 from diffusion_core.schedules import geometric, karras
 
 EXACT = GaussianDenoiser(0.5)
@@ -34,7 +34,7 @@ def draws() -> dict[str, Draw]:
 
 def test_joined_draws_are_those_drawn_alone() -> None:
     wanted = draws()
-    for name, found in zip(wanted, joined(EXACT, list(wanted.values())), strict=True):
+    for name, found in zip(wanted, sample_jointly(EXACT, list(wanted.values())), strict=True):
         torch.testing.assert_close(found, wanted[name](EXACT), rtol=1e-5, atol=1e-5)
 
 
@@ -50,7 +50,7 @@ def test_calls_are_evaluated_together_in_the_order_of_the_draws() -> None:
     def draw(steps: object, n: int) -> Draw:
         return lambda model: sample(model, steps.sigmas, steps, n_samples=n, shape=(1, 2, 2), device="cpu")
 
-    joined(model, [draw(long, 1), draw(short, 2)])
+    sample_jointly(model, [draw(long, 1), draw(short, 2)])
     assert seen == [[8.0, 4.0, 4.0], [6.0], [3.0]]
 
 
@@ -59,7 +59,7 @@ def test_an_error_of_the_model_is_raised_and_nobody_waits() -> None:
         raise MemoryError("out of memory")
 
     with pytest.raises(MemoryError, match="out of memory"):
-        joined(model, list(draws().values()))
+        sample_jointly(model, list(draws().values()))
 
 
 def test_an_error_of_one_draw_is_raised_and_the_others_end() -> None:
@@ -73,7 +73,7 @@ def test_an_error_of_one_draw_is_raised_and_the_others_end() -> None:
         return sample(model, endless.sigmas, endless, n_samples=1, shape=(1, 4, 4), device="cpu")
 
     with pytest.raises(ValueError, match="mine"):
-        joined(EXACT, [long, fails, long])
+        sample_jointly(EXACT, [long, fails, long])
 
 
 def test_an_error_that_shows_when_another_draw_has_ended_is_raised() -> None:
@@ -86,7 +86,7 @@ def test_an_error_that_shows_when_another_draw_has_ended_is_raised() -> None:
         return lambda model: [model(torch.zeros(1, 1, 4, 4), torch.ones(1)) for _ in range(times)][-1]
 
     with pytest.raises(ValueError, match="one is too few"):
-        joined(model, [calls(1), calls(2)])
+        sample_jointly(model, [calls(1), calls(2)])
 
 
 def test_an_interrupt_ends_all_draws_and_goes_on() -> None:
@@ -94,7 +94,7 @@ def test_an_interrupt_ends_all_draws_and_goes_on() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        joined(model, list(draws().values()))
+        sample_jointly(model, list(draws().values()))
 
 
 def test_it_is_evaluated_by_the_caller_under_its_autocast_and_nothing_is_nothing() -> None:
@@ -105,6 +105,6 @@ def test_it_is_evaluated_by_the_caller_under_its_autocast_and_nothing_is_nothing
         return EXACT(x, sigma)
 
     with torch.autocast("cpu", torch.bfloat16):
-        joined(model, [draws()["quiet"], draws()["noisy"]])
+        sample_jointly(model, [draws()["quiet"], draws()["noisy"]])
     assert set(seen) == {(True, True)}
-    assert joined(model, []) == []
+    assert sample_jointly(model, []) == []

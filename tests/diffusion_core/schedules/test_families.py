@@ -148,4 +148,4 @@ def test_what_is_not_a_ladder_is_refused(sigmas: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="sigmas"):
         check_ladder(sigmas)
     check_ladder((1.0, 0.0))
-    assert sigma.MOST_STEPS == 100_000
+    assert sigma.MAX_STEPS == 100_000

@@ -1,4 +1,4 @@
-"""A sweep makes a row of every cell, computes nothing twice, and survives failures."""
+"""A sweep makes a row of every trial, computes nothing twice, and survives failures."""
 
 import io
 import json
@@ -24,14 +24,14 @@ from experiments.config.config import (
     TrainConfig,
     identity,
 )
-from experiments.config.trial import Cell, Row
+from experiments.config.trial import Row, Trial
 from experiments.engine import failures, tasks
 from experiments.engine.executor import execute
-from experiments.engine.plan import Left, Plan
+from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import Progress
-from experiments.engine.tasks import Outcome, Place
+from experiments.engine.tasks import Outcome, RunContext
 from experiments.metrics.features import features_id
-from experiments.results.contrasts import Choice, Contrast, contrast_rows, floor_rows
+from experiments.results.contrasts import BestOf, Contrast, contrast_rows, floor_rows
 from experiments.results.table import COLUMNS, NOT_VALUES
 from experiments.stages import sample, score, train
 from experiments.stages.common import load_meta
@@ -44,13 +44,13 @@ REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
 VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
 
 
-def cell(n_steps: int, eta: float, train: TrainConfig = TRAIN, mode: str = "any", seed: int = 0) -> Cell:
-    return Cell(
+def trial(n_steps: int, eta: float, train: TrainConfig = TRAIN, mode: str = "any", seed: int = 0) -> Trial:
+    return Trial(
         "test", mode, ScoreConfig(SampleConfig(train, Ladder(n_steps=n_steps), Euler(eta), 40, seed), REFERENCE)
     )
 
 
-CELLS = [cell(2, eta, replace(TRAIN, seed=seed), seed=seed) for seed in (0, 1) for eta in (0.0, 0.9)]
+TRIALS = [trial(2, eta, replace(TRAIN, seed=seed), seed=seed) for seed in (0, 1) for eta in (0.0, 0.9)]
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +58,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tmp_path_factory.mktemp("store"))
 
 
-def run(cells: list[Cell], store: Store) -> list[Row]:
-    return execute(Plan.of(cells), Place(store), Console(quiet=True)).rows
+def run(trials: list[Trial], store: Store) -> list[Row]:
+    return execute(Plan.of(trials), RunContext(store), Console(quiet=True)).rows
 
 
 def test_every_cell_is_a_row_with_its_numbers(store: Store) -> None:
     ladder = AlphaBetaLadder(0.9, 0.1)
-    original = Cell("test", "any", ScoreConfig(SampleConfig(TRAIN, ladder, ladder.sampler, 40), REFERENCE))
-    rows = run([*CELLS, original], store)
+    original = Trial("test", "any", ScoreConfig(SampleConfig(TRAIN, ladder, ladder.sampler, 40), REFERENCE))
+    rows = run([*TRIALS, original], store)
     assert [row["status"] for row in rows] == ["ok"] * 5
     assert set(rows[0]) == set(COLUMNS)
     assert [row["eta"] for row in rows[:4]] == pytest.approx([0, 0.9, 0, 0.9])
@@ -76,7 +76,7 @@ def test_every_cell_is_a_row_with_its_numbers(store: Store) -> None:
 
 
 def test_nothing_is_computed_twice(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = run(CELLS, store)
+    first = run(TRIALS, store)
 
     def forbidden(*arguments: object, **keywords: object) -> None:
         raise AssertionError("computed again")
@@ -84,22 +84,22 @@ def test_nothing_is_computed_twice(store: Store, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sample, "sample", forbidden)
     for module, name in ((train, "train"), (score, "extract"), (score, "frechet_distance")):
         monkeypatch.setattr(module, name, forbidden)
-    assert run(CELLS, store) == first
-    other = run([cell(3, 0.0)], store)
+    assert run(TRIALS, store) == first
+    other = run([trial(3, 0.0)], store)
     assert other[0]["error"] == "AssertionError: computed again"
 
 
 def test_another_store_gives_the_same_values(store: Store, tmp_path: Path) -> None:
-    again = run(CELLS[:2], Store(tmp_path))
+    again = run(TRIALS[:2], Store(tmp_path))
     assert [[row[name] for name in VALUES] for row in again] == [
-        [row[name] for name in VALUES] for row in run(CELLS[:2], store)
+        [row[name] for name in VALUES] for row in run(TRIALS[:2], store)
     ]
 
 
 def test_batch_size_changes_no_pixel_by_much(store: Store, tmp_path: Path) -> None:
-    run(CELLS[:1], store)
-    small = replace(CELLS[0], score=replace(CELLS[0].score, samples=replace(CELLS[0].samples, batch_size=7)))
-    assert identity(small.score) == identity(CELLS[0].score)
+    run(TRIALS[:1], store)
+    small = replace(TRIALS[0], score=replace(TRIALS[0].score, samples=replace(TRIALS[0].samples, batch_size=7)))
+    assert identity(small.score) == identity(TRIALS[0].score)
     other = Store(tmp_path)
     run([small], other)
     pixels = [
@@ -118,7 +118,7 @@ def test_a_failed_run_is_a_row_and_the_others_go_on(store: Store, monkeypatch: p
         return honest(config, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sample, "sample_stage", breaks_at_three)
-    rows = run([cell(3, 0.5), *CELLS[:1]], store)
+    rows = run([trial(3, 0.5), *TRIALS[:1]], store)
     assert [row["status"] for row in rows] == ["failed", "ok"]
     assert rows[0]["error"] == "RuntimeError: out of <memory>" and "fd" not in rows[0]
     assert rows[0]["eta"] == pytest.approx(0.5) and rows[0]["run_id"]
@@ -126,7 +126,7 @@ def test_a_failed_run_is_a_row_and_the_others_go_on(store: Store, monkeypatch: p
 
 def test_a_training_that_diverges_fails_all_its_runs_with_the_reason(store: Store) -> None:
     diverging = replace(TRAIN, lr=1e30)
-    rows = run([cell(2, eta, diverging) for eta in (0.0, 0.5)] + CELLS[:1], store)
+    rows = run([trial(2, eta, diverging) for eta in (0.0, 0.5)] + TRIALS[:1], store)
     assert [row["status"] for row in rows] == ["failed", "failed", "ok"]
     for row in rows[:2]:
         assert "its network was not trained" in row["error"] and "lr=" in row["error"]
@@ -140,18 +140,18 @@ def test_a_failure_that_lasts_is_paid_for_once(tmp_path: Path, monkeypatch: pyte
         return honest(config, *rest)
 
     monkeypatch.setattr(tasks, "train_stage", counted)
-    diverging = [cell(2, 0.0, replace(TRAIN, lr=1e30))]
+    diverging = [trial(2, 0.0, replace(TRAIN, lr=1e30))]
     first = run(diverging, store)
     again = run(diverging, store)
     assert len(trained) == 1 and again[0]["error"] == f"{first[0]['error']} ({failures.HOW})"
-    retried = execute(Plan.of(diverging), Place(store), Console(quiet=True), retry_failed=True).rows
+    retried = execute(Plan.of(diverging), RunContext(store), Console(quiet=True), retry_failed=True).rows
     assert len(trained) == 2 and retried == first
     assert len(run(diverging, store)) == 1 and len(trained) == 2  # and remembered anew
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), MemoryError(), json.JSONDecodeError("damaged", "", 0)])
 def test_what_may_pass_is_tried_again(error: Exception, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    unlucky = [cell(2, 0.0, replace(TRAIN, images_seen=70 + len(str(error))))]
+    unlucky = [trial(2, 0.0, replace(TRAIN, images_seen=70 + len(str(error))))]
 
     def fails(*arguments: object, **more: object) -> None:
         raise error
@@ -170,13 +170,13 @@ def test_logs_tell_when_how_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("default")
         patch.setattr(tasks, "score_stage", fails)
-        swept = execute(Plan.of(CELLS[:1]), Place(Store(tmp_path)), Console(quiet=True), logs=tmp_path)
-    (row,) = swept.rows
+        result = execute(Plan.of(TRIALS[:1]), RunContext(Store(tmp_path)), Console(quiet=True), logs=tmp_path)
+    (row,) = result.rows
     text = (tmp_path / f"{row['run_id']}.log").read_text()
     lines = [f"sampling {row['samples_id']}: started with threads=", f"sampling {row['samples_id']}: done after "]
     lines += [f"scoring {row['run_id']}: started", "UserWarning: getting tight", "Traceback", "OSError: disk full"]
     places = [text.index(line) for line in [*lines[:3], *lines[4:], lines[3]]]
-    assert places == sorted(places) and swept.warnings == 1
+    assert places == sorted(places) and result.warnings == 1
     assert f"training {row['model_id']}: done after " in (tmp_path / f"{row['model_id']}.log").read_text()
 
 
@@ -184,25 +184,25 @@ def test_an_interrupt_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest
     store, honest = Store(tmp_path), sample.sample_stage
 
     def interrupted(config: SampleConfig, *rest: Any, **more: Any) -> str:
-        if config == CELLS[1].samples:
+        if config == TRIALS[1].samples:
             with store.writing("samples", "half"):
                 raise KeyboardInterrupt
         return honest(config, *rest, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(sample, "sample_stage", interrupted)
-        swept = execute(Plan.of(CELLS), Place(store), Console(quiet=True))
-    assert swept.interrupted and [row["run_id"] for row in swept.rows] == [identity(CELLS[0].score)]
+        result = execute(Plan.of(TRIALS), RunContext(store), Console(quiet=True))
+    assert result.interrupted and [row["run_id"] for row in result.rows] == [identity(TRIALS[0].score)]
     assert list((tmp_path / "tmp").iterdir()) == [] and not (tmp_path / "samples" / "half").exists()
-    assert len(run(CELLS, store)) == len(CELLS)
+    assert len(run(TRIALS, store)) == len(TRIALS)
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
     now = iter(range(0, 1000, 4))
     monkeypatch.setattr("experiments.engine.progress.time.monotonic", lambda: next(now))
-    tasks = Plan.of(CELLS[:1]).tasks
-    with Progress(Left(Plan.of(CELLS[:1]), tasks, {}), Console(file=text)) as progress:
+    tasks = Plan.of(TRIALS[:1]).tasks
+    with Progress(Remaining(Plan.of(TRIALS[:1]), tasks, {}), Console(file=text)) as progress:
         for task in tasks:
             progress.begin(task)
             progress.advance(task.cost)
@@ -214,8 +214,8 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.
 
 
 def test_contrasts_pair_networks_and_pool_them(store: Store) -> None:
-    rows = run(CELLS, store)
-    pairs = ((CELLS[1], CELLS[0]), (CELLS[3], CELLS[2]))
+    rows = run(TRIALS, store)
+    pairs = ((TRIALS[1], TRIALS[0]), (TRIALS[3], TRIALS[2]))
     out = contrast_rows([Contrast("explored", "any", "eta 0.9", "eta 0", pairs)], rows, store)
     assert [(row["metric"], row.get("train_seed")) for row in out] == [
         ("fd", 0), ("fd", 1), ("kd", 0), ("kd", 1), ("fd", None), ("kd", None),
@@ -231,23 +231,23 @@ def test_contrasts_pair_networks_and_pool_them(store: Store) -> None:
 
 
 def test_a_choice_is_measured_on_the_other_half(store: Store) -> None:
-    rows = run(CELLS, store)
-    candidates = {"eta 0": (CELLS[0], CELLS[2]), "eta 0.9": (CELLS[1], CELLS[3])}
-    out = contrast_rows([Choice("best", "any", candidates)], rows, store)
+    rows = run(TRIALS, store)
+    candidates = {"eta 0": (TRIALS[0], TRIALS[2]), "eta 0.9": (TRIALS[1], TRIALS[3])}
+    out = contrast_rows([BestOf("best", "any", candidates)], rows, store)
     pooled = out[-1]
     assert pooled["kind"] == "best" and pooled["n_samples"] == 20 and pooled["b"] == "eta 0"
     if pooled["a"] == "eta 0":
         assert pooled["verdict"] == "baseline chosen" and pooled["difference"] is None and len(out) == 2
     else:
         assert pooled["difference"] != pytest.approx(sum(rows[i]["kd"] - rows[i - 1]["kd"] for i in (1, 3)) / 2)
-    reverse = contrast_rows([Choice("best", "any", dict(reversed(candidates.items())))], rows, store)
+    reverse = contrast_rows([BestOf("best", "any", dict(reversed(candidates.items())))], rows, store)
     assert {pooled["a"]} == {reverse[-1]["a"]}  # the choice does not depend on which one is the baseline
     assert sum(row["verdict"] == "baseline chosen" for row in (pooled, reverse[-1])) == 1
 
 
 def test_the_floor_has_the_sizes_of_the_rows(store: Store) -> None:
-    rows = run(CELLS, store)
-    floors = floor_rows(CELLS, rows, store)
+    rows = run(TRIALS, store)
+    floors = floor_rows(TRIALS, rows, store)
     assert [row["metric"] for row in floors] == ["fd", "kd", "precision", "recall"]
     for row in floors:
         assert (row["n_samples"], row["n_reference"], row["repeats"]) == (40, 4960, 20)
@@ -260,7 +260,7 @@ def test_what_is_damaged_while_rows_are_read_is_failed_rows_and_not_the_end(
 ) -> None:
     """Two runs share a network whose file is cut after it was used: the first row finds it damaged, the second gone."""
     store = Store(tmp_path)
-    shared = [cell(2, eta) for eta in (0.0, 0.9)]
+    shared = [trial(2, eta) for eta in (0.0, 0.9)]
     honest = score_stage
 
     def score_and_damage(config: ScoreConfig, *more: Any) -> str:
@@ -283,9 +283,9 @@ def test_a_missing_file_is_not_a_failure_that_lasts(tmp_path: Path, monkeypatch:
 
     store = Store(tmp_path)
     monkeypatch.setattr(tasks, "train_stage", no_data)
-    assert run([cell(2, 0.0)], store)[0]["status"] == "failed"
+    assert run([trial(2, 0.0)], store)[0]["status"] == "failed"
     monkeypatch.undo()
-    assert run([cell(2, 0.0)], store)[0]["status"] == "ok"
+    assert run([trial(2, 0.0)], store)[0]["status"] == "ok"
 
 
 def test_scores_are_computed_on_the_threads_of_their_run_though_references_are_on_one(tmp_path: Path) -> None:
@@ -310,8 +310,8 @@ def test_scores_are_computed_on_the_threads_of_their_run_though_references_are_o
 
 
 def test_a_film_shows_the_way_down_the_ladder_of_whoever_follows_it(store: Store) -> None:
-    run([cell(2, 0.9)], store)
-    samples = cell(2, 0.9).samples
+    run([trial(2, 0.9)], store)
+    samples = trial(2, 0.9).samples
     stored = load_file(store.path("samples", identity(samples)) / "samples.safetensors")
     levels = load_meta("samples", samples, store)["film_sigmas"]
     assert levels == list(samples.ladder.sigmas()) and stored["film"].shape == (3, 3, 1, 32, 32)
@@ -326,34 +326,34 @@ def test_runs_sampled_together_are_those_sampled_alone(store: Store, tmp_path: P
     """Three runs of 40 images fill a batch of 128, that of two threads; the fourth finds no room in it."""
     machine = Machine(threads=2)
     train = replace(TRAIN, machine=machine)
-    cells = [cell(n, eta, train, seed=seed) for n, eta, seed in ((2, 0.0, 0), (4, 0.9, 0), (2, 0.9, 5), (3, 0.0, 0))]
-    cells = [replace(c, score=replace(c.score, samples=replace(c.samples, machine=machine))) for c in cells]
+    trials = [trial(n, eta, train, seed=seed) for n, eta, seed in ((2, 0.0, 0), (4, 0.9, 0), (2, 0.9, 5), (3, 0.0, 0))]
+    trials = [replace(c, score=replace(c.score, samples=replace(c.samples, machine=machine))) for c in trials]
     evaluated: list[int] = []
     other = Store(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        honest = sample.joined
+        honest = sample.sample_jointly
 
         def noted(model: Any, draws: Any) -> Any:
             evaluated.append(len(draws))
             return honest(model, draws)
 
-        patch.setattr(sample, "joined", noted)
-        swept = execute(Plan.of(cells), Place(other, together=True), Console(quiet=True))
-    assert evaluated == [3] and swept.warnings == 0
-    assert swept.evaluations == Plan.of(cells).left(Store(tmp_path / "empty")).cost
-    alone = run(cells, store)
-    for row, expected, one in zip(swept.rows, alone, cells, strict=True):
+        patch.setattr(sample, "sample_jointly", noted)
+        result = execute(Plan.of(trials), RunContext(other, together=True), Console(quiet=True))
+    assert evaluated == [3] and result.warnings == 0
+    assert result.evaluations == Plan.of(trials).remaining(Store(tmp_path / "empty")).cost
+    alone = run(trials, store)
+    for row, expected, one in zip(result.rows, alone, trials, strict=True):
         assert (row["run_id"], row["nfe"], row["status"]) == (expected["run_id"], expected["nfe"], "ok")
         pixels = [load_file(s.path("samples", identity(one.samples)) / "samples.safetensors") for s in (other, store)]
         assert (pixels[0]["pixels"].int() - pixels[1]["pixels"].int()).abs().max() <= 1
         assert pixels[0]["film"].shape == pixels[1]["film"].shape
-    assert [row["shared_device"] for row in swept.rows[:3]] == [True] * 3
-    assert [row["batch_size"] for row in swept.rows] == [120, 120, 120, 40]
+    assert [row["shared_device"] for row in result.rows[:3]] == [True] * 3
+    assert [row["batch_size"] for row in result.rows] == [120, 120, 120, 40]
 
 
 def test_a_run_that_fails_among_others_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of two runs in a batch breaks: both are sampled again, each on its own, and one of them is a failed row."""
-    cells, honest = [cell(2, 0.0), cell(3, 0.0)], sample.sample
+    trials, honest = [trial(2, 0.0), trial(3, 0.0)], sample.sample
 
     def breaks_at_three(model: Any, sigmas: tuple[float, ...], *more: Any, **options: Any) -> Any:
         if len(sigmas) == 4:
@@ -362,6 +362,6 @@ def test_a_run_that_fails_among_others_fails_alone(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(sample, "sample", breaks_at_three)
     monkeypatch.setattr(sample.SampleConfig, "capacity", 128)
-    swept = execute(Plan.of(cells), Place(Store(tmp_path), together=True), Console(quiet=True))
-    assert [row["status"] for row in swept.rows] == ["ok", "failed"]
-    assert swept.rows[1]["error"] == "ValueError: three steps are too many" and swept.warnings == 1
+    result = execute(Plan.of(trials), RunContext(Store(tmp_path), together=True), Console(quiet=True))
+    assert [row["status"] for row in result.rows] == ["ok", "failed"]
+    assert result.rows[1]["error"] == "ValueError: three steps are too many" and result.warnings == 1

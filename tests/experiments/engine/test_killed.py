@@ -27,7 +27,7 @@ from experiments.config.trial import Row
 from experiments.engine import ray_executor
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
-from experiments.engine.tasks import Place
+from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.results.table import COLUMNS, NOT_VALUES
 from experiments.store.store import Store
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 ROUNDS = int(os.environ.get("SIGMABENCH_ROUNDS", "3"))
-WHOLE = ROUNDS > 3  # every cell of the smoke preset, or the primary contrast's of one network
+WHOLE = ROUNDS > 3  # every trial of the smoke preset, or the primary contrast's of one network
 DICE = random.Random(time.time_ns())
 VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
 
@@ -96,14 +96,14 @@ def test_a_killed_driver(undisturbed: tuple[pd.DataFrame, float], tmp_path: Path
 
 
 def plan() -> Plan:
-    """The same cells, of the same identities, as the command's."""
-    grid = beta.PRESETS["smoke"]
+    """The same trials, of the same identities, as the command's."""
+    study = beta.PRESETS["smoke"]
     machine = Machine.resolve(threads=1)
     reference = ReferenceConfig("mnist5k", "digits", features_id("digits"))
-    grid = replace(grid, train=replace(grid.train, machine=machine), reference=reference)
+    study = replace(study, train=replace(study.train, machine=machine), reference=reference)
     if not WHOLE:
-        grid = replace(grid, train_seeds=1, betas=(), etas=(), pareto_steps=(), pareto_etas=())
-    return Plan.of(list(beta.runs(grid)))
+        study = replace(study, train_seeds=1, betas=(), etas=(), pareto_steps=(), pareto_etas=())
+    return Plan.of(list(beta.trials(study)))
 
 
 def values(rows: list[Row]) -> pd.DataFrame:
@@ -113,14 +113,14 @@ def values(rows: list[Row]) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def on_two_nodes(two_nodes: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, pd.DataFrame, float]]:
     """The two nodes, and an undisturbed sweep on them: its values, and its seconds."""
-    swept = execute(plan(), Place(Store(tmp_path_factory.mktemp("store"))), Console(quiet=True))
-    yield two_nodes, values(swept.rows), swept.seconds
+    result = execute(plan(), RunContext(Store(tmp_path_factory.mktemp("store"))), Console(quiet=True))
+    yield two_nodes, values(result.rows), result.seconds
 
 
 def on_ray(store: Store) -> list[Row]:
     with ray_executor.connected(threads=1) as ray:
         assert ray.slots == 2
-        return execute(plan(), Place(store), Console(quiet=True), executor=ray.executor, slots=ray.slots).rows
+        return execute(plan(), RunContext(store), Console(quiet=True), executor=ray.executor, slots=ray.slots).rows
 
 
 def lose_a_worker() -> str:

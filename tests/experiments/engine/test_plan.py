@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from diffusion_core.samplers import Euler
-from experiments.beta import PRESETS, runs
+from experiments.beta import PRESETS, trials
 from experiments.config.config import ForeignConfig, Ladder, SampleConfig, ScoreConfig, TrainConfig, identity
-from experiments.config.trial import Cell, Infeasible
+from experiments.config.trial import Infeasible, Trial
 from experiments.engine import failures
 from experiments.engine.plan import Plan
 from experiments.engine.selection import only, shard
 from experiments.engine.tasks import TRAIN_COST, Outcome
 from experiments.store.store import Store
 
-PLANNED = list(runs(replace(PRESETS["smoke"], train_seeds=3, etas=(0.0, 1.0, 9.0))))
-CELLS = [cell for cell in PLANNED if isinstance(cell, Cell)]
+PLANNED = list(trials(replace(PRESETS["smoke"], train_seeds=3, etas=(0.0, 1.0, 9.0))))
+TRIALS = [trial for trial in PLANNED if isinstance(trial, Trial)]
 
 
 def test_each_artifact_is_made_once_and_after_what_it_needs() -> None:
@@ -26,7 +26,7 @@ def test_each_artifact_is_made_once_and_after_what_it_needs() -> None:
     assert len(names) == len(set(names))
     kinds = [task.kind for task in tasks]
     assert kinds[:4] == ["references", "models", "models", "models"]
-    assert kinds.count("samples") == kinds.count("scores") == len({identity(cell.score) for cell in CELLS})
+    assert kinds.count("samples") == kinds.count("scores") == len({identity(trial.score) for trial in TRIALS})
     for number, task in enumerate(tasks):
         assert set(task.needs) <= set(names[:number])
     scores = [task for task in tasks if task.kind == "scores"]
@@ -36,24 +36,24 @@ def test_each_artifact_is_made_once_and_after_what_it_needs() -> None:
 def test_cost_counts_unique_samplings_and_trainings() -> None:
     train = TrainConfig(images_seen=100)
     score = ScoreConfig(SampleConfig(train, Ladder(n_steps=3), Euler(0.0), 40), PRESETS["smoke"].reference)
-    plan = Plan.of([Cell("test", mode, score) for mode in ("a", "b")])
+    plan = Plan.of([Trial("test", mode, score) for mode in ("a", "b")])
     assert sum(task.cost for task in plan.tasks) == 100 * TRAIN_COST + 40 * 3
-    assert len(plan.cells) == 2
+    assert len(plan.trials) == 2
 
 
 def test_what_the_store_holds_or_remembers_is_not_left(tmp_path: Path) -> None:
-    store, plan = Store(tmp_path), Plan.of(CELLS[:2])
-    assert plan.left(store).tasks == plan.tasks
+    store, plan = Store(tmp_path), Plan.of(TRIALS[:2])
+    assert plan.remaining(store).tasks == plan.tasks
     _, model, *_, sampling, last = plan.tasks
     with store.writing(last.kind, last.name):
         pass
-    failures.remember(model, Outcome(model.name, "ValueError: lr", lasting=True), store)
-    left = plan.left(store)
+    failures.remember(model, Outcome(model.name, "ValueError: lr", permanent=True), store)
+    left = plan.remaining(store)
     assert [task for task in plan.tasks if task not in left.tasks] == [model, sampling, last]  # its samples are scored
     assert left.failed[model.name].error == f"ValueError: lr ({failures.HOW})"
     assert left.counts("models") == (1, 0, 1) and left.counts("scores") == (2, 1, 0)
-    assert plan.left(store, retry_failed=True).tasks == plan.tasks[:-2]
-    assert plan.left(store).failed == {}
+    assert plan.remaining(store, retry_failed=True).tasks == plan.tasks[:-2]
+    assert plan.remaining(store).failed == {}
 
 
 @pytest.mark.parametrize(
@@ -69,14 +69,14 @@ def test_what_the_store_holds_or_remembers_is_not_left(tmp_path: Path) -> None:
     ],
 )
 def test_only_takes_the_cells_for_which_the_query_holds(query: str, holds: object) -> None:
-    found = [cell for cell in only(PLANNED, query) if isinstance(cell, Cell)]
-    wanted = [cell for cell in CELLS if holds(cell)]  # type: ignore[operator]
+    found = [trial for trial in only(PLANNED, query) if isinstance(trial, Trial)]
+    wanted = [trial for trial in TRIALS if holds(trial)]  # type: ignore[operator]
     assert found == wanted and found
 
 
 def test_infeasible_cells_are_chosen_like_others() -> None:
-    assert any(isinstance(cell, Infeasible) for cell in only(PLANNED, "mode==same-ladder"))
-    assert not any(isinstance(cell, Infeasible) for cell in only(PLANNED, "eta < 2"))
+    assert any(isinstance(trial, Infeasible) for trial in only(PLANNED, "mode==same-ladder"))
+    assert not any(isinstance(trial, Infeasible) for trial in only(PLANNED, "eta < 2"))
 
 
 @pytest.mark.parametrize(
@@ -100,15 +100,15 @@ def test_a_query_that_does_not_do_says_what_would(query: str, message: str) -> N
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_shards_share_out_cells_and_no_network_is_in_two(n: int) -> None:
     parts = [shard(PLANNED, f"{i}/{n}") for i in range(1, n + 1)]
-    assert sorted(map(repr, itertools.chain(*parts))) == sorted(map(repr, CELLS))
-    networks = [{identity(cell.model) for cell in part if isinstance(cell, Cell)} for part in parts]
+    assert sorted(map(repr, itertools.chain(*parts))) == sorted(map(repr, TRIALS))
+    networks = [{identity(trial.model) for trial in part if isinstance(trial, Trial)} for part in parts]
     assert sum(map(len, networks)) == len(set().union(*networks)) == 3
     assert max(map(len, networks)) - min(map(len, networks)) <= 1
 
 
 def test_runs_of_a_network_that_nobody_trains_are_shared_out_by_samples() -> None:
     foreign = replace(PRESETS["smoke"], foreign=ForeignConfig("python:a:b", "0"))
-    parts = [shard(list(runs(foreign)), f"{i}/2") for i in (1, 2)]
+    parts = [shard(list(trials(foreign)), f"{i}/2") for i in (1, 2)]
     costs = [sum(task.cost for task in Plan.of(part).tasks) for part in parts]
     assert 0.5 < costs[0] / costs[1] < 2
     assert not {task.name for task in Plan.of(parts[0]).tasks} & {

@@ -14,11 +14,11 @@ from rich.console import Console
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
-from experiments.config.trial import Cell, Row
+from experiments.config.trial import Row, Trial
 from experiments.engine import ray_executor as on_ray
-from experiments.engine.executor import Swept, execute
+from experiments.engine.executor import SweepResult, execute
 from experiments.engine.plan import Plan
-from experiments.engine.tasks import Place, Task, Work, make
+from experiments.engine.tasks import RunContext, Task, Work, run_stage
 from experiments.metrics.features import features_id
 from experiments.results.table import COLUMNS, NOT_VALUES
 from experiments.stages.common import Advance
@@ -32,12 +32,12 @@ REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
 VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
 
 
-def cell(eta: float, train: TrainConfig = TRAIN, n_steps: int = 2) -> Cell:
+def trial(eta: float, train: TrainConfig = TRAIN, n_steps: int = 2) -> Trial:
     samples = SampleConfig(train, Ladder(n_steps=n_steps), Euler(eta), 40, train.seed, machine=ONE)
-    return Cell("test", "any", ScoreConfig(samples, REFERENCE))
+    return Trial("test", "any", ScoreConfig(samples, REFERENCE))
 
 
-CELLS = [cell(eta, replace(TRAIN, seed=seed)) for seed in (0, 1) for eta in (0.0, 0.9)]
+TRIALS = [trial(eta, replace(TRAIN, seed=seed)) for seed in (0, 1) for eta in (0.0, 0.9)]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -50,9 +50,9 @@ def this_module_travels(two_nodes: Any) -> Iterator[None]:
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
-def sweep(cells: list[Cell], place: Place, **more: Any) -> Swept:
+def sweep(trials: list[Trial], context: RunContext, **more: Any) -> SweepResult:
     with on_ray.connected(threads=1) as ray:
-        return execute(Plan.of(cells), place, Console(quiet=True), executor=ray.executor, slots=ray.slots, **more)
+        return execute(Plan.of(trials), context, Console(quiet=True), executor=ray.executor, slots=ray.slots, **more)
 
 
 def values(rows: list[Row]) -> list[list[Any]]:
@@ -60,42 +60,42 @@ def values(rows: list[Row]) -> list[list[Any]]:
 
 
 def test_values_are_those_of_one_process_and_runs_are_marked_as_shared(tmp_path: Path) -> None:
-    alone = execute(Plan.of(CELLS), Place(Store(tmp_path / "a")), Console(quiet=True)).rows
-    together = sweep(CELLS, Place(Store(tmp_path / "b"), shared=True)).rows
+    alone = execute(Plan.of(TRIALS), RunContext(Store(tmp_path / "a")), Console(quiet=True)).rows
+    together = sweep(TRIALS, RunContext(Store(tmp_path / "b"), shared=True)).rows
     assert values(together) == values(alone)
     assert all(row["shared_device"] is True for row in together)
     assert list((tmp_path / "b" / "tmp").iterdir()) == []
 
 
 def test_a_training_that_diverges_is_a_row_and_its_runs_say_so(tmp_path: Path) -> None:
-    swept = sweep([cell(0.0, replace(TRAIN, lr=1e30)), *CELLS[:1]], Place(Store(tmp_path)), logs=tmp_path)
-    assert [row["status"] for row in swept.rows] == ["failed", "ok"]
-    assert swept.rows[0]["error"].startswith("its network was not trained: NotFiniteError: training: the loss is ")
-    log = (tmp_path / f"{swept.rows[0]['model_id']}.log").read_text()
+    result = sweep([trial(0.0, replace(TRAIN, lr=1e30)), *TRIALS[:1]], RunContext(Store(tmp_path)), logs=tmp_path)
+    assert [row["status"] for row in result.rows] == ["failed", "ok"]
+    assert result.rows[0]["error"].startswith("its network was not trained: NotFiniteError: training: the loss is ")
+    log = (tmp_path / f"{result.rows[0]['model_id']}.log").read_text()
     assert "Traceback" in log and "lower lr" in log
 
 
-def dies_twice(task: Task, place: Place, advance: Advance) -> None:
+def dies_twice(task: Task, context: RunContext, advance: Advance) -> None:
     """Sampling whose worker is lost on the first two tries."""
-    tries = place.store.root / "tries"
+    tries = context.store.root / "tries"
     if task.kind == "samples" and len(list(tries.iterdir())) < 2:
         (tries / str(os.getpid())).touch()
-        with place.store.writing("samples", task.name):  # half an artifact, left behind
+        with context.store.writing("samples", task.name):  # half an artifact, left behind
             os.kill(os.getpid(), signal.SIGKILL)
-    make(task, place, advance)
+    run_stage(task, context, advance)
 
 
 def test_a_lost_worker_is_replaced_and_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "tries").mkdir()
-    (row,) = sweep(CELLS[:1], Place(Store(tmp_path), work=dies_twice)).rows
+    (row,) = sweep(TRIALS[:1], RunContext(Store(tmp_path), work=dies_twice)).rows
     assert row["status"] == "ok" and len(list((tmp_path / "tries").iterdir())) == 2
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def always_dies(task: Task, place: Place, advance: Advance) -> None:
+def always_dies(task: Task, context: RunContext, advance: Advance) -> None:
     if task.kind == "models":
         os.kill(os.getpid(), signal.SIGKILL)
-    make(task, place, advance)
+    run_stage(task, context, advance)
 
 
 def test_a_worker_lost_every_time_is_a_row_that_the_next_run_tries_again(
@@ -103,34 +103,34 @@ def test_a_worker_lost_every_time_is_a_row_that_the_next_run_tries_again(
 ) -> None:
     monkeypatch.setattr(on_ray, "RETRIES", 1)
     store = Store(tmp_path)
-    (row,) = sweep(CELLS[:1], Place(store, work=always_dies)).rows
+    (row,) = sweep(TRIALS[:1], RunContext(store, work=always_dies)).rows
     assert row["status"] == "failed" and "tried 2 times" in row["error"]
     assert row["error"].startswith("its network was not trained: ")
     assert not (tmp_path / "failures").exists()
-    assert sweep(CELLS[:1], Place(store)).rows[0]["status"] == "ok"
+    assert sweep(TRIALS[:1], RunContext(store)).rows[0]["status"] == "ok"
 
 
-def no_memory(task: Task, place: Place, advance: Advance) -> None:
+def no_memory(task: Task, context: RunContext, advance: Advance) -> None:
     if task.kind == "samples":
         raise MemoryError
-    make(task, place, advance)
+    run_stage(task, context, advance)
 
 
 def test_a_worker_without_memory_is_a_row_and_not_remembered(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    (row,) = sweep(CELLS[:1], Place(store, work=no_memory)).rows
+    (row,) = sweep(TRIALS[:1], RunContext(store, work=no_memory)).rows
     assert (row["status"], row["error"]) == ("failed", "MemoryError: ")
-    assert sweep(CELLS[:1], Place(store)).rows[0]["status"] == "ok"
+    assert sweep(TRIALS[:1], RunContext(store)).rows[0]["status"] == "ok"
 
 
-def waits(task: Task, place: Place, advance: Advance) -> None:
-    with place.store.writing(task.kind, task.name):
+def waits(task: Task, context: RunContext, advance: Advance) -> None:
+    with context.store.writing(task.kind, task.name):
         for _ in range(600):
             time.sleep(0.1)
 
 
-def waits_deaf(task: Task, place: Place, advance: Advance) -> None:
-    with place.store.writing(task.kind, task.name):
+def waits_deaf(task: Task, context: RunContext, advance: Advance) -> None:
+    with context.store.writing(task.kind, task.name):
         time.sleep(60)
 
 
@@ -150,8 +150,8 @@ def test_an_interrupt_cancels_what_runs(work: Work, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(ray, "wait", interrupted)
     monkeypatch.setattr(on_ray, "PATIENCE", 1.0)
-    swept = sweep(CELLS[:1], Place(Store(tmp_path), work=work))
-    assert swept.interrupted and swept.rows == []
+    result = sweep(TRIALS[:1], RunContext(Store(tmp_path), work=work))
+    assert result.interrupted and result.rows == []
     gone = time.monotonic() + 10  # a worker that had to be killed, or is slow, takes a moment to be gone
     while list((tmp_path / "tmp").iterdir()) and time.monotonic() < gone:
         time.sleep(0.1)

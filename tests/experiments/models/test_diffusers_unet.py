@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.data import Images
-from diffusion_core.samplers import Euler
+from diffusion_core.samplers import Euler, follow
 from diffusion_core.schedules import ddpm_table
 from experiments.models.diffusers_unet import FromDiffusers
 from experiments.models.external import describe, fingerprint, load_foreign, notes
@@ -87,7 +87,8 @@ def ours(folder: Path, sigmas: tuple[float, ...], start: Tensor, label: int | No
     model = load_foreign(f"diffusers:{folder}", images(), label, "cpu")
     x = ((start - SHIFT) / SCALE).float()
     with torch.no_grad():
-        steps = Euler().run(model, x, tuple(sigma / SCALE for sigma in sigmas), lambda: x.new_zeros(()))
+        sigmas = tuple(sigma / SCALE for sigma in sigmas)
+        steps = follow(model, Euler(), sigmas, x, lambda: x.new_zeros(()))
         visited = [x.double(), *(x.double() for x in steps)]
     return torch.stack(visited) * SCALE + SHIFT
 

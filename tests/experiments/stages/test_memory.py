@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
-from experiments.config.trial import Cell
+from experiments.config.trial import Trial
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
 from experiments.engine.progress import Progress
-from experiments.engine.tasks import Place
+from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.stages import sample
-from experiments.stages.memory import fitting
+from experiments.stages.memory import halve_until_it_fits
 from experiments.store.store import Store
 
 ROOT = Path(__file__).parents[3]
@@ -64,16 +64,16 @@ def limited(most: int, error: BaseException) -> Callable[[int], str]:
     "error", [MemoryError(), torch.OutOfMemoryError(CUDA), RuntimeError(CPU)], ids=["python", "cuda", "cpu"]
 )
 def test_a_batch_is_halved_until_it_fits(error: BaseException) -> None:
-    assert fitting(256, limited(256, error)) == ("done with 256", [256])
-    assert fitting(256, limited(100, error)) == ("done with 64", [256, 128, 64])
+    assert halve_until_it_fits(256, limited(256, error)) == ("done with 256", [256])
+    assert halve_until_it_fits(256, limited(100, error)) == ("done with 64", [256, 128, 64])
     with pytest.raises(type(error)):
-        fitting(4, limited(0, error))
+        halve_until_it_fits(4, limited(0, error))
 
 
 def test_other_errors_are_not_about_memory() -> None:
     for error in (RuntimeError("shapes do not match"), ValueError("out of memory")):
         with pytest.raises(type(error)):
-            fitting(4, limited(2, error))
+            halve_until_it_fits(4, limited(2, error))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
@@ -91,33 +91,33 @@ def test_a_real_allocation_that_fails_is_recognised() -> None:
     def work(batch_size: int) -> torch.Tensor:
         return torch.empty(batch_size, 2**50 if batch_size > 1 else 1)
 
-    assert fitting(2, work)[1] == [2, 1]
+    assert halve_until_it_fits(2, work)[1] == [2, 1]
 
 
 def test_results_do_not_depend_on_it_and_the_row_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(threads=1)
     train = TrainConfig(images_seen=64, batch_size=64, warmup_images=64, machine=machine)
     samples = SampleConfig(train, Ladder(n_steps=2), Euler(0.9), 40, machine=machine)
-    cell = Cell("test", "any", ScoreConfig(samples, ReferenceConfig("mnist5k", "digits", features_id("digits"))))
+    trial = Trial("test", "any", ScoreConfig(samples, ReferenceConfig("mnist5k", "digits", features_id("digits"))))
     advanced: list[float] = []
     monkeypatch.setattr(Progress, "advance", lambda self, evaluations: advanced.append(evaluations))
-    (usual,) = execute(Plan.of([cell]), Place(Store(tmp_path / "a")), Console(quiet=True)).rows
+    (usual,) = execute(Plan.of([trial]), RunContext(Store(tmp_path / "a")), Console(quiet=True)).rows
     assert usual["retries"] is None and usual["batch_size"] == 40  # all of them
     whole = sum(advanced)
     advanced.clear()
-    honest = sample.Counted.__call__
+    honest = sample.CountingModel.__call__
 
     def small(self: Any, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         if len(x) > 16:
             raise RuntimeError(CPU)
         return honest(self, x, sigma)
 
-    monkeypatch.setattr(sample.Counted, "__call__", small)
-    scarce = replace(cell, score=replace(cell.score, samples=replace(samples, batch_size=32)))
-    swept = execute(Plan.of([scarce]), Place(Store(tmp_path / "b")), Console(quiet=True), logs=tmp_path)
-    (row,) = swept.rows
+    monkeypatch.setattr(sample.CountingModel, "__call__", small)
+    scarce = replace(trial, score=replace(trial.score, samples=replace(samples, batch_size=32)))
+    result = execute(Plan.of([scarce]), RunContext(Store(tmp_path / "b")), Console(quiet=True), logs=tmp_path)
+    (row,) = result.rows
     assert (row["status"], row["batch_size"], row["retries"], row["nfe"]) == ("ok", 16, "batch 32 -> 16", usual["nfe"])
-    assert row["run_id"] == usual["run_id"] and sum(advanced) == whole and swept.warnings == 1
+    assert row["run_id"] == usual["run_id"] and sum(advanced) == whole and result.warnings == 1
     assert "WARNING batch 32 -> 16: [enforce fail" in (tmp_path / f"{row['run_id']}.log").read_text()
     pixels = [
         load_file(tmp_path / name / "samples" / identity(samples) / "samples.safetensors")["pixels"].int()

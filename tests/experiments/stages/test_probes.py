@@ -94,14 +94,14 @@ def test_the_level_of_fresh_inputs_is_the_tracked_one(store: Store, data: str, m
     """Samples replaced by x0 + sigma n, and by x0 + 1.1 sigma n, at every step."""
 
     def fresh(factor: float) -> Any:
-        def way(bench: Any, eta: float, x: torch.Tensor, noise: Any, first: int = 0) -> Any:
-            for step, sigma in enumerate(bench.sigmas):
-                yield step, bench.clean[: len(x)] + factor * sigma * noise()
+        def trajectory(setup: Any, eta: float, x: torch.Tensor, noise: Any, first: int = 0) -> Any:
+            for step, sigma in enumerate(setup.sigmas):
+                yield step, setup.clean[: len(x)] + factor * sigma * noise()
 
-        return way
+        return trajectory
 
     for factor, seed in ((1.0, 7), (1.1, 8)):
-        monkeypatch.setattr(probes.Bench, "way", fresh(factor))
+        monkeypatch.setattr(probes.ProbeSetup, "trajectory", fresh(factor))
         rows = probe(store, "level", ExactConfig(data, seed=seed), etas=(0.0,))
         assert len(rows) == 13
         low = [row for row in rows if row["sigma"] < 10]  # above, a factor of 1.1 is far within what 80 images tell

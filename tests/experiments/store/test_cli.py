@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments import __main__ as command
-from experiments.store.checksums import MARKER, Artifact, Name
+from experiments.store.checksums import MANIFEST, Artifact, Name
 from experiments.store.cli import read_age, read_size, size_text, to_evict
 from experiments.store.store import Store
 
@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> Path:
     ):  # fmt: skip
         with store.writing(kind, name) as folder:
             (folder / "file").write_bytes(bytes(4000))
-        os.utime(store.path(kind, name) / MARKER, (0, time.time() - days * DAY))
+        os.utime(store.path(kind, name) / MANIFEST, (0, time.time() - days * DAY))
     return tmp_path / "store"
 
 

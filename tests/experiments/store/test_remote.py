@@ -12,17 +12,17 @@ from rich.console import Console
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
-from experiments.config.trial import Cell
+from experiments.config.trial import Trial
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
-from experiments.engine.tasks import Place
+from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.models.exact import mixture_data
 from experiments.results.table import COLUMNS, NOT_VALUES
 from experiments.stages import sample, score, train
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.store import remote
-from experiments.store.checksums import MARKER, Name
+from experiments.store.checksums import MANIFEST, Name
 from experiments.store.cli import Gc, Ls, Verify
 from experiments.store.store import Store, StoreError, write_json
 
@@ -34,7 +34,7 @@ FAULTS = {
     "flipped": "file checksum differs",
     "too long": "file too long: 4097 bytes instead of 4096",
     "missing": "file missing",
-    "truncated marker": f"{MARKER} is not JSON (12 bytes)",
+    "truncated manifest": f"{MANIFEST} is not JSON (12 bytes)",
 }
 
 
@@ -64,9 +64,9 @@ def url(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def files(url: str) -> Any:
     """The bucket itself, past the store."""
-    place = Store(url).place
-    assert isinstance(place, remote.Bucket)
-    return place.files
+    context = Store(url).backend
+    assert isinstance(context, remote.Bucket)
+    return context.files
 
 
 def listed(url: str) -> dict[str, str]:
@@ -124,10 +124,10 @@ def test_damage_in_the_bucket_is_reported_and_removed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     put(Store(url))
-    whole = listed(url)[MARKER if "marker" in fault else "file"]
+    whole = listed(url)[MANIFEST if "manifest" in fault else "file"]
     copy = tmp_path / "copy"
     copy.write_bytes(files(url).cat_file(whole))
-    spoil(copy, fault.removesuffix(" marker"))
+    spoil(copy, fault.removesuffix(" manifest"))
     if fault == "missing":
         files(url).rm_file(whole)
     else:
@@ -148,8 +148,8 @@ def test_a_fault_of_the_line_costs_nothing(
 ) -> None:
     put(Store(url))
     store = elsewhere(url)
-    place, fetched = store.place.files, []
-    honest = place.get_file
+    context, fetched = store.backend.files, []
+    honest = context.get_file
 
     def breaks_once(remote: str, local: str) -> None:
         honest(remote, local)
@@ -157,7 +157,7 @@ def test_a_fault_of_the_line_costs_nothing(
         if len(fetched) == 1:
             Path(local).write_bytes(Path(local).read_bytes()[:12])
 
-    monkeypatch.setattr(place, "get_file", breaks_once)
+    monkeypatch.setattr(context, "get_file", breaks_once)
     assert store.has("models", "abc") and len(fetched) == 4
     assert [record for record in caplog.records if record.name.startswith("experiments")] == []
     assert (store.path("models", "abc") / "file").read_bytes() == CONTENT
@@ -188,15 +188,15 @@ def test_half_an_upload_is_absent_and_collected_after_a_day(
     url: str, elsewhere: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(Store(url))
-    files(url).rm_file(listed(url)[MARKER])
+    files(url).rm_file(listed(url)[MANIFEST])
     store = elsewhere(url)
-    assert not store.has("models", "abc") and store.artifacts() == [] and store.leftovers() == []
+    assert not store.has("models", "abc") and store.artifacts() == [] and store.stale_temps() == []
     put(store)
     honest = time.time
     monkeypatch.setattr("time.time", lambda: honest() + 25 * 3600)
-    assert [leftover.size for leftover in store.leftovers()] == [4096, 20]
+    assert [stale.size for stale in store.stale_temps()] == [4096, 20]
     assert Gc(url).run(Console()) == 0 and capsys.readouterr().out.count("left by a killed run") == 2
-    assert store.leftovers() == [] and Verify(url).run(Console(quiet=True)) == 0 and len(listed(url)) == 3
+    assert store.stale_temps() == [] and Verify(url).run(Console(quiet=True)) == 0 and len(listed(url)) == 3
 
 
 @pytest.mark.slow
@@ -217,20 +217,20 @@ def test_the_second_of_two_writers_uses_the_first_copy(url: str, elsewhere: Call
 
 
 def test_a_marker_is_never_overwritten(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both saw no marker, both uploaded; the server decides."""
+    """Both saw no manifest, both uploaded; the server decides."""
     put(Store(url))
-    marker = listed(url)[MARKER]
-    before = files(url).cat_file(marker)
-    honest, asked = remote.Bucket.marker, []
+    manifest = listed(url)[MANIFEST]
+    before = files(url).cat_file(manifest)
+    honest, asked = remote.Bucket.manifest, []
 
     def nothing_yet(self: remote.Bucket, name: Name) -> bytes | None:
         asked.append(name)
         return None if len(asked) == 1 else honest(self, name)
 
-    monkeypatch.setattr(remote.Bucket, "marker", nothing_yet)
+    monkeypatch.setattr(remote.Bucket, "manifest", nothing_yet)
     with Store(url).writing("models", "abc") as folder:
         (folder / "file").write_text("late")
-    assert files(url).cat_file(marker) == before and len(files(url).find(url)) == 3
+    assert files(url).cat_file(manifest) == before and len(files(url).find(url)) == 3
 
 
 def test_samples_are_evicted_and_shown(
@@ -253,11 +253,11 @@ def test_a_sweep_gives_the_rows_of_a_local_store(
 ) -> None:
     network = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
     reference = ReferenceConfig("mnist5k", "digits", features_id("digits"))
-    cell = Cell("test", "any", ScoreConfig(SampleConfig(network, Ladder(n_steps=2), Euler(0.5), 40), reference))
+    trial = Trial("test", "any", ScoreConfig(SampleConfig(network, Ladder(n_steps=2), Euler(0.5), 40), reference))
     same = [name for name in COLUMNS if name not in NOT_VALUES]
 
     def rows(store: Store) -> list[object]:
-        (row,) = execute(Plan.of([cell]), Place(store), Console(quiet=True)).rows
+        (row,) = execute(Plan.of([trial]), RunContext(store), Console(quiet=True)).rows
         return [row[name] for name in same]
 
     local = rows(Store(tmp_path / "store"))
@@ -268,8 +268,8 @@ def test_a_sweep_gives_the_rows_of_a_local_store(
     assert rows(store) == local and not (store.root / "samples").exists()
     assert {str(artifact.name) for artifact in store.artifacts()} == {
         f"models/{identity(network)}",
-        f"samples/{identity(cell.samples)}",
-        f"scores/{identity(cell.score)}",
+        f"samples/{identity(trial.samples)}",
+        f"scores/{identity(trial.score)}",
         f"references/{identity(reference)}",
     }
 
@@ -284,7 +284,7 @@ def test_a_mixture_is_read_from_the_cache(url: str, elsewhere: Callable[[str], S
 
 
 @pytest.mark.parametrize(
-    ("place", "message"),
+    ("context", "message"),
     [
         (
             "s3://no-such-bucket",
@@ -293,9 +293,9 @@ def test_a_mixture_is_read_from_the_cache(url: str, elsewhere: Callable[[str], S
         ("foo://bucket/x", "store foo://bucket/x: Protocol not known: foo; s3:// needs pip install -e '.[remote]'"),
     ],
 )
-def test_a_place_that_cannot_be_used_is_said(place: str, message: str, url: str) -> None:
+def test_a_place_that_cannot_be_used_is_said(context: str, message: str, url: str) -> None:
     with pytest.raises(StoreError) as caught:
-        Store(place).check_writable()
+        Store(context).check_writable()
     assert message in str(caught.value)
 
 

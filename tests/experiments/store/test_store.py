@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from experiments.store.checksums import MARKER, Finding, inspect
-from experiments.store.local import Folder
+from experiments.store.checksums import MANIFEST, CheckResult, inspect
+from experiments.store.local import LocalFolder
 from experiments.store.store import Store, StoreError, read_json, write_json
 
 ROOT = Path(__file__).parents[3]
@@ -61,9 +61,9 @@ def test_a_writer_who_looked_too_early_leaves_the_first_copy_in_place(
     """It saw nothing, another run published, its own rename fails: the copy must not vanish even for a moment."""
     first = put(Store(tmp_path))
     looks = iter([None])
-    see = Folder.marker
-    monkeypatch.setattr(Folder, "marker", lambda folder, name: next(looks, see(folder, name)))
-    monkeypatch.setattr(Folder, "remove", lambda *_: pytest.fail("it was moved away"))
+    see = LocalFolder.manifest
+    monkeypatch.setattr(LocalFolder, "manifest", lambda folder, name: next(looks, see(folder, name)))
+    monkeypatch.setattr(LocalFolder, "remove", lambda *_: pytest.fail("it was moved away"))
     with Store(tmp_path).writing("models", "abc") as folder:
         (folder / "file").write_text("late")
     assert (first / "file").read_bytes() == CONTENT
@@ -90,7 +90,7 @@ def test_a_killed_writer_leaves_nothing_that_counts(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
     store = Store(tmp_path)
     assert not store.has("models", "abc") and store.artifacts() == []
-    assert [leftover.size for leftover in store.leftovers()] == [4]
+    assert [stale.size for stale in store.stale_temps()] == [4]
     store.sweep_temporaries()
     assert list((tmp_path / "tmp").iterdir()) == []
 
@@ -118,8 +118,8 @@ FAULTS = {
     "flipped": ("file", "file checksum differs"),
     "too long": ("file", "file too long: 4097 bytes instead of 4096"),
     "missing": ("meta.json", "meta.json missing"),
-    "truncated marker": (MARKER, f"{MARKER} is not JSON (12 bytes)"),
-    "replaced marker": (MARKER, f"{MARKER} does not hold checksums"),
+    "truncated manifest": (MANIFEST, f"{MANIFEST} is not JSON (12 bytes)"),
+    "replaced manifest": (MANIFEST, f"{MANIFEST} does not hold checksums"),
 }
 
 
@@ -128,7 +128,7 @@ def test_what_a_bad_disk_cannot_read_is_damaged(
 ) -> None:
     file = put(Store(tmp_path)) / "file"
 
-    def unreadable(*arguments: object) -> Finding:
+    def unreadable(*arguments: object) -> CheckResult:
         raise OSError(5, "Input/output error", str(file))
 
     monkeypatch.setattr("experiments.store.local.inspect", unreadable)
@@ -141,7 +141,7 @@ def test_what_is_removed_while_it_is_read_is_absent_and_not_damaged(
 ) -> None:
     put(Store(tmp_path))
 
-    def slow(*arguments: Any) -> Finding:
+    def slow(*arguments: Any) -> CheckResult:
         for artifact in Store(tmp_path).artifacts():
             Store(tmp_path).remove(artifact)
         return inspect(*arguments)
@@ -158,7 +158,7 @@ def test_damage_is_reported_and_removed(
     store = Store(tmp_path)
     folder = put(store)
     file, message = FAULTS[fault]
-    spoil(folder / file, fault.removesuffix(" marker"))
+    spoil(folder / file, fault.removesuffix(" manifest"))
     if not seen:
         store = Store(tmp_path)
     assert not store.has("models", "abc")
@@ -178,11 +178,11 @@ def test_a_path_to_damaged_files_is_not_handed_out(tmp_path: Path, spoil: Callab
 def test_only_the_copy_that_was_damaged_is_removed(tmp_path: Path) -> None:
     """Between the finding and the removal another run may have removed and computed it already."""
     put(Store(tmp_path))
-    folder = Folder(tmp_path)
+    folder = LocalFolder(tmp_path)
     (name,) = (artifact.name for artifact in folder.artifacts())
-    folder.remove(name, b"the marker of the copy before")
+    folder.remove(name, b"the manifest of the copy before")
     assert Store(tmp_path).has("models", "abc")
-    folder.remove(name, folder.marker(name))
+    folder.remove(name, folder.manifest(name))
     assert not Store(tmp_path).has("models", "abc")
 
 
@@ -190,8 +190,8 @@ def test_files_are_read_again_only_if_they_changed(tmp_path: Path, monkeypatch: 
     store = Store(tmp_path)
     folder = put(store)
     reads = []
-    honest = Folder.inspect
-    monkeypatch.setattr(Folder, "inspect", lambda self, name: reads.append(name) or honest(self, name))
+    honest = LocalFolder.inspect
+    monkeypatch.setattr(LocalFolder, "inspect", lambda self, name: reads.append(name) or honest(self, name))
     assert store.has("models", "abc") and not reads  # this process wrote it
     fresh = Store(tmp_path)
     assert fresh.has("models", "abc") and fresh.has("models", "abc") and len(reads) == 1
@@ -200,10 +200,10 @@ def test_files_are_read_again_only_if_they_changed(tmp_path: Path, monkeypatch: 
 
 
 def test_reading_counts_as_use(tmp_path: Path) -> None:
-    marker = put(Store(tmp_path)) / MARKER
-    os.utime(marker, (0, 0))
+    manifest = put(Store(tmp_path)) / MANIFEST
+    os.utime(manifest, (0, 0))
     Store(tmp_path).path("models", "abc")
-    assert time.time() - marker.stat().st_mtime < 60
+    assert time.time() - manifest.stat().st_mtime < 60
 
 
 def test_a_full_disk_is_said_and_what_is_finished_is_kept(mounted: Callable[..., Path]) -> None:
@@ -240,7 +240,7 @@ def test_a_full_disk_can_be_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*arguments: object) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Folder, "temporary", full)
+    monkeypatch.setattr(LocalFolder, "temporary", full)
     store.remove(store.artifacts()[0])
     assert store.artifacts() == [] and not (tmp_path / "models" / "abc").exists()
 
@@ -264,8 +264,8 @@ def test_a_read_only_store_is_read_and_says_so_when_it_cannot_repair(
     for identity in ("good", "bad"):
         put(Store(tmp_path / "store"), identity)
     spoil(tmp_path / "store" / "models" / "bad" / "file", "truncated")
-    place = mounted("--bind", "-o", "ro", str(tmp_path / "store"))
-    store = Store(place)
+    context = mounted("--bind", "-o", "ro", str(tmp_path / "store"))
+    store = Store(context)
     store.sweep_temporaries()
     assert store.has("models", "good") and (store.path("models", "good") / "file").read_bytes() == CONTENT
     assert caplog.records == []
@@ -275,7 +275,7 @@ def test_a_read_only_store_is_read_and_says_so_when_it_cannot_repair(
     assert caplog.text.count(report) == 1
     with pytest.raises(StoreError) as caught:
         store.check_writable()
-    assert f"store {place}: it is read-only: choose another place (--store)" in str(caught.value)
+    assert f"store {context}: it is read-only: choose another place (--store)" in str(caught.value)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

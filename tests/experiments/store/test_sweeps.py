@@ -11,10 +11,10 @@ from rich.console import Console
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig, identity
-from experiments.config.trial import Cell, Row
+from experiments.config.trial import Row, Trial
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
-from experiments.engine.tasks import Place
+from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.models.exact import mixture_data
 from experiments.results.contrasts import Contrast, contrast_rows, floor_rows
@@ -31,7 +31,7 @@ from experiments.store.store import Store
 TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
 REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
 TWO = [
-    Cell("test", "any", ScoreConfig(SampleConfig(TRAIN, Ladder(n_steps=2), Euler(eta), 40), REFERENCE))
+    Trial("test", "any", ScoreConfig(SampleConfig(TRAIN, Ladder(n_steps=2), Euler(eta), 40), REFERENCE))
     for eta in (0.0, 0.9)
 ]
 IDENTITIES = {
@@ -43,7 +43,7 @@ IDENTITIES = {
 
 
 def run(store: Store) -> list[Row]:
-    return execute(Plan.of(TWO), Place(store), Console(quiet=True)).rows
+    return execute(Plan.of(TWO), RunContext(store), Console(quiet=True)).rows
 
 
 def values(rows: list[Row]) -> list[list[object]]:
@@ -137,7 +137,7 @@ def test_rows_contrasts_and_pictures_survive_the_eviction_of_samples(
     monkeypatch.setattr(sample, "sample", forbidden)
     after = evidence(copy, tmp_path / "after")
     assert after == before and after["rows"] == finished[1]
-    assert {f"{identity(cell.samples)}{end}.png" for cell in TWO for end in ("", "-film")} < set(after)
+    assert {f"{identity(trial.samples)}{end}.png" for trial in TWO for end in ("", "-film")} < set(after)
 
 
 def test_a_read_only_store_serves_a_finished_sweep(
@@ -163,7 +163,7 @@ def test_a_store_that_cannot_be_written_fails_before_the_work(copy: Path, monkey
     def forbidden(*arguments: object, **keywords: object) -> None:
         raise AssertionError("trained in vain")
 
-    monkeypatch.setattr("experiments.store.local.Folder.temporary", full)
+    monkeypatch.setattr("experiments.store.local.LocalFolder.temporary", full)
     monkeypatch.setattr(train, "train", forbidden)
     rows = run(Store(copy))
     assert [row["status"] for row in rows] == ["failed", "failed"]

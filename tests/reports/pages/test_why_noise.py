@@ -73,7 +73,8 @@ def rewrite(directory: Path, mode: str, difference: float, verdict: str, clear: 
     contrasts.loc[here, ["difference", "low", "high"]] = difference, difference - 0.01, difference + 0.01
     contrasts.to_csv(directory / "contrasts.csv", index=False)
     split = pd.read_csv(directory / "split.csv")
-    split.loc[split["part"] == f"denoiser, {mode}", ["difference", "clear"]] = difference, clear
+    here = (split["part"] == "denoiser") & (split["mode"] == mode)
+    split.loc[here, ["difference", "clear"]] = difference, clear
     split.to_csv(directory / "split.csv", index=False)
     return read_run(directory)
 
@@ -101,7 +102,8 @@ def response(directory: Path, parts: dict[str, float], ratios: dict[str, float],
     """The verdict if the denoiser's parts of the gap are these, clear unless 0, and the sums have these ratios."""
     split = pd.read_csv(directory / "split.csv")
     for denoiser, part in parts.items():
-        here = split["part"] == f"denoiser, {'trained, 8 steps' if denoiser == 'trained' else denoiser}"
+        mode = "trained, 8 steps" if denoiser == "trained" else denoiser
+        here = (split["part"] == "denoiser") & (split["mode"] == mode)
         assert here.any()
         split.loc[here, ["difference", "clear"]] = part, part != 0
     split.to_csv(directory / "split.csv", index=False)
