@@ -1,50 +1,86 @@
-"""`python -m experiments NAME ...`: run an experiment, or tend the store.
+"""`python -m experiments NAME ...` and `sigmabench NAME ...`: run an experiment, tend the store, write a report.
 
 Exit status 0 only if every run succeeded; 1 if one failed, 2 for arguments that do not do, 130 if it was interrupted.
+Only what the command needs is imported, so that --help appears at once.
 """
 
+import difflib
+import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType
 
-import pandas as pd
-import tyro
+from experiments.command_line import COMMANDS, SYMBOLS, parse
 
-from experiments import beta, ladders, noise_levels, run, sweep
-from experiments.store import cli
-from experiments.why_noise import experiment as why_noise
-
-EXPERIMENTS: dict[str, Callable[..., pd.DataFrame]] = {
-    "beta": beta.main,
-    "noise_levels": noise_levels.main,
-    "ladders": ladders.main,
-    "why_noise": why_noise.main,
-    "run": run.main,
-    "sweep": sweep.main,
+OTHERS = {
+    "store": "what the store of networks, samples and scores holds, and making room in it",
+    "report": "writes the report of a finished run again: report DIR",
 }
+PROG = "python -m experiments"
 
 
 def main() -> int:
     """Parses and runs; says in one line what is wrong with the arguments, if anything is."""
     try:
         with _terminated_as_interrupted():
-            outcome = tyro.extras.subcommand_cli_from_dict(
-                EXPERIMENTS | {"store": cli.main},
-                prog="python -m experiments",
-                description="Each experiment answers one question with a report; `store` looks after what they keep.",
-            )
+            status = _run(sys.argv[1:])
+        sys.stdout.flush()
+        return status
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: what is finished is kept, and the same command goes on from there", file=sys.stderr)
         return 130
-    if isinstance(outcome, int):
-        return outcome
-    return int((outcome["status"] == "failed").any() or outcome.attrs.get("failed_probes", 0) > 0)
+    except BrokenPipeError:  # the reader of stdout has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def sigmabench() -> int:
+    """The console command."""
+    global PROG
+    PROG = "sigmabench"
+    return main()
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview())
+        return 0 if arguments else 2
+    name, *rest = arguments
+    if name == "store":
+        return import_module("experiments.store.cli").command(rest, f"{PROG} store")
+    if name == "report":
+        return import_module("reports.__main__").command(rest, f"{PROG} report")
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, [*COMMANDS, *OTHERS], 1)
+        hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join([*COMMANDS, *OTHERS])}"
+        raise ValueError(f"{name}: there is no such experiment; {hint}")
+    question, options = parse(name, rest, PROG)
+    table = import_module(COMMANDS[name].module).main(question, options)
+    return int((table["status"] == "failed").any() or table.attrs.get("failed_probes", 0) > 0)
+
+
+def overview() -> str:
+    """What `--help` says."""
+    titles = {name: command.title for name, command in COMMANDS.items()}
+    lines = "\n".join(f"  {name:13} {title}" for name, title in (titles | OTHERS).items())
+    return f"""usage: {PROG} NAME [options]
+
+Each experiment answers one question about the noise of a diffusion model with a report.
+
+{lines}
+
+{SYMBOLS}
+
+Start with:
+  {PROG} beta --preset smoke     under 20 seconds: does everything work here?
+  {PROG} beta --help             all options, with examples"""
 
 
 @contextmanager

@@ -10,13 +10,12 @@ by kernel distance. Everything else explores.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import pandas as pd
-import tyro
 
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
+from experiments.command_line import Beta
 from experiments.config.comparison import BestOf, Contrast, against_first, control, grouped, paired
 from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
 from experiments.config.study import Study
@@ -56,32 +55,14 @@ PRESETS = {
 }
 
 
-@dataclass(frozen=True)
-class BetaOptions(Options):
-    """The command line."""
-
-    n_steps: int | None = None
-    """Steps of the primary contrast's ladder (66)."""
-    betas: tuple[float, ...] | None = None
-    """Values of beta at fixed alpha = 0.1; 0 is always added."""
-    etas: tuple[float, ...] | None = None
-    """Values of eta on the primary ladder; 0 and 1 are always added."""
-    pareto_steps: tuple[int, ...] | None = None
-    """Ladder lengths of the quality-against-evaluations study."""
-    pareto_etas: tuple[float, ...] | None = None
-    """Values of eta of that study; 0 is always added."""
-    only_primary: bool = False
-    """Run the primary contrast and its A/A control only."""
-
-
-def main(options: Annotated[BetaOptions, tyro.conf.arg(name="")]) -> pd.DataFrame:
+def main(question: Beta, options: Options) -> pd.DataFrame:
     """Is beta > 0 better than beta = 0? At equal alpha, on an equal ladder, and for an equal budget.
 
     Trains networks, samples from them with and without fresh noise, scores the samples against real images and writes
     a report. Interrupted, the same command goes on where it stopped. Returns the table.
     """
-    study = options.apply(PRESETS[options.preset], "n_steps", "betas", "etas", "pareto_steps", "pareto_etas")
-    if options.only_primary:
+    study = options.apply(PRESETS[options.preset], question)
+    if question.only_primary:
         study = replace(study, betas=(), etas=(), pareto_steps=(), pareto_etas=())
     else:
         study = replace(

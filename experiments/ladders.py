@@ -13,14 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import pandas as pd
-import tyro
 from rich.console import Console
 
 from diffusion_core.samplers import Euler, Sampler
 from diffusion_core.schedules import SCHEDULES
+from experiments.command_line import Ladders
 from experiments.config import names
 from experiments.config.comparison import BestOf, Contrast, by_setting, control, paired
 from experiments.config.config import Ladder, TrainConfig
@@ -67,35 +66,14 @@ PRESETS = {
 }
 
 
-@dataclass(frozen=True)
-class LadderOptions(Options):
-    """The command line."""
-
-    ladders: tuple[str, ...] | None = None
-    """Ladders; the first is what the others are compared with. geometric, karras(rho=7), polyexponential(rho=1),
-    linear, vp, cosine, ddpm-linspace, ddpm-leading, ddpm-trailing."""
-    n_steps: tuple[int, ...] | None = None
-    """Budgets: network evaluations an image. Samplers that take two evaluations a step take half as many steps."""
-    etas: tuple[float, ...] | None = None
-    """Euler's noise: 0 is DDIM (beta = 0), 1 is DDPM."""
-    samplers: tuple[str, ...] | None = None
-    """Samplers besides Euler: heun, euler-churn(s_churn=10), dpm++2m, dpm++2m-sde, accelerated, restart,
-    kadkhodaie-simoncelli."""
-    sigma_max: float | None = None
-    """The level that all ladders but ddpm's start from, in data standard deviations."""
-    sigma_min: float | None = None
-    """The level at which they end."""
-
-
-def main(options: Annotated[LadderOptions, tyro.conf.arg(name="")]) -> pd.DataFrame:
+def main(question: Ladders, options: Options) -> pd.DataFrame:
     """Which noise levels should sampling visit, and by which sampler, for a given number of network evaluations?
 
     Trains networks, samples from them down each ladder with each sampler at each budget, scores the samples against
     real images and writes a report. Interrupted, the same command goes on where it stopped. Returns the table.
     """
-    names = ("ladders", "n_steps", "etas", "samplers", "sigma_max", "sigma_min")
-    study = options.apply(PRESETS[options.preset], *names)
-    for name in names[:3]:
+    study = options.apply(PRESETS[options.preset], question)
+    for name in ("ladders", "n_steps", "etas"):
         if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
     data_std = options.data_std(study)

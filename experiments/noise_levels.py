@@ -15,16 +15,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import pandas as pd
-import tyro
 from rich.console import Console
 from rich.progress import track
 
 from diffusion_core.noise import NOISE_DISTRIBUTIONS
 from diffusion_core.samplers import Euler
 from diffusion_core.schedules import geometric
+from experiments.command_line import NoiseLevels
 from experiments.config import names
 from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
 from experiments.config.config import Ladder, TrainConfig, identity
@@ -72,36 +71,16 @@ PRESETS = {
 }
 
 
-@dataclass(frozen=True)
-class NoiseOptions(Options):
-    """The command line."""
-
-    laws: tuple[str, ...] | None = None
-    """Training laws; the first is the baseline. log-normal(-0.507, 1.2), log-uniform(0.03, 100), uniform, log-logistic,
-    split-log-normal, logit-normal, cosine, cosine-interpolated, vp, ddpm."""
-    weightings: tuple[str, ...] | None = None
-    """Loss weightings; the first is the baseline: karras, unit-eps, x0, min-snr-5, min-snr-1.25, soft-min-snr-1."""
-    parameterisations: tuple[str, ...] | None = None
-    """What the network's output means; the first is the baseline: preconditioned, eps, x0."""
-    cross: bool = False
-    """Train every combination of law, weighting and parameterisation, instead of changing one at a time."""
-    n_steps: int | None = None
-    """Steps of the geometric ladder that samples go down."""
-    etas: tuple[float, ...] | None = None
-    """Samplers that score each network: 0 is deterministic (beta = 0), 1 is DDPM."""
-
-
-def main(options: Annotated[NoiseOptions, tyro.conf.arg(name="")]) -> pd.DataFrame:
+def main(question: NoiseLevels, options: Options) -> pd.DataFrame:
     """Which noise levels should a denoiser be trained on, and with which weights, at an equal training budget?
 
     Trains networks under each law and weighting, samples from them with a deterministic and a stochastic sampler,
     scores the samples against real images, measures the error on held-out images at each noise level, and writes a
     report. Interrupted, the same command goes on where it stopped. Returns the table.
     """
-    names = ("laws", "weightings", "parameterisations", "cross", "n_steps", "etas")
     if options.model is not None:
         raise ValueError("model: this experiment compares ways to train; --model is for beta, ladders and run")
-    study = options.apply(PRESETS[options.preset], *names)
+    study = options.apply(PRESETS[options.preset], question)
     for name in ("laws", "weightings", "parameterisations", "etas"):
         if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")

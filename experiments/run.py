@@ -6,12 +6,11 @@ python -m experiments run --model diffusers:FOLDER --data mnist --n-steps 50
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Annotated
+from dataclasses import replace
 
 import pandas as pd
-import tyro
 
+from experiments.command_line import Run
 from experiments.config import names
 from experiments.config.config import Ladder, TrainConfig
 from experiments.config.study import Study
@@ -30,59 +29,30 @@ PRESETS = {
 TRAINING = ("law", "weighting", "parameterisation", "network", "stratified")  # options that only training heeds
 
 
-@dataclass(frozen=True)
-class RunOptions(Options):
-    """The command line."""
-
-    law: str = "log-normal"
-    """Training law, such as log-uniform(0.03, 100)."""
-    weighting: str = "karras"
-    """Loss weighting: karras, unit-eps, x0, min-snr-5, min-snr-1.25, soft-min-snr-1."""
-    parameterisation: str = "preconditioned"
-    """What the network's output means: preconditioned, eps, x0."""
-    network: str = "small"
-    """small, or paper (for GPUs)."""
-    stratified: bool = False
-    """Draw a batch's noise levels one from each n-th of the law."""
-    ladder: str = "geometric"
-    """geometric, karras(rho=7), polyexponential(rho=1), linear, vp, cosine, ddpm-linspace, ddpm-leading or
-    ddpm-trailing."""
-    n_steps: int = 32
-    """Steps of the ladder."""
-    sigma_max: float = 30.0
-    """Where the ladder starts, in data standard deviations."""
-    sigma_min: float = 0.03
-    """Where it ends."""
-    sampler: str = "euler(eta=1)"
-    """euler(eta=1), euler-churn(s_churn=10), heun, dpm++2m, dpm++2m-sde, accelerated, restart or
-    kadkhodaie-simoncelli."""
-    final_denoise: bool = False
-    """End with x - sigma eps at the last level: one more evaluation."""
-
-
-def main(options: Annotated[RunOptions, tyro.conf.arg(name="")]) -> pd.DataFrame:
+def main(question: Run, options: Options) -> pd.DataFrame:
     """One setting, trained, sampled, scored and timed, for each training seed. Returns the table."""
-    given = {name for name in TRAINING if getattr(options, name) != getattr(RunOptions, name)}
+    given = {name for name in TRAINING if getattr(question, name) != getattr(Run, name)}
     if options.model is not None and given:
         raise ValueError(f"{', '.join(sorted(given))}: they train a network, but --model brings one")
     study = options.apply(PRESETS[options.preset])
-    return run_experiment(Experiment("run", QUESTION, list(trials(study, options)), []), options)
+    return run_experiment(
+        Experiment("run", QUESTION, list(trials(study, question, options.data_std(study))), []), options
+    )
 
 
-def trials(study: Study, options: RunOptions) -> Iterator[Trial]:
+def trials(study: Study, question: Run, data_std: float) -> Iterator[Trial]:
     """One trial per network."""
-    data_std = options.data_std(study)
     train = replace(
         study.train,
-        network=options.network,
-        noise=names.law(options.law, data_std),
-        weighting=options.weighting,
-        parameterisation=options.parameterisation,
-        stratified=options.stratified,
+        network=question.network,
+        noise=names.law(question.law, data_std),
+        weighting=question.weighting,
+        parameterisation=question.parameterisation,
+        stratified=question.stratified,
     )
-    name, more = names.schedule(options.ladder, data_std)
-    ladder = Ladder(name, options.n_steps, options.sigma_max, options.sigma_min, more)
-    study, sampler = replace(study, train=train), names.sampler(options.sampler)
+    name, more = names.schedule(question.ladder, data_std)
+    ladder = Ladder(name, question.n_steps, question.sigma_max, question.sigma_min, more)
+    study, sampler = replace(study, train=train), names.sampler(question.sampler)
     for seed in study.seeds:
-        score = study.score(study.model(seed), ladder, sampler, final_denoise=options.final_denoise)
-        yield Trial("run", options.ladder, score, setting=f"{options.ladder}, {sampler.name}")
+        score = study.score(study.model(seed), ladder, sampler, final_denoise=question.final_denoise)
+        yield Trial("run", question.ladder, score, setting=f"{question.ladder}, {sampler.name}")

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
-import tyro
 
 from diffusion_core.samplers import Sampler
+from experiments.command_line import Sweep
 from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
 from experiments.config.config import OWN, SOURCE, AlphaBetaLadder, Ladder, TrainConfig
 from experiments.config.study import Study
@@ -58,21 +58,13 @@ class OwnFile:
     presets: Mapping[str, Study]
 
 
-@dataclass(frozen=True)
-class OwnOptions(Options):
-    """The command line."""
-
-    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.py")] = tyro.MISSING
-    """Python file with QUESTION, a text, and runs(), which yields an experiments.sweep.Try for each setting."""
-
-
-def main(options: Annotated[OwnOptions, tyro.conf.arg(name="")]) -> pd.DataFrame:
+def main(question: Sweep, options: Options) -> pd.DataFrame:
     """A sweep of your own: FILE.py says what to try, and networks, scores, intervals and report come with it.
 
     Each setting that runs() yields is run with each network; in each mode the first setting is what the others are
     compared with. Interrupted, the same command goes on where it stopped. Returns the table.
     """
-    own = read(options.file)
+    own = read(question.file)
     study = options.apply(own.presets[options.preset])
     planned = list(trials(own, study))
     return run_experiment(

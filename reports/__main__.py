@@ -1,7 +1,7 @@
 """`python -m reports DIR` writes the report on a finished run, `python -m reports bench FILE` that on speed."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -44,8 +44,14 @@ def _written(write: Callable[[], Path]) -> None:
     print(f"report:  {path}\ntext:    {path.with_suffix('.md')}\nfigures: {path.parent / 'figures'}")
 
 
-if __name__ == "__main__":
-    if sys.argv[1:2] == ["bench"]:
-        tyro.cli(bench, prog="python -m reports bench", args=sys.argv[2:])
+def command(arguments: Sequence[str], prog: str) -> int:
+    """Parses and runs: DIR, or bench FILE."""
+    if arguments[:1] == ["bench"]:
+        tyro.cli(bench, prog=f"{prog} bench", args=list(arguments[1:]))
     else:
-        tyro.cli(main, prog="python -m reports")
+        tyro.cli(main, prog=prog, args=list(arguments))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(sys.argv[1:], "python -m reports"))

@@ -1,4 +1,4 @@
-"""What the README shows works: its Python runs, its commands parse, its smoke run and report run."""
+"""README and docs show only what works: their Python runs, their commands parse, their smoke runs and reports run."""
 
 import re
 import shlex
@@ -11,15 +11,15 @@ from typing import get_type_hints
 import pytest
 import tyro
 
-from experiments.__main__ import EXPERIMENTS
+from experiments.command_line import COMMANDS, parse
 from experiments.store import cli
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+DOCUMENTS = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return [block for text in DOCUMENTS.values() for block in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
 
 
 def commands() -> list[list[str]]:
@@ -28,10 +28,9 @@ def commands() -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_python_examples_run() -> None:
-    assert blocks("python")
-    for code in blocks("python"):
-        subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0][:40])
+def test_python_examples_run(code: str, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True)
 
 
 def test_every_command_is_known() -> None:
@@ -40,17 +39,28 @@ def test_every_command_is_known() -> None:
     for command in commands():
         if command[0] == "make":
             assert command[1] in targets
-        elif command[:3] == ["python", "-m", "experiments"] and command[3] != "--help":
-            known = EXPERIMENTS | {"store": cli.main}
-            (options,) = next(iter(get_type_hints(known[command[3]], include_extras=True).values())).__args__
+        elif command[:3] == ["python", "-m", "experiments"] and command[3] in COMMANDS:
+            parse(command[3], command[4:], "experiments")
+        elif command[:4] == ["python", "-m", "experiments", "store"]:
+            (options,) = next(iter(get_type_hints(cli.main, include_extras=True).values())).__args__
             tyro.cli(options, args=command[4:])
         else:
-            assert command[:2] == ["pytest", "--benchmark"] or command[:3] in (
-                ["python", "-m", "experiments"],
-                ["python", "-m", "reports"],
-            )
+            known = (["python", "-m", "reports"], ["python", "-m", "experiments"])
+            assert command[:2] == ["pytest", "--benchmark"] or (command[:3] in known and command[3] != "report")
+            assert command[:3] != known[1] or command[3:] == ["--help"]
         seen.add(command[0])
     assert seen == {"make", "python", "pytest"}
+
+
+def test_the_console_command_is_installed() -> None:
+    sigmabench = Path(sys.executable).with_name("sigmabench")
+    done = subprocess.run([str(sigmabench), "beta", "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: sigmabench beta")
+    assert subprocess.run([str(sigmabench), "bta"], capture_output=True, check=False).returncode == 2
+
+
+def test_readme_is_short() -> None:
+    assert len(DOCUMENTS[ROOT / "README.md"].splitlines()) <= 150
 
 
 @pytest.mark.slow
@@ -63,9 +73,8 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     assert len(own.splitlines()) <= 25
     (tmp_path / "my_sweep.py").write_text(own)
     (tmp_path / "runs").mkdir()
-    shutil.copy(
-        ROOT / "tests" / "reports" / "speed" / "bench.json", tmp_path / "runs" / "speed.json"
-    )  # of `make benchmark`
+    measured = ROOT / "tests" / "reports" / "speed" / "bench.json"  # by `make benchmark`
+    shutil.copy(measured, tmp_path / "runs" / "speed.json")
     for command in wanted:
         subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
     assert (tmp_path / "runs" / "beta-smoke" / "report.html").stat().st_size > 100_000
@@ -74,8 +83,9 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     assert "**Wide training law: " in report and "heun" in report and "A/A control" in report
 
 
-def test_links_lead_to_files() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)", README)
-    assert links
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files(path: Path) -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)", DOCUMENTS[path]) + re.findall(r'src="([^"]+)"', DOCUMENTS[path])
+    assert links or path.name == "scale.md"
     for link in links:
-        assert (ROOT / link).exists(), link
+        assert (path.parent / link).exists(), link

@@ -13,19 +13,16 @@ from diffusion_core.samplers.restart import Interval, Restart
 from diffusion_core.samplers.sampling import Model, denoise, follow, generate_samples, sample
 
 SAMPLERS: dict[str, type[Sampler]] = {
-    sampler.label: sampler
-    for sampler in (
-        Euler,  # DDIM at eta 0, DDPM at eta 1
-        EulerWithin,
-        EulerCorrected,
-        EulerChurn,
-        Heun,
-        DPMpp2M,
-        DPMpp2MSDE,
-        Accelerated,
-        Restart,
-        KadkhodaieSimoncelli,
-    )
+    "euler": Euler,  # DDIM at eta 0, DDPM at eta 1
+    "euler-within": EulerWithin,
+    "euler-corrected": EulerCorrected,
+    "euler-churn": EulerChurn,
+    "heun": Heun,
+    "dpm++2m": DPMpp2M,
+    "dpm++2m-sde": DPMpp2MSDE,
+    "accelerated": Accelerated,
+    "restart": Restart,
+    "kadkhodaie-simoncelli": KadkhodaieSimoncelli,
 }
 
 __all__ = [

@@ -5,6 +5,7 @@ read back.
 """
 
 import ast
+import difflib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +16,7 @@ from diffusion_core.samplers import SAMPLERS, Sampler
 from diffusion_core.schedules import SCHEDULES
 
 Table = Mapping[str, Callable[..., Any]]
+SYNONYMS = {"ddim": {"eta": 0.0}, "ddpm": {"eta": 1.0}, "euler-ancestral": {"eta": 1.0}}  # of the sampler euler
 
 FEATURES = {  # feature space -> its dimension; see metrics/features.py
     "digits": 128,
@@ -51,8 +53,10 @@ def law(text: str, data_std: float) -> NoiseDistribution:
 
 def sampler(text: str) -> Sampler:
     """The sampler that `text` names, such as "euler(eta=1)" or "heun". Errors as `law`'s."""
-    name, options = parsed("sampler", text, SAMPLERS)
-    return SAMPLERS[name](**options)
+    name, bracket, rest = text.strip().partition("(")
+    usual = SYNONYMS.get(name, {})
+    name, options = parsed("sampler", ("euler" if usual else name) + bracket + rest, SAMPLERS)
+    return SAMPLERS[name](**(usual | options))
 
 
 def schedule(text: str, data_std: float) -> tuple[str, tuple[tuple[str, float], ...]]:
@@ -107,7 +111,9 @@ def called(name: str, options: Iterable[tuple[str, float]]) -> str:
 
 
 def one_of(kind: str, value: str, allowed: Iterable[str]) -> str:
-    """`value`. Raises ValueError, listing what is allowed, if it is not among that."""
+    """`value`. Raises ValueError, with what is allowed and the closest of it, if it is not among that."""
     if value not in allowed:
-        raise ValueError(f"{kind}={value!r}: it must be one of {', '.join(allowed)}")
+        close = difflib.get_close_matches(value, allowed, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"{kind}={value!r}: it must be one of {', '.join(allowed)}{hint}")
     return value

@@ -1,90 +1,128 @@
-"""What every experiment's command line shares, and how it turns into a study."""
+"""What every experiment's command line shares. It imports nothing heavy, so that --help appears at once."""
 
-from dataclasses import dataclass, replace
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from diffusion_core.data import resolve
-from experiments.config.config import ForeignConfig, Machine, ReferenceConfig
-from experiments.config.study import Study
-from experiments.metrics.features import features_id
-from experiments.models import external
-from experiments.stages.common import images_of
-from experiments.stages.hardware import cores
+if TYPE_CHECKING:
+    from experiments.config.config import ForeignConfig, Machine, ReferenceConfig
+    from experiments.config.study import Study
 
-AnyStudy = TypeVar("AnyStudy", bound=Study)
+    AnyStudy = TypeVar("AnyStudy", bound=Study)
+
+
+def shown(metavar: str, default: str) -> Any:
+    """How --help shows an option that is None unless given: what is typed, and what holds then."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
 @dataclass(frozen=True)
-class Options:
-    """Options left out take the preset's value."""
+class Size:
+    """How large the run is, and where its result goes."""
 
     preset: Literal["smoke", "laptop", "gpu"] = "laptop"
-    """smoke: under 20 s; laptop: minutes on two CPU cores; gpu: the full size."""
-    out: Path | None = None
-    """Folder of the result; by default runs/NAME-PRESET."""
-    store: Annotated[str | Path, tyro.conf.arg(metavar="FOLDER|URL")] = "runs/store"
-    """Where trained networks, samples and scores lie, which runs share: what is there is not computed again. A folder,
-    or a URL such as s3://BUCKET/FOLDER (pip install -e '.[remote]')."""
-    data: str | None = None
-    """mnist5k (embedded, no download), mnist, fashion-mnist, cifar10, folder:PATH (images) or npz:PATH."""
-    data_root: Path | None = None
-    """Folder of downloaded data; by default $SIGMABENCH_DATA, else ~/.cache/sigmabench."""
-    model: str | None = None
-    """Sample from a network trained elsewhere: python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER, checkpoint:FOLDER."""
-    model_label: int | None = None
-    """The class that a class-conditional --model is asked for."""
-    train_images: int | None = None
-    """Images each network sees in training, repeats counted."""
-    train_seeds: Annotated[int | None, tyro.conf.arg(aliases=["--seeds"])] = None
+    """smoke: under 20 seconds; laptop: minutes on two CPU cores; gpu: the full size."""
+    out: Annotated[Path | None, shown("FOLDER", "runs/NAME-PRESET")] = None
+    """Folder of the result."""
+
+
+@dataclass(frozen=True)
+class ModelAndData:
+    """Which images, which network, and in which feature space samples are scored."""
+
+    data: Annotated[str | None, shown("NAME", "mnist5k; mnist with --preset gpu")] = None
+    """mnist5k (no download), mnist, fashion-mnist, cifar10, folder:PATH (images) or npz:PATH."""
+    data_root: Annotated[Path | None, shown("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
+    """Where downloaded data sets lie."""
+    model: Annotated[str | None, shown("KIND:WHERE", "networks are trained")] = None
+    """A network trained elsewhere: python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FOLDER."""
+    model_label: Annotated[int | None, shown("CLASS", "none")] = None
+    """The class that a class-conditional --model samples."""
+    features: Annotated[str | None, shown("NAME", "digits for MNIST, else natural")] = None
+    """Feature space of FD and KD: digits, natural, or one of torch-fidelity's. In inception-v3-compat the distances are
+    called FID and KID."""
+    feature_weights: Annotated[Path | None, shown("FILE", "downloaded if needed")] = None
+    """Weights of the feature extractor."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is trained and sampled. More networks and more samples give narrower intervals."""
+
+    train_images: Annotated[int | None, shown("N", "as the preset says")] = None
+    """Images that each network sees in training, repeats counted."""
+    train_seeds: Annotated[
+        int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: as the preset says)", aliases=["--seeds"])
+    ] = None
     """Number of networks, each trained from its own seed."""
-    n_samples: int | None = None
-    """Images a sampling run."""
-    features: str | None = None
-    """Feature space of FD and KD: digits (the default for digits), natural (for everything else), or one of
-    torch-fidelity's, such as inception-v3-compat, in which they are FID and KID."""
-    feature_weights: Path | None = None
-    """Weights file of the feature extractor, where it cannot be downloaded."""
+    n_samples: Annotated[int | None, shown("N", "500; 10,000 with --preset gpu")] = None
+    """Images per sampling run."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where results go, on which device, and which part is run."""
+
+    store: Annotated[str | Path, tyro.conf.arg(metavar="FOLDER|URL")] = "runs/store"
+    """Where networks, samples and scores are kept; nothing in it is computed again. A folder, or a URL such as
+    s3://BUCKET/FOLDER (pip install -e '.[remote]')."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: CUDA where there is one."""
+    """auto: CUDA if there is a CUDA device."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 where the hardware multiplies in it."""
-    threads: int | None = None
-    """CPU threads of a run, part of its identity. By default PyTorch's choice, one for each core; a worker's share of
-    the cores with --workers; 1 with --ray-address."""
-    dry_run: bool = False
-    """Print the plan and run nothing: what is unique, what is done, what the rest costs."""
-    only: str | None = None
-    """Run the part of the experiment for which this holds, a pandas query over the columns of table.csv, such as
-    'mode == "same-ladder" and seed == 0'. What compares with runs left out is left out too."""
-    shard: str | None = None
-    """i/n: run part i of n into the same store, each network's runs in one part. At the end the same command without
-    --shard makes the report."""
-    retry_failed: bool = False
-    """Try again what failed for good, such as a training that diverged. All else that failed is tried again anyway."""
-    workers: int | None = None
-    """Runs at a time, by a Ray on this machine (extra `cluster`). Without it one after the other, in this process."""
-    ray_address: str | None = None
-    """Run on a Ray cluster: auto, host:port or ray://host:port. All nodes need this package and see the store."""
-    gpus_per_run: float | None = None
-    """Share of a card that a run on Ray takes (1), such as 0.25 for four small networks on a card."""
-
+    """auto: bf16 if the hardware multiplies in it."""
+    threads: Annotated[int | None, shown("N", "one per core; a worker's share with --workers")] = None
+    """CPU threads per run. They are part of a run's identity."""
     together: bool = False
-    """Sample runs of one network in one batch, as many as it holds: faster where a run has too few images to keep the
-    device busy, such as 500 on a card. Their seconds are then shared, and count for nothing."""
+    """Sample runs of one network in one batch. Faster where runs are too small to keep a device busy; their seconds
+    are then no evidence of speed."""
+    dry_run: bool = False
+    """Print the plan and run nothing: how many trainings and samplings, how many are done, how long the rest takes."""
+    only: Annotated[str | None, shown("QUERY", "everything")] = None
+    """Run a part: a pandas query over the columns of table.csv, such as 'mode == "same-ladder" and seed == 0'."""
+    shard: Annotated[str | None, shown("I/N", "all parts")] = None
+    """Run part i of n into the same store. At the end, the same command without --shard makes the report."""
+    retry_failed: bool = False
+    """Try again what failed for good, such as a training that diverged. Other failures are tried again anyway."""
 
-    def apply(self, study: AnyStudy, *names: str) -> AnyStudy:
-        """The preset's study with the options that were given, those in `names` by their own name."""
+
+@dataclass(frozen=True)
+class Cluster:
+    """Several runs at a time with Ray (pip install -e '.[cluster]')."""
+
+    workers: Annotated[int | None, shown("N", "one run after another, in this process")] = None
+    """Runs at a time on this machine."""
+    ray_address: Annotated[str | None, shown("ADDRESS", "none")] = None
+    """Run on a Ray cluster: auto, host:port or ray://host:port. All nodes need this package and see the store."""
+    gpus_per_run: Annotated[float | None, shown("SHARE", "1")] = None
+    """Share of a card per run, such as 0.25 for four small networks on one card."""
+
+
+@dataclass(frozen=True)
+class Options(Size, ModelAndData, Budget, Running, Cluster):
+    """All of the above. Options left out take the preset's value."""
+
+    def apply(self, study: AnyStudy, question: object = None) -> AnyStudy:
+        """The preset's study with the options that were given, those of the question by their own name.
+
+        Raises:
+            ValueError: options that do not go together, or a value outside its range.
+        """
+        from diffusion_core.data import resolve
+        from experiments.config.config import Machine
+
         self._check_running()
         machine = Machine.resolve(self.device, self.precision, self.threads or self._share_of_cores())
         data = resolve(self.data or study.train.data, self.data_root)
         train = replace(study.train, machine=machine, data=data)
         if self.train_images is not None:
             train = replace(train, images_seen=self.train_images)
-        own = {name: getattr(self, name) for name in ("train_seeds", "n_samples", *names)}
-        given: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
+        known = {field.name for field in fields(study)}
+        asked = {"train_seeds": self.train_seeds, "n_samples": self.n_samples} | vars(question or object)
+        given: dict[str, Any] = {name: value for name, value in asked.items() if name in known and value is not None}
         study = replace(
             study, train=train, foreign=self._foreign(data, machine), reference=self._reference(data), **given
         )
@@ -99,6 +137,8 @@ class Options:
 
     def data_std(self, study: Study) -> float:
         """The standard deviation of the study's data scaled to [-1, 1], to four decimals."""
+        from experiments.stages.common import images_of
+
         return round(images_of(study.train.data, self.data_root).std / 127.5, 4)
 
     def _check_running(self) -> None:
@@ -116,12 +156,17 @@ class Options:
                 raise ValueError(f"gpus_per_run={self.gpus_per_run}: it needs --workers or --ray-address")
 
     def _share_of_cores(self) -> int | None:
-        """Threads of a run where several run at a time."""
+        """Threads per run where several run at a time."""
+        from experiments.stages.hardware import cores
+
         if self.ray_address is not None:
             return 1
         return max(cores() // self.workers, 1) if self.workers is not None else None
 
     def _foreign(self, data: str, machine: Machine) -> ForeignConfig | None:
+        from experiments.config.config import ForeignConfig
+        from experiments.models import external
+
         if self.model is None:
             if self.model_label is not None:
                 raise ValueError(f"model_label={self.model_label}: it needs --model")
@@ -133,6 +178,9 @@ class Options:
         return ForeignConfig(self.model, content, name, data, self.model_label, machine=machine)
 
     def _reference(self, data: str) -> ReferenceConfig:
+        from experiments.config.config import ReferenceConfig
+        from experiments.metrics.features import features_id
+
         features = self.features or ("digits" if data in ("mnist5k", "mnist") else "natural")
         content = features_id(features, self.feature_weights)
         return ReferenceConfig(

@@ -160,6 +160,11 @@ def main(
     return command.run(Console())
 
 
+def command(arguments: Sequence[str], prog: str) -> int:
+    """Parses and runs one of the commands."""
+    return tyro.cli(main, prog=prog, args=list(arguments))
+
+
 def to_evict(artifacts: Sequence[Artifact], most: int | None, oldest: float | None, now: float) -> list[Artifact]:
     """The samples to remove, least recently used first: those not used for `oldest` s, then until `most` bytes stay."""
     left = sum(artifact.size for artifact in artifacts)

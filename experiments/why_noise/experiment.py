@@ -11,16 +11,16 @@ with a trained one is the denoiser's part. Probes then look at the way down the 
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import tyro
 from rich.console import Console
 
 from diffusion_core.samplers import Euler, EulerWithin, Sampler
+from experiments.command_line import WhyNoise
 from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
 from experiments.config.config import MIXTURE, Ladder
 from experiments.config.trial import Infeasible, Trial
@@ -34,19 +34,7 @@ from experiments.why_noise.settings import PRESETS, Denoiser, WhyStudy, at_share
 QUESTION = "Why does putting noise back help?"
 
 
-@dataclass(frozen=True)
-class WhyOptions(Options):
-    """The command line."""
-
-    n_steps: tuple[int, ...] | None = None
-    """Lengths of the geometric ladders."""
-    etas: tuple[float, ...] | None = None
-    """Amounts of noise; 0 and 1 are always added."""
-    shares: tuple[float, ...] | None = None
-    """Shares of the training budget that worse networks are trained on."""
-
-
-def main(options: Annotated[WhyOptions, tyro.conf.arg(name="")]) -> pd.DataFrame:
+def main(question: WhyNoise, options: Options) -> pd.DataFrame:
     """Why does putting noise back help? Steps, denoiser, inputs like training data, or contraction?
 
     Fits a mixture to the digits, trains networks on its draws, samples with the exact denoiser and with the trained
@@ -54,7 +42,7 @@ def main(options: Annotated[WhyOptions, tyro.conf.arg(name="")]) -> pd.DataFrame
     """
     if options.model is not None:
         raise ValueError("model: this experiment needs networks trained on its own law; --model is for the others")
-    study = options.apply(PRESETS[options.preset], "n_steps", "etas", "shares")
+    study = options.apply(PRESETS[options.preset], question)
     if not all(0 < share < 1 for share in study.shares):
         raise ValueError(f"shares={study.shares}: each must lie between 0 and 1; the whole budget is trained anyway")
     etas, lengths = ({*study.etas, 0.0, 1.0}, {*study.n_steps, study.main_steps})

@@ -11,9 +11,11 @@ import pytest
 
 from diffusion_core.samplers import Euler
 from experiments import __main__ as command
-from experiments.beta import PRESETS, BetaOptions, BetaStudy, contrasts, trials
+from experiments.beta import PRESETS, BetaStudy, contrasts, trials
+from experiments.command_line import Beta
 from experiments.config.config import Ladder, identity
 from experiments.config.trial import Infeasible, Trial
+from experiments.engine.options import Options
 from experiments.results.contrasts import BestOf
 
 ROOT = Path(__file__).parents[2]
@@ -59,9 +61,8 @@ def test_impossible_eta_is_listed_not_run() -> None:
 
 
 def test_options_override_the_preset() -> None:
-    study = BetaOptions(preset="smoke", train_images=99, etas=(0.0, 0.5), n_samples=7, threads=1).apply(
-        PRESETS["smoke"], "etas"
-    )
+    options = Options(preset="smoke", train_images=99, n_samples=7, threads=1)
+    study = options.apply(PRESETS["smoke"], Beta(etas=(0.0, 0.5)))
     assert (study.train.images_seen, study.etas, study.n_samples, study.train.machine.threads) == (99, (0.0, 0.5), 7, 1)
     assert study.betas == PRESETS["smoke"].betas
 
@@ -82,30 +83,6 @@ def test_smoke_runs_and_reports(tmp_path: Path) -> None:
     assert set(whole["mode"]) == {"primary", "control", "same-alpha", "same-ladder", "pareto"}
     assert (whole["status"] == "ok").all()
     print(f"smoke took {time.monotonic() - start:.1f} s")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--betas", "0.99"], "error: beta=0.99: "),
-        (["--data", "cats"], "error: data='cats': unknown data set; the names are mnist5k, mnist"),
-        (["--train-images", "0"], "error: images_seen=0: "),
-        (["--train-seeds", "0"], "error: train_seeds=0: "),
-        (["--n-samples", "1667"], "error: n_samples=1667: "),
-        (["--pareto-steps", "0"], "error: n_steps=0: "),
-    ],
-)
-def test_bad_arguments_are_one_line_and_status_2(
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["experiments", *experiment(tmp_path, tmp_path)[5:], *arguments])
-    assert command.main() == 2
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
 
 
 def test_data_that_cannot_be_fetched_is_one_message_and_status_2(

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from diffusion_core.samplers import Heun, Restart
-from experiments import __main__ as command
 from experiments.config.config import Ladder
 from experiments.config.trial import Infeasible, Trial
 from experiments.ladders import PRESETS, contrasts, trials, within
@@ -87,30 +86,3 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     report = (tmp_path / "out" / "report.md").read_text()
     assert report.index("**4 evaluations: ") < report.index("## Quality against cost")
     assert "chosen by KD ×1000 among 6 settings on the other half" in report and "-film.png" in report
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--ladders", "spiral"], "error: ladder='spiral': it must be one of geometric, karras"),
-        (["--ladders", "karras(rho=0)"], "error: rho=0"),
-        (["--samplers", "rk45"], "error: sampler='rk45': it must be one of euler"),
-        (["--n-steps", "0"], "error: n_steps=0: "),
-        (["--sigma-min", "40"], "error: sigma_min=40.0: it must be above 0 and below sigma_max=30.0"),
-        (["--etas", "99"], "error: nothing to run: no setting that was asked for is feasible"),
-    ],
-)
-def test_bad_arguments_are_one_line_and_status_2(
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    if arguments[0] == "--etas":
-        arguments = [*arguments, "--samplers"]
-    usual = ["ladders", "--preset", "smoke", "--out", str(tmp_path), "--store", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["experiments", *usual, *arguments])
-    assert command.main() == 2
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1

@@ -12,7 +12,6 @@ import torch
 
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import LogNormal
-from experiments import __main__ as command
 from experiments.config.config import TrainConfig
 from experiments.config.trial import Trial
 from experiments.noise_levels import PRESETS, contrasts, settings, trials
@@ -117,27 +116,3 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     report = (tmp_path / "out" / "report.md").read_text()
     assert report.index("**Eta 0: ") < report.index("**Eta 1: ") < report.index("## Differences")
     assert "figures/errors.svg" in report
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--laws", "gaussian"], "error: law='gaussian': it must be one of log-normal, log-uniform"),
-        (["--weightings", "none"], "error: weighting='none': it must be one of unit-eps"),
-        (["--parameterisations", "score"], "error: parameterisation='score': it must be one of preconditioned"),
-        (["--laws"], "error: laws: at least one is needed"),
-        (["--model", "python:a:b"], "error: model: this experiment compares ways to train"),
-    ],
-)
-def test_bad_arguments_are_one_line_and_status_2(
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    usual = ["noise_levels", "--preset", "smoke", "--out", str(tmp_path), "--store", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["experiments", *usual, *arguments])
-    assert command.main() == 2
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1

@@ -9,8 +9,9 @@ import torch
 
 from diffusion_core.exact import GaussianDenoiser
 from experiments import __main__ as command
+from experiments.command_line import Run
 from experiments.config.config import identity
-from experiments.run import PRESETS, RunOptions, trials
+from experiments.run import PRESETS, trials
 
 
 def exact(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -30,9 +31,9 @@ def test_every_choice_is_in_the_identity() -> None:
         "ladder": "karras", "n_steps": 7, "sigma_max": 20.0, "sigma_min": 0.1, "sampler": "heun", "final_denoise": True,
     }  # fmt: skip
     study = PRESETS["smoke"]
-    usual = {identity(trial.score) for trial in trials(study, RunOptions())}
+    usual = {identity(trial.score) for trial in trials(study, Run(), 0.55)}
     for name, value in changes.items():
-        other = {identity(trial.score) for trial in trials(study, RunOptions(**{name: value}))}  # type: ignore[arg-type]  # any field
+        other = {identity(trial.score) for trial in trials(study, Run(**{name: value}), 0.55)}  # type: ignore[arg-type]  # any field
         assert len(other) == 2 and not other & usual, name
 
 
@@ -64,29 +65,3 @@ def test_a_model_of_ones_own_in_the_beta_experiment(tmp_path: Path, monkeypatch:
     report = (tmp_path / "out" / "report.md").read_text()
     assert "for this network" in report
     assert r"(python:test\_run:exact, trained elsewhere, data mnist5k)" in report
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--n-steps", "0"], "error: n_steps=0: "),
-        (["--ladder", "karras(rho=0)"], "error: rho=0"),
-        (["--sampler", "euler(eta=50)"], "sigma_down^2 = sigma'^2 - sigma_up^2 would be negative"),
-        (["--model", "somewhere"], "error: "),
-        (["--model", "python:a:b", "--law", "vp"], "error: law: they train a network, but --model brings one"),
-        (["--model", "python:a:b", "--train-images", "9"], "error: train_images=9: nothing is trained"),
-        (["--model-label", "3"], "error: model_label=3: it needs --model"),
-        (["--data", "folder:/nowhere"], "error: "),
-        (["--features", "vgg19"], "error: features='vgg19'"),
-    ],
-)
-def test_bad_arguments_are_one_line_and_status_2(
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert run(monkeypatch, tmp_path, *arguments) == 2
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import __main__ as command
 from experiments.config.config import ExactConfig, TrainConfig
 from experiments.config.trial import Trial
 from experiments.metrics.distances import jackknife_se
@@ -111,9 +110,3 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     report = (tmp_path / "out" / "report.md").read_text()
     places = [report.index(text) for text in ("**The steps:**", "**The denoiser:**", "**How:**", "## Are the steps")]
     assert places == sorted(places) and report.count("**Prediction:**") == report.count("**Verdict:**") == 6
-
-
-def test_a_model_from_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["experiments", "why_noise", "--preset", "smoke", "--model", "python:a:b"])
-    assert command.main() == 2
-    assert "error: model: this experiment needs networks trained on its own law" in capsys.readouterr().err

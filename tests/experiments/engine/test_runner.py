@@ -123,31 +123,13 @@ def test_a_part_has_a_report_that_says_so(
     assert 0 < len(part) < 10 and set(part["run_id"]) <= set(table(whole / "out")["run_id"])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--workers", "0"], "error: workers=0: it must be at least 1"),
-        (["--workers", "2", "--ray-address", "auto"], "error: workers, ray_address: the first starts a Ray"),
-        (["--gpus-per-run", "0.5"], "error: gpus_per_run=0.5: it needs --workers or --ray-address"),
-        (["--workers", "2", "--gpus-per-run", "-1"], "error: gpus_per_run=-1.0: it must be above 0"),
-        (["--only", "moed=='control'"], "error: only=\"moed=='control'\": name 'moed' is not defined"),
-        (["--shard", "2"], "error: shard='2': it must be i/n"),
-        (["--ray-address", "127.0.0.1:9"], "error: ray_address='127.0.0.1:9': "),
-    ],
-)
-def test_bad_arguments_are_one_line_and_status_2(
-    arguments: list[str],
-    message: str,
-    whole: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_a_ray_that_does_not_answer_is_one_line_and_status_2(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if "127.0.0.1:9" in arguments:
-        pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
-    assert run(monkeypatch, *words(tmp_path, whole / "store", *arguments)) == 2
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
+    assert run(monkeypatch, *words(tmp_path, whole / "store", "--ray-address", "127.0.0.1:9")) == 2
     error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
+    assert "error: ray_address='127.0.0.1:9': " in error and error.count("\n") == 1
 
 
 def test_without_ray_workers_say_what_to_install(

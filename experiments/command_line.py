@@ -1,0 +1,270 @@
+"""What can be typed after `python -m experiments`: one dataclass per experiment, read with tyro.
+
+It imports nothing heavy, so that --help appears at once. A new experiment adds its dataclass and a line in `COMMANDS`.
+"""
+
+import ast
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from experiments.engine.options import Budget, Cluster, ModelAndData, Options, Running, Size, shown
+
+SYMBOLS = """One step from noise level sigma:  x <- x - alpha*sigma*eps + beta*sigma*z,  sigma <- r*sigma
+  sigma  standard deviation of the noise in x, in standard deviations of the data
+  alpha  share of the estimated noise (eps) that a step removes
+  beta   fresh noise (z) that it puts back, as a share of sigma; 0 is the deterministic sampler (DDIM)
+  eta    beta on a scale that does not depend on the step: 0 is DDIM, 1 is DDPM"""
+
+
+def listed(module: str, table: str) -> str:
+    """The keys of a dict literal in a module of diffusion_core, which is read and not imported: that would be slow."""
+    spec = importlib.util.find_spec("diffusion_core")
+    assert spec is not None and spec.origin is not None
+    keys: list[str] = []
+    for node in ast.walk(ast.parse((Path(spec.origin).parent / module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == table:
+            for part in ast.walk(node.value) if node.value else ():
+                if isinstance(part, ast.Dict):
+                    keys += [ast.literal_eval(key) for key in part.keys if key is not None]
+    return ", ".join(keys)
+
+
+LAWS = listed("noise/__init__.py", "NOISE_DISTRIBUTIONS")
+LADDERS = ", ".join((listed("schedules/__init__.py", "SCHEDULES"), listed("schedules/__init__.py", "OWN_ENDS")))
+SAMPLERS = listed("samplers/__init__.py", "SAMPLERS")
+WEIGHTINGS = listed("training.py", "WEIGHTINGS")
+SYNONYMS = "ddim, ddpm, euler-ancestral"  # of euler with its usual noise; see config/names.py
+OUTPUTS = listed("networks/parameterisations.py", "PARAMETERISATIONS")
+
+
+def several(default: str, what: str, metavar: str = "NAME") -> Any:
+    """How --help shows an option that takes several values and is None unless given."""
+    text = f"(default: {default})"
+    return tyro.conf.arg(metavar=f"{metavar} [{metavar} ...]", help_behavior_hint=text, help=what)
+
+
+def several_numbers(default: str, metavar: str = "X") -> Any:
+    return tyro.conf.arg(metavar=f"{metavar} [{metavar} ...]", help_behavior_hint=f"(default: {default})")
+
+
+def named(what: str) -> Any:
+    return tyro.conf.arg(metavar="NAME", help=what)
+
+
+@dataclass(frozen=True)
+class Beta:
+    """What is varied."""
+
+    n_steps: Annotated[int | None, shown("N", "66")] = None
+    """Steps of the primary contrast's ladder."""
+    betas: Annotated[tuple[float, ...] | None, several_numbers("0 0.2 0.3 0.4")] = None
+    """Values of beta at fixed alpha = 0.1. 0 is always added."""
+    etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1 1.4 2")] = None
+    """Values of eta on the primary ladder. 0 and 1 are always added."""
+    pareto_steps: Annotated[tuple[int, ...] | None, several_numbers("8 16 32 66", "N")] = None
+    """Lengths of the ladders on which quality is compared with cost."""
+    pareto_etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1")] = None
+    """Values of eta on these ladders. 0 is always added."""
+    only_primary: bool = False
+    """Run the primary contrast and its A/A control only."""
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """What is varied. The first of each list is the baseline; one thing is changed at a time."""
+
+    laws: Annotated[
+        tuple[str, ...] | None,
+        several(
+            "log-normal log-logistic log-uniform vp",
+            f"Noise distributions of training: {LAWS}. With parameters: 'log-normal(-0.507, 1.2)'.",
+        ),
+    ] = None
+    weightings: Annotated[
+        tuple[str, ...] | None, several("karras min-snr-1.25", f"Weights of the loss: {WEIGHTINGS}.")
+    ] = None
+    parameterisations: Annotated[
+        tuple[str, ...] | None, several("preconditioned", f"Meaning of the network's output: {OUTPUTS}.")
+    ] = None
+    cross: bool = False
+    """Train every combination, instead of changing one thing at a time."""
+    n_steps: Annotated[int | None, shown("N", "32")] = None
+    """Steps of the geometric ladder on which samples are drawn."""
+    etas: Annotated[tuple[float, ...] | None, several_numbers("0 1")] = None
+    """Samplers that score each network: eta 0 is deterministic (beta = 0), eta 1 is DDPM."""
+
+
+@dataclass(frozen=True)
+class Ladders:
+    """What is varied. All settings of one budget take the same number of network evaluations."""
+
+    ladders: Annotated[
+        tuple[str, ...] | None,
+        several(
+            "geometric karras cosine vp linear",
+            f"Noise schedules; the first is the baseline: {LADDERS}. With parameters: 'karras(rho=5)'.",
+        ),
+    ] = None
+    n_steps: Annotated[tuple[int, ...] | None, several_numbers("8 16 32", "N")] = None
+    """Budgets: network evaluations per image. A sampler with two evaluations per step gets half as many steps."""
+    etas: Annotated[tuple[float, ...] | None, several_numbers("0 1")] = None
+    """Noise of the sampler euler: 0 is DDIM (beta = 0), 1 is DDPM."""
+    samplers: Annotated[
+        tuple[str, ...] | None,
+        several(
+            "heun dpm++2m",
+            f"Further samplers: {SAMPLERS}, {SYNONYMS}. 'heun(s_churn=10)' works.",
+        ),
+    ] = None
+    sigma_max: Annotated[float | None, shown("SIGMA", "30")] = None
+    """First level of all ladders but ddpm's, in standard deviations of the data."""
+    sigma_min: Annotated[float | None, shown("SIGMA", "0.03")] = None
+    """Last level."""
+
+
+@dataclass(frozen=True)
+class WhyNoise:
+    """What is varied."""
+
+    n_steps: Annotated[tuple[int, ...] | None, several_numbers("16 32 66 132", "N")] = None
+    """Lengths of the geometric ladders."""
+    etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1 1.4")] = None
+    """Amounts of noise. 0 and 1 are always added."""
+    shares: Annotated[tuple[float, ...] | None, several_numbers("0.02 0.1 0.3")] = None
+    """Shares of the training budget for networks that are trained less."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The setting."""
+
+    law: Annotated[
+        str, named(f"Noise distribution of training: {LAWS}. With parameters: 'log-uniform(0.03, 100)'.")
+    ] = "log-normal"
+    weighting: Annotated[str, named(f"Weights of the loss: {WEIGHTINGS}.")] = "karras"
+    parameterisation: Annotated[str, named(f"Meaning of the network's output: {OUTPUTS}.")] = "preconditioned"
+    network: Annotated[str, named("small, or paper (for GPUs).")] = "small"
+    stratified: bool = False
+    """Spread the noise levels of a batch evenly over the noise distribution."""
+    ladder: Annotated[str, named(f"Noise schedule: {LADDERS}. With parameters: 'karras(rho=7)'.")] = "geometric"
+    n_steps: int = 32
+    """Steps of the ladder."""
+    sigma_max: float = 30.0
+    """First level, in standard deviations of the data."""
+    sigma_min: float = 0.03
+    """Last level."""
+    sampler: Annotated[str, named(f"Sampler: {SAMPLERS}, {SYNONYMS}. With parameters: 'heun(s_churn=10)'.")] = (
+        "euler(eta=1)"
+    )
+    final_denoise: bool = False
+    """End with x - sigma*eps at the last level: one more evaluation."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The file."""
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.py")] = tyro.MISSING
+    """Python file with QUESTION, a text, and runs(), which yields an experiments.sweep.Setting per setting. See
+    docs/sweeps.md."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """An experiment on the command line: where it is, what can be asked, and what --help says of it."""
+
+    module: str
+    question: type
+    title: str
+    text: str
+    presets: str
+    examples: Sequence[str]
+
+    def description(self, name: str) -> str:
+        examples = "\n".join(f"  python -m experiments {name}{' ' * bool(line)}{line}" for line in self.examples)
+        presets = f"Presets: smoke: under 20 seconds, proves nothing; {self.presets}."
+        return f"{self.title}\n\n{self.text}\n\n{presets}\n\n{SYMBOLS}\n\nExamples:\n{examples}"
+
+
+COMMANDS = {
+    "beta": Command(
+        "experiments.beta",
+        Beta,
+        "Is beta > 0 better than beta = 0?",
+        "Trains networks, samples with and without fresh noise, scores the samples and writes a report. Compares at "
+        "equal alpha, on one ladder, and at equal cost. An interrupted run goes on with the same command.",
+        "laptop: 2 networks, 200,000 images each, 500 samples per run, 4 to 6 minutes on two cores; "
+        "gpu: 5 networks, 3,000,000 images, 10,000 samples",
+        ("", "--preset smoke", "--etas 0 0.5 1 --seeds 5", "--only-primary --data mnist"),
+    ),
+    "noise_levels": Command(
+        "experiments.noise_levels",
+        NoiseLevels,
+        "Which noise levels should training see?",
+        "Trains networks under several noise distributions and loss weights at an equal budget, scores their samples, "
+        "and measures their error on held-out images at each noise level.",
+        "laptop: 5 networks per setting, 30,000 images each, 500 samples per run, about 7 minutes on two cores; "
+        "gpu: 5 networks per setting, 3,000,000 images, 10,000 samples",
+        ("", '--laws log-normal "log-normal(0, 1)" vp', "--weightings karras unit-eps --cross"),
+    ),
+    "ladders": Command(
+        "experiments.ladders",
+        Ladders,
+        "Which noise levels should sampling visit, and with which sampler?",
+        "Compares noise schedules and samplers at equal numbers of network evaluations. A schedule is a rule; a ladder "
+        "is the list of noise levels that it gives.",
+        "laptop: 2 networks, 200,000 images each, 500 samples per run, about 5 minutes on two cores; "
+        "gpu: 5 networks, 3,000,000 images, 10,000 samples",
+        ("", '--ladders geometric "karras(rho=5)" --n-steps 10 20 --samplers heun dpm++2m'),
+    ),
+    "why_noise": Command(
+        "experiments.why_noise.experiment",
+        WhyNoise,
+        "Why does putting noise back help?",
+        "Fits a mixture of Gaussians to the digits, whose exact denoiser is known, trains networks on its draws, and "
+        "separates the error of the steps from the error of the denoiser.",
+        "laptop: 2 networks, 150,000 images each, 500 samples per run, about 15 minutes on two cores with --workers 2; "
+        "gpu: 5 networks, 3,000,000 images, 5,000 samples",
+        ("", "--preset smoke"),
+    ),
+    "run": Command(
+        "experiments.run",
+        Run,
+        "How good is this one setting?",
+        "Trains, samples, scores and times one setting, without a comparison.",
+        "laptop: 2 networks, 200,000 images each, 500 samples per run; "
+        "gpu: 5 networks, 3,000,000 images, 10,000 samples",
+        ('--ladder karras --n-steps 18 --sampler "heun(s_churn=10)"', "--model diffusers:FOLDER --data mnist"),
+    ),
+    "sweep": Command(
+        "experiments.sweep",
+        Sweep,
+        "Your own question: FILE.py says which settings to compare.",
+        "Runs each setting that runs() of the file yields with each network. In each mode, all settings are compared "
+        "with the first.",
+        "laptop: 2 networks, 200,000 images each, 500 samples per run; gpu: 5 networks, 3,000,000 images, 10,000 "
+        "samples; PRESETS in FILE.py may say otherwise",
+        ("my_sweep.py --dry-run", "my_sweep.py --preset smoke"),
+    ),
+}
+
+
+GROUPS = {"size": Size, "model_and_data": ModelAndData, "budget": Budget, "running": Running, "cluster": Cluster}
+
+
+def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Any, Options]:
+    """The question and the options of an experiment. --help and bad arguments end the program as tyro does it."""
+    command = COMMANDS[name]
+    parts = {"question": command.question} | GROUPS  # each is a box of --help
+    form = make_dataclass("Form", [(part, Annotated[kind, tyro.conf.OmitArgPrefixes]) for part, kind in parts.items()])
+    config = (tyro.conf.FlagCreatePairsOff,)
+    found: Any = tyro.cli(
+        form, prog=f"{prog} {name}", description=command.description(name), args=list(arguments), config=config
+    )
+    shared = (vars(getattr(found, part)) for part in GROUPS)
+    return found.question, Options(**{key: value for values in shared for key, value in values.items()})

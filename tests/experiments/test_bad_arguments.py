@@ -1,0 +1,86 @@
+"""Bad arguments of any experiment: one line that says what is wrong, and exit status 2. A new case is one line."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import __main__ as command
+
+CASES = {
+    "beta": [
+        (["--betas", "0.99"], "error: beta=0.99: "),
+        (["--data", "cats"], "error: data='cats': unknown data set; the names are mnist5k, mnist"),
+        (["--train-images", "0"], "error: images_seen=0: "),
+        (["--train-seeds", "0"], "error: train_seeds=0: "),
+        (["--n-samples", "1667"], "error: n_samples=1667: "),
+        (["--pareto-steps", "0"], "error: n_steps=0: "),
+        (["--workers", "0"], "error: workers=0: it must be at least 1"),
+        (["--workers", "2", "--ray-address", "auto"], "error: workers, ray_address: the first starts a Ray"),
+        (["--gpus-per-run", "0.5"], "error: gpus_per_run=0.5: it needs --workers or --ray-address"),
+        (["--workers", "2", "--gpus-per-run", "-1"], "error: gpus_per_run=-1.0: it must be above 0"),
+        (["--only", "moed=='control'"], "error: only=\"moed=='control'\": name 'moed' is not defined"),
+        (["--shard", "2"], "error: shard='2': it must be i/n"),
+    ],
+    "ladders": [
+        (["--ladders", "spiral"], "error: ladder='spiral': it must be one of geometric, karras"),
+        (["--ladders", "karas"], "; did you mean karras?"),
+        (["--ladders", "karras(rho=0)"], "error: rho=0"),
+        (["--samplers", "rk45"], "error: sampler='rk45': it must be one of euler"),
+        (["--samplers", "dpm++2n"], "; did you mean dpm++2m?"),
+        (["--n-steps", "0"], "error: n_steps=0: "),
+        (["--sigma-min", "40"], "error: sigma_min=40.0: it must be above 0 and below sigma_max=30.0"),
+        (["--etas", "99", "--samplers"], "error: nothing to run: no setting that was asked for is feasible"),
+    ],
+    "noise_levels": [
+        (["--laws", "gaussian"], "error: law='gaussian': it must be one of log-normal, log-uniform"),
+        (["--weightings", "none"], "error: weighting='none': it must be one of unit-eps"),
+        (["--parameterisations", "score"], "error: parameterisation='score': it must be one of preconditioned"),
+        (["--laws"], "error: laws: at least one is needed"),
+        (["--model", "python:a:b"], "error: model: this experiment compares ways to train"),
+    ],
+    "why_noise": [
+        (["--model", "python:a:b"], "error: model: this experiment needs networks trained on its own law"),
+        (["--shares", "1.5"], "error: shares=(1.5,): each must lie between 0 and 1"),
+    ],
+    "run": [
+        (["--n-steps", "0"], "error: n_steps=0: "),
+        (["--ladder", "karras(rho=0)"], "error: rho=0"),
+        (["--sampler", "euler(eta=50)"], "sigma_down^2 = sigma'^2 - sigma_up^2 would be negative"),
+        (["--model", "somewhere"], "error: "),
+        (["--model", "python:a:b", "--law", "vp"], "error: law: they train a network, but --model brings one"),
+        (["--model", "python:a:b", "--train-images", "9"], "error: train_images=9: nothing is trained"),
+        (["--model-label", "3"], "error: model_label=3: it needs --model"),
+        (["--data", "folder:/nowhere"], "error: "),
+        (["--features", "vgg19"], "error: features='vgg19'"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [(name, *case) for name, cases in CASES.items() for case in cases],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_bad_arguments_are_one_line_and_status_2(
+    name: str,
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    usual = [name, "--preset", "smoke", "--out", str(tmp_path), "--store", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["experiments", *usual, *arguments])
+    assert command.main() == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("bta", "beta"), ("noise-levels", "noise_levels"), ("stor", "store")])
+def test_a_name_that_is_nearly_right_is_suggested(
+    typed: str, meant: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["experiments", typed])
+    assert command.main() == 2
+    assert capsys.readouterr().err == f"error: {typed}: there is no such experiment; did you mean {meant}?\n"

@@ -1,0 +1,102 @@
+"""--help: it is true, it appears at once, and what it lists can be typed."""
+
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from diffusion_core import NOISE_DISTRIBUTIONS, SAMPLERS, SCHEDULES
+from diffusion_core.networks import PARAMETERISATIONS
+from diffusion_core.training import WEIGHTINGS
+from experiments import command_line
+from experiments.command_line import COMMANDS, parse
+from experiments.config.names import SYNONYMS, sampler
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "numpy", "pandas", "scipy", "torchvision", "matplotlib")
+
+
+def module(name: str) -> Any:
+    return import_module(COMMANDS[name].module)
+
+
+def test_names_are_those_of_the_tables() -> None:
+    for shown, table in (
+        (command_line.LAWS, NOISE_DISTRIBUTIONS),
+        (command_line.LADDERS, SCHEDULES),
+        (command_line.SAMPLERS, SAMPLERS),
+        (command_line.WEIGHTINGS, WEIGHTINGS),
+        (command_line.OUTPUTS, PARAMETERISATIONS),
+        (command_line.SYNONYMS, SYNONYMS),
+    ):
+        assert shown.split(", ") == list(table)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_defaults_shown_are_the_laptop_presets(name: str) -> None:
+    presets = getattr(module(name), "PRESETS", None) or import_module("experiments.why_noise.settings").PRESETS
+    hints = get_type_hints(COMMANDS[name].question, include_extras=True)
+    for field in fields(COMMANDS[name].question):
+        if field.default is None:
+            value = getattr(presets["laptop"], field.name)
+            values = value if isinstance(value, tuple) else (value,)
+            text = " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+            assert hints[field.name].__metadata__[0].help_behavior_hint == f"(default: {text})", field.name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_presets_shown_are_the_presets(name: str) -> None:
+    presets = getattr(module(name), "PRESETS", None) or import_module("experiments.why_noise.settings").PRESETS
+    for kind, text in zip(("laptop", "gpu"), COMMANDS[name].presets.split("; "), strict=False):
+        study = presets[kind]
+        assert f"{kind}: {study.train_seeds} networks" in text
+        assert f"{study.train.images_seen:,} images" in text and f"{study.n_samples:,}" in text.replace("\n", " ")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in (*COMMANDS, "store"))], ids=" ".join)
+def test_help_imports_nothing_heavy_and_appears_at_once(arguments: list[str]) -> None:
+    code = (
+        "import sys, experiments.__main__ as command\n"
+        f"sys.argv = ['experiments', *{arguments}]\n"
+        "try:\n    command.main()\nexcept SystemExit:\n    pass\n"
+        f"print(sorted(set({HEAVY}) & set(sys.modules)))"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert time.perf_counter() - start < 3  # 0.25 s on a quiet machine
+    if arguments[0] in COMMANDS:
+        assert COMMANDS[arguments[0]].title in done.stdout and "Examples:" in done.stdout
+        assert "default: None" not in done.stdout and "{None}" not in done.stdout
+
+
+def test_a_reader_who_leaves_early_gives_no_traceback() -> None:
+    line = f"{sys.executable} -m experiments beta --help | head -1"
+    done = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.startswith("usage: ") and done.stderr == ""
+
+
+def test_options_of_all_groups_end_in_one_object() -> None:
+    question, options = parse("beta", ["--etas", "0", "0.5", "--seeds", "3", "--store", "s", "--preset", "smoke"], "x")
+    assert question.etas == (0.0, 0.5)
+    assert (options.train_seeds, options.store, options.preset, options.workers) == (3, "s", "smoke", None)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("ddim", "euler(eta=0)"), ("ddpm", "euler(eta=1)"), ("euler-ancestral", "euler(eta=1)"),
+        ("euler-ancestral(eta=0.5)", "euler(eta=0.5)"),
+    ],
+)  # fmt: skip
+def test_other_peoples_names_can_be_typed(typed: str, meant: str) -> None:
+    assert sampler(typed) == sampler(meant)
+
+
+def test_labels_of_samplers_are_their_names_in_the_table() -> None:
+    assert {name: kind.label for name, kind in SAMPLERS.items()} == {name: name for name in SAMPLERS}
