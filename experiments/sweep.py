@@ -7,9 +7,10 @@ FILE.py has QUESTION, a text, and runs(), which yields one `Try` for each settin
 others are compared with. It may have PRESETS, a Study for each of smoke, laptop and gpu; else those of `run` hold.
 """
 
-import hashlib
 import importlib.util
+import itertools
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,12 +22,15 @@ import pandas as pd
 from diffusion_core.samplers import Sampler
 from experiments.command_line import Sweep
 from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
-from experiments.config.config import OWN, SOURCE, AlphaBetaLadder, Ladder, TrainConfig
+from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
+from experiments.config.source import OWN, check_told_apart
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.run import PRESETS
+
+MAX_SETTINGS = 100_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class OwnFile:
     """What FILE.py says."""
 
     name: str
+    path: Path
     question: str
     runs: Callable[[], Iterable[Setting]]
     presets: Mapping[str, Study]
@@ -73,19 +78,33 @@ def main(question: Sweep, options: Options) -> pd.DataFrame:
 
 
 def read(path: Path) -> OwnFile:
-    """Imports FILE.py. Raises ValueError if it is not what the engine needs, with what is missing."""
+    """Imports FILE.py, which may import modules next to it.
+
+    Raises:
+        ValueError: it is not what the engine needs, or fails when it is imported; the message says where.
+    """
     spec = importlib.util.spec_from_file_location(OWN, path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise ValueError(f"file={str(path)!r}: there is no such Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[OWN] = module
-    spec.loader.exec_module(module)
-    source = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    for value in vars(module).values():
-        if isinstance(value, type) and value.__module__ == OWN:
-            setattr(value, SOURCE, source)  # part of the identity of what it configures
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # whatever a user's file does
+        raise ValueError(f"file={str(path)!r}: {_said(error, path)}") from error
     question, runs = _have(path, module, "QUESTION", str), _have(path, module, "runs", Callable)
-    return OwnFile(path.stem, question, runs, PRESETS | getattr(module, "PRESETS", {}))
+    return OwnFile(path.stem, path, question, runs, PRESETS | getattr(module, "PRESETS", {}))
+
+
+def _said(error: BaseException, path: Path) -> str:
+    """What went wrong in a user's file, and in which line of it."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines = [error.lineno]
+    place = f"line {lines[-1]}: " if lines and lines[-1] else ""
+    return f"{place}{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _have(path: Path, module: ModuleType, name: str, kind: Any) -> Any:
@@ -98,10 +117,23 @@ def _have(path: Path, module: ModuleType, name: str, kind: Any) -> Any:
 
 def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
     """Every trial, for each network in turn; the first setting also as an A/A control."""
-    settings = list(own.runs())
+    settings = _settings(own)
     for number, one in enumerate(settings):
         if not isinstance(one, Setting):
             raise ValueError(f"runs(): number {number + 1} is {one!r}; it must yield experiments.sweep.Setting")
+        if lacking := [part for part in ("name", "planned_nfe", "run") if not hasattr(one.sampler, part)]:
+            raise ValueError(
+                f"sampler of {one.label!r}: it lacks {', '.join(lacking)}; make it a subclass of "
+                "diffusion_core.samplers.Sampler, which brings name and planned_nfe"
+            )
+        for value in (one.sampler, one.ladder, *one.training.values()):
+            if not isinstance(value, str | int | float | bool | tuple | None):
+                check_told_apart(value)
+        if fixed := sorted({"data", "machine", "seed"} & one.training.keys()):
+            raise ValueError(
+                f"training={fixed[0]!r} of {one.label!r}: all settings of a sweep share it, since they are scored "
+                "against the same images; use --data, --seeds and the other options"
+            )
         if one.mode == "control":
             raise ValueError(f"mode='control' of {one.label!r}: the A/A control of the first setting is called so")
     keys = [(one.mode, one.label) for one in settings]
@@ -120,6 +152,17 @@ def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
             yield study.trial("sweep", one.mode, *what, final_denoise=final)
             if number == 0:
                 yield study.trial("sweep", "control", *what, final_denoise=final, control=True)
+
+
+def _settings(own: OwnFile) -> list[Any]:
+    """What runs() yields, up to a limit."""
+    try:
+        found = list(itertools.islice(own.runs(), MAX_SETTINGS + 1))
+    except (Exception, SystemExit) as error:  # whatever a user's file does
+        raise ValueError(f"file={str(own.path)!r}: runs(): {_said(error, own.path)}") from error
+    if len(found) > MAX_SETTINGS:
+        raise ValueError(f"runs(): it yields more than {MAX_SETTINGS:,} settings, or does not end")
+    return found
 
 
 def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:

@@ -24,28 +24,30 @@ from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from diffusion_core.training import PRECISIONS, WEIGHTINGS
 from experiments.config.names import FEATURES, called, one_of
+from experiments.config.source import check_told_apart, is_ours, source_of
 
 SCHEMA = 3  # raise it when the same config starts to give another result
 NOT_IN_IDENTITY = {"identity": False}
 COMPILE_FROM = 10_000  # samples; not evaluations, so that runs whose seconds are compared are compiled all or none
 GROUPS = 20  # of the delete-group jackknife over images, by sample index
 MIN_SAMPLES = 2 * GROUPS  # so that half of them still fill the jackknife's groups
-OWN = "sigmabench_own_sweep"  # the name under which a user's file is imported
-SOURCE = "sigmabench_source"  # attribute of a class that a user's file defines: the hash of the file
 MIXTURE = "mixture:"  # and the folder of a stored mixture
 
 
 def canonical(value: Any) -> Any:
     """`value` as plain JSON data: a dataclass becomes its class name and its fields, but those NOT_IN_IDENTITY.
 
-    A class of a user's file is known by the file's content too (see sweep.py): its name may be one of ours, and what it
-    does may change.
+    A class that is not of this package is known by its source too (see source.py).
+
+    Raises:
+        ValueError: a user's class that cannot be told from another one.
     """
     if dataclasses.is_dataclass(value):
         fields = [f.name for f in dataclasses.fields(value) if f.metadata.get("identity", True)]
         kind = {"class": type(value).__name__}
-        if source := getattr(type(value), SOURCE, None):
-            kind["source"] = source
+        if not is_ours(type(value)):
+            check_told_apart(value)
+            kind["source"] = source_of(type(value))
         return kind | {name: canonical(getattr(value, name)) for name in fields}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from experiments.config.config import OWN
+from experiments.config.source import OWN, user_modules
 from experiments.engine.executor import Executor, Failed, Outcomes
 from experiments.engine.progress import PERIOD, Progress
 from experiments.engine.tasks import Outcome, RunContext, Task, blocked, run_task
@@ -98,8 +98,9 @@ def _executor(ray: Any, cores: int, gpus_per_run: float, in_flight: int) -> Exec
         anywhere = ray.remote(max_retries=RETRIES, num_cpus=cores)(_on_worker)
         # said here and not in .options(), num_gpus gives each task a fresh process, which leaves no memory of the card
         on_card = ray.remote(max_retries=RETRIES, num_cpus=cores, num_gpus=gpus_per_run)(_on_worker)
-        if OWN in sys.modules:  # classes of a user's file, which workers cannot import
-            ray.cloudpickle.register_pickle_by_value(sys.modules[OWN])
+        for name in user_modules(OWN) if OWN in sys.modules else ():  # classes in them, which workers cannot import
+            if name in sys.modules:
+                ray.cloudpickle.register_pickle_by_value(sys.modules[name])
         packed, failed = ray.cloudpickle.dumps(context), dict(failed)
         pending, running = iter(tasks), dict[Any, Task]()
         references: dict[str, Any] = {}  # of what is running

@@ -111,7 +111,7 @@ def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance
         log.info("%s: started with threads=%d on %s", what, task.machine.threads, task.machine.device)
         try:
             context.work(task, context, advance)
-        except Exception as raised:
+        except (Exception, SystemExit) as raised:  # a user's model or sampler may do anything
             error, permanent = f"{type(raised).__name__}: {raised}", isinstance(raised, NotFiniteError)
             log.error("%s: failed\n%s", what, traceback.format_exc().rstrip())
         seconds = time.perf_counter() - start

@@ -117,8 +117,8 @@ def _python(rest: str, device: str) -> Model:
     _module_file(module)
     try:
         found = importlib.import_module(module)
-    except ImportError as error:
-        raise ValueError(f"python:{rest}: importing {module} failed: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever a user's module does
+        raise ValueError(f"python:{rest}: importing {module} failed: {type(error).__name__}: {error}") from error
     if not hasattr(found, attribute):
         raise ValueError(f"python:{rest}: module {module} has no attribute {attribute!r}")
     model: Any = getattr(found, attribute)

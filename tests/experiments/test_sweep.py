@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from diffusion_core.samplers import Euler
 from experiments import __main__ as command
 from experiments.config.config import ForeignConfig, Ladder, identity
+from experiments.config.source import user_modules
 from experiments.config.trial import Trial
 from experiments.results.contrasts import BestOf
 from experiments.run import PRESETS
@@ -114,6 +115,25 @@ def test_on_ray_a_sampler_of_ones_own_travels(how: str, tmp_path: Path, two_node
         (FILE.replace('"mine", L', '"euler", L'), "runs(): [('all', 'euler')] more than once"),
         ("QUESTION = ''\ndef runs(): yield 1", "runs(): number 1 is 1; it must yield experiments.sweep.Setting"),
         ("QUESTION = ''\ndef runs(): return []", "nothing to run"),
+        ("QUESTION = ''\ndef runs(:", "line 2: SyntaxError: invalid syntax"),
+        ("import sys\nsys.exit(0)", "line 2: SystemExit: 0"),
+        ("import no_such_module", "line 1: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("QUESTION = ''\ndef runs():\n    raise KeyError('x')\n    yield", "runs(): line 3: KeyError: 'x'"),
+        (
+            "QUESTION = ''\ndef runs():\n    while True:\n        yield 1",
+            "runs(): it yields more than 100,000 settings",
+        ),
+        (FILE.replace("@dataclass(frozen=True)", "@dataclass"), "Mine: it is not frozen, so it may change"),
+        (FILE.replace("@dataclass(frozen=True)", ""), "Mine: it is no dataclass itself"),
+        (
+            FILE.replace("def planned_nfe", "def other"),
+            "sampler of 'mine': it lacks planned_nfe; make it a subclass of",
+        ),
+        (FILE.replace("Mine())", "type('X', (Euler,), {})())"), "X: it is no dataclass itself"),
+        (
+            FILE.replace("Mine())", "Mine(), training={'data': 'mnist'})"),
+            "training='data' of 'mine': all settings of a sweep share it",
+        ),
     ],
 )
 def test_a_file_that_does_not_do_says_what_is_missing(
@@ -133,7 +153,7 @@ def test_a_network_that_was_trained_elsewhere_cannot_be_trained_otherwise(tmp_pa
     study = replace(PRESETS["smoke"], foreign=ForeignConfig("python:a:b", "0"))
     one = Setting("a", Ladder(n_steps=2), Euler(0.0), training={"lr": 1.0})
     with pytest.raises(ValueError, match=r"training=\{'lr': 1.0\} of 'a': --model brings a trained network"):
-        list(trials(OwnFile("a", "b", lambda: [one], {}), study))
+        list(trials(OwnFile("a", Path("a.py"), "b", lambda: [one], {}), study))
 
 
 def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_before(tmp_path: Path) -> None:
@@ -144,6 +164,45 @@ def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_be
         *_, last = read(written(tmp_path, edited)).runs()
         found.append(identity(last.sampler))
     assert len({*found, identity(Euler(0.0))}) == 3
+
+
+def test_a_class_of_a_helper_module_is_known_by_its_source_and_by_what_it_imports(tmp_path: Path) -> None:
+    """Today's helper and what it was yesterday are two classes; installed packages and ours are no part of it."""
+    (tmp_path / "constants_xyz.py").write_text("import torch, numpy\nFACTOR = 1.0\n")
+    (tmp_path / "helper_xyz.py").write_text(
+        "from dataclasses import dataclass\nfrom diffusion_core.samplers import Euler\nimport constants_xyz\n"
+        "@dataclass(frozen=True)\nclass Helped(Euler):\n    pass\n"
+    )
+    text = FILE.replace("from experiments.sweep", "from helper_xyz import Helped\nfrom experiments.sweep")
+    text = text.replace("Mine())", "Helped())")
+    found = []
+    for content in ("FACTOR = 1.0\n", "FACTOR = 2.0\n", "FACTOR = 1.0\n"):
+        (tmp_path / "constants_xyz.py").write_text(f"import torch, numpy\n{content}")
+        for name in ("helper_xyz", "constants_xyz"):
+            sys.modules.pop(name, None)
+        *_, last = read(written(tmp_path, text)).runs()
+        found.append(identity(last.sampler))
+        assert set(user_modules("helper_xyz")) == {"helper_xyz", "constants_xyz"}
+    assert found[0] == found[2] != found[1]
+
+
+def test_a_parameter_that_is_no_field_is_refused(tmp_path: Path) -> None:
+    """Else a sampler with another strength would be answered with the results of this one."""
+    text = FILE.replace(
+        '    """Euler under', '    def __init__(self, s): object.__setattr__(self, \'strength\', s)\n    """Euler under'
+    )
+    planned = read(written(tmp_path, text.replace("Mine()", "Mine(2.0)")))
+    with pytest.raises(ValueError, match="Mine: strength: set, but no field, so not part of its identity"):
+        list(trials(planned, PRESETS["smoke"]))
+
+
+def test_a_class_that_is_made_in_a_function_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Local(Euler):
+        pass
+
+    with pytest.raises(ValueError, match=r"Local: a class that is made in a function has no identity; write it"):
+        identity(Local())
 
 
 def test_the_name_of_the_control_is_taken(tmp_path: Path) -> None:

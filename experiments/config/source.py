@@ -1,0 +1,122 @@
+"""What a class that is not of this package is known by: the source of its module, and of the user modules behind it.
+
+Its name alone says nothing: it may be the name of a class of ours, and what it does may change. So the identity of a
+config holds a hash of these files.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+OURS = ("diffusion_core", "experiments", "reports", "builtins")
+OWN = "sigmabench_own_sweep"  # the name under which a user's sweep file is imported
+SOURCE = "sigmabench_source"  # attribute of a user's class: the hash, which travels with it to other processes
+INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+HOW = "write it at the top of a module as `@dataclass(frozen=True) class NAME(Sampler): ...`, each parameter a field"
+
+
+def is_ours(kind: type) -> bool:
+    """Whether a class is of this package, so that its name says what it does."""
+    return kind.__module__.partition(".")[0] in OURS
+
+
+def source_of(kind: type) -> str:
+    """The first 12 hex digits of a SHA-256 of the module that defines a class, and of the user modules behind it.
+
+    User modules are those that it imports, directly or through others, and that are neither of this package nor
+    installed. Of an installed package, the module that defines the class counts.
+
+    Raises:
+        ValueError: the module has no source file.
+    """
+    if SOURCE not in kind.__dict__:
+        setattr(kind, SOURCE, _hashed(kind.__module__))
+    found: str = kind.__dict__[SOURCE]
+    return found
+
+
+def check_told_apart(value: Any) -> None:
+    """Raises ValueError for an instance of a user's class whose results could be taken for those of another one."""
+    kind = type(value)
+    if is_ours(kind):
+        return
+    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix(f"{OWN}.")
+    if "<locals>" in kind.__qualname__:
+        raise ValueError(f"{name}: a class that is made in a function has no identity; {HOW}")
+    if not is_dataclass(kind) or "__dataclass_params__" not in kind.__dict__:
+        raise ValueError(f"{name}: it is no dataclass itself, so its parameters are not part of its identity; {HOW}")
+    if not kind.__dict__["__dataclass_params__"].frozen:
+        raise ValueError(f"{name}: it is not frozen, so it may change after it was planned; {HOW}")
+    if extra := sorted(set(getattr(value, "__dict__", {})) - {field.name for field in fields(kind)}):
+        raise ValueError(f"{name}: {', '.join(extra)}: set, but no field, so not part of its identity; {HOW}")
+
+
+def user_modules(name: str) -> dict[str, Path]:
+    """The files of a module and of the user modules that it imports, directly or through others, by name."""
+    found: dict[str, Path] = {}
+    todo = [name]
+    while todo:
+        name = todo.pop()
+        path = _file(name)
+        if name in found or path is None:
+            continue
+        found[name] = path
+        todo += [used for used in _imports(name, path) if _is_users(used)]
+    return found
+
+
+def _hashed(module: str) -> str:
+    files = user_modules(module)
+    if module not in files:
+        raise ValueError(f"{module}: its source file was not found, so classes in it have no identity; {HOW}")
+    contents = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    first = contents.pop(module)
+    if not contents:
+        return first[:12]
+    text = "\n".join([first, *(f"{name} {digest}" for name, digest in sorted(contents.items()))])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _is_users(name: str) -> bool:
+    """Whether a module is neither of this package nor installed, as far as it has a file."""
+    path = _file(name)
+    if path is None or name.partition(".")[0] in OURS:
+        return False
+    return not any(path.is_relative_to(folder) for folder in INSTALLED)
+
+
+def _imports(name: str, path: Path) -> Iterator[str]:
+    """The modules that a source file names in its imports, at its top or inside functions."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join(filter(None, [*parents, base]))
+            if base:
+                yield base
+                yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _file(name: str) -> Path | None:
+    """The source file of a module, imported already or not; None if there is none."""
+    module: ModuleType | None = sys.modules.get(name)
+    origin = getattr(module, "__file__", None)
+    if module is None:
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError, AttributeError):
+            return None
+        origin = spec.origin if spec is not None else None
+    path = Path(origin).resolve() if origin else None
+    return path if path is not None and path.suffix == ".py" and path.is_file() else None
