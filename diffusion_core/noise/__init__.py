@@ -1,7 +1,8 @@
 """Noise distributions: which noise levels training draws. On the command line they are called laws.
 
-`sigma.py` has those given by a density of sigma, `process_time.py` those uniform in the time of a process. A new one is
-a dataclass in one of them, or in a new file, and one line in `NOISE_DISTRIBUTIONS`.
+`sigma.py` has distributions given by a density of sigma. `process_time.py` has distributions that are uniform in the
+time of a process. To add a distribution, write a dataclass in one of these files or in a new one, and add one line to
+`NOISE_DISTRIBUTIONS`.
 """
 
 from collections.abc import Callable
@@ -29,10 +30,12 @@ NOISE_DISTRIBUTIONS: dict[str, Callable[..., NoiseDistribution]] = {
     "vp": VP,
     "ddpm": DDPM,
 }
+ON_PIXELS = ("vp", "ddpm")  # defined on data in [-1, 1]: told the data's standard deviation there unless it is given
 
 __all__ = [
     "DDPM",
     "NOISE_DISTRIBUTIONS",
+    "ON_PIXELS",
     "VP",
     "Cosine",
     "CosineInterpolated",

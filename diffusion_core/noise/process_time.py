@@ -1,7 +1,7 @@
-"""Training laws that are uniform in the time of a process: cosine, cosine-interpolated, VP and discrete DDPM.
+"""Noise distributions uniform in the time of a process: cosine, cosine-interpolated, VP and discrete DDPM.
 
-sigma is in data standard deviations. `data_std` is the standard deviation of the data that the process was defined on:
-in [-1, 1] about 0.5 for CIFAR-10 and 0.55 for padded MNIST; its noise levels are divided by it.
+sigma is in data standard deviations. `data_std` is the standard deviation of the data that the process was defined on.
+For data in [-1, 1] it is about 0.5 (CIFAR-10) or 0.55 (padded MNIST). The process's noise levels are divided by it.
 """
 
 import math
@@ -17,11 +17,11 @@ from diffusion_core.schedules.vp import DATA_STD, N_TABLE, check_data_std, check
 
 @dataclass(frozen=True)
 class Cosine:
-    """The v-diffusion law: sigma data_std = tan(angle) with the angle uniform, between sigma_min and sigma_max.
+    """v-diffusion: sigma data_std = tan(angle), with the angle uniform and sigma between sigma_min and sigma_max.
 
     Args:
-        sigma_min, sigma_max: where the law is cut, in data standard deviations.
-        data_std: see the module; 1 is k-diffusion's convention, in which the process is defined on unit data.
+        sigma_min, sigma_max: ends of the distribution, in data standard deviations.
+        data_std: see the top of this file; 1 is k-diffusion's convention, with the process defined on unit data.
 
     Source: Salimans & Ho 2022, arXiv 2202.00512 (alpha = cos, sigma = sin of one angle); Crowson, k-diffusion (2022),
         `rand_v_diffusion`.
@@ -56,7 +56,7 @@ class Cosine:
 
 @dataclass(frozen=True)
 class CosineInterpolated:
-    """A cosine law shifted for the image's size, by one amount at high noise and another at low noise.
+    """The cosine distribution shifted for the image size, by one amount at high noise and another at low noise.
 
     ln sigma(t) = t L(t, side_low) + (1 - t) L(t, side_high), with L(t, d) = ln tan(angle) + ln(side / d) and the angle
     linear in t, such that every L runs from ln sigma_min at t = 0 to ln sigma_max at t = 1. With
@@ -68,7 +68,7 @@ class CosineInterpolated:
         sigma_min, sigma_max: ends, in data standard deviations.
 
     Source: Hoogeboom et al. 2023, arXiv 2301.11093, Section 3.1 (shifted and interpolated schedules); the ends as in
-        Crowson, k-diffusion (2022), `rand_cosine_interpolated`, which like this class is defined on unit data.
+        Crowson, k-diffusion (2022), `rand_cosine_interpolated`. Both define it on unit data, as here.
     """
 
     side: int = 32
@@ -119,9 +119,9 @@ class VP:
     """The VP SDE with its time t uniform: (sigma data_std)^2 = exp(vp_beta_d t^2 / 2 + vp_beta_min t) - 1.
 
     Args:
-        vp_beta_d, vp_beta_min: slope and start of the linear rate; above 0 and at least 0.
+        vp_beta_d, vp_beta_min: slope (above 0) and start (at least 0) of the linear rate, per unit of t.
         vp_time_min: the smallest t, at least 0 and below 1; the largest is 1.
-        data_std: see the module.
+        data_std: see the top of this file.
 
     Source: Song et al. 2021, arXiv 2011.13456, Eq. 32-33; in sigma: Karras et al. 2022, arXiv 2206.00364, Table 1.
     """
@@ -157,15 +157,15 @@ class VP:
 
 @dataclass(frozen=True)
 class DDPM:
-    """Each of the `n_table` noise levels of discrete DDPM with linear variances is as likely as the others.
+    """Discrete DDPM with linear variances: `n_table` noise levels, all equally likely.
 
-    A discrete law has no density. `log_density` is that of the step function which spreads each level's 1 / n_table
-    evenly, in ln sigma, over its cell: from halfway to the level below to halfway to the level above (the outer cells
-    are symmetric). It integrates to 1, can be drawn beside the densities, and its cumulative distribution never
-    differs from the true one by more than 1 / n_table.
+    A discrete distribution has no density. So `log_density` spreads the probability 1 / n_table of each level evenly,
+    in ln sigma, over the level's cell. A cell reaches halfway to the level below and halfway to the level above; the
+    outer cells are symmetric. This density integrates to 1 and can be plotted next to the others. Its cumulative
+    distribution differs from the true one by at most 1 / n_table.
 
     Args:
-        n_table, vp_beta_start, vp_beta_end, data_std: as `schedules.ddpm_table`.
+        n_table, vp_beta_start, vp_beta_end, data_std: as in `schedules.ddpm_table`.
 
     Source: Ho et al. 2020, arXiv 2006.11239, Section 4 and Algorithm 1.
     """

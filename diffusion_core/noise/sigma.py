@@ -1,9 +1,9 @@
-"""Training laws: the distributions from which training draws its noise levels. A new law is a new dataclass.
+"""Noise distributions given by a density of sigma or ln sigma: training draws its noise levels from them.
 
-Here are those given by a density of sigma or ln sigma; `process_time.py` has those uniform in the time of a process.
+A new distribution is a new dataclass. `process_time.py` has distributions that are uniform in the time of a process.
 
-sigma is in data standard deviations. Papers that scale data to sigma_data = 0.5 convert by sigma / 0.5, so that
-P_mean = -1.2 of Karras et al. (2022, arXiv 2206.00364) becomes -1.2 + ln 2 = -0.507 and P_std = 1.2 stays.
+sigma is in data standard deviations. Values from papers with sigma_data = 0.5 are converted by sigma / 0.5: P_mean =
+-1.2 of Karras et al. (2022, arXiv 2206.00364) becomes -1.2 + ln 2 = -0.507, and P_std = 1.2 is unchanged.
 """
 
 import math
@@ -21,14 +21,14 @@ class NoiseDistribution(Protocol):
 
     @property
     def name(self) -> str:
-        """The law and its parameters, as tables and reports print it."""
+        """The distribution's name and parameters, as tables and reports print them."""
         ...
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         """n noise levels, float32 (n,), on the generator's device.
 
-        They are independent, or with `stratified` one from each n-th of the distribution in random order: the same
-        marginal law, and averages over a batch that vary less.
+        They are independent. With `stratified`, one comes from each n-th of the distribution, in random order: the
+        marginal distribution is the same, and averages over a batch vary less.
         """
         ...
 
@@ -40,8 +40,8 @@ class NoiseDistribution(Protocol):
 def uniforms(n: int, generator: torch.Generator, stratified: bool) -> Tensor:
     """n numbers uniform in (0, 1), float64 (n,): independent, or one in each n-th of the interval in random order.
 
-    Source: stratified draws of the noise level: Kingma et al. 2021, arXiv 2107.00630, Appendix I.1, who shift one draw
-        over an even grid; here each stratum has a draw of its own, as in k-diffusion.
+    Source: stratified draws of the noise level: Kingma et al. 2021, arXiv 2107.00630, Appendix I.1. They shift one draw
+        over an even grid; here each stratum has its own draw, as in k-diffusion.
     """
     draws = torch.rand(n, generator=generator, device=generator.device, dtype=torch.float64)
     if stratified:
@@ -79,7 +79,7 @@ class LogNormal:
 
 @dataclass(frozen=True)
 class LogUniform:
-    """ln sigma is uniform between ln `sigma_min` and ln `sigma_max`: the law of the original notebook."""
+    """ln sigma is uniform between ln `sigma_min` and ln `sigma_max`: the distribution of the original notebook."""
 
     sigma_min: float = 0.03
     sigma_max: float = 100.0
@@ -131,8 +131,10 @@ class Uniform:
 class LogLogistic:
     """ln sigma is logistic with mean `p_mean` and scale `p_scale` (its standard deviation is p_scale pi / sqrt(3)).
 
-    With 0 and 1 it is a flow's uniform time t, sigma = t / (1 - t), for data of unit variance (Lipman et al. 2023,
-    arXiv 2210.02747). Source: Crowson, k-diffusion (2022), `rand_log_logistic`, without its truncation.
+    p_mean = 0 and p_scale = 1 give the uniform time t of flow matching, sigma = t / (1 - t), for data of unit variance
+    (Lipman et al. 2023, arXiv 2210.02747).
+
+    Source: Crowson, k-diffusion (2022), `rand_log_logistic`, without its truncation.
     """
 
     p_mean: float = 0.0
@@ -156,9 +158,10 @@ class LogLogistic:
 
 @dataclass(frozen=True)
 class SplitLogNormal:
-    """ln sigma has its mode at `p_mode` and normal flanks, of standard deviation `p_std_below` and `p_std_above`.
+    """ln sigma has its mode at `p_mode` and normal flanks of standard deviation `p_std_below` and `p_std_above`.
 
-    The flanks meet at the mode without a jump, so they hold shares of the draws in proportion to their widths.
+    The density has no jump at the mode, so each flank's share of the draws is proportional to its standard deviation.
+
     Source: Crowson, k-diffusion (2022), `rand_split_log_normal`.
     """
 
@@ -189,10 +192,10 @@ class SplitLogNormal:
 
 
 def logit_normal(mean: float = 0.0, std: float = 1.0, *, data_std: float = 1.0) -> LogNormal:
-    """The law of flow matching with logit-normal time: it *is* log-normal, under another name.
+    """The noise distribution of flow matching with logit-normal time, which is log-normal.
 
-    With x = (1 - t) x0 + t noise and logit(t) ~ N(mean, std^2), the noise level sigma = t / (1 - t) has ln sigma =
-    logit(t). In data standard deviations it is divided by data_std, that of the data the flow was defined on.
+    With x = (1 - t) x0 + t noise and logit(t) ~ N(mean, std^2), the noise level t / (1 - t) has the logarithm logit(t).
+    sigma is this level divided by data_std, the standard deviation of the data that the flow was defined on.
 
     Source: Esser et al. 2024, arXiv 2403.03206, Eq. 19 (rf/lognorm).
     """

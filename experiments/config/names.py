@@ -11,13 +11,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from diffusion_core.noise import NOISE_DISTRIBUTIONS, NoiseDistribution
+from diffusion_core.noise import NOISE_DISTRIBUTIONS, ON_PIXELS, NoiseDistribution
 from diffusion_core.samplers import SAMPLERS, Sampler
 from diffusion_core.schedules import SCHEDULES
 
 Table = Mapping[str, Callable[..., Any]]
 SYNONYMS = {"ddim": {"eta": 0.0}, "ddpm": {"eta": 1.0}, "euler-ancestral": {"eta": 1.0}}  # of the sampler euler
 
+DIGITS = ("mnist5k", "mnist")  # data sets whose classes and features the extractor `digits` knows
 FEATURES = {  # feature space -> its dimension; see metrics/features.py
     "digits": 128,
     "natural": 192,
@@ -46,7 +47,7 @@ def law(text: str, data_std: float) -> NoiseDistribution:
         ValueError: an unknown name, or parameters that do not suit it.
     """
     name, options = parsed("law", text, NOISE_DISTRIBUTIONS)
-    if name in ("vp", "ddpm"):
+    if name in ON_PIXELS:
         options = {"data_std": data_std} | options
     return NOISE_DISTRIBUTIONS[name](**options)
 

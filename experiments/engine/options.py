@@ -179,9 +179,10 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
 
     def _reference(self, data: str) -> ReferenceConfig:
         from experiments.config.config import ReferenceConfig
+        from experiments.config.names import DIGITS
         from experiments.metrics.features import features_id
 
-        features = self.features or ("digits" if data in ("mnist5k", "mnist") else "natural")
+        features = self.features or ("digits" if data in DIGITS else "natural")
         content = features_id(features, self.feature_weights)
         return ReferenceConfig(
             data, features, content, self.feature_weights.absolute() if self.feature_weights else None

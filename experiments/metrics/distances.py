@@ -6,6 +6,7 @@ subset of full size; the kernel is written out here, since numpy's power takes m
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -90,17 +91,18 @@ class Pool:
 
     def floor(self, n: int, repeats: int) -> dict[str, Array]:
         """Scores of n real images against the T - n others: fd, kd, precision and recall, each (repeats,)."""
-        out: dict[str, list[float]] = {"fd": [], "kd": [], "precision": [], "recall": []}
+        out: dict[str, list[float]] = {name: [] for name in (*METRICS, "precision", "recall")}
         for draw in range(1, repeats + 1):
             aside = self.aside(n, draw)
             rest = self.without(aside)
             real = self.features[aside]
             within = kernel_row_sums(real).sum()
             across = self.row_sums[aside].sum() - within
-            out["fd"].append(frechet_distance(real, rest))
-            out["kd"].append(within / (n * (n - 1)) + rest.mean_kernel - 2 * across / (n * len(rest.features)))
-            for metric, value in zip(("precision", "recall"), precision_recall(real, rest), strict=True):
-                out[metric].append(value)
+            known = {"kd": within / (n * (n - 1)) + rest.mean_kernel - 2 * across / (n * len(rest.features))}
+            for name, metric in METRICS.items():
+                out[name].append(known[name] if name in known else metric.value(real, rest))
+            for name, value in zip(("precision", "recall"), precision_recall(real, rest), strict=True):
+                out[name].append(value)
         return {metric: np.array(values) for metric, values in out.items()}
 
 
@@ -204,3 +206,14 @@ def jackknife_se(replicates: Array) -> float:
     """Standard error from delete-group replicates (Shao & Tu 1995, The Jackknife and Bootstrap, section 2.3)."""
     n = len(replicates)
     return float(np.sqrt((n - 1) / n * ((replicates - replicates.mean()) ** 2).sum()))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A distance between samples and real images: its value, and its values without each group of samples in turn."""
+
+    value: Callable[[Array, Reference], float]
+    replicates: Callable[[Array, Reference], Array]  # (GROUPS,)
+
+
+METRICS = {"fd": Metric(frechet_distance, fd_replicates), "kd": Metric(kernel_distance, kd_replicates)}

@@ -250,7 +250,7 @@ def _source(name: str) -> tuple[str, str]:
     start of their SHA-256."""
     if name in CLIP_URLS:
         return CLIP_URLS[name], f"{name}-{CLIP_MODELS[name]['hash']}.pt"
-    url = URL_INCEPTION_V3 if name == "inception-v3-compat" else VGG16_Weights.IMAGENET1K_V1.url
+    url = {"inception-v3-compat": URL_INCEPTION_V3, "vgg16": VGG16_Weights.IMAGENET1K_V1.url}[name]
     return url, url.rpartition("/")[2]
 
 

@@ -9,20 +9,12 @@ import numpy as np
 from experiments.config.comparison import BestOf, Contrast
 from experiments.config.config import ScoreConfig, identity
 from experiments.config.trial import Row, Trial, described
-from experiments.metrics.distances import (
-    Array,
-    fd_replicates,
-    frechet_distance,
-    jackknife_se,
-    kd_replicates,
-    kernel_distance,
-)
+from experiments.metrics.distances import METRICS, Array, jackknife_se
 from experiments.metrics.intervals import LEVEL, Estimate, pooled, verdict
 from experiments.stages.common import load_meta
 from experiments.stages.score import load_features, load_pool, load_reference
 from experiments.store.store import Store
 
-METRICS = ("fd", "kd")
 FLOOR_REPEATS = 20
 COLUMNS = tuple(
     """experiment kind mode budget denoiser denoiser_error metric a b
@@ -133,11 +125,11 @@ def _half(score: ScoreConfig, half: int, store: Store) -> Score:
     middle = len(features) // 2
     part = features[:middle] if half == 0 else features[middle:]
     reference = load_reference(score.reference, store, len(features))
-    values = {"kd": kernel_distance(part, reference)}
+    values = {"kd": METRICS["kd"].value(part, reference)}
     if half == 0:
         return Score(values, {})
-    values["fd"] = frechet_distance(part, reference)
-    return Score(values, {"fd": fd_replicates(part, reference), "kd": kd_replicates(part, reference)})
+    values |= {name: metric.value(part, reference) for name, metric in METRICS.items() if name != "kd"}
+    return Score(values, {name: metric.replicates(part, reference) for name, metric in METRICS.items()})
 
 
 def _difference(metric: str, a: Score, b: Score) -> Estimate:

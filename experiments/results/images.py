@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 
 from experiments.config.config import TrainConfig, identity
+from experiments.config.names import DIGITS
 from experiments.config.trial import Trial
 from experiments.results.table import write_rows
 from experiments.stages.common import images_of, load_meta
 from experiments.stages.score import N_CLASSES, SHOWN_IMAGES, load_shown
 from experiments.store.store import Store
 
-DIGITS = ("mnist5k", "mnist")
 STUDY = math.isqrt(SHOWN_IMAGES)  # images along each side of a picture of samples
 
 

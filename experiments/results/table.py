@@ -7,6 +7,7 @@ from pathlib import Path
 
 from experiments.config.config import TrainConfig
 from experiments.config.trial import Row, Trial, described
+from experiments.metrics.distances import METRICS
 from experiments.stages.common import load_meta
 from experiments.store.store import Store, write_text
 
@@ -14,9 +15,9 @@ COLUMNS = tuple(
     """experiment mode setting budget denoiser denoiser_error status error
     data train_noise weighting parameterisation schedule sampler alpha beta eta
     s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
-    sample_seed network images_seen trained_by train_seconds train_loss features features_id fd kd kd_se
+    sample_seed network images_seen trained_by train_seconds train_loss features features_id METRICS kd_se
     precision recall seconds batch_size retries device precision_mode compiled threads shared_device model_id
-    samples_id run_id finished_at""".split()
+    samples_id run_id finished_at""".replace("METRICS", " ".join(METRICS)).split()
 )
 NOT_VALUES = ("seconds", "train_seconds", "shared_device", "finished_at", "batch_size", "retries")  # of this one time
 
@@ -28,7 +29,7 @@ def row(trial: Trial, store: Store, failure: str | None) -> Row:
         trained = load_meta("models", trial.model, store) if isinstance(trial.model, TrainConfig) else {}
         scored = load_meta("scores", trial.score, store)
         values |= {name: trained.get(name) for name in ("train_seconds", "train_loss")}
-        measured = ("fd", "kd", "kd_se", "precision", "recall", "n_reference", "finished_at")
+        measured = (*METRICS, "kd_se", "precision", "recall", "n_reference", "finished_at")
         sampled = ("nfe", "seconds", "batch_size", "retries", "shared_device")
         values |= {name: scored[name] for name in (*measured, *sampled)} | {"device": scored["device_name"]}
     return values

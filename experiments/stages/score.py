@@ -15,17 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from experiments.config.config import ReferenceConfig, ScoreConfig, identity
-from experiments.metrics.distances import (
-    Pool,
-    Reference,
-    fd_replicates,
-    frechet_distance,
-    jackknife_se,
-    kd_replicates,
-    kernel_distance,
-    kernel_row_sums,
-    precision_recall,
-)
+from experiments.metrics.distances import METRICS, Pool, Reference, jackknife_se, kernel_row_sums, precision_recall
 from experiments.metrics.features import extract
 from experiments.stages.common import images_of, load_meta, write_meta
 from experiments.stages.hardware import use_threads
@@ -77,7 +67,8 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     features = features32.double().numpy()
     reference = load_reference(config.reference, store, len(features))
     precision, recall = precision_recall(features, reference)
-    kd_jackknife = kd_replicates(features, reference)
+    values = {name: metric.value(features, reference) for name, metric in METRICS.items()}
+    replicates = {f"{name}_replicates": metric.replicates(features, reference) for name, metric in METRICS.items()}
     with store.writing("scores", name) as folder:
         save_file({"features": features32}, folder / "features.safetensors")
         shown = {"pixels": pixels[:SHOWN_IMAGES].contiguous()} | sampled  # the film, if there is one
@@ -85,15 +76,13 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
         write_meta(
             folder,
             **load_meta("samples", config.samples, store),
-            fd=frechet_distance(features, reference),
-            kd=kernel_distance(features, reference),
-            kd_se=jackknife_se(kd_jackknife),
+            **values,
+            kd_se=jackknife_se(replicates["kd_replicates"]),
             precision=precision,
             recall=recall,
             n_reference=len(reference.features),
             histogram=None if logits is None else logits.argmax(dim=1).bincount(minlength=N_CLASSES).tolist(),
-            fd_replicates=fd_replicates(features, reference).tolist(),
-            kd_replicates=kd_jackknife.tolist(),
+            **{name: found.tolist() for name, found in replicates.items()},
         )
     return name
 

@@ -12,9 +12,8 @@ from rich.console import Console
 from diffusion_core.samplers.dialects import largest_eta
 from experiments.config.config import Ladder, ModelConfig, identity
 from experiments.config.trial import Infeasible, Trial
-from experiments.metrics.distances import jackknife_se
+from experiments.metrics.distances import METRICS, jackknife_se
 from experiments.metrics.intervals import LEVEL, pooled
-from experiments.results.contrasts import METRICS
 from experiments.results.table import write_rows
 from experiments.stages.common import load_meta
 from experiments.stages.probe_setup import ProbeConfig

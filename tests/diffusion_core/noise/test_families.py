@@ -10,6 +10,7 @@ from scipy import integrate, stats
 
 from diffusion_core.noise import (
     DDPM,
+    NOISE_DISTRIBUTIONS,
     VP,
     Cosine,
     CosineInterpolated,
@@ -25,21 +26,13 @@ from diffusion_core.noise.sigma import uniforms
 from diffusion_core.schedules import ddpm_table
 
 LAWS: list[NoiseDistribution] = [
-    LogNormal(),
-    LogUniform(),
-    Uniform(),
+    *(make() for make in NOISE_DISTRIBUTIONS.values()),  # a new one is tested too
     Uniform(0.5, 2.0),
-    LogLogistic(),
     LogLogistic(-0.5, 0.7),
-    SplitLogNormal(),
     SplitLogNormal(0.4, 2.0, 0.5),
-    Cosine(),
     Cosine(0.03, 30.0, 0.55),
-    CosineInterpolated(),
     CosineInterpolated(64, 32, 256, 0.01, 80.0),
-    VP(),
     VP(19.9, 0.0, 1e-3, 0.55),
-    DDPM(),
     DDPM(data_std=0.55),
 ]
 GRID = np.linspace(-20, 20, 80_001)

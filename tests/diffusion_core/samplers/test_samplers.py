@@ -108,8 +108,17 @@ def test_extrapolation_by_half_is_second_order_and_by_one_is_first() -> None:
     assert slope(Accelerated(gam=2.0)) == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("sampler", [Euler(), EulerChurn(), Heun(), DPMpp2M()], ids=lambda sampler: sampler.name)
-def test_order_is_as_declared(sampler: Euler | EulerChurn | Heun | DPMpp2M) -> None:
+def draws_none(sampler: Sampler) -> bool:
+    noise = Noise()
+    return len(list(follow(EXACT, sampler, LADDER, start(), noise))) > 0 == noise.calls
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [make() for make in SAMPLERS.values() if make.follows_ladder and draws_none(make())],
+    ids=lambda sampler: sampler.name,
+)
+def test_order_is_as_declared(sampler: Sampler) -> None:
     measured = slope(sampler)
     print(f"measured order: {sampler.name} {measured:.3f}")
     assert measured == pytest.approx(sampler.order, abs=0.1)
@@ -196,7 +205,9 @@ def test_nan_names_step_and_sigma(sampler: Sampler, bad: float) -> None:
 
     with pytest.raises(ValueError, match=r"model: it returned NaN or infinity at step \d+, sigma=") as caught:
         list(follow(broken, sampler, LADDER, start(), Noise()))
-    step = {Heun: 2, Restart: 2}.get(type(sampler), 4)
+    made, step = [0], 0  # evaluations after each step
+    for _ in follow(lambda x, sigma: made.append(1) or EXACT(x, sigma), sampler, LADDER, start(), Noise()):
+        step += sum(made) < 5
     assert f"at step {step}, sigma={seen[4]:.6g};" in str(caught.value)
 
 

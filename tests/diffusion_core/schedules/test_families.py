@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from diffusion_core.schedules import (
+    OWN_ENDS,
+    SCHEDULES,
     check_ladder,
     cosine,
     ddpm,
@@ -21,15 +23,11 @@ from diffusion_core.schedules import (
 )
 from diffusion_core.schedules.vp import Spacing, leading, linspace, trailing
 
-LADDERS = {
-    "karras": karras,
+LADDERS = {name: make for name, make in SCHEDULES.items() if name not in OWN_ENDS} | {  # a new one is tested too
     "karras-rho-0.01": lambda *ends: karras(*ends, rho=0.01),
     "karras-rho-1e4": lambda *ends: karras(*ends, rho=1e4),
-    "polyexponential": lambda *ends: polyexponential(*ends, rho=2.0),
-    "linear": linear,
-    "vp": vp,
+    "polyexponential-rho-2": lambda *ends: polyexponential(*ends, rho=2.0),
     "vp-without-start": lambda *ends: vp(*ends, vp_beta_min=0.0),
-    "cosine": cosine,
     "v-diffusion": lambda *ends: cosine(*ends, offset=0.0),
 }
 Ladder = Callable[[int, float, float], tuple[float, ...]]

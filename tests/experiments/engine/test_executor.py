@@ -30,6 +30,7 @@ from experiments.engine.executor import execute
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import Outcome, RunContext
+from experiments.metrics.distances import METRICS
 from experiments.metrics.features import features_id
 from experiments.results.contrasts import BestOf, Contrast, contrast_rows, floor_rows
 from experiments.results.table import COLUMNS, NOT_VALUES
@@ -82,7 +83,7 @@ def test_nothing_is_computed_twice(store: Store, monkeypatch: pytest.MonkeyPatch
         raise AssertionError("computed again")
 
     monkeypatch.setattr(sample, "sample", forbidden)
-    for module, name in ((train, "train"), (score, "extract"), (score, "frechet_distance")):
+    for module, name in ((train, "train"), (score, "extract"), (score, "precision_recall")):
         monkeypatch.setattr(module, name, forbidden)
     assert run(TRIALS, store) == first
     other = run([trial(3, 0.0)], store)
@@ -298,13 +299,13 @@ def test_scores_are_computed_on_the_threads_of_their_run_though_references_are_o
     sample.sample_stage(samples, store, None, lambda n: None)
     threads: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        honest = score.kernel_distance
+        honest = METRICS["kd"].value
 
         def noted(*both: Any) -> Any:
             threads.append(torch.get_num_threads())
             return honest(*both)
 
-        patch.setattr(score, "kernel_distance", noted)
+        patch.setitem(METRICS, "kd", replace(METRICS["kd"], value=noted))
         score_stage(ScoreConfig(samples, REFERENCE), store, None)
     assert threads == [2]
 
