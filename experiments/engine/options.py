@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -166,6 +167,9 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
     def _foreign(self, data: str, machine: Machine) -> ForeignConfig | None:
         from experiments.config.config import ForeignConfig
         from experiments.models import external
+        from experiments.models.behaviour import behaviour
+        from experiments.stages.common import images_of
+        from experiments.stages.hardware import use_threads
 
         if self.model is None:
             if self.model_label is not None:
@@ -174,7 +178,12 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
         for name in ("train_images", "train_seeds"):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name}={getattr(self, name)}: nothing is trained, since --model brings a network")
-        name, content = external.describe(self.model, self.model_label), external.fingerprint(self.model)
+        name, files = external.describe(self.model, self.model_label), external.fingerprint(self.model)
+        use_threads(machine.threads)  # so that the same command finds the same outputs
+        images = images_of(data, self.data_root)
+        network = external.load_foreign(self.model, images, self.model_label, machine.device)
+        known_by = f"{files} {behaviour(network, images, machine.device)}"
+        content = hashlib.sha256(known_by.encode()).hexdigest()[:12]
         return ForeignConfig(self.model, content, name, data, self.model_label, machine=machine)
 
     def _reference(self, data: str) -> ReferenceConfig:
@@ -182,7 +191,7 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
         from experiments.config.names import DIGITS
         from experiments.metrics.features import features_id
 
-        features = self.features or ("digits" if data in DIGITS else "natural")
+        features = self.features or ("digits" if data.partition("@")[0] in DIGITS else "natural")
         content = features_id(features, self.feature_weights)
         return ReferenceConfig(
             data, features, content, self.feature_weights.absolute() if self.feature_weights else None

@@ -29,6 +29,7 @@ from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads
 from experiments.stages.probe_setup import ProbeConfig
 from experiments.store.store import Store, write_json
+from reports.columns import FILES
 from reports.render import write_report
 
 Extras = Callable[[Path, Store, Sequence[Trial], Console], None]
@@ -79,8 +80,9 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         _say({"experiment": experiment.name, "dry_run": True} | dry_run.show(remaining, context, options, console))
         return dry_run.table(remaining).replace({"status": {"failed": "planned"}})
     (directory / "logs").mkdir(parents=True, exist_ok=True)
-    remove_strays(directory)
+    remove_earlier(directory)
     said = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
+    said += _reused(plan, store)
     for note in said:
         console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     with _executor(plan, context, options) as (context, how):
@@ -108,6 +110,25 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     frame = pd.read_csv(directory / "table.csv")
     frame.attrs["failed_probes"] = len(result.failed_probes)
     return frame
+
+
+def remove_earlier(directory: Path) -> None:
+    """Removes what an earlier run left in a result folder, so that a report can never mix two runs; logs stay."""
+    remove_strays(directory)
+    for name in (*FILES, "run.json", "report.html", "report.md"):
+        (directory / name).unlink(missing_ok=True)
+    for path in (*(directory / "images").glob("*.png"), *(directory / "figures").glob("*.svg")):
+        path.unlink()
+
+
+def _reused(plan: Plan, store: Store) -> list[str]:
+    """A note where scores of a network from elsewhere are taken from the store."""
+    foreign = [trial for trial in plan.trials if isinstance(trial.model, ForeignConfig)]
+    found = {contrasting.run_id(trial) for trial in foreign}
+    done = sum(store.has("scores", name) for name in found)
+    if not done:
+        return []
+    return [f"{done} of {len(found)} runs of the given network are reused from the store: same files, same outputs"]
 
 
 def remove_strays(directory: Path) -> None:

@@ -1,1 +1,1 @@
-"""How good samples are: features, distances between sets of them, and how sure those are."""
+"""The quality of samples: features, distances between sets of features, and the uncertainty of these distances."""

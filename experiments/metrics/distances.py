@@ -1,8 +1,8 @@
-"""FD, KD and precision/recall from features, and how sure they are: jackknife, floors.
+"""FD, KD, precision and recall from features, with jackknife replicates and floors.
 
-FD and precision/recall are torch-fidelity's own functions. KD is torch-fidelity's polynomial kernel on all images at
-once (the unbiased U-statistic of Binkowski et al. 2018, arXiv 1801.01401), which equals torch-fidelity's KID with one
-subset of full size; the kernel is written out here, since numpy's power takes most of the time there.
+FD, precision and recall are torch-fidelity's own functions. KD uses torch-fidelity's polynomial kernel on all images at
+once (the unbiased U-statistic of Binkowski et al. 2018, arXiv 1801.01401). It equals torch-fidelity's KID with one
+subset of full size. The kernel is written out here, because numpy's power takes most of the time in torch-fidelity.
 """
 
 import itertools
@@ -18,14 +18,14 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from experiments.config.config import GROUPS
 
-CHUNK = 1024  # images on one side of a block of a kernel matrix: 8 MiB, which stay in a cache
-POOL_SEED = 7  # which real images are set aside
+CHUNK = 1024  # images per side of a block of the kernel matrix: 8 MiB, which fit in a cache
+POOL_SEED = 7  # decides which real images are set aside
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Real images that samples are compared with.
+    """The real images that samples are compared with.
 
     Args:
         features: float64 (R, d).
@@ -41,7 +41,7 @@ class Reference:
 
     @cached_property
     def root(self) -> Array:
-        """A square root L of the covariance, L L' = cov: it makes the jackknife's many FDs cheap."""
+        """A square root L of the covariance, L L' = cov. It makes the many FDs of the jackknife cheap."""
         values, vectors = np.linalg.eigh(self.moments["sigma"])
         return vectors * np.sqrt(values.clip(min=0))
 
@@ -52,11 +52,11 @@ class Reference:
 
 
 class Pool:
-    """All T real images of a training set. Samples are compared with T - n of them, and so is the floor's real draw.
+    """All T real images of a training set: the source of references and floors.
 
-    A row of n samples has the reference `reference(n)`: the pool without n images set aside by a fixed seed. The floor
-    takes n of the pool at random, again and again, and compares them with the T - n others. Both sides thus have the
-    same n and the same reference size.
+    n samples are compared with `reference(n)`: T - n images of the pool. A fixed seed decides which n are set aside.
+    For the floor, n images are drawn from the pool at random, `repeats` times, and compared with the remaining T - n.
+    So samples and floor have the same n and the same reference size.
 
     Args:
         features: float64 (T, d).
@@ -67,10 +67,10 @@ class Pool:
         self.features, self.row_sums = features, row_sums
 
     def aside(self, n: int, draw: int) -> NDArray[np.bool_]:
-        """Mask (T,) of the n images set aside in draw number `draw`.
+        """Mask (T,) of the n images that draw number `draw` sets aside.
 
         Raises:
-            ValueError: fewer than two images would stay.
+            ValueError: fewer than two images would remain.
         """
         if n > len(self.features) - 2:
             raise ValueError(f"n_samples={n}: the data set has {len(self.features)} images, and 2 must stay to compare")
@@ -79,18 +79,18 @@ class Pool:
         return mask
 
     def without(self, aside: NDArray[np.bool_]) -> Reference:
-        """The pool without the images of a mask; its mean kernel follows from the row sums."""
+        """The pool without the images of a mask. Its mean kernel is computed from the row sums."""
         inside = kernel_row_sums(self.features[aside]).sum()
         n = len(self.features) - int(aside.sum())
         total = self.row_sums.sum() - 2 * self.row_sums[aside].sum() + inside
         return Reference(self.features[~aside], total / (n * (n - 1)))
 
     def reference(self, n: int) -> Reference:
-        """What n samples are compared with."""
+        """The reference for n samples: the pool without the images of draw 0."""
         return self.without(self.aside(n, draw=0))
 
     def floor(self, n: int, repeats: int) -> dict[str, Array]:
-        """Scores of n real images against the T - n others: fd, kd, precision and recall, each (repeats,)."""
+        """The floor: fd, kd, precision and recall of n real images against the other T - n, each (repeats,)."""
         out: dict[str, list[float]] = {name: [] for name in (*METRICS, "precision", "recall")}
         for draw in range(1, repeats + 1):
             aside = self.aside(n, draw)
@@ -107,7 +107,7 @@ class Pool:
 
 
 def moments(features: Array) -> dict[str, Array]:
-    """Mean (d,) and covariance (d, d) as torch-fidelity's FID wants them."""
+    """Mean (d,) and covariance (d, d), in the form that torch-fidelity's FID takes."""
     return {"mu": features.mean(axis=0), "sigma": np.cov(features, rowvar=False)}
 
 
@@ -126,7 +126,10 @@ def kernel_distance(features: Array, reference: Reference) -> float:
 
 
 def precision_recall(features: Array, reference: Reference) -> tuple[float, float]:
-    """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991) against n reference images."""
+    """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991), features float64 (n, d).
+
+    The first n reference images are used, or all if there are fewer.
+    """
     n = min(len(features), len(reference.features))
     generated, real = (torch.from_numpy(part).float() for part in (features, reference.features[:n]))
     out = prc_features_to_metric(
@@ -136,7 +139,7 @@ def precision_recall(features: Array, reference: Reference) -> tuple[float, floa
 
 
 def kernel(left: Array, right: Array) -> Array:
-    """(l, r) k(x, y) = (x.y / d + 1)^3 of features (l, d) and (r, d), torch-fidelity's polynomial kernel."""
+    """Matrix (l, r) of torch-fidelity's polynomial kernel (x.y / d + 1)^3 for features (l, d) and (r, d)."""
     base = left @ right.T
     base /= left.shape[1]
     base += 1
@@ -144,7 +147,7 @@ def kernel(left: Array, right: Array) -> Array:
 
 
 def kernel_row_sums(features: Array) -> Array:
-    """(n,) sums over j != i of k(x_i, x_j). Each pair is evaluated once."""
+    """Sums (n,) of k(x_i, x_j) over j != i. k is symmetric, so each block off the diagonal is used for two sums."""
     total = -(((features**2).sum(axis=1) / features.shape[1] + 1) ** 3)
     for rows, columns in itertools.combinations_with_replacement(_slices(len(features)), 2):
         block = kernel(features[rows], features[columns])
@@ -155,7 +158,7 @@ def kernel_row_sums(features: Array) -> Array:
 
 
 def kernel_means(left: Array, right: Array) -> Array:
-    """(n,) means over `right` of k(left_i, right_j), without holding the whole matrix."""
+    """Means (n,) of k(left_i, right_j) over `right`, without holding the whole matrix."""
     total = np.zeros(len(left))
     for rows, columns in itertools.product(_slices(len(left)), _slices(len(right))):
         total[rows] += kernel(left[rows], right[columns]).sum(axis=1)
@@ -167,9 +170,9 @@ def _slices(n: int) -> list[slice]:
 
 
 def fd_replicates(features: Array, reference: Reference) -> Array:
-    """(GROUPS,) FD without each group of samples in turn; sample i is in group i mod GROUPS.
+    """FD with each group of samples left out in turn, (GROUPS,). Sample i is in group i mod GROUPS.
 
-    tr sqrt(C1 C2) is the sum of the roots of the eigenvalues of the symmetric L' C1 L, where L L' = C2.
+    Note: tr sqrt(C1 C2) is computed as the sum of the square roots of the eigenvalues of L' C1 L, where L L' = C2.
     """
     group = np.arange(len(features)) % GROUPS
     out = np.empty(GROUPS)
@@ -187,7 +190,7 @@ def _fast_frechet(features: Array, reference: Reference) -> float:
 
 
 def kd_replicates(features: Array, reference: Reference) -> Array:
-    """(GROUPS,) KD without each group of samples in turn; sample i is in group i mod GROUPS."""
+    """KD with each group of samples left out in turn, (GROUPS,). Sample i is in group i mod GROUPS."""
     group = np.arange(len(features)) % GROUPS
     members = np.eye(GROUPS)[group]  # (n, GROUPS)
     sizes = members.sum(axis=0)
@@ -203,14 +206,17 @@ def kd_replicates(features: Array, reference: Reference) -> Array:
 
 
 def jackknife_se(replicates: Array) -> float:
-    """Standard error from delete-group replicates (Shao & Tu 1995, The Jackknife and Bootstrap, section 2.3)."""
+    """Standard error from delete-group jackknife replicates.
+
+    Source: Shao & Tu 1995, The Jackknife and Bootstrap, Section 2.3.
+    """
     n = len(replicates)
     return float(np.sqrt((n - 1) / n * ((replicates - replicates.mean()) ** 2).sum()))
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A distance between samples and real images: its value, and its values without each group of samples in turn."""
+    """A distance between samples and real images: its value, and its values with each group left out in turn."""
 
     value: Callable[[Array, Reference], float]
     replicates: Callable[[Array, Reference], Array]  # (GROUPS,)

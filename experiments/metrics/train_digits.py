@@ -1,9 +1,9 @@
-"""Train the network behind the feature extractor `digits`; takes about 5 minutes on two CPU cores.
+"""Train the network of the feature extractor `digits`. It takes about 5 minutes on two CPU cores.
 
     python -m experiments.metrics.train_digits --data-root DIR [--out FILE]
 
-`features.py` says why the network and its loss are what they are. The weights that are committed decide every FD and
-KD, so whoever replaces them changes every score: `features_id` keeps old and new apart.
+`features.py` gives the reasons for the network and its loss. The committed weights determine every FD and KD. New
+weights change every score; `features_id` tells old and new apart.
 """
 
 import time
@@ -29,10 +29,10 @@ class TrainDigits:
     data_root: Path  # folder with torchvision's MNIST; downloaded into it if missing
     out: Path = WEIGHTS / "digits.safetensors"  # where the weights go
     epochs: int = 14  # passes over the 60,000 training digits
-    batch_size: int = 250  # images a step; must divide 60,000
+    batch_size: int = 250  # images per step; must divide 60,000
     learning_rate: float = 2e-3  # AdamW's peak; OneCycle warms up over the first 15 % and decays to zero
     weight_decay: float = 0.02
-    reconstruction: float = 0.1  # weight of the image's mean squared error (in image variances) beside cross-entropy
+    reconstruction: float = 0.1  # weight of the image's mean squared error (in image variances) next to cross-entropy
     rotation: float = 0.15  # augmentation: std of a random rotation, radians
     scale: float = 0.08  # std of the log of a random scale factor
     shift: float = 1.0  # std of a random shift along each axis, pixels
@@ -52,7 +52,7 @@ def augment(pixels: torch.Tensor, config: TrainDigits) -> torch.Tensor:
 
 @torch.inference_mode()
 def accuracy(network: DigitsNetwork, pixels: torch.Tensor, labels: torch.Tensor) -> float:
-    """Share of `pixels` (n, 1, 32, 32) whose class is told right, in float32."""
+    """Share of `pixels` (n, 1, 32, 32) that are classified correctly, in float32."""
     network.eval()
     correct = sum(
         int((network(batch)[1].argmax(1) == truth).sum())

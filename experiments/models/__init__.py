@@ -1,1 +1,1 @@
-"""Networks that are not trained here: somebody else's, and the exact denoiser of a known distribution."""
+"""Models that are not trained here: networks from elsewhere, and the exact denoiser of a known distribution."""

@@ -6,7 +6,7 @@ z = sqrt(abar) x_theirs + sqrt(1 - abar) noise. With mean and std of the data se
     x_theirs = a x + b        a = std / 127.5, b = mean / 127.5 - 1
     sigma_theirs = a sigma    abar = 1 / (1 + sigma_theirs^2)
 
-and the unit noise eps is the same in both. Nothing is fetched, and no pickle is read. diffusers is the extra `peers`.
+The unit noise eps is the same in both. Nothing is downloaded, and no pickle is read. diffusers is the extra `peers`.
 """
 
 import importlib
@@ -22,13 +22,13 @@ from experiments.store.checksums import read_json
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-LATENT = ("vae", "vqvae")  # pipelines with one of these denoise its code, not pixels
+LATENT = ("vae", "vqvae")  # pipelines with one of these denoise a latent code, not pixels
 Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class DiffusersFolder:
-    """What `find` read in a folder: where its files are and what its two configs say."""
+    """A model folder as `find` read it: the paths of its files and its two configs."""
 
     root: Path
     unet: Path  # the folder with the network's config.json and weights
@@ -47,7 +47,7 @@ class DiffusersFolder:
 
 
 def find(root: Path) -> DiffusersFolder:
-    """The network and the scheduler saved in `root`, a UNet2DModel folder or a pipeline folder; needs no diffusers.
+    """The network and scheduler saved in `root`, a UNet2DModel folder or a pipeline folder. diffusers is not needed.
 
     Raises:
         ValueError: no folder, no config.json, no safetensors weights, another kind of network, or a latent pipeline.
@@ -84,7 +84,7 @@ def find(root: Path) -> DiffusersFolder:
 
 
 def scheduler_paths(root: Path) -> list[Path]:
-    """Where a scheduler's config may lie, in the order of the search."""
+    """The possible paths of a scheduler's config, in search order."""
     return [root / "scheduler" / "scheduler_config.json", root / "scheduler_config.json"]
 
 
@@ -95,12 +95,12 @@ class FromDiffusers(nn.Module):
         unet: the network, unet(z, timestep, class_labels).sample.
         abar: the scheduler's alphas_cumprod (T,), decreasing, in (0, 1).
         prediction: what the network returns: epsilon, v_prediction or sample.
-        images: the data set, whose mean and std relate our units to [-1, 1].
+        images: the data set; its mean and std convert our units to [-1, 1].
         label: the class of all samples; None for an unconditional network.
 
     Source: prediction types: Salimans & Ho 2022, arXiv 2202.00512, Section 4 and Appendix D. Noise level to timestep:
         linear in ln sigma between the levels of the table, as k-diffusion and diffusers' EulerDiscreteScheduler do.
-    Note: exact at the table's levels up to the rounding of x and sigma; beyond its ends the timestep stays at the end.
+    Note: exact at the table's levels, up to the rounding of x and sigma. Beyond the table the timestep is its end.
     """
 
     log_sigmas: Tensor
@@ -120,7 +120,7 @@ class FromDiffusers(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The unit noise estimated in x (B, C, H, W) at sigma (B,), positive, in data standard deviations."""
-        theirs = self.scale * sigma.double()  # float64 because ln sigma tells neighbouring timesteps apart
+        theirs = self.scale * sigma.double()  # float64, because ln sigma must tell neighbouring timesteps apart
         signal = (1 + theirs.square()).rsqrt()  # sqrt(abar)
         timestep = self.timestep(theirs.log()).float()
         signal, noise = (part.to(x.dtype).view(-1, 1, 1, 1) for part in (signal, theirs * signal))
@@ -138,8 +138,8 @@ def load(root: Path, images: Images, label: int | None, device: str) -> FromDiff
     """The network of a folder, for `images`, on `device`.
 
     Raises:
-        ValueError: diffusers is missing; a folder that does not hold a model for these images and this label, see
-            `find`; a network or a scheduler of another kind.
+        ValueError: diffusers is not installed; the folder has no model for these images and this label, see `find`; the
+            network or the scheduler is of another kind.
     """
     folder = find(root)
     _check(folder, images, label)
@@ -150,22 +150,22 @@ def load(root: Path, images: Images, label: int | None, device: str) -> FromDiff
             str(folder.unet),
             use_safetensors=True,
             local_files_only=True,
-            low_cpu_mem_usage=False,  # else sizes that do not fit are reported in another way
+            low_cpu_mem_usage=False,  # otherwise wrong sizes are reported in another way
             output_loading_info=True,
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"{folder.unet}: diffusers cannot load it: {error}") from error
     for found, verb in (("missing_keys", "lack"), ("unexpected_keys", "have, unlike its config,")):
-        if report[found]:  # diffusers only warns, and leaves what it does not find at random values
+        if report[found]:  # diffusers only warns, and leaves missing weights at random values
             raise ValueError(f"{folder.unet}: its weights {verb} {', '.join(sorted(report[found])[:3])}")
     return FromDiffusers(unet.float(), abar, prediction, images, label).to(device).eval()
 
 
 def notes(root: Path) -> list[str]:
-    """What is assumed about the model in a folder and where we differ from diffusers' own pipeline, a sentence each.
+    """Assumptions about the model in a folder, and differences from diffusers' own pipeline, one sentence each.
 
     Raises:
-        ValueError: as `find`.
+        ValueError: as in `find`.
     """
     folder = find(root)
     said = ["it is taken to expect images in [-1, 1], which diffusers does not record"]
@@ -202,7 +202,7 @@ def _check(folder: DiffusersFolder, images: Images, label: int | None) -> None:
     if size is not None and (list(size) if isinstance(size, list) else [size, size]) != sides:
         raise ValueError(f"{where}: sample_size={size}, but data={images.name!r} has images of {sides[0]}x{sides[1]}")
     kind = config.get("time_embedding_type", "positional")
-    if kind != "positional":  # fourier is conditioned on sigma itself, learned on whole timesteps only
+    if kind != "positional":  # fourier takes sigma itself, and was trained at whole timesteps only
         raise ValueError(f"{where}: time_embedding_type={kind!r}, but it must be 'positional'")
     if config.get("class_embed_type") is not None:
         raise ValueError(
@@ -219,7 +219,7 @@ def _check(folder: DiffusersFolder, images: Images, label: int | None) -> None:
 
 
 def _process(diffusers: Any, folder: DiffusersFolder) -> tuple[str, Tensor]:
-    """What the network predicts, and the levels abar (T,) of its scheduler, those without signal left out."""
+    """The network's prediction type, and the levels abar of its scheduler. Levels without signal are left out."""
     config = folder.scheduler or {"_class_name": "DDPMScheduler"}
     name, prediction = str(config.get("_class_name")), config.get("prediction_type", "epsilon")
     if prediction not in PREDICTIONS:

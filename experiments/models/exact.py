@@ -1,10 +1,10 @@
-"""A stored mixture as a data set and as a model: draws to train on, the exact denoiser, and one with a known error.
+"""A stored mixture as a data set and as a model: training draws, the exact denoiser, a denoiser with a known error.
 
 A data set called mixture:FOLDER is a mixture that `stages/fit_mixture.py` fitted and stored. Networks train on its
-draws as floats, in the units of the data it was fitted to. Rounding and clipping them to pixels makes another law, of
-which the exact denoiser is not exact: the digits' background is black up to the mixture's isotropic noise, half of
-which is cut off (43 % of all pixels, for the default fit). Only what is looked at and scored is clipped, draws and
-samples alike.
+draws as floats, in the units of the data that it was fitted to. Rounding and clipping to pixels would give another
+distribution, and the exact denoiser would not be exact for it. For example, the digits' background is black plus the
+mixture's isotropic noise; clipping cuts off half of this noise (43 % of all pixels, for the default fit). So only
+images that are shown or scored are clipped, draws and samples alike.
 """
 
 from pathlib import Path
@@ -21,8 +21,8 @@ from experiments.config.config import MIXTURE, ExactConfig
 from experiments.store.store import read_json
 
 DRAWN_AT_ONCE = 1000
-N_DRAWS = 20_000  # that stand for the law
-SEEDS = {"": 0, "reference": 1}  # draws to train on, and others to compare with
+N_DRAWS = 20_000  # draws that represent the distribution
+SEEDS = {"": 0, "reference": 1}  # of the draws to train on, and of those to compare with
 KERNEL, CHANNELS = 9, 16  # of the random field that is the added error
 
 
@@ -37,11 +37,11 @@ def read_mixture(folder: Path) -> Mixture:
 def mixture_images(mixture: Mixture, shape: tuple[int, int, int], n: int, seed: int, *, first: int = 0) -> Tensor:
     """Clean draws `first` to `first + n - 1` of a seed, in standardised units, unrounded and unclipped.
 
-    Draw i of a seed is the same whatever else is drawn. Take training, test and reference draws from different seeds.
+    Draw i of a seed does not depend on the other draws. Take training, test and reference draws from different seeds.
 
     Args:
-        mixture: in the dtype and on the device in which to draw; float32 draws differ from float64's.
-        shape: (C, H, W) of an image.
+        mixture: sets dtype and device of the draws; float32 draws differ from float64 draws.
+        shape: (C, H, W) of one image.
 
     Returns:
         (n, C, H, W) float32, on the mixture's device.
@@ -56,10 +56,11 @@ def mixture_images(mixture: Mixture, shape: tuple[int, int, int], n: int, seed: 
 
 
 def mixture_data(name: str, data_root: Path | None) -> Images:
-    """Draws of a stored mixture as a data set, in the units of the data that it was fitted to; N_DRAWS if not told.
+    """Draws of a stored mixture as a data set, in the units of the data that it was fitted to.
 
     Args:
-        name: mixture:FOLDER for those to train on, mixture:FOLDER#reference or #reference=2000 for others.
+        name: mixture:FOLDER for N_DRAWS draws to train on, mixture:FOLDER#reference for others to compare with,
+            mixture:FOLDER#reference=2000 for 2,000 of these.
     """
     place, _, asked = name.removeprefix(MIXTURE).partition("#")
     purpose, _, n = asked.partition("=")
@@ -72,7 +73,7 @@ def mixture_data(name: str, data_root: Path | None) -> Images:
 
 
 def exact_model(config: ExactConfig) -> nn.Module:
-    """The exact denoiser of a config's mixture, in float32, with its error if it has one."""
+    """The exact denoiser of a config's mixture, in float32, with the config's error added if it is not 0."""
     exact = read_mixture(Path(config.data.removeprefix(MIXTURE))).float()
     return WithError(exact, config.error, config.seed) if config.error else exact
 
@@ -80,8 +81,8 @@ def exact_model(config: ExactConfig) -> nn.Module:
 class WithError(nn.Module):
     """eps + error g(x / sqrt(1 + sigma^2)) / sqrt(1 + sigma^2): a smooth error of F whose size is `error` everywhere.
 
-    g is a fixed random field: convolution, tanh, convolution, scaled for each image to a mean square of 1. Its size
-    thus depends on sigma alone, and not on whether x is like training data.
+    g is a fixed random field: convolution, tanh, convolution, scaled per image to a mean square of 1. So the size of
+    the error depends only on sigma, not on how much x resembles training data.
     """
 
     def __init__(self, exact: nn.Module, error: float, seed: int = 0) -> None:

@@ -1,6 +1,6 @@
 """Models trained elsewhere, behind the model contract `eps = model(x, sigma)` with sigma in data standard deviations.
 
-python:package.module:function   anything of one's own that keeps the contract
+python:package.module:function   any callable that keeps the contract
 diffusers:PATH                   a folder saved by diffusers, see `diffusers_unet.py`
 checkpoint:PATH                  a network trained here: a folder models/ID of a store
 """
@@ -33,10 +33,11 @@ def load_foreign(source: str, images: Images, label: int | None, device: str) ->
         source: one of `SPELLINGS`.
         images: the data set that is sampled; its mean and std define our units.
         label: the class of all samples, for a class-conditional diffusers model; else None.
-        device: cpu or cuda. What `python:` names is moved there if it is an nn.Module, and else used as it is.
+        device: cpu or cuda. A `python:` model is moved there if it is an nn.Module; other callables are used as they
+            are.
 
     Raises:
-        ValueError: an unknown spelling; what it names is missing, or does not suit the images or the label.
+        ValueError: an unknown spelling; the model is missing, or does not suit the images or the label.
     """
     kind, rest = _split(source)
     if kind == "diffusers":
@@ -47,13 +48,13 @@ def load_foreign(source: str, images: Images, label: int | None, device: str) ->
 
 
 def fingerprint(source: str) -> str:
-    """The first 12 hex digits of a SHA-256 of what determines the model: the same for a folder that was moved.
+    """The first 12 hex digits of a SHA-256 of the files that determine the model. It stays the same in a moved folder.
 
-    For folders these are the names and contents of the weight and config files that are read. For `python:` it is the
-    module's source file and the attribute's name: what the module loads or imports in turn is *not* covered.
+    For a folder it covers the names and contents of the weight and config files that are read. For `python:` it covers
+    the module's source file and the attribute's name, but *not* the files that the module loads or imports.
 
     Raises:
-        ValueError: an unknown spelling, or what it names is missing.
+        ValueError: an unknown spelling, or a missing model.
     """
     kind, rest = _split(source)
     if kind == "python":
@@ -65,10 +66,10 @@ def fingerprint(source: str) -> str:
 
 
 def describe(source: str, label: int | None = None) -> str:
-    """A short name for tables and reports, e.g. `diffusers:ddpm-mnist (UNet2DModel, label 3)`; no folders above.
+    """A short name for tables and reports, e.g. `diffusers:ddpm-mnist (UNet2DModel, label 3)`; no parent folders.
 
     Raises:
-        ValueError: as `fingerprint`.
+        ValueError: as in `fingerprint`.
     """
     kind, rest = _split(source)
     if kind == "python":
@@ -84,15 +85,15 @@ def describe(source: str, label: int | None = None) -> str:
 
 
 def notes(source: str) -> list[str]:
-    """What is assumed about the model, to be printed beside its results: a sentence each.
+    """Assumptions about the model, to be printed next to its results, one sentence each.
 
     Raises:
-        ValueError: as `fingerprint`.
+        ValueError: as in `fingerprint`.
     """
     kind, rest = _split(source)
     if kind == "python":
         _names(rest)
-        return ["its identity covers the module's source file, not what that file loads or imports"]
+        return ["it is known by its source file, its parameters and its outputs on a fixed batch"]
     if kind == "diffusers":
         return diffusers_unet.notes(_path(rest))
     return [f"it was trained on {_checkpoint_config(_path(rest))['data']}, in standard deviations of that data set"]
@@ -141,9 +142,9 @@ def _names(rest: str) -> tuple[str, str]:
 
 
 def _module_file(module: str) -> Path:
-    """The source file of a module, which is found but not run (the packages that hold it are)."""
+    """The source file of a module. The module itself is not run, but its parent packages are."""
     here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:  # `python -m` has it already, an installed command has not
+    if here not in sys.path and "" not in sys.path:  # `python -m` adds it, an installed command does not
         sys.path.append(here)
     importlib.invalidate_caches()
     try:

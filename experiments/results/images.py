@@ -31,7 +31,7 @@ def write_evidence(directory: Path, done: Sequence[Trial], store: Store, data_ro
     for run_id, trial in runs.items():
         _save_pictures(pictures, trial, store)
         counts = load_meta("scores", trial.score, store)["histogram"]
-        if counts and trial.model.data in DIGITS:  # the only classes that a feature network here can tell
+        if counts and trial.model.data.partition("@")[0] in DIGITS:  # the only classes that an extractor here can tell
             histograms += _histogram(run_id, counts)
     for model in dict.fromkeys(trial.model for trial in runs.values()):
         if isinstance(model, TrainConfig):

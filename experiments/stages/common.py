@@ -1,4 +1,4 @@
-"""What all stages share: the data and the network of a config, loaded once per process, and the notes they leave."""
+"""Shared by all stages: the data and the network of a config, loaded once per process, and the file meta.json."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from diffusion_core.data import Images, load
+from diffusion_core.data import Images, check_content, load
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from experiments.config.config import MIXTURE, ExactConfig, ForeignConfig, ModelConfig, identity
@@ -17,15 +17,17 @@ from experiments.models.external import load_foreign
 from experiments.store.checksums import write_json
 from experiments.store.store import Store, read_json
 
-Advance = Callable[[float], None]  # told how many images were trained, or how many network evaluations were made
+Advance = Callable[[float], None]  # called with a number of images trained on, or of network evaluations
 
 
 @lru_cache(maxsize=4)
 def images_of(data: str, data_root: Path | None) -> Images:
-    """The training images of a data set, loaded once a process."""
+    """The training images of a data set, loaded once per process."""
     if data.startswith(MIXTURE):
         return mixture_data(data, data_root)
-    return load(data, root=data_root)
+    images = load(data, root=data_root)
+    check_content(images)
+    return images
 
 
 @lru_cache(maxsize=2)
@@ -42,11 +44,11 @@ def load_model(config: ModelConfig, store: Store, data_root: Path | None, device
 
 
 def load_meta(kind: str, config: Any, store: Store) -> dict[str, Any]:
-    """What a stage wrote down beside its tensors."""
+    """The meta.json that a stage wrote for a config."""
     meta: dict[str, Any] = read_json(store.path(kind, identity(config)) / "meta.json")
     return meta
 
 
 def write_meta(folder: Path, **values: Any) -> None:
-    """What a stage says beside its tensors, and when."""
+    """Writes the values and the current time to meta.json."""
     write_json(folder / "meta.json", values | {"finished_at": datetime.now(UTC).isoformat(timespec="seconds")})

@@ -1,4 +1,4 @@
-"""The network of a sampling run, compiled where its machine says so."""
+"""The network of a sampling run, compiled if its machine says so."""
 
 import logging
 from functools import lru_cache
@@ -12,10 +12,10 @@ log = logging.getLogger(__name__)
 
 @lru_cache(maxsize=2)
 def maybe_compile(network: Model, batch_size: int, machine: Machine) -> Model:
-    """The network as it is, or compiled once for all runs that share all this; the first call of it does the work.
+    """The network as it is, or compiled once for all runs with the same arguments. Its first call compiles it.
 
     Raises:
-        RuntimeError: the run's identity says compiled, and there is no compiler here.
+        RuntimeError: `machine.compiled` is set, but this node has no compiler.
     """
     if not machine.compiled:
         return network

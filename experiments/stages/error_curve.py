@@ -1,4 +1,4 @@
-"""Where a denoiser errs: its squared error against sigma, on images that training did not see.
+"""A denoiser's squared error as a function of sigma, on images that training did not see.
 
 curve_stage   curves/ID/   curve.csv
 """
@@ -26,7 +26,7 @@ MAX_IMAGES = 1024
 
 @dataclass(frozen=True)
 class CurveConfig:
-    """The error of one network at `sigmas`, on the images it held out."""
+    """The error of one network at `sigmas`, on the images that its training held out."""
 
     model: ModelConfig
     sigmas: tuple[float, ...] = geometric(N_SIGMAS - 1, *SIGMA_RANGE)
@@ -38,11 +38,12 @@ class CurveConfig:
 def curve_stage(config: CurveConfig, store: Store, data_root: Path | None) -> list[dict[str, float]]:
     """Rows sigma, relative_error, se, n_images, computed once.
 
-    relative_error is the mean of (1 + sigma^2) |eps - noise|^2 a pixel: the squared error of eps over that of the best
-    denoiser that knows only the variance of the data, so 1 is knowing nothing. se is its standard error over images.
+    relative_error is the mean of (1 + sigma^2) |eps - noise|^2 per pixel: the squared error of eps over the error of
+    the best denoiser that knows only the variance of the data. So 1 means that nothing else was learnt. se is the
+    standard error of relative_error over images.
 
     Raises:
-        ValueError: the network held out no images.
+        ValueError: the network held out fewer than two images, or was not trained here.
     """
     if not store.has("curves", identity(config)):
         held_out = config.model.held_out if isinstance(config.model, TrainConfig) else 0
@@ -65,7 +66,7 @@ def curve_stage(config: CurveConfig, store: Store, data_root: Path | None) -> li
 
 @torch.no_grad()
 def _errors(model: Model, x0: Tensor, sigma: float, index: int, config: CurveConfig) -> Tensor:
-    """(n,) errors at one level, one draw of noise an image."""
+    """Relative errors (n,) at one level, with one draw of noise per image."""
     generator = torch.Generator().manual_seed(block_seed(config.seed, index))
     noise = torch.randn(x0.shape, generator=generator)
     parts = []
@@ -78,5 +79,5 @@ def _errors(model: Model, x0: Tensor, sigma: float, index: int, config: CurveCon
 
 
 def density(law: NoiseDistribution, sigmas: tuple[float, ...]) -> list[float]:
-    """The law's density of ln sigma at each level."""
+    """The noise distribution's density of ln sigma at each level."""
     return law.log_density(torch.tensor(sigmas, dtype=torch.float64).log()).exp().tolist()

@@ -1,4 +1,4 @@
-"""A known law that resembles a data set: a mixture of Gaussians fitted to it, whose exact denoiser is closed-form.
+"""A known distribution that resembles a data set: a mixture of Gaussians fitted to it. Its exact denoiser is known.
 
 mixture_stage  mixtures/ID/  mixture.safetensors (float64), config.json, meta.json
 
@@ -25,8 +25,8 @@ class MixtureConfig:
 
     data: str = "mnist5k"
     n_components: int = 20
-    rank: int = 32  # of each covariance beyond its isotropic part
-    min_std: float = 0.05  # least isotropic standard deviation, data units
+    rank: int = 32  # of the low-rank part of each covariance
+    min_std: float = 0.05  # smallest isotropic standard deviation, data units
     em_steps: int = 5
     seed: int = 0
 
@@ -40,12 +40,12 @@ class MixtureConfig:
 
 
 def mixture_stage(config: MixtureConfig, store: Store, data_root: Path | None = None) -> str:
-    """Fits a mixture to all training images of a data set and stores its parameters. Returns its identity."""
+    """The identity of a fit. Fits a mixture to all training images of a data set and stores its parameters."""
     name = identity(config)
     if store.has("mixtures", name):
         return name
     store.check_writable()
-    use_threads(1)  # the fit is the same however many threads runs have
+    use_threads(1)  # so that the fit does not depend on the threads of the runs
     x0 = load(config.data, root=data_root).standardised()
     start = time.perf_counter()
     mixture = fit_mixture(

@@ -1,4 +1,4 @@
-"""What the machine is, how much of it a run uses, and whether others kept it busy while something was timed."""
+"""The machine: its name, the threads that a run uses, and whether other processes kept it busy during a timing."""
 
 import os
 import platform
@@ -11,12 +11,12 @@ import psutil
 import torch
 from threadpoolctl import ThreadpoolController
 
-SHARED_ABOVE = 0.25  # cores: other processes busier than this while a run is timed make its seconds no evidence
+SHARED_ABOVE = 0.25  # cores: if other processes use more than this, a run's seconds say nothing about speed
 
 
 @dataclass(frozen=True)
 class BusyClock:
-    """A moment, in seconds: wall time, busy time of all cores together, and of this process alone."""
+    """Clock readings in seconds: wall time, busy time of all cores together, busy time of this process."""
 
     wall: float
     all_cores: float
@@ -29,7 +29,7 @@ class BusyClock:
         return cls(time.perf_counter(), busy, time.process_time())
 
     def others_since(self, before: "BusyClock") -> float:
-        """Cores that other processes, or other guests of the same host, kept busy on average since `before`."""
+        """The average number of cores kept busy since `before` by other processes or other guests of the host."""
         wall = self.wall - before.wall
         return max(0.0, (self.all_cores - before.all_cores) - (self.own - before.own)) / wall if wall > 0 else 0.0
 
@@ -40,7 +40,7 @@ def cores() -> int:
 
 
 def use_threads(threads: int) -> None:
-    """Makes torch and numpy compute on that many CPU threads: how a sum is split among threads is how it is rounded."""
+    """Makes torch and numpy use this many CPU threads. The rounding of a sum depends on its split among threads."""
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     _blas().limit(limits=threads, user_api="blas")
@@ -53,7 +53,7 @@ def _blas() -> ThreadpoolController:
 
 @lru_cache
 def device_name(kind: str) -> str:
-    """The name of the card ("cuda") or of the processor ("cpu")."""
+    """The name of the GPU ("cuda") or of the processor ("cpu")."""
     if kind == "cuda":
         return torch.cuda.get_device_name()
     path = Path("/proc/cpuinfo")

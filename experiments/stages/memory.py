@@ -1,6 +1,6 @@
-"""Memory: batches that do not fit are halved and tried again, and what a layer frees is kept for the next one.
+"""Memory: batches that do not fit are halved and tried again; memory that a layer frees is kept for the next layer.
 
-Results depend on neither.
+Neither changes a result.
 """
 
 import ctypes
@@ -16,15 +16,15 @@ import torch
 
 Result = TypeVar("Result")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-# bytes: free at the end of the heap at most; of a block that goes back when freed
+# in bytes: the most free memory at the end of the heap; the smallest block that is returned when freed
 KEPT, OWN_MAPPING = 2**31 - 1, 2**25
-SAID = ("out of memory", "can't allocate memory", "not enough memory")  # by PyTorch, of CPU memory, in a RuntimeError
+SAID = ("out of memory", "can't allocate memory", "not enough memory")  # in PyTorch's RuntimeError, for CPU memory
 
 
 def halve_until_it_fits(batch_size: int, work: Callable[[int], Result]) -> tuple[Result, list[int]]:
-    """work(batch_size), with half the size whenever memory runs out; and the sizes tried, the last of which fitted.
+    """The result of work(batch_size), and the sizes tried. The size is halved until the work fits into memory.
 
-    Raises whatever `work` raises at a batch of one, and whatever is not about memory at any size.
+    Raises any error of `work` that is not about memory, and any error at a batch size of 1.
     """
     tried = [batch_size]
     while True:
@@ -34,13 +34,13 @@ def halve_until_it_fits(batch_size: int, work: Callable[[int], Result]) -> tuple
             if not out_of_memory(error) or tried[-1] == 1:
                 raise
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        free()  # outside the handler, whose traceback holds on to the tensors
+        free()  # after the handler, because its traceback keeps the tensors alive
         tried.append(tried[-1] // 2)
         logging.getLogger(__name__).warning("batch %d -> %d: %s", tried[-2], tried[-1], reason)
 
 
 def free() -> None:
-    """Gives back what nothing refers to any more, tracebacks included."""
+    """Frees the memory of all objects that are no longer used, tracebacks included."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -48,10 +48,11 @@ def free() -> None:
 
 @cache
 def keep_freed() -> None:
-    """Makes malloc keep up to 2 GiB that is free, in this process from now on, where it is glibc's.
+    """Makes glibc's malloc keep up to 2 GiB of free memory in this process from now on.
 
-    By default glibc gives activations of a few MB back to the system and takes them again at the next layer, page by
-    page, which in fp32 takes as long as the network (bench/LOG.md). Whoever sets malloc by environment is left alone.
+    By default glibc returns activations of a few MB to the system and requests them again at the next layer, page by
+    page. In fp32 this takes as long as the network itself (bench/LOG.md). Nothing changes if malloc is not glibc's or
+    if environment variables configure it.
     """
     chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
     if platform.libc_ver()[0] == "glibc" and not chosen:
@@ -61,7 +62,7 @@ def keep_freed() -> None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on the CPU or on a card."""
+    """Whether an exception says that memory ran out, on the CPU or on a GPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in SAID)

@@ -1,9 +1,10 @@
-"""Error times contraction: what the denoiser's error on each stretch of the ladder leaves in the final sample.
+"""Error times contraction: how much of the denoiser's error on each stretch of the ladder is left in the final sample.
 
-A sample is followed down the ladder. At the start of each of `STRETCHES` stretches of steps it is copied; the copy
-takes that stretch with the exact denoiser and then goes on with the studied one, under the same noise. The two differ
-by the error made on that stretch: right after it, and, shrunk or grown, at the end. To first order what the stretches
-leave adds up to the distance between the samples of the studied denoiser and those of the exact one.
+The ladder is split into `STRETCHES` stretches of steps. At the start of each stretch the sample is copied. The copy
+takes this stretch with the exact denoiser and all later steps with the studied denoiser, under the same noise. The
+difference between sample and copy is the error made on this stretch. It is measured right after the stretch, and again
+at the end of the ladder, where it has shrunk or grown. To first order, the differences at the end add up to the
+difference between the samples of the studied denoiser and of the exact denoiser.
 """
 
 import math
@@ -19,12 +20,12 @@ STRETCHES = 11
 
 
 def response(setup: ProbeSetup) -> Rows:
-    """Four kinds of rows, root mean squares over samples and pixels, for each eta.
+    """Four kinds of rows per eta. Values are root mean squares over samples and pixels.
 
-    made       the error made on the stretch that starts at `start`, right after it, in data standard deviations
-    left       what is left of it at the end, over what was made (so it is of use only for a denoiser that errs)
-    predicted  the sum of what all stretches leave, as vectors
-    deviation  the distance between the samples of the studied and of the exact denoiser, same noise, start to end
+    made       the error of the stretch that starts at `start`, right after it, in data standard deviations
+    left       the same error at the end of the ladder, divided by `made`; no row if `made` is 0
+    predicted  the errors of all stretches at the end of the ladder, added as vectors
+    deviation  the difference at the end between samples of the studied and of the exact denoiser, with the same noise
     """
     for eta in setup.config.etas:
         made, left, exact = _stretches(setup, eta)
@@ -43,10 +44,10 @@ def response(setup: ProbeSetup) -> Rows:
 
 @torch.no_grad()
 def _stretches(setup: ProbeSetup, eta: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Errors made on each stretch, what each leaves (STRETCHES, n, C, H, W), and the whole deviation (n, C, H, W)."""
+    """Errors per stretch right after it and at the end (stretches, n, C, H, W); the whole deviation (n, C, H, W)."""
     noise, starts = setup.noise(setup.config.seed), _starts(setup)
-    exact = noise() * setup.sigmas[0]  # the way of the exact denoiser alone
-    paths = exact[None].clone()  # the studied denoiser's, then one a stretch begun; the last of them is on its stretch
+    exact = noise() * setup.sigmas[0]  # the exact denoiser's trajectory
+    paths = exact[None].clone()  # the studied denoiser's, then a copy per stretch; the last copy is on its stretch
     made: list[Tensor] = []
     for step, (sigma, sigma_next) in enumerate(pairwise(setup.sigmas)):
         alpha, beta = alpha_beta(sigma, sigma_next, eta)
@@ -70,7 +71,7 @@ def _starts(setup: ProbeSetup) -> list[int]:
 
 
 def _squares(x: Tensor) -> Tensor:
-    """(n,) mean square of each sample."""
+    """Mean square (n,) of each sample."""
     return x.flatten(1).square().mean(dim=1)
 
 

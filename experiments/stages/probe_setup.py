@@ -1,4 +1,4 @@
-"""What every probe is given: a denoiser, the true law, ways down the ladder, and estimates with standard errors."""
+"""Input and tools of every probe: a denoiser, the true distribution, trajectories, estimates with standard errors."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ from experiments.models.exact import mixture_images, read_mixture
 from experiments.stages.common import images_of, load_model
 from experiments.store.store import Store
 
-CLEAN, FIRST, SECOND, SHARED, PUSHED = (20_000 + 1_000 * purpose for purpose in range(5))  # added to a seed: one each
-N_LEVELS = 12  # of a ladder that are looked at
+CLEAN, FIRST, SECOND, SHARED, PUSHED = (20_000 + 1_000 * purpose for purpose in range(5))  # added to a seed
+N_LEVELS = 12  # levels of a ladder that are probed
 NAMES = ("visited", "level", "spread", "contraction", "response")
 Rows = Iterator[dict[str, Any]]
 
@@ -34,7 +34,7 @@ class ProbeConfig:
     etas: tuple[float, ...]
     ladder: Ladder = field(default_factory=Ladder)
     n_samples: int = 256
-    seed: int = 0  # of sampling; networks are probed with seeds of their own
+    seed: int = 0  # of sampling; each network has its own
     machine: Machine = field(default_factory=Machine)
     batch_size: int = field(default=256, metadata=NOT_IN_IDENTITY)
 
@@ -43,18 +43,18 @@ class ProbeConfig:
 
     @property
     def cost(self) -> float:
-        """About how many network evaluations it takes."""
+        """The approximate number of network evaluations."""
         ways = {"visited": 1.4, "level": 1.0, "spread": 1.0, "contraction": 5.0, "response": 7.0}[self.probe]
         return ways * len(self.etas) * self.n_samples * self.ladder.n_steps
 
 
 @dataclass(frozen=True)
 class ProbeSetup:
-    """A denoiser, the law, which is the exact denoiser too, and the setting: what every probe is given."""
+    """The input of every probe: a denoiser, the true distribution (also the exact denoiser), and the setting."""
 
     model: Model
     mixture: Mixture  # float32
-    clean: Tensor  # (2 n, C, H, W) draws of the law that no network was trained on
+    clean: Tensor  # (2 n, C, H, W) draws of the distribution, not used in training
     config: ProbeConfig
 
     @classmethod
@@ -72,7 +72,7 @@ class ProbeSetup:
 
     @property
     def levels(self) -> list[int]:
-        """The steps that are looked at, evenly spread, the first and the last included."""
+        """The steps that are probed: evenly spread, including the first and the last."""
         last = len(self.sigmas) - 2
         return sorted({round(index * last / (N_LEVELS - 1)) for index in range(N_LEVELS)})
 
@@ -93,7 +93,7 @@ class ProbeSetup:
 
     @torch.no_grad()
     def trajectory(self, eta: float, x: Tensor, noise: Noise, first: int = 0) -> Iterator[tuple[int, Tensor]]:
-        """(step, x before it) down the ladder from level `first`, then (n_steps, x at the end). x is overwritten."""
+        """Yields (step, x before it) from level `first` on, then (n_steps, x at the end). x is overwritten."""
         sigmas = self.sigmas[first:]
         yield first, x
         steps = Euler(eta).run(lambda x, sigma: self.eps(self.model, x, float(sigma)), x, sigmas, noise)
@@ -101,7 +101,7 @@ class ProbeSetup:
 
 
 def squared_error(setup: ProbeSetup, x: Tensor, sigma: float) -> Tensor:
-    """(n,) mean squared difference between the model's eps and the exact one."""
+    """Mean squared difference (n,) between the model's eps and the exact eps."""
     return (setup.eps(setup.model, x, sigma) - setup.eps(setup.mixture, x, sigma)).flatten(1).square().mean(dim=1)
 
 

@@ -1,9 +1,9 @@
-"""What happens on the way down a ladder when the truth is known: errors where samples are, spread, contraction.
+"""Probes of sampling when the data distribution is known: errors on the trajectory, noise level, spread, contraction.
 
 probe_stage   probes/ID/   rows.csv
 
-Each probe is one function from a denoiser, the true law and a noise setting to rows; each row is an estimate with the
-standard error of a delete-group jackknife over samples.
+Each probe is one function. It takes a denoiser, the true distribution and a noise setting, and yields rows. Each row is
+an estimate with the standard error of a delete-group jackknife over samples.
 """
 
 import csv
@@ -60,9 +60,9 @@ def probe_stage(config: ProbeConfig, store: Store, data_root: Path | None) -> li
 
 
 def on_trajectory_error(setup: ProbeSetup) -> Rows:
-    """Squared error of eps where samples are, over that on fresh x0 + sigma n at the same sigma; 1 = as in training.
+    """Squared error of eps on the samples, over the error on fresh x0 + sigma n at the same sigma; 1 = as in training.
 
-    One more eta, -1, is the control: a second fresh stream in place of the samples.
+    Rows with eta = -1 are the control: a second fresh stream instead of the samples.
     """
     fresh_noise, other_noise = (setup.noise(purpose + setup.config.seed) for purpose in (FIRST, SECOND))
     n = setup.config.n_samples
@@ -83,10 +83,10 @@ def on_trajectory_error(setup: ProbeSetup) -> Rows:
 
 
 def level(setup: ProbeSetup) -> Rows:
-    """The noise level that samples really have, by maximum likelihood under the true law, over the tracked one.
+    """The samples' actual noise level over the ladder's, by maximum likelihood under the true distribution.
 
-    The log-density of the noised law is summed over samples at 21 levels within a factor 1.35 of the tracked one; a
-    parabola in ln sigma through the highest three gives its maximum.
+    The log-density of noisy data is summed over samples, at 21 levels within a factor 1.35 of the ladder's level. A
+    parabola in ln sigma through the highest three gives the maximum.
     """
     offsets = np.linspace(-0.3, 0.3, 21)
     for eta in setup.config.etas:
@@ -104,10 +104,10 @@ def level(setup: ProbeSetup) -> Rows:
 
 
 def spread(setup: ProbeSetup) -> Rows:
-    """Standard deviation of the samples over the truth's, along the law's 16 widest directions (geometric mean).
+    """Standard deviation of the samples over the true one, along the 16 widest true directions (geometric mean).
 
-    Both sides hold the noise of the ladder's last level. Rows named "mean" hold the distance of the means along these
-    directions, in the truth's standard deviations (root mean square); n draws of the truth would show 1 / sqrt(n).
+    Both include the noise of the ladder's last level. Rows named "mean" have the distance between the means along these
+    directions, in true standard deviations (root mean square). For n draws of the truth it would be 1 / sqrt(n).
     """
     mean, covariance = setup.mixture.moments()
     values, vectors = torch.linalg.eigh(covariance.double().cpu())
@@ -125,9 +125,9 @@ def spread(setup: ProbeSetup) -> Rows:
 
 
 def contraction(setup: ProbeSetup) -> Rows:
-    """Distance between two samples driven by the same noise, one of which was pushed at `start`, over the push.
+    """Distance between two samples with the same noise, one of them pushed at level `start`, over the push.
 
-    The push is white, of PUSH sigma a pixel, at the first level and at two levels further down.
+    The push is white noise of PUSH sigma per pixel, at the first level and, in other rows, at two lower levels.
     """
     shape = (setup.config.n_samples, *setup.clean.shape[1:])
     for start in (0, len(setup.sigmas) // 3, 2 * len(setup.sigmas) // 3):
@@ -136,7 +136,7 @@ def contraction(setup: ProbeSetup) -> Rows:
         for eta in setup.config.etas:
             noise = setup.noise(setup.config.seed)
             *_, (_, there) = _take(setup.trajectory(eta, noise() * setup.sigmas[0], noise), start)
-            noise_again = setup.noise(SHARED + setup.config.seed)  # from here on, fresh noise that both share
+            noise_again = setup.noise(SHARED + setup.config.seed)  # from here on, both share this noise
             first = [x.clone() for _, x in setup.trajectory(eta, there.clone(), noise_again, start)]
             noise_again = setup.noise(SHARED + setup.config.seed)
             for (step, x), partner in zip(setup.trajectory(eta, there + push, noise_again, start), first, strict=True):
@@ -153,7 +153,7 @@ PROBES: dict[str, Callable[[ProbeSetup], Rows]] = dict(
 
 
 def _take(trajectory: Iterator[tuple[int, Tensor]], last: int) -> Iterator[tuple[int, Tensor]]:
-    """The way up to and including step `last`."""
+    """The trajectory up to and including step `last`."""
     for step, x in trajectory:
         yield step, x
         if step == last:
@@ -161,7 +161,7 @@ def _take(trajectory: Iterator[tuple[int, Tensor]], last: int) -> Iterator[tuple
 
 
 def _peak(places: np.ndarray, heights: np.ndarray) -> float:
-    """Where the parabola through the highest point and its neighbours peaks; the end itself if that is highest."""
+    """The place where the parabola through the highest point and its neighbours peaks; an end if that is highest."""
     top = int(heights.argmax())
     if top in (0, len(places) - 1):
         return float(places[top])

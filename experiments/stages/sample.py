@@ -1,6 +1,6 @@
-"""The sampling stage: from a trained network to pixels, and the time they took. One run, or several in a batch.
+"""The sampling stage: from a network to pixels and their sampling time. One run, or several in one batch.
 
-samples/ID/     samples.safetensors (uint8 pixels, and a film of the first few), meta.json
+samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of the first few), meta.json
 """
 
 import copy
@@ -42,9 +42,9 @@ class CountingModel:
 
 
 class TrajectoryRecorder:
-    """The first samples at FILM_FRAMES levels of their way down a ladder, scaled to unit variance.
+    """Records the first samples at FILM_FRAMES levels of a ladder, scaled to unit variance.
 
-    FILM_IMAGES of them, or as many as the first batch holds.
+    It records FILM_IMAGES samples, or all of the first batch if that is smaller.
     """
 
     def __init__(self, sigmas: tuple[float, ...]) -> None:
@@ -62,31 +62,31 @@ class TrajectoryRecorder:
 
     @property
     def follows_the_ladder(self) -> bool:
-        """Whether the sampler did: of one that chooses its own levels there is no film."""
+        """Whether the sampler made one step per level. Otherwise the levels of the frames are unknown."""
         return self.steps == self.last
 
 
 def sample_stage(
     config: SampleConfig, store: Store, data_root: Path | None, advance: Advance, *, shared: bool = False
 ) -> str:
-    """Samples from a trained network and stores uint8 pixels and the time the loop took. Returns its identity.
+    """The identity of a sampling run. Samples from its network; stores uint8 pixels and the time of the loop.
 
-    A batch that does not fit into memory is halved. `shared`: other runs use the device meanwhile, so that the time is
-    no evidence of speed.
+    A batch that does not fit into memory is halved. `shared` means that other runs use the device at the same time, so
+    the measured time says nothing about speed.
     """
     name = identity(config)
     if store.has("samples", name):
         return name
     images, network = _ready(config, store, data_root)
     device, model = config.machine.device, CountingModel(network)
-    counted: list[float] = []  # evaluations of this try
+    counted: list[float] = []  # evaluations of this attempt
 
     def count(evaluations: float) -> None:
         counted.append(evaluations)
         advance(evaluations)
 
     def timed(batch_size: int) -> tuple[Tensor, TrajectoryRecorder, BusyClock, BusyClock]:
-        advance(-sum(counted))  # of a try that ran out of memory
+        advance(-sum(counted))  # of an attempt that ran out of memory
         counted.clear()
         model.model = maybe_compile(network, batch_size, config.machine)
         with torch.no_grad():  # warm-up, outside the clock
@@ -117,10 +117,10 @@ def sample_stage(
 
 
 def sample_together(configs: Sequence[SampleConfig], store: Store, data_root: Path | None, advance: Advance) -> None:
-    """Samples runs of one network on one machine in one batch, and stores each as `sample_stage` would.
+    """Samples several runs of one network on one machine in one batch, and stores each as `sample_stage` would.
 
-    Runs that are there already are left out. Their time is shared, so it is no evidence of speed. If anything fails, a
-    warning says what; each run that is not stored is then for `sample_stage`, which tells whose fault it was.
+    Runs that are already stored are left out. The runs share one measured time, so it says nothing about speed. An
+    error is only logged. `sample_stage` then samples each run that is not stored, which shows the run at fault.
     """
     configs = [config for config in configs if not store.has("samples", identity(config))]
     if len(configs) < 2:
@@ -131,7 +131,7 @@ def sample_together(configs: Sequence[SampleConfig], store: Store, data_root: Pa
         return
     except Exception as error:
         log.warning("%d runs in one batch: %s: %s; each is sampled alone", len(configs), type(error).__name__, error)
-    free()  # outside the handler, whose traceback holds on to the tensors
+    free()  # after the handler, because its traceback keeps the tensors alive
 
 
 def _sample_together(configs: Sequence[SampleConfig], store: Store, data_root: Path | None, advance: Advance) -> None:
@@ -140,7 +140,7 @@ def _sample_together(configs: Sequence[SampleConfig], store: Store, data_root: P
 
     def draw(config: SampleConfig, model: Model) -> tuple[tuple[Tensor, TrajectoryRecorder], float]:
         own = CountingModel(model)
-        alone = replace(config, sampler=copy.deepcopy(config.sampler))  # a user's may keep something between steps
+        alone = replace(config, sampler=copy.deepcopy(config.sampler))  # a user's sampler may keep state
         return _draw(own, alone, images, config.n_samples, counted.append), own.images / config.n_samples
 
     before = BusyClock.now()
@@ -165,7 +165,7 @@ def _sample_together(configs: Sequence[SampleConfig], store: Store, data_root: P
 
 
 def _ready(config: SampleConfig, store: Store, data_root: Path | None) -> tuple[Images, Model]:
-    """The data set and the network of a config, on the threads that it asks for."""
+    """The data set and the network of a config. Sets the config's number of threads."""
     store.check_writable()
     use_threads(config.machine.threads)
     return images_of(config.model.data, data_root), load_model(config.model, store, data_root, config.machine.device)
@@ -174,7 +174,7 @@ def _ready(config: SampleConfig, store: Store, data_root: Path | None) -> tuple[
 def _draw(
     model: Model, config: SampleConfig, images: Images, batch_size: int, count: Callable[[float], None]
 ) -> tuple[Tensor, TrajectoryRecorder]:
-    """The samples of a config, and their film. `count` is told after each batch how many evaluations it took."""
+    """The samples of a config, and their recorder. `count` gets the planned evaluations of each finished batch."""
     sigmas = config.ladder.sigmas()
     film = TrajectoryRecorder(sigmas)
     x = sample(
@@ -201,7 +201,7 @@ def _write(
     nfe: float,
     **meta: Any,
 ) -> None:
-    """Stores pixels, the film if there is one, and what is known about the run."""
+    """Stores the pixels, the recorded trajectories if they have levels, and meta.json."""
     x, film = drawn
     tensors = {"pixels": images.to_pixels(x).cpu()}
     if film.follows_the_ladder:

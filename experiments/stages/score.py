@@ -3,7 +3,7 @@
 score_stage   scores/ID/      features.safetensors, shown.safetensors, meta.json
 reference     references/ID/  features.safetensors: features, labels, kernel row sums of the training images
 
-Each returns at once if its artifact is there already. A score holds all that rows and reports need of its samples, so
+Each returns at once if its artifact exists. A score holds everything that rows and reports need from its samples, so
 samples may be evicted once they are scored.
 """
 
@@ -26,11 +26,11 @@ SHOWN_IMAGES = 16  # of the samples, kept with their score for reports
 
 
 def reference_stage(config: ReferenceConfig, store: Store, data_root: Path | None) -> str:
-    """Features of the training images, computed once. Returns the reference's identity."""
+    """The identity of a reference. Computes and stores the features of its training images."""
     name = identity(config)
     if store.has("references", name):
         return name
-    use_threads(1)  # the reference is the same for runs on any number of threads
+    use_threads(1)  # so that the reference does not depend on the threads of the runs
     images = images_of(config.data, data_root)
     features = extract(config.features, images.pixels, weights=config.weights)[0]
     row_sums = torch.from_numpy(kernel_row_sums(features.double().numpy()))
@@ -49,7 +49,7 @@ def load_pool(config: ReferenceConfig, store: Store) -> tuple[Pool, Tensor]:
 
 @lru_cache(maxsize=4)
 def load_reference(config: ReferenceConfig, store: Store, n: int) -> Reference:
-    """What n samples are compared with."""
+    """The real images that n samples are compared with."""
     return load_pool(config, store)[0].reference(n)
 
 
@@ -60,7 +60,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
         return name
     store.check_writable()
     reference_stage(config.reference, store, data_root)
-    use_threads(config.samples.machine.threads)  # sums are rounded by how they are split among threads
+    use_threads(config.samples.machine.threads)  # the rounding of a sum depends on its split among threads
     sampled = load_file(store.path("samples", identity(config.samples)) / "samples.safetensors")
     pixels = sampled.pop("pixels")
     features32, logits = extract(config.reference.features, pixels, weights=config.reference.weights)
@@ -88,7 +88,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
 
 
 def load_shown(config: ScoreConfig, store: Store) -> dict[str, Tensor]:
-    """What a report shows of a scored run: pixels uint8 of the first images (n, C, H, W), and their film if any."""
+    """The images of a scored run that reports show: `pixels` uint8 (n, C, H, W), and their `film` if there is one."""
     return load_file(store.path("scores", identity(config)) / "shown.safetensors")
 
 

@@ -1,4 +1,4 @@
-"""The training stage: config in, averaged weights out. It returns at once if they are there already.
+"""The training stage: config in, averaged weights out. It returns at once if they exist.
 
 models/ID/      model.safetensors, config.json, losses.csv, meta.json
 """
@@ -20,11 +20,11 @@ from experiments.stages.hardware import use_threads
 from experiments.store.checksums import write_json
 from experiments.store.store import Store
 
-LOGGED_LOSSES = 200  # points of a loss curve, each the mean of its stretch
+LOGGED_LOSSES = 200  # points of a loss curve; each is the mean of its stretch
 
 
 def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advance: Advance) -> str:
-    """Trains one network and stores its averaged weights. Returns the model's identity."""
+    """The identity of a network. Trains it and stores its averaged weights."""
     name = identity(config)
     if store.has("models", name):
         return name
@@ -32,7 +32,7 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
     use_threads(config.machine.threads)
     images = images_of(config.data, data_root)
     with torch.random.fork_rng(devices=[]):  # torch's layers take no generator: seed the global one for them only
-        torch.manual_seed(block_seed(config.seed, -1))  # not the seed of the noise: its stream would repeat in them
+        torch.manual_seed(block_seed(config.seed, -1))  # not the noise's seed: weights would repeat the noise
         model = build(config.network, images.shape[0], config.parameterisation).to(config.machine.device)
     x0 = images.standardised()[: len(images.pixels) - config.held_out].to(config.machine.device)
     steps = train(
@@ -70,7 +70,7 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
 
 
 def thinned(seen: list[int], losses: list[float]) -> list[tuple[int, float]]:
-    """At most LOGGED_LOSSES points (images seen, mean loss since the point before)."""
+    """At most LOGGED_LOSSES points (images seen, mean loss since the previous point)."""
     stride = -(-len(losses) // LOGGED_LOSSES)
     starts = range(0, len(losses), stride)
     stretches = [losses[start : start + stride] for start in starts]

@@ -10,7 +10,16 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
-from diffusion_core.data import NAMES, DataUnavailableError, Images, check_name, default_root, load, resolve
+from diffusion_core.data import (
+    NAMES,
+    DataUnavailableError,
+    Images,
+    check_content,
+    check_name,
+    default_root,
+    load,
+    resolve,
+)
 
 
 def test_mnist5k_is_5000_padded_standardised_digits() -> None:
@@ -35,7 +44,7 @@ def test_to_pixels_rounds_and_clips() -> None:
     assert images.to_pixels(x).flatten().tolist() == [0, 0, 100, 200, 255]
 
 
-@pytest.mark.parametrize("name", ["imagenet", "folder:", "npz:", "folder", "zip:x", "mnist@0123456789ab"])
+@pytest.mark.parametrize("name", ["imagenet", "folder:", "npz:", "folder", "zip:x", "imagenet@0123456789ab", "mnist@x"])
 def test_unknown_name_lists_the_names(name: str) -> None:
     message = f"data='{name}': unknown data set; the names are mnist5k, mnist, fashion-mnist, cifar10, folder:PATH, npz"
     with pytest.raises(ValueError, match=message):
@@ -45,9 +54,13 @@ def test_unknown_name_lists_the_names(name: str) -> None:
 
 
 def test_every_name_passes_the_check_without_its_files() -> None:
-    for name in (*NAMES, "folder:no/such", "npz:no.npz", "folder:a b@0123456789ab"):
+    for name in (*NAMES, "mnist@0123456789ab", "folder:no/such", "npz:no.npz", "folder:a b@0123456789ab"):
         check_name(name)
-    assert [resolve(name) for name in NAMES] == list(NAMES)
+
+
+def test_embedded_digits_are_those_that_everybody_has() -> None:
+    assert resolve("mnist5k") == "mnist5k"
+    check_content(load("mnist5k"))
 
 
 def test_no_test_split_is_said() -> None:
@@ -92,6 +105,16 @@ def test_files_put_there_by_hand_are_read(name: str, folder: str, tmp_path: Path
     assert (test.pixels[:, 0, 2:30, 2:30].numpy() == expected["t10k"]).all()
     assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2, 3, 4], [0, 1, 2])
     assert test.mean == train.mean == pytest.approx(train.pixels.double().mean().item())
+
+    resolved = resolve(name, root=tmp_path)  # not the real data set, so it is named by what it holds
+    assert resolved.startswith(f"{name}@") and resolve(resolved, root=tmp_path) == resolved
+    with pytest.raises(ValueError, match=rf"data='{name}': the files found are not those that it was planned with"):
+        check_content(train)
+    images = raw / "train-images-idx3-ubyte"
+    images.write_bytes(images.read_bytes()[:-1] + b"\0")
+    assert resolve(name, root=tmp_path) != resolved
+    with pytest.raises(ValueError, match="have changed since it was named so"):
+        load(resolved, root=tmp_path)
 
 
 def test_cifar10_is_channels_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

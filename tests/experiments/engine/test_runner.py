@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,6 +88,19 @@ def test_an_interrupted_command_says_how_to_go_on(number: signal.Signals, tmp_pa
     with pytest.MonkeyPatch.context() as patch:
         assert run(patch, *words(tmp_path / "out", tmp_path / "store")) == 0
     pd.testing.assert_frame_equal(table(tmp_path / "out"), table(whole / "out"), check_exact=True)
+
+
+def test_what_an_earlier_run_left_is_gone_before_the_first_row(tmp_path: Path, whole: Path) -> None:
+    """Else `reports DIR` would mix its contrasts and pictures with the rows of an interrupted run."""
+    folder = Path(shutil.copytree(whole / "out", tmp_path / "out"))
+    process = start(*words(folder, tmp_path / "store"))  # another store: everything is to be computed
+    while not list((tmp_path / "store").glob("models/*/checksums.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    left = {path.name for path in folder.iterdir()}
+    assert left <= {"table.csv", "logs", "images", "figures"} and not list((folder / "images").iterdir())
 
 
 def test_two_sweeps_on_one_store_at_once(tmp_path: Path, whole: Path) -> None:

@@ -1,0 +1,65 @@
+"""What a network from elsewhere is known by besides its files: its parameters, and its outputs on a fixed batch.
+
+Files alone do not determine a model: what they load, import or read may change. Its outputs show that.
+"""
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+from diffusion_core.data import Images
+from diffusion_core.samplers import Model
+from diffusion_core.samplers.sampling import CheckedModel
+from diffusion_core.schedules import geometric
+
+N_IMAGES = 8
+SEED = 20_261
+
+
+@torch.no_grad()
+def behaviour(model: Model, images: Images, device: str) -> str:
+    """The SHA-256 of a model's parameters, buffers and outputs on eight noisy images, from sigma 30 down to 0.03.
+
+    Args:
+        model: on `device`. A model whose attribute `random` is True draws randomness of its own: then its outputs are
+            left out, since they differ each time.
+        images: of the data set that is sampled.
+
+    Raises:
+        ValueError: it fails, returns something else than eps, changes its input, or answers differently when it is
+            asked the same twice.
+    """
+    digest = hashlib.sha256()
+    if isinstance(model, nn.Module):
+        for name, tensor in model.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    first, second = (_outputs(model, images, device) for _ in range(2))
+    if getattr(model, "random", False) is True:
+        return digest.hexdigest()
+    if not torch.equal(first, second):
+        raise ValueError(
+            f"model: asked the same twice, it answered differently, by up to {(first - second).abs().max():.2g}. Is "
+            "dropout or batch normalisation in training mode (model.eval())? If it is meant to be random, say so: "
+            "give it an attribute random = True"
+        )
+    digest.update(first.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _outputs(model: Model, images: Images, device: str) -> Tensor:
+    """eps (8, C, H, W) of the first images of the data set, each at a level of its own."""
+    x0 = images.standardised()[:N_IMAGES].to(device)
+    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(SEED)).to(device)
+    sigma = torch.tensor(geometric(N_IMAGES - 1, 30.0, 0.03)[: len(x0)], device=device)
+    x = x0 + sigma.view(-1, 1, 1, 1) * noise
+    try:
+        return CheckedModel(model)(x, sigma).clone()
+    except ValueError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a user's model does
+        raise ValueError(
+            f"model: it failed on {len(x)} images of shape {images.shape}: {type(error).__name__}: "
+            f"{' '.join(str(error).split())}"
+        ) from error

@@ -1,0 +1,83 @@
+"""A network from elsewhere is known by what it does: another weights file or helper is another model."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diffusion_core import GaussianDenoiser, load
+from experiments.engine.options import Options
+from experiments.models.behaviour import behaviour
+from experiments.run import PRESETS
+
+IMAGES = load("mnist5k")
+EXACT = GaussianDenoiser()
+
+
+class Network(nn.Module):
+    """The exact denoiser with a parameter, behind dropout."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain, self.dropout = nn.Parameter(torch.tensor(gain)), nn.Dropout(0.5)
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.dropout(EXACT(x, sigma)) * self.gain
+
+
+def known(model: Any) -> str:
+    return behaviour(model, IMAGES, "cpu")
+
+
+def test_parameters_and_outputs_count() -> None:
+    assert known(Network().eval()) == known(Network().eval()) != known(Network(1.001).eval())
+    assert known(EXACT) == known(lambda x, sigma: EXACT(x, sigma)) != known(lambda x, sigma: EXACT(x, sigma) * 1.001)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Network().train(), r"asked the same twice, it answered differently, by up to .* \(model.eval\(\)\)"),
+        (lambda x, sigma: x.mul_(0.5), "it changed x in place"),
+        (lambda x, sigma: x[:, :, 1:], r"it returned shape \(8, 1, 31, 32\)"),
+        (lambda x, sigma: torch.zeros_like(x, dtype=torch.int32), "it returned torch.int32"),
+        (lambda x, sigma: x / 0, "it returned NaN or infinity"),
+        (lambda x, sigma: 1 / 0, "it failed on 8 images of shape .*: ZeroDivisionError: division by zero"),
+        (lambda x, sigma: sys.exit(0), "it failed on 8 images of shape .*: SystemExit: 0"),
+    ],
+    ids=["dropout", "in place", "shape", "integers", "infinity", "error", "exit"],
+)
+def test_what_is_wrong_is_said_before_anything_is_sampled(model: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        known(model)
+
+
+def test_a_model_that_says_it_is_random_is_taken() -> None:
+    model = Network().train()
+    model.random = True
+    assert known(model) == known(model)
+
+
+def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module that --model names stays as it is; what it imports and loads changes."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "network_xyz.py").write_text(
+        "import pathlib\nfrom gain_xyz import GAIN\nfrom diffusion_core import GaussianDenoiser\n"
+        "scale = float((pathlib.Path(__file__).parent / 'scale.txt').read_text())\n"
+        "def eps(x, sigma): return GaussianDenoiser()(x, sigma) * GAIN * scale\n"
+    )
+
+    def content(gain: float, scale: float) -> str:
+        (tmp_path / "gain_xyz.py").write_text(f"GAIN = {gain}\n")
+        (tmp_path / "scale.txt").write_text(f"{scale}")
+        for name in ("network_xyz", "gain_xyz"):
+            sys.modules.pop(name, None)
+        study = Options(model="python:network_xyz:eps", threads=1, precision="fp32").apply(PRESETS["smoke"])
+        assert study.foreign is not None
+        return study.foreign.fingerprint
+
+    found = [content(1.0, 1.0), content(1.1, 1.0), content(1.0, 1.2), content(1.0, 1.0)]
+    assert found[0] == found[3] and len(set(found)) == 3
