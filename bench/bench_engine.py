@@ -1,7 +1,7 @@
-"""What the engine itself costs: 2,000 synthetic trials, whose stages sleep 0 to 5 ms, in process and on a local Ray.
+"""Overhead of the engine: 2,000 synthetic trials, whose stages sleep 0 to 5 ms, in process and on a local Ray.
 
-Overhead is wall time less the sleeping that one worker's share comes to, over the number of trials; a trial is a
-sampling and a scoring. `extra_info` also tells how much the driver's memory grew per trial, rows and plan included.
+Overhead per trial is (wall time - total sleep / workers) / trials. A trial is one sampling and one scoring.
+`extra_info` also has the growth of the driver's memory per trial, rows and plan included.
 """
 
 import gc
@@ -26,7 +26,7 @@ from experiments.stages.common import Advance
 from experiments.store.store import Store, write_json
 
 N_CELLS, N_NETWORKS = 2000, 10
-LONGEST = 0.005  # seconds that a stage sleeps at most
+LONGEST = 0.005  # longest sleep of a stage, in seconds
 WORKERS = 2
 META = dict.fromkeys(
     "train_seconds train_loss fd kd kd_se precision recall n_reference seconds device_name".split(), 1.0
@@ -41,19 +41,19 @@ META |= {
 
 
 def nap(task: Task) -> float:
-    """Seconds that the task sleeps: the same whoever does it."""
+    """Seconds that a task sleeps; they depend on its name only."""
     return random.Random(task.name).uniform(0, LONGEST)
 
 
 def asleep(task: Task, context: RunContext, advance: Advance) -> None:
-    """In place of every stage: sleeps, and writes the small files that a row is read from."""
+    """Stands in for every stage: sleeps, then writes the small file that a row is read from."""
     time.sleep(nap(task))
     with context.store.writing(task.kind, task.name) as folder:
         write_json(folder / "meta.json", META)
 
 
 def plan(first: int, n: int) -> Plan:
-    """n trials of N_NETWORKS networks; those of another `first` share no artifact with these."""
+    """A plan of n trials on N_NETWORKS networks. Plans with `first` 10 or more apart share no artifact."""
     reference, machine = ReferenceConfig("mnist5k", "digits", "synthetic"), Machine(threads=1)
     trials = []
     for number in range(n):
@@ -65,13 +65,13 @@ def plan(first: int, n: int) -> Plan:
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds."""
+    """Resident memory of this process, in bytes."""
     gc.collect()
     return int(psutil.Process().memory_info().rss)
 
 
 def measure(benchmark: Any, folder: Path, workers: int, **how: Any) -> float:
-    """Runs the trials once and returns the milliseconds of overhead a trial."""
+    """Overhead per trial in milliseconds. Runs the trials once."""
     quiet = Console(quiet=True)
     execute(plan(500, 200), RunContext(Store(folder / "warm-up"), work=asleep), quiet, **how)
     whole, context = plan(0, N_CELLS), RunContext(Store(folder / "store"), work=asleep)
@@ -106,6 +106,6 @@ def local_ray() -> Iterator[dict[str, Any]]:
         yield {"executor": connection.executor, "slots": connection.slots}
 
 
-@pytest.mark.filterwarnings("default")  # the warnings of Ray are not ours
+@pytest.mark.filterwarnings("default")  # Ray's warnings are not ours
 def bench_on_local_ray(benchmark: Any, tmp_path: Path, local_ray: dict[str, Any]) -> None:
     assert measure(benchmark, tmp_path, WORKERS, **local_ray) < 30

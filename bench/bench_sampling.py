@@ -1,9 +1,9 @@
-"""How fast images come out: the network `small` with the same weights in our loop and in other people's.
+"""Sampling speed: the network `small` with the same weights in our loop and in the loops of other projects.
 
-All sample one batch of the size that ours takes by default here. Others run it as their examples do, in fp32; ours in
-fp32 too, and in the modes it has for speed. Noted besides: the
-share of the time spent outside the network (on CPUs, where it can be clocked from inside the run), the FLOP/s of the
-whole run, and what part of the roof that is: of a matrix product in the same precision in the same process.
+All loops sample one batch of our default size. The other loops run in fp32, as in their examples. Ours runs in fp32 and
+in its two fast modes. Each result also has the share of the time outside the network (on CPUs only, where a clock
+inside the run can measure it), the FLOP/s of the whole run, and the ratio of these to the roof: the FLOP/s of a matrix
+product in the same precision and process.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ MODES = {"fp32": ("fp32", False), "bf16": ("bf16", False), "bf16 compiled": ("bf
 
 @pytest.fixture
 def time_sampling(benchmark: Any, clock: Callable[..., Any], device: str) -> Callable[..., None]:
-    """Times a loop over one batch, `loop(model)`, and checks what came out."""
+    """Times `loop(model)`, which samples one batch, and checks the samples."""
 
     def time(loop: Callable[[Model], torch.Tensor], model: Model, precision: str, **notes: Any) -> None:
         clocked, batch = Clocked(model), default_batch(device)
@@ -40,7 +40,7 @@ def time_sampling(benchmark: Any, clock: Callable[..., Any], device: str) -> Cal
             )  # fmt: skip
         assert clocked.calls == ROUNDS * N_STEPS
         assert x.shape == (batch, *SHAPE) and torch.isfinite(x).all()
-        exact = loop(GaussianDenoiser())  # which the network is close to
+        exact = loop(GaussianDenoiser())  # the network is close to it
         assert x.std().item() == pytest.approx(exact.std().item(), rel=0.1)
         rate = benchmark.extra_info["images_per_second"] * N_STEPS * flop_per_image(device)
         best = roof(device, precision)

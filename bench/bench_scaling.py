@@ -1,4 +1,4 @@
-"""How time grows with the batch, the number of steps and the number of samples."""
+"""Sampling time as a function of the batch size, the number of steps and the number of samples."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""How fast a network trains: our loop against the plain one of most tutorials, same network, batch and precision."""
+"""Training speed: our loop in fp32 and bf16, and the plain fp32 loop of most tutorials, with one network and batch."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -13,11 +13,11 @@ from bench.measure import SHAPE, flop_per_image, network
 from diffusion_core.noise import LogNormal
 from diffusion_core.training import train
 
-BATCH, ROUNDS, IN_ONE = 64, 5, 4  # steps in one timed round
+BATCH, ROUNDS, IN_ONE = 64, 5, 4  # IN_ONE: steps per timed round
 
 
 def plain(model: nn.Module, images: Tensor) -> Iterator[Tensor]:
-    """fp32, a DataLoader over single images, AdamW, EMA parameter by parameter: yields the loss of each step."""
+    """Yields the loss of each step: fp32, a DataLoader over single images, AdamW, EMA parameter by parameter."""
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3, (0.9, 0.99), weight_decay=0.0)
     averages = [weight.detach().clone() for weight in model.parameters()]
     loader = DataLoader(TensorDataset(images.cpu()), BATCH, shuffle=True, drop_last=True)
@@ -45,7 +45,7 @@ def ours(model: nn.Module, images: Tensor, precision: str) -> Iterator[Tensor]:
 
 @pytest.mark.parametrize("who", ["ours, bf16", "ours, fp32", "plain fp32 loop with a DataLoader"])
 def bench_training(benchmark: Any, clock: Callable[..., Any], who: str, device: str) -> None:
-    """Forward, backward, AdamW and EMA. The loss must fall, as it does on images of one grey."""
+    """Forward, backward, AdamW and EMA. Each image has one grey value, so the loss must fall."""
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(1024, 1, 1, 1, generator=generator).expand(1024, *SHAPE).contiguous().to(device)
     model = network(device).train()
@@ -58,5 +58,5 @@ def bench_training(benchmark: Any, clock: Callable[..., Any], who: str, device: 
         precision=precision, batch=BATCH, n_images=IN_ONE * BATCH, nfe=1,
     )  # fmt: skip
     assert torch.isfinite(last) and last < first
-    rate = 3 * flop_per_image(device) * benchmark.extra_info["images_per_second"]  # the backward pass is two forwards
+    rate = 3 * flop_per_image(device) * benchmark.extra_info["images_per_second"]  # backward costs two forward passes
     benchmark.extra_info["flop_per_second"] = rate

@@ -1,9 +1,10 @@
-"""What a second worker brings: runs of equal size, one thread each, on one worker and then on two of a local Ray.
+"""Speed-up by a second worker: runs of equal size, one thread each, on one worker and then on two of a local Ray.
 
 pytest --benchmark bench/bench_workers.py -s      needs two cores that nothing else uses
 
-It is not 2 even then: the cores share cache, memory and clock. On one Zen 4 it was 1.61 to 1.73, with runs of 12 steps
-as with runs of 48, so this fails there at times; a ratio that grew with the length of the runs would be the engine's.
+Even then the ratio is below 2, because the cores share cache, memory and clock. On one Zen 4 it was 1.61 to 1.73, so
+this benchmark sometimes fails there. Runs of 12 steps and of 48 steps gave the same ratio. If the engine were the
+cause, the ratio would grow with the length of the runs.
 """
 
 from pathlib import Path
@@ -28,7 +29,7 @@ TRAIN = TrainConfig(images_seen=128, warmup_images=64, machine=ONE)
 
 
 def plan(first_seed: int, n: int) -> Plan:
-    """n runs of one network that differ in the sampling seed alone."""
+    """A plan of n runs of one network that differ only in the sampling seed."""
     samples = [
         SampleConfig(TRAIN, Ladder(n_steps=N_STEPS), Euler(1.0), N_SAMPLES, first_seed + number, machine=ONE)
         for number in range(n)
@@ -37,7 +38,7 @@ def plan(first_seed: int, n: int) -> Plan:
 
 
 def seconds(folder: Path, workers: int) -> float:
-    """Wall time of the runs on so many workers, which have imported and loaded everything before."""
+    """Wall time of the runs in seconds, after a warm-up in which all workers import and load everything."""
     from experiments.engine import ray_executor
 
     context, quiet = RunContext(Store(folder)), Console(quiet=True)
@@ -49,7 +50,7 @@ def seconds(folder: Path, workers: int) -> float:
     return result.seconds
 
 
-@pytest.mark.filterwarnings("default")  # the warnings of Ray are not ours
+@pytest.mark.filterwarnings("default")  # Ray's warnings are not ours
 def bench_two_workers(benchmark: Any, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
     alone = seconds(tmp_path / "one", 1)

@@ -1,4 +1,4 @@
-"""What the benchmarks share."""
+"""Fixtures that all benchmarks share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def memory_as_in_runs() -> None:
-    """Everybody gets the setting of malloc that runs have: it is loops that are compared."""
+    """Sets malloc as in our runs for all loops, so that only the loops differ."""
     keep_freed()
 
 
@@ -31,11 +31,11 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def clock(benchmark: Any, device: str) -> Callable[..., Any]:
-    """Times `run`, which the device has finished when it is over, and notes what it was: `clock(run, suite=..., ...)`.
+    """`clock(run, suite=..., ...)` times `run`, until the device has finished, and stores notes on it.
 
-    The notes are pytest-benchmark's extra_info, which its JSON keeps and `python -m reports bench` reads: suite, who,
-    ours, batch, n_images (in one run), nfe (evaluations an image), precision, compiled; and from the median of the runs
-    ms per step (evaluation) and images per second, with the peak of the memory.
+    The notes are pytest-benchmark's extra_info. Its JSON keeps them, and `python -m reports bench` reads them: suite,
+    who, ours, batch, n_images (per run), nfe (evaluations per image), precision, compiled. `clock` adds ms per step
+    (evaluation) and images per second, from the median of the runs, and the peak memory.
     """
 
     def time(run: Callable[[], Any], *, rounds: int = 5, warmup: int = 1, **notes: Any) -> Any:

@@ -1,6 +1,6 @@
 """`Euler` for CUDA with its step as a CUDA graph: one launch per step instead of one per kernel of the network.
 
-No default uses it, and it has not been run on a card yet: `bench/gpu_check.py` compares it with `Euler` and times both.
+No default uses it. It has not been run on a GPU yet: `bench/gpu_check.py` compares it with `Euler` and times both.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from diffusion_core.samplers.seeded_noise import BlockNoise
 
 
 class Table:
-    """A ladder on the device, and the step on it as a device counter: `advance` holds no number that changes."""
+    """A ladder and a step counter, both on the device, so that `advance` contains no number that changes."""
 
     def __init__(self, sigmas: tuple[float, ...], eta: float, x: Tensor) -> None:
         steps = [(sigma, *alpha_beta(sigma, sigma_next, eta)) for sigma, sigma_next in pairwise(sigmas)]
@@ -29,7 +29,7 @@ class Table:
         self.step = torch.zeros(1, dtype=torch.long, device=x.device)
 
     def advance(self, eps: Eps, x: Tensor, noise: Noise | None) -> None:
-        """The next step of `Euler`, on x in place; `noise` is None where the step adds none."""
+        """Makes the next step of `Euler` on x, in place. `noise` is None if the step adds none."""
         sigma, move, up = self.rows.index_select(0, self.step)[0]
         x.addcmul_(eps(x, sigma.expand(len(x))), move)
         if noise is not None:
@@ -39,11 +39,11 @@ class Table:
 
 @dataclass(frozen=True)
 class GraphedEuler(Euler):
-    """As `Euler`, with the same noise; x is on CUDA, gradients are off, and the shape is the model's promise.
+    """`Euler` with a captured step and the same noise. x must be on CUDA, gradients off, and eps of the shape of x.
 
-    The step is captured anew for each batch, whose generators are registered with the graph, so that each replay draws
-    what the next call of `noise` would have drawn. Under autocast, stay in its context until the last step. When each
-    step is looked at (`CheckedModel.at_once`), which no graph can do, it is `Euler`.
+    The step is captured again for each batch. The batch's generators are registered with the graph, so each replay
+    draws the noise that the next call of `noise` would have drawn. Under autocast, stay in its context until the last
+    step. A graph cannot check each step: with `CheckedModel.at_once` this sampler runs as plain `Euler`.
     """
 
     label: ClassVar[str] = "euler-graph"
@@ -55,7 +55,7 @@ class GraphedEuler(Euler):
         table = Table(sigmas, self.eta, x)
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # libraries choose their kernels and workspaces outside the capture
+        with torch.cuda.stream(aside):  # libraries choose kernels and workspaces before the capture
             for _ in range(3):
                 eps(x.clone(), sigmas[0])
         torch.cuda.current_stream().wait_stream(aside)

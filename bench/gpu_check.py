@@ -1,7 +1,8 @@
-"""Everything that only a card can tell, in one call and one table: `python -m bench.gpu_check`.
+"""All checks and timings that need a GPU, in one call and one table: `python -m bench.gpu_check`.
 
-Checks first (each says by how much two ways to the same samples differ), then times. A line that fails says why and the
-others go on; the exit status is 1 if any check failed. `--device cpu` runs what needs no card, to test the script.
+Checks come first: each prints the difference between two ways to the same samples. Timings follow. A line that fails
+prints the reason, the rest of the table still runs, and the exit status is 1. `--device cpu` tests the script without a
+GPU.
 """
 
 import sys
@@ -31,7 +32,7 @@ LADDER, DDPM = geometric(66), Euler(1.0)
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: what was done, and what came out; `ok` is None for a time."""
+    """One line of the table: what was done, and the result. `ok` is None for a timing."""
 
     what: str
     found: str
@@ -91,7 +92,7 @@ def compiled_against_eager(device: str) -> tuple[str, bool]:
 
 
 def seeds(device: str, n: int) -> list[Callable[[Model], Tensor]]:
-    """Eight runs of n images each that differ in their seed."""
+    """Eight runs of n images each; only their seeds differ."""
     return [lambda model, seed=seed: draw(model, n, device, seed=seed) for seed in range(8)]  # type: ignore[misc]
 
 
@@ -126,7 +127,7 @@ def sampling_time(device: str, n: int, bf16: bool, compiled: bool = False, **opt
     share = n * nfe / seconds * flop_per_image(device) / roof(device, "bf16" if bf16 else "fp32")
     memory = peak_mib(device)
     return (
-        f"{seconds / nfe * 1e3:8.3f} ms a step, {n / seconds:8.0f} images/s, {share:5.1%} of the roof, "
+        f"{seconds / nfe * 1e3:8.3f} ms per step, {n / seconds:8.0f} images/s, {share:5.1%} of the roof, "
         f"{'?' if memory is None else round(memory)} MiB"
     )
 
@@ -158,7 +159,7 @@ def training_time(device: str, batch: int, bf16: bool, n_steps: int = 20) -> str
         next(steps)
     wait(device)
     seconds = (time.perf_counter() - start) / n_steps
-    return f"{seconds * 1e3:8.3f} ms a step, {batch / seconds:8.0f} images/s"
+    return f"{seconds * 1e3:8.3f} ms per step, {batch / seconds:8.0f} images/s"
 
 
 def lines(device: str, batch_sizes: tuple[int, ...]) -> Iterator[Line]:
@@ -191,20 +192,20 @@ def lines(device: str, batch_sizes: tuple[int, ...]) -> Iterator[Line]:
 
 
 def attempt(what: str, do: Callable[[], str | tuple[str, bool]]) -> Line:
-    """The line that `do` gives, or one that says how it failed."""
+    """The line with the result of `do`, or with its error."""
     try:
         found = do()
-    except Exception as error:  # one line of the table must not cost the others
+    except Exception as error:  # one failed line must not stop the table
         return Line(what, f"{type(error).__name__}: {' '.join(str(error).split())[:80]}", False)
     return Line(what, found) if isinstance(found, str) else Line(what, *found)
 
 
 def main(device: str = "cuda", batch_sizes: tuple[int, ...] = (64, 256, 1024, 4096)) -> int:
-    """Checks and times, one line each.
+    """Prints checks and timings, one line each; returns the exit status.
 
     Args:
         device: cuda, or cpu to test the script.
-        batch_sizes: to time.
+        batch_sizes: batch sizes to time.
     """
     if device == "cuda" and not torch.cuda.is_available():
         print("gpu_check: PyTorch sees no CUDA device here", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""Does the fast path change a result? `python -m bench.guard`: bf16, eager and compiled, against fp32 eager.
+"""Does the fast path change a result? `python -m bench.guard` compares bf16, eager and compiled, with fp32 eager.
 
-One short training; then the same samples (weights, noise, ladder) three times. Printed are FD and KD with their paired
-differences from fp32 and the 95 % intervals over images, and by how much single images differ, in grey levels of 255.
+After one short training, the same samples (weights, noise, ladder) are drawn in each mode. The table has FD and KD, the
+paired differences from fp32 with 95 % intervals over images, and how much single images differ, in grey levels of 255.
 """
 
 import dataclasses
@@ -26,13 +26,13 @@ from experiments.store.store import Store
 
 
 def main(images_seen: int = 60_000, n_samples: int = 1000, n_steps: int = 32, eta: float = 1.0) -> pd.DataFrame:
-    """One row a mode and metric: value, difference from fp32, low, high, and how much the images differ.
+    """One row per mode and metric: value, difference from fp32 with interval (low, high), and how much images differ.
 
     Args:
-        images_seen: by the network in its training, in bf16 where the machine has it.
-        n_samples: images a mode.
-        n_steps: of the geometric ladder.
-        eta: the noise put back.
+        images_seen: images that the network is trained on, in bf16 if the machine supports it.
+        n_samples: images per mode.
+        n_steps: steps of the geometric ladder.
+        eta: amount of fresh noise per step, see `Euler`.
     """
     machine = Machine.resolve(device="cpu")
     train = TrainConfig(images_seen=images_seen, machine=machine)

@@ -1,4 +1,4 @@
-"""What the benchmarks measure with: a network that costs nothing, a network with a clock, the roof, peak memory."""
+"""Tools of the benchmarks: a network that costs nothing, a network with a clock, the roof, peak memory."""
 
 import time
 from functools import cache
@@ -17,7 +17,7 @@ STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Free:
-    """A network that costs nothing: eps is one everywhere. Every correct loop moves x by a sum known beforehand."""
+    """A network that costs nothing: eps is 1 everywhere. So every correct loop moves x by a known sum."""
 
     def __init__(self, shape: tuple[int, ...], device: str) -> None:
         self.eps, self.calls = torch.ones(shape, device=device), 0
@@ -28,7 +28,7 @@ class Free:
 
 
 class Clocked:
-    """A network that adds up its evaluations and the seconds spent in it; it waits for the device, so only on CPUs."""
+    """A network that counts its evaluations and their seconds. It does not wait for a GPU: its seconds hold on CPUs."""
 
     def __init__(self, model: Model) -> None:
         self.model, self.calls, self.seconds = model, 0, 0.0
@@ -42,9 +42,9 @@ class Clocked:
 
 
 def network(device: str, seed: int = 0) -> nn.Module:
-    """`small` with weights drawn at random, those that training starts at zero included: zeros would be no evidence.
+    """`small` with random weights, also in the layers that training starts at zero: zeros would hide errors.
 
-    What it adds to the exact denoiser of N(0, 1) is small, so that samples keep a standard deviation near 1.
+    The weights change the exact denoiser of N(0, 1) only a little, so samples keep a standard deviation near 1.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -66,7 +66,7 @@ def flop_per_image(device: str) -> float:
 
 @cache
 def roof(device: str, precision: str) -> float:
-    """FLOP/s of a square matrix product, the best of ten: what the device gives to work that suits it best."""
+    """FLOP/s of a square matrix product, best of ten: the rate of the device for the work that suits it best."""
     size = 8192 if device == "cuda" else 1024
     a, b = (torch.randn(size, size, device=device, dtype=DTYPES[precision]) for _ in range(2))
     seconds = []
@@ -80,21 +80,21 @@ def roof(device: str, precision: str) -> float:
 
 
 def wait(device: str) -> None:
-    """Returns when the device has done what was asked of it."""
+    """Waits until the device has finished its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def forget_peak(device: str) -> None:
-    """Starts the measurement that `peak_mib` ends."""
+    """Resets the peak that `peak_mib` reads."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     elif REFERENCES.exists():
-        REFERENCES.write_text("5")  # Linux: the peak of the resident memory is reset to what is resident now
+        REFERENCES.write_text("5")  # Linux: sets the peak of the resident memory to its current value
 
 
 def peak_mib(device: str) -> float | None:
-    """The largest memory held since `forget_peak`: allocated on the card, or resident in the whole process (Linux)."""
+    """Peak memory since `forget_peak`: allocated on the GPU, or resident in the whole process (Linux; else None)."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     lines = STATUS.read_text().splitlines() if STATUS.exists() else []

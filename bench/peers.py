@@ -1,8 +1,8 @@
-"""The sampling loops that people would run instead of ours, each as its own project's examples write it.
+"""Sampling loops of other projects, each written as in the project's own examples.
 
-All take our network, eps = model(x, sigma) with x at noise level sigma, so that everybody evaluates the same weights.
-The two loops on the variance-preserving scale multiply x by a constant before each evaluation, which stands for what
-their own network would do inside. Noise comes from torch's global generator, as it does there.
+All take our network, eps = model(x, sigma) with x at noise level sigma, so all loops evaluate the same weights. The two
+loops on the variance-preserving scale multiply x by a constant before each evaluation; their own networks would do this
+inside. Noise comes from torch's global generator, as in those projects.
 """
 
 import itertools
@@ -21,16 +21,16 @@ from diffusion_core.samplers import Model
 from diffusion_core.schedules import geometric
 
 SIGMA_MAX, SIGMA_MIN = 30.0, 0.03
-Make = Callable[..., Any]  # (n_steps, device) -> a scheduler of diffusers, its timesteps set
+Make = Callable[..., Any]  # (n_steps, device) -> a diffusers scheduler with its timesteps set
 
 
 @dataclass(frozen=True)
 class End:
-    """What a loop leaves of x for a model that returns ones: x keeps its noise and moves by `shift` on average.
+    """The expected end of a loop for a model that returns ones: x keeps its noise and moves by `shift` on average.
 
     Args:
         shift: the sum of all steps, in data standard deviations.
-        std: of the noise in x, the one it started from and what was added.
+        std: standard deviation of the noise in x: the first noise and all noise added.
     """
 
     shift: float
@@ -39,11 +39,11 @@ class End:
 
 @dataclass(frozen=True)
 class Peer:
-    """Somebody's loop.
+    """A sampling loop to compare ours with.
 
     Args:
         name: as tables print it.
-        package: what must be installed.
+        package: the package that must be installed.
         run: (model, shape (B, C, H, W), n_steps, device) -> x at the end.
         end: its `End` for n_steps.
     """
@@ -67,7 +67,7 @@ def _levels(scheduler: Any) -> Tensor:
 
 @torch.no_grad()
 def original(model: Model, shape: tuple[int, ...], n_steps: int, device: str) -> Tensor:
-    """The loop this project began with, at beta = 0: every step is copied to the host and kept."""
+    """The loop that this project began with, at beta = 0. It copies every step to the host and keeps it."""
     ratio = (SIGMA_MIN / SIGMA_MAX) ** (1 / n_steps)
     alpha, beta = 1 - ratio, 0.0
     sigma = SIGMA_MAX
@@ -128,7 +128,7 @@ def _in_sigma(make: Make, model: Model, shape: tuple[int, ...], n_steps: int, de
 
 @torch.no_grad()
 def _in_vp(make: Make, model: Model, shape: tuple[int, ...], n_steps: int, device: str) -> Tensor:
-    """The same with a scheduler whose x has unit variance; the result is one to compare, x at sigma = 0."""
+    """diffusers' documented loop with a scheduler whose x has unit variance. It returns x at sigma = 0."""
     scheduler = make(n_steps, device)
     levels = _levels(scheduler).to(device)
     scales = (1 + levels.square()).sqrt().tolist()
@@ -154,7 +154,7 @@ def _smalldiffusion(model: Model, shape: tuple[int, ...], n_steps: int, device: 
 
 
 def _vp_to_zero(make: Make) -> Callable[[int], End]:
-    """All of sigma is removed; x starts with unit variance, which is sqrt(1 + sigma_0^2) in units of sigma."""
+    """The ends of a VP loop, which removes all noise. Its x starts at unit variance, in our units 1 + sigma_0^2."""
 
     def end(n_steps: int) -> End:
         first = float(_levels(make(n_steps))[0])

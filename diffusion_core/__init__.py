@@ -2,15 +2,15 @@
 
     noise/       which noise levels training draws: noise distributions, NOISE_DISTRIBUTIONS
     schedules/   which noise levels sampling visits: a schedule makes a ladder, SCHEDULES
-    samplers/    how sampling goes down a ladder, and how much fresh noise it puts back: SAMPLERS
+    samplers/    how sampling steps down a ladder, and how much fresh noise it puts back: SAMPLERS
     networks/    the denoisers that are trained here, and what their output means
     training.py  the training loop, a generator
     exact/       denoisers in closed form, as ground truth
     data.py      images and their standardisation
 
 The model contract used everywhere: `eps = model(x, sigma)` with x float (B, C, H, W) and sigma float (B,) in standard
-deviations of the data; eps has the shape of x and estimates the unit noise in x = x0 + sigma * noise. The clean images
-are then estimated by `denoised = x - sigma * eps`. Any callable that keeps this contract can be sampled from.
+deviations of the data. eps has the shape of x and estimates the unit noise in x = x0 + sigma * noise. The estimate of
+the clean images is `denoised = x - sigma * eps`. Any callable that keeps this contract can be sampled from.
 """
 
 from diffusion_core.data import load

@@ -79,10 +79,10 @@ def check_name(name: str) -> None:
 
 
 def resolve(name: str, root: Path | None = None) -> str:
-    """The name that identifies the images: KIND:PATH@FINGERPRINT, and for a named data set its name.
+    """The name that identifies the images: KIND:PATH@FINGERPRINT for a user's files, NAME for a named data set.
 
-    Where the files of a named data set do not hold what everybody's hold (`KNOWN`), it is NAME@FINGERPRINT. A resolved
-    name resolves to itself. All files are read for this.
+    If the files of a named data set do not have the fingerprint in `KNOWN`, it is NAME@FINGERPRINT. A resolved name
+    resolves to itself. All files are read for this.
 
     Raises:
         ValueError, DataUnavailableError: as in `load`.
@@ -98,7 +98,7 @@ def resolve(name: str, root: Path | None = None) -> str:
 
 
 def check_content(images: Images) -> None:
-    """Raises ValueError if a named data set is not what its name promises (`KNOWN`), the training split that is."""
+    """Raises ValueError if the training split of a named data set does not have its fingerprint in `KNOWN`."""
     known = KNOWN.get(images.name)
     if known is not None and (found := data_user.fingerprint(images.pixels, images.labels)) != known:
         raise ValueError(
@@ -117,14 +117,14 @@ def load(name: str, *, root: Path | None = None, train: bool = True) -> Images:
     """The named data set, or a user's own images.
 
     Args:
-        name: one of `NAMES`, or folder:PATH or npz:PATH, with or without the fingerprint that `resolve` adds.
+        name: one of `NAMES`, folder:PATH or npz:PATH, with or without the fingerprint that `resolve` adds.
         root: folder of downloaded data; by default the environment variable SIGMABENCH_DATA, else ~/.cache/sigmabench.
         train: True for the training split, False for the test split. Both are standardised with the statistics of the
             training split.
 
     Raises:
         ValueError: an unknown name; a test split that does not exist; a user's files that hold no images of one square
-            size, or that have changed since their fingerprint was taken.
+            size; files that have changed since their fingerprint was taken.
         DataUnavailableError: the files are missing and could not be downloaded.
     """
     check_name(name)
@@ -230,7 +230,7 @@ _LOADERS: dict[str, Callable[[Path, bool], tuple[torch.Tensor, torch.Tensor]]] =
     "cifar10": _cifar10,
 }
 NAMES = tuple(_LOADERS)
-KNOWN = {  # fingerprint of the training split that everybody has; cifar10's is not known here, so it is always named
+KNOWN = {  # fingerprint of the published training split; cifar10's is not known here, so its name always carries one
     "mnist5k": "3f45a61cf344",
     "mnist": "b309fc898c90",
     "fashion-mnist": "67c93f26a708",

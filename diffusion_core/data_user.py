@@ -1,12 +1,12 @@
-"""A user's own images: `folder:PATH`, all image files below a folder, and `npz:PATH`, arrays that numpy saved.
+"""A user's own images: `folder:PATH` (all image files below a folder) and `npz:PATH` (arrays that numpy saved).
 
-Both forms may carry a fingerprint, `folder:PATH@0123456789ab`: a hash of the pixels and labels as they are used, so
-that a run's identity changes when the files do. Without one they mean whatever the files hold now.
+Both forms may carry a fingerprint, `folder:PATH@0123456789ab`: a hash of the pixels and labels as they are used. It
+changes a run's identity when the files change. Without a fingerprint the name means the current content of the files.
 
-Every image must be square, and all of one size. Above 32x32 they are reduced to 32x32 with Pillow's bicubic filter,
-which widens with the reduction and so does not alias (Parmar, Zhang & Zhu 2022, arXiv 2104.11222, compare such
-filters); below, they are padded with zeros like the other data sets. They are grey if red, green and blue agree at
-every pixel of every image, else RGB. Transparent pixels are laid over black, the colour of the padding.
+All images must be square and of one size. Images above 32x32 are reduced to 32x32 with Pillow's bicubic filter. The
+filter widens with the reduction, so it does not alias (Parmar, Zhang & Zhu 2022, arXiv 2104.11222, compare such
+filters). Smaller images are padded with zeros, like the other data sets. Images are grey if red, green and blue agree
+at every pixel of every image, else RGB. Transparent pixels are laid over black, the colour of the padding.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ def parse(name: str) -> UserData | None:
 
 
 def read(name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The images of a name that `parse` knows.
+    """The images and labels of a user's data set; `parse` must accept the name.
 
     Returns:
         pixels uint8 (n, C, H, H) with C 1 or 3 and H at most 32, and labels int64 (n,).
@@ -69,9 +69,10 @@ def fingerprint(pixels: torch.Tensor, labels: torch.Tensor) -> str:
 
 
 def _read_folder(name: str, folder: Path) -> tuple[Pixels, Labels]:
-    """All images below a folder by relative path, hidden files and folders left out, as (n, H, H, 3).
+    """The images (n, H, H, 3) below a folder, by relative path, and their labels (n,). Hidden files are left out.
 
-    The label is the index of the first-level folder, in sorted order, if every image is in one; else all are 0.
+    The label is the index of the first-level folder in sorted order, if every image is in such a folder. Otherwise all
+    labels are 0.
     """
     if not folder.is_dir():
         raise ValueError(f"data={name!r}: {folder} is not a folder")
@@ -93,13 +94,13 @@ def _hidden(file: PurePath) -> bool:
 
 
 def _check_sizes(name: str, folder: Path, files: list[Path]) -> None:
-    """Raises ValueError, naming two files, unless all have one square size. Reads their headers only."""
+    """Raises ValueError, naming two files, unless all have one square size. Reads the headers only."""
     sizes = {}
     for file in files:
         try:
             with Image.open(folder / file) as image:
                 sizes[file] = image.size
-        except (OSError, SyntaxError) as error:  # Pillow raises the latter for some broken files
+        except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken files
             raise ValueError(f"data={name!r}: {file} cannot be read as an image ({error})") from error
     first = files[0]
     other = next((file for file in files if sizes[file] != sizes[first]), None)
@@ -115,7 +116,7 @@ def _check_sizes(name: str, folder: Path, files: list[Path]) -> None:
 
 
 def _rgb(name: str, path: Path) -> Image.Image:
-    """An image file as RGB, turned as its EXIF data say, transparent pixels over black."""
+    """An image file as RGB, rotated according to its EXIF data, with transparent pixels over black."""
     try:
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened)
@@ -128,7 +129,7 @@ def _rgb(name: str, path: Path) -> Image.Image:
 
 
 def _read_npz(name: str, path: Path) -> tuple[Pixels, Labels]:
-    """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels, else zeros. Nothing is unpickled."""
+    """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels or zeros (n,). Nothing is unpickled."""
     arrays, others = _arrays(name, path)
     key = next((key for key in (*IMAGE_KEYS, *arrays) if key in arrays and _fits(arrays[key])), None)
     if key is None:
@@ -158,7 +159,7 @@ def _read_npz(name: str, path: Path) -> tuple[Pixels, Labels]:
 
 
 def _arrays(name: str, path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
-    """The arrays of a .npz file by name, and what is wrong with its other members."""
+    """The arrays of a .npz file by name, and the faults of its other members by name."""
     if not path.is_file():
         raise ValueError(f"data={name!r}: no such file: {path}")
     if not zipfile.is_zipfile(path):
@@ -180,7 +181,7 @@ def _arrays(name: str, path: Path) -> tuple[dict[str, NDArray[np.generic]], dict
 
 
 def _fits(array: NDArray[np.generic]) -> bool:
-    """Whether an array can be images."""
+    """Whether an array has the dtype and shape of images."""
     channels = array.shape[3:] + array.shape[1:2]
     return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and any(c in (1, 3) for c in channels)))
 
@@ -193,7 +194,7 @@ def _shrunk(image: Image.Image) -> Pixels:
 
 
 def _channels_first(images: Pixels) -> torch.Tensor:
-    """Images (n, H, H) or (n, H, H, C) as (n, C, H, H), with one channel where all three agree everywhere."""
+    """Images (n, H, H) or (n, H, H, C) as (n, C, H, H), with one channel if all three agree everywhere."""
     if images.ndim == 3:
         images = images[..., None]
     if (images == images[..., :1]).all():

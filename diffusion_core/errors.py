@@ -1,5 +1,5 @@
-"""The error that would come again: what diverged once diverges each time."""
+"""The error that must not be retried: a run that diverged once diverges again."""
 
 
 class NotFiniteError(ValueError):
-    """A loss, or what a model returned, is NaN or infinity."""
+    """A loss, or the output of a model or a sampler, is NaN or infinity."""

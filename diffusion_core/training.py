@@ -13,12 +13,12 @@ from diffusion_core.noise.sigma import NoiseDistribution
 
 
 def min_snr(sigma: torch.Tensor, gamma: float) -> torch.Tensor:
-    """min(SNR, gamma) / SNR = min(1, gamma sigma^2), the factor on the squared error of eps for SNR = 1 / sigma^2.
+    """Min-SNR factor on the squared error of eps: min(SNR, gamma) / SNR = min(1, gamma sigma^2), SNR = 1 / sigma^2.
 
     Args:
         sigma: noise levels, in data standard deviations.
-        gamma: the signal-to-noise ratio above which the weight on the error of x0 is constant; for data of variance 1.
-            The paper's 5, met on data of standard deviation 0.5 in [-1, 1], is 5 * 0.5^2 = 1.25 here.
+        gamma: above this signal-to-noise ratio the weight on the error of x0 is constant; for data of variance 1. The
+            paper's 5, for data of standard deviation 0.5 in [-1, 1], is 5 * 0.5^2 = 1.25 here.
 
     Source: Hang et al. 2023, arXiv 2303.09556 (Min-SNR-gamma, in its form for eps).
     """
@@ -26,7 +26,7 @@ def min_snr(sigma: torch.Tensor, gamma: float) -> torch.Tensor:
 
 
 def soft_min_snr(sigma: torch.Tensor, gamma: float) -> torch.Tensor:
-    """gamma sigma^2 / (1 + gamma sigma^2), a smooth `min_snr`: SNR gamma / (SNR + gamma) on the error of x0.
+    """A smooth `min_snr`: gamma sigma^2 / (1 + gamma sigma^2) on the error of eps, SNR gamma / (SNR + gamma) on x0's.
 
     Args:
         sigma: noise levels, in data standard deviations.
@@ -47,12 +47,12 @@ WEIGHTINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "soft-min-snr-1": partial(soft_min_snr, gamma=1.0),
 }
 PRECISIONS = ("fp32", "bf16")
-CHECK_EVERY = 50  # steps between looks at the loss on an accelerator, where each look waits for the device
+CHECK_EVERY = 50  # steps between checks of the loss on an accelerator, where each check waits for the device
 
 
 @dataclass(frozen=True)
 class Step:
-    """One finished step: its number from 1, images seen so far, its loss (a 0-d tensor, not synchronised) and lr."""
+    """One finished step: its number from 1, images seen so far, loss (0-d tensor, not synchronised), learning rate."""
 
     step: int
     images_seen: int
@@ -77,32 +77,32 @@ def train(
     precision: str = "fp32",
     seed: int = 0,
 ) -> Iterator[Step]:
-    """Train model in place and yield each step; when the generator ends, model holds the averaged (EMA) weights.
+    """Trains model in place and yields each step. When the generator ends, model holds the averaged (EMA) weights.
 
-    AdamW, a linear warm-up, a linear decay to zero at the last step, gradients clipped to norm 1. The same arguments
-    on the same device with the same number of threads give the same weights bit for bit (on CUDA: if the
-    model's kernels are deterministic).
+    AdamW, linear warm-up, then linear decay to zero, gradients clipped to norm 1. The same arguments on the same device
+    with the same number of threads give the same weights bit for bit (on CUDA: if the model's kernels are
+    deterministic).
 
     Args:
         model: keeps the contract eps = model(x, sigma), on the device of images.
-        images: standardised, float (n, C, H, W), all on the device; visited in a fresh random order every epoch.
-        noise: the law of sigma.
-        n_images: images to see in all; the last batch is cut to meet it exactly.
-        batch_size: images a step; may exceed n.
+        images: standardised, float (n, C, H, W), all on the device; visited in a new random order every epoch.
+        noise: the noise distribution, which sigma is drawn from.
+        n_images: images to train on in total; the last batch is cut to match.
+        batch_size: images per step; may exceed n.
         lr: the largest learning rate, after the warm-up.
         warmup_images: images over which lr rises; at most half of n_images is used.
-        weight_decay: AdamW's.
-        adam_betas: AdamW's.
-        ema_decay: decay a step of the average of the weights, at most; 0 for no average.
-        weighting: one of `WEIGHTINGS`: a factor that depends on sigma, on the squared error of eps.
-        stratified: one noise level from each n-th of the law for the n images of a batch, not independent ones: the
-            same loss on average, which varies less from batch to batch.
+        weight_decay, adam_betas: of AdamW.
+        ema_decay: largest decay per step of the weight average; 0 for no average.
+        weighting: one of `WEIGHTINGS`: a factor on the squared error of eps that depends on sigma.
+        stratified: for the n images of a batch, draw one noise level from each n-th of the distribution instead of
+            independent levels. The expected loss is the same; it varies less from batch to batch.
         precision: fp32, or bf16 for autocast to bfloat16.
         seed: of the order of images, the noise levels and the noise.
 
-    Raises (when the first step is asked for, except the last):
+    Raises (all but NotFiniteError when the first step is requested):
         ValueError: no images, n_images or batch_size below 1, lr not positive, ema_decay outside [0, 1), an unknown
-            weighting or precision; a loss that is not finite.
+            weighting or precision.
+        NotFiniteError: the loss is NaN or infinity; on an accelerator checked every 50 steps and at the last.
     """
     n_steps = _validated_n_steps(images, n_images, batch_size, lr, ema_decay, weighting, precision)
     device = images.device
@@ -142,7 +142,7 @@ def train(
 
 
 def lr_factor(step: int, n_steps: int, warmup_steps: float) -> float:
-    """The learning rate at a step from 1 to n_steps over its largest: up in a line, then down in a line to 0."""
+    """The learning rate at a step (1 to n_steps) over its largest: a linear rise, a linear fall to 0 at n_steps + 1."""
     warmup_steps = max(1.0, min(warmup_steps, n_steps / 2))
     return min(step / warmup_steps, (n_steps + 1 - step) / (n_steps + 1 - warmup_steps))
 

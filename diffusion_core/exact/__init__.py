@@ -1,4 +1,4 @@
-"""Denoisers in closed form, as ground truth: of a Gaussian, of a mixture of Gaussians, of a data set itself."""
+"""Exact denoisers, as ground truth: for a Gaussian, for a mixture of Gaussians, for a data set itself."""
 
 from diffusion_core.exact.empirical import Empirical
 from diffusion_core.exact.fit import fit_mixture

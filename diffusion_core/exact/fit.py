@@ -1,7 +1,7 @@
-"""Fits a mixture of Gaussians, low-rank plus isotropic, to a data set: a law that resembles it and is known.
+"""Fits a mixture of Gaussians to a data set: a distribution that resembles the data and is known exactly.
 
-Expectation maximisation of a mixture of probabilistic principal component analysers (Tipping & Bishop 1999, Neural
-Computation 11(2), Section 3), begun from k-means.
+Covariances are low-rank plus isotropic. The method is expectation maximisation of a mixture of probabilistic principal
+component analysers (Tipping & Bishop 1999, Neural Computation 11(2), Section 3), started from k-means.
 """
 
 import torch
@@ -10,26 +10,26 @@ from torch import Tensor
 from diffusion_core.exact.mixture import Mixture
 
 LLOYD_STEPS = 30
-ROWS = 256  # images at a time: their temporaries stay in the cache
+ROWS = 256  # images at a time, so that temporaries stay in the cache
 
 
 def fit_mixture(
     x0: Tensor, n_components: int = 20, rank: int = 32, seed: int = 0, *, min_std: float = 0.05, em_steps: int = 5
 ) -> Mixture:
-    """A mixture fitted to the images x0; in float64, and the same for the same arguments up to rounding.
+    """The mixture fitted to the images x0, in float64. The same arguments give the same mixture up to rounding.
 
     Args:
-        x0: (n, C, H, W) or (n, d), standardised; d the number of values of an image.
-        n_components: Gaussians, at most n.
-        rank: of each covariance beyond its isotropic part, below d.
+        x0: (n, C, H, W) or (n, d), standardised; d is the number of values per image.
+        n_components: number of Gaussians, at most n.
+        rank: rank of the low-rank part of each covariance, below d.
         seed: of the first centres of k-means; nothing else is random.
-        min_std: the least s_k, in data units, above 0. Each component has one s_k, the root of the mean variance of
-            what its `rank` directions leave, so pixels that are constant in the data vary by it all the same.
-        em_steps: of expectation maximisation; 0 is the principal components of the clusters.
+        min_std: the smallest s_k allowed, in data units, above 0. s_k is the root mean variance of component k outside
+            its `rank` directions. So pixels that are constant in the data vary by s_k.
+        em_steps: steps of expectation maximisation; 0 gives the principal components of the k-means clusters.
 
     Returns:
-        The mixture. Its mean is that of x0, and so is its total variance while no s_k is at min_std: both are kept by
-        every maximisation.
+        The mixture. Its mean is that of x0. Its total variance is also that of x0, unless an s_k is at min_std. Every
+        maximisation step keeps both.
 
     Raises:
         ValueError: an argument outside its range.
@@ -53,7 +53,7 @@ def fit_mixture(
 
 
 def _k_means(x: Tensor, n_clusters: int, generator: torch.Generator) -> Tensor:
-    """Cluster (n,) of each row of x (n, d): Lloyd's iterations from k-means++ (Arthur & Vassilvitskii 2007)."""
+    """The cluster (n,) of each row of x (n, d): Lloyd's iterations from k-means++ (Arthur & Vassilvitskii 2007)."""
     centres = x[torch.randint(len(x), (1,), generator=generator, device=x.device)]
     while len(centres) < n_clusters:
         squares = _squared_distances(x, centres).amin(dim=1)
@@ -63,7 +63,7 @@ def _k_means(x: Tensor, n_clusters: int, generator: torch.Generator) -> Tensor:
     for _ in range(LLOYD_STEPS):
         members = torch.nn.functional.one_hot(labels, n_clusters).to(x)
         counts = members.sum(dim=0)[:, None]
-        centres = torch.where(counts > 0, members.T @ x / counts.clamp(min=1), centres)  # an empty cluster stays
+        centres = torch.where(counts > 0, members.T @ x / counts.clamp(min=1), centres)  # an empty one keeps its own
         before, labels = labels, _squared_distances(x, centres).argmin(dim=1)
         if torch.equal(labels, before):
             break
@@ -77,10 +77,11 @@ def _squared_distances(x: Tensor, centres: Tensor) -> Tensor:
 
 
 def _maximise(x: Tensor, responsibilities: Tensor, rank: int, min_std: float) -> Mixture:
-    """The likeliest mixture given responsibilities (n, K): for each component, weighted principal components.
+    """The maximum-likelihood mixture given responsibilities (n, K): weighted principal components per component.
 
     Source: Tipping & Bishop 1999, J. R. Statist. Soc. B 61(3), Eqs. 7 and 8, with each covariance weighted by the
-    responsibilities. Where s_k would be below min_std, min_std is the constrained optimum.
+        responsibilities.
+    Note: if s_k would be below min_std, min_std is the constrained optimum.
     """
     counts = responsibilities.sum(dim=0)
     means = responsibilities.T @ x / counts.clamp(min=torch.finfo(x.dtype).tiny)[:, None]
@@ -101,8 +102,8 @@ def _maximise(x: Tensor, responsibilities: Tensor, rank: int, min_std: float) ->
 def _principal(rows: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """The `rank` largest eigenvalues (rank,) of rows^T rows, and their eigenvectors as columns (d, rank).
 
-    Each column's largest entry is positive, so that rounding does not decide signs. Taken from the smaller of the two
-    Gram matrices. Past the rank of `rows`, eigenvalues are 0 and columns merely orthonormal.
+    They come from the smaller of the two Gram matrices. The largest entry of each column is positive, so that signs do
+    not depend on rounding. Beyond the rank of `rows`, eigenvalues are 0 and columns are only orthonormal.
     """
     n, d = rows.shape
     values, vectors = torch.linalg.eigh(rows @ rows.T if n < d else rows.T @ rows)

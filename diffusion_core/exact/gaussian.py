@@ -1,8 +1,8 @@
-"""Exact denoisers: the conditional mean in closed form, as ground truth for samplers.
+"""Exact denoisers of Gaussian data: the conditional mean in closed form, as ground truth for samplers.
 
-Here the Gaussians; mixture.py has mixtures of them, and empirical.py the data set itself as the law. In all
-of them eps = -sigma grad log p_sigma(x) with p_sigma the data's density after noise of std sigma (Robbins 1956,
-Efron 2011), and x - sigma eps = E[x0 | x].
+`mixture.py` has mixtures of Gaussians; `empirical.py` has the data set itself as the distribution. All exact denoisers
+satisfy eps = -sigma grad log p_sigma(x) and x - sigma eps = E[x0 | x] (Robbins 1956, Efron 2011). p_sigma is the
+density of the data plus noise of standard deviation sigma.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class GaussianDenoiser:
-    """The exact eps for data N(mean, std^2), the same and independent in every pixel: it keeps the model contract.
+    """The exact eps for data with independent pixels N(mean, std^2). It keeps the model contract.
 
     E[noise | x] = sigma (x - mean) / (std^2 + sigma^2), by conditioning one Gaussian on another.
 
@@ -38,10 +38,10 @@ class GaussianDenoiser:
 
 
 class FlatDenoiser(nn.Module):
-    """Keeps the model contract around `flat_eps`, which a subclass gives for images laid out as vectors.
+    """Base class that keeps the model contract. A subclass defines `flat_eps`, which takes images as vectors.
 
-    It computes in the dtype of its own buffers, whatever the dtype of x and outside autocast, and moves with `.to`:
-    `.double()` for float64.
+    It computes in the dtype of its buffers, for every dtype of x and without autocast. `.to` moves it, and `.double()`
+    makes it compute in float64.
     """
 
     dim: int  # C * H * W
@@ -58,7 +58,7 @@ class FlatDenoiser(nn.Module):
             sigma: (B,), in data standard deviations, above 0.
 
         Raises:
-            ValueError: the images of x have another number of values than the law.
+            ValueError: the number of values per image differs from `dim`.
         """
         with torch.autocast(x.device.type, enabled=False):
             return self.flat_eps(*self.flattened(x, sigma)).view_as(x).to(x.dtype)
@@ -75,7 +75,7 @@ class FullGaussian(FlatDenoiser):
     """The exact eps for data N(mean, C) with any covariance C = V diag(l) V^T.
 
     eps = sigma (C + sigma^2 I)^-1 (x - mean) = V diag(sigma / (l + sigma^2)) V^T (x - mean), by conditioning one
-    Gaussian on another. Two products with V a call, no inverse.
+    Gaussian on another. A call takes two products with V and no inverse.
 
     Args:
         mean: (d,), data units.
@@ -104,7 +104,7 @@ class FullGaussian(FlatDenoiser):
 
     @classmethod
     def from_covariance(cls, mean: Tensor, covariance: Tensor) -> Self:
-        """The same from the covariance (d, d) itself; it is decomposed in float64 and kept in its own dtype.
+        """The denoiser from the covariance (d, d), decomposed in float64. The result has the covariance's dtype.
 
         Raises:
             ValueError: it is not symmetric, or has an eigenvalue that is negative beyond rounding.
@@ -130,13 +130,13 @@ def gaussian_moments(
     data_std: float = 1.0,
     start_var: float | None = None,
 ) -> list[float]:
-    """Variance of x after each step of Euler with reinjection, under the exact denoiser of N(0, data_std^2).
+    """Variance of x after each step of Euler with fresh noise, under the exact denoiser of N(0, data_std^2).
 
     Every step is affine in x: v <- v (1 - alpha sigma^2 / (data_std^2 + sigma^2))^2 + beta^2 sigma^2.
 
     Args:
         sigmas: ladder of N + 1 levels.
-        alphas, betas: N coefficients each.
+        alphas, betas: alpha and beta of each step.
         start_var: variance at sigmas[0]; by default sigmas[0]^2, as the samplers start.
 
     Returns:

@@ -2,17 +2,17 @@
 
     p(x0) = sum_k w_k N(x0; mu_k, C_k)      C_k = U_k diag(l_k) U_k^T + s_k^2 I
 
-This is a mixture of probabilistic principal component analysers (Tipping & Bishop 1999, Neural Computation 11(2)),
-whose W_k is U_k diag(l_k)^(1/2) up to a rotation. Noise of std sigma only adds to the isotropic part,
-v_k = s_k^2 + sigma^2, so the noised law is a mixture of the same kind. With the projections p = U_k^T (x - mu_k) and
-the residual q = x - mu_k - U_k p, for d values and rank R,
+This is a mixture of probabilistic principal component analysers (Tipping & Bishop 1999, Neural Computation 11(2)).
+W_k in that paper is U_k diag(l_k)^(1/2), up to a rotation. Noise of standard deviation sigma changes only the isotropic
+part, from s_k^2 to v_k = s_k^2 + sigma^2. So the noisy data x follow a mixture of the same kind. Let d be the number of
+values per image, R the rank, p = U_k^T (x - mu_k) the projections and q = x - mu_k - U_k p the residual. Then
 
     (C_k + sigma^2 I)^-1 (x - mu_k)    = q / v_k + U_k (p / (l_k + v_k))
     -2 log N(x; mu_k, C_k + sigma^2 I) = |q|^2 / v_k + sum p^2 / (l_k + v_k)
                                          + (d - R) log v_k + sum log (l_k + v_k) + d log 2 pi
 
-and no d x d matrix is formed, let alone inverted. q is computed itself rather than |x - mu_k|^2 - |p|^2, which would
-cancel: it costs a second product with U_k and keeps float32 usable at small sigma.
+No d x d matrix is formed or inverted. |q|^2 is computed from q. |x - mu_k|^2 - |p|^2 would save one product with U_k,
+but it cancels and is useless in float32 at small sigma.
 """
 
 import math
@@ -26,13 +26,13 @@ from diffusion_core.exact.gaussian import FlatDenoiser
 class Mixture(FlatDenoiser):
     """The exact eps for data from a mixture of K Gaussians in d dimensions, and the mixture itself.
 
-    eps = sigma sum_k r_k(x) (C_k + sigma^2 I)^-1 (x - mu_k), with r_k the responsibilities at noise level sigma.
+    eps = sigma sum_k r_k(x) (C_k + sigma^2 I)^-1 (x - mu_k). r_k(x) is the probability of component k given x.
 
     Args:
-        weights: (K,), at least 0, of sum 1.
-        means: (K, d), data units.
-        bases: (K, d, R), the orthonormal columns U_k, R <= d.
-        variances: (K, R), the l_k, at least 0: the variance along a column beyond s_k^2.
+        weights: (K,), the w_k, at least 0, with sum 1.
+        means: (K, d), the mu_k, in data units.
+        bases: (K, d, R), the U_k, with orthonormal columns.
+        variances: (K, R), the l_k, at least 0: variances along the columns, in addition to s_k^2.
         stds: (K,), the s_k, at least 0.
 
     Raises:
@@ -80,25 +80,25 @@ class Mixture(FlatDenoiser):
         return sigma * torch.einsum("kb,kbd->bd", responsibilities, torch.stack(pulls))
 
     def log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """log p_sigma(x) (B,) of the noised data, in nats, in the dtype of the buffers.
+        """The log-density log p_sigma(x) of noisy data, (B,), in nats and in the dtype of the buffers.
 
         Args:
             x: (B, C, H, W) or (B, d).
-            sigma: (B,), at least 0; above 0 where a component has s_k = 0.
+            sigma: (B,), at least 0; above 0 if any s_k is 0.
         """
         x, sigma = self.flattened(x, sigma)
         relative = self._relative_logs(x, sigma).logsumexp(dim=1)
         return relative - self.dim / 2 * (2 * math.pi * self._reference(sigma)).log().squeeze(1)
 
     def responsibilities(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """The probability (B, K) of each component given x. Arguments as `log_density`'s."""
+        """The probability (B, K) of each component given x. Arguments as in `log_density`."""
         return self._relative_logs(*self.flattened(x, sigma)).softmax(dim=1)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n clean draws (n, d), in data units and the dtype of the buffers.
 
         Args:
-            generator: on the device of the buffers; another dtype or device draws others from the same seed.
+            generator: on the device of the buffers. For the same seed, the draws depend on dtype and device.
         """
         chosen = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         factors = self.means.new_empty(n, self.rank).normal_(generator=generator)
@@ -119,17 +119,17 @@ class Mixture(FlatDenoiser):
         return mean, within + apart.T @ apart + isotropic
 
     def _split(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """x - mu_k (B, d) as its projections (B, R) on U_k and the residual (B, d)."""
+        """The projections p (B, R) of x (B, d) and the residual q (B, d), for component k."""
         centred = x - self.means[k]
         projections = centred @ self.bases[k]
         return projections, torch.addmm(centred, projections, self.bases[k].T, alpha=-1)
 
     def _reference(self, sigma: Tensor) -> Tensor:
-        """A variance (B, 1) in whose units the determinants are taken: log v_k itself, times d, would swamp float32."""
+        """The v_k of component 0, (B, 1), the unit in determinants: d log v_k itself is too large for float32."""
         return self.stds[0].square() + sigma.square()
 
     def _relative_logs(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """log w_k N(x; mu_k, C_k + sigma^2 I) (B, K), without what all components share."""
+        """log w_k N(x; mu_k, C_k + sigma^2 I), (B, K), up to a term that all components share."""
         logs = [self._relative_log(*self._split(x, k), sigma, k) for k in range(self.n_components)]
         return torch.stack(logs, dim=1)
 

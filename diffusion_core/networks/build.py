@@ -12,15 +12,15 @@ NAMES = tuple(TRUNKS)
 
 
 def build(name: str, channels: int = 1, parameterisation: str = "preconditioned") -> nn.Module:
-    """The named network, untrained, its trunk's output F being 0 until the first step of training.
+    """The named network, untrained. The output F of its trunk is 0 until the first training step.
 
-    Hence what it returns is, for `preconditioned`, eps = x sigma / (1 + sigma^2), the exact denoiser of N(0, 1) data;
-    for `eps`, 0 (all of x is kept); for `x0`, x / sigma (all of x is noise).
+    Until then eps = x sigma / (1 + sigma^2) for `preconditioned`, the exact denoiser of N(0, 1) data. For `eps` it is 0
+    (all of x is kept). For `x0` it is x / sigma (all of x is noise).
 
     Args:
-        name: one of `NAMES`. `small` takes images of 32x32 pixels, `paper` sides that divide by 16.
-        channels: of the images.
-        parameterisation: one of `PARAMETERISATIONS`: what F means. The weights drawn do not depend on it.
+        name: one of `NAMES`. `small` takes images of 32x32 pixels, `paper` images whose sides are multiples of 16.
+        channels: channels of the images.
+        parameterisation: one of `PARAMETERISATIONS`: what F means. The initial weights do not depend on it.
 
     Raises:
         ValueError: an unknown name or parameterisation.

@@ -1,7 +1,8 @@
-"""A network compiled for sampling: one batch size, weights frozen, no gradients.
+"""A network compiled for sampling: one batch size, frozen weights, no gradients.
 
-On a CPU it is the freezing that pays: the weights are cast to bfloat16 and laid out for oneDNN once, and what follows a
-convolution is fused into it. Without it TorchInductor's code is slower than eager PyTorch here (bench/LOG.md).
+On a CPU the gain comes from frozen weights. They are cast to bfloat16 and laid out for oneDNN once, and the operations
+after a convolution are fused into it. Without freezing, TorchInductor's code is slower than eager PyTorch here
+(bench/LOG.md).
 """
 
 import os
@@ -26,12 +27,12 @@ def can_compile(device: str) -> bool:
 class Compiled:
     """eps = model(x, sigma), compiled at the first call for batches of `batch_size`.
 
-    Smaller batches are filled up with zeros, or evaluated by the uncompiled network if that is cheaper. It keeps the
-    autocast it is first called under, and the weights as they were then: change neither. Only without gradients.
+    Smaller batches are filled up with zeros. Below half of `batch_size` the uncompiled network is cheaper and is used.
+    The first call fixes the autocast mode and the weights: do not change them afterwards. Gradients are not supported.
 
     Args:
         model: a network in eval mode, on its device.
-        batch_size: samples an evaluation.
+        batch_size: samples per network evaluation.
     """
 
     def __init__(self, model: Model, batch_size: int) -> None:
@@ -45,7 +46,7 @@ class Compiled:
         if n < self.batch_size:
             x = torch.cat([x, x.new_zeros(self.batch_size - n, *x.shape[1:])])
             sigma = torch.cat([sigma, sigma.new_ones(self.batch_size - n)])
-        return self._evaluate(x, sigma.contiguous())[:n]  # one level expanded to all samples has other strides
+        return self._evaluate(x, sigma.contiguous())[:n]  # an expanded level has other strides than (B,) levels
 
     def _evaluate(self, x: Tensor, sigma: Tensor) -> Tensor:
         if self._compiled is None:

@@ -1,4 +1,4 @@
-"""What the networks share: the embedding of the noise level, layers that start at zero."""
+"""Parts that the networks share: the embedding of the noise level, and layers that start at zero."""
 
 import math
 from typing import TypeVar
@@ -13,8 +13,8 @@ N_FREQUENCIES = 16  # of the Fourier features of ln(sigma) / 4
 class Embedding(nn.Sequential):
     """Fourier features of ln(sigma) / 4, then two linear layers, each followed by SiLU.
 
-    The frequencies are geometric from 1 to 16 radians: over sigma = 0.004..160, where ln(sigma) / 4 spans 2.6, the
-    lowest turns by less than half a circle, the highest by nearly seven.
+    The frequencies are geometric, from 1 to 16 radians per unit of ln(sigma) / 4. Over sigma = 0.004..160, which is 2.6
+    units, the lowest frequency turns by less than half a circle and the highest by nearly seven circles.
 
     Source: sines and cosines of geometric frequencies: Vaswani et al. 2017, arXiv 1706.03762, Section 3.5.
     """
@@ -33,7 +33,7 @@ class Embedding(nn.Sequential):
 
 
 def zeroed(layer: Layer) -> Layer:
-    """The layer with weight and bias zero, so that what it adds starts at nothing."""
+    """The layer with weight and bias set to zero, so that its output starts at 0."""
     nn.init.zeros_(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)

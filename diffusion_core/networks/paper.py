@@ -14,8 +14,8 @@ N_GROUPS = 8
 class Block(nn.Module):
     """Residual block: norm, SiLU, 3x3 convolution, norm, FiLM, SiLU, 3x3 convolution; the last starts at zero.
 
-    Source: FiLM (scale and shift of each channel from the embedding): Perez et al. 2018, arXiv 1709.07871; norms of
-        groups: Wu & He 2018, arXiv 1803.08494.
+    Source: FiLM (scale and shift of each channel from the embedding): Perez et al. 2018, arXiv 1709.07871; group
+        norm: Wu & He 2018, arXiv 1803.08494.
     Note: the second norm has no scale and shift of its own, since FiLM gives it both.
     """
 
@@ -38,10 +38,10 @@ class Block(nn.Module):
 class Paper(nn.Module):
     """The network for GPUs: a U-Net from full resolution down to a sixteenth of it, 32x32 to 2x2 pixels.
 
-    Its widths are those of the original notebook, with one block per resolution on the way down and one on the way up.
-    6.48 million parameters and 435 MFLOP for a grey 32x32 image, eight times `small`: a forward of 64 images takes
-    0.22 s in float32 and 0.08 s in bfloat16, against 0.03 and 0.01 s (medians of 6, two runs; PyTorch 2.13, one thread
-    of an Intel Xeon with AMX).
+    The widths are those of the original notebook. There is one block per resolution on the way down and one on the way
+    up. It has 6.48 million parameters and needs 435 MFLOP per grey 32x32 image. A forward pass of 64 images takes
+    0.22 s in float32 and 0.08 s in bfloat16, about eight times as long as `small` (0.03 and 0.01 s). These are medians
+    of 6 in two runs, with PyTorch 2.13 on one thread of an Intel Xeon with AMX.
 
     Source: Ronneberger et al. 2015, arXiv 1505.04597 (U-Net).
     """
@@ -63,7 +63,7 @@ class Paper(nn.Module):
         """F, in the shape of x (B, C, H, W), given condition (B,) = ln(sigma) / 4.
 
         Raises:
-            ValueError: H or W is not a multiple of 2^(n - 1) for n widths: 16.
+            ValueError: H or W is not a multiple of 2^(n - 1) for n widths, 16 by default.
         """
         height, width = x.shape[-2:]
         if height % self.multiple or width % self.multiple:

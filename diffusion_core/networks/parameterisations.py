@@ -1,7 +1,7 @@
-"""What a trunk's output F means: three ways to make it a denoiser, eps = model(x, sigma).
+"""Parameterisations: three meanings of a trunk's output F, each of which makes it a denoiser, eps = model(x, sigma).
 
-In all of them the trunk sees x / sqrt(1 + sigma^2), which has unit variance for data of unit variance, and
-ln(sigma) / 4; eps has the dtype of x, also under autocast. An error of F becomes an error of eps, or of denoised =
+In all three the trunk's inputs are x / sqrt(1 + sigma^2), which has unit variance for data of unit variance, and
+ln(sigma) / 4. eps has the dtype of x, also under autocast. An error of F becomes an error of eps, or of denoised =
 x - sigma eps, multiplied by
 
     parameterisation    in eps                     in denoised
@@ -9,7 +9,7 @@ x - sigma eps, multiplied by
     eps                 1                          sigma
     x0                  1 / sigma                  1
 
-so only the first amplifies nothing at either end. The v prediction is the first with the opposite sign.
+Only `preconditioned` never amplifies an error of F. Its F is the v prediction with the opposite sign.
 """
 
 import torch
@@ -37,7 +37,7 @@ class Preconditioned(Parameterised):
 
     Source: Karras et al. 2022, arXiv 2206.00364, Table 1 with sigma_data = 1, solved for eps = (x - denoised) / sigma;
         v: Salimans & Ho 2022, arXiv 2202.00512, with alpha = 1 / sqrt(1 + sigma^2).
-    Note: the paper's D(x) loses eps to cancellation at small sigma; this form does not, at either end.
+    Note: at small sigma the paper's D(x) loses eps to cancellation. This form does not, at small or at large sigma.
     """
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -51,7 +51,7 @@ class Eps(Parameterised):
     """F is the noise: eps = F, the form of the original notebook. With F = 0 nothing is removed.
 
     Source: Ho et al. 2020, arXiv 2006.11239, Section 3.2.
-    Note: at sigma = 30 an error of 0.01 in F is one of 0.3 in denoised.
+    Note: at sigma = 30 an error of 0.01 in F becomes an error of 0.3 in denoised.
     """
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -63,9 +63,9 @@ class X0(Parameterised):
     """F is the clean image: eps = (x - F) / sigma. With F = 0 denoised is the mean of the data, 0.
 
     Source: Salimans & Ho 2022, arXiv 2202.00512, Section 4 (prediction of x).
-    Note: at small sigma x - F cancels and the division amplifies what is left. Pixels F between 0.5 and 1 are
-        rounded by up to 2^-9 in bfloat16 (2^-25 in float32), so that at sigma = 0.03 eps is off by up to 0.065 (1e-6)
-        and at 0.004 by 0.49 (7e-6), however good the training: take float32, or another parameterisation, down there.
+    Note: at small sigma x - F cancels, and the division by sigma amplifies the rounding error. Pixels F between 0.5 and
+        1 are rounded by up to 2^-9 in bfloat16 (2^-25 in float32). So eps is off by up to 0.065 (1e-6) at sigma = 0.03
+        and by 0.49 (7e-6) at 0.004, however good the training. Use float32 or another parameterisation there.
     """
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

@@ -13,8 +13,8 @@ PATCH = 4  # side of a patch
 class PatchBlock(nn.Module):
     """Residual block of patches: norm, SiLU, 3x3 convolution, scale and shift that depend on sigma, SiLU, convolution.
 
-    On a CPU in bfloat16 the convolutions cost so little that the rest decides the speed. Hence one multiply-add for
-    scale and shift, and a norm of one group (groups of 4 or 8 channels are over ten times slower there).
+    On a CPU in bfloat16 the convolutions are so fast that the other operations decide the speed. So scale and shift are
+    one multiply-add, and the norm has one group (groups of 4 or 8 channels are over ten times slower there).
     """
 
     def __init__(self, width: int, embedding: int) -> None:
@@ -33,8 +33,8 @@ class PatchBlock(nn.Module):
 class VectorBlock(nn.Module):
     """Residual block of the whole image as a vector: norm, matrix, scale and shift that depend on sigma, SiLU, matrix.
 
-    Every place sees every other for two operations a weight. A convolution of these places gives each weight 16 times
-    as much to do, and does worse where sigma is large and only the whole image says what the digit is.
+    Every position sees every other position at two operations per weight. A convolution over these positions needs 16
+    times as many. It is also worse at large sigma, where only the whole image tells which digit it is.
     """
 
     def __init__(self, width: int, hidden: int, embedding: int) -> None:
@@ -53,9 +53,9 @@ class VectorBlock(nn.Module):
 class Small(nn.Module):
     """The network for CPUs: patches of 4x4 pixels, the whole image as a vector, and little at full resolution.
 
-    2.5 million parameters, most of them in the vector's blocks, and 17 MFLOP for a grey image. What takes time is the
-    full resolution, so it has one convolution besides the first and the last, the last gives four pixels at a time, and
-    activations are ReLU there. bench/LOG.md has what was tried.
+    It has 2.5 million parameters, most of them in the vector blocks, and needs 17 MFLOP per grey image. Full resolution
+    takes most of the time. So it has only one convolution between the first and the last, the last gives four pixels at
+    a time, and the activations there are ReLU. bench/LOG.md lists what was tried.
     """
 
     def __init__(
@@ -107,9 +107,9 @@ class Small(nn.Module):
 
 
 def unpatched(patches: torch.Tensor) -> torch.Tensor:
-    """Patches (B, 16 C, H, W) as pixels (B, C, 4 H, 4 W), the C channels of a pixel side by side in memory.
+    """Patches (B, 16 C, H, W) as pixels (B, C, 4 H, 4 W), with the C channels of a pixel adjacent in memory.
 
-    `pixel_shuffle` keeps those of a patch together instead, and copies number by number.
+    `pixel_shuffle` keeps the channels of a patch together instead, and copies number by number.
     """
     n, channels, height, width = patches.shape
     split = patches.permute(0, 2, 3, 1).reshape(n, height, width, PATCH, PATCH, channels // PATCH**2)

@@ -30,7 +30,7 @@ NOISE_DISTRIBUTIONS: dict[str, Callable[..., NoiseDistribution]] = {
     "vp": VP,
     "ddpm": DDPM,
 }
-ON_PIXELS = ("vp", "ddpm")  # defined on data in [-1, 1]: told the data's standard deviation there unless it is given
+ON_PIXELS = ("vp", "ddpm")  # defined on data in [-1, 1]; by default they get the data's standard deviation there
 
 __all__ = [
     "DDPM",

@@ -1,4 +1,4 @@
-"""Samplers: ways down a ladder. One file per family; `sampling.py` runs them on a model.
+"""Samplers: algorithms that step down a ladder. One file per family; `sampling.py` runs them on a model.
 
 A new sampler is one class in a file of this folder (see `base.py`) and one line in `SAMPLERS`.
 """

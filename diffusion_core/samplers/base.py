@@ -1,4 +1,4 @@
-"""What a sampler is: a frozen dataclass with a `label`, and `run`, which reads like the algorithm in its paper.
+"""The base class of samplers: a frozen dataclass with a `label` and a `run` that reads like its paper's algorithm.
 
 A new sampler is one class in a file of this folder and one line in the table `SAMPLERS` of the folder's `__init__.py`.
 """
@@ -9,16 +9,16 @@ from typing import ClassVar
 
 from torch import Tensor
 
-Eps = Callable[[Tensor, float | Tensor], Tensor]  # eps(x, sigma): sigma one level, or a tensor (B,) of levels
-Noise = Callable[[], Tensor]  # a fresh draw of unit noise in the shape of x, which the next call may overwrite
+Eps = Callable[[Tensor, float | Tensor], Tensor]  # eps(x, sigma): sigma is one level or a tensor (B,) of levels
+Noise = Callable[[], Tensor]  # returns fresh unit noise in the shape of x; the next call may overwrite it
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """A way to go down a ladder. A subclass is a frozen dataclass too: its fields are its parameters.
+    """An algorithm that steps down a ladder. A subclass is a frozen dataclass too: its fields are its parameters.
 
-    `label` is what it is called on the command line and in tables (by default the class's name); `follows_ladder` says
-    that it makes one step per interval of the ladder; `order` is its order of convergence without noise.
+    `label` is its name on the command line and in tables (by default the class's name). `follows_ladder` is true if it
+    makes one step per interval of the ladder. `order` is its order of convergence without noise.
     """
 
     label: ClassVar[str]
@@ -37,7 +37,7 @@ class Sampler:
         return f"{self.label}({shown})" if shown else self.label
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        """Network evaluations per image along a ladder, known before the run: one per step unless overridden.
+        """Network evaluations per image along a ladder, known before the run. By default one per step.
 
         Raises:
             ValueError: the sampler's parameters do not suit the ladder.
@@ -45,12 +45,12 @@ class Sampler:
         return len(sigmas) - 1
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        """Yields x after each step. What is yielded counts: x updated in place, or a new tensor.
+        """Yields x after each step: the same tensor updated in place, or a new one.
 
         Args:
             eps: the model's noise estimate, checked: eps(x, sigma).
             x: (B, C, H, W) at noise level sigmas[0]; it may be overwritten.
             sigmas: strictly decreasing, in data standard deviations; the last level may be 0.
-            noise: draws unit noise (B, C, H, W). Where beta is 0, it must not be called.
+            noise: draws unit noise (B, C, H, W). It must not be called at a step with beta = 0.
         """
         raise NotImplementedError

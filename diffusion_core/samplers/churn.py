@@ -15,12 +15,12 @@ MAX_GAMMA = math.sqrt(2) - 1
 
 @dataclass(frozen=True)
 class Churn(Sampler):
-    """Where and how much noise is added before a step.
+    """Noise added before a step: where and how much.
 
     Args:
-        s_churn: the paper's S_churn, at least 0: raises sigma by min(s_churn / n_steps, sqrt(2) - 1) of itself.
-        s_min, s_max: only levels between them, inclusive, are raised; in data standard deviations.
-        s_noise: standard deviation of the noise added, in units of what the rise calls for.
+        s_churn: the paper's S_churn, at least 0. It multiplies sigma by 1 + min(s_churn / n_steps, sqrt(2) - 1).
+        s_min, s_max: only levels from s_min to s_max, inclusive, are raised; in data standard deviations.
+        s_noise: factor on the standard deviation of the added noise; 1 adds exactly the noise of the raised level.
 
     Raises:
         ValueError: a negative or infinite s_churn or s_noise, or s_min > s_max.
@@ -39,12 +39,12 @@ class Churn(Sampler):
             raise ValueError(f"s_min={self.s_min}: it must be at least 0 and at most s_max={self.s_max}")
 
     def raised(self, sigma: float, n_steps: int) -> float:
-        """The level to start a step from: the paper's sigma_hat = (1 + gamma) sigma."""
+        """The level that a step starts from: the paper's sigma_hat = (1 + gamma) sigma."""
         inside = self.s_min <= sigma <= self.s_max
         return sigma * (1 + min(self.s_churn / n_steps, MAX_GAMMA)) if inside else sigma
 
     def add(self, x: Tensor, sigma: float, n_steps: int, noise: Noise) -> float:
-        """Raises x in place from sigma to the level returned; draws nothing where that is sigma itself."""
+        """Adds noise to x in place and returns the raised level. Draws no noise if the level stays sigma."""
         raised = self.raised(sigma, n_steps)
         if raised > sigma and self.s_noise > 0:
             x.add_(noise(), alpha=self.s_noise * math.sqrt(raised**2 - sigma**2))
@@ -64,8 +64,9 @@ class Churn(Sampler):
 class EulerChurn(Churn):
     """Churn, then Euler on the probability-flow ODE. Arguments as `Churn`.
 
-    Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2 without its lines 7-9. The same chain as `Euler`'s, whose
-        noise comes after the step, shifted by half a step: `churn_steps` in its tests.
+    Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2 without its lines 7-9.
+    Note: `Euler` adds its noise after the step. Both are the same chain, shifted by half a step; `churn_steps` in the
+        tests shows it.
     """
 
     label: ClassVar[str] = "euler-churn"
@@ -81,8 +82,9 @@ class EulerChurn(Churn):
 class Heun(Churn):
     """Churn, then Heun's second-order step on the probability-flow ODE. Arguments as `Churn`.
 
-    Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2. Like there, a step to sigma = 0 is an Euler step; our
-        ladders end at sigma_min > 0, so their last step is Heun's too, at two evaluations a step.
+    Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2.
+    Note: a step to sigma = 0 is an Euler step, as in the paper. Our ladders end at sigma_min > 0, so their last step is
+        a Heun step too, with two evaluations.
     """
 
     label: ClassVar[str] = "heun"
@@ -99,11 +101,11 @@ class Heun(Churn):
 
 
 def heun_step(eps: Eps, x: Tensor, sigma: float, sigma_next: float) -> None:
-    """x from sigma to sigma_next, in place: the mean of the slopes here and at Euler's result; Euler if that is 0."""
+    """Moves x from sigma to sigma_next in place by the mean of the slopes at both ends; by Euler if sigma_next is 0."""
     slope, change = eps(x, sigma), sigma_next - sigma
     if sigma_next == 0:
         x.add_(slope, alpha=change)
         return
     there = x.add(slope, alpha=change)
-    x.add_(slope, alpha=change / 2)  # before the model may reuse the memory of its output
+    x.add_(slope, alpha=change / 2)  # first, because the model may reuse the memory of `slope`
     x.add_(eps(there, sigma_next), alpha=change / 2)

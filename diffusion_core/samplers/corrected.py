@@ -1,4 +1,4 @@
-"""Euler that corrects for a denoiser whose errors pile up on the way: without fresh noise, a rival to it."""
+"""Euler with a correction for a denoiser whose errors accumulate: an alternative to fresh noise."""
 
 import math
 from collections.abc import Iterator
@@ -15,18 +15,20 @@ from diffusion_core.samplers.euler import Euler, check_eta
 
 @dataclass(frozen=True)
 class EulerCorrected(Sampler):
-    """`Euler` that takes each sample to be noisier than the ladder says, or scales the estimated noise, or both.
+    """`Euler` that multiplies the ladder's noise level by `shift`, or the estimated noise by `scale`, or both.
 
-    At levels sigma <= s_max the sample is taken to be at level shift sigma, and all the same brought to sigma_down:
-    x <- x + (sigma_down - shift sigma) scale eps(x, shift sigma) + sigma_up z. Above, the step is Euler's.
+    At levels sigma <= s_max the sample is assumed to have the noise level shift sigma. The step still ends at
+    sigma_down: x <- x + (sigma_down - shift sigma) scale eps(x, shift sigma) + sigma_up z. Above s_max the step is
+    that of `Euler`.
 
     Args:
-        scale: factor on eps; below 1 is a smaller correction (1 / scale is the paper's lambda).
-        shift: actual over tracked noise level, as measured or assumed; 1 trusts the ladder.
-        s_max: the level from which on it is applied.
+        eta: as in `Euler`.
+        scale: factor on eps; below 1 removes less noise (1 / scale is the paper's lambda).
+        shift: the actual noise level over the ladder's, measured or assumed; 1 trusts the ladder.
+        s_max: the highest level that is corrected.
 
-    Source: scale: Ning et al. 2023, arXiv 2308.15321 (epsilon scaling). shift: after the time-shift sampler
-        of Li et al. 2023, arXiv 2305.15583, but with a constant factor instead of one read from each batch.
+    Source: scale: Ning et al. 2023, arXiv 2308.15321 (epsilon scaling). shift: after the time-shift sampler of Li et
+        al. 2023, arXiv 2305.15583, but with a constant factor instead of a factor measured on each batch.
     """
 
     eta: float = 0.0

@@ -1,6 +1,6 @@
-"""One knob, many names: how much fresh noise a step puts back, in every dialect of the literature.
+"""One knob, many names: conversions between the literature's parameters for the fresh noise per step.
 
-All functions take the alpha/beta rule's numbers for one step from sigma to sigma' = r sigma:
+Symbols of the alpha/beta rule, for one step from sigma to sigma' = r sigma (`ratio` is r):
 alpha = 1 - sigma_down / sigma, beta = sigma_up / sigma, r^2 = (1 - alpha)^2 + beta^2.
 """
 
@@ -8,7 +8,7 @@ import math
 
 
 def alpha_beta(sigma: float, sigma_next: float, eta: float) -> tuple[float, float]:
-    """alpha and beta of the step from sigma to sigma_next with the noise of eta. Errors as `beta_from_eta`'s."""
+    """alpha and beta of the step from sigma to sigma_next with the noise of eta. Errors as in `beta_from_eta`."""
     ratio = sigma_next / sigma
     beta = beta_from_eta(eta, ratio)
     return alpha_from_beta(beta, ratio), beta
@@ -21,7 +21,7 @@ def beta_from_eta(eta: float, ratio: float) -> float:
     coordinates; k-diffusion's ancestral samplers use the same eta).
 
     Raises:
-        ValueError: eta < 0, or above 1 / sqrt(1 - r^2), where the noise alone would exceed sigma'.
+        ValueError: eta < 0, or eta above 1 / sqrt(1 - r^2): the noise alone would exceed sigma'.
     """
     most = largest_eta(ratio)
     if not 0 <= eta <= most * (1 + 1e-12):
@@ -33,12 +33,12 @@ def beta_from_eta(eta: float, ratio: float) -> float:
 
 
 def largest_eta(ratio: float) -> float:
-    """The eta beyond which alpha would exceed 1: 1 / sqrt(1 - r^2)."""
+    """The largest eta, 1 / sqrt(1 - r^2): beyond it alpha would exceed 1."""
     return 1 / math.sqrt(1 - ratio**2)
 
 
 def alpha_from_beta(beta: float, ratio: float) -> float:
-    """alpha = 1 - sqrt(r^2 - beta^2): the move towards the denoised image that keeps sigma' on the ladder."""
+    """alpha = 1 - sqrt(r^2 - beta^2): the share of the noise to remove so that the step ends at sigma'."""
     return 1 - math.sqrt(max(ratio**2 - beta**2, 0.0))
 
 
@@ -50,8 +50,9 @@ def eta_from_beta(beta: float, ratio: float) -> float:
 def s_churn_from_beta(alpha: float, beta: float, n_steps: int) -> float:
     """S_churn = N gamma with 1 + gamma = sqrt(1 + (beta / (1 - alpha))^2), for S_noise = 1.
 
-    Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2, which adds its noise before the Euler step: the same
-    chain shifted by half a step. Their cap gamma <= sqrt(2) - 1 is beta <= 1 - alpha. Infinite at alpha = 1 with noise.
+    Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2. It adds noise before the Euler step: the same chain,
+        shifted by half a step. Their cap gamma <= sqrt(2) - 1 is beta <= 1 - alpha.
+    Note: at alpha = 1 with noise the result is infinite.
     """
     if beta == 0:
         return 0.0
@@ -61,7 +62,7 @@ def s_churn_from_beta(alpha: float, beta: float, n_steps: int) -> float:
 def mu_from_alpha(alpha: float, ratio: float) -> float:
     """mu = 1 - ln r / ln(1 - alpha): smalldiffusion's knob with gam = 1 (Permenter & Yuan 2024, arXiv 2306.04848).
 
-    It is at least 0, where rounding alone would take it below: without noise r = 1 - alpha and mu = 0.
+    Without noise r = 1 - alpha, so mu = 0; a result below 1e-12, which rounding can give, becomes 0.
     """
     mu = 1 - math.log(ratio) / math.log1p(-alpha)
     return mu if mu > 1e-12 else 0.0

@@ -5,7 +5,7 @@ One step from sigma to sigma' = r sigma, with fresh unit noise z:
     x <- x - alpha sigma eps(x, sigma) + beta sigma z        r^2 = (1 - alpha)^2 + beta^2
 
 beta = 0 is Euler on the probability-flow ODE dx/dsigma = eps (Karras et al. 2022, arXiv 2206.00364, Eq. 1), which is
-DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502). `dialects.py` translates beta into eta, churn and other knobs.
+DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502). `dialects.py` converts beta to eta, churn and other parameters.
 """
 
 import math
@@ -78,10 +78,10 @@ class EulerWithin(Sampler):
 
 @dataclass(frozen=True)
 class AlphaBeta(Sampler):
-    """The original rule: alpha and beta are the same at each step, and the ladder is the one that they make.
+    """The original rule: alpha and beta are the same at every step, and they define the ladder.
 
-    Its ladder is `schedules.alpha_beta_ladder(alpha, beta, ...)`; on any other one x would not be as noisy as the
-    ladder says, so another one is refused.
+    The ladder is `schedules.alpha_beta_ladder(alpha, beta, ...)`. On any other ladder x would not have the ladder's
+    noise level, so `planned_nfe` raises ValueError.
     """
 
     alpha: float = 0.1
@@ -92,7 +92,7 @@ class AlphaBeta(Sampler):
         alpha_beta_ratio(self.alpha, self.beta)
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        ratio = alpha_beta_ratio(self.alpha, self.beta)  # 0: all of sigma is removed in one step
+        ratio = alpha_beta_ratio(self.alpha, self.beta)  # 0 if all noise is removed in one step
         for sigma, sigma_next in pairwise(sigmas):
             if ratio > 0 and not math.isclose(sigma_next / sigma, ratio, rel_tol=1e-9):
                 raise ValueError(

@@ -1,4 +1,4 @@
-"""Several samplings in one batch of the network: sigma is per sample, so ladders, samplers and seeds may differ."""
+"""Several sampling runs in one batch of the network: sigma is per sample, so ladders, samplers and seeds may differ."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -15,18 +15,18 @@ Result = TypeVar("Result")
 
 
 def sample_jointly(model: Model, draws: Sequence[Callable[[Model], Result]]) -> list[Result]:
-    """What each of `draws` returns for the model, with one network evaluation where each would have made one.
+    """The results of `draws`, in order. Network evaluations of all draws are joined into one batch.
 
-    Each draw runs in a thread of its own and samples as if it were alone. Its call of the model waits until every draw
-    that is not done yet has called; then all are evaluated as one batch, in the order of the draws. So an image differs
-    from the one that is sampled alone by float rounding only, and a draw that takes more steps ends on its own.
+    Each draw runs in its own thread and samples as if it were alone. Its call of the model waits until every unfinished
+    draw has called. Then all calls are evaluated as one batch, in the order of the draws. So an image differs from the
+    same image sampled alone by float rounding only. Draws may take different numbers of steps.
 
     Args:
         model: eps = model(x, sigma). It is evaluated in the thread that calls `sample_jointly`, under its autocast.
-        draws: such as `lambda model: sample(model, sigmas, run, ...)`, all for images of one shape.
+        draws: functions such as `lambda model: sample(model, sigmas, sampler, ...)`, all for images of one shape.
 
     Raises:
-        Exception: what the model or the first draw that failed raised; the other draws end at their next call.
+        Exception: the error of the model or of the first draw that failed. The other draws end at their next call.
     """
     meeting = _Meeting(len(draws))
 
@@ -53,7 +53,7 @@ def sample_jointly(model: Model, draws: Sequence[Callable[[Model], Result]]) -> 
 
 
 class _Meeting:
-    """Where draws wait for each other and for the one who evaluates."""
+    """The place where draws wait for each other and for their results: pending calls and answers."""
 
     def __init__(self, n_callers: int) -> None:
         self.n_callers = n_callers
@@ -64,7 +64,7 @@ class _Meeting:
         self.closed = False
 
     def call(self, caller: int, x: Tensor, sigma: Tensor) -> Tensor:
-        """A draw asks for eps, and waits."""
+        """Registers a draw's call, waits, and returns its eps."""
         with self.changed:
             self.calls[caller] = (x, sigma)
             self.changed.notify_all()
@@ -74,15 +74,15 @@ class _Meeting:
             return self.answers.pop(caller)
 
     def leave(self) -> None:
-        """A draw will not ask any more."""
+        """Removes a draw that has ended."""
         with self.changed:
             self.n_callers -= 1
             self.changed.notify_all()
 
     def gathered(self) -> dict[int, tuple[Tensor, Tensor]]:
-        """What is asked, by draw and in their order, once all have asked; nothing once all have left.
+        """The pending calls by draw, in order. Waits until all draws have called; empty if all have ended.
 
-        Raises whatever a draw raised.
+        Raises the first error of a draw.
         """
         with self.changed:
             self.changed.wait_for(lambda: self.error is not None or len(self.calls) == self.n_callers)
@@ -92,13 +92,13 @@ class _Meeting:
             return dict(sorted(calls.items()))
 
     def answer(self, answers: dict[int, Tensor]) -> None:
-        """All that was asked, answered."""
+        """Hands each draw its eps."""
         with self.changed:
             self.answers |= answers
             self.changed.notify_all()
 
     def close(self) -> None:
-        """Nobody is answered any more."""
+        """Makes all waiting and later calls fail."""
         with self.changed:
             self.closed = True
             self.changed.notify_all()

@@ -13,21 +13,22 @@ from diffusion_core.samplers.base import Eps, Noise, Sampler
 
 @dataclass(frozen=True)
 class KadkhodaieSimoncelli(Sampler):
-    """Coarse to fine: at each step sigma is re-estimated, for each sample, from the size of the estimated noise.
+    """The coarse-to-fine sampler: each step estimates sigma again, per sample, from the size of the estimated noise.
 
     With alpha_t = alpha_0 t / (1 + alpha_0 (t - 1)), t = 1, 2, ..., and measured = level |eps| / sqrt(pixels):
     x <- x - alpha_t level eps + gamma_t measured z, with gamma_t^2 = (1 - beta_ks alpha_t)^2 - (1 - alpha_t)^2.
-    A sample stops changing once measured <= sigma_min, whatever the others do; all have after at most max_steps.
+    A sample stops changing after the step with measured <= sigma_min. The run ends once all samples have stopped, at
+    the latest after max_steps.
 
     Args:
-        beta_ks: share of the removal that is not undone by noise, 0 < beta_ks <= 1; 1 draws no noise.
-        alpha_0: the paper's h_0, in (0, 1]; alpha rises from it towards 1.
-        max_steps: cap. A run that took max_steps evaluations may hold samples still above sigma_min.
+        beta_ks: share of the removed noise that is not put back, 0 < beta_ks <= 1; 1 draws no noise.
+        alpha_0: the paper's h_0, in (0, 1]; alpha rises from alpha_0 towards 1.
+        max_steps: largest number of steps. After it, samples may still be above sigma_min.
 
     Source: Kadkhodaie & Simoncelli 2020, arXiv 2007.13640, Algorithm 1 (its beta is beta_ks, its h_t is alpha_t).
-    Note: of the ladder only its ends count. The paper's denoiser is blind; ours must be told a level, and is told the
-        one that the last step aimed at, (1 - beta_ks alpha_t) measured. On data that fill the space (a Gaussian) the
-        estimated noise is smaller than the true one and the sampler stops too early: the paper's premise is images.
+    Note: only the ends of the ladder matter. The paper's denoiser takes no noise level. Ours does, and gets the level
+        that the last step aimed at, (1 - beta_ks alpha_t) measured. The paper assumes images. On data that fill the
+        space (a Gaussian) the estimated noise is smaller than the true noise, so the sampler stops too early.
     """
 
     beta_ks: float = 0.5
@@ -45,10 +46,10 @@ class KadkhodaieSimoncelli(Sampler):
 
     @classmethod
     def taking(cls, nfe: int, sigmas: tuple[float, ...], beta_ks: float = 1.0) -> "KadkhodaieSimoncelli":
-        """The one whose planned evaluations along a ladder are at most `nfe`, as close to it as alpha_0 allows.
+        """The sampler whose planned evaluations along a ladder are at most `nfe`, as close to it as alpha_0 allows.
 
         Raises:
-            ValueError: even alpha_0 = 1 takes more.
+            ValueError: even alpha_0 = 1 takes more evaluations.
         """
         low, high = 1e-6, 1.0
         if cls(beta_ks, high, nfe + 1).planned_nfe(sigmas) > nfe:
@@ -59,11 +60,11 @@ class KadkhodaieSimoncelli(Sampler):
         return cls(beta_ks, high)
 
     def alpha(self, step: int) -> float:
-        """The share of the estimated noise that is removed at a step counted from 0."""
+        """The share of the estimated noise that is removed at step `step`, counted from 0."""
         return self.alpha_0 * (step + 1) / (1 + self.alpha_0 * step)
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        """The evaluations it takes if every estimate of sigma is exact; a run takes what its estimates say."""
+        """Evaluations per image if every estimate of sigma is exact. In a run they depend on the estimates."""
         level = sigmas[0]
         for step in range(self.max_steps):
             if level <= sigmas[-1]:
@@ -89,5 +90,5 @@ class KadkhodaieSimoncelli(Sampler):
 
 
 def _add(x: Tensor, change: Tensor, factors: Tensor) -> None:
-    """Adds change times a factor for each sample to x, in place."""
+    """Adds `change`, multiplied by one factor per sample, to x in place."""
     x.addcmul_(change, factors.view(-1, *[1] * (x.ndim - 1)))

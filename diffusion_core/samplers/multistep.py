@@ -1,4 +1,4 @@
-"""Samplers that remember the last evaluation: DPM-Solver++(2M), its SDE form, and smalldiffusion's accelerated step."""
+"""Samplers that reuse the last evaluation: DPM-Solver++(2M), its SDE form, and smalldiffusion's accelerated step."""
 
 import math
 from collections.abc import Iterator
@@ -14,12 +14,13 @@ from diffusion_core.samplers.base import Eps, Noise, Sampler
 
 @dataclass(frozen=True)
 class DPMpp2M(Sampler):
-    """DPM-Solver++(2M): second order in ln sigma from one evaluation a step; the first step is DDIM.
+    """DPM-Solver++(2M): second order in ln sigma with one evaluation per step. The first step is DDIM.
 
     With h = ln(sigma / sigma'), k = h_previous / h and D = (1 + 1/2k) denoised - 1/2k denoised_previous:
     x <- (sigma' / sigma) x + (1 - sigma' / sigma) D.
 
-    Source: Lu et al. 2022, arXiv 2211.01095, Algorithm 2, in sigma coordinates. A step to sigma = 0 returns denoised.
+    Source: Lu et al. 2022, arXiv 2211.01095, Algorithm 2, in sigma coordinates.
+    Note: a step to sigma = 0 returns denoised.
     """
 
     label: ClassVar[str] = "dpm++2m"
@@ -31,13 +32,14 @@ class DPMpp2M(Sampler):
 
 @dataclass(frozen=True)
 class DPMpp2MSDE(Sampler):
-    """SDE-DPM-Solver++(2M), midpoint form, on the diffusion SDE with `eta` times the noise of DDPM's.
+    """SDE-DPM-Solver++(2M), midpoint form, on the diffusion SDE with `eta` times the noise of DDPM.
 
     With c = (sigma' / sigma)^(1 + eta) and D as in `DPMpp2M`:
-    x <- c x + (1 - c) D + sigma' sqrt(1 - (sigma' / sigma)^(2 eta)) z. eta = 0 is `DPMpp2M`, and draws no noise.
+    x <- c x + (1 - c) D + sigma' sqrt(1 - (sigma' / sigma)^(2 eta)) z. eta = 0 is `DPMpp2M` and draws no noise.
 
     Source: Lu et al. 2022, arXiv 2211.01095, SDE-DPM-Solver++(2M) (eta = 1); the free eta is Crowson's (k-diffusion
-        2022, `sample_dpmpp_2m_sde`). For eta other than 0 and 1 it is not the eta of `Euler`.
+        2022, `sample_dpmpp_2m_sde`).
+    Note: this eta equals the eta of `Euler` only at 0 and 1.
     """
 
     eta: float = 1.0
@@ -71,13 +73,13 @@ def _dpmpp_2m(eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise, eta:
 
 @dataclass(frozen=True)
 class Accelerated(Sampler):
-    """Euler along gam eps + (1 - gam) eps_previous, past sigma' to sigma_down, with noise back up to sigma'.
+    """Euler along gam eps + (1 - gam) eps_previous, down to sigma_down <= sigma'; then noise raises x to sigma'.
 
     sigma_down = (sigma' / sigma^mu)^(1 / (1 - mu)). gam = 1 is `Euler` with the noise of mu; mu = 0 draws none.
 
     Args:
         gam: the paper's gamma, above 0; above 1 it extrapolates. The first step uses eps alone.
-        mu: share of the step in ln sigma that is undone by noise, 0 <= mu < 1; with gam = 1, mu = 1/2 is DDPM in the
+        mu: share of the step in ln sigma that the noise undoes, 0 <= mu < 1. With gam = 1, mu = 1/2 is DDPM in the
             limit of small steps.
 
     Source: Permenter & Yuan 2024, arXiv 2306.04848, in the form of smalldiffusion's `samples`.
@@ -94,7 +96,7 @@ class Accelerated(Sampler):
             raise ValueError(f"mu={self.mu}: it must be at least 0 and below 1")
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        share, next_share = torch.empty_like(x), torch.empty_like(x)  # (1 - gam) eps_previous, and of eps now
+        share, next_share = torch.empty_like(x), torch.empty_like(x)  # (1 - gam) eps: of the last step, of this step
         for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
             sigma_down = sigma * (sigma_next / sigma) ** (1 / (1 - self.mu))
             slope = eps(x, sigma)

@@ -16,9 +16,9 @@ from diffusion_core.schedules.sigma import check_ends, check_n_steps, karras
 
 @dataclass(frozen=True)
 class Interval:
-    """One place to restart: from sigma_min up to sigma_max, then down again in n_steps Heun steps, n_restarts times.
+    """One interval to restart: from sigma_min up to sigma_max, then down again in n_steps Heun steps, n_restarts times.
 
-    sigma_min (moved to the ladder's nearest level) and sigma_max in data standard deviations.
+    sigma_min and sigma_max are in data standard deviations. sigma_min is moved to the ladder's nearest level.
     """
 
     sigma_min: float = 0.12
@@ -35,13 +35,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class Restart(Sampler):
-    """Heun down the ladder; on reaching an interval's lower end, noise up to its upper end and Heun down, repeatedly.
+    """Heun down the ladder; at the lower end of an interval, noise up to its upper end and Heun down, repeatedly.
 
-    A step that ends at an interval yields x after all its restarts, so there is one x for each step of the ladder.
+    x is yielded once per step of the ladder. A step that reaches an interval yields x after all its restarts.
 
     Args:
-        intervals: where to restart. The default is of the kind used on CIFAR-10, [0.06, 0.30] at sigma_data = 0.5.
-        rho: of the Karras ladder inside the intervals.
+        intervals: where to restart. The default is like the interval used on CIFAR-10, [0.06, 0.30] at
+            sigma_data = 0.5.
+        rho: rho of the Karras ladders inside the intervals.
 
     Source: Xu et al. 2023, arXiv 2306.14878, Algorithm 1.
     """
@@ -75,7 +76,7 @@ class Restart(Sampler):
             yield x
 
     def _inner_ladders(self, sigmas: tuple[float, ...]) -> defaultdict[int, list[tuple[float, ...]]]:
-        """For each level of the ladder, by index, the ladders to go down again once it is reached."""
+        """The ladders of the restarts, one per restart, by the index of the level where they start."""
         found: defaultdict[int, list[tuple[float, ...]]] = defaultdict(list)
         for interval in self.intervals:
             levels = [index for index in range(1, len(sigmas)) if sigmas[index] > 0]

@@ -1,7 +1,7 @@
-"""Samples from a model: `generate_samples` by the original rule, `sample` down any ladder by any sampler.
+"""Samples from a model: `generate_samples` uses the alpha/beta rule, `sample` any ladder and any sampler.
 
-Both split the work into batches, start each from noise that depends on seed and sample index alone, and check what the
-model returns and what the sampler yields: a wrong shape, a changed input, NaN or a missing step is an error.
+Both work in batches. The noise in a sample depends only on seed, sample index and step. Both check the outputs of the
+model and of the sampler: a wrong shape, a changed input, NaN, infinity or a missing step is an error.
 """
 
 import itertools
@@ -36,26 +36,27 @@ def generate_samples(
     final_denoise: bool = False,
     trajectory: bool = False,
 ) -> Tensor:
-    """Samples from pure noise by the alpha/beta rule: while sigma > sigma_min, step and let sigma decay.
+    """Samples by the alpha/beta rule: start from pure noise and step while sigma > sigma_min.
 
     Args:
-        model: eps = model(x, sigma), see the package's docstring.
-        sigma: the level to start from, in data standard deviations.
-        sigma_min: sampling stops at the first level at or below it.
-        alpha: share of the estimated noise removed at each step, in (0, 1].
-        beta: fresh noise put back at each step, in units of the current sigma; 0 <= beta < sqrt(1 - (1 - alpha)^2).
-        n_samples, shape: how many samples, and (C, H, W) of one.
-        seed, first_sample: sample i of a seed is the same image in whatever batch or run it is drawn; the samples
-            drawn are first_sample, first_sample + 1, ...
-        batch_size: samples per network evaluation, by default `default_batch`; it changes speed and memory, not the
+        model: eps = model(x, sigma), see the docstring of `diffusion_core`.
+        sigma: the first noise level, in data standard deviations.
+        sigma_min: sampling stops at the first level at or below sigma_min.
+        alpha: share of the estimated noise removed per step, in (0, 1].
+        beta: fresh noise put back per step, in units of the current sigma; 0 <= beta < sqrt(1 - (1 - alpha)^2).
+        n_samples: number of samples.
+        shape: (C, H, W) of one sample.
+        seed: of the noise. Sample i of a seed is the same image in every batch and run.
+        first_sample: index i of the first sample. Samples first_sample + 1, ... follow.
+        batch_size: samples per network evaluation; by default `default_batch`. It changes speed and memory, not the
             samples.
-        device: where to sample; by default where the model's parameters are.
-        final_denoise: return x - sigma eps at the last level (one more evaluation).
-        trajectory: return all levels instead of the last.
+        device: where to sample; by default the device of the model's parameters.
+        final_denoise: return the denoised images x - sigma eps of the last level (one more evaluation).
+        trajectory: return x at all levels instead of the last.
 
     Returns:
-        (n_samples, C, H, W) float32 on the sampling device; with `trajectory`, (n_steps + 1, n_samples, C, H, W), plus
-        one more entry when `final_denoise`.
+        float32 on the sampling device: (n_samples, C, H, W), or with `trajectory` (n_steps + 1, n_samples, C, H, W).
+        `trajectory` and `final_denoise` together give n_steps + 2 instead of n_steps + 1.
 
     Raises:
         ValueError: an argument outside its range; a model that returns a wrong shape, NaN or infinity, or changes x.
@@ -92,18 +93,18 @@ def sample(
     after_batch: Callable[[int], None] | None = None,
     watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
-    """Samples down a ladder by any sampler. The other arguments, the result and errors are as in `generate_samples`.
+    """Samples down any ladder by any sampler. Other arguments, result and errors are as in `generate_samples`.
 
     Args:
         sigmas: the ladder.
-        sampler: one of `SAMPLERS`, or any object with the same `name`, `planned_nfe` and `run`.
-        after_batch: called with the number of samples that each batch has finished.
-        watch: called after each step of the first batch with the steps done, 0 to begin with, and x, which the next
-            step may overwrite.
+        sampler: an instance of one of `SAMPLERS`, or any object with `name`, `planned_nfe` and `run`.
+        after_batch: called after each batch with its number of samples.
+        watch: called as watch(step, x) in the first batch: with step 0 before the first step, then after each step. The
+            next step may overwrite x.
 
     Raises also:
-        ValueError: the sampler does not suit the ladder, or does not yield x after each step of it; a trajectory is
-            asked of a sampler that does not follow its ladder.
+        ValueError: the sampler does not suit the ladder, or does not yield x after each step of the ladder;
+            `trajectory` with a sampler that does not follow its ladder.
     """
     if n_samples < 1 or first_sample < 0:
         raise ValueError(f"n_samples={n_samples}, first_sample={first_sample}: they must be at least 1 and at least 0")
@@ -142,19 +143,21 @@ def sample(
 def follow(
     model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, *, at_once: bool = True
 ) -> Iterator[Tensor]:
-    """x after each step of a sampler down a ladder; everything that it and the model return is checked.
+    """Yields x after each step of a sampler down a ladder, and checks every output of the model and the sampler.
 
     Args:
         model: eps = model(x, sigma).
         sigmas: the ladder.
-        x: (B, C, H, W) at noise level sigmas[0]. The sampler may overwrite it, and what is yielded.
+        x: (B, C, H, W) at noise level sigmas[0]. The sampler may overwrite x and every tensor that it has yielded.
         noise: returns unit noise (B, C, H, W).
-        at_once: look for NaN and infinity after each step and evaluation, which makes an accelerator wait for each.
+        at_once: check for NaN and infinity after each step and evaluation. On an accelerator each check waits for the
+            device.
 
-    Raises (at the first step, or where it happens):
-        ValueError: not a ladder, or one that does not suit the sampler; the sampler yields no tensor in the shape and
-            dtype of x, or takes more or fewer steps than its ladder has; errors of the model, see `CheckedModel`.
-        NotFiniteError: the model or the sampler returned NaN or infinity; the message names the step.
+    Raises (at the first step, or at the step that fails):
+        ValueError: `sigmas` is not a ladder, or does not suit the sampler. The sampler yields something other than a
+            tensor with the shape, dtype and device of x. It takes more or fewer steps than its ladder has. The model
+            fails a check of `CheckedModel`.
+        NotFiniteError: with `at_once`, the model or the sampler returned NaN or infinity. The message names the step.
     """
     check_ladder(sigmas)
     sampler.planned_nfe(sigmas)
@@ -182,20 +185,21 @@ def follow(
 
 
 def denoise(model: Model, x: Tensor, sigma: float, step: int = 0, *, at_once: bool = True) -> Tensor:
-    """x - sigma eps(x, sigma), the model's estimate of the clean images; x (B, C, H, W). Errors as `CheckedModel`'s."""
+    """x - sigma eps(x, sigma), the model's estimate of the clean images. Errors as in `CheckedModel`."""
     eps = CheckedModel(model, at_once)
     eps.step = step
     return torch.add(x, eps(x, sigma), alpha=-sigma)
 
 
 class CheckedModel:
-    """A model as samplers call it: eps(x, sigma) with sigma a number or (B,), and its output checked.
+    """A model as samplers call it, with its output checked: eps(x, sigma), where sigma is a number or (B,).
 
-    `step`, the number of steps done, is for messages.
+    `step` is the number of finished steps; it appears in messages only.
 
     Raises (when called):
-        ValueError: it returns no tensor in the shape of x, or one of integers; it changes x in place.
-        NotFiniteError: it returns NaN or infinity, with `at_once`; the message names step and sigma.
+        ValueError: the model returns something other than a floating-point tensor of the shape of x, or changes x in
+            place.
+        NotFiniteError: with `at_once`, the model returns NaN or infinity. The message names step and sigma.
     """
 
     def __init__(self, model: Model, at_once: bool = True) -> None:
@@ -228,7 +232,7 @@ class CheckedModel:
 def _name_the_fault(
     model: Model, sampler: Sampler, sigmas: tuple[float, ...], noise: BlockNoise, final_denoise: bool
 ) -> None:
-    """Samples a batch again, looking at each step, and raises NotFiniteError naming the first that is not finite."""
+    """Samples a batch again, checks each step, and raises NotFiniteError with the first step that is not finite."""
     *_, x = follow(model, sampler, sigmas, noise() * sigmas[0], noise)
     if final_denoise:
         denoise(model, x, sigmas[-1], len(sigmas) - 1)
@@ -249,21 +253,21 @@ def _follows_ladder(sampler: Sampler) -> bool:
 
 
 def model_device(model: Model) -> torch.device:
-    """The device of the model's parameters, else of its buffers; the CPU for a model without any."""
+    """The device of the model's parameters, else of its buffers, else the CPU."""
     tensors = itertools.chain(model.parameters(), model.buffers()) if isinstance(model, torch.nn.Module) else iter(())
     first = next(tensors, None)
     return torch.device("cpu") if first is None else first.device
 
 
 def default_batch(device: str, threads: int | None = None) -> int:
-    """Samples per network evaluation where nobody says how many.
+    """The default number of samples per network evaluation.
 
-    One block for each thread of a CPU, as more fall out of its caches (bench/LOG.md); on a card as many as should keep
-    it busy, which has not been measured.
+    On a CPU it is one block of 64 per thread; more would fall out of the CPU's caches (bench/LOG.md). On a GPU it is 32
+    blocks, a guess at what keeps the GPU busy; this has not been measured.
 
     Args:
         device: kind of the device, cpu or cuda.
-        threads: of a CPU; by default as many as torch uses.
+        threads: threads of a CPU; by default as many as torch uses.
     """
     return BLOCK * (threads or torch.get_num_threads()) if device == "cpu" else CUDA_BATCH
 

@@ -1,8 +1,8 @@
-"""Noise as a function of (seed, sample index, step), at the price of a plain `torch.randn`.
+"""Noise as a function of (seed, sample index, step), at the cost of a plain `torch.randn`.
 
-Samples come in blocks of 64. Block b of seed s has its own generator on the sampling device; it draws the block's
-initial noise, then one (64, C, H, W) tensor for each step that injects noise. Which samples are asked for together
-therefore never changes a sample. CPU and CUDA generators draw different noise for one seed.
+Samples come in blocks of 64. Block b of seed s has its own generator on the sampling device. It draws the block's
+initial noise, then one (64, C, H, W) tensor for each step that adds noise. So a sample does not depend on the other
+samples that are drawn with it. CPU and CUDA generators draw different noise for the same seed.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ class BlockNoise:
     The result lives in a buffer that the next call overwrites.
 
     Args:
-        seed: of the run; runs that share it share their noise.
-        first, n: the samples wanted, by index.
+        seed: of the run; runs with the same seed have the same noise.
+        first, n: index of the first sample, and number of samples.
         shape: (C, H, W) of one sample.
         device: where the noise is drawn.
     """

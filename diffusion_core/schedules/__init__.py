@@ -1,7 +1,8 @@
-"""Noise schedules: rules that say which noise levels sampling visits. A schedule makes a ladder, its levels.
+"""Noise schedules: rules for the noise levels that sampling visits. A schedule returns a ladder: the levels themselves.
 
-`sigma.py` has schedules given in sigma, `vp.py` those of variance-preserving processes. A new schedule is a function of
-(n_steps, sigma_max, sigma_min) in one of them, or in a new file, and one line in `SCHEDULES`.
+`sigma.py` has schedules defined in sigma. `vp.py` has schedules of variance-preserving processes. To add a schedule,
+write a function of (n_steps, sigma_max, sigma_min) in one of these files or in a new one, and add one line to
+`SCHEDULES`.
 """
 
 from diffusion_core.schedules.sigma import (
@@ -27,7 +28,7 @@ from diffusion_core.schedules.vp import (
     vp,
 )
 
-OWN_ENDS: dict[str, Schedule] = {  # whose first and last level come from a table
+OWN_ENDS: dict[str, Schedule] = {  # first and last level come from a table, not from the caller
     "ddpm-linspace": ddpm_with(linspace),
     "ddpm-leading": ddpm_with(leading),
     "ddpm-trailing": ddpm_with(trailing),

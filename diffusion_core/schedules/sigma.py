@@ -1,7 +1,7 @@
-"""Ladders: which noise levels sampling visits, sigma_0 > sigma_1 > ... > sigma_N, in data standard deviations.
+"""Noise schedules in sigma. Each returns a ladder sigma_0 > sigma_1 > ... > sigma_N, in data standard deviations.
 
-A ladder is a tuple of Python floats, N + 1 levels for N steps. A new ladder is a new function here; those that are even
-in the time of a variance-preserving process live in `vp.py`.
+A ladder is a tuple of Python floats: N + 1 levels for N steps. A new schedule is a new function here. `vp.py` has the
+schedules with even steps in the time of a variance-preserving process.
 """
 
 import itertools
@@ -12,7 +12,7 @@ MAX_STEPS = 100_000
 
 
 def geometric(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
-    """The ladder of constant ratio r = (sigma_min / sigma_max)^(1/n_steps), with both ends exact.
+    """The geometric ladder: constant ratio r = (sigma_min / sigma_max)^(1/n_steps), with both ends exact.
 
     Args:
         n_steps: intervals, at least 1.
@@ -32,14 +32,14 @@ def geometric(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) ->
 
 
 def karras(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rho: float = 7.0) -> tuple[float, ...]:
-    """The ladder whose rho-th root is even: rho = 1 is linear in sigma, rho -> infinity geometric.
+    """The Karras ladder: even steps in sigma^(1/rho). rho = 1 is linear in sigma, rho -> infinity is geometric.
 
     Args:
-        n_steps, sigma_max, sigma_min: as `geometric`.
+        n_steps, sigma_max, sigma_min: as in `geometric`.
         rho: above 0; larger values put more levels near sigma_min.
 
     Raises:
-        ValueError: rho not above 0, and as `geometric`.
+        ValueError: rho not above 0 or not finite; errors of `geometric`.
 
     Source: Karras et al. 2022, arXiv 2206.00364, Eq. 5, divided by sigma_max inside so that no power overflows.
     Note: the paper appends sigma = 0 to N levels; here the N + 1 levels end at sigma_min.
@@ -54,14 +54,14 @@ def karras(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rh
 def polyexponential(
     n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rho: float = 1.0
 ) -> tuple[float, ...]:
-    """The ladder ln sigma = ln sigma_min + (1 - k/N)^rho ln(sigma_max / sigma_min); rho = 1 is geometric.
+    """The polyexponential ladder: ln sigma = ln sigma_min + (1 - k/N)^rho ln(sigma_max / sigma_min).
 
     Args:
-        n_steps, sigma_max, sigma_min: as `geometric`.
-        rho: above 0; values above 1 put more levels near sigma_min.
+        n_steps, sigma_max, sigma_min: as in `geometric`.
+        rho: above 0; 1 is `geometric`, values above 1 put more levels near sigma_min.
 
     Raises:
-        ValueError: rho not above 0, and as `geometric`.
+        ValueError: rho not above 0 or not finite; errors of `geometric`.
 
     Source: Crowson, k-diffusion (2022), `get_sigmas_polyexponential`; there is no paper.
     """
@@ -73,15 +73,18 @@ def polyexponential(
 
 
 def linear(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
-    """The ladder of even steps in sigma. Arguments and errors as `geometric`.
+    """The linear ladder: even steps in sigma. Arguments and errors as in `geometric`.
 
-    Note: `karras` with rho = 1 (Karras et al. 2022, arXiv 2206.00364, Eq. 5).
+    Note: equals `karras` with rho = 1 (Karras et al. 2022, arXiv 2206.00364, Eq. 5).
     """
     return between(n_steps, sigma_max, sigma_min, lambda part: sigma_max + part * (sigma_min - sigma_max))
 
 
 def between(n_steps: int, sigma_max: float, sigma_min: float, level: Callable[[float], float]) -> tuple[float, ...]:
-    """The ladder with exact ends and, at step k, `level(k / n_steps)`, a decreasing function of 0 < k / n_steps < 1.
+    """The ladder with exact ends and inner levels `level(k / n_steps)`, k = 1, ..., n_steps - 1.
+
+    Args:
+        level: a decreasing function on (0, 1).
 
     Raises:
         ValueError: ends that do not decrease, n_steps < 1, or levels that do not decrease strictly in float64.
@@ -94,7 +97,7 @@ def between(n_steps: int, sigma_max: float, sigma_min: float, level: Callable[[f
 
 
 def alpha_beta_ratio(alpha: float, beta: float) -> float:
-    """r = sigma' / sigma = sqrt((1 - alpha)^2 + beta^2), the decay of the alpha/beta rule.
+    """r = sigma' / sigma = sqrt((1 - alpha)^2 + beta^2), the decay of sigma per step of the alpha/beta rule.
 
     Raises:
         ValueError: alpha outside (0, 1], beta < 0, or beta so large that sigma does not decay.
@@ -113,16 +116,15 @@ def alpha_beta_ratio(alpha: float, beta: float) -> float:
 
 
 def alpha_beta_ladder(alpha: float, beta: float, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
-    """The ladder of the alpha/beta rule with its own stopping rule: multiply sigma by r while it is above sigma_min.
+    """The ladder of the alpha/beta rule: sigma is multiplied by r until it is at or below sigma_min.
 
-    The last level is therefore the first one at or below sigma_min. Without noise and with alpha = 1, the level would
-    be 0 after one step; it is then taken as sigma_min.
+    So the last level may lie below sigma_min. With alpha = 1 and beta = 0 it would be 0; it is set to sigma_min then.
 
     Returns:
         N + 1 levels; 30 -> 0.03 with alpha = 0.1 gives N = 66, 132 and 454 for beta = 0, 0.3 and 0.4.
 
     Raises:
-        ValueError: as `alpha_beta_ratio`; ends that do not decrease; more than 100,000 steps.
+        ValueError: errors of `alpha_beta_ratio`; ends that do not decrease; more than 100,000 steps.
     """
     check_ends(sigma_max, sigma_min)
     ratio = alpha_beta_ratio(alpha, beta)

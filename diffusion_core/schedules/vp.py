@@ -1,8 +1,8 @@
-"""Ladders and constants of the variance-preserving processes: VP, cosine and discrete DDPM.
+"""Noise schedules and constants of the variance-preserving processes: VP, cosine and discrete DDPM.
 
-These processes are defined as x_vp = sqrt(abar) x0 + sqrt(1 - abar) noise on data in [-1, 1], so their noise level in
-the units of that data is sqrt(1 / abar - 1). Here sigma is in data standard deviations: that level divided by
-`data_std`, the standard deviation of the data in [-1, 1] (about 0.5 for CIFAR-10, 0.55 for padded MNIST).
+These processes are defined on data in [-1, 1]: x_vp = sqrt(abar) x0 + sqrt(1 - abar) noise. Their noise level in units
+of that data is sqrt(1 / abar - 1). Here sigma is in data standard deviations: that level divided by `data_std`, the
+standard deviation of the data in [-1, 1] (about 0.5 for CIFAR-10, 0.55 for padded MNIST).
 """
 
 import itertools
@@ -25,15 +25,15 @@ def vp(
     vp_beta_min: float = 0.1,
     data_std: float = DATA_STD,
 ) -> tuple[float, ...]:
-    """The ladder even in the time of the VP SDE, sigma(t) = sqrt(exp(vp_beta_d t^2 / 2 + vp_beta_min t) - 1).
+    """The VP ladder, even in the time t of the SDE: sigma data_std = sqrt(exp(vp_beta_d t^2 / 2 + vp_beta_min t) - 1).
 
     Args:
-        n_steps, sigma_max, sigma_min: as `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
-        vp_beta_d, vp_beta_min: slope and start of the linear rate beta(t), per unit of t; above 0 and at least 0.
-        data_std: see the module.
+        n_steps, sigma_max, sigma_min: as in `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
+        vp_beta_d, vp_beta_min: slope (above 0) and start (at least 0) of the linear rate beta(t), per unit of t.
+        data_std: see the top of this file.
 
     Raises:
-        ValueError: a constant outside its range, and as `schedules.geometric`.
+        ValueError: a constant outside its range; errors of `schedules.geometric`.
 
     Source: Song et al. 2021, arXiv 2011.13456, Eq. 32-33; in sigma: Karras et al. 2022, arXiv 2206.00364, Table 1.
     """
@@ -59,18 +59,19 @@ def cosine(
     offset: float = 0.008,
     data_std: float = DATA_STD,
 ) -> tuple[float, ...]:
-    """The ladder even in the time of abar(t) = f(t) / f(0), f(t) = cos(pi/2 (t + offset) / (1 + offset))^2.
+    """The cosine ladder, even in t: abar(t) = f(t) / f(0) with f(t) = cos(pi/2 (t + offset) / (1 + offset))^2.
 
     Args:
-        n_steps, sigma_max, sigma_min: as `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
+        n_steps, sigma_max, sigma_min: as in `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
         offset: the paper's s, at least 0 and below 1; 0 is v-diffusion (Salimans & Ho 2022, arXiv 2202.00512).
-        data_std: see the module.
+        data_std: see the top of this file.
 
     Raises:
-        ValueError: offset or data_std outside its range, and as `schedules.geometric`.
+        ValueError: offset or data_std outside its range; errors of `schedules.geometric`.
 
-    Source: Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17. Even in t is even in the angle of the cosine. The paper's
-        clipping of its discrete rate at 0.999 is not needed: sigma_max is given.
+    Source: Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17.
+    Note: even steps in t are even steps in the angle of the cosine. The paper clips its discrete rate at 0.999; this is
+        not needed here because sigma_max is given.
     """
     if not 0 <= offset < 1:
         raise ValueError(f"offset={offset}: it must be at least 0 and below 1")
@@ -95,18 +96,18 @@ def cosine(
 def ddpm_table(
     n_table: int = N_TABLE, vp_beta_start: float = 1e-4, vp_beta_end: float = 0.02, data_std: float = DATA_STD
 ) -> tuple[float, ...]:
-    """The n_table noise levels of discrete DDPM with linear variances, increasing: sqrt(1 / abar_t - 1) / data_std.
+    """The n_table noise levels of discrete DDPM with linear variances: sqrt(1 / abar_t - 1) / data_std, increasing.
 
     Args:
         n_table: number of levels, at least 2.
-        vp_beta_start, vp_beta_end: first and last variance a step, 0 < vp_beta_start <= vp_beta_end < 1.
-        data_std: see the module.
+        vp_beta_start, vp_beta_end: first and last variance per step, 0 < vp_beta_start <= vp_beta_end < 1.
+        data_std: see the top of this file.
 
     Raises:
         ValueError: an argument outside its range.
 
-    Source: Ho et al. 2020, arXiv 2006.11239, Section 4; abar is the product of 1 - beta_t. In data units of 0.5 the
-        ends are 0.02 and about 315.
+    Source: Ho et al. 2020, arXiv 2006.11239, Section 4; abar is the product of 1 - beta_t. With data_std = 0.5 the ends
+        are 0.02 and about 315.
     """
     if not 2 <= n_table <= MAX_STEPS:
         raise ValueError(f"n_table={n_table}: it must be between 2 and {MAX_STEPS}")
@@ -119,7 +120,7 @@ def ddpm_table(
 
 
 Spacing = Callable[[int, int], list[int]]
-Schedule = Callable[..., tuple[float, ...]]  # of n_steps, sigma_max, sigma_min, and options by keyword
+Schedule = Callable[..., tuple[float, ...]]  # (n_steps, sigma_max, sigma_min, **options) -> ladder
 
 
 def linspace(n_steps: int, n_table: int) -> list[int]:
@@ -128,14 +129,14 @@ def linspace(n_steps: int, n_table: int) -> list[int]:
 
 
 def leading(n_steps: int, n_table: int) -> list[int]:
-    """n_steps + 1 decreasing multiples of n_table // (n_steps + 1), down to 0: starts below the table's last entry."""
+    """n_steps + 1 decreasing multiples of n_table // (n_steps + 1), down to 0. The first is below the last entry."""
     return [step * (n_table // (n_steps + 1)) for step in range(n_steps, -1, -1)]
 
 
 def trailing(n_steps: int, n_table: int) -> list[int]:
     """n_steps decreasing indices from the last entry in even steps of n_table / n_steps, then 0.
 
-    Below 1.5 entries a step the last two coincide, which `ddpm` refuses.
+    With fewer than 1.5 entries per step the last two indices coincide; `ddpm` then raises ValueError.
     """
     return [round(n_table - step * n_table / n_steps) - 1 for step in range(n_steps)] + [0]
 
@@ -149,19 +150,20 @@ def ddpm(
     vp_beta_end: float = 0.02,
     data_std: float = DATA_STD,
 ) -> tuple[float, ...]:
-    """n_steps + 1 levels out of `ddpm_table`, so its ends are the table's and not the caller's.
+    """The DDPM ladder: n_steps + 1 levels of `ddpm_table`. The table sets the ends, not the caller.
 
     Args:
         n_steps: intervals, 1 to n_table - 1.
-        spacing: which entries: `linspace`, `leading` or `trailing` above, or a function alike. All end at the first
-            entry; `leading` starts below the last one, which Lin et al. show to be a flaw.
-        n_table, vp_beta_start, vp_beta_end, data_std: as `ddpm_table`.
+        spacing: which entries to take: `linspace`, `leading`, `trailing`, or a function of the same form. These three
+            end at the first entry. `leading` starts below the last entry; Lin et al. show that this is a flaw.
+        n_table, vp_beta_start, vp_beta_end, data_std: as in `ddpm_table`.
 
     Raises:
-        ValueError: n_steps out of range, and as `ddpm_table`.
+        ValueError: n_steps out of range; levels that do not decrease strictly; errors of `ddpm_table`.
 
-    Source: Lin et al. 2024, arXiv 2305.08891, Table 2. `diffusers` counts levels and then goes to 0: its n inference
-        steps visit `linspace` or `leading` of n_steps = n - 1, and with trailing the first n levels of n_steps = n.
+    Source: Lin et al. 2024, arXiv 2305.08891, Table 2.
+    Note: `diffusers` counts levels and then steps to 0. Its n inference steps visit the levels of `linspace` or
+        `leading` with n_steps = n - 1. With trailing they visit the first n levels of n_steps = n.
     """
     table = ddpm_table(n_table, vp_beta_start, vp_beta_end, data_std)
     if not 1 <= n_steps < n_table:
@@ -172,7 +174,7 @@ def ddpm(
 
 
 def ddpm_with(spacing: Spacing) -> Schedule:
-    """`ddpm` with a spacing, called as every schedule is; its ends are its table's, whatever is asked for."""
+    """`ddpm` with a fixed spacing, as a `Schedule`. sigma_max and sigma_min are ignored: the table sets the ends."""
 
     def levels(n_steps: int, sigma_max: float, sigma_min: float, *, data_std: float = DATA_STD) -> tuple[float, ...]:
         return ddpm(n_steps, spacing=spacing, data_std=data_std)

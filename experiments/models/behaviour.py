@@ -1,6 +1,7 @@
-"""What a network from elsewhere is known by besides its files: its parameters, and its outputs on a fixed batch.
+"""Identifies a network from elsewhere by its parameters and its outputs on a fixed batch, in addition to its files.
 
-Files alone do not determine a model: what they load, import or read may change. Its outputs show that.
+Files alone do not determine a model: the files that they load, import or read may change. The outputs show such a
+change.
 """
 
 import hashlib
@@ -22,13 +23,12 @@ def behaviour(model: Model, images: Images, device: str) -> str:
     """The SHA-256 of a model's parameters, buffers and outputs on eight noisy images, from sigma 30 down to 0.03.
 
     Args:
-        model: on `device`. A model whose attribute `random` is True draws randomness of its own: then its outputs are
-            left out, since they differ each time.
-        images: of the data set that is sampled.
+        model: on `device`. If its attribute `random` is True, its outputs are left out, because they differ each time.
+        images: the data set that is sampled.
 
     Raises:
-        ValueError: it fails, returns something else than eps, changes its input, or answers differently when it is
-            asked the same twice.
+        ValueError: the model fails, returns something other than eps, changes its input, or returns different outputs
+            for the same input.
     """
     digest = hashlib.sha256()
     if isinstance(model, nn.Module):
@@ -49,7 +49,7 @@ def behaviour(model: Model, images: Images, device: str) -> str:
 
 
 def _outputs(model: Model, images: Images, device: str) -> Tensor:
-    """eps (8, C, H, W) of the first images of the data set, each at a level of its own."""
+    """eps of the first eight images of the data set, each at its own noise level."""
     x0 = images.standardised()[:N_IMAGES].to(device)
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(SEED)).to(device)
     sigma = torch.tensor(geometric(N_IMAGES - 1, 30.0, 0.03)[: len(x0)], device=device)
@@ -58,7 +58,7 @@ def _outputs(model: Model, images: Images, device: str) -> Tensor:
         return CheckedModel(model)(x, sigma).clone()
     except ValueError:
         raise
-    except (Exception, SystemExit) as error:  # whatever a user's model does
+    except (Exception, SystemExit) as error:  # a user's model may raise anything
         raise ValueError(
             f"model: it failed on {len(x)} images of shape {images.shape}: {type(error).__name__}: "
             f"{' '.join(str(error).split())}"

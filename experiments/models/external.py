@@ -118,7 +118,7 @@ def _python(rest: str, device: str) -> Model:
     _module_file(module)
     try:
         found = importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # whatever a user's module does
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
         raise ValueError(f"python:{rest}: importing {module} failed: {type(error).__name__}: {error}") from error
     if not hasattr(found, attribute):
         raise ValueError(f"python:{rest}: module {module} has no attribute {attribute!r}")
