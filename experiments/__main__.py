@@ -8,7 +8,9 @@ import difflib
 import os
 import signal
 import sys
+import tempfile
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -38,6 +40,14 @@ def main() -> int:
         return 130
     except BrokenPipeError:  # the reader of stdout has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # a fault of ours: one line for the user, the rest for a report of the fault
+        if os.environ.get("SIGMABENCH_TRACEBACK"):
+            raise
+        with tempfile.NamedTemporaryFile("w", prefix="sigmabench-", suffix=".log", delete=False) as log:
+            traceback.print_exc(file=log)
+        said = " ".join(str(error).split())
+        print(f"error: {type(error).__name__}: {said}; the traceback is in {log.name}", file=sys.stderr)
         return 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from experiments.config.study import Study
 
     AnyStudy = TypeVar("AnyStudy", bound=Study)
+
+
+MAX_THREADS_PER_CORE = 8
+MAX_COUNT = {"train_seeds": 1_000, "n_samples": 1_000_000}
 
 
 def shown(metavar: str, default: str) -> Any:
@@ -113,22 +118,24 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
             ValueError: options that do not go together, or a value outside its range.
         """
         from diffusion_core.data import resolve
-        from experiments.config.config import Machine
+        from experiments.config.config import MIN_SAMPLES, Machine
 
         self._check_running()
-        machine = Machine.resolve(self.device, self.precision, self.threads or self._share_of_cores())
-        data = resolve(self.data or study.train.data, self.data_root)
+        threads = self._share_of_cores() if self.threads is None else self.threads
+        machine = Machine.resolve(self.device, self.precision, threads)
+        data = resolve(study.train.data if self.data is None else self.data, self.data_root)
         train = replace(study.train, machine=machine, data=data)
         if self.train_images is not None:
             train = replace(train, images_seen=self.train_images)
         known = {field.name for field in fields(study)}
         asked = {"train_seeds": self.train_seeds, "n_samples": self.n_samples} | vars(question or object)
-        given: dict[str, Any] = {name: value for name, value in asked.items() if name in known and value is not None}
+        given = {name: _checked(name, value) for name, value in asked.items() if name in known and value is not None}
         study = replace(
             study, train=train, foreign=self._foreign(data, machine), reference=self._reference(data), **given
         )
-        if study.train_seeds < 1:
-            raise ValueError(f"train_seeds={study.train_seeds}: it must be at least 1")
+        for name, least in (("train_seeds", 1), ("n_samples", MIN_SAMPLES)):
+            if not least <= getattr(study, name) <= MAX_COUNT[name]:
+                raise ValueError(f"{name}={getattr(study, name)}: it must be between {least} and {MAX_COUNT[name]:,}")
         return study
 
     def directory(self, name: str) -> Path:
@@ -143,7 +150,12 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
         return round(images_of(study.train.data, self.data_root).std / 127.5, 4)
 
     def _check_running(self) -> None:
-        """Raises ValueError for options of running that do not go together."""
+        """Raises ValueError for options of running that do not go together, or are absurd."""
+        from experiments.stages.hardware import cores
+
+        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS_PER_CORE * cores():
+            most = MAX_THREADS_PER_CORE * cores()
+            raise ValueError(f"threads={self.threads}: it must be between 1 and {most}, on {cores()} cores")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers={self.workers}: it must be at least 1")
         if self.workers is not None and self.ray_address is not None:
@@ -191,8 +203,27 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
         from experiments.config.names import DIGITS
         from experiments.metrics.features import features_id
 
-        features = self.features or ("digits" if data.partition("@")[0] in DIGITS else "natural")
+        usual = "digits" if data.partition("@")[0] in DIGITS else "natural"
+        features = usual if self.features is None else self.features
         content = features_id(features, self.feature_weights)
         return ReferenceConfig(
             data, features, content, self.feature_weights.absolute() if self.feature_weights else None
         )
+
+
+def _checked(name: str, value: Any) -> Any:
+    """An option that was given: lists of numbers finite, -0 as 0, and no two that a table would call the same.
+
+    Raises:
+        ValueError: naming the option and the values.
+    """
+    if not isinstance(value, tuple):
+        return value
+    value = tuple(item + 0.0 if isinstance(item, float) else item for item in value)
+    labels = [f"{item:g}" if isinstance(item, float) else str(item) for item in value]
+    if bad := [item for item in value if isinstance(item, float) and not math.isfinite(item)]:
+        raise ValueError(f"{name}={bad[0]}: it must be finite")
+    if len(set(labels)) < len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        raise ValueError(f"{name}: {twice} is given twice, or differs too little to be told apart in a table")
+    return value

@@ -1,6 +1,7 @@
 """From planned trials to a finished result folder: plan, run, tabulate, contrast, report."""
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -79,7 +80,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         remaining = plan.remaining(store)
         _say({"experiment": experiment.name, "dry_run": True} | dry_run.show(remaining, context, options, console))
         return dry_run.table(remaining).replace({"status": {"failed": "planned"}})
-    (directory / "logs").mkdir(parents=True, exist_ok=True)
+    _check_writable(directory)
     remove_earlier(directory)
     said = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
     said += _reused(plan, store)
@@ -110,6 +111,17 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     frame = pd.read_csv(directory / "table.csv")
     frame.attrs["failed_probes"] = len(result.failed_probes)
     return frame
+
+
+def _check_writable(directory: Path) -> None:
+    """Makes the result folder. Raises ValueError if nothing can be written there, before anything is computed."""
+    try:
+        (directory / "logs").mkdir(parents=True, exist_ok=True)
+        probe = directory / "logs" / f".probe.{os.getpid()}"
+        probe.write_bytes(bytes(4096))
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"out={str(directory)!r}: nothing can be written there: {error.strerror or error}") from None
 
 
 def remove_earlier(directory: Path) -> None:
