@@ -18,11 +18,13 @@ from experiments.config.comparison import BestOf, Contrast
 from experiments.config.config import ForeignConfig
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import dry_run, executor, selection
+from experiments.engine.doubts import doubts
 from experiments.engine.executor import SweepResult
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan
 from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.tasks import RunContext
+from experiments.metrics.features import extract
 from experiments.results import contrasts as contrasting
 from experiments.results import table
 from experiments.results.images import write_evidence
@@ -83,7 +85,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     _check_writable(directory)
     remove_earlier(directory)
     said = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
-    said += _reused(plan, store)
+    said += [*doubts(plan.trials, options.data_root), *_reused(plan, store)]
     for note in said:
         console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     with _executor(plan, context, options) as (context, how):
@@ -162,7 +164,7 @@ def _part(planned: Sequence[Trial | Infeasible], options: Options) -> Sequence[T
 
 
 def _check(trials: Sequence[Trial], store: Store, data_root: Path | None) -> None:
-    """Stops the run before it starts, with one message, if it has no data, too few, or no such --model."""
+    """Raises ValueError before any work: no data or too few, no such --model, features that do not take the images."""
     for trial in trials:
         most = len(images_of(trial.model.data, data_root).pixels) // 3
         if trial.samples.n_samples > most:
@@ -172,6 +174,9 @@ def _check(trials: Sequence[Trial], store: Store, data_root: Path | None) -> Non
             )
         if isinstance(trial.model, ForeignConfig):
             load_model(trial.model, store, data_root, trial.samples.machine.device)
+    for reference in dict.fromkeys(trial.score.reference for trial in trials):
+        pixels = images_of(reference.data, data_root).pixels[:2]
+        extract(reference.features, pixels, weights=reference.weights)  # raises if they do not suit each other
 
 
 @contextmanager

@@ -1,0 +1,80 @@
+"""Set-ups that run without an error and may yet mislead: one sentence each, said before anything is trained."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from diffusion_core.data import Images
+from experiments.config.config import MIXTURE, TrainConfig
+from experiments.config.names import DIGITS
+from experiments.config.trial import Trial
+from experiments.stages.common import images_of
+from experiments.stages.hardware import cores
+
+FEW_IMAGES = 300  # distinct ones
+MANY_REPEATS = 0.05  # share of images that are copies of others
+VISIBLE = 0.2  # standard deviation of left-over noise that shows in an image
+RARE = 1e-6  # density of a level in training, over the highest
+
+
+def doubts(trials: Sequence[Trial], data_root: Path | None) -> list[str]:
+    """What a reader should know before believing the numbers, each once."""
+    found: dict[str, None] = {}
+    for reference in dict.fromkeys(trial.score.reference for trial in trials):
+        if reference.features == "digits" and not _is_digits(reference.data):
+            found[
+                f"features='digits' were trained on MNIST and may not tell good images from bad ones of "
+                f"data={reference.data!r}; use --features natural"
+            ] = None
+    for data in dict.fromkeys(trial.model.data for trial in trials):
+        if not data.startswith(MIXTURE):
+            found |= dict.fromkeys(_of_images(images_of(data, data_root)))
+    for trial in trials:
+        found |= dict.fromkeys(_of_ladder(trial))
+    threads = max(trial.samples.machine.threads for trial in trials)
+    if threads > cores() and trials[0].samples.machine.device == "cpu":
+        found[f"threads={threads} on {cores()} cores: runs are slower than with one thread per core"] = None
+    return list(found)
+
+
+def _is_digits(data: str) -> bool:
+    return data.partition("@")[0] in DIGITS or data.startswith(MIXTURE)  # mixtures are fitted to digits by default
+
+
+def _of_images(images: Images) -> Iterator[str]:
+    """Doubts about a data set: its range, and how many different images it holds."""
+    if int(images.pixels.max()) <= 1:
+        yield f"data={images.name!r}: no pixel is above 1; if they are scaled to 0..1, multiply them by 255 first"
+    distinct = len({row.tobytes() for row in images.pixels.flatten(1).numpy()})
+    if distinct < FEW_IMAGES:
+        yield (
+            f"data={images.name!r}: only {distinct} different images; networks can learn them by heart, and distances "
+            "to so few say little"
+        )
+    elif distinct < (1 - MANY_REPEATS) * len(images.pixels):
+        copies = len(images.pixels) - distinct
+        yield f"data={images.name!r}: {copies} of {len(images.pixels)} images are copies of others"
+
+
+def _of_ladder(trial: Trial) -> Iterator[str]:
+    """Doubts about a ladder: levels that training hardly saw, and noise that stays in the samples."""
+    samples, model = trial.samples, trial.model
+    sigmas = samples.ladder.sigmas()
+    if sigmas[-1] > VISIBLE and not samples.final_denoise:
+        yield (
+            f"a ladder ends at sigma {sigmas[-1]:.3g}, so this much noise stays in its samples; end it lower or use "
+            "--final-denoise"
+        )
+    if isinstance(model, TrainConfig):
+        usual = float(model.noise.log_density(torch.linspace(-8, 8, 321, dtype=torch.float64)).max())
+        for name, sigma in (("begins", sigmas[0]), ("ends", sigmas[-1])):
+            if sigma <= 0:
+                continue
+            density = float(model.noise.log_density(torch.tensor([math.log(sigma)], dtype=torch.float64))[0])
+            if density < usual + math.log(RARE):
+                yield (
+                    f"a ladder {name} at sigma {sigma:.3g}, a level that training under {model.noise.name} practically "
+                    "never sees"
+                )

@@ -1,0 +1,81 @@
+"""Set-ups that may mislead are said, and the usual ones are not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffusion_core.data import resolve
+from diffusion_core.noise import LogNormal, NoiseDistribution, Uniform
+from diffusion_core.samplers import Euler
+from experiments.beta import PRESETS, trials
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
+from experiments.config.trial import Trial
+from experiments.engine.doubts import doubts
+
+
+def trial(
+    data: str = "mnist5k",
+    ladder: Ladder | None = None,
+    noise: NoiseDistribution | None = None,
+    features: str = "digits",
+    final_denoise: bool = False,
+) -> Trial:
+    model = TrainConfig(data=data, noise=noise or LogNormal())
+    samples = SampleConfig(model, ladder or Ladder(n_steps=4), Euler(), 40, final_denoise=final_denoise)
+    return Trial("test", "any", ScoreConfig(samples, ReferenceConfig(data, features, "x")))
+
+
+def saved(folder: Path, images: np.ndarray) -> str:
+    np.savez(folder / "x.npz", images=images)
+    return resolve(f"npz:{folder / 'x.npz'}")
+
+
+def test_the_presets_give_no_doubt() -> None:
+    for study in (PRESETS["smoke"], PRESETS["laptop"]):
+        assert doubts([trial for trial in trials(study) if isinstance(trial, Trial)], None) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "message"),
+    [
+        (trial(ladder=Ladder(n_steps=4, sigma_min=1.0)), "a ladder ends at sigma 1, so this much noise stays"),
+        (trial(ladder=Ladder(n_steps=4, sigma_max=900.0)), "a ladder begins at sigma 900, a level that training under"),
+        (
+            trial(noise=Uniform(0.1, 100.0)),
+            "a ladder ends at sigma 0.03, a level that training under uniform(0.1, 100)",
+        ),
+    ],
+    ids=["noise left", "begins too high", "ends too low"],
+)
+def test_a_doubtful_ladder_is_said(one: Trial, message: str) -> None:
+    (said,) = doubts([one, one], None)
+    assert message in said
+
+
+def test_a_final_denoising_takes_the_noise_that_is_left() -> None:
+    assert doubts([trial(ladder=Ladder(n_steps=4, sigma_min=1.0), final_denoise=True)], None) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "messages"),
+    [
+        (np.random.default_rng(0).integers(0, 256, (400, 32, 32), dtype=np.uint8), []),
+        (np.random.default_rng(0).integers(0, 2, (400, 32, 32), dtype=np.uint8), ["no pixel is above 1"]),
+        (np.random.default_rng(0).integers(0, 256, (200, 32, 32), dtype=np.uint8), ["only 200 different images"]),
+        (
+            np.random.default_rng(0).integers(0, 256, (400, 32, 32), dtype=np.uint8)[np.arange(800) % 400],
+            ["400 of 800 images are copies of others"],
+        ),
+    ],
+    ids=["fine", "0 to 1", "few", "copies"],
+)
+def test_doubtful_images_are_said(images: np.ndarray, messages: list[str], tmp_path: Path) -> None:
+    said = doubts([trial(data=saved(tmp_path, images), features="natural")], None)
+    assert len(said) == len(messages) and all(text in found for text, found in zip(messages, said, strict=True))
+
+
+def test_features_of_digits_on_other_images_are_said(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (400, 32, 32), dtype=np.uint8)
+    (said,) = doubts([trial(data=saved(tmp_path, images))], None)
+    assert said.startswith("features='digits' were trained on MNIST")
