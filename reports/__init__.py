@@ -1,12 +1,13 @@
 """Reports on finished runs: reads the files of a run directory, writes report.html, report.md and figures/.
 
-It imports neither torch nor the rest of the project, and computes no statistics: differences, intervals and verdicts
-are read from contrasts.csv. One module an experiment (`beta.py`) lists the sections of its report, over shared parts:
+It imports neither torch nor the rest of the project. Differences, intervals and verdicts are read from contrasts.csv,
+not computed here. `pages/` has one module per experiment with the sections of its report. They share:
 
-    columns   what every column means          tables    files -> validated DataFrames
-    formats   a number -> text                 figures   DataFrame -> axes
-    verdicts  contrasts -> sentences           blocks    what a report is made of
-    parts     captions, figures and sections that any experiment can use
-    tables    tables that any experiment can use
-    render    blocks -> Markdown and HTML
+    columns       the meaning of every column     document      the blocks of a report
+    results       files -> validated DataFrames   components    captions, figures and sections for any experiment
+    formats       numbers -> text                 tables        tables for any experiment
+    sentences     contrasts -> sentences          best_setting  verdicts on many settings
+    figures       DataFrame -> axes               render        blocks -> Markdown and HTML
+
+`speed/` is the report on the benchmarks.
 """

@@ -1,4 +1,4 @@
-"""`python -m reports DIR` writes the report on a finished run, `python -m reports bench FILE` that on speed."""
+"""`python -m reports DIR` writes the report on a finished run, `python -m reports bench FILE` the report on speed."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -14,13 +14,13 @@ from reports.speed.page import write_bench_report
 def main(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]) -> None:
     """Write the report on a finished run: DIR/report.html, DIR/report.md and DIR/figures/*.svg.
 
-    It reads run.json and table.csv, and where they exist contrasts.csv, floors.csv, histograms.csv, losses.csv and
-    images/. It computes nothing anew and can be repeated at any time. Example: python -m reports runs/beta-laptop
+    It reads run.json, table.csv and the other files of the run, if they exist. No run is repeated, so you can call it
+    at any time. Example: python -m reports runs/beta-laptop
 
     `python -m reports bench FILE.json` writes the report on a run of the benchmarks.
 
     Args:
-        directory: a run directory, as `python -m experiments` writes it.
+        directory: a run directory, written by `python -m experiments`.
     """
     _written(lambda: write_report(directory))
 
@@ -29,8 +29,8 @@ def bench(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FIL
     """Write the report on a run of the benchmarks: OUT/report.html, OUT/report.md and OUT/figures/*.svg.
 
     Args:
-        file: what `pytest --benchmark --benchmark-json=FILE` wrote.
-        out: folder of the report; by default FILE without its suffix.
+        file: the JSON file that `pytest --benchmark --benchmark-json=FILE` wrote.
+        out: folder of the report. The default is FILE without its suffix.
     """
     _written(lambda: write_bench_report(file, out or file.with_suffix("")))
 

@@ -1,84 +1,93 @@
-"""Verdicts on many settings: the one chosen on half of the images, measured against all others on the other half."""
+"""Verdicts on many settings: one is chosen on half of the images and compared with all others on the other half."""
 
 from reports import components
 from reports.columns import METRICS
 from reports.document import Figure, Prose
 from reports.formats import cell, interval, listed, metric_name, percent, plural, times
 from reports.results import Run, multiple, pooled
-from reports.sentences import Pair, condition, control, control_failed, head, pairs, scope
+from reports.sentences import Pair, condition, control, control_failed, detectable, head, pairs, scope
 
-SHOWN = 4  # how many differences a sentence spells out
+SHOWN = 4  # how many differences a sentence lists
 
 
 def answer(run: Run, kinds: tuple[str, ...], baseline: str) -> list[Prose]:
-    """One verdict for each mode that has a choice; then what the intervals are, the control, and failures.
+    """One verdict for each mode that has a choice; then the conditions, the control and the failures.
 
     Args:
         kinds: kinds of contrasts that hold each setting's score over all images.
-        baseline: what the baseline is called, in words.
+        baseline: the label of the baseline.
     """
     found: dict[str, list[Pair]] = {}
     for pair in pairs(run.of_kind("best")):
         found.setdefault(head(pair)["mode"], []).append(pair)
     if not found:
-        few = "No setting could be chosen: fewer than two succeeded with every network."
+        few = "No setting could be chosen, because fewer than two settings succeeded with every network."
         return [Prose(few, "No verdict"), *components.failures(run)]
     verdicts = [verdict(run, mode, against, kinds, baseline) for mode, against in found.items()]
     every = [pair for against in found.values() for pair in against]
-    count = (
-        f"Everything here explores: there are {plural(len(every), 'comparison')} behind these sentences, and about one "
+    text = f"Measured on {scope(every[0])}. {condition(every[0])} {exploration(len(every))}"
+    return [*verdicts, Prose(text), *control(run), *components.failures(run)]
+
+
+def exploration(count: int) -> str:
+    """The warning that `count` comparisons were made without a correction."""
+    return (
+        f"All of this is exploration: {plural(count, 'comparison')}, without a correction for their number. About one "
         "interval in 20 misses the truth."
     )
-    size = f"Measured on {scope(every[0])}."
-    return [*verdicts, Prose(f"{size} {condition(every[0])} {count}"), *control(run), *components.failures(run)]
 
 
 def verdict(run: Run, mode: str, against: list[Pair], kinds: tuple[str, ...], baseline: str) -> Prose:
-    """Which setting is best under one mode, by how much, and from which others it does not clearly differ."""
+    """The setting chosen under one mode, how many settings it beats and by how much, and its scores."""
     chosen, count = head(against[0])["a"], len(against)
     by_word: dict[str, list[Pair]] = {}
     for pair in sorted(against, key=lambda pair: -head(pair)["difference"]):
         by_word.setdefault(head(pair)["verdict"], []).append(pair)
-    phrases: list[str] = []
+    metric = metric_name(head(against[0])["metric"], run.features)
+    texts = [f"Numbers are uncorrected differences in {metric}, from the half of the images not used for the choice"]
     for word, phrase in (
-        ("better", "scores better than"),
-        ("no clear difference", "does not clearly differ from"),
-        ("worse", "scores worse than"),
-        ("undecided: the metrics disagree", "is undecided (the metrics disagree) against"),
+        ("better", "Better than"),
+        ("no clear difference", "No detectable difference from"),
+        ("worse", "Worse than"),
+        ("undecided: the metrics disagree", "Undecided, because the metrics disagree, against"),
     ):
-        if here := by_word.get(word):
+        if found := by_word.get(word):
             named = [
-                f"{head(pair)['b']} {amount(run, pair, first=not phrases and pair is here[0])}" for pair in here[:SHOWN]
+                f"“{head(pair)['b']}” {amount(run, pair, first=len(texts) == 1 and pair is found[0])}"
+                for pair in found[:SHOWN]
             ]
-            closest = " the closest being" if word == "better" else " such as"
-            many = f"{len(here)} of the {count} others,{closest} " if len(here) > SHOWN else ""
-            phrases.append(f"{phrase} {many}{listed(named)}")
-    text = "; it ".join(phrases)
-    names = {side for pair in against for side in (head(pair)["a"], head(pair)["b"])}
-    places = [standing(run, mode, chosen, kinds)]
-    if baseline in names and baseline != chosen:
-        places.append(standing(run, mode, baseline, kinds))
-    over_all = f" On all images (half of which chose it): {'; '.join(filter(None, places))}." if any(places) else ""
-    unsure = "not established, since the A/A control failed; chosen: " if control_failed(run) else ""
-    how = f"chosen by {metric_name('kd', run.features)} among {count + 1} settings on the other half"
-    return Prose(
-        f"on one half of each network's images it {text} ({how}).{over_all}",
-        f"{mode[0].upper()}{mode[1:]}: {unsure}{chosen}",
+            some = (", closest first" if word == "better" else ", for example") if len(found) > SHOWN else ""
+            texts.append(f"{phrase} {len(found)} of {count}{some}: {'; '.join(named)}")
+            if word == "no clear difference":
+                texts += [text.removesuffix(".") for text in detectable(run, found)]
+    texts.append(
+        f"The setting was chosen by {metric_name('kd', run.features)} among {count + 1} settings on the other half"
     )
+    names = {side for pair in against for side in (head(pair)["a"], head(pair)["b"])}
+    if here := standing(run, mode, chosen, kinds):
+        texts.append(f"On all images, including the half used for the choice, {here}")
+    if baseline in names and baseline != chosen and (here := standing(run, mode, baseline, kinds)):
+        texts.append(f"The baseline {here}")
+    wins = len(by_word.get("better", []))
+    beaten = f"{f'all {count}' if wins == count else f'{wins} of {count}'} other settings"
+    says = f"{chosen} scores better than {'the other setting' if count == 1 else beaten}"
+    if wins == 0:
+        says = f"{chosen} was chosen, but no other setting is detectably worse"
+    unsure = "not established, because the A/A control failed. Measured: " if control_failed(run) else ""
+    return Prose(f"{'. '.join(texts)}.", f"{mode[0].upper()}{mode[1:]}: {unsure}{says}.")
 
 
 def amount(run: Run, pair: Pair, first: bool) -> str:
-    """The difference of a pair in brackets; the first one says what it is."""
+    """The difference of a pair with its interval. The first one of a list says what the interval is."""
     row = head(pair)
     note = f"{percent(row['level'])} interval " if first else ""
-    name = f"{metric_name(row['metric'], run.features)} " if first else ""
+    shown = interval(row["metric"], row["difference"], row["low"], row["high"], note)
     split = row["verdict"] == "no clear difference" and (row["low"] > 0 or row["high"] < 0)
-    why = "; the networks disagree in sign" if split else ""
-    return f"({name}{interval(row['metric'], row['difference'], row['low'], row['high'], note)}{why})"
+    return f"{shown[:-1]}; the networks disagree in sign)" if split else shown
 
 
 def standing(run: Run, mode: str, label: str, kinds: tuple[str, ...]) -> str:
-    """What a setting scores over all images, as a mean over networks, and as a multiple of the floor."""
+    """The scores of a setting over all images: means over networks, and the multiple of the floor."""
     rows = pooled(run.of_kind(*kinds))
     rows = rows[rows["mode"] == mode]
     phrases = []
@@ -92,12 +101,15 @@ def standing(run: Run, mode: str, label: str, kinds: tuple[str, ...]) -> str:
                 name = metric_name(metric, run.features)
                 phrases.append(f"{name} {cell('value_a', row[f'value_{side}'], metric)}{floors}")
                 break
-    return f"{label} scores {listed(phrases)}" if phrases else ""
+    return f"“{label}” scores {listed(phrases)}" if phrases else ""
 
 
 def against_others(run: Run) -> list[Figure]:
-    """The chosen setting of each mode against all others."""
+    """A forest plot of the chosen setting of each mode against all other settings."""
     best = run.of_kind("best")
-    groups = {f"{mode}: the chosen against the others": rows for mode, rows in best.groupby("mode", sort=False)}
-    text = "The setting chosen on one half of the images against every other, on the other half; below 0: it is better."
+    groups = {f"{mode}: the chosen setting against all others": rows for mode, rows in best.groupby("mode", sort=False)}
+    text = (
+        "The setting chosen on one half of the images against every other setting, on the other half. Below 0, the "
+        "chosen setting is better."
+    )
     return components.forest(run, "best", groups, text)

@@ -1,4 +1,4 @@
-"""Every column once: how it is called, its unit, which direction is better, its digits, and what it means."""
+"""Every column of the input files: its label, unit and digits, which direction is better, and what it means."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,16 +6,16 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Column:
-    """What a column of the input files is.
+    """The description of one column.
 
     Args:
-        label: its name in a table's head and on an axis.
+        label: its name in the head of a table and on an axis.
         kind: "number", "text" or "flag" (True or False). An empty cell is a missing value in each.
         digits: decimals shown; None shows three significant digits.
-        scale: shown values are raw values times this (and `label` says so).
-        unit: of the shown value.
+        scale: factor from raw to shown values (`label` names it).
+        unit: unit of the shown values.
         better: which direction is better, if any.
-        finite: infinite numbers are rejected.
+        finite: whether infinite numbers are rejected.
         meaning: one or two sentences for the glossary.
     """
 
@@ -41,7 +41,7 @@ def _count(label: str, meaning: str = "") -> Column:
     return Column(label, digits=0, meaning=meaning)
 
 
-METRICS = ("kd", "fd")  # in the order in which they are shown; the primary contrast is in kd
+METRICS = ("kd", "fd")  # in the order in which they are shown; kd decides the primary contrast
 
 COLUMNS: dict[str, Column] = {
     # what was run
@@ -59,7 +59,7 @@ COLUMNS: dict[str, Column] = {
     "samples_id": _text("samples"),
     "finished_at": _text("finished at"),
     # training
-    "train_noise": _text("training noise levels"),
+    "train_noise": _text("training noise distribution"),
     "weighting": _text("loss weighting"),
     "parameterisation": _text("parameterisation"),
     "trained_by": _text("trained by"),
@@ -75,23 +75,22 @@ COLUMNS: dict[str, Column] = {
     "n_steps": _count("steps"),
     "nfe": _count(
         "nfe",
-        "Network evaluations per image, counted: the price of sampling, on any machine. Samples of different nfe "
-        "differ in price.",
+        "Network evaluations per image, counted. This is the cost of sampling on any machine.",
     ),
     "final_denoise": _flag("final denoising"),
     "alpha": Column(
         "alpha",
-        meaning="The share of the noise level that one step removes: sigma_down = (1 − alpha) sigma.",
+        meaning="The share of the estimated noise that one step removes: sigma_down = (1 − alpha) sigma.",
     ),
     "beta": Column(
         "beta",
-        meaning="The fresh noise that one step puts back, as a share of sigma. beta 0 puts back none: the "
-        "deterministic sampler (Euler on the probability-flow ODE, DDIM).",
+        meaning="The fresh noise that one step puts back, as a share of sigma. beta 0 is the deterministic sampler "
+        "(Euler on the probability-flow ODE, DDIM).",
     ),
     "eta": Column(
         "eta",
-        meaning="The same knob as beta, on a scale that does not depend on the ladder: eta 0 puts back none, eta 1 as "
-        "much as DDPM; eta = beta / (r √(1 − r²)) with r the ratio of neighbouring noise levels.",
+        meaning="The same knob as beta, on a scale that does not depend on the ladder. eta 0 is DDIM (no fresh noise), "
+        "eta 1 is DDPM. eta = beta / (r √(1 − r²)), where r is the ratio of two neighbouring noise levels.",
     ),
     "s_churn": Column("S_churn", digits=1, finite=False),
     "mu": Column("mu"),
@@ -118,23 +117,23 @@ COLUMNS: dict[str, Column] = {
         "FD",
         digits=2,
         better="lower",
-        meaning="Fréchet distance between Gaussians fitted to the features of samples and of real images. It falls "
-        "with the number of images, so only equal numbers are compared. Lower is better.",
+        meaning="Fréchet distance between the features of samples and of real images (a Gaussian is fitted to each). "
+        "Lower is better. It falls with the number of images, so only equal numbers are compared.",
     ),
     "kd": Column(
         "KD ×1000",
         digits=2,
         scale=1000,
         better="lower",
-        meaning="Kernel distance (squared maximum mean discrepancy, cubic kernel) between the same features, unbiased: "
-        "0 on average for real images, and below 0 by chance. Shown times 1000. Lower is better.",
+        meaning="Kernel distance (squared maximum mean discrepancy, cubic kernel) of the same features, times 1000. "
+        "Lower is better. It is unbiased: real images score 0 on average and sometimes below 0. KD decides verdicts.",
     ),
     "kd_se": Column("s.e. of KD", digits=2, scale=1000),
     "precision": Column(
         "precision",
         digits=3,
         better="higher",
-        meaning="Share of the samples that lie near real images: do samples look real? Higher is better.",
+        meaning="Share of the samples that lie near real images: do the samples look real? Higher is better.",
     ),
     "recall": Column(
         "recall",
@@ -142,7 +141,7 @@ COLUMNS: dict[str, Column] = {
         better="higher",
         meaning="Share of the real images that lie near samples: is the variety covered? Higher is better.",
     ),
-    # contrasts: numbers without digits of their own are shown like the row's metric
+    # contrasts: columns without their own number of digits are shown like the row's metric
     "kind": _text("contrast"),
     "metric": _text("metric"),
     "a": _text("a"),
@@ -158,12 +157,12 @@ COLUMNS: dict[str, Column] = {
     "interval": _text("interval"),
     "networks_agree": _flag("networks agree"),
     "clear": _flag("clear"),
-    "verdict": _text("a is"),
+    "verdict": _text("verdict on a"),
     # floors and histograms
     "mean": Column("mean"),
     "repeats": _count("repeats"),
     "n_images": _count("images"),
-    # probes on the way down a ladder, and the parts of a gap
+    # probes during sampling, and the parts of a difference
     "probe": _text("probe"),
     "start": Column("sigma of the push"),
     "value": Column("value"),
@@ -175,7 +174,7 @@ COLUMNS: dict[str, Column] = {
 COLUMNS |= {f"{name}_{side}": COLUMNS[name] for name in ("alpha", "beta", "eta", "nfe") for side in "ab"}
 COLUMNS["nfe_a"], COLUMNS["nfe_b"] = _count("nfe of a"), _count("nfe of b")
 
-# The columns that each file must have (it may have more).
+# The columns that each file must have. It may have more.
 FILES: dict[str, tuple[str, ...]] = {
     "table.csv": (
         *("experiment", "mode", "setting", "budget", "denoiser", "denoiser_error", "status", "error"),
@@ -219,7 +218,7 @@ FILES: dict[str, tuple[str, ...]] = {
 
 VERDICTS = ("better", "worse", "no clear difference", "undecided: the metrics disagree", "baseline chosen")
 
-# The values that some text columns are restricted to ("" is allowed where a pooled row or a failure leaves it out).
+# The allowed values of some text columns. "" stands for a missing value.
 CHOICES: dict[str, tuple[str, ...]] = {
     "status": ("ok", "failed", "infeasible"),
     "metric": (*METRICS, "precision", "recall"),
@@ -227,7 +226,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 FLOOR = (
-    "What as many training images score against the training images without them. A network that only copied its "
-    "training images would score this too, and unseen real images score a little worse, so it is a lower end of the "
-    "scale and no proof of perfection. 2 times the floor is twice that score; the repeats show how uncertain it is."
+    "The score of real images. As many training images as there are samples are set aside and compared with the "
+    "remaining training images. A network that copies its training images would reach the floor too, and unseen real "
+    "images score a little worse. The floor is the lower end of the scale, not a proof of perfection. “2 times the "
+    "floor” means twice that score. The repeats show how uncertain the floor is."
 )

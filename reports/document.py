@@ -1,4 +1,4 @@
-"""What a report is made of: sections of prose, figures, tables and galleries. The templates render exactly these."""
+"""The building blocks of a report: sections of prose, figures, tables and galleries. The templates render them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from reports.formats import cell, metric_name
 
 @dataclass(frozen=True)
 class Prose:
-    """A paragraph; `lead` is its emphasised beginning."""
+    """A paragraph. `lead` is its emphasised beginning: a sentence, or words that the template ends with a colon."""
 
     text: str
     lead: str = ""
@@ -24,7 +24,7 @@ class Prose:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing, written to figures/`name`.svg. `alt` says in words what it shows."""
+    """A drawing, written to figures/`name`.svg. `alt` is its description in words."""
 
     name: str
     drawing: matplotlib.figure.Figure
@@ -35,7 +35,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Texts, row by row; `numeric` says which columns are aligned to the right."""
+    """A table of texts. `numeric` says for each column whether it is aligned to the right."""
 
     head: list[str]
     body: list[list[str]]
@@ -46,7 +46,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images (file, label), side by side or, if they are `wide`, below each other. `what` says what each of them is."""
+    """Images (file, label), side by side or, if they are `wide`, one below another. `what` describes one image."""
 
     pictures: list[tuple[Path, str]]
     caption: str
@@ -55,7 +55,7 @@ class Gallery:
     kind: ClassVar[str] = "gallery"
 
     def width(self, picture: Path) -> int:
-        """How wide a picture is shown, in CSS pixels: twice its own width."""
+        """The shown width of a picture in CSS pixels: twice its own width."""
         with Image.open(picture) as image:
             return 2 * image.width
 
@@ -70,7 +70,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what is under it."""
+    """A heading and its blocks."""
 
     title: str
     blocks: Sequence[Prose | Figure | Table | Gallery | Terms]
@@ -84,10 +84,10 @@ def table(
     words: Sequence[str] = (),
     features: str = "",
 ) -> Table:
-    """`frame` as a Table, its cells as `COLUMNS` says (numbers of an undetermined scale like the row's `metric`).
+    """`frame` as a Table. `COLUMNS` formats its cells; numbers without their own digits follow the row's `metric`.
 
     Args:
-        frame: columns that `COLUMNS` does not know, and those in `words`, hold text already.
+        frame: the rows. Columns that are in `words`, or not in `COLUMNS`, hold text already.
         caption: the caption.
         labels: heads that differ from the column's label.
         words: columns of text, aligned to the left.

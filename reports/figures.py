@@ -1,6 +1,6 @@
-"""DataFrame -> axes. No statistics: means, differences and intervals are columns of what comes in.
+"""Figures: DataFrame -> axes. Means, differences and intervals are columns of the input; nothing is computed here.
 
-Every function draws into `ax` (None: a new figure) and returns it. Values come in raw and are drawn as `COLUMNS` says.
+Every function draws into `ax` (None: a new figure) and returns it. Values are raw; `COLUMNS` gives their scale.
 """
 
 import itertools
@@ -19,10 +19,10 @@ from reports.columns import COLUMNS
 from reports.formats import number
 
 INK, FAINT, GRID = "#222222", "#8a8a8a", "#e3e3e3"
-BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito: told apart in every common colour blindness
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito: distinct in every common colour blindness
 PALETTE = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00", INK)
 WIDTH = 9.0  # inches: 864 CSS pixels
-LEGEND_LETTERS = 130  # in one line of a legend as wide as the page
+LEGEND_LETTERS = 130  # per line of a legend that is as wide as the page
 
 STYLE = {
     "svg.hashsalt": "sigmabench",
@@ -53,7 +53,7 @@ STYLE = {
 
 
 def panels(rows: int, columns: int, height: float, ratios: Sequence[float] | None = None) -> tuple[Figure, Any]:
-    """A figure as wide as the page, `height` inches high, and its grid of axes; `ratios` are the rows' heights."""
+    """A figure as wide as the page, `height` inches high, and its grid of axes. `ratios`: relative heights of rows."""
     figure = Figure(figsize=(WIDTH, height))
     return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=ratios)
 
@@ -67,13 +67,13 @@ def _shown(values: pd.Series, metric: str) -> pd.Series:
 
 
 def shades(values: pd.Series) -> dict[float, str]:
-    """A colour a value, dark to light as the value rises."""
+    """Value -> colour, from dark to light with rising value."""
     levels = sorted(values.dropna().unique())
     return dict(zip(levels, sns.color_palette("plasma", len(levels) + 1).as_hex(), strict=False))
 
 
 def floor_band(ax: Axes, floor: pd.Series | None, metric: str) -> Axes:
-    """The range of what real images score, and its mean; one repeat has no range."""
+    """The axes with the floor: the mean score of real images, and its range if there are several repeats."""
     if floor is None:
         return ax
     scale = COLUMNS[metric].scale
@@ -84,7 +84,7 @@ def floor_band(ax: Axes, floor: pd.Series | None, metric: str) -> Axes:
 
 
 def fit_y(ax: Axes, values: pd.Series, metric: str) -> Axes:
-    """A logarithmic y axis if the values are positive and span more than a factor of 20, else one that contains 0."""
+    """The axes with a logarithmic y axis if values are positive and span a factor above 20, else with 0 on the axis."""
     shown = _shown(values, metric).dropna()
     if len(shown) and shown.min() > 0 and shown.max() / shown.min() > 20:
         ax.set_yscale("log")
@@ -106,7 +106,7 @@ def quality_line(
     color: str = BLUE,
     **line: Any,
 ) -> Axes:
-    """One metric against `x`: the means over networks (`x`, value) as a line, each network as a faint point."""
+    """The axes with one metric against `x`: a line through the means over networks, a faint point per network."""
     ax = _new(ax)
     ax.scatter(networks[x], _shown(networks[metric], metric), s=14, color=color, alpha=0.35, linewidth=0, zorder=2)
     look: dict[str, Any] = {"marker": "o", "markersize": 4.5, "zorder": 3} | line
@@ -116,7 +116,7 @@ def quality_line(
 
 
 def top_ticks(ax: Axes, at: pd.Series, labels: pd.Series, title: str) -> Axes:
-    """A second x axis above, with the same settings under another name."""
+    """The axes with a second x axis on top that labels the same settings by another quantity."""
     top = ax.secondary_xaxis("top")
     top.set_xticks(list(at), [number(value) for value in labels])
     top.set_xlabel(title, fontsize=8)
@@ -125,7 +125,7 @@ def top_ticks(ax: Axes, at: pd.Series, labels: pd.Series, title: str) -> Axes:
 
 
 def log_ticks(ax: Axes, values: pd.Series | None = None) -> Axes:
-    """A logarithmic x axis, with a tick at each of `values` (of close ones at the first)."""
+    """The axes with a logarithmic x axis and a tick at each of `values` (only at the first of close values)."""
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     if values is not None:
@@ -141,7 +141,7 @@ def log_ticks(ax: Axes, values: pd.Series | None = None) -> Axes:
 
 
 def points(rows: pd.DataFrame, x: str, metric: str, ax: Axes | None = None, **style: Any) -> Axes:
-    """One metric against `x`, one point a row, a thin line through the points of each network."""
+    """The axes with one metric against `x`: one point per row, a thin line through the points of each network."""
     ax = _new(ax)
     label = style.pop("label", None)
     for _, network in rows.sort_values(x).groupby("train_seed"):
@@ -152,7 +152,7 @@ def points(rows: pd.DataFrame, x: str, metric: str, ax: Axes | None = None, **st
 
 
 def plain_ticks(ax: Axes) -> Axes:
-    """Plain numbers, and not powers of ten, along a logarithmic y axis."""
+    """The axes with plain numbers instead of powers of ten along a logarithmic y axis."""
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     ax.yaxis.set_minor_formatter(NullFormatter())
@@ -160,7 +160,7 @@ def plain_ticks(ax: Axes) -> Axes:
 
 
 def looks(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """A colour and a line style for each label, told apart in every common colour blindness up to 28 labels."""
+    """Label -> colour and line style, distinct in every common colour blindness for up to 28 labels."""
     styles = ("-", "--", ":", "-.")
     return {
         label: {"color": PALETTE[index % len(PALETTE)], "linestyle": styles[index // len(PALETTE) % len(styles)]}
@@ -169,7 +169,7 @@ def looks(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def lines(frame: pd.DataFrame, x: str, y: str, group: str, styles: dict[str, Any], ax: Axes | None = None) -> Axes:
-    """`y` against `x`, one line for each value of `group`, in the looks of `styles`."""
+    """The axes with `y` against `x`: one line per value of `group`, drawn in its style from `styles`."""
     ax = _new(ax)
     for label, rows in frame.groupby(group, sort=False):
         ax.plot(rows[x], rows[y], label=label, **styles[label])
@@ -178,14 +178,14 @@ def lines(frame: pd.DataFrame, x: str, y: str, group: str, styles: dict[str, Any
 
 
 def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | None = None) -> Axes:
-    """Differences a − b: one line a contrast with the pooled difference, its interval and each network's difference.
+    """The axes with differences a − b: one line per contrast with its mean, its interval and each network's difference.
 
     Args:
-        contrasts: rows of one metric, with `line`, the number of the row of the figure, besides the columns of
-            contrasts.csv. Filled marks are verdicts (blue better, orange worse), open ones are not clear.
-        labels: what stands at each line.
+        contrasts: rows of one metric with the columns of contrasts.csv and `line`, the line's number in the figure.
+            Filled marks are verdicts (blue: better; orange: worse). Open marks are all other verdicts.
+        labels: the label of each line.
 
-    A line far beyond the others is an arrow at the edge with its number, so that the others can be read.
+    A difference far outside the range of most contrasts is drawn as an arrow at the edge, with its number.
     """
     ax = _new(ax)
     ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
@@ -208,7 +208,7 @@ def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | N
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.4, -0.6)
     low, high = ax.get_xlim()
-    if reach > 0:  # else nothing differs at all
+    if reach > 0:  # else all differences are 0
         ax.set_xlim(max(low, -1.05 * reach), min(high, 1.05 * reach))
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
@@ -216,7 +216,7 @@ def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | N
 
 
 def _reach(contrasts: pd.DataFrame) -> float:
-    """The largest distance from 0 drawn to scale: that of all intervals but those five times beyond the rest."""
+    """The largest distance from 0 that is drawn to scale, without intervals that reach five times beyond the rest."""
     ends = contrasts.loc[contrasts["train_seed"] == "", ["low", "high"]].abs().max(axis=1).dropna().sort_values()
     reach = float("inf") if ends.empty else float(ends.iloc[-1])
     for inner, outer in itertools.pairwise(ends):
@@ -227,7 +227,7 @@ def _reach(contrasts: pd.DataFrame) -> float:
 
 
 def class_counts(counts: pd.DataFrame, real: pd.DataFrame, settings: list[str], ax: Axes | None = None) -> Axes:
-    """Samples a class: the expectation as grey bars (label, count), each run as a point (label, count, setting)."""
+    """The axes with samples per class: grey bars for the expected count, one point per run."""
     ax = _new(ax)
     order = sorted(set(counts["label"]) | set(real["label"]))
     sns.barplot(real, x="label", y="count", order=order, color="#dddddd", width=0.9, errorbar=None, ax=ax)
@@ -236,13 +236,13 @@ def class_counts(counts: pd.DataFrame, real: pd.DataFrame, settings: list[str], 
         dodge=len(settings) > 1,
         jitter=False, size=4.5, ax=ax,
     )  # fmt: skip
-    ax.set(xlabel="class, as the feature network reads it", ylabel="samples")
+    ax.set(xlabel="class, by the feature network", ylabel="samples")
     ax.grid(axis="x", visible=False)
     return ax
 
 
 def loss_curves(losses: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Training loss against images seen, one line a model."""
+    """The axes with training loss against images seen, one line per model."""
     ax = _new(ax)
     styles = ("-", "--", ":", "-.")
     for index, ((seed, _), model) in enumerate(losses.groupby(["train_seed", "model_id"], sort=True)):
@@ -260,7 +260,7 @@ def loss_curves(losses: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def under_one_legend(figure: Figure) -> Figure:
-    """One legend above the figure for all its axes, each label once."""
+    """The figure with one legend above it for all its axes, each label once."""
     found: dict[str, Any] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
@@ -274,7 +274,7 @@ def under_one_legend(figure: Figure) -> Figure:
 
 
 def settle(figure: Figure) -> Figure:
-    """Lays the figure out and rounds the places of its axes, as the solver's last digits change with each call."""
+    """The figure with a fixed layout. Positions are rounded: the solver's last digits change with each call."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for ax in figure.axes:
@@ -284,5 +284,5 @@ def settle(figure: Figure) -> Figure:
 
 
 def style() -> AbstractContextManager[None]:
-    """The context in which figures are drawn and saved: matplotlib's defaults, then `STYLE`; no setting of the user."""
+    """The context for drawing and saving figures: matplotlib's defaults, then `STYLE`, without the user's settings."""
     return matplotlib.style.context(["default", STYLE])

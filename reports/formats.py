@@ -1,4 +1,4 @@
-"""A number becomes text here and nowhere else: rounding, scale, minus signs, intervals, names of metrics."""
+"""Numbers as text: rounding, scale, minus signs, intervals, names of metrics. No other module formats a number."""
 
 import math
 from collections.abc import Iterable
@@ -11,13 +11,14 @@ SPEECH = {"fd": "Fréchet distance", "kd": "kernel distance"}
 
 
 def missing(value: object) -> bool:
+    """Whether a cell has no value: None, an empty text or NaN."""
     return value is None or value == "" or bool(pd.isna(value))
 
 
 def number(value: float, digits: int | None = None) -> str:
-    """`value` with `digits` decimals (None: three significant digits), a true minus sign, and no negative zero.
+    """`value` as text with `digits` decimals (None: three significant digits), a true minus sign and no negative zero.
 
-    Whole numbers of four and more digits are written out, and never as powers of ten.
+    Numbers of four and more digits are written in full, never as powers of ten.
     """
     if missing(value):
         return ""
@@ -32,7 +33,7 @@ def number(value: float, digits: int | None = None) -> str:
 
 
 def cell(name: str, value: object, metric: str | None = None) -> str:
-    """The value of column `name` as text; a column without digits of its own is shown like `metric`, if given."""
+    """The value of column `name` as text. A column without its own digits is shown like `metric`, if given."""
     if missing(value):
         return ""
     column = COLUMNS[name]
@@ -53,27 +54,42 @@ def metric_name(metric: str, features: str, long: bool = False) -> str:
     return f"{label} ({features} features)" if long else label
 
 
-def interval(metric: str, difference: float, low: float, high: float, note: str = "") -> str:
-    """A difference with its interval, both to two significant digits of the interval's half width.
+def short_name(metric: str, features: str) -> str:
+    """The metric's name without its scale, for instance "KD" where `metric_name` says "KD ×1000"."""
+    return metric_name(metric, features).split()[0]
 
-    `note` goes before the interval, for instance "95 % interval ". Without an interval only the difference is given."""
+
+def as_precise(metric: str, values: Iterable[float], low: float, high: float) -> list[str]:
+    """Values of a metric as texts, to two significant digits of the half width of the interval `low` to `high`.
+
+    Without an interval, or with one of no width, they get the metric's own number of decimals.
+    """
     column = COLUMNS[metric]
+    half_width = 0 if missing(low) or missing(high) else (high - low) / 2 * column.scale
+    digits = min(max(1 - math.floor(math.log10(half_width)), 0), 6) if half_width > 0 else column.digits
+    return [number(value * column.scale, digits) for value in values]
+
+
+def interval(metric: str, difference: float, low: float, high: float, note: str = "") -> str:
+    """A difference with its interval as text, both to two significant digits of the interval's half width.
+
+    `note` goes before the interval, for instance "95 % interval ". Without an interval only the difference is given.
+    """
     if missing(difference):
         return ""
     if missing(low) or missing(high):
-        return number(difference * column.scale, column.digits)
-    half_width = (high - low) / 2 * column.scale
-    digits = min(max(1 - math.floor(math.log10(half_width)), 0), 6) if half_width > 0 else column.digits
-    shown = [number(value * column.scale, digits) for value in (difference, low, high)]
+        return as_precise(metric, [difference], low, high)[0]
+    shown = as_precise(metric, (difference, low, high), low, high)
     return f"{shown[0]} ({note}{shown[1]} to {shown[2]})"
 
 
 def percent(level: float) -> str:
+    """A share as text, for instance "95 %" of 0.95."""
     return f"{number(100 * level)} %"
 
 
 def times(ratio: float) -> str:
-    """A ratio: two significant digits below 10, none after the point above."""
+    """A ratio as text: one decimal below 10, none above."""
     return number(ratio, 1 if ratio < 10 else 0)
 
 

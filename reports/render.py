@@ -1,4 +1,4 @@
-"""A run directory becomes report.html (one self-contained file), report.md and figures/*.svg."""
+"""Writes the report on a run directory: report.html (one self-contained file), report.md and figures/*.svg."""
 
 import base64
 import io
@@ -29,11 +29,11 @@ EXPERIMENTS: dict[str, Callable[[Run], list[Section | None]]] = {
 
 
 def write_report(directory: Path) -> Path:
-    """Writes the report on the run in `directory` and returns the path of its report.html.
+    """The path of report.html, after writing the report on the run in `directory`.
 
     Raises:
         FileNotFoundError: `directory` has no run.json or no table.csv.
-        ValueError: a file of the run is not as `columns.FILES` says, or the experiment has no report.
+        ValueError: a file of the run breaks a rule of `columns.FILES`, or the experiment has no report.
     """
     run = read_run(directory)
     name = run.info["experiment"]
@@ -44,10 +44,10 @@ def write_report(directory: Path) -> Path:
 
 
 def write_pages(directory: Path, title: str, parts: Sequence[Section | None], footer: list[tuple[str, str]]) -> Path:
-    """Writes report.html, report.md and figures/ into `directory` and returns the path of report.html.
+    """The path of report.html, after writing report.html, report.md and figures/ into `directory`.
 
-    A part that was not measured (None) or is empty is left out, and figures of an earlier report are removed. To be
-    called under `figures.style()`, as whatever made the drawings.
+    A part that is None or empty is left out. Figures of an earlier report are removed. Call it under
+    `figures.style()`, like the functions that made the drawings.
     """
     sections = [part for part in parts if part and part.blocks]
     drawings = {
@@ -70,7 +70,7 @@ def write_pages(directory: Path, title: str, parts: Sequence[Section | None], fo
 
 
 def svg(drawing: matplotlib.figure.Figure) -> bytes:
-    """The figure as SVG; the same drawing gives the same bytes."""
+    """The figure as SVG. The same drawing gives the same bytes."""
     buffer = io.BytesIO()
     figures.settle(drawing).savefig(
         buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -79,13 +79,13 @@ def svg(drawing: matplotlib.figure.Figure) -> bytes:
 
 
 def footer(run: Run) -> list[tuple[str, str]]:
-    """Where the numbers come from: command, commit, versions, machine, dates, failures."""
+    """The origin of the numbers: command, commit, versions, machine, dates, failures."""
     info, finished = run.info, sorted(filter(None, run.rows["finished_at"]))
     commit = info.get("commit") or "unknown"
     if info.get("dirty"):
         commit += ", with uncommitted changes"
     elif info.get("commit") and info.get("dirty") is None:
-        commit += ", not known whether changed"
+        commit += ", unknown whether there were uncommitted changes"
     versions = ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items())
     return [
         ("Command", info["command"]),
@@ -114,7 +114,7 @@ def _write(path: Path, template: str, page: dict[str, Any]) -> Path:
 
 
 def markdown(text: str) -> str:
-    """`text` with every character that Markdown or HTML would read as a mark escaped, on one line."""
+    """`text` on one line, with every special character of Markdown and HTML escaped."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|#])", r"\\\1", " ".join(text.split()))
 

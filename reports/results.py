@@ -1,6 +1,6 @@
-"""The files of a run directory as validated DataFrames, and the views of them that reports show.
+"""The files of a run directory as validated DataFrames, and the selections of rows that reports show.
 
-Numbers are float64 with NaN for a missing cell, flags are pandas booleans, texts are "" where missing.
+Numbers are float64, flags are pandas booleans, texts are str. A missing cell is NaN, NA or "".
 """
 
 import json
@@ -13,14 +13,14 @@ import pandas as pd
 
 from reports.columns import CHOICES, COLUMNS, FILES
 
-SCHEMA = 2  # of a run directory: 2 has the labels of its runs as columns
+SCHEMA = 2  # version of the format of a run directory; since 2, the labels of the runs are columns
 RUN_KEYS = ("schema", "experiment", "preset", "question", "command")
 PARAMETERS = ("alpha", "beta", "eta", "nfe")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory in memory: `info` is run.json, `rows` is table.csv, the rest are the files of these names."""
+    """A run directory in memory: `info` is run.json, `rows` is table.csv, other tables are named after their files."""
 
     directory: Path
     info: dict[str, Any]
@@ -37,36 +37,36 @@ class Run:
 
     @property
     def features(self) -> str:
-        """The feature space of every distance in this run, "" if nothing was measured."""
+        """The feature space of all distances in this run, or "" if nothing was measured."""
         return next((name for name in self.rows["features"] if name), "")
 
     def ok(self, *modes: str) -> pd.DataFrame:
-        """The rows that succeeded, of these modes (none given: all, each run once)."""
+        """The rows of these modes that succeeded. Without modes: every run that succeeded, once."""
         rows = self.rows[self.rows["status"] == "ok"]
         return rows[rows["mode"].isin(modes)] if modes else rows.drop_duplicates("run_id")
 
     def failed(self) -> pd.DataFrame:
-        """The runs that failed, each once."""
+        """Every run that failed, once."""
         return _once(self.rows[self.rows["status"] == "failed"])
 
     def of_kind(self, *kinds: str) -> pd.DataFrame:
-        """Contrasts of these kinds: the pooled rows and those of each network."""
+        """The contrasts of these kinds: the pooled rows and the rows of single networks."""
         return self.contrasts[self.contrasts["kind"].isin(kinds)]
 
     def floor(self, metric: str, like: pd.Series) -> pd.Series | None:
-        """The floor of `metric` for the data, features and numbers of images of the row `like`, if it was measured."""
+        """The floor of `metric` for the data, features and image counts of the row `like`, or None if not measured."""
         keys = ["data", "features", "n_samples", "n_reference"]
         same = (self.floors[keys] == like[keys]).all(axis=1) & (self.floors["metric"] == metric)
         return self.floors[same].iloc[0] if same.any() else None
 
 
 def pooled(contrasts: pd.DataFrame) -> pd.DataFrame:
-    """The rows over all networks."""
+    """The contrasts over all networks."""
     return contrasts[contrasts["train_seed"] == ""]
 
 
 def means(contrasts: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Means of `metric` over networks, one row a setting (alpha, beta, eta, nfe, value), from pooled contrasts."""
+    """Means of `metric` over networks from pooled contrasts: one row per setting (alpha, beta, eta, nfe, value)."""
     rows = pooled(contrasts)
     rows = rows[rows["metric"] == metric]
     sides = []
@@ -77,19 +77,19 @@ def means(contrasts: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def multiple(value: float, floor: pd.Series | None) -> float | None:
-    """`value` over the floor's mean; None where no floor was measured, or where real images score as low as 0."""
+    """`value` divided by the mean of the floor; None without a floor, or if real images score 0 or less."""
     return None if floor is None or not floor["low"] > 0 else value / floor["mean"]
 
 
 def every_run(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a run, with all its modes in `mode`, and no seconds from a device that others used."""
+    """One row per run, with all its modes in `mode`, and without seconds if the device was shared."""
     runs = _once(rows)
     runs["seconds"] = runs["seconds"].mask(runs["shared_device"].fillna(False))
     return runs.sort_values(["nfe", "eta", "final_denoise", "train_seed", "sample_seed"], kind="stable")
 
 
 def timed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose seconds were measured on a device that nobody else used."""
+    """The rows whose seconds were measured on a device that was not shared."""
     return rows[rows["seconds"].notna() & ~rows["shared_device"].fillna(True)]
 
 
@@ -101,11 +101,11 @@ def _once(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_run(directory: Path) -> Run:
-    """The run in `directory`; only run.json and table.csv must be there.
+    """The run in `directory`. Only run.json and table.csv must exist.
 
     Raises:
         FileNotFoundError: there is no run.json or no table.csv.
-        ValueError: a missing key or column, or an invalid value; the message names file, line, column and rule.
+        ValueError: a missing key or column, or an invalid value. The message names file, row, column and rule.
     """
     frames = {name: read_table(directory / name, needed=name == "table.csv") for name in FILES}
     run = Run(directory, _read_info(directory / "run.json"), *frames.values())
@@ -121,7 +121,7 @@ def read_run(directory: Path) -> Run:
 
 
 def read_table(path: Path, needed: bool = False) -> pd.DataFrame:
-    """The CSV at `path`, validated; without the file an empty table, or FileNotFoundError if it is `needed`."""
+    """The validated CSV at `path`. Without the file: an empty table, or FileNotFoundError if it is `needed`."""
     columns = FILES[path.name]
     if not path.is_file():
         if needed:
@@ -169,7 +169,7 @@ def _read_info(path: Path) -> dict[str, Any]:
         raise ValueError(f"run.json: missing keys: {', '.join(absent) if isinstance(info, dict) else 'not an object'}")
     if info["schema"] != SCHEMA:
         raise ValueError(
-            f"run.json: schema={info['schema']!r}: this version reads {SCHEMA}. Run its command again: nothing that is "
-            "in its store is computed anew"
+            f"run.json: schema={info['schema']!r}: this version reads {SCHEMA}. Run its command again; results in its "
+            "store are not computed again"
         )
     return info

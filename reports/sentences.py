@@ -1,30 +1,53 @@
-"""Sentences from contrasts. They say what contrasts.csv found, and for which network, data and number of images.
+"""Sentences about contrasts: their verdict, size, interval and conditions, all read from contrasts.csv.
 
 A `Pair` is one contrast in both metrics: its pooled rows in kd and fd (either may be absent).
 """
 
+import re
+from collections.abc import Sequence
+
 import pandas as pd
+from scipy.stats import t as student
 
 from reports.columns import METRICS
 from reports.document import Prose
-from reports.formats import SPEECH, cell, interval, listed, metric_name, missing, number, percent, times
+from reports.formats import (
+    as_precise,
+    cell,
+    interval,
+    listed,
+    metric_name,
+    missing,
+    number,
+    percent,
+    short_name,
+    times,
+)
 from reports.results import Run, multiple, pooled
 
 Pair = dict[str, pd.Series]
 
-FEW = 5  # with fewer networks an interval is conditional on them
+FEW = 5  # with fewer networks an interval holds for these networks only
+FREEDOM = 19  # degrees of freedom per network of the jackknife, which has 20 groups
+POWER = 0.8
 
 RELATIONS = {
     "better": "{a} scores better than {b}",
     "worse": "{a} scores worse than {b}",
-    "no clear difference": "there is no clear difference between {a} and {b}",
+    "no clear difference": "there is no detectable difference in {metric} between {a} and {b}",
     "undecided: the metrics disagree": "the metrics disagree on {a} against {b}",
     "baseline chosen": "{b} itself was chosen",
 }
+WORDS = {"no clear difference": "no detectable difference"}  # verdicts that a report words differently from the file
+
+
+def worded(verdict: str) -> str:
+    """A verdict of contrasts.csv in the words of the report."""
+    return WORDS.get(verdict, verdict)
 
 
 def pairs(contrasts: pd.DataFrame) -> list[Pair]:
-    """The pooled contrasts, kd and fd of each together, in the file's order."""
+    """The pooled contrasts in the file's order, each with its rows in kd and fd."""
     rows = pooled(contrasts)
     keys = ["kind", "mode", "a", "b", "n_steps", "nfe_a", "nfe_b", "final_denoise"]
     grouped = rows.groupby(keys, sort=False, dropna=False)
@@ -33,55 +56,61 @@ def pairs(contrasts: pd.DataFrame) -> list[Pair]:
 
 
 def head(pair: Pair) -> pd.Series:
-    """The row that speaks for the pair: kd if there is one."""
+    """The row that decides the pair's verdict: kd, or fd where kd is absent."""
     return next(iter(pair.values()))
 
 
 def relation(pair: Pair, betas: bool = False) -> str:
-    """ "eta 1 scores better than eta 0", or what the verdict is; `betas` adds the beta of both sides."""
+    """The verdict as a clause, for instance "eta 1 scores better than eta 0". `betas` adds the beta of both sides."""
     row = head(pair)
     names = {side: f"{row[side]} (beta {number(row[f'beta_{side}'])})" if betas else row[side] for side in "ab"}
-    return RELATIONS[row["verdict"]].format(**names)
+    return RELATIONS[row["verdict"]].format(**names, metric=short_name(row["metric"], row["features"]))
+
+
+def capital(text: str) -> str:
+    """`text` with a capital first letter, except if it starts with a symbol such as eta."""
+    return text if text.startswith(("eta", "beta", "sigma", "eps")) else text[:1].upper() + text[1:]
 
 
 def measured(run: Run, pair: Pair, values: bool = True) -> str:
-    """Differences with intervals in both metrics; `values` adds both sides' values and the floor."""
-    phrases: list[str] = []
+    """One sentence per metric with the difference and its interval. `values` adds both values and the floor.
+
+    The last sentence has no full stop, so that the caller can end it.
+    """
+    sentences: list[str] = []
     for metric, row in pair.items():
         name = metric_name(metric, run.features)
-        note = "" if phrases else f"{percent(row['level'])} interval "
+        note = "" if sentences else f"{percent(row['level'])} interval "
         difference = interval(metric, row["difference"], row["low"], row["high"], note)
         if values:
-            sides = " against ".join(cell("value_a", row[side], metric) for side in ("value_a", "value_b"))
-            phrases.append(f"{name} is {sides}, a difference of {difference}{_floor(run, metric, row)}")
+            a, b = (f"{cell('value_a', row[f'value_{side}'], metric)} with {row[side]}" for side in "ab")
+            sentences.append(f"{name} is {a} and {b}, a difference of {difference}")
+            sentences += _floor(run, metric, row)
         else:
-            phrases.append(f"{name} differs by {difference}")
-    return "; ".join(phrases)
+            sentences.append(f"{name} differs by {difference}")
+    return ". ".join(sentences)
 
 
-def _floor(run: Run, metric: str, row: pd.Series) -> str:
+def _floor(run: Run, metric: str, row: pd.Series) -> list[str]:
     floor = run.floor(metric, row)
     if floor is None:
-        return ""
+        return []
+    mean, low, high = (cell(name, floor[name], metric) for name in ("mean", "low", "high"))
     if multiple(1, floor):
         a, b = (times(row[side] / floor["mean"]) for side in ("value_a", "value_b"))
-        spread = [cell(name, floor[name], metric) for name in ("mean", "low", "high")]
-        among = f", repeats {spread[1]} to {spread[2]}" if floor["repeats"] > 1 else ""
-        return f", that is {a} against {b} times the floor ({spread[0]}{among})"
-    if floor["repeats"] > 1:
-        return f", where real images score {cell('low', floor['low'], metric)} to {cell('high', floor['high'], metric)}"
-    return f", where real images score {cell('mean', floor['mean'], metric)}"
+        among = f", repeats {low} to {high}" if floor["repeats"] > 1 else ""
+        return [f"These are {a} and {b} times the floor ({mean}{among})"]
+    return [f"Real images score {f'{low} to {high}' if floor['repeats'] > 1 else mean} (floor)"]
 
 
 def scope(pair: Pair) -> str:
-    """Samples, networks, training and data of a contrast, and what its interval is conditional on."""
+    """Networks, samples, training and data of a contrast, for instance "2 networks, 500 samples each (...)"."""
     row = head(pair)
     n, networks = cell("n_samples", row["n_samples"]), int(row["n_networks"])
-    source = "one network" if networks == 1 else f"each of {networks} networks"
+    source, each = ("one network", "") if networks == 1 else (f"{networks} networks", " each")
     if not missing(row.get("n_planned")) and row["n_planned"] > networks:
         source += f" ({cell('n_planned', row['n_planned'])} were planned)"
-    text = f"{n} samples a side from {source} ({row['network']}, {training(row)}, data {row['data']})"
-    return text if networks >= FEW else f"{text}, on which the intervals are conditional"
+    return f"{source}, {n} samples{each} ({row['network']}, {training(row)}, data {row['data']})"
 
 
 def training(row: pd.Series) -> str:
@@ -92,88 +121,129 @@ def training(row: pd.Series) -> str:
     return f"{seen} images seen in training" if seen else "training not recorded"
 
 
+def method(made: str) -> tuple[str, str]:
+    """How an interval was made, and the networks that it is limited to ("" if it speaks of networks in general).
+
+    `made` is the text in contrasts.csv, for instance "delete-group jackknife over images, conditional on this network".
+    """
+    found = re.fullmatch(r"(.*), conditional on (this network|these \d+ networks)", made)
+    return (found[1], found[2]) if found else (made, "")
+
+
 def condition(pair: Pair) -> str:
-    """How the interval was made, and what it does not cover."""
+    """How the interval was made, and for which networks the result holds."""
     row = head(pair)
-    warning = "" if row["n_networks"] >= FEW else " Other networks may answer differently."
-    return f"Intervals: {row['interval']}.{warning}" if row["interval"] else f"No intervals.{warning}"
+    how, whose = method(row["interval"])
+    if not whose and row["n_networks"] < FEW:
+        whose = "this network" if row["n_networks"] == 1 else f"these {int(row['n_networks'])} networks"
+    limits = f" The result holds for {whose}; others may differ." if whose else ""
+    return f"Intervals: {how}.{limits}" if how else f"No intervals.{limits}"
 
 
 def doubt(pair: Pair) -> str:
-    """Why a difference is not clear."""
+    """The reason why a difference is not detectable."""
     for metric, row in pair.items():
+        name = short_name(metric, row["features"])
         if row["low"] <= 0 <= row["high"]:
-            return f"the interval of the {SPEECH[metric]} contains 0"
+            return f"the interval of {name} contains 0"
         if row["n_networks"] > 1 and not missing(row["networks_agree"]) and not row["networks_agree"]:
-            return f"the networks disagree on the sign in {SPEECH[metric]}"
-    return "the rule of contrasts.csv does not call it clear"
+            return f"the networks disagree on the sign in {name}"
+    return "contrasts.csv does not mark the difference as clear"
+
+
+def smallest(row: pd.Series) -> float | None:
+    """The difference that a pooled contrast detects with 80 % power, or None where no standard error is recorded.
+
+    It is the half width of the interval plus the 80 % quantile of Student's t times the standard error. For a two-sided
+    95 % interval that is 2.8 to 3.0 standard errors with the jackknife, and 3.7 with a t interval over five networks.
+    """
+    if missing(row.get("se")) or missing(row["low"]) or missing(row["high"]):
+        return None
+    n = row["n_networks"]
+    freedom = n - 1 if row["interval"].startswith("t over") else FREEDOM * n
+    return float((row["high"] - row["low"]) / 2 + student.ppf(POWER, freedom) * row["se"])
+
+
+def detectable(run: Run, found: Sequence[Pair]) -> list[str]:
+    """One sentence on the differences that the run could have detected in contrasts whose intervals contain 0."""
+    rows = [row for pair in found if (row := head(pair))["low"] <= 0 <= row["high"]]
+    sizes = sorted(size for row in rows if (size := smallest(row)) is not None)
+    if not sizes:
+        return []
+    metric = rows[0]["metric"]
+    ends = dict.fromkeys(as_precise(metric, [size], -size, size)[0] for size in (sizes[0], sizes[-1]))
+    name = metric_name(metric, run.features)
+    what = f"a difference of {listed(ends)}" if len(ends) == 1 else f"differences of {' to '.join(ends)}"
+    return [f"This run could have detected {what} in {name} ({percent(POWER)} power)."]
 
 
 def budget_phrase(pair: Pair) -> str:
-    """What to use, from a choice made on half of the images and measured on the other half."""
+    """The setting to use, from a choice made on half of the images and measured on the other half."""
     row = head(pair)
     chosen, verdict = row["a"], row["verdict"]
     return {
         "better": f"{chosen}",
-        "worse": f"{row['b']} (the {chosen} that one half of the images chose scored worse on the other half)",
-        "no clear difference": f"no clear difference between {chosen} and {row['b']}",
+        "worse": f"{row['b']} (one half of the images chose {chosen}, which scored worse on the other half)",
+        "no clear difference": RELATIONS[verdict]
+        .format(a=chosen, b=row["b"], metric=short_name(row["metric"], row["features"]))
+        .removeprefix("there is "),
         "undecided: the metrics disagree": f"undecided between {chosen} and {row['b']} (the metrics disagree)",
         "baseline chosen": f"{row['b']}",
     }[verdict]
 
 
 def budget(run: Run) -> list[Prose]:
-    """One line on what to use for each number of evaluations: from kind `best`, or without it from kind `pareto`."""
+    """The setting to use for each number of evaluations: from kind `best`, or without it from kind `pareto`."""
     chosen: dict[str, list[str]] = {}
     for pair in sorted(pairs(run.of_kind("best")), key=lambda pair: head(pair)["nfe_a"]):
         if head(pair)["mode"] == "pareto":
             chosen.setdefault(budget_phrase(pair), []).append(cell("nfe", head(pair)["nfe_a"]))
-    how = "chosen on half of the images, measured against eta 0 on the other half"
+    how = "Each setting was chosen on half of the images and measured against eta 0 on the other half."
     if not chosen:
-        how = "no setting was chosen on held-out images, so this is every setting that beat eta 0: exploration"
+        how = "No setting was chosen on held-out images, so these are all settings that score better than eta 0."
         grid: dict[float, list[str]] = {}
         for pair in pairs(run.of_kind("pareto")):
             row = head(pair)
             grid.setdefault(row["nfe_a"], []).extend([row["a"]] if row["verdict"] == "better" else [])
         for nfe, winners in sorted(grid.items()):
-            phrase = listed(winners, "or") if winners else "nothing clearly better than eta 0"
+            phrase = listed(winners, "or") if winners else "no setting is detectably better than eta 0"
             chosen.setdefault(phrase, []).append(cell("nfe", nfe))
     if not chosen:
         return []
-    uses = [f"{phrase} at {listed(budgets)} evaluations" for phrase, budgets in chosen.items()]
-    return [Prose(f"{'; '.join(uses)} ({how}).", "What to use for a budget (exploration)")]
+    uses = [f"At {listed(budgets)} evaluations: {phrase}." for phrase, budgets in chosen.items()]
+    return [Prose(f"{' '.join(uses)} {how}", "Which setting for which budget (exploration)")]
 
 
 def price(pair: Pair) -> str:
-    """The evaluations that side a costs more (or fewer) than side b."""
+    """The evaluations that side a takes more (or fewer) than side b, as a clause."""
     row = head(pair)
     a, b = row["nfe_a"], row["nfe_b"]
     if a == b:
         return f"both take {cell('nfe', a)} evaluations"
     word = "more" if a > b else "fewer"
     return (
-        f"{row['a']} takes {cell('nfe', a)} evaluations instead of {cell('nfe', b)}, {cell('nfe', abs(a - b))} {word} "
-        f"({number(a / b, 1)} times the cost)"
+        f"{row['a']} takes {cell('nfe', a)} evaluations instead of {cell('nfe', b)} ({cell('nfe', abs(a - b))} {word}, "
+        f"{number(a / b, 1)} times the cost)"
     )
 
 
 def control_failed(run: Run) -> bool:
-    """Whether either metric told eta 0 from itself under another sampling seed."""
+    """Whether the A/A control shows a difference in either metric between a setting and itself."""
     return any(bool(row["clear"]) for pair in pairs(run.of_kind("control")) for row in pair.values())
 
 
 def control(run: Run) -> list[Prose]:
-    """One line on the A/A control, which must find nothing."""
+    """The result of the A/A control, which must find no difference."""
     found = pairs(run.of_kind("control"))
     if not found:
         return [Prose("not measured, so nothing here checks that the intervals are wide enough.", "A/A control")]
     row, numbers = head(found[0]), measured(run, found[0], values=False)
     how = "retrained from other seeds" if row["mode"] == "retrained" else "with another sampling seed"
-    text = f"{row['b']} against itself {how}: "
+    text = f"{row['b']} against itself {how}"
     if not control_failed(run):
-        return [Prose(f"{text}no clear difference, as it should be. {numbers}.", "A/A control")]
+        return [Prose(f"{text}: no detectable difference, as it should be. {numbers}.", "A/A control")]
     text += (
-        f"a clear difference, although both sides are the same setting. {numbers}. By chance this happens about once "
-        "in 20 times a metric; it means that differences of this size prove nothing here."
+        f" shows a difference, although both sides are the same setting. {numbers}. By chance this happens about once "
+        "in 20 times per metric. Differences of this size establish nothing in this report."
     )
     return [Prose(text, "A/A control failed")]

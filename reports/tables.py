@@ -1,4 +1,4 @@
-"""Tables that any experiment can use: contrasts, runs, failures, floors, the setting."""
+"""Tables for the report on any experiment: contrasts, runs, failures, floors, the setting."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from reports.components import by_contrast, caption, line_label, values
 from reports.document import Table, table
 from reports.formats import cell, interval, metric_name, times
 from reports.results import Run, every_run, multiple
-from reports.sentences import head, pairs
+from reports.sentences import head, pairs, worded
 
 
 def contrast_by_network(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
-    """Both sides, difference and interval of a few contrasts, with multiples of the floor: each network, then all."""
+    """Values, difference, interval and multiples of the floor of a few contrasts: each network, then all together."""
     rows = []
     for _, row in by_contrast(contrasts).iterrows():
         floor, metric, whole = run.floor(row["metric"], row), row["metric"], row["train_seed"] == ""
@@ -25,15 +25,15 @@ def contrast_by_network(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
             **{f"value of {side}": cell("value_a", row[f"value_{side}"], metric) for side in "ab"},
             "a − b (interval)": interval(metric, row["difference"], row["low"], row["high"]),
             **{f"{side} ÷ floor": "" if ratio is None else times(ratio) for side, ratio in ratios.items()},
-            "a is": row["verdict"] if whole else "",
+            "verdict on a": worded(row["verdict"]) if whole else "",
         })  # fmt: skip
     note = "Multiples of the floor are left out where real images score 0 or less."
-    words = ("contrast", "metric", "network", "a is")
+    words = ("contrast", "metric", "network", "verdict on a")
     return table(pd.DataFrame(rows), caption(run, f"{text} {note}", contrasts), words=words)
 
 
 def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
-    """Pooled contrasts, one line each, both metrics."""
+    """Pooled contrasts, one line each, with both metrics."""
     rows = [
         {"kind": head(pair)["kind"], "a against b": line_label(head(pair))}
         | {
@@ -42,21 +42,22 @@ def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
             )
             for metric, row in pair.items()
         }
-        | {"a is": head(pair)["verdict"]}
+        | {"verdict on a": worded(head(pair)["verdict"])}
         for pair in pairs(by_contrast(contrasts))
     ]
-    return table(pd.DataFrame(rows).fillna(""), caption(run, text, contrasts), words=("kind", "a against b", "a is"))
+    words = ("kind", "a against b", "verdict on a")
+    return table(pd.DataFrame(rows).fillna(""), caption(run, text, contrasts), words=words)
 
 
 def floors(run: Run) -> list[Table]:
-    """What real images score."""
+    """The scores of real images, if they were measured."""
     if not len(run.floors):
         return []
     frame = run.floors[
         ["data", "features", "metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"]
     ].copy()
     frame.loc[frame["repeats"] < 2, ["low", "high"]] = float("nan")
-    text = "The floor: real images against the reference without them; mean, lowest and highest of the repeats."
+    text = "The floor, which is the score of real images: mean, lowest and highest of the repeats."
     return [table(frame, text, {"low": "lowest", "high": "highest"}, features=run.features)]
 
 
@@ -64,7 +65,7 @@ STEP = ("alpha", "beta", "eta", "n_steps", "nfe", "final_denoise")
 
 
 def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
-    """Every run that succeeded; those that failed; the settings that do not exist. `setting`: columns that vary."""
+    """All runs that succeeded, all that failed, and the impossible settings. `setting`: the columns that vary."""
     names = ["mode", *setting, "train_seed", "sample_seed"]
     scores = ["kd", "kd_se", "fd", "precision", "recall", "seconds"]
     labels = {"final_denoise": "final", "train_seed": "train seed", "sample_seed": "sample seed", "kd_se": "s.e."}
@@ -74,21 +75,21 @@ def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
     tables = []
     if len(done):
         text = (
-            "Every run. s.e.: standard error over the images of this run. Seconds: the sampling loop; empty where the "
-            "device was shared."
+            "Every run. s.e.: standard error over the images of this run. Seconds: time of the sampling loop; empty if "
+            "the device was shared."
         )
         tables.append(table(done[names + scores], caption(run, text, rows=done), labels))
     if len(failed):
         tables.append(table(failed[[*names, "error"]], "Runs that failed.", labels))
     if len(infeasible):
-        text = "Settings that do not exist, and why."
+        text = "Impossible settings, and why they are impossible."
         shown = [name for name in names if not infeasible[name].isin([""]).all() and infeasible[name].notna().any()]
         tables.append(table(infeasible[[*shown, "error"]], text, labels))
     return tables
 
 
 def setting(run: Run) -> Table:
-    """What is common to the runs: data, training, ladder, device."""
+    """All values of data, training, ladder and device that occur in the runs."""
     names = ["data", "network", "trained_by", "train_noise", "weighting", "parameterisation", "images_seen"]
     names += ["sampler", "schedule", "sigma_max", "sigma_min"]
     names += ["n_samples", "n_reference", "features", "device", "precision_mode", "compiled", "threads", "batch_size"]
@@ -98,14 +99,14 @@ def setting(run: Run) -> Table:
 
 
 def dialects(rows: pd.DataFrame) -> Table:
-    """The same knob in other people's terms."""
+    """The same knob in the terms of other papers and libraries."""
     frame = (
         rows[["alpha", "beta", "eta", "s_churn", "mu", "beta_ks", "n_steps"]]
         .drop_duplicates()
         .sort_values(["n_steps", "beta"])
     )
     text = (
-        "The same knob in other dialects: S_churn of Karras et al. (2022), mu of smalldiffusion, beta_KS of Kadkhodaie "
-        "and Simoncelli (2020; there 1 puts back none)."
+        "The same knob under other names: S_churn of Karras et al. (2022), mu of smalldiffusion, beta_KS of Kadkhodaie "
+        "and Simoncelli (2020), where 1 means no fresh noise."
     )
     return table(frame, text)

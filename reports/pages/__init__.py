@@ -1,1 +1,1 @@
-"""One file per experiment: the sections of its report, from top to bottom."""
+"""The pages: one file per experiment with the sections of its report, from top to bottom."""

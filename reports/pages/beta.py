@@ -7,14 +7,16 @@ import pandas as pd
 from reports import components, figures, tables
 from reports.columns import COLUMNS, METRICS
 from reports.document import Figure, Prose, Section
-from reports.formats import cell, listed, metric_name, number, plural
+from reports.formats import as_precise, cell, listed, metric_name, missing, number, percent, plural, short_name
 from reports.results import Run, means, timed
 from reports.sentences import (
-    FEW,
+    Pair,
     budget,
+    capital,
     condition,
     control,
     control_failed,
+    detectable,
     doubt,
     head,
     measured,
@@ -27,7 +29,7 @@ from reports.sentences import (
 LEADS = {
     "better": "Yes",
     "worse": "No",
-    "no clear difference": "Not clearly",
+    "no clear difference": "No detectable difference",
     "undecided: the metrics disagree": "Undecided",
 }
 TITLES = {
@@ -42,7 +44,7 @@ MARKERS = "osD^vPX"
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The report from top to bottom; a part that the run did not measure is left out."""
+    """The sections of the report from top to bottom. A part that the run did not measure is left out."""
     return [
         Section(
             "Answer",
@@ -60,61 +62,88 @@ def sections(run: Run) -> list[Section | None]:
 
 
 def answer(run: Run) -> list[Prose]:
-    """The verdict on the primary contrast in one sentence, and what its interval is."""
+    """The verdict on the primary contrast in one sentence; then both metrics; then the conditions."""
     primary = pairs(run.of_kind("primary"))
     if not primary:
         runs = run.rows[run.rows["mode"] == "primary"]
         done = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded"
-        text = f"eta 1 was not compared with eta 0 on one ladder; {done}."
+        text = f"eta 1 was not compared with eta 0 on the same ladder. {done}."
         return [Prose(text, "No verdict")]
-    row = head(primary[0])
-    because = f", because {doubt(primary[0])}" if row["verdict"] == "no clear difference" else ""
-    text = (
-        f"with {cell('nfe', row['nfe_a'])} evaluations on both sides, {relation(primary[0], betas=True)}{because}: "
-        f"{measured(run, primary[0])}; {scope(primary[0])}."
+    pair = primary[0]
+    texts = [f"{short_name(head(pair)['metric'], run.features)} decides: {relation(pair, betas=True)}"]
+    if head(pair)["verdict"] == "no clear difference":
+        texts.append(f"Reason: {doubt(pair)}")
+        texts += [text.removesuffix(".") for text in detectable(run, [pair])]
+    return [
+        Prose(effect(run, pair), lead(run, head(pair))),
+        Prose(f"{'. '.join([*texts, measured(run, pair)])}."),
+        Prose(f"{status(run)} Measured on {scope(pair)}. {condition(pair)}"),
+    ]
+
+
+def effect(run: Run, pair: Pair) -> str:
+    """What putting noise back does, with the interval of the difference, in one sentence.
+
+    It shows FD where FD alone is enough to see the verdict, and the metric that decides otherwise.
+    """
+    row, fd = head(pair), pair.get("fd")
+    cost = f"at the same cost ({cell('nfe', row['nfe_a'])} evaluations)"
+    if row["verdict"] == "undecided: the metrics disagree":
+        names = listed(short_name(metric, run.features) for metric in pair)
+        return f"{names} disagree on whether putting noise back helps {cost}."
+    if fd is not None and not missing(fd["clear"]) and fd["clear"] and row["verdict"] != "no clear difference":
+        row = fd
+    before, after, low, high = as_precise(
+        row["metric"], [row[name] for name in ("value_b", "value_a", "low", "high")], row["low"], row["high"]
     )
-    return [Prose(text, lead(run, row)), Prose(f"{status(run)} {condition(primary[0])}")]
+    verb = "changes" if row["verdict"] == "no clear difference" else "lowers" if row["difference"] < 0 else "raises"
+    about = f"; {percent(row['level'])} interval of the difference {low} to {high}" if low and high else ""
+    return (
+        f"Putting noise back {verb} {metric_name(row['metric'], run.features)} from {before} to {after} {cost}{about}."
+    )
 
 
 def lead(run: Run, row: pd.Series) -> str:
-    """The first words: the verdict, and for what it is said."""
-    networks = int(row["n_networks"])
-    these = "" if networks >= FEW else "for this network " if networks == 1 else f"for these {networks} networks "
-    word = "Not established, since the A/A control failed" if control_failed(run) else LEADS[row["verdict"]]
-    return f"{word}, {these}on this ladder"
+    """The first words: the verdict, or that the control failed."""
+    if control_failed(run):
+        return "Not established, because the A/A control failed."
+    return f"{LEADS[row['verdict']]}."
 
 
 def status(run: Run) -> str:
-    """Whether the primary contrast is the one that was fixed before any result was seen."""
+    """A sentence that says whether this contrast was fixed before any result was seen."""
     if run.info.get("fixed_beforehand"):
-        return "This contrast was fixed beforehand; all others explore."
-    return "This contrast has the form of the primary one, but not its ladder or training law: it explores."
+        return "This contrast was fixed before the run. All other comparisons are exploration."
+    return (
+        "This contrast has the form of the primary contrast, but not its ladder or training noise distribution. It is "
+        "exploration, like all comparisons here."
+    )
 
 
 def variety(run: Run) -> list[Prose]:
-    """Precision and recall of the runs behind the primary contrast, one number a network."""
+    """Precision and recall of the runs behind the primary contrast, one number per network."""
     rows = run.ok("primary")
     rows = rows[~rows["final_denoise"].fillna(False)].sort_values(["eta", "train_seed"])
     texts = [
-        f"eta {number(eta)}: precision {listed(cell('precision', value) for value in same['precision'])}, "
+        f"eta {number(eta)} has precision {listed(cell('precision', value) for value in same['precision'])}, "
         f"recall {listed(cell('recall', value) for value in same['recall'])}"
         for eta, same in rows.dropna(subset=["precision", "recall"]).groupby("eta")
     ]
     if not texts:
         return []
-    found = [run.floor(metric, rows.iloc[0]) for metric in ("precision", "recall")]
-    real = [cell("precision", floor["mean"]) for floor in found if floor is not None]
-    texts += [f"real images: {listed(real)}"] if real else []
-    return [Prose(f"{'; '.join(texts)}; one number a network.", "Precision and recall")]
+    found = {metric: run.floor(metric, rows.iloc[0]) for metric in ("precision", "recall")}
+    real = [f"{metric} {cell(metric, floor['mean'])}" for metric, floor in found.items() if floor is not None]
+    texts += [f"Real images have {', '.join(real)}"] if real else []
+    return [Prose(f"{'. '.join(texts)}.", "Precision and recall, one number per network")]
 
 
 def equal_alpha(run: Run) -> list[Prose]:
-    """The original view, at equal alpha: beta 0.3 and the largest beta, and what they cost."""
+    """The comparisons at equal alpha of beta 0.3 and of the largest beta, with their cost."""
     found = sorted(pairs(run.of_kind("same-alpha")), key=lambda pair: head(pair)["beta_a"])
     return [
         Prose(
-            f"{relation(pair)}; {price(pair)}. {measured(run, pair, values=False)}.",
-            f"At equal alpha ({number(head(pair)['alpha_a'])}; exploration)",
+            f"{capital(relation(pair))}. {capital(price(pair))}. {measured(run, pair, values=False)}.",
+            f"Equal alpha {number(head(pair)['alpha_a'])}, {head(pair)['a']} against {head(pair)['b']} (exploration)",
         )
         for pair in found
         if head(pair)["beta_a"] == 0.3 or pair is found[-1]
@@ -122,15 +151,15 @@ def equal_alpha(run: Run) -> list[Prose]:
 
 
 def differences(run: Run) -> Section:
-    """The main figure: what noise changes, in differences."""
+    """The main figure: the effect of putting noise back, as differences."""
     groups = {
-        TITLES["primary"] + (", fixed beforehand" if run.info.get("fixed_beforehand") else ""): run.of_kind(
+        TITLES["primary"] + (", fixed before the run" if run.info.get("fixed_beforehand") else ""): run.of_kind(
             "primary", "final-denoise", "control"
         ),
         TITLES["same-alpha"]: run.of_kind("same-alpha"),
         TITLES["same-ladder"]: run.of_kind("same-ladder"),
     }
-    text = "What putting noise back changes: differences in quality; below 0 is better."
+    text = "Effect of putting noise back. Below 0, noise helps."
     return Section("Differences", components.forest(run, "differences", groups, text))
 
 
@@ -153,8 +182,8 @@ def quality(run: Run) -> Section | None:
             ax.set_title(TITLES[mode] if metric == METRICS[0] else " ")
     figures.under_one_legend(figure)
     text = (
-        "Quality against beta; lower is better. Blue: mean over networks; faint: single networks; green: what real "
-        "images score (band: range of the repeats)."
+        "Quality against beta; lower is better. Blue: mean over networks. Faint: single networks. Green: score of real "
+        "images (floor), as a band over the repeats."
     )
     rows = pd.concat(modes.values())
     alt = f"Kernel and Fréchet distance against beta for {listed(modes)}."
@@ -162,20 +191,20 @@ def quality(run: Run) -> Section | None:
 
 
 def cost(run: Run) -> Section | None:
-    """Quality against network evaluations and against seconds; and the differences at each budget."""
+    """Quality against network evaluations and against seconds, and the differences at each budget."""
     rows = run.ok("pareto", "same-alpha")
     if not len(rows):
         return None
     best = run.of_kind("best")
     groups = {TITLES["pareto"]: run.of_kind("pareto"), TITLES["best"]: best[best["mode"] == "pareto"]}
-    text = "Differences to eta 0 with the same number of evaluations; below 0 is better."
+    text = "Difference from eta 0 at the same number of evaluations. Below 0, noise helps."
     budgets = components.forest(run, "budgets", groups, text)
     figures_of_cost = [against_nfe(run, rows), *against_seconds(run, rows)]
     return Section("Quality against cost", [*figures_of_cost, *components.untimed(run), *budgets])
 
 
 def families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, dict[str, str]]]:
-    """What is one line in a figure of costs, with its look: each eta of the ladders, and the equal-alpha runs."""
+    """The lines of a cost figure with their looks: one per eta of the ladders, one for the runs at equal alpha."""
     ladders, alpha = rows[rows["mode"] == "pareto"], rows[rows["mode"] == "same-alpha"]
     found = [
         (ladders[ladders["eta"] == eta], {"color": color, "marker": marker, "label": f"eta {number(eta)}"})
@@ -202,15 +231,15 @@ def against_nfe(run: Run, rows: pd.DataFrame) -> Figure:
         figures.fit_y(ax, rows[metric], metric)
         ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="network evaluations per image (nfe)")
     text = (
-        "Quality against evaluations; lower and further left is better. Lines: means over networks; faint points: "
-        "single networks; green: what real images score, where that is on the axis."
+        "Quality against evaluations. Lower is better, and further left is cheaper. Lines: means over networks. Faint "
+        "points: single networks. Green: score of real images (floor), if it is on the axis."
     )
     alt = "Kernel and Fréchet distance against network evaluations, one line for each eta."
     return Figure("nfe", figures.under_one_legend(figure), alt, components.caption(run, text, rows=rows))
 
 
 def against_seconds(run: Run, rows: pd.DataFrame) -> list[Figure]:
-    """Quality against measured seconds: one figure for each way of computing, as seconds compare only within one."""
+    """Quality against measured seconds: one figure per way of computing, because only equal ways can be compared."""
     ways = ["device", "precision_mode", "compiled", "threads", "batch_size", "n_samples"]
     found = []
     for count, (_, same) in enumerate(timed(rows).groupby(ways, dropna=False, sort=False), start=1):
@@ -222,9 +251,10 @@ def against_seconds(run: Run, rows: pd.DataFrame) -> list[Figure]:
             figures.log_ticks(ax)
             figures.fit_y(ax, same[metric], metric)
             ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel=seconds)
-        how = ", ".join(f"{COLUMNS[name].label} {components.values(same, name)}" for name in ways[:-1])
+        how = "; ".join(f"{COLUMNS[name].label}: {components.values(same, name)}" for name in ways[:-1])
         text = (
-            f"Quality against the measured time of the sampling loop; a thin line joins the runs of one network; {how}."
+            "Quality against the measured time of the sampling loop. A thin line joins the runs of one network. "
+            f"{capital(how)}."
         )
         alt = "Kernel and Fréchet distance against measured seconds, one line for each eta and network."
         caption = components.caption(run, text, rows=same)
@@ -241,7 +271,7 @@ def images(run: Run) -> Section:
             row["samples_id"]: f"{knob} {number(row[knob])}, {cell('nfe', row['nfe'])} nfe"
             for _, row in rows.iterrows()
         }
-        text = f"{TITLES[mode]}. Samples at the same place start from the same noise."
+        text = f"{TITLES[mode]}. Samples at the same position start from the same noise."
         blocks += components.gallery(run, rows, labels, text)
     rows = components.first_network(run.ok("primary")).sort_values("eta")
     rows = rows[~rows["final_denoise"].fillna(False)]
@@ -251,28 +281,28 @@ def images(run: Run) -> Section:
 
 
 def classes(run: Run) -> Section:
-    """Are all classes drawn as often as they should be?"""
+    """Class histograms: are all classes drawn as often as in the data?"""
     primary, alpha = run.ok("primary"), run.ok("same-alpha")
     primary = primary[~primary["final_denoise"].fillna(False)]
     by_eta = {f"eta {number(eta)}": rows for eta, rows in primary.groupby("eta")}
     by_beta = {f"beta {number(beta)}": rows for beta, rows in alpha.groupby("beta")}
-    blocks = components.histograms(run, "classes", by_eta, "Samples a class on the primary contrast's ladder.")
-    blocks += components.histograms(run, "classes-alpha", by_beta, "Samples a class at equal alpha.")
+    blocks = components.histograms(run, "classes", by_eta, "Samples per class on the ladder of the primary contrast.")
+    blocks += components.histograms(run, "classes-alpha", by_beta, "Samples per class at equal alpha.")
     return Section("Classes", blocks)
 
 
 def numbers(run: Run) -> Section:
-    """The numbers."""
+    """The tables."""
     blocks = []
     primary, others = (
         run.of_kind("primary", "final-denoise", "control"),
         run.of_kind("same-alpha", "same-ladder", "pareto", "best"),
     )
     if len(primary):
-        text = "The primary contrast, the same with a final denoising step, and the control, by network."
+        text = "The primary contrast, the same contrast with a final denoising step, and the control, for each network."
         blocks.append(tables.contrast_by_network(run, primary, text))
     if len(others):
-        blocks.append(tables.contrast_list(run, others, "All other contrasts, pooled over networks: exploration."))
+        blocks.append(tables.contrast_list(run, others, "All other contrasts (exploration), means over networks."))
     blocks.append(tables.setting(run))
     settings = run.ok("primary", "same-alpha", "same-ladder")
     if len(settings):

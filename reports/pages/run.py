@@ -9,7 +9,7 @@ from reports.sentences import training
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The report from top to bottom; a part that the run did not measure is left out."""
+    """The sections of the report from top to bottom. A part that the run did not measure is left out."""
     rows = run.ok()
     labels = {row["samples_id"]: f"seed {row['train_seed']}" for _, row in rows.iterrows()}
     pictures = (
@@ -19,7 +19,7 @@ def sections(run: Run) -> list[Section | None]:
     return [
         Section("Answer", [*answer(run), *components.failures(run)]),
         Section("Samples", pictures),
-        Section("Classes", components.histograms(run, "classes", settings, "Samples a class.") if settings else []),
+        Section("Classes", components.histograms(run, "classes", settings, "Samples per class.") if settings else []),
         components.training(run),
         components.glossary("nfe", "fd", "kd", "precision", "recall"),
         Section(
@@ -34,23 +34,27 @@ def sections(run: Run) -> list[Section | None]:
 
 
 def answer(run: Run) -> list[Prose]:
-    """What each network's samples score, beside what real images score."""
+    """The scores of each network's samples, and those of real images."""
     rows = run.ok()
     if not len(rows):
         return [Prose("no run succeeded.", "No score")]
-    first, phrases = rows.iloc[0], []
+    first, sentences = rows.iloc[0], []
     for metric in METRICS:
         floor = run.floor(metric, first)
+        name = metric_name(metric, run.features, long=True)
+        scores = f"{name} is {listed(cell(metric, value) for value in rows[metric])}"
         ratios = [multiple(value, floor) for value in rows[metric]]
-        more = (
-            f" ({listed(times(ratio) for ratio in ratios if ratio is not None)} times the floor)" if all(ratios) else ""
-        )
+        if all(ratios):
+            scores += f", {listed(times(ratio) for ratio in ratios if ratio is not None)} times the floor"
+        sentences.append(scores)
         if floor is not None and not all(ratios):
             low, high = (cell("mean", floor[name], metric) for name in ("low", "high"))
-            more = f" (real images: {low} to {high})"
-        name = metric_name(metric, run.features, long=True)
-        phrases.append(f"{name} {listed(cell(metric, value) for value in rows[metric])}{more}")
-    how = f"{first['sampler']} down the ladder {first['schedule']}, {cell('nfe', first['nfe'])} evaluations an image"
-    who = f"{first['network']}, {training(first)}, data {first['data']}"
-    n = f"{cell('n_samples', first['n_samples'])} samples from each network (one number a network, no comparison)"
-    return [Prose(f"{'; '.join(phrases)}. {how[0].upper()}{how[1:]}; {who}; {n}.", "Scores")]
+            sentences.append(f"Real images score {low} to {high} (floor)")
+    sentences += [
+        "One number per network; nothing is compared",
+        f"Sampler: {first['sampler']} on the {first['schedule']} ladder",
+        f"Cost: {cell('nfe', first['nfe'])} evaluations per image",
+        f"Network: {first['network']}, {training(first)}, data {first['data']}",
+        f"{cell('n_samples', first['n_samples'])} samples per network",
+    ]
+    return [Prose(f"{'. '.join(sentences)}.", "Scores")]

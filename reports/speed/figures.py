@@ -1,4 +1,4 @@
-"""The drawings of the report on speed: rows of `bench_rows` -> axes."""
+"""The figures of the report on speed: rows of `read_benchmarks` -> axes."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,7 +9,7 @@ from reports.formats import number
 
 
 def bars(rows: pd.DataFrame, value: str, label: str, ax: Axes | None = None) -> Axes:
-    """One bar a row (label, value, ours), ours in blue, the first row at the top, each with its value at its end."""
+    """The axes with one bar per row (label, value, ours), and its value. Ours are blue. The first row is on top."""
     ax = panels(1, 1, 3)[1][0, 0] if ax is None else ax
     colors = [BLUE if ours else FAINT for ours in rows["ours"]]
     ax.barh(range(len(rows)), rows[value], color=colors, height=0.7)
@@ -34,7 +34,7 @@ def bars(rows: pd.DataFrame, value: str, label: str, ax: Axes | None = None) -> 
 
 
 def growth(rows: pd.DataFrame, by: str, value: str, labels: tuple[str, str], ax: Axes | None = None) -> Axes:
-    """Value against `by` on logarithmic axes, and the line of proportional growth through the last point."""
+    """The axes (logarithmic) with a value against `by`, and a line of proportional growth through the last point."""
     ax = panels(1, 1, 3)[1][0, 0] if ax is None else ax
     rows = rows.sort_values(by)
     last = rows.iloc[-1]

@@ -1,4 +1,4 @@
-"""The report on a run of the benchmarks: how much time goes by outside the network, and how do we compare?"""
+"""The report on a run of the benchmarks: how much time does everything but the network take, and how fast are we?"""
 
 from pathlib import Path
 from typing import Any
@@ -12,28 +12,32 @@ from reports.render import write_pages
 from reports.speed import figures as speed_figures
 from reports.speed.rows import Benchmarks, read_benchmarks
 
-QUESTION = "How much time is spent outside the network, and how do we compare with others?"
-GROWTH = {  # suite -> what grows, its label
+QUESTION = "How much time does everything but the network take, and how fast are other loops?"
+GROWTH = {  # suite -> column of the x axis, its label
     "scaling: batch": ("batch", "batch"),
     "scaling: steps": ("nfe", "steps"),
     "scaling: samples": ("n_images", "samples"),
 }
 TERMS = [
-    ("ms a step", "wall time of a run over its network evaluations, one batch at a time; the median of the rounds"),
-    ("outside the network", "share of a run's time that the clock in the network's call did not see; measured on CPUs"),
     (
-        "part of the roof",
-        "operations a second of the whole run (as torch counts a forward pass) over those of a square matrix product "
-        "of the same precision, timed in the same process",
+        "ms per step",
+        "Wall time of a run divided by its network evaluations, one batch at a time; median of the rounds.",
     ),
-    ("memory", "peak during the benchmark: of the whole process on a CPU (Linux), of PyTorch's allocator on a card"),
+    ("outside the network", "Share of the run time that is spent outside the network's calls. Measured on CPUs."),
+    (
+        "share of peak",
+        "Operations per second of the whole run, divided by those of a square matrix product. Both have the same "
+        "precision and run in the same process. torch counts the operations of a forward pass.",
+    ),
+    ("memory", "Peak during the benchmark: of the whole process on a CPU (Linux), of PyTorch's allocator on a GPU."),
 ]
 
 
 def write_bench_report(file: Path, directory: Path) -> Path:
-    """Writes the report on the benchmarks in `file` into `directory` and returns the path of its report.html.
+    """The path of report.html, after writing the report on the benchmarks in `file` into `directory`.
 
-    Raises: as `read_benchmarks`.
+    Raises:
+        FileNotFoundError, ValueError: see `read_benchmarks`.
     """
     benchmarks = read_benchmarks(file)
     with figures.style():
@@ -41,7 +45,7 @@ def write_bench_report(file: Path, directory: Path) -> Path:
 
 
 def sections(benchmarks: Benchmarks) -> list[Section]:
-    """The report from top to bottom; a suite that was not run is left out."""
+    """The sections of the report from top to bottom. A suite that was not run is left out."""
     loop, sampling, training = (benchmarks.suite(name) for name in ("loop", "sampling", "training"))
     scaling = benchmarks.suite("scaling")
     found = [
@@ -49,8 +53,8 @@ def sections(benchmarks: Benchmarks) -> list[Section]:
             "Answer", [*_outside(loop, sampling), *_compared(sampling, "Sampling"), *_compared(training, "Training")]
         ),
         Section("The loop alone", _alone(benchmarks, loop)),
-        Section("Sampling", _speeds(benchmarks, sampling, "sampling", "Images a second with the network “small”.")),
-        Section("Training", _speeds(benchmarks, training, "training", "Images a second in training “small”.")),
+        Section("Sampling", _speeds(benchmarks, sampling, "sampling", "Images per second with the network “small”.")),
+        Section("Training", _speeds(benchmarks, training, "training", "Images per second in training “small”.")),
         Section("How time grows", _growth(benchmarks, scaling)),
         Section("Noise", _noise(benchmarks)),
         Section("How to read this", [Terms(TERMS)]),
@@ -59,16 +63,16 @@ def sections(benchmarks: Benchmarks) -> list[Section]:
 
 
 def label(row: pd.Series) -> str:
-    """Who, and in which mode."""
+    """The name of the loop, with precision and compilation."""
     mode = row["precision"] + (", compiled" if row["compiled"] else "")
     return row["who"] if row["precision"] in row["who"] else f"{row['who']}, {mode}"
 
 
 def caption(benchmarks: Benchmarks, rows: pd.DataFrame, text: str) -> str:
-    """`text`, then what was measured how often and where."""
+    """`text`, then batch, image size, number of rounds and machine."""
     rounds = listed(number(count, 0) for count in sorted(set(rows["rounds"])))
     batch = listed(number(size, 0) for size in sorted(set(rows["batch"])))
-    return f"{text} Batch {batch}, images of 32x32; medians of {rounds} rounds in one process. {_machine(benchmarks)}."
+    return f"{text} Batch {batch}, images of 32x32. Medians of {rounds} rounds in one process. {_machine(benchmarks)}."
 
 
 def _outside(loop: pd.DataFrame, sampling: pd.DataFrame) -> list[Prose]:
@@ -77,18 +81,20 @@ def _outside(loop: pd.DataFrame, sampling: pd.DataFrame) -> list[Prose]:
     if len(shares):
         least, most = shares["share_outside"].min(), shares["share_outside"].max()
         phrases.append(
-            f"with the network “small” our loop spends {percent(least)} to {percent(most)} of its time outside the "
-            f"network, depending on noise and precision"
+            f"Everything but the network takes {percent(least)} to {percent(most)} of our run time with the network "
+            "“small”, depending on noise and precision."
         )
     ours, others = loop[loop["ours"]], loop[~loop["ours"]]
     if len(ours):
         fastest = ours.loc[ours["ms_per_step"].idxmin()]
-        text = f"with one that costs nothing a step takes {number(fastest['ms_per_step'])} ms ({fastest['who']})"
+        text = (
+            f"With a network that costs nothing, a step takes {number(fastest['ms_per_step'])} ms ({fastest['who']})."
+        )
         if len(others):
             low, high = others["ms_per_step"].min(), others["ms_per_step"].max()
-            text += f", and {number(low)} to {number(high)} ms in the loops of others"
+            text += f" In other loops it takes {number(low)} to {number(high)} ms."
         phrases.append(text)
-    return [Prose("; ".join(phrases) + ".", "Outside the network")] if phrases else []
+    return [Prose(" ".join(phrases), "Outside the network")] if phrases else []
 
 
 def _compared(rows: pd.DataFrame, lead: str) -> list[Prose]:
@@ -99,8 +105,9 @@ def _compared(rows: pd.DataFrame, lead: str) -> list[Prose]:
     ratio = first["images_per_second"] / best["images_per_second"]
     return [
         Prose(
-            f"{label(first)}: {number(first['images_per_second'], 0)} images a second, {times(ratio)} times the "
-            f"fastest other ({label(best)}: {number(best['images_per_second'], 0)}), same weights, same run.",
+            f"{number(first['images_per_second'], 0)} images per second ({label(first)}). The fastest other loop makes "
+            f"{number(best['images_per_second'], 0)} ({label(best)}). Ours is {times(ratio)} times as fast, "
+            "with the same weights in the same run.",
             lead,
         )
     ]
@@ -111,9 +118,9 @@ def _alone(benchmarks: Benchmarks, rows: pd.DataFrame) -> list[Figure | Table]:
         return []
     rows = rows.assign(label=rows["who"]).sort_values("ms_per_step", kind="stable")
     figure, [[ax]] = figures.panels(1, 1, 0.24 * len(rows) + 0.8)
-    speed_figures.bars(rows, "ms_per_step", "ms a step, with a network that costs nothing", ax)
-    text = caption(benchmarks, rows, "What a step costs besides the network; blue: ours.")
-    return [Figure("loop", figure, "Milliseconds a step for each loop.", text), _table(benchmarks, rows)]
+    speed_figures.bars(rows, "ms_per_step", "ms per step, with a network that costs nothing", ax)
+    text = caption(benchmarks, rows, "Time of a step without the network. Blue: ours.")
+    return [Figure("loop", figure, "Milliseconds per step for each loop.", text), _table(benchmarks, rows)]
 
 
 def _speeds(benchmarks: Benchmarks, rows: pd.DataFrame, name: str, text: str) -> list[Figure | Table]:
@@ -122,10 +129,10 @@ def _speeds(benchmarks: Benchmarks, rows: pd.DataFrame, name: str, text: str) ->
     rows = rows.assign(label=[label(row) for _, row in rows.iterrows()])
     rows = rows.sort_values("images_per_second", ascending=False, kind="stable")
     figure, [[ax]] = figures.panels(1, 1, 0.24 * len(rows) + 0.8)
-    speed_figures.bars(rows, "images_per_second", "images a second", ax)
-    evaluations = f" {number(rows['nfe'].iloc[0], 0)} evaluations an image." if name == "sampling" else ""
+    speed_figures.bars(rows, "images_per_second", "images per second", ax)
+    evaluations = f" {number(rows['nfe'].iloc[0], 0)} evaluations per image." if name == "sampling" else ""
     made = caption(benchmarks, rows, f"{text}{evaluations} Blue: ours.")
-    return [Figure(name, figure, f"Images a second in {name}.", made), _table(benchmarks, rows)]
+    return [Figure(name, figure, f"Images per second in {name}.", made), _table(benchmarks, rows)]
 
 
 def _growth(benchmarks: Benchmarks, rows: pd.DataFrame) -> list[Figure]:
@@ -135,9 +142,11 @@ def _growth(benchmarks: Benchmarks, rows: pd.DataFrame) -> list[Figure]:
     shown = [(suite, *GROWTH[suite]) for suite in GROWTH if (rows["suite"] == suite).any()]
     figure, [axes] = figures.panels(1, len(shown), 2.6)
     for ax, (suite, by, name) in zip(axes, shown, strict=True):
-        value, unit = ("ms_per_step", "ms a step") if by == "batch" else ("seconds", "seconds")
+        value, unit = ("ms_per_step", "ms per step") if by == "batch" else ("seconds", "seconds")
         speed_figures.growth(rows[rows["suite"] == suite], by, value, (name, unit), ax)
-    text = caption(benchmarks, rows, "Time against the batch, the steps and the samples; dashed: proportional growth.")
+    text = caption(
+        benchmarks, rows, "Time against batch size, number of steps and number of samples. Dashed: proportional growth."
+    )
     return [Figure("growth", figures.under_one_legend(figure), "Time against batch, steps and samples.", text)]
 
 
@@ -150,16 +159,16 @@ def _table(benchmarks: Benchmarks, rows: pd.DataFrame) -> Table:
     columns: dict[str, list[str]] = {
         "loop": list(rows["label"]),
         "evaluations": [number(value, 0) if value > 1 else "" for value in rows["nfe"]],
-        "ms a step": [number(value) for value in rows["ms_per_step"]],
-        "images a second": [number(value, 0) for value in rows["images_per_second"]],
+        "ms per step": [number(value) for value in rows["ms_per_step"]],
+        "images per second": [number(value, 0) for value in rows["images_per_second"]],
         "outside the network": ["" if missing(value) else percent(value) for value in rows["share_outside"]],
         "TFLOP/s": [number(value / 1e12) for value in rows["flop_per_second"]],
-        "part of the roof": ["" if missing(value) else percent(value) for value in rows["fraction_of_roof"]],
+        "share of peak": ["" if missing(value) else percent(value) for value in rows["fraction_of_roof"]],
         "memory, MiB": [number(value, 0) for value in rows["peak_mib"]],
         "rounds": [number(value, 0) for value in rows["rounds"]],
     }
     shown = pd.DataFrame({name: texts for name, texts in columns.items() if any(texts)})
-    return table(shown, caption(benchmarks, rows, "All numbers."), words=("loop",))
+    return table(shown, caption(benchmarks, rows, "All benchmarks of this kind."), words=("loop",))
 
 
 def _machine(benchmarks: Benchmarks) -> str:
@@ -171,7 +180,7 @@ def _machine(benchmarks: Benchmarks) -> str:
 
 
 def footer(benchmarks: Benchmarks) -> list[tuple[str, str]]:
-    """Where the numbers come from."""
+    """The origin of the numbers: command, commit, versions, machine, date."""
     info: dict[str, Any] = benchmarks.info
     commit, machine = info.get("commit_info", {}), info.get("machine_info", {})
     versions = {

@@ -1,4 +1,4 @@
-"""pytest-benchmark's JSON becomes a DataFrame: one row a benchmark that says what it measured."""
+"""pytest-benchmark's JSON as a DataFrame: one row per benchmark that has `suite` in its extra_info."""
 
 import json
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Benchmarks:
     """One run of the benchmarks.
 
     Args:
-        rows: NEEDED and OPTIONAL of every benchmark's extra_info (missing = NaN), and its `rounds`; the times are
-            medians over them.
+        rows: NEEDED and OPTIONAL of every benchmark's extra_info (missing = NaN), and the number of `rounds`. Times
+            are medians over the rounds.
         info: the rest of the JSON: machine_info, commit_info, datetime, version.
     """
 
@@ -26,17 +26,17 @@ class Benchmarks:
     info: dict[str, Any]
 
     def suite(self, name: str) -> pd.DataFrame:
-        """The rows of a suite, or of all whose names go on with a colon."""
+        """The rows of a suite and of its parts, such as "scaling: batch" of "scaling"."""
         suites = self.rows["suite"]
         return self.rows[(suites == name) | suites.str.startswith(f"{name}: ")]
 
 
 def read_benchmarks(path: Path) -> Benchmarks:
-    """The benchmarks in the file that `pytest --benchmark --benchmark-json=FILE` wrote.
+    """The benchmarks in a file that `pytest --benchmark --benchmark-json=FILE` wrote.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is no such file, or none of its benchmarks says what it measured; the message names the file.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file has another format, or no benchmark has `suite` in its extra_info. The message names it.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; `pytest --benchmark --benchmark-json={path}` writes one")

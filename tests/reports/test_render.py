@@ -72,6 +72,8 @@ def test_page_is_accessible_and_small(report: Path) -> None:
     page = Page(report)
     assert page.all("html") == [{"lang": "en"}]
     assert "<title>Is beta &gt; 0 better than beta = 0?</title>" in report.read_text(encoding="utf-8")
+    assert "<strong>Yes.</strong> Putting" in report.read_text(encoding="utf-8")
+    assert "<strong>A/A control:</strong> eta 0" in report.read_text(encoding="utf-8")
     assert all(image["alt"] for image in page.all("img"))
     assert report.stat().st_size < 1.5e6
     targets = {attributes.get("id") for _, attributes in page.tags}
@@ -102,7 +104,7 @@ def test_missing_modes_are_left_out(directory: Path, change: Any, text_of: Any, 
     change("table.csv", lambda frame: frame[~frame["mode"].isin(gone)])
     change("contrasts.csv", lambda frame: frame[~frame["mode"].isin(gone)])
     text = text_of(directory)
-    assert "**Yes, for these 2 networks on this ladder:**" in text
+    assert "**Yes.** Putting noise back lowers" in text
     assert ("same-alpha" in text) == ("same-alpha" not in gone)
     assert ("figures/budgets.svg" in text) == ("pareto" not in gone)
     assert ("## Quality against beta" in text) == (left_out != "all of them")
@@ -129,8 +131,8 @@ def test_inception_features_make_it_fid(directory: Path, change: Any, text_of: A
     for name in ("table.csv", "contrasts.csv", "floors.csv"):
         change(name, lambda frame: frame.assign(features="inception-v3-compat"))
     text = text_of(directory)
-    assert "KID ×1000 is 5.32 against 8.82" in text
-    assert "FID is 11.91 against 15.56" in text
+    assert "KID decides: " in text and "KID ×1000 is 5.32 with eta 1 and 8.82 with eta 0" in text
+    assert "FID is 11.91 with eta 1 and 15.56 with eta 0" in text
     assert "| KID ×1000 | s.e. | FID |" in text
 
 
@@ -139,7 +141,7 @@ def test_inception_features_make_it_fid(directory: Path, change: Any, text_of: A
     [
         ("a1b", False, "a1b"),
         ("a1b", True, "a1b, with uncommitted changes"),
-        ("a1b", None, "a1b, not known whether changed"),
+        ("a1b", None, "a1b, unknown whether there were uncommitted changes"),
         (None, None, "unknown"),
     ],
 )

@@ -1,6 +1,7 @@
 """Each sentence, for each verdict."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from reports import sentences
+from reports.document import Prose
 from reports.pages import beta
 from reports.results import read_run
 
@@ -27,80 +29,123 @@ def set_kind(kind: str, **values: str) -> Any:
 @pytest.mark.parametrize(
     ("verdict", "lead", "text"),
     [
-        (
-            "better",
-            "Yes, for these 2 networks on this ladder",
-            "eta 1 (beta 0.391) scores better than eta 0 (beta 0): KD",
-        ),
-        ("worse", "No, for these 2 networks on this ladder", "eta 1 (beta 0.391) scores worse than eta 0 (beta 0): KD"),
-        (
-            "undecided: the metrics disagree",
-            "Undecided, for these 2 networks on this ladder",
-            "the metrics disagree on eta 1 (beta 0.391) against",
-        ),
+        ("better", "Yes.", "eta 1 (beta 0.391) scores better than eta 0 (beta 0). KD"),
+        ("worse", "No.", "eta 1 (beta 0.391) scores worse than eta 0 (beta 0). KD"),
+        ("undecided: the metrics disagree", "Undecided.", "the metrics disagree on eta 1 (beta 0.391) against eta 0"),
         (
             "no clear difference",
-            "Not clearly, for these 2 networks on this ladder",
-            "there is no clear difference between eta 1 (beta 0.391) and",
+            "No detectable difference.",
+            "there is no detectable difference in KD between eta 1 (beta 0.391) and",
         ),
     ],
 )
 def test_the_answer_says_the_verdict(directory: Path, change: Any, verdict: str, lead: str, text: str) -> None:
     change("contrasts.csv", set_kind("primary", verdict=verdict))
-    sentence = beta.answer(read_run(directory))[0]
-    assert sentence.lead == lead
-    assert sentence.text.startswith(f"with 66 evaluations on both sides, {text}")
+    first, second, _ = beta.answer(read_run(directory))
+    assert first.lead == lead and "at the same cost (66 evaluations)" in first.text
+    assert second.text.startswith(f"KD decides: {text}")
 
 
-@pytest.mark.parametrize("fact", ["95 % interval −4.02 to −2.98", "500 samples a side", "each of 2 networks", "unet-16",
-                                  "512,000 images seen", "mnist5k",
-                                  "3.0 against 3.9 times the floor (4.00, repeats 3.70 to 4.40)",
-                                  "real images score −0.33 to 0.41", "conditional"])  # fmt: skip
+@pytest.mark.parametrize("fact", ["95 % interval −4.02 to −2.98", "2 networks, 500 samples each", "unet-16",
+                                  "512,000 images seen", "mnist5k", "KD ×1000 is 5.32 with eta 1 and 8.82 with eta 0",
+                                  "3.0 and 3.9 times the floor (4.00, repeats 3.70 to 4.40)",
+                                  "Real images score −0.33 to 0.41 (floor)",
+                                  "holds for these 2 networks; others may differ"])  # fmt: skip
 def test_the_answer_names(directory: Path, fact: str) -> None:
-    assert fact in beta.answer(read_run(directory))[0].text
+    assert fact in text_of(beta.answer(read_run(directory)))
+
+
+def text_of(paragraphs: list[Prose]) -> str:
+    return " ".join(paragraph.text for paragraph in paragraphs)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "clear", "text"),
+    [
+        ("better", "True", "Putting noise back lowers FD from 15.56 to 11.91 at the same cost (66 evaluations); 95 % "),
+        ("better", "False", "Putting noise back lowers KD ×1000 from 8.82 to 5.32 at the same cost (66 evaluations); "),
+        ("no clear difference", "True", "Putting noise back changes KD ×1000 from 8.82 to 5.32 at the same cost"),
+        ("undecided: the metrics disagree", "True", "KD and FD disagree on whether putting noise back helps at the"),
+    ],
+    ids=["FD alone shows it", "only KD shows it", "not detectable", "disagreement"],
+)
+def test_the_verdict_fits_in_a_sentence(directory: Path, change: Any, verdict: str, clear: str, text: str) -> None:
+    change("contrasts.csv", set_kind("primary", verdict=verdict, clear=clear))
+    first = beta.answer(read_run(directory))[0]
+    assert first.text.startswith(text)
+    assert len(re.findall(r"\w+", re.sub(r"[\d.,]+", "0", first.text.replace("×1000", "")))) <= 25
+
+
+@pytest.mark.parametrize(
+    ("values", "size"),
+    [
+        ({"se": "0.0004", "low": "-0.001", "high": "0.0006"}, "a difference of 1.1 in KD ×1000 (80 % power)."),
+        (
+            {"se": "0.0004", "low": "-0.001", "high": "0.0006", "interval": "t over 2 networks"},
+            "a difference of 1.4 in",
+        ),
+        ({"se": "", "low": "-0.001", "high": "0.0006"}, ""),
+        ({"se": "0.0004", "low": "0.001", "high": "0.002"}, ""),
+    ],
+    ids=["jackknife", "t over 2", "no standard error", "networks disagree"],
+)
+def test_no_detectable_difference_says_what_was_detectable(
+    directory: Path, change: Any, values: dict[str, str], size: str
+) -> None:
+    """Half width 0.8, plus 0.4 times t's 80 % quantile: 0.851 at 38 degrees of freedom, 1.376 at 1."""
+    change("contrasts.csv", set_kind("primary", verdict="no clear difference", networks_agree="False", **values))
+    found = text_of(beta.answer(read_run(directory)))
+    assert f"This run could have detected {size}" in found if size else "could have detected" not in found
 
 
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"low": "-1", "high": "1"}, "because the interval of the kernel distance contains 0"),
-        ({"networks_agree": "False"}, "because the networks disagree on the sign in kernel distance"),
-        ({"low": "", "high": ""}, "because the rule of contrasts.csv does not call it clear"),
+        ({"low": "-1", "high": "1"}, "Reason: the interval of KD contains 0."),
+        ({"networks_agree": "False"}, "Reason: the networks disagree on the sign in KD."),
+        ({"low": "", "high": ""}, "Reason: contrasts.csv does not mark the difference as clear."),
     ],
     ids=["interval", "networks", "neither"],
 )
 def test_no_clear_difference_says_why(directory: Path, change: Any, values: dict[str, str], reason: str) -> None:
     change("contrasts.csv", set_kind("primary", verdict="no clear difference", **values))
-    assert reason in beta.answer(read_run(directory))[0].text
+    assert reason in beta.answer(read_run(directory))[1].text
 
 
 def test_one_network_makes_no_claim_about_networks(directory: Path, change: Any) -> None:
     values = {"n_networks": "1", "networks_agree": "False", "verdict": "no clear difference", "interval": "jackknife"}
     change("contrasts.csv", set_kind("primary", **values))
-    first, second = beta.answer(read_run(directory))
-    assert "from one network (unet-16" in first.text
-    assert "networks" not in first.text
-    assert second.text.endswith("Intervals: jackknife. Other networks may answer differently.")
+    first, second, third = beta.answer(read_run(directory))
+    assert "one network, 500 samples (unet-16" in third.text
+    assert "networks" not in first.text + second.text + third.text
+    assert third.text.endswith("Intervals: jackknife. The result holds for this network; others may differ.")
 
 
-def test_five_networks_are_not_conditional(directory: Path, change: Any) -> None:
+def test_five_networks_speak_of_networks_in_general(directory: Path, change: Any) -> None:
     change("contrasts.csv", set_kind("primary", n_networks="5", interval="t over 5 networks"))
-    first, second = beta.answer(read_run(directory))
-    assert "conditional" not in first.text
-    assert second.text.endswith("explore. Intervals: t over 5 networks.")
-    assert first.lead == "Yes, on this ladder"
+    paragraphs = beta.answer(read_run(directory))
+    assert "holds for" not in text_of(paragraphs) and "may differ" not in text_of(paragraphs)
+    assert paragraphs[-1].text.endswith("data mnist5k). Intervals: t over 5 networks.")
+    assert paragraphs[0].lead == "Yes."
+
+
+def test_five_networks_on_which_a_setting_was_chosen_are_conditional(directory: Path, change: Any) -> None:
+    made = "delete-group jackknife over images, conditional on these 5 networks"
+    change("contrasts.csv", set_kind("primary", n_networks="5", interval=made))
+    last = beta.answer(read_run(directory))[-1].text
+    assert last.endswith("over images. The result holds for these 5 networks; others may differ.")
 
 
 def test_one_repeat_of_the_floor_has_no_spread(directory: Path, change: Any) -> None:
     change("floors.csv", lambda frame: frame.assign(repeats="1"))
-    assert "where real images score 0.01; FD" in beta.answer(read_run(directory))[0].text
+    assert "Real images score 0.01 (floor). FD" in beta.answer(read_run(directory))[1].text
 
 
 def test_without_a_floor_nothing_is_said_about_it(directory: Path) -> None:
     (directory / "floors.csv").unlink()
-    text = beta.answer(read_run(directory))[0].text
+    text = text_of(beta.answer(read_run(directory)))
     assert "floor" not in text
-    assert "real images" not in text
+    assert "eal images" not in text
 
 
 def test_without_a_contrast_there_is_no_verdict(directory: Path, change: Any) -> None:
@@ -113,24 +158,24 @@ def test_without_a_contrast_there_is_no_verdict(directory: Path, change: Any) ->
 
 def test_equal_alpha_names_the_price(directory: Path) -> None:
     first, last = beta.equal_alpha(read_run(directory))
-    assert "beta 0.3 takes 132 evaluations instead of 66, 66 more (2.0 times the cost)" in first.text
-    assert last.text.startswith("beta 0.4 scores better than beta 0; beta 0.4 takes 454")
+    assert "beta 0.3 takes 132 evaluations instead of 66 (66 more, 2.0 times the cost)." in first.text
+    assert last.text.startswith("beta 0.4 scores better than beta 0. beta 0.4 takes 454")
 
 
 @pytest.mark.parametrize(
     ("verdict", "use"),
     [
-        ("better", "eta 0 at 8 evaluations; eta 1 at 66 evaluations"),
+        ("better", "At 8 evaluations: eta 0. At 66 evaluations: eta 1."),
         (
             "worse",
-            "eta 0 (the eta 1 that one half of the images chose scored worse on the other half) at 66 evaluations",
+            "At 66 evaluations: eta 0 (one half of the images chose eta 1, which scored worse on the other half).",
         ),
-        ("no clear difference", "no clear difference between eta 1 and eta 0 at 66 evaluations"),
+        ("no clear difference", "At 66 evaluations: no detectable difference in KD between eta 1 and eta 0."),
         (
             "undecided: the metrics disagree",
-            "undecided between eta 1 and eta 0 (the metrics disagree) at 66 evaluations",
+            "At 66 evaluations: undecided between eta 1 and eta 0 (the metrics disagree).",
         ),
-        ("baseline chosen", "eta 0 at 8 and 66 evaluations"),
+        ("baseline chosen", "At 8 and 66 evaluations: eta 0."),
     ],
 )
 def test_the_budget_line(directory: Path, change: Any, verdict: str, use: str) -> None:
@@ -142,21 +187,21 @@ def test_the_budget_line(directory: Path, change: Any, verdict: str, use: str) -
     change("contrasts.csv", how)
     [line] = sentences.budget(read_run(directory))
     assert use in line.text
-    assert line.text.endswith("(chosen on half of the images, measured against eta 0 on the other half).")
+    assert line.text.endswith("was chosen on half of the images and measured against eta 0 on the other half.")
 
 
 def test_without_a_choice_the_budget_line_is_exploration(directory: Path, change: Any) -> None:
     change("contrasts.csv", lambda frame: frame[frame["kind"] != "best"])
     [line] = sentences.budget(read_run(directory))
     assert line.text.startswith(
-        "nothing clearly better than eta 0 at 8 evaluations; eta 1 at 66 evaluations (no setting"
+        "At 8 evaluations: no setting is detectably better than eta 0. At 66 evaluations: eta 1. No setting was chosen"
     )
     change("contrasts.csv", lambda frame: frame[frame["kind"] != "pareto"])
     assert sentences.budget(read_run(directory)) == []
 
 
 def test_the_control_must_find_nothing(directory: Path, change: Any) -> None:
-    assert "no clear difference, as it should be" in sentences.control(read_run(directory))[0].text
+    assert "no detectable difference, as it should be" in sentences.control(read_run(directory))[0].text
     one_metric = {"kind": "control", "metric": "fd"}
     change(
         "contrasts.csv",
@@ -166,20 +211,22 @@ def test_the_control_must_find_nothing(directory: Path, change: Any) -> None:
     )
     run = read_run(directory)
     assert sentences.control(run)[0].lead == "A/A control failed"
-    assert beta.answer(run)[0].lead.startswith("Not established, since the A/A control failed, for these 2 networks")
+    assert beta.answer(run)[0].lead == "Not established, because the A/A control failed."
     change("contrasts.csv", lambda frame: frame[frame["kind"] != "control"])
     assert sentences.control(read_run(directory))[0].text.startswith("not measured")
 
 
 def test_a_contrast_that_was_not_fixed_beforehand_says_so(directory: Path) -> None:
-    assert "fixed beforehand; all others explore" in beta.answer(read_run(directory))[1].text
+    assert "fixed before the run. All other comparisons are exploration" in beta.answer(read_run(directory))[-1].text
     info = json.loads((directory / "run.json").read_text())
     (directory / "run.json").write_text(json.dumps(info | {"fixed_beforehand": False}))
-    assert "not its ladder or training law: it explores" in beta.answer(read_run(directory))[1].text
+    assert (
+        "not its ladder or training noise distribution. It is exploration" in beta.answer(read_run(directory))[-1].text
+    )
 
 
 def test_networks_that_are_missing_are_named(directory: Path, change: Any) -> None:
     change("contrasts.csv", lambda frame: frame.assign(n_planned="3"))
-    assert "each of 2 networks (3 were planned)" in beta.answer(read_run(directory))[0].text
+    assert "2 networks (3 were planned), 500 samples each" in beta.answer(read_run(directory))[-1].text
     change("contrasts.csv", lambda frame: frame.assign(n_planned="2"))
-    assert "planned" not in beta.answer(read_run(directory))[0].text
+    assert "planned" not in text_of(beta.answer(read_run(directory)))

@@ -1,1 +1,1 @@
-"""The report on `why_noise`: `page.py` lists its sections, the others hold what each explanation shows."""
+"""The report on `why_noise`: `page.py` lists its sections, the other modules judge the explanations."""

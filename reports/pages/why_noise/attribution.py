@@ -1,18 +1,18 @@
-"""Whose part it is that noise helps: the steps' or the denoiser's, as a verdict and a sentence with numbers.
+"""Verdicts on the cause of the gain from noise: the size of the steps, or the error of the denoiser?
 
-Each `verdict_on_...` returns (verdict, sentence). The rules read contrasts.csv and split.csv; what is not clear by
-them is called undecided. How it helps is in mechanisms.py.
+Each `verdict_on_...` returns (verdict, sentences with numbers). The rules read contrasts.csv and split.csv. Without a
+detectable difference the verdict is "undecided". mechanisms.py has the verdicts on how noise helps.
 """
 
 import pandas as pd
 
-from reports.formats import cell, interval, listed, metric_name, number, percent
+from reports.formats import cell, interval, listed, metric_name, missing, number, percent
 from reports.results import Run, pooled
 from reports.sentences import Pair, head, pairs
 
 
 def main_steps(run: Run) -> int:
-    """The length of the ladder on which everything but the length is varied: the control's."""
+    """The number of steps of the main ladder, which is the ladder of the control."""
     return int(run.of_kind("control")["n_steps"].iloc[0])
 
 
@@ -22,26 +22,26 @@ def contrast(run: Run, mode: str, a: str = "eta 1", kind: str = "noise") -> Pair
 
 
 def probe(run: Run, name: str, denoiser: str = "trained") -> pd.DataFrame:
-    """The rows of one probe of one kind of denoiser."""
+    """The rows of one probe with one kind of denoiser."""
     return run.probes[(run.probes["probe"] == name) & (run.probes["denoiser"] == denoiser)]
 
 
 def part(run: Run, name: str, mode: str, metric: str = "kd") -> pd.Series | None:
-    """A part of the gap (total, steps, denoiser) in a mode, pooled over networks."""
+    """One part of the difference (total, steps, denoiser) under a mode, over all networks; None if not measured."""
     rows = run.split[(run.split["part"] == name) & (run.split["mode"] == mode)]
     rows = pooled(rows[rows["metric"] == metric])
     return rows.iloc[0] if len(rows) else None
 
 
 def amount_of(run: Run, row: pd.Series) -> str:
-    """A part with its interval."""
+    """A part with its interval, for instance "FD is −0.7 (95 % interval −1.6 to 0.2)"."""
     note = f"{percent(row['level'])} interval "
     name = metric_name(row["metric"], run.features)
-    return f"{name} {interval(row['metric'], row['difference'], row['low'], row['high'], note)}"
+    return f"{name} is {interval(row['metric'], row['difference'], row['low'], row['high'], note)}"
 
 
 def changes(run: Run, modes: list[str]) -> list[str]:
-    """What eta 1 changes in KD under each of these modes, with intervals; the first says what the numbers are."""
+    """The changes of KD by eta 1 under these modes, with intervals. The first one says what the interval is."""
     texts: list[str] = []
     for mode in modes:
         if pair := contrast(run, mode):
@@ -49,17 +49,24 @@ def changes(run: Run, modes: list[str]) -> list[str]:
             note = "" if texts else f"{percent(row['level'])} interval "
             split = (row["low"] > 0 or row["high"] < 0) and row["verdict"] == "no clear difference"
             shown = interval(row["metric"], row["difference"], row["low"], row["high"], note)
-            texts.append(f"{shown}{', the networks disagreeing' if split else ''}")
+            texts.append(f"{shown[:-1]}; seeds disagree in sign)" if split else shown)
     return texts
 
 
+def listed_changes(run: Run, labels: dict[str, str]) -> str:
+    """The changes of KD by eta 1 as a list, each with the label of its mode (mode -> label)."""
+    found = {mode: label for mode, label in labels.items() if contrast(run, mode)}
+    texts = [f"{text} {label}" for text, label in zip(changes(run, list(found)), found.values(), strict=True)]
+    return "; ".join(texts)
+
+
 def lengths(run: Run) -> list[int]:
-    """The ladders' lengths that the exact denoiser was measured on."""
+    """The numbers of steps of the ladders on which the exact denoiser was measured."""
     return sorted({int(length) for length in run.rows.loc[run.rows["denoiser"] == "exact", "n_steps"]})
 
 
 def networks(run: Run) -> dict[str, str]:
-    """Mode -> images seen in training, of the trained denoisers on the main ladder, from the worst."""
+    """Mode -> images seen in training, for the trained denoisers on the main ladder, fewest images first."""
     rows = on_main_ladder(run, "trained", "undertrained").sort_values("images_seen").drop_duplicates("mode")
     return {row["mode"]: cell("images_seen", row["images_seen"]) for _, row in rows.iterrows()}
 
@@ -71,7 +78,7 @@ def flawed(run: Run) -> dict[str, str]:
 
 
 def on_main_ladder(run: Run, *denoisers: str) -> pd.DataFrame:
-    """Contrasts of noise against none with these kinds of denoisers, on the main ladder."""
+    """The contrasts of noise against no noise with these kinds of denoisers on the main ladder."""
     rows = run.of_kind("noise")
     return rows[rows["denoiser"].isin(denoisers) & (rows["n_steps"] == main_steps(run))]
 
@@ -82,55 +89,89 @@ def words(run: Run, modes: list[str]) -> list[str]:
 
 
 def verdict_on_steps(run: Run) -> tuple[str, str]:
-    """Does noise help although the denoiser is exact, so that only the steps can be wrong?"""
-    modes = {f"exact, {n} steps": str(n) for n in lengths(run)}
-    exact = words(run, list(modes))
-    if not exact:
-        return "undecided (not measured)", "Not measured."
-    says = "never clearly helps" if "better" not in exact else "clearly helps on some ladders"
-    text = (
-        f"With the exact denoiser noise (eta 1) {says}: on ladders of {listed(modes.values())} steps "
-        f"{metric_name('kd', run.features)} changes by {listed(changes(run, list(modes)))}."
+    """The verdict on the steps: does noise help with an exact denoiser, where only the step size can be wrong?"""
+    lengths_of = {f"exact, {n} steps": n for n in lengths(run)}
+    found = {mode: head(pair)["verdict"] for mode in lengths_of if (pair := contrast(run, mode))}
+    if not found:
+        return "undecided (not measured)", ""
+    metric = metric_name("kd", run.features)
+    helps, hurts = (
+        listed(str(lengths_of[mode]) for mode, verdict in found.items() if verdict == word)
+        if word in found.values()
+        else ""
+        for word in ("better", "worse")
     )
-    if "better" in exact:
-        return "supported: noise helps where only the steps can be wrong", text
+    text = "With the exact denoiser, noise (eta 1) "
+    text += f"helps on {helps} steps." if helps else "is not detectably better on any ladder."
+    text += f" It hurts on {hurts} steps." if hurts else ""
+    on = {mode: f"on {n} steps" for mode, n in lengths_of.items()}
+    text += f" Change of {metric} (below 0, noise helps): {listed_changes(run, on)}."
+    if helps:
+        return "supported: noise helps with an exact denoiser, where only the step size can be wrong", text
     if gains := gaining(run):
         who = listed([networks(run)[mode] for mode in gains])
-        return (
-            f"refuted as the reason for networks trained on {who} images: they gain clearly more than the exact one",
-            text,
-        )
-    return "not supported: no gain with the exact denoiser", text
+        says = f"refuted as the cause for networks trained on {who} images"
+        return f"{says}. They gain detectably more than the exact denoiser", text
+    return "not supported: no detectable gain with the exact denoiser", text
 
 
 def gaining(run: Run) -> list[str]:
-    """The modes in which noise helps a trained denoiser, and clearly more than it helps the exact one."""
+    """The modes in which noise helps a trained denoiser, and helps it detectably more than the exact denoiser."""
     rows = {mode: part(run, "denoiser", mode) for mode in networks(run) if words(run, [mode]) == ["better"]}
     return [mode for mode, row in rows.items() if row is not None and row["clear"] and row["difference"] < 0]
 
 
 def verdict_on_denoiser(run: Run) -> tuple[str, str]:
-    """Is there a gain with trained denoisers beyond the exact one's, and does any error do?"""
+    """The verdict on the denoiser: do trained networks gain more than the exact denoiser, and does any error do so?"""
     modes, wrong = networks(run), flawed(run)
-    found = changes(run, list(modes))
-    if not found:
-        return "undecided (not measured)", "Not measured."
-    metric = metric_name("kd", run.features)
-    text = (
-        f"With networks trained on {listed(modes.values())} images, on {main_steps(run)} steps, {metric} changes by "
-        f"{listed(found)}."
-    )
-    best = part(run, "total", f"trained, {main_steps(run)} steps", "fd")
-    if best is not None:
-        text += f" (For the last of them {amount_of(run, best)}.)"
-    if errors := changes(run, list(wrong)):
-        text += (
-            f" With the exact denoiser plus an error of fixed size everywhere ({listed(wrong.values())}) it changes by "
-            f"{listed(errors)}."
+    if not changes(run, list(modes)):
+        return "undecided (not measured)", ""
+    metric, n = metric_name("kd", run.features), main_steps(run)
+    after = {
+        mode: f"after {images}{'' if at else ' training images'}" for at, (mode, images) in enumerate(modes.items())
+    }
+    texts = [f"Change of {metric} by noise with trained networks on {n} steps: {listed_changes(run, after)}"]
+    main = f"trained, {n} steps"
+    best = part(run, "total", main, "fd")
+    if best is not None and main in modes:
+        texts.append(f"After {modes[main]} training images the change in {amount_of(run, best)}")
+    if changes(run, list(wrong)):
+        sizes = {mode: f"with error {size}" for mode, size in wrong.items()}
+        texts.append(f"Change with the exact denoiser plus a random field of fixed size: {listed_changes(run, sizes)}")
+        texts += single_fields(run)
+    text = f"{'. '.join(texts)}."
+    gains, hurts = gaining(run), [mode for mode in wrong if words(run, [mode]) == ["worse"]]
+    if not gains:
+        return (
+            "undecided: no network has a detectable gain that is detectably larger than with the exact denoiser",
+            text,
         )
-    gains, hurts = gaining(run), "worse" in words(run, list(wrong))
-    if gains and hurts:
-        return "supported, but not for every error: networks gain, an error of fixed size makes noise hurt", text
-    if gains:
-        return "supported: trained denoisers gain from noise beyond what the exact one does", text
-    return "undecided: no network gains clearly, and clearly more than the exact denoiser", text
+    who = f"networks trained on {listed(modes[mode] for mode in gains)} images"
+    says = f"supported: {who} gain detectably more than the exact denoiser"
+    if hurts:
+        where = listed(f"{wrong[mode]} (detectable in {alone(run, mode, 1)} random fields)" for mode in hurts)
+        says += f". But noise hurts with an added error of fixed size {where}"
+    return says, text
+
+
+def alone(run: Run, mode: str, sign: int) -> str:
+    """The number of seeds in which eta 1, taken alone, raises (`sign` 1) or lowers (`sign` −1) KD, such as "1 of 2"."""
+    rows = run.of_kind("noise")
+    rows = rows[(rows["mode"] == mode) & (rows["a"] == "eta 1") & (rows["metric"] == "kd") & (rows["train_seed"] != "")]
+    found = rows["clear"].fillna(False) & (rows["difference"] * sign > 0)
+    return f"{int(found.sum())} of {len(rows)}"
+
+
+def single_fields(run: Run) -> list[str]:
+    """One sentence per size of the error at which the random fields disagree in sign."""
+    texts = []
+    for mode, size in flawed(run).items():
+        pair = contrast(run, mode)
+        agree = head(pair)["networks_agree"] if pair and head(pair)["n_networks"] > 1 else None
+        if not missing(agree) and not agree:
+            loss, gain = (alone(run, mode, sign) for sign in (1, -1))
+            texts.append(
+                f"With error {size}, the random fields disagree in sign: noise hurts detectably in {loss} fields and "
+                f"helps detectably in {gain}"
+            )
+    return texts

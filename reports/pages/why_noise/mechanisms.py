@@ -1,7 +1,7 @@
-"""How noise helps, or would: inputs, contraction, corrections instead of it, as verdicts and sentences with numbers.
+"""Verdicts on how noise helps: the inputs of the network, contraction of errors, corrections instead of noise.
 
-Each `verdict_on_...` returns (verdict, sentence). The rules read probes.csv and contrasts.csv; what is not clear by
-them is called undecided. Whose part it is, is in attribution.py.
+Each `verdict_on_...` returns (verdict, sentences with numbers). The rules read probes.csv and contrasts.csv. Without a
+detectable difference the verdict is "undecided". attribution.py has the verdicts on the cause of the gain.
 """
 
 import math
@@ -10,48 +10,55 @@ from dataclasses import dataclass
 from reports.formats import cell, listed, metric_name, number, plural
 from reports.pages.why_noise.attribution import flawed, main_steps, networks, part, probe
 from reports.results import Run
-from reports.sentences import head, measured, pairs, relation
+from reports.sentences import detectable, head, measured, pairs, relation
 
-LOW = 1.0  # the levels below it are where the prediction about inputs is tested
+LOW = 1.0  # the prediction about inputs is tested on the levels below
 SURE = 2.0  # standard errors
-NEAR = 1.1  # a ratio within this factor of 1 counts as 1
-ENOUGH = 2  # cases from which on a rule is called supported or refuted
+NEAR = 1.1  # a ratio within this factor from 1 counts as 1
+ENOUGH = 2  # number of cases needed to call a rule supported or refuted
 
 
 def paying(run: Run) -> list[str]:
-    """Where noise alone helps, in a sentence."""
+    """Sentences on the ranges of levels in which noise helps if it is put back only there."""
     found = [pair for pair in pairs(run.of_kind("where")) if head(pair)["verdict"] == "better"]
     if not found:
         return []
-    shown = listed(f"{head(pair)['a']} ({measured(run, pair, values=False)})" for pair in found)
-    return [f"Put back in one range of levels only, noise helps at {shown}."]
+    ranges = listed((f"only at {head(pair)['a']}" for pair in found), "or")
+    sizes = [f"With noise only at {head(pair)['a']}, {measured(run, pair, values=False)}." for pair in found]
+    return [f"Noise helps if it is put back {ranges}.", *sizes]
 
 
 def low_ratio(run: Run, eta: float) -> dict[str, tuple[float, float]]:
-    """Geometric mean of the error ratio over the levels below LOW, and its s.e. at most, for each network."""
+    """Network -> geometric mean of the error ratio over the levels below LOW, and an upper bound of its s.e."""
     rows = probe(run, "visited")
     rows = rows[(rows["eta"] == eta) & (rows["sigma"] < LOW)]
     out = {}
     for seed, same in rows.groupby("train_seed"):
         ratio = math.exp(sum(math.log(value) for value in same["value"]) / len(same))
-        out[str(seed)] = (ratio, ratio * float((same["se"] / same["value"]).mean()))  # as if all levels erred together
+        out[str(seed)] = (
+            ratio,
+            ratio * float((same["se"] / same["value"]).mean()),
+        )  # as if the errors of all levels were fully correlated
     return out
 
 
 def verdict_on_inputs(run: Run) -> tuple[str, str]:
-    """Is the error where samples are larger than on training-like inputs, and less so with noise?"""
+    """The verdict on inputs: is the error larger at samples than at training-like inputs, and less so with noise?"""
     quiet, noisy, fresh = (low_ratio(run, eta) for eta in (0.0, 1.0, -1.0))
     if not quiet or not noisy:
-        return "undecided (not measured)", "Not measured."
+        return "undecided (not measured)", ""
     shown = [
         listed(f"{number(ratio, 2)} ± {number(SURE * se, 2)}" for ratio, se in found.values())
         for found in (quiet, noisy)
     ]
-    again = listed(number(ratio, 2) for ratio, _ in fresh.values()) if fresh else "not measured"
     text = (
-        f"Below sigma {number(LOW)} the squared error where samples are is {shown[0]} times that on training-like "
-        f"inputs at eta 0 and {shown[1]} times at eta 1 (one number a network, ± {number(SURE)} s.e.; control {again})."
+        f"Below sigma {number(LOW)}, the error ratio is {shown[0]} without noise. With noise it is {shown[1]}. "
+        "(Squared error at the samples, divided by that at training-like inputs; one number per network, "
+        f"± {number(SURE)} s.e.)"
     )
+    if fresh:
+        again = listed(number(ratio, 2) for ratio, _ in fresh.values())
+        text += f" The control, fresh training-like inputs, gives {again}."
     above = all(ratio - SURE * se > 1 for ratio, se in quiet.values())
     less = all(
         quiet[seed][0] - noisy[seed][0] > SURE * math.hypot(quiet[seed][1], noisy[seed][1])
@@ -61,18 +68,18 @@ def verdict_on_inputs(run: Run) -> tuple[str, str]:
     near = [abs(math.log(ratio)) + SURE * se / ratio < math.log(NEAR) for ratio, se in noisy.values()]
     calm = [abs(math.log(ratio)) + SURE * se / ratio < math.log(NEAR) for ratio, se in quiet.values()]
     if above and less and all(near):
-        return "supported: without noise samples leave the training inputs, with noise they do not", text
+        return "supported: samples drift away from the training inputs without noise, but not with noise", text
     if above and less:
-        return "partly: samples leave the training inputs, and noise brings them closer, not back", text
+        return "partly supported: samples drift away from the training inputs; noise brings them closer, not back", text
     if all(near) and all(calm):
-        return "refuted: samples stay where the error is that of training inputs, with or without noise", text
+        return "refuted: with and without noise, the error at the samples equals the error at training inputs", text
     if above:
-        return "undecided: samples leave the training inputs, but noise does not clearly bring them closer", text
-    return "undecided: the error where samples are is not clearly above that on training inputs", text
+        return "undecided: samples drift away from the training inputs, but noise does not detectably reduce this", text
+    return "undecided: the error at the samples is not detectably above the error at training inputs", text
 
 
 def ends(run: Run, eta: float, denoiser: str = "trained") -> dict[tuple[str, float], tuple[float, float]]:
-    """(network, sigma of the push) -> distance at the last level over the push, and its s.e."""
+    """(network, sigma of the push) -> distance at the last level divided by the push, and its s.e."""
     rows = probe(run, "contraction", denoiser)
     rows = rows[rows["eta"] == eta]
     last = rows[rows["sigma"] == rows["sigma"].min()]
@@ -80,37 +87,37 @@ def ends(run: Run, eta: float, denoiser: str = "trained") -> dict[tuple[str, flo
 
 
 def verdict_on_contraction(run: Run) -> tuple[str, str]:
-    """Does noise make earlier errors shrink more?"""
+    """The verdict on contraction: do earlier errors shrink more with noise?"""
     quiet, noisy = ends(run, 0.0), ends(run, 1.0)
     if not quiet or not noisy:
-        return "undecided (not measured)", "Not measured."
+        return "undecided (not measured)", ""
     phrases, surer, weaker = [], [], []
     for start in sorted({start for _, start in quiet}, reverse=True):
         both = [[found[key] for key in quiet if key[1] == start and key in found] for found in (quiet, noisy)]
         shown = [listed(number(value) for value, _ in side) for side in both]
-        phrases.append(f"at sigma {number(start)} {shown[0]} is left at eta 0 and {shown[1]} at eta 1")
+        phrases.append(f"Pushed at sigma {number(start)}: {shown[0]} without noise, {shown[1]} with noise")
         sides = list(zip(*both, strict=True))
         if all(b + SURE * b_se < a - SURE * a_se for (a, a_se), (b, b_se) in sides):
             surer.append(number(start))
         if all(b - SURE * b_se > a + SURE * a_se for (a, a_se), (b, b_se) in sides):
             weaker.append(number(start))
-    text = f"Of a small white push {'; '.join(phrases)} (one number a network)."
+    text = f"Share of a small white push that is left at the end, one number per network. {'. '.join(phrases)}."
     if len(surer) == len(phrases):
-        return "supported: noise shrinks small white errors more, wherever they are made", text
+        return "supported: noise shrinks small white errors more, at every tested level", text
     if surer and not weaker:
         return (
-            f"supported for small white errors made at sigma {listed(surer)}, where noise clearly shrinks them more",
+            f"supported for small white errors made at sigma {listed(surer)}: noise shrinks them detectably more",
             text,
         )
     if weaker and not surer:
         return "refuted: noise shrinks small white errors less", text
-    return "undecided: no clear difference, or a different one at different levels", text
+    return "undecided: no detectable difference, or opposite differences at different levels", text
 
 
 def verdict_on_corrections(run: Run) -> tuple[str, str]:
-    """Does a correction without noise, of the level or of eps, do what noise does?
+    """The verdict on corrections: does a correction of the noise level or of eps, without noise, do as well as noise?
 
-    The best of them is chosen on one half of the images; what is said of it was measured on the other half.
+    The best correction is chosen on one half of the images. Its numbers come from the other half.
     """
     chosen = {head(pair)["mode"]: pair for pair in pairs(run.of_kind("best"))}
     phrases, closing, failing = [], [], []
@@ -119,53 +126,54 @@ def verdict_on_corrections(run: Run) -> tuple[str, str]:
         gain = chosen.get(row["mode"])
         helps = gain is not None and head(gain)["verdict"] == "better"
         text = (
-            f"For the network trained on {cell('images_seen', row['images_seen'])} images the best of these "
-            f"corrections is {row['a']}, chosen on one half of the images. On the other half {relation(rival)}: "
-            f"{measured(run, rival, values=False)}"
+            f"After {cell('images_seen', row['images_seen'])} training images, the correction {row['a']} was chosen on "
+            f"one half of the images. On the other half, {relation(rival)}. {measured(run, rival, values=False)}."
         )
+        if row["verdict"] == "no clear difference":
+            text += "".join(f" {sentence}" for sentence in detectable(run, [rival]))
         if gain is not None and head(gain)["verdict"] == "baseline chosen":
-            text += "; on the half of the choice none of them beats eta 0"
+            text += " On the half that chose, no correction scores better than eta 0."
         elif gain is not None:
-            text += f"; and {relation(gain)}: {measured(run, gain, values=False)}"
-        phrases.append(f"{text}.")
+            text += f" Also on the other half, {relation(gain)}. {measured(run, gain, values=False)}."
+        phrases.append(text)
         failing += [row["mode"]] if row["verdict"] == "worse" else []
         closing += [row["mode"]] if helps and row["verdict"] in ("better", "no clear difference") else []
     if not phrases:
-        return "undecided (not measured)", "Not measured."
+        return "undecided (not measured)", ""
     text = " ".join(phrases)
     if len(failing) == len(phrases):
-        return "refuted: noise does better than the best of these corrections", text
+        return "refuted: noise scores better than the best correction", text
     if len(closing) == len(phrases):
-        return "supported: a correction without noise clearly helps, and noise is not clearly better than it", text
-    return "undecided: no correction clearly helps, or noise is not clearly better, or networks differ", text
+        return "supported: a correction without noise helps, and noise is not detectably better than it", text
+    return "undecided: the comparisons do not give a detectable answer for all networks", text
 
 
 @dataclass(frozen=True)
 class Response:
-    """What the errors of one denoiser leave at the end, at eta 1 over eta 0, against what noise really changes."""
+    """Predicted and measured effect of noise for one denoiser, as ratios of eta 1 to eta 0."""
 
-    denoiser: str  # as probes.csv calls it
+    denoiser: str  # its name in probes.csv
     label: str
-    sums: dict[str, tuple[float, float, float]]  # network -> sum at eta 0, at eta 1, s.e. of their ratio
-    real: dict[str, float]  # network -> distance to the exact denoiser's samples, eta 1 over eta 0
-    linear: dict[str, float]  # network -> sum over the distance at eta 0
-    winner: str  # by the denoiser's part of the gap, from split.csv: noise, no noise, or "" where it is not clear
+    sums: dict[str, tuple[float, float, float]]  # network -> sum at eta 0, sum at eta 1, s.e. of their ratio
+    real: dict[str, float]  # network -> distance to the samples of the exact denoiser, eta 1 divided by eta 0
+    linear: dict[str, float]  # network -> sum divided by the distance, at eta 0
+    winner: str  # by the denoiser's part in split.csv: "noise", "no noise", or "" if not detectable
 
     @property
     def ratios(self) -> list[tuple[float, float]]:
-        """(sum at eta 1 over sum at eta 0, its s.e.) for each network."""
+        """(sum at eta 1 divided by sum at eta 0, its s.e.) for each network."""
         return [(noisy / quiet, se) for quiet, noisy, se in self.sums.values()]
 
     @property
     def predicted(self) -> str:
-        """Which of the two should win: the one that leaves less, if that is sure for each network."""
+        """The predicted winner, at which less error is left; "undecided" unless this is sure for each network."""
         if all(ratio + SURE * se < 1 for ratio, se in self.ratios):
             return "noise"
         return "no noise" if all(ratio - SURE * se > 1 for ratio, se in self.ratios) else "undecided"
 
 
 def responses(run: Run) -> list[Response]:
-    """Each denoiser that was measured, networks from the worst, then the exact one with errors."""
+    """All denoisers that were measured: networks, fewest training images first, then the exact one with errors."""
     labels = {mode: f"trained on {images} images" for mode, images in networks(run).items()}
     out = []
     for mode, label in {**labels, **{mode: mode for mode in flawed(run)}}.items():
@@ -181,7 +189,7 @@ def responses(run: Run) -> list[Response]:
         sums, real, linear = {}, {}, {}
         for seed in quiet.index.intersection(noisy.index):
             (a, a_se), (b, b_se) = (side.loc[seed, ["value", "se"]] for side in (quiet, noisy))
-            sums[seed] = (a, b, b / a * math.hypot(a_se / a, b_se / b))  # as if the two erred on their own
+            sums[seed] = (a, b, b / a * math.hypot(a_se / a, b_se / b))  # as if the two errors were independent
             apart = [found["deviation", eta].loc[seed, "value"] for eta in (0.0, 1.0)]
             real[seed], linear[seed] = apart[1] / apart[0], a / apart[0]
         out.append(Response(denoiser, label, sums, real, linear, _winner(run, mode)))
@@ -189,7 +197,7 @@ def responses(run: Run) -> list[Response]:
 
 
 def _winner(run: Run, mode: str) -> str:
-    """Which of noise and none is better for the denoiser's part of the gap, if KD is clear and FD has the same sign."""
+    """The winner by the denoiser's part of the difference; "" unless KD is clear and FD has the same sign."""
     kd, fd = (part(run, "denoiser", mode, metric) for metric in ("kd", "fd"))
     if kd is None or fd is None or not kd["clear"] or kd["difference"] * fd["difference"] < 0:
         return ""
@@ -197,10 +205,10 @@ def _winner(run: Run, mode: str) -> str:
 
 
 def verdict_on_response(run: Run) -> tuple[str, str]:
-    """Does error times contraction say which of eta 0 and eta 1 wins?"""
+    """The verdict on error times contraction: does it predict the winner among eta 0 and eta 1?"""
     found = responses(run)
     if not found:
-        return "undecided (not measured)", "Not measured."
+        return "undecided (not measured)", ""
     decided = [one for one in found if one.winner and one.predicted != "undecided"]
     right = [one for one in decided if one.predicted == one.winner]
     kinds: dict[str, list[float]] = {"for trained networks": [], "for the exact denoiser with errors": []}
@@ -209,19 +217,20 @@ def verdict_on_response(run: Run) -> tuple[str, str]:
         kinds[name] += [ratio for ratio, _ in one.ratios]
     shown = [f"{number(min(of), 2)} to {number(max(of), 2)} {name}" for name, of in kinds.items() if of]
     text = (
-        "What the errors made on each stretch of the ladder leave at the end adds up, at eta 1, to so many times what "
-        f"it does at eta 0: {listed(shown)}."
+        "Each stretch of the ladder adds an error, and a part of it is left at the end. The sum of these parts with "
+        f"noise, divided by the sum without noise, is {listed(shown)}."
     )
     if decided:
+        metric = metric_name("kd", run.features)
         text += (
-            f" By that, and by the denoiser's part of {metric_name('kd', run.features)}, the same one wins in "
-            f"{len(right)} of the {len(decided)} cases in which both are clear."
+            f" Prediction: the eta with the smaller sum scores better in {metric} (denoiser's part). Prediction and "
+            f"result are both detectable in {plural(len(decided), 'case')} and agree in {len(right)}."
         )
-    if len(decided) < ENOUGH:
-        return f"undecided: both are clear in {len(decided)} of {len(found)} cases", text
-    if len(right) == len(decided):
-        return f"supported: error times contraction names the winner in each of {len(decided)} clear cases", text
+    n, wrong = len(decided), len(decided) - len(right)
+    if n < ENOUGH:
+        return f"undecided: prediction and result are both detectable in {n} of {len(found)} cases", text
+    if not wrong:
+        return f"supported: the predicted winner is right in {n} of {n} detectable cases", text
     if not right:
-        return f"refuted: error times contraction names the wrong one in each of {len(decided)} clear cases", text
-    wrong = plural(len(decided) - len(right), "clear case")
-    return f"refuted as a rule: error times contraction is wrong in {wrong} of {len(decided)}", text
+        return f"refuted: the predicted winner is wrong in {n} of {n} detectable cases", text
+    return f"refuted as a rule: the predicted winner is wrong in {wrong} of {n} detectable cases", text

@@ -1,4 +1,4 @@
-"""The report on `why_noise`: explanations of why putting noise back helps, and what was measured of each."""
+"""The report on `why_noise`: explanations of why putting noise back helps, each with its prediction and verdict."""
 
 import pandas as pd
 
@@ -24,11 +24,11 @@ from reports.pages.why_noise.mechanisms import (
 )
 from reports.pages.why_noise.trajectories import bookkeeping, contraction, inputs, response, where
 from reports.results import Run
-from reports.sentences import condition, control, control_failed, head, pairs, scope
+from reports.sentences import capital, condition, control, control_failed, head, pairs, scope
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The report from top to bottom; a part that the run did not measure is left out."""
+    """The sections of the report from top to bottom. A part that the run did not measure is left out."""
     if not len(run.of_kind("control")):
         return [Section("Answer", answer(run)), numbers(run)]
     return [
@@ -49,46 +49,55 @@ def sections(run: Run) -> list[Section | None]:
 
 
 def answer(run: Run) -> list[Prose]:
-    """Three sentences: steps, denoiser, mechanism; then the verdicts, the scope, the control and the failures."""
+    """The verdict on each explanation with its numbers; then the conditions, the control and the failures."""
     if not len(run.of_kind("control")):
         return [Prose("the runs that this report compares failed.", "No verdict"), *components.failures(run)]
-    found = {
-        "steps too big": verdict_on_steps(run),
-        "imperfect denoiser": verdict_on_denoiser(run),
-        "inputs like training data": verdict_on_inputs(run),
-        "contraction": verdict_on_contraction(run),
-        "error times contraction": verdict_on_response(run),
-        "bookkeeping": verdict_on_corrections(run),
-    }
-    text = {name: sentence for name, (_, sentence) in found.items()}
-    unsure = ", not established, since the A/A control failed" if control_failed(run) else ""
-    how = [text["inputs like training data"], text["error times contraction"], *paying(run)]
+    unsure = " (not established, because the A/A control failed)" if control_failed(run) else ""
+    inputs, response = verdict_on_inputs(run), verdict_on_response(run)
+    how = [*paying(run), inputs[1], response[1]]
     out = [
-        Prose(text["steps too big"], f"The steps{unsure}"),
-        Prose(text["imperfect denoiser"], f"The denoiser{unsure}"),
-        Prose(" ".join(how), f"How{unsure}"),
-        Prose("; ".join(f"{name}: {word}" for name, (word, _) in found.items()) + ".", f"The explanations{unsure}"),
+        Prose(said(verdict_on_steps(run)), f"The steps{unsure}"),
+        Prose(said(verdict_on_denoiser(run)), f"The denoiser{unsure}"),
+        Prose(" ".join(filter(None, how)) or "Not measured.", f"How{unsure}"),
     ]
+    mechanisms = {
+        "Noise keeps samples near the training inputs": inputs,
+        "Noise shrinks earlier errors": verdict_on_contraction(run),
+        "Error times contraction predicts the winner": response,
+        "A correction without noise does as well as noise": verdict_on_corrections(run),
+    }
+    out += [Prose(capital(f"{verdict}."), f"{name}{unsure}") for name, (verdict, _) in mechanisms.items()]
     if pair := contrast(run, f"trained, {main_steps(run)} steps"):
-        out.append(Prose(f"Measured on {scope(pair)}; the law is a fitted mixture. {condition(pair)}"))
+        out.append(
+            Prose(
+                f"Measured on {scope(pair)}. The data are draws from a fitted mixture. {condition(pair)} "
+                "The intervals are not corrected for the number of comparisons."
+            )
+        )
     return [*out, *control(run), *components.failures(run)]
 
 
+def said(verdict: tuple[str, str]) -> str:
+    """A verdict and its numbers as sentences."""
+    word, text = verdict
+    return f"{capital(word)}. {text}".strip()
+
+
 def steps(run: Run) -> Section | None:
-    """Discretisation alone: the exact denoiser on ladders from coarse to fine."""
+    """The section on discretisation alone: the exact denoiser on ladders from coarse to fine."""
     if not len(by_length(run, "exact")):
         return None
     prediction = (
-        "If noise helped because the steps are too big, it would help an exact denoiser too, most of all where steps "
-        "are coarse."
+        "If noise helps because the steps are too large, it also helps an exact denoiser, and most of all on coarse "
+        "ladders."
     )
     blocks: list[Prose | Figure | Table] = [
         Prose(prediction, "Prediction"),
-        Prose(f"{verdict_on_steps(run)[0]}. {verdict_on_steps(run)[1]}", "Verdict"),
+        Prose(said(verdict_on_steps(run)), "Verdict"),
         against_length(run, "exact"),
         *width(run),
     ]
-    return Section("Are the steps too big?", blocks)
+    return Section("Are the steps too large?", blocks)
 
 
 def by_length(run: Run, denoiser: str) -> pd.DataFrame:
@@ -98,7 +107,7 @@ def by_length(run: Run, denoiser: str) -> pd.DataFrame:
 
 
 def against_length(run: Run, name: str) -> Figure:
-    """Quality against the number of steps under one kind of denoiser, a line an eta."""
+    """The figure of quality against the number of steps with one kind of denoiser, one line per eta."""
     rows = by_length(run, name)
     looks = figures.shades(rows["eta"])
     figure, [axes] = figures.panels(1, len(METRICS), 3.3)
@@ -111,15 +120,15 @@ def against_length(run: Run, name: str) -> Figure:
         figures.fit_y(ax, rows[metric], metric)
         ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="steps = network evaluations")
     text = (
-        f"The {name} denoiser: quality against the number of steps, a line an eta; lower is better. Faint points: "
-        "single runs; green: what draws of the true law score."
+        f"The {name} denoiser: quality against the number of steps, one line per eta. Lower is better. Faint points: "
+        "single runs. Green: score of draws from the true distribution (floor)."
     )
     alt = f"Kernel and Fréchet distance against steps for the {name} denoiser."
     return Figure(f"steps-{name}", figures.under_one_legend(figure), alt, components.caption(run, text, rows=rows))
 
 
 def width(run: Run) -> list[Table]:
-    """Mean and width of the samples, over the truth's, against the number of steps."""
+    """A table of the width and mean of the samples, relative to the true distribution, for each number of steps."""
     rows = run.probes[run.probes["probe"].isin(["spread", "mean"])]
     if not len(rows):
         return []
@@ -131,23 +140,23 @@ def width(run: Run) -> list[Table]:
             se = SURE * float(found["se"].pow(2).sum()) ** 0.5 / len(found)
             line[title] = f"{number(found['value'].mean(), 3)} ± {number(se, 3)}"
         body.append(line)
-    n = components.values(rows, "n_samples")
+    n, shift = components.values(rows, "n_samples"), float(rows["n_samples"].iloc[0]) ** -0.5
     text = (
-        "Width: the samples' standard deviation over the truth's along the law's 16 widest directions (geometric "
-        "mean); below 1 they are too narrow. Shift: the distance of the means there, in the truth's standard deviations"
-        f" (root mean square); {n} draws of the truth show {number(float(rows['n_samples'].iloc[0]) ** -0.5, 3)}. Mean "
-        f"over seeds ± {number(SURE)} s.e. over samples."
+        "Width: standard deviation of the samples divided by that of the true distribution, in its 16 widest "
+        "directions (geometric mean). Below 1, the samples are too narrow. Shift: distance of the means in these "
+        "directions, in standard deviations of the true distribution (root mean square). The shift of "
+        f"{n} true draws is {number(shift, 3)}. Means over seeds ± {number(SURE)} s.e. over samples."
     )
     return [table(pd.DataFrame(body), components.caption(run, text), words=("denoiser",))]
 
 
 def denoiser(run: Run) -> Section | None:
-    """The trained denoiser on the same ladders, and the gap in parts."""
+    """The section on the trained denoiser: the same ladders, and the difference split in parts."""
     if not len(run.split):
         return None
     prediction = (
-        "If it helped because the denoiser is imperfect, the gain would be there with the trained denoiser beyond "
-        "what the exact one shows, and would stay when the steps get finer."
+        "If noise helps because the denoiser is imperfect, a trained denoiser gains more than the exact denoiser. The "
+        "gain stays when the steps get finer."
     )
     body = []
     for name, mode in dict.fromkeys(zip(run.split["part"], run.split["mode"], strict=True)):
@@ -159,20 +168,26 @@ def denoiser(run: Run) -> Section | None:
                 line[f"{metric_name(metric, run.features)}: eta 1 − eta 0 (interval)"] = shown
         body.append(line)
     text = (
-        f"The gap between eta 1 and eta 0 on {main_steps(run)} steps as a sum: total (trained) = steps (exact) + "
-        f"denoiser (the rest). Intervals: {components.values(run.split[run.split['train_seed'] == ''], 'interval')}."
+        f"The difference between eta 1 and eta 0 on {main_steps(run)} steps, split in two: total (trained denoiser) = "
+        f"steps (exact denoiser) + denoiser (the rest). Intervals: {intervals(run)}."
     )
     blocks: list[Prose | Figure | Table] = [
         Prose(prediction, "Prediction"),
-        Prose(f"{verdict_on_denoiser(run)[0]}. {verdict_on_denoiser(run)[1]}", "Verdict"),
+        Prose(said(verdict_on_denoiser(run)), "Verdict"),
         table(pd.DataFrame(body), text, words=("part",)),
         against_length(run, "trained"),
     ]
     return Section("Is the denoiser imperfect?", blocks)
 
 
+def intervals(run: Run) -> str:
+    """How the intervals of the parts were made, and for which networks they hold."""
+    made = run.split.loc[run.split["train_seed"] == "", "interval"].unique()
+    return "; ".join(components.how(text) for text in made if text) or "none"
+
+
 def amount(run: Run) -> Section | None:
-    """Noise against none under denoisers of different quality."""
+    """The section on noise against no noise with denoisers of different quality."""
     n = main_steps(run)
     rows = on_main_ladder(run, "exact", "trained", "undertrained", "exact + error")
     modes = list(rows["mode"].unique())
@@ -181,16 +196,17 @@ def amount(run: Run) -> Section | None:
         return None
     best = run.of_kind("best")
     chosen = [f"{head(pair)['a']} for “{head(pair)['mode']}”" for pair in pairs(best[best["mode"].isin(modes)])]
-    text = f"Differences to eta 0 on {n} steps under denoisers of different quality; below 0 noise helps."
+    text = f"Difference from eta 0 on {n} steps, with denoisers of different quality. Below 0, noise helps."
     prose = Prose(
-        f"{'; '.join(chosen)}. Chosen on one half of the images; the other half's verdicts are under Tables.",
-        "Best eta under each denoiser",
+        f"{'; '.join(chosen)}. Each was chosen on one half of the images. The verdicts of the other half are under "
+        "Tables.",
+        "Chosen eta for each denoiser",
     )
-    return Section("The more error, the more noise?", [prose, *components.forest(run, "amount", groups, text)])
+    return Section("Does a worse denoiser need more noise?", [prose, *components.forest(run, "amount", groups, text)])
 
 
 def samples(run: Run) -> Section | None:
-    """The first samples of the exact and the trained denoiser, without and with noise."""
+    """The first samples with the exact and with the trained denoiser, without and with noise."""
     n = main_steps(run)
     rows = run.rows[(run.rows["status"] == "ok") & run.rows["mode"].isin([f"exact, {n} steps", f"trained, {n} steps"])]
     if not len(rows):
@@ -198,23 +214,23 @@ def samples(run: Run) -> Section | None:
     rows = components.first_network(rows[rows["eta"].isin([0.0, 1.0])])
     labels = {row["samples_id"]: f"{row['mode']}, eta {number(row['eta'])}" for _, row in rows.iterrows()}
     blocks = [
-        *components.gallery(run, rows, labels, "All from the same initial noise."),
+        *components.gallery(run, rows, labels, "Samples at the same position start from the same noise."),
         *components.films(run, rows, labels, ""),
     ]
     return Section("Samples", blocks)
 
 
 def numbers(run: Run) -> Section:
-    """The numbers."""
+    """The tables."""
     blocks = []
     for kind, text in (
-        ("noise", "Each eta against none, under each denoiser and ladder."),
-        ("where", "Noise in one range of levels against none."),
-        ("correction", "Corrections without noise against none."),
+        ("noise", "Each eta against eta 0, for each denoiser and ladder."),
+        ("where", "Noise in one range of levels against no noise."),
+        ("correction", "Corrections without noise against eta 0."),
         ("rival", "The correction chosen on one half of the images against eta 1, on the other half."),
         (
             "best",
-            "The setting chosen on one half of the images (eta, range or correction), on the other half.",
+            "The setting (eta, range or correction) chosen on one half of the images, measured on the other half.",
         ),
         ("control", "The A/A control."),
     ):
@@ -223,6 +239,6 @@ def numbers(run: Run) -> Section:
                 found = found.assign(a=found["mode"] + ": " + found["a"])
                 chosen = found["verdict"] == "baseline chosen"
                 found.loc[chosen, "b"] = found.loc[chosen, "mode"] + ": " + found.loc[chosen, "b"]
-            blocks.append(tables.contrast_list(run, found, f"{text} Pooled over networks."))
+            blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))
     every = tables.runs(run, ("network", "eta", "n_steps", "nfe"))
     return Section("Tables", [*blocks, tables.setting(run), *tables.floors(run), *every])

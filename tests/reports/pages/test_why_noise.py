@@ -35,9 +35,9 @@ def probes(directory: Path, name: str, values: dict[tuple[float, str], tuple[flo
         ((3.0, 0.1), (1.0, 0.01), "supported"),
         ((3.0, 0.1), (2.0, 0.1), "partly"),
         ((1.0, 0.01), (1.01, 0.01), "refuted"),
-        ((3.0, 1.2), (3.1, 0.1), "undecided: the error where samples are is not clearly above"),
-        ((0.4, 0.02), (3.0, 0.1), "undecided: the error where samples are is not clearly above"),
-        ((1.3, 0.05), (1.29, 0.3), "undecided: samples leave"),
+        ((3.0, 1.2), (3.1, 0.1), "undecided: the error at the samples is not detectably above"),
+        ((0.4, 0.02), (3.0, 0.1), "undecided: the error at the samples is not detectably above"),
+        ((1.3, 0.05), (1.29, 0.3), "undecided: samples drift away"),
     ],
 )
 def test_the_verdict_on_inputs(
@@ -52,7 +52,7 @@ def test_the_verdict_on_inputs(
 @pytest.mark.parametrize(
     ("quiet", "noisy", "word"),
     [
-        ((0.5, 0.01), (0.2, 0.01), "supported: noise shrinks small white errors more, wherever"),
+        ((0.5, 0.01), (0.2, 0.01), "supported: noise shrinks small white errors more, at every"),
         ((0.2, 0.01), (0.5, 0.01), "refuted"),
         ((0.5, 0.4), (0.51, 0.4), "undecided"),
     ],
@@ -81,14 +81,15 @@ def rewrite(directory: Path, mode: str, difference: float, verdict: str, clear: 
 
 def test_steps_are_refuted_only_by_a_clear_difference_between_denoisers(directory: Path) -> None:
     run = rewrite(directory, "trained, 8 steps", -1.0, "better", clear=True)
-    assert attribution.verdict_on_steps(run)[0].startswith("refuted as the reason")
+    assert attribution.verdict_on_steps(run)[0].startswith("refuted as the cause for networks trained on 640 images")
     assert attribution.verdict_on_denoiser(run)[0].startswith("supported")
     run = rewrite(directory, "trained, 8 steps", -1.0, "better", clear=False)
     assert attribution.verdict_on_steps(run)[0].startswith("not supported")
     assert attribution.verdict_on_denoiser(run)[0].startswith("undecided")
     run = rewrite(directory, "exact, 8 steps", -1.0, "better", clear=False)
     assert attribution.verdict_on_steps(run)[0].startswith("supported")
-    assert "clearly helps on some ladders" in attribution.verdict_on_steps(run)[1]
+    assert "helps on 8 steps. It hurts" not in attribution.verdict_on_steps(run)[1]
+    assert "noise (eta 1) helps on 8 steps." in attribution.verdict_on_steps(run)[1]
 
 
 def test_without_its_control_the_report_gives_no_verdict(directory: Path) -> None:
@@ -122,12 +123,12 @@ THREE = ("trained on 64 images", "trained", "exact + error 0.1")
 @pytest.mark.parametrize(
     ("parts", "ratios", "word"),
     [
-        ((-1.0, 1.0, 1.0), (0.8, 1.2, 1.1), "supported: error times contraction names the winner in each of 3"),
-        ((-1.0, 1.0, 0.0), (0.8, 1.2, 0.9), "supported: error times contraction names the winner in each of 2"),
-        ((-1.0, 1.0, 1.0), (1.2, 0.8, 0.9), "refuted: error times contraction names the wrong one in each of 3"),
-        ((-1.0, 1.0, 1.0), (0.8, 0.8, 1.1), "refuted as a rule: error times contraction is wrong in 1"),
-        ((-1.0, 0.0, 0.0), (1.2, 0.8, 0.9), "undecided: both are clear in 1 of 3"),
-        ((-1.0, 1.0, 1.0), (1.0, 1.0, 1.0), "undecided: both are clear in 0 of 3"),
+        ((-1.0, 1.0, 1.0), (0.8, 1.2, 1.1), "supported: the predicted winner is right in 3 of 3"),
+        ((-1.0, 1.0, 0.0), (0.8, 1.2, 0.9), "supported: the predicted winner is right in 2 of 2"),
+        ((-1.0, 1.0, 1.0), (1.2, 0.8, 0.9), "refuted: the predicted winner is wrong in 3 of 3"),
+        ((-1.0, 1.0, 1.0), (0.8, 0.8, 1.1), "refuted as a rule: the predicted winner is wrong in 1 of 3"),
+        ((-1.0, 0.0, 0.0), (1.2, 0.8, 0.9), "undecided: prediction and result are both detectable in 1 of 3"),
+        ((-1.0, 1.0, 1.0), (1.0, 1.0, 1.0), "undecided: prediction and result are both detectable in 0 of 3"),
     ],
 )
 def test_error_times_contraction_is_judged_where_both_sides_are_clear(
@@ -139,13 +140,14 @@ def test_error_times_contraction_is_judged_where_both_sides_are_clear(
 
 def test_an_unsure_prediction_refutes_nothing(directory: Path) -> None:
     verdict, text = response(directory, dict.fromkeys(THREE, -1.0), dict.fromkeys(THREE, 1.05), se=0.1)
-    assert verdict.startswith("undecided: both are clear in 0 of 3") and "1.05 to 1.05 for trained networks" in text
+    assert verdict.startswith("undecided: prediction and result are both detectable in 0 of 3")
+    assert "1.05 to 1.05 for trained networks" in text
 
 
 @pytest.mark.parametrize(
     ("rival", "against_none", "word"),
     [
-        ("worse", "better", "refuted: noise does better"),
+        ("worse", "better", "refuted: noise scores better"),
         ("no clear difference", "better", "supported"),
         ("better", "better", "supported"),
         ("no clear difference", "no clear difference", "undecided"),
@@ -162,4 +164,25 @@ def test_the_verdict_on_corrections(directory: Path, rival: str, against_none: s
     frame.loc[whole & corrected, "verdict"] = against_none
     frame.to_csv(directory / "contrasts.csv", index=False)
     verdict, text = mechanisms.verdict_on_corrections(read_run(directory))
-    assert verdict.startswith(word) and "sigma × 1.1 below 1, chosen on one half" in text
+    assert verdict.startswith(word) and "sigma × 1.1 below 1 was chosen on one half" in text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "agree", "text"),
+    [
+        ("worse", True, "noise hurts with an added error of fixed size 0.1 (detectable in 1 of 2 random fields)"),
+        ("no clear difference", False, ""),
+    ],
+    ids=["the fields agree", "the fields disagree"],
+)
+def test_an_added_error_hurts_only_where_the_fields_agree(
+    directory: Path, verdict: str, agree: bool, text: str
+) -> None:
+    frame = pd.read_csv(directory / "contrasts.csv", dtype={"train_seed": str})
+    here = (frame["kind"] == "noise") & (frame["mode"] == "exact + error 0.1") & (frame["a"] == "eta 1")
+    frame.loc[here & frame["train_seed"].isna(), ["verdict", "networks_agree"]] = verdict, agree
+    frame.to_csv(directory / "contrasts.csv", index=False)
+    found, numbers = attribution.verdict_on_denoiser(read_run(directory))
+    assert found.startswith("supported: networks trained on 64 images gain detectably more than the exact denoiser")
+    assert text in found and ("noise hurts" in found) == agree
+    assert ("hurts detectably in 1 of 2 fields and helps detectably in 0 of 2" in numbers) == (not agree)
