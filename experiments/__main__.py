@@ -1,7 +1,7 @@
-"""`python -m experiments NAME ...` and `sigmabench NAME ...`: run an experiment, tend the store, write a report.
+"""`python -m experiments NAME ...` and `sigmabench NAME ...`: run an experiment, manage the store, write a report.
 
-Exit status 0 only if every run succeeded; 1 if one failed, 2 for arguments that do not do, 130 if it was interrupted.
-Only what the command needs is imported, so that --help appears at once.
+Exit status: 0 if every run succeeded, 1 if one failed, 2 for invalid arguments, 130 after an interrupt. Modules are
+imported only when the command needs them, so that --help appears at once.
 """
 
 import difflib
@@ -26,7 +26,7 @@ PROG = "python -m experiments"
 
 
 def main() -> int:
-    """Parses and runs; says in one line what is wrong with the arguments, if anything is."""
+    """Parses the arguments and runs the command. Prints any error as one line. Returns the exit status."""
     try:
         with _terminated_as_interrupted():
             status = _run(sys.argv[1:])
@@ -38,10 +38,10 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted: what is finished is kept, and the same command goes on from there", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of stdout has gone, as `| head` does
+    except BrokenPipeError:  # the reader of stdout, such as `| head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:  # a fault of ours: one line for the user, the rest for a report of the fault
+    except Exception as error:  # a bug here: one line for the user, a traceback for the bug report
         if os.environ.get("SIGMABENCH_TRACEBACK"):
             raise
         with tempfile.NamedTemporaryFile("w", prefix="sigmabench-", suffix=".log", delete=False) as log:
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def sigmabench() -> int:
-    """The console command."""
+    """The console command `sigmabench`."""
     global PROG
     PROG = "sigmabench"
     return main()
@@ -77,7 +77,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def overview() -> str:
-    """What `--help` says."""
+    """The text of `--help`."""
     titles = {name: command.title for name, command in COMMANDS.items()}
     lines = "\n".join(f"  {name:13} {title}" for name, title in (titles | OTHERS).items())
     return f"""usage: {PROG} NAME [options]
@@ -95,7 +95,7 @@ Start with:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, which schedulers send before they kill, ends a run as Ctrl-C does."""
+    """Inside this block SIGTERM ends a run as Ctrl-C does. Schedulers send SIGTERM before they kill a job."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -2,10 +2,10 @@
 
     python -m experiments beta                      laptop: four to six minutes on two CPU cores
     python -m experiments beta --preset smoke       under 20 seconds: does everything work here?
-    python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 samples a run
+    python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 samples per run
 
 The primary contrast is fixed beforehand: eta = 1 against eta = 0 on the geometric ladder of 66 steps from 30 to 0.03,
-by kernel distance. Everything else explores.
+by kernel distance. All other contrasts are exploratory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 
 QUESTION = "Is beta > 0 better than beta = 0?"
-FIXED_BEFOREHAND = (66, LogNormal())  # steps and training law of the primary contrast
+FIXED_BEFOREHAND = (66, LogNormal())  # number of steps and noise distribution of the primary contrast
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class BetaStudy(Study):
     """What the experiment varies."""
 
     n_steps: int = 66  # of the primary contrast's ladder
-    alpha: float = 0.1  # of same-alpha
-    betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.4)  # same-alpha
-    etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4, 2.0)  # same-ladder
+    alpha: float = 0.1  # in mode same-alpha
+    betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.4)  # in mode same-alpha
+    etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4, 2.0)  # in mode same-ladder
     pareto_steps: tuple[int, ...] = (8, 16, 32, 66)
     pareto_etas: tuple[float, ...] = (0.0, 0.5, 1.0)
 
@@ -59,7 +59,7 @@ def main(question: Beta, options: Options) -> pd.DataFrame:
     """Is beta > 0 better than beta = 0? At equal alpha, on an equal ladder, and for an equal budget.
 
     Trains networks, samples from them with and without fresh noise, scores the samples against real images and writes
-    a report. Interrupted, the same command goes on where it stopped. Returns the table.
+    a report. After an interrupt the same command continues where it stopped. Returns the table.
     """
     study = options.apply(PRESETS[options.preset], question)
     if question.only_primary:
@@ -98,7 +98,7 @@ def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
 
 
 def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
-    """The primary contrast, its control, and what is explored around it."""
+    """The primary contrast, its control, and the exploratory contrasts."""
     groups = grouped(planned, lambda trial: (trial.mode, trial.budget, trial.samples.final_denoise))
     settings = {key: grouped(trials, lambda trial: trial.setting) for key, trials in groups.items()}
     primary = settings["primary", None, False]

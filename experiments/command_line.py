@@ -1,6 +1,7 @@
-"""What can be typed after `python -m experiments`: one dataclass per experiment, read with tyro.
+"""The command line of `python -m experiments`: one dataclass per experiment, read with tyro.
 
-It imports nothing heavy, so that --help appears at once. A new experiment adds its dataclass and a line in `COMMANDS`.
+This module imports only fast modules, so that --help appears at once. A new experiment adds its dataclass and a line in
+`COMMANDS`.
 """
 
 import ast
@@ -22,7 +23,7 @@ SYMBOLS = """One step from noise level sigma:  x <- x - alpha*sigma*eps + beta*s
 
 
 def listed(module: str, table: str) -> str:
-    """The keys of a dict literal in a module of diffusion_core, which is read and not imported: that would be slow."""
+    """The keys of a dict literal in a module of diffusion_core. The source is read, because importing it is slow."""
     spec = importlib.util.find_spec("diffusion_core")
     assert spec is not None and spec.origin is not None
     keys: list[str] = []
@@ -38,7 +39,7 @@ LAWS = listed("noise/__init__.py", "NOISE_DISTRIBUTIONS")
 LADDERS = ", ".join((listed("schedules/__init__.py", "SCHEDULES"), listed("schedules/__init__.py", "OWN_ENDS")))
 SAMPLERS = listed("samplers/__init__.py", "SAMPLERS")
 WEIGHTINGS = listed("training.py", "WEIGHTINGS")
-SYNONYMS = "ddim, ddpm, euler-ancestral"  # of euler with its usual noise; see config/names.py
+SYNONYMS = "ddim, ddpm, euler-ancestral"  # other names for euler with a certain eta; see config/names.py
 OUTPUTS = listed("networks/parameterisations.py", "PARAMETERISATIONS")
 
 
@@ -176,7 +177,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Command:
-    """An experiment on the command line: where it is, what can be asked, and what --help says of it."""
+    """An experiment on the command line: its module, its options and its help text."""
 
     module: str
     question: type
@@ -258,9 +259,9 @@ GROUPS = {"size": Size, "model_and_data": ModelAndData, "budget": Budget, "runni
 
 
 def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Any, Options]:
-    """The question and the options of an experiment. --help and bad arguments end the program as tyro does it."""
+    """The question and the options of an experiment. On --help and on invalid arguments tyro ends the program."""
     command = COMMANDS[name]
-    parts = {"question": command.question} | GROUPS  # each is a box of --help
+    parts = {"question": command.question} | GROUPS  # each is one box in --help
     form = make_dataclass("Form", [(part, Annotated[kind, tyro.conf.OmitArgPrefixes]) for part, kind in parts.items()])
     config = (tyro.conf.FlagCreatePairsOff,)
     found: Any = tyro.cli(

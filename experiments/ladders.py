@@ -1,12 +1,12 @@
-"""Which noise levels should sampling visit, and by which sampler, for a given number of network evaluations?
+"""Which noise levels should sampling visit, and with which sampler, for a given number of network evaluations?
 
     python -m experiments ladders                      laptop: about 5 minutes on two CPU cores
     python -m experiments ladders --preset smoke       under 20 seconds: does everything work here?
     python -m experiments ladders --ladders geometric "karras(rho=5)" --n-steps 10 20 --etas 0 0.5 1 --samplers heun
 
-Every setting of one budget takes the same number of evaluations: a sampler that takes two a step, such as heun, gets
-half as many steps. Everything here explores; the best of each budget is chosen on half of the images and measured on
-the other half.
+Each setting gets the longest ladder that its budget of network evaluations allows. A sampler with two evaluations per
+step, such as heun, gets half as many steps. All contrasts are exploratory. The best setting of each budget is chosen on
+half of the images and measured on the other half.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ class LadderStudy(Study):
     """What the experiment varies: ladders x samplers at each budget."""
 
     ladders: tuple[str, ...] = ("geometric", "karras", "cosine", "vp", "linear")  # the first is the baseline
-    n_steps: tuple[int, ...] = (8, 16, 32)  # network evaluations an image
+    n_steps: tuple[int, ...] = (8, 16, 32)  # budgets: network evaluations per image
     etas: tuple[float, ...] = (0.0, 1.0)  # of Euler
     samplers: tuple[str, ...] = ("heun", "dpm++2m")  # besides Euler
     sigma_max: float = 30.0
@@ -67,10 +67,10 @@ PRESETS = {
 
 
 def main(question: Ladders, options: Options) -> pd.DataFrame:
-    """Which noise levels should sampling visit, and by which sampler, for a given number of network evaluations?
+    """Which noise levels should sampling visit, and with which sampler, for a given number of network evaluations?
 
-    Trains networks, samples from them down each ladder with each sampler at each budget, scores the samples against
-    real images and writes a report. Interrupted, the same command goes on where it stopped. Returns the table.
+    Trains networks, samples from them on each ladder with each sampler at each budget, scores the samples against real
+    images and writes a report. After an interrupt the same command continues where it stopped. Returns the table.
     """
     study = options.apply(PRESETS[options.preset], question)
     for name in ("ladders", "n_steps", "etas"):
@@ -108,7 +108,7 @@ def trials(study: LadderStudy, data_std: float) -> Iterator[Trial | Infeasible]:
 
 
 def within(budget: int, ladder: Ladder, sampler: Sampler) -> Ladder | None:
-    """The longest such ladder that takes the sampler at most `budget` evaluations, if any does."""
+    """The longest ladder of this schedule on which the sampler takes at most `budget` evaluations, else None."""
     for n_steps in range(budget, 0, -1):
         shorter = replace(ladder, n_steps=n_steps)
         try:
@@ -120,7 +120,7 @@ def within(budget: int, ladder: Ladder, sampler: Sampler) -> Ladder | None:
 
 
 def contrasts(study: LadderStudy, planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
-    """At each budget: every ladder against the first, noise against none, and the best against all others."""
+    """At each budget: every ladder and every sampler against the first, and the best setting against all others."""
     modes = by_setting(planned)
     controls = modes.pop("control", {})
     first = study.ladders[0]
@@ -144,7 +144,7 @@ def contrasts(study: LadderStudy, planned: Sequence[Trial | Infeasible]) -> Iter
 def write_levels(
     study: LadderStudy, data_std: float, directory: Path, store: Store, done: Sequence[Trial], console: Console
 ) -> None:
-    """Writes levels.csv: where each ladder of the largest budget puts its levels."""
+    """Writes levels.csv: the levels of each ladder at the largest budget."""
     lines = []
     for text in study.ladders:
         schedule, options = names.schedule(text, data_std)

@@ -4,10 +4,10 @@
     python -m experiments noise_levels --preset smoke       under 20 seconds: does everything work here?
     python -m experiments noise_levels --laws log-normal "log-normal(0, 1)" --weightings karras unit-eps --cross
 
-The first law, weighting and parameterisation are the baseline, and one of them is changed at a time; --cross trains
-every combination. Networks trained alike differ as much as many settings do, so five of each are trained and intervals
-are over networks; the control retrains the baseline. The held-out error against sigma shows where a setting gains and
-where it loses. Everything here explores.
+The first noise distribution, weighting and parameterisation are the baseline. One of them is changed at a time; --cross
+trains every combination. Networks that differ only in their seed differ as much as many settings do. So five networks
+are trained per setting, and intervals are over networks. The control retrains the baseline. The held-out error as a
+function of sigma shows at which noise levels a setting gains or loses. All contrasts are exploratory.
 """
 
 import itertools
@@ -74,9 +74,9 @@ PRESETS = {
 def main(question: NoiseLevels, options: Options) -> pd.DataFrame:
     """Which noise levels should a denoiser be trained on, and with which weights, at an equal training budget?
 
-    Trains networks under each law and weighting, samples from them with a deterministic and a stochastic sampler,
-    scores the samples against real images, measures the error on held-out images at each noise level, and writes a
-    report. Interrupted, the same command goes on where it stopped. Returns the table.
+    Trains networks with each setting, samples from them with a deterministic and a stochastic sampler, scores the
+    samples against real images, measures the error on held-out images at each noise level, and writes a report. After
+    an interrupt the same command continues where it stopped. Returns the table.
     """
     if options.model is not None:
         raise ValueError("model: this experiment compares ways to train; --model is for beta, ladders and run")
@@ -92,7 +92,7 @@ def main(question: NoiseLevels, options: Options) -> pd.DataFrame:
 
 
 def settings(study: NoiseStudy, data_std: float) -> dict[str, TrainConfig]:
-    """Label -> how to train; the first is the baseline."""
+    """Label -> training config. The first is the baseline."""
     axes = (study.laws, study.weightings, study.parameterisations)
     first = tuple(axis[0] for axis in axes)
     out: dict[str, TrainConfig] = {}
@@ -117,13 +117,13 @@ def trials(study: NoiseStudy, data_std: float) -> Iterator[Trial | Infeasible]:
             model = replace(train, seed=seed)
             for eta in study.etas:
                 yield study.trial("noise_levels", f"eta {eta:g}", setting, model, ladder, Euler(eta))
-            if number == 0:  # another network, since that is what differs between settings
+            if number == 0:  # settings differ in their network, so the control does too
                 again = replace(model, seed=seed + CONTROL)
                 yield study.trial("noise_levels", "control", setting, again, ladder, Euler(study.etas[0]))
 
 
 def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
-    """Under each sampler: every setting against the baseline, and the best against all others."""
+    """With each sampler: every setting against the baseline, and the best setting against all others."""
     modes = by_setting(planned)
     controls = modes.pop("control", {})
     for mode, here in modes.items():
@@ -135,7 +135,7 @@ def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | Best
 def write_curves(
     data_root: Path | None, directory: Path, store: Store, done: Sequence[Trial], console: Console
 ) -> None:
-    """Writes curves.csv, the held-out error of each network, and densities.csv, the laws they were trained under."""
+    """Writes curves.csv, the held-out error of each network, and densities.csv, the noise distributions of training."""
     compared = dict.fromkeys(trial.model for trial in done if trial.mode != "control")
     models = [model for model in compared if isinstance(model, TrainConfig)]
     lines = []

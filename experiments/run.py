@@ -26,7 +26,7 @@ PRESETS = {
 }
 
 
-TRAINING = ("law", "weighting", "parameterisation", "network", "stratified")  # options that only training heeds
+TRAINING = ("law", "weighting", "parameterisation", "network", "stratified")  # options that only training uses
 
 
 def main(question: Run, options: Options) -> pd.DataFrame:

@@ -1,10 +1,11 @@
-"""A sweep of your own: FILE.py says what to try; engine, store, statistics and report are those of every experiment.
+"""A sweep of your own: FILE.py says which settings to compare. The rest is as in the other experiments.
 
     python -m experiments sweep FILE.py --preset smoke
     python -m experiments sweep FILE.py --dry-run
 
-FILE.py has QUESTION, a text, and runs(), which yields one `Try` for each setting. In each mode the first is what the
-others are compared with. It may have PRESETS, a Study for each of smoke, laptop and gpu; else those of `run` hold.
+FILE.py has QUESTION, a text, and runs(), which yields one `Setting` per setting. In each mode, every setting is
+compared with the first. FILE.py may have PRESETS, a Study for each of smoke, laptop and gpu. Missing presets are those
+of `run`.
 """
 
 import importlib.util
@@ -39,7 +40,7 @@ class Setting:
 
     Args:
         label: its name in the report.
-        mode: settings of one mode are compared with the first of it.
+        mode: name of a group of settings. Each setting is compared with the first of its group.
         training: fields of TrainConfig that differ from the preset's, such as {"noise": LogUniform()}.
         final_denoise: whether sampling ends with x - sigma eps.
     """
@@ -54,7 +55,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class OwnFile:
-    """What FILE.py says."""
+    """The contents of FILE.py."""
 
     name: str
     path: Path
@@ -64,10 +65,10 @@ class OwnFile:
 
 
 def main(question: Sweep, options: Options) -> pd.DataFrame:
-    """A sweep of your own: FILE.py says what to try, and networks, scores, intervals and report come with it.
+    """Runs a sweep of your own: FILE.py says which settings to compare. Returns the table.
 
-    Each setting that runs() yields is run with each network; in each mode the first setting is what the others are
-    compared with. Interrupted, the same command goes on where it stopped. Returns the table.
+    Each setting that runs() yields is run with each network. In each mode, every setting is compared with the first.
+    After an interrupt the same command continues where it stopped.
     """
     own = read(question.file)
     study = options.apply(own.presets[options.preset])
@@ -81,7 +82,7 @@ def read(path: Path) -> OwnFile:
     """Imports FILE.py, which may import modules next to it.
 
     Raises:
-        ValueError: it is not what the engine needs, or fails when it is imported; the message says where.
+        ValueError: QUESTION or runs() is missing, or the import fails. The message names the line, if known.
     """
     spec = importlib.util.spec_from_file_location(OWN, path)
     if not path.is_file() or spec is None or spec.loader is None:
@@ -92,14 +93,14 @@ def read(path: Path) -> OwnFile:
         sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever a user's file does
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
         raise ValueError(f"file={str(path)!r}: {_said(error, path)}") from error
     question, runs = _have(path, module, "QUESTION", str), _have(path, module, "runs", Callable)
     return OwnFile(path.stem, path, question, runs, PRESETS | getattr(module, "PRESETS", {}))
 
 
 def _said(error: BaseException, path: Path) -> str:
-    """What went wrong in a user's file, and in which line of it."""
+    """The error of a user's file, with the line number if it is known."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
     if isinstance(error, SyntaxError) and error.filename == str(path):
         lines = [error.lineno]
@@ -116,7 +117,7 @@ def _have(path: Path, module: ModuleType, name: str, kind: Any) -> Any:
 
 
 def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
-    """Every trial, for each network in turn; the first setting also as an A/A control."""
+    """Every trial, for each network in turn. The first setting also runs as an A/A control."""
     settings = _settings(own)
     for number, one in enumerate(settings):
         if not isinstance(one, Setting):
@@ -155,10 +156,10 @@ def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
 
 
 def _settings(own: OwnFile) -> list[Any]:
-    """What runs() yields, up to a limit."""
+    """The settings that runs() yields. Raises ValueError if there are more than MAX_SETTINGS."""
     try:
         found = list(itertools.islice(own.runs(), MAX_SETTINGS + 1))
-    except (Exception, SystemExit) as error:  # whatever a user's file does
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
         raise ValueError(f"file={str(own.path)!r}: runs(): {_said(error, own.path)}") from error
     if len(found) > MAX_SETTINGS:
         raise ValueError(f"runs(): it yields more than {MAX_SETTINGS:,} settings, or does not end")
@@ -166,7 +167,7 @@ def _settings(own: OwnFile) -> list[Any]:
 
 
 def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
-    """In each mode every setting against the first, and the best of them; then the control."""
+    """In each mode: every setting against the first, and the best setting against all others. Then the control."""
     modes = by_setting(planned)
     controls = modes.pop("control", {})
     for mode, here in modes.items():

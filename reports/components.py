@@ -5,7 +5,7 @@ A function that may have nothing to show returns a list, which is then empty.
 
 import pandas as pd
 
-from reports import figures
+from reports import figures, limits
 from reports.columns import COLUMNS, FLOOR, METRICS
 from reports.document import Figure, Gallery, Prose, Section, Terms
 from reports.formats import cell, listed, metric_name, number, percent, plural
@@ -87,7 +87,8 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
     groups = {title: frame for title, frame in groups.items() if len(pooled(frame))}
     if not groups:
         return []
-    lines = {title: pooled(frame).drop_duplicates(LINE) for title, frame in groups.items()}
+    every = {title: pooled(frame).drop_duplicates(LINE) for title, frame in groups.items()}
+    lines = {title: frame.iloc[limits.spread(frame["difference"], limits.LINES)] for title, frame in every.items()}
     heights = [0.24 * len(frame) + 0.62 for frame in lines.values()]
     figure, grid = figures.panels(len(groups), len(METRICS), sum(heights) + 0.4, heights)
     for axes, (title, frame) in zip(grid, groups.items(), strict=True):
@@ -105,6 +106,8 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
         "networks disagree in sign), or the metrics disagree. Each panel has its own scale."
     )
     alt = f"Differences with intervals in kernel and Fréchet distance. {'; '.join(groups)}."
+    shown, total = (sum(map(len, frames.values())) for frames in (lines, every))
+    key += limits.note(shown, total, "differences", limits.EXTREMES.format(metric="the difference"), "contrasts.csv")
     return [Figure(name, figure, alt, caption(run, f"{text} {key}", pd.concat(groups.values())))]
 
 
@@ -114,6 +117,8 @@ def gallery(run: Run, rows: pd.DataFrame, labels: dict[str, str], text: str) -> 
     pictures = [(path, label) for name, label in labels.items() if (path := folder / f"{name}.png").is_file()]
     if not pictures:
         return []
+    total, pictures = len(pictures), [pictures[at] for at in limits.evenly(len(pictures), limits.PICTURES)]
+    text += limits.note(len(pictures), total, "grids", limits.EVEN, "The folder images/")
     if (real := folder / "real.png").is_file():
         pictures.insert(0, (real, "real images"))
     made = (
@@ -130,6 +135,8 @@ def films(run: Run, rows: pd.DataFrame, labels: dict[str, str], text: str) -> li
     strips = [(path, label) for name, label in labels.items() if (path := folder / f"{name}-film.png").is_file()]
     if not strips:
         return []
+    total, strips = len(strips), [strips[at] for at in limits.evenly(len(strips), limits.PICTURES)]
+    text += limits.note(len(strips), total, "strips", limits.EVEN, "The folder images/")
     made = (
         "One row per sample, from the first noise level (left) to the last (right), in about ten equal parts of the "
         f"ladder. Each frame is scaled to unit variance. Network: {values(rows, 'network')}, training seed "

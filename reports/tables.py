@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from reports import limits
 from reports.columns import COLUMNS, METRICS
 from reports.components import by_contrast, caption, line_label, values
 from reports.document import Table, table
@@ -34,6 +35,8 @@ def contrast_by_network(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
 
 def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
     """Pooled contrasts, one line each, with both metrics."""
+    every = pairs(by_contrast(contrasts))
+    shown = limits.spread(pd.Series([head(pair)["difference"] for pair in every]), limits.ROWS)
     rows = [
         {"kind": head(pair)["kind"], "a against b": line_label(head(pair))}
         | {
@@ -43,8 +46,11 @@ def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
             for metric, row in pair.items()
         }
         | {"verdict on a": worded(head(pair)["verdict"])}
-        for pair in pairs(by_contrast(contrasts))
+        for pair in (every[at] for at in shown)
     ]
+    text += limits.note(
+        len(shown), len(every), "differences", limits.EXTREMES.format(metric="the difference"), "contrasts.csv"
+    )
     words = ("kind", "a against b", "verdict on a")
     return table(pd.DataFrame(rows).fillna(""), caption(run, text, contrasts), words=words)
 
@@ -74,17 +80,25 @@ def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
     infeasible = run.rows[run.rows["status"] == "infeasible"]
     tables = []
     if len(done):
+        shown = limits.spread(done["kd"], limits.ROWS)
+        which = "Every run" if len(shown) == len(done) else "Runs that succeeded"
         text = (
-            "Every run. s.e.: standard error over the images of this run. Seconds: time of the sampling loop; empty if "
+            f"{which}. s.e.: standard error over the images of this run. Seconds: time of the sampling loop; empty if "
             "the device was shared."
         )
-        tables.append(table(done[names + scores], caption(run, text, rows=done), labels))
+        how = limits.EXTREMES.format(metric=metric_name("kd", run.features))
+        text += limits.note(len(shown), len(done), "runs", how, "table.csv")
+        tables.append(table(done[names + scores].iloc[shown], caption(run, text, rows=done), labels))
     if len(failed):
-        tables.append(table(failed[[*names, "error"]], "Runs that failed.", labels))
+        shown = limits.evenly(len(failed), limits.ROWS)
+        text = f"Runs that failed.{limits.note(len(shown), len(failed), 'runs', limits.EVEN, 'table.csv')}"
+        tables.append(table(failed[[*names, "error"]].iloc[shown], text, labels))
     if len(infeasible):
+        shown = limits.evenly(len(infeasible), limits.ROWS)
         text = "Impossible settings, and why they are impossible."
-        shown = [name for name in names if not infeasible[name].isin([""]).all() and infeasible[name].notna().any()]
-        tables.append(table(infeasible[[*shown, "error"]], text, labels))
+        text += limits.note(len(shown), len(infeasible), "settings", limits.EVEN, "table.csv")
+        given = [name for name in names if not infeasible[name].isin([""]).all() and infeasible[name].notna().any()]
+        tables.append(table(infeasible[[*given, "error"]].iloc[shown], text, labels))
     return tables
 
 

@@ -17,8 +17,9 @@ Noise = Callable[[], Tensor]  # returns fresh unit noise in the shape of x; the 
 class Sampler:
     """An algorithm that steps down a ladder. A subclass is a frozen dataclass too: its fields are its parameters.
 
-    `label` is its name on the command line and in tables (by default the class's name). `follows_ladder` is true if it
-    makes one step per interval of the ladder. `order` is its order of convergence without noise.
+    A subclass sets `label`, its name on the command line and in tables (by default the class's name); `name` is the
+    label with the parameters. `follows_ladder` is true if it makes one step per interval of the ladder. `order` is its
+    order of convergence without noise.
     """
 
     label: ClassVar[str]

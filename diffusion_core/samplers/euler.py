@@ -1,11 +1,13 @@
-"""Euler with fresh noise after the step: DDIM, DDPM, and the alpha/beta rule that started this project.
+"""Euler with fresh noise after the step: DDIM, DDPM, and the alpha/beta rule, with which this project started.
 
-One step from sigma to sigma' = r sigma, with fresh unit noise z:
+One step from sigma to sigma', with fresh unit noise z:
 
-    x <- x - alpha sigma eps(x, sigma) + beta sigma z        r^2 = (1 - alpha)^2 + beta^2
+    x <- x - alpha sigma eps(x, sigma) + beta sigma z
+    sigma' = r sigma                                         r^2 = (1 - alpha)^2 + beta^2
 
-beta = 0 is Euler on the probability-flow ODE dx/dsigma = eps (Karras et al. 2022, arXiv 2206.00364, Eq. 1), which is
-DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502). `dialects.py` converts beta to eta, churn and other parameters.
+With beta = 0, sigma' - sigma = -alpha sigma. This is Euler on the probability-flow ODE dx/dsigma = eps (Karras et al.
+2022, arXiv 2206.00364, Eq. 1), which is DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502). `dialects.py` gives the same
+noise in the notation of other papers (eta, churn and more).
 """
 
 import math
@@ -23,7 +25,9 @@ from diffusion_core.schedules.sigma import alpha_beta_ratio
 
 @dataclass(frozen=True)
 class Euler(Sampler):
-    """Euler on the probability-flow ODE with the fresh noise of `eta` at each step: DDIM at 0, DDPM at 1.
+    """Euler on the probability-flow ODE with fresh noise at each step; eta sets how much: 0 is DDIM, 1 is DDPM.
+
+    eta is at least 0. Above 1 there is more noise than in DDPM; the upper limit of each step is 1 / sqrt(1 - r^2).
 
     Source: Song, Meng & Ermon 2021, arXiv 2010.02502, Eq. 12 and 16.
     """
@@ -35,6 +39,7 @@ class Euler(Sampler):
         check_eta(self.eta)
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        # alpha_beta raises ValueError if eta is too large for a step
         return len([alpha_beta(sigma, sigma_next, self.eta) for sigma, sigma_next in pairwise(sigmas)])
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
@@ -48,9 +53,10 @@ class Euler(Sampler):
 
 @dataclass(frozen=True)
 class EulerWithin(Sampler):
-    """`Euler` that adds its noise only at steps from levels between `s_min` and `s_max`, inclusive.
+    """`Euler` that adds noise only at steps that start at a sigma with s_min <= sigma <= s_max.
 
-    Source: S_min and S_max of Karras et al. 2022, arXiv 2206.00364, Algorithm 2, with the noise after the step.
+    Source: S_min and S_max of Karras et al. 2022, arXiv 2206.00364, Algorithm 2. There the noise is added before the
+        step, here after it.
     """
 
     eta: float = 1.0
@@ -78,10 +84,10 @@ class EulerWithin(Sampler):
 
 @dataclass(frozen=True)
 class AlphaBeta(Sampler):
-    """The original rule: alpha and beta are the same at every step, and they define the ladder.
+    """The alpha/beta rule: alpha and beta are the same at every step, and they define the ladder.
 
-    The ladder is `schedules.alpha_beta_ladder(alpha, beta, ...)`. On any other ladder x would not have the ladder's
-    noise level, so `planned_nfe` raises ValueError.
+    The ladder is `schedules.alpha_beta_ladder(alpha, beta, ...)`. On any other ladder the noise in x would not match
+    the ladder's sigma. `planned_nfe` therefore checks the ladder and raises ValueError.
     """
 
     alpha: float = 0.1
@@ -92,7 +98,7 @@ class AlphaBeta(Sampler):
         alpha_beta_ratio(self.alpha, self.beta)
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        ratio = alpha_beta_ratio(self.alpha, self.beta)  # 0 if all noise is removed in one step
+        ratio = alpha_beta_ratio(self.alpha, self.beta)  # 0 when alpha = 1 and beta = 0
         for sigma, sigma_next in pairwise(sigmas):
             if ratio > 0 and not math.isclose(sigma_next / sigma, ratio, rel_tol=1e-9):
                 raise ValueError(

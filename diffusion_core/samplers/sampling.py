@@ -1,7 +1,8 @@
-"""Samples from a model: `generate_samples` uses the alpha/beta rule, `sample` any ladder and any sampler.
+"""Draws samples from a model: `generate_samples` with the alpha/beta rule, `sample` with any sampler on any ladder.
 
 Both work in batches. The noise in a sample depends only on seed, sample index and step. Both check the outputs of the
-model and of the sampler: a wrong shape, a changed input, NaN, infinity or a missing step is an error.
+model and of the sampler. Errors are a wrong shape, an input changed in place, NaN, infinity, and more or fewer steps
+than the ladder has.
 """
 
 import itertools
@@ -36,30 +37,31 @@ def generate_samples(
     final_denoise: bool = False,
     trajectory: bool = False,
 ) -> Tensor:
-    """Samples by the alpha/beta rule: start from pure noise and step while sigma > sigma_min.
+    """Draws samples with the alpha/beta rule: starts from pure noise and steps while sigma > sigma_min.
 
     Args:
-        model: eps = model(x, sigma), see the docstring of `diffusion_core`.
+        model: eps = model(x, sigma) with sigma (B,), see the docstring of `diffusion_core`.
         sigma: the first noise level, in data standard deviations.
-        sigma_min: sampling stops at the first level at or below sigma_min.
+        sigma_min: sampling stops at the first noise level that is not above sigma_min.
         alpha: share of the estimated noise removed per step, in (0, 1].
         beta: fresh noise put back per step, in units of the current sigma; 0 <= beta < sqrt(1 - (1 - alpha)^2).
         n_samples: number of samples.
         shape: (C, H, W) of one sample.
-        seed: of the noise. Sample i of a seed is the same image in every batch and run.
+        seed: seed of the noise. Sample i of a seed is the same image in every batch and run.
         first_sample: index i of the first sample. Samples first_sample + 1, ... follow.
         batch_size: samples per network evaluation; by default `default_batch`. It changes speed and memory, not the
             samples.
         device: where to sample; by default the device of the model's parameters.
-        final_denoise: return the denoised images x - sigma eps of the last level (one more evaluation).
-        trajectory: return x at all levels instead of the last.
+        final_denoise: return the denoised images x - sigma eps of the last noise level (one more evaluation).
+        trajectory: return x at every noise level, not only at the last one.
 
     Returns:
         float32 on the sampling device: (n_samples, C, H, W), or with `trajectory` (n_steps + 1, n_samples, C, H, W).
-        `trajectory` and `final_denoise` together give n_steps + 2 instead of n_steps + 1.
+        A trajectory starts with the pure noise. With `final_denoise` the denoised images follow as entry n_steps + 2.
 
     Raises:
-        ValueError: an argument outside its range; a model that returns a wrong shape, NaN or infinity, or changes x.
+        ValueError: an argument outside its range; a model that returns a wrong shape or changes x.
+        NotFiniteError (a ValueError): the model returns NaN or infinity.
     """
     return sample(
         model,
@@ -93,18 +95,20 @@ def sample(
     after_batch: Callable[[int], None] | None = None,
     watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
-    """Samples down any ladder by any sampler. Other arguments, result and errors are as in `generate_samples`.
+    """Draws samples with any sampler on any ladder. Other arguments, result and errors are as in `generate_samples`.
 
     Args:
         sigmas: the ladder.
-        sampler: an instance of one of `SAMPLERS`, or any object with `name`, `planned_nfe` and `run`.
+        sampler: a `Sampler` (see base.py), or any object with `name` (text), `planned_nfe(sigmas)` (the number of
+            evaluations; raises ValueError for an unsuitable ladder) and `run(eps, x, sigmas, noise)` (yields x after
+            each step).
         after_batch: called after each batch with its number of samples.
-        watch: called as watch(step, x) in the first batch: with step 0 before the first step, then after each step. The
-            next step may overwrite x.
+        watch: called as watch(step, x), only for the first batch: once before the first step (step 0), then after each
+            step. Copy x if you keep it: the next step may overwrite it.
 
     Raises also:
         ValueError: the sampler does not suit the ladder, or does not yield x after each step of the ladder;
-            `trajectory` with a sampler that does not follow its ladder.
+            `trajectory` for a sampler with follows_ladder = False: its steps do not end at the ladder's levels.
     """
     if n_samples < 1 or first_sample < 0:
         raise ValueError(f"n_samples={n_samples}, first_sample={first_sample}: they must be at least 1 and at least 0")
@@ -143,24 +147,26 @@ def sample(
 def follow(
     model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, *, at_once: bool = True
 ) -> Iterator[Tensor]:
-    """Yields x after each step of a sampler down a ladder, and checks every output of the model and the sampler.
+    """Yields x after each step of a sampler along a ladder, and checks every output of the model and the sampler.
 
     Args:
         model: eps = model(x, sigma).
         sigmas: the ladder.
-        x: (B, C, H, W) at noise level sigmas[0]. The sampler may overwrite x and every tensor that it has yielded.
+        x: (B, C, H, W) at noise level sigmas[0]. The sampler may overwrite x and every tensor that it has yielded, so
+            copy a yielded tensor before you ask for the next one.
         noise: returns unit noise (B, C, H, W).
-        at_once: check for NaN and infinity after each step and evaluation. On an accelerator each check waits for the
-            device.
+        at_once: check for NaN and infinity after each step and evaluation. This is slower on a GPU, because each check
+            waits for the device. If False, the caller must check the end result.
 
     Raises (at the first step, or at the step that fails):
         ValueError: `sigmas` is not a ladder, or does not suit the sampler. The sampler yields something other than a
-            tensor with the shape, dtype and device of x. It takes more or fewer steps than its ladder has. The model
-            fails a check of `CheckedModel`.
-        NotFiniteError: with `at_once`, the model or the sampler returned NaN or infinity. The message names the step.
+            tensor with the shape, dtype and device of x. It takes more or fewer steps than its ladder has, unless
+            its follows_ladder is False. The model fails a check of `CheckedModel`.
+        NotFiniteError (a ValueError): with `at_once`, the model or the sampler returned NaN or infinity. The message
+            names the step.
     """
     check_ladder(sigmas)
-    sampler.planned_nfe(sigmas)
+    sampler.planned_nfe(sigmas)  # raises ValueError if the ladder does not suit the sampler
     eps, n_steps, like = CheckedModel(model, at_once), len(sigmas) - 1, (x.shape, x.dtype, x.device)
     steps = sampler.run(eps, x, sigmas, noise)
     if not isinstance(steps, Iterator):
@@ -199,7 +205,8 @@ class CheckedModel:
     Raises (when called):
         ValueError: the model returns something other than a floating-point tensor of the shape of x, or changes x in
             place.
-        NotFiniteError: with `at_once`, the model returns NaN or infinity. The message names step and sigma.
+        NotFiniteError (a ValueError): with `at_once`, the model returns NaN or infinity. The message names step and
+            sigma.
     """
 
     def __init__(self, model: Model, at_once: bool = True) -> None:
@@ -232,7 +239,10 @@ class CheckedModel:
 def _name_the_fault(
     model: Model, sampler: Sampler, sigmas: tuple[float, ...], noise: BlockNoise, final_denoise: bool
 ) -> None:
-    """Samples a batch again, checks each step, and raises NotFiniteError with the first step that is not finite."""
+    """Samples a batch again, checks each step, and raises NotFiniteError with the first step that is not finite.
+
+    `sample` does not check each step, because that is slow on a GPU. It calls this function if a result is not finite.
+    """
     *_, x = follow(model, sampler, sigmas, noise() * sigmas[0], noise)
     if final_denoise:
         denoise(model, x, sigmas[-1], len(sigmas) - 1)
@@ -262,8 +272,9 @@ def model_device(model: Model) -> torch.device:
 def default_batch(device: str, threads: int | None = None) -> int:
     """The default number of samples per network evaluation.
 
-    On a CPU it is one block of 64 per thread; more would fall out of the CPU's caches (bench/LOG.md). On a GPU it is 32
-    blocks, a guess at what keeps the GPU busy; this has not been measured.
+    On a CPU it is one block per thread: noise is drawn in blocks of 64 samples, and a larger batch would not fit into
+    the CPU's caches (bench/LOG.md). On a GPU it is 32 blocks, a guess at what keeps the GPU busy; this has not been
+    measured.
 
     Args:
         device: kind of the device, cpu or cuda.

@@ -1,4 +1,4 @@
-"""What a run is: configs with identities, the names that a command line may use, trials and studies."""
+"""Descriptions of runs: configs with identities, names for the command line, trials, studies, comparisons."""
 
 from experiments.config.config import (
     AlphaBetaLadder,

@@ -1,4 +1,4 @@
-"""What is compared with what: planned with the trials, measured by `results/contrasts.py`."""
+"""Comparisons between runs: planned with the trials, measured by `results/contrasts.py`."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +12,10 @@ Groups = Mapping[str, tuple[Trial, ...]]  # setting -> its runs, one per network
 
 @dataclass(frozen=True)
 class Contrast:
-    """a against b: one (a, b) pair of trials for each training seed, which share n and whatever is not compared.
+    """a against b: one (a, b) pair of trials per training seed, equal in n_samples and in all that is not compared.
 
-    Its interval speaks of networks in general if there are enough of them, unless a was chosen on these very networks.
+    With enough networks (see metrics/intervals.py) the interval is over networks. If `chosen`, a was chosen on these
+    networks, and the interval holds only for them.
     """
 
     kind: str
@@ -30,9 +31,9 @@ class BestOf:
     """The best of several candidates, chosen by KD on the first half of the images and measured on the second.
 
     Args:
-        candidates: label -> one trial for each network. The first is the baseline.
-        against_all: measure the choice against every other candidate, and not just against the baseline.
-        rivals: if any, measure it against these instead; they are not chosen among.
+        candidates: label -> one trial per network. The first is the baseline.
+        against_all: compare the choice with every other candidate, not only with the baseline.
+        rivals: if given, compare the choice with these instead. They cannot be chosen.
     """
 
     kind: str
@@ -65,13 +66,13 @@ def paired(kind: str, mode: str, a: str, b: str, groups: Groups, **more: Any) ->
 
 
 def control(setting: str, again: tuple[Trial, ...], main: tuple[Trial, ...], *, retrained: bool = False) -> Contrast:
-    """The A/A control: a setting against itself, with other sampling noise, or with networks trained anew."""
+    """The A/A control: a setting against itself, with other sampling noise or with retrained networks."""
     mode, what = ("retrained", "retrained") if retrained else ("control", "other noise")
     return Contrast("control", mode, f"{setting}, {what}", setting, tuple(zip(again, main, strict=True)))
 
 
 def against_first(kind: str, mode: str, groups: Groups, against_all: bool = False) -> Iterator[Contrast | BestOf]:
-    """Each setting against the first, then the choice among them on split images."""
+    """Each setting against the first, then the best of all settings (`BestOf`)."""
     baseline, *others = groups or [""]
     for setting in others:
         yield paired(kind, mode, setting, baseline, groups)

@@ -1,7 +1,8 @@
-"""What a run is: one frozen dataclass a stage, validated, each with an identity.
+"""A run is described by one frozen dataclass per stage (training, sampling, scoring, ...).
 
-Identity = the first 12 hex digits of the SHA-256 of the canonical JSON. Same identity, same result: nothing is
-computed twice. Every field that changes a result is in it; fields marked `metadata=NOT_IN_IDENTITY` change none.
+Each is validated and has an identity: the first 12 hex digits of the SHA-256 of its canonical JSON. The same identity
+means the same result, so nothing is computed twice. Every field that changes a result is part of the identity. Fields
+marked `metadata=NOT_IN_IDENTITY` change none.
 """
 
 import dataclasses
@@ -28,19 +29,21 @@ from experiments.config.source import check_told_apart, is_ours, source_of
 
 SCHEMA = 3  # raise it when the same config starts to give another result
 NOT_IN_IDENTITY = {"identity": False}
-COMPILE_FROM = 10_000  # samples; not evaluations, so that runs whose seconds are compared are compiled all or none
-GROUPS = 20  # of the delete-group jackknife over images, by sample index
-MIN_SAMPLES = 2 * GROUPS  # so that half of them still fill the jackknife's groups
-MIXTURE = "mixture:"  # and the folder of a stored mixture
+# From this number of samples on, the network is compiled (see `Machine.may_compile`). Samples are counted, not
+# evaluations, so that runs whose seconds are compared are either all compiled or all not.
+COMPILE_FROM = 10_000
+GROUPS = 20  # number of groups in the delete-group jackknife over images; sample i is in group i mod GROUPS
+MIN_SAMPLES = 2 * GROUPS  # so that half of the samples still give one per group
+MIXTURE = "mixture:"  # prefix of a data name; the folder of a stored mixture follows
 
 
 def canonical(value: Any) -> Any:
-    """`value` as plain JSON data: a dataclass becomes its class name and its fields, but those NOT_IN_IDENTITY.
+    """`value` as plain JSON data: a dataclass becomes its class name and all fields not marked NOT_IN_IDENTITY.
 
-    A class that is not of this package is known by its source too (see source.py).
+    For a class from outside this package the hash of its source code is included (see source.py).
 
     Raises:
-        ValueError: a user's class that cannot be told from another one.
+        ValueError: a user's class that cannot be distinguished from another class.
     """
     if dataclasses.is_dataclass(value):
         fields = [f.name for f in dataclasses.fields(value) if f.metadata.get("identity", True)]
@@ -52,12 +55,12 @@ def canonical(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     if isinstance(value, str) and value.startswith(MIXTURE):
-        return MIXTURE + Path(value).name  # wherever the store lies
+        return MIXTURE + Path(value).name  # independent of where the store is
     return value
 
 
 def identity(config: Any) -> str:
-    """The identity of a config: 12 hex digits."""
+    """The identity of a config: 12 hex digits of a hash of SCHEMA and the config."""
     text = json.dumps({"schema": SCHEMA, "config": canonical(config)}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -75,14 +78,18 @@ def _at_least(name: str, value: float, least: float) -> None:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how a stage computes, resolved: part of a result's identity, since rounding depends on it."""
+    """Where and how a stage computes, with every "auto" replaced by a value.
 
-    device: str = "cpu"  # kind: cpu or cuda
+    It is part of a result's identity, because rounding depends on it.
+    """
+
+    device: str = "cpu"  # cpu or cuda
     precision: str = "fp32"  # fp32, or bf16 for autocast to bfloat16
-    compiled: bool = False  # sampling from a network compiled by TorchInductor
+    compiled: bool = False  # whether sampling uses a network compiled by TorchInductor
     threads: int = 1  # CPU threads of one run
     torch_minor: str = field(default_factory=lambda: ".".join(torch.__version__.split(".")[:2]))
-    may_compile: bool = field(default=False, metadata=NOT_IN_IDENTITY)  # then runs of many samples are compiled
+    # if True, runs of at least COMPILE_FROM samples from a network trained here are compiled
+    may_compile: bool = field(default=False, metadata=NOT_IN_IDENTITY)
 
     def __post_init__(self) -> None:
         one_of("device", self.device, ("cpu", "cuda"))
@@ -91,7 +98,7 @@ class Machine:
 
     @classmethod
     def resolve(cls, device: str = "auto", precision: str = "auto", threads: int | None = None) -> "Machine":
-        """The machine at hand: CUDA where there is one; bf16 where the hardware multiplies in it."""
+        """This machine. "auto" is CUDA if there is a CUDA device, and bf16 if the hardware has bf16 multiplication."""
         one_of("device", device, ("auto", "cpu", "cuda"))
         one_of("precision", precision, ("auto", *PRECISIONS))
         if device == "auto":
@@ -101,7 +108,8 @@ class Machine:
         if precision == "auto":
             has_bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else _cpu_multiplies_bf16()
             precision = "bf16" if has_bf16 else "fp32"
-        may_compile = device == "cpu" and precision == "bf16" and can_compile(device)  # where it was measured to pay
+        # only where measurements showed that a compiled network is faster (bench/LOG.md)
+        may_compile = device == "cpu" and precision == "bf16" and can_compile(device)
         return cls(device, precision, threads=threads or torch.get_num_threads(), may_compile=may_compile)
 
 
@@ -109,21 +117,21 @@ class Machine:
 class TrainConfig:
     """One training run."""
 
-    # what
+    # data and network
     data: str = "mnist5k"
     network: str = "small"
     parameterisation: str = "preconditioned"
     held_out: int = 0  # images at the end of the data set that training does not see
     # noise levels
     noise: NoiseDistribution = field(default_factory=LogNormal)
-    stratified: bool = False  # one noise level from each n-th of the law in a batch of n
-    weighting: str = "karras"  # factor on the squared eps error, see training.WEIGHTINGS
+    stratified: bool = False  # in a batch of n, one level from each of n equally probable parts of `noise`
+    weighting: str = "karras"  # weight of the squared error of eps in the loss, see training.WEIGHTINGS
     # budget
     images_seen: int = 200_000  # training images seen in all, repeats counted
     batch_size: int = 64
     lr: float = 3e-3
     warmup_images: int = 10_000
-    ema_decay: float = 0.999  # a step
+    ema_decay: float = 0.999  # per step
     # randomness and machine
     seed: int = 0
     machine: Machine = Machine()
@@ -144,12 +152,12 @@ class TrainConfig:
 class ForeignConfig:
     """A network that was trained elsewhere, see models/external.py."""
 
-    source: str = field(metadata=NOT_IN_IDENTITY)  # as the command line spells it
-    fingerprint: str = ""  # hash of what the source holds
+    source: str = field(metadata=NOT_IN_IDENTITY)  # as typed on the command line
+    fingerprint: str = ""  # hash of the network's files, parameters and outputs
     name: str = field(default="", metadata=NOT_IN_IDENTITY)  # short, for tables and reports
     data: str = "mnist5k"
-    label: int | None = None  # of a class-conditional network
-    seed: int = 0  # networks are told apart by it
+    label: int | None = None  # class of all samples, for a class-conditional network
+    seed: int = 0  # stands in for a training seed
     machine: Machine = Machine()
 
     def __post_init__(self) -> None:
@@ -158,12 +166,14 @@ class ForeignConfig:
 
 @dataclass(frozen=True)
 class ExactConfig:
-    """The exact denoiser of a mixture data set, with an error of a known size if so wanted (see models/exact.py)."""
+    """The exact denoiser of a mixture data set, plus an error of known size if `error` > 0 (see models/exact.py)."""
 
     data: str
-    error: float = 0.0  # root of the mean squared error of F, at every sigma; its size is that of a network's loss
-    seed: int = 0  # told apart by it, as networks are, though only samples differ
-    machine: Machine = Machine(precision="fp32")
+    # Root mean square of the error added to F (a network's raw output, see parameterisations.py), the same at every
+    # sigma. The error adds its square to the loss with weighting karras.
+    error: float = 0.0
+    seed: int = 0  # stands in for a training seed: sets the sampling seed and the form of the added error
+    machine: Machine = Machine(precision="fp32")  # rounding to bf16 would add an error
 
     def __post_init__(self) -> None:
         check_data(self.data)
@@ -175,13 +185,16 @@ ModelConfig = TrainConfig | ForeignConfig | ExactConfig
 
 @dataclass(frozen=True)
 class Ladder:
-    """The levels to visit: n_steps intervals of a named schedule between exact ends (see schedules.SCHEDULES)."""
+    """The n_steps + 1 levels of a named schedule (see schedules.SCHEDULES).
+
+    The first is sigma_max, the last sigma_min. Schedules in OWN_ENDS set both themselves.
+    """
 
     schedule: str = "geometric"
     n_steps: int = 66
     sigma_max: float = 30.0  # data standard deviations
     sigma_min: float = 0.03
-    options: tuple[tuple[str, float], ...] = ()  # of the schedule, such as (("rho", 5.0),)
+    options: tuple[tuple[str, float], ...] = ()  # parameters of the schedule, such as (("rho", 5.0),)
 
     def __post_init__(self) -> None:
         sigmas = self.sigmas()
@@ -202,7 +215,7 @@ class Ladder:
 
 @dataclass(frozen=True)
 class AlphaBetaLadder:
-    """The levels of the original rule: alpha and beta fixed, stop at the first level at or below sigma_min."""
+    """The levels of the alpha/beta rule with fixed alpha and beta, up to the first that is not above sigma_min."""
 
     alpha: float
     beta: float
@@ -215,7 +228,7 @@ class AlphaBetaLadder:
 
     @property
     def sampler(self) -> AlphaBeta:
-        """The original sampler, which makes these levels."""
+        """The sampler whose steps give these levels."""
         return AlphaBeta(self.alpha, self.beta)
 
     def sigmas(self) -> tuple[float, ...]:
@@ -224,39 +237,40 @@ class AlphaBetaLadder:
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """One sampling run from one trained network."""
+    """One sampling run from one network or exact denoiser."""
 
     model: ModelConfig
     ladder: Ladder | AlphaBetaLadder
     sampler: Sampler
     n_samples: int
-    seed: int = 0  # runs that share it share their initial noise
+    seed: int = 0  # runs with the same seed start from the same noise
     final_denoise: bool = False
     machine: Machine = Machine()
-    batch_size: int | None = field(default=None, metadata=NOT_IN_IDENTITY)  # samples a network evaluation; see `batch`
+    # samples per network evaluation; None for the machine's default. See `batch`.
+    batch_size: int | None = field(default=None, metadata=NOT_IN_IDENTITY)
 
     def __post_init__(self) -> None:
         _at_least("n_samples", self.n_samples, MIN_SAMPLES)
         if self.batch_size is not None:
             _at_least("batch_size", self.batch_size, 1)
-        self.sampler.planned_nfe(self.ladder.sigmas())  # raises if the two do not suit each other
+        self.sampler.planned_nfe(self.ladder.sigmas())  # raises ValueError if ladder and sampler do not suit each other
         if self.machine.may_compile:
             compiled = self.n_samples >= COMPILE_FROM and isinstance(self.model, TrainConfig)
             object.__setattr__(self, "machine", dataclasses.replace(self.machine, compiled=compiled))
 
     @property
     def capacity(self) -> int:
-        """The most samples a network evaluation: as many as were asked for, else as suit the machine."""
+        """The largest number of samples per network evaluation: batch_size if given, else the machine's default."""
         return self.batch_size or default_batch(self.machine.device, self.machine.threads)
 
     @property
     def batch(self) -> int:
-        """Samples a network evaluation: `capacity`, and no more than there are."""
+        """Samples per network evaluation: `capacity`, but at most n_samples."""
         return min(self.capacity, self.n_samples)
 
     @property
     def planned_nfe(self) -> int:
-        """Network evaluations an image that the sampler asks for; what a row reports is counted, not planned."""
+        """Planned network evaluations per image, with one for final_denoise. Tables report the counted number."""
         return self.sampler.planned_nfe(self.ladder.sigmas()) + self.final_denoise
 
 
@@ -269,7 +283,7 @@ class ReferenceConfig:
     features_id: str  # hash of the extractor's weights
     weights: Path | None = field(
         default=None, metadata=NOT_IN_IDENTITY
-    )  # where they are, if not in the extractor's own place
+    )  # path of the weights file; None for the extractor's default
 
     def __post_init__(self) -> None:
         check_data(self.data)
@@ -278,7 +292,7 @@ class ReferenceConfig:
 
 @dataclass(frozen=True)
 class ScoreConfig:
-    """One scoring run: samples against the training images, n_samples of them set aside (see distances.Pool)."""
+    """One scoring run: samples against the training images, after n_samples of these are set aside (distances.Pool)."""
 
     samples: SampleConfig
     reference: ReferenceConfig

@@ -1,7 +1,6 @@
-"""What laws, ladders and samplers are called: `karras(rho=5)` on a command line or in a table becomes the value.
+"""Names of noise distributions, noise schedules and samplers: turns text such as `karras(rho=5)` into the value.
 
-A name may be followed by parameters, positional or by keyword, as in a Python call. What `value.name` prints can be
-read back.
+Parameters may follow the name, positional or by keyword, as in a Python call. The text `value.name` can be read back.
 """
 
 import ast
@@ -18,7 +17,7 @@ from diffusion_core.schedules import SCHEDULES
 Table = Mapping[str, Callable[..., Any]]
 SYNONYMS = {"ddim": {"eta": 0.0}, "ddpm": {"eta": 1.0}, "euler-ancestral": {"eta": 1.0}}  # of the sampler euler
 
-DIGITS = ("mnist5k", "mnist")  # data sets whose classes and features the extractor `digits` knows
+DIGITS = ("mnist5k", "mnist")  # data sets that the extractor `digits` is made for
 FEATURES = {  # feature space -> its dimension; see metrics/features.py
     "digits": 128,
     "natural": 192,
@@ -37,11 +36,11 @@ FEATURES = {  # feature space -> its dimension; see metrics/features.py
 
 
 def law(text: str, data_std: float) -> NoiseDistribution:
-    """The training law that `text` names.
+    """The noise distribution that `text` names.
 
     Args:
         text: such as "log-uniform(0.03, 100)".
-        data_std: of the data set scaled to [-1, 1], for the laws that are defined there (vp, ddpm).
+        data_std: standard deviation of the data set scaled to [-1, 1]; vp and ddpm are defined on such data.
 
     Raises:
         ValueError: an unknown name, or parameters that do not suit it.
@@ -53,7 +52,7 @@ def law(text: str, data_std: float) -> NoiseDistribution:
 
 
 def sampler(text: str) -> Sampler:
-    """The sampler that `text` names, such as "euler(eta=1)" or "heun". Errors as `law`'s."""
+    """The sampler that `text` names, such as "euler(eta=1)" or "heun". Errors as in `law`."""
     name, bracket, rest = text.strip().partition("(")
     usual = SYNONYMS.get(name, {})
     name, options = parsed("sampler", ("euler" if usual else name) + bracket + rest, SAMPLERS)
@@ -61,15 +60,15 @@ def sampler(text: str) -> Sampler:
 
 
 def schedule(text: str, data_std: float) -> tuple[str, tuple[tuple[str, float], ...]]:
-    """Name and options of the schedule that `text` names, such as "karras(rho=5)". Arguments and errors as `law`'s."""
-    name, options = parsed("ladder", text, SCHEDULES, skip=3)  # n_steps, sigma_max, sigma_min come from elsewhere
+    """Name and options of the schedule that `text` names, such as "karras(rho=5)". Arguments and errors as in `law`."""
+    name, options = parsed("ladder", text, SCHEDULES, skip=3)  # n_steps, sigma_max and sigma_min are set elsewhere
     if "data_std" in inspect.signature(SCHEDULES[name]).parameters:
         options = {"data_std": data_std} | options
     return name, tuple(sorted(options.items()))
 
 
 def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict[str, Any]]:
-    """Name and parameters by keyword; positional ones are given the names that the table's callable has for them."""
+    """The name and its parameters by keyword, as in the signature of table[name] after its first `skip`."""
     name, bracket, rest = text.strip().partition("(")
     known = list(inspect.signature(table[one_of(kind, name, table)]).parameters)[skip:]
     if not bracket:
@@ -90,7 +89,7 @@ def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict
 
 
 def _number(node: ast.expr) -> float:
-    """The number that a parsed expression spells, inf included. Raises ValueError for anything else."""
+    """The number in a parsed expression, which may be `inf`. Raises ValueError for anything else."""
     value = math.inf if isinstance(node, ast.Name) and node.id == "inf" else ast.literal_eval(node)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError
@@ -98,7 +97,7 @@ def _number(node: ast.expr) -> float:
 
 
 def _as_declared(make: Callable[..., Any], options: dict[str, float]) -> dict[str, float]:
-    """Numbers as floats where the parameter's default is one: 1 and 1.0 are equal, and must have one identity."""
+    """Numbers as floats, unless the parameter's default is an int: 1 and 1.0 must give the same identity."""
     parameters = inspect.signature(make).parameters
     return {
         name: value if isinstance(parameters[name].default, int) else float(value) for name, value in options.items()
@@ -106,13 +105,13 @@ def _as_declared(make: Callable[..., Any], options: dict[str, float]) -> dict[st
 
 
 def called(name: str, options: Iterable[tuple[str, float]]) -> str:
-    """A name with its options, as `parsed` reads it."""
+    """A name with its options, in the form that `parsed` reads."""
     inside = ", ".join(f"{key}={value:g}" for key, value in options)
     return f"{name}({inside})" if inside else name
 
 
 def one_of(kind: str, value: str, allowed: Iterable[str]) -> str:
-    """`value`. Raises ValueError, with what is allowed and the closest of it, if it is not among that."""
+    """`value`. Raises ValueError unless it is in `allowed`; the message has `allowed` and the closest match."""
     if value not in allowed:
         close = difflib.get_close_matches(value, allowed, 1)
         hint = f"; did you mean {close[0]}?" if close else ""

@@ -1,7 +1,7 @@
-"""What a class that is not of this package is known by: the source of its module, and of the user modules behind it.
+"""Identity of a user's class: a hash of the source of its module and of the user modules that this module imports.
 
-Its name alone says nothing: it may be the name of a class of ours, and what it does may change. So the identity of a
-config holds a hash of these files.
+The class's name is not enough: a class of this package may have the same name, and the user's code may change. So the
+identity of a config includes this hash.
 """
 
 import ast
@@ -17,21 +17,21 @@ from typing import Any
 
 OURS = ("diffusion_core", "experiments", "reports", "builtins")
 OWN = "sigmabench_own_sweep"  # the name under which a user's sweep file is imported
-SOURCE = "sigmabench_source"  # attribute of a user's class: the hash, which travels with it to other processes
+SOURCE = "sigmabench_source"  # attribute of a user's class that holds the hash, also in other processes
 INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 HOW = "write it at the top of a module as `@dataclass(frozen=True) class NAME(Sampler): ...`, each parameter a field"
 
 
 def is_ours(kind: type) -> bool:
-    """Whether a class is of this package, so that its name says what it does."""
+    """Whether a class is part of this package, so that its name is enough for its identity."""
     return kind.__module__.partition(".")[0] in OURS
 
 
 def source_of(kind: type) -> str:
-    """The first 12 hex digits of a SHA-256 of the module that defines a class, and of the user modules behind it.
+    """The first 12 hex digits of a SHA-256 of the module that defines a class and of the user modules that it imports.
 
-    User modules are those that it imports, directly or through others, and that are neither of this package nor
-    installed. Of an installed package, the module that defines the class counts.
+    User modules are imported directly or indirectly, and are neither installed nor part of this package. The defining
+    module always counts, even if it is installed.
 
     Raises:
         ValueError: the module has no source file.
@@ -43,7 +43,7 @@ def source_of(kind: type) -> str:
 
 
 def check_told_apart(value: Any) -> None:
-    """Raises ValueError for an instance of a user's class whose results could be taken for those of another one."""
+    """Raises ValueError if `value`, of a user's class, could have the identity of a value with other results."""
     kind = type(value)
     if is_ours(kind):
         return
@@ -59,7 +59,7 @@ def check_told_apart(value: Any) -> None:
 
 
 def user_modules(name: str) -> dict[str, Path]:
-    """The files of a module and of the user modules that it imports, directly or through others, by name."""
+    """Module name -> file, for a module and the user modules that it imports directly or indirectly."""
     found: dict[str, Path] = {}
     todo = [name]
     while todo:
@@ -85,7 +85,7 @@ def _hashed(module: str) -> str:
 
 
 def _is_users(name: str) -> bool:
-    """Whether a module is neither of this package nor installed, as far as it has a file."""
+    """Whether a module has a source file and is neither installed nor part of this package."""
     path = _file(name)
     if path is None or name.partition(".")[0] in OURS:
         return False
@@ -93,7 +93,7 @@ def _is_users(name: str) -> bool:
 
 
 def _imports(name: str, path: Path) -> Iterator[str]:
-    """The modules that a source file names in its imports, at its top or inside functions."""
+    """The names that a source file imports, at its top or inside functions. Not all of them are modules."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
@@ -109,7 +109,7 @@ def _imports(name: str, path: Path) -> Iterator[str]:
 
 
 def _file(name: str) -> Path | None:
-    """The source file of a module, imported already or not; None if there is none."""
+    """The source file of a module, whether it is imported or not; None if there is none."""
     module: ModuleType | None = sys.modules.get(name)
     origin = getattr(module, "__file__", None)
     if module is None:

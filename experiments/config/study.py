@@ -1,4 +1,4 @@
-"""What every experiment's study holds, whatever it varies: the networks, the number of images, the feature space."""
+"""The part of a study that all experiments share: networks, number of images, feature space."""
 
 from dataclasses import dataclass, field, replace
 
@@ -23,9 +23,9 @@ class Study:
     """The networks of an experiment and how their samples are scored."""
 
     train: TrainConfig = field(default_factory=TrainConfig)
-    train_seeds: int = 2  # networks
+    train_seeds: int = 2  # number of networks
     n_samples: int = 500  # images per run
-    foreign: ForeignConfig | None = None  # a network trained elsewhere, instead of training any
+    foreign: ForeignConfig | None = None  # a network trained elsewhere; then none is trained here
     reference: ReferenceConfig = field(default_factory=lambda: ReferenceConfig("mnist5k", "digits", ""))
 
     @property
@@ -51,9 +51,9 @@ class Study:
         budget: int | None = None,
         denoiser: str = "",
     ) -> Trial | Infeasible:
-        """A run of the network under `mode`; if sampler and ladder do not suit each other, a note of that.
+        """A planned run, or `Infeasible` if sampler and ladder do not suit each other.
 
-        Networks sample from seeds of their own, which all their runs share; a control samples from another one.
+        All runs of a network share its sampling seed. A control uses another seed.
         """
         try:
             score = self.score(model, ladder, sampler, control=control, final_denoise=final_denoise)
@@ -70,7 +70,7 @@ class Study:
         control: bool = False,
         final_denoise: bool = False,
     ) -> ScoreConfig:
-        """What `trial` runs. Raises ValueError if sampler and ladder do not suit each other."""
+        """The config of such a run. Raises ValueError if sampler and ladder do not suit each other."""
         seed = model.seed + (CONTROL if control else 0)
         samples = SampleConfig(
             model, ladder, sampler, self.n_samples, seed=seed, final_denoise=final_denoise, machine=model.machine
@@ -89,14 +89,14 @@ class Study:
         budget: int | None = None,
         why: str | None = None,
     ) -> Infeasible:
-        """A note that such a run is not made, by default because no ladder meets the budget."""
+        """A note that a run is impossible, by default because no ladder meets the budget."""
         values = {"schedule": ladder.name, "sampler": sampler.name, "train_seed": model.seed, "budget": budget}
         values |= {"n_steps": len(ladder.sigmas()) - 1, "eta": getattr(sampler, "eta", None)}
         return Infeasible(experiment, mode, setting, tuple(values.items()), why or self._cause(ladder, sampler))
 
     @staticmethod
     def _cause(ladder: Ladder | AlphaBetaLadder, sampler: Sampler) -> str:
-        """What the sampler says of the ladder, else that it takes too many evaluations."""
+        """The sampler's error for the ladder; else a text that it takes too many evaluations."""
         try:
             planned = sampler.planned_nfe(ladder.sigmas())
         except ValueError as error:

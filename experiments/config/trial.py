@@ -1,4 +1,4 @@
-"""A planned run: what was asked for, under which mode, and what a table can say of it before it is run."""
+"""A planned run: its config, its labels, and the columns of its row that are known before the run."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,14 +29,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Trial:
-    """One planned run, and what it is called; the same run may be asked for by several modes.
+    """One planned run and its labels. Several trials, in different modes, may share one run.
 
     Args:
-        experiment: the question that asks for it, such as "beta".
-        mode: how settings are compared, such as "same-ladder"; settings of one mode are compared with each other.
-        setting: what is compared, such as "eta 1".
-        budget: network evaluations per image that all settings of the mode may take, if that is what they share.
-        denoiser: what kind it is, where several are compared: exact, exact + error, trained, undertrained.
+        experiment: name of the experiment, such as "beta".
+        mode: how settings are compared, such as "same-ladder". Settings of one mode are compared with each other.
+        setting: the compared setting, such as "eta 1".
+        budget: network evaluations per image that each setting of the mode may take; None without such a limit.
+        denoiser: its kind, if several kinds are compared: exact, exact + error, trained, undertrained.
     """
 
     experiment: str
@@ -57,7 +57,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Infeasible:
-    """A trial that the mathematics rules out: listed, not run."""
+    """An impossible trial, for example because eta is too large. It has a row, but is not run."""
 
     experiment: str
     mode: str
@@ -70,7 +70,7 @@ class Infeasible:
 
 
 def described(trial: Trial | Infeasible) -> Row:
-    """The columns of table.csv that are known before anything is run; missing = absent."""
+    """The columns of table.csv that are known before the run. Missing values are None or absent."""
     if isinstance(trial, Infeasible):
         labels = {"experiment": trial.experiment, "mode": trial.mode, "setting": trial.setting}
         return dict(trial.values) | labels
@@ -105,12 +105,12 @@ def described(trial: Trial | Infeasible) -> Row:
 
 
 def short_name(data: str) -> str:
-    """A data set as tables call it: a mixture by its identity, without the folder that it lies in."""
+    """A data set's name in tables: for a mixture its identity, without its folder."""
     return MIXTURE + Path(data).name if data.startswith(MIXTURE) else data
 
 
 def _training(model: ModelConfig) -> Row:
-    """The columns that say how the network was trained, as far as it is known."""
+    """The columns about the network's training, as far as they are known."""
     if isinstance(model, ForeignConfig):
         return {"network": model.name, "trained_by": "others"}
     if isinstance(model, ExactConfig):
@@ -126,7 +126,7 @@ def _training(model: ModelConfig) -> Row:
 
 
 def _noise(samples: SampleConfig) -> Row:
-    """The columns of the noise put back, in every dialect. alpha and beta only where all steps share them."""
+    """The columns about the noise put back. alpha and beta only if all steps share them, and beta = 0 if eta = 0."""
     sampler, sigmas = samples.sampler, samples.ladder.sigmas()
     if isinstance(sampler, Churn):
         return {"s_churn": sampler.s_churn}
@@ -143,7 +143,7 @@ def _noise(samples: SampleConfig) -> Row:
 
 
 def _dialects(alpha: float, beta: float, sigmas: tuple[float, ...]) -> Row:
-    """The same noise in every dialect, for a ladder along which all steps share alpha and beta."""
+    """The same noise in the notation of several papers, if all steps of the ladder share alpha and beta."""
     ratio = sigmas[1] / sigmas[0]
     return {
         "alpha": alpha,

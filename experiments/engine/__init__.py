@@ -1,1 +1,1 @@
-"""From a plan to a finished result folder: what is left is run, here or on Ray, and what fails becomes a row."""
+"""From planned trials to a finished result folder: runs the remaining tasks, here or on Ray."""

@@ -1,4 +1,4 @@
-"""Set-ups that run without an error and may yet mislead: one sentence each, said before anything is trained."""
+"""Warnings about set-ups that run without an error but may mislead. They are made before anything is trained."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,14 +13,14 @@ from experiments.config.trial import Trial
 from experiments.stages.common import images_of
 from experiments.stages.hardware import cores
 
-FEW_IMAGES = 300  # distinct ones
+FEW_IMAGES = 300  # number of distinct images
 MANY_REPEATS = 0.05  # share of images that are copies of others
 VISIBLE = 0.2  # standard deviation of left-over noise that shows in an image
-RARE = 1e-6  # density of a level in training, over the highest
+RARE = 1e-6  # density of a noise level in training, relative to the highest density
 
 
 def doubts(trials: Sequence[Trial], data_root: Path | None) -> list[str]:
-    """What a reader should know before believing the numbers, each once."""
+    """The warnings about the trials, each once."""
     found: dict[str, None] = {}
     for reference in dict.fromkeys(trial.score.reference for trial in trials):
         if reference.features == "digits" and not _is_digits(reference.data):
@@ -44,7 +44,7 @@ def _is_digits(data: str) -> bool:
 
 
 def _of_images(images: Images) -> Iterator[str]:
-    """Doubts about a data set: its range, and how many different images it holds."""
+    """Warnings about a data set: its range, and how many different images it holds."""
     if int(images.pixels.max()) <= 1:
         yield f"data={images.name!r}: no pixel is above 1; if they are scaled to 0..1, multiply them by 255 first"
     distinct = len({row.tobytes() for row in images.pixels.flatten(1).numpy()})
@@ -59,7 +59,7 @@ def _of_images(images: Images) -> Iterator[str]:
 
 
 def _of_ladder(trial: Trial) -> Iterator[str]:
-    """Doubts about a ladder: levels that training hardly saw, and noise that stays in the samples."""
+    """Warnings about a ladder: levels that training hardly saw, and noise that stays in the samples."""
     samples, model = trial.samples, trial.model
     sigmas = samples.ladder.sigmas()
     if sigmas[-1] > VISIBLE and not samples.final_denoise:

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a sweep would do, and about how long it would take."""
+"""`--dry-run`: prints the plan of a sweep and estimates its time."""
 
 import time
 
@@ -23,7 +23,7 @@ NOUNS = {
 
 
 def show(remaining: Remaining, context: RunContext, options: Options, console: Console) -> dict[str, object]:
-    """Prints the plan; returns the same for machines."""
+    """Prints the plan. Returns the same numbers as a dict."""
     console.print(f"{len(remaining.plan.trials)} trials; store: {options.store}", highlight=False, soft_wrap=True)
     console.print(f"{'':12}{'unique':>8}{'done':>8}{'left':>8}", highlight=False)
     counts: dict[str, object] = {}
@@ -56,7 +56,7 @@ def table(remaining: Remaining) -> pd.DataFrame:
 
 
 def pace(plan: Plan, context: RunContext) -> float | None:
-    """Network evaluations a second, from one batch; None for a plan whose denoisers are all exact."""
+    """Network evaluations per second, timed on one batch; None if all denoisers are exact."""
     trial = next((trial for trial in plan.trials if not isinstance(trial.model, ExactConfig)), None)
     if trial is None:
         return None
@@ -77,5 +77,5 @@ def _pace(trial: Trial, context: RunContext) -> float:
     with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=samples.machine.precision == "bf16"):
         network(x, sigma)  # warm-up
         start = time.perf_counter()
-        network(x, sigma).sum().item()  # waits for a card
+        network(x, sigma).sum().item()  # waits for the GPU
     return n / (time.perf_counter() - start)

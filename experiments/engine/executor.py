@@ -1,7 +1,7 @@
-"""A plan becomes rows: every trial is one, a failed one too; what is finished is never computed again.
+"""Runs a plan: every trial becomes a row, a failed trial too. Finished artifacts are never computed again.
 
-An executor takes the tasks that are left, in an order in which they can be done, and yields an outcome for each as it
-ends: `in_process` here, on Ray in ray_executor.py. All the rest is the same for both.
+An executor takes the remaining tasks, in an order in which they can run, and yields an outcome as each task ends. There
+are two executors: `in_process` here, and one for Ray in ray_executor.py. The rest is the same for both.
 """
 
 import time
@@ -17,7 +17,7 @@ from experiments.config.trial import Row, Trial
 from experiments.engine import failures
 from experiments.engine.plan import Plan
 from experiments.engine.progress import Progress
-from experiments.engine.tasks import STAGES, Outcome, RunContext, Task, batch_mates, run_task
+from experiments.engine.tasks import STAGES, Outcome, RunContext, Task, sampled_with, run_task
 from experiments.results.table import row
 from experiments.store.store import StoreError
 
@@ -28,22 +28,22 @@ Executor = Callable[[Sequence[Task], RunContext, Failed, Progress], Outcomes]
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep left: a row for each trial, in order; only for those that are done or failed, if interrupted."""
+    """The result of a sweep: one row per trial, in order. After an interrupt, unfinished trials have no row."""
 
     rows: list[Row]
-    evaluations: float  # network evaluations made now, training included
+    evaluations: float  # network evaluations made in this sweep, training included
     seconds: float
     interrupted: bool
-    warnings: int  # that the logs hold
-    failed_probes: list[str]  # no row tells of them
+    warnings: int  # number of warnings in the logs
+    failed_probes: list[str]  # their errors; probes have no rows
 
 
 def in_process(tasks: Sequence[Task], context: RunContext, failed: Failed, progress: Progress) -> Outcomes:
-    """Does one task after the other, here; samplings several at once, where the place says so."""
+    """Runs one task after another in this process. With `context.together`, samples several runs in one batch."""
     failed, batched = dict(failed), set[str]()
     for number, task in enumerate(tasks):
         if context.together and task.kind == "samples" and task.name not in batched:
-            others = batch_mates(task, (later for later in tasks[number + 1 :] if later.name not in batched))
+            others = sampled_with(task, (later for later in tasks[number + 1 :] if later.name not in batched))
             batched |= {other.name for other in others}
             task = replace(task, batched_with=tuple(other.config for other in others))
         progress.begin(task)
@@ -63,16 +63,16 @@ def execute(
     logs: Path | None = None,
     retry_failed: bool = False,
 ) -> SweepResult:
-    """Does what is left of the plan and returns a row for each trial.
+    """Runs the remaining tasks of a plan and returns one row per trial.
 
     Args:
-        executor: who does the tasks.
-        slots: how many of them it does at a time.
-        logs: folder of the log files, one for each run and each network; appended to.
-        retry_failed: try again what failed before and would fail again.
+        executor: runs the tasks.
+        slots: number of tasks that it runs at a time.
+        logs: folder of the log files, one per run, network, reference and probe. Existing files are appended to.
+        retry_failed: also run tasks whose permanent failure is remembered (see failures.py).
     """
     start = time.perf_counter()
-    context.store.sweep_temporaries()  # of runs that were killed
+    context.store.sweep_temporaries()  # left by runs that were killed
     remaining = plan.remaining(context.store, retry_failed)
     todo, failed, interrupted = {task.name: task for task in remaining.tasks}, dict(remaining.failed), False
     with Progress(remaining, console, slots) as progress:
@@ -80,7 +80,7 @@ def execute(
             with closing(executor(remaining.tasks, context, remaining.failed, progress)) as outcomes:
                 for outcome in outcomes:
                     task = todo[outcome.name]
-                    with suppress(OSError, StoreError):  # a full disk: the row tells, and the other tasks go on
+                    with suppress(OSError, StoreError):  # a full disk must not stop the other tasks
                         _write_log(logs, task, outcome)
                         if outcome.permanent:
                             failures.remember(task, outcome, context.store)
@@ -91,7 +91,7 @@ def execute(
                     progress.finish(outcome)
         except KeyboardInterrupt:
             interrupted = True
-    context.store.sweep_temporaries()  # of workers that were lost
+    context.store.sweep_temporaries()  # left by workers that were lost
     rows = list(_rows(plan, context, todo.keys() - failed.keys(), failed))
     probes = [
         f"probe {task.name}: {failed[task.name].error}" for task in remaining.tasks if _failed_probe(task, failed)
@@ -100,7 +100,7 @@ def execute(
 
 
 def _failed_probe(task: Task, failed: Failed) -> bool:
-    """Whether a probe failed by itself, and not because its network did, of which rows tell."""
+    """Whether a probe itself failed. If its network failed, rows show that already."""
     return task.kind == "probes" and task.name in failed and not any(name in failed for name in task.needs)
 
 
@@ -111,7 +111,7 @@ def _rows(plan: Plan, context: RunContext, unfinished: set[str], failed: Failed)
             why = next((failed[name].error for name in names if name in failed), None)
             try:
                 yield row(trial, context.store, why)
-            except (StoreError, OSError) as error:  # damaged and removed since, or out of reach
+            except (StoreError, OSError) as error:  # damaged and removed since, or the store is unreachable
                 yield row(trial, context.store, f"{type(error).__name__}: {error}; run the same command again")
 
 
@@ -120,7 +120,7 @@ def _artifacts(trial: Trial) -> tuple[str, str, str]:
 
 
 def _write_log(logs: Path | None, task: Task, outcome: Outcome) -> None:
-    """Appends what was said to the log of the task's run, or of its network."""
+    """Appends the outcome's log text to the task's log file."""
     if logs is None:
         return
     text = outcome.log or f"{STAGES[task.kind]} {task.name}: failed: {outcome.error}\n"

@@ -1,9 +1,9 @@
-"""Failures that would come again the same way, remembered in the store, so that resuming does not pay for them twice.
+"""Permanent failures are remembered in the store, so that a resumed sweep does not repeat them.
 
-failures/ID/  failure.json: the message and the kind of artifact that could not be made; ID is the artifact's
+failures/ID/  failure.json: the message, and the kind of artifact that could not be made; ID is the artifact's identity
 
-A training that diverges does so each time (NotFiniteError). Full disks, lost workers and missing files are not
-remembered.
+NotFiniteError is permanent: a training that diverges does so each time. Full disks, lost workers and missing files are
+not remembered.
 """
 
 from experiments.engine.tasks import Outcome, Task
@@ -13,13 +13,13 @@ HOW = "remembered from an earlier run; --retry-failed tries again"
 
 
 def remember(task: Task, outcome: Outcome, store: Store) -> None:
-    """Keeps the message of a failure that lasts."""
+    """Stores the message of a permanent failure."""
     with store.writing("failures", task.name) as folder:
         write_json(folder / "failure.json", {"kind": task.kind, "error": outcome.error})
 
 
 def remembered(task: Task, store: Store) -> Outcome | None:
-    """How the task failed in an earlier run, if it would again."""
+    """The outcome of a task that failed permanently in an earlier run; else None."""
     if not store.has("failures", task.name):
         return None
     error = read_json(store.path("failures", task.name) / "failure.json")["error"]
@@ -27,6 +27,6 @@ def remembered(task: Task, store: Store) -> Outcome | None:
 
 
 def forget(task: Task, store: Store) -> None:
-    """Lets the task be tried again."""
+    """Forgets the failure of a task, so that the task is tried again."""
     if store.has("failures", task.name):
         store.discard("failures", task.name)

@@ -1,4 +1,4 @@
-"""What every experiment's command line shares. It imports nothing heavy, so that --help appears at once."""
+"""Options that all experiments share. This module imports only fast modules, so that --help appears at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_COUNT = {"train_seeds": 1_000, "n_samples": 1_000_000}
 
 
 def shown(metavar: str, default: str) -> Any:
-    """How --help shows an option that is None unless given: what is typed, and what holds then."""
+    """How --help shows an option that is None unless given: its placeholder and its default."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
@@ -109,10 +109,10 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Options(Size, ModelAndData, Budget, Running, Cluster):
-    """All of the above. Options left out take the preset's value."""
+    """All options above. An option that is not given has the preset's value."""
 
     def apply(self, study: AnyStudy, question: object = None) -> AnyStudy:
-        """The preset's study with the options that were given, those of the question by their own name.
+        """The preset's study, changed by the given options and by the fields of `question`, matched by name.
 
         Raises:
             ValueError: options that do not go together, or a value outside its range.
@@ -139,7 +139,7 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
         return study
 
     def directory(self, name: str) -> Path:
-        """Where the result of experiment `name` goes; a shard's table lies in a folder of its own inside."""
+        """The result folder of experiment `name`. A shard has its own folder inside."""
         whole = self.out or Path("runs") / f"{name}-{self.preset}"
         return whole / f"shard-{self.shard.replace('/', '-of-')}" if self.shard else whole
 
@@ -150,7 +150,7 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
         return round(images_of(study.train.data, self.data_root).std / 127.5, 4)
 
     def _check_running(self) -> None:
-        """Raises ValueError for options of running that do not go together, or are absurd."""
+        """Raises ValueError for options of running that do not go together or are out of range."""
         from experiments.stages.hardware import cores
 
         if self.threads is not None and not 1 <= self.threads <= MAX_THREADS_PER_CORE * cores():
@@ -169,7 +169,7 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
                 raise ValueError(f"gpus_per_run={self.gpus_per_run}: it needs --workers or --ray-address")
 
     def _share_of_cores(self) -> int | None:
-        """Threads per run where several run at a time."""
+        """CPU threads per run if several run at a time; else None."""
         from experiments.stages.hardware import cores
 
         if self.ray_address is not None:
@@ -191,7 +191,7 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name}={getattr(self, name)}: nothing is trained, since --model brings a network")
         name, files = external.describe(self.model, self.model_label), external.fingerprint(self.model)
-        use_threads(machine.threads)  # so that the same command finds the same outputs
+        use_threads(machine.threads)  # outputs depend on the number of threads
         images = images_of(data, self.data_root)
         network = external.load_foreign(self.model, images, self.model_label, machine.device)
         known_by = f"{files} {behaviour(network, images, machine.device)}"
@@ -212,10 +212,10 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
 
 
 def _checked(name: str, value: Any) -> Any:
-    """An option that was given: lists of numbers finite, -0 as 0, and no two that a table would call the same.
+    """`value` of the option `name`. In a list, -0 becomes 0.
 
     Raises:
-        ValueError: naming the option and the values.
+        ValueError: a list has a number that is not finite, or two values that look the same in a table.
     """
     if not isinstance(value, tuple):
         return value

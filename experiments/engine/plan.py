@@ -1,4 +1,4 @@
-"""A sweep before it runs: the artifacts that its trials need, which of them are there, and what the rest costs."""
+"""The plan of a sweep: the artifacts that its trials need, which of them exist, and the cost of the rest."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from experiments.store.store import Store
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials, and the tasks that make what they need: each artifact once, after everything that it needs itself."""
+    """The trials, and one task per artifact that they need. Each task comes after the tasks that it needs."""
 
     trials: tuple[Trial, ...]
     tasks: tuple[Task, ...]
 
     @classmethod
     def of(cls, planned: Sequence[Trial | Infeasible], probes: Sequence[ProbeConfig] = ()) -> "Plan":
-        """The plan of all feasible trials: references, networks, each run's sampling and scoring, and last the probes.
+        """The plan of all feasible trials: references, networks, sampling and scoring run by run, then probes.
 
-        Of the probes, those of denoisers that some trial samples from.
+        Probes of denoisers that no trial samples from are left out.
         """
         trials = tuple(trial for trial in planned if isinstance(trial, Trial))
         models = {trial.model for trial in trials}
@@ -30,9 +30,9 @@ class Plan:
         return cls(trials, (*_tasks(list(dict.fromkeys(trial.score for trial in trials))), *probing))
 
     def remaining(self, store: Store, retry_failed: bool = False) -> "Remaining":
-        """What the store does not hold yet, and which of it failed before and would again.
+        """The tasks whose artifacts are missing in the store, and separately the remembered failures.
 
-        Samples that are scored may have been evicted; nothing needs them any more.
+        Samples are not missing if they are scored: they may have been removed, since no task needs them any more.
         """
         scores = [task for task in self.tasks if task.kind == "scores" and not store.has("scores", task.name)]
         unscored = {name for task in scores for name in task.needs}
@@ -51,7 +51,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Remaining:
-    """The part of a plan that is still to do, and the failures that are remembered, by task name."""
+    """The remaining tasks of a plan, and the remembered failures by task name."""
 
     plan: Plan
     tasks: tuple[Task, ...]
@@ -59,18 +59,18 @@ class Remaining:
 
     @property
     def cost(self) -> float:
-        """Network evaluations to make, training included."""
+        """Network evaluations of the remaining tasks, training included."""
         return sum(task.cost for task in self.tasks)
 
     def counts(self, kind: str) -> tuple[int, int, int]:
-        """How many artifacts of a kind the plan has, how many are left, and how many failed before."""
+        """Numbers of artifacts of a kind: in the plan, left to make, failed before."""
         mine = [task for task in self.plan.tasks if task.kind == kind]
         failed = sum(task.name in self.failed for task in mine)
         return len(mine), sum(task.kind == kind for task in self.tasks), failed
 
 
 def _tasks(scores: Sequence[ScoreConfig]) -> Iterator[Task]:
-    """Every artifact that the scores need, once, in an order in which they can be made."""
+    """One task per artifact that the scores need, in an order in which the tasks can run."""
     machine = scores[0].samples.machine if scores else None
     for reference in dict.fromkeys(score.reference for score in scores):
         assert machine is not None
@@ -101,5 +101,5 @@ def _probing(config: ProbeConfig) -> Task:
 
 
 def _trained(model: ModelConfig) -> tuple[str, ...]:
-    """The training that a model comes from, if it is trained here."""
+    """The name of the task that trains a model; empty if the model is not trained here."""
     return (identity(model),) if isinstance(model, TrainConfig) else ()

@@ -1,4 +1,4 @@
-"""How far a sweep is: one live line on a terminal, a plain line every few seconds elsewhere."""
+"""The progress of a sweep: one live line on a terminal, elsewhere a plain line every PERIOD seconds."""
 
 import time
 from types import TracebackType
@@ -17,8 +17,8 @@ class Progress:
     """Counts tasks (trainings, samplings, scorings) and network evaluations, and shows both.
 
     Args:
-        remaining: what is to do.
-        slots: tasks that can run at a time, as far as it is known.
+        remaining: the tasks to run.
+        slots: largest number of tasks that run at a time.
     """
 
     def __init__(self, remaining: Remaining, console: Console, slots: int = 1) -> None:
@@ -41,25 +41,25 @@ class Progress:
         self.bar.stop()
 
     def begin(self, task: Task) -> None:
-        """A task was handed to whoever does it."""
+        """Notes that a task was handed over to run."""
         self.begun += 1
         self.doing = f"{STAGES[task.kind]} {task.name}"
         self.tick()
 
     def advance(self, evaluations: float) -> None:
-        """So many network evaluations were made; fewer than none, if they are to be made again."""
+        """Adds network evaluations that were made. A negative number takes back evaluations that must be repeated."""
         self.evaluations += evaluations
         self.tick()
 
     def finish(self, outcome: Outcome) -> None:
-        """A task is done, or failed."""
+        """Notes that a task is done or failed."""
         self.done += outcome.error is None
         self.failed += outcome.error is not None
         self.warnings += outcome.warnings
         self.tick()
 
     def tick(self) -> None:
-        """Shows how far it is, if it is time to."""
+        """Updates the display, if it is time for that."""
         if self.console.is_terminal:
             self.bar.update(self.line, completed=self.evaluations, description=self.text())
         elif self.total and time.monotonic() - self.spoken >= PERIOD:
@@ -67,7 +67,7 @@ class Progress:
             self.console.print(f"{time.strftime('%H:%M:%S')} {self.text()}", soft_wrap=True, highlight=False)
 
     def text(self) -> str:
-        """The line."""
+        """The line that is shown."""
         finished = self.done + self.failed
         running = min(self.begun - finished, self.slots)
         counts = f"{self.done} done, {running} running, {self.failed} failed, {self.total - finished - running} left"
@@ -79,7 +79,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words, as exact as a forecast deserves."""
+    """A duration with its unit, rounded as an estimate should be."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""Where the numbers of a result folder come from: run.json."""
+"""run.json: the origin of the numbers in a result folder."""
 
 import platform
 import shlex
@@ -20,12 +20,12 @@ VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
 
 
 def command() -> str:
-    """The command line that this process runs."""
+    """The command line of this process."""
     return shlex.join(["python", "-m", "experiments", *sys.argv[1:]])
 
 
 def provenance(name: str, question: str, options: Options, notes: Sequence[str]) -> dict[str, Any]:
-    """What run.json holds."""
+    """The contents of run.json."""
     commit, dirty = _commit()
     return {
         "schema": 2,
@@ -42,7 +42,7 @@ def provenance(name: str, question: str, options: Options, notes: Sequence[str])
 
 
 def notes(trials: Sequence[Trial], options: Options, n_planned: int) -> list[str]:
-    """What a reader of the numbers should know."""
+    """Caveats for readers of the numbers."""
     found = []
     if options.only or options.shard:
         asked = f"--only {shlex.quote(options.only)}" if options.only else f"--shard {options.shard}"
@@ -60,7 +60,7 @@ def notes(trials: Sequence[Trial], options: Options, n_planned: int) -> list[str
 
 
 def _commit() -> tuple[str | None, bool | None]:
-    """The commit of this code and whether files differ from it; nothing outside a git checkout."""
+    """The commit of this code, and whether files differ from it. Both are None outside a git checkout."""
 
     def git(*arguments: str) -> str:
         here = Path(__file__).parent

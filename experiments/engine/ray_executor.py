@@ -1,8 +1,8 @@
-"""A sweep on Ray: the same tasks, on the cores and cards of one machine or of a cluster. Extra `cluster`.
+"""Runs a sweep on Ray: the same tasks, on the cores and GPUs of one machine or of a cluster. Needs the extra `cluster`.
 
-Each task is one Ray task and is handed the outcomes of the tasks that it needs, so Ray holds it back until they are
-there. What a stage raises comes back as an outcome and becomes a row; only lost workers and nodes are Ray's to retry.
-Tasks find each other's artifacts in the store, which every node must see under the same path.
+Each task is one Ray task. Its arguments are the outcomes of the tasks that it needs, so Ray starts it after them. An
+exception in a stage becomes an outcome and then a row. Ray retries a task only if its worker or node was lost. Tasks
+find each other's artifacts in the store, which every node must see under the same path.
 """
 
 import logging
@@ -20,23 +20,23 @@ from experiments.engine.executor import Executor, Failed, Outcomes
 from experiments.engine.progress import PERIOD, Progress
 from experiments.engine.tasks import Outcome, RunContext, Task, blocked, run_task
 
-IN_FLIGHT = 256  # tasks handed to Ray at a time, at least: enough to keep it busy, few enough to bound its memory
+IN_FLIGHT = 256  # least number of tasks handed to Ray at a time: keeps it busy, and bounds its memory
 RETRIES = 3  # of a task whose worker or node was lost
-ANSWERS_WITHIN = 10.0  # seconds that a Ray at a given address has to answer
+ANSWERS_WITHIN = 10.0  # seconds within which Ray at a given address must answer
 PATIENCE = 5.0  # seconds that tasks have to clean up after an interrupt, before they are killed
-SMALL_STORE = 100 * 2**20  # bytes of Ray's own object store: outcomes are small, and artifacts lie in ours
+SMALL_STORE = 100 * 2**20  # bytes of Ray's object store, which holds only outcomes; these are small
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A connection to Ray: who does the tasks, and how many at a time."""
+    """A connection to Ray: its executor, and the number of tasks that run at a time."""
 
     executor: Executor
     slots: int
 
 
 def shared(device: str, workers: int | None, gpus_per_run: float) -> bool:
-    """Whether runs have company on their device, so that their seconds are no evidence of speed."""
+    """Whether several runs may share a device, so that their seconds say nothing about speed."""
     return gpus_per_run < 1 if device == "cuda" else workers != 1
 
 
@@ -44,18 +44,20 @@ def shared(device: str, workers: int | None, gpus_per_run: float) -> bool:
 def connected(
     workers: int | None = None, address: str | None = None, gpus_per_run: float = 1.0, threads: int = 1
 ) -> Iterator[Cluster]:
-    """Starts a Ray of `workers` on this machine, or joins the one at `address`; leaves it at the end.
+    """Starts Ray with `workers` workers on this machine, or joins the cluster at `address`. Disconnects at the end.
+
+    Without `address`, a Ray that is already connected is used and stays connected.
 
     Args:
-        gpus_per_run: share of a card that a training or sampling on CUDA takes.
-        threads: CPU threads of a run, which it takes as many cores of a cluster for.
+        gpus_per_run: share of a GPU per training, sampling or probe on CUDA.
+        threads: CPU threads per run. On a cluster, each run reserves as many cores.
 
     Raises:
-        ValueError: Ray is not installed, or there is none at `address`.
+        ValueError: Ray is not installed, or does not answer at `address`.
     """
     ray = _ray()
-    sample_jointly = ray.is_initialized() and address is None
-    if not sample_jointly:
+    reused = ray.is_initialized() and address is None
+    if not reused:
         _start(ray, workers, address)
     try:
         cores = 1 if workers is not None else threads  # a local Ray has as many cores as workers
@@ -63,7 +65,7 @@ def connected(
         slots = max(int(here.get("CPU", 1) // cores), 1)
         yield Cluster(_executor(ray, cores, gpus_per_run, max(IN_FLIGHT, 4 * slots)), slots)
     finally:
-        if not sample_jointly:
+        if not reused:
             ray.shutdown()
 
 
@@ -76,14 +78,14 @@ def _ray() -> Any:
 
 
 def _start(ray: Any, workers: int | None, address: str | None) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # asks nobody, tells nobody
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the default to come; else Ray warns
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # sends no usage statistics
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; without it Ray warns
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=SMALL_STORE, **quiet)
         return
     try:
-        if address != "auto":  # Ray itself waits for many minutes
+        if address != "auto":  # Ray itself would wait for many minutes
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN).close()
         ray.init(address=address, **quiet)
@@ -96,14 +98,14 @@ def _executor(ray: Any, cores: int, gpus_per_run: float, in_flight: int) -> Exec
     def execute(tasks: Sequence[Task], context: RunContext, failed: Failed, progress: Progress) -> Outcomes:
         """Hands over tasks in order, `in_flight` at a time, and yields their outcomes as they end."""
         anywhere = ray.remote(max_retries=RETRIES, num_cpus=cores)(_on_worker)
-        # said here and not in .options(), num_gpus gives each task a fresh process, which leaves no memory of the card
+        # num_gpus here, not in .options(), gives each task a new process, so that no GPU memory stays allocated
         on_card = ray.remote(max_retries=RETRIES, num_cpus=cores, num_gpus=gpus_per_run)(_on_worker)
-        for name in user_modules(OWN) if OWN in sys.modules else ():  # classes in them, which workers cannot import
+        for name in user_modules(OWN) if OWN in sys.modules else ():  # workers cannot import their classes
             if name in sys.modules:
                 ray.cloudpickle.register_pickle_by_value(sys.modules[name])
         packed, failed = ray.cloudpickle.dumps(context), dict(failed)
         pending, running = iter(tasks), dict[Any, Task]()
-        references: dict[str, Any] = {}  # of what is running
+        references: dict[str, Any] = {}  # of the running tasks
         try:
             while True:
                 while len(running) < in_flight and (task := next(pending, None)) is not None:
@@ -116,7 +118,7 @@ def _executor(ray: Any, cores: int, gpus_per_run: float, in_flight: int) -> Exec
                 if not running:
                     return
                 ended, _ = ray.wait(list(running), timeout=PERIOD)
-                if ended:  # and whatever else has
+                if ended:  # collects all others that have ended
                     ended, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
                 progress.tick()
                 for reference in ended:
@@ -135,7 +137,7 @@ def _executor(ray: Any, cores: int, gpus_per_run: float, in_flight: int) -> Exec
 
 
 def _cancel(ray: Any, references: list[Any]) -> None:
-    """Interrupts tasks, which removes what they had begun; kills those that do not listen."""
+    """Interrupts tasks, so that they clean up. Kills tasks that have not ended after PATIENCE seconds."""
     for force in (False, True):
         for reference in references:
             ray.cancel(reference, force=force)
@@ -149,7 +151,7 @@ def _on_worker(task: Task, packed: bytes, *needed: Outcome) -> Outcome:
 
 @lru_cache(maxsize=1)
 def _place(packed: bytes) -> RunContext:
-    """Unpacked once a process: what stages keep in memory, they keep by the store that it came from."""
+    """The context, unpacked once per process: the caches of the stages need the same store object each time."""
     import ray
 
     context: RunContext = ray.cloudpickle.loads(packed)
@@ -157,7 +159,7 @@ def _place(packed: bytes) -> RunContext:
 
 
 def _outcome(ray: Any, reference: Any, task: Task, failed: Failed) -> Outcome:
-    """What became of a task; one whose worker was lost too often failed, but may be tried again."""
+    """The outcome of a task. If its worker was lost too often, the task failed, but not permanently."""
     try:
         outcome: Outcome = ray.get(reference)
         return outcome

@@ -40,17 +40,17 @@ Extras = Callable[[Path, Store, Sequence[Trial], Console], None]
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment runs and compares.
+    """The trials and comparisons of an experiment.
 
     Args:
-        name: as on the command line; it says which report is written.
+        name: as on the command line; it selects the page of the report.
         question: the title of the report.
-        trials: all that is to be run.
-        contrasts: what is compared.
-        fixed_beforehand: whether the primary contrast is the one that the design fixed, or merely of its form.
+        trials: the planned runs.
+        contrasts: the planned comparisons.
+        fixed_beforehand: whether the primary contrast has the settings that the design fixed beforehand.
         write_extras: writes further files that the experiment's report reads, given the trials that succeeded.
-        probes: what is measured of the networks besides the trials.
-        folder: what the result folder is called, if not by the experiment's name.
+        probes: further measurements on the denoisers, besides the trials.
+        folder: name of the result folder; by default the experiment's name.
     """
 
     name: str
@@ -64,12 +64,12 @@ class Experiment:
 
 
 def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
-    """Runs the trials, writes the result folder with its report, prints where it lies, and returns the table.
+    """Runs the trials, writes the result folder with its report, prints its path, and returns the table.
 
     The last line on stdout is JSON, for machines.
 
     Raises:
-        KeyboardInterrupt: it was interrupted; the table holds what is finished.
+        KeyboardInterrupt: the run was interrupted. table.csv has the rows that are finished.
     """
     console = Console()
     directory, store = options.directory(experiment.folder or experiment.name), Store(options.store)
@@ -91,13 +91,13 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     with _executor(plan, context, options) as (context, how):
         logs = directory / "logs"
         result = executor.execute(plan, context, console, logs=logs, retry_failed=options.retry_failed, **how)
-    store.sweep_temporaries()  # of workers that were stopped just now
+    store.sweep_temporaries()  # left by workers that were stopped just now
     rows = [*result.rows, *(trial.row() for trial in part if isinstance(trial, Infeasible))]
     table.write_rows(directory / "table.csv", rows, table.COLUMNS)
     whole = not result.interrupted and not options.shard
     report = None
     if whole:
-        use_threads(plan.trials[0].samples.machine.threads)  # intervals and floors round as scores do
+        use_threads(plan.trials[0].samples.machine.threads)  # so that intervals and floors round as scores do
         _tabulate(directory, plan, result, experiment.contrasts, store)
         info = provenance(experiment.name, experiment.question, options, [*said, *result.failed_probes])
         write_json(directory / "run.json", info | {"fixed_beforehand": experiment.fixed_beforehand})
@@ -116,7 +116,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
 
 
 def _check_writable(directory: Path) -> None:
-    """Makes the result folder. Raises ValueError if nothing can be written there, before anything is computed."""
+    """Makes the result folder. Raises ValueError if nothing can be written there. Call it before the runs."""
     try:
         (directory / "logs").mkdir(parents=True, exist_ok=True)
         probe = directory / "logs" / f".probe.{os.getpid()}"
@@ -127,7 +127,7 @@ def _check_writable(directory: Path) -> None:
 
 
 def remove_earlier(directory: Path) -> None:
-    """Removes what an earlier run left in a result folder, so that a report can never mix two runs; logs stay."""
+    """Removes the results of an earlier run from a result folder, so that a report never mixes two runs. Logs stay."""
     remove_strays(directory)
     for name in (*FILES, "run.json", "report.html", "report.md"):
         (directory / name).unlink(missing_ok=True)
@@ -136,7 +136,7 @@ def remove_earlier(directory: Path) -> None:
 
 
 def _reused(plan: Plan, store: Store) -> list[str]:
-    """A note where scores of a network from elsewhere are taken from the store."""
+    """A note if scores of a network trained elsewhere are reused from the store."""
     foreign = [trial for trial in plan.trials if isinstance(trial.model, ForeignConfig)]
     found = {contrasting.run_id(trial) for trial in foreign}
     done = sum(store.has("scores", name) for name in found)
@@ -146,7 +146,7 @@ def _reused(plan: Plan, store: Store) -> list[str]:
 
 
 def remove_strays(directory: Path) -> None:
-    """Removes half-written files of a run that was killed: .NAME.PID of what a result folder holds, and no others."""
+    """Removes half-written files of a killed run, which are called .NAME.PID, from a result folder."""
     half_written = re.compile(r"\.[\w-]+\.(csv|json|md|html|svg|png)\.\d+")
     for folder in (directory, directory / "images", directory / "figures"):
         for path in folder.glob(".*"):
@@ -164,7 +164,7 @@ def _part(planned: Sequence[Trial | Infeasible], options: Options) -> Sequence[T
 
 
 def _check(trials: Sequence[Trial], store: Store, data_root: Path | None) -> None:
-    """Raises ValueError before any work: no data or too few, no such --model, features that do not take the images."""
+    """Raises ValueError if data are missing or too few, or if --model or the features do not suit them."""
     for trial in trials:
         most = len(images_of(trial.model.data, data_root).pixels) // 3
         if trial.samples.n_samples > most:
@@ -181,7 +181,7 @@ def _check(trials: Sequence[Trial], store: Store, data_root: Path | None) -> Non
 
 @contextmanager
 def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tuple[RunContext, dict[str, Any]]]:
-    """Who does the tasks: this process, or Ray if it was asked for."""
+    """Yields the context and further arguments of `execute`: for Ray if it was asked for, else for this process."""
     if options.workers is None and options.ray_address is None:
         yield context, {}
         return
@@ -200,7 +200,7 @@ def _tabulate(
     contrasts: Sequence[Contrast | BestOf],
     store: Store,
 ) -> None:
-    """Writes floors.csv and contrasts.csv. What compares with a run that is not there is left out."""
+    """Writes floors.csv and contrasts.csv. Comparisons with a missing run are left out."""
     floors = contrasting.floor_rows(plan.trials, result.rows, store)
     table.write_rows(directory / "floors.csv", floors, contrasting.FLOOR_COLUMNS)
     found = contrasting.contrast_rows(contrasts, result.rows, store)
@@ -217,7 +217,7 @@ def _conclude(
     options: Options,
     console: Console,
 ) -> None:
-    """Says what failed, where the result lies and how to go on; last, in one line of JSON, the same for machines."""
+    """Prints the failures, the path of the result and how to continue. The last line is a summary in JSON."""
     failed = [row["error"] for row in rows if row["status"] == "failed"] + result.failed_probes
     for error in dict.fromkeys(failed):
         console.print(f"failed ({failed.count(error)}): {error}", style="red", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Which part of a sweep to run: --only by what its trials are, --shard by the networks that they train."""
+"""Selects a part of a sweep: --only by the columns of its trials, --shard by their networks."""
 
 import re
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ EXAMPLE = """--only 'mode == "same-ladder" and seed == 0'"""
 
 
 def only(planned: Planned, query: str) -> list[Trial | Infeasible]:
-    """The trials for which a query holds, in the syntax of pandas (DataFrame.query) over their columns.
+    """The trials that match a pandas query (DataFrame.query).
 
-    Columns are those of table.csv that are known beforehand, and `seed` for train_seed. After == and !=, a value that
-    the column holds may stand without quotes: mode==same-ladder.
+    Its columns are the columns of table.csv that are known before the run, and `seed` for train_seed. After == and !=,
+    a value of the column needs no quotes: mode==same-ladder.
 
     Raises:
         ValueError: the query cannot be read, or holds for no trial.
@@ -26,7 +26,7 @@ def only(planned: Planned, query: str) -> list[Trial | Infeasible]:
     frame = pd.DataFrame(rows).assign(seed=[row.get("train_seed") for row in rows])
     try:
         holds = frame.eval(_quoted(query, frame), engine="python")
-    except Exception as error:  # whatever pandas and Python raise for text that is no query
+    except Exception as error:  # pandas and Python raise many types for a bad query
         reason = " ".join(str(error).split())
         raise ValueError(f"only={query!r}: {reason}; quote text as in {EXAMPLE}. {_columns(frame)}") from None
     if not isinstance(holds, pd.Series) or holds.dtype != bool:
@@ -38,12 +38,12 @@ def only(planned: Planned, query: str) -> list[Trial | Infeasible]:
 
 
 def shard(planned: Planned, text: str) -> list[Trial | Infeasible]:
-    """Part i of n ("i/n", from 1): no network is trained in two parts, and the parts cost about the same.
+    """Part i of n, for the text i/n with i from 1. No network is trained in two parts; the parts cost about the same.
 
     Trials whose network is not trained here are split by their samples.
 
     Raises:
-        ValueError: `text` is not i/n, or there are fewer than n parts.
+        ValueError: `text` is not i/n, or there are fewer than n groups of trials to distribute.
     """
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
@@ -60,19 +60,19 @@ def shard(planned: Planned, text: str) -> list[Trial | Infeasible]:
     if n > len(costs):
         raise ValueError(f"shard={text!r}: there are only {len(costs)} parts to share out; use --shard i/{len(costs)}")
     loads, home = [0.0] * n, dict[str, int]()
-    for group in sorted(costs, key=lambda group: (-costs[group], group)):  # the most expensive first, to the least busy
+    for group in sorted(costs, key=lambda group: (-costs[group], group)):  # most expensive first, to the cheapest part
         home[group] = loads.index(min(loads))
         loads[home[group]] += costs[group]
     return [trial for trial in planned if isinstance(trial, Trial) and home[_group(trial)] == number - 1]
 
 
 def _group(trial: Trial) -> str:
-    """What must stay together: the runs of a network that is trained, else the runs of the same samples."""
+    """The group of a trial, which stays in one part: trials of one network trained here, else of the same samples."""
     return identity(trial.model if isinstance(trial.model, TrainConfig) else trial.samples)
 
 
 def _quoted(query: str, frame: pd.DataFrame) -> str:
-    """`query` with the known values of a text column in quotes where they stand bare after == or !=."""
+    """`query` with quotes around known values of text columns, if these follow == or != without quotes."""
     for name in _texts(frame):
         values = sorted({re.escape(str(value)) for value in frame[name].dropna()}, key=len, reverse=True)
         bare = rf"\b({name}\s*[=!]=\s*)({'|'.join(values)})(?![\w.(-])"
@@ -85,7 +85,7 @@ def _texts(frame: pd.DataFrame) -> list[str]:
 
 
 def _columns(frame: pd.DataFrame) -> str:
-    """What can be asked for: each column that tells trials apart with its values, the others by name."""
+    """A list of the columns for messages. Columns with 2 to 12 different values are listed with the values."""
     parts = []
     for name in [name for name in frame if not name.endswith("_id")]:
         values = list(dict.fromkeys(frame[name].dropna()))

@@ -1,4 +1,4 @@
-"""One artifact of a sweep, made by one stage, on whatever machine it runs: what fails comes back as an outcome."""
+"""A task makes one artifact of a sweep with one stage, on any machine. Its failure is returned, not raised."""
 
 import logging
 import time
@@ -20,29 +20,29 @@ from experiments.stages.score import reference_stage, score_stage
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
 
-TRAIN_COST = 3.5  # one training image in network evaluations: forward, backward, update
-STAGES = {  # kind -> noun
+TRAIN_COST = 3.5  # of one training image, in network evaluations: forward, backward, update
+STAGES = {  # kind of artifact -> the stage's name in messages
     "references": "reference", "models": "training", "samples": "sampling", "scores": "scoring", "probes": "probing"
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Task:
-    """One artifact to make: the stage of its kind on its config, once the artifacts that it needs are there."""
+    """One artifact to make from a config, after the artifacts that it needs. Its kind selects the stage."""
 
     kind: str  # folder of the store
     name: str  # identity of the config
     config: Any
     machine: Machine
-    needs: tuple[str, ...] = ()  # names of tasks
-    log: str = ""  # name of the log that it writes to: the run's, or the network's
+    needs: tuple[str, ...] = ()  # names of the tasks that must end first
+    log: str = ""  # name of its log file; a run's sampling and scoring share one
     cost: float = 0.0  # network evaluations, training included
-    batched_with: tuple[SampleConfig, ...] = ()  # samplings in the same batch; their tasks find them done
+    batched_with: tuple[SampleConfig, ...] = ()  # runs to sample in the same batch; their own tasks then find them done
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task. `permanent`: it would fail again the same way; `log`: what was said meanwhile."""
+    """The result of a task. `error`: None if it succeeded. `permanent`: it would fail again. `log`: its log text."""
 
     name: str
     error: str | None = None
@@ -56,7 +56,7 @@ Work = Callable[[Task, "RunContext", Advance], None]
 
 
 def run_stage(task: Task, context: "RunContext", advance: Advance) -> None:
-    """The task's stage. `advance` is told how many network evaluations were made, training included."""
+    """Runs the stage of a task. Passes the number of network evaluations made, training included, to `advance`."""
     store, data_root = context.store, context.data_root
     match task.kind:
         case "references":
@@ -76,19 +76,19 @@ def run_stage(task: Task, context: "RunContext", advance: Advance) -> None:
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where tasks find and leave what they make, and whether others compute on the same device meanwhile."""
+    """What all tasks share: the store, the folder of data sets, and how runs use the device."""
 
     store: Store
     data_root: Path | None = None
-    shared: bool = False
+    shared: bool = False  # whether other runs use the device at the same time
     together: bool = False  # whether runs of one network are sampled in one batch
     work: Work = run_stage
 
 
-def batch_mates(task: Task, later: Iterable[Task]) -> list[Task]:
-    """The samplings among `later` that fill up the batch of this one: of the same network, on the same machine."""
+def sampled_with(task: Task, later: Iterable[Task]) -> list[Task]:
+    """The tasks in `later` that fit into this task's batch: samplings from the same network on the same machine."""
     room, found = task.config.capacity - task.config.n_samples, list[Task]()
-    if task.machine.compiled or room < MIN_SAMPLES:  # compiled for another size of batch; or full
+    if task.machine.compiled or room < MIN_SAMPLES:  # compiled for one batch size only, or no room
         return found
     for other in later:
         alike = other.kind == task.kind and (other.config.model, other.machine) == (task.config.model, task.machine)
@@ -99,7 +99,7 @@ def batch_mates(task: Task, later: Iterable[Task]) -> list[Task]:
 
 
 def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance: Advance) -> Outcome:
-    """Does the task unless something that it needs failed; an exception becomes the outcome's error."""
+    """Runs a task, unless a task that it needs failed. An exception becomes the outcome's error."""
     for before in needed:
         if before.error is not None:
             return blocked(task, before)
@@ -111,7 +111,7 @@ def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance
         log.info("%s: started with threads=%d on %s", what, task.machine.threads, task.machine.device)
         try:
             context.work(task, context, advance)
-        except (Exception, SystemExit) as raised:  # a user's model or sampler may do anything
+        except (Exception, SystemExit) as raised:  # a user's model or sampler may raise anything
             error, permanent = f"{type(raised).__name__}: {raised}", isinstance(raised, NotFiniteError)
             log.error("%s: failed\n%s", what, traceback.format_exc().rstrip())
         seconds = time.perf_counter() - start
@@ -122,7 +122,7 @@ def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance
 
 
 def blocked(task: Task, before: Outcome) -> Outcome:
-    """The outcome of a task that cannot be done, since one that it needs failed; scorings fail as sampling did."""
+    """The outcome of a task that cannot run, because it needs the failed task `before`. A scoring repeats its error."""
     return Outcome(task.name, before.error if task.kind == "scores" else f"its network was not trained: {before.error}")
 
 
@@ -140,7 +140,7 @@ class _Recorder(logging.Handler):
 
 @contextmanager
 def _recorded() -> Iterator[list[logging.LogRecord]]:
-    """What this package logs inside the block, and what anybody warns of, as log records."""
+    """Log records of the block: of this package's loggers, and of all Python warnings."""
     logger, records = logging.getLogger("experiments"), list[logging.LogRecord]()
     handler, level = _Recorder(records), logger.level
     logger.addHandler(handler)

@@ -1,1 +1,1 @@
-"""What a result folder holds: rows, paired differences with intervals, pictures."""
+"""The contents of a result folder: rows, paired differences with intervals, images."""

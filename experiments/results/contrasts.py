@@ -28,7 +28,7 @@ RowsById = Mapping[str, Row]  # by run_id
 
 @dataclass(frozen=True)
 class Score:
-    """What one network's images score: values by metric, and their delete-group replicates."""
+    """The scores of one network's images: values by metric, and their delete-group replicates."""
 
     values: Mapping[str, float]
     replicates: Mapping[str, Array]
@@ -54,7 +54,7 @@ def contrast_rows(contrasts: Sequence[Contrast | BestOf], rows: Sequence[Row], s
 def _rows(
     contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], scored: Sequence[tuple[Score, Score]], ok: RowsById
 ) -> Iterator[Row]:
-    """One row for each metric and network, then one pooled row for each metric."""
+    """One row per metric and network, then one pooled row per metric."""
     estimates = {metric: [_difference(metric, a, b) for a, b in scored] for metric in METRICS}
     for metric in METRICS:
         for pair, (a, b), estimate in zip(pairs, scored, estimates[metric], strict=True):
@@ -82,7 +82,7 @@ def _rows(
 
 
 def _choice_rows(choice: BestOf, ok: RowsById, store: Store) -> Iterator[Row]:
-    """Chooses on the first half of each network's images, then contrasts the choice with others on the second."""
+    """Chooses on the first half of each network's images, then compares the choice with others on the second half."""
     candidates, rivals = (
         {label: trials for label, trials in groups.items() if all(run_id(trial) in ok for trial in trials)}
         for groups in (choice.candidates, choice.rivals)
@@ -105,7 +105,7 @@ def _choice_rows(choice: BestOf, ok: RowsById, store: Store) -> Iterator[Row]:
         for line in _rows(contrast, pairs, scored, ok):
             if chosen != other:
                 yield line | n
-            elif "verdict" in line:  # nothing to measure: the baseline itself was chosen
+            elif "verdict" in line:  # no difference to measure: the baseline was chosen
                 nothing = dict.fromkeys(("difference", "se", "low", "high", "interval", "networks_agree", "clear"))
                 yield line | n | nothing | {"verdict": "baseline chosen"}
 
@@ -133,7 +133,7 @@ def _half(score: ScoreConfig, half: int, store: Store) -> Score:
 
 
 def _difference(metric: str, a: Score, b: Score) -> Estimate:
-    """One network's a - b: its standard error leaves the same images out on both sides."""
+    """a - b for one network. Its jackknife leaves out images with the same indices from a and b."""
     se = jackknife_se(a.replicates[metric] - b.replicates[metric])
     return pooled([a.values[metric] - b.values[metric]], [se])
 
@@ -162,7 +162,7 @@ def _shared(contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], ok: RowsBy
 
 
 def floor_rows(trials: Sequence[Trial], rows: Sequence[Row], store: Store) -> list[Row]:
-    """Rows of floors.csv: what n real images score against the rest, for each n of the table."""
+    """Rows of floors.csv: the score of n real images against the rest (floor), for each n in the table."""
     scored = {run_id(trial): trial for trial in trials}
     sizes = {(scored[row["run_id"]].score.reference, row["n_samples"]): row for row in rows if row["status"] == "ok"}
     out: list[Row] = []

@@ -1,4 +1,4 @@
-"""What a report shows besides numbers: pictures of samples, films of their way, class histograms, loss curves."""
+"""Images and curves for a report: samples, their trajectories, class histograms, loss curves."""
 
 import csv
 import math
@@ -31,7 +31,7 @@ def write_evidence(directory: Path, done: Sequence[Trial], store: Store, data_ro
     for run_id, trial in runs.items():
         _save_pictures(pictures, trial, store)
         counts = load_meta("scores", trial.score, store)["histogram"]
-        if counts and trial.model.data.partition("@")[0] in DIGITS:  # the only classes that an extractor here can tell
+        if counts and trial.model.data.partition("@")[0] in DIGITS:  # only their classes are known to an extractor
             histograms += _histogram(run_id, counts)
     for model in dict.fromkeys(trial.model for trial in runs.values()):
         if isinstance(model, TrainConfig):
@@ -53,7 +53,7 @@ def _histogram(run_id: str, counts: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def _save_pictures(folder: Path, trial: Trial, store: Store) -> None:
-    """ID.png, the first samples in a square, and ID-film.png, a few of them from noise to image."""
+    """Writes ID.png, the first samples in a square, and ID-film.png, trajectories of a few of them."""
     samples_id = identity(trial.samples)
     if (folder / f"{samples_id}.png").exists():
         return
@@ -64,7 +64,7 @@ def _save_pictures(folder: Path, trial: Trial, store: Store) -> None:
 
 
 def _save(picture: Image.Image, path: Path) -> None:
-    """Atomically: a picture that is there is whole, and not drawn again."""
+    """Writes a picture atomically, so that an existing file is complete and need not be drawn again."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     picture.save(temporary, format="PNG")
     temporary.replace(path)

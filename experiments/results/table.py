@@ -1,4 +1,4 @@
-"""Runs as rows of table.csv: raw values, missing = absent."""
+"""Runs as rows of table.csv. Values are not rounded; missing values are empty."""
 
 import csv
 import io
@@ -19,11 +19,12 @@ COLUMNS = tuple(
     precision recall seconds batch_size retries device precision_mode compiled threads shared_device model_id
     samples_id run_id finished_at""".replace("METRICS", " ".join(METRICS)).split()
 )
-NOT_VALUES = ("seconds", "train_seconds", "shared_device", "finished_at", "batch_size", "retries")  # of this one time
+# these differ if a run is repeated
+NOT_VALUES = ("seconds", "train_seconds", "shared_device", "finished_at", "batch_size", "retries")
 
 
 def row(trial: Trial, store: Store, failure: str | None) -> Row:
-    """A trial that was run, or failed, as a row of table.csv."""
+    """The row of table.csv for a finished or failed trial."""
     values = described(trial) | {"status": "ok" if failure is None else "failed", "error": failure}
     if failure is None:
         trained = load_meta("models", trial.model, store) if isinstance(trial.model, TrainConfig) else {}
@@ -36,7 +37,7 @@ def row(trial: Trial, store: Store, failure: str | None) -> Row:
 
 
 def write_rows(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Rows as CSV, raw; missing = empty."""
+    """Writes rows as CSV. Values are not rounded; missing values are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

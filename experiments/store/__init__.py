@@ -1,4 +1,4 @@
-"""Where artifacts lie: a folder or a bucket, checked when read, shared by runs and machines."""
+"""The store of artifacts: a folder or a bucket, verified when read, shared by runs and machines."""
 
 from experiments.store.store import Store, StoreError
 

@@ -1,7 +1,7 @@
-"""What a store holds: artifacts, folders KIND/IDENTITY of files that count once their checksums are written.
+"""Artifacts: folders KIND/IDENTITY of files, which are complete once checksums.json is written.
 
-checksums.json names every file with its SHA-256 and its size. It is written last, so it marks a complete artifact:
-without it there is none, and whatever differs from it is damaged.
+checksums.json has the SHA-256 and the size of every file, and it is written last. A folder without it is no artifact. A
+file that differs from it is damaged.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ Sums = dict[str, dict[str, Any]]  # file -> {"sha256": hex digits, "bytes": size
 
 
 class StoreError(ValueError):
-    """A store that cannot be read or written. The message names it and says what to do."""
+    """The store cannot be read or written. The message names the store and says what to do."""
 
 
 class Name(NamedTuple):
-    """What an artifact is called."""
+    """The name of an artifact."""
 
     kind: str
     identity: str
@@ -33,16 +33,16 @@ class Name(NamedTuple):
 
 @dataclass(frozen=True)
 class Artifact:
-    """A complete artifact as a listing shows it."""
+    """A complete artifact in a listing."""
 
     name: Name
     size: int  # bytes
-    used: float  # when it was last read or written, seconds since 1970
+    used: float  # time of the last use, in seconds since 1970
 
 
 @dataclass(frozen=True)
 class StaleTemp:
-    """What a killed writer left behind, for `remove_leftover`."""
+    """Temporary files of a killed writer, for `remove_stale_temp`."""
 
     where: str
     size: int  # bytes
@@ -50,17 +50,17 @@ class StaleTemp:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What an inspection of a complete artifact found. `manifest` tells this copy of it from others."""
+    """The result of inspecting a complete artifact. `manifest` distinguishes this copy of it from other copies."""
 
     manifest: bytes
-    faults: list[str]  # one text a fault; none if the artifact is sound
+    faults: list[str]  # one text per fault; empty if the artifact is sound
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        ValueError: something else is in it.
+        ValueError: the file holds something else.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -72,19 +72,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: a reader sees the old file or the new one."""
+    """Writes JSON atomically: a reader sees the old file or the new file."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text atomically."""
+    """Writes text atomically."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text)
     temporary.replace(path)
 
 
 def write_checksums(folder: Path) -> None:
-    """Writes the checksums of a folder's files into it."""
+    """Writes the checksums of a folder's files into the folder."""
     sums: Sums = {}
     for path in sorted(folder.iterdir()):
         with path.open("rb") as file:
@@ -94,7 +94,7 @@ def write_checksums(folder: Path) -> None:
 
 
 def read_sums(manifest: bytes) -> Sums:
-    """The checksums in the text of a manifest. Raises ValueError saying what is wrong with it."""
+    """The checksums in a manifest. Raises ValueError if it holds something else."""
     try:
         sums = json.loads(manifest)
     except ValueError as error:
@@ -106,7 +106,7 @@ def read_sums(manifest: bytes) -> Sums:
 
 
 def inspect(manifest: bytes, opened: Callable[[str], BinaryIO]) -> CheckResult:
-    """Compares the files that `opened` opens by name with the text of their manifest."""
+    """Compares files with their manifest. `opened` opens a file by its name."""
     try:
         sums = read_sums(manifest)
     except ValueError as error:
@@ -129,7 +129,7 @@ def inspect(manifest: bytes, opened: Callable[[str], BinaryIO]) -> CheckResult:
 
 
 def _measured(file: BinaryIO) -> tuple[int, str]:
-    """Size in bytes and SHA-256 of what is left to read."""
+    """Size in bytes and SHA-256 of the rest of an open file."""
     size, digest = 0, hashlib.sha256()
     while block := file.read(CHUNK_BYTES):
         size += len(block)

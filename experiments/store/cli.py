@@ -1,4 +1,4 @@
-"""`python -m experiments store ls|verify|gc`: what a store holds, whether it is sound, and making room in it."""
+"""`python -m experiments store ls|verify|gc`: lists, verifies and cleans a store."""
 
 import re
 import time
@@ -16,8 +16,8 @@ from rich.table import Table
 from experiments.store.checksums import Artifact
 from experiments.store.store import Store
 
-EVICTED = "samples"  # the only kind: they are large, scored, and can be drawn again
-IN_USE = 600  # seconds since the last use during which a sweep may be about to score samples
+EVICTED = "samples"  # the only kind that is removed: large, and can be drawn again
+IN_USE = 600  # seconds after the last use in which a sweep may still score samples
 SIZES = {"": 1, "B": 1} | {f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", 1)}
 SIZES |= {f"{prefix}IB": 1024**power for power, prefix in enumerate("KMGT", 1)}
 AGES = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
@@ -25,7 +25,7 @@ AGES = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
 @dataclass(frozen=True)
 class Where:
-    """What the commands share."""
+    """The options that all commands share."""
 
     store: Annotated[str | Path, tyro.conf.arg(metavar="FOLDER|URL")] = "runs/store"
     """The store: a folder, or a URL such as s3://BUCKET/FOLDER."""
@@ -77,7 +77,7 @@ class Ls(Where):
 class Verify(Where):
     """Reads every artifact and compares it with its checksums. Exit status 1 if one is damaged.
 
-    A run does the same with whatever it reads, and computes again what is damaged.
+    A run also verifies each artifact that it reads, and computes damaged ones again.
     """
 
     delete: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -152,21 +152,21 @@ def main(
         tyro.conf.arg(name=""),
     ],
 ) -> int:
-    """Shows, checks and tidies a store: `store ls`, `store verify`, `store gc --max-bytes 2GB --dry-run`.
+    """Lists, verifies and cleans a store: `store ls`, `store verify`, `store gc --max-bytes 2GB --dry-run`.
 
-    A store holds trained networks, samples, scores and all else that runs share, each under the hash of what determines
-    it, with checksums that are compared whenever it is read. --store is the same folder or URL as that of the runs.
+    A store holds the artifacts that runs share, such as trained networks, samples and scores. Each is named by the hash
+    of its config and verified when it is read. --store is the same folder or URL as for the runs.
     """
     return command.run(Console())
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
-    """Parses and runs one of the commands."""
+    """Parses the arguments and runs a command. Returns the exit status."""
     return tyro.cli(main, prog=prog, args=list(arguments))
 
 
 def to_evict(artifacts: Sequence[Artifact], most: int | None, oldest: float | None, now: float) -> list[Artifact]:
-    """The samples to remove, least recently used first: those not used for `oldest` s, then until `most` bytes stay."""
+    """The samples to remove, least recently used first: unused for `oldest` seconds, or until `most` bytes stay."""
     left = sum(artifact.size for artifact in artifacts)
     evicted = []
     for artifact in sorted(artifacts, key=lambda artifact: (artifact.used, artifact.name)):
@@ -180,7 +180,7 @@ def to_evict(artifacts: Sequence[Artifact], most: int | None, oldest: float | No
 
 
 def read_size(name: str, text: str) -> int:
-    """Bytes from 500MB, 1.5GiB or 1000. Raises ValueError naming the option."""
+    """The bytes in a text such as 500MB, 1.5GiB or 1000. Raises ValueError that names the option."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
     if found is None or found[2].upper() not in SIZES:
         raise ValueError(f"{name}={text!r}: it must be a size such as 500MB, 2GB, 1.5GiB or a number of bytes")
@@ -188,7 +188,7 @@ def read_size(name: str, text: str) -> int:
 
 
 def read_age(name: str, text: str) -> float:
-    """Seconds from 30d, 12h, 90m or 2w. Raises ValueError naming the option."""
+    """The seconds in a text such as 30d, 12h, 90m or 2w. Raises ValueError that names the option."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mhdw])", text.strip())
     if found is None:
         raise ValueError(f"{name}={text!r}: it must be an age such as 30d, 12h, 90m or 2w")

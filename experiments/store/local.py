@@ -1,7 +1,7 @@
 """Artifacts in a local folder or on a shared filesystem: ROOT/KIND/IDENTITY/, complete or absent.
 
-An artifact is filled under a temporary name in ROOT/tmp and then renamed, and it leaves by a rename into ROOT/tmp too,
-so nobody ever sees half of one, whoever is killed when.
+An artifact is written under a temporary name in ROOT/tmp and then renamed. It is removed by a rename into ROOT/tmp. So
+readers never see a partial artifact, even if a process is killed.
 """
 
 import errno
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from experiments.store.checksums import MANIFEST, Artifact, CheckResult, Name, StaleTemp, inspect
 
-ABANDONED = 24 * 3600  # seconds after which the unfinished work of another computer counts as left behind
+ABANDONED = 24 * 3600  # seconds after which unfinished work of another computer counts as abandoned
 PROBE = b"\0" * 2**16
 Stamp = frozenset[tuple[str, int, int]]  # name, size and time of change of each file
 
@@ -35,7 +35,7 @@ class LocalFolder:
         return str(self.root)
 
     def path(self, name: Name) -> Path:
-        """Where an artifact is or would be."""
+        """The folder of an artifact, which may not exist."""
         return self.root / name.kind / name.identity
 
     def manifest(self, name: Name) -> bytes | None:
@@ -57,15 +57,15 @@ class LocalFolder:
                 raise
             result = CheckResult(manifest, [f"unreadable: {error}"])  # a bad disk
         if result.faults and self.manifest(name) != manifest:
-            return self.inspect(name)  # somebody removed or replaced it meanwhile
+            return self.inspect(name)  # another process removed or replaced it meanwhile
         return result
 
     def fetch(self, name: Name) -> CheckResult | None:
-        """As `inspect`: the files are here already."""
+        """Same as `inspect`, because the files are local."""
         return self.inspect(name)
 
     def stamp(self, name: Name) -> Stamp | None:
-        """Something that changes when a file of the artifact does; None if there is no such artifact."""
+        """A value that changes when a file of the artifact changes; None if there is no such artifact."""
         try:
             with os.scandir(self.path(name)) as entries:
                 files = {entry.name: entry.stat() for entry in entries}
@@ -74,23 +74,23 @@ class LocalFolder:
         if MANIFEST not in files:
             return None
         return frozenset(
-            (file, stat.st_size, 0 if file == MANIFEST else stat.st_mtime_ns)  # the manifest's time tells the last use
+            (file, stat.st_size, 0 if file == MANIFEST else stat.st_mtime_ns)  # the manifest's time is the last use
             for file, stat in files.items()
         )
 
     def use(self, name: Name) -> None:
-        """Notes that an artifact is used now, where the folder can be written."""
+        """Records that an artifact is used now, if the folder can be written."""
         with suppress(OSError):
             os.utime(self.path(name) / MANIFEST)
 
     def temporary(self, identity: str) -> Path:
-        """A new folder to fill. Its name tells whose it is."""
+        """A new temporary folder. Its name has the process and the computer."""
         folder = self.root / "tmp" / f"{identity}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{socket.gethostname()}"
         folder.mkdir(parents=True)
         return folder
 
     def publish(self, folder: Path, name: Name) -> bool:
-        """Makes a checksummed folder the artifact, and says whether it did: False if another run was first."""
+        """Makes a folder with checksums the artifact. Returns False if another run was first."""
         target = self.path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         while self.manifest(name) is None:
@@ -100,8 +100,8 @@ class LocalFolder:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-                if self.manifest(name) is None:  # else another run was first, a moment ago: readers may be at its copy
-                    self.remove(name, None)  # without checksums it is none: an older layout
+                if self.manifest(name) is None:  # else another run was first, and readers may use its copy
+                    self.remove(name, None)  # no artifact, since it has no checksums: an older layout
         return False
 
     def remove(self, name: Name, manifest: bytes | None) -> None:
@@ -113,7 +113,7 @@ class LocalFolder:
                 raise
             (self.path(name) / MANIFEST).unlink(
                 missing_ok=True
-            )  # no room for another folder, and none for other copies
+            )  # no space for a temporary folder, so nobody can write another copy
             shutil.rmtree(self.path(name), ignore_errors=True)
             return
         moved = aside / "removed"
@@ -124,7 +124,7 @@ class LocalFolder:
                 with suppress(OSError):  # a third copy is there already
                     moved.rename(self.path(name))
         except FileNotFoundError:
-            pass  # somebody else removed it
+            pass  # another process removed it
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -138,7 +138,7 @@ class LocalFolder:
                 yield Artifact(Name(*manifest.parts[-3:-1]), size, manifest.stat().st_mtime)
 
     def stale_temps(self) -> Iterator[StaleTemp]:
-        """Temporary folders whose process is gone."""
+        """Temporary folders whose process has ended."""
         for folder in sorted((self.root / "tmp").glob("*-*-*")):
             with suppress(FileNotFoundError):
                 if _abandoned(folder):
@@ -158,7 +158,7 @@ class LocalFolder:
 
 
 def _abandoned(folder: Path) -> bool:
-    """Whether the process that made a temporary folder is gone. Another computer's is taken for gone after a day."""
+    """Whether the process that made a temporary folder has ended; for another computer: whether it is a day old."""
     _, pid, _, *host = folder.name.split("-", 3)
     if host and host[0] != socket.gethostname():
         return time.time() - folder.stat().st_mtime > ABANDONED

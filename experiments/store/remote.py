@@ -1,9 +1,9 @@
 """Artifacts behind a URL that fsspec knows (s3://, gs://, ...), read through a cache in a local folder.
 
-The layout is that of a local folder, with one more level, since there is no rename: each attempt to write an artifact
-uploads into a folder of its own, KIND/IDENTITY/ATTEMPT/, and then puts KIND/IDENTITY/checksums.json, which names the
-files by that path. Where two attempts race, the manifest is created only if there is none yet, so one of them counts
-and its files are never mixed with the other's. (Where a server cannot create conditionally, the later manifest counts.)
+The layout is that of a local folder with one more level, because buckets have no rename. Each attempt to write an
+artifact uploads into its own folder KIND/IDENTITY/ATTEMPT/. Then it creates KIND/IDENTITY/checksums.json, which names
+the files by that path, if there is none yet. So if two attempts race, one of them counts, and files are never mixed.
+(If a server cannot create conditionally, the later manifest counts.)
 """
 
 import errno
@@ -39,21 +39,21 @@ from experiments.store.local import ABANDONED, PROBE, LocalFolder
 LOG = logging.getLogger(__name__)
 OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # errors of the cache's disk, not of the bucket
 PACKAGES = "s3:// needs pip install -e '.[remote]', gs:// needs gcsfs, az:// needs adlfs"
-Files = dict[str, dict[str, Any]]  # path in an artifact's folder -> what the listing says of it
+Files = dict[str, dict[str, Any]]  # path in an artifact's folder -> its entry in the listing
 
 
 def cache_folder(url: str) -> Path:
-    """Where artifacts of a remote store are kept locally: in $SIGMABENCH_CACHE, else in ~/.cache/sigmabench."""
+    """The local cache folder of a remote store: in $SIGMABENCH_CACHE, else in ~/.cache/sigmabench."""
     above = Path(os.environ.get("SIGMABENCH_CACHE") or Path.home() / ".cache" / "sigmabench")
     return above / f"store-{hashlib.sha256(url.rstrip('/').encode()).hexdigest()[:12]}"
 
 
 class Bucket:
-    """A remote folder of artifacts. Every method raises StoreError if the place cannot be reached.
+    """A remote folder of artifacts. Every method raises StoreError if the bucket cannot be reached.
 
     Args:
-        url: as fsspec spells it; credentials and endpoint come from where its package looks for them.
-        cache: where artifacts are read, once they are fetched and verified.
+        url: a URL for fsspec, whose packages find credentials and endpoint in their usual places.
+        cache: the folder from which artifacts are read, after they were fetched and verified.
     """
 
     def __init__(self, url: str, cache: LocalFolder) -> None:
@@ -77,7 +77,7 @@ class Bucket:
             return text
 
     def inspect(self, name: Name) -> CheckResult | None:
-        """Compares the remote files with their checksums, past the cache; None if there is no such artifact."""
+        """Compares the remote files, not the cache, with their checksums; None if there is no such artifact."""
         manifest = self.manifest(name)
         if manifest is None:
             return None
@@ -86,7 +86,7 @@ class Bucket:
         return result if not result.faults or self.manifest(name) == manifest else self.inspect(name)
 
     def fetch(self, name: Name) -> CheckResult | None:
-        """Sees to it that the cache holds an artifact, and says what is wrong with it; None if there is none."""
+        """Fetches an artifact into the cache and returns its faults; None if there is no such artifact."""
         manifest = self.manifest(name)
         if manifest is None:
             return None
@@ -102,14 +102,14 @@ class Bucket:
                 LOG.warning(f"cache {self.cache}: {name} is damaged: {', '.join(cached.faults)}; it is fetched again")
             self.cache.remove(name, cached.manifest)
         faults = self._download(name, sums)
-        if faults:  # once more: what is removed for a fault of the line would be lost
+        if faults:  # retry: a fault of the connection must not remove a sound artifact
             faults = self._download(name, sums)
         if faults and self.manifest(name) != manifest:
-            return self.fetch(name)  # somebody removed or replaced it meanwhile
+            return self.fetch(name)  # another process removed or replaced it meanwhile
         return CheckResult(manifest, faults)
 
     def _download(self, name: Name, sums: Sums) -> list[str]:
-        """Brings an artifact into the cache if it is sound, and says what is wrong with it if it is not."""
+        """Downloads an artifact and returns its faults. A sound artifact goes into the cache."""
         temporary = self.cache.temporary(name.identity)
         try:
             with self._reached():
@@ -125,7 +125,7 @@ class Bucket:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def publish(self, folder: Path, name: Name) -> bool:
-        """Uploads a checksummed folder, manifest last, and says whether it counts: False if another run was first."""
+        """Uploads a folder with checksums, manifest last. Returns False if another run was first."""
         if self.manifest(name) is not None:
             return False
         attempt = uuid.uuid4().hex[:8]
@@ -137,40 +137,40 @@ class Bucket:
                 self.files.rm([self._path(name, file) for file in sums])
                 return False
         if (old := self.cache.manifest(name)) is not None:
-            self.cache.remove(name, old)  # of a copy that is gone from the store
+            self.cache.remove(name, old)  # it belongs to a copy that is gone from the store
         self.cache.publish(folder, name)
         return True
 
     def _create_marker(self, name: Name, sums: Sums) -> bool:
-        """Puts a manifest where there is none, and says whether it did."""
+        """Creates the manifest if there is none. Returns whether this attempt's manifest counts."""
         manifest = json.dumps(sums, indent=1).encode()
         try:
             self.files.pipe_file(self._path(name, MANIFEST), manifest, mode="create")
         except Exception:
             if (first := self.manifest(name)) is not None:
                 return first == manifest
-            self.files.pipe_file(self._path(name, MANIFEST), manifest)  # it cannot create conditionally, or fails again
+            self.files.pipe_file(self._path(name, MANIFEST), manifest)  # no conditional creation, or it fails again
         return True
 
     def remove(self, name: Name, manifest: bytes | None) -> None:
-        """Removes the copy of an artifact that has this manifest, and the cached one."""
+        """Removes the copy of an artifact that has this manifest, and the cached copy."""
         with self._reached():
             if manifest is not None and self.manifest(name) == manifest:
-                self.files.rm_file(self._path(name, MANIFEST))  # first: from now on it is absent
-                with suppress(ValueError, FileNotFoundError):  # no checksums in it: its files are leftovers now
+                self.files.rm_file(self._path(name, MANIFEST))  # first: from now on the artifact is absent
+                with suppress(ValueError, FileNotFoundError):  # no checksums in it: its files stay as leftovers
                     self.files.rm([self._path(name, file) for file in read_sums(manifest)])
         if (cached := self.cache.manifest(name)) is not None:
             self.cache.remove(name, cached)
 
     def artifacts(self) -> Iterator[Artifact]:
-        """Every complete artifact, sorted by name; the last use is when it was written."""
+        """Every complete artifact, sorted by name. The last use is the time of writing."""
         for name, files in self._listing().items():
             if MANIFEST in files:
                 size = sum(int(info["size"]) for info in files.values())
                 yield Artifact(name, size, _modified(files[MANIFEST]))
 
     def stale_temps(self) -> Iterator[StaleTemp]:
-        """What uploads that ended without a manifest, or lost a race and were killed, left a day ago or longer."""
+        """Files at least a day old whose upload wrote no manifest, or lost a race and was killed."""
         yield from self.cache.stale_temps()
         for name, files in self._listing().items():
             if MANIFEST in files and len({str(PurePosixPath(file).parent) for file in files if file != MANIFEST}) < 2:
@@ -178,7 +178,7 @@ class Bucket:
             try:
                 kept = {MANIFEST, *read_sums(self.manifest(name) or b"{}")}
             except ValueError:
-                continue  # damaged: for `verify`
+                continue  # damaged: `store verify` reports it
             for file in sorted(files.keys() - kept):
                 if time.time() - _modified(files[file]) > ABANDONED:
                     yield StaleTemp(f"{self.url}/{name}/{file}", int(files[file]["size"]))
@@ -191,7 +191,7 @@ class Bucket:
             self.cache.remove_stale_temp(stale)
 
     def check_writable(self) -> None:
-        """Raises StoreError if nothing can be written; asked once."""
+        """Raises StoreError if nothing can be written. The bucket is tested until it worked once."""
         self.cache.check_writable()
         if not self._writable:
             probe = f"{self.root}/tmp/probe/{uuid.uuid4().hex}"
@@ -204,7 +204,7 @@ class Bucket:
         return f"{self.root}/{name.kind}/{name.identity}/{file}"
 
     def _listing(self) -> dict[Name, Files]:
-        """Everything that lies under KIND/IDENTITY/, by artifact, sorted."""
+        """All files under KIND/IDENTITY/, by artifact, sorted."""
         listing: dict[Name, Files] = {}
         with self._reached():
             found = self.files.find(self.root, detail=True)
@@ -216,10 +216,10 @@ class Bucket:
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """Turns whatever goes wrong there into a StoreError."""
+        """Turns errors of the bucket into a StoreError."""
         try:
             yield
-        except Exception as error:  # each protocol has errors of its own
+        except Exception as error:  # each protocol has its own errors
             if isinstance(error, StoreError) or (isinstance(error, OSError) and error.errno in OURS):
                 raise
             raise StoreError(
@@ -229,16 +229,16 @@ class Bucket:
 
 
 def _flat(sums: Sums) -> Sums:
-    """The checksums by the names that files have in the cache."""
+    """The checksums by file name in the cache."""
     return {PurePosixPath(file).name: sum for file, sum in sums.items()}
 
 
 def _modified(info: dict[str, Any]) -> float:
-    """When a remote file was written, seconds since 1970, as its listing spells it."""
+    """When a remote file was written, in seconds since 1970, from its listing."""
     for key in ("LastModified", "last_modified", "mtime", "updated", "created"):
         value = info.get(key)
         if isinstance(value, datetime):
             return value.timestamp()
         if isinstance(value, int | float):
             return float(value)
-    return time.time()  # unknown: as if it were used now, so that nothing is evicted by mistake
+    return time.time()  # unknown: now, so that no artifact is removed by mistake

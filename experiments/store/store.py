@@ -1,7 +1,8 @@
-"""Where artifacts live: a local folder or a bucket, chosen by --store; verified on reading, complete or absent.
+"""The store of artifacts: a local folder or a bucket, chosen by --store.
 
-ROOT/KIND/IDENTITY/ holds an artifact's files and checksums.json (see checksums.py). Two runs may race to the same one:
-both succeed and one copy stays. What is damaged is reported, removed and computed again, never used.
+ROOT/KIND/IDENTITY/ holds an artifact's files and checksums.json (see checksums.py). An artifact is complete or absent,
+and it is verified when it is read. If two runs write the same artifact, both succeed and one copy stays. A damaged
+artifact is reported, removed and computed again, never used.
 """
 
 import errno
@@ -40,7 +41,7 @@ CURES = {
 
 
 class StorageBackend(Protocol):
-    """What holds the artifacts: local.LocalFolder or remote.Bucket."""
+    """The interface of local.LocalFolder and remote.Bucket, which hold the artifacts."""
 
     def fetch(self, name: Name) -> CheckResult | None: ...
     def inspect(self, name: Name) -> CheckResult | None: ...
@@ -54,16 +55,16 @@ class StorageBackend(Protocol):
 
 
 class Store:
-    """Content-addressed artifacts in one place.
+    """Artifacts by kind and identity, in one folder or bucket.
 
     Args:
         root: a folder, made when the first artifact is written, or a URL that fsspec knows, such as s3://BUCKET/FOLDER.
 
     Attributes:
-        root: the folder in which artifacts are read: the store itself, or the local cache of a remote one.
+        root: the folder from which artifacts are read: the store itself, or the local cache of a remote store.
 
     Raises:
-        StoreError: a URL of an unknown kind, or one whose package is not installed.
+        StoreError: a URL of an unknown kind, or the package for it is not installed.
     """
 
     def __init__(self, root: Path | str) -> None:
@@ -77,7 +78,7 @@ class Store:
         else:
             self._local = self.backend = LocalFolder(
                 Path(url.removeprefix("file://")).absolute()
-            )  # workers may stand elsewhere
+            )  # workers may have another working directory
         self.root = self._local.root
         self._verified: dict[Name, Stamp] = {}
         self._reported: set[str] = set()
@@ -86,7 +87,7 @@ class Store:
         return str(self.backend)
 
     def path(self, kind: str, identity: str) -> Path:
-        """The local folder of an artifact, verified and, from a remote store, fetched; or where it would be.
+        """The local folder of an artifact, verified and, from a remote store, fetched. The folder may not exist.
 
         Raises:
             StoreError: the artifact was damaged, or the store cannot be read.
@@ -97,7 +98,7 @@ class Store:
         return self._local.path(name)
 
     def has(self, kind: str, identity: str) -> bool:
-        """Whether the artifact is complete and sound. A damaged one is reported and removed: then it is absent.
+        """Whether the artifact is complete and sound. A damaged artifact is reported and removed.
 
         Checksums are compared when this process first sees an artifact, and again when a file of it has changed.
 
@@ -107,7 +108,7 @@ class Store:
         return self._look(Name(kind, identity))[0]
 
     def _look(self, name: Name) -> tuple[bool, str]:
-        """Whether the artifact can be used, and what was wrong with it, if anything."""
+        """Whether the artifact can be used, and a report of its damage, empty if there is none."""
         with self._explained():
             stamp = self._local.stamp(name)
             if stamp is not None and self._verified.get(name) == stamp:
@@ -159,7 +160,7 @@ class Store:
                 shutil.rmtree(temporary, ignore_errors=True)
 
     def check_writable(self) -> None:
-        """Raises StoreError if nothing can be written now: to be asked before a long computation, not after it."""
+        """Raises StoreError if nothing can be written now. Call it before a long computation."""
         with self._explained():
             self.backend.check_writable()
 
@@ -169,7 +170,7 @@ class Store:
             return list(self.backend.artifacts())
 
     def faults(self, artifact: Artifact) -> list[str]:
-        """What is wrong with an artifact in its place, read anew; nothing if it is gone."""
+        """The faults of an artifact, read again from the folder or bucket; empty if it is gone."""
         with self._explained():
             result = self.backend.inspect(artifact.name)
             return result.faults if result else []
@@ -179,13 +180,13 @@ class Store:
         self.discard(*artifact.name)
 
     def discard(self, kind: str, identity: str) -> None:
-        """Removes an artifact of which only the name is known, if it is there."""
+        """Removes an artifact by its name, if it is there."""
         name = Name(kind, identity)
         with self._explained():
             self.backend.remove(name, self.backend.manifest(name))
 
     def stale_temps(self) -> list[StaleTemp]:
-        """What killed writers left behind."""
+        """Temporary files of killed writers."""
         with self._explained():
             return list(self.backend.stale_temps())
 
@@ -194,13 +195,13 @@ class Store:
             self.backend.remove_stale_temp(stale)
 
     def sweep_temporaries(self) -> None:
-        """Removes what killed runs left behind on this computer: temporary folders whose process is gone."""
+        """Removes the temporary folders of killed runs on this computer."""
         for stale in self._local.stale_temps():
             self._local.remove_stale_temp(stale)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turns errors of the place into a StoreError that says what to do; leaves all others alone."""
+        """Turns errors such as a full disk into a StoreError that says what to do. Other errors pass through."""
         try:
             yield
         except Exception as error:
@@ -213,7 +214,7 @@ class Store:
 
 
 def _errno(error: Exception) -> int | None:
-    """The number of an operating system's error; safetensors has it in its message only."""
+    """The errno of an error. Errors of safetensors have it only in their message."""
     if isinstance(error, OSError):
         return error.errno
     found = re.search(r"\(os error (\d+)\)", str(error))

@@ -1,1 +1,1 @@
-"""Why does putting noise back help? `experiment.py` asks, `settings.py` varies, `decomposition.py` splits the gain."""
+"""Why does putting noise back help? The trials (experiment.py), their settings, the parts of the gain."""

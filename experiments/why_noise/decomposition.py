@@ -1,4 +1,4 @@
-"""What `why_noise` writes beside its runs: split.csv, whose part the gap is; probes.csv, what happens on the way."""
+"""Further files of `why_noise`: split.csv, the gap as a sum of parts; probes.csv, measurements along trajectories."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from experiments.stages.probes import COLUMNS, probe_stage
 from experiments.store.store import Store
 from experiments.why_noise.settings import WhyStudy, exact_model, worse
 
-LONGEST = "longest ladder"  # what the mode of a part is called that compares the longest ladders
+LONGEST = "longest ladder"  # mode of the parts on the longest ladder
 SPLIT_COLUMNS = tuple("part mode metric train_seed difference se low high level interval clear n_samples".split())
 
 
@@ -34,7 +34,7 @@ def write_decomposition(
     done: Sequence[Trial],
     console: Console,
 ) -> None:
-    """Writes probes.csv, what happens on the way, and split.csv, the steps' and the denoiser's part."""
+    """Writes probes.csv, measurements along trajectories, and split.csv, the parts of the steps and of the denoiser."""
     ok = {identity(trial.score) for trial in done}
     trials = {
         (trial.mode, trial.setting, trial.model.seed): trial
@@ -42,9 +42,9 @@ def write_decomposition(
         if isinstance(trial, Trial) and identity(trial.score) in ok
     }
     write_rows(directory / "split.csv", list(split(study, trials, store)), SPLIT_COLUMNS)
-    sampled = {trial.model for trial in done}  # of the others training failed, and a row says so
+    sampled = {trial.model for trial in done}  # other denoisers have no finished run
     work = [(name, config) for name, config in probes(study) if config.model in sampled]
-    work = [(name, config) for name, config in work if store.has("probes", identity(config))]  # else it failed
+    work = [(name, config) for name, config in work if store.has("probes", identity(config))]  # else the probe failed
     rows: list[dict[str, Any]] = []
     for name, config in work:
         shared = {"denoiser": name, "train_seed": config.seed}
@@ -53,8 +53,8 @@ def write_decomposition(
 
 
 def probes(study: WhyStudy) -> Iterator[tuple[str, ProbeConfig]]:
-    """(denoiser, probe) in turn. The exact denoiser makes no error, so only what does not ask for one is measured."""
-    fp32 = replace(study.train.machine, precision="fp32")  # a push is near bf16's rounding
+    """Yields (denoiser, probe). The exact denoiser makes no error, so it gets no probe that measures one."""
+    fp32 = replace(study.train.machine, precision="fp32")  # a push is about as small as bf16's rounding
     main = Ladder(n_steps=study.main_steps)
 
     def probe(name: str, model: ModelConfig, **more: Any) -> ProbeConfig:
@@ -77,19 +77,19 @@ def probes(study: WhyStudy) -> Iterator[tuple[str, ProbeConfig]]:
 
 
 def _feasible(etas: Sequence[float], ladder: Ladder) -> tuple[float, ...]:
-    """Those of the etas that every step of the ladder allows."""
+    """The etas that every step of the ladder allows."""
     least = min(after / before for before, after in itertools.pairwise(ladder.sigmas()))
     return tuple(eta for eta in etas if eta <= largest_eta(least))
 
 
 def split(study: WhyStudy, trials: dict[tuple[str, str, int], Trial], store: Store) -> Iterator[dict[str, Any]]:
-    """The gap eta 1 - eta 0 as a sum of parts: each network's, and pooled.
+    """Yields the gap eta 1 - eta 0 as a sum of parts, per network and pooled.
 
     total = trained(eta 1) - trained(eta 0); steps = exact(eta 1) - exact(eta 0); denoiser = total - steps. The four
-    runs of a seed share their initial noise, and the jackknife leaves the same images out of all of them.
+    runs of a seed share their initial noise, and the jackknife leaves out the same images of all four.
     """
     exact, trained = (f"{name}, {study.main_steps} steps" for name in ("exact", "trained"))
-    parts = {("steps", exact): [(1, exact)]}  # (part, mode): sign and mode of eta 1 minus eta 0
+    parts = {("steps", exact): [(1, exact)]}  # (part, mode) -> (sign, mode) of each eta 1 - eta 0
     for mode in (trained, *worse(study, 0)):
         parts |= {("total", mode): [(1, mode)], ("denoiser", mode): [(1, mode), (-1, exact)]}
     finest = [f"{name}, {max(study.n_steps)} steps" for name in ("exact", "trained")]

@@ -1,12 +1,12 @@
-"""Why does putting noise back help? Several explanations, each measured where the truth is known.
+"""Why does putting noise back help? Measures several explanations on data whose exact denoiser is known.
 
     python -m experiments why_noise --workers 2          laptop: about 15 minutes on two CPU cores
     python -m experiments why_noise --preset smoke       under 20 seconds: does everything work here?
-    python -m experiments why_noise --preset gpu         five networks, 5,000 samples a run
+    python -m experiments why_noise --preset gpu         five networks, 5,000 samples per run
 
-A mixture of Gaussians is fitted to the digits and becomes the truth: its exact denoiser is known, and networks are
-trained on draws from it. What noise changes with the exact denoiser is the steps' part; what it changes beyond that
-with a trained one is the denoiser's part. Probes then look at the way down the ladder (decomposition.py).
+A mixture of Gaussians is fitted to the digits and serves as the data distribution. Its exact denoiser is known, and
+networks are trained on its draws. The effect of noise with the exact denoiser is the part of the steps. The additional
+effect with a trained network is the part of the denoiser. Probes measure samples along the ladder (decomposition.py).
 """
 
 import itertools
@@ -38,7 +38,8 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
     """Why does putting noise back help? Steps, denoiser, inputs like training data, or contraction?
 
     Fits a mixture to the digits, trains networks on its draws, samples with the exact denoiser and with the trained
-    ones, probes the way down the ladder, and writes a report. Interrupted, the same command goes on where it stopped.
+    networks, probes their trajectories, and writes a report. After an interrupt the same command continues where it
+    stopped.
     """
     if options.model is not None:
         raise ValueError("model: this experiment needs networks trained on its own law; --model is for the others")
@@ -95,7 +96,7 @@ def trials(study: WhyStudy) -> Iterator[Trial | Infeasible]:
 
 
 def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
-    """Noise against none under every denoiser and ladder; the best eta of each is chosen on half of the images."""
+    """With noise against without, for every denoiser and ladder. The best eta is chosen on half of the images."""
     modes = by_setting(planned)
     for mode, here in modes.items():
         if mode == "control":

@@ -1,4 +1,4 @@
-"""What `why_noise` varies, and the denoisers and corrections that it compares."""
+"""The settings of `why_noise`, and the denoisers and corrections that it compares."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,7 +7,7 @@ from experiments.config.config import ExactConfig, Ladder, ModelConfig, TrainCon
 from experiments.config.study import Study
 from experiments.stages.fit_mixture import MixtureConfig
 
-Denoiser = tuple[str, ModelConfig]  # what kind it is, as the column `denoiser` says, and the model
+Denoiser = tuple[str, ModelConfig]  # its kind, for the column `denoiser`, and the model
 
 
 @dataclass(frozen=True)
@@ -16,19 +16,19 @@ class WhyStudy(Study):
 
     train: TrainConfig = field(default_factory=lambda: TrainConfig(images_seen=150_000))
     n_steps: tuple[int, ...] = (16, 32, 66, 132)
-    main_steps: int = 66  # of the ladder on which everything but the number of steps is varied
+    main_steps: int = 66  # steps of the ladder on which all other things are varied
     etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4)
-    shares: tuple[float, ...] = (0.02, 0.1, 0.3)  # of the training budget, for worse networks
+    shares: tuple[float, ...] = (0.02, 0.1, 0.3)  # of the training budget, for undertrained networks
     errors: tuple[float, ...] = (0.05, 0.1, 0.2)  # added to the exact denoiser, see ExactConfig
-    bands: tuple[float, ...] = (0.285, 2.85)  # between levels of the main ladder; noise is put back, or not
+    bands: tuple[float, ...] = (0.285, 2.85)  # ends of bands of sigma; noise is put back in one band only
     scales: tuple[float, ...] = (0.98, 1.02, 1.05)  # corrections without noise, see EulerCorrected
-    shifts: tuple[float, ...] = (1.05, 1.1)  # below sigma 1
+    shifts: tuple[float, ...] = (1.05, 1.1)  # at sigma <= 1
     corrected: tuple[float, ...] = (0.1, 1.0)  # shares of the training budget of the networks that are corrected
     probe_etas: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)
     probe_samples: int = 256
     response_samples: int = 64
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
-    reference_draws: str = "reference"  # of the law, that samples are compared with, see models/exact.mixture_data
+    reference_draws: str = "reference"  # draws that samples are compared with, see models/exact.mixture_data
 
 
 PRESETS = {
@@ -70,14 +70,14 @@ def exact_model(study: WhyStudy, seed: int, error: float = 0.0) -> ExactConfig:
 
 
 def at_share(study: WhyStudy, seed: int, share: float) -> TrainConfig:
-    """The network trained on that share of the budget."""
+    """The network trained on a share of the training budget."""
     return replace(study.train, seed=seed, images_seen=round(share * study.train.images_seen))
 
 
 def corrections(study: WhyStudy) -> dict[str, Sampler]:
-    """Ways to make up for the denoiser's error: none, without noise, and last noise itself.
+    """Corrections for the denoiser's error: first none, then corrections without noise, last noise.
 
-    All are planned to cost the same; the one that re-estimates sigma stops when its own estimate says so.
+    All have the same planned cost. `KadkhodaieSimoncelli` re-estimates sigma and stops by its own estimate.
     """
     out: dict[str, Sampler] = {"eta 0": Euler(0.0)}
     out |= {f"eps × {scale:g}": EulerCorrected(scale=scale) for scale in study.scales}
@@ -87,7 +87,7 @@ def corrections(study: WhyStudy) -> dict[str, Sampler]:
 
 
 def worse(study: WhyStudy, seed: int) -> dict[str, Denoiser]:
-    """Denoisers with more error, by mode: networks trained less, and the exact one with an error added."""
+    """Denoisers with more error, by mode: undertrained networks, and the exact denoiser with an error added."""
     out: dict[str, Denoiser] = {}
     for share in study.shares:
         model = at_share(study, seed, share)
