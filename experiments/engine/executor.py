@@ -17,7 +17,7 @@ from experiments.config.trial import Row, Trial
 from experiments.engine import failures
 from experiments.engine.plan import Plan
 from experiments.engine.progress import Progress
-from experiments.engine.tasks import STAGES, Outcome, RunContext, Task, sampled_with, run_task
+from experiments.engine.tasks import STAGES, Outcome, RunContext, Task, run_task, sampled_with
 from experiments.results.table import row
 from experiments.store.store import StoreError
 
