@@ -10,11 +10,13 @@ at every pixel of every image, else RGB. Transparent pixels are laid over black,
 """
 
 import hashlib
+import math
 import re
+import warnings
 import zipfile
 import zlib
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,9 +24,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 SIDE = 32
+LARGEST_SIDE = 8192  # of an image file, in pixels: 192 MiB as RGB
+LARGEST = 8 * 2**30  # bytes of an array
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 IMAGE_KEYS = ("images", "x_train", "x", "arr_0")  # preferred in this order
 LABEL_KEYS = ("labels", "y_train", "y")
+UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
@@ -76,7 +82,10 @@ def _read_folder(name: str, folder: Path) -> tuple[Pixels, Labels]:
     """
     if not folder.is_dir():
         raise ValueError(f"data={name!r}: {folder} is not a folder")
-    found = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+    try:
+        found = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+    except OSError as error:
+        raise ValueError(f"data={name!r}: {folder} cannot be listed ({error})") from error
     files = sorted((file for file in found if not _hidden(file)), key=PurePath.as_posix)
     if not files:
         raise ValueError(f"data={name!r}: no images below {folder}; it looks for {', '.join(SUFFIXES)}")
@@ -97,11 +106,20 @@ def _check_sizes(name: str, folder: Path, files: list[Path]) -> None:
     """Raises ValueError, naming two files, unless all have one square size. Reads the headers only."""
     sizes = {}
     for file in files:
+        if not (folder / file).is_file():  # a folder, a broken link, or a pipe, which would never end
+            raise ValueError(f"data={name!r}: {file} is not a file")
         try:
-            with Image.open(folder / file) as image:
-                sizes[file] = image.size
-        except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken files
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
+                with Image.open(folder / file) as image:
+                    sizes[file] = image.size
+        except BROKEN as error:
             raise ValueError(f"data={name!r}: {file} cannot be read as an image ({error})") from error
+        if max(sizes[file]) > LARGEST_SIDE:
+            raise ValueError(
+                f"data={name!r}: {file} is {sizes[file][0]}x{sizes[file][1]}; the limit is "
+                f"{LARGEST_SIDE}x{LARGEST_SIDE}. Images are reduced to {SIDE}x{SIDE} here in any case"
+            )
     first = files[0]
     other = next((file for file in files if sizes[file] != sizes[first]), None)
     oblong = next((file for file in files if sizes[file][0] != sizes[file][1]), None)
@@ -120,26 +138,28 @@ def _rgb(name: str, path: Path) -> Image.Image:
     try:
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"data={name!r}: {path} has more than 8 bits a channel; convert it to 8 bits first")
-            rgba = image.convert("RGBA")
-    except (OSError, SyntaxError) as error:
+            deep = image.mode.startswith(("I", "F"))
+            rgba = image.convert("RGBA") if not deep else image
+    except BROKEN as error:
         raise ValueError(f"data={name!r}: {path} cannot be read as an image ({error})") from error
+    if deep:
+        raise ValueError(f"data={name!r}: {path} has more than 8 bits a channel; convert it to 8 bits first")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
 
 
 def _read_npz(name: str, path: Path) -> tuple[Pixels, Labels]:
     """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels or zeros (n,). Nothing is unpickled."""
-    arrays, others = _arrays(name, path)
-    key = next((key for key in (*IMAGE_KEYS, *arrays) if key in arrays and _fits(arrays[key])), None)
+    archive = _Archive(name, path)
+    headers = archive.headers
+    key = next((key for key in (*IMAGE_KEYS, *headers) if key in headers and _fits(*headers[key])), None)
     if key is None:
-        described = [f"{key}: {array.dtype} {array.shape}" for key, array in arrays.items()]
-        described += [f"{key}: {what}" for key, what in others.items()]
+        described = [f"{key}: {dtype} {shape}" for key, (shape, dtype) in headers.items()]
+        described += [f"{key}: {what}" for key, what in archive.faults.items()]
         raise ValueError(
             f"data={name!r}: no array of images in it. Images are uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) with "
             f"C 1 or 3; it has {'; '.join(described) or 'no arrays'}"
         )
-    images: Pixels = arrays[key].astype(np.uint8, copy=False)
+    images: Pixels = archive.array(key)
     if images.ndim == 4 and images.shape[3] not in (1, 3):
         images = np.moveaxis(images, 1, 3)
     n, height, width = images.shape[:3]
@@ -153,37 +173,71 @@ def _read_npz(name: str, path: Path) -> tuple[Pixels, Labels]:
         images = images[..., 0] if images.shape[3:] == (1,) else images
         images = np.stack([_shrunk(Image.fromarray(image)) for image in np.ascontiguousarray(images)])
     for label in LABEL_KEYS:
-        if label in arrays and arrays[label].dtype.kind in "iu" and arrays[label].shape == (n,):
-            return images, arrays[label].astype(np.int64)
+        if label in headers and headers[label][1].kind in "iu" and headers[label][0] == (n,):
+            return images, archive.array(label).astype(np.int64)
     return images, np.zeros(n, dtype=np.int64)
 
 
-def _arrays(name: str, path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
-    """The arrays of a .npz file by name, and the faults of its other members by name."""
-    if not path.is_file():
-        raise ValueError(f"data={name!r}: no such file: {path}")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"data={name!r}: {path} is not a .npz file, as numpy.savez writes it")
-    arrays: dict[str, NDArray[np.generic]] = {}
-    others: dict[str, str] = {}
-    with np.load(path, allow_pickle=False) as archive:
-        for key in archive.files:
-            try:
-                member = archive[key]
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                others[key] = f"cannot be read ({' '.join(str(error).split())})"
-                continue
-            if isinstance(member, np.ndarray):
-                arrays[key] = member
-            else:
-                others[key] = "not an array"
-    return arrays, others
+class _Archive:
+    """The arrays of a .npz file by name, and the faults of its other members. Only headers are read before `array`."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        if not path.is_file():
+            raise ValueError(f"data={name!r}: no such file: {path}")
+        if not zipfile.is_zipfile(path):
+            raise ValueError(f"data={name!r}: {path} is not a .npz file, as numpy.savez writes it")
+        self.name, self.path = name, path
+        self.headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+        self.faults: dict[str, str] = {}
+        with self._opened() as archive:
+            for info in archive.infolist():
+                key = info.filename.removesuffix(".npy")
+                try:
+                    self.headers[key] = _header(archive, info)
+                except UNREADABLE as error:
+                    self.faults[key] = f"cannot be read ({' '.join(str(error).split())})"
+
+    def _opened(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.path)
+        except UNREADABLE as error:
+            raise ValueError(f"data={self.name!r}: {self.path} cannot be read ({error})") from error
+
+    def array(self, key: str) -> NDArray[Any]:
+        """The array `key`. Raises ValueError if it is damaged."""
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                found: NDArray[Any] = archive[key]
+                return found
+        except UNREADABLE as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"data={self.name!r}: the array {key!r} of {self.path} cannot be read ({reason})"
+            ) from error
 
 
-def _fits(array: NDArray[np.generic]) -> bool:
+def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of a member. Raises one of `UNREADABLE` if it is no array, or not as large as it says."""
+    with archive.open(info.filename) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in read_header:
+            raise ValueError(f"not an array of numbers: format {version[0]}.{version[1]}")
+        shape, _, dtype = read_header[version](file)
+        size, present = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
+    if dtype.hasobject:
+        raise ValueError("Python objects, which would be unpickled")
+    if size != present:
+        raise ValueError(f"its header says {size:,} bytes, but {present:,} follow")
+    if size > LARGEST:
+        raise ValueError(f"it has {size:,} bytes; the limit is {LARGEST:,}")
+    return shape, dtype
+
+
+def _fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
     """Whether an array has the dtype and shape of images."""
-    channels = array.shape[3:] + array.shape[1:2]
-    return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and any(c in (1, 3) for c in channels)))
+    channels = shape[3:] + shape[1:2]
+    return dtype == np.uint8 and (len(shape) == 3 or (len(shape) == 4 and any(c in (1, 3) for c in channels)))
 
 
 def _shrunk(image: Image.Image) -> Pixels:

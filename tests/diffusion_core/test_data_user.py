@@ -1,6 +1,9 @@
 """A user's own images: what is read from folders and .npz files, its fingerprint, and what is refused."""
 
+import io
+import os
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -175,9 +178,65 @@ def unreadable(path: Path) -> str:
     return npz(path, images=GREY.astype(np.float32), notes=np.array([{}], dtype=object), labels=np.arange(4))
 
 
+def pipe(path: Path) -> str:
+    os.mkfifo(path / "a.png")  # reading it would wait for ever
+    return f"folder:{path}"
+
+
+def circle(path: Path) -> str:
+    (path / "a.png").symlink_to(path / "b.png")
+    (path / "b.png").symlink_to(path / "a.png")
+    return f"folder:{path}"
+
+
+def bomb(path: Path) -> str:
+    Image.new("1", (30_000, 30_000)).save(path / "a.png")  # 900 million pixels in a file of 110 kB
+    return f"folder:{path}"
+
+
+def large(path: Path) -> str:
+    Image.new("1", (9_000, 9_000)).save(path / "a.png")
+    return f"folder:{path}"
+
+
+def boasting(path: Path) -> str:
+    """An array of four images whose header says that it has a terabyte."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": (2**30, 32, 32)})
+    with zipfile.ZipFile(path / "x.npz", "w") as archive:
+        archive.writestr("images.npy", buffer.getvalue() + RGB.tobytes())
+    return f"npz:{path / 'x.npz'}"
+
+
+def encrypted(path: Path) -> str:
+    """A file whose members are marked as encrypted."""
+    name = npz(path, images=GREY)
+    content = bytearray((path / "x.npz").read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(mark) + flags] |= 1
+    (path / "x.npz").write_bytes(content)
+    return name
+
+
+def damaged(path: Path) -> str:
+    """A file with one wrong byte among the pixels."""
+    name = npz(path, images=np.tile(GREY, (100, 1, 1)))
+    content = bytearray((path / "x.npz").read_bytes())
+    content[100_000] ^= 1
+    (path / "x.npz").write_bytes(content)
+    return name
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (pipe, "a.png is not a file"),
+        (circle, "a.png is not a file"),
+        (bomb, "a.png cannot be read as an image (Image size (900000000 pixels) exceeds limit"),
+        (large, "a.png is 9000x9000; the limit is 8192x8192"),
+        (boasting, "images: cannot be read (its header says 1,099,511,627,776 bytes, but"),
+        (encrypted, "images: cannot be read (File 'images.npy' is encrypted"),
+        (damaged, "the array 'images' of "),
         (lambda path: f"folder:{path / 'no'}", "no is not a folder"),
         (lambda path: f"folder:{path}", "it looks for .png, .jpg, .jpeg, .bmp, .webp"),
         (mixed, "one square size, but a.png is 28x28 and c/d.png is 32x32; crop or resize the files to one square"),
@@ -187,7 +246,7 @@ def unreadable(path: Path) -> str:
         (deep, "a.png has more than 8 bits a channel; convert it to 8 bits first"),
         (lambda path: f"npz:{path / 'no.npz'}", "no such file: "),
         (no_archive, "x.npz is not a .npz file, as numpy.savez writes it"),
-        (unreadable, "C 1 or 3; it has images: float32 (4, 28, 28); labels: int64 (4,); notes: cannot be read (Object"),
+        (unreadable, "C 1 or 3; it has images: float32 (4, 28, 28); labels: int64 (4,); notes: cannot be read (Python"),
         (lambda path: npz(path, x=RGB[..., :2]), "it has x: uint8 (4, 32, 32, 2)"),
         (npz, "it has no arrays"),
         (lambda path: npz(path, x=GREY[:0]), "its array 'x' has no images; at least one is needed"),
@@ -195,7 +254,8 @@ def unreadable(path: Path) -> str:
         (lambda path: npz(path, x=GREY * 0), "images that are all alike have no scale"),
     ],
     ids=[
-        "no-folder", "no-images", "mixed", "oblong", "no-header", "truncated", "16-bit", "no-file", "no-archive",
+        "pipe", "circle", "bomb", "large", "boasting", "encrypted", "damaged", "no-folder", "no-images", "mixed",
+        "oblong", "no-header", "truncated", "16-bit", "no-file", "no-archive",
         "unreadable", "channels", "no-arrays", "empty", "oblong-array", "flat",
     ],
 )  # fmt: skip
