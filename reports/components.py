@@ -3,7 +3,10 @@
 A function that may have nothing to show returns a list, which is then empty.
 """
 
+from pathlib import Path
+
 import pandas as pd
+from PIL import Image
 
 from reports import figures, limits
 from reports.columns import COLUMNS, FLOOR, METRICS
@@ -111,32 +114,44 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
     return [Figure(name, figure, alt, caption(run, f"{text} {key}", pd.concat(groups.values())))]
 
 
+def pictures(run: Run, labels: dict[str, str], ending: str) -> list[tuple[Path, str]]:
+    """The files images/ID`ending` that exist (samples_id -> label). Raises ValueError if one is no picture."""
+    found = []
+    for name, label in labels.items():
+        path = run.directory / "images" / f"{name}{ending}"
+        if Path(name).name != name or not path.is_file():  # a samples_id such as ../x points to another folder
+            continue
+        try:
+            with Image.open(path) as image:
+                image.verify()
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ValueError(f"images/{path.name}: it cannot be read as a picture ({error})") from error
+        found.append((path, label))
+    return found
+
+
 def gallery(run: Run, rows: pd.DataFrame, labels: dict[str, str], text: str) -> list[Gallery]:
     """Sample grids (samples_id -> label) after the grid of real images, or nothing if no sample grid was kept."""
-    folder = run.directory / "images"
-    pictures = [(path, label) for name, label in labels.items() if (path := folder / f"{name}.png").is_file()]
-    if not pictures:
+    every = pictures(run, labels, ".png")
+    if not every:
         return []
-    total, pictures = len(pictures), [pictures[at] for at in limits.evenly(len(pictures), limits.PICTURES)]
-    text += limits.note(len(pictures), total, "grids", limits.EVEN, "The folder images/")
-    if (real := folder / "real.png").is_file():
-        pictures.insert(0, (real, "real images"))
+    shown = [every[at] for at in limits.evenly(len(every), limits.PICTURES)]
+    text += limits.note(len(shown), len(every), "grids", limits.EVEN, "The folder images/")
     made = (
         f"The first 16 samples, not selected. Network: {values(rows, 'network')}, training seed "
         f"{values(rows, 'train_seed')}, {values(rows, 'images_seen')} images seen in training. "
         f"Device: {values(rows, 'device')}."
     )
-    return [Gallery(pictures, f"{text} {made}".strip())]
+    return [Gallery([*pictures(run, {"real": "real images"}, ".png"), *shown], f"{text} {made}".strip())]
 
 
 def films(run: Run, rows: pd.DataFrame, labels: dict[str, str], text: str) -> list[Gallery]:
     """Film strips of a few samples of each run (samples_id -> label), or nothing if none were kept."""
-    folder = run.directory / "images"
-    strips = [(path, label) for name, label in labels.items() if (path := folder / f"{name}-film.png").is_file()]
-    if not strips:
+    every = pictures(run, labels, "-film.png")
+    if not every:
         return []
-    total, strips = len(strips), [strips[at] for at in limits.evenly(len(strips), limits.PICTURES)]
-    text += limits.note(len(strips), total, "strips", limits.EVEN, "The folder images/")
+    strips = [every[at] for at in limits.evenly(len(every), limits.PICTURES)]
+    text += limits.note(len(strips), len(every), "strips", limits.EVEN, "The folder images/")
     made = (
         "One row per sample, from the first noise level (left) to the last (right), in about ten equal parts of the "
         f"ladder. Each frame is scaled to unit variance. Network: {values(rows, 'network')}, training seed "

@@ -3,6 +3,7 @@
 Numbers are float64, flags are pandas booleans, texts are str. A missing cell is NaN, NA or "".
 """
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ import pandas as pd
 from reports.columns import CHOICES, COLUMNS, FILES
 
 SCHEMA = 2  # version of the format of a run directory; since 2, the labels of the runs are columns
-RUN_KEYS = ("schema", "experiment", "preset", "question", "command")
+RUN_KEYS = {"schema": int, "experiment": str, "preset": str, "question": str, "command": str}
+OPTIONAL_KEYS = {"files": dict, "notes": list, "versions": dict}
+JSON_NAMES = {int: "number", str: "string", dict: "object", list: "array"}
 PARAMETERS = ("alpha", "beta", "eta", "nfe")
 
 
@@ -107,8 +110,10 @@ def read_run(directory: Path) -> Run:
         FileNotFoundError: there is no run.json or no table.csv.
         ValueError: a missing key or column, or an invalid value. The message names file, row, column and rule.
     """
+    info = _read_info(directory / "run.json")
+    _check_digests(directory, info.get("files", {}))
     frames = {name: read_table(directory / name, needed=name == "table.csv") for name in FILES}
-    run = Run(directory, _read_info(directory / "run.json"), *frames.values())
+    run = Run(directory, info, *frames.values())
     silent = (run.contrasts["train_seed"] == "") & (run.contrasts["verdict"] == "")
     if silent.any():
         raise ValueError(
@@ -118,6 +123,26 @@ def read_run(directory: Path) -> Run:
     if len(spaces) > 1:
         raise ValueError(f"features: {', '.join(spaces)}: one report shows one feature space")
     return run
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """The SHA-256 of each table of a run directory, for `files` in run.json."""
+    tables = [path for name in FILES if (path := directory / name).is_file()]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tables}
+
+
+def _check_digests(directory: Path, written: dict[str, str]) -> None:
+    """Raises ValueError unless the tables are those that the run wrote. Older runs did not record them."""
+    found = digests(directory)
+    for name, digest in written.items():
+        if name not in found:
+            raise ValueError(f"{name}: no such file in {directory}, but the run wrote one (`files` in run.json)")
+        if found[name] != digest:
+            raise ValueError(
+                f"{name}: it is not as the run wrote it (`files` in run.json): it is incomplete, or it was edited. Run "
+                "the command again; finished results are in the store. To report on an edited table, remove its entry "
+                "from `files`"
+            )
 
 
 def read_table(path: Path, needed: bool = False) -> pd.DataFrame:
@@ -167,6 +192,9 @@ def _read_info(path: Path) -> dict[str, Any]:
         raise ValueError(f"run.json: not JSON: {error}") from None
     if not isinstance(info, dict) or (absent := [key for key in RUN_KEYS if key not in info]):
         raise ValueError(f"run.json: missing keys: {', '.join(absent) if isinstance(info, dict) else 'not an object'}")
+    for key, kind in (RUN_KEYS | OPTIONAL_KEYS).items():
+        if key in info and not isinstance(info[key], kind):
+            raise ValueError(f"run.json: {key}={info[key]!r}: must be a JSON {JSON_NAMES[kind]}")
     if info["schema"] != SCHEMA:
         raise ValueError(
             f"run.json: schema={info['schema']!r}: this version reads {SCHEMA}. Run its command again; results in its "

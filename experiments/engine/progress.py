@@ -27,7 +27,7 @@ class Progress:
         self.evaluations = 0.0  # made, training included
         self.doing = ""
         self.start = self.spoken = time.monotonic()
-        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}"))
+        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
         self.bar = Bar(*columns, console=console, disable=not console.is_terminal)
         self.line = self.bar.add_task("", total=self.cost or 1)
 

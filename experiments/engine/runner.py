@@ -34,6 +34,7 @@ from experiments.stages.probe_setup import ProbeConfig
 from experiments.store.store import Store, write_json
 from reports.columns import FILES
 from reports.render import write_report
+from reports.results import digests
 
 Extras = Callable[[Path, Store, Sequence[Trial], Console], None]
 
@@ -71,7 +72,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     Raises:
         KeyboardInterrupt: the run was interrupted. table.csv has the rows that are finished.
     """
-    console = Console()
+    console = Console(markup=False)
     directory, store = options.directory(experiment.folder or experiment.name), Store(options.store)
     part = _part(experiment.trials, options)
     plan = Plan.of(part, experiment.probes)
@@ -87,7 +88,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     said = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
     said += [*doubts(plan.trials, options.data_root), *_reused(plan, store)]
     for note in said:
-        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"note: {note}", style="yellow", soft_wrap=True)
     with _executor(plan, context, options) as (context, how):
         logs = directory / "logs"
         result = executor.execute(plan, context, console, logs=logs, retry_failed=options.retry_failed, **how)
@@ -99,13 +100,14 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     if whole:
         use_threads(plan.trials[0].samples.machine.threads)  # so that intervals and floors round as scores do
         _tabulate(directory, plan, result, experiment.contrasts, store)
-        info = provenance(experiment.name, experiment.question, options, [*said, *result.failed_probes])
-        write_json(directory / "run.json", info | {"fixed_beforehand": experiment.fixed_beforehand})
         ok = {row["run_id"] for row in result.rows if row["status"] == "ok"}
         done = [trial for trial in plan.trials if contrasting.run_id(trial) in ok]
         write_evidence(directory, done, store, options.data_root)
         if experiment.write_extras:
             experiment.write_extras(directory, store, done, console)
+        info = provenance(experiment.name, experiment.question, options, [*said, *result.failed_probes])
+        info |= {"fixed_beforehand": experiment.fixed_beforehand, "files": digests(directory)}
+        write_json(directory / "run.json", info)
         report = write_report(directory)
     _conclude(experiment.name, plan, result, rows, directory, report, options, console)
     if result.interrupted:
@@ -220,7 +222,7 @@ def _conclude(
     """Prints the failures, the path of the result and how to continue. The last line is a summary in JSON."""
     failed = [row["error"] for row in rows if row["status"] == "failed"] + result.failed_probes
     for error in dict.fromkeys(failed):
-        console.print(f"failed ({failed.count(error)}): {error}", style="red", markup=False, soft_wrap=True)
+        console.print(f"failed ({failed.count(error)}): {error}", style="red", soft_wrap=True)
     if failed or result.warnings:
         console.print(f"logs: {directory / 'logs'}", soft_wrap=True)
     console.print(

@@ -72,7 +72,7 @@ def set_rms(network: DigitsNetwork, pixels: torch.Tensor) -> None:
 
 def main(config: TrainDigits) -> float:
     """Train, write the weights to `config.out`, and return the accuracy on the 10,000 test digits."""
-    console = Console()
+    console = Console(markup=False)
     train = load("mnist", root=config.data_root)
     test = load("mnist", root=config.data_root, train=False)
     torch.manual_seed(config.seed)

@@ -15,7 +15,7 @@ from experiments.config.config import MIXTURE, ExactConfig, ForeignConfig, Model
 from experiments.models.exact import exact_model, mixture_data
 from experiments.models.external import load_foreign
 from experiments.store.checksums import write_json
-from experiments.store.store import Store, read_json
+from experiments.store.store import Store, StoreError, read_json
 
 Advance = Callable[[float], None]  # called with a number of images trained on, or of network evaluations
 
@@ -43,10 +43,25 @@ def load_model(config: ModelConfig, store: Store, data_root: Path | None, device
     return model.to(device).eval()
 
 
-def load_meta(kind: str, config: Any, store: Store) -> dict[str, Any]:
+class Meta(dict[str, Any]):
+    """The values of an artifact's meta.json. A missing key means that the artifact is damaged: it is removed."""
+
+    def __init__(self, values: dict[str, Any], kind: str, name: str, store: Store) -> None:
+        super().__init__(values)
+        self.kind, self.name, self.store = kind, name, store
+
+    def __missing__(self, key: str) -> Any:
+        self.store.discard(self.kind, self.name)
+        raise StoreError(
+            f"store {self.store}: {self.kind}/{self.name} is damaged: its meta.json has no {key!r}; it was removed, so "
+            "run the same command again"
+        )
+
+
+def load_meta(kind: str, config: Any, store: Store) -> Meta:
     """The meta.json that a stage wrote for a config."""
-    meta: dict[str, Any] = read_json(store.path(kind, identity(config)) / "meta.json")
-    return meta
+    name = identity(config)
+    return Meta(read_json(store.path(kind, name) / "meta.json"), kind, name, store)
 
 
 def write_meta(folder: Path, **values: Any) -> None:

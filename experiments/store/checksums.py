@@ -119,6 +119,9 @@ def inspect(manifest: bytes, opened: Callable[[str], BinaryIO]) -> CheckResult:
         except FileNotFoundError:
             faults.append(f"{name} missing")
             continue
+        except IsADirectoryError:
+            faults.append(f"{name} is a folder")
+            continue
         if size < expected["bytes"]:
             faults.append(f"{name} truncated: {size} of {expected['bytes']} bytes")
         elif size > expected["bytes"]:

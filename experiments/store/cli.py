@@ -157,7 +157,7 @@ def main(
     A store holds the artifacts that runs share, such as trained networks, samples and scores. Each is named by the hash
     of its config and verified when it is read. --store is the same folder or URL as for the runs.
     """
-    return command.run(Console())
+    return command.run(Console(markup=False))
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
@@ -215,4 +215,4 @@ def _date(seconds: float) -> str:
 
 
 def _print(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, highlight=False, soft_wrap=True)

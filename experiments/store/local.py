@@ -40,10 +40,7 @@ class LocalFolder:
 
     def manifest(self, name: Name) -> bytes | None:
         """The text of an artifact's manifest; None if there is no such artifact."""
-        try:
-            return (self.path(name) / MANIFEST).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        return _read_manifest(self.path(name))
 
     def inspect(self, name: Name) -> CheckResult | None:
         """Compares an artifact's files with its checksums; None if there is no such artifact."""
@@ -119,8 +116,7 @@ class LocalFolder:
         moved = aside / "removed"
         try:
             self.path(name).rename(moved)
-            found = (moved / MANIFEST).read_bytes() if (moved / MANIFEST).exists() else None
-            if found != manifest:
+            if _read_manifest(moved) != manifest:
                 with suppress(OSError):  # a third copy is there already
                     moved.rename(self.path(name))
         except FileNotFoundError:
@@ -155,6 +151,16 @@ class LocalFolder:
             (folder / "probe").write_bytes(PROBE)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_manifest(folder: Path) -> bytes | None:
+    """The text of the manifest in a folder; None if there is none. A folder of that name reads as an empty text."""
+    try:
+        return (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except IsADirectoryError:
+        return b""
 
 
 def _abandoned(folder: Path) -> bool:

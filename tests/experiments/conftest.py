@@ -84,7 +84,9 @@ def spoil() -> Callable[[Path, str], None]:
         content = path.read_bytes()
         middle = len(content) // 2
         path.unlink()
-        if fault != "missing":
+        if fault == "folder":
+            path.mkdir()
+        elif fault != "missing":
             ways = {
                 "truncated": content[:12],
                 "halved": content[:middle],

@@ -28,7 +28,7 @@ def test_command_says_where_the_report_lies(directory: Path) -> None:
     assert (directory / "report.html").is_file()
 
 
-def test_a_directory_without_a_table_is_an_error(tmp_path: Path) -> None:
+def test_a_directory_without_a_run_is_an_error(tmp_path: Path) -> None:
     found = python("-m", "reports", str(tmp_path))
     assert found.returncode == 2
-    assert found.stderr == f"reports: {tmp_path / 'table.csv'}: no such file; a run directory has one\n"
+    assert found.stderr == f"reports: {tmp_path / 'run.json'}: no such file; a run directory has one\n"

@@ -165,3 +165,17 @@ def test_an_unknown_experiment_has_no_report(directory: Path) -> None:
         match=r"^run\.json: experiment='gamma': must be one of beta, noise_levels, ladders, why_noise, run, sweep$",
     ):
         write_report(directory)
+
+
+def test_a_broken_picture_is_named(directory: Path) -> None:
+    picture = next((directory / "images").glob("*.png"))
+    picture.write_bytes(picture.read_bytes()[:40])
+    with pytest.raises(ValueError, match=rf"^images/{picture.name}: it cannot be read as a picture"):
+        write_report(directory)
+
+
+def test_pictures_outside_the_run_are_not_shown(directory: Path, change: Any, text_of: Any) -> None:
+    (directory / "images").rename(directory / "elsewhere")
+    (directory / "images").mkdir()
+    change("table.csv", lambda frame: frame.assign(samples_id="../elsewhere/" + frame["samples_id"]))
+    assert "elsewhere" not in text_of(directory).split("## Tables")[0]

@@ -1,12 +1,13 @@
 """Reading and checking the files of a run."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reports.results import every_run, means, multiple, pooled, read_run, timed
+from reports.results import digests, every_run, means, multiple, pooled, read_run, timed
 
 
 def test_reads_every_file(directory: Path) -> None:
@@ -56,6 +57,14 @@ def test_missing_columns_are_named(directory: Path, change: Any) -> None:
             '{"schema":1,"experiment":"","preset":"","question":"","command":""}',
             "run.json: schema=1: this version reads 2. Run its command again",
         ),
+        (
+            '{"schema":2,"experiment":["beta"],"preset":"","question":"","command":""}',
+            "run.json: experiment=['beta']: must be a JSON string",
+        ),
+        (
+            '{"schema":2,"experiment":"","preset":"","question":"","command":"","notes":1}',
+            "run.json: notes=1: must be a JSON array",
+        ),
     ],
 )
 def test_invalid_run_json_is_named(directory: Path, text: str, message: str) -> None:
@@ -74,6 +83,27 @@ def test_a_row_over_all_networks_needs_a_verdict(directory: Path, change: Any) -
 def test_an_empty_csv_is_not_a_table(directory: Path) -> None:
     (directory / "table.csv").write_text("")
     with pytest.raises(ValueError, match=r"^table\.csv: not a CSV file"):
+        read_run(directory)
+
+
+def recorded(directory: Path) -> None:
+    info = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps(info | {"files": digests(directory)}))
+
+
+def test_an_incomplete_table_is_noticed(directory: Path) -> None:
+    recorded(directory)
+    read_run(directory)
+    lines = (directory / "contrasts.csv").read_text().splitlines(keepends=True)
+    (directory / "contrasts.csv").write_text("".join(lines[:-2]))
+    with pytest.raises(ValueError, match=r"^contrasts\.csv: it is not as the run wrote it .* it is incomplete, or"):
+        read_run(directory)
+
+
+def test_a_missing_table_is_noticed(directory: Path) -> None:
+    recorded(directory)
+    (directory / "floors.csv").unlink()
+    with pytest.raises(ValueError, match=r"^floors\.csv: no such file in .*, but the run wrote one"):
         read_run(directory)
 
 

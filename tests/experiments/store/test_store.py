@@ -118,6 +118,8 @@ FAULTS = {
     "flipped": ("file", "file checksum differs"),
     "too long": ("file", "file too long: 4097 bytes instead of 4096"),
     "missing": ("meta.json", "meta.json missing"),
+    "folder": ("file", "file is a folder"),
+    "folder manifest": (MANIFEST, f"{MANIFEST} is not JSON (0 bytes)"),
     "truncated manifest": (MANIFEST, f"{MANIFEST} is not JSON (12 bytes)"),
     "replaced manifest": (MANIFEST, f"{MANIFEST} does not hold checksums"),
 }

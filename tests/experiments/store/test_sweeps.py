@@ -25,6 +25,7 @@ from experiments.stages.error_curve import CurveConfig, curve_stage
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.stages.score import load_pool, load_reference
 from experiments.stages.train import train_stage
+from experiments.store.checksums import read_json, write_checksums, write_json
 from experiments.store.cli import Gc
 from experiments.store.store import Store
 
@@ -92,6 +93,23 @@ def test_a_damaged_artifact_is_computed_again(
     assert f"{kind}/{IDENTITIES[kind]} is damaged: {message}" in caplog.text
     caplog.clear()
     assert run(Store(copy)) == run(Store(copy)) and caplog.records == []
+
+
+def test_an_artifact_without_a_value_is_removed_and_computed_again(
+    finished: tuple[Path, list[Row]], copy: Path
+) -> None:
+    """Its checksums agree, as if a program that did not know this value had written it."""
+    folder = copy / "scores" / IDENTITIES["scores"]
+    meta = read_json(folder / "meta.json")
+    del meta["fd"]
+    write_json(folder / "meta.json", meta)
+    (folder / "checksums.json").unlink()
+    write_checksums(folder)
+    first, second = run(Store(copy))
+    assert first["status"] == "failed"
+    assert "is damaged: its meta.json has no 'fd'; it was removed, so run the same command again" in first["error"]
+    assert second["status"] == "ok"
+    assert values(run(Store(copy))) == values(finished[1])
 
 
 @pytest.mark.slow
