@@ -28,7 +28,7 @@ LINE = [
 
 def values(frame: pd.DataFrame, name: str) -> str:
     """All values of a column as one text, for instance "500" or "250 and 500"."""
-    texts = dict.fromkeys(cell(name, value) for value in frame[name])
+    texts = dict.fromkeys(cell(name, value) for value in frame[name].unique())
     return listed([text for text in texts if text] or ["not given"])
 
 

@@ -97,9 +97,11 @@ def timed(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _once(rows: pd.DataFrame) -> pd.DataFrame:
-    modes = rows.groupby("run_id", sort=False)["mode"].agg(lambda names: ", ".join(dict.fromkeys(names)))
+    modes: dict[str, dict[str, None]] = {}
+    for run_id, mode in zip(rows["run_id"], rows["mode"], strict=True):
+        modes.setdefault(run_id, {})[mode] = None
     runs = rows.drop_duplicates("run_id").copy()
-    runs["mode"] = runs["run_id"].map(modes)
+    runs["mode"] = runs["run_id"].map({run_id: ", ".join(names) for run_id, names in modes.items()})
     return runs
 
 

@@ -50,9 +50,10 @@ def pairs(contrasts: pd.DataFrame) -> list[Pair]:
     """The pooled contrasts in the file's order, each with its rows in kd and fd."""
     rows = pooled(contrasts)
     keys = ["kind", "mode", "a", "b", "n_steps", "nfe_a", "nfe_b", "final_denoise"]
-    grouped = rows.groupby(keys, sort=False, dropna=False)
-    found = [{row["metric"]: row for _, row in group.iterrows()} for _, group in grouped]
-    return [{metric: pair[metric] for metric in METRICS if metric in pair} for pair in found]
+    found: dict[int, Pair] = {}
+    for number, (_, row) in zip(rows.groupby(keys, sort=False, dropna=False).ngroup(), rows.iterrows(), strict=True):
+        found.setdefault(number, {})[row["metric"]] = row
+    return [{metric: pair[metric] for metric in METRICS if metric in pair} for pair in found.values()]
 
 
 def head(pair: Pair) -> pd.Series:
