@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from reports import figures
 from reports.document import Figure, Gallery, Section
-from reports.pages import beta, ladders, noise_levels, sweep
+from reports.pages import ladders, noise_levels, sweep
 from reports.pages import run as single
+from reports.pages.beta import page as beta
 from reports.pages.why_noise import page as why_noise
 from reports.results import Run, read_run
 

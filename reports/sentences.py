@@ -51,8 +51,8 @@ def pairs(contrasts: pd.DataFrame) -> list[Pair]:
     rows = pooled(contrasts)
     keys = ["kind", "mode", "a", "b", "n_steps", "nfe_a", "nfe_b", "final_denoise"]
     found: dict[int, Pair] = {}
-    for number, (_, row) in zip(rows.groupby(keys, sort=False, dropna=False).ngroup(), rows.iterrows(), strict=True):
-        found.setdefault(number, {})[row["metric"]] = row
+    for group, (_, row) in zip(rows.groupby(keys, sort=False, dropna=False).ngroup(), rows.iterrows(), strict=True):
+        found.setdefault(group, {})[row["metric"]] = row
     return [{metric: pair[metric] for metric in METRICS if metric in pair} for pair in found.values()]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from reports import sentences
 from reports.document import Prose
-from reports.pages import beta
+from reports.pages.beta import page as beta
 from reports.results import read_run
 
 

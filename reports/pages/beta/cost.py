@@ -1,0 +1,90 @@
+"""Quality against cost in the report on `beta`: by evaluations, by seconds, and the differences at each budget."""
+
+from itertools import cycle
+
+import pandas as pd
+
+from reports import components, figures
+from reports.columns import COLUMNS, METRICS
+from reports.document import Figure, Section
+from reports.formats import listed, metric_name, number
+from reports.results import Run, means, timed
+from reports.sentences import capital
+
+MARKERS = "osD^vPX"
+
+
+def section(run: Run, titles: dict[str, str]) -> Section | None:
+    """Quality against network evaluations and against seconds, and the differences at each budget.
+
+    Args:
+        titles: the title of the contrasts of each kind.
+    """
+    rows = run.ok("pareto", "same-alpha")
+    if not len(rows):
+        return None
+    best = run.of_kind("best")
+    groups = {titles["pareto"]: run.of_kind("pareto"), titles["best"]: best[best["mode"] == "pareto"]}
+    text = "Difference from eta 0 at the same number of evaluations. Below 0, noise helps."
+    budgets = components.forest(run, "budgets", groups, text)
+    figures_of_cost = [against_nfe(run, rows), *against_seconds(run, rows)]
+    return Section("Quality against cost", [*figures_of_cost, *components.untimed(run), *budgets])
+
+
+def families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, dict[str, str]]]:
+    """The lines of a cost figure with their looks: one per eta of the ladders, one for the runs at equal alpha."""
+    ladders, alpha = rows[rows["mode"] == "pareto"], rows[rows["mode"] == "same-alpha"]
+    found = [
+        (ladders[ladders["eta"] == eta], {"color": color, "marker": marker, "label": f"eta {number(eta)}"})
+        for (eta, color), marker in zip(figures.shades(ladders["eta"]).items(), cycle(MARKERS), strict=False)
+    ]
+    if len(alpha):
+        betas = listed(number(beta) for beta in sorted(alpha["beta"].unique()))
+        label = f"alpha {number(alpha['alpha'].iloc[0])}, beta {betas}"
+        found.append((alpha, {"color": figures.INK, "marker": "x", "linestyle": ":", "label": label}))
+    return found
+
+
+def against_nfe(run: Run, rows: pd.DataFrame) -> Figure:
+    """Quality against network evaluations."""
+    figure, [axes] = figures.panels(1, len(METRICS), 3.5)
+    for ax, metric in zip(axes, METRICS, strict=True):
+        for mine, look in families(rows):
+            line = means(run.of_kind(mine["mode"].iloc[0]), metric)
+            if mine["mode"].iloc[0] == "pareto":
+                line = line[line["eta"] == mine["eta"].iloc[0]]
+            figures.quality_line(line.sort_values("nfe"), mine, "nfe", metric, ax, **look)
+        figures.log_ticks(ax, rows["nfe"])
+        figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
+        figures.fit_y(ax, rows[metric], metric)
+        ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="network evaluations per image (nfe)")
+    text = (
+        "Quality against evaluations. Lower is better, and further left is cheaper. Lines: means over networks. Faint "
+        "points: single networks. Green: score of real images (floor), if it is on the axis."
+    )
+    alt = "Kernel and Fréchet distance against network evaluations, one line for each eta."
+    return Figure("nfe", figures.under_one_legend(figure), alt, components.caption(run, text, rows=rows))
+
+
+def against_seconds(run: Run, rows: pd.DataFrame) -> list[Figure]:
+    """Quality against measured seconds: one figure per way of computing, because only equal ways can be compared."""
+    ways = ["device", "precision_mode", "compiled", "threads", "batch_size", "n_samples"]
+    found = []
+    for count, (_, same) in enumerate(timed(rows).groupby(ways, dropna=False, sort=False), start=1):
+        figure, [axes] = figures.panels(1, len(METRICS), 3.3)
+        seconds = f"seconds for {components.values(same, 'n_samples')} images"
+        for ax, metric in zip(axes, METRICS, strict=True):
+            for mine, look in families(same):
+                figures.points(mine, "seconds", metric, ax, **look)
+            figures.log_ticks(ax)
+            figures.fit_y(ax, same[metric], metric)
+            ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel=seconds)
+        how = "; ".join(f"{COLUMNS[name].label}: {components.values(same, name)}" for name in ways[:-1])
+        text = (
+            "Quality against the measured time of the sampling loop. A thin line joins the runs of one network. "
+            f"{capital(how)}."
+        )
+        alt = "Kernel and Fréchet distance against measured seconds, one line for each eta and network."
+        caption = components.caption(run, text, rows=same)
+        found.append(Figure(f"seconds-{count}", figures.under_one_legend(figure), alt, caption))
+    return found
