@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
@@ -23,12 +23,13 @@ OTHERS = {
     "report": "writes the report of a finished run again: report DIR",
 }
 PROG = "python -m experiments"
+INTERRUPTED = "interrupted: what is finished is kept, and the same command goes on from there"
 
 
 def main() -> int:
     """Parses the arguments and runs the command. Prints any error as one line. Returns the exit status."""
     try:
-        with _terminated_as_interrupted():
+        with _handled(_interrupt, signal.SIGTERM):
             status = _run(sys.argv[1:])
         sys.stdout.flush()
         return status
@@ -36,7 +37,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of stdout, such as `| head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -72,7 +73,9 @@ def _run(arguments: list[str]) -> int:
         hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join([*COMMANDS, *OTHERS])}"
         raise ValueError(f"{name}: there is no such experiment; {hint}")
     question, options = parse(name, rest, PROG)
-    table = import_module(COMMANDS[name].module).main(question, options)
+    with _handled(_end, signal.SIGINT, signal.SIGTERM):
+        experiment = import_module(COMMANDS[name].module)
+    table = experiment.main(question, options)
     return int((table["status"] == "failed").any() or table.attrs.get("failed_probes", 0) > 0)
 
 
@@ -93,21 +96,32 @@ Start with:
   {PROG} beta --help             all options, with examples"""
 
 
+Handler = Callable[[int, FrameType | None], None]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ends a run at SIGTERM, which schedulers send before they kill a job, as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Ends the process at once. While libraries are imported, an exception would abort inside their C++ code."""
+    print(INTERRUPTED, file=sys.stderr, flush=True)
+    os._exit(130)
+
+
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Inside this block SIGTERM ends a run as Ctrl-C does. Schedulers send SIGTERM before they kill a job."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
+def _handled(handler: Handler, *signals: int) -> Iterator[None]:
+    """Inside this block `handler` handles these signals, if this is the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 if __name__ == "__main__":

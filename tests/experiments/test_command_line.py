@@ -81,6 +81,19 @@ def test_a_reader_who_leaves_early_gives_no_traceback() -> None:
     assert done.stdout.startswith("usage: ") and done.stderr == ""
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(number: str) -> None:
+    """An exception there would abort inside a library's C++ code, so the handler ends the process itself."""
+    code = (
+        "import os, signal, sys; import experiments.__main__ as program\n"
+        f"program.import_module = lambda name: os.kill(os.getpid(), signal.{number})\n"
+        "sys.argv[1:] = ['beta', '--preset', 'smoke']; sys.exit(program.main())"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 130
+    assert found.stderr == "interrupted: what is finished is kept, and the same command goes on from there\n"
+
+
 def test_options_of_all_groups_end_in_one_object() -> None:
     question, options = parse("beta", ["--etas", "0", "0.5", "--seeds", "3", "--store", "s", "--preset", "smoke"], "x")
     assert question.etas == (0.0, 0.5)
