@@ -25,11 +25,13 @@ from PIL import Image, ImageOps
 
 SIDE = 32
 LARGEST_SIDE = 8192  # of an image file, in pixels: 192 MiB as RGB
-LARGEST = 8 * 2**30  # bytes of an array
+LARGEST = 4 * 2**30  # bytes of an array
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 IMAGE_KEYS = ("images", "x_train", "x", "arr_0")  # preferred in this order
 LABEL_KEYS = ("labels", "y_train", "y")
-UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (
+    OSError, ValueError, EOFError, RuntimeError, NotImplementedError, MemoryError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -151,7 +153,12 @@ def _read_npz(name: str, path: Path) -> tuple[Pixels, Labels]:
     """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels or zeros (n,). Nothing is unpickled."""
     archive = _Archive(name, path)
     headers = archive.headers
-    key = next((key for key in (*IMAGE_KEYS, *headers) if key in headers and _fits(*headers[key])), None)
+    fitting = [key for key in (*IMAGE_KEYS, *headers) if key in headers and _fits(*headers[key])]
+    key = fitting[0] if fitting else None
+    if key not in IMAGE_KEYS and len(fitting) > 1:
+        raise ValueError(
+            f"data={name!r}: {', '.join(fitting)} could all be the images; call the right one {IMAGE_KEYS[0]!r}"
+        )
     if key is None:
         described = [f"{key}: {dtype} {shape}" for key, (shape, dtype) in headers.items()]
         described += [f"{key}: {what}" for key, what in archive.faults.items()]
@@ -194,7 +201,7 @@ class _Archive:
                 key = info.filename.removesuffix(".npy")
                 try:
                     self.headers[key] = _header(archive, info)
-                except UNREADABLE as error:
+                except Exception as error:  # numpy and zipfile raise almost anything for broken headers
                     self.faults[key] = f"cannot be read ({' '.join(str(error).split())})"
 
     def _opened(self) -> zipfile.ZipFile:

@@ -31,7 +31,8 @@ def main() -> int:
     try:
         with _handled(_interrupt, signal.SIGTERM):
             status = _run(sys.argv[1:])
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None if it was closed
+            sys.stdout.flush()
         return status
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

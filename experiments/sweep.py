@@ -12,8 +12,9 @@ import importlib.util
 import itertools
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ import pandas as pd
 from diffusion_core.samplers import Sampler
 from experiments.command_line import Sweep
 from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
-from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
+from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig, identity
 from experiments.config.source import OWN, check_told_apart
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
@@ -96,7 +97,10 @@ def read(path: Path) -> OwnFile:
     except (Exception, SystemExit) as error:  # a user's file may raise anything
         raise ValueError(f"file={str(path)!r}: {_said(error, path)}") from error
     question, runs = _have(path, module, "QUESTION", str), _have(path, module, "runs", Callable)
-    return OwnFile(path.stem, path, question, runs, PRESETS | getattr(module, "PRESETS", {}))
+    presets = getattr(module, "PRESETS", {})
+    if not isinstance(presets, Mapping) or not all(isinstance(study, Study) for study in presets.values()):
+        raise ValueError(f"file={str(path)!r}: PRESETS must be a dict of names and experiments.config.Study")
+    return OwnFile(path.stem, path, question, runs, PRESETS | dict(presets))
 
 
 def _said(error: BaseException, path: Path) -> str:
@@ -120,26 +124,11 @@ def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
     """Every trial, for each network in turn. The first setting also runs as an A/A control."""
     settings = _settings(own)
     for number, one in enumerate(settings):
-        if not isinstance(one, Setting):
-            raise ValueError(f"runs(): number {number + 1} is {one!r}; it must yield experiments.sweep.Setting")
-        if lacking := [part for part in ("name", "planned_nfe", "run") if not hasattr(one.sampler, part)]:
-            raise ValueError(
-                f"sampler of {one.label!r}: it lacks {', '.join(lacking)}; make it a subclass of "
-                "diffusion_core.samplers.Sampler, which brings name and planned_nfe"
-            )
-        for value in (one.sampler, one.ladder, *one.training.values()):
-            if not isinstance(value, str | int | float | bool | tuple | None):
-                check_told_apart(value)
-        if fixed := sorted({"data", "machine", "seed"} & one.training.keys()):
-            raise ValueError(
-                f"training={fixed[0]!r} of {one.label!r}: all settings of a sweep share it, since they are scored "
-                "against the same images; use --data, --seeds and the other options"
-            )
-        if one.mode == "control":
-            raise ValueError(f"mode='control' of {one.label!r}: the A/A control of the first setting is called so")
+        _check(number, one)
     keys = [(one.mode, one.label) for one in settings]
-    if repeated := {key for key in keys if keys.count(key) > 1}:
-        raise ValueError(f"runs(): {sorted(repeated)} more than once; labels of one mode must differ")
+    if repeated := sorted(key for key, count in Counter(keys).items() if count > 1):
+        raise ValueError(f"runs(): {repeated} more than once; labels of one mode must differ")
+    first = {mode: min(at for at, key in enumerate(keys) if key[0] == mode) for mode, _ in keys}
     for seed in study.seeds:
         for number, one in enumerate(settings):
             model = study.model(seed)
@@ -148,18 +137,77 @@ def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
                     raise ValueError(
                         f"training={dict(one.training)} of {one.label!r}: --model brings a trained network"
                     )
+                if unknown := sorted(set(one.training) - {part.name for part in fields(TrainConfig)}):
+                    raise ValueError(f"training of {one.label!r}: a TrainConfig has no {', '.join(unknown)}")
                 model = replace(model, **one.training)
             what, final = (one.label, model, one.ladder, one.sampler), one.final_denoise
-            yield study.trial("sweep", one.mode, *what, final_denoise=final)
+            trial = study.trial("sweep", one.mode, *what, final_denoise=final)
+            if isinstance(trial, Infeasible) and number == first[one.mode]:
+                raise ValueError(
+                    f"{one.label!r} is the first setting of mode {one.mode!r}, so all others are compared with it, but "
+                    f"it cannot be run: {trial.why}"
+                )
+            yield trial
             if number == 0:
                 yield study.trial("sweep", "control", *what, final_denoise=final, control=True)
+
+
+def _check(number: int, one: Any) -> None:
+    """Raises ValueError unless what runs() yielded is a setting that can be planned and has an identity."""
+    if not isinstance(one, Setting):
+        raise ValueError(f"runs(): number {number + 1} is {one!r}; it must yield experiments.sweep.Setting")
+    if not isinstance(one.ladder, Ladder | AlphaBetaLadder) or isinstance(one.sampler, type):
+        raise ValueError(
+            f"{one.label!r}: ladder={one.ladder!r}, sampler={one.sampler!r}: they must look like "
+            "Ladder(n_steps=66) and Euler(0.5)"
+        )
+    if lacking := [part for part in ("name", "planned_nfe", "run") if not hasattr(one.sampler, part)]:
+        raise ValueError(
+            f"sampler of {one.label!r}: it lacks {', '.join(lacking)}; make it a subclass of "
+            "diffusion_core.samplers.Sampler, which brings name and planned_nfe"
+        )
+    if not isinstance(one.training, Mapping):
+        raise ValueError(f"training={one.training!r} of {one.label!r}: it must be a dict of TrainConfig's fields")
+    for value in (one.sampler, one.ladder, *one.training.values()):
+        if not isinstance(value, str | int | float | bool | tuple | None):
+            check_told_apart(value)
+    try:
+        identity(one.sampler), str(one.sampler.name)
+    except Exception as error:  # a user's class may raise anything
+        raise ValueError(f"sampler of {one.label!r}: it has no identity or name: {error}") from error
+    _check_planned_nfe(one)
+    if fixed := sorted({"data", "machine", "seed"} & one.training.keys()):
+        raise ValueError(
+            f"training={fixed[0]!r} of {one.label!r}: all settings of a sweep share it, since they are scored "
+            "against the same images; use --data, --seeds and the other options"
+        )
+    if not all(isinstance(text, str) and text.strip() for text in (one.mode, one.label)):
+        raise ValueError(f"mode={one.mode!r}, label={one.label!r}: both must be texts that are not empty")
+    if not isinstance(one.final_denoise, bool):
+        raise ValueError(f"final_denoise={one.final_denoise!r} of {one.label!r}: it must be True or False")
+    if one.mode == "control":
+        raise ValueError(f"mode='control' of {one.label!r}: the A/A control of the first setting is called so")
+
+
+def _check_planned_nfe(one: Setting) -> None:
+    """Raises ValueError if planned_nfe fails or gives no number. An unsuitable ladder becomes a row that says so."""
+    try:
+        planned = one.sampler.planned_nfe(one.ladder.sigmas())
+    except ValueError:
+        return
+    except Exception as error:  # a user's sampler may raise anything
+        raise ValueError(f"sampler of {one.label!r}: planned_nfe: {type(error).__name__}: {error}") from error
+    if not isinstance(planned, int) or planned < 0:
+        raise ValueError(f"sampler of {one.label!r}: planned_nfe is {planned!r}; it must be a whole number")
 
 
 def _settings(own: OwnFile) -> list[Any]:
     """The settings that runs() yields. Raises ValueError if there are more than MAX_SETTINGS."""
     try:
         found = list(itertools.islice(own.runs(), MAX_SETTINGS + 1))
-    except (Exception, SystemExit) as error:  # a user's file may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's file may raise anything
         raise ValueError(f"file={str(own.path)!r}: runs(): {_said(error, own.path)}") from error
     if len(found) > MAX_SETTINGS:
         raise ValueError(f"runs(): it yields more than {MAX_SETTINGS:,} settings, or does not end")

@@ -38,9 +38,12 @@ def bench(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FIL
 def _written(write: Callable[[], Path]) -> None:
     try:
         path = write()
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         print(f"reports: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("reports: interrupted; the same command writes the report", file=sys.stderr)
+        raise SystemExit(130) from None
     print(f"report:  {path}\ntext:    {path.with_suffix('.md')}\nfigures: {path.parent / 'figures'}")
 
 

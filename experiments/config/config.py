@@ -141,11 +141,18 @@ class TrainConfig:
         one_of("network", self.network, NETWORKS)
         one_of("parameterisation", self.parameterisation, PARAMETERISATIONS)
         one_of("weighting", self.weighting, WEIGHTINGS)
-        _at_least("held_out", self.held_out, 0)
+        if not isinstance(self.stratified, bool):
+            raise ValueError(f"stratified={self.stratified!r}: it must be True or False")
+        if not all(hasattr(self.noise, part) for part in ("name", "sample", "log_density")):
+            raise ValueError(f"noise={self.noise!r}: it must be a NoiseDistribution, such as LogNormal()")
+        for name in ("held_out", "warmup_images"):
+            _at_least(name, getattr(self, name), 0)
         for name in ("images_seen", "batch_size"):
             _at_least(name, getattr(self, name), 1)
-        if not self.lr > 0:
-            raise ValueError(f"lr={self.lr}: it must be above 0")
+        if not (isinstance(self.lr, int | float) and 0 < self.lr < math.inf):
+            raise ValueError(f"lr={self.lr!r}: it must be above 0, and finite")
+        if not (isinstance(self.ema_decay, int | float) and 0 <= self.ema_decay < 1):
+            raise ValueError(f"ema_decay={self.ema_decay!r}: it must be at least 0 and below 1")
 
 
 @dataclass(frozen=True)

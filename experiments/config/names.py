@@ -82,7 +82,10 @@ def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict
     except (SyntaxError, ValueError):
         example = f"{name}({known[0]}=1)" if known else name
         raise ValueError(f"{kind}={text!r}: it must read like {example}, with numbers") from None
-    options = dict(zip(known, values, strict=False)) | options
+    positional = dict(zip(known, values, strict=False))
+    if twice := sorted(set(positional) & set(options)):
+        raise ValueError(f"{kind}={text!r}: {', '.join(twice)}: given twice")
+    options = positional | options
     if len(values) > len(known) or not set(options) <= set(known):
         raise ValueError(f"{kind}={text!r}: the parameters of {name} are {', '.join(known) or 'none'}")
     return name, _as_declared(table[name], options)

@@ -54,6 +54,10 @@ def check_told_apart(value: Any) -> None:
         raise ValueError(f"{name}: it is no dataclass itself, so its parameters are not part of its identity; {HOW}")
     if not kind.__dict__["__dataclass_params__"].frozen:
         raise ValueError(f"{name}: it is not frozen, so it may change after it was planned; {HOW}")
+    try:
+        hash(value)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}: its fields must not change, so use a tuple instead of a list") from None
     if extra := sorted(set(getattr(value, "__dict__", {})) - {field.name for field in fields(kind)}):
         raise ValueError(f"{name}: {', '.join(extra)}: set, but no field, so not part of its identity; {HOW}")
 

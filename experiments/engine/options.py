@@ -140,7 +140,7 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
 
     def directory(self, name: str) -> Path:
         """The result folder of experiment `name`. A shard has its own folder inside."""
-        whole = self.out or Path("runs") / f"{name}-{self.preset}"
+        whole = self.out.expanduser() if self.out else Path("runs") / f"{name}-{self.preset}"
         return whole / f"shard-{self.shard.replace('/', '-of-')}" if self.shard else whole
 
     def data_std(self, study: Study) -> float:

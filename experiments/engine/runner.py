@@ -23,6 +23,7 @@ from experiments.engine.executor import SweepResult
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan
 from experiments.engine.provenance import command, notes, provenance
+from experiments.engine.rehearsal import rehearse
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import extract
 from experiments.results import contrasts as contrasting
@@ -31,11 +32,12 @@ from experiments.results.images import write_evidence
 from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads
 from experiments.stages.probe_setup import ProbeConfig
-from experiments.store.store import Store, write_json
+from experiments.store.store import Store, read_json, write_json
 from reports.columns import FILES
 from reports.render import write_report
 from reports.results import digests
 
+MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
 Extras = Callable[[Path, Store, Sequence[Trial], Console], None]
 
 
@@ -77,6 +79,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     part = _part(experiment.trials, options)
     plan = Plan.of(part, experiment.probes)
     _check(plan.trials, store, options.data_root)
+    rehearse(plan.trials, options.data_root)
     data_root = options.data_root.absolute() if options.data_root else None
     context = RunContext(store, data_root, together=options.together)
     if options.dry_run:
@@ -129,12 +132,33 @@ def _check_writable(directory: Path) -> None:
 
 
 def remove_earlier(directory: Path) -> None:
-    """Removes the results of an earlier run from a result folder, so that a report never mixes two runs. Logs stay."""
+    """Removes the results of an earlier run from a result folder, so that a report never mixes two runs. Logs stay.
+
+    Raises:
+        ValueError: the folder holds such files, but no run wrote them. Nothing is removed then.
+    """
+    files = [path for name in (*FILES, "run.json", "report.html", "report.md") if (path := directory / name).exists()]
+    files += [*(directory / "images").glob("*.png"), *(directory / "figures").glob("*.svg")]
+    mark = directory / MARK
+    if files and not mark.exists() and not _is_result(directory):
+        raise ValueError(
+            f"out={str(directory)!r}: it holds {files[0].relative_to(directory)}, which no run wrote; choose another "
+            "folder"
+        )
+    if folder := next((path for path in files if path.is_dir()), None):
+        raise ValueError(f"out={str(directory)!r}: {folder.name} is a folder there; choose another folder")
+    mark.touch()
     remove_strays(directory)
-    for name in (*FILES, "run.json", "report.html", "report.md"):
-        (directory / name).unlink(missing_ok=True)
-    for path in (*(directory / "images").glob("*.png"), *(directory / "figures").glob("*.svg")):
+    for path in files:
         path.unlink()
+
+
+def _is_result(directory: Path) -> bool:
+    """Whether run.json says that a run wrote this folder, for folders without the mark."""
+    try:
+        return {"schema", "experiment", "preset"} <= set(read_json(directory / "run.json"))
+    except (OSError, ValueError):
+        return False
 
 
 def _reused(plan: Plan, store: Store) -> list[str]:

@@ -16,6 +16,7 @@ from diffusion_core.schedules import geometric
 
 N_IMAGES = 8
 SEED = 20_261
+ALONE = 0.02  # largest difference between batches, relative to the image's largest output; bf16 rounds by 0.004
 
 
 @torch.no_grad()
@@ -27,15 +28,16 @@ def behaviour(model: Model, images: Images, device: str) -> str:
         images: the data set that is sampled.
 
     Raises:
-        ValueError: the model fails, returns something other than eps, changes its input, or returns different outputs
-            for the same input.
+        ValueError: the model fails, returns something other than eps, changes its input, returns different outputs
+            for the same input, or its output for an image depends on the rest of the batch.
     """
     digest = hashlib.sha256()
     if isinstance(model, nn.Module):
         for name, tensor in model.state_dict().items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    first, second = (_outputs(model, images, device) for _ in range(2))
+    every = range(min(N_IMAGES, len(images.pixels)))
+    first, second = (_outputs(model, images, device, every) for _ in range(2))
     if getattr(model, "random", False) is True:
         return digest.hexdigest()
     if not torch.equal(first, second):
@@ -44,21 +46,33 @@ def behaviour(model: Model, images: Images, device: str) -> str:
             "dropout or batch normalisation in training mode (model.eval())? If it is meant to be random, say so: "
             "give it an attribute random = True"
         )
+    some = every[::-2]
+    expected = first[list(some)]
+    difference = (_outputs(model, images, device, some) - expected).abs().flatten(1).amax(dim=1)
+    if (difference > ALONE * expected.abs().flatten(1).amax(dim=1)).any():
+        raise ValueError(
+            "model: its answer for an image depends on the other images of the batch, by up to "
+            f"{difference.max():.2g}; then results would depend on the batch size. Does it normalise over the batch?"
+        )
     digest.update(first.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _outputs(model: Model, images: Images, device: str) -> Tensor:
-    """eps of the first eight images of the data set, each at its own noise level."""
+def _outputs(model: Model, images: Images, device: str, which: range) -> Tensor:
+    """eps of these of the first eight images of the data set, in one batch, each at its own noise level."""
     x0 = images.standardised()[:N_IMAGES].to(device)
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(SEED)).to(device)
     sigma = torch.tensor(geometric(N_IMAGES - 1, 30.0, 0.03)[: len(x0)], device=device)
-    x = x0 + sigma.view(-1, 1, 1, 1) * noise
+    x, sigma = (x0 + sigma.view(-1, 1, 1, 1) * noise)[list(which)], sigma[list(which)]
+    before = x.clone()
     try:
-        return CheckedModel(model)(x, sigma).clone()
-    except ValueError:
+        found = CheckedModel(model)(x, sigma).clone()
+        if not torch.equal(x, before):
+            raise ValueError("model: it changed x in place; it must leave its input as it is")
+        return found
+    except (KeyboardInterrupt, ValueError):
         raise
-    except (Exception, SystemExit) as error:  # a user's model may raise anything
+    except BaseException as error:  # a user's model may raise anything
         raise ValueError(
             f"model: it failed on {len(x)} images of shape {images.shape}: {type(error).__name__}: "
             f"{' '.join(str(error).split())}"

@@ -118,7 +118,9 @@ def _python(rest: str, device: str) -> Model:
     _module_file(module)
     try:
         found = importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # a user's module may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's module may raise anything
         raise ValueError(f"python:{rest}: importing {module} failed: {type(error).__name__}: {error}") from error
     if not hasattr(found, attribute):
         raise ValueError(f"python:{rest}: module {module} has no attribute {attribute!r}")
@@ -169,7 +171,10 @@ def _checkpoint(root: Path, images: Images, device: str) -> nn.Module:
     other = [] if config["parameterisation"] == "preconditioned" else [config["parameterisation"]]
     model = build(config["network"], channels, *other)
     try:
-        model.load_state_dict(load_file(root / "model.safetensors"))
+        weights = load_file(root / "model.safetensors")
+        if whole := [name for name, tensor in weights.items() if not tensor.is_floating_point()]:
+            raise RuntimeError(f"{whole[0]} holds {weights[whole[0]].dtype}, not real numbers")
+        model.load_state_dict(weights)
     except (RuntimeError, SafetensorError) as error:
         raise ValueError(f"checkpoint:{root}: its weights do not fit network={config['network']!r}: {error}") from error
     return model.to(device).eval()

@@ -30,6 +30,12 @@ class Where:
     store: Annotated[str | Path, tyro.conf.arg(metavar="FOLDER|URL")] = "runs/store"
     """The store: a folder, or a URL such as s3://BUCKET/FOLDER."""
 
+    def opened(self) -> Store:
+        """The store. Raises ValueError if it should be a folder, but there is none."""
+        if "://" not in str(self.store) and not Path(self.store).is_dir():
+            raise ValueError(f"store={str(self.store)!r}: there is no such folder")
+        return Store(self.store)
+
 
 @dataclass(frozen=True)
 class Ls(Where):
@@ -84,7 +90,7 @@ class Verify(Where):
     """Remove what is damaged; a run that needs it computes it again."""
 
     def run(self, console: Console) -> int:
-        store = Store(self.store)
+        store = self.opened()
         artifacts, damaged = store.artifacts(), 0
         for artifact in track(artifacts, "verifying", console=console, disable=not console.is_terminal):
             if faults := store.faults(artifact):
@@ -118,7 +124,7 @@ class Gc(Where):
     def run(self, console: Console) -> int:
         most = None if self.max_bytes is None else read_size("max_bytes", self.max_bytes)
         oldest = None if self.older_than is None else read_age("older_than", self.older_than)
-        store = Store(self.store)
+        store = self.opened()
         artifacts, stale_temps = store.artifacts(), store.stale_temps()
         evicted = to_evict(artifacts, most, oldest, time.time())
         would = "would remove" if self.dry_run else "removed"

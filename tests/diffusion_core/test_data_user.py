@@ -231,6 +231,7 @@ def damaged(path: Path) -> str:
     ("make", "message"),
     [
         (pipe, "a.png is not a file"),
+        (lambda path: npz(path, weights=GREY, masks=GREY), "weights, masks could all be the images; call the right"),
         (circle, "a.png is not a file"),
         (bomb, "a.png cannot be read as an image (Image size (900000000 pixels) exceeds limit"),
         (large, "a.png is 9000x9000; the limit is 8192x8192"),
@@ -254,8 +255,8 @@ def damaged(path: Path) -> str:
         (lambda path: npz(path, x=GREY * 0), "images that are all alike have no scale"),
     ],
     ids=[
-        "pipe", "circle", "bomb", "large", "boasting", "encrypted", "damaged", "no-folder", "no-images", "mixed",
-        "oblong", "no-header", "truncated", "16-bit", "no-file", "no-archive",
+        "pipe", "several", "circle", "bomb", "large", "boasting", "encrypted", "damaged", "no-folder", "no-images",
+        "mixed", "oblong", "no-header", "truncated", "16-bit", "no-file", "no-archive",
         "unreadable", "channels", "no-arrays", "empty", "oblong-array", "flat",
     ],
 )  # fmt: skip

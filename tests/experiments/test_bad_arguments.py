@@ -59,6 +59,7 @@ CASES = {
     "run": [
         (["--n-steps", "0"], "error: n_steps=0: "),
         (["--ladder", "karras(rho=0)"], "error: rho=0"),
+        (["--sampler", "euler(1, eta=0)"], "error: sampler='euler(1, eta=0)': eta: given twice"),
         (["--sampler", "euler(eta=50)"], "sigma_down^2 = sigma'^2 - sigma_up^2 would be negative"),
         (["--model", "somewhere"], "error: "),
         (["--model", "python:a:b", "--law", "vp"], "error: law: they train a network, but --model brings one"),

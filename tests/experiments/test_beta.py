@@ -61,9 +61,14 @@ def test_impossible_eta_is_listed_not_run() -> None:
 
 
 def test_options_override_the_preset() -> None:
-    options = Options(preset="smoke", train_images=99, n_samples=7, threads=1)
+    options = Options(preset="smoke", train_images=99, n_samples=70, threads=1)
     study = options.apply(PRESETS["smoke"], Beta(etas=(0.0, 0.5)))
-    assert (study.train.images_seen, study.etas, study.n_samples, study.train.machine.threads) == (99, (0.0, 0.5), 7, 1)
+    assert (study.train.images_seen, study.etas, study.n_samples, study.train.machine.threads) == (
+        99,
+        (0.0, 0.5),
+        70,
+        1,
+    )
     assert study.betas == PRESETS["smoke"].betas
 
 

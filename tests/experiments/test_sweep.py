@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from diffusion_core.samplers import Euler
+from diffusion_core.samplers import Euler, Heun
 from experiments import __main__ as command
 from experiments.config.config import ForeignConfig, Ladder, identity
 from experiments.config.source import user_modules
 from experiments.config.trial import Trial
+from experiments.engine.rehearsal import rehearse
 from experiments.results.contrasts import BestOf
 from experiments.run import PRESETS
 from experiments.sweep import OwnFile, Setting, contrasts, read, trials
@@ -106,9 +107,47 @@ def test_on_ray_a_sampler_of_ones_own_travels(how: str, tmp_path: Path, two_node
     assert table["sampler"].tolist() == ["euler(eta=0)", "euler(eta=0)", "mine"]
 
 
+LOOP = """
+    def run(self, eps, x, sigmas, noise):
+        import torch
+        for sigma in sigmas[1:]:
+            x = {step}
+            yield x
+"""
+RUN = "    def run(self, *arguments): return Euler(0.0).run(*arguments)\n"
+
+
+def stepping(step: str) -> str:
+    """The file with a sampler whose steps are this expression of x."""
+    return FILE.replace(RUN, LOOP.format(step=step))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (stepping("torch.randn_like(x)"), "sampler mine: run twice with the same noise, it gave different samples"),
+        (stepping("x - x.mean()"), "sampler mine: a sample depends on the others of its batch"),
+        (
+            stepping('x + 0 * (object.__setattr__(self, "k", self.k + 1) or 0)').replace(
+                "    @prop", "    k: int = 1\n    @prop"
+            ),
+            "sampler mine: it changes its own fields while it runs",
+        ),
+        (
+            FILE.replace("    @prop", "    log: list = None\n    @prop").replace("Mine())", "Mine([]))"),
+            "unhashable type: 'list': its fields must not change, so use a tuple",
+        ),
+        (
+            FILE.replace("2), Euler(0.0))", "2), Euler(99.0))"),
+            "'euler' is the first setting of mode 'all', so all others are compared with it, but it cannot be run",
+        ),
+        (FILE.replace("Mine())", "Mine(), training={'nope': 1})"), "training of 'mine': a TrainConfig has no nope"),
+        (FILE.replace("Mine())", "Mine(), training={'stratified': 'no'})"), "stratified='no': it must be True or"),
+        (FILE.replace("Mine())", "Mine(), training=[1])"), "training=[1] of 'mine': it must be a dict"),
+        (FILE.replace("Mine())", "Mine(), mode='')"), "mode='', label='mine': both must be texts"),
+        (FILE.replace("Mine())", "Mine)"), "they must look like Ladder(n_steps=66) and Euler(0.5)"),
+        (FILE.replace("return Euler(0.0).planned_nfe(sigmas)", "return 1.5"), "planned_nfe is 1.5; it must be a whole"),
+        (FILE + "PRESETS = 5\n", "PRESETS must be a dict of names and experiments.config.Study"),
         (None, "there is no such Python file"),
         (FILE.replace("QUESTION", "TITLE"), "it needs QUESTION, a text; see `python -m experiments sweep --help`"),
         (FILE.replace("def runs", "def run"), "it needs runs(), which yields what to try"),
@@ -203,6 +242,15 @@ def test_a_class_that_is_made_in_a_function_is_refused() -> None:
 
     with pytest.raises(ValueError, match=r"Local: a class that is made in a function has no identity; write it"):
         identity(Local())
+
+
+def test_a_built_in_sampler_that_was_replaced_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Setting("a", Ladder(n_steps=2), Heun())
+    planned = list(trials(OwnFile("a", Path("a.py"), "b", lambda: [one], {}), PRESETS["smoke"]))
+    rehearse([trial for trial in planned if isinstance(trial, Trial)], None)
+    monkeypatch.setattr(Heun, "run", lambda *arguments: Euler(0.0).run(*arguments[1:]))
+    with pytest.raises(ValueError, match=r"^Heun\.run was replaced by .*test_sweep\."):
+        rehearse([trial for trial in planned if isinstance(trial, Trial)], None)
 
 
 def test_the_name_of_the_control_is_taken(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from experiments import __main__ as command
-from experiments.engine.runner import remove_strays
+from experiments.engine.runner import remove_earlier, remove_strays
 from experiments.results.table import COLUMNS, NOT_VALUES
 
 pytestmark = pytest.mark.slow
@@ -100,7 +100,7 @@ def test_what_an_earlier_run_left_is_gone_before_the_first_row(tmp_path: Path, w
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     left = {path.name for path in folder.iterdir()}
-    assert left <= {"table.csv", "logs", "images", "figures"} and not list((folder / "images").iterdir())
+    assert left <= {".sigmabench", "table.csv", "logs", "images", "figures"} and not list((folder / "images").iterdir())
 
 
 def test_two_sweeps_on_one_store_at_once(tmp_path: Path, whole: Path) -> None:
@@ -152,6 +152,23 @@ def test_without_ray_workers_say_what_to_install(
     monkeypatch.setitem(sys.modules, "ray", None)
     assert run(monkeypatch, *words(tmp_path, whole / "store", "--workers", "2")) == 2
     assert "Ray is not installed; pip install -e '.[cluster]' brings it" in capsys.readouterr().err
+
+
+def test_files_of_others_in_the_result_folder_are_never_removed(tmp_path: Path) -> None:
+    picture = tmp_path / "images" / "cat.png"
+    picture.parent.mkdir()
+    picture.write_text("mine")
+    with pytest.raises(ValueError, match=r"it holds images/cat.png, which no run wrote; choose another folder"):
+        remove_earlier(tmp_path)
+    assert picture.read_text() == "mine"
+
+
+def test_the_results_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
+    remove_earlier(tmp_path)  # an empty folder becomes a result folder
+    for name in ("table.csv", "report.md", "logs"):
+        (tmp_path / name).touch()
+    remove_earlier(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".sigmabench", "logs"]
 
 
 def test_only_half_written_files_of_ours_are_removed(tmp_path: Path) -> None:
