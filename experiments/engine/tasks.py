@@ -85,7 +85,7 @@ class RunContext:
     work: Work = run_stage
 
 
-def sampled_with(task: Task, later: Iterable[Task]) -> list[Task]:
+def batch_mates(task: Task, later: Iterable[Task]) -> list[Task]:
     """The tasks in `later` that fit into this task's batch: samplings from the same network on the same machine."""
     room, found = task.config.capacity - task.config.n_samples, list[Task]()
     if task.machine.compiled or room < MIN_SAMPLES:  # compiled for one batch size only, or no room

@@ -192,9 +192,10 @@ def _checkpoint_files(root: Path) -> list[Path]:
 
 def _checkpoint_config(root: Path) -> Config:
     config = read_json(_checkpoint_files(root)[0])
-    missing = [name for name in ("network", "parameterisation", "channels", "data") if name not in config]
-    if missing:
-        raise ValueError(f"checkpoint:{root}: its config.json lacks {', '.join(missing)}")
+    kinds = {"network": str, "parameterisation": str, "channels": int, "data": str}
+    wrong = [name for name, kind in kinds.items() if not isinstance(config.get(name), kind)]
+    if wrong:
+        raise ValueError(f"checkpoint:{root}: its config.json lacks {', '.join(wrong)}, or holds another type there")
     return config
 
 
