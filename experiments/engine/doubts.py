@@ -67,6 +67,9 @@ def _of_ladder(trial: Trial) -> Iterator[str]:
             f"a ladder ends at sigma {sigmas[-1]:.3g}, so this much noise stays in its samples; end it lower or use "
             "--final-denoise"
         )
+    most = getattr(samples.sampler, "max_steps", None)
+    if most is not None and samples.sampler.planned_nfe(sigmas) >= most:
+        yield f"{samples.sampler.name} takes all its {most} steps and may stop above sigma_min; raise alpha_0"
     if isinstance(model, TrainConfig):
         usual = float(model.noise.log_density(torch.linspace(-8, 8, 321, dtype=torch.float64)).max())
         for name, sigma in (("begins", sigmas[0]), ("ends", sigmas[-1])):

@@ -7,7 +7,7 @@ import pytest
 
 from diffusion_core.data import resolve
 from diffusion_core.noise import LogNormal, NoiseDistribution, Uniform
-from diffusion_core.samplers import Euler
+from diffusion_core.samplers import Euler, KadkhodaieSimoncelli, Sampler
 from experiments.beta import PRESETS, trials
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
 from experiments.config.trial import Trial
@@ -20,9 +20,10 @@ def trial(
     noise: NoiseDistribution | None = None,
     features: str = "digits",
     final_denoise: bool = False,
+    sampler: Sampler | None = None,
 ) -> Trial:
     model = TrainConfig(data=data, noise=noise or LogNormal())
-    samples = SampleConfig(model, ladder or Ladder(n_steps=4), Euler(), 40, final_denoise=final_denoise)
+    samples = SampleConfig(model, ladder or Ladder(n_steps=4), sampler or Euler(), 40, final_denoise=final_denoise)
     return Trial("test", "any", ScoreConfig(samples, ReferenceConfig(data, features, "x")))
 
 
@@ -45,8 +46,9 @@ def test_the_presets_give_no_doubt() -> None:
             trial(noise=Uniform(0.1, 100.0)),
             "a ladder ends at sigma 0.03, a level that training under uniform(0.1, 100)",
         ),
+        (trial(sampler=KadkhodaieSimoncelli(alpha_0=1e-9)), "takes all its 1000 steps and may stop above sigma_min"),
     ],
-    ids=["noise left", "begins too high", "ends too low"],
+    ids=["noise left", "begins too high", "ends too low", "too slow"],
 )
 def test_a_doubtful_ladder_is_said(one: Trial, message: str) -> None:
     (said,) = doubts([one, one], None)
