@@ -27,6 +27,7 @@ from experiments.config.trial import Row
 from experiments.engine import ray_executor
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
+from experiments.engine.runner import MARK
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.results.table import COLUMNS, NOT_VALUES
@@ -53,7 +54,8 @@ def table(folder: Path) -> pd.DataFrame:
 
 def strays(folder: Path) -> list[Path]:
     """What a killed process may have left half-written."""
-    return [*(folder / "store" / "tmp").glob("*"), *(folder / "out").rglob(".*")]
+    hidden = [path for path in (folder / "out").rglob(".*") if path.name != MARK]
+    return [*(folder / "store" / "tmp").glob("*"), *hidden]
 
 
 def begun(folder: Path) -> bool:
