@@ -102,7 +102,7 @@ def check_content(images: Images) -> None:
     known = KNOWN.get(images.name)
     if known is not None and (found := data_user.fingerprint(images.pixels, images.labels)) != known:
         raise ValueError(
-            f"data={images.name!r}: the files found are not those that were planned: their fingerprint is "
+            f"data={images.name!r}: the files found differ from the planned ones: their fingerprint is "
             f"{found}, not {known}; see --data-root"
         )
 

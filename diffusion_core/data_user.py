@@ -29,9 +29,7 @@ LARGEST = 4 * 2**30  # bytes of an array
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 IMAGE_KEYS = ("images", "x_train", "x", "arr_0")  # preferred in this order
 LABEL_KEYS = ("labels", "y_train", "y")
-UNREADABLE = (
-    OSError, ValueError, EOFError, RuntimeError, NotImplementedError, MemoryError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)  # by zipfile
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -196,19 +194,17 @@ class _Archive:
         self.name, self.path = name, path
         self.headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
         self.faults: dict[str, str] = {}
-        with self._opened() as archive:
+        try:
+            archive = zipfile.ZipFile(path)
+        except UNREADABLE as error:
+            raise ValueError(f"data={name!r}: {path} cannot be read ({error})") from error
+        with archive:
             for info in archive.infolist():
                 key = info.filename.removesuffix(".npy")
                 try:
                     self.headers[key] = _header(archive, info)
                 except Exception as error:  # numpy and zipfile raise almost anything for broken headers
                     self.faults[key] = f"cannot be read ({' '.join(str(error).split())})"
-
-    def _opened(self) -> zipfile.ZipFile:
-        try:
-            return zipfile.ZipFile(self.path)
-        except UNREADABLE as error:
-            raise ValueError(f"data={self.name!r}: {self.path} cannot be read ({error})") from error
 
     def array(self, key: str) -> NDArray[Any]:
         """The array `key`. Raises ValueError if it is damaged."""
@@ -224,7 +220,7 @@ class _Archive:
 
 
 def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of a member. Raises one of `UNREADABLE` if it is no array, or not as large as it says."""
+    """Shape and dtype of a member. Raises an exception if it is no array, or not as large as it says."""
     with archive.open(info.filename) as file:
         version = np.lib.format.read_magic(file)
         read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

@@ -26,7 +26,8 @@ from diffusion_core.schedules import geometric
 from experiments.command_line import NoiseLevels
 from experiments.config import names
 from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
-from experiments.config.config import Ladder, TrainConfig, identity
+from experiments.config.config import Ladder, TrainConfig
+from experiments.config.identity import identity
 from experiments.config.study import CONTROL, Study
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options

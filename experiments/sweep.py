@@ -24,7 +24,8 @@ import pandas as pd
 from diffusion_core.samplers import Sampler
 from experiments.command_line import Sweep
 from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
-from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig, identity
+from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
+from experiments.config.identity import identity
 from experiments.config.source import OWN, check_told_apart
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
@@ -128,7 +129,7 @@ def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
     keys = [(one.mode, one.label) for one in settings]
     if repeated := sorted(key for key, count in Counter(keys).items() if count > 1):
         raise ValueError(f"runs(): {repeated} more than once; labels of one mode must differ")
-    first = {mode: min(at for at, key in enumerate(keys) if key[0] == mode) for mode, _ in keys}
+    first = {mode: number for number, (mode, _) in reversed(list(enumerate(keys)))}
     for seed in study.seeds:
         for number, one in enumerate(settings):
             model = study.model(seed)

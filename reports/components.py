@@ -85,12 +85,18 @@ def by_contrast(contrasts: pd.DataFrame) -> pd.DataFrame:
     return order.sort_values(["kind_order", "line_order", "metric_order", "whole", "train_seed"]).drop(columns="whole")
 
 
+def decisive(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """One pooled row per line, in the file's order: the row of the metric that decides the verdict."""
+    by_metric = pooled(contrasts).sort_values("metric", key=lambda names: names.map(METRICS.index), kind="stable")
+    return by_metric.drop_duplicates(LINE).sort_index()
+
+
 def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> list[Figure]:
     """A forest plot of differences with intervals: one panel per group (title -> contrasts) and metric."""
     groups = {title: frame for title, frame in groups.items() if len(pooled(frame))}
     if not groups:
         return []
-    every = {title: pooled(frame).drop_duplicates(LINE) for title, frame in groups.items()}
+    every = {title: decisive(frame) for title, frame in groups.items()}
     lines = {title: frame.iloc[limits.spread(frame["difference"], limits.LINES)] for title, frame in every.items()}
     heights = [0.24 * len(frame) + 0.62 for frame in lines.values()]
     figure, grid = figures.panels(len(groups), len(METRICS), sum(heights) + 0.4, heights)
@@ -110,54 +116,57 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
     )
     alt = f"Differences with intervals in kernel and Fréchet distance. {'; '.join(groups)}."
     shown, total = (sum(map(len, frames.values())) for frames in (lines, every))
-    key += limits.note(shown, total, "differences", limits.EXTREMES.format(metric="the difference"), "contrasts.csv")
+    key += limits.note(shown, total, "differences", limits.of_differences(run), "contrasts.csv")
     return [Figure(name, figure, alt, caption(run, f"{text} {key}", pd.concat(groups.values())))]
 
 
-def pictures(run: Run, labels: dict[str, str], ending: str) -> list[tuple[Path, str]]:
-    """The files images/ID`ending` that exist (samples_id -> label). Raises ValueError if one is no picture."""
-    found = []
-    for name, label in labels.items():
-        path = run.directory / "images" / f"{name}{ending}"
-        if Path(name).name != name or not path.is_file():  # a samples_id such as ../x points to another folder
-            continue
+def pictures(run: Run, labels: dict[str, str], ending: str, what: str) -> tuple[list[tuple[Path, str]], str]:
+    """The files images/ID`ending` to show (samples_id -> label), and a note if there are more.
+
+    Raises:
+        ValueError: one of them is no picture.
+    """
+    found = [
+        (path, label)
+        for name, label in labels.items()
+        if Path(name).name == name  # else, as in ../x, it points to another folder
+        and (path := run.directory / "images" / f"{name}{ending}").is_file()
+    ]
+    shown = [found[at] for at in limits.evenly(len(found), limits.PICTURES)]
+    for path, _ in shown:
         try:
             with Image.open(path) as image:
                 image.verify()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(f"images/{path.name}: it cannot be read as a picture ({error})") from error
-        found.append((path, label))
-    return found
+    return shown, limits.note(len(shown), len(found), what, limits.EVEN, "The folder images/")
 
 
 def gallery(run: Run, rows: pd.DataFrame, labels: dict[str, str], text: str) -> list[Gallery]:
     """Sample grids (samples_id -> label) after the grid of real images, or nothing if no sample grid was kept."""
-    every = pictures(run, labels, ".png")
-    if not every:
+    shown, more = pictures(run, labels, ".png", "grids")
+    if not shown:
         return []
-    shown = [every[at] for at in limits.evenly(len(every), limits.PICTURES)]
-    text += limits.note(len(shown), len(every), "grids", limits.EVEN, "The folder images/")
+    real, _ = pictures(run, {"real": "real images"}, ".png", "grids")
     made = (
         f"The first 16 samples, not selected. Network: {values(rows, 'network')}, training seed "
         f"{values(rows, 'train_seed')}, {values(rows, 'images_seen')} images seen in training. "
         f"Device: {values(rows, 'device')}."
     )
-    return [Gallery([*pictures(run, {"real": "real images"}, ".png"), *shown], f"{text} {made}".strip())]
+    return [Gallery([*real, *shown], f"{text}{more} {made}".strip())]
 
 
 def films(run: Run, rows: pd.DataFrame, labels: dict[str, str], text: str) -> list[Gallery]:
     """Film strips of a few samples of each run (samples_id -> label), or nothing if none were kept."""
-    every = pictures(run, labels, "-film.png")
-    if not every:
+    strips, more = pictures(run, labels, "-film.png", "strips")
+    if not strips:
         return []
-    strips = [every[at] for at in limits.evenly(len(every), limits.PICTURES)]
-    text += limits.note(len(strips), len(every), "strips", limits.EVEN, "The folder images/")
     made = (
         "One row per sample, from the first noise level (left) to the last (right), in about ten equal parts of the "
         f"ladder. Each frame is scaled to unit variance. Network: {values(rows, 'network')}, training seed "
         f"{values(rows, 'train_seed')}."
     )
-    return [Gallery(strips, f"{text} {made}".strip(), "Film strip", wide=True)]
+    return [Gallery(strips, f"{text}{more} {made}".strip(), "Film strip", wide=True)]
 
 
 def first_network(rows: pd.DataFrame) -> pd.DataFrame:

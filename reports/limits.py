@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from reports.formats import number
+from reports.formats import metric_name, number
+from reports.results import Run
 
 LINES = 60  # of one group in a forest plot
 PICTURES = 60  # of one gallery
 ROWS = 300  # of one table
 
 EVEN = "an even sample in the order of the table"
-EXTREMES = "the lowest and the highest values of {metric}, and an even sample of those between"
 
 
 def spread(values: pd.Series, count: int) -> list[int]:
@@ -29,6 +29,17 @@ def spread(values: pd.Series, count: int) -> list[int]:
 def evenly(total: int, count: int) -> list[int]:
     """At most `count` of the positions below `total`, evenly spaced, with the first and the last."""
     return list(dict.fromkeys(np.linspace(0, total - 1, min(total, count)).round().astype(int).tolist()))
+
+
+def of_runs(run: Run) -> str:
+    """How `spread` chose runs by KD, for `note`."""
+    return f"the lowest and the highest {metric_name('kd', run.features)}, and an even sample of those between"
+
+
+def of_differences(run: Run) -> str:
+    """How `spread` chose differences in KD, for `note`."""
+    name = metric_name("kd", run.features)
+    return f"the lowest and the highest differences in {name}, and an even sample of those between"
 
 
 def note(shown: int, total: int, what: str, how: str, file: str) -> str:

@@ -134,7 +134,7 @@ def digests(directory: Path) -> dict[str, str]:
 
 
 def _check_digests(directory: Path, written: dict[str, str]) -> None:
-    """Raises ValueError unless the tables are those that the run wrote. Older runs recorded none."""
+    """Raises ValueError if a table is not as the run wrote it. `written` is empty for older runs."""
     found = digests(directory)
     for name, digest in written.items():
         if name not in found:

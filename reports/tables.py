@@ -48,9 +48,7 @@ def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
         | {"verdict on a": worded(head(pair)["verdict"])}
         for pair in (every[at] for at in shown)
     ]
-    text += limits.note(
-        len(shown), len(every), "differences", limits.EXTREMES.format(metric="the difference"), "contrasts.csv"
-    )
+    text += limits.note(len(shown), len(every), "differences", limits.of_differences(run), "contrasts.csv")
     words = ("kind", "a against b", "verdict on a")
     return table(pd.DataFrame(rows).fillna(""), caption(run, text, contrasts), words=words)
 
@@ -86,8 +84,7 @@ def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
             f"{which}. s.e.: standard error over the images of this run. Seconds: time of the sampling loop; empty if "
             "the device was shared."
         )
-        how = limits.EXTREMES.format(metric=metric_name("kd", run.features))
-        text += limits.note(len(shown), len(done), "runs", how, "table.csv")
+        text += limits.note(len(shown), len(done), "runs", limits.of_runs(run), "table.csv")
         tables.append(table(done[names + scores].iloc[shown], caption(run, text, rows=done), labels))
     if len(failed):
         shown = limits.evenly(len(failed), limits.ROWS)

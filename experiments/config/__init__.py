@@ -10,8 +10,8 @@ from experiments.config.config import (
     SampleConfig,
     ScoreConfig,
     TrainConfig,
-    identity,
 )
+from experiments.config.identity import identity
 
 __all__ = [
     "AlphaBetaLadder",

@@ -1,17 +1,12 @@
 """A run is described by one frozen dataclass per stage (training, sampling, scoring, ...).
 
-Each is validated and has an identity: the first 12 hex digits of the SHA-256 of its canonical JSON. The same identity
-means the same result, so nothing is computed twice. Every field that changes a result is part of the identity. Fields
-marked `metadata=NOT_IN_IDENTITY` change none.
+Each is validated and has an identity, see identity.py.
 """
 
-import dataclasses
-import hashlib
-import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -24,45 +19,14 @@ from diffusion_core.samplers import AlphaBeta, Sampler
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from diffusion_core.training import PRECISIONS, WEIGHTINGS
+from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY
 from experiments.config.names import FEATURES, called, one_of
-from experiments.config.source import check_told_apart, is_ours, source_of
 
-SCHEMA = 3  # raise it when the same config starts to give another result
-NOT_IN_IDENTITY = {"identity": False}
 # From this number of samples on, the network is compiled (see `Machine.may_compile`). Samples are counted, not
 # evaluations, so that runs whose seconds are compared are either all compiled or all not.
 COMPILE_FROM = 10_000
 GROUPS = 20  # number of groups in the delete-group jackknife over images; sample i is in group i mod GROUPS
 MIN_SAMPLES = 2 * GROUPS  # so that half of the samples still give one per group
-MIXTURE = "mixture:"  # prefix of a data name; the folder of a stored mixture follows
-
-
-def canonical(value: Any) -> Any:
-    """`value` as plain JSON data: a dataclass becomes its class name and all fields not marked NOT_IN_IDENTITY.
-
-    For a class from outside this package the hash of its source code is included (see source.py).
-
-    Raises:
-        ValueError: a user's class that cannot be distinguished from another class.
-    """
-    if dataclasses.is_dataclass(value):
-        fields = [f.name for f in dataclasses.fields(value) if f.metadata.get("identity", True)]
-        kind = {"class": type(value).__name__}
-        if not is_ours(type(value)):
-            check_told_apart(value)
-            kind["source"] = source_of(type(value))
-        return kind | {name: canonical(getattr(value, name)) for name in fields}
-    if isinstance(value, list | tuple):
-        return [canonical(item) for item in value]
-    if isinstance(value, str) and value.startswith(MIXTURE):
-        return MIXTURE + Path(value).name  # independent of where the store is
-    return value
-
-
-def identity(config: Any) -> str:
-    """The identity of a config: 12 hex digits of a hash of SCHEMA and the config."""
-    text = json.dumps({"schema": SCHEMA, "config": canonical(config)}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def check_data(name: str) -> None:
@@ -263,7 +227,7 @@ class SampleConfig:
         self.sampler.planned_nfe(self.ladder.sigmas())  # raises ValueError if ladder and sampler do not suit each other
         if self.machine.may_compile:
             compiled = self.n_samples >= COMPILE_FROM and isinstance(self.model, TrainConfig)
-            object.__setattr__(self, "machine", dataclasses.replace(self.machine, compiled=compiled))
+            object.__setattr__(self, "machine", replace(self.machine, compiled=compiled))
 
     @property
     def capacity(self) -> int:

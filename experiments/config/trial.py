@@ -14,15 +14,8 @@ from diffusion_core.samplers.dialects import (
     s_churn_from_beta,
 )
 from diffusion_core.schedules import alpha_beta_ratio
-from experiments.config.config import (
-    MIXTURE,
-    ExactConfig,
-    ForeignConfig,
-    ModelConfig,
-    SampleConfig,
-    ScoreConfig,
-    identity,
-)
+from experiments.config.config import ExactConfig, ForeignConfig, ModelConfig, SampleConfig, ScoreConfig
+from experiments.config.identity import MIXTURE, identity
 
 Row = dict[str, Any]
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 
 from diffusion_core.data import Images
-from experiments.config.config import MIXTURE, TrainConfig
+from diffusion_core.samplers import KadkhodaieSimoncelli
+from experiments.config.config import TrainConfig
+from experiments.config.identity import MIXTURE
 from experiments.config.names import DIGITS
 from experiments.config.trial import Trial
 from experiments.stages.common import images_of
@@ -67,9 +69,9 @@ def _of_ladder(trial: Trial) -> Iterator[str]:
             f"a ladder ends at sigma {sigmas[-1]:.3g}, so this much noise stays in its samples; end it lower or use "
             "--final-denoise"
         )
-    most = getattr(samples.sampler, "max_steps", None)
-    if most is not None and samples.sampler.planned_nfe(sigmas) >= most:
-        yield f"{samples.sampler.name} takes all its {most} steps and may stop above sigma_min; raise alpha_0"
+    sampler = samples.sampler
+    if isinstance(sampler, KadkhodaieSimoncelli) and sampler.planned_nfe(sigmas) == sampler.max_steps:
+        yield f"{sampler.name} takes all its {sampler.max_steps} steps and may stop above sigma_min; raise alpha_0"
     if isinstance(model, TrainConfig):
         usual = float(model.noise.log_density(torch.linspace(-8, 8, 321, dtype=torch.float64)).max())
         for name, sigma in (("begins", sigmas[0]), ("ends", sigmas[-1])):

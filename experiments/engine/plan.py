@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from experiments.config.config import ModelConfig, ScoreConfig, TrainConfig, identity
+from experiments.config.config import ModelConfig, ScoreConfig, TrainConfig
+from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import failures
 from experiments.engine.tasks import TRAIN_COST, Outcome, Task

@@ -15,7 +15,7 @@ from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import Sampler
 from diffusion_core.samplers.sampling import follow
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from experiments.config.config import identity
+from experiments.config.identity import identity
 from experiments.config.source import OURS, is_ours
 from experiments.config.trial import Trial
 from experiments.stages.common import images_of
@@ -31,31 +31,35 @@ def rehearse(trials: Sequence[Trial], data_root: Path | None) -> None:
         ValueError: a method of a built-in sampler was replaced; a user's sampler gives different samples for the same
             noise, makes a sample depend on the others of its batch, or changes its own fields.
     """
-    seen = set()
-    for trial in trials:
-        sampler, sigmas = trial.samples.sampler, trial.samples.ladder.sigmas()
-        if is_ours(type(sampler)):
-            _check_untouched(type(sampler))
-            continue
-        shape = images_of(trial.model.data, data_root).shape
-        if (key := (identity(trial.samples.sampler), sigmas, shape)) in seen:
-            continue
-        seen.add(key)
-        first, second = (_samples(sampler, sigmas, shape, N_IMAGES) for _ in range(2))
-        alone = _samples(sampler, sigmas, shape, 1)
-        if identity(sampler) != key[0]:
-            raise ValueError(f"sampler {sampler.name}: it changes its own fields while it runs")
-        if first is not None and second is not None and not torch.equal(first, second):
-            raise ValueError(
-                f"sampler {sampler.name}: run twice with the same noise, it gave different samples, by up to "
-                f"{(first - second).abs().max():.2g}. Take all random numbers from noise(), and keep nothing from one "
-                "run to the next"
-            )
-        if first is not None and alone is not None and not torch.allclose(first[:1], alone, rtol=1e-3, atol=1e-3):
-            raise ValueError(
-                f"sampler {sampler.name}: a sample depends on the others of its batch, by up to "
-                f"{(first[:1] - alone).abs().max():.2g}; then results would depend on the batch size"
-            )
+    for kind in {type(trial.samples.sampler) for trial in trials}:
+        if is_ours(kind):
+            _check_untouched(kind)
+    of_users = [trial for trial in trials if not is_ours(type(trial.samples.sampler))]
+    shapes = {trial.model.data: images_of(trial.model.data, data_root).shape for trial in of_users}
+    for sampler, ladder, data in dict.fromkeys((t.samples.sampler, t.samples.ladder, t.model.data) for t in of_users):
+        _check_repeatable(sampler, ladder.sigmas(), shapes[data])
+
+
+def _check_repeatable(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int, ...]) -> None:
+    """Raises ValueError if a user's sampler fails one of the checks that `rehearse` names."""
+    before = identity(sampler)
+    first, second = (_samples(sampler, sigmas, shape, N_IMAGES) for _ in range(2))
+    alone = _samples(sampler, sigmas, shape, 1)
+    if identity(sampler) != before:
+        raise ValueError(f"sampler {sampler.name}: it changes its own fields while it runs")
+    if first is None or second is None or alone is None:
+        return
+    if not torch.equal(first, second):
+        raise ValueError(
+            f"sampler {sampler.name}: run twice with the same noise, it gave different samples, by up to "
+            f"{(first - second).abs().max():.2g}. Take all random numbers from noise(), and keep nothing from one run "
+            "to the next"
+        )
+    if not torch.allclose(first[:1], alone, rtol=1e-3, atol=1e-3):
+        raise ValueError(
+            f"sampler {sampler.name}: a sample depends on the others of its batch, by up to "
+            f"{(first[:1] - alone).abs().max():.2g}; then results would depend on the batch size"
+        )
 
 
 def _samples(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int, ...], n: int) -> Tensor | None:

@@ -86,8 +86,11 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         remaining = plan.remaining(store)
         _say({"experiment": experiment.name, "dry_run": True} | dry_run.show(remaining, context, options, console))
         return dry_run.table(remaining).replace({"status": {"failed": "planned"}})
-    _check_writable(directory)
-    remove_earlier(directory)
+    earlier = earlier_results(directory)
+    _make(directory)
+    remove_strays(directory)
+    for path in earlier:  # so that a report never mixes two runs
+        path.unlink()
     said = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
     said += [*doubts(plan.trials, options.data_root), *_reused(plan, store)]
     for note in said:
@@ -120,37 +123,34 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     return frame
 
 
-def _check_writable(directory: Path) -> None:
-    """Makes the result folder. Raises ValueError if nothing can be written there. Call it before the runs."""
-    try:
-        (directory / "logs").mkdir(parents=True, exist_ok=True)
-        probe = directory / "logs" / f".probe.{os.getpid()}"
-        probe.write_bytes(bytes(4096))
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(f"out={str(directory)!r}: nothing can be written there: {error.strerror or error}") from None
-
-
-def remove_earlier(directory: Path) -> None:
-    """Removes the results of an earlier run from a result folder, so that a report never mixes two runs. Logs stay.
+def earlier_results(directory: Path) -> list[Path]:
+    """The results of an earlier run in a result folder, without its logs.
 
     Raises:
-        ValueError: the folder holds such files, but no run wrote them. Nothing is removed then.
+        ValueError: the folder holds such files, but no run wrote them.
     """
     files = [path for name in (*FILES, "run.json", "report.html", "report.md") if (path := directory / name).exists()]
     files += [*(directory / "images").glob("*.png"), *(directory / "figures").glob("*.svg")]
-    mark = directory / MARK
-    if files and not mark.exists() and not _is_result(directory):
+    if files and not (directory / MARK).exists() and not _is_result(directory):
         raise ValueError(
             f"out={str(directory)!r}: it holds {files[0].relative_to(directory)}, which no run wrote; choose another "
             "folder"
         )
     if folder := next((path for path in files if path.is_dir()), None):
         raise ValueError(f"out={str(directory)!r}: {folder.name} is a folder there; choose another folder")
-    mark.touch()
-    remove_strays(directory)
-    for path in files:
-        path.unlink()
+    return files
+
+
+def _make(directory: Path) -> None:
+    """Makes the result folder and marks it. Raises ValueError if nothing can be written there."""
+    try:
+        (directory / "logs").mkdir(parents=True, exist_ok=True)
+        (directory / MARK).touch()
+        probe = directory / "logs" / f".probe.{os.getpid()}"
+        probe.write_bytes(bytes(4096))
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"out={str(directory)!r}: nothing can be written there: {error.strerror or error}") from None
 
 
 def _is_result(directory: Path) -> bool:

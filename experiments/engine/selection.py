@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from experiments.config.config import TrainConfig, identity
+from experiments.config.config import TrainConfig
+from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial, described
 from experiments.engine.tasks import TRAIN_COST
 

@@ -17,7 +17,8 @@ from torch.nn import functional
 from diffusion_core.data import Images, load
 from diffusion_core.exact import Mixture
 from diffusion_core.samplers.seeded_noise import block_seed
-from experiments.config.config import MIXTURE, ExactConfig
+from experiments.config.config import ExactConfig
+from experiments.config.identity import MIXTURE
 from experiments.store.store import read_json
 
 DRAWN_AT_ONCE = 1000

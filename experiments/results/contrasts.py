@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 
 from experiments.config.comparison import BestOf, Contrast
-from experiments.config.config import ScoreConfig, identity
+from experiments.config.config import ScoreConfig
+from experiments.config.identity import identity
 from experiments.config.trial import Row, Trial, described
 from experiments.metrics.distances import METRICS, Array, jackknife_se
 from experiments.metrics.intervals import LEVEL, Estimate, pooled, verdict

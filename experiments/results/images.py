@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from experiments.config.config import TrainConfig, identity
+from experiments.config.config import TrainConfig
+from experiments.config.identity import identity
 from experiments.config.names import DIGITS
 from experiments.config.trial import Trial
 from experiments.results.table import write_rows

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from diffusion_core.data import Images, check_content, load
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
-from experiments.config.config import MIXTURE, ExactConfig, ForeignConfig, ModelConfig, identity
+from experiments.config.config import ExactConfig, ForeignConfig, ModelConfig
+from experiments.config.identity import MIXTURE, identity
 from experiments.models.exact import exact_model, mixture_data
 from experiments.models.external import load_foreign
 from experiments.store.checksums import write_json

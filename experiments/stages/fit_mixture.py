@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from diffusion_core.data import check_name, load
 from diffusion_core.exact import fit_mixture
-from experiments.config.config import canonical, identity
+from experiments.config.identity import canonical, identity
 from experiments.stages.hardware import use_threads
 from experiments.store.store import Store, write_json
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.config.config import identity
+from experiments.config.identity import identity
 from experiments.stages.hardware import use_threads
 from experiments.stages.probe_response import response
 from experiments.stages.probe_setup import (

@@ -19,7 +19,8 @@ from torch import Tensor
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model, sample
 from diffusion_core.samplers.joint_batch import sample_jointly
-from experiments.config.config import SampleConfig, identity
+from experiments.config.config import SampleConfig
+from experiments.config.identity import identity
 from experiments.stages.common import Advance, images_of, load_model, write_meta
 from experiments.stages.compilation import maybe_compile
 from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from experiments.config.config import ReferenceConfig, ScoreConfig, identity
+from experiments.config.config import ReferenceConfig, ScoreConfig
+from experiments.config.identity import identity
 from experiments.metrics.distances import METRICS, Pool, Reference, jackknife_se, kernel_row_sums, precision_recall
 from experiments.metrics.features import extract
 from experiments.stages.common import images_of, load_meta, write_meta

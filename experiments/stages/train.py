@@ -14,7 +14,8 @@ from torch import Tensor
 from diffusion_core.networks import build
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.training import train
-from experiments.config.config import TrainConfig, canonical, identity
+from experiments.config.config import TrainConfig
+from experiments.config.identity import canonical, identity
 from experiments.stages.common import Advance, images_of, write_meta
 from experiments.stages.hardware import use_threads
 from experiments.store.checksums import write_json

@@ -10,7 +10,8 @@ import numpy as np
 from rich.console import Console
 
 from diffusion_core.samplers.dialects import largest_eta
-from experiments.config.config import Ladder, ModelConfig, identity
+from experiments.config.config import Ladder, ModelConfig
+from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial
 from experiments.metrics.distances import METRICS, jackknife_se
 from experiments.metrics.intervals import LEVEL, pooled

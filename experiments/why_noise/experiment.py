@@ -22,7 +22,8 @@ from rich.console import Console
 from diffusion_core.samplers import Euler, EulerWithin, Sampler
 from experiments.command_line import WhyNoise
 from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
-from experiments.config.config import MIXTURE, Ladder
+from experiments.config.config import Ladder
+from experiments.config.identity import MIXTURE
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment

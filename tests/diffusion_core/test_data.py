@@ -108,7 +108,7 @@ def test_files_put_there_by_hand_are_read(name: str, folder: str, tmp_path: Path
 
     resolved = resolve(name, root=tmp_path)  # not the real data set, so it is named by what it holds
     assert resolved.startswith(f"{name}@") and resolve(resolved, root=tmp_path) == resolved
-    with pytest.raises(ValueError, match=rf"data='{name}': the files found are not those that were planned"):
+    with pytest.raises(ValueError, match=rf"data='{name}': the files found differ from the planned ones"):
         check_content(train)
     images = raw / "train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:-1] + b"\0")

@@ -13,7 +13,8 @@ from diffusion_core.samplers import Euler
 from experiments import __main__ as command
 from experiments.beta import PRESETS, BetaStudy, contrasts, trials
 from experiments.command_line import Beta
-from experiments.config.config import Ladder, identity
+from experiments.config.config import Ladder
+from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
 from experiments.results.contrasts import BestOf

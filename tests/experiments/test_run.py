@@ -10,7 +10,7 @@ import torch
 from diffusion_core.exact import GaussianDenoiser
 from experiments import __main__ as command
 from experiments.command_line import Run
-from experiments.config.config import identity
+from experiments.config.identity import identity
 from experiments.run import PRESETS, trials
 
 

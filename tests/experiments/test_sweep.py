@@ -12,7 +12,8 @@ import pytest
 
 from diffusion_core.samplers import Euler, Heun
 from experiments import __main__ as command
-from experiments.config.config import ForeignConfig, Ladder, identity
+from experiments.config.config import ForeignConfig, Ladder
+from experiments.config.identity import identity
 from experiments.config.source import user_modules
 from experiments.config.trial import Trial
 from experiments.engine.rehearsal import rehearse

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from diffusion_core.noise import LogNormal, LogUniform, Uniform
 from diffusion_core.samplers import DPMpp2MSDE, Euler, Heun
-from experiments.config.config import Ladder, Machine, SampleConfig, TrainConfig, identity
+from experiments.config.config import Ladder, Machine, SampleConfig, TrainConfig
+from experiments.config.identity import identity
 from experiments.config.names import law, sampler
 
 few = st.sampled_from([0.0, 0.5, 1.0])

@@ -18,9 +18,8 @@ from experiments.config.config import (
     SampleConfig,
     ScoreConfig,
     TrainConfig,
-    canonical,
-    identity,
 )
+from experiments.config.identity import canonical, identity
 
 TRAIN = TrainConfig()
 SAMPLE = SampleConfig(TRAIN, Ladder(), Euler(1.0), n_samples=500)

@@ -7,7 +7,8 @@ import pytest
 from diffusion_core.noise import NOISE_DISTRIBUTIONS, VP, LogNormal
 from diffusion_core.samplers import SAMPLERS, Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
-from experiments.config.config import Ladder, identity
+from experiments.config.config import Ladder
+from experiments.config.identity import identity
 from experiments.config.names import called, law, sampler, schedule
 
 

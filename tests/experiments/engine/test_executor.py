@@ -22,8 +22,8 @@ from experiments.config.config import (
     SampleConfig,
     ScoreConfig,
     TrainConfig,
-    identity,
 )
+from experiments.config.identity import identity
 from experiments.config.trial import Row, Trial
 from experiments.engine import failures, tasks
 from experiments.engine.executor import execute

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from experiments import __main__ as command
-from experiments.engine.runner import remove_earlier, remove_strays
+from experiments.engine.runner import MARK, earlier_results, remove_strays
 from experiments.results.table import COLUMNS, NOT_VALUES
 
 pytestmark = pytest.mark.slow
@@ -154,21 +154,26 @@ def test_without_ray_workers_say_what_to_install(
     assert "Ray is not installed; pip install -e '.[cluster]' brings it" in capsys.readouterr().err
 
 
-def test_files_of_others_in_the_result_folder_are_never_removed(tmp_path: Path) -> None:
+def test_files_of_others_are_not_taken_for_results(tmp_path: Path) -> None:
     picture = tmp_path / "images" / "cat.png"
     picture.parent.mkdir()
     picture.write_text("mine")
     with pytest.raises(ValueError, match=r"it holds images/cat.png, which no run wrote; choose another folder"):
-        remove_earlier(tmp_path)
-    assert picture.read_text() == "mine"
+        earlier_results(tmp_path)
+    assert earlier_results(tmp_path / "no such folder") == []
+    (tmp_path / MARK).touch()  # a run made the folder
+    assert earlier_results(tmp_path) == [picture]
 
 
-def test_the_results_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
-    remove_earlier(tmp_path)  # an empty folder becomes a result folder
-    for name in ("table.csv", "report.md", "logs"):
-        (tmp_path / name).touch()
-    remove_earlier(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".sigmabench", "logs"]
+def test_a_run_into_a_folder_of_others_changes_nothing_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    (out / "images").mkdir(parents=True)
+    (out / "images" / "cat.png").write_text("mine")
+    assert run(monkeypatch, *words(out, tmp_path / "store")) == 2
+    assert "which no run wrote; choose another folder" in capsys.readouterr().err
+    assert [path.name for path in out.rglob("*")] == ["images", "cat.png"]
 
 
 def test_only_half_written_files_of_ours_are_removed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffusion_core.data import Images
-from experiments.config.config import identity
+from experiments.config.identity import identity
 from experiments.models import exact as exact_models
 from experiments.models.exact import mixture_images, read_mixture
 from experiments.stages import fit_mixture as module
