@@ -102,7 +102,7 @@ class NoiseLevels:
 
 @dataclass(frozen=True)
 class Ladders:
-    """What is varied. All settings of one budget take the same number of network evaluations."""
+    """What is varied. All settings of one budget take at most that number of network evaluations."""
 
     ladders: Annotated[
         tuple[str, ...] | None,
