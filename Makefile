@@ -6,7 +6,7 @@ BIN := .venv/bin
 quickstart: .venv/installed ## train, sample, score and report: is beta > 0 better than beta = 0?
 	$(BIN)/python -m experiments beta --preset laptop
 
-test: .venv/installed ## the whole test suite
+test: .venv/installed-dev ## the whole test suite
 	$(BIN)/python -m pytest
 
 lint: .venv/installed-dev ## ruff and mypy
