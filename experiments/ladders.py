@@ -21,7 +21,7 @@ from diffusion_core.samplers import Euler, Sampler
 from diffusion_core.schedules import SCHEDULES
 from experiments.command_line import Ladders
 from experiments.config import names
-from experiments.config.comparison import BestOf, Contrast, by_setting, control, paired
+from experiments.config.comparison import BestSet, Contrast, by_setting, control, paired
 from experiments.config.config import Ladder, TrainConfig
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
@@ -119,7 +119,7 @@ def within(budget: int, ladder: Ladder, sampler: Sampler) -> Ladder | None:
     return None
 
 
-def contrasts(study: LadderStudy, planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
+def contrasts(study: LadderStudy, planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestSet]:
     """At each budget: every ladder and every sampler against the first, and the best setting against all others."""
     modes = by_setting(planned)
     controls = modes.pop("control", {})
@@ -130,12 +130,12 @@ def contrasts(study: LadderStudy, planned: Sequence[Trial | Infeasible]) -> Iter
             for ladder in study.ladders[1:]:
                 a, b = f"{ladder}, {label}", f"{first}, {label}"
                 if a in here and b in here:
-                    yield paired("ladder", mode, a, b, here)
+                    yield paired("ladder", mode, a, b, here, family="ladder")
         for ladder in study.ladders:
             same = [f"{ladder}, {label}" for label in samplers if f"{ladder}, {label}" in here]
             for setting in same[1:]:
-                yield paired("sampler", mode, setting, same[0], here)
-        yield BestOf("best", mode, here, against_all=True)
+                yield paired("sampler", mode, setting, same[0], here, family="sampler")
+        yield BestSet(mode, here)
     longest = modes.get(f"{study.n_steps[-1]} evaluations", {})
     for setting, trials in controls.items():
         yield control(setting, trials, longest[setting])

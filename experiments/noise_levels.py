@@ -25,7 +25,7 @@ from diffusion_core.samplers import Euler
 from diffusion_core.schedules import geometric
 from experiments.command_line import NoiseLevels
 from experiments.config import names
-from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
+from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
 from experiments.config.config import Ladder, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.study import CONTROL, Study
@@ -123,12 +123,13 @@ def trials(study: NoiseStudy, data_std: float) -> Iterator[Trial | Infeasible]:
                 yield study.trial("noise_levels", "control", setting, again, ladder, Euler(study.etas[0]))
 
 
-def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
+def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestSet]:
     """With each sampler: every setting against the baseline, and the best setting against all others."""
     modes = by_setting(planned)
     controls = modes.pop("control", {})
     for mode, here in modes.items():
-        yield from against_first("setting", mode, here, against_all=True)
+        yield from against_first("setting", mode, here, family="setting")
+        yield BestSet(mode, here)
     for setting, trials in controls.items():
         yield control(setting, trials, next(iter(modes.values()))[setting], retrained=True)
 

@@ -23,7 +23,7 @@ import pandas as pd
 
 from diffusion_core.samplers import Sampler
 from experiments.command_line import Sweep
-from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
+from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
 from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.source import OWN, check_told_apart
@@ -215,11 +215,12 @@ def _settings(own: OwnFile) -> list[Any]:
     return found
 
 
-def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
+def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestSet]:
     """In each mode: every setting against the first, and the best setting against all others. Then the control."""
     modes = by_setting(planned)
     controls = modes.pop("control", {})
     for mode, here in modes.items():
-        yield from against_first("setting", mode, here, against_all=True)
+        yield from against_first("setting", mode, here, family="setting")
+        yield BestSet(mode, here)
     for setting, trials in controls.items():
         yield control(setting, trials, next(iter(modes.values()))[setting])

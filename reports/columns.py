@@ -158,6 +158,26 @@ COLUMNS: dict[str, Column] = {
     "networks_agree": _flag("networks agree"),
     "clear": _flag("clear"),
     "verdict": _text("verdict on a"),
+    "p_value": Column("p", digits=3),
+    "adjusted": _text("correction"),
+    "p_adjusted": Column("corrected p", digits=3),
+    "detectable": Column("detectable"),
+    "n_to_settle": _count("images to settle it"),
+    "minutes_to_settle": Column("minutes to settle it", digits=1),
+    "networks_to_settle": _count("networks to settle it"),
+    "new_network_low": Column("new network, low"),
+    "new_network_high": Column("new network, high"),
+    "look": _count("look"),
+    "n_looks": _count("looks planned"),
+    "stopped": _text("stopped"),
+    "smallest": Column("smallest of interest"),
+    "untrusted": _text("not yet images"),
+    # the set of the best
+    "in_set": _flag("in the set of the best"),
+    "best": _flag("lowest"),
+    "simplest": _flag("simplest of the set"),
+    "n_settings": _count("settings"),
+    "no_verdict": _text("no verdict"),
     # floors and histograms
     "mean": Column("mean"),
     "repeats": _count("repeats"),
@@ -191,6 +211,13 @@ FILES: dict[str, tuple[str, ...]] = {
         *("final_denoise", "data", "network", "images_seen", "features", "n_samples", "n_reference"),
         *("value_a", "value_b", "difference", "low", "high", "level", "interval", "networks_agree", "clear", "verdict"),
     ),
+    "best_sets.csv": (
+        *("mode", "setting", "value", "fd", "difference", "low", "high", "level", "in_set", "best", "simplest"),
+        *("n_settings", "n_networks", "n_samples", "nfe", "features", "interval", "untrusted", "no_verdict"),
+    ),
+    "looks.csv": (
+        *("look", "n_samples", "n_networks", "metric", "difference", "low", "high", "level", "smallest", "stopped"),
+    ),
     "floors.csv": ("data", "features", "metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"),
     "histograms.csv": ("run_id", "label", "count"),
     "losses.csv": ("model_id", "train_seed", "images_seen", "loss"),
@@ -216,7 +243,10 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-VERDICTS = ("better", "worse", "no clear difference", "undecided: the metrics disagree", "baseline chosen")
+VERDICTS = (
+    *("better", "worse", "no clear difference", "practically equal", "undecided: the metrics disagree"),
+    *("baseline chosen", "too undertrained to tell", "too few networks"),
+)
 
 # The allowed values of some text columns. "" stands for a missing value.
 CHOICES: dict[str, tuple[str, ...]] = {

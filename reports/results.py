@@ -29,6 +29,8 @@ class Run:
     info: dict[str, Any]
     rows: pd.DataFrame
     contrasts: pd.DataFrame
+    best_sets: pd.DataFrame
+    looks: pd.DataFrame
     floors: pd.DataFrame
     histograms: pd.DataFrame
     losses: pd.DataFrame

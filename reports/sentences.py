@@ -37,6 +37,9 @@ RELATIONS = {
     "no clear difference": "there is no detectable difference in {metric} between {a} and {b}",
     "undecided: the metrics disagree": "the metrics disagree on {a} against {b}",
     "baseline chosen": "{b} itself was chosen",
+    "practically equal": "{a} and {b} are practically equal",
+    "too undertrained to tell": "the samples of {a} and {b} are not yet images, so nothing can be said",
+    "too few networks": "{a} and {b} need their own training, so fewer than five networks cannot tell",
 }
 WORDS = {"no clear difference": "no detectable difference"}  # verdicts that a report words differently from the file
 

@@ -50,13 +50,15 @@ class Study:
         final_denoise: bool = False,
         budget: int | None = None,
         denoiser: str = "",
+        earlier: tuple[int, ...] = (),
     ) -> Trial | Infeasible:
         """A planned run, or `Infeasible` if sampler and ladder do not suit each other.
 
-        All runs of a network share its sampling seed. A control uses another seed.
+        All runs of a network share its sampling seed. A control uses another seed. `earlier` are the numbers of images
+        of earlier looks at the same run.
         """
         try:
-            score = self.score(model, ladder, sampler, control=control, final_denoise=final_denoise)
+            score = self.score(model, ladder, sampler, control=control, final_denoise=final_denoise, earlier=earlier)
         except ValueError as error:
             return self.infeasible(experiment, mode, setting, model, ladder, sampler, budget=budget, why=str(error))
         return Trial(experiment, mode, score, setting, budget, denoiser)
@@ -69,11 +71,19 @@ class Study:
         *,
         control: bool = False,
         final_denoise: bool = False,
+        earlier: tuple[int, ...] = (),
     ) -> ScoreConfig:
         """The config of such a run. Raises ValueError if sampler and ladder do not suit each other."""
         seed = model.seed + (CONTROL if control else 0)
         samples = SampleConfig(
-            model, ladder, sampler, self.n_samples, seed=seed, final_denoise=final_denoise, machine=model.machine
+            model,
+            ladder,
+            sampler,
+            self.n_samples,
+            seed=seed,
+            final_denoise=final_denoise,
+            machine=model.machine,
+            earlier=earlier,
         )
         return ScoreConfig(samples, self.reference)
 

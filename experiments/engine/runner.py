@@ -14,20 +14,21 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from experiments.config.comparison import BestOf, Contrast
+from experiments.config.comparison import BestOf, BestSet, Contrast, Looks
 from experiments.config.config import ForeignConfig
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import dry_run, executor, selection
 from experiments.engine.doubts import doubts
 from experiments.engine.executor import SweepResult
+from experiments.engine.looks import Looked, look_by_look
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan
 from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.rehearsal import rehearse
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import extract
-from experiments.results import contrasts as contrasting
-from experiments.results import table
+from experiments.results import best_sets, contrasts, floors, looks, table
+from experiments.results.choices import choice_rows
 from experiments.results.images import write_evidence
 from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads
@@ -38,6 +39,7 @@ from reports.render import write_report
 from reports.results import digests
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
+Comparison = Contrast | BestOf | BestSet
 Extras = Callable[[Path, Store, Sequence[Trial], Console], None]
 
 
@@ -50,6 +52,8 @@ class Experiment:
         question: the title of the report.
         trials: the planned runs.
         contrasts: the planned comparisons.
+        looks: the primary contrast and its control, if they are to get images until the contrast is settled. They come
+            first in contrasts.csv.
         fixed_beforehand: whether the primary contrast has the settings that the design fixed beforehand.
         write_extras: writes further files that the experiment's report reads, given the trials that succeeded.
         probes: further measurements on the denoisers, besides the trials.
@@ -59,7 +63,8 @@ class Experiment:
     name: str
     question: str
     trials: Sequence[Trial | Infeasible]
-    contrasts: Sequence[Contrast | BestOf]
+    contrasts: Sequence[Comparison]
+    looks: Looks | None = None
     fixed_beforehand: bool = False
     write_extras: Extras | None = None
     probes: Sequence[ProbeConfig] = ()
@@ -97,7 +102,12 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         console.print(f"note: {note}", style="yellow", soft_wrap=True)
     with _executor(plan, context, options) as (context, how):
         logs = directory / "logs"
-        result = executor.execute(plan, context, console, logs=logs, retry_failed=options.retry_failed, **how)
+
+        def run(plan: Plan) -> SweepResult:
+            return executor.execute(plan, context, console, logs=logs, retry_failed=options.retry_failed, **how)
+
+        looked = look_by_look(plan, None if options.shard else experiment.looks, run, store, console)
+    plan, result = looked.plan, looked.result
     store.sweep_temporaries()  # left by workers that were stopped just now
     rows = [*result.rows, *(trial.row() for trial in part if isinstance(trial, Infeasible))]
     table.write_rows(directory / "table.csv", rows, table.COLUMNS)
@@ -105,9 +115,9 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     report = None
     if whole:
         use_threads(plan.trials[0].samples.machine.threads)  # so that intervals and floors round as scores do
-        _tabulate(directory, plan, result, experiment.contrasts, store)
+        _tabulate(directory, looked, experiment.contrasts, store)
         ok = {row["run_id"] for row in result.rows if row["status"] == "ok"}
-        done = [trial for trial in plan.trials if contrasting.run_id(trial) in ok]
+        done = [trial for trial in plan.trials if trial.run_id in ok]
         write_evidence(directory, done, store, options.data_root)
         if experiment.write_extras:
             experiment.write_extras(directory, store, done, console)
@@ -164,7 +174,7 @@ def _is_result(directory: Path) -> bool:
 def _reused(plan: Plan, store: Store) -> list[str]:
     """A note if scores of a network trained elsewhere are reused from the store."""
     foreign = [trial for trial in plan.trials if isinstance(trial.model, ForeignConfig)]
-    found = {contrasting.run_id(trial) for trial in foreign}
+    found = {trial.run_id for trial in foreign}
     done = sum(store.has("scores", name) for name in found)
     if not done:
         return []
@@ -219,18 +229,21 @@ def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tup
         yield RunContext(context.store, context.data_root, shared), {"executor": ray.executor, "slots": ray.slots}
 
 
-def _tabulate(
-    directory: Path,
-    plan: Plan,
-    result: SweepResult,
-    contrasts: Sequence[Contrast | BestOf],
-    store: Store,
-) -> None:
-    """Writes floors.csv and contrasts.csv. Comparisons with a missing run are left out."""
-    floors = contrasting.floor_rows(plan.trials, result.rows, store)
-    table.write_rows(directory / "floors.csv", floors, contrasting.FLOOR_COLUMNS)
-    found = contrasting.contrast_rows(contrasts, result.rows, store)
-    table.write_rows(directory / "contrasts.csv", found, contrasting.COLUMNS)
+def _tabulate(directory: Path, looked: Looked, comparisons: Sequence[Comparison], store: Store) -> None:
+    """Writes floors.csv, contrasts.csv, best_sets.csv and looks.csv. Comparisons with a missing run are left out."""
+    rows = looked.result.rows
+    floor = floors.floor_rows(looked.plan.trials, rows, store)
+    table.write_rows(directory / "floors.csv", floor, floors.COLUMNS)
+    pairs = [*looked.contrasts, *(one for one in comparisons if isinstance(one, Contrast))]
+    found = contrasts.contrast_rows(pairs, rows, store, floor)
+    found += choice_rows([one for one in comparisons if isinstance(one, BestOf)], rows, store, floor)
+    table.write_rows(directory / "contrasts.csv", found, contrasts.COLUMNS)
+    if sets := [one for one in comparisons if isinstance(one, BestSet)]:
+        table.write_rows(
+            directory / "best_sets.csv", best_sets.best_set_rows(sets, rows, store, floor), best_sets.COLUMNS
+        )
+    if looked.rows:
+        table.write_rows(directory / "looks.csv", looked.rows, looks.COLUMNS)
 
 
 def _conclude(

@@ -7,13 +7,13 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from diffusion_core.data import Images
@@ -21,7 +21,7 @@ from diffusion_core.samplers import Model, sample
 from diffusion_core.samplers.joint_batch import sample_jointly
 from experiments.config.config import SampleConfig
 from experiments.config.identity import identity
-from experiments.stages.common import Advance, images_of, load_model, write_meta
+from experiments.stages.common import Advance, images_of, load_meta, load_model, write_meta
 from experiments.stages.compilation import maybe_compile
 from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
 from experiments.stages.memory import free, halve_until_it_fits
@@ -80,6 +80,8 @@ def sample_stage(
         return name
     images, network = _ready(config, store, data_root)
     device, model = config.machine.device, CountingModel(network)
+    begun = _begun(config, store)
+    first = begun.n_samples if begun else 0  # number of the first new sample
     counted: list[float] = []  # evaluations of this attempt
 
     def count(evaluations: float) -> None:
@@ -96,7 +98,7 @@ def sample_stage(
         model.images = 0
         _synchronise(device)
         before = BusyClock.now()
-        x, film = _draw(model, config, images, batch_size, count)
+        x, film = _draw(model, config, images, batch_size, count, first)
         _synchronise(device)
         return x, film, before, BusyClock.now()
 
@@ -107,7 +109,8 @@ def sample_stage(
         store,
         images,
         (x, film),
-        model.images / config.n_samples,
+        model.images / (config.n_samples - first),
+        begun,
         seconds=after.wall - before.wall,
         others_busy_cores=after.others_since(before),
         batch_size=batch_sizes[-1],
@@ -157,6 +160,7 @@ def _sample_together(configs: Sequence[SampleConfig], store: Store, data_root: P
             images,
             drawn,
             nfe,
+            None,
             seconds=after.wall - before.wall,
             others_busy_cores=after.others_since(before),
             batch_size=sum(config.n_samples for config in configs),
@@ -172,17 +176,57 @@ def _ready(config: SampleConfig, store: Store, data_root: Path | None) -> tuple[
     return images_of(config.model.data, data_root), load_model(config.model, store, data_root, config.machine.device)
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A stored run with fewer samples, which are the first ones of a longer run."""
+
+    n_samples: int
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+
+    def joined(self, new: dict[str, Tensor], meta: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and meta of both together. The film is that of the first samples."""
+        pixels = torch.cat([self.tensors["pixels"], new["pixels"]])
+        times = [self.meta["seconds"], meta["seconds"]]
+        busy = [self.meta["others_busy_cores"], meta["others_busy_cores"]]
+        return self.tensors | {"pixels": pixels}, meta | {
+            "film_sigmas": self.meta["film_sigmas"],
+            "seconds": sum(times),
+            "others_busy_cores": sum(a * b for a, b in zip(times, busy, strict=True)) / sum(times),
+            "shared_device": self.meta["shared_device"] or meta["shared_device"],
+        }
+
+
+def _begun(config: SampleConfig, store: Store) -> Begun | None:
+    """The longest stored run of `config.earlier`."""
+    for n in sorted(config.earlier, reverse=True):
+        name = identity(shorter := replace(config, n_samples=n, earlier=()))
+        if n < config.n_samples and shorter.machine == config.machine and store.has("samples", name):
+            tensors = load_file(store.path("samples", name) / "samples.safetensors")
+            return Begun(n, tensors, load_meta("samples", shorter, store))
+    return None
+
+
 def _draw(
-    model: Model, config: SampleConfig, images: Images, batch_size: int, count: Callable[[float], None]
+    model: Model,
+    config: SampleConfig,
+    images: Images,
+    batch_size: int,
+    count: Callable[[float], None],
+    first: int = 0,
 ) -> tuple[Tensor, TrajectoryRecorder]:
-    """The samples of a config, and their recorder. `count` gets the planned evaluations of each finished batch."""
+    """The samples of a config from number `first` on, and their recorder.
+
+    `count` gets the planned evaluations of each finished batch.
+    """
     sigmas = config.ladder.sigmas()
     film = TrajectoryRecorder(sigmas)
     x = sample(
         model,
         sigmas,
         config.sampler,
-        n_samples=config.n_samples,
+        n_samples=config.n_samples - first,
+        first_sample=first,
         shape=images.shape,
         seed=config.seed,
         batch_size=batch_size,
@@ -200,6 +244,7 @@ def _write(
     images: Images,
     drawn: tuple[Tensor, TrajectoryRecorder],
     nfe: float,
+    begun: Begun | None,
     **meta: Any,
 ) -> None:
     """Stores the pixels, the recorded trajectories if they have levels, and meta.json."""
@@ -207,15 +252,14 @@ def _write(
     tensors = {"pixels": images.to_pixels(x).cpu()}
     if film.follows_the_ladder:
         tensors["film"] = images.to_pixels(torch.stack(film.frames)).cpu()
+    meta["nfe"] = int(nfe) if nfe == int(nfe) else nfe
+    meta["film_sigmas"] = list(film.levels.values()) if film.follows_the_ladder else []
+    meta["device_name"] = device_name(config.machine.device)
+    if begun is not None:
+        tensors, meta = begun.joined(tensors, meta)
     with store.writing("samples", identity(config)) as folder:
         save_file(tensors, folder / "samples.safetensors")
-        write_meta(
-            folder,
-            nfe=int(nfe) if nfe == int(nfe) else nfe,
-            film_sigmas=list(film.levels.values()) if film.follows_the_ladder else [],
-            device_name=device_name(config.machine.device),
-            **meta,
-        )
+        write_meta(folder, **meta)
 
 
 def _synchronise(device: str) -> None:

@@ -106,7 +106,10 @@ def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | Best
             noise = {"eta 1": here["eta 1"]}
             candidates = {setting: trials for setting, trials in here.items() if setting != "eta 1"}
             yield from against_first("correction", mode, candidates)
+            yield BestOf("best", mode, candidates)
             rivals = {setting: trials for setting, trials in candidates.items() if setting != "eta 0"}
             yield BestOf("rival", mode, rivals, rivals=noise)
         else:
             yield from against_first("where" if mode == "where" else "noise", mode, here)
+            if len(here) > 1:
+                yield BestOf("best", mode, here)

@@ -29,6 +29,9 @@ LEADS = {
     "better": "Yes",
     "worse": "No",
     "no clear difference": "No detectable difference",
+    "practically equal": "No, both are practically equal",
+    "too undertrained to tell": "The networks are too undertrained to tell",
+    "too few networks": "Too few networks to tell",
     "undecided: the metrics disagree": "Undecided",
 }
 TITLES = {
