@@ -2,7 +2,7 @@
 
     python -m experiments beta                      laptop: four to six minutes on two CPU cores
     python -m experiments beta --preset smoke       under 20 seconds: does everything work here?
-    python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 samples per run and up to 20,000
+    python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 to 20,000 samples per run
 
 The primary contrast is fixed beforehand: eta = 1 against eta = 0 on the geometric ladder of 66 steps from 30 to 0.03,
 by kernel distance. It gets more images until it is settled (metrics/looks.py). All other contrasts are exploratory.

@@ -89,7 +89,10 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     context = RunContext(store, data_root, together=options.together)
     if options.dry_run:
         remaining = plan.remaining(store)
-        _say({"experiment": experiment.name, "dry_run": True} | dry_run.show(remaining, context, options, console))
+        _say(
+            {"experiment": experiment.name, "dry_run": True}
+            | dry_run.show(remaining, context, options, console, experiment.looks)
+        )
         return dry_run.table(remaining).replace({"status": {"failed": "planned"}})
     earlier = earlier_results(directory)
     _make(directory)

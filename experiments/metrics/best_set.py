@@ -3,8 +3,8 @@
 Every setting is compared with every other one at once. A setting leaves the set if it is worse than some other setting
 by more than chance explains in so many comparisons. The set contains the truly best setting with probability 95 %
 (multiple comparisons with the best: Hsu 1984, Ann. Statist. 12, 1136). The critical value is the 95 % quantile of the
-largest of the standardised differences, by a multiplier bootstrap over images (Chernozhukov, Chetverikov & Kato 2013,
-arXiv 1212.6906), which keeps the correlation of settings that share their initial noise. So pairing is used.
+largest standardised difference (max-t: Hothorn, Bretz & Westfall 2008, Biom. J. 50, 346), for values that are jointly
+normal with the covariance over images. Settings that share their initial noise are correlated, so pairing is used.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from scipy import stats
 from experiments.metrics.distances import Array
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL
 
-DRAWS = 4_000  # of the bootstrap
+DRAWS = 4_000  # of the joint normal distribution
 SEED = 5
 
 
@@ -69,12 +69,12 @@ def _over_images(influences: Sequence[Array]) -> tuple[Array, Array]:
     """Standard errors (S, S) of all differences over images, and the critical value (S,) of each setting."""
     settings = influences[0].shape[1]
     covariance = np.zeros((settings, settings))
-    noise = np.zeros((DRAWS, settings))  # bootstrap draws of all settings' errors
-    rng = np.random.default_rng(SEED)
     for terms in influences:
         n = len(terms)
         covariance += terms.T @ terms / (n * (n - 1)) / len(influences) ** 2
-        noise += rng.standard_normal((DRAWS, n)) @ terms / np.sqrt(n * (n - 1)) / len(influences)
+    variances, axes = np.linalg.eigh(covariance)
+    root = axes * np.sqrt(variances.clip(min=0))
+    noise = np.random.default_rng(SEED).standard_normal((DRAWS, settings)) @ root.T
     variances = np.diag(covariance)
     spread = np.sqrt(np.clip(variances[:, None] + variances[None, :] - 2 * covariance, 0, None))
     critical = np.empty(settings)

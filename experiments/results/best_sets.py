@@ -90,7 +90,7 @@ def _method(n_networks: int) -> str:
     if n_networks >= ENOUGH_NETWORKS:
         return f"one-sided limits, t over {n_networks} networks with Bonferroni's correction"
     these = "this network" if n_networks == 1 else f"these {n_networks} networks"
-    return f"one-sided limits, max-t bootstrap over images, conditional on {these}"
+    return f"one-sided limits, max-t over images, conditional on {these}"
 
 
 def _influence(trial: Trial, store: Store) -> Array:

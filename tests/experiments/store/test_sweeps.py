@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from diffusion_core.samplers import Euler
+from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Row, Trial
@@ -18,7 +19,8 @@ from experiments.engine.plan import Plan
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.models.exact import mixture_data
-from experiments.results.contrasts import Contrast, contrast_rows, floor_rows
+from experiments.results.contrasts import contrast_rows
+from experiments.results.floors import floor_rows
 from experiments.results.images import write_evidence
 from experiments.results.table import COLUMNS, NOT_VALUES
 from experiments.stages import sample, train
