@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from diffusion_core.samplers import Sampler
+from diffusion_core.samplers.counting import planned_nfe
 from experiments.command_line import Sweep
 from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
 from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
@@ -162,10 +163,10 @@ def _check(number: int, one: Any) -> None:
             f"{one.label!r}: ladder={one.ladder!r}, sampler={one.sampler!r}: they must look like "
             "Ladder(n_steps=66) and Euler(0.5)"
         )
-    if lacking := [part for part in ("name", "planned_nfe", "run") if not hasattr(one.sampler, part)]:
+    if lacking := [part for part in ("name", "run") if not hasattr(one.sampler, part)]:
         raise ValueError(
             f"sampler of {one.label!r}: it lacks {', '.join(lacking)}; make it a subclass of "
-            "diffusion_core.samplers.Sampler, which brings name and planned_nfe"
+            "diffusion_core.samplers.Sampler, which brings a name"
         )
     if not isinstance(one.training, Mapping):
         raise ValueError(f"training={one.training!r} of {one.label!r}: it must be a dict of TrainConfig's fields")
@@ -193,7 +194,7 @@ def _check(number: int, one: Any) -> None:
 def _check_planned_nfe(one: Setting) -> None:
     """Raises ValueError if planned_nfe fails or gives no number. An unsuitable ladder becomes a row that says so."""
     try:
-        planned = one.sampler.planned_nfe(one.ladder.sigmas())
+        planned = planned_nfe(one.sampler, one.ladder.sigmas())
     except ValueError:
         return
     except Exception as error:  # a user's sampler may raise anything

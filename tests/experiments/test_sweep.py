@@ -73,6 +73,13 @@ def test_every_setting_runs_with_every_network_and_the_first_is_also_the_control
     assert isinstance(best, BestOf) and not isinstance(control, BestOf) and control.kind == "control"
 
 
+def test_evaluations_that_a_sampler_does_not_plan_are_counted(tmp_path: Path) -> None:
+    text = FILE.replace("def planned_nfe", "def other").replace(RUN, RUN.replace("Euler(0.0)", "Heun()"))
+    planned = trials(read(written(tmp_path, text)), PRESETS["smoke"])
+    costs = {trial.setting: trial.samples.planned_nfe for trial in planned if isinstance(trial, Trial)}
+    assert costs == {"euler": 2, "mine": 4}
+
+
 @pytest.mark.slow
 def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -166,8 +173,8 @@ def stepping(step: str) -> str:
         (FILE.replace("@dataclass(frozen=True)", "@dataclass"), "Mine: it is not frozen, so it may change"),
         (FILE.replace("@dataclass(frozen=True)", ""), "Mine: it is no dataclass itself"),
         (
-            FILE.replace("def planned_nfe", "def other"),
-            "sampler of 'mine': it lacks planned_nfe; make it a subclass of",
+            FILE.replace("    def name", "    def other"),
+            "sampler of 'mine': it lacks name; make it a subclass of",
         ),
         (FILE.replace("Mine())", "type('X', (Euler,), {})())"), "X: it is no dataclass itself"),
         (
