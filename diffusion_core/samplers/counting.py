@@ -1,9 +1,8 @@
 """The cost of a sampler that does not say it: its evaluations are counted in a dry run on an exact denoiser."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,26 +10,31 @@ from torch import Tensor
 from diffusion_core.exact.gaussian import GaussianDenoiser
 from diffusion_core.samplers.seeded_noise import BlockNoise
 
-if TYPE_CHECKING:
-    from diffusion_core.samplers.base import Sampler
-
 MAX_STEPS = 100_000  # of any sampler: one that takes more is taken for endless
 SHAPE = (1, 32, 32)  # of the image in a dry run
 
 
-def planned_nfe(sampler: Sampler, sigmas: tuple[float, ...]) -> int:
+class Steps(Protocol):
+    """What a sampler must have: see `run` of base.Sampler."""
+
+    def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]: ...
+    def __hash__(self) -> int: ...
+
+
+def planned_nfe(sampler: Steps, sigmas: tuple[float, ...]) -> int:
     """Network evaluations per image along a ladder, known before the run: as the sampler says, else counted.
 
     Raises:
         ValueError: the sampler says that it does not suit the ladder.
     """
     if hasattr(sampler, "planned_nfe"):
-        return sampler.planned_nfe(sigmas)
+        said: int = sampler.planned_nfe(sigmas)
+        return said
     return counted_nfe(sampler, sigmas)
 
 
 @lru_cache(maxsize=10_000)
-def counted_nfe(sampler: Sampler, sigmas: tuple[float, ...]) -> int:
+def counted_nfe(sampler: Steps, sigmas: tuple[float, ...]) -> int:
     """Evaluations per image, counted while the sampler draws one image from an exact denoiser.
 
     A sampler that fails there counts as one evaluation per step: it can be planned, and its run fails with its message.
