@@ -298,7 +298,7 @@ def test_a_class_that_is_made_in_a_function_is_refused() -> None:
 def test_a_noise_distribution_of_ones_own_is_accepted_and_known_by_its_source(tmp_path: Path) -> None:
     found = []
     for text in (noisy(), noisy("torch.rand(n, generator=generator) + 1")):
-        planned = [trial for trial in trials(read(written(tmp_path, text)), PRESETS["smoke"])]
+        planned = list(trials(read(written(tmp_path, text)), PRESETS["smoke"]))
         rehearse([trial for trial in planned if isinstance(trial, Trial)], None)
         found.append({identity(trial.model) for trial in planned if isinstance(trial, Trial)})
     assert [len(models) for models in found] == [4, 4] and len(found[0] & found[1]) == 2  # the other setting's networks
