@@ -21,6 +21,7 @@ from experiments.models.external import load_foreign
 from experiments.store.checksums import write_json
 from experiments.store.store import Store, StoreError, read_json
 
+SAMPLED = ("nfe", "seconds", "batch_size", "retries", "shared_device", "device_name")  # of a row, from sampling
 Advance = Callable[[float], None]  # called with a number of images trained on, or of network evaluations
 
 
@@ -43,7 +44,8 @@ def load_model(config: ModelConfig, store: Store, data_root: Path | None, device
     if isinstance(config, ForeignConfig):
         return load_foreign(config.source, images, config.label, device)
     model = build(config.network, images.shape[0], config.parameterisation)
-    model.load_state_dict(load_file(store.path("models", identity(config)) / "model.safetensors"))
+    with store.reading("models", identity(config)) as folder:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.to(device).eval()
 
 
@@ -86,7 +88,8 @@ class Meta(dict[str, Any]):
 def load_meta(kind: str, config: Any, store: Store) -> Meta:
     """The meta.json that a stage wrote for a config."""
     name = identity(config)
-    return Meta(read_json(store.path(kind, name) / "meta.json"), kind, name, store)
+    with store.reading(kind, name) as folder:
+        return Meta(read_json(folder / "meta.json"), kind, name, store)
 
 
 def write_meta(folder: Path, **values: Any) -> None:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from safetensors import SafetensorError
+
 from experiments.store.checksums import (
     Artifact,
     CheckResult,
@@ -96,6 +98,23 @@ class Store:
         if damage := self._look(name)[1]:
             raise StoreError(f"{damage}; run the same command again")
         return self._local.path(name)
+
+    @contextmanager
+    def reading(self, kind: str, identity: str) -> Iterator[Path]:
+        """The folder of an artifact, as in `path`, to be read in the block.
+
+        Raises:
+            StoreError: also if what the artifact holds cannot be read or used. It is then damaged, and removed.
+        """
+        path = self.path(kind, identity)
+        try:
+            yield path
+        except (SafetensorError, FileNotFoundError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            self.discard(kind, identity)
+            raise StoreError(
+                f"store {self}: {kind}/{identity} is damaged: {type(error).__name__}: {error}; it was removed, so run "
+                "the same command again"
+            ) from error
 
     def has(self, kind: str, identity: str) -> bool:
         """Whether the artifact is complete and sound. A damaged artifact is reported and removed.
