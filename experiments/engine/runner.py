@@ -86,6 +86,8 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         remaining = plan.remaining(store)
         _say({"experiment": experiment.name, "dry_run": True} | dry_run.show(remaining, context, options, console))
         return dry_run.table(remaining).replace({"status": {"failed": "planned"}})
+    if plan.remaining(store).tasks:
+        store.check_writable()  # before any work
     earlier = earlier_results(directory)
     _make(directory)
     remove_strays(directory)

@@ -66,12 +66,14 @@ class Store:
         root: the folder from which artifacts are read: the store itself, or the local cache of a remote store.
 
     Raises:
-        StoreError: a URL of an unknown kind, or the package for it is not installed.
+        StoreError: an empty text, a URL of an unknown kind, or the package for it is not installed.
     """
 
     def __init__(self, root: Path | str) -> None:
         self.backend: StorageBackend
         url = str(root)
+        if not url or "\0" in url:
+            raise StoreError(f"store={url!r}: it must be a folder or a URL")
         if "://" in url and not url.startswith("file://"):
             from experiments.store.remote import Bucket, cache_folder
 
@@ -181,7 +183,13 @@ class Store:
     def check_writable(self) -> None:
         """Raises StoreError if nothing can be written now. Call it before a long computation."""
         with self._explained():
-            self.backend.check_writable()
+            try:
+                self.backend.check_writable()
+            except OSError as error:
+                if error.errno in CURES:
+                    raise
+                why = error.strerror or error
+                raise StoreError(f"store {self}: nothing can be written there: {why}; choose another place") from error
 
     def artifacts(self) -> list[Artifact]:
         """Every complete artifact, unverified."""
