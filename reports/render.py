@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import re
 import traceback
 from collections.abc import Callable, Sequence
@@ -124,8 +125,9 @@ def _write(path: Path, template: str, page: dict[str, Any]) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["md"] = markdown
-    path.write_text(environment.get_template(template).render(page), encoding="utf-8")
-    return path
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # so that a reader sees the old page or the new one
+    temporary.write_text(environment.get_template(template).render(page), encoding="utf-8")
+    return temporary.replace(path)
 
 
 def markdown(text: str) -> str:

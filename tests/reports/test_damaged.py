@@ -163,6 +163,19 @@ def test_what_is_no_file_is_refused(name: str, make: Callable[[Path], None], dir
     assert not check(directory, name)
 
 
+@pytest.mark.parametrize("make", [as_loop, as_pipe])
+def test_what_is_in_the_way_of_a_report_is_replaced(
+    make: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "svg", lambda drawing: b"<svg/>")
+    directory = Path(shutil.copytree(HERE / "run-run", tmp_path / "run"))
+    for name in ("report.html", "report.md"):
+        (directory / name).touch()
+        make(directory / name)
+    assert check(directory, "in the way") and (directory / "report.html").is_file()
+    assert not list(directory.glob(".*"))
+
+
 def test_an_edited_table_of_which_no_page_can_be_made_is_refused(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
