@@ -10,7 +10,7 @@ from PIL import Image
 
 from reports import figures, limits
 from reports.columns import COLUMNS, FLOOR, METRICS
-from reports.document import Figure, Gallery, Prose, Section, Terms
+from reports.document import Figure, Gallery, PictureError, Prose, Section, Terms
 from reports.formats import cell, listed, metric_name, number, percent, plural
 from reports.results import Run, pooled
 from reports.sentences import method
@@ -124,7 +124,7 @@ def pictures(run: Run, labels: dict[str, str], ending: str, what: str) -> tuple[
     """The files images/ID`ending` to show (samples_id -> label), and a note if there are more.
 
     Raises:
-        ValueError: one of them is no picture.
+        PictureError (a ValueError): one of them is no picture.
     """
     found = [
         (path, label)
@@ -138,7 +138,7 @@ def pictures(run: Run, labels: dict[str, str], ending: str, what: str) -> tuple[
             with Image.open(path) as image:
                 image.verify()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"images/{path.name}: it cannot be read as a picture ({error})") from error
+            raise PictureError(f"images/{path.name}: it cannot be read as a picture ({error})") from error
     return shown, limits.note(len(shown), len(found), what, limits.EVEN, "The folder images/")
 
 

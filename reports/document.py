@@ -13,6 +13,10 @@ from reports.columns import COLUMNS
 from reports.formats import cell, metric_name
 
 
+class PictureError(ValueError):
+    """A file that should be shown is no picture."""
+
+
 @dataclass(frozen=True)
 class Prose:
     """A paragraph. `lead` is its emphasised beginning: a sentence, or words that the template ends with a colon."""

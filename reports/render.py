@@ -2,7 +2,9 @@
 
 import base64
 import io
+import os
 import re
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import figures
-from reports.document import Figure, Gallery, Section
+from reports.document import Figure, Gallery, PictureError, Section
 from reports.pages import ladders, noise_levels, sweep
 from reports.pages import run as single
 from reports.pages.beta import page as beta
@@ -34,14 +36,27 @@ def write_report(directory: Path) -> Path:
 
     Raises:
         FileNotFoundError: `directory` has no run.json or no table.csv.
-        ValueError: a file of the run breaks a rule of `columns.FILES`, or the experiment has no report.
+        ValueError: a file of the run breaks a rule of `columns.FILES`, the experiment has no report, or a table was
+            edited so that no page can be made of it.
     """
     run = read_run(directory)
     name = run.info["experiment"]
     if name not in EXPERIMENTS:
         raise ValueError(f"run.json: experiment={name!r}: must be one of {', '.join(EXPERIMENTS)}")
-    with figures.style():
-        return write_pages(directory, run.info["question"], EXPERIMENTS[name](run), footer(run))
+    try:
+        with figures.style():
+            return write_pages(directory, run.info["question"], EXPERIMENTS[name](run), footer(run))
+    except (PictureError, OSError):
+        raise
+    except Exception as error:
+        if run.info.get("files"):  # the tables are as the run wrote them, so this is a bug here
+            raise
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(at.filename).name}, line {at.lineno}"
+        raise ValueError(
+            f"{directory}: no page can be made of its tables: {type(error).__name__}: {error} ({place}). Was a table "
+            "edited? Run the command again; finished results are in the store"
+        ) from error
 
 
 def write_pages(directory: Path, title: str, parts: Sequence[Section | None], footer: list[tuple[str, str]]) -> Path:
@@ -96,7 +111,7 @@ def footer(run: Run) -> list[tuple[str, str]]:
         ("Machine", info.get("machine") or "unknown"),
         ("Runs finished", f"{finished[0]} to {finished[-1]}" if finished else "none"),
         ("Failed runs", str(len(run.failed()))),
-        *[("Note", note) for note in info.get("notes", [])],
+        *[("Note", str(note)) for note in info.get("notes", [])],
     ]
 
 
@@ -110,8 +125,9 @@ def _write(path: Path, template: str, page: dict[str, Any]) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["md"] = markdown
-    path.write_text(environment.get_template(template).render(page), encoding="utf-8")
-    return path
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # so that a reader sees the old page or the new one
+    temporary.write_text(environment.get_template(template).render(page), encoding="utf-8")
+    return temporary.replace(path)
 
 
 def markdown(text: str) -> str:

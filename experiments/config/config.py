@@ -16,6 +16,7 @@ from diffusion_core.networks import PARAMETERISATIONS
 from diffusion_core.networks.compiled import can_compile
 from diffusion_core.noise import LogNormal, NoiseDistribution
 from diffusion_core.samplers import AlphaBeta, Sampler
+from diffusion_core.samplers.counting import planned_nfe
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from diffusion_core.training import PRECISIONS, WEIGHTINGS
@@ -226,7 +227,7 @@ class SampleConfig:
         _at_least("n_samples", self.n_samples, MIN_SAMPLES)
         if self.batch_size is not None:
             _at_least("batch_size", self.batch_size, 1)
-        self.sampler.planned_nfe(self.ladder.sigmas())  # raises ValueError if ladder and sampler do not suit each other
+        planned_nfe(self.sampler, self.ladder.sigmas())  # raises ValueError if they do not suit each other
         if self.machine.may_compile:
             compiled = self.n_samples >= COMPILE_FROM and isinstance(self.model, TrainConfig)
             object.__setattr__(self, "machine", replace(self.machine, compiled=compiled))
@@ -244,7 +245,7 @@ class SampleConfig:
     @property
     def planned_nfe(self) -> int:
         """Planned network evaluations per image, with one for final_denoise. Tables report the counted number."""
-        return self.sampler.planned_nfe(self.ladder.sigmas()) + self.final_denoise
+        return planned_nfe(self.sampler, self.ladder.sigmas()) + self.final_denoise
 
 
 @dataclass(frozen=True)

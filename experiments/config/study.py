@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from diffusion_core.samplers import Sampler
+from diffusion_core.samplers.counting import planned_nfe
 from experiments.config.config import (
     AlphaBetaLadder,
     ForeignConfig,
@@ -108,7 +109,7 @@ class Study:
     def _cause(ladder: Ladder | AlphaBetaLadder, sampler: Sampler) -> str:
         """The sampler's error for the ladder; else a text that it takes too many evaluations."""
         try:
-            planned = sampler.planned_nfe(ladder.sigmas())
+            planned = planned_nfe(sampler, ladder.sigmas())
         except ValueError as error:
             return str(error)
         return f"{sampler.name} takes {planned} evaluations here, and no shorter ladder meets the budget"

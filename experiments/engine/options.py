@@ -140,7 +140,10 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
 
     def directory(self, name: str) -> Path:
         """The result folder of experiment `name`. A shard has its own folder inside."""
-        whole = self.out.expanduser() if self.out else Path("runs") / f"{name}-{self.preset}"
+        try:
+            whole = self.out.expanduser() if self.out else Path("runs") / f"{name}-{self.preset}"
+        except RuntimeError as error:  # ~NAME, but there is no such user
+            raise ValueError(f"out={str(self.out)!r}: {error}") from None
         return whole / f"shard-{self.shard.replace('/', '-of-')}" if self.shard else whole
 
     def data_std(self, study: Study) -> float:

@@ -94,6 +94,8 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
             | dry_run.show(remaining, context, options, console, experiment.looks)
         )
         return dry_run.table(remaining).replace({"status": {"failed": "planned"}})
+    if plan.remaining(store).tasks:
+        store.check_writable()  # before any work
     earlier = earlier_results(directory)
     _make(directory)
     remove_strays(directory)

@@ -21,7 +21,7 @@ from diffusion_core.samplers import Model, sample
 from diffusion_core.samplers.joint_batch import sample_jointly
 from experiments.config.config import SampleConfig
 from experiments.config.identity import identity
-from experiments.stages.common import Advance, images_of, load_meta, load_model, write_meta
+from experiments.stages.common import Advance, check_steady, images_of, load_meta, load_model, write_meta
 from experiments.stages.compilation import maybe_compile
 from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
 from experiments.stages.memory import free, halve_until_it_fits
@@ -104,6 +104,7 @@ def sample_stage(
 
     with torch.autocast(device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
         (x, film, before, after), batch_sizes = halve_until_it_fits(config.batch, timed)
+    check_steady(config.model, store, data_root, device)
     _write(
         config,
         store,
@@ -153,6 +154,7 @@ def _sample_together(configs: Sequence[SampleConfig], store: Store, data_root: P
     _synchronise(machine.device)
     after = BusyClock.now()
     advance(sum(counted))
+    check_steady(configs[0].model, store, data_root, machine.device)
     for config, (drawn, nfe) in zip(configs, found, strict=True):
         _write(
             config,
@@ -173,6 +175,7 @@ def _ready(config: SampleConfig, store: Store, data_root: Path | None) -> tuple[
     """The data set and the network of a config. Sets the config's number of threads."""
     store.check_writable()
     use_threads(config.machine.threads)
+    check_steady(config.model, store, data_root, config.machine.device)  # takes the first answers of a network
     return images_of(config.model.data, data_root), load_model(config.model, store, data_root, config.machine.device)
 
 
@@ -202,7 +205,8 @@ def _begun(config: SampleConfig, store: Store) -> Begun | None:
     for n in sorted(config.earlier, reverse=True):
         name = identity(shorter := replace(config, n_samples=n, earlier=()))
         if n < config.n_samples and shorter.machine == config.machine and store.has("samples", name):
-            tensors = load_file(store.path("samples", name) / "samples.safetensors")
+            with store.reading("samples", name) as folder:
+                tensors = load_file(folder / "samples.safetensors")
             return Begun(n, tensors, load_meta("samples", shorter, store))
     return None
 

@@ -13,6 +13,7 @@ import pytest
 from diffusion_core import NOISE_DISTRIBUTIONS, SAMPLERS, SCHEDULES
 from diffusion_core.networks import PARAMETERISATIONS
 from diffusion_core.training import WEIGHTINGS
+from experiments import __main__ as program
 from experiments import command_line
 from experiments.command_line import COMMANDS, parse
 from experiments.config.names import SYNONYMS, sampler
@@ -92,6 +93,15 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.returncode == 130
     assert found.stderr == "interrupted: what is finished is kept, and the same command goes on from there\n"
+
+
+def test_a_module_that_ends_the_program_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module("run"), "main", lambda *arguments: sys.exit(0))
+    monkeypatch.setattr(sys, "argv", ["experiments", "run"])
+    assert program.main() == 2
+    assert "error: code of yours calls sys.exit(0), which would end the run" in capsys.readouterr().err
 
 
 def test_options_of_all_groups_end_in_one_object() -> None:

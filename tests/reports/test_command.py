@@ -12,7 +12,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_reports_stand_alone() -> None:
-    code = "import sys, reports.__main__; print(sorted({name.split('.')[0] for name in sys.modules}))"
+    code = "import sys, reports.command_line; print(sorted({name.split('.')[0] for name in sys.modules}))"
     found = python("-c", code)
     assert found.returncode == 0, found.stderr
     assert "reports" in found.stdout
@@ -31,4 +31,4 @@ def test_command_says_where_the_report_lies(directory: Path) -> None:
 def test_a_directory_without_a_run_is_an_error(tmp_path: Path) -> None:
     found = python("-m", "reports", str(tmp_path))
     assert found.returncode == 2
-    assert found.stderr == f"reports: {tmp_path / 'run.json'}: no such file; a run directory has one\n"
+    assert found.stderr == f"error: {tmp_path / 'run.json'}: no such file; a run directory has one\n"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from experiments.store.checksums import MANIFEST, CheckResult, inspect
@@ -118,7 +119,7 @@ FAULTS = {
     "flipped": ("file", "file checksum differs"),
     "too long": ("file", "file too long: 4097 bytes instead of 4096"),
     "missing": ("meta.json", "meta.json missing"),
-    "folder": ("file", "file is a folder"),
+    "folder": ("file", "file is no file"),
     "folder manifest": (MANIFEST, f"{MANIFEST} is not JSON (0 bytes)"),
     "truncated manifest": (MANIFEST, f"{MANIFEST} is not JSON (12 bytes)"),
     "replaced manifest": (MANIFEST, f"{MANIFEST} does not hold checksums"),
@@ -292,3 +293,46 @@ def test_json_is_replaced_whole(tmp_path: Path) -> None:
     write_json(path, {"b": 1})
     write_json(path, {"b": [2.5, None]})
     assert read_json(path) == {"b": [2.5, None]} and list(tmp_path.iterdir()) == [path]
+
+
+ODD = {  # file -> how it is spoilt
+    "a waiting pipe": ("file", lambda path: os.mkfifo(path)),
+    "an endless device": ("file", lambda path: path.symlink_to("/dev/zero")),
+    "a loop of links": ("file", lambda path: path.symlink_to(path.name)),
+    "a waiting manifest": (MANIFEST, lambda path: os.mkfifo(path)),
+    "an endless manifest": (MANIFEST, lambda path: path.symlink_to("/dev/zero")),
+    "a manifest that loops": (MANIFEST, lambda path: path.symlink_to(path.name)),
+    "names outside": (MANIFEST, lambda path: path.write_text('{"../../x": {"sha256": "", "bytes": 1}}')),
+    "an absolute name": (MANIFEST, lambda path: path.write_text('{"/dev/zero": {"sha256": "", "bytes": 1}}')),
+    "a name with a zero": (MANIFEST, lambda path: path.write_text('{"a\\\\u0000": {"sha256": "", "bytes": 1}}')),
+    "nested too deep": (MANIFEST, lambda path: path.write_text("[" * 100_000)),
+    "an infinite size": (MANIFEST, lambda path: path.write_text('{"file": {"sha256": "", "bytes": Infinity}}')),
+}
+
+
+@pytest.mark.parametrize(("file", "spoil"), ODD.values(), ids=ODD)
+def test_odd_files_are_damage_and_are_neither_followed_nor_waited_for(
+    file: str, spoil: Callable[[Path], object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = put(Store(tmp_path)) / file
+    path.unlink()
+    spoil(path)
+    assert not Store(tmp_path).has("models", "abc") and not path.parent.exists()
+    assert "models/abc is damaged: " in caplog.text
+    assert list(Store(tmp_path).artifacts()) == []
+
+
+@pytest.mark.parametrize("error", [KeyError("nfe"), ValueError("not JSON"), SafetensorError("header too small")])
+def test_an_artifact_whose_content_cannot_be_used_is_damaged(error: Exception, tmp_path: Path) -> None:
+    put(Store(tmp_path))
+    said = f"models/abc is damaged: {type(error).__name__}: .*; it was removed, so run"
+    with pytest.raises(StoreError, match=said), Store(tmp_path).reading("models", "abc"):
+        raise error
+    assert not Store(tmp_path).has("models", "abc")
+
+
+def test_folders_in_tmp_that_no_store_made_stay(tmp_path: Path) -> None:
+    for name in ("a-b-c-d", f"x-{'9' * 20}-y-z"):
+        (tmp_path / "tmp" / name).mkdir(parents=True)
+    Store(tmp_path).sweep_temporaries()
+    assert len(list((tmp_path / "tmp").iterdir())) == 2
