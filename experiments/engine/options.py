@@ -46,8 +46,8 @@ class ModelAndData:
     """Where downloaded data sets lie."""
     model: Annotated[str | None, shown("KIND:WHERE", "networks are trained")] = None
     """A network trained elsewhere: python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FOLDER."""
-    model_label: Annotated[int | None, shown("CLASS", "none")] = None
-    """The class that a class-conditional --model samples."""
+    model_label: Annotated[int | Literal["balanced"] | None, shown("CLASS|balanced", "none")] = None
+    """The class that a class-conditional diffusers model samples. balanced: sample i has class i mod their number."""
     features: Annotated[str | None, shown("NAME", "digits for MNIST, else natural")] = None
     """Feature space of FD and KD: digits, natural, or one of torch-fidelity's. In inception-v3-compat the distances are
     called FID and KID."""
