@@ -56,7 +56,8 @@ def behaviour(model: Model, images: Images, device: str) -> str:
     if (difference > ALONE * expected.abs().flatten(1).amax(dim=1)).any():
         raise ValueError(
             "model: its answer for an image depends on the other images of the batch, by up to "
-            f"{difference.max():.2g}; then results would depend on the batch size. Does it normalise over the batch?"
+            f"{difference.max():.2g}; then results would depend on the batch size. Is batch normalisation in training "
+            "mode (model.eval()), or does it normalise over the batch?"
         )
     digest.update(first.cpu().numpy().tobytes())
     return digest.hexdigest()

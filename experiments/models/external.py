@@ -105,6 +105,26 @@ def notes(source: str) -> list[str]:
     return [f"it was trained on {_checkpoint_config(_path(rest))['data']}, in standard deviations of that data set"]
 
 
+def remarks(model: Model) -> list[str]:
+    """What an adapter does besides converting units, one sentence each."""
+    if not isinstance(model, adapters.Adapter):
+        return []
+    convention, said = model.convention, []
+    if model.edge:
+        side = convention.side
+        said.append(
+            f"it denoises the middle {side}x{side} pixels; the border of {model.edge} is the same in all images, so it "
+            "is denoised exactly"
+        )
+    if convention.labels == "balanced":
+        said.append(f"its labels are balanced: sample i has label i mod {convention.n_classes}")
+    elif convention.labels is not None:
+        said.append(f"all its samples have label {convention.labels}, but they are compared with images of all classes")
+    if convention.guidance != 1:
+        said.append(f"classifier-free guidance {convention.guidance:g}: one evaluation is two passes of its network")
+    return said
+
+
 def _split(source: str) -> tuple[str, str]:
     kind, _, rest = source.partition(":")
     if kind not in ("python", "diffusers", "checkpoint") or not rest:
