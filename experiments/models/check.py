@@ -23,13 +23,14 @@ N_IMAGES = 16  # per level
 SEED = 20_263
 MOST = 4096  # images that the best linear predictor comes from
 LARGEST, COMPONENTS = 1024, 128  # see `linear_errors`
-WORSE, SLACK = 1.2, 0.02  # an error is doubtful above WORSE times the best linear predictor's, plus SLACK
+WORSE, SLACK = 1.5, 0.02  # an error is doubtful above WORSE times the best linear predictor's, plus SLACK
 FITS = 0.7  # another reading fits better if its error is below FITS times the error, as a geometric mean over levels
 BUMP, LITTLE = 3.0, 0.2  # an error that is BUMP times its neighbours' is one; in units of the best linear predictor's
 MOST_ERROR = 1e3  # errors are cut off here when readings are compared
 SURE = 4.0  # standard errors by which a difference between two readings, on the same images and noise, is no accident
 MATTERS = 0.05  # a shift of the table matters where it changes sigma by this much
-CLASSES, PER_CLASS, LABEL_SIGMA = 10, 8, 1.5  # how labels are tried
+CLASSES, PER_CLASS = 10, 8  # images on which labels are tried
+LABEL_SIGMA, LABEL_GAIN = 5.0, 0.1  # where a label tells most, and the share of the error that another must save
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ def _better_labels(model: Model, images: Images, device: str) -> str | None:
         mine = errors[:, batch.labels == label]
         best = int(mine.mean(dim=1).argmin())
         gain = mine[row] - mine[best]
-        if best != row and len(gain) > 1 and gain.mean() > SURE * gain.std() / math.sqrt(len(gain)):
+        if len(gain) > 1 and gain.mean() > max(LABEL_GAIN * mine[row].mean(), 2 * gain.std() / math.sqrt(len(gain))):
             wrong.append(f"images of class {label} under label {classes[best]}")
     if wrong:
         return f"its labels may be mixed up: it denoises {', '.join(wrong)} better than under their own"
