@@ -6,6 +6,7 @@
     networks/    the denoisers that are trained here, and what their output means
     training.py  the training loop, a generator
     exact/       denoisers in closed form, as ground truth
+    adapters/    other people's networks behind the model contract: vp, edm, flow
     data.py      images and their standardisation
 
 The model contract used everywhere: `eps = model(x, sigma)` with x float (B, C, H, W) and sigma float (B,) in standard
@@ -13,6 +14,7 @@ deviations of the data. eps has the shape of x and estimates the unit noise in x
 the clean images is `denoised = x - sigma * eps`. Any callable that keeps this contract can be sampled from.
 """
 
+from diffusion_core import adapters
 from diffusion_core.data import load
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks import build
@@ -30,6 +32,7 @@ __all__ = [
     "Heun",
     "LogNormal",
     "LogUniform",
+    "adapters",
     "build",
     "generate_samples",
     "geometric",

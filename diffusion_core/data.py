@@ -1,7 +1,7 @@
 """Data sets, named or a user's own (data_user.py), and the conversion of images to standardised tensors and back.
 
-Every data set is padded to 32x32 where needed and standardised with one mean and one standard deviation over all
-pixels of its training split, so that sigma is always in data standard deviations.
+Every data set is padded to 32x32 where needed (a user's own to any size up to 64). It is standardised with one mean and
+one standard deviation over all pixels of its training split, so that sigma is always in data standard deviations.
 """
 
 import os
@@ -27,7 +27,7 @@ class DataUnavailableError(ValueError):
 
 @dataclass(frozen=True)
 class Images:
-    """A data set in memory: pixels uint8 (n, C, 32, 32), labels int64 (n,), and the statistics of its training split.
+    """A data set in memory: pixels uint8 (n, C, H, H), labels int64 (n,), and the statistics of its training split.
 
     `mean` and `std` are in units of pixel values (0 to 255). `continuous` holds the standardised images where rounding
     to pixels would change their distribution.
@@ -136,11 +136,11 @@ def load(name: str, *, root: Path | None = None, train: bool = True) -> Images:
 
 
 def _read(name: str, root: Path | None, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pixels uint8 (n, C, 32, 32) and labels int64 (n,) of a name that `check_name` accepts."""
+    """Pixels uint8 (n, C, H, H) and labels int64 (n,) of a name that `check_name` accepts. H is 32 for named sets."""
     plain, planned = _split(name)
     if plain in _LOADERS:
         pixels, labels = _LOADERS[plain](root or default_root(), train)
-        pixels = _to_side(pixels)
+        pixels = _to_side(pixels, SIDE)
         if train and planned not in (None, found := data_user.fingerprint(pixels, labels)):
             raise ValueError(
                 f"data={name!r}: the files of {plain} have changed since it was named so; their fingerprint is now "
@@ -149,10 +149,11 @@ def _read(name: str, root: Path | None, train: bool) -> tuple[torch.Tensor, torc
         return pixels, labels
     if not train:
         raise ValueError(f"data={name!r} has no test split; data='mnist' has one")
-    pixels, labels = data_user.read(name)
-    pixels = _to_side(pixels)
     user = data_user.parse(name)
-    if user is not None and user.fingerprint not in (None, now := data_user.fingerprint(pixels, labels)):
+    assert user is not None  # by `check_name`
+    pixels, labels = data_user.read(name)
+    pixels = _to_side(pixels, user.side)
+    if user.fingerprint not in (None, now := data_user.fingerprint(pixels, labels)):
         raise ValueError(
             f"data={name!r}: {user.path} has changed since it was named so; its fingerprint is now {now}. Use "
             f"data='{user.kind}:{user.path}' for what it holds now, or bring the old files back"
@@ -165,9 +166,9 @@ def default_root() -> Path:
     return Path(os.environ.get("SIGMABENCH_DATA") or Path.home() / ".cache" / "sigmabench")
 
 
-def _to_side(pixels: torch.Tensor) -> torch.Tensor:
-    """Pixels (n, C, H, W) padded symmetrically with zeros to 32x32."""
-    rows, columns = SIDE - pixels.shape[2], SIDE - pixels.shape[3]
+def _to_side(pixels: torch.Tensor, side: int) -> torch.Tensor:
+    """Pixels (n, C, H, W) padded symmetrically with zeros to side x side."""
+    rows, columns = side - pixels.shape[2], side - pixels.shape[3]
     return pad(pixels, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
 

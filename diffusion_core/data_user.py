@@ -5,7 +5,8 @@ changes a run's identity when the files change. Without a fingerprint the name m
 
 All images must be square and of one size. Images above 32x32 are reduced to 32x32 with Pillow's bicubic filter. The
 filter widens with the reduction, so it does not alias (Parmar, Zhang & Zhu 2022, arXiv 2104.11222, compare such
-filters). Smaller images are padded with zeros, like the other data sets. Images are grey if red, green and blue agree
+filters). Smaller images are padded with zeros, like the other data sets. `folder64:PATH` and `npz64:PATH` do the same
+with 64x64, or any other size from 8 to 64, for networks trained elsewhere. Images are grey if red, green and blue agree
 at every pixel of every image, else RGB. Transparent pixels are laid over black, the colour of the padding.
 """
 
@@ -23,7 +24,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-SIDE = 32
+SIDE = 32  # of an image in pixels, unless the name has another
+SIDES = (8, 64)  # the smallest and the largest
 LARGEST_SIDE = 8192  # of an image file, in pixels: 192 MiB as RGB
 LARGEST = 4 * 2**30  # bytes of an array
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -36,24 +38,37 @@ Labels = NDArray[np.int64]
 
 
 class UserData(NamedTuple):
-    """The parts of a name `KIND:PATH` or `KIND:PATH@FINGERPRINT`; `kind` is folder or npz."""
+    """The parts of a name `KIND:PATH` or `KIND:PATH@FINGERPRINT`; `kind` is folder or npz, with a size if one is given.
+
+    `side` is the size: that of the images as they are used.
+    """
 
     kind: str
     path: str
     fingerprint: str | None
+    side: int
 
 
 def parse(name: str) -> UserData | None:
-    """The parts of a name of a user's own data; None for any other name. Reads no file."""
-    match = re.fullmatch(r"(folder|npz):(.+?)(?:@([0-9a-f]{12}))?", name)
-    return UserData(*match.groups()) if match else None
+    """The parts of a name of a user's own data; None for any other name. Reads no file.
+
+    Raises:
+        ValueError: a size out of range.
+    """
+    match = re.fullmatch(r"((?:folder|npz)(\d*)):(.+?)(?:@([0-9a-f]{12}))?", name)
+    if match is None:
+        return None
+    side = int(match[2] or SIDE)
+    if not SIDES[0] <= side <= SIDES[1]:
+        raise ValueError(f"data={name!r}: images of {side}x{side}; the size must be from {SIDES[0]} to {SIDES[1]}")
+    return UserData(match[1], match[3], match[4], side)
 
 
 def read(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     """The images and labels of a user's data set; `parse` must accept the name.
 
     Returns:
-        pixels uint8 (n, C, H, H) with C 1 or 3 and H at most 32, and labels int64 (n,).
+        pixels uint8 (n, C, H, H) with C 1 or 3 and H at most the size in the name, and labels int64 (n,).
 
     Raises:
         ValueError: no such path, no images, a file that cannot be read, or images of the wrong size.
@@ -62,7 +77,8 @@ def read(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     if data is None:
         raise ValueError(f"data={name!r}: expected folder:PATH or npz:PATH")
     path = Path(data.path).expanduser()
-    images, labels = _read_folder(name, path) if data.kind == "folder" else _read_npz(name, path)
+    read_files = _read_folder if data.kind.startswith("folder") else _read_npz
+    images, labels = read_files(name, path, data.side)
     return _channels_first(images), torch.from_numpy(labels)
 
 
@@ -74,7 +90,7 @@ def fingerprint(pixels: torch.Tensor, labels: torch.Tensor) -> str:
     return digest.hexdigest()[:12]
 
 
-def _read_folder(name: str, folder: Path) -> tuple[Pixels, Labels]:
+def _read_folder(name: str, folder: Path, side: int) -> tuple[Pixels, Labels]:
     """The images (n, H, H, 3) below a folder, by relative path, and their labels (n,). Hidden files are left out.
 
     The label is the index of the first-level folder in sorted order, if every image is in such a folder. Otherwise all
@@ -90,7 +106,7 @@ def _read_folder(name: str, folder: Path) -> tuple[Pixels, Labels]:
     if not files:
         raise ValueError(f"data={name!r}: no images below {folder}; it looks for {', '.join(SUFFIXES)}")
     _check_sizes(name, folder, files)
-    images = np.stack([_shrunk(_rgb(name, folder / file)) for file in files])
+    images = np.stack([_shrunk(_rgb(name, folder / file), side) for file in files])
     tops = [file.parts[0] for file in files]
     classes = sorted(set(tops))
     in_folders = all(len(file.parts) > 1 for file in files)
@@ -118,7 +134,7 @@ def _check_sizes(name: str, folder: Path, files: list[Path]) -> None:
         if max(sizes[file]) > LARGEST_SIDE:
             raise ValueError(
                 f"data={name!r}: {file} is {sizes[file][0]}x{sizes[file][1]}; the limit is "
-                f"{LARGEST_SIDE}x{LARGEST_SIDE}. Images are reduced to {SIDE}x{SIDE} here in any case"
+                f"{LARGEST_SIDE}x{LARGEST_SIDE}. Images are reduced here in any case"
             )
     first = files[0]
     other = next((file for file in files if sizes[file] != sizes[first]), None)
@@ -147,7 +163,7 @@ def _rgb(name: str, path: Path) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
 
 
-def _read_npz(name: str, path: Path) -> tuple[Pixels, Labels]:
+def _read_npz(name: str, path: Path, side: int) -> tuple[Pixels, Labels]:
     """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels or zeros (n,). Nothing is unpickled."""
     archive = _Archive(name, path)
     headers = archive.headers
@@ -174,9 +190,9 @@ def _read_npz(name: str, path: Path) -> tuple[Pixels, Labels]:
         raise ValueError(
             f"data={name!r}: images must be square, but those of {key!r} are {width}x{height}; crop or pad them first"
         )
-    if height > SIDE:
+    if height > side:
         images = images[..., 0] if images.shape[3:] == (1,) else images
-        images = np.stack([_shrunk(Image.fromarray(image)) for image in np.ascontiguousarray(images)])
+        images = np.stack([_shrunk(Image.fromarray(image), side) for image in np.ascontiguousarray(images)])
     for label in LABEL_KEYS:
         if label in headers and headers[label][1].kind in "iu" and headers[label][0] == (n,):
             return images, archive.array(label).astype(np.int64)
@@ -243,10 +259,10 @@ def _fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
     return dtype == np.uint8 and (len(shape) == 3 or (len(shape) == 4 and any(c in (1, 3) for c in channels)))
 
 
-def _shrunk(image: Image.Image) -> Pixels:
-    """An image as an array, reduced to 32x32 if it is larger."""
-    if image.width > SIDE:
-        image = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+def _shrunk(image: Image.Image, side: int) -> Pixels:
+    """An image as an array, reduced to `side` if it is larger."""
+    if image.width > side:
+        image = image.resize((side, side), Image.Resampling.BICUBIC)
     return np.asarray(image)
 
 

@@ -11,6 +11,7 @@ from types import ModuleType
 from reports.edge import guarded, importing
 
 OTHERS = {
+    "check": "Does a network from elsewhere denoise as it should? check --model python:my_model:eps",
     "store": "what the store of networks, samples and scores holds, and making room in it",
     "report": "writes the report of a finished run again: report DIR",
 }
@@ -38,6 +39,8 @@ def _run(arguments: list[str]) -> int:
     name, *rest = arguments
     if name == "store":
         return int(_imported("experiments.store.cli").command(rest, f"{PROG} store"))
+    if name == "check":
+        return int(_imported("experiments.check").command(rest, f"{PROG} check"))
     if name == "report":
         return int(_imported("reports.command_line").command(rest, f"{PROG} report"))
     if name not in commands:

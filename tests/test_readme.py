@@ -11,6 +11,7 @@ from typing import get_type_hints
 import pytest
 import tyro
 
+from experiments import check
 from experiments.command_line import COMMANDS, parse
 from experiments.store import cli
 
@@ -41,6 +42,8 @@ def test_every_command_is_known() -> None:
             assert command[1] in targets
         elif command[:3] == ["python", "-m", "experiments"] and command[3] in COMMANDS:
             parse(command[3], command[4:], "experiments")
+        elif command[:4] == ["python", "-m", "experiments", "check"]:
+            tyro.cli(check.Check, args=command[4:])
         elif command[:4] == ["python", "-m", "experiments", "store"]:
             (options,) = next(iter(get_type_hints(cli.main, include_extras=True).values())).__args__
             tyro.cli(options, args=command[4:])

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -32,7 +32,7 @@ def sample_jointly(model: Model, draws: Sequence[Callable[[Model], Result]]) -> 
 
     def attend(caller: int, draw: Callable[[Model], Result]) -> Result:
         try:
-            return draw(partial(meeting.call, caller))
+            return draw(_Caller(meeting, caller, getattr(model, "takes_index", False)))
         except BaseException as error:
             meeting.error = meeting.error or error
             raise
@@ -43,13 +43,25 @@ def sample_jointly(model: Model, draws: Sequence[Callable[[Model], Result]]) -> 
         try:
             futures = [threads.submit(attend, caller, draw) for caller, draw in enumerate(draws)]
             while calls := meeting.gathered():
-                x, sigma = (torch.cat(parts) for parts in zip(*calls.values(), strict=True))
+                parts = zip(*calls.values(), strict=True)  # x, sigma and, if the model takes them, sample indices
                 with torch.no_grad():
-                    eps = model(x, sigma).split([len(x) for x, _ in calls.values()])
+                    eps = model(*map(torch.cat, parts)).split([len(call[0]) for call in calls.values()])
                 meeting.answer(dict(zip(calls, eps, strict=True)))
             return [future.result() for future in futures]
         finally:
             meeting.close()
+
+
+@dataclass(frozen=True)
+class _Caller:
+    """The model as one draw calls it."""
+
+    meeting: "_Meeting"
+    caller: int
+    takes_index: bool
+
+    def __call__(self, x: Tensor, sigma: Tensor, index: Tensor | None = None) -> Tensor:
+        return self.meeting.call(self.caller, (x, sigma) if index is None else (x, sigma, index))
 
 
 class _Meeting:
@@ -58,15 +70,15 @@ class _Meeting:
     def __init__(self, n_callers: int) -> None:
         self.n_callers = n_callers
         self.changed = threading.Condition()
-        self.calls: dict[int, tuple[Tensor, Tensor]] = {}
+        self.calls: dict[int, tuple[Tensor, ...]] = {}
         self.answers: dict[int, Tensor] = {}
         self.error: BaseException | None = None  # of the first draw that failed
         self.closed = False
 
-    def call(self, caller: int, x: Tensor, sigma: Tensor) -> Tensor:
+    def call(self, caller: int, arguments: tuple[Tensor, ...]) -> Tensor:
         """Registers a draw's call, waits, and returns its eps."""
         with self.changed:
-            self.calls[caller] = (x, sigma)
+            self.calls[caller] = arguments
             self.changed.notify_all()
             self.changed.wait_for(lambda: caller in self.answers or self.closed)
             if self.closed:
@@ -79,7 +91,7 @@ class _Meeting:
             self.n_callers -= 1
             self.changed.notify_all()
 
-    def gathered(self) -> dict[int, tuple[Tensor, Tensor]]:
+    def gathered(self) -> dict[int, tuple[Tensor, ...]]:
         """The pending calls by draw, in order. Waits until all draws have called; empty if all have ended.
 
         Raises the first error of a draw.

@@ -7,6 +7,7 @@ than the ladder has.
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise
 from diffusion_core.schedules.sigma import alpha_beta_ladder, check_ladder
 
-Model = Callable[[Tensor, Tensor], Tensor]
+Model = Callable[..., Tensor]  # eps = model(x, sigma), or model(x, sigma, index=...), see `at_samples`
 CUDA_BATCH = 32 * BLOCK
 
 
@@ -41,7 +42,7 @@ def generate_samples(
     """Draws samples with the alpha/beta rule: starts from pure noise and steps while sigma > sigma_min.
 
     Args:
-        model: eps = model(x, sigma) with sigma (B,), see the docstring of `diffusion_core`.
+        model: eps = model(x, sigma) with sigma (B,), see the docstring of `diffusion_core` and `at_samples`.
         sigma: the first noise level, in data standard deviations.
         sigma_min: sampling stops at the first noise level that is not above sigma_min.
         alpha: share of the estimated noise removed per step, in (0, 1].
@@ -130,15 +131,16 @@ def sample(
         if watching:
             watching(0, begin)
         x, step = begin, 0
-        for step, x in enumerate(follow(model, sampler, sigmas, begin, noise, at_once=False), start=1):
+        these = at_samples(model, torch.arange(start, start + n, device=place))
+        for step, x in enumerate(follow(these, sampler, sigmas, begin, noise, at_once=False), start=1):
             if trajectory:
                 kept[step] = x
             if watching:
                 watching(step, x)
         if final_denoise:
-            x = denoise(model, x, sigmas[-1], step, at_once=False)
+            x = denoise(these, x, sigmas[-1], step, at_once=False)
         if not torch.isfinite(x).all():
-            _name_the_fault(model, sampler, sigmas, BlockNoise(seed, start, n, shape, place), final_denoise)
+            _name_the_fault(these, sampler, sigmas, BlockNoise(seed, start, n, shape, place), final_denoise)
         kept[-1] = x
         if after_batch:
             after_batch(n)
@@ -264,6 +266,15 @@ def _described(value: object) -> str:
 
 def _follows_ladder(sampler: Sampler) -> bool:
     return getattr(sampler, "follows_ladder", True)
+
+
+def at_samples(model: Model, index: Tensor) -> Model:
+    """The model for the samples with these indices (B,), as eps = model(x, sigma) on the whole batch.
+
+    A model whose result depends on the sample, for example because each has its own label, has an attribute
+    `takes_index` = True and is called as model(x, sigma, index=index). Other models are returned as they are.
+    """
+    return partial(model, index=index) if getattr(model, "takes_index", False) else model
 
 
 def model_device(model: Model) -> torch.device:

@@ -6,7 +6,7 @@ Each is validated and has an identity, see identity.py.
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
@@ -128,7 +128,7 @@ class ForeignConfig:
     fingerprint: str = ""  # hash of the network's files, parameters and outputs
     name: str = field(default="", metadata=NOT_IN_IDENTITY)  # short, for tables and reports
     data: str = "mnist5k"
-    label: int | None = None  # class of all samples, for a class-conditional network
+    label: int | Literal["balanced"] | None = None  # for a class-conditional diffusers model
     seed: int = 0  # stands in for a training seed
     machine: Machine = Machine()
 

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import torch
 
+from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
 from diffusion_core.samplers import KadkhodaieSimoncelli
-from experiments.config.config import TrainConfig
+from experiments.config.config import ForeignConfig, TrainConfig
 from experiments.config.identity import MIXTURE
 from experiments.config.names import DIGITS
 from experiments.config.trial import Trial
+from experiments.models.check import examine
+from experiments.models.external import load_foreign, remarks
 from experiments.stages.common import images_of
 from experiments.stages.hardware import cores
 
@@ -36,6 +39,9 @@ def doubts(trials: Sequence[Trial], data_root: Path | None) -> list[str]:
     for trial in trials:
         found |= dict.fromkeys(_of_ladder(trial))
     found |= dict.fromkeys(_of_equal_settings(trials))
+    for network in dict.fromkeys(trial.model for trial in trials if isinstance(trial.model, ForeignConfig)):
+        ladders = dict.fromkeys(trial.samples.ladder for trial in trials if trial.model == network)
+        found |= dict.fromkeys(_of_network(network, [ladder.sigmas() for ladder in ladders], data_root))
     threads = max(trial.samples.machine.threads for trial in trials)
     if threads > cores() and trials[0].samples.machine.device == "cpu":
         found[f"threads={threads} on {cores()} cores: runs are slower than with one thread per core"] = None
@@ -83,6 +89,21 @@ def _of_images(images: Images) -> Iterator[str]:
     elif distinct < (1 - MANY_REPEATS) * len(images.pixels):
         copies = len(images.pixels) - distinct
         yield f"data={images.name!r}: {copies} of {len(images.pixels)} images are copies of others"
+
+
+def _of_network(config: ForeignConfig, ladders: Sequence[tuple[float, ...]], data_root: Path | None) -> Iterator[str]:
+    """What `check` doubts about a network from elsewhere, its adapter's remarks, and levels that it does not know."""
+    images, device = images_of(config.data, data_root), config.machine.device
+    network = load_foreign(config.source, images, config.label, device)
+    yield from remarks(network)
+    yield from (f"{config.name}: {doubt}" for doubt in examine(network, images, device).doubts)
+    if isinstance(network, Adapter):
+        least, most = network.span
+        low, high = min(min(filter(None, sigmas)) for sigmas in ladders), max(sigmas[0] for sigmas in ladders)
+        if low < least:
+            yield f"a ladder goes down to sigma {low:.3g}, but the network knows no level below {least:.3g}"
+        if high > most:
+            yield f"a ladder begins at sigma {high:.3g}, but the network knows no level above {most:.3g}"
 
 
 def _of_ladder(trial: Trial) -> Iterator[str]:

@@ -41,13 +41,14 @@ class ModelAndData:
     """Which images, which network, and in which feature space samples are scored."""
 
     data: Annotated[str | None, shown("NAME", "mnist5k; mnist with --preset gpu")] = None
-    """mnist5k (no download), mnist, fashion-mnist, cifar10, folder:PATH (images) or npz:PATH."""
+    """mnist5k (no download), mnist, fashion-mnist, cifar10, folder:PATH (images) or npz:PATH. For a --model of another
+    image size up to 64: folder64:PATH or npz64:PATH."""
     data_root: Annotated[Path | None, shown("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
     """Where downloaded data sets lie."""
     model: Annotated[str | None, shown("KIND:WHERE", "networks are trained")] = None
     """A network trained elsewhere: python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FOLDER."""
-    model_label: Annotated[int | None, shown("CLASS", "none")] = None
-    """The class that a class-conditional --model samples."""
+    model_label: Annotated[int | Literal["balanced"] | None, shown("CLASS|balanced", "none")] = None
+    """The class that a class-conditional diffusers model samples. balanced: sample i has class i mod their number."""
     features: Annotated[str | None, shown("NAME", "digits for MNIST, else natural")] = None
     """Feature space of FD and KD: digits, natural, or one of torch-fidelity's. In inception-v3-compat the distances are
     called FID and KID."""
@@ -180,6 +181,7 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
         return max(cores() // self.workers, 1) if self.workers is not None else None
 
     def _foreign(self, data: str, machine: Machine) -> ForeignConfig | None:
+        from diffusion_core.data import SIDE
         from experiments.config.config import ForeignConfig
         from experiments.models import external
         from experiments.models.behaviour import behaviour
@@ -189,6 +191,12 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
         if self.model is None:
             if self.model_label is not None:
                 raise ValueError(f"model_label={self.model_label}: it needs --model")
+            side = images_of(data, self.data_root).shape[1]
+            if side != SIDE:
+                raise ValueError(
+                    f"data={data!r}: images of {side}x{side}, but networks that are trained here take {SIDE}x{SIDE}; "
+                    "other sizes need --model"
+                )
             return None
         for name in ("train_images", "train_seeds"):
             if getattr(self, name) is not None:

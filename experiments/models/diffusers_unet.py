@@ -1,12 +1,7 @@
-"""A UNet2DModel saved by diffusers, behind the model contract `eps = model(x, sigma)`.
+"""A UNet2DModel saved by diffusers, read from its folder and put behind the adapter `vp`.
 
-Such a network was trained on images in [-1, 1] at the discrete levels of a variance-preserving scheduler:
-z = sqrt(abar) x_theirs + sqrt(1 - abar) noise. With mean and std of the data set in pixel values (0 to 255),
-
-    x_theirs = a x + b        a = std / 127.5, b = mean / 127.5 - 1
-    sigma_theirs = a sigma    abar = 1 / (1 + sigma_theirs^2)
-
-The unit noise eps is the same in both. Nothing is downloaded, and no pickle is read. diffusers is the extra `peers`.
+Such a network was trained on images in [-1, 1] at the discrete levels of a variance-preserving scheduler. Nothing is
+downloaded, and no pickle is read. diffusers is the extra `peers`.
 """
 
 import importlib
@@ -14,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from diffusion_core import adapters
+from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data import Images
 from experiments.store.checksums import read_json
 
-PREDICTIONS = ("epsilon", "v_prediction", "sample")
+PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}  # diffusers' names and ours
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 LATENT = ("vae", "vqvae")  # pipelines with one of these denoise a latent code, not pixels
 Config = dict[str, Any]
@@ -88,54 +84,22 @@ def scheduler_paths(root: Path) -> list[Path]:
     return [root / "scheduler" / "scheduler_config.json", root / "scheduler_config.json"]
 
 
-class FromDiffusers(nn.Module):
-    """A UNet2DModel as `eps = model(x, sigma)`.
+class Unet(nn.Module):
+    """A UNet2DModel as adapters call a network."""
 
-    Args:
-        unet: the network, unet(z, timestep, class_labels).sample.
-        abar: the scheduler's alphas_cumprod (T,), decreasing, in (0, 1).
-        prediction: what the network returns: epsilon, v_prediction or sample.
-        images: the data set; its mean and std convert our units to [-1, 1].
-        label: the class of all samples; None for an unconditional network.
-
-    Source: prediction types: Salimans & Ho 2022, arXiv 2202.00512, Section 4 and Appendix D. Noise level to timestep:
-        linear in ln sigma between the levels of the table, as k-diffusion and diffusers' EulerDiscreteScheduler do.
-    Note: exact at the table's levels, up to the rounding of x and sigma. Beyond the table the timestep is its end.
-    """
-
-    log_sigmas: Tensor
-
-    def __init__(self, unet: nn.Module, abar: Tensor, prediction: str, images: Images, label: int | None) -> None:
+    def __init__(self, unet: Any) -> None:
         super().__init__()
-        self.unet, self.prediction, self.label = unet, prediction, label
-        self.scale, self.shift = images.std / 127.5, images.mean / 127.5 - 1
-        abar = abar.double()
-        self.register_buffer("log_sigmas", ((1 - abar) / abar).log() / 2, persistent=False)
+        self.unet = unet
 
-    def timestep(self, log_sigma: Tensor) -> Tensor:
-        """The continuous timestep (B,) float64 at ln sigma_theirs (B,), between 0 and T - 1."""
-        upper = torch.searchsorted(self.log_sigmas, log_sigma).clamp(1, len(self.log_sigmas) - 1)
-        below, above = self.log_sigmas[upper - 1], self.log_sigmas[upper]
-        return upper - 1 + ((log_sigma - below) / (above - below)).clamp(0, 1)
-
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """The unit noise estimated in x (B, C, H, W) at sigma (B,), positive, in data standard deviations."""
-        theirs = self.scale * sigma.double()  # float64, because ln sigma must tell neighbouring timesteps apart
-        signal = (1 + theirs.square()).rsqrt()  # sqrt(abar)
-        timestep = self.timestep(theirs.log()).float()
-        signal, noise = (part.to(x.dtype).view(-1, 1, 1, 1) for part in (signal, theirs * signal))
-        z = (self.scale * x + self.shift) * signal
-        labels = None if self.label is None else torch.full((len(x),), self.label, device=x.device)
-        out = self.unet(z.float(), timestep, class_labels=labels).sample[:, : x.shape[1]].to(x.dtype)
-        if self.prediction == "epsilon":
-            return out
-        if self.prediction == "v_prediction":
-            return signal * out + noise * z
-        return (z - signal * out) / noise
+    def forward(self, z: Tensor, timestep: Tensor, labels: Tensor | None = None) -> Tensor:
+        found: Tensor = self.unet(z, timestep, class_labels=labels).sample
+        return found
 
 
-def load(root: Path, images: Images, label: int | None, device: str) -> FromDiffusers:
+def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Adapter:
     """The network of a folder, for `images`, on `device`.
+
+    A network for smaller images than these gets their middle, if their border is constant.
 
     Raises:
         ValueError: diffusers is not installed; the folder has no model for these images and this label, see `find`; the
@@ -158,7 +122,22 @@ def load(root: Path, images: Images, label: int | None, device: str) -> FromDiff
     for found, verb in (("missing_keys", "lack"), ("unexpected_keys", "have, unlike its config,")):
         if report[found]:  # diffusers only warns, and leaves missing weights at random values
             raise ValueError(f"{folder.unet}: its weights {verb} {', '.join(sorted(report[found])[:3])}")
-    return FromDiffusers(unet.float(), abar, prediction, images, label).to(device).eval()
+    model = adapters.vp(
+        Unet(unet.float()),
+        images,
+        predicts=prediction,
+        time=adapters.from_abar(abar),
+        side=_side(folder),
+        labels=label,
+        n_classes=folder.config.get("num_class_embeds"),
+    )
+    return model.to(device).eval()
+
+
+def _side(folder: DiffusersFolder) -> int | None:
+    """The side of the network's images in pixels; None if its config does not say."""
+    size = folder.config.get("sample_size")
+    return size[0] if isinstance(size, list) else size
 
 
 def notes(root: Path) -> list[str]:
@@ -185,10 +164,10 @@ def notes(root: Path) -> list[str]:
     return said
 
 
-def _check(folder: DiffusersFolder, images: Images, label: int | None) -> None:
+def _check(folder: DiffusersFolder, images: Images, label: Labels) -> None:
     """Raises ValueError unless the network's config suits the images and the label."""
     where, config = folder.unet / "config.json", folder.config
-    channels, *sides = images.shape
+    channels, side, _ = images.shape
     if config.get("in_channels") != channels:
         raise ValueError(
             f"{where}: in_channels={config.get('in_channels')}, but data={images.name!r} has {channels} channel(s)"
@@ -199,8 +178,9 @@ def _check(folder: DiffusersFolder, images: Images, label: int | None) -> None:
             "learned variance"
         )
     size = config.get("sample_size")
-    if size is not None and (list(size) if isinstance(size, list) else [size, size]) != sides:
-        raise ValueError(f"{where}: sample_size={size}, but data={images.name!r} has images of {sides[0]}x{sides[1]}")
+    oblong = isinstance(size, list) and len(set(size)) > 1
+    if oblong or (_side(folder) or side) > side:
+        raise ValueError(f"{where}: sample_size={size}, but data={images.name!r} has images of {side}x{side}")
     kind = config.get("time_embedding_type", "positional")
     if kind != "positional":  # fourier takes sigma itself, and was trained at whole timesteps only
         raise ValueError(f"{where}: time_embedding_type={kind!r}, but it must be 'positional'")
@@ -213,13 +193,15 @@ def _check(folder: DiffusersFolder, images: Images, label: int | None) -> None:
     if n_classes is None and label is not None:
         raise ValueError(f"label={label}: {where} is unconditional (no num_class_embeds) and takes no label")
     if n_classes is not None and label is None:
-        raise ValueError(f"label=None: {where} is class-conditional; give a label from 0 to {n_classes - 1}")
-    if n_classes is not None and label is not None and not 0 <= label < n_classes:
+        raise ValueError(
+            f"label=None: {where} is class-conditional; give a label from 0 to {n_classes - 1}, or balanced"
+        )
+    if n_classes is not None and isinstance(label, int) and not 0 <= label < n_classes:
         raise ValueError(f"label={label}: {where} has classes 0 to {n_classes - 1}")
 
 
 def _process(diffusers: Any, folder: DiffusersFolder) -> tuple[str, Tensor]:
-    """The network's prediction type, and the levels abar of its scheduler. Levels without signal are left out."""
+    """The network's prediction type as adapters call it, and the levels abar of its scheduler."""
     config = folder.scheduler or {"_class_name": "DDPMScheduler"}
     name, prediction = str(config.get("_class_name")), config.get("prediction_type", "epsilon")
     if prediction not in PREDICTIONS:
@@ -240,7 +222,7 @@ def _process(diffusers: Any, folder: DiffusersFolder) -> tuple[str, Tensor]:
             f"{folder.root}: {name} has no alphas_cumprod; only variance-preserving schedulers such as DDPMScheduler "
             "can be used"
         )
-    return prediction, abar[abar > 0]
+    return PREDICTIONS[prediction], abar
 
 
 def _diffusers() -> Any:

@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from diffusion_core import adapters
+from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data import Images
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
@@ -26,13 +28,13 @@ from experiments.store.checksums import read_json
 SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")
 
 
-def load_foreign(source: str, images: Images, label: int | None, device: str) -> Model:
+def load_foreign(source: str, images: Images, label: Labels, device: str) -> Model:
     """The model that `source` names, on `device` and ready to sample images like `images`.
 
     Args:
         source: one of `SPELLINGS`.
         images: the data set that is sampled; its mean and std define our units.
-        label: the class of all samples, for a class-conditional diffusers model; else None.
+        label: for a class-conditional diffusers model, the class of all samples or "balanced"; else None.
         device: cpu or cuda. A `python:` model is moved there if it is an nn.Module; other callables are used as they
             are.
 
@@ -43,8 +45,11 @@ def load_foreign(source: str, images: Images, label: int | None, device: str) ->
     if kind == "diffusers":
         return diffusers_unet.load(_path(rest), images, label, device)
     if label is not None:
-        raise ValueError(f"label={label}: {kind}: models take no label, only class-conditional diffusers: models do")
-    return _python(rest, device) if kind == "python" else _checkpoint(_path(rest), images, device)
+        raise ValueError(
+            f"label={label}: {kind}: models take no label, only class-conditional diffusers: models do; adapters in a "
+            "Python file have an argument labels"
+        )
+    return _python(rest, images, device) if kind == "python" else _checkpoint(_path(rest), images, device)
 
 
 def fingerprint(source: str) -> str:
@@ -65,7 +70,7 @@ def fingerprint(source: str) -> str:
     return _digest({file.relative_to(root).as_posix(): file for file in files})
 
 
-def describe(source: str, label: int | None = None) -> str:
+def describe(source: str, label: Labels = None) -> str:
     """A short name for tables and reports, e.g. `diffusers:ddpm-mnist (UNet2DModel, label 3)`; no parent folders.
 
     Raises:
@@ -77,7 +82,8 @@ def describe(source: str, label: int | None = None) -> str:
     root = _path(rest)
     if kind == "diffusers":
         diffusers_unet.find(root)
-        parts = ["UNet2DModel", *([] if label is None else [f"label {label}"])]
+        chosen = [] if label is None else ["balanced labels" if label == "balanced" else f"label {label}"]
+        parts = ["UNet2DModel", *chosen]
     else:
         config = _checkpoint_config(root)
         parts = [config["network"], config["parameterisation"]]
@@ -99,6 +105,26 @@ def notes(source: str) -> list[str]:
     return [f"it was trained on {_checkpoint_config(_path(rest))['data']}, in standard deviations of that data set"]
 
 
+def remarks(model: Model) -> list[str]:
+    """What an adapter does besides converting units, one sentence each."""
+    if not isinstance(model, adapters.Adapter):
+        return []
+    convention, said = model.convention, []
+    if model.edge:
+        side = convention.side
+        said.append(
+            f"it denoises the middle {side}x{side} pixels; the border of {model.edge} is the same in all images, so it "
+            "is denoised exactly"
+        )
+    if convention.labels == "balanced":
+        said.append(f"its labels are balanced: sample i has label i mod {convention.n_classes}")
+    elif convention.labels is not None:
+        said.append(f"all its samples have label {convention.labels}, but they are compared with images of all classes")
+    if convention.guidance != 1:
+        said.append(f"classifier-free guidance {convention.guidance:g}: one evaluation is two passes of its network")
+    return said
+
+
 def _split(source: str) -> tuple[str, str]:
     kind, _, rest = source.partition(":")
     if kind not in ("python", "diffusers", "checkpoint") or not rest:
@@ -113,7 +139,7 @@ def _path(rest: str) -> Path:
 # ------------------------------------------------------------------------------------------------------------- python
 
 
-def _python(rest: str, device: str) -> Model:
+def _python(rest: str, images: Images, device: str) -> Model:
     module, attribute = _names(rest)
     _module_file(module)
     try:
@@ -130,10 +156,23 @@ def _python(rest: str, device: str) -> Model:
             f"python:{rest}: {attribute} is a {type(model).__name__}, but it must be a function or an instance that "
             "can be called as eps = model(x, sigma)"
         )
+    if isinstance(model, adapters.Adapter):
+        _check_data(rest, model.data, images)
     if isinstance(model, nn.Module):
         return model.to(device).eval()
     keeps_the_contract: Model = model
     return keeps_the_contract
+
+
+def _check_data(rest: str, made_for: Images, images: Images) -> None:
+    """Raises ValueError unless an adapter converts to the units of the data that are sampled."""
+    ours, theirs = ((data.shape, data.mean, data.std) for data in (images, made_for))
+    if ours != theirs:
+        raise ValueError(
+            f"python:{rest}: it was made for data={made_for.name!r} (shape {theirs[0]}, mean {theirs[1]:.4g}, std "
+            f"{theirs[2]:.4g} in pixel values), but data={images.name!r} has {ours[0]}, {ours[1]:.4g}, {ours[2]:.4g}; "
+            "give both the same data"
+        )
 
 
 def _names(rest: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model, sample
 from diffusion_core.samplers.joint_batch import sample_jointly
+from diffusion_core.samplers.sampling import at_samples
 from experiments.config.config import SampleConfig
 from experiments.config.identity import identity
 from experiments.stages.common import Advance, check_steady, images_of, load_meta, load_model, write_meta
@@ -37,9 +38,13 @@ class CountingModel:
     def __init__(self, model: Model) -> None:
         self.model, self.images = model, 0
 
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+    @property
+    def takes_index(self) -> bool:
+        return getattr(self.model, "takes_index", False)
+
+    def __call__(self, x: Tensor, sigma: Tensor, **index: Tensor) -> Tensor:
         self.images += len(x)
-        return self.model(x, sigma)
+        return self.model(x, sigma, **index)
 
 
 class TrajectoryRecorder:
@@ -94,7 +99,8 @@ def sample_stage(
         model.model = maybe_compile(network, batch_size, config.machine)
         with torch.no_grad():  # warm-up, outside the clock
             blank = torch.zeros(batch_size, *images.shape, device=device)
-            model(blank, torch.ones(len(blank), device=device))
+            every = torch.arange(batch_size, device=device)
+            at_samples(model, every)(blank, torch.ones(len(blank), device=device))
         model.images = 0
         _synchronise(device)
         before = BusyClock.now()

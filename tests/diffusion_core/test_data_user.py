@@ -99,6 +99,29 @@ def test_npz_layouts(array: NDArray[np.uint8], expected: NDArray[np.uint8], tmp_
     assert (images.pixels.numpy() == expected).all() and images.labels.tolist() == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("side", [8, 28, 48, 64])
+def test_a_size_in_the_name_is_the_size_of_the_images(side: int, tmp_path: Path) -> None:
+    """Larger images are reduced to it, as Pillow does it, and smaller ones are padded."""
+    large = np.repeat(np.repeat(GREY[0], 4, axis=0), 4, axis=1)[:96, :96]
+    reduced = np.asarray(Image.fromarray(large).resize((side, side), Image.Resampling.BICUBIC))
+    plain = npz(tmp_path, images=large[None]).replace("npz:", "npz{}:")
+    save(tmp_path / "folder" / "1.png", large)
+    for name in (plain.format(side), f"folder{side}:{tmp_path / 'folder'}"):
+        assert (load(name).pixels[0, 0].numpy() == reduced).all()
+        assert load(resolve(name)).name.startswith(name + "@") and resolve(resolve(name)) == resolve(name)
+    if side >= 28:
+        edge = (side - 28) // 2
+        padded = load(npz(tmp_path, images=GREY).replace("npz:", f"npz{side}:"))
+        assert padded.shape == (1, side, side) and padded.pixels.sum() == GREY.sum()
+        assert (padded.pixels[0, 0, edge : edge + 28, edge : edge + 28].numpy() == GREY[0]).all()
+
+
+@pytest.mark.parametrize("side", [7, 65, 128])
+def test_a_size_out_of_range_is_refused(side: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"images of {side}x{side}; the size must be from 8 to 64"):
+        load(f"npz{side}:{tmp_path}")
+
+
 def test_npz_prefers_the_usual_names(tmp_path: Path) -> None:
     arrays = {"a": GREY[[0]], "arr_0": GREY[[1]], "x": GREY[[2]], "x_train": GREY[[3]], "images": GREY[:2]}
     for chosen in ("images", "x_train", "x", "arr_0", "a"):

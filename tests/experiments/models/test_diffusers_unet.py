@@ -3,7 +3,6 @@ printed by `pytest tests/experiments/models/test_diffusers_unet.py -q -rP`.
 """
 
 import json
-import math
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffusion_core import adapters
 from diffusion_core.data import Images
 from diffusion_core.samplers import Euler, follow
 from diffusion_core.schedules import ddpm_table
-from experiments.models.diffusers_unet import FromDiffusers
 from experiments.models.external import describe, fingerprint, load_foreign, notes
 
 MEAN, STD = 40.0, 70.0  # of the data set in pixel values; its mean in [-1, 1] is -0.69
@@ -93,6 +92,12 @@ def ours(folder: Path, sigmas: tuple[float, ...], start: Tensor, label: int | No
     return torch.stack(visited) * SCALE + SHIFT
 
 
+def table(model: Any) -> adapters.TableTime:
+    """The table of noise levels that the adapter read."""
+    assert isinstance(model.convention.time, adapters.TableTime)
+    return model.convention.time
+
+
 def compare(name: str, mine: Tensor, reference: Tensor, tolerance: float = 1e-4) -> None:
     """Asserts that at each level the largest difference over the largest value is within the tolerance."""
     difference = ((mine - reference).abs().amax((1, 2, 3, 4)) / reference.abs().amax((1, 2, 3, 4))).max().item()
@@ -127,9 +132,27 @@ def test_a_class_conditional_network_gets_its_label(diffusers: Any, save: Save) 
     folder = save(num_class_embeds=4)
     sigmas, reference = theirs(diffusers, folder, label=2)
     compare("class-conditional", ours(folder, sigmas, reference[0], label=2), reference)
+    balanced = load_foreign(f"diffusers:{folder}", images(), "balanced", "cpu")
+    one = load_foreign(f"diffusers:{folder}", images(), 2, "cpu")
+    x, sigma = torch.randn(3, 1, SIDE, SIDE), torch.ones(3)
+    with torch.no_grad():
+        torch.testing.assert_close(balanced(x, sigma, torch.tensor([2, 6, 1]))[:2], one(x, sigma)[:2])
+        assert (balanced(x, sigma, torch.tensor([2, 6, 1])) - one(x, sigma))[2].abs().max() > 1e-3
+    assert describe(f"diffusers:{folder}", "balanced") == "diffusers:ddpm-mine (UNet2DModel, balanced labels)"
     other = ours(folder, sigmas, reference[0], label=3)
     assert (other - reference).abs().max() > 0.1
     assert describe(f"diffusers:{folder}", 2) == "diffusers:ddpm-mine (UNet2DModel, label 2)"
+
+
+def test_a_smaller_network_gets_the_middle_of_the_images(save: Save) -> None:
+    source = f"diffusers:{save(sample_size=SIDE)}"
+    small, large = load_foreign(source, images(), None, "cpu"), load_foreign(source, images(side=SIDE + 4), None, "cpu")
+    x, sigma = torch.randn(2, 1, SIDE + 4, SIDE + 4), torch.tensor([0.5, 2.0])
+    with torch.no_grad():
+        torch.testing.assert_close(large(x, sigma)[..., 2:-2, 2:-2], small(x[..., 2:-2, 2:-2], sigma))
+    torch.testing.assert_close(
+        x[..., 0, 0] - sigma[:, None] * large(x, sigma)[..., 0, 0], torch.full((2, 1), -MEAN / STD)
+    )
 
 
 def test_a_learned_variance_is_left_out(diffusers: Any, save: Save) -> None:
@@ -160,7 +183,7 @@ def test_levels_without_signal_are_left_out(diffusers: Any, save: Save) -> None:
     sigmas, reference = theirs(diffusers, folder, timestep_spacing="leading")
     compare("rescaled to zero SNR", ours(folder, sigmas, reference[0]), reference)
     model = load_foreign(f"diffusers:{folder}", images(), None, "cpu")
-    assert isinstance(model, FromDiffusers) and model.log_sigmas.isfinite().all() and len(model.log_sigmas) == 999
+    assert len(table(model).sigmas) == 999
     assert any("rescale_betas_zero_snr" in note for note in notes(f"diffusers:{folder}"))
 
 
@@ -178,8 +201,7 @@ def test_every_variance_preserving_scheduler_gives_its_levels(diffusers: Any, sa
     scheduler = getattr(diffusers, f"{name}Scheduler")(beta_start=2e-4, beta_end=0.03, num_train_timesteps=500)
     model = load_foreign(f"diffusers:{save(scheduler)}", images(), None, "cpu")
     expected = torch.tensor(ddpm_table(500, 2e-4, 0.03, data_std=1.0), dtype=torch.float64)
-    assert isinstance(model, FromDiffusers)
-    torch.testing.assert_close(model.log_sigmas.exp(), expected, rtol=3e-4, atol=0)
+    torch.testing.assert_close(torch.tensor(table(model).sigmas).double(), expected, rtol=3e-4, atol=0)
 
 
 # diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
@@ -188,15 +210,10 @@ def test_between_its_levels_the_timestep_is_that_of_diffusers(diffusers: Any, sa
     peer = diffusers.EulerDiscreteScheduler(beta_start=1e-4, beta_end=0.02, use_karras_sigmas=True)
     peer.set_timesteps(40)
     model = load_foreign(f"diffusers:{save()}", images(), None, "cpu")
-    assert isinstance(model, FromDiffusers)
-    mine = model.timestep(peer.sigmas[:-1].double().log())
+    mine = table(model).time(peer.sigmas[:-1].double())
     # a float32 sigma leaves 1e-3 of a timestep open where neighbours differ least, and diffusers computes in float32
     torch.testing.assert_close(mine, peer.timesteps.double(), rtol=1e-5, atol=2e-3)
     assert (mine - mine.round()).abs().max() > 0.3  # it was asked between levels
-    at_levels = model.timestep(model.log_sigmas)
-    torch.testing.assert_close(at_levels, torch.arange(1000.0).double(), rtol=0, atol=0)
-    ends = model.timestep(torch.tensor([-math.inf, -20.0, 20.0], dtype=torch.float64))
-    assert ends.tolist() == [0, 0, 999]
 
 
 # --------------------------------------------------------------------------------------------- fingerprints and names
@@ -305,7 +322,7 @@ def test_a_network_for_any_side_or_both_sides_suits(save: Save, size: Any) -> No
     ("n_classes", "label", "message"),
     [
         (None, 1, r"label=1: .*config.json is unconditional \(no num_class_embeds\)"),
-        (4, None, "label=None: .*class-conditional; give a label from 0 to 3"),
+        (4, None, "label=None: .*class-conditional; give a label from 0 to 3, or balanced"),
         (4, 4, "label=4: .*has classes 0 to 3"),
         (4, -1, "label=-1: .*has classes 0 to 3"),
     ],

@@ -1,0 +1,195 @@
+"""`Adapter`: a network of other conventions behind `eps = model(x, sigma)`; `Convention`: what these conventions are.
+
+A network gets z = s y + n noise, where y is the clean image in the network's own range. In standard deviations of the
+data x = x0 + sigma noise, and y = a x0 + b, so
+
+    sigma_theirs = a sigma      z = s (a x + b)      n = s sigma_theirs
+
+The unit noise is the same in both. s is 1 / sqrt(1 + sigma_theirs^2) for a variance-preserving process, 1 for an
+exploding one, and 1 / (1 + sigma_theirs) for a flow.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from diffusion_core.adapters.times import Time
+from diffusion_core.data import Images
+
+Range = tuple[float, float]
+Labels = int | Literal["balanced"] | None
+
+SIGNAL: dict[str, Callable[[Tensor], Tensor]] = {  # s as a function of sigma_theirs
+    "vp": lambda sigma: (1 + sigma.square()).rsqrt(),
+    "edm": torch.ones_like,
+    "flow": lambda sigma: 1 / (1 + sigma),
+}
+# The unit noise in z = s y + n noise, from the network's output:
+PREDICTIONS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "eps": lambda out, z, s, n: out,
+    "x0": lambda out, z, s, n: (z - s * out) / n,
+    # v = s noise - n y: Salimans & Ho 2022, arXiv 2202.00512, Section 4 and Appendix D
+    "v": lambda out, z, s, n: (n * z + s * out) / (s * s + n * n),
+    # u = noise - y: Lipman et al. 2023, arXiv 2210.02747, Eq. 23; Liu et al. 2023, arXiv 2209.03003, Eq. 1
+    "velocity": lambda out, z, s, n: (z + s * out) / (s + n),
+    "velocity to data": lambda out, z, s, n: (z - s * out) / (s + n),
+}
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What a network expects and returns. All of it is part of the model's identity."""
+
+    process: str  # a key of SIGNAL
+    time: Time
+    predicts: str  # a key of PREDICTIONS
+    pixels: Range = (-1.0, 1.0)  # its values of pixels 0 and 255
+    side: int | None = None  # of its images, in pixels; None for the side of the data
+    labels: Labels = None  # class of all samples, or "balanced": sample index mod n_classes
+    n_classes: int | None = None
+    guidance: float = 1.0  # scale of classifier-free guidance; 1 is none
+    null_label: int | None = None  # the label of "no class"
+
+    def __post_init__(self) -> None:
+        if self.predicts not in PREDICTIONS:
+            raise ValueError(f"predicts={self.predicts!r}: it must be one of {', '.join(PREDICTIONS)}")
+        low, high = self.pixels
+        if not low < high:
+            raise ValueError(f"pixels={self.pixels}: they must be the values of black and of white, such as (-1, 1)")
+        if self.labels == "balanced" and not (self.n_classes and self.n_classes > 0):
+            raise ValueError("labels='balanced': it needs n_classes")
+        if self.labels is not None and self.labels != "balanced":
+            if not (isinstance(self.labels, int) and self.labels >= 0):
+                raise ValueError(f"labels={self.labels!r}: it must be a class from 0, 'balanced' or None")
+            if self.n_classes is not None and self.labels >= self.n_classes:
+                raise ValueError(f"labels={self.labels}: there are classes 0 to {self.n_classes - 1}")
+        if self.guidance != 1 and (self.labels is None or self.null_label is None):
+            raise ValueError(f"guidance={self.guidance}: it needs labels and null_label, the label of no class")
+
+
+class Adapter(nn.Module):
+    """A network as `eps = model(x, sigma)`. Make it with `vp`, `edm` or `flow`.
+
+    Args:
+        net: net(z, time), or net(z, time, labels) if the convention has labels. z is float (B, C, side, side) in the
+            dtype of the network's parameters; time is float32 (B,) or int64; labels are int64 (B,). It returns the
+            shape of z. If it returns twice the channels, the second half is a learned variance, which is not used.
+        data: the data set; its mean and std define our units, and its border what lies around a smaller network.
+        convention: what the network expects and returns.
+
+    Raises:
+        ValueError: the network's images are larger than the data, or smaller and the data's border is not constant.
+
+    Note: around a network of a smaller side the images are known to be constant, c. So the exact denoiser there is c,
+        and eps = (x - c) / sigma. It tells nothing about the inside, so the inside is exact too.
+    """
+
+    def __init__(self, net: Callable[..., Tensor], data: Images, convention: Convention) -> None:
+        super().__init__()
+        self.net, self.data, self.convention = net, data, convention
+        self.takes_index = convention.labels == "balanced"
+        low, high = convention.pixels
+        self.scale = (high - low) * data.std / 255  # a: their units per standard deviation of the data
+        self.shift = low + (high - low) * data.mean / 255  # b: the mean of the data in their units
+        self.edge, self.background = _border(data, convention.side)
+        tensors = [*net.parameters(), *net.buffers()] if isinstance(net, nn.Module) else []
+        self.dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
+
+    @property
+    def span(self) -> Range:
+        """The smallest and the largest sigma that the network knows, in standard deviations of the data."""
+        low, high = self.convention.time.span
+        return low / self.scale, high / self.scale
+
+    def times(self, sigma: Tensor) -> Tensor:
+        """The network's time at sigma (B,), which is in standard deviations of the data."""
+        return self.convention.time.time(self.scale * sigma.double())
+
+    def forward(self, x: Tensor, sigma: Tensor, index: Tensor | None = None) -> Tensor:
+        """The unit noise estimated in x (B, C, H, W) at sigma (B,), positive, in standard deviations of the data.
+
+        Args:
+            index: the samples' indices (B,), for labels = "balanced"; `sample` and `generate_samples` give them.
+        """
+        theirs = self.scale * sigma.double()  # float64, because neighbouring times may differ by less than float32
+        signal = SIGNAL[self.convention.process](theirs)
+        s, n = (part.to(x.dtype).view(-1, 1, 1, 1) for part in (signal, signal * theirs))
+        inner = x[..., self.edge : x.shape[2] - self.edge, self.edge : x.shape[3] - self.edge]
+        out = self._outputs(self._scaled(inner, s), self.times(sigma), self._labels(len(x), x.device, index))
+        z = self._scaled(inner, s)  # again, because the network may have changed the first in place
+        if out.shape[1] == 2 * z.shape[1]:
+            out = out[:, : z.shape[1]]
+        if out.shape != z.shape:
+            raise ValueError(f"network: it returned shape {tuple(out.shape)} for images of shape {tuple(z.shape)}")
+        eps = PREDICTIONS[self.convention.predicts](out.to(x.dtype), z, s, n)
+        if self.edge == 0:
+            return eps
+        whole = (x - self.background) / sigma.to(x.dtype).view(-1, 1, 1, 1)
+        whole[..., self.edge : x.shape[2] - self.edge, self.edge : x.shape[3] - self.edge] = eps
+        return whole
+
+    def _scaled(self, x: Tensor, s: Tensor) -> Tensor:
+        return (self.scale * x + self.shift) * s
+
+    def _labels(self, n: int, device: torch.device, index: Tensor | None) -> Tensor | None:
+        """The labels (n,) of the samples with these indices; None for a network without labels."""
+        convention = self.convention
+        if convention.labels is None:
+            return None
+        if convention.labels != "balanced":
+            return torch.full((n,), convention.labels, device=device)
+        if index is None or len(index) != n:
+            found = "none" if index is None else len(index)
+            raise ValueError(
+                f"labels='balanced': {n} images need {n} sample indices, got {found}: model(x, sigma, index)"
+            )
+        assert convention.n_classes is not None
+        return index.to(device).long() % convention.n_classes
+
+    def _outputs(self, z: Tensor, time: Tensor, labels: Tensor | None) -> Tensor:
+        """The network's output, with classifier-free guidance if there is one: two images per image then.
+
+        Source: Ho & Salimans 2022, arXiv 2207.12598, Eq. 6; `guidance` is its w + 1. It is linear in eps, so it may be
+            applied to x0, v and velocities alike.
+        """
+        dtype = self.dtype or z.dtype
+        z = z.to(dtype)
+        if time.is_floating_point() and z.dtype != torch.float64:
+            time = time.float()
+        if labels is None:
+            return self.net(z, time)
+        if self.convention.guidance == 1:
+            return self.net(z, time, labels)
+        assert self.convention.null_label is not None
+        none = torch.full_like(labels, self.convention.null_label)
+        both = self.net(torch.cat([z, z]), torch.cat([time, time]), torch.cat([labels, none]))
+        with_class, without = both.chunk(2)
+        return torch.lerp(without, with_class, self.convention.guidance)
+
+    def extra_repr(self) -> str:
+        return f"data={self.data.name!r}, {self.convention}"
+
+
+def _border(data: Images, side: int | None) -> tuple[int, float]:
+    """The width of the border around a network's images, and its value in standard deviations of the data."""
+    whole = data.shape[1]
+    if side is None or side == whole:
+        return 0, 0.0
+    if side > whole or (whole - side) % 2 or side < 1:
+        raise ValueError(
+            f"side={side}: data={data.name!r} has images of {whole}x{whole}, so it must be at most {whole}, and differ "
+            "by an even number. For larger images of your own, name their size: npz64:PATH or folder64:PATH"
+        )
+    edge = (whole - side) // 2
+    outside = torch.ones(whole, whole, dtype=torch.bool)
+    outside[edge : whole - edge, edge : whole - edge] = False
+    values = data.pixels[:, :, outside]
+    if values.min() != values.max():
+        raise ValueError(
+            f"side={side}: the outer {edge} pixels of data={data.name!r} are not constant, so their denoiser is not "
+            f"known; use a network for {whole}x{whole}"
+        )
+    return edge, (values.flatten()[0].item() - data.mean) / data.std

@@ -1,0 +1,123 @@
+"""`python -m experiments check --model ...`: does a network from elsewhere denoise as it should, behind its adapter?
+
+Prints its error at ten noise levels with what is doubtful, and writes a picture. Every experiment with --model makes
+the same checks before it starts.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from PIL import Image, ImageDraw
+from rich.console import Console
+from rich.table import Table
+
+from diffusion_core.data import Images, resolve
+from experiments.engine.options import shown
+from experiments.models import external
+from experiments.models.behaviour import behaviour
+from experiments.models.check import CheckResult, examine
+from experiments.stages.common import images_of
+from experiments.stages.hardware import use_threads
+from experiments.store.checksums import write_json
+
+ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
+FILES = ("check.png", "check.json")
+
+
+@dataclass(frozen=True)
+class Check:
+    """Checks a network that was trained elsewhere: real noisy images at ten noise levels. Errors stop, doubts warn."""
+
+    model: Annotated[str, tyro.conf.arg(metavar="KIND:WHERE")]
+    """python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FOLDER."""
+    model_label: Annotated[int | Literal["balanced"] | None, shown("CLASS|balanced", "none")] = None
+    """The class that a class-conditional diffusers model samples. balanced: sample i has class i mod their number."""
+    data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mnist5k"
+    """The data set that it was trained on, as in the experiments."""
+    data_root: Annotated[Path | None, shown("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
+    """Where downloaded data sets lie."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: CUDA if there is a CUDA device."""
+    threads: Annotated[int | None, shown("N", "one per core")] = None
+    """CPU threads."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/check")
+    """Folder of check.png and check.json."""
+
+
+def command(arguments: Sequence[str], prog: str) -> int:
+    """Runs the check with these arguments. Returns 0: doubts are no errors. tyro ends the program on --help."""
+    main(tyro.cli(Check, prog=prog, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,)))
+    return 0
+
+
+def main(options: Check) -> CheckResult:
+    """Prints the table and the doubts, and writes the picture and the numbers.
+
+    Raises:
+        ValueError: the model cannot be used at all, see `external.load_foreign` and `behaviour`.
+    """
+    if any((options.out / name).exists() for name in FILES) and not (options.out / FILES[1]).exists():
+        raise ValueError(f"out={str(options.out)!r}: it holds {FILES[0]}, which no check wrote; choose another folder")
+    device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    use_threads(options.threads or torch.get_num_threads())
+    name = external.describe(options.model, options.model_label)
+    images = images_of(resolve(options.data, options.data_root), options.data_root)
+    model = external.load_foreign(options.model, images, options.model_label, device)
+    behaviour(model, images, device)
+    result = examine(model, images, device)
+    options.out.mkdir(parents=True, exist_ok=True)
+    picture(result, images).save(options.out / FILES[0])
+    numbers = {"levels": [asdict(level) for level in result.levels], "doubts": result.doubts, "usable": result.usable}
+    write_json(options.out / FILES[1], {"model": name, "data": images.name} | numbers)
+    _print(name, [*external.notes(options.model), *external.remarks(model)], result, options.out)
+    if not sys.stdout.isatty():
+        print(json.dumps({"check": name, "doubts": result.doubts, "usable": result.usable, "out": str(options.out)}))
+    return result
+
+
+def _print(name: str, notes: Sequence[str], result: CheckResult, out: Path) -> None:
+    console = Console(markup=False)
+    told = any(level.time is not None for level in result.levels)
+    table = Table(title=name, title_justify="left", caption="mean squared error of eps", caption_justify="left")
+    for heading in ("sigma", *(("time",) if told else ()), "error", "predicting 0", "best linear"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    for level in result.levels:
+        verdict = "doubtful" if level.doubtful else "good" if level.error < level.linear else "fair"
+        time = (f"{level.time:.4g}",) if level.time is not None else ("",) if told else ()
+        numbers = (f"{level.sigma:.3g}", *time, f"{level.error:.3g}", "1", f"{level.linear:.3g}")
+        table.add_row(*numbers, verdict if level.known else "beyond its times")
+    console.print(table)
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    for doubt in result.doubts:
+        console.print(f"doubt: {doubt}", style="yellow", soft_wrap=True)
+    if result.usable is None:
+        console.print("verdict: of no use: at no level better than predicting no noise", style="bold", soft_wrap=True)
+    else:
+        low, high = result.usable
+        what = f"{len(result.doubts)} doubt(s)" if result.doubts else "no doubts"
+        console.print(f"verdict: {what}; usable from sigma {high:.3g} to {low:.3g}", style="bold", soft_wrap=True)
+    console.print(f"picture: {out / FILES[0]}", soft_wrap=True)
+
+
+def picture(result: CheckResult, images: Images) -> Image.Image:
+    """One column per level: the real image, the noisy one at unit variance, and the denoised one."""
+    sigmas = torch.tensor([level.sigma for level in result.levels]).view(-1, 1, 1, 1)
+    rows = (result.clean, result.noisy * (1 + sigmas.square()).rsqrt(), result.denoised)
+    pixels = torch.cat([torch.cat(tuple(images.to_pixels(row)), dim=2) for row in rows], dim=1)
+    array = pixels.permute(1, 2, 0).squeeze(2).numpy()
+    tiles = Image.fromarray(array).convert("RGB")
+    tiles = tiles.resize((tiles.width * ZOOM, tiles.height * ZOOM), Image.Resampling.NEAREST)
+    whole = Image.new("RGB", (tiles.width, tiles.height + TEXT), "white")
+    whole.paste(tiles, (0, TEXT))
+    for column, level in enumerate(result.levels):
+        place = (column * tiles.width // len(result.levels) + 2, 1)
+        ImageDraw.Draw(whole).text(place, f"{level.sigma:.2g}", fill="black")
+    return whole

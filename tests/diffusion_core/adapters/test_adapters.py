@@ -1,0 +1,286 @@
+"""Adapters against exact denoisers: each wraps a network that is exact in its own convention, written out here."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diffusion_core import Euler, adapters, sample
+from diffusion_core.data import Images
+from diffusion_core.exact import Empirical, Mixture
+from diffusion_core.samplers.joint_batch import sample_jointly
+from diffusion_core.samplers.sampling import at_samples
+from diffusion_core.schedules import geometric
+
+SIDE, MEAN, STD = 4, 40.0, 70.0  # mean and std in pixel values
+DIM = SIDE**2
+SIGMAS = torch.tensor(geometric(12, 30.0, 0.03), dtype=torch.float64)
+LEVELS = np.log(np.sqrt(1 / np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)) - 1))  # ln sigma of DDPM's table
+RANGES = {
+    (-1, 1): (STD / 127.5, MEAN / 127.5 - 1),
+    (0, 1): (STD / 255, MEAN / 255),
+    (-0.5, 0.5): (STD / 255, MEAN / 255 - 0.5),
+}
+
+
+def images(pixels: Tensor | None = None) -> Images:
+    pixels = torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8) if pixels is None else pixels
+    return Images("mine", pixels, torch.zeros(len(pixels), dtype=torch.int64), MEAN, STD)
+
+
+def mixture(scale: float = 1.0, shift: float = 0.0) -> Mixture:
+    """Three Gaussians, in units in which y = scale x0 + shift."""
+    generator = torch.Generator().manual_seed(1)
+    bases = torch.linalg.qr(torch.randn(3, DIM, 2, generator=generator, dtype=torch.float64)).Q
+    means = torch.randn(3, DIM, generator=generator, dtype=torch.float64)
+    variances = torch.tensor([[0.5, 0.1], [0.2, 0.3], [1.0, 0.0]], dtype=torch.float64)
+    weights, stds = torch.tensor([0.5, 0.3, 0.2]).double(), torch.tensor([0.3, 0.2, 0.4]).double()
+    return Mixture(weights, scale * means + shift, bases, scale**2 * variances, scale * stds)
+
+
+def ddpm_sigma(t: Tensor) -> Tensor:
+    return torch.from_numpy(np.exp(np.interp(t.numpy(), np.arange(1000), LEVELS)))
+
+
+def song_sigma(t: Tensor) -> Tensor:
+    signal = torch.exp(-t.square() * (20 - 0.1) / 4 - t * 0.1 / 2)  # Song et al. 2021, Eq. 33
+    return (1 - signal.square()).sqrt() / signal
+
+
+def network(
+    sigma: Callable[[Tensor], Tensor], signal: str, returns: str, law: Mixture
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The exact network of a law, in the words of its paper."""
+
+    def net(z: Tensor, t: Tensor) -> Tensor:
+        level = sigma(t)
+        s = {"vp": 1 / (1 + level**2) ** 0.5, "edm": torch.ones_like(level), "flow": 1 / (1 + level)}[signal]
+        wide = s.view(-1, 1, 1, 1)
+        noise = law(z / wide, level)
+        clean = z / wide - level.view(-1, 1, 1, 1) * noise
+        return {
+            "eps": noise,
+            "x0": clean,
+            "v": wide * noise - (1 - wide**2) ** 0.5 * clean,
+            "noise - x0": noise - clean,
+            "x0 - noise": clean - noise,
+        }[returns]
+
+    return net
+
+
+BETAS, ABAR = np.linspace(1e-4, 0.02, 1000), 1 / (1 + np.exp(2 * LEVELS))
+CASES: dict[str, tuple[Callable[..., adapters.Adapter], Callable[[Tensor], Tensor], str, str]] = {
+    "ddpm-eps": (adapters.vp, ddpm_sigma, "vp", "eps"),
+    "ddpm-x0": (partial(adapters.vp, predicts="x0"), ddpm_sigma, "vp", "x0"),
+    "betas-v": (partial(adapters.vp, predicts="v", time=adapters.from_betas(BETAS)), ddpm_sigma, "vp", "v"),
+    "abar-eps": (partial(adapters.vp, time=adapters.from_abar(ABAR)), ddpm_sigma, "vp", "eps"),
+    "vp-sde": (partial(adapters.vp, time=adapters.LinearVP()), song_sigma, "vp", "eps"),
+    "cosine-v": (
+        partial(adapters.vp, predicts="v", time=adapters.CosineVP()),
+        lambda t: torch.tan(math.pi / 2 * t),
+        "vp",
+        "v",
+    ),
+    "edm": (adapters.edm, lambda t: t, "edm", "x0"),
+    "log-sigma": (
+        partial(adapters.edm, predicts="eps", time=adapters.LogSigma(0.25)),
+        lambda t: torch.exp(4 * t),
+        "edm",
+        "eps",
+    ),
+    "flow": (adapters.flow, lambda t: t / (1 - t), "flow", "noise - x0"),
+    "flow-to-data": (partial(adapters.flow, data_at=1), lambda t: (1 - t) / t, "flow", "x0 - noise"),
+    "flow-x0": (partial(adapters.flow, predicts="x0"), lambda t: t / (1 - t), "flow", "x0"),
+}
+
+
+@pytest.mark.parametrize("pixels", RANGES, ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_an_exact_network_behind_an_adapter_is_the_exact_denoiser(case: str, pixels: tuple[float, float]) -> None:
+    wrap, sigma, signal, returns = CASES[case]
+    scale, shift = RANGES[pixels]
+    model = wrap(network(sigma, signal, returns, mixture(scale, shift)), images(), pixels=pixels)
+    low, high = model.span
+    known = SIGMAS[(low <= SIGMAS) & (high >= SIGMAS)]
+    assert len(known) >= 10
+    x = torch.randn(len(known), 1, SIDE, SIDE, generator=torch.Generator().manual_seed(2)).double()
+    x = x * (1 + known.square()).sqrt().view(-1, 1, 1, 1)
+    torch.testing.assert_close(model(x, known), mixture()(x, known), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("predicts", ["eps", "v"])
+def test_float32_is_close_to_float64(predicts: str) -> None:
+    scale, shift = RANGES[-1, 1]
+    law = mixture(scale, shift)
+    model = adapters.vp(
+        lambda z, t: network(ddpm_sigma, "vp", predicts, law)(z.double(), t).float(), images(), predicts=predicts
+    )
+    x = torch.randn(13, 1, SIDE, SIDE) * (1 + SIGMAS.square()).sqrt().view(-1, 1, 1, 1)
+    found = model(x.float(), SIGMAS.float())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), mixture()(x, SIGMAS), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        adapters.Sigma(),
+        adapters.LogSigma(0.25),
+        adapters.FlowTime(0),
+        adapters.FlowTime(1),
+        adapters.LinearVP(),
+        adapters.CosineVP(),
+        adapters.CosineVP(0.008),
+        adapters.linear_betas(),
+        adapters.linear_betas(first=1),
+    ],
+    ids=str,
+)
+def test_time_and_sigma_are_inverses_over_the_span(time: adapters.Time) -> None:
+    low, high = (min(max(end, 1e-3), 1e3) for end in time.span)
+    sigma = torch.tensor(geometric(50, high, low), dtype=torch.float64)
+    torch.testing.assert_close(time.sigma(time.time(sigma)), sigma, rtol=1e-6, atol=0)
+
+
+def test_a_table_counts_as_it_is_told() -> None:
+    plain, whole = adapters.linear_betas(), adapters.linear_betas(whole=True, first=1)
+    at = torch.tensor([plain.sigmas[0], plain.sigmas[7], plain.sigmas[999], 1e-9, 1e9], dtype=torch.float64)
+    torch.testing.assert_close(plain.time(at), torch.tensor([0.0, 7, 999, 0, 999]).double(), rtol=0, atol=1e-9)
+    assert whole.time(at).tolist() == [1, 8, 1000, 1, 1000] and whole.time(at).dtype == torch.int64
+
+
+# ------------------------------------------------------------------------------------------------ image size and dtype
+
+
+def test_around_a_smaller_network_the_border_is_denoised_exactly() -> None:
+    """Exact denoisers of a data set: one of the whole images, one of their middle."""
+    pixels = torch.randint(0, 256, (5, 1, SIDE, SIDE), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+    whole = images(nn.functional.pad(pixels, (2, 2, 2, 2), value=9))
+    scale, shift = RANGES[0, 1]
+    middle = Empirical(whole.standardised().double()[..., 2:-2, 2:-2] * scale + shift)
+    model = adapters.edm(lambda z, t: z - t.view(-1, 1, 1, 1) * middle(z, t), whole, pixels=(0, 1), side=SIDE)
+    x = torch.randn(13, 1, 8, 8).double() * (1 + SIGMAS.square()).sqrt().view(-1, 1, 1, 1)
+    exact = Empirical(whole.standardised().double())
+    torch.testing.assert_close(model(x, SIGMAS), exact(x, SIGMAS), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("border", "side", "message"),
+    [
+        (1, 2, "the outer 1 pixels of data='mine' are not constant"),
+        (0, 3, "side=3: data='mine' has images of 4x4, so it must be at most 4, and differ by an even number"),
+        (0, 6, "so it must be at most 4.*npz64:PATH"),
+    ],
+)
+def test_a_size_that_does_not_suit_is_refused(border: int, side: int, message: str) -> None:
+    pixels = torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8)
+    pixels[0, 0, 0, 0] = border
+    with pytest.raises(ValueError, match=message):
+        adapters.edm(lambda z, t: z, images(pixels), side=side)
+
+
+def test_a_network_that_changes_its_input_does_no_harm() -> None:
+    x = torch.randn(3, 1, SIDE, SIDE)
+    sigma = torch.tensor([0.1, 1.0, 9.0])
+    tidy, untidy = (adapters.flow(net, images()) for net in (lambda z, t: z * 0.5, lambda z, t: z.mul_(0.5)))
+    assert torch.equal(untidy(x, sigma), tidy(x, sigma))
+
+
+def test_a_network_gets_its_own_dtype_and_a_learned_variance_is_left_out() -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.ones((), dtype=torch.bfloat16))
+
+        def forward(self, z: Tensor, t: Tensor) -> Tensor:
+            assert z.dtype == torch.bfloat16 and t.dtype == torch.float32
+            return torch.cat([z * self.gain, z * 7], dim=1)
+
+    x = torch.randn(2, 1, SIDE, SIDE)
+    eps = adapters.vp(Half(), images())(x, torch.ones(2))
+    assert eps.shape == x.shape and eps.dtype == torch.float32
+    with pytest.raises(ValueError, match=r"it returned shape \(2, 1, 1, 1\) for images of shape \(2, 1, 4, 4\)"):
+        adapters.vp(lambda z, t: z[..., :1, :1], images())(x, torch.ones(2))
+
+
+# --------------------------------------------------------------------------------------------------- labels, guidance
+
+
+def by_label(z: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    """Another mean for each label; label 5 is none."""
+    return z * 0.1 + (labels.view(-1, 1, 1, 1).double() / 5).to(z.dtype)
+
+
+def drawn(model: adapters.Adapter, n: int = 70, **options: int) -> Tensor:
+    return sample(model, geometric(6, 30.0, 0.03), Euler(1.0), n_samples=n, shape=(1, SIDE, SIDE), **options)
+
+
+def test_balanced_labels_follow_the_sample_and_not_the_batch() -> None:
+    model = adapters.vp(by_label, images(), labels="balanced", n_classes=5)
+    whole = drawn(model)
+    for batch_size in (1, 7, 64):
+        torch.testing.assert_close(drawn(model, batch_size=batch_size), whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(drawn(model, 3, first_sample=66), whole[66:69], rtol=0, atol=1e-5)
+    jointly = sample_jointly(model, [partial(drawn, batch_size=7), partial(drawn, n=3, first_sample=66)])
+    torch.testing.assert_close(jointly[0], whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(jointly[1], whole[66:69], rtol=0, atol=1e-5)
+    for label in range(5):
+        only = drawn(adapters.vp(by_label, images(), labels=label))
+        torch.testing.assert_close(only[label::5], whole[label::5], rtol=0, atol=1e-5)
+        assert (only[(label + 1) % 5] - whole[(label + 1) % 5]).abs().max() > 0.1
+
+
+def test_balanced_labels_need_the_samples_indices() -> None:
+    model = adapters.vp(by_label, images(), labels="balanced", n_classes=5)
+    x, sigma = torch.zeros(2, 1, SIDE, SIDE), torch.ones(2)
+    with pytest.raises(ValueError, match="2 images need 2 sample indices, got none"):
+        model(x, sigma)
+    with pytest.raises(ValueError, match="2 images need 2 sample indices, got 3"):
+        at_samples(model, torch.arange(3))(x, sigma)
+
+
+def test_guidance_is_the_formula_of_ho_and_salimans() -> None:
+    x, sigma = torch.randn(3, 1, SIDE, SIDE), torch.tensor([0.1, 1.0, 9.0])
+    make = partial(adapters.flow, by_label, images(), n_classes=5)
+    with_class, without = make(labels=2)(x, sigma), adapters.flow(by_label, images(), labels=5)(x, sigma)
+    guided = make(labels=2, guidance=3.0, null_label=5)(x, sigma)
+    w = 3.0 - 1.0
+    torch.testing.assert_close(guided, (1 + w) * with_class - w * without, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"predicts": "noise"}, "predicts='noise': it must be one of eps, x0, v"),
+        ({"pixels": (1, -1)}, "they must be the values of black and of white"),
+        ({"labels": "balanced"}, "it needs n_classes"),
+        ({"labels": "some"}, "labels='some': it must be a class from 0"),
+        ({"labels": 5, "n_classes": 5}, "labels=5: there are classes 0 to 4"),
+        ({"labels": 2, "guidance": 3.0}, "guidance=3.0: it needs labels and null_label"),
+        ({"guidance": 3.0, "null_label": 5}, "guidance=3.0: it needs labels and null_label"),
+    ],
+)
+def test_a_bad_convention_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        adapters.vp(by_label, images(), **options)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: adapters.FlowTime(2), "data_at=2: it must be 0 or 1"),
+        (lambda: adapters.TableTime((2.0, 1.0)), "positive, finite and increasing"),
+        (lambda: adapters.from_betas([0.1, 1.0]), "each above 0 and below 1"),
+        (lambda: adapters.from_abar([1.0, 0.5]), "decrease from below 1"),
+        (lambda: adapters.CosineVP(1.0), "offset=1.0"),
+        (lambda: adapters.LinearVP(0.0), "vp_beta_d=0.0"),
+    ],
+)
+def test_a_bad_time_is_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,195 @@
+"""Each mistake that people make with an adapter is found, and nothing is found where there is none.
+
+The networks are exact denoisers of a few hundred images, told time and range as a trained network would be.
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffusion_core import adapters, load
+from diffusion_core.data import Images
+from diffusion_core.exact import Empirical, GaussianDenoiser
+from experiments.models.check import CheckResult, Level, _doubts, examine, linear_errors
+from experiments.models.external import remarks
+from experiments.models.variants import RANGES
+
+DATA = load("mnist5k")
+EXACT = Empirical(DATA.standardised()[:80])  # the check takes the first 16, and eight of each class
+OF_CLASS = [Empirical(DATA.standardised()[DATA.labels == label][:16]) for label in range(10)]
+Eps = Callable[[Tensor, Tensor], Tensor]
+
+
+def ddpm(pixels: tuple[float, float] = (-1, 1), returns: str = "eps", first: int = 0, exact: Eps = EXACT) -> Eps:
+    """An exact network of DDPM on images in a range."""
+    low, high = pixels
+    scale, shift = (high - low) * DATA.std / 255, low + (high - low) * DATA.mean / 255
+    table = adapters.linear_betas(first=first)
+
+    def net(z: Tensor, t: Tensor) -> Tensor:
+        sigma = table.sigma(t).float().view(-1, 1, 1, 1)
+        s = (1 + sigma.square()).rsqrt()
+        eps = exact((z / s - shift) / scale, sigma.flatten() / scale)
+        clean = z / s - sigma * eps
+        return {"eps": eps, "x0": clean, "v": s * eps - s * sigma * clean}[returns]
+
+    return net
+
+
+def flow(returns: str = "velocity", data_at: int = 0, exact: Any = EXACT) -> Callable[..., Tensor]:
+    """An exact network of a flow on images in [-1, 1], with labels if `exact` takes them."""
+    scale, shift = DATA.std / 127.5, DATA.mean / 127.5 - 1
+    time = adapters.FlowTime(data_at)
+
+    def net(z: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
+        sigma = time.sigma(t.double()).float().view(-1, 1, 1, 1)
+        y = z * (1 + sigma)
+        eps = exact((y - shift) / scale, sigma.flatten() / scale, *labels)
+        return (eps - (y - sigma * eps)) * (1 - 2 * data_at)
+
+    return net
+
+
+def by_label(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+    out = torch.empty_like(x)
+    for label in labels.unique().tolist():
+        out[labels == label] = OF_CLASS[label](x[labels == label], sigma[labels == label])
+    return out
+
+
+def found(model: Any) -> str:
+    return "\n".join(examine(model, DATA, "cpu").doubts)
+
+
+RIGHT = {
+    **{f"ddpm on {pixels}": adapters.vp(ddpm(pixels), DATA, pixels=pixels) for pixels in RANGES},
+    "v": adapters.vp(ddpm(returns="v"), DATA, predicts="v"),
+    "a table from 1": adapters.vp(ddpm(first=1), DATA, time=adapters.linear_betas(first=1)),
+    "flow": adapters.flow(flow(), DATA),
+    "flow to data": adapters.flow(flow(data_at=1), DATA, data_at=1),
+    "labels": adapters.flow(flow(exact=by_label), DATA, labels="balanced", n_classes=10),
+    "guided": adapters.flow(flow(exact=by_label), DATA, labels="balanced", n_classes=10, guidance=4.0, null_label=0),
+    "one label": adapters.flow(flow(exact=by_label), DATA, labels=3, n_classes=10),
+    "a function": lambda x, sigma: EXACT(x, sigma),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_nothing_is_doubted_about_an_exact_denoiser(name: str) -> None:
+    result = examine(RIGHT[name], DATA, "cpu")
+    assert result.doubts == []
+    assert all(level.error < level.linear + 0.002 for level in result.levels if level.known)
+    low = 0.0646 if isinstance(model := RIGHT[name], adapters.Adapter) and model.span[0] > 0.03 else 0.03
+    assert result.usable == pytest.approx((low, 30.0), rel=1e-2)
+
+
+WRONG = {
+    **{
+        f"range {theirs} as {given}": (
+            adapters.vp(ddpm(theirs), DATA, pixels=given),
+            rf"range may be wrong: it fits pixels=\({theirs[0]:.1f}, {theirs[1]:.1f}\) better",
+        )
+        for theirs in RANGES
+        for given in RANGES
+        if theirs != given
+    },
+    **{
+        f"{theirs} as {given}": (
+            adapters.vp(ddpm(returns=theirs), DATA, predicts=given),
+            f"output may be read wrongly: it fits predicts='{theirs}' better than '{given}'",
+        )
+        for theirs in ("eps", "x0", "v")
+        for given in ("eps", "x0", "v")
+        if theirs != given
+    },
+    "counts from 1": (adapters.vp(ddpm(first=1), DATA), "off by one: it fits first=1 better than first=0, at"),
+    "counts from 0": (
+        adapters.vp(ddpm(), DATA, time=adapters.linear_betas(first=1)),
+        "off by one: it fits first=0 better than first=1",
+    ),
+    "the other way": (adapters.flow(flow(data_at=1), DATA), "time may run the other way: it fits data_at=1 better"),
+    "transposed labels": (
+        adapters.flow(
+            lambda z, t, labels: flow(exact=by_label)(z, t, torch.tensor([0, 1, 2, 8, 4, 5, 6, 7, 3, 9])[labels]),
+            DATA,
+            labels="balanced",
+            n_classes=10,
+        ),
+        "labels may be mixed up: it denoises images of class 3 under label 8, images of class 8 under label 3 better",
+    ),
+    "labels without effect": (
+        adapters.flow(lambda z, t, labels: flow()(z, t), DATA, labels="balanced", n_classes=10),
+        "its labels change nothing",
+    ),
+    "a function of a wrong range": (
+        lambda x, sigma: adapters.vp(ddpm((0, 1)), DATA)(x, sigma),
+        r"it fits better if the network sees \[0.0, 1.0\] where it now sees \[-1.0, 1.0\]",
+    ),
+    "a function that returns x0": (
+        lambda x, sigma: adapters.vp(ddpm(returns="x0"), DATA)(x, sigma),
+        r"it fits better as x0 of images in \[-1.0, 1.0\]",
+    ),
+    "a function with a wrong sign": (lambda x, sigma: -EXACT(x, sigma), "its negative fits better"),
+    "an untrained network": (GaussianDenoiser(), "is it trained, and on data like these"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_mistake_is_found_with_its_cause(name: str) -> None:
+    model, message = WRONG[name]
+    doubts = found(model)
+    assert len(doubts.splitlines()) <= 2
+    assert re.search(message, doubts), doubts
+
+
+def test_a_bump_and_an_error_above_1_are_said() -> None:
+    def level(sigma: float, error: float) -> Level:
+        return Level(sigma, error, 1.0, None, True)
+
+    smooth = [level(10.0, 0.2), level(1.0, 0.3), level(0.1, 0.5)]
+    assert not list(_doubts(smooth, None))
+    (bump,) = _doubts([smooth[0], level(1.0, 0.8), smooth[0]], None)
+    assert bump == "error at sigma 1 is 4 times what its neighbours suggest"
+    above = list(_doubts([level(10.0, 1.1), level(1.0, 1.1), level(0.1, 0.5)], None))
+    assert above == ["error above 1 at sigma 1 to 10: predicting no noise at all would be better there"]
+
+
+@pytest.mark.parametrize("shape", [(3000, 1, 6, 6), (2000, 1, 34, 34)], ids=["few values", "many values"])
+def test_the_linear_error_is_that_of_least_squares(shape: tuple[int, ...]) -> None:
+    """On Gaussian images with a few wide directions, against the formula with the true covariance."""
+    generator = torch.Generator().manual_seed(0)
+    dim = shape[2] * shape[3]
+    basis = torch.linalg.qr(torch.randn(dim, 5, generator=generator)).Q * torch.tensor([4.0, 3, 3, 2, 1])
+    x0 = (torch.randn(shape[0], 5, generator=generator) @ basis.T).view(shape) + 0.1 * torch.randn(
+        shape, generator=generator
+    )
+    images = Images("mine", torch.zeros(shape, dtype=torch.uint8), torch.zeros(shape[0]), 0.0, 1.0, continuous=x0)
+    wide = torch.tensor([16.0, 9, 9, 4, 1]) + 0.01
+    for sigma, error in zip((0.05, 0.5, 5.0), linear_errors(images, (0.05, 0.5, 5.0)), strict=True):
+        exact = ((wide / (wide + sigma**2)).sum() + (dim - 5) * 0.01 / (0.01 + sigma**2)).item() / dim
+        assert error == pytest.approx(exact, rel=0.05)
+
+
+def test_what_an_adapter_does_is_said() -> None:
+    make = partial(adapters.flow, lambda z, t, y: z, DATA, side=28, n_classes=10, null_label=10)
+    said = remarks(make(labels="balanced", guidance=3.0))
+    assert said == [
+        "it denoises the middle 28x28 pixels; the border of 2 is the same in all images, so it is denoised exactly",
+        "its labels are balanced: sample i has label i mod 10",
+        "classifier-free guidance 3: one evaluation is two passes of its network",
+    ]
+    assert "all its samples have label 4" in remarks(make(labels=4))[1]
+    assert remarks(EXACT) == []
+
+
+def test_the_result_shows_one_image_at_each_level() -> None:
+    result: CheckResult = examine(EXACT, DATA, "cpu")
+    sigma = torch.tensor([level.sigma for level in result.levels]).view(-1, 1, 1, 1)
+    assert result.clean.shape == (10, 1, 32, 32) and (result.clean == result.clean[0]).all()
+    assert ((result.noisy - result.clean) / sigma).std() == pytest.approx(1, abs=0.05)
+    assert (result.denoised[5:] - result.clean[5:]).abs().max() < 1e-3

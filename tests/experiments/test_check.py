@@ -1,0 +1,169 @@
+"""`check` on the command line, and an adapter in runs: labels follow the sample, and doubts are said before a run."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from diffusion_core import Euler, adapters, load
+from diffusion_core.exact import Empirical
+from experiments import __main__ as command
+from experiments.config.config import ForeignConfig, Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.identity import identity
+from experiments.config.trial import Trial
+from experiments.engine.doubts import doubts
+from experiments.engine.options import Options
+from experiments.models.behaviour import behaviour
+from experiments.run import PRESETS
+from experiments.stages.sample import sample_stage, sample_together
+from experiments.store import Store
+
+DATA = load("mnist5k")
+EXACT = Empirical(DATA.standardised()[:80] * DATA.std / 255 + DATA.mean / 255 - 0.5)  # on images in [-0.5, 0.5]
+TABLE = adapters.linear_betas()
+LIMIT = 64  # images per batch that `grey` has memory for
+
+
+def ddpm(z: Tensor, t: Tensor) -> Tensor:
+    sigma = TABLE.sigma(t).float()
+    return EXACT(z * (1 + sigma**2).sqrt().view(-1, 1, 1, 1), sigma)
+
+
+def grey(z: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+    """Denoises every image to the grey value of its label."""
+    if len(z) > LIMIT:
+        raise RuntimeError("not enough memory")
+    return torch.ones_like(z) * (labels.view(-1, 1, 1, 1) / 10)
+
+
+right = adapters.vp(ddpm, DATA, pixels=(-0.5, 0.5))
+wrong = adapters.vp(ddpm, DATA)
+labelled = adapters.edm(grey, DATA, pixels=(0, 1), labels="balanced", n_classes=10)
+
+
+def broken(x: Tensor, sigma: Tensor) -> Tensor:
+    return x.mul_(0.5)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, where this module can be named as --model python:test_check:NAME."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setitem(sys.modules, "test_check", sys.modules[__name__])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["experiments", "check", *arguments])
+    return command.main()
+
+
+def foreign(name: str) -> ForeignConfig:
+    found = Options(model=f"python:test_check:{name}", threads=1, precision="fp32").apply(PRESETS["smoke"]).foreign
+    assert found is not None
+    return found
+
+
+def test_the_command_shows_numbers_doubts_and_a_picture(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--model", "python:test_check:right") == 0
+    said = capsys.readouterr().out
+    assert "verdict: no doubts; usable from sigma 30 to 0.0646" in said and "beyond its times" in said
+    assert json.loads(said.splitlines()[-1])["doubts"] == []
+    with Image.open(here / "runs/check/check.png") as picture:
+        assert picture.size == (10 * 32 * 2, 3 * 32 * 2 + 14)
+    numbers = json.loads((here / "runs/check/check.json").read_text())
+    assert [round(level["time"]) for level in numbers["levels"]][::3] == [646, 223, 21, 0]
+    assert run(monkeypatch, "--model", "python:test_check:wrong") == 0
+    said = capsys.readouterr().out
+    assert "doubt: error at sigma" in said and "it fits pixels=(-0.5, 0.5) better than (-1.0, 1.0)" in said
+
+
+def test_what_cannot_be_used_is_one_line_and_status_2(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--model", "python:test_check:broken") == 2
+    assert capsys.readouterr().err.startswith("error: model: it changed x in place")
+    assert run(monkeypatch, "--model", "python:test_check:right", "--data", f"npz:{here / 'x.npz'}") == 2
+    assert "no such file" in capsys.readouterr().err
+    (here / "check.png").touch()
+    assert run(monkeypatch, "--model", "python:test_check:right", "--out", ".") == 2
+    assert "it holds check.png, which no check wrote" in capsys.readouterr().err
+    assert (here / "check.png").stat().st_size == 0
+
+
+def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(here / "x.npz", images=DATA.pixels[:60].numpy())
+    with pytest.raises(ValueError, match=r"it was made for data='mnist5k' .*but data='npz:.* give both the same data"):
+        Options(model="python:test_check:right", data=f"npz:{here / 'x.npz'}").apply(PRESETS["smoke"])
+
+
+def test_doubts_are_said_before_a_run(here: Path) -> None:
+    def said(name: str, sigma_max: float = 30.0, sigma_min: float = 0.05) -> list[str]:
+        config = foreign(name)
+        samples = SampleConfig(
+            config, Ladder("geometric", 4, sigma_max, sigma_min), Euler(), 40, machine=config.machine
+        )
+        return doubts([Trial("test", "any", ScoreConfig(samples, ReferenceConfig("mnist5k", "digits", "x")))], None)
+
+    assert said("right") == []
+    assert said("right", 900.0, 0.03) == [
+        "a ladder goes down to sigma 0.03, but the network knows no level below 0.0363",
+        "a ladder begins at sigma 900, but the network knows no level above 571",
+    ]
+    (first, second) = said("wrong")
+    assert first.startswith("python:test_check:wrong: error at sigma") and "range may be wrong" in first
+    assert "error above 1" in second
+
+
+def test_labels_follow_the_sample_in_every_kind_of_run(here: Path) -> None:
+    """Alone, in small batches, in batches that are halved, and several runs in one batch."""
+    config = foreign("labelled")
+    base = SampleConfig(config, Ladder(n_steps=4), Euler(), 70, machine=config.machine, final_denoise=True)
+    expected = 25.5 * (torch.arange(70) % 10).view(-1, 1)
+
+    def pixels(store: Store, one: SampleConfig) -> Tensor:
+        return load_file(store.path("samples", identity(one)) / "samples.safetensors")["pixels"].float()
+
+    for batch_size in (7, 64, 70):
+        store = Store(here / f"{batch_size}")
+        sample_stage(replace(base, batch_size=batch_size), store, None, lambda n: None)
+        assert (pixels(store, base).flatten(1) - expected).abs().max() <= 0.6
+    store, joint = Store(here / "joint"), [replace(base, n_samples=40), replace(base, n_samples=40, seed=3)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{__name__}.LIMIT", 80)
+        sample_together(joint, store, None, lambda n: None)
+    for one in joint:
+        assert (pixels(store, one).flatten(1) - expected[:40]).abs().max() <= 0.6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_classes": 20},
+        {"labels": 3},
+        {"guidance": 2.0, "null_label": 9},
+        {"guidance": 1.0, "null_label": 9},
+        {"pixels": (0.0, 1.0)},
+        {"time": adapters.LogSigma()},
+        {"time": adapters.LogSigma(0.25)},
+    ],
+    ids=str,
+)
+def test_every_argument_of_an_adapter_is_part_of_the_models_identity(change: dict[str, object]) -> None:
+    """Also where the outputs for the first eight samples are the same, as those of 10 and of 20 classes are."""
+    usual = {"labels": "balanced", "n_classes": 10}
+
+    def known(options: dict[str, object]) -> str:
+        return behaviour(adapters.edm(lambda z, t, labels: 0 * z, DATA, **options), DATA, "cpu")  # type: ignore[arg-type]
+
+    assert known(usual) == known(dict(usual)) != known(usual | change)
