@@ -18,6 +18,7 @@ from experiments.config.comparison import BestOf, BestSet, Contrast, Looks
 from experiments.config.config import ForeignConfig
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import dry_run, executor, selection
+from experiments.engine.calibrated import chosen_for
 from experiments.engine.doubts import doubts
 from experiments.engine.executor import SweepResult
 from experiments.engine.looks import Looked, look_by_look
@@ -98,6 +99,8 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         path.unlink()
     said = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
     said += [*doubts(plan.trials, options.data_root), *_reused(plan, store)]
+    if chosen := chosen_for(experiment.trials, options):
+        said.append(chosen.why)
     for note in said:
         console.print(f"note: {note}", style="yellow", soft_wrap=True)
     with _executor(plan, context, options) as (context, how):
