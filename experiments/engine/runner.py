@@ -26,6 +26,7 @@ from experiments.engine.options import Options
 from experiments.engine.plan import Plan
 from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.rehearsal import rehearse
+from experiments.engine.side_by_side import at_a_time, side_by_side
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import extract
 from experiments.results import best_sets, contrasts, floors, looks, table
@@ -222,7 +223,7 @@ def _check(trials: Sequence[Trial], store: Store, data_root: Path | None) -> Non
 def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tuple[RunContext, dict[str, Any]]]:
     """Yields the context and further arguments of `execute`: for Ray if it was asked for, else for this process."""
     if options.workers is None and options.ray_address is None:
-        yield context, {}
+        yield context, {"executor": side_by_side, "slots": at_a_time(plan.tasks)}
         return
     from experiments.engine import ray_executor
 
