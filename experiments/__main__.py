@@ -19,6 +19,7 @@ from types import FrameType
 from experiments.command_line import COMMANDS, SYMBOLS, parse
 
 OTHERS = {
+    "machine": "how fast this machine is, and which precision runs choose here",
     "store": "what the store of networks, samples and scores holds, and making room in it",
     "report": "writes the report of a finished run again: report DIR",
 }
@@ -67,6 +68,8 @@ def _run(arguments: list[str]) -> int:
     name, *rest = arguments
     if name == "store":
         return import_module("experiments.store.cli").command(rest, f"{PROG} store")
+    if name == "machine":
+        return import_module("experiments.machine").command(rest, f"{PROG} machine")
     if name == "report":
         return import_module("reports.__main__").command(rest, f"{PROG} report")
     if name not in COMMANDS:

@@ -33,6 +33,7 @@ class Worker:
     answers: "SimpleQueue[tuple[Worker, Any]]"
     task: Task | None = None
     process: subprocess.Popen[bytes] = field(init=False)
+    listener: Thread = field(init=False)
 
     def __post_init__(self) -> None:
         found = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)  # the same packages as here
@@ -43,14 +44,15 @@ class Worker:
             env=os.environ | {"PYTHONPATH": found},
             start_new_session=True,  # Ctrl-C reaches the driver alone, which ends its workers
         )
-        Thread(target=self._listen, daemon=True).start()
+        self.listener = Thread(target=self._listen, daemon=True)
+        self.listener.start()
 
     def _listen(self) -> None:
         """Passes on the answers, and None when the process ended."""
         assert self.process.stdout is not None
-        with suppress(EOFError, OSError, pickle.UnpicklingError):
+        with self.process.stdout as source, suppress(EOFError, OSError, pickle.UnpicklingError):
             while True:
-                self.answers.put((self, pickle.load(self.process.stdout)))
+                self.answers.put((self, pickle.load(source)))
         self.answers.put((self, None))
 
     def begin(self, task: Task, context: RunContext) -> None:
@@ -60,10 +62,14 @@ class Worker:
             pickle.dump((task, context), self.process.stdin)
             self.process.stdin.flush()
 
-    def end(self) -> None:
-        """Ends the process at once; what it had not published is lost."""
+    def end(self) -> int:
+        """The exit status of the process, which is ended if it has not ended. What it had not published is lost."""
         self.process.kill()
-        self.process.wait(PATIENCE)
+        with suppress(OSError):
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+        self.listener.join(PATIENCE)
+        return self.process.wait(PATIENCE)
 
 
 def at_a_time(tasks: Sequence[Task]) -> int:
@@ -136,5 +142,4 @@ def _trained(training: Sequence[Task], n: int, context: RunContext, progress: Pr
 
 def _lost(task: Task, worker: Worker) -> Outcome:
     """The outcome of a task whose process ended, for example because memory ran out. Trying again may help."""
-    status = worker.process.wait(PATIENCE)
-    return Outcome(task.name, f"its process ended with exit status {status}; run the same command again")
+    return Outcome(task.name, f"its process ended with exit status {worker.end()}; run the same command again")

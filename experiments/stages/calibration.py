@@ -65,6 +65,11 @@ class Timing:
     def images_per_second(self) -> float:
         return self.mode.batch / self.seconds
 
+    @property
+    def called(self) -> str:
+        """Precision and compilation in words."""
+        return self.mode.precision + (", compiled" if self.mode.compiled else "")
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -132,6 +137,15 @@ def with_compiled(subject: Subject, found: tuple[Timing, ...], say: Say) -> tupl
     return found
 
 
+def measure_again(subject: Subject) -> tuple[Timing, ...]:
+    """Times all modes anew, compiled ones too, and remembers the timings in place of earlier ones."""
+    found = measure(subject)
+    if found and can_compile(subject.device):
+        found += measure_compiled(subject, found)
+    _remember(subject, found)
+    return found
+
+
 def read(path: Path, key: Mapping[str, Any] | None = None) -> tuple[Timing, ...] | None:
     """The timings in a file; None if there is none, if it is damaged, or if it is about something else than `key`."""
     try:
@@ -160,9 +174,7 @@ def _remember(subject: Subject, found: tuple[Timing, ...]) -> None:
         subject.path.parent.mkdir(parents=True, exist_ok=True)
         write_json(subject.path, content)
     except OSError as error:
-        log.warning(
-            "%s: %s; so the next run times this machine again, and may choose another precision", folder(), error
-        )
+        log.warning("%s: %s; so the next run times again, and may choose another precision", folder(), error)
 
 
 def measure(subject: Subject, network: Model | None = None) -> tuple[Timing, ...]:
