@@ -77,14 +77,12 @@ def main(
 
 
 def _subject(network: str, device: str, threads: int | None) -> Any:
-    from diffusion_core.samplers.sampling import default_batch
     from experiments.config.config import Machine, TrainConfig
     from experiments.stages.calibration import Subject
     from experiments.stages.common import images_of
 
     machine, train = Machine.resolve(device, threads=threads), TrainConfig(network=network)
-    batch = default_batch(machine.device, machine.threads)
-    return Subject(network, images_of(train.data, None).shape, machine.device, machine.threads, batch, train.batch_size)
+    return Subject.of(network, images_of(train.data, None).shape, machine, train.batch_size)
 
 
 def _show(content: dict[str, Any], found: Sequence[Timing], console: Any) -> None:

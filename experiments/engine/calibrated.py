@@ -8,7 +8,6 @@ from typing import TypeVar
 from rich.console import Console
 
 from diffusion_core.samplers import Model
-from diffusion_core.samplers.sampling import default_batch
 from experiments.config.config import ExactConfig, ForeignConfig, Machine, SampleConfig, TrainConfig
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
@@ -100,14 +99,11 @@ def choose(work: Work, plain: Machine, options: Options) -> Chosen:
     """The choice for some work, given the plain machine."""
     model, say = work.model, partial(Console(markup=False, highlight=False).print, soft_wrap=True)
     trained = isinstance(model, TrainConfig)
-    subject = Subject(
-        model.network if isinstance(model, TrainConfig) else f"{model.name} {model.fingerprint}",
-        images_of(model.data, options.data_root).shape,
-        plain.device,
-        plain.threads,
-        default_batch(plain.device, plain.threads),
-        model.batch_size if isinstance(model, TrainConfig) else 0,
-    )
+    shape = images_of(model.data, options.data_root).shape
+    if isinstance(model, TrainConfig):
+        subject = Subject.of(model.network, shape, plain, model.batch_size)
+    else:
+        subject = Subject.of(f"{model.name} {model.fingerprint}", shape, plain, 0)
     network = _loaded(model, options, plain.device) if isinstance(model, ForeignConfig) else None
     if not (everything := timings(subject, say, network)):
         return Chosen(plain, plain, None, "this machine could not be timed, so everything is in plain fp32")

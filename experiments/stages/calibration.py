@@ -23,7 +23,9 @@ from diffusion_core.networks import build
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Model
+from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.training import PRECISIONS, train
+from experiments.config.config import Machine
 from experiments.stages.hardware import cores, device_name, use_threads
 from experiments.stages.memory import free, keep_freed
 from experiments.store.checksums import write_json
@@ -81,6 +83,11 @@ class Subject:
     threads: int  # of one run
     sampling_batch: int  # the machine's default
     training_batch: int
+
+    @classmethod
+    def of(cls, network: str, shape: tuple[int, ...], machine: Machine, training_batch: int) -> "Subject":
+        batch = default_batch(machine.device, machine.threads)
+        return cls(network, shape, machine.device, machine.threads, batch, training_batch)
 
     @property
     def key(self) -> dict[str, Any]:
@@ -186,8 +193,11 @@ def measure(subject: Subject, network: Model | None = None) -> tuple[Timing, ...
         found: list[Timing] = []
         for stage in STAGES:
             here = [mode for mode in modes if mode.stage == stage]
-            make = _forward if stage == SAMPLING else _step
-            seconds = interleaved({mode: make(subject, mode, model) for mode in here}, subject.device)
+            runs = {
+                mode: forward(model, subject.shape, subject.device, mode) if stage == SAMPLING else _step(subject, mode)
+                for mode in here
+            }
+            seconds = interleaved(runs, subject.device)
             if here and here[0] not in seconds:  # nothing to compare with
                 return ()
             found += [Timing(mode, least) for mode, least in seconds.items()]
@@ -213,7 +223,7 @@ def measure_compiled(subject: Subject, eager: Iterable[Timing]) -> tuple[Timing,
         mode = replace(fastest.mode, compiled=True)
         with torch.random.fork_rng(devices=[]):
             for _ in range(2):
-                run = _forward(subject, mode, Compiled(_network(subject), mode.batch))
+                run = forward(Compiled(_network(subject), mode.batch), subject.shape, subject.device, mode)
                 once = _timed(run, subject.device)
             if seconds := interleaved({mode: run}, subject.device):
                 found.append(Timing(mode, seconds[mode], once))
@@ -262,18 +272,18 @@ def _network(subject: Subject) -> torch.nn.Module:
     return build(subject.network, subject.shape[0]).to(subject.device).eval()
 
 
-def _forward(subject: Subject, mode: Mode, model: Model) -> Callable[[], object]:
-    x = torch.randn(mode.batch, *subject.shape, device=subject.device)
-    sigma = torch.ones(mode.batch, device=subject.device)
+def forward(model: Model, shape: tuple[int, ...], device: str, mode: Mode) -> Callable[[], object]:
+    """A function that evaluates the model once, as sampling does, on one batch of images of this shape."""
+    x, sigma = torch.randn(mode.batch, *shape, device=device), torch.ones(mode.batch, device=device)
 
     def run() -> object:
-        with torch.no_grad(), torch.autocast(subject.device, torch.bfloat16, enabled=mode.precision == "bf16"):
+        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=mode.precision == "bf16"):
             return model(x, sigma)
 
     return run
 
 
-def _step(subject: Subject, mode: Mode, model: Model) -> Callable[[], object]:
+def _step(subject: Subject, mode: Mode) -> Callable[[], object]:
     images = torch.randn(4 * mode.batch, *subject.shape, device=subject.device)
     steps = train(
         _network(subject), images, LogNormal(), n_images=10**12, batch_size=mode.batch, precision=mode.precision

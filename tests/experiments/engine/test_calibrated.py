@@ -85,7 +85,6 @@ def machines(preset: str, **options: Any) -> set[tuple[Machine, Machine]]:
 
 
 def test_all_trials_of_a_command_share_one_choice(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrated, "default_batch", lambda *_: 128)
     monkeypatch.setattr("torch.get_num_threads", lambda: T)
     plain = Machine(threads=T)
     side = (replace(plain, precision="bf16", threads=1), replace(plain, precision="bf16", compiled=True))
