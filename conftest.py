@@ -1,11 +1,13 @@
 """`pytest` runs the tests and no benchmark; `pytest --benchmark` runs the benchmarks and nothing else."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parent
+os.environ.setdefault("SIGMABENCH_PRECISION", "fp32")  # so that tests are not timed, and have the same identities
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,6 +12,7 @@ from reports.edge import guarded, importing
 
 OTHERS = {
     "check": "Does a network from elsewhere denoise as it should? check --model python:my_model:eps",
+    "machine": "how fast this machine is, and which precision runs choose here",
     "store": "what the store of networks, samples and scores holds, and making room in it",
     "report": "writes the report of a finished run again: report DIR",
 }
@@ -41,6 +42,8 @@ def _run(arguments: list[str]) -> int:
         return int(_imported("experiments.store.cli").command(rest, f"{PROG} store"))
     if name == "check":
         return int(_imported("experiments.check").command(rest, f"{PROG} check"))
+    if name == "machine":
+        return int(_imported("experiments.machine").command(rest, f"{PROG} machine"))
     if name == "report":
         return int(_imported("reports.command_line").command(rest, f"{PROG} report"))
     if name not in commands:

@@ -20,6 +20,7 @@ from experiments.config.comparison import BestSet, Contrast, Looks, against_firs
 from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
+from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 
@@ -89,6 +90,7 @@ def main(question: Beta, options: Options) -> pd.DataFrame:
             etas=_with(study.etas, 0.0, 1.0),
             pareto_etas=_with(study.pareto_etas, 0.0),
         )
+    study = calibrated(study, trials, options)
     planned = list(trials(study))
     fixed = study.foreign is None and (study.n_steps, study.train.noise) == FIXED_BEFOREHAND
     experiment = Experiment(

@@ -25,6 +25,7 @@ from experiments.config.comparison import BestSet, Contrast, by_setting, control
 from experiments.config.config import Ladder, TrainConfig
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
+from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.results.table import write_rows
@@ -77,6 +78,7 @@ def main(question: Ladders, options: Options) -> pd.DataFrame:
         if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
     data_std = options.data_std(study)
+    study = calibrated(study, partial(trials, data_std=data_std), options)
     planned = list(trials(study, data_std))
     extras = partial(write_levels, study, data_std)
     return run_experiment(

@@ -30,6 +30,7 @@ from experiments.config.config import Ladder, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.study import CONTROL, Study
 from experiments.config.trial import Infeasible, Trial
+from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.results.table import write_rows
@@ -85,7 +86,9 @@ def main(question: NoiseLevels, options: Options) -> pd.DataFrame:
     for name in ("laws", "weightings", "parameterisations", "etas"):
         if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
-    planned = list(trials(study, options.data_std(study)))
+    data_std = options.data_std(study)
+    study = calibrated(study, partial(trials, data_std=data_std), options)
+    planned = list(trials(study, data_std))
     extras = partial(write_curves, options.data_root)
     return run_experiment(
         Experiment("noise_levels", QUESTION, planned, list(contrasts(planned)), write_extras=extras), options

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,6 +33,7 @@ from experiments.config.identity import identity
 from experiments.config.source import OWN, check_told_apart
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
+from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.run import PRESETS
@@ -77,6 +79,7 @@ def main(question: Sweep, options: Options) -> pd.DataFrame:
     """
     own = read(question.file)
     study = options.apply(own.presets[options.preset])
+    study = calibrated(study, partial(trials, own), options)
     planned = list(trials(own, study))
     return run_experiment(
         Experiment("sweep", own.question, planned, list(contrasts(planned)), folder=own.name), options

@@ -6,8 +6,10 @@ from diffusion_core.samplers import Sampler
 from diffusion_core.samplers.counting import planned_nfe
 from experiments.config.config import (
     AlphaBetaLadder,
+    ExactConfig,
     ForeignConfig,
     Ladder,
+    Machine,
     ModelConfig,
     ReferenceConfig,
     SampleConfig,
@@ -28,11 +30,18 @@ class Study:
     n_samples: int = 500  # images per run
     foreign: ForeignConfig | None = None  # a network trained elsewhere; then none is trained here
     reference: ReferenceConfig = field(default_factory=lambda: ReferenceConfig("mnist5k", "digits", ""))
+    sampling: Machine | None = None  # the machine of sampling, if it differs from that of training
+    batch_size: int | None = None  # samples per network evaluation; None for the machine's default
 
     @property
     def seeds(self) -> range:
         """The training seeds; one network trained elsewhere counts as seed 0."""
         return range(1 if self.foreign else self.train_seeds)
+
+    @property
+    def machine(self) -> Machine:
+        """The machine of everything but training."""
+        return self.sampling or self.train.machine
 
     def model(self, seed: int) -> ModelConfig:
         """The network of a seed."""
@@ -83,7 +92,8 @@ class Study:
             self.n_samples,
             seed=seed,
             final_denoise=final_denoise,
-            machine=model.machine,
+            machine=model.machine if isinstance(model, ExactConfig) else self.machine,
+            batch_size=self.batch_size,
             earlier=earlier,
         )
         return ScoreConfig(samples, self.reference)

@@ -18,6 +18,7 @@ from experiments.config.comparison import BestOf, BestSet, Contrast, Looks
 from experiments.config.config import ForeignConfig
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import dry_run, executor, selection
+from experiments.engine.calibrated import chosen_for
 from experiments.engine.doubts import doubts
 from experiments.engine.executor import SweepResult
 from experiments.engine.looks import Looked, look_by_look
@@ -25,6 +26,7 @@ from experiments.engine.options import Options
 from experiments.engine.plan import Plan
 from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.rehearsal import rehearse
+from experiments.engine.side_by_side import at_a_time, side_by_side
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import extract
 from experiments.results import best_sets, contrasts, floors, looks, table
@@ -103,6 +105,8 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         path.unlink()
     said = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
     said += [*doubts(plan.trials, options.data_root), *_reused(plan, store)]
+    if chosen := chosen_for(experiment.trials, options):
+        said.append(chosen.why)
     for note in said:
         console.print(f"note: {note}", style="yellow", soft_wrap=True)
     with _executor(plan, context, options) as (context, how):
@@ -224,7 +228,7 @@ def _check(trials: Sequence[Trial], store: Store, data_root: Path | None) -> Non
 def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tuple[RunContext, dict[str, Any]]]:
     """Yields the context and further arguments of `execute`: for Ray if it was asked for, else for this process."""
     if options.workers is None and options.ray_address is None:
-        yield context, {}
+        yield context, {"executor": side_by_side, "slots": at_a_time(plan.tasks)}
         return
     from experiments.engine import ray_executor
 
