@@ -1,5 +1,6 @@
 """`pytest` runs the tests and no benchmark; `pytest --benchmark` runs the benchmarks and nothing else."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     unwanted = ROOT / ("tests" if config.getoption("--benchmark") else "bench")
     return True if collection_path.is_relative_to(unwanted) else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares fixtures runs in one process: all tests on Ray, and each file. Files with the most slow tests first."""
+    group = {
+        item: "ray" if "two_nodes" in getattr(item, "fixturenames", ()) else item.nodeid.split("::")[0]
+        for item in items
+    }
+    slow = Counter(group[item] for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[group[item]])
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group[item]))
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
