@@ -20,7 +20,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares fixtures runs in one process: all tests on Ray, and each file. Files with the most slow tests first."""
+    """Tests that share fixtures run in one process: those on Ray, and those of a file. The slowest files come first."""
     group = {
         item: "ray" if "two_nodes" in getattr(item, "fixturenames", ()) else item.nodeid.split("::")[0]
         for item in items
