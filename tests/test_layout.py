@@ -88,6 +88,7 @@ def test_heavy_packages_stay_out(package: str, forbidden: tuple[str, ...]) -> No
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_tests_and_benchmarks_are_told_apart() -> None:
     def collected(*arguments: str) -> str:
         return warm.run("-m", "pytest", "--collect-only", "-q", *arguments).stdout

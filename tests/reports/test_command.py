@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 import warm
+
+pytestmark = pytest.mark.slow
 
 
 def test_command_says_where_the_report_lies(directory: Path) -> None:

@@ -80,6 +80,7 @@ def test_other_errors_are_not_about_memory() -> None:
             halve_until_it_fits(4, limited(2, error))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
 def test_what_is_freed_is_kept_unless_malloc_is_set_by_environment() -> None:
     def pages_taken_anew(**variables: str) -> list[int]:
@@ -101,6 +102,7 @@ def test_a_real_allocation_that_fails_is_recognised() -> None:
     assert halve_until_it_fits(2, work)[1] == [2, 1]
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_it_and_the_row_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(threads=1)
     train = TrainConfig(images_seen=64, batch_size=64, warmup_images=64, machine=machine)

@@ -67,6 +67,7 @@ def test_a_writer_who_looked_too_early_leaves_the_first_copy_in_place(
     assert (first / "file").read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_racing_processes_agree_on_one_copy(tmp_path: Path, race: Callable[..., list[str]]) -> None:
     first, second = race(tmp_path / "store")
     assert first == second and len(first) == 20
@@ -74,6 +75,7 @@ def test_racing_processes_agree_on_one_copy(tmp_path: Path, race: Callable[..., 
     assert len(Store(tmp_path / "store").artifacts()) == 20
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_nothing_that_counts(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from experiments.store import Store\n"
@@ -246,6 +248,7 @@ def test_a_full_disk_can_be_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert store.artifacts() == [] and not (tmp_path / "models" / "abc").exists()
 
 
+@pytest.mark.slow
 def test_a_limit_on_file_sizes_is_said(tmp_path: Path) -> None:
     code = (
         "import resource, sys; import numpy; from safetensors.numpy import save_file\n"

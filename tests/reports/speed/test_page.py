@@ -96,6 +96,7 @@ def test_other_files_are_errors(changed: Callable[[Change], Path], change: Chang
         read_benchmarks(changed(change))
 
 
+@pytest.mark.slow
 def test_command_writes_beside_the_file_and_says_where(tmp_path: Path) -> None:
     done = warm.run("-m", "reports", "bench", shutil.copy(FILE, str(tmp_path)))
     assert done.returncode == 0, done.stderr
