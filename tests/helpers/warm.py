@@ -34,7 +34,9 @@ class Command:
     def __init__(self, *arguments: str, cwd: Path = ROOT) -> None:
         self.arguments = arguments
         self.folder = Path(mkdtemp(prefix="command-"))
-        self.process = FORKSERVER.Process(target=_run, args=(arguments, str(cwd), str(self.folder), dict(os.environ)))
+        self.process = FORKSERVER.Process(
+            target=_run, args=(arguments, str(cwd), str(self.folder), dict(os.environ)), daemon=True
+        )
         self.process.start()
 
     @property
