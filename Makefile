@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --max
 quickstart: .venv/installed ## train, sample, score and report: is beta > 0 better than beta = 0?
 	$(BIN)/python -m experiments beta --preset laptop
 
-check: lint ## ruff, mypy and all tests that take less than two seconds
+check: lint ## ruff, mypy and the tests that are not marked slow
 	$(PYTEST) -m "not slow"
 
 test: .venv/installed-dev ## the whole test suite

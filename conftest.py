@@ -19,14 +19,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share fixtures run in one process: those on Ray, and those of a file. The slowest files come first."""
-    group = {
-        item: "ray" if "two_nodes" in getattr(item, "fixturenames", ()) else item.nodeid.split("::")[0]
-        for item in items
-    }
-    slow = Counter(group[item] for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[group[item]])
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under pytest-xdist, tests that share fixtures stay together: those on Ray, and each file. Slow files first."""
+    if not hasattr(config, "workerinput"):  # this is no process of pytest-xdist
+        return
+    files = {item: item.nodeid.split("::")[0] for item in items}
+    group = {item: "ray" if "two_nodes" in getattr(item, "fixturenames", ()) else file for item, file in files.items()}
+    n_slow = Counter(group[item] for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -n_slow[group[item]])
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group[item]))
 
