@@ -1,6 +1,7 @@
 """A sweep of one's own: what the file must have, and what comes of it."""
 
 import json
+import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import warm
 
 from diffusion_core.samplers import Euler, Heun
 from experiments import __main__ as command
@@ -21,6 +21,7 @@ from experiments.results.contrasts import BestOf
 from experiments.run import PRESETS
 from experiments.sweep import OwnFile, Setting, contrasts, read, trials
 
+ROOT = Path(__file__).parents[2]
 FILE = '''
 from dataclasses import dataclass
 from diffusion_core.samplers import Euler, Heun
@@ -98,7 +99,8 @@ def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(
 @pytest.mark.parametrize("how", ["--workers", "--ray-address"])
 def test_on_ray_a_sampler_of_ones_own_travels(how: str, tmp_path: Path, two_nodes: Any) -> None:
     value = "2" if how == "--workers" else two_nodes.cluster.address
-    done = warm.run("-m", "experiments", "sweep", str(written(tmp_path, FILE)), *few(tmp_path), how, value)
+    line = [sys.executable, "-m", "experiments", "sweep", str(written(tmp_path, FILE)), *few(tmp_path), how, value]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
     table = pd.read_csv(said["table"])
