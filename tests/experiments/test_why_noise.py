@@ -1,13 +1,12 @@
 """The experiment on why noise helps: its study, the split of the gap, its run and report."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import warm
 
 from experiments.config.config import ExactConfig, TrainConfig
 from experiments.config.trial import Trial
@@ -20,7 +19,6 @@ from experiments.why_noise.decomposition import split
 from experiments.why_noise.experiment import contrasts, trials
 from experiments.why_noise.settings import PRESETS
 
-ROOT = Path(__file__).parents[2]
 STUDY = replace(PRESETS["laptop"], train=TrainConfig(data="mixture:somewhere", images_seen=150_000))
 
 
@@ -93,9 +91,7 @@ def test_the_parts_of_the_gap_add_up_and_the_interval_leaves_the_same_images_out
 @pytest.mark.slow
 def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     arguments = ["why_noise", "--preset", "smoke", "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "experiments", *arguments], cwd=ROOT, capture_output=True, text=True
-    )
+    done = warm.run("-m", "experiments", *arguments)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     assert (table["status"] == "ok").all() and set(table["trained_by"]) == {"nobody", "sigmabench"}

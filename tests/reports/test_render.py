@@ -37,6 +37,7 @@ def test_text_is_as_committed(report: Path) -> None:
     assert found == (Path(__file__).parent / "expected.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ladders", "noise_levels", "why_noise", "run"])
 def test_text_of_other_experiments_is_as_committed(name: str, text_of: Callable[[Path], str], tmp_path: Path) -> None:
     here = Path(__file__).parent
@@ -44,6 +45,7 @@ def test_text_of_other_experiments_is_as_committed(name: str, text_of: Callable[
     assert found == (here / f"expected-{name}.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_same_rows_give_the_same_bytes(directory: Path, report: Path) -> None:
     def contents(folder: Path) -> dict[str, bytes]:
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -98,6 +100,7 @@ def test_failed_and_impossible_runs_are_listed(report: Path) -> None:
     assert "eta=2.5: at most 2.30 on a ladder of 66 steps" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left_out", [*MODES, "all of them"])
 def test_missing_modes_are_left_out(directory: Path, change: Any, text_of: Any, left_out: str) -> None:
     gone = MODES if left_out == "all of them" else (left_out,)

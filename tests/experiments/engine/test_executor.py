@@ -326,6 +326,7 @@ def test_a_film_shows_the_way_down_the_ladder_of_whoever_follows_it(store: Store
     assert load_meta("samples", own, store)["film_sigmas"] == []
 
 
+@pytest.mark.slow
 def test_runs_sampled_together_are_those_sampled_alone(store: Store, tmp_path: Path) -> None:
     """Three runs of 40 images fill a batch of 128, that of two threads; the fourth finds no room in it."""
     machine = Machine(threads=2)

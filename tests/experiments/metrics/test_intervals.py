@@ -1,5 +1,7 @@
 """Intervals cover the truth as often as they say, by simulation; verdicts say what the intervals say."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -26,22 +28,26 @@ def simulate(rng: np.random.Generator, n: int, shift: float, correlation: float)
 DISTANCES = {"fd": (frechet_distance, fd_replicates), "kd": (kernel_distance, kd_replicates)}
 
 
+@cache
+def simulated(metric: str, shift: float) -> tuple[np.ndarray, np.ndarray]:
+    """Differences and their standard errors (TRIALS, 2): in each trial a pair of runs of each of two networks."""
+    rng = np.random.default_rng(11)
+    distance, replicates = DISTANCES[metric]
+    reference = Reference.of(rng.normal(0.1, 1.0, size=(3000, DIMENSION)))
+    pairs = [simulate(rng, 200, shift, correlation=0.6) for _ in range(2 * TRIALS)]
+    differences = [distance(a, reference) - distance(b, reference) for a, b in pairs]
+    ses = [jackknife_se(replicates(a, reference) - replicates(b, reference)) for a, b in pairs]
+    return np.reshape(differences, (TRIALS, 2)), np.reshape(ses, (TRIALS, 2))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", DISTANCES)
 @pytest.mark.parametrize("n_networks", [1, 2])
 @pytest.mark.parametrize("shift", [0.0, 0.3])
 def test_conditional_interval_covers_the_expected_difference(metric: str, n_networks: int, shift: float) -> None:
-    rng = np.random.default_rng(11)
-    distance, replicates = DISTANCES[metric]
-    reference = Reference.of(rng.normal(0.1, 1.0, size=(3000, DIMENSION)))
-    differences, estimates = [], []
-    for _ in range(TRIALS):
-        pairs = [simulate(rng, 200, shift, correlation=0.6) for _ in range(n_networks)]
-        each = [distance(a, reference) - distance(b, reference) for a, b in pairs]
-        ses = [jackknife_se(replicates(a, reference) - replicates(b, reference)) for a, b in pairs]
-        differences += each
-        estimates.append(pooled(each, ses))
-    truth = float(np.mean(differences))
+    differences, ses = (each[:, :n_networks].tolist() for each in simulated(metric, shift))
+    estimates = [pooled(*trial) for trial in zip(differences, ses, strict=True)]
+    truth = float(np.mean(simulated(metric, shift)[0]))
     covered = np.mean([estimate.low <= truth <= estimate.high for estimate in estimates])
     assert 0.92 <= covered <= 0.98  # 400 trials: two standard errors are 2 %
 

@@ -2,9 +2,6 @@
 
 import logging
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import warm
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
@@ -70,6 +68,7 @@ def test_a_writer_who_looked_too_early_leaves_the_first_copy_in_place(
     assert (first / "file").read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_racing_processes_agree_on_one_copy(tmp_path: Path, race: Callable[..., list[str]]) -> None:
     first, second = race(tmp_path / "store")
     assert first == second and len(first) == 20
@@ -77,18 +76,20 @@ def test_racing_processes_agree_on_one_copy(tmp_path: Path, race: Callable[..., 
     assert len(Store(tmp_path / "store").artifacts()) == 20
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_nothing_that_counts(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from experiments.store import Store\n"
+        "import sys, time; from pathlib import Path; from experiments.store import Store\n"
         "with Store(sys.argv[1]).writing('models', 'abc') as folder:\n"
-        "    (folder / 'file').write_text('half'); print('ready', flush=True); time.sleep(60)"
+        "    (folder / 'file').write_text('half'); Path(sys.argv[1], 'ready').touch(); time.sleep(60)"
     )
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        Store(tmp_path).sweep_temporaries()
-        assert len(list((tmp_path / "tmp").iterdir())) == 1  # its writer is alive
-        process.send_signal(signal.SIGKILL)
+    process = warm.Command("-c", code, str(tmp_path))
+    while not (tmp_path / "ready").exists():
+        assert process.returncode is None
+        time.sleep(0.01)
+    Store(tmp_path).sweep_temporaries()
+    assert len(list((tmp_path / "tmp").iterdir())) == 1  # its writer is alive
+    process.kill()
     store = Store(tmp_path)
     assert not store.has("models", "abc") and store.artifacts() == []
     assert [stale.size for stale in store.stale_temps()] == [4]
@@ -248,6 +249,7 @@ def test_a_full_disk_can_be_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert store.artifacts() == [] and not (tmp_path / "models" / "abc").exists()
 
 
+@pytest.mark.slow
 def test_a_limit_on_file_sizes_is_said(tmp_path: Path) -> None:
     code = (
         "import resource, sys; import numpy; from safetensors.numpy import save_file\n"
@@ -256,7 +258,7 @@ def test_a_limit_on_file_sizes_is_said(tmp_path: Path) -> None:
         "with Store(sys.argv[1]).writing('models', 'abc') as folder:\n"
         "    save_file({'x': numpy.zeros(2**16)}, folder / 'x.safetensors')"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    done = warm.run("-c", code, str(tmp_path))
     assert f"StoreError: store {tmp_path}: a file is larger than this place allows" in done.stderr
     assert Store(tmp_path).artifacts() == [] and list((tmp_path / "tmp").iterdir()) == []
 

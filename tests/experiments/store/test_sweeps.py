@@ -32,6 +32,8 @@ from experiments.store.checksums import read_json, write_checksums, write_json
 from experiments.store.cli import Gc
 from experiments.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
 REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
 TWO = [
@@ -115,7 +117,6 @@ def test_an_artifact_without_a_value_is_removed_and_computed_again(
     assert values(run(Store(copy))) == values(finished[1])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "file"), [("samples", "samples.safetensors"), ("references", "features.safetensors")])
 @pytest.mark.parametrize("fault", ["flipped", "truncated", "missing"])
 def test_what_a_score_is_computed_from_is_never_used_damaged(
@@ -191,7 +192,6 @@ def test_a_store_that_cannot_be_written_fails_before_the_work(copy: Path, monkey
     assert all("no space left on device: free some space or choose another place" in row["error"] for row in rows)
 
 
-@pytest.mark.slow
 def test_a_mixture_and_a_curve_are_verified_too(
     copy: Path, spoil: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:

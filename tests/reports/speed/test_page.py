@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 from reports import figures
 from reports.speed import figures as speed_figures
@@ -97,14 +96,11 @@ def test_other_files_are_errors(changed: Callable[[Change], Path], change: Chang
         read_benchmarks(changed(change))
 
 
+@pytest.mark.slow
 def test_command_writes_beside_the_file_and_says_where(tmp_path: Path) -> None:
-    def run(file: Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "error", "-m", "reports", "bench", str(file)]
-        return subprocess.run(command, cwd=HERE.parents[2], capture_output=True, text=True, check=False)
-
-    done = run(Path(shutil.copy(FILE, tmp_path)))
+    done = warm.run("-m", "reports", "bench", shutil.copy(FILE, str(tmp_path)))
     assert done.returncode == 0, done.stderr
     assert f"report:  {tmp_path / 'bench' / 'report.html'}" in done.stdout
     assert (tmp_path / "bench" / "figures" / "growth.svg").is_file()
-    missing = run(tmp_path / "none.json")
+    missing = warm.run("-m", "reports", "bench", str(tmp_path / "none.json"))
     assert missing.returncode == 2 and "none.json: no such file" in missing.stderr
