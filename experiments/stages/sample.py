@@ -1,6 +1,7 @@
 """The sampling stage: from a network to pixels and their sampling time. One run, or several in one batch.
 
-samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of the first few), meta.json
+samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of the first few, and `denoised`, the
+                estimates x - sigma eps on the way), meta.json
 """
 
 import copy
@@ -27,25 +28,31 @@ from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, us
 from experiments.stages.memory import free, halve_until_it_fits
 from experiments.store.store import Store
 
-FILM_IMAGES, FILM_FRAMES = 3, 10
+FILM_IMAGES, FILM_FRAMES = 4, 10
 log = logging.getLogger(__name__)
 
 
 class CountingModel:
-    """A model that counts the images it evaluates."""
+    """A model that counts the images it evaluates, and shows each evaluation to `watch`, if there is one."""
 
     def __init__(self, model: Model) -> None:
         self.model, self.images = model, 0
+        self.watch: Callable[[Tensor, Tensor, Tensor], None] | None = None
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         self.images += len(x)
-        return self.model(x, sigma)
+        eps = self.model(x, sigma)
+        if self.watch:
+            self.watch(x, sigma, eps)
+        return eps
 
 
 class TrajectoryRecorder:
-    """Records the first samples at FILM_FRAMES levels of a ladder, scaled to unit variance.
+    """Records the first samples at FILM_FRAMES levels of a ladder, scaled to unit variance, and their denoised estimates.
 
-    It records FILM_IMAGES samples, or all of the first batch if that is smaller.
+    It records FILM_IMAGES samples, or all of the first batch if that is smaller. The estimate x - sigma eps of a level
+    comes from the first evaluation after it, that of the last level from the last evaluation before it. So it costs no
+    evaluation.
     """
 
     def __init__(self, sigmas: tuple[float, ...]) -> None:
@@ -53,6 +60,8 @@ class TrajectoryRecorder:
         shown = sorted({round(frame * self.last / (FILM_FRAMES - 1)) for frame in range(FILM_FRAMES)})
         self.levels = {step: sigmas[step] for step in shown}
         self.frames: list[Tensor] = []
+        self.denoised: list[Tensor] = []
+        self.latest: Tensor | None = None
         self.steps = 0
 
     def __call__(self, step: int, x: Tensor) -> None:
@@ -60,6 +69,18 @@ class TrajectoryRecorder:
         self.steps = step
         if step in self.levels:
             self.frames.append(x[:FILM_IMAGES] / math.sqrt(1 + self.levels[step] ** 2))
+        if step == self.last and self.latest is not None:
+            self.denoised.append(self.latest)
+
+    def evaluated(self, x: Tensor, sigma: Tensor, eps: Tensor) -> None:
+        """Called by the model after each evaluation. A wrong eps is left to the check of `sample`."""
+        if getattr(eps, "shape", None) != x.shape:
+            return
+        awaited = len(self.denoised) < len(self.frames)
+        if awaited or self.steps == self.last - 1:
+            self.latest = x[:FILM_IMAGES] - sigma[:FILM_IMAGES, None, None, None] * eps[:FILM_IMAGES]
+        if awaited and self.latest is not None:
+            self.denoised.append(self.latest)
 
     @property
     def follows_the_ladder(self) -> bool:
@@ -173,11 +194,12 @@ def _ready(config: SampleConfig, store: Store, data_root: Path | None) -> tuple[
 
 
 def _draw(
-    model: Model, config: SampleConfig, images: Images, batch_size: int, count: Callable[[float], None]
+    model: CountingModel, config: SampleConfig, images: Images, batch_size: int, count: Callable[[float], None]
 ) -> tuple[Tensor, TrajectoryRecorder]:
     """The samples of a config, and their recorder. `count` gets the planned evaluations of each finished batch."""
     sigmas = config.ladder.sigmas()
     film = TrajectoryRecorder(sigmas)
+    model.watch = film.evaluated
     x = sample(
         model,
         sigmas,
@@ -207,6 +229,8 @@ def _write(
     tensors = {"pixels": images.to_pixels(x).cpu()}
     if film.follows_the_ladder:
         tensors["film"] = images.to_pixels(torch.stack(film.frames)).cpu()
+        if len(film.denoised) == len(film.frames):  # else the sampler made steps without an evaluation
+            tensors["denoised"] = images.to_pixels(torch.stack(film.denoised)).cpu()
     with store.writing("samples", identity(config)) as folder:
         save_file(tensors, folder / "samples.safetensors")
         write_meta(

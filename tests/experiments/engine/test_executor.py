@@ -13,7 +13,8 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from diffusion_core.samplers import Euler, KadkhodaieSimoncelli
+from diffusion_core.samplers import Euler, EulerChurn, Heun, KadkhodaieSimoncelli
+from diffusion_core.samplers import sample as draw
 from experiments.config.config import (
     AlphaBetaLadder,
     Ladder,
@@ -315,12 +316,29 @@ def test_a_film_shows_the_way_down_the_ladder_of_whoever_follows_it(store: Store
     samples = trial(2, 0.9).samples
     stored = load_file(store.path("samples", identity(samples)) / "samples.safetensors")
     levels = load_meta("samples", samples, store)["film_sigmas"]
-    assert levels == list(samples.ladder.sigmas()) and stored["film"].shape == (3, 3, 1, 32, 32)
-    assert (stored["film"][-1].int() - stored["pixels"][:3].int()).abs().max() <= 1  # at unit variance for sigma 0.03
+    assert levels == list(samples.ladder.sigmas()) and stored["film"].shape == (3, 4, 1, 32, 32)
+    assert (stored["film"][-1].int() - stored["pixels"][:4].int()).abs().max() <= 1  # at unit variance for sigma 0.03
     own = replace(samples, sampler=KadkhodaieSimoncelli())
     sample.sample_stage(own, store, None, lambda n: None)
     assert "film" not in load_file(store.path("samples", identity(own)) / "samples.safetensors")
     assert load_meta("samples", own, store)["film_sigmas"] == []
+
+
+def test_a_film_has_the_denoised_estimate_of_each_level() -> None:
+    """A denoiser that knows the one clean image finds it at each level, whatever the sampler, and is not asked twice."""
+    clean = torch.rand(1, 2, 2)
+
+    def eps(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        return (x - clean) / sigma[:, None, None, None]
+
+    for sampler in (Euler(0.9), Heun(), EulerChurn(s_churn=1)):
+        sigmas = Ladder(n_steps=5).sigmas()
+        model, film = sample.CountingModel(eps), sample.TrajectoryRecorder(sigmas)
+        model.watch = film.evaluated
+        draw(model, sigmas, sampler, n_samples=7, shape=(1, 2, 2), batch_size=3, watch=film)
+        assert model.images == 7 * sampler.planned_nfe(sigmas)
+        assert len(film.denoised) == len(film.frames) == 6
+        torch.testing.assert_close(torch.stack(film.denoised), clean.expand(6, 3, 1, 2, 2), atol=1e-5, rtol=0)
 
 
 def test_runs_sampled_together_are_those_sampled_alone(store: Store, tmp_path: Path) -> None:
