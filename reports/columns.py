@@ -96,6 +96,7 @@ COLUMNS: dict[str, Column] = {
     "mu": Column("mu"),
     "beta_ks": Column("beta_KS"),
     "step": _count("step"),
+    "frame": _count("frame"),
     "sigma": Column("sigma"),
     # error curves
     "relative_error": Column("error of eps, relative"),
@@ -158,6 +159,21 @@ COLUMNS: dict[str, Column] = {
     "networks_agree": _flag("networks agree"),
     "clear": _flag("clear"),
     "verdict": _text("verdict on a"),
+    "p_value": Column("p"),
+    "p_adjusted": Column("p, corrected"),
+    "adjusted": _text("corrected"),
+    "detectable": Column("detectable"),
+    "n_to_settle": _count("samples to settle it"),
+    "networks_to_settle": _count("networks to settle it"),
+    "untrusted": _text("why not trusted"),
+    "looks": _count("looks"),
+    "stopped": _text("stopped"),
+    # sets of settings that cannot be told from the best
+    "in_set": _flag("in the best set"),
+    "best": _flag("lowest"),
+    "simplest": _flag("simplest"),
+    "n_settings": _count("settings"),
+    "no_verdict": _text("why there is no verdict"),
     # floors and histograms
     "mean": Column("mean"),
     "repeats": _count("repeats"),
@@ -199,6 +215,11 @@ FILES: dict[str, tuple[str, ...]] = {
         "n_images",
     ),
     "densities.csv": ("train_noise", "sigma", "density"),
+    "films.csv": ("samples_id", "frame", "sigma"),
+    "best_sets.csv": (
+        *("mode", "budget", "setting", "metric", "value", "difference", "low", "high", "in_set", "best", "n_settings"),
+        *("interval", "level"),
+    ),
     "levels.csv": ("schedule", "n_steps", "step", "sigma"),
     "probes.csv": ("denoiser", "train_seed", "probe", "eta", "start", "sigma", "value", "se", "n_samples", "n_steps"),
     "split.csv": (
@@ -216,7 +237,11 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-VERDICTS = ("better", "worse", "no clear difference", "undecided: the metrics disagree", "baseline chosen")
+NOT_YET, FEW_NETWORKS = "too undertrained to tell", "too few networks"
+VERDICTS = (
+    *("better", "worse", "no clear difference", "undecided: the metrics disagree", "baseline chosen"),
+    *(NOT_YET, FEW_NETWORKS),
+)
 
 # The allowed values of some text columns. "" stands for a missing value.
 CHOICES: dict[str, tuple[str, ...]] = {

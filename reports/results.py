@@ -34,6 +34,8 @@ class Run:
     losses: pd.DataFrame
     curves: pd.DataFrame
     densities: pd.DataFrame
+    films: pd.DataFrame
+    best_sets: pd.DataFrame
     levels: pd.DataFrame
     probes: pd.DataFrame
     split: pd.DataFrame

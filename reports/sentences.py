@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 from scipy.stats import t as student
 
-from reports.columns import METRICS
+from reports.columns import FEW_NETWORKS, METRICS, NOT_YET
 from reports.document import Prose
 from reports.formats import (
     as_precise,
@@ -37,6 +37,8 @@ RELATIONS = {
     "no clear difference": "there is no detectable difference in {metric} between {a} and {b}",
     "undecided: the metrics disagree": "the metrics disagree on {a} against {b}",
     "baseline chosen": "{b} itself was chosen",
+    NOT_YET: "the samples of {a} and {b} are not yet images, so they cannot be compared",
+    FEW_NETWORKS: "there are too few networks to compare {a} and {b}, which were trained separately",
 }
 WORDS = {"no clear difference": "no detectable difference"}  # verdicts that a report words differently from the file
 
@@ -190,7 +192,7 @@ def budget_phrase(pair: Pair) -> str:
         .removeprefix("there is "),
         "undecided: the metrics disagree": f"undecided between {chosen} and {row['b']} (the metrics disagree)",
         "baseline chosen": f"{row['b']}",
-    }[verdict]
+    }.get(verdict, RELATIONS[verdict].format(a=chosen, b=row["b"], metric=""))
 
 
 def budget(run: Run) -> list[Prose]:
