@@ -187,7 +187,7 @@ def _members(run: Run, one: BestSet) -> str:
     metric = METRICS[0]
     name, members = metric_name(metric, run.features), one.members
     level = next((percent(value) for value in members["level"] if not missing(value)), "")
-    named = []
+    named: list[str] = []
     for _, row in members[~members["best"].fillna(False).astype(bool)].head(LISTED).iterrows():
         note = f"{level} interval " if not named and level else ""
         named.append(f"“{row['setting']}” {interval(metric, row['difference'], row['low'], row['high'], note)}")

@@ -178,14 +178,6 @@ class Section:
     folded: bool = False
 
 
-@dataclass(frozen=True)
-class Page:
-    """A whole report, below its question."""
-
-    opening: Opening
-    sections: Sequence[Section | None]
-
-
 def table(
     frame: pd.DataFrame,
     caption: str,

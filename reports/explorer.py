@@ -165,7 +165,7 @@ def galleries(run: Run, choices: Sequence[Choice]) -> list[Gallery]:
         return []
     rows = pd.concat([choice.rows for choice in choices])
     real, _ = components.pictures(run, {"real": "real images"}, ".png", "grids")
-    out = []
+    out: list[Gallery] = []
     for choice in choices:
         mine = [(path, label) for path, label in shown if found[path.stem][0] == choice.title]
         text = f"{more.strip()} {components.made(run, components.first_network(rows))}".strip()

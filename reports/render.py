@@ -9,21 +9,22 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import drawing, figures, limits
-from reports.document import Block, Explorer, Figure, Gallery, Opening, Page, Section, Table, shown_width
+from reports import best_sets, drawing, figures, limits
+from reports.document import Block, Explorer, Figure, Gallery, Opening, Section, Table, shown_width
 from reports.pages import ladders, noise_levels, sweep
 from reports.pages import run as single
 from reports.pages.beta import page as beta
 from reports.pages.why_noise import page as why_noise
 from reports.results import Run, read_run
 
-EXPERIMENTS: dict[str, Callable[[Run], Page]] = {
-    "beta": beta.page,
-    "noise_levels": noise_levels.page,
-    "ladders": ladders.page,
-    "why_noise": why_noise.page,
-    "run": single.page,
-    "sweep": sweep.page,
+# experiment -> its first screen, its sections
+EXPERIMENTS: dict[str, tuple[Callable[[Run], Opening], Callable[[Run], list[Section | None]]]] = {
+    "beta": (beta.opening, beta.sections),
+    "noise_levels": (noise_levels.opening, noise_levels.sections),
+    "ladders": (best_sets.opening, ladders.sections),
+    "why_noise": (why_noise.opening, why_noise.sections),
+    "run": (single.opening, single.sections),
+    "sweep": (best_sets.opening, sweep.sections),
 }
 
 
@@ -35,12 +36,22 @@ def write_report(directory: Path) -> Path:
         ValueError: a file of the run breaks a rule of `columns.FILES`, or the experiment has no report.
     """
     run = read_run(directory)
+    with figures.style():
+        opening, sections = _page(run)
+        return write_pages(directory, run.info["question"], sections(run), footer(run), opening(run))
+
+
+def read_opening(directory: Path) -> tuple[Run, Opening]:
+    """The run in `directory` and the first screen of its report. Nothing is written. Errors as in `write_report`."""
+    run = read_run(directory)
+    return run, _page(run)[0](run)
+
+
+def _page(run: Run) -> tuple[Callable[[Run], Opening], Callable[[Run], list[Section | None]]]:
     name = run.info["experiment"]
     if name not in EXPERIMENTS:
         raise ValueError(f"run.json: experiment={name!r}: must be one of {', '.join(EXPERIMENTS)}")
-    with figures.style():
-        page = EXPERIMENTS[name](run)
-        return write_pages(directory, run.info["question"], page.sections, footer(run), page.opening)
+    return EXPERIMENTS[name]
 
 
 def write_pages(

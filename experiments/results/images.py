@@ -61,8 +61,10 @@ def _histogram(run_id: str, counts: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def _save_pictures(folder: Path, trial: Trial, store: Store) -> None:
-    """Writes ID.png, the first samples in a square, and for a few of them ID-film.png, x on the way, and ID-denoised.png,
-    the denoised estimates on the way: one line per sample, one frame per level of films.csv."""
+    """Writes ID.png, the first samples in a square; of a few also ID-film.png (x) and ID-denoised.png (estimates).
+
+    These two have one line per sample, and one frame per level of films.csv.
+    """
     samples_id = identity(trial.samples)
     if (folder / f"{samples_id}.png").exists():
         return

@@ -48,7 +48,7 @@ class CountingModel:
 
 
 class TrajectoryRecorder:
-    """Records the first samples at FILM_FRAMES levels of a ladder, scaled to unit variance, and their denoised estimates.
+    """Records the first samples, scaled to unit variance, and their denoised estimates at FILM_FRAMES levels.
 
     It records FILM_IMAGES samples, or all of the first batch if that is smaller. The estimate x - sigma eps of a level
     comes from the first evaluation after it, that of the last level from the last evaluation before it. So it costs no

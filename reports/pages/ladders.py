@@ -6,30 +6,27 @@ import pandas as pd
 
 from reports import best_sets, components, explorer, figures, tables
 from reports.columns import METRICS
-from reports.document import Figure, Page, Section
+from reports.document import Figure, Section
 from reports.formats import cell, metric_name
 from reports.results import Run
 
 MARKERS = "osD^vPX*<"
 
 
-def page(run: Run) -> Page:
-    """The report from top to bottom. A part that the run did not measure is left out."""
-    return Page(
-        best_sets.opening(run),
-        [
-            best_sets.ties(run),
-            explorer.section(run, choices(run)),
-            quality(run),
-            best_sets.details(run),
-            best_sets.all_settings(run, {"best": "the chosen setting against all others"}),
-            levels(run),
-            classes(run),
-            components.training(run),
-            components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
-            numbers(run),
-        ],
-    )
+def sections(run: Run) -> list[Section | None]:
+    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
+    return [
+        best_sets.ties(run),
+        explorer.section(run, choices(run)),
+        quality(run),
+        best_sets.details(run),
+        best_sets.all_settings(run, {"best": "the chosen setting against all others"}),
+        levels(run),
+        classes(run),
+        components.training(run),
+        components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
+        numbers(run),
+    ]
 
 
 def choices(run: Run) -> list[explorer.Choice]:

@@ -4,7 +4,7 @@ import pandas as pd
 
 from reports import best_sets, components, explorer, figures, openings, tables
 from reports.columns import FEW_NETWORKS, METRICS, NOT_YET
-from reports.document import Figure, Number, Opening, Page, Prose, Section
+from reports.document import Figure, Number, Opening, Prose, Section
 from reports.formats import cell, interval, listed, metric_name, percent, plural, times
 from reports.results import Run, multiple, pooled
 from reports.sentences import FEW, Pair, condition, control, control_failed, detectable, head, pairs, scope
@@ -25,22 +25,19 @@ WORDS = {
 SETTING = ["train_noise", "weighting", "parameterisation"]
 
 
-def page(run: Run) -> Page:
-    """The report from top to bottom. A part that the run did not measure is left out."""
-    return Page(
-        opening(run),
-        [
-            differences(run),
-            errors(run),
-            explorer.section(run, choices(run)),
-            best_sets.ties(run) if len(run.best_sets) else None,
-            Section("The answer in detail", answer(run), folded=True),
-            best_sets.all_settings(run, {"best": "the chosen setting against all others"}),
-            classes(run),
-            components.glossary("eta", "fd", "kd", "precision", "recall"),
-            numbers(run),
-        ],
-    )
+def sections(run: Run) -> list[Section | None]:
+    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
+    return [
+        differences(run),
+        errors(run),
+        explorer.section(run, choices(run)),
+        best_sets.ties(run) if len(run.best_sets) else None,
+        Section("The answer in detail", answer(run), folded=True),
+        best_sets.all_settings(run, {"best": "the chosen setting against all others"}),
+        classes(run),
+        components.glossary("eta", "fd", "kd", "precision", "recall"),
+        numbers(run),
+    ]
 
 
 def opening(run: Run) -> Opening:

@@ -4,30 +4,27 @@ import pandas as pd
 
 from reports import components, explorer, openings, tables
 from reports.columns import METRICS
-from reports.document import Number, Opening, Page, Prose, Section
+from reports.document import Number, Opening, Prose, Section
 from reports.formats import cell, listed, metric_name, plural, times
 from reports.results import Run, multiple
 from reports.sentences import training
 
 
-def page(run: Run) -> Page:
-    """The report from top to bottom. A part that the run did not measure is left out."""
+def sections(run: Run) -> list[Section | None]:
+    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     rows = run.ok()
     settings = {f"seed {seed}": same for seed, same in rows.groupby("train_seed")}
     each = ("schedule", "sampler", "n_steps", "nfe", "final_denoise")
-    return Page(
-        opening(run),
-        [
-            explorer.section(run, [explorer.Choice("All networks", rows, [("setting", "setting")], name)]),
-            Section("The answer in detail", [*answer(run), *components.failures(run)], folded=True),
-            Section("Classes", components.histograms(run, "classes", settings, "Samples per class."), folded=True)
-            if settings
-            else None,
-            components.training(run),
-            components.glossary("nfe", "fd", "kd", "precision", "recall"),
-            Section("Tables", [tables.setting(run), *tables.floors(run), *tables.runs(run, each)], folded=True),
-        ],
-    )
+    return [
+        explorer.section(run, [explorer.Choice("All networks", rows, [("setting", "setting")], name)]),
+        Section("The answer in detail", [*answer(run), *components.failures(run)], folded=True),
+        Section("Classes", components.histograms(run, "classes", settings, "Samples per class."), folded=True)
+        if settings
+        else None,
+        components.training(run),
+        components.glossary("nfe", "fd", "kd", "precision", "recall"),
+        Section("Tables", [tables.setting(run), *tables.floors(run), *tables.runs(run, each)], folded=True),
+    ]
 
 
 def name(row: pd.Series) -> str:

@@ -1,25 +1,22 @@
 """The report on a user's own sweep: which of its settings is best in each mode?"""
 
 from reports import best_sets, components, explorer, tables
-from reports.document import Page, Section
+from reports.document import Section
 from reports.results import Run
 
 
-def page(run: Run) -> Page:
-    """The report from top to bottom. A part that the run did not measure is left out."""
-    return Page(
-        best_sets.opening(run),
-        [
-            best_sets.ties(run),
-            explorer.section(run, choices(run)),
-            best_sets.details(run),
-            differences(run),
-            best_sets.all_settings(run, {"best": "the chosen setting against all others"}),
-            components.training(run),
-            components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
-            numbers(run),
-        ],
-    )
+def sections(run: Run) -> list[Section | None]:
+    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
+    return [
+        best_sets.ties(run),
+        explorer.section(run, choices(run)),
+        best_sets.details(run),
+        differences(run),
+        best_sets.all_settings(run, {"best": "the chosen setting against all others"}),
+        components.training(run),
+        components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
+        numbers(run),
+    ]
 
 
 def choices(run: Run) -> list[explorer.Choice]:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports import components, explorer, figures, openings, tables
 from reports.columns import FEW_NETWORKS, METRICS, NOT_YET
-from reports.document import Figure, Number, Opening, Page, Prose, Section
+from reports.document import Figure, Number, Opening, Prose, Section
 from reports.formats import as_precise, cell, listed, metric_name, number, plural, short_name
 from reports.pages.beta import cost
 from reports.results import Run, means
@@ -45,23 +45,20 @@ TITLES = {
 }
 
 
-def page(run: Run) -> Page:
-    """The report from top to bottom. A part that the run did not measure is left out."""
+def sections(run: Run) -> list[Section | None]:
+    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     words = [*answer(run), *variety(run), *equal_alpha(run), *budget(run), *control(run), *components.failures(run)]
-    return Page(
-        opening(run),
-        [
-            differences(run),
-            explorer.section(run, choices(run)),
-            quality(run),
-            cost.section(run, TITLES),
-            Section("The answer in detail", words, folded=True),
-            classes(run),
-            components.training(run),
-            components.glossary("alpha", "beta", "eta", "nfe", "fd", "kd", "precision", "recall"),
-            numbers(run),
-        ],
-    )
+    return [
+        differences(run),
+        explorer.section(run, choices(run)),
+        quality(run),
+        cost.section(run, TITLES),
+        Section("The answer in detail", words, folded=True),
+        classes(run),
+        components.training(run),
+        components.glossary("alpha", "beta", "eta", "nfe", "fd", "kd", "precision", "recall"),
+        numbers(run),
+    ]
 
 
 def opening(run: Run) -> Opening:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports import components, explorer, figures, openings, tables
 from reports.columns import METRICS
-from reports.document import Figure, Number, Opening, Page, Prose, Section, Table, table
+from reports.document import Figure, Number, Opening, Prose, Section, Table, table
 from reports.formats import as_precise, cell, interval, metric_name, number, percent
 from reports.pages.why_noise.attribution import (
     contrast,
@@ -31,26 +31,20 @@ from reports.results import Run
 from reports.sentences import capital, condition, control, control_failed, head, pairs, scope
 
 
-def page(run: Run) -> Page:
-    """The report from top to bottom. A part that the run did not measure is left out."""
+def sections(run: Run) -> list[Section | None]:
+    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     if not len(run.of_kind("control")):
-        text = "The runs that this report compares failed."
-        return Page(
-            Opening(text, "No verdict.", status=openings.status(run, None)), [*map(folded, [failed(run), numbers(run)])]
-        )
-    return Page(
-        opening(run),
-        [
-            amount(run),
-            explorer.section(run, choices(run)),
-            *map(folded, [steps(run), denoiser(run), inputs(run), contraction(run), response(run), bookkeeping(run)]),
-            folded(where(run)),
-            Section("The answer in detail", answer(run), folded=True),
-            components.training(run),
-            components.glossary("eta", "nfe", "fd", "kd"),
-            numbers(run),
-        ],
-    )
+        return [Section("Failed runs", components.failures(run)), numbers(run)]
+    parts = [steps(run), denoiser(run), inputs(run), contraction(run), response(run), bookkeeping(run), where(run)]
+    return [
+        amount(run),
+        explorer.section(run, choices(run)),
+        *map(folded, parts),
+        Section("The answer in detail", answer(run), folded=True),
+        components.training(run),
+        components.glossary("eta", "nfe", "fd", "kd"),
+        numbers(run),
+    ]
 
 
 def folded(section: Section | None) -> Section | None:
@@ -58,13 +52,11 @@ def folded(section: Section | None) -> Section | None:
     return None if section is None else replace(section, folded=True)
 
 
-def failed(run: Run) -> Section:
-    """The failures, where nothing else can be said."""
-    return Section("Failed runs", components.failures(run))
-
-
 def opening(run: Run) -> Opening:
     """One sentence, then one line per explanation; the changes by noise as numbers."""
+    if not len(run.of_kind("control")):
+        text = "The runs that this report compares failed."
+        return Opening(text, "No verdict.", status=openings.status(run, None))
     main = f"trained, {main_steps(run)} steps"
     warned = openings.warnings(run)
     pair = contrast(run, main)

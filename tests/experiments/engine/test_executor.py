@@ -212,6 +212,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.
     lines = text.getvalue().splitlines()
     assert 1 < len(lines) < 12 and all(re.match(r"\d\d:\d\d:\d\d \d done, ", line) for line in lines)
     assert "1 running, 0 failed" in lines[-1] and "evaluations/s, " in lines[-1]
+    assert any(line.endswith("sampling: network 1 of 1, 2 steps") for line in lines), lines
     assert progress.text().startswith("3 done, 0 running, 1 failed, 0 left; ")
 
 
