@@ -129,6 +129,7 @@ def opening(run: Run) -> Opening:
         return Opening(text, "No verdict.", status=status, warnings=openings.warnings(run))
     failed = openings.warnings(run, [row for one in sets for _, row in one.settings[:1].iterrows()])
     shown = [sets[at] for at in limits.evenly(len(sets), SHOWN)]
+    sure = [openings.sure(run, sets[0].settings.iloc[-1].fillna(""))] if len(shown) < SHOWN else []
     first = sets[0]
     names = {first.baseline: "baseline", first.simplest or first.baseline: "recommended"}
     if first.simplest == first.baseline:
@@ -140,7 +141,7 @@ def opening(run: Run) -> Opening:
         if name in rows.index
     }
     return Opening(
-        verdict(sets), "Not established. Measured:" if failed else "", [simplest(run, one) for one in shown],
+        verdict(sets), "Not established. Measured:" if failed else "", [*(simplest(run, one) for one in shown), *sure],
         components.strip(run, labels), openings.key(run, "fd"),
         status=status, warnings=failed,
     )  # fmt: skip
@@ -155,7 +156,7 @@ def simplest(run: Run, one: BestSet, metric: str = "fd") -> Number:
     ties = f"{number(others, 0)} of {number(len(one.settings) - 1, 0)} others tie" if others else "no other ties"
     notes = [one.simplest, ties]
     if one.simplest != one.baseline:
-        notes.append(f"{one.baseline}: {cell(metric, one.value(one.baseline, metric))}")
+        notes.append(f"baseline: {cell(metric, one.value(one.baseline, metric))}")
     return Number(cell(metric, one.value(one.simplest, metric)), f"{name}, {one.where}", notes)
 
 

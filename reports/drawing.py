@@ -16,6 +16,7 @@ def svg(drawing: matplotlib.figure.Figure) -> str:
         buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
     )
     text = re.sub(r"<!--.*?-->\n?", "", buffer.getvalue().decode(), flags=re.DOTALL)
+    text = text.replace("font-family: 'DejaVu Sans'", "font-family: 'DejaVu Sans', Verdana, sans-serif")
     text = re.sub(r'\b([dxy])="[^"]*"', _rounded, text)
     return re.sub(rf'<g id="{figures.TIP}(\d*)\|([^"]*)">', _titled, text)
 

@@ -28,7 +28,7 @@ LEGEND_LETTERS = 130  # per line of a legend that is as wide as the page
 
 STYLE = {
     "svg.hashsalt": "sigmabench",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9.5,

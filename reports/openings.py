@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports.columns import METRICS
 from reports.document import Number
-from reports.formats import SPEECH, as_precise, cell, metric_name, missing, number, percent, plural, short_name
+from reports.formats import SPEECH, as_precise, cell, metric_name, missing, number, percent, plural
 from reports.results import Run
 from reports.sentences import FEW, control_failed, head, pairs, smallest, training
 
@@ -14,19 +14,19 @@ EXPLORATION = "exploration"
 FAILED = "Do not rely on this result: the A/A control shows a difference between a setting and itself."
 
 
-def sure(run: Run, row: pd.Series, word: str = "how sure") -> Number:
+def sure(run: Run, row: pd.Series) -> Number:
     """How much the run has seen: networks, samples, and the difference that it could have detected."""
     networks, samples = number(row["n_networks"], 0), cell("n_samples", row["n_samples"])
-    notes = [f"{plural(row['n_networks'], 'network')}, {samples} samples{' each' if row['n_networks'] > 1 else ''}"]
+    notes = []
     size = detectable(row)
     if size is not None:
         shown = as_precise(row["metric"], [size], -size, size)[0]
-        notes.append(f"could have detected {shown} in {short_name(row['metric'], run.features)}")
+        notes.append(f"could have detected {shown} in {metric_name(row['metric'], run.features)}")
     if not missing(row.get("n_to_settle")):
         notes.append(f"{cell('n_to_settle', row['n_to_settle'])} samples each would settle it")
     if not missing(row.get("networks_to_settle")):
         notes.append(f"{cell('networks_to_settle', row['networks_to_settle'])} networks would settle it")
-    return Number(f"{networks} × {samples}", word, notes)
+    return Number(f"{networks} × {samples}", "how sure: networks × samples", notes)
 
 
 def detectable(row: pd.Series) -> float | None:

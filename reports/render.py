@@ -84,8 +84,8 @@ def write_pages(
         "pictures": {path: _data_uri(path, "image/png") for path in pictures},
         "tables": {path: _data_uri(path, "text/csv") for path in tables if path.stat().st_size < limits.DOWNLOAD},
     }
-    _write(directory / "report.md", "report.md.j2", page)
-    return _write(directory / "report.html", "report.html.j2", page | embedded)
+    write_template(directory / "report.md", "report.md.j2", page)
+    return write_template(directory / "report.html", "report.html.j2", page | embedded)
 
 
 def svg(figure: Any) -> str:
@@ -120,7 +120,8 @@ def footer(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def _write(path: Path, template: str, page: dict[str, Any]) -> Path:
+def write_template(path: Path, template: str, page: dict[str, Any]) -> Path:
+    """`path`, after writing a template to it. HTML is escaped."""
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(
         loader=loader,
@@ -138,6 +139,11 @@ def markdown(text: str) -> str:
     """`text` on one line, with every special character of Markdown and HTML escaped."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|#])", r"\\\1", " ".join(text.split()))
+
+
+def embedded_picture(path: Path) -> Markup:
+    """A PNG as a link that holds it."""
+    return _data_uri(path, "image/png")
 
 
 def _data_uri(path: Path, kind: str) -> Markup:
