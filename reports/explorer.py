@@ -171,12 +171,13 @@ def galleries(run: Run, choices: Sequence[Choice]) -> list[Gallery]:
         text = f"{more.strip()} {components.made(run, components.first_network(rows))}".strip()
         if mine:
             out.append(Gallery([*(real if not out else []), *mine], text, title=f"All pictures: {choice.title}"))
-    return [*out, *films(run, rows, {path.stem: label for path, label in shown})]
+    room = limits.FILM_BYTES - sum(path.stat().st_size for path, _ in shown)
+    return [*out, *films(run, rows, {path.stem: label for path, label in shown}, room)]
 
 
-def films(run: Run, rows: pd.DataFrame, labels: dict[str, str]) -> list[Gallery]:
+def films(run: Run, rows: pd.DataFrame, labels: dict[str, str], room: int) -> list[Gallery]:
     """The films of the settings (samples -> label), x and then the denoised estimates, or nothing if none were kept."""
-    shown, more = components.pictures(run, labels, "-film.png", "films", limits.FILM_BYTES, also="-denoised.png")
+    shown, more = components.pictures(run, labels, "-film.png", "films", room, also="-denoised.png")
     if not shown:
         return []
     strips: list[tuple[Path, str]] = []
