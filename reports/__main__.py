@@ -1,4 +1,4 @@
-"""`python -m reports DIR` writes the report on a finished run, `python -m reports bench FILE` the report on speed."""
+"""`python -m reports DIR` writes the report on a finished run; bench, index and compare are the other commands."""
 
 import sys
 from importlib import import_module

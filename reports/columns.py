@@ -107,6 +107,7 @@ COLUMNS: dict[str, Column] = {
     "mu": Column("mu"),
     "beta_ks": Column("beta_KS"),
     "step": _count("step"),
+    "frame": _count("frame"),
     "sigma": Column("sigma", least=0),
     # error curves
     "relative_error": Column("error of eps, relative", least=0),
@@ -173,26 +174,26 @@ COLUMNS: dict[str, Column] = {
     "networks_agree": _flag("networks agree"),
     "clear": _flag("clear"),
     "verdict": _text("verdict on a"),
-    "p_value": Column("p", digits=3),
-    "adjusted": _text("correction"),
-    "p_adjusted": Column("corrected p", digits=3),
+    "p_value": Column("p"),
+    "p_adjusted": Column("p, corrected"),
+    "adjusted": _text("corrected"),
     "detectable": Column("detectable"),
-    "n_to_settle": _count("images to settle it"),
+    "n_to_settle": _count("samples to settle it"),
     "minutes_to_settle": Column("minutes to settle it", digits=1),
     "networks_to_settle": _count("networks to settle it"),
     "new_network_low": Column("new network, low"),
     "new_network_high": Column("new network, high"),
+    "untrusted": _text("why not trusted"),
     "look": _count("look"),
     "n_looks": _count("looks planned"),
     "stopped": _text("stopped"),
     "smallest": Column("smallest of interest"),
-    "untrusted": _text("not yet images"),
-    # the set of the best
-    "in_set": _flag("in the set of the best"),
+    # sets of settings that cannot be told from the best
+    "in_set": _flag("in the best set"),
     "best": _flag("lowest"),
-    "simplest": _flag("simplest of the set"),
+    "simplest": _flag("simplest"),
     "n_settings": _count("settings"),
-    "no_verdict": _text("no verdict"),
+    "no_verdict": _text("why there is no verdict"),
     # floors and histograms
     "mean": Column("mean"),
     "repeats": _count("repeats"),
@@ -227,8 +228,8 @@ FILES: dict[str, tuple[str, ...]] = {
         *("value_a", "value_b", "difference", "low", "high", "level", "interval", "networks_agree", "clear", "verdict"),
     ),
     "best_sets.csv": (
-        *("mode", "setting", "value", "fd", "difference", "low", "high", "level", "in_set", "best", "simplest"),
-        *("n_settings", "n_networks", "n_samples", "nfe", "features", "interval", "untrusted", "no_verdict"),
+        *("mode", "budget", "setting", "metric", "value", "difference", "low", "high", "in_set", "best", "n_settings"),
+        *("interval", "level"),
     ),
     "looks.csv": (
         *("look", "n_samples", "n_networks", "metric", "difference", "low", "high", "level", "smallest", "stopped"),
@@ -241,6 +242,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "n_images",
     ),
     "densities.csv": ("train_noise", "sigma", "density"),
+    "films.csv": ("samples_id", "frame", "sigma"),
     "levels.csv": ("schedule", "n_steps", "step", "sigma"),
     "probes.csv": ("denoiser", "train_seed", "probe", "eta", "start", "sigma", "value", "se", "n_samples", "n_steps"),
     "split.csv": (
@@ -260,9 +262,10 @@ FILES: dict[str, tuple[str, ...]] = {
 
 NEEDED = {"contrasts.csv": ("n_networks",)}  # columns that may not be empty
 
+NOT_YET, FEW_NETWORKS, EQUAL = "too undertrained to tell", "too few networks", "practically equal"
 VERDICTS = (
-    *("better", "worse", "no clear difference", "practically equal", "undecided: the metrics disagree"),
-    *("baseline chosen", "too undertrained to tell", "too few networks"),
+    *("better", "worse", "no clear difference", EQUAL, "undecided: the metrics disagree", "baseline chosen"),
+    *(NOT_YET, FEW_NETWORKS),
 )
 
 # The allowed values of some text columns. "" stands for a missing value.

@@ -36,6 +36,7 @@ class Run:
     losses: pd.DataFrame
     curves: pd.DataFrame
     densities: pd.DataFrame
+    films: pd.DataFrame
     levels: pd.DataFrame
     probes: pd.DataFrame
     split: pd.DataFrame

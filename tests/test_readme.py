@@ -73,7 +73,7 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     """The README's own lines, run one after the other in an empty folder."""
     wanted = [c for c in commands() if c[:3] == ["python", "-m", "experiments"] and ("smoke" in c or "--help" in c)]
     wanted += [command for command in commands() if command[:3] == ["python", "-m", "reports"]]
-    assert len(wanted) == 6
+    assert len(wanted) == 7
     (own,) = (block for block in blocks("python") if block.startswith("# my_sweep.py\n"))
     assert len(own.splitlines()) <= 25
     (tmp_path / "my_sweep.py").write_text(own)
@@ -86,7 +86,7 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "beta-smoke" / "report.html").stat().st_size > 100_000
     report = (tmp_path / "runs" / "my_sweep-smoke" / "report.md").read_text()
     assert report.startswith("# Does a network trained on wider noise levels want more noise put back?")
-    assert "**Wide training law: " in report and "heun" in report and "A/A control" in report
+    assert "**Wide training law:** " in report and "heun" in report and "A/A control" in report
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

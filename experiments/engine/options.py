@@ -96,6 +96,8 @@ class Running:
     """Run a part: a pandas query over the columns of table.csv, such as 'mode == "same-ladder" and seed == 0'."""
     shard: Annotated[str | None, shown("I/N", "all parts")] = None
     """Run part i of n into the same store. At the end, the same command without --shard makes the report."""
+    json: bool = False
+    """End with a summary as one line of JSON. Where the output is no terminal, it always does."""
     retry_failed: bool = False
     """Try again what failed for good, such as a training that diverged. Other failures are tried again anyway."""
 

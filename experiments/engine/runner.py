@@ -17,7 +17,7 @@ from rich.console import Console
 from experiments.config.comparison import BestOf, BestSet, Contrast, Looks
 from experiments.config.config import ForeignConfig
 from experiments.config.trial import Infeasible, Trial
-from experiments.engine import dry_run, executor, selection
+from experiments.engine import conclusion, dry_run, executor, selection
 from experiments.engine.calibrated import chosen_for
 from experiments.engine.doubts import doubts
 from experiments.engine.executor import SweepResult
@@ -74,9 +74,9 @@ class Experiment:
 
 
 def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
-    """Runs the trials, writes the result folder with its report, prints its path, and returns the table.
+    """Runs the trials, writes the result folder with its report, prints the verdict, and returns the table.
 
-    The last line on stdout is JSON, for machines.
+    The last line on stdout is JSON for machines, except on a terminal without --json.
 
     Raises:
         KeyboardInterrupt: the run was interrupted. table.csv has the rows that are finished.
@@ -123,6 +123,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     whole = not result.interrupted and not options.shard
     report = None
     if whole:
+        console.print("every run is scored; intervals, figures and the report follow", soft_wrap=True)
         use_threads(plan.trials[0].samples.machine.threads)  # so that intervals and floors round as scores do
         _tabulate(directory, looked, experiment.contrasts, store)
         ok = {row["run_id"] for row in result.rows if row["status"] == "ok"}
@@ -265,7 +266,7 @@ def _conclude(
     options: Options,
     console: Console,
 ) -> None:
-    """Prints the failures, the path of the result and how to continue. The last line is a summary in JSON."""
+    """Prints the failures, the verdict, the path of the result and how to continue; for machines, a line of JSON."""
     failed = [row["error"] for row in rows if row["status"] == "failed"] + result.failed_probes
     for error in dict.fromkeys(failed):
         console.print(f"failed ({failed.count(error)}): {error}", style="red", soft_wrap=True)
@@ -275,7 +276,7 @@ def _conclude(
         f"{len(rows)} rows, {len(failed) - len(result.failed_probes)} failed: {directory / 'table.csv'}", soft_wrap=True
     )
     if report is not None:
-        console.print(f"report: {report}", style="bold", soft_wrap=True)
+        conclusion.show(report, console)
     elif result.interrupted:
         undone = len(plan.trials) - len(result.rows)
         console.print(f"interrupted, {undone} of {len(plan.trials)} trials left. To go on: {command()}", soft_wrap=True)
@@ -283,16 +284,17 @@ def _conclude(
         whole = [word for word in sys.argv[1:] if word not in ("--shard", options.shard, f"--shard={options.shard}")]
         again = shlex.join(["python", "-m", "experiments", *whole])
         console.print(f"when all shards are done, the report comes from: {again}", soft_wrap=True)
-    _say({
-        "experiment": name,
-        "rows": len(rows),
-        "failed": len(failed),
-        "interrupted": result.interrupted,
-        "table": str(directory / "table.csv"),
-        "report": None if report is None else str(report),
-        "seconds": round(result.seconds, 3),
-        "evaluations": round(result.evaluations),
-    })  # fmt: skip
+    if options.json or not console.is_terminal:
+        _say({
+            "experiment": name,
+            "rows": len(rows),
+            "failed": len(failed),
+            "interrupted": result.interrupted,
+            "table": str(directory / "table.csv"),
+            "report": None if report is None else str(report),
+            "seconds": round(result.seconds, 3),
+            "evaluations": round(result.evaluations),
+        })  # fmt: skip
 
 
 def _say(values: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The sampling stage: from a network to pixels and their sampling time. One run, or several in one batch.
 
-samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of the first few), meta.json
+samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of the first few, and `denoised`, the
+                estimates x - sigma eps on the way), meta.json
 """
 
 import copy
@@ -28,15 +29,16 @@ from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, us
 from experiments.stages.memory import free, halve_until_it_fits
 from experiments.store.store import Store
 
-FILM_IMAGES, FILM_FRAMES = 3, 10
+FILM_IMAGES, FILM_FRAMES = 4, 10
 log = logging.getLogger(__name__)
 
 
 class CountingModel:
-    """A model that counts the images it evaluates."""
+    """A model that counts the images it evaluates, and shows each evaluation to `watch`, if there is one."""
 
     def __init__(self, model: Model) -> None:
         self.model, self.images = model, 0
+        self.watch: Callable[[Tensor, Tensor, Tensor], None] | None = None
 
     @property
     def takes_index(self) -> bool:
@@ -44,13 +46,18 @@ class CountingModel:
 
     def __call__(self, x: Tensor, sigma: Tensor, **index: Tensor) -> Tensor:
         self.images += len(x)
-        return self.model(x, sigma, **index)
+        eps = self.model(x, sigma, **index)
+        if self.watch:
+            self.watch(x, sigma, eps)
+        return eps
 
 
 class TrajectoryRecorder:
-    """Records the first samples at FILM_FRAMES levels of a ladder, scaled to unit variance.
+    """Records the first samples, scaled to unit variance, and their denoised estimates at FILM_FRAMES levels.
 
-    It records FILM_IMAGES samples, or all of the first batch if that is smaller.
+    It records FILM_IMAGES samples, or all of the first batch if that is smaller. The estimate x - sigma eps of a level
+    comes from the first evaluation after it, that of the last level from the last evaluation before it. So it costs no
+    evaluation.
     """
 
     def __init__(self, sigmas: tuple[float, ...]) -> None:
@@ -58,6 +65,8 @@ class TrajectoryRecorder:
         shown = sorted({round(frame * self.last / (FILM_FRAMES - 1)) for frame in range(FILM_FRAMES)})
         self.levels = {step: sigmas[step] for step in shown}
         self.frames: list[Tensor] = []
+        self.denoised: list[Tensor] = []
+        self.latest: Tensor | None = None
         self.steps = 0
 
     def __call__(self, step: int, x: Tensor) -> None:
@@ -65,6 +74,18 @@ class TrajectoryRecorder:
         self.steps = step
         if step in self.levels:
             self.frames.append(x[:FILM_IMAGES] / math.sqrt(1 + self.levels[step] ** 2))
+        if step == self.last and self.latest is not None:
+            self.denoised.append(self.latest)
+
+    def evaluated(self, x: Tensor, sigma: Tensor, eps: Tensor) -> None:
+        """Called by the model after each evaluation. A wrong eps is left to the check of `sample`."""
+        if getattr(eps, "shape", None) != x.shape:
+            return
+        awaited = len(self.denoised) < len(self.frames)
+        if awaited or self.steps == self.last - 1:
+            self.latest = x[:FILM_IMAGES] - sigma[:FILM_IMAGES, None, None, None] * eps[:FILM_IMAGES]
+        if awaited and self.latest is not None:
+            self.denoised.append(self.latest)
 
     @property
     def follows_the_ladder(self) -> bool:
@@ -218,7 +239,7 @@ def _begun(config: SampleConfig, store: Store) -> Begun | None:
 
 
 def _draw(
-    model: Model,
+    model: CountingModel,
     config: SampleConfig,
     images: Images,
     batch_size: int,
@@ -231,6 +252,7 @@ def _draw(
     """
     sigmas = config.ladder.sigmas()
     film = TrajectoryRecorder(sigmas)
+    model.watch = film.evaluated
     x = sample(
         model,
         sigmas,
@@ -262,6 +284,8 @@ def _write(
     tensors = {"pixels": images.to_pixels(x).cpu()}
     if film.follows_the_ladder:
         tensors["film"] = images.to_pixels(torch.stack(film.frames)).cpu()
+        if len(film.denoised) == len(film.frames):  # else the sampler made steps without an evaluation
+            tensors["denoised"] = images.to_pixels(torch.stack(film.denoised)).cpu()
     meta["nfe"] = int(nfe) if nfe == int(nfe) else nfe
     meta["film_sigmas"] = list(film.levels.values()) if film.follows_the_ladder else []
     meta["device_name"] = device_name(config.machine.device)

@@ -109,5 +109,5 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     lines = pd.read_csv(tmp_path / "out" / "curves.csv")
     assert lines.groupby("model_id").size().tolist() == [25] * 4 and (lines["n_images"] == 64).all()
     report = (tmp_path / "out" / "report.md").read_text()
-    assert report.index("**Eta 0: ") < report.index("**Eta 1: ") < report.index("## Differences")
+    assert report.index("## Differences") < report.index("**Eta 0: ") < report.index("**Eta 1: ")
     assert "figures/errors.svg" in report

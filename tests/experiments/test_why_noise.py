@@ -104,5 +104,11 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     control = probes[(probes["probe"] == "visited") & (probes["eta"] == -1)]
     assert (control["value"] - 1).abs().max() < 0.5
     report = (tmp_path / "out" / "report.md").read_text()
-    places = [report.index(text) for text in ("**The steps:**", "**The denoiser:**", "**How:**", "## Are the steps")]
+    wanted = (
+        "- **Steps are too large**",
+        "- **Networks make errors**",
+        "Are the steps too large?",
+        "The answer in detail",
+    )
+    places = [report.index(text) for text in wanted]
     assert places == sorted(places) and report.count("**Prediction:**") == report.count("**Verdict:**") == 6

@@ -13,7 +13,8 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from diffusion_core.samplers import Euler, KadkhodaieSimoncelli
+from diffusion_core.samplers import Euler, Heun, KadkhodaieSimoncelli
+from diffusion_core.samplers import sample as draw
 from experiments.config.comparison import BestOf, Contrast
 from experiments.config.config import (
     AlphaBetaLadder,
@@ -214,6 +215,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.
     lines = text.getvalue().splitlines()
     assert 1 < len(lines) < 12 and all(re.match(r"\d\d:\d\d:\d\d \d done, ", line) for line in lines)
     assert "1 running, 0 failed" in lines[-1] and "evaluations/s, " in lines[-1]
+    assert any(line.endswith("sampling: network 1 of 1, 2 steps") for line in lines), lines
     assert progress.text().startswith("3 done, 0 running, 1 failed, 0 left; ")
 
 
@@ -318,12 +320,30 @@ def test_a_film_shows_the_way_down_the_ladder_of_whoever_follows_it(store: Store
     samples = trial(2, 0.9).samples
     stored = load_file(store.path("samples", identity(samples)) / "samples.safetensors")
     levels = load_meta("samples", samples, store)["film_sigmas"]
-    assert levels == list(samples.ladder.sigmas()) and stored["film"].shape == (3, 3, 1, 32, 32)
-    assert (stored["film"][-1].int() - stored["pixels"][:3].int()).abs().max() <= 1  # at unit variance for sigma 0.03
+    assert levels == list(samples.ladder.sigmas()) and stored["film"].shape == (3, 4, 1, 32, 32)
+    assert (stored["film"][-1].int() - stored["pixels"][:4].int()).abs().max() <= 1  # at unit variance for sigma 0.03
     own = replace(samples, sampler=KadkhodaieSimoncelli())
     sample.sample_stage(own, store, None, lambda n: None)
     assert "film" not in load_file(store.path("samples", identity(own)) / "samples.safetensors")
     assert load_meta("samples", own, store)["film_sigmas"] == []
+
+
+def test_a_film_has_the_denoised_estimate_of_each_level() -> None:
+    """This denoiser's estimate is sigma itself. Heun evaluates at the last level too, Euler only before it."""
+    sigmas = Ladder(n_steps=25).sigmas()
+    for sampler, last in ((Euler(0.9), sigmas[-2]), (Heun(), sigmas[-1])):
+        model, film = (
+            sample.CountingModel(lambda x, sigma: x / sigma[:, None, None, None] - 1),
+            sample.TrajectoryRecorder(sigmas),
+        )
+        model.watch = film.evaluated
+        draw(model, sigmas, sampler, n_samples=7, shape=(1, 2, 2), batch_size=3, watch=film)
+        assert model.images == 7 * sampler.planned_nfe(sigmas)
+        levels = torch.tensor([*list(film.levels.values())[:-1], last])
+        found = torch.stack(film.denoised)
+        torch.testing.assert_close(
+            found, levels[:, None, None, None, None].expand(10, 3, 1, 2, 2), atol=1e-4, rtol=1e-5
+        )
 
 
 @pytest.mark.slow
