@@ -65,6 +65,22 @@ def test_ours_alone_is_compared_with_nobody(changed: Callable[[Change], Path], t
     assert "other loops it" not in found and "fastest other" not in found
 
 
+def test_the_answer_opens_with_the_default_even_if_another_mode_is_faster(
+    changed: Callable[[Change], Path], tmp_path: Path
+) -> None:
+    def default(content: dict[str, Any]) -> None:
+        for bench in content["benchmarks"]:
+            info = bench["extra_info"]
+            info["default"] = info.get("suite") == "sampling" and info["ours"] and not info["compiled"]
+
+    found = text(changed(default), tmp_path / "default").partition("## Answer")[2]
+    assert found.split("\n\n")[1] == (
+        "**Sampling:** 213 images per second (ours, eta 0, fp32). The fastest other loop makes 205 images per second "
+        "(diffusers Euler, fp32). Ours is 1.0 times as fast, with the same weights in the same run. The fastest of our "
+        "modes makes 853 images per second (ours, eta 1, bf16, compiled); the default reaches 25 % of that."
+    )
+
+
 def test_bars_are_in_the_order_of_the_rows_and_ours_are_blue() -> None:
     rows = read_benchmarks(FILE).suite("loop").assign(label="any")
     with figures.style():
