@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from diffusion_core import Euler, adapters, load
+from diffusion_core import Euler, GaussianDenoiser, adapters, load
 from diffusion_core.exact import Empirical
 from experiments import __main__ as command
 from experiments.config.config import ForeignConfig, Ladder, ReferenceConfig, SampleConfig, ScoreConfig
@@ -43,6 +43,7 @@ def grey(z: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
     return torch.ones_like(z) * (labels.view(-1, 1, 1, 1) / 10)
 
 
+any_size = GaussianDenoiser()
 right = adapters.vp(ddpm, DATA, pixels=(-0.5, 0.5))
 wrong = adapters.vp(ddpm, DATA)
 labelled = adapters.edm(grey, DATA, pixels=(0, 1), labels="balanced", n_classes=10)
@@ -105,6 +106,17 @@ def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.Mo
     np.savez(here / "x.npz", images=DATA.pixels[:60].numpy())
     with pytest.raises(ValueError, match=r"it was made for data='mnist5k' .*but data='npz:.* give both the same data"):
         Options(model="python:test_check:right", data=f"npz:{here / 'x.npz'}").apply(PRESETS["smoke"])
+
+
+def test_images_of_another_size_need_a_network_from_elsewhere(here: Path) -> None:
+    np.savez(here / "x.npz", images=DATA.pixels[:120, 0].repeat(1, 2, 2).numpy())
+    data = f"npz48:{here / 'x.npz'}"
+    with pytest.raises(
+        ValueError, match="images of 48x48, but networks that are trained here take 32x32; other sizes need"
+    ):
+        Options(data=data).apply(PRESETS["smoke"])
+    study = Options(model="python:test_check:any_size", data=data, threads=1, precision="fp32").apply(PRESETS["smoke"])
+    assert study.foreign is not None and study.foreign.data.startswith(data + "@")
 
 
 def test_doubts_are_said_before_a_run(here: Path) -> None:

@@ -19,6 +19,7 @@ from experiments.store import Store
 
 IMAGES = load("mnist5k")
 EXACT = GaussianDenoiser()
+NORM = nn.BatchNorm2d(1)  # in training mode
 
 
 class Network(nn.Module):
@@ -48,13 +49,28 @@ def test_parameters_and_outputs_count() -> None:
         (lambda x, sigma: x.mul_(0.5), "it changed x in place"),
         (lambda x, sigma: EXACT(x.data.mul_(0.5), sigma), "it changed x in place"),
         (lambda x, sigma: x / x.std(), "its answer for an image depends on the other images of the batch"),
+        (
+            lambda x, sigma: NORM(x),
+            r"depends on the other images .* Is batch normalisation in training mode \(model.eval",
+        ),
         (lambda x, sigma: x[:, :, 1:], r"it returned shape \(8, 1, 31, 32\)"),
         (lambda x, sigma: torch.zeros_like(x, dtype=torch.int32), "it returned torch.int32"),
         (lambda x, sigma: x / 0, "it returned NaN or infinity"),
         (lambda x, sigma: 1 / 0, "it failed on 8 images of shape .*: ZeroDivisionError: division by zero"),
         (lambda x, sigma: sys.exit(0), "it failed on 8 images of shape .*: SystemExit: 0"),
     ],
-    ids=["dropout", "in place", "in place unseen", "batch", "shape", "integers", "infinity", "error", "exit"],
+    ids=[
+        "dropout",
+        "in place",
+        "in place unseen",
+        "batch",
+        "batch norm",
+        "shape",
+        "integers",
+        "infinity",
+        "error",
+        "exit",
+    ],
 )
 def test_what_is_wrong_is_said_before_anything_is_sampled(model: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
