@@ -63,7 +63,7 @@ class Beta:
 
     n_steps: Annotated[int | None, shown("N", "66")] = None
     """Steps of the primary contrast's ladder."""
-    betas: Annotated[tuple[float, ...] | None, several_numbers("0 0.2 0.3 0.4")] = None
+    betas: Annotated[tuple[float, ...] | None, several_numbers("0 0.2 0.3 0.35")] = None
     """Values of beta at fixed alpha = 0.1. 0 is always added."""
     etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1 1.4 2")] = None
     """Values of eta on the primary ladder. 0 and 1 are always added."""
@@ -71,6 +71,11 @@ class Beta:
     """Lengths of the ladders on which quality is compared with cost."""
     pareto_etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1")] = None
     """Values of eta on these ladders. 0 is always added."""
+    explore_seeds: Annotated[int | None, shown("N", "2; 5 with --preset gpu")] = None
+    """Networks from which all settings but the primary contrast are sampled: the first N."""
+    look_every: Annotated[int | None, shown("N", "500; 10,000 with --preset gpu")] = None
+    """The primary contrast is looked at after every N images per network, up to --n-samples. It ends when it is
+    settled. All other settings get N images."""
     only_primary: bool = False
     """Run the primary contrast and its A/A control only."""
 
