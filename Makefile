@@ -1,13 +1,18 @@
 # Needs Python 3.11+ and make; everything else goes into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+# one process per core, each with one thread; tests that share fixtures stay together
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: quickstart test lint benchmark
+.PHONY: quickstart check test lint benchmark
 quickstart: .venv/installed ## train, sample, score and report: is beta > 0 better than beta = 0?
 	$(BIN)/python -m experiments beta --preset laptop
 
+check: lint ## ruff, mypy and the tests that are not marked slow
+	$(PYTEST) -m "not slow"
+
 test: .venv/installed-dev ## the whole test suite
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: .venv/installed-dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,11 +1,14 @@
 """`pytest` runs the tests and no benchmark; `pytest --benchmark` runs the benchmarks and nothing else."""
 
+import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parent
+os.environ.setdefault("SIGMABENCH_PRECISION", "fp32")  # so that tests are not timed, and have the same identities
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,6 +18,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     unwanted = ROOT / ("tests" if config.getoption("--benchmark") else "bench")
     return True if collection_path.is_relative_to(unwanted) else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under pytest-xdist, tests that share fixtures stay together: those on Ray, and each file. Slow files first."""
+    if not hasattr(config, "workerinput"):  # this is no process of pytest-xdist
+        return
+    files = {item: item.nodeid.split("::")[0] for item in items}
+    group = {item: "ray" if "two_nodes" in getattr(item, "fixturenames", ()) else file for item, file in files.items()}
+    n_slow = Counter(group[item] for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -n_slow[group[item]])
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group[item]))
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:

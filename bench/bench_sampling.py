@@ -1,36 +1,43 @@
 """Sampling speed: the network `small` with the same weights in our loop and in the loops of other projects.
 
 All loops sample one batch of our default size. The other loops run in fp32, as in their examples. Ours runs in fp32 and
-in its two fast modes. Each result also has the share of the time outside the network (on CPUs only, where a clock
-inside the run can measure it), the FLOP/s of the whole run, and the ratio of these to the roof: the FLOP/s of a matrix
-product in the same precision and process.
+bf16, eager and compiled, and as runs do by default on this machine, with the batch that they choose. Each result also
+has the share of the time outside the network (on CPUs only, where a clock inside the run can measure it), the FLOP/s of
+the whole run, and the ratio of these to the roof: the FLOP/s of a matrix product in the same precision and process.
 """
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from bench.measure import SHAPE, Clocked, flop_per_image, network, roof
+from bench.measure import SHAPE, Clocked, chosen, flop_per_image, network, roof
 from bench.peers import PEERS, Peer
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.samplers import Euler, Model, sample
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import geometric
+from experiments.stages.calibration import forward, interleaved
 
 N_STEPS, ROUNDS = 12, 7
-MODES = {"fp32": ("fp32", False), "bf16": ("bf16", False), "bf16 compiled": ("bf16", True)}
+MODES = {
+    "fp32": ("fp32", False),
+    "fp32 compiled": ("fp32", True),
+    "bf16": ("bf16", False),
+    "bf16 compiled": ("bf16", True),
+}
 
 
 @pytest.fixture
 def time_sampling(benchmark: Any, clock: Callable[..., Any], device: str) -> Callable[..., None]:
     """Times `loop(model)`, which samples one batch, and checks the samples."""
 
-    def time(loop: Callable[[Model], torch.Tensor], model: Model, precision: str, **notes: Any) -> None:
-        clocked, batch = Clocked(model), default_batch(device)
+    def time(loop: Callable[[Model], torch.Tensor], model: Model, precision: str, batch: int, **notes: Any) -> None:
+        clocked = Clocked(model)
         with torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext():
             loop(clocked)  # warm-up, and compilation
             clocked.calls, clocked.seconds = 0, 0.0
@@ -59,16 +66,48 @@ def bench_sampling(time_sampling: Callable[..., None], mode: str, eta: float, de
         pytest.skip("there is no C++ compiler here")
     batch = default_batch(device)
     model = Compiled(network(device), batch) if compiled else network(device)
+    loop = ours(eta, batch, device)
+    time_sampling(loop, model, precision, batch, who=f"ours, eta {eta:g}", ours=True, compiled=compiled)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def bench_sampling_by_default(time_sampling: Callable[..., None], eta: float, device: str) -> None:
+    mode = chosen(device)[0].mode
+    model = Compiled(network(device), mode.batch) if mode.compiled else network(device)
+    notes = {"who": f"ours by default, eta {eta:g}", "ours": True, "default": True, "compiled": mode.compiled}
+    time_sampling(ours(eta, mode.batch, device), model, mode.precision, mode.batch, **notes)
+
+
+def ours(eta: float, batch: int, device: str) -> Callable[[Model], torch.Tensor]:
+    """Our loop over one batch."""
 
     def loop(model: Model) -> torch.Tensor:
-        return sample(model, geometric(N_STEPS), Euler(eta), n_samples=batch, shape=SHAPE, device=device)
+        options: dict[str, Any] = {"n_samples": batch, "batch_size": batch, "shape": SHAPE, "device": device}
+        return sample(model, geometric(N_STEPS), Euler(eta), **options)
 
-    time_sampling(loop, model, precision, who=f"ours, eta {eta:g}", ours=True, compiled=compiled)
+    return loop
+
+
+def bench_default_is_within_a_tenth_of_the_best(device: str) -> None:
+    """The default against all modes, forward passes interleaved in one run. The choice was made in an earlier run."""
+    mode = chosen(device)[0].mode
+    ways = [(precision, compiled) for precision, compiled in MODES.values() if not compiled or can_compile(device)]
+    runs = {}
+    for batch in {default_batch(device), 2 * default_batch(device), mode.batch}:
+        for precision, compiled in ways:
+            one = replace(mode, precision=precision, compiled=compiled, batch=batch)
+            model = Compiled(network(device), batch) if compiled else network(device)
+            runs[one] = forward(model, SHAPE, device, one)
+    least = {one: seconds / one.batch for one, seconds in interleaved(runs, device).items()}
+    best = min(least, key=lambda one: least[one])
+    print({f"{one.precision}{', compiled' * one.compiled}, {one.batch}": round(1 / least[one]) for one in least})
+    assert least[mode] <= 1.1 * least[best], f"default {mode}, best {best}"
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
 def bench_sampling_of_peers(time_sampling: Callable[..., None], peer: Peer, device: str) -> None:
     if not peer.installed:
         pytest.skip(f"{peer.package} is not installed (extra `peers`)")
-    shape = (default_batch(device), *SHAPE)
-    time_sampling(lambda model: peer.run(model, shape, N_STEPS, device), network(device), "fp32", who=peer.name)
+    batch = default_batch(device)
+    shape = (batch, *SHAPE)
+    time_sampling(lambda model: peer.run(model, shape, N_STEPS, device), network(device), "fp32", batch, who=peer.name)

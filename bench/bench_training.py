@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from bench.measure import SHAPE, flop_per_image, network
+from bench.measure import SHAPE, TRAINING_BATCH, chosen, flop_per_image, network
 from diffusion_core.noise import LogNormal
 from diffusion_core.training import train
 
-BATCH, ROUNDS, IN_ONE = 64, 5, 4  # IN_ONE: steps per timed round
+BATCH, ROUNDS, IN_ONE = TRAINING_BATCH, 5, 4  # IN_ONE: steps per timed round
 
 
 def plain(model: nn.Module, images: Tensor) -> Iterator[Tensor]:
@@ -43,18 +43,19 @@ def ours(model: nn.Module, images: Tensor, precision: str) -> Iterator[Tensor]:
         yield step.loss
 
 
-@pytest.mark.parametrize("who", ["ours, bf16", "ours, fp32", "plain fp32 loop with a DataLoader"])
+@pytest.mark.parametrize("who", ["ours, bf16", "ours, fp32", "ours by default", "plain fp32 loop with a DataLoader"])
 def bench_training(benchmark: Any, clock: Callable[..., Any], who: str, device: str) -> None:
     """Forward, backward, AdamW and EMA. Each image has one grey value, so the loss must fall."""
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(1024, 1, 1, 1, generator=generator).expand(1024, *SHAPE).contiguous().to(device)
     model = network(device).train()
-    precision = "bf16" if "bf16" in who else "fp32"
+    default = who == "ours by default"
+    precision = chosen(device)[1].mode.precision if default else "bf16" if "bf16" in who else "fp32"
     losses = plain(model, images) if who.startswith("plain") else ours(model, images, precision)
     first = torch.stack(list(itertools.islice(losses, 5))).mean()
     last = clock(
         lambda: torch.stack(list(itertools.islice(losses, IN_ONE))).mean(),
-        rounds=ROUNDS, suite="training", who=who, ours="ours" in who,
+        rounds=ROUNDS, suite="training", who=who, ours="ours" in who, default=default,
         precision=precision, batch=BATCH, n_images=IN_ONE * BATCH, nfe=1,
     )  # fmt: skip
     assert torch.isfinite(last) and last < first

@@ -34,8 +34,9 @@ def clock(benchmark: Any, device: str) -> Callable[..., Any]:
     """`clock(run, suite=..., ...)` times `run`, until the device has finished, and stores notes on it.
 
     The notes are pytest-benchmark's extra_info. Its JSON keeps them, and `python -m reports bench` reads them: suite,
-    who, ours, batch, n_images (per run), nfe (evaluations per image), precision, compiled. `clock` adds ms per step
-    (evaluation) and images per second, from the median of the runs, and the peak memory.
+    who, ours, default (whether runs compute so by default on this machine), batch, n_images (per run), nfe (evaluations
+    per image), precision, compiled. `clock` adds ms per step (evaluation) and images per second, from the median of the
+    runs, and the peak memory.
     """
 
     def time(run: Callable[[], Any], *, rounds: int = 5, warmup: int = 1, **notes: Any) -> Any:
@@ -50,6 +51,7 @@ def clock(benchmark: Any, device: str) -> Callable[..., Any]:
         n_batches = -(-notes["n_images"] // notes["batch"])
         benchmark.extra_info |= {
             "ours": False,
+            "default": False,
             "device": device,
             "precision": "fp32",
             "compiled": False,

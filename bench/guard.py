@@ -30,12 +30,12 @@ def main(images_seen: int = 60_000, n_samples: int = 1000, n_steps: int = 32, et
     """One row per mode and metric: value, difference from fp32 with interval (low, high), and how much images differ.
 
     Args:
-        images_seen: images that the network is trained on, in bf16 if the machine supports it.
+        images_seen: images that the network is trained on, in bf16.
         n_samples: images per mode.
         n_steps: steps of the geometric ladder.
         eta: amount of fresh noise per step, see `Euler`.
     """
-    machine = Machine.resolve(device="cpu")
+    machine = Machine.resolve(device="cpu", precision="bf16")
     train = TrainConfig(images_seen=images_seen, machine=machine)
     plain = Machine("cpu", "fp32", threads=machine.threads)
     modes = {"fp32": plain, "bf16": dataclasses.replace(plain, precision="bf16")}

@@ -10,8 +10,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
+from experiments.config.config import Machine
+from experiments.engine.calibrated import best_sampling, best_training
+from experiments.stages.calibration import Subject, Timing, timings, with_compiled
 
 SHAPE = (1, 32, 32)
+TRAINING_BATCH = 64
+LONG_RUN = 700_000  # evaluations of one network, as in the quickstart
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -53,6 +58,14 @@ def network(device: str, seed: int = 0) -> nn.Module:
             for weight in model.parameters():
                 weight.add_(torch.randn_like(weight), alpha=0.01)
     return model.to(device).eval()
+
+
+@cache
+def chosen(device: str) -> tuple[Timing, Timing]:
+    """The modes of sampling and training that a long run of one network chooses by default on this machine."""
+    subject = Subject.of("small", SHAPE, Machine.resolve(device), TRAINING_BATCH)
+    found = with_compiled(subject, timings(subject, print), print)
+    return best_sampling(found, LONG_RUN), best_training(found, subject.threads, 1, 0)
 
 
 @cache

@@ -4,54 +4,24 @@ Exit status: 0 if every run succeeded, 1 if one failed, 2 for invalid arguments,
 imported only when the command needs them, so that --help appears at once.
 """
 
-import difflib
-import os
-import signal
 import sys
-import tempfile
-import threading
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib import import_module
-from types import FrameType
+from types import ModuleType
 
-from experiments.command_line import COMMANDS, SYMBOLS, parse
+from reports.edge import guarded, importing
 
 OTHERS = {
     "check": "Does a network from elsewhere denoise as it should? check --model python:my_model:eps",
+    "machine": "how fast this machine is, and which precision runs choose here",
     "store": "what the store of networks, samples and scores holds, and making room in it",
     "report": "writes the report of a finished run again: report DIR",
 }
 PROG = "python -m experiments"
-INTERRUPTED = "interrupted: what is finished is kept, and the same command goes on from there"
 
 
 def main() -> int:
     """Parses the arguments and runs the command. Prints any error as one line. Returns the exit status."""
-    try:
-        with _handled(_interrupt, signal.SIGTERM):
-            status = _run(sys.argv[1:])
-        if sys.stdout is not None:  # None if it was closed
-            sys.stdout.flush()
-        return status
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of stdout, such as `| head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:  # a bug here: one line for the user, a traceback for the bug report
-        if os.environ.get("SIGMABENCH_TRACEBACK"):
-            raise
-        with tempfile.NamedTemporaryFile("w", prefix="sigmabench-", suffix=".log", delete=False) as log:
-            traceback.print_exc(file=log)
-        said = " ".join(str(error).split())
-        print(f"error: {type(error).__name__}: {said}; the traceback is in {log.name}", file=sys.stderr)
-        return 1
+    return guarded(lambda: _run(sys.argv[1:]))
 
 
 def sigmabench() -> int:
@@ -62,30 +32,41 @@ def sigmabench() -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    command_line = _imported("experiments.command_line")
+    commands = command_line.COMMANDS
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(overview())
+        print(overview(command_line))
         return 0 if arguments else 2
     name, *rest = arguments
     if name == "store":
-        return import_module("experiments.store.cli").command(rest, f"{PROG} store")
+        return int(_imported("experiments.store.cli").command(rest, f"{PROG} store"))
     if name == "check":
-        return import_module("experiments.check").command(rest, f"{PROG} check")
+        return int(_imported("experiments.check").command(rest, f"{PROG} check"))
+    if name == "machine":
+        return int(_imported("experiments.machine").command(rest, f"{PROG} machine"))
     if name == "report":
-        return import_module("reports.__main__").command(rest, f"{PROG} report")
-    if name not in COMMANDS:
-        close = difflib.get_close_matches(name, [*COMMANDS, *OTHERS], 1)
-        hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join([*COMMANDS, *OTHERS])}"
+        return int(_imported("reports.command_line").command(rest, f"{PROG} report"))
+    if name not in commands:
+        close = _imported("difflib").get_close_matches(name, [*commands, *OTHERS], 1)
+        hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join([*commands, *OTHERS])}"
         raise ValueError(f"{name}: there is no such experiment; {hint}")
-    question, options = parse(name, rest, PROG)
-    with _handled(_end, signal.SIGINT, signal.SIGTERM):
-        experiment = import_module(COMMANDS[name].module)
-    table = experiment.main(question, options)
+    question, options = command_line.parse(name, rest, PROG)
+    experiment = _imported(commands[name].module)
+    try:
+        table = experiment.main(question, options)
+    except SystemExit as error:
+        raise ValueError(f"code of yours calls sys.exit({error}), which would end the run; it must not") from error
     return int((table["status"] == "failed").any() or table.attrs.get("failed_probes", 0) > 0)
 
 
-def overview() -> str:
+def _imported(name: str) -> ModuleType:
+    with importing():
+        return import_module(name)
+
+
+def overview(command_line: ModuleType) -> str:
     """The text of `--help`."""
-    titles = {name: command.title for name, command in COMMANDS.items()}
+    titles = {name: command.title for name, command in command_line.COMMANDS.items()}
     lines = "\n".join(f"  {name:13} {title}" for name, title in (titles | OTHERS).items())
     return f"""usage: {PROG} NAME [options]
 
@@ -93,39 +74,11 @@ Each experiment answers one question about the noise of a diffusion model with a
 
 {lines}
 
-{SYMBOLS}
+{command_line.SYMBOLS}
 
 Start with:
   {PROG} beta --preset smoke     under 20 seconds: does everything work here?
   {PROG} beta --help             all options, with examples"""
-
-
-Handler = Callable[[int, FrameType | None], None]
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Ends a run at SIGTERM, which schedulers send before they kill a job, as Ctrl-C does."""
-    raise KeyboardInterrupt
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    """Ends the process at once. While libraries are imported, an exception would abort inside their C++ code."""
-    print(INTERRUPTED, file=sys.stderr, flush=True)
-    os._exit(130)
-
-
-@contextmanager
-def _handled(handler: Handler, *signals: int) -> Iterator[None]:
-    """Inside this block `handler` handles these signals, if this is the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in signals}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python -m experiments beta                      laptop: four to six minutes on two CPU cores
     python -m experiments beta --preset smoke       under 20 seconds: does everything work here?
-    python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 samples per run
+    python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 to 20,000 samples per run
 
 The primary contrast is fixed beforehand: eta = 1 against eta = 0 on the geometric ladder of 66 steps from 30 to 0.03,
-by kernel distance. All other contrasts are exploratory.
+by kernel distance. It gets more images until it is settled (metrics/looks.py). All other contrasts are exploratory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,11 @@ import pandas as pd
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
 from experiments.command_line import Beta
-from experiments.config.comparison import BestOf, Contrast, against_first, control, grouped, paired
+from experiments.config.comparison import BestSet, Contrast, Looks, against_first, by_setting, control, grouped, paired
 from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
+from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 
@@ -31,12 +32,25 @@ FIXED_BEFOREHAND = (66, LogNormal())  # number of steps and noise distribution o
 class BetaStudy(Study):
     """What the experiment varies."""
 
+    n_samples: int = 1_500  # of the primary contrast and its control, at most
+    look_every: int = 500  # images between two looks at the primary contrast; all other settings get so many
+    smallest: float = 0.1  # the smallest difference of interest, as a share of the KD of eta 0
     n_steps: int = 66  # of the primary contrast's ladder
     alpha: float = 0.1  # in mode same-alpha
     betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.4)  # in mode same-alpha
     etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4, 2.0)  # in mode same-ladder
     pareto_steps: tuple[int, ...] = (8, 16, 32, 66)
     pareto_etas: tuple[float, ...] = (0.0, 0.5, 1.0)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Images per network and setting of the primary contrast at each look."""
+        return (*range(self.look_every, self.n_samples, self.look_every), self.n_samples)
+
+    @property
+    def explored(self) -> "BetaStudy":
+        """The study with as many images as at the first look."""
+        return replace(self, n_samples=self.sizes[0])
 
 
 PRESETS = {
@@ -51,7 +65,12 @@ PRESETS = {
         pareto_etas=(0.0, 1.0),
     ),
     "laptop": BetaStudy(),
-    "gpu": BetaStudy(train=TrainConfig(data="mnist", images_seen=50 * 60_000), train_seeds=5, n_samples=10_000),
+    "gpu": BetaStudy(
+        train=TrainConfig(data="mnist", images_seen=50 * 60_000),
+        train_seeds=5,
+        n_samples=20_000,
+        look_every=10_000,
+    ),
 }
 
 
@@ -71,21 +90,23 @@ def main(question: Beta, options: Options) -> pd.DataFrame:
             etas=_with(study.etas, 0.0, 1.0),
             pareto_etas=_with(study.pareto_etas, 0.0),
         )
+    study = calibrated(study, trials, options)
     planned = list(trials(study))
     fixed = study.foreign is None and (study.n_steps, study.train.noise) == FIXED_BEFOREHAND
-    return run_experiment(
-        Experiment("beta", QUESTION, planned, list(contrasts(planned)), fixed_beforehand=fixed), options
+    experiment = Experiment(
+        "beta", QUESTION, planned, list(contrasts(planned)), looks=looks(study), fixed_beforehand=fixed
     )
+    return run_experiment(experiment, options)
 
 
 def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
-    """Every trial of the experiment, for each network in turn."""
+    """Every trial of the experiment, for each network in turn. The primary contrast as at its first look."""
+    study = study.explored
     for seed in study.seeds:
         model, ladder = study.model(seed), Ladder(n_steps=study.n_steps)
-        for final in (False, True):
-            for eta in (0.0, 1.0):
-                yield study.trial("beta", "primary", f"eta {eta:g}", model, ladder, Euler(eta), final_denoise=final)
-        yield study.trial("beta", "control", "eta 0", model, ladder, Euler(0.0), control=True)
+        yield from primary(study, seed)
+        for eta in (0.0, 1.0):
+            yield study.trial("beta", "final-denoise", f"eta {eta:g}", model, ladder, Euler(eta), final_denoise=True)
         for beta in study.betas:
             rule = AlphaBetaLadder(study.alpha, beta)
             yield study.trial("beta", "same-alpha", f"beta {beta:g}", model, rule, rule.sampler)
@@ -97,17 +118,35 @@ def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
                 yield study.trial("beta", "pareto", f"eta {eta:g}", model, shorter, Euler(eta), budget=n_steps)
 
 
-def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
-    """The primary contrast, its control, and the exploratory contrasts."""
-    groups = grouped(planned, lambda trial: (trial.mode, trial.budget, trial.samples.final_denoise))
-    settings = {key: grouped(trials, lambda trial: trial.setting) for key, trials in groups.items()}
-    primary = settings["primary", None, False]
-    yield paired("primary", "primary", "eta 1", "eta 0", primary)
-    yield control("eta 0", settings["control", None, False]["eta 0"], primary["eta 0"])
-    yield paired("final-denoise", "primary", "eta 1", "eta 0", settings["primary", None, True])
-    for (mode, _, _), here in settings.items():
-        if mode in ("same-alpha", "same-ladder", "pareto"):
-            yield from against_first(mode, mode, here)
+def primary(study: BetaStudy, seed: int, earlier: tuple[int, ...] = ()) -> Iterator[Trial | Infeasible]:
+    """The trials of the primary contrast and its A/A control for one network."""
+    model, ladder = study.model(seed), Ladder(n_steps=study.n_steps)
+    for eta in (0.0, 1.0):
+        yield study.trial("beta", "primary", f"eta {eta:g}", model, ladder, Euler(eta), earlier=earlier)
+    yield study.trial("beta", "control", "eta 0", model, ladder, Euler(0.0), control=True, earlier=earlier)
+
+
+def looks(study: BetaStudy) -> Looks:
+    """The primary contrast and its A/A control at each number of images."""
+    found, sizes = [], study.sizes
+    for look, size in enumerate(sizes):
+        here = replace(study, n_samples=size)
+        modes = by_setting([trial for seed in study.seeds for trial in primary(here, seed, sizes[:look])])
+        contrast = paired("primary", "primary", "eta 1", "eta 0", modes["primary"])
+        found.append((contrast, control("eta 0", modes["control"]["eta 0"], modes["primary"]["eta 0"])))
+    return Looks(tuple(main for main, _ in found), tuple(aa for _, aa in found), study.smallest)
+
+
+def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestSet]:
+    """The exploratory contrasts."""
+    groups = grouped(planned, lambda trial: (trial.mode, trial.budget))
+    for (mode, _), here in groups.items():
+        settings = grouped(here, lambda trial: trial.setting)
+        if mode == "final-denoise":
+            yield paired(mode, mode, "eta 1", "eta 0", settings)
+        elif mode in ("same-alpha", "same-ladder", "pareto"):
+            yield from against_first(mode, mode, settings, family=mode)
+            yield BestSet(mode, settings)
 
 
 def _with(values: tuple[float, ...], *needed: float) -> tuple[float, ...]:

@@ -21,10 +21,11 @@ from diffusion_core.samplers import Euler, Sampler
 from diffusion_core.schedules import SCHEDULES
 from experiments.command_line import Ladders
 from experiments.config import names
-from experiments.config.comparison import BestOf, Contrast, by_setting, control, paired
+from experiments.config.comparison import BestSet, Contrast, by_setting, control, paired
 from experiments.config.config import Ladder, TrainConfig
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
+from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.results.table import write_rows
@@ -77,6 +78,7 @@ def main(question: Ladders, options: Options) -> pd.DataFrame:
         if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
     data_std = options.data_std(study)
+    study = calibrated(study, partial(trials, data_std=data_std), options)
     planned = list(trials(study, data_std))
     extras = partial(write_levels, study, data_std)
     return run_experiment(
@@ -119,7 +121,7 @@ def within(budget: int, ladder: Ladder, sampler: Sampler) -> Ladder | None:
     return None
 
 
-def contrasts(study: LadderStudy, planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
+def contrasts(study: LadderStudy, planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestSet]:
     """At each budget: every ladder and every sampler against the first, and the best setting against all others."""
     modes = by_setting(planned)
     controls = modes.pop("control", {})
@@ -130,12 +132,12 @@ def contrasts(study: LadderStudy, planned: Sequence[Trial | Infeasible]) -> Iter
             for ladder in study.ladders[1:]:
                 a, b = f"{ladder}, {label}", f"{first}, {label}"
                 if a in here and b in here:
-                    yield paired("ladder", mode, a, b, here)
+                    yield paired("ladder", mode, a, b, here, family="ladder")
         for ladder in study.ladders:
             same = [f"{ladder}, {label}" for label in samplers if f"{ladder}, {label}" in here]
             for setting in same[1:]:
-                yield paired("sampler", mode, setting, same[0], here)
-        yield BestOf("best", mode, here, against_all=True)
+                yield paired("sampler", mode, setting, same[0], here, family="sampler")
+        yield BestSet(mode, here)
     longest = modes.get(f"{study.n_steps[-1]} evaluations", {})
     for setting, trials in controls.items():
         yield control(setting, trials, longest[setting])

@@ -25,11 +25,12 @@ from diffusion_core.samplers import Euler
 from diffusion_core.schedules import geometric
 from experiments.command_line import NoiseLevels
 from experiments.config import names
-from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
+from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
 from experiments.config.config import Ladder, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.study import CONTROL, Study
 from experiments.config.trial import Infeasible, Trial
+from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.results.table import write_rows
@@ -85,7 +86,9 @@ def main(question: NoiseLevels, options: Options) -> pd.DataFrame:
     for name in ("laws", "weightings", "parameterisations", "etas"):
         if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
-    planned = list(trials(study, options.data_std(study)))
+    data_std = options.data_std(study)
+    study = calibrated(study, partial(trials, data_std=data_std), options)
+    planned = list(trials(study, data_std))
     extras = partial(write_curves, options.data_root)
     return run_experiment(
         Experiment("noise_levels", QUESTION, planned, list(contrasts(planned)), write_extras=extras), options
@@ -123,12 +126,13 @@ def trials(study: NoiseStudy, data_std: float) -> Iterator[Trial | Infeasible]:
                 yield study.trial("noise_levels", "control", setting, again, ladder, Euler(study.etas[0]))
 
 
-def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
+def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestSet]:
     """With each sampler: every setting against the baseline, and the best setting against all others."""
     modes = by_setting(planned)
     controls = modes.pop("control", {})
     for mode, here in modes.items():
-        yield from against_first("setting", mode, here, against_all=True)
+        yield from against_first("setting", mode, here, family="setting")
+        yield BestSet(mode, here)
     for setting, trials in controls.items():
         yield control(setting, trials, next(iter(modes.values()))[setting], retrained=True)
 

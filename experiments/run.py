@@ -7,6 +7,7 @@ python -m experiments run --model diffusers:FOLDER --data mnist --n-steps 50
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from experiments.config import names
 from experiments.config.config import Ladder, TrainConfig
 from experiments.config.study import Study
 from experiments.config.trial import Trial
+from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 
@@ -35,9 +37,9 @@ def main(question: Run, options: Options) -> pd.DataFrame:
     if options.model is not None and given:
         raise ValueError(f"{', '.join(sorted(given))}: they train a network, but --model brings one")
     study = options.apply(PRESETS[options.preset])
-    return run_experiment(
-        Experiment("run", QUESTION, list(trials(study, question, options.data_std(study))), []), options
-    )
+    listed = partial(trials, question=question, data_std=options.data_std(study))
+    study = calibrated(study, listed, options)
+    return run_experiment(Experiment("run", QUESTION, list(listed(study)), []), options)
 
 
 def trials(study: Study, question: Run, data_std: float) -> Iterator[Trial]:

@@ -9,12 +9,15 @@ of `run`.
 """
 
 import importlib.util
+import inspect
 import itertools
 import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,13 +25,15 @@ from typing import Any
 import pandas as pd
 
 from diffusion_core.samplers import Sampler
+from diffusion_core.samplers.counting import planned_nfe
 from experiments.command_line import Sweep
-from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
+from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
 from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.source import OWN, check_told_apart
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
+from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.run import PRESETS
@@ -74,6 +79,7 @@ def main(question: Sweep, options: Options) -> pd.DataFrame:
     """
     own = read(question.file)
     study = options.apply(own.presets[options.preset])
+    study = calibrated(study, partial(trials, own), options)
     planned = list(trials(own, study))
     return run_experiment(
         Experiment("sweep", own.question, planned, list(contrasts(planned)), folder=own.name), options
@@ -125,7 +131,8 @@ def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
     """Every trial, for each network in turn. The first setting also runs as an A/A control."""
     settings = _settings(own)
     for number, one in enumerate(settings):
-        _check(number, one)
+        with _of_user(f"runs(): number {number + 1}"):
+            _check(number, one)
     keys = [(one.mode, one.label) for one in settings]
     if repeated := sorted(key for key, count in Counter(keys).items() if count > 1):
         raise ValueError(f"runs(): {repeated} more than once; labels of one mode must differ")
@@ -140,7 +147,8 @@ def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
                     )
                 if unknown := sorted(set(one.training) - {part.name for part in fields(TrainConfig)}):
                     raise ValueError(f"training of {one.label!r}: a TrainConfig has no {', '.join(unknown)}")
-                model = replace(model, **one.training)
+                with _of_user(f"training of {one.label!r}"):
+                    model = replace(model, **one.training)
             what, final = (one.label, model, one.ladder, one.sampler), one.final_denoise
             trial = study.trial("sweep", one.mode, *what, final_denoise=final)
             if isinstance(trial, Infeasible) and number == first[one.mode]:
@@ -162,20 +170,24 @@ def _check(number: int, one: Any) -> None:
             f"{one.label!r}: ladder={one.ladder!r}, sampler={one.sampler!r}: they must look like "
             "Ladder(n_steps=66) and Euler(0.5)"
         )
-    if lacking := [part for part in ("name", "planned_nfe", "run") if not hasattr(one.sampler, part)]:
+    if lacking := [part for part in ("name", "run") if inspect.getattr_static(one.sampler, part, None) is None]:
         raise ValueError(
             f"sampler of {one.label!r}: it lacks {', '.join(lacking)}; make it a subclass of "
-            "diffusion_core.samplers.Sampler, which brings name and planned_nfe"
+            "diffusion_core.samplers.Sampler, which brings a name"
         )
     if not isinstance(one.training, Mapping):
         raise ValueError(f"training={one.training!r} of {one.label!r}: it must be a dict of TrainConfig's fields")
-    for value in (one.sampler, one.ladder, *one.training.values()):
+    for what, value in {"sampler": one.sampler, "ladder": one.ladder, **one.training}.items():
         if not isinstance(value, str | int | float | bool | tuple | None):
             check_told_apart(value)
-    try:
-        identity(one.sampler), str(one.sampler.name)
-    except Exception as error:  # a user's class may raise anything
-        raise ValueError(f"sampler of {one.label!r}: it has no identity or name: {error}") from error
+        with _of_user(f"{what} of {one.label!r}: it has no identity"):
+            identity(value)
+    for what, value in {"sampler": one.sampler, **one.training}.items():
+        if what in ("sampler", "noise") and inspect.getattr_static(value, "name", None) is not None:
+            with _of_user(f"name of the {what} of {one.label!r}", ValueError):
+                name = value.name
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(f"name of the {what} of {one.label!r}: {name!r}: it must be a text that is not empty")
     _check_planned_nfe(one)
     if fixed := sorted({"data", "machine", "seed"} & one.training.keys()):
         raise ValueError(
@@ -190,14 +202,24 @@ def _check(number: int, one: Any) -> None:
         raise ValueError(f"mode='control' of {one.label!r}: the A/A control of the first setting is called so")
 
 
+@contextmanager
+def _of_user(what: str, *also: type[Exception]) -> Iterator[None]:
+    """Turns what a user's code raises into a ValueError that names `what`. A ValueError passes, unless it is `also`."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ValueError) and not isinstance(error, also):
+            raise
+        raise ValueError(f"{what}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+
+
 def _check_planned_nfe(one: Setting) -> None:
     """Raises ValueError if planned_nfe fails or gives no number. An unsuitable ladder becomes a row that says so."""
-    try:
-        planned = one.sampler.planned_nfe(one.ladder.sigmas())
-    except ValueError:
-        return
-    except Exception as error:  # a user's sampler may raise anything
-        raise ValueError(f"sampler of {one.label!r}: planned_nfe: {type(error).__name__}: {error}") from error
+    with _of_user(f"planned_nfe of the sampler of {one.label!r}"):
+        try:
+            planned = planned_nfe(one.sampler, one.ladder.sigmas())
+        except ValueError:
+            return
     if not isinstance(planned, int) or planned < 0:
         raise ValueError(f"sampler of {one.label!r}: planned_nfe is {planned!r}; it must be a whole number")
 
@@ -215,11 +237,12 @@ def _settings(own: OwnFile) -> list[Any]:
     return found
 
 
-def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
+def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestSet]:
     """In each mode: every setting against the first, and the best setting against all others. Then the control."""
     modes = by_setting(planned)
     controls = modes.pop("control", {})
     for mode, here in modes.items():
-        yield from against_first("setting", mode, here, against_all=True)
+        yield from against_first("setting", mode, here, family="setting")
+        yield BestSet(mode, here)
     for setting, trials in controls.items():
         yield control(setting, trials, next(iter(modes.values()))[setting])

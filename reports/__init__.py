@@ -1,13 +1,15 @@
 """Reports on finished runs: reads the files of a run directory, writes report.html, report.md and figures/.
 
 It imports neither torch nor the rest of the project. Differences, intervals and verdicts are read from contrasts.csv,
-not computed here. `pages/` has one module per experiment with the sections of its report. They share:
+not computed here. `pages/` has one module per experiment with its first screen and its sections. They share:
 
     columns       the meaning of every column     document      the blocks of a report
-    results       files -> validated DataFrames   components    captions, figures and sections for any experiment
-    formats       numbers -> text                 tables        tables for any experiment
-    sentences     contrasts -> sentences          best_setting  verdicts on many settings
-    figures       DataFrame -> axes               render        blocks -> Markdown and HTML
+    results       files -> validated DataFrames   openings      first screens: how sure, status, warnings
+    formats       numbers -> text                 components    captions, figures and sections for any experiment
+    sentences     contrasts -> sentences          explorer      knobs, samples and films
+    tips          the text of a point             best_sets     the settings that cannot be told from the best
+    figures       DataFrame -> axes               tables        tables for any experiment
+    drawing       figures -> SVG                  render        blocks -> Markdown and HTML
 
-`speed/` is the report on the benchmarks.
+`index` and `compare` look at several runs. `speed/` is the report on the benchmarks.
 """

@@ -1,60 +1,18 @@
-"""`python -m reports DIR` writes the report on a finished run, `python -m reports bench FILE` the report on speed."""
+"""`python -m reports DIR` writes the report on a finished run; bench, index and compare are the other commands."""
 
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Annotated
+from importlib import import_module
 
-import tyro
-
-from reports.render import write_report
-from reports.speed.page import write_bench_report
+from reports.edge import guarded, importing
 
 
-def main(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]) -> None:
-    """Write the report on a finished run: DIR/report.html, DIR/report.md and DIR/figures/*.svg.
-
-    It reads run.json, table.csv and the other files of the run, if they exist. No run is repeated, so you can call it
-    at any time. Example: python -m reports runs/beta-laptop
-
-    `python -m reports bench FILE.json` writes the report on a run of the benchmarks.
-
-    Args:
-        directory: a run directory, written by `python -m experiments`.
-    """
-    _written(lambda: write_report(directory))
-
-
-def bench(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")], out: Path | None = None) -> None:
-    """Write the report on a run of the benchmarks: OUT/report.html, OUT/report.md and OUT/figures/*.svg.
-
-    Args:
-        file: the JSON file that `pytest --benchmark --benchmark-json=FILE` wrote.
-        out: folder of the report. The default is FILE without its suffix.
-    """
-    _written(lambda: write_bench_report(file, out or file.with_suffix("")))
-
-
-def _written(write: Callable[[], Path]) -> None:
-    try:
-        path = write()
-    except (OSError, ValueError) as error:
-        print(f"reports: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("reports: interrupted; the same command writes the report", file=sys.stderr)
-        raise SystemExit(130) from None
-    print(f"report:  {path}\ntext:    {path.with_suffix('.md')}\nfigures: {path.parent / 'figures'}")
-
-
-def command(arguments: Sequence[str], prog: str) -> int:
-    """Parses and runs: DIR, or bench FILE."""
-    if arguments[:1] == ["bench"]:
-        tyro.cli(bench, prog=f"{prog} bench", args=list(arguments[1:]))
-    else:
-        tyro.cli(main, prog=prog, args=list(arguments))
-    return 0
+def run() -> int:
+    """Reads the command line and writes a report. Returns the exit status."""
+    with importing():
+        program = import_module("reports.command_line")
+    status: int = program.command(sys.argv[1:], "python -m reports")
+    return status
 
 
 if __name__ == "__main__":
-    sys.exit(command(sys.argv[1:], "python -m reports"))
+    sys.exit(guarded(run))

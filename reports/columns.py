@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+LARGEST = 1e100  # size of any number: no measurement comes near, and figures fail on larger ones
+
 
 @dataclass(frozen=True)
 class Column:
@@ -16,6 +18,7 @@ class Column:
         unit: unit of the shown values.
         better: which direction is better, if any.
         finite: whether infinite numbers are rejected.
+        least, most: the range of numbers.
         meaning: one or two sentences for the glossary.
     """
 
@@ -27,6 +30,14 @@ class Column:
     better: Literal["lower", "higher", ""] = ""
     finite: bool = True
     meaning: str = ""
+    least: float = -LARGEST
+    most: float = LARGEST
+
+    @property
+    def rule(self) -> str:
+        """The rule for its numbers, for messages."""
+        kind = "a finite number" if self.finite else "a number"
+        return f"{kind} or empty, at least {self.least:g} and at most {self.most:g}"
 
 
 def _text(label: str) -> Column:
@@ -38,7 +49,7 @@ def _flag(label: str) -> Column:
 
 
 def _count(label: str, meaning: str = "") -> Column:
-    return Column(label, digits=0, meaning=meaning)
+    return Column(label, digits=0, meaning=meaning, least=0)
 
 
 METRICS = ("kd", "fd")  # in the order in which they are shown; kd decides the primary contrast
@@ -50,7 +61,7 @@ COLUMNS: dict[str, Column] = {
     "setting": _text("setting"),
     "budget": _count("budget of evaluations"),
     "denoiser": _text("denoiser"),
-    "denoiser_error": Column("error added to the denoiser"),
+    "denoiser_error": Column("error added to the denoiser", least=0),
     "status": _text("status"),
     "error": _text("message"),
     "data": _text("data"),
@@ -66,12 +77,12 @@ COLUMNS: dict[str, Column] = {
     "network": _text("network"),
     "train_seed": _text("training seed"),
     "images_seen": _count("images seen in training"),
-    "loss": Column("training loss", digits=4),
+    "loss": Column("training loss", digits=4, least=0),
     # the ladder and the step
     "schedule": _text("ladder"),
     "sampler": _text("sampler"),
-    "sigma_max": Column("sigma max"),
-    "sigma_min": Column("sigma min"),
+    "sigma_max": Column("sigma max", least=0),
+    "sigma_min": Column("sigma min", least=0),
     "n_steps": _count("steps"),
     "nfe": _count(
         "nfe",
@@ -96,10 +107,11 @@ COLUMNS: dict[str, Column] = {
     "mu": Column("mu"),
     "beta_ks": Column("beta_KS"),
     "step": _count("step"),
-    "sigma": Column("sigma"),
+    "frame": _count("frame"),
+    "sigma": Column("sigma", least=0),
     # error curves
-    "relative_error": Column("error of eps, relative"),
-    "density": Column("density of ln sigma"),
+    "relative_error": Column("error of eps, relative", least=0),
+    "density": Column("density of ln sigma", least=0),
     # sampling
     "sample_seed": _text("sampling seed"),
     "n_samples": _count("samples"),
@@ -110,7 +122,7 @@ COLUMNS: dict[str, Column] = {
     "compiled": _flag("compiled"),
     "threads": _count("threads"),
     "shared_device": _flag("shared device"),
-    "seconds": Column("seconds", digits=2, unit="s", better="lower"),
+    "seconds": Column("seconds", digits=2, unit="s", better="lower", least=0),
     # quality
     "features": _text("feature space"),
     "fd": Column(
@@ -128,16 +140,20 @@ COLUMNS: dict[str, Column] = {
         meaning="Kernel distance (squared maximum mean discrepancy, cubic kernel) of the same features, times 1000. "
         "Lower is better. It is unbiased: real images score 0 on average and sometimes below 0. KD decides verdicts.",
     ),
-    "kd_se": Column("s.e. of KD", digits=2, scale=1000),
+    "kd_se": Column("s.e. of KD", digits=2, scale=1000, least=0),
     "precision": Column(
         "precision",
         digits=3,
+        least=0,
+        most=1,
         better="higher",
         meaning="Share of the samples that lie near real images: do the samples look real? Higher is better.",
     ),
     "recall": Column(
         "recall",
         digits=3,
+        least=0,
+        most=1,
         better="higher",
         meaning="Share of the real images that lie near samples: is the variety covered? Higher is better.",
     ),
@@ -153,11 +169,31 @@ COLUMNS: dict[str, Column] = {
     "difference": Column("a − b"),
     "low": Column("low"),
     "high": Column("high"),
-    "level": Column("level"),
+    "level": Column("level", least=0, most=1),
     "interval": _text("interval"),
     "networks_agree": _flag("networks agree"),
     "clear": _flag("clear"),
     "verdict": _text("verdict on a"),
+    "p_value": Column("p"),
+    "p_adjusted": Column("p, corrected"),
+    "adjusted": _text("corrected"),
+    "detectable": Column("detectable"),
+    "n_to_settle": _count("samples to settle it"),
+    "minutes_to_settle": Column("minutes to settle it", digits=1),
+    "networks_to_settle": _count("networks to settle it"),
+    "new_network_low": Column("new network, low"),
+    "new_network_high": Column("new network, high"),
+    "untrusted": _text("why not trusted"),
+    "look": _count("look"),
+    "n_looks": _count("looks planned"),
+    "stopped": _text("stopped"),
+    "smallest": Column("smallest of interest"),
+    # sets of settings that cannot be told from the best
+    "in_set": _flag("in the best set"),
+    "best": _flag("lowest"),
+    "simplest": _flag("simplest"),
+    "n_settings": _count("settings"),
+    "no_verdict": _text("why there is no verdict"),
     # floors and histograms
     "mean": Column("mean"),
     "repeats": _count("repeats"),
@@ -166,10 +202,10 @@ COLUMNS: dict[str, Column] = {
     "probe": _text("probe"),
     "start": Column("sigma of the push"),
     "value": Column("value"),
-    "se": Column("s.e."),
+    "se": Column("s.e.", least=0),
     "part": _text("part"),
     "label": _text("class"),
-    "count": Column("count", digits=1),
+    "count": Column("count", digits=1, least=0),
 }
 COLUMNS |= {f"{name}_{side}": COLUMNS[name] for name in ("alpha", "beta", "eta", "nfe") for side in "ab"}
 COLUMNS["nfe_a"], COLUMNS["nfe_b"] = _count("nfe of a"), _count("nfe of b")
@@ -191,6 +227,13 @@ FILES: dict[str, tuple[str, ...]] = {
         *("final_denoise", "data", "network", "images_seen", "features", "n_samples", "n_reference"),
         *("value_a", "value_b", "difference", "low", "high", "level", "interval", "networks_agree", "clear", "verdict"),
     ),
+    "best_sets.csv": (
+        *("mode", "budget", "setting", "metric", "value", "difference", "low", "high", "in_set", "best", "n_settings"),
+        *("interval", "level"),
+    ),
+    "looks.csv": (
+        *("look", "n_samples", "n_networks", "metric", "difference", "low", "high", "level", "smallest", "stopped"),
+    ),
     "floors.csv": ("data", "features", "metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"),
     "histograms.csv": ("run_id", "label", "count"),
     "losses.csv": ("model_id", "train_seed", "images_seen", "loss"),
@@ -199,6 +242,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "n_images",
     ),
     "densities.csv": ("train_noise", "sigma", "density"),
+    "films.csv": ("samples_id", "frame", "sigma"),
     "levels.csv": ("schedule", "n_steps", "step", "sigma"),
     "probes.csv": ("denoiser", "train_seed", "probe", "eta", "start", "sigma", "value", "se", "n_samples", "n_steps"),
     "split.csv": (
@@ -216,7 +260,13 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-VERDICTS = ("better", "worse", "no clear difference", "undecided: the metrics disagree", "baseline chosen")
+NEEDED = {"contrasts.csv": ("n_networks",)}  # columns that may not be empty
+
+NOT_YET, FEW_NETWORKS, EQUAL = "too undertrained to tell", "too few networks", "practically equal"
+VERDICTS = (
+    *("better", "worse", "no clear difference", EQUAL, "undecided: the metrics disagree", "baseline chosen"),
+    *(NOT_YET, FEW_NETWORKS),
+)
 
 # The allowed values of some text columns. "" stands for a missing value.
 CHOICES: dict[str, tuple[str, ...]] = {

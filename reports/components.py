@@ -10,7 +10,7 @@ from PIL import Image
 
 from reports import figures, limits
 from reports.columns import COLUMNS, FLOOR, METRICS
-from reports.document import Figure, Gallery, Prose, Section, Terms
+from reports.document import Figure, PictureError, Prose, Section, Terms
 from reports.formats import cell, listed, metric_name, number, percent, plural
 from reports.results import Run, pooled
 from reports.sentences import method
@@ -120,11 +120,16 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
     return [Figure(name, figure, alt, caption(run, f"{text} {key}", pd.concat(groups.values())))]
 
 
-def pictures(run: Run, labels: dict[str, str], ending: str, what: str) -> tuple[list[tuple[Path, str]], str]:
+def pictures(
+    run: Run, labels: dict[str, str], ending: str, what: str, budget: int = limits.PICTURE_BYTES, also: str = ""
+) -> tuple[list[tuple[Path, str]], str]:
     """The files images/ID`ending` to show (samples_id -> label), and a note if there are more.
 
+    Args:
+        budget: bytes of all of them. `also` is the ending of files that are shown next to them, and count too.
+
     Raises:
-        ValueError: one of them is no picture.
+        PictureError (a ValueError): one of them is no picture.
     """
     found = [
         (path, label)
@@ -132,41 +137,33 @@ def pictures(run: Run, labels: dict[str, str], ending: str, what: str) -> tuple[
         if Path(name).name == name  # else, as in ../x, it points to another folder
         and (path := run.directory / "images" / f"{name}{ending}").is_file()
     ]
-    shown = [found[at] for at in limits.evenly(len(found), limits.PICTURES)]
-    for path, _ in shown:
+    pairs = [[path, path.with_name(path.name.replace(ending, also))] if also else [path] for path, _ in found]
+    sizes = [sum(path.stat().st_size for path in pair if path.is_file()) for pair in pairs]
+    chosen = limits.fitting(sizes, limits.PICTURES, budget)
+    for path in (path for at in chosen for path in pairs[at] if path.is_file()):
         try:
             with Image.open(path) as image:
                 image.verify()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"images/{path.name}: it cannot be read as a picture ({error})") from error
-    return shown, limits.note(len(shown), len(found), what, limits.EVEN, "The folder images/")
+            raise PictureError(f"images/{path.name}: it cannot be read as a picture ({error})") from error
+    note = limits.note(len(chosen), len(found), what, limits.EVEN, "The folder images/")
+    return [found[at] for at in chosen], note
 
 
-def gallery(run: Run, rows: pd.DataFrame, labels: dict[str, str], text: str) -> list[Gallery]:
-    """Sample grids (samples_id -> label) after the grid of real images, or nothing if no sample grid was kept."""
-    shown, more = pictures(run, labels, ".png", "grids")
-    if not shown:
-        return []
-    real, _ = pictures(run, {"real": "real images"}, ".png", "grids")
-    made = (
+def made(run: Run, rows: pd.DataFrame) -> str:
+    """The end of a caption of samples: which samples, and of which network."""
+    return (
         f"The first 16 samples, not selected. Network: {values(rows, 'network')}, training seed "
         f"{values(rows, 'train_seed')}, {values(rows, 'images_seen')} images seen in training. "
         f"Device: {values(rows, 'device')}."
     )
-    return [Gallery([*real, *shown], f"{text}{more} {made}".strip())]
 
 
-def films(run: Run, rows: pd.DataFrame, labels: dict[str, str], text: str) -> list[Gallery]:
-    """Film strips of a few samples of each run (samples_id -> label), or nothing if none were kept."""
-    strips, more = pictures(run, labels, "-film.png", "strips")
-    if not strips:
-        return []
-    made = (
-        "One row per sample, from the first noise level (left) to the last (right), in about ten equal parts of the "
-        f"ladder. Each frame is scaled to unit variance. Network: {values(rows, 'network')}, training seed "
-        f"{values(rows, 'train_seed')}."
-    )
-    return [Gallery(strips, f"{text}{more} {made}".strip(), "Film strip", wide=True)]
+def strip(run: Run, labels: dict[str, str]) -> list[tuple[Path, str]]:
+    """The pictures of the first screen: real images, then the samples (samples_id -> label), if they were kept."""
+    shown, _ = pictures(run, labels, ".png", "grids")
+    real, _ = pictures(run, {"real": "real images"}, ".png", "grids")
+    return [*real, *shown] if shown else []
 
 
 def first_network(rows: pd.DataFrame) -> pd.DataFrame:
@@ -201,9 +198,8 @@ def training(run: Run) -> Section | None:
         f"Data: {values(run.rows, 'data')}. Training noise distribution: {values(run.rows, 'train_noise')}. "
         f"Device: {values(run.rows, 'device')}."
     )
-    return Section(
-        "Training", [Figure("loss", figures.under_one_legend(figure), "Training loss against images seen.", text)]
-    )
+    drawing = Figure("loss", figures.under_one_legend(figure), "Training loss against images seen.", text)
+    return Section("Training", [drawing], folded=True)
 
 
 def failures(run: Run) -> list[Prose]:
@@ -230,4 +226,5 @@ def glossary(*names: str) -> Section:
     return Section(
         "How to read this",
         [Terms([*((COLUMNS[name].label, COLUMNS[name].meaning) for name in names), ("floor", FLOOR)])],
+        folded=True,
     )

@@ -1,9 +1,12 @@
-"""The building blocks of a report: sections of prose, figures, tables and galleries. The templates render them."""
+"""The building blocks of a report: the first screen, then sections of prose, figures, tables and galleries.
+
+The templates render them.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import matplotlib.figure
 import pandas as pd
@@ -11,6 +14,44 @@ from PIL import Image
 
 from reports.columns import COLUMNS
 from reports.formats import cell, metric_name
+
+
+class PictureError(ValueError):
+    """A file that should be shown is no picture."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number set large: what it is in a few words, and lines on its interval and what it compares with."""
+
+    value: str
+    word: str
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The first screen: what a reader learns without scrolling.
+
+    Args:
+        verdict: the answer, in at most 25 words with `lead`.
+        lead: its first word or two, for instance "Yes.".
+        numbers: three or four large numbers.
+        pictures: (file, label), side by side: real images, the baseline, the winner.
+        key: a line that says what the numbers mean.
+        lines: one line per explanation, (name, verdict), where the question has several answers.
+        status: facts in a few words each, such as "A/A control passed".
+        warnings: the reasons why the result must not be trusted. They stand in a red banner.
+    """
+
+    verdict: str
+    lead: str = ""
+    numbers: Sequence[Number] = ()
+    pictures: Sequence[tuple[Path, str]] = ()
+    key: str = ""
+    lines: Sequence[tuple[str, str]] = ()
+    status: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -41,23 +82,84 @@ class Table:
     body: list[list[str]]
     numeric: list[bool]
     caption: str
+    file: Path | None = None  # the whole table, to download
     kind: ClassVar[str] = "table"
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images (file, label), side by side or, if they are `wide`, one below another. `what` describes one image."""
+    """Images (file, label), side by side or, if they are `wide`, one below another. `what` describes one image.
+
+    A gallery with a `title` is folded under it.
+    """
 
     pictures: list[tuple[Path, str]]
     caption: str
     what: str = "Grid of 16 images"
     wide: bool = False
+    title: str = ""
     kind: ClassVar[str] = "gallery"
 
-    def width(self, picture: Path) -> int:
-        """The shown width of a picture in CSS pixels: twice its own width."""
-        with Image.open(picture) as image:
-            return 2 * image.width
+
+def shown_width(picture: Path, room: int = 256) -> int:
+    """The shown width of a picture in CSS pixels: the largest whole multiple of its own width that fits into `room`."""
+    with Image.open(picture) as image:
+        return image.width * max(1, room // image.width)
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One control of the explorer. A slider moves through numbers in order; other values are buttons or a list."""
+
+    label: str
+    values: list[str]
+    slider: bool
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting in the explorer.
+
+    Args:
+        at: its position on each knob of its view.
+        key: the number of its mark in the figure.
+        picture: name of its grid of samples, without ending.
+        levels: noise levels of the frames of its film; empty if they are unknown or there is no film.
+        facts: lines of (name, value, difference from the baseline).
+        against: key of the baseline that it is shown next to.
+    """
+
+    at: list[int]
+    key: int
+    label: str
+    picture: str
+    levels: list[str]
+    facts: list[tuple[str, str, str]]
+    against: int
+
+
+@dataclass(frozen=True)
+class View:
+    """A group of settings with the knobs that choose among them."""
+
+    title: str
+    knobs: list[Knob]
+    points: list[Point]
+    start: int  # key of the point that is shown first
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Controls that swap the samples and move a mark in the figure. It needs the script; the figure does not."""
+
+    views: list[View]
+    figure: Figure
+    kind: ClassVar[str] = "explorer"
+
+    @property
+    def data(self) -> list[dict[str, Any]]:
+        """The views for the script."""
+        return [asdict(view) for view in self.views]
 
 
 @dataclass(frozen=True)
@@ -68,12 +170,16 @@ class Terms:
     kind: ClassVar[str] = "terms"
 
 
+Block = Prose | Figure | Table | Gallery | Terms | Explorer
+
+
 @dataclass(frozen=True)
 class Section:
-    """A heading and its blocks."""
+    """A heading and its blocks. If it is `folded`, only the heading is seen until it is opened."""
 
     title: str
-    blocks: Sequence[Prose | Figure | Table | Gallery | Terms]
+    blocks: Sequence[Block]
+    folded: bool = False
 
 
 def table(

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from reports import tips
 from reports.columns import COLUMNS
 from reports.formats import number
 
@@ -22,11 +23,12 @@ INK, FAINT, GRID = "#222222", "#8a8a8a", "#e3e3e3"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito: distinct in every common colour blindness
 PALETTE = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00", INK)
 WIDTH = 9.0  # inches: 864 CSS pixels
+TIP = "tip:"  # starts the id of an artist that carries the text of a tooltip; see drawing.py
 LEGEND_LETTERS = 130  # per line of a legend that is as wide as the page
 
 STYLE = {
     "svg.hashsalt": "sigmabench",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -64,6 +66,14 @@ def _new(ax: Axes | None) -> Axes:
 
 def _shown(values: pd.Series, metric: str) -> pd.Series:
     return values * COLUMNS[metric].scale
+
+
+def target(ax: Axes, x: float, y: float, text: str, key: int | None = None) -> None:
+    """Draws an invisible mark that shows `text` when it is pointed at. `key` is its number for the explorer."""
+    [mark] = ax.plot(
+        x, y, "o", color=INK, markeredgewidth=0, markersize=9, alpha=0, zorder=5, scalex=False, scaley=False
+    )
+    mark.set_gid(f"{TIP}{'' if key is None else key}|{text}")
 
 
 def shades(values: pd.Series) -> dict[float, str]:
@@ -111,6 +121,11 @@ def quality_line(
     ax.scatter(networks[x], _shown(networks[metric], metric), s=14, color=color, alpha=0.35, linewidth=0, zorder=2)
     look: dict[str, Any] = {"marker": "o", "markersize": 4.5, "zorder": 3} | line
     ax.plot(means[x], _shown(means["value"], metric), color=color, **look)
+    scale = COLUMNS[metric].scale
+    for _, row in networks.iterrows():
+        target(ax, row[x], scale * row[metric], tips.of_run(row, metric))
+    for _, row in means.iterrows():
+        target(ax, row[x], scale * row["value"], tips.of_mean(row, x, metric, line.get("label", "")))
     ax.set_xlabel(COLUMNS[x].label)
     return ax
 
@@ -147,6 +162,8 @@ def points(rows: pd.DataFrame, x: str, metric: str, ax: Axes | None = None, **st
     for _, network in rows.sort_values(x).groupby("train_seed"):
         ax.plot(network[x], _shown(network[metric], metric), label=label, markersize=4.5, linewidth=0.7, **style)
         label = None
+    for _, row in rows.iterrows():
+        target(ax, row[x], COLUMNS[metric].scale * row[metric], tips.of_run(row, metric))
     ax.set_xlabel(COLUMNS[x].label)
     return ax
 
@@ -193,6 +210,8 @@ def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | N
     reach = _reach(contrasts) * scale
     single = contrasts[(contrasts["train_seed"] != "") & (scale * contrasts["difference"].abs() <= reach)]
     ax.scatter(_shown(single["difference"], metric), single["line"] + 0.2, s=13, color=FAINT, alpha=0.7, linewidth=0)
+    for _, row in single.iterrows():
+        target(ax, scale * row["difference"], row["line"] + 0.2, tips.of_contrast(row))
     for _, row in contrasts[contrasts["train_seed"] == ""].iterrows():
         color = {"better": BLUE, "worse": ORANGE}.get(row["verdict"], "#555555")
         low, mid, high = (scale * row[name] for name in ("low", "difference", "high"))
@@ -205,6 +224,7 @@ def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | N
         ax.plot([low, high], [row["line"]] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
         clear = row["verdict"] in ("better", "worse")
         ax.plot(mid, row["line"], "D", markersize=5, color=color, markerfacecolor=color if clear else "white", zorder=4)
+        target(ax, mid, row["line"], tips.of_contrast(row))
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.4, -0.6)
     low, high = ax.get_xlim()
@@ -224,6 +244,29 @@ def _reach(contrasts: pd.DataFrame) -> float:
             reach = float(inner) if (ends <= inner).mean() > 0.5 else reach
     singles = contrasts.loc[contrasts["train_seed"] != "", "difference"].abs()
     return max(reach, float(singles[singles <= 2 * reach].max()) if (singles <= 2 * reach).any() else 0.0)
+
+
+def distances(settings: pd.DataFrame, marked: str, metric: str, features: str, ax: Axes | None = None) -> Axes:
+    """The axes with the difference of each setting from the best, and its limits; the best comes first.
+
+    Args:
+        settings: columns setting, difference, low, high.
+        marked: the setting that is drawn in blue.
+    """
+    ax = _new(ax)
+    ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
+    scale = COLUMNS[metric].scale
+    for line, (_, row) in enumerate(settings.iterrows()):
+        color = BLUE if row["setting"] == marked else FAINT
+        low, mid, high = (scale * row[name] for name in ("low", "difference", "high"))
+        ax.plot([low, high], [line] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
+        ax.plot(mid, line, "D", markersize=5, color=color, zorder=4)
+        target(ax, mid, line, tips.of_distance(row, metric, features))
+    ax.set_yticks(range(len(settings)), list(settings["setting"]))
+    ax.set_ylim(len(settings) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+    return ax
 
 
 def class_counts(counts: pd.DataFrame, real: pd.DataFrame, settings: list[str], ax: Axes | None = None) -> Axes:

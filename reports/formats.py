@@ -12,18 +12,20 @@ SPEECH = {"fd": "Fréchet distance", "kd": "kernel distance"}
 
 def missing(value: object) -> bool:
     """Whether a cell has no value: None, an empty text or NaN."""
-    return value is None or value == "" or bool(pd.isna(value))
+    return value is None or bool(pd.isna(value)) or value == ""
 
 
 def number(value: float, digits: int | None = None) -> str:
     """`value` as text with `digits` decimals (None: three significant digits), a true minus sign and no negative zero.
 
-    Numbers of four and more digits are written in full, never as powers of ten.
+    Numbers of four and more digits are written in full, and those of more than 15 as powers of ten.
     """
     if missing(value):
         return ""
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
+    if abs(value) >= 1e15:
+        return f"{value:.3g}".replace("e+", "e").replace("-", "−")
     if digits is None and abs(value) >= 999.5:
         digits = 0
     text = f"{value:.3g}" if digits is None else f"{value:,.{digits}f}"

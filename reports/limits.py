@@ -9,6 +9,10 @@ from reports.results import Run
 LINES = 60  # of one group in a forest plot
 PICTURES = 60  # of one gallery
 ROWS = 300  # of one table
+SETTINGS = 300  # of the explorer
+PICTURE_BYTES = 520_000  # of all grids of samples
+FILM_BYTES = 740_000  # of all films and grids together
+DOWNLOAD = 150_000  # bytes of a table that is embedded in the page
 
 EVEN = "an even sample in the order of the table"
 
@@ -29,6 +33,15 @@ def spread(values: pd.Series, count: int) -> list[int]:
 def evenly(total: int, count: int) -> list[int]:
     """At most `count` of the positions below `total`, evenly spaced, with the first and the last."""
     return list(dict.fromkeys(np.linspace(0, total - 1, min(total, count)).round().astype(int).tolist()))
+
+
+def fitting(sizes: list[int], count: int, budget: int) -> list[int]:
+    """At most `count` positions in `sizes`, as even and as many as fit into `budget`."""
+    for tried in range(min(len(sizes), count), 0, -1):
+        chosen = evenly(len(sizes), tried)
+        if sum(sizes[at] for at in chosen) <= budget:
+            return chosen
+    return []
 
 
 def of_runs(run: Run) -> str:

@@ -1,31 +1,33 @@
 """Writes the report on a run directory: report.html (one self-contained file), report.md and figures/*.svg."""
 
 import base64
-import io
+import os
 import re
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib.figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import figures
-from reports.document import Figure, Gallery, Section
+from reports import best_sets, drawing, figures, limits
+from reports.document import Block, Explorer, Figure, Gallery, Opening, PictureError, Section, Table, shown_width
 from reports.pages import ladders, noise_levels, sweep
 from reports.pages import run as single
 from reports.pages.beta import page as beta
 from reports.pages.why_noise import page as why_noise
 from reports.results import Run, read_run
 
-EXPERIMENTS: dict[str, Callable[[Run], list[Section | None]]] = {
-    "beta": beta.sections,
-    "noise_levels": noise_levels.sections,
-    "ladders": ladders.sections,
-    "why_noise": why_noise.sections,
-    "run": single.sections,
-    "sweep": sweep.sections,
+# experiment -> its first screen, its sections
+EXPERIMENTS: dict[str, tuple[Callable[[Run], Opening], Callable[[Run], list[Section | None]]]] = {
+    "beta": (beta.opening, beta.sections),
+    "noise_levels": (noise_levels.opening, noise_levels.sections),
+    "ladders": (best_sets.opening, ladders.sections),
+    "why_noise": (why_noise.opening, why_noise.sections),
+    "run": (single.opening, single.sections),
+    "sweep": (best_sets.opening, sweep.sections),
 }
 
 
@@ -34,49 +36,91 @@ def write_report(directory: Path) -> Path:
 
     Raises:
         FileNotFoundError: `directory` has no run.json or no table.csv.
-        ValueError: a file of the run breaks a rule of `columns.FILES`, or the experiment has no report.
+        ValueError: a file of the run breaks a rule of `columns.FILES`, the experiment has no report, or a table was
+            edited so that no page can be made of it.
     """
     run = read_run(directory)
+    opening, sections = _page(run)
+    with _page_of(run), figures.style():
+        return write_pages(directory, run.info["question"], sections(run), footer(run), opening(run))
+
+
+def read_opening(directory: Path) -> tuple[Run, Opening]:
+    """The run in `directory` and the first screen of its report. Nothing is written. Errors as in `write_report`."""
+    run = read_run(directory)
+    opening, _ = _page(run)
+    with _page_of(run):
+        return run, opening(run)
+
+
+@contextmanager
+def _page_of(run: Run) -> Iterator[None]:
+    """An error in the block is a ValueError if a table was edited, so that no page can be made of it."""
+    try:
+        yield
+    except (PictureError, OSError):
+        raise
+    except Exception as error:
+        if run.info.get("files"):  # the tables are as the run wrote them, so this is a bug here
+            raise
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(at.filename).name}, line {at.lineno}"
+        raise ValueError(
+            f"{run.directory}: no page can be made of its tables: {type(error).__name__}: {error} ({place}). Was a "
+            "table edited? Run the command again; finished results are in the store"
+        ) from error
+
+
+def _page(run: Run) -> tuple[Callable[[Run], Opening], Callable[[Run], list[Section | None]]]:
     name = run.info["experiment"]
     if name not in EXPERIMENTS:
         raise ValueError(f"run.json: experiment={name!r}: must be one of {', '.join(EXPERIMENTS)}")
-    with figures.style():
-        return write_pages(directory, run.info["question"], EXPERIMENTS[name](run), footer(run))
+    return EXPERIMENTS[name]
 
 
-def write_pages(directory: Path, title: str, parts: Sequence[Section | None], footer: list[tuple[str, str]]) -> Path:
+def write_pages(
+    directory: Path,
+    title: str,
+    parts: Sequence[Section | None],
+    footer: list[tuple[str, str]],
+    opening: Opening | None = None,
+) -> Path:
     """The path of report.html, after writing report.html, report.md and figures/ into `directory`.
 
     A part that is None or empty is left out. Figures of an earlier report are removed. Call it under
     `figures.style()`, like the functions that made the drawings.
     """
     sections = [part for part in parts if part and part.blocks]
-    drawings = {
-        block.name: svg(block.drawing) for part in sections for block in part.blocks if isinstance(block, Figure)
-    }
-    pictures = {
-        path for part in sections for block in part.blocks if isinstance(block, Gallery) for path, _ in block.pictures
-    }
+    blocks = [block for part in sections for block in part.blocks]
+    drawn = {one.name: (svg(one.drawing), one.alt) for block in blocks if (one := _figure(block))}
     folder = directory / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("*.svg"):
         stale.unlink()
-    for name, drawing in drawings.items():
-        (folder / f"{name}.svg").write_bytes(drawing)
-    page = {"title": title, "sections": sections, "footer": footer}
-    embedded = {name: _data_uri(drawing, "svg+xml") for name, drawing in drawings.items()}
-    embedded |= {path.stem: _data_uri(path.read_bytes(), "png") for path in pictures}
-    _write(directory / "report.md", "report.md.j2", page)
-    return _write(directory / "report.html", "report.html.j2", page | {"embedded": embedded})
+    for name, (text, _) in drawn.items():
+        (folder / f"{name}.svg").write_text(text, encoding="utf-8")
+    page = {"title": title, "opening": opening, "sections": sections, "footer": footer}
+    pictures = {path for block in blocks if isinstance(block, Gallery) for path, _ in block.pictures}
+    pictures |= {path for path, _ in opening.pictures} if opening else set()
+    tables = {block.file for block in blocks if isinstance(block, Table) and block.file}
+    embedded = {
+        "figures": {name: drawing.inline(text, name, alt) for name, (text, alt) in drawn.items()},
+        "pictures": {path: _data_uri(path, "image/png") for path in pictures},
+        "tables": {path: _data_uri(path, "text/csv") for path in tables if path.stat().st_size < limits.DOWNLOAD},
+    }
+    write_template(directory / "report.md", "report.md.j2", page)
+    return write_template(directory / "report.html", "report.html.j2", page | embedded)
 
 
-def svg(drawing: matplotlib.figure.Figure) -> bytes:
-    """The figure as SVG. The same drawing gives the same bytes."""
-    buffer = io.BytesIO()
-    figures.settle(drawing).savefig(
-        buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-    )
-    return buffer.getvalue()
+def svg(figure: Any) -> str:
+    """The figure as an SVG file."""
+    return drawing.svg(figure)
+
+
+def _figure(block: Block) -> Figure | None:
+    if isinstance(block, Explorer):
+        return block.figure
+    return block if isinstance(block, Figure) else None
 
 
 def footer(run: Run) -> list[tuple[str, str]]:
@@ -96,11 +140,12 @@ def footer(run: Run) -> list[tuple[str, str]]:
         ("Machine", info.get("machine") or "unknown"),
         ("Runs finished", f"{finished[0]} to {finished[-1]}" if finished else "none"),
         ("Failed runs", str(len(run.failed()))),
-        *[("Note", note) for note in info.get("notes", [])],
+        *[("Note", str(note)) for note in info.get("notes", [])],
     ]
 
 
-def _write(path: Path, template: str, page: dict[str, Any]) -> Path:
+def write_template(path: Path, template: str, page: dict[str, Any]) -> Path:
+    """`path`, after writing a template to it. HTML is escaped."""
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(
         loader=loader,
@@ -109,9 +154,10 @@ def _write(path: Path, template: str, page: dict[str, Any]) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["md"] = markdown
-    path.write_text(environment.get_template(template).render(page), encoding="utf-8")
-    return path
+    environment.filters |= {"md": markdown, "shown_width": shown_width}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # so that a reader sees the old page or the new one
+    temporary.write_text(environment.get_template(template).render(page), encoding="utf-8")
+    return temporary.replace(path)
 
 
 def markdown(text: str) -> str:
@@ -120,5 +166,10 @@ def markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|#])", r"\\\1", " ".join(text.split()))
 
 
-def _data_uri(content: bytes, kind: str) -> Markup:
-    return Markup(f"data:image/{kind};base64,{base64.b64encode(content).decode()}")
+def embedded_picture(path: Path) -> Markup:
+    """A PNG as a link that holds it."""
+    return _data_uri(path, "image/png")
+
+
+def _data_uri(path: Path, kind: str) -> Markup:
+    return Markup(f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}")

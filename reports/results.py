@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from reports.columns import CHOICES, COLUMNS, FILES
+from reports.columns import CHOICES, COLUMNS, FILES, NEEDED
 
 SCHEMA = 2  # version of the format of a run directory; since 2, the labels of the runs are columns
 RUN_KEYS = {"schema": int, "experiment": str, "preset": str, "question": str, "command": str}
-OPTIONAL_KEYS = {"files": dict, "notes": list, "versions": dict}
+OPTIONAL_KEYS = {"files": dict, "notes": list, "versions": dict, "commit": str, "machine": str}  # each may be null
 JSON_NAMES = {int: "number", str: "string", dict: "object", list: "array"}
 PARAMETERS = ("alpha", "beta", "eta", "nfe")
 
@@ -29,11 +29,14 @@ class Run:
     info: dict[str, Any]
     rows: pd.DataFrame
     contrasts: pd.DataFrame
+    best_sets: pd.DataFrame
+    looks: pd.DataFrame
     floors: pd.DataFrame
     histograms: pd.DataFrame
     losses: pd.DataFrame
     curves: pd.DataFrame
     densities: pd.DataFrame
+    films: pd.DataFrame
     levels: pd.DataFrame
     probes: pd.DataFrame
     split: pd.DataFrame
@@ -156,7 +159,7 @@ def read_table(path: Path, needed: bool = False) -> pd.DataFrame:
         return _typed(pd.DataFrame(columns=list(columns), dtype=str), path.name)
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OverflowError) as error:
         raise ValueError(f"{path.name}: not a CSV file: {error}") from None
     if absent := [name for name in columns if name not in frame]:
         raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
@@ -169,8 +172,8 @@ def _typed(frame: pd.DataFrame, file: str) -> pd.DataFrame:
         match column.kind:
             case "number":
                 values = pd.to_numeric(texts.mask(texts == ""), errors="coerce").astype("float64")
-                wrong = (texts != "") & (values.isna() | (values.abs().eq(math.inf) & column.finite))
-                rule = "a finite number or empty" if column.finite else "a number or empty"
+                outside = ~values.between(column.least, column.most) & ~(values.eq(math.inf) & (not column.finite))
+                wrong, rule = (texts != "") & outside, column.rule
                 frame[name] = values
             case "flag":
                 frame[name] = texts.map({"True": True, "False": False}).astype("boolean")
@@ -182,6 +185,11 @@ def _typed(frame: pd.DataFrame, file: str) -> pd.DataFrame:
         if wrong.any():
             row = int(wrong.to_numpy().argmax())
             raise ValueError(f"{file}: row {row + 1}: {name}={texts.iloc[row]!r}: must be {rule}")
+    for name in NEEDED.get(file, ()):
+        if frame[name].isna().any():
+            raise ValueError(f"{file}: row {int(frame[name].isna().to_numpy().argmax()) + 1}: {name} must not be empty")
+    if {"low", "high"} <= set(frame) and (reversed_ends := frame["low"] > frame["high"]).any():
+        raise ValueError(f"{file}: row {int(reversed_ends.to_numpy().argmax()) + 1}: low must be at most high")
     return frame
 
 
@@ -190,12 +198,14 @@ def _read_info(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path}: no such file; a run directory has one")
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"run.json: not JSON: {error}") from None
     if not isinstance(info, dict) or (absent := [key for key in RUN_KEYS if key not in info]):
         raise ValueError(f"run.json: missing keys: {', '.join(absent) if isinstance(info, dict) else 'not an object'}")
     for key, kind in (RUN_KEYS | OPTIONAL_KEYS).items():
-        if key in info and not isinstance(info[key], kind):
+        if info.get(key) is None and key in OPTIONAL_KEYS:
+            info.pop(key, None)
+        elif not isinstance(info[key], kind):
             raise ValueError(f"run.json: {key}={info[key]!r}: must be a JSON {JSON_NAMES[kind]}")
     if info["schema"] != SCHEMA:
         raise ValueError(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 from scipy.stats import t as student
 
-from reports.columns import METRICS
+from reports.columns import EQUAL, FEW_NETWORKS, METRICS, NOT_YET
 from reports.document import Prose
 from reports.formats import (
     as_precise,
@@ -37,6 +37,9 @@ RELATIONS = {
     "no clear difference": "there is no detectable difference in {metric} between {a} and {b}",
     "undecided: the metrics disagree": "the metrics disagree on {a} against {b}",
     "baseline chosen": "{b} itself was chosen",
+    EQUAL: "{a} and {b} are practically equal",
+    NOT_YET: "the samples of {a} and {b} are not yet images, so they cannot be compared",
+    FEW_NETWORKS: "there are too few networks to compare {a} and {b}, which were trained separately",
 }
 WORDS = {"no clear difference": "no detectable difference"}  # verdicts that a report words differently from the file
 
@@ -178,40 +181,18 @@ def detectable(run: Run, found: Sequence[Pair]) -> list[str]:
     return [f"This run could have detected {what} in {name} ({percent(POWER)} power)."]
 
 
-def budget_phrase(pair: Pair) -> str:
-    """The setting to use, from a choice made on half of the images and measured on the other half."""
-    row = head(pair)
-    chosen, verdict = row["a"], row["verdict"]
-    return {
-        "better": f"{chosen}",
-        "worse": f"{row['b']} (one half of the images chose {chosen}, which scored worse on the other half)",
-        "no clear difference": RELATIONS[verdict]
-        .format(a=chosen, b=row["b"], metric=short_name(row["metric"], row["features"]))
-        .removeprefix("there is "),
-        "undecided: the metrics disagree": f"undecided between {chosen} and {row['b']} (the metrics disagree)",
-        "baseline chosen": f"{row['b']}",
-    }[verdict]
-
-
 def budget(run: Run) -> list[Prose]:
-    """The setting to use for each number of evaluations: from kind `best`, or without it from kind `pareto`."""
-    chosen: dict[str, list[str]] = {}
-    for pair in sorted(pairs(run.of_kind("best")), key=lambda pair: head(pair)["nfe_a"]):
-        if head(pair)["mode"] == "pareto":
-            chosen.setdefault(budget_phrase(pair), []).append(cell("nfe", head(pair)["nfe_a"]))
-    how = "Each setting was chosen on half of the images and measured against eta 0 on the other half."
-    if not chosen:
-        how = "No setting was chosen on held-out images, so these are all settings that score better than eta 0."
-        grid: dict[float, list[str]] = {}
-        for pair in pairs(run.of_kind("pareto")):
-            row = head(pair)
-            grid.setdefault(row["nfe_a"], []).extend([row["a"]] if row["verdict"] == "better" else [])
-        for nfe, winners in sorted(grid.items()):
-            phrase = listed(winners, "or") if winners else "no setting is detectably better than eta 0"
-            chosen.setdefault(phrase, []).append(cell("nfe", nfe))
-    if not chosen:
+    """The settings to use for each number of evaluations: those that cannot be told from the best."""
+    sets = run.best_sets[run.best_sets["mode"] == "pareto"]
+    phrases: dict[str, list[str]] = {}
+    for evaluations, rows in sets.groupby("budget"):
+        members = list(rows["setting"][rows["in_set"].fillna(False).astype(bool)])
+        phrase = f"{listed(members)} cannot be told from the best" if len(members) > 1 else "".join(members)
+        phrases.setdefault(phrase or "no setting gives images yet", []).append(cell("nfe", evaluations))
+    if not phrases:
         return []
-    uses = [f"At {listed(budgets)} evaluations: {phrase}." for phrase, budgets in chosen.items()]
+    uses = [f"At {listed(budgets)} evaluations: {phrase}." for phrase, budgets in phrases.items()]
+    how = "Each answer contains the best of the compared settings with 95 % confidence."
     return [Prose(f"{' '.join(uses)} {how}", "Which setting for which budget (exploration)")]
 
 

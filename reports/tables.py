@@ -1,6 +1,7 @@
 """Tables for the report on any experiment: contrasts, runs, failures, floors, the setting."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -50,7 +51,8 @@ def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
     ]
     text += limits.note(len(shown), len(every), "differences", limits.of_differences(run), "contrasts.csv")
     words = ("kind", "a against b", "verdict on a")
-    return table(pd.DataFrame(rows).fillna(""), caption(run, text, contrasts), words=words)
+    made = table(pd.DataFrame(rows).fillna(""), caption(run, text, contrasts), words=words)
+    return replace(made, file=run.directory / "contrasts.csv")
 
 
 def floors(run: Run) -> list[Table]:
@@ -85,7 +87,8 @@ def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
             "the device was shared."
         )
         text += limits.note(len(shown), len(done), "runs", limits.of_runs(run), "table.csv")
-        tables.append(table(done[names + scores].iloc[shown], caption(run, text, rows=done), labels))
+        every = table(done[names + scores].iloc[shown], caption(run, text, rows=done), labels)
+        tables.append(replace(every, file=run.directory / "table.csv"))
     if len(failed):
         shown = limits.evenly(len(failed), limits.ROWS)
         text = f"Runs that failed.{limits.note(len(shown), len(failed), 'runs', limits.EVEN, 'table.csv')}"

@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+import warm
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("diffusion_core", "experiments", "reports")
@@ -78,7 +79,7 @@ def test_layers_of_experiments_point_one_way() -> None:
     ("package", "forbidden"),
     [
         ("diffusion_core", ("experiments", "reports", "pandas", "seaborn", "tyro")),
-        ("reports.render", ("experiments", "diffusion_core", "torch")),
+        ("reports.__main__", ("experiments", "diffusion_core", "torch")),
     ],
 )
 def test_heavy_packages_stay_out(package: str, forbidden: tuple[str, ...]) -> None:
@@ -87,10 +88,10 @@ def test_heavy_packages_stay_out(package: str, forbidden: tuple[str, ...]) -> No
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_tests_and_benchmarks_are_told_apart() -> None:
     def collected(*arguments: str) -> str:
-        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+        return warm.run("-m", "pytest", "--collect-only", "-q", *arguments).stdout
 
     plain, benchmark = collected("tests/test_layout.py", "bench"), collected("--benchmark")
     assert "test_imports_form_no_cycle" in plain and "bench_" not in plain

@@ -10,6 +10,7 @@ from typing import get_type_hints
 
 import pytest
 import tyro
+import warm
 
 from experiments import check
 from experiments.command_line import COMMANDS, parse
@@ -31,7 +32,8 @@ def commands() -> list[list[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0][:40])
 def test_python_examples_run(code: str, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True)
+    done = warm.run("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_command_is_known() -> None:
@@ -71,7 +73,7 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     """The README's own lines, run one after the other in an empty folder."""
     wanted = [c for c in commands() if c[:3] == ["python", "-m", "experiments"] and ("smoke" in c or "--help" in c)]
     wanted += [command for command in commands() if command[:3] == ["python", "-m", "reports"]]
-    assert len(wanted) == 6
+    assert len(wanted) == 7
     (own,) = (block for block in blocks("python") if block.startswith("# my_sweep.py\n"))
     assert len(own.splitlines()) <= 25
     (tmp_path / "my_sweep.py").write_text(own)
@@ -79,11 +81,12 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     measured = ROOT / "tests" / "reports" / "speed" / "bench.json"  # by `make benchmark`
     shutil.copy(measured, tmp_path / "runs" / "speed.json")
     for command in wanted:
-        subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+        done = warm.run(*command[1:], cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "beta-smoke" / "report.html").stat().st_size > 100_000
     report = (tmp_path / "runs" / "my_sweep-smoke" / "report.md").read_text()
     assert report.startswith("# Does a network trained on wider noise levels want more noise put back?")
-    assert "**Wide training law: " in report and "heun" in report and "A/A control" in report
+    assert "**Wide training law:** " in report and "heun" in report and "A/A control" in report
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -7,14 +7,17 @@ after a convolution are fused into it. Without freezing, TorchInductor's code is
 
 import os
 import shutil
+import sys
 import warnings
 from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffusion_core.samplers.sampling import Model
+
+LIMITS = ("recompile_limit", "accumulated_recompile_limit")
 
 
 def can_compile(device: str) -> bool:
@@ -33,9 +36,17 @@ class Compiled:
     Args:
         model: a network in eval mode, on its device.
         batch_size: samples per network evaluation.
+
+    Raises:
+        ValueError: a parameter is a single number without dimensions. PyTorch 2.13 writes its value into the code, and
+            then uses the same code for other networks.
     """
 
     def __init__(self, model: Model, batch_size: int) -> None:
+        if isinstance(model, nn.Module):
+            for name, value in [*model.named_parameters(), *model.named_buffers()]:
+                if value.ndim == 0:
+                    raise ValueError(f"parameter {name}: a compiled network needs shape (1,) instead of ()")
         self.model, self.batch_size = model, batch_size
         self._compiled: Any = None
 
@@ -52,10 +63,13 @@ class Compiled:
         if self._compiled is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own modules
-                from torch._inductor import config
+                from torch._dynamo import config as dynamo
+                from torch._inductor import config as inductor
 
                 self._compiled = torch.compile(self.model, dynamic=False)
-                with config.patch(freezing=True):  # torch.compile's `options` come too late for it
+                # torch.compile's `options` come too late for freezing. The limits count all networks of a class in the
+                # process. Beyond them, by default from the ninth network on, PyTorch only warns and does not compile.
+                with inductor.patch(freezing=True), dynamo.patch(dict.fromkeys(LIMITS, sys.maxsize)):
                     self._compiled(x, sigma)
         eps: Tensor = self._compiled(x, sigma)
         return eps

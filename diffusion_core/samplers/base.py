@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from diffusion_core.samplers.counting import counted_nfe
+
 Eps = Callable[[Tensor, float | Tensor], Tensor]  # eps(x, sigma): sigma is one level or a tensor (B,) of levels
 Noise = Callable[[], Tensor]  # returns fresh unit noise in the shape of x; the next call may overwrite it
 
@@ -38,12 +40,12 @@ class Sampler:
         return f"{self.label}({shown})" if shown else self.label
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        """Network evaluations per image along a ladder, known before the run. By default one per step.
+        """Network evaluations per image along a ladder, known before the run. By default they are counted.
 
         Raises:
             ValueError: the sampler's parameters do not suit the ladder.
         """
-        return len(sigmas) - 1
+        return counted_nfe(self, sigmas)
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         """Yields x after each step: the same tensor updated in place, or a new one.

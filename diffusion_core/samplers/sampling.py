@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffusion_core.errors import NotFiniteError
 from diffusion_core.samplers.base import Noise, Sampler
+from diffusion_core.samplers.counting import MAX_STEPS
 from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise
 from diffusion_core.schedules.sigma import alpha_beta_ladder, check_ladder
@@ -100,9 +101,9 @@ def sample(
 
     Args:
         sigmas: the ladder.
-        sampler: a `Sampler` (see base.py), or any object with `name` (text), `planned_nfe(sigmas)` (the number of
-            evaluations; raises ValueError for an unsuitable ladder) and `run(eps, x, sigmas, noise)` (yields x after
-            each step).
+        sampler: a `Sampler` (see base.py), or any object with `name` (text), `run(eps, x, sigmas, noise)` (yields x
+            after each step) and perhaps `planned_nfe(sigmas)` (the number of evaluations; raises ValueError for an
+            unsuitable ladder).
         after_batch: called after each batch with its number of samples.
         watch: called as watch(step, x), only for the first batch: once before the first step (step 0), then after each
             step. Copy x if you keep it: the next step may overwrite it.
@@ -163,12 +164,13 @@ def follow(
     Raises (at the first step, or at the step that fails):
         ValueError: `sigmas` is not a ladder, or does not suit the sampler. The sampler yields something other than a
             tensor with the shape, dtype and device of x. It takes more or fewer steps than its ladder has, unless
-            its follows_ladder is False. The model fails a check of `CheckedModel`.
+            its follows_ladder is False, or does not end. The model fails a check of `CheckedModel`.
         NotFiniteError (a ValueError): with `at_once`, the model or the sampler returned NaN or infinity. The message
             names the step.
     """
     check_ladder(sigmas)
-    sampler.planned_nfe(sigmas)  # raises ValueError if the ladder does not suit the sampler
+    if getattr(type(sampler), "planned_nfe", Sampler.planned_nfe) is not Sampler.planned_nfe:
+        sampler.planned_nfe(sigmas)  # raises ValueError if the ladder does not suit the sampler
     eps, n_steps, like = CheckedModel(model, at_once), len(sigmas) - 1, (x.shape, x.dtype, x.device)
     steps = sampler.run(eps, x, sigmas, noise)
     if not isinstance(steps, Iterator):
@@ -182,6 +184,8 @@ def follow(
             )
         if eps.step > n_steps and _follows_ladder(sampler):
             raise ValueError(f"sampler {sampler.name}: it took more than the {n_steps} steps that its ladder has")
+        if eps.step > max(n_steps, MAX_STEPS):
+            raise ValueError(f"sampler {sampler.name}: it took more than {MAX_STEPS:,} steps, or does not end")
         if at_once and not torch.isfinite(found).all():
             raise NotFiniteError(
                 f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded NaN or infinity, though the model "

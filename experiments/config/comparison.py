@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from experiments.config.config import TrainConfig
 from experiments.config.trial import Infeasible, Trial
 
 Key = TypeVar("Key", bound=Hashable)
@@ -11,11 +12,30 @@ Groups = Mapping[str, tuple[Trial, ...]]  # setting -> its runs, one per network
 
 
 @dataclass(frozen=True)
+class Stop:
+    """How a contrast that was looked at several times came to its end.
+
+    Args:
+        level: of its interval, see metrics/looks.py.
+        look, n_looks: the look that ended it (from 1), and how many were planned.
+        why: clear, equal, maximum (no more images were planned) or failed (a run failed).
+        smallest: the smallest difference of interest, as a share of b's KD.
+    """
+
+    level: float
+    look: int
+    n_looks: int
+    why: str
+    smallest: float
+
+
+@dataclass(frozen=True)
 class Contrast:
     """a against b: one (a, b) pair of trials per training seed, equal in n_samples and in all that is not compared.
 
     With enough networks (see metrics/intervals.py) the interval is over networks. If `chosen`, a was chosen on these
-    networks, and the interval holds only for them.
+    networks, and the interval holds only for them. The verdicts of one `family` are corrected for their number; ""
+    belongs to none.
     """
 
     kind: str
@@ -24,6 +44,46 @@ class Contrast:
     b: str
     pairs: tuple[tuple[Trial, Trial], ...]
     chosen: bool = False
+    family: str = ""
+    stop: Stop | None = None
+
+    @property
+    def retrained(self) -> bool:
+        """Whether a and b are different networks, each trained on its own."""
+        return any(a.model != b.model and isinstance(a.model, TrainConfig) for a, b in self.pairs)
+
+
+@dataclass(frozen=True)
+class BestSet:
+    """Which settings of a mode cannot be told from the best? setting -> its trials, one per network."""
+
+    mode: str
+    settings: Mapping[str, tuple[Trial, ...]]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """The primary contrast at growing numbers of images, and what must have as many images as it.
+
+    Args:
+        contrasts: the primary contrast at each look, the fewest images first.
+        controls: the A/A control at each look.
+        smallest: the smallest difference of interest, as a share of b's KD.
+    """
+
+    contrasts: tuple[Contrast, ...]
+    controls: tuple[Contrast, ...]
+    smallest: float
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Images per network and side at each look."""
+        return tuple(contrast.pairs[0][0].samples.n_samples for contrast in self.contrasts)
+
+    def trials(self, look: int) -> tuple[Trial, ...]:
+        """The trials of a look (from 0), in the same order at every look."""
+        pairs = (*self.contrasts[look].pairs, *self.controls[look].pairs)
+        return tuple(trial for pair in pairs for trial in pair)
 
 
 @dataclass(frozen=True)
@@ -31,15 +91,13 @@ class BestOf:
     """The best of several candidates, chosen by KD on the first half of the images and measured on the second.
 
     Args:
-        candidates: label -> one trial per network. The first is the baseline.
-        against_all: compare the choice with every other candidate, not only with the baseline.
+        candidates: label -> one trial per network. The first is the baseline, with which the choice is compared.
         rivals: if given, compare the choice with these instead. They cannot be chosen.
     """
 
     kind: str
     mode: str
     candidates: Mapping[str, tuple[Trial, ...]]
-    against_all: bool = False
     rivals: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)
 
 
@@ -71,10 +129,8 @@ def control(setting: str, again: tuple[Trial, ...], main: tuple[Trial, ...], *, 
     return Contrast("control", mode, f"{setting}, {what}", setting, tuple(zip(again, main, strict=True)))
 
 
-def against_first(kind: str, mode: str, groups: Groups, against_all: bool = False) -> Iterator[Contrast | BestOf]:
-    """Each setting against the first, then the best of all settings (`BestOf`)."""
+def against_first(kind: str, mode: str, groups: Groups, family: str = "") -> Iterator[Contrast]:
+    """Each setting against the first."""
     baseline, *others = groups or [""]
     for setting in others:
-        yield paired(kind, mode, setting, baseline, groups)
-    if others:
-        yield BestOf("best", mode, groups, against_all)
+        yield paired(kind, mode, setting, baseline, groups, family=family)

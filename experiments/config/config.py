@@ -4,7 +4,7 @@ Each is validated and has an identity, see identity.py.
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -13,18 +13,15 @@ import torch
 from diffusion_core.data import check_name
 from diffusion_core.networks import NAMES as NETWORKS
 from diffusion_core.networks import PARAMETERISATIONS
-from diffusion_core.networks.compiled import can_compile
 from diffusion_core.noise import LogNormal, NoiseDistribution
 from diffusion_core.samplers import AlphaBeta, Sampler
+from diffusion_core.samplers.counting import planned_nfe
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from diffusion_core.training import PRECISIONS, WEIGHTINGS
 from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY
 from experiments.config.names import FEATURES, called, one_of
 
-# From this number of samples on, the network is compiled (see `Machine.may_compile`). Samples are counted, not
-# evaluations, so that runs whose seconds are compared are either all compiled or all not.
-COMPILE_FROM = 10_000
 GROUPS = 20  # number of groups in the delete-group jackknife over images; sample i is in group i mod GROUPS
 MIN_SAMPLES = 2 * GROUPS  # so that half of the samples still give one per group
 
@@ -52,8 +49,6 @@ class Machine:
     compiled: bool = False  # whether sampling uses a network compiled by TorchInductor
     threads: int = 1  # CPU threads of one run
     torch_minor: str = field(default_factory=lambda: ".".join(torch.__version__.split(".")[:2]))
-    # if True, runs of at least COMPILE_FROM samples from a network trained here are compiled
-    may_compile: bool = field(default=False, metadata=NOT_IN_IDENTITY)
 
     def __post_init__(self) -> None:
         one_of("device", self.device, ("cpu", "cuda"))
@@ -61,20 +56,14 @@ class Machine:
         _at_least("threads", self.threads, 1)
 
     @classmethod
-    def resolve(cls, device: str = "auto", precision: str = "auto", threads: int | None = None) -> "Machine":
-        """This machine. "auto" is CUDA if there is a CUDA device, and bf16 if the hardware has bf16 multiplication."""
+    def resolve(cls, device: str = "auto", precision: str = "fp32", threads: int | None = None) -> "Machine":
+        """This machine. Device "auto" is CUDA if there is a CUDA device. engine/calibrated.py chooses a precision."""
         one_of("device", device, ("auto", "cpu", "cuda"))
-        one_of("precision", precision, ("auto", *PRECISIONS))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device='cuda': PyTorch sees no CUDA device here; use --device cpu")
-        if precision == "auto":
-            has_bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else _cpu_multiplies_bf16()
-            precision = "bf16" if has_bf16 else "fp32"
-        # only where measurements showed that a compiled network is faster (bench/LOG.md)
-        may_compile = device == "cpu" and precision == "bf16" and can_compile(device)
-        return cls(device, precision, threads=threads or torch.get_num_threads(), may_compile=may_compile)
+        return cls(device, precision, threads=threads or torch.get_num_threads())
 
 
 @dataclass(frozen=True)
@@ -219,15 +208,14 @@ class SampleConfig:
     machine: Machine = Machine()
     # samples per network evaluation; None for the machine's default. See `batch`.
     batch_size: int | None = field(default=None, metadata=NOT_IN_IDENTITY)
+    # numbers of samples of earlier runs that differ in nothing else; their samples are the first ones of this run
+    earlier: tuple[int, ...] = field(default=(), metadata=NOT_IN_IDENTITY)
 
     def __post_init__(self) -> None:
         _at_least("n_samples", self.n_samples, MIN_SAMPLES)
         if self.batch_size is not None:
             _at_least("batch_size", self.batch_size, 1)
-        self.sampler.planned_nfe(self.ladder.sigmas())  # raises ValueError if ladder and sampler do not suit each other
-        if self.machine.may_compile:
-            compiled = self.n_samples >= COMPILE_FROM and isinstance(self.model, TrainConfig)
-            object.__setattr__(self, "machine", replace(self.machine, compiled=compiled))
+        planned_nfe(self.sampler, self.ladder.sigmas())  # raises ValueError if they do not suit each other
 
     @property
     def capacity(self) -> int:
@@ -242,7 +230,7 @@ class SampleConfig:
     @property
     def planned_nfe(self) -> int:
         """Planned network evaluations per image, with one for final_denoise. Tables report the counted number."""
-        return self.sampler.planned_nfe(self.ladder.sigmas()) + self.final_denoise
+        return planned_nfe(self.sampler, self.ladder.sigmas()) + self.final_denoise
 
 
 @dataclass(frozen=True)
@@ -267,8 +255,3 @@ class ScoreConfig:
 
     samples: SampleConfig
     reference: ReferenceConfig
-
-
-def _cpu_multiplies_bf16() -> bool:
-    """Whether the CPU has bfloat16 dot products (AVX512-BF16 or AMX); elsewhere bf16 is emulated and slow."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

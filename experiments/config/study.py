@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field, replace
 
 from diffusion_core.samplers import Sampler
+from diffusion_core.samplers.counting import planned_nfe
 from experiments.config.config import (
     AlphaBetaLadder,
+    ExactConfig,
     ForeignConfig,
     Ladder,
+    Machine,
     ModelConfig,
     ReferenceConfig,
     SampleConfig,
@@ -27,11 +30,18 @@ class Study:
     n_samples: int = 500  # images per run
     foreign: ForeignConfig | None = None  # a network trained elsewhere; then none is trained here
     reference: ReferenceConfig = field(default_factory=lambda: ReferenceConfig("mnist5k", "digits", ""))
+    sampling: Machine | None = None  # the machine of sampling, if it differs from that of training
+    batch_size: int | None = None  # samples per network evaluation; None for the machine's default
 
     @property
     def seeds(self) -> range:
         """The training seeds; one network trained elsewhere counts as seed 0."""
         return range(1 if self.foreign else self.train_seeds)
+
+    @property
+    def machine(self) -> Machine:
+        """The machine of everything but training."""
+        return self.sampling or self.train.machine
 
     def model(self, seed: int) -> ModelConfig:
         """The network of a seed."""
@@ -50,13 +60,15 @@ class Study:
         final_denoise: bool = False,
         budget: int | None = None,
         denoiser: str = "",
+        earlier: tuple[int, ...] = (),
     ) -> Trial | Infeasible:
         """A planned run, or `Infeasible` if sampler and ladder do not suit each other.
 
-        All runs of a network share its sampling seed. A control uses another seed.
+        All runs of a network share its sampling seed. A control uses another seed. `earlier` are the numbers of images
+        of earlier looks at the same run.
         """
         try:
-            score = self.score(model, ladder, sampler, control=control, final_denoise=final_denoise)
+            score = self.score(model, ladder, sampler, control=control, final_denoise=final_denoise, earlier=earlier)
         except ValueError as error:
             return self.infeasible(experiment, mode, setting, model, ladder, sampler, budget=budget, why=str(error))
         return Trial(experiment, mode, score, setting, budget, denoiser)
@@ -69,11 +81,20 @@ class Study:
         *,
         control: bool = False,
         final_denoise: bool = False,
+        earlier: tuple[int, ...] = (),
     ) -> ScoreConfig:
         """The config of such a run. Raises ValueError if sampler and ladder do not suit each other."""
         seed = model.seed + (CONTROL if control else 0)
         samples = SampleConfig(
-            model, ladder, sampler, self.n_samples, seed=seed, final_denoise=final_denoise, machine=model.machine
+            model,
+            ladder,
+            sampler,
+            self.n_samples,
+            seed=seed,
+            final_denoise=final_denoise,
+            machine=model.machine if isinstance(model, ExactConfig) else self.machine,
+            batch_size=self.batch_size,
+            earlier=earlier,
         )
         return ScoreConfig(samples, self.reference)
 
@@ -98,7 +119,7 @@ class Study:
     def _cause(ladder: Ladder | AlphaBetaLadder, sampler: Sampler) -> str:
         """The sampler's error for the ladder; else a text that it takes too many evaluations."""
         try:
-            planned = sampler.planned_nfe(ladder.sigmas())
+            planned = planned_nfe(sampler, ladder.sigmas())
         except ValueError as error:
             return str(error)
         return f"{sampler.name} takes {planned} evaluations here, and no shorter ladder meets the budget"

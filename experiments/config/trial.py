@@ -1,6 +1,7 @@
 """A planned run: its config, its labels, and the columns of its row that are known before the run."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ class Trial:
     def model(self) -> ModelConfig:
         return self.score.samples.model
 
+    @cached_property
+    def run_id(self) -> str:
+        """The identity of the run."""
+        return identity(self.score)
+
 
 @dataclass(frozen=True)
 class Infeasible:
@@ -92,7 +98,7 @@ def described(trial: Trial | Infeasible) -> Row:
         "threads": samples.machine.threads,
         "model_id": identity(model),
         "samples_id": identity(samples),
-        "run_id": identity(trial.score),
+        "run_id": trial.run_id,
     }
     return values | _training(model) | _noise(samples)
 

@@ -1,7 +1,7 @@
 """Warnings about set-ups that run without an error but may mislead. They are made before anything is trained."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -38,6 +38,7 @@ def doubts(trials: Sequence[Trial], data_root: Path | None) -> list[str]:
             found |= dict.fromkeys(_of_images(images_of(data, data_root)))
     for trial in trials:
         found |= dict.fromkeys(_of_ladder(trial))
+    found |= dict.fromkeys(_of_equal_settings(trials))
     for network in dict.fromkeys(trial.model for trial in trials if isinstance(trial.model, ForeignConfig)):
         ladders = dict.fromkeys(trial.samples.ladder for trial in trials if trial.model == network)
         found |= dict.fromkeys(_of_network(network, [ladder.sigmas() for ladder in ladders], data_root))
@@ -45,6 +46,30 @@ def doubts(trials: Sequence[Trial], data_root: Path | None) -> list[str]:
     if threads > cores() and trials[0].samples.machine.device == "cpu":
         found[f"threads={threads} on {cores()} cores: runs are slower than with one thread per core"] = None
     return list(found)
+
+
+def _of_equal_settings(trials: Sequence[Trial]) -> Iterator[str]:
+    """A warning if settings of one mode are one setting under two names, such as karras and karras(rho=7).
+
+    They are if network, sampler and final denoising are equal, and the levels of their ladders to six digits.
+    """
+    levels: dict[Hashable, tuple[str, ...]] = {}
+    first: dict[Hashable, Trial] = {}
+    pairs: dict[tuple[str, str, str], None] = {}
+    for trial in trials:
+        samples = trial.samples
+        if samples.ladder not in levels:
+            levels[samples.ladder] = tuple(f"{sigma:.5e}" for sigma in samples.ladder.sigmas())
+        run = (trial.mode, samples.model, samples.sampler, samples.final_denoise, levels[samples.ladder])
+        if (other := first.setdefault(run, trial)).setting != trial.setting:
+            pairs[trial.mode, other.setting, trial.setting] = None
+    if pairs:
+        (mode, one, two), *more = pairs
+        further = f" (one of {len(pairs)} such pairs)" if more else ""
+        yield (
+            f"{one!r} and {two!r} of mode {mode!r} are one setting under two names{further}: network, levels and "
+            "sampler are equal, so comparing them says nothing"
+        )
 
 
 def _is_digits(data: str) -> bool:

@@ -1,28 +1,41 @@
-"""`--dry-run`: prints the plan of a sweep and estimates its time."""
+"""`--dry-run`: prints the plan of a sweep, and estimates its time and the difference that it could detect."""
 
+import math
+import statistics
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 import torch
 from rich.console import Console
+from scipy import stats
 
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
-from experiments.config.config import ExactConfig, TrainConfig
+from experiments.config.comparison import Looks
+from experiments.config.config import GROUPS, ExactConfig, TrainConfig
 from experiments.config.trial import Trial, described
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import duration
 from experiments.engine.tasks import STAGES, RunContext
-from experiments.stages.common import images_of, load_model
+from experiments.metrics.intervals import LEVEL, POWER
+from experiments.stages.common import images_of, load_meta, load_model
 from experiments.stages.hardware import use_threads
+from experiments.store.store import Store
 
 NOUNS = {
     "references": "references", "models": "trainings", "samples": "samplings", "scores": "scorings", "probes": "probes"
 }  # fmt: skip
+# Standard error of KD over images times the square root of their number, where no score is stored yet: measured for
+# network small after 200,000 images (reports/published/beta-laptop).
+TYPICAL_SE = {"digits": 0.24}
 
 
-def show(remaining: Remaining, context: RunContext, options: Options, console: Console) -> dict[str, object]:
+def show(
+    remaining: Remaining, context: RunContext, options: Options, console: Console, looks: Looks | None = None
+) -> dict[str, object]:
     """Prints the plan. Returns the same numbers as a dict."""
     console.print(f"{len(remaining.plan.trials)} trials; store: {options.store}", highlight=False, soft_wrap=True)
     console.print(f"{'':12}{'unique':>8}{'done':>8}{'left':>8}", highlight=False)
@@ -42,7 +55,56 @@ def show(remaining: Remaining, context: RunContext, options: Options, console: C
         who = f" for each of {options.workers} workers" if options.workers else ""
         text += f"; {duration(seconds)} at {rate:,.0f} a second{who}, timed on this machine just now"
     console.print(text, highlight=False, soft_wrap=True)
-    return counts | {"evaluations": remaining.cost, "seconds": seconds}
+    size = detectable(remaining.plan.trials, context.store, looks)
+    if looks is not None and len(looks.sizes) > 1:
+        steps = ", ".join(f"{n:,}" for n in looks.sizes)
+        console.print(f"the primary contrast is looked at after {steps} images and ends when it is settled; the later "
+                      "images are not counted above", highlight=False, soft_wrap=True)  # fmt: skip
+    return counts | {"evaluations": remaining.cost, "seconds": seconds, "detectable_kd": size and said(size, console)}
+
+
+def detectable(trials: Sequence[Trial], store: Store, looks: Looks | None) -> "Detectable | None":
+    """The difference in KD that a comparison of two settings would detect with 80 % power, before anything is run.
+
+    It uses the standard errors of stored scores, else what was measured for this feature space; None without either.
+    """
+    n = looks.sizes[-1] if looks else trials[0].samples.n_samples
+    networks = len({trial.model for trial in trials if trial.setting == trials[0].setting})
+    known = [
+        load_meta("scores", trial.score, store)["kd_se"] * math.sqrt(trial.samples.n_samples)
+        for trial in trials
+        if store.has("scores", trial.run_id)
+    ]
+    features = trials[0].score.reference.features
+    if not known and features not in TYPICAL_SE:
+        return None
+    one = statistics.median(known) if known else TYPICAL_SE[features]
+    se = math.sqrt(2 / (n * networks)) * one
+    freedom = (GROUPS - 1) * networks
+    quantiles = stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)
+    return Detectable(float(quantiles * se), n, networks, bool(known))
+
+
+@dataclass(frozen=True)
+class Detectable:
+    """A difference in KD; for how many images and networks; whether scores in the store say so."""
+
+    kd: float
+    n_samples: int
+    n_networks: int
+    from_store: bool
+
+
+def said(size: Detectable, console: Console) -> float:
+    """Prints it. Returns the difference in KD."""
+    source = "from scores in the store" if size.from_store else "as for network small after 200,000 digits"
+    console.print(
+        f"{size.n_networks} networks with {size.n_samples:,} images each would detect a difference in KD x1000 of "
+        f"about {1000 * size.kd:.0f} with {POWER:.0%} power ({source}); half of that takes four times the images",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return size.kd
 
 
 def table(remaining: Remaining) -> pd.DataFrame:

@@ -22,7 +22,8 @@ def remembered(task: Task, store: Store) -> Outcome | None:
     """The outcome of a task that failed permanently in an earlier run; else None."""
     if not store.has("failures", task.name):
         return None
-    error = read_json(store.path("failures", task.name) / "failure.json")["error"]
+    with store.reading("failures", task.name) as folder:
+        error = read_json(folder / "failure.json")["error"]
     return Outcome(task.name, f"{error} ({HOW})")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     AnyStudy = TypeVar("AnyStudy", bound=Study)
 
 
+PRECISIONS = ("auto", "fp32", "bf16")
 MAX_THREADS_PER_CORE = 8
 MAX_COUNT = {"train_seeds": 1_000, "n_samples": 1_000_000}
 
@@ -79,8 +81,10 @@ class Running:
     s3://BUCKET/FOLDER (pip install -e '.[remote]')."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA if there is a CUDA device."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 if the hardware multiplies in it."""
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"], tyro.conf.arg(help_behavior_hint="(default: $SIGMABENCH_PRECISION, else auto)")
+    ] = "auto"
+    """auto: the faster one, eager or compiled, as timed on this machine once; see python -m experiments machine."""
     threads: Annotated[int | None, shown("N", "one per core; a worker's share with --workers")] = None
     """CPU threads per run. They are part of a run's identity."""
     together: bool = False
@@ -92,6 +96,8 @@ class Running:
     """Run a part: a pandas query over the columns of table.csv, such as 'mode == "same-ladder" and seed == 0'."""
     shard: Annotated[str | None, shown("I/N", "all parts")] = None
     """Run part i of n into the same store. At the end, the same command without --shard makes the report."""
+    json: bool = False
+    """End with a summary as one line of JSON. Where the output is no terminal, it always does."""
     retry_failed: bool = False
     """Try again what failed for good, such as a training that diverged. Other failures are tried again anyway."""
 
@@ -119,11 +125,10 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
             ValueError: options that do not go together, or a value outside its range.
         """
         from diffusion_core.data import resolve
-        from experiments.config.config import MIN_SAMPLES, Machine
+        from experiments.config.config import MIN_SAMPLES
 
         self._check_running()
-        threads = self._share_of_cores() if self.threads is None else self.threads
-        machine = Machine.resolve(self.device, self.precision, threads)
+        machine = self.machine()
         data = resolve(study.train.data if self.data is None else self.data, self.data_root)
         train = replace(study.train, machine=machine, data=data)
         if self.train_images is not None:
@@ -139,9 +144,27 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
                 raise ValueError(f"{name}={getattr(study, name)}: it must be between {least} and {MAX_COUNT[name]:,}")
         return study
 
+    def machine(self) -> Machine:
+        """The machine before calibrated.py chooses: in plain fp32, unless a precision is given."""
+        from experiments.config.config import Machine
+
+        threads = self._share_of_cores() if self.threads is None else self.threads
+        return Machine.resolve(self.device, "fp32" if self.given_precision == "auto" else self.given_precision, threads)
+
+    @property
+    def given_precision(self) -> str:
+        """--precision, or what SIGMABENCH_PRECISION says in place of auto. Raises ValueError for an unknown name."""
+        said = os.environ.get("SIGMABENCH_PRECISION") or "auto"
+        if said not in PRECISIONS:
+            raise ValueError(f"SIGMABENCH_PRECISION={said!r}: it must be one of {', '.join(PRECISIONS)}")
+        return said if self.precision == "auto" else self.precision
+
     def directory(self, name: str) -> Path:
         """The result folder of experiment `name`. A shard has its own folder inside."""
-        whole = self.out.expanduser() if self.out else Path("runs") / f"{name}-{self.preset}"
+        try:
+            whole = self.out.expanduser() if self.out else Path("runs") / f"{name}-{self.preset}"
+        except RuntimeError as error:  # ~NAME, but there is no such user
+            raise ValueError(f"out={str(self.out)!r}: {error}") from None
         return whole / f"shard-{self.shard.replace('/', '-of-')}" if self.shard else whole
 
     def data_std(self, study: Study) -> float:

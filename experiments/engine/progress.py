@@ -2,12 +2,13 @@
 
 import time
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from experiments.engine.plan import Remaining
+from experiments.engine.plan import Plan, Remaining
 from experiments.engine.tasks import STAGES, Outcome, Task
 
 PERIOD = 10.0  # seconds between plain lines
@@ -25,7 +26,7 @@ class Progress:
         self.total, self.cost, self.console, self.slots = len(remaining.tasks), remaining.cost, console, slots
         self.done = self.failed = self.begun = self.warnings = 0
         self.evaluations = 0.0  # made, training included
-        self.doing = ""
+        self.doing, self.words = "", in_words(remaining.plan)
         self.start = self.spoken = time.monotonic()
         columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
         self.bar = Bar(*columns, console=console, disable=not console.is_terminal)
@@ -43,7 +44,7 @@ class Progress:
     def begin(self, task: Task) -> None:
         """Notes that a task was handed over to run."""
         self.begun += 1
-        self.doing = f"{STAGES[task.kind]} {task.name}"
+        self.doing = self.words.get(task.name, f"{STAGES[task.kind]} {task.name}")
         self.tick()
 
     def advance(self, evaluations: float) -> None:
@@ -76,6 +77,18 @@ class Progress:
             return f"{counts}; {self.doing}" if running else counts
         to_go = duration(max(self.cost - self.evaluations, 0) / rate)
         return f"{counts}; {rate:,.0f} evaluations/s, {to_go} to go" + (f"; {self.doing}" if running == 1 else "")
+
+
+def in_words(plan: Plan) -> dict[str, str]:
+    """Task -> what it does, for instance "sampling: network 2 of 2, eta 1, 66 steps"."""
+    networks = {model: at for at, model in enumerate(dict.fromkeys(trial.model for trial in plan.trials), start=1)}
+    what: dict[Any, str] = {model: f"network {at} of {len(networks)}" for model, at in networks.items()}
+    for trial in plan.trials:
+        steps = len(trial.samples.ladder.sigmas()) - 1
+        setting = ", ".join(filter(None, (what[trial.model], trial.setting, f"{steps} step{'s' * (steps != 1)}")))
+        what.setdefault(trial.samples, setting)
+        what.setdefault(trial.score, setting)
+    return {task.name: f"{STAGES[task.kind]}: {what[task.config]}" for task in plan.tasks if task.config in what}
 
 
 def duration(seconds: float) -> str:

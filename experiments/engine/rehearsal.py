@@ -1,7 +1,8 @@
-"""Checks of samplers before any work: built-in ones are as they were installed, a user's gives the same samples twice.
+"""Checks of samplers and noise distributions before any work. Built-in ones must be as they were installed.
 
-A sampler that draws random numbers of its own, counts its calls or changes its fields would give another result in
-another order of runs, and the store would keep whichever came first.
+A user's sampler must give the same samples twice. One that draws random numbers of its own, counts its calls or changes
+its fields would give another result in another order of runs, and the store would keep whichever came first. The same
+holds for the noise levels of a user's noise distribution.
 """
 
 from collections.abc import Sequence
@@ -12,32 +13,62 @@ import torch
 from torch import Tensor
 
 from diffusion_core.exact import GaussianDenoiser
+from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Sampler
 from diffusion_core.samplers.sampling import follow
 from diffusion_core.samplers.seeded_noise import BlockNoise
+from experiments.config.config import TrainConfig
 from experiments.config.identity import identity
 from experiments.config.source import OURS, is_ours
 from experiments.config.trial import Trial
 from experiments.stages.common import images_of
 
-N_IMAGES = 2
+N_IMAGES, N_LEVELS = 2, 64
 SEED = 20_262
 
 
 def rehearse(trials: Sequence[Trial], data_root: Path | None) -> None:
-    """Checks the samplers of the trials.
+    """Checks the samplers and noise distributions of the trials.
 
     Raises:
-        ValueError: a method of a built-in sampler was replaced; a user's sampler gives different samples for the same
-            noise, makes a sample depend on the others of its batch, or changes its own fields.
+        ValueError: a method of a built-in one was replaced; a user's sampler gives different samples for the same
+            noise, makes a sample depend on the others of its batch, or changes its own fields; a user's noise
+            distribution fails, gives no levels or densities, or different levels for the same generator.
     """
-    for kind in {type(trial.samples.sampler) for trial in trials}:
+    laws = dict.fromkeys(
+        (trial.model.noise, trial.model.stratified) for trial in trials if isinstance(trial.model, TrainConfig)
+    )
+    for kind in {type(trial.samples.sampler) for trial in trials} | {type(law) for law, _ in laws}:
         if is_ours(kind):
             _check_untouched(kind)
+    for law, stratified in laws:
+        if not is_ours(type(law)):
+            _check_levels(law, stratified)
     of_users = [trial for trial in trials if not is_ours(type(trial.samples.sampler))]
     shapes = {trial.model.data: images_of(trial.model.data, data_root).shape for trial in of_users}
     for sampler, ladder, data in dict.fromkeys((t.samples.sampler, t.samples.ladder, t.model.data) for t in of_users):
         _check_repeatable(sampler, ladder.sigmas(), shapes[data])
+
+
+def _check_levels(law: NoiseDistribution, stratified: bool) -> None:
+    """Raises ValueError if a user's noise distribution fails one of the checks that `rehearse` names."""
+    try:
+        first, second = (law.sample(N_LEVELS, torch.Generator().manual_seed(SEED), stratified) for _ in range(2))
+        density = law.log_density(torch.linspace(-3, 3, N_LEVELS, dtype=torch.float64))
+    except (Exception, SystemExit) as error:  # a user's class may raise anything
+        said = " ".join(str(error).split())
+        raise ValueError(
+            f"noise {law.name}: {type(error).__name__}: {said}; it needs sample(n, generator, stratified), the levels, "
+            "and log_density(log_sigma), the log density of ln sigma"
+        ) from error
+    for what, found, kind in (("sample", first, torch.float32), ("log_density", density, torch.float64)):
+        if not isinstance(found, Tensor) or (found.shape, found.dtype) != ((N_LEVELS,), kind):
+            form = f"{tuple(found.shape)} {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(f"noise {law.name}: {what} gave {form}; it must give a tensor ({N_LEVELS},) {kind}")
+    if not (torch.isfinite(first).all() and (first > 0).all()) or density.isnan().any() or density.isposinf().any():
+        raise ValueError(f"noise {law.name}: its levels must be finite and above 0, and its log density no NaN")
+    if not torch.equal(first, second):
+        raise ValueError(f"noise {law.name}: it must draw all random numbers from the generator that it is given")
 
 
 def _check_repeatable(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int, ...]) -> None:
@@ -81,5 +112,5 @@ def _check_untouched(kind: type) -> None:
             if isinstance(method, FunctionType) and method.__module__.partition(".")[0] not in OURS:
                 raise ValueError(
                     f"{kind.__name__}.{name} was replaced by {method.__module__}.{method.__qualname__}, but its "
-                    "results are stored under the name of the built-in sampler; write a sampler of your own"
+                    "results are stored under the name of the built-in class; write a class of your own"
                 )

@@ -14,20 +14,23 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from experiments.config.comparison import BestOf, Contrast
+from experiments.config.comparison import BestOf, BestSet, Contrast, Looks
 from experiments.config.config import ForeignConfig
 from experiments.config.trial import Infeasible, Trial
-from experiments.engine import dry_run, executor, selection
+from experiments.engine import conclusion, dry_run, executor, selection
+from experiments.engine.calibrated import chosen_for
 from experiments.engine.doubts import doubts
 from experiments.engine.executor import SweepResult
+from experiments.engine.looks import Looked, look_by_look
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan
 from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.rehearsal import rehearse
+from experiments.engine.side_by_side import at_a_time, side_by_side
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import extract
-from experiments.results import contrasts as contrasting
-from experiments.results import table
+from experiments.results import best_sets, contrasts, floors, looks, table
+from experiments.results.choices import choice_rows
 from experiments.results.images import write_evidence
 from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads
@@ -38,6 +41,7 @@ from reports.render import write_report
 from reports.results import digests
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
+Comparison = Contrast | BestOf | BestSet
 Extras = Callable[[Path, Store, Sequence[Trial], Console], None]
 
 
@@ -50,6 +54,8 @@ class Experiment:
         question: the title of the report.
         trials: the planned runs.
         contrasts: the planned comparisons.
+        looks: the primary contrast and its control, if they are to get images until the contrast is settled. They come
+            first in contrasts.csv.
         fixed_beforehand: whether the primary contrast has the settings that the design fixed beforehand.
         write_extras: writes further files that the experiment's report reads, given the trials that succeeded.
         probes: further measurements on the denoisers, besides the trials.
@@ -59,7 +65,8 @@ class Experiment:
     name: str
     question: str
     trials: Sequence[Trial | Infeasible]
-    contrasts: Sequence[Contrast | BestOf]
+    contrasts: Sequence[Comparison]
+    looks: Looks | None = None
     fixed_beforehand: bool = False
     write_extras: Extras | None = None
     probes: Sequence[ProbeConfig] = ()
@@ -67,9 +74,9 @@ class Experiment:
 
 
 def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
-    """Runs the trials, writes the result folder with its report, prints its path, and returns the table.
+    """Runs the trials, writes the result folder with its report, prints the verdict, and returns the table.
 
-    The last line on stdout is JSON, for machines.
+    The last line on stdout is JSON for machines, except on a terminal without --json.
 
     Raises:
         KeyboardInterrupt: the run was interrupted. table.csv has the rows that are finished.
@@ -84,8 +91,13 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     context = RunContext(store, data_root, together=options.together)
     if options.dry_run:
         remaining = plan.remaining(store)
-        _say({"experiment": experiment.name, "dry_run": True} | dry_run.show(remaining, context, options, console))
+        _say(
+            {"experiment": experiment.name, "dry_run": True}
+            | dry_run.show(remaining, context, options, console, experiment.looks)
+        )
         return dry_run.table(remaining).replace({"status": {"failed": "planned"}})
+    if plan.remaining(store).tasks:
+        store.check_writable()  # before any work
     earlier = earlier_results(directory)
     _make(directory)
     remove_strays(directory)
@@ -93,21 +105,29 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         path.unlink()
     said = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
     said += [*doubts(plan.trials, options.data_root), *_reused(plan, store)]
+    if chosen := chosen_for(experiment.trials, options):
+        said.append(chosen.why)
     for note in said:
         console.print(f"note: {note}", style="yellow", soft_wrap=True)
     with _executor(plan, context, options) as (context, how):
         logs = directory / "logs"
-        result = executor.execute(plan, context, console, logs=logs, retry_failed=options.retry_failed, **how)
+
+        def run(plan: Plan) -> SweepResult:
+            return executor.execute(plan, context, console, logs=logs, retry_failed=options.retry_failed, **how)
+
+        looked = look_by_look(plan, None if options.shard else experiment.looks, run, store, console)
+    plan, result = looked.plan, looked.result
     store.sweep_temporaries()  # left by workers that were stopped just now
     rows = [*result.rows, *(trial.row() for trial in part if isinstance(trial, Infeasible))]
     table.write_rows(directory / "table.csv", rows, table.COLUMNS)
     whole = not result.interrupted and not options.shard
     report = None
     if whole:
+        console.print("every run is scored; intervals, figures and the report follow", soft_wrap=True)
         use_threads(plan.trials[0].samples.machine.threads)  # so that intervals and floors round as scores do
-        _tabulate(directory, plan, result, experiment.contrasts, store)
+        _tabulate(directory, looked, experiment.contrasts, store)
         ok = {row["run_id"] for row in result.rows if row["status"] == "ok"}
-        done = [trial for trial in plan.trials if contrasting.run_id(trial) in ok]
+        done = [trial for trial in plan.trials if trial.run_id in ok]
         write_evidence(directory, done, store, options.data_root)
         if experiment.write_extras:
             experiment.write_extras(directory, store, done, console)
@@ -164,7 +184,7 @@ def _is_result(directory: Path) -> bool:
 def _reused(plan: Plan, store: Store) -> list[str]:
     """A note if scores of a network trained elsewhere are reused from the store."""
     foreign = [trial for trial in plan.trials if isinstance(trial.model, ForeignConfig)]
-    found = {contrasting.run_id(trial) for trial in foreign}
+    found = {trial.run_id for trial in foreign}
     done = sum(store.has("scores", name) for name in found)
     if not done:
         return []
@@ -209,7 +229,7 @@ def _check(trials: Sequence[Trial], store: Store, data_root: Path | None) -> Non
 def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tuple[RunContext, dict[str, Any]]]:
     """Yields the context and further arguments of `execute`: for Ray if it was asked for, else for this process."""
     if options.workers is None and options.ray_address is None:
-        yield context, {}
+        yield context, {"executor": side_by_side, "slots": at_a_time(plan.tasks)}
         return
     from experiments.engine import ray_executor
 
@@ -219,18 +239,21 @@ def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tup
         yield RunContext(context.store, context.data_root, shared), {"executor": ray.executor, "slots": ray.slots}
 
 
-def _tabulate(
-    directory: Path,
-    plan: Plan,
-    result: SweepResult,
-    contrasts: Sequence[Contrast | BestOf],
-    store: Store,
-) -> None:
-    """Writes floors.csv and contrasts.csv. Comparisons with a missing run are left out."""
-    floors = contrasting.floor_rows(plan.trials, result.rows, store)
-    table.write_rows(directory / "floors.csv", floors, contrasting.FLOOR_COLUMNS)
-    found = contrasting.contrast_rows(contrasts, result.rows, store)
-    table.write_rows(directory / "contrasts.csv", found, contrasting.COLUMNS)
+def _tabulate(directory: Path, looked: Looked, comparisons: Sequence[Comparison], store: Store) -> None:
+    """Writes floors.csv, contrasts.csv, best_sets.csv and looks.csv. Comparisons with a missing run are left out."""
+    rows = looked.result.rows
+    floor = floors.floor_rows(looked.plan.trials, rows, store)
+    table.write_rows(directory / "floors.csv", floor, floors.COLUMNS)
+    pairs = [*looked.contrasts, *(one for one in comparisons if isinstance(one, Contrast))]
+    found = contrasts.contrast_rows(pairs, rows, store, floor)
+    found += choice_rows([one for one in comparisons if isinstance(one, BestOf)], rows, store, floor)
+    table.write_rows(directory / "contrasts.csv", found, contrasts.COLUMNS)
+    if sets := [one for one in comparisons if isinstance(one, BestSet)]:
+        table.write_rows(
+            directory / "best_sets.csv", best_sets.best_set_rows(sets, rows, store, floor), best_sets.COLUMNS
+        )
+    if looked.rows:
+        table.write_rows(directory / "looks.csv", looked.rows, looks.COLUMNS)
 
 
 def _conclude(
@@ -243,7 +266,7 @@ def _conclude(
     options: Options,
     console: Console,
 ) -> None:
-    """Prints the failures, the path of the result and how to continue. The last line is a summary in JSON."""
+    """Prints the failures, the verdict, the path of the result and how to continue; for machines, a line of JSON."""
     failed = [row["error"] for row in rows if row["status"] == "failed"] + result.failed_probes
     for error in dict.fromkeys(failed):
         console.print(f"failed ({failed.count(error)}): {error}", style="red", soft_wrap=True)
@@ -253,7 +276,7 @@ def _conclude(
         f"{len(rows)} rows, {len(failed) - len(result.failed_probes)} failed: {directory / 'table.csv'}", soft_wrap=True
     )
     if report is not None:
-        console.print(f"report: {report}", style="bold", soft_wrap=True)
+        conclusion.show(report, console)
     elif result.interrupted:
         undone = len(plan.trials) - len(result.rows)
         console.print(f"interrupted, {undone} of {len(plan.trials)} trials left. To go on: {command()}", soft_wrap=True)
@@ -261,16 +284,17 @@ def _conclude(
         whole = [word for word in sys.argv[1:] if word not in ("--shard", options.shard, f"--shard={options.shard}")]
         again = shlex.join(["python", "-m", "experiments", *whole])
         console.print(f"when all shards are done, the report comes from: {again}", soft_wrap=True)
-    _say({
-        "experiment": name,
-        "rows": len(rows),
-        "failed": len(failed),
-        "interrupted": result.interrupted,
-        "table": str(directory / "table.csv"),
-        "report": None if report is None else str(report),
-        "seconds": round(result.seconds, 3),
-        "evaluations": round(result.evaluations),
-    })  # fmt: skip
+    if options.json or not console.is_terminal:
+        _say({
+            "experiment": name,
+            "rows": len(rows),
+            "failed": len(failed),
+            "interrupted": result.interrupted,
+            "table": str(directory / "table.csv"),
+            "report": None if report is None else str(report),
+            "seconds": round(result.seconds, 3),
+            "evaluations": round(result.evaluations),
+        })  # fmt: skip
 
 
 def _say(values: dict[str, Any]) -> None:

@@ -205,6 +205,16 @@ def kd_replicates(features: Array, reference: Reference) -> Array:
     return left / (n * (n - 1)) + reference.mean_kernel - 2 * (across.sum() - across) / n
 
 
+def kd_influence(features: Array, reference: Reference) -> Array:
+    """What each sample adds to KD, (n,), mean 0: the first-order term of a U-statistic (Hoeffding 1948).
+
+    The variance of KD is about sum(influence^2) / (n (n - 1)).
+    """
+    within = kernel_row_sums(features) / (len(features) - 1)
+    across = kernel_means(features, reference.features)
+    return 2 * (within - within.mean()) - 2 * (across - across.mean())
+
+
 def jackknife_se(replicates: Array) -> float:
     """Standard error from delete-group jackknife replicates.
 

@@ -15,6 +15,7 @@ from experiments.config.config import GROUPS
 
 LEVEL = 0.95
 ENOUGH_NETWORKS = 5
+POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Estimate:
     """A difference a - b with its interval.
 
     `clear` is true if the interval excludes 0. If it is not a t interval over networks, all networks must agree in sign
-    too.
+    too. `p_value` is that of the two-sided t test of no difference. `detectable` is the difference that a test with
+    this standard error finds with a probability of 80 % (its power).
     """
 
     difference: float
@@ -32,16 +34,21 @@ class Estimate:
     interval: str
     networks_agree: bool
     clear: bool
+    p_value: float
+    detectable: float
 
 
-def pooled(differences: Sequence[float], ses: Sequence[float], over_networks: bool = True) -> Estimate:
-    """The mean difference over networks and its 95 % interval.
+def pooled(
+    differences: Sequence[float], ses: Sequence[float], over_networks: bool = True, level: float = LEVEL
+) -> Estimate:
+    """The mean difference over networks and its interval.
 
     Args:
         differences: one a - b per network.
         ses: their jackknife standard errors over images.
         over_networks: False gives the interval that holds for these networks only, for any number of networks. Use it
             for a setting that was chosen on the same networks: an interval over networks would be too optimistic.
+        level: coverage of the interval. It is above 95 % where a difference is looked at several times, see looks.py.
 
     Note: with five or more networks this is Student's t over the differences. With fewer, the standard errors are
         combined as independent, with the degrees of freedom of Welch (1947) and Satterthwaite (1946).
@@ -56,10 +63,41 @@ def pooled(differences: Sequence[float], ses: Sequence[float], over_networks: bo
         se, freedom = np.sqrt(variances.sum()) / n, _satterthwaite(variances)
         these = "this network" if n == 1 else f"these {n} networks"
         how = f"delete-group jackknife over images, conditional on {these}"
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * se)
+    half = float(stats.t.ppf((1 + level) / 2, freedom) * se)
     excludes_zero = abs(mean) > half
     clear = excludes_zero and (agree or speaks_of_networks)
-    return Estimate(mean, float(se), mean - half, mean + half, how, agree, bool(clear))
+    p_value = float(2 * stats.t.sf(abs(mean) / se, freedom)) if se > 0 else float(mean == 0)
+    detectable = half + float(stats.t.ppf(POWER, freedom) * se)
+    return Estimate(mean, float(se), mean - half, mean + half, how, agree, bool(clear), p_value, detectable)
+
+
+def predicted(differences: Sequence[float], ses: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the true difference of one more network of this kind; None with fewer than three networks.
+
+    Source: Higgins, Thompson & Spiegelhalter 2009, A re-evaluation of random-effects meta-analysis, Section 4.3: mean
+        +- t (n - 2 degrees of freedom) sqrt(variance between networks + squared standard error of the mean).
+
+    Note: the variance between networks is that of the differences minus the mean of the squared `ses`, at least 0. The
+        standard error of the mean is taken from the spread of the differences, or from `ses` if that is larger.
+    """
+    d, variances = np.asarray(differences), np.square(ses)
+    n = len(d)
+    if n < 3:
+        return None
+    spread = d.var(ddof=1)
+    between = max(0.0, spread - variances.mean())
+    half = stats.t.ppf((1 + LEVEL) / 2, n - 2) * np.sqrt(between + max(spread, variances.mean()) / n)
+    return float(d.mean() - half), float(d.mean() + half)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p values adjusted for their number, in the same order. Source: Holm 1979, Scand. J. Statist. 6, 65."""
+    order = np.argsort(p_values)
+    n = len(order)
+    steps = np.maximum.accumulate(np.asarray(p_values)[order] * (n - np.arange(n)))
+    adjusted = np.empty(n)
+    adjusted[order] = np.minimum(1.0, steps)
+    return [float(p) for p in adjusted]
 
 
 def verdict(kd: Estimate, fd: Estimate) -> str:

@@ -63,6 +63,14 @@ def behaviour(model: Model, images: Images, device: str) -> str:
     return digest.hexdigest()
 
 
+@torch.no_grad()
+def answers(model: Model, images: Images, device: str) -> Tensor | None:
+    """eps of eight noisy images, always the same; None if the model is meant to be random."""
+    if getattr(model, "random", False) is True:
+        return None
+    return _outputs(model, images, device, range(min(N_IMAGES, len(images.pixels))))
+
+
 def _outputs(model: Model, images: Images, device: str, which: range) -> Tensor:
     """eps of these of the first eight images of the data set, in one batch, each at its own noise level."""
     x0 = images.standardised()[:N_IMAGES].to(device)

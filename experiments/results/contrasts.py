@@ -1,30 +1,30 @@
-"""Paired differences with intervals, and floors, from stored scores -> contrasts.csv and floors.csv."""
+"""Paired differences with intervals, from stored scores -> contrasts.csv."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from experiments.config.comparison import BestOf, Contrast
-from experiments.config.config import ScoreConfig
-from experiments.config.identity import identity
+from experiments.config.comparison import Contrast, Stop
 from experiments.config.trial import Row, Trial, described
+from experiments.metrics import trust
 from experiments.metrics.distances import METRICS, Array, jackknife_se
-from experiments.metrics.intervals import LEVEL, Estimate, pooled, verdict
+from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, Estimate, holm, pooled, predicted, verdict
 from experiments.stages.common import load_meta
-from experiments.stages.score import load_features, load_pool, load_reference
 from experiments.store.store import Store
 
-FLOOR_REPEATS = 20
+SMALLEST = 0.1  # the smallest difference of interest, as a share of b's KD, unless an experiment sets another one
 COLUMNS = tuple(
     """experiment kind mode budget denoiser denoiser_error metric a b
     train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a alpha_b beta_b
     eta_b nfe_b run_id_b n_planned final_denoise data network trained_by train_noise images_seen features n_samples
-    n_reference value_a value_b difference se low high level interval networks_agree clear verdict""".split()
+    n_reference value_a value_b difference se low high level interval networks_agree clear p_value adjusted
+    p_adjusted detectable n_to_settle minutes_to_settle networks_to_settle new_network_low new_network_high look n_looks
+    stopped smallest untrusted verdict""".split()
 )
-FLOOR_COLUMNS = ("data", "features", "metric", "n_samples", "n_reference", "mean", "sd", "low", "high", "repeats")
 RowsById = Mapping[str, Row]  # by run_id
+UNTRUSTED, FEW_NETWORKS, EQUAL = "too undertrained to tell", "too few networks", "practically equal"
 
 
 @dataclass(frozen=True)
@@ -35,83 +35,145 @@ class Score:
     replicates: Mapping[str, Array]
 
 
-def contrast_rows(contrasts: Sequence[Contrast | BestOf], rows: Sequence[Row], store: Store) -> list[Row]:
-    """Rows of contrasts.csv. A pair with a failed run is left out; a contrast without any pair has no rows."""
+@dataclass(frozen=True)
+class Measured:
+    """A contrast with the scores of both sides for each network, and its estimate over networks by metric.
+
+    `adjusted` says for how many comparisons the verdict is corrected, and `p_adjusted` are the corrected p values.
+    """
+
+    contrast: Contrast
+    pairs: Sequence[tuple[Trial, Trial]]
+    scored: Sequence[tuple[Score, Score]]
+    whole: Mapping[str, Estimate]
+    adjusted: str = ""
+    p_adjusted: Mapping[str, float] | None = None
+
+
+def contrast_rows(
+    contrasts: Sequence[Contrast], rows: Sequence[Row], store: Store, floors: Sequence[Row] = ()
+) -> list[Row]:
+    """Rows of contrasts.csv. A pair with a failed run is left out; a contrast without any pair has no rows.
+
+    Args:
+        floors: rows of floors.csv, for the trust gate. Without them everything is trusted.
+    """
     ok = {row["run_id"]: row for row in rows if row["status"] == "ok"}
-    out: list[Row] = []
-    for contrast in contrasts:
-        if isinstance(contrast, Contrast):
-            pairs = [(a, b) for a, b in contrast.pairs if run_id(a) in ok and run_id(b) in ok]
-            if pairs:
-                scored = [
-                    (_stored_score(ok[run_id(a)], a, store), _stored_score(ok[run_id(b)], b, store)) for a, b in pairs
-                ]
-                out += _rows(contrast, pairs, scored, ok)
-        else:
-            out += _choice_rows(contrast, ok, store)
+    found = [one for contrast in contrasts if (one := measure(contrast, ok, store))]
+    return [line for one in adjusted_for_number(found) for line in measured_rows(one, ok, floors)]
+
+
+def measure(contrast: Contrast, ok: RowsById, store: Store) -> Measured | None:
+    """A contrast with its estimates, from the pairs whose runs succeeded; None without any."""
+    pairs = [(a, b) for a, b in contrast.pairs if a.run_id in ok and b.run_id in ok]
+    scored = [(_stored(ok[a.run_id], a, store), _stored(ok[b.run_id], b, store)) for a, b in pairs]
+    return of_scores(contrast, pairs, scored) if pairs else None
+
+
+def of_scores(
+    contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], scored: Sequence[tuple[Score, Score]]
+) -> Measured:
+    """A contrast with its estimates over networks."""
+    whole, level = {}, contrast.stop.level if contrast.stop else LEVEL
+    for metric in METRICS:
+        each = [difference(metric, a, b) for a, b in scored]
+        whole[metric] = pooled([d for d, _ in each], [se for _, se in each], not contrast.chosen, level)
+    return Measured(contrast, pairs, scored, whole)
+
+
+def difference(metric: str, a: Score, b: Score) -> tuple[float, float]:
+    """a - b for one network and its standard error. The jackknife leaves out images with the same indices of both."""
+    return a.values[metric] - b.values[metric], jackknife_se(a.replicates[metric] - b.replicates[metric])
+
+
+def adjusted_for_number(found: Sequence[Measured]) -> list[Measured]:
+    """The same contrasts; in each family a difference is clear only if it is so after Holm's correction."""
+    families: dict[str, list[int]] = {}
+    for number, one in enumerate(found):
+        if one.contrast.family:
+            families.setdefault(one.contrast.family, []).append(number)
+    out = list(found)
+    for members in families.values():
+        p_values = {metric: holm([found[number].whole[metric].p_value for number in members]) for metric in METRICS}
+        for place, number in enumerate(members):
+            p_adjusted = {metric: p_values[metric][place] for metric in METRICS}
+            whole = {
+                metric: replace(estimate, clear=estimate.clear and p_adjusted[metric] <= 1 - LEVEL)
+                for metric, estimate in found[number].whole.items()
+            }
+            text = f"Holm, {len(members)} comparisons" if len(members) > 1 else ""
+            out[number] = replace(found[number], whole=whole, adjusted=text, p_adjusted=p_adjusted)
     return out
 
 
-def _rows(
-    contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], scored: Sequence[tuple[Score, Score]], ok: RowsById
-) -> Iterator[Row]:
+def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> Iterator[Row]:
     """One row per metric and network, then one pooled row per metric."""
-    estimates = {metric: [_difference(metric, a, b) for a, b in scored] for metric in METRICS}
+    contrast, pairs, scored = one.contrast, one.pairs, one.scored
+    shared = _shared(contrast, pairs, ok)
     for metric in METRICS:
-        for pair, (a, b), estimate in zip(pairs, scored, estimates[metric], strict=True):
-            one = {"train_seed": pair[0].model.seed, "run_id_a": run_id(pair[0]), "run_id_b": run_id(pair[1])}
+        for pair, (a, b) in zip(pairs, scored, strict=True):
+            d, se = difference(metric, a, b)
+            own = {"train_seed": pair[0].model.seed, "run_id_a": pair[0].run_id, "run_id_b": pair[1].run_id}
             values = {"value_a": a.values[metric], "value_b": b.values[metric], "n_networks": 1}
-            yield _shared(contrast, pairs, ok) | _numbers(metric, estimate) | one | values
-    whole = {
-        metric: pooled(
-            [e.difference for e in estimates[metric]], [e.se for e in estimates[metric]], not contrast.chosen
-        )
-        for metric in METRICS
-    }
-    word = verdict(whole["kd"], whole["fd"])
+            yield shared | _numbers(metric, pooled([d], [se])) | own | values
+    untrusted = trust.doubt([quality(side, ok) for side in zip(*pairs, strict=True)], real_quality(floors, shared))
+    whole, word = dict(one.whole), _word(one)
+    if untrusted or (contrast.retrained and len(pairs) < ENOUGH_NETWORKS):
+        word = UNTRUSTED if untrusted else FEW_NETWORKS
+        whole = {metric: replace(estimate, clear=False) for metric, estimate in whole.items()}
     for metric in METRICS:
-        yield (
-            _shared(contrast, pairs, ok)
-            | _numbers(metric, whole[metric])
-            | {
-                "value_a": float(np.mean([a.values[metric] for a, _ in scored])),
-                "value_b": float(np.mean([b.values[metric] for _, b in scored])),
-                "n_networks": len(pairs),
-                "verdict": word,
-            }
-        )
+        each = [difference(metric, a, b) for a, b in scored]
+        low, high = predicted([d for d, _ in each], [se for _, se in each]) or (None, None)
+        value_a, value_b = (float(np.mean([one.values[metric] for one in side])) for side in zip(*scored, strict=True))
+        pooled_row = {
+            "value_a": value_a,
+            "value_b": value_b,
+            "n_networks": len(pairs),
+            "new_network_low": low,
+            "new_network_high": high,
+            "adjusted": one.adjusted or None,
+            "p_adjusted": one.p_adjusted[metric] if one.p_adjusted else None,
+            "untrusted": untrusted or None,
+            "verdict": word,
+        }
+        if metric == "kd":
+            seconds = [ok[trial.run_id]["seconds"] for pair in pairs for trial in pair]
+            pooled_row |= to_settle(whole[metric], value_b, shared["n_samples"], len(pairs), sum(seconds))
+            pooled_row |= _stopped(contrast.stop, value_b)
+        yield shared | _numbers(metric, whole[metric]) | pooled_row
 
 
-def _choice_rows(choice: BestOf, ok: RowsById, store: Store) -> Iterator[Row]:
-    """Chooses on the first half of each network's images, then compares the choice with others on the second half."""
-    candidates, rivals = (
-        {label: trials for label, trials in groups.items() if all(run_id(trial) in ok for trial in trials)}
-        for groups in (choice.candidates, choice.rivals)
-    )
-    baseline = next(iter(choice.candidates))
-    if not candidates or (not rivals and len(candidates) < 2):
-        return
-    if baseline not in candidates and not choice.against_all and not choice.rivals:
-        return
-    chosen = min(
-        candidates,
-        key=lambda label: np.mean([_half(trial.score, 0, store).values["kd"] for trial in candidates[label]]),
-    )
-    others = list(rivals) or ([label for label in candidates if label != chosen] if choice.against_all else [baseline])
-    for other in others:
-        pairs = tuple(zip(candidates[chosen], (candidates | rivals)[other], strict=True))
-        contrast = Contrast(choice.kind, choice.mode, chosen, other, pairs, chosen=True)
-        scored = [(_half(a.score, 1, store), _half(b.score, 1, store)) for a, b in pairs]
-        n = {"n_samples": pairs[0][0].samples.n_samples - pairs[0][0].samples.n_samples // 2}
-        for line in _rows(contrast, pairs, scored, ok):
-            if chosen != other:
-                yield line | n
-            elif "verdict" in line:  # no difference to measure: the baseline was chosen
-                nothing = dict.fromkeys(("difference", "se", "low", "high", "interval", "networks_agree", "clear"))
-                yield line | n | nothing | {"verdict": "baseline chosen"}
+def _word(one: Measured) -> str:
+    """The verdict on a against b."""
+    if one.contrast.stop and one.contrast.stop.why == "equal":
+        return EQUAL
+    return verdict(one.whole["kd"], one.whole["fd"])
 
 
-def _stored_score(row: Row, trial: Trial, store: Store) -> Score:
+def _stopped(stop: Stop | None, baseline: float) -> Row:
+    """The columns on how a contrast that was looked at several times came to its end."""
+    if stop is None:
+        return {}
+    smallest = stop.smallest * baseline
+    return {"look": stop.look, "n_looks": stop.n_looks, "stopped": stop.why, "smallest": smallest}
+
+
+def to_settle(estimate: Estimate, baseline: float, n: int, n_networks: int, seconds: float) -> Row:
+    """How many images, or networks, would settle a difference in KD that is not clear.
+
+    That many detect the measured difference with 80 % power, or the smallest difference of interest if that is larger.
+    `minutes_to_settle` is the time of sampling them, if `seconds` is the time of sampling n from each network.
+    """
+    size = max(abs(estimate.difference), SMALLEST * baseline)
+    if estimate.clear or size <= 0 or estimate.detectable <= size:
+        return {}
+    times = (estimate.detectable / size) ** 2
+    if estimate.interval.startswith("t over"):
+        return {"networks_to_settle": math.ceil(n_networks * times)}
+    return {"n_to_settle": math.ceil(n * times), "minutes_to_settle": seconds * times / 60}
+
+
+def _stored(row: Row, trial: Trial, store: Store) -> Score:
     meta = load_meta("scores", trial.score, store)
     return Score(
         {metric: row[metric] for metric in METRICS},
@@ -119,24 +181,16 @@ def _stored_score(row: Row, trial: Trial, store: Store) -> Score:
     )
 
 
-@lru_cache(maxsize=256)
-def _half(score: ScoreConfig, half: int, store: Store) -> Score:
-    """The first (0) or second (1) half of a run's images, scored on its own against the run's reference."""
-    features = load_features(score, store).double().numpy()
-    middle = len(features) // 2
-    part = features[:middle] if half == 0 else features[middle:]
-    reference = load_reference(score.reference, store, len(features))
-    values = {"kd": METRICS["kd"].value(part, reference)}
-    if half == 0:
-        return Score(values, {})
-    values |= {name: metric.value(part, reference) for name, metric in METRICS.items() if name != "kd"}
-    return Score(values, {name: metric.replicates(part, reference) for name, metric in METRICS.items()})
+def quality(side: Sequence[Trial], ok: RowsById) -> Row:
+    """Precision and recall of one side, means over networks."""
+    return {name: float(np.mean([ok[trial.run_id][name] for trial in side])) for name in ("precision", "recall")}
 
 
-def _difference(metric: str, a: Score, b: Score) -> Estimate:
-    """a - b for one network. Its jackknife leaves out images with the same indices from a and b."""
-    se = jackknife_se(a.replicates[metric] - b.replicates[metric])
-    return pooled([a.values[metric] - b.values[metric]], [se])
+def real_quality(floors: Sequence[Row], like: Row) -> Row:
+    """Precision and recall of as many real images as a row has samples; 0 where no floor is known."""
+    same = ("data", "features", "n_samples", "n_reference")
+    found = {row["metric"]: row["mean"] for row in floors if all(row[name] == like[name] for name in same)}
+    return {name: found.get(name, 0.0) for name in ("precision", "recall")}
 
 
 def _numbers(metric: str, estimate: Estimate) -> Row:
@@ -145,7 +199,7 @@ def _numbers(metric: str, estimate: Estimate) -> Row:
 
 def _shared(contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], ok: RowsById) -> Row:
     """The columns that all rows of a contrast share."""
-    rows, labels = [ok[run_id(trial)] for trial in pairs[0]], described(pairs[0][0])
+    rows, labels = [ok[trial.run_id] for trial in pairs[0]], described(pairs[0][0])
     out: Row = {name: labels[name] for name in ("budget", "denoiser", "denoiser_error")} | {
         "n_planned": len(contrast.pairs),
         "kind": contrast.kind,
@@ -160,22 +214,3 @@ def _shared(contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], ok: RowsBy
     for name in ("n_steps", "final_denoise", "train_noise", "images_seen"):
         out[name] = rows[0].get(name) if rows[0].get(name) == rows[1].get(name) else None
     return out
-
-
-def floor_rows(trials: Sequence[Trial], rows: Sequence[Row], store: Store) -> list[Row]:
-    """Rows of floors.csv: the score of n real images against the rest (floor), for each n in the table."""
-    scored = {run_id(trial): trial for trial in trials}
-    sizes = {(scored[row["run_id"]].score.reference, row["n_samples"]): row for row in rows if row["status"] == "ok"}
-    out: list[Row] = []
-    for (reference, n), row in sizes.items():
-        floor = load_pool(reference, store)[0].floor(n, FLOOR_REPEATS)
-        shared = {name: row[name] for name in ("data", "features", "n_samples", "n_reference")}
-        for metric, values in floor.items():
-            numbers = {"mean": values.mean(), "sd": values.std(ddof=1), "low": values.min(), "high": values.max()}
-            out.append(shared | {"metric": metric, "repeats": len(values)} | {k: float(v) for k, v in numbers.items()})
-    return out
-
-
-def run_id(trial: Trial) -> str:
-    """The identity of a trial's run."""
-    return identity(trial.score)

@@ -23,15 +23,21 @@ STUDY = math.isqrt(SHOWN_IMAGES)  # images along each side of a picture of sampl
 
 
 def write_evidence(directory: Path, done: Sequence[Trial], store: Store, data_root: Path | None) -> None:
-    """Writes images/, histograms.csv and losses.csv of the trials that succeeded."""
+    """Writes images/, films.csv, histograms.csv and losses.csv of the trials that succeeded."""
     pictures = directory / "images"
     pictures.mkdir(exist_ok=True)
     histograms: list[dict[str, Any]] = []
     losses: list[dict[str, Any]] = []
+    films: list[dict[str, Any]] = []
     runs = {identity(trial.score): trial for trial in done}
     for run_id, trial in runs.items():
         _save_pictures(pictures, trial, store)
-        counts = load_meta("scores", trial.score, store)["histogram"]
+        meta = load_meta("scores", trial.score, store)
+        films += [
+            {"samples_id": identity(trial.samples), "frame": frame, "sigma": sigma}
+            for frame, sigma in enumerate(meta["film_sigmas"])
+        ]
+        counts = meta["histogram"]
         if counts and trial.model.data.partition("@")[0] in DIGITS:  # only their classes are known to an extractor
             histograms += _histogram(run_id, counts)
     for model in dict.fromkeys(trial.model for trial in runs.values()):
@@ -45,6 +51,7 @@ def write_evidence(directory: Path, done: Sequence[Trial], store: Store, data_ro
         if histograms:
             share = images.labels.bincount(minlength=N_CLASSES) / len(images.labels)
             histograms += _histogram("real", (share * done[0].samples.n_samples).tolist())
+    write_rows(directory / "films.csv", films, ("samples_id", "frame", "sigma"))
     write_rows(directory / "histograms.csv", histograms, ("run_id", "label", "count"))
     write_rows(directory / "losses.csv", losses, ("model_id", "train_seed", "network", "images_seen", "loss"))
 
@@ -54,13 +61,17 @@ def _histogram(run_id: str, counts: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def _save_pictures(folder: Path, trial: Trial, store: Store) -> None:
-    """Writes ID.png, the first samples in a square, and ID-film.png, trajectories of a few of them."""
+    """Writes ID.png, the first samples in a square; of a few also ID-film.png (x) and ID-denoised.png (estimates).
+
+    These two have one line per sample, and one frame per level of films.csv.
+    """
     samples_id = identity(trial.samples)
     if (folder / f"{samples_id}.png").exists():
         return
     tensors = load_shown(trial.score, store)
-    if "film" in tensors:
-        _save(_tiled(tensors["film"].transpose(0, 1)), folder / f"{samples_id}-film.png")
+    for name in ("film", "denoised"):
+        if name in tensors:
+            _save(_tiled(tensors[name].transpose(0, 1)), folder / f"{samples_id}-{name}.png")
     _save(_picture(tensors["pixels"]), folder / f"{samples_id}.png")
 
 

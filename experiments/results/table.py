@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments.config.config import TrainConfig
 from experiments.config.trial import Row, Trial, described
 from experiments.metrics.distances import METRICS
-from experiments.stages.common import load_meta
+from experiments.stages.common import SAMPLED, load_meta
 from experiments.store.store import Store, write_text
 
 COLUMNS = tuple(
@@ -31,8 +31,8 @@ def row(trial: Trial, store: Store, failure: str | None) -> Row:
         scored = load_meta("scores", trial.score, store)
         values |= {name: trained.get(name) for name in ("train_seconds", "train_loss")}
         measured = (*METRICS, "kd_se", "precision", "recall", "n_reference", "finished_at")
-        sampled = ("nfe", "seconds", "batch_size", "retries", "shared_device")
-        values |= {name: scored[name] for name in (*measured, *sampled)} | {"device": scored["device_name"]}
+        values |= {name: scored[name] for name in (*measured, *SAMPLED)}
+        values["device"] = values.pop("device_name")
     return values
 
 

@@ -6,18 +6,22 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from diffusion_core.data import Images, check_content, load
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from experiments.config.config import ExactConfig, ForeignConfig, ModelConfig
 from experiments.config.identity import MIXTURE, identity
+from experiments.models.behaviour import answers
 from experiments.models.exact import exact_model, mixture_data
 from experiments.models.external import load_foreign
 from experiments.store.checksums import write_json
 from experiments.store.store import Store, StoreError, read_json
 
+SAMPLED = ("nfe", "seconds", "batch_size", "retries", "shared_device", "device_name")  # of a row, from sampling
 Advance = Callable[[float], None]  # called with a number of images trained on, or of network evaluations
 
 
@@ -40,8 +44,30 @@ def load_model(config: ModelConfig, store: Store, data_root: Path | None, device
     if isinstance(config, ForeignConfig):
         return load_foreign(config.source, images, config.label, device)
     model = build(config.network, images.shape[0], config.parameterisation)
-    model.load_state_dict(load_file(store.path("models", identity(config)) / "model.safetensors"))
+    with store.reading("models", identity(config)) as folder:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.to(device).eval()
+
+
+def check_steady(config: ModelConfig, store: Store, data_root: Path | None, device: str) -> None:
+    """Raises ValueError if a network trained elsewhere answers differently than at the first call of this function.
+
+    A network that counts its calls may change in the middle of a run. Then the run is not what its identity says.
+    """
+    if not isinstance(config, ForeignConfig):
+        return
+    first = _first_answers(config, store, data_root, device)
+    now = answers(load_model(config, store, data_root, device), images_of(config.data, data_root), device)
+    if first is not None and now is not None and not torch.equal(first, now):
+        raise ValueError(
+            f"model: asked the same again after more calls, it answered differently, by up to "
+            f"{(first - now).abs().max():.2g}; its answer must depend on x and sigma only, not on earlier calls"
+        )
+
+
+@lru_cache(maxsize=2)
+def _first_answers(config: ForeignConfig, store: Store, data_root: Path | None, device: str) -> Tensor | None:
+    return answers(load_model(config, store, data_root, device), images_of(config.data, data_root), device)
 
 
 class Meta(dict[str, Any]):
@@ -62,7 +88,8 @@ class Meta(dict[str, Any]):
 def load_meta(kind: str, config: Any, store: Store) -> Meta:
     """The meta.json that a stage wrote for a config."""
     name = identity(config)
-    return Meta(read_json(store.path(kind, name) / "meta.json"), kind, name, store)
+    with store.reading(kind, name) as folder:
+        return Meta(read_json(folder / "meta.json"), kind, name, store)
 
 
 def write_meta(folder: Path, **values: Any) -> None:

@@ -1,19 +1,20 @@
 """The sampling stage: from a network to pixels and their sampling time. One run, or several in one batch.
 
-samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of the first few), meta.json
+samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of the first few, and `denoised`, the
+                estimates x - sigma eps on the way), meta.json
 """
 
 import copy
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from diffusion_core.data import Images
@@ -22,21 +23,22 @@ from diffusion_core.samplers.joint_batch import sample_jointly
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.config import SampleConfig
 from experiments.config.identity import identity
-from experiments.stages.common import Advance, images_of, load_model, write_meta
+from experiments.stages.common import Advance, check_steady, images_of, load_meta, load_model, write_meta
 from experiments.stages.compilation import maybe_compile
 from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
 from experiments.stages.memory import free, halve_until_it_fits
 from experiments.store.store import Store
 
-FILM_IMAGES, FILM_FRAMES = 3, 10
+FILM_IMAGES, FILM_FRAMES = 4, 10
 log = logging.getLogger(__name__)
 
 
 class CountingModel:
-    """A model that counts the images it evaluates."""
+    """A model that counts the images it evaluates, and shows each evaluation to `watch`, if there is one."""
 
     def __init__(self, model: Model) -> None:
         self.model, self.images = model, 0
+        self.watch: Callable[[Tensor, Tensor, Tensor], None] | None = None
 
     @property
     def takes_index(self) -> bool:
@@ -44,13 +46,18 @@ class CountingModel:
 
     def __call__(self, x: Tensor, sigma: Tensor, **index: Tensor) -> Tensor:
         self.images += len(x)
-        return self.model(x, sigma, **index)
+        eps = self.model(x, sigma, **index)
+        if self.watch:
+            self.watch(x, sigma, eps)
+        return eps
 
 
 class TrajectoryRecorder:
-    """Records the first samples at FILM_FRAMES levels of a ladder, scaled to unit variance.
+    """Records the first samples, scaled to unit variance, and their denoised estimates at FILM_FRAMES levels.
 
-    It records FILM_IMAGES samples, or all of the first batch if that is smaller.
+    It records FILM_IMAGES samples, or all of the first batch if that is smaller. The estimate x - sigma eps of a level
+    comes from the first evaluation after it, that of the last level from the last evaluation before it. So it costs no
+    evaluation.
     """
 
     def __init__(self, sigmas: tuple[float, ...]) -> None:
@@ -58,6 +65,8 @@ class TrajectoryRecorder:
         shown = sorted({round(frame * self.last / (FILM_FRAMES - 1)) for frame in range(FILM_FRAMES)})
         self.levels = {step: sigmas[step] for step in shown}
         self.frames: list[Tensor] = []
+        self.denoised: list[Tensor] = []
+        self.latest: Tensor | None = None
         self.steps = 0
 
     def __call__(self, step: int, x: Tensor) -> None:
@@ -65,6 +74,18 @@ class TrajectoryRecorder:
         self.steps = step
         if step in self.levels:
             self.frames.append(x[:FILM_IMAGES] / math.sqrt(1 + self.levels[step] ** 2))
+        if step == self.last and self.latest is not None:
+            self.denoised.append(self.latest)
+
+    def evaluated(self, x: Tensor, sigma: Tensor, eps: Tensor) -> None:
+        """Called by the model after each evaluation. A wrong eps is left to the check of `sample`."""
+        if getattr(eps, "shape", None) != x.shape:
+            return
+        awaited = len(self.denoised) < len(self.frames)
+        if awaited or self.steps == self.last - 1:
+            self.latest = x[:FILM_IMAGES] - sigma[:FILM_IMAGES, None, None, None] * eps[:FILM_IMAGES]
+        if awaited and self.latest is not None:
+            self.denoised.append(self.latest)
 
     @property
     def follows_the_ladder(self) -> bool:
@@ -85,6 +106,8 @@ def sample_stage(
         return name
     images, network = _ready(config, store, data_root)
     device, model = config.machine.device, CountingModel(network)
+    begun = _begun(config, store)
+    first = begun.n_samples if begun else 0  # number of the first new sample
     counted: list[float] = []  # evaluations of this attempt
 
     def count(evaluations: float) -> None:
@@ -102,18 +125,20 @@ def sample_stage(
         model.images = 0
         _synchronise(device)
         before = BusyClock.now()
-        x, film = _draw(model, config, images, batch_size, count)
+        x, film = _draw(model, config, images, batch_size, count, first)
         _synchronise(device)
         return x, film, before, BusyClock.now()
 
     with torch.autocast(device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
         (x, film, before, after), batch_sizes = halve_until_it_fits(config.batch, timed)
+    check_steady(config.model, store, data_root, device)
     _write(
         config,
         store,
         images,
         (x, film),
-        model.images / config.n_samples,
+        model.images / (config.n_samples - first),
+        begun,
         seconds=after.wall - before.wall,
         others_busy_cores=after.others_since(before),
         batch_size=batch_sizes[-1],
@@ -156,6 +181,7 @@ def _sample_together(configs: Sequence[SampleConfig], store: Store, data_root: P
     _synchronise(machine.device)
     after = BusyClock.now()
     advance(sum(counted))
+    check_steady(configs[0].model, store, data_root, machine.device)
     for config, (drawn, nfe) in zip(configs, found, strict=True):
         _write(
             config,
@@ -163,6 +189,7 @@ def _sample_together(configs: Sequence[SampleConfig], store: Store, data_root: P
             images,
             drawn,
             nfe,
+            None,
             seconds=after.wall - before.wall,
             others_busy_cores=after.others_since(before),
             batch_size=sum(config.n_samples for config in configs),
@@ -175,20 +202,63 @@ def _ready(config: SampleConfig, store: Store, data_root: Path | None) -> tuple[
     """The data set and the network of a config. Sets the config's number of threads."""
     store.check_writable()
     use_threads(config.machine.threads)
+    check_steady(config.model, store, data_root, config.machine.device)  # takes the first answers of a network
     return images_of(config.model.data, data_root), load_model(config.model, store, data_root, config.machine.device)
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A stored run with fewer samples, which are the first ones of a longer run."""
+
+    n_samples: int
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+
+    def joined(self, new: dict[str, Tensor], meta: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and meta of both together. The film is that of the first samples."""
+        pixels = torch.cat([self.tensors["pixels"], new["pixels"]])
+        times = [self.meta["seconds"], meta["seconds"]]
+        busy = [self.meta["others_busy_cores"], meta["others_busy_cores"]]
+        return self.tensors | {"pixels": pixels}, meta | {
+            "film_sigmas": self.meta["film_sigmas"],
+            "seconds": sum(times),
+            "others_busy_cores": sum(a * b for a, b in zip(times, busy, strict=True)) / sum(times),
+            "shared_device": self.meta["shared_device"] or meta["shared_device"],
+        }
+
+
+def _begun(config: SampleConfig, store: Store) -> Begun | None:
+    """The longest stored run of `config.earlier`."""
+    for n in sorted(config.earlier, reverse=True):
+        name = identity(shorter := replace(config, n_samples=n, earlier=()))
+        if n < config.n_samples and shorter.machine == config.machine and store.has("samples", name):
+            with store.reading("samples", name) as folder:
+                tensors = load_file(folder / "samples.safetensors")
+            return Begun(n, tensors, load_meta("samples", shorter, store))
+    return None
+
+
 def _draw(
-    model: Model, config: SampleConfig, images: Images, batch_size: int, count: Callable[[float], None]
+    model: CountingModel,
+    config: SampleConfig,
+    images: Images,
+    batch_size: int,
+    count: Callable[[float], None],
+    first: int = 0,
 ) -> tuple[Tensor, TrajectoryRecorder]:
-    """The samples of a config, and their recorder. `count` gets the planned evaluations of each finished batch."""
+    """The samples of a config from number `first` on, and their recorder.
+
+    `count` gets the planned evaluations of each finished batch.
+    """
     sigmas = config.ladder.sigmas()
     film = TrajectoryRecorder(sigmas)
+    model.watch = film.evaluated
     x = sample(
         model,
         sigmas,
         config.sampler,
-        n_samples=config.n_samples,
+        n_samples=config.n_samples - first,
+        first_sample=first,
         shape=images.shape,
         seed=config.seed,
         batch_size=batch_size,
@@ -206,6 +276,7 @@ def _write(
     images: Images,
     drawn: tuple[Tensor, TrajectoryRecorder],
     nfe: float,
+    begun: Begun | None,
     **meta: Any,
 ) -> None:
     """Stores the pixels, the recorded trajectories if they have levels, and meta.json."""
@@ -213,15 +284,16 @@ def _write(
     tensors = {"pixels": images.to_pixels(x).cpu()}
     if film.follows_the_ladder:
         tensors["film"] = images.to_pixels(torch.stack(film.frames)).cpu()
+        if len(film.denoised) == len(film.frames):  # else the sampler made steps without an evaluation
+            tensors["denoised"] = images.to_pixels(torch.stack(film.denoised)).cpu()
+    meta["nfe"] = int(nfe) if nfe == int(nfe) else nfe
+    meta["film_sigmas"] = list(film.levels.values()) if film.follows_the_ladder else []
+    meta["device_name"] = device_name(config.machine.device)
+    if begun is not None:
+        tensors, meta = begun.joined(tensors, meta)
     with store.writing("samples", identity(config)) as folder:
         save_file(tensors, folder / "samples.safetensors")
-        write_meta(
-            folder,
-            nfe=int(nfe) if nfe == int(nfe) else nfe,
-            film_sigmas=list(film.levels.values()) if film.follows_the_ladder else [],
-            device_name=device_name(config.machine.device),
-            **meta,
-        )
+        write_meta(folder, **meta)
 
 
 def _synchronise(device: str) -> None:

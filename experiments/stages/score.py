@@ -18,7 +18,7 @@ from experiments.config.config import ReferenceConfig, ScoreConfig
 from experiments.config.identity import identity
 from experiments.metrics.distances import METRICS, Pool, Reference, jackknife_se, kernel_row_sums, precision_recall
 from experiments.metrics.features import extract
-from experiments.stages.common import images_of, load_meta, write_meta
+from experiments.stages.common import SAMPLED, images_of, load_meta, write_meta
 from experiments.stages.hardware import use_threads
 from experiments.store.store import Store
 
@@ -44,8 +44,9 @@ def reference_stage(config: ReferenceConfig, store: Store, data_root: Path | Non
 @lru_cache(maxsize=4)
 def load_pool(config: ReferenceConfig, store: Store) -> tuple[Pool, Tensor]:
     """The real images of a reference as a Pool, and their labels (T,)."""
-    tensors = load_file(store.path("references", identity(config)) / "features.safetensors")
-    return Pool(tensors["features"].double().numpy(), tensors["row_sums"].numpy()), tensors["labels"]
+    with store.reading("references", identity(config)) as folder:
+        tensors = load_file(folder / "features.safetensors")
+        return Pool(tensors["features"].double().numpy(), tensors["row_sums"].numpy()), tensors["labels"]
 
 
 @lru_cache(maxsize=4)
@@ -62,8 +63,14 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     store.check_writable()
     reference_stage(config.reference, store, data_root)
     use_threads(config.samples.machine.threads)  # the rounding of a sum depends on its split among threads
-    sampled = load_file(store.path("samples", identity(config.samples)) / "samples.safetensors")
-    pixels = sampled.pop("pixels")
+    with store.reading("samples", identity(config.samples)) as folder:
+        sampled = load_file(folder / "samples.safetensors")
+        pixels = sampled.pop("pixels")
+        expected = (config.samples.n_samples, *images_of(config.samples.model.data, data_root).shape)
+        if (pixels.dtype, tuple(pixels.shape)) != (torch.uint8, expected):
+            raise ValueError(f"its pixels are {pixels.dtype} {tuple(pixels.shape)} instead of uint8 {expected}")
+    meta = load_meta("samples", config.samples, store)
+    meta |= {name: meta[name] for name in SAMPLED}  # raises if one is missing
     features32, logits = extract(config.reference.features, pixels, weights=config.reference.weights)
     features = features32.double().numpy()
     reference = load_reference(config.reference, store, len(features))
@@ -76,7 +83,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
         save_file(shown, folder / "shown.safetensors")
         write_meta(
             folder,
-            **load_meta("samples", config.samples, store),
+            **meta,
             **values,
             kd_se=jackknife_se(replicates["kd_replicates"]),
             precision=precision,
@@ -90,9 +97,11 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
 
 def load_shown(config: ScoreConfig, store: Store) -> dict[str, Tensor]:
     """The images of a scored run that reports show: `pixels` uint8 (n, C, H, W), and their `film` if there is one."""
-    return load_file(store.path("scores", identity(config)) / "shown.safetensors")
+    with store.reading("scores", identity(config)) as folder:
+        return load_file(folder / "shown.safetensors")
 
 
 def load_features(config: ScoreConfig, store: Store) -> Tensor:
     """The features float32 (n, d) of a scored run."""
-    return load_file(store.path("scores", identity(config)) / "features.safetensors")["features"]
+    with store.reading("scores", identity(config)) as folder:
+        return load_file(folder / "features.safetensors")["features"]

@@ -4,9 +4,12 @@ checksums.json has the SHA-256 and the size of every file, and it is written las
 file that differs from it is damaged.
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 MANIFEST = "checksums.json"
 CHUNK_BYTES = 2**20  # bytes read at once
+FILE_NAME = re.compile(r"(\w+/)?\w[\w.-]*")  # of an artifact; a bucket has one more level (see remote.py)
+NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENAMETOOLONG)  # a folder, a loop of links, ...
 Sums = dict[str, dict[str, Any]]  # file -> {"sha256": hex digits, "bytes": size}
 
 
@@ -64,11 +69,18 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: it is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path}: it must hold a JSON object")
     return value
+
+
+def open_file(path: Path) -> BinaryIO:
+    """The opened file. Raises IsADirectoryError for all that is no regular file: a FIFO waits, a device has no end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise IsADirectoryError(errno.EISDIR, "no regular file", str(path))
+    return path.open("rb")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -97,12 +109,15 @@ def read_sums(manifest: bytes) -> Sums:
     """The checksums in a manifest. Raises ValueError if it holds something else."""
     try:
         sums = json.loads(manifest)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{MANIFEST} is not JSON ({len(manifest)} bytes)") from error
     try:
-        return {str(name): {"sha256": str(sum["sha256"]), "bytes": int(sum["bytes"])} for name, sum in sums.items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        found = {str(name): {"sha256": str(sum["sha256"]), "bytes": int(sum["bytes"])} for name, sum in sums.items()}
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{MANIFEST} does not hold checksums") from error
+    if not all(FILE_NAME.fullmatch(name) for name in found):
+        raise ValueError(f"{MANIFEST} does not hold checksums of files in its folder")
+    return found
 
 
 def inspect(manifest: bytes, opened: Callable[[str], BinaryIO]) -> CheckResult:
@@ -119,8 +134,10 @@ def inspect(manifest: bytes, opened: Callable[[str], BinaryIO]) -> CheckResult:
         except FileNotFoundError:
             faults.append(f"{name} missing")
             continue
-        except IsADirectoryError:
-            faults.append(f"{name} is a folder")
+        except OSError as error:
+            if error.errno not in NO_FILE:
+                raise
+            faults.append(f"{name} is no file")
             continue
         if size < expected["bytes"]:
             faults.append(f"{name} truncated: {size} of {expected['bytes']} bytes")

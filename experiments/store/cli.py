@@ -217,7 +217,10 @@ def _summary(artifacts: Sequence[Artifact]) -> tuple[str, str, str, str]:
 
 
 def _date(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    try:
+        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):  # a time that no calendar has
+        return "unknown"
 
 
 def _print(console: Console, text: str) -> None:

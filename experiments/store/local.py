@@ -14,7 +14,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from experiments.store.checksums import MANIFEST, Artifact, CheckResult, Name, StaleTemp, inspect
+from experiments.store.checksums import (
+    MANIFEST,
+    NO_FILE,
+    Artifact,
+    CheckResult,
+    Name,
+    StaleTemp,
+    inspect,
+    open_file,
+)
 
 ABANDONED = 24 * 3600  # seconds after which unfinished work of another computer counts as abandoned
 PROBE = b"\0" * 2**16
@@ -48,7 +57,7 @@ class LocalFolder:
         if manifest is None:
             return None
         try:
-            result = inspect(manifest, lambda file: (self.path(name) / file).open("rb"))
+            result = inspect(manifest, lambda file: open_file(self.path(name) / file))
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
@@ -66,7 +75,9 @@ class LocalFolder:
         try:
             with os.scandir(self.path(name)) as entries:
                 files = {entry.name: entry.stat() for entry in entries}
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, *NO_FILE):
+                raise
             return None
         if MANIFEST not in files:
             return None
@@ -130,8 +141,8 @@ class LocalFolder:
             if manifest.parts[-3] == "tmp":
                 continue
             with suppress(FileNotFoundError):
-                size = sum(file.stat().st_size for file in manifest.parent.iterdir())
-                yield Artifact(Name(*manifest.parts[-3:-1]), size, manifest.stat().st_mtime)
+                size = sum(file.lstat().st_size for file in manifest.parent.iterdir())
+                yield Artifact(Name(*manifest.parts[-3:-1]), size, manifest.lstat().st_mtime)
 
     def stale_temps(self) -> Iterator[StaleTemp]:
         """Temporary folders whose process has ended."""
@@ -154,18 +165,23 @@ class LocalFolder:
 
 
 def _read_manifest(folder: Path) -> bytes | None:
-    """The text of the manifest in a folder; None if there is none. A folder of that name reads as an empty text."""
+    """The text of the manifest in a folder; None if there is none. What is no file reads as an empty text."""
     try:
-        return (folder / MANIFEST).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except IsADirectoryError:
-        return b""
+        with open_file(folder / MANIFEST) as file:
+            return file.read()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return None
+        if error.errno in NO_FILE:
+            return b""
+        raise
 
 
 def _abandoned(folder: Path) -> bool:
     """Whether the process that made a temporary folder has ended; for another computer: whether it is a day old."""
     _, pid, _, *host = folder.name.split("-", 3)
+    if not pid.isdecimal() or len(pid) > 9:  # not made by a store
+        return False
     if host and host[0] != socket.gethostname():
         return time.time() - folder.stat().st_mtime > ABANDONED
     try:

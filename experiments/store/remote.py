@@ -208,6 +208,9 @@ class Bucket:
         listing: dict[Name, Files] = {}
         with self._reached():
             found = self.files.find(self.root, detail=True)
+            if not found:  # some file systems find nothing where they reach nothing
+                with suppress(FileNotFoundError):
+                    self.files.ls(self.root)
         for path, info in sorted(found.items()):
             parts = path.removeprefix(self.root).strip("/").split("/", 2)
             if len(parts) == 3:

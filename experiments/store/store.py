@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from safetensors import SafetensorError
+
 from experiments.store.checksums import (
     Artifact,
     CheckResult,
@@ -64,12 +66,14 @@ class Store:
         root: the folder from which artifacts are read: the store itself, or the local cache of a remote store.
 
     Raises:
-        StoreError: a URL of an unknown kind, or the package for it is not installed.
+        StoreError: an empty text, a URL of an unknown kind, or the package for it is not installed.
     """
 
     def __init__(self, root: Path | str) -> None:
         self.backend: StorageBackend
         url = str(root)
+        if not url or "\0" in url:
+            raise StoreError(f"store={url!r}: it must be a folder or a URL")
         if "://" in url and not url.startswith("file://"):
             from experiments.store.remote import Bucket, cache_folder
 
@@ -96,6 +100,23 @@ class Store:
         if damage := self._look(name)[1]:
             raise StoreError(f"{damage}; run the same command again")
         return self._local.path(name)
+
+    @contextmanager
+    def reading(self, kind: str, identity: str) -> Iterator[Path]:
+        """The folder of an artifact, as in `path`, to be read in the block.
+
+        Raises:
+            StoreError: also if what the artifact holds cannot be read or used. It is then damaged, and removed.
+        """
+        path = self.path(kind, identity)
+        try:
+            yield path
+        except (SafetensorError, FileNotFoundError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            self.discard(kind, identity)
+            raise StoreError(
+                f"store {self}: {kind}/{identity} is damaged: {type(error).__name__}: {error}; it was removed, so run "
+                "the same command again"
+            ) from error
 
     def has(self, kind: str, identity: str) -> bool:
         """Whether the artifact is complete and sound. A damaged artifact is reported and removed.
@@ -162,7 +183,13 @@ class Store:
     def check_writable(self) -> None:
         """Raises StoreError if nothing can be written now. Call it before a long computation."""
         with self._explained():
-            self.backend.check_writable()
+            try:
+                self.backend.check_writable()
+            except OSError as error:
+                if error.errno in CURES:
+                    raise
+                why = error.strerror or error
+                raise StoreError(f"store {self}: nothing can be written there: {why}; choose another place") from error
 
     def artifacts(self) -> list[Artifact]:
         """Every complete artifact, unverified."""

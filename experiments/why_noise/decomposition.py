@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from diffusion_core.samplers.dialects import largest_eta
-from experiments.config.config import Ladder, ModelConfig
+from experiments.config.config import ExactConfig, Ladder, ModelConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial
 from experiments.metrics.distances import METRICS, jackknife_se
@@ -55,12 +55,14 @@ def write_decomposition(
 
 def probes(study: WhyStudy) -> Iterator[tuple[str, ProbeConfig]]:
     """Yields (denoiser, probe). The exact denoiser makes no error, so it gets no probe that measures one."""
-    fp32 = replace(study.train.machine, precision="fp32")  # a push is about as small as bf16's rounding
+    eager = replace(study.machine, compiled=False)
+    fp32 = replace(eager, precision="fp32")  # a push is about as small as bf16's rounding
     main = Ladder(n_steps=study.main_steps)
 
     def probe(name: str, model: ModelConfig, **more: Any) -> ProbeConfig:
         usual: dict[str, Any] = {"etas": study.probe_etas, "ladder": main, "n_samples": study.probe_samples}
-        return ProbeConfig(name, model, seed=model.seed, **(usual | {"machine": model.machine} | more))
+        machine = model.machine if isinstance(model, ExactConfig) else eager
+        return ProbeConfig(name, model, seed=model.seed, **(usual | {"machine": machine} | more))
 
     for seed in study.seeds:
         exact, trained = exact_model(study, seed), study.model(seed)

@@ -25,6 +25,7 @@ from experiments.config.comparison import BestOf, Contrast, against_first, by_se
 from experiments.config.config import Ladder
 from experiments.config.identity import MIXTURE
 from experiments.config.trial import Infeasible, Trial
+from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.stages.fit_mixture import mixture_stage
@@ -59,6 +60,7 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
         reference=replace(study.reference, data=f"{data}#{study.reference_draws}"),
         mixture=config,
     )
+    study = calibrated(study, trials, options)
     planned = list(trials(study))
     extras = partial(write_decomposition, study, planned, options.data_root)
     asked = [config for _, config in probes(study)]
@@ -106,7 +108,10 @@ def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | Best
             noise = {"eta 1": here["eta 1"]}
             candidates = {setting: trials for setting, trials in here.items() if setting != "eta 1"}
             yield from against_first("correction", mode, candidates)
+            yield BestOf("best", mode, candidates)
             rivals = {setting: trials for setting, trials in candidates.items() if setting != "eta 0"}
             yield BestOf("rival", mode, rivals, rivals=noise)
         else:
             yield from against_first("where" if mode == "where" else "noise", mode, here)
+            if len(here) > 1:
+                yield BestOf("best", mode, here)

@@ -66,7 +66,7 @@ PRESETS = {
 
 def exact_model(study: WhyStudy, seed: int, error: float = 0.0) -> ExactConfig:
     """The exact denoiser, on the device of the networks, in fp32."""
-    return ExactConfig(study.train.data, error, seed, machine=replace(study.train.machine, precision="fp32"))
+    return ExactConfig(study.train.data, error, seed, machine=replace(study.machine, precision="fp32", compiled=False))
 
 
 def at_share(study: WhyStudy, seed: int, share: float) -> TrainConfig:

@@ -4,7 +4,7 @@ from itertools import cycle
 
 import pandas as pd
 
-from reports import best_setting, components, figures, tables
+from reports import best_sets, components, explorer, figures, tables
 from reports.columns import METRICS
 from reports.document import Figure, Section
 from reports.formats import cell, metric_name
@@ -14,13 +14,14 @@ MARKERS = "osD^vPX*<"
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections of the report from top to bottom. A part that the run did not measure is left out."""
+    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     return [
-        Section("Answer", best_setting.answer(run, ("ladder", "sampler"), baseline(run))),
+        best_sets.ties(run),
+        explorer.section(run, choices(run)),
         quality(run),
-        Section("The chosen setting against all others", best_setting.against_others(run)),
+        best_sets.details(run),
+        best_sets.all_settings(run, {"best": "the chosen setting against all others"}),
         levels(run),
-        samples(run),
         classes(run),
         components.training(run),
         components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
@@ -28,15 +29,20 @@ def sections(run: Run) -> list[Section | None]:
     ]
 
 
+def choices(run: Run) -> list[explorer.Choice]:
+    """What the explorer varies: budget, ladder and sampler."""
+    rows = grid(run)
+    named = rows.assign(
+        schedule=[setting.rpartition(", ")[0] for setting in rows["setting"]],
+        sampler=[setting.rpartition(", ")[2] for setting in rows["setting"]],
+    )
+    knobs = [("evaluations", "budget"), ("ladder", "schedule"), ("sampler", "sampler")]
+    return [explorer.Choice("All settings", named, knobs, explorer.setting_and_cost)]
+
+
 def grid(run: Run) -> pd.DataFrame:
     """The runs of the grid, without those of the control."""
     return run.rows[(run.rows["status"] == "ok") & (run.rows["mode"] != "control")]
-
-
-def baseline(run: Run) -> str:
-    """The label of the baseline: the first ladder with the first sampler."""
-    control = run.of_kind("control")
-    return control["b"].iloc[0] if len(control) else ""
 
 
 def quality(run: Run) -> Section | None:
@@ -81,23 +87,7 @@ def levels(run: Run) -> Section | None:
         f"{cell('n_steps', run.levels['n_steps'].iloc[0])} steps."
     )
     drawing = Figure("levels", figures.under_one_legend(figure), "Noise level against step, one line per ladder.", text)
-    return Section("The ladders", [drawing])
-
-
-def samples(run: Run) -> Section | None:
-    """The first samples of one network: all ladders at the smallest budget, one film per sampler at the largest."""
-    rows = grid(run)
-    if not len(rows):
-        return None
-    rows = components.first_network(rows)
-    fewest = rows[rows["budget"] == rows["budget"].min()]
-    labels = {row["samples_id"]: f"{row['schedule']}, {row['sampler']}" for _, row in fewest.iterrows()}
-    text = f"{fewest['mode'].iloc[0]}. Samples at the same position start from the same noise."
-    blocks = list(components.gallery(run, fewest, labels, text))
-    most = rows[(rows["budget"] == rows["budget"].max()) & (rows["schedule"] == rows["schedule"].iloc[0])]
-    labels = {row["samples_id"]: row["sampler"] for _, row in most.iterrows()}
-    text = f"Each sampler on the {most['schedule'].iloc[0]} ladder, {most['mode'].iloc[0]}."
-    return Section("Samples", [*blocks, *components.films(run, most, labels, text)])
+    return Section("The ladders", [drawing], folded=True)
 
 
 def classes(run: Run) -> Section | None:
@@ -108,7 +98,7 @@ def classes(run: Run) -> Section | None:
     rows = rows[(rows["budget"] == rows["budget"].max()) & (rows["schedule"] == rows["schedule"].iloc[0])]
     text = f"Samples per class: {rows['mode'].iloc[0]} on the {rows['schedule'].iloc[0]} ladder."
     settings = dict(list(rows.groupby("sampler", sort=False)))
-    return Section("Classes", components.histograms(run, "classes", settings, text))
+    return Section("Classes", components.histograms(run, "classes", settings, text), folded=True)
 
 
 def numbers(run: Run) -> Section:
@@ -126,4 +116,4 @@ def numbers(run: Run) -> Section:
         if len(found := run.of_kind(kind)):
             blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))
     every = tables.runs(run, ("schedule", "sampler", "n_steps", "nfe"))
-    return Section("Tables", [*blocks, tables.setting(run), *tables.floors(run), *every])
+    return Section("Tables", [*blocks, tables.setting(run), *tables.floors(run), *every], folded=True)

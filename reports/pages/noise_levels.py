@@ -2,10 +2,11 @@
 
 import pandas as pd
 
-from reports import best_setting, components, figures, tables
-from reports.document import Figure, Prose, Section
-from reports.formats import metric_name, plural
-from reports.results import Run
+from reports import best_sets, components, explorer, figures, openings, tables
+from reports.columns import FEW_NETWORKS, METRICS, NOT_YET
+from reports.document import Figure, Number, Opening, Prose, Section
+from reports.formats import cell, interval, listed, metric_name, percent, plural, times
+from reports.results import Run, multiple, pooled
 from reports.sentences import FEW, Pair, condition, control, control_failed, detectable, head, pairs, scope
 
 SEEDS = (
@@ -18,22 +19,80 @@ WORDS = {
     "no clear difference": "No detectable difference",
     "worse": "Worse",
     "undecided: the metrics disagree": "Undecided, because the metrics disagree",
+    NOT_YET: "Too undertrained to tell",
+    FEW_NETWORKS: "Too few networks to tell",
 }
 SETTING = ["train_noise", "weighting", "parameterisation"]
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections of the report from top to bottom. A part that the run did not measure is left out."""
+    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     return [
-        Section("Answer", answer(run)),
         differences(run),
         errors(run),
-        Section("The chosen setting against all others", best_setting.against_others(run)),
-        samples(run),
+        explorer.section(run, choices(run)),
+        best_sets.ties(run) if len(run.best_sets) else None,
+        Section("The answer in detail", answer(run), folded=True),
+        best_sets.all_settings(run, {"best": "the chosen setting against all others"}),
         classes(run),
         components.glossary("eta", "fd", "kd", "precision", "recall"),
         numbers(run),
     ]
+
+
+def opening(run: Run) -> Opening:
+    """The verdict over all samplers; numbers and pictures of the sampler with which the baseline scores best."""
+    found = pairs(run.of_kind("setting"))
+    if not found:
+        return Opening("No setting was compared with another.", "No verdict.", status=openings.status(run, None))
+    usual = baseline(run) or head(found[0])["b"]
+    mode = head(min(found, key=lambda pair: head(pair)["value_b"]))["mode"]
+    here = [pair for pair in found if head(pair)["mode"] == mode]
+    winners = [pair for pair in here if head(pair)["verdict"] == "better"]
+    best = min(winners or here, key=lambda pair: head(pair)["value_a"])
+    row = openings.shown_metric(best)
+    numbers = [
+        openings.score(run, row, "b", row["metric"], f"{usual}, {mode}", openings.floor(run, row, row["metric"])),
+        openings.score(run, row, "a", row["metric"], f"{row['a']}, {mode}", openings.change(row)),
+        Number(cell("images_seen", row["images_seen"]), "training images", ["the same for every setting"]),
+        openings.sure(run, head(best)),
+    ]
+    rows = components.first_network(run.ok(mode)).set_index("setting")
+    labels = {rows.loc[name, "samples_id"]: f"{name}, {mode}" for name in (usual, row["a"]) if name in rows.index}
+    failed = openings.warnings(run, [head(pair) for pair in found])
+    lead, text = verdict_in_short(found, usual)
+    return Opening(
+        text, "Not established. Measured:" if failed else lead, numbers, components.strip(run, labels),
+        openings.key(run, row["metric"]), status=openings.status(run, head(best)), warnings=failed,
+    )  # fmt: skip
+
+
+def verdict_in_short(found: list[Pair], usual: str) -> tuple[str, str]:
+    """The first words, and a sentence on the settings that are better or worse with every sampler."""
+    words: dict[str, list[str]] = {}
+    for pair in found:
+        words.setdefault(head(pair)["a"], []).append(head(pair)["verdict"])
+    if all(word == NOT_YET for same in words.values() for word in same):
+        return "Too undertrained to tell.", "The samples are not yet images. Train longer, then ask again."
+    if all(word == FEW_NETWORKS for same in words.values() for word in same):
+        return "Too few networks to tell.", f"A difference includes the luck of training; use {FEW} networks or more."
+    always, once = (
+        [name for name, same in words.items() if choose(word == "better" for word in same)] for choose in (all, any)
+    )
+    worse = [name for name, same in words.items() if all(word == "worse" for word in same)]
+    if always:
+        return f"{listed(always[:2])}.", f"{'It is' if len(always) == 1 else 'They are'} better than {usual}."
+    if once:
+        return "It depends on the sampler.", f"{listed(once[:2])} is better than {usual} with some samplers only."
+    bad = f"; {listed(worse[:2])} {'is' if len(worse) == 1 else 'are'} worse" if worse else ""
+    return f"Keep {usual}.", f"No other setting is detectably better{bad}."
+
+
+def choices(run: Run) -> list[explorer.Choice]:
+    """What the explorer varies: the setting of training and the sampler."""
+    rows = run.rows[(run.rows["status"] == "ok") & (run.rows["mode"] != "control")]
+    knobs = [("sampler", "mode"), ("training", "setting")]
+    return [explorer.Choice("All settings", rows, knobs, lambda row: f"{row['setting']}, {row['mode']}")]
 
 
 def answer(run: Run) -> list[Prose]:
@@ -44,7 +103,7 @@ def answer(run: Run) -> list[Prose]:
     if not found:
         return [Prose("no setting was compared with another.", "No verdict"), *components.failures(run)]
     every = [pair for same in found.values() for pair in same]
-    count = best_setting.exploration(len(every))
+    count = exploration(len(every))
     out = [verdict(run, mode, same) for mode, same in found.items()]
     out.append(Prose(f"Measured on {scope(every[0])}. {condition(every[0])} {count}"))
     seeds = [Prose(SEEDS, "Caution")] if head(every[0])["n_networks"] < FEW else []
@@ -58,7 +117,7 @@ def verdict(run: Run, mode: str, found: list[Pair]) -> Prose:
     for word, phrase in WORDS.items():
         here = [pair for pair in found if head(pair)["verdict"] == word]
         named = [
-            f"“{head(pair)['a']}” {best_setting.amount(run, pair, first=len(texts) == 1 and at == 0)}"
+            f"“{head(pair)['a']}” {amount(run, pair, first=len(texts) == 1 and at == 0)}"
             for at, pair in enumerate(sorted(here, key=lambda pair: head(pair)["difference"]))
         ]
         texts += [f"{phrase}: {'; '.join(named)}"] if named else []
@@ -69,9 +128,44 @@ def verdict(run: Run, mode: str, found: list[Pair]) -> Prose:
     lead = f"{head(best)['a']} is better than {usual}" if winners else f"no setting is detectably better than {usual}"
     unsure = "not established, because the A/A control failed. Measured: " if control_failed(run) else ""
     for start, label in (("The baseline ", usual), ("", head(best)["a"])):
-        if scores := best_setting.standing(run, mode, label, ("setting",)):
+        if scores := standing(run, mode, label):
             texts.append(f"{start}{scores}")
     return Prose(f"{'. '.join(texts)}.", f"{mode[0].upper()}{mode[1:]}: {unsure}{lead}.")
+
+
+def exploration(count: int) -> str:
+    """The warning that `count` comparisons were made without a correction."""
+    return (
+        f"All of this is exploration: {plural(count, 'comparison')}, without a correction for their number. About one "
+        "interval in 20 misses the truth."
+    )
+
+
+def amount(run: Run, pair: Pair, first: bool) -> str:
+    """The difference of a pair with its interval. The first one of a list says what the interval is."""
+    row = head(pair)
+    note = f"{percent(row['level'])} interval " if first else ""
+    shown = interval(row["metric"], row["difference"], row["low"], row["high"], note)
+    split = row["verdict"] == "no clear difference" and (row["low"] > 0 or row["high"] < 0)
+    return f"{shown[:-1]}; the networks disagree in sign)" if split else shown
+
+
+def standing(run: Run, mode: str, label: str) -> str:
+    """The scores of a setting: means over networks, and the multiple of the floor."""
+    rows = pooled(run.of_kind("setting"))
+    rows = rows[rows["mode"] == mode]
+    phrases = []
+    for metric in METRICS:
+        for side in "ab":
+            here = rows[(rows["metric"] == metric) & (rows[side] == label)]
+            if len(here):
+                row = here.iloc[0]
+                ratio = multiple(row[f"value_{side}"], run.floor(metric, row))
+                floors = "" if ratio is None else f" ({times(ratio)} times the floor)"
+                name = metric_name(metric, run.features)
+                phrases.append(f"{name} {cell('value_a', row[f'value_{side}'], metric)}{floors}")
+                break
+    return f"“{label}” scores {listed(phrases)}" if phrases else ""
 
 
 def baseline(run: Run) -> str:
@@ -149,21 +243,6 @@ def name_of(rows: pd.DataFrame) -> pd.Series:
     return names
 
 
-def samples(run: Run) -> Section:
-    """The first samples of one network per setting, for each sampler."""
-    blocks = []
-    for mode in run.rows.loc[run.rows["mode"] != "control", "mode"].unique():
-        rows = run.ok(mode)
-        if len(rows):
-            shown = components.first_network(rows.assign(setting=name_of(rows)))
-            labels = dict(zip(shown["samples_id"], shown["setting"], strict=True))
-            text = f"{mode}. Samples at the same position start from the same noise."
-            blocks += components.gallery(run, shown, labels, text)
-            first = shown.iloc[:1]
-            blocks += components.films(run, first, {first["samples_id"].iloc[0]: mode}, "From noise to images.")
-    return Section("Samples", blocks)
-
-
 def classes(run: Run) -> Section | None:
     """Class histograms of each setting under the last sampler."""
     modes = [mode for mode in run.rows["mode"].unique() if mode != "control"]
@@ -171,7 +250,8 @@ def classes(run: Run) -> Section | None:
     if not modes or not len(rows):
         return None
     settings = dict(list(rows.groupby(name_of(rows), sort=False)))
-    return Section("Classes", components.histograms(run, "classes", settings, f"Samples per class, {modes[-1]}."))
+    blocks = components.histograms(run, "classes", settings, f"Samples per class, {modes[-1]}.")
+    return Section("Classes", blocks, folded=True)
 
 
 def numbers(run: Run) -> Section:
@@ -188,4 +268,4 @@ def numbers(run: Run) -> Section:
         if len(found := run.of_kind(kind)):
             blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))
     every = tables.runs(run, (*SETTING, "eta", "nfe"))
-    return Section("Tables", [*blocks, tables.setting(run), *tables.floors(run), *every])
+    return Section("Tables", [*blocks, tables.setting(run), *tables.floors(run), *every], folded=True)

@@ -1,36 +1,78 @@
 """The report on `run`: how good is one setting?"""
 
-from reports import components, tables
+import pandas as pd
+
+from reports import components, explorer, openings, tables
 from reports.columns import METRICS
-from reports.document import Prose, Section
-from reports.formats import cell, listed, metric_name, times
+from reports.document import Number, Opening, Prose, Section
+from reports.formats import cell, listed, metric_name, plural, times
 from reports.results import Run, multiple
 from reports.sentences import training
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections of the report from top to bottom. A part that the run did not measure is left out."""
+    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     rows = run.ok()
-    labels = {row["samples_id"]: f"seed {row['train_seed']}" for _, row in rows.iterrows()}
-    pictures = (
-        [*components.gallery(run, rows, labels, ""), *components.films(run, rows, labels, "")] if len(rows) else []
-    )
     settings = {f"seed {seed}": same for seed, same in rows.groupby("train_seed")}
+    each = ("schedule", "sampler", "n_steps", "nfe", "final_denoise")
     return [
-        Section("Answer", [*answer(run), *components.failures(run)]),
-        Section("Samples", pictures),
-        Section("Classes", components.histograms(run, "classes", settings, "Samples per class.") if settings else []),
+        explorer.section(run, [explorer.Choice("All networks", rows, [("setting", "setting")], name)]),
+        Section("The answer in detail", [*answer(run), *components.failures(run)], folded=True),
+        Section("Classes", components.histograms(run, "classes", settings, "Samples per class."), folded=True)
+        if settings
+        else None,
         components.training(run),
         components.glossary("nfe", "fd", "kd", "precision", "recall"),
-        Section(
-            "Tables",
-            [
-                tables.setting(run),
-                *tables.floors(run),
-                *tables.runs(run, ("schedule", "sampler", "n_steps", "nfe", "final_denoise")),
-            ],
-        ),
+        Section("Tables", [tables.setting(run), *tables.floors(run), *tables.runs(run, each)], folded=True),
     ]
+
+
+def name(row: pd.Series) -> str:
+    """The setting in words."""
+    return f"{row['sampler']} on the {row['schedule']} ladder, {cell('nfe', row['nfe'])} evaluations"
+
+
+def opening(run: Run) -> Opening:
+    """The scores next to those of real images, in words, numbers and pictures."""
+    rows = run.ok()
+    if not len(rows):
+        return Opening("No run succeeded.", "No score.", status=openings.status(run, None))
+    first, numbers = rows.iloc[0], []
+    for metric in ("fd", "kd"):
+        name = metric_name(metric, run.features)
+        notes = [spread(rows, metric), *openings.floor(run, first, metric)]
+        numbers.append(Number(cell(metric, rows[metric].mean()), name, notes))
+    how = [str(first["sampler"]), f"{first['schedule']} ladder"]
+    numbers += [
+        Number(cell("recall", rows["recall"].mean()), "recall", openings.floor(run, first, "recall")),
+        Number(cell("nfe", first["nfe"]), "evaluations per image", how),
+    ]
+    floor = run.floor("fd", first)
+    fd = metric_name("fd", run.features)
+    text = f"This setting scores {fd} {cell('fd', rows['fd'].mean())}"
+    text += "." if floor is None else f"; real images score {cell('mean', floor['mean'], 'fd')}."
+    networks = rows["train_seed"].nunique()
+    status = [
+        "one setting, nothing is compared",
+        f"{plural(networks, 'network')}, {cell('n_samples', first['n_samples'])} samples each",
+        f"network “{first['network']}”, {training(first)}",
+        openings.data(first),
+    ]
+    pictures = components.strip(run, {first["samples_id"]: name_short(first)})
+    return Opening(text, "", numbers, pictures, openings.key(run, "fd"), status=status)
+
+
+def name_short(row: pd.Series) -> str:
+    """The label of the samples."""
+    return f"samples, {cell('nfe', row['nfe'])} evaluations"
+
+
+def spread(rows: pd.DataFrame, metric: str) -> str:
+    """The lowest and the highest network, if there are several."""
+    if rows["train_seed"].nunique() < 2:
+        return "one network"
+    low, high = (cell(metric, value) for value in (rows[metric].min(), rows[metric].max()))
+    return f"networks {low} to {high}"
 
 
 def answer(run: Run) -> list[Prose]:

@@ -17,8 +17,8 @@ class Benchmarks:
     """One run of the benchmarks.
 
     Args:
-        rows: NEEDED and OPTIONAL of every benchmark's extra_info (missing = NaN), and the number of `rounds`. Times
-            are medians over the rounds.
+        rows: NEEDED and OPTIONAL of every benchmark's extra_info (missing = NaN), whether runs compute so by `default`
+            on that machine, and the number of `rounds`. Times are medians over the rounds.
         info: the rest of the JSON: machine_info, commit_info, datetime, version.
     """
 
@@ -51,7 +51,8 @@ def read_benchmarks(path: Path) -> Benchmarks:
             continue
         if missing := [key for key in NEEDED if key not in info]:
             raise ValueError(f"{path}: {name}: extra_info has no {', '.join(missing)}")
-        rows.append({key: info.get(key) for key in (*NEEDED, *OPTIONAL)} | {"rounds": rounds})
+        row = {key: info.get(key) for key in (*NEEDED, *OPTIONAL)}
+        rows.append(row | {"default": info.get("default", False), "rounds": rounds})
     if not rows:
         raise ValueError(f"{path}: no benchmark in it has `suite` in its extra_info")
     frame = pd.DataFrame(rows)

@@ -111,6 +111,7 @@ def test_loss_decreases_on_a_small_set(weighting: str) -> None:
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 @pytest.mark.parametrize(("name", "n_images"), [("small", 320), ("paper", 160)])
 def test_every_network_learns_in_every_parameterisation(name: str, n_images: int, parameterisation: str) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
-ROOT = Path(__file__).parents[2]
 RACER = """
 import sys, time
 from pathlib import Path
@@ -106,20 +105,14 @@ def race(tmp_path: Path) -> Callable[..., list[str]]:
     def run(place: str | Path) -> list[str]:
         meeting = tmp_path / "meeting"
         meeting.mkdir()
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", RACER, str(place), str(meeting), *names],
-                cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            )
-            for names in ("AB", "BA")
-        ]  # fmt: skip
+        processes = [warm.Command("-c", RACER, str(place), str(meeting), *names) for names in ("AB", "BA")]
         try:
-            done = [process.communicate(timeout=120) for process in processes]
+            done = [process.wait() for process in processes]
         finally:
             for process in processes:
                 process.kill()  # one that fails leaves the other waiting
-        assert [process.returncode for process in processes] == [0, 0], done
-        return [out for out, _ in done]
+        assert [process.returncode for process in done] == [0, 0], done
+        return [process.stdout for process in done]
 
     return run
 

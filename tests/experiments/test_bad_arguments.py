@@ -33,6 +33,10 @@ CASES = {
         (["--seeds", "1000000000"], "error: train_seeds=1000000000: it must be between 1 and 1,000"),
         (["--data", ""], "error: data='': unknown data set"),
         (["--features", ""], "error: features='': unknown feature extractor"),
+        (["--store", ""], "error: store='': it must be a folder or a URL"),
+        (["--store", "/dev/null/x"], "error: store /dev/null/x: nothing can be written there: Not a directory; choose"),
+        (["--store", "foo://x"], "error: store foo://x: Protocol not known: foo"),
+        (["--out", "~nobody-of-this-name/x"], "error: out='~nobody-of-this-name/x': Could not determine home"),
         (["--out", "/dev/null/x"], "error: out='/dev/null/x': nothing can be written there: Not a directory"),
     ],
     "ladders": [

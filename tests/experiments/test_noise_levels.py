@@ -1,14 +1,13 @@
 """The experiment on training noise: one change at a time, its contrasts, its curves, its command line."""
 
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+import warm
 
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import LogNormal
@@ -21,8 +20,6 @@ from experiments.stages.common import images_of
 from experiments.stages.error_curve import CurveConfig, curve_stage, density
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_one_thing_is_changed_at_a_time() -> None:
@@ -104,9 +101,7 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
         "--store",
         str(tmp_path / "store"),
     ]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "experiments", *arguments], cwd=ROOT, capture_output=True, text=True
-    )
+    done = warm.run("-m", "experiments", *arguments)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     assert (table["status"] == "ok").all() and table["model_id"].nunique() == 6
@@ -114,5 +109,5 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     lines = pd.read_csv(tmp_path / "out" / "curves.csv")
     assert lines.groupby("model_id").size().tolist() == [25] * 4 and (lines["n_images"] == 64).all()
     report = (tmp_path / "out" / "report.md").read_text()
-    assert report.index("**Eta 0: ") < report.index("**Eta 1: ") < report.index("## Differences")
+    assert report.index("## Differences") < report.index("**Eta 0: ") < report.index("**Eta 1: ")
     assert "figures/errors.svg" in report

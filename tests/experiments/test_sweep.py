@@ -73,6 +73,13 @@ def test_every_setting_runs_with_every_network_and_the_first_is_also_the_control
     assert isinstance(best, BestOf) and not isinstance(control, BestOf) and control.kind == "control"
 
 
+def test_evaluations_that_a_sampler_does_not_plan_are_counted(tmp_path: Path) -> None:
+    text = FILE.replace("def planned_nfe", "def other").replace(RUN, RUN.replace("Euler(0.0)", "Heun()"))
+    planned = trials(read(written(tmp_path, text)), PRESETS["smoke"])
+    costs = {trial.setting: trial.samples.planned_nfe for trial in planned if isinstance(trial, Trial)}
+    assert costs == {"euler": 2, "mine": 4}
+
+
 @pytest.mark.slow
 def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -123,9 +130,52 @@ def stepping(step: str) -> str:
     return FILE.replace(RUN, LOOP.format(step=step))
 
 
+NOISE = """
+import torch
+@dataclass(frozen=True)
+class Noise:
+    name = "mine"
+    def sample(self, n, generator, stratified=False): return {levels}
+    def log_density(self, log_sigma): return {density}
+"""
+
+
+def noisy(levels: str = "torch.rand(n, generator=generator)", density: str = "-log_sigma**2", *names: str) -> str:
+    """The file with a noise distribution that gives these levels and densities."""
+    law = NOISE.format(levels=levels, density=density).replace(*(names or ("", "")))
+    return FILE.replace("\ndef runs", law + "\ndef runs").replace("Mine())", 'Mine(), training={"noise": Noise()})')
+
+
+NAME = 'name(self): return "mine"'
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (FILE.replace(NAME, "name(self): return 1 / 0"), "name of the sampler of 'mine': ZeroDivisionError: division"),
+        (FILE.replace(NAME, 'name(self): raise ValueError("x")'), "name of the sampler of 'mine': ValueError: x"),
+        (FILE.replace(NAME, "name(self): return 3"), "name of the sampler of 'mine': 3: it must be a text that is not"),
+        (FILE.replace(NAME, "name(self): raise SystemExit(0)"), "name of the sampler of 'mine': SystemExit: 0"),
+        (FILE.replace("return Euler(0.0).planned_nfe(sigmas)", "return 1 / 0"), "planned_nfe of the sampler of 'mine'"),
+        (
+            FILE.replace("    @prop", "    size: object = print\n    @prop"),
+            "sampler of 'mine': it has no identity: TypeError: Object of type builtin",
+        ),
+        (
+            FILE.replace("    @prop", "    def __hash__(self): raise KeyError('h')\n    @prop"),
+            "runs(): number 2: KeyError: 'h'",
+        ),
+        (noisy("..."), "noise mine: sample gave ellipsis; it must give a tensor (64,) torch.float32"),
+        (noisy("torch.ones(n, 1)"), "noise mine: sample gave (64, 1) torch.float32; it must give"),
+        (noisy("torch.rand(n)"), "noise mine: it must draw all random numbers from the generator"),
+        (noisy("-torch.ones(n)"), "noise mine: its levels must be finite and above 0"),
+        (noisy(density="1 / 0"), "noise mine: ZeroDivisionError: division by zero; it needs sample(n, generator,"),
+        (noisy(density="log_sigma * torch.nan"), "noise mine: its levels must be finite and above 0, and its log"),
+        (noisy("1", "1", 'name = "mine"', "pass"), "it must be a NoiseDistribution, such as LogNormal()"),
+        (
+            noisy("1", "1", 'name = "mine"', "name = property(lambda self: {}[0])"),
+            "name of the noise of 'mine': KeyError: 0",
+        ),
         (stepping("torch.randn_like(x)"), "sampler mine: run twice with the same noise, it gave different samples"),
         (stepping("x - x.mean()"), "sampler mine: a sample depends on the others of its batch"),
         (
@@ -166,8 +216,8 @@ def stepping(step: str) -> str:
         (FILE.replace("@dataclass(frozen=True)", "@dataclass"), "Mine: it is not frozen, so it may change"),
         (FILE.replace("@dataclass(frozen=True)", ""), "Mine: it is no dataclass itself"),
         (
-            FILE.replace("def planned_nfe", "def other"),
-            "sampler of 'mine': it lacks planned_nfe; make it a subclass of",
+            FILE.replace("    def name", "    def other"),
+            "sampler of 'mine': it lacks name; make it a subclass of",
         ),
         (FILE.replace("Mine())", "type('X', (Euler,), {})())"), "X: it is no dataclass itself"),
         (
@@ -243,6 +293,15 @@ def test_a_class_that_is_made_in_a_function_is_refused() -> None:
 
     with pytest.raises(ValueError, match=r"Local: a class that is made in a function has no identity; write it"):
         identity(Local())
+
+
+def test_a_noise_distribution_of_ones_own_is_accepted_and_known_by_its_source(tmp_path: Path) -> None:
+    found = []
+    for text in (noisy(), noisy("torch.rand(n, generator=generator) + 1")):
+        planned = list(trials(read(written(tmp_path, text)), PRESETS["smoke"]))
+        rehearse([trial for trial in planned if isinstance(trial, Trial)], None)
+        found.append({identity(trial.model) for trial in planned if isinstance(trial, Trial)})
+    assert [len(models) for models in found] == [4, 4] and len(found[0] & found[1]) == 2  # the other setting's networks
 
 
 def test_a_built_in_sampler_that_was_replaced_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

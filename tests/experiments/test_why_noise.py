@@ -1,13 +1,12 @@
 """The experiment on why noise helps: its study, the split of the gap, its run and report."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import warm
 
 from experiments.config.config import ExactConfig, TrainConfig
 from experiments.config.trial import Trial
@@ -20,7 +19,6 @@ from experiments.why_noise.decomposition import split
 from experiments.why_noise.experiment import contrasts, trials
 from experiments.why_noise.settings import PRESETS
 
-ROOT = Path(__file__).parents[2]
 STUDY = replace(PRESETS["laptop"], train=TrainConfig(data="mixture:somewhere", images_seen=150_000))
 
 
@@ -93,9 +91,7 @@ def test_the_parts_of_the_gap_add_up_and_the_interval_leaves_the_same_images_out
 @pytest.mark.slow
 def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     arguments = ["why_noise", "--preset", "smoke", "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "experiments", *arguments], cwd=ROOT, capture_output=True, text=True
-    )
+    done = warm.run("-m", "experiments", *arguments)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     assert (table["status"] == "ok").all() and set(table["trained_by"]) == {"nobody", "sigmabench"}
@@ -108,5 +104,11 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     control = probes[(probes["probe"] == "visited") & (probes["eta"] == -1)]
     assert (control["value"] - 1).abs().max() < 0.5
     report = (tmp_path / "out" / "report.md").read_text()
-    places = [report.index(text) for text in ("**The steps:**", "**The denoiser:**", "**How:**", "## Are the steps")]
+    wanted = (
+        "- **Steps are too large**",
+        "- **Networks make errors**",
+        "Are the steps too large?",
+        "The answer in detail",
+    )
+    places = [report.index(text) for text in wanted]
     assert places == sorted(places) and report.count("**Prediction:**") == report.count("**Verdict:**") == 6

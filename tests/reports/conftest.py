@@ -28,7 +28,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def text_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], str]:
     """Writes a report and returns its Markdown; figures are drawn but not laid out, which takes most of the time."""
-    monkeypatch.setattr(render, "svg", lambda drawing: b"<svg/>")
+    monkeypatch.setattr(render, "svg", lambda drawing: "<svg/>")
     return lambda directory: render.write_report(directory).with_suffix(".md").read_text(encoding="utf-8")
 
 

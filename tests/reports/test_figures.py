@@ -23,7 +23,8 @@ from reports.results import pooled, read_run
 def test_forest_fills_only_verdicts(directory: Path, verdict: str, color: str, filled: bool) -> None:
     rows = pooled(read_run(directory).of_kind("primary")).head(1).assign(line=0, verdict=verdict)
     ax = figures.forest(rows, ["one"], "kd")
-    zero, span, diamond = ax.lines
+    zero, span, diamond, target = ax.lines
+    assert target.get_alpha() == 0 and "95 % interval" in target.get_gid()
     assert list(zero.get_xdata()) == [0, 0]
     assert list(span.get_xdata()) == pytest.approx([1000 * rows["low"].iloc[0], 1000 * rows["high"].iloc[0]])
     assert to_hex(diamond.get_color()) == color

@@ -12,6 +12,7 @@ import pytest
 from reports import limits, render
 
 
+@pytest.mark.slow
 def test_two_thousand_contrasts_stay_readable(directory: Path, change: Any) -> None:
     copies = 2_000
 
@@ -36,6 +37,7 @@ def test_two_thousand_contrasts_stay_readable(directory: Path, change: Any) -> N
     assert "setting 1999 against" in text  # the highest
 
 
+@pytest.mark.slow
 def test_few_results_are_shown_without_a_note(
     directory: Path, text_of: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,5 @@
 """The written files."""
 
-import base64
 import json
 import re
 import shutil
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from reports import render
 from reports.render import footer, markdown, write_report
 from reports.results import read_run
 
@@ -37,6 +37,7 @@ def test_text_is_as_committed(report: Path) -> None:
     assert found == (Path(__file__).parent / "expected.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ladders", "noise_levels", "why_noise", "run"])
 def test_text_of_other_experiments_is_as_committed(name: str, text_of: Callable[[Path], str], tmp_path: Path) -> None:
     here = Path(__file__).parent
@@ -44,6 +45,7 @@ def test_text_of_other_experiments_is_as_committed(name: str, text_of: Callable[
     assert found == (here / f"expected-{name}.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_same_rows_give_the_same_bytes(directory: Path, report: Path) -> None:
     def contents(folder: Path) -> dict[str, bytes]:
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -59,25 +61,31 @@ def test_page_needs_no_network(report: Path) -> None:
     page = Page(report)
     links = [value for _, attributes in page.tags for name in ("src", "href") if (value := attributes.get(name))]
     assert len(links) > 10
-    assert all(link.startswith(("data:image/", "#")) for link in links)
-    assert not {"script", "link", "iframe"} & {tag for tag, _ in page.tags}
-    drawings = [base64.b64decode(link.split(",")[1]).decode() for link in links if link.startswith("data:image/svg")]
-    assert drawings
-    for drawing in drawings:
-        assert all(link.startswith("#") for link in re.findall(r'href="([^"]*)"', drawing))
-        assert not re.search(r"url\((?!#)|@import|<dc:date", drawing)
+    assert all(link.startswith(("data:image/png;base64,", "data:text/csv;base64,", "#")) for link in links)
+    assert not {"link", "iframe"} & {tag for tag, _ in page.tags}
+    text = report.read_text(encoding="utf-8")
+    assert len(page.all("svg")) > 5
+    assert all(link.startswith(("#", "data:")) for link in re.findall(r'href="([^"]*)"', text))
+    assert not re.search(r"""url\((?![#$])|@import|<dc:date|fetch\(|XMLHttpRequest|https?://(?!www\.w3\.org)""", text)
+
+
+def test_ids_are_unique_and_the_script_is_small(report: Path) -> None:
+    ids = [str(attributes["id"]) for _, attributes in Page(report).tags if "id" in attributes]
+    assert len(ids) == len(set(ids)) > 20
+    script = (Path(render.__file__).parent / "templates" / "report.js").read_bytes()
+    assert script.decode().strip() in report.read_text(encoding="utf-8") and len(script) < 30_000
 
 
 def test_page_is_accessible_and_small(report: Path) -> None:
     page = Page(report)
     assert page.all("html") == [{"lang": "en"}]
     assert "<title>Is beta &gt; 0 better than beta = 0?</title>" in report.read_text(encoding="utf-8")
-    assert "<strong>Yes.</strong> Putting" in report.read_text(encoding="utf-8")
+    assert '<p class="verdict"><strong>Yes.</strong> Putting' in report.read_text(encoding="utf-8")
     assert "<strong>A/A control:</strong> eta 0" in report.read_text(encoding="utf-8")
-    assert all(image["alt"] for image in page.all("img"))
+    assert all(image["alt"] for image in page.all("img")) and all(figure["aria-label"] for figure in page.all("svg"))
     assert report.stat().st_size < 1.5e6
     targets = {attributes.get("id") for _, attributes in page.tags}
-    assert {str(link["href"])[1:] for link in page.all("a")} <= targets
+    assert {link[1:] for link in (str(link["href"]) for link in page.all("a")) if link.startswith("#")} <= targets
 
 
 def test_messages_are_escaped(report: Path) -> None:
@@ -93,11 +101,12 @@ def test_markdown_marks_are_escaped() -> None:
 
 def test_failed_and_impossible_runs_are_listed(report: Path) -> None:
     text = report.with_suffix(".md").read_text(encoding="utf-8")
-    assert "**Failed runs:** 1; the messages are under Tables." in text
+    assert "**Failed runs:** 1; the messages are under Tables." in text and "1 failed run" in text.split("##")[0]
     assert "- Failed runs: 1" in text
     assert "eta=2.5: at most 2.30 on a ladder of 66 steps" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left_out", [*MODES, "all of them"])
 def test_missing_modes_are_left_out(directory: Path, change: Any, text_of: Any, left_out: str) -> None:
     gone = MODES if left_out == "all of them" else (left_out,)

@@ -26,6 +26,27 @@ def test_reads_every_file(directory: Path) -> None:
         ("table.csv", "status", "okay", "table.csv: row 1: status='okay': must be one of ok, failed, infeasible"),
         ("table.csv", "fd", "many", "table.csv: row 1: fd='many': must be a finite number or empty"),
         ("table.csv", "kd", "inf", "table.csv: row 1: kd='inf': must be a finite number or empty"),
+        (
+            "table.csv",
+            "seconds",
+            "-5",
+            "table.csv: row 1: seconds='-5': must be a finite number or empty, at least 0",
+        ),
+        (
+            "table.csv",
+            "recall",
+            "1.5",
+            "table.csv: row 1: recall='1.5': must be a finite number or empty, at least 0",
+        ),
+        (
+            "table.csv",
+            "fd",
+            "1e308",
+            "table.csv: row 1: fd='1e308': must be a finite number or empty, at least",
+        ),
+        ("contrasts.csv", "n_networks", "", "contrasts.csv: row 1: n_networks must not be empty"),
+        ("contrasts.csv", "low", "7", "contrasts.csv: row 1: low must be at most high"),
+        ("floors.csv", "high", "-7", "floors.csv: row 1: low must be at most high"),
         ("table.csv", "compiled", "yes", "table.csv: row 1: compiled='yes': must be True, False or empty"),
         ("contrasts.csv", "metric", "is", "contrasts.csv: row 1: metric='is': must be one of kd, fd"),
         ("contrasts.csv", "verdict", "maybe", "contrasts.csv: row 1: verdict='maybe': must be one of better, worse"),
@@ -56,6 +77,11 @@ def test_missing_columns_are_named(directory: Path, change: Any) -> None:
         (
             '{"schema":1,"experiment":"","preset":"","question":"","command":""}',
             "run.json: schema=1: this version reads 2. Run its command again",
+        ),
+        ("[" * 100_000, "run.json: not JSON"),
+        (
+            '{"schema":2,"experiment":"","preset":"","question":"","command":"","machine":["x"]}',
+            "run.json: machine=['x']: must be a JSON string",
         ),
         (
             '{"schema":2,"experiment":["beta"],"preset":"","question":"","command":""}',

@@ -1,11 +1,13 @@
 """The report on `beta`: is it better to put noise back at each step?"""
 
+from pathlib import Path
+
 import pandas as pd
 
-from reports import components, figures, tables
-from reports.columns import METRICS
-from reports.document import Figure, Prose, Section
-from reports.formats import as_precise, cell, listed, metric_name, missing, number, percent, plural, short_name
+from reports import components, explorer, figures, openings, tables
+from reports.columns import EQUAL, FEW_NETWORKS, METRICS, NOT_YET
+from reports.document import Figure, Number, Opening, Prose, Section
+from reports.formats import as_precise, cell, listed, metric_name, number, percent, plural, short_name
 from reports.pages.beta import cost
 from reports.results import Run, means
 from reports.sentences import (
@@ -26,10 +28,13 @@ from reports.sentences import (
 )
 
 LEADS = {
-    "better": "Yes",
-    "worse": "No",
-    "no clear difference": "No detectable difference",
-    "undecided: the metrics disagree": "Undecided",
+    "better": "Yes.",
+    "worse": "No.",
+    "no clear difference": "No detectable difference.",
+    EQUAL: "No.",
+    "undecided: the metrics disagree": "Undecided.",
+    NOT_YET: "Too undertrained to tell.",
+    FEW_NETWORKS: "Too few networks to tell.",
 }
 TITLES = {
     "primary": "The primary contrast",
@@ -42,16 +47,14 @@ TITLES = {
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections of the report from top to bottom. A part that the run did not measure is left out."""
+    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
+    words = [*answer(run), *variety(run), *equal_alpha(run), *budget(run), *control(run), *components.failures(run)]
     return [
-        Section(
-            "Answer",
-            [*answer(run), *variety(run), *equal_alpha(run), *budget(run), *control(run), *components.failures(run)],
-        ),
         differences(run),
+        explorer.section(run, choices(run)),
         quality(run),
         cost.section(run, TITLES),
-        images(run),
+        Section("The answer in detail", words, folded=True),
         classes(run),
         components.training(run),
         components.glossary("alpha", "beta", "eta", "nfe", "fd", "kd", "precision", "recall"),
@@ -59,53 +62,105 @@ def sections(run: Run) -> list[Section | None]:
     ]
 
 
+def opening(run: Run) -> Opening:
+    """The verdict on the primary contrast, in words, numbers and pictures."""
+    primary = pairs(run.of_kind("primary"))
+    if not primary:
+        text = "eta 1 was not compared with eta 0 on the same ladder."
+        return Opening(text, "No verdict.", status=openings.status(run, None))
+    pair = primary[0]
+    row = openings.shown_metric(pair)
+    fixed = "comparison fixed before the run" if run.info.get("fixed_beforehand") else openings.EXPLORATION
+    numbers = [
+        openings.score(run, row, "b", row["metric"], "without noise", openings.floor(run, row, row["metric"])),
+        openings.score(run, row, "a", row["metric"], "with noise", openings.change(row)),
+        Number(cell("nfe_a", row["nfe_a"]), "evaluations per image", ["the same with and without noise"]),
+        openings.sure(run, row),
+    ]
+    return Opening(
+        effect(run, pair), lead(run, head(pair)), numbers, openings_strip(run), openings.key(run, row["metric"]),
+        status=openings.status(run, head(pair), fixed), warnings=openings.warnings(run, list(pair.values())),
+    )  # fmt: skip
+
+
+def primary_rows(run: Run) -> pd.DataFrame:
+    """The runs of the primary contrast, of the first network."""
+    rows = components.first_network(run.ok("primary")).sort_values("eta")
+    return rows[~rows["final_denoise"].fillna(False)]
+
+
+def openings_strip(run: Run) -> list[tuple[Path, str]]:
+    """The pictures of the first screen."""
+    names = {0.0: "without noise (eta 0)", 1.0: "with noise (eta 1)"}
+    rows = primary_rows(run)
+    labels = {row["samples_id"]: names[row["eta"]] for _, row in rows.iterrows() if row["eta"] in names}
+    return components.strip(run, labels)
+
+
+def choices(run: Run) -> list[explorer.Choice]:
+    """What the explorer varies."""
+    cost = "evaluations"
+    ladder = run.ok("same-ladder")
+    if not len(ladder):
+        ladder = run.ok("primary")[lambda rows: ~rows["final_denoise"].fillna(False)]
+    return [
+        explorer.Choice(
+            "Same ladder, same cost", ladder, [("eta (noise)", "eta")],
+            lambda row: f"eta {number(row['eta'])}, {cell('nfe', row['nfe'])} {cost}", ["eta (noise)"],
+        ),
+        explorer.Choice(
+            "Same alpha, rising cost", run.ok("same-alpha"), [("beta (noise)", "beta")],
+            lambda row: f"beta {number(row['beta'])}, {cell('nfe', row['nfe'])} {cost}", ["beta (noise)"],
+        ),
+        explorer.Choice(
+            "Fewer steps", run.ok("pareto"), [("evaluations", "budget"), ("eta (noise)", "eta")],
+            lambda row: f"eta {number(row['eta'])}, {cell('nfe', row['nfe'])} {cost}", ["eta (noise)"],
+        ),
+    ]  # fmt: skip
+
+
 def answer(run: Run) -> list[Prose]:
-    """The verdict on the primary contrast in one sentence; then both metrics; then the conditions."""
+    """The primary contrast in both metrics, then its conditions."""
     primary = pairs(run.of_kind("primary"))
     if not primary:
         runs = run.rows[run.rows["mode"] == "primary"]
         done = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded"
-        text = f"eta 1 was not compared with eta 0 on the same ladder. {done}."
-        return [Prose(text, "No verdict")]
+        return [Prose(f"eta 1 was not compared with eta 0 on the same ladder. {done}.", "No verdict")]
     pair = primary[0]
     texts = [f"{short_name(head(pair)['metric'], run.features)} decides: {relation(pair, betas=True)}"]
     if head(pair)["verdict"] == "no clear difference":
         texts.append(f"Reason: {doubt(pair)}")
         texts += [text.removesuffix(".") for text in detectable(run, [pair])]
     return [
-        Prose(effect(run, pair), lead(run, head(pair))),
         Prose(f"{'. '.join([*texts, measured(run, pair)])}."),
         Prose(f"{status(run)} Measured on {scope(pair)}. {condition(pair)}"),
     ]
 
 
 def effect(run: Run, pair: Pair) -> str:
-    """What putting noise back does, with the interval of the difference, in one sentence.
+    """What putting noise back does, in one sentence.
 
     It shows FD where FD alone is enough to see the verdict, and the metric that decides otherwise.
     """
-    row, fd = head(pair), pair.get("fd")
-    cost = f"at the same cost ({cell('nfe', row['nfe_a'])} evaluations)"
-    if row["verdict"] == "undecided: the metrics disagree":
+    row = openings.shown_metric(pair)
+    at = "at the same cost"
+    if head(pair)["verdict"] == "undecided: the metrics disagree":
         names = listed(short_name(metric, run.features) for metric in pair)
-        return f"{names} disagree on whether putting noise back helps {cost}."
-    if fd is not None and not missing(fd["clear"]) and fd["clear"] and row["verdict"] != "no clear difference":
-        row = fd
-    before, after, low, high = as_precise(
-        row["metric"], [row[name] for name in ("value_b", "value_a", "low", "high")], row["low"], row["high"]
-    )
-    verb = "changes" if row["verdict"] == "no clear difference" else "lowers" if row["difference"] < 0 else "raises"
-    about = f"; {percent(row['level'])} interval of the difference {low} to {high}" if low and high else ""
-    return (
-        f"Putting noise back {verb} {metric_name(row['metric'], run.features)} from {before} to {after} {cost}{about}."
-    )
+        return f"{names} disagree on whether putting noise back helps {at}."
+    if head(pair)["verdict"] == NOT_YET:
+        return "The samples are not yet images, with or without noise. Train longer, then ask again."
+    if head(pair)["verdict"] == EQUAL:
+        name, share = metric_name(row["metric"], run.features), percent(row["smallest"] / row["value_b"])
+        return f"Putting noise back changes {name} by less than {share} {at}: practically nothing."
+    before, after = as_precise(row["metric"], [row["value_b"], row["value_a"]], row["low"], row["high"])
+    verb = "lowers" if row["difference"] < 0 else "raises"
+    verb = verb if head(pair)["verdict"] in ("better", "worse") else "changes"
+    return f"Putting noise back {verb} {metric_name(row['metric'], run.features)} from {before} to {after} {at}."
 
 
 def lead(run: Run, row: pd.Series) -> str:
     """The first words: the verdict, or that the control failed."""
-    if control_failed(run):
-        return "Not established, because the A/A control failed."
-    return f"{LEADS[row['verdict']]}."
+    return "Not established." if control_failed(run) else LEADS[row["verdict"]]
 
 
 def status(run: Run) -> str:
@@ -188,24 +243,6 @@ def quality(run: Run) -> Section | None:
     return Section("Quality against beta", [Figure("beta", figure, alt, components.caption(run, text, rows=rows))])
 
 
-def images(run: Run) -> Section:
-    """The first samples of one network, all from the same initial noise."""
-    blocks = []
-    for mode, knob in (("same-alpha", "beta"), ("same-ladder", "eta")):
-        rows = components.first_network(run.ok(mode)).sort_values(knob)
-        labels = {
-            row["samples_id"]: f"{knob} {number(row[knob])}, {cell('nfe', row['nfe'])} nfe"
-            for _, row in rows.iterrows()
-        }
-        text = f"{TITLES[mode]}. Samples at the same position start from the same noise."
-        blocks += components.gallery(run, rows, labels, text)
-    rows = components.first_network(run.ok("primary")).sort_values("eta")
-    rows = rows[~rows["final_denoise"].fillna(False)]
-    labels = {row["samples_id"]: f"eta {number(row['eta'])}" for _, row in rows.iterrows()}
-    blocks += components.films(run, rows, labels, "The same samples with and without fresh noise.")
-    return Section("Samples", blocks)
-
-
 def classes(run: Run) -> Section:
     """Class histograms: are all classes drawn as often as in the data?"""
     primary, alpha = run.ok("primary"), run.ok("same-alpha")
@@ -214,7 +251,7 @@ def classes(run: Run) -> Section:
     by_beta = {f"beta {number(beta)}": rows for beta, rows in alpha.groupby("beta")}
     blocks = components.histograms(run, "classes", by_eta, "Samples per class on the ladder of the primary contrast.")
     blocks += components.histograms(run, "classes-alpha", by_beta, "Samples per class at equal alpha.")
-    return Section("Classes", blocks)
+    return Section("Classes", blocks, folded=True)
 
 
 def numbers(run: Run) -> Section:
@@ -233,4 +270,4 @@ def numbers(run: Run) -> Section:
     settings = run.ok("primary", "same-alpha", "same-ladder")
     if len(settings):
         blocks.append(tables.dialects(settings))
-    return Section("Tables", [*blocks, *tables.floors(run), *tables.runs(run)])
+    return Section("Tables", [*blocks, *tables.floors(run), *tables.runs(run)], folded=True)

@@ -1,14 +1,18 @@
 """The report on `why_noise`: explanations of why putting noise back helps, each with its prediction and verdict."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pandas as pd
 
-from reports import components, figures, tables
+from reports import components, explorer, figures, openings, tables
 from reports.columns import METRICS
-from reports.document import Figure, Prose, Section, Table, table
-from reports.formats import cell, interval, metric_name, number
+from reports.document import Figure, Number, Opening, Prose, Section, Table, table
+from reports.formats import as_precise, cell, interval, metric_name, number, percent
 from reports.pages.why_noise.attribution import (
     contrast,
     main_steps,
+    networks,
     on_main_ladder,
     part,
     verdict_on_denoiser,
@@ -28,45 +32,119 @@ from reports.sentences import capital, condition, control, control_failed, head,
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections of the report from top to bottom. A part that the run did not measure is left out."""
+    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     if not len(run.of_kind("control")):
-        return [Section("Answer", answer(run)), numbers(run)]
+        return [Section("Failed runs", components.failures(run)), numbers(run)]
+    parts = [steps(run), denoiser(run), inputs(run), contraction(run), response(run), bookkeeping(run), where(run)]
     return [
-        Section("Answer", answer(run)),
-        steps(run),
-        denoiser(run),
         amount(run),
-        inputs(run),
-        contraction(run),
-        response(run),
-        bookkeeping(run),
-        where(run),
-        samples(run),
+        explorer.section(run, choices(run)),
+        *map(folded, parts),
+        Section("The answer in detail", answer(run), folded=True),
         components.training(run),
         components.glossary("eta", "nfe", "fd", "kd"),
         numbers(run),
     ]
 
 
+def folded(section: Section | None) -> Section | None:
+    """The section, folded."""
+    return None if section is None else replace(section, folded=True)
+
+
+def opening(run: Run) -> Opening:
+    """One sentence, then one line per explanation; the changes by noise as numbers."""
+    if not len(run.of_kind("control")):
+        text = "The runs that this report compares failed."
+        return Opening(text, "No verdict.", status=openings.status(run, None))
+    main = f"trained, {main_steps(run)} steps"
+    warned = openings.warnings(run)
+    pair = contrast(run, main)
+    return Opening(
+        summary(run), "Not established. Measured:" if warned else "", changes(run), shown(run, main),
+        openings.key(run, "kd"), [(name, in_short(verdict)) for name, (verdict, _) in explanations(run).items()],
+        openings.status(run, head(pair) if pair else None), warned,
+    )  # fmt: skip
+
+
+def in_short(verdict: str) -> str:
+    """The first sentence of a verdict."""
+    return capital(f"{verdict.split('. ')[0].removesuffix('.')}.")
+
+
+def explanations(run: Run) -> dict[str, tuple[str, str]]:
+    """Each explanation with its verdict and the sentences on it."""
+    return {
+        "Steps are too large": verdict_on_steps(run),
+        "Networks make errors": verdict_on_denoiser(run),
+        "Inputs stay as in training": verdict_on_inputs(run),
+        "Noise shrinks earlier errors": verdict_on_contraction(run),
+        "Error × contraction decides": verdict_on_response(run),
+        "A correction does as well": verdict_on_corrections(run),
+    }
+
+
+def summary(run: Run) -> str:
+    """The answer to the title, in a sentence, from the verdicts on steps, denoiser and contraction."""
+    steps, denoiser, contraction = (
+        verdict.startswith("supported")
+        for verdict, _ in (verdict_on_steps(run), verdict_on_denoiser(run), verdict_on_contraction(run))
+    )
+    shrinks = " It shrinks some errors of earlier steps." if contraction else ""
+    if steps:
+        return f"Large steps are part of the cause: noise helps even an exact denoiser.{shrinks}"
+    if denoiser:
+        return f"Because networks make errors: noise helps imperfect networks, but not an exact denoiser.{shrinks}"
+    return "Not settled: noise does not help a trained network detectably more than an exact denoiser."
+
+
+def changes(run: Run) -> list[Number]:
+    """The change of KD by noise with the exact denoiser, with the least and with the most trained network."""
+    trained = networks(run)
+    ends = dict.fromkeys([*list(trained)[:1], *list(trained)[-1:]])
+    modes = {f"exact, {main_steps(run)} steps": "exact denoiser"}
+    modes |= {mode: f"{trained[mode]} training images" for mode in ends}
+    out = []
+    for mode, words in modes.items():
+        if pair := contrast(run, mode):
+            row = head(pair)
+            size, low, high = as_precise(
+                row["metric"], [row["difference"], row["low"], row["high"]], row["low"], row["high"]
+            )
+            name = metric_name(row["metric"], run.features)
+            notes = [f"change of {name} by noise", f"{percent(row['level'])} interval {low} to {high}"]
+            out.append(Number(size, words, notes))
+    pair = contrast(run, f"trained, {main_steps(run)} steps")
+    return [*out, openings.sure(run, head(pair))] if pair else out
+
+
+def shown(run: Run, mode: str) -> list[tuple[Path, str]]:
+    """The pictures of the first screen: the trained network without and with noise."""
+    rows = components.first_network(run.ok(mode))
+    names = {0.0: "without noise (eta 0)", 1.0: "with noise (eta 1)"}
+    return components.strip(
+        run, {row["samples_id"]: names[row["eta"]] for _, row in rows.iterrows() if row["eta"] in names}
+    )
+
+
+def choices(run: Run) -> list[explorer.Choice]:
+    """What the explorer varies: the denoiser with its ladder, and eta."""
+    rows = run.rows[(run.rows["status"] == "ok") & run.rows["mode"].isin(run.of_kind("noise")["mode"].unique())]
+    knobs = [("denoiser", "mode"), ("eta (noise)", "eta")]
+    return [
+        explorer.Choice(
+            "All denoisers", rows, knobs, lambda row: f"{row['mode']}, eta {number(row['eta'])}", ["eta (noise)"]
+        )
+    ]
+
+
 def answer(run: Run) -> list[Prose]:
     """The verdict on each explanation with its numbers; then the conditions, the control and the failures."""
-    if not len(run.of_kind("control")):
-        return [Prose("the runs that this report compares failed.", "No verdict"), *components.failures(run)]
     unsure = " (not established, because the A/A control failed)" if control_failed(run) else ""
-    inputs, response = verdict_on_inputs(run), verdict_on_response(run)
-    how = [*paying(run), inputs[1], response[1]]
-    out = [
-        Prose(said(verdict_on_steps(run)), f"The steps{unsure}"),
-        Prose(said(verdict_on_denoiser(run)), f"The denoiser{unsure}"),
-        Prose(" ".join(filter(None, how)) or "Not measured.", f"How{unsure}"),
-    ]
-    mechanisms = {
-        "Noise keeps samples near the training inputs": inputs,
-        "Noise shrinks earlier errors": verdict_on_contraction(run),
-        "Error times contraction predicts the winner": response,
-        "A correction without noise does as well as noise": verdict_on_corrections(run),
-    }
-    out += [Prose(capital(f"{verdict}."), f"{name}{unsure}") for name, (verdict, _) in mechanisms.items()]
+    found = explanations(run)
+    out = [Prose(said(verdict), f"{name}{unsure}") for name, verdict in found.items()]
+    where_it_pays = paying(run)
+    out += [Prose(" ".join(where_it_pays), f"Where noise helps{unsure}")] if where_it_pays else []
     if pair := contrast(run, f"trained, {main_steps(run)} steps"):
         out.append(
             Prose(
@@ -205,21 +283,6 @@ def amount(run: Run) -> Section | None:
     return Section("Does a worse denoiser need more noise?", [prose, *components.forest(run, "amount", groups, text)])
 
 
-def samples(run: Run) -> Section | None:
-    """The first samples with the exact and with the trained denoiser, without and with noise."""
-    n = main_steps(run)
-    rows = run.rows[(run.rows["status"] == "ok") & run.rows["mode"].isin([f"exact, {n} steps", f"trained, {n} steps"])]
-    if not len(rows):
-        return None
-    rows = components.first_network(rows[rows["eta"].isin([0.0, 1.0])])
-    labels = {row["samples_id"]: f"{row['mode']}, eta {number(row['eta'])}" for _, row in rows.iterrows()}
-    blocks = [
-        *components.gallery(run, rows, labels, "Samples at the same position start from the same noise."),
-        *components.films(run, rows, labels, ""),
-    ]
-    return Section("Samples", blocks)
-
-
 def numbers(run: Run) -> Section:
     """The tables."""
     blocks = []
@@ -241,4 +304,4 @@ def numbers(run: Run) -> Section:
                 found.loc[chosen, "b"] = found.loc[chosen, "mode"] + ": " + found.loc[chosen, "b"]
             blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))
     every = tables.runs(run, ("network", "eta", "n_steps", "nfe"))
-    return Section("Tables", [*blocks, tables.setting(run), *tables.floors(run), *every])
+    return Section("Tables", [*blocks, tables.setting(run), *tables.floors(run), *every], folded=True)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from diffusion_core.networks import build
 from diffusion_core.networks.compiled import Compiled, can_compile
@@ -54,3 +55,29 @@ def test_compiled_multiplies_in_bfloat16_under_autocast(network: torch.nn.Module
     assert narrow.dtype == torch.float32
     error, usual = (narrow - exact).abs().max().item(), (eager - exact).abs().max().item()
     assert 1e-5 < error < 2 * usual
+
+
+class Line(torch.nn.Module):
+    """A network that is quickly compiled."""
+
+    def __init__(self, slope: Tensor) -> None:
+        super().__init__()
+        self.slope = torch.nn.Parameter(slope)
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.slope * x + sigma[:, None]
+
+
+@torch.no_grad()
+def test_every_network_of_a_long_run_is_compiled() -> None:
+    """PyTorch stops to compile after eight networks of a class, and only warns."""
+    before, x = counters["stats"]["unique_graphs"], torch.ones(BATCH, 4)
+    for slope in range(10):
+        eps = Compiled(Line(torch.tensor([float(slope)])), BATCH)(x, torch.ones(BATCH))
+        torch.testing.assert_close(eps, torch.full_like(x, slope + 1.0))
+    assert counters["stats"]["unique_graphs"] == before + 10
+
+
+def test_a_parameter_that_would_be_shared_between_networks_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"parameter slope: a compiled network needs shape \(1,\) instead of \(\)"):
+        Compiled(Line(torch.tensor(2.0)), BATCH)

@@ -325,9 +325,7 @@ def test_ladders_are_diffusers(diffusers: Any, option: str, make: Callable[..., 
     compare(f"{make.__name__} ladder", f"diffusers {option}", make(N - 1, 30.0, 0.03), theirs, "float32")
 
 
-@pytest.mark.parametrize(
-    ("spacing", "n_steps", "keep"), [(linspace, N - 1, N), (leading, N - 1, N), (trailing, N, N)], ids=lambda s: str(s)
-)
+@pytest.mark.parametrize(("spacing", "n_steps", "keep"), [(linspace, N - 1, N), (leading, N - 1, N), (trailing, N, N)])
 def test_ddpm_ladders_are_diffusers(diffusers: Any, spacing: Any, n_steps: int, keep: int) -> None:
     """diffusers' table is a cumulative product in float32: 1 - abar has four digits at its lowest level."""
     peer = diffusers.DDIMScheduler(timestep_spacing=spacing.__name__)

@@ -9,7 +9,6 @@ import pytest
 from diffusion_core.noise import LogNormal, LogUniform
 from diffusion_core.samplers import Euler, Heun, Interval, Restart
 from experiments.config.config import (
-    COMPILE_FROM,
     AlphaBetaLadder,
     ForeignConfig,
     Ladder,
@@ -32,7 +31,6 @@ OTHERS: dict[str, Any] = {
     "fingerprint": "x", "name": "x", "label": 7, "options": (("rho", 7.0),), "weights": Path("x"),
     "features": "natural",
     "n_samples": 70, "final_denoise": True, "device": "cuda", "precision": "bf16",
-    "may_compile": True,
     "compiled": True, "threads": 7, "torch_minor": "0.0", "n_steps": 7, "eta": 0.5, "sigma_max": 7.0, "sigma_min": 0.7,
     "alpha": 0.7, "beta": 0.17, "samples": dataclasses.replace(SAMPLE, seed=7), "features_id": "x",
     "reference": ReferenceConfig("mnist", "digits", "x"), "p_mean": 0.7, "p_std": 0.7,
@@ -130,17 +128,3 @@ def test_resolved_machine_is_concrete() -> None:
     machine = Machine.resolve()
     assert machine.device in ("cpu", "cuda") and machine.precision in ("fp32", "bf16") and machine.threads >= 1
     assert Machine.resolve(device="cpu", precision="fp32", threads=3) == Machine("cpu", "fp32", threads=3)
-
-
-def test_a_run_of_many_samples_is_compiled_whatever_its_ladder() -> None:
-    machine = Machine(precision="bf16", may_compile=True)
-    short = dataclasses.replace(SAMPLE, machine=machine, n_samples=COMPILE_FROM - 1)
-    long = dataclasses.replace(short, n_samples=COMPILE_FROM)
-    assert not short.machine.compiled and long.machine.compiled
-    assert dataclasses.replace(long, ladder=Ladder(n_steps=8)).machine.compiled, "seconds are compared across ladders"
-    assert dataclasses.replace(long, n_samples=500) == dataclasses.replace(short, n_samples=500), "decided anew"
-    foreign = ForeignConfig("python:module:function")
-    assert not dataclasses.replace(long, model=foreign).machine.compiled, "only our own networks are"
-    assert dataclasses.replace(long, machine=Machine()).machine == Machine()
-    forced = Machine(compiled=True)
-    assert dataclasses.replace(short, machine=forced).machine == forced

@@ -1,6 +1,8 @@
 """Set-ups that may mislead are said, and the usual ones are not."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +55,35 @@ def test_the_presets_give_no_doubt() -> None:
 def test_a_doubtful_ladder_is_said(one: Trial, message: str) -> None:
     (said,) = doubts([one, one], None)
     assert message in said
+
+
+KARRAS, SEVEN = Ladder("karras", 4), Ladder("karras", 4, options=(("rho", 7.0),))
+
+
+@pytest.mark.parametrize(
+    ("changes", "mode", "equal"),
+    [
+        ({}, "any", True),
+        ({"ladder": SEVEN}, "any", True),
+        ({"ladder": Ladder("karras", 4, options=(("rho", 7.0001),))}, "any", False),
+        ({"sampler": Euler(0.5)}, "any", False),
+        ({"final_denoise": True}, "any", False),
+        ({"noise": LogNormal(0.0)}, "any", False),
+        ({}, "another", False),
+    ],
+    ids=["equal", "equal levels", "other levels", "other sampler", "denoised", "other network", "other mode"],
+)
+def test_one_setting_under_two_names_is_said(changes: dict[str, Any], mode: str, equal: bool) -> None:
+    one = replace(trial(ladder=KARRAS), setting="a")
+    two = replace(trial(**({"ladder": KARRAS} | changes)), setting="b", mode=mode)
+    said = doubts([one, two], None)
+    assert said == ["'a' and 'b' of mode 'any' are one setting under two names: network, levels and sampler are equal, "
+                    "so comparing them says nothing"] * equal  # fmt: skip
+
+
+def test_settings_that_are_equal_under_several_names_are_one_note() -> None:
+    said = doubts([replace(trial(ladder=KARRAS), setting=name) for name in "abc"], None)
+    assert len(said) == 1 and "under two names (one of 2 such pairs): " in said[0]
 
 
 def test_a_final_denoising_takes_the_noise_that_is_left() -> None:

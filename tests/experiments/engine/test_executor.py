@@ -13,7 +13,9 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from diffusion_core.samplers import Euler, KadkhodaieSimoncelli
+from diffusion_core.samplers import Euler, Heun, KadkhodaieSimoncelli
+from diffusion_core.samplers import sample as draw
+from experiments.config.comparison import BestOf, Contrast
 from experiments.config.config import (
     AlphaBetaLadder,
     Ladder,
@@ -32,7 +34,9 @@ from experiments.engine.progress import Progress
 from experiments.engine.tasks import Outcome, RunContext
 from experiments.metrics.distances import METRICS
 from experiments.metrics.features import features_id
-from experiments.results.contrasts import BestOf, Contrast, contrast_rows, floor_rows
+from experiments.results.choices import choice_rows
+from experiments.results.contrasts import contrast_rows
+from experiments.results.floors import floor_rows
 from experiments.results.table import COLUMNS, NOT_VALUES
 from experiments.stages import sample, score, train
 from experiments.stages.common import load_meta
@@ -211,6 +215,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.
     lines = text.getvalue().splitlines()
     assert 1 < len(lines) < 12 and all(re.match(r"\d\d:\d\d:\d\d \d done, ", line) for line in lines)
     assert "1 running, 0 failed" in lines[-1] and "evaluations/s, " in lines[-1]
+    assert any(line.endswith("sampling: network 1 of 1, 2 steps") for line in lines), lines
     assert progress.text().startswith("3 done, 0 running, 1 failed, 0 left; ")
 
 
@@ -234,14 +239,14 @@ def test_contrasts_pair_networks_and_pool_them(store: Store) -> None:
 def test_a_choice_is_measured_on_the_other_half(store: Store) -> None:
     rows = run(TRIALS, store)
     candidates = {"eta 0": (TRIALS[0], TRIALS[2]), "eta 0.9": (TRIALS[1], TRIALS[3])}
-    out = contrast_rows([BestOf("best", "any", candidates)], rows, store)
+    out = choice_rows([BestOf("best", "any", candidates)], rows, store)
     pooled = out[-1]
     assert pooled["kind"] == "best" and pooled["n_samples"] == 20 and pooled["b"] == "eta 0"
     if pooled["a"] == "eta 0":
         assert pooled["verdict"] == "baseline chosen" and pooled["difference"] is None and len(out) == 2
     else:
         assert pooled["difference"] != pytest.approx(sum(rows[i]["kd"] - rows[i - 1]["kd"] for i in (1, 3)) / 2)
-    reverse = contrast_rows([BestOf("best", "any", dict(reversed(candidates.items())))], rows, store)
+    reverse = choice_rows([BestOf("best", "any", dict(reversed(candidates.items())))], rows, store)
     assert {pooled["a"]} == {reverse[-1]["a"]}  # the choice does not depend on which one is the baseline
     assert sum(row["verdict"] == "baseline chosen" for row in (pooled, reverse[-1])) == 1
 
@@ -315,14 +320,33 @@ def test_a_film_shows_the_way_down_the_ladder_of_whoever_follows_it(store: Store
     samples = trial(2, 0.9).samples
     stored = load_file(store.path("samples", identity(samples)) / "samples.safetensors")
     levels = load_meta("samples", samples, store)["film_sigmas"]
-    assert levels == list(samples.ladder.sigmas()) and stored["film"].shape == (3, 3, 1, 32, 32)
-    assert (stored["film"][-1].int() - stored["pixels"][:3].int()).abs().max() <= 1  # at unit variance for sigma 0.03
+    assert levels == list(samples.ladder.sigmas()) and stored["film"].shape == (3, 4, 1, 32, 32)
+    assert (stored["film"][-1].int() - stored["pixels"][:4].int()).abs().max() <= 1  # at unit variance for sigma 0.03
     own = replace(samples, sampler=KadkhodaieSimoncelli())
     sample.sample_stage(own, store, None, lambda n: None)
     assert "film" not in load_file(store.path("samples", identity(own)) / "samples.safetensors")
     assert load_meta("samples", own, store)["film_sigmas"] == []
 
 
+def test_a_film_has_the_denoised_estimate_of_each_level() -> None:
+    """This denoiser's estimate is sigma itself. Heun evaluates at the last level too, Euler only before it."""
+    sigmas = Ladder(n_steps=25).sigmas()
+    for sampler, last in ((Euler(0.9), sigmas[-2]), (Heun(), sigmas[-1])):
+        model, film = (
+            sample.CountingModel(lambda x, sigma: x / sigma[:, None, None, None] - 1),
+            sample.TrajectoryRecorder(sigmas),
+        )
+        model.watch = film.evaluated
+        draw(model, sigmas, sampler, n_samples=7, shape=(1, 2, 2), batch_size=3, watch=film)
+        assert model.images == 7 * sampler.planned_nfe(sigmas)
+        levels = torch.tensor([*list(film.levels.values())[:-1], last])
+        found = torch.stack(film.denoised)
+        torch.testing.assert_close(
+            found, levels[:, None, None, None, None].expand(10, 3, 1, 2, 2), atol=1e-4, rtol=1e-5
+        )
+
+
+@pytest.mark.slow
 def test_runs_sampled_together_are_those_sampled_alone(store: Store, tmp_path: Path) -> None:
     """Three runs of 40 images fill a batch of 128, that of two threads; the fourth finds no room in it."""
     machine = Machine(threads=2)

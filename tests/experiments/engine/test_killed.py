@@ -1,14 +1,12 @@
 """Whatever is killed, and whenever: the sweep resumes, and ends as an undisturbed one does, with nothing left over.
 
-SIGMABENCH_ROUNDS=20 python -m pytest tests/experiments/test_killed.py -rP      more rounds than the usual 3
+SIGMABENCH_ROUNDS=20 python -m pytest tests/experiments/engine/test_killed.py -rP      more rounds than the usual 3
 """
 
 import contextlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +17,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
+import warm
 from rich.console import Console
 
 from experiments import beta
@@ -35,7 +34,6 @@ from experiments.store.store import Store
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[3]
 ROUNDS = int(os.environ.get("SIGMABENCH_ROUNDS", "3"))
 WHOLE = ROUNDS > 3  # every trial of the smoke preset, or the primary contrast's of one network
 DICE = random.Random(time.time_ns())
@@ -45,7 +43,7 @@ VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
 def command(folder: Path) -> list[str]:
     where = ["--out", str(folder / "out"), "--store", str(folder / "store"), "--threads", "1"]
     part = [] if WHOLE else ["--only-primary", "--train-seeds", "1"]
-    return [sys.executable, "-W", "error", "-m", "experiments", "beta", "--preset", "smoke", *where, *part]
+    return ["-m", "experiments", "beta", "--preset", "smoke", *where, *part]
 
 
 def table(folder: Path) -> pd.DataFrame:
@@ -58,42 +56,42 @@ def strays(folder: Path) -> list[Path]:
     return [*(folder / "store" / "tmp").glob("*"), *hidden]
 
 
-def begun(folder: Path) -> bool:
-    return (folder / "store").exists()
+def finished(folder: Path) -> int:
+    """The number of finished artifacts; -1 before there is a store."""
+    store = folder / "store"
+    return len(list(store.glob("*/*/checksums.json"))) if store.exists() else -1
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, float]:
-    """The table, and the seconds from the first artifact to the end."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, int, float]:
+    """The table, the number of artifacts, and the seconds for each."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    with subprocess.Popen(command(folder), cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-        while not begun(folder):
-            time.sleep(0.02)
-        start = time.monotonic()
-    assert process.returncode == 0
-    return table(folder), time.monotonic() - start
+    start = time.monotonic()
+    assert warm.run(*command(folder)).returncode == 0
+    return table(folder), finished(folder), (time.monotonic() - start) / finished(folder)
 
 
-def test_a_killed_driver(undisturbed: tuple[pd.DataFrame, float], tmp_path: Path) -> None:
-    whole, seconds = undisturbed
+def test_a_killed_driver(undisturbed: tuple[pd.DataFrame, int, float], tmp_path: Path) -> None:
+    """Somewhere between two artifacts, or after the last; never two rounds in the same place if there are enough."""
+    whole, n_artifacts, seconds = undisturbed
+    places = list(range(-1, n_artifacts + 1)) * (1 + ROUNDS // n_artifacts)
     killed = 0
-    for number in range(ROUNDS):
+    for number, place in enumerate(DICE.sample(places, ROUNDS)):
         folder, moment = tmp_path / str(number), DICE.uniform(0, seconds)
-        with subprocess.Popen(command(folder), cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-            while not begun(folder):
-                time.sleep(0.02)
-            time.sleep(moment)
-            process.kill()
+        process = warm.Command(*command(folder))
+        while finished(folder) < place and process.returncode is None:
+            time.sleep(0.005)
+        time.sleep(moment)
+        process.kill()
         kept = {path: path.stat().st_mtime_ns for path in (folder / "store").glob("[ms]*/*")}
         left = len(strays(folder))
         killed += process.returncode == -signal.SIGKILL
-        subprocess.run(command(folder), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        done = warm.run(*command(folder))
+        assert done.returncode == 0, done.stderr
         pd.testing.assert_frame_equal(table(folder), whole, check_exact=True)
         assert strays(folder) == []
         assert {path: path.stat().st_mtime_ns for path in kept} == kept  # nothing was computed again
-        print(
-            f"round {number + 1}: SIGKILL after {moment:.2f} s, {len(kept)} artifacts kept, {left} strays: same table"
-        )
+        print(f"round {number + 1}: SIGKILL {moment:.2f} s after artifact {place}, {len(kept)} kept, {left} strays")
     assert killed
 
 

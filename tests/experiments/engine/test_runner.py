@@ -1,17 +1,16 @@
 """The command as a whole: interrupts, shards, parts, and two sweeps on one store at a time."""
 
 import json
-import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import warm
 
 from experiments import __main__ as command
 from experiments.engine.runner import MARK, earlier_results, remove_strays
@@ -19,38 +18,16 @@ from experiments.results.table import COLUMNS, NOT_VALUES
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[3]
 VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
 
 
 def words(out: Path, store: Path, *more: str) -> list[str]:
-    return [
-        "beta",
-        "--preset",
-        "smoke",
-        "--only-primary",
-        "--out",
-        str(out),
-        "--store",
-        str(store),
-        "--threads",
-        "1",
-        *more,
-    ]
+    where = ["--out", str(out), "--store", str(store), "--threads", "1"]
+    return ["beta", "--preset", "smoke", "--only-primary", *where, *more]
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    """The command as a terminal starts it: what a shell starts in the background ignores Ctrl-C, its children too."""
-    line = [sys.executable, "-W", "error", "-m", "experiments", *arguments]
-    return subprocess.Popen(
-        line,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+def start(*arguments: str) -> warm.Command:
+    return warm.Command("-m", "experiments", *arguments)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -75,15 +52,16 @@ def table(folder: Path) -> pd.DataFrame:
 def test_an_interrupted_command_says_how_to_go_on(number: signal.Signals, tmp_path: Path, whole: Path) -> None:
     process = start(*words(tmp_path / "out", tmp_path / "store"))
     while len(list((tmp_path / "store" / "scores").glob("*/checksums.json"))) < 2:  # so the first is a row
-        assert process.poll() is None
+        assert process.returncode is None
         time.sleep(0.02)
     process.send_signal(number)
-    out, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in error
-    said = json.loads(out.splitlines()[-1])
+    done = process.wait(timeout=60)
+    assert done.returncode == 130 and "Traceback" not in done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
     assert said["interrupted"] and said["report"] is None and 0 < said["rows"] < 10
     assert len(table(tmp_path / "out")) == said["rows"]
-    assert f"interrupted, {10 - said['rows']} of 10 trials left. To go on: python -m experiments beta --preset" in out
+    left = f"interrupted, {10 - said['rows']} of 10 trials left"
+    assert f"{left}. To go on: python -m experiments beta --preset" in done.stdout
     assert list((tmp_path / "store" / "tmp").iterdir()) == [] and not (tmp_path / "out" / "report.html").exists()
     with pytest.MonkeyPatch.context() as patch:
         assert run(patch, *words(tmp_path / "out", tmp_path / "store")) == 0
@@ -95,19 +73,17 @@ def test_what_an_earlier_run_left_is_gone_before_the_first_row(tmp_path: Path, w
     folder = Path(shutil.copytree(whole / "out", tmp_path / "out"))
     process = start(*words(folder, tmp_path / "store"))  # another store: everything is to be computed
     while not list((tmp_path / "store").glob("models/*/checksums.json")):
-        assert process.poll() is None
+        assert process.returncode is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    assert process.wait(timeout=60).returncode == 130
     left = {path.name for path in folder.iterdir()}
     assert left <= {".sigmabench", "table.csv", "logs", "images", "figures"} and not list((folder / "images").iterdir())
 
 
 def test_two_sweeps_on_one_store_at_once(tmp_path: Path, whole: Path) -> None:
     both = [start(*words(tmp_path / name, tmp_path / "store")) for name in "ab"]
-    for process in both:
-        process.communicate(timeout=120)
-    assert [process.returncode for process in both] == [0, 0]
+    assert [process.wait().returncode for process in both] == [0, 0]
     for name in "ab":
         pd.testing.assert_frame_equal(table(tmp_path / name), table(whole / "out"), check_exact=True)
     assert list((tmp_path / "store" / "tmp").iterdir()) == []

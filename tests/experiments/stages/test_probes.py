@@ -18,6 +18,8 @@ from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.stages.probes import ProbeConfig, probe_stage
 from experiments.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 SMALL = MixtureConfig(n_components=2, rank=3, em_steps=1)
 FP32 = Machine(threads=1)
 

@@ -2,9 +2,6 @@
 
 import logging
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import warm
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from experiments.store.checksums import MANIFEST, CheckResult, inspect
@@ -69,6 +68,7 @@ def test_a_writer_who_looked_too_early_leaves_the_first_copy_in_place(
     assert (first / "file").read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_racing_processes_agree_on_one_copy(tmp_path: Path, race: Callable[..., list[str]]) -> None:
     first, second = race(tmp_path / "store")
     assert first == second and len(first) == 20
@@ -76,18 +76,20 @@ def test_racing_processes_agree_on_one_copy(tmp_path: Path, race: Callable[..., 
     assert len(Store(tmp_path / "store").artifacts()) == 20
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_nothing_that_counts(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from experiments.store import Store\n"
+        "import sys, time; from pathlib import Path; from experiments.store import Store\n"
         "with Store(sys.argv[1]).writing('models', 'abc') as folder:\n"
-        "    (folder / 'file').write_text('half'); print('ready', flush=True); time.sleep(60)"
+        "    (folder / 'file').write_text('half'); Path(sys.argv[1], 'ready').touch(); time.sleep(60)"
     )
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        Store(tmp_path).sweep_temporaries()
-        assert len(list((tmp_path / "tmp").iterdir())) == 1  # its writer is alive
-        process.send_signal(signal.SIGKILL)
+    process = warm.Command("-c", code, str(tmp_path))
+    while not (tmp_path / "ready").exists():
+        assert process.returncode is None
+        time.sleep(0.01)
+    Store(tmp_path).sweep_temporaries()
+    assert len(list((tmp_path / "tmp").iterdir())) == 1  # its writer is alive
+    process.kill()
     store = Store(tmp_path)
     assert not store.has("models", "abc") and store.artifacts() == []
     assert [stale.size for stale in store.stale_temps()] == [4]
@@ -118,7 +120,7 @@ FAULTS = {
     "flipped": ("file", "file checksum differs"),
     "too long": ("file", "file too long: 4097 bytes instead of 4096"),
     "missing": ("meta.json", "meta.json missing"),
-    "folder": ("file", "file is a folder"),
+    "folder": ("file", "file is no file"),
     "folder manifest": (MANIFEST, f"{MANIFEST} is not JSON (0 bytes)"),
     "truncated manifest": (MANIFEST, f"{MANIFEST} is not JSON (12 bytes)"),
     "replaced manifest": (MANIFEST, f"{MANIFEST} does not hold checksums"),
@@ -247,6 +249,7 @@ def test_a_full_disk_can_be_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert store.artifacts() == [] and not (tmp_path / "models" / "abc").exists()
 
 
+@pytest.mark.slow
 def test_a_limit_on_file_sizes_is_said(tmp_path: Path) -> None:
     code = (
         "import resource, sys; import numpy; from safetensors.numpy import save_file\n"
@@ -255,7 +258,7 @@ def test_a_limit_on_file_sizes_is_said(tmp_path: Path) -> None:
         "with Store(sys.argv[1]).writing('models', 'abc') as folder:\n"
         "    save_file({'x': numpy.zeros(2**16)}, folder / 'x.safetensors')"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    done = warm.run("-c", code, str(tmp_path))
     assert f"StoreError: store {tmp_path}: a file is larger than this place allows" in done.stderr
     assert Store(tmp_path).artifacts() == [] and list((tmp_path / "tmp").iterdir()) == []
 
@@ -292,3 +295,46 @@ def test_json_is_replaced_whole(tmp_path: Path) -> None:
     write_json(path, {"b": 1})
     write_json(path, {"b": [2.5, None]})
     assert read_json(path) == {"b": [2.5, None]} and list(tmp_path.iterdir()) == [path]
+
+
+ODD = {  # file -> how it is spoilt
+    "a waiting pipe": ("file", lambda path: os.mkfifo(path)),
+    "an endless device": ("file", lambda path: path.symlink_to("/dev/zero")),
+    "a loop of links": ("file", lambda path: path.symlink_to(path.name)),
+    "a waiting manifest": (MANIFEST, lambda path: os.mkfifo(path)),
+    "an endless manifest": (MANIFEST, lambda path: path.symlink_to("/dev/zero")),
+    "a manifest that loops": (MANIFEST, lambda path: path.symlink_to(path.name)),
+    "names outside": (MANIFEST, lambda path: path.write_text('{"../../x": {"sha256": "", "bytes": 1}}')),
+    "an absolute name": (MANIFEST, lambda path: path.write_text('{"/dev/zero": {"sha256": "", "bytes": 1}}')),
+    "a name with a zero": (MANIFEST, lambda path: path.write_text('{"a\\\\u0000": {"sha256": "", "bytes": 1}}')),
+    "nested too deep": (MANIFEST, lambda path: path.write_text("[" * 100_000)),
+    "an infinite size": (MANIFEST, lambda path: path.write_text('{"file": {"sha256": "", "bytes": Infinity}}')),
+}
+
+
+@pytest.mark.parametrize(("file", "spoil"), ODD.values(), ids=ODD)
+def test_odd_files_are_damage_and_are_neither_followed_nor_waited_for(
+    file: str, spoil: Callable[[Path], object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = put(Store(tmp_path)) / file
+    path.unlink()
+    spoil(path)
+    assert not Store(tmp_path).has("models", "abc") and not path.parent.exists()
+    assert "models/abc is damaged: " in caplog.text
+    assert list(Store(tmp_path).artifacts()) == []
+
+
+@pytest.mark.parametrize("error", [KeyError("nfe"), ValueError("not JSON"), SafetensorError("header too small")])
+def test_an_artifact_whose_content_cannot_be_used_is_damaged(error: Exception, tmp_path: Path) -> None:
+    put(Store(tmp_path))
+    said = f"models/abc is damaged: {type(error).__name__}: .*; it was removed, so run"
+    with pytest.raises(StoreError, match=said), Store(tmp_path).reading("models", "abc"):
+        raise error
+    assert not Store(tmp_path).has("models", "abc")
+
+
+def test_folders_in_tmp_that_no_store_made_stay(tmp_path: Path) -> None:
+    for name in ("a-b-c-d", f"x-{'9' * 20}-y-z"):
+        (tmp_path / "tmp" / name).mkdir(parents=True)
+    Store(tmp_path).sweep_temporaries()
+    assert len(list((tmp_path / "tmp").iterdir())) == 2

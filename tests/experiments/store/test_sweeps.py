@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from diffusion_core.samplers import Euler
+from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Row, Trial
@@ -18,7 +19,8 @@ from experiments.engine.plan import Plan
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.models.exact import mixture_data
-from experiments.results.contrasts import Contrast, contrast_rows, floor_rows
+from experiments.results.contrasts import contrast_rows
+from experiments.results.floors import floor_rows
 from experiments.results.images import write_evidence
 from experiments.results.table import COLUMNS, NOT_VALUES
 from experiments.stages import sample, train
@@ -29,6 +31,8 @@ from experiments.stages.train import train_stage
 from experiments.store.checksums import read_json, write_checksums, write_json
 from experiments.store.cli import Gc
 from experiments.store.store import Store
+
+pytestmark = pytest.mark.slow
 
 TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
 REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
@@ -113,7 +117,6 @@ def test_an_artifact_without_a_value_is_removed_and_computed_again(
     assert values(run(Store(copy))) == values(finished[1])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "file"), [("samples", "samples.safetensors"), ("references", "features.safetensors")])
 @pytest.mark.parametrize("fault", ["flipped", "truncated", "missing"])
 def test_what_a_score_is_computed_from_is_never_used_damaged(
@@ -189,7 +192,6 @@ def test_a_store_that_cannot_be_written_fails_before_the_work(copy: Path, monkey
     assert all("no space left on device: free some space or choose another place" in row["error"] for row in rows)
 
 
-@pytest.mark.slow
 def test_a_mixture_and_a_curve_are_verified_too(
     copy: Path, spoil: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:

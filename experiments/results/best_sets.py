@@ -1,0 +1,99 @@
+"""The settings that cannot be told from the best, by KD on all images -> best_sets.csv."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments.config.comparison import BestSet
+from experiments.config.trial import Row, Trial
+from experiments.metrics import trust
+from experiments.metrics.best_set import Standing, best_set
+from experiments.metrics.distances import Array, kd_influence
+from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL
+from experiments.results.contrasts import RowsById, quality, real_quality
+from experiments.stages.score import load_features, load_reference
+from experiments.store.store import Store
+
+COLUMNS = tuple(
+    """mode budget setting metric value fd difference low high level in_set best simplest n_settings n_networks
+    n_samples n_reference nfe data network images_seen features interval untrusted no_verdict""".split()
+)
+
+
+def best_set_rows(sets: Sequence[BestSet], rows: Sequence[Row], store: Store, floors: Sequence[Row] = ()) -> list[Row]:
+    """Rows of best_sets.csv, one per mode and setting. Settings with a failed run are left out.
+
+    The simplest member of a set takes the fewest evaluations; among equals it is the one that was named first.
+
+    Settings that need their own training are compared over five networks or more, or `no_verdict` says that they are
+    too few. Settings whose samples are not yet images are not in the set; if there are no others, there is no set.
+    """
+    ok = {row["run_id"]: row for row in rows if row["status"] == "ok"}
+    out: list[Row] = []
+    for one in sets:
+        settings = {
+            name: trials for name, trials in one.settings.items() if all(trial.run_id in ok for trial in trials)
+        }
+        if len(settings) > 1:
+            out += _rows(one.mode, settings, ok, store, floors)
+    return out
+
+
+def _rows(
+    mode: str, settings: dict[str, tuple[Trial, ...]], ok: RowsById, store: Store, floors: Sequence[Row]
+) -> list[Row]:
+    names, trials = list(settings), list(settings.values())
+    values = np.array([[ok[trial.run_id]["kd"] for trial in runs] for runs in trials]).T  # (networks, settings)
+    over_networks = len(values) >= ENOUGH_NETWORKS
+    influences = [] if over_networks else [
+        np.stack([_influence(runs[number], store) for runs in trials], axis=1) for number in range(len(values))
+    ]  # fmt: skip
+    standings = best_set(values, influences)
+    own_training = len({runs[0].model for runs in trials}) > 1
+    best = int(np.argmin(values.mean(axis=0)))
+    out: list[Row] = []
+    for number, (name, runs, standing) in enumerate(zip(names, trials, standings, strict=True)):
+        first = ok[runs[0].run_id]
+        doubt = trust.doubt([quality(runs, ok)], real_quality(floors, first))
+        shared = ("n_samples", "n_reference", "nfe", "data", "network", "features")
+        out.append(
+            {column: first.get(column) for column in (*shared, "images_seen")}
+            | {
+                "mode": mode,
+                "budget": runs[0].budget,
+                "setting": name,
+                "metric": "kd",
+                "value": float(values[:, number].mean()),
+                "fd": float(np.mean([ok[trial.run_id]["fd"] for trial in runs])),
+                "n_networks": len(runs),
+                "n_settings": len(names),
+                "level": LEVEL,
+                "best": number == best,
+                "interval": _method(len(values)),
+                "untrusted": doubt or None,
+            }
+            | _numbers(standing, bool(doubt), own_training and not over_networks)
+        )
+    simplest = min((row for row in out if row["in_set"]), key=lambda row: row["nfe"], default=None)
+    return [row | {"simplest": row is simplest} for row in out]
+
+
+def _numbers(standing: Standing, untrusted: bool, too_few: bool) -> Row:
+    out: Row = {"difference": standing.difference, "low": standing.low, "high": standing.high}
+    if too_few:
+        why = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
+        return out | {"in_set": None, "no_verdict": why}
+    return out | {"in_set": not (standing.worse or untrusted)}
+
+
+def _method(n_networks: int) -> str:
+    if n_networks >= ENOUGH_NETWORKS:
+        return f"one-sided limits, t over {n_networks} networks with Bonferroni's correction"
+    these = "this network" if n_networks == 1 else f"these {n_networks} networks"
+    return f"one-sided limits, max-t over images, conditional on {these}"
+
+
+def _influence(trial: Trial, store: Store) -> Array:
+    """What each image of a run adds to its KD, (n,)."""
+    features = load_features(trial.score, store).double().numpy()
+    return kd_influence(features, load_reference(trial.score.reference, store, len(features)))

@@ -1,0 +1,24 @@
+"""The floor, the score of real images, for each number of samples in a table -> floors.csv."""
+
+from collections.abc import Sequence
+
+from experiments.config.trial import Row, Trial
+from experiments.stages.score import load_pool
+from experiments.store.store import Store
+
+REPEATS = 20
+COLUMNS = ("data", "features", "metric", "n_samples", "n_reference", "mean", "sd", "low", "high", "repeats")
+
+
+def floor_rows(trials: Sequence[Trial], rows: Sequence[Row], store: Store) -> list[Row]:
+    """Rows of floors.csv: the score of n real images against the rest (floor), for each n in the table."""
+    scored = {trial.run_id: trial for trial in trials}
+    sizes = {(scored[row["run_id"]].score.reference, row["n_samples"]): row for row in rows if row["status"] == "ok"}
+    out: list[Row] = []
+    for (reference, n), row in sizes.items():
+        floor = load_pool(reference, store)[0].floor(n, REPEATS)
+        shared = {name: row[name] for name in ("data", "features", "n_samples", "n_reference")}
+        for metric, values in floor.items():
+            numbers = {"mean": values.mean(), "sd": values.std(ddof=1), "low": values.min(), "high": values.max()}
+            out.append(shared | {"metric": metric, "repeats": len(values)} | {k: float(v) for k, v in numbers.items()})
+    return out

@@ -1,0 +1,94 @@
+"""The command line of `python -m reports`: DIR for the report on a finished run; bench, index and compare."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import tyro
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reports import compare as comparing
+from reports.index import write_index
+from reports.render import write_report
+from reports.speed.page import write_bench_report
+
+Result = TypeVar("Result")
+
+
+def main(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]) -> None:
+    """Write the report on a finished run: DIR/report.html, DIR/report.md and DIR/figures/*.svg.
+
+    It reads run.json, table.csv and the other files of the run, if they exist. No run is repeated, so you can call it
+    at any time. Example: python -m reports runs/beta-laptop
+
+    `python -m reports bench FILE.json` writes the report on a run of the benchmarks, `python -m reports index FOLDER` a
+    page on all results in a folder, and `python -m reports compare A B` says what changed between two runs.
+
+    Args:
+        directory: a run directory, written by `python -m experiments`.
+    """
+    _written(lambda: write_report(directory))
+
+
+def bench(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")], out: Path | None = None) -> None:
+    """Write the report on a run of the benchmarks: OUT/report.html, OUT/report.md and OUT/figures/*.svg.
+
+    Args:
+        file: the JSON file that `pytest --benchmark --benchmark-json=FILE` wrote.
+        out: folder of the report. The default is FILE without its suffix.
+    """
+    _written(lambda: write_bench_report(file, out or file.with_suffix("")))
+
+
+def index(folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]) -> None:
+    """Write FOLDER/index.html: question, verdict, data, network, date and a picture of all results below FOLDER.
+
+    Args:
+        folder: a folder with result folders in it, at any depth. Example: python -m reports index runs
+    """
+    print(f"index: {_tried(lambda: write_index(folder))}")
+
+
+def compare(
+    a: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")],
+    b: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")],
+) -> None:
+    """Say what changed from A to B, two runs of one experiment: settings, quality with intervals, seconds.
+
+    Args:
+        a: the result folder of the first run.
+        b: the result folder of the second run.
+    """
+    console = Console(markup=False, highlight=False)
+    for title, (head, *lines) in _tried(lambda: comparing.compare(a, b)):
+        shown = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE)
+        for name in head:
+            shown.add_column(Text(name), overflow="fold")
+        for line in lines:
+            shown.add_row(*map(Text, line))
+        console.print(shown)
+
+
+def _written(write: Callable[[], Path]) -> None:
+    path = _tried(write)
+    print(f"report:  {path}\ntext:    {path.with_suffix('.md')}\nfigures: {path.parent / 'figures'}")
+
+
+def _tried(write: Callable[[], Result]) -> Result:
+    try:
+        return write()
+    except OSError as error:
+        raise ValueError(str(error)) from error
+
+
+def command(arguments: Sequence[str], prog: str) -> int:
+    """Parses and runs: DIR, bench FILE, index FOLDER, or compare A B."""
+    others: dict[str, Callable[..., None]] = {"bench": bench, "index": index, "compare": compare}
+    if arguments and arguments[0] in others:
+        tyro.cli(others[arguments[0]], prog=f"{prog} {arguments[0]}", args=list(arguments[1:]))
+    else:
+        tyro.cli(main, prog=prog, args=list(arguments))
+    return 0

@@ -1,0 +1,107 @@
+"""`python -m reports compare A B`: what changed between two runs of one experiment: settings, quality, seconds."""
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+from scipy.stats import t as student
+
+from reports.columns import COLUMNS, METRICS
+from reports.components import values
+from reports.formats import cell, interval, metric_name, missing, number, percent
+from reports.render import read_opening
+from reports.results import Run, timed
+from reports.sentences import FREEDOM
+
+SETTING = ["data", "network", "trained_by", "train_noise", "weighting", "parameterisation", "images_seen"]
+SETTING += ["n_samples", "n_reference", "features", "device", "precision_mode", "compiled", "threads", "batch_size"]
+KEYS = ["mode", "setting", "budget", "denoiser", "denoiser_error", "final_denoise"]
+EQUAL = ["data", "features", "n_samples", "n_reference"]  # else distances cannot be compared
+LEVEL = 0.95
+Lines = list[list[str]]
+
+
+def compare(a: Path, b: Path) -> list[tuple[str, Lines]]:
+    """Titled tables (the first line is the head): verdicts, settings that differ, quality, seconds.
+
+    Raises:
+        FileNotFoundError, ValueError: a folder is no result folder, or the experiments differ.
+    """
+    (run_a, opening_a), (run_b, opening_b) = read_opening(a), read_opening(b)
+    names = [run.info["experiment"] for run in (run_a, run_b)]
+    if names[0] != names[1]:
+        raise ValueError(f"{a} is a run of {names[0]}, {b} one of {names[1]}; only runs of one experiment are compared")
+    verdicts = [f"{one.lead} {one.verdict}".strip() for one in (opening_a, opening_b)]
+    out = [("Verdicts", [["", "verdict"], ["A", verdicts[0]], ["B", verdicts[1]]])]
+    return [*out, ("Settings that differ", settings(run_a, run_b)), *quality(run_a, run_b), *seconds(run_a, run_b)]
+
+
+def settings(a: Run, b: Run) -> Lines:
+    """Every setting whose values differ, then commit, command and versions."""
+    rows = [[COLUMNS[name].label, *(values(run.rows, name) for run in (a, b))]
+            for name in SETTING if name in a.rows and name in b.rows]  # fmt: skip
+    rows += [[name, *(str(run.info.get(name) or "unknown") for run in (a, b))] for name in ("command", "commit")]
+    versions = [run.info.get("versions", {}) for run in (a, b)]
+    rows += [[name, *(str(one.get(name, "none")) for one in versions)] for name in sorted({*versions[0], *versions[1]})]
+    return [["setting", "A", "B"], *([row for row in rows if row[1] != row[2]] or [["none", "", ""]])]
+
+
+def quality(a: Run, b: Run) -> list[tuple[str, Lines]]:
+    """Each setting that both runs have: KD of A and of B, the difference with an interval, and FD of both.
+
+    The interval is over images, for these networks only, as if the two runs were independent. Runs that share their
+    noise are not, and their true interval is narrower.
+    """
+    both = _means(a).merge(_means(b), on=KEYS, suffixes=("_a", "_b"), how="outer", indicator=True, sort=False)
+    kd, fd = (metric_name(metric, a.features) for metric in METRICS)
+    head = ["mode", "setting", "evaluations", f"{kd}: A", "B", f"B − A ({percent(LEVEL)} interval)", f"{fd}: A", "B"]
+    lines, left_out = [head], Counter[tuple[str, str]]()
+    for _, row in both.iterrows():
+        label = [str(row["mode"]), str(row["setting"]) + (", final denoising" if row["final_denoise"] is True else "")]
+        if row["_merge"] != "both":
+            left_out[label[0], f"only in {'A' if row['_merge'] == 'left_only' else 'B'}"] += 1
+            continue
+        differ = [name for name in EQUAL if row[f"{name}_a"] != row[f"{name}_b"]]
+        if differ:
+            left_out[label[0], f"not comparable: {', '.join(COLUMNS[name].label for name in differ)} differ"] += 1
+            continue
+        nfe = dict.fromkeys(cell("nfe", row[f"nfe_{side}"]) for side in "ab")
+        freedom = FREEDOM * (row["networks_a"] + row["networks_b"])
+        width = float(student.ppf((1 + LEVEL) / 2, freedom)) * math.hypot(row["se_a"], row["se_b"])
+        change = row["kd_b"] - row["kd_a"]
+        shown = interval("kd", change, change - width, change + width)
+        same = row["samples_a"] == row["samples_b"]
+        lines.append([
+            *label, " and ".join(nfe), *(cell("kd", row[f"kd_{side}"]) for side in "ab"),
+            "the same samples" if same else shown, *(cell("fd", row[f"fd_{side}"]) for side in "ab"),
+        ])  # fmt: skip
+    tables = [("Quality (lower is better; intervals over images, for these networks)", lines)] if len(lines) > 1 else []
+    others = [[mode, number(count, 0), why] for (mode, why), count in left_out.items()]
+    return [*tables, ("Not compared", [["mode", "settings", "why"], *others])] if others else tables
+
+
+def _means(run: Run) -> pd.DataFrame:
+    """One row per setting: means over networks, and the standard error of the mean KD over images."""
+    rows = run.rows[run.rows["status"] == "ok"]
+    rows = rows.assign(**{name: rows[name].astype(object).where(rows[name].notna(), "") for name in KEYS})
+    groups = rows.groupby(KEYS, sort=False)
+    out = groups[[*METRICS, "nfe"]].mean()
+    out["se"] = groups["kd_se"].agg(lambda se: math.sqrt((se**2).sum()) / len(se))
+    out["networks"] = groups.size()
+    out["samples"] = groups["samples_id"].agg(lambda names: " ".join(sorted(names)))
+    out[EQUAL] = groups[EQUAL].first()
+    return out.reset_index()
+
+
+def seconds(a: Run, b: Run) -> list[tuple[str, Lines]]:
+    """Seconds per network evaluation of one image, if both runs were timed on one kind of device."""
+    rows = [timed(run.ok()) for run in (a, b)]
+    if not all(map(len, rows)):
+        return []
+    devices = [values(frame, "device") for frame in rows]
+    rates = [float(frame["seconds"].sum() / (frame["nfe"] * frame["n_samples"]).sum()) for frame in rows]
+    shown = [f"{number(1e6 * rate)} µs" if not missing(rate) else "" for rate in rates]
+    change = f"{number(rates[1] / rates[0], 2)} times" if devices[0] == devices[1] else "other device"
+    line = ["sampling, per evaluation of one image", *shown, change]
+    return [("Time", [["", "A", "B", "B ÷ A"], line])]

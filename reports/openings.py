@@ -1,0 +1,114 @@
+"""The first screen of a report: how sure it is, its status line, and the reasons not to trust it."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from reports.columns import METRICS
+from reports.document import Number
+from reports.formats import SPEECH, as_precise, cell, metric_name, missing, number, percent, plural
+from reports.results import Run
+from reports.sentences import FEW, control_failed, head, pairs, smallest, training
+
+EXPLORATION = "exploration"
+STOPPED = {
+    "clear": "ended early, because the difference is clear",
+    "equal": "ended, because any difference is smaller than the smallest of interest",
+    "maximum": "all planned images were used",
+    "failed": "ended, because a run failed",
+}
+FAILED = "Do not rely on this result: the A/A control shows a difference between a setting and itself."
+
+
+def sure(run: Run, row: pd.Series) -> Number:
+    """How much the run has seen: networks, samples, and the difference that it could have detected."""
+    networks, samples = number(row["n_networks"], 0), cell("n_samples", row["n_samples"])
+    notes = []
+    size = detectable(row)
+    if size is not None:
+        shown = as_precise(row["metric"], [size], -size, size)[0]
+        notes.append(f"could have detected {shown} in {metric_name(row['metric'], run.features)}")
+    if not missing(row.get("n_to_settle")):
+        notes.append(f"{cell('n_to_settle', row['n_to_settle'])} samples each would settle it")
+    if not missing(row.get("networks_to_settle")):
+        notes.append(f"{cell('networks_to_settle', row['networks_to_settle'])} networks would settle it")
+    return Number(f"{networks} × {samples}", "how sure: networks × samples", notes)
+
+
+def detectable(row: pd.Series) -> float | None:
+    """The difference that a contrast detects with 80 % power: as the run recorded it, or from its interval."""
+    recorded = row.get("detectable")
+    return smallest(row) if recorded is None or missing(recorded) else float(recorded)
+
+
+def floor(run: Run, like: pd.Series, metric: str) -> list[str]:
+    """The score of real images, for instance "real images: 1.38 (0.83 to 2.12)", if it was measured."""
+    found = run.floor(metric, like)
+    if found is None:
+        return []
+    mean, low, high = (cell(name, found[name], metric) for name in ("mean", "low", "high"))
+    return [f"real images: {mean}" + (f" ({low} to {high})" if found["repeats"] > 1 else "")]
+
+
+def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> list[str]:
+    """The status line: fixed beforehand or exploration, the control, networks and data, failed runs."""
+    found = pairs(run.of_kind("control"))
+    control = "A/A control not measured"
+    if found:
+        control = "A/A control FAILED" if control_failed(run) else "A/A control passed"
+    facts = [beforehand, control]
+    if row is not None:
+        facts += [f"network “{row['network']}”, {training(row)}", data(row)]
+        if not missing(row.get("adjusted")):
+            facts.append(f"corrected for many comparisons ({row['adjusted']})")
+        if not missing(row.get("n_networks")) and row["n_networks"] < FEW:
+            these = "this network" if row["n_networks"] == 1 else f"these {number(row['n_networks'], 0)} networks"
+            facts.append(f"holds for {these}")
+        if not missing(row.get("n_looks")) and row["n_looks"] > 1:
+            why = STOPPED.get(str(row["stopped"]), str(row["stopped"]))
+            facts.append(f"look {number(row['look'], 0)} of {number(row['n_looks'], 0)}: {why}")
+    count = len(run.failed())
+    return facts + ([f"{plural(count, 'failed run')}"] if count else [])
+
+
+def data(row: pd.Series) -> str:
+    """The data in a few words."""
+    return "data drawn from a fitted mixture" if row["data"].startswith("mixture:") else f"data {row['data']}"
+
+
+def warnings(run: Run, rows: Sequence[pd.Series] = ()) -> list[str]:
+    """The red banner: the control failed, or samples are not yet images."""
+    found = [FAILED] if control_failed(run) else []
+    doubts = dict.fromkeys(str(row["untrusted"]) for row in rows if not missing(row.get("untrusted")))
+    return found + [f"Do not rely on this result: the samples are not yet images ({why})." for why in doubts]
+
+
+def score(run: Run, row: pd.Series, side: str, metric: str, word: str, notes: Sequence[str] = ()) -> Number:
+    """The value of one side of a contrast."""
+    value = as_precise(metric, [row[f"value_{side}"]], row["low"], row["high"])[0]
+    return Number(value, f"{metric_name(metric, run.features)} {word}", notes)
+
+
+def change(row: pd.Series) -> list[str]:
+    """The difference of a contrast and its interval, for the notes of a number."""
+    if missing(row["difference"]):
+        return []
+    if missing(row["low"]) or missing(row["high"]):
+        size = as_precise(row["metric"], [row["difference"]], row["low"], row["high"])[0]
+        return [f"difference {size}", "no interval"]
+    size, low, high = as_precise(row["metric"], [row["difference"], row["low"], row["high"]], row["low"], row["high"])
+    return [f"difference {size}", f"{percent(row['level'])} interval {low} to {high}"]
+
+
+def key(run: Run, metric: str) -> str:
+    """What a metric is, in a line."""
+    return (
+        f"{metric_name(metric, run.features)} is the {SPEECH[metric]} between samples and real images: lower is better."
+    )
+
+
+def shown_metric(pair: dict[str, pd.Series]) -> pd.Series:
+    """The row that the first screen shows: FD where FD alone is enough to see the verdict, else the deciding metric."""
+    row, fd = head(pair), pair.get(METRICS[1])
+    enough = fd is not None and not missing(fd["clear"]) and bool(fd["clear"])
+    return fd if enough and row["verdict"] in ("better", "worse") and fd is not None else row

@@ -1,0 +1,13 @@
+"""What all tests share: a cache folder of their own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither the user's cache nor another test process's is read or written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGMABENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

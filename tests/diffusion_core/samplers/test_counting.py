@@ -1,0 +1,85 @@
+"""The cost of a sampler that does not say it, and samplers that do not end."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffusion_core.exact import GaussianDenoiser
+from diffusion_core.samplers import SAMPLERS, Euler, Sampler, sample
+from diffusion_core.samplers import sampling as driver
+from diffusion_core.samplers.counting import planned_nfe
+from diffusion_core.schedules import geometric
+
+LADDER = geometric(4, 10.0, 0.1)
+
+
+class Twice:
+    """Two evaluations per step, the second in a batch of two. It is no Sampler, and does not say its cost."""
+
+    name = "twice"
+
+    def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
+        for sigma, sigma_next in pairwise(sigmas):
+            guess = torch.cat([x, x + (sigma_next - sigma) * eps(x, sigma)])
+            levels = torch.tensor([sigma, sigma_next]).repeat_interleave(len(x))
+            first, second = eps(guess, levels).chunk(2)
+            x = x + (sigma_next - sigma) * (first + second) / 2
+            yield x
+
+
+@dataclass(frozen=True)
+class Silent(Sampler):
+    """A Sampler that does not say its cost."""
+
+    def run(self, *arguments: Any) -> Iterator[Tensor]:
+        return Twice().run(*arguments)
+
+
+class Broken(Twice):
+    def run(self, *arguments: Any) -> Iterator[Tensor]:
+        raise KeyError("x")
+
+
+@dataclass(frozen=True)
+class Endless(Sampler):
+    """It yields x for ever, with or without an evaluation."""
+
+    evaluates: bool = False
+    follows_ladder: ClassVar[bool] = False
+
+    def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
+        while True:
+            if self.evaluates:
+                eps(x, sigmas[0])
+            yield x
+
+
+@pytest.mark.parametrize(
+    ("sampler", "expected"),
+    [(Twice(), 12), (Silent(), 12), (Euler(0.5), 4), (Broken(), 4), (Endless(), 4), (Endless(True), 4)],
+    ids=["counted", "counted in a subclass", "said", "broken", "endless", "endless evaluations"],
+)
+def test_cost_is_said_or_counted(sampler: Any, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusion_core.samplers.counting.MAX_STEPS", 200)
+    assert planned_nfe(sampler, LADDER) == expected
+
+
+def test_an_unsuitable_ladder_is_still_said() -> None:
+    with pytest.raises(ValueError, match="sigma_down"):
+        planned_nfe(Euler(50.0), LADDER)
+
+
+@pytest.mark.parametrize("name", ["dpm++2m", "euler-churn"])
+def test_a_built_in_sampler_that_is_counted_takes_one_evaluation_per_step(name: str) -> None:
+    assert "planned_nfe" not in vars(SAMPLERS[name]) and planned_nfe(SAMPLERS[name](), LADDER) == 4
+
+
+def test_a_sampler_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "MAX_STEPS", 50)
+    with pytest.raises(ValueError, match=r"^sampler Endless.*: it took more than 50 steps, or does not end"):
+        sample(GaussianDenoiser(), LADDER, Endless(), n_samples=1, shape=(1, 4, 4))

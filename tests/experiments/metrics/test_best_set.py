@@ -1,0 +1,59 @@
+"""The set of the best contains the truly best setting as often as it says, and is small where it can be."""
+
+import numpy as np
+import pytest
+
+from experiments.metrics.best_set import best_set
+from experiments.metrics.distances import Reference, jackknife_se, kd_influence, kd_replicates
+
+SETTINGS, N = 6, 100
+
+
+def run(rng: np.random.Generator, means: np.ndarray, n_networks: int, shared: float) -> tuple[np.ndarray, list]:
+    """Values and influences of settings whose value is a mean over images, which share part of their noise."""
+    values, influences = [], []
+    for _ in range(n_networks):
+        noise = shared * rng.normal(size=(N, 1)) + np.sqrt(1 - shared**2) * rng.normal(size=(N, len(means)))
+        values.append(means + noise.mean(axis=0))
+        influences.append(noise - noise.mean(axis=0))
+    return np.array(values), influences
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.9])
+@pytest.mark.parametrize("n_networks", [1, 2, 5])
+def test_equal_settings_stay_inside(n_networks: int, shared: float) -> None:
+    rng = np.random.default_rng(1)
+    inside = [not best_set(*run(rng, np.zeros(SETTINGS), n_networks, shared))[0].worse for _ in range(150)]
+    assert np.mean(inside) >= 0.915  # 0.95 less two standard errors
+
+
+def test_the_set_is_small_where_settings_differ_and_pairing_makes_it_smaller() -> None:
+    rng = np.random.default_rng(2)
+    means = 0.11 * np.arange(SETTINGS)
+    sizes = {
+        shared: np.mean([sum(not s.worse for s in best_set(*run(rng, means, 2, shared))) for _ in range(50)])
+        for shared in (0.0, 0.95)
+    }
+    assert sizes[0.95] < 2.2 < sizes[0.0] < SETTINGS
+
+
+def test_limits_contain_the_difference_to_the_best_other() -> None:
+    rng = np.random.default_rng(3)
+    means = np.array([0.0, 0.1, 0.3])
+    truth = np.array([-0.1, 0.1, 0.3])
+    low, high = [], []
+    for _ in range(150):
+        found = best_set(*run(rng, means, 2, 0.5))
+        low.append([s.low <= t for s, t in zip(found, truth, strict=True)])
+        high.append([t <= s.high for s, t in zip(found, truth, strict=True)])
+    assert np.mean(low, axis=0).min() > 0.92 and np.mean(high, axis=0).min() > 0.92
+
+
+def test_influence_gives_the_standard_error_of_the_jackknife() -> None:
+    rng = np.random.default_rng(4)
+    reference = Reference.of(rng.normal(size=(2000, 4)))
+    features = rng.normal(0.3, 1.2, size=(1000, 4))
+    terms = kd_influence(features, reference)
+    assert abs(terms.mean()) < 1e-12
+    se = np.sqrt((terms**2).sum() / (1000 * 999))
+    assert se == pytest.approx(jackknife_se(kd_replicates(features, reference)), rel=0.35)  # 20 groups: +-16 %

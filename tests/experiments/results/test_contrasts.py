@@ -1,0 +1,105 @@
+"""Contrasts know the number of comparisons, their power, and whether their samples are images."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from diffusion_core.samplers import Euler
+from experiments.config.comparison import Contrast
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
+from experiments.config.trial import Row, Trial
+from experiments.metrics.intervals import pooled
+from experiments.results.contrasts import Measured, Score, adjusted_for_number, measured_rows, of_scores, to_settle
+
+GROUPS = 20
+
+
+def trial(eta: float, seed: int, **training: float) -> Trial:
+    train = replace(TrainConfig(seed=seed), **training)
+    return Trial(
+        "test",
+        "any",
+        ScoreConfig(SampleConfig(train, Ladder(n_steps=4), Euler(eta), 500, seed), REFERENCE),
+        f"eta {eta:g}",
+    )
+
+
+REFERENCE = ReferenceConfig("mnist5k", "digits", "")
+
+
+def measured(difference: float, se: float, n_networks: int = 2, family: str = "", **training: float) -> Measured:
+    """eta 1 against eta 0, or a training against the default one."""
+    pairs = tuple((trial(1.0, seed, **training), trial(0.0, seed)) for seed in range(n_networks))
+    spread = np.linspace(-1, 1, GROUPS)
+    spread *= se * np.sqrt(n_networks) / np.sqrt((GROUPS - 1) / GROUPS * (spread**2).sum())
+    none = {name: np.zeros(GROUPS) for name in ("fd", "kd")}
+    a = Score({"fd": 1 + difference, "kd": 1 + difference}, dict.fromkeys(none, spread))
+    return of_scores(
+        Contrast("explored", "any", "a", "b", pairs, family=family),
+        pairs,
+        [(a, Score({"fd": 1, "kd": 1}, none))] * n_networks,
+    )
+
+
+def rows(one: Measured, recall: float = 0.8) -> Row:
+    ok = {trial.run_id: made_row(trial, recall) for pair in one.pairs for trial in pair}
+    floors = [
+        {"data": "mnist5k", "features": "digits", "n_samples": 500, "n_reference": 4500, "metric": name, "mean": 0.9}
+        for name in ("precision", "recall")
+    ]
+    return [row for row in measured_rows(one, ok, floors) if row["metric"] == "kd"][-1]
+
+
+def made_row(trial: Trial, recall: float) -> Row:
+    return {
+        "experiment": "test", "data": "mnist5k", "network": "small", "trained_by": "sigmabench", "features": "digits",
+        "n_samples": 500, "n_reference": 4500, "precision": 0.7, "recall": recall, "seconds": 30.0,
+        "run_id": trial.run_id,
+    }  # fmt: skip
+
+
+def test_standard_error_of_the_helper_is_the_one_asked_for() -> None:
+    assert measured(-0.1, 0.03).whole["kd"].se == pytest.approx(0.03)
+
+
+def test_holm_takes_back_what_only_one_of_many_comparisons_finds() -> None:
+    alone = measured(-0.1, 0.045, family="f")  # p = 0.03
+    others = [measured(-0.01, 0.045, family="f") for _ in range(3)]
+    assert alone.whole["kd"].clear
+    corrected = adjusted_for_number([alone, *others])
+    assert not corrected[0].whole["kd"].clear and corrected[0].adjusted == "Holm, 4 comparisons"
+    assert rows(corrected[0])["verdict"] == "no clear difference"
+    assert rows(corrected[0])["p_adjusted"] == pytest.approx(4 * rows(corrected[0])["p_value"])
+    strong = adjusted_for_number([measured(-0.3, 0.045, family="f"), *others])[0]
+    assert rows(strong)["verdict"] == "better"
+    assert adjusted_for_number([alone])[0].whole["kd"].clear  # a family of one
+
+
+def test_samples_that_are_not_images_get_no_verdict() -> None:
+    one = measured(-0.3, 0.03)
+    assert rows(one)["verdict"] == "better" and rows(one)["untrusted"] is None
+    static = rows(one, recall=0.01)
+    assert static["verdict"] == "too undertrained to tell" and not static["clear"]
+    assert static["untrusted"].startswith("recall is at most 0.010")
+
+
+def test_settings_with_their_own_training_need_five_networks() -> None:
+    assert rows(measured(-0.3, 0.03, n_networks=4, lr=1e-3))["verdict"] == "too few networks"
+    assert rows(measured(-0.3, 0.03, n_networks=4))["verdict"] == "better"
+    assert rows(measured(-0.3, 0.03, n_networks=5, lr=1e-3))["verdict"] != "too few networks"
+
+
+def test_images_to_settle_a_difference_give_the_power_that_is_asked_for() -> None:
+    estimate = pooled([-0.02, -0.02], [0.02, 0.02])
+    found = to_settle(estimate, baseline=0.1, n=500, n_networks=2, seconds=60)
+    n = found["n_to_settle"]
+    assert n == pytest.approx(500 * (estimate.detectable / 0.02) ** 2, rel=1e-2)
+    assert found["minutes_to_settle"] == pytest.approx(n / 500, rel=1e-2)
+    scale = np.sqrt(500 / n)
+    assert pooled([-0.02, -0.02], [0.02 * scale] * 2).detectable == pytest.approx(0.02, rel=1e-2)
+    tiny = to_settle(pooled([-1e-9, -1e-9], [0.02, 0.02]), baseline=0.1, n=500, n_networks=2, seconds=60)
+    assert tiny["n_to_settle"] == pytest.approx(500 * (estimate.detectable / 0.01) ** 2, rel=1e-2)
+    assert to_settle(pooled([-1.0, -1.0], [0.02, 0.02]), 0.1, 500, 2, 60) == {}  # clear already
+    many = to_settle(pooled([-1.0, 1.0, 2.0, -2.0, 0.5], [0.1] * 5), 0.1, 500, 5, 60)
+    assert set(many) == {"networks_to_settle"} and many["networks_to_settle"] > 5

@@ -1,0 +1,188 @@
+"""Whatever happens to a run directory, a report is written without foreign markup, or one error says what is wrong.
+
+A fixed seed damages copies of a run: odd cells and columns, swapped and missing columns, cut files, odd JSON, and odd
+things where files should be. Figures are drawn, but not laid out, which takes most of the time.
+"""
+
+import json
+import os
+import random
+import shutil
+import warnings
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reports import render
+from reports.columns import COLUMNS
+from reports.results import digests
+
+HERE = Path(__file__).parent
+N_DAMAGES = 6  # of each run
+CELLS = ("", "nan", "inf", "1e308", "-1e308", "9e99", "-5", "0", "1e-300", "abc", "True", "ok", "failed", "kd", "best",
+         "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "$\\frac{1", "]](javascript:x) | `",
+         "é\u202e\x07", "a" * 3000, "{x} %s", "\n", "control", "undecided: the metrics disagree", "baseline chosen",
+)  # fmt: skip
+VALUES = (None, -1, 1e308, float("nan"), 10**400, [], {}, [1], [None, "<b>"], {"<i>": ["<b>"]}, {"../x": 3}, True,
+          {"table.csv": "0"}, "<script>alert(1)</script>", "a\nb")  # fmt: skip
+TEXTS = {name for name, column in COLUMNS.items() if column.kind == "text"}
+TAGS = set(
+    "html head meta title style body h1 h2 h3 p strong em code a img figure figcaption table thead tbody tr th td "
+    "details summary dl dt dd main header footer section div span ul li nav small br".split()
+)
+
+
+class Markup(HTMLParser):
+    """The tags and attributes of a page that a report does not use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.foreign: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.foreign |= {tag} - TAGS | {name for name, _ in attrs if name.startswith("on")}
+
+
+def damage(directory: Path, rng: random.Random) -> str:
+    """Damages one file of a run, and says how."""
+    path = rng.choice(sorted([*directory.glob("*.csv"), directory / "run.json"]))
+    if path.name == "run.json":
+        info = json.loads(path.read_text(encoding="utf-8"))
+        key = rng.choice([*info, "files", "commit", "machine"])
+        info[key] = rng.choice(VALUES)
+        path.write_text(json.dumps(info), encoding="utf-8")
+        return f"run.json: {key}={info[key]!r:.40}"
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    one, other = rng.sample(list(frame), 2)
+    value, ways = rng.choice(CELLS), ["cell"] * 4 + ["column"] * 3 + ["swap", "drop", "no rows", "some", "twice", "cut"]
+    match way := rng.choice(ways):
+        case "cell":
+            frame.loc[rng.randrange(max(len(frame), 1)), one] = value
+        case "column":
+            frame[one] = value
+        case "swap":
+            frame[[one, other]] = frame[[other, one]]
+        case "drop":
+            frame = frame.drop(columns=one)
+        case "no rows":
+            frame = frame.head(0)
+        case "some":
+            frame = frame.sample(len(frame) // 2, random_state=rng.randrange(100))
+        case "twice":
+            frame = pd.concat([frame, frame])
+    text = frame.to_csv(index=False)
+    path.write_text(text[: rng.randrange(len(text))] if way == "cut" else text, encoding="utf-8")
+    return f"{path.name}: {way} {one} {other} {value!r:.40}"
+
+
+def check(directory: Path, what: str) -> bool:
+    """Whether a report was written. Fails if it was neither written nor refused, or if it holds foreign markup."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of matplotlib, on odd axes
+            page = render.write_report(directory)
+    except (ValueError, OSError) as error:
+        assert str(error).strip(), what
+        return False
+    except Exception as error:
+        raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
+    markup = Markup()
+    markup.feed(page.read_text(encoding="utf-8"))
+    assert not markup.foreign, what
+    return True
+
+
+@pytest.mark.parametrize("run", ["run-run", "run-ladders"])
+def test_a_damaged_table_gives_a_report_or_one_error(run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "svg", lambda drawing: b"<svg/>")
+    written = []
+    for number in range(N_DAMAGES):
+        directory = Path(shutil.copytree(HERE / run, tmp_path / str(number)))
+        written.append(check(directory, f"{number}: {damage(directory, random.Random(number))}"))
+    assert {True, False} == set(written)  # some damage is harmless, and some is refused
+
+
+def test_text_of_a_run_is_never_markup(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell of every column of text, in every table, and every text of run.json."""
+    monkeypatch.setattr(render, "svg", lambda drawing: b"<svg/>")
+    bad = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    keep = {
+        "features",
+        "status",
+        "metric",
+        "verdict",
+        "train_seed",
+        "sample_seed",
+        "run_id",
+        "samples_id",
+        "kind",
+        "mode",
+    }
+    for path in directory.glob("*.csv"):
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        texts = [name for name in frame if name in TEXTS and name not in keep]
+        frame[texts] = frame[texts].where(frame[texts] == "", bad)
+        frame.to_csv(path, index=False)
+    info = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+    info |= dict.fromkeys(("preset", "question", "command", "commit", "machine"), bad) | {"notes": [bad, [bad]]}
+    (directory / "run.json").write_text(json.dumps(info | {"versions": {bad: bad}}), encoding="utf-8")
+    assert check(directory, "markup")
+    assert "&lt;script&gt;" in (directory / "report.html").read_text(encoding="utf-8")
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def as_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def as_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def as_bytes(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe\x00" * 30)
+
+
+@pytest.mark.parametrize("make", [removed, as_folder, as_loop, as_pipe, as_bytes])
+@pytest.mark.parametrize("name", ["run.json", "table.csv"])
+def test_what_is_no_file_is_refused(name: str, make: Callable[[Path], None], directory: Path) -> None:
+    make(directory / name)
+    assert not check(directory, name)
+
+
+@pytest.mark.parametrize("make", [as_loop, as_pipe])
+def test_what_is_in_the_way_of_a_report_is_replaced(
+    make: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "svg", lambda drawing: b"<svg/>")
+    directory = Path(shutil.copytree(HERE / "run-run", tmp_path / "run"))
+    for name in ("report.html", "report.md"):
+        (directory / name).touch()
+        make(directory / name)
+    assert check(directory, "in the way") and (directory / "report.html").is_file()
+    assert not list(directory.glob(".*"))
+
+
+def test_an_edited_table_of_which_no_page_can_be_made_is_refused(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(render.EXPERIMENTS, "beta", lambda run: 1 / 0)
+    with pytest.raises(ValueError, match=r"no page can be made of its tables: ZeroDivisionError: division by zero \("):
+        render.write_report(directory)
+    info = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+    (directory / "run.json").write_text(json.dumps(info | {"files": digests(directory)}), encoding="utf-8")
+    with pytest.raises(ZeroDivisionError):  # nothing was edited, so this is a bug, and its traceback is wanted
+        render.write_report(directory)

@@ -1,0 +1,65 @@
+"""Whatever fails is one line and an exit status, and nothing is printed after it."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reports.edge import INTERRUPTED, guarded
+
+ROOT = Path(__file__).parents[2]
+
+
+def failing(error: BaseException) -> Callable[[], int]:
+    def run() -> int:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "status", "line"),
+    [
+        (lambda: 1, 1, ""),
+        (failing(ValueError("a: b")), 2, "error: a: b\n"),
+        (failing(KeyboardInterrupt()), 130, INTERRUPTED + "\n"),
+        (failing(BrokenPipeError()), 1, ""),
+        (failing(OSError(28, "No space", "x")), 1, "error: x: No space; what is finished is kept\n"),
+        (failing(SystemExit(2)), 2, ""),
+        (failing(SystemExit("because")), 1, ""),
+    ],
+    ids=["none", "value", "interrupt", "no reader", "full disk", "exit", "exit with a text"],
+)
+def test_an_error_is_a_line_and_a_status(
+    run: Callable[[], int], status: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert guarded(run) == status
+    assert capsys.readouterr().err == line
+
+
+def test_an_unexpected_error_has_its_traceback_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(failing(KeyError("x\ny"))) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: KeyError: 'x\\ny'; the traceback is in ") and said.count("\n") == 1
+    log = Path(said.split()[-1])
+    assert "Traceback" in log.read_text()
+    log.unlink()
+
+
+@pytest.mark.parametrize("program", ["reports", "experiments"])
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [("> /dev/full", "error: No space left on device; what is finished is kept\n"), ("| true", ""), (">&-", "")],
+)
+def test_output_that_cannot_be_written(program: str, where: str, said: str) -> None:
+    line = f"sleep 0.1 | {sys.executable} -m {program} --help {where}"
+    found = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert found.stderr == said
+
+
+def test_an_unknown_backend_of_matplotlib_does_not_matter() -> None:
+    code = "from reports.edge import guarded; print(guarded(lambda: __import__('matplotlib.style') and 0))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"MPLBACKEND": "x"}, capture_output=True)
+    assert found.stdout == b"0\n" and found.stderr == b""

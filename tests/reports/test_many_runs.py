@@ -1,0 +1,88 @@
+"""`python -m reports index` and `compare`: all runs of a folder on a page, and what changed between two."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reports.compare import compare
+from reports.index import write_index
+
+HERE = Path(__file__).parent
+
+
+def copy(folder: Path, name: str, run: str = "run") -> Path:
+    return Path(shutil.copytree(HERE / run, folder / name))
+
+
+def change_table(directory: Path, **values: object) -> None:
+    """Sets whole columns of table.csv; a function gets the old column."""
+    frame = pd.read_csv(directory / "table.csv", dtype=str, keep_default_na=False)
+    for name, value in values.items():
+        frame[name] = value(frame[name]) if callable(value) else value
+    frame.to_csv(directory / "table.csv", index=False)
+
+
+def test_the_index_has_every_result_and_says_which_cannot_be_read(tmp_path: Path) -> None:
+    images = copy(tmp_path, "deep/one") / "images"
+    for name in pd.read_csv(images.parent / "table.csv")["samples_id"].dropna():
+        shutil.copy(images / "real.png", images / f"{name}.png")
+    (tmp_path / "deep" / "one" / "report.html").touch()
+    copy(tmp_path, "two", "run-ladders")
+    broken = copy(tmp_path, "three <b>")
+    (broken / "table.csv").write_text("experiment\nbeta\n")
+    page = write_index(tmp_path).read_text(encoding="utf-8")
+    assert page.count("<article") == 3 and "3 results" in page
+    assert "Yes. Putting noise back lowers FD from 15.56 to 11.91 at the same cost." in page
+    assert 'href="deep/one/report.html"' in page and "two (no report yet)" in page
+    assert "table.csv: missing columns" in page and "three &lt;b&gt;" in page and "<b>" not in page
+    assert "2026-11-20" in page and page.count("data:image/png") == 1
+    assert write_index(tmp_path).read_text(encoding="utf-8") == page
+
+
+def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no result folder below it"):
+        write_index(tmp_path)
+
+
+def lines(a: Path, b: Path, title: str) -> list[list[str]]:
+    return next((table[1:] for name, table in compare(a, b) if name.startswith(title)), [])
+
+
+def test_runs_are_compared_setting_by_setting(tmp_path: Path) -> None:
+    a, b = copy(tmp_path, "a"), copy(tmp_path, "b")
+    assert lines(a, b, "Settings") == [["none", "", ""]]
+    assert {line[5] for line in lines(a, b, "Quality")} == {"the same samples"}
+    change_table(
+        b,
+        samples_id=lambda old: "other" + old,
+        kd=lambda old: old.map(lambda text: str(float(text) - 0.002) if text else ""),
+        kd_se=lambda old: old.map(lambda text: "0.0003" if text else ""),
+        images_seen="1024000",
+    )
+    change_table(a, kd_se=lambda old: old.map(lambda text: "0.0004" if text else ""))
+    assert ["images seen in training", "512,000", "1,024,000"] in lines(a, b, "Settings")
+    found = next(line for line in lines(a, b, "Quality") if line[:2] == ["primary", "eta 0"])
+    # 2 networks: se of a mean 0.0004 / sqrt(2) and 0.0003 / sqrt(2), so 0.5 / sqrt(2) x t(76 df) = 0.70
+    assert found[2:6] == ["66", "8.82", "6.82", "−2.00 (−2.70 to −1.30)"]
+
+
+def test_what_cannot_be_compared_says_why(tmp_path: Path) -> None:
+    a, b = copy(tmp_path, "a"), copy(tmp_path, "b")
+    change_table(b, n_samples="200", mode=lambda old: old.replace("pareto", "other"))
+    assert lines(a, b, "Quality") == []
+    reasons = {line[2] for line in lines(a, b, "Not compared")}
+    assert reasons == {"not comparable: samples differ", "only in A", "only in B"}
+
+
+def test_only_runs_of_one_experiment_are_compared(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is a run of beta, .* one of ladders"):
+        compare(copy(tmp_path, "a"), copy(tmp_path, "b", "run-ladders"))
+
+
+def test_a_run_that_is_not_to_be_trusted_is_marked_in_the_index(tmp_path: Path) -> None:
+    directory = copy(tmp_path, "one", "run-noise_levels")
+    assert json.loads((directory / "run.json").read_text())["experiment"] == "noise_levels"
+    assert 'class="warning">Do not rely on this result' in write_index(tmp_path).read_text(encoding="utf-8")
