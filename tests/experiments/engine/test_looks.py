@@ -55,7 +55,7 @@ def run(planned: Looks, store: Store) -> tuple[Looked, list[Row]]:
 
 
 def test_a_clear_difference_ends_the_run_at_the_first_look(store: Store) -> None:
-    looked, rows = run(looks(1.3, 0.0, smallest=1e-9), store)
+    looked, rows = run(looks(1.0, 0.0, smallest=1e-9), store)
     assert [row["look"] for row in looked.rows] == [1, 1] and looked.rows[1]["stopped"] == "clear"
     primary = next(row for row in rows if row["kind"] == "primary" and row["metric"] == "kd" and "verdict" in row)
     assert (primary["look"], primary["n_looks"], primary["stopped"], primary["n_samples"]) == (1, 3, "clear", 40)
