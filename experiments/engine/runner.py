@@ -14,10 +14,10 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from experiments.config.comparison import BestOf, BestSet, Contrast, Looks
+from experiments.config.comparison import BestOf, BestSet, Comparison, Contrast, Looks, Race
 from experiments.config.config import ForeignConfig
 from experiments.config.trial import Infeasible, Trial
-from experiments.engine import conclusion, dry_run, executor, selection
+from experiments.engine import conclusion, dry_run, executor, race, selection
 from experiments.engine.calibrated import chosen_for
 from experiments.engine.doubts import doubts
 from experiments.engine.executor import SweepResult
@@ -41,7 +41,8 @@ from reports.render import write_report
 from reports.results import digests
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
-Comparison = Contrast | BestOf | BestSet
+OTHER_FILES = ("run.json", "settings.json", "report.html", "report.md")
+PARTS = {"images": "*.png", "figures": "*.svg", "export": "*.py"}
 Extras = Callable[[Path, Store, Sequence[Trial], Console], None]
 
 
@@ -56,6 +57,7 @@ class Experiment:
         contrasts: the planned comparisons.
         looks: the primary contrast and its control, if they are to get images until the contrast is settled. They come
             first in contrasts.csv.
+        race: if given, `trials` are those of its first look.
         fixed_beforehand: whether the primary contrast has the settings that the design fixed beforehand.
         write_extras: writes further files that the experiment's report reads, given the trials that succeeded.
         probes: further measurements on the denoisers, besides the trials.
@@ -67,6 +69,7 @@ class Experiment:
     trials: Sequence[Trial | Infeasible]
     contrasts: Sequence[Comparison]
     looks: Looks | None = None
+    race: Race | None = None
     fixed_beforehand: bool = False
     write_extras: Extras | None = None
     probes: Sequence[ProbeConfig] = ()
@@ -85,7 +88,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     directory, store = options.directory(experiment.folder or experiment.name), Store(options.store)
     part = _part(experiment.trials, options)
     plan = Plan.of(part, experiment.probes)
-    _check(plan.trials, store, options.data_root)
+    _check((*plan.trials, *(experiment.race.trials(-1) if experiment.race else ())), store, options.data_root)
     rehearse(plan.trials, options.data_root)
     data_root = options.data_root.absolute() if options.data_root else None
     context = RunContext(store, data_root, together=options.together)
@@ -115,7 +118,10 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         def run(plan: Plan) -> SweepResult:
             return executor.execute(plan, context, console, logs=logs, retry_failed=options.retry_failed, **how)
 
-        looked = look_by_look(plan, None if options.shard else experiment.looks, run, store, console)
+        if experiment.race and not options.shard:
+            looked = race.raced(plan, experiment.race, run, store, console)
+        else:
+            looked = look_by_look(plan, None if options.shard else experiment.looks, run, store, console)
     plan, result = looked.plan, looked.result
     store.sweep_temporaries()  # left by workers that were stopped just now
     rows = [*result.rows, *(trial.row() for trial in part if isinstance(trial, Infeasible))]
@@ -125,7 +131,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     if whole:
         console.print("every run is scored; intervals, figures and the report follow", soft_wrap=True)
         use_threads(plan.trials[0].samples.machine.threads)  # so that intervals and floors round as scores do
-        _tabulate(directory, looked, experiment.contrasts, store)
+        _tabulate(directory, looked, experiment, store)
         ok = {row["run_id"] for row in result.rows if row["status"] == "ok"}
         done = [trial for trial in plan.trials if trial.run_id in ok]
         write_evidence(directory, done, store, options.data_root)
@@ -149,8 +155,8 @@ def earlier_results(directory: Path) -> list[Path]:
     Raises:
         ValueError: the folder holds such files, but no run wrote them.
     """
-    files = [path for name in (*FILES, "run.json", "report.html", "report.md") if (path := directory / name).exists()]
-    files += [*(directory / "images").glob("*.png"), *(directory / "figures").glob("*.svg")]
+    files = [path for name in (*FILES, *OTHER_FILES) if (path := directory / name).exists()]
+    files += [path for folder, kind in PARTS.items() for path in (directory / folder).glob(kind)]
     if files and not (directory / MARK).exists() and not _is_result(directory):
         raise ValueError(
             f"out={str(directory)!r}: it holds {files[0].relative_to(directory)}, which no run wrote; choose another "
@@ -193,8 +199,8 @@ def _reused(plan: Plan, store: Store) -> list[str]:
 
 def remove_strays(directory: Path) -> None:
     """Removes half-written files of a killed run, which are called .NAME.PID, from a result folder."""
-    half_written = re.compile(r"\.[\w-]+\.(csv|json|md|html|svg|png)\.\d+")
-    for folder in (directory, directory / "images", directory / "figures"):
+    half_written = re.compile(r"\.[\w-]+\.(csv|json|md|html|svg|png|py)\.\d+")
+    for folder in (directory, *(directory / part for part in PARTS)):
         for path in folder.glob(".*"):
             if path.is_file() and half_written.fullmatch(path.name):
                 path.unlink()
@@ -239,12 +245,15 @@ def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tup
         yield RunContext(context.store, context.data_root, shared), {"executor": ray.executor, "slots": ray.slots}
 
 
-def _tabulate(directory: Path, looked: Looked, comparisons: Sequence[Comparison], store: Store) -> None:
-    """Writes floors.csv, contrasts.csv, best_sets.csv and looks.csv. Comparisons with a missing run are left out."""
-    rows = looked.result.rows
+def _tabulate(directory: Path, looked: Looked, experiment: Experiment, store: Store) -> None:
+    """Writes floors.csv, contrasts.csv, best_sets.csv, looks.csv and race.csv.
+
+    Comparisons with a missing run are left out.
+    """
+    rows, comparisons = looked.result.rows, [*looked.comparisons, *experiment.contrasts]
     floor = floors.floor_rows(looked.plan.trials, rows, store)
     table.write_rows(directory / "floors.csv", floor, floors.COLUMNS)
-    pairs = [*looked.contrasts, *(one for one in comparisons if isinstance(one, Contrast))]
+    pairs = [one for one in comparisons if isinstance(one, Contrast)]
     found = contrasts.contrast_rows(pairs, rows, store, floor)
     found += choice_rows([one for one in comparisons if isinstance(one, BestOf)], rows, store, floor)
     table.write_rows(directory / "contrasts.csv", found, contrasts.COLUMNS)
@@ -253,7 +262,8 @@ def _tabulate(directory: Path, looked: Looked, comparisons: Sequence[Comparison]
             directory / "best_sets.csv", best_sets.best_set_rows(sets, rows, store, floor), best_sets.COLUMNS
         )
     if looked.rows:
-        table.write_rows(directory / "looks.csv", looked.rows, looks.COLUMNS)
+        name, columns = ("race.csv", race.COLUMNS) if experiment.race else ("looks.csv", looks.COLUMNS)
+        table.write_rows(directory / name, looked.rows, columns)
 
 
 def _conclude(
