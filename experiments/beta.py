@@ -9,7 +9,7 @@ by kernel distance. It gets more images until it is settled (metrics/looks.py). 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
 from experiments.command_line import Beta
 from experiments.config.comparison import BestSet, Contrast, Looks, against_first, by_setting, control, grouped, paired
-from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
+from experiments.config.config import MIN_SAMPLES, AlphaBetaLadder, Ladder, TrainConfig
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
@@ -32,15 +32,24 @@ FIXED_BEFOREHAND = (66, LogNormal())  # number of steps and noise distribution o
 class BetaStudy(Study):
     """What the experiment varies."""
 
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(images_seen=100_000))
+    train_seeds: int = 5  # enough for a statement on networks of this kind in general
+    explore_seeds: int = 2  # the networks that all other settings are sampled from
     n_samples: int = 1_500  # of the primary contrast and its control, at most
     look_every: int = 500  # images between two looks at the primary contrast; all other settings get so many
     smallest: float = 0.1  # the smallest difference of interest, as a share of the KD of eta 0
     n_steps: int = 66  # of the primary contrast's ladder
     alpha: float = 0.1  # in mode same-alpha
-    betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.4)  # in mode same-alpha
+    betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.35)  # in mode same-alpha
     etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4, 2.0)  # in mode same-ladder
     pareto_steps: tuple[int, ...] = (8, 16, 32, 66)
     pareto_etas: tuple[float, ...] = (0.0, 0.5, 1.0)
+
+    def __post_init__(self) -> None:
+        if not self.look_every >= MIN_SAMPLES:
+            raise ValueError(f"look_every={self.look_every}: it must be at least {MIN_SAMPLES}")
+        if self.explore_seeds < 0:
+            raise ValueError(f"explore_seeds={self.explore_seeds}: it must be at least 0")
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -56,6 +65,7 @@ class BetaStudy(Study):
 PRESETS = {
     "smoke": BetaStudy(
         train=TrainConfig(images_seen=640, warmup_images=320),
+        train_seeds=2,
         n_samples=132,  # just above the dimension of the features
         n_steps=4,
         alpha=0.8,
@@ -67,7 +77,7 @@ PRESETS = {
     "laptop": BetaStudy(),
     "gpu": BetaStudy(
         train=TrainConfig(data="mnist", images_seen=50 * 60_000),
-        train_seeds=5,
+        explore_seeds=5,
         n_samples=20_000,
         look_every=10_000,
     ),
@@ -82,7 +92,7 @@ def main(question: Beta, options: Options) -> pd.DataFrame:
     """
     study = options.apply(PRESETS[options.preset], question)
     if question.only_primary:
-        study = replace(study, betas=(), etas=(), pareto_steps=(), pareto_etas=())
+        study = replace(study, explore_seeds=0)
     else:
         study = replace(
             study,
@@ -105,6 +115,8 @@ def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
     for seed in study.seeds:
         model, ladder = study.model(seed), Ladder(n_steps=study.n_steps)
         yield from primary(study, seed)
+        if seed >= study.explore_seeds:
+            continue
         for eta in (0.0, 1.0):
             yield study.trial("beta", "final-denoise", f"eta {eta:g}", model, ladder, Euler(eta), final_denoise=True)
         for beta in study.betas:

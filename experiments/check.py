@@ -17,12 +17,11 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
-from diffusion_core.data import Images, resolve
+from diffusion_core.data import Images, load
 from experiments.engine.options import shown
 from experiments.models import external
 from experiments.models.behaviour import behaviour
 from experiments.models.check import CheckResult, examine
-from experiments.stages.common import images_of
 from experiments.stages.hardware import use_threads
 from experiments.store.checksums import write_json
 
@@ -67,7 +66,7 @@ def main(options: Check) -> CheckResult:
     device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     use_threads(options.threads or torch.get_num_threads())
     name = external.describe(options.model, options.model_label)
-    images = images_of(resolve(options.data, options.data_root), options.data_root)
+    images = load(options.data, root=options.data_root)
     model = external.load_foreign(options.model, images, options.model_label, device)
     behaviour(model, images, device)
     result = examine(model, images, device)

@@ -63,7 +63,7 @@ class Beta:
 
     n_steps: Annotated[int | None, shown("N", "66")] = None
     """Steps of the primary contrast's ladder."""
-    betas: Annotated[tuple[float, ...] | None, several_numbers("0 0.2 0.3 0.4")] = None
+    betas: Annotated[tuple[float, ...] | None, several_numbers("0 0.2 0.3 0.35")] = None
     """Values of beta at fixed alpha = 0.1. 0 is always added."""
     etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1 1.4 2")] = None
     """Values of eta on the primary ladder. 0 and 1 are always added."""
@@ -71,6 +71,11 @@ class Beta:
     """Lengths of the ladders on which quality is compared with cost."""
     pareto_etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1")] = None
     """Values of eta on these ladders. 0 is always added."""
+    explore_seeds: Annotated[int | None, shown("N", "2")] = None
+    """Networks from which all settings but the primary contrast are sampled: the first N."""
+    look_every: Annotated[int | None, shown("N", "500")] = None
+    """The primary contrast is looked at after every N images per network, up to --n-samples. It ends when it is
+    settled. All other settings get N images."""
     only_primary: bool = False
     """Run the primary contrast and its A/A control only."""
 
@@ -224,8 +229,8 @@ COMMANDS = {
         "Is beta > 0 better than beta = 0?",
         "Trains networks, samples with and without fresh noise, scores the samples and writes a report. Compares at "
         "equal alpha, on one ladder, and at equal cost. An interrupted run goes on with the same command.",
-        "laptop: 2 networks, 200,000 images each, 500 samples per run, 4 to 6 minutes on two cores; "
-        "gpu: 5 networks, 3,000,000 images, 10,000 samples",
+        "laptop: 5 networks, 100,000 images each, 500 to 1,500 samples per run, about 5 minutes on two cores; "
+        "gpu: 5 networks, 3,000,000 images, 10,000 to 20,000 samples",
         ("", "--preset smoke", "--etas 0 0.5 1 --seeds 5", "--only-primary --data mnist"),
     ),
     "noise_levels": Command(

@@ -30,6 +30,8 @@ def sure(run: Run, row: pd.Series) -> Number:
         notes.append(f"could have detected {shown} in {metric_name(row['metric'], run.features)}")
     if not missing(row.get("n_to_settle")):
         notes.append(f"{cell('n_to_settle', row['n_to_settle'])} samples each would settle it")
+    if not missing(row.get("minutes_to_settle")):
+        notes.append(f"about {cell('minutes_to_settle', row['minutes_to_settle'])} minutes")
     if not missing(row.get("networks_to_settle")):
         notes.append(f"{cell('networks_to_settle', row['networks_to_settle'])} networks would settle it")
     return Number(f"{networks} × {samples}", "how sure: networks × samples", notes)

@@ -46,6 +46,8 @@ def test_every_command_is_known() -> None:
             parse(command[3], command[4:], "experiments")
         elif command[:4] == ["python", "-m", "experiments", "check"]:
             tyro.cli(check.Check, args=command[4:])
+        elif command[:4] == ["python", "-m", "experiments", "machine"]:
+            assert set(command[4:]) <= {"--measure"}
         elif command[:4] == ["python", "-m", "experiments", "store"]:
             (options,) = next(iter(get_type_hints(cli.main, include_extras=True).values())).__args__
             tyro.cli(options, args=command[4:])

@@ -13,6 +13,7 @@ from scipy import stats
 
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
+from diffusion_core.samplers.sampling import at_samples
 from experiments.config.comparison import Looks
 from experiments.config.config import GROUPS, ExactConfig, TrainConfig
 from experiments.config.trial import Trial, described
@@ -135,6 +136,7 @@ def _pace(trial: Trial, context: RunContext) -> float:
     else:
         network = load_model(model, context.store, context.data_root, device)
     n = samples.batch
+    network = at_samples(network, torch.arange(n, device=device))
     x, sigma = torch.zeros(n, *shape, device=device), torch.ones(n, device=device)
     with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=samples.machine.precision == "bf16"):
         network(x, sigma)  # warm-up

@@ -68,8 +68,8 @@ class Budget:
         int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: as the preset says)", aliases=["--seeds"])
     ] = None
     """Number of networks, each trained from its own seed."""
-    n_samples: Annotated[int | None, shown("N", "500; 10,000 with --preset gpu")] = None
-    """Images per sampling run."""
+    n_samples: Annotated[int | None, shown("N", "500; 10,000 with --preset gpu; beta: 1,500 and 20,000")] = None
+    """Images per sampling run. In beta: at most, for the primary contrast; see --look-every."""
 
 
 @dataclass(frozen=True)

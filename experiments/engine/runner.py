@@ -1,8 +1,6 @@
 """From planned trials to a finished result folder: plan, run, tabulate, contrast, report."""
 
 import json
-import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +24,7 @@ from experiments.engine.options import Options
 from experiments.engine.plan import Plan
 from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.rehearsal import rehearse
+from experiments.engine.result_folder import earlier_results, make, remove_strays
 from experiments.engine.side_by_side import at_a_time, side_by_side
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import extract
@@ -35,14 +34,10 @@ from experiments.results.images import write_evidence
 from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads
 from experiments.stages.probe_setup import ProbeConfig
-from experiments.store.store import Store, read_json, write_json
-from reports.columns import FILES
+from experiments.store.store import Store, write_json
 from reports.render import write_report
 from reports.results import digests
 
-MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
-OTHER_FILES = ("run.json", "settings.json", "report.html", "report.md")
-PARTS = {"images": "*.png", "figures": "*.svg", "export": "*.py"}
 Extras = Callable[[Path, Store, Sequence[Trial], Console], None]
 
 
@@ -88,7 +83,8 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     directory, store = options.directory(experiment.folder or experiment.name), Store(options.store)
     part = _part(experiment.trials, options)
     plan = Plan.of(part, experiment.probes)
-    _check((*plan.trials, *(experiment.race.trials(-1) if experiment.race else ())), store, options.data_root)
+    growing = experiment.looks or experiment.race
+    _check((*plan.trials, *(growing.trials(-1) if growing else ())), store, options.data_root)
     rehearse(plan.trials, options.data_root)
     data_root = options.data_root.absolute() if options.data_root else None
     context = RunContext(store, data_root, together=options.together)
@@ -102,7 +98,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     if plan.remaining(store).tasks:
         store.check_writable()  # before any work
     earlier = earlier_results(directory)
-    _make(directory)
+    make(directory)
     remove_strays(directory)
     for path in earlier:  # so that a report never mixes two runs
         path.unlink()
@@ -149,44 +145,6 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     return frame
 
 
-def earlier_results(directory: Path) -> list[Path]:
-    """The results of an earlier run in a result folder, without its logs.
-
-    Raises:
-        ValueError: the folder holds such files, but no run wrote them.
-    """
-    files = [path for name in (*FILES, *OTHER_FILES) if (path := directory / name).exists()]
-    files += [path for folder, kind in PARTS.items() for path in (directory / folder).glob(kind)]
-    if files and not (directory / MARK).exists() and not _is_result(directory):
-        raise ValueError(
-            f"out={str(directory)!r}: it holds {files[0].relative_to(directory)}, which no run wrote; choose another "
-            "folder"
-        )
-    if folder := next((path for path in files if path.is_dir()), None):
-        raise ValueError(f"out={str(directory)!r}: {folder.name} is a folder there; choose another folder")
-    return files
-
-
-def _make(directory: Path) -> None:
-    """Makes the result folder and marks it. Raises ValueError if nothing can be written there."""
-    try:
-        (directory / "logs").mkdir(parents=True, exist_ok=True)
-        (directory / MARK).touch()
-        probe = directory / "logs" / f".probe.{os.getpid()}"
-        probe.write_bytes(bytes(4096))
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(f"out={str(directory)!r}: nothing can be written there: {error.strerror or error}") from None
-
-
-def _is_result(directory: Path) -> bool:
-    """Whether run.json says that a run wrote this folder, for folders without the mark."""
-    try:
-        return {"schema", "experiment", "preset"} <= set(read_json(directory / "run.json"))
-    except (OSError, ValueError):
-        return False
-
-
 def _reused(plan: Plan, store: Store) -> list[str]:
     """A note if scores of a network trained elsewhere are reused from the store."""
     foreign = [trial for trial in plan.trials if isinstance(trial.model, ForeignConfig)]
@@ -195,15 +153,6 @@ def _reused(plan: Plan, store: Store) -> list[str]:
     if not done:
         return []
     return [f"{done} of {len(found)} runs of the given network are reused from the store: same files, same outputs"]
-
-
-def remove_strays(directory: Path) -> None:
-    """Removes half-written files of a killed run, which are called .NAME.PID, from a result folder."""
-    half_written = re.compile(r"\.[\w-]+\.(csv|json|md|html|svg|png|py)\.\d+")
-    for folder in (directory, *(directory / part for part in PARTS)):
-        for path in folder.glob(".*"):
-            if path.is_file() and half_written.fullmatch(path.name):
-                path.unlink()
 
 
 def _part(planned: Sequence[Trial | Infeasible], options: Options) -> Sequence[Trial | Infeasible]:

@@ -8,6 +8,7 @@ checkpoint:PATH                  a network trained here: a folder models/ID of a
 import hashlib
 import importlib
 import importlib.util
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -166,12 +167,17 @@ def _python(rest: str, images: Images, device: str) -> Model:
 
 def _check_data(rest: str, made_for: Images, images: Images) -> None:
     """Raises ValueError unless an adapter converts to the units of the data that are sampled."""
-    ours, theirs = ((data.shape, data.mean, data.std) for data in (images, made_for))
-    if ours != theirs:
+    same = made_for.shape == images.shape and all(
+        math.isclose(
+            getattr(made_for, name), getattr(images, name), rel_tol=1e-9
+        )  # they round by the number of threads
+        for name in ("mean", "std")
+    )
+    if not same:
+        described = [f"{d.shape}, mean {d.mean:.6g}, std {d.std:.6g}" for d in (made_for, images)]
         raise ValueError(
-            f"python:{rest}: it was made for data={made_for.name!r} (shape {theirs[0]}, mean {theirs[1]:.4g}, std "
-            f"{theirs[2]:.4g} in pixel values), but data={images.name!r} has {ours[0]}, {ours[1]:.4g}, {ours[2]:.4g}; "
-            "give both the same data"
+            f"python:{rest}: it was made for data={made_for.name!r} ({described[0]} in pixel values), but "
+            f"data={images.name!r} has {described[1]}; give both the same data"
         )
 
 

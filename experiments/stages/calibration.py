@@ -23,7 +23,7 @@ from diffusion_core.networks import build
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Model
-from diffusion_core.samplers.sampling import default_batch
+from diffusion_core.samplers.sampling import at_samples, default_batch
 from diffusion_core.training import PRECISIONS, train
 from experiments.config.config import Machine
 from experiments.stages.hardware import cores, device_name, use_threads
@@ -275,6 +275,7 @@ def _network(subject: Subject) -> torch.nn.Module:
 def forward(model: Model, shape: tuple[int, ...], device: str, mode: Mode) -> Callable[[], object]:
     """A function that evaluates the model once, as sampling does, on one batch of images of this shape."""
     x, sigma = torch.randn(mode.batch, *shape, device=device), torch.ones(mode.batch, device=device)
+    model = at_samples(model, torch.arange(mode.batch, device=device))
 
     def run() -> object:
         with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=mode.precision == "bf16"):

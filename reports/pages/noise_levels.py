@@ -3,7 +3,7 @@
 import pandas as pd
 
 from reports import best_sets, components, explorer, figures, openings, tables
-from reports.columns import FEW_NETWORKS, METRICS, NOT_YET
+from reports.columns import EQUAL, FEW_NETWORKS, METRICS, NOT_YET
 from reports.document import Figure, Number, Opening, Prose, Section
 from reports.formats import cell, interval, listed, metric_name, percent, plural, times
 from reports.results import Run, multiple, pooled
@@ -19,6 +19,7 @@ WORDS = {
     "no clear difference": "No detectable difference",
     "worse": "Worse",
     "undecided: the metrics disagree": "Undecided, because the metrics disagree",
+    EQUAL: "Practically equal",
     NOT_YET: "Too undertrained to tell",
     FEW_NETWORKS: "Too few networks to tell",
 }

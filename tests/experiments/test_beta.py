@@ -11,13 +11,12 @@ import pytest
 
 from diffusion_core.samplers import Euler
 from experiments import __main__ as command
-from experiments.beta import PRESETS, BetaStudy, contrasts, trials
+from experiments.beta import PRESETS, BetaStudy, contrasts, looks, trials
 from experiments.command_line import Beta
+from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder
-from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
-from experiments.results.contrasts import BestOf
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,32 +25,51 @@ def planned(study: BetaStudy) -> list[Trial]:
     return [trial for trial in trials(study) if isinstance(trial, Trial)]
 
 
+def compared(study: BetaStudy) -> list[Contrast]:
+    """The primary contrast and its control at every look, and the exploratory contrasts."""
+    found = looks(study)
+    explored = [one for one in contrasts(planned(study)) if isinstance(one, Contrast)]
+    return [*found.contrasts, *found.controls, *explored]
+
+
 def test_laptop_grid_keeps_its_promises() -> None:
     study = PRESETS["laptop"]
-    trials = planned(study)
-    one_network = {identity(trial.score): trial for trial in trials if trial.model.seed == 0}
-    assert sum(trial.samples.planned_nfe for trial in one_network.values()) <= 1500
-    assert study.train_seeds >= 2 and study.n_samples >= 500
+    first, last = (
+        sum({one.run_id: one.samples.planned_nfe for one in planned(study) if one.model.seed == seed}.values())
+        for seed in (0, 4)
+    )
+    assert first <= 1300 and last == 3 * 66  # all settings; the primary contrast and its control
+    assert study.train_seeds >= 5 and study.sizes == (500, 1000, 1500)
 
 
 def test_primary_contrast_is_the_one_fixed_beforehand() -> None:
     for name in ("laptop", "gpu"):
-        primary = next(contrasts(planned(PRESETS[name])))
-        assert not isinstance(primary, BestOf)
-        assert (primary.kind, len(primary.pairs)) == ("primary", PRESETS[name].train_seeds)
-        for a, b in primary.pairs:
-            assert (a.samples.ladder, a.samples.sampler) == (Ladder("geometric", 66, 30.0, 0.03), Euler(1.0))
-            assert b.score == replace(a.score, samples=replace(a.samples, sampler=Euler(0.0)))
-            assert a.model.noise.name == "log-normal(-0.507, 1.2)"
+        found = looks(PRESETS[name])
+        for primary, size in zip(found.contrasts, PRESETS[name].sizes, strict=True):
+            assert (primary.kind, len(primary.pairs)) == ("primary", PRESETS[name].train_seeds)
+            for a, b in primary.pairs:
+                assert (a.samples.ladder, a.samples.sampler) == (Ladder("geometric", 66, 30.0, 0.03), Euler(1.0))
+                assert b.score == replace(a.score, samples=replace(a.samples, sampler=Euler(0.0)))
+                assert a.model.noise.name == "log-normal(-0.507, 1.2)" and a.samples.n_samples == size
+        assert set(found.trials(0)) <= set(planned(PRESETS[name]))
 
 
 def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
-    for contrast in contrasts(planned(PRESETS["laptop"])):
-        pairs = contrast.pairs if not isinstance(contrast, BestOf) else ()
-        for a, b in pairs:
+    for contrast in compared(PRESETS["laptop"]):
+        for a, b in contrast.pairs:
             assert a.model == b.model and a.samples.n_samples == b.samples.n_samples
             assert (a.samples.seed == b.samples.seed) == (contrast.kind != "control")
-        assert len({a.samples.seed for a, _ in pairs}) == len(pairs)
+        assert len({a.samples.seed for a, _ in contrast.pairs}) == len(contrast.pairs)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "look_every", "sizes"),
+    [(1500, 500, (500, 1000, 1500)), (500, 500, (500,)), (400, 500, (400,)), (1200, 500, (500, 1000, 1200))],
+)
+def test_the_last_look_has_all_images(n_samples: int, look_every: int, sizes: tuple[int, ...]) -> None:
+    study = replace(PRESETS["laptop"], n_samples=n_samples, look_every=look_every)
+    assert study.sizes == looks(study).sizes == sizes
+    assert {trial.samples.n_samples for trial in planned(study)} == {sizes[0]}
 
 
 def test_impossible_eta_is_listed_not_run() -> None:
@@ -86,7 +104,7 @@ def test_smoke_runs_and_reports(tmp_path: Path) -> None:
     assert str(tmp_path / "a" / "report.html") in done.stdout.replace("\n", "")
     assert "Is beta &gt; 0 better" in (tmp_path / "a" / "report.html").read_text()
     whole = pd.read_csv(tmp_path / "a" / "table.csv")
-    assert set(whole["mode"]) == {"primary", "control", "same-alpha", "same-ladder", "pareto"}
+    assert set(whole["mode"]) == {"primary", "control", "final-denoise", "same-alpha", "same-ladder", "pareto"}
     assert (whole["status"] == "ok").all()
     print(f"smoke took {time.monotonic() - start:.1f} s")
 

@@ -18,10 +18,14 @@ from experiments import __main__ as command
 from experiments.config.config import ForeignConfig, Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Trial
+from experiments.engine import dry_run
 from experiments.engine.doubts import doubts
 from experiments.engine.options import Options
+from experiments.engine.tasks import RunContext
+from experiments.models import external
 from experiments.models.behaviour import behaviour
 from experiments.run import PRESETS
+from experiments.stages import calibration
 from experiments.stages.sample import sample_stage, sample_together
 from experiments.store import Store
 
@@ -106,6 +110,8 @@ def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.Mo
     np.savez(here / "x.npz", images=DATA.pixels[:60].numpy())
     with pytest.raises(ValueError, match=r"it was made for data='mnist5k' .*but data='npz:.* give both the same data"):
         Options(model="python:test_check:right", data=f"npz:{here / 'x.npz'}").apply(PRESETS["smoke"])
+    summed_in_another_order = replace(DATA, mean=DATA.mean * (1 + 1e-14), std=DATA.std * (1 - 1e-14))
+    assert external.load_foreign("python:test_check:right", summed_in_another_order, None, "cpu") is right
 
 
 def test_images_of_another_size_need_a_network_from_elsewhere(here: Path) -> None:
@@ -156,6 +162,15 @@ def test_labels_follow_the_sample_in_every_kind_of_run(here: Path) -> None:
         sample_together(joint, store, None, lambda n: None)
     for one in joint:
         assert (pixels(store, one).flatten(1) - expected[:40]).abs().max() <= 0.6
+
+
+def test_a_network_with_labels_can_be_timed(here: Path) -> None:
+    config = foreign("labelled")
+    samples = SampleConfig(config, Ladder(n_steps=4), Euler(), 40, machine=config.machine)
+    trial = Trial("test", "any", ScoreConfig(samples, ReferenceConfig("mnist5k", "digits", "x")))
+    assert dry_run._pace(trial, RunContext(Store(here / "store"))) > 0
+    result = calibration.forward(labelled, DATA.shape, "cpu", calibration.Mode(calibration.SAMPLING, 40, 1))()
+    assert isinstance(result, Tensor) and result.shape == (40, 1, 32, 32)
 
 
 @pytest.mark.parametrize(

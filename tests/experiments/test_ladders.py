@@ -8,10 +8,10 @@ import pytest
 import warm
 
 from diffusion_core.samplers import Heun, Restart
+from experiments.config.comparison import BestSet, Contrast
 from experiments.config.config import Ladder
 from experiments.config.trial import Infeasible, Trial
 from experiments.ladders import PRESETS, contrasts, trials, within
-from experiments.results.contrasts import BestOf, Contrast
 
 
 def test_every_setting_of_a_budget_costs_the_same() -> None:
@@ -51,8 +51,8 @@ def test_contrasts_pair_one_difference_at_a_time() -> None:
             same_sampler = a.samples.sampler == b.samples.sampler
             assert same_sampler == (contrast.kind == "ladder")
             assert (a.samples.ladder.name == b.samples.ladder.name) == (contrast.kind == "sampler")
-    choices = [c for c in found if isinstance(c, BestOf)]
-    assert [len(c.candidates) for c in choices] == [20, 20, 20] and all(c.against_all for c in choices)
+    sets = [c for c in found if isinstance(c, BestSet)]
+    assert [len(c.settings) for c in sets] == [20, 20, 20]
     (control,) = (c for c in found if isinstance(c, Contrast) and c.kind == "control")
     for a, b in control.pairs:
         assert a.samples == replace(b.samples, seed=b.samples.seed + 10_000)

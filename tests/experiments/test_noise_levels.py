@@ -11,10 +11,10 @@ import warm
 
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import LogNormal
+from experiments.config.comparison import BestSet, Contrast
 from experiments.config.config import TrainConfig
 from experiments.config.trial import Trial
 from experiments.noise_levels import PRESETS, contrasts, settings, trials
-from experiments.results.contrasts import BestOf, Contrast
 from experiments.stages import error_curve, train
 from experiments.stages.common import images_of
 from experiments.stages.error_curve import CurveConfig, curve_stage, density
@@ -48,7 +48,7 @@ def test_settings_share_everything_else() -> None:
                     assert a.model == replace(b.model, seed=b.model.seed + 10_000)  # retrained
                 else:
                     assert replace(a.model, noise=b.model.noise, weighting=b.model.weighting) == b.model
-    assert sum(isinstance(c, BestOf) for c in found) == 2
+    assert sum(isinstance(c, BestSet) for c in found) == 2
     assert sum(isinstance(c, Contrast) and c.kind == "setting" for c in found) == 2 * 4
     budgets = {trial.model.images_seen for trial in planned if isinstance(trial, Trial)}
     assert len(budgets) == 1

@@ -12,12 +12,12 @@ import pytest
 
 from diffusion_core.samplers import Euler, Heun
 from experiments import __main__ as command
+from experiments.config.comparison import BestSet
 from experiments.config.config import ForeignConfig, Ladder
 from experiments.config.identity import identity
 from experiments.config.source import user_modules
 from experiments.config.trial import Trial
 from experiments.engine.rehearsal import rehearse
-from experiments.results.contrasts import BestOf
 from experiments.run import PRESETS
 from experiments.sweep import OwnFile, Setting, contrasts, read, trials
 
@@ -69,8 +69,8 @@ def test_every_setting_runs_with_every_network_and_the_first_is_also_the_control
     assert names == [("all", "euler"), ("control", "euler"), ("all", "mine")]
     assert len(planned) == 6 and {trial.model.seed for trial in planned if isinstance(trial, Trial)} == {0, 1}
     setting, best, control = contrasts(planned)
-    assert not isinstance(setting, BestOf) and (setting.a, setting.b, len(setting.pairs)) == ("mine", "euler", 2)
-    assert isinstance(best, BestOf) and not isinstance(control, BestOf) and control.kind == "control"
+    assert not isinstance(setting, BestSet) and (setting.a, setting.b, len(setting.pairs)) == ("mine", "euler", 2)
+    assert isinstance(best, BestSet) and not isinstance(control, BestSet) and control.kind == "control"
 
 
 def test_evaluations_that_a_sampler_does_not_plan_are_counted(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import warm
 
+from experiments.config.comparison import BestOf, Contrast
 from experiments.config.config import ExactConfig, TrainConfig
 from experiments.config.trial import Trial
 from experiments.metrics.distances import jackknife_se
 from experiments.metrics.intervals import pooled
-from experiments.results.contrasts import BestOf, Contrast
 from experiments.store.store import Store
 from experiments.why_noise import decomposition
 from experiments.why_noise.decomposition import split

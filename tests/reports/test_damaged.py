@@ -32,17 +32,20 @@ TEXTS = {name for name, column in COLUMNS.items() if column.kind == "text"}
 TAGS = set(
     "html head meta title style body h1 h2 h3 p strong em code a img figure figcaption table thead tbody tr th td "
     "details summary dl dt dd main header footer section div span ul li nav small br".split()
+    + "button input label output svg script".split()
 )
 
 
 class Markup(HTMLParser):
-    """The tags and attributes of a page that a report does not use."""
+    """The tags and attributes of a page that a report does not use, and its number of scripts."""
 
     def __init__(self) -> None:
         super().__init__()
         self.foreign: set[str] = set()
+        self.scripts = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
         self.foreign |= {tag} - TAGS | {name for name, _ in attrs if name.startswith("on")}
 
 
@@ -91,13 +94,13 @@ def check(directory: Path, what: str) -> bool:
         raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
     markup = Markup()
     markup.feed(page.read_text(encoding="utf-8"))
-    assert not markup.foreign, what
+    assert not markup.foreign and markup.scripts <= 2, what  # its own script, and the data of the explorer
     return True
 
 
 @pytest.mark.parametrize("run", ["run-run", "run-ladders"])
 def test_a_damaged_table_gives_a_report_or_one_error(run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(render, "svg", lambda drawing: b"<svg/>")
+    monkeypatch.setattr(render, "svg", lambda drawing: "<svg/>")
     written = []
     for number in range(N_DAMAGES):
         directory = Path(shutil.copytree(HERE / run, tmp_path / str(number)))
@@ -107,7 +110,7 @@ def test_a_damaged_table_gives_a_report_or_one_error(run: str, tmp_path: Path, m
 
 def test_text_of_a_run_is_never_markup(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every cell of every column of text, in every table, and every text of run.json."""
-    monkeypatch.setattr(render, "svg", lambda drawing: b"<svg/>")
+    monkeypatch.setattr(render, "svg", lambda drawing: "<svg/>")
     bad = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     keep = {
         "features",
@@ -167,7 +170,7 @@ def test_what_is_no_file_is_refused(name: str, make: Callable[[Path], None], dir
 def test_what_is_in_the_way_of_a_report_is_replaced(
     make: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render, "svg", lambda drawing: b"<svg/>")
+    monkeypatch.setattr(render, "svg", lambda drawing: "<svg/>")
     directory = Path(shutil.copytree(HERE / "run-run", tmp_path / "run"))
     for name in ("report.html", "report.md"):
         (directory / name).touch()
@@ -179,7 +182,7 @@ def test_what_is_in_the_way_of_a_report_is_replaced(
 def test_an_edited_table_of_which_no_page_can_be_made_is_refused(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(render.EXPERIMENTS, "beta", lambda run: 1 / 0)
+    monkeypatch.setitem(render.EXPERIMENTS, "beta", (lambda run: 1 / 0, lambda run: []))
     with pytest.raises(ValueError, match=r"no page can be made of its tables: ZeroDivisionError: division by zero \("):
         render.write_report(directory)
     info = json.loads((directory / "run.json").read_text(encoding="utf-8"))

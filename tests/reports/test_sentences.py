@@ -164,40 +164,20 @@ def test_equal_alpha_names_the_price(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "use"),
+    ("in_set", "use"),
     [
-        ("better", "At 8 evaluations: eta 0. At 66 evaluations: eta 1."),
-        (
-            "worse",
-            "At 66 evaluations: eta 0 (one half of the images chose eta 1, which scored worse on the other half).",
-        ),
-        ("no clear difference", "At 66 evaluations: no detectable difference in KD between eta 1 and eta 0."),
-        (
-            "undecided: the metrics disagree",
-            "At 66 evaluations: undecided between eta 1 and eta 0 (the metrics disagree).",
-        ),
-        ("baseline chosen", "At 8 and 66 evaluations: eta 0."),
+        ([], "At 8 evaluations: eta 0. At 66 evaluations: eta 1."),
+        (["eta 0", "eta 1"], "At 66 evaluations: eta 0 and eta 1 cannot be told from the best."),
+        (["none"], "At 8 and 66 evaluations: no setting gives images yet."),
     ],
+    ids=["one setting each", "two tie", "no images yet"],
 )
-def test_the_budget_line(directory: Path, change: Any, verdict: str, use: str) -> None:
-    def how(frame: pd.DataFrame) -> pd.DataFrame:
-        rows = (frame["kind"] == "best") & (frame["nfe_a"] == "66") & (frame["train_seed"] == "")
-        assert rows.sum() == 2
-        return frame.assign(verdict=frame["verdict"].mask(rows, verdict))
-
-    change("contrasts.csv", how)
+def test_the_budget_line(directory: Path, change: Any, in_set: list[str], use: str) -> None:
+    if in_set:
+        change("best_sets.csv", lambda frame: frame.assign(in_set=frame["setting"].isin(in_set).astype(str)))
     [line] = sentences.budget(read_run(directory))
-    assert use in line.text
-    assert line.text.endswith("was chosen on half of the images and measured against eta 0 on the other half.")
-
-
-def test_without_a_choice_the_budget_line_is_exploration(directory: Path, change: Any) -> None:
-    change("contrasts.csv", lambda frame: frame[frame["kind"] != "best"])
-    [line] = sentences.budget(read_run(directory))
-    assert line.text.startswith(
-        "At 8 evaluations: no setting is detectably better than eta 0. At 66 evaluations: eta 1. No setting was chosen"
-    )
-    change("contrasts.csv", lambda frame: frame[frame["kind"] != "pareto"])
+    assert use.removeprefix("At 66") in line.text
+    change("best_sets.csv", lambda frame: frame.head(0))
     assert sentences.budget(read_run(directory)) == []
 
 

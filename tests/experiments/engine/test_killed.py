@@ -26,7 +26,7 @@ from experiments.config.trial import Row
 from experiments.engine import ray_executor
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
-from experiments.engine.runner import MARK
+from experiments.engine.result_folder import MARK
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.results.table import COLUMNS, NOT_VALUES

@@ -27,19 +27,19 @@ SIZES = (40, 80, 100)
 QUIET = Console(quiet=True)
 
 
-def trial(mode: str, eta: float, look: int, seed: int = 0, sizes: tuple[int, ...] = SIZES) -> Trial:
-    samples = SampleConfig(TRAIN, Ladder(n_steps=2), Euler(eta), sizes[look], seed, earlier=sizes[:look])
+def trial(mode: str, eta: float, look: int, seed: int = 0, n_steps: int = 2) -> Trial:
+    samples = SampleConfig(TRAIN, Ladder(n_steps=n_steps), Euler(eta), SIZES[look], seed, earlier=SIZES[:look])
     return Trial("test", mode, ScoreConfig(samples, REFERENCE), f"eta {eta:g}")
 
 
-def looks(a: float, b: float, smallest: float, sizes: tuple[int, ...] = SIZES) -> Looks:
+def looks(a: float, b: float, smallest: float, n_steps: int = 2) -> Looks:
     """eta a against eta b."""
     contrasts, controls = list[Contrast](), list[Contrast]()
-    for look in range(len(sizes)):
-        sides = {f"eta {eta:g}": (trial("primary", eta, look, seed, sizes),) for seed, eta in enumerate((b, a))}
+    for look in range(len(SIZES)):
+        sides = {f"eta {eta:g}": (trial("primary", eta, look, seed, n_steps),) for seed, eta in enumerate((b, a))}
         (name_b, side_b), (name_a, _) = sides.items()
         contrasts.append(paired("primary", "primary", name_a, name_b, sides))
-        controls.append(control(name_b, (trial("control", b, look, 9, sizes),), side_b))
+        controls.append(control(name_b, (trial("control", b, look, 9, n_steps),), side_b))
     return Looks(tuple(contrasts), tuple(controls), smallest)
 
 
@@ -55,7 +55,7 @@ def run(planned: Looks, store: Store) -> tuple[Looked, list[Row]]:
 
 
 def test_a_clear_difference_ends_the_run_at_the_first_look(store: Store) -> None:
-    looked, rows = run(looks(1.3, 0.0, smallest=1e-9), store)
+    looked, rows = run(looks(1.0, 0.0, smallest=1e-9, n_steps=32), store)
     assert [row["look"] for row in looked.rows] == [1, 1] and looked.rows[1]["stopped"] == "clear"
     primary = next(row for row in rows if row["kind"] == "primary" and row["metric"] == "kd" and "verdict" in row)
     assert (primary["look"], primary["n_looks"], primary["stopped"], primary["n_samples"]) == (1, 3, "clear", 40)

@@ -13,7 +13,7 @@ import pytest
 import warm
 
 from experiments import __main__ as command
-from experiments.engine.runner import MARK, earlier_results, remove_strays
+from experiments.engine.result_folder import MARK, earlier_results, remove_strays
 from experiments.results.table import COLUMNS, NOT_VALUES
 
 pytestmark = pytest.mark.slow

@@ -146,7 +146,7 @@ def test_k_diffusion_gives_our_images(name: str, sampler: Sampler, monkeypatch: 
     torch.testing.assert_close(found, ours(sampler, model), rtol=0, atol=1e-3)
 
 
-# ------------------------------------------------------------------------------------------------------------- diffusers
+# ------------------------------------------------------------------------------------------------------------ diffusers
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
