@@ -74,8 +74,7 @@ class TuneStudy(Study):
 PRESETS = {
     "smoke": TuneStudy(
         train=TrainConfig(images_seen=640, warmup_images=320),
-        n_samples=264,
-        block=132,  # just above the dimension of the features
+        n_samples=132,  # just above the dimension of the features
         ladders=("vp", "karras"),
         budgets=(4,),
         etas=(0.0, 1.0),
@@ -162,6 +161,8 @@ def confirmation(
         left: mode of the race -> the settings that are left, the best score first.
     """
     planned, comparisons = list[Trial](), list[Comparison]()
+    if not left:  # every setting failed
+        return [], []
     for race, order in left.items():
         mode = race.removesuffix(", race")
         finalists = {*order[:FINALISTS], *study.defaults}

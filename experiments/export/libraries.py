@@ -40,12 +40,12 @@ def k_diffusion(target: Target) -> str | None:
 import torch
 from k_diffusion import sampling
 
-SIGMAS = {list(target.sigmas)!r}
+{target.lists}
 
 
 def sample(denoiser, noise):
     """denoiser(x, sigma) returns the clean image, as k-diffusion's wrappers do; noise() draws unit noise."""
-    x = {target.shift!r} + SIGMAS[0] * noise()
+    x = {target.start}
     return sampling.{function}(denoiser, x, torch.tensor(SIGMAS, device=x.device){keywords.format(eta=eta)})
 '''
 
@@ -66,8 +66,7 @@ def diffusers(target: Target) -> str | None:
 import torch
 from diffusers import {name}
 
-SIGMAS = {list(target.sigmas)!r}
-TIMES = {list(target.times)!r}
+{target.lists}
 
 
 @torch.no_grad()
@@ -82,7 +81,7 @@ def sample(net, scheduler_config, noise, generator=None):
     scheduler.sigmas, scheduler.timesteps = (
         {ladder}
     )
-    x = ({target.shift!r} + SIGMAS[0] * noise()){before}
+    x = ({target.start}){before}
     for time in scheduler.timesteps:
         z = scheduler.scale_model_input(x, time)
         out = net(z, time.to(z.device).expand(len(z)))[:, : z.shape[1]]

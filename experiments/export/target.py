@@ -1,5 +1,6 @@
 """A setting in the units of the network that it is for: what its code writes out, whatever library runs it."""
 
+import textwrap
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,20 @@ class Target:
     units: str
     table: bool
 
+    @property
+    def lists(self) -> str:
+        """The levels and times as Python."""
+        return (
+            "# standard deviation of the noise in x = image + sigma * noise, at each level\n"
+            f"SIGMAS = {_wrapped(self.sigmas)}\n"
+            f"# what the network is told at these levels\nTIMES = {_wrapped(self.times)}"
+        )
+
+    @property
+    def start(self) -> str:
+        """The first x, as Python."""
+        return f"{self.shift!r} + SIGMAS[0] * noise()" if self.shift else "SIGMAS[0] * noise()"
+
     @classmethod
     def of(cls, title: str, sampler: Sampler, sigmas: tuple[float, ...], model: Model, images: Images) -> "Target":
         """The setting for `model`, whose own conventions are known if it is an adapter.
@@ -52,3 +67,9 @@ class Target:
         units = f"your network's images: black is {low:g}, white is {high:g}"
         table = isinstance(convention.time, TableTime) and not convention.time.whole
         return cls(title, sampler, theirs, times, model.shift, convention.process, convention.predicts, units, table)
+
+
+def _wrapped(values: tuple[float, ...] | tuple[int, ...]) -> str:
+    """A list as Python, in lines of at most 100 characters."""
+    lines = textwrap.wrap(", ".join(map(repr, values)), 96)
+    return "[\n" + "".join(f"    {line}\n" for line in lines) + "]"

@@ -48,8 +48,7 @@ def torch_loop(target: Target) -> str | None:
 import math
 import torch
 
-SIGMAS = {list(target.sigmas)!r}  # standard deviation of the noise in x = image + sigma * noise
-TIMES = {list(target.times)!r}  # what the network is told at these levels
+{target.lists}
 {eta}
 
 @torch.no_grad()
@@ -62,7 +61,7 @@ def sample(net, noise):
         out = net(z, torch.full((len(z),), TIMES[i], device=z.device))[:, : z.shape[1]]
         return {PREDICTIONS[target.predicts]}
 
-    x = {target.shift!r} + SIGMAS[0] * noise()
+    x = {target.start}
     for i, (now, after) in enumerate(zip(SIGMAS, SIGMAS[1:])):
 {body}
     return x

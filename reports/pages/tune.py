@@ -9,7 +9,7 @@ from reports.columns import METRICS
 from reports.document import Code, Figure, Number, Opening, Prose, Section, Table
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.sentences import pairs
+from reports.sentences import head, pairs, relation
 
 RACE = ", race"  # the end of a race's mode
 BUDGETS = 3  # how many budgets the first screen shows
@@ -57,19 +57,25 @@ def line(run: Run, one: best_sets.BestSet) -> str:
     """How the winner of the race compares with the defaults, on images that the race never saw."""
     texts = []
     for pair in pairs(run.of_kind("tuned")):
-        row = pair[METRICS[0]]
+        row = head(pair)
         if row["mode"] == one.mode:
             size = interval(row["metric"], row["difference"], row["low"], row["high"], f"{percent(row['level'])} ")
-            more = ""
-            if not missing(row.get("n_to_settle")):
-                n, minutes = cell("n_to_settle", row["n_to_settle"]), number(row["minutes_to_settle"], 0)
-                more = f"; --n-samples {n} would settle it, about {minutes} min of sampling"
-            texts.append(f"“{row['a']}” against “{row['b']}”: {row['verdict']}, {size}{more}")
+            texts.append(f"{relation(pair)}: {size}{to_settle(row)}")
     if not texts:
-        texts.append("the defaults won the race")
+        texts.append("the default won the race")
     if at_floor(run, one):
-        texts.append("at the floor already: as close to the data as real images are")
-    return f"{metric_name(METRICS[0], run.features)}: {'. '.join(texts)}."
+        texts.append(f"“{one.simplest}” is at the floor already: as close to the data as real images are")
+    return f"{metric_name(METRICS[0], run.features)}, winner of the race: {'. '.join(texts)}."
+
+
+def to_settle(row: pd.Series) -> str:
+    """How many images would separate the two, if these could not, and whether the data set has enough."""
+    if missing(row.get("n_to_settle")):
+        return ""
+    n, most = cell("n_to_settle", row["n_to_settle"]), (row["n_samples"] + row["n_reference"]) // 3
+    if row["n_to_settle"] > most:
+        return f"; {n} images would separate them, but the data set allows {cell('n_samples', most)}"
+    return f"; --n-samples {n} would separate them, in about {cell('minutes_to_settle', row['minutes_to_settle'])} min"
 
 
 def at_floor(run: Run, one: best_sets.BestSet) -> bool:
@@ -115,7 +121,7 @@ def code(run: Run) -> Section | None:
         return None
     blocks: list[Code | Prose] = []
     for one in json.loads(path.read_text(encoding="utf-8"))["settings"]:
-        for library, file in one["exports"].items():
+        for library, file in sorted(one["exports"].items(), key=lambda pair: pair[0] != "torch"):
             title = f"{plural(one['budget'], 'evaluation')}, “{one['setting']}”: {library}"
             blocks.append(Code(title, (run.directory / file).read_text(encoding="utf-8")))
         if not one["exports"]:
