@@ -54,10 +54,9 @@ import torch
 @torch.no_grad()
 def sample(net, noise):
     """net(z, time) is your network; noise() draws unit noise, for instance torch.randn(16, 1, 32, 32)."""
-    def eps(x, i):
-        s = {SIGNAL[target.process]}
-        n = s * SIGMAS[i]
-        z = s * x
+
+    def eps(x, i):  # the unit noise in x
+{_inputs(target)}
         out = net(z, torch.full((len(z),), TIMES[i], device=z.device))[:, : z.shape[1]]
         return {PREDICTIONS[target.predicts]}
 
@@ -66,6 +65,16 @@ def sample(net, noise):
 {body}
     return x
 '''
+
+
+def _inputs(target: Target) -> str:
+    """The lines that make z, what the network is given, and the factors s and n of image and noise in it, if needed."""
+    if (target.process, target.predicts) == ("edm", "eps"):
+        return "        z = x"
+    lines = [f"s = {SIGNAL[target.process]}", "z = s * x"]
+    if target.predicts != "eps":
+        lines.insert(1, "n = s * SIGMAS[i]")
+    return "\n".join(f"        {line}" for line in lines)
 
 
 def step(target: Target) -> str | None:

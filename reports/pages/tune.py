@@ -9,7 +9,7 @@ from reports.columns import METRICS
 from reports.document import Code, Figure, Number, Opening, Prose, Section, Table
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.sentences import head, pairs, relation
+from reports.sentences import WORDS, head, pairs
 
 RACE = ", race"  # the end of a race's mode
 BUDGETS = 3  # how many budgets the first screen shows
@@ -60,7 +60,8 @@ def line(run: Run, one: best_sets.BestSet) -> str:
         row = head(pair)
         if row["mode"] == one.mode:
             size = interval(row["metric"], row["difference"], row["low"], row["high"], f"{percent(row['level'])} ")
-            texts.append(f"{relation(pair)}: {size}{to_settle(row)}")
+            word = WORDS.get(row["verdict"], row["verdict"])
+            texts.append(f"“{row['a']}” against “{row['b']}”: {word}, {size}{to_settle(row)}")
     if not texts:
         texts.append("the default won the race")
     if at_floor(run, one):
