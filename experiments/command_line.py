@@ -229,7 +229,7 @@ COMMANDS = {
         "Is beta > 0 better than beta = 0?",
         "Trains networks, samples with and without fresh noise, scores the samples and writes a report. Compares at "
         "equal alpha, on one ladder, and at equal cost. An interrupted run goes on with the same command.",
-        "laptop: 5 networks, 100,000 images each, 500 to 1,500 samples per run, about 5 minutes on two cores; "
+        "laptop: 5 networks, 100,000 images each, 500 to 1,500 samples per run, 5 to 8 minutes on two cores; "
         "gpu: 5 networks, 3,000,000 images, 10,000 to 20,000 samples",
         ("", "--preset smoke", "--etas 0 0.5 1 --seeds 5", "--only-primary --data mnist"),
     ),

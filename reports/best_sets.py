@@ -128,10 +128,11 @@ def opening(run: Run) -> Opening:
         text = "Fewer than two settings succeeded with every network."
         return Opening(text, "No verdict.", status=status, warnings=openings.warnings(run))
     failed = openings.warnings(run, [row for one in sets for _, row in one.settings[:1].iterrows()])
+    lead = "Not established. Measured:" if failed and any(one.simplest for one in sets) else ""
     shown = [sets[at] for at in limits.evenly(len(sets), SHOWN)]
     sure = [openings.sure(run, sets[0].settings.iloc[-1].fillna(""))] if len(shown) < SHOWN else []
     first = sets[0]
-    names = {first.baseline: "baseline", first.simplest or first.baseline: "recommended"}
+    names = {first.baseline: "baseline"} | ({first.simplest: "recommended"} if first.simplest else {})
     if first.simplest == first.baseline:
         names = {first.baseline: "baseline, recommended", first.settings["setting"].iloc[0]: "lowest score"}
     rows = components.first_network(run.ok(first.mode)).set_index("setting")
@@ -141,7 +142,7 @@ def opening(run: Run) -> Opening:
         if name in rows.index
     }
     return Opening(
-        verdict(sets), "Not established. Measured:" if failed else "", [*(simplest(run, one) for one in shown), *sure],
+        verdict(sets), lead, [*(simplest(run, one) for one in shown), *sure],
         components.strip(run, labels), openings.key(run, "fd"),
         status=status, warnings=failed,
     )  # fmt: skip

@@ -99,7 +99,12 @@ def change(row: pd.Series) -> list[str]:
         size = as_precise(row["metric"], [row["difference"]], row["low"], row["high"])[0]
         return [f"difference {size}", "no interval"]
     size, low, high = as_precise(row["metric"], [row["difference"], row["low"], row["high"]], row["low"], row["high"])
-    return [f"difference {size}", f"{percent(row['level'])} interval {low} to {high}"]
+    notes = [f"difference {size}", f"{percent(row['level'])} interval {low} to {high}"]
+    if not missing(row.get("new_network_low")) and not missing(row.get("new_network_high")):
+        ends = [row["new_network_low"], row["new_network_high"]]
+        low, high = as_precise(row["metric"], ends, row["low"], row["high"])
+        notes.append(f"for one more such network {low} to {high}")
+    return notes
 
 
 def key(run: Run, metric: str) -> str:

@@ -71,22 +71,19 @@ def pooled(
     return Estimate(mean, float(se), mean - half, mean + half, how, agree, bool(clear), p_value, detectable)
 
 
-def predicted(differences: Sequence[float], ses: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the true difference of one more network of this kind; None with fewer than three networks.
+def predicted(differences: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the difference that one more network of this kind would show; None for one or two networks.
 
-    Source: Higgins, Thompson & Spiegelhalter 2009, A re-evaluation of random-effects meta-analysis, Section 4.3: mean
-        +- t (n - 2 degrees of freedom) sqrt(variance between networks + squared standard error of the mean).
-
-    Note: the variance between networks is that of the differences minus the mean of the squared `ses`, at least 0. The
-        standard error of the mean is taken from the spread of the differences, or from `ses` if that is larger.
+    Student's prediction interval: mean +- t (n - 1 degrees of freedom) sqrt(1 + 1/n) standard deviations of the
+    differences.
+    The new network is measured with as many images as these. So it holds the variation over images too, and is a little
+    too wide for the network's true difference.
     """
-    d, variances = np.asarray(differences), np.square(ses)
+    d = np.asarray(differences)
     n = len(d)
     if n < 3:
         return None
-    spread = d.var(ddof=1)
-    between = max(0.0, spread - variances.mean())
-    half = stats.t.ppf((1 + LEVEL) / 2, n - 2) * np.sqrt(between + max(spread, variances.mean()) / n)
+    half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * d.std(ddof=1) * np.sqrt(1 + 1 / n)
     return float(d.mean() - half), float(d.mean() + half)
 
 

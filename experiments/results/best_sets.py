@@ -16,7 +16,7 @@ from experiments.store.store import Store
 
 COLUMNS = tuple(
     """mode budget setting metric value fd difference low high level in_set best simplest n_settings n_networks
-    n_samples n_reference nfe data network images_seen features interval untrusted no_verdict""".split()
+    n_samples n_reference nfe data network trained_by images_seen features interval untrusted no_verdict""".split()
 )
 
 
@@ -53,7 +53,7 @@ def _rows(
         doubt = trust.doubt([quality(runs, ok)], real_quality(floors, first))
         shared = ("n_samples", "n_reference", "nfe", "data", "network", "features")
         out.append(
-            {column: first.get(column) for column in (*shared, "images_seen")}
+            {column: first.get(column) for column in (*shared, "trained_by", "images_seen")}
             | {
                 "mode": mode,
                 "budget": runs[0].budget,

@@ -123,7 +123,7 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
         whole = {metric: replace(estimate, clear=False) for metric, estimate in whole.items()}
     for metric in METRICS:
         each = [difference(metric, a, b) for a, b in scored]
-        low, high = predicted([d for d, _ in each], [se for _, se in each]) or (None, None)
+        low, high = predicted([d for d, _ in each]) or (None, None)
         value_a, value_b = (float(np.mean([one.values[metric] for one in side])) for side in zip(*scored, strict=True))
         pooled_row = {
             "value_a": value_a,

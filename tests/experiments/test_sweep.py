@@ -158,7 +158,7 @@ NAME = 'name(self): return "mine"'
         (FILE.replace(NAME, "name(self): raise SystemExit(0)"), "name of the sampler of 'mine': SystemExit: 0"),
         (FILE.replace("return Euler(0.0).planned_nfe(sigmas)", "return 1 / 0"), "planned_nfe of the sampler of 'mine'"),
         (
-            FILE.replace("    @prop", "    size: object = print\n    @prop"),
+            FILE.replace("    @prop", "    size: object = len\n    @prop"),
             "sampler of 'mine': it has no identity: TypeError: Object of type builtin",
         ),
         (

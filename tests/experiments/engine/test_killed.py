@@ -71,20 +71,37 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame,
     return table(folder), finished(folder), (time.monotonic() - start) / finished(folder)
 
 
+def stop_while_it_writes(process: warm.Command, folder: Path) -> None:
+    """Stops it, as it stands, when an artifact is half-written."""
+    while process.returncode is None:
+        if strays(folder):
+            process.send_signal(signal.SIGSTOP)
+            if strays(folder):
+                return
+            process.send_signal(signal.SIGCONT)
+        time.sleep(0.001)
+    raise AssertionError("it ended")
+
+
 def test_a_killed_driver(undisturbed: tuple[pd.DataFrame, int, float], tmp_path: Path) -> None:
-    """Somewhere between two artifacts, or after the last; never two rounds in the same place if there are enough."""
+    """First while it writes; then between two artifacts or after the last, nowhere twice if there are enough."""
     whole, n_artifacts, seconds = undisturbed
     places = list(range(-1, n_artifacts + 1)) * (1 + ROUNDS // n_artifacts)
+    first = DICE.randrange(n_artifacts - 1)
     killed = 0
-    for number, place in enumerate(DICE.sample(places, ROUNDS)):
+    for number, place in enumerate([first, *DICE.sample(places, ROUNDS - 1)]):
         folder, moment = tmp_path / str(number), DICE.uniform(0, seconds)
         process = warm.Command(*command(folder))
         while finished(folder) < place and process.returncode is None:
             time.sleep(0.005)
-        time.sleep(moment)
+        if number == 0:
+            stop_while_it_writes(process, folder)
+        else:
+            time.sleep(moment)
         process.kill()
         kept = {path: path.stat().st_mtime_ns for path in (folder / "store").glob("[ms]*/*")}
         left = len(strays(folder))
+        assert left > 0 or number > 0
         killed += process.returncode == -signal.SIGKILL
         done = warm.run(*command(folder))
         assert done.returncode == 0, done.stderr

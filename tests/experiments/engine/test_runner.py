@@ -60,7 +60,7 @@ def test_an_interrupted_command_says_how_to_go_on(number: signal.Signals, tmp_pa
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["interrupted"] and said["report"] is None and 0 < said["rows"] < 10
     assert len(table(tmp_path / "out")) == said["rows"]
-    left = f"interrupted, {10 - said['rows']} of 10 trials left"
+    left = f"interrupted, {6 - said['rows']} of 6 trials left"
     assert f"{left}. To go on: python -m experiments beta --preset" in done.stdout
     assert list((tmp_path / "store" / "tmp").iterdir()) == [] and not (tmp_path / "out" / "report.html").exists()
     with pytest.MonkeyPatch.context() as patch:
@@ -108,7 +108,7 @@ def test_a_part_has_a_report_that_says_so(
     query: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(monkeypatch, *words(tmp_path, whole / "store", "--only", query)) == 0
-    assert f"of 10 trials: --only {shlex.quote(query)}" in (tmp_path / "report.md").read_text().replace("\\", "")
+    assert f"of 6 trials: --only {shlex.quote(query)}" in (tmp_path / "report.md").read_text().replace("\\", "")
     part = pd.read_csv(tmp_path / "table.csv")
     assert 0 < len(part) < 10 and set(part["run_id"]) <= set(table(whole / "out")["run_id"])
 
