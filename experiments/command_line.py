@@ -134,6 +134,31 @@ class Ladders:
 
 
 @dataclass(frozen=True)
+class Tune:
+    """What is tried: ladders x samplers, each at exactly the budget."""
+
+    budgets: Annotated[tuple[int, ...] | None, several_numbers("8 16 32", "N")] = None
+    """Network evaluations per image."""
+    ladders: Annotated[
+        tuple[str, ...] | None,
+        several(
+            "vp karras geometric cosine",
+            f"Noise schedules, the simplest first; with eta 0 and 1, the first gives the defaults: {LADDERS}.",
+        ),
+    ] = None
+    etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1")] = None
+    """Noise of the sampler euler. 0 (DDIM) and 1 (DDPM) are always added."""
+    samplers: Annotated[
+        tuple[str, ...] | None,
+        several("heun dpm++2m", f"Further samplers: {SAMPLERS}, {SYNONYMS}. 'heun(s_churn=10)' works."),
+    ] = None
+    sigma_max: Annotated[float | None, shown("SIGMA", "30")] = None
+    """First level of all ladders but ddpm's, in standard deviations of the data; lower if the network ends before."""
+    sigma_min: Annotated[float | None, shown("SIGMA", "0.03")] = None
+    """Last level; higher if the network ends before."""
+
+
+@dataclass(frozen=True)
 class WhyNoise:
     """What is varied."""
 
@@ -227,6 +252,16 @@ COMMANDS = {
         "laptop: 2 networks, 200,000 images each, 500 samples per run, about 5 minutes on two cores; "
         "gpu: 5 networks, 3,000,000 images, 10,000 samples",
         ("", '--ladders geometric "karras(rho=5)" --n-steps 10 20 --samplers heun dpm++2m'),
+    ),
+    "tune": Command(
+        "experiments.tune",
+        Tune,
+        "Which sampler settings are best for this network, at each number of evaluations?",
+        "Races the settings that people use in blocks of images, confirms the finalists on images that the race never "
+        "saw, recommends the simplest of the best, and exports it so that it can be pasted.",
+        "laptop: 2 networks, 200,000 images each, at most 500 samples per run, about 5 minutes on two cores; "
+        "gpu: 5 networks, 3,000,000 images, 10,000 samples",
+        ("--model python:my_model:eps --budgets 8 16", "--preset smoke", "--n-samples 1500 --budgets 8"),
     ),
     "why_noise": Command(
         "experiments.why_noise.experiment",

@@ -190,6 +190,7 @@ COLUMNS: dict[str, Column] = {
     "smallest": Column("smallest of interest"),
     # sets of settings that cannot be told from the best
     "in_set": _flag("in the best set"),
+    "left": _flag("left in the race"),
     "best": _flag("lowest"),
     "simplest": _flag("simplest"),
     "n_settings": _count("settings"),
@@ -233,6 +234,9 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
     "looks.csv": (
         *("look", "n_samples", "n_networks", "metric", "difference", "low", "high", "level", "smallest", "stopped"),
+    ),
+    "race.csv": (
+        *("look", "n_samples", "mode", "budget", "setting", "metric", "value", "difference", "low", "level", "left"),
     ),
     "floors.csv": ("data", "features", "metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"),
     "histograms.csv": ("run_id", "label", "count"),

@@ -170,7 +170,16 @@ class Terms:
     kind: ClassVar[str] = "terms"
 
 
-Block = Prose | Figure | Table | Gallery | Terms | Explorer
+@dataclass(frozen=True)
+class Code:
+    """Code to copy. `title` says what it is for."""
+
+    title: str
+    text: str
+    kind: ClassVar[str] = "code"
+
+
+Block = Prose | Figure | Table | Gallery | Terms | Explorer | Code
 
 
 @dataclass(frozen=True)

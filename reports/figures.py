@@ -130,6 +130,13 @@ def quality_line(
     return ax
 
 
+def field(rows: pd.DataFrame, x: str, metric: str, ax: Axes | None = None, label: str = "") -> Axes:
+    """The axes with one metric against `x` as faint grey points: the background of other marks."""
+    ax = _new(ax)
+    ax.scatter(rows[x], _shown(rows[metric], metric), s=12, color=FAINT, alpha=0.6, linewidth=0, zorder=1, label=label)
+    return ax
+
+
 def top_ticks(ax: Axes, at: pd.Series, labels: pd.Series, title: str) -> Axes:
     """The axes with a second x axis on top that labels the same settings by another quantity."""
     top = ax.secondary_xaxis("top")

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from reports import best_sets, drawing, figures, limits
 from reports.document import Block, Explorer, Figure, Gallery, Opening, PictureError, Section, Table, shown_width
-from reports.pages import ladders, noise_levels, sweep
+from reports.pages import ladders, noise_levels, sweep, tune
 from reports.pages import run as single
 from reports.pages.beta import page as beta
 from reports.pages.why_noise import page as why_noise
@@ -25,6 +25,7 @@ EXPERIMENTS: dict[str, tuple[Callable[[Run], Opening], Callable[[Run], list[Sect
     "beta": (beta.opening, beta.sections),
     "noise_levels": (noise_levels.opening, noise_levels.sections),
     "ladders": (best_sets.opening, ladders.sections),
+    "tune": (tune.opening, tune.sections),
     "why_noise": (why_noise.opening, why_noise.sections),
     "run": (single.opening, single.sections),
     "sweep": (best_sets.opening, sweep.sections),

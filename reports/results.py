@@ -31,6 +31,7 @@ class Run:
     contrasts: pd.DataFrame
     best_sets: pd.DataFrame
     looks: pd.DataFrame
+    race: pd.DataFrame
     floors: pd.DataFrame
     histograms: pd.DataFrame
     losses: pd.DataFrame

@@ -118,7 +118,7 @@ class Adapter(nn.Module):
         signal = SIGNAL[self.convention.process](theirs)
         s, n = (part.to(x.dtype).view(-1, 1, 1, 1) for part in (signal, signal * theirs))
         inner = x[..., self.edge : x.shape[2] - self.edge, self.edge : x.shape[3] - self.edge]
-        out = self._outputs(self._scaled(inner, s), self.times(sigma), self._labels(len(x), x.device, index))
+        out = self.outputs(self._scaled(inner, s), self.times(sigma), index)
         z = self._scaled(inner, s)  # again, because the network may have changed the first in place
         if out.shape[1] == 2 * z.shape[1]:
             out = out[:, : z.shape[1]]
@@ -133,6 +133,10 @@ class Adapter(nn.Module):
 
     def _scaled(self, x: Tensor, s: Tensor) -> Tensor:
         return (self.scale * x + self.shift) * s
+
+    def outputs(self, z: Tensor, time: Tensor, index: Tensor | None = None) -> Tensor:
+        """What the network returns for z at its own time (B,), with labels and guidance if there are any."""
+        return self._with_guidance(z, time, self._labels(len(z), z.device, index))
 
     def _labels(self, n: int, device: torch.device, index: Tensor | None) -> Tensor | None:
         """The labels (n,) of the samples with these indices; None for a network without labels."""
@@ -149,7 +153,7 @@ class Adapter(nn.Module):
         assert convention.n_classes is not None
         return index.to(device).long() % convention.n_classes
 
-    def _outputs(self, z: Tensor, time: Tensor, labels: Tensor | None) -> Tensor:
+    def _with_guidance(self, z: Tensor, time: Tensor, labels: Tensor | None) -> Tensor:
         """The network's output, with classifier-free guidance if there is one: two images per image then.
 
         Source: Ho & Salimans 2022, arXiv 2207.12598, Eq. 6; `guidance` is its w + 1. It is linear in eps, so it may be

@@ -1,6 +1,6 @@
 """Comparisons between runs: planned with the trials, measured by `results/contrasts.py`."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -99,6 +99,29 @@ class BestOf:
     mode: str
     candidates: Mapping[str, tuple[Trial, ...]]
     rivals: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)
+
+
+Comparison = Contrast | BestOf | BestSet
+Left = Mapping[str, tuple[str, ...]]  # mode -> the settings that are left of a race, the best score first
+
+
+@dataclass(frozen=True)
+class Race:
+    """Settings that are compared after growing numbers of images, until few are left. See metrics/race.py.
+
+    Args:
+        sizes: images per network at each look, ascending.
+        fields: mode -> its settings, at each look.
+        then: what is run and compared when the race is over. It uses images that the race has not seen.
+    """
+
+    sizes: tuple[int, ...]
+    fields: tuple[Mapping[str, Groups], ...]
+    then: Callable[[Left], tuple[Sequence[Trial], Sequence[Comparison]]]
+
+    def trials(self, look: int) -> tuple[Trial, ...]:
+        """The trials of a look (from 0), if no setting has left."""
+        return tuple(trial for groups in self.fields[look].values() for runs in groups.values() for trial in runs)
 
 
 def grouped(planned: Iterable[Trial | Infeasible], key: Callable[[Trial], Key]) -> dict[Key, tuple[Trial, ...]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from rich.console import Console
 
-from experiments.config.comparison import Contrast, Looks
+from experiments.config.comparison import Comparison, Contrast, Looks
 from experiments.config.trial import Row, Trial
 from experiments.engine.executor import SweepResult
 from experiments.engine.plan import Plan
@@ -15,11 +15,11 @@ from experiments.store.store import Store
 
 @dataclass(frozen=True)
 class Looked:
-    """The plan and the result of the last look, the comparisons of that look, and the rows of looks.csv."""
+    """The plan and the result of the last look, the comparisons of that look, and the rows of looks.csv or race.csv."""
 
     plan: Plan
     result: SweepResult
-    contrasts: tuple[Contrast, ...]
+    comparisons: tuple[Comparison, ...]
     rows: list[Row]
 
 
@@ -43,7 +43,7 @@ def look_by_look(
                 soft_wrap=True,
             )
             plan = _at(first, looks, look)
-            result = _added(result, run(plan))
+            result = added(result, run(plan))
         if result.interrupted:
             break
         scored += result.rows
@@ -64,7 +64,7 @@ def _at(first: Plan, looks: Looks, look: int) -> Plan:
     return Plan.of(trials, probes)
 
 
-def _added(before: SweepResult, now: SweepResult) -> SweepResult:
+def added(before: SweepResult, now: SweepResult) -> SweepResult:
     """The result of the last look, with the cost and the warnings of all looks."""
     return replace(
         now,

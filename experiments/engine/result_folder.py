@@ -8,6 +8,8 @@ from experiments.store.store import read_json
 from reports.columns import FILES
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
+OTHER_FILES = ("run.json", "settings.json", "report.html", "report.md")
+PARTS = {"images": "*.png", "figures": "*.svg", "export": "*.py"}
 
 
 def earlier_results(directory: Path) -> list[Path]:
@@ -16,8 +18,8 @@ def earlier_results(directory: Path) -> list[Path]:
     Raises:
         ValueError: the folder holds such files, but no run wrote them.
     """
-    files = [path for name in (*FILES, "run.json", "report.html", "report.md") if (path := directory / name).exists()]
-    files += [*(directory / "images").glob("*.png"), *(directory / "figures").glob("*.svg")]
+    files = [path for name in (*FILES, *OTHER_FILES) if (path := directory / name).exists()]
+    files += [path for folder, kind in PARTS.items() for path in (directory / folder).glob(kind)]
     if files and not (directory / MARK).exists() and not _is_result(directory):
         raise ValueError(
             f"out={str(directory)!r}: it holds {files[0].relative_to(directory)}, which no run wrote; choose another "
@@ -50,8 +52,8 @@ def _is_result(directory: Path) -> bool:
 
 def remove_strays(directory: Path) -> None:
     """Removes half-written files of a killed run, which are called .NAME.PID, from a result folder."""
-    half_written = re.compile(r"\.[\w-]+\.(csv|json|md|html|svg|png)\.\d+")
-    for folder in (directory, directory / "images", directory / "figures"):
+    half_written = re.compile(r"\.[\w-]+\.(csv|json|md|html|svg|png|py)\.\d+")
+    for folder in (directory, *(directory / part for part in PARTS)):
         for path in folder.glob(".*"):
             if path.is_file() and half_written.fullmatch(path.name):
                 path.unlink()

@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from experiments.config.comparison import BestOf, BestSet, Contrast, Looks
+from experiments.config.comparison import BestOf, BestSet, Comparison, Contrast, Looks, Race
 from experiments.config.config import ForeignConfig
 from experiments.config.trial import Infeasible, Trial
-from experiments.engine import conclusion, dry_run, executor, selection
+from experiments.engine import conclusion, dry_run, executor, race, selection
 from experiments.engine.calibrated import chosen_for
 from experiments.engine.doubts import doubts
 from experiments.engine.executor import SweepResult
@@ -38,7 +38,6 @@ from experiments.store.store import Store, write_json
 from reports.render import write_report
 from reports.results import digests
 
-Comparison = Contrast | BestOf | BestSet
 Extras = Callable[[Path, Store, Sequence[Trial], Console], None]
 
 
@@ -53,6 +52,7 @@ class Experiment:
         contrasts: the planned comparisons.
         looks: the primary contrast and its control, if they are to get images until the contrast is settled. They come
             first in contrasts.csv.
+        race: if given, `trials` are those of its first look.
         fixed_beforehand: whether the primary contrast has the settings that the design fixed beforehand.
         write_extras: writes further files that the experiment's report reads, given the trials that succeeded.
         probes: further measurements on the denoisers, besides the trials.
@@ -64,6 +64,7 @@ class Experiment:
     trials: Sequence[Trial | Infeasible]
     contrasts: Sequence[Comparison]
     looks: Looks | None = None
+    race: Race | None = None
     fixed_beforehand: bool = False
     write_extras: Extras | None = None
     probes: Sequence[ProbeConfig] = ()
@@ -82,8 +83,8 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     directory, store = options.directory(experiment.folder or experiment.name), Store(options.store)
     part = _part(experiment.trials, options)
     plan = Plan.of(part, experiment.probes)
-    last = experiment.looks.trials(-1) if experiment.looks else ()
-    _check((*plan.trials, *last), store, options.data_root)
+    growing = experiment.looks or experiment.race
+    _check((*plan.trials, *(growing.trials(-1) if growing else ())), store, options.data_root)
     rehearse(plan.trials, options.data_root)
     data_root = options.data_root.absolute() if options.data_root else None
     context = RunContext(store, data_root, together=options.together)
@@ -113,7 +114,10 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         def run(plan: Plan) -> SweepResult:
             return executor.execute(plan, context, console, logs=logs, retry_failed=options.retry_failed, **how)
 
-        looked = look_by_look(plan, None if options.shard else experiment.looks, run, store, console)
+        if experiment.race and not options.shard:
+            looked = race.raced(plan, experiment.race, run, store, console)
+        else:
+            looked = look_by_look(plan, None if options.shard else experiment.looks, run, store, console)
     plan, result = looked.plan, looked.result
     store.sweep_temporaries()  # left by workers that were stopped just now
     rows = [*result.rows, *(trial.row() for trial in part if isinstance(trial, Infeasible))]
@@ -123,7 +127,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     if whole:
         console.print("every run is scored; intervals, figures and the report follow", soft_wrap=True)
         use_threads(plan.trials[0].samples.machine.threads)  # so that intervals and floors round as scores do
-        _tabulate(directory, looked, experiment.contrasts, store)
+        _tabulate(directory, looked, experiment, store)
         ok = {row["run_id"] for row in result.rows if row["status"] == "ok"}
         done = [trial for trial in plan.trials if trial.run_id in ok]
         write_evidence(directory, done, store, options.data_root)
@@ -190,12 +194,15 @@ def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tup
         yield RunContext(context.store, context.data_root, shared), {"executor": ray.executor, "slots": ray.slots}
 
 
-def _tabulate(directory: Path, looked: Looked, comparisons: Sequence[Comparison], store: Store) -> None:
-    """Writes floors.csv, contrasts.csv, best_sets.csv and looks.csv. Comparisons with a missing run are left out."""
-    rows = looked.result.rows
+def _tabulate(directory: Path, looked: Looked, experiment: Experiment, store: Store) -> None:
+    """Writes floors.csv, contrasts.csv, best_sets.csv, looks.csv and race.csv.
+
+    Comparisons with a missing run are left out.
+    """
+    rows, comparisons = looked.result.rows, [*looked.comparisons, *experiment.contrasts]
     floor = floors.floor_rows(looked.plan.trials, rows, store)
     table.write_rows(directory / "floors.csv", floor, floors.COLUMNS)
-    pairs = [*looked.contrasts, *(one for one in comparisons if isinstance(one, Contrast))]
+    pairs = [one for one in comparisons if isinstance(one, Contrast)]
     found = contrasts.contrast_rows(pairs, rows, store, floor)
     found += choice_rows([one for one in comparisons if isinstance(one, BestOf)], rows, store, floor)
     table.write_rows(directory / "contrasts.csv", found, contrasts.COLUMNS)
@@ -204,7 +211,8 @@ def _tabulate(directory: Path, looked: Looked, comparisons: Sequence[Comparison]
             directory / "best_sets.csv", best_sets.best_set_rows(sets, rows, store, floor), best_sets.COLUMNS
         )
     if looked.rows:
-        table.write_rows(directory / "looks.csv", looked.rows, looks.COLUMNS)
+        name, columns = ("race.csv", race.COLUMNS) if experiment.race else ("looks.csv", looks.COLUMNS)
+        table.write_rows(directory / name, looked.rows, columns)
 
 
 def _conclude(

@@ -43,12 +43,8 @@ def _rows(
     mode: str, settings: dict[str, tuple[Trial, ...]], ok: RowsById, store: Store, floors: Sequence[Row]
 ) -> list[Row]:
     names, trials = list(settings), list(settings.values())
-    values = np.array([[ok[trial.run_id]["kd"] for trial in runs] for runs in trials]).T  # (networks, settings)
+    values, standings = compared(trials, ok, store)
     over_networks = len(values) >= ENOUGH_NETWORKS
-    influences = [] if over_networks else [
-        np.stack([_influence(runs[number], store) for runs in trials], axis=1) for number in range(len(values))
-    ]  # fmt: skip
-    standings = best_set(values, influences)
     own_training = len({runs[0].model for runs in trials}) > 1
     best = int(np.argmin(values.mean(axis=0)))
     out: list[Row] = []
@@ -76,6 +72,17 @@ def _rows(
         )
     simplest = min((row for row in out if row["in_set"]), key=lambda row: row["nfe"], default=None)
     return [row | {"simplest": row is simplest} for row in out]
+
+
+def compared(
+    trials: Sequence[Sequence[Trial]], ok: RowsById, store: Store, level: float = LEVEL
+) -> tuple[Array, list[Standing]]:
+    """The KD of settings (networks, settings), and the standing of each. `trials`: of each setting, one per network."""
+    values = np.array([[ok[trial.run_id]["kd"] for trial in runs] for runs in trials]).T
+    influences = [] if len(values) >= ENOUGH_NETWORKS else [
+        np.stack([_influence(runs[number], store) for runs in trials], axis=1) for number in range(len(values))
+    ]  # fmt: skip
+    return values, best_set(values, influences, level)
 
 
 def _numbers(standing: Standing, untrusted: bool, too_few: bool) -> Row:

@@ -19,7 +19,10 @@ from tempfile import mkdtemp
 ROOT = Path(__file__).parents[2]
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
-    [*(f"experiments.{name}" for name in ("beta", "ladders", "noise_levels", "why_noise", "run", "sweep")), "reports"]
+    [
+        *(f"experiments.{name}" for name in ("beta", "ladders", "noise_levels", "why_noise", "run", "sweep", "tune")),
+        "reports",
+    ]
 )
 
 

@@ -38,7 +38,7 @@ def test_text_is_as_committed(report: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ladders", "noise_levels", "why_noise", "run"])
+@pytest.mark.parametrize("name", ["ladders", "noise_levels", "why_noise", "run", "tune"])
 def test_text_of_other_experiments_is_as_committed(name: str, text_of: Callable[[Path], str], tmp_path: Path) -> None:
     here = Path(__file__).parent
     found = text_of(Path(shutil.copytree(here / f"run-{name}", tmp_path / "run")))
@@ -171,7 +171,7 @@ def test_an_unknown_experiment_has_no_report(directory: Path) -> None:
     (directory / "run.json").write_text(json.dumps(info | {"experiment": "gamma"}))
     with pytest.raises(
         ValueError,
-        match=r"^run\.json: experiment='gamma': must be one of beta, noise_levels, ladders, why_noise, run, sweep$",
+        match=r"^run\.json: experiment='gamma': must be one of beta, .*, ladders, tune, why_noise, run, sweep$",
     ):
         write_report(directory)
 

@@ -51,7 +51,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def run(planned: Looks, store: Store) -> tuple[Looked, list[Row]]:
     plan = Plan.of([*planned.trials(0), trial("other", 0.5, 0)])
     looked = look_by_look(plan, planned, lambda plan: execute(plan, RunContext(store), QUIET), store, QUIET)
-    return looked, contrast_rows(looked.contrasts, looked.result.rows, store)
+    return looked, contrast_rows(looked.comparisons, looked.result.rows, store)
 
 
 def test_a_clear_difference_ends_the_run_at_the_first_look(store: Store) -> None:
@@ -91,14 +91,14 @@ def test_a_failed_run_ends_the_looks(store: Store) -> None:
         return replace(result, rows=[result.rows[0] | {"status": "failed"}, *result.rows[1:]])
 
     looked = look_by_look(plan, planned, broken, store, QUIET)  # type: ignore[arg-type]
-    assert looked.rows == [] and looked.contrasts[0].stop is not None and looked.contrasts[0].stop.why == "failed"
+    assert looked.rows == [] and looked.comparisons[0].stop is not None and looked.comparisons[0].stop.why == "failed"
 
 
 def test_a_part_of_the_plan_has_no_looks(store: Store) -> None:
     planned = looks(0.001, 0.0, smallest=1e-9)
     plan = Plan.of(planned.trials(0)[:2])
     looked = look_by_look(plan, planned, lambda plan: execute(plan, RunContext(store), QUIET), store, QUIET)
-    assert looked.rows == [] and looked.contrasts[0].stop is None and len(looked.result.rows) == 2
+    assert looked.rows == [] and looked.comparisons[0].stop is None and len(looked.result.rows) == 2
 
 
 def test_images_of_an_earlier_look_are_not_drawn_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

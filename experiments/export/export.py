@@ -1,0 +1,133 @@
+"""Writes the recommended settings of `tune`: settings.json, and code to paste, which is run before it is written."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from diffusion_core.adapters import Adapter
+from diffusion_core.data import Images
+from diffusion_core.samplers import Model, sample
+from diffusion_core.samplers.sampling import at_samples, model_device
+from diffusion_core.samplers.seeded_noise import BlockNoise
+from experiments.config.config import ForeignConfig
+from experiments.config.identity import identity
+from experiments.config.trial import Trial, described
+from experiments.export.libraries import diffusers, k_diffusion
+from experiments.export.target import Target
+from experiments.export.torch_loop import torch_loop
+from experiments.stages.common import images_of, load_model
+from experiments.store.checksums import write_json
+from experiments.store.store import Store, write_text
+
+FORMAT = 1  # of settings.json
+N_IMAGES = 8  # that code is checked on
+TOLERANCE = 1e-3  # in standard deviations of the data
+EXPORTS: dict[str, Callable[[Target], str | None]] = {
+    "torch": torch_loop,
+    "diffusers": diffusers,
+    "k-diffusion": k_diffusion,
+}
+
+
+def write_settings(
+    directory: Path, store: Store, done: Sequence[Trial], console: Console, *, data_root: Path | None
+) -> None:
+    """Writes settings.json and export/: the simplest of the best settings at each budget, from best_sets.csv.
+
+    Raises:
+        ValueError: the torch code gives other images than the sampler that was measured.
+    """
+    sets = pd.read_csv(directory / "best_sets.csv") if (directory / "best_sets.csv").exists() else pd.DataFrame()
+    chosen = [row for _, row in sets.iterrows() if row["simplest"]]
+    trials = {(trial.mode, trial.setting): trial for trial in reversed(done)}  # of the first network
+    entries = []
+    for row in chosen:
+        trial = trials[row["mode"], row["setting"]]
+        images = images_of(trial.model.data, data_root)
+        model = load_model(trial.model, store, data_root, trial.samples.machine.device)
+        ties = sets[(sets["mode"] == row["mode"]) & sets["in_set"].astype(bool)]["setting"]
+        entries.append(_entry(trial, row, [name for name in ties if name != row["setting"]]))
+        entries[-1] |= _exports(directory, trial, model, images)
+    if entries:
+        first = trials[chosen[0]["mode"], chosen[0]["setting"]]
+        name = first.model.name if isinstance(first.model, ForeignConfig) else described(first)["network"]
+        whose = {"network": name, "model_id": identity(first.model), "data": first.model.data}
+        write_json(directory / "settings.json", {"format": FORMAT} | whose | {"settings": entries})
+        console.print(f"settings to use: {directory / 'settings.json'}, code: {directory / 'export'}", soft_wrap=True)
+
+
+def _entry(trial: Trial, row: pd.Series, ties: list[str]) -> dict[str, Any]:
+    ladder = trial.samples.ladder
+    return {
+        "budget": int(row["budget"]),
+        "setting": row["setting"],
+        "ties": ties,
+        "ladder": ladder.name,
+        "sampler": trial.samples.sampler.name,
+        "n_steps": len(ladder.sigmas()) - 1,
+        "sigma_max": ladder.sigma_max,
+        "sigma_min": ladder.sigma_min,
+        "sigmas": list(ladder.sigmas()),
+        "kd": row["value"],
+        "fd": row["fd"],
+        "n_samples": int(row["n_samples"]),
+        "n_networks": int(row["n_networks"]),
+        "features": row["features"],
+    }
+
+
+def _exports(directory: Path, trial: Trial, model: Model, images: Images) -> dict[str, Any]:
+    """Writes the code for each library that has such a sampler. Returns what settings.json says about it."""
+    sigmas, sampler = trial.samples.ladder.sigmas(), trial.samples.sampler
+    title = f"{trial.setting}: {trial.budget} network evaluations per image"
+    target, found, error = Target.of(title, sampler, sigmas, model, images), dict[str, str](), None
+    for library, make in EXPORTS.items():
+        code = make(target)
+        if code is None:
+            continue
+        if library == "torch":
+            error = difference(code, trial, model, images)
+            if not error <= TOLERANCE:
+                raise ValueError(f"export: the code for {trial.setting} gives other images, by up to {error:.2g}")
+        (directory / "export").mkdir(exist_ok=True)
+        found[library] = f"export/{trial.budget}-evaluations-{library}.py"
+        write_text(directory / found[library], code)
+    own = {"model_sigmas": list(target.sigmas), "model_times": list(target.times), "model_shift": target.shift}
+    return own | {"exports": found, "largest_difference": error}
+
+
+def difference(code: str, trial: Trial, model: Model, images: Images) -> float:
+    """The largest difference between the images of the torch code and ours, for the same noise, in our units."""
+    config, device = trial.samples, model_device(model)
+    sigmas = config.ladder.sigmas()
+    ours = sample(
+        model, sigmas, config.sampler, n_samples=N_IMAGES, shape=images.shape, seed=config.seed, device=device
+    )
+    defined: dict[str, Any] = {}
+    exec(code, defined)  # our own text, from `torch_loop`
+    net, noise, back = as_users_call(model, BlockNoise(config.seed, 0, N_IMAGES, images.shape, device))
+    theirs = back(defined["sample"](net, noise))
+    edge = (images.shape[1] - theirs.shape[2]) // 2
+    inner = ours[..., edge : images.shape[1] - edge, edge : images.shape[2] - edge]
+    return float((inner - theirs).abs().max())
+
+
+def as_users_call(
+    model: Model, noise: BlockNoise
+) -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[], Tensor], Callable[[Tensor], Tensor]]:
+    """The network as the user calls it, net(z, time); our noise for its images; and its images in our units."""
+    index = torch.arange(N_IMAGES, device=noise.buffer.device)
+    if not isinstance(model, Adapter):
+        return at_samples(model, index), noise, lambda x: x
+    edge, scale, shift = model.edge, model.scale, model.shift
+
+    def inner() -> Tensor:
+        whole = noise()
+        return whole[..., edge : whole.shape[2] - edge, edge : whole.shape[3] - edge]
+
+    return lambda z, time: model.outputs(z, time, index), inner, lambda x: (x - shift) / scale

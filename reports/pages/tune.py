@@ -1,0 +1,230 @@
+"""The report on `tune`: which sampler settings are best for a network, at each number of evaluations?"""
+
+import json
+
+import pandas as pd
+
+from reports import best_sets, components, explorer, figures, limits, openings, tables
+from reports.columns import METRICS
+from reports.document import Code, Figure, Number, Opening, Prose, Section, Table
+from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
+from reports.results import Run, pooled
+from reports.sentences import WORDS, head, pairs
+
+RACE = ", race"  # the end of a race's mode
+BUDGETS = 3  # how many budgets the first screen shows
+SETTINGS = "settings.json"
+
+
+def opening(run: Run) -> Opening:
+    """The first screen: what to use at each budget, against the default, with pictures from the same noise."""
+    sets = best_sets.read(run)
+    if not sets:
+        return Opening("No setting was confirmed.", "No verdict.", warnings=openings.warnings(run))
+    shown = [sets[at] for at in limits.evenly(len(sets), BUDGETS)]
+    warnings = openings.warnings(run, [row for one in sets for _, row in one.settings[:1].iterrows()])
+    found = pooled(run.of_kind("tuned"))
+    numbers = [number_of(run, one) for one in shown]
+    if len(found):
+        numbers.append(openings.sure(run, found.iloc[0]))
+    return Opening(
+        verdict(sets), "Not established. Measured:" if warnings else "", numbers, pictures(run, sets[0]),
+        openings.key(run, "fd"), [(one.where, line(run, one)) for one in shown],
+        openings.status(run, found.iloc[0] if len(found) else sets[0].settings.iloc[0]), warnings,
+    )  # fmt: skip
+
+
+def verdict(sets: list[best_sets.BestSet]) -> str:
+    """What to use, in a sentence."""
+    at: dict[str, list[str]] = {}
+    for one in sets:
+        if one.simplest:
+            at.setdefault(one.simplest, []).append(number(one.budget, 0))
+    if not at:
+        return f"No verdict: {sets[0].why_not}."
+    parts = [f"“{setting}” at {listed(budgets)}" for setting, budgets in at.items()]
+    return f"Use {listed(parts)} evaluations."
+
+
+def number_of(run: Run, one: best_sets.BestSet) -> Number:
+    """The recommended setting of a budget: its score, its ties, that of the default and of real images."""
+    found = best_sets.simplest(run, one)
+    like = run.ok(one.mode).iloc[0]
+    return Number(found.value, found.word, [*found.notes, *openings.floor(run, like, "fd")])
+
+
+def line(run: Run, one: best_sets.BestSet) -> str:
+    """How the winner of the race compares with the defaults, on images that the race never saw."""
+    texts = []
+    for pair in pairs(run.of_kind("tuned")):
+        row = head(pair)
+        if row["mode"] == one.mode:
+            size = interval(row["metric"], row["difference"], row["low"], row["high"], f"{percent(row['level'])} ")
+            word = WORDS.get(row["verdict"], row["verdict"])
+            texts.append(f"“{row['a']}” against “{row['b']}”: {word}, {size}{to_settle(row)}")
+    if not texts:
+        texts.append("the default won the race")
+    if at_floor(run, one):
+        texts.append(f"“{one.simplest}” is at the floor already: as close to the data as real images are")
+    return f"{metric_name(METRICS[0], run.features)}, winner of the race: {'. '.join(texts)}."
+
+
+def to_settle(row: pd.Series) -> str:
+    """How many images would separate the two, if these could not, and whether the data set has enough."""
+    if missing(row.get("n_to_settle")):
+        return ""
+    n, most = cell("n_to_settle", row["n_to_settle"]), (row["n_samples"] + row["n_reference"]) // 3
+    if row["n_to_settle"] > most:
+        return f"; {n} images would separate them, but the data set allows {cell('n_samples', most)}"
+    return f"; --n-samples {n} would separate them, in about {cell('minutes_to_settle', row['minutes_to_settle'])} min"
+
+
+def at_floor(run: Run, one: best_sets.BestSet) -> bool:
+    """Whether the recommended setting scores within the range of real images, in every metric."""
+    floors = {metric: run.floor(metric, run.ok(one.mode).iloc[0]) for metric in METRICS}
+    return bool(one.simplest) and all(
+        floor is not None and one.value(one.simplest, metric) <= floor["high"] for metric, floor in floors.items()
+    )
+
+
+def pictures(run: Run, one: best_sets.BestSet) -> list[tuple]:
+    """Real images, the default and the recommended setting, from the same noise."""
+    rows = components.first_network(run.ok(one.mode)).set_index("setting")
+    best = one.simplest or one.settings["setting"].iloc[0]
+    names = {one.baseline: "default", best: "recommended"}
+    if best == one.baseline:
+        others = [name for name in one.settings["setting"] if name != best]
+        names = {best: "default, recommended"} | dict.fromkeys(others[:1], "another")
+    labels = {rows.loc[name, "samples_id"]: f"{name}, {one.where} ({role})" for name, role in names.items()}
+    return components.strip(run, labels)
+
+
+def sections(run: Run) -> list[Section | None]:
+    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
+    return [
+        code(run),
+        front(run),
+        explorer.section(run, choices(run)),
+        best_sets.ties(run),
+        race(run),
+        knobs(run),
+        best_sets.details(run),
+        components.training(run),
+        components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
+        numbers(run),
+    ]
+
+
+def code(run: Run) -> Section | None:
+    """What can be pasted, from settings.json."""
+    path = run.directory / SETTINGS
+    if not path.is_file():
+        return None
+    blocks: list[Code | Prose] = []
+    for one in json.loads(path.read_text(encoding="utf-8"))["settings"]:
+        for library, file in sorted(one["exports"].items(), key=lambda pair: pair[0] != "torch"):
+            title = f"{plural(one['budget'], 'evaluation')}, “{one['setting']}”: {library}"
+            blocks.append(Code(title, (run.directory / file).read_text(encoding="utf-8")))
+        if not one["exports"]:
+            blocks.append(Prose(f"There is no code for “{one['setting']}” yet; its levels are in {SETTINGS}."))
+    text = (
+        f"The recommended settings, in the units of the network. The torch code was run before it was written: it "
+        f"gives the same images as the sampler that was measured. {SETTINGS} holds the same settings for programs."
+    )
+    return Section("Use it", [Prose(text), *blocks])
+
+
+def confirmed(run: Run) -> pd.DataFrame:
+    """The runs on images that the race never saw, without the control."""
+    rows = run.ok()
+    return rows[~rows["mode"].str.endswith(RACE) & (rows["mode"] != "control")]
+
+
+def front(run: Run) -> Section | None:
+    """FD and KD against evaluations: recommended and default settings, and the whole field of the race in grey."""
+    sets, rows = [one for one in best_sets.read(run) if one.simplest], confirmed(run)
+    if not sets:
+        return None
+    field = run.rows[(run.rows["status"] == "ok") & run.rows["mode"].str.endswith(RACE)]
+    field = field[field["n_samples"] == field["n_samples"].min()]
+    figure, [axes] = figures.panels(1, len(METRICS), 3.4)
+    for ax, metric in zip(axes, METRICS, strict=True):
+        means = field.groupby(["mode", "setting", "budget"], as_index=False)[metric].mean()
+        figures.field(
+            means, "budget", metric, ax, label=f"all settings, {cell('n_samples', field['n_samples'].min())} images"
+        )
+        for name, color, marker in (("default", figures.ORANGE, "s"), ("recommended", figures.BLUE, "o")):
+            settings = {one.mode: one.baseline if name == "default" else one.simplest for one in sets}
+            mine = rows[[settings.get(row["mode"]) == row["setting"] for _, row in rows.iterrows()]]
+            line = mine.groupby("budget", as_index=False)[metric].mean().rename(columns={metric: "value"})
+            line, mine = (frame.rename(columns={"budget": "nfe"}) for frame in (line, mine.drop(columns="nfe")))
+            figures.quality_line(line, mine, "nfe", metric, ax, label=name, marker=marker, color=color)
+        figures.log_ticks(ax, rows["budget"])
+        figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
+        figures.fit_y(ax, pd.concat([rows[metric], field[metric]]), metric)
+        ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="network evaluations per image (nfe)")
+    text = (
+        "Quality against evaluations. Lower is better. Grey: every setting in the first block of the race; scores of "
+        f"fewer images are noisier, and FD is higher with fewer images. Blue and orange: images that the race never "
+        f"saw. Orange: “{sets[0].baseline}”. Green: score of real images (floor), if it is on the axis."
+    )
+    alt = "Kernel and Fréchet distance against network evaluations: recommended, default and all settings."
+    drawing = Figure("front", figures.under_one_legend(figure), alt, components.caption(run, text, rows=rows))
+    return Section("Quality against cost", [drawing])
+
+
+def choices(run: Run) -> list[explorer.Choice]:
+    """What the explorer varies: budget and setting, of the confirmed ones."""
+    knobs = [("evaluations", "budget"), ("setting", "setting")]
+    return [explorer.Choice("Finalists and defaults", confirmed(run), knobs, explorer.setting_and_cost)]
+
+
+def race(run: Run) -> Section | None:
+    """How many settings were left after each block, and the level that each comparison had."""
+    if not len(run.race):
+        return None
+    modes = list(run.race["mode"].unique())
+    body = []
+    for look, rows in run.race.groupby("look"):
+        counts = [rows[rows["mode"] == mode] for mode in modes]
+        left = [f"{number(here['left'].sum(), 0)} of {number(len(here), 0)}" if len(here) else "" for here in counts]
+        body.append(
+            [number(look, 0), cell("n_samples", rows["n_samples"].iloc[0]), percent(rows["level"].iloc[0]), *left]
+        )
+    heads = ["block", "images per network", "level", *(mode.removesuffix(RACE) for mode in modes)]
+    text = (
+        "Settings left after each block of paired images. A setting leaves if it is worse than another with "
+        "simultaneous confidence at this level. The truly best setting leaves with a probability of at most 5 % over "
+        "all blocks."
+    )
+    return Section("The race", [Table(heads, body, [True] * len(heads), text)])
+
+
+def knobs(run: Run) -> Section | None:
+    """What each knob is worth: samplers on the winner's ladder, ladders with its sampler, at the first look."""
+    titles = {"sampler": "sampler and eta, on the winner's ladder", "ladder": "ladder, with the winner's sampler"}
+    groups = {
+        f"{mode.removesuffix(RACE)}: {title}": rows
+        for kind, title in titles.items()
+        for mode, rows in run.of_kind(kind).groupby("mode", sort=False)
+    }
+    text = (
+        "What each knob is worth, in the first block of the race, where every setting takes part. The winner was "
+        "chosen on these images too, so it flatters itself a little. Below 0, the first setting of a line is better."
+    )
+    return Section("What each knob is worth", components.forest(run, "knobs", groups, text), folded=True)
+
+
+def numbers(run: Run) -> Section:
+    """The tables."""
+    blocks = []
+    for kind, text in (
+        ("tuned", "The winner of each race against the defaults, on images that the race never saw."),
+        ("control", "The A/A control."),
+        ("sampler", "Each sampler against the first, on the winner's ladder, in the first block of the race."),
+        ("ladder", "Each ladder against the first, with the winner's sampler, in the first block of the race."),
+    ):
+        if len(found := run.of_kind(kind)):
+            blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))
+    every = tables.runs(run, ("schedule", "sampler", "n_steps", "nfe"))
+    return Section("Tables", [*blocks, tables.setting(run), *tables.floors(run), *every], folded=True)

@@ -1,0 +1,103 @@
+"""A race: settings that are worse leave after a block, the rest go on, and the finalists meet on other images."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from diffusion_core.samplers import Euler, Heun
+from experiments.config.comparison import BestSet, Comparison, Left, Race, by_setting
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
+from experiments.config.trial import Trial
+from experiments.engine import tasks
+from experiments.engine.executor import execute
+from experiments.engine.looks import Looked
+from experiments.engine.plan import Plan
+from experiments.engine.race import raced
+from experiments.engine.tasks import RunContext
+from experiments.metrics.features import features_id
+from experiments.store.store import Store
+
+TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
+REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
+SIZES = (40, 80)
+QUIET = Console(quiet=True)
+# KD of this untrained network: 29 with noise left in x, 35 without
+LADDERS = {"same": Ladder(n_steps=1, sigma_min=10.0), "worse": Ladder(n_steps=2)}
+
+
+def trial(setting: str, look: int, seed: int = 0) -> Trial:
+    name, _, sampler = setting.partition(", ")
+    samples = SampleConfig(
+        TRAIN,
+        LADDERS[name],
+        Heun() if sampler == "heun" else Euler(float(sampler)),
+        SIZES[look],
+        seed,
+        earlier=SIZES[:look],
+    )
+    return Trial("test", "2 steps", ScoreConfig(samples, REFERENCE), setting)
+
+
+def race(settings: Sequence[str], seen: list[Left]) -> Race:
+    def then(left: Left) -> tuple[list[Trial], list[Comparison]]:
+        seen.append(left)
+        finals = [replace(trial(name, 1, seed=5), mode="final") for name in left["2 steps"]]
+        return finals, [BestSet("final", by_setting(finals)["final"])]
+
+    fields = tuple(by_setting([trial(name, look) for name in settings]) for look in range(len(SIZES)))
+    return Race(SIZES, fields, then)
+
+
+def run(planned: Race, store: Store, trials: Sequence[Trial] | None = None) -> Looked:
+    plan = Plan.of(planned.trials(0) if trials is None else trials)
+    return raced(plan, planned, lambda plan: execute(plan, RunContext(store), QUIET), store, QUIET)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+def test_a_worse_setting_leaves_and_equal_ones_go_on_to_other_images(store: Store) -> None:
+    seen: list[Left] = []
+    looked = run(race(["same, 0", "same, 1e-9", "worse, 0"], seen), store)
+    left = [(row["look"], row["setting"], row["left"]) for row in looked.rows]
+    assert left[:3] == [(1, "same, 0", True), (1, "same, 1e-9", True), (1, "worse, 0", False)]
+    assert left[3:] == [(2, "same, 0", True), (2, "same, 1e-9", True)]
+    assert set(seen[0]["2 steps"]) == {"same, 0", "same, 1e-9"}
+    found = {(row["mode"], row["setting"], row["n_samples"]) for row in looked.result.rows}
+    assert ("2 steps", "worse, 0", 40) in found and ("2 steps", "worse, 0", 80) not in found
+    finals = [row for row in looked.result.rows if row["mode"] == "final"]
+    assert len(finals) == 2 and {row["sample_seed"] for row in finals} == {5}
+    assert isinstance(looked.comparisons[0], BestSet)
+    assert all(row["status"] == "ok" for row in looked.result.rows)
+
+
+def test_a_race_that_was_run_costs_nothing_again(store: Store) -> None:
+    planned = race(["same, 0", "same, 1e-9", "worse, 0"], [])
+    first = run(planned, store)
+    again = run(planned, store)
+    assert again.result.evaluations == 0 and again.rows == first.rows
+
+
+def test_a_failed_setting_leaves(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = tasks.sample.sample_stage
+
+    def fails(config: SampleConfig, *arguments: object, **more: object) -> str:
+        if isinstance(config.sampler, Heun):
+            raise RuntimeError("no")
+        return stage(config, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tasks.sample, "sample_stage", fails)
+    seen: list[Left] = []
+    looked = run(race(["same, 0", "same, heun"], seen), store)
+    assert seen == [{"2 steps": ("same, 0",)}]
+    assert [row["status"] for row in looked.result.rows if row["setting"] == "same, heun"] == ["failed"]
+
+
+def test_a_part_of_the_first_look_is_run_alone(store: Store) -> None:
+    seen: list[Left] = []
+    looked = run(race(["same, 0", "worse, 0"], seen), store, [trial("same, 0", 0)])
+    assert seen == [] and looked.rows == [] and len(looked.result.rows) == 1
