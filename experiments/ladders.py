@@ -5,8 +5,8 @@
     python -m experiments ladders --ladders geometric "karras(rho=5)" --n-steps 10 20 --etas 0 0.5 1 --samplers heun
 
 Each setting gets the longest ladder that its budget of network evaluations allows. A sampler with two evaluations per
-step, such as heun, gets half as many steps. All contrasts are exploratory. The best setting of each budget is chosen on
-half of the images and measured on the other half.
+step, such as heun, gets half as many steps. All contrasts are exploratory. The answer at each budget is the set of
+settings that cannot be told from the best.
 """
 
 from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ from PIL import Image
 from reports import figures, limits
 from reports.columns import COLUMNS, FLOOR, METRICS
 from reports.document import Figure, PictureError, Prose, Section, Terms
-from reports.formats import cell, listed, metric_name, number, percent, plural
+from reports.formats import cell, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
 from reports.sentences import method
 
@@ -114,6 +114,12 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
         "(blue: better; orange: worse). Open diamonds: no detectable difference (the interval contains 0, or the "
         "networks disagree in sign), or the metrics disagree. Each panel has its own scale."
     )
+    corrected = pd.concat(every.values()).get("adjusted")
+    if corrected is not None and any(not missing(text) for text in corrected):
+        key += (
+            " Verdicts are corrected for the number of comparisons (Holm), intervals are not. So the interval of an "
+            "open diamond may exclude 0."
+        )
     alt = f"Differences with intervals in kernel and Fréchet distance. {'; '.join(groups)}."
     shown, total = (sum(map(len, frames.values())) for frames in (lines, every))
     key += limits.note(shown, total, "differences", limits.of_differences(run), "contrasts.csv")

@@ -152,6 +152,8 @@ def doubt(pair: Pair) -> str:
             return f"the interval of {name} contains 0"
         if row["n_networks"] > 1 and not missing(row["networks_agree"]) and not row["networks_agree"]:
             return f"the networks disagree on the sign in {name}"
+        if not missing(row.get("adjusted")):
+            return f"it is not detectable after correction ({row['adjusted']})"
     return "contrasts.csv does not mark the difference as clear"
 
 
