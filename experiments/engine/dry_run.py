@@ -14,7 +14,7 @@ from scipy import stats
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import at_samples
-from experiments.config.comparison import Looks
+from experiments.config.comparison import Looks, Race
 from experiments.config.config import GROUPS, ExactConfig, TrainConfig
 from experiments.config.trial import Trial, described
 from experiments.engine.options import Options
@@ -35,7 +35,7 @@ TYPICAL_SE = {"digits": 0.24}
 
 
 def show(
-    remaining: Remaining, context: RunContext, options: Options, console: Console, looks: Looks | None = None
+    remaining: Remaining, context: RunContext, options: Options, console: Console, looks: Looks | Race | None = None
 ) -> dict[str, object]:
     """Prints the plan. Returns the same numbers as a dict."""
     console.print(f"{len(remaining.plan.trials)} trials; store: {options.store}", highlight=False, soft_wrap=True)
@@ -57,14 +57,18 @@ def show(
         text += f"; {duration(seconds)} at {rate:,.0f} a second{who}, timed on this machine just now"
     console.print(text, highlight=False, soft_wrap=True)
     size = detectable(remaining.plan.trials, context.store, looks)
-    if looks is not None and len(looks.sizes) > 1:
+    if isinstance(looks, Race):
+        steps = ", ".join(f"{n:,}" for n in looks.sizes)
+        console.print(f"settings that are worse leave after {steps} images; the later images, and those of the "
+                      "finalists' confirmation, are not counted above", highlight=False, soft_wrap=True)  # fmt: skip
+    elif looks is not None and len(looks.sizes) > 1:
         steps = ", ".join(f"{n:,}" for n in looks.sizes)
         console.print(f"the primary contrast is looked at after {steps} images and ends when it is settled; the later "
                       "images are not counted above", highlight=False, soft_wrap=True)  # fmt: skip
     return counts | {"evaluations": remaining.cost, "seconds": seconds, "detectable_kd": size and said(size, console)}
 
 
-def detectable(trials: Sequence[Trial], store: Store, looks: Looks | None) -> "Detectable | None":
+def detectable(trials: Sequence[Trial], store: Store, looks: Looks | Race | None) -> "Detectable | None":
     """The difference in KD that a comparison of two settings would detect with 80 % power, before anything is run.
 
     It uses the standard errors of stored scores, else what was measured for this feature space; None without either.

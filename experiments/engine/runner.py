@@ -82,8 +82,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     console = Console(markup=False)
     directory, store = options.directory(experiment.folder or experiment.name), Store(options.store)
     part = _part(experiment.trials, options)
-    plan = Plan.of(part, experiment.probes)
-    growing = experiment.looks or experiment.race
+    plan, growing = Plan.of(part, experiment.probes), experiment.looks or experiment.race
     _check((*plan.trials, *(growing.trials(-1) if growing else ())), store, options.data_root)
     rehearse(plan.trials, options.data_root)
     data_root = options.data_root.absolute() if options.data_root else None
@@ -92,7 +91,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         remaining = plan.remaining(store)
         _say(
             {"experiment": experiment.name, "dry_run": True}
-            | dry_run.show(remaining, context, options, console, experiment.looks)
+            | dry_run.show(remaining, context, options, console, growing)
         )
         return dry_run.table(remaining).replace({"status": {"failed": "planned"}})
     if plan.remaining(store).tasks:

@@ -57,7 +57,7 @@ def sample(net, noise):
 
     def eps(x, i):  # the unit noise in x
 {_inputs(target)}
-        out = net(z, torch.full((len(z),), TIMES[i], device=z.device))[:, : z.shape[1]]
+        out = net(z, torch.full((len(z),), TIMES[i], device=z.device))[:, : z.shape[1]].to(x.dtype)
         return {PREDICTIONS[target.predicts]}
 
     x = {target.start}

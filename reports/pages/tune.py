@@ -1,6 +1,7 @@
 """The report on `tune`: which sampler settings are best for a network, at each number of evaluations?"""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 
@@ -87,7 +88,7 @@ def at_floor(run: Run, one: best_sets.BestSet) -> bool:
     )
 
 
-def pictures(run: Run, one: best_sets.BestSet) -> list[tuple]:
+def pictures(run: Run, one: best_sets.BestSet) -> list[tuple[Path, str]]:
     """Real images, the default and the recommended setting, from the same noise."""
     rows = components.first_network(run.ok(one.mode)).set_index("setting")
     best = one.simplest or one.settings["setting"].iloc[0]
@@ -121,12 +122,16 @@ def code(run: Run) -> Section | None:
     if not path.is_file():
         return None
     blocks: list[Code | Prose] = []
-    for one in json.loads(path.read_text(encoding="utf-8"))["settings"]:
-        for library, file in sorted(one["exports"].items(), key=lambda pair: pair[0] != "torch"):
-            title = f"{plural(one['budget'], 'evaluation')}, “{one['setting']}”: {library}"
-            blocks.append(Code(title, (run.directory / file).read_text(encoding="utf-8")))
-        if not one["exports"]:
-            blocks.append(Prose(f"There is no code for “{one['setting']}” yet; its levels are in {SETTINGS}."))
+    try:
+        for one in json.loads(path.read_text(encoding="utf-8"))["settings"]:
+            for library, file in sorted(one["exports"].items(), key=lambda pair: pair[0] != "torch"):
+                title = f"{plural(one['budget'], 'evaluation')}, “{one['setting']}”: {library}"
+                inside = run.directory / "export" / Path(file).name  # never a file of another folder
+                blocks.append(Code(title, inside.read_text(encoding="utf-8")))
+            if not one["exports"]:
+                blocks.append(Prose(f"There is no code for “{one['setting']}”; its levels are in {SETTINGS}."))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{SETTINGS}: it is not as the run wrote it: {type(error).__name__}: {error}") from None
     text = (
         f"The recommended settings, in the units of the network. The torch code was run before it was written: it "
         f"gives the same images as the sampler that was measured. {SETTINGS} holds the same settings for programs."

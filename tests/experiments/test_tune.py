@@ -101,7 +101,7 @@ def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(tmp_path: Path)
     settings = json.loads((tmp_path / "out" / "settings.json").read_text())
     (one,) = settings["settings"]
     assert settings["format"] == 1 and one["budget"] == 6 and len(one["sigmas"]) == 7
-    assert one["largest_difference"] < 1e-3 and one["exports"].keys() >= {"torch"}
+    assert one["difference"] < 1e-3 and one["exports"].keys() >= {"torch"}
     assert one["model_sigmas"][0] / one["sigmas"][0] == pytest.approx(one["model_sigmas"][-1] / one["sigmas"][-1])
     report = (tmp_path / "out" / "report.md").read_text()
     assert f"Use “{one['setting']}” at 6 evaluations." in report

@@ -22,7 +22,7 @@ def sample(net, noise):
 
     def eps(x, i):  # the unit noise in x
         z = x
-        out = net(z, torch.full((len(z),), TIMES[i], device=z.device))[:, : z.shape[1]]
+        out = net(z, torch.full((len(z),), TIMES[i], device=z.device))[:, : z.shape[1]].to(x.dtype)
         return out
 
     x = SIGMAS[0] * noise()
