@@ -184,7 +184,7 @@ def detectable(run: Run, found: Sequence[Pair]) -> list[str]:
 
 
 def budget(run: Run) -> list[Prose]:
-    """The settings to use for each number of evaluations: those that cannot be told from the best."""
+    """Which settings cannot be told from the best, for each number of evaluations."""
     sets = run.best_sets[run.best_sets["mode"] == "pareto"]
     phrases: dict[str, list[str]] = {}
     for evaluations, rows in sets.groupby("budget"):

@@ -76,7 +76,7 @@ def verdict_in_short(found: list[Pair], usual: str) -> tuple[str, str]:
     if all(word == NOT_YET for same in words.values() for word in same):
         return "Too undertrained to tell.", "The samples are not yet images. Train longer, then ask again."
     if all(word == FEW_NETWORKS for same in words.values() for word in same):
-        return "Too few networks to tell.", f"A difference includes the luck of training; use {FEW} networks or more."
+        return "Too few networks to tell.", f"Networks vary from seed to seed; use {FEW} or more."
     always, once = (
         [name for name, same in words.items() if choose(word == "better" for word in same)] for choose in (all, any)
     )
