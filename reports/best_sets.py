@@ -1,19 +1,15 @@
-"""The answer of a report on many settings: in each mode, the set of settings that cannot be told from the best.
+"""The answer of a report on many settings: in each mode, the set of settings that cannot be told from the best."""
 
-The sets come from best_sets.csv. Older runs have no such file. Their sets come from contrasts of kind `best`: a setting
-was chosen on half of the images and compared with every other setting on the other half.
-"""
-
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from reports import components, figures, limits, openings
 from reports.columns import METRICS
-from reports.document import Figure, Number, Opening, Prose, Section
+from reports.document import Figure, Number, Opening, Prose, Section, Table, table
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
-from reports.results import Run, pooled
-from reports.sentences import condition, control, pairs, scope
+from reports.results import Run
+from reports.sentences import control
 
 SHOWN = 4  # how many modes the first screen shows
 LISTED = 6  # how many settings a sentence lists
@@ -21,10 +17,10 @@ LISTED = 6  # how many settings a sentence lists
 
 @dataclass(frozen=True)
 class BestSet:
-    """One mode: every setting with its difference from the best (`difference`, `low`, `high`, `in_set`), best first.
+    """One mode and budget: the rows of best_sets.csv, the lowest KD first.
 
-    `simplest` takes the fewest evaluations of the set; among equals it is the one that was named first.
-    `why_not` is the reason if there is no set.
+    `simplest` is the recommended member, and `baseline` the setting that was named first. `why_not` is the reason if
+    there is no set.
     """
 
     mode: str
@@ -33,7 +29,6 @@ class BestSet:
     simplest: str
     baseline: str
     why_not: str
-    corrected: bool
 
     @property
     def members(self) -> pd.DataFrame:
@@ -50,43 +45,19 @@ class BestSet:
 
 
 def read(run: Run) -> list[BestSet]:
-    """The best set of each mode, in the order of the table."""
-    rows = run.ok(*run.rows["mode"].unique())
-    scores = rows.groupby(["mode", "setting"], sort=False)[[*METRICS, "nfe"]].mean().reset_index()
-    found = _recorded(run) if len(run.best_sets) else _from_halves(run)
-    out = []
-    for mode, settings in found.items():
-        budget = float(settings["budget"].iloc[0])
-        order = scores[scores["mode"] == mode].drop(columns="mode")
-        settings = settings.drop(columns=[*METRICS, "nfe"], errors="ignore").merge(order, on="setting", how="left")
-        members = settings[settings["in_set"].fillna(False).astype(bool)]
-        names = [name for name in order.sort_values("nfe", kind="stable")["setting"] if name in set(members["setting"])]
-        why = next((str(text) for text in settings.get("no_verdict", []) if not missing(text)), "")
-        if not names and not why:
-            why = "no setting has samples that are images yet"
-        settings = settings.sort_values("difference", kind="stable").reset_index(drop=True)
-        first = order["setting"].iloc[0]
-        out.append(BestSet(mode, budget, settings, names[0] if names else "", first, why, bool(len(run.best_sets))))
-    return out
+    """The set of each mode and budget, in the order of the file."""
+    rows = run.best_sets.rename(columns={"value": METRICS[0]})
+    return [_of(here) for _, here in rows.groupby(["mode", "budget"], sort=False, dropna=False)]
 
 
-def _recorded(run: Run) -> dict[str, pd.DataFrame]:
-    return dict(list(run.best_sets.groupby("mode", sort=False)))
-
-
-def _from_halves(run: Run) -> dict[str, pd.DataFrame]:
-    """mode -> settings with their difference from the chosen one, on the half of the images that did not choose."""
-    rows = pooled(run.of_kind("best"))
-    out = {}
-    for mode, against in rows[rows["metric"] == METRICS[0]].groupby("mode", sort=False):
-        others = pd.DataFrame({
-            "setting": against["b"], "difference": -against["difference"], "low": -against["high"],
-            "high": -against["low"], "in_set": against["verdict"] != "better", "best": False,
-        })  # fmt: skip
-        first = pd.DataFrame([{"setting": against["a"].iloc[0], "difference": 0.0, "in_set": True, "best": True}])
-        shared = {name: against[name].iloc[0] for name in ("budget", "level", "interval", "n_networks", "n_samples")}
-        out[mode] = pd.concat([first, others], ignore_index=True).assign(**shared)
-    return out
+def _of(rows: pd.DataFrame) -> BestSet:
+    named = list(rows["setting"][rows["simplest"].fillna(False).astype(bool)])
+    why = next((str(text) for text in rows["no_verdict"] if not missing(text)), "")
+    if not named and not why:
+        why = "no setting has samples that are images yet"
+    settings = rows.sort_values(METRICS[0], kind="stable").reset_index(drop=True)
+    first = rows.iloc[0]
+    return BestSet(first["mode"], first["budget"], settings, named[0] if named else "", first["setting"], why)
 
 
 def verdict(sets: list[BestSet]) -> str:
@@ -122,8 +93,7 @@ def _where(sets: list[BestSet]) -> str:
 def opening(run: Run) -> Opening:
     """The first screen: the sets in words, the simplest member of each in numbers, and pictures of the first mode."""
     sets = read(run)
-    contrast = next((row for _, row in pooled(run.contrasts).iterrows()), None)
-    status = openings.status(run, contrast if not len(run.best_sets) else run.best_sets.iloc[0])
+    status = openings.status(run, run.best_sets.iloc[0] if sets else None)
     if not sets:
         text = "Fewer than two settings succeeded with every network."
         return Opening(text, "No verdict.", status=status, warnings=openings.warnings(run))
@@ -166,19 +136,8 @@ def details(run: Run) -> Section:
     sets = read(run)
     blocks = [Prose(_members(run, one), f"{one.mode[:1].upper()}{one.mode[1:]}") for one in sets]
     if sets:
-        best = pairs(run.of_kind("best"))
-        how = "" if not best else f"Measured on {scope(best[0])}. {condition(best[0])} "
-        rows = sets[0].settings
-        made = next((text for text in rows["interval"] if not missing(text)), "")
-        if sets[0].corrected:
-            how = f"Limits: {made}, corrected for the number of settings. "
-        else:
-            count = sum(len(one.settings) - 1 for one in sets)
-            how += (
-                f"{plural(count, 'comparison')}, without a correction for their number: about one interval in 20 "
-                "misses the truth. "
-            )
-        blocks.append(Prose(f"{how}All of this is exploration."))
+        made = next((text for text in sets[0].settings["interval"] if not missing(text)), "none")
+        blocks.append(Prose(f"Limits: {made}, corrected for the number of settings. All of this is exploration."))
     blocks += [*control(run), *components.failures(run)]
     return Section("The answer in detail", blocks, folded=True)
 
@@ -201,8 +160,6 @@ def _members(run: Run, one: BestSet) -> str:
         )
     else:
         texts.append(f"All {len(one.settings) - 1} others are worse")
-    if not one.corrected:
-        texts.append(f"It was chosen by {name} on half of the images; the differences come from the other half")
     scores = listed(f"{metric_name(m, run.features)} {cell(m, one.value(one.simplest, m))}" for m in METRICS)
     texts.append(f"Use the simplest, “{one.simplest}”: on all images it scores {scores}")
     return f"{'. '.join(texts)}."
@@ -222,29 +179,42 @@ def ties(run: Run) -> Section | None:
         count = f"{number(len(one.members), 0)} of {number(len(one.settings), 0)} settings"
         ax.set_title(f"{one.where}: {count}")
     grid[-1][0].set_xlabel(f"difference in {metric_name(metric, run.features, long=True)} from the lowest")
-    how = "Limits are corrected for the number of settings." if sets[0].corrected else (
-        "A setting was chosen on half of the images; the differences come from the other half. Intervals are not "
-        "corrected for their number."
-    )  # fmt: skip
     made = next((text for text in sets[0].settings["interval"] if not missing(text)), "none")
     text = (
-        f"The settings that cannot be told from the best. Left is better. Blue: the simplest of them. {how} "
-        f"Intervals: {components.how(str(made))}. {components.place(run)}"
+        f"The settings that cannot be told from the best. Left is better. Blue: the simplest of them. "
+        f"Limits are corrected for the number of settings. Intervals: {components.how(str(made))}. "
+        f"{components.place(run)}"
     )
     return Section(
         "The best settings", [Figure("best", figure, "The settings that cannot be told from the best.", text)]
     )
 
 
-def all_settings(run: Run, kinds: dict[str, str]) -> Section | None:
-    """All differences, folded: the chosen setting against all others, or each setting against the first of its mode.
+def listing(run: Run) -> list[Table]:
+    """Every setting of each mode with its score, and its difference from the best other setting with limits."""
+    name, rows = metric_name(METRICS[0], run.features), []
+    for one in read(run):
+        for _, row in one.settings.iterrows():
+            rows.append({
+                "mode": one.where,
+                "setting": row["setting"],
+                **{metric_name(metric, run.features): cell(metric, row[metric]) for metric in METRICS},
+                f"{name}: from the best other": interval(METRICS[0], row["difference"], row["low"], row["high"]),
+                "cannot be told from the best": _membership(row, one),
+            })  # fmt: skip
+    if not rows:
+        return []
+    shown = limits.evenly(len(rows), limits.ROWS)
+    text = "Every setting against the best other setting of its mode."
+    text += limits.note(len(shown), len(rows), "settings", limits.EVEN, "best_sets.csv")
+    words = ("mode", "setting", "cannot be told from the best")
+    made = table(pd.DataFrame(rows).iloc[shown], text, words=words)
+    return [replace(made, file=run.directory / "best_sets.csv")]
 
-    Args:
-        kinds: kind of contrast -> the title of its panels.
-    """
-    blocks = []
-    for kind, title in kinds.items():
-        rows = run.of_kind(kind)
-        groups = {f"{mode}: {title}": here for mode, here in rows.groupby("mode", sort=False)}
-        blocks += components.forest(run, f"all-{kind}", groups, "Below 0, the first setting of a line is better.")
-    return Section("All differences", blocks, folded=True)
+
+def _membership(row: pd.Series, one: BestSet) -> str:
+    if missing(row["in_set"]):
+        return "no verdict"
+    if not missing(row["untrusted"]):
+        return "no: not yet images"
+    return f"yes{', simplest' if row['setting'] == one.simplest else ''}" if row["in_set"] else "no"

@@ -230,7 +230,8 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
     "best_sets.csv": (
         *("mode", "budget", "setting", "metric", "value", "difference", "low", "high", "in_set", "best", "n_settings"),
-        *("interval", "level", "n_networks", "n_samples", "nfe", "data", "network", "trained_by", "images_seen"),
+        *("fd", "simplest", "untrusted", "no_verdict", "interval", "level", "n_networks", "n_samples", "nfe"),
+        *("data", "network", "trained_by", "images_seen"),
     ),
     "looks.csv": (
         *("look", "n_samples", "n_networks", "metric", "difference", "low", "high", "level", "smallest", "stopped"),

@@ -158,10 +158,12 @@ def _plain(found: Iterable[Timing], stage: str) -> Timing:
 
 def _said(stage: str, best: Timing, plain: Timing, at_a_time: int = 1) -> str:
     rates = f"{best.images_per_second:,.0f} images/s"
+    if at_a_time > 1:
+        together = best.images_per_second * at_a_time / CONTENTION
+        rates = f"{at_a_time} networks at a time, about {together:,.0f} images/s together"
     if best.mode != plain.mode:
         rates += f" against {plain.images_per_second:,.0f} in plain fp32"
-    more = f", {at_a_time} networks at a time" if at_a_time > 1 else ""
-    return f"{stage} in {best.called} ({rates}){more}"
+    return f"{stage} in {best.called} ({rates})"
 
 
 def _loaded(model: ForeignConfig, options: Options, device: str) -> Model:

@@ -49,6 +49,10 @@ class Measured:
     adjusted: str = ""
     p_adjusted: Mapping[str, float] | None = None
 
+    def value(self, side: str, metric: str) -> float:
+        """The score of side a or b, a mean over networks."""
+        return float(np.mean([pair["ab".index(side)].values[metric] for pair in self.scored]))
+
 
 def contrast_rows(
     contrasts: Sequence[Contrast], rows: Sequence[Row], store: Store, floors: Sequence[Row] = ()
@@ -124,7 +128,7 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
     for metric in METRICS:
         each = [difference(metric, a, b) for a, b in scored]
         low, high = predicted([d for d, _ in each]) or (None, None)
-        value_a, value_b = (float(np.mean([one.values[metric] for one in side])) for side in zip(*scored, strict=True))
+        value_a, value_b = one.value("a", metric), one.value("b", metric)
         pooled_row = {
             "value_a": value_a,
             "value_b": value_b,

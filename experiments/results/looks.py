@@ -10,19 +10,7 @@ from experiments.metrics.looks import levels, why_stop
 from experiments.results.contrasts import measure
 from experiments.store.store import Store
 
-COLUMNS = (
-    "look",
-    "n_samples",
-    "n_networks",
-    "metric",
-    "difference",
-    "se",
-    "low",
-    "high",
-    "level",
-    "smallest",
-    "stopped",
-)
+COLUMNS = tuple("look n_samples n_networks metric difference se low high level smallest stopped".split())
 
 
 def contrast_at(looks: Looks, look: int, rows: Sequence[Row], store: Store) -> Contrast:
@@ -37,8 +25,7 @@ def contrast_at(looks: Looks, look: int, rows: Sequence[Row], store: Store) -> C
     found = measure(replace(contrast, stop=stop), ok, store)
     if found is None or len(ok) < len({row["run_id"] for row in rows if row["status"] != "infeasible"}):
         return replace(contrast, stop=stop)
-    baseline = sum(b.values["kd"] for _, b in found.scored) / len(found.scored)
-    why = why_stop(found.whole["kd"], looks.smallest * baseline, look == len(sizes) - 1)
+    why = why_stop(found.whole["kd"], looks.smallest * found.value("b", "kd"), look == len(sizes) - 1)
     return replace(contrast, stop=replace(stop, why=why))
 
 
@@ -50,7 +37,6 @@ def look_rows(contrasts: Sequence[Contrast], rows: Sequence[Row], store: Store) 
         found = measure(contrast, ok, store)
         if found is None or contrast.stop is None:
             continue
-        baseline = sum(b.values["kd"] for _, b in found.scored) / len(found.scored)
         for metric in METRICS:
             numbers = vars(found.whole[metric])
             out.append(
@@ -61,7 +47,7 @@ def look_rows(contrasts: Sequence[Contrast], rows: Sequence[Row], store: Store) 
                     "n_networks": len(found.pairs),
                     "metric": metric,
                     "level": contrast.stop.level,
-                    "smallest": contrast.stop.smallest * baseline if metric == "kd" else None,
+                    "smallest": contrast.stop.smallest * found.value("b", "kd") if metric == "kd" else None,
                     "stopped": contrast.stop.why or None,
                 }
             )

@@ -119,7 +119,7 @@ def folder() -> Path:
 
 
 def timings(subject: Subject, say: Say, network: Model | None = None) -> tuple[Timing, ...]:
-    """The remembered timings of a subject, or new ones, in one or two seconds. Empty if plain fp32 cannot be timed.
+    """The remembered timings of a subject, or new ones, in two to four seconds. Empty if plain fp32 cannot be timed.
 
     Args:
         subject: what is timed.

@@ -20,7 +20,7 @@ def sections(run: Run) -> list[Section | None]:
         explorer.section(run, choices(run)),
         quality(run),
         best_sets.details(run),
-        best_sets.all_settings(run, {"best": "the chosen setting against all others"}),
+        differences(run),
         levels(run),
         classes(run),
         components.training(run),
@@ -38,6 +38,15 @@ def choices(run: Run) -> list[explorer.Choice]:
     )
     knobs = [("evaluations", "budget"), ("ladder", "schedule"), ("sampler", "sampler")]
     return [explorer.Choice("All settings", named, knobs, explorer.setting_and_cost)]
+
+
+def differences(run: Run) -> Section:
+    """Each ladder against the first with the same sampler, and each sampler against the first on the same ladder."""
+    blocks = []
+    for kind, title in (("ladder", "ladders, same sampler"), ("sampler", "samplers, same ladder")):
+        groups = {f"{mode}: {title}": rows for mode, rows in run.of_kind(kind).groupby("mode", sort=False)}
+        blocks += components.forest(run, f"all-{kind}", groups, "Below 0, the first setting of a line is better.")
+    return Section("All differences", blocks, folded=True)
 
 
 def grid(run: Run) -> pd.DataFrame:
@@ -105,10 +114,6 @@ def numbers(run: Run) -> Section:
     """The tables."""
     blocks = []
     for kind, text in (
-        (
-            "best",
-            "The setting chosen for each budget against all others, on the images not used for the choice.",
-        ),
         ("control", "The A/A control."),
         ("ladder", "Each ladder against the first, with the same sampler."),
         ("sampler", "Each sampler against the first, on the same ladder."),
@@ -116,4 +121,6 @@ def numbers(run: Run) -> Section:
         if len(found := run.of_kind(kind)):
             blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))
     every = tables.runs(run, ("schedule", "sampler", "n_steps", "nfe"))
-    return Section("Tables", [*blocks, tables.setting(run), *tables.floors(run), *every], folded=True)
+    return Section(
+        "Tables", [*best_sets.listing(run), *blocks, tables.setting(run), *tables.floors(run), *every], folded=True
+    )

@@ -32,9 +32,8 @@ def sections(run: Run) -> list[Section | None]:
         differences(run),
         errors(run),
         explorer.section(run, choices(run)),
-        best_sets.ties(run) if len(run.best_sets) else None,
+        best_sets.ties(run),
         Section("The answer in detail", answer(run), folded=True),
-        best_sets.all_settings(run, {"best": "the chosen setting against all others"}),
         classes(run),
         components.glossary("eta", "fd", "kd", "precision", "recall"),
         numbers(run),
@@ -259,14 +258,12 @@ def numbers(run: Run) -> Section:
     """The tables."""
     blocks = []
     for kind, text in (
-        (
-            "best",
-            "The setting chosen for each sampler against all others, on the images not used for the choice.",
-        ),
         ("control", "The A/A control."),
         ("setting", "Each setting against the baseline."),
     ):
         if len(found := run.of_kind(kind)):
             blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))
     every = tables.runs(run, (*SETTING, "eta", "nfe"))
-    return Section("Tables", [*blocks, tables.setting(run), *tables.floors(run), *every], folded=True)
+    return Section(
+        "Tables", [*best_sets.listing(run), *blocks, tables.setting(run), *tables.floors(run), *every], folded=True
+    )

@@ -12,7 +12,6 @@ def sections(run: Run) -> list[Section | None]:
         explorer.section(run, choices(run)),
         best_sets.details(run),
         differences(run),
-        best_sets.all_settings(run, {"best": "the chosen setting against all others"}),
         components.training(run),
         components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
         numbers(run),
@@ -39,14 +38,10 @@ def numbers(run: Run) -> Section:
     blocks = []
     for kind, text in (
         ("setting", "Each setting against the first setting of its mode."),
-        (
-            "best",
-            "The setting chosen for each mode against all others, on the images not used for the choice.",
-        ),
         ("control", "The A/A control."),
     ):
         if len(found := run.of_kind(kind)):
             blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))
     columns = ("schedule", "sampler", "n_steps", "nfe", "final_denoise")
     every = [tables.setting(run), *tables.floors(run), *tables.runs(run, columns)]
-    return Section("Tables", [*blocks, *every], folded=True)
+    return Section("Tables", [*best_sets.listing(run), *blocks, *every], folded=True)

@@ -23,8 +23,7 @@ def section(run: Run, titles: dict[str, str]) -> Section | None:
     rows = run.ok("pareto", "same-alpha")
     if not len(rows):
         return None
-    best = run.of_kind("best")
-    groups = {titles["pareto"]: run.of_kind("pareto"), titles["best"]: best[best["mode"] == "pareto"]}
+    groups = {titles["pareto"]: run.of_kind("pareto")}
     text = "Difference from eta 0 at the same number of evaluations. Below 0, noise helps."
     budgets = components.forest(run, "budgets", groups, text)
     figures_of_cost = [against_nfe(run, rows), *against_seconds(run, rows)]

@@ -42,7 +42,6 @@ TITLES = {
     "same-alpha": "Same alpha: more beta, more evaluations",
     "same-ladder": "Same ladder, same evaluations",
     "pareto": "Ladders of several lengths",
-    "best": "Chosen on half of the images, measured on the other half",
 }
 
 
@@ -259,7 +258,7 @@ def numbers(run: Run) -> Section:
     blocks = []
     primary, others = (
         run.of_kind("primary", "final-denoise", "control"),
-        run.of_kind("same-alpha", "same-ladder", "pareto", "best"),
+        run.of_kind("same-alpha", "same-ladder", "pareto"),
     )
     if len(primary):
         text = "The primary contrast, the same contrast with a final denoising step, and the control, for each network."
