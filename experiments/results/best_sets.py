@@ -7,7 +7,7 @@ import numpy as np
 from experiments.config.comparison import BestSet
 from experiments.config.trial import Row, Trial
 from experiments.metrics import trust
-from experiments.metrics.best_set import Standing, best_set
+from experiments.metrics.best_set import MANY, Standing, best_set
 from experiments.metrics.distances import Array, kd_influence
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL
 from experiments.results.contrasts import RowsById, quality, real_quality
@@ -65,7 +65,7 @@ def _rows(
                 "n_settings": len(names),
                 "level": LEVEL,
                 "best": number == best,
-                "interval": _method(len(values)),
+                "interval": _method(len(values), len(names)),
                 "untrusted": doubt or None,
             }
             | _numbers(standing, bool(doubt), own_training and not over_networks)
@@ -93,11 +93,12 @@ def _numbers(standing: Standing, untrusted: bool, too_few: bool) -> Row:
     return out | {"in_set": not (standing.worse or untrusted)}
 
 
-def _method(n_networks: int) -> str:
+def _method(n_networks: int, n_settings: int) -> str:
     if n_networks >= ENOUGH_NETWORKS:
         return f"one-sided limits, t over {n_networks} networks with Bonferroni's correction"
     these = "this network" if n_networks == 1 else f"these {n_networks} networks"
-    return f"one-sided limits, max-t over images, conditional on {these}"
+    how = "max-t over images" if n_settings <= MANY else "over images with Bonferroni's correction"
+    return f"one-sided limits, {how}, conditional on {these}"
 
 
 def _influence(trial: Trial, store: Store) -> Array:

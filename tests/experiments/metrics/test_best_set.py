@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from experiments.metrics import best_set as module
 from experiments.metrics.best_set import best_set
 from experiments.metrics.distances import Reference, jackknife_se, kd_influence, kd_replicates
 
@@ -47,6 +48,15 @@ def test_limits_contain_the_difference_to_the_best_other() -> None:
         low.append([s.low <= t for s, t in zip(found, truth, strict=True)])
         high.append([t <= s.high for s, t in zip(found, truth, strict=True)])
     assert np.mean(low, axis=0).min() > 0.92 and np.mean(high, axis=0).min() > 0.92
+
+
+def test_bonferronis_bound_for_many_settings_is_a_little_wider(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, influences = run(np.random.default_rng(5), np.zeros(60), 2, 0.0)
+    exact = best_set(values, influences)
+    monkeypatch.setattr(module, "MANY", 59)
+    bound = best_set(values, influences)
+    ratio = [(b.high - b.difference) / (e.high - e.difference) for b, e in zip(bound, exact, strict=True)]
+    assert min(ratio) > 1.0 and max(ratio) < 1.25
 
 
 def test_influence_gives_the_standard_error_of_the_jackknife() -> None:
