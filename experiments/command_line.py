@@ -9,7 +9,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -61,8 +61,10 @@ def named(what: str) -> Any:
 class Beta:
     """What is varied."""
 
-    n_steps: Annotated[int | None, shown("N", "66")] = None
+    n_steps: Annotated[int | None, shown("N", "66; with --setting its largest budget")] = None
     """Steps of the primary contrast's ladder."""
+    setting: Annotated[Path | None, shown("FILE", "none: geometric from 30 to 0.03")] = None
+    """settings.json of a tune run: compare on the ladder that it recommends, one step per evaluation of its budget."""
     betas: Annotated[tuple[float, ...] | None, several_numbers("0 0.2 0.3 0.35")] = None
     """Values of beta at fixed alpha = 0.1. 0 is always added."""
     etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1 1.4 2")] = None
@@ -135,7 +137,7 @@ class Ladders:
 
 @dataclass(frozen=True)
 class Tune:
-    """What is tried: ladders x samplers, each at exactly the budget."""
+    """What is tried, each at exactly the budget: ladders x samplers, single settings, then proposals near the best."""
 
     budgets: Annotated[tuple[int, ...] | None, several_numbers("8 16 32", "N")] = None
     """Network evaluations per image."""
@@ -156,6 +158,27 @@ class Tune:
     """First level of all ladders but ddpm's, in standard deviations of the data; lower if the network ends before."""
     sigma_min: Annotated[float | None, shown("SIGMA", "0.03")] = None
     """Last level; higher if the network ends before."""
+    settings: Annotated[
+        tuple[str, ...] | None,
+        several(
+            "7 with noise in other forms or ending at 0",
+            "Single settings besides, LADDER, SAMPLER: 'karras(rho=5) from 20 to 0.05, heun(s_churn=1)'. With "
+            "', ending at 0' the last evaluation is a step to sigma 0. Without a value: none.",
+            "TEXT",
+        ),
+    ] = None
+    refine: Annotated[int | None, shown("N", "8; 24 with --preset gpu")] = None
+    """New settings per budget, proposed near the best by Optuna (pip install -e '.[tune]') and raced too; 0: none."""
+    time: Annotated[str | None, shown("TIME", "no limit")] = None
+    """Begin no further block of the race and no further proposals after this time, such as 10min. The first block and
+    the confirmation are always run."""
+    search_seed: Annotated[int | None, shown("N", "0")] = None
+    """Another seed searches and confirms on other images."""
+    export: Annotated[
+        tuple[Literal["torch", "diffusers", "k-diffusion", "comfyui", "json"], ...] | None,
+        several("all that apply", "Code to write besides settings.json, which is json: torch, diffusers, k-diffusion, "
+                "comfyui.", "LIBRARY"),
+    ] = None  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -231,7 +254,13 @@ COMMANDS = {
         "equal alpha, on one ladder, and at equal cost. An interrupted run goes on with the same command.",
         "laptop: 5 networks, 100,000 images each, 500 to 1,500 samples per run, 5 to 8 minutes on two cores; "
         "gpu: 5 networks, 3,000,000 images, 10,000 to 20,000 samples",
-        ("", "--preset smoke", "--etas 0 0.5 1 --seeds 5", "--only-primary --data mnist"),
+        (
+            "",
+            "--preset smoke",
+            "--etas 0 0.5 1 --seeds 5",
+            "--only-primary --data mnist",
+            "--model python:my_model:eps --setting runs/tune-laptop/settings.json --n-steps 16",
+        ),
     ),
     "noise_levels": Command(
         "experiments.noise_levels",
@@ -254,14 +283,21 @@ COMMANDS = {
         ("", '--ladders geometric "karras(rho=5)" --n-steps 10 20 --samplers heun dpm++2m'),
     ),
     "tune": Command(
-        "experiments.tune",
+        "experiments.tune.experiment",
         Tune,
         "Which sampler settings are best for this network, at each number of evaluations?",
-        "Races the settings that people use in blocks of images, confirms the finalists on images that the race never "
-        "saw, recommends the simplest of the best, and exports it so that it can be pasted.",
+        "1. The settings that people use race in blocks of images; a setting that is worse leaves. 2. New settings "
+        "near the best are proposed and raced (--refine). 3. The finalists are confirmed on images that no race saw, "
+        "against DDIM and DDPM. 4. The simplest of the best is recommended and exported, so that it can be pasted "
+        "(--export). After an interrupt the same command goes on.",
         "laptop: 2 networks, 200,000 images each, at most 500 samples per run, about 5 minutes on two cores; "
         "gpu: 5 networks, 3,000,000 images, 10,000 samples",
-        ("--model python:my_model:eps --budgets 8 16", "--preset smoke", "--n-samples 1500 --budgets 8"),
+        (
+            "--model python:my_model:eps --budgets 8 16",
+            "--preset smoke",
+            "--n-samples 1500 --budgets 8 --refine 24 --time 20min",
+            '--settings "karras(rho=5) from 20 to 0.05, heun(s_churn=1)" --refine 0 --export torch comfyui',
+        ),
     ),
     "why_noise": Command(
         "experiments.why_noise.experiment",
