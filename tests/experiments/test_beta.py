@@ -54,6 +54,13 @@ def test_primary_contrast_is_the_one_fixed_beforehand() -> None:
         assert set(found.trials(0)) <= set(planned(PRESETS[name]))
 
 
+def test_a_tuned_ladder_takes_the_place_of_the_geometric_one() -> None:
+    study = replace(PRESETS["laptop"], schedule=Ladder("karras", 16, 20.0, 0.05), n_steps=16)
+    ladders = {trial.mode: trial.samples.ladder for trial in planned(study)}
+    assert {ladders[mode] for mode in ("primary", "same-ladder", "final-denoise", "control")} == {study.ladder}
+    assert study.ladder == Ladder("karras", 16, 20.0, 0.05) and ladders["pareto"] == replace(study.ladder, n_steps=66)
+
+
 def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
     for contrast in compared(PRESETS["laptop"]):
         for a, b in contrast.pairs:
