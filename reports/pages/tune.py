@@ -218,9 +218,9 @@ def knobs(run: Run) -> Section | None:
         for mode, rows in run.of_kind(kind).groupby("mode", sort=False)
     }
     text = (
-        "What each knob is worth, in the first block of the race, where every setting takes part. Compared with the "
-        "best named setting. It was chosen on these images too, so it flatters itself a little. Below 0, the first "
-        "setting of a line is better."
+        "What each knob is worth, in the first block of the race, where every setting takes part. Each line changes "
+        "one thing of the best named setting. That one was chosen on these images too, so it flatters itself a "
+        "little. Below 0, the first setting of a line is better."
     )
     return Section("What each knob is worth", components.forest(run, "knobs", groups, text), folded=True)
 
