@@ -15,8 +15,8 @@ import pandas as pd
 from rich.console import Console
 
 from experiments import ladders
-from experiments.command_line import Ladders, Tune
 from experiments.engine.options import Options
+from experiments.questions import Ladders, Tune
 from experiments.tune import experiment as tune
 
 STUDY = tune.PRESETS["laptop"]

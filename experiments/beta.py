@@ -15,7 +15,6 @@ import pandas as pd
 
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
-from experiments.command_line import Beta
 from experiments.config.comparison import BestSet, Contrast, Looks, against_first, by_setting, control, grouped, paired
 from experiments.config.config import MIN_SAMPLES, AlphaBetaLadder, Ladder, TrainConfig
 from experiments.config.settings_file import ladder_from
@@ -24,6 +23,7 @@ from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.questions import Beta
 
 QUESTION = "Is beta > 0 better than beta = 0?"
 FIXED_BEFOREHAND = (Ladder("geometric", 66, 30.0, 0.03), LogNormal())  # of the primary contrast: ladder, training

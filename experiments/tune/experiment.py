@@ -20,7 +20,6 @@ from functools import partial
 import pandas as pd
 
 from diffusion_core.adapters import Adapter
-from experiments.command_line import Tune
 from experiments.config.comparison import (
     BestSet,
     Comparison,
@@ -43,6 +42,7 @@ from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.export.export import write_settings
 from experiments.models.external import load_foreign
+from experiments.questions import Tune
 from experiments.stages.common import images_of
 from experiments.tune import proposals
 from experiments.tune.settings import SamplerSetting, exactly

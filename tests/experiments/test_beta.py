@@ -12,11 +12,11 @@ import pytest
 from diffusion_core.samplers import Euler
 from experiments import __main__ as command
 from experiments.beta import PRESETS, BetaStudy, contrasts, looks, trials
-from experiments.command_line import Beta
 from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
+from experiments.questions import Beta
 
 ROOT = Path(__file__).parents[2]
 

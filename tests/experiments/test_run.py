@@ -9,8 +9,8 @@ import torch
 
 from diffusion_core.exact import GaussianDenoiser
 from experiments import __main__ as command
-from experiments.command_line import Run
 from experiments.config.identity import identity
+from experiments.questions import Run
 from experiments.run import PRESETS, trials
 
 
