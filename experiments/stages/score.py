@@ -72,6 +72,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     meta = load_meta("samples", config.samples, store)
     meta |= {name: meta[name] for name in SAMPLED}  # raises if one is missing
     features32, logits = extract(config.reference.features, pixels, weights=config.reference.weights)
+    use_threads(1)  # the distances are made of many small products: each is slower on two threads
     features = features32.double().numpy()
     reference = load_reference(config.reference, store, len(features))
     precision, recall = precision_recall(features, reference)
