@@ -61,7 +61,11 @@ class Images:
         return channels, height, width
 
     def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
-        """These images as float32 (n, C, H, W) with mean 0 and standard deviation 1 over the training split."""
+        """The images as float32 (n, C, H, W) with mean 0 and standard deviation 1 over the training split.
+
+        Args:
+            which: of the images, as an index; all if it is not given.
+        """
         if self.continuous is not None:
             return self.continuous[which]
         return (self.pixels[which].float() - self.mean) / self.std
