@@ -29,7 +29,7 @@ from experiments.export.export import N_IMAGES, as_users_call, run
 from experiments.models.external import load_foreign
 
 DATA = load("mnist5k")
-BATCH, WIDTH = 64, 96
+BATCH, WIDTH = 64, 64
 MODEL = """
 from safetensors.torch import load_file
 from bench.take_home import DATA, FlowNet
@@ -163,7 +163,7 @@ def main() -> None:
     asked, more = parser.parse_known_args()  # more: further options of tune
     folder = (asked.out or Path(f"runs/take_home-{asked.kind}")).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    train, usual = (train_flow, 200_000) if asked.kind == "flow" else (train_diffusers, 50_000)
+    train, usual = (train_flow, 120_000) if asked.kind == "flow" else (train_diffusers, 50_000)
     took: dict[str, float] = {}
 
     def timed(what: str, work: Callable[[], object]) -> object:

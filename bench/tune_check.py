@@ -2,6 +2,7 @@
 
     python -m bench.tune_check                              two networks, 8 evaluations, five searches: about 15 minutes
     python -m bench.tune_check --budgets 8 16 --searches 10
+    python -m bench.tune_check --models checkpoint:A checkpoint:B --threads 1
 
 `ladders` measures 20 named settings with many images: the set that cannot be told from the best is the truth. `tune`
 then searches among the same settings several times, each time on other images. A search hits if what it recommends
@@ -9,6 +10,7 @@ is in that set. Everything is kept in the store, so a second call continues.
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -33,33 +35,45 @@ def main() -> pd.DataFrame:
     parser.add_argument("--train-images", type=int, default=STUDY.train.images_seen)
     parser.add_argument("--train-seeds", type=int, default=2, help="networks")
     parser.add_argument("--out", type=Path, default=Path("runs/tune_check"))
+    parser.add_argument(
+        "--models", nargs="+", help="networks instead of those that are trained here, one after another"
+    )
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--store", default="runs/store")
     asked = parser.parse_args()
-    shared = {"store": asked.store, "train_images": asked.train_images, "train_seeds": asked.train_seeds}
-    budgets = tuple(asked.budgets)
-    whole = ladders.main(
-        Ladders(ladders=STUDY.ladders, n_steps=budgets, etas=STUDY.etas, samplers=STUDY.samplers),
-        Options(out=asked.out / "truth", n_samples=asked.n, **shared),
-    )
-    truth = pd.read_csv(asked.out / "truth" / "best_sets.csv")
-    rows = []
-    for seed in range(1, asked.searches + 1):
-        out = asked.out / f"search-{seed}"
-        found = tune.main(
-            Tune(budgets=budgets, settings=(), refine=0, search_seed=seed),
-            Options(out=out, n_samples=asked.n_samples, **shared),
-        )
-        sets = pd.read_csv(out / "best_sets.csv")
-        rows += [searched(budget, seed, whole, found, truth, sets) for budget in budgets]
+    rows = [row for number, model in enumerate(asked.models or [None]) for row in measured(model, number, asked)]
     table = pd.DataFrame(rows)
     Console(width=200).print(table.to_string(index=False), highlight=False)
     for budget, each in table.groupby("budget"):
+        sizes = ", ".join(map(str, each.drop_duplicates("network")["in_set"]))
         print(
             f"{budget} evaluations: {each['hit'].sum()} of {len(each)} searches hit, the winner of the race "
-            f"{each['winner_hit'].sum()}; {each['in_set'].iloc[0]} of 20 settings are in the set. "
+            f"{each['winner_hit'].sum()}; settings in the set, of 20: {sizes}. "
             f"Share of the cost: {each['share'].mean():.1%}, of it the race {each['race_share'].mean():.1%}"
         )
     return table
+
+
+def measured(model: str | None, number: int, asked: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """The truth about a network, and each search on it."""
+    here, budgets = asked.out / f"model-{number}", tuple(asked.budgets)
+    shared = {"store": asked.store, "threads": asked.threads, "model": model}
+    if model is None:
+        shared |= {"train_images": asked.train_images, "train_seeds": asked.train_seeds}
+    whole = ladders.main(
+        Ladders(ladders=STUDY.ladders, n_steps=budgets, etas=STUDY.etas, samplers=STUDY.samplers),
+        Options(out=here / "truth", n_samples=asked.n, **shared),
+    )
+    truth = pd.read_csv(here / "truth" / "best_sets.csv")
+    for seed in range(1, asked.searches + 1):
+        out = here / f"search-{seed}"
+        found = tune.main(
+            Tune(budgets=budgets, settings=(), refine=0, search_seed=seed, export=("json",)),
+            Options(out=out, n_samples=asked.n_samples, **shared),
+        )
+        sets = pd.read_csv(out / "best_sets.csv")
+        for budget in budgets:
+            yield {"network": number, **searched(budget, seed, whole, found, truth, sets)}
 
 
 def searched(

@@ -1,6 +1,7 @@
 """Writes the recommended settings of `tune`: settings.json, and code to paste, which is run before it is written."""
 
 import importlib.util
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -153,25 +154,29 @@ def check_with_diffusers(code: str, target: Target, model: Model, images: Images
     """Runs the code for diffusers, if diffusers is installed, and compares its images with those of the torch code.
 
     Raises:
-        Unsupported: they differ, so this version of diffusers steps in another way.
+        Unsupported: it fails, or the images differ, so this version of diffusers is another one than the code is for.
     """
     if importlib.util.find_spec("diffusers") is None:
         return
-    from diffusers import DDPMScheduler
-
     device = model_device(model)
     net, block, back = as_users_call(model, BlockNoise(0, 0, N_IMAGES, images.shape, device))
-    config = dict(DDPMScheduler(prediction_type={"eps": "epsilon", "v": "v_prediction"}[target.predicts]).config)  # type: ignore[attr-defined]
-    shape, found = block().shape, []
-    for text, more in ((torch_loop(target), ()), (code, (config,))):
+    shape = block().shape
+
+    def sampled(text: str, *more: object) -> Tensor:
         generator = torch.Generator().manual_seed(0)  # on the CPU, from which diffusers draws too, in the same order
+        drawn = (generator,) if more else ()
+        return back(run(text)(net, *more, lambda: torch.randn(shape, generator=generator).to(device), *drawn))
 
-        def noise(generator: torch.Generator = generator) -> Tensor:
-            return torch.randn(shape, generator=generator).to(device)
+    ours = sampled(torch_loop(target))
+    try:
+        with warnings.catch_warnings(action="ignore"):  # its own, about numpy and others
+            from diffusers import DDPMScheduler
 
-        arguments = (*more, noise, generator) if more else (noise,)
-        found.append(back(run(text)(net, *arguments)))
-    if not (error := _apart(*found)) <= TOLERANCE:
+            kind = {"eps": "epsilon", "v": "v_prediction"}[target.predicts]
+            error = _apart(ours, sampled(code, dict(DDPMScheduler(prediction_type=kind).config)))  # type: ignore[attr-defined]
+    except Exception as reason:  # of a library that we do not know
+        raise Unsupported(f"the installed diffusers fails: {' '.join(str(reason).split())}") from None
+    if not error <= TOLERANCE:
         raise Unsupported(f"the installed diffusers gives other images, by {error:.2g}; use the torch code")
 
 

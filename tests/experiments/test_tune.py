@@ -183,6 +183,9 @@ def test_smoke_ends_in_a_report_without_a_recommendation(tmp_path: Path) -> None
     report = (tmp_path / "out" / "report.md").read_text()
     assert "samples are not yet images" in report and "No verdict" in report  # an untrained network
     assert not (tmp_path / "out" / "settings.json").exists()
+    again = warm.run("-m", "experiments", *arguments)
+    assert json.loads(again.stdout.splitlines()[-1])["evaluations"] == 0  # proposals too come from the store
+    assert raced.equals(pd.read_csv(tmp_path / "out" / "race.csv"))
 
 
 @pytest.mark.slow

@@ -296,6 +296,8 @@ def test_diffusers_gives_our_images(
         found = back(run(code)(theirs_net, config.config, noise))
     torch.testing.assert_close(found, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
     export.check_with_diffusers(code, one, model, IMAGES)
+    with pytest.raises(Unsupported, match="the installed diffusers fails: "):
+        export.check_with_diffusers("import diffusers.of_the_future", one, model, IMAGES)
     with pytest.raises(Unsupported, match="the installed diffusers gives other images, by"):
         export.check_with_diffusers(
             code.replace("torch.tensor(TIMES)", "0.5 * torch.tensor(TIMES)"), one, model, IMAGES
