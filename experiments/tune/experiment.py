@@ -87,10 +87,11 @@ class TuneStudy(Study):
 
     @property
     def named(self) -> list[SamplerSetting]:
-        """The settings that race first, the simplest first."""
+        """The settings that race first, the simplest first: the defaults, which need no tuning, lead."""
         labels = (*(f"eta {eta:g}" for eta in self.etas), *self.samplers)
         product = [SamplerSetting(ladder, label) for ladder in self.ladders for label in labels]
-        return [*dict.fromkeys([*product, *map(SamplerSetting.read, self.settings)])]
+        defaults = map(SamplerSetting.read, self.defaults)
+        return [*dict.fromkeys([*defaults, *product, *map(SamplerSetting.read, self.settings)])]
 
     @property
     def defaults(self) -> tuple[str, ...]:

@@ -62,9 +62,13 @@ def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
     assert {trial.setting.split(", ")[1].partition("(")[0] for trial in odd} == {"heun", "restart"}
     assert "exactly 9 evaluations" in odd[0].why
     (heun,) = by_setting(
-        trials(replace(study, budgets=(9,), ladders=(), settings=("vp, heun, ending at 0",)), 0.55)
+        trials(replace(study, budgets=(9,), ladders=("vp",), settings=("vp, heun, ending at 0",)), 0.55)
     ).values()
     assert {len(trial.samples.ladder.sigmas()) for trial in heun["vp, heun, ending at 0"]} == {5}
+
+
+def test_the_defaults_are_the_simplest() -> None:
+    assert [setting.name for setting in PRESETS["laptop"].named][:3] == ["vp, eta 0", "vp, eta 1", "vp, eta 0.5"]
 
 
 def test_blocks_grow_to_all_images_and_reuse_those_of_earlier_ones() -> None:
