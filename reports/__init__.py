@@ -8,7 +8,7 @@ not computed here. `pages/` has one module per experiment with its first screen 
     formats       numbers -> text                 components    captions, figures and sections for any experiment
     sentences     contrasts -> sentences          explorer      knobs, samples and films
     tips          the text of a point             best_sets     the settings that cannot be told from the best
-    figures       DataFrame -> axes               tables        tables for any experiment
+    figures/      DataFrame -> axes               tables        tables for any experiment
     drawing       figures -> SVG                  render        blocks -> Markdown and HTML
 
 `index` and `compare` look at several runs. `speed/` is the report on the benchmarks.

@@ -1,0 +1,86 @@
+"""Figures of differences with intervals, one line each: DataFrame -> axes."""
+
+import itertools
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from reports import tips
+from reports.columns import COLUMNS
+from reports.figures.canvas import BLUE, FAINT, INK, ORANGE, in_scale, new, target
+from reports.formats import number
+
+
+def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | None = None) -> Axes:
+    """The axes with differences a − b: one line per contrast with its mean, its interval and each network's difference.
+
+    Args:
+        contrasts: rows of one metric with the columns of contrasts.csv and `line`, the line's number in the figure.
+            Filled marks are verdicts (blue: better; orange: worse). Open marks are all other verdicts.
+        labels: the label of each line.
+
+    A difference far outside the range of most contrasts is drawn as an arrow at the edge, with its number.
+    """
+    ax = new(ax)
+    ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
+    scale = COLUMNS[metric].scale
+    reach = _reach(contrasts) * scale
+    single = contrasts[(contrasts["train_seed"] != "") & (scale * contrasts["difference"].abs() <= reach)]
+    ax.scatter(in_scale(single["difference"], metric), single["line"] + 0.2, s=13, color=FAINT, alpha=0.7, linewidth=0)
+    for _, row in single.iterrows():
+        target(ax, scale * row["difference"], row["line"] + 0.2, tips.of_contrast(row))
+    for _, row in contrasts[contrasts["train_seed"] == ""].iterrows():
+        color = {"better": BLUE, "worse": ORANGE}.get(row["verdict"], "#555555")
+        low, mid, high = (scale * row[name] for name in ("low", "difference", "high"))
+        if abs(mid) > reach:
+            shown = number(mid, 0 if abs(mid) >= 100 else None)
+            edge, arrow = (-reach, f"◂ {shown}") if mid < 0 else (reach, f"{shown} ▸")
+            side = "left" if mid < 0 else "right"
+            ax.text(edge, row["line"], arrow, color=color, ha=side, va="center", fontsize=8)
+            continue
+        ax.plot([low, high], [row["line"]] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
+        clear = row["verdict"] in ("better", "worse")
+        ax.plot(mid, row["line"], "D", markersize=5, color=color, markerfacecolor=color if clear else "white", zorder=4)
+        target(ax, mid, row["line"], tips.of_contrast(row))
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.4, -0.6)
+    low, high = ax.get_xlim()
+    if reach > 0:  # else all differences are 0
+        ax.set_xlim(max(low, -1.05 * reach), min(high, 1.05 * reach))
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+    return ax
+
+
+def _reach(contrasts: pd.DataFrame) -> float:
+    """The largest distance from 0 that is drawn to scale, without intervals that reach five times beyond the rest."""
+    ends = contrasts.loc[contrasts["train_seed"] == "", ["low", "high"]].abs().max(axis=1).dropna().sort_values()
+    reach = float("inf") if ends.empty else float(ends.iloc[-1])
+    for inner, outer in itertools.pairwise(ends):
+        if outer > 5 * inner > 0:
+            reach = float(inner) if (ends <= inner).mean() > 0.5 else reach
+    singles = contrasts.loc[contrasts["train_seed"] != "", "difference"].abs()
+    return max(reach, float(singles[singles <= 2 * reach].max()) if (singles <= 2 * reach).any() else 0.0)
+
+
+def distances(settings: pd.DataFrame, marked: str, metric: str, features: str, ax: Axes | None = None) -> Axes:
+    """The axes with the difference of each setting from the best, and its limits; the best comes first.
+
+    Args:
+        settings: columns setting, difference, low, high.
+        marked: the setting that is drawn in blue.
+    """
+    ax = new(ax)
+    ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
+    scale = COLUMNS[metric].scale
+    for line, (_, row) in enumerate(settings.iterrows()):
+        color = BLUE if row["setting"] == marked else FAINT
+        low, mid, high = (scale * row[name] for name in ("low", "difference", "high"))
+        ax.plot([low, high], [line] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
+        ax.plot(mid, line, "D", markersize=5, color=color, zorder=4)
+        target(ax, mid, line, tips.of_distance(row, metric, features))
+    ax.set_yticks(range(len(settings)), list(settings["setting"]))
+    ax.set_ylim(len(settings) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+    return ax
