@@ -1,7 +1,8 @@
 """Reports on finished runs: reads the files of a run directory, writes report.html, report.md and figures/.
 
 It imports neither torch nor the rest of the project. Differences, intervals and verdicts are read from contrasts.csv,
-not computed here. `pages/` has one module per experiment with its first screen and its sections. They share:
+not computed here, except between budgets and between runs (`unpaired`). `pages/` has one module per experiment with its
+first screen and its sections. They share:
 
     columns       the meaning of every column     document      the blocks of a report
     results       files -> validated DataFrames   openings      first screens: how sure, status, warnings
@@ -11,5 +12,6 @@ not computed here. `pages/` has one module per experiment with its first screen 
     figures/      DataFrame -> axes               tables        tables for any experiment
     drawing       figures -> SVG                  render        blocks -> Markdown and HTML
 
-`index` and `compare` look at several runs. `speed/` is the report on the benchmarks.
+`budgets` says whether more evaluations help. `index` and `compare` look at several runs. `speed/` is the report on the
+benchmarks.
 """

@@ -34,7 +34,7 @@ def sure(run: Run, row: pd.Series) -> Number:
         notes.append(f"about {cell('minutes_to_settle', row['minutes_to_settle'])} minutes")
     if not missing(row.get("networks_to_settle")):
         notes.append(f"{cell('networks_to_settle', row['networks_to_settle'])} networks would settle it")
-    return Number(f"{networks} × {samples}", "how sure: networks × samples", notes)
+    return Number(f"{networks} × {samples}", "how sure", ["networks × samples", *notes])
 
 
 def detectable(row: pd.Series) -> float | None:

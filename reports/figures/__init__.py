@@ -24,13 +24,14 @@ from reports.figures.canvas import (
     panels,
     settle,
     shades,
+    small,
     style,
     target,
 )
 from reports.figures.classes import class_counts
 from reports.figures.curves import field, lines, loss_curves, points, quality_line
-from reports.figures.differences import distances, forest
-from reports.figures.names import under_one_legend
+from reports.figures.differences import Mark, distances, forest, marks
+from reports.figures.names import named, under_one_legend
 from reports.figures.scales import fit_y, floor_band, log_ticks, plain_ticks, top_ticks
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "PALETTE",
     "TIP",
     "Axes",
+    "Mark",
     "class_counts",
     "distances",
     "field",
@@ -52,12 +54,15 @@ __all__ = [
     "log_ticks",
     "looks",
     "loss_curves",
+    "marks",
+    "named",
     "panels",
     "plain_ticks",
     "points",
     "quality_line",
     "settle",
     "shades",
+    "small",
     "style",
     "target",
     "top_ticks",

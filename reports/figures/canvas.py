@@ -15,6 +15,7 @@ from reports.columns import COLUMNS
 INK, FAINT, GRID = "#222222", "#8a8a8a", "#e3e3e3"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito: distinct in every common colour blindness
 PALETTE = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00", INK)
+FLOOR = "real images"  # the name of the line of the floor
 WIDTH = 9.0  # inches: 864 CSS pixels
 TIP = "tip:"  # starts the id of an artist that carries the text of a tooltip; see drawing.py
 
@@ -50,6 +51,15 @@ def panels(rows: int, columns: int, height: float, ratios: Sequence[float] | Non
     """A figure as wide as the page, `height` inches high, and its grid of axes. `ratios`: relative heights of rows."""
     figure = Figure(figsize=(WIDTH, height))
     return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=ratios)
+
+
+def small() -> tuple[Figure, Axes]:
+    """A figure a third as wide as the page, and its axes, with small letters."""
+    figure = Figure(figsize=(WIDTH / 3 - 0.1, 1.05))
+    ax = figure.subplots()
+    ax.tick_params(labelsize=7.5)
+    ax.locator_params(axis="x", nbins=4)
+    return figure, ax
 
 
 def new(ax: Axes | None) -> Axes:

@@ -6,11 +6,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from reports import tips
+from reports import limits, tips
 from reports.columns import COLUMNS
 from reports.figures.canvas import BLUE, FAINT, INK, in_scale, new, target
 from reports.figures.scales import plain_ticks
 from reports.formats import number
+
+TIPS = 20  # points of a loss curve that have a tooltip
 
 
 def quality_line(
@@ -63,6 +65,8 @@ def lines(frame: pd.DataFrame, x: str, y: str, group: str, styles: dict[str, Any
     ax = new(ax)
     for label, rows in frame.groupby(group, sort=False):
         ax.plot(rows[x], rows[y], label=label, **styles[label])
+        for _, row in rows.iterrows():
+            target(ax, row[x], row[y], tips.of_line(row, x, y, label))
     ax.set(xlabel=COLUMNS[x].label, ylabel=COLUMNS[y].label)
     return ax
 
@@ -76,6 +80,8 @@ def loss_curves(losses: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.plot(
             model["images_seen"], model["loss"], linewidth=1, linestyle=style, color=INK, label=f"training seed {seed}"
         )
+        for _, row in model.iloc[limits.evenly(len(model), TIPS)].iterrows():
+            target(ax, row["images_seen"], row["loss"], tips.of_loss(row))
     ax.set_yscale("log")
     plain_ticks(ax)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0)))

@@ -1,6 +1,8 @@
 """Figures of differences with intervals, one line each: DataFrame -> axes."""
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -37,19 +39,16 @@ def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | N
             edge, arrow = (-reach, f"◂ {shown}") if mid < 0 else (reach, f"{shown} ▸")
             side = "left" if mid < 0 else "right"
             ax.text(edge, row["line"], arrow, color=color, ha=side, va="center", fontsize=8)
+            target(ax, edge, row["line"], tips.of_contrast(row))
             continue
         ax.plot([low, high], [row["line"]] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
         clear = row["verdict"] in ("better", "worse")
         ax.plot(mid, row["line"], "D", markersize=5, color=color, markerfacecolor=color if clear else "white", zorder=4)
         target(ax, mid, row["line"], tips.of_contrast(row))
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(len(labels) - 0.4, -0.6)
     low, high = ax.get_xlim()
     if reach > 0:  # else all differences are 0
         ax.set_xlim(max(low, -1.05 * reach), min(high, 1.05 * reach))
-    ax.grid(axis="y", visible=False)
-    ax.tick_params(axis="y", length=0)
-    return ax
+    return _named_lines(ax, labels)
 
 
 def _reach(contrasts: pd.DataFrame) -> float:
@@ -79,8 +78,39 @@ def distances(settings: pd.DataFrame, marked: str, metric: str, features: str, a
         ax.plot([low, high], [line] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
         ax.plot(mid, line, "D", markersize=5, color=color, zorder=4)
         target(ax, mid, line, tips.of_distance(row, metric, features))
-    ax.set_yticks(range(len(settings)), list(settings["setting"]))
-    ax.set_ylim(len(settings) - 0.4, -0.6)
+    return _named_lines(ax, list(settings["setting"]))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A value with its interval on a named line of a small figure. `text` is its tooltip."""
+
+    line: str
+    value: float
+    low: float
+    high: float
+    text: str
+    color: str = BLUE
+
+
+def marks(found: Sequence[Mark], reference: float, ax: Axes | None = None) -> Axes:
+    """The axes with marks on named lines, and a vertical line at `reference`. Marks of one line lie side by side."""
+    ax = new(ax)
+    ax.axvline(reference, color=INK, linewidth=0.8, zorder=1)
+    names = list(dict.fromkeys(mark.line for mark in found))
+    for at, name in enumerate(names):
+        here = [mark for mark in found if mark.line == name]
+        for number_of, mark in enumerate(here):
+            y = at + 0.5 * ((number_of + 0.5) / len(here) - 0.5)
+            ax.plot([mark.low, mark.high], [y, y], color=mark.color, linewidth=1.4, solid_capstyle="butt", zorder=3)
+            ax.plot(mark.value, y, "o", markersize=4, color=mark.color, zorder=4)
+            target(ax, mark.value, y, mark.text)
+    return _named_lines(ax, names)
+
+
+def _named_lines(ax: Axes, names: Sequence[str]) -> Axes:
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     return ax

@@ -6,7 +6,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.columns import COLUMNS
-from reports.figures.canvas import GREEN, in_scale
+from reports.figures.canvas import FLOOR, GREEN, in_scale
 from reports.formats import number
 
 
@@ -17,7 +17,7 @@ def floor_band(ax: Axes, floor: pd.Series | None, metric: str) -> Axes:
     scale = COLUMNS[metric].scale
     if floor["repeats"] > 1:
         ax.axhspan(scale * floor["low"], scale * floor["high"], color=GREEN, alpha=0.18, linewidth=0, zorder=0.5)
-    ax.axhline(scale * floor["mean"], color=GREEN, linewidth=1, zorder=0.6, label="real images (floor)")
+    ax.axhline(scale * floor["mean"], color=GREEN, linewidth=1, zorder=0.6, label=FLOOR)
     return ax
 
 
