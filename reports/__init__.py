@@ -12,6 +12,6 @@ first screen and its sections. They share:
     figures/      DataFrame -> axes               tables        tables for any experiment
     drawing       figures -> SVG                  render        blocks -> Markdown and HTML
 
-`budgets` says whether more evaluations help. `index` and `compare` look at several runs. `speed/` is the report on the
-benchmarks.
+`budgets` says whether more evaluations help. `index` and `compare` look at several runs, `track` writes to MLflow.
+`speed/` is the report on the benchmarks.
 """
