@@ -14,7 +14,7 @@ from reports.columns import COLUMNS, FLOOR, METRICS
 from reports.document import Explanation, Figure, PictureError, Prose, Section, Terms
 from reports.formats import cell, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.sentences import method
+from reports.sentences import these
 
 LINE = [
     "kind",
@@ -42,9 +42,7 @@ def caption(run: Run, text: str, contrasts: pd.DataFrame | None = None, rows: pd
     """`text`, then networks, n, intervals, feature space and device, from contrasts or from rows of table.csv."""
     if contrasts is not None:
         whole = pooled(contrasts)
-        made = dict.fromkeys(
-            f"{percent(row['level'])}, {how(row['interval'])}" for _, row in whole.iterrows() if row["interval"]
-        )
+        made = dict.fromkeys(f"{percent(row['level'])}, {how(row)}" for _, row in whole.iterrows() if row["interval"])
         networks = whole["n_networks"].max()
         each = " each" if networks > 1 else ""
         count = f"{plural(networks, 'network')}, {values(whole, 'n_samples')} samples{each}."
@@ -55,10 +53,9 @@ def caption(run: Run, text: str, contrasts: pd.DataFrame | None = None, rows: pd
     return f"{text} {place(run)}"
 
 
-def how(made: str) -> str:
-    """How an interval was made, and for which networks it holds, for a caption."""
-    by, whose = method(made)
-    return f"{by}, for {whose} only" if whose else by
+def how(row: pd.Series) -> str:
+    """How the interval of a row was made, and for which networks it holds, for a caption."""
+    return row["interval"] + ("" if missing(row["holds_for"]) else f", for {these(row['holds_for'])} only")
 
 
 def line_label(row: pd.Series) -> str:

@@ -22,7 +22,7 @@ from reports.pages.why_noise.mechanisms import (
 )
 from reports.pages.why_noise.opening import explanations, opening
 from reports.pages.why_noise.trajectories import bookkeeping, contraction, inputs, response, where
-from reports.results import Run
+from reports.results import Run, pooled
 from reports.sentences import capital, condition, control, control_failed, head, pairs, scope
 
 __all__ = ["opening", "sections"]
@@ -182,8 +182,8 @@ def denoiser(run: Run) -> Section | None:
 
 def intervals(run: Run) -> str:
     """How the intervals of the parts were made, and for which networks they hold."""
-    made = run.split.loc[run.split["train_seed"] == "", "interval"].unique()
-    return "; ".join(components.how(text) for text in made if text) or "none"
+    made = [components.how(row) for _, row in pooled(run.split).iterrows() if row["interval"]]
+    return "; ".join(dict.fromkeys(made)) or "none"
 
 
 def amount(run: Run) -> Section | None:
