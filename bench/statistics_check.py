@@ -6,8 +6,8 @@ Samples a large pool of images per setting from one network of the `beta` experi
 it), then plays many small experiments by drawing from the pools: features are real (128 dimensions), and the truth is
 known, since it is the difference of the pools. Prints three tables:
 
-sequential  the rule of metrics/looks.py: how often it calls a difference, and how many images it takes, beside a fixed
-            design with as many images as its maximum
+sequential  the rule of metrics/looks.py: how often it calls a difference, and how many images per network and side it
+            takes, beside the fixed design that calls it as often
 best set    how often the truly best setting is in the set, and how many settings are
 new network how often the interval for one more network holds its true difference (normal differences)
 """
@@ -30,13 +30,14 @@ from experiments.engine.plan import Plan
 from experiments.engine.tasks import RunContext
 from experiments.metrics.best_set import best_set
 from experiments.metrics.distances import Array, Reference, jackknife_se, kernel, kernel_means
-from experiments.metrics.intervals import pooled, predicted
+from experiments.metrics.intervals import LEVEL, Estimate, pooled, predicted
 from experiments.metrics.looks import levels, why_stop
 from experiments.stages.score import load_features, load_pool
 from experiments.store.store import Store
 
 SIZES = (500, 1_000, 1_500)
-NETWORKS = 2
+FIXED = tuple(range(100, 1_501, 100))
+NETWORKS = 5  # of the sequential rule, as in the preset `laptop`
 SETTINGS = {"66 steps, eta 0": (66, 0.0), "66 steps, eta 1": (66, 1.0), "16 steps, eta 0": (16, 0.0),
             "16 steps, eta 0.5": (16, 0.5), "16 steps, eta 1": (16, 1.0)}  # fmt: skip
 
@@ -84,32 +85,37 @@ def sequential(pools: Pools, share: float, repeats: int, rng: np.random.Generato
     """How the sequential rule ends if a share of side a's images come from eta 1, the rest and side b from eta 0."""
     a, b, smallest = "66 steps, eta 1", "66 steps, eta 0", 0.1 * pools.truth("66 steps, eta 0")
     shares = levels(tuple(size / SIZES[-1] for size in SIZES))
-    why, images, fixed = list[str](), list[int](), list[bool]()
+    why, images, fixed = list[str](), list[int](), dict.fromkeys(FIXED, 0)
     for _ in track(range(repeats), f"share {share:g}"):
         sides = []
         for _ in range(NETWORKS):
             base, other = np.split(pools.rows(b, rng, 2 * SIZES[-1]), 2)
             mixed = np.where(rng.random(SIZES[-1]) < share, pools.rows(a, rng, SIZES[-1]), other)
             sides.append((mixed, base))
-        stopped = ""
-        for look, size in enumerate(SIZES):
+
+        def estimate(size: int, level: float, sides: list[tuple[np.ndarray, np.ndarray]] = sides) -> Estimate:
             scored = [(pools.kd(mixed[:size]), pools.kd(base[:size])) for mixed, base in sides]
-            d = [one[0] - two[0] for one, two in scored]
-            se = [jackknife_se(one[1] - two[1]) for one, two in scored]
-            if not stopped:
-                stopped = why_stop(pooled(d, se, level=shares[look]), smallest, look == len(SIZES) - 1)
-                if stopped:
-                    why.append(stopped)
-                    images.append(size)
-        fixed.append(pooled(d, se).clear)
+            ses = [jackknife_se(one[1] - two[1]) for one, two in scored]
+            return pooled([one[0] - two[0] for one, two in scored], ses, level=level)
+
+        for look, size in enumerate(SIZES):
+            if stopped := why_stop(estimate(size, shares[look]), smallest, look == len(SIZES) - 1):
+                why.append(stopped)
+                images.append(size)
+                break
+        for size in FIXED:
+            fixed[size] += estimate(size, LEVEL).clear
     said = pd.Series(why).value_counts(normalize=True)
+    clear = said.get("clear", 0.0)
+    as_often = next((size for size, count in fixed.items() if count >= clear * repeats), None)
     return {
         "share of eta 1": share,
-        "clear": said.get("clear", 0.0),
+        "clear": clear,
         "equal": said.get("equal", 0.0),
         "no decision": said.get("maximum", 0.0),
         "mean images": float(np.mean(images)),
-        f"fixed design of {SIZES[-1]}: clear": float(np.mean(fixed)),
+        "fixed design as often clear: images": as_often if share > 0 else None,
+        f"fixed design of {SIZES[-1]}: clear": fixed[SIZES[-1]] / repeats,
     }
 
 
@@ -118,7 +124,7 @@ def sets(pools: Pools, names: list[str], repeats: int, rng: np.random.Generator)
     best = min(range(len(names)), key=lambda number: pools.truth(names[number]))
     inside, members = list[bool](), list[int]()
     for _ in track(range(repeats), f"set of {len(names)}"):
-        drawn = [[pools.rows(name, rng, SIZES[0]) for name in names] for _ in range(NETWORKS)]
+        drawn = [[pools.rows(name, rng, SIZES[0]) for name in names] for _ in range(2)]
         values = np.array([[pools.kd(rows)[0] for rows in network] for network in drawn])
         influences = [np.stack([pools.influence(rows) for rows in network], axis=1) for network in drawn]
         found = best_set(values, influences)

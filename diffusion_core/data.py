@@ -59,11 +59,15 @@ class Images:
         channels, height, width = self.pixels.shape[1:]
         return channels, height, width
 
-    def standardised(self) -> torch.Tensor:
-        """The images as float32 (n, C, H, W) with mean 0 and standard deviation 1 over the training split."""
+    def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
+        """The images as float32 (n, C, H, W) with mean 0 and standard deviation 1 over the training split.
+
+        Args:
+            which: of the images, as an index; all if it is not given.
+        """
         if self.continuous is not None:
-            return self.continuous
-        return (self.pixels.float() - self.mean) / self.std
+            return self.continuous[which]
+        return (self.pixels[which].float() - self.mean) / self.std
 
     def to_pixels(self, x: torch.Tensor) -> torch.Tensor:
         """Standardised float images x (n, C, H, W) as uint8: scaled back, rounded, clipped to 0..255."""

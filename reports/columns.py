@@ -196,6 +196,12 @@ COLUMNS: dict[str, Column] = {
     "simplest": _flag("simplest"),
     "n_settings": _count("settings"),
     "no_verdict": _text("why there is no verdict"),
+    # class mix
+    "class_distance_a": Column("class mix of a", digits=3, least=0, most=1),
+    "class_distance_b": Column("class mix of b", digits=3, least=0, most=1),
+    "class_distance_expected": Column("class mix of real images", digits=3, least=0, most=1),
+    "kd_at_data_mix_a": Column("KD ×1000 of a at the data's mix", digits=2, scale=1000),
+    "kd_at_data_mix_b": Column("KD ×1000 of b at the data's mix", digits=2, scale=1000),
     # floors and histograms
     "mean": Column("mean"),
     "repeats": _count("repeats"),
@@ -263,6 +269,10 @@ FILES: dict[str, tuple[str, ...]] = {
     "race.csv": (
         *("look", "n_samples", "mode", "budget", "setting", "metric", "value", "difference", "low", "level", "left"),
     ),
+    "class_mix.csv": (
+        *("kind", "mode", "budget", "a", "b", "n_networks", "n_samples", "difference", "low", "high", "level"),
+        *("class_distance_a", "class_distance_b", "class_distance_expected", "kd_at_data_mix_a", "kd_at_data_mix_b"),
+    ),
     "floors.csv": ("data", "features", "metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"),
     "histograms.csv": ("run_id", "label", "count"),
     "losses.csv": ("model_id", "train_seed", "images_seen", "loss"),
@@ -308,6 +318,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 FLOOR = (
     "The score of real images. As many training images as there are samples are set aside and compared with the "
     "remaining training images. A network that copies its training images would reach the floor too, and unseen real "
-    "images score a little worse. The floor is the lower end of the scale, not a proof of perfection. “2 times the "
-    "floor” means twice that score. The repeats show how uncertain the floor is."
+    "images score a little worse. The floor is the lower end of the scale, not a proof of perfection. “2 above the "
+    "floor” means that score plus 2. FD of few images is too high, of samples and of real images alike; the distance "
+    "above the floor is free of that. The repeats show how uncertain the floor is."
 )

@@ -32,6 +32,7 @@ class Run:
     best_sets: pd.DataFrame
     looks: pd.DataFrame
     race: pd.DataFrame
+    class_mix: pd.DataFrame
     floors: pd.DataFrame
     histograms: pd.DataFrame
     losses: pd.DataFrame
@@ -83,9 +84,9 @@ def means(contrasts: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.concat(sides).drop_duplicates(list(PARAMETERS)).sort_values(["beta", "nfe"], kind="stable")
 
 
-def multiple(value: float, floor: pd.Series | None) -> float | None:
-    """`value` divided by the mean of the floor; None without a floor, or if real images score 0 or less."""
-    return None if floor is None or not floor["low"] > 0 else value / floor["mean"]
+def above(value: float, floor: pd.Series | None) -> float | None:
+    """How far `value` is above the mean of the floor; None without a floor."""
+    return None if floor is None else value - floor["mean"]
 
 
 def every_run(rows: pd.DataFrame) -> pd.DataFrame:

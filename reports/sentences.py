@@ -20,9 +20,8 @@ from reports.formats import (
     number,
     percent,
     short_name,
-    times,
 )
-from reports.results import Run, multiple, pooled
+from reports.results import Run, above, pooled
 
 Pair = dict[str, pd.Series]
 
@@ -99,11 +98,9 @@ def _floor(run: Run, metric: str, row: pd.Series) -> list[str]:
     if floor is None:
         return []
     mean, low, high = (cell(name, floor[name], metric) for name in ("mean", "low", "high"))
-    if multiple(1, floor):
-        a, b = (times(row[side] / floor["mean"]) for side in ("value_a", "value_b"))
-        among = f", repeats {low} to {high}" if floor["repeats"] > 1 else ""
-        return [f"These are {a} and {b} times the floor ({mean}{among})"]
-    return [f"Real images score {f'{low} to {high}' if floor['repeats'] > 1 else mean} (floor)"]
+    a, b = (cell("value_a", above(row[side], floor), metric) for side in ("value_a", "value_b"))
+    among = f", repeats {low} to {high}" if floor["repeats"] > 1 else ""
+    return [f"That is {a} and {b} above real images (floor {mean}{among})"]
 
 
 def scope(pair: Pair) -> str:

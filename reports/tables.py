@@ -9,29 +9,55 @@ from reports import limits
 from reports.columns import COLUMNS, METRICS
 from reports.components import by_contrast, caption, line_label, values
 from reports.document import Table, table
-from reports.formats import cell, interval, metric_name, times
-from reports.results import Run, every_run, multiple
+from reports.formats import cell, interval, metric_name
+from reports.results import Run, above, every_run
 from reports.sentences import head, pairs, worded
 
 
 def contrast_by_network(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
-    """Values, difference, interval and multiples of the floor of a few contrasts: each network, then all together."""
+    """Values, difference, interval and distance above the floor of a few contrasts: each network, then all together."""
     rows = []
     for _, row in by_contrast(contrasts).iterrows():
         floor, metric, whole = run.floor(row["metric"], row), row["metric"], row["train_seed"] == ""
-        ratios = {side: multiple(row[f"value_{side}"], floor) for side in "ab"}
         rows.append({
             "contrast": line_label(row),
             "metric": metric_name(metric, run.features),
             "network": ("all" if whole else f"seed {row['train_seed']}"),
             **{f"value of {side}": cell("value_a", row[f"value_{side}"], metric) for side in "ab"},
             "a − b (interval)": interval(metric, row["difference"], row["low"], row["high"]),
-            **{f"{side} ÷ floor": "" if ratio is None else times(ratio) for side, ratio in ratios.items()},
+            **{f"{side} above the floor": cell("value_a", above(row[f"value_{side}"], floor), metric) for side in "ab"},
             "verdict on a": worded(row["verdict"]) if whole else "",
         })  # fmt: skip
-    note = "Multiples of the floor are left out where real images score 0 or less."
     words = ("contrast", "metric", "network", "verdict on a")
-    return table(pd.DataFrame(rows), caption(run, f"{text} {note}", contrasts), words=words)
+    return table(pd.DataFrame(rows), caption(run, text, contrasts), words=words)
+
+
+def class_mix(run: Run, *kinds: str) -> list[Table]:
+    """Contrasts of these kinds at the class mix of the data, and how far both sides are from it."""
+    found = run.class_mix[run.class_mix["kind"].isin(kinds)]
+    if not len(found):
+        return []
+    name = metric_name("kd", run.features)
+    rows = [
+        {
+            "contrast": row["kind"],
+            "a against b": f"{row['a']} against {row['b']}",
+            "class mix of a, b": f"{cell('class_distance_a', row['class_distance_a'])}, "
+            f"{cell('class_distance_b', row['class_distance_b'])}",
+            "of real images": cell("class_distance_expected", row["class_distance_expected"]),
+            f"{name} of a, b": f"{cell('kd', row['kd_at_data_mix_a'])}, {cell('kd', row['kd_at_data_mix_b'])}",
+            "a − b (interval)": interval("kd", row["difference"], row["low"], row["high"]),
+        }
+        for _, row in found.iterrows()
+    ]
+    text = (
+        f"Class mix and quality within classes apart. Class mix: total variation distance to the data, 0 to 1; as many "
+        f"real images have the value in the next column by chance. {name}: here each class counts as much as in the "
+        f"data, so that which classes were drawn plays no part."
+    )
+    return [
+        table(pd.DataFrame(rows), caption(run, text, found.assign(train_seed="")), words=("contrast", "a against b"))
+    ]
 
 
 def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:

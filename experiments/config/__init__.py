@@ -2,6 +2,7 @@
 
 from experiments.config.config import (
     AlphaBetaLadder,
+    BlendConfig,
     ExactConfig,
     ForeignConfig,
     Ladder,
@@ -15,6 +16,7 @@ from experiments.config.identity import identity
 
 __all__ = [
     "AlphaBetaLadder",
+    "BlendConfig",
     "ExactConfig",
     "ForeignConfig",
     "Ladder",

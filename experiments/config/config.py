@@ -140,7 +140,41 @@ class ExactConfig:
         _at_least("error", self.error, 0)
 
 
-ModelConfig = TrainConfig | ForeignConfig | ExactConfig
+@dataclass(frozen=True)
+class BlendConfig:
+    """One denoiser in a band of noise levels and another one elsewhere, both of the same data (see models/blend.py)."""
+
+    inside: "TrainConfig | ExactConfig | BlendConfig"
+    outside: "TrainConfig | ExactConfig | BlendConfig"
+    low: float = 0.0  # the band is low <= sigma < high
+    high: float = math.inf
+    dose: float = 1.0  # share of the difference between the two that is taken over in the band
+
+    def __post_init__(self) -> None:
+        if self.inside.data != self.outside.data or self.inside.seed != self.outside.seed:
+            raise ValueError("inside, outside: both must have the same data and seed")
+        if not 0 <= self.low < self.high:
+            raise ValueError(f"low={self.low}, high={self.high}: a band needs 0 <= low < high")
+        if not 0 < self.dose <= 1:
+            raise ValueError(f"dose={self.dose}: it must be above 0 and at most 1")
+
+    @property
+    def data(self) -> str:
+        return self.inside.data
+
+    @property
+    def seed(self) -> int:
+        return self.inside.seed
+
+
+ModelConfig = TrainConfig | ForeignConfig | ExactConfig | BlendConfig
+
+
+def networks(model: ModelConfig) -> tuple[TrainConfig, ...]:
+    """The networks trained here that a model consists of."""
+    if isinstance(model, BlendConfig):
+        return (*networks(model.inside), *networks(model.outside))
+    return (model,) if isinstance(model, TrainConfig) else ()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,15 @@ from diffusion_core.samplers.dialects import (
     s_churn_from_beta,
 )
 from diffusion_core.schedules import alpha_beta_ratio
-from experiments.config.config import ExactConfig, ForeignConfig, ModelConfig, SampleConfig, ScoreConfig
+from experiments.config.config import (
+    BlendConfig,
+    ExactConfig,
+    ForeignConfig,
+    ModelConfig,
+    SampleConfig,
+    ScoreConfig,
+    networks,
+)
 from experiments.config.identity import MIXTURE, identity
 
 Row = dict[str, Any]
@@ -109,7 +117,10 @@ def short_name(data: str) -> str:
 
 
 def _training(model: ModelConfig) -> Row:
-    """The columns about the network's training, as far as they are known."""
+    """The columns about the network's training, as far as they are known; of a blend those of its first network."""
+    if isinstance(model, BlendConfig):
+        known = [_training(network) for network in networks(model)] or [{"trained_by": "nobody"}]
+        return known[0] | {"network": _called(model)}
     if isinstance(model, ForeignConfig):
         return {"network": model.name, "trained_by": "others"}
     if isinstance(model, ExactConfig):
@@ -122,6 +133,14 @@ def _training(model: ModelConfig) -> Row:
         "parameterisation": model.parameterisation,
         "images_seen": model.images_seen,
     }
+
+
+def _called(model: ModelConfig) -> str:
+    if not isinstance(model, BlendConfig):
+        return str(_training(model)["network"])
+    dose = f"{model.dose:g} of " if model.dose < 1 else ""
+    band = f"sigma {model.low:g} to {model.high:g}".replace(" to inf", " and above")
+    return f"{dose}{_called(model.inside)} at {band}, else {_called(model.outside)}"
 
 
 def _noise(samples: SampleConfig) -> Row:

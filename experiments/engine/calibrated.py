@@ -8,7 +8,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from diffusion_core.samplers import Model
-from experiments.config.config import ExactConfig, ForeignConfig, Machine, SampleConfig, TrainConfig
+from experiments.config.config import ForeignConfig, Machine, SampleConfig, TrainConfig, networks
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
@@ -40,13 +40,16 @@ class Work:
     def of(cls, trials: Iterable[Trial | Infeasible]) -> "Work | None":
         """The work of all trials; None if no trial has a network."""
         samples = {trial.samples: trial.model for trial in trials if isinstance(trial, Trial)}
-        networks = {model for model in samples.values() if not isinstance(model, ExactConfig)}
-        if not networks:
+        of_run = {
+            run: (model,) if isinstance(model, ForeignConfig) else networks(model) for run, model in samples.items()
+        }
+        found = {network for parts in of_run.values() for network in parts}
+        if not found:
             return None
-        most = max(networks, key=lambda model: model.images_seen if isinstance(model, TrainConfig) else 0)
-        evaluations = sum(_evaluations(run) for run, model in samples.items() if model in networks)
+        most = max(found, key=lambda model: model.images_seen if isinstance(model, TrainConfig) else 0)
+        evaluations = sum(_evaluations(run) for run, parts in of_run.items() if parts)
         images = most.images_seen if isinstance(most, TrainConfig) else 0
-        return cls(most, len(networks), images, evaluations / len(networks))
+        return cls(most, len(found), images, evaluations / len(found))
 
 
 def _evaluations(run: SampleConfig) -> int:

@@ -15,7 +15,7 @@ from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.comparison import Looks, Race
-from experiments.config.config import GROUPS, ExactConfig, TrainConfig
+from experiments.config.config import GROUPS, ForeignConfig, TrainConfig
 from experiments.config.trial import Trial, described
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan, Remaining
@@ -124,7 +124,8 @@ def table(remaining: Remaining) -> pd.DataFrame:
 
 def pace(plan: Plan, context: RunContext) -> float | None:
     """Network evaluations per second, timed on one batch; None if all denoisers are exact."""
-    trial = next((trial for trial in plan.trials if not isinstance(trial.model, ExactConfig)), None)
+    networks = (TrainConfig, ForeignConfig)
+    trial = next((trial for trial in plan.trials if isinstance(trial.model, networks)), None)
     if trial is None:
         return None
     return _pace(trial, context)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from experiments.config.config import networks
 from experiments.config.identity import identity
 from experiments.config.trial import Row, Trial
 from experiments.engine import failures
@@ -115,8 +116,8 @@ def _rows(plan: Plan, context: RunContext, unfinished: set[str], failed: Failed)
                 yield row(trial, context.store, f"{type(error).__name__}: {error}; run the same command again")
 
 
-def _artifacts(trial: Trial) -> tuple[str, str, str]:
-    return identity(trial.score), identity(trial.samples), identity(trial.model)
+def _artifacts(trial: Trial) -> tuple[str, ...]:
+    return identity(trial.score), identity(trial.samples), *(identity(network) for network in networks(trial.model))
 
 
 def _write_log(logs: Path | None, task: Task, outcome: Outcome) -> None:

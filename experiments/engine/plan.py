@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from experiments.config.config import ModelConfig, ScoreConfig, TrainConfig
+from experiments.config.config import ModelConfig, ScoreConfig, networks
 from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import failures
@@ -76,16 +76,9 @@ def _tasks(scores: Sequence[ScoreConfig]) -> Iterator[Task]:
     for reference in dict.fromkeys(score.reference for score in scores):
         assert machine is not None
         yield Task("references", identity(reference), reference, machine, log=f"reference-{identity(reference)}")
-    for model in dict.fromkeys(score.samples.model for score in scores):
-        if isinstance(model, TrainConfig):
-            yield Task(
-                "models",
-                identity(model),
-                model,
-                model.machine,
-                log=identity(model),
-                cost=model.images_seen * TRAIN_COST,
-            )
+    for model in dict.fromkeys(network for score in scores for network in networks(score.samples.model)):
+        name = identity(model)
+        yield Task("models", name, model, model.machine, log=name, cost=model.images_seen * TRAIN_COST)
     sampled: set[str] = set()
     for score in scores:
         samples, name, log = score.samples, identity(score.samples), identity(score)
@@ -102,5 +95,5 @@ def _probing(config: ProbeConfig) -> Task:
 
 
 def _trained(model: ModelConfig) -> tuple[str, ...]:
-    """The name of the task that trains a model; empty if the model is not trained here."""
-    return (identity(model),) if isinstance(model, TrainConfig) else ()
+    """The names of the tasks that train the networks of a model; empty if nothing is trained here."""
+    return tuple(identity(network) for network in networks(model))

@@ -28,7 +28,7 @@ from experiments.engine.result_folder import earlier_results, make, remove_stray
 from experiments.engine.side_by_side import at_a_time, side_by_side
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import extract
-from experiments.results import best_sets, contrasts, floors, looks, table
+from experiments.results import best_sets, class_mix, contrasts, floors, looks, table
 from experiments.results.choices import choice_rows
 from experiments.results.images import write_evidence
 from experiments.stages.common import images_of, load_model
@@ -194,7 +194,7 @@ def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tup
 
 
 def _tabulate(directory: Path, looked: Looked, experiment: Experiment, store: Store) -> None:
-    """Writes floors.csv, contrasts.csv, best_sets.csv, looks.csv and race.csv.
+    """Writes floors.csv, contrasts.csv, class_mix.csv, best_sets.csv, looks.csv and race.csv.
 
     Comparisons with a missing run are left out.
     """
@@ -205,6 +205,8 @@ def _tabulate(directory: Path, looked: Looked, experiment: Experiment, store: St
     found = contrasts.contrast_rows(pairs, rows, store, floor)
     found += choice_rows([one for one in comparisons if isinstance(one, BestOf)], rows, store, floor)
     table.write_rows(directory / "contrasts.csv", found, contrasts.COLUMNS)
+    if mixes := class_mix.class_mix_rows(pairs, rows, store):
+        table.write_rows(directory / "class_mix.csv", mixes, class_mix.COLUMNS)
     if sets := [one for one in comparisons if isinstance(one, BestSet)]:
         table.write_rows(
             directory / "best_sets.csv", best_sets.best_set_rows(sets, rows, store, floor), best_sets.COLUMNS

@@ -149,7 +149,7 @@ def kernel(left: Array, right: Array) -> Array:
 def kernel_row_sums(features: Array) -> Array:
     """Sums (n,) of k(x_i, x_j) over j != i. k is symmetric, so each block off the diagonal is used for two sums."""
     total = -(((features**2).sum(axis=1) / features.shape[1] + 1) ** 3)
-    for rows, columns in itertools.combinations_with_replacement(_slices(len(features)), 2):
+    for rows, columns in itertools.combinations_with_replacement(slices(len(features)), 2):
         block = kernel(features[rows], features[columns])
         total[rows] += block.sum(axis=1)
         if rows != columns:
@@ -160,12 +160,13 @@ def kernel_row_sums(features: Array) -> Array:
 def kernel_means(left: Array, right: Array) -> Array:
     """Means (n,) of k(left_i, right_j) over `right`, without holding the whole matrix."""
     total = np.zeros(len(left))
-    for rows, columns in itertools.product(_slices(len(left)), _slices(len(right))):
+    for rows, columns in itertools.product(slices(len(left)), slices(len(right))):
         total[rows] += kernel(left[rows], right[columns]).sum(axis=1)
     return total / len(right)
 
 
-def _slices(n: int) -> list[slice]:
+def slices(n: int) -> list[slice]:
+    """n images in parts of CHUNK."""
     return [slice(start, start + CHUNK) for start in range(0, n, CHUNK)]
 
 
@@ -196,7 +197,7 @@ def kd_replicates(features: Array, reference: Reference) -> Array:
     sizes = members.sum(axis=0)
     across = members.T @ kernel_means(features, reference.features)
     within = np.zeros((GROUPS, GROUPS))
-    for rows in _slices(len(features)):
+    for rows in slices(len(features)):
         within += members[rows].T @ kernel(features[rows], features) @ members
     diagonal = ((features**2).sum(axis=1) / features.shape[1] + 1) ** 3
     within -= np.diag(members.T @ diagonal)

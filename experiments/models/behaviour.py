@@ -73,7 +73,7 @@ def answers(model: Model, images: Images, device: str) -> Tensor | None:
 
 def _outputs(model: Model, images: Images, device: str, which: range) -> Tensor:
     """eps of these of the first eight images of the data set, in one batch, each at its own noise level."""
-    x0 = images.standardised()[:N_IMAGES].to(device)
+    x0 = images.standardised(slice(N_IMAGES)).to(device)
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(SEED)).to(device)
     sigma = torch.tensor(geometric(N_IMAGES - 1, 30.0, 0.03)[: len(x0)], device=device)
     x, sigma = (x0 + sigma.view(-1, 1, 1, 1) * noise)[list(which)], sigma[list(which)]

@@ -70,7 +70,7 @@ class _Batch:
 
     def __init__(self, images: Images, chosen: Tensor, sigmas: Sequence[float], device: str) -> None:
         self.labels, n = images.labels[chosen], len(chosen)
-        x0 = images.standardised()[chosen]
+        x0 = images.standardised(chosen)
         self.shape = (len(sigmas), n)
         self.x0 = x0.repeat(len(sigmas), 1, 1, 1).to(device)
         generator = torch.Generator().manual_seed(SEED)
@@ -130,7 +130,7 @@ def linear_errors(images: Images, sigmas: Sequence[float]) -> list[float]:
     These are the variances along the data's principal components. Of images with more than LARGEST values only the
     first COMPONENTS are used and the rest is treated alike, because so few images do not show more.
     """
-    x0 = images.standardised()[:MOST].flatten(1)
+    x0 = images.standardised(slice(MOST)).flatten(1)
     x0 = x0 - x0.mean(dim=0)
     dim = x0.shape[1]
     products = x0.T @ x0 if dim <= LARGEST else x0[:LARGEST] @ x0[:LARGEST].T  # their non-zero eigenvalues are the same

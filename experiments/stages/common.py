@@ -13,9 +13,10 @@ from torch import Tensor
 from diffusion_core.data import Images, check_content, load
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
-from experiments.config.config import ExactConfig, ForeignConfig, ModelConfig
+from experiments.config.config import BlendConfig, ExactConfig, ForeignConfig, ModelConfig
 from experiments.config.identity import MIXTURE, identity
 from experiments.models.behaviour import answers
+from experiments.models.blend import Blend
 from experiments.models.exact import exact_model, mixture_data
 from experiments.models.external import load_foreign
 from experiments.store.checksums import write_json
@@ -35,9 +36,12 @@ def images_of(data: str, data_root: Path | None) -> Images:
     return images
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def load_model(config: ModelConfig, store: Store, data_root: Path | None, device: str) -> Model:
     """The network of a config, on `device`, ready to sample."""
+    if isinstance(config, BlendConfig):
+        inside, outside = (load_model(part, store, data_root, device) for part in (config.inside, config.outside))
+        return Blend(inside, outside, config.low, config.high, config.dose).eval()
     images = images_of(config.data, data_root)
     if isinstance(config, ExactConfig):
         return exact_model(config).to(device)

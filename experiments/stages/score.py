@@ -9,6 +9,7 @@ samples may be evicted once they are scored.
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,7 +17,17 @@ from torch import Tensor
 
 from experiments.config.config import ReferenceConfig, ScoreConfig
 from experiments.config.identity import identity
-from experiments.metrics.distances import METRICS, Pool, Reference, jackknife_se, kernel_row_sums, precision_recall
+from experiments.config.names import DIGITS
+from experiments.metrics.class_mix import Strata, class_distance, expected_class_distance, kd_at_data_mix
+from experiments.metrics.distances import (
+    METRICS,
+    Array,
+    Pool,
+    Reference,
+    jackknife_se,
+    kernel_row_sums,
+    precision_recall,
+)
 from experiments.metrics.features import extract
 from experiments.stages.common import SAMPLED, images_of, load_meta, write_meta
 from experiments.stages.hardware import use_threads
@@ -55,6 +66,13 @@ def load_reference(config: ReferenceConfig, store: Store, n: int) -> Reference:
     return load_pool(config, store)[0].reference(n)
 
 
+@lru_cache(maxsize=4)
+def _load_strata(config: ReferenceConfig, store: Store, n: int) -> Strata:
+    """The same real images, by class."""
+    pool, labels = load_pool(config, store)
+    return Strata.of(load_reference(config, store, n), labels.numpy()[~pool.aside(n, draw=0)], N_CLASSES)
+
+
 def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> str:
     """Scores samples against real images; stores features, scores, class histogram, and what reports show."""
     name = identity(config)
@@ -72,6 +90,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     meta = load_meta("samples", config.samples, store)
     meta |= {name: meta[name] for name in SAMPLED}  # raises if one is missing
     features32, logits = extract(config.reference.features, pixels, weights=config.reference.weights)
+    use_threads(1)  # the distances are made of many small products: each is slower on two threads
     features = features32.double().numpy()
     reference = load_reference(config.reference, store, len(features))
     precision, recall = precision_recall(features, reference)
@@ -89,10 +108,27 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
             precision=precision,
             recall=recall,
             n_reference=len(reference.features),
-            histogram=None if logits is None else logits.argmax(dim=1).bincount(minlength=N_CLASSES).tolist(),
+            **_class_mix(config.reference, store, features, logits),
             **{name: found.tolist() for name, found in replicates.items()},
         )
     return name
+
+
+def _class_mix(config: ReferenceConfig, store: Store, features: Array, logits: Tensor | None) -> dict[str, Any]:
+    """The number of samples of each class; of digits also what metrics/class_mix.py makes of it."""
+    if logits is None:
+        return {"histogram": None}
+    classes = logits.argmax(dim=1)
+    counts = classes.bincount(minlength=N_CLASSES).numpy()
+    out: dict[str, Any] = {"histogram": counts.tolist()}
+    if config.data.partition("@")[0] in DIGITS:  # only their classes are known to the extractor
+        real = _load_strata(config, store, len(features))
+        out["class_distance"] = class_distance(counts, real.share)
+        out["class_distance_expected"] = expected_class_distance(len(features), real.share)
+        found = kd_at_data_mix(features, classes.numpy(), real)
+        if found:
+            out["kd_at_data_mix"], out["kd_at_data_mix_replicates"] = found[0], found[1].tolist()
+    return out
 
 
 def load_shown(config: ScoreConfig, store: Store) -> dict[str, Tensor]:

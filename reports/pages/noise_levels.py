@@ -5,8 +5,8 @@ import pandas as pd
 from reports import best_sets, components, explorer, figures, openings, tables
 from reports.columns import EQUAL, FEW_NETWORKS, METRICS, NOT_YET
 from reports.document import Figure, Number, Opening, Prose, Section
-from reports.formats import cell, interval, listed, metric_name, percent, plural, times
-from reports.results import Run, multiple, pooled
+from reports.formats import cell, interval, listed, metric_name, percent, plural
+from reports.results import Run, above, pooled
 from reports.sentences import FEW, Pair, condition, control, control_failed, detectable, head, pairs, scope
 
 SEEDS = (
@@ -151,7 +151,7 @@ def amount(run: Run, pair: Pair, first: bool) -> str:
 
 
 def standing(run: Run, mode: str, label: str) -> str:
-    """The scores of a setting: means over networks, and the multiple of the floor."""
+    """The scores of a setting: means over networks, and the distance above the floor."""
     rows = pooled(run.of_kind("setting"))
     rows = rows[rows["mode"] == mode]
     phrases = []
@@ -160,8 +160,8 @@ def standing(run: Run, mode: str, label: str) -> str:
             here = rows[(rows["metric"] == metric) & (rows[side] == label)]
             if len(here):
                 row = here.iloc[0]
-                ratio = multiple(row[f"value_{side}"], run.floor(metric, row))
-                floors = "" if ratio is None else f" ({times(ratio)} times the floor)"
+                gap = above(row[f"value_{side}"], run.floor(metric, row))
+                floors = "" if gap is None else f" ({cell('value_a', gap, metric)} above the floor)"
                 name = metric_name(metric, run.features)
                 phrases.append(f"{name} {cell('value_a', row[f'value_{side}'], metric)}{floors}")
                 break

@@ -5,8 +5,8 @@ import pandas as pd
 from reports import components, explorer, openings, tables
 from reports.columns import METRICS
 from reports.document import Number, Opening, Prose, Section
-from reports.formats import cell, listed, metric_name, plural, times
-from reports.results import Run, multiple
+from reports.formats import cell, listed, metric_name, plural
+from reports.results import Run
 from reports.sentences import training
 
 
@@ -85,11 +85,8 @@ def answer(run: Run) -> list[Prose]:
         floor = run.floor(metric, first)
         name = metric_name(metric, run.features, long=True)
         scores = f"{name} is {listed(cell(metric, value) for value in rows[metric])}"
-        ratios = [multiple(value, floor) for value in rows[metric]]
-        if all(ratios):
-            scores += f", {listed(times(ratio) for ratio in ratios if ratio is not None)} times the floor"
         sentences.append(scores)
-        if floor is not None and not all(ratios):
+        if floor is not None:
             low, high = (cell("mean", floor[name], metric) for name in ("low", "high"))
             sentences.append(f"Real images score {low} to {high} (floor)")
     sentences += [

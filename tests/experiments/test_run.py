@@ -5,18 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
-from diffusion_core.exact import GaussianDenoiser
+from diffusion_core.data import load
+from diffusion_core.exact import Empirical
 from experiments import __main__ as command
 from experiments.command_line import Run
 from experiments.config.identity import identity
 from experiments.run import PRESETS, trials
 
-
-def exact(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """A model of the contract, as `python:` sources name it."""
-    return GaussianDenoiser()(x, sigma)
+digits = Empirical(load("mnist5k").standardised(slice(200)))  # its samples are these images
 
 
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str, experiment: str = "run") -> int:
@@ -57,11 +54,18 @@ def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, mon
 @pytest.mark.slow
 def test_a_model_of_ones_own_in_the_beta_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    source = "python:test_run:exact"
+    source = "python:test_run:digits"
     assert run(monkeypatch, tmp_path, "--model", source, "--only-primary", experiment="beta") == 0
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     assert (table["status"] == "ok").all() and set(table["train_seed"]) == {0}
     assert set(table["network"]) == {source} and not list((tmp_path / "store").glob("models/*"))
     report = (tmp_path / "out" / "report.md").read_text()
     assert "for this network" in report
-    assert r"(python:test\_run:exact, trained elsewhere, data mnist5k)" in report
+    assert r"(python:test\_run:digits, trained elsewhere, data mnist5k)" in report
+    mix = pd.read_csv(tmp_path / "out" / "class_mix.csv").set_index("kind")
+    assert {"primary", "control"} <= set(mix.index) and (mix["low"] < mix["high"]).all()
+    assert (
+        mix.loc["primary", "difference"]
+        == mix.loc["primary", "kd_at_data_mix_a"] - mix.loc["primary", "kd_at_data_mix_b"]
+    )
+    assert "here each class counts as much as in the data" in report

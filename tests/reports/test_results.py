@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reports.results import digests, every_run, means, multiple, pooled, read_run, timed
+from reports.results import above, digests, every_run, means, pooled, read_run, timed
 
 
 def test_reads_every_file(directory: Path) -> None:
@@ -160,10 +160,9 @@ def test_means_come_from_both_sides_of_pooled_contrasts(directory: Path) -> None
     assert found["value"].iloc[0] == rows[rows["metric"] == "kd"]["value_b"].iloc[0]
 
 
-def test_a_multiple_of_a_floor_at_zero_means_nothing(directory: Path) -> None:
+def test_above_the_floor_is_the_difference_to_its_mean(directory: Path) -> None:
     run = read_run(directory)
     like = run.ok("primary").iloc[0]
-    assert multiple(8.0, run.floor("fd", like)) == 2.0
-    assert multiple(8.0, run.floor("kd", like)) is None
-    assert multiple(8.0, None) is None
+    assert above(8.0, run.floor("fd", like)) == 4.0
+    assert above(8.0, None) is None
     assert run.floor("fd", like.replace({500: 499})) is None

@@ -48,8 +48,7 @@ def test_the_answer_says_the_verdict(directory: Path, change: Any, verdict: str,
 
 @pytest.mark.parametrize("fact", ["95 % interval −4.02 to −2.98", "2 networks, 500 samples each", "unet-16",
                                   "512,000 images seen", "mnist5k", "KD ×1000 is 5.32 with eta 1 and 8.82 with eta 0",
-                                  "3.0 and 3.9 times the floor (4.00, repeats 3.70 to 4.40)",
-                                  "Real images score −0.33 to 0.41 (floor)",
+                                  "That is 7.91 and 11.56 above real images (floor 4.00, repeats 3.70 to 4.40)",
                                   "holds for these 2 networks; others may differ"])  # fmt: skip
 def test_the_answer_names(directory: Path, fact: str) -> None:
     assert fact in text_of(beta.answer(read_run(directory)))
@@ -140,7 +139,7 @@ def test_five_networks_on_which_a_setting_was_chosen_are_conditional(directory: 
 
 def test_one_repeat_of_the_floor_has_no_spread(directory: Path, change: Any) -> None:
     change("floors.csv", lambda frame: frame.assign(repeats="1"))
-    assert "Real images score 0.01 (floor). FD" in beta.answer(read_run(directory))[0].text
+    assert "That is 5.31 and 8.81 above real images (floor 0.01). FD" in beta.answer(read_run(directory))[0].text
 
 
 def test_without_a_floor_nothing_is_said_about_it(directory: Path) -> None:

@@ -243,14 +243,14 @@ def quality(run: Run) -> Section | None:
 
 
 def classes(run: Run) -> Section:
-    """Class histograms: are all classes drawn as often as in the data?"""
+    """Are all classes drawn as often as in the data, and does the difference stay if they are?"""
     primary, alpha = run.ok("primary"), run.ok("same-alpha")
     primary = primary[~primary["final_denoise"].fillna(False)]
     by_eta = {f"eta {number(eta)}": rows for eta, rows in primary.groupby("eta")}
     by_beta = {f"beta {number(beta)}": rows for beta, rows in alpha.groupby("beta")}
     blocks = components.histograms(run, "classes", by_eta, "Samples per class on the ladder of the primary contrast.")
     blocks += components.histograms(run, "classes-alpha", by_beta, "Samples per class at equal alpha.")
-    return Section("Classes", blocks, folded=True)
+    return Section("Classes", [*blocks, *tables.class_mix(run, "primary", "final-denoise", "control")], folded=True)
 
 
 def numbers(run: Run) -> Section:

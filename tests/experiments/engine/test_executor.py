@@ -4,6 +4,7 @@ import io
 import json
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -294,8 +295,8 @@ def test_a_missing_file_is_not_a_failure_that_lasts(tmp_path: Path, monkeypatch:
     assert run([trial(2, 0.0)], store)[0]["status"] == "ok"
 
 
-def test_scores_are_computed_on_the_threads_of_their_run_though_references_are_on_one(tmp_path: Path) -> None:
-    """Also where the reference is made on the way, say because it was damaged."""
+def test_features_are_computed_on_the_threads_of_their_run_and_distances_on_one(tmp_path: Path) -> None:
+    """Also where the reference, which is always computed on one thread, is made on the way."""
     machine = Machine(threads=2)
     train = replace(TRAIN, machine=machine)
     samples = SampleConfig(train, Ladder(n_steps=2), Euler(0.0), 40, machine=machine)
@@ -303,16 +304,19 @@ def test_scores_are_computed_on_the_threads_of_their_run_though_references_are_o
     train_stage(train, store, None, lambda n: None)
     sample.sample_stage(samples, store, None, lambda n: None)
     threads: list[int] = []
-    with pytest.MonkeyPatch.context() as patch:
-        honest = METRICS["kd"].value
 
-        def noted(*both: Any) -> Any:
+    def noted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*args: Any, **options: Any) -> Any:
             threads.append(torch.get_num_threads())
-            return honest(*both)
+            return function(*args, **options)
 
-        patch.setitem(METRICS, "kd", replace(METRICS["kd"], value=noted))
+        return noting
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(METRICS, "kd", replace(METRICS["kd"], value=noted(METRICS["kd"].value)))
+        patch.setattr(score, "extract", noted(score.extract))
         score_stage(ScoreConfig(samples, REFERENCE), store, None)
-    assert threads == [2]
+    assert threads == [1, 2, 1]  # the reference's features, the samples' features, their distance
 
 
 def test_a_film_shows_the_way_down_the_ladder_of_whoever_follows_it(store: Store) -> None:
