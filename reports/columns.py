@@ -272,6 +272,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "class_mix.csv": (
         *("kind", "mode", "budget", "a", "b", "n_networks", "n_samples", "difference", "low", "high", "level"),
         *("class_distance_a", "class_distance_b", "class_distance_expected", "kd_at_data_mix_a", "kd_at_data_mix_b"),
+        *("interval", "holds_for"),
     ),
     "floors.csv": ("data", "features", "metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"),
     "histograms.csv": ("run_id", "label", "count"),
