@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from reports.columns import COLUMNS
 
@@ -55,7 +56,7 @@ def panels(rows: int, columns: int, height: float, ratios: Sequence[float] | Non
 
 def small() -> tuple[Figure, Axes]:
     """A figure a third as wide as the page, and its axes, with small letters."""
-    figure = Figure(figsize=(WIDTH / 3 - 0.1, 1.05))
+    figure = Figure(figsize=(WIDTH / 3 - 0.1, 1.05), layout=ConstrainedLayoutEngine(w_pad=0.08))
     ax = figure.subplots()
     ax.tick_params(labelsize=7.5)
     ax.locator_params(axis="x", nbins=4)
