@@ -136,7 +136,7 @@ def details(run: Run) -> Section:
     sets = read(run)
     blocks = [Prose(_members(run, one), f"{one.mode[:1].upper()}{one.mode[1:]}") for one in sets]
     if sets:
-        made = next((text for text in sets[0].settings["interval"] if not missing(text)), "none")
+        made = components.how(sets[0].settings.iloc[0])
         blocks.append(Prose(f"Limits: {made}, corrected for the number of settings. All of this is exploration."))
     blocks += [*control(run), *components.failures(run)]
     return Section("The answer in detail", blocks, folded=True)
@@ -179,10 +179,9 @@ def ties(run: Run) -> Section | None:
         count = f"{number(len(one.members), 0)} of {number(len(one.settings), 0)} settings"
         ax.set_title(f"{one.where}: {count}")
     grid[-1][0].set_xlabel(f"difference in {metric_name(metric, run.features, long=True)} from the lowest")
-    made = next((text for text in sets[0].settings["interval"] if not missing(text)), "none")
     text = (
         f"The settings that cannot be told from the best. Left is better. Blue: the simplest of them. "
-        f"Limits are corrected for the number of settings. Intervals: {components.how(str(made))}. "
+        f"Limits are corrected for the number of settings. Intervals: {components.how(sets[0].settings.iloc[0])}. "
         f"{components.place(run)}"
     )
     return Section(

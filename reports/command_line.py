@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports import compare as comparing
+from reports import track as tracking
 from reports.index import write_index
 from reports.render import write_report
 from reports.speed.page import write_bench_report
@@ -18,7 +19,10 @@ from reports.speed.page import write_bench_report
 Result = TypeVar("Result")
 
 
-def main(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]) -> None:
+def main(
+    directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
+    track: Annotated[str | None, tyro.conf.arg(metavar="URI", help_behavior_hint="(default: nowhere)")] = None,
+) -> None:
     """Write the report on a finished run: DIR/report.html, DIR/report.md and DIR/figures/*.svg.
 
     It reads run.json, table.csv and the other files of the run, if they exist. No run is repeated, so you can call it
@@ -29,8 +33,12 @@ def main(directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar=
 
     Args:
         directory: a run directory, written by `python -m experiments`.
+        track: also write rows, figures and report to MLflow, for example to sqlite:///mlflow.db or to
+            http://localhost:5000. It needs the extra `track`.
     """
     _written(lambda: write_report(directory))
+    if track is not None:
+        print(f"tracked: {_tried(lambda: tracking.track(directory, track))}")
 
 
 def bench(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")], out: Path | None = None) -> None:

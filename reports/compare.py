@@ -5,20 +5,18 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
-from scipy.stats import t as student
 
 from reports.columns import COLUMNS, METRICS
 from reports.components import values
 from reports.formats import cell, interval, metric_name, missing, number, percent
 from reports.render import read_opening
 from reports.results import Run, timed
-from reports.sentences import FREEDOM
+from reports.unpaired import LEVEL, Mean, difference
 
 SETTING = ["data", "network", "trained_by", "train_noise", "weighting", "parameterisation", "images_seen"]
 SETTING += ["n_samples", "n_reference", "features", "device", "precision_mode", "compiled", "threads", "batch_size"]
 KEYS = ["mode", "setting", "budget", "denoiser", "denoiser_error", "final_denoise"]
 EQUAL = ["data", "features", "n_samples", "n_reference"]  # else distances cannot be compared
-LEVEL = 0.95
 Lines = list[list[str]]
 
 
@@ -67,10 +65,8 @@ def quality(a: Run, b: Run) -> list[tuple[str, Lines]]:
             left_out[label[0], f"not comparable: {', '.join(COLUMNS[name].label for name in differ)} differ"] += 1
             continue
         nfe = dict.fromkeys(cell("nfe", row[f"nfe_{side}"]) for side in "ab")
-        freedom = FREEDOM * (row["networks_a"] + row["networks_b"])
-        width = float(student.ppf((1 + LEVEL) / 2, freedom)) * math.hypot(row["se_a"], row["se_b"])
-        change = row["kd_b"] - row["kd_a"]
-        shown = interval("kd", change, change - width, change + width)
+        a_mean, b_mean = (Mean(row[f"kd_{side}"], row[f"se_{side}"], row[f"networks_{side}"]) for side in "ab")
+        shown = interval("kd", *difference(b_mean, a_mean))
         same = row["samples_a"] == row["samples_b"]
         lines.append([
             *label, " and ".join(nfe), *(cell("kd", row[f"kd_{side}"]) for side in "ab"),

@@ -3,6 +3,7 @@
 A function that may have nothing to show returns a list, which is then empty.
 """
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +11,10 @@ from PIL import Image
 
 from reports import figures, limits
 from reports.columns import COLUMNS, FLOOR, METRICS
-from reports.document import Figure, PictureError, Prose, Section, Terms
+from reports.document import Explanation, Figure, PictureError, Prose, Section, Terms
 from reports.formats import cell, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.sentences import method
+from reports.sentences import these
 
 LINE = [
     "kind",
@@ -41,9 +42,7 @@ def caption(run: Run, text: str, contrasts: pd.DataFrame | None = None, rows: pd
     """`text`, then networks, n, intervals, feature space and device, from contrasts or from rows of table.csv."""
     if contrasts is not None:
         whole = pooled(contrasts)
-        made = dict.fromkeys(
-            f"{percent(row['level'])}, {how(row['interval'])}" for _, row in whole.iterrows() if row["interval"]
-        )
+        made = dict.fromkeys(f"{percent(row['level'])}, {how(row)}" for _, row in whole.iterrows() if row["interval"])
         networks = whole["n_networks"].max()
         each = " each" if networks > 1 else ""
         count = f"{plural(networks, 'network')}, {values(whole, 'n_samples')} samples{each}."
@@ -54,10 +53,9 @@ def caption(run: Run, text: str, contrasts: pd.DataFrame | None = None, rows: pd
     return f"{text} {place(run)}"
 
 
-def how(made: str) -> str:
-    """How an interval was made, and for which networks it holds, for a caption."""
-    by, whose = method(made)
-    return f"{by}, for {whose} only" if whose else by
+def how(row: pd.Series) -> str:
+    """How the interval of a row was made, and for which networks it holds, for a caption."""
+    return row["interval"] + ("" if missing(row["holds_for"]) else f", for {these(row['holds_for'])} only")
 
 
 def line_label(row: pd.Series) -> str:
@@ -172,6 +170,28 @@ def strip(run: Run, labels: dict[str, str]) -> list[tuple[Path, str]]:
     return [*real, *shown] if shown else []
 
 
+def mark(line: str, row: pd.Series, text: str) -> figures.Mark:
+    """A contrast as a mark of a small figure. Blue: better; orange: worse; grey: all other verdicts."""
+    color = {"better": figures.BLUE, "worse": figures.ORANGE}.get(row["verdict"], figures.FAINT)
+    value, low, high = (COLUMNS[row["metric"]].scale * row[name] for name in ("difference", "low", "high"))
+    return figures.Mark(line, value, low, high, text, color)
+
+
+def explanation(name: str, verdict: str, marks: list[figures.Mark], reference: float, label: str) -> Explanation:
+    """An explanation with its verdict and a small figure of its evidence, if there is any.
+
+    Args:
+        reference: the value of no effect, at a vertical line.
+        label: the caption: what the marks are.
+    """
+    if not marks:
+        return Explanation(name, verdict)
+    drawing, ax = figures.small()
+    figures.marks(marks, reference, ax)
+    file = re.sub(r"[^a-z0-9]+", "-", name.lower())
+    return Explanation(name, verdict, Figure(f"why-{file}", drawing, f"{name}: {label}", label))
+
+
 def first_network(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the first training seed and sampling seed. Pictures show these."""
     return rows[(rows["train_seed"] == rows["train_seed"].min()) & (rows["sample_seed"] == rows["sample_seed"].min())]
@@ -190,7 +210,7 @@ def histograms(run: Run, name: str, settings: dict[str, pd.DataFrame], text: str
     figures.class_counts(counts, real, list(settings), ax)
     bars = " Bars: expected count for the same number of real images." if len(real) else ""
     made = caption(run, f"{text} One point per network.{bars}", rows=pd.concat(settings.values()))
-    return [Figure(name, figures.under_one_legend(figure), f"Samples per class for {listed(settings)}.", made)]
+    return [Figure(name, figures.named(figure), f"Samples per class for {listed(settings)}.", made)]
 
 
 def training(run: Run) -> Section | None:
@@ -204,7 +224,7 @@ def training(run: Run) -> Section | None:
         f"Data: {values(run.rows, 'data')}. Training noise distribution: {values(run.rows, 'train_noise')}. "
         f"Device: {values(run.rows, 'device')}."
     )
-    drawing = Figure("loss", figures.under_one_legend(figure), "Training loss against images seen.", text)
+    drawing = Figure("loss", figures.named(figure), "Training loss against images seen.", text)
     return Section("Training", [drawing], folded=True)
 
 

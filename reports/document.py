@@ -39,9 +39,11 @@ class Opening:
         numbers: three or four large numbers.
         pictures: (file, label), side by side: real images, the baseline, the winner.
         key: a line that says what the numbers mean.
-        lines: one line per explanation, (name, verdict), where the question has several answers.
+        lines: one line per part of the answer, (name, verdict), where the question has several.
         status: facts in a few words each, such as "A/A control passed".
         warnings: the reasons why the result must not be trusted. They stand in a red banner.
+        figure: the main figure, where the answer is no picture.
+        explanations: the explanations that were tested. They take the place of the pictures, which come after them.
     """
 
     verdict: str
@@ -52,6 +54,14 @@ class Opening:
     lines: Sequence[tuple[str, str]] = ()
     status: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    figure: "Figure | None" = None
+    explanations: "Sequence[Explanation]" = ()
+
+    @property
+    def figures(self) -> list["Figure"]:
+        """All figures of the first screen."""
+        small = [one.figure for one in self.explanations if one.figure]
+        return [self.figure, *small] if self.figure else small
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,15 @@ class Figure:
     alt: str
     caption: str
     kind: ClassVar[str] = "figure"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An explanation that was tested: its name, its verdict in a sentence, and a small figure of the evidence."""
+
+    name: str
+    verdict: str
+    figure: Figure | None = None
 
 
 @dataclass(frozen=True)

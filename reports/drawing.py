@@ -8,6 +8,10 @@ from markupsafe import Markup
 
 from reports import figures
 
+TARGET = re.compile(  # the mark that `figures.target` drew
+    rf'<g id="{figures.TIP}(\d*)\|([^"]*)">.*?<use [^>]*?x="([^"]*)" y="([^"]*)".*?</g>\s*</g>', re.DOTALL
+)
+
 
 def svg(drawing: matplotlib.figure.Figure) -> str:
     """The figure as an SVG file, with tooltips."""
@@ -18,7 +22,7 @@ def svg(drawing: matplotlib.figure.Figure) -> str:
     text = re.sub(r"<!--.*?-->\n?", "", buffer.getvalue().decode(), flags=re.DOTALL)
     text = text.replace("font-family: 'DejaVu Sans'", "font-family: 'DejaVu Sans', Verdana, sans-serif")
     text = re.sub(r'\b([dxy])="[^"]*"', _rounded, text)
-    return re.sub(rf'<g id="{figures.TIP}(\d*)\|([^"]*)">', _titled, text)
+    return TARGET.sub(_titled, text)
 
 
 def _rounded(found: re.Match[str]) -> str:
@@ -27,8 +31,10 @@ def _rounded(found: re.Match[str]) -> str:
 
 
 def _titled(found: re.Match[str]) -> str:
-    key, text = found.groups()
-    return f'<g class="tip"{f" data-key={chr(34)}{key}{chr(34)}" if key else ""}><title>{text}</title>'
+    """An invisible disc with a text, a third as long as matplotlib's mark."""
+    key, text, x, y = found.groups()
+    number = f' data-key="{key}"' if key else ""
+    return f'<circle class="tip"{number} cx="{x}" cy="{y}" r="4.5" fill-opacity="0"><title>{text}</title></circle>'
 
 
 def inline(text: str, name: str, alt: str) -> Markup:

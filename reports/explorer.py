@@ -148,9 +148,7 @@ def _figure(run: Run, choices: Sequence[Choice], text: str) -> Figure:
         "samples come from the first network."
     )
     caption = components.caption(run, words.strip(), rows=pd.concat([choice.rows for choice in choices]))
-    return Figure(
-        "explorer", figures.under_one_legend(drawing), "Quality against evaluations, a mark per setting.", caption
-    )
+    return Figure("explorer", figures.named(drawing), "Quality against evaluations, a mark per setting.", caption)
 
 
 def galleries(run: Run, choices: Sequence[Choice]) -> list[Gallery]:

@@ -8,7 +8,7 @@ from reports.columns import METRICS
 from reports.document import Number
 from reports.formats import SPEECH, as_precise, cell, metric_name, missing, number, percent, plural
 from reports.results import Run
-from reports.sentences import FEW, control_failed, head, pairs, smallest, training
+from reports.sentences import FEW, control_failed, head, pairs, smallest, these, training
 
 EXPLORATION = "exploration"
 STOPPED = {
@@ -34,7 +34,7 @@ def sure(run: Run, row: pd.Series) -> Number:
         notes.append(f"about {cell('minutes_to_settle', row['minutes_to_settle'])} minutes")
     if not missing(row.get("networks_to_settle")):
         notes.append(f"{cell('networks_to_settle', row['networks_to_settle'])} networks would settle it")
-    return Number(f"{networks} × {samples}", "how sure: networks × samples", notes)
+    return Number(f"{networks} × {samples}", "how sure", ["networks × samples", *notes])
 
 
 def detectable(row: pd.Series) -> float | None:
@@ -64,8 +64,7 @@ def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> li
         if not missing(row.get("adjusted")):
             facts.append(f"corrected for many comparisons ({row['adjusted']})")
         if not missing(row.get("n_networks")) and row["n_networks"] < FEW:
-            these = "this network" if row["n_networks"] == 1 else f"these {number(row['n_networks'], 0)} networks"
-            facts.append(f"holds for {these}")
+            facts.append(f"holds for {these(row['n_networks'])}")
         if not missing(row.get("n_looks")) and row["n_looks"] > 1:
             why = STOPPED.get(str(row["stopped"]), str(row["stopped"]))
             facts.append(f"look {number(row['look'], 0)} of {number(row['n_looks'], 0)}: {why}")

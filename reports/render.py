@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import best_sets, drawing, figures, limits
+from reports import budgets, drawing, figures, limits
 from reports.document import Block, Explorer, Figure, Gallery, Opening, PictureError, Section, Table, shown_width
 from reports.pages import ladders, noise_levels, sweep, tune
 from reports.pages import run as single
@@ -24,11 +24,11 @@ from reports.results import Run, read_run
 EXPERIMENTS: dict[str, tuple[Callable[[Run], Opening], Callable[[Run], list[Section | None]]]] = {
     "beta": (beta.opening, beta.sections),
     "noise_levels": (noise_levels.opening, noise_levels.sections),
-    "ladders": (best_sets.opening, ladders.sections),
+    "ladders": (budgets.opening, ladders.sections),
     "tune": (tune.opening, tune.sections),
     "why_noise": (why_noise.opening, why_noise.sections),
     "run": (single.opening, single.sections),
-    "sweep": (best_sets.opening, sweep.sections),
+    "sweep": (budgets.opening, sweep.sections),
 }
 
 
@@ -93,7 +93,8 @@ def write_pages(
     """
     sections = [part for part in parts if part and part.blocks]
     blocks = [block for part in sections for block in part.blocks]
-    drawn = {one.name: (svg(one.drawing), one.alt) for block in blocks if (one := _figure(block))}
+    found = [*(opening.figures if opening else []), *(one for block in blocks if (one := _figure(block)))]
+    drawn = {one.name: (svg(one.drawing), one.alt) for one in found}
     folder = directory / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("*.svg"):

@@ -3,7 +3,6 @@
 A `Pair` is one contrast in both metrics: its pooled rows in kd and fd (either may be absent).
 """
 
-import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -122,23 +121,18 @@ def training(row: pd.Series) -> str:
     return f"{seen} images seen in training" if seen else "training not recorded"
 
 
-def method(made: str) -> tuple[str, str]:
-    """How an interval was made, and the networks that it is limited to ("" if it speaks of networks in general).
-
-    `made` is the text in contrasts.csv, for instance "delete-group jackknife over images, conditional on this network".
-    """
-    found = re.fullmatch(r"(.*), conditional on (this network|these \d+ networks)", made)
-    return (found[1], found[2]) if found else (made, "")
-
-
 def condition(pair: Pair) -> str:
     """How the interval was made, and for which networks the result holds."""
     row = head(pair)
-    how, whose = method(row["interval"])
-    if not whose and row["n_networks"] < FEW:
-        whose = "this network" if row["n_networks"] == 1 else f"these {int(row['n_networks'])} networks"
-    limits = f" The result holds for {whose}; others may differ." if whose else ""
-    return f"Intervals: {how}.{limits}" if how else f"No intervals.{limits}"
+    n = row["holds_for"] if row["interval"] else row["n_networks"]
+    alone = not missing(n) and (row["interval"] or n < FEW)
+    limits = f" The result holds for {these(n)}; others may differ." if alone else ""
+    return f"Intervals: {row['interval']}.{limits}" if row["interval"] else f"No intervals.{limits}"
+
+
+def these(n_networks: float) -> str:
+    """ "this network" or "these 2 networks"."""
+    return "this network" if n_networks == 1 else f"these {number(n_networks, 0)} networks"
 
 
 def doubt(pair: Pair) -> str:
@@ -163,7 +157,7 @@ def smallest(row: pd.Series) -> float | None:
     if missing(row.get("se")) or missing(row["low"]) or missing(row["high"]):
         return None
     n = row["n_networks"]
-    freedom = n - 1 if row["interval"].startswith("t over") else FREEDOM * n
+    freedom = n - 1 if missing(row["holds_for"]) else FREEDOM * n
     return float((row["high"] - row["low"]) / 2 + student.ppf(POWER, freedom) * row["se"])
 
 

@@ -1,6 +1,8 @@
 """The last screen of a run on the terminal: the question, the verdict, the large numbers, and where the report lies."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console, Group
@@ -27,6 +29,29 @@ def show(report: Path, console: Console) -> None:
     console.print(f"report: {report}", style="bold", soft_wrap=True)
 
 
+def show_failures(rows: Sequence[Mapping[str, Any]], probes: Sequence[str], logs: Path, console: Console) -> None:
+    """Prints what failed, one line per setting and message, with the log that has the traceback, and what to do.
+
+    Args:
+        rows: rows of table.csv.
+        probes: the messages of probes that failed.
+    """
+    broken: dict[tuple[str, str], dict[str, None]] = {}  # (mode and setting, message) -> runs
+    for row in rows:
+        if row["status"] == "failed":
+            broken.setdefault((f"{row['mode']}: {row['setting']}", row["error"]), {})[row["run_id"]] = None
+    for (name, message), runs in broken.items():
+        count = f" ({len(runs)} runs)" if len(runs) > 1 else ""
+        log = logs / f"{next(iter(runs))}.log"
+        where = f"; traceback: {log}" if log.is_file() else ""
+        console.print(Text(f"failed: {name}{count}: {message}{where}", "red"), soft_wrap=True)
+    for message in dict.fromkeys(probes):
+        console.print(Text(f"failed: {message}; logs: {logs}", "red"), soft_wrap=True)
+    if broken or probes:
+        text = "to do: repair the cause, then give the same command again; what is finished is not computed again"
+        console.print(Text(text, "bold"), soft_wrap=True)
+
+
 def _panel(question: str, opening: Opening, report: Path) -> Panel:
     numbers = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
     numbers.add_column()
@@ -35,9 +60,11 @@ def _panel(question: str, opening: Opening, report: Path) -> Panel:
     for one in opening.numbers:
         numbers.add_row(Text(one.word), Text(one.value), Text("; ".join(one.notes)))
     verdict = Text.assemble((f"{opening.lead} " if opening.lead else "", "bold green"), (opening.verdict, "bold"))
-    lines = [Text.assemble((f"{name}: ", "bold"), text) for name, text in opening.lines]
+    parts = [*opening.lines, *((one.name, one.verdict) for one in opening.explanations)]
+    lines = [Text.assemble((f"{name}: ", "bold"), text) for name, text in parts]
     where = Text.assemble("report: ", (str(report), f"bold link {report.absolute().as_uri()}"), overflow="fold")
     warnings = [Text(warning, "bold white on red") for warning in opening.warnings]
     status = Text(" · ".join(opening.status), "dim")
     body = Group(*warnings, verdict, *lines, numbers, status, where)
-    return Panel(body, title=Text(question), title_align="left", border_style="blue", padding=(1, 2))
+    color = "red" if opening.warnings else "blue"
+    return Panel(body, title=Text(question), title_align="left", border_style=color, padding=(1, 2))

@@ -228,15 +228,11 @@ def _conclude(
     options: Options,
     console: Console,
 ) -> None:
-    """Prints the failures, the verdict, the path of the result and how to continue; for machines, a line of JSON."""
-    failed = [row["error"] for row in rows if row["status"] == "failed"] + result.failed_probes
-    for error in dict.fromkeys(failed):
-        console.print(f"failed ({failed.count(error)}): {error}", style="red", soft_wrap=True)
-    if failed or result.warnings:
+    """Prints the verdict, the path of the result, how to continue, and what failed; for machines, a line of JSON."""
+    failed = sum(row["status"] == "failed" for row in rows)
+    if result.warnings:
         console.print(f"logs: {directory / 'logs'}", soft_wrap=True)
-    console.print(
-        f"{len(rows)} rows, {len(failed) - len(result.failed_probes)} failed: {directory / 'table.csv'}", soft_wrap=True
-    )
+    console.print(f"{len(rows)} rows, {failed} failed: {directory / 'table.csv'}", soft_wrap=True)
     if report is not None:
         conclusion.show(report, console)
     elif result.interrupted:
@@ -246,11 +242,12 @@ def _conclude(
         whole = [word for word in sys.argv[1:] if word not in ("--shard", options.shard, f"--shard={options.shard}")]
         again = shlex.join(["python", "-m", "experiments", *whole])
         console.print(f"when all shards are done, the report comes from: {again}", soft_wrap=True)
+    conclusion.show_failures(rows, result.failed_probes, directory / "logs", console)
     if options.json or not console.is_terminal:
         _say({
             "experiment": name,
             "rows": len(rows),
-            "failed": len(failed),
+            "failed": failed + len(result.failed_probes),
             "interrupted": result.interrupted,
             "table": str(directory / "table.csv"),
             "report": None if report is None else str(report),

@@ -24,7 +24,8 @@ class Estimate:
 
     `clear` is true if the interval excludes 0. If it is not a t interval over networks, all networks must agree in sign
     too. `p_value` is that of the two-sided t test of no difference. `detectable` is the difference that a test with
-    this standard error finds with a probability of 80 % (its power).
+    this standard error finds with a probability of 80 % (its power). `interval` says how the interval was made, and
+    `holds_for` for how many networks it holds: these only, or None if it speaks of networks in general.
     """
 
     difference: float
@@ -36,6 +37,7 @@ class Estimate:
     clear: bool
     p_value: float
     detectable: float
+    holds_for: int | None
 
 
 def pooled(
@@ -61,14 +63,14 @@ def pooled(
         se, freedom, how = d.std(ddof=1) / np.sqrt(n), n - 1.0, f"t over {n} networks"
     else:
         se, freedom = np.sqrt(variances.sum()) / n, _satterthwaite(variances)
-        these = "this network" if n == 1 else f"these {n} networks"
-        how = f"delete-group jackknife over images, conditional on {these}"
+        how = "delete-group jackknife over images"
     half = float(stats.t.ppf((1 + level) / 2, freedom) * se)
     excludes_zero = abs(mean) > half
     clear = excludes_zero and (agree or speaks_of_networks)
     p_value = float(2 * stats.t.sf(abs(mean) / se, freedom)) if se > 0 else float(mean == 0)
     detectable = half + float(stats.t.ppf(POWER, freedom) * se)
-    return Estimate(mean, float(se), mean - half, mean + half, how, agree, bool(clear), p_value, detectable)
+    holds_for = None if speaks_of_networks else n
+    return Estimate(mean, float(se), mean - half, mean + half, how, agree, bool(clear), p_value, detectable, holds_for)
 
 
 def predicted(differences: Sequence[float]) -> tuple[float, float] | None:

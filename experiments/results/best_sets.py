@@ -16,7 +16,8 @@ from experiments.store.store import Store
 
 COLUMNS = tuple(
     """mode budget setting metric value fd difference low high level in_set best simplest n_settings n_networks
-    n_samples n_reference nfe data network trained_by images_seen features interval untrusted no_verdict""".split()
+    n_samples n_reference nfe data network trained_by images_seen features interval holds_for untrusted
+    no_verdict""".split()
 )
 
 
@@ -66,6 +67,7 @@ def _rows(
                 "level": LEVEL,
                 "best": number == best,
                 "interval": _method(len(values), len(names)),
+                "holds_for": None if over_networks else len(values),
                 "untrusted": doubt or None,
             }
             | _numbers(standing, bool(doubt), own_training and not over_networks)
@@ -96,9 +98,8 @@ def _numbers(standing: Standing, untrusted: bool, too_few: bool) -> Row:
 def _method(n_networks: int, n_settings: int) -> str:
     if n_networks >= ENOUGH_NETWORKS:
         return f"one-sided limits, t over {n_networks} networks with Bonferroni's correction"
-    these = "this network" if n_networks == 1 else f"these {n_networks} networks"
     how = "max-t over images" if n_settings <= MANY else "over images with Bonferroni's correction"
-    return f"one-sided limits, {how}, conditional on {these}"
+    return f"one-sided limits, {how}"
 
 
 def _influence(trial: Trial, store: Store) -> Array:

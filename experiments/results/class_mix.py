@@ -13,7 +13,7 @@ from experiments.store.store import Store
 
 COLUMNS = tuple(
     """kind mode budget a b n_networks n_samples class_distance_a class_distance_b class_distance_expected
-    kd_at_data_mix_a kd_at_data_mix_b difference low high level interval""".split()
+    kd_at_data_mix_a kd_at_data_mix_b difference low high level interval holds_for""".split()
 )
 VALUES = ("class_distance", "kd_at_data_mix")
 
@@ -48,7 +48,7 @@ def class_mix_rows(contrasts: Sequence[Contrast], rows: Sequence[Row], store: St
             | {"n_networks": len(scored), "n_samples": first.samples.n_samples}
             | {"class_distance_expected": scored[0][0]["class_distance_expected"]}
             | values
-            | {name: vars(whole)[name] for name in ("difference", "low", "high", "interval")}
+            | {name: vars(whole)[name] for name in ("difference", "low", "high", "interval", "holds_for")}
             | {"level": LEVEL}
         )
     return out

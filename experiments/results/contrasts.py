@@ -19,7 +19,7 @@ COLUMNS = tuple(
     """experiment kind mode budget denoiser denoiser_error metric a b
     train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a alpha_b beta_b
     eta_b nfe_b run_id_b n_planned final_denoise data network trained_by train_noise images_seen features n_samples
-    n_reference value_a value_b difference se low high level interval networks_agree clear p_value adjusted
+    n_reference value_a value_b difference se low high level interval holds_for networks_agree clear p_value adjusted
     p_adjusted detectable n_to_settle minutes_to_settle networks_to_settle new_network_low new_network_high look n_looks
     stopped smallest untrusted verdict""".split()
 )
@@ -172,7 +172,7 @@ def to_settle(estimate: Estimate, baseline: float, n: int, n_networks: int, seco
     if estimate.clear or size <= 0 or estimate.detectable <= size:
         return {}
     times = (estimate.detectable / size) ** 2
-    if estimate.interval.startswith("t over"):
+    if estimate.holds_for is None:
         return {"networks_to_settle": math.ceil(n_networks * times)}
     return {"n_to_settle": math.ceil(n * times), "minutes_to_settle": seconds * times / 60}
 

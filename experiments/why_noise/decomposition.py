@@ -23,7 +23,9 @@ from experiments.store.store import Store
 from experiments.why_noise.settings import WhyStudy, exact_model, worse
 
 LONGEST = "longest ladder"  # mode of the parts on the longest ladder
-SPLIT_COLUMNS = tuple("part mode metric train_seed difference se low high level interval clear n_samples".split())
+SPLIT_COLUMNS = tuple(
+    "part mode metric train_seed difference se low high level interval holds_for clear n_samples".split()
+)
 
 
 def write_decomposition(
@@ -121,6 +123,8 @@ def _line(
     study: WhyStudy, part: str, mode: str, metric: str, seed: int | None, differences: list[float], ses: list[float]
 ) -> dict[str, Any]:
     estimate = pooled(differences, ses)
-    shown = {name: getattr(estimate, name) for name in ("difference", "se", "low", "high", "interval", "clear")}
+    shown = {
+        name: getattr(estimate, name) for name in ("difference", "se", "low", "high", "interval", "holds_for", "clear")
+    }
     shared = {"part": part, "mode": mode, "metric": metric, "train_seed": seed}
     return shared | {"level": LEVEL, "n_samples": study.n_samples} | shown

@@ -4,7 +4,7 @@ from itertools import cycle
 
 import pandas as pd
 
-from reports import best_sets, components, explorer, figures, tables
+from reports import best_sets, budgets, components, explorer, figures, tables
 from reports.columns import METRICS
 from reports.document import Figure, Section
 from reports.formats import cell, metric_name
@@ -17,6 +17,7 @@ def sections(run: Run) -> list[Section | None]:
     """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     return [
         best_sets.ties(run),
+        budgets.section(run),
         explorer.section(run, choices(run)),
         quality(run),
         best_sets.details(run),
@@ -80,7 +81,7 @@ def quality(run: Run) -> Section | None:
         "(floor), if it is on the axis."
     )
     alt = "Kernel and Fréchet distance against network evaluations, one line for each ladder."
-    drawing = Figure("quality", figures.under_one_legend(figure), alt, components.caption(run, text, rows=rows))
+    drawing = Figure("quality", figures.named(figure), alt, components.caption(run, text, rows=rows))
     return Section("Quality against cost", [drawing])
 
 
@@ -95,7 +96,7 @@ def levels(run: Run) -> Section | None:
         f"Noise level after each step, in standard deviations of the data, for "
         f"{cell('n_steps', run.levels['n_steps'].iloc[0])} steps."
     )
-    drawing = Figure("levels", figures.under_one_legend(figure), "Noise level against step, one line per ladder.", text)
+    drawing = Figure("levels", figures.named(figure), "Noise level against step, one line per ladder.", text)
     return Section("The ladders", [drawing], folded=True)
 
 

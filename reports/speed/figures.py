@@ -4,8 +4,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from reports.figures import BLUE, FAINT, INK, panels
-from reports.formats import number
+from reports.figures import BLUE, FAINT, INK, panels, target
+from reports.formats import number, plural
 
 
 def bars(rows: pd.DataFrame, value: str, label: str, ax: Axes | None = None) -> Axes:
@@ -13,7 +13,8 @@ def bars(rows: pd.DataFrame, value: str, label: str, ax: Axes | None = None) -> 
     ax = panels(1, 1, 3)[1][0, 0] if ax is None else ax
     colors = [BLUE if ours else FAINT for ours in rows["ours"]]
     ax.barh(range(len(rows)), rows[value], color=colors, height=0.7)
-    for line, amount in enumerate(rows[value]):
+    for line, (amount, name, rounds) in enumerate(zip(rows[value], rows["label"], rows["rounds"], strict=True)):
+        target(ax, amount, line, f"{name}: {number(amount)} {label}, median of {plural(rounds, 'round')}")
         ax.annotate(
             number(amount),
             (amount, line),
@@ -40,6 +41,9 @@ def growth(rows: pd.DataFrame, by: str, value: str, labels: tuple[str, str], ax:
     last = rows.iloc[-1]
     ax.plot(rows[by], last[value] * rows[by] / last[by], color=FAINT, linewidth=1, linestyle="--", label="proportional")
     ax.plot(rows[by], rows[value], "o-", color=BLUE, markersize=4, label="measured")
+    for _, row in rows.iterrows():
+        text = f"{labels[0]} {number(row[by], 0)}: {number(row[value])} {labels[1]}"
+        target(ax, row[by], row[value], f"{text}, median of {plural(row['rounds'], 'round')}")
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ax.set_xticks(list(rows[by]))

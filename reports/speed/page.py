@@ -7,9 +7,10 @@ import pandas as pd
 
 from reports import figures
 from reports.document import Figure, Prose, Section, Table, Terms, table
-from reports.formats import listed, missing, number, percent, plural, times
+from reports.formats import listed, missing, number, percent, times
 from reports.render import write_pages
 from reports.speed import figures as speed_figures
+from reports.speed.opening import fastest, label, machine, opening, sides, speeds
 from reports.speed.rows import Benchmarks, read_benchmarks
 
 QUESTION = "How much time does everything but the network take, and how fast are other loops?"
@@ -41,38 +42,29 @@ def write_bench_report(file: Path, directory: Path) -> Path:
     """
     benchmarks = read_benchmarks(file)
     with figures.style():
-        return write_pages(directory, QUESTION, sections(benchmarks), footer(benchmarks))
+        return write_pages(directory, QUESTION, sections(benchmarks), footer(benchmarks), opening(benchmarks))
 
 
-def sections(benchmarks: Benchmarks) -> list[Section]:
-    """The sections of the report from top to bottom. A suite that was not run is left out."""
+def sections(benchmarks: Benchmarks) -> list[Section | None]:
+    """The sections below the first screen, from top to bottom. A suite that was not run is left out."""
     loop, sampling, training = (benchmarks.suite(name) for name in ("loop", "sampling", "training"))
     scaling = benchmarks.suite("scaling")
-    found = [
-        Section(
-            "Answer", [*_compared(sampling, "Sampling"), *_compared(training, "Training"), *_outside(loop, sampling)]
-        ),
+    answer = [*_compared(sampling, "Sampling"), *_compared(training, "Training"), *_outside(loop, sampling)]
+    return [
+        Section("Training", speeds(training, "training") if len(sampling) else []),  # else on the first screen
         Section("The loop alone", _alone(benchmarks, loop)),
-        Section("Sampling", _speeds(benchmarks, sampling, "sampling", "Images per second with the network “small”.")),
-        Section("Training", _speeds(benchmarks, training, "training", "Images per second in training “small”.")),
         Section("How time grows", _growth(benchmarks, scaling)),
-        Section("Noise", _noise(benchmarks)),
-        Section("How to read this", [Terms(TERMS)]),
+        Section("The answer in detail", answer, folded=True),
+        Section("How to read this", [Terms(TERMS)], folded=True),
+        Section("Tables", tables(benchmarks), folded=True),
     ]
-    return [section for section in found if section.blocks]
-
-
-def label(row: pd.Series) -> str:
-    """The name of the loop, with precision and compilation."""
-    mode = row["precision"] + (", compiled" if row["compiled"] else "")
-    return row["who"] if row["precision"] in row["who"] else f"{row['who']}, {mode}"
 
 
 def caption(benchmarks: Benchmarks, rows: pd.DataFrame, text: str) -> str:
     """`text`, then batch, image size, number of rounds and machine."""
     rounds = listed(number(count, 0) for count in sorted(set(rows["rounds"])))
     batch = listed(number(size, 0) for size in sorted(set(rows["batch"])))
-    return f"{text} Batch {batch}, images of 32x32. Medians of {rounds} rounds in one process. {_machine(benchmarks)}."
+    return f"{text} Batch {batch}, images of 32x32. Medians of {rounds} rounds in one process. {machine(benchmarks)}."
 
 
 def _outside(loop: pd.DataFrame, sampling: pd.DataFrame) -> list[Prose]:
@@ -99,50 +91,33 @@ def _outside(loop: pd.DataFrame, sampling: pd.DataFrame) -> list[Prose]:
 
 def _compared(rows: pd.DataFrame, lead: str) -> list[Prose]:
     """What runs do by default, or else the fastest of our modes, against the fastest other loop."""
-    ours, others = rows[rows["ours"]], rows[~rows["ours"]]
-    if not (len(ours) and len(others)):
+    first, other = sides(rows)
+    if first is None or other is None:
         return []
-    default = ours[ours["default"].astype(bool)]
-    first, fastest, other = (_fastest(frame) for frame in (default if len(default) else ours, ours, others))
+    best = fastest(rows[rows["ours"]])
     ratio = first["images_per_second"] / other["images_per_second"]
     text = (
         f"{_rate(first)}. The fastest other loop makes {_rate(other)}. Ours is {times(ratio)} times as fast, with the "
         "same weights in the same run."
     )
-    if len(default) and not fastest["default"]:
-        share = first["images_per_second"] / fastest["images_per_second"]
-        text += f" The fastest of our modes makes {_rate(fastest)}; the default reaches {percent(share)} of that."
+    if first["default"] and not best["default"]:
+        share = first["images_per_second"] / best["images_per_second"]
+        text += f" The fastest of our modes makes {_rate(best)}; the default reaches {percent(share)} of that."
     return [Prose(text, lead)]
-
-
-def _fastest(rows: pd.DataFrame) -> pd.Series:
-    return rows.loc[rows["images_per_second"].idxmax()]
 
 
 def _rate(row: pd.Series) -> str:
     return f"{number(row['images_per_second'], 0)} images per second ({label(row)})"
 
 
-def _alone(benchmarks: Benchmarks, rows: pd.DataFrame) -> list[Figure | Table]:
+def _alone(benchmarks: Benchmarks, rows: pd.DataFrame) -> list[Figure]:
     if not len(rows):
         return []
     rows = rows.assign(label=rows["who"]).sort_values("ms_per_step", kind="stable")
     figure, [[ax]] = figures.panels(1, 1, 0.24 * len(rows) + 0.8)
     speed_figures.bars(rows, "ms_per_step", "ms per step, with a network that costs nothing", ax)
     text = caption(benchmarks, rows, "Time of a step without the network. Blue: ours.")
-    return [Figure("loop", figure, "Milliseconds per step for each loop.", text), _table(benchmarks, rows)]
-
-
-def _speeds(benchmarks: Benchmarks, rows: pd.DataFrame, name: str, text: str) -> list[Figure | Table]:
-    if not len(rows):
-        return []
-    rows = rows.assign(label=[label(row) for _, row in rows.iterrows()])
-    rows = rows.sort_values("images_per_second", ascending=False, kind="stable")
-    figure, [[ax]] = figures.panels(1, 1, 0.24 * len(rows) + 0.8)
-    speed_figures.bars(rows, "images_per_second", "images per second", ax)
-    evaluations = f" {number(rows['nfe'].iloc[0], 0)} evaluations per image." if name == "sampling" else ""
-    made = caption(benchmarks, rows, f"{text}{evaluations} Blue: ours.")
-    return [Figure(name, figure, f"Images per second in {name}.", made), _table(benchmarks, rows)]
+    return [Figure("loop", figure, "Milliseconds per step for each loop.", text)]
 
 
 def _growth(benchmarks: Benchmarks, rows: pd.DataFrame) -> list[Figure]:
@@ -157,15 +132,21 @@ def _growth(benchmarks: Benchmarks, rows: pd.DataFrame) -> list[Figure]:
     text = caption(
         benchmarks, rows, "Time against batch size, number of steps and number of samples. Dashed: proportional growth."
     )
-    return [Figure("growth", figures.under_one_legend(figure), "Time against batch, steps and samples.", text)]
+    return [Figure("growth", figures.named(figure), "Time against batch, steps and samples.", text)]
 
 
-def _noise(benchmarks: Benchmarks) -> list[Table]:
-    rows = benchmarks.suite("noise")
-    return [_table(benchmarks, rows.assign(label=rows["who"]))] if len(rows) else []
+def tables(benchmarks: Benchmarks) -> list[Table]:
+    """One table per suite that was run."""
+    found = []
+    for name in ("loop", "sampling", "training", "noise"):
+        if len(rows := benchmarks.suite(name)):
+            text = caption(benchmarks, rows, f"All benchmarks of the suite “{name}”.")
+            by = rows["who"] if name in ("loop", "noise") else [label(row) for _, row in rows.iterrows()]
+            found.append(_table(rows.assign(label=by).sort_values("ms_per_step", kind="stable"), text))
+    return found
 
 
-def _table(benchmarks: Benchmarks, rows: pd.DataFrame) -> Table:
+def _table(rows: pd.DataFrame, text: str) -> Table:
     columns: dict[str, list[str]] = {
         "loop": list(rows["label"]),
         "evaluations": [number(value, 0) if value > 1 else "" for value in rows["nfe"]],
@@ -178,30 +159,22 @@ def _table(benchmarks: Benchmarks, rows: pd.DataFrame) -> Table:
         "rounds": [number(value, 0) for value in rows["rounds"]],
     }
     shown = pd.DataFrame({name: texts for name, texts in columns.items() if any(texts)})
-    return table(shown, caption(benchmarks, rows, "All benchmarks of this kind."), words=("loop",))
-
-
-def _machine(benchmarks: Benchmarks) -> str:
-    info = benchmarks.info.get("machine_info", {})
-    threads = info.get("threads")
-    name = info.get("cpu", {}).get("brand_raw") or "unknown processor"
-    card = "" if info.get("device") in (None, "cpu") else f"{info['device']}; "
-    return f"{card}{name}" + (f", {plural(threads, 'thread')}" if threads else "")
+    return table(shown, text, words=("loop",))
 
 
 def footer(benchmarks: Benchmarks) -> list[tuple[str, str]]:
     """The origin of the numbers: command, commit, versions, machine, date."""
     info: dict[str, Any] = benchmarks.info
-    commit, machine = info.get("commit_info", {}), info.get("machine_info", {})
+    commit, about = info.get("commit_info", {}), info.get("machine_info", {})
     versions = {
-        "torch": machine.get("torch"),
-        "python": machine.get("python_version"),
+        "torch": about.get("torch"),
+        "python": about.get("python_version"),
         "pytest-benchmark": info.get("version"),
     }
     return [
         ("Command", "pytest --benchmark --benchmark-json=FILE.json"),
         ("Commit", (commit.get("id") or "unknown") + (", with uncommitted changes" if commit.get("dirty") else "")),
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version) or "unknown"),
-        ("Machine", _machine(benchmarks)),
+        ("Machine", machine(benchmarks)),
         ("Measured", str(info.get("datetime", "unknown"))),
     ]

@@ -9,6 +9,7 @@ import pandas as pd
 
 NEEDED = ("suite", "who", "ours", "device", "precision", "compiled", "batch", "n_images", "nfe", "ms_per_step",
           "images_per_second")  # fmt: skip
+STATS = {"rounds": "rounds", "median": "median", "fastest": "min", "slowest": "max"}  # column -> name in the JSON
 OPTIONAL = ("share_outside", "flop_per_second", "roof", "fraction_of_roof", "peak_mib")
 
 
@@ -18,7 +19,8 @@ class Benchmarks:
 
     Args:
         rows: NEEDED and OPTIONAL of every benchmark's extra_info (missing = NaN), whether runs compute so by `default`
-            on that machine, and the number of `rounds`. Times are medians over the rounds.
+            on that machine, and the number of `rounds`. Times are medians over the rounds. `median`, `fastest` and
+            `slowest` are the seconds of a round.
         info: the rest of the JSON: machine_info, commit_info, datetime, version.
     """
 
@@ -42,20 +44,24 @@ def read_benchmarks(path: Path) -> Benchmarks:
         raise FileNotFoundError(f"{path}: no such file; `pytest --benchmark --benchmark-json={path}` writes one")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        found = [(bench["fullname"], bench["extra_info"], bench["stats"]["rounds"]) for bench in content["benchmarks"]]
+        found = [(bench["fullname"], bench["extra_info"], _stats(bench)) for bench in content["benchmarks"]]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a file of pytest-benchmark ({error!r})") from error
     rows = []
-    for name, info, rounds in found:
+    for name, info, stats in found:
         if "suite" not in info:
             continue
         if missing := [key for key in NEEDED if key not in info]:
             raise ValueError(f"{path}: {name}: extra_info has no {', '.join(missing)}")
         row = {key: info.get(key) for key in (*NEEDED, *OPTIONAL)}
-        rows.append(row | {"default": info.get("default", False), "rounds": rounds})
+        rows.append(row | stats | {"default": info.get("default", False)})
     if not rows:
         raise ValueError(f"{path}: no benchmark in it has `suite` in its extra_info")
     frame = pd.DataFrame(rows)
     for name in OPTIONAL:
         frame[name] = pd.to_numeric(frame[name])
     return Benchmarks(frame, {key: value for key, value in content.items() if key != "benchmarks"})
+
+
+def _stats(bench: dict[str, Any]) -> dict[str, float]:
+    return {column: bench["stats"][key] for column, key in STATS.items()}

@@ -224,10 +224,9 @@ function explorer(root) {
       row.append(...cells.map(cell => make("td", {}, cell)));
       return row;
     }));
-    const mark = plot.querySelector(`[data-key="${point.key}"] use`);
+    const mark = plot.querySelector(`[data-key="${point.key}"]`);
     if (mark) {
-      marker.setAttribute("cx", mark.getAttribute("x"));
-      marker.setAttribute("cy", mark.getAttribute("y"));
+      for (const name of ["cx", "cy"]) marker.setAttribute(name, mark.getAttribute(name));
       if (!marker.parentNode) plot.append(marker);
     }
     if (frames) {

@@ -1,15 +1,18 @@
 """A small run directory of fixed rows, and a way to change it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from reports import render
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
+SIDE, FRAMES, LEVELS = 32, 10, [30.0, 14.0, 6.5, 3.0, 1.4, 0.65, 0.3, 0.14, 0.065, 0.03]
 
 
 @pytest.fixture
@@ -41,3 +44,36 @@ def change(directory: Path) -> Callable[[str, Change], None]:
         how(frame).to_csv(directory / name, index=False)
 
     return apply
+
+
+@pytest.fixture(scope="session")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report on the committed run, with a grid and a film of its own for each setting."""
+    directory = tmp_path_factory.mktemp("browser") / "run"
+    shutil.copytree(Path(__file__).parent / "run", directory)
+    names = sorted(set(pd.read_csv(directory / "table.csv")["samples_id"].dropna()))
+    for shade, name in enumerate(names):
+        Image.new("L", (4 * SIDE, 4 * SIDE), shade).save(directory / "images" / f"{name}.png")
+        for ending in ("film", "denoised"):
+            Image.new("L", (FRAMES * SIDE, 4 * SIDE), shade).save(directory / "images" / f"{name}-{ending}.png")
+    films = [{"samples_id": name, "frame": at, "sigma": sigma} for name in names for at, sigma in enumerate(LEVELS)]
+    pd.DataFrame(films).to_csv(directory / "films.csv", index=False)
+    return render.write_report(directory)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium without a window, which keeps a log of its console and of every request. Without one: skips the test."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: it comes with the extra dev")
+    chrome = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    driver = shutil.which("chromedriver")
+    if not (chrome and driver):
+        pytest.skip("no browser: chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chrome
+    for argument in "headless=new no-sandbox disable-gpu window-size=1280,800 disable-background-networking".split():
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    running = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield running
+    running.quit()

@@ -1,5 +1,6 @@
 """What the figures draw."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,46 @@ def test_values_are_drawn_as_their_columns_say() -> None:
     assert list(ax.lines[0].get_ydata()) == [10, 20]
     assert ax.collections[0].get_offsets()[:, 1].tolist() == pytest.approx([9, 11, 20])
     assert ax.get_xlabel() == "beta"
+
+
+def draw(names: list[str]) -> Any:
+    """A figure of two panels with a rising line per name, named."""
+    figure, [axes] = figures.panels(1, 2, 3)
+    for ax in axes:
+        for at, name in enumerate(names):
+            ax.plot([0, 1], [0, 10 + at / 1000], label=name)
+    return figures.named(figure)
+
+
+def test_few_lines_are_named_at_their_ends_and_many_in_a_legend() -> None:
+    few, many = draw(["a", "b", "c", "d", "real images"]), draw(["a", "b", "c", "d", "e"])
+    assert [len(ax.texts) for ax in few.axes] == [0, 5] and not few.legends  # once per row, in its last panel
+    assert [len(ax.texts) for ax in many.axes] == [0, 0] and len(many.legends) == 1
+    assert draw(["a", "a name of more than 26 letters"]).legends
+
+
+def test_names_of_close_lines_do_not_overlap() -> None:
+    heights = sorted(text.get_position()[1] for text in draw(["a", "b", "c", "d"]).axes[1].texts)
+    assert all(upper - lower > 0.05 for lower, upper in itertools.pairwise(heights)) and heights[-1] <= 1
+
+
+def test_marks_of_one_line_lie_side_by_side() -> None:
+    found = [
+        figures.Mark("one", 1, 0, 2, "quiet"),
+        figures.Mark("one", 2, 1, 3, "noisy"),
+        figures.Mark("two", 0, 0, 0, ""),
+    ]
+    ax = figures.marks(found, 1)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["one", "two"]
+    points = [line for line in ax.lines if line.get_marker() == "o" and line.get_alpha() is None]
+    assert [line.get_ydata()[0] for line in points] == [-0.125, 0.125, 1.0]  # type: ignore[index]
+
+
+def test_a_difference_beyond_the_edge_has_its_values_too(directory: Path) -> None:
+    rows = pooled(read_run(directory).of_kind("primary", "control", "same-alpha"))
+    rows = rows[rows["metric"] == "kd"].reset_index(drop=True)
+    far = rows.assign(line=range(len(rows)))
+    far.loc[0, ["low", "difference", "high"]] = [90.0, 91.0, 92.0]
+    ax = figures.forest(far, [str(at) for at in far["line"]], "kd")
+    assert any("▸" in text.get_text() for text in ax.texts)
+    assert sum("difference in" in str(line.get_gid()) for line in ax.lines) == len(far)

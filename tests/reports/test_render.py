@@ -88,6 +88,14 @@ def test_page_is_accessible_and_small(report: Path) -> None:
     assert {link[1:] for link in (str(link["href"]) for link in page.all("a")) if link.startswith("#")} <= targets
 
 
+def test_every_figure_says_the_values_of_its_points(report: Path) -> None:
+    drawn = {path.stem: path.read_text(encoding="utf-8") for path in (report.parent / "figures").glob("*.svg")}
+    texts = {name: re.findall(r'<circle class="tip"[^>]*><title>([^<]*)</title>', svg) for name, svg in drawn.items()}
+    assert len(texts) > 5 and all(texts.values())
+    assert all(re.search(r"\d", text) for found in texts.values() for text in found)
+    assert not any("tip:" in svg for svg in drawn.values())
+
+
 def test_messages_are_escaped(report: Path) -> None:
     page = report.read_text(encoding="utf-8")
     assert "<out of memory>" not in page

@@ -81,7 +81,7 @@ def test_the_verdict_fits_in_a_sentence(directory: Path, change: Any, verdict: s
     [
         ({"se": "0.0004", "low": "-0.001", "high": "0.0006"}, "a difference of 1.1 in KD ×1000 (80 % power)."),
         (
-            {"se": "0.0004", "low": "-0.001", "high": "0.0006", "interval": "t over 2 networks"},
+            {"se": "0.0004", "low": "-0.001", "high": "0.0006", "interval": "t over 2 networks", "holds_for": ""},
             "a difference of 1.4 in",
         ),
         ({"se": "", "low": "-0.001", "high": "0.0006"}, ""),
@@ -113,7 +113,8 @@ def test_no_clear_difference_says_why(directory: Path, change: Any, values: dict
 
 
 def test_one_network_makes_no_claim_about_networks(directory: Path, change: Any) -> None:
-    values = {"n_networks": "1", "networks_agree": "False", "verdict": "no clear difference", "interval": "jackknife"}
+    values = {"n_networks": "1", "networks_agree": "False", "verdict": "no clear difference", "interval": "jackknife",
+              "holds_for": "1"}  # fmt: skip
     change("contrasts.csv", set_kind("primary", **values))
     first, last = beta.answer(read_run(directory))
     assert "one network, 500 samples (unet-16" in last.text
@@ -122,7 +123,7 @@ def test_one_network_makes_no_claim_about_networks(directory: Path, change: Any)
 
 
 def test_five_networks_speak_of_networks_in_general(directory: Path, change: Any) -> None:
-    change("contrasts.csv", set_kind("primary", n_networks="5", interval="t over 5 networks"))
+    change("contrasts.csv", set_kind("primary", n_networks="5", interval="t over 5 networks", holds_for=""))
     paragraphs = beta.answer(read_run(directory))
     assert "holds for" not in text_of(paragraphs) and "may differ" not in text_of(paragraphs)
     assert paragraphs[-1].text.endswith("data mnist5k). Intervals: t over 5 networks.")
@@ -130,8 +131,8 @@ def test_five_networks_speak_of_networks_in_general(directory: Path, change: Any
 
 
 def test_five_networks_on_which_a_setting_was_chosen_are_conditional(directory: Path, change: Any) -> None:
-    made = "delete-group jackknife over images, conditional on these 5 networks"
-    change("contrasts.csv", set_kind("primary", n_networks="5", interval=made))
+    made = "delete-group jackknife over images"
+    change("contrasts.csv", set_kind("primary", n_networks="5", interval=made, holds_for="5"))
     last = beta.answer(read_run(directory))[-1].text
     assert last.endswith("over images. The result holds for these 5 networks; others may differ.")
 

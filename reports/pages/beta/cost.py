@@ -7,7 +7,7 @@ import pandas as pd
 from reports import components, figures
 from reports.columns import COLUMNS, METRICS
 from reports.document import Figure, Section
-from reports.formats import listed, metric_name, number
+from reports.formats import metric_name, number
 from reports.results import Run, means, timed
 from reports.sentences import capital
 
@@ -38,8 +38,7 @@ def families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, dict[str, str]]]:
         for (eta, color), marker in zip(figures.shades(ladders["eta"]).items(), cycle(MARKERS), strict=False)
     ]
     if len(alpha):
-        betas = listed(number(beta) for beta in sorted(alpha["beta"].unique()))
-        label = f"alpha {number(alpha['alpha'].iloc[0])}, beta {betas}"
+        label = f"alpha {number(alpha['alpha'].iloc[0])}, rising beta"
         found.append((alpha, {"color": figures.INK, "marker": "x", "linestyle": ":", "label": label}))
     return found
 
@@ -62,7 +61,7 @@ def against_nfe(run: Run, rows: pd.DataFrame) -> Figure:
         "points: single networks. Green: score of real images (floor), if it is on the axis."
     )
     alt = "Kernel and Fréchet distance against network evaluations, one line for each eta."
-    return Figure("nfe", figures.under_one_legend(figure), alt, components.caption(run, text, rows=rows))
+    return Figure("nfe", figures.named(figure), alt, components.caption(run, text, rows=rows))
 
 
 def against_seconds(run: Run, rows: pd.DataFrame) -> list[Figure]:
@@ -85,5 +84,5 @@ def against_seconds(run: Run, rows: pd.DataFrame) -> list[Figure]:
         )
         alt = "Kernel and Fréchet distance against measured seconds, one line for each eta and network."
         caption = components.caption(run, text, rows=same)
-        found.append(Figure(f"seconds-{count}", figures.under_one_legend(figure), alt, caption))
+        found.append(Figure(f"seconds-{count}", figures.named(figure), alt, caption))
     return found

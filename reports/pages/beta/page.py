@@ -232,7 +232,7 @@ def quality(run: Run) -> Section | None:
             figures.top_ticks(ax, ticks["beta"], ticks[above[mode][0]], above[mode][1])
             ax.set_ylabel(metric_name(metric, run.features, long=True))
             ax.set_title(TITLES[mode] if metric == METRICS[0] else " ")
-    figures.under_one_legend(figure)
+    figures.named(figure)
     text = (
         "Quality against beta; lower is better. Blue: mean over networks. Faint: single networks. Green: score of real "
         "images (floor), as a band over the repeats."

@@ -1,18 +1,16 @@
 """The report on `why_noise`: explanations of why putting noise back helps, each with its prediction and verdict."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 
-from reports import components, explorer, figures, openings, tables
+from reports import components, explorer, figures, tables
 from reports.columns import METRICS
-from reports.document import Figure, Number, Opening, Prose, Section, Table, table
-from reports.formats import as_precise, cell, interval, metric_name, number, percent
+from reports.document import Figure, Prose, Section, Table, table
+from reports.formats import cell, interval, metric_name, number
 from reports.pages.why_noise.attribution import (
     contrast,
     main_steps,
-    networks,
     on_main_ladder,
     part,
     verdict_on_denoiser,
@@ -21,14 +19,13 @@ from reports.pages.why_noise.attribution import (
 from reports.pages.why_noise.mechanisms import (
     SURE,
     paying,
-    verdict_on_contraction,
-    verdict_on_corrections,
-    verdict_on_inputs,
-    verdict_on_response,
 )
+from reports.pages.why_noise.opening import explanations, opening
 from reports.pages.why_noise.trajectories import bookkeeping, contraction, inputs, response, where
-from reports.results import Run
+from reports.results import Run, pooled
 from reports.sentences import capital, condition, control, control_failed, head, pairs, scope
+
+__all__ = ["opening", "sections"]
 
 
 def sections(run: Run) -> list[Section | None]:
@@ -50,81 +47,6 @@ def sections(run: Run) -> list[Section | None]:
 def folded(section: Section | None) -> Section | None:
     """The section, folded."""
     return None if section is None else replace(section, folded=True)
-
-
-def opening(run: Run) -> Opening:
-    """One sentence, then one line per explanation; the changes by noise as numbers."""
-    if not len(run.of_kind("control")):
-        text = "The runs that this report compares failed."
-        return Opening(text, "No verdict.", status=openings.status(run, None))
-    main = f"trained, {main_steps(run)} steps"
-    warned = openings.warnings(run)
-    pair = contrast(run, main)
-    return Opening(
-        summary(run), "Not established. Measured:" if warned else "", changes(run), shown(run, main),
-        openings.key(run, "kd"), [(name, in_short(verdict)) for name, (verdict, _) in explanations(run).items()],
-        openings.status(run, head(pair) if pair else None), warned,
-    )  # fmt: skip
-
-
-def in_short(verdict: str) -> str:
-    """The first sentence of a verdict."""
-    return capital(f"{verdict.split('. ')[0].removesuffix('.')}.")
-
-
-def explanations(run: Run) -> dict[str, tuple[str, str]]:
-    """Each explanation with its verdict and the sentences on it."""
-    return {
-        "Steps are too large": verdict_on_steps(run),
-        "Networks make errors": verdict_on_denoiser(run),
-        "Inputs stay as in training": verdict_on_inputs(run),
-        "Noise shrinks earlier errors": verdict_on_contraction(run),
-        "Error × contraction decides": verdict_on_response(run),
-        "A correction does as well": verdict_on_corrections(run),
-    }
-
-
-def summary(run: Run) -> str:
-    """The answer to the title, in a sentence, from the verdicts on steps, denoiser and contraction."""
-    steps, denoiser, contraction = (
-        verdict.startswith("supported")
-        for verdict, _ in (verdict_on_steps(run), verdict_on_denoiser(run), verdict_on_contraction(run))
-    )
-    shrinks = " It shrinks some errors of earlier steps." if contraction else ""
-    if steps:
-        return f"Large steps are part of the cause: noise helps even an exact denoiser.{shrinks}"
-    if denoiser:
-        return f"Because networks make errors: noise helps imperfect networks, but not an exact denoiser.{shrinks}"
-    return "Not settled: noise does not help a trained network detectably more than an exact denoiser."
-
-
-def changes(run: Run) -> list[Number]:
-    """The change of KD by noise with the exact denoiser, with the least and with the most trained network."""
-    trained = networks(run)
-    ends = dict.fromkeys([*list(trained)[:1], *list(trained)[-1:]])
-    modes = {f"exact, {main_steps(run)} steps": "exact denoiser"}
-    modes |= {mode: f"{trained[mode]} training images" for mode in ends}
-    out = []
-    for mode, words in modes.items():
-        if pair := contrast(run, mode):
-            row = head(pair)
-            size, low, high = as_precise(
-                row["metric"], [row["difference"], row["low"], row["high"]], row["low"], row["high"]
-            )
-            name = metric_name(row["metric"], run.features)
-            notes = [f"change of {name} by noise", f"{percent(row['level'])} interval {low} to {high}"]
-            out.append(Number(size, words, notes))
-    pair = contrast(run, f"trained, {main_steps(run)} steps")
-    return [*out, openings.sure(run, head(pair))] if pair else out
-
-
-def shown(run: Run, mode: str) -> list[tuple[Path, str]]:
-    """The pictures of the first screen: the trained network without and with noise."""
-    rows = components.first_network(run.ok(mode))
-    names = {0.0: "without noise (eta 0)", 1.0: "with noise (eta 1)"}
-    return components.strip(
-        run, {row["samples_id"]: names[row["eta"]] for _, row in rows.iterrows() if row["eta"] in names}
-    )
 
 
 def choices(run: Run) -> list[explorer.Choice]:
@@ -202,7 +124,7 @@ def against_length(run: Run, name: str) -> Figure:
         "single runs. Green: score of draws from the true distribution (floor)."
     )
     alt = f"Kernel and Fréchet distance against steps for the {name} denoiser."
-    return Figure(f"steps-{name}", figures.under_one_legend(figure), alt, components.caption(run, text, rows=rows))
+    return Figure(f"steps-{name}", figures.named(figure), alt, components.caption(run, text, rows=rows))
 
 
 def width(run: Run) -> list[Table]:
@@ -260,8 +182,8 @@ def denoiser(run: Run) -> Section | None:
 
 def intervals(run: Run) -> str:
     """How the intervals of the parts were made, and for which networks they hold."""
-    made = run.split.loc[run.split["train_seed"] == "", "interval"].unique()
-    return "; ".join(components.how(text) for text in made if text) or "none"
+    made = [components.how(row) for _, row in pooled(run.split).iterrows() if row["interval"]]
+    return "; ".join(dict.fromkeys(made)) or "none"
 
 
 def amount(run: Run) -> Section | None:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from reports import components, figures
+from reports import components, figures, tips
 from reports.document import Figure, Prose, Section, Table, table
 from reports.formats import listed, number
 from reports.pages.why_noise.attribution import main_steps, probe
@@ -37,7 +37,7 @@ def inputs(run: Run) -> Section | None:
         "x0 + sigma n) of the same sigma. 1 means: as in training. One line per network; bars: ± 2 s.e. over samples. "
         "Sampling runs from left to right."
     )
-    drawing = Figure("inputs", figures.under_one_legend(figure), "Error ratio against sigma, one line per eta.", text)
+    drawing = Figure("inputs", figures.named(figure), "Error ratio against sigma, one line per eta.", text)
     prediction = (
         "If noise keeps the inputs like the training inputs, the error ratio rises during sampling without noise, and "
         "stays near 1 with noise."
@@ -58,6 +58,8 @@ def probe_lines(rows: pd.DataFrame, ax: figures.Axes) -> None:
             same["sigma"], same["value"], yerr=SURE * same["se"], color=looks[name], label=label, linewidth=1,
             elinewidth=0.7, marker="o", markersize=2.5,
         )  # fmt: skip
+        for _, row in same.iterrows():
+            figures.target(ax, row["sigma"], row["value"], tips.of_probe(row, name))
 
 
 def contraction(run: Run) -> Section | None:
@@ -72,6 +74,8 @@ def contraction(run: Run) -> Section | None:
         for (eta, start), same in rows.groupby(["eta", "start"]):
             label = f"eta {number(eta)}" if start == rows["start"].max() else None
             ax.plot(same["sigma"], same["value"], color=looks[eta], label=label, marker="o", markersize=2.5)
+            for _, row in same.iterrows():
+                figures.target(ax, row["sigma"], row["value"], tips.of_probe(row, f"pushed at sigma {number(start)}"))
         figures.log_ticks(ax)
         ax.invert_xaxis()
         ax.set(yscale="log", xlabel="sigma", ylabel="distance divided by the push", title=f"{name} denoiser")
@@ -79,7 +83,7 @@ def contraction(run: Run) -> Section | None:
         "Distance between two samples that share all noise. One of the two was pushed a little at the first, a middle "
         "or a late level. Network of the first seed. Both axes are logarithmic. Sampling runs from left to right."
     )
-    drawing = Figure("contraction", figures.under_one_legend(figure), "Distance against sigma, one line per eta.", text)
+    drawing = Figure("contraction", figures.named(figure), "Distance against sigma, one line per eta.", text)
     prediction = "If noise shrinks earlier errors, less of a push is left at the end with noise than without."
     verdict = verdict_on_contraction(run)
     return Section(
@@ -107,7 +111,7 @@ def response(run: Run) -> Section | None:
         "that takes this stretch with the exact denoiser. Right: the share of this error that is left in the final "
         "sample. One line per network; bars: ± 2 s.e. over samples. Sampling runs from left to right."
     )
-    drawing = Figure("response", figures.under_one_legend(figure), "Error made and left against sigma, by eta.", text)
+    drawing = Figure("response", figures.named(figure), "Error made and left against sigma, by eta.", text)
     body = [
         {
             "denoiser": one.label,
@@ -157,7 +161,7 @@ def bookkeeping(run: Run) -> Section | None:
         "ratios from 0.74 to 1.35. Sampling runs from left to right."
     )
     drawing = Figure(
-        "bookkeeping", figures.under_one_legend(figure), "Actual noise level divided by the level of the ladder.", text
+        "bookkeeping", figures.named(figure), "Actual noise level divided by the level of the ladder.", text
     )
     prediction = (
         "If noise helps because it hides a wrong noise level, a correction without noise does as well: another level "

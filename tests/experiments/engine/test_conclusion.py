@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from experiments.engine.conclusion import show
+from experiments.engine.conclusion import show, show_failures
 
 RUN = Path(__file__).parents[2] / "reports" / "run"
 
@@ -40,3 +40,34 @@ def test_a_result_that_must_not_be_trusted_says_so(report: Path, terminal: bool)
     frame.to_csv(report.parent / "contrasts.csv", index=False)
     text = " ".join(shown(report, terminal).split())
     assert "Not established. Putting" in text and "Do not rely on this result" in text
+
+
+def test_each_explanation_has_a_line(tmp_path: Path) -> None:
+    report = Path(shutil.copytree(RUN.with_name("run-why_noise"), tmp_path / "run")) / "report.html"
+    assert "Steps are too large: " in shown(report, terminal=True)
+
+
+def failures(rows: list[dict[str, str]], probes: list[str], logs: Path) -> list[str]:
+    text = io.StringIO()
+    show_failures(rows, probes, logs, Console(file=text, width=400, color_system=None))
+    return text.getvalue().splitlines()
+
+
+def test_what_failed_is_said_with_its_log_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "r1.log").write_text("Traceback")
+    rows = [
+        {"run_id": run, "status": status, "mode": "all", "setting": setting, "error": error}
+        for run, status, setting, error in [
+            ("r1", "failed", "broken", "RuntimeError: [no] gain"),
+            ("r2", "failed", "broken", "RuntimeError: [no] gain"),
+            ("r3", "failed", "lost", "OSError: disk"),
+            ("r4", "ok", "heun", ""),
+        ]
+    ]
+    assert failures(rows, ["probe: no levels"], tmp_path) == [
+        f"failed: all: broken (2 runs): RuntimeError: [no] gain; traceback: {tmp_path / 'r1.log'}",
+        "failed: all: lost: OSError: disk",
+        f"failed: probe: no levels; logs: {tmp_path}",
+        "to do: repair the cause, then give the same command again; what is finished is not computed again",
+    ]
+    assert failures(rows[3:], [], tmp_path) == []

@@ -84,11 +84,11 @@ def test_two_networks_by_hand() -> None:
     freedom = 19 * (0.09 + 0.16) ** 2 / (0.09**2 + 0.16**2)
     assert freedom == pytest.approx(35.24, abs=0.01)
     assert estimate.high - 2 == pytest.approx(2.0296 * 0.25, abs=2e-4)
-    assert estimate.interval == "delete-group jackknife over images, conditional on these 2 networks"
+    assert (estimate.interval, estimate.holds_for) == ("delete-group jackknife over images", 2)
 
 
 def make(difference: float, clear: bool) -> Estimate:
-    return Estimate(difference, 1, difference - 1, difference + 1, "", True, clear, 0.01 if clear else 0.5, 3)
+    return Estimate(difference, 1, difference - 1, difference + 1, "", True, clear, 0.01 if clear else 0.5, 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,10 @@ def test_verdict(kd: Estimate, fd: Estimate, words: str) -> None:
 
 def test_a_setting_chosen_on_these_networks_is_conditional_on_them() -> None:
     differences, ses = [1.0, 1.1, 0.9, 1.0, 1.0], [0.5] * 5
-    assert pooled(differences, ses).interval == "t over 5 networks"
+    general = pooled(differences, ses)
+    assert (general.interval, general.holds_for) == ("t over 5 networks", None)
     chosen = pooled(differences, ses, over_networks=False)
-    assert "conditional on these 5 networks" in chosen.interval and chosen.se == pytest.approx(0.5 / np.sqrt(5))
+    assert chosen.holds_for == 5 and "jackknife" in chosen.interval and chosen.se == pytest.approx(0.5 / np.sqrt(5))
 
 
 def test_p_value_and_detectable_difference_belong_to_the_interval() -> None:

@@ -51,9 +51,10 @@ def test_what_was_not_measured_is_left_out(changed: Callable[[Change], Path], tm
 
     loop = text(changed(keep("loop")), tmp_path / "loop")
     assert "a step takes 0.02 ms" in loop and "In other loops it takes 0.25 to 0.5 ms." in loop
-    assert "Sampling" not in loop and "Everything but" not in loop and "| nan" not in loop
+    assert "**Sampling" not in loop and "Everything but" not in loop and "| nan" not in loop
+    assert "\nSampling and training were not measured.\n" in loop
     noise = text(changed(keep("noise")), tmp_path / "noise")
-    assert "## Answer" not in noise and "| block noise | 0.24 |" in noise
+    assert "The answer in detail" not in noise and "| block noise | 0.24 |" in noise
 
 
 def test_ours_alone_is_compared_with_nobody(changed: Callable[[Change], Path], tmp_path: Path) -> None:
@@ -63,6 +64,7 @@ def test_ours_alone_is_compared_with_nobody(changed: Callable[[Change], Path], t
     found = text(changed(ours), tmp_path / "ours")
     assert "Everything but the network takes 0.2 % to 1.1 %" in found
     assert "other loops it" not in found and "fastest other" not in found
+    assert found.split("\n\n")[1].startswith("Sampling makes 853 images per second. The loop takes at most 1.1 %")
 
 
 def test_the_answer_opens_with_the_default_even_if_another_mode_is_faster(
@@ -73,8 +75,11 @@ def test_the_answer_opens_with_the_default_even_if_another_mode_is_faster(
             info = bench["extra_info"]
             info["default"] = info.get("suite") == "sampling" and info["ours"] and not info["compiled"]
 
-    found = text(changed(default), tmp_path / "default").partition("## Answer")[2]
-    assert found.split("\n\n")[1] == (
+    found = text(changed(default), tmp_path / "default")
+    first = "By default, sampling is 1.0 times as fast as the fastest other loop (diffusers Euler). The loop takes"
+    assert found.split("\n\n")[1] == f"{first} at most 1.1 % of the time."
+    assert "| **213** | **205** | **1.1 %** |" in found and "ours, eta 0, fp32; 3 rounds, 203 to 222" in found
+    assert found.partition("The answer in detail</b></summary>")[2].split("\n\n")[1] == (
         "**Sampling:** 213 images per second (ours, eta 0, fp32). The fastest other loop makes 205 images per second "
         "(diffusers Euler, fp32). Ours is 1.0 times as fast, with the same weights in the same run. The fastest of our "
         "modes makes 853 images per second (ours, eta 1, bf16, compiled); the default reaches 25 % of that."
@@ -92,9 +97,20 @@ def test_bars_are_in_the_order_of_the_rows_and_ours_are_blue() -> None:
 def test_growth_is_drawn_with_the_line_of_proportion_through_the_last_point() -> None:
     rows = read_benchmarks(FILE).suite("scaling").query("suite == 'scaling: batch'")
     with figures.style():
-        proportional, measured = speed_figures.growth(rows, "batch", "ms_per_step", ("batch", "ms")).lines
+        proportional, measured, *targets = speed_figures.growth(rows, "batch", "ms_per_step", ("batch", "ms")).lines
     assert list(proportional.get_ydata()) == pytest.approx([52 / 16, 52 / 4, 52])
     assert list(measured.get_ydata()) == [4, 13, 52]
+    assert "batch 256: 52 ms, median of 3 rounds" in str(targets[-1].get_gid())
+
+
+def test_the_first_screen_is_short_and_the_tables_are_folded(tmp_path: Path) -> None:
+    page = write_bench_report(FILE, tmp_path / "page").read_text(encoding="utf-8")
+    first, _, rest = page.partition("</section>")
+    verdict = first.partition('<p class="verdict">')[2].partition("</p>")[0]
+    assert len(verdict.replace("\u00a0", " ").split()) <= 25
+    assert first.count('<dd class="value">') == 4 and first.count("<svg") == 1 and 'class="status"' in first
+    assert "<table" not in first and "<table" in rest.partition("<details")[2]
+    assert "<table" not in rest.partition("<details")[0]
 
 
 @pytest.mark.parametrize(

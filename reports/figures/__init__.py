@@ -1,0 +1,70 @@
+"""Figures: DataFrame -> axes. Means, differences and intervals are columns of the input; nothing is computed here.
+
+Every function draws into `ax` (None: a new figure) and returns it. Values are raw; `COLUMNS` gives their scale.
+
+    canvas       colours and style, panels, targets for tooltips, the fixed layout
+    scales       logarithmic and plain axes, the score of real images
+    curves       values against a setting, a cost, a noise level or training
+    differences  differences with intervals, one line each
+    classes      samples per class
+    names        the names of lines: next to them, or in a legend
+"""
+
+from matplotlib.axes import Axes
+
+from reports.figures.canvas import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    PALETTE,
+    TIP,
+    looks,
+    panels,
+    settle,
+    shades,
+    small,
+    style,
+    target,
+)
+from reports.figures.classes import class_counts
+from reports.figures.curves import field, lines, loss_curves, points, quality_line
+from reports.figures.differences import Mark, distances, forest, marks
+from reports.figures.names import named, under_one_legend
+from reports.figures.scales import fit_y, floor_band, log_ticks, plain_ticks, top_ticks
+
+__all__ = [
+    "BLUE",
+    "FAINT",
+    "GREEN",
+    "INK",
+    "ORANGE",
+    "PALETTE",
+    "TIP",
+    "Axes",
+    "Mark",
+    "class_counts",
+    "distances",
+    "field",
+    "fit_y",
+    "floor_band",
+    "forest",
+    "lines",
+    "log_ticks",
+    "looks",
+    "loss_curves",
+    "marks",
+    "named",
+    "panels",
+    "plain_ticks",
+    "points",
+    "quality_line",
+    "settle",
+    "shades",
+    "small",
+    "style",
+    "target",
+    "top_ticks",
+    "under_one_legend",
+]

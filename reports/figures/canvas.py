@@ -1,0 +1,111 @@
+"""What all figures share: colours and style, panels, axes to draw into, targets for tooltips, a fixed layout."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib.style
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from reports.columns import COLUMNS
+
+INK, FAINT, GRID = "#222222", "#8a8a8a", "#e3e3e3"
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito: distinct in every common colour blindness
+PALETTE = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00", INK)
+FLOOR = "real images"  # the name of the line of the floor
+WIDTH = 9.0  # inches: 864 CSS pixels
+TIP = "tip:"  # starts the id of an artist that carries the text of a tooltip; see drawing.py
+
+STYLE = {
+    "svg.hashsalt": "sigmabench",
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.08,
+}
+
+
+def panels(rows: int, columns: int, height: float, ratios: Sequence[float] | None = None) -> tuple[Figure, Any]:
+    """A figure as wide as the page, `height` inches high, and its grid of axes. `ratios`: relative heights of rows."""
+    figure = Figure(figsize=(WIDTH, height))
+    return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=ratios)
+
+
+def small() -> tuple[Figure, Axes]:
+    """A figure a third as wide as the page, and its axes, with small letters."""
+    figure = Figure(figsize=(WIDTH / 3 - 0.1, 1.05), layout=ConstrainedLayoutEngine(w_pad=0.08))
+    ax = figure.subplots()
+    ax.tick_params(labelsize=7.5)
+    ax.locator_params(axis="x", nbins=4)
+    return figure, ax
+
+
+def new(ax: Axes | None) -> Axes:
+    """`ax`, or the axes of a new figure."""
+    return Figure(figsize=(WIDTH / 2, 3)).subplots() if ax is None else ax
+
+
+def in_scale(values: pd.Series, metric: str) -> pd.Series:
+    """Values of a metric as they are drawn: in its scale."""
+    return values * COLUMNS[metric].scale
+
+
+def target(ax: Axes, x: float, y: float, text: str, key: int | None = None) -> None:
+    """Draws an invisible mark that shows `text` when it is pointed at. `key` is its number for the explorer."""
+    [mark] = ax.plot(
+        x, y, "o", color=INK, markeredgewidth=0, markersize=9, alpha=0, zorder=5, scalex=False, scaley=False
+    )
+    mark.set_gid(f"{TIP}{'' if key is None else key}|{text}")
+
+
+def shades(values: pd.Series) -> dict[float, str]:
+    """Value -> colour, from dark to light with rising value."""
+    levels = sorted(values.dropna().unique())
+    return dict(zip(levels, sns.color_palette("plasma", len(levels) + 1).as_hex(), strict=False))
+
+
+def looks(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Label -> colour and line style, distinct in every common colour blindness for up to 28 labels."""
+    styles = ("-", "--", ":", "-.")
+    return {
+        label: {"color": PALETTE[index % len(PALETTE)], "linestyle": styles[index // len(PALETTE) % len(styles)]}
+        for index, label in enumerate(labels)
+    }
+
+
+def settle(figure: Figure) -> Figure:
+    """The figure with a fixed layout. Positions are rounded: the solver's last digits change with each call."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for ax in figure.axes:
+        bounds = [round(value, 4) for value in ax.get_position().bounds]
+        ax.set_position(bounds)  # type: ignore[arg-type]  # any four numbers will do
+    return figure
+
+
+def style() -> AbstractContextManager[None]:
+    """The context for drawing and saving figures: matplotlib's defaults, then `STYLE`, without the user's settings."""
+    return matplotlib.style.context(["default", STYLE])

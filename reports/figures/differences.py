@@ -1,0 +1,116 @@
+"""Figures of differences with intervals, one line each: DataFrame -> axes."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from reports import tips
+from reports.columns import COLUMNS
+from reports.figures.canvas import BLUE, FAINT, INK, ORANGE, in_scale, new, target
+from reports.formats import number
+
+
+def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | None = None) -> Axes:
+    """The axes with differences a − b: one line per contrast with its mean, its interval and each network's difference.
+
+    Args:
+        contrasts: rows of one metric with the columns of contrasts.csv and `line`, the line's number in the figure.
+            Filled marks are verdicts (blue: better; orange: worse). Open marks are all other verdicts.
+        labels: the label of each line.
+
+    A difference far outside the range of most contrasts is drawn as an arrow at the edge, with its number.
+    """
+    ax = new(ax)
+    ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
+    scale = COLUMNS[metric].scale
+    reach = _reach(contrasts) * scale
+    single = contrasts[(contrasts["train_seed"] != "") & (scale * contrasts["difference"].abs() <= reach)]
+    ax.scatter(in_scale(single["difference"], metric), single["line"] + 0.2, s=13, color=FAINT, alpha=0.7, linewidth=0)
+    for _, row in single.iterrows():
+        target(ax, scale * row["difference"], row["line"] + 0.2, tips.of_contrast(row))
+    for _, row in contrasts[contrasts["train_seed"] == ""].iterrows():
+        color = {"better": BLUE, "worse": ORANGE}.get(row["verdict"], "#555555")
+        low, mid, high = (scale * row[name] for name in ("low", "difference", "high"))
+        if abs(mid) > reach:
+            shown = number(mid, 0 if abs(mid) >= 100 else None)
+            edge, arrow = (-reach, f"◂ {shown}") if mid < 0 else (reach, f"{shown} ▸")
+            side = "left" if mid < 0 else "right"
+            ax.text(edge, row["line"], arrow, color=color, ha=side, va="center", fontsize=8)
+            target(ax, edge, row["line"], tips.of_contrast(row))
+            continue
+        ax.plot([low, high], [row["line"]] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
+        clear = row["verdict"] in ("better", "worse")
+        ax.plot(mid, row["line"], "D", markersize=5, color=color, markerfacecolor=color if clear else "white", zorder=4)
+        target(ax, mid, row["line"], tips.of_contrast(row))
+    low, high = ax.get_xlim()
+    if reach > 0:  # else all differences are 0
+        ax.set_xlim(max(low, -1.05 * reach), min(high, 1.05 * reach))
+    return _named_lines(ax, labels)
+
+
+def _reach(contrasts: pd.DataFrame) -> float:
+    """The largest distance from 0 that is drawn to scale, without intervals that reach five times beyond the rest."""
+    ends = contrasts.loc[contrasts["train_seed"] == "", ["low", "high"]].abs().max(axis=1).dropna().sort_values()
+    reach = float("inf") if ends.empty else float(ends.iloc[-1])
+    for inner, outer in itertools.pairwise(ends):
+        if outer > 5 * inner > 0:
+            reach = float(inner) if (ends <= inner).mean() > 0.5 else reach
+    singles = contrasts.loc[contrasts["train_seed"] != "", "difference"].abs()
+    return max(reach, float(singles[singles <= 2 * reach].max()) if (singles <= 2 * reach).any() else 0.0)
+
+
+def distances(settings: pd.DataFrame, marked: str, metric: str, features: str, ax: Axes | None = None) -> Axes:
+    """The axes with the difference of each setting from the best, and its limits; the best comes first.
+
+    Args:
+        settings: columns setting, difference, low, high.
+        marked: the setting that is drawn in blue.
+    """
+    ax = new(ax)
+    ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
+    scale = COLUMNS[metric].scale
+    for line, (_, row) in enumerate(settings.iterrows()):
+        color = BLUE if row["setting"] == marked else FAINT
+        low, mid, high = (scale * row[name] for name in ("low", "difference", "high"))
+        ax.plot([low, high], [line] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
+        ax.plot(mid, line, "D", markersize=5, color=color, zorder=4)
+        target(ax, mid, line, tips.of_distance(row, metric, features))
+    return _named_lines(ax, list(settings["setting"]))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A value with its interval on a named line of a small figure. `text` is its tooltip."""
+
+    line: str
+    value: float
+    low: float
+    high: float
+    text: str
+    color: str = BLUE
+
+
+def marks(found: Sequence[Mark], reference: float, ax: Axes | None = None) -> Axes:
+    """The axes with marks on named lines, and a vertical line at `reference`. Marks of one line lie side by side."""
+    ax = new(ax)
+    ax.axvline(reference, color=INK, linewidth=0.8, zorder=1)
+    names = list(dict.fromkeys(mark.line for mark in found))
+    for at, name in enumerate(names):
+        here = [mark for mark in found if mark.line == name]
+        for number_of, mark in enumerate(here):
+            y = at + 0.5 * ((number_of + 0.5) / len(here) - 0.5)
+            ax.plot([mark.low, mark.high], [y, y], color=mark.color, linewidth=1.4, solid_capstyle="butt", zorder=3)
+            ax.plot(mark.value, y, "o", markersize=4, color=mark.color, zorder=4)
+            target(ax, mark.value, y, mark.text)
+    return _named_lines(ax, names)
+
+
+def _named_lines(ax: Axes, names: Sequence[str]) -> Axes:
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+    return ax

@@ -1,0 +1,70 @@
+"""Larger budgets against the recommended setting of a smaller one."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reports import best_sets, budgets, unpaired
+from reports.results import Run, read_run
+
+HERE = Path(__file__).parent
+
+
+def two_budgets(directory: Path, factor: float, untrusted: str = "") -> Run:
+    """A copy of the committed run at 4 evaluations, and the same settings at 8 with KD times `factor`."""
+    shutil.copytree(HERE / "run-ladders", directory)
+    for name, column in (("table.csv", "kd"), ("best_sets.csv", "value")):
+        frame = pd.read_csv(directory / name, dtype=str, keep_default_na=False)
+        more = frame[frame["mode"] == "4 evaluations"].assign(mode="8 evaluations", budget="8")
+        more[column] = (pd.to_numeric(more[column]) * factor).astype(str)
+        if "run_id" in more:
+            more["run_id"] += "x"
+        if "untrusted" in more and untrusted:
+            more.loc[more["setting"] == untrusted, "untrusted"] = "recall 0"
+        pd.concat([frame, more]).to_csv(directory / name, index=False)
+    (directory / "run.json").write_text((directory / "run.json").read_text())
+    return read_run(directory)
+
+
+@pytest.mark.parametrize(
+    ("factor", "says", "verdict"),
+    [
+        (0.5, "", ""),
+        (1.0, "8 evaluations buy nothing detectable here: no setting is", "no setting is detectably better at 8"),
+        (2.0, "8 evaluations buy nothing here: every setting scores worse", "every setting is worse at 8"),
+    ],
+    ids=["a gain", "a tie", "a loss"],
+)
+def test_a_budget_that_buys_nothing_is_said(tmp_path: Path, factor: float, says: str, verdict: str) -> None:
+    run = two_budgets(tmp_path / "run", factor)
+    section, opening = budgets.section(run), budgets.opening(run)
+    assert (section is None) == (not says)
+    if section:
+        text = " ".join(block.text for block in section.blocks)  # type: ignore[union-attr]
+        assert says in text and "corrected for 6 settings" in text and "95 % interval" in text
+        assert f"Use “geometric, heun” at 4 evaluations: {verdict} evaluations." == opening.verdict
+    else:
+        assert opening == best_sets.opening(run)
+    assert len(f"{opening.lead} {opening.verdict}".split()) <= 25
+
+
+def test_a_setting_without_images_is_no_rival(tmp_path: Path) -> None:
+    run = two_budgets(tmp_path / "run", 1.0, untrusted="geometric, heun")
+    small, large = best_sets.read(run)
+    found = budgets.against(run, small, large)
+    assert (found.rival, found.n) == ("karras, heun", 5)
+
+
+def test_one_budget_has_nothing_to_compare(tmp_path: Path) -> None:
+    assert budgets.section(read_run(HERE / "run-ladders")) is None
+
+
+def test_an_unpaired_difference_by_hand() -> None:
+    """The 97.5 % quantile of Student's t with 38 degrees of freedom is 2.024; corrected for five, 99.5 %: 2.712."""
+    a, b = unpaired.Mean(5.0, 0.3, 1), unpaired.Mean(2.0, 0.4, 1)
+    assert unpaired.difference(a, b) == pytest.approx((3.0, 3 - 2.024 * 0.5, 3 + 2.024 * 0.5), abs=1e-3)
+    assert unpaired.difference(a, b, 5) == pytest.approx((3.0, 3 - 2.712 * 0.5, 3 + 2.712 * 0.5), abs=1e-3)
+    both = unpaired.mean(pd.DataFrame({"kd": [1.0, 3.0], "kd_se": [0.3, 0.4]}))
+    assert both == unpaired.Mean(2.0, 0.25, 2)

@@ -1,0 +1,85 @@
+"""Results in MLflow, offline: written to a database in a file, and read back with MLflow's own client."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from reports import track
+from reports.render import write_report
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # warnings of MLflow's libraries are not ours
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of an empty database; files go next to it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow = pytest.importorskip("mlflow", reason="no MLflow: it comes with the extra track")
+        pytest.importorskip("sqlalchemy", reason="no SQLAlchemy: it comes with the extra track")
+    monkeypatch.chdir(tmp_path)
+    return mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")  # MLflow keeps a client per address
+
+
+def test_rows_numbers_and_files_are_in_mlflow(client: Any, directory: Path) -> None:
+    write_report(directory)
+    assert track.track(directory, client.tracking_uri) == "sigmabench/beta, run run and 21 child runs"
+    place = client.get_experiment_by_name("sigmabench/beta").experiment_id
+    runs = client.search_runs([place])
+    [parent] = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = {run.data.tags["run_id"]: run for run in runs if run is not parent}
+
+    assert parent.data.tags["verdict"].startswith("Yes. Putting noise back lowers FD")
+    contrasts = pd.read_csv(directory / "contrasts.csv", dtype={"train_seed": str})
+    primary = contrasts[
+        (contrasts["kind"] == "primary") & contrasts["train_seed"].isna() & (contrasts["metric"] == "kd")
+    ]
+    assert parent.data.metrics["primary/kd/low"] == primary["low"].iloc[0]
+    assert {"report.html", "report.md", "table.csv", "contrasts.csv", "run.json", "figures", "images"} <= {
+        file.path for file in client.list_artifacts(parent.info.run_id)
+    }
+    assert "figures/differences.svg" in [file.path for file in client.list_artifacts(parent.info.run_id, "figures")]
+
+    table = pd.read_csv(directory / "table.csv").drop_duplicates("run_id")
+    table = table[table["status"] != "infeasible"]
+    assert set(children) == set(table["run_id"]) and len(children) == 21
+    for _, row in table.iterrows():
+        run = children[row["run_id"]]
+        assert run.info.status == ("FINISHED" if row["status"] == "ok" else "FAILED")
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.metrics == {name: row[name] for name in track.SCORES if pd.notna(row[name])}
+        assert run.data.params["schedule"] == row["schedule"] and float(run.data.params["eta"]) == row["eta"]
+    failed = [run for run in children.values() if run.info.status == "FAILED"]
+    assert failed and all("out of memory" in run.data.tags["error"] for run in failed)
+
+
+def test_the_same_result_is_written_once_and_another_again(client: Any, directory: Path, change: Any) -> None:
+    assert "child runs" in track.track(directory, client.tracking_uri)
+    assert "it was there already" in track.track(directory, client.tracking_uri)
+    change("table.csv", lambda frame: frame[frame["mode"] != "control"])
+    assert "child runs" in track.track(directory, client.tracking_uri)
+
+
+def test_a_place_that_mlflow_does_not_know_is_one_line(client: Any, directory: Path) -> None:
+    with pytest.raises(ValueError, match=r"^--track foo://bar: .*unsupported URI[^\n]*$"):
+        track.track(directory, "foo://bar")
+
+
+def test_recommended_settings_are_main_numbers() -> None:
+    from reports.results import read_run
+
+    run = read_run(Path(__file__).parent / "run-ladders")
+    best = run.rows[run.rows["setting"] == "geometric, heun"]
+    assert track.main_numbers(run) == {
+        f"recommended/4 evaluations/{metric}": pytest.approx(best[metric].mean()) for metric in ("kd", "fd")
+    }
+
+
+def test_without_mlflow_one_line_says_what_to_install(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(ValueError, match=r"^--track needs MLflow: pip install -e '\.\[track\]'$"):
+        track.track(directory, "sqlite:///mlflow.db")
