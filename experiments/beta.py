@@ -15,17 +15,18 @@ import pandas as pd
 
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
-from experiments.command_line import Beta
 from experiments.config.comparison import BestSet, Contrast, Looks, against_first, by_setting, control, grouped, paired
 from experiments.config.config import MIN_SAMPLES, AlphaBetaLadder, Ladder, TrainConfig
+from experiments.config.settings_file import ladder_from
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.questions import Beta
 
 QUESTION = "Is beta > 0 better than beta = 0?"
-FIXED_BEFOREHAND = (66, LogNormal())  # number of steps and noise distribution of the primary contrast
+FIXED_BEFOREHAND = (Ladder("geometric", 66, 30.0, 0.03), LogNormal())  # of the primary contrast: ladder, training
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class BetaStudy(Study):
     n_samples: int = 1_500  # of the primary contrast and its control, at most
     look_every: int = 500  # images between two looks at the primary contrast; all other settings get so many
     smallest: float = 0.1  # the smallest difference of interest, as a share of the KD of eta 0
+    schedule: Ladder = field(default_factory=Ladder)  # of all ladders but same-alpha's; its n_steps does not count
     n_steps: int = 66  # of the primary contrast's ladder
     alpha: float = 0.1  # in mode same-alpha
     betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.35)  # in mode same-alpha
@@ -55,6 +57,11 @@ class BetaStudy(Study):
     def sizes(self) -> tuple[int, ...]:
         """Images per network and setting of the primary contrast at each look."""
         return (*range(self.look_every, self.n_samples, self.look_every), self.n_samples)
+
+    @property
+    def ladder(self) -> Ladder:
+        """The ladder of the primary contrast."""
+        return replace(self.schedule, n_steps=self.n_steps)
 
     @property
     def explored(self) -> "BetaStudy":
@@ -91,6 +98,11 @@ def main(question: Beta, options: Options) -> pd.DataFrame:
     a report. After an interrupt the same command continues where it stopped. Returns the table.
     """
     study = options.apply(PRESETS[options.preset], question)
+    notes = []
+    if question.setting:
+        ladder = ladder_from(question.setting, question.n_steps, options.data_std(study))
+        study = replace(study, schedule=ladder, n_steps=ladder.n_steps)
+        notes.append(f"the ladder is {ladder.name}, {ladder.n_steps} steps, from {question.setting}")
     if question.only_primary:
         study = replace(study, explore_seeds=0)
     else:
@@ -102,9 +114,15 @@ def main(question: Beta, options: Options) -> pd.DataFrame:
         )
     study = calibrated(study, trials, options)
     planned = list(trials(study))
-    fixed = study.foreign is None and (study.n_steps, study.train.noise) == FIXED_BEFOREHAND
+    fixed = study.foreign is None and (study.ladder, study.train.noise) == FIXED_BEFOREHAND
     experiment = Experiment(
-        "beta", QUESTION, planned, list(contrasts(planned)), looks=looks(study), fixed_beforehand=fixed
+        "beta",
+        QUESTION,
+        planned,
+        list(contrasts(planned)),
+        looks=looks(study),
+        fixed_beforehand=fixed,
+        notes=notes,
     )
     return run_experiment(experiment, options)
 
@@ -113,7 +131,7 @@ def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
     """Every trial of the experiment, for each network in turn. The primary contrast as at its first look."""
     study = study.explored
     for seed in study.seeds:
-        model, ladder = study.model(seed), Ladder(n_steps=study.n_steps)
+        model, ladder = study.model(seed), study.ladder
         yield from primary(study, seed)
         if seed >= study.explore_seeds:
             continue
@@ -126,13 +144,13 @@ def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
             yield study.trial("beta", "same-ladder", f"eta {eta:g}", model, ladder, Euler(eta))
         for n_steps in study.pareto_steps:
             for eta in study.pareto_etas:
-                shorter = Ladder(n_steps=n_steps)
+                shorter = replace(study.schedule, n_steps=n_steps)
                 yield study.trial("beta", "pareto", f"eta {eta:g}", model, shorter, Euler(eta), budget=n_steps)
 
 
 def primary(study: BetaStudy, seed: int, earlier: tuple[int, ...] = ()) -> Iterator[Trial | Infeasible]:
     """The trials of the primary contrast and its A/A control for one network."""
-    model, ladder = study.model(seed), Ladder(n_steps=study.n_steps)
+    model, ladder = study.model(seed), study.ladder
     for eta in (0.0, 1.0):
         yield study.trial("beta", "primary", f"eta {eta:g}", model, ladder, Euler(eta), earlier=earlier)
     yield study.trial("beta", "control", "eta 0", model, ladder, Euler(0.0), control=True, earlier=earlier)

@@ -1,208 +1,23 @@
-"""The command line of `python -m experiments`: one dataclass per experiment, read with tyro.
+"""The command line of `python -m experiments`, read with tyro.
 
-This module imports only fast modules, so that --help appears at once. A new experiment adds its dataclass and a line in
-`COMMANDS`.
+This module imports only fast modules, so that --help appears at once. A new experiment adds its dataclass in
+questions.py and a line in `COMMANDS`.
 """
 
-import ast
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from experiments.engine.options import Budget, Cluster, ModelAndData, Options, Running, Size, shown
+from experiments.engine.options import Budget, Cluster, ModelAndData, Options, Running, Size
+from experiments.questions import Beta, Ladders, NoiseLevels, Run, Sweep, Tune, WhyNoise
 
 SYMBOLS = """One step from noise level sigma:  x <- x - alpha*sigma*eps + beta*sigma*z,  sigma <- r*sigma
   sigma  standard deviation of the noise in x, in standard deviations of the data
   alpha  share of the estimated noise (eps) that a step removes
   beta   fresh noise (z) that it puts back, as a share of sigma; 0 is the deterministic sampler (DDIM)
   eta    beta on a scale that does not depend on the step: 0 is DDIM, 1 is DDPM"""
-
-
-def listed(module: str, table: str) -> str:
-    """The keys of a dict literal in a module of diffusion_core. The source is read, because importing it is slow."""
-    spec = importlib.util.find_spec("diffusion_core")
-    assert spec is not None and spec.origin is not None
-    keys: list[str] = []
-    for node in ast.walk(ast.parse((Path(spec.origin).parent / module).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == table:
-            for part in ast.walk(node.value) if node.value else ():
-                if isinstance(part, ast.Dict):
-                    keys += [ast.literal_eval(key) for key in part.keys if key is not None]
-    return ", ".join(keys)
-
-
-LAWS = listed("noise/__init__.py", "NOISE_DISTRIBUTIONS")
-LADDERS = ", ".join((listed("schedules/__init__.py", "SCHEDULES"), listed("schedules/__init__.py", "OWN_ENDS")))
-SAMPLERS = listed("samplers/__init__.py", "SAMPLERS")
-WEIGHTINGS = listed("training.py", "WEIGHTINGS")
-SYNONYMS = "ddim, ddpm, euler-ancestral"  # other names for euler with a certain eta; see config/names.py
-OUTPUTS = listed("networks/parameterisations.py", "PARAMETERISATIONS")
-
-
-def several(default: str, what: str, metavar: str = "NAME") -> Any:
-    """How --help shows an option that takes several values and is None unless given."""
-    text = f"(default: {default})"
-    return tyro.conf.arg(metavar=f"{metavar} [{metavar} ...]", help_behavior_hint=text, help=what)
-
-
-def several_numbers(default: str, metavar: str = "X") -> Any:
-    return tyro.conf.arg(metavar=f"{metavar} [{metavar} ...]", help_behavior_hint=f"(default: {default})")
-
-
-def named(what: str) -> Any:
-    return tyro.conf.arg(metavar="NAME", help=what)
-
-
-@dataclass(frozen=True)
-class Beta:
-    """What is varied."""
-
-    n_steps: Annotated[int | None, shown("N", "66")] = None
-    """Steps of the primary contrast's ladder."""
-    betas: Annotated[tuple[float, ...] | None, several_numbers("0 0.2 0.3 0.35")] = None
-    """Values of beta at fixed alpha = 0.1. 0 is always added."""
-    etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1 1.4 2")] = None
-    """Values of eta on the primary ladder. 0 and 1 are always added."""
-    pareto_steps: Annotated[tuple[int, ...] | None, several_numbers("8 16 32 66", "N")] = None
-    """Lengths of the ladders on which quality is compared with cost."""
-    pareto_etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1")] = None
-    """Values of eta on these ladders. 0 is always added."""
-    explore_seeds: Annotated[int | None, shown("N", "2")] = None
-    """Networks from which all settings but the primary contrast are sampled: the first N."""
-    look_every: Annotated[int | None, shown("N", "500")] = None
-    """The primary contrast is looked at after every N images per network, up to --n-samples. It ends when it is
-    settled. All other settings get N images."""
-    only_primary: bool = False
-    """Run the primary contrast and its A/A control only."""
-
-
-@dataclass(frozen=True)
-class NoiseLevels:
-    """What is varied. The first of each list is the baseline; one thing is changed at a time."""
-
-    laws: Annotated[
-        tuple[str, ...] | None,
-        several(
-            "log-normal log-logistic log-uniform vp",
-            f"Noise distributions of training: {LAWS}. With parameters: 'log-normal(-0.507, 1.2)'.",
-        ),
-    ] = None
-    weightings: Annotated[
-        tuple[str, ...] | None, several("karras min-snr-1.25", f"Weights of the loss: {WEIGHTINGS}.")
-    ] = None
-    parameterisations: Annotated[
-        tuple[str, ...] | None, several("preconditioned", f"Meaning of the network's output: {OUTPUTS}.")
-    ] = None
-    cross: bool = False
-    """Train every combination, instead of changing one thing at a time."""
-    n_steps: Annotated[int | None, shown("N", "32")] = None
-    """Steps of the geometric ladder on which samples are drawn."""
-    etas: Annotated[tuple[float, ...] | None, several_numbers("0 1")] = None
-    """Samplers that score each network: eta 0 is deterministic (beta = 0), eta 1 is DDPM."""
-
-
-@dataclass(frozen=True)
-class Ladders:
-    """What is varied. All settings of one budget take at most that number of network evaluations."""
-
-    ladders: Annotated[
-        tuple[str, ...] | None,
-        several(
-            "geometric karras cosine vp linear",
-            f"Noise schedules; the first is the baseline: {LADDERS}. With parameters: 'karras(rho=5)'.",
-        ),
-    ] = None
-    n_steps: Annotated[tuple[int, ...] | None, several_numbers("8 16 32", "N")] = None
-    """Budgets: network evaluations per image. A sampler with two evaluations per step gets half as many steps."""
-    etas: Annotated[tuple[float, ...] | None, several_numbers("0 1")] = None
-    """Noise of the sampler euler: 0 is DDIM (beta = 0), 1 is DDPM."""
-    samplers: Annotated[
-        tuple[str, ...] | None,
-        several(
-            "heun dpm++2m",
-            f"Further samplers: {SAMPLERS}, {SYNONYMS}. 'heun(s_churn=10)' works.",
-        ),
-    ] = None
-    sigma_max: Annotated[float | None, shown("SIGMA", "30")] = None
-    """First level of all ladders but ddpm's, in standard deviations of the data."""
-    sigma_min: Annotated[float | None, shown("SIGMA", "0.03")] = None
-    """Last level."""
-
-
-@dataclass(frozen=True)
-class Tune:
-    """What is tried: ladders x samplers, each at exactly the budget."""
-
-    budgets: Annotated[tuple[int, ...] | None, several_numbers("8 16 32", "N")] = None
-    """Network evaluations per image."""
-    ladders: Annotated[
-        tuple[str, ...] | None,
-        several(
-            "vp karras geometric cosine",
-            f"Noise schedules, the simplest first; with eta 0 and 1, the first gives the defaults: {LADDERS}.",
-        ),
-    ] = None
-    etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1")] = None
-    """Noise of the sampler euler. 0 (DDIM) and 1 (DDPM) are always added."""
-    samplers: Annotated[
-        tuple[str, ...] | None,
-        several("heun dpm++2m", f"Further samplers: {SAMPLERS}, {SYNONYMS}. 'heun(s_churn=10)' works."),
-    ] = None
-    sigma_max: Annotated[float | None, shown("SIGMA", "30")] = None
-    """First level of all ladders but ddpm's, in standard deviations of the data; lower if the network ends before."""
-    sigma_min: Annotated[float | None, shown("SIGMA", "0.03")] = None
-    """Last level; higher if the network ends before."""
-
-
-@dataclass(frozen=True)
-class WhyNoise:
-    """What is varied."""
-
-    n_steps: Annotated[tuple[int, ...] | None, several_numbers("16 32 66 132", "N")] = None
-    """Lengths of the geometric ladders."""
-    etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1 1.4")] = None
-    """Amounts of noise. 0 and 1 are always added."""
-    shares: Annotated[tuple[float, ...] | None, several_numbers("0.02 0.1 0.3")] = None
-    """Shares of the training budget for networks that are trained less."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """The setting."""
-
-    law: Annotated[
-        str, named(f"Noise distribution of training: {LAWS}. With parameters: 'log-uniform(0.03, 100)'.")
-    ] = "log-normal"
-    weighting: Annotated[str, named(f"Weights of the loss: {WEIGHTINGS}.")] = "karras"
-    parameterisation: Annotated[str, named(f"Meaning of the network's output: {OUTPUTS}.")] = "preconditioned"
-    network: Annotated[str, named("small, or paper (for GPUs).")] = "small"
-    stratified: bool = False
-    """Spread the noise levels of a batch evenly over the noise distribution."""
-    ladder: Annotated[str, named(f"Noise schedule: {LADDERS}. With parameters: 'karras(rho=7)'.")] = "geometric"
-    n_steps: int = 32
-    """Steps of the ladder."""
-    sigma_max: float = 30.0
-    """First level, in standard deviations of the data."""
-    sigma_min: float = 0.03
-    """Last level."""
-    sampler: Annotated[str, named(f"Sampler: {SAMPLERS}, {SYNONYMS}. With parameters: 'heun(s_churn=10)'.")] = (
-        "euler(eta=1)"
-    )
-    final_denoise: bool = False
-    """End with x - sigma*eps at the last level: one more evaluation."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """The file."""
-
-    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.py")] = tyro.MISSING
-    """Python file with QUESTION, a text, and runs(), which yields an experiments.sweep.Setting per setting. See
-    docs/sweeps.md."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +46,13 @@ COMMANDS = {
         "equal alpha, on one ladder, and at equal cost. An interrupted run goes on with the same command.",
         "laptop: 5 networks, 100,000 images each, 500 to 1,500 samples per run, 5 to 8 minutes on two cores; "
         "gpu: 5 networks, 3,000,000 images, 10,000 to 20,000 samples",
-        ("", "--preset smoke", "--etas 0 0.5 1 --seeds 5", "--only-primary --data mnist"),
+        (
+            "",
+            "--preset smoke",
+            "--etas 0 0.5 1 --seeds 5",
+            "--only-primary --data mnist",
+            "--model python:my_model:eps --setting runs/tune-laptop/settings.json --n-steps 16",
+        ),
     ),
     "noise_levels": Command(
         "experiments.noise_levels",
@@ -254,14 +75,21 @@ COMMANDS = {
         ("", '--ladders geometric "karras(rho=5)" --n-steps 10 20 --samplers heun dpm++2m'),
     ),
     "tune": Command(
-        "experiments.tune",
+        "experiments.tune.experiment",
         Tune,
         "Which sampler settings are best for this network, at each number of evaluations?",
-        "Races the settings that people use in blocks of images, confirms the finalists on images that the race never "
-        "saw, recommends the simplest of the best, and exports it so that it can be pasted.",
+        "1. The settings that people use race in blocks of images; a setting that is worse leaves. 2. New settings "
+        "near the best are proposed and raced (--refine). 3. The finalists are confirmed on images that no race saw, "
+        "against DDIM and DDPM. 4. The simplest of the best is recommended and exported, so that it can be pasted "
+        "(--export). After an interrupt the same command goes on.",
         "laptop: 2 networks, 200,000 images each, at most 500 samples per run, about 5 minutes on two cores; "
         "gpu: 5 networks, 3,000,000 images, 10,000 samples",
-        ("--model python:my_model:eps --budgets 8 16", "--preset smoke", "--n-samples 1500 --budgets 8"),
+        (
+            "--model python:my_model:eps --budgets 8 16",
+            "--preset smoke",
+            "--n-samples 1500 --budgets 8 --refine 24 --time 20min",
+            '--settings "karras(rho=5) from 20 to 0.05, heun(s_churn=1)" --refine 0 --export torch comfyui',
+        ),
     ),
     "why_noise": Command(
         "experiments.why_noise.experiment",

@@ -19,7 +19,6 @@ from rich.console import Console
 
 from diffusion_core.samplers import Euler, Sampler
 from diffusion_core.schedules import SCHEDULES
-from experiments.command_line import Ladders
 from experiments.config import names
 from experiments.config.comparison import BestSet, Contrast, by_setting, control, paired
 from experiments.config.config import Ladder, TrainConfig
@@ -28,6 +27,7 @@ from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.questions import Ladders
 from experiments.results.table import write_rows
 from experiments.store.store import Store
 

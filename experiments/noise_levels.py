@@ -23,7 +23,6 @@ from rich.progress import track
 from diffusion_core.noise import NOISE_DISTRIBUTIONS
 from diffusion_core.samplers import Euler
 from diffusion_core.schedules import geometric
-from experiments.command_line import NoiseLevels
 from experiments.config import names
 from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
 from experiments.config.config import Ladder, TrainConfig
@@ -33,6 +32,7 @@ from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.questions import NoiseLevels
 from experiments.results.table import write_rows
 from experiments.stages.error_curve import SIGMA_RANGE, CurveConfig, curve_stage, density
 from experiments.store.store import Store

@@ -11,7 +11,6 @@ from functools import partial
 
 import pandas as pd
 
-from experiments.command_line import Run
 from experiments.config import names
 from experiments.config.config import Ladder, TrainConfig
 from experiments.config.study import Study
@@ -19,6 +18,7 @@ from experiments.config.trial import Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.questions import Run
 
 QUESTION = "How good is this one setting?"
 PRESETS = {

@@ -26,7 +26,6 @@ import pandas as pd
 
 from diffusion_core.samplers import Sampler
 from diffusion_core.samplers.counting import planned_nfe
-from experiments.command_line import Sweep
 from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
 from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
 from experiments.config.identity import identity
@@ -36,6 +35,7 @@ from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.questions import Sweep
 from experiments.run import PRESETS
 
 MAX_SETTINGS = 100_000

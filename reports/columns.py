@@ -186,6 +186,7 @@ COLUMNS: dict[str, Column] = {
     "new_network_high": Column("new network, high"),
     "untrusted": _text("why not trusted"),
     "look": _count("look"),
+    "round": _count("round of proposals"),
     "n_looks": _count("looks planned"),
     "stopped": _text("stopped"),
     "smallest": Column("smallest of interest"),
@@ -267,7 +268,8 @@ FILES: dict[str, tuple[str, ...]] = {
         *("look", "n_samples", "n_networks", "metric", "difference", "low", "high", "level", "smallest", "stopped"),
     ),
     "race.csv": (
-        *("look", "n_samples", "mode", "budget", "setting", "metric", "value", "difference", "low", "level", "left"),
+        *("round", "look", "n_samples", "mode", "budget", "setting", "metric", "value", "difference", "low", "level"),
+        "left",
     ),
     "class_mix.csv": (
         *("kind", "mode", "budget", "a", "b", "n_networks", "n_samples", "difference", "low", "high", "level"),

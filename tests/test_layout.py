@@ -80,6 +80,10 @@ def test_layers_of_experiments_point_one_way() -> None:
     [
         ("diffusion_core", ("experiments", "reports", "pandas", "seaborn", "tyro")),
         ("reports.__main__", ("experiments", "diffusion_core", "torch")),
+        (
+            "experiments.check",
+            ("torchvision", "torch_fidelity", "pandas", "scipy", "seaborn", "diffusers"),
+        ),  # 2 seconds
     ],
 )
 def test_heavy_packages_stay_out(package: str, forbidden: tuple[str, ...]) -> None:

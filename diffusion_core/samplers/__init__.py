@@ -11,10 +11,12 @@ from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
 from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
 from diffusion_core.samplers.restart import Interval, Restart
 from diffusion_core.samplers.sampling import Model, denoise, follow, generate_samples, sample
+from diffusion_core.samplers.split import EulerSplit
 
 SAMPLERS: dict[str, type[Sampler]] = {
     "euler": Euler,  # DDIM at eta 0, DDPM at eta 1
     "euler-within": EulerWithin,
+    "euler-split": EulerSplit,
     "euler-corrected": EulerCorrected,
     "euler-churn": EulerChurn,
     "heun": Heun,
@@ -35,6 +37,7 @@ __all__ = [
     "Euler",
     "EulerChurn",
     "EulerCorrected",
+    "EulerSplit",
     "EulerWithin",
     "Heun",
     "Interval",

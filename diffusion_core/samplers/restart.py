@@ -62,11 +62,11 @@ class Restart(Sampler):
         return f"{self.label}({', '.join(each)}, rho={self.rho:g})"
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        self._inner_ladders(sigmas)
+        self.inner_ladders(sigmas)
         return Heun().planned_nfe(sigmas) + sum(2 * i.n_steps * i.n_restarts for i in self.intervals)
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        inner_ladders = self._inner_ladders(sigmas)
+        inner_ladders = self.inner_ladders(sigmas)
         for index, (sigma, sigma_next) in enumerate(pairwise(sigmas), start=1):
             heun_step(eps, x, sigma, sigma_next)
             for inner in inner_ladders[index]:
@@ -75,7 +75,7 @@ class Restart(Sampler):
                     heun_step(eps, x, high, low)
             yield x
 
-    def _inner_ladders(self, sigmas: tuple[float, ...]) -> defaultdict[int, list[tuple[float, ...]]]:
+    def inner_ladders(self, sigmas: tuple[float, ...]) -> defaultdict[int, list[tuple[float, ...]]]:
         """The ladders of the restarts, one per restart, by the index of the level where they start."""
         found: defaultdict[int, list[tuple[float, ...]]] = defaultdict(list)
         for interval in self.intervals:

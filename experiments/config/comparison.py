@@ -1,5 +1,6 @@
 """Comparisons between runs: planned with the trials, measured by `results/contrasts.py`."""
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -102,7 +103,27 @@ class BestOf:
 
 
 Comparison = Contrast | BestOf | BestSet
+Field = Mapping[str, Groups]  # mode -> its settings
 Left = Mapping[str, tuple[str, ...]]  # mode -> the settings that are left of a race, the best score first
+Scores = Mapping[str, Mapping[str, float]]  # mode -> setting -> KD at the first look, mean over networks
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """New settings that enter a race in rounds, after the first field. In a round they meet the best so far.
+
+    Args:
+        rounds: how many rounds.
+        propose: round (from 1), the settings left, all settings at the first look, and their scores -> the new settings
+            at each look. It is a function of these alone, so that an interrupted run repeats itself.
+        best: how many of the best so far they meet.
+        seconds: no further block or round begins later than this, counted from the start of the race.
+    """
+
+    rounds: int
+    propose: Callable[[int, Left, Field, Scores], Sequence[Field]]
+    best: int
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -111,13 +132,16 @@ class Race:
 
     Args:
         sizes: images per network at each look, ascending.
-        fields: mode -> its settings, at each look.
-        then: what is run and compared when the race is over. It uses images that the race has not seen.
+        fields: the settings at each look.
+        then: what is run and compared when the race is over, on images that the race has not seen. It is given what was
+            left of the first field, what is left now, and all settings at the first look.
+        refinement: new settings that are tried afterwards.
     """
 
     sizes: tuple[int, ...]
-    fields: tuple[Mapping[str, Groups], ...]
-    then: Callable[[Left], tuple[Sequence[Trial], Sequence[Comparison]]]
+    fields: tuple[Field, ...]
+    then: Callable[[Left, Left, Field], tuple[Sequence[Trial], Sequence[Comparison]]]
+    refinement: Refinement | None = None
 
     def trials(self, look: int) -> tuple[Trial, ...]:
         """The trials of a look (from 0), if no setting has left."""

@@ -59,8 +59,9 @@ def show(
     size = detectable(remaining.plan.trials, context.store, looks)
     if isinstance(looks, Race):
         steps = ", ".join(f"{n:,}" for n in looks.sizes)
-        console.print(f"settings that are worse leave after {steps} images; the later images, and those of the "
-                      "finalists' confirmation, are not counted above", highlight=False, soft_wrap=True)  # fmt: skip
+        then = ", those of proposed settings" if looks.refinement and looks.refinement.rounds else ""
+        console.print(f"settings that are worse leave after {steps} images; the later images{then} and those of the "
+                      "finalists' confirmation are not counted above", highlight=False, soft_wrap=True)  # fmt: skip
     elif looks is not None and len(looks.sizes) > 1:
         steps = ", ".join(f"{n:,}" for n in looks.sizes)
         console.print(f"the primary contrast is looked at after {steps} images and ends when it is settled; the later "

@@ -1,11 +1,13 @@
 """Runs a race: after each block of images the settings that are worse than the best leave (metrics/race.py)."""
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from rich.console import Console
 
-from experiments.config.comparison import Groups, Race
+from experiments.config.comparison import Field, Groups, Left, Race
 from experiments.config.trial import Row, Trial
 from experiments.engine.executor import SweepResult
 from experiments.engine.looks import Looked, added
@@ -14,52 +16,109 @@ from experiments.metrics.race import levels
 from experiments.results.best_sets import compared
 from experiments.store.store import Store
 
-COLUMNS = tuple("look n_samples mode budget setting metric value difference low level left".split())
+COLUMNS = tuple("round look n_samples mode budget setting metric value difference low level left".split())
 
 
 def raced(plan: Plan, race: Race, run: Callable[[Plan], SweepResult], store: Store, console: Console) -> Looked:
-    """Runs the race, then the trials that it leads to. `plan` has the trials of the first look.
+    """Runs the race, then the rounds of new settings, then what they lead to. `plan`: the trials of the first look.
 
     A setting with a failed run leaves. If only a part of the first look was asked for, nothing but that is run.
     """
     if not set(race.trials(0)) <= set(plan.trials):
         return Looked(plan, run(plan), (), [])
-    left = {mode: tuple(groups) for mode, groups in race.fields[0].items()}
-    ran, rows, result = list[Trial](), list[Row](), None
-    for look, (field, level) in enumerate(zip(race.fields, levels(race.sizes), strict=True), start=1):
-        open_ = {mode: {name: field[mode][name] for name in names} for mode, names in left.items() if len(names) > 1}
-        if not open_:
+    progress = _Progress(race, run, store, console)
+    first = left = progress.heat(0, race.fields, {mode: tuple(groups) for mode, groups in race.fields[0].items()})
+    refinement, known = race.refinement, [dict(one) for one in race.fields]
+    for number in range(1, refinement.rounds + 1 if refinement else 1):
+        assert refinement is not None
+        if progress.interrupted or progress.late:
             break
-        trials = [trial for groups in open_.values() for runs in groups.values() for trial in runs]
-        plan = plan if look == 1 else Plan.of(trials)
-        ran += plan.trials
-        now = run(plan)
-        result = now if result is None else added(result, now)
-        if now.interrupted:
-            return Looked(plan, result, (), [])
-        for mode, groups in open_.items():
-            standing = _standing(look, level, mode, groups, now, store)
-            left[mode] = tuple(row["setting"] for row in sorted(standing, key=_score) if row["left"])
-            rows += standing
-        counts = "; ".join(f"{mode}: {len(left[mode])} of {len(groups)} left" for mode, groups in open_.items())
-        console.print(f"block {look} of {len(race.sizes)}, {race.sizes[look - 1]:,} images: {counts}", soft_wrap=True)
-    then, comparisons = race.then({mode: names for mode, names in left.items() if names})
-    plan = Plan.of([*ran, *then])
-    now = run(plan)
-    return Looked(plan, now if result is None else added(result, now), tuple(comparisons), rows)
+        proposed = refinement.propose(number, left, known[0], progress.scores)
+        known = [_joined(old, new) for old, new in zip(known, proposed, strict=True)]
+        meet = {mode: (*left[mode][: refinement.best], *names) for mode, names in proposed[0].items() if left.get(mode)}
+        left = left | progress.heat(number, known, meet)
+    if progress.interrupted:
+        assert progress.result is not None
+        return Looked(progress.plan, progress.result, (), [])
+    kept, now = ({mode: names for mode, names in one.items() if names} for one in (first, left))
+    then, comparisons = race.then(kept, now, known[0])
+    plan = Plan.of([*progress.ran, *then])
+    return Looked(plan, progress.added(run(plan)), tuple(comparisons), progress.rows)
+
+
+@dataclass
+class _Progress:
+    """What a race has run so far."""
+
+    race: Race
+    run: Callable[[Plan], SweepResult]
+    store: Store
+    console: Console
+    ran: dict[Trial, None] = field(default_factory=dict)  # as an ordered set
+    rows: list[Row] = field(default_factory=list)  # of race.csv
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)  # at the first look
+    result: SweepResult | None = None
+    plan: Plan = field(default_factory=lambda: Plan((), ()))
+    start: float = field(default_factory=time.monotonic)
+
+    @property
+    def late(self) -> bool:
+        refinement = self.race.refinement
+        return refinement is not None and time.monotonic() - self.start > refinement.seconds
+
+    @property
+    def interrupted(self) -> bool:
+        return self.result is not None and self.result.interrupted
+
+    def added(self, now: SweepResult) -> SweepResult:
+        """The newest result, with the cost of all."""
+        return now if self.result is None else added(self.result, now)
+
+    def heat(self, number: int, fields: Sequence[Field], racing: Left) -> dict[str, tuple[str, ...]]:
+        """Races these settings block by block. Returns those that are left, the best score first."""
+        sizes, left = self.race.sizes, dict(racing)
+        for look, (here, level) in enumerate(zip(fields, levels(sizes), strict=True), start=1):
+            open_ = {mode: {name: here[mode][name] for name in names} for mode, names in left.items() if len(names) > 1}
+            if not open_:
+                break
+            if look > 1 and self.late:
+                self.console.print(f"the time is up: no more blocks after {sizes[look - 2]:,} images", soft_wrap=True)
+                break
+            self.plan = Plan.of([trial for groups in open_.values() for runs in groups.values() for trial in runs])
+            self.ran |= dict.fromkeys(self.plan.trials)
+            self.result = self.added(now := self.run(self.plan))
+            if now.interrupted:
+                break
+            for mode, groups in open_.items():
+                standing = _standing(number, look, level, mode, groups, now, self.store)
+                left[mode] = tuple(row["setting"] for row in sorted(standing, key=_score) if row["left"])
+                self.rows += standing
+                if look == 1:
+                    self.scores.setdefault(mode, {}).update({row["setting"]: row["value"] for row in standing})
+            counts = "; ".join(f"{mode}: {len(left[mode])} of {len(groups)} left" for mode, groups in open_.items())
+            what = f"round {number}, " if number else ""
+            block = f"{what}block {look} of {len(sizes)}, {sizes[look - 1]:,} images"
+            self.console.print(f"{block}: {counts}", soft_wrap=True)
+        return left
+
+
+def _joined(old: Field, new: Field) -> dict[str, Groups]:
+    return {mode: {**groups, **new.get(mode, {})} for mode, groups in old.items()}
 
 
 def _score(row: Row) -> float:
     return float(row["value"])
 
 
-def _standing(look: int, level: float, mode: str, groups: Groups, result: SweepResult, store: Store) -> list[Row]:
+def _standing(
+    number: int, look: int, level: float, mode: str, groups: Groups, result: SweepResult, store: Store
+) -> list[Row]:
     """Rows of race.csv: each setting whose runs succeeded, against the best of the others."""
     ok: Mapping[str, Row] = {row["run_id"]: row for row in result.rows if row["status"] == "ok"}
     settings = {name: runs for name, runs in groups.items() if all(trial.run_id in ok for trial in runs)}
     if not settings:
         return []
-    shared: Row = {"look": look, "mode": mode, "metric": "kd", "level": level}
+    shared: Row = {"round": number, "look": look, "mode": mode, "metric": "kd", "level": level}
     if len(settings) == 1:
         ((name, runs),) = settings.items()
         value = float(np.mean([ok[trial.run_id]["kd"] for trial in runs]))

@@ -57,6 +57,7 @@ class Experiment:
         write_extras: writes further files that the experiment's report reads, given the trials that succeeded.
         probes: further measurements on the denoisers, besides the trials.
         folder: name of the result folder; by default the experiment's name.
+        notes: what the terminal and the report say besides.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Experiment:
     write_extras: Extras | None = None
     probes: Sequence[ProbeConfig] = ()
     folder: str | None = None
+    notes: Sequence[str] = ()
 
 
 def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
@@ -102,7 +104,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     for path in earlier:  # so that a report never mixes two runs
         path.unlink()
     said = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
-    said += [*doubts(plan.trials, options.data_root), *_reused(plan, store)]
+    said += [*experiment.notes, *doubts(plan.trials, options.data_root), *_reused(plan, store)]
     if chosen := chosen_for(experiment.trials, options):
         said.append(chosen.why)
     for note in said:

@@ -1,6 +1,8 @@
 """Writes the recommended settings of `tune`: settings.json, and code to paste, which is run before it is written."""
 
-from collections.abc import Callable, Sequence
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +18,38 @@ from diffusion_core.samplers.sampling import at_samples, model_device
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config.config import ForeignConfig
 from experiments.config.identity import identity
+from experiments.config.settings_file import FORMAT
 from experiments.config.trial import Trial, described
-from experiments.export.libraries import diffusers, k_diffusion
-from experiments.export.target import Target
+from experiments.export.libraries import comfyui, diffusers, k_diffusion
+from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
 from experiments.stages.common import images_of, load_model
 from experiments.store.checksums import write_json
 from experiments.store.store import Store, write_text
 
-FORMAT = 1  # of settings.json
 N_IMAGES = 8  # that code is checked on
 TOLERANCE = 1e-3  # in standard deviations of the data
-EXPORTS: dict[str, Callable[[Target], str | None]] = {
-    "torch": torch_loop,
-    "diffusers": diffusers,
-    "k-diffusion": k_diffusion,
+EXPORTS: dict[str, tuple[str, Callable[[Target], str]]] = {  # library -> end of the file's name, its code
+    "torch": (".py", torch_loop),
+    "diffusers": (".py", diffusers),
+    "k-diffusion": (".py", k_diffusion),
+    "comfyui": (".txt", comfyui),
 }
 
 
 def write_settings(
-    directory: Path, store: Store, done: Sequence[Trial], console: Console, *, data_root: Path | None
+    directory: Path,
+    store: Store,
+    done: Sequence[Trial],
+    console: Console,
+    *,
+    data_root: Path | None,
+    libraries: Sequence[str] | None = None,
 ) -> None:
     """Writes settings.json and export/: the simplest of the best settings at each budget, from best_sets.csv.
+
+    Args:
+        libraries: the keys of EXPORTS to write code for; None for all that can express the setting.
 
     Raises:
         ValueError: the torch code gives other images than the sampler that was measured.
@@ -51,8 +63,12 @@ def write_settings(
         images = images_of(trial.model.data, data_root)
         model = load_model(trial.model, store, data_root, trial.samples.machine.device)
         ties = sets[(sets["mode"] == row["mode"]) & sets["in_set"].astype(bool)]["setting"]
-        entries.append(_entry(trial, row, [name for name in ties if name != row["setting"]]))
-        entries[-1] |= _exports(directory, trial, model, images)
+        entry = _entry(trial, row, [name for name in ties if name != row["setting"]])
+        entry |= _exports(directory, trial, model, images, EXPORTS if libraries is None else libraries)
+        entries.append(entry)
+        for library, why in entry["no_exports"].items():
+            if libraries is not None and library in libraries:
+                console.print(f"no code for {library}, {trial.setting}: {why}", soft_wrap=True)
     if entries:
         first = trials[chosen[0]["mode"], chosen[0]["setting"]]
         name = first.model.name if isinstance(first.model, ForeignConfig) else described(first)["network"]
@@ -72,6 +88,7 @@ def _entry(trial: Trial, row: pd.Series, ties: list[str]) -> dict[str, Any]:
         "n_steps": len(ladder.sigmas()) - 1,
         "sigma_max": ladder.sigma_max,
         "sigma_min": ladder.sigma_min,
+        "ending_at_0": trial.samples.final_denoise,
         "sigmas": list(ladder.sigmas()),
         "kd": row["value"],
         "fd": row["fd"],
@@ -81,24 +98,32 @@ def _entry(trial: Trial, row: pd.Series, ties: list[str]) -> dict[str, Any]:
     }
 
 
-def _exports(directory: Path, trial: Trial, model: Model, images: Images) -> dict[str, Any]:
-    """Writes the code for each library that has such a sampler. Returns what settings.json says about it."""
-    sigmas, sampler = trial.samples.ladder.sigmas(), trial.samples.sampler
+def _exports(directory: Path, trial: Trial, model: Model, images: Images, libraries: Iterable[str]) -> dict[str, Any]:
+    """Writes the code for each library that can express the setting. Returns what settings.json says about it."""
     title = " ".join(f"{trial.setting}: {trial.budget} network evaluations per image".split())  # one line
-    target, found, error = Target.of(title, sampler, sigmas, model, images), dict[str, str](), None
-    for library, make in EXPORTS.items():
-        code = make(target)
-        if code is None:
+    samples = trial.samples
+    target = Target(title, samples.sampler, samples.ladder.sigmas(), samples.final_denoise, model, images)
+    found, missing, error = dict[str, str](), dict[str, str](), None
+    for library in libraries:
+        if library not in EXPORTS:  # json
             continue
-        if library == "torch":
-            error = difference(code, trial, model, images)
-            if not error <= TOLERANCE:
-                raise ValueError(f"export: the code for {trial.setting} gives other images, by {error:.2g}")
+        end, make = EXPORTS[library]
+        try:
+            code = make(target)
+            if library == "torch":
+                error = difference(code, trial, model, images)
+            elif library == "diffusers":
+                check_with_diffusers(code, target, model, images)
+        except Unsupported as why:
+            missing[library] = str(why)
+            continue
+        if library == "torch" and not (error is not None and error <= TOLERANCE):
+            raise ValueError(f"export: the code for {trial.setting} gives other images, by {error:.2g}")
         (directory / "export").mkdir(exist_ok=True)
-        found[library] = f"export/{trial.budget}-evaluations-{library}.py"
+        found[library] = f"export/{trial.budget}-evaluations-{library}{end}"
         write_text(directory / found[library], code)
     own = {"model_sigmas": list(target.sigmas), "model_times": list(target.times), "model_shift": target.shift}
-    return own | {"exports": found, "difference": error}
+    return own | {"exports": found, "no_exports": missing, "difference": error}
 
 
 def difference(code: str, trial: Trial, model: Model, images: Images) -> float:
@@ -108,17 +133,64 @@ def difference(code: str, trial: Trial, model: Model, images: Images) -> float:
     wrong code shows in all.
     """
     config, device = trial.samples, model_device(model)
-    sigmas = config.ladder.sigmas()
     ours = sample(
-        model, sigmas, config.sampler, n_samples=N_IMAGES, shape=images.shape, seed=config.seed, device=device
+        model,
+        config.ladder.sigmas(),
+        config.sampler,
+        n_samples=N_IMAGES,
+        shape=images.shape,
+        seed=config.seed,
+        device=device,
+        final_denoise=config.final_denoise,
     )
-    defined: dict[str, Any] = {}
-    exec(code, defined)  # our own text, from `torch_loop`
     net, noise, back = as_users_call(model, BlockNoise(config.seed, 0, N_IMAGES, images.shape, device))
-    theirs = back(defined["sample"](net, noise))
+    theirs = back(run(code)(net, noise))
     edge = (images.shape[1] - theirs.shape[2]) // 2
     inner = ours[..., edge : images.shape[1] - edge, edge : images.shape[2] - edge]
-    return float((inner - theirs).abs().flatten(1).amax(dim=1).median())
+    return _apart(inner, theirs)
+
+
+def check_with_diffusers(code: str, target: Target, model: Model, images: Images) -> None:
+    """Runs the code for diffusers, if diffusers is installed, and compares its images with those of the torch code.
+
+    Raises:
+        Unsupported: it fails, or the images differ, so this version of diffusers is another one than the code is for.
+    """
+    if importlib.util.find_spec("diffusers") is None:
+        return
+    device = model_device(model)
+    net, block, back = as_users_call(model, BlockNoise(0, 0, N_IMAGES, images.shape, device))
+    shape = block().shape
+
+    def sampled(text: str, *more: object) -> Tensor:
+        generator = torch.Generator().manual_seed(0)  # on the CPU, from which diffusers draws too, in the same order
+        drawn = (generator,) if more else ()
+        return back(run(text)(net, *more, lambda: torch.randn(shape, generator=generator).to(device), *drawn))
+
+    ours = sampled(torch_loop(target))
+    try:
+        with warnings.catch_warnings(action="ignore"):  # its own, about numpy and others
+            from diffusers import DDPMScheduler
+
+            kind = {"eps": "epsilon", "v": "v_prediction"}[target.predicts]
+            error = _apart(ours, sampled(code, dict(DDPMScheduler(prediction_type=kind).config)))  # type: ignore[attr-defined]
+    except Exception as reason:  # of a library that we do not know
+        raise Unsupported(f"the installed diffusers fails: {' '.join(str(reason).split())}") from None
+    if not error <= TOLERANCE:
+        raise Unsupported(f"the installed diffusers gives other images, by {error:.2g}; use the torch code")
+
+
+def run(code: str) -> Callable[..., Tensor]:
+    """The function `sample` that our own text defines."""
+    defined: dict[str, Any] = {}
+    exec(code, defined)
+    found: Callable[..., Tensor] = defined["sample"]
+    return found
+
+
+def _apart(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference of a pixel, median over images."""
+    return float((ours - theirs).abs().flatten(1).amax(dim=1).median())
 
 
 def as_users_call(

@@ -1,72 +1,112 @@
-"""A setting as code for other libraries: diffusers and k-diffusion. Each gives the same images for the same noise."""
+"""A setting for other libraries: diffusers, k-diffusion and ComfyUI. Each gives the same images for the same noise.
 
-from experiments.export.target import Target
-from experiments.export.torch_loop import step
+Each function raises `Unsupported`, with the reason, for a setting that its library cannot express.
+"""
 
-K_DIFFUSION = {  # sampler -> the function of k_diffusion.sampling and its keywords
-    "euler": ("sample_euler_ancestral", ", eta={eta!r}"),
-    "heun": ("sample_heun", ""),
-    "dpm++2m": ("sample_dpmpp_2m", ""),
-}
+import math
+
+from diffusion_core.samplers import Churn
+from experiments.export.target import Target, Unsupported, as_list, churn_options
+
 PREDICTIONS = ("eps", "v")  # that all of diffusers' schedulers know
-PLAIN = "sigmas, times[:-1]"
+PLAIN = "sigmas, times"
 TWICE = (
     "torch.cat([sigmas[:1], sigmas[1:].repeat_interleave(2)]),\n"
-    "        torch.cat([times[:1], times[1:].repeat_interleave(2)])[:-1],"
+    "        torch.cat([times[:1], times[1:].repeat_interleave(2)]){last},"
 )
 MULTISTEP = (
     ', algorithm_type="dpmsolver++", solver_order=2, solver_type="midpoint",\n        lower_order_final=False, '
-    'euler_at_final=False, final_sigmas_type="sigma_min", thresholding=False'
+    'euler_at_final=False, final_sigmas_type="{last}", thresholding=False'
 )
-SCHEDULERS = {  # sampler -> scheduler, options that differ from the pipeline's, and its levels and times
-    "euler(eta=0)": ("EulerDiscreteScheduler", "", PLAIN),
-    "euler(eta=1)": ("EulerAncestralDiscreteScheduler", "", PLAIN),
-    "heun(s_churn=0)": ("HeunDiscreteScheduler", ", clip_sample=False", TWICE),
-    "dpm++2m": ("DPMSolverMultistepScheduler", MULTISTEP, PLAIN),
+SCHEDULERS = {  # sampler -> scheduler, options that differ from the pipeline's
+    "euler(eta=0)": ("EulerDiscreteScheduler", ""),
+    "euler(eta=1)": ("EulerAncestralDiscreteScheduler", ""),
+    "heun(s_churn=0)": ("HeunDiscreteScheduler", ", clip_sample=False"),
+    "dpm++2m": ("DPMSolverMultistepScheduler", MULTISTEP),
 }
 
 
-def k_diffusion(target: Target) -> str | None:
-    """Code for k-diffusion; None if it has no such sampler. Its ladder ends above 0, which k-diffusion allows."""
-    if step(target) is None:
-        return None
-    function, keywords = K_DIFFUSION[target.sampler.label]
-    eta = getattr(target.sampler, "eta", 0.0)
-    if target.sampler.label == "euler" and eta == 0:
-        function, keywords = "sample_euler", ""
+def k_diffusion(target: Target) -> str:
+    """Code for k-diffusion. A ladder may end above 0, which k-diffusion allows."""
+    if target.etas:
+        steps = [_k_euler(eta, levels, target.s_noise) for eta, levels in target.parts]
+    elif target.sampler.label in ("heun", "euler-churn"):
+        options = churn_options(target)
+        keywords = "".join(f", {name}={_python(value)}" for name, value in options.items())
+        steps = [(f"sample_{target.sampler.label.removesuffix('-churn')}", target.sigmas, keywords)]
+    elif target.sampler.label == "dpm++2m":
+        steps = [("sample_dpmpp_2m", target.sigmas, "")]
+    elif target.sampler.label == "dpm++2m-sde":
+        eta = getattr(target.sampler, "eta", 0.0)
+        steps = [("sample_dpmpp_2m_sde", target.sigmas, f", eta={eta!r}, noise_sampler=lambda *_: noise()")]
+    else:
+        raise Unsupported(f"k-diffusion has no {target.sampler.label}")
+    calls = "\n".join(
+        f"    x = sampling.{function}(denoiser, x, torch.tensor({_slice(target, levels)}, device=x.device){keywords})"
+        for function, levels, keywords in steps
+    )
     return f'''\
 # {target.title}
 # Units: {target.units}
 import torch
 from k_diffusion import sampling
 
-{target.lists}
+SIGMAS = {as_list(target.sigmas)}
 
 
 def sample(denoiser, noise):
     """denoiser(x, sigma) returns the clean image, as k-diffusion's wrappers do; noise() draws unit noise."""
     x = {target.start}
-    return sampling.{function}(denoiser, x, torch.tensor(SIGMAS, device=x.device){keywords.format(eta=eta)})
+{calls}
+    return x
 '''
 
 
-def diffusers(target: Target) -> str | None:
-    """Code for a network with diffusers' conventions; None for another one, or if diffusers has no such scheduler."""
+def _k_euler(eta: float, levels: tuple[float, ...], s_noise: float) -> tuple[str, tuple[float, ...], str]:
+    if eta == 0:
+        return "sample_euler", levels, ""
+    factor = f", s_noise={s_noise!r}" if s_noise != 1 else ""
+    return "sample_euler_ancestral", levels, f", eta={eta!r}{factor}, noise_sampler=lambda *_: noise()"
+
+
+def _slice(target: Target, levels: tuple[float, ...]) -> str:
+    """Where a stretch of levels lies in the list SIGMAS, as Python."""
+    first, last = (target.sigmas.index(levels[end]) for end in (0, -1))
+    if len(levels) == len(target.sigmas):
+        return "SIGMAS"
+    return f"SIGMAS[{first}:{last + 1}]"
+
+
+def _python(value: float) -> str:
+    return 'float("inf")' if math.isinf(value) else repr(value)
+
+
+def diffusers(target: Target) -> str:
+    """Code for a network with diffusers' conventions."""
     if target.process != "vp" or not target.table or target.predicts not in PREDICTIONS:
-        return None
+        raise Unsupported("diffusers' schedulers need a network with a table of times that predicts eps or v")
+    if isinstance(target.sampler, Churn) and target.sampler.s_churn > 0:
+        raise Unsupported("diffusers evaluates the network before it adds the churn; use the torch code")
     if target.sampler.name not in SCHEDULERS:
-        return None
-    name, options, ladder = SCHEDULERS[target.sampler.name]
+        raise Unsupported(f"diffusers has no scheduler for {target.sampler.name} at given levels; use the torch code")
+    name, options = SCHEDULERS[target.sampler.name]
+    options = options.replace("{last}", "zero" if target.to_zero else "sigma_min")
     draws = "" if name == "HeunDiscreteScheduler" else ", generator=generator"
     scaled = name == "DPMSolverMultistepScheduler"  # its x has unit variance
     before, after = (" / (1 + SIGMAS[0] ** 2) ** 0.5", " * (1 + SIGMAS[-1] ** 2) ** 0.5") if scaled else ("", "")
+    last = "" if target.to_zero else "[:-1]"
+    ladder = PLAIN + last
+    if name == "HeunDiscreteScheduler":
+        ladder = TWICE.replace("{last}", last)
+        if target.to_zero:  # the last step has one evaluation
+            ladder = ladder.replace("sigmas[1:].repeat_interleave(2)", "sigmas[1:-1].repeat_interleave(2), sigmas[-1:]")
     return f'''\
 # {target.title}
 # Units: {target.units}
 import torch
 from diffusers import {name}
 
-{target.lists}
+{target.lists(target.levels)}
 
 
 @torch.no_grad()
@@ -88,3 +128,54 @@ def sample(net, scheduler_config, noise, generator=None):
         x = scheduler.step(out, time, x{draws}).prev_sample
     return x{after}
 '''
+
+
+def comfyui(target: Target) -> str:
+    """The nodes that ComfyUI needs, with the text of each field.
+
+    Note: ComfyUI steps a flow in its own time t = sigma / (1 + sigma). For Euler without noise that is the same chain.
+    """
+    flow = target.process == "flow"
+    if flow and set(target.etas) != {0.0}:
+        raise Unsupported("ComfyUI's samplers step a flow in another way than ours, except for Euler without noise")
+    if isinstance(target.sampler, Churn) and target.sampler.s_churn > 0:
+        raise Unsupported("ComfyUI's own sampler nodes have no field for churn")
+    nodes = _comfy_nodes(target)
+    texts = []
+    for number, (node, fields, levels) in enumerate(nodes, start=1):
+        shown = [sigma / (1 + sigma) for sigma in levels] if flow else levels
+        again = "" if number == 1 else "# noise: DisableNoise; latent_image: the output of the part above\n"
+        part = f"# Part {number} of {len(nodes)}\n{again}" if len(nodes) > 1 else ""
+        lines = "".join(f"  {name}: {value}\n" for name, value in fields.items())
+        texts.append(f"{part}ManualSigmas\n  sigmas: {', '.join(map(_decimal, shown))}\n{node}\n{lines}")
+    begins = f", filled with {target.shift:.6g}, the mean of the data" if target.shift else ""
+    joined = "\n".join(texts)
+    return f"""\
+# {target.title}
+# Units: {target.units}
+# Give both nodes to SamplerCustomAdvanced. noise: RandomNoise; latent_image: empty{begins}.
+{joined}"""
+
+
+def _comfy_nodes(target: Target) -> list[tuple[str, dict[str, object], tuple[float, ...]]]:
+    """Each sampler node with its fields and its levels."""
+    if target.etas:
+        return [
+            ("SamplerEulerAncestral", {"eta": eta, "s_noise": target.s_noise}, levels)
+            if eta
+            else ("KSamplerSelect", {"sampler_name": "euler"}, levels)
+            for eta, levels in target.parts
+        ]
+    named = {"heun": "heun", "euler-churn": "euler", "dpm++2m": "dpmpp_2m"}
+    label = target.sampler.label
+    if label in named:
+        return [("KSamplerSelect", {"sampler_name": named[label]}, target.sigmas)]
+    if label == "dpm++2m-sde":
+        fields = {"solver_type": "midpoint", "eta": getattr(target.sampler, "eta", 0.0), "s_noise": target.s_noise}
+        return [("SamplerDPMPP_2M_SDE", {**fields, "noise_device": "cpu"}, target.sigmas)]
+    raise Unsupported(f"ComfyUI has no {label}")
+
+
+def _decimal(value: float) -> str:
+    """A number without an exponent, which ManualSigmas does not read."""
+    return f"{value:.12f}".rstrip("0").rstrip(".")

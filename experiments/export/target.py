@@ -1,14 +1,21 @@
 """A setting in the units of the network that it is for: what its code writes out, whatever library runs it."""
 
+import math
 import textwrap
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import torch
 
 from diffusion_core.adapters import Adapter
 from diffusion_core.adapters.times import TableTime
 from diffusion_core.data import Images
-from diffusion_core.samplers import Model, Sampler
+from diffusion_core.samplers import Churn, Euler, EulerSplit, EulerWithin, Model, Restart, Sampler
+
+
+class Unsupported(Exception):
+    """A library has no such sampler. The message says why, in a line."""
 
 
 @dataclass(frozen=True)
@@ -18,58 +25,152 @@ class Target:
     Args:
         title: for the first line of the code.
         sampler: its sampler.
-        sigmas: its levels, in units of the network's images.
-        times: what the network is told at each level: floats, or whole numbers.
-        shift: the mean of the data in units of the network's images. Sampling starts around it.
-        process, predicts: as in `diffusion_core.adapters`: what goes into the network and what comes out.
-        units: the units of its images, for a person.
-        table: whether the times are indices into a table of levels, as in diffusers.
+        ladder: its levels, in standard deviations of the data.
+        to_zero: whether a last step goes from the last level to 0.
+        model: the network. Its own conventions are known if it is an adapter.
+        images: the data set, whose mean and standard deviation are our units.
     """
 
     title: str
     sampler: Sampler
-    sigmas: tuple[float, ...]
-    times: tuple[float, ...] | tuple[int, ...]
-    shift: float
-    process: str
-    predicts: str
-    units: str
-    table: bool
+    ladder: tuple[float, ...]
+    to_zero: bool
+    model: Model
+    images: Images
 
     @property
-    def lists(self) -> str:
-        """The levels and times as Python."""
-        return (
-            "# standard deviation of the noise in x = image + sigma * noise, at each level\n"
-            f"SIGMAS = {_wrapped(self.sigmas)}\n"
-            f"# what the network is told at these levels\nTIMES = {_wrapped(self.times)}"
-        )
+    def own(self) -> Adapter | None:
+        return self.model if isinstance(self.model, Adapter) else None
+
+    @property
+    def process(self) -> str:
+        """As in `diffusion_core.adapters`: what goes into the network."""
+        return self.own.convention.process if self.own else "edm"
+
+    @property
+    def predicts(self) -> str:
+        """As in `diffusion_core.adapters`: what comes out."""
+        return self.own.convention.predicts if self.own else "eps"
+
+    @property
+    def scale(self) -> float:
+        """The standard deviation of the data in units of the network's images."""
+        return self.own.scale if self.own else 1.0
+
+    @property
+    def shift(self) -> float:
+        """The mean of the data there. Sampling starts around it."""
+        return self.own.shift if self.own else 0.0
+
+    @property
+    def units(self) -> str:
+        """The units of the network's images, for a person."""
+        if self.own:
+            low, high = self.own.convention.pixels
+            return f"your network's images: black is {low:g}, white is {high:g}"
+        one = f"{self.images.std:.6g} x + {self.images.mean:.6g}"
+        return f"standard deviations of the data: pixels from 0 to 255 are {one}"
+
+    @property
+    def table(self) -> bool:
+        """Whether the times are indices into a table of levels, as in diffusers."""
+        time = self.own.convention.time if self.own else None
+        return isinstance(time, TableTime) and not time.whole
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The ladder with its last step to 0, if there is one, in standard deviations of the data."""
+        return (*self.ladder, 0.0) if self.to_zero else self.ladder
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """The same levels in units of the network's images."""
+        return self.theirs(self.levels)
+
+    @property
+    def times(self) -> tuple[float, ...] | tuple[int, ...]:
+        """What the network is told at each level above 0: floats, or whole numbers."""
+        return self.told(self.levels)
+
+    def theirs(self, levels: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(self.scale * sigma for sigma in levels)
+
+    def told(self, levels: tuple[float, ...]) -> tuple[float, ...] | tuple[int, ...]:
+        above = tuple(sigma for sigma in levels if sigma > 0)
+        return tuple(self.own.times(torch.tensor(above, dtype=torch.float64)).tolist()) if self.own else above
+
+    @cached_property
+    def path(self) -> tuple[float, ...]:
+        """The levels as they are visited: up wherever noise is put back before a step, which churn and restarts do."""
+        sampler, ladder, found = self.sampler, self.ladder, [self.ladder[0]]
+        inner = sampler.inner_ladders(ladder) if isinstance(sampler, Restart) else {}
+        for index, (sigma, after) in enumerate(pairwise(ladder), start=1):
+            raised = sampler.raised(sigma, len(ladder) - 1) if isinstance(sampler, Churn) else sigma
+            found += [raised, after] if raised > sigma else [after]
+            found += [level for restart in inner.get(index, ()) for level in restart]
+        return (*found, 0.0) if self.to_zero else tuple(found)
+
+    @property
+    def etas(self) -> tuple[float, ...]:
+        """eta of Euler at each step of `levels`; empty for another sampler."""
+        sampler = self.sampler
+        if isinstance(sampler, EulerSplit):
+            found = tuple(sampler.eta(sigma) for sigma in self.ladder[:-1])
+        elif isinstance(sampler, EulerWithin):
+            found = tuple(sampler.eta * (sampler.s_min <= sigma <= sampler.s_max) for sigma in self.ladder[:-1])
+        elif isinstance(sampler, Euler):
+            found = (sampler.eta,) * (len(self.ladder) - 1)
+        else:
+            return ()
+        return (*found, found[-1]) if self.to_zero else found
+
+    @property
+    def parts(self) -> list[tuple[float, tuple[float, ...]]]:
+        """Euler's steps in stretches of one eta: (eta, levels of the stretch in units of the network's images)."""
+        found: list[tuple[float, tuple[float, ...]]] = []
+        for eta, pair in zip(self.etas, pairwise(self.sigmas), strict=True):
+            if found and found[-1][0] == eta:
+                found[-1] = (eta, (*found[-1][1], pair[1]))
+            else:
+                found.append((eta, pair))
+        return found
+
+    @property
+    def s_noise(self) -> float:
+        return float(getattr(self.sampler, "s_noise", 1.0))
 
     @property
     def start(self) -> str:
         """The first x, as Python."""
         return f"{self.shift!r} + SIGMAS[0] * noise()" if self.shift else "SIGMAS[0] * noise()"
 
-    @classmethod
-    def of(cls, title: str, sampler: Sampler, sigmas: tuple[float, ...], model: Model, images: Images) -> "Target":
-        """The setting for `model`, whose own conventions are known if it is an adapter.
-
-        Args:
-            sigmas: the ladder, in standard deviations of the data.
-            images: the data set, whose mean and standard deviation are our units.
-        """
-        if not isinstance(model, Adapter):
-            units = f"standard deviations of the data: pixels from 0 to 255 are {images.std:.6g} x + {images.mean:.6g}"
-            return cls(title, sampler, sigmas, sigmas, 0.0, "edm", "eps", units, False)
-        convention, (low, high) = model.convention, model.convention.pixels
-        theirs = tuple(model.scale * sigma for sigma in sigmas)
-        times = tuple(model.times(torch.tensor(sigmas, dtype=torch.float64)).tolist())
-        units = f"your network's images: black is {low:g}, white is {high:g}"
-        table = isinstance(convention.time, TableTime) and not convention.time.whole
-        return cls(title, sampler, theirs, times, model.shift, convention.process, convention.predicts, units, table)
+    def lists(self, levels: tuple[float, ...]) -> str:
+        """Levels, given in standard deviations of the data, and their times as Python."""
+        return (
+            "# standard deviation of the noise in x = image + sigma * noise, at each level\n"
+            f"SIGMAS = {as_list(self.theirs(levels))}\n"
+            f"# what the network is told at these levels\nTIMES = {as_list(self.told(levels))}"
+        )
 
 
-def _wrapped(values: tuple[float, ...] | tuple[int, ...]) -> str:
+def churn_options(target: Target) -> dict[str, float]:
+    """The keywords of Karras et al.'s Algorithm 2 for libraries that take a step to 0 for one of the steps.
+
+    Ours adds no noise before a step to 0, so s_tmin keeps it out.
+    """
+    sampler, n_steps = target.sampler, len(target.ladder) - 1
+    if not isinstance(sampler, Churn) or sampler.s_churn == 0:
+        return {}
+    low = math.sqrt(target.ladder[-1] * target.ladder[-2]) if target.to_zero else 0.0
+    return {
+        "s_churn": sampler.s_churn * (n_steps + target.to_zero) / n_steps,
+        "s_tmin": target.scale * max(sampler.s_min, low),
+        "s_tmax": target.scale * sampler.s_max,
+        "s_noise": sampler.s_noise,
+    }
+
+
+def as_list(values: tuple[float, ...] | tuple[int, ...]) -> str:
     """A list as Python, in lines of at most 100 characters."""
     lines = textwrap.wrap(", ".join(map(repr, values)), 96)
     return "[\n" + "".join(f"    {line}\n" for line in lines) + "]"

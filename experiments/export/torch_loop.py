@@ -3,7 +3,7 @@
 The code defines `sample(net, noise)`. It is checked before it is shown: see `export.py`.
 """
 
-from experiments.export.target import Target
+from experiments.export.target import Target, Unsupported, as_list
 
 SIGNAL = {  # the factor of the clean image in what the network is given
     "vp": "1 / math.sqrt(1 + SIGMAS[i] ** 2)",
@@ -18,38 +18,50 @@ PREDICTIONS = {  # the unit noise from what the network returns, as in diffusion
     "velocity to data": "(z - s * out) / (s + n)",
 }
 EULER = """\
-        up = ETA * after * math.sqrt(1 - (after / now) ** 2)  # standard deviation of the fresh noise
+        up = {eta} * after * math.sqrt(1 - (after / now) ** 2)  # standard deviation of the fresh noise
         x = x + (math.sqrt(max(after**2 - up**2, 0.0)) - now) * eps(x, i)
         if up > 0:
-            x = x + up * noise()"""
-STEPS = {  # label of the sampler -> the body of the loop
-    "euler": EULER,
-    "heun": """\
+            x = x + {noise}"""
+UP = """\
+        if after > now:  # noise is put back
+            x = x + {noise}
+            continue
+"""
+EULER_STEP = "        x = x + (after - now) * eps(x, i)"
+HEUN_STEP = """\
         slope = eps(x, i)
-        x = x + (after - now) / 2 * (slope + eps(x + (after - now) * slope, i + 1))""",
-    "dpm++2m": """\
+        x = x + (after - now) / 2 * (slope + eps(x + (after - now) * slope, i + 1))"""
+HEUN_TO_ZERO = """\
+        slope = eps(x, i)
+        last = after == 0  # an Euler step
+        x = x + (after - now) / 2 * (slope + (slope if last else eps(x + (after - now) * slope, i + 1)))"""
+MULTISTEP = """\
         denoised = x - now * eps(x, i)
-        h = math.log(now / after)
-        ahead = denoised if i == 0 else denoised + h / (2 * h_before) * (denoised - before)
-        x = after / now * x + (1 - after / now) * ahead
-        before, h_before = denoised, h""",
-}
+        if after == 0:
+            return denoised
+        keep, log_ratio = (after / now) ** (1 + ETA), math.log(after / now)
+        ahead = 0.0 if i == 0 else log_ratio / (2 * before[1]) * (denoised - before[0])
+        x = keep * x + (1 - keep) * (denoised + ahead)
+        if ETA > 0:
+            x = x + after * math.sqrt(1 - (after / now) ** (2 * ETA)) * noise()
+        before = denoised, log_ratio"""
 
 
-def torch_loop(target: Target) -> str | None:
-    """The code; None if there is none for this sampler. Lu et al. 2022 (arXiv 2211.01095) for dpm++2m."""
-    body = step(target)
-    if body is None:
-        return None
-    eta = f"ETA = {getattr(target.sampler, 'eta')!r}  # 0 is DDIM, 1 is DDPM\n" if "ETA" in body else ""  # noqa: B009
+def torch_loop(target: Target) -> str:
+    """The code. Lu et al. 2022 (arXiv 2211.01095) for dpm++2m.
+
+    Raises:
+        Unsupported: there is none for this sampler.
+    """
+    levels, settings, body = _loop(target)
     return f'''\
 # {target.title}
 # Units: {target.units}
 import math
 import torch
 
-{target.lists}
-{eta}
+{target.lists(levels)}
+{settings}
 
 @torch.no_grad()
 def sample(net, noise):
@@ -67,6 +79,32 @@ def sample(net, noise):
 '''
 
 
+def _loop(target: Target) -> tuple[tuple[float, ...], str, str]:
+    """The levels that the loop visits, the constants that it needs, and its body."""
+    label, more = target.sampler.label, f"S_NOISE = {target.s_noise!r}\n" if target.s_noise != 1 else ""
+    factor = "S_NOISE * " if more else ""
+    if target.etas:
+        etas, noise = target.etas, f"{factor}up * noise()"
+        if len(set(etas)) == 1:
+            return target.levels, f"ETA = {etas[0]!r}  # 0 is DDIM, 1 is DDPM\n{more}", _filled(EULER, "ETA", noise)
+        listed = f"ETAS = {as_list(etas)}  # of each step: 0 is DDIM, 1 is DDPM\n"
+        return target.levels, listed + more, _filled(EULER, "ETAS[i]", noise)
+    if label in ("euler-churn", "heun", "restart"):
+        heun = HEUN_TO_ZERO if target.to_zero else HEUN_STEP
+        up = UP if target.path != target.levels else ""
+        noise = f"{factor}math.sqrt(after**2 - now**2) * noise()"
+        step = EULER_STEP if label == "euler-churn" else heun
+        return target.path, more if up else "", _filled(up, "", noise) + step
+    if label in ("dpm++2m", "dpm++2m-sde"):
+        eta = float(getattr(target.sampler, "eta", 0.0))
+        return target.levels, f"ETA = {eta!r}  # 0 is DPM-Solver++(2M), 1 is its SDE form\n", MULTISTEP
+    raise Unsupported(f"no loop is written for {target.sampler.name}")
+
+
+def _filled(body: str, eta: str, noise: str) -> str:
+    return body.replace("{eta}", eta).replace("{noise}", noise)
+
+
 def _inputs(target: Target) -> str:
     """The lines that make z, what the network is given, and the factors s and n of image and noise in it, if needed."""
     if (target.process, target.predicts) == ("edm", "eps"):
@@ -75,10 +113,3 @@ def _inputs(target: Target) -> str:
     if target.predicts != "eps":
         lines.insert(1, "n = s * SIGMAS[i]")
     return "\n".join(f"        {line}" for line in lines)
-
-
-def step(target: Target) -> str | None:
-    """The body of the loop. Heun only without churn."""
-    if getattr(target.sampler, "s_churn", 0.0) > 0:
-        return None
-    return STEPS.get(target.sampler.label)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffusion_core.adapters import PREDICTIONS, Adapter, FlowTime, TableTime
 from diffusion_core.data import Images
@@ -22,6 +22,24 @@ class Variant:
 
     says: str
     model: Model
+
+
+class Remembering(nn.Module):
+    """A network that answers the same question from memory: readings that differ in the output only cost no pass."""
+
+    def __init__(self, net: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.net = net
+        self.known: list[tuple[tuple[Tensor, ...], Tensor]] = []
+
+    def forward(self, *asked: Tensor) -> Tensor:
+        for before, answer in self.known:
+            if len(before) == len(asked) and all(map(torch.equal, before, asked)):
+                return answer.clone()
+        copies = tuple(part.clone() for part in asked)  # the network may change its input
+        answer = self.net(*asked)
+        self.known.append((copies, answer.clone()))
+        return answer
 
 
 def variants(model: Model, images: Images) -> Iterator[Variant]:

@@ -20,7 +20,6 @@ import pandas as pd
 from rich.console import Console
 
 from diffusion_core.samplers import Euler, EulerWithin, Sampler
-from experiments.command_line import WhyNoise
 from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
 from experiments.config.config import Ladder
 from experiments.config.identity import MIXTURE
@@ -28,6 +27,7 @@ from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.questions import WhyNoise
 from experiments.stages.fit_mixture import mixture_stage
 from experiments.store.store import Store
 from experiments.why_noise.decomposition import probes, write_decomposition

@@ -128,6 +128,8 @@ def code(run: Run) -> Section | None:
                 title = f"{plural(one['budget'], 'evaluation')}, “{one['setting']}”: {library}"
                 inside = run.directory / "export" / Path(file).name  # never a file of another folder
                 blocks.append(Code(title, inside.read_text(encoding="utf-8")))
+            for library, why in sorted(one.get("no_exports", {}).items()):
+                blocks.append(Prose(f"No code for {library}, “{one['setting']}”: {why}."))
             if not one["exports"]:
                 blocks.append(Prose(f"There is no code for “{one['setting']}”; its levels are in {SETTINGS}."))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -190,32 +192,35 @@ def race(run: Run) -> Section | None:
         return None
     modes = list(run.race["mode"].unique())
     body = []
-    for look, rows in run.race.groupby("look"):
+    for (heat, look), rows in run.race.groupby(["round", "look"]):
         counts = [rows[rows["mode"] == mode] for mode in modes]
         left = [f"{number(here['left'].sum(), 0)} of {number(len(here), 0)}" if len(here) else "" for here in counts]
-        body.append(
-            [number(look, 0), cell("n_samples", rows["n_samples"].iloc[0]), percent(rows["level"].iloc[0]), *left]
-        )
-    heads = ["block", "images per network", "level", *(mode.removesuffix(RACE) for mode in modes)]
+        what = f"proposals, round {number(heat, 0)}" if heat else "named settings"
+        n, level = cell("n_samples", rows["n_samples"].iloc[0]), percent(rows["level"].iloc[0])
+        body.append([what, number(look, 0), n, level, *left])
+    heads = ["race", "block", "images per network", "level", *(mode.removesuffix(RACE) for mode in modes)]
     text = (
         "Settings left after each block of paired images. A setting leaves if it is worse than another with "
-        "simultaneous confidence at this level. The truly best setting leaves with a probability of at most 5 % over "
-        "all blocks."
+        "simultaneous confidence at this level. The truly best setting of a race leaves it with a probability of at "
+        "most 5 %."
     )
-    return Section("The race", [Table(heads, body, [True] * len(heads), text)])
+    if (run.race["round"] > 0).any():
+        text += " After the named settings, proposals near the best meet the best so far."
+    return Section("The race", [Table(heads, body, [False, *[True] * (len(heads) - 1)], text)])
 
 
 def knobs(run: Run) -> Section | None:
     """What each knob is worth: samplers on the winner's ladder, ladders with its sampler, at the first look."""
-    titles = {"sampler": "sampler and eta, on the winner's ladder", "ladder": "ladder, with the winner's sampler"}
+    titles = {"sampler": "sampler and noise, on the best ladder", "ladder": "ladder, with the best sampler"}
     groups = {
         f"{mode.removesuffix(RACE)}: {title}": rows
         for kind, title in titles.items()
         for mode, rows in run.of_kind(kind).groupby("mode", sort=False)
     }
     text = (
-        "What each knob is worth, in the first block of the race, where every setting takes part. The winner was "
-        "chosen on these images too, so it flatters itself a little. Below 0, the first setting of a line is better."
+        "What each knob is worth, in the first block of the race, where every setting takes part. Each line changes "
+        "one thing of the best named setting. That one was chosen on these images too, so it flatters itself a "
+        "little. Below 0, the first setting of a line is better."
     )
     return Section("What each knob is worth", components.forest(run, "knobs", groups, text), folded=True)
 
@@ -224,10 +229,14 @@ def numbers(run: Run) -> Section:
     """The tables."""
     blocks = []
     for kind, text in (
-        ("tuned", "The winner of each race against the defaults, on images that the race never saw."),
+        (
+            "tuned",
+            "The winner of each race against the defaults, and a proposal that won against the best named setting, on "
+            "images that no race saw.",
+        ),
         ("control", "The A/A control."),
-        ("sampler", "Each sampler against the first, on the winner's ladder, in the first block of the race."),
-        ("ladder", "Each ladder against the first, with the winner's sampler, in the first block of the race."),
+        ("sampler", "Each sampler against the first, on the best ladder, in the first block of the race."),
+        ("ladder", "Each ladder against the first, with the best sampler, in the first block of the race."),
     ):
         if len(found := run.of_kind(kind)):
             blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))

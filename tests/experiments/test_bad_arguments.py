@@ -8,7 +8,16 @@ import pytest
 from experiments import __main__ as command
 
 CASES = {
+    "tune": [
+        (["--budgets", "0"], "error: budgets=0: it must be at least 1"),
+        (["--refine", "-1"], "error: refine=-1: it must be at least 0"),
+        (["--time", "10"], "error: time='10': it must read like 90s, 10min or 2h"),
+        (["--settings", "karras"], "error: settings='karras': it must read like"),
+        (["--settings", "karras, hoin"], "error: sampler='hoin': it must be one of"),
+        (["--samplers", "euler-split(split=-1)"], "error: split=-1.0: it must be at least 0"),
+    ],
     "beta": [
+        (["--setting", "/nowhere.json"], "error: setting='/nowhere.json': it must be a settings.json that tune wrote"),
         (["--betas", "0.99"], "error: beta=0.99: "),
         (["--data", "cats"], "error: data='cats': unknown data set; the names are mnist5k, mnist"),
         (["--train-images", "0"], "error: images_seen=0: "),

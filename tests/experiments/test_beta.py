@@ -12,11 +12,11 @@ import pytest
 from diffusion_core.samplers import Euler
 from experiments import __main__ as command
 from experiments.beta import PRESETS, BetaStudy, contrasts, looks, trials
-from experiments.command_line import Beta
 from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
+from experiments.questions import Beta
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +52,13 @@ def test_primary_contrast_is_the_one_fixed_beforehand() -> None:
                 assert b.score == replace(a.score, samples=replace(a.samples, sampler=Euler(0.0)))
                 assert a.model.noise.name == "log-normal(-0.507, 1.2)" and a.samples.n_samples == size
         assert set(found.trials(0)) <= set(planned(PRESETS[name]))
+
+
+def test_a_tuned_ladder_takes_the_place_of_the_geometric_one() -> None:
+    study = replace(PRESETS["laptop"], schedule=Ladder("karras", 16, 20.0, 0.05), n_steps=16)
+    ladders = {trial.mode: trial.samples.ladder for trial in planned(study)}
+    assert {ladders[mode] for mode in ("primary", "same-ladder", "final-denoise", "control")} == {study.ladder}
+    assert study.ladder == Ladder("karras", 16, 20.0, 0.05) and ladders["pareto"] == replace(study.ladder, n_steps=66)
 
 
 def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:

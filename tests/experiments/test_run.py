@@ -9,8 +9,8 @@ import pytest
 from diffusion_core.data import load
 from diffusion_core.exact import Empirical
 from experiments import __main__ as command
-from experiments.command_line import Run
 from experiments.config.identity import identity
+from experiments.questions import Run
 from experiments.run import PRESETS, trials
 
 digits = Empirical(load("mnist5k").standardised(slice(200)))  # its samples are these images

@@ -10,7 +10,18 @@ import warm
 
 from experiments.config.comparison import BestSet, Contrast, by_setting
 from experiments.config.trial import Infeasible, Trial
-from experiments.tune import FRESH, PRESETS, confirmation, knobs, trials
+from experiments.tune import proposals
+from experiments.tune.experiment import (
+    AGAIN,
+    FRESH,
+    PRESETS,
+    TuneStudy,
+    confirmation,
+    in_seconds,
+    knobs,
+    refinement,
+    trials,
+)
 
 MODEL = """
 import torch
@@ -35,12 +46,29 @@ eps = adapters.vp(net, images)
 
 def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
     study = PRESETS["laptop"]
-    planned = list(trials(study, 0.55))
-    assert len(planned) == 2 * 3 * 20 and all(isinstance(trial, Trial) for trial in planned)
+    planned = [trial for trial in trials(study, 0.55) if isinstance(trial, Trial)]
     for trial in planned:
-        assert isinstance(trial, Trial) and trial.samples.planned_nfe == trial.budget
+        assert trial.samples.planned_nfe == trial.budget
+    modes = by_setting(planned)
+    assert [len(groups) for groups in modes.values()] == [
+        26,
+        27,
+        27,
+    ]  # restarts take 12 evaluations, besides the ladder
+    assert "karras, restart" in modes["16 evaluations, race"] and "karras, restart" not in modes["8 evaluations, race"]
+    (ending, *_) = modes["8 evaluations, race"]["vp, eta 0, ending at 0"]
+    assert ending.samples.final_denoise and len(ending.samples.ladder.sigmas()) == 8
     odd = [trial for trial in trials(replace(study, budgets=(9,)), 0.55) if isinstance(trial, Infeasible)]
-    assert {trial.setting.split(", ")[1] for trial in odd} == {"heun"} and "exactly 9 evaluations" in odd[0].why
+    assert {trial.setting.split(", ")[1].partition("(")[0] for trial in odd} == {"heun", "restart"}
+    assert "exactly 9 evaluations" in odd[0].why
+    (heun,) = by_setting(
+        trials(replace(study, budgets=(9,), ladders=("vp",), settings=("vp, heun, ending at 0",)), 0.55)
+    ).values()
+    assert {len(trial.samples.ladder.sigmas()) for trial in heun["vp, heun, ending at 0"]} == {5}
+
+
+def test_the_defaults_are_the_simplest() -> None:
+    assert [setting.name for setting in PRESETS["laptop"].named][:3] == ["vp, eta 0", "vp, eta 1", "vp, eta 0.5"]
 
 
 def test_blocks_grow_to_all_images_and_reuse_those_of_earlier_ones() -> None:
@@ -55,7 +83,8 @@ def test_finalists_and_defaults_meet_on_images_of_another_seed() -> None:
     study = PRESETS["laptop"]
     first = by_setting(trials(study, 0.55))
     order = tuple(first["8 evaluations, race"])[::-1]  # the last settings won
-    planned, found = confirmation(study, first, {"8 evaluations, race": order})
+    left = {"8 evaluations, race": order}
+    planned, found = confirmation(study, left, left, first)
     modes = by_setting(planned)
     assert list(modes) == ["8 evaluations", "control"]
     names = list(modes["8 evaluations"])
@@ -69,14 +98,81 @@ def test_finalists_and_defaults_meet_on_images_of_another_seed() -> None:
     assert [one.mode for one in found if isinstance(one, BestSet)] == ["8 evaluations"]
     (aa,) = (one for one in found if isinstance(one, Contrast) and one.kind == "control")
     assert all(a.samples == replace(b.samples, seed=a.samples.seed) for a, b in aa.pairs)
-    assert confirmation(study, first, {}) == ([], [])
+    assert confirmation(study, {}, {}, first) == ([], [])
 
 
 def test_knobs_change_one_thing_at_a_time() -> None:
     groups = by_setting(trials(PRESETS["laptop"], 0.55))["8 evaluations, race"]
     found = [(one.kind, one.a, one.b) for one in knobs("race", "karras, heun", groups)]
     assert ("sampler", "karras, eta 1", "karras, eta 0") in found and ("ladder", "cosine, heun", "vp, heun") in found
-    assert len(found) == 4 + 3
+    assert len(found) == 8 + 3
+
+
+def test_another_search_uses_other_images() -> None:
+    study = PRESETS["laptop"]
+    one, other = (next(iter(trials(replace(study, search_seed=seed), 0.55))) for seed in (0, 1))
+    assert isinstance(one, Trial) and isinstance(other, Trial)
+    assert other.samples == replace(one.samples, seed=AGAIN)
+    first = by_setting(trials(replace(study, search_seed=1), 0.55))
+    left = {mode: tuple(groups) for mode, groups in first.items()}
+    planned, _ = confirmation(replace(study, search_seed=1), left, left, first)
+    assert min(trial.samples.seed for trial in planned) == AGAIN + FRESH
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10min", 600), ("1.5 h", 5400)])
+def test_durations(text: str, seconds: float) -> None:
+    assert in_seconds(text) == seconds
+
+
+def test_a_duration_without_a_unit_is_refused() -> None:
+    with pytest.raises(ValueError, match="time='10': it must read like 90s, 10min or 2h"):
+        in_seconds("10")
+
+
+def test_proposals_come_in_rounds_and_only_with_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna", reason="Optuna is not installed (extra `tune`)")
+    study = TuneStudy(budgets=(8,), refine=6)
+    field = by_setting(trials(study, 0.55))
+    (race,) = field
+    scores = {race: {name: 0.1 + 0.01 * number for number, name in enumerate(field[race])}}
+    planned = refinement(study, 0.55)
+    assert planned.rounds == 2
+    looks = planned.propose(1, {race: ("vp, eta 1",)}, field, scores)
+    new = set(looks[0][race])
+    assert len(looks) == len(study.sizes) and len(new) == 4 and not new & set(field[race])
+    assert [trial.samples.n_samples for look in looks for trial in next(iter(look[race].values()))] == [
+        size for size in study.sizes for _ in study.seeds
+    ]
+    assert len(planned.propose(2, {race: ("vp, eta 1",)}, field, scores)[0][race]) == 2
+    monkeypatch.setattr(proposals, "installed", lambda: False)
+    assert refinement(study, 0.55).rounds == 0
+
+
+def test_a_proposal_that_wins_meets_the_best_named_setting_too() -> None:
+    study = TuneStudy(budgets=(8,))
+    more = replace(study, settings=(*study.settings, "karras(rho=4) from 20 to 0.05, eta 0.7"))
+    field, named = by_setting(trials(more, 0.55)), tuple(setting.name for setting in study.named)
+    (race,) = field
+    left = {race: ("karras(rho=4) from 20 to 0.05, eta 0.7", "geometric, heun")}
+    _, found = confirmation(study, {race: ("cosine, eta 1", *named)}, left, field)
+    tuned = [(one.a, one.b) for one in found if isinstance(one, Contrast) and one.kind == "tuned"]
+    winner = left[race][0]
+    assert tuned == [(winner, "vp, eta 0"), (winner, "vp, eta 1"), (winner, "cosine, eta 1")]
+    assert any(one.a == "cosine, heun" for one in found if isinstance(one, Contrast) and one.kind == "sampler")
+
+
+@pytest.mark.slow
+def test_without_optuna_the_named_settings_race(tmp_path: Path) -> None:
+    code = (
+        "import importlib.util as u, runpy, sys; find = u.find_spec; "
+        "u.find_spec = lambda name, *more: None if name == 'optuna' else find(name, *more); "
+        f"sys.argv = ['experiments', 'tune', '--preset', 'smoke', '--out', {str(tmp_path / 'out')!r}, "
+        f"'--store', {str(tmp_path / 'store')!r}]; runpy.run_module('experiments', run_name='__main__')"
+    )
+    done = warm.run("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "note: refine: proposals need Optuna: pip install -e '.[tune]'" in done.stdout
+    assert set(pd.read_csv(tmp_path / "out" / "race.csv")["round"]) == {0}
 
 
 @pytest.mark.slow
@@ -86,9 +182,14 @@ def test_smoke_ends_in_a_report_without_a_recommendation(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
+    raced = pd.read_csv(tmp_path / "out" / "race.csv")
+    assert set(raced["round"]) == ({0, 1} if proposals.installed() else {0})
     report = (tmp_path / "out" / "report.md").read_text()
     assert "samples are not yet images" in report and "No verdict" in report  # an untrained network
     assert not (tmp_path / "out" / "settings.json").exists()
+    again = warm.run("-m", "experiments", *arguments)
+    assert json.loads(again.stdout.splitlines()[-1])["evaluations"] == 0  # proposals too come from the store
+    assert raced.equals(pd.read_csv(tmp_path / "out" / "race.csv"))
 
 
 @pytest.mark.slow

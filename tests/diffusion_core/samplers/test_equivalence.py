@@ -24,6 +24,7 @@ from diffusion_core.samplers import (
     DPMpp2MSDE,
     Euler,
     EulerChurn,
+    EulerSplit,
     Heun,
     Interval,
     KadkhodaieSimoncelli,
@@ -96,6 +97,19 @@ def compare(
 
 def slope(x: np.ndarray, sigma: float) -> np.ndarray:
     return TINY(torch.from_numpy(x), torch.tensor([sigma], dtype=torch.float64)).numpy()
+
+
+def test_euler_split_is_k_diffusions_ancestral_step_with_two_etas() -> None:
+    sigmas, noise, out = geometric(N), Noise(torch.float64), []
+    x = start(30).numpy()
+    for sigma, after in itertools.pairwise(sigmas):
+        up = (1.3 if sigma > 1.0 else 0.4) * (after**2 * (sigma**2 - after**2) / sigma**2) ** 0.5
+        x = x + slope(x, sigma) * ((after**2 - up**2) ** 0.5 - sigma) + 0.97 * up * noise().numpy()
+        out.append(x)
+    sampler = EulerSplit(1.3, 0.4, split=1.0, s_noise=0.97)
+    compare(sampler.name, "numpy loop: k-diffusion's ancestral step", ours(sampler, sigmas), out)
+    same = ours(EulerSplit(0.7, 0.7), sigmas)
+    assert all(torch.equal(a, b) for a, b in zip(same, ours(Euler(0.7), sigmas), strict=True))
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0, 1.3])

@@ -19,6 +19,7 @@ from diffusion_core.samplers import (
     Euler,
     EulerChurn,
     EulerCorrected,
+    EulerSplit,
     EulerWithin,
     Heun,
     Interval,
@@ -34,6 +35,7 @@ WITHIN = EulerWithin(0.8, s_min=0.5, s_max=5.0)  # four of the ladder's levels: 
 DETERMINISTIC: list[Sampler] = [
     Euler(),
     EulerWithin(1.0, s_min=11.0),
+    EulerSplit(1.0, 0.0, split=11.0),
     EulerCorrected(scale=1.02, shift=1.1, s_max=1.0),
     EulerChurn(),
     EulerChurn(s_churn=9.0, s_max=0.05),
@@ -48,6 +50,7 @@ DETERMINISTIC: list[Sampler] = [
 NOISY: list[Sampler] = [
     Euler(0.8),
     WITHIN,
+    EulerSplit(0.3, 0.8, split=1.0, s_noise=0.9),
     EulerCorrected(0.8, scale=0.98),
     EulerChurn(s_churn=2.0),
     Heun(s_churn=2.0, s_min=0.05, s_max=50.0, s_noise=1.003),

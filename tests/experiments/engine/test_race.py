@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from diffusion_core.samplers import Euler, Heun
-from experiments.config.comparison import BestSet, Comparison, Left, Race, by_setting
+from experiments.config.comparison import BestSet, Comparison, Field, Left, Race, Refinement, Scores, by_setting
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import tasks
@@ -40,14 +40,15 @@ def trial(setting: str, look: int, seed: int = 0) -> Trial:
     return Trial("test", "2 steps", ScoreConfig(samples, REFERENCE), setting)
 
 
-def race(settings: Sequence[str], seen: list[Left]) -> Race:
-    def then(left: Left) -> tuple[list[Trial], list[Comparison]]:
+def race(settings: Sequence[str], seen: list[Left], refinement: Refinement | None = None) -> Race:
+    def then(first: Left, left: Left, field: Field) -> tuple[list[Trial], list[Comparison]]:
         seen.append(left)
+        assert set(left["2 steps"]) <= set(field["2 steps"]) and set(first["2 steps"]) <= set(settings)
         finals = [replace(trial(name, 1, seed=5), mode="final") for name in left["2 steps"]]
         return finals, [BestSet("final", by_setting(finals)["final"])]
 
     fields = tuple(by_setting([trial(name, look) for name in settings]) for look in range(len(SIZES)))
-    return Race(SIZES, fields, then)
+    return Race(SIZES, fields, then, refinement)
 
 
 def run(planned: Race, store: Store, trials: Sequence[Trial] | None = None) -> Looked:
@@ -101,3 +102,36 @@ def test_a_part_of_the_first_look_is_run_alone(store: Store) -> None:
     seen: list[Left] = []
     looked = run(race(["same, 0", "worse, 0"], seen), store, [trial("same, 0", 0)])
     assert seen == [] and looked.rows == [] and len(looked.result.rows) == 1
+
+
+def refined(new: Sequence[str], asked: list[tuple[int, Left, Scores]], rounds: int = 1, **more: float) -> Refinement:
+    def propose(number: int, left: Left, known: Field, scores: Scores) -> list[Field]:
+        asked.append((number, left, {mode: dict(one) for mode, one in scores.items()}))
+        return [by_setting([trial(name, look) for name in new]) for look in range(len(SIZES))]
+
+    return Refinement(rounds, propose, 1, **more)
+
+
+def test_new_settings_meet_the_best_so_far_on_the_same_images(store: Store) -> None:
+    seen, asked = list[Left](), list[tuple[int, Left, Scores]]()
+    looked = run(
+        race(["same, 0", "same, 1e-9", "worse, 0"], seen, refined(["same, 2e-9", "worse, 1e-9"], asked)), store
+    )
+    ((number, left, scores),) = asked
+    assert number == 1 and set(left["2 steps"]) == {"same, 0", "same, 1e-9"}
+    assert set(scores["2 steps"]) == {"same, 0", "same, 1e-9", "worse, 0"}
+    second = [row for row in looked.rows if row["round"] == 1]
+    best = left["2 steps"][0]
+    assert {row["setting"] for row in second if row["look"] == 1} == {best, "same, 2e-9", "worse, 1e-9"}
+    assert {row["setting"] for row in second if row["look"] == 2} == {best, "same, 2e-9"}
+    assert set(seen[0]["2 steps"]) == {best, "same, 2e-9"}
+    again = run(race(["same, 0", "same, 1e-9", "worse, 0"], [], refined(["same, 2e-9", "worse, 1e-9"], [])), store)
+    assert again.result.evaluations == 0 and again.rows == looked.rows
+
+
+def test_when_the_time_is_up_no_block_and_no_round_begins(store: Store) -> None:
+    seen, asked = list[Left](), list[tuple[int, Left, Scores]]()
+    looked = run(race(["same, 0", "same, 1e-9", "worse, 0"], seen, refined(["same, 2e-9"], asked, seconds=0.0)), store)
+    assert asked == [] and {row["look"] for row in looked.rows} == {1}
+    assert set(seen[0]["2 steps"]) == {"same, 0", "same, 1e-9"}
+    assert any(row["mode"] == "final" for row in looked.result.rows)

@@ -1,6 +1,8 @@
 """Every export is run, with the same noise, against the library that it is for, and gives our images."""
 
+import itertools
 import math
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -13,18 +15,38 @@ from torch import Tensor
 from diffusion_core import adapters
 from diffusion_core.data import Images
 from diffusion_core.exact import GaussianDenoiser
-from diffusion_core.samplers import DPMpp2M, Euler, Heun, Model, Restart, Sampler, sample
+from diffusion_core.samplers import (
+    Accelerated,
+    DPMpp2M,
+    DPMpp2MSDE,
+    Euler,
+    EulerChurn,
+    EulerSplit,
+    EulerWithin,
+    Heun,
+    Interval,
+    Model,
+    Restart,
+    Sampler,
+    sample,
+)
+from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import karras
 from experiments.export import export
 from experiments.export.export import as_users_call
-from experiments.export.libraries import diffusers, k_diffusion
-from experiments.export.target import Target
+from experiments.export.libraries import comfyui, diffusers, k_diffusion
+from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
 
 SIDE, MEAN, STD, SEED = 8, 40.0, 70.0, 3
 SIGMAS = karras(6, 20.0, 0.05)
-SAMPLERS = [Euler(0.0), Euler(0.5), Euler(1.0), Heun(), DPMpp2M()]
+CHURN = {"s_churn": 1.5, "s_min": 0.2, "s_max": 10.0, "s_noise": 1.01}  # at three of six levels
+EULER: list[Sampler] = [Euler(0.0), Euler(0.5), Euler(1.0), EulerSplit(1.0, 0.3, 1.0, 0.98), EulerWithin(0.8, 0.2, 5.0)]
+SAMPLERS: list[Sampler] = [
+    *EULER, Heun(), Heun(**CHURN), EulerChurn(**CHURN), EulerChurn(s_churn=1.0), DPMpp2M(), DPMpp2MSDE(0.7)
+]  # fmt: skip
+RESTART = Restart((Interval(0.2, 2.0, 2, 2),))
 IMAGES = Images("mine", torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8), torch.zeros(2), MEAN, STD)
 
 
@@ -45,12 +67,18 @@ MODELS: dict[str, Model] = {
 }
 
 
-def target(sampler: Sampler, model: Model) -> Target:
-    return Target.of("test", sampler, SIGMAS, model, IMAGES)
+by_name = pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
+ends = pytest.mark.parametrize("to_zero", [False, True], ids=["", "ending at 0"])
 
 
-def ours(sampler: Sampler, model: Model) -> Tensor:
-    return sample(model, SIGMAS, sampler, n_samples=export.N_IMAGES, shape=IMAGES.shape, seed=SEED)
+def target(sampler: Sampler, model: Model, to_zero: bool = False) -> Target:
+    return Target("test", sampler, SIGMAS, to_zero, model, IMAGES)
+
+
+def ours(sampler: Sampler, model: Model, to_zero: bool = False) -> Tensor:
+    return sample(
+        model, SIGMAS, sampler, n_samples=export.N_IMAGES, shape=IMAGES.shape, seed=SEED, final_denoise=to_zero
+    )
 
 
 def inner(x: Tensor, side: int) -> Tensor:
@@ -68,82 +96,181 @@ def users(model: Model) -> tuple[Callable[..., Tensor], Callable[[], Tensor], Ca
     return as_users_call(model, BlockNoise(SEED, 0, export.N_IMAGES, IMAGES.shape, torch.device("cpu")))
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, RESTART], ids=lambda sampler: sampler.name)
+@ends
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_the_torch_loop_gives_our_images(model: Model, sampler: Sampler) -> None:
-    code = torch_loop(target(sampler, model))
-    assert code is not None
+def test_the_torch_loop_gives_our_images(model: Model, to_zero: bool, sampler: Sampler) -> None:
     theirs_net, noise, back = users(model)
-    found = back(run(code)(theirs_net, noise))
-    torch.testing.assert_close(found, inner(ours(sampler, model), found.shape[-1]), rtol=0, atol=1e-4)
+    found = back(run(torch_loop(target(sampler, model, to_zero)))(theirs_net, noise))
+    torch.testing.assert_close(found, inner(ours(sampler, model, to_zero), found.shape[-1]), rtol=0, atol=1e-4)
 
 
-def test_a_sampler_without_code_has_none() -> None:
-    for sampler in (Restart(), Heun(s_churn=5.0)):
-        for make in (torch_loop, k_diffusion, diffusers):
-            assert make(target(sampler, MODELS["vp eps"])) is None
+@pytest.mark.parametrize(
+    ("make", "sampler", "name", "message"),
+    [
+        (torch_loop, Accelerated(), "vp eps", r"no loop is written for accelerated"),
+        (k_diffusion, RESTART, "vp eps", "k-diffusion has no restart"),
+        (diffusers, Euler(0.5), "vp eps", r"diffusers has no scheduler for euler\(eta=0.5\) at given levels"),
+        (diffusers, Heun(**CHURN), "vp eps", "diffusers evaluates the network before it adds the churn"),
+        *((diffusers, Euler(0.0), name, "diffusers' schedulers need a network with a table of times")
+          for name in ("ours", "edm x0", "flow", "vp v, cosine, side", "vp whole")),
+        (comfyui, EulerChurn(**CHURN), "vp eps", "ComfyUI's own sampler nodes have no field for churn"),
+        (comfyui, RESTART, "vp eps", "ComfyUI has no restart"),
+        (comfyui, Euler(1.0), "flow", "step a flow in another way than ours, except for Euler without noise"),
+        (comfyui, Heun(), "flow", "step a flow in another way"),
+    ],
+)  # fmt: skip
+def test_what_a_library_cannot_express_is_said(
+    make: Callable[[Target], str], sampler: Sampler, name: str, message: str
+) -> None:
+    with pytest.raises(Unsupported, match=message):
+        make(target(sampler, MODELS[name]))
 
 
 # ------------------------------------------------------------------------------------------------------------------
 # k-diffusion pins an old numpy, so its formulas are written out here: Karras et al. 2022 (arXiv 2206.00364), Algorithm
-# 1 and 2; its ancestral step; Lu et al. 2022 (arXiv 2211.01095), Algorithm 2, in lambda = -ln sigma.
+# 2; its ancestral step; Lu et al. 2022 (arXiv 2211.01095), Algorithm 2 and its SDE form, in lambda = -ln sigma. Its
+# functions take a step to 0 for one of the steps. What they draw here is our noise.
+
+KSampling = dict[str, Callable[..., Tensor]]
 
 
-def k_sampling(noise: Callable[[], Tensor]) -> types.ModuleType:
-    def euler_ancestral(model: Any, x: Tensor, sigmas: Tensor, eta: float = 1.0) -> Tensor:
-        for i in range(len(sigmas) - 1):
-            d = (x - model(x, sigmas[i] * x.new_ones(len(x)))) / sigmas[i]
-            up = min(sigmas[i + 1], eta * (sigmas[i + 1] ** 2 * (1 - sigmas[i + 1] ** 2 / sigmas[i] ** 2)) ** 0.5)
-            x = x + d * ((sigmas[i + 1] ** 2 - up**2) ** 0.5 - sigmas[i])
-            x = x + noise() * up if eta else x
+def k_sampling(noise: Callable[[], Tensor]) -> KSampling:
+    def slope(model: Any, x: Tensor, sigma: Tensor) -> Tensor:
+        return (x - model(x, sigma * x.new_ones(len(x)))) / sigma
+
+    def ancestral(
+        model: Any, x: Tensor, sigmas: Tensor, eta: float = 1.0, s_noise: float = 1.0, noise_sampler: Any = None
+    ) -> Tensor:
+        for now, after in itertools.pairwise(sigmas):
+            up = min(after, eta * (after**2 * (1 - after**2 / now**2)) ** 0.5)
+            x = x + slope(model, x, now) * ((after**2 - up**2) ** 0.5 - now)
+            if after > 0:
+                x = x + noise_sampler(now, after) * s_noise * up
         return x
 
-    def heun(model: Any, x: Tensor, sigmas: Tensor) -> Tensor:
-        for i in range(len(sigmas) - 1):
-            d = (x - model(x, sigmas[i] * x.new_ones(len(x)))) / sigmas[i]
-            y = x + d * (sigmas[i + 1] - sigmas[i])
-            e = (y - model(y, sigmas[i + 1] * x.new_ones(len(x)))) / sigmas[i + 1]
-            x = x + (d + e) / 2 * (sigmas[i + 1] - sigmas[i])
+    def churned(model: Any, x: Tensor, sigmas: Tensor, order: int, churn: dict[str, float]) -> Tensor:
+        n, s_noise = len(sigmas) - 1, churn.get("s_noise", 1.0)
+        for now, after in itertools.pairwise(sigmas):
+            inside = churn.get("s_tmin", 0.0) <= now <= churn.get("s_tmax", math.inf)
+            gamma = min(churn.get("s_churn", 0.0) / n, 2**0.5 - 1) if inside else 0.0
+            raised = now * (gamma + 1)
+            if gamma > 0:
+                x = x + noise() * s_noise * (raised**2 - now**2) ** 0.5
+            d = slope(model, x, raised)
+            y = x + d * (after - raised)
+            x = y if order == 1 or after == 0 else x + (d + slope(model, y, after)) / 2 * (after - raised)
         return x
 
-    def dpmpp_2m(model: Any, x: Tensor, sigmas: Tensor) -> Tensor:
-        old, t = None, [-math.log(sigma) for sigma in sigmas.tolist()]
-        for i in range(len(sigmas) - 1):
-            d, h = model(x, sigmas[i] * x.new_ones(len(x))), t[i + 1] - t[i]
-            r = (t[i] - t[i - 1]) / h if i else 1.0
-            ahead = d if old is None else (1 + 1 / (2 * r)) * d - 1 / (2 * r) * old
-            x, old = sigmas[i + 1] / sigmas[i] * x - math.expm1(-h) * ahead, d
+    def dpmpp_2m_sde(
+        model: Any, x: Tensor, sigmas: Tensor, eta: float = 1.0, s_noise: float = 1.0, noise_sampler: Any = None
+    ) -> Tensor:
+        old, h_old = None, None
+        for now, after in itertools.pairwise(sigmas):
+            denoised = model(x, now * x.new_ones(len(x)))
+            if after == 0:
+                return denoised
+            h = math.log(now / after)
+            gain = -math.expm1(-h - eta * h)
+            x = after / now * math.exp(-eta * h) * x + gain * denoised
+            if old is not None:
+                x = x + 0.5 * gain * h / h_old * (denoised - old)
+            if eta:
+                x = x + noise_sampler(now, after) * after * math.sqrt(-math.expm1(-2 * eta * h)) * s_noise
+            old, h_old = denoised, h
         return x
 
-    module = types.ModuleType("k_diffusion.sampling")
-    functions = {
-        "sample_euler": lambda model, x, sigmas: euler_ancestral(model, x, sigmas, 0.0),
-        "sample_euler_ancestral": euler_ancestral,
-        "sample_heun": heun,
-        "sample_dpmpp_2m": dpmpp_2m,
+    return {
+        "sample_euler": lambda model, x, sigmas, **churn: churned(model, x, sigmas, 1, churn),
+        "sample_heun": lambda model, x, sigmas, **churn: churned(model, x, sigmas, 2, churn),
+        "sample_euler_ancestral": ancestral,
+        "sample_dpmpp_2m": lambda model, x, sigmas: dpmpp_2m_sde(model, x, sigmas, eta=0.0),
+        "sample_dpmpp_2m_sde": dpmpp_2m_sde,
     }
-    vars(module).update(functions)
-    return module
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
+def denoiser(model: Model, back: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """The clean image in the network's own units, as k-diffusion and ComfyUI call networks."""
+    scale = getattr(model, "scale", 1.0)
+    return lambda x, sigma: x - sigma.view(-1, 1, 1, 1) * model(back(x), sigma / scale)
+
+
+@by_name
+@ends
 @pytest.mark.parametrize("name", ["ours", "vp eps", "edm x0"])
-def test_k_diffusion_gives_our_images(name: str, sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_k_diffusion_gives_our_images(
+    name: str, to_zero: bool, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = MODELS[name]
-    code = k_diffusion(target(sampler, model))
-    assert code is not None
     _, noise, back = users(model)
-    package, module = types.ModuleType("k_diffusion"), k_sampling(noise)
+    package, module = types.ModuleType("k_diffusion"), types.ModuleType("k_diffusion.sampling")
+    vars(module).update(k_sampling(noise))
     package.sampling = module  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "k_diffusion", package)
     monkeypatch.setitem(sys.modules, "k_diffusion.sampling", module)
-    scale = getattr(model, "scale", 1.0)
+    found = back(run(k_diffusion(target(sampler, model, to_zero)))(denoiser(model, back), noise))
+    torch.testing.assert_close(found, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
 
-    def denoiser(x: Tensor, sigma: Tensor) -> Tensor:  # in the network's own units
-        return x - sigma.view(-1, 1, 1, 1) * model(back(x), sigma / scale)
 
-    found = back(run(code)(denoiser, noise))
-    torch.testing.assert_close(found, ours(sampler, model), rtol=0, atol=1e-3)
+# -------------------------------------------------------------------------------------------------------------- ComfyUI
+
+
+def comfy(text: str, model: Any, x: Tensor, noise: Callable[[], Tensor]) -> Tensor:
+    """What ComfyUI does with such nodes: they call k-diffusion's functions; x is in the space of the noise level."""
+    functions, sigmas = k_sampling(noise), torch.empty(0)
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    nodes: list[tuple[str, dict[str, str]]] = []
+    for line in lines:
+        if line.startswith("  "):
+            field, _, value = line.strip().partition(": ")
+            nodes[-1][1][field] = value
+        else:
+            nodes.append((line, {}))
+    for node, fields in nodes:
+        if node == "ManualSigmas":  # reads no exponents
+            sigmas = torch.tensor([float(one) for one in re.findall(r"[-+]?(?:\d*\.*\d+)", fields["sigmas"])])
+        elif node == "KSamplerSelect":
+            x = functions[f"sample_{fields['sampler_name']}"](model, x, sigmas)
+        else:
+            name = {"SamplerEulerAncestral": "euler_ancestral", "SamplerDPMPP_2M_SDE": "dpmpp_2m_sde"}[node]
+            values = {"eta": float(fields["eta"]), "s_noise": float(fields["s_noise"])}
+            x = functions[f"sample_{name}"](model, x, sigmas, noise_sampler=lambda *_: noise(), **values)
+    return x
+
+
+@pytest.mark.parametrize("sampler", [*EULER, Heun(), DPMpp2M(), DPMpp2MSDE(0.7)], ids=lambda sampler: sampler.name)
+@ends
+@pytest.mark.parametrize("name", ["ours", "vp eps", "edm x0"])
+def test_comfyui_gives_our_images(name: str, to_zero: bool, sampler: Sampler) -> None:
+    model = MODELS[name]
+    _, noise, back = users(model)
+    one = target(sampler, model, to_zero)
+    text = comfyui(one)
+    if one.shift:
+        assert f"filled with {one.shift:.6g}," in text
+    found = comfy(text, denoiser(model, back), one.shift + one.sigmas[0] * noise(), noise)
+    torch.testing.assert_close(back(found), ours(sampler, model, to_zero), rtol=0, atol=1e-3)
+
+
+@ends
+@pytest.mark.parametrize("name", ["flow", "flow, data at 1"])
+def test_comfyui_steps_a_flow_along_its_own_time(name: str, to_zero: bool) -> None:
+    """There x is (1 - t) image + t noise, and Euler's slope is (x - denoised) / t."""
+    model = MODELS[name]
+    _, noise, back = users(model)
+    one = target(Euler(0.0), model, to_zero)
+
+    def denoised(z: Tensor, time: Tensor) -> Tensor:
+        share = (1 - time).view(-1, 1, 1, 1)
+        index, x = torch.arange(len(z)), back(z / share)
+        sigma = time / (1 - time) / model.scale  # type: ignore[attr-defined]
+        eps = at_samples(model, index)(x, sigma)
+        return (x - sigma.view(-1, 1, 1, 1) * eps) * model.scale + model.shift  # type: ignore[attr-defined]
+
+    first = one.sigmas[0] / (1 + one.sigmas[0])
+    z = comfy(comfyui(one), denoised, (1 - first) * one.shift + first * noise(), noise)
+    last = one.sigmas[-1] / (1 + one.sigmas[-1])
+    torch.testing.assert_close(back(z / (1 - last)), ours(Euler(0.0), model, to_zero), rtol=0, atol=1e-3)
 
 
 # ------------------------------------------------------------------------------------------------------------ diffusers
@@ -151,9 +278,10 @@ def test_k_diffusion_gives_our_images(name: str, sampler: Sampler, monkeypatch: 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize("sampler", [Euler(0.0), Euler(1.0), Heun(), DPMpp2M()], ids=lambda sampler: sampler.name)
+@ends
 @pytest.mark.parametrize(("predicts", "theirs"), [("eps", "epsilon"), ("v", "v_prediction")])
 def test_diffusers_gives_our_images(
-    predicts: str, theirs: str, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+    predicts: str, theirs: str, to_zero: bool, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
     from diffusers import DDPMScheduler
@@ -161,15 +289,16 @@ def test_diffusers_gives_our_images(
 
     config = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type=theirs, clip_sample=True)
     model = adapters.vp(net, IMAGES, predicts=predicts, time=adapters.from_abar(config.alphas_cumprod))
-    code = diffusers(target(sampler, model))
-    assert code is not None
+    code = diffusers(one := target(sampler, model, to_zero))
     theirs_net, noise, back = users(model)
-    monkeypatch.setattr(ancestral, "randn_tensor", lambda *args, **kwargs: noise())
-    found = back(run(code)(theirs_net, config.config, noise))
-    torch.testing.assert_close(found, ours(sampler, model), rtol=0, atol=1e-3)
-
-
-def test_diffusers_code_is_for_its_own_conventions_only() -> None:
-    for name in ("ours", "edm x0", "flow", "vp v, cosine, side", "vp whole"):
-        assert diffusers(target(Euler(0.0), MODELS[name])) is None, name
-    assert diffusers(target(Euler(0.5), MODELS["vp eps"])) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(ancestral, "randn_tensor", lambda *args, **kwargs: noise())
+        found = back(run(code)(theirs_net, config.config, noise))
+    torch.testing.assert_close(found, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
+    export.check_with_diffusers(code, one, model, IMAGES)
+    with pytest.raises(Unsupported, match="the installed diffusers fails: "):
+        export.check_with_diffusers("import diffusers.of_the_future", one, model, IMAGES)
+    with pytest.raises(Unsupported, match="the installed diffusers gives other images, by"):
+        export.check_with_diffusers(
+            code.replace("torch.tensor(TIMES)", "0.5 * torch.tensor(TIMES)"), one, model, IMAGES
+        )

@@ -17,7 +17,7 @@ from diffusion_core.data import Images
 from diffusion_core.exact import Empirical, GaussianDenoiser
 from experiments.models.check import CheckResult, Level, _doubts, examine, linear_errors
 from experiments.models.external import remarks
-from experiments.models.variants import RANGES
+from experiments.models.variants import RANGES, Remembering
 
 DATA = load("mnist5k")
 EXACT = Empirical(DATA.standardised()[:80])  # the check takes the first 16, and eight of each class
@@ -193,3 +193,25 @@ def test_the_result_shows_one_image_at_each_level() -> None:
     assert result.clean.shape == (10, 1, 32, 32) and (result.clean == result.clean[0]).all()
     assert ((result.noisy - result.clean) / sigma).std() == pytest.approx(1, abs=0.05)
     assert (result.denoised[5:] - result.clean[5:]).abs().max() < 1e-3
+
+
+def test_readings_of_the_same_output_cost_no_pass_of_the_network() -> None:
+    calls, network = [], ddpm()
+
+    def counted(z: Tensor, t: Tensor) -> Tensor:
+        calls.append(len(z))
+        return network(z, t)
+
+    assert examine(adapters.vp(counted, DATA), DATA, "cpu").doubts == []
+    all_levels, first_look = 10 * 16, 10 * 4
+    assert sum(calls) <= all_levels + 3 * first_look + 2 * 5 * 16  # two ranges; two tables at the levels that matter
+
+
+def test_memory_is_not_changed_by_what_is_done_with_answers() -> None:
+    asked = []
+    net = Remembering(lambda z, t: asked.append(z) or z.add_(1))
+    first = net(torch.zeros(2), torch.ones(1)).mul_(5)
+    assert torch.equal(net(torch.zeros(2), torch.ones(1)), torch.ones(2)) and len(asked) == 1
+    assert torch.equal(first, torch.full((2,), 5.0))
+    net(torch.zeros(2), torch.zeros(1))
+    assert len(asked) == 2

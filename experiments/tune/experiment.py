@@ -1,0 +1,290 @@
+"""Which sampler settings are best for this network, at each number of evaluations?
+
+    python -m experiments tune --model python:my_model:eps --budgets 8 16 32
+    python -m experiments tune                         networks trained here; laptop: about 5 minutes on two CPU cores
+    python -m experiments tune --preset smoke          under 20 seconds: does everything work here?
+
+The settings that people use, schedules times samplers, each at exactly the budget, race in blocks of images: a setting
+that is worse than the best leaves (metrics/race.py). Then new settings near the best are proposed and raced in the same
+way (proposals.py). The finalists and the defaults, DDIM and DDPM, are compared on images of another seed, which no race
+saw. Of the settings that cannot be told from the best, the simplest is recommended, and exported so that it can be
+pasted (export/).
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pandas as pd
+
+from diffusion_core.adapters import Adapter
+from experiments.config.comparison import (
+    BestSet,
+    Comparison,
+    Contrast,
+    Field,
+    Groups,
+    Left,
+    Race,
+    Refinement,
+    Scores,
+    by_setting,
+    control,
+    paired,
+)
+from experiments.config.config import Ladder, TrainConfig
+from experiments.config.study import CONTROL, Study
+from experiments.config.trial import Infeasible, Trial
+from experiments.engine.calibrated import calibrated
+from experiments.engine.options import Options
+from experiments.engine.runner import Experiment, run_experiment
+from experiments.export.export import write_settings
+from experiments.models.external import load_foreign
+from experiments.questions import Tune
+from experiments.stages.common import images_of
+from experiments.tune import proposals
+from experiments.tune.settings import SamplerSetting, exactly
+
+QUESTION = "Which sampler settings are best for this network, at each number of evaluations?"
+FRESH = 2 * CONTROL  # added to the seed of images that the race has not seen
+AGAIN = 10 * CONTROL  # added to all sampling seeds per --search-seed
+ROUND = 4  # proposals per budget and round
+FINALISTS = 6  # at most, per budget, besides the defaults
+DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM on the first ladder: what is used without tuning
+
+
+@dataclass(frozen=True)
+class TuneStudy(Study):
+    """The settings that race: ladders x samplers at each budget, then single settings, the simplest first."""
+
+    ladders: tuple[str, ...] = ("vp", "karras", "geometric", "cosine")  # vp: even steps in time, as in DDIM and DDPM
+    budgets: tuple[int, ...] = (8, 16, 32)  # network evaluations per image, exactly
+    etas: tuple[float, ...] = (0.0, 0.5, 1.0)  # of Euler; 0 and 1 are always added
+    samplers: tuple[str, ...] = ("heun", "dpm++2m")  # besides Euler
+    settings: tuple[str, ...] = (  # noise in other forms, on the ladder where it is used, and a last step to 0
+        "vp, eta 0, ending at 0",
+        "karras, dpm++2m, ending at 0",
+        "karras, heun(s_churn=1, s_min=0.1, s_noise=1.003)",  # as Karras et al. 2022, Table 5, in our units
+        "karras, euler-churn(s_churn=2, s_min=0.1)",
+        "karras, euler-within(1, 0.1, 3)",
+        "karras, euler-split(1, 0, 0.5)",
+        "karras, restart",
+    )
+    refine: int = 8  # proposals per budget, after the named settings
+    search_seed: int = 0  # another one searches on other images
+    seconds: float = math.inf  # of the search, see Refinement
+    block: int = 160  # images per network and block, about
+    sigma_max: float = 30.0
+    sigma_min: float = 0.03
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Images per network at each look of the race: blocks of equal size, up to n_samples."""
+        n_looks = max(self.n_samples // self.block, 1)
+        return tuple(self.n_samples * look // n_looks for look in range(1, n_looks + 1))
+
+    @property
+    def named(self) -> list[SamplerSetting]:
+        """The settings that race first, the simplest first: the defaults, which need no tuning, lead."""
+        labels = (*(f"eta {eta:g}" for eta in self.etas), *self.samplers)
+        product = [SamplerSetting(ladder, label) for ladder in self.ladders for label in labels]
+        defaults = map(SamplerSetting.read, self.defaults)
+        return [*dict.fromkeys([*defaults, *product, *map(SamplerSetting.read, self.settings)])]
+
+    @property
+    def defaults(self) -> tuple[str, ...]:
+        return tuple(f"{self.ladders[0]}, eta {eta:g}" for eta in DEFAULT_ETAS)
+
+
+PRESETS = {
+    "smoke": TuneStudy(
+        train=TrainConfig(images_seen=640, warmup_images=320),
+        n_samples=132,  # just above the dimension of the features
+        ladders=("vp", "karras"),
+        budgets=(4,),
+        etas=(0.0, 1.0),
+        samplers=("heun",),
+        settings=("karras, euler-split(1, 0, 0.5)",),
+        refine=1,
+    ),
+    "laptop": TuneStudy(),
+    "gpu": TuneStudy(
+        train=TrainConfig(data="mnist", images_seen=50 * 60_000),
+        train_seeds=5,
+        n_samples=10_000,
+        block=1_000,
+        budgets=(8, 16, 32, 64),
+        refine=24,
+    ),
+}
+
+
+def main(question: Tune, options: Options) -> pd.DataFrame:
+    """Which sampler settings are best for this network, at each number of evaluations?
+
+    Races the settings, confirms the finalists on images of another seed, and writes a report, settings.json and
+    snippets to paste. After an interrupt the same command continues where it stopped. Returns the table.
+    """
+    study = options.apply(PRESETS[options.preset], question)
+    for name in ("ladders", "budgets"):
+        if not getattr(study, name):
+            raise ValueError(f"{name}: at least one is needed")
+    if bad := [budget for budget in study.budgets if budget < 1]:
+        raise ValueError(f"budgets={bad[0]}: it must be at least 1")
+    if study.refine < 0:
+        raise ValueError(f"refine={study.refine}: it must be at least 0")
+    study = replace(study, seconds=in_seconds(question.time) if question.time else math.inf)
+    study = known_levels(replace(study, etas=tuple(sorted({*study.etas, *DEFAULT_ETAS}))), options)
+    data_std = options.data_std(study)
+    study = calibrated(study, partial(trials, data_std=data_std), options)
+    fields = tuple(by_setting(trials(study, data_std, look)) for look in range(len(study.sizes)))
+    experiment = Experiment(
+        "tune",
+        QUESTION,
+        list(trials(study, data_std)),
+        (),
+        race=Race(study.sizes, fields, partial(confirmation, study), refinement(study, data_std)),
+        write_extras=partial(write_settings, data_root=options.data_root, libraries=question.export),
+        notes=() if proposals.installed() or not study.refine else (proposals.INSTALL,),
+    )
+    return run_experiment(experiment, options)
+
+
+def in_seconds(text: str) -> float:
+    """The seconds in a duration such as "90s", "10min" or "2h". Raises ValueError for any other text."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)", text.strip())
+    if not found:
+        raise ValueError(f"time={text!r}: it must read like 90s, 10min or 2h")
+    return float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]]
+
+
+def known_levels(study: TuneStudy, options: Options) -> TuneStudy:
+    """The study with ladders that stay within the levels that a network from elsewhere knows."""
+    if study.foreign is None:
+        return study
+    images, device = images_of(study.foreign.data, options.data_root), study.machine.device
+    model = load_foreign(study.foreign.source, images, study.foreign.label, device)
+    if not isinstance(model, Adapter):
+        return study
+    low, high = model.span
+    return replace(study, sigma_min=max(study.sigma_min, low), sigma_max=min(study.sigma_max, high))
+
+
+def trials(
+    study: TuneStudy, data_std: float, look: int = 0, settings: Mapping[int, Sequence[SamplerSetting]] | None = None
+) -> Iterator[Trial | Infeasible]:
+    """Every trial of a look of the race, for each network in turn.
+
+    Args:
+        settings: those of each budget; by default the named ones at every budget.
+    """
+    here, settings = replace(study, n_samples=study.sizes[look]), settings or dict.fromkeys(study.budgets, study.named)
+    for seed in study.seeds:
+        model = study.model(seed)
+        for budget, names in settings.items():
+            for setting in names:
+                levels, sampler = setting.parts(budget, (study.sigma_max, study.sigma_min), data_std)
+                what = ("tune", race_of(budget), setting.name, model)
+                ladder = exactly(budget, levels, sampler, setting.to_zero)
+                if ladder is None:
+                    why = f"{setting.sampler}: no ladder takes exactly {budget} evaluations"
+                    yield here.infeasible(*what, levels, sampler, budget=budget, why=why)
+                    continue
+                trial = here.trial(
+                    *what, ladder, sampler, final_denoise=setting.to_zero, budget=budget, earlier=study.sizes[:look]
+                )
+                yield reseeded(trial, study.search_seed * AGAIN) if isinstance(trial, Trial) else trial
+
+
+def race_of(budget: int) -> str:
+    """The mode of a race."""
+    return f"{budget} evaluations, race"
+
+
+def reseeded(trial: Trial, more: int) -> Trial:
+    """The same trial with `more` added to its sampling seed."""
+    samples = replace(trial.samples, seed=trial.samples.seed + more)
+    return replace(trial, score=replace(trial.score, samples=samples))
+
+
+def refinement(study: TuneStudy, data_std: float) -> Refinement:
+    """The rounds of proposals. Without Optuna there are none, but the time still bounds the race."""
+    n_rounds = math.ceil(study.refine / ROUND) if proposals.installed() else 0
+
+    def propose(number: int, left: Left, known: Field, scores: Scores) -> list[Field]:
+        n = min(ROUND, study.refine - (number - 1) * ROUND)
+        new: dict[int, Sequence[SamplerSetting]] = {}
+        for budget in study.budgets:
+            race, scope = race_of(budget), proposals.Scope(budget, study.sigma_max, study.sigma_min, data_std)
+            runs = {name: groups[0].samples for name, groups in known.get(race, {}).items()}
+            tried = {name: (runs[name], value) for name, value in scores.get(race, {}).items()}
+            good = [runs[name] for name in left.get(race, ())[:FINALISTS]]
+            seed = 1_000 * study.search_seed + number
+            new[budget] = proposals.propose(n, scope, tried, good, seed) if good else ()
+        looks = range(len(study.sizes))
+        return [by_setting(trials(study, data_std, look, new)) for look in looks]
+
+    return Refinement(n_rounds, propose, FINALISTS, study.seconds)
+
+
+def confirmation(
+    study: TuneStudy, named: Left, left: Left, field: Field
+) -> tuple[Sequence[Trial], Sequence[Comparison]]:
+    """The finalists and the defaults of each budget on unseen images, their comparisons, and those of the knobs.
+
+    Args:
+        named: mode of the race -> the named settings that were left before any proposal, the best score first.
+        left: mode of the race -> the settings that are left, the best score first.
+        field: mode of the race -> all its settings, at the first look.
+    """
+    planned, comparisons = list[Trial](), list[Comparison]()
+    if not left:  # every setting failed
+        return [], []
+    for race, order in left.items():
+        mode, winner, usual = race.removesuffix(", race"), order[0], named[race][0]
+        finalists = {*order[:FINALISTS], *study.defaults, usual}
+        groups = {
+            name: tuple(fresh(study, trial, mode) for trial in runs)
+            for name, runs in field[race].items()
+            if name in finalists
+        }
+        planned += [trial for runs in groups.values() for trial in runs]
+        comparisons += [
+            paired("tuned", mode, winner, other, groups, family="tuned")
+            for other in dict.fromkeys((*study.defaults, usual))
+            if other in groups and other != winner and (other in study.defaults or winner not in named[race])
+        ]
+        comparisons += [BestSet(mode, groups), *knobs(race, usual, field[race])]
+    name, runs = next(iter(groups.items()))  # of the last budget
+    again = tuple(fresh(study, trial, "control", FRESH + CONTROL) for trial in runs)
+    return [*planned, *again], [*comparisons, control(name, again, runs)]
+
+
+def fresh(study: TuneStudy, trial: Trial, mode: str, seed: int = FRESH) -> Trial:
+    """The same setting on n_samples images of another seed."""
+    seed += trial.model.seed + study.search_seed * AGAIN
+    samples = replace(trial.samples, seed=seed, n_samples=study.n_samples, earlier=())
+    return replace(trial, mode=mode, score=replace(trial.score, samples=samples))
+
+
+def knobs(race: str, best: str, groups: Groups) -> Iterator[Contrast]:
+    """At the first look: every sampler on the ladder of the best setting, and every ladder with its sampler.
+
+    Each is compared with the first of its kind. `best` is the best named setting. It was chosen on these images, so it
+    flatters itself a little.
+    """
+
+    def alike(trial: Trial) -> tuple[tuple[object, ...], tuple[object, ...]]:
+        samples, last = trial.samples, trial.samples.final_denoise
+        assert isinstance(samples.ladder, Ladder)
+        return (replace(samples.ladder, n_steps=1), last), (samples.sampler, last)
+
+    ladder, sampler = alike(groups[best][0])
+    for kind, same in (
+        ("sampler", [name for name, runs in groups.items() if alike(runs[0])[0] == ladder]),
+        ("ladder", [name for name, runs in groups.items() if alike(runs[0])[1] == sampler]),
+    ):
+        for name in same[1:]:
+            yield paired(kind, race, name, same[0], groups, family=kind)

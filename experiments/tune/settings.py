@@ -1,0 +1,87 @@
+"""A sampler setting as text, such as "karras(rho=5) from 20 to 0.05, euler-split(1, 0, 0.5), ending at 0".
+
+The text says all but the number of steps, which the budget decides. It is what tables show and what `--settings` reads.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from diffusion_core.samplers import Euler, Sampler
+from experiments.config import names
+from experiments.config.config import Ladder
+
+TO_ZERO = "ending at 0"
+
+
+@dataclass(frozen=True)
+class SamplerSetting:
+    """Which levels, which sampler, and whether a last step goes to sigma 0.
+
+    Args:
+        ladder: a schedule, perhaps with its ends: "karras(rho=5) from 20 to 0.05".
+        sampler: such as "eta 0.5", which is euler(eta=0.5), or "heun(s_churn=1)".
+        to_zero: whether the last evaluation of the budget denoises what is left at the last level.
+    """
+
+    ladder: str
+    sampler: str
+    to_zero: bool = False
+
+    @property
+    def name(self) -> str:
+        return ", ".join((self.ladder, self.sampler, *((TO_ZERO,) * self.to_zero)))
+
+    @classmethod
+    def read(cls, text: str) -> "SamplerSetting":
+        """The setting that a text names. Raises ValueError if it has not two or three parts."""
+        parts = [part.strip() for part in re.split(r",(?![^(]*\))", text)]  # at commas that are in no bracket
+        if len(parts) == 3 and parts[2] == TO_ZERO:
+            return cls(parts[0], parts[1], True)
+        if len(parts) != 2 or not all(parts):
+            raise ValueError(
+                f"settings={text!r}: it must read like 'karras(rho=5) from 20 to 0.05, heun(s_churn=1)', perhaps with "
+                f"', {TO_ZERO}' at its end"
+            )
+        return cls(parts[0], parts[1])
+
+    def parts(self, budget: int, ends: tuple[float, float], data_std: float) -> tuple[Ladder, Sampler]:
+        """The ladder with as many steps as evaluations, and the sampler.
+
+        Args:
+            ends: sigma_max and sigma_min, unless the text has its own.
+
+        Raises:
+            ValueError: an unknown name, or parameters that do not suit it.
+        """
+        schedule, _, own = self.ladder.partition(" from ")
+        if own:
+            try:
+                high, low = map(float, own.split(" to "))
+            except ValueError:
+                raise ValueError(f"ladder={self.ladder!r}: its ends must read like 'from 20 to 0.05'") from None
+            ends = high, low
+        name, options = names.schedule(schedule, data_std)
+        label, _, eta = self.sampler.partition(" ")
+        if label == "eta":
+            try:
+                return Ladder(name, budget, *ends, options), Euler(float(eta))
+            except ValueError as error:
+                raise ValueError(f"sampler={self.sampler!r}: {error}") from None
+        return Ladder(name, budget, *ends, options), names.sampler(self.sampler)
+
+
+def exactly(budget: int, ladder: Ladder, sampler: Sampler, to_zero: bool) -> Ladder | None:
+    """The ladder of this schedule on which the sampler takes exactly `budget` evaluations, else None.
+
+    Args:
+        to_zero: whether the last evaluation is a step to 0, after the ladder.
+    """
+    for n_steps in range(budget - to_zero, 0, -1):
+        shorter = replace(ladder, n_steps=n_steps)
+        try:
+            found = sampler.planned_nfe(shorter.sigmas()) + to_zero
+        except ValueError:
+            continue
+        if found <= budget:
+            return shorter if found == budget else None
+    return None
