@@ -123,11 +123,11 @@ def simplest(run: Run, one: BestSet, metric: str = "fd") -> Number:
     name = metric_name(metric, run.features)
     if not one.simplest:
         return Number("none", one.where, [one.why_not])
-    others = len(one.members) - 1
-    ties = f"{number(others, 0)} of {number(len(one.settings) - 1, 0)} others tie" if others else "no other ties"
-    notes = [one.simplest, ties]
+    members, settings = (number(len(rows), 0) for rows in (one.members, one.settings))
+    standing = f"one of {members} that tie for the best" if len(one.members) > 1 else f"best of {settings} settings"
+    notes = [one.simplest, standing]
     if one.simplest != one.baseline:
-        notes.append(f"baseline: {cell(metric, one.value(one.baseline, metric))}")
+        notes.append(f"{one.baseline}: {cell(metric, one.value(one.baseline, metric))}")
     return Number(cell(metric, one.value(one.simplest, metric)), f"{name}, {one.where}", notes)
 
 

@@ -42,14 +42,15 @@ class Larger:
 
 
 def enough(run: Run, sets: list[BestSet]) -> tuple[BestSet, list[Larger]] | None:
-    """The smallest budget such that no larger one has a detectably better setting, and the larger ones.
+    """The smallest budget such that no larger one has a better setting, and the larger ones.
 
-    None if the largest budget has one that all smaller ones lack, or if there is nothing to compare.
+    No setting of a larger budget may be detectably better, nor have a lower score, or there may be too few images to
+    tell. None if the largest budget has one that all smaller ones lack, or if there is nothing to compare.
     """
     known = sorted((one for one in sets if one.simplest and not missing(one.budget)), key=lambda one: one.budget)
     for at, one in enumerate(known[:-1]):
         larger = [against(run, one, other) for other in known[at + 1 :]]
-        if not any(other.gains for other in larger):
+        if not any(other.gains or other.difference < 0 for other in larger):
             return one, larger
     return None
 
@@ -68,9 +69,11 @@ def against(run: Run, small: BestSet, large: BestSet) -> Larger:
 
 def verdict(one: BestSet, larger: list[Larger]) -> str:
     """What to use, in at most 25 words."""
-    how = "every setting is worse" if all(other.loses for other in larger) else "no setting is detectably better"
     budgets = listed((number(other.budget, 0) for other in larger), "or")
-    return f"Use “{one.simplest}” at {number(one.budget, 0)} evaluations: {how} at {budgets} evaluations."
+    how = f"No setting with {budgets} is detectably better."
+    if all(other.loses for other in larger):
+        how = f"Every setting with {budgets} is worse."
+    return f"{number(one.budget, 0)} evaluations are enough here: use “{one.simplest}”. {how}"
 
 
 def section(run: Run) -> Section | None:

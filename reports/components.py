@@ -188,8 +188,8 @@ def explanation(name: str, verdict: str, marks: list[figures.Mark], reference: f
         return Explanation(name, verdict)
     drawing, ax = figures.small()
     figures.marks(marks, reference, ax)
-    file = re.sub(r"[^a-z0-9]+", "-", name.lower())
-    return Explanation(name, verdict, Figure(f"why-{file}", drawing, f"{name}: {label}", label))
+    file = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return Explanation(name, verdict, Figure(f"why-{file}", drawing, f"{name} {label}", label))
 
 
 def first_network(rows: pd.DataFrame) -> pd.DataFrame:

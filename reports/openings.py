@@ -1,4 +1,4 @@
-"""The first screen of a report: how sure it is, its status line, and the reasons not to trust it."""
+"""The first screen of a report: its evidence, its status line, and the reasons not to trust it."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from reports.columns import METRICS
 from reports.document import Number
 from reports.formats import SPEECH, as_precise, cell, metric_name, missing, number, percent, plural
 from reports.results import Run
-from reports.sentences import FEW, control_failed, head, pairs, smallest, these, training
+from reports.sentences import FEW, POWER, control_failed, head, pairs, smallest, these, training
 
-EXPLORATION = "exploration"
+EXPLORATION = "exploration, not fixed beforehand"
 STOPPED = {
-    "clear": "ended early, because the difference is clear",
-    "equal": "ended, because any difference is smaller than the smallest of interest",
+    "clear": "settled, because the difference is clear",
+    "equal": "settled, because any difference is smaller than the smallest of interest",
     "maximum": "all planned images were used",
     "failed": "ended, because a run failed",
 }
@@ -27,14 +27,16 @@ def sure(run: Run, row: pd.Series) -> Number:
     size = detectable(row)
     if size is not None:
         shown = as_precise(row["metric"], [size], -size, size)[0]
-        notes.append(f"could have detected {shown} in {metric_name(row['metric'], run.features)}")
+        notes.append(
+            f"could have detected {shown} in {metric_name(row['metric'], run.features)} ({percent(POWER)} power)"
+        )
     if not missing(row.get("n_to_settle")):
         notes.append(f"{cell('n_to_settle', row['n_to_settle'])} samples each would settle it")
     if not missing(row.get("minutes_to_settle")):
         notes.append(f"about {cell('minutes_to_settle', row['minutes_to_settle'])} minutes")
     if not missing(row.get("networks_to_settle")):
         notes.append(f"{cell('networks_to_settle', row['networks_to_settle'])} networks would settle it")
-    return Number(f"{networks} × {samples}", "how sure", ["networks × samples", *notes])
+    return Number(f"{networks} × {samples}", "evidence", ["networks × samples of each setting", *notes])
 
 
 def detectable(row: pd.Series) -> float | None:
@@ -44,12 +46,12 @@ def detectable(row: pd.Series) -> float | None:
 
 
 def floor(run: Run, like: pd.Series, metric: str) -> list[str]:
-    """The score of real images, for instance "real images: 1.38 (0.83 to 2.12)", if it was measured."""
+    """The score of real images, for instance "real images score 1.38 (0.83 to 2.12)", if it was measured."""
     found = run.floor(metric, like)
     if found is None:
         return []
     mean, low, high = (cell(name, found[name], metric) for name in ("mean", "low", "high"))
-    return [f"real images: {mean}" + (f" ({low} to {high})" if found["repeats"] > 1 else "")]
+    return [f"real images score {mean}" + (f" ({low} to {high})" if found["repeats"] > 1 else "")]
 
 
 def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> list[str]:
@@ -57,7 +59,7 @@ def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> li
     found = pairs(run.of_kind("control"))
     control = "A/A control not measured"
     if found:
-        control = "A/A control FAILED" if control_failed(run) else "A/A control passed"
+        control = "A/A control FAILED" if control_failed(run) else "A/A control passed (a setting against itself)"
     facts = [beforehand, control]
     if row is not None:
         facts += [f"network “{row['network']}”, {training(row)}", data(row)]
@@ -67,7 +69,8 @@ def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> li
             facts.append(f"holds for {these(row['n_networks'])}")
         if not missing(row.get("n_looks")) and row["n_looks"] > 1:
             why = STOPPED.get(str(row["stopped"]), str(row["stopped"]))
-            facts.append(f"look {number(row['look'], 0)} of {number(row['n_looks'], 0)}: {why}")
+            looks = f"look {number(row['look'], 0)} of {number(row['n_looks'], 0)}"
+            facts.append(f"{why} ({looks}; the interval allows for them)")
     count = len(run.failed())
     return facts + ([f"{plural(count, 'failed run')}"] if count else [])
 
@@ -108,9 +111,9 @@ def change(row: pd.Series) -> list[str]:
 
 def key(run: Run, metric: str) -> str:
     """What a metric is, in a line."""
-    return (
-        f"{metric_name(metric, run.features)} is the {SPEECH[metric]} between samples and real images: lower is better."
-    )
+    own = "" if run.features == "inception-v3-compat" else f", in {run.features} features (not comparable with FID)"
+    name = metric_name(metric, run.features)
+    return f"{name} is the {SPEECH[metric]} between samples and real images{own}: lower is better."
 
 
 def shown_metric(pair: dict[str, pd.Series]) -> pd.Series:

@@ -45,7 +45,7 @@ def opening(run: Run) -> Opening:
     how = [str(first["sampler"]), f"{first['schedule']} ladder"]
     numbers += [
         Number(cell("recall", rows["recall"].mean()), "recall", openings.floor(run, first, "recall")),
-        Number(cell("nfe", first["nfe"]), "evaluations per image", how),
+        Number(cell("nfe", first["nfe"]), "network evaluations per image", how),
     ]
     floor = run.floor("fd", first)
     fd = metric_name("fd", run.features)

@@ -105,8 +105,8 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     assert (control["value"] - 1).abs().max() < 0.5
     report = (tmp_path / "out" / "report.md").read_text()
     wanted = (
-        "- **Steps are too large**",
-        "- **Networks make errors**",
+        "- **Are the steps too large?**",
+        "- **Do networks make errors?**",
         "Are the steps too large?",
         "The answer in detail",
     )

@@ -32,8 +32,8 @@ def two_budgets(directory: Path, factor: float, untrusted: str = "") -> Run:
     ("factor", "says", "verdict"),
     [
         (0.5, "", ""),
-        (1.0, "8 evaluations buy nothing detectable here: no setting is", "no setting is detectably better at 8"),
-        (2.0, "8 evaluations buy nothing here: every setting scores worse", "every setting is worse at 8"),
+        (1.0, "8 evaluations buy nothing detectable here: no setting is", "No setting with 8 is detectably better."),
+        (2.0, "8 evaluations buy nothing here: every setting scores worse", "Every setting with 8 is worse."),
     ],
     ids=["a gain", "a tie", "a loss"],
 )
@@ -44,7 +44,7 @@ def test_a_budget_that_buys_nothing_is_said(tmp_path: Path, factor: float, says:
     if section:
         text = " ".join(block.text for block in section.blocks)  # type: ignore[union-attr]
         assert says in text and "corrected for 6 settings" in text and "95 % interval" in text
-        assert f"Use “geometric, heun” at 4 evaluations: {verdict} evaluations." == opening.verdict
+        assert f"4 evaluations are enough here: use “geometric, heun”. {verdict}" == opening.verdict
     else:
         assert opening == best_sets.opening(run)
     assert len(f"{opening.lead} {opening.verdict}".split()) <= 25

@@ -71,9 +71,9 @@ def opening(run: Run) -> Opening:
     row = openings.shown_metric(pair)
     fixed = "comparison fixed before the run" if run.info.get("fixed_beforehand") else openings.EXPLORATION
     numbers = [
-        openings.score(run, row, "b", row["metric"], "without noise", openings.floor(run, row, row["metric"])),
-        openings.score(run, row, "a", row["metric"], "with noise", openings.change(row)),
-        Number(cell("nfe_a", row["nfe_a"]), "evaluations per image", ["the same with and without noise"]),
+        openings.score(run, row, "b", row["metric"], "without fresh noise", openings.floor(run, row, row["metric"])),
+        openings.score(run, row, "a", row["metric"], "with fresh noise", openings.change(row)),
+        Number(cell("nfe_a", row["nfe_a"]), "network evaluations per image", ["the same with and without noise"]),
         openings.sure(run, row),
     ]
     return Opening(
@@ -90,9 +90,13 @@ def primary_rows(run: Run) -> pd.DataFrame:
 
 def openings_strip(run: Run) -> list[tuple[Path, str]]:
     """The pictures of the first screen."""
-    names = {0.0: "without noise (eta 0)", 1.0: "with noise (eta 1)"}
+    names = {0.0: "without fresh noise", 1.0: "with fresh noise"}
     rows = primary_rows(run)
-    labels = {row["samples_id"]: names[row["eta"]] for _, row in rows.iterrows() if row["eta"] in names}
+    labels = {
+        row["samples_id"]: f"{names[row['eta']]} (eta {number(row['eta'])}, beta {cell('beta', row['beta'])})"
+        for _, row in rows.iterrows()
+        if row["eta"] in names
+    }
     return components.strip(run, labels)
 
 

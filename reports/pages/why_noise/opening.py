@@ -51,12 +51,12 @@ def opening(run: Run) -> Opening:
 def explanations(run: Run) -> dict[str, tuple[str, str]]:
     """Each explanation with its verdict and the sentences on it."""
     return {
-        "Steps are too large": verdict_on_steps(run),
-        "Networks make errors": verdict_on_denoiser(run),
-        "Inputs stay as in training": verdict_on_inputs(run),
-        "Noise shrinks earlier errors": verdict_on_contraction(run),
-        "Error × contraction decides": verdict_on_response(run),
-        "A correction does as well": verdict_on_corrections(run),
+        "Are the steps too large?": verdict_on_steps(run),
+        "Do networks make errors?": verdict_on_denoiser(run),
+        "Do inputs stay as in training?": verdict_on_inputs(run),
+        "Does noise shrink earlier errors?": verdict_on_contraction(run),
+        "Does error × contraction decide?": verdict_on_response(run),
+        "Does a correction do as well?": verdict_on_corrections(run),
     }
 
 
@@ -79,7 +79,7 @@ def changes(run: Run) -> list[Number]:
     trained = networks(run)
     ends = dict.fromkeys([*list(trained)[:1], *list(trained)[-1:]])
     modes = {f"exact, {main_steps(run)} steps": "exact denoiser"}
-    modes |= {mode: f"{trained[mode]} training images" for mode in ends}
+    modes |= {mode: f"trained on {trained[mode]} images" for mode in ends}
     out = []
     for mode, words in modes.items():
         if pair := contrast(run, mode):
@@ -89,7 +89,7 @@ def changes(run: Run) -> list[Number]:
             )
             name = metric_name(row["metric"], run.features)
             notes = [f"change of {name} by noise", f"{percent(row['level'])} interval {low} to {high}"]
-            out.append(Number(size, words, notes))
+            out.append(Number(f"+{size}" if row["difference"] > 0 else size, words, notes))
     pair = contrast(run, f"trained, {main_steps(run)} steps")
     return [*out, openings.sure(run, head(pair))] if pair else out
 
@@ -113,20 +113,20 @@ def lines(run: Run) -> list[Explanation]:
     name = metric_name("kd", run.features)
     change = f"Change of {name} by noise"
     shown: dict[str, tuple[Callable[[Run], list[Mark]], float, str]] = {
-        "Steps are too large": (of_steps, 0, f"{change} with an exact denoiser. {BARS}"),
-        "Networks make errors": (of_networks, 0, f"{change}, by images seen in training. {BARS}"),
-        "Inputs stay as in training": (
+        "Are the steps too large?": (of_steps, 0, f"{change} with an exact denoiser. {BARS}"),
+        "Do networks make errors?": (of_networks, 0, f"{change}, by images seen in training. {BARS}"),
+        "Do inputs stay as in training?": (
             of_inputs,
             1,
             f"Error at samples ÷ at training inputs, low levels. {BOTH}",
         ),
-        "Noise shrinks earlier errors": (of_pushes, 0, f"Share of a push that is left at the end. {BOTH}"),
-        "Error × contraction decides": (
+        "Does noise shrink earlier errors?": (of_pushes, 0, f"Share of a push that is left at the end. {BOTH}"),
+        "Does error × contraction decide?": (
             of_sums,
             1,
             "Predicted error left: with noise ÷ without. Below 1, noise should win.",
         ),
-        "A correction does as well": (
+        "Does a correction do as well?": (
             of_rivals,
             0,
             f"{name}: correction − noise. {BARS}",

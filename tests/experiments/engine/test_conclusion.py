@@ -28,7 +28,7 @@ def shown(report: Path, terminal: bool) -> str:
 def test_the_verdict_and_the_numbers_are_said(report: Path, terminal: bool) -> None:
     text = shown(report, terminal)
     assert "Yes. Putting noise back lowers FD from 15.56 to 11.91 at the same cost." in text
-    assert "FD without noise" in text and "95 % interval −" in text
+    assert "FD without fresh noise" in text and "95 % interval −" in text
     assert ("╭" in text and "A/A control passed" in text) == terminal
     assert ("verdict: Yes." in text and f"report: {report}" in text) != terminal
 
@@ -44,7 +44,7 @@ def test_a_result_that_must_not_be_trusted_says_so(report: Path, terminal: bool)
 
 def test_each_explanation_has_a_line(tmp_path: Path) -> None:
     report = Path(shutil.copytree(RUN.with_name("run-why_noise"), tmp_path / "run")) / "report.html"
-    assert "Steps are too large: " in shown(report, terminal=True)
+    assert "Are the steps too large? " in shown(report, terminal=True)
 
 
 def failures(rows: list[dict[str, str]], probes: list[str], logs: Path) -> list[str]:
