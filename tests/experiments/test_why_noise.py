@@ -107,7 +107,7 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     wanted = (
         "- **Are the steps too large?**",
         "- **Do networks make errors?**",
-        "Are the steps too large?",
+        "<b>Are the steps too large?</b>",
         "The answer in detail",
     )
     places = [report.index(text) for text in wanted]
