@@ -22,21 +22,22 @@ from rich.progress import track
 
 from diffusion_core.samplers import Euler
 from experiments.beta import PRESETS
-from experiments.config.config import GROUPS, Ladder
+from experiments.config.config import Ladder
 from experiments.config.trial import Trial
 from experiments.engine.executor import execute
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan
 from experiments.engine.tasks import RunContext
 from experiments.metrics.best_set import best_set
-from experiments.metrics.distances import Array, Reference, jackknife_se, kernel, kernel_means
-from experiments.metrics.intervals import LEVEL, Estimate, pooled, predicted
+from experiments.metrics.distances import Array, Reference, kernel, kernel_means
+from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, Estimate, pooled, predicted
 from experiments.metrics.looks import levels, why_stop
 from experiments.stages.score import load_features, load_pool
 from experiments.store.store import Store
 
 SIZES = (500, 1_000, 1_500)
-FIXED = tuple(range(100, 1_501, 100))
+STEP = 100
+FIXED = tuple(range(STEP, SIZES[-1] + 1, STEP))
 NETWORKS = 5  # of the sequential rule, as in the preset `laptop`
 SETTINGS = {"66 steps, eta 0": (66, 0.0), "66 steps, eta 1": (66, 1.0), "16 steps, eta 0": (16, 0.0),
             "16 steps, eta 0.5": (16, 0.5), "16 steps, eta 1": (16, 1.0)}  # fmt: skip
@@ -57,16 +58,20 @@ class Pools:
         """n images of a setting, each drawn once."""
         return self.names.index(name) * self.size + rng.permutation(self.size)[:n]
 
-    def kd(self, rows: np.ndarray) -> tuple[float, Array]:
-        """KD of some images and its jackknife replicates. Image i is in group i mod GROUPS."""
-        members = np.eye(GROUPS)[np.arange(len(rows)) % GROUPS]
+    def kd(self, rows: np.ndarray) -> float:
+        """KD of some images."""
         block = self.within[np.ix_(rows, rows)].astype(np.float64)
         np.fill_diagonal(block, 0)
-        within, across = members.T @ block @ members, members.T @ self.across[rows]
-        n, left = len(rows), len(rows) - members.sum(axis=0)
-        rest = within.sum() - 2 * within.sum(axis=1) + np.diag(within)
-        value = within.sum() / (n * (n - 1)) + self.real - 2 * across.sum() / n
-        return value, rest / (left * (left - 1)) + self.real - 2 * (across.sum() - across) / left
+        n = len(rows)
+        return float(block.sum() / (n * (n - 1)) + self.real - 2 * self.across[rows].mean())
+
+    def kds(self, rows: np.ndarray) -> dict[int, float]:
+        """KD of the first n images, by n, for every n in FIXED."""
+        block = self.within[np.ix_(rows, rows)].astype(np.float64)
+        np.fill_diagonal(block, 0)
+        parts = block.reshape(len(FIXED), STEP, len(FIXED), STEP).sum(axis=(1, 3))
+        within, across = parts.cumsum(axis=0).cumsum(axis=1).diagonal(), self.across[rows].cumsum()
+        return {n: float(within[at] / (n * (n - 1)) + self.real - 2 * across[n - 1] / n) for at, n in enumerate(FIXED)}
 
     def influence(self, rows: np.ndarray) -> Array:
         """What each image adds to KD (distances.kd_influence)."""
@@ -78,7 +83,7 @@ class Pools:
     def truth(self, name: str) -> float:
         """The KD of a whole pool."""
         start = self.names.index(name) * self.size
-        return self.kd(np.arange(start, start + self.size))[0]
+        return self.kd(np.arange(start, start + self.size))
 
 
 def sequential(pools: Pools, share: float, repeats: int, rng: np.random.Generator) -> dict[str, float]:
@@ -87,16 +92,16 @@ def sequential(pools: Pools, share: float, repeats: int, rng: np.random.Generato
     shares = levels(tuple(size / SIZES[-1] for size in SIZES))
     why, images, fixed = list[str](), list[int](), dict.fromkeys(FIXED, 0)
     for _ in track(range(repeats), f"share {share:g}"):
-        sides = []
+        differences = []  # one per network, by number of images
         for _ in range(NETWORKS):
             base, other = np.split(pools.rows(b, rng, 2 * SIZES[-1]), 2)
             mixed = np.where(rng.random(SIZES[-1]) < share, pools.rows(a, rng, SIZES[-1]), other)
-            sides.append((mixed, base))
+            one, two = pools.kds(mixed), pools.kds(base)
+            differences.append({size: one[size] - two[size] for size in FIXED})
 
-        def estimate(size: int, level: float, sides: list[tuple[np.ndarray, np.ndarray]] = sides) -> Estimate:
-            scored = [(pools.kd(mixed[:size]), pools.kd(base[:size])) for mixed, base in sides]
-            ses = [jackknife_se(one[1] - two[1]) for one, two in scored]
-            return pooled([one[0] - two[0] for one, two in scored], ses, level=level)
+        def estimate(size: int, level: float, differences: list[dict[int, float]] = differences) -> Estimate:
+            assert NETWORKS >= ENOUGH_NETWORKS  # then the interval needs no standard errors over images
+            return pooled([one[size] for one in differences], [0.0] * NETWORKS, level=level)
 
         for look, size in enumerate(SIZES):
             if stopped := why_stop(estimate(size, shares[look]), smallest, look == len(SIZES) - 1):
@@ -125,7 +130,7 @@ def sets(pools: Pools, names: list[str], repeats: int, rng: np.random.Generator)
     inside, members = list[bool](), list[int]()
     for _ in track(range(repeats), f"set of {len(names)}"):
         drawn = [[pools.rows(name, rng, SIZES[0]) for name in names] for _ in range(2)]
-        values = np.array([[pools.kd(rows)[0] for rows in network] for network in drawn])
+        values = np.array([[pools.kd(rows) for rows in network] for network in drawn])
         influences = [np.stack([pools.influence(rows) for rows in network], axis=1) for network in drawn]
         found = best_set(values, influences)
         inside.append(not found[best].worse)

@@ -70,7 +70,7 @@ def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> li
         if not missing(row.get("n_looks")) and row["n_looks"] > 1:
             why = STOPPED.get(str(row["stopped"]), str(row["stopped"]))
             looks = f"look {number(row['look'], 0)} of {number(row['n_looks'], 0)}"
-            facts.append(f"{why} ({looks}; the interval allows for them)")
+            facts.append(f"{why} ({looks}; intervals allow for all looks)")
     count = len(run.failed())
     return facts + ([f"{plural(count, 'failed run')}"] if count else [])
 
