@@ -14,6 +14,8 @@ from reports import render
 from reports.index import write_index
 from reports.speed.page import write_bench_report
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 CONTROLS = "button, input, select, summary"
 PAGES = ["beta", "why_noise", "noise_levels", "speed", "index"]

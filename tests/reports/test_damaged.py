@@ -98,6 +98,7 @@ def check(directory: Path, what: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["run-run", "run-ladders"])
 def test_a_damaged_table_gives_a_report_or_one_error(run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "svg", lambda drawing: "<svg/>")

@@ -48,6 +48,7 @@ def test_an_unexpected_error_has_its_traceback_in_a_file(capsys: pytest.CaptureF
     log.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["reports", "experiments"])
 @pytest.mark.parametrize(
     ("where", "said"),

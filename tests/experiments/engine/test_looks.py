@@ -21,6 +21,8 @@ from experiments.results.contrasts import contrast_rows
 from experiments.stages.common import load_meta
 from experiments.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
 REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
 SIZES = (40, 80, 100)

@@ -41,6 +41,7 @@ def test_it_is_the_mean_kernel_between_classes_weighted_by_their_shares() -> Non
     assert found[1][3] == pytest.approx(without[0], rel=1e-10)
 
 
+@pytest.mark.slow
 def test_real_images_score_0_on_average_with_less_variance_than_kd(digits: tuple[np.ndarray, np.ndarray]) -> None:
     features, classes = digits
     rng, plain, at_mix, errors = np.random.default_rng(1), list[float](), list[float](), list[float]()

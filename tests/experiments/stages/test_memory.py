@@ -64,6 +64,7 @@ def limited(most: int, error: BaseException) -> Callable[[int], str]:
     return work
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [MemoryError(), torch.OutOfMemoryError(CUDA), RuntimeError(CPU)], ids=["python", "cuda", "cpu"]
 )
