@@ -33,7 +33,7 @@ class Command:
 
     def description(self, name: str) -> str:
         examples = "\n".join(f"  python -m experiments {name}{' ' * bool(line)}{line}" for line in self.examples)
-        presets = f"Presets: smoke: under 20 seconds, proves nothing; {self.presets}."
+        presets = f"Presets: smoke: about half a minute at most, proves nothing; {self.presets}."
         return f"{self.title}\n\n{self.text}\n\n{presets}\n\n{SYMBOLS}\n\nExamples:\n{examples}"
 
 

@@ -1,7 +1,7 @@
 """Why does putting noise back help? Measures several explanations on data whose exact denoiser is known.
 
     python -m experiments why_noise --workers 2          laptop: about 15 minutes on two CPU cores
-    python -m experiments why_noise --preset smoke       under 20 seconds: does everything work here?
+    python -m experiments why_noise --preset smoke       about half a minute: does everything work here?
     python -m experiments why_noise --preset gpu         five networks, 5,000 samples per run
 
 A mixture of Gaussians is fitted to the digits and serves as the data distribution. Its exact denoiser is known, and
