@@ -5,6 +5,7 @@ not computed here, except between budgets and between runs (`unpaired`). `pages/
 first screen and its sections. They share:
 
     columns       the meaning of every column     document      the blocks of a report
+    files         the tables of a result folder   edge          how every program ends
     results       files -> validated DataFrames   openings      first screens: how sure, status, warnings
     formats       numbers -> text                 components    captions, figures and sections for any experiment
     sentences     contrasts -> sentences          explorer      knobs, samples and films

@@ -37,7 +37,7 @@ def write_report(directory: Path) -> Path:
 
     Raises:
         FileNotFoundError: `directory` has no run.json or no table.csv.
-        ValueError: a file of the run breaks a rule of `columns.FILES`, the experiment has no report, or a table was
+        ValueError: a file of the run breaks a rule of `files.FILES`, the experiment has no report, or a table was
             edited so that no page can be made of it.
     """
     run = read_run(directory)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from reports.columns import CHOICES, COLUMNS, FILES, NEEDED
+from reports.columns import COLUMNS
+from reports.files import CHOICES, FILES, NEEDED
 
 SCHEMA = 2  # version of the format of a run directory; since 2, the labels of the runs are columns
 RUN_KEYS = {"schema": int, "experiment": str, "preset": str, "question": str, "command": str}

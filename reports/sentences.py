@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import pandas as pd
 from scipy.stats import t as student
 
-from reports.columns import EQUAL, FEW_NETWORKS, METRICS, NOT_YET
+from reports.columns import METRICS
 from reports.document import Prose
+from reports.files import EQUAL, FEW_NETWORKS, NOT_YET
 from reports.formats import (
     as_precise,
     cell,

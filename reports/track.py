@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from reports.columns import COLUMNS, FILES, METRICS
+from reports.columns import COLUMNS, METRICS
+from reports.files import FILES
 from reports.formats import missing
 from reports.render import read_opening
 from reports.results import Run, pooled

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from experiments.store.store import read_json
-from reports.columns import FILES
+from reports.files import FILES
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
 OTHER_FILES = ("run.json", "settings.json", "report.html", "report.md")

@@ -3,8 +3,9 @@
 import pandas as pd
 
 from reports import best_sets, components, explorer, figures, openings, tables
-from reports.columns import EQUAL, FEW_NETWORKS, METRICS, NOT_YET
+from reports.columns import METRICS
 from reports.document import Figure, Number, Opening, Prose, Section
+from reports.files import EQUAL, FEW_NETWORKS, NOT_YET
 from reports.formats import cell, interval, listed, metric_name, percent, plural
 from reports.results import Run, above, pooled
 from reports.sentences import FEW, Pair, condition, control, control_failed, detectable, head, pairs, scope

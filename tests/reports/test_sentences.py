@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from reports import sentences
-from reports.columns import NOT_YET
 from reports.document import Prose
+from reports.files import NOT_YET
 from reports.pages.beta import page as beta
 from reports.results import read_run
 

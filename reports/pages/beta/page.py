@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from reports import components, explorer, figures, openings, tables
-from reports.columns import EQUAL, FEW_NETWORKS, METRICS, NOT_YET
+from reports.columns import METRICS
 from reports.document import Figure, Number, Opening, Prose, Section
+from reports.files import EQUAL, FEW_NETWORKS, NOT_YET
 from reports.formats import as_precise, cell, listed, metric_name, number, percent, plural, short_name
 from reports.pages.beta import cost
 from reports.results import Run, means
