@@ -93,7 +93,7 @@ def compiled_against_eager(device: str) -> tuple[str, bool]:
 
 def seeds(device: str, n: int) -> list[Callable[[Model], Tensor]]:
     """Eight runs of n images each; only their seeds differ."""
-    return [lambda model, seed=seed: draw(model, n, device, seed=seed) for seed in range(8)]  # type: ignore[misc]
+    return [lambda model, seed=seed: draw(model, n, device, seed=seed) for seed in range(8)]  # type: ignore[misc]  # mypy cannot infer it
 
 
 def joined_against_alone(device: str) -> tuple[str, bool]:

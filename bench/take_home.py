@@ -124,7 +124,7 @@ def train_diffusers(folder: Path, n_images: int) -> str:
         return F.mse_loss(net(scheduler.add_noise(y, noise, t), t).sample.float(), noise)
 
     average = trained(net, n_images, 32, loss)
-    average.save_pretrained(folder / "unet")  # type: ignore[operator]
+    average.save_pretrained(folder / "unet")  # type: ignore[operator]  # torch takes it for a tensor
     scheduler.save_pretrained(folder / "scheduler")
     return f"diffusers:{folder.absolute()}"
 

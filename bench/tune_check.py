@@ -35,9 +35,7 @@ def main() -> pd.DataFrame:
     parser.add_argument("--train-images", type=int, default=STUDY.train.images_seen)
     parser.add_argument("--train-seeds", type=int, default=2, help="networks")
     parser.add_argument("--out", type=Path, default=Path("runs/tune_check"))
-    parser.add_argument(
-        "--models", nargs="+", help="networks instead of those that are trained here, one after another"
-    )
+    parser.add_argument("--models", nargs="+", help="networks to use, one by one, instead of training some here")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--store", default="runs/store")
     asked = parser.parse_args()

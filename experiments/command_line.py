@@ -82,7 +82,7 @@ COMMANDS = {
         "near the best are proposed and raced (--refine). 3. The finalists are confirmed on images that no race saw, "
         "against DDIM and DDPM. 4. The simplest of the best is recommended and exported, so that it can be pasted "
         "(--export). After an interrupt the same command goes on.",
-        "laptop: 2 networks, 200,000 images each, at most 500 samples per run, about 5 minutes on two cores; "
+        "laptop: 2 networks, 200,000 images each, at most 500 samples per run, minutes on two cores; "
         "gpu: 5 networks, 3,000,000 images, 10,000 samples",
         (
             "--model python:my_model:eps --budgets 8 16",

@@ -75,7 +75,7 @@ class _Progress:
         return now if self.result is None else added(self.result, now)
 
     def heat(self, number: int, fields: Sequence[Field], racing: Left) -> dict[str, tuple[str, ...]]:
-        """Races these settings block by block. Returns those that are left, the best score first."""
+        """Races these settings block by block. Returns the settings left, the best score first."""
         sizes, left = self.race.sizes, dict(racing)
         for look, (here, level) in enumerate(zip(fields, levels(sizes), strict=True), start=1):
             open_ = {mode: {name: here[mode][name] for name in names} for mode, names in left.items() if len(names) > 1}

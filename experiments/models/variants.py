@@ -83,7 +83,7 @@ def shifted(model: Model) -> Iterator[Variant]:
 
 def with_convention(model: Adapter, **changes: object) -> Adapter:
     """The same network under a convention with these changes."""
-    return Adapter(model.net, model.data, replace(model.convention, **changes))  # type: ignore[arg-type]
+    return Adapter(model.net, model.data, replace(model.convention, **changes))  # type: ignore[arg-type]  # any field
 
 
 def _of_function(model: Model, images: Images) -> Iterator[Variant]:

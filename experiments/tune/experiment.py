@@ -1,7 +1,7 @@
 """Which sampler settings are best for this network, at each number of evaluations?
 
     python -m experiments tune --model python:my_model:eps --budgets 8 16 32
-    python -m experiments tune                         networks trained here; laptop: about 5 minutes on two CPU cores
+    python -m experiments tune                         networks trained here; laptop: minutes on two CPU cores
     python -m experiments tune --preset smoke          under 20 seconds: does everything work here?
 
 The settings that people use, schedules times samplers, each at exactly the budget, race in blocks of images: a setting
