@@ -173,7 +173,7 @@ def check_with_diffusers(code: str, target: Target, model: Model, images: Images
             from diffusers import DDPMScheduler
 
             kind = {"eps": "epsilon", "v": "v_prediction"}[target.predicts]
-            config = DDPMScheduler(prediction_type=kind).config  # type: ignore[attr-defined]  # its decorator hides it
+            config = DDPMScheduler(prediction_type=kind).config
             error = _apart(ours, sampled(code, dict(config)))
     except Exception as reason:  # of a library that we do not know
         raise Unsupported(f"the installed diffusers fails: {' '.join(str(reason).split())}") from None
