@@ -3,11 +3,15 @@
     python -m experiments noise_levels                      laptop: about 7 minutes on two CPU cores
     python -m experiments noise_levels --preset smoke       under 20 seconds: does everything work here?
     python -m experiments noise_levels --laws log-normal "log-normal(0, 1)" --weightings karras unit-eps --cross
+    python -m experiments noise_levels --map                about an hour: which P_mean and P_std of the log-normal?
 
 The first noise distribution, weighting and parameterisation are the baseline. One of them is changed at a time; --cross
 trains every combination. Networks that differ only in their seed differ as much as many settings do. So five networks
 are trained per setting, and intervals are over networks. The control retrains the baseline. The held-out error as a
 function of sigma shows at which noise levels a setting gains or loses. All contrasts are exploratory.
+
+With --map, the settings are log-normal distributions on a grid of P_mean and P_std, after two lengths of training. For
+each of them, the gain from noise (eta 1 against eta 0) is measured too.
 """
 
 import itertools
@@ -20,15 +24,15 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from diffusion_core.noise import NOISE_DISTRIBUTIONS
+from diffusion_core.noise import NOISE_DISTRIBUTIONS, LogNormal
 from diffusion_core.samplers import Euler
 from diffusion_core.schedules import geometric
 from experiments.config import names
-from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
+from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control, grouped
 from experiments.config.config import Ladder, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.study import CONTROL, Study
-from experiments.config.trial import Infeasible, Trial
+from experiments.config.trial import Infeasible, Trial, described
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
@@ -51,6 +55,10 @@ class NoiseStudy(Study):
     cross: bool = False  # all combinations, instead of one change at a time
     n_steps: int = 32
     etas: tuple[float, ...] = (0.0, 1.0)
+    map: bool = False  # log-normal distributions with all p_means and p_stds, instead of laws and the other axes
+    p_means: tuple[float, ...] = (LogNormal().p_mean, -1.7, -1.1, 0.1, 0.7)
+    p_stds: tuple[float, ...] = (LogNormal().p_std, 0.8, 1.6)
+    lengths: tuple[int, ...] = (12_000, 36_000)  # training images of the map's networks
 
 
 PRESETS = {
@@ -60,6 +68,9 @@ PRESETS = {
         laws=("log-normal", "uniform"),
         weightings=("karras",),
         n_steps=4,
+        p_means=(LogNormal().p_mean, 0.1),
+        p_stds=(LogNormal().p_std,),
+        lengths=(160, 320),
     ),
     "laptop": NoiseStudy(train=TrainConfig(images_seen=30_000, held_out=500), train_seeds=5),
     "gpu": NoiseStudy(
@@ -69,6 +80,7 @@ PRESETS = {
         laws=(*NOISE_DISTRIBUTIONS,),
         weightings=("karras", "unit-eps", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"),
         parameterisations=("preconditioned", "eps", "x0"),
+        lengths=(10 * 60_000, 50 * 60_000),
     ),
 }
 
@@ -83,9 +95,11 @@ def main(question: NoiseLevels, options: Options) -> pd.DataFrame:
     if options.model is not None:
         raise ValueError("model: this experiment compares ways to train; --model is for beta, ladders and run")
     study = options.apply(PRESETS[options.preset], question)
-    for name in ("laws", "weightings", "parameterisations", "etas"):
+    for name in ("laws", "weightings", "parameterisations", "etas", "p_means", "p_stds", "lengths"):
         if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
+    if options.train_images is not None:
+        study = replace(study, lengths=(options.train_images,))
     data_std = options.data_std(study)
     study = calibrated(study, partial(trials, data_std=data_std), options)
     planned = list(trials(study, data_std))
@@ -97,6 +111,9 @@ def main(question: NoiseLevels, options: Options) -> pd.DataFrame:
 
 def settings(study: NoiseStudy, data_std: float) -> dict[str, TrainConfig]:
     """Label -> training config. The first is the baseline."""
+    if study.map:
+        grid = itertools.product(study.p_means, study.p_stds)
+        return {f"P_mean {m:g}, P_std {s:g}": replace(study.train, noise=LogNormal(m, s)) for m, s in grid}
     axes = (study.laws, study.weightings, study.parameterisations)
     first = tuple(axis[0] for axis in axes)
     out: dict[str, TrainConfig] = {}
@@ -116,25 +133,55 @@ def settings(study: NoiseStudy, data_std: float) -> dict[str, TrainConfig]:
 def trials(study: NoiseStudy, data_std: float) -> Iterator[Trial | Infeasible]:
     """Every trial, for each seed in turn."""
     ladder = Ladder(n_steps=study.n_steps)
-    for seed in study.seeds:
+    lengths = study.lengths if study.map else (study.train.images_seen,)
+    for seed, images_seen in itertools.product(study.seeds, lengths):
+        after = f" after {images_seen:,} images" if len(lengths) > 1 else ""
         for number, (setting, train) in enumerate(settings(study, data_std).items()):
-            model = replace(train, seed=seed)
+            model = replace(train, seed=seed, images_seen=images_seen)
             for eta in study.etas:
-                yield study.trial("noise_levels", f"eta {eta:g}", setting, model, ladder, Euler(eta))
-            if number == 0:  # settings differ in their network, so the control does too
+                yield study.trial("noise_levels", f"eta {eta:g}{after}", setting, model, ladder, Euler(eta))
+            if number == 0 and images_seen == lengths[-1]:  # settings differ in their network, so the control does too
                 again = replace(model, seed=seed + CONTROL)
                 yield study.trial("noise_levels", "control", setting, again, ladder, Euler(study.etas[0]))
 
 
 def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestSet]:
-    """With each sampler: every setting against the baseline, and the best setting against all others."""
+    """With each sampler: every setting against the baseline, and the set of the best settings.
+
+    After several lengths of training, also each network with noise against the same network without.
+    """
     modes = by_setting(planned)
     controls = modes.pop("control", {})
     for mode, here in modes.items():
         yield from against_first("setting", mode, here, family="setting")
         yield BestSet(mode, here)
     for setting, trials in controls.items():
-        yield control(setting, trials, next(iter(modes.values()))[setting], retrained=True)
+        main = next(here[setting] for here in modes.values() if _kind(here[setting][0]) == _kind(trials[0]))
+        yield control(setting, trials, main, retrained=True)
+    yield from gains(planned)
+
+
+def _kind(trial: Trial) -> tuple[float, int]:
+    """Its eta, and the images that its network has seen."""
+    labels = described(trial)
+    return labels["eta"], labels["images_seen"]
+
+
+def gains(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast]:
+    """Every network with the most noise against the same network with the least, if there are several lengths.
+
+    One contrast per setting and length of training.
+    """
+    main = [trial for trial in planned if isinstance(trial, Trial) and trial.mode != "control"]
+    labels = {trial: described(trial) for trial in main}
+    etas = sorted({row["eta"] for row in labels.values()})
+    groups = grouped(main, lambda trial: tuple(labels[trial][name] for name in ("setting", "images_seen", "eta")))
+    kinds = list(dict.fromkeys(key[:2] for key in groups))
+    if len(etas) < 2 or len({images_seen for _, images_seen in kinds}) < 2:
+        return
+    for setting, images_seen in kinds:
+        here = {f"eta {eta:g}": groups[setting, images_seen, eta] for eta in (etas[0], etas[-1])}
+        yield from against_first("noise", f"{setting} after {images_seen:,} images", here)
 
 
 def write_curves(

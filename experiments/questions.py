@@ -97,6 +97,15 @@ class NoiseLevels:
     """Steps of the geometric ladder on which samples are drawn."""
     etas: Annotated[tuple[float, ...] | None, several_numbers("0 1")] = None
     """Samplers that score each network: eta 0 is deterministic (beta = 0), eta 1 is DDPM."""
+    map: bool = False
+    """Compare log-normal distributions on a grid of P_mean and P_std, after several lengths of training. The other
+    lists are not used then."""
+    p_means: Annotated[tuple[float, ...] | None, several_numbers("-0.507 -1.7 -1.1 0.1 0.7")] = None
+    """With --map: means of ln sigma, sigma in standard deviations of the data. -0.507 is EDM's -1.2 + ln 2."""
+    p_stds: Annotated[tuple[float, ...] | None, several_numbers("1.2 0.8 1.6")] = None
+    """With --map: standard deviations of ln sigma."""
+    lengths: Annotated[tuple[int, ...] | None, several_numbers("12000 36000", "N")] = None
+    """With --map: images seen in training."""
 
 
 @dataclass(frozen=True)

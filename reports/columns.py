@@ -71,6 +71,8 @@ COLUMNS: dict[str, Column] = {
     "finished_at": _text("finished at"),
     # training
     "train_noise": _text("training noise distribution"),
+    "p_mean": Column("P_mean", meaning="The mean of ln sigma in training, of a log-normal distribution."),
+    "p_std": Column("P_std", meaning="The standard deviation of ln sigma in training.", least=0),
     "weighting": _text("loss weighting"),
     "parameterisation": _text("parameterisation"),
     "trained_by": _text("trained by"),

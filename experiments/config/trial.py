@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import AlphaBeta, Churn, Euler
 from diffusion_core.samplers.dialects import (
     alpha_beta,
@@ -125,9 +126,12 @@ def _training(model: ModelConfig) -> Row:
         return {"network": model.name, "trained_by": "others"}
     if isinstance(model, ExactConfig):
         return {"network": f"exact + error {model.error:g}" if model.error else "exact", "trained_by": "nobody"}
+    law = model.noise if isinstance(model.noise, LogNormal) else None
     return {
         "network": model.network,
         "trained_by": "sigmabench",
+        "p_mean": law and law.p_mean,
+        "p_std": law and law.p_std,
         "train_noise": model.noise.name + (", stratified" if model.stratified else ""),
         "weighting": model.weighting,
         "parameterisation": model.parameterisation,

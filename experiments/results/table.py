@@ -13,7 +13,7 @@ from experiments.store.store import Store, write_text
 
 COLUMNS = tuple(
     """experiment mode setting budget denoiser denoiser_error status error
-    data train_noise weighting parameterisation schedule sampler alpha beta eta
+    data train_noise p_mean p_std weighting parameterisation schedule sampler alpha beta eta
     s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
     sample_seed network images_seen trained_by train_seconds train_loss features features_id METRICS kd_se
     precision recall seconds batch_size retries device precision_mode compiled threads shared_device model_id
