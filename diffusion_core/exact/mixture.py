@@ -11,11 +11,12 @@ values per image, R the rank, p = U_k^T (x - mu_k) the projections and q = x - m
     -2 log N(x; mu_k, C_k + sigma^2 I) = |q|^2 / v_k + sum p^2 / (l_k + v_k)
                                          + (d - R) log v_k + sum log (l_k + v_k) + d log 2 pi
 
-No d x d matrix is formed or inverted. |q|^2 is computed from q. |x - mu_k|^2 - |p|^2 would save one product with U_k,
-but it cancels and is useless in float32 at small sigma.
+No d x d matrix is formed or inverted. |q|^2 = |x - mu_k|^2 - |p|^2 cancels, and is useless in float32 at small sigma.
+So the logarithms are computed in float64, in products with all components at once.
 """
 
 import math
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -68,16 +69,16 @@ class Mixture(FlatDenoiser):
             raise ValueError("bases: their columns are not orthonormal")
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor)
+        self._arrangement: Arranged | None = None
 
     def flat_eps(self, x: Tensor, sigma: Tensor) -> Tensor:
-        logs, pulls = [], []
-        for k in range(self.n_components):
-            projections, residual = self._split(x, k)
-            logs.append(self._relative_log(projections, residual, sigma, k))
-            noise = self.stds[k].square() + sigma.square()
-            pulls.append(residual / noise + (projections / (self.variances[k] + noise)) @ self.bases[k].T)
-        responsibilities = torch.stack(logs).softmax(dim=0)
-        return sigma * torch.einsum("kb,kbd->bd", responsibilities, torch.stack(pulls))
+        logs, projections = self._logs_and_projections(x, sigma)
+        noise = self.stds.square() + sigma.square()  # v_k, (B, K)
+        pulls = logs.softmax(dim=1).to(x.dtype) / noise
+        # q / v + U (p / (l + v)) = (x - mu) / v - U (p l / (v (l + v)))
+        inside = self.variances / (self.variances + noise[:, :, None])
+        along = (pulls[:, :, None] * projections.to(x.dtype) * inside).flatten(1) @ self._arranged.rows
+        return sigma * (x * pulls.sum(dim=1, keepdim=True) - pulls @ self.means - along)
 
     def log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The log-density log p_sigma(x) of noisy data, (B,), in nats and in the dtype of the buffers.
@@ -86,13 +87,13 @@ class Mixture(FlatDenoiser):
             x: (B, C, H, W) or (B, d).
             sigma: (B,), at least 0; above 0 if any s_k is 0.
         """
-        x, sigma = self.flattened(x, sigma)
-        relative = self._relative_logs(x, sigma).logsumexp(dim=1)
-        return relative - self.dim / 2 * (2 * math.pi * self._reference(sigma)).log().squeeze(1)
+        logs, _ = self._logs_and_projections(*self.flattened(x, sigma))
+        return (logs.logsumexp(dim=1) - self.dim / 2 * math.log(2 * math.pi)).to(self.means.dtype)
 
     def responsibilities(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The probability (B, K) of each component given x. Arguments as in `log_density`."""
-        return self._relative_logs(*self.flattened(x, sigma)).softmax(dim=1)
+        logs, _ = self._logs_and_projections(*self.flattened(x, sigma))
+        return logs.softmax(dim=1).to(self.means.dtype)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n clean draws (n, d), in data units and the dtype of the buffers.
@@ -118,28 +119,53 @@ class Mixture(FlatDenoiser):
         isotropic = (self.weights @ self.stds.square()).expand(self.dim).diag()
         return mean, within + apart.T @ apart + isotropic
 
-    def _split(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The projections p (B, R) of x (B, d) and the residual q (B, d), for component k."""
-        centred = x - self.means[k]
-        projections = centred @ self.bases[k]
-        return projections, torch.addmm(centred, projections, self.bases[k].T, alpha=-1)
+    def _logs_and_projections(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """log w_k N(x; mu_k, C_k + sigma^2 I) + d/2 log 2 pi, (B, K), and the projections p (B, K, R), in float64."""
+        known, x = self._arranged, x.double()
+        noise = known.variances_outside + sigma.double().square()
+        projections = (x @ known.bases).unflatten(1, (self.n_components, self.rank)) - known.projected_means
+        distances = x.square().sum(dim=1, keepdim=True) - 2 * x @ known.means.T + known.squared_means
+        bent = (projections.transpose(0, 1) @ known.beyond).transpose(0, 1)
+        total = known.variances + noise[:, :, None]
+        squares = (distances + (bent * projections).sum(dim=2)) / noise + (projections.square() / total).sum(dim=2)
+        determinants = (self.dim - self.rank) * noise.log() + total.log().sum(dim=2)
+        return known.log_weights - (squares + determinants) / 2, projections
 
-    def _reference(self, sigma: Tensor) -> Tensor:
-        """The v_k of component 0, (B, 1), the unit in determinants: d log v_k itself is too large for float32."""
-        return self.stds[0].square() + sigma.square()
+    @property
+    def _arranged(self) -> "Arranged":
+        if self._arrangement is None:
+            self._arrangement = Arranged.of(self)
+        return self._arrangement
 
-    def _relative_logs(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """log w_k N(x; mu_k, C_k + sigma^2 I), (B, K), up to a term that all components share."""
-        logs = [self._relative_log(*self._split(x, k), sigma, k) for k in range(self.n_components)]
-        return torch.stack(logs, dim=1)
+    def _apply(self, *arguments: Any, **more: Any) -> Self:
+        self._arrangement = None  # the buffers change
+        return super()._apply(*arguments, **more)
 
-    def _relative_log(self, projections: Tensor, residual: Tensor, sigma: Tensor, k: int) -> Tensor:
-        noise, reference = self.stds[k].square() + sigma.square(), self._reference(sigma)
-        beyond = self.stds[k].square() - self.stds[0].square()
-        log_determinant = (self.dim - self.rank) * (beyond / reference).log1p().squeeze(1) + (
-            (self.variances[k] + beyond) / reference
-        ).log1p().sum(dim=1)
-        distance = residual.square().sum(dim=1) / noise.squeeze(1) + (
-            projections.square() / (self.variances[k] + noise)
-        ).sum(dim=1)
-        return self.weights[k].log() - (distance + log_determinant) / 2
+
+class Arranged(NamedTuple):
+    """The parameters arranged for products with all components at once; in float64, but for `rows`."""
+
+    log_weights: Tensor  # (K,)
+    means: Tensor  # (K, d)
+    bases: Tensor  # (d, K R)
+    variances: Tensor  # (K, R)
+    variances_outside: Tensor  # (K,), the s_k^2
+    projected_means: Tensor  # (K, R), U_k^T mu_k
+    squared_means: Tensor  # (K,)
+    beyond: Tensor  # (K, R, R): |q|^2 = |x - mu|^2 + p^T beyond p. It is -I but for the rounding of the U_k.
+    rows: Tensor  # (K R, d), the columns of all U_k
+
+    @classmethod
+    def of(cls, mixture: Mixture) -> "Arranged":
+        means, bases = mixture.means.double(), mixture.bases.double()
+        return cls(
+            mixture.weights.double().log(),
+            means,
+            bases.transpose(0, 1).flatten(1).contiguous(),
+            mixture.variances.double(),
+            mixture.stds.double().square(),
+            torch.einsum("kd,kdr->kr", means, bases),
+            means.square().sum(dim=1),
+            bases.mT @ bases - 2 * torch.eye(mixture.rank).to(bases),
+            mixture.bases.mT.flatten(0, 1).contiguous(),
+        )
