@@ -17,7 +17,8 @@ import pytest
 from rich.console import Console
 
 from diffusion_core.samplers import Euler
-from experiments.config.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import Machine, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Trial
 from experiments.engine.executor import execute, in_process

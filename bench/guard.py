@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from diffusion_core.networks.compiled import can_compile
 from diffusion_core.samplers import Euler
-from experiments.config.config import Ladder, Machine, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import Machine, TrainConfig
 from experiments.config.identity import identity
 from experiments.metrics.distances import jackknife_se
 from experiments.metrics.features import features_id

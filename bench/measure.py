@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
-from experiments.config.config import Machine
+from experiments.config.denoisers import Machine
 from experiments.engine.calibrated import best_sampling, best_training
 from experiments.stages.calibration import Subject, Timing, timings, with_compiled
 

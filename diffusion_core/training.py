@@ -50,6 +50,9 @@ PRECISIONS = ("fp32", "bf16")
 CHECK_EVERY = 50  # steps between checks of the loss on an accelerator, where each check waits for the device
 
 
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # x, sigma, target eps
+
+
 @dataclass(frozen=True)
 class Step:
     """One finished step: its number from 1, images seen so far, loss (0-d tensor, not synchronised), learning rate."""
@@ -104,23 +107,65 @@ def train(
             weighting or precision.
         NotFiniteError: the loss is NaN or infinity; on an accelerator checked every 50 steps and at the last.
     """
-    n_steps = _validated_n_steps(images, n_images, batch_size, lr, ema_decay, weighting, precision)
+    _validate(images, lr, ema_decay)
     device = images.device
     generator = torch.Generator(device).manual_seed(seed)
-    weights: list[torch.Tensor] = [p for p in model.parameters() if p.requires_grad]
-    averages = [p.detach().clone() for p in weights]
-    optimizer = torch.optim.AdamW(weights, lr, adam_betas, weight_decay=weight_decay, fused=True)
     order = torch.empty(0, dtype=torch.long, device=device)
-    model.train()
-    for step in range(1, n_steps + 1):
-        n = min(batch_size, n_images - (step - 1) * batch_size)
+
+    def draw(n: int) -> Batch:
+        nonlocal order
         while len(order) < n:
             order = torch.cat([order, torch.randperm(len(images), generator=generator, device=device)])
         x0, order = images[order[:n]], order[n:]
         sigma = noise.sample(n, generator, stratified)
         eps = torch.randn(x0.shape, generator=generator, device=device)
+        return x0 + sigma.view(-1, 1, 1, 1) * eps, sigma, eps
+
+    yield from fit(
+        model,
+        draw,
+        n_images=n_images,
+        batch_size=batch_size,
+        lr=lr,
+        warmup_images=warmup_images,
+        weight_decay=weight_decay,
+        adam_betas=adam_betas,
+        ema_decay=ema_decay,
+        weighting=weighting,
+        precision=precision,
+        device=device,
+    )
+
+
+def fit(
+    model: nn.Module,
+    draw: Callable[[int], Batch],
+    *,
+    n_images: int,
+    batch_size: int,
+    lr: float,
+    warmup_images: int,
+    ema_decay: float,
+    weighting: str,
+    precision: str,
+    device: torch.device,
+    weight_decay: float = 0.0,
+    adam_betas: tuple[float, float] = (0.9, 0.99),
+) -> Iterator[Step]:
+    """The optimisation of `train` on any inputs. `draw(n)` returns x (n, C, H, W), sigma (n,) and the target eps.
+
+    Other arguments, result and errors are as in `train`.
+    """
+    n_steps = _validated_n_steps(n_images, batch_size, weighting, precision)
+    weights: list[torch.Tensor] = [p for p in model.parameters() if p.requires_grad]
+    averages = [p.detach().clone() for p in weights]
+    optimizer = torch.optim.AdamW(weights, lr, adam_betas, weight_decay=weight_decay, fused=True)
+    model.train()
+    for step in range(1, n_steps + 1):
+        n = min(batch_size, n_images - (step - 1) * batch_size)
+        x, sigma, eps = draw(n)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            estimate = model(x0 + sigma.view(-1, 1, 1, 1) * eps, sigma)
+            estimate = model(x, sigma)
         loss = (WEIGHTINGS[weighting](sigma) * (estimate - eps).square().mean(dim=(1, 2, 3))).mean()
         current = lr * lr_factor(step, n_steps, warmup_images / batch_size)
         if (device.type == "cpu" or step % CHECK_EVERY == 0 or step == n_steps) and not math.isfinite(loss.item()):
@@ -147,19 +192,20 @@ def lr_factor(step: int, n_steps: int, warmup_steps: float) -> float:
     return min(step / warmup_steps, (n_steps + 1 - step) / (n_steps + 1 - warmup_steps))
 
 
-def _validated_n_steps(
-    images: torch.Tensor, n_images: int, batch_size: int, lr: float, ema_decay: float, weighting: str, precision: str
-) -> int:
+def _validate(images: torch.Tensor, lr: float, ema_decay: float) -> None:
     if len(images) == 0:
         raise ValueError("images: there are 0 images to train on; training needs at least one")
-    if n_images < 1:
-        raise ValueError(f"n_images={n_images}: must be at least 1")
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: must be at least 1")
     if not lr > 0:
         raise ValueError(f"lr={lr}: must be positive")
     if not 0 <= ema_decay < 1:
         raise ValueError(f"ema_decay={ema_decay}: must lie in [0, 1)")
+
+
+def _validated_n_steps(n_images: int, batch_size: int, weighting: str, precision: str) -> int:
+    if n_images < 1:
+        raise ValueError(f"n_images={n_images}: must be at least 1")
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: must be at least 1")
     if weighting not in WEIGHTINGS:
         raise ValueError(f"weighting={weighting!r}: must be one of {', '.join(WEIGHTINGS)}")
     if precision not in PRECISIONS:

@@ -16,7 +16,8 @@ import pandas as pd
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
 from experiments.config.comparison import BestSet, Contrast, Looks, against_first, by_setting, control, grouped, paired
-from experiments.config.config import MIN_SAMPLES, AlphaBetaLadder, Ladder, TrainConfig
+from experiments.config.config import MIN_SAMPLES, AlphaBetaLadder, Ladder
+from experiments.config.denoisers import TrainConfig
 from experiments.config.settings_file import ladder_from
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial

@@ -21,7 +21,8 @@ from diffusion_core.samplers import Euler, Sampler
 from diffusion_core.schedules import SCHEDULES
 from experiments.config import names
 from experiments.config.comparison import BestSet, Contrast, by_setting, control, paired
-from experiments.config.config import Ladder, TrainConfig
+from experiments.config.config import Ladder
+from experiments.config.denoisers import TrainConfig
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated

@@ -77,7 +77,7 @@ def main(
 
 
 def _subject(network: str, device: str, threads: int | None) -> Any:
-    from experiments.config.config import Machine, TrainConfig
+    from experiments.config.denoisers import Machine, TrainConfig
     from experiments.stages.calibration import Subject
     from experiments.stages.common import images_of
 

@@ -29,7 +29,8 @@ from diffusion_core.samplers import Euler
 from diffusion_core.schedules import geometric
 from experiments.config import names
 from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control, grouped
-from experiments.config.config import Ladder, TrainConfig
+from experiments.config.config import Ladder
+from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
 from experiments.config.study import CONTROL, Study
 from experiments.config.trial import Infeasible, Trial, described

@@ -12,7 +12,8 @@ from functools import partial
 import pandas as pd
 
 from experiments.config import names
-from experiments.config.config import Ladder, TrainConfig
+from experiments.config.config import Ladder
+from experiments.config.denoisers import TrainConfig
 from experiments.config.study import Study
 from experiments.config.trial import Trial
 from experiments.engine.calibrated import calibrated

@@ -27,7 +27,8 @@ import pandas as pd
 from diffusion_core.samplers import Sampler
 from diffusion_core.samplers.counting import planned_nfe
 from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
-from experiments.config.config import AlphaBetaLadder, Ladder, TrainConfig
+from experiments.config.config import AlphaBetaLadder, Ladder
+from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
 from experiments.config.source import OWN, check_told_apart
 from experiments.config.study import Study

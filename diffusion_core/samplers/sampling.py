@@ -94,6 +94,7 @@ def sample(
     device: torch.device | str | None = None,
     final_denoise: bool = False,
     trajectory: bool = False,
+    clean: Tensor | None = None,
     after_batch: Callable[[int], None] | None = None,
     watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
@@ -104,27 +105,37 @@ def sample(
         sampler: a `Sampler` (see base.py), or any object with `name` (text), `run(eps, x, sigmas, noise)` (yields x
             after each step) and perhaps `planned_nfe(sigmas)` (the number of evaluations; raises ValueError for an
             unsuitable ladder).
+        clean: (n_samples, C, H, W) images to start from: x = clean + sigmas[0] * noise, instead of noise alone (Meng et
+            al. 2022, arXiv 2108.01073).
         after_batch: called after each batch with its number of samples.
         watch: called as watch(step, x), only for the first batch: once before the first step (step 0), then after each
             step. Copy x if you keep it: the next step may overwrite it.
 
     Raises also:
         ValueError: the sampler does not suit the ladder, or does not yield x after each step of the ladder;
-            `trajectory` for a sampler with follows_ladder = False: its steps do not end at the ladder's levels.
+            `trajectory` for a sampler with follows_ladder = False: its steps do not end at the ladder's levels; `clean`
+            of another shape.
     """
     if n_samples < 1 or first_sample < 0:
         raise ValueError(f"n_samples={n_samples}, first_sample={first_sample}: they must be at least 1 and at least 0")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: it must be at least 1")
+    if clean is not None and clean.shape != (n_samples, *shape):
+        raise ValueError(f"clean: its shape is {tuple(clean.shape)}, but it must be {(n_samples, *shape)}")
     if trajectory and not _follows_ladder(sampler):
         raise ValueError(f"trajectory: {sampler.name} does not follow its ladder, so its steps have no level")
     place = torch.device(device) if device is not None else model_device(model)
     levels = (sigmas if trajectory else sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
     out = torch.empty(len(levels), n_samples, *shape, device=place)
+
+    def beginning(start: int, n: int) -> tuple[Tensor, BlockNoise]:
+        noise = BlockNoise(seed, start, n, shape, place)
+        x = noise() * sigmas[0]
+        return (x if clean is None else x + clean[start - first_sample :][:n].to(x)), noise
+
     for start, n in _batches(first_sample, n_samples, batch_size or default_batch(place.type)):
         kept = out[:, start - first_sample : start - first_sample + n]
-        noise = BlockNoise(seed, start, n, shape, place)
-        begin = noise() * sigmas[0]
+        begin, noise = beginning(start, n)
         watching = watch if start == first_sample else None
         if trajectory:
             kept[0] = begin
@@ -140,7 +151,7 @@ def sample(
         if final_denoise:
             x = denoise(these, x, sigmas[-1], step, at_once=False)
         if not torch.isfinite(x).all():
-            _name_the_fault(these, sampler, sigmas, BlockNoise(seed, start, n, shape, place), final_denoise)
+            _name_the_fault(these, sampler, sigmas, *beginning(start, n), final_denoise)
         kept[-1] = x
         if after_batch:
             after_batch(n)
@@ -243,13 +254,13 @@ class CheckedModel:
 
 
 def _name_the_fault(
-    model: Model, sampler: Sampler, sigmas: tuple[float, ...], noise: BlockNoise, final_denoise: bool
+    model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: BlockNoise, final_denoise: bool
 ) -> None:
     """Samples a batch again, checks each step, and raises NotFiniteError with the first step that is not finite.
 
     `sample` does not check each step, because that is slow on a GPU. It calls this function if a result is not finite.
     """
-    *_, x = follow(model, sampler, sigmas, noise() * sigmas[0], noise)
+    *_, x = follow(model, sampler, sigmas, x, noise)
     if final_denoise:
         denoise(model, x, sigmas[-1], len(sigmas) - 1)
     raise NotFiniteError(

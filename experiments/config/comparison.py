@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from experiments.config.config import TrainConfig
+from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Infeasible, Trial
 
 Key = TypeVar("Key", bound=Hashable)

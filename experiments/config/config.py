@@ -3,178 +3,20 @@
 Each is validated and has an identity, see identity.py.
 """
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-import torch
-
-from diffusion_core.data import check_name
-from diffusion_core.networks import NAMES as NETWORKS
-from diffusion_core.networks import PARAMETERISATIONS
-from diffusion_core.noise import LogNormal, NoiseDistribution
 from diffusion_core.samplers import AlphaBeta, Sampler
 from diffusion_core.samplers.counting import planned_nfe
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
-from diffusion_core.training import PRECISIONS, WEIGHTINGS
-from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY
+from experiments.config.denoisers import Machine, ModelConfig, at_least, check_data
+from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY, UNLESS_DEFAULT
 from experiments.config.names import FEATURES, called, one_of
 
 GROUPS = 20  # number of groups in the delete-group jackknife over images; sample i is in group i mod GROUPS
 MIN_SAMPLES = 2 * GROUPS  # so that half of the samples still give one per group
-
-
-def check_data(name: str) -> None:
-    """Raises ValueError unless `name` is a data set: one of data.py, or a mixture (see stages/fit_mixture.py)."""
-    if not name.startswith(MIXTURE):
-        check_name(name)
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    if not least <= value < math.inf:
-        raise ValueError(f"{name}={value}: it must be at least {least}")
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where and how a stage computes, with every "auto" replaced by a value.
-
-    It is part of a result's identity, because rounding depends on it.
-    """
-
-    device: str = "cpu"  # cpu or cuda
-    precision: str = "fp32"  # fp32, or bf16 for autocast to bfloat16
-    compiled: bool = False  # whether sampling uses a network compiled by TorchInductor
-    threads: int = 1  # CPU threads of one run
-    torch_minor: str = field(default_factory=lambda: ".".join(torch.__version__.split(".")[:2]))
-
-    def __post_init__(self) -> None:
-        one_of("device", self.device, ("cpu", "cuda"))
-        one_of("precision", self.precision, PRECISIONS)
-        _at_least("threads", self.threads, 1)
-
-    @classmethod
-    def resolve(cls, device: str = "auto", precision: str = "fp32", threads: int | None = None) -> "Machine":
-        """This machine. Device "auto" is CUDA if there is a CUDA device. engine/calibrated.py chooses a precision."""
-        one_of("device", device, ("auto", "cpu", "cuda"))
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device='cuda': PyTorch sees no CUDA device here; use --device cpu")
-        return cls(device, precision, threads=threads or torch.get_num_threads())
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """One training run."""
-
-    # data and network
-    data: str = "mnist5k"
-    network: str = "small"
-    parameterisation: str = "preconditioned"
-    held_out: int = 0  # images at the end of the data set that training does not see
-    # noise levels
-    noise: NoiseDistribution = field(default_factory=LogNormal)
-    stratified: bool = False  # in a batch of n, one level from each of n equally probable parts of `noise`
-    weighting: str = "karras"  # weight of the squared error of eps in the loss, see training.WEIGHTINGS
-    # budget
-    images_seen: int = 200_000  # training images seen in all, repeats counted
-    batch_size: int = 64
-    lr: float = 3e-3
-    warmup_images: int = 10_000
-    ema_decay: float = 0.999  # per step
-    # randomness and machine
-    seed: int = 0
-    machine: Machine = Machine()
-
-    def __post_init__(self) -> None:
-        check_data(self.data)
-        one_of("network", self.network, NETWORKS)
-        one_of("parameterisation", self.parameterisation, PARAMETERISATIONS)
-        one_of("weighting", self.weighting, WEIGHTINGS)
-        if not isinstance(self.stratified, bool):
-            raise ValueError(f"stratified={self.stratified!r}: it must be True or False")
-        if not all(hasattr(self.noise, part) for part in ("name", "sample", "log_density")):
-            raise ValueError(f"noise={self.noise!r}: it must be a NoiseDistribution, such as LogNormal()")
-        for name in ("held_out", "warmup_images"):
-            _at_least(name, getattr(self, name), 0)
-        for name in ("images_seen", "batch_size"):
-            _at_least(name, getattr(self, name), 1)
-        if not (isinstance(self.lr, int | float) and 0 < self.lr < math.inf):
-            raise ValueError(f"lr={self.lr!r}: it must be above 0, and finite")
-        if not (isinstance(self.ema_decay, int | float) and 0 <= self.ema_decay < 1):
-            raise ValueError(f"ema_decay={self.ema_decay!r}: it must be at least 0 and below 1")
-
-
-@dataclass(frozen=True)
-class ForeignConfig:
-    """A network that was trained elsewhere, see models/external.py."""
-
-    source: str = field(metadata=NOT_IN_IDENTITY)  # as typed on the command line
-    fingerprint: str = ""  # hash of the network's files, parameters and outputs
-    name: str = field(default="", metadata=NOT_IN_IDENTITY)  # short, for tables and reports
-    data: str = "mnist5k"
-    label: int | Literal["balanced"] | None = None  # for a class-conditional diffusers model
-    seed: int = 0  # stands in for a training seed
-    machine: Machine = Machine()
-
-    def __post_init__(self) -> None:
-        check_data(self.data)
-
-
-@dataclass(frozen=True)
-class ExactConfig:
-    """The exact denoiser of a mixture data set, plus an error of known size if `error` > 0 (see models/exact.py)."""
-
-    data: str
-    # Root mean square of the error added to F (a network's raw output, see parameterisations.py), the same at every
-    # sigma. The error adds its square to the loss with weighting karras.
-    error: float = 0.0
-    seed: int = 0  # stands in for a training seed: sets the sampling seed and the form of the added error
-    machine: Machine = Machine(precision="fp32")  # rounding to bf16 would add an error
-
-    def __post_init__(self) -> None:
-        check_data(self.data)
-        _at_least("error", self.error, 0)
-
-
-@dataclass(frozen=True)
-class BlendConfig:
-    """One denoiser in a band of noise levels and another one elsewhere, both of the same data (see models/blend.py)."""
-
-    inside: "TrainConfig | ExactConfig | BlendConfig"
-    outside: "TrainConfig | ExactConfig | BlendConfig"
-    low: float = 0.0  # the band is low <= sigma < high
-    high: float = math.inf
-    dose: float = 1.0  # share of the difference between the two that is taken over in the band
-
-    def __post_init__(self) -> None:
-        if self.inside.data != self.outside.data or self.inside.seed != self.outside.seed:
-            raise ValueError("inside, outside: both must have the same data and seed")
-        if not 0 <= self.low < self.high:
-            raise ValueError(f"low={self.low}, high={self.high}: a band needs 0 <= low < high")
-        if not 0 < self.dose <= 1:
-            raise ValueError(f"dose={self.dose}: it must be above 0 and at most 1")
-
-    @property
-    def data(self) -> str:
-        return self.inside.data
-
-    @property
-    def seed(self) -> int:
-        return self.inside.seed
-
-
-ModelConfig = TrainConfig | ForeignConfig | ExactConfig | BlendConfig
-
-
-def networks(model: ModelConfig) -> tuple[TrainConfig, ...]:
-    """The networks trained here that a model consists of."""
-    if isinstance(model, BlendConfig):
-        return (*networks(model.inside), *networks(model.outside))
-    return (model,) if isinstance(model, TrainConfig) else ()
 
 
 @dataclass(frozen=True)
@@ -239,16 +81,20 @@ class SampleConfig:
     n_samples: int
     seed: int = 0  # runs with the same seed start from the same noise
     final_denoise: bool = False
-    machine: Machine = Machine()
+    # start from draws of the data plus noise of the first level, instead of from noise; only for a mixture
+    fresh_start: bool = field(default=False, metadata=UNLESS_DEFAULT)
+    machine: Machine = field(default_factory=Machine)
     # samples per network evaluation; None for the machine's default. See `batch`.
     batch_size: int | None = field(default=None, metadata=NOT_IN_IDENTITY)
     # numbers of samples of earlier runs that differ in nothing else; their samples are the first ones of this run
     earlier: tuple[int, ...] = field(default=(), metadata=NOT_IN_IDENTITY)
 
     def __post_init__(self) -> None:
-        _at_least("n_samples", self.n_samples, MIN_SAMPLES)
+        at_least("n_samples", self.n_samples, MIN_SAMPLES)
         if self.batch_size is not None:
-            _at_least("batch_size", self.batch_size, 1)
+            at_least("batch_size", self.batch_size, 1)
+        if self.fresh_start and not self.model.data.startswith(MIXTURE):
+            raise ValueError("fresh_start: it needs new draws of the data, so the data must be a mixture")
         planned_nfe(self.sampler, self.ladder.sigmas())  # raises ValueError if they do not suit each other
 
     @property

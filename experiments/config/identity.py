@@ -14,6 +14,7 @@ from experiments.config.source import check_told_apart, is_ours, source_of
 
 SCHEMA = 3  # raise it when the same config starts to give another result
 NOT_IN_IDENTITY = {"identity": False}
+UNLESS_DEFAULT = {"identity": "unless default"}  # of a field that came later: its default changes no identity
 MIXTURE = "mixture:"  # prefix of a data name; the folder of a stored mixture follows
 
 
@@ -26,7 +27,7 @@ def canonical(value: Any) -> Any:
         ValueError: a user's class that cannot be distinguished from another class.
     """
     if dataclasses.is_dataclass(value):
-        fields = [f.name for f in dataclasses.fields(value) if f.metadata.get("identity", True)]
+        fields = [f.name for f in dataclasses.fields(value) if _counts(f, value)]
         kind = {"class": type(value).__name__}
         if not is_ours(type(value)):
             check_told_apart(value)
@@ -37,6 +38,11 @@ def canonical(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(MIXTURE):
         return MIXTURE + Path(value).name  # independent of where the store is
     return value
+
+
+def _counts(field: dataclasses.Field[Any], value: Any) -> bool:
+    kind = field.metadata.get("identity", True)
+    return getattr(value, field.name) != field.default if kind == UNLESS_DEFAULT["identity"] else bool(kind)
 
 
 def identity(config: Any) -> str:

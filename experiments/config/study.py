@@ -1,20 +1,19 @@
 """The part of a study that all experiments share: networks, number of images, feature space."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from diffusion_core.samplers import Sampler
 from diffusion_core.samplers.counting import planned_nfe
-from experiments.config.config import (
-    AlphaBetaLadder,
-    ExactConfig,
+from experiments.config.config import AlphaBetaLadder, Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import (
+    BlendConfig,
     ForeignConfig,
-    Ladder,
+    KnownConfig,
     Machine,
     ModelConfig,
-    ReferenceConfig,
-    SampleConfig,
-    ScoreConfig,
     TrainConfig,
+    networks,
 )
 from experiments.config.trial import Infeasible, Trial
 
@@ -47,6 +46,12 @@ class Study:
         """The network of a seed."""
         return self.foreign or replace(self.train, seed=seed)
 
+    def machine_for(self, model: ModelConfig) -> Machine:
+        """The machine that samples from a denoiser: its own for what is exact, whatever else is compared."""
+        if isinstance(model, BlendConfig) and not networks(model):
+            return self.machine_for(model.inside)
+        return model.machine if isinstance(model, KnownConfig) else self.machine
+
     def trial(
         self,
         experiment: str,
@@ -56,19 +61,13 @@ class Study:
         ladder: Ladder | AlphaBetaLadder,
         sampler: Sampler,
         *,
-        control: bool = False,
-        final_denoise: bool = False,
         budget: int | None = None,
         denoiser: str = "",
-        earlier: tuple[int, ...] = (),
+        **how: Any,
     ) -> Trial | Infeasible:
-        """A planned run, or `Infeasible` if sampler and ladder do not suit each other.
-
-        All runs of a network share its sampling seed. A control uses another seed. `earlier` are the numbers of images
-        of earlier looks at the same run.
-        """
+        """A planned run, or `Infeasible` if sampler and ladder do not suit each other. `how` is for `score`."""
         try:
-            score = self.score(model, ladder, sampler, control=control, final_denoise=final_denoise, earlier=earlier)
+            score = self.score(model, ladder, sampler, **how)
         except ValueError as error:
             return self.infeasible(experiment, mode, setting, model, ladder, sampler, budget=budget, why=str(error))
         return Trial(experiment, mode, score, setting, budget, denoiser)
@@ -82,6 +81,7 @@ class Study:
         control: bool = False,
         final_denoise: bool = False,
         earlier: tuple[int, ...] = (),
+        fresh_start: bool = False,
     ) -> ScoreConfig:
         """The config of such a run. Raises ValueError if sampler and ladder do not suit each other."""
         seed = model.seed + (CONTROL if control else 0)
@@ -92,7 +92,8 @@ class Study:
             self.n_samples,
             seed=seed,
             final_denoise=final_denoise,
-            machine=model.machine if isinstance(model, ExactConfig) else self.machine,
+            machine=self.machine_for(model),
+            fresh_start=fresh_start,
             batch_size=self.batch_size,
             earlier=earlier,
         )

@@ -16,13 +16,16 @@ from diffusion_core.samplers.dialects import (
     s_churn_from_beta,
 )
 from diffusion_core.schedules import alpha_beta_ratio
-from experiments.config.config import (
+from experiments.config.config import SampleConfig, ScoreConfig
+from experiments.config.denoisers import (
     BlendConfig,
+    EmpiricalConfig,
     ExactConfig,
     ForeignConfig,
     ModelConfig,
-    SampleConfig,
-    ScoreConfig,
+    TrainConfig,
+    TunedConfig,
+    WrongConfig,
     networks,
 )
 from experiments.config.identity import MIXTURE, identity
@@ -119,13 +122,15 @@ def short_name(data: str) -> str:
 
 def _training(model: ModelConfig) -> Row:
     """The columns about the network's training, as far as they are known; of a blend those of its first network."""
-    if isinstance(model, BlendConfig):
-        known = [_training(network) for network in networks(model)] or [{"trained_by": "nobody"}]
-        return known[0] | {"network": _called(model)}
+    known = networks(model)
+    if isinstance(model, BlendConfig) and known:
+        return _training(known[0]) | {"network": in_words(model)}
     if isinstance(model, ForeignConfig):
         return {"network": model.name, "trained_by": "others"}
-    if isinstance(model, ExactConfig):
-        return {"network": f"exact + error {model.error:g}" if model.error else "exact", "trained_by": "nobody"}
+    if isinstance(model, TunedConfig):
+        return _training(model.base) | {"network": in_words(model)}
+    if not isinstance(model, TrainConfig):
+        return {"network": in_words(model), "trained_by": "nobody"}
     law = model.noise if isinstance(model.noise, LogNormal) else None
     return {
         "network": model.network,
@@ -139,12 +144,24 @@ def _training(model: ModelConfig) -> Row:
     }
 
 
-def _called(model: ModelConfig) -> str:
-    if not isinstance(model, BlendConfig):
-        return str(_training(model)["network"])
-    dose = f"{model.dose:g} of " if model.dose < 1 else ""
-    band = f"sigma {model.low:g} to {model.high:g}".replace(" to inf", " and above")
-    return f"{dose}{_called(model.inside)} at {band}, else {_called(model.outside)}"
+def in_words(model: ModelConfig) -> str:
+    """A denoiser in words."""
+    match model:
+        case BlendConfig():
+            dose = f"{model.dose:g} of " if model.dose < 1 else ""
+            band = f"sigma {model.low:g} to {model.high:g}".replace(" to inf", " and above")
+            return f"{dose}{in_words(model.inside)} at {band}, else {in_words(model.outside)}"
+        case ForeignConfig():
+            return model.name
+        case ExactConfig():
+            return f"exact + error {model.error:g}" if model.error else "exact"
+        case WrongConfig():
+            return f"exact, {model.kind} {model.size:+g}" + (f", change {model.change}" if model.change else "")
+        case EmpiricalConfig():
+            return "exact for the training images"
+        case TunedConfig():
+            return f"{in_words(model.base)}, then {model.images_seen:,} {model.inputs} inputs"
+    return model.network
 
 
 def _noise(samples: SampleConfig) -> Row:

@@ -8,7 +8,8 @@ from typing import TypeVar
 from rich.console import Console
 
 from diffusion_core.samplers import Model
-from experiments.config.config import ForeignConfig, Machine, SampleConfig, TrainConfig, networks
+from experiments.config.config import SampleConfig
+from experiments.config.denoisers import ForeignConfig, Machine, TrainConfig, TunedConfig, networks
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
@@ -43,7 +44,7 @@ class Work:
         of_run = {
             run: (model,) if isinstance(model, ForeignConfig) else networks(model) for run, model in samples.items()
         }
-        found = {network for parts in of_run.values() for network in parts}
+        found = {network for parts in of_run.values() for network in parts if not isinstance(network, TunedConfig)}
         if not found:
             return None
         most = max(found, key=lambda model: model.images_seen if isinstance(model, TrainConfig) else 0)

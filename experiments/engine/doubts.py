@@ -9,7 +9,7 @@ import torch
 from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
 from diffusion_core.samplers import KadkhodaieSimoncelli
-from experiments.config.config import ForeignConfig, TrainConfig
+from experiments.config.denoisers import ForeignConfig, TrainConfig
 from experiments.config.identity import MIXTURE
 from experiments.config.names import DIGITS
 from experiments.config.trial import Trial

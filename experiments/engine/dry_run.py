@@ -15,7 +15,8 @@ from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.comparison import Looks, Race
-from experiments.config.config import GROUPS, ForeignConfig, TrainConfig
+from experiments.config.config import GROUPS
+from experiments.config.denoisers import ForeignConfig, TrainConfig
 from experiments.config.trial import Trial, described
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan, Remaining

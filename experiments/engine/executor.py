@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.config.config import networks
+from experiments.config.denoisers import networks
 from experiments.config.identity import identity
 from experiments.config.trial import Row, Trial
 from experiments.engine import failures

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import tyro
 
 if TYPE_CHECKING:
-    from experiments.config.config import ForeignConfig, Machine, ReferenceConfig
+    from experiments.config.config import ReferenceConfig
+    from experiments.config.denoisers import ForeignConfig, Machine
     from experiments.config.study import Study
 
     AnyStudy = TypeVar("AnyStudy", bound=Study)
@@ -146,7 +147,7 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
 
     def machine(self) -> Machine:
         """The machine before calibrated.py chooses: in plain fp32, unless a precision is given."""
-        from experiments.config.config import Machine
+        from experiments.config.denoisers import Machine
 
         threads = self._share_of_cores() if self.threads is None else self.threads
         return Machine.resolve(self.device, "fp32" if self.given_precision == "auto" else self.given_precision, threads)
@@ -202,7 +203,7 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
 
     def _foreign(self, data: str, machine: Machine) -> ForeignConfig | None:
         from diffusion_core.data import SIDE
-        from experiments.config.config import ForeignConfig
+        from experiments.config.denoisers import ForeignConfig
         from experiments.models import external
         from experiments.models.behaviour import behaviour
         from experiments.stages.common import images_of

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from experiments.config.config import ModelConfig, ScoreConfig, networks
+from experiments.config.config import ScoreConfig
+from experiments.config.denoisers import ModelConfig, TunedConfig, networks
 from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import failures
@@ -77,8 +78,8 @@ def _tasks(scores: Sequence[ScoreConfig]) -> Iterator[Task]:
         assert machine is not None
         yield Task("references", identity(reference), reference, machine, log=f"reference-{identity(reference)}")
     for model in dict.fromkeys(network for score in scores for network in networks(score.samples.model)):
-        name = identity(model)
-        yield Task("models", name, model, model.machine, log=name, cost=model.images_seen * TRAIN_COST)
+        name, needs = identity(model), (identity(model.base),) if isinstance(model, TunedConfig) else ()
+        yield Task("models", name, model, model.machine, needs, log=name, cost=model.images_seen * TRAIN_COST)
     sampled: set[str] = set()
     for score in scores:
         samples, name, log = score.samples, identity(score.samples), identity(score)

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from experiments.config.config import ForeignConfig
+from experiments.config.denoisers import ForeignConfig
 from experiments.config.trial import Trial
 from experiments.engine.options import Options
 from experiments.metrics.features import dimension

@@ -17,7 +17,7 @@ from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Sampler
 from diffusion_core.samplers.sampling import follow
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from experiments.config.config import TrainConfig
+from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
 from experiments.config.source import OURS, is_ours
 from experiments.config.trial import Trial

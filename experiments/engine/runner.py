@@ -13,7 +13,7 @@ import pandas as pd
 from rich.console import Console
 
 from experiments.config.comparison import BestOf, BestSet, Comparison, Contrast, Looks, Race
-from experiments.config.config import ForeignConfig
+from experiments.config.denoisers import ForeignConfig
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import conclusion, dry_run, executor, race, selection
 from experiments.engine.calibrated import chosen_for

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from experiments.config.config import networks
+from experiments.config.denoisers import networks
 from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial, described
 from experiments.engine.tasks import TRAIN_COST

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from experiments.config.config import TrainConfig
+from experiments.config.denoisers import TrainConfig
 from experiments.config.source import is_ours
 from experiments.engine.executor import Failed, Outcomes, in_process
 from experiments.engine.progress import Progress

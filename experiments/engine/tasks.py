@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_core.errors import NotFiniteError
-from experiments.config.config import MIN_SAMPLES, Machine, SampleConfig
+from experiments.config.config import MIN_SAMPLES, SampleConfig
+from experiments.config.denoisers import Machine, TunedConfig
 from experiments.stages import sample
 from experiments.stages.common import Advance
+from experiments.stages.further import further_stage
 from experiments.stages.memory import keep_freed
 from experiments.stages.probes import probe_stage
 from experiments.stages.score import reference_stage, score_stage
@@ -62,7 +64,8 @@ def run_stage(task: Task, context: "RunContext", advance: Advance) -> None:
         case "references":
             reference_stage(task.config, store, data_root)
         case "models":
-            train_stage(task.config, store, data_root, lambda images: advance(images * TRAIN_COST))
+            stage = further_stage if isinstance(task.config, TunedConfig) else train_stage
+            stage(task.config, store, data_root, lambda images: advance(images * TRAIN_COST))
         case "samples":
             if task.batched_with:
                 sample.sample_together((task.config, *task.batched_with), store, data_root, advance)

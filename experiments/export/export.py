@@ -16,7 +16,7 @@ from diffusion_core.data import Images
 from diffusion_core.samplers import Model, sample
 from diffusion_core.samplers.sampling import at_samples, model_device
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from experiments.config.config import ForeignConfig
+from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import identity
 from experiments.config.settings_file import FORMAT
 from experiments.config.trial import Trial, described

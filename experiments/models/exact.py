@@ -17,7 +17,7 @@ from torch.nn import functional
 from diffusion_core.data import Images, load
 from diffusion_core.exact import Mixture
 from diffusion_core.samplers.seeded_noise import block_seed
-from experiments.config.config import ExactConfig
+from experiments.config.denoisers import ExactConfig
 from experiments.config.identity import MIXTURE
 from experiments.store.store import read_json
 
@@ -73,9 +73,14 @@ def mixture_data(name: str, data_root: Path | None) -> Images:
     return Images(name, like.to_pixels(x0), labels, like.mean, like.std, continuous=x0)
 
 
+def mixture_of(data: str) -> Mixture:
+    """The mixture of a data set called mixture:FOLDER or mixture:FOLDER#..., in float64 on the CPU."""
+    return read_mixture(Path(data.removeprefix(MIXTURE).partition("#")[0]))
+
+
 def exact_model(config: ExactConfig) -> nn.Module:
     """The exact denoiser of a config's mixture, in float32, with the config's error added if it is not 0."""
-    exact = read_mixture(Path(config.data.removeprefix(MIXTURE))).float()
+    exact = mixture_of(config.data).float()
     return WithError(exact, config.error, config.seed) if config.error else exact
 
 

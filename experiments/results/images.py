@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from experiments.config.config import TrainConfig
+from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
 from experiments.config.names import DIGITS
 from experiments.config.trial import Trial

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.config.config import TrainConfig
+from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Row, Trial, described
 from experiments.metrics.distances import METRICS
 from experiments.stages.common import SAMPLED, load_meta

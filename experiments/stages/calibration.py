@@ -25,7 +25,7 @@ from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import at_samples, default_batch
 from diffusion_core.training import PRECISIONS, train
-from experiments.config.config import Machine
+from experiments.config.denoisers import Machine
 from experiments.stages.hardware import cores, device_name, use_threads
 from experiments.stages.memory import free, keep_freed
 from experiments.store.checksums import write_json

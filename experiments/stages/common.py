@@ -11,14 +11,24 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from diffusion_core.data import Images, check_content, load
+from diffusion_core.exact import Empirical
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
-from experiments.config.config import BlendConfig, ExactConfig, ForeignConfig, ModelConfig
+from experiments.config.denoisers import (
+    BlendConfig,
+    EmpiricalConfig,
+    ExactConfig,
+    ForeignConfig,
+    ModelConfig,
+    TunedConfig,
+    WrongConfig,
+)
 from experiments.config.identity import MIXTURE, identity
 from experiments.models.behaviour import answers
 from experiments.models.blend import Blend
-from experiments.models.exact import exact_model, mixture_data
+from experiments.models.exact import exact_model, mixture_data, mixture_of
 from experiments.models.external import load_foreign
+from experiments.models.wrong import wrong_model
 from experiments.store.checksums import write_json
 from experiments.store.store import Store, StoreError, read_json
 
@@ -45,9 +55,14 @@ def load_model(config: ModelConfig, store: Store, data_root: Path | None, device
     images = images_of(config.data, data_root)
     if isinstance(config, ExactConfig):
         return exact_model(config).to(device)
+    if isinstance(config, WrongConfig):
+        return wrong_model(mixture_of(config.data), config).to(device)
+    if isinstance(config, EmpiricalConfig):
+        return Empirical(images.standardised()[: len(images.pixels) - config.held_out]).to(device)
     if isinstance(config, ForeignConfig):
         return load_foreign(config.source, images, config.label, device)
-    model = build(config.network, images.shape[0], config.parameterisation)
+    network = config.base if isinstance(config, TunedConfig) else config
+    model = build(network.network, images.shape[0], network.parameterisation)
     with store.reading("models", identity(config)) as folder:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.to(device).eval()

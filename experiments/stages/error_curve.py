@@ -14,7 +14,7 @@ from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.schedules import geometric
-from experiments.config.config import Machine, ModelConfig, TrainConfig
+from experiments.config.denoisers import Machine, ModelConfig, TrainConfig
 from experiments.config.identity import NOT_IN_IDENTITY, identity
 from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads

@@ -13,7 +13,8 @@ from diffusion_core.exact import Mixture
 from diffusion_core.samplers import Euler, Model
 from diffusion_core.samplers.base import Noise
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from experiments.config.config import GROUPS, Ladder, Machine, ModelConfig, one_of
+from experiments.config.config import GROUPS, Ladder, one_of
+from experiments.config.denoisers import Machine, ModelConfig
 from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY
 from experiments.metrics.distances import jackknife_se
 from experiments.models.exact import mixture_images, read_mixture

@@ -1,7 +1,8 @@
 """The sampling stage: from a network to pixels and their sampling time. One run, or several in one batch.
 
 samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of the first few, and `denoised`, the
-                estimates x - sigma eps on the way), meta.json
+                estimates x - sigma eps on the way; of a mixture data set also `log_density` and `component` of each
+                sample), meta.json
 """
 
 import copy
@@ -21,7 +22,8 @@ from diffusion_core.samplers import Model, sample
 from diffusion_core.samplers.joint_batch import sample_jointly
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.config import SampleConfig
-from experiments.config.identity import identity
+from experiments.config.identity import MIXTURE, identity
+from experiments.models.exact import mixture_images, mixture_of
 from experiments.stages.common import Advance, check_steady, images_of, load_meta, load_model, write_meta
 from experiments.stages.compilation import maybe_compile
 from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
@@ -30,6 +32,9 @@ from experiments.stages.recorder import CountingModel, TrajectoryRecorder
 from experiments.store.store import Store
 
 log = logging.getLogger(__name__)
+FRESH_SEED = 60_000  # added to the seed of sampling: of the draws of the data that sampling may start from
+KNOWN_AT_ONCE = 512
+EACH = {"pixels", "log_density", "component"}  # tensors with one entry per sample
 
 
 def sample_stage(
@@ -155,10 +160,10 @@ class Begun:
 
     def joined(self, new: dict[str, Tensor], meta: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and meta of both together. The film is that of the first samples."""
-        pixels = torch.cat([self.tensors["pixels"], new["pixels"]])
+        each = {name: torch.cat([self.tensors[name], new[name]]) for name in new.keys() & EACH}
         times = [self.meta["seconds"], meta["seconds"]]
         busy = [self.meta["others_busy_cores"], meta["others_busy_cores"]]
-        return self.tensors | {"pixels": pixels}, meta | {
+        return self.tensors | each, meta | {
             "film_sigmas": self.meta["film_sigmas"],
             "seconds": sum(times),
             "others_busy_cores": sum(a * b for a, b in zip(times, busy, strict=True)) / sum(times),
@@ -203,10 +208,32 @@ def _draw(
         batch_size=batch_size,
         device=config.machine.device,
         final_denoise=config.final_denoise,
+        clean=_clean(config, images, first) if config.fresh_start else None,
         after_batch=lambda n: count(n * config.planned_nfe),
         watch=film,
     )
     return x, film
+
+
+def _clean(config: SampleConfig, images: Images, first: int) -> Tensor:
+    """New draws of the data to start from, (n_samples - first, C, H, W)."""
+    mixture, n = mixture_of(config.model.data), config.n_samples - first
+    return mixture_images(mixture, images.shape, n, FRESH_SEED + config.seed, first=first)
+
+
+def _known(config: SampleConfig, x: Tensor) -> dict[str, Tensor]:
+    """Of samples of a mixture data set: the log density of each, in nats, and its most probable component."""
+    if not config.model.data.startswith(MIXTURE):
+        return {}
+    mixture = mixture_of(config.model.data).to(x.device)
+    sigma = 0.0 if config.final_denoise else config.ladder.sigmas()[-1]
+    parts = [part.flatten(1).double() for part in x.split(KNOWN_AT_ONCE)]
+    levels = [part.new_full((len(part),), sigma) for part in parts]
+    found = list(zip(parts, levels, strict=True))
+    return {
+        "log_density": torch.cat([mixture.log_density(*one) for one in found]).float().cpu(),
+        "component": torch.cat([mixture.responsibilities(*one).argmax(dim=1) for one in found]).short().cpu(),
+    }
 
 
 def _write(
@@ -220,7 +247,7 @@ def _write(
 ) -> None:
     """Stores the pixels, the recorded trajectories if they have levels, and meta.json."""
     x, film = drawn
-    tensors = {"pixels": images.to_pixels(x).cpu()}
+    tensors = {"pixels": images.to_pixels(x).cpu()} | _known(config, x)
     if film.follows_the_ladder:
         tensors["film"] = images.to_pixels(torch.stack(film.frames)).cpu()
         if len(film.denoised) == len(film.frames):  # else the sampler made steps without an evaluation

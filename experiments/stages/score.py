@@ -1,6 +1,7 @@
 """The scoring stages: features of the training images, and samples scored against them.
 
-score_stage   scores/ID/      features.safetensors, shown.safetensors, meta.json
+score_stage   scores/ID/      features.safetensors (of a mixture data set also the log density and component of each
+                              sample), shown.safetensors, meta.json
 reference     references/ID/  features.safetensors: features, labels, kernel row sums of the training images
 
 Each returns at once if its artifact exists. A score holds everything that rows and reports need from its samples, so
@@ -31,6 +32,7 @@ from experiments.metrics.distances import (
 from experiments.metrics.features import extract
 from experiments.stages.common import SAMPLED, images_of, load_meta, write_meta
 from experiments.stages.hardware import use_threads
+from experiments.stages.sample import EACH
 from experiments.store.store import Store
 
 N_CLASSES = 10
@@ -84,6 +86,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     with store.reading("samples", identity(config.samples)) as folder:
         sampled = load_file(folder / "samples.safetensors")
         pixels = sampled.pop("pixels")
+        known = {name: sampled.pop(name) for name in EACH & sampled.keys()}
         expected = (config.samples.n_samples, *images_of(config.samples.model.data, data_root).shape)
         if (pixels.dtype, tuple(pixels.shape)) != (torch.uint8, expected):
             raise ValueError(f"its pixels are {pixels.dtype} {tuple(pixels.shape)} instead of uint8 {expected}")
@@ -97,7 +100,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     values = {name: metric.value(features, reference) for name, metric in METRICS.items()}
     replicates = {f"{name}_replicates": metric.replicates(features, reference) for name, metric in METRICS.items()}
     with store.writing("scores", name) as folder:
-        save_file({"features": features32}, folder / "features.safetensors")
+        save_file({"features": features32} | known, folder / "features.safetensors")
         shown = {"pixels": pixels[:SHOWN_IMAGES].contiguous()} | sampled  # the film, if there is one
         save_file(shown, folder / "shown.safetensors")
         write_meta(
@@ -139,5 +142,10 @@ def load_shown(config: ScoreConfig, store: Store) -> dict[str, Tensor]:
 
 def load_features(config: ScoreConfig, store: Store) -> Tensor:
     """The features float32 (n, d) of a scored run."""
+    return load_each(config, store)["features"]
+
+
+def load_each(config: ScoreConfig, store: Store) -> dict[str, Tensor]:
+    """`features` float32 (n, d) of a scored run; of a mixture data set also `log_density` and `component`, (n,)."""
     with store.reading("scores", identity(config)) as folder:
-        return load_file(folder / "features.safetensors")["features"]
+        return load_file(folder / "features.safetensors")

@@ -5,6 +5,7 @@ models/ID/      model.safetensors, config.json, losses.csv, meta.json
 
 import csv
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -13,8 +14,8 @@ from torch import Tensor
 
 from diffusion_core.networks import build
 from diffusion_core.samplers.seeded_noise import block_seed
-from diffusion_core.training import train
-from experiments.config.config import TrainConfig
+from diffusion_core.training import Step, train
+from experiments.config.denoisers import TrainConfig, TunedConfig
 from experiments.config.identity import canonical, identity
 from experiments.stages.common import Advance, images_of, write_meta
 from experiments.stages.hardware import use_threads
@@ -50,6 +51,18 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
         precision=config.machine.precision,
         seed=config.seed,
     )
+    return store_network(config, model, steps, store, advance, images.shape[0])
+
+
+def store_network(
+    config: TrainConfig | TunedConfig,
+    model: torch.nn.Module,
+    steps: Iterable[Step],
+    store: Store,
+    advance: Advance,
+    channels: int,
+) -> str:
+    """The identity of a network. Takes the steps of its training, and stores its weights afterwards and its losses."""
     seen: list[int] = []
     losses: list[Tensor] = []
     start = time.perf_counter()
@@ -59,13 +72,13 @@ def train_stage(config: TrainConfig, store: Store, data_root: Path | None, advan
         losses.append(step.loss)
     curve = thinned(seen, torch.stack(losses).tolist())
     seconds = time.perf_counter() - start
-    with store.writing("models", name) as folder:
+    with store.writing("models", name := identity(config)) as folder:
         save_file(
             {key: value.contiguous().cpu() for key, value in model.state_dict().items()}, folder / "model.safetensors"
         )
         with (folder / "losses.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("images_seen", "loss"), *curve])
-        write_json(folder / "config.json", canonical(config) | {"channels": images.shape[0]})
+        write_json(folder / "config.json", canonical(config) | {"channels": channels})
         write_meta(folder, train_seconds=seconds, train_loss=curve[-1][1])
     return name
 

@@ -34,7 +34,8 @@ from experiments.config.comparison import (
     control,
     paired,
 )
-from experiments.config.config import Ladder, TrainConfig
+from experiments.config.config import Ladder
+from experiments.config.denoisers import TrainConfig
 from experiments.config.study import CONTROL, Study
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated

@@ -10,7 +10,8 @@ import numpy as np
 from rich.console import Console
 
 from diffusion_core.samplers.dialects import largest_eta
-from experiments.config.config import ExactConfig, Ladder, ModelConfig
+from experiments.config.config import Ladder
+from experiments.config.denoisers import ExactConfig, ModelConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial
 from experiments.metrics.distances import METRICS, jackknife_se

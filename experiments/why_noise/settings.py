@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field, replace
 
 from diffusion_core.samplers import Euler, EulerCorrected, KadkhodaieSimoncelli, Sampler
-from experiments.config.config import ExactConfig, Ladder, ModelConfig, TrainConfig
+from experiments.config.config import Ladder
+from experiments.config.denoisers import ExactConfig, ModelConfig, TrainConfig
 from experiments.config.study import Study
 from experiments.stages.fit_mixture import MixtureConfig
 

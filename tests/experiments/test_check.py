@@ -15,7 +15,8 @@ from torch import Tensor
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
 from diffusion_core.exact import Empirical
 from experiments import __main__ as command
-from experiments.config.config import ForeignConfig, Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Trial
 from experiments.engine import dry_run

@@ -12,7 +12,7 @@ import warm
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import LogNormal
 from experiments.config.comparison import BestSet, Contrast
-from experiments.config.config import TrainConfig
+from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Trial
 from experiments.noise_levels import PRESETS, contrasts, settings, trials
 from experiments.stages import error_curve, train

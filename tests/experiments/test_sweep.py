@@ -13,7 +13,8 @@ import pytest
 from diffusion_core.samplers import Euler, Heun
 from experiments import __main__ as command
 from experiments.config.comparison import BestSet
-from experiments.config.config import ForeignConfig, Ladder
+from experiments.config.config import Ladder
+from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import identity
 from experiments.config.source import user_modules
 from experiments.config.trial import Trial

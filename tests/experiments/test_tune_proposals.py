@@ -5,7 +5,8 @@ import re
 import pytest
 
 from diffusion_core.samplers import Euler, EulerSplit, Heun
-from experiments.config.config import Ladder, SampleConfig, TrainConfig
+from experiments.config.config import Ladder, SampleConfig
+from experiments.config.denoisers import TrainConfig
 from experiments.tune.proposals import LADDERS, Scope, propose, samplers
 from experiments.tune.settings import SamplerSetting, exactly
 

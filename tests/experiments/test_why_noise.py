@@ -9,7 +9,7 @@ import pytest
 import warm
 
 from experiments.config.comparison import BestOf, Contrast
-from experiments.config.config import ExactConfig, TrainConfig
+from experiments.config.denoisers import ExactConfig, TrainConfig
 from experiments.config.trial import Trial
 from experiments.metrics.distances import jackknife_se
 from experiments.metrics.intervals import pooled

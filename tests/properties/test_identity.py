@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from diffusion_core.noise import LogNormal, LogUniform, Uniform
 from diffusion_core.samplers import DPMpp2MSDE, Euler, Heun
-from experiments.config.config import Ladder, Machine, SampleConfig, TrainConfig
+from experiments.config.config import Ladder, SampleConfig
+from experiments.config.denoisers import Machine, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.names import law, sampler
 

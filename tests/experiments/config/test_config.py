@@ -8,16 +8,8 @@ import pytest
 
 from diffusion_core.noise import LogNormal, LogUniform
 from diffusion_core.samplers import Euler, Heun, Interval, Restart
-from experiments.config.config import (
-    AlphaBetaLadder,
-    ForeignConfig,
-    Ladder,
-    Machine,
-    ReferenceConfig,
-    SampleConfig,
-    ScoreConfig,
-    TrainConfig,
-)
+from experiments.config.config import AlphaBetaLadder, Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import ForeignConfig, Machine, TrainConfig
 from experiments.config.identity import canonical, identity
 
 TRAIN = TrainConfig()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from experiments import beta
-from experiments.config.config import Machine
+from experiments.config.denoisers import Machine
 from experiments.config.trial import Trial
 from experiments.engine import calibrated
 from experiments.engine.calibrated import Work, best_sampling, best_training

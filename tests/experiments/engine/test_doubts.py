@@ -11,7 +11,8 @@ from diffusion_core.data import resolve
 from diffusion_core.noise import LogNormal, NoiseDistribution, Uniform
 from diffusion_core.samplers import Euler, KadkhodaieSimoncelli, Sampler
 from experiments.beta import PRESETS, trials
-from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine.doubts import doubts
 

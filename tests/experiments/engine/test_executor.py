@@ -17,15 +17,8 @@ from safetensors.torch import load_file
 from diffusion_core.samplers import Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.samplers import sample as draw
 from experiments.config.comparison import BestOf, Contrast
-from experiments.config.config import (
-    AlphaBetaLadder,
-    Ladder,
-    Machine,
-    ReferenceConfig,
-    SampleConfig,
-    ScoreConfig,
-    TrainConfig,
-)
+from experiments.config.config import AlphaBetaLadder, Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import Machine, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Row, Trial
 from experiments.engine import failures, tasks

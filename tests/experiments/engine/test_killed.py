@@ -21,7 +21,8 @@ import warm
 from rich.console import Console
 
 from experiments import beta
-from experiments.config.config import Machine, ReferenceConfig
+from experiments.config.config import ReferenceConfig
+from experiments.config.denoisers import Machine
 from experiments.config.trial import Row
 from experiments.engine import ray_executor
 from experiments.engine.executor import execute

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from diffusion_core.samplers import Euler
 from experiments.config.comparison import Contrast, Looks, control, paired
-from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Row, Trial
 from experiments.engine.executor import execute

@@ -8,7 +8,8 @@ import pytest
 
 from diffusion_core.samplers import Euler
 from experiments.beta import PRESETS, trials
-from experiments.config.config import ForeignConfig, Ladder, SampleConfig, ScoreConfig, TrainConfig
+from experiments.config.config import Ladder, SampleConfig, ScoreConfig
+from experiments.config.denoisers import ForeignConfig, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import failures

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from diffusion_core.samplers import Euler, Heun
 from experiments.config.comparison import BestSet, Comparison, Field, Left, Race, Refinement, Scores, by_setting
-from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import tasks
 from experiments.engine.executor import execute

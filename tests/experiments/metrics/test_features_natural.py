@@ -15,7 +15,8 @@ from torchvision.transforms.functional import gaussian_blur
 
 from diffusion_core.data import load, resolve
 from diffusion_core.samplers import Euler
-from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig, TrainConfig
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
 from experiments.metrics import features_natural
 from experiments.metrics.distances import Reference, frechet_distance, kernel_distance

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from diffusion_core import GaussianDenoiser, load
 from diffusion_core.samplers import Euler
-from experiments.config.config import ForeignConfig, Ladder, Machine, SampleConfig
+from experiments.config.config import Ladder, SampleConfig
+from experiments.config.denoisers import ForeignConfig, Machine
 from experiments.engine.options import Options
 from experiments.models.behaviour import behaviour
 from experiments.run import PRESETS

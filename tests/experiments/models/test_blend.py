@@ -10,16 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from diffusion_core.samplers import Euler
-from experiments.config.config import (
-    BlendConfig,
-    ExactConfig,
-    Ladder,
-    ReferenceConfig,
-    SampleConfig,
-    ScoreConfig,
-    TrainConfig,
-    networks,
-)
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import BlendConfig, ExactConfig, TrainConfig, networks
 from experiments.config.identity import MIXTURE, identity
 from experiments.config.trial import Trial, described
 from experiments.engine.executor import execute

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffusion_core.networks.compiled import Compiled
-from experiments.config.config import Machine
+from experiments.config.denoisers import Machine
 from experiments.stages import compilation
 
 

@@ -9,7 +9,8 @@ import torch
 from dialect_steps import eta_steps
 
 from diffusion_core.exact import Mixture, gaussian_moments
-from experiments.config.config import ExactConfig, Ladder, Machine
+from experiments.config.config import Ladder
+from experiments.config.denoisers import ExactConfig, Machine
 from experiments.config.identity import MIXTURE
 from experiments.models.exact import WithError, exact_model, mixture_data
 from experiments.stages import common, probe_setup, probes

@@ -1,0 +1,69 @@
+"""Denoisers with one known error: the exact denoiser of a wrong mixture, or an exact eps of the wrong size.
+
+A wrong mixture used at all levels is a *consistent* error: it is the exact denoiser of other data, so its scores at
+different levels fit together. The same error at some levels only, or different ones at different levels, is
+*inconsistent*: no data have these scores (see models/blend.py for denoisers by level).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from diffusion_core.exact import Mixture
+from diffusion_core.samplers.seeded_noise import block_seed
+from experiments.config.denoisers import WrongConfig
+
+FIRST_CHANGE = -3  # block of the seed from which change 0 is drawn; -1 and -2 are used elsewhere
+
+
+def wrong_model(mixture: Mixture, config: WrongConfig) -> nn.Module:
+    """The denoiser of a config, given the right mixture (float64)."""
+    if config.kind == "scaled":
+        return Scaled(mixture.float(), 1 + config.size)
+    return changed(mixture, config).float()
+
+
+def changed(mixture: Mixture, config: WrongConfig) -> Mixture:
+    """The mixture with one change.
+
+    weights: each weight is multiplied by exp(size g), g a unit normal draw; then they are scaled to sum to 1.
+    missing: components with a total weight of about `size`, drawn at random, are left out; at least one.
+    wider: all standard deviations within components are (1 + size) times as large.
+
+    Raises:
+        ValueError: no component would be left.
+    """
+    generator = torch.Generator().manual_seed(block_seed(config.seed, FIRST_CHANGE - config.change))
+    weights, means, bases, variances, stds = (
+        getattr(mixture, name) for name in ("weights", "means", "bases", "variances", "stds")
+    )
+    if config.kind == "weights":
+        drawn = torch.randn(len(weights), generator=generator, dtype=weights.dtype)
+        weights = (weights.log() + config.size * drawn).softmax(dim=0)
+    elif config.kind == "missing":
+        order = torch.randperm(len(weights), generator=generator)
+        n = 1 + int((weights[order].cumsum(dim=0) < config.size).sum())
+        if n >= len(weights):
+            raise ValueError(f"size={config.size}: no component is left")
+        kept = order[n:].sort().values
+        weights, means, bases, variances, stds = (
+            part[kept] for part in (weights / weights[kept].sum(), means, bases, variances, stds)
+        )
+    else:
+        variances, stds = variances * (1 + config.size) ** 2, stds * (1 + config.size)
+    return Mixture(weights, means, bases, variances, stds)
+
+
+class Scaled(nn.Module):
+    """factor times the eps of another denoiser."""
+
+    def __init__(self, exact: nn.Module, factor: float) -> None:
+        super().__init__()
+        if not math.isfinite(factor):
+            raise ValueError(f"factor={factor}: it must be finite")
+        self.exact, self.factor = exact, factor
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """eps (B, C, H, W) for x (B, C, H, W) and sigma (B,)."""
+        return self.factor * self.exact(x, sigma)
