@@ -186,12 +186,18 @@ class Tune:
 class WhyNoise:
     """What is varied."""
 
-    n_steps: Annotated[tuple[int, ...] | None, several_numbers("16 32 66 132", "N")] = None
-    """Lengths of the geometric ladders."""
+    real: bool = False
+    """Use the data themselves. The exact denoiser is then that of the training images."""
+    lengths: Annotated[tuple[int, ...] | None, several_numbers("15000 45000", "N")] = None
+    """Images that the networks see in training. With --real: the longest of noise_levels --map."""
+    bands: Annotated[tuple[float, ...] | None, several_numbers("0.09 0.285 0.9 2.85 9", "SIGMA")] = None
+    """Ends of the bands of noise levels in which denoisers are exchanged."""
     etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1 1.4")] = None
-    """Amounts of noise. 0 and 1 are always added."""
-    shares: Annotated[tuple[float, ...] | None, several_numbers("0.02 0.1 0.3")] = None
-    """Shares of the training budget for networks that are trained less."""
+    """Amounts of noise with whole denoisers, and with those split at sigma 2.85. 0 and 1 are always added."""
+    band_etas: Annotated[tuple[float, ...] | None, several_numbers("0 1")] = None
+    """Amounts of noise with denoisers that are exchanged in one band. It must hold 0 and 1."""
+    n_steps: Annotated[tuple[int, ...] | None, several_numbers("16 32 66 132", "N")] = None
+    """Lengths of the geometric ladders of the exact denoiser and of the longest trained network."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def _count(label: str, meaning: str = "") -> Column:
     return Column(label, digits=0, meaning=meaning, least=0)
 
 
+FURTHER = ("whitened", "class_chi2", "log_density")  # yardsticks of why_noise, besides the metrics
 METRICS = ("kd", "fd")  # in the order in which they are shown; kd decides the primary contrast
 
 COLUMNS: dict[str, Column] = {
@@ -209,9 +210,41 @@ COLUMNS: dict[str, Column] = {
     "mean": Column("mean"),
     "repeats": _count("repeats"),
     "n_images": _count("images"),
-    # probes during sampling, and the parts of a difference
+    # probes of denoisers, and gains from noise
     "probe": _text("probe"),
-    "start": Column("sigma of the push"),
+    "arm": _text("denoiser"),
+    "claim": _text("comparison"),
+    "band_low": Column("from sigma", least=0),
+    "band_high": Column("to sigma", least=0),
+    "dose": Column("share of the error", least=0, most=1),
+    "size": Column("size of the change"),
+    "fresh_start": _flag("starts from data"),
+    "copies": Column("share of copies", digits=3, least=0, most=1),
+    "ratio": Column("ratio of distances", least=0, most=1),
+    "whitened": Column(
+        "whitened KD",
+        digits=3,
+        better="lower",
+        meaning="Kernel distance with a quadratic kernel on features in which the real images' covariance is the "
+        "identity.",
+    ),
+    "class_chi2": Column(
+        "component mix",
+        digits=2,
+        better="lower",
+        least=0,
+        meaning="Chi-square of the mixture components of the samples over its degrees of freedom. Draws of the true "
+        "distribution have about 1.",
+    ),
+    "log_density": Column(
+        "log density gap",
+        digits=2,
+        unit="nats",
+        better="lower",
+        least=0,
+        meaning="Size of the difference between the mean log density of the samples and that of draws of the true "
+        "distribution.",
+    ),
     "value": Column("value"),
     "se": Column("s.e.", least=0),
     "part": _text("part"),

@@ -1,6 +1,6 @@
 """The tables of a result folder: the columns that each must have, and the allowed values of some."""
 
-from reports.columns import METRICS
+from reports.columns import FURTHER, METRICS
 
 # The columns that each file must have. It may have more.
 FILES: dict[str, tuple[str, ...]] = {
@@ -69,21 +69,20 @@ FILES: dict[str, tuple[str, ...]] = {
     "densities.csv": ("train_noise", "sigma", "density"),
     "films.csv": ("samples_id", "frame", "sigma"),
     "levels.csv": ("schedule", "n_steps", "step", "sigma"),
-    "probes.csv": ("denoiser", "train_seed", "probe", "eta", "start", "sigma", "value", "se", "n_samples", "n_steps"),
-    "split.csv": (
-        "part",
-        "mode",
-        "metric",
-        "train_seed",
-        "difference",
-        "low",
-        "high",
-        "level",
-        "interval",
-        "holds_for",
-        "clear",
-        "n_samples",
+    "probes.csv": ("arm", "train_seed", "images_seen", "probe", "eta", "sigma", "value", "se", "n_samples", "n_steps"),
+    "ratios.csv": (
+        *("probe", "images_seen", "eta", "sigma", "value", "low", "high", "level", "interval", "n_networks"),
     ),
+    "gains.csv": (
+        *("part", "arm", "kind", "band_low", "band_high", "dose", "images_seen", "size", "n_steps", "fresh_start"),
+        *("setting", "metric", "train_seed", "n_networks", "value_0", "value", "difference", "low", "high", "level"),
+        *("interval", "holds_for", "clear", "detectable", "n_samples"),
+    ),
+    "claims.csv": (
+        *("claim", "images_seen", "metric", "difference", "low", "high", "level", "interval", "holds_for", "clear"),
+        "n_networks",
+    ),
+    "copies.csv": ("arm", "setting", "train_seed", "copies", "n_samples", "ratio"),
 }
 
 NEEDED = {"contrasts.csv": ("n_networks",)}  # columns that may not be empty
@@ -97,6 +96,6 @@ VERDICTS = (
 # The allowed values of some text columns. "" stands for a missing value.
 CHOICES: dict[str, tuple[str, ...]] = {
     "status": ("ok", "failed", "infeasible"),
-    "metric": (*METRICS, "precision", "recall"),
+    "metric": (*METRICS, *FURTHER, "precision", "recall"),
     "verdict": ("", *VERDICTS),
 }

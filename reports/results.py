@@ -42,7 +42,10 @@ class Run:
     films: pd.DataFrame
     levels: pd.DataFrame
     probes: pd.DataFrame
-    split: pd.DataFrame
+    ratios: pd.DataFrame
+    gains: pd.DataFrame
+    claims: pd.DataFrame
+    copies: pd.DataFrame
 
     @property
     def features(self) -> str:

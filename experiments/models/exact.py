@@ -105,7 +105,7 @@ class WithError(nn.Module):
         """eps (B, C, H, W) for x (B, C, H, W) and sigma (B,), in data standard deviations."""
         scale = (1 + sigma.square()).rsqrt().view(-1, 1, 1, 1)
         with torch.autocast(x.device.type, enabled=False):
-            planes = (x * scale).float().flatten(0, 1)[:, None]
+            planes = (x * scale).to(self.enter.dtype).flatten(0, 1)[:, None]
             field = functional.conv2d(planes, self.enter, padding=KERNEL // 2).tanh()
             field = functional.conv2d(field, self.leave, padding=KERNEL // 2).view_as(x)
             size = field.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()

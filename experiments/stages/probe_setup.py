@@ -21,9 +21,9 @@ from experiments.models.exact import mixture_images, read_mixture
 from experiments.stages.common import images_of, load_model
 from experiments.store.store import Store
 
-CLEAN, FIRST, SECOND, SHARED, PUSHED = (20_000 + 1_000 * purpose for purpose in range(5))  # added to a seed
+CLEAN, FIRST, SECOND = (20_000 + 1_000 * purpose for purpose in range(3))  # added to a seed
 N_LEVELS = 12  # levels of a ladder that are probed
-NAMES = ("visited", "level", "spread", "contraction", "response")
+NAMES = ("visited", "norm", "size", "residual")
 Rows = Iterator[dict[str, Any]]
 
 
@@ -33,7 +33,7 @@ class ProbeConfig:
 
     probe: str
     model: ModelConfig
-    etas: tuple[float, ...]
+    etas: tuple[float, ...]  # of the probes along trajectories
     ladder: Ladder = field(default_factory=Ladder)
     n_samples: int = 256
     seed: int = 0  # of sampling; each network has its own
@@ -46,8 +46,8 @@ class ProbeConfig:
     @property
     def cost(self) -> float:
         """The approximate number of network evaluations."""
-        ways = {"visited": 1.4, "level": 1.0, "spread": 1.0, "contraction": 5.0, "response": 7.0}[self.probe]
-        return ways * len(self.etas) * self.n_samples * self.ladder.n_steps
+        ways = {"visited": 1.4, "norm": 1.4, "size": 0.3, "residual": 40.0}[self.probe]
+        return ways * max(len(self.etas), 1) * self.n_samples * self.ladder.n_steps
 
 
 @dataclass(frozen=True)

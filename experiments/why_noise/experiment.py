@@ -1,27 +1,26 @@
-"""Why does putting noise back help? Measures several explanations on data whose exact denoiser is known.
+"""Why does putting noise back help? Exchanges networks and exact denoisers at some noise levels, and compares gains.
 
-    python -m experiments why_noise --workers 2          laptop: about 15 minutes on two CPU cores
+    python -m experiments why_noise                      laptop: about an hour on two CPU cores
+    python -m experiments why_noise --real               the data themselves: about a quarter of an hour
     python -m experiments why_noise --preset smoke       about half a minute: does everything work here?
-    python -m experiments why_noise --preset gpu         five networks, 5,000 samples per run
+    python -m experiments why_noise --preset gpu         longer training, 5,000 samples per run
 
 A mixture of Gaussians is fitted to the digits and serves as the data distribution. Its exact denoiser is known, and
-networks are trained on its draws. The effect of noise with the exact denoiser is the part of the steps. The additional
-effect with a trained network is the part of the denoiser. Probes measure samples along the ladder (decomposition.py).
+networks are trained on its draws. Then a denoiser can be the network in one band of noise levels, and exact at all
+others. The gain from noise (eta 1 against eta 0) with each of them shows which errors noise repairs. arms.py lists what
+is compared, gains.py measures the gains, measurements.py looks at inputs and errors along the way.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from diffusion_core.samplers import Euler, EulerWithin, Sampler
-from experiments.config.comparison import BestOf, Contrast, against_first, by_setting, control
-from experiments.config.config import Ladder
+from experiments.config.comparison import Contrast, against_first, by_setting, control
 from experiments.config.identity import MIXTURE
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
@@ -30,88 +29,94 @@ from experiments.engine.runner import Experiment, run_experiment
 from experiments.questions import WhyNoise
 from experiments.stages.fit_mixture import mixture_stage
 from experiments.store.store import Store
-from experiments.why_noise.decomposition import probes, write_decomposition
-from experiments.why_noise.settings import PRESETS, Denoiser, WhyStudy, at_share, corrections, exact_model, worse
+from experiments.why_noise.arms import NONE, arms
+from experiments.why_noise.gains import write_gains
+from experiments.why_noise.measurements import probes
+from experiments.why_noise.settings import PRESETS, WhyStudy
 
 QUESTION = "Why does putting noise back help?"
 
 
 def main(question: WhyNoise, options: Options) -> pd.DataFrame:
-    """Why does putting noise back help? Steps, denoiser, inputs like training data, or contraction?
+    """Why does putting noise back help? Which of the network's errors does it repair, made at which noise levels?
 
-    Fits a mixture to the digits, trains networks on its draws, samples with the exact denoiser and with the trained
-    networks, probes their trajectories, and writes a report. After an interrupt the same command continues where it
+    Fits a mixture to the digits, trains networks on its draws, exchanges them for the exact denoiser at some noise
+    levels, samples with and without noise, and writes a report. After an interrupt the same command continues where it
     stopped.
     """
     if options.model is not None:
         raise ValueError("model: this experiment needs networks trained on its own law; --model is for the others")
     study = options.apply(PRESETS[options.preset], question)
-    if not all(0 < share < 1 for share in study.shares):
-        raise ValueError(f"shares={study.shares}: each must lie between 0 and 1; the whole budget is trained anyway")
-    etas, lengths = ({*study.etas, 0.0, 1.0}, {*study.n_steps, study.main_steps})
-    study = replace(study, etas=tuple(sorted(etas)), n_steps=tuple(sorted(lengths)))
+    if options.train_images is not None:
+        study = replace(study, lengths=(options.train_images,))
+    if not study.lengths:
+        raise ValueError("lengths: at least one is needed")
+    if not {0.0, 1.0} <= set(study.band_etas):
+        raise ValueError(f"band_etas={study.band_etas}: 0 and 1 must be among them")
+    if not all(0 < low < high for low, high in itertools.pairwise((*study.bands, math.inf))):
+        raise ValueError(f"bands={study.bands}: they must be above 0, in ascending order")
+    etas, band_etas = (tuple(sorted({*values, 0.0, 1.0})) for values in (study.etas, study.band_etas))
+    study = replace(study, etas=etas, band_etas=band_etas, lengths=tuple(sorted(study.lengths)))
+    study = _on_real_data(study, options) if study.real else _on_a_mixture(study, options)
+    study = calibrated(study, trials, options)
+    planned = list(trials(study))
+    asked = [] if study.real else [config for _, config in probes(study)]
+    extras = partial(write_gains, study, options.data_root)
+    return run_experiment(
+        Experiment(
+            "why_noise", QUESTION, planned, list(contrasts(planned)), write_extras=extras, probes=asked,
+            folder="why_noise-real" if study.real else None,
+        ),
+        options,
+    )  # fmt: skip
+
+
+def _on_a_mixture(study: WhyStudy, options: Options) -> WhyStudy:
+    """The study with a fitted mixture as its data."""
     config = replace(study.mixture, data=study.train.data)
     Console().print("fitting the mixture")
     store = Store(options.store)
     data = f"{MIXTURE}{store.path('mixtures', mixture_stage(config, store, options.data_root))}"
-    study = replace(
-        study,
-        train=replace(study.train, data=data),
-        reference=replace(study.reference, data=f"{data}#{study.reference_draws}"),
-        mixture=config,
-    )
-    study = calibrated(study, trials, options)
-    planned = list(trials(study))
-    extras = partial(write_decomposition, study, planned, options.data_root)
-    asked = [config for _, config in probes(study)]
-    return run_experiment(
-        Experiment("why_noise", QUESTION, planned, list(contrasts(planned)), write_extras=extras, probes=asked), options
-    )
+    reference = replace(study.reference, data=f"{data}#{study.reference_draws}")
+    return replace(study, train=replace(study.train, data=data), reference=reference, mixture=config)
+
+
+def _on_real_data(study: WhyStudy, options: Options) -> WhyStudy:
+    """The study with the networks of `noise_levels --map`, if its preset trains some with the default distribution."""
+    from experiments.noise_levels import PRESETS as OF_TRAINING
+
+    like = OF_TRAINING[options.preset]
+    lengths = like.lengths if options.train_images is None else study.lengths
+    return replace(study, train=replace(study.train, held_out=like.train.held_out), lengths=lengths)
 
 
 def trials(study: WhyStudy) -> Iterator[Trial | Infeasible]:
-    """Every trial, for each seed in turn."""
-
-    def trial(mode: str, setting: str, denoiser: Denoiser, n_steps: int, sampler: Sampler, **more: Any) -> Any:
-        kind, model = denoiser
-        ladder = Ladder(n_steps=n_steps)
-        return study.trial("why_noise", mode, setting, model, ladder, sampler, denoiser=kind, **more)
-
-    main = study.main_steps
+    """Every trial, for each seed in turn, and the A/A control of the longest trained network."""
     for seed in study.seeds:
-        exact, trained = ("exact", exact_model(study, seed)), ("trained", study.model(seed))
-        for n_steps in study.n_steps:
-            for eta in study.etas:
-                yield trial(f"exact, {n_steps} steps", f"eta {eta:g}", exact, n_steps, Euler(eta))
-                yield trial(f"trained, {n_steps} steps", f"eta {eta:g}", trained, n_steps, Euler(eta))
-        yield trial("control", "eta 0", trained, main, Euler(0.0), control=True)
-        for mode, denoiser in worse(study, seed).items():
-            for eta in study.etas:
-                yield trial(mode, f"eta {eta:g}", denoiser, main, Euler(eta))
-        yield trial("where", "nowhere", trained, main, Euler(0.0))
-        for low, high in itertools.pairwise((0.0, *study.bands, np.inf)):
-            yield trial("where", f"sigma {low:g} to {high:g}", trained, main, EulerWithin(1.0, low, high))
-        for share in study.corrected:
-            model = at_share(study, seed, share)
-            kind = "trained" if share == 1 else "undertrained"
-            for setting, sampler in corrections(study).items():
-                yield trial(f"corrected, {model.images_seen} images", setting, (kind, model), main, sampler)
+        last = None
+        for arm in arms(study, seed):
+            for setting, sampler in arm.settings.items():
+                yield study.trial(
+                    "why_noise", arm.name, setting, arm.model, arm.ladder, sampler, denoiser=arm.kind,
+                    fresh_start=arm.fresh_start,
+                )  # fmt: skip
+            last = arm if (arm.part, arm.kind) == ("whole", "network") else last
+        assert last is not None
+        yield study.trial(
+            "why_noise", "control", NONE, last.model, last.ladder, last.settings[NONE], denoiser=last.kind, control=True
+        )
 
 
-def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestOf]:
-    """With noise against without, for every denoiser and ladder. The best eta is chosen on half of the images."""
+def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast]:
+    """With noise against without, for every arm; and the control."""
     modes = by_setting(planned)
+    again = modes.pop("control", {}).get(NONE, ())
     for mode, here in modes.items():
-        if mode == "control":
-            yield control("eta 0", here["eta 0"], modes["where"]["nowhere"])
-        elif mode.startswith("corrected"):
-            noise = {"eta 1": here["eta 1"]}
-            candidates = {setting: trials for setting, trials in here.items() if setting != "eta 1"}
-            yield from against_first("correction", mode, candidates)
-            yield BestOf("best", mode, candidates)
-            rivals = {setting: trials for setting, trials in candidates.items() if setting != "eta 0"}
-            yield BestOf("rival", mode, rivals, rivals=noise)
-        else:
-            yield from against_first("where" if mode == "where" else "noise", mode, here)
-            if len(here) > 1:
-                yield BestOf("best", mode, here)
+        yield from against_first("noise", mode, here)
+        if again and NONE in here and (again[0].model, again[0].samples.ladder) == _of(here[NONE][0]):
+            yield control(NONE, again, here[NONE])
+            again = ()
+
+
+def _of(trial: Trial) -> tuple[object, object]:
+    return trial.model, trial.samples.ladder

@@ -1,1 +1,1 @@
-"""The report on `why_noise`: `page.py` lists its sections, the other modules judge the explanations."""
+"""The report on `why_noise`: page.py has its sections, opening.py its first screen, select.py reads the gains."""

@@ -1,229 +1,218 @@
-"""The report on `why_noise`: explanations of why putting noise back helps, each with its prediction and verdict."""
-
-from dataclasses import replace
+"""The sections of the report on `why_noise`."""
 
 import pandas as pd
 
-from reports import components, explorer, figures, tables
-from reports.columns import METRICS
+from reports import components, figures, tables
+from reports.columns import COLUMNS, FURTHER, METRICS
 from reports.document import Figure, Prose, Section, Table, table
-from reports.formats import cell, interval, metric_name, number
-from reports.pages.why_noise.attribution import (
-    contrast,
-    main_steps,
-    on_main_ladder,
-    part,
-    verdict_on_denoiser,
-    verdict_on_steps,
-)
-from reports.pages.why_noise.mechanisms import (
-    SURE,
-    paying,
-)
-from reports.pages.why_noise.opening import explanations, opening
-from reports.pages.why_noise.trajectories import bookkeeping, contraction, inputs, response, where
+from reports.formats import cell, interval, listed, metric_name, missing, number
+from reports.pages.why_noise import opening as first_screen
+from reports.pages.why_noise.inputs import inputs
+from reports.pages.why_noise.predictions import outcomes
+from reports.pages.why_noise.select import claim, gains, images, lengths, shown
 from reports.results import Run, pooled
-from reports.sentences import capital, condition, control, control_failed, head, pairs, scope
 
-__all__ = ["opening", "sections"]
+opening = first_screen.opening
+YARDSTICKS = ("fd", "kd", *FURTHER)
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
-    if not len(run.of_kind("control")):
-        return [Section("Failed runs", components.failures(run)), numbers(run)]
-    parts = [steps(run), denoiser(run), inputs(run), contraction(run), response(run), bookkeeping(run), where(run)]
+    """The sections below the first screen. A part that the run did not measure is left out."""
     return [
-        amount(run),
-        explorer.section(run, choices(run)),
-        *map(folded, parts),
-        Section("The answer in detail", answer(run), folded=True),
+        predictions(run),
+        bands(run),
+        known_errors(run),
+        inputs(run),
+        where(run),
+        steps(run),
+        yardsticks(run),
+        components.glossary("eta", "fd", "kd", *FURTHER, "precision", "recall"),
         components.training(run),
-        components.glossary("eta", "nfe", "fd", "kd"),
         numbers(run),
     ]
 
 
-def folded(section: Section | None) -> Section | None:
-    """The section, folded."""
-    return None if section is None else replace(section, folded=True)
+def predictions(run: Run) -> Section | None:
+    """What was predicted before the run, and what came out."""
+    found = outcomes(run)
+    if not found:
+        return None
+    body = pd.DataFrame([{"prediction": o.name, "outcome": o.outcome, "evidence": o.evidence} for o in found])
+    text = "The rule of each prediction was fixed before the run, in docs/predictions.md. FD decides."
+    return Section("Predictions", [table(body, text, words=("prediction", "outcome", "evidence"))])
 
 
-def choices(run: Run) -> list[explorer.Choice]:
-    """What the explorer varies: the denoiser with its ladder, and eta."""
-    rows = run.rows[(run.rows["status"] == "ok") & run.rows["mode"].isin(run.of_kind("noise")["mode"].unique())]
-    knobs = [("denoiser", "mode"), ("eta (noise)", "eta")]
-    return [
-        explorer.Choice(
-            "All denoisers", rows, knobs, lambda row: f"{row['mode']}, eta {number(row['eta'])}", ["eta (noise)"]
-        )
-    ]
+def bands(run: Run) -> Section | None:
+    """The table behind the first figure, additivity and dose."""
+    rows = pd.concat([gains(run, "whole"), gains(run, "split"), gains(run, "band")])
+    if not len(rows):
+        return None
+    blocks: list[Prose | Figure | Table] = []
+    for length in lengths(run):
+        summed = claim(run, "sum of the bands − network", length)
+        if summed is not None:
+            word = "does not differ detectably from" if not summed["clear"] else "differs from"
+            lead = f"The bands add up, {images(length)}" if not summed["clear"] else f"Not additive, {images(length)}"
+            blocks.append(Prose(
+                f"the sum of the bands' gains, each beyond that of the exact denoiser, {word} the gain of the whole "
+                f"network: difference {shown(run, summed)}.", lead,
+            ))  # fmt: skip
+    blocks.append(gain_table(run, rows, "Gains from noise with exchanged denoisers."))
+    return Section("Where the errors are made", blocks)
 
 
-def answer(run: Run) -> list[Prose]:
-    """The verdict on each explanation with its numbers; then the conditions, the control and the failures."""
-    unsure = " (not established, because the A/A control failed)" if control_failed(run) else ""
-    found = explanations(run)
-    out = [Prose(said(verdict), f"{name}{unsure}") for name, verdict in found.items()]
-    where_it_pays = paying(run)
-    out += [Prose(" ".join(where_it_pays), f"Where noise helps{unsure}")] if where_it_pays else []
-    if pair := contrast(run, f"trained, {main_steps(run)} steps"):
-        out.append(
-            Prose(
-                f"Measured on {scope(pair)}. The data are draws from a fitted mixture. {condition(pair)} "
-                "The intervals are not corrected for the number of comparisons."
+def gain_table(run: Run, rows: pd.DataFrame, text: str) -> Table:
+    """Gains with intervals: one line per arm, one column per metric."""
+    body = []
+    for _, row in rows.iterrows():
+        line = {"denoiser": row["arm"], "setting": row["setting"]}
+        line["FD without noise"] = cell("fd", row["value_0"])
+        for metric in METRICS[::-1]:
+            found = same_but(run, row, metric)
+            line[f"change of {metric_name(metric, run.features)} (interval)"] = (
+                "" if found is None else interval(metric, found["difference"], found["low"], found["high"])
             )
-        )
-    return [*out, *control(run), *components.failures(run)]
+        body.append(line)
+    made = "; ".join(dict.fromkeys(components.how(row) for _, row in rows.iterrows() if row["interval"]))
+    networks = number(rows["n_networks"].max(), 0)
+    text = f"{text} Below 0, noise helps. {networks} networks, {components.values(rows, 'n_samples')} samples each. "
+    return table(pd.DataFrame(body), f"{text}Intervals: {made or 'none'}.", words=("denoiser", "setting"))
 
 
-def said(verdict: tuple[str, str]) -> str:
-    """A verdict and its numbers as sentences."""
-    word, text = verdict
-    return f"{capital(word)}. {text}".strip()
+def same_but(run: Run, row: pd.Series, metric: str) -> pd.Series | None:
+    """The gain of the same arm and setting in another metric."""
+    rows = pooled(run.gains)
+    rows = rows[(rows["arm"] == row["arm"]) & (rows["setting"] == row["setting"]) & (rows["metric"] == metric)]
+    return rows.iloc[0] if len(rows) else None
+
+
+def known_errors(run: Run) -> Section | None:
+    """Consistent and inconsistent errors, and the gap against the Fokker-Planck residual."""
+    rows = pd.concat([gains(run, "consistent"), gains(run, "inconsistent")])
+    if not len(rows):
+        return None
+    text = (
+        "A wrong mixture at all levels is the exact denoiser of other data: a consistent error. The same at some "
+        "levels only, eps of the wrong size, or a smooth field is inconsistent: it is the denoiser of no data."
+    )
+    blocks: list[Prose | Figure | Table] = [Prose(text)]
+    blocks += against_residual(run)
+    blocks.append(gain_table(run, rows, "Gains from noise with errors of known form added to the exact denoiser."))
+    return Section("Consistent and inconsistent errors", blocks)
+
+
+def against_residual(run: Run) -> list[Figure]:
+    """The size of the gap between the samplers against the Fokker-Planck residual of the denoiser."""
+    probes = run.probes[(run.probes["probe"] == "residual") & run.probes["sigma"].isna()]
+    rows = gains(run).merge(probes[["arm", "value"]].rename(columns={"value": "residual"}), on="arm")
+    rows = rows[rows["n_steps"] == run.of_kind("control")["n_steps"].iloc[0]]
+    if len(rows) < 3:
+        return []
+    figure, [[ax]] = figures.panels(1, 1, 3.2)
+    ax.axhline(0, color=figures.INK, linewidth=0.8)
+    looks = {"above": figures.BLUE, "below": figures.ORANGE, "everywhere": figures.INK}
+    for _, row in rows.iterrows():
+        place = "above" if missing(row["band_high"]) and row["band_low"] > 0 else "below"
+        place = "everywhere" if missing(row["band_high"]) and row["band_low"] == 0 else place
+        x = max(row["residual"], 0) ** 0.5
+        ax.errorbar(x, row["difference"], [[row["difference"] - row["low"]], [row["high"] - row["difference"]]],
+                    fmt="o", color=looks[place], markersize=5, elinewidth=1.2, label=place)  # fmt: skip
+        figures.target(ax, x, row["difference"], f"{row['arm']}: residual {number(x)}, {shown(run, row)}")
+    ax.set(xlabel="residual per step, root mean square, units of eps", ylabel="change of FD by noise")
+    ax.set_xscale("symlog", linthresh=1e-4)
+    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    ax.legend(handles.values(), handles.keys(), title="error made")
+    text = (
+        "Gap between the stochastic and the deterministic sampler against the Fokker–Planck residual, which is 0 if "
+        "the scores at all levels belong to one distribution. Point at a mark for its name."
+    )
+    alt = "The change of Fréchet distance by noise against the Fokker-Planck residual of each denoiser."
+    return [Figure("residual", figure, alt, f"{text} Residuals: first seed. {components.place(run)}")]
+
+
+def where(run: Run) -> Section | None:
+    """Noise put back at some noise levels only."""
+    rows = pooled(run.gains)
+    rows = rows[(rows["part"] == "where") & (rows["metric"] == "fd")]
+    if not len(rows):
+        return None
+    blocks: list[Prose | Figure | Table] = []
+    for length in lengths(run):
+        found = claim(run, "noise below − 0.75 everywhere", length)
+        if found is not None:
+            text = f"gain of noise at low levels only, minus 0.75 of that of noise everywhere: {shown(run, found)}."
+            blocks.append(Prose(text, f"Prediction, {images(length)}"))
+    blocks.append(gain_table(run, rows, "Noise put back in one range of levels only, against no noise."))
+    if len(run.copies):
+        blocks.append(copied(run))
+    return Section("Where must noise be put back?", blocks)
+
+
+def copied(run: Run) -> Table:
+    """The share of samples that are copies of training images."""
+    body = [
+        {"denoiser": arm, "setting": setting, "share of copies": cell("copies", same["copies"].mean())}
+        for (arm, setting), same in run.copies.groupby(["arm", "setting"], sort=False)
+    ]
+    text = (
+        "Samples that are copies of training images: the nearest one is at most a third as far away as the second "
+        f"nearest. Means over {number(run.copies['train_seed'].nunique(), 0)} networks. Any distance to the training "
+        "images flatters copies."
+    )
+    return table(pd.DataFrame(body), text, words=("denoiser", "setting"))
 
 
 def steps(run: Run) -> Section | None:
-    """The section on discretisation alone: the exact denoiser on ladders from coarse to fine."""
-    if not len(by_length(run, "exact")):
+    """The exact denoiser and the network on shorter and longer ladders."""
+    rows = gains(run, "steps")
+    if not len(rows):
         return None
-    prediction = (
-        "If noise helps because the steps are too large, it also helps an exact denoiser, and most of all on coarse "
-        "ladders."
+    main = gains(run, "whole")
+    rows = pd.concat([rows, main[main["arm"].isin(["exact"]) | (main["images_seen"] == lengths(run)[-1])]])
+    exact = rows[(rows["kind"] == "exact") & rows["clear"].fillna(False).astype(bool)]
+    helped = [number(n, 0) for n in exact[exact["difference"] < 0].sort_values("n_steps")["n_steps"]]
+    text = (
+        f"with an exact denoiser noise helps at {listed(helped)} steps, so large steps are part of the cause."
+        if helped
+        else "with an exact denoiser noise never helps detectably, so large steps are not the cause."
     )
+    shown_rows = rows.sort_values(["kind", "n_steps"])
     blocks: list[Prose | Figure | Table] = [
-        Prose(prediction, "Prediction"),
-        Prose(said(verdict_on_steps(run)), "Verdict"),
-        against_length(run, "exact"),
-        *width(run),
+        Prose(text, "Steps"),
+        gain_table(run, shown_rows, "Gains from noise on ladders of several lengths."),
     ]
     return Section("Are the steps too large?", blocks)
 
 
-def by_length(run: Run, denoiser: str) -> pd.DataFrame:
-    """The runs of one kind of denoiser that compare etas on ladders of different lengths."""
-    modes = run.of_kind("noise").loc[lambda rows: rows["denoiser"] == denoiser, "mode"]
-    return run.rows[(run.rows["status"] == "ok") & run.rows["mode"].isin(modes.unique())]
-
-
-def against_length(run: Run, name: str) -> Figure:
-    """The figure of quality against the number of steps with one kind of denoiser, one line per eta."""
-    rows = by_length(run, name)
-    looks = figures.shades(rows["eta"])
-    figure, [axes] = figures.panels(1, len(METRICS), 3.3)
-    for ax, metric in zip(axes, METRICS, strict=True):
-        for eta, same in rows.groupby("eta"):
-            line = same.groupby("nfe", as_index=False)[metric].mean().rename(columns={metric: "value"})
-            figures.quality_line(line, same, "nfe", metric, ax, color=looks[eta], label=f"eta {number(eta)}")
-        figures.log_ticks(ax, rows["nfe"])
-        figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
-        figures.fit_y(ax, rows[metric], metric)
-        ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="steps = network evaluations")
-    text = (
-        f"The {name} denoiser: quality against the number of steps, one line per eta. Lower is better. Faint points: "
-        "single runs. Green: score of draws from the true distribution (floor)."
-    )
-    alt = f"Kernel and Fréchet distance against steps for the {name} denoiser."
-    return Figure(f"steps-{name}", figures.named(figure), alt, components.caption(run, text, rows=rows))
-
-
-def width(run: Run) -> list[Table]:
-    """A table of the width and mean of the samples, relative to the true distribution, for each number of steps."""
-    rows = run.probes[run.probes["probe"].isin(["spread", "mean"])]
-    if not len(rows):
-        return []
-    body = []
-    for (denoiser, n_steps, eta), same in rows.groupby(["denoiser", "n_steps", "eta"], sort=False):
-        line = {"denoiser": denoiser, "steps": cell("n_steps", n_steps), "eta": number(eta)}
-        for name, title in (("spread", "width"), ("mean", "shift of the mean")):
-            found = same[same["probe"] == name]
-            se = SURE * float(found["se"].pow(2).sum()) ** 0.5 / len(found)
-            line[title] = f"{number(found['value'].mean(), 3)} ± {number(se, 3)}"
-        body.append(line)
-    n, shift = components.values(rows, "n_samples"), float(rows["n_samples"].iloc[0]) ** -0.5
-    text = (
-        "Width: standard deviation of the samples divided by that of the true distribution, in its 16 widest "
-        "directions (geometric mean). Below 1, the samples are too narrow. Shift: distance of the means in these "
-        "directions, in standard deviations of the true distribution (root mean square). The shift of "
-        f"{n} true draws is {number(shift, 3)}. Means over seeds ± {number(SURE)} s.e. over samples."
-    )
-    return [table(pd.DataFrame(body), components.caption(run, text), words=("denoiser",))]
-
-
-def denoiser(run: Run) -> Section | None:
-    """The section on the trained denoiser: the same ladders, and the difference split in parts."""
-    if not len(run.split):
+def yardsticks(run: Run) -> Section | None:
+    """All yardsticks of the main denoisers."""
+    rows = pd.concat([gains(run, "whole"), gains(run, "split")])
+    measured = [name for name in YARDSTICKS if (run.gains["metric"] == name).any()]
+    if not len(rows) or not set(measured) - set(METRICS):
         return None
-    prediction = (
-        "If noise helps because the denoiser is imperfect, a trained denoiser gains more than the exact denoiser. The "
-        "gain stays when the steps get finer."
-    )
     body = []
-    for name, mode in dict.fromkeys(zip(run.split["part"], run.split["mode"], strict=True)):
-        line = {"part": f"{name}, {mode}"}
-        for metric in METRICS:
-            row = part(run, name, mode, metric)
-            if row is not None:
-                shown = interval(metric, row["difference"], row["low"], row["high"])
-                line[f"{metric_name(metric, run.features)}: eta 1 − eta 0 (interval)"] = shown
+    for _, row in rows.iterrows():
+        line = {"denoiser": row["arm"]}
+        for metric in measured:
+            found = same_but(run, row, metric)
+            if found is not None:
+                size = interval(metric, found["difference"], found["low"], found["high"])
+                line[f"{COLUMNS[metric].label}"] = f"{cell(metric, found['value_0'])}: {size}"
         body.append(line)
     text = (
-        f"The difference between eta 1 and eta 0 on {main_steps(run)} steps, split in two: total (trained denoiser) = "
-        f"steps (exact denoiser) + denoiser (the rest). Intervals: {intervals(run)}."
+        "Each yardstick without noise, and its change by noise with the interval. Lower is better for each. With a "
+        "known mixture, the component mix of true draws is about 1, and their log density gap is 0."
     )
-    blocks: list[Prose | Figure | Table] = [
-        Prose(prediction, "Prediction"),
-        Prose(said(verdict_on_denoiser(run)), "Verdict"),
-        table(pd.DataFrame(body), text, words=("part",)),
-        against_length(run, "trained"),
-    ]
-    return Section("Is the denoiser imperfect?", blocks)
-
-
-def intervals(run: Run) -> str:
-    """How the intervals of the parts were made, and for which networks they hold."""
-    made = [components.how(row) for _, row in pooled(run.split).iterrows() if row["interval"]]
-    return "; ".join(dict.fromkeys(made)) or "none"
-
-
-def amount(run: Run) -> Section | None:
-    """The section on noise against no noise with denoisers of different quality."""
-    n = main_steps(run)
-    rows = on_main_ladder(run, "exact", "trained", "undertrained", "exact + error")
-    modes = list(rows["mode"].unique())
-    groups = {mode: rows[rows["mode"] == mode] for mode in modes}
-    if not groups:
-        return None
-    best = run.of_kind("best")
-    chosen = [f"{head(pair)['a']} for “{head(pair)['mode']}”" for pair in pairs(best[best["mode"].isin(modes)])]
-    text = f"Difference from eta 0 on {n} steps, with denoisers of different quality. Below 0, noise helps."
-    prose = Prose(
-        f"{'; '.join(chosen)}. Each was chosen on one half of the images. The verdicts of the other half are under "
-        "Tables.",
-        "Chosen eta for each denoiser",
-    )
-    return Section("Does a worse denoiser need more noise?", [prose, *components.forest(run, "amount", groups, text)])
+    return Section("Other yardsticks", [table(pd.DataFrame(body).fillna(""), text, words=("denoiser",))], folded=True)
 
 
 def numbers(run: Run) -> Section:
     """The tables."""
     blocks = []
-    for kind, text in (
-        ("noise", "Each eta against eta 0, for each denoiser and ladder."),
-        ("where", "Noise in one range of levels against no noise."),
-        ("correction", "Corrections without noise against eta 0."),
-        ("rival", "The correction chosen on one half of the images against eta 1, on the other half."),
-        (
-            "best",
-            "The setting (eta, range or correction) chosen on one half of the images, measured on the other half.",
-        ),
-        ("control", "The A/A control."),
-    ):
+    for kind, text in (("noise", "With noise against without, for each denoiser."), ("control", "The A/A control.")):
         if len(found := run.of_kind(kind)):
-            if kind != "control":
+            if kind == "noise":
                 found = found.assign(a=found["mode"] + ": " + found["a"])
-                chosen = found["verdict"] == "baseline chosen"
-                found.loc[chosen, "b"] = found.loc[chosen, "mode"] + ": " + found.loc[chosen, "b"]
             blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))
     every = tables.runs(run, ("network", "eta", "n_steps", "nfe"))
     return Section("Tables", [*blocks, tables.setting(run), *tables.floors(run), *every], folded=True)

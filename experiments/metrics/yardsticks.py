@@ -1,0 +1,97 @@
+"""Further distances between samples and a distribution: a whitened kernel distance, and what a known mixture allows.
+
+Lower is better for each, and draws of the truth have a known value. Each comes with delete-group jackknife replicates,
+as FD and KD in distances.py.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.config.config import GROUPS
+from experiments.metrics.distances import Array, Reference
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """Real images in coordinates in which their mean is 0 and their covariance is the identity.
+
+    Args:
+        mean: (d,).
+        root: (d, d), the inverse square root of the covariance.
+        within: mean of the kernel over all pairs of different real images.
+    """
+
+    mean: Array
+    root: Array
+    within: float
+
+    @classmethod
+    def of(cls, reference: Reference) -> "Whitened":
+        n, d = reference.features.shape
+        mean = reference.features.mean(axis=0)
+        values, vectors = np.linalg.eigh(np.cov(reference.features, rowvar=False, bias=True))
+        root = vectors * np.sqrt(1 / np.maximum(values, values.max() * 1e-9))
+        squares = (((reference.features - mean) @ root) ** 2).sum(axis=1)
+        # the sum of (1 + y_i.y_j)^2 over all pairs, from the mean 0 and the second moment 1, without i = j
+        total = n**2 * (1 + d) - ((1 + squares) ** 2).sum()
+        return cls(mean, root, float(total / (n * (n - 1)) / d))
+
+
+def whitened_kd(features: Array, real: Whitened) -> tuple[float, Array]:
+    """The unbiased squared MMD with the kernel (1 + x.y)^2 / d on whitened features, and its replicates (GROUPS,).
+
+    It compares means and second moments in units of the real images' own spread, so every direction counts the same.
+    For samples of the truth its mean is 0.
+
+    Args:
+        features: (n, d).
+
+    Source: Gretton et al. 2012, JMLR 13, Eq. 3 (the estimate), with a polynomial kernel of degree 2.
+    """
+    x = (features - real.mean) @ real.root
+    n, d = x.shape
+    squares = (x**2).sum(axis=1)
+    across = (1 + squares) / d  # the mean over the real images, whose mean is 0 and whose second moment is 1
+    members = np.eye(GROUPS)[np.arange(n) % GROUPS]
+    within = members.T @ ((1 + x @ x.T) ** 2 / d) @ members - np.diag(members.T @ ((1 + squares) ** 2 / d))
+    sizes, sums = members.sum(axis=0), members.T @ across
+
+    def distance(pairs: Array, total: Array, left: Array) -> Array:
+        return pairs / (left * (left - 1)) + real.within - 2 * total / left
+
+    whole = distance(np.array(within.sum()), np.array(across.sum()), np.array(float(n)))
+    left = within.sum() - 2 * within.sum(axis=1) + np.diag(within)
+    return float(whole), distance(left, across.sum() - sums, n - sizes)
+
+
+def class_chi2(components: Array, shares: Array) -> tuple[float, Array]:
+    """Pearson's chi-square of the samples' components over its degrees of freedom, and its replicates (GROUPS,).
+
+    Draws of the truth have a mean of about 1.
+
+    Args:
+        components: (n,) integers, the most probable component of each sample.
+        shares: (K,), the share of each component among draws of the truth. Components with a share of 0 are left out.
+    """
+    possible = shares > 0
+    group = np.arange(len(components)) % GROUPS
+
+    def statistic(kept: Array) -> float:
+        counts = np.bincount(components[kept], minlength=len(shares))[possible]
+        expected = kept.sum() * shares[possible] / shares[possible].sum()
+        return float(((counts - expected) ** 2 / expected).sum() / (possible.sum() - 1))
+
+    return statistic(np.ones(len(components), bool)), np.array([statistic(group != left) for left in range(GROUPS)])
+
+
+def log_density_gap(log_density: Array, truth: Array) -> tuple[float, Array]:
+    """How far the mean log density of samples is from that of draws of the truth, in nats, and replicates (GROUPS,).
+
+    The size of the gap: samples may be less probable than draws of the truth (blurred, or no images), or more (too
+    typical).
+    """
+    group, true_mean = np.arange(len(log_density)) % GROUPS, truth.mean()
+    left = [log_density[group != out].mean() - true_mean for out in range(GROUPS)]
+    gap = log_density.mean() - true_mean
+    return float(abs(gap)), np.sign(gap) * np.array(left)

@@ -1,0 +1,221 @@
+"""gains.csv: what noise changes, for every arm and yardstick; claims.csv: comparisons between arms, seed by seed."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from experiments.config.config import ScoreConfig
+from experiments.config.identity import identity
+from experiments.config.trial import Trial
+from experiments.metrics.distances import METRICS, Array, jackknife_se
+from experiments.metrics.intervals import LEVEL, Estimate, pooled
+from experiments.metrics.yardsticks import Whitened, class_chi2, log_density_gap, whitened_kd
+from experiments.models.exact import mixture_images, mixture_of
+from experiments.results.table import write_rows
+from experiments.stages.common import load_meta
+from experiments.stages.score import load_each, load_reference
+from experiments.store.store import Store
+from experiments.why_noise.arms import FULL, NONE, Arm, arms, bands
+from experiments.why_noise.copies import write_copies
+from experiments.why_noise.measurements import write_probes
+from experiments.why_noise.settings import WhyStudy
+
+YARDSTICKS = (*METRICS, "whitened", "class_chi2", "log_density")
+OF_TRUTH = 20_000  # draws that the yardsticks' truth is known from
+TRUTH_SEED = 80_000
+NUMBERS = tuple("difference se low high interval holds_for clear detectable".split())
+COLUMNS = (
+    *"part arm kind band_low band_high dose images_seen size n_steps fresh_start setting metric".split(),
+    *"train_seed n_networks value_0 value".split(), *NUMBERS, "level", "n_samples",
+)  # fmt: skip
+CLAIM_COLUMNS = ("claim", "images_seen", "metric", *NUMBERS, "level", "n_networks")
+Values = dict[str, tuple[float, Array]]  # yardstick -> value and jackknife replicates
+Gain = dict[int, tuple[float, Array]]  # seed -> gain and its replicates
+
+
+@dataclass(frozen=True)
+class Gains:
+    """The values of every arm, and their changes by noise."""
+
+    values: Mapping[tuple[str, str, int], Values]  # (arm, setting, seed) -> its values
+    arms: Sequence[Arm]  # of the first seed
+
+    def gain(self, arm: str, metric: str, setting: str = FULL) -> Gain:
+        """setting minus no noise, for each seed of an arm."""
+        found = {}
+        for (name, label, seed), values in self.values.items():
+            before = self.values.get((arm, NONE, seed), {})
+            if (name, label) == (arm, setting) and metric in values and metric in before:
+                (value, replicates), (value_0, replicates_0) = values[metric], before[metric]
+                found[seed] = (value - value_0, replicates - replicates_0)
+        return found
+
+    def mean(self, arm: str, metric: str, setting: str) -> float:
+        return float(np.mean([v[metric][0] for (a, s, _), v in self.values.items() if (a, s) == (arm, setting)]))
+
+
+def write_gains(
+    study: WhyStudy, data_root: Path | None, directory: Path, store: Store, done: Sequence[Trial], console: Console
+) -> None:
+    """Writes gains.csv, claims.csv, probes.csv and, on real data, copies.csv."""
+    found = measure(study, store, done, console)
+    write_rows(directory / "gains.csv", list(gain_rows(study, found)), COLUMNS)
+    write_rows(directory / "claims.csv", list(claim_rows(study, found)), CLAIM_COLUMNS)
+    if study.real:
+        write_copies(done, store, data_root, directory, console)
+    else:
+        write_probes(study, store, data_root, directory, done)
+
+
+def measure(study: WhyStudy, store: Store, done: Sequence[Trial], console: Console) -> Gains:
+    """All yardsticks of all runs that succeeded."""
+    known = {(trial.mode, trial.setting, trial.model.seed): trial for trial in done if trial.mode != "control"}
+    values = {
+        key: yardsticks(trial.score, store)
+        for key, trial in track(known.items(), "yardsticks", console=console, disable=not console.is_terminal)
+    }
+    return Gains(values, list(arms(study, study.seeds[0])))
+
+
+def yardsticks(config: ScoreConfig, store: Store) -> Values:
+    """The yardsticks of one scored run, and their jackknife replicates."""
+    meta, each = load_meta("scores", config, store), load_each(config, store)
+    out: Values = {name: (meta[name], np.asarray(meta[f"{name}_replicates"])) for name in METRICS}
+    features = each["features"].double().numpy()
+    out["whitened"] = whitened_kd(features, _whitened(config, store, len(features)))
+    if "log_density" in each:
+        shares, density = _truth(config.samples.model.data, config.samples.ladder.sigmas()[-1])
+        out["class_chi2"] = class_chi2(each["component"].numpy(), shares)
+        out["log_density"] = log_density_gap(each["log_density"].double().numpy(), density)
+    return out
+
+
+def _whitened(config: ScoreConfig, store: Store, n: int) -> Whitened:
+    return _whitened_by(identity(config.reference), n, lambda: load_reference(config.reference, store, n))
+
+
+_WHITENED: dict[tuple[str, int], Whitened] = {}
+
+
+def _whitened_by(name: str, n: int, load: Callable[[], Any]) -> Whitened:
+    if (name, n) not in _WHITENED:
+        _WHITENED[name, n] = Whitened.of(load())
+    return _WHITENED[name, n]
+
+
+@lru_cache(maxsize=2)
+def _truth(data: str, sigma: float) -> tuple[Array, Array]:
+    """Draws of a mixture plus the noise of the last level: the share of each component, and the log densities."""
+    mixture = mixture_of(data)
+    x = mixture_images(mixture, (1, 1, mixture.dim), OF_TRUTH, TRUTH_SEED).double()
+    x += sigma * torch.randn(x.shape, generator=torch.Generator().manual_seed(TRUTH_SEED), dtype=x.dtype)
+    levels = [(part, part.new_full((len(part),), sigma)) for part in x.split(1000)]
+    components = torch.cat([mixture.responsibilities(*one).argmax(dim=1) for one in levels])
+    shares = components.bincount(minlength=mixture.n_components).double() / len(x)
+    return shares.numpy(), torch.cat([mixture.log_density(*one) for one in levels]).numpy()
+
+
+def estimate(gains: Sequence[tuple[float, Array]]) -> Estimate:
+    return pooled([gain for gain, _ in gains], [jackknife_se(replicates) for _, replicates in gains])
+
+
+def _numbers(gains: Sequence[tuple[float, Array]]) -> dict[str, Any]:
+    found = estimate(gains)
+    return {name: getattr(found, name) for name in NUMBERS} | {"level": LEVEL, "n_networks": len(gains)}
+
+
+def gain_rows(study: WhyStudy, found: Gains) -> Iterator[dict[str, Any]]:
+    """One row per arm, setting and yardstick over all networks, and one per network."""
+    for arm in found.arms:
+        shared = {
+            "part": arm.part, "arm": arm.name, "kind": arm.kind, "band_low": arm.band[0], "dose": arm.dose,
+            "band_high": None if math.isinf(arm.band[1]) else arm.band[1], "images_seen": arm.images_seen,
+            "size": arm.size, "n_steps": arm.ladder.n_steps, "fresh_start": arm.fresh_start,
+            "n_samples": study.n_samples,
+        }  # fmt: skip
+        for setting in list(arm.settings)[1:]:
+            for metric in YARDSTICKS:
+                gains = found.gain(arm.name, metric, setting)
+                labels = shared | {"setting": setting, "metric": metric}
+                for seed, gain in gains.items():
+                    yield labels | {"train_seed": seed} | _numbers([gain])
+                if gains:
+                    values = {
+                        "value_0": found.mean(arm.name, metric, NONE), "value": found.mean(arm.name, metric, setting)
+                    }  # fmt: skip
+                    yield labels | values | _numbers(list(gains.values()))
+
+
+def claim_rows(study: WhyStudy, found: Gains) -> Iterator[dict[str, Any]]:
+    """Sums of gains with factors, for each yardstick: what the predictions and additivity say about the arms."""
+    for claim, images_seen, terms in claims(study, found.arms):
+        for metric in YARDSTICKS:
+            each = [(factor, found.gain(arm, metric, setting)) for factor, arm, setting in terms]
+            seeds = [seed for seed in study.seeds if all(seed in gains for _, gains in each)]
+            total = [
+                (
+                    sum(factor * gains[seed][0] for factor, gains in each),
+                    np.sum([factor * gains[seed][1] for factor, gains in each], axis=0),
+                )
+                for seed in seeds
+            ]
+            if total:
+                yield {"claim": claim, "images_seen": images_seen, "metric": metric} | _numbers(total)
+
+
+Term = tuple[float, str, str]  # factor, arm, setting
+
+
+def claims(study: WhyStudy, known: Sequence[Arm]) -> Iterator[tuple[str, int | None, list[Term]]]:
+    """(claim, training images, its sum of gains). What each sum should be is in docs/predictions.md."""
+
+    def name(part: str, kind: str, band: tuple[float, float], seen: int | None = None, dose: float = 1.0) -> str:
+        return next(
+            arm.name
+            for arm in known
+            if (arm.part, arm.kind, arm.band, arm.images_seen, arm.dose) == (part, kind, band, seen, dose)
+        )
+
+    everywhere, high, low = (0.0, math.inf), (study.split, math.inf), (0.0, study.split)
+    for seen in [study.lengths[-1]] if study.real else study.lengths:
+        network = name("whole", "network", everywhere, seen)
+        if study.real:
+            exact_high = name("split", "exact", high, seen)
+            levels = name("where", "network", everywhere, seen)
+            yield "exact above − 0.5 everywhere", seen, [(1, exact_high, FULL), (-0.5, network, FULL)]
+            yield "noise below − 0.75 everywhere", seen, _noise_below(study, levels)
+            continue
+        only = {band: name("split", "network", band, seen) for band in (high, low)}
+        half = name("split", "network", high, seen, study.dose)
+        yield "network above − 0.5 everywhere", seen, [(1, only[high], FULL), (-0.5, network, FULL)]
+        yield "exact above − 0.5 everywhere", seen, [(1, only[low], FULL), (-0.5, network, FULL)]
+        yield "half of the error above", seen, [(1, half, FULL)]
+        yield "half − all of the error above", seen, [(1, half, FULL), (-1, only[high], FULL)]
+        parts = [name("band", "network", band, seen) for band in bands(study)]
+        # the gains beyond that of the exact denoiser: sum over bands minus that of the whole network
+        beyond = [(1.0, part, FULL) for part in parts] + [(1.0 - len(parts), "exact", FULL), (-1.0, network, FULL)]
+        yield "sum of the bands − network", seen, beyond
+        if seen == study.lengths[-1]:
+            yield "noise below − 0.75 everywhere", seen, _noise_below(study, name("where", "network", everywhere, seen))
+        tuned = {arm.kind: arm.name for arm in known if (arm.part, arm.images_seen) == ("further", seen)}
+        if tuned:
+            yield "visited − fresh inputs", seen, [(1, tuned["visited"], FULL), (-1, tuned["fresh"], FULL)]
+    if study.real:
+        return
+    for kind, _ in study.wrong:
+        for band in (high, low):
+            arm = name("inconsistent", kind, band)
+            where = "above" if band == high else "below"
+            yield f"wrong {kind} {where} − exact", None, [(1, arm, FULL), (-1, "exact", FULL)]
+
+
+def _noise_below(study: WhyStudy, levels: str) -> list[Term]:
+    return [(1, levels, f"noise below sigma {study.split:g}"), (-0.75, levels, "noise everywhere")]

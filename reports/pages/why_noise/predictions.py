@@ -1,0 +1,101 @@
+"""The predictions of docs/predictions.md that a run of `why_noise` tests: held, failed or not tested."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports.formats import missing
+from reports.pages.why_noise.select import above, below, claim, gains, images, lengths, shown
+from reports.results import Run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A prediction, its outcome in a word, and the numbers that decide it."""
+
+    name: str
+    outcome: str
+    evidence: str
+
+    @property
+    def held(self) -> bool:
+        return self.outcome == "held"
+
+
+def outcomes(run: Run) -> list[Outcome]:
+    """The outcomes of all predictions that the run tests."""
+    seen = lengths(run)
+    if not seen:
+        return []
+    on_mixture = bool(len(gains(run, "consistent")))
+    found = []
+    if on_mixture:
+        found += [
+            _each(run, "1. Most of the gain comes from errors at high noise levels",
+                  {f"{images(n)}": (claim(run, "network above − 0.5 everywhere", n), "below") for n in seen}),
+            _each(run, "2. Without these errors most of the gain is gone",
+                  {f"{images(n)}": (claim(run, "exact above − 0.5 everywhere", n), "above") for n in seen}),
+            _each(run, "3. Half of the error gives a smaller gain, but a gain",
+                  {f"{images(n)}, {text}": (claim(run, name, n), side) for n in seen for name, text, side in (
+                      ("half of the error above", "half", "below"),
+                      ("half − all of the error above", "half − all", "above"))}),
+            consistent(run),
+            inconsistent(run),
+        ]  # fmt: skip
+    else:
+        found += [
+            _each(run, "6. With exact high levels the gain falls by more than half",
+                  {images(n): (claim(run, "exact above − 0.5 everywhere", n), "above") for n in seen[-1:]}),
+            _each(run, "7. Noise below the high levels does as well as noise everywhere",
+                  {images(n): (claim(run, "noise below − 0.75 everywhere", n), "below") for n in seen[-1:]}),
+        ]  # fmt: skip
+    return [one for one in found if one.evidence]
+
+
+def _each(run: Run, name: str, rows: dict[str, tuple[pd.Series | None, str]]) -> Outcome:
+    """Held if every row's interval lies on its side of 0."""
+    known = {label: (row, side) for label, (row, side) in rows.items() if row is not None}
+    if any(missing(row["low"]) for row, _ in known.values()) or not known:
+        return Outcome(name, "not tested", "; ".join(known) and "one network has no interval over networks")
+    held = all(below(row) if side == "below" else above(row) for row, side in known.values())
+    evidence = "; ".join(f"{label}: {shown(run, row)}" for label, (row, _) in known.items())
+    return Outcome(name, "held" if held else "failed", evidence)
+
+
+def consistent(run: Run) -> Outcome:
+    """Prediction 4: with the denoiser of other data, the gain shrinks towards 0 as steps become finer."""
+    name, rows = "4. With a consistent error the gain vanishes as steps become finer", gains(run, "consistent")
+    texts, held = [], True
+    for kind in dict.fromkeys(rows["kind"]):
+        here = rows[rows["kind"] == kind].sort_values("n_steps")
+        if kind == "exact" or len(here) < 2:
+            continue
+        coarse, fine = here.iloc[0], here.iloc[-1]
+        held &= abs(fine["difference"]) < 0.5 * abs(coarse["difference"]) or not fine["clear"]
+        steps = [f"{shown(run, row, named=False)} at {int(row['n_steps'])} steps" for row in (coarse, fine)]
+        texts.append(f"{kind}: {', '.join(steps)}")
+    return Outcome(name, "held" if held else "failed", "; ".join(texts))
+
+
+def inconsistent(run: Run) -> Outcome:
+    """Prediction 5: a wrong mixture at high levels only has a gain below 0, one at low levels only has none."""
+    name = "5. The same error at high levels only is repaired, at low levels only it is not"
+    texts, held = [], True
+    for kind in dict.fromkeys(gains(run, "consistent")["kind"]):
+        high, low = (claim(run, f"wrong {kind} {where} − exact", None) for where in ("above", "below"))
+        if high is None or low is None:
+            continue
+        held &= below(high) and not below(low)
+        texts.append(
+            f"{kind}: {shown(run, high, named=False)} at high levels, {shown(run, low, named=False)} at low ones"
+        )
+    return Outcome(name, "held" if held else "failed", "; ".join(texts))
+
+
+def mechanism(run: Run) -> bool | None:
+    """Whether errors at high noise levels are what noise repairs: 1 and 2 held, or 6; None if not tested."""
+    found = {one.name.split(".")[0]: one for one in outcomes(run)}
+    asked = [found[number] for number in ("1", "2", "6") if number in found]
+    if not asked or any(one.outcome == "not tested" for one in asked):
+        return None
+    return all(one.held for one in asked)
