@@ -104,6 +104,10 @@ def main(question: Beta, options: Options) -> pd.DataFrame:
         ladder = ladder_from(question.setting, question.n_steps, options.data_std(study))
         study = replace(study, schedule=ladder, n_steps=ladder.n_steps)
         notes.append(f"the ladder is {ladder.name}, {ladder.n_steps} steps, from {question.setting}")
+    if question.sigma_min is not None:
+        if question.setting:
+            raise ValueError("sigma_min, setting: the setting has its own ladder; give one of them")
+        study = replace(study, schedule=replace(study.schedule, sigma_min=question.sigma_min))
     if question.only_primary:
         study = replace(study, explore_seeds=0)
     else:
@@ -139,7 +143,7 @@ def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
         for eta in (0.0, 1.0):
             yield study.trial("beta", "final-denoise", f"eta {eta:g}", model, ladder, Euler(eta), final_denoise=True)
         for beta in study.betas:
-            rule = AlphaBetaLadder(study.alpha, beta)
+            rule = AlphaBetaLadder(study.alpha, beta, sigma_min=study.schedule.sigma_min)
             yield study.trial("beta", "same-alpha", f"beta {beta:g}", model, rule, rule.sampler)
         for eta in study.etas:
             yield study.trial("beta", "same-ladder", f"eta {eta:g}", model, ladder, Euler(eta))

@@ -55,6 +55,7 @@ class NoiseStudy(Study):
     parameterisations: tuple[str, ...] = ("preconditioned",)
     cross: bool = False  # all combinations, instead of one change at a time
     n_steps: int = 32
+    sigma_min: float = 0.03
     etas: tuple[float, ...] = (0.0, 1.0)
     map: bool = False  # log-normal distributions with all p_means and p_stds, instead of laws and the other axes
     p_means: tuple[float, ...] = (LogNormal().p_mean, -1.7, -1.1, 0.1, 0.7)
@@ -133,7 +134,7 @@ def settings(study: NoiseStudy, data_std: float) -> dict[str, TrainConfig]:
 
 def trials(study: NoiseStudy, data_std: float) -> Iterator[Trial | Infeasible]:
     """Every trial, for each seed in turn."""
-    ladder = Ladder(n_steps=study.n_steps)
+    ladder = Ladder(n_steps=study.n_steps, sigma_min=study.sigma_min)
     lengths = study.lengths if study.map else (study.train.images_seen,)
     for seed, images_seen in itertools.product(study.seeds, lengths):
         after = f" after {images_seen:,} images" if len(lengths) > 1 else ""

@@ -55,6 +55,8 @@ class Beta:
 
     n_steps: Annotated[int | None, shown("N", "66")] = None
     """Steps of the primary contrast's ladder. With --setting: one of its budgets, by default the largest."""
+    sigma_min: Annotated[float | None, shown("SIGMA", "0.03")] = None
+    """Last level of the ladders. Lower it where the features see the noise that is left, as those of photographs do."""
     setting: Annotated[Path | None, shown("FILE", "none: geometric from 30 to 0.03")] = None
     """settings.json of a tune run: compare on the ladder that it recommends, one step per evaluation of its budget."""
     betas: Annotated[tuple[float, ...] | None, several_numbers("0 0.2 0.3 0.35")] = None
@@ -95,6 +97,8 @@ class NoiseLevels:
     """Train every combination, instead of changing one thing at a time."""
     n_steps: Annotated[int | None, shown("N", "32")] = None
     """Steps of the geometric ladder on which samples are drawn."""
+    sigma_min: Annotated[float | None, shown("SIGMA", "0.03")] = None
+    """Last level of the ladders. Lower it where the features see the noise that is left, as those of photographs do."""
     etas: Annotated[tuple[float, ...] | None, several_numbers("0 1")] = None
     """Samplers that score each network: eta 0 is deterministic (beta = 0), eta 1 is DDPM."""
     map: bool = False
@@ -196,6 +200,8 @@ class WhyNoise:
     """Amounts of noise with whole denoisers, and with those split at sigma 2.85. 0 and 1 are always added."""
     band_etas: Annotated[tuple[float, ...] | None, several_numbers("0 1")] = None
     """Amounts of noise with denoisers that are exchanged in one band. It must hold 0 and 1."""
+    sigma_min: Annotated[float | None, shown("SIGMA", "0.03")] = None
+    """Last level of the ladders. Lower it where the features see the noise that is left, as those of photographs do."""
     n_steps: Annotated[tuple[int, ...] | None, several_numbers("16 32 66 132", "N")] = None
     """Lengths of the geometric ladders of the exact denoiser and of the longest trained network."""
 

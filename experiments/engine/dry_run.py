@@ -76,7 +76,7 @@ def detectable(trials: Sequence[Trial], store: Store, looks: Looks | Race | None
     It uses the standard errors of stored scores, else what was measured for this feature space; None without either.
     """
     n = looks.sizes[-1] if looks else trials[0].samples.n_samples
-    networks = len({trial.model for trial in trials if trial.setting == trials[0].setting})
+    networks = len({trial.model.seed for trial in trials if trial.setting == trials[0].setting})
     known = [
         load_meta("scores", trial.score, store)["kd_se"] * math.sqrt(trial.samples.n_samples)
         for trial in trials

@@ -73,7 +73,7 @@ def arms(study: WhyStudy, seed: int) -> Iterator[Arm]:
     if study.real:
         yield from real_arms(study, seed)
         return
-    exact, ladder = exact_model(study, seed), Ladder(n_steps=study.main_steps)
+    exact, ladder = exact_model(study, seed), study.ladder()
     yield Arm("whole", "exact", exact, ladder, etas(study.etas), "exact")
     yield from _steps(study, "exact", exact, "exact")
     yield from known_errors(study, seed, exact)
@@ -105,13 +105,13 @@ def _steps(study: WhyStudy, kind: str, model: ModelConfig, name: str) -> Iterato
         if n_steps != study.main_steps:
             seen = model.images_seen if isinstance(model, TrainConfig) else None
             settings = etas(study.band_etas)
-            yield Arm("steps", f"{name}, {n_steps} steps", model, Ladder(n_steps=n_steps), settings, kind,
+            yield Arm("steps", f"{name}, {n_steps} steps", model, study.ladder(n_steps), settings, kind,
                       images_seen=seen)  # fmt: skip
 
 
 def transplants(study: WhyStudy, network: TrainConfig, exact: KnownConfig) -> Iterator[Arm]:
     """The network, and denoisers that are the network at some noise levels and exact at the others."""
-    seen, ladder = network.images_seen, Ladder(n_steps=study.main_steps)
+    seen, ladder = network.images_seen, study.ladder()
     yield Arm("whole", f"network, {seen:,} images", network, ladder, etas(study.etas), "network", images_seen=seen)
     high, low = (study.split, math.inf), (0.0, study.split)
     for band in (high, low):
@@ -133,20 +133,20 @@ def transplants(study: WhyStudy, network: TrainConfig, exact: KnownConfig) -> It
 
 def known_errors(study: WhyStudy, seed: int, exact: ExactConfig) -> Iterator[Arm]:
     """The exact denoiser with consistent and inconsistent errors of known form."""
-    machine, data, ladder = exact.machine, study.train.data, Ladder(n_steps=study.main_steps)
+    machine, data, ladder = exact.machine, study.train.data, study.ladder()
     everywhere, high, low = (0.0, math.inf), (study.split, math.inf), (0.0, study.split)
     shown = etas(study.band_etas)
 
     def wrong(kind: str, size: float, change: int = 0) -> WrongConfig:
         return WrongConfig(data, kind, size, change, seed, machine)
 
-    fine = Ladder(n_steps=study.fine_steps)
+    fine = study.ladder(study.fine_steps)
     yield Arm("consistent", f"exact, {study.fine_steps} steps", exact, fine, shown, "exact")
     for kind, size in study.wrong:
         model = wrong(kind, size)
         for n_steps in (study.main_steps, study.fine_steps):
             name = f"{kind} {size:+g}, {n_steps} steps"
-            yield Arm("consistent", name, model, Ladder(n_steps=n_steps), shown, kind, size=size)
+            yield Arm("consistent", name, model, study.ladder(n_steps), shown, kind, size=size)
         for band in (high, low):
             blend = BlendConfig(model, exact, *band)
             yield Arm("inconsistent", f"{kind} {size:+g} {said(band)}", blend, ladder, shown, kind, band, size=size)
@@ -173,16 +173,16 @@ def where(study: WhyStudy, network: TrainConfig) -> Iterator[Arm]:
     levels: dict[str, Sampler] = {NONE: Euler(0.0), "noise everywhere": Euler(1.0)}
     for low, high in (*bands(study), (0.0, study.split), (study.split, math.inf)):
         levels[f"noise {said((low, high))}"] = EulerWithin(1.0, low, high)
-    ladder, seen = Ladder(n_steps=study.main_steps), network.images_seen
+    ladder, seen = study.ladder(), network.images_seen
     yield Arm("where", f"noise at some levels, {seen:,} images", network, ladder, levels, "network", images_seen=seen)
 
 
 def starts(study: WhyStudy, network: TrainConfig) -> Iterator[Arm]:
     """The network, started at lower levels from new draws of the data plus noise."""
-    sigmas, seen = Ladder(n_steps=study.main_steps).sigmas(), network.images_seen
+    sigmas, seen = study.ladder().sigmas(), network.images_seen
     for edge in reversed(study.bands):
         first = next(step for step, sigma in enumerate(sigmas) if sigma < edge)
-        ladder = Ladder(n_steps=study.main_steps - first, sigma_max=sigmas[first])
+        ladder = replace(study.ladder(study.main_steps - first), sigma_max=sigmas[first])
         name = f"network, {seen:,} images, from data at sigma {sigmas[first]:.3g}"
         yield Arm("start", name, network, ladder, etas(study.band_etas), "network", (0.0, sigmas[first]),
                   images_seen=seen, fresh_start=True)  # fmt: skip
@@ -193,7 +193,7 @@ def real_arms(study: WhyStudy, seed: int) -> Iterator[Arm]:
     network = trained(study, seed, study.lengths[-1])
     machine = replace(study.machine, precision="fp32", compiled=False)
     exact = EmpiricalConfig(study.train.data, study.train.held_out, seed, machine)
-    seen, ladder = network.images_seen, Ladder(n_steps=study.main_steps)
+    seen, ladder = network.images_seen, study.ladder()
     yield Arm("whole", f"network, {seen:,} images", network, ladder, etas(study.etas), "network", images_seen=seen)
     for band in ((study.split, math.inf), (0.0, study.split)):
         blend = BlendConfig(exact, network, *band)

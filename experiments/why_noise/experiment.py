@@ -93,8 +93,11 @@ def _on_real_data(study: WhyStudy, options: Options) -> WhyStudy:
 def trials(study: WhyStudy) -> Iterator[Trial | Infeasible]:
     """Every trial, for each seed in turn, and the A/A control of the longest trained network."""
     for seed in study.seeds:
-        last = None
+        last, known = None, set[str]()
         for arm in arms(study, seed):
+            if arm.name in known:  # a denoiser that belongs to two parts
+                continue
+            known.add(arm.name)
             for setting, sampler in arm.settings.items():
                 yield study.trial(
                     "why_noise", arm.name, setting, arm.model, arm.ladder, sampler, denoiser=arm.kind,

@@ -9,7 +9,6 @@ from typing import Any
 
 from scipy.stats import t
 
-from experiments.config.config import Ladder
 from experiments.config.denoisers import ForeignConfig, networks
 from experiments.config.identity import identity
 from experiments.config.trial import Trial
@@ -30,7 +29,7 @@ def probes(study: WhyStudy) -> Iterator[tuple[Arm, ProbeConfig]]:
     Every network, whole, gets visited, norm and size. Every known error of the first seed gets size and residual, and
     the exact denoiser residual. The smooth field gets none: second derivatives of its convolutions take hours.
     """
-    eager, ladder = replace(study.machine, compiled=False), Ladder(n_steps=study.main_steps)
+    eager, ladder = replace(study.machine, compiled=False), study.ladder()
     for seed in study.seeds:
         first = seed == study.seeds[0]
         for arm in arms(study, seed):

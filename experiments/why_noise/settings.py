@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from experiments.config.config import Ladder
 from experiments.config.denoisers import TrainConfig
 from experiments.config.study import Study
 from experiments.stages.fit_mixture import MixtureConfig
@@ -13,9 +14,10 @@ class WhyStudy(Study):
 
     train: TrainConfig = field(default_factory=lambda: TrainConfig(images_seen=45_000))
     train_seeds: int = 5
-    n_samples: int = 800
+    n_samples: int = 640
     lengths: tuple[int, ...] = (15_000, 45_000)  # training images of the networks
     main_steps: int = 66  # steps of the ladder on which all other things are varied
+    sigma_min: float = 0.03
     n_steps: tuple[int, ...] = (16, 32, 66, 132)  # with the exact denoiser, and with the longest trained network
     etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4)  # with whole denoisers, and with those split at `split`
     band_etas: tuple[float, ...] = (0.0, 1.0)  # with a denoiser in one band
@@ -28,11 +30,15 @@ class WhyStudy(Study):
     fine_steps: int = 264  # steps at which a consistent error must stop mattering
     further_images: int = 20_000  # inputs that a network is trained further on
     probe_etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4)
-    probe_samples: int = 512
-    residual_samples: int = 64
+    probe_samples: int = 256
+    residual_samples: int = 40
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
     reference_draws: str = "reference"  # draws that samples are compared with, see models/exact.mixture_data
     real: bool = False  # the data themselves instead of a mixture that was fitted to them
+
+    def ladder(self, n_steps: int | None = None) -> Ladder:
+        """The ladder of n_steps, by default the main one."""
+        return Ladder(n_steps=n_steps or self.main_steps, sigma_min=self.sigma_min)
 
 
 SMOKE = WhyStudy(

@@ -18,9 +18,11 @@ def opening(run: Run) -> Opening:
     if not len(run.of_kind("control")) or not seen:
         text = "The runs that this report compares failed."
         return Opening(text, "No verdict.", status=openings.status(run, None))
-    warned = openings.warnings(run)
-    found = [head(pair) for pair in pairs(run.of_kind("noise")) if head(pair)["images_seen"] == seen[-1]]
-    row = found[0] if found else None
+    found = [
+        head(pair) for pair in pairs(run.of_kind("noise")) if head(pair)["mode"] in set(gains(run, "whole")["arm"])
+    ]
+    row = next((row for row in found if row["images_seen"] == seen[-1]), None)
+    warned = openings.warnings(run, found)
     figure = bands(run)
     return Opening(
         sentence(run), "Not established. Measured:" if warned else "", numbers(run),

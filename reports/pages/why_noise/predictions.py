@@ -8,6 +8,8 @@ from reports.formats import missing
 from reports.pages.why_noise.select import above, below, claim, gains, images, lengths, shown
 from reports.results import Run
 
+NOT_TESTED, FEW = "not tested", "fewer than five networks"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -53,19 +55,26 @@ def outcomes(run: Run) -> list[Outcome]:
 
 
 def _each(run: Run, name: str, rows: dict[str, tuple[pd.Series | None, str]]) -> Outcome:
-    """Held if every row's interval lies on its side of 0."""
+    """Held if every row's interval lies on its side of 0. Only intervals over networks in general count."""
     known = {label: (row, side) for label, (row, side) in rows.items() if row is not None}
-    if any(missing(row["low"]) for row, _ in known.values()) or not known:
-        return Outcome(name, "not tested", "; ".join(known) and "one network has no interval over networks")
-    held = all(below(row) if side == "below" else above(row) for row, side in known.values())
     evidence = "; ".join(f"{label}: {shown(run, row)}" for label, (row, _) in known.items())
+    if not all(in_general(row) for row, _ in known.values()):
+        return Outcome(name, NOT_TESTED, evidence)
+    held = all(below(row) if side == "below" else above(row) for row, side in known.values())
     return Outcome(name, "held" if held else "failed", evidence)
+
+
+def in_general(row: pd.Series) -> bool:
+    """Whether an interval speaks of networks in general, not of these only."""
+    return missing(row["holds_for"]) and not missing(row["low"])
 
 
 def consistent(run: Run) -> Outcome:
     """Prediction 4: with the denoiser of other data, the gain shrinks towards 0 as steps become finer."""
     name, rows = "4. With a consistent error the gain vanishes as steps become finer", gains(run, "consistent")
     texts, held = [], True
+    if not all(in_general(row) for _, row in rows.iterrows()):
+        return Outcome(name, NOT_TESTED, FEW)
     for kind in dict.fromkeys(rows["kind"]):
         here = rows[rows["kind"] == kind].sort_values("n_steps")
         if kind == "exact" or len(here) < 2:
@@ -85,6 +94,8 @@ def inconsistent(run: Run) -> Outcome:
         high, low = (claim(run, f"wrong {kind} {where} − exact", None) for where in ("above", "below"))
         if high is None or low is None:
             continue
+        if not in_general(high):
+            return Outcome(name, NOT_TESTED, FEW)
         held &= below(high) and not below(low)
         texts.append(
             f"{kind}: {shown(run, high, named=False)} at high levels, {shown(run, low, named=False)} at low ones"
@@ -96,6 +107,6 @@ def mechanism(run: Run) -> bool | None:
     """Whether errors at high noise levels are what noise repairs: 1 and 2 held, or 6; None if not tested."""
     found = {one.name.split(".")[0]: one for one in outcomes(run)}
     asked = [found[number] for number in ("1", "2", "6") if number in found]
-    if not asked or any(one.outcome == "not tested" for one in asked):
+    if not asked or any(one.outcome == NOT_TESTED for one in asked):
         return None
     return all(one.held for one in asked)
