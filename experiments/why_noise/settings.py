@@ -31,7 +31,7 @@ class WhyStudy(Study):
     further_images: int = 20_000  # inputs that a network is trained further on
     probe_etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4)
     probe_samples: int = 256
-    residual_samples: int = 40
+    residual_samples: int = 128
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
     reference_draws: str = "reference"  # draws that samples are compared with, see models/exact.mixture_data
     real: bool = False  # the data themselves instead of a mixture that was fitted to them

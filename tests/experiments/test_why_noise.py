@@ -1,5 +1,6 @@
-"""The experiment on why noise helps: its study, the split of the gap, its run and report."""
+"""The experiment on why noise helps: its arms, the gains and claims, its run and report."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,107 +9,197 @@ import pandas as pd
 import pytest
 import warm
 
-from experiments.config.comparison import BestOf, Contrast
-from experiments.config.denoisers import ExactConfig, TrainConfig
+from experiments.config.comparison import Contrast
+from experiments.config.denoisers import BlendConfig, TrainConfig, WrongConfig, networks
 from experiments.config.trial import Trial
 from experiments.metrics.distances import jackknife_se
-from experiments.metrics.intervals import pooled
-from experiments.store.store import Store
-from experiments.why_noise import decomposition
-from experiments.why_noise.decomposition import split
+from experiments.why_noise.arms import FULL, NONE, Arm, arms, bands
+from experiments.why_noise.copies import copies
 from experiments.why_noise.experiment import contrasts, trials
-from experiments.why_noise.settings import PRESETS
+from experiments.why_noise.gains import Gains, claim_rows, claims, gain_rows
+from experiments.why_noise.measurements import probes, ratio_rows
+from experiments.why_noise.settings import PRESETS, WhyStudy
 
-STUDY = replace(PRESETS["laptop"], train=TrainConfig(data="mixture:somewhere", images_seen=150_000))
+STUDY = replace(PRESETS["laptop"], train=TrainConfig(data="mixture:somewhere"))
+REAL = replace(STUDY, real=True, train=TrainConfig(held_out=500), lengths=(36_000,))
+
+
+def at(model: object, sigma: float) -> object:
+    """The denoiser that a blend consults at a level."""
+    while isinstance(model, BlendConfig):
+        model = model.inside if model.low <= sigma < model.high else model.outside
+    return model
 
 
 def test_noise_is_all_that_differs_within_a_pair() -> None:
     found = list(contrasts(list(trials(STUDY))))
-    modes = {c.mode for c in found}
-    assert {"exact, 66 steps", "trained, 66 steps", "trained on 3000 images", "exact + error 0.1", "where"} <= modes
+    assert {c.kind for c in found} == {"noise", "control"}
     for contrast in found:
-        if isinstance(contrast, Contrast):
-            assert len(contrast.pairs) == 2
-            for a, b in contrast.pairs:
-                assert a.model == b.model and a.samples.ladder == b.samples.ladder
-                assert (a.samples.seed == b.samples.seed) == (contrast.kind != "control")
-    assert all(isinstance(c, BestOf) == (c.kind in ("best", "rival")) for c in found)
+        assert isinstance(contrast, Contrast) and len(contrast.pairs) == 5
+        for a, b in contrast.pairs:
+            assert a.model == b.model and a.samples.ladder == b.samples.ladder
+            assert a.samples.fresh_start == b.samples.fresh_start
+            assert (a.samples.seed == b.samples.seed) == (contrast.kind != "control")
+            assert a.samples.planned_nfe == b.samples.planned_nfe
 
 
-def test_corrections_cost_what_noise_costs_and_are_chosen_without_it() -> None:
-    planned = list(trials(STUDY))
-    corrected = [trial for trial in planned if trial.mode.startswith("corrected")]
-    assert {trial.samples.planned_nfe for trial in corrected if isinstance(trial, Trial)} == {66}
-    rivals = [c for c in contrasts(planned) if c.kind == "rival"]
-    assert [c.mode for c in rivals] == ["corrected, 15000 images", "corrected, 150000 images"]
-    for choice in rivals:
-        assert isinstance(choice, BestOf) and list(choice.rivals) == ["eta 1"] and len(choice.candidates) == 6
-        assert not {"eta 0", "eta 1"} & set(choice.candidates)
+def test_no_run_is_planned_twice_for_one_seed() -> None:
+    planned = [(t.mode, t.setting, t.model.seed) for t in trials(STUDY) if isinstance(t, Trial)]
+    assert len(planned) == len(set(planned))
 
 
-def test_exact_and_trained_share_their_noise_on_every_ladder() -> None:
-    planned = [trial for trial in trials(STUDY) if isinstance(trial, Trial)]
-    for mode in ("16 steps", "66 steps", "132 steps"):
-        seeds = [
-            {trial.samples.seed for trial in planned if trial.mode == f"{name}, {mode}"}
-            for name in ("exact", "trained")
-        ]
-        assert seeds[0] == seeds[1] == {0, 1}
-    exact = [trial.model for trial in planned if isinstance(trial.model, ExactConfig)]
-    assert exact and all(model.machine.precision == "fp32" for model in exact)
+def test_bands_cover_all_levels_once_and_transplants_are_the_network_where_they_say() -> None:
+    found = [arm for arm in arms(STUDY, 0) if arm.part == "band"]
+    assert len(found) == 2 * 2 * len(bands(STUDY)) == 24
+    for arm in found:
+        for sigma in STUDY.ladder().sigmas():
+            inside = arm.band[0] <= sigma < arm.band[1]
+            assert isinstance(at(arm.model, sigma), TrainConfig) == (inside == (arm.kind == "network"))
+    for sigma in STUDY.ladder().sigmas():
+        assert sum(low <= sigma < high for low, high in bands(STUDY)) == 1
 
 
-def test_the_parts_of_the_gap_add_up_and_the_interval_leaves_the_same_images_out(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_another_change_in_each_band() -> None:
+    [arm] = [arm for arm in arms(STUDY, 0) if arm.kind == "weights, varied"]
+    found = [at(arm.model, sigma) for sigma in STUDY.ladder().sigmas()]
+    assert all(isinstance(one, WrongConfig) for one in found)
+    assert {one.change for one in found if isinstance(one, WrongConfig)} == set(range(6))
+
+
+def test_fresh_starts_end_on_the_same_levels() -> None:
+    whole = STUDY.ladder().sigmas()
+    found = [arm for arm in arms(STUDY, 0) if arm.part == "start"]
+    assert len(found) == 2 * len(STUDY.bands) and all(arm.fresh_start for arm in found)
+    for arm in found:
+        sigmas = arm.ladder.sigmas()
+        assert sigmas == pytest.approx(whole[-len(sigmas) :])
+
+
+def test_exact_denoisers_are_never_rounded() -> None:
+    study = replace(STUDY, sampling=replace(STUDY.train.machine, precision="bf16", compiled=True))
+    for trial in trials(study):
+        assert isinstance(trial, Trial)
+        if not networks(trial.model):
+            assert trial.samples.machine.precision == "fp32" and not trial.samples.machine.compiled
+
+
+def made_up(study: WhyStudy) -> Gains:
+    """Values drawn at random, from 20 replicates each."""
     generator = np.random.default_rng(0)
-    metas: dict[int, dict[str, object]] = {}
+    values = {
+        (arm.name, setting, seed): {"fd": (generator.normal(), generator.normal(size=20))}
+        for seed in study.seeds
+        for arm in arms(study, seed)
+        for setting in arm.settings
+    }
+    return Gains(values, list(arms(study, 0)))
 
-    def meta(kind: str, config: object, store: Store) -> dict[str, object]:
-        made = {
-            "kd": generator.normal(), "fd": generator.normal(),
-            "kd_replicates": generator.normal(size=20).tolist(), "fd_replicates": generator.normal(size=20).tolist(),
-        }  # fmt: skip
-        return metas.setdefault(hash(config), made)
 
-    monkeypatch.setattr(decomposition, "load_meta", meta)
-    planned = {(t.mode, t.setting, t.model.seed): t for t in trials(STUDY) if isinstance(t, Trial)}
-    rows = pd.DataFrame(split(STUDY, planned, Store(tmp_path)))
-    kd = rows[rows["metric"] == "kd"].set_index(["part", "mode", "train_seed"])["difference"]
-    for seed in (0, 1):
-        assert kd["total", "trained, 66 steps", seed] == pytest.approx(
-            kd["steps", "exact, 66 steps", seed] + kd["denoiser", "trained, 66 steps", seed]
-        )
-    names = [("trained", 1, 1), ("trained", 0, -1), ("exact", 1, -1), ("exact", 0, 1)]
-    found = [(s, metas[hash(planned[f"{n}, 66 steps", f"eta {e}", 0].score)]) for n, e, s in names]
-    se = jackknife_se(np.sum([s * np.array(m["kd_replicates"]) for s, m in found], axis=0))
-    keys = ["part", "mode", "metric", "train_seed"]
-    one = rows[(rows[keys] == ["denoiser", "trained, 66 steps", "kd", 0]).all(axis=1)].iloc[0]
-    assert (one["se"], one["low"]) == pytest.approx((se, pooled([one["difference"]], [se]).low))
-    assert rows["train_seed"].isna().sum() == 2 * (1 + 2 * 7 + 3)
+def test_a_gain_is_paired_by_seed_and_leaves_the_same_images_out() -> None:
+    found = made_up(STUDY)
+    rows = pd.DataFrame(gain_rows(STUDY, found))
+    assert set(rows["part"]) == {"whole", "steps", "consistent", "inconsistent", "split", "band", "where", "start",
+                                 "further"}  # fmt: skip
+    one = rows[(rows["arm"] == "exact") & (rows["setting"] == FULL) & (rows["train_seed"] == 3)].iloc[0]
+    (value, replicates), (value_0, replicates_0) = (found.values["exact", s, 3]["fd"] for s in (FULL, NONE))
+    assert one["difference"] == pytest.approx(value - value_0)
+    assert one["se"] == pytest.approx(jackknife_se(replicates - replicates_0))
+    whole = rows[(rows["arm"] == "exact") & (rows["setting"] == FULL) & rows["train_seed"].isna()].iloc[0]
+    assert whole["interval"] == "t over 5 networks" and whole["n_networks"] == 5
+
+
+@pytest.mark.parametrize("study", [STUDY, REAL], ids=["mixture", "real"])
+def test_each_claim_is_the_sum_that_it_names(study: WhyStudy) -> None:
+    found = made_up(study)
+    rows = {(row["claim"], row["images_seen"]): row for row in claim_rows(study, found)}
+    assert len(rows) == len(list(claims(study, found.arms)))
+
+    def mean(arm: str, setting: str = FULL) -> float:
+        return float(np.mean([gain for gain, _ in found.gain(arm, "fd", setting).values()]))
+
+    seen = study.lengths[-1]
+    network = f"network, {seen:,} images"
+    exact_above = f"{network}, but exact above sigma 2.85" if study.real else f"{network}, below sigma 2.85 only"
+    expected = mean(exact_above) - 0.5 * mean(network)
+    assert rows["exact above − 0.5 everywhere", seen]["difference"] == pytest.approx(expected)
+    if not study.real:
+        parts = [arm.name for arm in found.arms if arm.part == "band" and arm.kind == "network"
+                 and arm.images_seen == seen]  # fmt: skip
+        beyond = sum(mean(part) - mean("exact") for part in parts) - (mean(network) - mean("exact"))
+        assert rows["sum of the bands − network", seen]["difference"] == pytest.approx(beyond)
+
+
+def test_bands_that_add_up_have_a_sum_of_zero() -> None:
+    """The exact denoiser gains 1, and every band adds its number to that."""
+    names = {arm.band: number for number, arm in enumerate(a for a in arms(STUDY, 0) if a.part == "band")}
+
+    def gain(arm: Arm) -> float:
+        if arm.part == "band" and arm.kind == "network":
+            return 1.0 + names[arm.band]
+        return 1.0 + sum(names.values()) if arm.part == "whole" and arm.kind == "network" else 1.0
+
+    values = {
+        (arm.name, setting, seed): {"fd": (gain(arm) * (setting == FULL), np.zeros(20))}
+        for seed in STUDY.seeds
+        for arm in arms(STUDY, seed)
+        for setting in arm.settings
+    }
+    rows = list(claim_rows(STUDY, Gains(values, list(arms(STUDY, 0)))))
+    assert {row["difference"] for row in rows if row["claim"] == "sum of the bands − network"} == {0.0}
+
+
+def test_ratios_are_geometric_means_with_limits_for_all_at_once() -> None:
+    rows = [
+        {"probe": "visited", "images_seen": 9, "train_seed": seed, "sigma": sigma, "eta": eta, "value": value}
+        for seed, factor in enumerate((0.5, 0.5, 0.8))
+        for sigma in (0.1, 1.0)
+        for eta, value in ((-1.0, 7.0), (0.0, 2.0), (1.0, 2.0 * factor))
+    ]
+    found = list(ratio_rows(rows))
+    assert [(row["eta"], row["sigma"]) for row in found] == [(1.0, 0.1), (1.0, 1.0)]
+    for row in found:
+        assert row["value"] == pytest.approx((0.5 * 0.5 * 0.8) ** (1 / 3))
+        half = 6.205 * np.std(np.log([0.5, 0.5, 0.8]), ddof=1) / 3**0.5  # t(1 - 0.05 / 4, 2)
+        assert math.log(row["high"] / row["value"]) == pytest.approx(half, rel=1e-3)
+
+
+def test_probes_measure_residuals_of_known_errors_only() -> None:
+    found = [(arm, config) for arm, config in probes(STUDY) if config.probe == "residual"]
+    assert found and all(not networks(arm.model) and config.seed == 0 for arm, config in found)
+    assert "exact" in {arm.name for arm, _ in found} and "field" not in {arm.kind for arm, _ in found}
+
+
+def test_copies_are_found() -> None:
+    import torch
+
+    training = torch.randint(0, 256, (50, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    other = torch.randint(0, 256, (50, 1, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    assert copies(training[:10] // 2 * 2, training) == 1 and copies(other, training) == 0
+    assert copies(torch.cat([training[:25], other[:25]]), training) == 0.5
 
 
 @pytest.mark.slow
-def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
+@pytest.mark.parametrize("real", [False, True], ids=["mixture", "real"])
+def test_smoke_ends_in_a_report(tmp_path: Path, real: bool) -> None:
     arguments = ["why_noise", "--preset", "smoke", "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
-    done = warm.run("-m", "experiments", *arguments)
+    done = warm.run("-m", "experiments", *arguments, *(["--real"] if real else []))
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    assert (table["status"] == "ok").all() and set(table["trained_by"]) == {"nobody", "sigmabench"}
-    assert table["data"].str.fullmatch("mixture:[0-9a-f]{12}").all()
-    probes = pd.read_csv(tmp_path / "out" / "probes.csv")
-    assert set(probes["probe"]) == {
-        "visited", "level", "spread", "mean", "contraction", "made", "left", "predicted", "deviation"
-    }  # fmt: skip
-    assert (probes["se"] >= 0).all()
-    control = probes[(probes["probe"] == "visited") & (probes["eta"] == -1)]
-    assert (control["value"] - 1).abs().max() < 0.5
+    gains = pd.read_csv(tmp_path / "out" / "gains.csv")
+    assert (table["status"] == "ok").all() and gains["difference"].notna().all()
     report = (tmp_path / "out" / "report.md").read_text()
-    wanted = (
-        "- **Are the steps too large?**",
-        "- **Do networks make errors?**",
-        "<b>Are the steps too large?</b>",
-        "The answer in detail",
-    )
-    places = [report.index(text) for text in wanted]
-    assert places == sorted(places) and report.count("**Prediction:**") == report.count("**Verdict:**") == 6
+    if real:
+        assert (table["data"] == "mnist5k").all() and (tmp_path / "out" / "copies.csv").is_file()
+        assert set(gains["metric"]) == {"fd", "kd", "whitened"}
+        sections = ("## Predictions", "## Where the errors are made", "## Where must noise be put back?")
+    else:
+        assert table["data"].str.fullmatch("mixture:[0-9a-f]{12}").all()
+        probed = pd.read_csv(tmp_path / "out" / "probes.csv")
+        assert set(probed["probe"]) == {"visited", "norm", "size", "residual"}
+        control = probed[(probed["probe"] == "visited") & (probed["eta"] == -1)]
+        assert (control["value"] - 1).abs().max() < 0.5
+        assert set(gains["metric"]) == {"fd", "kd", "whitened", "class_chi2", "log_density"}
+        sections = ("## Predictions", "## Where the errors are made", "## Consistent and inconsistent errors",
+                    "## Inputs like training data?", "## Where must noise be put back?")  # fmt: skip
+    places = [report.index(text) for text in sections]
+    assert places == sorted(places) and "not tested" in report
