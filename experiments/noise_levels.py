@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -38,7 +39,8 @@ from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.questions import NoiseLevels
-from experiments.results.table import write_rows
+from experiments.results import profiles
+from experiments.results.table import row, write_rows
 from experiments.stages.error_curve import SIGMA_RANGE, CurveConfig, curve_stage, density
 from experiments.store.store import Store
 
@@ -105,7 +107,7 @@ def main(question: NoiseLevels, options: Options) -> pd.DataFrame:
     data_std = options.data_std(study)
     study = calibrated(study, partial(trials, data_std=data_std), options)
     planned = list(trials(study, data_std))
-    extras = partial(write_curves, options.data_root)
+    extras = partial(write_extras, study, options.data_root)
     return run_experiment(
         Experiment("noise_levels", QUESTION, planned, list(contrasts(planned)), write_extras=extras), options
     )
@@ -186,13 +188,17 @@ def gains(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast]:
         yield from against_first("noise", f"{setting} after {images_seen:,} images", here)
 
 
-def write_curves(
-    data_root: Path | None, directory: Path, store: Store, done: Sequence[Trial], console: Console
+def write_extras(
+    study: NoiseStudy, data_root: Path | None, directory: Path, store: Store, done: Sequence[Trial], console: Console
 ) -> None:
-    """Writes curves.csv, the held-out error of each network, and densities.csv, the noise distributions of training."""
+    """Writes curves.csv, the held-out error of each network, and densities.csv, the noise distributions of training.
+
+    With --map also claims.csv, what these errors say about the gain from noise.
+    """
     compared = dict.fromkeys(trial.model for trial in done if trial.mode != "control")
     models = [model for model in compared if isinstance(model, TrainConfig)]
-    lines = []
+    lines: list[dict[str, Any]] = []
+    shared_columns = "model_id train_noise weighting parameterisation train_seed images_seen".split()
     for model in track(models, "error curves", console=console, disable=not console.is_terminal):
         shared = {
             "model_id": identity(model),
@@ -200,13 +206,21 @@ def write_curves(
             "weighting": model.weighting,
             "parameterisation": model.parameterisation,
             "train_seed": model.seed,
+            "images_seen": model.images_seen,
         }
         lines += [shared | point for point in curve_stage(CurveConfig(model, machine=model.machine), store, data_root)]
     write_rows(
         directory / "curves.csv",
         lines,
-        "model_id train_noise weighting parameterisation train_seed sigma relative_error se n_images".split(),
+        (*shared_columns, "sigma", "relative_error", "se", "n_images"),
     )
+    if study.map:
+        rows = [row(trial, store, None) for trial in done if trial.mode != "control"]
+        errors: dict[str, dict[float, float]] = {}
+        for line in lines:
+            errors.setdefault(line["model_id"], {})[line["sigma"]] = line["relative_error"]
+        claims = profiles.claim_rows(rows, errors, study.p_means[0], study.p_stds[0])
+        write_rows(directory / "claims.csv", list(claims), profiles.COLUMNS)
     sigmas = geometric(DENSITY_POINTS - 1, *SIGMA_RANGE)
     densities = [
         {"train_noise": law.name, "sigma": sigma, "density": value}

@@ -1,0 +1,94 @@
+"""claims.csv of `noise_levels --map`: do the noise levels of training, and error profiles, predict the gain from noise?
+
+The gain is the change of a distance by noise, of one network: the largest eta minus the smallest. Below 0, noise helps.
+docs/predictions.md says what each number should be.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from experiments.config.trial import Row
+from experiments.metrics.distances import METRICS
+from experiments.metrics.intervals import LEVEL, pooled
+
+BANDS = {"2.85 to 30": (2.85, 30.0), "0.285 to 2.85": (0.285, 2.85), "below 0.285": (0.0, 0.285)}  # of sigma
+COLUMNS = tuple(
+    "claim images_seen metric difference se low high interval holds_for clear detectable level n_networks".split()
+)
+Network = tuple[float, float, float, str]  # p_mean, p_std, images_seen, training seed
+Profiles = Mapping[str, Mapping[float, float]]  # model_id -> sigma -> held-out error
+
+
+def claim_rows(rows: Sequence[Row], profiles: Profiles, p_mean: float, p_std: float) -> Iterator[Row]:
+    """Rows of claims.csv.
+
+    Args:
+        rows: rows of table.csv that succeeded, without those of the control.
+        profiles: the error profile of each network.
+        p_mean, p_std: of the default distribution. Networks with this P_std are compared.
+    """
+    for metric in METRICS:
+        gains, models = network_gains(rows, metric)
+        lengths = sorted({network[2] for network in gains})
+        for images_seen in lengths:
+            here = {network: gain for network, gain in gains.items() if network[1:3] == (p_std, images_seen)}
+            each = list(_by_seed(here, lambda found: _higher_minus_lower(found, p_mean)))
+            if each:
+                claim = "gain, higher − lower P_mean"
+                yield {"claim": claim, "images_seen": images_seen, "metric": metric} | _numbers(each)
+        for kinds, chosen in {
+            f"P_std {p_std:g}": {network: gain for network, gain in gains.items() if network[1] == p_std},
+            "all settings": gains,
+        }.items():
+            for band, (low, high) in BANDS.items():
+                errors = {network: _mean_error(profiles[models[network]], low, high) for network in chosen}
+                each = list(_by_seed(chosen, lambda found, errors=errors: _correlation(found, errors)))
+                if each:
+                    claim = f"rank correlation of −gain with the error at sigma {band}, {kinds}"
+                    yield {"claim": claim, "images_seen": None, "metric": metric} | _numbers(each)
+
+
+def network_gains(rows: Sequence[Row], metric: str) -> tuple[dict[Network, float], dict[Network, str]]:
+    """The gain of each network that was sampled with and without noise, and its model_id."""
+    values: dict[Network, dict[float, float]] = {}
+    models: dict[Network, str] = {}
+    for row in rows:
+        if row.get("p_mean") is not None:
+            network = (row["p_mean"], row["p_std"], row["images_seen"], row["train_seed"])
+            values.setdefault(network, {})[row["eta"]] = row[metric]
+            models[network] = row["model_id"]
+    return {
+        network: found[max(found)] - found[min(found)] for network, found in values.items() if len(found) > 1
+    }, models
+
+
+def _by_seed(gains: Mapping[Network, float], statistic: Any) -> Iterator[float]:
+    for seed in dict.fromkeys(network[3] for network in gains):
+        value = statistic({network: gain for network, gain in gains.items() if network[3] == seed})
+        if value is not None:
+            yield float(value)
+
+
+def _higher_minus_lower(gains: Mapping[Network, float], p_mean: float) -> float | None:
+    higher = [gain for network, gain in gains.items() if network[0] > p_mean]
+    lower = [gain for network, gain in gains.items() if network[0] < p_mean]
+    return float(np.mean(higher) - np.mean(lower)) if higher and lower else None
+
+
+def _correlation(gains: Mapping[Network, float], errors: Mapping[Network, float]) -> float | None:
+    """Spearman's rank correlation between the error and the size of the gain, over the networks of one seed."""
+    if len(gains) < 4:
+        return None
+    return float(spearmanr([errors[network] for network in gains], [-gain for gain in gains.values()]).statistic)
+
+
+def _mean_error(profile: Mapping[float, float], low: float, high: float) -> float:
+    return float(np.mean([error for sigma, error in profile.items() if low <= sigma <= high]))
+
+
+def _numbers(each: Sequence[float]) -> Row:
+    found = pooled(each, [0.0] * len(each))
+    return {name: getattr(found, name) for name in COLUMNS[3:11]} | {"level": LEVEL, "n_networks": len(each)}
