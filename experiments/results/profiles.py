@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from experiments.config.trial import Row
 from experiments.metrics.distances import METRICS
-from experiments.metrics.intervals import LEVEL, pooled
+from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, pooled
 
 BANDS = {"2.85 to 30": (2.85, 30.0), "0.285 to 2.85": (0.285, 2.85), "below 0.285": (0.0, 0.285)}  # of sigma
 COLUMNS = tuple(
@@ -90,5 +90,9 @@ def _mean_error(profile: Mapping[float, float], low: float, high: float) -> floa
 
 
 def _numbers(each: Sequence[float]) -> Row:
+    """The mean over seeds and its t interval; a few seeds give none, because there is no jackknife to fall back on."""
     found = pooled(each, [0.0] * len(each))
-    return {name: getattr(found, name) for name in COLUMNS[3:11]} | {"level": LEVEL, "n_networks": len(each)}
+    numbers: Row = {name: getattr(found, name) for name in COLUMNS[3:11]} | {"level": LEVEL, "n_networks": len(each)}
+    if len(each) < ENOUGH_NETWORKS:
+        numbers |= dict.fromkeys(("se", "low", "high", "interval", "detectable"), None) | {"clear": False}
+    return numbers
