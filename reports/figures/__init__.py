@@ -30,7 +30,7 @@ from reports.figures.canvas import (
 )
 from reports.figures.classes import class_counts
 from reports.figures.curves import field, lines, loss_curves, points, quality_line
-from reports.figures.differences import Mark, distances, forest, marks
+from reports.figures.differences import Mark, box, distances, forest, marks
 from reports.figures.names import named, under_one_legend
 from reports.figures.scales import fit_y, floor_band, log_ticks, plain_ticks, top_ticks
 
@@ -44,6 +44,7 @@ __all__ = [
     "TIP",
     "Axes",
     "Mark",
+    "box",
     "class_counts",
     "distances",
     "field",

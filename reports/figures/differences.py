@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from reports import tips
 from reports.columns import COLUMNS
@@ -114,3 +115,8 @@ def _named_lines(ax: Axes, names: Sequence[str]) -> Axes:
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     return ax
+
+
+def box(x: float, y: float, color: str) -> Rectangle:
+    """The outline of the cell of a map whose centre is at x and y."""
+    return Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, fill=False, edgecolor=color, linewidth=1.8)

@@ -7,6 +7,7 @@ from reports.columns import METRICS
 from reports.document import Figure, Number, Opening, Prose, Section
 from reports.files import EQUAL, FEW_NETWORKS, NOT_YET
 from reports.formats import cell, interval, listed, metric_name, percent, plural
+from reports.pages import noise_map
 from reports.results import Run, above, pooled
 from reports.sentences import FEW, Pair, condition, control, control_failed, detectable, head, pairs, scope
 
@@ -29,6 +30,8 @@ SETTING = ["train_noise", "weighting", "parameterisation"]
 
 def sections(run: Run) -> list[Section | None]:
     """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
+    if noise_map.is_map(run):
+        return noise_map.sections(run)
     return [
         differences(run),
         errors(run),
@@ -43,6 +46,8 @@ def sections(run: Run) -> list[Section | None]:
 
 def opening(run: Run) -> Opening:
     """The verdict over all samplers; numbers and pictures of the sampler with which the baseline scores best."""
+    if noise_map.is_map(run):
+        return noise_map.opening(run)
     found = pairs(run.of_kind("setting"))
     if not found:
         return Opening("No setting was compared with another.", "No verdict.", status=openings.status(run, None))

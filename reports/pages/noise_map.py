@@ -1,0 +1,244 @@
+"""The report on `noise_levels --map`: which P_mean and P_std of the log-normal distribution should training use?"""
+
+import pandas as pd
+
+from reports import best_sets, components, explorer, figures, openings, tables
+from reports.columns import COLUMNS
+from reports.document import Figure, Number, Opening, Prose, Section, Table, table
+from reports.formats import cell, interval, metric_name, missing, number, percent, plural
+from reports.results import Run, pooled
+from reports.sentences import head, pairs
+
+HIGH = "2.85 to 30"  # the band of sigma that the prediction on error profiles speaks of
+
+
+def is_map(run: Run) -> bool:
+    """Whether the run compared log-normal distributions after several lengths of training."""
+    return bool(len(run.of_kind("noise"))) and "p_mean" in run.rows and run.rows["p_mean"].notna().any()
+
+
+def sections(run: Run) -> list[Section | None]:
+    """The sections below the first screen, from top to bottom."""
+    return [
+        profiles(run),
+        predictions(run),
+        gains(run),
+        explorer.section(run, choices(run)),
+        best_sets.ties(run),
+        components.training(run),
+        components.glossary("p_mean", "p_std", "eta", "fd", "kd", "precision", "recall"),
+        numbers(run),
+    ]
+
+
+def opening(run: Run) -> Opening:
+    """The verdict over all modes, and the map."""
+    sets = best_sets.read(run)
+    found = pairs(run.of_kind("setting"))
+    if not sets or not found:
+        return Opening("Fewer than two settings succeeded with every network.", "No verdict.",
+                       status=openings.status(run, None))  # fmt: skip
+    failed = openings.warnings(run, [one.settings.iloc[0] for one in sets])
+    usual = sets[0].baseline
+    kept = [one for one in sets if usual in set(one.members["setting"])]
+    last = sets[-1]
+    best = last.settings.iloc[0]
+    name = metric_name("kd", run.features)
+    row = next((head(pair) for pair in found if head(pair)["mode"] == last.mode), head(found[0]))
+    default = [f"{len(last.members)} of {len(last.settings)} settings cannot be told from the best"]
+    large = [
+        Number(cell("kd", last.value(usual, "kd")), f"{name} of the default, {last.mode}", default),
+        Number(cell("kd", best["kd"]), f"{name} of the best: {best['setting']}", [last.mode]),
+        openings.sure(run, row),
+    ]
+    return Opening(
+        sentence(usual, len(kept), len(sets)), "Not established. Measured:" if failed else "", large, [],
+        openings.key(run, "kd"), status=openings.status(run, row), warnings=failed, figure=grid(run, sets),
+    )  # fmt: skip
+
+
+def sentence(usual: str, kept: int, modes: int) -> str:
+    """The answer: is the default among the best?"""
+    if kept == modes:
+        return f"Keep the default ({usual}): it cannot be told from the best anywhere."
+    if not kept:
+        return f"Change the default ({usual}): other settings are detectably better everywhere."
+    return (
+        f"It depends: the default ({usual}) cannot be told from the best in {kept} of {modes} cases (length, sampler)."
+    )
+
+
+def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
+    """One map per mode: mean KD of each P_mean and P_std, with the set of the best outlined."""
+    rows = run.rows[(run.rows["status"] == "ok") & (run.rows["mode"] != "control")]
+    columns = min(len(sets), 2)
+    height = -(-len(sets) // columns)
+    figure, axes = figures.panels(height, columns, 1.75 * height)
+    for ax in axes.flat[len(sets) :]:
+        ax.set_visible(False)
+    for ax, one in zip(axes.flat, sets, strict=False):
+        here = rows[rows["mode"] == one.mode].groupby(["p_mean", "p_std", "setting"], as_index=False)["kd"].mean()
+        wide = here.pivot_table(index="p_std", columns="p_mean", values="kd")
+        ranks = wide.stack().rank(pct=True).unstack()
+        ax.imshow(ranks, cmap="Blues_r", aspect="auto", vmin=-0.3, vmax=1.2)
+        members = set(one.members["setting"])
+        for _, row in here.iterrows():
+            x, y = list(wide.columns).index(row["p_mean"]), list(wide.index).index(row["p_std"])
+            weight = "bold" if row["setting"] in members else "normal"
+            ax.text(x, y, cell("kd", row["kd"]), ha="center", va="center", fontsize=8, fontweight=weight)
+            if row["setting"] in members:
+                ax.add_patch(figures.box(x, y, figures.ORANGE))
+            star = " (default)" if row["setting"] == one.baseline else ""
+            figures.target(ax, x, y, f"{row['setting']}{star}, {one.mode}: KD ×1000 {cell('kd', row['kd'])}, mean")
+        ax.set_xticks(range(len(wide.columns)), [number(value) for value in wide.columns])
+        ax.set_yticks(range(len(wide.index)), [number(value) for value in wide.index])
+        ax.set(title=one.mode, xlabel=COLUMNS["p_mean"].label, ylabel=COLUMNS["p_std"].label)
+        ax.grid(visible=False)
+    text = (
+        f"Mean {metric_name('kd', run.features)} of each log-normal distribution; lower is better, darker is better. "
+        "Outlined: the settings that cannot be told from the best of their map. "
+        f"{plural(rows['train_seed'].nunique(), 'network')} per setting, {components.values(rows, 'n_samples')} "
+        f"samples each. {components.place(run)}"
+    )
+    alt = "Kernel distance for each P_mean and P_std, one map per length of training and sampler."
+    return Figure("map", figure, alt, text)
+
+
+def profiles(run: Run) -> Section | None:
+    """The error profile of each P_mean with the default's P_std, after the longest training."""
+    if not len(run.curves) or "images_seen" not in run.curves:
+        return None
+    known = run.rows.drop_duplicates("model_id").set_index("model_id")
+    curves = run.curves.assign(
+        p_mean=run.curves["model_id"].map(known["p_mean"]), p_std=run.curves["model_id"].map(known["p_std"])
+    )
+    first = run.rows[run.rows["mode"] != "control"].iloc[0]
+    curves = curves[(curves["images_seen"] == curves["images_seen"].max()) & (curves["p_std"] == first["p_std"])]
+    mean = curves.groupby(["p_mean", "sigma"], as_index=False)["relative_error"].mean()
+    usual = mean[mean["p_mean"] == first["p_mean"]].set_index("sigma")["relative_error"]
+    mean = mean.assign(relative_error=mean["relative_error"] / mean["sigma"].map(usual))
+    mean["line"] = [f"P_mean {number(value)}" for value in mean["p_mean"]]
+    colors = figures.shades(mean["p_mean"])
+    styles = {f"P_mean {number(value)}": {"color": color} for value, color in colors.items()}
+    figure, [[ax]] = figures.panels(1, 1, 3.0)
+    figures.lines(mean, "sigma", "relative_error", "line", styles, ax)
+    figures.log_ticks(ax)
+    ax.set_ylabel("error ÷ that of the default")
+    ax.set_ylim(*bounds(mean["relative_error"]))
+    text = (
+        "Held-out error of eps, divided by that of the default. P_std "
+        f"{number(first['p_std'])}, {cell('images_seen', curves['images_seen'].max())} training images. Means over "
+        f"{plural(curves['train_seed'].nunique(), 'network')}, on {components.values(curves, 'n_images')} images not "
+        "seen in training, with the same noise for all."
+    )
+    alt = "Error against noise level for several P_mean, relative to the default."
+    return Section("Error at each noise level", [Figure("profiles", figures.named(figure), alt, text)])
+
+
+def bounds(values: pd.Series) -> tuple[float, float]:
+    """Limits of the axis that leave out far outliers."""
+    return max(float(values.quantile(0.02)) * 0.97, 0), float(values.quantile(0.98)) * 1.03
+
+
+def predictions(run: Run) -> Section | None:
+    """What error profiles and P_mean say about the gain from noise."""
+    if not len(run.claims):
+        return None
+    rows = run.claims[run.claims["metric"] == "fd"]
+    lengths = rows["images_seen"].dropna()
+    blocks: list[Prose | Figure | Table] = []
+    trend = rows[rows["images_seen"] == lengths.max()] if len(lengths) else rows[:0]
+    for _, row in trend.iterrows():
+        held = None if missing(row["low"]) else bool(row["low"] > 0)
+        size = interval("fd", row["difference"], row["low"], row["high"], f"{percent(row['level'])} interval ")
+        blocks.append(Prose(
+            f"{outcome(held)}. Mean gain with higher P_mean minus with lower P_mean, FD: {size}.",
+            "8. Networks that see more high noise levels gain less from noise",
+        ))  # fmt: skip
+    correlations = rows[rows["images_seen"].isna()]
+    high = correlations[correlations["claim"].str.contains(HIGH, regex=False)]
+    for _, row in high[:1].iterrows():
+        held = None if missing(row["low"]) else bool(row["low"] > 0 and row["difference"] >= 0.5)
+        blocks.append(Prose(
+            f"{outcome(held)}. Mean rank correlation over seeds: {correlation(row)}.",
+            "9. The error at high levels ranks networks by their gain",
+        ))  # fmt: skip
+    body = [
+        {
+            "comparison": row["claim"],
+            "training images": cell("images_seen", row["images_seen"]),
+            "FD": correlation(row)
+            if missing(row["images_seen"])
+            else interval("fd", row["difference"], row["low"], row["high"]),
+            "networks per setting": number(row["n_networks"], 0),
+        }
+        for _, row in rows.iterrows()
+    ]
+    text = "Means over seeds with t intervals. The rules were fixed before the run, in docs/predictions.md."
+    return Section("Predictions", [*blocks, table(pd.DataFrame(body), text, words=("comparison",))])
+
+
+def outcome(held: bool | None) -> str:
+    return "Not tested, too few networks" if held is None else "Held" if held else "Failed"
+
+
+def correlation(row: pd.Series) -> str:
+    """A rank correlation with its interval."""
+    limits = "" if missing(row["low"]) else f" ({number(row['low'], 2)} to {number(row['high'], 2)})"
+    return f"{number(row['difference'], 2)}{limits}"
+
+
+def gains(run: Run) -> Section | None:
+    """The gain of each setting against its error at high noise levels."""
+    rows = pooled(run.of_kind("noise"))
+    rows = rows[rows["metric"] == "fd"]
+    if not len(rows) or not len(run.curves) or "images_seen" not in run.curves:
+        return None
+    low, high = (float(end) for end in HIGH.split(" to "))
+    inside = run.curves[run.curves["sigma"].between(low, high)]
+    errors = inside.groupby(["train_noise", "images_seen"])["relative_error"].mean()
+    lengths = sorted(rows["images_seen"].unique())
+    looks = dict(zip(lengths, (figures.ORANGE, figures.BLUE, figures.GREEN), strict=False))
+    figure, [[ax]] = figures.panels(1, 1, 3.2)
+    ax.axhline(0, color=figures.INK, linewidth=0.8)
+    for _, row in rows.iterrows():
+        x = errors.get((row["train_noise"], row["images_seen"]))
+        if x is None:
+            continue
+        ends = [[row["difference"] - row["low"]], [row["high"] - row["difference"]]]
+        label = f"{cell('images_seen', row['images_seen'])} training images"
+        ax.errorbar(x, row["difference"], ends, fmt="o", color=looks[row["images_seen"]], markersize=5,
+                    elinewidth=1.1, label=label)  # fmt: skip
+        size = interval("fd", row["difference"], row["low"], row["high"])
+        figures.target(ax, x, row["difference"], f"{row['mode']}: {size}")
+    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    ax.legend(handles.values(), handles.keys())
+    ax.set(xlabel=f"held-out error at sigma {HIGH} (mean)", ylabel="change of FD by noise")
+    text = "Change of FD by noise against the error at high noise levels, one mark per setting. Below 0, noise helps."
+    alt = "Change of Fréchet distance by noise against held-out error at high noise levels."
+    caption = components.caption(run, text, run.of_kind("noise"))
+    return Section("Gain from noise against the error", [Figure("gains", figure, alt, caption)])
+
+
+def choices(run: Run) -> list[explorer.Choice]:
+    """What the explorer varies: length and sampler, P_mean and P_std."""
+    rows = run.rows[(run.rows["status"] == "ok") & (run.rows["mode"] != "control")]
+    knobs = [("training and sampler", "mode"), ("P_mean", "p_mean"), ("P_std", "p_std")]
+    return [explorer.Choice("All settings", rows, knobs, lambda row: f"{row['setting']}, {row['mode']}")]
+
+
+def numbers(run: Run) -> Section:
+    """The tables."""
+    blocks = []
+    for kind, text in (
+        ("control", "The A/A control."),
+        ("setting", "Each setting against the default."),
+        ("noise", "Each setting with noise against without."),
+    ):
+        if len(found := run.of_kind(kind)):
+            named = found.assign(a=found["mode"] + ": " + found["a"]) if kind == "noise" else found
+            blocks.append(tables.contrast_list(run, named, f"{text} Means over networks."))
+    every = tables.runs(run, ("p_mean", "p_std", "images_seen", "eta", "nfe"))
+    return Section(
+        "Tables", [*best_sets.listing(run), *blocks, tables.setting(run), *tables.floors(run), *every], folded=True
+    )
