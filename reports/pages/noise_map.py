@@ -40,7 +40,8 @@ def opening(run: Run) -> Opening:
                        status=openings.status(run, None))  # fmt: skip
     failed = openings.warnings(run, [one.settings.iloc[0] for one in sets])
     usual = sets[0].baseline
-    kept = [one for one in sets if usual in set(one.members["setting"])]
+    known = [one for one in sets if len(one.members)]
+    kept = [one for one in known if usual in set(one.members["setting"])]
     last = sets[-1]
     best = last.settings.iloc[0]
     name = metric_name("kd", run.features)
@@ -52,13 +53,15 @@ def opening(run: Run) -> Opening:
         openings.sure(run, row),
     ]
     return Opening(
-        sentence(usual, len(kept), len(sets)), "Not established. Measured:" if failed else "", large, [],
+        sentence(usual, len(kept), len(known), sets[0].why_not), "Not established. Measured:" if failed else "", large, [],
         openings.key(run, "kd"), status=openings.status(run, row), warnings=failed, figure=grid(run, sets),
     )  # fmt: skip
 
 
-def sentence(usual: str, kept: int, modes: int) -> str:
+def sentence(usual: str, kept: int, modes: int, why_not: str) -> str:
     """The answer: is the default among the best?"""
+    if not modes:
+        return f"No verdict: {why_not}."
     if kept == modes:
         return f"Keep the default ({usual}): it cannot be told from the best anywhere."
     if not kept:
