@@ -52,8 +52,9 @@ def opening(run: Run) -> Opening:
         Number(cell("kd", best["kd"]), f"{name} of the best: {best['setting']}", [last.mode]),
         openings.sure(run, row),
     ]
+    answer = sentence(usual, len(kept), len(known), sets[0].why_not)
     return Opening(
-        sentence(usual, len(kept), len(known), sets[0].why_not), "Not established. Measured:" if failed else "", large, [],
+        answer, "Not established. Measured:" if failed else "", large, [],
         openings.key(run, "kd"), status=openings.status(run, row), warnings=failed, figure=grid(run, sets),
     )  # fmt: skip
 
