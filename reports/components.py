@@ -3,7 +3,6 @@
 A function that may have nothing to show returns a list, which is then empty.
 """
 
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +10,7 @@ from PIL import Image
 
 from reports import figures, limits
 from reports.columns import COLUMNS, FLOOR, METRICS
-from reports.document import Explanation, Figure, PictureError, Prose, Section, Terms
+from reports.document import Figure, PictureError, Prose, Section, Terms
 from reports.formats import cell, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
 from reports.sentences import these
@@ -168,28 +167,6 @@ def strip(run: Run, labels: dict[str, str]) -> list[tuple[Path, str]]:
     shown, _ = pictures(run, labels, ".png", "grids")
     real, _ = pictures(run, {"real": "real images"}, ".png", "grids")
     return [*real, *shown] if shown else []
-
-
-def mark(line: str, row: pd.Series, text: str) -> figures.Mark:
-    """A contrast as a mark of a small figure. Blue: better; orange: worse; grey: all other verdicts."""
-    color = {"better": figures.BLUE, "worse": figures.ORANGE}.get(row["verdict"], figures.FAINT)
-    value, low, high = (COLUMNS[row["metric"]].scale * row[name] for name in ("difference", "low", "high"))
-    return figures.Mark(line, value, low, high, text, color)
-
-
-def explanation(name: str, verdict: str, marks: list[figures.Mark], reference: float, label: str) -> Explanation:
-    """An explanation with its verdict and a small figure of its evidence, if there is any.
-
-    Args:
-        reference: the value of no effect, at a vertical line.
-        label: the caption: what the marks are.
-    """
-    if not marks:
-        return Explanation(name, verdict)
-    drawing, ax = figures.small()
-    figures.marks(marks, reference, ax)
-    file = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return Explanation(name, verdict, Figure(f"why-{file}", drawing, f"{name} {label}", label))
 
 
 def first_network(rows: pd.DataFrame) -> pd.DataFrame:

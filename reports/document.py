@@ -43,7 +43,6 @@ class Opening:
         status: facts in a few words each, such as "A/A control passed".
         warnings: the reasons why the result must not be trusted. They stand in a red banner.
         figure: the main figure, where the answer is no picture.
-        explanations: the explanations that were tested. They take the place of the pictures, which come after them.
     """
 
     verdict: str
@@ -55,13 +54,11 @@ class Opening:
     status: Sequence[str] = ()
     warnings: Sequence[str] = ()
     figure: "Figure | None" = None
-    explanations: "Sequence[Explanation]" = ()
 
     @property
     def figures(self) -> list["Figure"]:
         """All figures of the first screen."""
-        small = [one.figure for one in self.explanations if one.figure]
-        return [self.figure, *small] if self.figure else small
+        return [self.figure] if self.figure else []
 
 
 @dataclass(frozen=True)
@@ -82,15 +79,6 @@ class Figure:
     alt: str
     caption: str
     kind: ClassVar[str] = "figure"
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """An explanation that was tested: its name, its verdict in a sentence, and a small figure of the evidence."""
-
-    name: str
-    verdict: str
-    figure: Figure | None = None
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,6 @@ def _panel(question: str, opening: Opening, report: Path) -> Panel:
         numbers.add_row(Text(one.word), Text(one.value), Text("; ".join(one.notes)))
     verdict = Text.assemble((f"{opening.lead} " if opening.lead else "", "bold green"), (opening.verdict, "bold"))
     parts = [(f"{name}:", text) for name, text in opening.lines]
-    parts += [(one.name, one.verdict) for one in opening.explanations]
     lines = [Text.assemble((f"{name} ", "bold"), text) for name, text in parts]
     where = Text.assemble("report: ", (str(report), f"bold link {report.absolute().as_uri()}"), overflow="fold")
     warnings = [Text(warning, "bold white on red") for warning in opening.warnings]

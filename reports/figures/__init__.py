@@ -24,13 +24,12 @@ from reports.figures.canvas import (
     panels,
     settle,
     shades,
-    small,
     style,
     target,
 )
 from reports.figures.classes import class_counts
 from reports.figures.curves import field, lines, loss_curves, points, quality_line
-from reports.figures.differences import Mark, box, distances, forest, marks
+from reports.figures.differences import box, distances, forest
 from reports.figures.names import named, under_one_legend
 from reports.figures.scales import fit_y, floor_band, log_ticks, plain_ticks, top_ticks
 
@@ -43,7 +42,6 @@ __all__ = [
     "PALETTE",
     "TIP",
     "Axes",
-    "Mark",
     "box",
     "class_counts",
     "distances",
@@ -55,7 +53,6 @@ __all__ = [
     "log_ticks",
     "looks",
     "loss_curves",
-    "marks",
     "named",
     "panels",
     "plain_ticks",
@@ -63,7 +60,6 @@ __all__ = [
     "quality_line",
     "settle",
     "shades",
-    "small",
     "style",
     "target",
     "top_ticks",

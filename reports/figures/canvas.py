@@ -9,7 +9,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from reports.columns import COLUMNS
 
@@ -52,15 +51,6 @@ def panels(rows: int, columns: int, height: float, ratios: Sequence[float] | Non
     """A figure as wide as the page, `height` inches high, and its grid of axes. `ratios`: relative heights of rows."""
     figure = Figure(figsize=(WIDTH, height))
     return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=ratios)
-
-
-def small() -> tuple[Figure, Axes]:
-    """A figure a third as wide as the page, and its axes, with small letters."""
-    figure = Figure(figsize=(WIDTH / 3 - 0.1, 1.05), layout=ConstrainedLayoutEngine(w_pad=0.08))
-    ax = figure.subplots()
-    ax.tick_params(labelsize=7.5)
-    ax.locator_params(axis="x", nbins=4)
-    return figure, ax
 
 
 def new(ax: Axes | None) -> Axes:

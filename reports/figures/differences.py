@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -80,33 +79,6 @@ def distances(settings: pd.DataFrame, marked: str, metric: str, features: str, a
         ax.plot(mid, line, "D", markersize=5, color=color, zorder=4)
         target(ax, mid, line, tips.of_distance(row, metric, features))
     return _named_lines(ax, list(settings["setting"]))
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A value with its interval on a named line of a small figure. `text` is its tooltip."""
-
-    line: str
-    value: float
-    low: float
-    high: float
-    text: str
-    color: str = BLUE
-
-
-def marks(found: Sequence[Mark], reference: float, ax: Axes | None = None) -> Axes:
-    """The axes with marks on named lines, and a vertical line at `reference`. Marks of one line lie side by side."""
-    ax = new(ax)
-    ax.axvline(reference, color=INK, linewidth=0.8, zorder=1)
-    names = list(dict.fromkeys(mark.line for mark in found))
-    for at, name in enumerate(names):
-        here = [mark for mark in found if mark.line == name]
-        for number_of, mark in enumerate(here):
-            y = at + 0.5 * ((number_of + 0.5) / len(here) - 0.5)
-            ax.plot([mark.low, mark.high], [y, y], color=mark.color, linewidth=1.4, solid_capstyle="butt", zorder=3)
-            ax.plot(mark.value, y, "o", markersize=4, color=mark.color, zorder=4)
-            target(ax, mark.value, y, mark.text)
-    return _named_lines(ax, names)
 
 
 def _named_lines(ax: Axes, names: Sequence[str]) -> Axes:

@@ -81,18 +81,6 @@ def test_names_of_close_lines_do_not_overlap() -> None:
     assert all(upper - lower > 0.05 for lower, upper in itertools.pairwise(heights)) and heights[-1] <= 1
 
 
-def test_marks_of_one_line_lie_side_by_side() -> None:
-    found = [
-        figures.Mark("one", 1, 0, 2, "quiet"),
-        figures.Mark("one", 2, 1, 3, "noisy"),
-        figures.Mark("two", 0, 0, 0, ""),
-    ]
-    ax = figures.marks(found, 1)
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["one", "two"]
-    points = [line for line in ax.lines if line.get_marker() == "o" and line.get_alpha() is None]
-    assert [line.get_ydata()[0] for line in points] == [-0.125, 0.125, 1.0]  # type: ignore[index]
-
-
 def test_a_difference_beyond_the_edge_has_its_values_too(directory: Path) -> None:
     rows = pooled(read_run(directory).of_kind("primary", "control", "same-alpha"))
     rows = rows[rows["metric"] == "kd"].reset_index(drop=True)

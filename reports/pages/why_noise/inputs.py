@@ -6,10 +6,8 @@ from reports import components, figures
 from reports.columns import COLUMNS
 from reports.document import Figure, Prose, Section, Table, table
 from reports.formats import cell, interval, listed, metric_name, number, percent
-from reports.pages.why_noise.select import claim, gains, images, lengths, shown
+from reports.pages.why_noise.select import LOW, claim, gains, images, lengths, shown
 from reports.results import Run
-
-LOW = 1.0  # below this sigma, errors on a network's own samples exceed those on training inputs
 
 
 def inputs(run: Run) -> Section | None:

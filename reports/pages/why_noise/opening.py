@@ -7,7 +7,19 @@ from reports.columns import COLUMNS
 from reports.document import Figure, Number, Opening
 from reports.formats import as_precise, metric_name, missing, number, percent
 from reports.pages.why_noise.predictions import mechanism
-from reports.pages.why_noise.select import DECIDES, gains, images, lengths, one, shown, split_at, whole
+from reports.pages.why_noise.select import (
+    DECIDES,
+    LOW,
+    below,
+    claim,
+    gains,
+    images,
+    lengths,
+    one,
+    shown,
+    split_at,
+    whole,
+)
 from reports.results import Run
 from reports.sentences import head, pairs
 
@@ -26,8 +38,8 @@ def opening(run: Run) -> Opening:
     figure = bands(run)
     return Opening(
         sentence(run), "Not established. Measured:" if warned else "", numbers(run),
-        [] if figure else pictures(run), openings.key(run, DECIDES), status=openings.status(run, row),
-        warnings=warned, figure=figure,
+        [] if figure else pictures(run), openings.key(run, DECIDES), lines(run), openings.status(run, row),
+        warned, figure,
     )  # fmt: skip
 
 
@@ -40,6 +52,32 @@ def sentence(run: Run) -> str:
     if held:
         return f"Networks make errors at high noise levels{level}; fresh noise lets later steps forget them."
     return f"Not settled: errors at high noise levels{level} do not explain most of the gain in every test."
+
+
+def lines(run: Run) -> list[tuple[str, str]]:
+    """The other explanations, with a verdict in a few words each."""
+    found = []
+    exact = whole(run, None)
+    if exact is not None:
+        helps = "part of the cause" if below(exact) else "not the cause"
+        what = "gains too" if below(exact) else "even loses" if above(exact) else "gains nothing detectable"
+        found.append(("Large steps", f"{helps}: an exact denoiser {what}, {shown(run, exact)}."))
+    visited = run.ratios[(run.ratios["probe"] == "visited") & (run.ratios["sigma"] < LOW)]
+    longest = visited[visited["images_seen"] == visited["images_seen"].max()]
+    if len(longest):
+        better = int((longest["high"] < 1).sum())
+        word = "supported" if better > len(longest) / 2 else "in part" if better else "not detectably"
+        found.append((
+            "Noise keeps inputs as in training",
+            f"{word}: it lowers the error on visited inputs at {better} of {len(longest)} levels and etas below sigma "
+            f"{number(LOW)}.",
+        ))  # fmt: skip
+    part = claim(run, "noise below − 0.75 everywhere", lengths(run)[-1])
+    if part is not None and not missing(part["high"]):
+        word = "not needed" if below(part) else "undecided"
+        text = "noise at low levels only does as well" if below(part) else "noise at low levels only may do less"
+        found.append(("Noise at high levels", f"{word}: {text}."))
+    return found
 
 
 def numbers(run: Run) -> list[Number]:

@@ -10,6 +10,7 @@ from reports.results import Run, pooled
 
 DECIDES = "fd"  # needs fewer images for this effect than KD
 FULL = "eta 1"
+LOW = 1.0  # below this sigma, errors on a network's own samples exceed those on training inputs
 
 
 def gains(run: Run, part: str = "", metric: str = DECIDES, setting: str = FULL) -> pd.DataFrame:
