@@ -10,6 +10,7 @@ from reports.pages.why_noise.predictions import mechanism
 from reports.pages.why_noise.select import (
     DECIDES,
     LOW,
+    above,
     below,
     claim,
     gains,
