@@ -14,7 +14,7 @@ class WhyStudy(Study):
 
     train: TrainConfig = field(default_factory=lambda: TrainConfig(images_seen=45_000))
     train_seeds: int = 5
-    n_samples: int = 640
+    n_samples: int = 512
     lengths: tuple[int, ...] = (15_000, 45_000)  # training images of the networks
     main_steps: int = 66  # steps of the ladder on which all other things are varied
     sigma_min: float = 0.03
