@@ -57,8 +57,35 @@ def bands(run: Run) -> Section | None:
                 f"the sum of the bands' gains, each beyond that of the exact denoiser, {word} the gain of the whole "
                 f"network: difference {shown(run, summed)}.", lead,
             ))  # fmt: skip
+    blocks += error_sizes(run)
     blocks.append(gain_table(run, rows, "Gains from noise with exchanged denoisers."))
     return Section("Where the errors are made", blocks)
+
+
+def error_sizes(run: Run) -> list[Figure]:
+    """The error of each network on fresh inputs, by noise level."""
+    rows = run.probes[(run.probes["probe"] == "size") & run.probes["images_seen"].notna()]
+    if not len(rows):
+        return []
+    mean = rows.groupby(["images_seen", "sigma"], as_index=False)["value"].mean()
+    figure, [[ax]] = figures.panels(1, 1, 2.5)
+    colors = dict(zip(lengths(run), (figures.ORANGE, figures.BLUE, figures.GREEN), strict=False))
+    n = number(rows["train_seed"].nunique(), 0)
+    for length, same in mean.groupby("images_seen"):
+        ax.plot(same["sigma"], same["value"], "o-", color=colors[length], markersize=4, label=images(length))
+        for _, row in same.iterrows():
+            at = f"{images(length)}, sigma {cell('sigma', row['sigma'])}"
+            figures.target(ax, row["sigma"], row["value"], f"{at}: {number(row['value'])}, mean of {n} networks")
+    figures.log_ticks(ax)
+    ax.set(ylabel="error of F (rms)", xlabel=COLUMNS["sigma"].label)
+    ax.set_ylim(bottom=0)
+    text = (
+        "Root mean square difference between network and exact denoiser on fresh inputs, in the network's raw output "
+        f"F, whose target has a root mean square of 1. Means of {n} networks, {components.values(rows, 'n_samples')} "
+        f"inputs each. {components.place(run)}"
+    )
+    alt = "Size of the networks' errors against the noise level."
+    return [Figure("sizes", figures.named(figure), alt, text)]
 
 
 def gain_table(run: Run, rows: pd.DataFrame, text: str) -> Table:
