@@ -62,11 +62,9 @@ def line_label(row: pd.Series) -> str:
     text = f"{row['a']} against {row['b']}"
     if row["kind"] == "control":
         text = f"{row['b']} against itself, other seed"
-    elif row["verdict"] == "baseline chosen":
-        text = f"{row['b']} chosen"
     if row["nfe_a"] != row["nfe_b"]:
         text += f" ({cell('nfe', row['nfe_a'])} : {cell('nfe', row['nfe_b'])} nfe)"
-    elif row["kind"] in ("pareto", "best"):
+    elif row["kind"] == "pareto":
         text = f"{cell('nfe', row['nfe_a'])} nfe: {text}"
     return f"{text}, final denoising" if row["final_denoise"] is True else text
 

@@ -121,7 +121,7 @@ def change(run: Run, row: pd.Series, metric: str) -> str:
     """The difference of a setting from its baseline with its interval, if they were compared."""
     found = pooled(run.contrasts)
     found = found[(found["mode"] == row["mode"]) & (found["a"] == row["setting"]) & (found["metric"] == metric)]
-    found = found[(found["nfe_a"] == row["nfe"]) & ~found["kind"].isin(["best", "control", "final-denoise", "rival"])]
+    found = found[(found["nfe_a"] == row["nfe"]) & ~found["kind"].isin(["control", "final-denoise"])]
     if not len(found):
         return ""
     first = found.iloc[0]

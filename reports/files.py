@@ -89,7 +89,7 @@ NEEDED = {"contrasts.csv": ("n_networks",)}  # columns that may not be empty
 
 NOT_YET, FEW_NETWORKS, EQUAL = "too undertrained to tell", "too few networks", "practically equal"
 VERDICTS = (
-    *("better", "worse", "no clear difference", EQUAL, "undecided: the metrics disagree", "baseline chosen"),
+    *("better", "worse", "no clear difference", EQUAL, "undecided: the metrics disagree"),
     *(NOT_YET, FEW_NETWORKS),
 )
 

@@ -35,7 +35,6 @@ RELATIONS = {
     "worse": "{a} scores worse than {b}",
     "no clear difference": "there is no detectable difference in {metric} between {a} and {b}",
     "undecided: the metrics disagree": "the metrics disagree on {a} against {b}",
-    "baseline chosen": "{b} itself was chosen",
     EQUAL: "{a} and {b} are practically equal",
     NOT_YET: "the samples of {a} and {b} are not yet images, so they cannot be compared",
     FEW_NETWORKS: "there are too few networks to compare {a} and {b}, which were trained separately",

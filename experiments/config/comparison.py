@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from experiments.config.denoisers import TrainConfig
@@ -34,9 +34,8 @@ class Stop:
 class Contrast:
     """a against b: one (a, b) pair of trials per training seed, equal in n_samples and in all that is not compared.
 
-    With enough networks (see metrics/intervals.py) the interval is over networks. If `chosen`, a was chosen on these
-    networks, and the interval holds only for them. The verdicts of one `family` are corrected for their number; ""
-    belongs to none.
+    With enough networks (see metrics/intervals.py) the interval is over networks. The verdicts of one `family`
+    are corrected for their number; "" belongs to none.
     """
 
     kind: str
@@ -44,7 +43,6 @@ class Contrast:
     a: str
     b: str
     pairs: tuple[tuple[Trial, Trial], ...]
-    chosen: bool = False
     family: str = ""
     stop: Stop | None = None
 
@@ -87,22 +85,7 @@ class Looks:
         return tuple(trial for pair in pairs for trial in pair)
 
 
-@dataclass(frozen=True)
-class BestOf:
-    """The best of several candidates, chosen by KD on the first half of the images and measured on the second.
-
-    Args:
-        candidates: label -> one trial per network. The first is the baseline, with which the choice is compared.
-        rivals: if given, compare the choice with these instead. They cannot be chosen.
-    """
-
-    kind: str
-    mode: str
-    candidates: Mapping[str, tuple[Trial, ...]]
-    rivals: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)
-
-
-Comparison = Contrast | BestOf | BestSet
+Comparison = Contrast | BestSet
 Field = Mapping[str, Groups]  # mode -> its settings
 Left = Mapping[str, tuple[str, ...]]  # mode -> the settings that are left of a race, the best score first
 Scores = Mapping[str, Mapping[str, float]]  # mode -> setting -> KD at the first look, mean over networks

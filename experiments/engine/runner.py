@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from experiments.config.comparison import BestOf, BestSet, Comparison, Contrast, Looks, Race
+from experiments.config.comparison import BestSet, Comparison, Contrast, Looks, Race
 from experiments.config.denoisers import ForeignConfig
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import conclusion, dry_run, executor, race, selection
@@ -29,7 +29,6 @@ from experiments.engine.side_by_side import at_a_time, side_by_side
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import extract
 from experiments.results import best_sets, class_mix, contrasts, floors, looks, table
-from experiments.results.choices import choice_rows
 from experiments.results.images import write_evidence
 from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads
@@ -205,7 +204,6 @@ def _tabulate(directory: Path, looked: Looked, experiment: Experiment, store: St
     table.write_rows(directory / "floors.csv", floor, floors.COLUMNS)
     pairs = [one for one in comparisons if isinstance(one, Contrast)]
     found = contrasts.contrast_rows(pairs, rows, store, floor)
-    found += choice_rows([one for one in comparisons if isinstance(one, BestOf)], rows, store, floor)
     table.write_rows(directory / "contrasts.csv", found, contrasts.COLUMNS)
     if mixes := class_mix.class_mix_rows(pairs, rows, store):
         table.write_rows(directory / "class_mix.csv", mixes, class_mix.COLUMNS)

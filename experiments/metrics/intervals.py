@@ -40,16 +40,12 @@ class Estimate:
     holds_for: int | None
 
 
-def pooled(
-    differences: Sequence[float], ses: Sequence[float], over_networks: bool = True, level: float = LEVEL
-) -> Estimate:
+def pooled(differences: Sequence[float], ses: Sequence[float], level: float = LEVEL) -> Estimate:
     """The mean difference over networks and its interval.
 
     Args:
         differences: one a - b per network.
         ses: their jackknife standard errors over images.
-        over_networks: False gives the interval that holds for these networks only, for any number of networks. Use it
-            for a setting that was chosen on the same networks: an interval over networks would be too optimistic.
         level: coverage of the interval. It is above 95 % where a difference is looked at several times, see looks.py.
 
     Note: with five or more networks this is Student's t over the differences. With fewer, the standard errors are
@@ -58,7 +54,7 @@ def pooled(
     d, variances = np.asarray(differences), np.square(ses)
     n, mean = len(d), float(np.mean(differences))
     agree = bool((d > 0).all() or (d < 0).all())
-    speaks_of_networks = over_networks and n >= ENOUGH_NETWORKS
+    speaks_of_networks = n >= ENOUGH_NETWORKS
     if speaks_of_networks:
         se, freedom, how = d.std(ddof=1) / np.sqrt(n), n - 1.0, f"t over {n} networks"
     else:

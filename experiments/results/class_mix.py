@@ -35,7 +35,6 @@ def class_mix_rows(contrasts: Sequence[Contrast], rows: Sequence[Row], store: St
         whole = pooled(
             [a["kd_at_data_mix"] - b["kd_at_data_mix"] for a, b in scored],
             [jackknife_se(a - b) for a, b in replicates],
-            not one.chosen,
         )
         first = one.pairs[0][0]
         values = {

@@ -81,7 +81,7 @@ def of_scores(
     whole, level = {}, contrast.stop.level if contrast.stop else LEVEL
     for metric in METRICS:
         each = [difference(metric, a, b) for a, b in scored]
-        whole[metric] = pooled([d for d, _ in each], [se for _, se in each], not contrast.chosen, level)
+        whole[metric] = pooled([d for d, _ in each], [se for _, se in each], level)
     return Measured(contrast, pairs, scored, whole)
 
 

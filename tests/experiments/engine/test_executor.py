@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from diffusion_core.samplers import Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.samplers import sample as draw
-from experiments.config.comparison import BestOf, Contrast
+from experiments.config.comparison import Contrast
 from experiments.config.config import AlphaBetaLadder, Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import Machine, TrainConfig
 from experiments.config.identity import identity
@@ -28,7 +28,6 @@ from experiments.engine.progress import Progress
 from experiments.engine.tasks import Outcome, RunContext
 from experiments.metrics.distances import METRICS
 from experiments.metrics.features import features_id
-from experiments.results.choices import choice_rows
 from experiments.results.contrasts import contrast_rows
 from experiments.results.floors import floor_rows
 from experiments.results.table import COLUMNS, NOT_VALUES
@@ -228,21 +227,6 @@ def test_contrasts_pair_networks_and_pool_them(store: Store) -> None:
     lone = contrast_rows([Contrast("explored", "any", "a", "b", pairs)], rows[:2], store)
     assert lone[-1]["n_networks"] == 1  # the pair whose runs are missing is left out
     assert contrast_rows([Contrast("explored", "any", "a", "b", pairs)], [], store) == []
-
-
-def test_a_choice_is_measured_on_the_other_half(store: Store) -> None:
-    rows = run(TRIALS, store)
-    candidates = {"eta 0": (TRIALS[0], TRIALS[2]), "eta 0.9": (TRIALS[1], TRIALS[3])}
-    out = choice_rows([BestOf("best", "any", candidates)], rows, store)
-    pooled = out[-1]
-    assert pooled["kind"] == "best" and pooled["n_samples"] == 20 and pooled["b"] == "eta 0"
-    if pooled["a"] == "eta 0":
-        assert pooled["verdict"] == "baseline chosen" and pooled["difference"] is None and len(out) == 2
-    else:
-        assert pooled["difference"] != pytest.approx(sum(rows[i]["kd"] - rows[i - 1]["kd"] for i in (1, 3)) / 2)
-    reverse = choice_rows([BestOf("best", "any", dict(reversed(candidates.items())))], rows, store)
-    assert {pooled["a"]} == {reverse[-1]["a"]}  # the choice does not depend on which one is the baseline
-    assert sum(row["verdict"] == "baseline chosen" for row in (pooled, reverse[-1])) == 1
 
 
 def test_the_floor_has_the_sizes_of_the_rows(store: Store) -> None:
