@@ -51,8 +51,18 @@ def sentence(run: Run) -> str:
     if held is None:
         return "Not settled: too few networks for an interval over networks."
     if held:
-        return f"Networks make errors at high noise levels{level}; fresh noise lets later steps forget them."
+        without = [row for _, row in low_errors(run).iterrows()]
+        rest = "" if any(below(row) for row in without) else " Without these errors, noise does not help."
+        return f"Noise repairs errors that networks make at high noise levels{level}.{rest}"
     return f"Not settled: errors at high noise levels{level} do not explain most of the gain in every test."
+
+
+def low_errors(run: Run) -> pd.DataFrame:
+    """The gains with denoisers that are exact at high noise levels and the network at low ones."""
+    rows = gains(run, "split")
+    by_exact = (rows["kind"] == "exact") & rows["band_high"].isna()
+    by_network = (rows["kind"] == "network") & rows["band_high"].notna()
+    return rows[by_exact | by_network]
 
 
 def lines(run: Run) -> list[tuple[str, str]]:

@@ -47,7 +47,9 @@ def run_with(directory: Path, changes: dict[str, tuple[float, float]], holds_for
 def test_all_predictions_hold(directory: Path) -> None:
     run = run_with(directory, CONFIRMS)
     assert {one.outcome for one in outcomes(run)} == {"held"} and len(outcomes(run)) == 5
-    assert opening.sentence(run).startswith("Networks make errors at high noise levels (sigma above 2.85)")
+    assert opening.sentence(run).startswith(
+        "Noise repairs errors that networks make at high noise levels (sigma above 2.85)."
+    )
 
 
 @pytest.mark.parametrize("name", CONFIRMS)
