@@ -111,3 +111,26 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     report = (tmp_path / "out" / "report.md").read_text()
     assert report.index("## Differences") < report.index("**Eta 0: ") < report.index("**Eta 1: ")
     assert "figures/errors.svg" in report
+
+
+def test_a_map_has_every_distribution_after_every_length_and_its_gain() -> None:
+    study = replace(PRESETS["laptop"], map=True)
+    planned = list(trials(study, 0.55))
+    found = list(contrasts(planned))
+    gains = [c for c in found if isinstance(c, Contrast) and c.kind == "noise"]
+    assert len(gains) == 15 * 2 and all(a.model == b.model for c in gains for a, b in c.pairs)
+    [again] = [c for c in found if isinstance(c, Contrast) and c.kind == "control"]
+    assert all(b.model.noise == LogNormal() and b.model.images_seen == 36_000 for _, b in again.pairs)  # type: ignore[union-attr]
+    assert sum(isinstance(c, BestSet) for c in found) == 4
+
+
+@pytest.mark.slow
+def test_the_smoke_map_ends_in_its_own_report(tmp_path: Path) -> None:
+    places = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    done = warm.run("-m", "experiments", "noise_levels", "--map", "--preset", "smoke", *places)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert (table["status"] == "ok").all() and set(table["p_mean"]) == {-0.507, 0.1}
+    assert pd.read_csv(tmp_path / "out" / "claims.csv")["low"].isna().all()  # two networks
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "figures/map.svg" in report and "Not tested, too few networks" in report

@@ -1,0 +1,58 @@
+"""What error profiles say about gains: signs, pairing by seed, and no interval over a few seeds."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from experiments.results.profiles import BANDS, claim_rows, network_gains
+
+P_MEANS, LENGTHS = (-0.5, -1.5, 0.5), (100.0, 300.0)
+
+
+def rows(n_seeds: int, gain_of: dict[float, float]) -> list[dict[str, object]]:
+    """Runs whose gain depends on P_mean, less after longer training, with a little spread over seeds."""
+    generator, out = np.random.default_rng(0), []
+    for p_mean, p_std, length, seed in product(P_MEANS, (1.2, 0.8), LENGTHS, range(n_seeds)):
+        gain = gain_of[p_mean] * 100 / length + 0.001 * generator.normal()
+        for eta, value in ((0.0, 5.0), (1.0, 5.0 + gain)):
+            out.append({"p_mean": p_mean, "p_std": p_std, "images_seen": length, "train_seed": seed, "eta": eta,
+                        "fd": value, "kd": value, "model_id": f"{p_mean} {p_std} {length} {seed}"})  # fmt: skip
+    return out
+
+
+GAINS = {-1.5: -3.0, -0.5: -2.0, 0.5: -1.0}
+
+
+def profiles(found: list[dict[str, object]]) -> dict[str, dict[float, float]]:
+    """The error at high levels follows the gain, that at middle levels opposes it, that at low ones is the same."""
+    known = {}
+    for row in found:
+        size = -GAINS[float(row["p_mean"])] * 100 / float(row["images_seen"])  # type: ignore[arg-type]
+        known[str(row["model_id"])] = {10.0: size, 1.0: 1 / size, 0.1: 0.5}
+    return known
+
+
+@pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
+def test_claims_have_the_signs_of_the_made_up_truth() -> None:
+    found = rows(5, GAINS)
+    claims = {(row["claim"], row["images_seen"]): row for row in claim_rows(found, profiles(found), -0.5, 1.2)
+              if row["metric"] == "fd"}  # fmt: skip
+    trend = claims["gain, higher − lower P_mean", 100.0]
+    assert trend["difference"] == pytest.approx(2.0, abs=0.01) and trend["low"] > 0 and trend["n_networks"] == 5
+    high, middle, _ = (f"rank correlation of −gain with the error at sigma {band}, P_std 1.2" for band in BANDS)
+    assert claims[high, None]["difference"] > 0.9
+    assert claims[middle, None]["difference"] < -0.9
+    assert any(claim.endswith("all settings") for claim, _ in claims)
+
+
+@pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
+def test_few_seeds_give_no_interval() -> None:
+    found = rows(2, GAINS)
+    for row in claim_rows(found, profiles(found), -0.5, 1.2):
+        assert row["low"] is None and row["interval"] is None and not row["clear"]
+
+
+def test_a_network_without_both_etas_has_no_gain() -> None:
+    gains, _ = network_gains([row for row in rows(1, GAINS) if row["eta"] == 0.0 or row["p_mean"] == 0.5], "fd")
+    assert {network[0] for network in gains} == {0.5}
