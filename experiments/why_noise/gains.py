@@ -1,7 +1,7 @@
 """gains.csv: what noise changes, for every arm and yardstick; claims.csv: comparisons between arms, seed by seed."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,8 +12,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from experiments.config.config import ScoreConfig
-from experiments.config.identity import identity
+from experiments.config.config import ReferenceConfig, ScoreConfig
 from experiments.config.trial import Trial
 from experiments.metrics.distances import METRICS, Array, jackknife_se
 from experiments.metrics.intervals import LEVEL, Estimate, pooled
@@ -90,7 +89,7 @@ def yardsticks(config: ScoreConfig, store: Store) -> Values:
     meta, each = load_meta("scores", config, store), load_each(config, store)
     out: Values = {name: (meta[name], np.asarray(meta[f"{name}_replicates"])) for name in METRICS}
     features = each["features"].double().numpy()
-    out["whitened"] = whitened_kd(features, _whitened(config, store, len(features)))
+    out["whitened"] = whitened_kd(features, _whitened(config.reference, store, len(features)))
     if "log_density" in each:
         shares, density = _truth(config.samples.model.data, config.samples.ladder.sigmas()[-1])
         out["class_chi2"] = class_chi2(each["component"].numpy(), shares)
@@ -98,17 +97,9 @@ def yardsticks(config: ScoreConfig, store: Store) -> Values:
     return out
 
 
-def _whitened(config: ScoreConfig, store: Store, n: int) -> Whitened:
-    return _whitened_by(identity(config.reference), n, lambda: load_reference(config.reference, store, n))
-
-
-_WHITENED: dict[tuple[str, int], Whitened] = {}
-
-
-def _whitened_by(name: str, n: int, load: Callable[[], Any]) -> Whitened:
-    if (name, n) not in _WHITENED:
-        _WHITENED[name, n] = Whitened.of(load())
-    return _WHITENED[name, n]
+@lru_cache(maxsize=4)
+def _whitened(reference: ReferenceConfig, store: Store, n: int) -> Whitened:
+    return Whitened.of(load_reference(reference, store, n))
 
 
 @lru_cache(maxsize=2)
