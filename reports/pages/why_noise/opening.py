@@ -6,7 +6,7 @@ from reports import components, figures, openings
 from reports.columns import COLUMNS
 from reports.document import Figure, Number, Opening
 from reports.formats import as_precise, metric_name, missing, number, percent
-from reports.pages.why_noise.predictions import mechanism
+from reports.pages.why_noise.predictions import necessary, sufficient
 from reports.pages.why_noise.select import (
     DECIDES,
     LOW,
@@ -46,15 +46,16 @@ def opening(run: Run) -> Opening:
 
 def sentence(run: Run) -> str:
     """The answer to the title."""
-    split, held = split_at(run), mechanism(run)
+    split, needed, enough = split_at(run), necessary(run), sufficient(run)
     level = "" if split is None else f" (sigma above {number(split)})"
-    if held is None:
+    if needed is None:
         return "Not settled: too few networks for an interval over networks."
-    if held:
-        without = [row for _, row in low_errors(run).iterrows()]
-        rest = "" if any(below(row) for row in without) else " Without these errors, noise does not help."
-        return f"Noise repairs errors that networks make at high noise levels{level}.{rest}"
-    return f"Not settled: errors at high noise levels{level} do not explain most of the gain in every test."
+    if not needed:
+        return f"Not settled: without errors at high noise levels{level} much of the gain from noise is left."
+    gone = not any(below(row) for _, row in low_errors(run).iterrows())
+    rest = "without them it does not help" if gone else "without them it helps less than half as much"
+    alone = " Alone they explain only part of the gain." if enough is False else ""
+    return f"Noise repairs errors made at high noise levels{level}: {rest}.{alone}"
 
 
 def low_errors(run: Run) -> pd.DataFrame:

@@ -103,10 +103,18 @@ def inconsistent(run: Run) -> Outcome:
     return Outcome(name, "held" if held else "failed", "; ".join(texts))
 
 
-def mechanism(run: Run) -> bool | None:
-    """Whether errors at high noise levels are what noise repairs: 1 and 2 held, or 6; None if not tested."""
-    found = {one.name.split(".")[0]: one for one in outcomes(run)}
-    asked = [found[number] for number in ("1", "2", "6") if number in found]
-    if not asked or any(one.outcome == NOT_TESTED for one in asked):
+def necessary(run: Run) -> bool | None:
+    """Whether most of the gain is gone without errors at high noise levels (2 or 6); None if not tested."""
+    return _held(run, "2", "6")
+
+
+def sufficient(run: Run) -> bool | None:
+    """Whether most of the gain is there with errors at high noise levels only (1); None if not tested."""
+    return _held(run, "1")
+
+
+def _held(run: Run, *numbers: str) -> bool | None:
+    found = [one for one in outcomes(run) if one.name.split(".")[0] in numbers]
+    if not found or any(one.outcome == NOT_TESTED for one in found):
         return None
-    return all(one.held for one in asked)
+    return all(one.held for one in found)
