@@ -26,7 +26,6 @@ def sections(run: Run) -> list[Section | None]:
         gains(run),
         explorer.section(run, choices(run)),
         best_sets.ties(run),
-        components.training(run),
         components.glossary("p_mean", "p_std", "eta", "fd", "kd", "precision", "recall"),
         numbers(run),
     ]
