@@ -49,8 +49,8 @@ def opening(run: Run) -> Opening:
     row = next((one for one in here if one["a"] == best["setting"]), here[0])
     default = [f"{len(last.members)} of {len(last.settings)} settings cannot be told from the best"]
     large = [
-        Number(cell("kd", last.value(usual, "kd")), f"{name} of the default, {last.mode}", default),
-        Number(cell("kd", best["kd"]), f"{name} of the best: {best['setting']}", [last.mode]),
+        Number(whole(last.value(usual, "kd")), f"{name} of the default, {last.mode}", default),
+        Number(whole(best["kd"]), f"{name} of the best: {best['setting']}", [last.mode]),
         openings.sure(run, row),
     ]
     answer = sentence(usual, len(kept), len(known), sets[0].why_not)
@@ -83,6 +83,11 @@ def blind_spot(run: Run, setting: str) -> float | None:
     return ratio if ratio > COARSE else None
 
 
+def whole(kd: float) -> str:
+    """A KD without decimals."""
+    return number(kd * COLUMNS["kd"].scale, 0)
+
+
 def sentence(usual: str, kept: int, modes: int, why_not: str) -> str:
     """The answer: is the default among the best?"""
     if not modes:
@@ -113,7 +118,7 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
         for _, row in here.iterrows():
             x, y = list(wide.columns).index(row["p_mean"]), list(wide.index).index(row["p_std"])
             weight = "bold" if row["setting"] in members else "normal"
-            ax.text(x, y, cell("kd", row["kd"]), ha="center", va="center", fontsize=8, fontweight=weight)
+            ax.text(x, y, whole(row["kd"]), ha="center", va="center", fontsize=8, fontweight=weight)
             if row["setting"] in members:
                 ax.add_patch(figures.box(x, y, figures.ORANGE))
             star = " (default)" if row["setting"] == one.baseline else ""
@@ -124,7 +129,8 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
         ax.grid(visible=False)
     text = (
         f"Mean {metric_name('kd', run.features)} of each log-normal distribution; lower is better, darker is better. "
-        "Outlined: the settings that cannot be told from the best of their map. "
+        "Outlined: the settings that cannot be told from the best of their map. A high value is outlined if its "
+        "networks differ too much to exclude it. "
         f"{plural(rows['train_seed'].nunique(), 'network')} per setting, {components.values(rows, 'n_samples')} "
         f"samples each. {components.place(run)}"
     )
