@@ -53,9 +53,10 @@ def sentence(run: Run) -> str:
     if not needed:
         return f"Not settled: without errors at high noise levels{level} much of the gain from noise is left."
     gone = not any(below(row) for _, row in low_errors(run).iterrows())
-    rest = "without them it does not help" if gone else "without them it helps less than half as much"
-    alone = " Alone they explain only part of the gain." if enough is False else ""
-    return f"Noise repairs errors made at high noise levels{level}: {rest}.{alone}"
+    alone = " Alone, these errors are not shown to be enough." if enough is False else ""
+    if gone:
+        return f"Noise helps only if the network makes errors at high noise levels{level}.{alone}"
+    return f"Without errors at high noise levels{level} noise helps less than half as much.{alone}"
 
 
 def low_errors(run: Run) -> pd.DataFrame:

@@ -59,7 +59,7 @@ def test_one_that_fails_says_so(directory: Path, name: str) -> None:
     run = run_with(directory, CONFIRMS | {name: other})
     assert sum(one.outcome == "failed" for one in outcomes(run)) == 1
     assert opening.sentence(run).startswith("Not settled") == (name == EXACT)
-    assert opening.sentence(run).endswith("Alone they explain only part of the gain.") == (name == ABOVE)
+    assert opening.sentence(run).endswith("Alone, these errors are not shown to be enough.") == (name == ABOVE)
 
 
 def test_few_networks_test_nothing(directory: Path) -> None:
