@@ -62,7 +62,7 @@ COMMANDS = {
         "and measures their error on held-out images at each noise level.",
         "laptop: 5 networks per setting, 30,000 images each, 500 samples per run, about 7 minutes on two cores; "
         "gpu: 5 networks per setting, 3,000,000 images, 10,000 samples",
-        ("", '--laws log-normal "log-normal(0, 1)" vp', "--weightings karras unit-eps --cross"),
+        ("", '--laws log-normal "log-normal(0, 1)" vp', "--weightings karras unit-eps --cross", "--map"),
     ),
     "ladders": Command(
         "experiments.ladders",
@@ -95,11 +95,12 @@ COMMANDS = {
         "experiments.why_noise.experiment",
         WhyNoise,
         "Why does putting noise back help?",
-        "Fits a mixture of Gaussians to the digits, whose exact denoiser is known, trains networks on its draws, and "
-        "separates the error of the steps from the error of the denoiser.",
-        "laptop: 2 networks, 150,000 images each, 500 samples per run, about 15 minutes on two cores with --workers 2; "
+        "Fits a mixture of Gaussians to the digits, whose exact denoiser is known, and trains networks on its draws. "
+        "Exchanges networks for the exact denoiser at some noise levels, and compares the gains from noise. --real "
+        "does so on the data themselves.",
+        "laptop: 5 networks, 15,000 and 45,000 images each, 512 samples per run, about an hour on two cores; "
         "gpu: 5 networks, 3,000,000 images, 5,000 samples",
-        ("", "--preset smoke"),
+        ("", "--preset smoke", "--real"),
     ),
     "run": Command(
         "experiments.run",

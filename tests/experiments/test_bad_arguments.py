@@ -67,7 +67,8 @@ CASES = {
     ],
     "why_noise": [
         (["--model", "python:a:b"], "error: model: this experiment needs networks trained on its own law"),
-        (["--shares", "1.5"], "error: shares=(1.5,): each must lie between 0 and 1"),
+        (["--band-etas", "0", "0.5"], "error: band_etas=(0.0, 0.5): 0 and 1 must be among them"),
+        (["--bands", "3", "1"], "error: bands=(3.0, 1.0): they must be above 0, in ascending order"),
     ],
     "run": [
         (["--n-steps", "0"], "error: n_steps=0: "),

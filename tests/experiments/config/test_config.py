@@ -21,7 +21,7 @@ OTHERS: dict[str, Any] = {
     "ladder": AlphaBetaLadder(0.1, 0.3), "sampler": Heun(), "schedule": "karras",
     "stratified": True, "held_out": 7, "parameterisation": "x0", "network": "paper", "source": "python:a:b",
     "fingerprint": "x", "name": "x", "label": 7, "options": (("rho", 7.0),), "weights": Path("x"),
-    "features": "natural",
+    "features": "natural", "fresh_start": True,
     "n_samples": 70, "earlier": (60,), "final_denoise": True, "device": "cuda", "precision": "bf16",
     "compiled": True, "threads": 7, "torch_minor": "0.0", "n_steps": 7, "eta": 0.5, "sigma_max": 7.0, "sigma_min": 0.7,
     "alpha": 0.7, "beta": 0.17, "samples": dataclasses.replace(SAMPLE, seed=7), "features_id": "x",
@@ -45,7 +45,8 @@ CONFIGS = [
 def test_identity_changes_with_every_field_that_changes_a_result(config: Any) -> None:
     changed = 0
     for field in dataclasses.fields(config):
-        base = dataclasses.replace(config, schedule="karras") if field.name == "options" else config
+        needed = {"options": {"schedule": "karras"}, "fresh_start": {"model": TrainConfig("mixture:x")}}
+        base = dataclasses.replace(config, **needed.get(field.name, {}))
         value = 32 if field.name == "batch_size" else OTHERS[field.name]
         same = identity(dataclasses.replace(base, **{field.name: value})) == identity(base)
         assert same == (field.metadata == {"identity": False}), field.name
@@ -120,3 +121,9 @@ def test_resolved_machine_is_concrete() -> None:
     machine = Machine.resolve()
     assert machine.device in ("cpu", "cuda") and machine.precision in ("fp32", "bf16") and machine.threads >= 1
     assert Machine.resolve(device="cpu", precision="fp32", threads=3) == Machine("cpu", "fp32", threads=3)
+
+
+def test_the_default_of_a_later_field_changes_no_identity() -> None:
+    assert "fresh_start" not in canonical(SAMPLE)
+    with pytest.raises(ValueError, match="fresh_start: it needs new draws of the data"):
+        dataclasses.replace(SAMPLE, fresh_start=True)

@@ -12,7 +12,7 @@ from experiments.engine import calibrated
 from experiments.engine.calibrated import Work, best_sampling, best_training
 from experiments.engine.options import Options
 from experiments.stages.calibration import SAMPLING, TRAINING, Mode, Timing
-from experiments.why_noise.settings import exact_model
+from experiments.why_noise.arms import exact_model
 
 T = 2  # threads
 
