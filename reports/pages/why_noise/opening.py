@@ -24,6 +24,8 @@ from reports.pages.why_noise.select import (
 from reports.results import Run
 from reports.sentences import head, pairs
 
+FIXED = "predictions fixed beforehand, all else is exploration"
+
 
 def opening(run: Run) -> Opening:
     """The answer, the gains as numbers, and the figure of the bands; on real data, pictures."""
@@ -39,7 +41,7 @@ def opening(run: Run) -> Opening:
     figure = bands(run)
     return Opening(
         sentence(run), "Not established. Measured:" if warned else "", numbers(run),
-        [] if figure else pictures(run), openings.key(run, DECIDES), lines(run), openings.status(run, row),
+        [] if figure else pictures(run), openings.key(run, DECIDES), lines(run), openings.status(run, row, FIXED),
         warned, figure,
     )  # fmt: skip
 
@@ -82,14 +84,13 @@ def lines(run: Run) -> list[tuple[str, str]]:
         word = "supported" if better > len(longest) / 2 else "in part" if better else "not detectably"
         found.append((
             "Noise keeps inputs as in training",
-            f"{word}: it lowers the error on visited inputs at {better} of {len(longest)} levels and etas below sigma "
-            f"{number(LOW)}.",
+            f"{word}: in {better} of {len(longest)} tests (level × eta, below sigma {number(LOW)}) the error falls on "
+            "inputs met in sampling.",
         ))  # fmt: skip
     part = claim(run, "noise below − 0.75 everywhere", lengths(run)[-1])
     if part is not None and not missing(part["high"]):
-        word = "not needed" if below(part) else "undecided"
-        text = "noise at low levels only does as well" if below(part) else "noise at low levels only may do less"
-        found.append(("Noise at high levels", f"{word}: {text}."))
+        text = "low levels are enough" if below(part) else "undecided: low levels alone may do less"
+        found.append(("Where noise is put back", f"{text}."))
     return found
 
 
@@ -98,12 +99,12 @@ def numbers(run: Run) -> list[Number]:
     seen, split = lengths(run)[-1], split_at(run)
     rows = gains(run, "split")
     rows = rows[(rows["images_seen"] == seen) & (rows["dose"] == 1)]
-    high = "exact above" if len(rows) and rows.iloc[0]["kind"] == "exact" else "network above"
-    low = "exact below" if high == "exact above" else "network below"
+    exact = len(rows) > 0 and rows.iloc[0]["kind"] == "exact"  # then the band is where the network is missing
+    above_it, below_it = f"above sigma {number(split or 0)}", f"below sigma {number(split or 0)}"
     found = {
         f"network, {images(seen)}": whole(run, seen),
-        f"{high} sigma {number(split or 0)} only": one(rows, band_low=split),
-        f"{low} it only": one(rows, band_low=0.0),
+        f"its errors {below_it if exact else above_it} only": one(rows, band_low=split),
+        f"its errors {above_it if exact else below_it} only": one(rows, band_low=0.0),
         "exact denoiser": whole(run, None),
     }
     return [number_of(run, row, words) for words, row in found.items() if row is not None]

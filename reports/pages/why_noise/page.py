@@ -38,7 +38,11 @@ def predictions(run: Run) -> Section | None:
     if not found:
         return None
     body = pd.DataFrame([{"prediction": o.name, "outcome": o.outcome, "evidence": o.evidence} for o in found])
-    text = "The rule of each prediction was fixed before the run, in docs/predictions.md. FD decides."
+    text = (
+        "The rule of each prediction was fixed before the run, in docs/predictions.md. FD decides. 1 and 2: the gain "
+        "minus half of the whole network’s; below 0 (1) or above 0 (2), it holds. 5: the gain minus the exact "
+        "denoiser’s."
+    )
     return Section("Predictions", [table(body, text, words=("prediction", "outcome", "evidence"))])
 
 
