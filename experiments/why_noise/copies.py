@@ -1,6 +1,6 @@
 """copies.csv: how many samples are copies of training images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ def write_copies(
     Source: Yoon et al. 2023, ICML workshop on structured probabilistic inference (ratio of the distances, 1/3).
     """
     shown = track(done, "looking for copies", console=console, disable=not console.is_terminal)
-    write_rows(directory / "copies.csv", list(rows(shown, store, data_root)), COLUMNS)  # type: ignore[arg-type]
+    write_rows(directory / "copies.csv", list(rows(shown, store, data_root)), COLUMNS)
 
 
-def rows(done: Sequence[Trial], store: Store, data_root: Path | None) -> Iterator[dict[str, Any]]:
+def rows(done: Iterable[Trial], store: Store, data_root: Path | None) -> Iterator[dict[str, Any]]:
     """Rows of copies.csv. Runs whose samples were evicted are left out."""
     for trial in done:
         name = identity(trial.samples)
