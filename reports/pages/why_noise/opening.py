@@ -95,7 +95,7 @@ def lines(run: Run) -> list[tuple[str, str]]:
 
 
 def numbers(run: Run) -> list[Number]:
-    """The gains of the longest trained network, of its errors at high or low levels alone, and of the exact denoiser."""
+    """The gains of the longest trained network, of its errors at high or low levels, and of the exact denoiser."""
     seen, split = lengths(run)[-1], split_at(run)
     rows = gains(run, "split")
     rows = rows[(rows["images_seen"] == seen) & (rows["dose"] == 1)]
