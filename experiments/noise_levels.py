@@ -99,6 +99,7 @@ def main(question: NoiseLevels, options: Options) -> pd.DataFrame:
     if options.model is not None:
         raise ValueError("model: this experiment compares ways to train; --model is for beta, ladders and run")
     study = options.apply(PRESETS[options.preset], question)
+    _check_map(question, options)
     for name in ("laws", "weightings", "parameterisations", "etas", "p_means", "p_stds", "lengths"):
         if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
@@ -111,6 +112,15 @@ def main(question: NoiseLevels, options: Options) -> pd.DataFrame:
     return run_experiment(
         Experiment("noise_levels", QUESTION, planned, list(contrasts(planned)), write_extras=extras), options
     )
+
+
+def _check_map(question: NoiseLevels, options: Options) -> None:
+    """Raises ValueError for options that would have no effect, with or without --map."""
+    of_map, of_lists = ("p_means", "p_stds", "lengths"), ("laws", "weightings", "parameterisations", "cross")
+    if unused := [name for name in (of_lists if question.map else of_map) if getattr(question, name)]:
+        raise ValueError(f"{unused[0]}: it has no effect {'with' if question.map else 'without'} --map")
+    if question.lengths is not None and options.train_images is not None:
+        raise ValueError("lengths, train_images: both set the images seen in training; give one of them")
 
 
 def settings(study: NoiseStudy, data_std: float) -> dict[str, TrainConfig]:

@@ -6,7 +6,6 @@ Only networks that were trained on a mixture can be trained like this: its exact
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -89,7 +88,7 @@ def _path(
 
     def visited() -> Iterator[Tensor]:
         yield x.clone()
-        for _, after in zip(pairwise(sigmas[:-1]), Euler(0.0).run(eps, x, sigmas[:-1], noise), strict=True):
+        for after in Euler(0.0).run(eps, x, sigmas[:-1], noise):
             yield after.clone()
 
     return torch.stack(list(visited()))

@@ -26,6 +26,7 @@ from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.noise_levels import PRESETS as OF_TRAINING
 from experiments.questions import WhyNoise
 from experiments.stages.fit_mixture import mixture_stage
 from experiments.store.store import Store
@@ -47,8 +48,14 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
     if options.model is not None:
         raise ValueError("model: this experiment needs networks trained on its own law; --model is for the others")
     study = options.apply(PRESETS[options.preset], question)
+    if study.real and (unused := [name for name in ("bands", "n_steps") if getattr(question, name) is not None]):
+        raise ValueError(f"{unused[0]}: it is for a mixture, and has no effect with --real")
     if options.train_images is not None:
+        if question.lengths is not None:
+            raise ValueError("lengths, train_images: both set the images seen in training; give one of them")
         study = replace(study, lengths=(options.train_images,))
+    elif study.real and question.lengths is None:
+        study = replace(study, lengths=OF_TRAINING[options.preset].lengths)
     if not study.lengths:
         raise ValueError("lengths: at least one is needed")
     if not {0.0, 1.0} <= set(study.band_etas):
@@ -57,7 +64,11 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
         raise ValueError(f"bands={study.bands}: they must be above 0, in ascending order")
     etas, band_etas = (tuple(sorted({*values, 0.0, 1.0})) for values in (study.etas, study.band_etas))
     study = replace(study, etas=etas, band_etas=band_etas, lengths=tuple(sorted(study.lengths)))
-    study = _on_real_data(study, options) if study.real else _on_a_mixture(study, options)
+    if study.real:  # held-out images as in `noise_levels`, whose networks are then the same
+        held_out = OF_TRAINING[options.preset].train.held_out
+        study = replace(study, train=replace(study.train, held_out=held_out))
+    else:
+        study = _on_a_mixture(study, options)
     study = calibrated(study, trials, options)
     planned = list(trials(study))
     asked = [] if study.real else [config for _, config in probes(study)]
@@ -79,15 +90,6 @@ def _on_a_mixture(study: WhyStudy, options: Options) -> WhyStudy:
     data = f"{MIXTURE}{store.path('mixtures', mixture_stage(config, store, options.data_root))}"
     reference = replace(study.reference, data=f"{data}#{study.reference_draws}")
     return replace(study, train=replace(study.train, data=data), reference=reference, mixture=config)
-
-
-def _on_real_data(study: WhyStudy, options: Options) -> WhyStudy:
-    """The study with the networks of `noise_levels --map`, if its preset trains some with the default distribution."""
-    from experiments.noise_levels import PRESETS as OF_TRAINING
-
-    like = OF_TRAINING[options.preset]
-    lengths = like.lengths if options.train_images is None else study.lengths
-    return replace(study, train=replace(study.train, held_out=like.train.held_out), lengths=lengths)
 
 
 def trials(study: WhyStudy) -> Iterator[Trial | Infeasible]:

@@ -15,7 +15,7 @@ from rich.progress import track
 from experiments.config.config import ReferenceConfig, ScoreConfig
 from experiments.config.trial import Trial
 from experiments.metrics.distances import METRICS, Array, jackknife_se
-from experiments.metrics.intervals import LEVEL, Estimate, pooled
+from experiments.metrics.intervals import LEVEL, pooled
 from experiments.metrics.yardsticks import Whitened, class_chi2, log_density_gap, whitened_kd
 from experiments.models.exact import mixture_images, mixture_of
 from experiments.results.table import write_rows
@@ -114,12 +114,8 @@ def _truth(data: str, sigma: float) -> tuple[Array, Array]:
     return shares.numpy(), torch.cat([mixture.log_density(*one) for one in levels]).numpy()
 
 
-def estimate(gains: Sequence[tuple[float, Array]]) -> Estimate:
-    return pooled([gain for gain, _ in gains], [jackknife_se(replicates) for _, replicates in gains])
-
-
 def _numbers(gains: Sequence[tuple[float, Array]]) -> dict[str, Any]:
-    found = estimate(gains)
+    found = pooled([gain for gain, _ in gains], [jackknife_se(replicates) for _, replicates in gains])
     return {name: getattr(found, name) for name in NUMBERS} | {"level": LEVEL, "n_networks": len(gains)}
 
 

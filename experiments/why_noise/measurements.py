@@ -9,7 +9,7 @@ from typing import Any
 
 from scipy.stats import t
 
-from experiments.config.denoisers import ForeignConfig, networks
+from experiments.config.denoisers import networks
 from experiments.config.identity import identity
 from experiments.config.trial import Trial
 from experiments.metrics.intervals import LEVEL
@@ -33,7 +33,7 @@ def probes(study: WhyStudy) -> Iterator[tuple[Arm, ProbeConfig]]:
     for seed in study.seeds:
         first = seed == study.seeds[0]
         for arm in arms(study, seed):
-            if isinstance(arm.model, ForeignConfig) or arm.ladder != ladder:
+            if arm.ladder != ladder:
                 continue
             network = (arm.part, arm.kind) == ("whole", "network")
             known = not networks(arm.model) and first

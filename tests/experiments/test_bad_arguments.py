@@ -59,6 +59,8 @@ CASES = {
         (["--etas", "99", "--samplers"], "error: nothing to run: no setting that was asked for is feasible"),
     ],
     "noise_levels": [
+        (["--p-means", "0"], "error: p_means: it has no effect without --map"),
+        (["--map", "--cross"], "error: cross: it has no effect with --map"),
         (["--laws", "gaussian"], "error: law='gaussian': it must be one of log-normal, log-uniform"),
         (["--weightings", "none"], "error: weighting='none': it must be one of unit-eps"),
         (["--parameterisations", "score"], "error: parameterisation='score': it must be one of preconditioned"),
@@ -68,6 +70,8 @@ CASES = {
     "why_noise": [
         (["--model", "python:a:b"], "error: model: this experiment needs networks trained on its own law"),
         (["--band-etas", "0", "0.5"], "error: band_etas=(0.0, 0.5): 0 and 1 must be among them"),
+        (["--real", "--bands", "3"], "error: bands: it is for a mixture"),
+        (["--lengths", "9", "--train-images", "9"], "error: lengths, train_images: both set the images seen"),
         (["--bands", "3", "1"], "error: bands=(3.0, 1.0): they must be above 0, in ascending order"),
     ],
     "run": [
