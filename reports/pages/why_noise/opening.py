@@ -6,7 +6,7 @@ from reports import components, figures, openings
 from reports.columns import COLUMNS
 from reports.document import Figure, Number, Opening
 from reports.formats import as_precise, metric_name, missing, number, percent
-from reports.pages.why_noise.predictions import necessary, sufficient
+from reports.pages.why_noise.predictions import in_general, necessary, sufficient
 from reports.pages.why_noise.select import (
     DECIDES,
     LOW,
@@ -88,7 +88,7 @@ def lines(run: Run) -> list[tuple[str, str]]:
             "inputs met in sampling.",
         ))  # fmt: skip
     part = claim(run, "noise below − 0.75 everywhere", lengths(run)[-1])
-    if part is not None and not missing(part["high"]):
+    if part is not None and in_general(part):
         text = "low levels are enough" if below(part) else "undecided: low levels alone may do less"
         found.append(("Where noise is put back", f"{text}."))
     return found
