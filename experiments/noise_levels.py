@@ -60,7 +60,7 @@ class NoiseStudy(Study):
     sigma_min: float = 0.03
     etas: tuple[float, ...] = (0.0, 1.0)
     map: bool = False  # log-normal distributions with all p_means and p_stds, instead of laws and the other axes
-    p_means: tuple[float, ...] = (LogNormal().p_mean, -1.7, -1.1, 0.1, 0.7)
+    p_means: tuple[float, ...] = (LogNormal().p_mean, -1.7, -1.1, 0.1, 0.7, 1.3)
     p_stds: tuple[float, ...] = (LogNormal().p_std, 0.8, 1.6)
     lengths: tuple[int, ...] = (12_000, 36_000)  # training images of the map's networks
 

@@ -104,7 +104,7 @@ class NoiseLevels:
     map: bool = False
     """Compare log-normal distributions on a grid of P_mean and P_std, after several lengths of training. The other
     lists are not used then."""
-    p_means: Annotated[tuple[float, ...] | None, several_numbers("-0.507 -1.7 -1.1 0.1 0.7")] = None
+    p_means: Annotated[tuple[float, ...] | None, several_numbers("-0.507 -1.7 -1.1 0.1 0.7 1.3")] = None
     """With --map: means of ln sigma, sigma in standard deviations of the data. -0.507 is EDM's -1.2 + ln 2."""
     p_stds: Annotated[tuple[float, ...] | None, several_numbers("1.2 0.8 1.6")] = None
     """With --map: standard deviations of ln sigma."""
@@ -197,9 +197,9 @@ class WhyNoise:
     bands: Annotated[tuple[float, ...] | None, several_numbers("0.09 0.285 0.9 2.85 9", "SIGMA")] = None
     """Ends of the bands of noise levels in which denoisers are exchanged."""
     etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1 1.4")] = None
-    """Amounts of noise with whole denoisers, and with those split at sigma 2.85. 0 and 1 are always added."""
-    band_etas: Annotated[tuple[float, ...] | None, several_numbers("0 1")] = None
-    """Amounts of noise with denoisers that are exchanged in one band. It must hold 0 and 1."""
+    """Amounts of noise with whole denoisers, and with those that are exchanged. 0 and 1 are always added."""
+    n_others: Annotated[int | None, shown("N", "512")] = None
+    """Images per run of further denoisers. Those that predictions are about get --n-samples images (2,048)."""
     sigma_min: Annotated[float | None, shown("SIGMA", "0.03")] = None
     """Last level of the ladders. Lower it where the features see the noise that is left, as those of photographs do."""
     n_steps: Annotated[tuple[int, ...] | None, several_numbers("16 32 66 132", "N")] = None

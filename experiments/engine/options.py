@@ -69,8 +69,11 @@ class Budget:
         int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: as the preset says)", aliases=["--seeds"])
     ] = None
     """Number of networks, each trained from its own seed."""
-    n_samples: Annotated[int | None, shown("N", "500; 10,000 with --preset gpu; beta: 1,500 and 20,000")] = None
-    """Images per sampling run. In beta: at most, for the primary contrast; see --look-every."""
+    n_samples: Annotated[
+        int | None, shown("N", "500; beta: 1,500; why_noise: 2,048; with --preset gpu 10,000 or 20,000")
+    ] = None
+    """Images per sampling run. In beta: at most, for the primary contrast; see --look-every. In why_noise: of what
+    predictions are about; see --n-others."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from experiments.config.denoisers import (
 from experiments.why_noise.settings import WhyStudy
 
 NONE, FULL = "eta 0", "eta 1"
+BOTH = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Arm:
     """One denoiser on one ladder, and how it is sampled. The first setting puts no noise back.
 
     Args:
-        part: what the arm belongs to: whole, steps, band, split, consistent, inconsistent, start, further or where.
+        part: whole, steps, band, dose, split, consistent, inconsistent, start, further or where.
         name: in words; it is the mode of its trials.
         settings: label -> sampler.
         kind: what is special in the band: network, exact, or a change of the exact denoiser.
@@ -49,6 +50,12 @@ class Arm:
     images_seen: int | None = None
     size: float | None = None
     fresh_start: bool = False
+
+    @property
+    def main(self) -> bool:
+        """Whether additivity, or prediction 1, 2, 3, 5 or 6 of docs/predictions.md, is about its gain."""
+        exchanged = self.part in ("whole", "split") or (self.part, self.kind) == ("band", "network")
+        return exchanged or (self.part == "inconsistent" and self.kind in ("weights", "missing", "wider"))
 
 
 def etas(values: tuple[float, ...]) -> dict[str, Sampler]:
@@ -87,7 +94,7 @@ def arms(study: WhyStudy, seed: int) -> Iterator[Arm]:
         for inputs in ("fresh", "visited"):
             tuned = TunedConfig(network, inputs, study.further_images, n_steps=study.main_steps)
             name = f"{images_seen:,} images, then {study.further_images:,} {inputs} inputs"
-            yield Arm("further", name, tuned, ladder, etas(study.band_etas), inputs, images_seen=images_seen)
+            yield Arm("further", name, tuned, ladder, etas(BOTH), inputs, images_seen=images_seen)
 
 
 def trained(study: WhyStudy, seed: int, images_seen: int) -> TrainConfig:
@@ -104,8 +111,7 @@ def _steps(study: WhyStudy, kind: str, model: ModelConfig, name: str) -> Iterato
     for n_steps in study.n_steps:
         if n_steps != study.main_steps:
             seen = model.images_seen if isinstance(model, TrainConfig) else None
-            settings = etas(study.band_etas)
-            yield Arm("steps", f"{name}, {n_steps} steps", model, study.ladder(n_steps), settings, kind,
+            yield Arm("steps", f"{name}, {n_steps} steps", model, study.ladder(n_steps), etas(BOTH), kind,
                       images_seen=seen)  # fmt: skip
 
 
@@ -118,24 +124,23 @@ def transplants(study: WhyStudy, network: TrainConfig, exact: KnownConfig) -> It
         blend = BlendConfig(network, exact, *band)
         name = f"network, {seen:,} images, {said(band)} only"
         yield Arm("split", name, blend, ladder, etas(study.etas), "network", band, images_seen=seen)
-    for band in ((0.0, math.inf), high):
+    for part, band in (("split", (0.0, math.inf)), ("split", high), *(("dose", band) for band in bands(study))):
         blend = BlendConfig(network, exact, *band, dose=study.dose)
         name = f"{study.dose:g} of the error of the network, {seen:,} images, {said(band)}"
-        yield Arm("split", name, blend, ladder, etas(study.band_etas), "network", band, study.dose, seen)
+        yield Arm(part, name, blend, ladder, etas(BOTH), "network", band, study.dose, seen)
     for band in bands(study):
         only, without = BlendConfig(network, exact, *band), BlendConfig(exact, network, *band)
-        shown = etas(study.band_etas)
         name = f"network, {seen:,} images, {said(band)} only"
-        yield Arm("band", name, only, ladder, shown, "network", band, images_seen=seen)
+        yield Arm("band", name, only, ladder, etas(study.etas), "network", band, images_seen=seen)
         name = f"network, {seen:,} images, but exact {said(band)}"
-        yield Arm("band", name, without, ladder, shown, "exact", band, images_seen=seen)
+        yield Arm("band", name, without, ladder, etas(study.etas), "exact", band, images_seen=seen)
 
 
 def known_errors(study: WhyStudy, seed: int, exact: ExactConfig) -> Iterator[Arm]:
     """The exact denoiser with consistent and inconsistent errors of known form."""
     machine, data, ladder = exact.machine, study.train.data, study.ladder()
     everywhere, high, low = (0.0, math.inf), (study.split, math.inf), (0.0, study.split)
-    shown = etas(study.band_etas)
+    shown = etas(BOTH)
 
     def wrong(kind: str, size: float, change: int = 0) -> WrongConfig:
         return WrongConfig(data, kind, size, change, seed, machine)
@@ -184,7 +189,7 @@ def starts(study: WhyStudy, network: TrainConfig) -> Iterator[Arm]:
         first = next(step for step, sigma in enumerate(sigmas) if sigma < edge)
         ladder = replace(study.ladder(study.main_steps - first), sigma_max=sigmas[first])
         name = f"network, {seen:,} images, from data at sigma {sigmas[first]:.3g}"
-        yield Arm("start", name, network, ladder, etas(study.band_etas), "network", (0.0, sigmas[first]),
+        yield Arm("start", name, network, ladder, etas(BOTH), "network", (0.0, sigmas[first]),
                   images_seen=seen, fresh_start=True)  # fmt: skip
 
 
@@ -198,5 +203,5 @@ def real_arms(study: WhyStudy, seed: int) -> Iterator[Arm]:
     for band in ((study.split, math.inf), (0.0, study.split)):
         blend = BlendConfig(exact, network, *band)
         name = f"network, {seen:,} images, but exact {said(band)}"
-        yield Arm("split", name, blend, ladder, etas(study.band_etas), "exact", band, images_seen=seen)
+        yield Arm("split", name, blend, ladder, etas(BOTH), "exact", band, images_seen=seen)
     yield from where(study, network)

@@ -1,6 +1,6 @@
 """Why does putting noise back help? Exchanges networks and exact denoisers at some noise levels, and compares gains.
 
-    python -m experiments why_noise                      laptop: about an hour on two CPU cores
+    python -m experiments why_noise                      laptop: about two hours on two CPU cores
     python -m experiments why_noise --real               the data themselves: about a quarter of an hour
     python -m experiments why_noise --preset smoke       about half a minute: does everything work here?
     python -m experiments why_noise --preset gpu         longer training, 5,000 samples per run
@@ -21,6 +21,7 @@ import pandas as pd
 from rich.console import Console
 
 from experiments.config.comparison import Contrast, against_first, by_setting, control
+from experiments.config.config import MIN_SAMPLES
 from experiments.config.identity import MIXTURE
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
@@ -30,7 +31,7 @@ from experiments.noise_levels import PRESETS as OF_TRAINING
 from experiments.questions import WhyNoise
 from experiments.stages.fit_mixture import mixture_stage
 from experiments.store.store import Store
-from experiments.why_noise.arms import NONE, arms
+from experiments.why_noise.arms import BOTH, NONE, arms
 from experiments.why_noise.gains import write_gains
 from experiments.why_noise.measurements import probes
 from experiments.why_noise.settings import PRESETS, WhyStudy
@@ -58,15 +59,16 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
         study = replace(study, lengths=OF_TRAINING[options.preset].lengths)
     if not study.lengths:
         raise ValueError("lengths: at least one is needed")
-    if not {0.0, 1.0} <= set(study.band_etas):
-        raise ValueError(f"band_etas={study.band_etas}: 0 and 1 must be among them")
+    if study.n_others < MIN_SAMPLES:
+        raise ValueError(f"n_others={study.n_others}: it must be at least {MIN_SAMPLES}")
     if not all(0 < low < high for low, high in itertools.pairwise((*study.bands, math.inf))):
         raise ValueError(f"bands={study.bands}: they must be above 0, in ascending order")
-    etas, band_etas = (tuple(sorted({*values, 0.0, 1.0})) for values in (study.etas, study.band_etas))
-    study = replace(study, etas=etas, band_etas=band_etas, lengths=tuple(sorted(study.lengths)))
+    study = replace(study, etas=tuple(sorted({*study.etas, *BOTH})), lengths=tuple(sorted(study.lengths)))
     if study.real:  # held-out images as in `noise_levels`, whose networks are then the same
         held_out = OF_TRAINING[options.preset].train.held_out
         study = replace(study, train=replace(study.train, held_out=held_out))
+        if options.n_samples is None:  # the data hold too few images for more
+            study = study.of(main=False)
     else:
         study = _on_a_mixture(study, options)
     study = calibrated(study, trials, options)
@@ -100,10 +102,12 @@ def trials(study: WhyStudy) -> Iterator[Trial | Infeasible]:
             if arm.name in known:  # a denoiser that belongs to two parts
                 continue
             known.add(arm.name)
+            here = study.of(arm.main)
+            earlier = (study.n_others,) if study.n_others < here.n_samples else ()  # another run may have drawn these
             for setting, sampler in arm.settings.items():
-                yield study.trial(
+                yield here.trial(
                     "why_noise", arm.name, setting, arm.model, arm.ladder, sampler, denoiser=arm.kind,
-                    fresh_start=arm.fresh_start,
+                    fresh_start=arm.fresh_start, earlier=earlier,
                 )  # fmt: skip
             last = arm if (arm.part, arm.kind) == ("whole", "network") else last
         assert last is not None

@@ -121,12 +121,13 @@ def _numbers(gains: Sequence[tuple[float, Array]]) -> dict[str, Any]:
 
 def gain_rows(study: WhyStudy, found: Gains) -> Iterator[dict[str, Any]]:
     """One row per arm, setting and yardstick over all networks, and one per network."""
+    images = {arm.name: study.of(arm.main).n_samples for arm in reversed(found.arms)}  # as in the first arm of a name
     for arm in found.arms:
         shared = {
             "part": arm.part, "arm": arm.name, "kind": arm.kind, "band_low": arm.band[0], "dose": arm.dose,
             "band_high": None if math.isinf(arm.band[1]) else arm.band[1], "images_seen": arm.images_seen,
             "size": arm.size, "n_steps": arm.ladder.n_steps, "fresh_start": arm.fresh_start,
-            "n_samples": study.n_samples,
+            "n_samples": images[arm.name],
         }  # fmt: skip
         for setting in list(arm.settings)[1:]:
             for metric in YARDSTICKS:

@@ -1,6 +1,6 @@
 """The settings of `why_noise`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from experiments.config.config import Ladder
 from experiments.config.denoisers import TrainConfig
@@ -14,16 +14,16 @@ class WhyStudy(Study):
 
     train: TrainConfig = field(default_factory=lambda: TrainConfig(images_seen=45_000))
     train_seeds: int = 5
-    n_samples: int = 512
+    n_samples: int = 2_048  # of the main arms, see arms.py
+    n_others: int = 512  # of all other arms
     lengths: tuple[int, ...] = (15_000, 45_000)  # training images of the networks
     main_steps: int = 66  # steps of the ladder on which all other things are varied
     sigma_min: float = 0.03
     n_steps: tuple[int, ...] = (16, 32, 66, 132)  # with the exact denoiser, and with the longest trained network
-    etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4)  # with whole denoisers, and with those split at `split`
-    band_etas: tuple[float, ...] = (0.0, 1.0)  # with a denoiser in one band
+    etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4)  # with whole denoisers, and with those exchanged at some levels
     bands: tuple[float, ...] = (0.09, 0.285, 0.9, 2.85, 9.0)  # ends of the bands of sigma, in data standard deviations
     split: float = 2.85  # high noise levels begin here
-    dose: float = 0.5  # share of a network's error
+    dose: float = 0.5  # share of a network's error, everywhere, above `split` and in each band
     errors: tuple[float, ...] = (0.1,)  # a smooth field added to the exact denoiser, see ExactConfig
     wrong: tuple[tuple[str, float], ...] = (("weights", 1.0), ("missing", 0.2), ("wider", 0.1))  # see WrongConfig
     scaled: tuple[float, ...] = (-0.03, 0.03)  # eps times 1 + this
@@ -35,6 +35,10 @@ class WhyStudy(Study):
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
     reference_draws: str = "reference"  # draws that samples are compared with, see models/exact.mixture_data
     real: bool = False  # the data themselves instead of a mixture that was fitted to them
+
+    def of(self, main: bool) -> "WhyStudy":
+        """The study with the number of samples of the main arms, or of the others."""
+        return self if main else replace(self, n_samples=min(self.n_others, self.n_samples))
 
     def ladder(self, n_steps: int | None = None) -> Ladder:
         """The ladder of n_steps, by default the main one."""
@@ -66,8 +70,8 @@ PRESETS = {
     "gpu": WhyStudy(
         train=TrainConfig(images_seen=50 * 60_000),
         lengths=(45_000, 50 * 60_000),
-        n_samples=5_000,
-        band_etas=(0.0, 0.5, 1.0, 1.4),
+        n_samples=20_000,
+        n_others=5_000,
         n_steps=(16, 32, 66, 132, 264),
         etas=(0.0, 0.25, 0.5, 0.75, 1.0, 1.4, 2.0),
         further_images=200_000,

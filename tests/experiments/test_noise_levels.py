@@ -118,7 +118,7 @@ def test_a_map_has_every_distribution_after_every_length_and_its_gain() -> None:
     planned = list(trials(study, 0.55))
     found = list(contrasts(planned))
     gains = [c for c in found if isinstance(c, Contrast) and c.kind == "noise"]
-    assert len(gains) == 15 * 2 and all(a.model == b.model for c in gains for a, b in c.pairs)
+    assert len(gains) == 18 * 2 and all(a.model == b.model for c in gains for a, b in c.pairs)
     [again] = [c for c in found if isinstance(c, Contrast) and c.kind == "control"]
     assert all(b.model.noise == LogNormal() and b.model.images_seen == 36_000 for _, b in again.pairs)  # type: ignore[union-attr]
     assert sum(isinstance(c, BestSet) for c in found) == 4

@@ -31,6 +31,11 @@ def at(model: object, sigma: float) -> object:
     return model
 
 
+def blends(model: object) -> list[BlendConfig]:
+    """The blends that a denoiser is made of."""
+    return [model, *blends(model.inside), *blends(model.outside)] if isinstance(model, BlendConfig) else []
+
+
 def test_noise_is_all_that_differs_within_a_pair() -> None:
     found = list(contrasts(list(trials(STUDY))))
     assert {c.kind for c in found} == {"noise", "control"}
@@ -41,6 +46,16 @@ def test_noise_is_all_that_differs_within_a_pair() -> None:
             assert a.samples.fresh_start == b.samples.fresh_start
             assert (a.samples.seed == b.samples.seed) == (contrast.kind != "control")
             assert a.samples.planned_nfe == b.samples.planned_nfe
+            assert a.samples.n_samples == b.samples.n_samples
+
+
+def test_gains_that_a_claim_adds_up_have_as_many_images_as_each_other() -> None:
+    n = {arm.name: STUDY.of(arm.main).n_samples for arm in arms(STUDY, 0)}
+    used = [{n[arm] for _, arm, _ in terms} for _, _, terms in claims(STUDY, list(arms(STUDY, 0)))]
+    assert all(len(sizes) == 1 for sizes in used) and set.union(*used) == {512, 2048}
+    planned = {t.mode: t.samples for t in trials(STUDY) if isinstance(t, Trial)}
+    assert {name: samples.n_samples for name, samples in planned.items()} == n | {"control": 2048}
+    assert {samples.earlier for samples in planned.values() if samples.n_samples == 512} == {()}
 
 
 def test_no_run_is_planned_twice_for_one_seed() -> None:
@@ -49,9 +64,10 @@ def test_no_run_is_planned_twice_for_one_seed() -> None:
 
 
 def test_bands_cover_all_levels_once_and_transplants_are_the_network_where_they_say() -> None:
-    found = [arm for arm in arms(STUDY, 0) if arm.part == "band"]
-    assert len(found) == 2 * 2 * len(bands(STUDY)) == 24
+    found = [arm for arm in arms(STUDY, 0) if arm.part in ("band", "dose")]
+    assert len(found) == 2 * 3 * len(bands(STUDY)) == 36
     for arm in found:
+        assert {one.dose for one in blends(arm.model)} == {0.5 if arm.part == "dose" else 1.0}
         for sigma in STUDY.ladder().sigmas():
             inside = arm.band[0] <= sigma < arm.band[1]
             assert isinstance(at(arm.model, sigma), TrainConfig) == (inside == (arm.kind == "network"))
@@ -98,8 +114,8 @@ def made_up(study: WhyStudy) -> Gains:
 def test_a_gain_is_paired_by_seed_and_leaves_the_same_images_out() -> None:
     found = made_up(STUDY)
     rows = pd.DataFrame(gain_rows(STUDY, found))
-    assert set(rows["part"]) == {"whole", "steps", "consistent", "inconsistent", "split", "band", "where", "start",
-                                 "further"}  # fmt: skip
+    assert set(rows["part"]) == {"whole", "steps", "consistent", "inconsistent", "split", "band", "dose", "where",
+                                 "start", "further"}  # fmt: skip
     one = rows[(rows["arm"] == "exact") & (rows["setting"] == FULL) & (rows["train_seed"] == 3)].iloc[0]
     (value, replicates), (value_0, replicates_0) = (found.values["exact", s, 3]["fd"] for s in (FULL, NONE))
     assert one["difference"] == pytest.approx(value - value_0)

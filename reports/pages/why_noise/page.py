@@ -9,7 +9,7 @@ from reports.formats import cell, interval, listed, metric_name, missing, number
 from reports.pages.why_noise import opening as first_screen
 from reports.pages.why_noise.inputs import inputs
 from reports.pages.why_noise.predictions import outcomes
-from reports.pages.why_noise.select import claim, gains, images, lengths, shown
+from reports.pages.why_noise.select import DECIDES, FULL, claim, gains, images, lengths, shown
 from reports.results import Run, pooled
 
 opening = first_screen.opening
@@ -48,7 +48,7 @@ def predictions(run: Run) -> Section | None:
 
 def bands(run: Run) -> Section | None:
     """The table behind the first figure, additivity and dose."""
-    rows = pd.concat([gains(run, "whole"), gains(run, "split"), gains(run, "band")])
+    rows = pd.concat([gains(run, part) for part in ("whole", "split", "band", "dose")])
     if not len(rows):
         return None
     blocks: list[Prose | Figure | Table] = []
@@ -62,8 +62,36 @@ def bands(run: Run) -> Section | None:
                 f"network: difference {shown(run, summed)}.", lead,
             ))  # fmt: skip
     blocks += error_sizes(run)
+    blocks += factorial(run)
     blocks.append(gain_table(run, rows, "Gains from noise with exchanged denoisers."))
     return Section("Where the errors are made", blocks)
+
+
+def factorial(run: Run) -> list[Table]:
+    """The gains with a denoiser that differs in one band, for each amount of noise and dose of the error."""
+    rows = pooled(run.gains)
+    rows = rows[rows["part"].isin(["band", "dose"]) & (rows["metric"] == DECIDES)]
+    etas = sorted(set(rows["setting"]) - {FULL})
+    if not etas:
+        return []
+    body = []
+    keys = ["images_seen", "kind", "dose", "band_low"]
+    for _, same in rows.sort_values(keys, ascending=[True, False, False, False]).groupby(keys, sort=False):
+        row = same.iloc[0]
+        what = "network" if row["dose"] == 1 else f"{number(row['dose'])} of its error"
+        line = {"training images": cell("images_seen", row["images_seen"])}
+        line["in the band"] = "exact" if row["kind"] == "exact" else what
+        line["band of sigma"] = first_screen.label(row)
+        for eta in sorted([*etas, FULL]):
+            found = same[same["setting"] == eta]
+            line[eta] = "" if not len(found) else shown(run, found.iloc[0], named=False)
+        line["samples"] = components.values(same, "n_samples")
+        body.append(line)
+    text = (
+        f"Change of {metric_name(DECIDES, run.features)} by each amount of noise against none, with intervals over "
+        "networks. Outside its band the denoiser is exact, or, where it is exact in the band, the network."
+    )
+    return [table(pd.DataFrame(body), text, words=("in the band", "band of sigma"))]
 
 
 def error_sizes(run: Run) -> list[Figure]:
@@ -96,7 +124,7 @@ def gain_table(run: Run, rows: pd.DataFrame, text: str) -> Table:
     """Gains with intervals: one line per arm, one column per metric."""
     body = []
     for _, row in rows.iterrows():
-        line = {"denoiser": row["arm"], "setting": row["setting"]}
+        line = {"denoiser": row["arm"], "setting": row["setting"], "samples": cell("n_samples", row["n_samples"])}
         line["FD without noise"] = cell("fd", row["value_0"])
         for metric in METRICS[::-1]:
             found = same_but(run, row, metric)
@@ -106,7 +134,7 @@ def gain_table(run: Run, rows: pd.DataFrame, text: str) -> Table:
         body.append(line)
     made = "; ".join(dict.fromkeys(components.how(row) for _, row in rows.iterrows() if row["interval"]))
     networks = number(rows["n_networks"].max(), 0)
-    text = f"{text} Below 0, noise helps. {networks} networks, {components.values(rows, 'n_samples')} samples each. "
+    text = f"{text} Below 0, noise helps. {networks} networks. "
     return table(pd.DataFrame(body), f"{text}Intervals: {made or 'none'}.", words=("denoiser", "setting"))
 
 
