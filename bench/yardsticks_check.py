@@ -9,6 +9,8 @@ calls the difference clear: the size should be 5 %, and more power is better.
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -48,6 +50,52 @@ class Pool:
         self.across = kernel_means(self.features, reference.features)
 
 
+@dataclass(frozen=True)
+class Known:
+    """What the yardsticks compare with, and draws of the right mixture and of wrong ones by name."""
+
+    reference: Reference
+    whitened: Whitened
+    shares: Array
+    density: Array
+    pools: Mapping[str, Pool]
+
+    @classmethod
+    def of(cls, store: str, names: Sequence[str]) -> "Known":
+        """Draws everything. The mixture is fitted if the store does not have it."""
+        torch.set_num_threads(1)
+        kept = Store(store)
+        data = f"mixture:{kept.path('mixtures', mixture_stage(MixtureConfig(), kept))}"
+        right, images = mixture_of(data), images_of("mnist5k", None)
+        drawn = images.to_pixels(mixture_images(right, images.shape, REFERENCE, 1))
+        reference = Reference.of(extract("digits", drawn)[0].double().numpy())
+        pools = {}
+        for number, name in enumerate(names):
+            law = right if name == RIGHT else changed(right, WrongConfig(data, *WRONG[name]))
+            pools[name] = Pool(law, right, 100 + number, reference)
+        truth = Pool(right, right, 99, reference)
+        shares = np.bincount(truth.component, minlength=right.n_components) / POOL
+        return cls(reference, Whitened.of(reference), shares, truth.density, pools)
+
+    def values(self, name: str, share: float, n: int, rng: np.random.Generator) -> dict[str, float]:
+        """All yardsticks of n images, a share of them from the pool of that name and the others from the truth."""
+        found = side((self.pools[RIGHT], self.pools[name]), share, n, rng)
+        features = found["features"]
+        within = kernel(features, features)
+        kd = (within.sum() - np.trace(within)) / (n * (n - 1)) + self.reference.mean_kernel
+        own, real = moments(features), self.reference.moments
+        inner = self.reference.root.T @ own["sigma"] @ self.reference.root
+        trace = np.sqrt(np.linalg.eigvalsh(inner).clip(min=0)).sum()
+        shift = own["mu"] - real["mu"]
+        return {
+            "FD": shift @ shift + np.trace(own["sigma"]) + np.trace(real["sigma"]) - 2 * trace,
+            "KD": kd - 2 * found["across"].mean(),
+            "whitened KD": whitened_kd(features, self.whitened)[0],
+            "component mix": class_chi2(found["component"], self.shares)[0],
+            "log density gap": log_density_gap(found["density"], self.density)[0],
+        }
+
+
 def side(pools: tuple[Pool, Pool], share: float, n: int, rng: np.random.Generator) -> dict[str, Array]:
     """n images: a share of them from the second pool."""
     many = rng.binomial(n, share)
@@ -56,55 +104,20 @@ def side(pools: tuple[Pool, Pool], share: float, n: int, rng: np.random.Generato
     return {name: np.concatenate([getattr(pool, name)[rows] for pool, rows in found]) for name in names}
 
 
-def values(found: dict[str, Array], reference: Reference, known: Whitened, shares: Array, truth: Array) -> dict:
-    """All yardsticks of one side."""
-    features = found["features"]
-    n = len(features)
-    within = kernel(features, features)
-    kd = (within.sum() - np.trace(within)) / (n * (n - 1)) + reference.mean_kernel - 2 * found["across"].mean()
-    own, real = moments(features), reference.moments
-    inner = reference.root.T @ own["sigma"] @ reference.root
-    trace = np.sqrt(np.linalg.eigvalsh(inner).clip(min=0)).sum()
-    shift = own["mu"] - real["mu"]
-    return {
-        "FD": shift @ shift + np.trace(own["sigma"]) + np.trace(real["sigma"]) - 2 * trace,
-        "KD": kd,
-        "whitened KD": whitened_kd(features, known)[0],
-        "component mix": class_chi2(found["component"], shares)[0],
-        "log density gap": log_density_gap(found["density"], truth)[0],
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--store", default="runs/store")
     parser.add_argument("--n", type=int, default=640)
     parser.add_argument("--repeats", type=int, default=300)
     given = parser.parse_args()
-    torch.set_num_threads(1)
-    store = Store(given.store)
-    data = f"mixture:{store.path('mixtures', mixture_stage(MixtureConfig(), store))}"
-    right, images = mixture_of(data), images_of("mnist5k", None)
-    drawn = images.to_pixels(mixture_images(right, images.shape, REFERENCE, 1))
-    reference = Reference.of(extract("digits", drawn)[0].double().numpy())
-    known = Whitened.of(reference)
-    pools = {RIGHT: Pool(right, right, 100, reference)}
-    for number, (name, (kind, size)) in enumerate(WRONG.items()):
-        law = changed(right, WrongConfig(data, kind, size))
-        pools[name] = Pool(law, right, 101 + number, reference)
-    truth = Pool(right, right, 99, reference)
-    shares = np.bincount(truth.component, minlength=right.n_components) / POOL
+    known = Known.of(given.store, [RIGHT, *WRONG])
     rng, lines = np.random.default_rng(0), []
     for name, share in {RIGHT: 0.0, **SHARES}.items():
         clear: dict[str, list[bool]] = {}
         for _ in track(range(given.repeats), name):
             gaps: dict[str, list[float]] = {}
             for _ in range(NETWORKS):
-                a, b = (
-                    values(side((pools[RIGHT], pools[name]), part, given.n, rng), reference, known, shares,
-                           truth.density)
-                    for part in (share, 0.0)
-                )  # fmt: skip
+                a, b = (known.values(name, part, given.n, rng) for part in (share, 0.0))
                 for yardstick in a:
                     gaps.setdefault(yardstick, []).append(float(a[yardstick] - b[yardstick]))
             for yardstick, differences in gaps.items():

@@ -179,6 +179,26 @@ def test_ratios_are_geometric_means_with_limits_for_all_at_once() -> None:
         assert math.log(row["high"] / row["value"]) == pytest.approx(half, rel=1e-3)
 
 
+def test_limits_of_ratios_hold_for_all_of_them_together() -> None:
+    """36 ratios that are alike between levels, and three that differ, over five networks: 250 simulated runs."""
+    generator, held = np.random.default_rng(1), 0
+    levels, etas = np.geomspace(0.05, 20, 12), (0.5, 1.0, 1.4)
+    for _ in range(250):
+        rows = []
+        for seed in range(5):
+            shared = generator.normal(size=len(etas))
+            for sigma in levels:
+                rows.append({"probe": "visited", "images_seen": 9, "train_seed": seed, "sigma": sigma, "eta": 0.0,
+                             "value": 2.0})  # fmt: skip
+                logs = 0.2 * shared + 0.1 * generator.normal(size=len(etas))
+                rows += [
+                    rows[-1] | {"eta": eta, "value": 2 * math.exp(log)} for eta, log in zip(etas, logs, strict=True)
+                ]
+        found = list(ratio_rows(rows))
+        held += all(row["low"] <= 1 <= row["high"] for row in found)
+    assert len(found) == 36 and held >= 0.92 * 250  # 95 % expected at least; two standard errors below that are allowed
+
+
 def test_probes_measure_residuals_of_known_errors_only() -> None:
     found = [(arm, config) for arm, config in probes(STUDY) if config.probe == "residual"]
     assert found and all(not networks(arm.model) and config.seed == 0 for arm, config in found)

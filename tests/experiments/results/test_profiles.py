@@ -1,11 +1,13 @@
 """What error profiles say about gains: signs, pairing by seed, and no interval over a few seeds."""
 
+import math
 from itertools import product
 
 import numpy as np
 import pytest
 
-from experiments.results.profiles import BANDS, claim_rows, network_gains
+from experiments.metrics.intervals import pooled
+from experiments.results.profiles import BANDS, _correlation, claim_rows, network_gains
 
 P_MEANS, LENGTHS = (-0.5, -1.5, 0.5), (100.0, 300.0)
 
@@ -56,3 +58,21 @@ def test_few_seeds_give_no_interval() -> None:
 def test_a_network_without_both_etas_has_no_gain() -> None:
     gains, _ = network_gains([row for row in rows(1, GAINS) if row["eta"] == 0.0 or row["p_mean"] == 0.5], "fd")
     assert {network[0] for network in gains} == {0.5}
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+def test_the_interval_of_a_mean_rank_correlation_covers_it(correlation: float) -> None:
+    """Ten networks in each of five seeds, as prediction 9 has them: 300 simulated runs."""
+    generator, found = np.random.default_rng(2), []
+    for _ in range(300):
+        each = []
+        for seed in range(5):
+            error = generator.normal(size=10)
+            size = correlation * error + math.sqrt(1 - correlation**2) * generator.normal(size=10)
+            networks = [(float(place), 1.2, 100.0, seed) for place in range(10)]
+            gains = {network: -float(one) for network, one in zip(networks, size, strict=True)}
+            each.append(_correlation(gains, dict(zip(networks, error, strict=True))))
+        found.append(pooled(each, [0.0] * 5))
+    mean = np.mean([one.difference for one in found])
+    covered = np.mean([one.low <= mean <= one.high for one in found])
+    assert abs(covered - 0.95) < 0.03
