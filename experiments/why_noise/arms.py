@@ -28,7 +28,7 @@ class Arm:
     """One denoiser on one ladder, and how it is sampled. The first setting puts no noise back.
 
     Args:
-        part: whole, steps, band, dose, split, consistent, inconsistent, start, further or where.
+        part: whole, steps, band, dose, split, above, consistent, inconsistent, start, further or where.
         name: in words; it is the mode of its trials.
         settings: label -> sampler.
         kind: what is special in the band: network, exact, or a change of the exact denoiser.
@@ -200,8 +200,9 @@ def real_arms(study: WhyStudy, seed: int) -> Iterator[Arm]:
     exact = EmpiricalConfig(study.train.data, study.train.held_out, seed, machine)
     seen, ladder = network.images_seen, study.ladder()
     yield Arm("whole", f"network, {seen:,} images", network, ladder, etas(study.etas), "network", images_seen=seen)
-    for band in ((study.split, math.inf), (0.0, study.split)):
+    split = [("split", (study.split, math.inf)), ("split", (0.0, study.split))]
+    for part, band in (*split, *(("above", (edge, math.inf)) for edge in reversed(study.bands))):
         blend = BlendConfig(exact, network, *band)
         name = f"network, {seen:,} images, but exact {said(band)}"
-        yield Arm("split", name, blend, ladder, etas(BOTH), "exact", band, images_seen=seen)
+        yield Arm(part, name, blend, ladder, etas(BOTH), "exact", band, images_seen=seen)
     yield from where(study, network)

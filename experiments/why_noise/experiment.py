@@ -49,7 +49,7 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
     if options.model is not None:
         raise ValueError("model: this experiment needs networks trained on its own law; --model is for the others")
     study = options.apply(PRESETS[options.preset], question)
-    if study.real and (unused := [name for name in ("bands", "n_steps") if getattr(question, name) is not None]):
+    if study.real and (unused := [name for name in ("n_steps", "n_others") if getattr(question, name) is not None]):
         raise ValueError(f"{unused[0]}: it is for a mixture, and has no effect with --real")
     if options.train_images is not None:
         if question.lengths is not None:

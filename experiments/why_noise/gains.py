@@ -179,6 +179,8 @@ def claims(study: WhyStudy, known: Sequence[Arm]) -> Iterator[tuple[str, int | N
             exact_high = name("split", "exact", high, seen)
             levels = name("where", "network", everywhere, seen)
             yield "exact above − 0.5 everywhere", seen, [(1, exact_high, FULL), (-0.5, network, FULL)]
+            for edge, arm in ((one.band[0], one.name) for one in known if one.part == "above"):
+                yield f"exact above {edge:g} − 0.5 everywhere", seen, [(1, arm, FULL), (-0.5, network, FULL)]
             yield "noise below − 0.75 everywhere", seen, _noise_below(study, levels)
             continue
         only = {band: name("split", "network", band, seen) for band in (high, low)}

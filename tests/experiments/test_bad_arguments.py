@@ -70,7 +70,7 @@ CASES = {
     "why_noise": [
         (["--model", "python:a:b"], "error: model: this experiment needs networks trained on its own law"),
         (["--n-others", "5"], "error: n_others=5: it must be at least 40"),
-        (["--real", "--bands", "3"], "error: bands: it is for a mixture"),
+        (["--real", "--n-steps", "8"], "error: n_steps: it is for a mixture"),
         (["--lengths", "9", "--train-images", "9"], "error: lengths, train_images: both set the images seen"),
         (["--bands", "3", "1"], "error: bands=(3.0, 1.0): they must be above 0, in ascending order"),
     ],

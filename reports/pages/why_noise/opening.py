@@ -6,7 +6,7 @@ from reports import components, figures, openings
 from reports.columns import COLUMNS
 from reports.document import Figure, Number, Opening
 from reports.formats import as_precise, metric_name, missing, number, percent
-from reports.pages.why_noise.predictions import in_general, necessary, sufficient
+from reports.pages.why_noise.predictions import in_general, most_left, necessary, sufficient
 from reports.pages.why_noise.select import (
     DECIDES,
     LOW,
@@ -53,6 +53,8 @@ def sentence(run: Run) -> str:
     if needed is None:
         return "Not settled: too few networks for an interval over networks."
     if not needed:
+        if most_left(run):
+            return f"Most of the gain from noise is left without errors at high noise levels{level}."
         return f"Not settled: without errors at high noise levels{level} much of the gain from noise is left."
     gone = not any(below(row) for _, row in low_errors(run).iterrows())
     alone = " Alone, these errors are not shown to be enough." if enough is False else ""

@@ -5,11 +5,13 @@ import pandas as pd
 from reports import components, figures, tables
 from reports.columns import COLUMNS, FURTHER, METRICS
 from reports.document import Figure, Prose, Section, Table, table
-from reports.formats import cell, interval, listed, metric_name, missing, number
+from reports.formats import cell, interval, listed, missing, number, plural
 from reports.pages.why_noise import opening as first_screen
+from reports.pages.why_noise.exchanges import exchanges
+from reports.pages.why_noise.gain_table import gain_table, same_but
 from reports.pages.why_noise.inputs import inputs
 from reports.pages.why_noise.predictions import outcomes
-from reports.pages.why_noise.select import DECIDES, FULL, claim, gains, images, lengths, shown
+from reports.pages.why_noise.select import claim, gains, images, lengths, shown
 from reports.results import Run, pooled
 
 opening = first_screen.opening
@@ -20,7 +22,7 @@ def sections(run: Run) -> list[Section | None]:
     """The sections below the first screen. A part that the run did not measure is left out."""
     return [
         predictions(run),
-        bands(run),
+        exchanges(run),
         known_errors(run),
         inputs(run),
         where(run),
@@ -44,105 +46,6 @@ def predictions(run: Run) -> Section | None:
         "denoiser’s."
     )
     return Section("Predictions", [table(body, text, words=("prediction", "outcome", "evidence"))])
-
-
-def bands(run: Run) -> Section | None:
-    """The table behind the first figure, additivity and dose."""
-    rows = pd.concat([gains(run, part) for part in ("whole", "split", "band", "dose")])
-    if not len(rows):
-        return None
-    blocks: list[Prose | Figure | Table] = []
-    for length in lengths(run):
-        summed = claim(run, "sum of the bands − network", length)
-        if summed is not None:
-            word = "does not differ detectably from" if not summed["clear"] else "differs from"
-            lead = f"The bands add up, {images(length)}" if not summed["clear"] else f"Not additive, {images(length)}"
-            blocks.append(Prose(
-                f"the sum of the bands' gains, each beyond that of the exact denoiser, {word} the gain of the whole "
-                f"network: difference {shown(run, summed)}.", lead,
-            ))  # fmt: skip
-    blocks += error_sizes(run)
-    blocks += factorial(run)
-    blocks.append(gain_table(run, rows, "Gains from noise with exchanged denoisers."))
-    return Section("Where the errors are made", blocks)
-
-
-def factorial(run: Run) -> list[Table]:
-    """The gains with a denoiser that differs in one band, for each amount of noise and dose of the error."""
-    rows = pooled(run.gains)
-    rows = rows[rows["part"].isin(["band", "dose"]) & (rows["metric"] == DECIDES)]
-    etas = sorted(set(rows["setting"]) - {FULL})
-    if not etas:
-        return []
-    body = []
-    keys = ["images_seen", "kind", "dose", "band_low"]
-    for _, same in rows.sort_values(keys, ascending=[True, False, False, False]).groupby(keys, sort=False):
-        row = same.iloc[0]
-        what = "network" if row["dose"] == 1 else f"{number(row['dose'])} of its error"
-        line = {"training images": cell("images_seen", row["images_seen"])}
-        line["in the band"] = "exact" if row["kind"] == "exact" else what
-        line["band of sigma"] = first_screen.label(row)
-        for eta in sorted([*etas, FULL]):
-            found = same[same["setting"] == eta]
-            line[eta] = "" if not len(found) else shown(run, found.iloc[0], named=False)
-        line["samples"] = components.values(same, "n_samples")
-        body.append(line)
-    text = (
-        f"Change of {metric_name(DECIDES, run.features)} by each amount of noise against none, with intervals over "
-        "networks. Outside its band the denoiser is exact, or, where it is exact in the band, the network."
-    )
-    return [table(pd.DataFrame(body), text, words=("in the band", "band of sigma"))]
-
-
-def error_sizes(run: Run) -> list[Figure]:
-    """The error of each network on fresh inputs, by noise level."""
-    rows = run.probes[(run.probes["probe"] == "size") & run.probes["images_seen"].notna()]
-    if not len(rows):
-        return []
-    mean = rows.groupby(["images_seen", "sigma"], as_index=False)["value"].mean()
-    figure, [[ax]] = figures.panels(1, 1, 2.5)
-    colors = dict(zip(lengths(run), (figures.ORANGE, figures.BLUE, figures.GREEN), strict=False))
-    n = number(rows["train_seed"].nunique(), 0)
-    for length, same in mean.groupby("images_seen"):
-        ax.plot(same["sigma"], same["value"], "o-", color=colors[length], markersize=4, label=images(length))
-        for _, row in same.iterrows():
-            at = f"{images(length)}, sigma {cell('sigma', row['sigma'])}"
-            figures.target(ax, row["sigma"], row["value"], f"{at}: {number(row['value'])}, mean of {n} networks")
-    figures.log_ticks(ax)
-    ax.set(ylabel="error of F (rms)", xlabel=COLUMNS["sigma"].label)
-    ax.set_ylim(bottom=0)
-    text = (
-        "Root mean square difference between network and exact denoiser on fresh inputs, in the network's raw output "
-        f"F, whose target has a root mean square of 1. Means of {n} networks, {components.values(rows, 'n_samples')} "
-        f"inputs each. {components.place(run)}"
-    )
-    alt = "Size of the networks' errors against the noise level."
-    return [Figure("sizes", figures.named(figure), alt, text)]
-
-
-def gain_table(run: Run, rows: pd.DataFrame, text: str) -> Table:
-    """Gains with intervals: one line per arm, one column per metric."""
-    body = []
-    for _, row in rows.iterrows():
-        line = {"denoiser": row["arm"], "setting": row["setting"], "samples": cell("n_samples", row["n_samples"])}
-        line["FD without noise"] = cell("fd", row["value_0"])
-        for metric in METRICS[::-1]:
-            found = same_but(run, row, metric)
-            line[f"change of {metric_name(metric, run.features)} (interval)"] = (
-                "" if found is None else interval(metric, found["difference"], found["low"], found["high"])
-            )
-        body.append(line)
-    made = "; ".join(dict.fromkeys(components.how(row) for _, row in rows.iterrows() if row["interval"]))
-    networks = number(rows["n_networks"].max(), 0)
-    text = f"{text} Below 0, noise helps. {networks} networks. "
-    return table(pd.DataFrame(body), f"{text}Intervals: {made or 'none'}.", words=("denoiser", "setting"))
-
-
-def same_but(run: Run, row: pd.Series, metric: str) -> pd.Series | None:
-    """The gain of the same arm and setting in another metric."""
-    rows = pooled(run.gains)
-    rows = rows[(rows["arm"] == row["arm"]) & (rows["setting"] == row["setting"]) & (rows["metric"] == metric)]
-    return rows.iloc[0] if len(rows) else None
 
 
 def known_errors(run: Run) -> Section | None:
@@ -215,7 +118,7 @@ def copied(run: Run) -> Table:
     ]
     text = (
         "Samples that are copies of training images: the nearest one is at most a third as far away as the second "
-        f"nearest. Means over {number(run.copies['train_seed'].nunique(), 0)} networks. Any distance to the training "
+        f"nearest. Means over {plural(run.copies['train_seed'].nunique(), 'network')}. Any distance to the training "
         "images flatters copies."
     )
     return table(pd.DataFrame(body), text, words=("denoiser", "setting"))

@@ -108,6 +108,13 @@ def necessary(run: Run) -> bool | None:
     return _held(run, "2", "6")
 
 
+def most_left(run: Run) -> bool:
+    """Whether more than half of the gain is left without errors at high noise levels, after each length of training."""
+    rows = [claim(run, "exact above − 0.5 everywhere", seen) for seen in lengths(run)]
+    known = [row for row in rows if row is not None]
+    return bool(known) and all(in_general(row) and below(row) for row in known)
+
+
 def sufficient(run: Run) -> bool | None:
     """Whether most of the gain is there with errors at high noise levels only (1); None if not tested."""
     return _held(run, "1")

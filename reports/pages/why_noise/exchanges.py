@@ -1,0 +1,121 @@
+"""The section on exchanged denoisers: at which noise levels are the errors made that noise repairs?"""
+
+import pandas as pd
+
+from reports import components, figures
+from reports.columns import COLUMNS
+from reports.document import Figure, Prose, Section, Table, table
+from reports.formats import cell, metric_name, missing, number, percent
+from reports.pages.why_noise import opening as first_screen
+from reports.pages.why_noise.gain_table import gain_table
+from reports.pages.why_noise.select import DECIDES, FULL, claim, gains, images, lengths, shown, whole
+from reports.results import Run, pooled
+
+MANY_COPIES = 0.1  # share of samples
+
+
+def exchanges(run: Run) -> Section | None:
+    """Where the errors are made that noise repairs: additivity, the sizes of errors, and the gains of all exchanges."""
+    rows = pd.concat([gains(run, part) for part in ("whole", "split", "above", "band", "dose")])
+    rows = rows.drop_duplicates(["arm", "setting"])
+    if not len(rows):
+        return None
+    blocks: list[Prose | Figure | Table] = []
+    for length in lengths(run):
+        summed = claim(run, "sum of the bands − network", length)
+        if summed is not None:
+            word = "does not differ detectably from" if not summed["clear"] else "differs from"
+            lead = f"The bands add up, {images(length)}" if not summed["clear"] else f"Not additive, {images(length)}"
+            blocks.append(Prose(
+                f"the sum of the bands' gains, each beyond that of the exact denoiser, {word} the gain of the whole "
+                f"network: difference {shown(run, summed)}.", lead,
+            ))  # fmt: skip
+    blocks += error_sizes(run)
+    blocks += exact_above(run)
+    blocks += factorial(run)
+    blocks.append(gain_table(run, rows, "Gains from noise with exchanged denoisers."))
+    return Section("Where the errors are made", blocks)
+
+
+def exact_above(run: Run) -> list[Figure]:
+    """The gain that is left when the denoiser is exact above a level, against that level."""
+    rows = gains(run, "above").sort_values("band_low", ascending=False)
+    network = whole(run, lengths(run)[-1]) if lengths(run) else None
+    if not len(rows) or network is None:
+        return []
+    rows = pd.concat([network.to_frame().T, rows]).reset_index(drop=True)
+    share = run.copies.groupby("arm")["copies"].mean() if len(run.copies) else pd.Series(dtype=float)
+    rows["copies"] = rows["arm"].map(share)
+    figure, [[ax]] = figures.panels(1, 1, 3.0)
+    ax.axhline(0, color=figures.INK, linewidth=0.8)
+    for place, row in rows.iterrows():
+        copied = not missing(row["copies"]) and row["copies"] > MANY_COPIES
+        size, ends = row["difference"], [[row["difference"] - row["low"]], [row["high"] - row["difference"]]]
+        ax.errorbar(place, size, ends, fmt="o", color=figures.BLUE, markersize=6, elinewidth=1.6,
+                    markerfacecolor="white" if copied else figures.BLUE)  # fmt: skip
+        told = "" if missing(row["copies"]) else f", copies {percent(row['copies'])}"
+        figures.target(ax, place, size, f"{row['arm']}: {shown(run, row)}{told}")
+    ax.set_xticks(range(len(rows)), ["nowhere", *(first_screen.label(row) for _, row in rows.iloc[1:].iterrows())])
+    ax.set(xlabel="sigma where the denoiser is exact; the network elsewhere")
+    ax.set_ylabel(f"change of {metric_name(DECIDES, run.features)} by noise")
+    ax.grid(axis="x", visible=False)
+    text = (
+        "Change of FD by noise (eta 1 minus eta 0) with a denoiser that is exact above a noise level; below 0, noise "
+        "helps. The errors that noise repairs lie where the change nears 0. Hollow: more than "
+        f"{percent(MANY_COPIES)} of the samples are copies of training images, so the distance says little."
+    )
+    alt = "The change of Fréchet distance by noise against the level above which the denoiser is exact."
+    return [Figure("above", figure, alt, components.caption(run, text, run.of_kind("noise")))]
+
+
+def factorial(run: Run) -> list[Table]:
+    """The gains with a denoiser that differs in one band, for each amount of noise and dose of the error."""
+    rows = pooled(run.gains)
+    rows = rows[rows["part"].isin(["band", "dose"]) & (rows["metric"] == DECIDES)]
+    etas = sorted(set(rows["setting"]) - {FULL})
+    if not etas:
+        return []
+    body = []
+    keys = ["images_seen", "kind", "dose", "band_low"]
+    for _, same in rows.sort_values(keys, ascending=[True, False, False, False]).groupby(keys, sort=False):
+        row = same.iloc[0]
+        what = "network" if row["dose"] == 1 else f"{number(row['dose'])} of its error"
+        line = {"training images": cell("images_seen", row["images_seen"])}
+        line["in the band"] = "exact" if row["kind"] == "exact" else what
+        line["band of sigma"] = first_screen.label(row)
+        for eta in sorted([*etas, FULL]):
+            found = same[same["setting"] == eta]
+            line[eta] = "" if not len(found) else shown(run, found.iloc[0], named=False)
+        line["samples"] = components.values(same, "n_samples")
+        body.append(line)
+    text = (
+        f"Change of {metric_name(DECIDES, run.features)} by each amount of noise against none, with intervals over "
+        "networks. Outside its band the denoiser is exact, or, where it is exact in the band, the network."
+    )
+    return [table(pd.DataFrame(body), text, words=("in the band", "band of sigma"))]
+
+
+def error_sizes(run: Run) -> list[Figure]:
+    """The error of each network on fresh inputs, by noise level."""
+    rows = run.probes[(run.probes["probe"] == "size") & run.probes["images_seen"].notna()]
+    if not len(rows):
+        return []
+    mean = rows.groupby(["images_seen", "sigma"], as_index=False)["value"].mean()
+    figure, [[ax]] = figures.panels(1, 1, 2.5)
+    colors = dict(zip(lengths(run), (figures.ORANGE, figures.BLUE, figures.GREEN), strict=False))
+    n = number(rows["train_seed"].nunique(), 0)
+    for length, same in mean.groupby("images_seen"):
+        ax.plot(same["sigma"], same["value"], "o-", color=colors[length], markersize=4, label=images(length))
+        for _, row in same.iterrows():
+            at = f"{images(length)}, sigma {cell('sigma', row['sigma'])}"
+            figures.target(ax, row["sigma"], row["value"], f"{at}: {number(row['value'])}, mean of {n} networks")
+    figures.log_ticks(ax)
+    ax.set(ylabel="error of F (rms)", xlabel=COLUMNS["sigma"].label)
+    ax.set_ylim(bottom=0)
+    text = (
+        "Root mean square difference between network and exact denoiser on fresh inputs, in the network's raw output "
+        f"F, whose target has a root mean square of 1. Means of {n} networks, {components.values(rows, 'n_samples')} "
+        f"inputs each. {components.place(run)}"
+    )
+    alt = "Size of the networks' errors against the noise level."
+    return [Figure("sizes", figures.named(figure), alt, text)]
