@@ -99,7 +99,7 @@ COMMANDS = {
         "Exchanges networks for the exact denoiser at some noise levels, and compares the gains from noise. --real "
         "does so on the data themselves.",
         "laptop: 5 networks, 15,000 and 45,000 images each, 512 to 2,048 samples per run, about two hours on 2 cores; "
-        "gpu: 5 networks, 3,000,000 images, 5,000 to 20,000 samples",
+        "gpu: 5 networks, 3,000,000 images, 2,000 to 6,000 samples",
         ("", "--preset smoke", "--real"),
     ),
     "run": Command(

@@ -105,6 +105,7 @@ def main(question: NoiseLevels, options: Options) -> pd.DataFrame:
             raise ValueError(f"{name}: at least one is needed")
     if options.train_images is not None:
         study = replace(study, lengths=(options.train_images,))
+    study = replace(study, lengths=tuple(sorted(study.lengths)))
     data_std = options.data_std(study)
     study = calibrated(study, partial(trials, data_std=data_std), options)
     planned = list(trials(study, data_std))

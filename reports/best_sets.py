@@ -47,17 +47,19 @@ class BestSet:
 def read(run: Run) -> list[BestSet]:
     """The set of each mode and budget, in the order of the file."""
     rows = run.best_sets.rename(columns={"value": METRICS[0]})
-    return [_of(here) for _, here in rows.groupby(["mode", "budget"], sort=False, dropna=False)]
+    planned = run.rows.drop_duplicates("mode").set_index("mode")["setting"]  # the first of each mode, failed or not
+    return [_of(here, planned) for _, here in rows.groupby(["mode", "budget"], sort=False, dropna=False)]
 
 
-def _of(rows: pd.DataFrame) -> BestSet:
+def _of(rows: pd.DataFrame, planned: pd.Series) -> BestSet:
     named = list(rows["setting"][rows["simplest"].fillna(False).astype(bool)])
     why = next((str(text) for text in rows["no_verdict"] if not missing(text)), "")
     if not named and not why:
         why = "no setting has samples that are images yet"
     settings = rows.sort_values(METRICS[0], kind="stable").reset_index(drop=True)
     first = rows.iloc[0]
-    return BestSet(first["mode"], first["budget"], settings, named[0] if named else "", first["setting"], why)
+    return BestSet(first["mode"], first["budget"], settings, named[0] if named else "",
+                   planned.get(first["mode"], first["setting"]), why)  # fmt: skip
 
 
 def verdict(sets: list[BestSet]) -> str:
@@ -180,7 +182,7 @@ def ties(run: Run) -> Section | None:
         ax.set_title(f"{one.where}: {count}")
     grid[-1][0].set_xlabel(f"difference in {metric_name(metric, run.features, long=True)} from the lowest")
     text = (
-        f"The settings that cannot be told from the best. Left is better. Blue: the simplest of them. "
+        f"The settings that cannot be told from the best. Left is better. Blue: the recommended one of them. "
         f"Limits are corrected for the number of settings. Intervals: {components.how(sets[0].settings.iloc[0])}. "
         f"{components.place(run)}"
     )

@@ -14,7 +14,7 @@ from diffusion_core.networks import NAMES as NETWORKS
 from diffusion_core.networks import PARAMETERISATIONS
 from diffusion_core.noise import LogNormal, NoiseDistribution
 from diffusion_core.training import PRECISIONS, WEIGHTINGS
-from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY
+from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY, UNLESS_DEFAULT
 from experiments.config.names import one_of
 
 CHANGES = ("weights", "missing", "wider", "scaled")
@@ -175,7 +175,7 @@ class TunedConfig:
         inputs: visited, x on the network's own trajectories without noise; or fresh, x0 + sigma * noise.
         images_seen: further inputs trained on.
         lr: the largest learning rate; it falls to 0.
-        n_steps: steps of the trajectories.
+        n_steps, sigma_min: of the ladder of the trajectories.
     """
 
     base: TrainConfig
@@ -183,6 +183,7 @@ class TunedConfig:
     images_seen: int = 20_000
     lr: float = 1e-3
     n_steps: int = 66
+    sigma_min: float = field(default=0.03, metadata=UNLESS_DEFAULT)
 
     def __post_init__(self) -> None:
         one_of("inputs", self.inputs, ("visited", "fresh"))

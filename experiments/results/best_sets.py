@@ -24,7 +24,8 @@ COLUMNS = tuple(
 def best_set_rows(sets: Sequence[BestSet], rows: Sequence[Row], store: Store, floors: Sequence[Row] = ()) -> list[Row]:
     """Rows of best_sets.csv, one per mode and setting. Settings with a failed run are left out.
 
-    The simplest member of a set takes the fewest evaluations; among equals it is the one that was named first.
+    The simplest member of a set takes the fewest evaluations; among equals it is the one that was named first. Among
+    settings that need their own training, none is simpler than another: it is the first, their baseline, or the best.
 
     Settings that need their own training are compared over five networks or more, or `no_verdict` says that they are
     too few. Settings whose samples are not yet images are not in the set; if there are no others, there is no set.
@@ -72,7 +73,9 @@ def _rows(
             }
             | _numbers(standing, bool(doubt), own_training and not over_networks)
         )
-    simplest = min((row for row in out if row["in_set"]), key=lambda row: row["nfe"], default=None)
+    members = [row for row in out if row["in_set"]]
+    by_value = own_training and out[0] not in members
+    simplest = min(members, key=lambda row: float(row["value" if by_value else "nfe"]), default=None)
     return [row | {"simplest": row is simplest} for row in out]
 
 

@@ -20,6 +20,7 @@ COLUMNS = tuple(
 )
 Network = tuple[float, float, float, str]  # p_mean, p_std, images_seen, training seed
 Profiles = Mapping[str, Mapping[float, float]]  # model_id -> sigma -> held-out error
+PREDICTED = (-1.7, -1.1, 0.1, 0.7)  # P_means besides the default's that the predictions speak of
 
 
 def claim_rows(rows: Sequence[Row], profiles: Profiles, p_mean: float, p_std: float) -> Iterator[Row]:
@@ -28,19 +29,22 @@ def claim_rows(rows: Sequence[Row], profiles: Profiles, p_mean: float, p_std: fl
     Args:
         rows: rows of table.csv that succeeded, without those of the control.
         profiles: the error profile of each network.
-        p_mean, p_std: of the default distribution. Networks with this P_std are compared.
+        p_mean, p_std: of the default distribution. Networks with this P_std are compared: those with the P_means of
+            the predictions if all of these are there, else all. A seed that lacks one of them is left out.
     """
+    known = {row["p_mean"] for row in rows if row.get("p_mean") is not None}
+    compared = {p_mean, *PREDICTED} if known >= {p_mean, *PREDICTED} else known
     for metric in METRICS:
         gains, models = network_gains(rows, metric)
         lengths = sorted({network[2] for network in gains})
         for images_seen in lengths:
-            here = {network: gain for network, gain in gains.items() if network[1:3] == (p_std, images_seen)}
+            here = {n: gain for n, gain in gains.items() if n[1:3] == (p_std, images_seen) and n[0] in compared}
             each = list(_by_seed(here, lambda found: _higher_minus_lower(found, p_mean)))
             if each:
                 claim = "gain, higher − lower P_mean"
                 yield {"claim": claim, "images_seen": images_seen, "metric": metric} | _numbers(each)
         for kinds, chosen in {
-            f"P_std {p_std:g}": {network: gain for network, gain in gains.items() if network[1] == p_std},
+            f"P_std {p_std:g}": {n: gain for n, gain in gains.items() if n[1] == p_std and n[0] in compared},
             "all settings": gains,
         }.items():
             for band, (low, high) in BANDS.items():
@@ -60,14 +64,20 @@ def network_gains(rows: Sequence[Row], metric: str) -> tuple[dict[Network, float
             network = (row["p_mean"], row["p_std"], row["images_seen"], row["train_seed"])
             values.setdefault(network, {})[row["eta"]] = row[metric]
             models[network] = row["model_id"]
+    etas = {eta for found in values.values() for eta in found}
+    ends = (min(etas), max(etas)) if len(etas) > 1 else ()
     return {
-        network: found[max(found)] - found[min(found)] for network, found in values.items() if len(found) > 1
+        network: found[ends[1]] - found[ends[0]]
+        for network, found in values.items()
+        if ends and found.keys() >= {*ends}
     }, models
 
 
 def _by_seed(gains: Mapping[Network, float], statistic: Any) -> Iterator[float]:
+    complete = len({network[:3] for network in gains})
     for seed in dict.fromkeys(network[3] for network in gains):
-        value = statistic({network: gain for network, gain in gains.items() if network[3] == seed})
+        here = {network: gain for network, gain in gains.items() if network[3] == seed}
+        value = statistic(here) if len(here) == complete else None
         if value is not None:
             yield float(value)
 

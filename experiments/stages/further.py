@@ -44,7 +44,7 @@ def further_stage(config: TunedConfig, store: Store, data_root: Path | None, adv
     load_model.cache_clear()  # a network of its own, which may change
     model = load_model(config.base, store, data_root, device)
     load_model.cache_clear()
-    sigmas = Ladder(n_steps=config.n_steps).sigmas()
+    sigmas = Ladder(n_steps=config.n_steps, sigma_min=config.sigma_min).sigmas()
     seed = OWN_SEED + config.seed
     paths = _paths(model, sigmas, seed, shape, config) if config.inputs == "visited" else None
     generator = torch.Generator(device).manual_seed(seed)

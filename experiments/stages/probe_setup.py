@@ -15,9 +15,9 @@ from diffusion_core.samplers.base import Noise
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config.config import GROUPS, Ladder, one_of
 from experiments.config.denoisers import Machine, ModelConfig
-from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY
+from experiments.config.identity import NOT_IN_IDENTITY
 from experiments.metrics.distances import jackknife_se
-from experiments.models.exact import mixture_images, read_mixture
+from experiments.models.exact import mixture_images, mixture_of
 from experiments.stages.common import images_of, load_model
 from experiments.store.store import Store
 
@@ -63,7 +63,7 @@ class ProbeSetup:
     def of(cls, config: ProbeConfig, store: Store, data_root: Path | None) -> "ProbeSetup":
         device = config.machine.device
         images = images_of(config.model.data, data_root)
-        mixture = read_mixture(Path(config.model.data.removeprefix(MIXTURE)))
+        mixture = mixture_of(config.model.data)
         clean = mixture_images(mixture, images.shape, 2 * config.n_samples, CLEAN + config.seed).to(device)
         model = load_model(config.model, store, data_root, device)
         return cls(model, mixture.float().to(device), clean, config)

@@ -175,7 +175,7 @@ def _begun(config: SampleConfig, store: Store) -> Begun | None:
     """The longest stored run of `config.earlier`."""
     for n in sorted(config.earlier, reverse=True):
         name = identity(shorter := replace(config, n_samples=n, earlier=()))
-        if n < config.n_samples and shorter.machine == config.machine and store.has("samples", name):
+        if n < config.n_samples and store.has("samples", name):
             with store.reading("samples", name) as folder:
                 tensors = load_file(folder / "samples.safetensors")
             return Begun(n, tensors, load_meta("samples", shorter, store))

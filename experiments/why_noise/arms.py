@@ -92,7 +92,9 @@ def arms(study: WhyStudy, seed: int) -> Iterator[Arm]:
             yield from where(study, network)
         yield from starts(study, network)
         for inputs in ("fresh", "visited"):
-            tuned = TunedConfig(network, inputs, study.further_images, n_steps=study.main_steps)
+            tuned = TunedConfig(
+                network, inputs, study.further_images, n_steps=study.main_steps, sigma_min=study.sigma_min
+            )
             name = f"{images_seen:,} images, then {study.further_images:,} {inputs} inputs"
             yield Arm("further", name, tuned, ladder, etas(BOTH), inputs, images_seen=images_seen)
 

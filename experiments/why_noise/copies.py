@@ -10,6 +10,7 @@ from rich.progress import track
 from safetensors.torch import load_file
 from torch import Tensor
 
+from experiments.config.denoisers import TrainConfig, networks
 from experiments.config.identity import identity
 from experiments.config.trial import Trial
 from experiments.results.table import write_rows
@@ -36,10 +37,12 @@ def rows(done: Iterable[Trial], store: Store, data_root: Path | None) -> Iterato
     """Rows of copies.csv. Runs whose samples were evicted are left out."""
     for trial in done:
         name = identity(trial.samples)
-        if store.has("samples", name):
+        if trial.mode != "control" and store.has("samples", name):
             with store.reading("samples", name) as folder:
                 pixels = load_file(folder / "samples.safetensors")["pixels"]
-            share = copies(pixels, images_of(trial.model.data, data_root).pixels)
+            known = images_of(trial.model.data, data_root).pixels
+            held_out = max(one.held_out for one in networks(trial.model) if isinstance(one, TrainConfig))
+            share = copies(pixels, known[: len(known) - held_out])
             yield {"arm": trial.mode, "setting": trial.setting, "train_seed": trial.model.seed, "copies": share,
                    "n_samples": len(pixels), "ratio": RATIO}  # fmt: skip
 

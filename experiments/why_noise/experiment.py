@@ -3,7 +3,7 @@
     python -m experiments why_noise                      laptop: about two hours on two CPU cores
     python -m experiments why_noise --real               the data themselves: about a quarter of an hour
     python -m experiments why_noise --preset smoke       about half a minute: does everything work here?
-    python -m experiments why_noise --preset gpu         longer training, 5,000 samples per run
+    python -m experiments why_noise --preset gpu         longer training, up to 6,000 samples per run
 
 A mixture of Gaussians is fitted to the digits and serves as the data distribution. Its exact denoiser is known, and
 networks are trained on its draws. Then a denoiser can be the network in one band of noise levels, and exact at all
@@ -48,7 +48,10 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
     """
     if options.model is not None:
         raise ValueError("model: this experiment needs networks trained on its own law; --model is for the others")
-    study = options.apply(PRESETS[options.preset], question)
+    study = PRESETS[options.preset]
+    if question.real:
+        study = replace(study, train=replace(study.train, data=OF_TRAINING[options.preset].train.data))
+    study = options.apply(study, question)
     if study.real and (unused := [name for name in ("n_steps", "n_others") if getattr(question, name) is not None]):
         raise ValueError(f"{unused[0]}: it is for a mixture, and has no effect with --real")
     if options.train_images is not None:
@@ -61,8 +64,9 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
         raise ValueError("lengths: at least one is needed")
     if study.n_others < MIN_SAMPLES:
         raise ValueError(f"n_others={study.n_others}: it must be at least {MIN_SAMPLES}")
-    if not all(0 < low < high for low, high in itertools.pairwise((*study.bands, math.inf))):
-        raise ValueError(f"bands={study.bands}: they must be above 0, in ascending order")
+    least = study.ladder().sigmas()[-2]  # so that at least one step is left below each
+    if not all(least < low < high for low, high in itertools.pairwise((*study.bands, math.inf))):
+        raise ValueError(f"bands={study.bands}: they must ascend from above {least:.3g}, the last level but one")
     study = replace(study, etas=tuple(sorted({*study.etas, *BOTH})), lengths=tuple(sorted(study.lengths)))
     if study.real:  # held-out images as in `noise_levels`, whose networks are then the same
         held_out = OF_TRAINING[options.preset].train.held_out

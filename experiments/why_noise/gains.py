@@ -1,7 +1,7 @@
 """gains.csv: what noise changes, for every arm and yardstick; claims.csv: comparisons between arms, seed by seed."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -57,8 +57,8 @@ class Gains:
                 found[seed] = (value - value_0, replicates - replicates_0)
         return found
 
-    def mean(self, arm: str, metric: str, setting: str) -> float:
-        return float(np.mean([v[metric][0] for (a, s, _), v in self.values.items() if (a, s) == (arm, setting)]))
+    def mean(self, arm: str, metric: str, setting: str, seeds: Iterable[int]) -> float:
+        return float(np.mean([self.values[arm, setting, seed][metric][0] for seed in seeds]))
 
 
 def write_gains(
@@ -137,8 +137,9 @@ def gain_rows(study: WhyStudy, found: Gains) -> Iterator[dict[str, Any]]:
                     yield labels | {"train_seed": seed} | _numbers([gain])
                 if gains:
                     values = {
-                        "value_0": found.mean(arm.name, metric, NONE), "value": found.mean(arm.name, metric, setting)
-                    }  # fmt: skip
+                        name: found.mean(arm.name, metric, label, gains)
+                        for name, label in (("value_0", NONE), ("value", setting))
+                    }
                     yield labels | values | _numbers(list(gains.values()))
 
 

@@ -27,7 +27,7 @@ def probes(study: WhyStudy) -> Iterator[tuple[Arm, ProbeConfig]]:
     """Yields (arm, probe).
 
     Every network, whole, gets visited, norm and size. Every known error of the first seed gets size and residual, and
-    the exact denoiser residual. The smooth field gets none: second derivatives of its convolutions take hours.
+    the exact denoiser residual. The smooth field gets no residual: second derivatives of convolutions take hours.
     """
     eager, ladder = replace(study.machine, compiled=False), study.ladder()
     for seed in study.seeds:
@@ -67,8 +67,9 @@ def write_probes(study: WhyStudy, store: Store, data_root: Path | None, director
 def ratio_rows(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Each value along the trajectories over that without noise of the same network and level, over all networks.
 
-    The ratio is a geometric mean. Its limits hold for all levels and etas of one probe and training length together:
-    Student's t of the logarithms over networks, with Bonferroni's correction. One network gives no limits.
+    The ratio is a geometric mean. At the first level x is the same with any noise, so it has no ratio. The limits hold
+    for all levels and etas of one probe and training length together: Student's t of the logarithms over networks, with
+    Bonferroni's correction. One network gives no limits.
     """
     values = {
         (row["probe"], row["images_seen"], row["train_seed"], row["sigma"], row["eta"]): row["value"]
@@ -79,6 +80,7 @@ def ratio_rows(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for (probe, seen, seed, sigma, eta), value in values.items():
         if eta > 0 and (plain := values.get((probe, seen, seed, sigma, 0.0))):
             logs.setdefault((probe, seen, eta, sigma), []).append(math.log(value / plain))
+    logs = {key: each for key, each in logs.items() if any(each)}
     for (probe, seen, eta, sigma), each in logs.items():
         n, n_tests, mean = len(each), sum(key[:2] == (probe, seen) for key in logs), statistics.mean(each)
         row = {"probe": probe, "images_seen": seen, "eta": eta, "sigma": sigma, "value": math.exp(mean),

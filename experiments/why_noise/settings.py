@@ -42,7 +42,7 @@ class WhyStudy(Study):
 
     def ladder(self, n_steps: int | None = None) -> Ladder:
         """The ladder of n_steps, by default the main one."""
-        return Ladder(n_steps=n_steps or self.main_steps, sigma_min=self.sigma_min)
+        return Ladder(n_steps=self.main_steps if n_steps is None else n_steps, sigma_min=self.sigma_min)
 
 
 SMOKE = WhyStudy(
@@ -70,8 +70,8 @@ PRESETS = {
     "gpu": WhyStudy(
         train=TrainConfig(images_seen=50 * 60_000),
         lengths=(45_000, 50 * 60_000),
-        n_samples=20_000,
-        n_others=5_000,
+        n_samples=6_000,  # at most a third of the draws of the mixture
+        n_others=2_000,
         n_steps=(16, 32, 66, 132, 264),
         etas=(0.0, 0.25, 0.5, 0.75, 1.0, 1.4, 2.0),
         further_images=200_000,

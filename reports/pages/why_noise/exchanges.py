@@ -8,7 +8,7 @@ from reports.document import Figure, Prose, Section, Table, table
 from reports.formats import cell, metric_name, missing, number, percent
 from reports.pages.why_noise import opening as first_screen
 from reports.pages.why_noise.gain_table import gain_table
-from reports.pages.why_noise.select import DECIDES, FULL, claim, gains, images, lengths, shown, whole
+from reports.pages.why_noise.select import DECIDES, FULL, claim, gains, images, lengths, power, shown, whole
 from reports.results import Run, pooled
 
 MANY_COPIES = 0.1  # share of samples
@@ -24,11 +24,11 @@ def exchanges(run: Run) -> Section | None:
     for length in lengths(run):
         summed = claim(run, "sum of the bands − network", length)
         if summed is not None:
-            word = "does not differ detectably from" if not summed["clear"] else "differs from"
-            lead = f"The bands add up, {images(length)}" if not summed["clear"] else f"Not additive, {images(length)}"
+            word = "differs from" if summed["clear"] else "does not differ detectably from"
+            lead = "Not additive" if summed["clear"] else "Additivity"
             blocks.append(Prose(
                 f"the sum of the bands' gains, each beyond that of the exact denoiser, {word} the gain of the whole "
-                f"network: difference {shown(run, summed)}.", lead,
+                f"network: difference {shown(run, summed)}{power(summed)}.", f"{lead}, {images(length)}",
             ))  # fmt: skip
     blocks += error_sizes(run)
     blocks += exact_above(run)
@@ -102,7 +102,7 @@ def error_sizes(run: Run) -> list[Figure]:
         return []
     mean = rows.groupby(["images_seen", "sigma"], as_index=False)["value"].mean()
     figure, [[ax]] = figures.panels(1, 1, 2.5)
-    colors = dict(zip(lengths(run), (figures.ORANGE, figures.BLUE, figures.GREEN), strict=False))
+    colors = figures.few(lengths(run))
     n = number(rows["train_seed"].nunique(), 0)
     for length, same in mean.groupby("images_seen"):
         ax.plot(same["sigma"], same["value"], "o-", color=colors[length], markersize=4, label=images(length))

@@ -17,6 +17,7 @@ from reports.pages.why_noise.select import (
     images,
     lengths,
     one,
+    power,
     shown,
     split_at,
     whole,
@@ -50,12 +51,16 @@ def sentence(run: Run) -> str:
     """The answer to the title."""
     split, needed, enough = split_at(run), necessary(run), sufficient(run)
     level = "" if split is None else f" (sigma above {number(split)})"
+    network = whole(run, lengths(run)[-1])
     if needed is None:
-        return "Not settled: too few networks for an interval over networks."
+        few = network is not None and not in_general(network)
+        return f"Not settled: {'too few networks for an interval over networks' if few else 'runs are missing'}."
+    if not below(network):
+        return "Not settled: this run shows no gain from noise with the network."
     if not needed:
         if most_left(run):
             return f"Most of the gain from noise is left without errors at high noise levels{level}."
-        return f"Not settled: without errors at high noise levels{level} much of the gain from noise is left."
+        return f"Not settled: half of the gain may be left without errors at high noise levels{level}."
     gone = not any(below(row) for _, row in low_errors(run).iterrows())
     alone = " Alone, these errors are not shown to be enough." if enough is False else ""
     if gone:
@@ -76,11 +81,11 @@ def lines(run: Run) -> list[tuple[str, str]]:
     found = []
     exact = whole(run, None)
     if exact is not None:
-        helps = "part of the cause" if below(exact) else "not the cause"
+        helps = "part of the cause" if below(exact) else "not the cause" if above(exact) else "not shown to be a cause"
         what = "gains too" if below(exact) else "even loses" if above(exact) else "gains nothing detectable"
-        found.append(("Large steps", f"{helps}: an exact denoiser {what}, {shown(run, exact)}."))
+        found.append(("Large steps", f"{helps}: an exact denoiser {what}, {shown(run, exact)}{power(exact)}."))
     visited = run.ratios[(run.ratios["probe"] == "visited") & (run.ratios["sigma"] < LOW)]
-    longest = visited[visited["images_seen"] == visited["images_seen"].max()]
+    longest = visited[(visited["images_seen"] == visited["images_seen"].max()) & visited["high"].notna()]
     if len(longest):
         better = int((longest["high"] < 1).sum())
         word = "supported" if better > len(longest) / 2 else "in part" if better else "not detectably"
@@ -91,7 +96,8 @@ def lines(run: Run) -> list[tuple[str, str]]:
         ))  # fmt: skip
     part = claim(run, "noise below − 0.75 everywhere", lengths(run)[-1])
     if part is not None and in_general(part):
-        text = "low levels are enough" if below(part) else "undecided: low levels alone may do less"
+        text = "low levels are enough" if below(part) else "low levels alone may do less"
+        text = "low levels alone do less" if above(part) else text
         found.append(("Where noise is put back", f"{text}."))
     return found
 
@@ -142,14 +148,15 @@ def bands(run: Run) -> Figure | None:
     }
     figure, [axes] = figures.panels(1, 2, 3.3)
     seen = lengths(run)
-    colors = dict(zip(seen, (figures.ORANGE, figures.BLUE, figures.GREEN), strict=False))
-    names = [label(row) for _, row in rows[rows["images_seen"] == seen[0]].drop_duplicates("band_low").iterrows()]
+    colors = figures.few(seen)
+    bands = rows.sort_values("band_low", ascending=False).drop_duplicates("band_low")
+    places = {low: place for place, low in enumerate(bands["band_low"])}
     scale = COLUMNS[DECIDES].scale
     for ax, (kind, title) in zip(axes, titles.items(), strict=True):
         ax.axhline(0, color=figures.INK, linewidth=0.8)
         for place, length in enumerate(seen):
-            here = rows[(rows["kind"] == kind) & (rows["images_seen"] == length)].reset_index(drop=True)
-            at = here.index + 0.16 * (place - (len(seen) - 1) / 2)
+            here = rows[(rows["kind"] == kind) & (rows["images_seen"] == length)]
+            at = here["band_low"].map(places) + 0.16 * (place - (len(seen) - 1) / 2)
             low, high = ((here["difference"] - here["low"]) * scale, (here["high"] - here["difference"]) * scale)
             ax.errorbar(at, here["difference"] * scale, [low, high], fmt="o", markersize=5, color=colors[length],
                         elinewidth=1.6, label=images(length), zorder=3)  # fmt: skip
@@ -158,16 +165,17 @@ def bands(run: Run) -> Figure | None:
             full = whole(run, length)
             if full is not None:
                 ax.axhline(full["difference"] * scale, color=colors[length], linestyle="--", linewidth=1.1)
-        ax.set_xticks(range(len(names)), names)
+        ax.set_xticks(range(len(bands)), [label(row) for _, row in bands.iterrows()])
         ax.set_xlabel("sigma of the band, from the first steps (left) to the last (right)")
         ax.set_title(title)
         ax.grid(axis="x", visible=False)
     axes[0].set_ylabel(f"change of {metric_name(DECIDES, run.features)} by noise")
     figures.under_one_legend(figure)
+    n = {kind: components.values(rows[rows["kind"] == kind], "n_samples") for kind in titles}
     text = (
         "Change of FD by noise (eta 1 minus eta 0); below 0, noise helps. Dashed: with the network everywhere. Left: "
-        "the network's errors are made in one band only. Right: they are missing in one band only. Bars: 95 % "
-        "intervals."
+        f"the network's errors are made in one band only ({n['network']} samples). Right: they are missing in one band "
+        f"only ({n['exact']} samples). Bars: 95 % intervals."
     )
     alt = "The change of Fréchet distance by noise, against the band of noise levels with the network's errors."
     return Figure("bands", figure, alt, components.caption(run, text, run.of_kind("noise")))

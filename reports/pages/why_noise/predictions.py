@@ -8,7 +8,7 @@ from reports.formats import missing
 from reports.pages.why_noise.select import above, below, claim, gains, images, lengths, shown
 from reports.results import Run
 
-NOT_TESTED, FEW = "not tested", "fewer than five networks"
+NOT_TESTED, FEW, MISSING = "not tested", "fewer than five networks", "runs are missing"
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,8 @@ def outcomes(run: Run) -> list[Outcome]:
     seen = lengths(run)
     if not seen:
         return []
-    on_mixture = bool(len(gains(run, "consistent")))
     found = []
-    if on_mixture:
+    if run.rows["data"].str.startswith("mixture:").all():
         found += [
             _each(run, "1. Most of the gain comes from errors at high noise levels",
                   {f"{images(n)}": (claim(run, "network above − 0.5 everywhere", n), "below") for n in seen}),
@@ -58,8 +57,8 @@ def _each(run: Run, name: str, rows: dict[str, tuple[pd.Series | None, str]]) ->
     """Held if every row's interval lies on its side of 0. Only intervals over networks in general count."""
     known = {label: (row, side) for label, (row, side) in rows.items() if row is not None}
     evidence = "; ".join(f"{label}: {shown(run, row)}" for label, (row, _) in known.items())
-    if not all(in_general(row) for row, _ in known.values()):
-        return Outcome(name, NOT_TESTED, evidence)
+    if len(known) < len(rows) or not all(in_general(row) for row, _ in known.values()):
+        return Outcome(name, NOT_TESTED, evidence or MISSING)
     held = all(below(row) if side == "below" else above(row) for row, side in known.values())
     return Outcome(name, "held" if held else "failed", evidence)
 
@@ -77,8 +76,10 @@ def consistent(run: Run) -> Outcome:
         return Outcome(name, NOT_TESTED, FEW)
     for kind in dict.fromkeys(rows["kind"]):
         here = rows[rows["kind"] == kind].sort_values("n_steps")
-        if kind == "exact" or len(here) < 2:
+        if kind == "exact":
             continue
+        if len(here) < 2:
+            return Outcome(name, NOT_TESTED, MISSING)
         coarse, fine = here.iloc[0], here.iloc[-1]
         held &= abs(fine["difference"]) < 0.5 * abs(coarse["difference"]) or not fine["clear"]
         steps = [f"{shown(run, row, named=False)} at {int(row['n_steps'])} steps" for row in (coarse, fine)]
@@ -90,13 +91,13 @@ def inconsistent(run: Run) -> Outcome:
     """Prediction 5: a wrong mixture at high levels only has a gain below 0, one at low levels only has none."""
     name = "5. The same error at high levels only is repaired, at low levels only it is not"
     texts, held = [], True
-    for kind in dict.fromkeys(gains(run, "consistent")["kind"]):
+    for kind in (kind for kind in dict.fromkeys(gains(run, "consistent")["kind"]) if kind != "exact"):
         high, low = (claim(run, f"wrong {kind} {where} − exact", None) for where in ("above", "below"))
         if high is None or low is None:
-            continue
+            return Outcome(name, NOT_TESTED, MISSING)
         if not in_general(high):
             return Outcome(name, NOT_TESTED, FEW)
-        held &= below(high) and not below(low)
+        held &= below(high) and low["difference"] >= 0
         texts.append(
             f"{kind}: {shown(run, high, named=False)} at high levels, {shown(run, low, named=False)} at low ones"
         )

@@ -9,7 +9,7 @@ from reports.formats import cell, interval, metric_name, missing, percent
 from reports.results import Run, pooled
 
 DECIDES = "fd"  # needs fewer images for this effect than KD
-FULL = "eta 1"
+FULL, EVERYWHERE = "eta 1", "noise everywhere"
 LOW = 1.0  # below this sigma, errors on a network's own samples exceed those on training inputs
 
 
@@ -53,6 +53,13 @@ def shown(run: Run, row: pd.Series, *, named: bool = True) -> str:
     note = f"{percent(row['level'])} interval " if named else ""
     size = interval(row["metric"], row["difference"], row["low"], row["high"], note)
     return f"{metric_name(row['metric'], run.features)} {size}" if named else size
+
+
+def power(row: pd.Series) -> str:
+    """What a gain or claim that is not detectable could have detected, in brackets."""
+    if row["clear"] or missing(row["detectable"]):
+        return ""
+    return f" (this run could have detected {cell(row['metric'], row['detectable'])})"
 
 
 def images(value: float) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports.pages.why_noise import opening, page
+from reports.pages.why_noise import exchanges, opening
 from reports.pages.why_noise.predictions import outcomes
 from reports.results import Run, read_run
 
@@ -36,6 +36,9 @@ def run_with(directory: Path, changes: dict[str, tuple[float, float]], holds_for
     frame["holds_for"] = holds_for
     frame.to_csv(directory / "claims.csv", index=False)
     frame = pd.read_csv(directory / "gains.csv")
+    frame["holds_for"] = holds_for
+    network = (frame["part"] == "whole") & (frame["kind"] == "network") & frame["train_seed"].isna()
+    frame.loc[network & (frame["metric"] == "fd"), ["difference", "low", "high"]] = -2.0, -3.0, -1.0
     here = (frame["part"] == "consistent") & (frame["metric"] == "fd")
     frame.loc[here, ["difference", "low", "high", "clear"]] = 0.1, -1.0, 1.2, False
     frame.loc[here & (frame["n_steps"] == frame.loc[here, "n_steps"].min()), ["difference", "clear"]] = 3.0, True
@@ -67,6 +70,41 @@ def test_few_networks_test_nothing(directory: Path) -> None:
     assert opening.sentence(run) == "Not settled: too few networks for an interval over networks."
 
 
+def test_without_a_gain_of_the_network_nothing_is_explained(directory: Path) -> None:
+    run_with(directory, CONFIRMS)
+    frame = pd.read_csv(directory / "gains.csv")
+    network = (frame["part"] == "whole") & (frame["kind"] == "network") & (frame["metric"] == "fd")
+    frame.loc[network, ["difference", "low", "high"]] = -0.5, -1.5, 0.5
+    frame.to_csv(directory / "gains.csv", index=False)
+    assert opening.sentence(read_run(directory)) == "Not settled: this run shows no gain from noise with the network."
+
+
+def test_a_gain_that_is_left_is_said(directory: Path) -> None:
+    run = run_with(directory, CONFIRMS | {EXACT: (-2.0, -0.5)})
+    assert opening.sentence(run) == (
+        "Most of the gain from noise is left without errors at high noise levels (sigma above 2.85)."
+    )
+
+
+def test_a_missing_claim_is_not_tested(directory: Path) -> None:
+    run_with(directory, CONFIRMS)
+    frame = pd.read_csv(directory / "claims.csv")
+    longest = frame["images_seen"].max()
+    frame[(frame["claim"] != ABOVE) | (frame["images_seen"] != longest)].to_csv(directory / "claims.csv", index=False)
+    assert [one.outcome for one in outcomes(read_run(directory))] == ["not tested", *["held"] * 4]
+
+
+def test_a_band_that_is_missing_moves_no_other(directory: Path) -> None:
+    frame = pd.read_csv(directory / "gains.csv")
+    lows = sorted(frame.loc[frame["part"] == "band", "band_low"].unique(), reverse=True)
+    gone = (frame["part"] == "band") & (frame["kind"] == "network") & (frame["band_low"] == lows[0])
+    frame[~gone].to_csv(directory / "gains.csv", index=False)
+    figure = opening.bands(read_run(directory))
+    assert figure is not None
+    marks = [line for line in figure.drawing.axes[0].lines if (line.get_gid() or "").startswith("tip:")]
+    assert {round(float(mark.get_xdata()[0])) for mark in marks} == set(range(1, len(lows)))
+
+
 def test_the_figure_has_every_band_for_every_length(directory: Path) -> None:
     run = read_run(directory)
     figure = opening.bands(run)
@@ -79,9 +117,9 @@ def test_the_figure_has_every_band_for_every_length(directory: Path) -> None:
 
 
 def test_additivity_is_said_either_way(directory: Path) -> None:
-    for interval, words in (((-1.0, 1.0), "The bands add up"), ((1.0, 3.0), "Not additive")):
+    for interval, words in (((-1.0, 1.0), "Additivity"), ((1.0, 3.0), "Not additive")):
         run = run_with(directory, {"sum of the bands − network": interval})
-        section = page.bands(run)
+        section = exchanges.exchanges(run)
         assert section is not None and any(words in getattr(block, "lead", "") for block in section.blocks)
 
 
