@@ -8,10 +8,20 @@ from reports.document import Figure, Prose, Section, Table, table
 from reports.formats import cell, metric_name, missing, number, percent
 from reports.pages.why_noise import opening as first_screen
 from reports.pages.why_noise.gain_table import gain_table
-from reports.pages.why_noise.select import DECIDES, FULL, claim, gains, images, lengths, power, shown, whole
+from reports.pages.why_noise.select import (
+    DECIDES,
+    FULL,
+    MANY_COPIES,
+    claim,
+    copied,
+    gains,
+    images,
+    lengths,
+    power,
+    shown,
+    whole,
+)
 from reports.results import Run, pooled
-
-MANY_COPIES = 0.1  # share of samples
 
 
 def exchanges(run: Run) -> Section | None:
@@ -49,10 +59,9 @@ def exact_above(run: Run) -> list[Figure]:
     figure, [[ax]] = figures.panels(1, 1, 3.0)
     ax.axhline(0, color=figures.INK, linewidth=0.8)
     for place, row in rows.iterrows():
-        copied = not missing(row["copies"]) and row["copies"] > MANY_COPIES
         size, ends = row["difference"], [[row["difference"] - row["low"]], [row["high"] - row["difference"]]]
         ax.errorbar(place, size, ends, fmt="o", color=figures.BLUE, markersize=6, elinewidth=1.6,
-                    markerfacecolor="white" if copied else figures.BLUE)  # fmt: skip
+                    markerfacecolor="white" if copied(run, row["arm"]) else figures.BLUE)  # fmt: skip
         told = "" if missing(row["copies"]) else f", copies {percent(row['copies'])}"
         figures.target(ax, place, size, f"{row['arm']}: {shown(run, row)}{told}")
     ax.set_xticks(range(len(rows)), ["nowhere", *(first_screen.label(row) for _, row in rows.iloc[1:].iterrows())])

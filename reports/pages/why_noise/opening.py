@@ -6,7 +6,7 @@ from reports import components, figures, openings
 from reports.columns import COLUMNS
 from reports.document import Figure, Number, Opening
 from reports.formats import as_precise, metric_name, missing, number, percent
-from reports.pages.why_noise.predictions import in_general, most_left, necessary, sufficient
+from reports.pages.why_noise.predictions import explained_above, in_general, most_left, necessary, sufficient
 from reports.pages.why_noise.select import (
     DECIDES,
     LOW,
@@ -59,6 +59,12 @@ def sentence(run: Run) -> str:
         return "Not settled: this run shows no gain from noise with the network."
     if not needed:
         if most_left(run):
+            lower = explained_above(run)
+            if lower is not None:
+                return (
+                    f"Most of the gain from noise comes from errors above sigma {number(lower)}, "
+                    f"and less than half from those above {number(split or 0)}."
+                )
             return f"Most of the gain from noise is left without errors at high noise levels{level}."
         return f"Not settled: half of the gain may be left without errors at high noise levels{level}."
     gone = not any(below(row) for _, row in low_errors(run).iterrows())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.formats import missing
-from reports.pages.why_noise.select import above, below, claim, gains, images, lengths, shown
+from reports.pages.why_noise.select import above, below, claim, copied, gains, images, lengths, shown
 from reports.results import Run
 
 NOT_TESTED, FEW, MISSING = "not tested", "fewer than five networks", "runs are missing"
@@ -114,6 +114,18 @@ def most_left(run: Run) -> bool:
     rows = [claim(run, "exact above − 0.5 everywhere", seen) for seen in lengths(run)]
     known = [row for row in rows if row is not None]
     return bool(known) and all(in_general(row) and below(row) for row in known)
+
+
+def explained_above(run: Run) -> float | None:
+    """The highest level such that less than half of the gain is left with the exact denoiser above it.
+
+    Only levels at which few samples are copies of training images count.
+    """
+    for _, row in gains(run, "above").sort_values("band_low", ascending=False).iterrows():
+        found = claim(run, f"exact above {row['band_low']:g} − 0.5 everywhere", row["images_seen"])
+        if found is not None and in_general(found) and above(found) and not copied(run, row["arm"]):
+            return float(row["band_low"])
+    return None
 
 
 def sufficient(run: Run) -> bool | None:

@@ -10,6 +10,7 @@ from reports.results import Run, pooled
 
 DECIDES = "fd"  # needs fewer images for this effect than KD
 FULL, EVERYWHERE = "eta 1", "noise everywhere"
+MANY_COPIES = 0.1  # share of samples
 LOW = 1.0  # below this sigma, errors on a network's own samples exceed those on training inputs
 
 
@@ -60,6 +61,11 @@ def power(row: pd.Series) -> str:
     if row["clear"] or missing(row["detectable"]):
         return ""
     return f" (this run could have detected {cell(row['metric'], row['detectable'])})"
+
+
+def copied(run: Run, arm: str) -> bool:
+    """Whether more than a few of the samples of an arm are copies of training images."""
+    return len(run.copies) > 0 and run.copies[run.copies["arm"] == arm]["copies"].mean() > MANY_COPIES
 
 
 def images(value: float) -> str:

@@ -86,6 +86,22 @@ def test_a_gain_that_is_left_is_said(directory: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("copies", "said"), [(0.0, "comes from errors above sigma 0.9"), (0.5, "is left without")])
+def test_a_lower_level_that_explains_the_gain_is_said_unless_samples_are_copies(
+    directory: Path, copies: float, said: str
+) -> None:
+    run_with(directory, CONFIRMS | {EXACT: (-2.0, -0.5)})
+    gains, claims = pd.read_csv(directory / "gains.csv"), pd.read_csv(directory / "claims.csv")
+    network = gains[(gains["part"] == "whole") & (gains["kind"] == "network") & (gains["metric"] == "fd")]
+    added = network.assign(part="above", kind="exact", arm="exact above", band_low=0.9)
+    pd.concat([gains, added]).to_csv(directory / "gains.csv", index=False)
+    claim = claims[claims["claim"] == EXACT].assign(claim="exact above 0.9 − 0.5 everywhere", low=0.5, high=2.0)
+    pd.concat([claims, claim]).to_csv(directory / "claims.csv", index=False)
+    table = pd.DataFrame([{"arm": "exact above", "setting": "eta 1", "train_seed": 0, "copies": copies}])
+    table.assign(n_samples=132, ratio=1 / 3).to_csv(directory / "copies.csv", index=False)
+    assert said in opening.sentence(read_run(directory))
+
+
 def test_a_missing_claim_is_not_tested(directory: Path) -> None:
     run_with(directory, CONFIRMS)
     frame = pd.read_csv(directory / "claims.csv")
