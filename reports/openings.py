@@ -8,7 +8,7 @@ from reports.columns import METRICS
 from reports.document import Number
 from reports.formats import SPEECH, as_precise, cell, metric_name, missing, number, percent, plural
 from reports.results import Run
-from reports.sentences import FEW, POWER, control_failed, head, pairs, smallest, these, training
+from reports.sentences import FEW, POWER, control_failed, head, pairs, smallest, these, training, untrusted
 
 EXPLORATION = "exploration, not fixed beforehand"
 STOPPED = {
@@ -60,6 +60,7 @@ def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> li
     control = "A/A control not measured"
     if found:
         control = "A/A control FAILED" if control_failed(run) else "A/A control passed (a setting against itself)"
+        control = "A/A control: no verdict, its samples are not yet images" if untrusted(found[0]) else control
     facts = [beforehand, control]
     if row is not None:
         facts += [f"network “{row['network']}”, {training(row)}", data(row)]

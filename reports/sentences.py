@@ -207,6 +207,11 @@ def control_failed(run: Run) -> bool:
     return any(bool(row["clear"]) for pair in pairs(run.of_kind("control")) for row in pair.values())
 
 
+def untrusted(pair: Pair) -> bool:
+    """Whether the samples of a contrast are not yet images."""
+    return not missing(head(pair).get("untrusted"))
+
+
 def control(run: Run) -> list[Prose]:
     """The result of the A/A control, which must find no difference."""
     found = pairs(run.of_kind("control"))
@@ -215,6 +220,8 @@ def control(run: Run) -> list[Prose]:
     row, numbers = head(found[0]), measured(run, found[0], values=False)
     how = "retrained from other seeds" if row["mode"] == "retrained" else "with another sampling seed"
     text = f"{row['b']} against itself {how}"
+    if untrusted(found[0]):
+        return [Prose(f"{text}: no verdict, its samples are not yet images. {numbers}.", "A/A control")]
     if not control_failed(run):
         return [Prose(f"{text}: no detectable difference, as it should be. {numbers}.", "A/A control")]
     text += (
