@@ -2,7 +2,7 @@
 
     python -m bench.claims_check [--store runs/store] [--n 512] [--repeats 200]
 
-Plays many small experiments with draws of the mixture of `why_noise` and their features (128 dimensions): five
+Simulates many small experiments with draws of the mixture of `why_noise` and their features (128 dimensions): five
 networks, n images per denoiser with and without noise. In place of a denoiser's error, a share of its images comes from
 a wrong mixture. The shares differ between denoisers, by noise, and between networks. Denoisers of one network share
 their random numbers, as they share their noise in the experiment. The gains are then added up as in
@@ -56,15 +56,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=200)
     given = parser.parse_args()
     known = Known.of(given.store, [RIGHT, "weights"])
-    played: dict[tuple[str, str], list[list[float]]] = {}
-    for repeat in track(range(given.repeats), "playing experiments"):
+    simulated: dict[tuple[str, str], list[list[float]]] = {}
+    for repeat in track(range(given.repeats), "simulating experiments"):
         each = [gains(known, given.n, (repeat, network)) for network in range(NETWORKS)]
         for claim, factors in CLAIMS.items():
             for yardstick in each[0]["exact"]:
                 sums = [sum(factor * one[name][yardstick] for name, factor in factors.items()) for one in each]
-                played.setdefault((claim, yardstick), []).append(sums)
+                simulated.setdefault((claim, yardstick), []).append(sums)
     covered = {}
-    for key, experiments in played.items():
+    for key, experiments in simulated.items():
         truth = float(np.mean(experiments))
         found = [pooled(sums, [0.0] * NETWORKS) for sums in experiments]
         covered[key] = float(np.mean([one.low <= truth <= one.high for one in found]))

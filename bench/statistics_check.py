@@ -1,9 +1,9 @@
-"""Do the statistics keep their promises on real features? Size, power and mean sample number, by simulation.
+"""Are the statistics calibrated on real features? Size, power and mean sample number, by simulation.
 
     python -m bench.statistics_check [--store runs/store] [--pool 6000] [--repeats 1000]
 
 Samples a large pool of images per setting from one network of the `beta` experiment (it is trained if the store lacks
-it), then plays many small experiments by drawing from the pools: features are real (128 dimensions), and the truth is
+it), then simulates small experiments by drawing from the pools: features are real (128 dimensions), and the truth is
 known, since it is the difference of the pools. Prints three tables:
 
 sequential  the rule of metrics/looks.py: how often it calls a difference, and how many images per network and side it

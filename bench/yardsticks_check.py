@@ -1,9 +1,9 @@
-"""Do the yardsticks of `why_noise` keep their promises on real features? Size and power, by simulation.
+"""Are the yardsticks of `why_noise` calibrated on real features? Size and power, by simulation.
 
     python -m bench.yardsticks_check [--store runs/store] [--n 640] [--repeats 300]
 
 Fits the mixture of `why_noise`, draws images from it and from wrong mixtures, and extracts their features (128
-dimensions). Then it plays many small experiments: five networks, n images per side. The null: both sides are draws of
+dimensions). Then it simulates experiments: five networks, n images per side. The null: both sides are draws of
 the truth. The alternatives: a share of one side's images comes from a wrong mixture. Prints how often each yardstick
 calls the difference clear: the size should be 5 %, and more power is better.
 """
@@ -78,7 +78,13 @@ class Known:
         return cls(reference, Whitened.of(reference), shares, truth.density, pools)
 
     def values(self, name: str, share: float, n: int, rng: np.random.Generator) -> dict[str, float]:
-        """All yardsticks of n images, a share of them from the pool of that name and the others from the truth."""
+        """All yardsticks of n images, a share of them from the pool of that name and the others from the truth.
+
+        Raises:
+            ValueError: n is larger than a pool.
+        """
+        if n > POOL:
+            raise ValueError(f"n={n}: there are {POOL:,} draws of each mixture")
         found = side((self.pools[RIGHT], self.pools[name]), share, n, rng)
         features = found["features"]
         within = kernel(features, features)

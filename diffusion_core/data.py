@@ -76,11 +76,10 @@ class Images:
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError unless `name` is one of `NAMES`, folder:PATH or npz:PATH. Reads no file."""
+    """Raises ValueError unless `name` is one of `NAMES` or names a user's files (see data_user.py). Reads no file."""
     if _split(name)[0] not in _LOADERS and data_user.parse(name) is None:
-        raise ValueError(
-            f"data={name!r}: unknown data set; the names are {', '.join((*NAMES, 'folder:PATH', 'npz:PATH'))}"
-        )
+        own = [f"{form}:PATH" for form in ("folder", "npz", "folder64", "npz64")]
+        raise ValueError(f"data={name!r}: unknown data set; the names are {', '.join((*NAMES, *own))}")
 
 
 def resolve(name: str, root: Path | None = None) -> str:

@@ -98,6 +98,6 @@ def section(run: Run) -> Section | None:
     made = (
         "The run compares settings at equal evaluations. These intervals are computed as if the images of both sides "
         "were independent; with shared noise they are too wide rather than too narrow. They hold for these networks. "
-        f"“{one.simplest}” was chosen on these images, which flatters it a little."
+        f"“{one.simplest}” was chosen on these images, so it scores a little too well on them."
     )
     return Section("Do more evaluations help?", [Prose(text) for text in (*texts, made)])

@@ -103,8 +103,8 @@ COLUMNS: dict[str, Column] = {
     ),
     "eta": Column(
         "eta",
-        meaning="The same knob as beta, on a scale that does not depend on the ladder. eta 0 is DDIM (no fresh noise), "
-        "eta 1 is DDPM. eta = beta / (r √(1 − r²)), where r is the ratio of two neighbouring noise levels.",
+        meaning="The same quantity as beta, on a scale that does not depend on the ladder. eta 0 is DDIM (no fresh "
+        "noise), eta 1 is DDPM. eta = beta / (r √(1 − r²)), where r is the ratio of two neighbouring noise levels.",
     ),
     "s_churn": Column("S_churn", digits=1, finite=False),
     "mu": Column("mu"),

@@ -139,14 +139,14 @@ def setting(run: Run) -> Table:
 
 
 def dialects(rows: pd.DataFrame) -> Table:
-    """The same knob in the terms of other papers and libraries."""
+    """The same quantity in the terms of other papers and libraries."""
     frame = (
         rows[["alpha", "beta", "eta", "s_churn", "mu", "beta_ks", "n_steps"]]
         .drop_duplicates()
         .sort_values(["n_steps", "beta"])
     )
     text = (
-        "The same knob under other names: S_churn of Karras et al. (2022), mu of smalldiffusion, beta_KS of Kadkhodaie "
-        "and Simoncelli (2020), where 1 means no fresh noise."
+        "The same quantity under other names: S_churn of Karras et al. (2022), mu of smalldiffusion, beta_KS of "
+        "Kadkhodaie and Simoncelli (2020), where 1 means no fresh noise."
     )
     return table(frame, text)

@@ -1,4 +1,4 @@
-"""One knob, many names: conversions between the literature's parameters for the fresh noise per step.
+"""One quantity, many names: conversions between the literature's parameters for the fresh noise per step.
 
 Symbols of the alpha/beta rule, for one step from sigma to sigma' = r sigma (`ratio` is r):
 alpha = 1 - sigma_down / sigma, beta = sigma_up / sigma, r^2 = (1 - alpha)^2 + beta^2.
@@ -60,7 +60,7 @@ def s_churn_from_beta(alpha: float, beta: float, n_steps: int) -> float:
 
 
 def mu_from_alpha(alpha: float, ratio: float) -> float:
-    """mu = 1 - ln r / ln(1 - alpha): smalldiffusion's knob with gam = 1 (Permenter & Yuan 2024, arXiv 2306.04848).
+    """mu = 1 - ln r / ln(1 - alpha): smalldiffusion's parameter with gam = 1 (Permenter & Yuan 2024, arXiv 2306.04848).
 
     Without noise r = 1 - alpha, so mu = 0; a result below 1e-12, which rounding can give, becomes 0.
     """
@@ -69,5 +69,5 @@ def mu_from_alpha(alpha: float, ratio: float) -> float:
 
 
 def beta_ks_from_alpha(alpha: float, ratio: float) -> float:
-    """beta_KS = (1 - r) / alpha: the knob of Kadkhodaie & Simoncelli (2020, arXiv 2007.13640); 1 means no noise."""
+    """beta_KS = (1 - r) / alpha: of Kadkhodaie & Simoncelli (2020, arXiv 2007.13640); 1 means no noise."""
     return (1 - ratio) / alpha

@@ -274,7 +274,7 @@ def knobs(race: str, best: str, groups: Groups) -> Iterator[Contrast]:
     """At the first look: every sampler on the ladder of the best setting, and every ladder with its sampler.
 
     Each is compared with the first of its kind. `best` is the best named setting. It was chosen on these images, so it
-    flatters itself a little.
+    scores a little too well on them.
     """
 
     def alike(trial: Trial) -> tuple[tuple[object, ...], tuple[object, ...]]:

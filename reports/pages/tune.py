@@ -210,7 +210,7 @@ def race(run: Run) -> Section | None:
 
 
 def knobs(run: Run) -> Section | None:
-    """What each knob is worth: samplers on the winner's ladder, ladders with its sampler, at the first look."""
+    """What each choice is worth: samplers on the winner's ladder, ladders with its sampler, at the first look."""
     titles = {"sampler": "sampler and noise, on the best ladder", "ladder": "ladder, with the best sampler"}
     groups = {
         f"{mode.removesuffix(RACE)}: {title}": rows
@@ -218,11 +218,11 @@ def knobs(run: Run) -> Section | None:
         for mode, rows in run.of_kind(kind).groupby("mode", sort=False)
     }
     text = (
-        "What each knob is worth, in the first block of the race, where every setting takes part. Each line changes "
-        "one thing of the best named setting. That one was chosen on these images too, so it flatters itself a "
+        "What each choice is worth, in the first block of the race, where every setting takes part. Each line changes "
+        "one thing of the best named setting. That one was chosen on these images too, so it scores too well by a "
         "little. Below 0, the first setting of a line is better."
     )
-    return Section("What each knob is worth", components.forest(run, "knobs", groups, text), folded=True)
+    return Section("What each choice is worth", components.forest(run, "knobs", groups, text), folded=True)
 
 
 def numbers(run: Run) -> Section:

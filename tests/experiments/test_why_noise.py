@@ -13,6 +13,7 @@ from experiments.config.comparison import Contrast
 from experiments.config.denoisers import BlendConfig, TrainConfig, WrongConfig, networks
 from experiments.config.trial import Trial
 from experiments.metrics.distances import jackknife_se
+from experiments.models.exact import N_DRAWS
 from experiments.why_noise.arms import FULL, NONE, Arm, arms, bands
 from experiments.why_noise.copies import copies
 from experiments.why_noise.experiment import contrasts, trials
@@ -56,6 +57,13 @@ def test_gains_that_a_claim_adds_up_have_as_many_images_as_each_other() -> None:
     planned = {t.mode: t.samples for t in trials(STUDY) if isinstance(t, Trial)}
     assert {name: samples.n_samples for name, samples in planned.items()} == n | {"control": 2048}
     assert {samples.earlier for samples in planned.values() if samples.n_samples == 512} == {()}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_take_at_most_a_third_of_the_draws(name: str) -> None:
+    drawn = int(PRESETS[name].reference_draws.partition("=")[2] or N_DRAWS)
+    assert max(PRESETS[name].n_samples, PRESETS[name].n_others) <= N_DRAWS // 3
+    assert PRESETS[name].of(main=True).n_samples <= drawn // 3
 
 
 def test_no_run_is_planned_twice_for_one_seed() -> None:

@@ -118,8 +118,8 @@ def copied(run: Run) -> Table:
     ]
     text = (
         "Samples that are copies of training images: the nearest one is at most a third as far away as the second "
-        f"nearest. Means over {plural(run.copies['train_seed'].nunique(), 'network')}. Any distance to the training "
-        "images flatters copies."
+        f"nearest. Means over {plural(run.copies['train_seed'].nunique(), 'network')}. Copies have small distances to "
+        "the training images, whatever the denoiser is worth."
     )
     return table(pd.DataFrame(body), text, words=("denoiser", "setting"))
 
