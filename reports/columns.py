@@ -220,6 +220,7 @@ COLUMNS: dict[str, Column] = {
     "size": Column("size of the change"),
     "fresh_start": _flag("starts from data"),
     "copies": Column("share of copies", digits=3, least=0, most=1),
+    "near_copies": Column("share of near copies", digits=3, least=0, most=1),
     "ratio": Column("ratio of distances", least=0, most=1),
     "whitened": Column(
         "whitened KD",

@@ -82,7 +82,7 @@ FILES: dict[str, tuple[str, ...]] = {
         *("claim", "images_seen", "metric", "difference", "low", "high", "level", "interval", "holds_for", "clear"),
         "n_networks",
     ),
-    "copies.csv": ("arm", "setting", "train_seed", "copies", "n_samples", "ratio"),
+    "copies.csv": ("arm", "setting", "train_seed", "copies", "near_copies", "n_samples"),
 }
 
 NEEDED = {"contrasts.csv": ("n_networks",)}  # columns that may not be empty

@@ -54,7 +54,7 @@ class Arm:
     @property
     def main(self) -> bool:
         """Whether additivity, or prediction 1, 2, 3, 5 or 6 of docs/predictions.md, is about its gain."""
-        exchanged = self.part in ("whole", "split", "above") or (self.part, self.kind) == ("band", "network")
+        exchanged = self.part in ("whole", "split") or (self.part, self.kind) == ("band", "network")
         return exchanged or (self.part == "inconsistent" and self.kind in ("weights", "missing", "wider"))
 
 
@@ -136,6 +136,10 @@ def transplants(study: WhyStudy, network: TrainConfig, exact: KnownConfig) -> It
         yield Arm("band", name, only, ladder, etas(study.etas), "network", band, images_seen=seen)
         name = f"network, {seen:,} images, but exact {said(band)}"
         yield Arm("band", name, without, ladder, etas(study.etas), "exact", band, images_seen=seen)
+    for edge in reversed(study.bands):
+        name = f"network, {seen:,} images, {said((0.0, edge))} only"
+        yield Arm("above", name, BlendConfig(network, exact, 0.0, edge), ladder, etas(BOTH), "exact",
+                  (edge, math.inf), images_seen=seen)  # fmt: skip
 
 
 def known_errors(study: WhyStudy, seed: int, exact: ExactConfig) -> Iterator[Arm]:
@@ -178,7 +182,8 @@ def known_errors(study: WhyStudy, seed: int, exact: ExactConfig) -> Iterator[Arm
 def where(study: WhyStudy, network: TrainConfig) -> Iterator[Arm]:
     """The network, with noise put back at some noise levels only."""
     levels: dict[str, Sampler] = {NONE: Euler(0.0), "noise everywhere": Euler(1.0)}
-    for low, high in (*bands(study), (0.0, study.split), (study.split, math.inf)):
+    below = [(0.0, edge) for edge in reversed(study.bands)]
+    for low, high in (*bands(study), (0.0, study.split), (study.split, math.inf), *below):
         levels[f"noise {said((low, high))}"] = EulerWithin(1.0, low, high)
     ladder, seen = study.ladder(), network.images_seen
     yield Arm("where", f"noise at some levels, {seen:,} images", network, ladder, levels, "network", images_seen=seen)

@@ -17,15 +17,17 @@ from experiments.results.table import write_rows
 from experiments.stages.common import images_of
 from experiments.store.store import Store
 
-# a sample is a copy if its nearest training image is at most this share of the distance to the second nearest away
-RATIO = 1 / 3
-COLUMNS = ("arm", "setting", "train_seed", "copies", "n_samples", "ratio")
+# A sample is a copy if its nearest training image is at most this share of the distance to the second nearest away. The
+# network's own residue can hide a copy, so near copies are counted too, and compared with those among held-out images.
+COPY, NEAR = 1 / 3, 0.9
+HELD_OUT = "held-out images"
+COLUMNS = ("arm", "setting", "train_seed", "copies", "near_copies", "n_samples")
 
 
 def write_copies(
     done: Sequence[Trial], store: Store, data_root: Path | None, directory: Path, console: Console
 ) -> None:
-    """Writes one row per run whose samples are in the store: the share of copies among them.
+    """Writes one row per run whose samples are in the store, with the shares of copies; and one on held-out images.
 
     Source: Yoon et al. 2023, ICML workshop on structured probabilistic inference (ratio of the distances, 1/3).
     """
@@ -35,22 +37,28 @@ def write_copies(
 
 def rows(done: Iterable[Trial], store: Store, data_root: Path | None) -> Iterator[dict[str, Any]]:
     """Rows of copies.csv. Runs whose samples were evicted are left out."""
+    real: dict[str, tuple[Tensor, Tensor]] = {}  # data -> its training images, and those held out
     for trial in done:
-        name = identity(trial.samples)
+        name, data = identity(trial.samples), trial.model.data
+        if data not in real:
+            pixels = images_of(data, data_root).pixels
+            held_out = max(one.held_out for one in networks(trial.model) if isinstance(one, TrainConfig))
+            real[data] = pixels[: len(pixels) - held_out], pixels[len(pixels) - held_out :]
         if trial.mode != "control" and store.has("samples", name):
             with store.reading("samples", name) as folder:
                 pixels = load_file(folder / "samples.safetensors")["pixels"]
-            known = images_of(trial.model.data, data_root).pixels
-            held_out = max(one.held_out for one in networks(trial.model) if isinstance(one, TrainConfig))
-            share = copies(pixels, known[: len(known) - held_out])
-            yield {"arm": trial.mode, "setting": trial.setting, "train_seed": trial.model.seed, "copies": share,
-                   "n_samples": len(pixels), "ratio": RATIO}  # fmt: skip
+            labels = {"arm": trial.mode, "setting": trial.setting, "train_seed": trial.model.seed}
+            yield labels | shares(pixels, real[data][0])
+    for training, held in real.values():
+        if len(held):
+            yield {"arm": HELD_OUT, "setting": "real"} | shares(held, training)
 
 
-def copies(pixels: Tensor, training: Tensor) -> float:
-    """The share of images (n, C, H, W) that are copies of training images, by Euclidean distances of pixels."""
+def shares(pixels: Tensor, training: Tensor) -> dict[str, Any]:
+    """The shares of images (n, C, H, W) that are copies and near copies, by Euclidean distances of pixels."""
     known, found = training.flatten(1).float() / 255, []
     for part in (pixels.flatten(1).float() / 255).split(256):
         nearest = torch.cdist(part, known).topk(2, largest=False).values
-        found.append(nearest[:, 0] <= RATIO * nearest[:, 1])
-    return torch.cat(found).float().mean().item()
+        found.append(nearest[:, :1] <= torch.tensor([COPY, NEAR]) * nearest[:, 1:])
+    copies, near = torch.cat(found).float().mean(dim=0).tolist()
+    return {"copies": copies, "near_copies": near, "n_samples": len(pixels)}

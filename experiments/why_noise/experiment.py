@@ -72,7 +72,7 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
         held_out = OF_TRAINING[options.preset].train.held_out
         study = replace(study, train=replace(study.train, held_out=held_out))
         if options.n_samples is None:  # the data hold too few images for more
-            study = study.of(main=False)
+            study = replace(study, n_samples=min(study.n_others, study.n_samples))
     else:
         study = _on_a_mixture(study, options)
     study = calibrated(study, trials, options)

@@ -180,8 +180,7 @@ def claims(study: WhyStudy, known: Sequence[Arm]) -> Iterator[tuple[str, int | N
             exact_high = name("split", "exact", high, seen)
             levels = name("where", "network", everywhere, seen)
             yield "exact above − 0.5 everywhere", seen, [(1, exact_high, FULL), (-0.5, network, FULL)]
-            for edge, arm in ((one.band[0], one.name) for one in known if one.part == "above"):
-                yield f"exact above {edge:g} − 0.5 everywhere", seen, [(1, arm, FULL), (-0.5, network, FULL)]
+            yield from _above(study, known, seen, levels)
             yield "noise below − 0.75 everywhere", seen, _noise_below(study, levels)
             continue
         only = {band: name("split", "network", band, seen) for band in (high, low)}
@@ -195,7 +194,9 @@ def claims(study: WhyStudy, known: Sequence[Arm]) -> Iterator[tuple[str, int | N
         beyond = [(1.0, part, FULL) for part in parts] + [(1.0 - len(parts), "exact", FULL), (-1.0, network, FULL)]
         yield "sum of the bands − network", seen, beyond
         if seen == study.lengths[-1]:
-            yield "noise below − 0.75 everywhere", seen, _noise_below(study, name("where", "network", everywhere, seen))
+            levels = name("where", "network", everywhere, seen)
+            yield "noise below − 0.75 everywhere", seen, _noise_below(study, levels)
+            yield from _above(study, known, seen, levels)
         tuned = {arm.kind: arm.name for arm in known if (arm.part, arm.images_seen) == ("further", seen)}
         if tuned:
             yield "visited − fresh inputs", seen, [(1, tuned["visited"], FULL), (-1, tuned["fresh"], FULL)]
@@ -206,6 +207,28 @@ def claims(study: WhyStudy, known: Sequence[Arm]) -> Iterator[tuple[str, int | N
             arm = name("inconsistent", kind, band)
             where = "above" if band == high else "below"
             yield f"wrong {kind} {where} − exact", None, [(1, arm, FULL), (-1, "exact", FULL)]
+
+
+def _above(study: WhyStudy, known: Sequence[Arm], seen: int, levels: str) -> Iterator[tuple[str, int, list[Term]]]:
+    """Denoisers that are exact above a level: against the network, and against its noise below that level only.
+
+    With an exact denoiser above the level, noise there changes next to nothing. On a mixture, an edge whose denoiser
+    belongs to another part too is left out: it has more samples than the others.
+    """
+    first = {arm.name: arm.part for arm in reversed(known)}
+    for arm in known:
+        if (arm.part, arm.images_seen) == ("above", seen) and (study.real or first[arm.name] == "above"):
+            edge = f"{arm.band[0]:g}"
+            yield (
+                f"exact above {edge} − 0.5 everywhere",
+                seen,
+                [(1, arm.name, FULL), (-0.5, levels, "noise everywhere")],
+            )
+            yield (
+                f"exact above {edge} − noise below",
+                seen,
+                [(1, arm.name, FULL), (-1, levels, f"noise below sigma {edge}")],
+            )
 
 
 def _noise_below(study: WhyStudy, levels: str) -> list[Term]:

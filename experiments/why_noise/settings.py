@@ -37,8 +37,8 @@ class WhyStudy(Study):
     real: bool = False  # the data themselves instead of a mixture that was fitted to them
 
     def of(self, main: bool) -> "WhyStudy":
-        """The study with the number of samples of the main arms, or of the others."""
-        return self if main else replace(self, n_samples=min(self.n_others, self.n_samples))
+        """The study with the number of samples of the main arms, or of the others. On real data all have as many."""
+        return self if main or self.real else replace(self, n_samples=min(self.n_others, self.n_samples))
 
     def ladder(self, n_steps: int | None = None) -> Ladder:
         """The ladder of n_steps, by default the main one."""

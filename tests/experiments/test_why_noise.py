@@ -15,7 +15,7 @@ from experiments.config.trial import Trial
 from experiments.metrics.distances import jackknife_se
 from experiments.models.exact import N_DRAWS
 from experiments.why_noise.arms import FULL, NONE, Arm, arms, bands
-from experiments.why_noise.copies import copies
+from experiments.why_noise.copies import shares
 from experiments.why_noise.experiment import contrasts, trials
 from experiments.why_noise.gains import Gains, claim_rows, claims, gain_rows
 from experiments.why_noise.measurements import probes, ratio_rows
@@ -51,7 +51,7 @@ def test_noise_is_all_that_differs_within_a_pair() -> None:
 
 
 def test_gains_that_a_claim_adds_up_have_as_many_images_as_each_other() -> None:
-    n = {arm.name: STUDY.of(arm.main).n_samples for arm in arms(STUDY, 0)}
+    n = {arm.name: STUDY.of(arm.main).n_samples for arm in reversed(list(arms(STUDY, 0)))}  # the first of a name counts
     used = [{n[arm] for _, arm, _ in terms} for _, _, terms in claims(STUDY, list(arms(STUDY, 0)))]
     assert all(len(sizes) == 1 for sizes in used) and set.union(*used) == {512, 2048}
     planned = {t.mode: t.samples for t in trials(STUDY) if isinstance(t, Trial)}
@@ -72,7 +72,7 @@ def test_no_run_is_planned_twice_for_one_seed() -> None:
 
 
 def test_bands_cover_all_levels_once_and_transplants_are_the_network_where_they_say() -> None:
-    found = [arm for arm in arms(STUDY, 0) if arm.part in ("band", "dose")]
+    found = [arm for arm in arms(STUDY, 0) if arm.part in ("band", "dose")]  # each twice: for two lengths of training
     assert len(found) == 2 * 3 * len(bands(STUDY)) == 36
     for arm in found:
         assert {one.dose for one in blends(arm.model)} == {0.5 if arm.part == "dose" else 1.0}
@@ -122,8 +122,8 @@ def made_up(study: WhyStudy) -> Gains:
 def test_a_gain_is_paired_by_seed_and_leaves_the_same_images_out() -> None:
     found = made_up(STUDY)
     rows = pd.DataFrame(gain_rows(STUDY, found))
-    assert set(rows["part"]) == {"whole", "steps", "consistent", "inconsistent", "split", "band", "dose", "where",
-                                 "start", "further"}  # fmt: skip
+    assert set(rows["part"]) == {"whole", "steps", "consistent", "inconsistent", "split", "above", "band", "dose",
+                                 "where", "start", "further"}  # fmt: skip
     one = rows[(rows["arm"] == "exact") & (rows["setting"] == FULL) & (rows["train_seed"] == 3)].iloc[0]
     (value, replicates), (value_0, replicates_0) = (found.values["exact", s, 3]["fd"] for s in (FULL, NONE))
     assert one["difference"] == pytest.approx(value - value_0)
@@ -166,6 +166,7 @@ def test_bands_that_add_up_have_a_sum_of_zero() -> None:
         (arm.name, setting, seed): {"fd": (gain(arm) * (setting == FULL), np.zeros(20))}
         for seed in STUDY.seeds
         for arm in arms(STUDY, seed)
+        if arm.part != "above"  # the lowest is a band too
         for setting in arm.settings
     }
     rows = list(claim_rows(STUDY, Gains(values, list(arms(STUDY, 0)))))
@@ -218,8 +219,11 @@ def test_copies_are_found() -> None:
 
     training = torch.randint(0, 256, (50, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     other = torch.randint(0, 256, (50, 1, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    assert copies(training[:10] // 2 * 2, training) == 1 and copies(other, training) == 0
-    assert copies(torch.cat([training[:25], other[:25]]), training) == 0.5
+    assert shares(training[:10] // 2 * 2, training)["copies"] == 1 and shares(other, training)["copies"] == 0
+    assert shares(torch.cat([training[:25], other[:25]]), training)["copies"] == 0.5
+    faded = (0.55 * training[:25].float() + 0.45 * other[:25].float()).to(torch.uint8)  # a residue hides the copies
+    found = shares(faded, training)
+    assert found["copies"] == 0 and found["near_copies"] > 0.9 and shares(other, training)["near_copies"] < 0.1
 
 
 @pytest.mark.slow

@@ -3,9 +3,9 @@
 import pandas as pd
 
 from reports import components, figures
-from reports.columns import COLUMNS
+from reports.columns import COLUMNS, METRICS
 from reports.document import Figure, Prose, Section, Table, table
-from reports.formats import cell, metric_name, missing, number, percent
+from reports.formats import cell, metric_name, number, percent
 from reports.pages.why_noise import opening as first_screen
 from reports.pages.why_noise.gain_table import gain_table
 from reports.pages.why_noise.select import (
@@ -17,11 +17,15 @@ from reports.pages.why_noise.select import (
     gains,
     images,
     lengths,
+    near_copies,
+    one,
     power,
     shown,
     whole,
 )
 from reports.results import Run, pooled
+
+BELOW = " − noise below"  # the end of the names of claims
 
 
 def exchanges(run: Run) -> Section | None:
@@ -42,6 +46,7 @@ def exchanges(run: Run) -> Section | None:
             ))  # fmt: skip
     blocks += error_sizes(run)
     blocks += exact_above(run)
+    blocks += against_noise_below(run)
     blocks += factorial(run)
     blocks.append(gain_table(run, rows, "Gains from noise with exchanged denoisers."))
     return Section("Where the errors are made", blocks)
@@ -49,32 +54,69 @@ def exchanges(run: Run) -> Section | None:
 
 def exact_above(run: Run) -> list[Figure]:
     """The gain that is left when the denoiser is exact above a level, against that level."""
-    rows = gains(run, "above").sort_values("band_low", ascending=False)
-    network = whole(run, lengths(run)[-1]) if lengths(run) else None
-    if not len(rows) or network is None:
+    rows = gains(run, "above")
+    if not len(rows):
         return []
-    rows = pd.concat([network.to_frame().T, rows]).reset_index(drop=True)
-    share = run.copies.groupby("arm")["copies"].mean() if len(run.copies) else pd.Series(dtype=float)
-    rows["copies"] = rows["arm"].map(share)
+    edges = rows.sort_values("band_low", ascending=False).drop_duplicates("band_low")
+    seen = sorted(rows["images_seen"].unique())
     figure, [[ax]] = figures.panels(1, 1, 3.0)
     ax.axhline(0, color=figures.INK, linewidth=0.8)
-    for place, row in rows.iterrows():
-        size, ends = row["difference"], [[row["difference"] - row["low"]], [row["high"] - row["difference"]]]
-        ax.errorbar(place, size, ends, fmt="o", color=figures.BLUE, markersize=6, elinewidth=1.6,
-                    markerfacecolor="white" if copied(run, row["arm"]) else figures.BLUE)  # fmt: skip
-        told = "" if missing(row["copies"]) else f", copies {percent(row['copies'])}"
-        figures.target(ax, place, size, f"{row['arm']}: {shown(run, row)}{told}")
-    ax.set_xticks(range(len(rows)), ["nowhere", *(first_screen.label(row) for _, row in rows.iloc[1:].iterrows())])
+    for place, length in enumerate(seen):
+        network = whole(run, length)
+        points = {} if network is None else {0: network}
+        points |= {at: one(rows, images_seen=length, band_low=low) for at, low in enumerate(edges["band_low"], start=1)}
+        shift = 0.12 * (place - (len(seen) - 1) / 2)
+        for at, row in points.items():
+            if row is not None:
+                _mark(run, ax, at + shift, row, figures.few(seen)[length], at == 1)
+    ax.set_xticks(range(len(edges) + 1), ["nowhere", *(first_screen.label(row) for _, row in edges.iterrows())])
     ax.set(xlabel="sigma where the denoiser is exact; the network elsewhere")
     ax.set_ylabel(f"change of {metric_name(DECIDES, run.features)} by noise")
     ax.grid(axis="x", visible=False)
+    if len(seen) > 1:
+        ax.legend()
     text = (
         "Change of FD by noise (eta 1 minus eta 0) with a denoiser that is exact above a noise level; below 0, noise "
-        "helps. The errors that noise repairs lie where the change nears 0. Hollow: more than "
-        f"{percent(MANY_COPIES)} of the samples are copies of training images, so the distance says little."
+        "helps. The errors that noise repairs lie where the change nears 0."
     )
+    if len(run.copies):
+        text += (
+            " Hollow: near copies of training images are more frequent than among held-out images by "
+            f"{percent(MANY_COPIES)} or more, with noise or without. Then the change may show that noise blurs copies."
+        )
     alt = "The change of Fréchet distance by noise against the level above which the denoiser is exact."
     return [Figure("above", figure, alt, components.caption(run, text, run.of_kind("noise")))]
+
+
+def _mark(run: Run, ax: figures.Axes, x: float, row: pd.Series, color: str, named: bool) -> None:
+    """A gain with its interval; hollow if many samples are near copies."""
+    size, face = row["difference"], "white" if copied(run, row["arm"]) else color
+    ends = [[size - row["low"]], [row["high"] - size]]
+    label = images(row["images_seen"]) if named else None
+    ax.errorbar(x, size, ends, fmt="o", color=color, markersize=6, elinewidth=1.6, markerfacecolor=face, label=label)
+    near = near_copies(run, row["arm"])
+    told = "" if near is None else f", near copies {percent(near)}"
+    figures.target(ax, x, size, f"{row['arm']}: {shown(run, row)}{told}")
+
+
+def against_noise_below(run: Run) -> list[Table]:
+    """The gain with an exact denoiser above a level, minus that of the network with noise below this level only."""
+    rows = run.claims[run.claims["claim"].str.endswith(BELOW)] if len(run.claims) else run.claims
+    body = []
+    for claim_name, same in rows.groupby("claim", sort=False):
+        line = {"exact": str(claim_name).removesuffix(BELOW)}
+        for metric in METRICS[::-1]:
+            found = one(same, metric=metric)
+            line[metric_name(metric, run.features)] = "" if found is None else shown(run, found, named=False)
+        body.append(line)
+    if not body:
+        return []
+    text = (
+        "With an exact denoiser above a level, noise there changes next to nothing. So its gain is compared with that of "
+        "the network whose noise is put back below this level only. Above 0, less of the gain is left because the errors "
+        f"are missing, not because the noise is. {images(rows['images_seen'].iloc[0])}."
+    )
+    return [table(pd.DataFrame(body), text, words=("exact",))]
 
 
 def factorial(run: Run) -> list[Table]:

@@ -13,6 +13,7 @@ from reports.pages.why_noise.select import (
     above,
     below,
     claim,
+    copied,
     gains,
     images,
     lengths,
@@ -57,6 +58,8 @@ def sentence(run: Run) -> str:
         return f"Not settled: {'too few networks for an interval over networks' if few else 'runs are missing'}."
     if not below(network):
         return "Not settled: this run shows no gain from noise with the network."
+    if any(copied(run, arm) for arm in low_errors(run)["arm"]):
+        return f"Not settled: with exact high noise levels{level}, many samples are near copies of training images."
     if not needed:
         if most_left(run):
             lower = explained_above(run)

@@ -113,12 +113,14 @@ def where(run: Run) -> Section | None:
 def copied(run: Run) -> Table:
     """The share of samples that are copies of training images."""
     body = [
-        {"denoiser": arm, "setting": setting, "share of copies": cell("copies", same["copies"].mean())}
+        {"denoiser": arm, "setting": setting}
+        | {COLUMNS[name].label: cell(name, same[name].mean()) for name in ("copies", "near_copies")}
         for (arm, setting), same in run.copies.groupby(["arm", "setting"], sort=False)
     ]
     text = (
         "Samples that are copies of training images: the nearest one is at most a third as far away as the second "
-        f"nearest. Means over {plural(run.copies['train_seed'].nunique(), 'network')}. Copies have small distances to "
+        "nearest; near copies: at most 0.9 as far. Held-out images show how many near copies there are by chance. "
+        f" Means over {plural(run.copies['train_seed'].nunique(), 'network')}. Copies have small distances to "
         "the training images, whatever the denoiser is worth."
     )
     return table(pd.DataFrame(body), text, words=("denoiser", "setting"))

@@ -10,7 +10,8 @@ from reports.results import Run, pooled
 
 DECIDES = "fd"  # needs fewer images for this effect than KD
 FULL, EVERYWHERE = "eta 1", "noise everywhere"
-MANY_COPIES = 0.1  # share of samples
+MANY_COPIES = 0.1  # share of samples, beyond that of held-out images
+HELD_OUT = "held-out images"
 LOW = 1.0  # below this sigma, errors on a network's own samples exceed those on training inputs
 
 
@@ -64,8 +65,15 @@ def power(row: pd.Series) -> str:
 
 
 def copied(run: Run, arm: str) -> bool:
-    """Whether more than a few of the samples of an arm are copies of training images."""
-    return len(run.copies) > 0 and run.copies[run.copies["arm"] == arm]["copies"].mean() > MANY_COPIES
+    """Whether clearly more of the samples of an arm, with noise or without, are near copies than of held-out images."""
+    near = near_copies(run, arm)
+    return near is not None and near > (near_copies(run, HELD_OUT) or 0.0) + MANY_COPIES
+
+
+def near_copies(run: Run, arm: str) -> float | None:
+    """The share of near copies among the samples of an arm, mean over networks, in the setting with the most."""
+    here = run.copies[run.copies["arm"] == arm] if len(run.copies) else run.copies
+    return float(here.groupby("setting")["near_copies"].mean().max()) if len(here) else None
 
 
 def images(value: float) -> str:

@@ -97,9 +97,18 @@ def test_a_lower_level_that_explains_the_gain_is_said_unless_samples_are_copies(
     pd.concat([gains, added]).to_csv(directory / "gains.csv", index=False)
     claim = claims[claims["claim"] == EXACT].assign(claim="exact above 0.9 − 0.5 everywhere", low=0.5, high=2.0)
     pd.concat([claims, claim]).to_csv(directory / "claims.csv", index=False)
-    table = pd.DataFrame([{"arm": "exact above", "setting": "eta 1", "train_seed": 0, "copies": copies}])
-    table.assign(n_samples=132, ratio=1 / 3).to_csv(directory / "copies.csv", index=False)
+    rows = [("exact above", "eta 0", 0, 0.0, 0.2 + copies), ("held-out images", "real", None, 0.0, 0.2)]
+    table = pd.DataFrame(rows, columns=["arm", "setting", "train_seed", "copies", "near_copies"])
+    table.assign(n_samples=132).to_csv(directory / "copies.csv", index=False)
     assert said in opening.sentence(read_run(directory))
+
+
+def test_near_copies_leave_the_question_open(directory: Path) -> None:
+    run_with(directory, CONFIRMS)
+    arm = opening.low_errors(read_run(directory))["arm"].iloc[0]
+    table = pd.DataFrame([{"arm": arm, "setting": "eta 0", "train_seed": 0, "copies": 0.0, "near_copies": 0.7}])
+    table.assign(n_samples=132).to_csv(directory / "copies.csv", index=False)
+    assert opening.sentence(read_run(directory)).endswith("many samples are near copies of training images.")
 
 
 def test_a_missing_claim_is_not_tested(directory: Path) -> None:
