@@ -112,8 +112,8 @@ def against_noise_below(run: Run) -> list[Table]:
     if not body:
         return []
     text = (
-        "With an exact denoiser above a level, noise there changes next to nothing. So its gain is compared with that of "
-        "the network whose noise is put back below this level only. Above 0, less of the gain is left because the "
+        "With an exact denoiser above a level, noise there changes next to nothing. So its gain is compared with that "
+        "of the network whose noise is put back below this level only. Above 0, less of the gain is left because the "
         f"errors are missing, not because the noise is. {images(rows['images_seen'].iloc[0])}."
     )
     return [table(pd.DataFrame(body), text, words=("exact",))]
