@@ -98,7 +98,7 @@ COMMANDS = {
         "Fits a mixture of Gaussians to the digits, whose exact denoiser is known, and trains networks on its draws. "
         "Exchanges networks for the exact denoiser at some noise levels, and compares the gains from noise. --real "
         "does so on the data themselves.",
-        "laptop: 5 networks, 15,000 and 45,000 images each, 512 to 2,048 samples per run, about two hours on 2 cores; "
+        "laptop: 5 networks, 15,000 and 45,000 images each, 512 to 2,048 samples per run, 2 to 3 hours on two cores; "
         "gpu: 5 networks, 3,000,000 images, 2,000 to 6,000 samples",
         ("", "--preset smoke", "--real"),
     ),

@@ -34,7 +34,7 @@ class Size:
     """How large the run is, and where its result goes."""
 
     preset: Literal["smoke", "laptop", "gpu"] = "laptop"
-    """smoke: about half a minute at most; laptop: minutes to two hours on two CPU cores; gpu: the full size."""
+    """smoke: about half a minute at most; laptop: minutes to three hours on two CPU cores; gpu: the full size."""
     out: Annotated[Path | None, shown("FOLDER", "runs/NAME-PRESET")] = None
     """Folder of the result."""
 

@@ -1,7 +1,8 @@
 """Why does putting noise back help? Exchanges networks and exact denoisers at some noise levels, and compares gains.
 
-    python -m experiments why_noise                      laptop: about two hours on two CPU cores
-    python -m experiments why_noise --real               the data themselves: about a quarter of an hour
+    python -m experiments why_noise                      laptop: two to three hours on two CPU cores
+    python -m experiments why_noise --n-samples 512      about an hour, with wider intervals
+    python -m experiments why_noise --real               the data themselves: about 20 minutes
     python -m experiments why_noise --preset smoke       about half a minute: does everything work here?
     python -m experiments why_noise --preset gpu         longer training, up to 6,000 samples per run
 
