@@ -70,7 +70,7 @@ def sentence(run: Run) -> str:
                 )
             return f"Most of the gain from noise is left without errors at high noise levels{level}."
         return f"Not settled: half of the gain may be left without errors at high noise levels{level}."
-    gone = not any(below(row) for _, row in low_errors(run).iterrows())
+    gone = not any(below(row) for _, row in low_errors(run).iterrows()) and not below(whole(run, None))
     alone = " Alone, these errors are not shown to be enough." if enough is False else ""
     if gone:
         return f"Noise helps only if the network makes errors at high noise levels{level}.{alone}"
