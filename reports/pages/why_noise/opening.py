@@ -160,9 +160,11 @@ def bands(run: Run) -> Figure | None:
     colors = figures.few(seen)
     bands = rows.sort_values("band_low", ascending=False).drop_duplicates("band_low")
     places = {low: place for place, low in enumerate(bands["band_low"])}
-    scale = COLUMNS[DECIDES].scale
+    scale, exact = COLUMNS[DECIDES].scale, whole(run, None)
     for ax, (kind, title) in zip(axes, titles.items(), strict=True):
         ax.axhline(0, color=figures.INK, linewidth=0.8)
+        if exact is not None:
+            ax.axhline(exact["difference"] * scale, color=figures.INK, linestyle=":", linewidth=1.1)
         for place, length in enumerate(seen):
             here = rows[(rows["kind"] == kind) & (rows["images_seen"] == length)]
             at = here["band_low"].map(places) + 0.16 * (place - (len(seen) - 1) / 2)
@@ -182,7 +184,8 @@ def bands(run: Run) -> Figure | None:
     figures.under_one_legend(figure)
     n = {kind: components.values(rows[rows["kind"] == kind], "n_samples") for kind in titles}
     text = (
-        "Change of FD by noise (eta 1 minus eta 0); below 0, noise helps. Dashed: with the network everywhere. Left: "
+        "Change of FD by noise (eta 1 minus eta 0); below 0, noise helps. Dashed: with the network everywhere. "
+        "Dotted: with the exact denoiser. Left: "
         f"the network's errors are made in one band only ({n['network']} samples). Right: they are missing in one band "
         f"only ({n['exact']} samples). Bars: 95 % intervals."
     )
