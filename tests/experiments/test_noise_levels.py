@@ -133,4 +133,4 @@ def test_the_smoke_map_ends_in_its_own_report(tmp_path: Path) -> None:
     assert (table["status"] == "ok").all() and set(table["p_mean"]) == {-0.507, 0.1}
     assert pd.read_csv(tmp_path / "out" / "claims.csv")["low"].isna().all()  # two networks
     report = (tmp_path / "out" / "report.md").read_text()
-    assert "figures/map.svg" in report and "Not tested, too few networks" in report
+    assert "figures/map.svg" in report and "**Not tested:** predictions 8 and 9" in report
