@@ -193,6 +193,8 @@ def claims(study: WhyStudy, known: Sequence[Arm]) -> Iterator[tuple[str, int | N
         # the gains beyond that of the exact denoiser: sum over bands minus that of the whole network
         beyond = [(1.0, part, FULL) for part in parts] + [(1.0 - len(parts), "exact", FULL), (-1.0, network, FULL)]
         yield "sum of the bands − network", seen, beyond
+        for arm in (one.name for one in known if one.main and one.images_seen == seen):
+            yield f"{arm} − exact", seen, [(1.0, arm, FULL), (-1.0, "exact", FULL)]
         if seen == study.lengths[-1]:
             levels = name("where", "network", everywhere, seen)
             yield "noise below − 0.75 everywhere", seen, _noise_below(study, levels)

@@ -6,7 +6,10 @@ from reports import components
 from reports.columns import METRICS
 from reports.document import Table, table
 from reports.formats import cell, interval, metric_name, plural
+from reports.pages.why_noise.select import FULL, claim, shown
 from reports.results import Run, pooled
+
+BEYOND = "beyond the exact denoiser (FD)"
 
 
 def gain_table(run: Run, rows: pd.DataFrame, text: str) -> Table:
@@ -20,10 +23,15 @@ def gain_table(run: Run, rows: pd.DataFrame, text: str) -> Table:
             line[f"change of {metric_name(metric, run.features)} (interval)"] = (
                 "" if found is None else interval(metric, found["difference"], found["low"], found["high"])
             )
+        beyond = claim(run, f"{row['arm']} − exact", row["images_seen"]) if row["setting"] == FULL else None
+        line[BEYOND] = "" if beyond is None else shown(run, beyond, named=False)
         body.append(line)
     made = "; ".join(dict.fromkeys(components.how(row) for _, row in rows.iterrows() if row["interval"]))
     text = f"{text} Below 0, noise helps. {plural(rows['n_networks'].max(), 'network')}. "
-    return table(pd.DataFrame(body), f"{text}Intervals: {made or 'none'}.", words=("denoiser", "setting"))
+    frame = pd.DataFrame(body)
+    if not frame[BEYOND].any():
+        frame = frame.drop(columns=BEYOND)
+    return table(frame, f"{text}Intervals: {made or 'none'}.", words=("denoiser", "setting"))
 
 
 def same_but(run: Run, row: pd.Series, metric: str) -> pd.Series | None:
