@@ -20,7 +20,7 @@ from rich.progress import track
 
 from diffusion_core.exact import Mixture
 from experiments.config.denoisers import WrongConfig
-from experiments.metrics.distances import Array, Reference, kernel, kernel_means, moments
+from experiments.metrics.distances import Array, Reference, fast_frechet, kernel, kernel_means
 from experiments.metrics.features import extract
 from experiments.metrics.intervals import pooled
 from experiments.metrics.yardsticks import Whitened, class_chi2, log_density_gap, whitened_kd
@@ -89,12 +89,8 @@ class Known:
         features = found["features"]
         within = kernel(features, features)
         kd = (within.sum() - np.trace(within)) / (n * (n - 1)) + self.reference.mean_kernel
-        own, real = moments(features), self.reference.moments
-        inner = self.reference.root.T @ own["sigma"] @ self.reference.root
-        trace = np.sqrt(np.linalg.eigvalsh(inner).clip(min=0)).sum()
-        shift = own["mu"] - real["mu"]
         return {
-            "FD": shift @ shift + np.trace(own["sigma"]) + np.trace(real["sigma"]) - 2 * trace,
+            "FD": fast_frechet(features, self.reference),
             "KD": kd - 2 * found["across"].mean(),
             "whitened KD": whitened_kd(features, self.whitened)[0],
             "component mix": class_chi2(found["component"], self.shares)[0],

@@ -197,7 +197,7 @@ class WhyNoise:
     bands: Annotated[tuple[float, ...] | None, several_numbers("0.09 0.285 0.9 2.85 9", "SIGMA")] = None
     """Ends of the bands of noise levels in which denoisers are exchanged."""
     etas: Annotated[tuple[float, ...] | None, several_numbers("0 0.5 1 1.4")] = None
-    """Amounts of noise with whole denoisers, and with those that are exchanged. 0 and 1 are always added."""
+    """Amounts of noise with whole and with exchanged denoisers. 0 and 1 are always added."""
     n_others: Annotated[int | None, shown("N", "512")] = None
     """Images per run of further denoisers. Those that predictions are about get --n-samples images (2,048)."""
     sigma_min: Annotated[float | None, shown("SIGMA", "0.03")] = None

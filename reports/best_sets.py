@@ -47,19 +47,17 @@ class BestSet:
 def read(run: Run) -> list[BestSet]:
     """The set of each mode and budget, in the order of the file."""
     rows = run.best_sets.rename(columns={"value": METRICS[0]})
-    planned = run.rows.drop_duplicates("mode").set_index("mode")["setting"]  # the first of each mode, failed or not
-    return [_of(here, planned) for _, here in rows.groupby(["mode", "budget"], sort=False, dropna=False)]
+    return [_of(here) for _, here in rows.groupby(["mode", "budget"], sort=False, dropna=False)]
 
 
-def _of(rows: pd.DataFrame, planned: pd.Series) -> BestSet:
+def _of(rows: pd.DataFrame) -> BestSet:
     named = list(rows["setting"][rows["simplest"].fillna(False).astype(bool)])
     why = next((str(text) for text in rows["no_verdict"] if not missing(text)), "")
     if not named and not why:
         why = "no setting has samples that are images yet"
     settings = rows.sort_values(METRICS[0], kind="stable").reset_index(drop=True)
     first = rows.iloc[0]
-    return BestSet(first["mode"], first["budget"], settings, named[0] if named else "",
-                   planned.get(first["mode"], first["setting"]), why)  # fmt: skip
+    return BestSet(first["mode"], first["budget"], settings, named[0] if named else "", first["setting"], why)
 
 
 def verdict(sets: list[BestSet]) -> str:

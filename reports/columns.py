@@ -221,7 +221,6 @@ COLUMNS: dict[str, Column] = {
     "fresh_start": _flag("starts from data"),
     "copies": Column("share of copies", digits=3, least=0, most=1),
     "near_copies": Column("share of near copies", digits=3, least=0, most=1),
-    "ratio": Column("ratio of distances", least=0, most=1),
     "whitened": Column(
         "whitened KD",
         digits=3,

@@ -53,7 +53,7 @@ class Arm:
 
     @property
     def main(self) -> bool:
-        """Whether additivity, or prediction 1, 2, 3, 5 or 6 of docs/predictions.md, is about its gain."""
+        """Whether additivity, or prediction 1, 2, 3 or 5 of docs/predictions.md, is about its gain."""
         exchanged = self.part in ("whole", "split") or (self.part, self.kind) == ("band", "network")
         return exchanged or (self.part == "inconsistent" and self.kind in ("weights", "missing", "wider"))
 

@@ -38,6 +38,7 @@ def write_copies(
 def rows(done: Iterable[Trial], store: Store, data_root: Path | None) -> Iterator[dict[str, Any]]:
     """Rows of copies.csv. Runs whose samples were evicted are left out."""
     real: dict[str, tuple[Tensor, Tensor]] = {}  # data -> its training images, and those held out
+    found: dict[str, dict[str, Any]] = {}  # samples -> their shares; several arms may have the same
     for trial in done:
         name, data = identity(trial.samples), trial.model.data
         if data not in real:
@@ -45,10 +46,10 @@ def rows(done: Iterable[Trial], store: Store, data_root: Path | None) -> Iterato
             held_out = max(one.held_out for one in networks(trial.model) if isinstance(one, TrainConfig))
             real[data] = pixels[: len(pixels) - held_out], pixels[len(pixels) - held_out :]
         if trial.mode != "control" and store.has("samples", name):
-            with store.reading("samples", name) as folder:
-                pixels = load_file(folder / "samples.safetensors")["pixels"]
-            labels = {"arm": trial.mode, "setting": trial.setting, "train_seed": trial.model.seed}
-            yield labels | shares(pixels, real[data][0])
+            if name not in found:
+                with store.reading("samples", name) as folder:
+                    found[name] = shares(load_file(folder / "samples.safetensors")["pixels"], real[data][0])
+            yield {"arm": trial.mode, "setting": trial.setting, "train_seed": trial.model.seed} | found[name]
     for training, held in real.values():
         if len(held):
             yield {"arm": HELD_OUT, "setting": "real"} | shares(held, training)

@@ -41,7 +41,7 @@ def opening(run: Run) -> Opening:
         return Opening("Fewer than two settings succeeded with every network.", "No verdict.",
                        status=openings.status(run, None))  # fmt: skip
     failed = openings.warnings(run, [one.settings.iloc[0] for one in sets])
-    usual = sets[0].baseline
+    usual = str(of_default(run)["setting"])
     if any(usual not in set(one.settings["setting"]) for one in sets):
         text = f"Runs of the default ({usual}) failed, so nothing is compared with it."
         return Opening(text, "No verdict.", status=openings.status(run, None))
@@ -128,7 +128,7 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
             ax.text(x, y, whole(row["kd"]), ha="center", va="center", fontsize=8, fontweight=weight)
             if row["setting"] in members:
                 ax.add_patch(figures.box(x, y, figures.ORANGE))
-            star = " (default)" if row["setting"] == one.baseline else ""
+            star = " (default)" if row["setting"] == of_default(run)["setting"] else ""
             figures.target(ax, x, y, f"{row['setting']}{star}, {one.mode}: KD ×1000 {cell('kd', row['kd'])}, mean")
         ax.set_xticks(range(len(wide.columns)), [number(value) for value in wide.columns])
         ax.set_yticks(range(len(wide.index)), [number(value) for value in wide.index])
@@ -153,7 +153,7 @@ def profiles(run: Run) -> Section | None:
     curves = run.curves.assign(
         p_mean=run.curves["model_id"].map(known["p_mean"]), p_std=run.curves["model_id"].map(known["p_std"])
     )
-    first = default(run)
+    first = of_default(run)
     curves = curves[(curves["images_seen"] == curves["images_seen"].max()) & (curves["p_std"] == first["p_std"])]
     mean = curves.groupby(["p_mean", "sigma"], as_index=False)["relative_error"].mean()
     usual = mean[mean["p_mean"] == first["p_mean"]].set_index("sigma")["relative_error"]
@@ -187,7 +187,8 @@ def predictions(run: Run) -> Section | None:
         return None
     rows = run.claims[run.claims["metric"] == "fd"]
     blocks: list[Prose | Figure | Table] = []
-    tested = {round(value, 3) for value in run.rows["p_mean"].dropna()} >= PREDICTED and default(run)["p_std"] == P_STD
+    p_means = {round(value, 3) for value in run.rows["p_mean"].dropna()}
+    tested = p_means >= PREDICTED and of_default(run)["p_std"] == P_STD
     trend = rows[(rows["images_seen"] == TRAINED) & tested]
     for _, row in trend.iterrows():
         held = None if missing(row["low"]) else bool(row["low"] > 0)
@@ -222,7 +223,7 @@ def predictions(run: Run) -> Section | None:
     return Section("Predictions", [*blocks, table(pd.DataFrame(body), text, words=("comparison",))])
 
 
-def default(run: Run) -> pd.Series:
+def of_default(run: Run) -> pd.Series:
     """The first planned row: one of the default distribution."""
     return run.rows[run.rows["mode"] != "control"].iloc[0]
 

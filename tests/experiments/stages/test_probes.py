@@ -102,8 +102,8 @@ def test_probes_are_computed_once_and_named(store: Store, data: str, monkeypatch
     first = probe(store, "visited", ExactConfig(data, error=0.3))
     monkeypatch.setattr(probes, "PROBES", dict.fromkeys(probes.PROBES))  # computed again, it would fail
     assert probe(store, "visited", ExactConfig(data, error=0.3)) == first
-    with pytest.raises(ValueError, match="probe='luck': it must be one of visited, norm, size, residual"):
-        ProbeConfig("luck", ExactConfig(data), ())
+    with pytest.raises(ValueError, match="probe='other': it must be one of visited, norm, size, residual"):
+        ProbeConfig("other", ExactConfig(data), ())
 
 
 def test_a_mixture_is_a_data_set_whose_draws_are_not_clipped(data: str) -> None:
