@@ -11,7 +11,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def opened(browser: Any, page: Path) -> Any:
+    """The page, with its explorer built: the script does that after `load`, which `get` may not wait for."""
     browser.get(page.as_uri())
+    wait(browser).until(lambda browser: every(browser, ".explorer:not([hidden])"))
     return browser
 
 
@@ -33,7 +35,7 @@ def now(browser: Any) -> tuple[str, str, str]:
 def wait(browser: Any) -> Any:
     from selenium.webdriver.support.wait import WebDriverWait
 
-    return WebDriverWait(browser, 5)
+    return WebDriverWait(browser, 30)
 
 
 def turn(browser: Any, selector: str, keys: str) -> None:
