@@ -77,3 +77,22 @@ def browser() -> Iterator[Any]:
     running = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield running
     running.quit()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Callable[[Path], Any]:
+    """Opens a page anew and waits until its script has run. `get` alone may return before that on a busy machine."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    there = "return location.href === arguments[0] && document.readyState === 'complete'"
+    built = "return !document.querySelector('.explorer[hidden]')"  # the script shows it after `load`
+
+    def open_page(path: Path) -> Any:
+        browser.get("about:blank")
+        browser.get(path.as_uri())
+        WebDriverWait(browser, 30).until(
+            lambda browser: browser.execute_script(there, path.as_uri()) and browser.execute_script(built)
+        )
+        return browser
+
+    return open_page

@@ -4,7 +4,7 @@ Each check is also made on a page that was spoilt, where it must find something.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from reports.speed.page import write_bench_report
 
 pytestmark = pytest.mark.slow
 
+Visit = Callable[[Path], Any]
 HERE = Path(__file__).parent
 CONTROLS = "button, input, select, summary"
 PAGES = ["beta", "why_noise", "noise_levels", "speed", "index"]
@@ -82,9 +83,13 @@ def pages(page: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 
 @pytest.fixture(params=PAGES)
-def opened(browser: Any, pages: dict[str, Path], request: pytest.FixtureRequest) -> Iterator[Any]:
-    browser.get(pages[request.param].as_uri())
-    yield browser
+def path(pages: dict[str, Path], request: pytest.FixtureRequest) -> Path:
+    return pages[request.param]
+
+
+@pytest.fixture
+def opened(visit: Visit, path: Path) -> Any:
+    return visit(path)
 
 
 def spoil(browser: Any, css: str) -> None:
@@ -114,7 +119,7 @@ def test_pictures_figures_and_controls_have_names(opened: Any) -> None:
     assert len(opened.execute_script(NAMELESS)) == 2
 
 
-def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(opened: Any) -> None:
+def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(opened: Any, visit: Visit, path: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
     def visited() -> list[list[Any]]:
@@ -126,7 +131,7 @@ def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(opened: 
 
     count = opened.execute_script(REACHABLE)
     assert visited() == [[at, True, True] for at in range(count)] and count > 2
-    opened.refresh()
+    visit(path)
     opened.execute_script(REACHABLE)
     spoil(opened, ":focus-visible { outline: none !important; }")
     opened.execute_script("reachable[2].tabIndex = -1")
@@ -134,13 +139,13 @@ def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(opened: 
     assert [1, False, True] in spoilt and 2 not in [at for at, *_ in spoilt]
 
 
-def test_a_narrow_screen_needs_no_sideways_scrolling(opened: Any) -> None:
+def test_a_narrow_screen_needs_no_sideways_scrolling(opened: Any, visit: Visit, path: Path) -> None:
     wide = "return document.documentElement.scrollWidth <= innerWidth && innerWidth == 390"
     opened.set_window_size(500, 844)  # the narrowest that Chromium allows
     try:
         size = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
         opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        opened.refresh()
+        visit(path)
         opened.execute_script("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
         assert opened.execute_script(wide)
         spoil(opened, "h1 { width: 500px; }")

@@ -1,6 +1,7 @@
 """The explorer in a browser, opened as a file: knobs, films, tooltips, keyboard, no error and no network request."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def opened(browser: Any, page: Path) -> Any:
-    """The page, with its explorer built: the script does that after `load`, which `get` may not wait for."""
-    browser.get(page.as_uri())
-    wait(browser).until(lambda browser: every(browser, ".explorer:not([hidden])"))
-    return browser
+def opened(visit: Callable[[Path], Any], page: Path) -> Any:
+    return visit(page)
 
 
 def one(browser: Any, selector: str) -> Any:
