@@ -13,8 +13,8 @@ from torch import Tensor
 
 from diffusion_core.samplers import Euler
 from diffusion_core.samplers.base import Eps, Noise
+from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.dialects import alpha_beta
-from diffusion_core.samplers.sampling import CheckedModel
 from diffusion_core.samplers.seeded_noise import BlockNoise
 
 

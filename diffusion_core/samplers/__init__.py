@@ -1,16 +1,18 @@
-"""Samplers: algorithms that step down a ladder. One file per family; `sampling.py` runs them on a model.
+"""Samplers: algorithms that step down a ladder. One file per family; `sampling.py` runs them on a model,
+`checked.py` checks each step.
 
 A new sampler is one class in a file of this folder (see `base.py`) and one line in `SAMPLERS`.
 """
 
 from diffusion_core.samplers.base import Sampler
+from diffusion_core.samplers.checked import Model, denoise, follow
 from diffusion_core.samplers.churn import Churn, EulerChurn, Heun
 from diffusion_core.samplers.corrected import EulerCorrected
 from diffusion_core.samplers.euler import AlphaBeta, Euler, EulerWithin
 from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
 from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
 from diffusion_core.samplers.restart import Interval, Restart
-from diffusion_core.samplers.sampling import Model, denoise, follow, generate_samples, sample
+from diffusion_core.samplers.sampling import generate_samples, sample
 from diffusion_core.samplers.split import EulerSplit
 
 SAMPLERS: dict[str, type[Sampler]] = {

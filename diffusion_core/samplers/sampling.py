@@ -1,8 +1,7 @@
 """Draws samples from a model: `generate_samples` with the alpha/beta rule, `sample` with any sampler on any ladder.
 
-Both work in batches. The noise in a sample depends only on seed, sample index and step. Both check the outputs of the
-model and of the sampler. Errors are a wrong shape, an input changed in place, NaN, infinity, and more or fewer steps
-than the ladder has.
+Both work in batches. The noise in a sample depends only on seed, sample index and step. The outputs of the model and of
+the sampler are checked (checked.py).
 """
 
 import itertools
@@ -12,14 +11,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from diffusion_core.errors import NotFiniteError
-from diffusion_core.samplers.base import Noise, Sampler
-from diffusion_core.samplers.counting import MAX_STEPS
+from diffusion_core.samplers.base import Sampler
+from diffusion_core.samplers.checked import Model, denoise, follow, follows_ladder, name_the_fault
 from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise
-from diffusion_core.schedules.sigma import alpha_beta_ladder, check_ladder
+from diffusion_core.schedules.sigma import alpha_beta_ladder
 
-Model = Callable[..., Tensor]  # eps = model(x, sigma), or model(x, sigma, index=...), see `at_samples`
 CUDA_BATCH = 32 * BLOCK
 
 
@@ -122,7 +119,7 @@ def sample(
         raise ValueError(f"batch_size={batch_size}: it must be at least 1")
     if clean is not None and clean.shape != (n_samples, *shape):
         raise ValueError(f"clean: its shape is {tuple(clean.shape)}, but it must be {(n_samples, *shape)}")
-    if trajectory and not _follows_ladder(sampler):
+    if trajectory and not follows_ladder(sampler):
         raise ValueError(f"trajectory: {sampler.name} does not follow its ladder, so its steps have no level")
     place = torch.device(device) if device is not None else model_device(model)
     levels = (sigmas if trajectory else sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
@@ -151,132 +148,11 @@ def sample(
         if final_denoise:
             x = denoise(these, x, sigmas[-1], step, at_once=False)
         if not torch.isfinite(x).all():
-            _name_the_fault(these, sampler, sigmas, *beginning(start, n), final_denoise)
+            name_the_fault(these, sampler, sigmas, *beginning(start, n), final_denoise)
         kept[-1] = x
         if after_batch:
             after_batch(n)
     return out if trajectory else out[0]
-
-
-def follow(
-    model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, *, at_once: bool = True
-) -> Iterator[Tensor]:
-    """Yields x after each step of a sampler along a ladder, and checks every output of the model and the sampler.
-
-    Args:
-        model: eps = model(x, sigma).
-        sigmas: the ladder.
-        x: (B, C, H, W) at noise level sigmas[0]. The sampler may overwrite x and every tensor that it has yielded, so
-            copy a yielded tensor before you ask for the next one.
-        noise: returns unit noise (B, C, H, W).
-        at_once: check for NaN and infinity after each step and evaluation. This is slower on a GPU, because each check
-            waits for the device. If False, the caller must check the end result.
-
-    Raises (at the first step, or at the step that fails):
-        ValueError: `sigmas` is not a ladder, or does not suit the sampler. The sampler yields something other than a
-            tensor with the shape, dtype and device of x. It takes more or fewer steps than its ladder has, unless
-            its follows_ladder is False, or does not end. The model fails a check of `CheckedModel`.
-        NotFiniteError (a ValueError): with `at_once`, the model or the sampler returned NaN or infinity. The message
-            names the step.
-    """
-    check_ladder(sigmas)
-    if getattr(type(sampler), "planned_nfe", Sampler.planned_nfe) is not Sampler.planned_nfe:
-        sampler.planned_nfe(sigmas)  # raises ValueError if the ladder does not suit the sampler
-    eps, n_steps, like = CheckedModel(model, at_once), len(sigmas) - 1, (x.shape, x.dtype, x.device)
-    steps = sampler.run(eps, x, sigmas, noise)
-    if not isinstance(steps, Iterator):
-        raise ValueError(f"sampler {sampler.name}: run() returned {type(steps).__name__}; it must yield x at each step")
-    for found in steps:
-        eps.step += 1
-        if not isinstance(found, Tensor) or (found.shape, found.dtype, found.device) != like:
-            raise ValueError(
-                f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded {_described(found)}; it must "
-                f"yield x, {_described(x)}"
-            )
-        if eps.step > n_steps and _follows_ladder(sampler):
-            raise ValueError(f"sampler {sampler.name}: it took more than the {n_steps} steps that its ladder has")
-        if eps.step > max(n_steps, MAX_STEPS):
-            raise ValueError(f"sampler {sampler.name}: it took more than {MAX_STEPS:,} steps, or does not end")
-        if at_once and not torch.isfinite(found).all():
-            raise NotFiniteError(
-                f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded NaN or infinity, though the model "
-                "returned neither"
-            )
-        yield found
-    if eps.step == 0 or (eps.step < n_steps and _follows_ladder(sampler)):
-        raise ValueError(f"sampler {sampler.name}: it took {eps.step} of the {n_steps} steps that its ladder has")
-
-
-def denoise(model: Model, x: Tensor, sigma: float, step: int = 0, *, at_once: bool = True) -> Tensor:
-    """x - sigma eps(x, sigma), the model's estimate of the clean images. Errors as in `CheckedModel`."""
-    eps = CheckedModel(model, at_once)
-    eps.step = step
-    return torch.add(x, eps(x, sigma), alpha=-sigma)
-
-
-class CheckedModel:
-    """A model as samplers call it, with its output checked: eps(x, sigma), where sigma is a number or (B,).
-
-    `step` is the number of finished steps; it appears in messages only.
-
-    Raises (when called):
-        ValueError: the model returns something other than a floating-point tensor of the shape of x, or changes x in
-            place.
-        NotFiniteError (a ValueError): with `at_once`, the model returns NaN or infinity. The message names step and
-            sigma.
-    """
-
-    def __init__(self, model: Model, at_once: bool = True) -> None:
-        self.model, self.at_once, self.step = model, at_once, 0
-
-    def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        levels = sigma if isinstance(sigma, Tensor) else x.new_full((), sigma).expand(len(x))
-        changes = x._version
-        eps = self.model(x, levels)
-        if not isinstance(eps, Tensor) or eps.shape != x.shape:
-            found = f"shape {tuple(eps.shape)}" if isinstance(eps, Tensor) else type(eps).__name__
-            raise ValueError(
-                f"model: it returned {found} at step {self.step} for x of shape {tuple(x.shape)}; "
-                "eps must have the shape of x"
-            )
-        if x._version != changes:
-            raise ValueError(f"model: it changed x in place at step {self.step}; it must leave its input as it is")
-        if eps.dtype != x.dtype:
-            if not eps.is_floating_point():
-                raise ValueError(f"model: it returned {eps.dtype} at step {self.step}; eps must hold real numbers")
-            eps = eps.to(x.dtype)
-        if self.at_once and not (finite := torch.isfinite(eps).flatten(1).all(dim=1)).all():
-            raise NotFiniteError(
-                f"model: it returned NaN or infinity at step {self.step}, sigma={levels[~finite][0].item():.6g}; "
-                "eps must be finite"
-            )
-        return eps
-
-
-def _name_the_fault(
-    model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: BlockNoise, final_denoise: bool
-) -> None:
-    """Samples a batch again, checks each step, and raises NotFiniteError with the first step that is not finite.
-
-    `sample` does not check each step, because that is slow on a GPU. It calls this function if a result is not finite.
-    """
-    *_, x = follow(model, sampler, sigmas, x, noise)
-    if final_denoise:
-        denoise(model, x, sigmas[-1], len(sigmas) - 1)
-    raise NotFiniteError(
-        f"model: samples of {sampler.name} hold NaN or infinity, but not when they were drawn again from the same "
-        "noise; the model must return the same for the same input"
-    )
-
-
-def _described(value: object) -> str:
-    if not isinstance(value, Tensor):
-        return type(value).__name__
-    return f"a tensor of shape {tuple(value.shape)}, {value.dtype}, on {value.device}"
-
-
-def _follows_ladder(sampler: Sampler) -> bool:
-    return getattr(sampler, "follows_ladder", True)
 
 
 def at_samples(model: Model, index: Tensor) -> Model:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model
-from diffusion_core.samplers.sampling import CheckedModel, at_samples
+from diffusion_core.samplers.checked import CheckedModel
+from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.schedules import geometric
 
 N_IMAGES = 8

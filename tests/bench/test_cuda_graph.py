@@ -6,7 +6,7 @@ import torch
 from bench.cuda_graph import GraphedEuler, Table
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import Euler, follow, sample
-from diffusion_core.samplers.sampling import CheckedModel
+from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import geometric
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.exact import GaussianDenoiser
-from diffusion_core.samplers import SAMPLERS, Euler, Sampler, sample
-from diffusion_core.samplers import sampling as driver
+from diffusion_core.samplers import SAMPLERS, Euler, Sampler, checked, sample
 from diffusion_core.samplers.counting import planned_nfe
 from diffusion_core.schedules import geometric
 
@@ -80,6 +79,6 @@ def test_a_built_in_sampler_that_is_counted_takes_one_evaluation_per_step(name: 
 
 
 def test_a_sampler_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "MAX_STEPS", 50)
+    monkeypatch.setattr(checked, "MAX_STEPS", 50)
     with pytest.raises(ValueError, match=r"^sampler Endless.*: it took more than 50 steps, or does not end"):
         sample(GaussianDenoiser(), LADDER, Endless(), n_samples=1, shape=(1, 4, 4))

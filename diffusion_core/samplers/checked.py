@@ -1,0 +1,137 @@
+"""One batch along a ladder, with every output of the model and of the sampler checked.
+
+Errors are a wrong shape, an input changed in place, NaN, infinity, and more or fewer steps than the ladder has.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from diffusion_core.errors import NotFiniteError
+from diffusion_core.samplers.base import Noise, Sampler
+from diffusion_core.samplers.counting import MAX_STEPS
+from diffusion_core.schedules.sigma import check_ladder
+
+Model = Callable[..., Tensor]  # eps = model(x, sigma), or model(x, sigma, index=...), see `at_samples` in sampling.py
+
+
+def follow(
+    model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, *, at_once: bool = True
+) -> Iterator[Tensor]:
+    """Yields x after each step of a sampler along a ladder, and checks every output of the model and the sampler.
+
+    Args:
+        model: eps = model(x, sigma).
+        sigmas: the ladder.
+        x: (B, C, H, W) at noise level sigmas[0]. The sampler may overwrite x and every tensor that it has yielded, so
+            copy a yielded tensor before you ask for the next one.
+        noise: returns unit noise (B, C, H, W).
+        at_once: check for NaN and infinity after each step and evaluation. This is slower on a GPU, because each check
+            waits for the device. If False, the caller must check the end result.
+
+    Raises (at the first step, or at the step that fails):
+        ValueError: `sigmas` is not a ladder, or does not suit the sampler. The sampler yields something other than a
+            tensor with the shape, dtype and device of x. It takes more or fewer steps than its ladder has, unless
+            its follows_ladder is False, or does not end. The model fails a check of `CheckedModel`.
+        NotFiniteError (a ValueError): with `at_once`, the model or the sampler returned NaN or infinity. The message
+            names the step.
+    """
+    check_ladder(sigmas)
+    if getattr(type(sampler), "planned_nfe", Sampler.planned_nfe) is not Sampler.planned_nfe:
+        sampler.planned_nfe(sigmas)  # raises ValueError if the ladder does not suit the sampler
+    eps, n_steps, like = CheckedModel(model, at_once), len(sigmas) - 1, (x.shape, x.dtype, x.device)
+    steps = sampler.run(eps, x, sigmas, noise)
+    if not isinstance(steps, Iterator):
+        raise ValueError(f"sampler {sampler.name}: run() returned {type(steps).__name__}; it must yield x at each step")
+    for found in steps:
+        eps.step += 1
+        if not isinstance(found, Tensor) or (found.shape, found.dtype, found.device) != like:
+            raise ValueError(
+                f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded {_described(found)}; it must "
+                f"yield x, {_described(x)}"
+            )
+        if eps.step > n_steps and follows_ladder(sampler):
+            raise ValueError(f"sampler {sampler.name}: it took more than the {n_steps} steps that its ladder has")
+        if eps.step > max(n_steps, MAX_STEPS):
+            raise ValueError(f"sampler {sampler.name}: it took more than {MAX_STEPS:,} steps, or does not end")
+        if at_once and not torch.isfinite(found).all():
+            raise NotFiniteError(
+                f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded NaN or infinity, though the model "
+                "returned neither"
+            )
+        yield found
+    if eps.step == 0 or (eps.step < n_steps and follows_ladder(sampler)):
+        raise ValueError(f"sampler {sampler.name}: it took {eps.step} of the {n_steps} steps that its ladder has")
+
+
+def denoise(model: Model, x: Tensor, sigma: float, step: int = 0, *, at_once: bool = True) -> Tensor:
+    """x - sigma eps(x, sigma), the model's estimate of the clean images. Errors as in `CheckedModel`."""
+    eps = CheckedModel(model, at_once)
+    eps.step = step
+    return torch.add(x, eps(x, sigma), alpha=-sigma)
+
+
+class CheckedModel:
+    """A model as samplers call it, with its output checked: eps(x, sigma), where sigma is a number or (B,).
+
+    `step` is the number of finished steps; it appears in messages only.
+
+    Raises (when called):
+        ValueError: the model returns something other than a floating-point tensor of the shape of x, or changes x in
+            place.
+        NotFiniteError (a ValueError): with `at_once`, the model returns NaN or infinity. The message names step and
+            sigma.
+    """
+
+    def __init__(self, model: Model, at_once: bool = True) -> None:
+        self.model, self.at_once, self.step = model, at_once, 0
+
+    def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        levels = sigma if isinstance(sigma, Tensor) else x.new_full((), sigma).expand(len(x))
+        changes = x._version
+        eps = self.model(x, levels)
+        if not isinstance(eps, Tensor) or eps.shape != x.shape:
+            found = f"shape {tuple(eps.shape)}" if isinstance(eps, Tensor) else type(eps).__name__
+            raise ValueError(
+                f"model: it returned {found} at step {self.step} for x of shape {tuple(x.shape)}; "
+                "eps must have the shape of x"
+            )
+        if x._version != changes:
+            raise ValueError(f"model: it changed x in place at step {self.step}; it must leave its input as it is")
+        if eps.dtype != x.dtype:
+            if not eps.is_floating_point():
+                raise ValueError(f"model: it returned {eps.dtype} at step {self.step}; eps must hold real numbers")
+            eps = eps.to(x.dtype)
+        if self.at_once and not (finite := torch.isfinite(eps).flatten(1).all(dim=1)).all():
+            raise NotFiniteError(
+                f"model: it returned NaN or infinity at step {self.step}, sigma={levels[~finite][0].item():.6g}; "
+                "eps must be finite"
+            )
+        return eps
+
+
+def name_the_fault(
+    model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, final_denoise: bool
+) -> None:
+    """Samples a batch again, checks each step, and raises NotFiniteError with the first step that is not finite.
+
+    `sample` does not check each step, because that is slow on a GPU. It calls this function if a result is not finite.
+    """
+    *_, x = follow(model, sampler, sigmas, x, noise)
+    if final_denoise:
+        denoise(model, x, sigmas[-1], len(sigmas) - 1)
+    raise NotFiniteError(
+        f"model: samples of {sampler.name} hold NaN or infinity, but not when they were drawn again from the same "
+        "noise; the model must return the same for the same input"
+    )
+
+
+def _described(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"a tensor of shape {tuple(value.shape)}, {value.dtype}, on {value.device}"
+
+
+def follows_ladder(sampler: Sampler) -> bool:
+    return getattr(sampler, "follows_ladder", True)
