@@ -214,12 +214,12 @@ def claims(study: WhyStudy, known: Sequence[Arm]) -> Iterator[tuple[str, int | N
 def _above(study: WhyStudy, known: Sequence[Arm], seen: int, levels: str) -> Iterator[tuple[str, int, list[Term]]]:
     """Denoisers that are exact above a level: against the network, and against its noise below that level only.
 
-    With an exact denoiser above the level, noise there changes next to nothing. On a mixture, an edge whose denoiser
-    belongs to another part too is left out: it has more samples than the others.
+    With an exact denoiser above the level, noise there changes next to nothing. A denoiser that belongs to another part
+    too may have more samples than the others. Then it is left out, because FD falls with their number.
     """
-    first = {arm.name: arm.part for arm in reversed(known)}
+    n_samples = {arm.name: study.of(arm.main).n_samples for arm in reversed(known)}  # as in the first arm of a name
     for arm in known:
-        if (arm.part, arm.images_seen) == ("above", seen) and (study.real or first[arm.name] == "above"):
+        if (arm.part, arm.images_seen) == ("above", seen) and n_samples[arm.name] == study.of(False).n_samples:
             edge = f"{arm.band[0]:g}"
             yield (
                 f"exact above {edge} − 0.5 everywhere",
