@@ -77,7 +77,9 @@ def verdict(sets: list[BestSet]) -> str:
         counts = sorted({len(one.members) for one in tied})
         many = " to ".join(dict.fromkeys(number(count, 0) for count in (counts[0], counts[-1])))
         at = "" if len(sets) == 1 else f"At {_where(tied)}, "
-        texts.append(f"{at}{many} of {len(tied[0].settings)} settings cannot be told from the best.")
+        sizes = {len(one.settings) for one in tied}
+        of = f" of {sizes.pop()}" if len(sizes) == 1 else ""
+        texts.append(f"{at}{many}{of} settings cannot be told from the best.")
         simplest = dict.fromkeys(one.simplest for one in tied)
         if len(simplest) == 1:
             texts.append(f"Use the simplest: “{next(iter(simplest))}”.")
@@ -126,6 +128,8 @@ def simplest(run: Run, one: BestSet, metric: str = "fd") -> Number:
     members, settings = (number(len(rows), 0) for rows in (one.members, one.settings))
     standing = f"one of {members} that tie for the best" if len(one.members) > 1 else f"best of {settings} settings"
     notes = [one.simplest, standing]
+    if len(one.members) > 1:
+        notes.append(f"their lowest {name}: {cell(metric, one.members[metric].min())}")
     if one.simplest != one.baseline:
         notes.append(f"{one.baseline}: {cell(metric, one.value(one.baseline, metric))}")
     return Number(cell(metric, one.value(one.simplest, metric)), f"{name}, {one.where}", notes)
@@ -178,9 +182,10 @@ def ties(run: Run) -> Section | None:
         figures.distances(frame, one.simplest, metric, run.features, ax)
         count = f"{number(len(one.members), 0)} of {number(len(one.settings), 0)} settings"
         ax.set_title(f"{one.where}: {count}")
-    grid[-1][0].set_xlabel(f"difference in {metric_name(metric, run.features, long=True)} from the lowest")
+    grid[-1][0].set_xlabel(f"difference in {metric_name(metric, run.features, long=True)} from the best other setting")
     text = (
-        f"The settings that cannot be told from the best. Left is better. Blue: the recommended one of them. "
+        "The settings that cannot be told from the best. Left is better. Blue: the recommended one of them, the "
+        "first that was named. Arrows: limits beyond the axis, of settings whose networks differ much. "
         f"Limits are corrected for the number of settings. Intervals: {components.how(sets[0].settings.iloc[0])}. "
         f"{components.place(run)}"
     )

@@ -14,7 +14,7 @@ from reports.results import Run
 
 
 def opening(run: Run) -> Opening:
-    """The first screen of `best_sets`; its verdict says so if larger budgets buy nothing."""
+    """The first screen of `best_sets`; its verdict says so if no larger budget is detectably better."""
     usual = best_sets.opening(run)
     found = enough(run, best_sets.read(run))
     return replace(usual, verdict=verdict(*found)) if found else usual
@@ -70,14 +70,14 @@ def against(run: Run, small: BestSet, large: BestSet) -> Larger:
 def verdict(one: BestSet, larger: list[Larger]) -> str:
     """What to use, in at most 25 words."""
     budgets = listed((number(other.budget, 0) for other in larger), "or")
-    how = f"No setting with {budgets} is detectably better."
+    first = f"Use “{one.simplest}” with {number(one.budget, 0)} evaluations: "
     if all(other.loses for other in larger):
-        how = f"Every setting with {budgets} is worse."
-    return f"{number(one.budget, 0)} evaluations are enough here: use “{one.simplest}”. {how}"
+        return f"{first}every setting with {budgets} is worse."
+    return f"{first}no setting with {budgets} is detectably better."
 
 
 def section(run: Run) -> Section | None:
-    """The section on larger budgets that buy nothing, if there are any."""
+    """The section on larger budgets without a detectable gain, if there are any."""
     found = enough(run, best_sets.read(run))
     if not found:
         return None
@@ -88,11 +88,10 @@ def section(run: Run) -> Section | None:
         budget = number(other.budget, 0)
         how = f"every setting scores worse than “{one.simplest}” at {at}" if other.loses else (
             f"no setting is detectably better than “{one.simplest}” at {at}")  # fmt: skip
-        what = "nothing" if other.loses else "nothing detectable"
         note = f"{percent(unpaired.LEVEL)} interval "
         size = interval(METRICS[0], other.difference, other.low, other.high, note)
         texts.append(
-            f"{budget} evaluations buy {what} here: {how}. The lowest {name} at {budget} is that of “{other.rival}”, a "
+            f"With {budget} evaluations {how}. The lowest {name} at {budget} is that of “{other.rival}”, a "
             f"difference of {size}, corrected for {number(other.n, 0)} settings."
         )
     made = (

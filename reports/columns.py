@@ -141,7 +141,7 @@ COLUMNS: dict[str, Column] = {
         scale=1000,
         better="lower",
         meaning="Kernel distance (squared maximum mean discrepancy, cubic kernel) of the same features, times 1000. "
-        "Lower is better. It is unbiased: real images score 0 on average and sometimes below 0. KD decides verdicts.",
+        "Lower is better. It is unbiased: real images score 0 on average and sometimes below 0.",
     ),
     "kd_se": Column("s.e. of KD", digits=2, scale=1000, least=0),
     "precision": Column(
@@ -245,6 +245,7 @@ COLUMNS: dict[str, Column] = {
         meaning="Size of the difference between the mean log density of the samples and that of draws of the true "
         "distribution.",
     ),
+    "value_0": Column("value without noise"),
     "value": Column("value"),
     "se": Column("s.e.", least=0),
     "part": _text("part"),

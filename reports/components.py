@@ -107,7 +107,8 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
     key = (
         "Diamonds: mean over networks, with its interval. Grey points: single networks. Filled diamonds are verdicts "
         "(blue: better; orange: worse). Open diamonds: no detectable difference (the interval contains 0, or the "
-        "networks disagree in sign), or the metrics disagree. Each panel has its own scale."
+        "networks disagree in sign), the metrics disagree, or the samples are not yet images. Each panel has its own "
+        "scale."
     )
     corrected = pd.concat(every.values()).get("adjusted")
     if corrected is not None and any(not missing(text) for text in corrected):
@@ -194,9 +195,11 @@ def training(run: Run) -> Section | None:
         return None
     figure, [[ax]] = figures.panels(1, 1, 2.7)
     figures.loss_curves(run.losses, ax)
+    trained = run.rows[run.rows["model_id"].isin(run.losses["model_id"])]
     text = (
-        f"Training loss, one line per network, thinned for display. Network: {values(run.rows, 'network')}. "
-        f"Data: {values(run.rows, 'data')}. Training noise distribution: {values(run.rows, 'train_noise')}. "
+        f"Training loss, one line per network, thinned for display. Network: {values(trained, 'network')}, "
+        f"{values(trained, 'images_seen')} training images. Data: {values(run.rows, 'data')}. "
+        f"Training noise distribution: {values(run.rows, 'train_noise')}. "
         f"Device: {values(run.rows, 'device')}."
     )
     drawing = Figure("loss", figures.named(figure), "Training loss against images seen.", text)

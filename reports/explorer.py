@@ -132,23 +132,29 @@ def change(run: Run, row: pd.Series, metric: str) -> str:
 def _figure(run: Run, choices: Sequence[Choice], text: str) -> Figure:
     """Quality against evaluations: one grey mark per setting, with its values as a tooltip."""
     every = pd.concat([_settings(choice).assign(named=None) for choice in choices], ignore_index=True)
+    one_cost = every["nfe"].nunique() == 1
+    places = every[METRIC].rank(method="first") if one_cost else every["nfe"]
     drawing, [[ax]] = figures.panels(1, 1, 3.1)
-    ax.scatter(every["nfe"], every[METRIC] * COLUMNS[METRIC].scale, s=30, color="#c4c4c4", edgecolor="#8a8a8a")
+    ax.scatter(places, every[METRIC] * COLUMNS[METRIC].scale, s=30, color="#c4c4c4", edgecolor="#8a8a8a")
     figures.floor_band(ax, run.floor(METRIC, every.iloc[0]), METRIC)
-    figures.log_ticks(ax, every["nfe"])
+    if not one_cost:
+        figures.log_ticks(ax, places)
     figures.fit_y(ax, every[METRIC], METRIC)
     names = [choice.named(row) for choice in choices for _, row in _settings(choice).iterrows()]
     for key, (name, (_, row)) in enumerate(zip(names, every.iterrows(), strict=True)):
         parts = [f"{fact}: {value}" + (f", {more}" if more else "") for fact, value, more in facts(run, row)]
-        figures.target(ax, row["nfe"], row[METRIC] * COLUMNS[METRIC].scale, f"{name}. {'. '.join(parts)}.", key)
-    ax.set(xlabel="network evaluations per image (nfe)", ylabel=metric_name(METRIC, run.features, long=True))
+        figures.target(ax, places[key], row[METRIC] * COLUMNS[METRIC].scale, f"{name}. {'. '.join(parts)}.", key)
+    cost = "network evaluations per image (nfe)"
+    ax.set(xlabel="place among the settings" if one_cost else cost, ylabel=metric_name(METRIC, run.features, long=True))
+    what = "Quality, from the best setting to the worst" if one_cost else "Quality against cost"
+    left = "" if one_cost else ", and further left is cheaper"
     words = (
-        f"{text} Quality against cost, one mark per setting: mean over networks. Lower is better, and further left is "
-        "cheaper. Green: score of real images (floor), if it is on the axis. Point at a mark for its values. The "
-        "samples come from the first network."
+        f"{text} {what}, one mark per setting: mean over networks. Lower is better{left}. Green: score of real images "
+        "(floor), if it is on the axis. Point at a mark for its values. The samples come from the first network."
     )
     caption = components.caption(run, words.strip(), rows=pd.concat([choice.rows for choice in choices]))
-    return Figure("explorer", figures.named(drawing), "Quality against evaluations, a mark per setting.", caption)
+    alt = "Quality of the settings, one mark each." if one_cost else "Quality against evaluations, a mark per setting."
+    return Figure("explorer", figures.named(drawing), alt, caption)
 
 
 def galleries(run: Run, choices: Sequence[Choice]) -> list[Gallery]:

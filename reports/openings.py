@@ -84,8 +84,11 @@ def data(row: pd.Series) -> str:
 def warnings(run: Run, rows: Sequence[pd.Series] = ()) -> list[str]:
     """The red banner: the control failed, or samples are not yet images."""
     found = [FAILED] if control_failed(run) else []
-    doubts = dict.fromkeys(str(row["untrusted"]) for row in rows if not missing(row.get("untrusted")))
-    return found + [f"Do not rely on this result: the samples are not yet images ({why})." for why in doubts]
+    doubts = list(dict.fromkeys(str(row["untrusted"]) for row in rows if not missing(row.get("untrusted"))))
+    if doubts:
+        more = f"; likewise in {plural(len(doubts) - 1, 'more comparison')}" if len(doubts) > 1 else ""
+        found.append(f"Do not rely on this result: the samples are not yet images ({doubts[0]}{more}).")
+    return found
 
 
 def score(run: Run, row: pd.Series, side: str, metric: str, word: str, notes: Sequence[str] = ()) -> Number:

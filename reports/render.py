@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import budgets, drawing, figures, limits
+from reports import best_sets, budgets, drawing, figures, limits
 from reports.document import Block, Explorer, Figure, Gallery, Opening, PictureError, Section, Table, shown_width
 from reports.pages import ladders, noise_levels, sweep, tune
 from reports.pages import run as single
@@ -28,7 +28,7 @@ EXPERIMENTS: dict[str, tuple[Callable[[Run], Opening], Callable[[Run], list[Sect
     "tune": (tune.opening, tune.sections),
     "why_noise": (why_noise.opening, why_noise.sections),
     "run": (single.opening, single.sections),
-    "sweep": (budgets.opening, sweep.sections),
+    "sweep": (best_sets.opening, sweep.sections),
 }
 
 

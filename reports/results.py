@@ -123,8 +123,8 @@ def read_run(directory: Path) -> Run:
     """
     info = _read_info(directory / "run.json")
     _check_digests(directory, info.get("files", {}))
-    frames = {name: read_table(directory / name, needed=name == "table.csv") for name in FILES}
-    run = Run(directory, info, *frames.values())
+    frames = {name.removesuffix(".csv"): read_table(directory / name, needed=name == "table.csv") for name in FILES}
+    run = Run(directory, info, rows=frames.pop("table"), **frames)
     silent = (run.contrasts["train_seed"] == "") & (run.contrasts["verdict"] == "")
     if silent.any():
         raise ValueError(

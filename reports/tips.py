@@ -3,7 +3,7 @@
 import pandas as pd
 
 from reports.columns import COLUMNS
-from reports.formats import cell, interval, metric_name, missing, number, percent, plural
+from reports.formats import cell, interval, metric_name, missing, percent, plural
 
 
 def of_run(row: pd.Series, metric: str) -> str:
@@ -51,12 +51,3 @@ def of_loss(row: pd.Series) -> str:
 def of_line(row: pd.Series, x: str, y: str, line: str) -> str:
     """A point of a named line."""
     return f"{line}, {COLUMNS[x].label} {cell(x, row[x])}: {COLUMNS[y].label} {cell(y, row[y])}"
-
-
-def of_probe(row: pd.Series, line: str) -> str:
-    """A value measured during sampling, as a row of probes.csv."""
-    what = f"{line}, eta {number(row['eta'])}" if "eta" not in line and row["eta"] >= 0 else line
-    spread = "" if missing(row["se"]) else f" ± {number(2 * row['se'], 2)} (2 s.e.)"
-    size = "" if missing(row["n_samples"]) else f", {plural(row['n_samples'], 'sample')}"
-    at = f"network of seed {row['train_seed']}, sigma {cell('sigma', row['sigma'])}"
-    return f"{what}, {at}: {number(row['value'])}{spread}{size}"

@@ -62,8 +62,13 @@ def _reach(contrasts: pd.DataFrame) -> float:
     return max(reach, float(singles[singles <= 2 * reach].max()) if (singles <= 2 * reach).any() else 0.0)
 
 
+FAR = 10.0  # a plot of limits ends at this many times the narrowest
+
+
 def distances(settings: pd.DataFrame, marked: str, metric: str, features: str, ax: Axes | None = None) -> Axes:
     """The axes with the difference of each setting from the best, and its limits; the best comes first.
+
+    Limits that are more than FAR times as wide as the narrowest leave the axis; an arrow shows where.
 
     Args:
         settings: columns setting, difference, low, high.
@@ -72,12 +77,19 @@ def distances(settings: pd.DataFrame, marked: str, metric: str, features: str, a
     ax = new(ax)
     ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
     scale = COLUMNS[metric].scale
+    reach = FAR * scale * settings[["low", "high"]].abs().max(axis=1).min()
     for line, (_, row) in enumerate(settings.iterrows()):
         color = BLUE if row["setting"] == marked else FAINT
         low, mid, high = (scale * row[name] for name in ("low", "difference", "high"))
-        ax.plot([low, high], [line] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
-        ax.plot(mid, line, "D", markersize=5, color=color, zorder=4)
-        target(ax, mid, line, tips.of_distance(row, metric, features))
+        shown = min(max(mid, -reach), reach)
+        ax.plot([max(low, -reach), min(high, reach)], [line] * 2, color=color, linewidth=1.6, solid_capstyle="butt",
+                zorder=3)  # fmt: skip
+        for end, arrow in ((low, "<"), (high, ">")):
+            if abs(end) > reach:
+                ax.plot(reach if end > 0 else -reach, line, arrow, markersize=5, color=color, zorder=4)
+        if shown == mid:
+            ax.plot(mid, line, "D", markersize=5, color=color, zorder=4)
+        target(ax, shown, line, tips.of_distance(row, metric, features))
     return _named_lines(ax, list(settings["setting"]))
 
 

@@ -32,13 +32,8 @@ def sections(run: Run) -> list[Section | None]:
 
 def choices(run: Run) -> list[explorer.Choice]:
     """What the explorer varies: budget, ladder and sampler."""
-    rows = grid(run)
-    named = rows.assign(
-        schedule=[setting.rpartition(", ")[0] for setting in rows["setting"]],
-        sampler=[setting.rpartition(", ")[2] for setting in rows["setting"]],
-    )
     knobs = [("evaluations", "budget"), ("ladder", "schedule"), ("sampler", "sampler")]
-    return [explorer.Choice("All settings", named, knobs, explorer.setting_and_cost)]
+    return [explorer.Choice("All settings", grid(run), knobs, explorer.setting_and_cost)]
 
 
 def differences(run: Run) -> Section:

@@ -9,7 +9,7 @@ from reports.files import EQUAL, FEW_NETWORKS, NOT_YET
 from reports.formats import cell, interval, listed, metric_name, percent, plural
 from reports.pages import noise_map
 from reports.results import Run, above, pooled
-from reports.sentences import FEW, Pair, condition, control, control_failed, detectable, head, pairs, scope
+from reports.sentences import FEW, Pair, condition, control, control_failed, detectable, doubt, head, pairs, scope
 
 SEEDS = (
     "each setting has its own networks, so a difference includes the seed-to-seed variation of training. Intervals "
@@ -140,10 +140,10 @@ def verdict(run: Run, mode: str, found: list[Pair]) -> Prose:
 
 
 def exploration(count: int) -> str:
-    """The warning that `count` comparisons were made without a correction."""
+    """The warning that intervals of `count` comparisons are not corrected."""
     return (
-        f"All of this is exploration: {plural(count, 'comparison')}, without a correction for their number. About one "
-        "interval in 20 misses the truth."
+        f"All of this is exploration. Verdicts are corrected for {plural(count, 'comparison')} (Holm), intervals are "
+        "not: about one interval in 20 misses the truth."
     )
 
 
@@ -152,8 +152,8 @@ def amount(run: Run, pair: Pair, first: bool) -> str:
     row = head(pair)
     note = f"{percent(row['level'])} interval " if first else ""
     shown = interval(row["metric"], row["difference"], row["low"], row["high"], note)
-    split = row["verdict"] == "no clear difference" and (row["low"] > 0 or row["high"] < 0)
-    return f"{shown[:-1]}; the networks disagree in sign)" if split else shown
+    unclear = row["verdict"] == "no clear difference" and (row["low"] > 0 or row["high"] < 0)
+    return f"{shown[:-1]}; {doubt(pair)})" if unclear else shown
 
 
 def standing(run: Run, mode: str, label: str) -> str:

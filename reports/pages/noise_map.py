@@ -12,6 +12,7 @@ from reports.sentences import head, pairs
 FINE, COARSE = (0.02, 0.1), 1.5  # levels of sigma that make grain, and how much larger an error must be to count
 HIGH = "2.85 to 30"  # the band of sigma that the prediction on error profiles speaks of
 # what docs/predictions.md fixed: P_means, P_std, training images
+FIXED = "predictions fixed beforehand, all else is exploration"
 PREDICTED, P_STD, TRAINED = {-1.7, -1.1, -0.507, 0.1, 0.7}, 1.2, 36_000
 
 
@@ -45,32 +46,43 @@ def opening(run: Run) -> Opening:
     if any(usual not in set(one.settings["setting"]) for one in sets):
         text = f"Runs of the default ({usual}) failed, so nothing is compared with it."
         return Opening(text, "No verdict.", status=openings.status(run, None))
-    known = [one for one in sets if len(one.members)]
+    known = [one for one in sets if len(one.members) and trusted(one, usual)]
     kept = [one for one in known if usual in set(one.members["setting"])]
     last = sets[-1]
     best = last.settings.iloc[0]
     name = metric_name("kd", run.features)
     here = [head(pair) for pair in found if head(pair)["mode"] == last.mode]
     row = next((one for one in here if one["a"] == best["setting"]), here[0])
-    default = [f"{len(last.members)} of {len(last.settings)} settings cannot be told from the best"]
+    tied = f"one of {len(last.members)} of {len(last.settings)} settings that cannot be told from the best"
+    tied = tied if best["setting"] in set(last.members["setting"]) else "its samples are not yet images"
     large = [
-        Number(whole(last.value(usual, "kd")), f"{name} of the default, {last.mode}", default),
-        Number(whole(best["kd"]), f"{name} of the best: {best['setting']}", [last.mode]),
+        Number(whole(last.value(usual, "kd")), f"{name} of the default", [last.mode]),
+        Number(
+            whole(best["kd"]),
+            f"{name} of the best: {best['setting']}",
+            [last.mode, *(openings.change(row) if row["a"] == best["setting"] else []), tied],
+        ),
         openings.sure(run, row),
     ]
-    answer = sentence(usual, len(kept), len(known), sets[0].why_not)
+    why_not = next((one.why_not for one in sets if one.why_not), f"the samples of the default ({usual}) are no images")
+    answer = sentence(usual, len(kept), len(known), why_not)
     coarse = blind_spot(run, str(best["setting"]), usual)
     blind = run.features == "digits"  # trained on noisy images
-    if blind and coarse is not None and usual not in set(last.members["setting"]):
+    if blind and coarse is not None and trusted(last, usual) and usual not in set(last.members["setting"]):
         answer = (
-            f"{best['setting']} has the lowest {metric_name('kd', run.features)}, but its error at sigma "
-            f"{number(FINE[0])} to {number(FINE[1])} is {number(coarse, 1)} times the default's: grain the features "
-            "hardly see."
+            f"{best['setting']} scores best, but its samples are grainy, which these features hardly see: its error at "
+            f"sigma {number(FINE[0])} to {number(FINE[1])} is {number(coarse, 1)} times the default's."
         )
     return Opening(
-        answer, "Not established. Measured:" if failed else "", large, [],
-        openings.key(run, "kd"), status=openings.status(run, row), warnings=failed, figure=grid(run, sets),
+        answer, "Not established. Measured:" if failed and known else "", large, [],
+        openings.key(run, "kd"), status=openings.status(run, row, FIXED), warnings=failed, figure=grid(run, sets),
     )  # fmt: skip
+
+
+def trusted(one: best_sets.BestSet, setting: str) -> bool:
+    """Whether the samples of a setting are images, so that it can be compared."""
+    rows = one.settings[one.settings["setting"] == setting]
+    return bool(rows["untrusted"].map(missing).all())
 
 
 def blind_spot(run: Run, setting: str, usual: str) -> float | None:
@@ -146,7 +158,7 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
 
 
 def profiles(run: Run) -> Section | None:
-    """The error profile of each P_mean with the default's P_std, after the longest training."""
+    """The error profile of each P_mean, one panel per P_std, after the longest training."""
     if not len(run.curves) or "images_seen" not in run.curves:
         return None
     known = run.rows.drop_duplicates("model_id").set_index("model_id")
@@ -154,31 +166,32 @@ def profiles(run: Run) -> Section | None:
         p_mean=run.curves["model_id"].map(known["p_mean"]), p_std=run.curves["model_id"].map(known["p_std"])
     )
     first = of_default(run)
-    curves = curves[(curves["images_seen"] == curves["images_seen"].max()) & (curves["p_std"] == first["p_std"])]
-    mean = curves.groupby(["p_mean", "sigma"], as_index=False)["relative_error"].mean()
-    usual = mean[mean["p_mean"] == first["p_mean"]].set_index("sigma")["relative_error"]
+    curves = curves[curves["images_seen"] == curves["images_seen"].max()]
+    mean = curves.groupby(["p_std", "p_mean", "sigma"], as_index=False)["relative_error"].mean()
+    is_usual = (mean["p_mean"] == first["p_mean"]) & (mean["p_std"] == first["p_std"])
+    usual = mean[is_usual].set_index("sigma")["relative_error"]
     mean = mean.assign(relative_error=mean["relative_error"] / mean["sigma"].map(usual))
     mean["line"] = [f"P_mean {number(value)}" for value in mean["p_mean"]]
     colors = figures.shades(mean["p_mean"])
     styles = {f"P_mean {number(value)}": {"color": color} for value, color in colors.items()}
-    figure, [[ax]] = figures.panels(1, 1, 3.0)
-    figures.lines(mean, "sigma", "relative_error", "line", styles, ax)
-    figures.log_ticks(ax)
-    ax.set_ylabel("error ÷ that of the default")
-    ax.set_ylim(*bounds(mean["relative_error"]))
+    p_stds = sorted(mean["p_std"].unique())
+    figure, [axes] = figures.panels(1, len(p_stds), 3.0)
+    for ax, p_std in zip(axes, p_stds, strict=True):
+        figures.lines(mean[mean["p_std"] == p_std], "sigma", "relative_error", "line", styles, ax)
+        figures.log_ticks(ax, pd.Series([0.01, 0.1, 1.0, 10.0]))
+        ax.set(title=f"P_std {number(p_std)}", yscale="log", ylabel="")
+        figures.plain_ticks(ax)
+        ax.sharey(axes[0])
+    axes[0].set_ylabel("error ÷ that of the default")
+    figures.under_one_legend(figure)
     text = (
-        "Held-out error of eps, divided by that of the default. P_std "
-        f"{number(first['p_std'])}, {cell('images_seen', curves['images_seen'].max())} training images. Means over "
+        "Held-out error of eps, divided by that of the default "
+        f"({first['setting']}). {cell('images_seen', curves['images_seen'].max())} training images. Means over "
         f"{plural(curves['train_seed'].nunique(), 'network')}, on {components.values(curves, 'n_images')} images not "
         "seen in training, with the same noise for all."
     )
     alt = "Error against noise level for several P_mean, relative to the default."
     return Section("Error at each noise level", [Figure("profiles", figures.named(figure), alt, text)])
-
-
-def bounds(values: pd.Series) -> tuple[float, float]:
-    """Limits of the axis that leave out far outliers."""
-    return max(float(values.quantile(0.02)) * 0.97, 0), float(values.quantile(0.98)) * 1.03
 
 
 def predictions(run: Run) -> Section | None:
@@ -189,13 +202,14 @@ def predictions(run: Run) -> Section | None:
     blocks: list[Prose | Figure | Table] = []
     p_means = {round(value, 3) for value in run.rows["p_mean"].dropna()}
     tested = p_means >= PREDICTED and of_default(run)["p_std"] == P_STD
-    trend = rows[(rows["images_seen"] == TRAINED) & tested]
+    trend = rows[rows["images_seen"].notna() & (rows["images_seen"] >= TRAINED) & tested]
     for _, row in trend.iterrows():
         held = None if missing(row["low"]) else bool(row["low"] > 0)
         size = interval("fd", row["difference"], row["low"], row["high"], f"{percent(row['level'])} interval ")
         blocks.append(Prose(
             f"{outcome(held)}. Mean gain with higher P_mean minus with lower P_mean, FD: {size}; above 0 was expected.",
-            "8. Networks that see more high noise levels gain less from noise",
+            "8. Networks that see more high noise levels gain less from noise"
+            + ("" if row["images_seen"] == TRAINED else f", {cell('images_seen', row['images_seen'])} images"),
         ))  # fmt: skip
     correlations = rows[rows["images_seen"].isna() & rows["claim"].str.endswith(f"P_std {number(P_STD)}") & tested]
     for _, row in correlations[correlations["claim"].str.contains(HIGH, regex=False)].iterrows():
@@ -262,8 +276,7 @@ def gains(run: Run) -> Section | None:
                     elinewidth=1.1, label=label)  # fmt: skip
         size = interval("fd", row["difference"], row["low"], row["high"])
         figures.target(ax, x, row["difference"], f"{row['mode']}: {size}")
-    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    ax.legend(handles.values(), handles.keys())
+    figures.under_one_legend(figure)
     ax.set(xlabel=f"held-out error at sigma {HIGH} (mean)", ylabel="change of FD by noise")
     text = "Change of FD by noise against the error at high noise levels, one mark per setting. Below 0, noise helps."
     alt = "Change of Fréchet distance by noise against held-out error at high noise levels."

@@ -1,6 +1,6 @@
 """The report on a user's own sweep: which of its settings is best in each mode?"""
 
-from reports import best_sets, budgets, components, explorer, tables
+from reports import best_sets, components, explorer, tables
 from reports.document import Section
 from reports.results import Run
 
@@ -9,7 +9,6 @@ def sections(run: Run) -> list[Section | None]:
     """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     return [
         best_sets.ties(run),
-        budgets.section(run),
         explorer.section(run, choices(run)),
         best_sets.details(run),
         differences(run),

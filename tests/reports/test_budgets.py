@@ -32,19 +32,19 @@ def two_budgets(directory: Path, factor: float, untrusted: str = "") -> Run:
     ("factor", "says", "verdict"),
     [
         (0.5, "", ""),
-        (1.0, "8 evaluations buy nothing detectable here: no setting is", "No setting with 8 is detectably better."),
-        (2.0, "8 evaluations buy nothing here: every setting scores worse", "Every setting with 8 is worse."),
+        (1.0, "With 8 evaluations no setting is", "no setting with 8 is detectably better."),
+        (2.0, "With 8 evaluations every setting scores worse", "every setting with 8 is worse."),
     ],
     ids=["a gain", "a tie", "a loss"],
 )
-def test_a_budget_that_buys_nothing_is_said(tmp_path: Path, factor: float, says: str, verdict: str) -> None:
+def test_a_budget_without_a_gain_is_said(tmp_path: Path, factor: float, says: str, verdict: str) -> None:
     run = two_budgets(tmp_path / "run", factor)
     section, opening = budgets.section(run), budgets.opening(run)
     assert (section is None) == (not says)
     if section:
         text = " ".join(block.text for block in section.blocks)  # type: ignore[union-attr]
         assert says in text and "corrected for 6 settings" in text and "95 % interval" in text
-        assert f"4 evaluations are enough here: use “geometric, heun”. {verdict}" == opening.verdict
+        assert f"Use “geometric, heun” with 4 evaluations: {verdict}" == opening.verdict
     else:
         assert opening == best_sets.opening(run)
     assert len(f"{opening.lead} {opening.verdict}".split()) <= 25

@@ -26,6 +26,7 @@ from reports.sentences import (
     price,
     relation,
     scope,
+    untrusted,
 )
 
 LEADS = {
@@ -159,7 +160,9 @@ def effect(run: Run, pair: Pair) -> str:
     before, after = as_precise(row["metric"], [row["value_b"], row["value_a"]], row["low"], row["high"])
     verb = "lowers" if row["difference"] < 0 else "raises"
     verb = verb if head(pair)["verdict"] in ("better", "worse") else "changes"
-    return f"Putting noise back {verb} {metric_name(row['metric'], run.features)} from {before} to {after} {at}."
+    poor = any(untrusted(control) for control in pairs(run.of_kind("control")))
+    but = " But the networks are poor: without noise, the samples are not yet images." if poor else ""
+    return f"Putting noise back {verb} {metric_name(row['metric'], run.features)} from {before} to {after} {at}.{but}"
 
 
 def lead(run: Run, row: pd.Series) -> str:

@@ -30,8 +30,7 @@ BELOW = " − noise below"  # the end of the names of claims
 
 def exchanges(run: Run) -> Section | None:
     """Where the errors are made that noise repairs: additivity, the sizes of errors, and the gains of all exchanges."""
-    rows = pd.concat([gains(run, part) for part in ("whole", "split", "above", "band", "dose")])
-    rows = rows.drop_duplicates(["arm", "setting"])
+    rows = pd.concat([gains(run, "whole"), gains(run, "split")])
     if not len(rows):
         return None
     blocks: list[Prose | Figure | Table] = []
@@ -47,9 +46,26 @@ def exchanges(run: Run) -> Section | None:
     blocks += error_sizes(run)
     blocks += exact_above(run)
     blocks += against_noise_below(run)
-    blocks += factorial(run)
-    blocks.append(gain_table(run, rows, "Gains from noise with exchanged denoisers."))
+    blocks.append(
+        gain_table(
+            run,
+            rows,
+            "Gains from noise, with denoisers that are exact everywhere, nowhere, at high or at low noise levels.",
+        )
+    )
     return Section("Where the errors are made", blocks)
+
+
+def every_exchange(run: Run) -> Section | None:
+    """The gains of all exchanged denoisers, for reference."""
+    rows = pd.concat([gains(run, part) for part in ("above", "band", "dose")]).drop_duplicates(["arm", "setting"])
+    if not len(rows):
+        return None
+    blocks: list[Prose | Figure | Table] = [*factorial(run)]
+    blocks.append(
+        gain_table(run, rows, "Gains from noise with denoisers that are exchanged in a band or above a level.")
+    )
+    return Section("All exchanged denoisers", blocks, folded=True)
 
 
 def exact_above(run: Run) -> list[Figure]:
@@ -77,7 +93,7 @@ def exact_above(run: Run) -> list[Figure]:
         ax.legend()
     text = (
         "Change of FD by noise (eta 1 minus eta 0) with a denoiser that is exact above a noise level; below 0, noise "
-        "helps. The errors that noise repairs lie where the change nears 0."
+        "helps."
     )
     if len(run.copies):
         text += (

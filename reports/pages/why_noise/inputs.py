@@ -79,8 +79,8 @@ def starts(run: Run) -> list[Prose | Figure | Table]:
             "change by noise (interval)": interval("fd", row["difference"], row["low"], row["high"]),
         })  # fmt: skip
     text = (
-        "The network, started from new draws of the data plus noise of a lower level instead of from noise. What FD "
-        "falls by is what the errors above that level cost."
+        "The network, started from new draws of the data plus noise of a lower level instead of from noise. The fall "
+        "of FD is the cost of the errors above this level."
     )
     return [Prose("what happens if sampling starts from perfect inputs of a lower level?", "(b) Fresh starts"),
             table(pd.DataFrame(body), components.caption(run, text))]  # fmt: skip
@@ -137,7 +137,7 @@ def norms(run: Run) -> list[Prose | Figure | Table]:
     signs = [f"too large at {(plain['min'] > 1.002).sum()}", f"too small at {(plain['max'] < 0.998).sum()}"]
     text = (
         f"without noise, the norm of eps is {listed(signs)} of {len(plain)} levels (by more than 0.2 % with each "
-        "network). Where it is too large, scaling eps down is asked for, and where it is too small, scaling it up."
+        "network). Where it is too large, eps should be scaled down, and where it is too small, scaled up."
     )
     figure, [[ax]] = figures.panels(1, 1, 2.6)
     ax.axhline(1, color=figures.INK, linewidth=0.8)

@@ -5,10 +5,11 @@ import pandas as pd
 from reports import components, figures, openings
 from reports.columns import COLUMNS
 from reports.document import Figure, Number, Opening
-from reports.formats import as_precise, metric_name, missing, number, percent
+from reports.formats import as_precise, cell, metric_name, missing, number, percent
 from reports.pages.why_noise.predictions import explained_above, in_general, most_left, necessary, sufficient
 from reports.pages.why_noise.select import (
     DECIDES,
+    HELD_OUT,
     LOW,
     above,
     below,
@@ -17,6 +18,7 @@ from reports.pages.why_noise.select import (
     gains,
     images,
     lengths,
+    near_copies,
     one,
     power,
     shown,
@@ -70,10 +72,9 @@ def sentence(run: Run) -> str:
                 )
             return f"Most of the gain from noise is left without errors at high noise levels{level}."
         return f"Not settled: half of the gain may be left without errors at high noise levels{level}."
-    gone = not any(below(row) for _, row in low_errors(run).iterrows()) and not below(whole(run, None))
-    alone = " Alone, these errors are not shown to be enough." if enough is False else ""
-    if gone:
-        return f"Noise helps only if the network makes errors at high noise levels{level}.{alone}"
+    alone = " These errors alone are not shown to be enough." if enough is False else ""
+    if not any(below(row) for _, row in low_errors(run).iterrows()):
+        return f"Without errors at high noise levels{level} no gain from noise is detectable.{alone}"
     return f"Without errors at high noise levels{level} noise helps less than half as much.{alone}"
 
 
@@ -92,7 +93,9 @@ def lines(run: Run) -> list[tuple[str, str]]:
     if exact is not None:
         helps = "part of the cause" if below(exact) else "not the cause" if above(exact) else "not shown to be a cause"
         what = "gains too" if below(exact) else "even loses" if above(exact) else "gains nothing detectable"
-        found.append(("Large steps", f"{helps}: an exact denoiser {what}, {shown(run, exact)}{power(exact)}."))
+        network = whole(run, lengths(run)[-1])
+        of = "" if network is None else f"; the network gains {cell(DECIDES, network['difference'])}"
+        found.append(("Large steps", f"{helps}: an exact denoiser {what}, {shown(run, exact)}{power(exact)}{of}."))
     visited = run.ratios[(run.ratios["probe"] == "visited") & (run.ratios["sigma"] < LOW)]
     longest = visited[(visited["images_seen"] == visited["images_seen"].max()) & visited["high"].notna()]
     if len(longest):
@@ -112,19 +115,36 @@ def lines(run: Run) -> list[tuple[str, str]]:
 
 
 def numbers(run: Run) -> list[Number]:
-    """The gains of the longest trained network, of its errors at high or low levels, and of the exact denoiser."""
+    """The gains of the longest trained network, of its errors at high or low levels, and of the exact denoiser.
+
+    A denoiser whose samples are near copies of training images shows the share of copies instead.
+    """
     seen, split = lengths(run)[-1], split_at(run)
     rows = gains(run, "split")
     rows = rows[(rows["images_seen"] == seen) & (rows["dose"] == 1)]
     exact = len(rows) > 0 and rows.iloc[0]["kind"] == "exact"  # then the band is where the network is missing
     above_it, below_it = f"above sigma {number(split or 0)}", f"below sigma {number(split or 0)}"
-    found = {
-        f"network, {images(seen)}": whole(run, seen),
+    parts = {
         f"its errors {below_it if exact else above_it} only": one(rows, band_low=split),
         f"its errors {above_it if exact else below_it} only": one(rows, band_low=0.0),
-        "exact denoiser": whole(run, None),
     }
-    return [number_of(run, row, words) for words, row in found.items() if row is not None]
+    found = {f"network, {images(seen)}": whole(run, seen), **parts, "exact denoiser": whole(run, None)}
+    known = {words: row for words, row in found.items() if row is not None}
+    hidden = [row for row in known.values() if copied(run, row["arm"])]
+    return [
+        *(number_of(run, row, words) for words, row in known.items() if not copied(run, row["arm"])),
+        *(copies_of(run, row) for row in hidden[:1]),
+    ]
+
+
+def copies_of(run: Run, row: pd.Series) -> Number:
+    """The near copies of a denoiser, in place of a gain that they make meaningless."""
+    share, held_out = (percent(near_copies(run, arm) or 0.0) for arm in (row["arm"], HELD_OUT))
+    label_of = f"near copies if exact {'above' if missing(row['band_high']) else 'below'} sigma"
+    edge = row["band_low"] if missing(row["band_high"]) else row["band_high"]
+    return Number(share, f"{label_of} {number(edge)}", [
+        f"of all samples; {held_out} of held-out images", "so its change of FD by noise means little",
+    ])  # fmt: skip
 
 
 def number_of(run: Run, row: pd.Series, words: str) -> Number:
@@ -187,7 +207,7 @@ def bands(run: Run) -> Figure | None:
         "Change of FD by noise (eta 1 minus eta 0); below 0, noise helps. Dashed: with the network everywhere. "
         "Dotted: with the exact denoiser. Left: "
         f"the network's errors are made in one band only ({n['network']} samples). Right: they are missing in one band "
-        f"only ({n['exact']} samples). Bars: 95 % intervals."
+        f"only ({n['exact']} samples)."
     )
     alt = "The change of Fréchet distance by noise, against the band of noise levels with the network's errors."
     return Figure("bands", figure, alt, components.caption(run, text, run.of_kind("noise")))

@@ -7,7 +7,7 @@ from reports.columns import COLUMNS, FURTHER, METRICS
 from reports.document import Figure, Prose, Section, Table, table
 from reports.formats import cell, interval, listed, missing, number, plural
 from reports.pages.why_noise import opening as first_screen
-from reports.pages.why_noise.exchanges import exchanges
+from reports.pages.why_noise.exchanges import every_exchange, exchanges
 from reports.pages.why_noise.gain_table import gain_table, same_but
 from reports.pages.why_noise.inputs import inputs
 from reports.pages.why_noise.predictions import outcomes
@@ -15,6 +15,7 @@ from reports.pages.why_noise.select import claim, gains, images, lengths, shown
 from reports.results import Run, pooled
 
 opening = first_screen.opening
+PREDICTED = {15_000, 45_000}  # training images of predictions 1 to 5
 YARDSTICKS = ("fd", "kd", *FURTHER)
 
 
@@ -27,6 +28,7 @@ def sections(run: Run) -> list[Section | None]:
         inputs(run),
         where(run),
         steps(run),
+        every_exchange(run),
         yardsticks(run),
         components.glossary("eta", "fd", "kd", *FURTHER, "precision", "recall"),
         components.training(run),
@@ -45,6 +47,11 @@ def predictions(run: Run) -> Section | None:
         "minus half of the whole network’s; below 0 (1) or above 0 (2), it holds. 5: the gain minus the exact "
         "denoiser’s."
     )
+    if run.rows["data"].str.startswith("mixture:").all() and set(lengths(run)) != PREDICTED:
+        text += (
+            " They were made for the mixture of the digits, after 15,000 and 45,000 training images. Here their rules "
+            "are applied to another run."
+        )
     return Section("Predictions", [table(body, text, words=("prediction", "outcome", "evidence"))])
 
 
@@ -119,9 +126,9 @@ def copied(run: Run) -> Table:
     ]
     text = (
         "Samples that are copies of training images: the nearest one is at most a third as far away as the second "
-        "nearest; near copies: at most 0.9 as far. Held-out images show how many near copies there are by chance. "
-        f" Means over {plural(run.copies['train_seed'].nunique(), 'network')}. Copies have small distances to "
-        "the training images, whatever the denoiser is worth."
+        "nearest; near copies: at most 0.9 as far. Some held-out images meet this rule by chance. Only a larger share "
+        f"points to copying. Means over {plural(run.rows['train_seed'].nunique(), 'network')}. Copies have small "
+        "distances to the training images, whatever the denoiser is worth."
     )
     return table(pd.DataFrame(body), text, words=("denoiser", "setting"))
 

@@ -50,7 +50,7 @@ def run_with(directory: Path, changes: dict[str, tuple[float, float]], holds_for
 def test_all_predictions_hold(directory: Path) -> None:
     run = run_with(directory, CONFIRMS)
     assert {one.outcome for one in outcomes(run)} == {"held"} and len(outcomes(run)) == 5
-    said = "Noise helps only if the network makes errors at high noise levels (sigma above 2.85)."
+    said = "Without errors at high noise levels (sigma above 2.85) no gain from noise is detectable."
     assert opening.sentence(run) == said
 
 
@@ -61,7 +61,7 @@ def test_one_that_fails_says_so(directory: Path, name: str) -> None:
     run = run_with(directory, CONFIRMS | {name: other})
     assert sum(one.outcome == "failed" for one in outcomes(run)) == 1
     assert opening.sentence(run).startswith("Not settled") == (name == EXACT)
-    assert opening.sentence(run).endswith("Alone, these errors are not shown to be enough.") == (name == ABOVE)
+    assert opening.sentence(run).endswith("These errors alone are not shown to be enough.") == (name == ABOVE)
 
 
 def test_few_networks_test_nothing(directory: Path) -> None:
