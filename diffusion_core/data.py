@@ -30,6 +30,7 @@ class DataUnavailableError(ValueError):
 class Images:
     """A data set in memory: pixels uint8 (n, C, H, H), labels int64 (n,), and the statistics of its training split.
 
+    The images must not be sorted by class: the first or the last of them are used where a part stands for all.
     `mean` and `std` are in units of pixel values (0 to 255). `continuous` holds the standardised images where rounding
     to pixels would change their distribution.
     """

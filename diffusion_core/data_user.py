@@ -8,6 +8,10 @@ filter widens with the reduction, so it does not alias (Parmar, Zhang & Zhu 2022
 filters). Smaller images are padded with zeros, like the other data sets. `folder64:PATH` and `npz64:PATH` do the same
 with 64x64, or any other size from 8 to 64, for networks trained elsewhere. Images are grey if red, green and blue agree
 at every pixel of every image, else RGB. Transparent pixels are laid over black, the colour of the padding.
+
+The images come in a random order, always the same (`random_order`), because files are often sorted by class. Then the
+first and the last images have all classes, wherever some images stand for the whole data set: those that training does
+not see, those that precision and recall compare with, and those that `check` denoises. Labels move with their images.
 """
 
 import hashlib
@@ -26,6 +30,7 @@ from PIL import Image, ImageOps
 
 SIDE = 32  # of an image in pixels, unless the name has another
 SIDES = (8, 64)  # the smallest and the largest
+ORDER_SEED = 20_240_229  # of the random order of the images
 LARGEST_SIDE = 8192  # of an image file, in pixels: 192 MiB as RGB
 LARGEST = 4 * 2**30  # bytes of an array
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -65,7 +70,9 @@ def parse(name: str) -> UserData | None:
 
 
 def read(name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The images and labels of a user's data set; `parse` must accept the name.
+    """The images and labels of a user's data set, in `random_order`; `parse` must accept the name.
+
+    Before that, the order is that of the relative paths in a folder, or that of the array in a .npz file.
 
     Returns:
         pixels uint8 (n, C, H, H) with C 1 or 3 and H at most the size in the name, and labels int64 (n,).
@@ -79,7 +86,17 @@ def read(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     path = Path(data.path).expanduser()
     read_files = _read_folder if data.kind.startswith("folder") else _read_npz
     images, labels = read_files(name, path, data.side)
-    return _channels_first(images), torch.from_numpy(labels)
+    order = random_order(len(images))
+    return _channels_first(images[order]), torch.from_numpy(labels[order])
+
+
+def random_order(n: int) -> NDArray[np.intp]:
+    """The order (n,) in which n images of a user are used: image `order[i]` of the files becomes image i.
+
+    It sorts n random numbers, the raw output of the generator PCG64 with seed ORDER_SEED. numpy guarantees that this
+    output is the same on all machines and in all versions. It does not guarantee this for its own permutations.
+    """
+    return np.random.PCG64(ORDER_SEED).random_raw(n).argsort(kind="stable")
 
 
 def fingerprint(pixels: torch.Tensor, labels: torch.Tensor) -> str:

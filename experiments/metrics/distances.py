@@ -128,7 +128,7 @@ def kernel_distance(features: Array, reference: Reference) -> float:
 def precision_recall(features: Array, reference: Reference) -> tuple[float, float]:
     """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991), features float64 (n, d).
 
-    The first n reference images are used, or all if there are fewer.
+    The first n reference images are used, or all if there are fewer. So the reference must not be sorted by class.
     """
     n = min(len(features), len(reference.features))
     generated, real = (torch.from_numpy(part).float() for part in (features, reference.features[:n]))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffusion_core.data import load, resolve
+from diffusion_core.data_user import random_order
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (4, 28, 28), dtype=np.uint8)
@@ -31,14 +32,20 @@ def npz(path: Path, **arrays: NDArray[np.generic]) -> str:
     return f"npz:{path / 'x.npz'}"
 
 
+def in_file_order(values: torch.Tensor) -> torch.Tensor:
+    """Images or labels as they were before they were put into a random order."""
+    return values[np.argsort(random_order(len(values)))]
+
+
 def test_folder_is_sorted_labelled_by_subfolder_and_padded(tmp_path: Path) -> None:
     for name, pixels in zip(["b/9.png", "a/x/2.PNG", "b/10.bmp", "a/1.png"], GREY, strict=True):
         save(tmp_path / name, pixels)
     save(tmp_path / ".thumbnails" / "1.png", GREY[0, :5, :5])
     (tmp_path / "a" / "notes.txt").write_text("not an image")
     images = load(f"folder:{tmp_path}")
-    assert images.shape == (1, 32, 32) and images.labels.tolist() == [0, 0, 1, 1]
-    assert (images.pixels[:, 0, 2:30, 2:30].numpy() == GREY[[3, 1, 2, 0]]).all()  # a/1, a/x/2, b/10, b/9
+    assert images.shape == (1, 32, 32) and in_file_order(images.labels).tolist() == [0, 0, 1, 1]
+    pixels = in_file_order(images.pixels)[:, 0, 2:30, 2:30]
+    assert (pixels.numpy() == GREY[[3, 1, 2, 0]]).all()  # a/1, a/x/2, b/10, b/9
     assert images.pixels[:, :, :2].sum() == 0
 
 
@@ -55,7 +62,7 @@ def test_one_coloured_image_makes_all_rgb(tmp_path: Path) -> None:
     save(tmp_path / "3.webp", RGB[2])
     images = load(f"folder:{tmp_path}")
     assert images.shape == (3, 32, 32)
-    assert (images.pixels[0].numpy() == RGB[0, :, :, 0]).all()
+    assert (in_file_order(images.pixels)[0].numpy() == RGB[0, :, :, 0]).all()
     assert torch.equal(images.to_pixels(images.standardised()), images.pixels)
 
 
@@ -73,14 +80,14 @@ def test_large_images_are_reduced_without_aliasing(tmp_path: Path) -> None:
     stripes[1, :128] = 255
     for index, image in enumerate(stripes):
         save(tmp_path / "folder" / f"{index}.png", image)
-    from_folder = load(f"folder:{tmp_path / 'folder'}").pixels
+    from_folder = in_file_order(load(f"folder:{tmp_path / 'folder'}").pixels)
     assert from_folder.shape == (2, 1, 32, 32)
     assert ((from_folder[0].float() - 127.5).abs() < 5).all()
     assert (from_folder[1, 0, :14] == 255).all() and (from_folder[1, 0, 18:] == 0).all()
     for images in (stripes, stripes[..., None], stripes[:, None]):
-        assert torch.equal(load(npz(tmp_path, images=images)).pixels, from_folder)
+        assert torch.equal(in_file_order(load(npz(tmp_path, images=images)).pixels), from_folder)
     coloured = np.stack([stripes, stripes, 255 - stripes], axis=3)
-    assert torch.equal(load(npz(tmp_path, images=coloured)).pixels[:, 0], from_folder[:, 0])
+    assert torch.equal(in_file_order(load(npz(tmp_path, images=coloured)).pixels)[:, 0], from_folder[:, 0])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +103,7 @@ def test_large_images_are_reduced_without_aliasing(tmp_path: Path) -> None:
 )
 def test_npz_layouts(array: NDArray[np.uint8], expected: NDArray[np.uint8], tmp_path: Path) -> None:
     images = load(npz(tmp_path, anything=array))
-    assert (images.pixels.numpy() == expected).all() and images.labels.tolist() == [0, 0, 0, 0]
+    assert (in_file_order(images.pixels).numpy() == expected).all() and images.labels.tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("side", [8, 28, 48, 64])
@@ -113,7 +120,8 @@ def test_a_size_in_the_name_is_the_size_of_the_images(side: int, tmp_path: Path)
         edge = (side - 28) // 2
         padded = load(npz(tmp_path, images=GREY).replace("npz:", f"npz{side}:"))
         assert padded.shape == (1, side, side) and padded.pixels.sum() == GREY.sum()
-        assert (padded.pixels[0, 0, edge : edge + 28, edge : edge + 28].numpy() == GREY[0]).all()
+        pixels = in_file_order(padded.pixels)
+        assert (pixels[0, 0, edge : edge + 28, edge : edge + 28].numpy() == GREY[0]).all()
 
 
 @pytest.mark.parametrize("side", [7, 65, 128])
@@ -125,7 +133,7 @@ def test_a_size_out_of_range_is_refused(side: int, tmp_path: Path) -> None:
 def test_npz_prefers_the_usual_names(tmp_path: Path) -> None:
     arrays = {"a": GREY[[0]], "arr_0": GREY[[1]], "x": GREY[[2]], "x_train": GREY[[3]], "images": GREY[:2]}
     for chosen in ("images", "x_train", "x", "arr_0", "a"):
-        pixels = load(npz(tmp_path, **arrays)).pixels
+        pixels = in_file_order(load(npz(tmp_path, **arrays)).pixels)
         assert (pixels[:, 0, 2:30, 2:30].numpy() == arrays.pop(chosen)).all(), chosen
 
 
@@ -141,7 +149,30 @@ def test_npz_prefers_the_usual_names(tmp_path: Path) -> None:
     ids=["labels", "y_train", "wrong-length", "floats", "two-dimensional"],
 )
 def test_npz_labels(arrays: dict[str, NDArray[np.generic]], expected: list[int], tmp_path: Path) -> None:
-    assert load(npz(tmp_path, images=GREY, **arrays)).labels.tolist() == expected
+    assert in_file_order(load(npz(tmp_path, images=GREY, **arrays)).labels).tolist() == expected
+
+
+def test_images_sorted_by_class_come_in_a_random_order_with_their_labels(tmp_path: Path) -> None:
+    pixels = np.repeat(np.arange(10, dtype=np.uint8), 40)[:, None, None] + np.zeros((400, 8, 8), dtype=np.uint8)
+    images = load(npz(tmp_path, images=pixels, labels=pixels[:, 0, 0].astype(np.int64)).replace("npz:", "npz8:"))
+    assert (images.pixels[:, 0, 0, 0] == images.labels).all() and images.labels.bincount().tolist() == [40] * 10
+    for part in (images.labels[:100], images.labels[-100:]):
+        assert (part.bincount(minlength=10) >= 3).all()
+
+
+def test_a_folder_and_an_array_of_the_same_images_have_the_same_order(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    for index in reversed(range(20)):  # the order in which files were written does not count
+        save(tmp_path / "folder" / str(index // 10) / f"{index:02}.png", pixels[index])
+    folder = load(f"folder8:{tmp_path / 'folder'}")
+    file = load(npz(tmp_path, images=pixels, labels=np.arange(20) // 10).replace("npz:", "npz8:"))
+    assert torch.equal(folder.pixels, file.pixels) and torch.equal(folder.labels, file.labels)
+    assert not (file.pixels[:, 0].numpy() == pixels).all()
+
+
+def test_the_random_order_is_the_same_everywhere() -> None:
+    assert random_order(12).tolist() == [9, 3, 0, 11, 6, 8, 1, 2, 4, 7, 5, 10]
+    assert sorted(random_order(1000)) == list(range(1000)) and random_order(1).tolist() == [0]
 
 
 def test_fingerprint_names_the_pixels_and_labels_and_nothing_else(tmp_path: Path) -> None:
