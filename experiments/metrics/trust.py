@@ -7,6 +7,7 @@ into images, that is a result.
 
 from collections.abc import Mapping, Sequence
 
+MEASURES = ("recall", "precision")
 SHARE = 0.1  # of the precision and of the recall of real images
 Quality = Mapping[str, float]  # precision and recall
 
@@ -15,12 +16,16 @@ def doubt(sides: Sequence[Quality], real: Quality) -> str:
     """Why the samples of all sides are not yet images; "" if at least one side passes.
 
     Args:
-        sides: precision and recall of each side of a comparison, means over networks.
+        sides: precision and recall of each side of a comparison, means over networks; one or two.
         real: precision and recall of as many real images (floor).
     """
-    failed = [[name for name in ("recall", "precision") if side[name] < SHARE * real[name]] for side in sides]
+    failed = [[name for name in MEASURES if side[name] < SHARE * real[name]] for side in sides]
     if not failed or not all(failed):
         return ""
-    name = failed[0][0]
-    best = max(side[name] for side in sides)
-    return f"{name} is at most {best:.3f}; as many real images reach {real[name]:.3f}"
+    for name in MEASURES:
+        if all(name in names for names in failed):
+            best = max(side[name] for side in sides)
+            return f"{name} is at most {best:.3f}; as many real images reach {real[name]:.3f}"
+    own = [f"{names[0]} is {side[names[0]]:.3f}" for side, names in zip(sides, failed, strict=True)]
+    reached = " and ".join(f"{name} {real[name]:.3f}" for name in MEASURES)
+    return f"{' on one side and '.join(own)} on the other; as many real images reach {reached}"
