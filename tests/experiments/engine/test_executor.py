@@ -1,9 +1,7 @@
-"""A sweep makes a row of every trial, computes nothing twice, and survives failures."""
+"""A sweep makes a row of every trial with its numbers, and computes nothing twice."""
 
 import io
-import json
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,21 +11,20 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from short_sweep import REFERENCE, TRAIN, TRIALS, run, trial
 
 from diffusion_core.samplers import Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.samplers import sample as draw
 from experiments.config.comparison import Contrast
-from experiments.config.config import AlphaBetaLadder, Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import Machine, TrainConfig
+from experiments.config.config import AlphaBetaLadder, Ladder, SampleConfig, ScoreConfig
+from experiments.config.denoisers import Machine
 from experiments.config.identity import identity
-from experiments.config.trial import Row, Trial
-from experiments.engine import failures, tasks
+from experiments.config.trial import Trial
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import Outcome, RunContext
 from experiments.metrics.distances import METRICS
-from experiments.metrics.features import features_id
 from experiments.results.contrasts import contrast_rows
 from experiments.results.floors import floor_rows
 from experiments.results.table import COLUMNS, NOT_VALUES
@@ -37,27 +34,7 @@ from experiments.stages.score import score_stage
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
 
-TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
-REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
 VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
-
-
-def trial(n_steps: int, eta: float, train: TrainConfig = TRAIN, mode: str = "any", seed: int = 0) -> Trial:
-    return Trial(
-        "test", mode, ScoreConfig(SampleConfig(train, Ladder(n_steps=n_steps), Euler(eta), 40, seed), REFERENCE)
-    )
-
-
-TRIALS = [trial(2, eta, replace(TRAIN, seed=seed), seed=seed) for seed in (0, 1) for eta in (0.0, 0.9)]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
-
-
-def run(trials: list[Trial], store: Store) -> list[Row]:
-    return execute(Plan.of(trials), RunContext(store), Console(quiet=True)).rows
 
 
 def test_every_cell_is_a_row_with_its_numbers(store: Store) -> None:
@@ -107,94 +84,6 @@ def test_batch_size_changes_no_pixel_by_much(store: Store, tmp_path: Path) -> No
     assert (pixels[0] - pixels[1]).abs().max() <= 1  # float rounding may cross a half
 
 
-def test_a_failed_run_is_a_row_and_the_others_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = sample.sample_stage
-
-    def breaks_at_three(config: SampleConfig, *rest: object, **more: object) -> str:
-        if config.planned_nfe == 3:
-            raise RuntimeError("out of <memory>")
-        return honest(config, *rest, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(sample, "sample_stage", breaks_at_three)
-    rows = run([trial(3, 0.5), *TRIALS[:1]], store)
-    assert [row["status"] for row in rows] == ["failed", "ok"]
-    assert rows[0]["error"] == "RuntimeError: out of <memory>" and "fd" not in rows[0]
-    assert rows[0]["eta"] == pytest.approx(0.5) and rows[0]["run_id"]
-
-
-def test_a_training_that_diverges_fails_all_its_runs_with_the_reason(store: Store) -> None:
-    diverging = replace(TRAIN, lr=1e30)
-    rows = run([trial(2, eta, diverging) for eta in (0.0, 0.5)] + TRIALS[:1], store)
-    assert [row["status"] for row in rows] == ["failed", "failed", "ok"]
-    for row in rows[:2]:
-        assert "its network was not trained" in row["error"] and "lr=" in row["error"]
-
-
-def test_a_failure_that_lasts_is_paid_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, honest, trained = Store(tmp_path), train_stage, []
-
-    def counted(config: TrainConfig, *rest: Any) -> str:
-        trained.append(config)
-        return honest(config, *rest)
-
-    monkeypatch.setattr(tasks, "train_stage", counted)
-    diverging = [trial(2, 0.0, replace(TRAIN, lr=1e30))]
-    first = run(diverging, store)
-    again = run(diverging, store)
-    assert len(trained) == 1 and again[0]["error"] == f"{first[0]['error']} ({failures.HOW})"
-    retried = execute(Plan.of(diverging), RunContext(store), Console(quiet=True), retry_failed=True).rows
-    assert len(trained) == 2 and retried == first
-    assert len(run(diverging, store)) == 1 and len(trained) == 2  # and remembered anew
-
-
-@pytest.mark.parametrize("error", [OSError("disk full"), MemoryError(), json.JSONDecodeError("damaged", "", 0)])
-def test_what_may_pass_is_tried_again(error: Exception, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    unlucky = [trial(2, 0.0, replace(TRAIN, images_seen=70 + len(str(error))))]
-
-    def fails(*arguments: object, **more: object) -> None:
-        raise error
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tasks, "train_stage", fails)
-        assert run(unlucky, store)[0]["status"] == "failed"
-    assert run(unlucky, store)[0]["status"] == "ok"
-
-
-def test_logs_tell_when_how_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*arguments: object, **more: object) -> None:
-        warnings.warn("getting tight", stacklevel=1)
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("default")
-        patch.setattr(tasks, "score_stage", fails)
-        result = execute(Plan.of(TRIALS[:1]), RunContext(Store(tmp_path)), Console(quiet=True), logs=tmp_path)
-    (row,) = result.rows
-    text = (tmp_path / f"{row['run_id']}.log").read_text()
-    lines = [f"sampling {row['samples_id']}: started with threads=", f"sampling {row['samples_id']}: done after "]
-    lines += [f"scoring {row['run_id']}: started", "UserWarning: getting tight", "Traceback", "OSError: disk full"]
-    places = [text.index(line) for line in [*lines[:3], *lines[4:], lines[3]]]
-    assert places == sorted(places) and result.warnings == 1
-    assert f"training {row['model_id']}: done after " in (tmp_path / f"{row['model_id']}.log").read_text()
-
-
-def test_an_interrupt_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, honest = Store(tmp_path), sample.sample_stage
-
-    def interrupted(config: SampleConfig, *rest: Any, **more: Any) -> str:
-        if config == TRIALS[1].samples:
-            with store.writing("samples", "half"):
-                raise KeyboardInterrupt
-        return honest(config, *rest, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sample, "sample_stage", interrupted)
-        result = execute(Plan.of(TRIALS), RunContext(store), Console(quiet=True))
-    assert result.interrupted and [row["run_id"] for row in result.rows] == [identity(TRIALS[0].score)]
-    assert list((tmp_path / "tmp").iterdir()) == [] and not (tmp_path / "samples" / "half").exists()
-    assert len(run(TRIALS, store)) == len(TRIALS)
-
-
 def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
     now = iter(range(0, 1000, 4))
@@ -237,39 +126,6 @@ def test_the_floor_has_the_sizes_of_the_rows(store: Store) -> None:
         assert (row["n_samples"], row["n_reference"], row["repeats"]) == (40, 4960, 20)
         assert row["low"] < row["mean"] < row["high"] and row["sd"] > 0
     assert floors[0]["mean"] < min(row["fd"] for row in rows)
-
-
-def test_what_is_damaged_while_rows_are_read_is_failed_rows_and_not_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two runs share a network whose file is cut after it was used: the first row finds it damaged, the second gone."""
-    store = Store(tmp_path)
-    shared = [trial(2, eta) for eta in (0.0, 0.9)]
-    honest = score_stage
-
-    def score_and_damage(config: ScoreConfig, *more: Any) -> str:
-        name = honest(config, *more)
-        if config == shared[-1].score:
-            (store.path("models", identity(TRAIN)) / "meta.json").write_text("{")
-        return name
-
-    monkeypatch.setattr(tasks, "score_stage", score_and_damage)
-    rows = run(shared, store)
-    assert [row["status"] for row in rows] == ["failed", "failed"]
-    assert all("run the same command again" in str(row["error"]) for row in rows)
-    monkeypatch.undo()
-    assert [row["status"] for row in run(shared, store)] == ["ok", "ok"]
-
-
-def test_a_missing_file_is_not_a_failure_that_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_data(*_: Any) -> str:
-        raise ValueError("data='folder:gone': no such folder")
-
-    store = Store(tmp_path)
-    monkeypatch.setattr(tasks, "train_stage", no_data)
-    assert run([trial(2, 0.0)], store)[0]["status"] == "failed"
-    monkeypatch.undo()
-    assert run([trial(2, 0.0)], store)[0]["status"] == "ok"
 
 
 def test_features_are_computed_on_the_threads_of_their_run_and_distances_on_one(tmp_path: Path) -> None:
@@ -355,19 +211,3 @@ def test_runs_sampled_together_are_those_sampled_alone(store: Store, tmp_path: P
         assert pixels[0]["film"].shape == pixels[1]["film"].shape
     assert [row["shared_device"] for row in result.rows[:3]] == [True] * 3
     assert [row["batch_size"] for row in result.rows] == [120, 120, 120, 40]
-
-
-def test_a_run_that_fails_among_others_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of two runs in a batch breaks: both are sampled again, each on its own, and one of them is a failed row."""
-    trials, honest = [trial(2, 0.0), trial(3, 0.0)], sample.sample
-
-    def breaks_at_three(model: Any, sigmas: tuple[float, ...], *more: Any, **options: Any) -> Any:
-        if len(sigmas) == 4:
-            raise ValueError("three steps are too many")
-        return honest(model, sigmas, *more, **options)
-
-    monkeypatch.setattr(sample, "sample", breaks_at_three)
-    monkeypatch.setattr(sample.SampleConfig, "capacity", 128)
-    result = execute(Plan.of(trials), RunContext(Store(tmp_path), together=True), Console(quiet=True))
-    assert [row["status"] for row in result.rows] == ["ok", "failed"]
-    assert result.rows[1]["error"] == "ValueError: three steps are too many" and result.warnings == 1
