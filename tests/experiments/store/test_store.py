@@ -1,31 +1,20 @@
 """The store: complete or absent, verified on reading, one copy of each artifact, and nothing left behind."""
 
-import logging
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import warm
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
+from small_artifact import CONTENT, put
 
 from experiments.store.checksums import MANIFEST, CheckResult, inspect
 from experiments.store.local import LocalFolder
-from experiments.store.store import Store, StoreError, read_json, write_json
+from experiments.store.store import Store, read_json, write_json
 
 ROOT = Path(__file__).parents[3]
-CONTENT = bytes(range(256)) * 16
-
-
-def put(store: Store, identity: str = "abc", kind: str = "models", content: bytes = CONTENT) -> Path:
-    with store.writing(kind, identity) as folder:
-        (folder / "file").write_bytes(content)
-        write_json(folder / "meta.json", {"seconds": 1.5})
-    return store.path(kind, identity)
 
 
 def test_an_artifact_appears_only_when_it_is_complete(tmp_path: Path) -> None:
@@ -115,31 +104,6 @@ def test_files_without_checksums_are_no_artifact_and_make_way(tmp_path: Path) ->
     assert (put(store) / "file").read_bytes() == CONTENT and store.has("models", "abc")
 
 
-FAULTS = {
-    "truncated": ("file", "file truncated: 12 of 4096 bytes"),
-    "flipped": ("file", "file checksum differs"),
-    "too long": ("file", "file too long: 4097 bytes instead of 4096"),
-    "missing": ("meta.json", "meta.json missing"),
-    "folder": ("file", "file is no file"),
-    "folder manifest": (MANIFEST, f"{MANIFEST} is not JSON (0 bytes)"),
-    "truncated manifest": (MANIFEST, f"{MANIFEST} is not JSON (12 bytes)"),
-    "replaced manifest": (MANIFEST, f"{MANIFEST} does not hold checksums"),
-}
-
-
-def test_what_a_bad_disk_cannot_read_is_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    file = put(Store(tmp_path)) / "file"
-
-    def unreadable(*arguments: object) -> CheckResult:
-        raise OSError(5, "Input/output error", str(file))
-
-    monkeypatch.setattr("experiments.store.local.inspect", unreadable)
-    assert not Store(tmp_path).has("models", "abc") and not file.exists()
-    assert "models/abc is damaged: unreadable: [Errno 5] Input/output error" in caplog.text
-
-
 def test_what_is_removed_while_it_is_read_is_absent_and_not_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -152,42 +116,6 @@ def test_what_is_removed_while_it_is_read_is_absent_and_not_damaged(
 
     monkeypatch.setattr("experiments.store.local.inspect", slow)
     assert not Store(tmp_path).has("models", "abc") and caplog.records == []
-
-
-@pytest.mark.parametrize("seen", [False, True], ids=["new process", "seen before"])
-@pytest.mark.parametrize("fault", FAULTS)
-def test_damage_is_reported_and_removed(
-    fault: str, seen: bool, tmp_path: Path, spoil: Callable[..., None], caplog: pytest.LogCaptureFixture
-) -> None:
-    store = Store(tmp_path)
-    folder = put(store)
-    file, message = FAULTS[fault]
-    spoil(folder / file, fault.removesuffix(" manifest"))
-    if not seen:
-        store = Store(tmp_path)
-    assert not store.has("models", "abc")
-    damage = f"store {tmp_path}: models/abc is damaged: {message}; it was removed and will be computed again"
-    assert [(record.levelno, record.message) for record in caplog.records] == [(logging.WARNING, damage)]
-    assert not folder.exists() and list((tmp_path / "tmp").iterdir()) == []
-    put(store)
-    assert store.has("models", "abc")
-
-
-def test_a_path_to_damaged_files_is_not_handed_out(tmp_path: Path, spoil: Callable[..., None]) -> None:
-    spoil(put(Store(tmp_path)) / "file", "truncated")
-    with pytest.raises(StoreError, match=r"file truncated: 12 of 4096 bytes; .* run the same command again"):
-        Store(tmp_path).path("models", "abc")
-
-
-def test_only_the_copy_that_was_damaged_is_removed(tmp_path: Path) -> None:
-    """Between the finding and the removal another run may have removed and computed it already."""
-    put(Store(tmp_path))
-    folder = LocalFolder(tmp_path)
-    (name,) = (artifact.name for artifact in folder.artifacts())
-    folder.remove(name, b"the manifest of the copy before")
-    assert Store(tmp_path).has("models", "abc")
-    folder.remove(name, folder.manifest(name))
-    assert not Store(tmp_path).has("models", "abc")
 
 
 def test_files_are_read_again_only_if_they_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,127 +138,11 @@ def test_reading_counts_as_use(tmp_path: Path) -> None:
     assert time.time() - manifest.stat().st_mtime < 60
 
 
-def test_a_full_disk_is_said_and_what_is_finished_is_kept(mounted: Callable[..., Path]) -> None:
-    disk = mounted("-t", "tmpfs", "-o", "size=1m", "tmpfs")
-    store = Store(disk / "store")
-    put(store, "first")
-    message = f"store {disk}/store: no space left on device: free some space or choose another place (--store)"
-    for write in (
-        lambda folder: save_file({"x": np.zeros(2**19)}, folder / "x.safetensors"),
-        lambda folder: (folder / "x").write_bytes(bytes(2**21)),
-    ):
-        with pytest.raises(StoreError) as caught, store.writing("models", "second") as folder:
-            write(folder)
-        assert message in str(caught.value)
-        assert not store.has("models", "second") and list((disk / "store" / "tmp").iterdir()) == []
-    filler = disk / "filler"
-    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    with pytest.raises(StoreError) as caught:
-        store.check_writable()  # before the computation, not after it
-    assert message in str(caught.value)
-    assert Store(disk / "store").has("models", "first")
-    filler.unlink()
-    store.check_writable()
-    put(store, "second")
-
-
-def test_a_full_disk_can_be_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where not even an empty folder has room."""
-    store = Store(tmp_path)
-    put(store)
-
-    def full(*arguments: object) -> Path:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(LocalFolder, "temporary", full)
-    store.remove(store.artifacts()[0])
-    assert store.artifacts() == [] and not (tmp_path / "models" / "abc").exists()
-
-
-@pytest.mark.slow
-def test_a_limit_on_file_sizes_is_said(tmp_path: Path) -> None:
-    code = (
-        "import resource, sys; import numpy; from safetensors.numpy import save_file\n"
-        "from experiments.store import Store\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))\n"
-        "with Store(sys.argv[1]).writing('models', 'abc') as folder:\n"
-        "    save_file({'x': numpy.zeros(2**16)}, folder / 'x.safetensors')"
-    )
-    done = warm.run("-c", code, str(tmp_path))
-    assert f"StoreError: store {tmp_path}: a file is larger than this place allows" in done.stderr
-    assert Store(tmp_path).artifacts() == [] and list((tmp_path / "tmp").iterdir()) == []
-
-
-def test_a_read_only_store_is_read_and_says_so_when_it_cannot_repair(
-    tmp_path: Path, mounted: Callable[..., Path], spoil: Callable[..., None], caplog: pytest.LogCaptureFixture
-) -> None:
-    for identity in ("good", "bad"):
-        put(Store(tmp_path / "store"), identity)
-    spoil(tmp_path / "store" / "models" / "bad" / "file", "truncated")
-    context = mounted("--bind", "-o", "ro", str(tmp_path / "store"))
-    store = Store(context)
-    store.sweep_temporaries()
-    assert store.has("models", "good") and (store.path("models", "good") / "file").read_bytes() == CONTENT
-    assert caplog.records == []
-    for _ in range(2):
-        assert not store.has("models", "bad")
-    report = "models/bad is damaged: file truncated: 12 of 4096 bytes; it cannot be removed (Read-only file system)"
-    assert caplog.text.count(report) == 1
-    with pytest.raises(StoreError) as caught:
-        store.check_writable()
-    assert f"store {context}: it is read-only: choose another place (--store)" in str(caught.value)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_forbidden_folder_is_said(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(StoreError, match=r"permission denied: change the permissions or choose another place"):
-        Store(tmp_path / "store").check_writable()
-
-
 def test_json_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"b": 1})
     write_json(path, {"b": [2.5, None]})
     assert read_json(path) == {"b": [2.5, None]} and list(tmp_path.iterdir()) == [path]
-
-
-ODD = {  # file -> how it is spoilt
-    "a waiting pipe": ("file", lambda path: os.mkfifo(path)),
-    "an endless device": ("file", lambda path: path.symlink_to("/dev/zero")),
-    "a loop of links": ("file", lambda path: path.symlink_to(path.name)),
-    "a waiting manifest": (MANIFEST, lambda path: os.mkfifo(path)),
-    "an endless manifest": (MANIFEST, lambda path: path.symlink_to("/dev/zero")),
-    "a manifest that loops": (MANIFEST, lambda path: path.symlink_to(path.name)),
-    "names outside": (MANIFEST, lambda path: path.write_text('{"../../x": {"sha256": "", "bytes": 1}}')),
-    "an absolute name": (MANIFEST, lambda path: path.write_text('{"/dev/zero": {"sha256": "", "bytes": 1}}')),
-    "a name with a zero": (MANIFEST, lambda path: path.write_text('{"a\\\\u0000": {"sha256": "", "bytes": 1}}')),
-    "nested too deep": (MANIFEST, lambda path: path.write_text("[" * 100_000)),
-    "an infinite size": (MANIFEST, lambda path: path.write_text('{"file": {"sha256": "", "bytes": Infinity}}')),
-}
-
-
-@pytest.mark.parametrize(("file", "spoil"), ODD.values(), ids=ODD)
-def test_odd_files_are_damage_and_are_neither_followed_nor_waited_for(
-    file: str, spoil: Callable[[Path], object], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = put(Store(tmp_path)) / file
-    path.unlink()
-    spoil(path)
-    assert not Store(tmp_path).has("models", "abc") and not path.parent.exists()
-    assert "models/abc is damaged: " in caplog.text
-    assert list(Store(tmp_path).artifacts()) == []
-
-
-@pytest.mark.parametrize("error", [KeyError("nfe"), ValueError("not JSON"), SafetensorError("header too small")])
-def test_an_artifact_whose_content_cannot_be_used_is_damaged(error: Exception, tmp_path: Path) -> None:
-    put(Store(tmp_path))
-    said = f"models/abc is damaged: {type(error).__name__}: .*; it was removed, so run"
-    with pytest.raises(StoreError, match=said), Store(tmp_path).reading("models", "abc"):
-        raise error
-    assert not Store(tmp_path).has("models", "abc")
 
 
 def test_folders_in_tmp_that_no_store_made_stay(tmp_path: Path) -> None:
