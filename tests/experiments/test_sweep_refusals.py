@@ -1,0 +1,163 @@
+"""What a file with a sweep of one's own must not be, and what is said about it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from own_sweep import FILE, RUN, noisy, run, written
+
+from diffusion_core.samplers import Euler, Heun
+from experiments.config.config import Ladder
+from experiments.config.denoisers import ForeignConfig
+from experiments.config.identity import identity
+from experiments.config.trial import Trial
+from experiments.engine.rehearsal import rehearse
+from experiments.run import PRESETS
+from experiments.sweep import OwnFile, Setting, read, trials
+
+LOOP = """
+    def run(self, eps, x, sigmas, noise):
+        import torch
+        for sigma in sigmas[1:]:
+            x = {step}
+            yield x
+"""
+
+
+def stepping(step: str) -> str:
+    """The file with a sampler whose steps are this expression of x."""
+    return FILE.replace(RUN, LOOP.format(step=step))
+
+
+NAME = 'name(self): return "mine"'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (FILE.replace(NAME, "name(self): return 1 / 0"), "name of the sampler of 'mine': ZeroDivisionError: division"),
+        (FILE.replace(NAME, 'name(self): raise ValueError("x")'), "name of the sampler of 'mine': ValueError: x"),
+        (FILE.replace(NAME, "name(self): return 3"), "name of the sampler of 'mine': 3: it must be a text that is not"),
+        (FILE.replace(NAME, "name(self): raise SystemExit(0)"), "name of the sampler of 'mine': SystemExit: 0"),
+        (FILE.replace("return Euler(0.0).planned_nfe(sigmas)", "return 1 / 0"), "planned_nfe of the sampler of 'mine'"),
+        (
+            FILE.replace("    @prop", "    size: object = len\n    @prop"),
+            "sampler of 'mine': it has no identity: TypeError: Object of type builtin",
+        ),
+        (
+            FILE.replace("    @prop", "    def __hash__(self): raise KeyError('h')\n    @prop"),
+            "runs(): number 2: KeyError: 'h'",
+        ),
+        (noisy("..."), "noise mine: sample gave ellipsis; it must give a tensor (64,) torch.float32"),
+        (noisy("torch.ones(n, 1)"), "noise mine: sample gave (64, 1) torch.float32; it must give"),
+        (noisy("torch.rand(n)"), "noise mine: it must draw all random numbers from the generator"),
+        (noisy("-torch.ones(n)"), "noise mine: its levels must be finite and above 0"),
+        (noisy(density="1 / 0"), "noise mine: ZeroDivisionError: division by zero; it needs sample(n, generator,"),
+        (noisy(density="log_sigma * torch.nan"), "noise mine: its levels must be finite and above 0, and its log"),
+        (noisy("1", "1", 'name = "mine"', "pass"), "it must be a NoiseDistribution, such as LogNormal()"),
+        (
+            noisy("1", "1", 'name = "mine"', "name = property(lambda self: {}[0])"),
+            "name of the noise of 'mine': KeyError: 0",
+        ),
+        (stepping("torch.randn_like(x)"), "sampler mine: run twice with the same noise, it gave different samples"),
+        (stepping("x - x.mean()"), "sampler mine: a sample depends on the others of its batch"),
+        (
+            stepping('x + 0 * (object.__setattr__(self, "k", self.k + 1) or 0)').replace(
+                "    @prop", "    k: int = 1\n    @prop"
+            ),
+            "sampler mine: it changes its own fields while it runs",
+        ),
+        (
+            FILE.replace("    @prop", "    log: list = None\n    @prop").replace("Mine())", "Mine([]))"),
+            "unhashable type: 'list': its fields must not change, so use a tuple",
+        ),
+        (
+            FILE.replace("2), Euler(0.0))", "2), Euler(99.0))"),
+            "'euler' is the first setting of mode 'all', so all others are compared with it, but it cannot be run",
+        ),
+        (FILE.replace("Mine())", "Mine(), training={'nope': 1})"), "training of 'mine': a TrainConfig has no nope"),
+        (FILE.replace("Mine())", "Mine(), training={'stratified': 'no'})"), "stratified='no': it must be True or"),
+        (FILE.replace("Mine())", "Mine(), training=[1])"), "training=[1] of 'mine': it must be a dict"),
+        (FILE.replace("Mine())", "Mine(), mode='')"), "mode='', label='mine': both must be texts"),
+        (FILE.replace("Mine())", "Mine)"), "they must look like Ladder(n_steps=66) and Euler(0.5)"),
+        (FILE.replace("return Euler(0.0).planned_nfe(sigmas)", "return 1.5"), "planned_nfe is 1.5; it must be a whole"),
+        (FILE + "PRESETS = 5\n", "PRESETS must be a dict of names and experiments.config.Study"),
+        (None, "there is no such Python file"),
+        (FILE.replace("QUESTION", "TITLE"), "it needs QUESTION, a text; see `python -m experiments sweep --help`"),
+        (FILE.replace("def runs", "def run"), "it needs runs(), which yields what to try"),
+        (FILE.replace('"mine", L', '"euler", L'), "runs(): [('all', 'euler')] more than once"),
+        ("QUESTION = ''\ndef runs(): yield 1", "runs(): number 1 is 1; it must yield experiments.sweep.Setting"),
+        ("QUESTION = ''\ndef runs(): return []", "nothing to run"),
+        ("QUESTION = ''\ndef runs(:", "line 2: SyntaxError: invalid syntax"),
+        ("import sys\nsys.exit(0)", "line 2: SystemExit: 0"),
+        ("import no_such_module", "line 1: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("QUESTION = ''\ndef runs():\n    raise KeyError('x')\n    yield", "runs(): line 3: KeyError: 'x'"),
+        (
+            "QUESTION = ''\ndef runs():\n    while True:\n        yield 1",
+            "runs(): it yields more than 100,000 settings",
+        ),
+        (FILE.replace("@dataclass(frozen=True)", "@dataclass"), "Mine: it is not frozen, so it may change"),
+        (FILE.replace("@dataclass(frozen=True)", ""), "Mine: it is no dataclass itself"),
+        (
+            FILE.replace("    def name", "    def other"),
+            "sampler of 'mine': it lacks name; make it a subclass of",
+        ),
+        (FILE.replace("Mine())", "type('X', (Euler,), {})())"), "X: it is no dataclass itself"),
+        (
+            FILE.replace("Mine())", "Mine(), training={'data': 'mnist'})"),
+            "training='data' of 'mine': all settings of a sweep share it",
+        ),
+    ],
+)
+def test_a_file_that_does_not_do_says_what_is_missing(
+    text: str | None,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if text is not None:
+        written(tmp_path, text)
+    assert run(monkeypatch, tmp_path) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_network_that_was_trained_elsewhere_cannot_be_trained_otherwise(tmp_path: Path) -> None:
+    study = replace(PRESETS["smoke"], foreign=ForeignConfig("python:a:b", "0"))
+    one = Setting("a", Ladder(n_steps=2), Euler(0.0), training={"lr": 1.0})
+    with pytest.raises(ValueError, match=r"training=\{'lr': 1.0\} of 'a': --model brings a trained network"):
+        list(trials(OwnFile("a", Path("a.py"), "b", lambda: [one], {}), study))
+
+
+def test_a_parameter_that_is_no_field_is_refused(tmp_path: Path) -> None:
+    """Else a sampler with another strength would be answered with the results of this one."""
+    text = FILE.replace(
+        '    """Euler under', '    def __init__(self, s): object.__setattr__(self, \'strength\', s)\n    """Euler under'
+    )
+    planned = read(written(tmp_path, text.replace("Mine()", "Mine(2.0)")))
+    with pytest.raises(ValueError, match="Mine: strength: set, but no field, so not part of its identity"):
+        list(trials(planned, PRESETS["smoke"]))
+
+
+def test_a_class_that_is_made_in_a_function_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Local(Euler):
+        pass
+
+    with pytest.raises(ValueError, match=r"Local: a class that is made in a function has no identity; write it"):
+        identity(Local())
+
+
+def test_a_built_in_sampler_that_was_replaced_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Setting("a", Ladder(n_steps=2), Heun())
+    planned = list(trials(OwnFile("a", Path("a.py"), "b", lambda: [one], {}), PRESETS["smoke"]))
+    rehearse([trial for trial in planned if isinstance(trial, Trial)], None)
+    monkeypatch.setattr(Heun, "run", lambda *arguments: Euler(0.0).run(*arguments[1:]))
+    with pytest.raises(ValueError, match=r"^Heun\.run was replaced by .*test_sweep_refusals\."):
+        rehearse([trial for trial in planned if isinstance(trial, Trial)], None)
+
+
+def test_the_name_of_the_control_is_taken(tmp_path: Path) -> None:
+    taken = written(tmp_path, FILE.replace("Mine())", 'Mine(), "control")'))
+    with pytest.raises(ValueError, match="mode='control' of 'mine': the A/A control of the first setting is called so"):
+        list(trials(read(taken), PRESETS["smoke"]))
