@@ -1,0 +1,118 @@
+"""The extractor `digits`: what it knows, that it is a function of one image, and torch-fidelity's use of it."""
+
+import pytest
+import torch
+from fidelity_pixels import Pixels
+from safetensors import safe_open
+from torch_fidelity import calculate_metrics
+from torch_fidelity.utils import create_feature_extractor
+
+from diffusion_core.data import Images
+from experiments.metrics.features import WEIGHTS, extract
+
+
+@pytest.fixture(scope="module")
+def extracted(digits: Images) -> tuple[torch.Tensor, torch.Tensor]:
+    return both(digits.pixels)
+
+
+def both(pixels: torch.Tensor, batch_size: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    features, logits = extract("digits", pixels, batch_size=batch_size)
+    assert logits is not None
+    return features, logits
+
+
+def fidelity(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
+    """FD, KD on all images at once, precision and recall; no worker processes, no cache."""
+    return calculate_metrics(
+        input1=Pixels(a),
+        input2=Pixels(b),
+        feature_extractor="digits",
+        fid=True,
+        kid=True,
+        prc=True,
+        kid_subsets=1,
+        kid_subset_size=len(a),
+        prc_neighborhood=3,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )
+
+
+def test_layers_have_the_promised_shapes_and_dtypes(extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
+    features, logits = extracted
+    assert (features.shape, features.dtype, features.device.type) == ((5000, 128), torch.float32, "cpu")
+    assert (logits.shape, logits.dtype, logits.device.type) == ((5000, 10), torch.float32, "cpu")
+
+
+def test_logits_tell_the_embedded_digits_apart(digits: Images, extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
+    assert (extracted[1].argmax(1) == digits.labels).double().mean() >= 0.993
+
+
+def test_every_unit_is_alive_on_a_common_scale(extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
+    spread = extracted[0].double().std(dim=0)
+    assert spread.min() > spread.max() / 4
+    assert extracted[0].double().square().mean().item() == pytest.approx(1, rel=0.03)
+
+
+def test_features_keep_more_than_the_class(digits: Images, extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
+    features = extracted[0].double()
+    class_means = torch.stack([features[digits.labels == digit].mean(0) for digit in range(10)])
+    within = (features - class_means[digits.labels]).var(dim=0).sum() / features.var(dim=0).sum()
+    assert within > 0.2, "collapsed to ten points"
+    eigenvalues = torch.linalg.eigvalsh(features.T.cov())
+    assert eigenvalues[-9:].sum() < 0.95 * eigenvalues.sum(), "ten class means span nine directions; these hold it all"
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_batch_size_changes_rounding_only(
+    digits: Images, extracted: tuple[torch.Tensor, torch.Tensor], batch_size: int
+) -> None:
+    for got, expected in zip(both(digits.pixels[:64], batch_size), extracted, strict=True):
+        torch.testing.assert_close(got, expected[:64], rtol=1e-4, atol=1e-4)
+
+
+def test_torch_fidelity_gets_the_same_features_in_the_order_asked_for(digits: Images) -> None:
+    extractor = create_feature_extractor("digits", ["logits", "features"], cuda=False, verbose=False)
+    logits, features = extractor(digits.pixels[:100])
+    torch.testing.assert_close((features, logits), extract("digits", digits.pixels[:100]), rtol=0, atol=0)
+
+
+def test_identical_inputs_are_at_distance_zero(digits: Images) -> None:
+    metrics = fidelity(digits.pixels[:500], digits.pixels[:500])
+    assert abs(metrics["frechet_inception_distance"]) < 1e-3
+    assert metrics["kernel_inception_distance_mean"] < 0, "the unbiased estimate is negative for identical sets"
+    assert metrics["precision"] == metrics["recall"] == 1
+
+
+def test_fd_and_kd_grow_with_noise(digits: Images) -> None:
+    half, other = digits.pixels[:500], digits.pixels[500:1000]
+    noise = digits.std * torch.randn(other.shape, generator=torch.Generator().manual_seed(0))
+    rows = [
+        fidelity((other + level * noise).round().clamp(0, 255).to(torch.uint8), half) for level in (0, 0.2, 0.4, 0.8)
+    ]
+    for metric in ("frechet_inception_distance", "kernel_inception_distance_mean"):
+        values = [row[metric] for row in rows]
+        assert all(torch.isfinite(torch.tensor(values))) and values == sorted(values), metric
+        assert values[-1] > 3 * values[0], metric
+    assert rows[-1]["precision"] < rows[0]["precision"]
+
+
+def test_a_missing_class_is_seen_at_equal_n(digits: Images) -> None:
+    pool, labels, reference = digits.pixels[:1000], digits.labels[:1000], digits.pixels[1000:2500]
+    complete = fidelity(pool[:800], reference)
+    without_sevens = fidelity(pool[labels != 7][:800], reference)
+    for metric in ("frechet_inception_distance", "kernel_inception_distance_mean"):
+        assert without_sevens[metric] > 2 * complete[metric], metric
+
+
+def test_weights_are_small_and_say_where_they_come_from() -> None:
+    path = WEIGHTS / "digits.safetensors"
+    assert path.stat().st_size < 2_000_000
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    assert 0.993 <= float(metadata["test_accuracy"]) <= 1
+    assert metadata["n_test"] == "10000"
+    assert {"seed", "torch", "epochs", "script"} <= metadata.keys()
