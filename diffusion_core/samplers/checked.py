@@ -1,6 +1,7 @@
 """One batch along a ladder, with every output of the model and of the sampler checked.
 
-Errors are a wrong shape, an input changed in place, NaN, infinity, and more or fewer steps than the ladder has.
+Errors are a wrong shape, an input of the model changed in place, NaN, infinity, and more or fewer steps than the ladder
+has.
 """
 
 from collections.abc import Callable, Iterator
@@ -75,11 +76,12 @@ def denoise(model: Model, x: Tensor, sigma: float, step: int = 0, *, at_once: bo
 class CheckedModel:
     """A model as samplers call it, with its output checked: eps(x, sigma), where sigma is a number or (B,).
 
-    `step` is the number of finished steps; it appears in messages only.
+    `step` is the number of finished steps; it appears in messages only. Tensors do not count their changes in
+    torch.inference_mode(), so there the model gets copies.
 
     Raises (when called):
-        ValueError: the model returns something other than a floating-point tensor of the shape of x, or changes x in
-            place.
+        ValueError: the model returns something other than a floating-point tensor of the shape of x, or changes x or
+            sigma in place.
         NotFiniteError (a ValueError): with `at_once`, the model returns NaN or infinity. The message names step and
             sigma.
     """
@@ -88,17 +90,21 @@ class CheckedModel:
         self.model, self.at_once, self.step = model, at_once, 0
 
     def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        levels = sigma if isinstance(sigma, Tensor) else x.new_full((), sigma).expand(len(x))
-        changes = x._version
-        eps = self.model(x, levels)
+        levels = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
+        inputs = [part.clone() if part.is_inference() else part for part in (x, levels)]
+        before = [_changes(part) for part in inputs]
+        eps = self.model(*inputs)
         if not isinstance(eps, Tensor) or eps.shape != x.shape:
             found = f"shape {tuple(eps.shape)}" if isinstance(eps, Tensor) else type(eps).__name__
             raise ValueError(
                 f"model: it returned {found} at step {self.step} for x of shape {tuple(x.shape)}; "
                 "eps must have the shape of x"
             )
-        if x._version != changes:
-            raise ValueError(f"model: it changed x in place at step {self.step}; it must leave its input as it is")
+        for name, part, changes in zip(("x", "sigma"), inputs, before, strict=True):
+            if _changes(part) != changes:
+                raise ValueError(
+                    f"model: it changed {name} in place at step {self.step}; it must leave its input as it is"
+                )
         if eps.dtype != x.dtype:
             if not eps.is_floating_point():
                 raise ValueError(f"model: it returned {eps.dtype} at step {self.step}; eps must hold real numbers")
@@ -125,6 +131,11 @@ def name_the_fault(
         f"model: samples of {sampler.name} hold NaN or infinity, but not when they were drawn again from the same "
         "noise; the model must return the same for the same input"
     )
+
+
+def _changes(tensor: Tensor) -> int:
+    """How often a tensor was changed in place; 0 for a tensor of torch.inference_mode(), which does not count."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _described(value: object) -> str:

@@ -78,11 +78,13 @@ def _outputs(model: Model, images: Images, device: str, which: range) -> Tensor:
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(SEED)).to(device)
     sigma = torch.tensor(geometric(N_IMAGES - 1, 30.0, 0.03)[: len(x0)], device=device)
     x, sigma = (x0 + sigma.view(-1, 1, 1, 1) * noise)[list(which)], sigma[list(which)]
-    before = x.clone()
+    inputs = {"x": x, "sigma": sigma, "index": torch.tensor(list(which), device=device)}
+    before = {name: part.clone() for name, part in inputs.items()}
     try:
-        found = CheckedModel(at_samples(model, torch.tensor(list(which), device=device)))(x, sigma).clone()
-        if not torch.equal(x, before):
-            raise ValueError("model: it changed x in place; it must leave its input as it is")
+        found = CheckedModel(at_samples(model, inputs["index"]))(x, sigma).clone()
+        for name, part in inputs.items():
+            if not torch.equal(part, before[name]):
+                raise ValueError(f"model: it changed {name} in place; it must leave its input as it is")
         return found
     except (KeyboardInterrupt, ValueError):
         raise

@@ -34,6 +34,16 @@ class Network(nn.Module):
         return self.dropout(EXACT(x, sigma)) * self.gain
 
 
+class Labelled:
+    """A model that depends on the sample's index, and changes it."""
+
+    takes_index = True
+
+    def __call__(self, x: Tensor, sigma: Tensor, *, index: Tensor) -> Tensor:
+        index += 1
+        return EXACT(x, sigma) * (1 + index.view(-1, 1, 1, 1) / 100)
+
+
 def known(model: Any) -> str:
     return behaviour(model, IMAGES, "cpu")
 
@@ -49,6 +59,9 @@ def test_parameters_and_outputs_count() -> None:
         (Network().train(), r"asked the same twice, it answered differently, by up to .* \(model.eval\(\)\)"),
         (lambda x, sigma: x.mul_(0.5), "it changed x in place"),
         (lambda x, sigma: EXACT(x.data.mul_(0.5), sigma), "it changed x in place"),
+        (lambda x, sigma: EXACT(x, sigma.log_().exp()), "it changed sigma in place"),
+        (lambda x, sigma: EXACT(x, sigma.data.log_().exp()), "it changed sigma in place"),
+        (Labelled(), "it changed index in place"),
         (lambda x, sigma: x / x.std(), "its answer for an image depends on the other images of the batch"),
         (
             lambda x, sigma: NORM(x),
@@ -64,6 +77,9 @@ def test_parameters_and_outputs_count() -> None:
         "dropout",
         "in place",
         "in place unseen",
+        "sigma in place",
+        "sigma in place unseen",
+        "index in place",
         "batch",
         "batch norm",
         "shape",
