@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -43,10 +44,10 @@ def sample_jointly(model: Model, draws: Sequence[Callable[[Model], Result]]) -> 
         try:
             futures = [threads.submit(attend, caller, draw) for caller, draw in enumerate(draws)]
             while calls := meeting.gathered():
-                parts = zip(*calls.values(), strict=True)  # x, sigma and, if the model takes them, sample indices
+                x, sigma, *index = map(torch.cat, zip(*calls.values(), strict=True))
                 with torch.no_grad():
-                    eps = model(*map(torch.cat, parts)).split([len(call[0]) for call in calls.values()])
-                meeting.answer(dict(zip(calls, eps, strict=True)))
+                    eps = (partial(model, index=index[0]) if index else model)(x, sigma)
+                meeting.answer(dict(zip(calls, eps.split([len(call[0]) for call in calls.values()]), strict=True)))
             return [future.result() for future in futures]
         finally:
             meeting.close()
@@ -70,7 +71,7 @@ class _Meeting:
     def __init__(self, n_callers: int) -> None:
         self.n_callers = n_callers
         self.changed = threading.Condition()
-        self.calls: dict[int, tuple[Tensor, ...]] = {}
+        self.calls: dict[int, tuple[Tensor, ...]] = {}  # x, sigma and, if the model takes them, sample indices
         self.answers: dict[int, Tensor] = {}
         self.error: BaseException | None = None  # of the first draw that failed
         self.closed = False

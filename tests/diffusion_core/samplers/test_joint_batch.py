@@ -54,6 +54,18 @@ def test_calls_are_evaluated_together_in_the_order_of_the_draws() -> None:
     assert seen == [[8.0, 4.0, 4.0], [6.0], [3.0]]
 
 
+def test_the_sample_indices_are_given_by_name() -> None:
+    """A model may have other optional arguments before `index`, or take it by name only."""
+
+    def model(x: Tensor, sigma: Tensor, scale: Tensor | None = None, *, index: Tensor) -> Tensor:
+        return EXACT(x, sigma) * (1 if scale is None else torch.nan) + index.view(-1, 1, 1, 1) / 10
+
+    model.takes_index = True
+    wanted = list(draws().values())
+    for found, draw in zip(sample_jointly(model, wanted), wanted, strict=True):
+        torch.testing.assert_close(found, draw(model), rtol=1e-5, atol=1e-5)
+
+
 def test_an_error_of_the_model_is_raised_and_nobody_waits() -> None:
     def model(x: Tensor, sigma: Tensor) -> Tensor:
         raise MemoryError("out of memory")
