@@ -18,10 +18,10 @@ def beta_from_eta(eta: float, ratio: float) -> float:
     """beta = eta r sqrt(1 - r^2).
 
     eta scales the noise of DDPM: 0 is DDIM, 1 is DDPM (Song, Meng & Ermon 2021, arXiv 2010.02502, Eq. 16, in sigma
-    coordinates; k-diffusion's ancestral samplers use the same eta).
+    coordinates; k-diffusion's ancestral samplers use the same eta). A step to 0 adds no noise, whatever eta is.
 
     Raises:
-        ValueError: eta < 0, or eta above 1 / sqrt(1 - r^2): the noise alone would exceed sigma'.
+        ValueError: eta < 0, or eta above `largest_eta`: the noise alone would exceed sigma'.
     """
     most = largest_eta(ratio)
     if not 0 <= eta <= most * (1 + 1e-12):
@@ -29,12 +29,12 @@ def beta_from_eta(eta: float, ratio: float) -> float:
             f"eta={eta}: at sigma'/sigma = {ratio:.6g} it must be between 0 and 1/sqrt(1 - r^2) = {most:.6g}, "
             "else sigma_down^2 = sigma'^2 - sigma_up^2 would be negative"
         )
-    return min(eta * ratio * math.sqrt(1 - ratio**2), ratio)
+    return min(eta * ratio * math.sqrt(1 - ratio**2), ratio) if ratio else 0.0
 
 
 def largest_eta(ratio: float) -> float:
-    """The largest eta, 1 / sqrt(1 - r^2): beyond it alpha would exceed 1."""
-    return 1 / math.sqrt(1 - ratio**2)
+    """The largest eta, 1 / sqrt(1 - r^2): beyond it alpha would exceed 1. A step to 0 has none: it adds no noise."""
+    return 1 / math.sqrt(1 - ratio**2) if ratio else math.inf
 
 
 def alpha_from_beta(beta: float, ratio: float) -> float:

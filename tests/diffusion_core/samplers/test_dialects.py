@@ -49,6 +49,18 @@ def test_impossible_eta_is_named(eta: float) -> None:
         dialects.beta_from_eta(eta, 0.9)
 
 
+@pytest.mark.parametrize("eta", [0.0, 1.0, 1.2, 50.0])
+def test_a_step_to_zero_adds_no_noise_whatever_eta_is(eta: float) -> None:
+    assert dialects.largest_eta(0.0) == math.inf
+    assert dialects.alpha_beta(8.0, 0.0, eta) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("eta", [-0.1, math.nan])
+def test_an_eta_that_is_none_is_refused_at_a_step_to_zero_too(eta: float) -> None:
+    with pytest.raises(ValueError, match=r"eta=.*it must be between 0 and"):
+        dialects.beta_from_eta(eta, 0.0)
+
+
 def test_no_noise_in_the_other_dialects() -> None:
     assert dialects.mu_from_alpha(0.1, 0.9) == 0
     assert dialects.beta_ks_from_alpha(0.1, 0.9) == pytest.approx(1)

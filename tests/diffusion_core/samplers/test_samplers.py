@@ -165,6 +165,13 @@ def test_ladders_may_end_at_zero(sampler: Sampler) -> None:
     assert len(sigmas) == sampler.planned_nfe((*LADDER, 0.0))
 
 
+def test_a_large_eta_suits_a_ladder_that_ends_at_zero() -> None:
+    ladder = (10.0, 9.0, 8.0, 0.0)
+    assert Euler(1.2).planned_nfe(ladder) == 3
+    *_, end = follow(EXACT, Euler(1.2), ladder, start(), Noise())
+    assert torch.isfinite(end).all()
+
+
 @by_name
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_nan_names_step_and_sigma(sampler: Sampler, bad: float) -> None:
