@@ -9,6 +9,7 @@ The unit noise is the same in both. s is 1 / sqrt(1 + sigma_theirs^2) for a vari
 exploding one, and 1 / (1 + sigma_theirs) for a flow.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -95,8 +96,14 @@ class Adapter(nn.Module):
         self.scale = (high - low) * data.std / 255  # a: their units per standard deviation of the data
         self.shift = low + (high - low) * data.mean / 255  # b: the mean of the data in their units
         self.edge, self.background = _border(data, convention.side)
-        tensors = [*net.parameters(), *net.buffers()] if isinstance(net, nn.Module) else []
-        self.dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The dtype of the network's parameters, else of its buffers, now; None if it has neither or is a function."""
+        if not isinstance(self.net, nn.Module):
+            return None
+        tensors = itertools.chain(self.net.parameters(), self.net.buffers())
+        return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
 
     @property
     def span(self) -> Range:
@@ -148,7 +155,7 @@ class Adapter(nn.Module):
         if index is None or len(index) != n:
             found = "none" if index is None else len(index)
             raise ValueError(
-                f"labels='balanced': {n} images need {n} sample indices, got {found}: model(x, sigma, index)"
+                f"labels='balanced': {n} images need {n} sample indices, got {found}: model(x, sigma, index=index)"
             )
         assert convention.n_classes is not None
         return index.to(device).long() % convention.n_classes
@@ -164,14 +171,25 @@ class Adapter(nn.Module):
         if time.is_floating_point() and z.dtype != torch.float64:
             time = time.float()
         if labels is None:
-            return self.net(z, time)
+            return self._asked(z, time)
         if self.convention.guidance == 1:
-            return self.net(z, time, labels)
+            return self._asked(z, time, labels)
         assert self.convention.null_label is not None
         none = torch.full_like(labels, self.convention.null_label)
-        both = self.net(torch.cat([z, z]), torch.cat([time, time]), torch.cat([labels, none]))
+        both = self._asked(torch.cat([z, z]), torch.cat([time, time]), torch.cat([labels, none]))
         with_class, without = both.chunk(2)
         return torch.lerp(without, with_class, self.convention.guidance)
+
+    def _asked(self, *inputs: Tensor) -> Tensor:
+        out = self.net(*inputs)
+        if isinstance(out, Tensor):
+            return out
+        names = ", ".join(("z", "t", "labels")[: len(inputs)])
+        part = "[0]" if isinstance(out, tuple | list) else ".sample"  # diffusers returns objects with `sample`
+        raise ValueError(
+            f"network: it returned {type(out).__name__}; it must return a tensor, so wrap it: "
+            f"lambda {names}: net({names}){part}"
+        )
 
     def extra_repr(self) -> str:
         return f"data={self.data.name!r}, {self.convention}"

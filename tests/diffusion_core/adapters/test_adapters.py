@@ -208,6 +208,52 @@ def test_a_network_gets_its_own_dtype_and_a_learned_variance_is_left_out() -> No
         adapters.vp(lambda z, t: z[..., :1, :1], images())(x, torch.ones(2))
 
 
+@pytest.mark.parametrize("convert", [nn.Module.half, nn.Module.double, nn.Module.bfloat16])
+@pytest.mark.parametrize("what", [lambda model: model, lambda model: model.net], ids=["adapter", "network"])
+def test_a_network_may_change_its_dtype_after_it_was_wrapped(
+    what: Callable[[adapters.Adapter], nn.Module], convert: Callable[[nn.Module], nn.Module]
+) -> None:
+    class Gain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(1, 1, 1)
+
+        def forward(self, z: Tensor, t: Tensor) -> Tensor:
+            out: Tensor = self.layer(z)
+            return out
+
+    model, x, sigma = adapters.vp(Gain(), images()), torch.randn(2, 1, SIDE, SIDE), torch.ones(2)
+    before = model(x, sigma)
+    assert model.dtype == torch.float32
+    convert(what(model))
+    assert model.dtype == next(model.parameters()).dtype != torch.float32
+    found = model(x, sigma)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, before, rtol=0.05, atol=0.05)
+
+
+class Output(dict[str, Tensor]):
+    """What diffusers' networks return."""
+
+
+@pytest.mark.parametrize(
+    ("returned", "options", "message"),
+    [
+        (lambda z: (z,), {}, r"it returned tuple; .*, so wrap it: lambda z, t: net\(z, t\)\[0\]"),
+        (lambda z: Output(sample=z), {}, r"it returned Output; .*, so wrap it: lambda z, t: net\(z, t\)\.sample"),
+        (lambda z: (z,), {"labels": 1}, r"it returned tuple; .*: lambda z, t, labels: net\(z, t, labels\)\[0\]"),
+        (lambda z: [z], {"labels": 1, "guidance": 2.0, "null_label": 5}, "it returned list; it must return a tensor"),
+    ],
+    ids=["tuple", "object", "labels", "guidance"],
+)
+def test_a_network_that_returns_no_tensor_is_named(
+    returned: Callable[[Tensor], object], options: dict[str, object], message: str
+) -> None:
+    model = adapters.vp(lambda z, *rest: returned(z), images(), **options)  # type: ignore[arg-type]  # wrong on purpose
+    with pytest.raises(ValueError, match="network: " + message):
+        model(torch.zeros(2, 1, SIDE, SIDE), torch.ones(2))
+
+
 # --------------------------------------------------------------------------------------------------- labels, guidance
 
 
