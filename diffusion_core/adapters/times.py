@@ -218,10 +218,16 @@ def from_abar(abar: Sequence[float] | Tensor, **how: Unpack[Index]) -> TableTime
 
     Raises:
         ValueError: a level outside [0, 1), or levels that do not decrease.
+
+    Note: with rescale_betas_zero_snr some schedulers of diffusers put 2^-24 in place of the last level 0. It may be
+        above the level before it.
     """
     values = [float(level) for level in abar]
     while values and values[-1] == 0:
         values.pop()
     if not values or not all(0 < level < 1 for level in values):
         raise ValueError("abar: its levels must decrease from below 1 towards 0")
+    for index, (level, after) in enumerate(pairwise(values), start=1):
+        if after >= level:
+            raise ValueError(f"abar: entry {index}, {after:.3g}, must be below the entry before it, {level:.3g}")
     return TableTime(tuple(math.sqrt((1 - level) / level) for level in values), **how)

@@ -1,7 +1,7 @@
 """A UNet2DModel saved by diffusers, read from its folder and put behind the adapter `vp`.
 
-Such a network was trained on images in [-1, 1] at the discrete levels of a variance-preserving scheduler. Nothing is
-downloaded, and no pickle is read. diffusers is the extra `peers`.
+Such a network was trained at the discrete levels of a variance-preserving scheduler, on images in [-1, 1], or in [0, 1]
+if it centres its input itself. Nothing is downloaded, and no pickle is read. diffusers is the extra `peers`.
 """
 
 import importlib
@@ -18,6 +18,7 @@ from experiments.store.checksums import read_json
 
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}  # diffusers' names and ours
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+NO_SIGNAL = 2**-24  # the abar that some schedulers of diffusers put in place of 0
 LATENT = ("vae", "vqvae")  # pipelines with one of these denoise a latent code, not pixels
 Config = dict[str, Any]
 
@@ -127,11 +128,17 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
         images,
         predicts=prediction,
         time=adapters.from_abar(abar),
+        pixels=_pixels(folder),
         side=_side(folder),
         labels=label,
         n_classes=folder.config.get("num_class_embeds"),
     )
     return model.to(device).eval()
+
+
+def _pixels(folder: DiffusersFolder) -> adapters.Range:
+    """The network's values of black and of white. With center_input_sample it maps its input z to 2 z - 1 itself."""
+    return (0.0, 1.0) if folder.config.get("center_input_sample") else (-1.0, 1.0)
 
 
 def _side(folder: DiffusersFolder) -> int | None:
@@ -147,7 +154,10 @@ def notes(root: Path) -> list[str]:
         ValueError: as in `find`.
     """
     folder = find(root)
-    said = ["it is taken to expect images in [-1, 1], which diffusers does not record"]
+    if folder.config.get("center_input_sample"):
+        said = ["it is taken to expect images in [0, 1], because it centres its input itself (center_input_sample)"]
+    else:
+        said = ["it is taken to expect images in [-1, 1], which diffusers does not record"]
     if folder.scheduler is None:
         said.append(
             "no scheduler was saved with it: DDPMScheduler's defaults are assumed (1,000 steps, beta linear from "
@@ -214,14 +224,27 @@ def _process(diffusers: Any, folder: DiffusersFolder) -> tuple[str, Tensor]:
     if not known:
         raise ValueError(f"{folder.root}: _class_name={name!r} of its scheduler is no scheduler of diffusers")
     try:
-        abar = getattr(kind.from_config(config), "alphas_cumprod", None)
+        scheduler = kind.from_config(config)
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(f"{folder.root}: diffusers cannot make its scheduler: {error}") from error
+    abar = getattr(scheduler, "alphas_cumprod", None)
     if not isinstance(abar, Tensor):
         raise ValueError(
             f"{folder.root}: {name} has no alphas_cumprod; only variance-preserving schedulers such as DDPMScheduler "
             "can be used"
         )
+    if scheduler.config.get("timestep_type") == "continuous" and prediction == "v_prediction":
+        raise ValueError(
+            f"{folder.root}: its scheduler has timestep_type='continuous' with prediction_type='v_prediction', so its "
+            "network is told ln(sigma) / 4; only networks that are told the index in a table can be used"
+        )
+    if scheduler.config.get("use_flow_sigmas"):
+        raise ValueError(
+            f"{folder.root}: its scheduler has use_flow_sigmas=True, so its network is one of a flow; only networks of "
+            "a variance-preserving process can be used"
+        )
+    if scheduler.config.get("rescale_betas_zero_snr") and abar[-1] <= NO_SIGNAL:
+        abar = abar[:-1]
     return PREDICTIONS[prediction], abar
 
 

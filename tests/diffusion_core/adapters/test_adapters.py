@@ -323,6 +323,7 @@ def test_a_bad_convention_is_refused(options: dict[str, object], message: str) -
         (lambda: adapters.TableTime((2.0, 1.0)), "positive, finite and increasing"),
         (lambda: adapters.from_betas([0.1, 1.0]), "each above 0 and below 1"),
         (lambda: adapters.from_abar([1.0, 0.5]), "decrease from below 1"),
+        (lambda: adapters.from_abar([0.9, 4e-9, 2**-24]), "abar: entry 2, 5.96e-08, must be below .* it, 4e-09"),
         (lambda: adapters.CosineVP(1.0), "offset=1.0"),
         (lambda: adapters.LinearVP(0.0), "vp_beta_d=0.0"),
     ],

@@ -187,6 +187,37 @@ def test_levels_without_signal_are_left_out(diffusers: Any, save: Save) -> None:
     assert any("rescale_betas_zero_snr" in note for note in notes(f"diffusers:{folder}"))
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # see below
+@pytest.mark.parametrize("schedule", ["linear", "scaled_linear"])
+@pytest.mark.parametrize(
+    "name", ["DDPM", "EulerDiscrete", "EulerAncestralDiscrete", "DPMSolverMultistep", "UniPCMultistep"]
+)
+def test_every_scheduler_leaves_out_the_level_without_signal(
+    diffusers: Any, save: Save, name: str, schedule: str
+) -> None:
+    """Where DDPM and DDIM have abar = 0 the other schedulers have 2^-24, which may be above the level before it."""
+    options = {"beta_schedule": schedule, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    reference = diffusers.DDPMScheduler(**options).alphas_cumprod[:-1].double()
+    model = load_foreign(f"diffusers:{save(getattr(diffusers, f'{name}Scheduler')(**options))}", images(), None, "cpu")
+    torch.testing.assert_close(
+        torch.tensor(table(model).sigmas, dtype=torch.float64), ((1 - reference) / reference).sqrt(), rtol=1e-5, atol=0
+    )
+
+
+def test_a_network_that_centres_its_input_expects_images_from_zero_to_one(save: Save) -> None:
+    folder = save(center_input_sample=True)
+    model = load_foreign(f"diffusers:{folder}", images(), None, "cpu")
+    assert isinstance(model, adapters.Adapter) and model.convention.pixels == (0.0, 1.0)
+    seen: list[Tensor] = []
+    model.net.unet.conv_in.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))  # type: ignore[union-attr]
+    black_and_white = torch.tensor([-MEAN / STD, (255 - MEAN) / STD]).view(2, 1, 1, 1).expand(2, 1, SIDE, SIDE)
+    with torch.no_grad():
+        model(black_and_white, torch.full((2,), 0.02))
+    assert seen[0].flatten(1).mean(dim=1).tolist() == pytest.approx([-1.0, 1.0], abs=1e-2)  # as it was trained
+    assert any("images in [0, 1]" in note for note in notes(f"diffusers:{folder}"))
+    assert not any("images in [-1, 1]" in note for note in notes(f"diffusers:{folder}"))
+
+
 def test_a_batch_may_mix_levels(save: Save) -> None:
     model = load_foreign(f"diffusers:{save()}", images(), None, "cpu")
     x, sigma = torch.randn(3, 1, SIDE, SIDE), torch.tensor([0.03, 1.0, 30.0])
@@ -282,6 +313,18 @@ def edit(path: Path, **values: Any) -> None:
         ({"_class_name": "UNet2DModel"}, "_class_name='UNet2DModel' of its scheduler is no scheduler of diffusers"),
         ({"_class_name": "ScoreSdeVeScheduler"}, "ScoreSdeVeScheduler has no alphas_cumprod"),
         ({"beta_schedule": "steep"}, "diffusers cannot make its scheduler: steep is not implemented"),
+        (
+            {
+                "_class_name": "EulerDiscreteScheduler",
+                "timestep_type": "continuous",
+                "prediction_type": "v_prediction",
+            },
+            r"timestep_type='continuous' with prediction_type='v_prediction', so its network is told ln\(sigma\) / 4",
+        ),
+        (
+            {"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True},
+            "use_flow_sigmas=True, so its network is one of a flow",
+        ),
     ],
 )
 def test_a_scheduler_of_another_kind_is_refused(save: Save, changes: dict[str, Any], message: str) -> None:
