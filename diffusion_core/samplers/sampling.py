@@ -15,6 +15,7 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.checked import Model, denoise, follow, follows_ladder, name_the_fault
 from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise
+from diffusion_core.samplers.training_mode import warn_of_training_mode
 from diffusion_core.schedules.sigma import alpha_beta_ladder
 
 CUDA_BATCH = 32 * BLOCK
@@ -59,8 +60,11 @@ def generate_samples(
         A trajectory starts with the pure noise. With `final_denoise` the denoised images follow as entry n_steps + 2.
 
     Raises:
-        ValueError: an argument outside its range; a model that returns a wrong shape or changes x.
+        ValueError: an argument outside its range; a model that returns a wrong shape, or changes x or sigma in place.
         NotFiniteError (a ValueError): the model returns NaN or infinity.
+
+    Warns:
+        UserWarning: the model has dropout or batch normalisation in training mode, and no attribute `random` = True.
     """
     return sample(
         model,
@@ -121,6 +125,7 @@ def sample(
         raise ValueError(f"clean: its shape is {tuple(clean.shape)}, but it must be {(n_samples, *shape)}")
     if trajectory and not follows_ladder(sampler):
         raise ValueError(f"trajectory: {sampler.name} does not follow its ladder, so its steps have no level")
+    warn_of_training_mode(model)
     place = torch.device(device) if device is not None else model_device(model)
     levels = (sigmas if trajectory else sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
     out = torch.empty(len(levels), n_samples, *shape, device=place)
