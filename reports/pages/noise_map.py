@@ -10,6 +10,7 @@ from reports.results import Run, pooled
 from reports.sentences import head, pairs
 
 FINE, COARSE = (0.02, 0.1), 1.5  # levels of sigma that make grain, and how much larger an error must be to count
+WIDE = 4  # a larger factor between errors is shown on a logarithmic axis
 HIGH = "2.85 to 30"  # the band of sigma that the prediction on error profiles speaks of
 # what docs/predictions.md fixed: P_means, P_std, training images
 FIXED = "predictions fixed beforehand, all else is exploration"
@@ -64,7 +65,9 @@ def opening(run: Run) -> Opening:
         ),
         openings.sure(run, row),
     ]
-    why_not = next((one.why_not for one in sets if one.why_not), f"the samples of the default ({usual}) are no images")
+    why_not = f"the samples of the default ({usual}) are not yet images"
+    if not any(len(one.members) for one in sets):
+        why_not = sets[0].why_not
     answer = sentence(usual, len(kept), len(known), why_not)
     coarse = blind_spot(run, str(best["setting"]), usual)
     blind = run.features == "digits"  # trained on noisy images
@@ -179,8 +182,10 @@ def profiles(run: Run) -> Section | None:
     for ax, p_std in zip(axes, p_stds, strict=True):
         figures.lines(mean[mean["p_std"] == p_std], "sigma", "relative_error", "line", styles, ax)
         figures.log_ticks(ax, pd.Series([0.01, 0.1, 1.0, 10.0]))
-        ax.set(title=f"P_std {number(p_std)}", yscale="log", ylabel="")
-        figures.plain_ticks(ax)
+        ax.set(title=f"P_std {number(p_std)}", ylabel="")
+        if mean["relative_error"].max() > WIDE * mean["relative_error"].min():
+            ax.set_yscale("log")
+            figures.plain_ticks(ax)
         ax.sharey(axes[0])
     axes[0].set_ylabel("error ÷ that of the default")
     figures.under_one_legend(figure)
@@ -216,7 +221,8 @@ def predictions(run: Run) -> Section | None:
         largest = row["difference"] >= correlations["difference"].max()
         held = None if missing(row["low"]) else bool(row["low"] > 0 and row["difference"] >= 0.5 and largest)
         blocks.append(Prose(
-            f"{outcome(held)}. Mean rank correlation over seeds: {correlation(row)}; at least 0.5 was expected.",
+            f"{outcome(held)}. Mean rank correlation over seeds: {correlation(row)}; at least 0.5 was expected."
+            + ("" if largest else " The error at other levels ranks them better."),
             "9. The error at high levels ranks networks by their gain",
         ))  # fmt: skip
     if not blocks:

@@ -6,6 +6,7 @@ from reports import components, figures, openings
 from reports.columns import COLUMNS
 from reports.document import Figure, Number, Opening
 from reports.formats import as_precise, cell, metric_name, missing, number, percent
+from reports.pages.why_noise.exact_above import exact_above
 from reports.pages.why_noise.predictions import explained_above, in_general, most_left, necessary, sufficient
 from reports.pages.why_noise.select import (
     DECIDES,
@@ -17,6 +18,7 @@ from reports.pages.why_noise.select import (
     copied,
     gains,
     images,
+    label,
     lengths,
     near_copies,
     one,
@@ -42,12 +44,20 @@ def opening(run: Run) -> Opening:
     ]
     row = next((row for row in found if row["images_seen"] == seen[-1]), None)
     warned = openings.warnings(run, found)
-    figure = bands(run)
+    figure = next(iter(exact_above(run)), None) if opens_with_levels(run) else bands(run)
     return Opening(
         sentence(run), "Not established. Measured:" if warned else "", numbers(run),
         [] if figure else pictures(run), openings.key(run, DECIDES), lines(run), openings.status(run, row, FIXED),
         warned, figure,
     )  # fmt: skip
+
+
+def opens_with_levels(run: Run) -> bool:
+    """Whether the figure of the first screen is the gain against the level above which the denoiser is exact.
+
+    So it is where bands were not exchanged one by one. A run on real data opens with pictures.
+    """
+    return not len(run.copies) and gains(run, "band")["band_low"].nunique() < 2 and len(gains(run, "above")) > 0
 
 
 def sentence(run: Run) -> str:
@@ -211,11 +221,3 @@ def bands(run: Run) -> Figure | None:
     )
     alt = "The change of Fréchet distance by noise, against the band of noise levels with the network's errors."
     return Figure("bands", figure, alt, components.caption(run, text, run.of_kind("noise")))
-
-
-def label(row: pd.Series) -> str:
-    """A band as a tick label."""
-    low, high = row["band_low"], row["band_high"]
-    if missing(high):
-        return f"> {number(low)}"
-    return f"< {number(high)}" if low == 0 else f"{number(low)}–{number(high)}"

@@ -5,7 +5,7 @@ A gain is the change of a distance by noise, setting minus no noise, with one de
 
 import pandas as pd
 
-from reports.formats import cell, interval, metric_name, missing, percent
+from reports.formats import cell, interval, metric_name, missing, number, percent
 from reports.results import Run, pooled
 
 DECIDES = "fd"  # needs fewer images for this effect than KD
@@ -88,3 +88,11 @@ def below(row: pd.Series | None) -> bool:
 def above(row: pd.Series | None) -> bool:
     """Whether the whole interval lies above 0."""
     return row is not None and not missing(row["low"]) and row["low"] > 0
+
+
+def label(row: pd.Series) -> str:
+    """A band as a tick label."""
+    low, high = row["band_low"], row["band_high"]
+    if missing(high):
+        return f"> {number(low)}"
+    return f"< {number(high)}" if low == 0 else f"{number(low)}–{number(high)}"

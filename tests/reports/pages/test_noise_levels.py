@@ -41,7 +41,7 @@ def test_no_setting_is_better(tmp_path: Path) -> None:
     ("untrusted", "said"),
     [
         ("", "Change the default (log-normal): other settings are detectably better everywhere."),
-        ("recall is 0", "No verdict: the samples of the default (log-normal) are no images."),
+        ("recall is 0", "No verdict: the samples of the default (log-normal) are not yet images."),
     ],
 )
 def test_a_map_calls_nothing_better_than_a_default_whose_samples_are_no_images(
