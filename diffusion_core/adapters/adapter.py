@@ -38,6 +38,11 @@ PREDICTIONS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "velocity": lambda out, z, s, n: (z + s * out) / (s + n),
     "velocity to data": lambda out, z, s, n: (z - s * out) / (s + n),
 }
+OF_PROCESS = {  # what networks of each process predict
+    "vp": ("eps", "x0", "v"),
+    "edm": ("x0", "eps"),
+    "flow": ("velocity", "x0", "eps", "velocity to data"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Convention:
 
     process: str  # a key of SIGNAL
     time: Time
-    predicts: str  # a key of PREDICTIONS
+    predicts: str  # one of OF_PROCESS
     pixels: Range = (-1.0, 1.0)  # its values of pixels 0 and 255
     side: int | None = None  # of its images, in pixels; None for the side of the data
     labels: Labels = None  # class of all samples, or "balanced": sample index mod n_classes
@@ -55,8 +60,10 @@ class Convention:
     null_label: int | None = None  # the label of "no class"
 
     def __post_init__(self) -> None:
-        if self.predicts not in PREDICTIONS:
-            raise ValueError(f"predicts={self.predicts!r}: it must be one of {', '.join(PREDICTIONS)}")
+        if self.process not in SIGNAL:
+            raise ValueError(f"process={self.process!r}: it must be one of {', '.join(SIGNAL)}")
+        if self.predicts not in (known := OF_PROCESS[self.process]):
+            raise ValueError(f"predicts={self.predicts!r}: it must be one of {', '.join(known)} for {self.process}")
         low, high = self.pixels
         if not low < high:
             raise ValueError(f"pixels={self.pixels}: they must be the values of black and of white, such as (-1, 1)")

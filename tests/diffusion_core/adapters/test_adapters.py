@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -314,6 +315,19 @@ def test_guidance_is_the_formula_of_ho_and_salimans() -> None:
 def test_a_bad_convention_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         adapters.vp(by_label, images(), **options)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize(
+    ("make", "predicts", "known"),
+    [
+        (adapters.vp, "velocity", "eps, x0, v for vp"),
+        (adapters.edm, "v", "x0, eps for edm"),
+        (adapters.flow, "v", "velocity, x0, eps, velocity to data for flow"),
+    ],
+)
+def test_a_prediction_of_another_process_is_refused(make: Callable[..., Any], predicts: str, known: str) -> None:
+    with pytest.raises(ValueError, match=f"predicts='{predicts}': it must be one of {known}"):
+        make(by_label, images(), predicts=predicts)
 
 
 @pytest.mark.parametrize(
