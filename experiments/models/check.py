@@ -16,15 +16,16 @@ from diffusion_core.data import Images
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.schedules import geometric
-from experiments.models.variants import Remembering, shifted, variants, with_convention
+from experiments.models.best_linear import FEWEST, linear_errors
+from experiments.models.function_variants import function_variants
+from experiments.models.variants import Remembering, Variant, shifted, variants, with_convention
 
 SIGMAS = geometric(9, 30.0, 0.03)
-N_IMAGES, FEW = 16, 4  # images per level; of these, for a first look at another reading
+N_IMAGES, FEW = 16, 2  # images per level; of these, for a first look at another reading
+BEST = 3  # readings that are tried on all images, after the first look
 SEED = 20_263
-MOST = 2048  # images that the best linear predictor comes from
-LARGEST, COMPONENTS = 1024, 128  # see `linear_errors`
+LEAST = 1e-6  # the smallest error of a linear predictor that ratios are taken of
 WORSE, SLACK = 1.5, 0.02  # an error is doubtful above WORSE times the best linear predictor's, plus SLACK
-FITS = 0.7  # another reading fits better if its error is below FITS times the error, as a geometric mean over levels
 BUMP, LITTLE = 3.0, 0.2  # an error that is BUMP times its neighbours' is one; in units of the best linear predictor's
 MOST_ERROR = 1e3  # errors are cut off here when readings are compared
 SURE = 4.0  # standard errors by which a difference between two readings, on the same images and noise, is no accident
@@ -45,7 +46,12 @@ class Level:
 
     @property
     def doubtful(self) -> bool:
-        return self.known and self.error > WORSE * self.linear + SLACK
+        return self.known and _much(self.error, self.linear)
+
+    @property
+    def ratio(self) -> float:
+        """The error in units of the best linear predictor's."""
+        return self.error / max(self.linear, LEAST)
 
 
 @dataclass(frozen=True)
@@ -113,43 +119,26 @@ def examine(model: Model, images: Images, device: str) -> CheckResult:
     batch = _Batch(images, _chosen(model, images), SIGMAS, device)
     eps = batch.eps(model)
     found = batch.squared(eps - batch.noise).view(batch.shape)
-    low, high = model.span if isinstance(model, Adapter) else (0.0, math.inf)
     times = model.times(torch.tensor(SIGMAS)).tolist() if isinstance(model, Adapter) else [None] * len(SIGMAS)
     linear = linear_errors(images, SIGMAS)
     levels = [
-        Level(sigma, error, best, time, low <= sigma <= high)
+        Level(sigma, error, best, time, _knows(model, sigma))
         for sigma, error, best, time in zip(SIGMAS, found.mean(dim=1).tolist(), linear, times, strict=True)
     ]
+    tried: dict[str, None] = {}
     cause = (
-        _better_reading(model, images, batch, levels, found)
-        or _better_table(model, batch, found)
-        or _better_labels(model, images, device)
+        _better_reading(model, images, batch, levels, found, tried)
+        or _better_table(model, batch, levels, found, tried)
+        or _better_labels(model, images, device, tried)
     )
     first = slice(None, None, batch.shape[1])
     denoised = batch.x - batch.sigma.view(-1, 1, 1, 1) * eps
-    return CheckResult(
-        levels, list(_doubts(levels, cause)), batch.x0[first].cpu(), batch.x[first].cpu(), denoised[first].cpu()
-    )
-
-
-def linear_errors(images: Images, sigmas: Sequence[float]) -> list[float]:
-    """The error of the best linear predictor of eps at each level: the mean of l / (l + sigma^2) over the variances l.
-
-    These are the variances along the data's principal components. Of images with more than LARGEST values only the
-    first COMPONENTS are used and the rest is treated alike, because so few images do not show more.
-    """
-    x0 = images.standardised(slice(MOST)).flatten(1)
-    dim = x0.shape[1]
-    x0 = x0[:, x0.amax(dim=0) > x0.amin(dim=0)]  # constant pixels, as those of a border, have no variance
-    x0 = x0 - x0.mean(dim=0)
-    products = x0.T @ x0 if dim <= LARGEST else x0[:LARGEST] @ x0[:LARGEST].T  # their non-zero eigenvalues are the same
-    variances = torch.linalg.eigvalsh(products).double().flip(0).clamp(min=0) / min(len(x0), MOST)
-    if dim > LARGEST:
-        variances *= len(x0) / min(len(x0), LARGEST)
-        first = variances[:COMPONENTS]
-        rest = (variances[COMPONENTS:].sum() / (dim - len(first))).expand(dim - len(first))
-        variances = torch.cat([first, rest])
-    return [(variances / (variances + sigma**2)).sum().item() / dim for sigma in sigmas]
+    doubts = list(_doubts(levels, cause, list(tried)))
+    if len(images.pixels) < FEWEST:
+        doubts.append(
+            f"the data set has only {len(images.pixels)} image(s), so little is known about what a good error is"
+        )
+    return CheckResult(levels, doubts, batch.x0[first].cpu(), batch.x[first].cpu(), denoised[first].cpu())
 
 
 def _plain(model: Model) -> Model:
@@ -172,16 +161,31 @@ def _chosen(model: Model, images: Images) -> Tensor:
     return (of_class if len(of_class) else torch.arange(len(images.labels)))[:N_IMAGES]
 
 
-def _doubts(levels: Sequence[Level], cause: str | None) -> Iterator[str]:
-    """Doubts about the error as a function of sigma, with what is probably wrong, if something was found."""
+def _much(error: float, linear: float) -> bool:
+    """Whether an error is doubtful, given the best linear predictor's."""
+    return error > WORSE * linear + SLACK
+
+
+def _knows(model: Model, sigma: float) -> bool:
+    low, high = model.span if isinstance(model, Adapter) else (0.0, math.inf)
+    return low <= sigma <= high
+
+
+def _doubts(levels: Sequence[Level], cause: str | None, tried: Sequence[str] = ()) -> Iterator[str]:
+    """Doubts about the error as a function of sigma, with what is probably wrong, if something was found.
+
+    Args:
+        tried: what was read in another way without success, one word each.
+    """
     doubtful = [level for level in levels if level.doubtful]
     if doubtful:
-        ratio = max(level.error / level.linear for level in doubtful)
-        why = cause or "is it trained, and on data like these?"
+        ratio = max(level.ratio for level in doubtful)
+        in_vain = f" No other reading fits (tried: {', '.join(tried)})" if tried else ""
+        why = cause or f"is it trained, and on data like these?{in_vain}"
         yield f"error at sigma {_span(doubtful)} up to {_times(ratio)} times the best linear predictor's: {why}"
     elif cause:
         yield cause
-    ratios = [max(level.error / level.linear, LITTLE) for level in levels]
+    ratios = [max(level.ratio, LITTLE) for level in levels]
     for index, level in enumerate(levels[1:-1], start=1):
         expected = math.sqrt(ratios[index - 1] * ratios[index + 1])
         if levels[index + 1].known and levels[index - 1].known and ratios[index] > BUMP * expected:
@@ -191,47 +195,84 @@ def _doubts(levels: Sequence[Level], cause: str | None) -> Iterator[str]:
         yield f"error above 1 at sigma {_span(bad)}: predicting no noise at all would be better there"
 
 
-def _better_reading(model: Model, images: Images, batch: _Batch, levels: Sequence[Level], found: Tensor) -> str | None:
-    """What to say about the reading of the model with the smallest error, if it is clearly smaller than `found`."""
-    if not (isinstance(model, Adapter) or any(level.doubtful for level in levels)):
+def _better_reading(
+    model: Model, images: Images, batch: _Batch, levels: Sequence[Level], found: Tensor, tried: dict[str, None]
+) -> str | None:
+    """What to say about the reading of the model with the smallest error, if it fits.
+
+    It fits if its error is clearly smaller than `found` and doubtful at no level that both know. They must share more
+    than half of the levels.
+    """
+    doubtful = any(level.doubtful for level in levels)
+    if not (isinstance(model, Adapter) or doubtful):
         return None  # too many readings of a function to try without a reason
-    known = [index for index, level in enumerate(levels) if level.known]
+    readings = variants(model, every=doubtful) if isinstance(model, Adapter) else function_variants(model, images)
 
-    def size(errors: Tensor) -> float:
-        return errors[known].nan_to_num(MOST_ERROR).mean(dim=1).clamp(1 / MOST_ERROR, MOST_ERROR).log().mean().item()
+    def look(one: Variant, n: int) -> tuple[float, bool]:
+        """The log of the reading's error over `found`, and whether an error is still doubtful; for n images."""
+        known = [index for index, level in enumerate(levels) if level.known and _knows(one.model, level.sigma)]
+        if 2 * len(known) <= sum(level.known for level in levels):
+            return 0.0, True
+        try:
+            errors = batch.errors(one.model, n=n)
+        except Exception:  # the network may have no answer to what it was never meant to be asked
+            return 0.0, True
+        still = any(_much(errors[index].mean().item(), levels[index].linear) for index in known)
+        return _size(errors[known]) - _size(found[known, :n]), still
 
-    first = size(found[:, :FEW])
-    better = [
-        one for one in variants(model, images) if size(batch.errors(one.model, n=FEW)) - first < math.log(FITS) / 2
-    ]
-    readings = [(size(batch.errors(one.model)) - size(found), one.says) for one in better]
-    change, says = min(readings, default=(0.0, ""))
-    return f"{says}; the error is then {_times(math.exp(-change))} times smaller" if change < math.log(FITS) else None
+    looks = []
+    for one in readings:
+        tried |= dict.fromkeys(one.kinds)
+        looks.append((look(one, FEW)[0], one))
+    looks = sorted((pair for pair in looks if pair[0] < math.log(pair[1].fits) / 2), key=lambda pair: pair[0])[:BEST]
+    better = [(*look(one, N_IMAGES), one) for _, one in looks]
+    fitting = [(change, one.says) for change, still, one in better if change < math.log(one.fits) and not still]
+    change, says = min(fitting, default=(0.0, ""))
+    return f"{says}; the error is then {_times(math.exp(-change))} times smaller" if says else None
 
 
-def _better_table(model: Model, batch: _Batch, found: Tensor) -> str | None:
-    """What to say about a table whose neighbour fits better, at the levels where one entry makes a difference."""
+def _size(errors: Tensor) -> float:
+    """The mean log of errors (levels, images), each level's averaged over the images first."""
+    return errors.nan_to_num(MOST_ERROR).mean(dim=1).clamp(1 / MOST_ERROR, MOST_ERROR).log().mean().item()
+
+
+def _better_table(
+    model: Model, batch: _Batch, levels: Sequence[Level], found: Tensor, tried: dict[str, None]
+) -> str | None:
+    """What to say about a table whose neighbour fits, at the levels where one entry makes a difference.
+
+    It fits if its error is smaller there and no level is doubtful any more.
+    """
     sigmas = torch.tensor(SIGMAS, dtype=torch.float64)
     for one in shifted(model):
         assert isinstance(model, Adapter) and isinstance(one.model, Adapter)
+        tried |= dict.fromkeys(one.kinds)
         low, high = model.span
         other = one.model.convention.time.sigma(model.times(sigmas)) / model.scale
         matters = ((other / sigmas).log().abs() > MATTERS) & (sigmas >= low) & (sigmas <= high)
-        if not matters.any():
+        elsewhere = any(level.doubtful for level, here in zip(levels, matters, strict=True) if not here)
+        if elsewhere or not matters.any():
             continue
-        gain = (found[matters] - batch.errors(one.model, matters)).flatten()
-        if gain.mean() > max(SURE * gain.std() / math.sqrt(len(gain)), SLACK * found[matters].mean()):
+        try:
+            errors = batch.errors(one.model, matters)
+        except Exception:  # as in `_better_reading`
+            continue
+        gain = (found[matters] - errors).flatten()
+        best = [level.linear for level, here in zip(levels, matters, strict=True) if here]
+        still = any(map(_much, errors.mean(dim=1).tolist(), best))
+        if not still and gain.mean() > max(SURE * gain.std() / math.sqrt(len(gain)), SLACK * found[matters].mean()):
             return f"{one.says}, at sigma {sigmas[matters].min():.2g} to {sigmas[matters].max():.2g}"
     return None
 
 
-def _better_labels(model: Model, images: Images, device: str) -> str | None:
+def _better_labels(model: Model, images: Images, device: str, tried: dict[str, None]) -> str | None:
     """What to say about labels, if images of a class are denoised better under the label of another class."""
     if not isinstance(model, Adapter) or model.convention.labels is None or model.convention.n_classes is None:
         return None
     classes = images.labels.unique()[:CLASSES].tolist()
     if len(classes) < 2 or max(classes) >= model.convention.n_classes:
         return None
+    tried["labels"] = None
     chosen = torch.cat([(images.labels == label).nonzero().flatten()[:PER_CLASS] for label in classes])
     batch = _Batch(images, chosen, [LABEL_SIGMA], device)
     errors = torch.cat([batch.errors(with_convention(model, labels=label)) for label in classes])  # (labels, images)
