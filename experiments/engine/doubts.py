@@ -8,9 +8,10 @@ import torch
 
 from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
-from diffusion_core.samplers import KadkhodaieSimoncelli
+from diffusion_core.samplers import KadkhodaieSimoncelli, Sampler
 from experiments.config.denoisers import ForeignConfig, TrainConfig
 from experiments.config.identity import MIXTURE
+from experiments.config.levels import asked, unknown
 from experiments.config.names import DIGITS
 from experiments.config.trial import Trial
 from experiments.models.check import examine
@@ -40,8 +41,8 @@ def doubts(trials: Sequence[Trial], data_root: Path | None) -> list[str]:
         found |= dict.fromkeys(_of_ladder(trial))
     found |= dict.fromkeys(_of_equal_settings(trials))
     for network in dict.fromkeys(trial.model for trial in trials if isinstance(trial.model, ForeignConfig)):
-        ladders = dict.fromkeys(trial.samples.ladder for trial in trials if trial.model == network)
-        found |= dict.fromkeys(_of_network(network, [ladder.sigmas() for ladder in ladders], data_root))
+        runs = dict.fromkeys((one.samples.sampler, one.samples.ladder) for one in trials if one.model == network)
+        found |= dict.fromkeys(_of_network(network, [(one, ladder.sigmas()) for one, ladder in runs], data_root))
     threads = max(trial.samples.machine.threads for trial in trials)
     if threads > cores() and trials[0].samples.machine.device == "cpu":
         found[f"threads={threads} on {cores()} cores: runs are slower than with one thread per core"] = None
@@ -91,19 +92,28 @@ def _of_images(images: Images) -> Iterator[str]:
         yield f"data={images.name!r}: {copies} of {len(images.pixels)} images are copies of others"
 
 
-def _of_network(config: ForeignConfig, ladders: Sequence[tuple[float, ...]], data_root: Path | None) -> Iterator[str]:
+def _of_network(
+    config: ForeignConfig, runs: Sequence[tuple[Sampler, tuple[float, ...]]], data_root: Path | None
+) -> Iterator[str]:
     """What `check` doubts about a network from elsewhere, its adapter's remarks, and levels that it does not know."""
     images, device = images_of(config.data, data_root), config.machine.device
     network = load_foreign(config.source, images, config.label, device)
     yield from remarks(network)
     yield from (f"{config.name}: {doubt}" for doubt in examine(network, images, device).doubts)
     if isinstance(network, Adapter):
-        least, most = network.span
-        low, high = min(min(filter(None, sigmas)) for sigmas in ladders), max(sigmas[0] for sigmas in ladders)
-        if low < least:
-            yield f"a ladder goes down to sigma {low:.3g}, but the network knows no level below {least:.3g}"
-        if high > most:
-            yield f"a ladder begins at sigma {high:.3g}, but the network knows no level above {most:.3g}"
+        low, high = min(min(filter(None, sigmas)) for _, sigmas in runs), max(sigmas[0] for _, sigmas in runs)
+        if why := unknown(low, network.span):
+            yield f"a ladder goes down to sigma {low:.3g}, but {why}"
+        if why := unknown(high, network.span):
+            yield f"a ladder begins at sigma {high:.3g}, but {why}"
+        ends = [(sampler.name, *asked(sampler, sigmas)) for sampler, sigmas in runs]
+        lowest, highest = min(ends, key=lambda one: one[1]), max(ends, key=lambda one: one[2])
+        for name, level, outside in (
+            (lowest[0], lowest[1], lowest[1] < low),
+            (highest[0], highest[2], highest[2] > high),
+        ):
+            if outside and (why := unknown(level, network.span)):
+                yield f"{name} asks the network for sigma {level:.3g}, beyond its ladder, but {why}"
 
 
 def _of_ladder(trial: Trial) -> Iterator[str]:

@@ -3,7 +3,6 @@
 import math
 import textwrap
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -11,7 +10,8 @@ import torch
 from diffusion_core.adapters import Adapter
 from diffusion_core.adapters.times import TableTime
 from diffusion_core.data import Images
-from diffusion_core.samplers import Churn, Euler, EulerSplit, EulerWithin, Model, Restart, Sampler
+from diffusion_core.samplers import Churn, Euler, EulerSplit, EulerWithin, Model, Sampler
+from experiments.config.levels import visited
 
 
 class Unsupported(Exception):
@@ -72,6 +72,13 @@ class Target:
         return f"standard deviations of the data: pixels from 0 to 255 are {one}"
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images that the network is given."""
+        channels, height, width = self.images.shape
+        edge = self.own.edge if self.own else 0
+        return channels, height - 2 * edge, width - 2 * edge
+
+    @property
     def table(self) -> bool:
         """Whether the times are indices into a table of levels, as in diffusers."""
         time = self.own.convention.time if self.own else None
@@ -99,16 +106,11 @@ class Target:
         above = tuple(sigma for sigma in levels if sigma > 0)
         return tuple(self.own.times(torch.tensor(above, dtype=torch.float64)).tolist()) if self.own else above
 
-    @cached_property
+    @property
     def path(self) -> tuple[float, ...]:
         """The levels as they are visited: up wherever noise is put back before a step, which churn and restarts do."""
-        sampler, ladder, found = self.sampler, self.ladder, [self.ladder[0]]
-        inner = sampler.inner_ladders(ladder) if isinstance(sampler, Restart) else {}
-        for index, (sigma, after) in enumerate(pairwise(ladder), start=1):
-            raised = sampler.raised(sigma, len(ladder) - 1) if isinstance(sampler, Churn) else sigma
-            found += [raised, after] if raised > sigma else [after]
-            found += [level for restart in inner.get(index, ()) for level in restart]
-        return (*found, 0.0) if self.to_zero else tuple(found)
+        found = visited(self.sampler, self.ladder)
+        return (*found, 0.0) if self.to_zero else found
 
     @property
     def etas(self) -> tuple[float, ...]:

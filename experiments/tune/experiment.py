@@ -36,6 +36,7 @@ from experiments.config.comparison import (
 )
 from experiments.config.config import Ladder
 from experiments.config.denoisers import TrainConfig
+from experiments.config.levels import beyond, capped
 from experiments.config.study import CONTROL, Study
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
@@ -79,6 +80,7 @@ class TuneStudy(Study):
     block: int = 160  # images per network and block, about
     sigma_max: float = 30.0
     sigma_min: float = 0.03
+    known: tuple[float, float] = (0.0, math.inf)  # the levels that the network knows, see `known_levels`
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -162,7 +164,7 @@ def in_seconds(text: str) -> float:
 
 
 def known_levels(study: TuneStudy, options: Options) -> TuneStudy:
-    """The study with ladders that stay within the levels that a network from elsewhere knows."""
+    """The study whose levels stay within those that a network from elsewhere knows."""
     if study.foreign is None:
         return study
     images, device = images_of(study.foreign.data, options.data_root), study.machine.device
@@ -170,13 +172,16 @@ def known_levels(study: TuneStudy, options: Options) -> TuneStudy:
     if not isinstance(model, Adapter):
         return study
     low, high = model.span
-    return replace(study, sigma_min=max(study.sigma_min, low), sigma_max=min(study.sigma_max, high))
+    here = replace(study, known=(low, high))
+    return replace(here, sigma_min=max(study.sigma_min, low), sigma_max=min(study.sigma_max, high))
 
 
 def trials(
     study: TuneStudy, data_std: float, look: int = 0, settings: Mapping[int, Sequence[SamplerSetting]] | None = None
 ) -> Iterator[Trial | Infeasible]:
     """Every trial of a look of the race, for each network in turn.
+
+    Churn raises no level above those that the network knows. A setting with other levels beyond them is infeasible.
 
     Args:
         settings: those of each budget; by default the named ones at every budget.
@@ -189,9 +194,12 @@ def trials(
                 levels, sampler = setting.parts(budget, (study.sigma_max, study.sigma_min), data_std)
                 what = ("tune", race_of(budget), setting.name, model)
                 ladder = exactly(budget, levels, sampler, setting.to_zero)
-                if ladder is None:
-                    why = f"{setting.sampler}: no ladder takes exactly {budget} evaluations"
-                    yield here.infeasible(*what, levels, sampler, budget=budget, why=why)
+                why = f"{setting.sampler}: no ladder takes exactly {budget} evaluations"
+                if ladder is not None:
+                    sampler = capped(sampler, ladder.sigmas(), study.known[1])
+                    why = beyond(sampler, ladder.sigmas(), study.known)
+                if ladder is None or why:
+                    yield here.infeasible(*what, ladder or levels, sampler, budget=budget, why=why)
                     continue
                 trial = here.trial(
                     *what, ladder, sampler, final_denoise=setting.to_zero, budget=budget, earlier=study.sizes[:look]

@@ -9,6 +9,7 @@ import pytest
 import warm
 
 from experiments.config.comparison import BestSet, Contrast, by_setting
+from experiments.config.levels import asked
 from experiments.config.trial import Infeasible, Trial
 from experiments.tune import proposals
 from experiments.tune.experiment import (
@@ -65,6 +66,35 @@ def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
         trials(replace(study, budgets=(9,), ladders=("vp",), settings=("vp, heun, ending at 0",)), 0.55)
     ).values()
     assert {len(trial.samples.ladder.sigmas()) for trial in heun["vp, heun, ending at 0"]} == {5}
+
+
+def test_a_setting_asks_for_no_level_that_the_network_does_not_know() -> None:
+    known = (0.18, 5.3)
+    typed = (
+        "geometric from 30 to 0.03, eta 0",
+        "karras from 5.3 to 0.03, eta 0",
+        "karras from 4 to 0.2, heun(s_churn=1)",
+    )
+    study = replace(
+        PRESETS["laptop"], budgets=(8,), known=known, sigma_min=known[0], sigma_max=known[1],
+        settings=(*PRESETS["laptop"].settings, *typed, "ddpm-linspace, eta 0"),
+    )  # fmt: skip
+    planned = list(trials(study, 0.55))
+    refused = {trial.setting: trial.why for trial in planned if isinstance(trial, Infeasible) and "knows" in trial.why}
+    assert refused.keys() == {*typed[:2], "ddpm-linspace, eta 0"}
+    assert refused[typed[1]] == "sigma 0.03: the network knows no level below 0.18"
+    runs = {trial.setting: trial.samples for trial in planned if isinstance(trial, Trial)}
+    for samples in runs.values():
+        low, high = asked(samples.sampler, samples.ladder.sigmas())
+        assert known[0] * 0.9999 <= low and high <= known[1] * 1.0001
+    raised = runs["karras, euler-churn(s_churn=2, s_min=0.1)"].sampler
+    assert raised.name == "euler-churn(s_churn=2, s_min=0.1, s_max=4.24)"
+    assert runs[typed[2]].sampler.name == "heun(s_churn=1)"  # 4 raised is 5: known
+
+
+def test_a_network_trained_here_knows_all_levels() -> None:
+    names = {trial.samples.sampler.name for trial in trials(PRESETS["laptop"], 0.55) if isinstance(trial, Trial)}
+    assert "euler-churn(s_churn=2, s_min=0.1)" in names
 
 
 def test_the_defaults_are_the_simplest() -> None:

@@ -2,18 +2,21 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from diffusion_core import adapters, load
 from diffusion_core.data import resolve
 from diffusion_core.noise import LogNormal, NoiseDistribution, Uniform
-from diffusion_core.samplers import Euler, KadkhodaieSimoncelli, Sampler
+from diffusion_core.samplers import Euler, EulerCorrected, Heun, KadkhodaieSimoncelli, Sampler
 from experiments.beta import PRESETS, trials
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import TrainConfig
+from experiments.config.denoisers import ForeignConfig, TrainConfig
 from experiments.config.trial import Trial
+from experiments.engine import doubts as found
 from experiments.engine.doubts import doubts
 
 
@@ -113,3 +116,25 @@ def test_features_of_digits_on_other_images_are_said(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (400, 32, 32), dtype=np.uint8)
     (said,) = doubts([trial(data=saved(tmp_path, images))], None)
     assert said.startswith("features='digits' were trained on MNIST")
+
+
+def test_levels_above_the_ladder_that_the_network_does_not_know_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = load("mnist5k")
+    betas = adapters.from_betas([0.01 * step for step in range(1, 21)])
+    network = adapters.vp(lambda z, time: z, images, time=betas)
+    low, high = network.span
+    monkeypatch.setattr(found, "load_foreign", lambda *_: network)
+    monkeypatch.setattr(found, "examine", lambda *_: SimpleNamespace(doubts=[]))
+    monkeypatch.setattr(found, "remarks", lambda _: [])
+
+    def said(sampler: Sampler) -> list[str]:
+        samples = replace(trial().samples, model=ForeignConfig("python:a:b", "0"), sampler=sampler,
+                          ladder=Ladder("karras", 4, high, low))  # fmt: skip
+        return doubts([Trial("test", "any", ScoreConfig(samples, ReferenceConfig("mnist5k", "digits", "x")))], None)
+
+    assert said(Euler()) == said(Heun(s_churn=1.0, s_max=high / 2)) == []
+    assert said(Heun(s_churn=1.0)) == [
+        f"heun(s_churn=1) asks the network for sigma {1.25 * high:.3g}, beyond its ladder, but the network knows no "
+        f"level above {high:.3g}"
+    ]
+    assert said(EulerCorrected(shift=0.9, s_max=1.0))[0].endswith(f"the network knows no level below {low:.3g}")
