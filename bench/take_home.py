@@ -25,7 +25,7 @@ from diffusion_core import load, sample
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config import names
 from experiments.config.settings_file import ladder_from
-from experiments.export.export import N_IMAGES, as_users_call, run
+from experiments.export.verify import N_IMAGES, as_users_call, run
 from experiments.models.external import load_foreign
 
 DATA = load("mnist5k")

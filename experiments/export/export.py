@@ -1,7 +1,5 @@
 """Writes the recommended settings of `tune`: settings.json, and code to paste, which is run before it is written."""
 
-import importlib.util
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,32 +7,29 @@ from typing import Any
 import pandas as pd
 import torch
 from rich.console import Console
-from torch import Tensor
 
-from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
-from diffusion_core.samplers import Model, sample
-from diffusion_core.samplers.sampling import at_samples, model_device
-from diffusion_core.samplers.seeded_noise import BlockNoise
+from diffusion_core.samplers import Model
 from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import identity
 from experiments.config.settings_file import FORMAT
 from experiments.config.trial import Trial, described
+from experiments.export import network
 from experiments.export.libraries import comfyui, diffusers, k_diffusion
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
+from experiments.export.verify import Mismatch, check_with_diffusers, difference, has_diffusers, is_random
 from experiments.stages.common import images_of, load_model
 from experiments.store.checksums import write_json
 from experiments.store.store import Store, write_text
 
-N_IMAGES = 8  # that code is checked on
-TOLERANCE = 1e-3  # in standard deviations of the data
 EXPORTS: dict[str, tuple[str, Callable[[Target], str]]] = {  # library -> end of the file's name, its code
     "torch": (".py", torch_loop),
     "diffusers": (".py", diffusers),
     "k-diffusion": (".py", k_diffusion),
     "comfyui": (".txt", comfyui),
 }
+RUN = ("torch", "diffusers")  # libraries whose code is run before it is written
 
 
 def write_settings(
@@ -51,8 +46,8 @@ def write_settings(
     Args:
         libraries: the keys of EXPORTS to write code for; None for all that can express the setting.
 
-    Raises:
-        ValueError: the torch code gives other images than the sampler that was measured.
+    Note: code that fails or gives other images than the measured sampler is left out. settings.json and the terminal
+        say why. Code that cannot be compared is marked.
     """
     sets = pd.read_csv(directory / "best_sets.csv") if (directory / "best_sets.csv").exists() else pd.DataFrame()
     chosen = [row for _, row in sets.iterrows() if row["simplest"]]
@@ -60,15 +55,19 @@ def write_settings(
     entries = []
     for row in chosen:
         trial = trials[row["mode"], row["setting"]]
-        images = images_of(trial.model.data, data_root)
-        model = load_model(trial.model, store, data_root, trial.samples.machine.device)
         ties = sets[(sets["mode"] == row["mode"]) & sets["in_set"].astype(bool)]["setting"]
         entry = _entry(trial, row, [name for name in ties if name != row["setting"]])
-        entry |= _exports(directory, trial, model, images, EXPORTS if libraries is None else libraries)
-        entries.append(entry)
-        for library, why in entry["no_exports"].items():
-            if libraries is not None and library in libraries:
-                console.print(f"no code for {library}, {trial.setting}: {why}", soft_wrap=True)
+        wanted = [name for name in EXPORTS if libraries is None or name in libraries]
+        images = images_of(trial.model.data, data_root)
+        model = load_model(trial.model, store, data_root, trial.samples.machine.device)
+        code, failed = _exports(directory, trial, model, images, wanted)
+        entries.append(entry | code)
+        for library, why in code["no_exports"].items():
+            if library in failed or libraries is not None:
+                style = "yellow" if library in failed else None
+                console.print(f"no code for {library}, {trial.setting}: {why}", style=style, soft_wrap=True)
+    for library, why in dict.fromkeys(pair for entry in entries for pair in entry["not_compared"].items()):
+        console.print(f"code for {library} is not compared with the measured sampler: {why}", soft_wrap=True)
     if entries:
         first = trials[chosen[0]["mode"], chosen[0]["setting"]]
         name = first.model.name if isinstance(first.model, ForeignConfig) else described(first)["network"]
@@ -98,113 +97,52 @@ def _entry(trial: Trial, row: pd.Series, ties: list[str]) -> dict[str, Any]:
     }
 
 
-def _exports(directory: Path, trial: Trial, model: Model, images: Images, libraries: Iterable[str]) -> dict[str, Any]:
-    """Writes the code for each library that can express the setting. Returns what settings.json says about it."""
+def _exports(
+    directory: Path, trial: Trial, model: Model, images: Images, libraries: Iterable[str]
+) -> tuple[dict[str, Any], set[str]]:
+    """Writes the code for each library that can express the setting.
+
+    Returns:
+        What settings.json says about it, and the libraries whose code was run and failed.
+    """
     title = " ".join(f"{trial.setting}: {trial.budget} network evaluations per image".split())  # one line
-    samples = trial.samples
+    samples, device = trial.samples, torch.device(trial.samples.machine.device)
     target = Target(title, samples.sampler, samples.ladder.sigmas(), samples.final_denoise, model, images)
-    found, missing, error = dict[str, str](), dict[str, str](), None
+    found, missing, unchecked, error = dict[str, str](), dict[str, str](), dict[str, str](), None
+    failed = set[str]()
     for library in libraries:
-        if library not in EXPORTS:  # json
-            continue
         end, make = EXPORTS[library]
         try:
             code = make(target)
-            if library == "torch":
-                error = difference(code, trial, model, images)
+            if why := _cannot_check(library, model):
+                unchecked[library] = why
+                code = _marked(code, why)
+            elif library == "torch":
+                error = difference(code, samples, model, images)
             elif library == "diffusers":
-                check_with_diffusers(code, target, model, images)
-        except Unsupported as why:
-            missing[library] = str(why)
+                check_with_diffusers(code, target, model, images, device)
+        except Unsupported as reason:
+            missing[library] = str(reason)
+            failed |= {library} if isinstance(reason, Mismatch) else set()
             continue
-        if library == "torch" and not (error is not None and error <= TOLERANCE):
-            raise ValueError(f"export: the code for {trial.setting} gives other images, by {error:.2g}")
         (directory / "export").mkdir(exist_ok=True)
         found[library] = f"export/{trial.budget}-evaluations-{library}{end}"
         write_text(directory / found[library], code)
     own = {"model_sigmas": list(target.sigmas), "model_times": list(target.times), "model_shift": target.shift}
-    return own | {"exports": found, "no_exports": missing, "difference": error}
+    own |= network.settings(target)
+    return own | {"exports": found, "no_exports": missing, "not_compared": unchecked, "difference": error}, failed
 
 
-def difference(code: str, trial: Trial, model: Model, images: Images) -> float:
-    """How far the images of the torch code are from ours, for the same noise, in our units.
-
-    It is the largest difference of a pixel, as the median over N_IMAGES images: rounding grows in a few images, and
-    wrong code shows in all.
-    """
-    config, device = trial.samples, model_device(model)
-    ours = sample(
-        model,
-        config.ladder.sigmas(),
-        config.sampler,
-        n_samples=N_IMAGES,
-        shape=images.shape,
-        seed=config.seed,
-        device=device,
-        final_denoise=config.final_denoise,
-    )
-    net, noise, back = as_users_call(model, BlockNoise(config.seed, 0, N_IMAGES, images.shape, device))
-    theirs = back(run(code)(net, noise))
-    edge = (images.shape[1] - theirs.shape[2]) // 2
-    inner = ours[..., edge : images.shape[1] - edge, edge : images.shape[2] - edge]
-    return _apart(inner, theirs)
+def _cannot_check(library: str, model: Model) -> str:
+    """Why the images of a library's code cannot be compared with ours; empty if they can."""
+    if library not in RUN:
+        return f"{library} is not run here"
+    if is_random(model):
+        return "the network is random (random = True)"
+    return "diffusers is not installed" if library == "diffusers" and not has_diffusers() else ""
 
 
-def check_with_diffusers(code: str, target: Target, model: Model, images: Images) -> None:
-    """Runs the code for diffusers, if diffusers is installed, and compares its images with those of the torch code.
-
-    Raises:
-        Unsupported: it fails, or the images differ, so this version of diffusers is another one than the code is for.
-    """
-    if importlib.util.find_spec("diffusers") is None:
-        return
-    device = model_device(model)
-    net, block, back = as_users_call(model, BlockNoise(0, 0, N_IMAGES, images.shape, device))
-    shape = block().shape
-
-    def sampled(text: str, *more: object) -> Tensor:
-        generator = torch.Generator().manual_seed(0)  # on the CPU, from which diffusers draws too, in the same order
-        drawn = (generator,) if more else ()
-        return back(run(text)(net, *more, lambda: torch.randn(shape, generator=generator).to(device), *drawn))
-
-    ours = sampled(torch_loop(target))
-    try:
-        with warnings.catch_warnings(action="ignore"):  # its own, about numpy and others
-            from diffusers import DDPMScheduler
-
-            kind = {"eps": "epsilon", "v": "v_prediction"}[target.predicts]
-            config = DDPMScheduler(prediction_type=kind).config
-            error = _apart(ours, sampled(code, dict(config)))
-    except Exception as reason:  # of a library that we do not know
-        raise Unsupported(f"the installed diffusers fails: {' '.join(str(reason).split())}") from None
-    if not error <= TOLERANCE:
-        raise Unsupported(f"the installed diffusers gives other images, by {error:.2g}; use the torch code")
-
-
-def run(code: str) -> Callable[..., Tensor]:
-    """The function `sample` that our own text defines."""
-    defined: dict[str, Any] = {}
-    exec(code, defined)
-    found: Callable[..., Tensor] = defined["sample"]
-    return found
-
-
-def _apart(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference of a pixel, median over images."""
-    return float((ours - theirs).abs().flatten(1).amax(dim=1).median())
-
-
-def as_users_call(
-    model: Model, noise: BlockNoise
-) -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[], Tensor], Callable[[Tensor], Tensor]]:
-    """The network as the user calls it, net(z, time); our noise for its images; and its images in our units."""
-    index = torch.arange(N_IMAGES, device=noise.buffer.device)
-    if not isinstance(model, Adapter):
-        return at_samples(model, index), noise, lambda x: x
-    edge, scale, shift = model.edge, model.scale, model.shift
-
-    def inner() -> Tensor:
-        whole = noise()
-        return whole[..., edge : whole.shape[2] - edge, edge : whole.shape[3] - edge]
-
-    return lambda z, time: model.outputs(z, time, index), inner, lambda x: (x - shift) / scale
+def _marked(code: str, why: str) -> str:
+    """The code with a line after its first one that it was not compared."""
+    first, rest = code.split("\n", 1)
+    return f"{first}\n# Not compared with the sampler that was measured: {why}.\n{rest}"

@@ -6,6 +6,7 @@ Each function raises `Unsupported`, with the reason, for a setting that its libr
 import math
 
 from diffusion_core.samplers import Churn
+from experiments.export import network
 from experiments.export.target import Target, Unsupported, as_list, churn_options
 
 PREDICTIONS = ("eps", "v")  # that all of diffusers' schedulers know
@@ -45,17 +46,21 @@ def k_diffusion(target: Target) -> str:
         f"    x = sampling.{function}(denoiser, x, torch.tensor({_slice(target, levels)}, device=x.device){keywords})"
         for function, levels, keywords in steps
     )
+    left = "Write what is left to you into it. " if network.facts(target) else ""
     return f'''\
 # {target.title}
 # Units: {target.units}
-import torch
+{network.left_to_user(target)}import torch
 from k_diffusion import sampling
 
 SIGMAS = {as_list(target.sigmas)}
 
 
 def sample(denoiser, noise):
-    """denoiser(x, sigma) returns the clean image, as k-diffusion's wrappers do; noise() draws unit noise."""
+    """denoiser(x, sigma) returns the clean image, as k-diffusion's wrappers do.
+
+    {left}noise() draws unit noise: torch.randn(16, {network.size(target)}) for 16 images.
+    """
     x = {target.start}
 {calls}
     return x
@@ -100,18 +105,22 @@ def diffusers(target: Target) -> str:
         ladder = TWICE.replace("{last}", last)
         if target.to_zero:  # the last step has one evaluation
             ladder = ladder.replace("sigmas[1:].repeat_interleave(2)", "sigmas[1:-1].repeat_interleave(2), sigmas[-1:]")
+    told = f"level.to(z.device{', torch.float64' if network.double(target) else ''}).expand(len(z))"
     return f'''\
 # {target.title}
 # Units: {target.units}
-import torch
+{network.header(target)}import torch
 from diffusers import {name}
 
 {target.lists(target.levels)}
 
 
 @torch.no_grad()
-def sample(net, scheduler_config, noise, generator=None):
-    """net(z, time) is unet(z, time).sample, scheduler_config that of your pipeline; noise() draws unit noise."""
+def sample(net, scheduler_config, noise, generator=None{network.signature(target)}):
+    """{network.explained(target).rstrip()}
+
+    scheduler_config is that of your pipeline.
+    """
     scheduler = {name}.from_config(
         scheduler_config{options}
     )
@@ -122,10 +131,10 @@ def sample(net, scheduler_config, noise, generator=None):
         {ladder}
     )
     x = ({target.start}){before}
-    for time in scheduler.timesteps:
-        z = scheduler.scale_model_input(x, time)
-        out = net(z, time.to(z.device).expand(len(z)))[:, : z.shape[1]]
-        x = scheduler.step(out, time, x{draws}).prev_sample
+    for level in scheduler.timesteps:
+        z = scheduler.scale_model_input(x, level)
+{network.call(target, told)}
+        x = scheduler.step(out, level, x{draws}).prev_sample
     return x{after}
 '''
 
@@ -149,11 +158,11 @@ def comfyui(target: Target) -> str:
         lines = "".join(f"  {name}: {value}\n" for name, value in fields.items())
         texts.append(f"{part}ManualSigmas\n  sigmas: {', '.join(map(_decimal, shown))}\n{node}\n{lines}")
     begins = f", filled with {target.shift:.6g}, the mean of the data" if target.shift else ""
-    joined = "\n".join(texts)
+    joined, left = "\n".join(texts), network.left_to_user(target)
     return f"""\
 # {target.title}
 # Units: {target.units}
-# Give both nodes to SamplerCustomAdvanced. noise: RandomNoise; latent_image: empty{begins}.
+{left}# Give both nodes to SamplerCustomAdvanced. noise: RandomNoise; latent_image: empty{begins}.
 {joined}"""
 
 

@@ -3,6 +3,7 @@
 The code defines `sample(net, noise)`. It is checked before it is shown: see `export.py`.
 """
 
+from experiments.export import network
 from experiments.export.target import Target, Unsupported, as_list
 
 SIGNAL = {  # the factor of the clean image in what the network is given
@@ -54,22 +55,24 @@ def torch_loop(target: Target) -> str:
         Unsupported: there is none for this sampler.
     """
     levels, settings, body = _loop(target)
+    double = ", dtype=torch.float64" if network.double(target) and isinstance(target.times[0], float) else ""
+    time = f"torch.full((len(z),), TIMES[i], device=z.device{double})"
     return f'''\
 # {target.title}
 # Units: {target.units}
-import math
+{network.header(target)}import math
 import torch
 
 {target.lists(levels)}
 {settings}
 
 @torch.no_grad()
-def sample(net, noise):
-    """net(z, time) is your network; noise() draws unit noise, for instance torch.randn(16, 1, 32, 32)."""
+def sample(net, noise{network.signature(target)}):
+    """{network.explained(target)}"""
 
     def eps(x, i):  # the unit noise in x
 {_inputs(target)}
-        out = net(z, torch.full((len(z),), TIMES[i], device=z.device))[:, : z.shape[1]].to(x.dtype)
+{network.call(target, time)}
         return {PREDICTIONS[target.predicts]}
 
     x = {target.start}

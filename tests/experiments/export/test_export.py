@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core import adapters
+from diffusion_core.adapters import Convention
 from diffusion_core.data import Images
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import (
@@ -33,11 +34,11 @@ from diffusion_core.samplers import (
 from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import karras
-from experiments.export import export
-from experiments.export.export import as_users_call
+from experiments.export import network, verify
 from experiments.export.libraries import comfyui, diffusers, k_diffusion
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
+from experiments.export.verify import as_users_call
 
 SIDE, MEAN, STD, SEED = 8, 40.0, 70.0, 3
 SIGMAS = karras(6, 20.0, 0.05)
@@ -56,6 +57,32 @@ def net(z: Tensor, time: Tensor, *labels: Tensor) -> Tensor:
     return out + 0.1 * labels[0].view(-1, 1, 1, 1) if labels else out
 
 
+def in_place(z: Tensor, time: Tensor) -> Tensor:
+    out = net(z, time)
+    z.mul_(0.5)
+    return out
+
+
+def indexed(x: Tensor, sigma: Tensor, index: Tensor) -> Tensor:
+    return torch.tanh(x) + 0.1 * (index % 4).view(-1, 1, 1, 1)
+
+
+indexed.takes_index = True  # type: ignore[attr-defined]
+
+
+class Format(torch.nn.Module):
+    """A network that accepts its own number format only, and rounds little enough to be compared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, z: Tensor, time: Tensor, *labels: Tensor) -> Tensor:
+        assert z.dtype == self.one.dtype
+        assert time.dtype == (torch.float64 if z.dtype == torch.float64 else torch.float32)
+        return (z > 0).to(z.dtype) - 0.5 + (0.1 * labels[0].view(-1, 1, 1, 1).to(z.dtype) if labels else 0)
+
+
 MODELS: dict[str, Model] = {
     "ours": GaussianDenoiser(),
     "vp eps": adapters.vp(net, IMAGES),
@@ -64,6 +91,14 @@ MODELS: dict[str, Model] = {
     "edm x0": adapters.edm(net, IMAGES, pixels=(-0.5, 0.5)),
     "flow": adapters.flow(net, IMAGES, labels="balanced", n_classes=3),
     "flow, data at 1": adapters.flow(net, IMAGES, data_at=1),
+    "one label": adapters.flow(net, IMAGES, labels=2),
+    "guided": adapters.flow(net, IMAGES, labels=2, guidance=3.0, null_label=10),
+    "guided, balanced": adapters.edm(net, IMAGES, labels="balanced", n_classes=3, guidance=0.3, null_label=3),
+    "in place": adapters.edm(in_place, IMAGES, predicts="eps"),
+    "half": adapters.vp(Format().half(), IMAGES),
+    "guided, half": adapters.vp(Format().half(), IMAGES, labels=2, guidance=3.0, null_label=10),
+    "double": adapters.edm(Format().double(), IMAGES),
+    "index": indexed,
 }
 
 
@@ -77,7 +112,7 @@ def target(sampler: Sampler, model: Model, to_zero: bool = False) -> Target:
 
 def ours(sampler: Sampler, model: Model, to_zero: bool = False) -> Tensor:
     return sample(
-        model, SIGMAS, sampler, n_samples=export.N_IMAGES, shape=IMAGES.shape, seed=SEED, final_denoise=to_zero
+        model, SIGMAS, sampler, n_samples=verify.N_IMAGES, shape=IMAGES.shape, seed=SEED, final_denoise=to_zero
     )
 
 
@@ -93,7 +128,7 @@ def run(code: str) -> Callable[..., Tensor]:
 
 
 def users(model: Model) -> tuple[Callable[..., Tensor], Callable[[], Tensor], Callable[[Tensor], Tensor]]:
-    return as_users_call(model, BlockNoise(SEED, 0, export.N_IMAGES, IMAGES.shape, torch.device("cpu")))
+    return as_users_call(model, BlockNoise(SEED, 0, verify.N_IMAGES, IMAGES.shape, torch.device("cpu")))
 
 
 @pytest.mark.parametrize("sampler", [*SAMPLERS, RESTART], ids=lambda sampler: sampler.name)
@@ -125,6 +160,39 @@ def test_what_a_library_cannot_express_is_said(
 ) -> None:
     with pytest.raises(Unsupported, match=message):
         make(target(sampler, MODELS[name]))
+
+
+ALL = Convention("flow", adapters.FlowTime(), "velocity", side=6, labels="balanced", n_classes=3, guidance=2.0,
+                 null_label=5)  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [torch_loop, k_diffusion, comfyui])
+def test_labels_guidance_and_the_size_of_the_images_are_said(make: Callable[[Target], str]) -> None:
+    one = target(Euler(0.0), adapters.Adapter(net, IMAGES, ALL))
+    own = "" if make is torch_loop else "Left to you. "
+    said = make(one).splitlines()
+    assert said[2] == "# Noise: 1 x 6 x 6 per image"
+    assert said[3] == f"# {own}Labels: image i has label i % 3"
+    assert said[4] == f"# {own}Guidance: classifier-free, scale 2; label 5 is no label"
+    assert ("torch.randn(16, 1, 6, 6)" in make(one)) == (make is not comfyui)
+
+
+def test_settings_have_fields_for_what_the_network_is_told() -> None:
+    half = adapters.Adapter(Format().half(), IMAGES, ALL)
+    assert network.settings(target(Euler(0.0), half)) == {
+        "model_shape": [1, 6, 6], "model_labels": "balanced", "model_n_classes": 3, "model_guidance": 2.0,
+        "model_null_label": 5, "model_takes_index": True, "model_dtype": "float16",
+    }  # fmt: skip
+    ours = network.settings(target(Euler(0.0), MODELS["ours"]))
+    assert ours["model_shape"] == [1, SIDE, SIDE] and ours["model_labels"] is None and ours["model_dtype"] is None
+
+
+def test_the_index_of_the_first_image_decides_the_labels() -> None:
+    model = adapters.flow(net, IMAGES, labels="balanced", n_classes=3)
+    sampled = run(torch_loop(target(Euler(0.0), model)))
+    noise = torch.randn(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    one, other, again = (sampled(net, lambda: noise, first=first) for first in (0, 1, 3))
+    assert torch.equal(one, again) and not torch.allclose(one, other)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -295,10 +363,26 @@ def test_diffusers_gives_our_images(
         patch.setattr(ancestral, "randn_tensor", lambda *args, **kwargs: noise())
         found = back(run(code)(theirs_net, config.config, noise))
     torch.testing.assert_close(found, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
-    export.check_with_diffusers(code, one, model, IMAGES)
+    verify.check_with_diffusers(code, one, model, IMAGES)
     with pytest.raises(Unsupported, match="the installed diffusers fails: "):
-        export.check_with_diffusers("import diffusers.of_the_future", one, model, IMAGES)
+        verify.check_with_diffusers("import diffusers.of_the_future", one, model, IMAGES)
     with pytest.raises(Unsupported, match="the installed diffusers gives other images, by"):
-        export.check_with_diffusers(
+        verify.check_with_diffusers(
             code.replace("torch.tensor(TIMES)", "0.5 * torch.tensor(TIMES)"), one, model, IMAGES
         )
+
+
+def test_diffusers_code_has_labels_guidance_and_the_number_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
+    model = adapters.vp(Format().half(), IMAGES, labels=2, guidance=3.0, null_label=10)
+    for sampler in (Euler(0.0), DPMpp2M()):
+        one = target(sampler, model)
+        verify.check_with_diffusers(diffusers(one), one, model, IMAGES)
+
+
+def test_diffusers_code_copies_what_it_gives_to_the_network() -> None:
+    pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
+    model = adapters.vp(in_place, IMAGES)
+    for sampler in (Euler(0.0), DPMpp2M()):  # for DPM-Solver++ z is x
+        one = target(sampler, model)
+        verify.check_with_diffusers(diffusers(one), one, model, IMAGES)

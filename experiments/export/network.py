@@ -1,0 +1,130 @@
+"""How exported code calls the network: with its labels, with guidance, and in its own number format."""
+
+import torch
+
+from experiments.export.target import Target
+from experiments.models.diffusers_unet import Unet
+
+INDENT = " " * 8
+
+
+def call(target: Target, time: str) -> str:
+    """The lines that set `out` to what the network returns for z, in the number format of x.
+
+    z is copied, because some networks change what they are given. The labels and the guidance are those of
+    `diffusion_core.adapters.Adapter`.
+
+    Args:
+        time: the network's time for each image, as Python.
+    """
+    copied, end = _copied("z", target), "[:, : z.shape[1]].to(x.dtype)"
+    lines = [f"time = {time}"]
+    if takes_index(target):
+        lines.append("index = first + torch.arange(len(z), device=z.device)")
+    convention = target.own.convention if target.own is not None else None
+    if convention is None or convention.labels is None:
+        return _lines([*lines, f"out = net({copied}, time{', index=index' * takes_index(target)}){end}"])
+    lines.append(f"labels = {f'index % {convention.n_classes}' if takes_index(target) else _full(convention.labels)}")
+    if convention.guidance == 1:
+        return _lines([*lines, f"out = net({copied}, time, labels){end}"])
+    lines += [
+        f"none, twice = {_full(convention.null_label)}, {_copied('torch.cat([z, z])', target, new=True)}",
+        "both = net(twice, torch.cat([time, time]), torch.cat([labels, none]))",
+        "with_label, without = both.chunk(2)",
+        f"out = torch.lerp(without, with_label, {convention.guidance!r}){end}  # classifier-free guidance",
+    ]
+    return _lines(lines)
+
+
+def takes_index(target: Target) -> bool:
+    """Whether what the network is told depends on the index of the image."""
+    return getattr(target.model, "takes_index", False) is True
+
+
+def double(target: Target) -> bool:
+    """Whether the network is told its time in double precision."""
+    return target.own is not None and target.own.dtype == torch.float64
+
+
+def signature(target: Target) -> str:
+    """A further parameter of the function `sample`, if there is one."""
+    return ", first=0" if takes_index(target) else ""
+
+
+def explained(target: Target) -> str:
+    """What `net` and `noise` are, for the docstring of the function `sample`."""
+    arguments = "x, sigma, index=..." if target.own is None and takes_index(target) else "z, time"
+    if target.own is not None and target.own.convention.labels is not None:
+        arguments += ", labels"
+    what = "your network after eval()"
+    if target.own is not None and isinstance(target.own.net, Unet):
+        labels = ", labels" if arguments.endswith("labels") else ""
+        what = f"unet(z, time{labels}).sample"
+    said = f"net({arguments}) is {what}; noise() draws unit noise, such as torch.randn(16, {size(target)})."
+    return said + "\n\n    first is the index of the batch's first image.\n    " * takes_index(target)
+
+
+def size(target: Target) -> str:
+    return ", ".join(map(str, target.shape))
+
+
+def header(target: Target) -> str:
+    """Lines of the code's header: the size of the images, labels, guidance and number format."""
+    return "".join(f"# {line}\n" for line in (f"Noise: {' x '.join(map(str, target.shape))} per image", *facts(target)))
+
+
+def facts(target: Target) -> list[str]:
+    """What the network is told besides z and its time, for a person."""
+    if target.own is None:
+        return ["Index: the model is told the index of each image"] if takes_index(target) else []
+    convention, found = target.own.convention, list[str]()
+    if convention.labels == "balanced":
+        found.append(f"Labels: image i has label i % {convention.n_classes}")
+    elif convention.labels is not None:
+        found.append(f"Labels: every image has label {convention.labels}")
+    if convention.guidance != 1:
+        found.append(
+            f"Guidance: classifier-free, scale {convention.guidance:g}; label {convention.null_label} is no label"
+        )
+    if number_format(target) not in (None, "float32"):
+        found.append(f"Number format: the network gets {number_format(target)}")
+    return found
+
+
+def left_to_user(target: Target) -> str:
+    """Lines of a header, for code that does not call the network itself: what the user's own call must add."""
+    noise, *told = header(target).splitlines(keepends=True)
+    return noise + "".join(f"# Left to you. {line.removeprefix('# ')}" for line in told)
+
+
+def number_format(target: Target) -> str | None:
+    """The network's number format, such as "float16"; None if it is not known."""
+    dtype = target.own.dtype if target.own is not None else None
+    return None if dtype is None else str(dtype).removeprefix("torch.")
+
+
+def settings(target: Target) -> dict[str, object]:
+    """The same for settings.json."""
+    convention = target.own.convention if target.own is not None else None
+    names = ("labels", "n_classes", "guidance", "null_label")
+    return {
+        "model_shape": list(target.shape),
+        **{f"model_{name}": getattr(convention, name, None) for name in names},
+        "model_takes_index": takes_index(target),
+        "model_dtype": number_format(target),
+    }
+
+
+def _copied(z: str, target: Target, *, new: bool = False) -> str:
+    """A copy of z in the network's number format, as Python; `new` says that z is a copy already."""
+    if number_format(target) not in (None, "float32"):
+        return f"{z}.to(torch.{number_format(target)}{'' if new else ', copy=True'})"
+    return z if new else f"{z}.clone()"
+
+
+def _full(value: object) -> str:
+    return f"torch.full((len(z),), {value}, device=z.device)"
+
+
+def _lines(lines: list[str]) -> str:
+    return "\n".join(INDENT + line for line in lines)

@@ -1,0 +1,156 @@
+"""Runs exported code as its user would, with our noise, and compares its images with ours."""
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion_core.adapters import Adapter
+from diffusion_core.data import Images
+from diffusion_core.samplers import Model, sample
+from diffusion_core.samplers.sampling import at_samples, model_device
+from diffusion_core.samplers.seeded_noise import BlockNoise
+from experiments.config.config import SampleConfig
+from experiments.export.target import Target, Unsupported
+from experiments.export.torch_loop import torch_loop
+
+N_IMAGES = 8  # that code is checked on
+TOLERANCE = 1e-3  # in standard deviations of the data
+ROUNDED = 2**-22  # relative change of x, about what another order of the operations gives in float32
+MARGIN, MOST = 10, 0.1  # the tolerance for a network that rounds more: times what ROUNDED changes, but at most MOST
+
+
+class Mismatch(Unsupported):
+    """Code was run, and it fails or gives other images. The message says which."""
+
+
+def is_random(model: Model) -> bool:
+    """Whether a model is meant to be random, so that no two runs can be compared."""
+    return getattr(model, "random", False) is True
+
+
+def difference(code: str, config: SampleConfig, model: Model, images: Images) -> float:
+    """How far the images of the torch code are from ours, for the same noise, in our units.
+
+    It is the largest difference of a pixel, as the median over N_IMAGES images: rounding grows in a few images, and
+    wrong code shows in all.
+
+    Raises:
+        Mismatch: the difference is above TOLERANCE and above what rounding explains, or the code fails.
+    """
+    device = torch.device(config.machine.device)
+    try:
+        ours = _ours(model, config, images, device)
+        net, noise, back = as_users_call(model, BlockNoise(config.seed, 0, N_IMAGES, images.shape, device))
+        theirs = back(run(code)(net, noise))
+        edge = (images.shape[1] - theirs.shape[2]) // 2
+        inner = (..., slice(edge, images.shape[1] - edge), slice(edge, images.shape[2] - edge))
+        error = _apart(ours[inner], theirs)
+        if error <= TOLERANCE:
+            return error
+        by_rounding = _apart(ours[inner], _ours(_slightly_off(model), config, images, device)[inner])
+    except Exception as reason:  # of a network that we do not know
+        raise Mismatch(f"the code fails here: {_line(reason)}") from None
+    if not error <= min(MARGIN * by_rounding, MOST):
+        raise Mismatch(f"the code gives other images, by {error:.2g} standard deviations of the data")
+    return error
+
+
+def check_with_diffusers(
+    code: str, target: Target, model: Model, images: Images, device: torch.device | None = None
+) -> None:
+    """Runs the code for diffusers and compares its images with those of the torch code.
+
+    Args:
+        device: where to run; by default the device of the model's parameters.
+
+    Raises:
+        Mismatch: it fails, or the images differ, so this version of diffusers is another one than the code is for.
+    """
+    device = model_device(model) if device is None else device
+    net, block, back = as_users_call(model, BlockNoise(0, 0, N_IMAGES, images.shape, device))
+    shape = block().shape
+
+    def sampled(text: str, off: float, *more: object) -> Tensor:
+        generator = torch.Generator().manual_seed(0)  # on the CPU, from which diffusers draws too, in the same order
+        drawn = (generator,) if more else ()
+        asked = net if off == 0 else lambda z, *told, **named: net(z * (1 + off), *told, **named)
+        return back(run(text)(asked, *more, lambda: torch.randn(shape, generator=generator).to(device), *drawn))
+
+    try:
+        ours = sampled(torch_loop(target), 0)
+        with warnings.catch_warnings(action="ignore"):  # its own, about numpy and others
+            from diffusers import DDPMScheduler
+
+            kind = {"eps": "epsilon", "v": "v_prediction"}[target.predicts]
+            config = DDPMScheduler(prediction_type=kind).config
+            error = _apart(ours, sampled(code, 0, dict(config)))
+        if error <= TOLERANCE:
+            return
+        by_rounding = _apart(ours, sampled(torch_loop(target), ROUNDED))
+    except Exception as reason:  # of a library that we do not know
+        raise Mismatch(f"the installed diffusers fails: {_line(reason)}") from None
+    if not error <= min(MARGIN * by_rounding, MOST):
+        raise Mismatch(f"the installed diffusers gives other images, by {error:.2g}; use the torch code")
+
+
+def has_diffusers() -> bool:
+    return importlib.util.find_spec("diffusers") is not None
+
+
+def run(code: str) -> Callable[..., Tensor]:
+    """The function `sample` that our own text defines."""
+    defined: dict[str, Any] = {}
+    exec(code, defined)
+    found: Callable[..., Tensor] = defined["sample"]
+    return found
+
+
+def as_users_call(
+    model: Model, noise: BlockNoise
+) -> tuple[Callable[..., Tensor], Callable[[], Tensor], Callable[[Tensor], Tensor]]:
+    """The network as the user has it; our noise for its images; and its images in our units."""
+    if not isinstance(model, Adapter):
+        return model, noise, lambda x: x
+    edge, scale, shift = model.edge, model.scale, model.shift
+
+    def inner() -> Tensor:
+        whole = noise()
+        return whole[..., edge : whole.shape[2] - edge, edge : whole.shape[3] - edge]
+
+    return model.net, inner, lambda x: (x - shift) / scale
+
+
+def _ours(model: Model, config: SampleConfig, images: Images, device: torch.device) -> Tensor:
+    return sample(
+        model,
+        config.ladder.sigmas(),
+        config.sampler,
+        n_samples=N_IMAGES,
+        shape=images.shape,
+        seed=config.seed,
+        device=device,
+        final_denoise=config.final_denoise,
+    )
+
+
+def _slightly_off(model: Model) -> Model:
+    """The model for the first N_IMAGES samples, which reads x as rounding may change it."""
+
+    def off(x: Tensor, sigma: Tensor) -> Tensor:
+        eps: Tensor = at_samples(model, torch.arange(len(x), device=x.device))(x * (1 + ROUNDED), sigma)
+        return eps
+
+    return off
+
+
+def _apart(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference of a pixel, median over images."""
+    return float((ours - theirs).abs().flatten(1).amax(dim=1).median())
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
