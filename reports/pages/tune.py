@@ -128,6 +128,10 @@ def code(run: Run) -> Section | None:
                 title = f"{plural(one['budget'], 'evaluation')}, “{one['setting']}”: {library}"
                 inside = run.directory / "export" / Path(file).name  # never a file of another folder
                 blocks.append(Code(title, inside.read_text(encoding="utf-8")))
+                if library in one.get("not_compared", {}):
+                    blocks.append(
+                        Prose(f"This code was not compared with our samples: {one['not_compared'][library]}.")
+                    )
             for library, why in sorted(one.get("no_exports", {}).items()):
                 blocks.append(Prose(f"No code for {library}, “{one['setting']}”: {why}."))
             if not one["exports"]:
@@ -135,8 +139,9 @@ def code(run: Run) -> Section | None:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{SETTINGS}: it is not as the run wrote it: {type(error).__name__}: {error}") from None
     text = (
-        f"The recommended settings, in the units of the network. The torch code was run before it was written: it "
-        f"gives the same images as the sampler that was measured. {SETTINGS} holds the same settings for programs."
+        "The recommended settings, in the units of the network. Before torch code was written, it was run with this "
+        "network and gave the same images as the sampler that was measured, unless a line says that it was not "
+        f"compared. {SETTINGS} holds the same settings for programs."
     )
     return Section("Use it", [Prose(text), *blocks])
 
