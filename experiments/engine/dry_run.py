@@ -22,7 +22,7 @@ from experiments.engine.options import Options
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import duration
 from experiments.engine.tasks import STAGES, RunContext
-from experiments.metrics.intervals import LEVEL, POWER
+from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, POWER
 from experiments.stages.common import images_of, load_meta, load_model
 from experiments.stages.hardware import use_threads
 from experiments.store.store import Store
@@ -74,40 +74,69 @@ def detectable(trials: Sequence[Trial], store: Store, looks: Looks | Race | None
     """The difference in KD that a comparison of two settings would detect with 80 % power, before anything is run.
 
     It uses the standard errors of stored scores, else what was measured for this feature space; None without either.
+    From five networks on the interval is a t interval over networks. Their spread is not known beforehand, so the
+    result is the least that is possible: as if networks differed by the variation over images only.
     """
     n = looks.sizes[-1] if looks else trials[0].samples.n_samples
-    networks = len({trial.model.seed for trial in trials if trial.setting == trials[0].setting})
+    first = trials[0]
+    alike = [trial for trial in trials if (trial.mode, trial.setting) == (first.mode, first.setting)]
+    networks = len({trial.model.seed for trial in alike})
     known = [
         load_meta("scores", trial.score, store)["kd_se"] * math.sqrt(trial.samples.n_samples)
         for trial in trials
         if store.has("scores", trial.run_id)
     ]
-    features = trials[0].score.reference.features
+    features = first.score.reference.features
     if not known and features not in TYPICAL_SE:
         return None
     one = statistics.median(known) if known else TYPICAL_SE[features]
     se = math.sqrt(2 / (n * networks)) * one
-    freedom = (GROUPS - 1) * networks
+    freedom = networks - 1 if networks >= ENOUGH_NETWORKS else (GROUPS - 1) * networks
     quantiles = stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)
-    return Detectable(float(quantiles * se), n, networks, bool(known))
+    retrained = len({trial.model for trial in trials if _compared(trial) == _compared(first)}) > 1
+    return Detectable(float(quantiles * se), n, networks, bool(known), retrained)
+
+
+def _compared(trial: Trial) -> tuple[str, str, int]:
+    """Trials that differ in none of these are compared: with one network, unless settings have networks of their own."""
+    return trial.mode, trial.denoiser, trial.model.seed
 
 
 @dataclass(frozen=True)
 class Detectable:
-    """A difference in KD; for how many images and networks; whether scores in the store say so."""
+    """A difference in KD; for how many images and networks; whether scores in the store say so.
+
+    `retrained`: whether settings have networks of their own.
+    """
 
     kd: float
     n_samples: int
     n_networks: int
     from_store: bool
+    retrained: bool = False
+
+    @property
+    def at_best(self) -> bool:
+        """Whether the spread between networks counts, which no forecast knows."""
+        return self.retrained or self.n_networks >= ENOUGH_NETWORKS
+
+    @property
+    def remark(self) -> str:
+        """What the forecast leaves out, or how to detect half of the difference."""
+        if self.retrained and self.n_networks < ENOUGH_NETWORKS:
+            return f"settings with networks of their own get a verdict from {ENOUGH_NETWORKS} networks on"
+        if self.at_best:
+            return "the spread between networks is not known yet"
+        return "half of that takes four times the images"
 
 
 def said(size: Detectable, console: Console) -> float:
     """Prints it. Returns the difference in KD."""
     source = "from scores in the store" if size.from_store else "as for network small after 200,000 digits"
+    best = "at best " if size.at_best else ""
     console.print(
         f"{size.n_networks} networks with {size.n_samples:,} images each would detect a difference in KD x1000 of "
-        f"about {1000 * size.kd:.0f} with {POWER:.0%} power ({source}); half of that takes four times the images",
+        f"{best}about {1000 * size.kd:.0f} with {POWER:.0%} power ({source}); {size.remark}",
         highlight=False,
         soft_wrap=True,
     )
