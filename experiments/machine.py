@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HELP = """How fast this machine computes, and what runs choose for that reason.
 
 A run with --precision auto, which is the default, first times its network here: training and sampling, fp32 and bf16,
-eager and compiled. It takes the fastest and leaves plain fp32 only for a gain of 5 percent and more. The timings are
+eager and, on a CPU, compiled. It takes the fastest and leaves plain fp32 only for a gain of 5 percent and more. They are
 remembered, because the choice is part of a run's identity: the same command must find its results in the store again.
 They are kept for each processor, PyTorch version, network, batch and number of threads, and for limits on the
 instruction set such as ONEDNN_MAX_CPU_ISA.

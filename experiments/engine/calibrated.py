@@ -114,7 +114,7 @@ def choose(work: Work, plain: Machine, options: Options) -> Chosen:
     found = tuple(one for one in everything if not one.mode.compiled)  # a short run must not depend on a longer one
     sampling = best_sampling(found, work.evaluations)
     eager = work.evaluations / sampling.images_per_second
-    if trained and eager * LIKELY_GAIN > LIKELY_COST:
+    if plain.device == "cpu" and trained and eager * LIKELY_GAIN > LIKELY_COST:  # compiled CUDA code was never measured
         sampling = best_sampling(with_compiled(subject, everything, say), work.evaluations)
     machine = replace(plain, precision=sampling.mode.precision, compiled=sampling.mode.compiled)
     said = [_said("sampling", sampling, _plain(found, SAMPLING))]

@@ -102,6 +102,14 @@ def test_all_trials_of_a_command_share_one_choice(asked: list[str], monkeypatch:
     assert machines("laptop", threads=T) == {(short, side[1])}, "threads that were given stay"
 
 
+@pytest.mark.parametrize(("device", "expected"), [("cpu", ["eager", "compiled"]), ("cuda", ["eager"])])
+def test_compilation_is_timed_on_cpus_only(device: str, expected: list[str], asked: list[str]) -> None:
+    work = Work.of(beta.trials(beta.PRESETS["laptop"]))
+    assert work is not None
+    chosen = calibrated.choose(work, Machine(device=device, threads=T), Options())
+    assert asked == expected and chosen.sampling.compiled == (device == "cpu")
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_given_precision_is_not_timed(asked: list[str], precision: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = {(machine := Machine(precision=precision, threads=1), machine)}
