@@ -11,7 +11,7 @@ noise in the notation of other papers (eta, churn and more).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -39,12 +39,10 @@ class Euler(Sampler):
         check_eta(self.eta)
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        # alpha_beta raises ValueError if eta is too large for a step
-        return len([alpha_beta(sigma, sigma_next, self.eta) for sigma, sigma_next in pairwise(sigmas)])
+        return len(euler_steps(sigmas, lambda _: self.eta))
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        for sigma, sigma_next in pairwise(sigmas):
-            alpha, beta = alpha_beta(sigma, sigma_next, self.eta)
+        for sigma, alpha, beta in euler_steps(sigmas, lambda _: self.eta):
             x.add_(eps(x, sigma), alpha=-alpha * sigma)
             if beta > 0:
                 x.add_(noise(), alpha=beta * sigma)
@@ -69,13 +67,15 @@ class EulerWithin(Sampler):
         if not 0 <= self.s_min <= self.s_max:
             raise ValueError(f"s_min={self.s_min}: it must be at least 0 and at most s_max={self.s_max}")
 
+    def eta_at(self, sigma: float) -> float:
+        """The eta of a step that starts at sigma."""
+        return self.eta if self.s_min <= sigma <= self.s_max else 0.0
+
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        return Euler(self.eta).planned_nfe(sigmas)
+        return len(euler_steps(sigmas, self.eta_at))
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        for sigma, sigma_next in pairwise(sigmas):
-            eta = self.eta if self.s_min <= sigma <= self.s_max else 0.0
-            alpha, beta = alpha_beta(sigma, sigma_next, eta)
+        for sigma, alpha, beta in euler_steps(sigmas, self.eta_at):
             x.add_(eps(x, sigma), alpha=-alpha * sigma)
             if beta > 0:
                 x.add_(noise(), alpha=beta * sigma)
@@ -113,6 +113,15 @@ class AlphaBeta(Sampler):
             if self.beta > 0:
                 x.add_(noise(), alpha=self.beta * sigma)
             yield x
+
+
+def euler_steps(sigmas: tuple[float, ...], eta_at: Callable[[float], float]) -> list[tuple[float, float, float]]:
+    """(sigma, alpha, beta) of each step down a ladder; eta_at(sigma) is the eta of the step that starts at sigma.
+
+    Raises:
+        ValueError: the eta of a step is too large for it.
+    """
+    return [(sigma, *alpha_beta(sigma, after, eta_at(sigma))) for sigma, after in pairwise(sigmas)]
 
 
 def check_eta(eta: float) -> None:

@@ -3,14 +3,12 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
-from diffusion_core.samplers.dialects import alpha_beta
-from diffusion_core.samplers.euler import check_eta
+from diffusion_core.samplers.euler import check_eta, euler_steps
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,10 @@ class EulerSplit(Sampler):
         return self.eta_above if sigma > self.split else self.eta_below
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        # alpha_beta raises ValueError if eta is too large for a step
-        return len([alpha_beta(sigma, after, self.eta(sigma)) for sigma, after in pairwise(sigmas)])
+        return len(euler_steps(sigmas, self.eta))
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        for sigma, sigma_next in pairwise(sigmas):
-            alpha, beta = alpha_beta(sigma, sigma_next, self.eta(sigma))
+        for sigma, alpha, beta in euler_steps(sigmas, self.eta):
             x.add_(eps(x, sigma), alpha=-alpha * sigma)
             if beta > 0 and self.s_noise > 0:
                 x.add_(noise(), alpha=self.s_noise * beta * sigma)

@@ -28,7 +28,7 @@ from diffusion_core.samplers import (
     Sampler,
     follow,
 )
-from diffusion_core.schedules import geometric
+from diffusion_core.schedules import geometric, karras
 
 RESTARTS = Restart((Interval(0.2, 2.0, 3, 2), Interval(1.0, 4.0, 1, 1)))
 WITHIN = EulerWithin(0.8, s_min=0.5, s_max=5.0)  # four of the ladder's levels: 3.16, 1.78, 1 and 0.56
@@ -271,3 +271,25 @@ def test_noisy_samplers_reach_the_variance_of_the_data() -> None:
 def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "n_steps"),
+    [
+        (EulerWithin(1.15, s_min=5.0), 8),  # its eta is too large for the last, long steps, where none is added
+        (EulerWithin(1.15, s_max=0.2), None),
+        (EulerWithin(1.15), None),
+        (EulerSplit(1.15, 0.0, split=5.0), 8),
+        (EulerSplit(1.15, 1.15), None),
+        (Euler(1.15), None),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_plan_refuses_an_eta_only_where_the_run_would(sampler: Sampler, n_steps: int | None) -> None:
+    ladder, x, nothing = karras(8), start(), lambda x, sigma: torch.zeros_like(x)
+    if n_steps is not None:
+        assert sampler.planned_nfe(ladder) == n_steps == len(list(follow(EXACT, sampler, ladder, x, Noise())))
+        return
+    for refused in (lambda: sampler.planned_nfe(ladder), lambda: list(sampler.run(nothing, x, ladder, Noise()))):
+        with pytest.raises(ValueError, match=r"eta=1\.15: at sigma'/sigma = .* it must be between 0 and"):
+            refused()
