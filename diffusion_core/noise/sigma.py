@@ -60,8 +60,8 @@ class LogNormal:
     p_std: float = 1.2
 
     def __post_init__(self) -> None:
-        if not self.p_std > 0:
-            raise ValueError(f"p_std={self.p_std}: it must be above 0")
+        check_finite("p_mean", self.p_mean)
+        check_positive("p_std", self.p_std)
 
     @property
     def name(self) -> str:
@@ -85,8 +85,7 @@ class LogUniform:
     sigma_max: float = 100.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.sigma_min < self.sigma_max:
-            raise ValueError(f"sigma_min={self.sigma_min}: it must be above 0 and below sigma_max={self.sigma_max}")
+        check_ends(self.sigma_max, self.sigma_min)
 
     @property
     def name(self) -> str:
@@ -141,8 +140,8 @@ class LogLogistic:
     p_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.p_scale > 0:
-            raise ValueError(f"p_scale={self.p_scale}: it must be above 0")
+        check_finite("p_mean", self.p_mean)
+        check_positive("p_scale", self.p_scale)
 
     @property
     def name(self) -> str:
@@ -170,9 +169,9 @@ class SplitLogNormal:
     p_std_above: float = 2.4
 
     def __post_init__(self) -> None:
-        for name, value in (("p_std_below", self.p_std_below), ("p_std_above", self.p_std_above)):
-            if not value > 0:
-                raise ValueError(f"{name}={value}: it must be above 0")
+        check_finite("p_mode", self.p_mode)
+        check_positive("p_std_below", self.p_std_below)
+        check_positive("p_std_above", self.p_std_above)
 
     @property
     def name(self) -> str:
@@ -199,6 +198,17 @@ def logit_normal(mean: float = 0.0, std: float = 1.0, *, data_std: float = 1.0) 
 
     Source: Esser et al. 2024, arXiv 2403.03206, Eq. 19 (rf/lognorm).
     """
-    if not data_std > 0:
-        raise ValueError(f"data_std={data_std}: it must be above 0")
+    check_positive("data_std", data_std)
     return LogNormal(mean - math.log(data_std), std)
+
+
+def check_finite(name: str, value: float) -> None:
+    """Raises ValueError if the value is infinite or not a number."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name}={value}: it must be finite")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raises ValueError unless infinity > value > 0."""
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name}={value}: it must be above 0 and finite")

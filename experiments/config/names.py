@@ -1,6 +1,7 @@
 """Names of noise distributions, noise schedules and samplers: turns text such as `karras(rho=5)` into the value.
 
-Parameters may follow the name, positional or by keyword, as in a Python call. The text `value.name` can be read back.
+Parameters may follow the name, positional or by keyword, as in a Python call. The text `value.name` can be read back,
+to the six digits that it shows. Only restart's cannot: its intervals have a notation of their own.
 """
 
 import ast
@@ -70,7 +71,9 @@ def schedule(text: str, data_std: float) -> tuple[str, tuple[tuple[str, float], 
 def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict[str, Any]]:
     """The name and its parameters by keyword, as in the signature of table[name] after its first `skip`."""
     name, bracket, rest = text.strip().partition("(")
-    known = list(inspect.signature(table[one_of(kind, name, table)]).parameters)[skip:]
+    parameters = dict(list(inspect.signature(table[one_of(kind, name, table)]).parameters.items())[skip:])
+    known = list(parameters)
+    typed = [key for key, one in parameters.items() if isinstance(one.default, int | float) or one.default is one.empty]
     if not bracket:
         return name, {}
     try:
@@ -80,7 +83,7 @@ def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict
         values = [_number(argument) for argument in call.args]
         options = {str(word.arg): _number(word.value) for word in call.keywords}
     except (SyntaxError, ValueError):
-        example = f"{name}({known[0]}=1)" if known else name
+        example = f"{name}({typed[0]}=1)" if typed else name
         raise ValueError(f"{kind}={text!r}: it must read like {example}, with numbers") from None
     positional = dict(zip(known, values, strict=False))
     if twice := sorted(set(positional) & set(options)):
@@ -88,7 +91,11 @@ def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict
     options = positional | options
     if len(values) > len(known) or not set(options) <= set(known):
         raise ValueError(f"{kind}={text!r}: the parameters of {name} are {', '.join(known) or 'none'}")
-    return name, _as_declared(table[name], options)
+    if others := sorted(set(options) - set(typed)):
+        raise ValueError(f"{kind}={text!r}: {others[0]} is not a number; only {', '.join(typed)} can be given here")
+    return name, {
+        key: _as_declared(f"{kind}={text!r}: {key}", options[key], parameters[key].default) for key in options
+    }
 
 
 def _number(node: ast.expr) -> float:
@@ -99,12 +106,13 @@ def _number(node: ast.expr) -> float:
     return value
 
 
-def _as_declared(make: Callable[..., Any], options: dict[str, float]) -> dict[str, float]:
-    """Numbers as floats, unless the parameter's default is an int: 1 and 1.0 must give the same identity."""
-    parameters = inspect.signature(make).parameters
-    return {
-        name: value if isinstance(parameters[name].default, int) else float(value) for name, value in options.items()
-    }
+def _as_declared(field: str, value: float, default: object) -> float:
+    """The number as a float, or as an int if the parameter's default is one: 1 and 1.0 must give the same identity."""
+    if not isinstance(default, int):
+        return float(value)
+    if value % 1 != 0:  # infinity % 1 is nan
+        raise ValueError(f"{field}={value}: it must be a whole number")
+    return int(value)
 
 
 def called(name: str, options: Iterable[tuple[str, float]]) -> str:

@@ -15,6 +15,7 @@ CASES = {
         (["--settings", "karras"], "error: settings='karras': it must read like"),
         (["--settings", "karras, hoin"], "error: sampler='hoin': it must be one of"),
         (["--samplers", "euler-split(split=-1)"], "error: split=-1.0: it must be at least 0"),
+        (["--samplers", "restart(5)"], "error: sampler='restart(5)': intervals is not a number"),
     ],
     "beta": [
         (["--setting", "/nowhere.json"], "error: setting='/nowhere.json': it must be a settings.json that tune wrote"),

@@ -9,7 +9,7 @@ from diffusion_core.samplers import SAMPLERS, Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from experiments.config.config import Ladder
 from experiments.config.identity import identity
-from experiments.config.names import called, law, sampler, schedule
+from experiments.config.names import called, law, parsed, sampler, schedule
 
 
 @pytest.mark.parametrize("name", NOISE_DISTRIBUTIONS)
@@ -41,7 +41,13 @@ def test_parameters_by_position_and_by_keyword() -> None:
 def test_one_and_one_point_zero_are_one_setting() -> None:
     for text in ("euler(1)", "euler(eta=1)", "euler(1.0)"):
         assert identity(sampler(text)) == identity(Euler(1.0))
-    assert identity(sampler("kadkhodaie-simoncelli(max_steps=50)")) == identity(KadkhodaieSimoncelli(max_steps=50))
+    for text in ("max_steps=50", "max_steps=50.0"):
+        found = sampler(f"kadkhodaie-simoncelli({text})")
+        assert identity(found) == identity(KadkhodaieSimoncelli(max_steps=50))
+
+
+def test_a_parameter_without_a_default_can_be_typed() -> None:
+    assert parsed("sampler", "mine(1)", {"mine": lambda size: size}) == ("mine", {"size": 1.0})
 
 
 def test_laws_and_ladders_defined_on_other_units_get_the_datas() -> None:
@@ -74,7 +80,12 @@ def test_laws_and_ladders_defined_on_other_units_get_the_datas() -> None:
         (lambda: schedule("karras(n_steps=3)", 1), "the parameters of karras are rho"),
         (lambda: law("log-normal('a')", 1), "it must read like .* with numbers"),
         (lambda: law("log-normal(0, -1)", 1), "p_std=-1.0: it must be above 0"),
-        (lambda: sampler("restart(((1, 2, 3, 4),))"), "it must read like restart"),
+        (lambda: sampler("restart(((1, 2, 3, 4),))"), r"it must read like restart\(rho=1\)"),
+        (lambda: sampler("restart(5)"), "intervals is not a number; only rho can be given here"),
+        (lambda: sampler("restart(rho=5, intervals=1)"), "intervals is not a number"),
+        (lambda: sampler("kadkhodaie-simoncelli(0.5, 0.01, 2.5)"), "max_steps=2.5: it must be a whole number"),
+        (lambda: sampler("kadkhodaie-simoncelli(max_steps=inf)"), "max_steps=inf: it must be a whole number"),
+        (lambda: law("ddpm(1000.5)", 1), "n_table=1000.5: it must be a whole number"),
     ],
 )
 def test_what_cannot_be_read_says_why(read: Any, message: str) -> None:
