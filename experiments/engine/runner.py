@@ -167,10 +167,11 @@ def _part(planned: Sequence[Trial | Infeasible], options: Options) -> Sequence[T
 def _check(trials: Sequence[Trial], store: Store, data_root: Path | None) -> None:
     """Raises ValueError if data are missing or too few, or if --model or the features do not suit them."""
     for trial in trials:
-        most = len(images_of(trial.model.data, data_root).pixels) // 3
+        data = trial.score.reference.data  # which is not always what the network was trained on
+        most = len(images_of(data, data_root).pixels) // 3
         if trial.samples.n_samples > most:
             raise ValueError(
-                f"n_samples={trial.samples.n_samples}: data={trial.model.data!r} allows at most {most}, a third of its "
+                f"n_samples={trial.samples.n_samples}: data={data!r} allows at most {most}, a third of its "
                 "images: as many are set aside for the floor, and intervals hold only for a reference larger than that"
             )
         if isinstance(trial.model, ForeignConfig):

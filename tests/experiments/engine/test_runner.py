@@ -10,11 +10,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import warm
 
+from diffusion_core import Euler
+from diffusion_core.data import Images
 from experiments import __main__ as command
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import TrainConfig
+from experiments.config.trial import Trial
+from experiments.engine import runner
 from experiments.engine.result_folder import MARK, earlier_results, remove_strays
 from experiments.results.table import COLUMNS, NOT_VALUES
+from experiments.store.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -160,3 +168,20 @@ def test_only_half_written_files_of_ours_are_removed(tmp_path: Path) -> None:
         path.touch()
     remove_strays(tmp_path)
     assert not any(path.exists() for path in ours) and all(path.exists() for path in others)
+
+
+def test_samples_are_at_most_a_third_of_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks may be trained on more images than samples are compared with."""
+
+    def images_of(data: str, data_root: Path | None) -> Images:
+        n = 300 if data == "mnist5k" else 150
+        return Images(data, torch.zeros(n, 1, 32, 32, dtype=torch.uint8), torch.zeros(n, dtype=torch.long), 0.0, 1.0)
+
+    def trial(n: int) -> Trial:
+        samples = SampleConfig(TrainConfig(), Ladder(n_steps=4), Euler(), n)
+        return Trial("test", "any", ScoreConfig(samples, ReferenceConfig("mnist", "digits", "")))
+
+    monkeypatch.setattr(runner, "images_of", images_of)
+    runner._check([trial(50)], Store(tmp_path), None)
+    with pytest.raises(ValueError, match="n_samples=51: data='mnist' allows at most 50, a third of its images"):
+        runner._check([trial(51)], Store(tmp_path), None)
