@@ -159,11 +159,16 @@ class Begun:
     meta: dict[str, Any]
 
     def joined(self, new: dict[str, Tensor], meta: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and meta of both together. The film is that of the first samples."""
+        """Tensors and meta of both together. The film is that of the first samples, the batch size of the new ones."""
         each = {name: torch.cat([self.tensors[name], new[name]]) for name in new.keys() & EACH}
         times = [self.meta["seconds"], meta["seconds"]]
         busy = [self.meta["others_busy_cores"], meta["others_busy_cores"]]
+        n_new = len(new["pixels"])
+        evaluations = self.n_samples * self.meta["nfe"] + n_new * meta["nfe"]
+        retries = dict.fromkeys(one for one in (self.meta["retries"], meta["retries"]) if one)
         return self.tensors | each, meta | {
+            "nfe": _shortest(evaluations / (self.n_samples + n_new)),
+            "retries": "; ".join(retries) or None,
             "film_sigmas": self.meta["film_sigmas"],
             "seconds": sum(times),
             "others_busy_cores": sum(a * b for a, b in zip(times, busy, strict=True)) / sum(times),
@@ -252,7 +257,7 @@ def _write(
         tensors["film"] = images.to_pixels(torch.stack(film.frames)).cpu()
         if len(film.denoised) == len(film.frames):  # else the sampler made steps without an evaluation
             tensors["denoised"] = images.to_pixels(torch.stack(film.denoised)).cpu()
-    meta["nfe"] = int(nfe) if nfe == int(nfe) else nfe
+    meta["nfe"] = _shortest(nfe)
     meta["film_sigmas"] = list(film.levels.values()) if film.follows_the_ladder else []
     meta["device_name"] = device_name(config.machine.device)
     if begun is not None:
@@ -260,6 +265,11 @@ def _write(
     with store.writing("samples", identity(config)) as folder:
         save_file(tensors, folder / "samples.safetensors")
         write_meta(folder, **meta)
+
+
+def _shortest(value: float) -> float:
+    """The value as an int if it is a whole number."""
+    return int(value) if value == int(value) else value
 
 
 def _synchronise(device: str) -> None:
