@@ -142,7 +142,8 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
         }
         if metric == "kd":
             seconds = [ok[trial.run_id]["seconds"] for pair in pairs for trial in pair]
-            pooled_row |= to_settle(whole[metric], value_b, shared["n_samples"], len(pairs), sum(seconds))
+            smallest = (contrast.stop.smallest if contrast.stop else SMALLEST) * value_b
+            pooled_row |= to_settle(whole[metric], smallest, shared["n_samples"], len(pairs), sum(seconds))
             pooled_row |= _stopped(contrast.stop, value_b)
         yield shared | _numbers(metric, whole[metric]) | pooled_row
 
@@ -162,13 +163,14 @@ def _stopped(stop: Stop | None, baseline: float) -> Row:
     return {"look": stop.look, "n_looks": stop.n_looks, "stopped": stop.why, "smallest": smallest}
 
 
-def to_settle(estimate: Estimate, baseline: float, n: int, n_networks: int, seconds: float) -> Row:
+def to_settle(estimate: Estimate, smallest: float, n: int, n_networks: int, seconds: float) -> Row:
     """How many images, or networks, would settle a difference in KD that is not clear.
 
-    That many detect the measured difference with 80 % power, or the smallest difference of interest if that is larger.
+    That many detect the measured difference with 80 % power, or `smallest`, the smallest difference of interest, if
+    that is larger.
     `minutes_to_settle` is the time of sampling them, if `seconds` is the time of sampling n from each network.
     """
-    size = max(abs(estimate.difference), SMALLEST * baseline)
+    size = max(abs(estimate.difference), smallest)
     if estimate.clear or size <= 0 or estimate.detectable <= size:
         return {}
     times = (estimate.detectable / size) ** 2
@@ -198,6 +200,10 @@ def real_quality(floors: Sequence[Row], like: Row) -> Row:
 
 
 def _numbers(metric: str, estimate: Estimate) -> Row:
+    """The columns of an interval. Where a contrast was looked at several times, the level is that of all looks together.
+
+    The interval of the last look alone has a higher level, which looks.csv has.
+    """
     return {"metric": metric, "level": LEVEL} | vars(estimate)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diffusion_core.samplers import Euler
-from experiments.config.comparison import Contrast
+from experiments.config.comparison import Contrast, Stop
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Row, Trial
@@ -93,14 +93,30 @@ def test_settings_with_their_own_training_need_five_networks() -> None:
 
 def test_images_to_settle_a_difference_give_the_power_that_is_asked_for() -> None:
     estimate = pooled([-0.02, -0.02], [0.02, 0.02])
-    found = to_settle(estimate, baseline=0.1, n=500, n_networks=2, seconds=60)
+    found = to_settle(estimate, smallest=0.01, n=500, n_networks=2, seconds=60)
     n = found["n_to_settle"]
     assert n == pytest.approx(500 * (estimate.detectable / 0.02) ** 2, rel=1e-2)
     assert found["minutes_to_settle"] == pytest.approx(n / 500, rel=1e-2)
     scale = np.sqrt(500 / n)
     assert pooled([-0.02, -0.02], [0.02 * scale] * 2).detectable == pytest.approx(0.02, rel=1e-2)
-    tiny = to_settle(pooled([-1e-9, -1e-9], [0.02, 0.02]), baseline=0.1, n=500, n_networks=2, seconds=60)
+    tiny = to_settle(pooled([-1e-9, -1e-9], [0.02, 0.02]), smallest=0.01, n=500, n_networks=2, seconds=60)
     assert tiny["n_to_settle"] == pytest.approx(500 * (estimate.detectable / 0.01) ** 2, rel=1e-2)
-    assert to_settle(pooled([-1.0, -1.0], [0.02, 0.02]), 0.1, 500, 2, 60) == {}  # clear already
-    many = to_settle(pooled([-1.0, 1.0, 2.0, -2.0, 0.5], [0.1] * 5), 0.1, 500, 5, 60)
+    assert to_settle(pooled([-1.0, -1.0], [0.02, 0.02]), 0.01, 500, 2, 60) == {}  # clear already
+    many = to_settle(pooled([-1.0, 1.0, 2.0, -2.0, 0.5], [0.1] * 5), 0.01, 500, 5, 60)
     assert set(many) == {"networks_to_settle"} and many["networks_to_settle"] > 5
+
+
+def test_the_smallest_difference_of_interest_is_that_of_the_looks() -> None:
+    one = measured(-1e-9, 0.2)
+    row = rows(one)
+    assert row["n_to_settle"] == pytest.approx(500 * (row["detectable"] / 0.1) ** 2, abs=1)
+    stopped = replace(one, contrast=replace(one.contrast, stop=Stop(0.977, 1, 3, "maximum", smallest=0.4)))
+    row = rows(stopped)
+    assert row["smallest"] == 0.4 and row["n_to_settle"] == pytest.approx(500 * (row["detectable"] / 0.4) ** 2, abs=1)
+
+
+def test_the_level_of_a_contrast_is_that_of_all_its_looks() -> None:
+    one = measured(-0.1, 0.045)
+    stop = Stop(0.977, 1, 3, "clear", smallest=0.1)
+    wider = of_scores(replace(one.contrast, stop=stop), one.pairs, one.scored)
+    assert rows(wider)["level"] == rows(one)["level"] == 0.95 and rows(wider)["low"] < rows(one)["low"]
