@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from diffusion_core.data import Images, load
+from experiments.config.denoisers import Machine
 from experiments.engine.options import shown
 from experiments.models import external
 from experiments.models.behaviour import behaviour
 from experiments.models.check import CheckResult, examine
-from experiments.stages.hardware import use_threads
+from experiments.stages.hardware import check_threads, use_threads
 from experiments.store.checksums import write_json
 
 ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
@@ -59,12 +60,15 @@ def main(options: Check) -> CheckResult:
     """Prints the table and the doubts, and writes the picture and the numbers.
 
     Raises:
-        ValueError: the model cannot be used at all, see `external.load_foreign` and `behaviour`.
+        ValueError: there is no such device here, or the model cannot be used at all, see `external.load_foreign` and
+            `behaviour`.
     """
     if any((options.out / name).exists() for name in FILES) and not (options.out / FILES[1]).exists():
         raise ValueError(f"out={str(options.out)!r}: it holds {FILES[0]}, which no check wrote; choose another folder")
-    device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    use_threads(options.threads or torch.get_num_threads())
+    check_threads(options.threads)
+    machine = Machine.resolve(options.device, threads=options.threads)
+    device = machine.device
+    use_threads(machine.threads)
     name = external.describe(options.model, options.model_label)
     images = load(options.data, root=options.data_root)
     model = external.load_foreign(options.model, images, options.model_label, device)

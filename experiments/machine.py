@@ -54,11 +54,11 @@ def main(
     from rich.console import Console
 
     from experiments.stages import calibration
+    from experiments.stages.hardware import check_threads
 
     console = Console(markup=False, highlight=False)
     if measure:
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads}: it must be at least 1")
+        check_threads(threads)
         subject = _subject(network, device, threads)
         with console.status("measuring, for about half a minute"):
             calibration.measure_again(subject)

@@ -57,7 +57,7 @@ class Machine:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device='cuda': PyTorch sees no CUDA device here; use --device cpu")
-        return cls(device, precision, threads=threads or torch.get_num_threads())
+        return cls(device, precision, threads=torch.get_num_threads() if threads is None else threads)
 
 
 @dataclass(frozen=True)

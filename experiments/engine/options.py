@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 PRECISIONS = ("auto", "fp32", "bf16")
-MAX_THREADS_PER_CORE = 8
 MAX_COUNT = {"train_seeds": 1_000, "n_samples": 1_000_000}
 
 
@@ -179,11 +178,9 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
 
     def _check_running(self) -> None:
         """Raises ValueError for options of running that do not go together or are out of range."""
-        from experiments.stages.hardware import cores
+        from experiments.stages.hardware import check_threads
 
-        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS_PER_CORE * cores():
-            most = MAX_THREADS_PER_CORE * cores()
-            raise ValueError(f"threads={self.threads}: it must be between 1 and {most}, on {cores()} cores")
+        check_threads(self.threads)
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers={self.workers}: it must be at least 1")
         if self.workers is not None and self.ray_address is not None:

@@ -11,6 +11,7 @@ import psutil
 import torch
 from threadpoolctl import ThreadpoolController
 
+MAX_THREADS_PER_CORE = 8
 SHARED_ABOVE = 0.25  # cores: if other processes use more than this, a run's seconds say nothing about speed
 
 
@@ -37,6 +38,13 @@ class BusyClock:
 def cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_threads(threads: int | None) -> None:
+    """Raises ValueError if this is not a sensible number of CPU threads here; None is one per core."""
+    most = MAX_THREADS_PER_CORE * cores()
+    if threads is not None and not 1 <= threads <= most:
+        raise ValueError(f"threads={threads}: it must be between 1 and {most}, on {cores()} cores")
 
 
 def use_threads(threads: int) -> None:

@@ -72,6 +72,11 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return command.main()
 
 
+def command_of_machine(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["experiments", "machine", *arguments])
+    return command.main()
+
+
 def foreign(name: str) -> ForeignConfig:
     found = Options(model=f"python:test_check:{name}", threads=1, precision="fp32").apply(PRESETS["smoke"]).foreign
     assert found is not None
@@ -105,6 +110,30 @@ def test_what_cannot_be_used_is_one_line_and_status_2(
     assert run(monkeypatch, "--model", "python:test_check:right", "--out", ".") == 2
     assert "it holds check.png, which no check wrote" in capsys.readouterr().err
     assert (here / "check.png").stat().st_size == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--device", "cuda"), "error: device='cuda': PyTorch sees no CUDA device here; use --device cpu\n"),
+        (("--threads", "-1"), "error: threads=-1: it must be between 1 and "),
+        (("--threads", "0"), "error: threads=0: it must be between 1 and "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_device_or_a_number_of_threads_that_is_not_here(
+    arguments: tuple[str, ...],
+    message: str,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert run(monkeypatch, "--model", "python:test_check:right", *arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(message) and said.count("\n") == 1
+    assert command_of_machine(monkeypatch, "--measure", *arguments) == 2
+    assert capsys.readouterr().err.startswith(message)
 
 
 def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
