@@ -28,6 +28,7 @@ from diffusion_core.training import PRECISIONS, train
 from experiments.config.denoisers import Machine
 from experiments.stages.hardware import cores, device_name, use_threads
 from experiments.stages.memory import free, keep_freed
+from experiments.store.cache import cache_root
 from experiments.store.checksums import write_json
 
 SAMPLING, TRAINING = STAGES = ("sampling", "training")
@@ -112,10 +113,8 @@ class Subject:
 
 
 def folder() -> Path:
-    """Where timings are kept: below $SIGMABENCH_CACHE, else $XDG_CACHE_HOME/sigmabench, else ~/.cache/sigmabench."""
-    own, general = os.environ.get("SIGMABENCH_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    above = Path(own) if own else Path(general or Path.home() / ".cache") / "sigmabench"
-    return above / "timings"
+    """Where timings are kept."""
+    return cache_root() / "timings"
 
 
 def timings(subject: Subject, say: Say, network: Model | None = None) -> tuple[Timing, ...]:

@@ -10,7 +10,6 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import shutil
 import time
 import uuid
@@ -22,6 +21,7 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
+from experiments.store.cache import cache_root
 from experiments.store.checksums import (
     MANIFEST,
     Artifact,
@@ -43,9 +43,8 @@ Files = dict[str, dict[str, Any]]  # path in an artifact's folder -> its entry i
 
 
 def cache_folder(url: str) -> Path:
-    """The local cache folder of a remote store: in $SIGMABENCH_CACHE, else in ~/.cache/sigmabench."""
-    above = Path(os.environ.get("SIGMABENCH_CACHE") or Path.home() / ".cache" / "sigmabench")
-    return above / f"store-{hashlib.sha256(url.rstrip('/').encode()).hexdigest()[:12]}"
+    """The local cache folder of a remote store."""
+    return cache_root() / f"store-{hashlib.sha256(url.rstrip('/').encode()).hexdigest()[:12]}"
 
 
 class Bucket:
