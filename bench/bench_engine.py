@@ -27,7 +27,7 @@ from experiments.engine.tasks import RunContext, Task
 from experiments.stages.common import Advance
 from experiments.store.store import Store, write_json
 
-N_CELLS, N_NETWORKS = 2000, 10
+N_TRIALS, N_NETWORKS = 2000, 10
 LONGEST = 0.005  # longest sleep of a stage, in seconds
 WORKERS = 2
 META = dict.fromkeys(
@@ -76,21 +76,21 @@ def measure(benchmark: Any, folder: Path, workers: int, **how: Any) -> float:
     """Overhead per trial in milliseconds. Runs the trials once."""
     quiet = Console(quiet=True)
     execute(plan(500, 200), RunContext(Store(folder / "warm-up"), work=asleep), quiet, **how)
-    whole, context = plan(0, N_CELLS), RunContext(Store(folder / "store"), work=asleep)
+    whole, context = plan(0, N_TRIALS), RunContext(Store(folder / "store"), work=asleep)
     before = resident()
     result = benchmark.pedantic(execute, (whole, context, quiet), how, rounds=1, iterations=1)
-    assert [row["status"] for row in result.rows] == ["ok"] * N_CELLS
+    assert [row["status"] for row in result.rows] == ["ok"] * N_TRIALS
     sleeping = sum(map(nap, whole.tasks)) / workers
-    overhead = 1e3 * (benchmark.stats.stats.median - sleeping) / N_CELLS
+    overhead = 1e3 * (benchmark.stats.stats.median - sleeping) / N_TRIALS
     benchmark.extra_info |= {
-        "trials": N_CELLS,
+        "trials": N_TRIALS,
         "workers": workers,
-        "overhead_ms_per_cell": overhead,
-        "memory_kib_per_cell": (resident() - before) / N_CELLS / 1024,
+        "overhead_ms_per_trial": overhead,
+        "memory_kib_per_trial": (resident() - before) / N_TRIALS / 1024,
         "row_kib": sum(sys.getsizeof(value) for value in result.rows[0].values()) / 1024,
     }
     print({name: round(value, 2) for name, value in benchmark.extra_info.items()})
-    assert benchmark.extra_info["memory_kib_per_cell"] < 20
+    assert benchmark.extra_info["memory_kib_per_trial"] < 20
     return overhead
 
 

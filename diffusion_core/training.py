@@ -47,6 +47,7 @@ WEIGHTINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "soft-min-snr-1": partial(soft_min_snr, gamma=1.0),
 }
 PRECISIONS = ("fp32", "bf16")
+ADAM_BETAS = (0.9, 0.99)
 CHECK_EVERY = 50  # steps between checks of the loss on an accelerator, where each check waits for the device
 
 
@@ -72,8 +73,6 @@ def train(
     batch_size: int = 64,
     lr: float = 3e-3,
     warmup_images: int = 10_000,
-    weight_decay: float = 0.0,
-    adam_betas: tuple[float, float] = (0.9, 0.99),
     ema_decay: float = 0.999,
     weighting: str = "karras",
     stratified: bool = False,
@@ -82,9 +81,9 @@ def train(
 ) -> Iterator[Step]:
     """Trains model in place and yields each step. When the generator ends, model holds the averaged (EMA) weights.
 
-    AdamW, linear warm-up, then linear decay to zero, gradients clipped to norm 1. The same arguments on the same device
-    with the same number of threads give the same weights bit for bit (on CUDA: if the model's kernels are
-    deterministic).
+    AdamW without weight decay, linear warm-up, then linear decay to zero, gradients clipped to norm 1. The same
+    arguments on the same device with the same number of threads give the same weights bit for bit (on CUDA: if the
+    model's kernels are deterministic).
 
     Args:
         model: keeps the contract eps = model(x, sigma), on the device of images.
@@ -94,7 +93,6 @@ def train(
         batch_size: images per step; may exceed n.
         lr: the largest learning rate, after the warm-up.
         warmup_images: images over which lr rises; at most half of n_images is used.
-        weight_decay, adam_betas: of AdamW.
         ema_decay: largest decay per step of the weight average; 0 for no average.
         weighting: one of `WEIGHTINGS`: a factor on the squared error of eps that depends on sigma.
         stratified: for the n images of a batch, draw one noise level from each n-th of the distribution instead of
@@ -128,8 +126,6 @@ def train(
         batch_size=batch_size,
         lr=lr,
         warmup_images=warmup_images,
-        weight_decay=weight_decay,
-        adam_betas=adam_betas,
         ema_decay=ema_decay,
         weighting=weighting,
         precision=precision,
@@ -149,8 +145,6 @@ def fit(
     weighting: str,
     precision: str,
     device: torch.device,
-    weight_decay: float = 0.0,
-    adam_betas: tuple[float, float] = (0.9, 0.99),
 ) -> Iterator[Step]:
     """The optimisation of `train` on any inputs. `draw(n)` returns x (n, C, H, W), sigma (n,) and the target eps.
 
@@ -159,7 +153,7 @@ def fit(
     n_steps = _validated_n_steps(n_images, batch_size, weighting, precision)
     weights: list[torch.Tensor] = [p for p in model.parameters() if p.requires_grad]
     averages = [p.detach().clone() for p in weights]
-    optimizer = torch.optim.AdamW(weights, lr, adam_betas, weight_decay=weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(weights, lr, ADAM_BETAS, weight_decay=0.0, fused=True)
     model.train()
     for step in range(1, n_steps + 1):
         n = min(batch_size, n_images - (step - 1) * batch_size)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 HELP = """How fast this machine computes, and what runs choose for that reason.
 
 A run with --precision auto, which is the default, first times its network here: training and sampling, fp32 and bf16,
-eager and, on a CPU, compiled. It takes the fastest and leaves plain fp32 only for a gain of 5 percent and more. They are
-remembered, because the choice is part of a run's identity: the same command must find its results in the store again.
-They are kept for each processor, PyTorch version, network, batch and number of threads, and for limits on the
-instruction set such as ONEDNN_MAX_CPU_ISA.
+eager and, on a CPU, compiled. It takes the fastest and leaves plain fp32 only for a gain of 5 percent and more. The
+timings are remembered, because the choice is part of a run's identity: the same command must find its results in the
+store again. They are kept for each processor, PyTorch version, network, batch and number of threads, and for limits on
+the instruction set such as ONEDNN_MAX_CPU_ISA.
 
 Times depend on other programs that run at the time. If they were measured on a busy machine, measure again on a quiet
 one; runs that then choose differently start anew, and earlier results stay in the store.

@@ -67,7 +67,7 @@ class FlatDenoiser(nn.Module):
         """x (B, ...) as (B, dim) and sigma (B,) as (B, 1), in the dtype of the buffers."""
         flat, dtype = x.flatten(1), next(self.buffers()).dtype
         if flat.shape[1] != self.dim:
-            raise ValueError(f"x: images of {flat.shape[1]} values, but the law is of {self.dim}")
+            raise ValueError(f"x: images of {flat.shape[1]} values, but the distribution is of {self.dim}")
         return flat.to(dtype), sigma.to(dtype)[:, None]
 
 
@@ -128,7 +128,6 @@ def gaussian_moments(
     betas: list[float],
     *,
     data_std: float = 1.0,
-    start_var: float | None = None,
 ) -> list[float]:
     """Variance of x after each step of Euler with fresh noise, under the exact denoiser of N(0, data_std^2).
 
@@ -136,14 +135,16 @@ def gaussian_moments(
 
     Args:
         sigmas: ladder of N + 1 levels.
-        alphas, betas: alpha and beta of each step.
-        start_var: variance at sigmas[0]; by default sigmas[0]^2, as the samplers start.
+        alphas, betas: alpha and beta of each of the N steps.
 
     Returns:
-        N + 1 variances, the first being `start_var`.
+        N + 1 variances, the first being sigmas[0]^2, as the samplers start.
+
+    Raises:
+        ValueError: there are not N alphas and N betas.
     """
-    variances = [sigmas[0] ** 2 if start_var is None else start_var]
-    for sigma, alpha, beta in zip(sigmas, alphas, betas, strict=False):
+    variances = [sigmas[0] ** 2]
+    for sigma, alpha, beta in zip(sigmas[:-1], alphas, betas, strict=True):
         shrink = 1 - alpha * sigma**2 / (data_std**2 + sigma**2)
         variances.append(variances[-1] * shrink**2 + beta**2 * sigma**2)
     return variances

@@ -98,7 +98,7 @@ def detectable(trials: Sequence[Trial], store: Store, looks: Looks | Race | None
 
 
 def _compared(trial: Trial) -> tuple[str, str, int]:
-    """Trials that differ in none of these are compared: with one network, unless settings have networks of their own."""
+    """Trials that share these are compared with each other. They share a network, unless settings have their own."""
     return trial.mode, trial.denoiser, trial.model.seed
 
 

@@ -18,7 +18,7 @@ from experiments.config.trial import Row, Trial
 from experiments.engine import failures
 from experiments.engine.plan import Plan
 from experiments.engine.progress import Progress
-from experiments.engine.tasks import STAGES, Outcome, RunContext, Task, batch_mates, run_task
+from experiments.engine.tasks import STAGES, Outcome, RunContext, Task, run_task, same_batch
 from experiments.results.table import row
 from experiments.store.store import StoreError
 
@@ -44,7 +44,7 @@ def in_process(tasks: Sequence[Task], context: RunContext, failed: Failed, progr
     failed, batched = dict(failed), set[str]()
     for number, task in enumerate(tasks):
         if context.together and task.kind == "samples" and task.name not in batched:
-            others = batch_mates(task, (later for later in tasks[number + 1 :] if later.name not in batched))
+            others = same_batch(task, (later for later in tasks[number + 1 :] if later.name not in batched))
             batched |= {other.name for other in others}
             task = replace(task, batched_with=tuple(other.config for other in others))
         progress.begin(task)

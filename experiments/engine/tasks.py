@@ -49,7 +49,6 @@ class Outcome:
     name: str
     error: str | None = None
     permanent: bool = False
-    seconds: float = 0.0
     log: str = ""
     warnings: int = 0
 
@@ -88,7 +87,7 @@ class RunContext:
     work: Work = run_stage
 
 
-def batch_mates(task: Task, later: Iterable[Task]) -> list[Task]:
+def same_batch(task: Task, later: Iterable[Task]) -> list[Task]:
     """The tasks in `later` that fit into this task's batch: samplings from the same network on the same machine."""
     room, found = task.config.capacity - task.config.n_samples, list[Task]()
     if task.machine.compiled or room < MIN_SAMPLES:  # compiled for one batch size only, or no room
@@ -117,11 +116,10 @@ def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance
         except (Exception, SystemExit) as raised:  # a user's model or sampler may raise anything
             error, permanent = f"{type(raised).__name__}: {raised}", isinstance(raised, NotFiniteError)
             log.error("%s: failed\n%s", what, traceback.format_exc().rstrip())
-        seconds = time.perf_counter() - start
-        log.info("%s: %s after %.3f s", what, "failed" if error else "done", seconds)
+        log.info("%s: %s after %.3f s", what, "failed" if error else "done", time.perf_counter() - start)
     warned = sum(record.levelno == logging.WARNING for record in lines)
     text = "".join(_FORMAT.format(record) + "\n" for record in lines)
-    return Outcome(task.name, error, permanent, seconds, text, warned)
+    return Outcome(task.name, error, permanent, text, warned)
 
 
 def blocked(task: Task, before: Outcome) -> Outcome:

@@ -46,8 +46,8 @@ def augment(pixels: torch.Tensor, config: TrainDigits) -> torch.Tensor:
     cos, sin = log_scale.exp() * angle.cos(), log_scale.exp() * angle.sin()
     shift_x, shift_y = config.shift * 2 / side * torch.randn(2, n)
     theta = torch.stack([cos, -sin, shift_x, sin, cos, shift_y], dim=1).view(n, 2, 3)
-    study = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
-    return functional.grid_sample(pixels, study, align_corners=False)
+    grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
+    return functional.grid_sample(pixels, grid, align_corners=False)
 
 
 @torch.inference_mode()

@@ -200,9 +200,10 @@ def real_quality(floors: Sequence[Row], like: Row) -> Row:
 
 
 def _numbers(metric: str, estimate: Estimate) -> Row:
-    """The columns of an interval. Where a contrast was looked at several times, the level is that of all looks together.
+    """The columns of an interval.
 
-    The interval of the last look alone has a higher level, which looks.csv has.
+    Where a contrast was looked at several times, the level is that of all looks together. The interval of the last look
+    alone has a higher level, which looks.csv has.
     """
     return {"metric": metric, "level": LEVEL} | vars(estimate)
 

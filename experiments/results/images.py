@@ -19,7 +19,7 @@ from experiments.stages.common import images_of, load_meta
 from experiments.stages.score import N_CLASSES, SHOWN_IMAGES, load_shown
 from experiments.store.store import Store
 
-STUDY = math.isqrt(SHOWN_IMAGES)  # images along each side of a picture of samples
+SIDE = math.isqrt(SHOWN_IMAGES)  # images along each side of a picture of samples
 
 
 def write_evidence(directory: Path, done: Sequence[Trial], store: Store, data_root: Path | None) -> None:
@@ -84,9 +84,9 @@ def _save(picture: Image.Image, path: Path) -> None:
 
 def _picture(pixels: torch.Tensor) -> Image.Image:
     """The first 16 of pixels uint8 (n, C, H, W) in a square."""
-    tiles = torch.zeros(STUDY * STUDY, *pixels.shape[1:], dtype=torch.uint8)
-    tiles[: len(pixels)] = pixels[: STUDY * STUDY]
-    return _tiled(tiles.unflatten(0, (STUDY, STUDY)))
+    tiles = torch.zeros(SIDE * SIDE, *pixels.shape[1:], dtype=torch.uint8)
+    tiles[: len(pixels)] = pixels[: SIDE * SIDE]
+    return _tiled(tiles.unflatten(0, (SIDE, SIDE)))
 
 
 def _tiled(tiles: torch.Tensor) -> Image.Image:

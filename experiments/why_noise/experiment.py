@@ -48,7 +48,7 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
     stopped.
     """
     if options.model is not None:
-        raise ValueError("model: this experiment needs networks trained on its own law; --model is for the others")
+        raise ValueError("model: this experiment needs networks that it trained itself; --model is for the others")
     study = PRESETS[options.preset]
     if question.real:
         study = replace(study, train=replace(study.train, data=OF_TRAINING[options.preset].train.data))

@@ -69,7 +69,7 @@ CASES = {
         (["--model", "python:a:b"], "error: model: this experiment compares ways to train"),
     ],
     "why_noise": [
-        (["--model", "python:a:b"], "error: model: this experiment needs networks trained on its own law"),
+        (["--model", "python:a:b"], "error: model: this experiment needs networks that it trained itself"),
         (["--n-others", "5"], "error: n_others=5: it must be at least 40"),
         (["--real", "--n-steps", "8"], "error: n_steps: it is for a mixture"),
         (["--lengths", "9", "--train-images", "9"], "error: lengths, train_images: both set the images seen"),

@@ -95,5 +95,12 @@ def test_bad_gaussians_are_named() -> None:
         FullGaussian.from_covariance(mean, torch.tensor([[1.0, 0.5], [0.0, 1.0]]))
     with pytest.raises(ValueError, match="covariance: it has the negative eigenvalue -1"):
         FullGaussian.from_covariance(mean, torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
-    with pytest.raises(ValueError, match="x: images of 4 values, but the law is of 2"):
+    with pytest.raises(ValueError, match="x: images of 4 values, but the distribution is of 2"):
         FullGaussian(mean, torch.ones(2), eye)(torch.zeros(1, 1, 2, 2), torch.ones(1))
+
+
+@pytest.mark.parametrize(("alphas", "betas"), [((0.5,), (0.0, 0.0)), ((0.5, 0.5), (0.0,)), ((0.5,) * 3, (0.0,) * 3)])
+def test_moments_need_alpha_and_beta_of_each_step(alphas: tuple[float, ...], betas: tuple[float, ...]) -> None:
+    assert len(gaussian_moments((3.0, 1.0, 0.1), (0.5, 0.5), (0.0, 0.0))) == 3
+    with pytest.raises(ValueError, match="zip"):
+        gaussian_moments((3.0, 1.0, 0.1), alphas, betas)
