@@ -157,7 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("kind", choices=("flow", "diffusers"))
     parser.add_argument(
-        "--images", type=int, help="of training, repeats counted (default: flow 200,000; diffusers 50,000)"
+        "--images", type=int, help="of training, repeats counted (default: flow 120,000; diffusers 50,000)"
     )
     parser.add_argument("--out", type=Path, help="folder (default: runs/take_home-KIND)")
     asked, more = parser.parse_known_args()  # more: further options of tune

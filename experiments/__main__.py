@@ -10,11 +10,14 @@ from types import ModuleType
 
 from reports.edge import guarded, importing
 
-OTHERS = {
-    "check": "Does a network from elsewhere denoise as it should? check --model python:my_model:eps",
-    "machine": "how fast this machine is, and which precision runs choose here",
-    "store": "what the store of networks, samples and scores holds, and making room in it",
-    "report": "writes the report of a finished run again: report DIR",
+OTHERS = {  # name -> module whose command(arguments, prog) returns the exit status, and title
+    "check": (
+        "experiments.check",
+        "Does a network from elsewhere denoise as it should? check --model python:my_model:eps",
+    ),
+    "machine": ("experiments.machine", "how fast this machine is, and which precision runs choose here"),
+    "store": ("experiments.store.cli", "what the store of networks, samples and scores holds, and making room in it"),
+    "report": ("reports.command_line", "writes the report of a finished run again: report DIR"),
 }
 PROG = "python -m experiments"
 
@@ -38,14 +41,8 @@ def _run(arguments: list[str]) -> int:
         print(overview(command_line))
         return 0 if arguments else 2
     name, *rest = arguments
-    if name == "store":
-        return int(_imported("experiments.store.cli").command(rest, f"{PROG} store"))
-    if name == "check":
-        return int(_imported("experiments.check").command(rest, f"{PROG} check"))
-    if name == "machine":
-        return int(_imported("experiments.machine").command(rest, f"{PROG} machine"))
-    if name == "report":
-        return int(_imported("reports.command_line").command(rest, f"{PROG} report"))
+    if name in OTHERS:
+        return int(_imported(OTHERS[name][0]).command(rest, f"{PROG} {name}"))
     if name not in commands:
         close = _imported("difflib").get_close_matches(name, [*commands, *OTHERS], 1)
         hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join([*commands, *OTHERS])}"
@@ -67,7 +64,8 @@ def _imported(name: str) -> ModuleType:
 def overview(command_line: ModuleType) -> str:
     """The text of `--help`."""
     titles = {name: command.title for name, command in command_line.COMMANDS.items()}
-    lines = "\n".join(f"  {name:13} {title}" for name, title in (titles | OTHERS).items())
+    titles |= {name: title for name, (_, title) in OTHERS.items()}
+    lines = "\n".join(f"  {name:13} {title}" for name, title in titles.items())
     return f"""usage: {PROG} NAME [options]
 
 Each experiment answers one question about the noise of a diffusion model with a report.

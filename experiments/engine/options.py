@@ -68,11 +68,10 @@ class Budget:
         int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: as the preset says)", aliases=["--seeds"])
     ] = None
     """Number of networks, each trained from its own seed."""
-    n_samples: Annotated[
-        int | None, shown("N", "500; beta: 1,500; why_noise: 2,048; with --preset gpu 10,000 or 20,000")
-    ] = None
-    """Images per sampling run. In beta: at most, for the primary contrast; see --look-every. In why_noise: of what
-    predictions are about; see --n-others."""
+    n_samples: Annotated[int | None, shown("N", "500; beta: 1,500; why_noise: 2,048")] = None
+    """Images per sampling run; with --preset gpu 10,000 (beta: 20,000; why_noise: 6,000). In beta: at most, for the
+    primary contrast; see --look-every. In why_noise: of what predictions are about; see --n-others. With --real the
+    default is that of --n-others."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ mixture_stage  mixtures/ID/  mixture.safetensors (float64), config.json, meta.js
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from diffusion_core.data import check_name, load
 from diffusion_core.exact import fit_mixture
 from experiments.config.identity import canonical, identity
+from experiments.stages.common import write_meta
 from experiments.stages.hardware import use_threads
 from experiments.store.store import Store, write_json
 
@@ -55,6 +55,5 @@ def mixture_stage(config: MixtureConfig, store: Store, data_root: Path | None = 
     with store.writing("mixtures", name) as folder:
         save_file(mixture.state_dict(), folder / "mixture.safetensors")
         write_json(folder / "config.json", canonical(config))
-        finished_at = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(folder / "meta.json", {"fit_seconds": seconds, "finished_at": finished_at})
+        write_meta(folder, fit_seconds=seconds)
     return name

@@ -1,6 +1,7 @@
 """--help: it is true, it appears at once, and what it lists can be typed."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -50,6 +51,32 @@ def test_defaults_shown_are_the_laptop_presets(name: str) -> None:
             if field.name == "settings":  # too long to list
                 text = f"{len(values)} with noise in other forms or ending at 0"
             assert hints[field.name].__metadata__[0].help_behavior_hint == f"(default: {text})", field.name
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "sweep"])
+def test_numbers_of_samples_shown_are_those_of_the_presets(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    presets = getattr(module(name), "PRESETS", None) or import_module("experiments.why_noise.settings").PRESETS
+    with pytest.raises(SystemExit):
+        parse(name, ["--help"], "any")
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    text = re.sub(r"(\d), (\d{3})", r"\1,\2", text)  # a line may end inside a number
+    for said in (
+        r"with --preset gpu ([\d,]+) \((.*?)\)",
+        r"default is that of --n-others\. \(default: ([\d,]+); (.*?)\)",
+    ):
+        found = re.search(said, text)
+        assert found, text
+        usual, others = found.groups()
+        special = dict(one.split(": ") for one in others.split("; "))
+        preset = presets["gpu" if "gpu" in said else "laptop"]
+        assert special.get(name, usual) == f"{preset.n_samples:,}"
+
+
+@pytest.mark.parametrize("name", [*program.OTHERS])
+def test_every_other_command_has_a_module_and_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        program._run([name, "--help"])
+    assert f"usage: python -m experiments {name}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", COMMANDS)
