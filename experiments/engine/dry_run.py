@@ -133,10 +133,10 @@ class Detectable:
 def said(size: Detectable, console: Console) -> float:
     """Prints it. Returns the difference in KD."""
     source = "from scores in the store" if size.from_store else "as for network small after 200,000 digits"
-    best = "at best " if size.at_best else ""
+    best, networks = "at best " * size.at_best, f"{size.n_networks} network{'s' * (size.n_networks > 1)}"
     console.print(
-        f"{size.n_networks} networks with {size.n_samples:,} images each would detect a difference in KD x1000 of "
-        f"{best}about {1000 * size.kd:.0f} with {POWER:.0%} power ({source}); {size.remark}",
+        f"{networks} with {size.n_samples:,} images each would detect a difference in KD x1000 of {best}about "
+        f"{1000 * size.kd:.0f} with {POWER:.0%} power ({source}); {size.remark}",
         highlight=False,
         soft_wrap=True,
     )
