@@ -176,8 +176,8 @@ COLUMNS: dict[str, Column] = {
         "level",
         least=0,
         most=1,
-        meaning="Coverage of the interval. Of a contrast that was looked at several times: of all looks together; looks.csv "
-        "has the level of each look by itself.",
+        meaning="Coverage of the interval. Of a contrast that was looked at several times: of all looks together; "
+        "looks.csv has the level of each look by itself.",
     ),
     "interval": _text("interval"),
     "holds_for": _count("networks it holds for"),
