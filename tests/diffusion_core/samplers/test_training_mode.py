@@ -63,7 +63,7 @@ def test_nothing_is_said_of_a_network_put_to_eval_before_it_is_wrapped_nor_of_on
         (nn.Sequential(nn.AlphaDropout(), nn.RReLU()), ["0 (AlphaDropout)", "1 (RReLU)"]),
         (lambda x, sigma: x, []),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, list) else type(value).__name__,
 )
 def test_only_what_training_mode_changes_is_found(module: nn.Module, found: list[str]) -> None:
     assert changed_by_training_mode(module) == found
