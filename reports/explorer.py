@@ -75,13 +75,16 @@ def _view(run: Run, choice: Choice, first_key: int) -> View:
     ]
     group = settings.groupby(["mode", "budget"], sort=False, dropna=False).ngroup()
     baseline = {number: first_key + int(at) for at, number in group.drop_duplicates().items()}
+    keys = {pair: first_key + at for at, pair in enumerate(zip(group, settings["setting"], strict=True))}
     points = []
     for at, row in settings.iterrows():
+        compared = contrasts(run, row, METRICS[0])
+        named = compared.iloc[0]["b"] if len(compared) else None
         where = [found.index(_plain(row[column])) for found, (_, column) in zip(values, choice.knobs, strict=True)]
         points.append(
             Point(
                 where, first_key + at, choice.named(row), row["samples_id"], levels(run, row["samples_id"]),
-                facts(run, row), baseline[group[at]],
+                facts(run, row), keys.get((group[at], named), baseline[group[at]]),
             )
         )  # fmt: skip
     best = settings["kd"].idxmin() if settings["kd"].notna().any() else 0
@@ -117,11 +120,16 @@ def facts(run: Run, row: pd.Series) -> list[tuple[str, str, str]]:
     return out
 
 
-def change(run: Run, row: pd.Series, metric: str) -> str:
-    """The difference of a setting from its baseline with its interval, if they were compared."""
+def contrasts(run: Run, row: pd.Series, metric: str) -> pd.DataFrame:
+    """The contrasts of a setting with others. The first one is with its baseline."""
     found = pooled(run.contrasts)
     found = found[(found["mode"] == row["mode"]) & (found["a"] == row["setting"]) & (found["metric"] == metric)]
-    found = found[(found["nfe_a"] == row["nfe"]) & ~found["kind"].isin(["control", "final-denoise"])]
+    return found[(found["nfe_a"] == row["nfe"]) & ~found["kind"].isin(["control", "final-denoise"])]
+
+
+def change(run: Run, row: pd.Series, metric: str) -> str:
+    """The difference of a setting from its baseline with its interval, if they were compared."""
+    found = contrasts(run, row, metric)
     if not len(found):
         return ""
     first = found.iloc[0]
