@@ -77,8 +77,8 @@ def sentence(run: Run) -> str:
             lower = explained_above(run)
             if lower is not None:
                 return (
-                    f"Most of the gain from noise comes from errors above sigma {number(lower)}, "
-                    f"and less than half from those above {number(split or 0)}."
+                    f"Less than half of the gain from noise is left without errors above sigma {number(lower)}, "
+                    f"and more than half without those above {number(split or 0)}."
                 )
             return f"Most of the gain from noise is left without errors at high noise levels{level}."
         return f"Not settled: half of the gain may be left without errors at high noise levels{level}."
