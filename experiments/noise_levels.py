@@ -39,7 +39,7 @@ from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.questions import NoiseLevels
-from experiments.results import profiles
+from experiments.results import claims
 from experiments.results.table import row, write_rows
 from experiments.stages.error_curve import SIGMA_RANGE, CurveConfig, curve_stage, density
 from experiments.store.store import Store
@@ -230,8 +230,8 @@ def write_extras(
         errors: dict[str, dict[float, float]] = {}
         for line in lines:
             errors.setdefault(line["model_id"], {})[line["sigma"]] = line["relative_error"]
-        claims = profiles.claim_rows(rows, errors, study.p_means[0], study.p_stds[0])
-        write_rows(directory / "claims.csv", list(claims), profiles.COLUMNS)
+        found = claims.claim_rows(rows, errors, study.p_means[0], study.p_stds[0])
+        write_rows(directory / "claims.csv", list(found), claims.COLUMNS)
     sigmas = geometric(DENSITY_POINTS - 1, *SIGMA_RANGE)
     densities = [
         {"train_noise": law.name, "sigma": sigma, "density": value}

@@ -79,8 +79,20 @@ FILES: dict[str, tuple[str, ...]] = {
         *("interval", "holds_for", "clear", "detectable", "n_samples"),
     ),
     "claims.csv": (
-        *("claim", "images_seen", "metric", "difference", "low", "high", "level", "interval", "holds_for", "clear"),
-        "n_networks",
+        *(
+            "claim",
+            "arm",
+            "kind",
+            "band_low",
+            "band_high",
+            "p_std",
+            "images_seen",
+            "metric",
+            "difference",
+            "low",
+            "high",
+        ),
+        *("level", "interval", "holds_for", "clear", "n_networks"),
     ),
     "copies.csv": ("arm", "setting", "train_seed", "copies", "near_copies", "n_samples"),
 }

@@ -18,6 +18,8 @@ from experiments.metrics.distances import METRICS, Array, jackknife_se
 from experiments.metrics.intervals import LEVEL, pooled
 from experiments.metrics.yardsticks import Whitened, class_chi2, log_density_gap, whitened_kd
 from experiments.models.exact import mixture_images, mixture_of
+from experiments.results.claims import COLUMNS as CLAIM_COLUMNS
+from experiments.results.claims import NUMBERS
 from experiments.results.table import write_rows
 from experiments.stages.common import load_meta
 from experiments.stages.score import load_each, load_reference
@@ -30,12 +32,10 @@ from experiments.why_noise.settings import WhyStudy
 YARDSTICKS = (*METRICS, "whitened", "class_chi2", "log_density")
 OF_TRUTH = 20_000  # draws that the yardsticks' truth is known from
 TRUTH_SEED = 80_000
-NUMBERS = tuple("difference se low high interval holds_for clear detectable".split())
 COLUMNS = (
     *"part arm kind band_low band_high dose images_seen size n_steps fresh_start setting metric".split(),
     *"train_seed n_networks value_0 value".split(), *NUMBERS, "level", "n_samples",
 )  # fmt: skip
-CLAIM_COLUMNS = ("claim", "images_seen", "metric", *NUMBERS, "level", "n_networks")
 Values = dict[str, tuple[float, Array]]  # yardstick -> value and jackknife replicates
 Gain = dict[int, tuple[float, Array]]  # seed -> gain and its replicates
 
@@ -145,9 +145,9 @@ def gain_rows(study: WhyStudy, found: Gains) -> Iterator[dict[str, Any]]:
 
 def claim_rows(study: WhyStudy, found: Gains) -> Iterator[dict[str, Any]]:
     """Sums of gains with factors, for each yardstick: what the predictions and additivity say about the arms."""
-    for claim, images_seen, terms in claims(study, found.arms):
+    for claim in claims(study, found.arms):
         for metric in YARDSTICKS:
-            each = [(factor, found.gain(arm, metric, setting)) for factor, arm, setting in terms]
+            each = [(factor, found.gain(arm, metric, setting)) for factor, arm, setting in claim.terms]
             seeds = [seed for seed in study.seeds if all(seed in gains for _, gains in each)]
             total = [
                 (
@@ -157,14 +157,36 @@ def claim_rows(study: WhyStudy, found: Gains) -> Iterator[dict[str, Any]]:
                 for seed in seeds
             ]
             if total:
-                yield {"claim": claim, "images_seen": images_seen, "metric": metric} | _numbers(total)
+                labels = {name: getattr(claim, name) for name in ("arm", "kind", "band_low", "images_seen")}
+                yield {"claim": claim.name, "metric": metric} | labels | _numbers(total)
 
 
 Term = tuple[float, str, str]  # factor, arm, setting
 
 
-def claims(study: WhyStudy, known: Sequence[Arm]) -> Iterator[tuple[str, int | None, list[Term]]]:
-    """(claim, training images, its sum of gains). What each sum should be is in docs/predictions.md."""
+@dataclass(frozen=True)
+class Claim:
+    """A sum of gains. What it should be is in docs/predictions.md.
+
+    Args:
+        name: of all claims of its form.
+        terms: its gains with their factors.
+        images_seen: in the training of its networks.
+        band_low: the level above which its denoiser is exact.
+        arm: the denoiser that is compared with the exact one.
+        kind: of the known error that it is about.
+    """
+
+    name: str
+    terms: Sequence[Term]
+    images_seen: int | None = None
+    band_low: float | None = None
+    arm: str = ""
+    kind: str = ""
+
+
+def claims(study: WhyStudy, known: Sequence[Arm]) -> Iterator[Claim]:
+    """All claims of a study about its arms."""
 
     def name(part: str, kind: str, band: tuple[float, float], seen: int | None = None, dose: float = 1.0) -> str:
         return next(
@@ -179,39 +201,41 @@ def claims(study: WhyStudy, known: Sequence[Arm]) -> Iterator[tuple[str, int | N
         if study.real:
             exact_high = name("split", "exact", high, seen)
             levels = name("where", "network", everywhere, seen)
-            yield "exact above − 0.5 everywhere", seen, [(1, exact_high, FULL), (-0.5, network, FULL)]
+            terms = [(1, exact_high, FULL), (-0.5, network, FULL)]
+            yield Claim("exact above − 0.5 everywhere", terms, seen, study.split)
             yield from _above(study, known, seen, levels)
-            yield "noise below − 0.75 everywhere", seen, _noise_below(study, levels)
+            yield Claim("noise below − 0.75 everywhere", _noise_below(study, levels), seen)
             continue
         only = {band: name("split", "network", band, seen) for band in (high, low)}
         half = name("split", "network", high, seen, study.dose)
-        yield "network above − 0.5 everywhere", seen, [(1, only[high], FULL), (-0.5, network, FULL)]
-        yield "exact above − 0.5 everywhere", seen, [(1, only[low], FULL), (-0.5, network, FULL)]
-        yield "half of the error above", seen, [(1, half, FULL)]
-        yield "half − all of the error above", seen, [(1, half, FULL), (-1, only[high], FULL)]
+        yield Claim("network above − 0.5 everywhere", [(1, only[high], FULL), (-0.5, network, FULL)], seen)
+        yield Claim("exact above − 0.5 everywhere", [(1, only[low], FULL), (-0.5, network, FULL)], seen, study.split)
+        yield Claim("half of the error above", [(1, half, FULL)], seen)
+        yield Claim("half − all of the error above", [(1, half, FULL), (-1, only[high], FULL)], seen)
         parts = [name("band", "network", band, seen) for band in bands(study)]
         # the gains beyond that of the exact denoiser: sum over bands minus that of the whole network
         beyond = [(1.0, part, FULL) for part in parts] + [(1.0 - len(parts), "exact", FULL), (-1.0, network, FULL)]
-        yield "sum of the bands − network", seen, beyond
+        yield Claim("sum of the bands − network", beyond, seen)
         for arm in (one.name for one in known if one.main and one.images_seen == seen):
-            yield f"{arm} − exact", seen, [(1.0, arm, FULL), (-1.0, "exact", FULL)]
+            yield Claim("denoiser − exact", [(1.0, arm, FULL), (-1.0, "exact", FULL)], seen, arm=arm)
         if seen == study.lengths[-1]:
             levels = name("where", "network", everywhere, seen)
-            yield "noise below − 0.75 everywhere", seen, _noise_below(study, levels)
+            yield Claim("noise below − 0.75 everywhere", _noise_below(study, levels), seen)
             yield from _above(study, known, seen, levels)
         tuned = {arm.kind: arm.name for arm in known if (arm.part, arm.images_seen) == ("further", seen)}
         if tuned:
-            yield "visited − fresh inputs", seen, [(1, tuned["visited"], FULL), (-1, tuned["fresh"], FULL)]
+            terms = [(1, tuned["visited"], FULL), (-1, tuned["fresh"], FULL)]
+            yield Claim("visited − fresh inputs", terms, seen)
     if study.real:
         return
     for kind, _ in study.wrong:
         for band in (high, low):
             arm = name("inconsistent", kind, band)
             where = "above" if band == high else "below"
-            yield f"wrong {kind} {where} − exact", None, [(1, arm, FULL), (-1, "exact", FULL)]
+            yield Claim(f"wrong {where} − exact", [(1, arm, FULL), (-1, "exact", FULL)], kind=kind)
 
 
-def _above(study: WhyStudy, known: Sequence[Arm], seen: int, levels: str) -> Iterator[tuple[str, int, list[Term]]]:
+def _above(study: WhyStudy, known: Sequence[Arm], seen: int, levels: str) -> Iterator[Claim]:
     """Denoisers that are exact above a level: against the network, and against its noise below that level only.
 
     With an exact denoiser above the level, noise there changes next to nothing. A denoiser that belongs to another part
@@ -220,17 +244,12 @@ def _above(study: WhyStudy, known: Sequence[Arm], seen: int, levels: str) -> Ite
     n_samples = {arm.name: study.of(arm.main).n_samples for arm in reversed(known)}  # as in the first arm of a name
     for arm in known:
         if (arm.part, arm.images_seen) == ("above", seen) and n_samples[arm.name] == study.of(False).n_samples:
-            edge = f"{arm.band[0]:g}"
-            yield (
-                f"exact above {edge} − 0.5 everywhere",
-                seen,
-                [(1, arm.name, FULL), (-0.5, levels, "noise everywhere")],
-            )
-            yield (
-                f"exact above {edge} − noise below",
-                seen,
-                [(1, arm.name, FULL), (-1, levels, f"noise below sigma {edge}")],
-            )
+            edge = arm.band[0]
+            if edge != study.split:  # that one is a claim already
+                terms = [(1, arm.name, FULL), (-0.5, levels, "noise everywhere")]
+                yield Claim("exact above − 0.5 everywhere", terms, seen, edge)
+            terms = [(1, arm.name, FULL), (-1, levels, f"noise below sigma {edge:g}")]
+            yield Claim("exact above − noise below", terms, seen, edge)
 
 
 def _noise_below(study: WhyStudy, levels: str) -> list[Term]:

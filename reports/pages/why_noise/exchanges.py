@@ -23,7 +23,7 @@ from reports.pages.why_noise.select import (
 )
 from reports.results import Run, pooled
 
-BELOW = " − noise below"  # the end of the names of claims
+BELOW = "exact above − noise below"
 
 
 def exchanges(run: Run) -> Section | None:
@@ -69,10 +69,10 @@ def every_exchange(run: Run) -> Section | None:
 
 def against_noise_below(run: Run) -> list[Table]:
     """The gain with an exact denoiser above a level, minus that of the network with noise below this level only."""
-    rows = run.claims[run.claims["claim"].str.endswith(BELOW)] if len(run.claims) else run.claims
+    rows = run.claims[run.claims["claim"] == BELOW]
     body = []
-    for claim_name, same in rows.groupby("claim", sort=False):
-        line = {"exact": str(claim_name).removesuffix(BELOW)}
+    for edge, same in rows.groupby("band_low", sort=False):
+        line = {"exact": f"above {number(edge)}"}
         for metric in METRICS[::-1]:
             found = one(same, metric=metric)
             line[metric_name(metric, run.features)] = "" if found is None else shown(run, found, named=False)

@@ -23,7 +23,7 @@ def gain_table(run: Run, rows: pd.DataFrame, text: str) -> Table:
             line[f"change of {metric_name(metric, run.features)} (interval)"] = (
                 "" if found is None else interval(metric, found["difference"], found["low"], found["high"])
             )
-        beyond = claim(run, f"{row['arm']} − exact", row["images_seen"]) if row["setting"] == FULL else None
+        beyond = claim(run, "denoiser − exact", row["images_seen"], arm=row["arm"]) if row["setting"] == FULL else None
         line[BEYOND] = "" if beyond is None else shown(run, beyond, named=False)
         body.append(line)
     made = "; ".join(dict.fromkeys(components.how(row) for _, row in rows.iterrows() if row["interval"]))

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.formats import missing
-from reports.pages.why_noise.select import above, below, claim, copied, gains, images, lengths, shown
+from reports.pages.why_noise.select import (
+    above,
+    below,
+    claim,
+    copied,
+    gains,
+    images,
+    lengths,
+    shown,
+    split_at,
+)
 from reports.results import Run
 
 NOT_TESTED, FEW, MISSING = "not tested", "fewer than five networks", "runs are missing"
@@ -35,7 +45,7 @@ def outcomes(run: Run) -> list[Outcome]:
             _each(run, "1. Most of the gain comes from errors at high noise levels",
                   {f"{images(n)}": (claim(run, "network above − 0.5 everywhere", n), "below") for n in seen}),
             _each(run, "2. Without these errors most of the gain is gone",
-                  {f"{images(n)}": (claim(run, "exact above − 0.5 everywhere", n), "above") for n in seen}),
+                  {f"{images(n)}": (half_left(run, n), "above") for n in seen}),
             _each(run, "3. Half of the error gives a smaller gain, but a gain",
                   {f"{images(n)}, {text}": (claim(run, name, n), side) for n in seen for name, text, side in (
                       ("half of the error above", "half", "below"),
@@ -46,11 +56,16 @@ def outcomes(run: Run) -> list[Outcome]:
     else:
         found += [
             _each(run, "6. With exact high levels the gain falls by more than half",
-                  {images(n): (claim(run, "exact above − 0.5 everywhere", n), "above") for n in seen[-1:]}),
+                  {images(n): (half_left(run, n), "above") for n in seen[-1:]}),
             _each(run, "7. Noise below the high levels does as well as noise everywhere",
                   {images(n): (claim(run, "noise below − 0.75 everywhere", n), "below") for n in seen[-1:]}),
         ]  # fmt: skip
     return [one for one in found if one.evidence]
+
+
+def half_left(run: Run, images_seen: float, edge: float | None = None) -> pd.Series | None:
+    """The gain with an exact denoiser above a level, by default the split, minus half of the network's."""
+    return claim(run, "exact above − 0.5 everywhere", images_seen, band_low=split_at(run) if edge is None else edge)
 
 
 def _each(run: Run, name: str, rows: dict[str, tuple[pd.Series | None, str]]) -> Outcome:
@@ -92,7 +107,7 @@ def inconsistent(run: Run) -> Outcome:
     name = "5. The same error at high levels only is repaired, at low levels only it is not"
     texts, held = [], True
     for kind in (kind for kind in dict.fromkeys(gains(run, "consistent")["kind"]) if kind != "exact"):
-        high, low = (claim(run, f"wrong {kind} {where} − exact", None) for where in ("above", "below"))
+        high, low = (claim(run, f"wrong {where} − exact", None, kind=kind) for where in ("above", "below"))
         if high is None or low is None:
             return Outcome(name, NOT_TESTED, MISSING)
         if not in_general(high):
@@ -111,7 +126,7 @@ def necessary(run: Run) -> bool | None:
 
 def most_left(run: Run) -> bool:
     """Whether more than half of the gain is left without errors at high noise levels, after each length of training."""
-    rows = [claim(run, "exact above − 0.5 everywhere", seen) for seen in lengths(run)]
+    rows = [half_left(run, seen) for seen in lengths(run)]
     known = [row for row in rows if row is not None]
     return bool(known) and all(in_general(row) and below(row) for row in known)
 
@@ -122,7 +137,7 @@ def explained_above(run: Run) -> float | None:
     Only levels at which few samples are copies of training images count.
     """
     for _, row in gains(run, "above").sort_values("band_low", ascending=False).iterrows():
-        found = claim(run, f"exact above {row['band_low']:g} − 0.5 everywhere", row["images_seen"])
+        found = half_left(run, row["images_seen"], row["band_low"])
         if found is not None and in_general(found) and above(found) and not copied(run, row["arm"]):
             return float(row["band_low"])
     return None

@@ -40,8 +40,9 @@ def whole(run: Run, images_seen: float | None, metric: str = DECIDES) -> pd.Seri
     return one(rows, kind="exact" if images_seen is None else "network", images_seen=images_seen)
 
 
-def claim(run: Run, name: str, images_seen: float | None, metric: str = DECIDES) -> pd.Series | None:
-    return one(run.claims[run.claims["metric"] == metric], claim=name, images_seen=images_seen)
+def claim(run: Run, name: str, images_seen: float | None, metric: str = DECIDES, **more: object) -> pd.Series | None:
+    """The claim of this name; `more` are further columns, such as band_low, where several have it."""
+    return one(run.claims[run.claims["metric"] == metric], claim=name, images_seen=images_seen, **more)
 
 
 def split_at(run: Run) -> float | None:

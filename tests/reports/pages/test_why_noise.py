@@ -11,13 +11,13 @@ from reports.pages.why_noise.predictions import outcomes
 from reports.results import Run, read_run
 
 ABOVE, EXACT = "network above − 0.5 everywhere", "exact above − 0.5 everywhere"
-CONFIRMS = {  # claim -> its interval, as the hypothesis has it
+CONFIRMS = {  # claim (of weights) -> its interval, as the hypothesis has it
     ABOVE: (-2.0, -0.5),
     EXACT: (0.5, 2.0),
     "half of the error above": (-2.0, -0.5),
     "half − all of the error above": (0.5, 2.0),
-    "wrong weights above − exact": (-2.0, -0.5),
-    "wrong weights below − exact": (-0.5, 0.5),
+    "wrong above − exact": (-2.0, -0.5),
+    "wrong below − exact": (-0.5, 0.5),
 }
 
 
@@ -57,7 +57,7 @@ def test_all_predictions_hold(directory: Path) -> None:
 @pytest.mark.parametrize("name", CONFIRMS)
 def test_one_that_fails_says_so(directory: Path, name: str) -> None:
     low, high = CONFIRMS[name]
-    other = (-2.0, -0.5) if name == "wrong weights below − exact" else (low - 3, high + 3)
+    other = (-2.0, -0.5) if name == "wrong below − exact" else (low - 3, high + 3)
     run = run_with(directory, CONFIRMS | {name: other})
     assert sum(one.outcome == "failed" for one in outcomes(run)) == 1
     assert opening.sentence(run).startswith("Not settled") == (name == EXACT)
@@ -98,7 +98,7 @@ def test_a_lower_level_that_explains_the_gain_is_said_unless_samples_are_copies(
     network = gains[(gains["part"] == "whole") & (gains["kind"] == "network") & (gains["metric"] == "fd")]
     added = network.assign(part="above", kind="exact", arm="exact above", band_low=0.9)
     pd.concat([gains, added]).to_csv(directory / "gains.csv", index=False)
-    claim = claims[claims["claim"] == EXACT].assign(claim="exact above 0.9 − 0.5 everywhere", low=0.5, high=2.0)
+    claim = claims[claims["claim"] == EXACT].assign(band_low=0.9, low=0.5, high=2.0)
     pd.concat([claims, claim]).to_csv(directory / "claims.csv", index=False)
     rows = [("exact above", "eta 0", 0, 0.0, 0.2 + copies), ("held-out images", "real", None, 0.0, 0.2)]
     table = pd.DataFrame(rows, columns=["arm", "setting", "train_seed", "copies", "near_copies"])

@@ -1,4 +1,4 @@
-"""claims.csv of `noise_levels --map`: do the noise levels of training, and error profiles, predict the gain from noise?
+"""claims.csv, and its rows for `noise_levels --map`: what predicts the gain from noise?
 
 The gain is the change of a distance by noise, of one network: the largest eta minus the smallest. Below 0, noise helps.
 docs/predictions.md says what each number should be.
@@ -14,10 +14,10 @@ from experiments.config.trial import Row
 from experiments.metrics.distances import METRICS
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, pooled
 
-BANDS = {"2.85 to 30": (2.85, 30.0), "0.285 to 2.85": (0.285, 2.85), "below 0.285": (0.0, 0.285)}  # of sigma
-COLUMNS = tuple(
-    "claim images_seen metric difference se low high interval holds_for clear detectable level n_networks".split()
-)
+BANDS = ((2.85, 30.0), (0.285, 2.85), (0.0, 0.285))  # of sigma
+NUMBERS = tuple("difference se low high interval holds_for clear detectable".split())
+LABELS = ("claim", "arm", "kind", "band_low", "band_high", "p_std", "images_seen", "metric")
+COLUMNS = (*LABELS, *NUMBERS, "level", "n_networks")
 Network = tuple[float, float, float, str]  # p_mean, p_std, images_seen, training seed
 Profiles = Mapping[str, Mapping[float, float]]  # model_id -> sigma -> held-out error
 PREDICTED = (-1.7, -1.1, 0.1, 0.7)  # P_means besides the default's that the predictions speak of
@@ -43,16 +43,14 @@ def claim_rows(rows: Sequence[Row], profiles: Profiles, p_mean: float, p_std: fl
             if each:
                 claim = "gain, higher − lower P_mean"
                 yield {"claim": claim, "images_seen": images_seen, "metric": metric} | _numbers(each)
-        for kinds, chosen in {
-            f"P_std {p_std:g}": {n: gain for n, gain in gains.items() if n[1] == p_std and n[0] in compared},
-            "all settings": gains,
-        }.items():
-            for band, (low, high) in BANDS.items():
+        same = {n: gain for n, gain in gains.items() if n[1] == p_std and n[0] in compared}
+        for width, chosen in ((p_std, same), (None, gains)):
+            for low, high in BANDS:
                 errors = {network: _mean_error(profiles[models[network]], low, high) for network in chosen}
                 each = list(_by_seed(chosen, lambda found, errors=errors: _correlation(found, errors)))
                 if each:
-                    claim = f"rank correlation of −gain with the error at sigma {band}, {kinds}"
-                    yield {"claim": claim, "images_seen": None, "metric": metric} | _numbers(each)
+                    labels = {"band_low": low, "band_high": high, "p_std": width, "images_seen": None, "metric": metric}
+                    yield {"claim": "rank correlation of −gain with the error"} | labels | _numbers(each)
 
 
 def network_gains(rows: Sequence[Row], metric: str) -> tuple[dict[Network, float], dict[Network, str]]:
@@ -102,7 +100,7 @@ def _mean_error(profile: Mapping[float, float], low: float, high: float) -> floa
 def _numbers(each: Sequence[float]) -> Row:
     """The mean over seeds and its t interval; a few seeds give none, because there is no jackknife to fall back on."""
     found = pooled(each, [0.0] * len(each))
-    numbers: Row = {name: getattr(found, name) for name in COLUMNS[3:11]} | {"level": LEVEL, "n_networks": len(each)}
+    numbers: Row = {name: getattr(found, name) for name in NUMBERS} | {"level": LEVEL, "n_networks": len(each)}
     if len(each) < ENOUGH_NETWORKS:
         numbers |= dict.fromkeys(("se", "low", "high", "interval", "detectable"), None) | {"clear": False}
     return numbers

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.metrics.intervals import pooled
-from experiments.results.profiles import BANDS, _correlation, claim_rows, network_gains
+from experiments.results.claims import BANDS, _correlation, claim_rows, network_gains
 
 P_MEANS, LENGTHS = (-0.5, -1.5, 0.5), (100.0, 300.0)
 
@@ -38,14 +38,15 @@ def profiles(found: list[dict[str, object]]) -> dict[str, dict[float, float]]:
 @pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
 def test_claims_have_the_signs_of_the_made_up_truth() -> None:
     found = rows(5, GAINS)
-    claims = {(row["claim"], row["images_seen"]): row for row in claim_rows(found, profiles(found), -0.5, 1.2)
-              if row["metric"] == "fd"}  # fmt: skip
-    trend = claims["gain, higher − lower P_mean", 100.0]
+    keys = ("claim", "images_seen", "band_low", "p_std")
+    made = claim_rows(found, profiles(found), -0.5, 1.2)
+    claims = {tuple(map(row.get, keys)): row for row in made if row["metric"] == "fd"}
+    trend = claims["gain, higher − lower P_mean", 100.0, None, None]
     assert trend["difference"] == pytest.approx(2.0, abs=0.01) and trend["low"] > 0 and trend["n_networks"] == 5
-    high, middle, _ = (f"rank correlation of −gain with the error at sigma {band}, P_std 1.2" for band in BANDS)
-    assert claims[high, None]["difference"] > 0.9
-    assert claims[middle, None]["difference"] < -0.9
-    assert any(claim.endswith("all settings") for claim, _ in claims)
+    name, (high, middle, _) = "rank correlation of −gain with the error", BANDS
+    for p_std in (1.2, None):
+        assert claims[name, None, high[0], p_std]["difference"] > 0.9
+        assert claims[name, None, middle[0], p_std]["difference"] < -0.9
 
 
 @pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
