@@ -13,10 +13,14 @@ from experiments.engine.executor import SweepResult
 from experiments.engine.looks import Looked, added
 from experiments.engine.plan import Plan
 from experiments.metrics.race import levels
+from experiments.metrics.trust import doubt
 from experiments.results.best_sets import compared
+from experiments.results.contrasts import quality, real_quality
+from experiments.results.floors import floor_rows
 from experiments.store.store import Store
 
 COLUMNS = tuple("round look n_samples mode budget setting metric value difference low level left".split())
+FLOOR_REPEATS = 3  # of real images, for a warning
 
 
 def raced(plan: Plan, race: Race, run: Callable[[Plan], SweepResult], store: Store, console: Console) -> Looked:
@@ -96,6 +100,10 @@ class _Progress:
                 if look == 1:
                     self.scores.setdefault(mode, {}).update({row["setting"]: row["value"] for row in standing})
             counts = "; ".join(f"{mode}: {len(left[mode])} of {len(groups)} left" for mode, groups in open_.items())
+            if number == 0 and look == 1:
+                for mode, groups in open_.items():
+                    if why := _not_images(groups, now, self.store):
+                        self.console.print(f"warning: {mode}: {why}", style="yellow", soft_wrap=True)
             what = f"round {number}, " if number else ""
             block = f"{what}block {look} of {len(sizes)}, {sizes[look - 1]:,} images"
             self.console.print(f"{block}: {counts}", soft_wrap=True)
@@ -104,6 +112,25 @@ class _Progress:
 
 def _joined(old: Field, new: Field) -> dict[str, Groups]:
     return {mode: {**groups, **new.get(mode, {})} for mode, groups in old.items()}
+
+
+def _not_images(groups: Groups, result: SweepResult, store: Store) -> str:
+    """A warning if no setting has samples that are images yet (metrics/trust.py), else an empty text."""
+    ok: Mapping[str, Row] = {row["run_id"]: row for row in result.rows if row["status"] == "ok"}
+    settings = {name: runs for name, runs in groups.items() if all(trial.run_id in ok for trial in runs)}
+    if not settings:
+        return ""
+    trials = [trial for runs in settings.values() for trial in runs]
+    floor = floor_rows(trials, [ok[trials[0].run_id]], store, FLOOR_REPEATS)
+    real = real_quality(floor, ok[trials[0].run_id])
+    found = {name: doubt([quality(runs, ok)], real) for name, runs in settings.items()}
+    if not all(found.values()):
+        return ""
+    best = min(settings, key=lambda name: float(np.mean([ok[trial.run_id]["kd"] for trial in settings[name]])))
+    return (
+        f"no setting gives images yet (“{best}”: {found[best]}); train longer, try more evaluations, or see `check` if "
+        "the network is from elsewhere"
+    )
 
 
 def _score(row: Row) -> float:

@@ -10,13 +10,13 @@ REPEATS = 20
 COLUMNS = ("data", "features", "metric", "n_samples", "n_reference", "mean", "sd", "low", "high", "repeats")
 
 
-def floor_rows(trials: Sequence[Trial], rows: Sequence[Row], store: Store) -> list[Row]:
+def floor_rows(trials: Sequence[Trial], rows: Sequence[Row], store: Store, repeats: int = REPEATS) -> list[Row]:
     """Rows of floors.csv: the score of n real images against the rest (floor), for each n in the table."""
     scored = {trial.run_id: trial for trial in trials}
     sizes = {(scored[row["run_id"]].score.reference, row["n_samples"]): row for row in rows if row["status"] == "ok"}
     out: list[Row] = []
     for (reference, n), row in sizes.items():
-        floor = load_pool(reference, store)[0].floor(n, REPEATS)
+        floor = load_pool(reference, store)[0].floor(n, repeats)
         shared = {name: row[name] for name in ("data", "features", "n_samples", "n_reference")}
         for metric, values in floor.items():
             numbers = {"mean": values.mean(), "sd": values.std(ddof=1), "low": values.min(), "high": values.max()}

@@ -47,7 +47,7 @@ from experiments.models.external import load_foreign
 from experiments.questions import Tune
 from experiments.stages.common import images_of
 from experiments.tune import proposals
-from experiments.tune.settings import SamplerSetting, exactly
+from experiments.tune.settings import RACE, SamplerSetting, exactly, not_run, race_of
 
 QUESTION = "Which sampler settings are best for this network, at each number of evaluations?"
 FRESH = 2 * CONTROL  # added to the seed of images that the race has not seen
@@ -143,14 +143,15 @@ def main(question: Tune, options: Options) -> pd.DataFrame:
     data_std = options.data_std(study)
     study = calibrated(study, partial(trials, data_std=data_std), options)
     fields = tuple(by_setting(trials(study, data_std, look)) for look in range(len(study.sizes)))
+    planned = list(trials(study, data_std))
     experiment = Experiment(
         "tune",
         QUESTION,
-        list(trials(study, data_std)),
+        planned,
         (),
         race=Race(study.sizes, fields, partial(confirmation, study), refinement(study, data_std)),
         write_extras=partial(write_settings, data_root=options.data_root, libraries=question.export),
-        notes=() if proposals.installed() or not study.refine else (proposals.INSTALL,),
+        notes=[*([proposals.INSTALL] if study.refine and not proposals.installed() else []), *not_run(planned)],
     )
     return run_experiment(experiment, options)
 
@@ -207,11 +208,6 @@ def trials(
                 yield reseeded(trial, study.search_seed * AGAIN) if isinstance(trial, Trial) else trial
 
 
-def race_of(budget: int) -> str:
-    """The mode of a race."""
-    return f"{budget} evaluations, race"
-
-
 def reseeded(trial: Trial, more: int) -> Trial:
     """The same trial with `more` added to its sampling seed."""
     samples = replace(trial.samples, seed=trial.samples.seed + more)
@@ -252,7 +248,7 @@ def confirmation(
     if not left:  # every setting failed
         return [], []
     for race, order in left.items():
-        mode, winner, usual = race.removesuffix(", race"), order[0], named[race][0]
+        mode, winner, usual = race.removesuffix(RACE), order[0], named[race][0]
         finalists = {*order[:FINALISTS], *study.defaults, usual}
         groups = {
             name: tuple(fresh(study, trial, mode) for trial in runs)

@@ -4,13 +4,16 @@ The text says all but the number of steps, which the budget decides. It is what 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from diffusion_core.samplers import Euler, Sampler
 from experiments.config import names
 from experiments.config.config import Ladder
+from experiments.config.trial import Infeasible, Trial
 
 TO_ZERO = "ending at 0"
+RACE = ", race"  # the end of a race's mode
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,17 @@ def exactly(budget: int, ladder: Ladder, sampler: Sampler, to_zero: bool) -> Lad
         if found <= budget:
             return shorter if found == budget else None
     return None
+
+
+def race_of(budget: int) -> str:
+    """The mode of a race."""
+    return f"{budget} evaluations{RACE}"
+
+
+def not_run(planned: Iterable[Trial | Infeasible]) -> list[str]:
+    """Which settings do not take part in the race, and why: one text per reason and race."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for one in planned:
+        if isinstance(one, Infeasible):
+            found.setdefault((one.mode.removesuffix(RACE), one.why), {})[f"“{one.setting}”"] = None
+    return [f"not run: {', '.join(names)}, {where}: {why}" for (where, why), names in found.items()]

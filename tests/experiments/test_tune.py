@@ -23,6 +23,7 @@ from experiments.tune.experiment import (
     refinement,
     trials,
 )
+from experiments.tune.settings import not_run
 
 MODEL = """
 import torch
@@ -90,6 +91,16 @@ def test_a_setting_asks_for_no_level_that_the_network_does_not_know() -> None:
     raised = runs["karras, euler-churn(s_churn=2, s_min=0.1)"].sampler
     assert raised.name == "euler-churn(s_churn=2, s_min=0.1, s_max=4.24)"
     assert runs[typed[2]].sampler.name == "heun(s_churn=1)"  # 4 raised is 5: known
+
+
+def test_settings_that_do_not_take_part_are_said() -> None:
+    typed = ("vp from 200 to 0.001, eta 0", "vp, heun, ending at 0")
+    study = replace(PRESETS["laptop"], budgets=(5,), ladders=("vp",), settings=typed, known=(0.02, 300.0),
+                    sigma_min=0.02, train_seeds=2)  # fmt: skip
+    assert not_run(trials(study, 0.55)) == [
+        "not run: “vp, heun”, 5 evaluations: heun: no ladder takes exactly 5 evaluations",
+        "not run: “vp from 200 to 0.001, eta 0”, 5 evaluations: sigma 0.001: the network knows no level below 0.02",
+    ]
 
 
 def test_a_network_trained_here_knows_all_levels() -> None:
@@ -215,6 +226,8 @@ def test_smoke_ends_in_a_report_without_a_recommendation(tmp_path: Path) -> None
     raced = pd.read_csv(tmp_path / "out" / "race.csv")
     assert set(raced["round"]) == ({0, 1} if proposals.installed() else {0})
     report = (tmp_path / "out" / "report.md").read_text()
+    assert "warning: 4 evaluations, race: no setting gives images yet (“" in done.stdout
+    assert "no settings.json and no code: no setting has samples that are images yet" in done.stdout
     assert "samples are not yet images" in report and "No verdict" in report  # an untrained network
     assert not (tmp_path / "out" / "settings.json").exists()
     again = warm.run("-m", "experiments", *arguments)

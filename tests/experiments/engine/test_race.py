@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 from rich.console import Console
@@ -75,6 +76,17 @@ def test_a_worse_setting_leaves_and_equal_ones_go_on_to_other_images(store: Stor
     assert len(finals) == 2 and {row["sample_seed"] for row in finals} == {5}
     assert isinstance(looked.comparisons[0], BestSet)
     assert all(row["status"] == "ok" for row in looked.result.rows)
+
+
+def test_a_first_block_without_images_is_warned_of(store: Store) -> None:
+    said = StringIO()
+    planned = race(["same, 0", "worse, 0"], [])
+    console = Console(file=said, width=300)
+    raced(Plan.of(planned.trials(0)), planned, lambda plan: execute(plan, RunContext(store), QUIET), store, console)
+    lines = [line for line in said.getvalue().splitlines() if "no setting gives images yet" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("warning: 2 steps: no setting gives images yet (“same, 0”: ")
+    assert "is at most 0.0" in lines[0] and "; train longer, try more evaluations" in lines[0]
 
 
 def test_a_race_that_was_run_costs_nothing_again(store: Store) -> None:
