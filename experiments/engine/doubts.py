@@ -1,6 +1,7 @@
 """Warnings about set-ups that run without an error but may mislead. They are made before anything is trained."""
 
 import math
+import shlex
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from experiments.config.levels import asked, unknown
 from experiments.config.names import DIGITS
 from experiments.config.trial import Trial
 from experiments.models.check import examine
-from experiments.models.external import load_foreign, remarks
+from experiments.models.external import load_foreign
 from experiments.stages.common import images_of
 from experiments.stages.hardware import cores
 
@@ -95,11 +96,12 @@ def _of_images(images: Images) -> Iterator[str]:
 def _of_network(
     config: ForeignConfig, runs: Sequence[tuple[Sampler, tuple[float, ...]]], data_root: Path | None
 ) -> Iterator[str]:
-    """What `check` doubts about a network from elsewhere, its adapter's remarks, and levels that it does not know."""
+    """What `check` doubts about a network from elsewhere, and levels that it does not know."""
     images, device = images_of(config.data, data_root), config.machine.device
     network = load_foreign(config.source, images, config.label, device)
-    yield from remarks(network)
-    yield from (f"{config.name}: {doubt}" for doubt in examine(network, images, device).doubts)
+    yield from (
+        f"{config.name}: {doubt}; see {check_command(config)}" for doubt in examine(network, images, device).doubts
+    )
     if isinstance(network, Adapter):
         low, high = min(min(filter(None, sigmas)) for _, sigmas in runs), max(sigmas[0] for _, sigmas in runs)
         if why := unknown(low, network.span):
@@ -114,6 +116,17 @@ def _of_network(
         ):
             if outside and (why := unknown(level, network.span)):
                 yield f"{name} asks the network for sigma {level:.3g}, beyond its ladder, but {why}"
+
+
+def check_command(config: ForeignConfig) -> str:
+    """The command that shows more about a network from elsewhere."""
+    words = ["--model", config.source]
+    if config.label is not None:
+        words += ["--model-label", str(config.label)]
+    data = config.data.rpartition("@")[0] or config.data  # as typed, without the hash of the files
+    if data != ForeignConfig.data:
+        words += ["--data", data]
+    return shlex.join(["python", "-m", "experiments", "check", *words])
 
 
 def _of_ladder(trial: Trial) -> Iterator[str]:

@@ -14,6 +14,7 @@ from experiments.config.trial import Trial
 from experiments.engine.options import Options
 from experiments.metrics.features import dimension
 from experiments.models import external
+from experiments.stages.common import images_of
 from experiments.stages.hardware import describe
 
 VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
@@ -55,8 +56,12 @@ def notes(trials: Sequence[Trial], options: Options, n_planned: int) -> list[str
             f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular, "
             "so read FD with care and trust KD"
         )
-    sources = {trial.model.source for trial in trials if isinstance(trial.model, ForeignConfig)}
-    return found + [note for source in sorted(sources) for note in external.notes(source)]
+    networks = dict.fromkeys(trial.model for trial in trials if isinstance(trial.model, ForeignConfig))
+    for one in networks:
+        images = images_of(one.data, options.data_root)
+        model = external.load_foreign(one.source, images, one.label, one.machine.device)
+        found += [*external.notes(one.source), *external.remarks(model)]
+    return [*dict.fromkeys(found)]
 
 
 def _commit() -> tuple[str | None, bool | None]:

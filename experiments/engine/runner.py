@@ -103,11 +103,13 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     for path in earlier:  # so that a report never mixes two runs
         path.unlink()
     said = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
-    said += [*experiment.notes, *doubts(plan.trials, options.data_root), *_reused(plan, store)]
+    said += [*experiment.notes, *_reused(plan, store)]
     if chosen := chosen_for(experiment.trials, options):
         said.append(chosen.why)
-    for note in said:
-        console.print(f"note: {note}", style="yellow", soft_wrap=True)
+    warnings = doubts(plan.trials, options.data_root)
+    for kind, text in (*(("note", one) for one in said), *(("warning", one) for one in warnings)):
+        console.print(f"{kind}: {text}", style="yellow", soft_wrap=True)
+    said += warnings
     with _executor(plan, context, options) as (context, how):
         logs = directory / "logs"
 

@@ -171,6 +171,8 @@ def test_doubts_are_said_before_a_run(here: Path) -> None:
     (first, second) = said("wrong")
     assert first.startswith("python:test_check:wrong: error at sigma") and "range may be wrong" in first
     assert "error above 1" in second
+    see = "; see python -m experiments check --model python:test_check:wrong"
+    assert first.endswith(see) and second.endswith(see)
 
 
 def test_labels_follow_the_sample_in_every_kind_of_run(here: Path) -> None:

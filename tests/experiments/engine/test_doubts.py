@@ -17,7 +17,7 @@ from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, Sco
 from experiments.config.denoisers import ForeignConfig, TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import doubts as found
-from experiments.engine.doubts import doubts
+from experiments.engine.doubts import check_command, doubts
 
 
 def trial(
@@ -125,7 +125,6 @@ def test_levels_above_the_ladder_that_the_network_does_not_know_are_said(monkeyp
     low, high = network.span
     monkeypatch.setattr(found, "load_foreign", lambda *_: network)
     monkeypatch.setattr(found, "examine", lambda *_: SimpleNamespace(doubts=[]))
-    monkeypatch.setattr(found, "remarks", lambda _: [])
 
     def said(sampler: Sampler) -> list[str]:
         samples = replace(trial().samples, model=ForeignConfig("python:a:b", "0"), sampler=sampler,
@@ -138,3 +137,16 @@ def test_levels_above_the_ladder_that_the_network_does_not_know_are_said(monkeyp
         f"level above {high:.3g}"
     ]
     assert said(EulerCorrected(shift=0.9, s_max=1.0))[0].endswith(f"the network knows no level below {low:.3g}")
+
+
+@pytest.mark.parametrize(
+    ("config", "more"),
+    [
+        (ForeignConfig("python:a:b"), "python:a:b"),
+        (ForeignConfig("diffusers:my net", label=3), "'diffusers:my net' --model-label 3"),
+        (ForeignConfig("python:a:b", data="folder:x@home@0123"), "python:a:b --data folder:x@home"),
+    ],
+    ids=["plain", "label", "data"],
+)
+def test_the_command_that_shows_more_reads_the_network_in_the_same_way(config: ForeignConfig, more: str) -> None:
+    assert check_command(config) == f"python -m experiments check --model {more}"

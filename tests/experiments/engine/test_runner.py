@@ -185,3 +185,12 @@ def test_samples_are_at_most_a_third_of_the_reference(tmp_path: Path, monkeypatc
     runner._check([trial(50)], Store(tmp_path), None)
     with pytest.raises(ValueError, match="n_samples=51: data='mnist' allows at most 50, a third of its images"):
         runner._check([trial(51)], Store(tmp_path), None)
+
+
+def test_a_doubt_is_a_warning(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *words(tmp_path / "out", whole / "store"), "--sigma-min", "1") == 0
+    doubt = "a ladder ends at sigma 1, so this much noise stays in its samples"
+    assert f"warning: {doubt}" in capsys.readouterr().out
+    assert any(note.startswith(doubt) for note in json.loads((tmp_path / "out" / "run.json").read_text())["notes"])
