@@ -143,7 +143,8 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
         if metric == "kd":
             seconds = [ok[trial.run_id]["seconds"] for pair in pairs for trial in pair]
             smallest = (contrast.stop.smallest if contrast.stop else SMALLEST) * value_b
-            pooled_row |= to_settle(whole[metric], smallest, shared["n_samples"], len(pairs), sum(seconds))
+            if not untrusted:  # more samples that are no images would settle nothing
+                pooled_row |= to_settle(whole[metric], smallest, shared["n_samples"], len(pairs), sum(seconds))
             pooled_row |= _stopped(contrast.stop, value_b)
         yield shared | _numbers(metric, whole[metric]) | pooled_row
 

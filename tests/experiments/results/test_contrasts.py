@@ -83,6 +83,8 @@ def test_samples_that_are_not_images_get_no_verdict() -> None:
     static = rows(one, recall=0.01)
     assert static["verdict"] == "too undertrained to tell" and not static["clear"]
     assert static["untrusted"].startswith("recall is at most 0.010")
+    small = measured(-0.2, 0.2)
+    assert "n_to_settle" in rows(small) and "n_to_settle" not in rows(small, recall=0.01)
 
 
 def test_settings_with_their_own_training_need_five_networks() -> None:
