@@ -179,10 +179,11 @@ class Terms:
 
 @dataclass(frozen=True)
 class Code:
-    """Code to copy. `title` says what it is for."""
+    """Code to copy. `title` says what it is for, and `language` how to colour it: a word that Markdown knows."""
 
     title: str
     text: str
+    language: str = "python"
     kind: ClassVar[str] = "code"
 
 

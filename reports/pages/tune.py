@@ -8,6 +8,7 @@ import pandas as pd
 from reports import best_sets, components, explorer, figures, limits, openings, tables
 from reports.columns import METRICS
 from reports.document import Code, Figure, Number, Opening, Prose, Section, Table
+from reports.files import NOT_YET
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
 from reports.sentences import WORDS, head, pairs
@@ -72,7 +73,7 @@ def line(run: Run, one: best_sets.BestSet) -> str:
 
 def to_settle(row: pd.Series) -> str:
     """How many images would separate the two, if these could not, and whether the data set has enough."""
-    if missing(row.get("n_to_settle")):
+    if missing(row.get("n_to_settle")) or row["verdict"] == NOT_YET:
         return ""
     n, most = cell("n_to_settle", row["n_to_settle"]), (row["n_samples"] + row["n_reference"]) // 3
     if row["n_to_settle"] > most:
@@ -89,13 +90,14 @@ def at_floor(run: Run, one: best_sets.BestSet) -> bool:
 
 
 def pictures(run: Run, one: best_sets.BestSet) -> list[tuple[Path, str]]:
-    """Real images, the default and the recommended setting, from the same noise."""
+    """Real images, the default and the recommended setting or else that of the lowest KD, from the same noise."""
     rows = components.first_network(run.ok(one.mode)).set_index("setting")
     best = one.simplest or one.settings["setting"].iloc[0]
-    names = {one.baseline: "default", best: "recommended"}
+    role = "recommended" if one.simplest else "lowest KD, not recommended"
+    names = {one.baseline: "default", best: role}
     if best == one.baseline:
         others = [name for name in one.settings["setting"] if name != best]
-        names = {best: "default, recommended"} | dict.fromkeys(others[:1], "another")
+        names = {best: f"default, {role}"} | dict.fromkeys(others[:1], "another")
     labels = {rows.loc[name, "samples_id"]: f"{name}, {one.where} ({role})" for name, role in names.items()}
     return components.strip(run, labels)
 
@@ -127,7 +129,8 @@ def code(run: Run) -> Section | None:
             for library, file in sorted(one["exports"].items(), key=lambda pair: pair[0] != "torch"):
                 title = f"{plural(one['budget'], 'evaluation')}, “{one['setting']}”: {library}"
                 inside = run.directory / "export" / Path(file).name  # never a file of another folder
-                blocks.append(Code(title, inside.read_text(encoding="utf-8")))
+                language = "python" if inside.suffix == ".py" else "text"
+                blocks.append(Code(title, inside.read_text(encoding="utf-8"), language))
                 if library in one.get("not_compared", {}):
                     blocks.append(
                         Prose(f"This code was not compared with our samples: {one['not_compared'][library]}.")
@@ -211,7 +214,21 @@ def race(run: Run) -> Section | None:
     )
     if (run.race["round"] > 0).any():
         text += " After the named settings, proposals near the best meet the best so far."
-    return Section("The race", [Table(heads, body, [False, *[True] * (len(heads) - 1)], text)])
+    return Section("The race", [Table(heads, body, [False, *[True] * (len(heads) - 1)], text), *not_run(run)])
+
+
+def not_run(run: Run) -> list[Prose]:
+    """The settings that could not take part, and why."""
+    rows = run.rows[run.rows["status"] == "infeasible"].drop_duplicates(["mode", "setting"])
+    if not len(rows):
+        return []
+    shown = rows.iloc[limits.evenly(len(rows), limits.ROWS)]
+    texts = [
+        f"{listed(f'“{name}”' for name in here['setting'])}, {mode.removesuffix(RACE)}: {why}"
+        for (mode, why), here in shown.groupby(["mode", "error"], sort=False)
+    ]
+    more = limits.note(len(shown), len(rows), "settings", limits.EVEN, "table.csv")
+    return [Prose(f"{'. '.join(texts)}.{more}", "Not run")]
 
 
 def knobs(run: Run) -> Section | None:
