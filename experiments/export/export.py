@@ -68,12 +68,27 @@ def write_settings(
                 console.print(f"no code for {library}, {trial.setting}: {why}", style=style, soft_wrap=True)
     for library, why in dict.fromkeys(pair for entry in entries for pair in entry["not_compared"].items()):
         console.print(f"code for {library} is not compared with the measured sampler: {why}", soft_wrap=True)
+    if missing := _without(sets):
+        what = f"no setting for {', '.join(missing)} in settings.json" if entries else "no settings.json and no code"
+        console.print(f"{what}: {'; '.join(dict.fromkeys(missing.values()))}", style="yellow", soft_wrap=True)
     if entries:
         first = trials[chosen[0]["mode"], chosen[0]["setting"]]
         name = first.model.name if isinstance(first.model, ForeignConfig) else described(first)["network"]
         whose = {"network": name, "model_id": identity(first.model), "data": first.model.data}
         write_json(directory / "settings.json", {"format": FORMAT} | whose | {"settings": entries})
         console.print(f"settings to use: {directory / 'settings.json'}, code: {directory / 'export'}", soft_wrap=True)
+
+
+def _without(sets: pd.DataFrame) -> dict[str, str]:
+    """Each mode that has no recommended setting, and why."""
+    if not len(sets):
+        return {"any budget": "no two settings succeeded"}
+    found = {}
+    for mode, rows in sets.groupby("mode", sort=False):
+        if not rows["simplest"].any():
+            said = rows["no_verdict"].dropna()
+            found[str(mode)] = str(said.iloc[0]) if len(said) else "no setting has samples that are images yet"
+    return found
 
 
 def _entry(trial: Trial, row: pd.Series, ties: list[str]) -> dict[str, Any]:
@@ -94,6 +109,7 @@ def _entry(trial: Trial, row: pd.Series, ties: list[str]) -> dict[str, Any]:
         "n_samples": int(row["n_samples"]),
         "n_networks": int(row["n_networks"]),
         "features": row["features"],
+        "precision": trial.samples.machine.precision,
     }
 
 

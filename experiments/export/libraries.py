@@ -90,6 +90,11 @@ def diffusers(target: Target) -> str:
     """Code for a network with diffusers' conventions."""
     if target.process != "vp" or not target.table or target.predicts not in PREDICTIONS:
         raise Unsupported("diffusers' schedulers need a network with a table of times that predicts eps or v")
+    if target.whole:
+        raise Unsupported(
+            "diffusers' schedulers need fractional times, but those of your network are rounded (whole=True); use the "
+            "torch code"
+        )
     if isinstance(target.sampler, Churn) and target.sampler.s_churn > 0:
         raise Unsupported("diffusers evaluates the network before it adds the churn; use the torch code")
     if target.sampler.name not in SCHEDULERS:
@@ -136,7 +141,7 @@ def sample(net, scheduler_config, noise, generator=None{network.signature(target
 {network.call(target, told)}
         x = scheduler.step(out, level, x{draws}).prev_sample
     return x{after}
-'''
+{network.example(target, "scheduler_config, ")}'''
 
 
 def comfyui(target: Target) -> str:

@@ -64,6 +64,21 @@ def explained(target: Target) -> str:
     return said + "\n\n    first is the index of the batch's first image.\n    " * takes_index(target)
 
 
+def example(target: Target, more: str = "") -> str:
+    """A last line of the code, a comment: how `sample` is called, and the range of its images.
+
+    Args:
+        more: further arguments before the noise, as Python.
+    """
+    first = ", first=0" if takes_index(target) else ""
+    if target.own is not None:
+        black, white = target.own.convention.pixels
+        unit = f"from {black:g} (black) to {white:g} (white)"
+    else:
+        unit = "in standard deviations of the data"
+    return f"\n# images = sample(net, {more}lambda: torch.randn(16, {size(target)}){first})  # {unit}\n"
+
+
 def size(target: Target) -> str:
     return ", ".join(map(str, target.shape))
 

@@ -81,8 +81,13 @@ class Target:
     @property
     def table(self) -> bool:
         """Whether the times are indices into a table of levels, as in diffusers."""
+        return self.own is not None and isinstance(self.own.convention.time, TableTime)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the times are rounded to whole numbers."""
         time = self.own.convention.time if self.own else None
-        return isinstance(time, TableTime) and not time.whole
+        return isinstance(time, TableTime) and time.whole
 
     @property
     def levels(self) -> tuple[float, ...]:

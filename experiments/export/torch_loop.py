@@ -79,7 +79,7 @@ def sample(net, noise{network.signature(target)}):
     for i, (now, after) in enumerate(zip(SIGMAS, SIGMAS[1:])):
 {body}
     return x
-'''
+{network.example(target)}'''
 
 
 def _loop(target: Target) -> tuple[tuple[float, ...], str, str]:

@@ -148,7 +148,8 @@ def test_the_torch_loop_gives_our_images(model: Model, to_zero: bool, sampler: S
         (diffusers, Euler(0.5), "vp eps", r"diffusers has no scheduler for euler\(eta=0.5\) at given levels"),
         (diffusers, Heun(**CHURN), "vp eps", "diffusers evaluates the network before it adds the churn"),
         *((diffusers, Euler(0.0), name, "diffusers' schedulers need a network with a table of times")
-          for name in ("ours", "edm x0", "flow", "vp v, cosine, side", "vp whole")),
+          for name in ("ours", "edm x0", "flow", "vp v, cosine, side")),
+        (diffusers, Euler(0.0), "vp whole", r"those of your network are rounded \(whole=True\); use the torch"),
         (comfyui, EulerChurn(**CHURN), "vp eps", "ComfyUI's own sampler nodes have no field for churn"),
         (comfyui, RESTART, "vp eps", "ComfyUI has no restart"),
         (comfyui, Euler(1.0), "flow", "step a flow in another way than ours, except for Euler without noise"),
@@ -175,6 +176,24 @@ def test_labels_guidance_and_the_size_of_the_images_are_said(make: Callable[[Tar
     assert said[3] == f"# {own}Labels: image i has label i % 3"
     assert said[4] == f"# {own}Guidance: classifier-free, scale 2; label 5 is no label"
     assert ("torch.randn(16, 1, 6, 6)" in make(one)) == (make is not comfyui)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("vp v, cosine, side", "from 0 (black) to 1 (white)"),
+        ("flow", "from -1 (black) to 1 (white)"),
+        ("ours", "in standard deviations of the data"),
+        ("index", "in standard deviations of the data"),
+    ],
+)
+def test_the_last_line_is_a_call_that_works(name: str, unit: str) -> None:
+    code = torch_loop(target(Euler(0.0), MODELS[name]))
+    last = code.splitlines()[-1]
+    call, said = last.removeprefix("# images = ").split("  # ")
+    assert said == unit
+    images = eval(call, {"sample": run(code), "net": users(MODELS[name])[0], "torch": torch})
+    assert images.shape == (16, *target(Euler(0.0), MODELS[name]).shape)
 
 
 def test_settings_have_fields_for_what_the_network_is_told() -> None:

@@ -33,17 +33,38 @@ def coarse(z: Tensor, time: Tensor) -> Tensor:
     return torch.tanh(z).to(torch.bfloat16).float()
 
 
-def written(model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, object], str]:
-    """The entry of settings.json for this model, and what the terminal says."""
+def written(
+    model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch, more: str = ""
+) -> tuple[dict[str, object], str]:
+    """The entry of settings.json for this model, and what the terminal says. `more`: a mode without images."""
     trial = Trial("tune", "6 evaluations", ScoreConfig(CONFIG, ReferenceConfig("mnist5k", "digits", "")), "a", 6)
     row = {"mode": trial.mode, "setting": "a", "budget": 6, "simplest": True, "in_set": True, "value": 0.1, "fd": 1.0}
-    pd.DataFrame([row | {"n_samples": 132, "n_networks": 1, "features": "digits"}]).to_csv(folder / "best_sets.csv")
+    row |= {"n_samples": 132, "n_networks": 1, "features": "digits", "no_verdict": None}
+    rows = [row, row | {"mode": more, "simplest": False, "in_set": False}] if more else [row]
+    pd.DataFrame(rows).to_csv(folder / "best_sets.csv")
     monkeypatch.setattr(export, "images_of", lambda *_: IMAGES)
     monkeypatch.setattr(export, "load_model", lambda *_: model)
     said = StringIO()
     export.write_settings(folder, Store(folder / "store"), [trial], Console(file=said, width=300), data_root=None)
     (entry,) = json.loads((folder / "settings.json").read_text())["settings"]
     return entry, said.getvalue()
+
+
+@pytest.mark.parametrize("best", ["too few networks", None])
+def test_why_there_is_no_setting_is_said(best: str | None, tmp_path: Path) -> None:
+    why = "no setting has samples that are images yet" if best is None else best
+    rows = [{"mode": "6 evaluations", "simplest": False, "no_verdict": best} for _ in range(2)]
+    pd.DataFrame(rows).to_csv(tmp_path / "best_sets.csv")
+    said = StringIO()
+    export.write_settings(tmp_path, Store(tmp_path / "store"), [], Console(file=said, width=300), data_root=None)
+    assert said.getvalue() == f"no settings.json and no code: {why}\n"
+    assert not (tmp_path / "settings.json").exists()
+
+
+def test_a_budget_without_a_setting_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, said = written(adapters.edm(net, IMAGES), tmp_path, monkeypatch, more="4 evaluations")
+    assert "no setting for 4 evaluations in settings.json: no setting has samples that are images yet" in said
+    assert entry["precision"] == CONFIG.machine.precision
 
 
 def test_code_that_gives_other_images_is_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
