@@ -15,8 +15,9 @@ y is an image in the network's own range. The arguments that all three share:
     guidance    scale of classifier-free guidance; it needs null_label, the label of no class
 """
 
-from collections.abc import Callable
-from typing import TypedDict, Unpack
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any, TypedDict, Unpack
 
 from torch import Tensor
 
@@ -77,7 +78,7 @@ def vp(net: Network, data: Images, *, predicts: str = "eps", time: Time = DDPM, 
         time: `linear_betas()`, `from_betas(betas)`, `from_abar(abar)`, `LinearVP()` or `CosineVP()`. A network that
             takes t / 1000 is wrapped: lambda z, t: net(z, t / 1000).
     """
-    return Adapter(net, data, Convention("vp", time, predicts, **shared))
+    return _adapter(net, data, "vp", time, predicts, shared)
 
 
 def edm(net: Network, data: Images, *, predicts: str = "x0", time: Time = SIGMA, **shared: Unpack[Shared]) -> Adapter:
@@ -87,7 +88,7 @@ def edm(net: Network, data: Images, *, predicts: str = "x0", time: Time = SIGMA,
         predicts: x0 (the preconditioned D), or eps.
         time: `Sigma()` in the network's own units, or `LogSigma(factor)`.
     """
-    return Adapter(net, data, Convention("edm", time, predicts, **shared))
+    return _adapter(net, data, "edm", time, predicts, shared)
 
 
 def flow(
@@ -102,4 +103,17 @@ def flow(
     """
     if predicts == "velocity" and data_at == 1:
         predicts = "velocity to data"
-    return Adapter(net, data, Convention("flow", FlowTime(data_at), predicts, **shared))
+    return _adapter(net, data, "flow", FlowTime(data_at), predicts, shared)
+
+
+def _adapter(net: Network, data: Images, process: str, time: Time, predicts: str, shared: Mapping[str, Any]) -> Adapter:
+    """The adapter. Raises TypeError for an argument that there is not, with those that there are."""
+    known = ("predicts", "data_at" if process == "flow" else "time", *Shared.__annotations__)
+    for name in shared:
+        if name not in Shared.__annotations__:
+            meant = get_close_matches(name, known, n=1)
+            raise TypeError(
+                f"adapters.{process}: unknown argument {name!r}{f'; did you mean {meant[0]!r}?' if meant else ''} "
+                f"(there are {', '.join(known)})"
+            )
+    return Adapter(net, data, Convention(process, time, predicts, **shared))

@@ -38,6 +38,10 @@ PREDICTIONS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "velocity": lambda out, z, s, n: (z + s * out) / (s + n),
     "velocity to data": lambda out, z, s, n: (z - s * out) / (s + n),
 }
+TIMES = (
+    "linear_betas(), from_betas(betas), from_abar(abar), LinearVP(), CosineVP(), Sigma(), LogSigma(factor), "
+    "FlowTime(data_at)"
+)
 OF_PROCESS = {  # what networks of each process predict
     "vp": ("eps", "x0", "v"),
     "edm": ("x0", "eps"),
@@ -57,11 +61,17 @@ class Convention:
     labels: Labels = None  # class of all samples, or "balanced": sample index mod n_classes
     n_classes: int | None = None
     guidance: float = 1.0  # scale of classifier-free guidance; 1 is none
-    null_label: int | None = None  # the label of "no class"
+    null_label: int | None = None  # the label of "no class", which none of the samples has
 
     def __post_init__(self) -> None:
         if self.process not in SIGNAL:
             raise ValueError(f"process={self.process!r}: it must be one of {', '.join(SIGNAL)}")
+        if isinstance(self.time, type) or not all(hasattr(self.time, name) for name in ("span", "time", "sigma")):
+            given = getattr(self.time, "__name__", None)  # a class, or a function that makes a time
+            raise ValueError(
+                f"time={given or repr(self.time)}: it must be one of {TIMES}"
+                f"{f': it lacks its brackets, {given}()' if given else ''}"
+            )
         if self.predicts not in (known := OF_PROCESS[self.process]):
             raise ValueError(f"predicts={self.predicts!r}: it must be one of {', '.join(known)} for {self.process}")
         low, high = self.pixels
@@ -76,6 +86,16 @@ class Convention:
                 raise ValueError(f"labels={self.labels}: there are classes 0 to {self.n_classes - 1}")
         if self.guidance != 1 and (self.labels is None or self.null_label is None):
             raise ValueError(f"guidance={self.guidance}: it needs labels and null_label, the label of no class")
+        if self.null_label is not None:
+            if self.null_label == self.labels:
+                raise ValueError(f"null_label={self.null_label}: it must not be labels, but the label of no class")
+            n = self.n_classes or 0
+            if self.labels == "balanced" and 0 <= self.null_label < n:
+                raise ValueError(
+                    f"null_label={self.null_label}: it must be the label of no class, but 0 to {n - 1} are the classes "
+                    f"of labels='balanced', n_classes={n}. If 0 is the label of no class, give null_label=-1 and wrap "
+                    "the network: lambda z, t, y: net(z, t, y + 1)"
+                )
 
 
 class Adapter(nn.Module):

@@ -14,24 +14,22 @@ from torch import Tensor
 from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model
-from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.schedules import geometric
+from experiments.models.batch import Batch
 from experiments.models.best_linear import FEWEST, linear_errors
 from experiments.models.function_variants import function_variants
+from experiments.models.labels import better_labels, doubtful_labels
 from experiments.models.variants import Remembering, Variant, shifted, variants, with_convention
 
 SIGMAS = geometric(9, 30.0, 0.03)
 N_IMAGES, FEW = 16, 2  # images per level; of these, for a first look at another reading
 BEST = 3  # readings that are tried on all images, after the first look
-SEED = 20_263
 LEAST = 1e-6  # the smallest error of a linear predictor that ratios are taken of
 WORSE, SLACK = 1.5, 0.02  # an error is doubtful above WORSE times the best linear predictor's, plus SLACK
 BUMP, LITTLE = 3.0, 0.2  # an error that is BUMP times its neighbours' is one; in units of the best linear predictor's
 MOST_ERROR = 1e3  # errors are cut off here when readings are compared
 SURE = 4.0  # standard errors by which a difference between two readings, on the same images and noise, is no accident
 MATTERS = 0.05  # a shift of the table matters where it changes sigma by this much
-CLASSES, PER_CLASS = 10, 8  # images on which labels are tried
-LABEL_SIGMA, LABEL_GAIN = 5.0, 0.1  # where a label tells most, and the share of the error that another must save
 
 
 @dataclass(frozen=True)
@@ -71,43 +69,6 @@ class CheckResult:
         return (min(good), max(good)) if good else None
 
 
-class _Batch:
-    """Real images at all levels, the same images and noise for every reading of the model."""
-
-    def __init__(self, images: Images, chosen: Tensor, sigmas: Sequence[float], device: str) -> None:
-        self.labels, n = images.labels[chosen], len(chosen)
-        x0 = images.standardised(chosen)
-        self.shape = (len(sigmas), n)
-        self.x0 = x0.repeat(len(sigmas), 1, 1, 1).to(device)
-        generator = torch.Generator().manual_seed(SEED)
-        self.noise = torch.randn(self.x0.shape, generator=generator).to(device)
-        self.sigma = torch.tensor(sigmas, device=device).repeat_interleave(n)
-        self.x = self.x0 + self.sigma.view(-1, 1, 1, 1) * self.noise
-        self.index = self.labels.repeat(len(sigmas)).to(device)  # balanced labels of these are the images' own
-
-    def eps(self, model: Model) -> Tensor:
-        """The model's output at all levels, for all images."""
-        return self._asked(model, slice(None))
-
-    def errors(self, model: Model, levels: Tensor | slice = slice(None), n: int | None = None) -> Tensor:
-        """Squared errors of eps per pixel, float64 (levels, images), at these levels, for the first n images."""
-        which = torch.arange(len(self.x)).view(self.shape)[levels][:, :n]
-        chosen = which.flatten().to(self.x.device)
-        return self.squared(self._asked(model, chosen) - self.noise[chosen]).view(which.shape)
-
-    @torch.no_grad()
-    def _asked(self, model: Model, which: Tensor | slice) -> Tensor:
-        parts = (part[which].split(64) for part in (self.x, self.sigma, self.index))
-        return torch.cat(
-            [at_samples(model, index)(x, sigma).to(x.dtype) for x, sigma, index in zip(*parts, strict=True)]
-        )
-
-    @staticmethod
-    def squared(errors: Tensor) -> Tensor:
-        """Mean square per image, float64, on the CPU."""
-        return errors.double().square().flatten(1).mean(dim=1).cpu()
-
-
 def examine(model: Model, images: Images, device: str) -> CheckResult:
     """The errors of a model on real noisy images, and what is doubtful about them, one sentence each.
 
@@ -115,8 +76,9 @@ def examine(model: Model, images: Images, device: str) -> CheckResult:
         model: on `device`; `behaviour` has accepted it.
         images: the data set that is sampled. Classes are denoised under their own labels, without guidance.
     """
-    model = _remembering(_plain(model))
-    batch = _Batch(images, _chosen(model, images), SIGMAS, device)
+    model = _remembering(model)
+    guided, model = model, _plain(model)
+    batch = Batch(images, _chosen(model, images), SIGMAS, device)
     eps = batch.eps(model)
     found = batch.squared(eps - batch.noise).view(batch.shape)
     times = model.times(torch.tensor(SIGMAS)).tolist() if isinstance(model, Adapter) else [None] * len(SIGMAS)
@@ -129,11 +91,11 @@ def examine(model: Model, images: Images, device: str) -> CheckResult:
     cause = (
         _better_reading(model, images, batch, levels, found, tried)
         or _better_table(model, batch, levels, found, tried)
-        or _better_labels(model, images, device, tried)
+        or better_labels(model, images, device, tried)
     )
     first = slice(None, None, batch.shape[1])
     denoised = batch.x - batch.sigma.view(-1, 1, 1, 1) * eps
-    doubts = list(_doubts(levels, cause, list(tried)))
+    doubts = [*_doubts(levels, cause, list(tried)), *doubtful_labels(guided, images, device)]
     if len(images.pixels) < FEWEST:
         doubts.append(
             f"the data set has only {len(images.pixels)} image(s), so little is known about what a good error is"
@@ -196,7 +158,7 @@ def _doubts(levels: Sequence[Level], cause: str | None, tried: Sequence[str] = (
 
 
 def _better_reading(
-    model: Model, images: Images, batch: _Batch, levels: Sequence[Level], found: Tensor, tried: dict[str, None]
+    model: Model, images: Images, batch: Batch, levels: Sequence[Level], found: Tensor, tried: dict[str, None]
 ) -> str | None:
     """What to say about the reading of the model with the smallest error, if it fits.
 
@@ -237,7 +199,7 @@ def _size(errors: Tensor) -> float:
 
 
 def _better_table(
-    model: Model, batch: _Batch, levels: Sequence[Level], found: Tensor, tried: dict[str, None]
+    model: Model, batch: Batch, levels: Sequence[Level], found: Tensor, tried: dict[str, None]
 ) -> str | None:
     """What to say about a table whose neighbour fits, at the levels where one entry makes a difference.
 
@@ -263,30 +225,6 @@ def _better_table(
         if not still and gain.mean() > max(SURE * gain.std() / math.sqrt(len(gain)), SLACK * found[matters].mean()):
             return f"{one.says}, at sigma {sigmas[matters].min():.2g} to {sigmas[matters].max():.2g}"
     return None
-
-
-def _better_labels(model: Model, images: Images, device: str, tried: dict[str, None]) -> str | None:
-    """What to say about labels, if images of a class are denoised better under the label of another class."""
-    if not isinstance(model, Adapter) or model.convention.labels is None or model.convention.n_classes is None:
-        return None
-    classes = images.labels.unique()[:CLASSES].tolist()
-    if len(classes) < 2 or max(classes) >= model.convention.n_classes:
-        return None
-    tried["labels"] = None
-    chosen = torch.cat([(images.labels == label).nonzero().flatten()[:PER_CLASS] for label in classes])
-    batch = _Batch(images, chosen, [LABEL_SIGMA], device)
-    errors = torch.cat([batch.errors(with_convention(model, labels=label)) for label in classes])  # (labels, images)
-    wrong = []
-    for row, label in enumerate(classes):
-        mine = errors[:, batch.labels == label]
-        best = int(mine.mean(dim=1).argmin())
-        gain = mine[row] - mine[best]
-        if len(gain) > 1 and gain.mean() > max(LABEL_GAIN * mine[row].mean(), 2 * gain.std() / math.sqrt(len(gain))):
-            wrong.append(f"images of class {label} under label {classes[best]}")
-    if wrong:
-        return f"its labels may be mixed up: it denoises {', '.join(wrong)} better than under their own"
-    same = bool((errors == errors[0]).all())
-    return "its labels change nothing: every label gives the same error" if same else None
 
 
 def _times(ratio: float) -> str:

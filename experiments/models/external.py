@@ -122,7 +122,10 @@ def remarks(model: Model) -> list[str]:
     elif convention.labels is not None:
         said.append(f"all its samples have label {convention.labels}, but they are compared with images of all classes")
     if convention.guidance != 1:
-        said.append(f"classifier-free guidance {convention.guidance:g}: one evaluation is two passes of its network")
+        said.append(
+            f"classifier-free guidance {convention.guidance:g}: one evaluation is two passes of its network; check "
+            "measures its errors without guidance"
+        )
     return said
 
 

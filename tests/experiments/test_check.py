@@ -210,8 +210,8 @@ def test_a_network_with_labels_can_be_timed(here: Path) -> None:
     [
         {"n_classes": 20},
         {"labels": 3},
-        {"guidance": 2.0, "null_label": 9},
-        {"guidance": 1.0, "null_label": 9},
+        {"guidance": 2.0, "null_label": 10},
+        {"guidance": 1.0, "null_label": 10},
         {"pixels": (0.0, 1.0)},
         {"time": adapters.LogSigma()},
         {"time": adapters.LogSigma(0.25)},

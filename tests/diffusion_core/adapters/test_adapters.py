@@ -310,11 +310,44 @@ def test_guidance_is_the_formula_of_ho_and_salimans() -> None:
         ({"labels": 5, "n_classes": 5}, "labels=5: there are classes 0 to 4"),
         ({"labels": 2, "guidance": 3.0}, "guidance=3.0: it needs labels and null_label"),
         ({"guidance": 3.0, "null_label": 5}, "guidance=3.0: it needs labels and null_label"),
+        ({"labels": 3, "guidance": 2.0, "null_label": 3}, "null_label=3: it must not be labels"),
+        ({"labels": "balanced", "n_classes": 5, "null_label": 4}, "null_label=4: .* 0 to 4 are the classes of"),
+        ({"time": "linear"}, r"time='linear': it must be one of linear_betas\(\), .*"),
+        ({"time": adapters.CosineVP}, r"time=CosineVP: .* it lacks its brackets, CosineVP\(\)"),
+        ({"time": adapters.linear_betas}, r"time=linear_betas: .* it lacks its brackets"),
     ],
 )
 def test_a_bad_convention_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         adapters.vp(by_label, images(), **options)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (adapters.vp, {"prediction": "eps"}, r"adapters.vp: unknown argument 'prediction'; did you mean 'predicts'\?"),
+        (
+            adapters.edm,
+            {"nclasses": 3},
+            r"did you mean 'n_classes'\? \(there are predicts, time, pixels, .*null_label\)",
+        ),
+        (adapters.flow, {"time": adapters.Sigma()}, r"unknown argument 'time'.*there are predicts, data_at, pixels"),
+    ],
+    ids=["predicts", "n_classes", "the time of a flow"],
+)
+def test_an_unknown_argument_is_refused_with_those_that_there_are(
+    make: Callable[..., Any], options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        make(by_label, images(), **options)
+
+
+def test_a_null_label_of_minus_one_is_a_label_that_the_network_gets() -> None:
+    """For networks whose label 0 is that of no class: lambda z, t, y: net(z, t, y + 1)."""
+    x, sigma = torch.randn(3, 1, SIDE, SIDE), torch.tensor([0.1, 1.0, 9.0])
+    shifted = partial(adapters.flow, lambda z, t, y: by_label(z, t, y + 1), images(), n_classes=5)
+    guided = shifted(labels="balanced", guidance=0.0, null_label=-1)(x, sigma, index=torch.arange(3))
+    assert torch.equal(guided, adapters.flow(by_label, images(), labels=0)(x, sigma))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ DATA = load("mnist5k")
 EXACT = Empirical(DATA.standardised()[:80])  # the check takes the first 16, and eight of each class
 MEAN = DATA.standardised().flatten(1).mean(dim=0)
 VARIANCES, COMPONENTS = torch.linalg.eigh((DATA.standardised().flatten(1) - MEAN).T.cov(correction=0))
-OF_CLASS = [Empirical(DATA.standardised()[DATA.labels == label][:16]) for label in range(10)]
+BY_CLASS = [DATA.standardised()[DATA.labels == label][:16] for label in range(10)]
+OF_CLASS = [Empirical(some) for some in (*BY_CLASS, torch.cat(BY_CLASS))]  # the last is that of no class
 Eps = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -88,6 +89,12 @@ def by_label(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
     return out
 
 
+def untrained_null(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+    """As a network whose label of no class was never trained."""
+    eps = by_label(x, sigma, labels.clamp(max=9))
+    return torch.where((labels < 10).view(-1, 1, 1, 1), eps, 0 * x)
+
+
 def found(model: Any) -> str:
     return "\n".join(examine(model, DATA, "cpu").doubts)
 
@@ -99,7 +106,7 @@ RIGHT = {
     "flow": adapters.flow(flow(), DATA),
     "flow to data": adapters.flow(flow(data_at=1), DATA, data_at=1),
     "labels": adapters.flow(flow(exact=by_label), DATA, labels="balanced", n_classes=10),
-    "guided": adapters.flow(flow(exact=by_label), DATA, labels="balanced", n_classes=10, guidance=4.0, null_label=0),
+    "guided": adapters.flow(flow(exact=by_label), DATA, labels="balanced", n_classes=10, guidance=4.0, null_label=10),
     "one label": adapters.flow(flow(exact=by_label), DATA, labels=3, n_classes=10),
     "a function": lambda x, sigma: EXACT(x, sigma),
 }
@@ -192,6 +199,18 @@ WRONG = {
         ),
         "labels may be mixed up: it denoises images of class 3 under label 8, images of class 8 under label 3 better",
     ),
+    "a null label that is a class": (
+        adapters.flow(flow(exact=by_label), DATA, labels=0, n_classes=10, guidance=2.0, null_label=3),
+        "null_label=3 behaves like class 3, not like the label of no class",
+    ),
+    "a null label that means nothing": (
+        adapters.flow(flow(exact=untrained_null), DATA, labels="balanced", n_classes=10, guidance=2.0, null_label=10),
+        "null_label=10 denoises images worse than the labels of other classes do",
+    ),
+    "a count of classes with no class in it": (
+        adapters.flow(flow(exact=by_label), DATA, labels="balanced", n_classes=11),
+        "n_classes=11, but the data have 10 classes: does it count the label of no class",
+    ),
     "labels without effect": (
         adapters.flow(lambda z, t, labels: flow()(z, t), DATA, labels="balanced", n_classes=10),
         "its labels change nothing",
@@ -235,7 +254,8 @@ def test_what_an_adapter_does_is_said() -> None:
     assert said == [
         "it denoises the middle 28x28 pixels; the border of 2 is the same in all images, so it is denoised exactly",
         "its labels are balanced: sample i has label i mod 10",
-        "classifier-free guidance 3: one evaluation is two passes of its network",
+        "classifier-free guidance 3: one evaluation is two passes of its network; check measures its errors "
+        "without guidance",
     ]
     assert "all its samples have label 4" in remarks(make(labels=4))[1]
     assert remarks(EXACT) == []

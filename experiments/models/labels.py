@@ -1,0 +1,97 @@
+"""Whether the labels of an adapter's network mean what they should: those of the classes, and that of no class."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from diffusion_core.adapters import Adapter
+from diffusion_core.data import Images
+from diffusion_core.samplers import Model
+from experiments.models.batch import Batch
+from experiments.models.variants import with_convention
+
+CLASSES, PER_CLASS = 10, 8  # images on which labels are tried
+SIGMA, GAIN = 5.0, 0.1  # where a label tells most, and the share of the error that another must save
+ALIKE = 0.1  # two labels are one if their errors differ by less than this share of what those of two classes differ
+SURE = 2.0  # standard errors by which a difference on the same images and noise is no accident
+
+
+def better_labels(model: Model, images: Images, device: str, tried: dict[str, None]) -> str | None:
+    """What to say about labels, if images of a class are denoised better under the label of another class."""
+    classes = _classes(model, images)
+    if not classes:
+        return None
+    assert isinstance(model, Adapter)
+    tried["labels"] = None
+    batch = _batch(images, classes, device)
+    errors = _errors(model, batch, classes)
+    wrong = []
+    for row, label in enumerate(classes):
+        mine = errors[:, batch.labels == label]
+        best = int(mine.mean(dim=1).argmin())
+        if _clear(mine[row] - mine[best], mine[row]):
+            wrong.append(f"images of class {label} under label {classes[best]}")
+    if wrong:
+        return f"its labels may be mixed up: it denoises {', '.join(wrong)} better than under their own"
+    same = bool((errors == errors[0]).all())
+    return "its labels change nothing: every label gives the same error" if same else None
+
+
+def doubtful_labels(model: Model, images: Images, device: str) -> Iterator[str]:
+    """Doubts about the number of classes, and about the label of no class if guidance uses it."""
+    if not isinstance(model, Adapter):
+        return
+    convention, n = model.convention, len(images.labels.unique())
+    if convention.labels == "balanced" and n > 1 and convention.n_classes != n:  # 1: data without labels
+        why = ": does it count the label of no class?" if convention.n_classes == n + 1 else ""
+        yield f"n_classes={convention.n_classes}, but the data have {n} classes{why}"
+    classes = _classes(model, images)
+    if convention.guidance == 1 or not classes:
+        return
+    batch = _batch(images, classes, device)
+    errors = _errors(model, batch, classes)
+    null = batch.errors(with_convention(model, guidance=0.0))[0]  # no guidance at all towards the class
+    between = torch.stack([(one - other).abs().mean() for i, one in enumerate(errors) for other in errors[:i]]).median()
+    distances = (errors - null).abs().mean(dim=1)
+    nearest = int(distances.argmin())
+    wrong = (errors.sum(dim=0) - errors[_own(batch, classes), torch.arange(len(null))]) / (len(classes) - 1)
+    if distances[nearest] < ALIKE * between:
+        said = f"null_label={convention.null_label} behaves like class {classes[nearest]}"
+        yield f"{said}, not like the label of no class"
+    elif _clear(null - wrong, wrong):
+        yield (
+            f"null_label={convention.null_label} denoises images worse than the labels of other classes do: is it the "
+            "label of no class, and was the network trained with it?"
+        )
+
+
+def _classes(model: Model, images: Images) -> list[int]:
+    """The classes whose labels are tried; none if the network has no labels, or perhaps not those of the data."""
+    if not isinstance(model, Adapter) or model.convention.labels is None or model.convention.n_classes is None:
+        return []
+    classes: list[int] = images.labels.unique()[:CLASSES].tolist()
+    return classes if len(classes) > 1 and max(classes) < model.convention.n_classes else []
+
+
+def _batch(images: Images, classes: list[int], device: str) -> Batch:
+    chosen = torch.cat([(images.labels == label).nonzero().flatten()[:PER_CLASS] for label in classes])
+    return Batch(images, chosen, [SIGMA], device)
+
+
+def _errors(model: Adapter, batch: Batch, labels: list[int]) -> Tensor:
+    """The error of each image under each of these labels, without guidance, float64 (labels, images)."""
+    plain = with_convention(model, guidance=1.0, null_label=None)
+    return torch.cat([batch.errors(with_convention(plain, labels=label)) for label in labels])
+
+
+def _own(batch: Batch, classes: list[int]) -> Tensor:
+    """The row of each image's own label."""
+    return torch.tensor([classes.index(label) for label in batch.labels.tolist()])
+
+
+def _clear(gain: Tensor, of: Tensor) -> bool:
+    """Whether a gain on the same images is large, as a share of an error, and no accident."""
+    n = len(gain)
+    return n > 1 and bool(gain.mean() > max(GAIN * of.mean(), SURE * gain.std() / math.sqrt(n)))
