@@ -16,6 +16,7 @@ from diffusion_core.samplers import Model
 from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.schedules import geometric
+from experiments.models.failures import reasons, told
 
 N_IMAGES = 8
 SEED = 20_261
@@ -80,8 +81,12 @@ def _outputs(model: Model, images: Images, device: str, which: range) -> Tensor:
     x, sigma = (x0 + sigma.view(-1, 1, 1, 1) * noise)[list(which)], sigma[list(which)]
     inputs = {"x": x, "sigma": sigma, "index": torch.tensor(list(which), device=device)}
     before = {name: part.clone() for name, part in inputs.items()}
+
+    def asked(model: Model) -> Tensor:
+        return CheckedModel(at_samples(model, inputs["index"]))(x, sigma).clone()
+
     try:
-        found = CheckedModel(at_samples(model, inputs["index"]))(x, sigma).clone()
+        found = asked(model)
         for name, part in inputs.items():
             if not torch.equal(part, before[name]):
                 raise ValueError(f"model: it changed {name} in place; it must leave its input as it is")
@@ -90,6 +95,6 @@ def _outputs(model: Model, images: Images, device: str, which: range) -> Tensor:
         raise
     except BaseException as error:  # a user's model may raise anything
         raise ValueError(
-            f"model: it failed on {len(x)} images of shape {images.shape}: {type(error).__name__}: "
-            f"{' '.join(str(error).split())}"
+            f"model: it failed on {len(x)} images of shape {images.shape}: {told(error)}"
+            f"{reasons(model, error, x, asked)}"
         ) from error
