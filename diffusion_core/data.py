@@ -55,6 +55,11 @@ class Images:
         if not self.std > 0:
             raise ValueError(f"data={self.name!r}: std={self.std}, but images that are all alike have no scale")
 
+    def __repr__(self) -> str:
+        n, size, classes = len(self.pixels), "x".join(map(str, self.pixels.shape[1:])), len(self.labels.unique())
+        many = f"{classes} class{'es' * (classes != 1)}"
+        return f"Images({self.name!r}, {n} x {size}, {many}, mean {self.mean:.1f}, std {self.std:.1f})"
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one image."""

@@ -22,11 +22,13 @@ from experiments.config.denoisers import Machine
 from experiments.engine.options import shown
 from experiments.models import external
 from experiments.models.behaviour import behaviour
-from experiments.models.check import CheckResult, examine
+from experiments.models.check import SLACK, WORSE, CheckResult, examine
 from experiments.stages.hardware import check_threads, use_threads
 from experiments.store.checksums import write_json
 
 ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
+CAPTION = "mean squared error of eps; predicting no noise has error 1"
+VERDICTS = f"good: error below best linear; doubtful: above {WORSE:g} times best linear plus {SLACK:g}; fair: between"
 FILES = ("check.png", "check.json")
 
 
@@ -87,16 +89,17 @@ def main(options: Check) -> CheckResult:
 def _print(name: str, notes: Sequence[str], result: CheckResult, out: Path) -> None:
     console = Console(markup=False)
     told = any(level.time is not None for level in result.levels)
-    table = Table(title=name, title_justify="left", caption="mean squared error of eps", caption_justify="left")
-    for heading in ("sigma", *(("time",) if told else ()), "error", "predicting 0", "best linear"):
+    table = Table(title=name, title_justify="left", caption=CAPTION, caption_justify="left")
+    for heading in ("sigma", *(("time",) if told else ()), "error", "best linear"):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
     for level in result.levels:
         verdict = "doubtful" if level.doubtful else "good" if level.error < level.linear else "fair"
         time = (f"{level.time:.4g}",) if level.time is not None else ("",) if told else ()
-        numbers = (f"{level.sigma:.3g}", *time, f"{level.error:.3g}", "1", f"{level.linear:.3g}")
+        numbers = (f"{level.sigma:.3g}", *time, f"{level.error:.3g}", f"{level.linear:.3g}")
         table.add_row(*numbers, verdict if level.known else "beyond its times")
     console.print(table)
+    console.print(VERDICTS, soft_wrap=True, highlight=False)
     for note in notes:
         console.print(f"note: {note}", soft_wrap=True)
     for doubt in result.doubts:
@@ -105,7 +108,7 @@ def _print(name: str, notes: Sequence[str], result: CheckResult, out: Path) -> N
         console.print("verdict: of no use: at no level better than predicting no noise", style="bold", soft_wrap=True)
     else:
         low, high = result.usable
-        what = f"{len(result.doubts)} doubt(s)" if result.doubts else "no doubts"
+        what = f"{len(result.doubts) or 'no'} doubt{'s' * (len(result.doubts) != 1)}"
         console.print(f"verdict: {what}; usable from sigma {high:.3g} to {low:.3g}", style="bold", soft_wrap=True)
     console.print(f"picture: {out / FILES[0]}", soft_wrap=True)
 

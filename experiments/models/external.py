@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import importlib.util
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def fingerprint(source: str) -> str:
     kind, rest = _split(source)
     if kind == "python":
         module, attribute = _names(rest)
-        return _digest({attribute: _module_file(module)})
+        return _digest({attribute: _module_file(module, attribute)})
     root = _path(rest)
     files = diffusers_unet.find(root).files() if kind == "diffusers" else _checkpoint_files(root)
     return _digest({file.relative_to(root).as_posix(): file for file in files})
@@ -145,7 +146,7 @@ def _path(rest: str) -> Path:
 
 def _python(rest: str, images: Images, device: str) -> Model:
     module, attribute = _names(rest)
-    _module_file(module)
+    _module_file(module, attribute)
     try:
         found = importlib.import_module(module)
     except KeyboardInterrupt:
@@ -180,27 +181,48 @@ def _check_data(rest: str, made_for: Images, images: Images) -> None:
         described = [f"{d.shape}, mean {d.mean:.6g}, std {d.std:.6g}" for d in (made_for, images)]
         raise ValueError(
             f"python:{rest}: it was made for data={made_for.name!r} ({described[0]} in pixel values), but "
-            f"data={images.name!r} has {described[1]}; give both the same data"
+            f"data={images.name!r} has {described[1]}; give both the same data, here "
+            f'load("{_unresolved(images.name)}") in your file, or --data {_unresolved(made_for.name)}'
         )
+
+
+def _unresolved(data: str) -> str:
+    """The name of a data set without a fingerprint."""
+    return re.sub("@[0-9a-f]{12}$", "", data)
 
 
 def _names(rest: str) -> tuple[str, str]:
     module, _, attribute = rest.partition(":")
     if not (attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))):
-        raise ValueError(f"source='python:{rest}': it must be spelt {SPELLINGS[0]}")
+        meant = _meant(module, attribute or "FUNCTION")
+        raise ValueError(f"source='python:{rest}': it must be spelt {SPELLINGS[0]}{meant}")
     return module, attribute
 
 
-def _module_file(module: str) -> Path:
+def _meant(module: str, attribute: str) -> str:
+    """A question whether a module was meant, if the path of a file was given."""
+    if not module.endswith(".py"):
+        return ""
+    path = Path(module).with_suffix("")
+    if path.is_absolute() or ".." in path.parts:
+        return f"; did you mean python:{path.name}:{attribute}, in the folder {path.parent}?"
+    return f"; did you mean python:{'.'.join(path.parts)}:{attribute}?"
+
+
+def _module_file(module: str, attribute: str) -> Path:
     """The source file of a module. The module itself is not run, but its parent packages are."""
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:  # `python -m` adds it, an installed command does not
         sys.path.append(here)
     importlib.invalidate_caches()
+    if module.endswith(".py") and Path(module).is_file():  # else the file would be run as if it were a package
+        raise ValueError(f"python:{module}: this is a file, not a module{_meant(module, attribute)}")
     try:
         spec = importlib.util.find_spec(module)
     except ImportError as error:
-        raise ValueError(f"python:{module}: there is no such module: {error}") from error
+        raise ValueError(f"python:{module}: there is no such module: {error}{_meant(module, attribute)}") from error
+    except Exception as error:  # the packages above it are run, and may raise anything
+        raise ValueError(f"python:{module}: importing its package failed: {type(error).__name__}: {error}") from error
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise ValueError(f"python:{module}: there is no module file of this name in {here} or among installed packages")
     return Path(spec.origin)

@@ -32,6 +32,13 @@ def test_mnist5k_is_5000_padded_standardised_digits() -> None:
     assert torch.equal(images.to_pixels(x), images.pixels)
 
 
+def test_a_data_set_is_shown_in_one_line() -> None:
+    images = load("mnist5k")
+    assert repr(images) == "Images('mnist5k', 5000 x 1x32x32, 10 classes, mean 25.6, std 70.3)"
+    one = Images("mine", images.pixels[:3], torch.zeros(3, dtype=torch.int64), mean=40.0, std=60.0)
+    assert repr(one) == "Images('mine', 3 x 1x32x32, 1 class, mean 40.0, std 60.0)"
+
+
 def test_mnist5k_is_shuffled_the_same_way_every_time() -> None:
     images = load("mnist5k")
     assert torch.equal(images.labels, load("mnist5k").labels)

@@ -97,6 +97,8 @@ def test_the_command_shows_numbers_doubts_and_a_picture(
     assert run(monkeypatch, "--model", "python:test_check:wrong") == 0
     said = capsys.readouterr().out
     assert "doubt: error at sigma" in said and "it fits pixels=(-0.5, 0.5) better than (-1.0, 1.0)" in said
+    assert "verdict: 2 doubts; usable" in said
+    assert "good: error below best linear; doubtful: above 1.5 times best linear plus 0.02; fair: between\n" in said
 
 
 def test_what_cannot_be_used_is_one_line_and_status_2(
@@ -138,7 +140,8 @@ def test_a_device_or_a_number_of_threads_that_is_not_here(
 
 def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(here / "x.npz", images=DATA.pixels[:60].numpy())
-    with pytest.raises(ValueError, match=r"it was made for data='mnist5k' .*but data='npz:.* give both the same data"):
+    with pytest.raises(ValueError, match=r"it was made for data='mnist5k' .*but data='npz:.* give both the same data, "
+                       r'here load\("npz:[^@]*x.npz"\) in your file, or --data mnist5k$'):  # fmt: skip
         Options(model="python:test_check:right", data=f"npz:{here / 'x.npz'}").apply(PRESETS["smoke"])
     summed_in_another_order = replace(DATA, mean=DATA.mean * (1 + 1e-14), std=DATA.std * (1 - 1e-14))
     assert external.load_foreign("python:test_check:right", summed_in_another_order, None, "cpu") is right

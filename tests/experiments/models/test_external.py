@@ -48,9 +48,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "__init__.py").write_text("")
     (tmp_path / "theirs" / "ddpm.py").write_text(MINE)
+    (tmp_path / "alone.py").write_text(MINE)
+    (tmp_path / "raises.py").write_text("raise RuntimeError('no weights')\n")
     (tmp_path / "theirs" / "broken.py").write_text("import a_package_that_nobody_has\n")
     yield tmp_path
-    for name in [name for name in sys.modules if name.split(".")[0] == "theirs"]:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("theirs", "alone")]:
         del sys.modules[name]
 
 
@@ -112,7 +114,12 @@ def test_a_module_of_ones_own_is_moved_to_the_device(here: Path) -> None:
         ("theirs.ddpm:number", "number is a int, but it must be a function"),
         ("theirs.ddpm:Network", "Network is a type, but it must be a function or an instance"),
         ("theirs.ddpm", "must be spelt python:package.module:function"),
-        ("theirs/ddpm.py:eps", "must be spelt python:package.module:function"),
+        ("theirs/ddpm.py:eps", r"must be spelt python:package.module:function; did you mean python:theirs.ddpm:eps\?$"),
+        ("./alone.py", r"must be spelt python:package.module:function; did you mean python:alone:FUNCTION\?$"),
+        ("/my/alone.py:eps", r"; did you mean python:alone:eps, in the folder /my\?$"),
+        ("alone.py:eps", r"python:alone.py: this is a file, not a module; did you mean python:alone:eps\?$"),
+        ("nobody.py:eps", r"there is no such module: No module named 'nobody'; did you mean python:nobody:eps\?$"),
+        ("raises.ddpm:eps", "python:raises.ddpm: importing its package failed: RuntimeError: no weights$"),
     ],
 )
 def test_a_bad_python_source_is_refused(here: Path, rest: str, message: str) -> None:
