@@ -55,7 +55,9 @@ def _wants_whole_times(model: Adapter, ask: Callable[[Model], object]) -> bool:
         return False
     try:
         ask(with_convention(model, time=replace(time, whole=True)))
-    except Exception:  # so that is not the reason, or not the only one
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a user's model may raise anything; then this is not the reason, or not the only one
         return False
     return True
 
