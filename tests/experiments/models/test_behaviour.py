@@ -135,7 +135,7 @@ def test_an_error_of_a_network_is_said_with_how_it_was_called(
 
 
 def test_a_network_that_ends_the_program_is_not_asked_into_doing_so() -> None:
-    with pytest.raises(ValueError, match="SystemExit: 3. It was called as net"):
+    with pytest.raises(ValueError, match=r"SystemExit: 3\. It was called as net"):
         known(adapters.vp(lambda z, t: sys.exit(3), IMAGES))
 
 
