@@ -55,9 +55,10 @@ def opening(run: Run) -> Opening:
 def opens_with_levels(run: Run) -> bool:
     """Whether the figure of the first screen is the gain against the level above which the denoiser is exact.
 
-    So it is where bands were not exchanged one by one. A run on real data opens with pictures.
+    So it is where the network was not made exact in one band after the other. A run on real data opens with pictures.
     """
-    return not len(run.copies) and gains(run, "band")["band_low"].nunique() < 2 and len(gains(run, "above")) > 0
+    bands_tried = (gains(run, "band")["kind"] == "exact").any()
+    return not len(run.copies) and not bands_tried and len(gains(run, "above")) > 0
 
 
 def sentence(run: Run) -> str:
