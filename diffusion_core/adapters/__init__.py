@@ -107,7 +107,7 @@ def flow(
 
 
 def _adapter(net: Network, data: Images, process: str, time: Time, predicts: str, shared: Mapping[str, Any]) -> Adapter:
-    """The adapter. Raises TypeError for an argument that there is not, with those that there are."""
+    """The adapter. Raises TypeError for an unknown argument; the message lists the known ones."""
     known = ("predicts", "data_at" if process == "flow" else "time", *Shared.__annotations__)
     for name in shared:
         if name not in Shared.__annotations__:

@@ -165,7 +165,7 @@ def in_seconds(text: str) -> float:
 
 
 def known_levels(study: TuneStudy, options: Options) -> TuneStudy:
-    """The study whose levels stay within those that a network from elsewhere knows."""
+    """The study with all levels inside the range that a network from elsewhere knows."""
     if study.foreign is None:
         return study
     images, device = images_of(study.foreign.data, options.data_root), study.machine.device
@@ -182,7 +182,7 @@ def trials(
 ) -> Iterator[Trial | Infeasible]:
     """Every trial of a look of the race, for each network in turn.
 
-    Churn raises no level above those that the network knows. A setting with other levels beyond them is infeasible.
+    Churn raises no level above the highest that the network knows. A setting with other levels beyond them is infeasible.
 
     Args:
         settings: those of each budget; by default the named ones at every budget.

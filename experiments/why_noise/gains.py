@@ -216,7 +216,7 @@ def claims(study: WhyStudy, known: Sequence[Arm]) -> Iterator[Claim]:
         # the gains beyond that of the exact denoiser: sum over bands minus that of the whole network
         beyond = [(1.0, part, FULL) for part in parts] + [(1.0 - len(parts), "exact", FULL), (-1.0, network, FULL)]
         yield Claim("sum of the bands − network", beyond, seen)
-        for arm in (one.name for one in known if one.main and one.images_seen == seen):
+        for arm in dict.fromkeys(one.name for one in known if one.main and one.images_seen == seen):
             yield Claim("denoiser − exact", [(1.0, arm, FULL), (-1.0, "exact", FULL)], seen, arm=arm)
         if seen == study.lengths[-1]:
             levels = name("where", "network", everywhere, seen)
