@@ -10,8 +10,8 @@ with 64x64, or any other size from 8 to 64, for networks trained elsewhere. Imag
 at every pixel of every image, else RGB. Transparent pixels are laid over black, the colour of the padding.
 
 The images come in a random order, always the same (`random_order`), because files are often sorted by class. Then the
-first and the last images have all classes. This matters where some images stand for the whole data set: held-out images,
-the references of precision and recall, and the images that `check` denoises. Labels move with their images.
+first and the last images have all classes. This matters where some images stand for the whole data set: held-out
+images, the references of precision and recall, and the images that `check` denoises. Labels move with their images.
 """
 
 import hashlib
