@@ -182,7 +182,7 @@ def trials(
 ) -> Iterator[Trial | Infeasible]:
     """Every trial of a look of the race, for each network in turn.
 
-    Churn raises no level above the highest that the network knows. A setting with levels out of its range is infeasible.
+    Churn raises no level above the highest that the network knows. A setting with levels out of range is infeasible.
 
     Args:
         settings: those of each budget; by default the named ones at every budget.
