@@ -22,7 +22,6 @@ from bench.measure import SHAPE, flop_per_image, forget_peak, network, peak_mib,
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler, Model, Sampler, follow, sample
-from diffusion_core.samplers.joint_batch import sample_jointly
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import geometric
 from diffusion_core.training import train
@@ -91,16 +90,6 @@ def compiled_against_eager(device: str) -> tuple[str, bool]:
     return difference(eager, compiled, 0.02)
 
 
-def seeds(device: str, n: int) -> list[Callable[[Model], Tensor]]:
-    """Eight runs of n images each; only their seeds differ."""
-    return [lambda model, seed=seed: draw(model, n, device, seed=seed) for seed in range(8)]  # type: ignore[misc]  # mypy cannot infer it
-
-
-def joined_against_alone(device: str) -> tuple[str, bool]:
-    model, runs = network(device), seeds(device, 25)
-    return difference(torch.cat(sample_jointly(model, runs)), torch.cat([run(model) for run in runs]), 1e-3)
-
-
 def same_seed_same_weights(device: str) -> tuple[str, bool]:
     def weights() -> Tensor:
         model = network(device).train()
@@ -132,21 +121,6 @@ def sampling_time(device: str, n: int, bf16: bool, compiled: bool = False, **opt
     )
 
 
-def small_runs_time(device: str, n: int, together: bool) -> str:
-    model, runs = network(device), seeds(device, n)
-
-    def whole() -> None:
-        sample_jointly(model, runs) if together else [run(model) for run in runs]
-        wait(device)
-
-    with precision(device, True):
-        whole()
-        start = time.perf_counter()
-        whole()
-    seconds = time.perf_counter() - start
-    return f"{seconds:8.3f} s, {len(runs) * n / seconds:8.0f} images/s"
-
-
 def training_time(device: str, batch: int, bf16: bool, n_steps: int = 20) -> str:
     images = torch.randn(1024, *SHAPE, device=device)
     name = "bf16" if bf16 else "fp32"
@@ -169,7 +143,6 @@ def lines(device: str, batch_sizes: tuple[int, ...]) -> Iterator[Line]:
         "card against CPU, fp32, eta 0": card_against_cpu,
         "batches of 100 against batches of 7": batches,
         "bf16 against fp32, same noise": bf16_against_fp32,
-        "eight runs in one batch against one by one": joined_against_alone,
         "training twice from one seed, bf16": same_seed_same_weights,
     }
     checks |= {"CUDA graph against eager, same noise": graph_against_eager} if cuda else {}
@@ -178,9 +151,6 @@ def lines(device: str, batch_sizes: tuple[int, ...]) -> Iterator[Line]:
         yield attempt(what, partial(check, device))
     for kind in ("fp32", "bf16"):
         yield attempt(f"roof, {kind}", lambda kind=kind: f"{roof(device, kind) / 1e12:8.2f} TFLOP/s")
-    for n in (16, 64):
-        for together, name in ((False, "one by one"), (True, "in one batch")):
-            yield attempt(f"8 runs of {n}, bf16, {name}", partial(small_runs_time, device, n, together))
     for n in batch_sizes:
         ways: dict[str, dict[str, Any]] = {"fp32": {"bf16": False}, "bf16": {"bf16": True}}
         ways |= {"bf16, CUDA graph": {"bf16": True, "sampler": GraphedEuler(1.0)}} if cuda else {}

@@ -98,14 +98,9 @@ class SampleConfig:
         planned_nfe(self.sampler, self.ladder.sigmas())  # raises ValueError if they do not suit each other
 
     @property
-    def capacity(self) -> int:
-        """The largest number of samples per network evaluation: batch_size if given, else the machine's default."""
-        return self.batch_size or default_batch(self.machine.device, self.machine.threads)
-
-    @property
     def batch(self) -> int:
-        """Samples per network evaluation: `capacity`, but at most n_samples."""
-        return min(self.capacity, self.n_samples)
+        """Samples per network evaluation: batch_size if given, else the machine's default; at most n_samples."""
+        return min(self.batch_size or default_batch(self.machine.device, self.machine.threads), self.n_samples)
 
     @property
     def planned_nfe(self) -> int:

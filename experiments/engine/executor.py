@@ -7,7 +7,7 @@ are two executors: `in_process` here, and one for Ray in ray_executor.py. The re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +18,7 @@ from experiments.config.trial import Row, Trial
 from experiments.engine import failures
 from experiments.engine.plan import Plan
 from experiments.engine.progress import Progress
-from experiments.engine.tasks import STAGES, Outcome, RunContext, Task, run_task, same_batch
+from experiments.engine.tasks import STAGES, Outcome, RunContext, Task, run_task
 from experiments.results.table import row
 from experiments.store.store import StoreError
 
@@ -40,13 +40,9 @@ class SweepResult:
 
 
 def in_process(tasks: Sequence[Task], context: RunContext, failed: Failed, progress: Progress) -> Outcomes:
-    """Runs one task after another in this process. With `context.together`, samples several runs in one batch."""
-    failed, batched = dict(failed), set[str]()
-    for number, task in enumerate(tasks):
-        if context.together and task.kind == "samples" and task.name not in batched:
-            others = same_batch(task, (later for later in tasks[number + 1 :] if later.name not in batched))
-            batched |= {other.name for other in others}
-            task = replace(task, batched_with=tuple(other.config for other in others))
+    """Runs one task after another in this process."""
+    failed = dict(failed)
+    for task in tasks:
         progress.begin(task)
         outcome = run_task(task, context, [failed[name] for name in task.needs if name in failed], progress.advance)
         if outcome.error is not None:

@@ -89,9 +89,6 @@ class Running:
     """auto: the faster one, eager or compiled, as timed on this machine once; see python -m experiments machine."""
     threads: Annotated[int | None, shown("N", "one per core; a worker's share with --workers")] = None
     """CPU threads per run. They are part of a run's identity."""
-    together: bool = False
-    """Sample runs of one network in one batch. Faster where runs are too small to keep a device busy; their seconds
-    are then no evidence of speed."""
     dry_run: bool = False
     """Print the plan and run nothing: how many trainings and samplings, how many are done, how long the rest takes."""
     only: Annotated[str | None, shown("QUERY", "everything")] = None
@@ -184,8 +181,6 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
             raise ValueError(f"workers={self.workers}: it must be at least 1")
         if self.workers is not None and self.ray_address is not None:
             raise ValueError("workers, ray_address: the first starts a Ray and the second joins one; give one of them")
-        if self.together and (self.workers is not None or self.ray_address is not None):
-            raise ValueError("together: workers sample one run each; leave out workers and ray_address, or together")
         if self.gpus_per_run is not None:
             if not self.gpus_per_run > 0:
                 raise ValueError(f"gpus_per_run={self.gpus_per_run}: it must be above 0")

@@ -87,7 +87,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     _check((*plan.trials, *(growing.trials(-1) if growing else ())), store, options.data_root)
     rehearse(plan.trials, options.data_root)
     data_root = options.data_root.absolute() if options.data_root else None
-    context = RunContext(store, data_root, together=options.together)
+    context = RunContext(store, data_root)
     if options.dry_run:
         remaining = plan.remaining(store)
         _say(

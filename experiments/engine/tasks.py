@@ -4,14 +4,13 @@ import logging
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diffusion_core.errors import NotFiniteError
-from experiments.config.config import MIN_SAMPLES, SampleConfig
 from experiments.config.denoisers import Machine, TunedConfig
 from experiments.stages import sample
 from experiments.stages.common import Advance
@@ -39,7 +38,6 @@ class Task:
     needs: tuple[str, ...] = ()  # names of the tasks that must end first
     log: str = ""  # name of its log file; a run's sampling and scoring share one
     cost: float = 0.0  # network evaluations, training included
-    batched_with: tuple[SampleConfig, ...] = ()  # runs to sample in the same batch; their own tasks then find them done
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,6 @@ def run_stage(task: Task, context: "RunContext", advance: Advance) -> None:
             stage = further_stage if isinstance(task.config, TunedConfig) else train_stage
             stage(task.config, store, data_root, lambda images: advance(images * TRAIN_COST))
         case "samples":
-            if task.batched_with:
-                sample.sample_together((task.config, *task.batched_with), store, data_root, advance)
             sample.sample_stage(task.config, store, data_root, advance, shared=context.shared)
         case "scores":
             score_stage(task.config, store, data_root)
@@ -83,21 +79,7 @@ class RunContext:
     store: Store
     data_root: Path | None = None
     shared: bool = False  # whether other runs use the device at the same time
-    together: bool = False  # whether runs of one network are sampled in one batch
     work: Work = run_stage
-
-
-def same_batch(task: Task, later: Iterable[Task]) -> list[Task]:
-    """The tasks in `later` that fit into this task's batch: samplings from the same network on the same machine."""
-    room, found = task.config.capacity - task.config.n_samples, list[Task]()
-    if task.machine.compiled or room < MIN_SAMPLES:  # compiled for one batch size only, or no room
-        return found
-    for other in later:
-        alike = other.kind == task.kind and (other.config.model, other.machine) == (task.config.model, task.machine)
-        if alike and other.config.n_samples <= room:
-            found.append(other)
-            room -= other.config.n_samples
-    return found
 
 
 def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance: Advance) -> Outcome:

@@ -1,15 +1,12 @@
-"""The sampling stage: from a network to pixels and their sampling time. One run, or several in one batch.
+"""The sampling stage: from a network to pixels and their sampling time.
 
 samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of the first few, and `denoised`, the
                 estimates x - sigma eps on the way; of a mixture data set also `log_density` and `component` of each
                 sample), meta.json
 """
 
-import copy
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,6 @@ from torch import Tensor
 
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model, sample
-from diffusion_core.samplers.joint_batch import sample_jointly
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.config import SampleConfig
 from experiments.config.identity import MIXTURE, identity
@@ -27,11 +23,10 @@ from experiments.models.exact import mixture_images, mixture_of
 from experiments.stages.common import Advance, check_steady, images_of, load_meta, load_model, write_meta
 from experiments.stages.compilation import maybe_compile
 from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
-from experiments.stages.memory import free, halve_until_it_fits
+from experiments.stages.memory import halve_until_it_fits
 from experiments.stages.recorder import CountingModel, TrajectoryRecorder
 from experiments.store.store import Store
 
-log = logging.getLogger(__name__)
 FRESH_SEED = 60_000  # added to the seed of sampling: of the draws of the data that sampling may start from
 KNOWN_AT_ONCE = 512
 EACH = {"pixels", "log_density", "component"}  # tensors with one entry per sample
@@ -90,56 +85,6 @@ def sample_stage(
         shared_device=shared or (device == "cpu" and after.others_since(before) > SHARED_ABOVE),
     )
     return name
-
-
-def sample_together(configs: Sequence[SampleConfig], store: Store, data_root: Path | None, advance: Advance) -> None:
-    """Samples several runs of one network on one machine in one batch, and stores each as `sample_stage` would.
-
-    Runs that are already stored are left out. The runs share one measured time, so it says nothing about speed. An
-    error is only logged. `sample_stage` then samples each run that is not stored, which shows the run at fault.
-    """
-    configs = [config for config in configs if not store.has("samples", identity(config))]
-    if len(configs) < 2:
-        return
-    log.info("%d runs in one batch: %s", len(configs), ", ".join(map(identity, configs)))
-    try:
-        _sample_together(configs, store, data_root, advance)
-        return
-    except Exception as error:
-        log.warning("%d runs in one batch: %s: %s; each is sampled alone", len(configs), type(error).__name__, error)
-    free()  # after the handler, because its traceback keeps the tensors alive
-
-
-def _sample_together(configs: Sequence[SampleConfig], store: Store, data_root: Path | None, advance: Advance) -> None:
-    images, network = _ready(configs[0], store, data_root)
-    machine, counted = configs[0].machine, list[float]()
-
-    def draw(config: SampleConfig, model: Model) -> tuple[tuple[Tensor, TrajectoryRecorder], float]:
-        own = CountingModel(model)
-        alone = replace(config, sampler=copy.deepcopy(config.sampler))  # a user's sampler may keep state
-        return _draw(own, alone, images, config.n_samples, counted.append), own.images / config.n_samples
-
-    before = BusyClock.now()
-    with torch.autocast(machine.device, torch.bfloat16, enabled=machine.precision == "bf16"):
-        found = sample_jointly(network, [partial(draw, config) for config in configs])
-    _synchronise(machine.device)
-    after = BusyClock.now()
-    advance(sum(counted))
-    check_steady(configs[0].model, store, data_root, machine.device)
-    for config, (drawn, nfe) in zip(configs, found, strict=True):
-        _write(
-            config,
-            store,
-            images,
-            drawn,
-            nfe,
-            None,
-            seconds=after.wall - before.wall,
-            others_busy_cores=after.others_since(before),
-            batch_size=sum(config.n_samples for config in configs),
-            retries=None,
-            shared_device=True,
-        )
 
 
 def _ready(config: SampleConfig, store: Store, data_root: Path | None) -> tuple[Images, Model]:

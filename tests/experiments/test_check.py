@@ -27,7 +27,7 @@ from experiments.models import external
 from experiments.models.behaviour import behaviour
 from experiments.run import PRESETS
 from experiments.stages import calibration
-from experiments.stages.sample import sample_stage, sample_together
+from experiments.stages.sample import sample_stage
 from experiments.store import Store
 
 DATA = load("mnist5k")
@@ -179,7 +179,7 @@ def test_doubts_are_said_before_a_run(here: Path) -> None:
 
 
 def test_labels_follow_the_sample_in_every_kind_of_run(here: Path) -> None:
-    """Alone, in small batches, in batches that are halved, and several runs in one batch."""
+    """In batches of any size, and in batches that are halved."""
     config = foreign("labelled")
     base = SampleConfig(config, Ladder(n_steps=4), Euler(), 70, machine=config.machine, final_denoise=True)
     expected = 25.5 * (torch.arange(70) % 10).view(-1, 1)
@@ -191,12 +191,6 @@ def test_labels_follow_the_sample_in_every_kind_of_run(here: Path) -> None:
         store = Store(here / f"{batch_size}")
         sample_stage(replace(base, batch_size=batch_size), store, None, lambda n: None)
         assert (pixels(store, base).flatten(1) - expected).abs().max() <= 0.6
-    store, joint = Store(here / "joint"), [replace(base, n_samples=40), replace(base, n_samples=40, seed=3)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f"{__name__}.LIMIT", 80)
-        sample_together(joint, store, None, lambda n: None)
-    for one in joint:
-        assert (pixels(store, one).flatten(1) - expected[:40]).abs().max() <= 0.6
 
 
 def test_a_network_with_labels_can_be_timed(here: Path) -> None:

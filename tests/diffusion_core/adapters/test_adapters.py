@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from diffusion_core import Euler, adapters, sample
 from diffusion_core.data import Images
 from diffusion_core.exact import Empirical, Mixture
-from diffusion_core.samplers.joint_batch import sample_jointly
 from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.schedules import geometric
 
@@ -273,9 +272,6 @@ def test_balanced_labels_follow_the_sample_and_not_the_batch() -> None:
     for batch_size in (1, 7, 64):
         torch.testing.assert_close(drawn(model, batch_size=batch_size), whole, rtol=0, atol=1e-5)
     torch.testing.assert_close(drawn(model, 3, first_sample=66), whole[66:69], rtol=0, atol=1e-5)
-    jointly = sample_jointly(model, [partial(drawn, batch_size=7), partial(drawn, n=3, first_sample=66)])
-    torch.testing.assert_close(jointly[0], whole, rtol=0, atol=1e-5)
-    torch.testing.assert_close(jointly[1], whole[66:69], rtol=0, atol=1e-5)
     for label in range(5):
         only = drawn(adapters.vp(by_label, images(), labels=label))
         torch.testing.assert_close(only[label::5], whole[label::5], rtol=0, atol=1e-5)

@@ -20,10 +20,9 @@ from experiments.config.config import AlphaBetaLadder, Ladder, SampleConfig, Sco
 from experiments.config.denoisers import Machine
 from experiments.config.identity import identity
 from experiments.config.trial import Trial
-from experiments.engine.executor import execute
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import Progress
-from experiments.engine.tasks import Outcome, RunContext
+from experiments.engine.tasks import Outcome
 from experiments.metrics.distances import METRICS
 from experiments.results.contrasts import contrast_rows
 from experiments.results.floors import floor_rows
@@ -181,33 +180,3 @@ def test_a_film_has_the_denoised_estimate_of_each_level() -> None:
         torch.testing.assert_close(
             found, levels[:, None, None, None, None].expand(10, 3, 1, 2, 2), atol=1e-4, rtol=1e-5
         )
-
-
-@pytest.mark.slow
-def test_runs_sampled_together_are_those_sampled_alone(store: Store, tmp_path: Path) -> None:
-    """Three runs of 40 images fill a batch of 128, that of two threads; the fourth finds no room in it."""
-    machine = Machine(threads=2)
-    train = replace(TRAIN, machine=machine)
-    trials = [trial(n, eta, train, seed=seed) for n, eta, seed in ((2, 0.0, 0), (4, 0.9, 0), (2, 0.9, 5), (3, 0.0, 0))]
-    trials = [replace(c, score=replace(c.score, samples=replace(c.samples, machine=machine))) for c in trials]
-    evaluated: list[int] = []
-    other = Store(tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        honest = sample.sample_jointly
-
-        def noted(model: Any, draws: Any) -> Any:
-            evaluated.append(len(draws))
-            return honest(model, draws)
-
-        patch.setattr(sample, "sample_jointly", noted)
-        result = execute(Plan.of(trials), RunContext(other, together=True), Console(quiet=True))
-    assert evaluated == [3] and result.warnings == 0
-    assert result.evaluations == Plan.of(trials).remaining(Store(tmp_path / "empty")).cost
-    alone = run(trials, store)
-    for row, expected, one in zip(result.rows, alone, trials, strict=True):
-        assert (row["run_id"], row["nfe"], row["status"]) == (expected["run_id"], expected["nfe"], "ok")
-        pixels = [load_file(s.path("samples", identity(one.samples)) / "samples.safetensors") for s in (other, store)]
-        assert (pixels[0]["pixels"].int() - pixels[1]["pixels"].int()).abs().max() <= 1
-        assert pixels[0]["film"].shape == pixels[1]["film"].shape
-    assert [row["shared_device"] for row in result.rows[:3]] == [True] * 3
-    assert [row["batch_size"] for row in result.rows] == [120, 120, 120, 40]

@@ -142,19 +142,3 @@ def test_a_missing_file_is_not_a_failure_that_lasts(tmp_path: Path, monkeypatch:
     assert run([trial(2, 0.0)], store)[0]["status"] == "failed"
     monkeypatch.undo()
     assert run([trial(2, 0.0)], store)[0]["status"] == "ok"
-
-
-def test_a_run_that_fails_among_others_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of two runs in a batch breaks: both are sampled again, each on its own, and one of them is a failed row."""
-    trials, honest = [trial(2, 0.0), trial(3, 0.0)], sample.sample
-
-    def breaks_at_three(model: Any, sigmas: tuple[float, ...], *more: Any, **options: Any) -> Any:
-        if len(sigmas) == 4:
-            raise ValueError("three steps are too many")
-        return honest(model, sigmas, *more, **options)
-
-    monkeypatch.setattr(sample, "sample", breaks_at_three)
-    monkeypatch.setattr(sample.SampleConfig, "capacity", 128)
-    result = execute(Plan.of(trials), RunContext(Store(tmp_path), together=True), Console(quiet=True))
-    assert [row["status"] for row in result.rows] == ["ok", "failed"]
-    assert result.rows[1]["error"] == "ValueError: three steps are too many" and result.warnings == 1

@@ -15,7 +15,7 @@ from experiments.config.denoisers import ForeignConfig, Machine
 from experiments.engine.options import Options
 from experiments.models.behaviour import behaviour
 from experiments.run import PRESETS
-from experiments.stages.sample import sample_stage, sample_together
+from experiments.stages.sample import sample_stage
 from experiments.store import Store
 
 IMAGES = load("mnist5k")
@@ -155,21 +155,18 @@ def test_a_model_that_says_it_is_random_is_taken() -> None:
     assert known(model) == known(model)
 
 
-@pytest.mark.parametrize("together", [False, True])
 def test_a_model_that_changes_after_some_calls_gives_no_samples(
-    together: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It answers twice alike when it is loaded, and changes in the middle of the first run; the second is wrong too."""
-    (tmp_path / f"drifting_{together}.py").write_text(
+    (tmp_path / "drifting.py").write_text(
         "from diffusion_core import GaussianDenoiser\ncalls = []\n"
         "def eps(x, sigma):\n    calls.append(1)\n    return GaussianDenoiser()(x, sigma) * (1 + (len(calls) > 8))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    model = ForeignConfig(f"python:drifting_{together}:eps", "0", machine=Machine(threads=1))
+    model = ForeignConfig("python:drifting:eps", "0", machine=Machine(threads=1))
     runs = [SampleConfig(model, Ladder(n_steps=n), Euler(), 40, machine=model.machine) for n in (8, 2)]
     store, advance = Store(tmp_path / "store"), [].append
-    if together:
-        sample_together(runs, store, None, advance)  # it only logs its error
     for config in runs:
         with pytest.raises(ValueError, match="asked the same again after more calls, it answered differently"):
             sample_stage(config, store, None, advance)
