@@ -10,6 +10,7 @@ from torch import nn
 
 from diffusion_core.errors import NotFiniteError
 from diffusion_core.noise.sigma import NoiseDistribution
+from diffusion_core.precision import PRECISIONS, computing_in
 
 
 def min_snr(sigma: torch.Tensor, gamma: float) -> torch.Tensor:
@@ -46,7 +47,6 @@ WEIGHTINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "min-snr-1.25": partial(min_snr, gamma=1.25),
     "soft-min-snr-1": partial(soft_min_snr, gamma=1.0),
 }
-PRECISIONS = ("fp32", "bf16")
 ADAM_BETAS = (0.9, 0.99)
 CHECK_EVERY = 50  # steps between checks of the loss on an accelerator, where each check waits for the device
 
@@ -158,7 +158,7 @@ def fit(
     for step in range(1, n_steps + 1):
         n = min(batch_size, n_images - (step - 1) * batch_size)
         x, sigma, eps = draw(n)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with computing_in(precision, device):
             estimate = model(x, sigma)
         loss = (WEIGHTINGS[weighting](sigma) * (estimate - eps).square().mean(dim=(1, 2, 3))).mean()
         current = lr * lr_factor(step, n_steps, warmup_images / batch_size)

@@ -11,6 +11,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from diffusion_core.precision import computing_in
+
 
 @dataclass(frozen=True)
 class GaussianDenoiser:
@@ -60,7 +62,7 @@ class FlatDenoiser(nn.Module):
         Raises:
             ValueError: the number of values per image differs from `dim`.
         """
-        with torch.autocast(x.device.type, enabled=False):
+        with computing_in("fp32", x.device):
             return self.flat_eps(*self.flattened(x, sigma)).view_as(x).to(x.dtype)
 
     def flattened(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:

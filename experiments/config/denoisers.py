@@ -13,7 +13,8 @@ from diffusion_core.data import check_name
 from diffusion_core.networks import NAMES as NETWORKS
 from diffusion_core.networks import PARAMETERISATIONS
 from diffusion_core.noise import LogNormal, NoiseDistribution
-from diffusion_core.training import PRECISIONS, WEIGHTINGS
+from diffusion_core.precision import PRECISIONS
+from diffusion_core.training import WEIGHTINGS
 from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY, UNLESS_DEFAULT
 from experiments.config.names import one_of
 

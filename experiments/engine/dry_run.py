@@ -12,6 +12,7 @@ from rich.console import Console
 from scipy import stats
 
 from diffusion_core.networks import build
+from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.comparison import Looks, Race
@@ -174,7 +175,7 @@ def _pace(trial: Trial, context: RunContext) -> float:
     n = samples.batch
     network = at_samples(network, torch.arange(n, device=device))
     x, sigma = torch.zeros(n, *shape, device=device), torch.ones(n, device=device)
-    with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=samples.machine.precision == "bf16"):
+    with torch.no_grad(), computing_in(samples.machine.precision, device):
         network(x, sigma)  # warm-up
         start = time.perf_counter()
         network(x, sigma).sum().item()  # waits for the GPU

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from diffusion_core.data import Images, load
 from diffusion_core.exact import Mixture
+from diffusion_core.precision import computing_in
 from diffusion_core.samplers.seeded_noise import block_seed
 from experiments.config.denoisers import ExactConfig
 from experiments.config.identity import MIXTURE
@@ -104,7 +105,7 @@ class WithError(nn.Module):
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """eps (B, C, H, W) for x (B, C, H, W) and sigma (B,), in data standard deviations."""
         scale = (1 + sigma.square()).rsqrt().view(-1, 1, 1, 1)
-        with torch.autocast(x.device.type, enabled=False):
+        with computing_in("fp32", x.device):
             planes = (x * scale).to(self.enter.dtype).flatten(0, 1)[:, None]
             field = functional.conv2d(planes, self.enter, padding=KERNEL // 2).tanh()
             field = functional.conv2d(field, self.leave, padding=KERNEL // 2).view_as(x)

@@ -22,9 +22,10 @@ import torch
 from diffusion_core.networks import build
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.noise import LogNormal
+from diffusion_core.precision import PRECISIONS, computing_in
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import at_samples, default_batch
-from diffusion_core.training import PRECISIONS, train
+from diffusion_core.training import train
 from experiments.config.denoisers import Machine
 from experiments.stages.hardware import cores, device_name, use_threads
 from experiments.stages.memory import free, keep_freed
@@ -277,7 +278,7 @@ def forward(model: Model, shape: tuple[int, ...], device: str, mode: Mode) -> Ca
     model = at_samples(model, torch.arange(mode.batch, device=device))
 
     def run() -> object:
-        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=mode.precision == "bf16"):
+        with torch.no_grad(), computing_in(mode.precision, device):
             return model(x, sigma)
 
     return run

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.noise import NoiseDistribution
+from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.schedules import geometric
@@ -73,7 +74,7 @@ def _errors(model: Model, x0: Tensor, sigma: float, index: int, config: CurveCon
     parts = []
     for clean, unit in zip(x0.split(config.batch_size), noise.split(config.batch_size), strict=True):
         clean, unit = clean.to(config.machine.device), unit.to(config.machine.device)
-        with torch.autocast(config.machine.device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
+        with computing_in(config.machine.precision, config.machine.device):
             eps = model(clean + sigma * unit, clean.new_full((len(clean),), sigma))
         parts.append((eps.float() - unit).square().flatten(1).mean(dim=1).cpu())
     return torch.cat(parts).double() * (1 + sigma**2)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.noise.sigma import uniforms
+from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Euler, Model
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.training import fit
@@ -83,7 +84,7 @@ def _path(
     x = noise() * sigmas[0]
 
     def eps(x: Tensor, sigma: float | Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.machine.precision == "bf16"):
+        with computing_in(config.machine.precision, device):
             return model(x, x.new_full((len(x),), float(sigma))).float()
 
     def visited() -> Iterator[Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.exact import Mixture
+from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Euler, Model
 from diffusion_core.samplers.base import Noise
 from diffusion_core.samplers.seeded_noise import BlockNoise
@@ -87,7 +88,7 @@ class ProbeSetup:
     def eps(self, model: Model, x: Tensor, sigma: float) -> Tensor:
         """The model's eps at one level, in batches, as the sampler evaluates it."""
         device = self.config.machine.device
-        with torch.autocast(device, torch.bfloat16, enabled=self.config.machine.precision == "bf16"):
+        with computing_in(self.config.machine.precision, device):
             parts = [
                 model(part, part.new_full((len(part),), sigma)).float() for part in x.split(self.config.batch_size)
             ]

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from diffusion_core.data import Images
+from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model, sample
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.config import SampleConfig
@@ -68,7 +69,7 @@ def sample_stage(
         _synchronise(device)
         return x, film, before, BusyClock.now()
 
-    with torch.autocast(device, torch.bfloat16, enabled=config.machine.precision == "bf16"):
+    with computing_in(config.machine.precision, device):
         (x, film, before, after), batch_sizes = halve_until_it_fits(config.batch, timed)
     check_steady(config.model, store, data_root, device)
     _write(

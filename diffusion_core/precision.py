@@ -1,0 +1,20 @@
+"""The precision in which networks compute."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+PRECISIONS = ("fp32", "bf16")
+
+
+def computing_in(precision: str, device: torch.device | str) -> AbstractContextManager[object]:
+    """A context for calls of networks: autocast to bfloat16 for "bf16", no autocast for "fp32", whatever surrounds it.
+
+    Args:
+        precision: one of `PRECISIONS`.
+        device: where the network computes; a device for which torch has no autocast computes in fp32 only.
+    """
+    kind = torch.device(device).type
+    if precision == "fp32" and not torch.amp.is_autocast_available(kind):
+        return nullcontext()
+    return torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16")
