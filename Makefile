@@ -30,6 +30,8 @@ benchmark: .venv/installed ## how fast sampling and training are, beside other p
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
+# uv takes seconds where pip takes minutes; it keeps the PyTorch that pip installed above
 .venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet uv && $(BIN)/python -m uv pip install --quiet --editable '.[dev]' \
+	|| $(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
