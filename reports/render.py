@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,15 @@ from reports.document import Block, Explorer, Figure, Gallery, Opening, PictureE
 from reports.pages import ladders, noise_levels, sweep, tune
 from reports.pages import run as single
 from reports.pages.beta import page as beta
-from reports.pages.why_noise import page as why_noise
 from reports.results import Run, read_run
 
+PAGES = "sigmabench.pages"  # entry points: an experiment of another package -> a module with `opening` and `sections`
 # experiment -> its first screen, its sections
 EXPERIMENTS: dict[str, tuple[Callable[[Run], Opening], Callable[[Run], list[Section | None]]]] = {
     "beta": (beta.opening, beta.sections),
     "noise_levels": (noise_levels.opening, noise_levels.sections),
     "ladders": (budgets.opening, ladders.sections),
     "tune": (tune.opening, tune.sections),
-    "why_noise": (why_noise.opening, why_noise.sections),
     "run": (single.opening, single.sections),
     "sweep": (best_sets.opening, sweep.sections),
 }
@@ -74,9 +74,17 @@ def _page_of(run: Run) -> Iterator[None]:
 
 def _page(run: Run) -> tuple[Callable[[Run], Opening], Callable[[Run], list[Section | None]]]:
     name = run.info["experiment"]
-    if name not in EXPERIMENTS:
-        raise ValueError(f"run.json: experiment={name!r}: must be one of {', '.join(EXPERIMENTS)}")
-    return EXPERIMENTS[name]
+    if name in EXPERIMENTS:
+        return EXPERIMENTS[name]
+    installed = {entry.name: entry for entry in entry_points(group=PAGES)}  # never a module that a result folder names
+    if name not in installed:
+        known = ", ".join(sorted({*EXPERIMENTS, *installed}))
+        raise ValueError(
+            f"run.json: experiment={name!r}: no page is installed for it, only for {known}; install the package that "
+            f"it comes from (for this one: pip install -e .)"
+        )
+    page = installed[name].load()
+    return page.opening, page.sections
 
 
 def write_pages(

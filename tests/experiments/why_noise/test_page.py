@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports.pages.why_noise import exchanges, opening
-from reports.pages.why_noise.predictions import outcomes
+from experiments.why_noise.page import drawings, evidence, first_screen
+from experiments.why_noise.page.predictions import outcomes
 from reports.results import Run, read_run
 
 ABOVE, EXACT = "network above − 0.5 everywhere", "exact above − 0.5 everywhere"
@@ -23,7 +23,7 @@ CONFIRMS = {  # claim (of weights) -> its interval, as the hypothesis has it
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(Path(__file__).parents[1] / "run-why_noise", tmp_path / "run"))
+    return Path(shutil.copytree(Path(__file__).parents[2] / "reports" / "run-why_noise", tmp_path / "run"))
 
 
 def run_with(directory: Path, changes: dict[str, tuple[float, float]], holds_for: float | None = None) -> Run:
@@ -51,7 +51,7 @@ def test_all_predictions_hold(directory: Path) -> None:
     run = run_with(directory, CONFIRMS)
     assert {one.outcome for one in outcomes(run)} == {"held"} and len(outcomes(run)) == 5
     said = "Without errors at high noise levels (sigma above 2.85) no gain from noise is detectable."
-    assert opening.sentence(run) == said
+    assert first_screen.sentence(run) == said
 
 
 @pytest.mark.parametrize("name", CONFIRMS)
@@ -60,14 +60,14 @@ def test_one_that_fails_says_so(directory: Path, name: str) -> None:
     other = (-2.0, -0.5) if name == "wrong below − exact" else (low - 3, high + 3)
     run = run_with(directory, CONFIRMS | {name: other})
     assert sum(one.outcome == "failed" for one in outcomes(run)) == 1
-    assert opening.sentence(run).startswith("Not settled") == (name == EXACT)
-    assert opening.sentence(run).endswith("These errors alone are not shown to be enough.") == (name == ABOVE)
+    assert first_screen.sentence(run).startswith("Not settled") == (name == EXACT)
+    assert first_screen.sentence(run).endswith("These errors alone are not shown to be enough.") == (name == ABOVE)
 
 
 def test_few_networks_test_nothing(directory: Path) -> None:
     run = run_with(directory, CONFIRMS, holds_for=2.0)
     assert {one.outcome for one in outcomes(run)[:3]} == {"not tested"}
-    assert opening.sentence(run) == "Not settled: too few networks for an interval over networks."
+    assert first_screen.sentence(run) == "Not settled: too few networks for an interval over networks."
 
 
 def test_without_a_gain_of_the_network_nothing_is_explained(directory: Path) -> None:
@@ -76,12 +76,14 @@ def test_without_a_gain_of_the_network_nothing_is_explained(directory: Path) -> 
     network = (frame["part"] == "whole") & (frame["kind"] == "network") & (frame["metric"] == "fd")
     frame.loc[network, ["difference", "low", "high"]] = -0.5, -1.5, 0.5
     frame.to_csv(directory / "gains.csv", index=False)
-    assert opening.sentence(read_run(directory)) == "Not settled: this run shows no gain from noise with the network."
+    assert (
+        first_screen.sentence(read_run(directory)) == "Not settled: this run shows no gain from noise with the network."
+    )
 
 
 def test_a_gain_that_is_left_is_said(directory: Path) -> None:
     run = run_with(directory, CONFIRMS | {EXACT: (-2.0, -0.5)})
-    assert opening.sentence(run) == (
+    assert first_screen.sentence(run) == (
         "Most of the gain from noise is left without errors at high noise levels (sigma above 2.85)."
     )
 
@@ -103,15 +105,15 @@ def test_a_lower_level_that_explains_the_gain_is_said_unless_samples_are_copies(
     rows = [("exact above", "eta 0", 0, 0.0, 0.2 + copies), ("held-out images", "real", None, 0.0, 0.2)]
     table = pd.DataFrame(rows, columns=["arm", "setting", "train_seed", "copies", "near_copies"])
     table.assign(n_samples=132).to_csv(directory / "copies.csv", index=False)
-    assert said in opening.sentence(read_run(directory))
+    assert said in first_screen.sentence(read_run(directory))
 
 
 def test_near_copies_leave_the_question_open(directory: Path) -> None:
     run_with(directory, CONFIRMS)
-    arm = opening.low_errors(read_run(directory))["arm"].iloc[0]
+    arm = first_screen.low_errors(read_run(directory))["arm"].iloc[0]
     table = pd.DataFrame([{"arm": arm, "setting": "eta 0", "train_seed": 0, "copies": 0.0, "near_copies": 0.7}])
     table.assign(n_samples=132).to_csv(directory / "copies.csv", index=False)
-    assert opening.sentence(read_run(directory)).endswith("many samples are near copies of training images.")
+    assert first_screen.sentence(read_run(directory)).endswith("many samples are near copies of training images.")
 
 
 def test_a_missing_claim_is_not_tested(directory: Path) -> None:
@@ -127,7 +129,7 @@ def test_a_band_that_is_missing_moves_no_other(directory: Path) -> None:
     lows = sorted(frame.loc[frame["part"] == "band", "band_low"].unique(), reverse=True)
     gone = (frame["part"] == "band") & (frame["kind"] == "network") & (frame["band_low"] == lows[0])
     frame[~gone].to_csv(directory / "gains.csv", index=False)
-    figure = opening.bands(read_run(directory))
+    figure = drawings.bands(read_run(directory))
     assert figure is not None
     marks = [line for line in figure.drawing.axes[0].lines if (line.get_gid() or "").startswith("tip:")]
     assert {round(float(mark.get_xdata()[0])) for mark in marks} == set(range(1, len(lows)))
@@ -135,7 +137,7 @@ def test_a_band_that_is_missing_moves_no_other(directory: Path) -> None:
 
 def test_the_figure_has_every_band_for_every_length(directory: Path) -> None:
     run = read_run(directory)
-    figure = opening.bands(run)
+    figure = drawings.bands(run)
     assert figure is not None
     bands = run.gains[(run.gains["part"] == "band") & (run.gains["metric"] == "fd")]
     for ax, kind in zip(figure.drawing.axes, ("network", "exact"), strict=True):
@@ -147,7 +149,7 @@ def test_the_figure_has_every_band_for_every_length(directory: Path) -> None:
 def test_additivity_is_said_either_way(directory: Path) -> None:
     for interval, words in (((-1.0, 1.0), "Additivity"), ((1.0, 3.0), "Not additive")):
         run = run_with(directory, {"sum of the bands − network": interval})
-        section = exchanges.exchanges(run)
+        section = evidence.exchanges(run)
         assert section is not None and any(words in getattr(block, "lead", "") for block in section.blocks)
 
 
@@ -156,5 +158,5 @@ def test_the_line_on_inputs_counts_detectable_levels(directory: Path, high: floa
     frame = pd.read_csv(directory / "ratios.csv")
     frame[["value", "low", "high"]] = [high - 0.1, high - 0.2, high]
     frame.to_csv(directory / "ratios.csv", index=False)
-    found = dict(opening.lines(read_run(directory)))
+    found = dict(first_screen.lines(read_run(directory)))
     assert found["Noise keeps inputs as in training"].startswith(word)

@@ -1,0 +1,6 @@
+"""The page of `why_noise`, an entry point in the group "sigmabench.pages". It reads tables and imports reports only."""
+
+from experiments.why_noise.page.evidence import sections
+from experiments.why_noise.page.first_screen import opening
+
+__all__ = ["opening", "sections"]
