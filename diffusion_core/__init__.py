@@ -14,14 +14,35 @@ deviations of the data. eps has the shape of x and estimates the unit noise in x
 the clean images is `denoised = x - sigma * eps`. Any callable that keeps this contract can be sampled from.
 """
 
-from diffusion_core import adapters
-from diffusion_core.data import load
-from diffusion_core.exact import GaussianDenoiser
-from diffusion_core.networks import build
-from diffusion_core.noise import NOISE_DISTRIBUTIONS, LogNormal, LogUniform
-from diffusion_core.samplers import SAMPLERS, Euler, Heun, generate_samples, sample
-from diffusion_core.schedules import SCHEDULES, geometric, karras
-from diffusion_core.training import train
+from typing import TYPE_CHECKING, Any
+
+from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, SAMPLERS, Catalogue
+
+if TYPE_CHECKING:
+    from diffusion_core import adapters
+    from diffusion_core.data import load
+    from diffusion_core.exact import GaussianDenoiser
+    from diffusion_core.networks import build
+    from diffusion_core.noise import LogNormal, LogUniform
+    from diffusion_core.samplers import Euler, Heun, generate_samples, sample
+    from diffusion_core.schedules import SCHEDULES, geometric, karras
+    from diffusion_core.training import train
+
+_PLACES = Catalogue[Any]("diffusion_core", {  # imported when they are asked for: most of them import torch
+    "Euler": "samplers.Euler",
+    "GaussianDenoiser": "exact.GaussianDenoiser",
+    "Heun": "samplers.Heun",
+    "LogNormal": "noise.LogNormal",
+    "LogUniform": "noise.LogUniform",
+    "SCHEDULES": "schedules.SCHEDULES",
+    "build": "networks.build",
+    "generate_samples": "samplers.generate_samples",
+    "geometric": "schedules.geometric",
+    "karras": "schedules.karras",
+    "load": "data.load",
+    "sample": "samplers.sample",
+    "train": "training.train",
+})  # fmt: skip
 
 __all__ = [
     "NOISE_DISTRIBUTIONS",
@@ -41,3 +62,9 @@ __all__ = [
     "sample",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return _PLACES[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

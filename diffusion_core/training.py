@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import nn
@@ -11,42 +10,8 @@ from torch import nn
 from diffusion_core.errors import NotFiniteError
 from diffusion_core.noise.sigma import NoiseDistribution
 from diffusion_core.precision import PRECISIONS, computing_in
+from diffusion_core.weightings import WEIGHTINGS
 
-
-def min_snr(sigma: torch.Tensor, gamma: float) -> torch.Tensor:
-    """Min-SNR factor on the squared error of eps: min(SNR, gamma) / SNR = min(1, gamma sigma^2), SNR = 1 / sigma^2.
-
-    Args:
-        sigma: noise levels, in data standard deviations.
-        gamma: above this signal-to-noise ratio the weight on the error of x0 is constant; for data of variance 1. The
-            paper's 5, for data of standard deviation 0.5 in [-1, 1], is 5 * 0.5^2 = 1.25 here.
-
-    Source: Hang et al. 2023, arXiv 2303.09556 (Min-SNR-gamma, in its form for eps).
-    """
-    return (gamma * sigma.square()).clamp(max=1)
-
-
-def soft_min_snr(sigma: torch.Tensor, gamma: float) -> torch.Tensor:
-    """A smooth `min_snr`: gamma sigma^2 / (1 + gamma sigma^2) on the error of eps, SNR gamma / (SNR + gamma) on x0's.
-
-    Args:
-        sigma: noise levels, in data standard deviations.
-        gamma: as in `min_snr`. The paper's 4 = 1 / 0.5^2, for sigma_data = 0.5, is 1 here.
-
-    Source: Crowson et al. 2024, arXiv 2401.11605 (HDiT): 1 / (sigma^2 + 1 / gamma) on the error of x0, times gamma.
-    """
-    scaled = gamma * sigma.square()
-    return scaled / (1 + scaled)
-
-
-WEIGHTINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "unit-eps": torch.ones_like,  # mean squared error of eps: Ho et al. 2020, arXiv 2006.11239, eq. 14
-    "karras": lambda sigma: 1 + sigma.square(),  # unit weight on F: Karras et al. 2022, arXiv 2206.00364, eq. 8
-    "x0": torch.square,  # mean squared error of x0: Salimans & Ho 2022, arXiv 2202.00512
-    "min-snr-5": partial(min_snr, gamma=5.0),
-    "min-snr-1.25": partial(min_snr, gamma=1.25),
-    "soft-min-snr-1": partial(soft_min_snr, gamma=1.0),
-}
 ADAM_BETAS = (0.9, 0.99)
 CHECK_EVERY = 50  # steps between checks of the loss on an accelerator, where each check waits for the device
 

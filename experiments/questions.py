@@ -3,36 +3,20 @@
 This module imports only fast modules, so that --help appears at once.
 """
 
-import ast
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from diffusion_core import catalogue, weightings
+from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
+from diffusion_core.schedules import SCHEDULES
 from experiments.engine.options import shown
 
-
-def listed(module: str, table: str) -> str:
-    """The keys of a dict literal in a module of diffusion_core. The source is read, because importing it is slow."""
-    spec = importlib.util.find_spec("diffusion_core")
-    assert spec is not None and spec.origin is not None
-    keys: list[str] = []
-    for node in ast.walk(ast.parse((Path(spec.origin).parent / module).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == table:
-            for part in ast.walk(node.value) if node.value else ():
-                if isinstance(part, ast.Dict):
-                    keys += [ast.literal_eval(key) for key in part.keys if key is not None]
-    return ", ".join(keys)
-
-
-LAWS = listed("noise/__init__.py", "NOISE_DISTRIBUTIONS")
-LADDERS = ", ".join((listed("schedules/__init__.py", "SCHEDULES"), listed("schedules/__init__.py", "OWN_ENDS")))
-SAMPLERS = listed("samplers/__init__.py", "SAMPLERS")
-WEIGHTINGS = listed("training.py", "WEIGHTINGS")
+LAWS, LADDERS, SAMPLERS = ", ".join(NOISE_DISTRIBUTIONS), ", ".join(SCHEDULES), ", ".join(catalogue.SAMPLERS)
+WEIGHTINGS, OUTPUTS = ", ".join(weightings.WEIGHTINGS), ", ".join(PARAMETERISATIONS)
 SYNONYMS = "ddim, ddpm, euler-ancestral"  # other names for euler with a certain eta; see config/names.py
-OUTPUTS = listed("networks/parameterisations.py", "PARAMETERISATIONS")
 
 
 def several(default: str, what: str, metavar: str = "NAME") -> Any:

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from diffusion_core.catalogue import PARAMETERISATIONS
 from diffusion_core.networks.paper import Paper
-from diffusion_core.networks.parameterisations import PARAMETERISATIONS
 from diffusion_core.networks.small import Small
 
 TRUNKS: dict[str, type[Small] | type[Paper]] = {"small": Small, "paper": Paper}

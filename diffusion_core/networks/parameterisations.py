@@ -72,6 +72,3 @@ class X0(Parameterised):
         """The unit noise estimated in x (B, C, H, W) at sigma (B,), positive, in data standard deviations."""
         sigma = sigma.to(x.dtype).view(-1, 1, 1, 1)
         return (x - self.trunk_output(x, sigma)) / sigma
-
-
-PARAMETERISATIONS: dict[str, type[Parameterised]] = {"preconditioned": Preconditioned, "eps": Eps, "x0": X0}

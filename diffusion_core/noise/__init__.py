@@ -2,11 +2,10 @@
 
 `sigma.py` has distributions given by a density of sigma. `process_time.py` has distributions that are uniform in the
 time of a process. To add a distribution, write a dataclass in one of these files or in a new one, and add one line to
-`NOISE_DISTRIBUTIONS`.
+`NOISE_DISTRIBUTIONS` of `catalogue.py`.
 """
 
-from collections.abc import Callable
-
+from diffusion_core.catalogue import NOISE_DISTRIBUTIONS
 from diffusion_core.noise.process_time import DDPM, VP, Cosine, CosineInterpolated
 from diffusion_core.noise.sigma import (
     LogLogistic,
@@ -18,18 +17,6 @@ from diffusion_core.noise.sigma import (
     logit_normal,
 )
 
-NOISE_DISTRIBUTIONS: dict[str, Callable[..., NoiseDistribution]] = {
-    "log-normal": LogNormal,
-    "log-uniform": LogUniform,
-    "uniform": Uniform,
-    "log-logistic": LogLogistic,
-    "split-log-normal": SplitLogNormal,
-    "logit-normal": logit_normal,
-    "cosine": Cosine,
-    "cosine-interpolated": CosineInterpolated,
-    "vp": VP,
-    "ddpm": DDPM,
-}
 ON_PIXELS = ("vp", "ddpm")  # defined on data in [-1, 1]; by default they get the data's standard deviation there
 
 __all__ = [

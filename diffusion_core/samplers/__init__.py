@@ -1,9 +1,11 @@
 """Samplers: algorithms that step down a ladder. One file per family; `sampling.py` runs them on a model,
 `checked.py` checks each step.
 
-A new sampler is one class in a file of this folder (see `base.py`) and one line in `SAMPLERS`.
+A new sampler is one class in a file of this folder (see `base.py`) and one line in `SAMPLERS` of
+`catalogue.py`.
 """
 
+from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.checked import Model, denoise, follow
 from diffusion_core.samplers.churn import Churn, EulerChurn, Heun
@@ -14,20 +16,6 @@ from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
 from diffusion_core.samplers.restart import Interval, Restart
 from diffusion_core.samplers.sampling import generate_samples, sample
 from diffusion_core.samplers.split import EulerSplit
-
-SAMPLERS: dict[str, type[Sampler]] = {
-    "euler": Euler,  # DDIM at eta 0, DDPM at eta 1
-    "euler-within": EulerWithin,
-    "euler-split": EulerSplit,
-    "euler-corrected": EulerCorrected,
-    "euler-churn": EulerChurn,
-    "heun": Heun,
-    "dpm++2m": DPMpp2M,
-    "dpm++2m-sde": DPMpp2MSDE,
-    "accelerated": Accelerated,
-    "restart": Restart,
-    "kadkhodaie-simoncelli": KadkhodaieSimoncelli,
-}
 
 __all__ = [
     "SAMPLERS",

@@ -1,6 +1,6 @@
 """The base class of samplers: a frozen dataclass with a `label` and a `run` that reads like its paper's algorithm.
 
-A new sampler is one class in a file of this folder and one line in the table `SAMPLERS` of the folder's `__init__.py`.
+A new sampler is one class in a file of this folder and one line in `SAMPLERS` of `diffusion_core/catalogue.py`.
 """
 
 from collections.abc import Callable, Iterator

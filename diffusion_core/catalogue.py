@@ -1,0 +1,66 @@
+"""What has a name: samplers, noise distributions, and meanings of a network's output.
+
+A new one is a class in its folder and one line here. This module imports no other: the names are known at once, and
+what a name stands for is imported when it is asked for, since that imports torch.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from diffusion_core.networks.parameterisations import Parameterised
+    from diffusion_core.noise.sigma import NoiseDistribution
+    from diffusion_core.samplers.base import Sampler
+
+T = TypeVar("T")
+
+
+class Catalogue(Mapping[str, T], Generic[T]):
+    """Name -> class or function. It is given name -> "module.attribute", with modules of `package`."""
+
+    def __init__(self, package: str, places: Mapping[str, str]) -> None:
+        self._package, self._places = package, places
+
+    def __getitem__(self, name: str) -> T:
+        module, attribute = self._places[name].split(".")
+        value: T = getattr(import_module(f"{self._package}.{module}"), attribute)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+SAMPLERS: "Catalogue[type[Sampler]]" = Catalogue("diffusion_core.samplers", {
+    "euler": "euler.Euler",  # DDIM at eta 0, DDPM at eta 1
+    "euler-within": "euler.EulerWithin",
+    "euler-split": "split.EulerSplit",
+    "euler-corrected": "corrected.EulerCorrected",
+    "euler-churn": "churn.EulerChurn",
+    "heun": "churn.Heun",
+    "dpm++2m": "multistep.DPMpp2M",
+    "dpm++2m-sde": "multistep.DPMpp2MSDE",
+    "accelerated": "multistep.Accelerated",
+    "restart": "restart.Restart",
+    "kadkhodaie-simoncelli": "kadkhodaie_simoncelli.KadkhodaieSimoncelli",
+})  # fmt: skip
+NOISE_DISTRIBUTIONS: "Catalogue[Callable[..., NoiseDistribution]]" = Catalogue("diffusion_core.noise", {
+    "log-normal": "sigma.LogNormal",
+    "log-uniform": "sigma.LogUniform",
+    "uniform": "sigma.Uniform",
+    "log-logistic": "sigma.LogLogistic",
+    "split-log-normal": "sigma.SplitLogNormal",
+    "logit-normal": "sigma.logit_normal",
+    "cosine": "process_time.Cosine",
+    "cosine-interpolated": "process_time.CosineInterpolated",
+    "vp": "process_time.VP",
+    "ddpm": "process_time.DDPM",
+})  # fmt: skip
+PARAMETERISATIONS: "Catalogue[type[Parameterised]]" = Catalogue("diffusion_core.networks", {
+    "preconditioned": "parameterisations.Preconditioned",
+    "eps": "parameterisations.Eps",
+    "x0": "parameterisations.X0",
+})  # fmt: skip
