@@ -222,11 +222,6 @@ COLUMNS: dict[str, Column] = {
     "claim": _text("comparison"),
     "band_low": Column("from sigma", least=0),
     "band_high": Column("to sigma", least=0),
-    "dose": Column("share of the error", least=0, most=1),
-    "size": Column("size of the change"),
-    "fresh_start": _flag("starts from data"),
-    "copies": Column("share of copies", digits=3, least=0, most=1),
-    "near_copies": Column("share of near copies", digits=3, least=0, most=1),
     "whitened": Column(
         "whitened KD",
         digits=3,
@@ -251,7 +246,6 @@ COLUMNS: dict[str, Column] = {
         meaning="Size of the difference between the mean log density of the samples and that of draws of the true "
         "distribution.",
     ),
-    "value_0": Column("value without noise"),
     "value": Column("value"),
     "se": Column("s.e.", least=0),
     "part": _text("part"),

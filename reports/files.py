@@ -69,15 +69,6 @@ FILES: dict[str, tuple[str, ...]] = {
     "densities.csv": ("train_noise", "sigma", "density"),
     "films.csv": ("samples_id", "frame", "sigma"),
     "levels.csv": ("schedule", "n_steps", "step", "sigma"),
-    "probes.csv": ("arm", "train_seed", "images_seen", "probe", "eta", "sigma", "value", "se", "n_samples", "n_steps"),
-    "ratios.csv": (
-        *("probe", "images_seen", "eta", "sigma", "value", "low", "high", "level", "interval", "n_networks"),
-    ),
-    "gains.csv": (
-        *("part", "arm", "kind", "band_low", "band_high", "dose", "images_seen", "size", "n_steps", "fresh_start"),
-        *("setting", "metric", "train_seed", "n_networks", "value_0", "value", "difference", "low", "high", "level"),
-        *("interval", "holds_for", "clear", "detectable", "n_samples"),
-    ),
     "claims.csv": (
         *(
             "claim",
@@ -94,7 +85,6 @@ FILES: dict[str, tuple[str, ...]] = {
         ),
         *("level", "interval", "holds_for", "clear", "n_networks"),
     ),
-    "copies.csv": ("arm", "setting", "train_seed", "copies", "near_copies", "n_samples"),
 }
 
 NEEDED = {"contrasts.csv": ("n_networks",)}  # columns that may not be empty

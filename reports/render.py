@@ -6,7 +6,6 @@ import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ from markupsafe import Markup
 
 from reports import best_sets, budgets, drawing, figures, limits
 from reports.document import Block, Explorer, Figure, Gallery, Opening, PictureError, Section, Table, shown_width
+from reports.installed import installed_page, installed_pages
 from reports.pages import ladders, noise_levels, sweep, tune
 from reports.pages import run as single
 from reports.pages.beta import page as beta
 from reports.results import Run, read_run
 
-PAGES = "sigmabench.pages"  # entry points: an experiment of another package -> a module with `opening` and `sections`
 # experiment -> its first screen, its sections
 EXPERIMENTS: dict[str, tuple[Callable[[Run], Opening], Callable[[Run], list[Section | None]]]] = {
     "beta": (beta.opening, beta.sections),
@@ -76,14 +75,13 @@ def _page(run: Run) -> tuple[Callable[[Run], Opening], Callable[[Run], list[Sect
     name = run.info["experiment"]
     if name in EXPERIMENTS:
         return EXPERIMENTS[name]
-    installed = {entry.name: entry for entry in entry_points(group=PAGES)}  # never a module that a result folder names
-    if name not in installed:
-        known = ", ".join(sorted({*EXPERIMENTS, *installed}))
+    page = installed_page(name)
+    if page is None:
+        known = ", ".join(sorted({*EXPERIMENTS, *installed_pages()}))
         raise ValueError(
             f"run.json: experiment={name!r}: no page is installed for it, only for {known}; install the package that "
             f"it comes from (for this one: pip install -e .)"
         )
-    page = installed[name].load()
     return page.opening, page.sections
 
 

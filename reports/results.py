@@ -6,14 +6,16 @@ Numbers are float64, flags are pandas booleans, texts are str. A missing cell is
 import hashlib
 import json
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from reports.columns import COLUMNS
+from reports.columns import COLUMNS, Column
 from reports.files import CHOICES, FILES, NEEDED
+from reports.installed import columns_of, tables_of
 
 SCHEMA = 2  # version of the format of a run directory; since 2, the labels of the runs are columns
 RUN_KEYS = {"schema": int, "experiment": str, "preset": str, "question": str, "command": str}
@@ -24,7 +26,10 @@ PARAMETERS = ("alpha", "beta", "eta", "nfe")
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory in memory: `info` is run.json, `rows` is table.csv, other tables are named after their files."""
+    """A run directory in memory: `info` is run.json, `rows` is table.csv, other tables are named after their files.
+
+    `more` holds the tables of an installed page, by name without .csv.
+    """
 
     directory: Path
     info: dict[str, Any]
@@ -41,11 +46,8 @@ class Run:
     densities: pd.DataFrame
     films: pd.DataFrame
     levels: pd.DataFrame
-    probes: pd.DataFrame
-    ratios: pd.DataFrame
-    gains: pd.DataFrame
     claims: pd.DataFrame
-    copies: pd.DataFrame
+    more: Mapping[str, pd.DataFrame]
 
     @property
     def features(self) -> str:
@@ -122,9 +124,14 @@ def read_run(directory: Path) -> Run:
         ValueError: a missing key or column, or an invalid value. The message names file, row, column and rule.
     """
     info = _read_info(directory / "run.json")
-    _check_digests(directory, info.get("files", {}))
-    frames = {name.removesuffix(".csv"): read_table(directory / name, needed=name == "table.csv") for name in FILES}
-    run = Run(directory, info, rows=frames.pop("table"), **frames)
+    tables, known = tables_of(info["experiment"]), columns_of(info["experiment"])
+    _check_digests(directory, info.get("files", {}), tables)
+    frames = {name: read_table(directory / name, columns, known) for name, columns in tables.items()}
+    shared, more = (
+        {name.removesuffix(".csv"): frame for name, frame in frames.items() if (name in FILES) == is_shared}
+        for is_shared in (True, False)
+    )
+    run = Run(directory, info, rows=shared.pop("table"), more=more, **shared)
     silent = (run.contrasts["train_seed"] == "") & (run.contrasts["verdict"] == "")
     if silent.any():
         raise ValueError(
@@ -136,15 +143,15 @@ def read_run(directory: Path) -> Run:
     return run
 
 
-def digests(directory: Path) -> dict[str, str]:
+def digests(directory: Path, names: Iterable[str] = FILES) -> dict[str, str]:
     """The SHA-256 of each table of a run directory, for `files` in run.json."""
-    tables = [path for name in FILES if (path := directory / name).is_file()]
+    tables = [path for name in names if (path := directory / name).is_file()]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tables}
 
 
-def _check_digests(directory: Path, written: dict[str, str]) -> None:
+def _check_digests(directory: Path, written: dict[str, str], names: Iterable[str]) -> None:
     """Raises ValueError if a table is not as the run wrote it. `written` is empty for older runs."""
-    found = digests(directory)
+    found = digests(directory, names)
     for name, digest in written.items():
         if name not in found:
             raise ValueError(f"{name}: no such file in {directory}, but the run wrote one (`files` in run.json)")
@@ -156,25 +163,24 @@ def _check_digests(directory: Path, written: dict[str, str]) -> None:
             )
 
 
-def read_table(path: Path, needed: bool = False) -> pd.DataFrame:
-    """The validated CSV at `path`. Without the file: an empty table, or FileNotFoundError if it is `needed`."""
-    columns = FILES[path.name]
+def read_table(path: Path, columns: Sequence[str], known: Mapping[str, Column] = COLUMNS) -> pd.DataFrame:
+    """The validated CSV at `path`, which must have `columns`. Without the file, which only table.csv needs: no rows."""
     if not path.is_file():
-        if needed:
+        if path.name == "table.csv":
             raise FileNotFoundError(f"{path}: no such file; a run directory has one")
-        return _typed(pd.DataFrame(columns=list(columns), dtype=str), path.name)
+        return _typed(pd.DataFrame(columns=list(columns), dtype=str), path.name, known)
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OverflowError) as error:
         raise ValueError(f"{path.name}: not a CSV file: {error}") from None
     if absent := [name for name in columns if name not in frame]:
         raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
-    return _typed(frame, path.name)
+    return _typed(frame, path.name, known)
 
 
-def _typed(frame: pd.DataFrame, file: str) -> pd.DataFrame:
-    for name in [name for name in frame if name in COLUMNS]:
-        column, texts = COLUMNS[name], frame[name]
+def _typed(frame: pd.DataFrame, file: str, known: Mapping[str, Column]) -> pd.DataFrame:
+    for name in [name for name in frame if name in known]:
+        column, texts = known[name], frame[name]
         match column.kind:
             case "number":
                 values = pd.to_numeric(texts.mask(texts == ""), errors="coerce").astype("float64")

@@ -16,6 +16,7 @@ import pandas as pd
 from reports.columns import COLUMNS, METRICS
 from reports.files import FILES
 from reports.formats import missing
+from reports.installed import tables_of
 from reports.render import read_opening
 from reports.results import Run, pooled
 
@@ -75,7 +76,9 @@ def _write(client: Any, directory: Path) -> str:
     rows = run.rows[run.rows["status"] != "infeasible"].drop_duplicates("run_id")
     for _, row in rows.iterrows():
         _child(client, place, parent, row)
-    for path in (directory / name for name in (*FILES, "run.json", "report.html", "report.md")):
+    for path in (
+        directory / name for name in (*tables_of(run.info["experiment"]), "run.json", "report.html", "report.md")
+    ):
         if path.is_file():
             client.log_artifact(parent, str(path))
     for folder in ("figures", "images"):

@@ -3,24 +3,27 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from experiments.store.store import read_json
-from reports.files import FILES
+from reports.installed import tables_of
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
 OTHER_FILES = ("run.json", "settings.json", "report.html", "report.md")
 PARTS = {"images": "*.png", "figures": "*.svg", "export": "*.py"}
 
 
-def earlier_results(directory: Path) -> list[Path]:
-    """The results of an earlier run in a result folder, without its logs.
+def earlier_results(directory: Path, experiment: str) -> list[Path]:
+    """The results of an earlier run in a result folder, of this or another experiment, without its logs.
 
     Raises:
         ValueError: the folder holds such files, but no run wrote them.
     """
-    files = [path for name in (*FILES, *OTHER_FILES) if (path := directory / name).exists()]
+    info = _run_info(directory)
+    tables = tables_of(experiment) | tables_of(str(info.get("experiment")))
+    files = [path for name in (*tables, *OTHER_FILES) if (path := directory / name).exists()]
     files += [path for folder, kind in PARTS.items() for path in (directory / folder).glob(kind)]
-    if files and not (directory / MARK).exists() and not _is_result(directory):
+    if files and not (directory / MARK).exists() and not {"schema", "experiment", "preset"} <= info.keys():
         raise ValueError(
             f"out={str(directory)!r}: it holds {files[0].relative_to(directory)}, which no run wrote; choose another "
             "folder"
@@ -42,12 +45,13 @@ def make(directory: Path) -> None:
         raise ValueError(f"out={str(directory)!r}: nothing can be written there: {error.strerror or error}") from None
 
 
-def _is_result(directory: Path) -> bool:
-    """Whether run.json says that a run wrote this folder, for folders without the mark."""
+def _run_info(directory: Path) -> dict[str, Any]:
+    """The content of run.json; nothing if it is missing or damaged."""
     try:
-        return {"schema", "experiment", "preset"} <= set(read_json(directory / "run.json"))
+        info = read_json(directory / "run.json")
     except (OSError, ValueError):
-        return False
+        return {}
+    return info if isinstance(info, dict) else {}
 
 
 def remove_strays(directory: Path) -> None:

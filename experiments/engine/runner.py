@@ -34,6 +34,7 @@ from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads
 from experiments.stages.probe_setup import ProbeConfig
 from experiments.store.store import Store, write_json
+from reports.installed import tables_of
 from reports.render import write_report
 from reports.results import digests
 
@@ -97,7 +98,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         return dry_run.table(remaining).replace({"status": {"failed": "planned"}})
     if plan.remaining(store).tasks:
         store.check_writable()  # before any work
-    earlier = earlier_results(directory)
+    earlier = earlier_results(directory, experiment.name)
     make(directory)
     remove_strays(directory)
     for path in earlier:  # so that a report never mixes two runs
@@ -136,7 +137,10 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         if experiment.write_extras:
             experiment.write_extras(directory, store, done, console)
         info = provenance(experiment.name, experiment.question, options, [*said, *result.failed_probes])
-        info |= {"fixed_beforehand": experiment.fixed_beforehand, "files": digests(directory)}
+        info |= {
+            "fixed_beforehand": experiment.fixed_beforehand,
+            "files": digests(directory, tables_of(experiment.name)),
+        }
         write_json(directory / "run.json", info)
         report = write_report(directory)
     _conclude(experiment.name, plan, result, rows, directory, report, options, console)

@@ -14,6 +14,7 @@ from reports.formats import cell, listed, metric_name, number, plural
 from reports.results import Run
 
 PREDICTED = {15_000, 45_000}  # training images of predictions 1 to 5
+SHARES = {"copies": "copies", "near copies": "near_copies"}
 BELOW = "exact above − noise below"
 
 
@@ -78,7 +79,7 @@ def exchanges(run: Run) -> Section | None:
 
 def error_sizes(run: Run) -> list[Figure]:
     """The error of each network on fresh inputs, by noise level."""
-    rows = run.probes[(run.probes["probe"] == "size") & run.probes["images_seen"].notna()]
+    rows = run.more["probes"][(run.more["probes"]["probe"] == "size") & run.more["probes"]["images_seen"].notna()]
     if not len(rows):
         return []
     means = rows.groupby(["images_seen", "sigma"], as_index=False)["value"].mean()
@@ -141,7 +142,7 @@ def where(run: Run) -> Section | None:
             text += f"{gains.shown(run, part)}."
             blocks.append(Prose(text, f"Prediction, {gains.images(length)}"))
     blocks.append(gains.gain_table(run, rows, "Noise put back in one range of levels only, against no noise."))
-    if len(run.copies):
+    if len(run.more["copies"]):
         blocks.append(copies(run))
     return Section("Where must noise be put back?", blocks)
 
@@ -150,8 +151,8 @@ def copies(run: Run) -> Table:
     """The share of samples that are copies of training images."""
     body = [
         {"denoiser": arm, "setting": setting}
-        | {COLUMNS[name].label: cell(name, same[name].mean()) for name in ("copies", "near_copies")}
-        for (arm, setting), same in run.copies.groupby(["arm", "setting"], sort=False)
+        | {f"share of {name}": number(same[column].mean(), 3) for name, column in SHARES.items()}
+        for (arm, setting), same in run.more["copies"].groupby(["arm", "setting"], sort=False)
     ]
     text = (
         "Samples that are copies of training images: the nearest one is at most a third as far away as the second "
@@ -223,7 +224,7 @@ def factorial(run: Run) -> list[Table]:
 def yardsticks(run: Run) -> Section | None:
     """All yardsticks of the main denoisers."""
     rows = gains.of(run, "whole", "split")
-    measured = [name for name in (*METRICS[::-1], *FURTHER) if (run.gains["metric"] == name).any()]
+    measured = [name for name in (*METRICS[::-1], *FURTHER) if (run.more["gains"]["metric"] == name).any()]
     if not len(rows) or not set(measured) - set(METRICS):
         return None
     body = []

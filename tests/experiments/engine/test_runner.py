@@ -143,10 +143,10 @@ def test_files_of_others_are_not_taken_for_results(tmp_path: Path) -> None:
     picture.parent.mkdir()
     picture.write_text("mine")
     with pytest.raises(ValueError, match=r"it holds images/cat.png, which no run wrote; choose another folder"):
-        earlier_results(tmp_path)
-    assert earlier_results(tmp_path / "no such folder") == []
+        earlier_results(tmp_path, "beta")
+    assert earlier_results(tmp_path / "no such folder", "beta") == []
     (tmp_path / MARK).touch()  # a run made the folder
-    assert earlier_results(tmp_path) == [picture]
+    assert earlier_results(tmp_path, "beta") == [picture]
 
 
 def test_a_run_into_a_folder_of_others_changes_nothing_there(
