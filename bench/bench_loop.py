@@ -3,7 +3,7 @@
 The network returns ones, so the end of every loop is known: x moves by the sum of the steps and keeps its noise.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench.measure import SHAPE, Free
-from bench.peers import PEERS, End, Peer
+from bench.peers import PEERS, Peer
 from diffusion_core.samplers import Accelerated, AlphaBeta, DPMpp2M, Euler, Heun, Sampler, sample
 from diffusion_core.samplers.dialects import alpha_beta
 from diffusion_core.samplers.seeded_noise import BlockNoise
@@ -19,51 +19,39 @@ from diffusion_core.schedules import alpha_beta_ladder, geometric
 
 BATCH, N_STEPS = 64, 66
 LADDER = geometric(N_STEPS)
-EULERS: dict[str, tuple[tuple[float, ...], Euler | AlphaBeta]] = {
-    "eta 0": (LADDER, Euler(0.0)),
-    "eta 1": (LADDER, Euler(1.0)),
-    "alpha 0.1, beta 0.3": (alpha_beta_ladder(0.1, 0.3), AlphaBeta(0.1, 0.3)),
+OURS: dict[str, tuple[tuple[float, ...], Sampler, float]] = {  # ladder, sampler, eta
+    "eta 0": (LADDER, Euler(0.0), 0.0),
+    "eta 1": (LADDER, Euler(1.0), 1.0),
+    "alpha 0.1, beta 0.3": (alpha_beta_ladder(0.1, 0.3), AlphaBeta(0.1, 0.3), 1.0),
+    "DPM++ 2M": (LADDER, DPMpp2M(), 0.0),
+    "Heun": (LADDER, Heun(), 0.0),
+    "accelerated": (LADDER, Accelerated(), 0.0),
 }
-SOLVERS: dict[str, Sampler] = {"DPM++ 2M": DPMpp2M(), "Heun": Heun(), "accelerated": Accelerated()}
 
 
-def check(x: torch.Tensor, end: End) -> None:
-    """Asserts the mean and std of x. With 65,536 pixels their standard errors are 0.4 % and 0.3 % of the std."""
+def check(x: torch.Tensor, sigmas: Sequence[float], eta: float) -> None:
+    """Asserts the mean and std of x at the end. With 65,536 pixels their standard errors are 0.4 % and 0.3 % of it."""
+    shift, variance = 0.0, sigmas[0] ** 2
+    for sigma, sigma_next in pairwise(sigmas):
+        alpha, beta = alpha_beta(sigma, sigma_next, eta)
+        shift -= alpha * sigma
+        variance += (beta * sigma) ** 2
     assert x.shape == (BATCH, *SHAPE)
-    assert x.mean().item() == pytest.approx(end.shift, abs=0.03 * end.std)
-    assert x.std().item() == pytest.approx(end.std, rel=0.03)
+    assert x.mean().item() == pytest.approx(shift, abs=0.03 * variance**0.5)
+    assert x.std().item() == pytest.approx(variance**0.5, rel=0.03)
 
 
-def run_ours(sigmas: tuple[float, ...], sampler: Sampler, device: str) -> tuple[Callable[[], torch.Tensor], Free]:
-    model = Free((BATCH, *SHAPE), device)
-    return lambda: sample(model, sigmas, sampler, n_samples=BATCH, shape=SHAPE, batch_size=BATCH, device=device), model
-
-
-@pytest.mark.parametrize("name", EULERS)
+@pytest.mark.parametrize("name", OURS)
 def bench_loop_alone(clock: Callable[..., Any], name: str, device: str) -> None:
-    """Our loop: the ODE, DDPM, and the original rule."""
-    (sigmas, sampler), rounds = EULERS[name], 20
-    run, model = run_ours(sigmas, sampler, device)
+    """Our samplers. All are exact for a constant slope."""
+    (sigmas, sampler, eta), rounds, model = OURS[name], 20, Free((BATCH, *SHAPE), device)
     nfe = sampler.planned_nfe(sigmas)
-    x = clock(run, rounds=rounds, suite="loop", ours=True, who=f"ours, {name}", batch=BATCH, n_images=BATCH, nfe=nfe)
-    steps = [
-        (sigma, *((0.1, 0.3) if isinstance(sampler, AlphaBeta) else alpha_beta(sigma, sigma_next, sampler.eta)))
-        for sigma, sigma_next in pairwise(sigmas)
-    ]
-    shift = -sum(alpha * sigma for sigma, alpha, _ in steps)
-    variance = sigmas[0] ** 2 + sum((beta * sigma) ** 2 for sigma, _, beta in steps)
-    check(x, End(shift, variance**0.5))
+    x = clock(
+        lambda: sample(model, sigmas, sampler, n_samples=BATCH, shape=SHAPE, batch_size=BATCH, device=device),
+        rounds=rounds, suite="loop", ours=True, who=f"ours, {name}", batch=BATCH, n_images=BATCH, nfe=nfe,
+    )  # fmt: skip
+    check(x, sigmas, eta)
     assert model.calls == (rounds + 1) * nfe
-
-
-@pytest.mark.parametrize("name", SOLVERS)
-def bench_loop_of_solvers(clock: Callable[..., Any], name: str, device: str) -> None:
-    """Our other samplers that add no noise. All are exact for a constant slope."""
-    sampler = SOLVERS[name]
-    run, _ = run_ours(LADDER, sampler, device)
-    nfe = sampler.planned_nfe(LADDER)
-    x = clock(run, rounds=20, suite="loop", ours=True, who=f"ours, {name}", batch=BATCH, n_images=BATCH, nfe=nfe)
-    check(x, End(LADDER[-1] - LADDER[0], LADDER[0]))
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
@@ -71,12 +59,12 @@ def bench_loop_of_peers(clock: Callable[..., Any], peer: Peer, device: str) -> N
     """Loops of other projects."""
     if not peer.installed:
         pytest.skip(f"{peer.package} is not installed (extra `peers`)")
-    shape, model, rounds = (BATCH, *SHAPE), Free((BATCH, *SHAPE), device), 10
+    shape, rounds, model = (BATCH, *SHAPE), 10, Free((BATCH, *SHAPE), device)
     x = clock(
         lambda: peer.run(model, shape, N_STEPS, device),
         rounds=rounds, suite="loop", who=peer.name, batch=BATCH, n_images=BATCH, nfe=N_STEPS,
     )  # fmt: skip
-    check(x, peer.end(N_STEPS))
+    check(x, peer.sigmas(N_STEPS), peer.eta)
     assert model.calls == (rounds + 1) * N_STEPS
 
 
@@ -86,4 +74,4 @@ def bench_noise(clock: Callable[..., Any], who: str, device: str) -> None:
     noise = BlockNoise(0, 0, BATCH, SHAPE, torch.device(device))
     draw = {"block noise": noise, "torch.randn": lambda: torch.randn(BATCH, *SHAPE, device=device)}[who]
     x = clock(draw, rounds=200, suite="noise", who=who, ours=who == "block noise", batch=BATCH, n_images=BATCH, nfe=1)
-    check(x, End(0.0, 1.0))
+    check(x, (1.0,), 0.0)

@@ -9,6 +9,7 @@ the whole run, and the ratio of these to the roof: the FLOP/s of a matrix produc
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,6 +30,11 @@ MODES = {
     "fp32 compiled": ("fp32", True),
     "bf16": ("bf16", False),
     "bf16 compiled": ("bf16", True),
+}
+SCALING = {  # what varies -> (batch, n_steps, n_samples)
+    "batch": [(batch, 2, 512) for batch in (16, 64, 128, 256, 512)],
+    "steps": [(64, n_steps, 64) for n_steps in (4, 16, 64)],
+    "samples": [(128, 4, n_samples) for n_samples in (128, 256, 512)],
 }
 
 
@@ -66,7 +72,7 @@ def bench_sampling(time_sampling: Callable[..., None], mode: str, eta: float, de
         pytest.skip("there is no C++ compiler here")
     batch = default_batch(device)
     model = Compiled(network(device), batch) if compiled else network(device)
-    loop = ours(eta, batch, device)
+    loop = partial(draw, eta=eta, n=batch, batch=batch, device=device)
     time_sampling(loop, model, precision, batch, who=f"ours, eta {eta:g}", ours=True, compiled=compiled)
 
 
@@ -75,17 +81,13 @@ def bench_sampling_by_default(time_sampling: Callable[..., None], eta: float, de
     mode = chosen(device)[0].mode
     model = Compiled(network(device), mode.batch) if mode.compiled else network(device)
     notes = {"who": f"ours by default, eta {eta:g}", "ours": True, "default": True, "compiled": mode.compiled}
-    time_sampling(ours(eta, mode.batch, device), model, mode.precision, mode.batch, **notes)
+    loop = partial(draw, eta=eta, n=mode.batch, batch=mode.batch, device=device)
+    time_sampling(loop, model, mode.precision, mode.batch, **notes)
 
 
-def ours(eta: float, batch: int, device: str) -> Callable[[Model], torch.Tensor]:
-    """Our loop over one batch."""
-
-    def loop(model: Model) -> torch.Tensor:
-        options: dict[str, Any] = {"n_samples": batch, "batch_size": batch, "shape": SHAPE, "device": device}
-        return sample(model, geometric(N_STEPS), Euler(eta), **options)
-
-    return loop
+def draw(model: Model, eta: float, n: int, batch: int, device: str, n_steps: int = N_STEPS) -> torch.Tensor:
+    """n samples by our loop."""
+    return sample(model, geometric(n_steps), Euler(eta), n_samples=n, batch_size=batch, shape=SHAPE, device=device)
 
 
 def bench_default_is_within_a_tenth_of_the_best(device: str) -> None:
@@ -95,12 +97,12 @@ def bench_default_is_within_a_tenth_of_the_best(device: str) -> None:
     runs = {}
     for batch in {default_batch(device), 2 * default_batch(device), mode.batch}:
         for precision, compiled in ways:
-            one = replace(mode, precision=precision, compiled=compiled, batch=batch)
+            other = replace(mode, precision=precision, compiled=compiled, batch=batch)
             model = Compiled(network(device), batch) if compiled else network(device)
-            runs[one] = forward(model, SHAPE, device, one)
-    least = {one: seconds / one.batch for one, seconds in interleaved(runs, device).items()}
-    best = min(least, key=lambda one: least[one])
-    print({f"{one.precision}{', compiled' * one.compiled}, {one.batch}": round(1 / least[one]) for one in least})
+            runs[other] = forward(model, SHAPE, device, other)
+    least = {other: seconds / other.batch for other, seconds in interleaved(runs, device).items()}
+    best = min(least, key=least.__getitem__)
+    print({f"{m.precision}{', compiled' * m.compiled}, {m.batch}": round(1 / seconds) for m, seconds in least.items()})
     assert least[mode] <= 1.1 * least[best], f"default {mode}, best {best}"
 
 
@@ -111,3 +113,20 @@ def bench_sampling_of_peers(time_sampling: Callable[..., None], peer: Peer, devi
     batch = default_batch(device)
     shape = (batch, *SHAPE)
     time_sampling(lambda model: peer.run(model, shape, N_STEPS, device), network(device), "fp32", batch, who=peer.name)
+
+
+@pytest.mark.parametrize(
+    ("what", "batch", "n_steps", "n_samples"),
+    [(what, *case) for what, cases in SCALING.items() for case in cases],
+    ids=str,
+)
+def bench_scaling(clock: Callable[..., Any], what: str, batch: int, n_steps: int, n_samples: int, device: str) -> None:
+    """Time as a function of the batch size, the number of steps and the number of samples."""
+    model = network(device)
+    with torch.autocast(device, torch.bfloat16):
+        x = clock(
+            lambda: draw(model, 1.0, n_samples, batch, device, n_steps),
+            rounds=3, suite=f"scaling: {what}", who="ours, eta 1, bf16", ours=True,
+            precision="bf16", batch=batch, n_images=n_samples, nfe=n_steps,
+        )  # fmt: skip
+    assert x.shape == (n_samples, *SHAPE) and torch.isfinite(x).all()

@@ -1,8 +1,7 @@
 """All checks and timings that need a GPU, in one call and one table: `python -m bench.gpu_check`.
 
 Checks come first: each prints the difference between two ways to the same samples. Timings follow. A line that fails
-prints the reason, the rest of the table still runs, and the exit status is 1. `--device cpu` tests the script without a
-GPU.
+prints the reason, the rest still runs, and the exit status is 1. `--device cpu` tests the script without a GPU.
 """
 
 import sys
@@ -17,11 +16,10 @@ import torch
 import tyro
 from torch import Tensor
 
-from bench.cuda_graph import GraphedEuler
 from bench.measure import SHAPE, flop_per_image, forget_peak, network, peak_mib, roof, wait
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.noise import LogNormal
-from diffusion_core.samplers import Euler, Model, Sampler, follow, sample
+from diffusion_core.samplers import Euler, Model, follow, sample
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import geometric
 from diffusion_core.training import train
@@ -34,11 +32,11 @@ class Line:
     """One line of the table: what was done, and the result. `ok` is None for a timing."""
 
     what: str
-    found: str
+    result: str
     ok: bool | None = None
 
     def __str__(self) -> str:
-        return f"{self.what:62} {self.found:>58} {'' if self.ok is None else 'ok' if self.ok else 'FAILED'}"
+        return f"{self.what:62} {self.result:>58} {'' if self.ok is None else 'ok' if self.ok else 'FAILED'}"
 
 
 def precision(device: str, bf16: bool) -> AbstractContextManager[Any]:
@@ -46,9 +44,9 @@ def precision(device: str, bf16: bool) -> AbstractContextManager[Any]:
 
 
 @torch.no_grad()
-def draw(model: Model, n: int, device: str, *, sampler: Sampler = DDPM, **options: Any) -> Tensor:
-    """n samples by `Euler` at eta 1, or by another sampler."""
-    return sample(model, LADDER, sampler, n_samples=n, shape=SHAPE, device=device, **options)
+def draw(model: Model, n: int, device: str, batch_size: int | None = None) -> Tensor:
+    """n samples by `Euler` at eta 1."""
+    return sample(model, LADDER, DDPM, n_samples=n, shape=SHAPE, batch_size=batch_size, device=device)
 
 
 def difference(a: Tensor, b: Tensor, limit: float) -> tuple[str, bool]:
@@ -62,19 +60,14 @@ def difference(a: Tensor, b: Tensor, limit: float) -> tuple[str, bool]:
 @torch.no_grad()
 def card_against_cpu(device: str) -> tuple[str, bool]:
     start = BlockNoise(0, 0, 64, SHAPE, torch.device("cpu"))() * LADDER[0]
-    *_, here = follow(network("cpu"), Euler(), LADDER, start.clone(), torch.empty)
-    *_, there = follow(network(device), Euler(), LADDER, start.clone().to(device), torch.empty)
-    return difference(here, there, 1e-3)  # TF32 convolutions keep ten bits
+    *_, on_cpu = follow(network("cpu"), Euler(), LADDER, start.clone(), torch.empty)
+    *_, on_card = follow(network(device), Euler(), LADDER, start.clone().to(device), torch.empty)
+    return difference(on_cpu, on_card, 1e-3)  # TF32 convolutions keep ten bits
 
 
 def batches(device: str) -> tuple[str, bool]:
     model = network(device)
     return difference(draw(model, 100, device, batch_size=100), draw(model, 100, device, batch_size=7), 1e-3)
-
-
-def graph_against_eager(device: str) -> tuple[str, bool]:
-    model = network(device)
-    return difference(draw(model, 100, device), draw(model, 100, device, sampler=GraphedEuler(1.0)), 1e-5)
 
 
 def bf16_against_fp32(device: str) -> tuple[str, bool]:
@@ -94,22 +87,21 @@ def same_seed_same_weights(device: str) -> tuple[str, bool]:
     def weights() -> Tensor:
         model = network(device).train()
         images = torch.randn(256, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
-        for _ in train(model, images, LogNormal(), n_images=1280, batch_size=64, precision="bf16"):
+        for _ in train(model, images, LogNormal(), n_images=320, batch_size=64, precision="bf16"):
             pass
         return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
     return difference(weights(), weights(), 0.0)
 
 
-def sampling_time(device: str, n: int, bf16: bool, compiled: bool = False, **options: Any) -> str:
-    model: Model = network(device)
-    model = Compiled(model, n) if compiled else model
+def sampling_time(device: str, n: int, bf16: bool, compiled: bool = False) -> str:
+    model = Compiled(network(device), n) if compiled else network(device)
     with precision(device, bf16):
-        draw(model, n, device, batch_size=n, **options)
+        draw(model, n, device, n)
         wait(device)
         forget_peak(device)
         start = time.perf_counter()
-        draw(model, n, device, batch_size=n, **options)
+        draw(model, n, device, n)
         wait(device)
     seconds = time.perf_counter() - start
     nfe = DDPM.planned_nfe(LADDER)
@@ -138,23 +130,20 @@ def training_time(device: str, batch: int, bf16: bool, n_steps: int = 20) -> str
 
 def lines(device: str, batch_sizes: tuple[int, ...]) -> Iterator[Line]:
     """The table, line by line."""
-    cuda, inductor = device == "cuda", can_compile(device)
     checks: dict[str, Callable[[str], tuple[str, bool]]] = {
         "card against CPU, fp32, eta 0": card_against_cpu,
         "batches of 100 against batches of 7": batches,
         "bf16 against fp32, same noise": bf16_against_fp32,
         "training twice from one seed, bf16": same_seed_same_weights,
     }
-    checks |= {"CUDA graph against eager, same noise": graph_against_eager} if cuda else {}
-    checks |= {"compiled against eager, bf16, same noise": compiled_against_eager} if inductor else {}
+    checks |= {"compiled against eager, bf16, same noise": compiled_against_eager} if can_compile(device) else {}
     for what, check in checks.items():
         yield attempt(what, partial(check, device))
     for kind in ("fp32", "bf16"):
         yield attempt(f"roof, {kind}", lambda kind=kind: f"{roof(device, kind) / 1e12:8.2f} TFLOP/s")
     for n in batch_sizes:
         ways: dict[str, dict[str, Any]] = {"fp32": {"bf16": False}, "bf16": {"bf16": True}}
-        ways |= {"bf16, CUDA graph": {"bf16": True, "sampler": GraphedEuler(1.0)}} if cuda else {}
-        ways |= {"bf16, compiled": {"bf16": True, "compiled": True}} if inductor else {}
+        ways |= {"bf16, compiled": {"bf16": True, "compiled": True}} if can_compile(device) else {}
         for name, options in ways.items():
             yield attempt(f"sampling, batch {n}, {name}", partial(sampling_time, device, n, **options))
         for name in ("fp32", "bf16"):
@@ -164,10 +153,10 @@ def lines(device: str, batch_sizes: tuple[int, ...]) -> Iterator[Line]:
 def attempt(what: str, do: Callable[[], str | tuple[str, bool]]) -> Line:
     """The line with the result of `do`, or with its error."""
     try:
-        found = do()
+        result = do()
     except Exception as error:  # one failed line must not stop the table
         return Line(what, f"{type(error).__name__}: {' '.join(str(error).split())[:80]}", False)
-    return Line(what, found) if isinstance(found, str) else Line(what, *found)
+    return Line(what, result) if isinstance(result, str) else Line(what, *result)
 
 
 def main(device: str = "cuda", batch_sizes: tuple[int, ...] = (64, 256, 1024, 4096)) -> int:

@@ -1,13 +1,14 @@
 """Does the fast path change a result? `python -m bench.guard` compares bf16, eager and compiled, with fp32 eager.
 
 After one short training, the same samples (weights, noise, ladder) are drawn in each mode. The table has FD and KD, the
-paired differences from fp32 with 95 % intervals over images, and how much single images differ, in grey levels of 255.
+paired differences from fp32 with 95 % intervals over images, and the mean change of a pixel, in grey levels of 255.
 """
 
 import dataclasses
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import tyro
 from safetensors.torch import load_file
@@ -28,7 +29,7 @@ from experiments.store.store import Store
 
 
 def main(images_seen: int = 60_000, n_samples: int = 1000, n_steps: int = 32, eta: float = 1.0) -> pd.DataFrame:
-    """One row per mode and metric: value, difference from fp32 with interval (low, high), and how much images differ.
+    """One row per mode and metric: value, difference from fp32 with interval (low, high), and how much pixels change.
 
     Args:
         images_seen: images that the network is trained on, in bf16.
@@ -44,8 +45,8 @@ def main(images_seen: int = 60_000, n_samples: int = 1000, n_steps: int = 32, et
         modes["bf16, compiled"] = dataclasses.replace(plain, precision="bf16", compiled=True)
     reference = ReferenceConfig("mnist5k", "digits", features_id("digits"))
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
+    with tempfile.TemporaryDirectory() as place:
+        store = Store(Path(place))
         train_stage(train, store, None, lambda images: None)
         samples = SampleConfig(train, Ladder(n_steps=n_steps), Euler(eta), n_samples, machine=plain)
         for mode, where in modes.items():
@@ -53,20 +54,17 @@ def main(images_seen: int = 60_000, n_samples: int = 1000, n_steps: int = 32, et
             sample_stage(score.samples, store, None, lambda evaluations: None)
             score_stage(score, store, None)
             meta = load_meta("scores", score, store)
-            path = store.path("samples", identity(score.samples)) / "samples.safetensors"
-            pixels = load_file(path)["pixels"].float()
+            folder = store.path("samples", identity(score.samples))
+            pixels = load_file(folder / "samples.safetensors")["pixels"].float()
             if mode == "fp32":
                 exact, exact_pixels = meta, pixels
-            changes = (pixels - exact_pixels).abs()
             for metric in ("fd", "kd"):
-                replicates = [pd.Series(side[f"{metric}_replicates"]) for side in (meta, exact)]
-                se = jackknife_se((replicates[0] - replicates[1]).to_numpy())
-                estimate = pooled([meta[metric] - exact[metric]], [se])
+                replicates = [np.array(side[f"{metric}_replicates"]) for side in (meta, exact)]
+                change = pooled([meta[metric] - exact[metric]], [jackknife_se(replicates[0] - replicates[1])])
                 rows.append({
-                    "mode": mode, "metric": metric, "value": meta[metric], "se": jackknife_se(replicates[0].to_numpy()),
-                    "difference": estimate.difference, "low": estimate.low, "high": estimate.high,
-                    "mean_change": changes.mean().item(), "median_of_largest": changes.amax((1, 2, 3)).median().item(),
-                    "largest_change": changes.max().item(),
+                    "mode": mode, "metric": metric, "value": meta[metric], "se": jackknife_se(replicates[0]),
+                    "difference": change.difference, "low": change.low, "high": change.high,
+                    "mean_change": (pixels - exact_pixels).abs().mean().item(),
                 })  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -64,8 +64,8 @@ def network(device: str, seed: int = 0) -> nn.Module:
 def chosen(device: str) -> tuple[Timing, Timing]:
     """The modes of sampling and training that a long run of one network chooses by default on this machine."""
     subject = Subject.of("small", SHAPE, Machine.resolve(device), TRAINING_BATCH)
-    found = with_compiled(subject, timings(subject, print), print)
-    return best_sampling(found, LONG_RUN), best_training(found, subject.threads, 1, 0)
+    measured = with_compiled(subject, timings(subject, print), print)
+    return best_sampling(measured, LONG_RUN), best_training(measured, subject.threads, 1, 0)
 
 
 @cache

@@ -1,13 +1,12 @@
 """Sampling loops of other projects, each written as in the project's own examples.
 
-All take our network, eps = model(x, sigma) with x at noise level sigma, so all loops evaluate the same weights. The two
-loops on the variance-preserving scale multiply x by a constant before each evaluation; their own networks would do this
-inside. Noise comes from torch's global generator, as in those projects.
+All take our network, eps = model(x, sigma) with x at noise level sigma, so all evaluate the same weights. Loops on the
+variance-preserving scale multiply x by a constant before each evaluation; their own networks would do this inside.
+Noise comes from torch's global generator, as in those projects.
 """
 
-import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
@@ -20,22 +19,6 @@ from torch import Tensor
 from diffusion_core.samplers import Model
 from diffusion_core.schedules import geometric
 
-SIGMA_MAX, SIGMA_MIN = 30.0, 0.03
-Make = Callable[..., Any]  # (n_steps, device) -> a diffusers scheduler with its timesteps set
-
-
-@dataclass(frozen=True)
-class End:
-    """The expected end of a loop for a model that returns ones: x keeps its noise and moves by `shift` on average.
-
-    Args:
-        shift: the sum of all steps, in data standard deviations.
-        std: standard deviation of the noise in x: the first noise and all noise added.
-    """
-
-    shift: float
-    std: float
-
 
 @dataclass(frozen=True)
 class Peer:
@@ -45,32 +28,26 @@ class Peer:
         name: as tables print it.
         package: the package that must be installed.
         run: (model, shape (B, C, H, W), n_steps, device) -> x at the end.
-        end: its `End` for n_steps.
+        sigmas: n_steps -> the n_steps + 1 levels that it visits.
+        eta: amount of fresh noise per step, see `Euler`.
     """
 
     name: str
     package: str
     run: Callable[[Model, tuple[int, ...], int, str], Tensor]
-    end: Callable[[int], End]
+    sigmas: Callable[[int], Sequence[float]] = geometric
+    eta: float = 0.0
 
     @property
     def installed(self) -> bool:
         return find_spec(self.package) is not None
 
 
-def _levels(scheduler: Any) -> Tensor:
-    """sigma at each of the scheduler's steps, from its table of abar."""
-    abar = scheduler.alphas_cumprod[scheduler.timesteps]
-    levels: Tensor = (1 / abar - 1).sqrt()
-    return levels
-
-
 @torch.no_grad()
 def original(model: Model, shape: tuple[int, ...], n_steps: int, device: str) -> Tensor:
     """The loop that this project began with, at beta = 0. It copies every step to the host and keeps it."""
-    ratio = (SIGMA_MIN / SIGMA_MAX) ** (1 / n_steps)
-    alpha, beta = 1 - ratio, 0.0
-    sigma = SIGMA_MAX
+    sigma, *_, sigma_min = geometric(n_steps)
+    alpha, beta = 1 - (sigma_min / sigma) ** (1 / n_steps), 0.0
     x = sigma * torch.randn(shape, device=device)
     kept = [x.cpu()]
     for _ in range(n_steps):
@@ -82,61 +59,44 @@ def original(model: Model, shape: tuple[int, ...], n_steps: int, device: str) ->
 
 
 @cache
-def _scheduler(name: str, **options: Any) -> Any:
+def _built(name: str, **options: Any) -> Any:
     """A scheduler of diffusers, built once as a pipeline does."""
     import diffusers
 
     return getattr(diffusers, name)(**options)
 
 
-def _euler(n_steps: int, device: str = "cpu") -> Any:
-    scheduler = _scheduler("EulerDiscreteScheduler")
-    scheduler.set_timesteps(sigmas=list(geometric(n_steps, SIGMA_MAX, SIGMA_MIN)), device=device)
-    return scheduler
-
-
-def _ancestral(n_steps: int, device: str = "cpu") -> Any:
-    scheduler = _scheduler("EulerAncestralDiscreteScheduler")
+def _scheduler(make: Callable[[], Any], n_steps: int, device: str = "cpu") -> tuple[Any, Tensor]:
+    """The scheduler with its timesteps set, and sigma at each of them."""
+    scheduler = make()
     scheduler.set_timesteps(n_steps, device=device)
-    return scheduler
-
-
-def _ddim(n_steps: int, device: str = "cpu") -> Any:
-    scheduler = _scheduler("DDIMScheduler", clip_sample=False)
-    scheduler.set_timesteps(n_steps, device=device)
-    return scheduler
-
-
-def _dpmpp(n_steps: int, device: str = "cpu") -> Any:
-    scheduler = _scheduler("DPMSolverMultistepScheduler")
-    scheduler.set_timesteps(n_steps, device=device)
-    return scheduler
+    if hasattr(scheduler, "sigmas"):
+        return scheduler, scheduler.sigmas[:-1].to(device)
+    return scheduler, (1 / scheduler.alphas_cumprod[scheduler.timesteps.cpu()] - 1).sqrt().to(device)
 
 
 @torch.no_grad()
-def _in_sigma(make: Make, model: Model, shape: tuple[int, ...], n_steps: int, device: str) -> Tensor:
-    """diffusers' documented loop with a scheduler whose x is clean + sigma noise."""
-    scheduler = make(n_steps, device)
-    levels = scheduler.sigmas.to(device)
-    x = torch.randn(shape, device=device) * levels[0]
+def _sampled(
+    make: Callable[[], Any], vp: bool, model: Model, shape: tuple[int, ...], n_steps: int, device: str
+) -> Tensor:
+    """diffusers' documented loop. With vp, the scheduler's x has unit variance."""
+    scheduler, levels = _scheduler(make, n_steps, device)
+    scales = (1 + levels.square()).sqrt().tolist()
+    x = torch.randn(shape, device=device) * scheduler.init_noise_sigma
     for step, timestep in enumerate(scheduler.timesteps):
         scheduler.scale_model_input(x, timestep)
-        eps = model(x, levels[step].expand(len(x)))
+        eps = model(x * scales[step] if vp else x, levels[step].expand(len(x)))
         x = scheduler.step(eps, timestep, x).prev_sample
     return x
 
 
-@torch.no_grad()
-def _in_vp(make: Make, model: Model, shape: tuple[int, ...], n_steps: int, device: str) -> Tensor:
-    """diffusers' documented loop with a scheduler whose x has unit variance. It returns x at sigma = 0."""
-    scheduler = make(n_steps, device)
-    levels = _levels(scheduler).to(device)
-    scales = (1 + levels.square()).sqrt().tolist()
-    x = torch.randn(shape, device=device)
-    for step, timestep in enumerate(scheduler.timesteps):
-        eps = model(x * scales[step], levels[step].expand(len(x)))
-        x = scheduler.step(eps, timestep, x).prev_sample
-    return x
+def _diffusers(title: str, name: str, vp: bool, eta: float = 0.0, **options: Any) -> Peer:
+    make = partial(_built, name, **options)
+
+    def sigmas(n_steps: int) -> list[float]:
+        return [*_scheduler(make, n_steps)[1].double().tolist(), 0.0]
+
+    return Peer(f"diffusers {title}", "diffusers", partial(_sampled, make, vp), sigmas, eta)
 
 
 @torch.no_grad()
@@ -148,40 +108,16 @@ def _smalldiffusion(model: Model, shape: tuple[int, ...], n_steps: int, device: 
         rand_input=lambda n: torch.randn(n, *shape[1:], device=device),
         predict_eps_cfg=lambda x, sigma, *_: model(x, sigma.expand(len(x))),
     )
-    ladder = torch.tensor(geometric(n_steps, SIGMA_MAX, SIGMA_MIN))
+    ladder = torch.tensor(geometric(n_steps))
     *_, x = samples(network, ladder, batchsize=shape[0], accelerator=SimpleNamespace(device=device))
     return x
 
 
-def _vp_to_zero(make: Make) -> Callable[[int], End]:
-    """The ends of a VP loop, which removes all noise. Its x starts at unit variance, in our units 1 + sigma_0^2."""
-
-    def end(n_steps: int) -> End:
-        first = float(_levels(make(n_steps))[0])
-        return End(-first, math.sqrt(1 + first**2))
-
-    return end
-
-
-def _ancestral_end(n_steps: int) -> End:
-    sigmas = _ancestral(n_steps).sigmas.double().tolist()
-    shift, variance = 0.0, sigmas[0] ** 2
-    for sigma, after in itertools.pairwise(sigmas):
-        up = math.sqrt(after**2 * (sigma**2 - after**2) / sigma**2)
-        shift += math.sqrt(after**2 - up**2) - sigma
-        variance += up**2
-    return End(shift, math.sqrt(variance))
-
-
-def _down_the_ladder(n_steps: int) -> End:
-    return End(SIGMA_MIN - SIGMA_MAX, SIGMA_MAX)
-
-
 PEERS = (
-    Peer("original loop", "torch", original, _down_the_ladder),
-    Peer("diffusers Euler", "diffusers", partial(_in_sigma, _euler), _down_the_ladder),
-    Peer("diffusers Euler ancestral", "diffusers", partial(_in_sigma, _ancestral), _ancestral_end),
-    Peer("diffusers DDIM", "diffusers", partial(_in_vp, _ddim), _vp_to_zero(_ddim)),
-    Peer("diffusers DPM++ 2M", "diffusers", partial(_in_vp, _dpmpp), _vp_to_zero(_dpmpp)),
-    Peer("smalldiffusion", "smalldiffusion", _smalldiffusion, _down_the_ladder),
+    Peer("original loop", "torch", original),
+    _diffusers("Euler", "EulerDiscreteScheduler", vp=False),
+    _diffusers("Euler ancestral", "EulerAncestralDiscreteScheduler", vp=False, eta=1.0),
+    _diffusers("DDIM", "DDIMScheduler", vp=True, clip_sample=False),
+    _diffusers("DPM++ 2M", "DPMSolverMultistepScheduler", vp=True),
+    Peer("smalldiffusion", "smalldiffusion", _smalldiffusion),
 )
