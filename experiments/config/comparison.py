@@ -5,7 +5,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Infeasible, Trial
 
 Key = TypeVar("Key", bound=Hashable)
@@ -49,7 +48,7 @@ class Contrast:
     @property
     def retrained(self) -> bool:
         """Whether a and b are different networks, each trained on its own."""
-        return any(a.model != b.model and isinstance(a.model, TrainConfig) for a, b in self.pairs)
+        return any(a.model != b.model and a.model.from_scratch for a, b in self.pairs)
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,28 @@
-"""What samples are drawn from: networks trained here or elsewhere, exact denoisers, and blends of two of them.
+"""What samples are drawn from: networks trained here or elsewhere, and exact denoisers.
 
-Each is one frozen dataclass, validated, with an identity. `stages/common.load_model` makes eps = model(x, sigma) of it.
+Each is one frozen dataclass, a `ModelConfig`, which answers all that the rest asks of it. More stand beside their
+models (`experiments/models/`), and a study may bring its own.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
+from torch import Tensor, nn
 
-from diffusion_core.data import check_name
+from diffusion_core.data import Images, check_name
+from diffusion_core.exact import Empirical
 from diffusion_core.networks import NAMES as NETWORKS
-from diffusion_core.networks import PARAMETERISATIONS
+from diffusion_core.networks import PARAMETERISATIONS, build
 from diffusion_core.noise import LogNormal, NoiseDistribution
 from diffusion_core.precision import PRECISIONS
-from diffusion_core.training import WEIGHTINGS
-from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY, UNLESS_DEFAULT
+from diffusion_core.samplers import Model
+from diffusion_core.samplers.seeded_noise import block_seed
+from diffusion_core.training import WEIGHTINGS, Step, train
+from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY
 from experiments.config.names import one_of
-
-CHANGES = ("weights", "missing", "wider", "scaled")
 
 
 def check_data(name: str) -> None:
@@ -61,8 +65,105 @@ class Machine:
         return cls(device, precision, threads=torch.get_num_threads() if threads is None else threads)
 
 
+EXACT_MACHINE = Machine(precision="fp32")  # of exact denoisers: rounding to bf16 would add an error
+
+
+class Loader(Protocol):
+    """What a config may load its denoiser from; stages/common.py has it."""
+
+    @property
+    def device(self) -> str: ...
+
+    def images(self, data: str) -> Images:
+        """The training images of a data set."""
+
+    def weights(self, config: "ModelConfig") -> dict[str, Tensor]:
+        """The stored weights of a network that was trained here."""
+
+    def model(self, config: "ModelConfig") -> Model:
+        """The denoiser of another config, on `device`, which may be shared."""
+
+    def foreign(self, config: "ForeignConfig") -> Model:
+        """A network that was trained elsewhere, on `device`."""
+
+
+class ModelConfig:
+    """What samples are drawn from, as a config. A subclass is a frozen dataclass that describes one denoiser.
+
+    It needs `load`, `description`, and as fields or properties `data`, `seed` (of training; it sets the sampling seed
+    too) and `machine`. What is trained here also needs `networks`, `images_seen` and `training`. Everything else has a
+    default, which suits a denoiser that nobody trained.
+    """
+
+    if TYPE_CHECKING:  # fields of most configs, properties of the others
+
+        @property
+        def data(self) -> str: ...
+        @property
+        def seed(self) -> int: ...
+        @property
+        def machine(self) -> Machine: ...
+
+    trained_by: ClassVar[str] = "nobody"  # or sigmabench, or others: a network from elsewhere, whose code is not ours
+    held_out: int = 0  # images at the end of the data set that it has not seen
+    noise: NoiseDistribution | None = None  # noise levels of its training
+    stratified: bool = False
+    images_seen: int = 0  # in training here
+    batch_size: int = 0  # of training here
+
+    @property
+    def description(self) -> str:
+        """The denoiser in a few words, for the column `network`."""
+        raise NotImplementedError
+
+    @property
+    def networks(self) -> "tuple[ModelConfig, ...]":
+        """The networks trained here that it consists of, each after the one that it was trained from."""
+        return ()
+
+    @property
+    def needs(self) -> "tuple[ModelConfig, ...]":
+        """For a network trained here: the networks that must be trained before it."""
+        return self.networks[:-1]
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether it is one network, trained here from random weights."""
+        return self.networks == (self,)
+
+    @property
+    def timed(self) -> "tuple[ModelConfig, ...]":
+        """The networks, trained here or elsewhere, whose speed decides how samples are computed."""
+        return ()
+
+    @property
+    def speed_key(self) -> str:
+        """For a network that is timed: a text that is equal for equally fast networks."""
+        raise NotImplementedError
+
+    def sampling_machine(self, study: Machine) -> Machine:
+        """The machine that samples from it, given that of the study. What is exact has its own, in fp32."""
+        return study if self.timed else self.machine
+
+    def row(self) -> dict[str, Any]:
+        """Its columns of table.csv, as far as they are known."""
+        return {"network": self.description, "trained_by": self.trained_by}
+
+    def load(self, loader: Loader) -> Model:
+        """eps = model(x, sigma), on the loader's device, ready to sample."""
+        raise NotImplementedError
+
+    def untrained(self, loader: Loader) -> Model:
+        """A model as fast as this one, without training."""
+        return self.load(loader)
+
+    def training(self, loader: Loader) -> tuple[nn.Module, Iterator[Step]]:
+        """The network to train, and the steps of its training, at whose end it has its final weights."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(ModelConfig):
     """One training run."""
 
     # data and network
@@ -83,6 +184,7 @@ class TrainConfig:
     # randomness and machine
     seed: int = 0
     machine: Machine = Machine()
+    trained_by: ClassVar[str] = "sigmabench"
 
     def __post_init__(self) -> None:
         check_data(self.data)
@@ -102,9 +204,70 @@ class TrainConfig:
         if not (isinstance(self.ema_decay, int | float) and 0 <= self.ema_decay < 1):
             raise ValueError(f"ema_decay={self.ema_decay!r}: it must be at least 0 and below 1")
 
+    @property
+    def description(self) -> str:
+        return self.network
+
+    @property
+    def networks(self) -> tuple[ModelConfig, ...]:
+        return (self,)
+
+    @property
+    def timed(self) -> tuple[ModelConfig, ...]:
+        return (self,)
+
+    @property
+    def speed_key(self) -> str:
+        return self.network
+
+    def row(self) -> dict[str, Any]:
+        law = self.noise if isinstance(self.noise, LogNormal) else None
+        return super().row() | {
+            "p_mean": law and law.p_mean,
+            "p_std": law and law.p_std,
+            "train_noise": self.noise.name + (", stratified" if self.stratified else ""),
+            "weighting": self.weighting,
+            "parameterisation": self.parameterisation,
+            "images_seen": self.images_seen,
+        }
+
+    def untrained(self, loader: Loader) -> nn.Module:
+        channels = loader.images(self.data).shape[0]
+        return build(self.network, channels, self.parameterisation).to(loader.device).eval()
+
+    def load(self, loader: Loader) -> Model:
+        return self.with_weights(loader.weights(self), loader)
+
+    def with_weights(self, weights: dict[str, Tensor], loader: Loader) -> nn.Module:
+        """The network with these weights."""
+        model = self.untrained(loader)
+        model.load_state_dict(weights)
+        return model
+
+    def training(self, loader: Loader) -> tuple[nn.Module, Iterator[Step]]:
+        images = loader.images(self.data)
+        with torch.random.fork_rng(devices=[]):  # torch's layers take no generator: seed the global one for them only
+            torch.manual_seed(block_seed(self.seed, -1))  # not the noise's seed: weights would repeat the noise
+            model = build(self.network, images.shape[0], self.parameterisation).to(loader.device)
+        steps = train(
+            model,
+            images.standardised()[: len(images.pixels) - self.held_out].to(loader.device),
+            self.noise,
+            n_images=self.images_seen,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            warmup_images=self.warmup_images,
+            ema_decay=self.ema_decay,
+            weighting=self.weighting,
+            stratified=self.stratified,
+            precision=self.machine.precision,
+            seed=self.seed,
+        )
+        return model, steps
+
 
 @dataclass(frozen=True)
-class ForeignConfig:
+class ForeignConfig(ModelConfig):
     """A network that was trained elsewhere, see models/external.py."""
 
     source: str = field(metadata=NOT_IN_IDENTITY)  # as typed on the command line
@@ -114,130 +277,44 @@ class ForeignConfig:
     label: int | Literal["balanced"] | None = None  # for a class-conditional diffusers model
     seed: int = 0  # stands in for a training seed
     machine: Machine = Machine()
+    trained_by: ClassVar[str] = "others"
 
     def __post_init__(self) -> None:
         check_data(self.data)
 
+    @property
+    def description(self) -> str:
+        return self.name
 
-@dataclass(frozen=True)
-class ExactConfig:
-    """The exact denoiser of a mixture data set, plus an error of known size if `error` > 0 (see models/exact.py)."""
+    @property
+    def timed(self) -> tuple[ModelConfig, ...]:
+        return (self,)
 
-    data: str
-    # Root mean square of the error added to F (a network's raw output, see parameterisations.py), the same at every
-    # sigma. The error adds its square to the loss with weighting karras.
-    error: float = 0.0
-    seed: int = 0  # stands in for a training seed: sets the sampling seed and the form of the added error
-    machine: Machine = Machine(precision="fp32")  # rounding to bf16 would add an error
+    @property
+    def speed_key(self) -> str:
+        return f"{self.name} {self.fingerprint}"
 
-    def __post_init__(self) -> None:
-        check_data(self.data)
-        at_least("error", self.error, 0)
-
-
-@dataclass(frozen=True)
-class WrongConfig:
-    """The exact denoiser of a mixture data set, with one change of known size (see models/wrong.py)."""
-
-    data: str
-    kind: str  # weights, missing, wider: of the mixture; scaled: of eps
-    size: float
-    change: int = 0  # number of the change, where it is random: other numbers change other components
-    seed: int = 0  # stands in for a training seed: sets the sampling seed, and the change where it is random
-    machine: Machine = Machine(precision="fp32")
-
-    def __post_init__(self) -> None:
-        check_data(self.data)
-        one_of("kind", self.kind, CHANGES)
-        if not -1 < self.size < math.inf or self.size == 0:
-            raise ValueError(f"size={self.size}: it must be above -1 and not 0")
+    def load(self, loader: Loader) -> Model:
+        return loader.foreign(self)
 
 
 @dataclass(frozen=True)
-class EmpiricalConfig:
+class EmpiricalConfig(ModelConfig):
     """The exact denoiser of the training images themselves: the optimum that an overfitting network approaches."""
 
     data: str
     held_out: int = 0  # images at the end of the data set that are not among them
     seed: int = 0  # stands in for a training seed
-    machine: Machine = Machine(precision="fp32")
+    machine: Machine = EXACT_MACHINE
 
     def __post_init__(self) -> None:
         check_data(self.data)
         at_least("held_out", self.held_out, 0)
 
-
-@dataclass(frozen=True)
-class TunedConfig:
-    """A network of this package that was trained further, with the exact eps as the target (see stages/further.py).
-
-    Args:
-        base: the network.
-        inputs: visited, x on the network's own trajectories without noise; or fresh, x0 + sigma * noise.
-        images_seen: further inputs trained on.
-        lr: the largest learning rate; it falls to 0.
-        n_steps, sigma_min: of the ladder of the trajectories.
-    """
-
-    base: TrainConfig
-    inputs: str
-    images_seen: int = 20_000
-    lr: float = 1e-3
-    n_steps: int = 66
-    sigma_min: float = field(default=0.03, metadata=UNLESS_DEFAULT)
-
-    def __post_init__(self) -> None:
-        one_of("inputs", self.inputs, ("visited", "fresh"))
-        at_least("images_seen", self.images_seen, 1)
-
     @property
-    def data(self) -> str:
-        return self.base.data
+    def description(self) -> str:
+        return "exact for the training images"
 
-    @property
-    def seed(self) -> int:
-        return self.base.seed
-
-    @property
-    def machine(self) -> Machine:
-        return self.base.machine
-
-
-@dataclass(frozen=True)
-class BlendConfig:
-    """One denoiser in a band of noise levels and another one elsewhere, both of the same data (see models/blend.py)."""
-
-    inside: "TrainConfig | KnownConfig | BlendConfig"
-    outside: "TrainConfig | KnownConfig | BlendConfig"
-    low: float = 0.0  # the band is low <= sigma < high
-    high: float = math.inf
-    dose: float = 1.0  # share of the difference between the two that is taken over in the band
-
-    def __post_init__(self) -> None:
-        if self.inside.data != self.outside.data or self.inside.seed != self.outside.seed:
-            raise ValueError("inside, outside: both must have the same data and seed")
-        if not 0 <= self.low < self.high:
-            raise ValueError(f"low={self.low}, high={self.high}: a band needs 0 <= low < high")
-        if not 0 < self.dose <= 1:
-            raise ValueError(f"dose={self.dose}: it must be above 0 and at most 1")
-
-    @property
-    def data(self) -> str:
-        return self.inside.data
-
-    @property
-    def seed(self) -> int:
-        return self.inside.seed
-
-
-KnownConfig = ExactConfig | WrongConfig | EmpiricalConfig  # nothing is trained, and nothing is rounded to bf16
-ModelConfig = TrainConfig | ForeignConfig | KnownConfig | TunedConfig | BlendConfig
-
-
-def networks(model: ModelConfig) -> tuple[TrainConfig | TunedConfig, ...]:
-    """The networks trained here that a model consists of, each after the one that it was trained from."""
-    if isinstance(model, BlendConfig):
-        return (*networks(model.inside), *networks(model.outside))
-    if isinstance(model, TunedConfig):
-        return model.base, model
-    return (model,) if isinstance(model, TrainConfig) else ()
+    def load(self, loader: Loader) -> Model:
+        images = loader.images(self.data)
+        return Empirical(images.standardised()[: len(images.pixels) - self.held_out]).to(loader.device)

@@ -6,15 +6,7 @@ from typing import Any
 from diffusion_core.samplers import Sampler
 from diffusion_core.samplers.counting import planned_nfe
 from experiments.config.config import AlphaBetaLadder, Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import (
-    BlendConfig,
-    ForeignConfig,
-    KnownConfig,
-    Machine,
-    ModelConfig,
-    TrainConfig,
-    networks,
-)
+from experiments.config.denoisers import ForeignConfig, Machine, ModelConfig, TrainConfig
 from experiments.config.trial import Infeasible, Trial
 
 CONTROL = 10_000  # added to the seed of an A/A control
@@ -45,12 +37,6 @@ class Study:
     def model(self, seed: int) -> ModelConfig:
         """The network of a seed."""
         return self.foreign or replace(self.train, seed=seed)
-
-    def machine_for(self, model: ModelConfig) -> Machine:
-        """The machine that samples from a denoiser: its own for what is exact, whatever else is compared."""
-        if isinstance(model, BlendConfig) and not networks(model):
-            return self.machine_for(model.inside)
-        return model.machine if isinstance(model, KnownConfig) else self.machine
 
     def trial(
         self,
@@ -92,7 +78,7 @@ class Study:
             self.n_samples,
             seed=seed,
             final_denoise=final_denoise,
-            machine=self.machine_for(model),
+            machine=model.sampling_machine(self.machine),
             fresh_start=fresh_start,
             batch_size=self.batch_size,
             earlier=earlier,

@@ -6,7 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import AlphaBeta, Churn, Euler
 from diffusion_core.samplers.dialects import (
     alpha_beta,
@@ -17,17 +16,7 @@ from diffusion_core.samplers.dialects import (
 )
 from diffusion_core.schedules import alpha_beta_ratio
 from experiments.config.config import SampleConfig, ScoreConfig
-from experiments.config.denoisers import (
-    BlendConfig,
-    EmpiricalConfig,
-    ExactConfig,
-    ForeignConfig,
-    ModelConfig,
-    TrainConfig,
-    TunedConfig,
-    WrongConfig,
-    networks,
-)
+from experiments.config.denoisers import ModelConfig
 from experiments.config.identity import MIXTURE, identity
 
 Row = dict[str, Any]
@@ -92,7 +81,7 @@ def described(trial: Trial | Infeasible) -> Row:
         "setting": trial.setting or None,
         "budget": trial.budget,
         "denoiser": trial.denoiser or None,
-        "denoiser_error": model.error if isinstance(model, ExactConfig) else None,
+        "denoiser_error": None,
         "data": short_name(model.data),
         "schedule": ladder.name,
         "sampler": samples.sampler.name,
@@ -112,56 +101,12 @@ def described(trial: Trial | Infeasible) -> Row:
         "samples_id": identity(samples),
         "run_id": trial.run_id,
     }
-    return values | _training(model) | _noise(samples)
+    return values | model.row() | _noise(samples)
 
 
 def short_name(data: str) -> str:
     """A data set's name in tables: for a mixture its identity, without its folder."""
     return MIXTURE + Path(data).name if data.startswith(MIXTURE) else data
-
-
-def _training(model: ModelConfig) -> Row:
-    """The columns about the network's training, as far as they are known; of a blend those of its first network."""
-    known = networks(model)
-    if isinstance(model, BlendConfig) and known:
-        return _training(known[0]) | {"network": in_words(model)}
-    if isinstance(model, ForeignConfig):
-        return {"network": model.name, "trained_by": "others"}
-    if isinstance(model, TunedConfig):
-        return _training(model.base) | {"network": in_words(model)}
-    if not isinstance(model, TrainConfig):
-        return {"network": in_words(model), "trained_by": "nobody"}
-    law = model.noise if isinstance(model.noise, LogNormal) else None
-    return {
-        "network": model.network,
-        "trained_by": "sigmabench",
-        "p_mean": law and law.p_mean,
-        "p_std": law and law.p_std,
-        "train_noise": model.noise.name + (", stratified" if model.stratified else ""),
-        "weighting": model.weighting,
-        "parameterisation": model.parameterisation,
-        "images_seen": model.images_seen,
-    }
-
-
-def in_words(model: ModelConfig) -> str:
-    """A denoiser in words."""
-    match model:
-        case BlendConfig():
-            dose = f"{model.dose:g} of " if model.dose < 1 else ""
-            band = f"sigma {model.low:g} to {model.high:g}".replace(" to inf", " and above")
-            return f"{dose}{in_words(model.inside)} at {band}, else {in_words(model.outside)}"
-        case ForeignConfig():
-            return model.name
-        case ExactConfig():
-            return f"exact + error {model.error:g}" if model.error else "exact"
-        case WrongConfig():
-            return f"exact, {model.kind} {model.size:+g}" + (f", change {model.change}" if model.change else "")
-        case EmpiricalConfig():
-            return "exact for the training images"
-        case TunedConfig():
-            return f"{in_words(model.base)}, then {model.images_seen:,} {model.inputs} inputs"
-    return model.network
 
 
 def _noise(samples: SampleConfig) -> Row:

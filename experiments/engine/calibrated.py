@@ -7,15 +7,14 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from diffusion_core.samplers import Model
 from experiments.config.config import SampleConfig
-from experiments.config.denoisers import ForeignConfig, Machine, TrainConfig, TunedConfig, networks
+from experiments.config.denoisers import Machine, ModelConfig
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
-from experiments.models.external import load_foreign
 from experiments.stages.calibration import SAMPLING, TRAINING, Subject, Timing, timings, with_compiled
-from experiments.stages.common import images_of
+from experiments.stages.common import StoreLoader, images_of
+from experiments.store.store import Store
 
 MARGIN = 0.95  # plain fp32 is left only for a mode that takes at most this share of its time: noise must not decide
 CONTENTION = 1.25  # trainings side by side share caches, memory and clock: 1.16 to 1.24 times slower (bench/LOG.md)
@@ -32,7 +31,7 @@ Trials = Callable[[AnyStudy], Iterable[Trial | Infeasible]]
 class Work:
     """The planned work: the number of networks, and for each network images to train on and evaluations to sample."""
 
-    model: TrainConfig | ForeignConfig
+    model: ModelConfig
     n_networks: int
     images: int
     evaluations: float
@@ -41,16 +40,12 @@ class Work:
     def of(cls, trials: Iterable[Trial | Infeasible]) -> "Work | None":
         """The work of all trials; None if no trial has a network."""
         samples = {trial.samples: trial.model for trial in trials if isinstance(trial, Trial)}
-        of_run = {
-            run: (model,) if isinstance(model, ForeignConfig) else networks(model) for run, model in samples.items()
-        }
-        found = {network for parts in of_run.values() for network in parts if not isinstance(network, TunedConfig)}
-        if not found:
+        networks = {network for model in samples.values() for network in model.timed}
+        if not networks:
             return None
-        most = max(found, key=lambda model: model.images_seen if isinstance(model, TrainConfig) else 0)
-        evaluations = sum(_evaluations(run) for run, parts in of_run.items() if parts)
-        images = most.images_seen if isinstance(most, TrainConfig) else 0
-        return cls(most, len(found), images, evaluations / len(found))
+        most = max(networks, key=lambda network: network.images_seen)
+        evaluations = sum(_evaluations(run) for run, model in samples.items() if model.timed)
+        return cls(most, len(networks), most.images_seen, evaluations / len(networks))
 
 
 def _evaluations(run: SampleConfig) -> int:
@@ -102,13 +97,11 @@ class Chosen:
 def choose(work: Work, plain: Machine, options: Options) -> Chosen:
     """The choice for some work, given the plain machine."""
     model, say = work.model, partial(Console(markup=False, highlight=False).print, soft_wrap=True)
-    trained = isinstance(model, TrainConfig)
+    trained = model.from_scratch
     shape = images_of(model.data, options.data_root).shape
-    if isinstance(model, TrainConfig):
-        subject = Subject.of(model.network, shape, plain, model.batch_size)
-    else:
-        subject = Subject.of(f"{model.name} {model.fingerprint}", shape, plain, 0)
-    network = _loaded(model, options, plain.device) if isinstance(model, ForeignConfig) else None
+    subject = Subject.of(model.speed_key, shape, plain, model.batch_size)
+    loader = StoreLoader(Store(options.store), options.data_root, plain.device)
+    network = None if trained else model.untrained(loader)
     if not (everything := timings(subject, say, network)):
         return Chosen(plain, plain, None, "this machine could not be timed, so everything is in plain fp32")
     found = tuple(one for one in everything if not one.mode.compiled)  # a short run must not depend on a longer one
@@ -168,7 +161,3 @@ def _said(stage: str, best: Timing, plain: Timing, at_a_time: int = 1) -> str:
     if best.mode != plain.mode:
         rates += f" against {plain.images_per_second:,.0f} in plain fp32"
     return f"{stage} in {best.called} ({rates})"
-
-
-def _loaded(model: ForeignConfig, options: Options, device: str) -> Model:
-    return load_foreign(model.source, images_of(model.data, options.data_root), model.label, device)

@@ -10,7 +10,7 @@ import torch
 from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
 from diffusion_core.samplers import KadkhodaieSimoncelli, Sampler
-from experiments.config.denoisers import ForeignConfig, TrainConfig
+from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import MIXTURE
 from experiments.config.levels import asked, unknown
 from experiments.config.names import DIGITS
@@ -141,7 +141,7 @@ def _of_ladder(trial: Trial) -> Iterator[str]:
     sampler = samples.sampler
     if isinstance(sampler, KadkhodaieSimoncelli) and sampler.planned_nfe(sigmas) == sampler.max_steps:
         yield f"{sampler.name} takes all its {sampler.max_steps} steps and may stop above sigma_min; raise alpha_0"
-    if isinstance(model, TrainConfig):
+    if model.noise is not None:
         usual = float(model.noise.log_density(torch.linspace(-8, 8, 321, dtype=torch.float64)).max())
         for name, sigma in (("begins", sigmas[0]), ("ends", sigmas[-1])):
             if sigma <= 0:

@@ -11,20 +11,18 @@ import torch
 from rich.console import Console
 from scipy import stats
 
-from diffusion_core.networks import build
 from diffusion_core.precision import computing_in
-from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.comparison import Looks, Race
-from experiments.config.config import GROUPS
-from experiments.config.denoisers import ForeignConfig, TrainConfig
+from experiments.config.config import GROUPS, SampleConfig
+from experiments.config.denoisers import ModelConfig
 from experiments.config.trial import Trial, described
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import duration
 from experiments.engine.tasks import STAGES, RunContext
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, POWER
-from experiments.stages.common import images_of, load_meta, load_model
+from experiments.stages.common import StoreLoader, images_of, load_meta
 from experiments.stages.hardware import use_threads
 from experiments.store.store import Store
 
@@ -156,23 +154,15 @@ def table(remaining: Remaining) -> pd.DataFrame:
 
 def pace(plan: Plan, context: RunContext) -> float | None:
     """Network evaluations per second, timed on one batch; None if all denoisers are exact."""
-    networks = (TrainConfig, ForeignConfig)
-    trial = next((trial for trial in plan.trials if isinstance(trial.model, networks)), None)
-    if trial is None:
-        return None
-    return _pace(trial, context)
+    timed = ((trial.samples, network) for trial in plan.trials for network in trial.model.timed)
+    return next((_pace(samples, network, context) for samples, network in timed), None)
 
 
-def _pace(trial: Trial, context: RunContext) -> float:
-    samples, model = trial.samples, trial.model
+def _pace(samples: SampleConfig, model: ModelConfig, context: RunContext) -> float:
     device, shape = samples.machine.device, images_of(model.data, context.data_root).shape
     use_threads(samples.machine.threads)
-    network: Model
-    if isinstance(model, TrainConfig):  # an untrained network is as fast
-        network = build(model.network, shape[0], model.parameterisation).to(device).eval()
-    else:
-        network = load_model(model, context.store, context.data_root, device)
     n = samples.batch
+    network = model.untrained(StoreLoader(context.store, context.data_root, device))
     network = at_samples(network, torch.arange(n, device=device))
     x, sigma = torch.zeros(n, *shape, device=device), torch.ones(n, device=device)
     with torch.no_grad(), computing_in(samples.machine.precision, device):

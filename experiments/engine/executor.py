@@ -12,7 +12,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.config.denoisers import networks
 from experiments.config.identity import identity
 from experiments.config.trial import Row, Trial
 from experiments.engine import failures
@@ -113,7 +112,7 @@ def _rows(plan: Plan, context: RunContext, unfinished: set[str], failed: Failed)
 
 
 def _artifacts(trial: Trial) -> tuple[str, ...]:
-    return identity(trial.score), identity(trial.samples), *(identity(network) for network in networks(trial.model))
+    return identity(trial.score), identity(trial.samples), *(identity(network) for network in trial.model.networks)
 
 
 def _write_log(logs: Path | None, task: Task, outcome: Outcome) -> None:

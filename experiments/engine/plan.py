@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from experiments.config.config import ScoreConfig
-from experiments.config.denoisers import ModelConfig, TunedConfig, networks
+from experiments.config.denoisers import ModelConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import failures
@@ -77,8 +77,8 @@ def _tasks(scores: Sequence[ScoreConfig]) -> Iterator[Task]:
     for reference in dict.fromkeys(score.reference for score in scores):
         assert machine is not None
         yield Task("references", identity(reference), reference, machine, log=f"reference-{identity(reference)}")
-    for model in dict.fromkeys(network for score in scores for network in networks(score.samples.model)):
-        name, needs = identity(model), (identity(model.base),) if isinstance(model, TunedConfig) else ()
+    for model in dict.fromkeys(network for score in scores for network in score.samples.model.networks):
+        name, needs = identity(model), tuple(identity(network) for network in model.needs)
         yield Task("models", name, model, model.machine, needs, log=name, cost=model.images_seen * TRAIN_COST)
     sampled: set[str] = set()
     for score in scores:
@@ -97,4 +97,4 @@ def _probing(config: ProbeConfig) -> Task:
 
 def _trained(model: ModelConfig) -> tuple[str, ...]:
     """The names of the tasks that train the networks of a model; empty if nothing is trained here."""
-    return tuple(identity(network) for network in networks(model))
+    return tuple(identity(network) for network in model.networks)

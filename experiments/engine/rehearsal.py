@@ -17,7 +17,6 @@ from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Sampler
 from diffusion_core.samplers.sampling import follow
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
 from experiments.config.source import OURS, is_ours
 from experiments.config.trial import Trial
@@ -35,9 +34,8 @@ def rehearse(trials: Sequence[Trial], data_root: Path | None) -> None:
             noise, makes a sample depend on the others of its batch, or changes its own fields; a user's noise
             distribution fails, gives no levels or densities, or different levels for the same generator.
     """
-    laws = dict.fromkeys(
-        (trial.model.noise, trial.model.stratified) for trial in trials if isinstance(trial.model, TrainConfig)
-    )
+    networks = {network: network.noise for trial in trials for network in trial.model.networks}
+    laws = dict.fromkeys((noise, network.stratified) for network, noise in networks.items() if noise is not None)
     for kind in {type(trial.samples.sampler) for trial in trials} | {type(law) for law, _ in laws}:
         if is_ours(kind):
             _check_untouched(kind)

@@ -13,7 +13,6 @@ import pandas as pd
 from rich.console import Console
 
 from experiments.config.comparison import BestSet, Comparison, Contrast, Looks, Race
-from experiments.config.denoisers import ForeignConfig
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import conclusion, dry_run, executor, race, selection
 from experiments.engine.calibrated import chosen_for
@@ -153,7 +152,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
 
 def _reused(plan: Plan, store: Store) -> list[str]:
     """A note if scores of a network trained elsewhere are reused from the store."""
-    foreign = [trial for trial in plan.trials if isinstance(trial.model, ForeignConfig)]
+    foreign = [trial for trial in plan.trials if trial.model.trained_by == "others"]
     found = {trial.run_id for trial in foreign}
     done = sum(store.has("scores", name) for name in found)
     if not done:
@@ -180,7 +179,7 @@ def _check(trials: Sequence[Trial], store: Store, data_root: Path | None) -> Non
                 f"n_samples={trial.samples.n_samples}: data={data!r} allows at most {most}, a third of its "
                 "images: as many are set aside for the floor, and intervals hold only for a reference larger than that"
             )
-        if isinstance(trial.model, ForeignConfig):
+        if trial.model.trained_by == "others":
             load_model(trial.model, store, data_root, trial.samples.machine.device)
     for reference in dict.fromkeys(trial.score.reference for trial in trials):
         pixels = images_of(reference.data, data_root).pixels[:2]

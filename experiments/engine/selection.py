@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from experiments.config.denoisers import networks
 from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial, described
 from experiments.engine.tasks import TRAIN_COST
@@ -54,7 +53,7 @@ def shard(planned: Planned, text: str) -> list[Trial | Infeasible]:
     samples: set[str] = set()
     for trial in (trial for trial in planned if isinstance(trial, Trial)):
         if _group(trial) not in costs:
-            costs[_group(trial)] = sum(network.images_seen for network in networks(trial.model)) * TRAIN_COST
+            costs[_group(trial)] = sum(network.images_seen for network in trial.model.networks) * TRAIN_COST
         if (name := identity(trial.samples)) not in samples:
             costs[_group(trial)] += trial.samples.n_samples * trial.samples.planned_nfe
             samples.add(name)
@@ -69,7 +68,7 @@ def shard(planned: Planned, text: str) -> list[Trial | Infeasible]:
 
 def _group(trial: Trial) -> str:
     """The group of a trial, which stays in one part: trials of one network trained here, else of the same samples."""
-    return identity(next(iter(networks(trial.model)), trial.samples))
+    return identity(next(iter(trial.model.networks), trial.samples))
 
 
 def _quoted(query: str, frame: pd.DataFrame) -> str:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_core.errors import NotFiniteError
-from experiments.config.denoisers import Machine, TunedConfig
+from experiments.config.denoisers import Machine
 from experiments.stages import sample
 from experiments.stages.common import Advance
-from experiments.stages.further import further_stage
 from experiments.stages.memory import keep_freed
 from experiments.stages.probes import probe_stage
 from experiments.stages.score import reference_stage, score_stage
@@ -61,8 +60,7 @@ def run_stage(task: Task, context: "RunContext", advance: Advance) -> None:
         case "references":
             reference_stage(task.config, store, data_root)
         case "models":
-            stage = further_stage if isinstance(task.config, TunedConfig) else train_stage
-            stage(task.config, store, data_root, lambda images: advance(images * TRAIN_COST))
+            train_stage(task.config, store, data_root, lambda images: advance(images * TRAIN_COST))
         case "samples":
             sample.sample_stage(task.config, store, data_root, advance, shared=context.shared)
         case "scores":

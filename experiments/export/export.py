@@ -10,10 +10,9 @@ from rich.console import Console
 
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model
-from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import identity
 from experiments.config.settings_file import FORMAT
-from experiments.config.trial import Trial, described
+from experiments.config.trial import Trial
 from experiments.export import network
 from experiments.export.libraries import comfyui, diffusers, k_diffusion
 from experiments.export.target import Target, Unsupported
@@ -73,8 +72,7 @@ def write_settings(
         console.print(f"{what}: {'; '.join(dict.fromkeys(missing.values()))}", style="yellow", soft_wrap=True)
     if entries:
         first = trials[chosen[0]["mode"], chosen[0]["setting"]]
-        name = first.model.name if isinstance(first.model, ForeignConfig) else described(first)["network"]
-        whose = {"network": name, "model_id": identity(first.model), "data": first.model.data}
+        whose = {"network": first.model.description, "model_id": identity(first.model), "data": first.model.data}
         write_json(directory / "settings.json", {"format": FORMAT} | whose | {"settings": entries})
         console.print(f"settings to use: {directory / 'settings.json'}, code: {directory / 'export'}", soft_wrap=True)
 

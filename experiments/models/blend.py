@@ -1,9 +1,72 @@
 """Two denoisers as one: the first inside a band of noise levels, the second elsewhere."""
 
+import math
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from diffusion_core.samplers import Model
+from experiments.config.denoisers import Loader, Machine, ModelConfig
+
+
+@dataclass(frozen=True)
+class BlendConfig(ModelConfig):
+    """One denoiser in a band of noise levels and another one elsewhere, both of the same data."""
+
+    inside: ModelConfig
+    outside: ModelConfig
+    low: float = 0.0  # the band is low <= sigma < high
+    high: float = math.inf
+    dose: float = 1.0  # share of the difference between the two that is taken over in the band
+
+    def __post_init__(self) -> None:
+        if self.inside.data != self.outside.data or self.inside.seed != self.outside.seed:
+            raise ValueError("inside, outside: both must have the same data and seed")
+        if not 0 <= self.low < self.high:
+            raise ValueError(f"low={self.low}, high={self.high}: a band needs 0 <= low < high")
+        if not 0 < self.dose <= 1:
+            raise ValueError(f"dose={self.dose}: it must be above 0 and at most 1")
+
+    @property
+    def data(self) -> str:
+        return self.inside.data
+
+    @property
+    def seed(self) -> int:
+        return self.inside.seed
+
+    @property
+    def machine(self) -> Machine:
+        return self.inside.machine
+
+    @property
+    def held_out(self) -> int:  # type: ignore[override]
+        return max(self.inside.held_out, self.outside.held_out)
+
+    @property
+    def description(self) -> str:
+        dose = f"{self.dose:g} of " if self.dose < 1 else ""
+        band = f"sigma {self.low:g} to {self.high:g}".replace(" to inf", " and above")
+        return f"{dose}{self.inside.description} at {band}, else {self.outside.description}"
+
+    @property
+    def networks(self) -> tuple[ModelConfig, ...]:
+        return (*self.inside.networks, *self.outside.networks)
+
+    @property
+    def timed(self) -> tuple[ModelConfig, ...]:
+        return (*self.inside.timed, *self.outside.timed)
+
+    def row(self) -> dict[str, Any]:
+        """The columns of its first network."""
+        first = self.networks[0].row() if self.networks else super().row()
+        return first | {"network": self.description}
+
+    def load(self, loader: Loader) -> nn.Module:
+        inside, outside = (loader.model(part) for part in (self.inside, self.outside))
+        return Blend(inside, outside, self.low, self.high, self.dose).eval()
 
 
 class Blend(nn.Module):

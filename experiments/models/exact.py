@@ -7,7 +7,9 @@ mixture's isotropic noise; clipping cuts off half of this noise (43 % of all pix
 images that are shown or scored are clipped, draws and samples alike.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -18,7 +20,7 @@ from diffusion_core.data import Images, load
 from diffusion_core.exact import Mixture
 from diffusion_core.precision import computing_in
 from diffusion_core.samplers.seeded_noise import block_seed
-from experiments.config.denoisers import ExactConfig
+from experiments.config.denoisers import EXACT_MACHINE, Loader, Machine, ModelConfig, at_least, check_data
 from experiments.config.identity import MIXTURE
 from experiments.store.store import read_json
 
@@ -79,10 +81,31 @@ def mixture_of(data: str) -> Mixture:
     return read_mixture(Path(data.removeprefix(MIXTURE).partition("#")[0]))
 
 
-def exact_model(config: ExactConfig) -> nn.Module:
-    """The exact denoiser of a config's mixture, in float32, with the config's error added if it is not 0."""
-    exact = mixture_of(config.data).float()
-    return WithError(exact, config.error, config.seed) if config.error else exact
+@dataclass(frozen=True)
+class ExactConfig(ModelConfig):
+    """The exact denoiser of a mixture data set, plus an error of known size if `error` > 0."""
+
+    data: str
+    # Root mean square of the error added to F (a network's raw output, see parameterisations.py), the same at every
+    # sigma. The error adds its square to the loss with weighting karras.
+    error: float = 0.0
+    seed: int = 0  # stands in for a training seed: sets the sampling seed and the form of the added error
+    machine: Machine = EXACT_MACHINE
+
+    def __post_init__(self) -> None:
+        check_data(self.data)
+        at_least("error", self.error, 0)
+
+    @property
+    def description(self) -> str:
+        return f"exact + error {self.error:g}" if self.error else "exact"
+
+    def row(self) -> dict[str, Any]:
+        return super().row() | {"denoiser_error": self.error}
+
+    def load(self, loader: Loader) -> nn.Module:
+        exact = mixture_of(self.data).float()
+        return (WithError(exact, self.error, self.seed) if self.error else exact).to(loader.device)
 
 
 class WithError(nn.Module):

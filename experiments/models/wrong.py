@@ -6,15 +6,44 @@ different levels fit together. The same error at some levels only, or different 
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from diffusion_core.exact import Mixture
 from diffusion_core.samplers.seeded_noise import block_seed
-from experiments.config.denoisers import WrongConfig
+from experiments.config.denoisers import EXACT_MACHINE, Loader, Machine, ModelConfig, check_data
+from experiments.config.names import one_of
+from experiments.models.exact import mixture_of
 
+CHANGES = ("weights", "missing", "wider", "scaled")
 FIRST_CHANGE = -3  # block of the seed from which change 0 is drawn; -1 and -2 are used elsewhere
+
+
+@dataclass(frozen=True)
+class WrongConfig(ModelConfig):
+    """The exact denoiser of a mixture data set, with one change of known size."""
+
+    data: str
+    kind: str  # weights, missing, wider: of the mixture; scaled: of eps
+    size: float
+    change: int = 0  # number of the change, where it is random: other numbers change other components
+    seed: int = 0  # stands in for a training seed: sets the sampling seed, and the change where it is random
+    machine: Machine = EXACT_MACHINE
+
+    def __post_init__(self) -> None:
+        check_data(self.data)
+        one_of("kind", self.kind, CHANGES)
+        if not -1 < self.size < math.inf or self.size == 0:
+            raise ValueError(f"size={self.size}: it must be above -1 and not 0")
+
+    @property
+    def description(self) -> str:
+        return f"exact, {self.kind} {self.size:+g}" + (f", change {self.change}" if self.change else "")
+
+    def load(self, loader: Loader) -> nn.Module:
+        return wrong_model(mixture_of(self.data), self).to(loader.device)
 
 
 def wrong_model(mixture: Mixture, config: WrongConfig) -> nn.Module:

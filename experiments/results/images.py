@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from PIL import Image
 
-from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
 from experiments.config.names import DIGITS
 from experiments.config.trial import Trial
@@ -41,8 +40,8 @@ def write_evidence(directory: Path, done: Sequence[Trial], store: Store, data_ro
         if counts and trial.model.data.partition("@")[0] in DIGITS:  # only their classes are known to an extractor
             histograms += _histogram(run_id, counts)
     for model in dict.fromkeys(trial.model for trial in runs.values()):
-        if isinstance(model, TrainConfig):
-            shared = {"model_id": identity(model), "train_seed": model.seed, "network": model.network}
+        if model.from_scratch:
+            shared = {"model_id": identity(model), "train_seed": model.seed, "network": model.description}
             with (store.path("models", identity(model)) / "losses.csv").open() as file:
                 losses += [shared | point for point in csv.DictReader(file)]
     if done:

@@ -5,7 +5,6 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Row, Trial, described
 from experiments.metrics.distances import METRICS
 from experiments.stages.common import SAMPLED, load_meta
@@ -27,7 +26,7 @@ def row(trial: Trial, store: Store, failure: str | None) -> Row:
     """The row of table.csv for a finished or failed trial."""
     values = described(trial) | {"status": "ok" if failure is None else "failed", "error": failure}
     if failure is None:
-        trained = load_meta("models", trial.model, store) if isinstance(trial.model, TrainConfig) else {}
+        trained = load_meta("models", trial.model, store) if trial.model.from_scratch else {}
         scored = load_meta("scores", trial.score, store)
         values |= {name: trained.get(name) for name in ("train_seconds", "train_loss")}
         measured = (*METRICS, "kd_se", "precision", "recall", "n_reference", "finished_at")

@@ -1,6 +1,7 @@
 """Shared by all stages: the data and the network of a config, loaded once per process, and the file meta.json."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -11,24 +12,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from diffusion_core.data import Images, check_content, load
-from diffusion_core.exact import Empirical
-from diffusion_core.networks import build
 from diffusion_core.samplers import Model
-from experiments.config.denoisers import (
-    BlendConfig,
-    EmpiricalConfig,
-    ExactConfig,
-    ForeignConfig,
-    ModelConfig,
-    TunedConfig,
-    WrongConfig,
-)
+from experiments.config.denoisers import ForeignConfig, ModelConfig
 from experiments.config.identity import MIXTURE, identity
 from experiments.models.behaviour import answers
-from experiments.models.blend import Blend
-from experiments.models.exact import exact_model, mixture_data, mixture_of
+from experiments.models.exact import mixture_data
 from experiments.models.external import load_foreign
-from experiments.models.wrong import wrong_model
 from experiments.store.checksums import write_json
 from experiments.store.store import Store, StoreError, read_json
 
@@ -46,26 +35,32 @@ def images_of(data: str, data_root: Path | None) -> Images:
     return images
 
 
+@dataclass(frozen=True)
+class StoreLoader:
+    """What a config loads its denoiser from, see `Loader`: the data sets and a store."""
+
+    store: Store
+    data_root: Path | None
+    device: str
+
+    def images(self, data: str) -> Images:
+        return images_of(data, self.data_root)
+
+    def weights(self, config: ModelConfig) -> dict[str, Tensor]:
+        with self.store.reading("models", identity(config)) as folder:
+            return load_file(folder / "model.safetensors")
+
+    def model(self, config: ModelConfig) -> Model:
+        return load_model(config, self.store, self.data_root, self.device)
+
+    def foreign(self, config: ForeignConfig) -> Model:
+        return load_foreign(config.source, self.images(config.data), config.label, self.device)
+
+
 @lru_cache(maxsize=4)
 def load_model(config: ModelConfig, store: Store, data_root: Path | None, device: str) -> Model:
-    """The network of a config, on `device`, ready to sample."""
-    if isinstance(config, BlendConfig):
-        inside, outside = (load_model(part, store, data_root, device) for part in (config.inside, config.outside))
-        return Blend(inside, outside, config.low, config.high, config.dose).eval()
-    images = images_of(config.data, data_root)
-    if isinstance(config, ExactConfig):
-        return exact_model(config).to(device)
-    if isinstance(config, WrongConfig):
-        return wrong_model(mixture_of(config.data), config).to(device)
-    if isinstance(config, EmpiricalConfig):
-        return Empirical(images.standardised()[: len(images.pixels) - config.held_out]).to(device)
-    if isinstance(config, ForeignConfig):
-        return load_foreign(config.source, images, config.label, device)
-    network = config.base if isinstance(config, TunedConfig) else config
-    model = build(network.network, images.shape[0], network.parameterisation)
-    with store.reading("models", identity(config)) as folder:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model.to(device).eval()
+    """The denoiser of a config, on `device`, ready to sample."""
+    return config.load(StoreLoader(store, data_root, device))
 
 
 def check_steady(config: ModelConfig, store: Store, data_root: Path | None, device: str) -> None:
@@ -73,7 +68,7 @@ def check_steady(config: ModelConfig, store: Store, data_root: Path | None, devi
 
     A network that counts its calls may change in the middle of a run. Then the run is not what its identity says.
     """
-    if not isinstance(config, ForeignConfig):
+    if config.trained_by != "others":
         return
     first = _first_answers(config, store, data_root, device)
     now = answers(load_model(config, store, data_root, device), images_of(config.data, data_root), device)
@@ -85,7 +80,7 @@ def check_steady(config: ModelConfig, store: Store, data_root: Path | None, devi
 
 
 @lru_cache(maxsize=2)
-def _first_answers(config: ForeignConfig, store: Store, data_root: Path | None, device: str) -> Tensor | None:
+def _first_answers(config: ModelConfig, store: Store, data_root: Path | None, device: str) -> Tensor | None:
     return answers(load_model(config, store, data_root, device), images_of(config.data, data_root), device)
 
 

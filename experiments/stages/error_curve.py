@@ -15,7 +15,7 @@ from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.schedules import geometric
-from experiments.config.denoisers import Machine, ModelConfig, TrainConfig
+from experiments.config.denoisers import Machine, ModelConfig
 from experiments.config.identity import NOT_IN_IDENTITY, identity
 from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads
@@ -45,10 +45,10 @@ def curve_stage(config: CurveConfig, store: Store, data_root: Path | None) -> li
     standard error of relative_error over images.
 
     Raises:
-        ValueError: the network held out fewer than two images, or was not trained here.
+        ValueError: the network held out fewer than two images.
     """
     if not store.has("curves", identity(config)):
-        held_out = config.model.held_out if isinstance(config.model, TrainConfig) else 0
+        held_out = config.model.held_out
         if held_out < 2:
             raise ValueError(f"held_out={held_out}: an error curve needs images that training did not see")
         use_threads(config.machine.threads)

@@ -7,16 +7,11 @@ from dataclasses import dataclass, replace
 
 from diffusion_core.samplers import Euler, EulerWithin, Sampler
 from experiments.config.config import Ladder
-from experiments.config.denoisers import (
-    BlendConfig,
-    EmpiricalConfig,
-    ExactConfig,
-    KnownConfig,
-    ModelConfig,
-    TrainConfig,
-    TunedConfig,
-    WrongConfig,
-)
+from experiments.config.denoisers import EmpiricalConfig, ModelConfig, TrainConfig
+from experiments.models.blend import BlendConfig
+from experiments.models.exact import ExactConfig
+from experiments.models.further import TunedConfig
+from experiments.models.wrong import WrongConfig
 from experiments.why_noise.settings import WhyStudy
 
 NONE, FULL = "eta 0", "eta 1"
@@ -112,12 +107,12 @@ def _steps(study: WhyStudy, kind: str, model: ModelConfig, name: str) -> Iterato
     """The same denoiser on shorter and longer ladders."""
     for n_steps in study.n_steps:
         if n_steps != study.main_steps:
-            seen = model.images_seen if isinstance(model, TrainConfig) else None
+            seen = model.images_seen or None
             yield Arm("steps", f"{name}, {n_steps} steps", model, study.ladder(n_steps), etas(BOTH), kind,
                       images_seen=seen)  # fmt: skip
 
 
-def transplants(study: WhyStudy, network: TrainConfig, exact: KnownConfig) -> Iterator[Arm]:
+def transplants(study: WhyStudy, network: TrainConfig, exact: ModelConfig) -> Iterator[Arm]:
     """The network, and denoisers that are the network at some noise levels and exact at the others."""
     seen, ladder = network.images_seen, study.ladder()
     yield Arm("whole", f"network, {seen:,} images", network, ladder, etas(study.etas), "network", images_seen=seen)
@@ -162,7 +157,7 @@ def known_errors(study: WhyStudy, seed: int, exact: ExactConfig) -> Iterator[Arm
             blend = BlendConfig(model, exact, *band)
             yield Arm("inconsistent", f"{kind} {size:+g} {said(band)}", blend, ladder, shown, kind, band, size=size)
         if kind == "weights":
-            varied: KnownConfig | BlendConfig = exact
+            varied: ModelConfig = exact
             for number, band in enumerate(bands(study)):
                 varied = BlendConfig(wrong(kind, size, number), varied, *band)
             name = f"weights {size:+g}, another change in each band"

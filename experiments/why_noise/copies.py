@@ -10,7 +10,6 @@ from rich.progress import track
 from safetensors.torch import load_file
 from torch import Tensor
 
-from experiments.config.denoisers import TrainConfig, networks
 from experiments.config.identity import identity
 from experiments.config.trial import Trial
 from experiments.results.table import write_rows
@@ -43,7 +42,7 @@ def rows(done: Iterable[Trial], store: Store, data_root: Path | None) -> Iterato
         name, data = identity(trial.samples), trial.model.data
         if data not in real:
             pixels = images_of(data, data_root).pixels
-            held_out = max(one.held_out for one in networks(trial.model) if isinstance(one, TrainConfig))
+            held_out = trial.model.held_out
             real[data] = pixels[: len(pixels) - held_out], pixels[len(pixels) - held_out :]
         if trial.mode != "control" and store.has("samples", name):
             if name not in found:

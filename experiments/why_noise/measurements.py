@@ -9,7 +9,6 @@ from typing import Any
 
 from scipy.stats import t
 
-from experiments.config.denoisers import networks
 from experiments.config.identity import identity
 from experiments.config.trial import Trial
 from experiments.metrics.intervals import LEVEL
@@ -36,7 +35,7 @@ def probes(study: WhyStudy) -> Iterator[tuple[Arm, ProbeConfig]]:
             if arm.ladder != ladder:
                 continue
             network = (arm.part, arm.kind) == ("whole", "network")
-            known = not networks(arm.model) and first
+            known = not arm.model.networks and first
             machine = eager if network else replace(eager, precision="fp32")
 
             def probe(name: str, n: int, arm: Arm = arm, machine: Any = machine, **more: Any) -> ProbeConfig:

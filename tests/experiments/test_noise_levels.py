@@ -11,11 +11,12 @@ import warm
 
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import LogNormal
+from experiments.config import denoisers
 from experiments.config.comparison import BestSet, Contrast
 from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Trial
 from experiments.noise_levels import PRESETS, contrasts, settings, trials
-from experiments.stages import error_curve, train
+from experiments.stages import error_curve
 from experiments.stages.common import images_of
 from experiments.stages.error_curve import CurveConfig, curve_stage, density
 from experiments.stages.train import train_stage
@@ -73,13 +74,13 @@ def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
 
 def test_held_out_images_are_not_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
-    honest = train.train
+    honest = denoisers.train
 
     def watch(model: torch.nn.Module, x0: torch.Tensor, *rest: object, **more: object) -> object:
         seen.append(x0)
         return honest(model, x0, *rest, **more)  # type: ignore[arg-type]  # passed on as they came
 
-    monkeypatch.setattr(train, "train", watch)
+    monkeypatch.setattr(denoisers, "train", watch)
     train_stage(TrainConfig(images_seen=64, held_out=4000), Store(tmp_path), None, lambda n: None)
     images = images_of("mnist5k", None).standardised()
     torch.testing.assert_close(seen[0], images[:1000])

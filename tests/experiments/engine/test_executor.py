@@ -15,6 +15,7 @@ from short_sweep import REFERENCE, TRAIN, TRIALS, run, trial
 
 from diffusion_core.samplers import Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.samplers import sample as draw
+from experiments.config import denoisers
 from experiments.config.comparison import Contrast
 from experiments.config.config import AlphaBetaLadder, Ladder, SampleConfig, ScoreConfig
 from experiments.config.denoisers import Machine
@@ -27,7 +28,7 @@ from experiments.metrics.distances import METRICS
 from experiments.results.contrasts import contrast_rows
 from experiments.results.floors import floor_rows
 from experiments.results.table import COLUMNS, NOT_VALUES
-from experiments.stages import sample, score, train
+from experiments.stages import sample, score
 from experiments.stages.common import load_meta
 from experiments.stages.score import score_stage
 from experiments.stages.train import train_stage
@@ -56,7 +57,7 @@ def test_nothing_is_computed_twice(store: Store, monkeypatch: pytest.MonkeyPatch
         raise AssertionError("computed again")
 
     monkeypatch.setattr(sample, "sample", forbidden)
-    for module, name in ((train, "train"), (score, "extract"), (score, "precision_recall")):
+    for module, name in ((denoisers, "train"), (score, "extract"), (score, "precision_recall")):
         monkeypatch.setattr(module, name, forbidden)
     assert run(TRIALS, store) == first
     other = run([trial(3, 0.0)], store)

@@ -11,14 +11,15 @@ from torch import Tensor
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import BlendConfig, ExactConfig, TrainConfig, networks
+from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import MIXTURE, identity
 from experiments.config.trial import Trial, described
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
-from experiments.models.blend import Blend
+from experiments.models.blend import Blend, BlendConfig
+from experiments.models.exact import ExactConfig
 from experiments.stages.common import load_model
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.store.store import Store
@@ -70,7 +71,7 @@ def test_a_network_in_a_band_of_the_exact_denoiser_is_trained_sampled_and_named(
     data = f"{MIXTURE}{store.path('mixtures', fit)}"
     network, exact = TrainConfig(data=data, images_seen=640, warmup_images=320), ExactConfig(data)
     blend = BlendConfig(network, exact, 2.85)
-    assert networks(BlendConfig(exact, blend)) == (network,)
+    assert BlendConfig(exact, blend).networks == (network,)
     reference = ReferenceConfig(f"{data}#reference=200", "digits", features_id("digits"))
     trials = [
         Trial("why_noise", "band", ScoreConfig(SampleConfig(model, Ladder(n_steps=6), Euler(0.0), 40), reference), name)

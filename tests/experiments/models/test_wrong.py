@@ -7,12 +7,12 @@ import torch
 from safetensors.torch import load_file
 
 from diffusion_core.exact import Mixture
-from experiments.config.denoisers import EmpiricalConfig, TrainConfig, TunedConfig, WrongConfig, networks
+from experiments.config.denoisers import EmpiricalConfig, TrainConfig
 from experiments.config.identity import MIXTURE, identity
-from experiments.models.wrong import changed, wrong_model
+from experiments.models.further import TunedConfig
+from experiments.models.wrong import WrongConfig, changed, wrong_model
 from experiments.stages.common import images_of, load_model
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
-from experiments.stages.further import further_stage
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
 
@@ -80,10 +80,10 @@ def test_a_network_trained_further_comes_closer_to_the_exact_denoiser(tmp_path: 
     fit = mixture_stage(MixtureConfig(n_components=2, rank=2, em_steps=0), store)
     base = TrainConfig(f"{MIXTURE}{store.path('mixtures', fit)}", images_seen=640, warmup_images=320)
     config = TunedConfig(base, inputs, images_seen=1_280, n_steps=6)
-    assert networks(config) == (base, config)
+    assert config.networks == (base, config) and config.needs == (base,)
     train_stage(base, store, None, lambda n: None)
     seen: list[float] = []
-    further_stage(config, store, None, seen.append)
+    train_stage(config, store, None, seen.append)
     assert sum(seen) == 1_280
     before, after = (
         load_file(store.path("models", identity(one)) / "model.safetensors") for one in (base, config)

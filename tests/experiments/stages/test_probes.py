@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from experiments.config.config import Ladder
-from experiments.config.denoisers import ExactConfig, Machine
+from experiments.config.denoisers import Machine
 from experiments.config.identity import MIXTURE
-from experiments.models.exact import WithError, exact_model, mixture_data
-from experiments.stages import common, probes
+from experiments.models.exact import ExactConfig, WithError, mixture_data, mixture_of
+from experiments.stages import probes
 from experiments.stages.common import load_model
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.stages.probes import ProbeConfig, probe_stage
@@ -53,8 +53,8 @@ def test_an_error_that_grows_off_the_data_has_a_ratio_above_one(
         def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
             return 1.3 * self.exact(x, sigma)  # its own trajectories overshoot
 
-    honest = exact_model
-    monkeypatch.setattr(common, "exact_model", lambda config: Growing(honest(config), 1.0))
+    honest = ExactConfig.load
+    monkeypatch.setattr(ExactConfig, "load", lambda config, loader: Growing(honest(config, loader), 1.0))
     load_model.cache_clear()
     rows = probe(store, "visited", ExactConfig(data, seed=5))
     load_model.cache_clear()
@@ -64,7 +64,8 @@ def test_an_error_that_grows_off_the_data_has_a_ratio_above_one(
 
 
 def test_the_added_error_has_the_size_it_says(data: str) -> None:
-    exact, wrong = exact_model(ExactConfig(data)), exact_model(ExactConfig(data, error=0.2))
+    exact = mixture_of(data).float()
+    wrong = WithError(exact, 0.2)
     x, sigma = torch.randn(5, 1, 32, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([0.1, 0.5, 1, 3, 30])
     difference = (wrong(x, sigma) - exact(x, sigma)).square().mean(dim=(1, 2, 3)).sqrt()
     torch.testing.assert_close(difference * (1 + sigma.square()).sqrt(), torch.full((5,), 0.2), rtol=1e-3, atol=0)

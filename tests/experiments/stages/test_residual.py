@@ -8,9 +8,8 @@ from torch import nn
 
 from diffusion_core.exact import Mixture
 from diffusion_core.schedules import geometric
-from experiments.config.denoisers import WrongConfig
 from experiments.models.blend import Blend
-from experiments.models.wrong import Scaled, changed
+from experiments.models.wrong import Scaled, WrongConfig, changed
 from experiments.stages.probe_residual import residual
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from diffusion_core.samplers import Euler
+from experiments.config import denoisers
 from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import TrainConfig
@@ -24,7 +25,7 @@ from experiments.results.contrasts import contrast_rows
 from experiments.results.floors import floor_rows
 from experiments.results.images import write_evidence
 from experiments.results.table import COLUMNS, NOT_VALUES
-from experiments.stages import sample, train
+from experiments.stages import sample
 from experiments.stages.error_curve import CurveConfig, curve_stage
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.stages.score import load_pool, load_reference
@@ -187,7 +188,7 @@ def test_a_store_that_cannot_be_written_fails_before_the_work(copy: Path, monkey
         raise AssertionError("trained in vain")
 
     monkeypatch.setattr("experiments.store.local.LocalFolder.temporary", full)
-    monkeypatch.setattr(train, "train", forbidden)
+    monkeypatch.setattr(denoisers, "train", forbidden)
     rows = run(Store(copy))
     assert [row["status"] for row in rows] == ["failed", "failed"]
     assert all("no space left on device: free some space or choose another place" in row["error"] for row in rows)

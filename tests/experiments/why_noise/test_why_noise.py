@@ -10,10 +10,12 @@ import pytest
 import warm
 
 from experiments.config.comparison import Contrast
-from experiments.config.denoisers import BlendConfig, TrainConfig, WrongConfig, networks
+from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Trial
 from experiments.metrics.distances import jackknife_se
+from experiments.models.blend import BlendConfig
 from experiments.models.exact import N_DRAWS
+from experiments.models.wrong import WrongConfig
 from experiments.why_noise.arms import FULL, NONE, Arm, arms, bands
 from experiments.why_noise.copies import shares
 from experiments.why_noise.experiment import contrasts, trials
@@ -103,7 +105,7 @@ def test_exact_denoisers_are_never_rounded() -> None:
     study = replace(STUDY, sampling=replace(STUDY.train.machine, precision="bf16", compiled=True))
     for trial in trials(study):
         assert isinstance(trial, Trial)
-        if not networks(trial.model):
+        if not trial.model.networks:
             assert trial.samples.machine.precision == "fp32" and not trial.samples.machine.compiled
 
 
@@ -211,7 +213,7 @@ def test_limits_of_ratios_hold_for_all_of_them_together() -> None:
 
 def test_probes_measure_residuals_of_known_errors_only() -> None:
     found = [(arm, config) for arm, config in probes(STUDY) if config.probe == "residual"]
-    assert found and all(not networks(arm.model) and config.seed == 0 for arm, config in found)
+    assert found and all(not arm.model.networks and config.seed == 0 for arm, config in found)
     assert "exact" in {arm.name for arm, _ in found} and "field" not in {arm.kind for arm, _ in found}
 
 

@@ -1,0 +1,137 @@
+"""Training a network further with the exact eps as the target, on inputs of its own sampling or on ordinary ones.
+
+Only networks that were trained on a mixture can be trained like this: its exact eps is known for any x.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from diffusion_core.noise.sigma import uniforms
+from diffusion_core.precision import computing_in
+from diffusion_core.samplers import Euler, Model
+from diffusion_core.samplers.seeded_noise import BlockNoise
+from diffusion_core.training import Batch, Step, fit
+from experiments.config.config import Ladder
+from experiments.config.denoisers import Loader, Machine, ModelConfig, TrainConfig, at_least
+from experiments.config.identity import UNLESS_DEFAULT
+from experiments.config.names import one_of
+from experiments.models.exact import mixture_images, mixture_of
+
+PATHS = 512  # trajectories that visited inputs are taken from
+OWN_SEED = 70_000  # added to the seed of the network: of paths, draws and levels that nothing else uses
+
+
+@dataclass(frozen=True)
+class TunedConfig(ModelConfig):
+    """A network of this package that was trained further, with the exact eps as the target.
+
+    Args:
+        base: the network.
+        inputs: visited, x on the network's own trajectories without noise; or fresh, x0 + sigma * noise.
+        images_seen: further inputs trained on.
+        lr: the largest learning rate; it falls to 0.
+        n_steps, sigma_min: of the ladder of the trajectories.
+    """
+
+    base: TrainConfig
+    inputs: str
+    images_seen: int = 20_000
+    lr: float = 1e-3
+    n_steps: int = 66
+    sigma_min: float = field(default=0.03, metadata=UNLESS_DEFAULT)
+    trained_by: ClassVar[str] = "sigmabench"
+
+    def __post_init__(self) -> None:
+        one_of("inputs", self.inputs, ("visited", "fresh"))
+        at_least("images_seen", self.images_seen, 1)
+
+    @property
+    def data(self) -> str:
+        return self.base.data
+
+    @property
+    def seed(self) -> int:
+        return self.base.seed
+
+    @property
+    def machine(self) -> Machine:
+        return self.base.machine
+
+    @property
+    def description(self) -> str:
+        return f"{self.base.description}, then {self.images_seen:,} {self.inputs} inputs"
+
+    @property
+    def held_out(self) -> int:  # type: ignore[override]
+        return self.base.held_out
+
+    @property
+    def networks(self) -> tuple[ModelConfig, ...]:
+        return self.base, self
+
+    @property
+    def timed(self) -> tuple[ModelConfig, ...]:
+        return (self.base,)
+
+    def row(self) -> dict[str, Any]:
+        return self.base.row() | {"network": self.description}
+
+    def load(self, loader: Loader) -> Model:
+        return self.base.with_weights(loader.weights(self), loader)
+
+    def training(self, loader: Loader) -> tuple[nn.Module, Iterator[Step]]:
+        """See `ModelConfig`. Both kinds of inputs have the same number, levels and target: they differ in x alone."""
+        shape, device = loader.images(self.data).shape, torch.device(loader.device)
+        exact = mixture_of(self.data).float().to(device)
+        model = self.base.with_weights(loader.weights(self.base), loader)
+        sigmas = Ladder(n_steps=self.n_steps, sigma_min=self.sigma_min).sigmas()
+        seed = OWN_SEED + self.seed
+        paths = _paths(model, sigmas, seed, shape, self) if self.inputs == "visited" else None
+        clean = mixture_images(mixture_of(self.data), shape, PATHS, seed).to(device)
+        generator = torch.Generator(device).manual_seed(seed)
+
+        def draw(n: int) -> Batch:
+            step = (uniforms(n, generator, True) * self.n_steps).long()
+            sigma = torch.tensor(sigmas, device=device)[step]
+            which = torch.randint(PATHS, (n,), generator=generator, device=device)
+            noise = torch.randn((n, *shape), generator=generator, device=device)
+            x = clean[which] + sigma.view(-1, 1, 1, 1) * noise if paths is None else paths[step, which].to(noise)
+            return x, sigma, exact(x, sigma)
+
+        steps = fit(
+            model, draw, n_images=self.images_seen, batch_size=self.base.batch_size, lr=self.lr,
+            warmup_images=self.images_seen // 10, ema_decay=self.base.ema_decay, weighting=self.base.weighting,
+            precision=self.machine.precision, device=device,
+        )  # fmt: skip
+        return model, steps
+
+
+@torch.no_grad()
+def _paths(model: Model, sigmas: tuple[float, ...], seed: int, shape: tuple[int, ...], config: TunedConfig) -> Tensor:
+    """x before each step of the deterministic sampler, (n_steps, PATHS, C, H, W), float32."""
+    device = torch.device(config.machine.device)
+    parts = [_path(model, sigmas, seed, first, shape, device, config) for first in range(0, PATHS, 128)]
+    return torch.cat(parts, dim=1)
+
+
+def _path(
+    model: Model, sigmas: tuple[float, ...], seed: int, first: int, shape: tuple[int, ...], device: torch.device,
+    config: TunedConfig,
+) -> Tensor:  # fmt: skip
+    noise = BlockNoise(seed, first, min(128, PATHS - first), shape, device)
+    x = noise() * sigmas[0]
+
+    def eps(x: Tensor, sigma: float | Tensor) -> Tensor:
+        with computing_in(config.machine.precision, device):
+            return model(x, x.new_full((len(x),), float(sigma))).float()
+
+    def visited() -> Iterator[Tensor]:
+        yield x.clone()
+        for after in Euler(0.0).run(eps, x, sigmas[:-1], noise):
+            yield after.clone()
+
+    return torch.stack(list(visited()))
