@@ -59,6 +59,7 @@ NOISE_DISTRIBUTIONS: "Catalogue[Callable[..., NoiseDistribution]]" = Catalogue("
     "vp": "process_time.VP",
     "ddpm": "process_time.DDPM",
 })  # fmt: skip
+ON_PIXELS = ("vp", "ddpm")  # defined on data in [-1, 1]; by default they get the data's standard deviation there
 PARAMETERISATIONS: "Catalogue[type[Parameterised]]" = Catalogue("diffusion_core.networks", {
     "preconditioned": "parameterisations.Preconditioned",
     "eps": "parameterisations.Eps",

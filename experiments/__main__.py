@@ -36,7 +36,7 @@ def sigmabench() -> int:
 
 def _run(arguments: list[str]) -> int:
     command_line = _imported("experiments.command_line")
-    commands = command_line.COMMANDS
+    commands = command_line.commands()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview(command_line))
         return 0 if arguments else 2
@@ -47,10 +47,10 @@ def _run(arguments: list[str]) -> int:
         close = _imported("difflib").get_close_matches(name, [*commands, *OTHERS], 1)
         hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join([*commands, *OTHERS])}"
         raise ValueError(f"{name}: there is no such experiment; {hint}")
-    question, options = command_line.parse(name, rest, PROG)
+    study, options = command_line.parse(name, rest, PROG)
     experiment = _imported(commands[name].module)
     try:
-        table = experiment.main(question, options)
+        table = experiment.main(study, options)
     except SystemExit as error:
         raise ValueError(f"code of yours calls sys.exit({error}), which would end the run; it must not") from error
     return int((table["status"] == "failed").any() or table.attrs.get("failed_probes", 0) > 0)
@@ -63,7 +63,7 @@ def _imported(name: str) -> ModuleType:
 
 def overview(command_line: ModuleType) -> str:
     """The text of `--help`."""
-    titles = {name: command.title for name, command in command_line.COMMANDS.items()}
+    titles = {name: command.question for name, command in command_line.commands().items()}
     titles |= {name: title for name, (_, title) in OTHERS.items()}
     lines = "\n".join(f"  {name:13} {title}" for name, title in titles.items())
     return f"""usage: {PROG} NAME [options]

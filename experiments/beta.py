@@ -9,7 +9,7 @@ by kernel distance. It gets more images until it is settled (metrics/looks.py). 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pandas as pd
 
@@ -17,98 +17,36 @@ from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
 from experiments.config.comparison import BestSet, Contrast, Looks, against_first, by_setting, control, grouped, paired
 from experiments.config.config import MIN_SAMPLES, AlphaBetaLadder, Ladder
-from experiments.config.denoisers import TrainConfig
 from experiments.config.settings_file import ladder_from
-from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
-from experiments.questions import Beta
+from experiments.studies.beta import COMMAND, BetaStudy
 
-QUESTION = "Is beta > 0 better than beta = 0?"
 FIXED_BEFOREHAND = (Ladder("geometric", 66, 30.0, 0.03), LogNormal())  # of the primary contrast: ladder, training
 
 
-@dataclass(frozen=True)
-class BetaStudy(Study):
-    """What the experiment varies."""
-
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(images_seen=100_000))
-    train_seeds: int = 5  # enough for a statement on networks of this kind in general
-    explore_seeds: int = 2  # the networks that all other settings are sampled from
-    n_samples: int = 1_500  # of the primary contrast and its control, at most
-    look_every: int = 500  # images between two looks at the primary contrast; all other settings get so many
-    smallest: float = 0.1  # the smallest difference of interest, as a share of the KD of eta 0
-    schedule: Ladder = field(default_factory=Ladder)  # of all ladders but same-alpha's; its n_steps does not count
-    n_steps: int = 66  # of the primary contrast's ladder
-    alpha: float = 0.1  # in mode same-alpha
-    betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.35)  # in mode same-alpha
-    etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4, 2.0)  # in mode same-ladder
-    pareto_steps: tuple[int, ...] = (8, 16, 32, 66)
-    pareto_etas: tuple[float, ...] = (0.0, 0.5, 1.0)
-
-    def __post_init__(self) -> None:
-        if not self.look_every >= MIN_SAMPLES:
-            raise ValueError(f"look_every={self.look_every}: it must be at least {MIN_SAMPLES}")
-        if self.explore_seeds < 0:
-            raise ValueError(f"explore_seeds={self.explore_seeds}: it must be at least 0")
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Images per network and setting of the primary contrast at each look."""
-        return (*range(self.look_every, self.n_samples, self.look_every), self.n_samples)
-
-    @property
-    def ladder(self) -> Ladder:
-        """The ladder of the primary contrast."""
-        return replace(self.schedule, n_steps=self.n_steps)
-
-    @property
-    def explored(self) -> "BetaStudy":
-        """The study with as many images as at the first look."""
-        return replace(self, n_samples=self.sizes[0])
-
-
-PRESETS = {
-    "smoke": BetaStudy(
-        train=TrainConfig(images_seen=640, warmup_images=320),
-        train_seeds=2,
-        n_samples=132,  # just above the dimension of the features
-        n_steps=4,
-        alpha=0.8,
-        betas=(0.0, 0.4),
-        etas=(0.0, 1.0),
-        pareto_steps=(2, 4),
-        pareto_etas=(0.0, 1.0),
-    ),
-    "laptop": BetaStudy(),
-    "gpu": BetaStudy(
-        train=TrainConfig(data="mnist", images_seen=50 * 60_000),
-        explore_seeds=5,
-        n_samples=20_000,
-        look_every=10_000,
-    ),
-}
-
-
-def main(question: Beta, options: Options) -> pd.DataFrame:
+def main(study: BetaStudy, options: Options) -> pd.DataFrame:
     """Is beta > 0 better than beta = 0? At equal alpha, on an equal ladder, and for an equal budget.
 
     Trains networks, samples from them with and without fresh noise, scores the samples against real images and writes
     a report. After an interrupt the same command continues where it stopped. Returns the table.
     """
-    study = options.apply(PRESETS[options.preset], question)
+    study = options.apply(study)
+    if not study.look_every >= MIN_SAMPLES:
+        raise ValueError(f"look_every={study.look_every}: it must be at least {MIN_SAMPLES}")
+    if study.explore_seeds < 0:
+        raise ValueError(f"explore_seeds={study.explore_seeds}: it must be at least 0")
     notes = []
-    if question.setting:
-        ladder = ladder_from(question.setting, question.n_steps, options.data_std(study))
-        study = replace(study, schedule=ladder, n_steps=ladder.n_steps)
-        notes.append(f"the ladder is {ladder.name}, {ladder.n_steps} steps, from {question.setting}")
-    if question.sigma_min is not None:
-        if question.setting:
+    if study.setting:
+        if "sigma_min" in options.given:
             raise ValueError("sigma_min, setting: the setting has its own ladder; give one of them")
-        study = replace(study, schedule=replace(study.schedule, sigma_min=question.sigma_min))
-    if question.only_primary:
+        budget = study.n_steps if "n_steps" in options.given else None
+        ladder = ladder_from(study.setting, budget, options.data_std(study))
+        study = replace(study, schedule=ladder, n_steps=ladder.n_steps)
+        notes.append(f"the ladder is {ladder.name}, {ladder.n_steps} steps, from {study.setting}")
+    if study.only_primary:
         study = replace(study, explore_seeds=0)
     else:
         study = replace(
@@ -119,10 +57,10 @@ def main(question: Beta, options: Options) -> pd.DataFrame:
         )
     study = calibrated(study, trials, options)
     planned = list(trials(study))
-    fixed = study.foreign is None and (study.ladder, study.train.noise) == FIXED_BEFOREHAND
+    fixed = study.foreign is None and (study.ladder(), study.train.noise) == FIXED_BEFOREHAND
     experiment = Experiment(
         "beta",
-        QUESTION,
+        COMMAND.question,
         planned,
         list(contrasts(planned)),
         looks=looks(study),
@@ -136,26 +74,27 @@ def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
     """Every trial of the experiment, for each network in turn. The primary contrast as at its first look."""
     study = study.explored
     for seed in study.seeds:
-        model, ladder = study.model(seed), study.ladder
+        model, ladder = study.model(seed), study.ladder()
         yield from primary(study, seed)
         if seed >= study.explore_seeds:
             continue
         for eta in (0.0, 1.0):
             yield study.trial("beta", "final-denoise", f"eta {eta:g}", model, ladder, Euler(eta), final_denoise=True)
         for beta in study.betas:
-            rule = AlphaBetaLadder(study.alpha, beta, sigma_min=study.schedule.sigma_min)
+            rule = AlphaBetaLadder(study.alpha, beta, sigma_min=ladder.sigma_min)
             yield study.trial("beta", "same-alpha", f"beta {beta:g}", model, rule, rule.sampler)
         for eta in study.etas:
             yield study.trial("beta", "same-ladder", f"eta {eta:g}", model, ladder, Euler(eta))
         for n_steps in study.pareto_steps:
             for eta in study.pareto_etas:
-                shorter = replace(study.schedule, n_steps=n_steps)
-                yield study.trial("beta", "pareto", f"eta {eta:g}", model, shorter, Euler(eta), budget=n_steps)
+                yield study.trial(
+                    "beta", "pareto", f"eta {eta:g}", model, study.ladder(n_steps), Euler(eta), budget=n_steps
+                )
 
 
 def primary(study: BetaStudy, seed: int, earlier: tuple[int, ...] = ()) -> Iterator[Trial | Infeasible]:
     """The trials of the primary contrast and its A/A control for one network."""
-    model, ladder = study.model(seed), study.ladder
+    model, ladder = study.model(seed), study.ladder()
     for eta in (0.0, 1.0):
         yield study.trial("beta", "primary", f"eta {eta:g}", model, ladder, Euler(eta), earlier=earlier)
     yield study.trial("beta", "control", "eta 0", model, ladder, Euler(0.0), control=True, earlier=earlier)

@@ -10,7 +10,7 @@ settings that cannot be told from the best.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,63 +18,25 @@ import pandas as pd
 from rich.console import Console
 
 from diffusion_core.samplers import Euler, Sampler
-from diffusion_core.schedules import SCHEDULES
 from experiments.config import names
 from experiments.config.comparison import BestSet, Contrast, by_setting, control, paired
 from experiments.config.config import Ladder
-from experiments.config.denoisers import TrainConfig
-from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
-from experiments.questions import Ladders
 from experiments.results.table import write_rows
 from experiments.store.store import Store
-
-QUESTION = "Which noise levels should sampling visit?"
-
-
-@dataclass(frozen=True)
-class LadderStudy(Study):
-    """What the experiment varies: ladders x samplers at each budget."""
-
-    ladders: tuple[str, ...] = ("geometric", "karras", "cosine", "vp", "linear")  # the first is the baseline
-    n_steps: tuple[int, ...] = (8, 16, 32)  # budgets: network evaluations per image
-    etas: tuple[float, ...] = (0.0, 1.0)  # of Euler
-    samplers: tuple[str, ...] = ("heun", "dpm++2m")  # besides Euler
-    sigma_max: float = 30.0
-    sigma_min: float = 0.03
+from experiments.studies.ladders import COMMAND, LadderStudy
 
 
-PRESETS = {
-    "smoke": LadderStudy(
-        train=TrainConfig(images_seen=640, warmup_images=320),
-        n_samples=132,  # just above the dimension of the features
-        ladders=("geometric", "karras"),
-        n_steps=(4,),
-        samplers=("heun",),
-    ),
-    "laptop": LadderStudy(),
-    "gpu": LadderStudy(
-        train=TrainConfig(data="mnist", images_seen=50 * 60_000),
-        train_seeds=5,
-        n_samples=10_000,
-        ladders=(*SCHEDULES,),
-        n_steps=(8, 16, 32, 64),
-        etas=(0.0, 0.5, 1.0),
-        samplers=("heun", "dpm++2m", "dpm++2m-sde", "accelerated"),
-    ),
-}
-
-
-def main(question: Ladders, options: Options) -> pd.DataFrame:
+def main(study: LadderStudy, options: Options) -> pd.DataFrame:
     """Which noise levels should sampling visit, and with which sampler, for a given number of network evaluations?
 
     Trains networks, samples from them on each ladder with each sampler at each budget, scores the samples against real
     images and writes a report. After an interrupt the same command continues where it stopped. Returns the table.
     """
-    study = options.apply(PRESETS[options.preset], question)
+    study = options.apply(study)
     for name in ("ladders", "n_steps", "etas"):
         if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
@@ -83,7 +45,7 @@ def main(question: Ladders, options: Options) -> pd.DataFrame:
     planned = list(trials(study, data_std))
     extras = partial(write_levels, study, data_std)
     return run_experiment(
-        Experiment("ladders", QUESTION, planned, list(contrasts(study, planned)), write_extras=extras), options
+        Experiment("ladders", COMMAND.question, planned, list(contrasts(study, planned)), write_extras=extras), options
     )
 
 

@@ -16,7 +16,7 @@ each of them, the gain from noise (eta 1 against eta 0) is measured too.
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from diffusion_core.noise import NOISE_DISTRIBUTIONS, LogNormal
+from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
 from diffusion_core.schedules import geometric
 from experiments.config import names
@@ -33,63 +33,21 @@ from experiments.config.comparison import BestSet, Contrast, against_first, by_s
 from experiments.config.config import Ladder
 from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
-from experiments.config.study import CONTROL, Study
+from experiments.config.study import CONTROL
 from experiments.config.trial import Infeasible, Trial, described
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
-from experiments.questions import NoiseLevels
 from experiments.results import claims
 from experiments.results.table import row, write_rows
 from experiments.stages.error_curve import SIGMA_RANGE, CurveConfig, curve_stage, density
 from experiments.store.store import Store
+from experiments.studies.noise_levels import COMMAND, NoiseStudy
 
-QUESTION = "Which noise levels should training see?"
 DENSITY_POINTS = 201
 
 
-@dataclass(frozen=True)
-class NoiseStudy(Study):
-    """What the experiment varies."""
-
-    laws: tuple[str, ...] = ("log-normal", "log-logistic", "log-uniform", "vp")
-    weightings: tuple[str, ...] = ("karras", "min-snr-1.25")
-    parameterisations: tuple[str, ...] = ("preconditioned",)
-    cross: bool = False  # all combinations, instead of one change at a time
-    n_steps: int = 32
-    sigma_min: float = 0.03
-    etas: tuple[float, ...] = (0.0, 1.0)
-    map: bool = False  # log-normal distributions with all p_means and p_stds, instead of laws and the other axes
-    p_means: tuple[float, ...] = (LogNormal().p_mean, -1.7, -1.1, 0.1, 0.7, 1.3)
-    p_stds: tuple[float, ...] = (LogNormal().p_std, 0.8, 1.6)
-    lengths: tuple[int, ...] = (12_000, 36_000)  # training images of the map's networks
-
-
-PRESETS = {
-    "smoke": NoiseStudy(
-        train=TrainConfig(images_seen=320, warmup_images=160, held_out=64),
-        n_samples=132,  # just above the dimension of the features
-        laws=("log-normal", "uniform"),
-        weightings=("karras",),
-        n_steps=4,
-        p_means=(LogNormal().p_mean, 0.1),
-        p_stds=(LogNormal().p_std,),
-        lengths=(160, 320),
-    ),
-    "laptop": NoiseStudy(train=TrainConfig(images_seen=30_000, held_out=500), train_seeds=5),
-    "gpu": NoiseStudy(
-        train=TrainConfig(data="mnist", images_seen=50 * 60_000, held_out=1024),
-        train_seeds=5,
-        n_samples=10_000,
-        laws=(*NOISE_DISTRIBUTIONS,),
-        weightings=("karras", "unit-eps", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"),
-        parameterisations=("preconditioned", "eps", "x0"),
-        lengths=(10 * 60_000, 50 * 60_000),
-    ),
-}
-
-
-def main(question: NoiseLevels, options: Options) -> pd.DataFrame:
+def main(study: NoiseStudy, options: Options) -> pd.DataFrame:
     """Which noise levels should a denoiser be trained on, and with which weights, at an equal training budget?
 
     Trains networks with each setting, samples from them with a deterministic and a stochastic sampler, scores the
@@ -98,29 +56,29 @@ def main(question: NoiseLevels, options: Options) -> pd.DataFrame:
     """
     if options.model is not None:
         raise ValueError("model: this experiment compares ways to train; --model is for beta, ladders and run")
-    study = options.apply(PRESETS[options.preset], question)
-    _check_map(question, options)
+    study = options.apply(study)
+    _check_map(study, options)
     for name in ("laws", "weightings", "parameterisations", "etas", "p_means", "p_stds", "lengths"):
         if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
-    if options.train_images is not None:
-        study = replace(study, lengths=(options.train_images,))
+    if "train_images" in options.given:
+        study = replace(study, lengths=(study.train_images,))
     study = replace(study, lengths=tuple(sorted(study.lengths)))
     data_std = options.data_std(study)
     study = calibrated(study, partial(trials, data_std=data_std), options)
     planned = list(trials(study, data_std))
     extras = partial(write_extras, study, options.data_root)
     return run_experiment(
-        Experiment("noise_levels", QUESTION, planned, list(contrasts(planned)), write_extras=extras), options
+        Experiment("noise_levels", COMMAND.question, planned, list(contrasts(planned)), write_extras=extras), options
     )
 
 
-def _check_map(question: NoiseLevels, options: Options) -> None:
+def _check_map(study: NoiseStudy, options: Options) -> None:
     """Raises ValueError for options that would have no effect, with or without --map."""
     of_map, of_lists = ("p_means", "p_stds", "lengths"), ("laws", "weightings", "parameterisations", "cross")
-    if unused := [name for name in (of_lists if question.map else of_map) if getattr(question, name)]:
-        raise ValueError(f"{unused[0]}: it has no effect {'with' if question.map else 'without'} --map")
-    if question.lengths is not None and options.train_images is not None:
+    if unused := [name for name in (of_lists if study.map else of_map) if name in options.given]:
+        raise ValueError(f"{unused[0]}: it has no effect {'with' if study.map else 'without'} --map")
+    if {"lengths", "train_images"} <= options.given:
         raise ValueError("lengths, train_images: both set the images seen in training; give one of them")
 
 

@@ -5,7 +5,7 @@
 
 FILE.py has QUESTION, a text, and runs(), which yields one `Setting` per setting. In each mode, every setting is
 compared with the first. FILE.py may have PRESETS, a Study for each of smoke, laptop and gpu. Missing presets are those
-of `run`.
+of `studies/sweep.py`.
 """
 
 import importlib.util
@@ -36,8 +36,7 @@ from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
-from experiments.questions import Sweep
-from experiments.run import PRESETS
+from experiments.studies.sweep import SweepStudy
 
 MAX_SETTINGS = 100_000
 
@@ -72,16 +71,17 @@ class OwnFile:
     presets: Mapping[str, Study]
 
 
-def main(question: Sweep, options: Options) -> pd.DataFrame:
+def main(study: SweepStudy, options: Options) -> pd.DataFrame:
     """Runs a sweep of your own: FILE.py says which settings to compare. Returns the table.
 
     Each setting that runs() yields is run with each network. In each mode, every setting is compared with the first.
     After an interrupt the same command continues where it stopped.
     """
-    own = read(question.file)
-    study = options.apply(own.presets[options.preset])
-    study = calibrated(study, partial(trials, own), options)
-    planned = list(trials(own, study))
+    own = read(study.file)
+    usual = own.presets.get(options.preset, study)  # the file's preset, changed by what was typed
+    typed = {field.name: getattr(study, field.name) for field in fields(Study) if field.name in options.given}
+    sized = calibrated(options.apply(replace(usual, **typed)), partial(trials, own), options)
+    planned = list(trials(own, sized))
     return run_experiment(
         Experiment("sweep", own.question, planned, list(contrasts(planned)), folder=own.name), options
     )
@@ -108,7 +108,7 @@ def read(path: Path) -> OwnFile:
     presets = getattr(module, "PRESETS", {})
     if not isinstance(presets, Mapping) or not all(isinstance(study, Study) for study in presets.values()):
         raise ValueError(f"file={str(path)!r}: PRESETS must be a dict of names and experiments.config.Study")
-    return OwnFile(path.stem, path, question, runs, PRESETS | dict(presets))
+    return OwnFile(path.stem, path, question, runs, dict(presets))
 
 
 def _said(error: BaseException, path: Path) -> str:

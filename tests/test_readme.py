@@ -13,7 +13,8 @@ import tyro
 import warm
 
 from experiments import check
-from experiments.command_line import COMMANDS, parse
+from experiments.command_line import commands as experiments
+from experiments.command_line import parse
 from experiments.store import cli
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +43,7 @@ def test_every_command_is_known() -> None:
     for command in commands():
         if command[0] == "make":
             assert command[1] in targets
-        elif command[:3] == ["python", "-m", "experiments"] and command[3] in COMMANDS:
+        elif command[:3] == ["python", "-m", "experiments"] and command[3] in experiments():
             parse(command[3], command[4:], "experiments")
         elif command[:4] == ["python", "-m", "experiments", "check"]:
             tyro.cli(check.Check, args=command[4:])

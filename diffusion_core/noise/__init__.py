@@ -5,7 +5,7 @@ time of a process. To add a distribution, write a dataclass in one of these file
 `NOISE_DISTRIBUTIONS` of `catalogue.py`.
 """
 
-from diffusion_core.catalogue import NOISE_DISTRIBUTIONS
+from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, ON_PIXELS
 from diffusion_core.noise.process_time import DDPM, VP, Cosine, CosineInterpolated
 from diffusion_core.noise.sigma import (
     LogLogistic,
@@ -16,8 +16,6 @@ from diffusion_core.noise.sigma import (
     Uniform,
     logit_normal,
 )
-
-ON_PIXELS = ("vp", "ddpm")  # defined on data in [-1, 1]; by default they get the data's standard deviation there
 
 __all__ = [
     "DDPM",

@@ -9,11 +9,14 @@ import difflib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from diffusion_core.noise import NOISE_DISTRIBUTIONS, ON_PIXELS, NoiseDistribution
-from diffusion_core.samplers import SAMPLERS, Sampler
+from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, ON_PIXELS, SAMPLERS
 from diffusion_core.schedules import SCHEDULES
+
+if TYPE_CHECKING:
+    from diffusion_core.noise import NoiseDistribution
+    from diffusion_core.samplers import Sampler
 
 Table = Mapping[str, Callable[..., Any]]
 SYNONYMS = {"ddim": {"eta": 0.0}, "ddpm": {"eta": 1.0}, "euler-ancestral": {"eta": 1.0}}  # of the sampler euler
@@ -36,7 +39,7 @@ FEATURES = {  # feature space -> its dimension; see metrics/features.py
 }
 
 
-def law(text: str, data_std: float) -> NoiseDistribution:
+def law(text: str, data_std: float) -> "NoiseDistribution":
     """The noise distribution that `text` names.
 
     Args:
@@ -52,7 +55,7 @@ def law(text: str, data_std: float) -> NoiseDistribution:
     return NOISE_DISTRIBUTIONS[name](**options)
 
 
-def sampler(text: str) -> Sampler:
+def sampler(text: str) -> "Sampler":
     """The sampler that `text` names, such as "euler(eta=1)" or "heun". Errors as in `law`."""
     name, bracket, rest = text.strip().partition("(")
     usual = SYNONYMS.get(name, {})

@@ -1,28 +1,81 @@
-"""The part of a study that all experiments share: networks, number of images, feature space."""
+"""What all experiments vary, and how an experiment is declared: once, as a dataclass that the command line reads.
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+A field of a study is an option; its comment is the help text, and its value in a preset the default. A `Hidden` field
+is no option. This module and those of the studies import no torch at their top, so that --help appears at once.
+"""
 
-from diffusion_core.samplers import Sampler
-from diffusion_core.samplers.counting import planned_nfe
-from experiments.config.config import AlphaBetaLadder, Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import ForeignConfig, Machine, ModelConfig, TrainConfig
-from experiments.config.trial import Infeasible, Trial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+
+import tyro
+
+if TYPE_CHECKING:
+    from diffusion_core.samplers import Sampler
+    from experiments.config.config import AlphaBetaLadder, Ladder, ReferenceConfig, ScoreConfig
+    from experiments.config.denoisers import ForeignConfig, Machine, ModelConfig, TrainConfig
+    from experiments.config.trial import Infeasible, Trial
+else:  # tyro evaluates the annotations of fields
+    ForeignConfig = Machine = ReferenceConfig = Any
 
 CONTROL = 10_000  # added to the seed of an A/A control
+T = TypeVar("T")
+Hidden = Annotated[T, tyro.conf.Fixed, tyro.conf.Suppress]
+
+
+def shown(metavar: str, default: str) -> Any:
+    """How --help shows an option that is None unless given: its placeholder and its default."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+def one_name(what: str, known: Sequence[str] | Mapping[str, Any]) -> Any:
+    """How --help shows an option that takes a name."""
+    return tyro.conf.arg(metavar="NAME", help=what.format(names=", ".join(known)))
+
+
+def names(what: str, known: Sequence[str] | Mapping[str, Any]) -> Any:
+    """How --help shows an option that takes several names."""
+    return tyro.conf.arg(metavar="[NAME [NAME ...]]", help=what.format(names=", ".join(known)))
 
 
 @dataclass(frozen=True)
 class Study:
     """The networks of an experiment and how their samples are scored."""
 
-    train: TrainConfig = field(default_factory=TrainConfig)
-    train_seeds: int = 2  # number of networks
-    n_samples: int = 500  # images per run
-    foreign: ForeignConfig | None = None  # a network trained elsewhere; then none is trained here
-    reference: ReferenceConfig = field(default_factory=lambda: ReferenceConfig("mnist5k", "digits", ""))
-    sampling: Machine | None = None  # the machine of sampling, if it differs from that of training
-    batch_size: int | None = None  # samples per network evaluation; None for the machine's default
+    data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mnist5k"
+    """mnist5k (no download), mnist, fashion-mnist, cifar10, folder:PATH (images) or npz:PATH. For a --model of another
+    image size up to 64: folder64:PATH or npz64:PATH."""
+    train_images: int = 200_000
+    """Images that each network sees in training, repeats counted."""
+    train_seeds: Annotated[int, tyro.conf.arg(aliases=["--seeds"])] = 2
+    """Number of networks, each trained from its own seed. More networks give narrower intervals."""
+    n_samples: int = 500
+    """Images per sampling run. More images give narrower intervals."""
+    warmup_images: Hidden[int] = 10_000
+    held_out: Hidden[int] = 0  # images at the end of the data set that training does not see
+    training: Hidden[Machine | None] = None  # the machine of training
+    sampling: Hidden[Machine | None] = None  # the machine of everything else, if it is another one
+    batch_size: Hidden[int | None] = None  # samples per network evaluation; None for the machine's default
+    foreign: Hidden[ForeignConfig | None] = None  # a network trained elsewhere; then none is trained here
+    reference: Hidden[ReferenceConfig | None] = None  # what samples are compared with
+
+    @property
+    def size(self) -> str:
+        """How large it is, in words."""
+        return f"{self.train_seeds} networks, {self.train_images:,} images each, {self.n_samples:,} samples per run"
+
+    @property
+    def train(self) -> "TrainConfig":
+        """The training of the first network. Raises ValueError for values that do not suit it."""
+        from experiments.config.denoisers import Machine, TrainConfig
+
+        return TrainConfig(
+            data=self.data,
+            held_out=self.held_out,
+            images_seen=self.train_images,
+            warmup_images=self.warmup_images,
+            machine=self.training or Machine(),
+        )
 
     @property
     def seeds(self) -> range:
@@ -30,11 +83,11 @@ class Study:
         return range(1 if self.foreign else self.train_seeds)
 
     @property
-    def machine(self) -> Machine:
+    def machine(self) -> "Machine":
         """The machine of everything but training."""
         return self.sampling or self.train.machine
 
-    def model(self, seed: int) -> ModelConfig:
+    def model(self, seed: int) -> "ForeignConfig | TrainConfig":
         """The network of a seed."""
         return self.foreign or replace(self.train, seed=seed)
 
@@ -43,15 +96,17 @@ class Study:
         experiment: str,
         mode: str,
         setting: str,
-        model: ModelConfig,
-        ladder: Ladder | AlphaBetaLadder,
-        sampler: Sampler,
+        model: "ModelConfig",
+        ladder: "Ladder | AlphaBetaLadder",
+        sampler: "Sampler",
         *,
         budget: int | None = None,
         denoiser: str = "",
         **how: Any,
-    ) -> Trial | Infeasible:
+    ) -> "Trial | Infeasible":
         """A planned run, or `Infeasible` if sampler and ladder do not suit each other. `how` is for `score`."""
+        from experiments.config.trial import Trial
+
         try:
             score = self.score(model, ladder, sampler, **how)
         except ValueError as error:
@@ -60,16 +115,18 @@ class Study:
 
     def score(
         self,
-        model: ModelConfig,
-        ladder: Ladder | AlphaBetaLadder,
-        sampler: Sampler,
+        model: "ModelConfig",
+        ladder: "Ladder | AlphaBetaLadder",
+        sampler: "Sampler",
         *,
         control: bool = False,
         final_denoise: bool = False,
         earlier: tuple[int, ...] = (),
         fresh_start: bool = False,
-    ) -> ScoreConfig:
+    ) -> "ScoreConfig":
         """The config of such a run. Raises ValueError if sampler and ladder do not suit each other."""
+        from experiments.config.config import ReferenceConfig, SampleConfig, ScoreConfig
+
         seed = model.seed + (CONTROL if control else 0)
         samples = SampleConfig(
             model,
@@ -83,30 +140,58 @@ class Study:
             batch_size=self.batch_size,
             earlier=earlier,
         )
-        return ScoreConfig(samples, self.reference)
+        return ScoreConfig(samples, self.reference or ReferenceConfig("mnist5k", "digits", ""))
 
     def infeasible(
         self,
         experiment: str,
         mode: str,
         setting: str,
-        model: ModelConfig,
-        ladder: Ladder | AlphaBetaLadder,
-        sampler: Sampler,
+        model: "ModelConfig",
+        ladder: "Ladder | AlphaBetaLadder",
+        sampler: "Sampler",
         *,
         budget: int | None = None,
         why: str | None = None,
-    ) -> Infeasible:
+    ) -> "Infeasible":
         """A note that a run is impossible, by default because no ladder meets the budget."""
+        from experiments.config.trial import Infeasible
+
         values = {"schedule": ladder.name, "sampler": sampler.name, "train_seed": model.seed, "budget": budget}
         values |= {"n_steps": len(ladder.sigmas()) - 1, "eta": getattr(sampler, "eta", None)}
         return Infeasible(experiment, mode, setting, tuple(values.items()), why or self._cause(ladder, sampler))
 
     @staticmethod
-    def _cause(ladder: Ladder | AlphaBetaLadder, sampler: Sampler) -> str:
+    def _cause(ladder: "Ladder | AlphaBetaLadder", sampler: "Sampler") -> str:
         """The sampler's error for the ladder; else a text that it takes too many evaluations."""
+        from diffusion_core.samplers.counting import planned_nfe
+
         try:
             planned = planned_nfe(sampler, ladder.sigmas())
         except ValueError as error:
             return str(error)
         return f"{sampler.name} takes {planned} evaluations here, and no shorter ladder meets the budget"
+
+
+AnyStudy = TypeVar("AnyStudy", bound=Study)
+
+
+@dataclass(frozen=True)
+class Command(Generic[AnyStudy]):
+    """An experiment on the command line.
+
+    Args:
+        module: its function main(study, options) runs the experiment and returns the table.
+        question: the title of the report.
+        text: what it does, for --help.
+        presets: the studies smoke, laptop and gpu.
+        minutes: how long the preset laptop takes.
+        examples: arguments to show.
+    """
+
+    module: str
+    question: str
+    text: str
+    presets: Mapping[str, AnyStudy]
+    minutes: str
+    examples: Sequence[str]

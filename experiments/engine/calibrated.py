@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 from rich.console import Console
 
 from experiments.config.config import SampleConfig
 from experiments.config.denoisers import Machine, ModelConfig
-from experiments.config.study import Study
+from experiments.config.study import AnyStudy
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
 from experiments.stages.calibration import SAMPLING, TRAINING, Subject, Timing, timings, with_compiled
@@ -23,7 +22,6 @@ LONG = 20.0  # seconds of one training from which trainings side by side repay t
 # sampling time of one network, in seconds.
 LIKELY_GAIN, LIKELY_COST = 0.3, 8.0
 
-AnyStudy = TypeVar("AnyStudy", bound=Study)
 Trials = Callable[[AnyStudy], Iterable[Trial | Infeasible]]
 
 
@@ -69,7 +67,7 @@ def calibrated(study: AnyStudy, trials: Trials[AnyStudy], options: Options) -> A
         if chosen is None
         else replace(
             study,
-            train=replace(study.train, machine=chosen.training),
+            training=chosen.training,
             foreign=study.foreign and replace(study.foreign, machine=chosen.sampling),
             sampling=chosen.sampling,
             batch_size=chosen.batch_size,

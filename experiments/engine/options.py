@@ -7,44 +7,34 @@ import math
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+from experiments.config.study import AnyStudy, Study, shown
 
 if TYPE_CHECKING:
     from experiments.config.config import ReferenceConfig
     from experiments.config.denoisers import ForeignConfig, Machine
-    from experiments.config.study import Study
-
-    AnyStudy = TypeVar("AnyStudy", bound=Study)
-
 
 PRECISIONS = ("auto", "fp32", "bf16")
 MAX_COUNT = {"train_seeds": 1_000, "n_samples": 1_000_000}
 
 
-def shown(metavar: str, default: str) -> Any:
-    """How --help shows an option that is None unless given: its placeholder and its default."""
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
-
-
 @dataclass(frozen=True)
-class Size:
+class Result:
     """How large the run is, and where its result goes."""
 
     preset: Literal["smoke", "laptop", "gpu"] = "laptop"
-    """smoke: about half a minute at most; laptop: minutes to three hours on two CPU cores; gpu: the full size."""
+    """smoke: at most 20 seconds; laptop: minutes to three hours on two CPU cores; gpu: the full size."""
     out: Annotated[Path | None, shown("FOLDER", "runs/NAME-PRESET")] = None
     """Folder of the result."""
 
 
 @dataclass(frozen=True)
-class ModelAndData:
-    """Which images, which network, and in which feature space samples are scored."""
+class ModelAndScores:
+    """A network from elsewhere, and in which feature space samples are scored."""
 
-    data: Annotated[str | None, shown("NAME", "mnist5k; mnist with --preset gpu")] = None
-    """mnist5k (no download), mnist, fashion-mnist, cifar10, folder:PATH (images) or npz:PATH. For a --model of another
-    image size up to 64: folder64:PATH or npz64:PATH."""
     data_root: Annotated[Path | None, shown("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
     """Where downloaded data sets lie."""
     model: Annotated[str | None, shown("KIND:WHERE", "networks are trained")] = None
@@ -56,22 +46,6 @@ class ModelAndData:
     called FID and KID."""
     feature_weights: Annotated[Path | None, shown("FILE", "downloaded if needed")] = None
     """Weights of the feature extractor."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much is trained and sampled. More networks and more samples give narrower intervals."""
-
-    train_images: Annotated[int | None, shown("N", "as the preset says")] = None
-    """Images that each network sees in training, repeats counted."""
-    train_seeds: Annotated[
-        int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: as the preset says)", aliases=["--seeds"])
-    ] = None
-    """Number of networks, each trained from its own seed."""
-    n_samples: Annotated[int | None, shown("N", "500; beta: 1,500; why_noise: 2,048")] = None
-    """Images per sampling run; with --preset gpu 10,000 (beta: 20,000; why_noise: 6,000). In beta: at most, for the
-    primary contrast; see --look-every. In why_noise: of what predictions are about; see --n-others. With --real the
-    default is that of --n-others."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +88,13 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Options(Size, ModelAndData, Budget, Running, Cluster):
-    """All options above. An option that is not given has the preset's value."""
+class Options(Result, ModelAndScores, Running, Cluster):
+    """All options above, and the names of those that were typed, options of the study included."""
 
-    def apply(self, study: AnyStudy, question: object = None) -> AnyStudy:
-        """The preset's study, changed by the given options and by the fields of `question`, matched by name.
+    given: frozenset[str] = frozenset()
+
+    def apply(self, study: AnyStudy) -> AnyStudy:
+        """The study on this machine, with what the options say about data, network and scores.
 
         Raises:
             ValueError: options that do not go together, or a value outside its range.
@@ -127,21 +103,14 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
         from experiments.config.config import MIN_SAMPLES
 
         self._check_running()
-        machine = self.machine()
-        data = resolve(study.train.data if self.data is None else self.data, self.data_root)
-        train = replace(study.train, machine=machine, data=data)
-        if self.train_images is not None:
-            train = replace(train, images_seen=self.train_images)
-        known = {field.name for field in fields(study)}
-        asked = {"train_seeds": self.train_seeds, "n_samples": self.n_samples} | vars(question or object)
-        given = {name: _checked(name, value) for name, value in asked.items() if name in known and value is not None}
-        study = replace(
-            study, train=train, foreign=self._foreign(data, machine), reference=self._reference(data), **given
-        )
+        machine, data = self.machine(), resolve(study.data, self.data_root)
+        typed = [field.name for field in fields(study) if field.name in self.given]
+        values = {name: _checked(name, getattr(study, name)) for name in typed}
+        study = replace(study, **(values | {"data": data, "training": machine}))
         for name, least in (("train_seeds", 1), ("n_samples", MIN_SAMPLES)):
             if not least <= getattr(study, name) <= MAX_COUNT[name]:
                 raise ValueError(f"{name}={getattr(study, name)}: it must be between {least} and {MAX_COUNT[name]:,}")
-        return study
+        return replace(study, foreign=self._foreign(study, machine), reference=self._reference(data))
 
     def machine(self) -> Machine:
         """The machine before calibrated.py chooses: in plain fp32, unless a precision is given."""
@@ -195,7 +164,7 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
             return 1
         return max(cores() // self.workers, 1) if self.workers is not None else None
 
-    def _foreign(self, data: str, machine: Machine) -> ForeignConfig | None:
+    def _foreign(self, study: Study, machine: Machine) -> ForeignConfig | None:
         from diffusion_core.data import SIDE
         from experiments.config.denoisers import ForeignConfig
         from experiments.models import external
@@ -203,6 +172,7 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
         from experiments.stages.common import images_of
         from experiments.stages.hardware import use_threads
 
+        data = study.data
         if self.model is None:
             if self.model_label is not None:
                 raise ValueError(f"model_label={self.model_label}: it needs --model")
@@ -213,9 +183,9 @@ class Options(Size, ModelAndData, Budget, Running, Cluster):
                     "other sizes need --model"
                 )
             return None
-        for name in ("train_images", "train_seeds"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name}={getattr(self, name)}: nothing is trained, since --model brings a network")
+        if trained := self.given & {"train_images", "train_seeds"}:
+            name = min(trained)
+            raise ValueError(f"{name}={getattr(study, name)}: nothing is trained, since --model brings a network")
         name, files = external.describe(self.model, self.model_label), external.fingerprint(self.model)
         use_threads(machine.threads)  # outputs depend on the number of threads
         images = images_of(data, self.data_root)

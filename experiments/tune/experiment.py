@@ -12,9 +12,8 @@ pasted (export/).
 """
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -35,21 +34,19 @@ from experiments.config.comparison import (
     paired,
 )
 from experiments.config.config import Ladder
-from experiments.config.denoisers import TrainConfig
 from experiments.config.levels import beyond, capped
-from experiments.config.study import CONTROL, Study
+from experiments.config.study import CONTROL
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.export.export import write_settings
 from experiments.models.external import load_foreign
-from experiments.questions import Tune
 from experiments.stages.common import images_of
+from experiments.studies.tune import COMMAND, TuneStudy
 from experiments.tune import proposals
 from experiments.tune.settings import RACE, SamplerSetting, exactly, not_run, race_of
 
-QUESTION = "Which sampler settings are best for this network, at each number of evaluations?"
 FRESH = 2 * CONTROL  # added to the seed of images that the race has not seen
 AGAIN = 10 * CONTROL  # added to all sampling seeds per --search-seed
 ROUND = 4  # proposals per budget and round
@@ -57,80 +54,13 @@ FINALISTS = 6  # at most, per budget, besides the defaults
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM on the first ladder: what is used without tuning
 
 
-@dataclass(frozen=True)
-class TuneStudy(Study):
-    """The settings that race: ladders x samplers at each budget, then single settings, the simplest first."""
-
-    ladders: tuple[str, ...] = ("vp", "karras", "geometric", "cosine")  # vp: even steps in time, as in DDIM and DDPM
-    budgets: tuple[int, ...] = (8, 16, 32)  # network evaluations per image, exactly
-    etas: tuple[float, ...] = (0.0, 0.5, 1.0)  # of Euler; 0 and 1 are always added
-    samplers: tuple[str, ...] = ("heun", "dpm++2m")  # besides Euler
-    settings: tuple[str, ...] = (  # noise in other forms, on the ladder where it is used, and a last step to 0
-        "vp, eta 0, ending at 0",
-        "karras, dpm++2m, ending at 0",
-        "karras, heun(s_churn=1, s_min=0.1, s_noise=1.003)",  # as Karras et al. 2022, Table 5, in our units
-        "karras, euler-churn(s_churn=2, s_min=0.1)",
-        "karras, euler-within(1, 0.1, 3)",
-        "karras, euler-split(1, 0, 0.5)",
-        "karras, restart",
-    )
-    refine: int = 8  # proposals per budget, after the named settings
-    search_seed: int = 0  # another one searches on other images
-    seconds: float = math.inf  # of the search, see Refinement
-    block: int = 160  # images per network and block, about
-    sigma_max: float = 30.0
-    sigma_min: float = 0.03
-    known: tuple[float, float] = (0.0, math.inf)  # the levels that the network knows, see `known_levels`
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Images per network at each look of the race: blocks of equal size, up to n_samples."""
-        n_looks = max(self.n_samples // self.block, 1)
-        return tuple(self.n_samples * look // n_looks for look in range(1, n_looks + 1))
-
-    @property
-    def named(self) -> list[SamplerSetting]:
-        """The settings that race first, the simplest first: the defaults, which need no tuning, lead."""
-        labels = (*(f"eta {eta:g}" for eta in self.etas), *self.samplers)
-        product = [SamplerSetting(ladder, label) for ladder in self.ladders for label in labels]
-        defaults = map(SamplerSetting.read, self.defaults)
-        return [*dict.fromkeys([*defaults, *product, *map(SamplerSetting.read, self.settings)])]
-
-    @property
-    def defaults(self) -> tuple[str, ...]:
-        return tuple(f"{self.ladders[0]}, eta {eta:g}" for eta in DEFAULT_ETAS)
-
-
-PRESETS = {
-    "smoke": TuneStudy(
-        train=TrainConfig(images_seen=640, warmup_images=320),
-        n_samples=132,  # just above the dimension of the features
-        ladders=("vp", "karras"),
-        budgets=(4,),
-        etas=(0.0, 1.0),
-        samplers=("heun",),
-        settings=("karras, euler-split(1, 0, 0.5)",),
-        refine=1,
-    ),
-    "laptop": TuneStudy(),
-    "gpu": TuneStudy(
-        train=TrainConfig(data="mnist", images_seen=50 * 60_000),
-        train_seeds=5,
-        n_samples=10_000,
-        block=1_000,
-        budgets=(8, 16, 32, 64),
-        refine=24,
-    ),
-}
-
-
-def main(question: Tune, options: Options) -> pd.DataFrame:
+def main(study: TuneStudy, options: Options) -> pd.DataFrame:
     """Which sampler settings are best for this network, at each number of evaluations?
 
     Races the settings, confirms the finalists on images of another seed, and writes a report, settings.json and
     snippets to paste. After an interrupt the same command continues where it stopped. Returns the table.
     """
-    study = options.apply(PRESETS[options.preset], question)
+    study = options.apply(study)
     for name in ("ladders", "budgets"):
         if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
@@ -138,7 +68,6 @@ def main(question: Tune, options: Options) -> pd.DataFrame:
         raise ValueError(f"budgets={bad[0]}: it must be at least 1")
     if study.refine < 0:
         raise ValueError(f"refine={study.refine}: it must be at least 0")
-    study = replace(study, seconds=in_seconds(question.time) if question.time else math.inf)
     study = known_levels(replace(study, etas=tuple(sorted({*study.etas, *DEFAULT_ETAS}))), options)
     data_std = options.data_std(study)
     study = calibrated(study, partial(trials, data_std=data_std), options)
@@ -146,22 +75,27 @@ def main(question: Tune, options: Options) -> pd.DataFrame:
     planned = list(trials(study, data_std))
     experiment = Experiment(
         "tune",
-        QUESTION,
+        COMMAND.question,
         planned,
         (),
         race=Race(study.sizes, fields, partial(confirmation, study), refinement(study, data_std)),
-        write_extras=partial(write_settings, data_root=options.data_root, libraries=question.export),
+        write_extras=partial(write_settings, data_root=options.data_root, libraries=study.export),
         notes=[*([proposals.INSTALL] if study.refine and not proposals.installed() else []), *not_run(planned)],
     )
     return run_experiment(experiment, options)
 
 
-def in_seconds(text: str) -> float:
-    """The seconds in a duration such as "90s", "10min" or "2h". Raises ValueError for any other text."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)", text.strip())
-    if not found:
-        raise ValueError(f"time={text!r}: it must read like 90s, 10min or 2h")
-    return float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]]
+def named(study: TuneStudy) -> list[SamplerSetting]:
+    """The settings that race first, the simplest first: the defaults, which need no tuning, lead."""
+    labels = (*(f"eta {eta:g}" for eta in study.etas), *study.samplers)
+    product = [SamplerSetting(ladder, label) for ladder in study.ladders for label in labels]
+    first, single = (map(SamplerSetting.read, texts) for texts in (defaults(study), study.settings))
+    return [*dict.fromkeys([*first, *product, *single])]
+
+
+def defaults(study: TuneStudy) -> tuple[str, ...]:
+    """What is used without tuning: DDIM and DDPM on the first ladder."""
+    return tuple(f"{study.ladders[0]}, eta {eta:g}" for eta in DEFAULT_ETAS)
 
 
 def known_levels(study: TuneStudy, options: Options) -> TuneStudy:
@@ -187,7 +121,7 @@ def trials(
     Args:
         settings: those of each budget; by default the named ones at every budget.
     """
-    here, settings = replace(study, n_samples=study.sizes[look]), settings or dict.fromkeys(study.budgets, study.named)
+    here, settings = replace(study, n_samples=study.sizes[look]), settings or dict.fromkeys(study.budgets, named(study))
     for seed in study.seeds:
         model = study.model(seed)
         for budget, names in settings.items():
@@ -249,7 +183,7 @@ def confirmation(
         return [], []
     for race, order in left.items():
         mode, winner, usual = race.removesuffix(RACE), order[0], named[race][0]
-        finalists = {*order[:FINALISTS], *study.defaults, usual}
+        finalists = {*order[:FINALISTS], *defaults(study), usual}
         groups = {
             name: tuple(fresh(study, trial, mode) for trial in runs)
             for name, runs in field[race].items()
@@ -258,8 +192,8 @@ def confirmation(
         planned += [trial for runs in groups.values() for trial in runs]
         comparisons += [
             paired("tuned", mode, winner, other, groups, family="tuned")
-            for other in dict.fromkeys((*study.defaults, usual))
-            if other in groups and other != winner and (other in study.defaults or winner not in named[race])
+            for other in dict.fromkeys((*defaults(study), usual))
+            if other in groups and other != winner and (other in defaults(study) or winner not in named[race])
         ]
         comparisons += [BestSet(mode, groups), *knobs(race, usual, field[race])]
     name, runs = next(iter(groups.items()))  # of the last budget

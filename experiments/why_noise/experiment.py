@@ -28,19 +28,16 @@ from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
-from experiments.noise_levels import PRESETS as OF_TRAINING
-from experiments.questions import WhyNoise
-from experiments.stages.fit_mixture import mixture_stage
+from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.store.store import Store
+from experiments.studies.noise_levels import PRESETS as OF_TRAINING
 from experiments.why_noise.arms import BOTH, NONE, arms
 from experiments.why_noise.gains import write_gains
 from experiments.why_noise.measurements import probes
-from experiments.why_noise.settings import PRESETS, WhyStudy
-
-QUESTION = "Why does putting noise back help?"
+from experiments.why_noise.settings import COMMAND, WhyStudy
 
 
-def main(question: WhyNoise, options: Options) -> pd.DataFrame:
+def main(study: WhyStudy, options: Options) -> pd.DataFrame:
     """Why does putting noise back help? Which of the network's errors does it repair, made at which noise levels?
 
     Fits a mixture to the digits, trains networks on its draws, exchanges them for the exact denoiser at some noise
@@ -49,17 +46,16 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
     """
     if options.model is not None:
         raise ValueError("model: this experiment needs networks that it trained itself; --model is for the others")
-    study = PRESETS[options.preset]
-    if question.real:
-        study = replace(study, train=replace(study.train, data=OF_TRAINING[options.preset].train.data))
-    study = options.apply(study, question)
-    if study.real and (unused := [name for name in ("n_steps", "n_others") if getattr(question, name) is not None]):
-        raise ValueError(f"{unused[0]}: it is for a mixture, and has no effect with --real")
-    if options.train_images is not None:
-        if question.lengths is not None:
-            raise ValueError("lengths, train_images: both set the images seen in training; give one of them")
-        study = replace(study, lengths=(options.train_images,))
-    elif study.real and question.lengths is None:
+    if study.real and "data" not in options.given:
+        study = replace(study, data=OF_TRAINING[options.preset].data)
+    study = options.apply(study)
+    if study.real and (unused := sorted({"n_steps", "n_others"} & options.given)):
+        raise ValueError(f"{unused[-1]}: it is for a mixture, and has no effect with --real")
+    if {"lengths", "train_images"} <= options.given:
+        raise ValueError("lengths, train_images: both set the images seen in training; give one of them")
+    if "train_images" in options.given:
+        study = replace(study, lengths=(study.train_images,))
+    elif study.real and "lengths" not in options.given:
         study = replace(study, lengths=OF_TRAINING[options.preset].lengths)
     if not study.lengths:
         raise ValueError("lengths: at least one is needed")
@@ -70,9 +66,8 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
         raise ValueError(f"bands={study.bands}: they must ascend from above {least:.3g}, the last level but one")
     study = replace(study, etas=tuple(sorted({*study.etas, *BOTH})), lengths=tuple(sorted(study.lengths)))
     if study.real:  # held-out images as in `noise_levels`, whose networks are then the same
-        held_out = OF_TRAINING[options.preset].train.held_out
-        study = replace(study, train=replace(study.train, held_out=held_out))
-        if options.n_samples is None:  # the data hold too few images for more
+        study = replace(study, held_out=OF_TRAINING[options.preset].held_out)
+        if "n_samples" not in options.given:  # the data hold too few images for more
             study = replace(study, n_samples=min(study.n_others, study.n_samples))
     else:
         study = _on_a_mixture(study, options)
@@ -82,7 +77,7 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
     extras = partial(write_gains, study, options.data_root)
     return run_experiment(
         Experiment(
-            "why_noise", QUESTION, planned, list(contrasts(planned)), write_extras=extras, probes=asked,
+            "why_noise", COMMAND.question, planned, list(contrasts(planned)), write_extras=extras, probes=asked,
             folder="why_noise-real" if study.real else None,
         ),
         options,
@@ -91,12 +86,13 @@ def main(question: WhyNoise, options: Options) -> pd.DataFrame:
 
 def _on_a_mixture(study: WhyStudy, options: Options) -> WhyStudy:
     """The study with a fitted mixture as its data."""
-    config = replace(study.mixture, data=study.train.data)
+    config = MixtureConfig(study.data, **dict(study.mixture))
     Console().print("fitting the mixture")
     store = Store(options.store)
     data = f"{MIXTURE}{store.path('mixtures', mixture_stage(config, store, options.data_root))}"
+    assert study.reference is not None
     reference = replace(study.reference, data=f"{data}#{study.reference_draws}")
-    return replace(study, train=replace(study.train, data=data), reference=reference, mixture=config)
+    return replace(study, data=data, reference=reference)
 
 
 def trials(study: WhyStudy) -> Iterator[Trial | Infeasible]:

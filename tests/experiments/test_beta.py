@@ -11,12 +11,11 @@ import pytest
 
 from diffusion_core.samplers import Euler
 from experiments import __main__ as command
-from experiments.beta import PRESETS, BetaStudy, contrasts, looks, trials
+from experiments.beta import contrasts, looks, trials
 from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder
 from experiments.config.trial import Infeasible, Trial
-from experiments.engine.options import Options
-from experiments.questions import Beta
+from experiments.studies.beta import PRESETS, BetaStudy
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,8 +56,8 @@ def test_primary_contrast_is_the_one_fixed_beforehand() -> None:
 def test_a_tuned_ladder_takes_the_place_of_the_geometric_one() -> None:
     study = replace(PRESETS["laptop"], schedule=Ladder("karras", 16, 20.0, 0.05), n_steps=16)
     ladders = {trial.mode: trial.samples.ladder for trial in planned(study)}
-    assert {ladders[mode] for mode in ("primary", "same-ladder", "final-denoise", "control")} == {study.ladder}
-    assert study.ladder == Ladder("karras", 16, 20.0, 0.05) and ladders["pareto"] == replace(study.ladder, n_steps=66)
+    assert {ladders[mode] for mode in ("primary", "same-ladder", "final-denoise", "control")} == {study.ladder()}
+    assert study.ladder() == Ladder("karras", 16, 20.0, 0.05) and ladders["pareto"] == study.ladder(66)
 
 
 def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
@@ -84,18 +83,6 @@ def test_impossible_eta_is_listed_not_run() -> None:
     infeasible = [trial for trial in trials(study) if isinstance(trial, Infeasible)]
     assert len(infeasible) == 2 and "between 0 and 1/sqrt(1 - r^2) = 1.016" in infeasible[0].why
     assert infeasible[0].row()["status"] == "infeasible"
-
-
-def test_options_override_the_preset() -> None:
-    options = Options(preset="smoke", train_images=99, n_samples=70, threads=1)
-    study = options.apply(PRESETS["smoke"], Beta(etas=(0.0, 0.5)))
-    assert (study.train.images_seen, study.etas, study.n_samples, study.train.machine.threads) == (
-        99,
-        (0.0, 0.5),
-        70,
-        1,
-    )
-    assert study.betas == PRESETS["smoke"].betas
 
 
 def experiment(out: Path, store: Path, *more: str) -> list[str]:

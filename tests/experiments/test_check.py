@@ -25,10 +25,10 @@ from experiments.engine.options import Options
 from experiments.engine.tasks import RunContext
 from experiments.models import external
 from experiments.models.behaviour import behaviour
-from experiments.run import PRESETS
 from experiments.stages import calibration
 from experiments.stages.sample import sample_stage
 from experiments.store import Store
+from experiments.studies.run import PRESETS
 
 DATA = load("mnist5k")
 EXACT = Empirical(DATA.standardised()[:80] * DATA.std / 255 + DATA.mean / 255 - 0.5)  # on images in [-0.5, 0.5]
@@ -142,7 +142,7 @@ def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.Mo
     np.savez(here / "x.npz", images=DATA.pixels[:60].numpy())
     with pytest.raises(ValueError, match=r"it was made for data='mnist5k' .*but data='npz:.* give both the same data, "
                        r'here load\("npz:[^@]*x.npz"\) in your file, or --data mnist5k$'):  # fmt: skip
-        Options(model="python:test_check:right", data=f"npz:{here / 'x.npz'}").apply(PRESETS["smoke"])
+        Options(model="python:test_check:right").apply(replace(PRESETS["smoke"], data=f"npz:{here / 'x.npz'}"))
     summed_in_another_order = replace(DATA, mean=DATA.mean * (1 + 1e-14), std=DATA.std * (1 - 1e-14))
     assert external.load_foreign("python:test_check:right", summed_in_another_order, None, "cpu") is right
 
@@ -153,8 +153,9 @@ def test_images_of_another_size_need_a_network_from_elsewhere(here: Path) -> Non
     with pytest.raises(
         ValueError, match="images of 48x48, but networks that are trained here take 32x32; other sizes need"
     ):
-        Options(data=data).apply(PRESETS["smoke"])
-    study = Options(model="python:test_check:any_size", data=data, threads=1, precision="fp32").apply(PRESETS["smoke"])
+        Options().apply(replace(PRESETS["smoke"], data=data))
+    options = Options(model="python:test_check:any_size", threads=1, precision="fp32")
+    study = options.apply(replace(PRESETS["smoke"], data=data))
     assert study.foreign is not None and study.foreign.data.startswith(data + "@")
 
 

@@ -1,94 +1,66 @@
 """--help: it is true, it appears at once, and what it lists can be typed."""
 
 import os
-import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 
-from diffusion_core import NOISE_DISTRIBUTIONS, SAMPLERS, SCHEDULES
-from diffusion_core.networks import PARAMETERISATIONS
-from diffusion_core.training import WEIGHTINGS
+from diffusion_core import SAMPLERS
 from experiments import __main__ as program
-from experiments import questions
-from experiments.command_line import COMMANDS, parse
-from experiments.config.names import SYNONYMS, sampler
+from experiments import command_line
+from experiments.command_line import commands, parse
+from experiments.config.names import sampler
+from experiments.config.study import Command, Study
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "numpy", "pandas", "scipy", "torchvision", "matplotlib")
+OURS = ("beta", "ladders", "noise_levels", "run", "sweep", "tune", "why_noise")
+FILE = {"sweep": ["mine.py"]}  # arguments that must be given
 
 
-def module(name: str) -> Any:
-    return import_module(COMMANDS[name].module)
+def text_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What `--help` prints, without its frames and line ends."""
+    with pytest.raises(SystemExit, match="0"):
+        program._run([*arguments, "--help"])
+    return " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
-def test_names_are_those_of_the_tables() -> None:
-    for shown, table in (
-        (questions.LAWS, NOISE_DISTRIBUTIONS),
-        (questions.LADDERS, SCHEDULES),
-        (questions.SAMPLERS, SAMPLERS),
-        (questions.WEIGHTINGS, WEIGHTINGS),
-        (questions.OUTPUTS, PARAMETERISATIONS),
-        (questions.SYNONYMS, SYNONYMS),
-    ):
-        assert shown.split(", ") == list(table)
+def test_every_experiment_is_found() -> None:
+    assert tuple(commands()) == OURS
+    for command in commands().values():
+        assert set(command.presets) == {"smoke", "laptop", "gpu"} and callable(import_module(command.module).main)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_defaults_shown_are_the_laptop_presets(name: str) -> None:
-    presets = getattr(module(name), "PRESETS", None) or import_module("experiments.why_noise.settings").PRESETS
-    hints = get_type_hints(COMMANDS[name].question, include_extras=True)
-    for field in fields(COMMANDS[name].question):
-        if field.default is None and hasattr(presets["laptop"], field.name):
-            value = getattr(presets["laptop"], field.name)
-            values = value if isinstance(value, tuple) else (value,)
-            text = " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
-            if field.name == "settings":  # too long to list
-                text = f"{len(values)} with noise in other forms or ending at 0"
-            assert hints[field.name].__metadata__[0].help_behavior_hint == f"(default: {text})", field.name
+@pytest.mark.parametrize("preset", ["smoke", "laptop", "gpu"])
+@pytest.mark.parametrize("name", OURS)
+def test_what_is_not_typed_has_the_value_of_the_preset(name: str, preset: str) -> None:
+    study, options = parse(name, [*FILE.get(name, []), "--preset", preset], "any")
+    usual = commands()[name].presets[preset]
+    assert study == (replace(usual, file=Path("mine.py")) if name == "sweep" else usual)  # type: ignore[call-arg]
+    assert options.given == {"preset"} and options.preset == preset
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "sweep"])
-def test_numbers_of_samples_shown_are_those_of_the_presets(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    presets = getattr(module(name), "PRESETS", None) or import_module("experiments.why_noise.settings").PRESETS
-    with pytest.raises(SystemExit):
-        parse(name, ["--help"], "any")
-    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    text = re.sub(r"(\d), (\d{3})", r"\1,\2", text)  # a line may end inside a number
-    for said in (
-        r"with --preset gpu ([\d,]+) \((.*?)\)",
-        r"default is that of --n-others\. \(default: ([\d,]+); (.*?)\)",
-    ):
-        found = re.search(said, text)
-        assert found, text
-        usual, others = found.groups()
-        special = dict(one.split(": ") for one in others.split("; "))
-        preset = presets["gpu" if "gpu" in said else "laptop"]
-        assert special.get(name, usual) == f"{preset.n_samples:,}"
+@pytest.mark.parametrize("preset", ["laptop", "gpu"])
+@pytest.mark.parametrize("name", OURS)
+def test_help_shows_the_presets_and_their_defaults(name: str, preset: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text, presets = text_of([name, f"--preset={preset}"], capsys), commands()[name].presets
+    sizes = f"laptop: {presets['laptop'].size}, {commands()[name].minutes}; gpu: {presets['gpu'].size}."
+    assert f"{sizes} The defaults below are those of --preset {preset}." in text
+    assert f"More networks give narrower intervals. (default: {presets[preset].train_seeds})" in text
+    assert "Examples:" in text and "default: None" not in text and "{None}" not in text
 
 
 @pytest.mark.parametrize("name", [*program.OTHERS])
 def test_every_other_command_has_a_module_and_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        program._run([name, "--help"])
-    assert f"usage: python -m experiments {name}" in capsys.readouterr().out
+    assert f"usage: python -m experiments {name}" in text_of([name], capsys)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_presets_shown_are_the_presets(name: str) -> None:
-    presets = getattr(module(name), "PRESETS", None) or import_module("experiments.why_noise.settings").PRESETS
-    for kind, text in zip(("laptop", "gpu"), COMMANDS[name].presets.split("; "), strict=False):
-        study = presets[kind]
-        assert f"{kind}: {study.train_seeds} networks" in text
-        assert f"{study.train.images_seen:,} images" in text and f"{study.n_samples:,}" in text.replace("\n", " ")
-
-
-@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in (*COMMANDS, "store"))], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in (*OURS, "store"))], ids=" ".join)
 def test_help_imports_nothing_heavy_and_appears_at_once(arguments: list[str]) -> None:
     code = (
         "import sys, experiments.__main__ as command\n"
@@ -100,10 +72,7 @@ def test_help_imports_nothing_heavy_and_appears_at_once(arguments: list[str]) ->
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     after = os.times()
     assert done.stdout.splitlines()[-1] == "[]"
-    assert after.children_user - before.children_user < 1  # of its own, however busy the machine is; 0.25 s is usual
-    if arguments[0] in COMMANDS:
-        assert COMMANDS[arguments[0]].title in done.stdout and "Examples:" in done.stdout
-        assert "default: None" not in done.stdout and "{None}" not in done.stdout
+    assert after.children_user - before.children_user < 1  # of its own, however busy the machine is; 0.3 s is usual
 
 
 def test_a_reader_who_leaves_early_gives_no_traceback() -> None:
@@ -120,24 +89,51 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
         f"program.import_module = lambda name: os.kill(os.getpid(), signal.{number})\n"
         "sys.argv[1:] = ['beta', '--preset', 'smoke']; sys.exit(program.main())"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert found.returncode == 130
-    assert found.stderr == "interrupted: what is finished is kept, and the same command goes on from there\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr == "interrupted: what is finished is kept, and the same command goes on from there\n"
 
 
 def test_a_module_that_ends_the_program_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module("run"), "main", lambda *arguments: sys.exit(0))
+    monkeypatch.setattr("experiments.run.main", lambda *arguments: sys.exit(0))
     monkeypatch.setattr(sys, "argv", ["experiments", "run"])
     assert program.main() == 2
     assert "error: code of yours calls sys.exit(0), which would end the run" in capsys.readouterr().err
 
 
-def test_options_of_all_groups_end_in_one_object() -> None:
-    question, options = parse("beta", ["--etas", "0", "0.5", "--seeds", "3", "--store", "s", "--preset", "smoke"], "x")
-    assert question.etas == (0.0, 0.5)
-    assert (options.train_seeds, options.store, options.preset, options.workers) == (3, "s", "smoke", None)
+def test_options_of_all_groups_end_in_a_study_and_one_object() -> None:
+    typed = ["--etas", "0", "0.5", "--seeds=3", "--n-samples", "70", "--store", "s", "--preset", "smoke", "--dry-run"]
+    study, options = parse("beta", typed, "x")
+    usual = commands()["beta"].presets["smoke"]
+    assert study == replace(usual, etas=(0.0, 0.5), train_seeds=3, n_samples=70)
+    assert (options.store, options.preset, options.workers, options.dry_run) == ("s", "smoke", None, True)
+    assert options.given == {"etas", "train_seeds", "n_samples", "store", "preset", "dry_run"}
+
+
+def test_another_package_can_bring_an_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its entry point is a Command; the options are the fields of its study."""
+
+    @dataclass(frozen=True)
+    class TheirStudy(Study):
+        angle: float = 1.0
+        """An option."""
+
+    presets = dict.fromkeys(("smoke", "laptop", "gpu"), TheirStudy())
+    theirs = Command("their.module", "Why?", "It asks.", presets, "a minute", ("",))
+
+    class Entry:
+        name = "theirs"
+
+        def load(self) -> Any:
+            return theirs
+
+    commands.cache_clear()
+    monkeypatch.setattr(command_line, "entry_points", lambda group: [Entry()] if group == command_line.GROUP else [])
+    study, _ = parse("theirs", ["--angle", "2"], "x")
+    assert (study.angle, study.n_samples) == (2.0, Study().n_samples)
+    commands.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -153,3 +149,13 @@ def test_other_peoples_names_can_be_typed(typed: str, meant: str) -> None:
 
 def test_labels_of_samplers_are_their_names_in_the_table() -> None:
     assert {name: kind.label for name, kind in SAMPLERS.items()} == {name: name for name in SAMPLERS}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_option_has_a_help_text(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = text_of([name], capsys)
+    for field in fields(commands()[name].presets["laptop"]):
+        option = f"--{field.name.replace('_', '-')}"
+        if option in text:
+            after = text[text.rindex(f"{option} ") :].removeprefix(option)
+            assert after.split("(default")[0].strip(" [].ABCDEFGHIJKLMNOPQRSTUVWXYZ|"), option

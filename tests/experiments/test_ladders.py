@@ -11,7 +11,8 @@ from diffusion_core.samplers import Heun, Restart
 from experiments.config.comparison import BestSet, Contrast
 from experiments.config.config import Ladder
 from experiments.config.trial import Infeasible, Trial
-from experiments.ladders import PRESETS, contrasts, trials, within
+from experiments.ladders import contrasts, trials, within
+from experiments.studies.ladders import PRESETS
 
 
 def test_every_setting_of_a_budget_costs_the_same() -> None:

@@ -15,12 +15,13 @@ from experiments.config import denoisers
 from experiments.config.comparison import BestSet, Contrast
 from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Trial
-from experiments.noise_levels import PRESETS, contrasts, settings, trials
+from experiments.noise_levels import contrasts, settings, trials
 from experiments.stages import error_curve
 from experiments.stages.common import images_of
 from experiments.stages.error_curve import CurveConfig, curve_stage, density
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
+from experiments.studies.noise_levels import PRESETS
 
 
 def test_one_thing_is_changed_at_a_time() -> None:

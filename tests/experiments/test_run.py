@@ -1,6 +1,7 @@
 """One run by hand, and runs of models that were not trained here."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +11,8 @@ from diffusion_core.data import load
 from diffusion_core.exact import Empirical
 from experiments import __main__ as command
 from experiments.config.identity import identity
-from experiments.questions import Run
-from experiments.run import PRESETS, trials
+from experiments.run import trials
+from experiments.studies.run import PRESETS
 
 digits = Empirical(load("mnist5k").standardised(slice(200)))  # its samples are these images
 
@@ -28,9 +29,9 @@ def test_every_choice_is_in_the_identity() -> None:
         "ladder": "karras", "n_steps": 7, "sigma_max": 20.0, "sigma_min": 0.1, "sampler": "heun", "final_denoise": True,
     }  # fmt: skip
     study = PRESETS["smoke"]
-    usual = {identity(trial.score) for trial in trials(study, Run(), 0.55)}
+    usual = {identity(trial.score) for trial in trials(study, 0.55)}
     for name, value in changes.items():
-        other = {identity(trial.score) for trial in trials(study, Run(**{name: value}), 0.55)}  # type: ignore[arg-type]  # any field
+        other = {identity(trial.score) for trial in trials(replace(study, **{name: value}), 0.55)}  # type: ignore[arg-type]  # any field
         assert len(other) == 2 and not other & usual, name
 
 

@@ -16,7 +16,7 @@ from experiments.config.identity import identity
 from experiments.config.source import user_modules
 from experiments.config.trial import Trial
 from experiments.engine.rehearsal import rehearse
-from experiments.run import PRESETS
+from experiments.studies.sweep import PRESETS
 from experiments.sweep import OwnFile, contrasts, read, trials
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Trial
 from experiments.engine.rehearsal import rehearse
-from experiments.run import PRESETS
+from experiments.studies.sweep import PRESETS
 from experiments.sweep import OwnFile, Setting, read, trials
 
 LOOP = """

@@ -11,15 +11,14 @@ import warm
 from experiments.config.comparison import BestSet, Contrast, by_setting
 from experiments.config.levels import asked
 from experiments.config.trial import Infeasible, Trial
+from experiments.studies.tune import PRESETS, TuneStudy
 from experiments.tune import proposals
 from experiments.tune.experiment import (
     AGAIN,
     FRESH,
-    PRESETS,
-    TuneStudy,
     confirmation,
-    in_seconds,
     knobs,
+    named,
     refinement,
     trials,
 )
@@ -109,7 +108,7 @@ def test_a_network_trained_here_knows_all_levels() -> None:
 
 
 def test_the_defaults_are_the_simplest() -> None:
-    assert [setting.name for setting in PRESETS["laptop"].named][:3] == ["vp, eta 0", "vp, eta 1", "vp, eta 0.5"]
+    assert [setting.name for setting in named(PRESETS["laptop"])][:3] == ["vp, eta 0", "vp, eta 1", "vp, eta 0.5"]
 
 
 def test_blocks_grow_to_all_images_and_reuse_those_of_earlier_ones() -> None:
@@ -162,12 +161,12 @@ def test_another_search_uses_other_images() -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10min", 600), ("1.5 h", 5400)])
 def test_durations(text: str, seconds: float) -> None:
-    assert in_seconds(text) == seconds
+    assert TuneStudy(time=text).seconds == seconds
 
 
 def test_a_duration_without_a_unit_is_refused() -> None:
     with pytest.raises(ValueError, match="time='10': it must read like 90s, 10min or 2h"):
-        in_seconds("10")
+        TuneStudy(time="10").seconds  # noqa: B018
 
 
 def test_proposals_come_in_rounds_and_only_with_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,10 +191,10 @@ def test_proposals_come_in_rounds_and_only_with_optuna(monkeypatch: pytest.Monke
 def test_a_proposal_that_wins_meets_the_best_named_setting_too() -> None:
     study = TuneStudy(budgets=(8,))
     more = replace(study, settings=(*study.settings, "karras(rho=4) from 20 to 0.05, eta 0.7"))
-    field, named = by_setting(trials(more, 0.55)), tuple(setting.name for setting in study.named)
+    field, names = by_setting(trials(more, 0.55)), tuple(setting.name for setting in named(study))
     (race,) = field
     left = {race: ("karras(rho=4) from 20 to 0.05, eta 0.7", "geometric, heun")}
-    _, found = confirmation(study, {race: ("cosine, eta 1", *named)}, left, field)
+    _, found = confirmation(study, {race: ("cosine, eta 1", *names)}, left, field)
     tuned = [(one.a, one.b) for one in found if isinstance(one, Contrast) and one.kind == "tuned"]
     winner = left[race][0]
     assert tuned == [(winner, "vp, eta 0"), (winner, "vp, eta 1"), (winner, "cosine, eta 1")]

@@ -12,6 +12,7 @@ from experiments.engine import calibrated
 from experiments.engine.calibrated import Work, best_sampling, best_training
 from experiments.engine.options import Options
 from experiments.stages.calibration import SAMPLING, TRAINING, Mode, Timing
+from experiments.studies.beta import PRESETS
 from experiments.why_noise.arms import exact_model
 
 T = 2  # threads
@@ -86,7 +87,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def machines(preset: str, **options: Any) -> set[tuple[Machine, Machine]]:
     """Machines of training and sampling of all trials."""
     given = Options(preset=preset, **({"threads": None} | options))
-    study = calibrated.calibrated(given.apply(beta.PRESETS[preset]), beta.trials, given)
+    study = calibrated.calibrated(given.apply(PRESETS[preset]), beta.trials, given)
     return {(trial.model.machine, trial.samples.machine) for trial in beta.trials(study) if isinstance(trial, Trial)}
 
 
@@ -104,7 +105,7 @@ def test_all_trials_of_a_command_share_one_choice(asked: list[str], monkeypatch:
 
 @pytest.mark.parametrize(("device", "expected"), [("cpu", ["eager", "compiled"]), ("cuda", ["eager"])])
 def test_compilation_is_timed_on_cpus_only(device: str, expected: list[str], asked: list[str]) -> None:
-    work = Work.of(beta.trials(beta.PRESETS["laptop"]))
+    work = Work.of(beta.trials(PRESETS["laptop"]))
     assert work is not None
     chosen = calibrated.choose(work, Machine(device=device, threads=T), Options())
     assert asked == expected and chosen.sampling.compiled == (device == "cpu")
@@ -142,7 +143,7 @@ def test_exact_denoisers_stay_in_eager_fp32() -> None:
 
 
 def test_work_counts_each_sampling_once() -> None:
-    study = beta.PRESETS["smoke"]
+    study = PRESETS["smoke"]
     planned = list(beta.trials(study))
     work = Work.of([*planned, *planned])
     assert work is not None and (work.n_networks, work.images) == (2, 640)

@@ -12,12 +12,13 @@ from diffusion_core import adapters, load
 from diffusion_core.data import resolve
 from diffusion_core.noise import LogNormal, NoiseDistribution, Uniform
 from diffusion_core.samplers import Euler, EulerCorrected, Heun, KadkhodaieSimoncelli, Sampler
-from experiments.beta import PRESETS, trials
+from experiments.beta import trials
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import ForeignConfig, TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import doubts as found
 from experiments.engine.doubts import check_command, doubts
+from experiments.studies.beta import PRESETS
 
 
 def trial(

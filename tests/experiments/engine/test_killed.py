@@ -32,6 +32,7 @@ from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.results.table import COLUMNS, NOT_VALUES
 from experiments.store.store import Store
+from experiments.studies.beta import PRESETS
 
 pytestmark = pytest.mark.slow
 
@@ -115,10 +116,10 @@ def test_a_killed_driver(undisturbed: tuple[pd.DataFrame, int, float], tmp_path:
 
 def plan() -> Plan:
     """The same trials, of the same identities, as the command's."""
-    study = beta.PRESETS["smoke"]
+    study = PRESETS["smoke"]
     machine = Machine.resolve(threads=1)
     reference = ReferenceConfig("mnist5k", "digits", features_id("digits"))
-    study = replace(study, train=replace(study.train, machine=machine), reference=reference)
+    study = replace(study, training=machine, reference=reference)
     if not WHOLE:
         study = replace(study, train_seeds=1, betas=(), etas=(), pareto_steps=(), pareto_etas=())
     return Plan.of(list(beta.trials(study)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diffusion_core.samplers import Euler
-from experiments.beta import PRESETS, trials
+from experiments.beta import trials
 from experiments.config.config import Ladder, SampleConfig, ScoreConfig
 from experiments.config.denoisers import ForeignConfig, TrainConfig
 from experiments.config.identity import identity
@@ -17,6 +17,7 @@ from experiments.engine.plan import Plan
 from experiments.engine.selection import only, shard
 from experiments.engine.tasks import TRAIN_COST, Outcome
 from experiments.store.store import Store
+from experiments.studies.beta import PRESETS
 
 PLANNED = list(trials(replace(PRESETS["smoke"], train_seeds=3, etas=(0.0, 1.0, 9.0))))
 TRIALS = [trial for trial in PLANNED if isinstance(trial, Trial)]

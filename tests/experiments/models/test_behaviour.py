@@ -14,9 +14,9 @@ from experiments.config.config import Ladder, SampleConfig
 from experiments.config.denoisers import ForeignConfig, Machine
 from experiments.engine.options import Options
 from experiments.models.behaviour import behaviour
-from experiments.run import PRESETS
 from experiments.stages.sample import sample_stage
 from experiments.store import Store
+from experiments.studies.run import PRESETS
 
 IMAGES = load("mnist5k")
 EXACT = GaussianDenoiser()

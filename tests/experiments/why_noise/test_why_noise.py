@@ -23,8 +23,8 @@ from experiments.why_noise.gains import Gains, claim_rows, claims, gain_rows
 from experiments.why_noise.measurements import probes, ratio_rows
 from experiments.why_noise.settings import PRESETS, WhyStudy
 
-STUDY = replace(PRESETS["laptop"], train=TrainConfig(data="mixture:somewhere"))
-REAL = replace(STUDY, real=True, train=TrainConfig(held_out=500), lengths=(36_000,))
+STUDY = replace(PRESETS["laptop"], data="mixture:somewhere")
+REAL = replace(STUDY, real=True, data="mnist5k", held_out=500, lengths=(36_000,))
 
 
 def at(model: object, sigma: float) -> object:

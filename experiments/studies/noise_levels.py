@@ -1,0 +1,83 @@
+"""What `noise_levels` varies."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
+from diffusion_core.weightings import WEIGHTINGS
+from experiments.config.study import Command, Study, names
+
+LAWS = "Noise distributions of training: {names}. With parameters: 'log-normal(-0.507, 1.2)'."
+
+
+@dataclass(frozen=True)
+class NoiseStudy(Study):
+    """What the experiment varies. The first of each list is the baseline; one thing is changed at a time."""
+
+    laws: Annotated[tuple[str, ...], names(LAWS, NOISE_DISTRIBUTIONS)] = (
+        "log-normal",
+        "log-logistic",
+        "log-uniform",
+        "vp",
+    )
+    weightings: Annotated[tuple[str, ...], names("Weights of the loss: {names}.", WEIGHTINGS)] = (
+        "karras",
+        "min-snr-1.25",
+    )
+    parameterisations: Annotated[
+        tuple[str, ...], names("Meaning of the network's output: {names}.", PARAMETERISATIONS)
+    ] = ("preconditioned",)
+    cross: bool = False
+    """Train every combination, instead of changing one thing at a time."""
+    n_steps: int = 32
+    """Steps of the geometric ladder on which samples are drawn."""
+    sigma_min: float = 0.03
+    """Last level of the ladders. Lower it where the features see the noise that is left, as those of photographs do."""
+    etas: tuple[float, ...] = (0.0, 1.0)
+    """Samplers that score each network: eta 0 is deterministic (beta = 0), eta 1 is DDPM."""
+    map: bool = False
+    """Compare log-normal distributions on a grid of P_mean and P_std, after several lengths of training. The other
+    lists are not used then."""
+    p_means: tuple[float, ...] = (-0.507, -1.7, -1.1, 0.1, 0.7, 1.3)
+    """With --map: means of ln sigma, sigma in standard deviations of the data. -0.507 is EDM's -1.2 + ln 2."""
+    p_stds: tuple[float, ...] = (1.2, 0.8, 1.6)
+    """With --map: standard deviations of ln sigma."""
+    lengths: tuple[int, ...] = (12_000, 36_000)
+    """With --map: images seen in training."""
+
+
+PRESETS = {
+    "smoke": NoiseStudy(
+        train_images=320,
+        warmup_images=160,
+        held_out=64,
+        n_samples=132,  # just above the dimension of the features
+        laws=("log-normal", "uniform"),
+        weightings=("karras",),
+        n_steps=4,
+        p_means=(-0.507, 0.1),
+        p_stds=(1.2,),
+        lengths=(160, 320),
+    ),
+    "laptop": NoiseStudy(train_images=30_000, held_out=500, train_seeds=5),
+    "gpu": NoiseStudy(
+        data="mnist",
+        train_images=50 * 60_000,
+        held_out=1024,
+        train_seeds=5,
+        n_samples=10_000,
+        laws=(*NOISE_DISTRIBUTIONS,),
+        weightings=("karras", "unit-eps", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"),
+        parameterisations=("preconditioned", "eps", "x0"),
+        lengths=(10 * 60_000, 50 * 60_000),
+    ),
+}
+COMMAND = Command(
+    module="experiments.noise_levels",
+    question="Which noise levels should training see?",
+    text="Trains networks under several noise distributions and loss weights at an equal budget, scores their samples, "
+    "and measures their error on held-out images at each noise level. Networks and images are per setting.",
+    presets=PRESETS,
+    minutes="about 7 minutes on two cores",
+    examples=("", '--laws log-normal "log-normal(0, 1)" vp', "--weightings karras unit-eps --cross", "--map"),
+)

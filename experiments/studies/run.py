@@ -1,0 +1,52 @@
+"""What `run` is told: the setting."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAMPLERS
+from diffusion_core.schedules import SCHEDULES
+from diffusion_core.weightings import WEIGHTINGS
+from experiments.config.names import SYNONYMS
+from experiments.config.study import Command, Study, one_name
+
+LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
+OUTPUTS = "Meaning of the network's output: {names}."
+LADDERS = "Noise schedule: {names}. With parameters: 'karras(rho=7)'."
+KINDS = "Sampler: {names}. With parameters: 'heun(s_churn=10)'."
+
+
+@dataclass(frozen=True)
+class RunStudy(Study):
+    """The setting."""
+
+    law: Annotated[str, one_name(LAWS, NOISE_DISTRIBUTIONS)] = "log-normal"
+    weighting: Annotated[str, one_name("Weights of the loss: {names}.", WEIGHTINGS)] = "karras"
+    parameterisation: Annotated[str, one_name(OUTPUTS, PARAMETERISATIONS)] = "preconditioned"
+    network: Annotated[str, one_name("{names} (for GPUs).", ("small", "paper"))] = "small"
+    stratified: bool = False
+    """Spread the noise levels of a batch evenly over the noise distribution."""
+    ladder: Annotated[str, one_name(LADDERS, SCHEDULES)] = "geometric"
+    n_steps: int = 32
+    """Steps of the ladder."""
+    sigma_max: float = 30.0
+    """First level, in standard deviations of the data."""
+    sigma_min: float = 0.03
+    """Last level."""
+    sampler: Annotated[str, one_name(KINDS, [*SAMPLERS, *SYNONYMS])] = "euler(eta=1)"
+    final_denoise: bool = False
+    """End with x - sigma*eps at the last level: one more evaluation."""
+
+
+PRESETS = {
+    "smoke": RunStudy(train_images=640, warmup_images=320, n_samples=132),
+    "laptop": RunStudy(),
+    "gpu": RunStudy(data="mnist", train_images=50 * 60_000, train_seeds=5, n_samples=10_000),
+}
+COMMAND = Command(
+    module="experiments.run",
+    question="How good is this one setting?",
+    text="Trains, samples, scores and times one setting, without a comparison.",
+    presets=PRESETS,
+    minutes="about 4 minutes on two cores",
+    examples=('--ladder karras --n-steps 18 --sampler "heun(s_churn=10)"', "--model diffusers:FOLDER --data mnist"),
+)

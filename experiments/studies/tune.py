@@ -1,0 +1,119 @@
+"""What `tune` tries, each at exactly the budget: ladders x samplers, single settings, then proposals near the best."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from diffusion_core.catalogue import SAMPLERS
+from diffusion_core.schedules import SCHEDULES
+from experiments.config.names import SYNONYMS
+from experiments.config.study import Command, Hidden, Study, names, shown
+
+Library = Literal["torch", "diffusers", "k-diffusion", "comfyui", "json"]
+LADDERS = "Noise schedules, the simplest first; with eta 0 and 1, the first gives the defaults: {names}."
+FURTHER = "Further samplers: {names}. 'heun(s_churn=10)' works."
+UNITS = {"s": 1, "min": 60, "h": 3600}
+
+
+@dataclass(frozen=True)
+class TuneStudy(Study):
+    """What is tried, each at exactly the budget: ladders x samplers, single settings, then proposals near the best."""
+
+    budgets: tuple[int, ...] = (8, 16, 32)
+    """Network evaluations per image."""
+    ladders: Annotated[tuple[str, ...], names(LADDERS, SCHEDULES)] = (  # vp: even steps in time, as in DDIM and DDPM
+        "vp",
+        "karras",
+        "geometric",
+        "cosine",
+    )
+    etas: tuple[float, ...] = (0.0, 0.5, 1.0)
+    """Noise of the sampler euler. 0 (DDIM) and 1 (DDPM) are always added."""
+    samplers: Annotated[tuple[str, ...], names(FURTHER, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
+    sigma_max: float = 30.0
+    """First level of all ladders but ddpm's, in standard deviations of the data; lower if the network ends before."""
+    sigma_min: float = 0.03
+    """Last level; higher if the network ends before."""
+    settings: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[TEXT [TEXT ...]]")] = (
+        "vp, eta 0, ending at 0",
+        "karras, dpm++2m, ending at 0",
+        "karras, heun(s_churn=1, s_min=0.1, s_noise=1.003)",  # as Karras et al. 2022, Table 5, in our units
+        "karras, euler-churn(s_churn=2, s_min=0.1)",
+        "karras, euler-within(1, 0.1, 3)",
+        "karras, euler-split(1, 0, 0.5)",
+        "karras, restart",
+    )
+    """Single settings besides, with noise in other forms or a last step to 0, as LADDER, SAMPLER: 'karras(rho=5) from
+    20 to 0.05, heun(s_churn=1)'. With ', ending at 0' the last evaluation is a step to sigma 0. Without a value: none.
+    """
+    refine: int = 8
+    """New settings per budget, proposed near the best by Optuna (pip install -e '.[tune]') and raced too; 0: none."""
+    time: Annotated[str | None, shown("TIME", "no limit")] = None
+    """Begin no further block of the race and no further proposals after this time, such as 10min. The first block and
+    the confirmation are always run."""
+    search_seed: int = 0
+    """Another seed searches and confirms on other images."""
+    export: Annotated[tuple[Library, ...] | None, shown("LIBRARY [LIBRARY ...]", "all that apply")] = None
+    """Code to write besides settings.json, which is json: torch, diffusers, k-diffusion, comfyui."""
+    block: Hidden[int] = 160  # images per network and block, about
+    known: Hidden[tuple[float, float]] = (0.0, math.inf)  # the levels that the network knows, see `known_levels`
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Images per network at each look of the race: blocks of equal size, up to n_samples."""
+        n_looks = max(self.n_samples // self.block, 1)
+        return tuple(self.n_samples * look // n_looks for look in range(1, n_looks + 1))
+
+    @property
+    def seconds(self) -> float:
+        """The time in seconds, inf without a limit. Raises ValueError for a text that is no duration such as 10min."""
+        if self.time is None:
+            return math.inf
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)", self.time.strip())
+        if not match:
+            raise ValueError(f"time={self.time!r}: it must read like 90s, 10min or 2h")
+        return float(match[1]) * UNITS[match[2]]
+
+
+PRESETS = {
+    "smoke": TuneStudy(
+        train_images=640,
+        warmup_images=320,
+        n_samples=132,  # just above the dimension of the features
+        ladders=("vp", "karras"),
+        budgets=(4,),
+        etas=(0.0, 1.0),
+        samplers=("heun",),
+        settings=("karras, euler-split(1, 0, 0.5)",),
+        refine=1,
+    ),
+    "laptop": TuneStudy(),
+    "gpu": TuneStudy(
+        data="mnist",
+        train_images=50 * 60_000,
+        train_seeds=5,
+        n_samples=10_000,
+        block=1_000,
+        budgets=(8, 16, 32, 64),
+        refine=24,
+    ),
+}
+COMMAND = Command(
+    module="experiments.tune.experiment",
+    question="Which sampler settings are best for this network, at each number of evaluations?",
+    text="1. The settings that people use race in blocks of images; a setting that is worse leaves. 2. New settings "
+    "near the best are proposed and raced (--refine). 3. The finalists are confirmed on images that no race saw, "
+    "against DDIM and DDPM. 4. The simplest of the best is recommended and exported, so that it can be pasted "
+    "(--export). After an interrupt the same command goes on.",
+    presets=PRESETS,
+    minutes="minutes on two cores",
+    examples=(
+        "--model python:my_model:eps --budgets 8 16",
+        "--preset smoke",
+        "--n-samples 1500 --budgets 8 --refine 24 --time 20min",
+        '--settings "karras(rho=5) from 20 to 0.05, heun(s_churn=1)" --refine 0 --export torch comfyui',
+    ),
+)
