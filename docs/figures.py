@@ -1,0 +1,141 @@
+"""Draws the figures of findings.md from the tables of the published reports: `python docs/figures.py`."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+
+DOCS = Path(__file__).parent
+PUBLISHED = DOCS.parent / "reports" / "published"
+COLORS = sns.color_palette("colorblind")
+DATA = {  # name -> report, training images, and the level from which on most samples without noise are near copies
+    "mixture of the digits": ("why_noise-laptop", 45_000, 0.0),
+    "mixture of Fashion-MNIST": ("why_noise-fashion-mixture", 300_000, 0.0),
+    "digits": ("why_noise-digits", 36_000, 2.85),
+    "Fashion-MNIST": ("why_noise-fashion", 300_000, 1.6),
+}
+EVERYWHERE, NOWHERE = 0.5, 17.0  # where "exact everywhere" and "exact nowhere" are drawn on the axis of sigma
+
+
+def read(report: str, table: str) -> pd.DataFrame:
+    """A table of a published report."""
+    return pd.read_csv(PUBLISHED / report / f"{table}.csv")
+
+
+def gains(report: str, images: int) -> pd.DataFrame:
+    """Changes of FD by noise at 66 steps, means over networks, for one number of training images and for no network."""
+    rows = read(report, "gains")
+    over_networks = rows["train_seed"].isna() & (rows["metric"] == "fd") & (rows["n_steps"] == 66)
+    return rows[over_networks & rows["images_seen"].isin([images, float("nan")])]
+
+
+def beta() -> plt.Figure:
+    """Quality against cost: eta on ladders of several lengths, beta at equal alpha."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for ax, report, title in zip(axes, ("beta-laptop", "beta-fashion"), ("digits", "Fashion-MNIST"), strict=True):
+        rows = read(report, "table").groupby(["mode", "setting", "nfe"], as_index=False)["fd"].mean()
+        for color, eta in zip(COLORS, (0, 0.5, 1), strict=False):
+            line = rows[(rows["mode"] == "pareto") & (rows["setting"] == f"eta {eta}")]
+            ax.plot(line["nfe"], line["fd"], "o-", color=color, label=f"eta {eta}")
+        line = rows[rows["mode"] == "same-alpha"]
+        ax.plot(line["nfe"], line["fd"], "s--", color=COLORS[4], label="beta 0 to 0.35, alpha 0.1")
+        for row in line.itertuples():
+            ax.annotate(str(row.setting).removeprefix("beta "), (row.nfe, row.fd), (4, 4), textcoords="offset points")
+        floor = read(report, "floors").set_index("metric")["mean"]["fd"]
+        ax.axhline(floor, color="0.4", linestyle=":", label="real images")
+        ax.set(title=title, xscale="log", xlabel="network evaluations per image", ylim=(0, None))
+        ax.set_xticks(ticks := [8, 16, 32, 66, 132, 264], ticks)
+        ax.minorticks_off()
+    axes[0].set_ylabel("FD (lower is better)")
+    axes[1].legend(fontsize="small", frameon=False, loc=(0.02, 0.12))
+    return figure
+
+
+def why() -> plt.Figure:
+    """Change of FD by noise if the denoiser is exact above a level."""
+    figure, ax = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    for number, (name, (report, images, copies)) in enumerate(DATA.items()):
+        rows = gains(report, images)
+        rows = rows[(rows["setting"] == "eta 1") & ((rows["part"] == "above") | (rows["part"] == "whole"))]
+        level = rows["band_low"].where(rows["part"] == "above", NOWHERE).where(rows["arm"] != "exact", EVERYWHERE)
+        rows = rows.assign(level=level * 1.025**number).query("level > 0.4").sort_values("level")
+        color, dash = COLORS[number % 2], "-" if copies == 0 else "--"
+        ax.plot(rows["level"], rows["difference"], dash, color=color, label=name)
+        for row in rows.itertuples():
+            copied = row.level / 1.025**number <= copies * 1.01
+            ax.errorbar(
+                row.level, row.difference, [[row.difference - row.low], [row.high - row.difference]],
+                fmt="o" if copies == 0 else "s", color=color, mfc="white" if copied else color, capsize=2,
+            )  # fmt: skip
+    ax.axhline(0, color="0.4", linewidth=1)
+    ax.set(xscale="log", xlabel="the denoiser is exact above this sigma", ylabel="change of FD by noise")
+    ticks = {EVERYWHERE: "every-\nwhere", NOWHERE: "nowhere\n(network)"}
+    ax.set_xticks([EVERYWHERE, 0.9, 1.6, 2.85, 5, 9, NOWHERE])
+    ax.set_xticklabels([ticks.get(tick, f"{tick:g}") for tick in ax.get_xticks()])
+    ax.minorticks_off()
+    ax.legend(frameon=False)
+    return figure
+
+
+def where() -> plt.Figure:
+    """Change of FD by noise that is put back at some levels only."""
+    figure, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
+    places = ("everywhere", "below sigma 2.85", "below sigma 0.9", "above sigma 2.85")
+    rows_of = pd.concat([gains(report, images) for report, images, _ in DATA.values()]).groupby("setting", sort=False)
+    for number, place in enumerate(places):
+        rows = rows_of.get_group(f"noise {place}")
+        error = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
+        at = [group + 0.2 * (number - 1.5) for group in range(len(rows))]
+        ax.bar(at, rows["difference"], 0.19, yerr=error, color=COLORS[number], label=place, capsize=2, ecolor="0.2")
+    ax.axhline(0, color="0.4", linewidth=1)
+    ax.set_xticks(range(len(DATA)), list(DATA))
+    ax.set_ylabel("change of FD by noise")
+    ax.legend(title="noise is put back", ncols=2, frameon=False, fontsize="small")
+    return figure
+
+
+def ladders() -> plt.Figure:
+    """KD of every ladder and sampler, at equal evaluations."""
+    rows = read("ladders-laptop", "best_sets")
+    rows[["ladder", "sampler"]] = rows["setting"].str.split(", ", expand=True).to_numpy()
+    samplers = list(rows["sampler"].unique())
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), sharey=True, layout="constrained")
+    for ax, (budget, part) in zip(axes, rows.groupby("budget"), strict=True):
+        for number, sampler in enumerate(samplers):
+            line = part[part["sampler"] == sampler].set_index("ladder").loc[part["ladder"].unique()]
+            at = [place + 0.15 * (number - 1.5) for place in range(len(line))]
+            for x, row in zip(at, line.itertuples(), strict=True):
+                fill = COLORS[number] if row.in_set else "white"
+                ax.plot(x, 1000 * row.value, "o^sD"[number], color=COLORS[number], mfc=fill)
+        ax.set(title=f"{budget} evaluations", ylim=(60, 240))  # Heun on the linear ladder is far above
+        ax.set_xticks(range(len(line)), line.index, rotation=30)
+    axes[0].set_ylabel("KD ×1000 (lower is better)")
+    handles = [plt.Line2D([], [], marker="o^sD"[n], linestyle="", color=COLORS[n]) for n in range(len(samplers))]
+    axes[0].legend(handles, samplers, frameon=False, fontsize="small")
+    return figure
+
+
+def training() -> plt.Figure:
+    """FD of log-normal distributions of noise in training, with eta 1."""
+    rows = read("noise_levels-map", "table").query("setting.str.startswith('P_mean') and images_seen == 36000")
+    rows = rows[(rows["eta"] == 1) & rows["mode"].str.startswith("eta 1")]
+    mean_and_std = rows["setting"].str.extract(r"P_mean (?P<P_mean>\S+), P_std (?P<P_std>\S+)").astype(float)
+    table = rows[["fd"]].join(mean_and_std).pivot_table(index="P_std", columns="P_mean", values="fd")
+    figure, ax = plt.subplots(figsize=(6, 2.2), layout="constrained")
+    sns.heatmap(table, annot=True, fmt=".1f", norm="log", cmap="cividis_r", cbar=False, ax=ax)
+    ax.set(xlabel="P_mean: mean of ln sigma in training", ylabel="P_std")
+    return figure
+
+
+def main() -> None:
+    style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    mpl.rcParams.update({"svg.hashsalt": "findings", **style})  # the same tables give the same bytes
+    for draw in (beta, why, where, ladders, training):
+        draw().savefig(DOCS / "figures" / f"{draw.__name__}.svg", metadata={"Date": None})
+        plt.close()
+
+
+if __name__ == "__main__":
+    main()
