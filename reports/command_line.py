@@ -13,6 +13,7 @@ from rich.text import Text
 from reports import compare as comparing
 from reports import track as tracking
 from reports.index import write_index
+from reports.publish import publish as publishing
 from reports.render import write_report
 from reports.speed.page import write_bench_report
 
@@ -80,6 +81,21 @@ def compare(
         console.print(shown)
 
 
+def publish(
+    directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
+) -> None:
+    """Copy a result to a new folder OUT in few files: report, tables, figures, the pictures of the first screen.
+
+    All other pictures are in OUT/report.html only. `python -m reports OUT` unpacks them and renders the report again.
+
+    Args:
+        directory: a run directory.
+        out: a folder that does not exist.
+    """
+    _written(lambda: publishing(directory, out))
+
+
 def _written(write: Callable[[], Path]) -> None:
     path = _tried(write)
     print(f"report:  {path}\ntext:    {path.with_suffix('.md')}\nfigures: {path.parent / 'figures'}")
@@ -93,8 +109,10 @@ def _tried(write: Callable[[], Result]) -> Result:
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
-    """Parses and runs: DIR, bench FILE, index FOLDER, or compare A B."""
-    others: dict[str, Callable[..., None]] = {"bench": bench, "index": index, "compare": compare}
+    """Parses and runs: DIR, bench FILE, index FOLDER, compare A B, or publish DIR OUT."""
+    others: dict[str, Callable[..., None]] = {
+        "bench": bench, "index": index, "compare": compare, "publish": publish,
+    }  # fmt: skip
     if arguments and arguments[0] in others:
         tyro.cli(others[arguments[0]], prog=f"{prog} {arguments[0]}", args=list(arguments[1:]))
     else:

@@ -95,16 +95,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images (file, label), side by side or, if they are `wide`, one below another. `what` describes one image.
+    """Images (file, label), folded: side by side or, if `wide`, one below another. `what` describes one image."""
 
-    A gallery with a `title` is folded under it.
-    """
-
+    title: str
     pictures: list[tuple[Path, str]]
     caption: str
     what: str = "Grid of 16 images"
     wide: bool = False
-    title: str = ""
     kind: ClassVar[str] = "gallery"
 
 

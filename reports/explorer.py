@@ -182,7 +182,7 @@ def galleries(run: Run, choices: Sequence[Choice]) -> list[Gallery]:
         mine = [(path, label) for path, label in shown if found[path.stem][0] == choice.title]
         text = f"{more.strip()} {components.made(run, components.first_network(rows))}".strip()
         if mine:
-            out.append(Gallery([*(real if not out else []), *mine], text, title=f"All pictures: {choice.title}"))
+            out.append(Gallery(f"All pictures: {choice.title}", [*(real if not out else []), *mine], text))
     room = limits.FILM_BYTES - sum(path.stat().st_size for path, _ in shown)
     return [*out, *films(run, rows, {path.stem: label for path, label in shown}, room)]
 
@@ -202,4 +202,4 @@ def films(run: Run, rows: pd.DataFrame, labels: dict[str, str], room: int) -> li
         "ladder. x is scaled to unit variance. The denoised estimate is x − sigma · eps. At high sigma it is the mean "
         f"of many images.{more} {components.made(run, components.first_network(rows))}"
     )
-    return [Gallery(strips, text, "Film", wide=True, title="All films")]
+    return [Gallery("All films", strips, text, "Film", wide=True)]

@@ -1,5 +1,8 @@
 """The tables of a result folder: the columns that each must have, and the allowed values of some."""
 
+import gzip
+from pathlib import Path
+
 from reports.columns import FURTHER, METRICS
 
 # The columns that each file must have. It may have more.
@@ -101,3 +104,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "metric": (*METRICS, *FURTHER, "precision", "recall"),
     "verdict": ("", *VERDICTS),
 }
+
+
+def content(path: Path) -> bytes | None:
+    """The bytes of a table, which may be compressed, as NAME.csv.gz; None without either file."""
+    packed = path.with_name(f"{path.name}.gz")
+    if path.is_file() or not packed.is_file():
+        return path.read_bytes() if path.is_file() else None
+    return gzip.decompress(packed.read_bytes())

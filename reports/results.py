@@ -4,6 +4,7 @@ Numbers are float64, flags are pandas booleans, texts are str. A missing cell is
 """
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from reports.columns import COLUMNS, Column
-from reports.files import CHOICES, FILES, NEEDED
+from reports.files import CHOICES, FILES, NEEDED, content
 from reports.installed import columns_of, tables_of
 
 SCHEMA = 2  # version of the format of a run directory; since 2, the labels of the runs are columns
@@ -145,8 +146,8 @@ def read_run(directory: Path) -> Run:
 
 def digests(directory: Path, names: Iterable[str] = FILES) -> dict[str, str]:
     """The SHA-256 of each table of a run directory, for `files` in run.json."""
-    tables = [path for name in names if (path := directory / name).is_file()]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tables}
+    tables = {name: table for name in names if (table := content(directory / name)) is not None}
+    return {name: hashlib.sha256(table).hexdigest() for name, table in tables.items()}
 
 
 def _check_digests(directory: Path, written: dict[str, str], names: Iterable[str]) -> None:
@@ -165,12 +166,13 @@ def _check_digests(directory: Path, written: dict[str, str], names: Iterable[str
 
 def read_table(path: Path, columns: Sequence[str], known: Mapping[str, Column] = COLUMNS) -> pd.DataFrame:
     """The validated CSV at `path`, which must have `columns`. Without the file, which only table.csv needs: no rows."""
-    if not path.is_file():
+    text = content(path)
+    if text is None:
         if path.name == "table.csv":
             raise FileNotFoundError(f"{path}: no such file; a run directory has one")
         return _typed(pd.DataFrame(columns=list(columns), dtype=str), path.name, known)
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        frame = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OverflowError) as error:
         raise ValueError(f"{path.name}: not a CSV file: {error}") from None
     if absent := [name for name in columns if name not in frame]:

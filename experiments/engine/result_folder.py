@@ -21,7 +21,8 @@ def earlier_results(directory: Path, experiment: str) -> list[Path]:
     """
     info = _run_info(directory)
     tables = tables_of(experiment) | tables_of(str(info.get("experiment")))
-    files = [path for name in (*tables, *OTHER_FILES) if (path := directory / name).exists()]
+    packed = [f"{name}.gz" for name in tables]  # of a published result
+    files = [path for name in (*tables, *packed, *OTHER_FILES) if (path := directory / name).exists()]
     files += [path for folder, kind in PARTS.items() for path in (directory / folder).glob(kind)]
     if files and not (directory / MARK).exists() and not {"schema", "experiment", "preset"} <= info.keys():
         raise ValueError(

@@ -1,0 +1,39 @@
+"""`python -m reports publish DIR OUT`: what a reader of a result needs, in few files, and what renders it again.
+
+The pictures are in report.html, so images/ keeps those of the first screen only, which report.md shows.
+"""
+
+import gzip
+import re
+import shutil
+from pathlib import Path
+
+from reports.files import content
+from reports.render import write_report
+
+LARGE = 8_000  # bytes of a table that is compressed; tables of `PLAIN` never are
+PLAIN = ("table.csv", "contrasts.csv")
+
+
+def publish(directory: Path, out: Path) -> Path:
+    """The path of OUT/report.html, after writing the report on a run and copying it there.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `write_report`; `out` exists.
+    """
+    if out.exists():
+        raise ValueError(f"{out}: it exists; choose a new folder")
+    write_report(directory)
+    shown = re.findall(r'"(images/[^"]+)"', (directory / "report.md").read_text(encoding="utf-8"))
+    rest = (path for pattern in ("figures/*.svg", "settings.json", "export/*") for path in directory.glob(pattern))
+    files = (path.relative_to(directory) for path in rest)
+    for name in ("report.html", "report.md", "run.json", *shown, *files):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(directory / name, out / name)
+    for name in sorted({path.name.removesuffix(".gz") for path in directory.glob("*.csv*")}):
+        table = content(directory / name) or b""
+        if name in PLAIN or len(table) <= LARGE:
+            (out / name).write_bytes(table)
+        else:
+            (out / f"{name}.gz").write_bytes(gzip.compress(table, mtime=0))
+    return out / "report.html"

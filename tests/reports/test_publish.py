@@ -1,0 +1,44 @@
+"""Published results: few files, small, and rendered again from what they hold."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reports import publish as publishing
+from reports.publish import publish
+from reports.render import PICTURE, write_report
+
+PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
+
+
+def test_published_reports_are_few_and_small() -> None:
+    files = [path for path in PUBLISHED.rglob("*") if path.is_file()]
+    assert len(files) <= 300 and sum(path.stat().st_size for path in files) <= 12_000_000
+
+
+@pytest.mark.parametrize("name", ["beta-long", "noise_levels-natural", "why_noise-digits-natural"])
+def test_a_published_report_is_rendered_from_its_tables(
+    name: str, text_of: Callable[[Path], str], tmp_path: Path
+) -> None:
+    text = text_of(Path(shutil.copytree(PUBLISHED / name, tmp_path / name)))
+    assert text == (PUBLISHED / name / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_what_is_published_gives_the_same_report_again(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "LARGE", 1_000)
+    out = publish(Path(shutil.copytree(page.parent, tmp_path / "run")), tmp_path / "out")
+    before, pictures = out.read_bytes(), {path.name for path in (out.parent / "images").iterdir()}
+    assert "real.png" in pictures and len(pictures) == 3
+    assert (out.parent / "films.csv.gz").is_file() and not (out.parent / "films.csv").exists()
+    assert (out.parent / "contrasts.csv").is_file()
+    write_report(out.parent)
+    assert out.read_bytes() == before
+    unpacked = {path.stem for path in (out.parent / "images").iterdir()}
+    assert unpacked == {name for _, name in PICTURE.findall(before.decode())} and len(unpacked) > 20
+    with pytest.raises(ValueError, match=r"out: it exists; choose a new folder$"):
+        publish(page.parent, out.parent)
