@@ -9,7 +9,7 @@ from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import failures
 from experiments.engine.tasks import TRAIN_COST, Outcome, Task
-from experiments.stages.probe_setup import ProbeConfig
+from experiments.stages.probe import Probe
 from experiments.store.store import Store
 
 
@@ -21,7 +21,7 @@ class Plan:
     tasks: tuple[Task, ...]
 
     @classmethod
-    def of(cls, planned: Sequence[Trial | Infeasible], probes: Sequence[ProbeConfig] = ()) -> "Plan":
+    def of(cls, planned: Sequence[Trial | Infeasible], probes: Sequence[Probe] = ()) -> "Plan":
         """The plan of all feasible trials: references, networks, sampling and scoring run by run, then probes.
 
         Probes of denoisers that no trial samples from are left out.
@@ -90,7 +90,7 @@ def _tasks(scores: Sequence[ScoreConfig]) -> Iterator[Task]:
         yield Task("scores", log, score, samples.machine, (name, identity(score.reference)), log)
 
 
-def _probing(config: ProbeConfig) -> Task:
+def _probing(config: Probe) -> Task:
     name = identity(config)
     return Task("probes", name, config, config.machine, _trained(config.model), f"probe-{name}", config.cost)
 

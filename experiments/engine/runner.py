@@ -31,7 +31,7 @@ from experiments.results import best_sets, class_mix, contrasts, floors, looks, 
 from experiments.results.images import write_evidence
 from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads
-from experiments.stages.probe_setup import ProbeConfig
+from experiments.stages.probe import Probe
 from experiments.store.store import Store, write_json
 from reports.installed import tables_of
 from reports.render import write_report
@@ -67,7 +67,7 @@ class Experiment:
     race: Race | None = None
     fixed_beforehand: bool = False
     write_extras: Extras | None = None
-    probes: Sequence[ProbeConfig] = ()
+    probes: Sequence[Probe] = ()
     folder: str | None = None
     notes: Sequence[str] = ()
 

@@ -15,7 +15,7 @@ from experiments.config.denoisers import Machine
 from experiments.stages import sample
 from experiments.stages.common import Advance
 from experiments.stages.memory import keep_freed
-from experiments.stages.probes import probe_stage
+from experiments.stages.probe import probe_stage
 from experiments.stages.score import reference_stage, score_stage
 from experiments.stages.train import train_stage
 from experiments.store.store import Store

@@ -1,4 +1,4 @@
-"""probes.csv: errors and inputs of denoisers along the ladder (stages/probes.py has the probes); ratios.csv of them."""
+"""probes.csv: errors and inputs of denoisers along the ladder (see probes.py); ratios.csv of them."""
 
 import math
 import statistics
@@ -13,16 +13,17 @@ from experiments.config.identity import identity
 from experiments.config.trial import Trial
 from experiments.metrics.intervals import LEVEL
 from experiments.results.table import write_rows
-from experiments.stages.probe_setup import ProbeConfig
-from experiments.stages.probes import COLUMNS, probe_stage
+from experiments.stages.probe import probe_stage
 from experiments.store.store import Store
 from experiments.why_noise.arms import Arm, arms
+from experiments.why_noise.probes import COLUMNS, MixtureProbe, Norm, Size, Visited
+from experiments.why_noise.residual import Residual
 from experiments.why_noise.settings import WhyStudy
 
 RATIO_COLUMNS = tuple("probe images_seen eta sigma value low high level interval n_networks".split())
 
 
-def probes(study: WhyStudy) -> Iterator[tuple[Arm, ProbeConfig]]:
+def probes(study: WhyStudy) -> Iterator[tuple[Arm, MixtureProbe]]:
     """Yields (arm, probe).
 
     Every network, whole, gets visited, norm and size. Every known error of the first seed gets size and residual, and
@@ -36,19 +37,14 @@ def probes(study: WhyStudy) -> Iterator[tuple[Arm, ProbeConfig]]:
                 continue
             network = (arm.part, arm.kind) == ("whole", "network")
             known = not arm.model.networks and first
-            machine = eager if network else replace(eager, precision="fp32")
-
-            def probe(name: str, n: int, arm: Arm = arm, machine: Any = machine, **more: Any) -> ProbeConfig:
-                return ProbeConfig(name, arm.model, ladder=ladder, n_samples=n, seed=arm.model.seed, machine=machine,
-                                   **more)  # fmt: skip
-
+            how = {"seed": arm.model.seed, "machine": eager if network else replace(eager, precision="fp32")}
             if network:
-                for name in ("visited", "norm"):
-                    yield arm, probe(name, study.probe_samples, etas=study.probe_etas)
+                for kind in (Visited, Norm):
+                    yield arm, kind(arm.model, ladder, study.probe_samples, study.probe_etas, **how)
             if network or (known and arm.kind != "exact"):
-                yield arm, probe("size", study.probe_samples, etas=())
+                yield arm, Size(arm.model, ladder, study.probe_samples, **how)
             if known and arm.kind != "field":
-                yield arm, probe("residual", study.residual_samples, etas=())
+                yield arm, Residual(arm.model, ladder, study.residual_samples, **how)
 
 
 def write_probes(study: WhyStudy, store: Store, data_root: Path | None, directory: Path, done: Sequence[Trial]) -> None:

@@ -212,7 +212,7 @@ def test_limits_of_ratios_hold_for_all_of_them_together() -> None:
 
 
 def test_probes_measure_residuals_of_known_errors_only() -> None:
-    found = [(arm, config) for arm, config in probes(STUDY) if config.probe == "residual"]
+    found = [(arm, config) for arm, config in probes(STUDY) if config.name == "residual"]
     assert found and all(not arm.model.networks and config.seed == 0 for arm, config in found)
     assert "exact" in {arm.name for arm, _ in found} and "field" not in {arm.kind for arm, _ in found}
 

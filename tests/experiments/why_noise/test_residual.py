@@ -10,7 +10,7 @@ from diffusion_core.exact import Mixture
 from diffusion_core.schedules import geometric
 from experiments.models.blend import Blend
 from experiments.models.wrong import Scaled, WrongConfig, changed
-from experiments.stages.probe_residual import residual
+from experiments.why_noise.residual import residual
 
 GENERATOR = torch.Generator().manual_seed(0)
 K, D, R = 4, 16, 2

@@ -10,15 +10,28 @@ the deterministic and the stochastic sampler is bounded by this residual (Devene
 """
 
 import copy
+from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from diffusion_core.samplers import Model
-from experiments.stages.probe_setup import FIRST, ProbeSetup, Rows, estimate, pair
+from experiments.why_noise.probes import FIRST, MixtureProbe, ProbeSetup, Rows, estimate
 
 DIRECTIONS = 2  # random directions of each of two independent estimates
+
+
+@dataclass(frozen=True)
+class Residual(MixtureProbe):
+    """The residual of each step of the ladder, and its mean over steps, see `residual`."""
+
+    name, evaluations = "residual", 40.0
+
+    @staticmethod
+    def measured(setup: ProbeSetup) -> Rows:
+        return residual(setup)
 
 
 def residual(setup: ProbeSetup) -> Rows:
@@ -42,15 +55,18 @@ def residual(setup: ProbeSetup) -> Rows:
         noise = torch.randn(setup.clean[:n].shape, generator=generator, dtype=torch.float64)
         x = setup.clean[:n].double() + after * noise.to(setup.clean.device)
         change = _score(model, x, after) - _score(model, x, sigma)
-        found = []
+        estimates = []
         for _ in range(2):
             v = [torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x) for _ in range(DIRECTIONS)]
             ends = [level * _gradient(model, x, level, v) for level in (sigma, after)]
-            found.append(after * (change - (after - sigma) * (ends[0] + ends[1]) / 2))
-        squares.append((found[0] * found[1]).flatten(1).mean(dim=1))
-        yield {"sigma": after} | estimate(pair(squares[-1], squares[-1]), lambda part: float(part[0].mean()))
-    mean = torch.stack(squares).mean(dim=0)
-    yield {} | estimate(pair(mean, mean), lambda part: float(part[0].mean()))
+            estimates.append(after * (change - (after - sigma) * (ends[0] + ends[1]) / 2))
+        squares.append((estimates[0] * estimates[1]).flatten(1).mean(dim=1))
+        yield {"sigma": after} | estimate(mean, squares[-1])
+    yield estimate(mean, torch.stack(squares).mean(dim=0))
+
+
+def mean(part: np.ndarray) -> float:
+    return float(part.mean())
 
 
 def _score(model: Model, x: Tensor, sigma: float) -> Tensor:

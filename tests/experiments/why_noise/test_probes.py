@@ -9,11 +9,11 @@ from experiments.config.config import Ladder
 from experiments.config.denoisers import Machine
 from experiments.config.identity import MIXTURE
 from experiments.models.exact import ExactConfig, WithError, mixture_data, mixture_of
-from experiments.stages import probes
 from experiments.stages.common import load_model
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
-from experiments.stages.probes import ProbeConfig, probe_stage
+from experiments.stages.probe import probe_stage
 from experiments.store.store import Store
+from experiments.why_noise.probes import MixtureProbe, Norm, ProbeSetup, Size, Visited
 
 pytestmark = pytest.mark.slow
 
@@ -33,14 +33,15 @@ def data(store: Store) -> str:
     return f"{MIXTURE}{next(iter((store.root / 'mixtures').iterdir()))}"
 
 
-def probe(store: Store, name: str, model: ExactConfig, **more: Any) -> list[dict[str, Any]]:
-    usual = {"etas": (0.0, 1.0), "ladder": Ladder(n_steps=12), "n_samples": 80, "machine": FP32}
-    return probe_stage(ProbeConfig(name, model, **(usual | more)), store, None)
+def measured(
+    store: Store, kind: type[MixtureProbe], model: ExactConfig, etas: tuple[float, ...] = (0.0, 1.0)
+) -> list[dict[str, Any]]:
+    return probe_stage(kind(model, Ladder(n_steps=12), 80, etas, machine=FP32), store, None)
 
 
 def test_an_error_of_constant_size_has_ratio_one_wherever_samples_are(store: Store, data: str) -> None:
     """The control that DESIGN asks for: size depends on sigma alone, so no eta can change it."""
-    for row in probe(store, "visited", ExactConfig(data, error=0.3)):
+    for row in measured(store, Visited, ExactConfig(data, error=0.3)):
         assert row["value"] == pytest.approx(1, abs=1e-3) and row["se"] < 1e-3
 
 
@@ -56,7 +57,7 @@ def test_an_error_that_grows_off_the_data_has_a_ratio_above_one(
     honest = ExactConfig.load
     monkeypatch.setattr(ExactConfig, "load", lambda config, loader: Growing(honest(config, loader), 1.0))
     load_model.cache_clear()
-    rows = probe(store, "visited", ExactConfig(data, seed=5))
+    rows = measured(store, Visited, ExactConfig(data, seed=5))
     load_model.cache_clear()
     control = [row for row in rows if row["eta"] == -1]
     assert all(abs(row["value"] - 1) < 4 * row["se"] + 0.02 for row in control)
@@ -72,7 +73,7 @@ def test_the_added_error_has_the_size_it_says(data: str) -> None:
 
 
 def test_the_size_of_a_known_error_is_measured(store: Store, data: str) -> None:
-    rows = probe(store, "size", ExactConfig(data, error=0.3), etas=())
+    rows = measured(store, Size, ExactConfig(data, error=0.3), etas=())
     assert len(rows) == 12
     for row in rows:
         assert row["value"] == pytest.approx(0.3, rel=1e-2)
@@ -84,15 +85,15 @@ def test_the_norm_of_eps_on_samples_of_the_truth_is_as_on_fresh_inputs(
     """Samples replaced by x0 + sigma n of other draws: no drift. Samples twice as far out: a norm above 1."""
 
     def fresh(factor: float) -> Any:
-        def trajectory(setup: Any, eta: float, x: torch.Tensor, noise: Any, first: int = 0) -> Any:
+        def trajectory(setup: Any, eta: float, x: torch.Tensor, noise: Any) -> Any:
             for step, sigma in enumerate(setup.sigmas):
                 yield step, setup.clean[len(x) :] + factor * sigma * noise()
 
         return trajectory
 
     for factor, seed in ((1.0, 7), (2.0, 8)):
-        monkeypatch.setattr(probes.ProbeSetup, "trajectory", fresh(factor))
-        for row in probe(store, "norm", ExactConfig(data, seed=seed), etas=(0.0,)):
+        monkeypatch.setattr(ProbeSetup, "trajectory", fresh(factor))
+        for row in measured(store, Norm, ExactConfig(data, seed=seed), etas=(0.0,)):
             if factor == 1:
                 assert row["value"] == pytest.approx(1, abs=0.02 + 4 * row["se"])
             elif row["sigma"] > 1:  # below, the components' own width hides the noise
@@ -100,11 +101,10 @@ def test_the_norm_of_eps_on_samples_of_the_truth_is_as_on_fresh_inputs(
 
 
 def test_probes_are_computed_once_and_named(store: Store, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = probe(store, "visited", ExactConfig(data, error=0.3))
-    monkeypatch.setattr(probes, "PROBES", dict.fromkeys(probes.PROBES))  # computed again, it would fail
-    assert probe(store, "visited", ExactConfig(data, error=0.3)) == first
-    with pytest.raises(ValueError, match="probe='other': it must be one of visited, norm, size, residual"):
-        ProbeConfig("other", ExactConfig(data), ())
+    first = measured(store, Visited, ExactConfig(data, error=0.3))
+    monkeypatch.setattr(Visited, "measured", None)  # computed again, it would fail
+    assert measured(store, Visited, ExactConfig(data, error=0.3)) == first
+    assert {row["probe"] for row in first} == {"visited"}
 
 
 def test_a_mixture_is_a_data_set_whose_draws_are_not_clipped(data: str) -> None:
