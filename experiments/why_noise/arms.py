@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from diffusion_core.samplers import Euler, EulerWithin, Sampler
 from experiments.config.config import Ladder
 from experiments.config.denoisers import EmpiricalConfig, ModelConfig, TrainConfig
-from experiments.models.blend import BlendConfig
 from experiments.models.exact import ExactConfig
-from experiments.models.further import TunedConfig
-from experiments.models.wrong import WrongConfig
+from experiments.why_noise.blend import BlendConfig
+from experiments.why_noise.further import TunedConfig
 from experiments.why_noise.settings import WhyStudy
+from experiments.why_noise.wrong import WrongConfig
 
 NONE, FULL = "eta 0", "eta 1"
 BOTH = (0.0, 1.0)

@@ -37,7 +37,10 @@ def probes(study: WhyStudy) -> Iterator[tuple[Arm, MixtureProbe]]:
                 continue
             network = (arm.part, arm.kind) == ("whole", "network")
             known = not arm.model.networks and first
-            how = {"seed": arm.model.seed, "machine": eager if network else replace(eager, precision="fp32")}
+            how: dict[str, Any] = {
+                "seed": arm.model.seed,
+                "machine": eager if network else replace(eager, precision="fp32"),
+            }
             if network:
                 for kind in (Visited, Norm):
                     yield arm, kind(arm.model, ladder, study.probe_samples, study.probe_etas, **how)

@@ -8,9 +8,9 @@ from torch import nn
 
 from diffusion_core.exact import Mixture
 from diffusion_core.schedules import geometric
-from experiments.models.blend import Blend
-from experiments.models.wrong import Scaled, WrongConfig, changed
+from experiments.why_noise.blend import Blend
 from experiments.why_noise.residual import residual
+from experiments.why_noise.wrong import Scaled, WrongConfig, changed
 
 GENERATOR = torch.Generator().manual_seed(0)
 K, D, R = 4, 16, 2

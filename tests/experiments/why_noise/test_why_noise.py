@@ -13,15 +13,15 @@ from experiments.config.comparison import Contrast
 from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Trial
 from experiments.metrics.distances import jackknife_se
-from experiments.models.blend import BlendConfig
 from experiments.models.exact import N_DRAWS
-from experiments.models.wrong import WrongConfig
 from experiments.why_noise.arms import FULL, NONE, Arm, arms, bands
+from experiments.why_noise.blend import BlendConfig
 from experiments.why_noise.copies import shares
 from experiments.why_noise.experiment import contrasts, trials
 from experiments.why_noise.gains import Gains, claim_rows, claims, gain_rows
 from experiments.why_noise.measurements import probes, ratio_rows
 from experiments.why_noise.settings import PRESETS, WhyStudy
+from experiments.why_noise.wrong import WrongConfig
 
 STUDY = replace(PRESETS["laptop"], data="mixture:somewhere")
 REAL = replace(STUDY, real=True, data="mnist5k", held_out=500, lengths=(36_000,))

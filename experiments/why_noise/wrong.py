@@ -2,7 +2,7 @@
 
 A wrong mixture used at all levels is a *consistent* error: it is the exact denoiser of other data, so its scores at
 different levels fit together. The same error at some levels only, or different ones at different levels, is
-*inconsistent*: no data have these scores (see models/blend.py for denoisers by level).
+*inconsistent*: no data have these scores (see blend.py for denoisers by level).
 """
 
 import math

@@ -9,12 +9,12 @@ from safetensors.torch import load_file
 from diffusion_core.exact import Mixture
 from experiments.config.denoisers import EmpiricalConfig, TrainConfig
 from experiments.config.identity import MIXTURE, identity
-from experiments.models.further import TunedConfig
-from experiments.models.wrong import WrongConfig, changed, wrong_model
 from experiments.stages.common import images_of, load_model
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
+from experiments.why_noise.further import TunedConfig
+from experiments.why_noise.wrong import WrongConfig, changed, wrong_model
 
 GENERATOR = torch.Generator().manual_seed(0)
 K, D, R = 6, 12, 2

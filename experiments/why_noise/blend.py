@@ -1,6 +1,7 @@
 """Two denoisers as one: the first inside a band of noise levels, the second elsewhere."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,10 @@ class Blend(nn.Module):
         super().__init__()
         self.inside, self.outside = inside, outside
         self.low, self.high, self.dose = low, high, dose
+
+    def map(self, function: Callable[[Model], Model]) -> "Blend":
+        """The same blend of function(inside) and function(outside)."""
+        return Blend(function(self.inside), function(self.outside), self.low, self.high, self.dose)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """eps (B, C, H, W) for x (B, C, H, W) and sigma (B,)."""

@@ -18,11 +18,11 @@ from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
-from experiments.models.blend import Blend, BlendConfig
 from experiments.models.exact import ExactConfig
 from experiments.stages.common import load_model
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.store.store import Store
+from experiments.why_noise.blend import Blend, BlendConfig
 
 SIGMA = torch.tensor([0.1, 1.0, 3.0, 10.0])
 X = torch.zeros(4, 1, 2, 2)
