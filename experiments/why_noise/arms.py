@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from diffusion_core.samplers import Euler, EulerWithin, Sampler
 from experiments.config.config import Ladder
-from experiments.config.denoisers import EmpiricalConfig, ModelConfig, TrainConfig
+from experiments.config.denoisers import EmpiricalConfig, Machine, ModelConfig, TrainConfig
 from experiments.models.exact import ExactConfig
 from experiments.why_noise.blend import BlendConfig
 from experiments.why_noise.further import TunedConfig
@@ -16,6 +16,8 @@ from experiments.why_noise.wrong import WrongConfig
 
 NONE, FULL = "eta 0", "eta 1"
 BOTH = (0.0, 1.0)
+EVERYWHERE = (0.0, math.inf)
+Band = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,7 @@ class Arm:
         settings: label -> sampler.
         kind: what is special in the band: network, exact, or a change of the exact denoiser.
         band: low <= sigma < high, in which the denoiser is special.
-        dose: share of the network's error.
-        images_seen: in the training of its network.
         size: of the change of the exact denoiser.
-        fresh_start: whether it starts from draws of the data, at the first level of its ladder.
     """
 
     part: str
@@ -39,12 +38,24 @@ class Arm:
     model: ModelConfig
     ladder: Ladder
     settings: Mapping[str, Sampler]
-    kind: str = ""
-    band: tuple[float, float] = (0.0, math.inf)
-    dose: float = 1.0
-    images_seen: int | None = None
+    kind: str
+    band: Band = EVERYWHERE
     size: float | None = None
-    fresh_start: bool = False
+
+    @property
+    def images_seen(self) -> int | None:
+        """In the training of its network, before any further training."""
+        return self.model.networks[0].images_seen if self.model.networks else None
+
+    @property
+    def dose(self) -> float:
+        """Share of the network's error."""
+        return self.model.dose if isinstance(self.model, BlendConfig) else 1.0
+
+    @property
+    def fresh_start(self) -> bool:
+        """Whether it starts from draws of the data, at the first level of its ladder."""
+        return self.part == "start"
 
     @property
     def main(self) -> bool:
@@ -58,12 +69,17 @@ def etas(values: tuple[float, ...]) -> dict[str, Sampler]:
     return {f"eta {eta:g}": Euler(eta) for eta in values}
 
 
-def bands(study: WhyStudy) -> list[tuple[float, float]]:
+def bands(study: WhyStudy) -> list[Band]:
     """The bands of sigma, from the highest to the lowest."""
     return list(itertools.pairwise((0.0, *study.bands, math.inf)))[::-1]
 
 
-def said(band: tuple[float, float]) -> str:
+def high_and_low(study: WhyStudy) -> tuple[Band, Band]:
+    """The high noise levels and the low ones."""
+    return (study.split, math.inf), (0.0, study.split)
+
+
+def in_words(band: Band) -> str:
     low, high = band
     if low == 0:
         return "everywhere" if math.isinf(high) else f"below sigma {high:g}"
@@ -77,134 +93,124 @@ def arms(study: WhyStudy, seed: int) -> Iterator[Arm]:
         return
     exact, ladder = exact_model(study, seed), study.ladder()
     yield Arm("whole", "exact", exact, ladder, etas(study.etas), "exact")
-    yield from _steps(study, "exact", exact, "exact")
+    yield from _steps(study, exact, "exact", "exact")
     yield from known_errors(study, seed, exact)
     for images_seen in study.lengths:
-        network = trained(study, seed, images_seen)
+        network = replace(study.train, seed=seed, images_seen=images_seen)
         yield from transplants(study, network, exact)
         if images_seen == study.lengths[-1]:
-            yield from _steps(study, "network", network, f"network, {images_seen:,} images")
-            yield from where(study, network)
+            yield from _steps(study, network, "network", _named(network))
+            yield where(study, network)
         yield from starts(study, network)
         for inputs in ("fresh", "visited"):
-            tuned = TunedConfig(
-                network, inputs, study.further_images, n_steps=study.main_steps, sigma_min=study.sigma_min
-            )
+            tuned = TunedConfig(network, inputs, study.further_images, n_steps=study.main_steps,
+                                sigma_min=study.sigma_min, n_paths=study.further_paths)  # fmt: skip
             name = f"{images_seen:,} images, then {study.further_images:,} {inputs} inputs"
-            yield Arm("further", name, tuned, ladder, etas(BOTH), inputs, images_seen=images_seen)
+            yield Arm("further", name, tuned, ladder, etas(BOTH), inputs)
 
 
-def trained(study: WhyStudy, seed: int, images_seen: int) -> TrainConfig:
-    return replace(study.train, seed=seed, images_seen=images_seen)
+def _named(network: TrainConfig) -> str:
+    return f"network, {network.images_seen:,} images"
+
+
+def _in_fp32(study: WhyStudy) -> Machine:
+    """The machine of exact denoisers: the device of the networks."""
+    return replace(study.machine, precision="fp32", compiled=False)
 
 
 def exact_model(study: WhyStudy, seed: int, error: float = 0.0) -> ExactConfig:
-    """The exact denoiser of the mixture, on the device of the networks, in fp32."""
-    return ExactConfig(study.train.data, error, seed, machine=replace(study.machine, precision="fp32", compiled=False))
+    """The exact denoiser of the mixture."""
+    return ExactConfig(study.train.data, error, seed, _in_fp32(study))
 
 
-def _steps(study: WhyStudy, kind: str, model: ModelConfig, name: str) -> Iterator[Arm]:
+def _steps(study: WhyStudy, model: ModelConfig, kind: str, name: str) -> Iterator[Arm]:
     """The same denoiser on shorter and longer ladders."""
     for n_steps in study.n_steps:
         if n_steps != study.main_steps:
-            seen = model.images_seen or None
-            yield Arm("steps", f"{name}, {n_steps} steps", model, study.ladder(n_steps), etas(BOTH), kind,
-                      images_seen=seen)  # fmt: skip
+            yield Arm("steps", f"{name}, {n_steps} steps", model, study.ladder(n_steps), etas(BOTH), kind)
 
 
 def transplants(study: WhyStudy, network: TrainConfig, exact: ModelConfig) -> Iterator[Arm]:
     """The network, and denoisers that are the network at some noise levels and exact at the others."""
-    seen, ladder = network.images_seen, study.ladder()
-    yield Arm("whole", f"network, {seen:,} images", network, ladder, etas(study.etas), "network", images_seen=seen)
-    high, low = (study.split, math.inf), (0.0, study.split)
+    name, ladder, every_eta = _named(network), study.ladder(), etas(study.etas)
+    high, low = high_and_low(study)
+    yield Arm("whole", name, network, ladder, every_eta, "network")
     for band in (high, low):
         blend = BlendConfig(network, exact, *band)
-        name = f"network, {seen:,} images, {said(band)} only"
-        yield Arm("split", name, blend, ladder, etas(study.etas), "network", band, images_seen=seen)
-    for part, band in (("split", (0.0, math.inf)), ("split", high), *(("dose", band) for band in bands(study))):
+        yield Arm("split", f"{name}, {in_words(band)} only", blend, ladder, every_eta, "network", band)
+    for part, band in (("split", EVERYWHERE), ("split", high), *(("dose", band) for band in bands(study))):
         blend = BlendConfig(network, exact, *band, dose=study.dose)
-        name = f"{study.dose:g} of the error of the network, {seen:,} images, {said(band)}"
-        yield Arm(part, name, blend, ladder, etas(BOTH), "network", band, study.dose, seen)
+        dosed = f"{study.dose:g} of the error of the {name}, {in_words(band)}"
+        yield Arm(part, dosed, blend, ladder, etas(BOTH), "network", band)
     for band in bands(study):
         only, without = BlendConfig(network, exact, *band), BlendConfig(exact, network, *band)
-        name = f"network, {seen:,} images, {said(band)} only"
-        yield Arm("band", name, only, ladder, etas(study.etas), "network", band, images_seen=seen)
-        name = f"network, {seen:,} images, but exact {said(band)}"
-        yield Arm("band", name, without, ladder, etas(study.etas), "exact", band, images_seen=seen)
+        yield Arm("band", f"{name}, {in_words(band)} only", only, ladder, every_eta, "network", band)
+        yield Arm("band", f"{name}, but exact {in_words(band)}", without, ladder, every_eta, "exact", band)
     for edge in reversed(study.bands):
-        name = f"network, {seen:,} images, {said((0.0, edge))} only"
-        yield Arm("above", name, BlendConfig(network, exact, 0.0, edge), ladder, etas(BOTH), "exact",
-                  (edge, math.inf), images_seen=seen)  # fmt: skip
+        blend, words = BlendConfig(network, exact, 0.0, edge), in_words((0.0, edge))
+        yield Arm("above", f"{name}, {words} only", blend, ladder, etas(BOTH), "exact", (edge, math.inf))
 
 
 def known_errors(study: WhyStudy, seed: int, exact: ExactConfig) -> Iterator[Arm]:
     """The exact denoiser with consistent and inconsistent errors of known form."""
-    machine, data, ladder = exact.machine, study.train.data, study.ladder()
-    everywhere, high, low = (0.0, math.inf), (study.split, math.inf), (0.0, study.split)
-    shown = etas(BOTH)
+    ladder, fine, shown = study.ladder(), study.ladder(study.fine_steps), etas(BOTH)
+    high, low = high_and_low(study)
 
     def wrong(kind: str, size: float, change: int = 0) -> WrongConfig:
-        return WrongConfig(data, kind, size, change, seed, machine)
+        return WrongConfig(exact.data, kind, size, change, seed, exact.machine)
 
-    fine = study.ladder(study.fine_steps)
+    def inconsistent(name: str, kind: str, size: float, model: ModelConfig, *where: Band) -> Iterator[Arm]:
+        for band in where:
+            blend = BlendConfig(model, exact, *band)
+            yield Arm("inconsistent", f"{name} {in_words(band)}", blend, ladder, shown, kind, band, size)
+
     yield Arm("consistent", f"exact, {study.fine_steps} steps", exact, fine, shown, "exact")
     for kind, size in study.wrong:
-        model = wrong(kind, size)
-        for n_steps in (study.main_steps, study.fine_steps):
-            name = f"{kind} {size:+g}, {n_steps} steps"
-            yield Arm("consistent", name, model, study.ladder(n_steps), shown, kind, size=size)
-        for band in (high, low):
-            blend = BlendConfig(model, exact, *band)
-            yield Arm("inconsistent", f"{kind} {size:+g} {said(band)}", blend, ladder, shown, kind, band, size=size)
+        model, name = wrong(kind, size), f"{kind} {size:+g}"
+        for at in (ladder, fine):
+            yield Arm("consistent", f"{name}, {at.n_steps} steps", model, at, shown, kind, size=size)
+        yield from inconsistent(name, kind, size, model, high, low)
         if kind == "weights":
             varied: ModelConfig = exact
             for number, band in enumerate(bands(study)):
                 varied = BlendConfig(wrong(kind, size, number), varied, *band)
-            name = f"weights {size:+g}, another change in each band"
-            yield Arm("inconsistent", name, varied, ladder, shown, "weights, varied", everywhere, size=size)
+            name = f"{name}, another change in each band"
+            yield Arm("inconsistent", name, varied, ladder, shown, "weights, varied", size=size)
     for size in study.scaled:
-        for band in (everywhere, high, low):
-            blend = BlendConfig(wrong("scaled", size), exact, *band)
-            name = f"eps × {1 + size:g} {said(band)}"
-            yield Arm("inconsistent", name, blend, ladder, shown, "scaled", band, size=size)
+        yield from inconsistent(f"eps × {1 + size:g}", "scaled", size, wrong("scaled", size), EVERYWHERE, high, low)
     for size in study.errors:
-        for band in (everywhere, high, low):
-            blend = BlendConfig(exact_model(study, seed, size), exact, *band)
-            name = f"smooth field {size:g} {said(band)}"
-            yield Arm("inconsistent", name, blend, ladder, shown, "field", band, size=size)
+        model_with_field = exact_model(study, seed, size)
+        yield from inconsistent(f"smooth field {size:g}", "field", size, model_with_field, EVERYWHERE, high, low)
 
 
-def where(study: WhyStudy, network: TrainConfig) -> Iterator[Arm]:
+def where(study: WhyStudy, network: TrainConfig) -> Arm:
     """The network, with noise put back at some noise levels only."""
-    levels: dict[str, Sampler] = {NONE: Euler(0.0), "noise everywhere": Euler(1.0)}
-    below = [(0.0, edge) for edge in reversed(study.bands)]
-    for low, high in (*bands(study), (0.0, study.split), (study.split, math.inf), *below):
-        levels[f"noise {said((low, high))}"] = EulerWithin(1.0, low, high)
-    ladder, seen = study.ladder(), network.images_seen
-    yield Arm("where", f"noise at some levels, {seen:,} images", network, ladder, levels, "network", images_seen=seen)
+    settings: dict[str, Sampler] = {NONE: Euler(0.0), "noise everywhere": Euler(1.0)}
+    high, low = high_and_low(study)
+    for band in (*bands(study), low, high, *((0.0, edge) for edge in reversed(study.bands))):
+        settings[f"noise {in_words(band)}"] = EulerWithin(1.0, *band)
+    name = f"noise at some levels, {network.images_seen:,} images"
+    return Arm("where", name, network, study.ladder(), settings, "network")
 
 
 def starts(study: WhyStudy, network: TrainConfig) -> Iterator[Arm]:
     """The network, started at lower levels from new draws of the data plus noise."""
-    sigmas, seen = study.ladder().sigmas(), network.images_seen
+    sigmas = study.ladder().sigmas()
     for edge in reversed(study.bands):
         first = next(step for step, sigma in enumerate(sigmas) if sigma < edge)
         ladder = replace(study.ladder(study.main_steps - first), sigma_max=sigmas[first])
-        name = f"network, {seen:,} images, from data at sigma {sigmas[first]:.3g}"
-        yield Arm("start", name, network, ladder, etas(BOTH), "network", (0.0, sigmas[first]),
-                  images_seen=seen, fresh_start=True)  # fmt: skip
+        name = f"{_named(network)}, from data at sigma {sigmas[first]:.3g}"
+        yield Arm("start", name, network, ladder, etas(BOTH), "network", (0.0, sigmas[first]))
 
 
 def real_arms(study: WhyStudy, seed: int) -> Iterator[Arm]:
     """On real data, the exact denoiser is that of the training images."""
-    network = trained(study, seed, study.lengths[-1])
-    machine = replace(study.machine, precision="fp32", compiled=False)
-    exact = EmpiricalConfig(study.train.data, study.train.held_out, seed, machine)
-    seen, ladder = network.images_seen, study.ladder()
-    yield Arm("whole", f"network, {seen:,} images", network, ladder, etas(study.etas), "network", images_seen=seen)
-    split = [("split", (study.split, math.inf)), ("split", (0.0, study.split))]
-    for part, band in (*split, *(("above", (edge, math.inf)) for edge in reversed(study.bands))):
-        blend = BlendConfig(exact, network, *band)
-        name = f"network, {seen:,} images, but exact {said(band)}"
-        yield Arm(part, name, blend, ladder, etas(BOTH), "exact", band, images_seen=seen)
-    yield from where(study, network)
+    network = replace(study.train, seed=seed, images_seen=study.lengths[-1])
+    exact = EmpiricalConfig(network.data, network.held_out, seed, _in_fp32(study))
+    ladder = study.ladder()
+    yield Arm("whole", _named(network), network, ladder, etas(study.etas), "network")
+    above = [("above", (edge, math.inf)) for edge in reversed(study.bands)]
+    for part, band in (*(("split", band) for band in high_and_low(study)), *above):
+        name = f"{_named(network)}, but exact {in_words(band)}"
+        yield Arm(part, name, BlendConfig(exact, network, *band), ladder, etas(BOTH), "exact", band)
+    yield where(study, network)

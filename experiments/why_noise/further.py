@@ -21,7 +21,7 @@ from experiments.config.identity import UNLESS_DEFAULT
 from experiments.config.names import one_of
 from experiments.models.exact import mixture_images, mixture_of
 
-PATHS = 512  # trajectories that visited inputs are taken from
+AT_ONCE = 128  # trajectories
 OWN_SEED = 70_000  # added to the seed of the network: of paths, draws and levels that nothing else uses
 
 
@@ -35,6 +35,7 @@ class TunedConfig(ModelConfig):
         images_seen: further inputs trained on.
         lr: the largest learning rate; it falls to 0.
         n_steps, sigma_min: of the ladder of the trajectories.
+        n_paths: trajectories that visited inputs are taken from, and draws of the data that fresh ones are.
     """
 
     base: TrainConfig
@@ -43,6 +44,7 @@ class TunedConfig(ModelConfig):
     lr: float = 1e-3
     n_steps: int = 66
     sigma_min: float = field(default=0.03, metadata=UNLESS_DEFAULT)
+    n_paths: int = field(default=512, metadata=UNLESS_DEFAULT)
     trained_by: ClassVar[str] = "sigmabench"
 
     def __post_init__(self) -> None:
@@ -90,14 +92,14 @@ class TunedConfig(ModelConfig):
         model = self.base.with_weights(loader.weights(self.base), loader)
         sigmas = Ladder(n_steps=self.n_steps, sigma_min=self.sigma_min).sigmas()
         seed = OWN_SEED + self.seed
-        paths = _paths(model, sigmas, seed, shape, self) if self.inputs == "visited" else None
-        clean = mixture_images(mixture_of(self.data), shape, PATHS, seed).to(device)
+        paths = self._paths(model, sigmas, seed, shape) if self.inputs == "visited" else None
+        clean = mixture_images(mixture_of(self.data), shape, self.n_paths, seed).to(device)
         generator = torch.Generator(device).manual_seed(seed)
 
         def draw(n: int) -> Batch:
             step = (uniforms(n, generator, True) * self.n_steps).long()
             sigma = torch.tensor(sigmas, device=device)[step]
-            which = torch.randint(PATHS, (n,), generator=generator, device=device)
+            which = torch.randint(self.n_paths, (n,), generator=generator, device=device)
             noise = torch.randn((n, *shape), generator=generator, device=device)
             x = clean[which] + sigma.view(-1, 1, 1, 1) * noise if paths is None else paths[step, which].to(noise)
             return x, sigma, exact(x, sigma)
@@ -109,29 +111,19 @@ class TunedConfig(ModelConfig):
         )  # fmt: skip
         return model, steps
 
+    @torch.no_grad()
+    def _paths(self, model: Model, sigmas: tuple[float, ...], seed: int, shape: tuple[int, ...]) -> Tensor:
+        """x before each step of the deterministic sampler, (n_steps, n_paths, C, H, W), float32."""
+        device = torch.device(self.machine.device)
 
-@torch.no_grad()
-def _paths(model: Model, sigmas: tuple[float, ...], seed: int, shape: tuple[int, ...], config: TunedConfig) -> Tensor:
-    """x before each step of the deterministic sampler, (n_steps, PATHS, C, H, W), float32."""
-    device = torch.device(config.machine.device)
-    parts = [_path(model, sigmas, seed, first, shape, device, config) for first in range(0, PATHS, 128)]
-    return torch.cat(parts, dim=1)
+        def eps(x: Tensor, sigma: float | Tensor) -> Tensor:
+            with computing_in(self.machine.precision, device):
+                return model(x, x.new_full((len(x),), float(sigma))).float()
 
-
-def _path(
-    model: Model, sigmas: tuple[float, ...], seed: int, first: int, shape: tuple[int, ...], device: torch.device,
-    config: TunedConfig,
-) -> Tensor:  # fmt: skip
-    noise = BlockNoise(seed, first, min(128, PATHS - first), shape, device)
-    x = noise() * sigmas[0]
-
-    def eps(x: Tensor, sigma: float | Tensor) -> Tensor:
-        with computing_in(config.machine.precision, device):
-            return model(x, x.new_full((len(x),), float(sigma))).float()
-
-    def visited() -> Iterator[Tensor]:
-        yield x.clone()
-        for after in Euler(0.0).run(eps, x, sigmas[:-1], noise):
-            yield after.clone()
-
-    return torch.stack(list(visited()))
+        parts = []
+        for first in range(0, self.n_paths, AT_ONCE):
+            noise = BlockNoise(seed, first, min(AT_ONCE, self.n_paths - first), shape, device)
+            x = noise() * sigmas[0]
+            visited = [x.clone(), *(after.clone() for after in Euler(0.0).run(eps, x, sigmas[:-1], noise))]
+            parts.append(torch.stack(visited))
+        return torch.cat(parts, dim=1)

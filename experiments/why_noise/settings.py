@@ -37,6 +37,7 @@ class WhyStudy(Study):
     scaled: Hidden[tuple[float, ...]] = (-0.03, 0.03)  # eps times 1 + this
     fine_steps: Hidden[int] = 264  # steps at which a consistent error must stop mattering
     further_images: Hidden[int] = 20_000  # inputs that a network is trained further on
+    further_paths: Hidden[int] = 512  # trajectories that these are taken from
     probe_etas: Hidden[tuple[float, ...]] = (0.0, 0.5, 1.0, 1.4)
     probe_samples: Hidden[int] = 256
     residual_samples: Hidden[int] = 128
@@ -62,11 +63,11 @@ class WhyStudy(Study):
 
 PRESETS = {
     "smoke": WhyStudy(
-        train_images=640,
-        warmup_images=320,
+        train_images=320,
+        warmup_images=160,
         train_seeds=1,
         n_samples=132,  # just above the dimension of the features
-        lengths=(320, 640),
+        lengths=(320,),
         main_steps=6,
         n_steps=(4, 6),
         etas=(0.0, 1.0),
@@ -74,7 +75,8 @@ PRESETS = {
         wrong=(("weights", 1.0),),
         scaled=(0.03,),
         fine_steps=12,
-        further_images=128,
+        further_images=64,
+        further_paths=64,
         probe_etas=(0.0, 1.0),
         probe_samples=40,
         residual_samples=40,
