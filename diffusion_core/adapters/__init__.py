@@ -21,7 +21,7 @@ from typing import Any, TypedDict, Unpack
 
 from torch import Tensor
 
-from diffusion_core.adapters.adapter import PREDICTIONS, Adapter, Convention, Labels, Range
+from diffusion_core.adapters.adapter import PREDICTIONS, Adapter, Convention, Labels, Range, units
 from diffusion_core.adapters.times import (
     CosineVP,
     FlowTime,
@@ -52,6 +52,7 @@ __all__ = [
     "from_abar",
     "from_betas",
     "linear_betas",
+    "units",
     "vp",
 ]
 

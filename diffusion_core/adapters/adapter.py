@@ -11,8 +11,8 @@ exploding one, and 1 / (1 + sigma_theirs) for a flow.
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -119,10 +119,12 @@ class Adapter(nn.Module):
         super().__init__()
         self.net, self.data, self.convention = net, data, convention
         self.takes_index = convention.labels == "balanced"
-        low, high = convention.pixels
-        self.scale = (high - low) * data.std / 255  # a: their units per standard deviation of the data
-        self.shift = low + (high - low) * data.mean / 255  # b: the mean of the data in their units
+        self.scale, self.shift = units(convention.pixels, data)
         self.edge, self.background = _border(data, convention.side)
+
+    def with_convention(self, **changes: Any) -> "Adapter":
+        """The same network under a convention with these changes."""
+        return Adapter(self.net, self.data, replace(self.convention, **changes))
 
     @property
     def dtype(self) -> torch.dtype | None:
@@ -220,6 +222,12 @@ class Adapter(nn.Module):
 
     def extra_repr(self) -> str:
         return f"data={self.data.name!r}, {self.convention}"
+
+
+def units(pixels: Range, data: Images) -> tuple[float, float]:
+    """a and b in y = a x0 + b: a network's units per standard deviation of the data, and the data's mean in them."""
+    low, high = pixels
+    return (high - low) * data.std / 255, low + (high - low) * data.mean / 255
 
 
 def _border(data: Images, side: int | None) -> tuple[int, float]:

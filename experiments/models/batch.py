@@ -16,7 +16,7 @@ class Batch:
     """Real images at all levels, the same images and noise for every reading of the model."""
 
     def __init__(self, images: Images, chosen: Tensor, sigmas: Sequence[float], device: str) -> None:
-        self.labels, n = images.labels[chosen], len(chosen)
+        self.sigmas, self.labels, n = sigmas, images.labels[chosen], len(chosen)
         x0 = images.standardised(chosen)
         self.shape = (len(sigmas), n)
         self.x0 = x0.repeat(len(sigmas), 1, 1, 1).to(device)
@@ -26,24 +26,22 @@ class Batch:
         self.x = self.x0 + self.sigma.view(-1, 1, 1, 1) * self.noise
         self.index = self.labels.repeat(len(sigmas)).to(device)  # balanced labels of these are the images' own
 
-    def eps(self, model: Model) -> Tensor:
-        """The model's output at all levels, for all images."""
-        return self._asked(model, slice(None))
-
-    def errors(self, model: Model, levels: Tensor | slice = slice(None), n: int | None = None) -> Tensor:
-        """Squared errors of eps per pixel, float64 (levels, images), at these levels, for the first n images."""
-        which = torch.arange(len(self.x)).view(self.shape)[levels][:, :n]
-        chosen = which.flatten().to(self.x.device)
-        return self.squared(self._asked(model, chosen) - self.noise[chosen]).view(which.shape)
-
     @torch.no_grad()
-    def _asked(self, model: Model, which: Tensor | slice) -> Tensor:
-        parts = (part[which].split(64) for part in (self.x, self.sigma, self.index))
+    def eps(self, model: Model, n: int | None = None) -> Tensor:
+        """The model's output at all levels, for the first n images."""
+        parts = (part[self._first(n)].split(64) for part in (self.x, self.sigma, self.index))
         return torch.cat(
             [at_samples(model, index)(x, sigma).to(x.dtype) for x, sigma, index in zip(*parts, strict=True)]
         )
 
-    @staticmethod
-    def squared(errors: Tensor) -> Tensor:
-        """Mean square per image, float64, on the CPU."""
-        return errors.double().square().flatten(1).mean(dim=1).cpu()
+    def errors(self, model: Model, n: int | None = None) -> Tensor:
+        """Squared errors of eps per pixel, float64 (levels, images) on the CPU, for the first n images."""
+        return self.squared(self.eps(model, n), n)
+
+    def squared(self, eps: Tensor, n: int | None = None) -> Tensor:
+        """The same for an output."""
+        squares = (eps - self.noise[self._first(n)]).double().square()
+        return squares.flatten(1).mean(dim=1).cpu().view(self.shape[0], -1)
+
+    def _first(self, n: int | None) -> Tensor:
+        return torch.arange(len(self.x), device=self.x.device).view(self.shape)[:, :n].flatten()

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from diffusion_core.adapters import Adapter, TableTime
 from diffusion_core.samplers import Model
-from experiments.models.variants import with_convention
 
 
 def told(error: BaseException) -> str:
@@ -54,7 +53,7 @@ def _wants_whole_times(model: Adapter, ask: Callable[[Model], object]) -> bool:
     if not isinstance(time, TableTime) or time.whole:
         return False
     try:
-        ask(with_convention(model, time=replace(time, whole=True)))
+        ask(model.with_convention(time=replace(time, whole=True)))
     except KeyboardInterrupt:
         raise
     except BaseException:  # a user's model may raise anything; then this is not the reason, or not the only one

@@ -10,21 +10,20 @@ from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model
 from experiments.models.batch import Batch
-from experiments.models.variants import with_convention
 
 CLASSES, PER_CLASS = 10, 8  # images on which labels are tried
 SIGMA, GAIN = 5.0, 0.1  # where a label tells most, and the share of the error that another must save
 ALIKE = 0.1  # two labels are one if their errors differ by less than this share of what those of two classes differ
+SHOWN = 3  # classes that are named
 SURE = 2.0  # standard errors by which a difference on the same images and noise is no accident
 
 
-def better_labels(model: Model, images: Images, device: str, tried: dict[str, None]) -> str | None:
+def better_labels(model: Model, images: Images, device: str) -> str | None:
     """What to say about labels, if images of a class are denoised better under the label of another class."""
     classes = _classes(model, images)
     if not classes:
         return None
     assert isinstance(model, Adapter)
-    tried["labels"] = None
     batch = _batch(images, classes, device)
     errors = _errors(model, batch, classes)
     wrong = []
@@ -34,7 +33,8 @@ def better_labels(model: Model, images: Images, device: str, tried: dict[str, No
         if _clear(mine[row] - mine[best], mine[row]):
             wrong.append(f"images of class {label} under label {classes[best]}")
     if wrong:
-        return f"its labels may be mixed up: it denoises {', '.join(wrong)} better than under their own"
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        return f"its labels may be mixed up: it denoises {', '.join(wrong[:SHOWN])}{more} better than under their own"
     same = bool((errors == errors[0]).all())
     return "its labels change nothing: every label gives the same error" if same else None
 
@@ -52,7 +52,7 @@ def doubtful_labels(model: Model, images: Images, device: str) -> Iterator[str]:
         return
     batch = _batch(images, classes, device)
     errors = _errors(model, batch, classes)
-    null = batch.errors(with_convention(model, guidance=0.0))[0]  # no guidance at all towards the class
+    null = batch.errors(model.with_convention(guidance=0.0))[0]  # no guidance at all towards the class
     between = torch.stack([(one - other).abs().mean() for i, one in enumerate(errors) for other in errors[:i]]).median()
     distances = (errors - null).abs().mean(dim=1)
     nearest = int(distances.argmin())
@@ -82,8 +82,8 @@ def _batch(images: Images, classes: list[int], device: str) -> Batch:
 
 def _errors(model: Adapter, batch: Batch, labels: list[int]) -> Tensor:
     """The error of each image under each of these labels, without guidance, float64 (labels, images)."""
-    plain = with_convention(model, guidance=1.0, null_label=None)
-    return torch.cat([batch.errors(with_convention(plain, labels=label)) for label in labels])
+    plain = model.with_convention(guidance=1.0, null_label=None)
+    return torch.cat([batch.errors(plain.with_convention(labels=label)) for label in labels])
 
 
 def _own(batch: Batch, classes: list[int]) -> Tensor:

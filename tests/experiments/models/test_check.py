@@ -1,12 +1,12 @@
-"""Each mistake that people make with an adapter is found, and nothing is found where there is none.
+"""Each mistake that people make with an adapter is named, and nothing is doubted where there is none.
 
-The networks are exact denoisers of a few hundred images, told time and range as a trained network would be.
+The networks are exact denoisers of a few images, told time and range as a trained network would be.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from diffusion_core import adapters, load
 from diffusion_core.exact import Empirical, GaussianDenoiser
+from experiments.models.alternatives import RANGES, alternatives
 from experiments.models.check import CheckResult, Level, _doubts, examine
 from experiments.models.external import remarks
-from experiments.models.variants import RANGES
 
 DATA = load("mnist5k")
 EXACT = Empirical(DATA.standardised()[:80])  # the check takes the first 16, and eight of each class
@@ -25,55 +25,56 @@ MEAN = DATA.standardised().flatten(1).mean(dim=0)
 VARIANCES, COMPONENTS = torch.linalg.eigh((DATA.standardised().flatten(1) - MEAN).T.cov(correction=0))
 BY_CLASS = [DATA.standardised()[DATA.labels == label][:16] for label in range(10)]
 OF_CLASS = [Empirical(some) for some in (*BY_CLASS, torch.cat(BY_CLASS))]  # the last is that of no class
-Eps = Callable[[Tensor, Tensor], Tensor]
+TABLE = adapters.linear_betas()
+Change = Callable[[Tensor], Tensor]
+
+
+def units(pixels: tuple[float, float]) -> tuple[float, float]:
+    low, high = pixels
+    return (high - low) * DATA.std / 255, low + (high - low) * DATA.mean / 255
+
+
+def exact(
+    process: str,
+    level: Callable[[Tensor], Tensor],
+    returns: str,
+    pixels: tuple[float, float] = (-1, 1),
+    eps: Callable[..., Tensor] = EXACT,
+) -> Callable[..., Tensor]:
+    """An exact network on images in a range; `level` is its sigma as a function of its time. Labels go to `eps`."""
+    scale, shift = units(pixels)
+
+    def net(z: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
+        sigma = level(t.double()).float().view(-1, 1, 1, 1)
+        s = {"vp": (1 + sigma.square()).rsqrt(), "edm": torch.ones_like(sigma), "flow": 1 / (1 + sigma)}[process]
+        noise = eps((z / s - shift) / scale, sigma.flatten() / scale, *labels)
+        clean = z / s - sigma * noise
+        outputs = {"eps": noise, "x0": clean, "v": s * noise - s * sigma * clean, "velocity": noise - clean}
+        return -outputs["velocity"] if returns == "velocity to data" else outputs[returns]
+
+    return net
 
 
 def ddpm(
-    pixels: tuple[float, float] = (-1, 1),
-    returns: str = "eps",
-    first: int = 0,
-    exact: Eps = EXACT,
-    level: Callable[[Tensor], Tensor] | None = None,
-) -> Eps:
-    """An exact network of DDPM on images in a range; `level` is its sigma as a function of its time."""
-    low, high = pixels
-    scale, shift = (high - low) * DATA.std / 255, low + (high - low) * DATA.mean / 255
-    table = adapters.linear_betas(first=first)
-
-    def net(z: Tensor, t: Tensor) -> Tensor:
-        sigma = (level or table.sigma)(t.double()).float().view(-1, 1, 1, 1)
-        s = (1 + sigma.square()).rsqrt()
-        eps = exact((z / s - shift) / scale, sigma.flatten() / scale)
-        clean = z / s - sigma * eps
-        return {"eps": eps, "x0": clean, "v": s * eps - s * sigma * clean}[returns]
-
-    return net
+    pixels: tuple[float, float] = (-1, 1), returns: str = "eps", level: Callable[[Tensor], Tensor] = TABLE.sigma
+) -> Callable[..., Tensor]:
+    return exact("vp", level, returns, pixels)
 
 
-def flow(returns: str = "velocity", data_at: int = 0, exact: Any = EXACT) -> Callable[..., Tensor]:
-    """An exact network of a flow on images in [-1, 1], with labels if `exact` takes them."""
-    scale, shift = DATA.std / 127.5, DATA.mean / 127.5 - 1
-    time = adapters.FlowTime(data_at)
-
-    def net(z: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
-        sigma = time.sigma(t.double()).float().view(-1, 1, 1, 1)
-        y = z * (1 + sigma)
-        eps = exact((y - shift) / scale, sigma.flatten() / scale, *labels)
-        return (eps - (y - sigma * eps)) * (1 - 2 * data_at)
-
-    return net
+def flow(data_at: int = 0, returns: str = "velocity", eps: Callable[..., Tensor] = EXACT) -> Callable[..., Tensor]:
+    to = " to data" if returns == "velocity" and data_at else ""
+    return exact("flow", adapters.FlowTime(data_at).sigma, returns + to, eps=eps)
 
 
-def edm(level: Callable[[Tensor], Tensor], returns: str = "x0", exact: Eps = EXACT) -> Eps:
-    """An exact network of the exploding process on images in [-1, 1]; `level` is its sigma, given its time."""
-    scale, shift = DATA.std / 127.5, DATA.mean / 127.5 - 1
+def edm(
+    level: Callable[[Tensor], Tensor], returns: str = "x0", eps: Callable[..., Tensor] = EXACT
+) -> Callable[..., Tensor]:
+    return exact("edm", level, returns, eps=eps)
 
-    def net(z: Tensor, t: Tensor) -> Tensor:
-        sigma = level(t.double()).float().view(-1, 1, 1, 1)
-        eps = exact((z - shift) / scale, sigma.flatten() / scale)
-        return eps if returns == "eps" else z - sigma * eps
 
-    return net
+def around(net: Callable[..., Tensor], there: Change, back: Change | None = None) -> Callable[..., Tensor]:
+    """A network that was trained on other images: moved, turned or negative ones."""
+    return lambda z, t: (back or same)(net(there(z), t))
 
 
 def linear(x: Tensor, sigma: Tensor) -> Tensor:
@@ -95,19 +96,22 @@ def untrained_null(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
     return torch.where((labels < 10).view(-1, 1, 1, 1), eps, 0 * x)
 
 
-def found(model: Any) -> str:
+def doubts(model: Any) -> str:
     return "\n".join(examine(model, DATA, "cpu").doubts)
 
 
+vp, edm_of, flow_of = (partial(make, data=DATA) for make in (adapters.vp, adapters.edm, adapters.flow))
+LABELLED = flow(eps=by_label)
+LABELS: dict[str, Any] = {"labels": "balanced", "n_classes": 10}
 RIGHT = {
-    **{f"ddpm on {pixels}": adapters.vp(ddpm(pixels), DATA, pixels=pixels) for pixels in RANGES},
-    "v": adapters.vp(ddpm(returns="v"), DATA, predicts="v"),
-    "a table from 1": adapters.vp(ddpm(first=1), DATA, time=adapters.linear_betas(first=1)),
-    "flow": adapters.flow(flow(), DATA),
-    "flow to data": adapters.flow(flow(data_at=1), DATA, data_at=1),
-    "labels": adapters.flow(flow(exact=by_label), DATA, labels="balanced", n_classes=10),
-    "guided": adapters.flow(flow(exact=by_label), DATA, labels="balanced", n_classes=10, guidance=4.0, null_label=10),
-    "one label": adapters.flow(flow(exact=by_label), DATA, labels=3, n_classes=10),
+    **{f"ddpm on {pixels}": vp(ddpm(pixels), pixels=pixels) for pixels in RANGES},
+    "v": vp(ddpm(returns="v"), predicts="v"),
+    "a table from 1": vp(ddpm(level=adapters.linear_betas(first=1).sigma), time=adapters.linear_betas(first=1)),
+    "flow": flow_of(flow()),
+    "flow to data": flow_of(flow(1), data_at=1),
+    "labels": flow_of(LABELLED, **LABELS),
+    "guided": flow_of(LABELLED, **LABELS, guidance=4.0, null_label=10),
+    "one label": flow_of(LABELLED, labels=3, n_classes=10),
     "a function": lambda x, sigma: EXACT(x, sigma),
 }
 
@@ -121,119 +125,128 @@ def test_nothing_is_doubted_about_an_exact_denoiser(name: str) -> None:
     assert result.usable == pytest.approx((low, 30.0), rel=1e-2)
 
 
-WRONG = {
-    **{
-        f"range {theirs} as {given}": (
-            adapters.vp(ddpm(theirs), DATA, pixels=given),
-            rf"range may be wrong: it fits pixels=\({theirs[0]:.1f}, {theirs[1]:.1f}\) better",
-        )
-        for theirs in RANGES
-        for given in RANGES
-        if theirs != given
-    },
-    **{
-        f"{theirs} as {given}": (
-            adapters.vp(ddpm(returns=theirs), DATA, predicts=given),
-            f"output may be read wrongly: it fits predicts='{theirs}' better than '{given}'",
-        )
-        for theirs in ("eps", "x0", "v")
-        for given in ("eps", "x0", "v")
-        if theirs != given
-    },
-    "counts from 1": (adapters.vp(ddpm(first=1), DATA), "off by one: it fits first=1 better than first=0, at"),
-    "counts from 0": (
-        adapters.vp(ddpm(), DATA, time=adapters.linear_betas(first=1)),
-        "off by one: it fits first=0 better than first=1",
-    ),
-    "the other way": (adapters.flow(flow(data_at=1), DATA), "time may run the other way: it fits data_at=1 better"),
-    "negative": (
-        adapters.vp(lambda z, t: -ddpm()(z, t), DATA),
-        "output may have the wrong sign: its negative fits better; the error",
-    ),
-    "a flow's negative": (
-        adapters.flow(lambda z, t: -flow()(z, t), DATA),
-        "output may have the wrong sign: its negative fits better; the error",
-    ),
-    "t / 1000": (
-        adapters.vp(ddpm(level=lambda t: adapters.linear_betas().sigma(1000 * t)), DATA),
-        r"other units: it fits better as lambda z, t: net\(z, t / 1000\)",
-    ),
-    "1000 t": (
-        adapters.flow(lambda z, t: flow()(z, t / 1000), DATA),
-        r"other units: it fits better as lambda z, t: net\(z, 1000 \* t\)",
-    ),
-    **{
-        f"sigma, of which it sees {seen:.2g}": (
-            adapters.edm(edm(lambda t, seen=seen: seen * t, exact=linear), DATA),
-            rf"other units: it fits better as lambda z, t: net\(z, {better} \* t\)",
-        )
-        for seen, better in ((DATA.std / 127.5, 1.81), (2.0, 0.5))
-    },
-    "ln sigma / 4": (adapters.edm(edm(lambda t: (4 * t).exp()), DATA), r"it fits time=LogSigma\(0.25\) better"),
-    "cosine betas": (
-        adapters.vp(ddpm(level=lambda t: adapters.CosineVP(0.008).sigma((t + 1) / 1000)), DATA),
-        r"it fits time=from_betas\(...\) of a cosine schedule better",
-    ),
-    "another process, same time": (
-        adapters.vp(edm(lambda t: t, "eps"), DATA, time=adapters.Sigma()),
-        r"another process: edm\(predicts='eps'\) with the same time fits better",
-    ),
-    "another process": (
-        adapters.vp(flow(), DATA),
-        r"another process: flow\(predicts='velocity', data_at=0\) fits better",
-    ),
-    "two mistakes": (
-        adapters.vp(ddpm((0, 1), "v"), DATA),
-        r"it fits pixels=\(0.0, 1.0\) better than \(-1.0, 1.0\); and .* it fits predicts='v' better",
-    ),
-    "no reading helps": (
-        adapters.vp(lambda z, t: 0.5 * z, DATA),
-        r"is it trained, and on data like these\? No other reading fits \(tried: .*sign.*range.*time.*process, table\)",
-    ),
-    "transposed labels": (
-        adapters.flow(
-            lambda z, t, labels: flow(exact=by_label)(z, t, torch.tensor([0, 1, 2, 8, 4, 5, 6, 7, 3, 9])[labels]),
-            DATA,
-            labels="balanced",
-            n_classes=10,
-        ),
-        "labels may be mixed up: it denoises images of class 3 under label 8, images of class 8 under label 3 better",
-    ),
-    "a null label that is a class": (
-        adapters.flow(flow(exact=by_label), DATA, labels=0, n_classes=10, guidance=2.0, null_label=3),
-        "null_label=3 behaves like class 3, not like the label of no class",
-    ),
-    "a null label that means nothing": (
-        adapters.flow(flow(exact=untrained_null), DATA, labels="balanced", n_classes=10, guidance=2.0, null_label=10),
-        "null_label=10 denoises images worse than the labels of other classes do",
-    ),
-    "a count of classes with no class in it": (
-        adapters.flow(flow(exact=by_label), DATA, labels="balanced", n_classes=11),
-        "n_classes=11, but the data have 10 classes: does it count the label of no class",
-    ),
-    "labels without effect": (
-        adapters.flow(lambda z, t, labels: flow()(z, t), DATA, labels="balanced", n_classes=10),
-        "its labels change nothing",
-    ),
-    "a function of a wrong range": (
-        lambda x, sigma: adapters.vp(ddpm((0, 1)), DATA)(x, sigma),
-        r"it fits better if the network sees \[0.0, 1.0\] where it now sees \[-1.0, 1.0\]",
-    ),
-    "a function that returns x0": (
-        lambda x, sigma: adapters.vp(ddpm(returns="x0"), DATA)(x, sigma),
-        r"it fits better as x0 of images in \[-1.0, 1.0\]",
-    ),
-    "a function with a wrong sign": (lambda x, sigma: -EXACT(x, sigma), "its negative fits better"),
-    "an untrained network": (GaussianDenoiser(), "is it trained, and on data like these"),
+def rolled(down: int, right: int) -> tuple[Change, Change]:
+    return tuple(partial(torch.roll, shifts=(n * down, n * right), dims=(2, 3)) for n in (1, -1))  # type: ignore[return-value]
+
+
+def told(change: Change) -> Callable[..., Tensor]:
+    """A network of DDPM that is told another time than it expects."""
+    return lambda z, t: ddpm()(z, change(t))
+
+
+def negative_from_0(z: Tensor, t: Tensor) -> Tensor:
+    """A network of DDPM on images in [0, 1] that are 1 minus ours."""
+    signal = (1 + TABLE.sigma(t.double()).square()).rsqrt().float().view(-1, 1, 1, 1)
+    return -ddpm((0, 1))(signal - z, t)
+
+
+def untrained(z: Tensor, t: Tensor) -> Tensor:
+    weights = torch.randn(1, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.conv2d(z, weights, padding=1)
+
+
+def transposed(z: Tensor) -> Tensor:
+    return z.mT
+
+
+def the_other_way(z: Tensor) -> Tensor:
+    return z.rot90(2, (2, 3)).mT
+
+
+def same(z: Tensor) -> Tensor:
+    return z
+
+
+TURN = "its images may be turned or mirrored: it fits better if they are "
+MOVE = "its images may be shifted: it fits better if they are moved "
+TOLD = "its time may be told wrongly: it fits better as lambda z, t: net(z, "
+SIGN = "its output may have the wrong sign: its negative fits better; the error"
+NEGATIVE = "black and white may be exchanged: it fits better on negative images; the error"
+OTHER = "it may be of another process: "
+READ = "its output may be read wrongly: it fits predicts="
+UNTRAINED = "is it trained, and on data like these? No other reading fits (tried: "
+KINDS = "range, prediction, time, process, black and white, sign, orientation, position, labels)"
+FROM_1, SHORT = adapters.linear_betas(first=1), adapters.linear_betas(1000, 1e-4, 0.015)
+COSINE = adapters.CosineVP(0.008)
+SWAPPED = torch.tensor([0, 1, 2, 8, 4, 5, 6, 7, 3, 9])
+WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
+    **{f"{theirs} as {given}": (vp(ddpm(theirs), pixels=given), f"fits pixels={theirs} better than {given}; the error")
+       for theirs, given in permutations(RANGES, 2)},
+    **{f"{theirs} as {given}": (vp(ddpm(returns=theirs), predicts=given), f"{READ}'{theirs}' better than '{given}'")
+       for theirs, given in permutations(("eps", "x0", "v"), 2)},
+    "negative": (vp(around(ddpm(), same, torch.neg)), SIGN),
+    "a flow's negative": (flow_of(around(flow(), same, torch.neg)), SIGN),
+    "black and white": (vp(around(ddpm(), torch.neg, torch.neg)), NEGATIVE),
+    "black and white from 0": (vp(negative_from_0, pixels=(0, 1)), NEGATIVE),
+    "transposed input": (vp(around(ddpm(), transposed)), "its input may be transposed, and its output not;"),
+    "transposed": (vp(around(ddpm(), transposed, transposed)), TURN + "transposed;"),
+    "transposed otherwise": (vp(around(ddpm(), the_other_way, the_other_way)), TURN + "transposed along the second"),
+    **{f"turned {to}": (vp(around(ddpm(), *(partial(torch.rot90, k=k, dims=(2, 3)) for k in (n, -n)))),
+                        f"{TURN}turned {to};")
+       for n, to in ((1, "right by 90 degrees"), (2, "by 180 degrees"), (3, "left by 90 degrees"))},
+    **{f"mirrored {to}": (vp(around(ddpm(), *[partial(torch.flip, dims=(dim,))] * 2)), f"{TURN}mirrored {to};")
+       for dim, to in ((3, "left to right"), (2, "upside down"))},
+    **{f"moved by {shift}": (vp(around(ddpm(), *rolled(*shift))), f"{MOVE}{to} (in pixels);")
+       for shift, to in (((2, 0), "2 up"), ((0, 1), "1 to the left"), ((4, -4), "4 up and 4 to the right"))},
+    "counts from 1": (vp(ddpm(level=FROM_1.sigma)), "table may be off by one: it fits first=1 better than first=0"),
+    "counts from 0": (vp(ddpm(), time=FROM_1), "table may be off by one: it fits first=0 better than first=1"),
+    "20 later": (vp(told(lambda t: (t + 20).clamp(max=999))), TOLD + "t - 20)"),
+    "20 earlier": (vp(told(lambda t: (t - 20).clamp(min=0))), TOLD + "t + 20)"),
+    "5 % later": (vp(told(lambda t: (1.05 * t).clamp(max=999))), TOLD + "0.95 * t)"),
+    "betas that end early": (vp(ddpm(level=SHORT.sigma)), TOLD + "1.05 * t)"),
+    "betas that end late": (vp(ddpm(), time=SHORT), "it fits time=linear_betas() better"),
+    "backwards": (vp(told(lambda t: 999 - t)), TOLD + "999 - t)"),
+    "t / 1000": (vp(ddpm(level=lambda t: TABLE.sigma(1000 * t))), TOLD + "t / 1000)"),
+    "sigma": (vp(ddpm(level=lambda t: t)), "its time may be another one: it fits time=Sigma() better"),
+    "cosine betas": (vp(ddpm(level=lambda t: COSINE.sigma((t + 1) / 1000))), "from_betas(...) of a cosine schedule"),
+    "a linear rate": (vp(ddpm(level=adapters.LinearVP().sigma), time=COSINE), "it fits time=LinearVP() better"),
+    "ln sigma / 4": (edm_of(edm(lambda t: (4 * t).exp())), "it fits time=LogSigma(0.25) better"),
+    "sigma in other units": (edm_of(edm(lambda t: DATA.std / 127.5 * t, eps=linear)), TOLD + "1.81 * t)"),
+    "half of sigma": (edm_of(edm(lambda t: 2 * t, eps=linear)), TOLD + "0.5 * t)"),
+    "noise at 0": (flow_of(flow(1)), "its time may run the other way: it fits data_at=1 better"),
+    "noise at 1": (flow_of(flow(), data_at=1), "its time may run the other way: it fits data_at=0 better"),
+    "1 - t": (flow_of(lambda z, t: flow()(z, 1 - t)), TOLD + "1 - t)"),
+    "1000 t": (flow_of(lambda z, t: flow()(z, t / 1000)), TOLD + "1000 * t)"),
+    "a velocity as eps": (flow_of(flow(), predicts="eps"), "it fits predicts='velocity' better than 'eps'"),
+    "eps as a velocity": (flow_of(flow(returns="eps")), "it fits predicts='eps' better than 'velocity'"),
+    "edm as vp, same time": (
+        vp(edm(lambda t: t.exp(), "eps"), time=adapters.LogSigma()), OTHER + "edm(predicts='eps') with the same time"),
+    "edm as vp": (vp(edm(lambda t: t)), OTHER + "edm(predicts='x0', time=Sigma()) fits better"),
+    "flow as vp": (vp(flow()), OTHER + "flow(predicts='velocity', data_at=0) fits better"),
+    "vp as flow": (flow_of(ddpm()), OTHER + "vp(predicts='eps', time=linear_betas()) fits better"),
+    "two mistakes": (vp(ddpm((0, 1), "v")), f"better than (-1.0, 1.0); and {READ}'v' better than 'eps'; the"),
+    "and a sign": (vp(around(ddpm((0, 1)), same, torch.neg)), "its negative fits better; and the images' range may be"),
+    "untrained": (vp(untrained), UNTRAINED + KINDS),
+    "nothing": (vp(lambda z, t: 0 * z), UNTRAINED + KINDS),
+    "swapped labels": (flow_of(lambda z, t, y: LABELLED(z, t, SWAPPED[y]), **LABELS),
+                       "mixed up: it denoises images of class 3 under label 8, images of class 8 under label 3 better"),
+    "shifted labels": (flow_of(lambda z, t, y: LABELLED(z, t, (y + 1) % 10), **LABELS),
+                       "images of class 1 under label 0, images of class 2 under label 1 and 7 more better than under"),
+    "labels without effect": (flow_of(lambda z, t, y: flow()(z, t), **LABELS), "its labels change nothing"),
+    "a null label that is a class": (flow_of(LABELLED, labels=0, n_classes=10, guidance=2.0, null_label=3),
+                                     "null_label=3 behaves like class 3, not like the label of no class"),
+    "an untrained null label": (flow_of(flow(eps=untrained_null), **LABELS, guidance=2.0, null_label=10),
+                                "null_label=10 denoises images worse than the labels of other classes do"),
+    "no class among the classes": (flow_of(LABELLED, labels="balanced", n_classes=11),
+                                   "n_classes=11, but the data have 10 classes: does it count the label of no class"),
+    "a function of a wrong range": (lambda x, sigma: vp(ddpm((0, 1)))(x, sigma),
+                                    "it fits better if the network sees [0.0, 1.0] where it now sees [-1.0, 1.0]"),
+    "a function of x0": (lambda x, sigma: vp(ddpm(returns="x0"))(x, sigma), "better as x0 of images in [-1.0, 1.0]"),
+    "a function of v": (lambda x, sigma: vp(ddpm(returns="v"))(x, sigma), "better as v of images in [-1.0, 1.0]"),
+    "a denoiser": (lambda x, sigma: x - sigma.view(-1, 1, 1, 1) * EXACT(x, sigma), "as the clean image in standard"),
+    "a negative function": (lambda x, sigma: -EXACT(x, sigma), SIGN),
+    "a function of negatives": (lambda x, sigma: -EXACT((255 - 2 * DATA.mean) / DATA.std - x, sigma), NEGATIVE),
+    "a function of another sigma": (lambda x, sigma: EXACT(x, DATA.std / 127.5 * sigma), "as model(x, 1.81 * sigma)"),
+    "an untrained function": (GaussianDenoiser(), "is it trained, and on data like these"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_each_mistake_is_found_with_its_cause(name: str) -> None:
-    model, message = WRONG[name]
-    doubts = found(model)
-    assert len(doubts.splitlines()) <= 2
-    assert re.search(message, doubts), doubts
+def test_each_mistake_is_named(name: str) -> None:
+    model, words = WRONG[name]
+    said = doubts(model)
+    assert len(said.splitlines()) <= 3
+    assert words in said
 
 
 def test_a_bump_and_an_error_above_1_are_said() -> None:
@@ -269,23 +282,47 @@ def test_the_result_shows_one_image_at_each_level() -> None:
     assert (result.denoised[5:] - result.clean[5:]).abs().max() < 1e-3
 
 
-def test_readings_of_the_same_output_cost_no_pass_of_the_network() -> None:
+def test_a_check_costs_a_bounded_number_of_passes() -> None:
     calls, network = [], ddpm()
 
     def counted(z: Tensor, t: Tensor) -> Tensor:
         calls.append(len(z))
         return network(z, t)
 
-    assert examine(adapters.vp(counted, DATA), DATA, "cpu").doubts == []
-    all_levels, first_look = 10 * 16, 10 * 4
-    assert sum(calls) <= all_levels + 3 * first_look + 2 * 5 * 16  # two ranges; two tables at the levels that matter
+    model = adapters.vp(counted, DATA)
+    assert doubts(model) == ""
+    all_levels, first_look, best = 10 * 16, 10 * 2, 4
+    assert sum(calls) <= (1 + best) * all_levels + len(list(alternatives(model, DATA))) * first_look
 
 
-def test_a_reading_that_leaves_doubts_is_not_named() -> None:
-    """The error of this one is 16 times smaller as a prediction of x0 and still far from good."""
-    half_trained = adapters.vp(lambda z, t: 0.6 * ddpm(returns="x0")(z, t), DATA)
-    doubts = found(half_trained)
-    assert "is it trained" in doubts and "better" not in doubts.replace("would be better there", "")
+@pytest.mark.parametrize("make", [vp, edm_of, flow_of, partial(flow_of, data_at=1)])
+def test_every_reading_keeps_the_contract_and_is_told_once(make: Any) -> None:
+    """So each prediction, time and process is one that an adapter knows."""
+    readings = list(alternatives(make(lambda z, t: 0.5 * z), DATA))
+    assert len({reading.says for reading in readings}) == len(readings)
+    x, sigma = torch.randn(2, *DATA.shape), torch.tensor([0.5, 2.0])
+    for reading in readings:
+        assert reading.read(make(lambda z, t: 0.5 * z))(x, sigma).shape == x.shape
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_table_is_not_asked_beyond_its_ends(first: int) -> None:
+    """A network with an embedding table fails there. Other tables are as long, and counted as it is."""
+    asked: list[Tensor] = []
+    table = adapters.linear_betas(100, 1e-3, 0.2, whole=True, first=first)
+    model = adapters.vp(lambda z, t: asked.append(t) or z, DATA, time=table)  # type: ignore[func-returns-value]
+    sigma = torch.tensor([1e-3, 0.03, 1.0, 30.0, 1e6])
+    for reading in alternatives(model, DATA):
+        asked.clear()
+        reading.read(model)(torch.zeros(5, *DATA.shape), sigma)
+        if reading.kind != "process" and not asked[0].is_floating_point():
+            assert asked[0].min() >= first - (first == 1 and "first=0" in reading.says) and asked[0].max() <= first + 99
+    said = [
+        one.says for one in alternatives(adapters.vp(ddpm(), DATA, time=adapters.from_betas([0.1, 0.2], first=1)), DATA)
+    ]
+    assert sum("off by one" in words for words in said) == 1 and any(
+        "first=0 better than first=1" in words for words in said
+    )
 
 
 class Embedded(torch.nn.Module):
@@ -302,7 +339,7 @@ class Embedded(torch.nn.Module):
 @pytest.mark.parametrize("n", [100, 400])
 def test_an_embedding_table_is_not_asked_beyond_its_ends(n: int) -> None:
     table = adapters.linear_betas(n, 1e-3, 0.02 * 1000 / n if n == 100 else 0.02, whole=True)
-    assert found(adapters.vp(Embedded(table), DATA, time=table)) == ""
+    assert doubts(adapters.vp(Embedded(table), DATA, time=table)) == ""
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -312,11 +349,11 @@ def test_a_function_that_takes_an_index_is_read_with_it(sign: int) -> None:
         return sign * EXACT(x, sigma)
 
     eps.takes_index = True  # type: ignore[attr-defined]
-    assert ("its negative fits better" in found(eps)) == (sign == -1)
+    assert ("its negative fits better" in doubts(eps)) == (sign == -1)
 
 
 @pytest.mark.parametrize("n", [1, 2, 19])
 def test_few_images_are_said_to_be_few(n: int) -> None:
     few = replace(DATA, pixels=DATA.pixels[:n], labels=DATA.labels[:n])
-    doubts = examine(EXACT, few, "cpu").doubts
-    assert doubts == [f"the data set has only {n} image(s), so little is known about what a good error is"]
+    said = examine(EXACT, few, "cpu").doubts
+    assert said == [f"the data set has only {n} image(s), so little is known about what a good error is"]

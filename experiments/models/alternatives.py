@@ -1,0 +1,275 @@
+"""Other readings of the same network, one line each: what is probably wrong if one of them fits better.
+
+To let `check` look for a further mistake, add a line here and a row to the table of wrong adapters in its test.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise, permutations, product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffusion_core.adapters import (
+    PREDICTIONS,
+    Adapter,
+    Convention,
+    CosineVP,
+    FlowTime,
+    LinearVP,
+    LogSigma,
+    Sigma,
+    TableTime,
+    Time,
+    from_betas,
+    linear_betas,
+    units,
+)
+from diffusion_core.data import Images
+from diffusion_core.samplers import Model
+
+RANGES = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5))  # values of black and of white that networks are trained on
+RETURNS = {"vp": ("eps", "x0", "v"), "edm": ("x0", "eps"), "flow": ("velocity", "x0", "eps")}  # as users name them
+TRAINING_STEPS = 1000  # of a discrete VP process, and the factor of times that count to 1000
+FEWEST_STEPS = 50  # of a table that other tables are compared with
+SCALED, SHIFTED = 0.05, 0.02  # a time that is a little wrong: by a factor, or by a share of its range
+STEPS = (1, 2, 4)  # pixels by which images are moved
+TURNS = {  # quarter turns to the left, and whether mirrored left to right before
+    (1, False): "turned left by 90 degrees",
+    (2, False): "turned by 180 degrees",
+    (3, False): "turned right by 90 degrees",
+    (0, True): "mirrored left to right",
+    (2, True): "mirrored upside down",
+    (1, True): "transposed",
+    (3, True): "transposed along the second diagonal",
+}
+NEGATIVE = "black and white may be exchanged: it fits better on negative images"
+Change = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another reading of a model: what is probably wrong if it fits better, and how to read the model so."""
+
+    kind: str  # what is read in another way
+    says: str
+    read: Callable[[Any], Model]
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Two alternatives that share a kind are not tried together."""
+        return frozenset({self.kind, "time", "prediction"} if self.kind == "process" else {self.kind})
+
+
+class Around(nn.Module):
+    """A network, or a function that is a model, with changes of its `images`, its `time` or its `output`."""
+
+    def __init__(self, net: Callable[..., Tensor], changes: dict[str, Change]) -> None:
+        super().__init__()
+        self.net, self.changes = net, changes
+        self.takes_index = getattr(net, "takes_index", False)
+
+    def forward(self, images: Tensor, time: Tensor, *labels: Tensor, **index: Tensor) -> Tensor:
+        out = self.net(self._changed("images", images), self._changed("time", time), *labels, **index)
+        return self._changed("output", out)
+
+    def _changed(self, what: str, value: Tensor) -> Tensor:
+        return self.changes[what](value) if what in self.changes else value
+
+
+def around(model: Model, **changes: Change) -> Model:
+    """The model with changes around its network, or around itself if it is a function."""
+    if isinstance(model, Adapter):
+        return Adapter(Around(model.net, changes), model.data, model.convention)
+    return Around(model, changes)
+
+
+def alternatives(model: Model, images: Images) -> Iterator[Alternative]:
+    """All readings of a model that are tried."""
+    yield from _of_adapter(model) if isinstance(model, Adapter) else _of_function(images)
+    negative = partial(around, output=torch.neg)
+    yield Alternative("sign", "its output may have the wrong sign: its negative fits better", negative)
+    transposed = partial(around, images=partial(torch.transpose, dim0=2, dim1=3))
+    yield Alternative("orientation", "its input may be transposed, and its output not", transposed)
+    for (quarters, mirrored), name in TURNS.items():
+        there, back = (partial(turn, quarters=quarters, mirrored=mirrored) for turn in (_turned, _turned_back))
+        says = f"its images may be turned or mirrored: it fits better if they are {name}"
+        yield Alternative("orientation", says, partial(around, images=there, output=back))
+    for step, down, right in product(STEPS, (-1, 0, 1), (-1, 0, 1)):
+        shift = (step * down, step * right)
+        if any(shift):
+            there, back = (partial(torch.roll, shifts=by, dims=(2, 3)) for by in (shift, (-shift[0], -shift[1])))
+            says = f"its images may be shifted: it fits better if they are moved {_direction(*shift)}"
+            yield Alternative("position", says, partial(around, images=there, output=back))
+
+
+def _of_adapter(model: Adapter) -> Iterator[Alternative]:
+    """Readings of the network under another convention, or with another time."""
+    now, mine = model.convention, model.convention.predicts.removesuffix(" to data")
+
+    def under(kind: str, says: str, **changes: Any) -> Alternative:
+        return Alternative(kind, says, partial(_under, changes))
+
+    for pixels in sorted({*RANGES} - {now.pixels}):
+        says = f"the images' range may be wrong: it fits pixels={pixels} better than {now.pixels}"
+        yield under("range", says, pixels=pixels)
+    for predicts in sorted({*RETURNS[now.process]} - {mine}):
+        says = f"its output may be read wrongly: it fits predicts={predicts!r} better than {mine!r}"
+        yield under("prediction", says, predicts=predicts)
+    for name, time in _times(now):
+        yield under("time", f"its time may be another one: it fits time={name} better", time=time)
+    if isinstance(table := now.time, TableTime):
+        for neighbour in _neighbours(table):
+            says = f"its table may be off by one: it fits first={neighbour.first} better than first={table.first}"
+            yield under("time", says, time=neighbour)
+    if isinstance(now.time, FlowTime):
+        other = FlowTime(1 - now.time.data_at)
+        says = f"its time may run the other way: it fits data_at={other.data_at} better"
+        yield under("time", says, time=other)
+    for spelt, change in _told(model):
+        says = f"its time may be told wrongly: it fits better as lambda z, t: net(z, {spelt})"
+        yield Alternative("time", says, partial(around, time=change))
+    for process, spelt, time in _processes(now):
+        for predicts in RETURNS[process]:
+            says = f"it may be of another process: {process}(predicts={predicts!r}{spelt} fits better"
+            yield under("process", says, process=process, time=time, predicts=predicts)
+    yield Alternative("black and white", NEGATIVE, _inverted)
+
+
+def _of_function(images: Images) -> Iterator[Alternative]:
+    """Readings of a function. Its conversions are not known, so these are the ones that usually go wrong."""
+    for now, then in permutations(RANGES, 2):
+        (a, b), (scale, shift) = units(now, images), units(then, images)
+        convert = partial(_linear, factor=scale / a, offset=(shift - b) / a)
+        says = f"it fits better if the network sees {list(then)} where it now sees {list(now)}"
+        read = partial(around, images=convert, time=partial(torch.mul, other=scale / a))
+        yield Alternative("range", f"the images' range may be wrong: {says}", read)
+    for predicts, pixels in product(("x0", "v"), RANGES):
+        says = f"its output may be read wrongly: it fits better as {predicts} of images in {list(pixels)}"
+        yield Alternative("prediction", says, partial(_predicting, predicts, *units(pixels, images)))
+    says = "its output may be read wrongly: it fits better as the clean image in standard deviations of the data"
+    yield Alternative("prediction", says, partial(_predicting, "x0", 1.0, 0.0))
+    scale, _ = units(RANGES[0], images)
+    for factor in (scale, 1 / scale, 0.5, 2.0):
+        says = f"its sigma may be in other units: it fits better as model(x, {factor:.3g} * sigma)"
+        yield Alternative("units of sigma", says, partial(around, time=partial(torch.mul, other=factor)))
+    negative = partial(_linear, factor=-1.0, offset=(255 - 2 * images.mean) / images.std)
+    yield Alternative("black and white", NEGATIVE, partial(around, images=negative, output=torch.neg))
+
+
+def _times(now: Convention) -> list[tuple[str, Time]]:
+    """The usual times of networks of a process; tables as long as the present one, and counted as it is."""
+    if now.process == "flow":
+        return []
+    times: list[tuple[str, Time]] = [
+        ("Sigma()", Sigma()),
+        ("LogSigma(0.25)", LogSigma(0.25)),
+        ("LogSigma()", LogSigma()),
+    ]
+    if now.process == "vp":
+        table = now.time if isinstance(now.time, TableTime) else None
+        n = len(table.sigmas) if table else TRAINING_STEPS
+        times += [("LinearVP()", LinearVP()), ("CosineVP()", CosineVP())]
+        if n >= FEWEST_STEPS:
+            spelt = "" if n == TRAINING_STEPS else f"{n}, {0.1 / n:g}, {20 / n:g}"
+            tables = {f"linear_betas({spelt})": linear_betas(n, 0.1 / n, 20 / n)}
+            tables["from_betas(...) of a cosine schedule"] = from_betas(_cosine_betas(n))
+            times += [(name, replace(table, sigmas=new.sigmas) if table else new) for name, new in tables.items()]
+    return [(name, time) for name, time in times if time != now.time]
+
+
+def _neighbours(table: TableTime) -> Iterator[TableTime]:
+    """A table counted one higher, and one lower. The index stays within the present ones, and is never negative."""
+    if len(table.sigmas) > 2:
+        yield replace(table, first=table.first + 1, sigmas=table.sigmas[:-1])
+    if table.first > 0:
+        yield replace(table, first=table.first - 1)
+
+
+def _told(model: Adapter) -> Iterator[tuple[str, Change]]:
+    """What the network may have to be told in place of its time t, and how a user writes it."""
+    time = model.convention.time
+    if isinstance(time, Sigma):
+        yield from ((f"{factor:.3g} * t", partial(torch.mul, other=factor)) for factor in (1 / model.scale, 0.5, 2.0))
+    if isinstance(time, Sigma | LogSigma):
+        return
+    table = time if isinstance(time, TableTime) else None
+    first, last = (table.first, table.first + len(table.sigmas) - 1) if table else (0, 1)
+
+    def within(factor: float, offset: float) -> Change:
+        return lambda t: (factor * t + offset).clamp(first, last).to(t.dtype)
+
+    yield f"{first + last} - t", within(-1, first + last)
+    for factor in (1 - SCALED, 1 + SCALED):
+        yield f"{factor:g} * t", within(factor, 0)
+    for offset in (-SHIFTED * (last - first), SHIFTED * (last - first)):
+        yield f"t {'+' if offset > 0 else '-'} {abs(offset):.3g}", within(1, offset)
+    if table is None:
+        yield f"{TRAINING_STEPS} * t", partial(torch.mul, other=TRAINING_STEPS)
+    elif not table.whole:
+        yield f"t / {len(table.sigmas)}", partial(torch.mul, other=1 / len(table.sigmas))
+
+
+def _processes(now: Convention) -> Iterator[tuple[str, str, Time]]:
+    """Other processes, the end of their spelling, and their time."""
+    for process, name, time in (("vp", "linear_betas()", linear_betas()), ("edm", "Sigma()", Sigma())):
+        if process != now.process:
+            yield process, f", time={name})", time
+            if now.process != "flow" and time != now.time:
+                yield process, ") with the same time", now.time
+    if now.process != "flow":
+        yield from (("flow", f", data_at={data_at})", FlowTime(data_at)) for data_at in (0, 1))
+
+
+def _under(changes: dict[str, Any], model: Adapter) -> Adapter:
+    """The network under a changed convention. `predicts` is as users name it: a velocity is that in its own time."""
+    new = {"time": model.convention.time, "predicts": model.convention.predicts.removesuffix(" to data")} | changes
+    if new["predicts"] == "velocity" and isinstance(new["time"], FlowTime) and new["time"].data_at == 1:
+        new["predicts"] = "velocity to data"
+    return model.with_convention(**new)
+
+
+def _inverted(model: Adapter) -> Model:
+    low, high = model.convention.pixels
+    return around(model.with_convention(pixels=(-high, -low)), images=torch.neg, output=torch.neg)
+
+
+def _cosine_betas(n: int) -> list[float]:
+    """The variances per step of Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17, clipped at 0.999 as there."""
+    abar = [math.cos(math.pi / 2 * (i / n + 0.008) / 1.008) ** 2 for i in range(n + 1)]
+    return [min(1 - after / before, 0.999) for before, after in pairwise(abar)]
+
+
+def _direction(down: int, right: int) -> str:
+    words = [f"{abs(down)} {'down' if down > 0 else 'up'}"] * (down != 0)
+    words += [f"{abs(right)} to the {'right' if right > 0 else 'left'}"] * (right != 0)
+    return " and ".join(words) + " (in pixels)"
+
+
+def _turned(x: Tensor, quarters: int, mirrored: bool) -> Tensor:
+    return (x.flip(3) if mirrored else x).rot90(quarters, (2, 3))
+
+
+def _turned_back(x: Tensor, quarters: int, mirrored: bool) -> Tensor:
+    x = x.rot90(-quarters, (2, 3))
+    return x.flip(3) if mirrored else x
+
+
+def _linear(x: Tensor, factor: float, offset: float) -> Tensor:
+    return factor * x + offset
+
+
+def _predicting(predicts: str, scale: float, shift: float, model: Model) -> Model:
+    """A function with its output taken for another prediction of a variance-preserving network."""
+    convert = PREDICTIONS[predicts]
+
+    def eps(x: Tensor, sigma: Tensor, **index: Tensor) -> Tensor:
+        theirs = scale * sigma.view(-1, 1, 1, 1)
+        s = (1 + theirs.square()).rsqrt()
+        return convert(model(x, sigma, **index), (scale * x + shift) * s, s, theirs * s)
+
+    eps.takes_index = getattr(model, "takes_index", False)  # type: ignore[attr-defined]  # a function made here
+    return eps
