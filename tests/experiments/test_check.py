@@ -197,8 +197,7 @@ def test_labels_follow_the_sample_in_every_kind_of_run(here: Path) -> None:
 def test_a_network_with_labels_can_be_timed(here: Path) -> None:
     config = foreign("labelled")
     samples = SampleConfig(config, Ladder(n_steps=4), Euler(), 40, machine=config.machine)
-    trial = Trial("test", "any", ScoreConfig(samples, ReferenceConfig("mnist5k", "digits", "x")))
-    assert dry_run._pace(trial, RunContext(Store(here / "store"))) > 0
+    assert dry_run._pace(samples, config, RunContext(Store(here / "store"))) > 0
     result = calibration.forward(labelled, DATA.shape, "cpu", calibration.Mode(calibration.SAMPLING, 40, 1))()
     assert isinstance(result, Tensor) and result.shape == (40, 1, 32, 32)
 
