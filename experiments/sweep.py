@@ -25,7 +25,6 @@ from typing import Any
 import pandas as pd
 
 from diffusion_core.samplers import Sampler
-from diffusion_core.samplers.counting import planned_nfe
 from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
 from experiments.config.config import AlphaBetaLadder, Ladder
 from experiments.config.denoisers import TrainConfig
@@ -171,11 +170,8 @@ def _check(number: int, one: Any) -> None:
             f"{one.label!r}: ladder={one.ladder!r}, sampler={one.sampler!r}: they must look like "
             "Ladder(n_steps=66) and Euler(0.5)"
         )
-    if lacking := [part for part in ("name", "run") if inspect.getattr_static(one.sampler, part, None) is None]:
-        raise ValueError(
-            f"sampler of {one.label!r}: it lacks {', '.join(lacking)}; make it a subclass of "
-            "diffusion_core.samplers.Sampler, which brings a name"
-        )
+    if not isinstance(one.sampler, Sampler):
+        raise ValueError(f"sampler of {one.label!r}: make its class a subclass of diffusion_core.samplers.Sampler")
     if not isinstance(one.training, Mapping):
         raise ValueError(f"training={one.training!r} of {one.label!r}: it must be a dict of TrainConfig's fields")
     for what, value in {"sampler": one.sampler, "ladder": one.ladder, **one.training}.items():
@@ -218,7 +214,7 @@ def _check_planned_nfe(one: Setting) -> None:
     """Raises ValueError if planned_nfe fails or gives no number. An unsuitable ladder becomes a row that says so."""
     with _of_user(f"planned_nfe of the sampler of {one.label!r}"):
         try:
-            planned = planned_nfe(one.sampler, one.ladder.sigmas())
+            planned = one.sampler.planned_nfe(one.ladder.sigmas())
         except ValueError:
             return
     if not isinstance(planned, int) or planned < 0:

@@ -3,30 +3,33 @@
 A new sampler is one class in a file of this folder and one line in `SAMPLERS` of `diffusion_core/catalogue.py`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from diffusion_core.samplers.counting import counted_nfe
+from diffusion_core.samplers.counting import evaluated_levels
 
 Eps = Callable[[Tensor, float | Tensor], Tensor]  # eps(x, sigma): sigma is one level or a tensor (B,) of levels
 Noise = Callable[[], Tensor]  # returns fresh unit noise in the shape of x; the next call may overwrite it
+Range = tuple[float, float, bool]  # of a parameter: smallest, largest, whether on a log scale
+ETA: Range = (0.0, 1.5, False)
+S_NOISE: Range = (0.95, 1.05, False)
 
 
 @dataclass(frozen=True)
 class Sampler:
     """An algorithm that steps down a ladder. A subclass is a frozen dataclass too: its fields are its parameters.
 
-    A subclass sets `label`, its name on the command line and in tables (by default the class's name); `name` is the
-    label with the parameters. `follows_ladder` is true if it makes one step per interval of the ladder. `order` is its
-    order of convergence without noise.
+    A subclass needs `run` alone. All else that is asked of a sampler has a default or is recorded by running it, and is
+    overridden where the sampler knows more.
     """
 
-    label: ClassVar[str]
-    follows_ladder: ClassVar[bool] = True
-    order: ClassVar[int] = 1
+    label: ClassVar[str]  # its name on the command line and in tables; by default the class's name
+    follows_ladder: ClassVar[bool] = True  # whether it makes one step per interval of the ladder
+    order: ClassVar[int] = 1  # of convergence without noise
+    near: ClassVar[tuple[str, ...]] = ()  # labels of the samplers that `tune` tries where this one is good
 
     def __init_subclass__(cls) -> None:
         if "label" not in cls.__dict__:
@@ -45,7 +48,48 @@ class Sampler:
         Raises:
             ValueError: the sampler's parameters do not suit the ladder.
         """
-        return counted_nfe(self, sigmas)
+        return len(evaluated_levels(self, sigmas))
+
+    def asked(self, sigmas: tuple[float, ...]) -> tuple[float, float]:
+        """The smallest level above 0 and the largest level that it asks a network for, or that the ladder has.
+
+        They are recorded by running it, so they are right for a sampler that leaves its ladder, too.
+        """
+        levels = [sigma for sigma in (*sigmas, *evaluated_levels(self, sigmas)) if sigma > 0]
+        return min(levels), max(levels)
+
+    def below(self, most: float, sigmas: tuple[float, ...]) -> Self:
+        """The sampler, changed so that it raises no level of the ladder above `most`, if its parameters allow it."""
+        return self
+
+    def path(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
+        """The levels of x in their order, for an export: up wherever noise is put back before a step."""
+        return sigmas
+
+    def etas(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
+        """eta of each step, if every step is that of `Euler`; else empty."""
+        return ()
+
+    def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
+        """Its columns of table.csv about the noise put back: alpha, beta, eta, s_churn, mu, beta_ks, if they exist."""
+        return {}
+
+    def doubts(self, sigmas: tuple[float, ...]) -> list[str]:
+        """Warnings about this sampler on a ladder."""
+        return []
+
+    @property
+    def exports(self) -> Mapping[str, str]:
+        """How it is written elsewhere: the function of k-diffusion, the scheduler of diffusers, ComfyUI's name or node.
+
+        For "torch" it is one step in Python, see export/torch_loop.py.
+        """
+        return {}
+
+    @classmethod
+    def ranges(cls, budget: int) -> dict[str, Range]:
+        """The parameters that `tune` varies, with their ranges, for a number of evaluations per image."""
+        return {}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         """Yields x after each step: the same tensor updated in place, or a new one.

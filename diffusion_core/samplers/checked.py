@@ -39,7 +39,7 @@ def follow(
             names the step.
     """
     check_ladder(sigmas)
-    if getattr(type(sampler), "planned_nfe", Sampler.planned_nfe) is not Sampler.planned_nfe:
+    if type(sampler).planned_nfe is not Sampler.planned_nfe:
         sampler.planned_nfe(sigmas)  # raises ValueError if the ladder does not suit the sampler
     eps, n_steps, like = CheckedModel(model, at_once), len(sigmas) - 1, (x.shape, x.dtype, x.device)
     steps = sampler.run(eps, x, sigmas, noise)
@@ -52,7 +52,7 @@ def follow(
                 f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded {_described(found)}; it must "
                 f"yield x, {_described(x)}"
             )
-        if eps.step > n_steps and follows_ladder(sampler):
+        if eps.step > n_steps and sampler.follows_ladder:
             raise ValueError(f"sampler {sampler.name}: it took more than the {n_steps} steps that its ladder has")
         if eps.step > max(n_steps, MAX_STEPS):
             raise ValueError(f"sampler {sampler.name}: it took more than {MAX_STEPS:,} steps, or does not end")
@@ -62,7 +62,7 @@ def follow(
                 "returned neither"
             )
         yield found
-    if eps.step == 0 or (eps.step < n_steps and follows_ladder(sampler)):
+    if eps.step == 0 or (eps.step < n_steps and sampler.follows_ladder):
         raise ValueError(f"sampler {sampler.name}: it took {eps.step} of the {n_steps} steps that its ladder has")
 
 
@@ -142,7 +142,3 @@ def _described(value: object) -> str:
     if not isinstance(value, Tensor):
         return type(value).__name__
     return f"a tensor of shape {tuple(value.shape)}, {value.dtype}, on {value.device}"
-
-
-def follows_ladder(sampler: Sampler) -> bool:
-    return getattr(sampler, "follows_ladder", True)

@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.samplers.base import S_NOISE, Eps, Noise, Range, Sampler
 
 MAX_GAMMA = math.sqrt(2) - 1
+HEUN_STEP = """\
+slope = eps(x, i)
+last = after == 0  # an Euler step
+x = x + (after - now) / 2 * (slope + (slope if last else eps(x + (after - now) * slope, i + 1)))"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,11 @@ class Churn(Sampler):
     def raised(self, sigma: float, n_steps: int) -> float:
         """The level that a step starts from: the paper's sigma_hat = (1 + gamma) sigma."""
         inside = self.s_min <= sigma <= self.s_max
-        return sigma * (1 + min(self.s_churn / n_steps, MAX_GAMMA)) if inside else sigma
+        return sigma * self.gain(n_steps) if inside else sigma
+
+    def gain(self, n_steps: int) -> float:
+        """The paper's 1 + gamma, by which a level is multiplied."""
+        return 1 + min(self.s_churn / n_steps, MAX_GAMMA)
 
     def add(self, x: Tensor, sigma: float, n_steps: int, noise: Noise) -> float:
         """Adds noise to x in place and returns the raised level. Draws no noise if the level stays sigma."""
@@ -49,6 +57,26 @@ class Churn(Sampler):
         if raised > sigma and self.s_noise > 0:
             x.add_(noise(), alpha=self.s_noise * math.sqrt(raised**2 - sigma**2))
         return raised
+
+    def path(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
+        levels = [sigmas[0]]
+        for sigma, sigma_next in pairwise(sigmas):
+            raised = self.raised(sigma, len(sigmas) - 1)
+            levels += [raised, sigma_next] if raised > sigma else [sigma_next]
+        return tuple(levels)
+
+    def below(self, most: float, sigmas: tuple[float, ...]) -> Self:
+        if max(self.path(sigmas)) <= most:
+            return self
+        s_max = float(f"{most / self.gain(len(sigmas) - 1):.6g}")  # as names show it
+        return replace(self, s_max=s_max) if s_max >= self.s_min else self
+
+    def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
+        return {"s_churn": self.s_churn}
+
+    @classmethod
+    def ranges(cls, budget: int) -> dict[str, Range]:
+        return {"s_churn": (0.0, budget * MAX_GAMMA, False), "s_min": (0.03, 3.0, True), "s_noise": S_NOISE}
 
     @property
     def name(self) -> str:
@@ -70,6 +98,11 @@ class EulerChurn(Churn):
     """
 
     label: ClassVar[str] = "euler-churn"
+    near: ClassVar[tuple[str, ...]] = ("euler", "euler-split", "euler-churn")
+
+    @property
+    def exports(self) -> dict[str, str]:
+        return {"torch": "x = x + (after - now) * eps(x, i)", "k-diffusion": "sample_euler", "comfyui": "euler"}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         for sigma, sigma_next in pairwise(sigmas):
@@ -89,6 +122,16 @@ class Heun(Churn):
 
     label: ClassVar[str] = "heun"
     order: ClassVar[int] = 2
+    near: ClassVar[tuple[str, ...]] = ("heun",)
+
+    @property
+    def exports(self) -> dict[str, str]:
+        return {
+            "torch": HEUN_STEP,
+            "k-diffusion": "sample_heun",
+            "diffusers": "HeunDiscreteScheduler",
+            "comfyui": "heun",
+        }
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         return 2 * (len(sigmas) - 1) - (sigmas[-1] == 0)

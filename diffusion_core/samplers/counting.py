@@ -1,4 +1,4 @@
-"""The cost of a sampler that does not say it: its evaluations are counted in a dry run on an exact denoiser."""
+"""What a sampler asks of a network, recorded in a dry run on an exact denoiser."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,36 +15,23 @@ SHAPE = (1, 32, 32)  # of the image in a dry run
 
 
 class Steps(Protocol):
-    """What a sampler must have: see `run` of base.Sampler."""
+    """See `run` of base.Sampler."""
 
     def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]: ...
     def __hash__(self) -> int: ...
 
 
-def planned_nfe(sampler: Steps, sigmas: tuple[float, ...]) -> int:
-    """Network evaluations per image along a ladder, known before the run: as the sampler says, else counted.
-
-    Raises:
-        ValueError: the sampler says that it does not suit the ladder.
-    """
-    if hasattr(sampler, "planned_nfe"):
-        said: int = sampler.planned_nfe(sigmas)
-        return said
-    return counted_nfe(sampler, sigmas)
-
-
 @lru_cache(maxsize=10_000)
-def counted_nfe(sampler: Steps, sigmas: tuple[float, ...]) -> int:
-    """Evaluations per image, counted while the sampler draws one image from an exact denoiser.
+def evaluated_levels(sampler: Steps, sigmas: tuple[float, ...]) -> tuple[float, ...]:
+    """The level of each evaluation, in order, while the sampler draws one image from an exact denoiser.
 
-    A sampler that fails there counts as one evaluation per step: it can be planned, and its run fails with its message.
+    A sampler that fails there has one evaluation per step: it can be planned, and its run fails with its message.
     """
-    exact, counted, most = GaussianDenoiser(), 0, max(MAX_STEPS, 10 * len(sigmas))
+    exact, levels, most = GaussianDenoiser(), list[float](), max(MAX_STEPS, 10 * len(sigmas))
 
     def eps(x: Tensor, sigma: float | Tensor) -> Tensor:
-        nonlocal counted
-        counted += len(x)
-        if counted > most:
+        levels.extend([sigma] * len(x) if isinstance(sigma, float | int) else sigma.expand(len(x)).tolist())
+        if len(levels) > most:
             raise ValueError("it does not end")
         return exact(x, torch.as_tensor(sigma).expand(len(x)))
 
@@ -55,5 +42,5 @@ def counted_nfe(sampler: Steps, sigmas: tuple[float, ...]) -> int:
                 if step > most:
                     raise ValueError("it does not end")
     except (Exception, SystemExit):  # a user's sampler may raise anything
-        return len(sigmas) - 1
-    return counted
+        return sigmas[:-1]
+    return tuple(levels)

@@ -5,6 +5,7 @@ alpha = 1 - sigma_down / sigma, beta = sigma_up / sigma, r^2 = (1 - alpha)^2 + b
 """
 
 import math
+from typing import Any
 
 
 def alpha_beta(sigma: float, sigma_next: float, eta: float) -> tuple[float, float]:
@@ -71,3 +72,15 @@ def mu_from_alpha(alpha: float, ratio: float) -> float:
 def beta_ks_from_alpha(alpha: float, ratio: float) -> float:
     """beta_KS = (1 - r) / alpha: of Kadkhodaie & Simoncelli (2020, arXiv 2007.13640); 1 means no noise."""
     return (1 - ratio) / alpha
+
+
+def dialects(alpha: float, beta: float, sigmas: tuple[float, ...]) -> dict[str, Any]:
+    """The same noise in every notation, if all steps of the ladder share alpha and beta."""
+    ratio = sigmas[1] / sigmas[0]
+    return {
+        "alpha": alpha,
+        "beta": beta,
+        "s_churn": s_churn_from_beta(alpha, beta, len(sigmas) - 1),
+        "mu": mu_from_alpha(alpha, ratio) if alpha < 1 else None,
+        "beta_ks": beta_ks_from_alpha(alpha, ratio),
+    }

@@ -11,21 +11,59 @@ noise in the notation of other papers (eta, churn and more).
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from diffusion_core.samplers.base import Eps, Noise, Sampler
-from diffusion_core.samplers.dialects import alpha_beta
+from diffusion_core.samplers.base import ETA, Eps, Noise, Range, Sampler
+from diffusion_core.samplers.dialects import alpha_beta, dialects, eta_from_beta
 from diffusion_core.schedules.sigma import alpha_beta_ratio
+
+STEP = """\
+up = {eta} * after * math.sqrt(1 - (after / now) ** 2)  # standard deviation of the fresh noise
+x = x + (math.sqrt(max(after**2 - up**2, 0.0)) - now) * eps(x, i)
+if up > 0:
+    x = x + {noise}"""
 
 
 @dataclass(frozen=True)
-class Euler(Sampler):
-    """Euler on the probability-flow ODE with fresh noise at each step; eta sets how much: 0 is DDIM, 1 is DDPM.
+class Ancestral(Sampler):
+    """Euler on the probability-flow ODE with fresh noise at each step. A subclass says how much, with `eta_at`."""
+
+    s_noise = 1.0  # factor on the standard deviation of the fresh noise
+
+    def eta_at(self, sigma: float) -> float:
+        """The eta of a step that starts at sigma."""
+        raise NotImplementedError
+
+    def etas(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(self.eta_at(sigma) for sigma in sigmas[:-1])
+
+    def steps(self, sigmas: tuple[float, ...]) -> list[tuple[float, float, float]]:
+        """(sigma, alpha, beta) of each step down a ladder. Raises ValueError if the eta of a step is too large."""
+        return [(sigma, *alpha_beta(sigma, after, self.eta_at(sigma))) for sigma, after in pairwise(sigmas)]
+
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        return len(self.steps(sigmas))
+
+    @property
+    def exports(self) -> dict[str, str]:
+        return {"torch": STEP}
+
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        for sigma, alpha, beta in self.steps(sigmas):
+            x.add_(eps(x, sigma), alpha=-alpha * sigma)
+            if beta > 0 and self.s_noise > 0:
+                x.add_(noise(), alpha=self.s_noise * beta * sigma)
+            yield x
+
+
+@dataclass(frozen=True)
+class Euler(Ancestral):
+    """The same eta at each step: 0 is DDIM, 1 is DDPM.
 
     eta is at least 0. Above 1 there is more noise than in DDPM; the upper limit of each step is 1 / sqrt(1 - r^2).
 
@@ -34,23 +72,34 @@ class Euler(Sampler):
 
     eta: float = 0.0
     label: ClassVar[str] = "euler"
+    near: ClassVar[tuple[str, ...]] = ("euler", "euler-split", "euler-churn")
 
     def __post_init__(self) -> None:
         check_eta(self.eta)
 
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        return len(euler_steps(sigmas, lambda _: self.eta))
+    def eta_at(self, sigma: float) -> float:
+        return self.eta
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        for sigma, alpha, beta in euler_steps(sigmas, lambda _: self.eta):
-            x.add_(eps(x, sigma), alpha=-alpha * sigma)
-            if beta > 0:
-                x.add_(noise(), alpha=beta * sigma)
-            yield x
+    def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
+        """alpha and beta only if all steps share them; beta = 0 if eta = 0."""
+        steps = [(alpha, beta) for _, alpha, beta in self.steps(sigmas)]
+        alphas = [alpha for alpha, _ in steps]
+        if max(alphas) - min(alphas) > 1e-9:
+            return {"eta": self.eta, "beta": 0.0 if self.eta == 0 else None}
+        return dialects(*steps[0], sigmas) | {"eta": self.eta}
+
+    @property
+    def exports(self) -> dict[str, str]:
+        schedulers = {0.0: "EulerDiscreteScheduler", 1.0: "EulerAncestralDiscreteScheduler"}
+        return super().exports | ({"diffusers": schedulers[self.eta]} if self.eta in schedulers else {})
+
+    @classmethod
+    def ranges(cls, budget: int) -> dict[str, Range]:
+        return {"eta": ETA}
 
 
 @dataclass(frozen=True)
-class EulerWithin(Sampler):
+class EulerWithin(Ancestral):
     """`Euler` that adds noise only at steps that start at a sigma with s_min <= sigma <= s_max.
 
     Source: S_min and S_max of Karras et al. 2022, arXiv 2206.00364, Algorithm 2. There the noise is added before the
@@ -61,6 +110,7 @@ class EulerWithin(Sampler):
     s_min: float = 0.0
     s_max: float = math.inf
     label: ClassVar[str] = "euler-within"
+    near: ClassVar[tuple[str, ...]] = ("euler", "euler-split")
 
     def __post_init__(self) -> None:
         check_eta(self.eta)
@@ -68,18 +118,7 @@ class EulerWithin(Sampler):
             raise ValueError(f"s_min={self.s_min}: it must be at least 0 and at most s_max={self.s_max}")
 
     def eta_at(self, sigma: float) -> float:
-        """The eta of a step that starts at sigma."""
         return self.eta if self.s_min <= sigma <= self.s_max else 0.0
-
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        return len(euler_steps(sigmas, self.eta_at))
-
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        for sigma, alpha, beta in euler_steps(sigmas, self.eta_at):
-            x.add_(eps(x, sigma), alpha=-alpha * sigma)
-            if beta > 0:
-                x.add_(noise(), alpha=beta * sigma)
-            yield x
 
 
 @dataclass(frozen=True)
@@ -97,6 +136,10 @@ class AlphaBeta(Sampler):
     def __post_init__(self) -> None:
         alpha_beta_ratio(self.alpha, self.beta)
 
+    def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
+        eta = eta_from_beta(self.beta, alpha_beta_ratio(self.alpha, self.beta))
+        return dialects(self.alpha, self.beta, sigmas) | {"eta": eta}
+
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         ratio = alpha_beta_ratio(self.alpha, self.beta)  # 0 when alpha = 1 and beta = 0
         for sigma, sigma_next in pairwise(sigmas):
@@ -113,15 +156,6 @@ class AlphaBeta(Sampler):
             if self.beta > 0:
                 x.add_(noise(), alpha=self.beta * sigma)
             yield x
-
-
-def euler_steps(sigmas: tuple[float, ...], eta_at: Callable[[float], float]) -> list[tuple[float, float, float]]:
-    """(sigma, alpha, beta) of each step down a ladder; eta_at(sigma) is the eta of the step that starts at sigma.
-
-    Raises:
-        ValueError: the eta of a step is too large for it.
-    """
-    return [(sigma, *alpha_beta(sigma, after, eta_at(sigma))) for sigma, after in pairwise(sigmas)]
 
 
 def check_eta(eta: float) -> None:

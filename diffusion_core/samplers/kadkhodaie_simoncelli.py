@@ -72,6 +72,11 @@ class KadkhodaieSimoncelli(Sampler):
             level *= 1 - self.beta_ks * self.alpha(step)
         return self.max_steps
 
+    def doubts(self, sigmas: tuple[float, ...]) -> list[str]:
+        if self.planned_nfe(sigmas) < self.max_steps:
+            return []
+        return [f"{self.name} takes all its {self.max_steps} steps and may stop above sigma_min; raise alpha_0"]
+
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         level = x.new_full((len(x),), sigmas[0])
         active = torch.ones_like(level, dtype=torch.bool)

@@ -9,7 +9,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.samplers.base import ETA, Eps, Noise, Range, Sampler
+
+STEP = """\
+denoised = x - now * eps(x, i)
+if after == 0:
+    return denoised
+keep, log_ratio = (after / now) ** (1 + ETA), math.log(after / now)
+ahead = 0.0 if i == 0 else log_ratio / (2 * before[1]) * (denoised - before[0])
+x = keep * x + (1 - keep) * (denoised + ahead)
+if ETA > 0:
+    x = x + after * math.sqrt(1 - (after / now) ** (2 * ETA)) * noise()
+before = denoised, log_ratio"""
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,12 @@ class DPMpp2M(Sampler):
 
     label: ClassVar[str] = "dpm++2m"
     order: ClassVar[int] = 2
+    near: ClassVar[tuple[str, ...]] = ("dpm++2m", "dpm++2m-sde")
+
+    @property
+    def exports(self) -> dict[str, str]:
+        scheduler = "DPMSolverMultistepScheduler"
+        return {"torch": STEP, "k-diffusion": "sample_dpmpp_2m", "diffusers": scheduler, "comfyui": "dpmpp_2m"}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         return _dpmpp_2m(eps, x, sigmas, noise, eta=0.0)
@@ -44,10 +61,19 @@ class DPMpp2MSDE(Sampler):
 
     eta: float = 1.0
     label: ClassVar[str] = "dpm++2m-sde"
+    near: ClassVar[tuple[str, ...]] = DPMpp2M.near
 
     def __post_init__(self) -> None:
         if not 0 <= self.eta < math.inf:
             raise ValueError(f"eta={self.eta}: it must be at least 0 and finite")
+
+    @property
+    def exports(self) -> dict[str, str]:
+        return {"torch": STEP, "k-diffusion": "sample_dpmpp_2m_sde", "comfyui": "SamplerDPMPP_2M_SDE"}
+
+    @classmethod
+    def ranges(cls, budget: int) -> dict[str, Range]:
+        return {"eta": ETA}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         return _dpmpp_2m(eps, x, sigmas, noise, self.eta)

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
-from diffusion_core.samplers.churn import Heun, heun_step
+from diffusion_core.samplers.churn import HEUN_STEP, Heun, heun_step
 from diffusion_core.schedules.sigma import check_ends, check_n_steps, karras
 
 
@@ -60,6 +60,17 @@ class Restart(Sampler):
     def name(self) -> str:
         each = (f"{i.sigma_min:g}..{i.sigma_max:g} {i.n_restarts}x{i.n_steps}" for i in self.intervals)
         return f"{self.label}({', '.join(each)}, rho={self.rho:g})"
+
+    @property
+    def exports(self) -> dict[str, str]:
+        return {"torch": HEUN_STEP}
+
+    def path(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
+        inner_ladders = self.inner_ladders(sigmas)
+        levels = list(sigmas[:1])
+        for index, sigma in enumerate(sigmas[1:], start=1):
+            levels += [sigma, *(level for inner in inner_ladders[index] for level in inner)]
+        return tuple(levels)
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         self.inner_ladders(sigmas)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.samplers.base import Sampler
-from diffusion_core.samplers.checked import Model, denoise, follow, follows_ladder, name_the_fault
+from diffusion_core.samplers.checked import Model, denoise, follow, name_the_fault
 from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise
 from diffusion_core.samplers.training_mode import warn_of_training_mode
@@ -103,9 +103,7 @@ def sample(
 
     Args:
         sigmas: the ladder.
-        sampler: a `Sampler` (see base.py), or any object with `name` (text), `run(eps, x, sigmas, noise)` (yields x
-            after each step) and perhaps `planned_nfe(sigmas)` (the number of evaluations; raises ValueError for an
-            unsuitable ladder).
+        sampler: see base.py.
         clean: (n_samples, C, H, W) images to start from: x = clean + sigmas[0] * noise, instead of noise alone (Meng et
             al. 2022, arXiv 2108.01073).
         after_batch: called after each batch with its number of samples.
@@ -113,17 +111,19 @@ def sample(
             step. Copy x if you keep it: the next step may overwrite it.
 
     Raises also:
-        ValueError: the sampler does not suit the ladder, or does not yield x after each step of the ladder;
+        ValueError: `sampler` is no `Sampler`, does not suit the ladder, or does not yield x after each of its steps;
             `trajectory` for a sampler with follows_ladder = False: its steps do not end at the ladder's levels; `clean`
             of another shape.
     """
+    if not isinstance(sampler, Sampler):
+        raise ValueError(f"sampler={sampler!r}: it must be one such as Euler(0.5), of a subclass of Sampler")
     if n_samples < 1 or first_sample < 0:
         raise ValueError(f"n_samples={n_samples}, first_sample={first_sample}: they must be at least 1 and at least 0")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: it must be at least 1")
     if clean is not None and clean.shape != (n_samples, *shape):
         raise ValueError(f"clean: its shape is {tuple(clean.shape)}, but it must be {(n_samples, *shape)}")
-    if trajectory and not follows_ladder(sampler):
+    if trajectory and not sampler.follows_ladder:
         raise ValueError(f"trajectory: {sampler.name} does not follow its ladder, so its steps have no level")
     warn_of_training_mode(model)
     place = torch.device(device) if device is not None else model_device(model)

@@ -1,18 +1,15 @@
 """Euler with one amount of noise at high levels and another at low levels."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
-from diffusion_core.samplers.base import Eps, Noise, Sampler
-from diffusion_core.samplers.euler import check_eta, euler_steps
+from diffusion_core.samplers.base import ETA, S_NOISE, Range
+from diffusion_core.samplers.euler import Ancestral, check_eta
 
 
 @dataclass(frozen=True)
-class EulerSplit(Sampler):
+class EulerSplit(Ancestral):
     """`Euler` with eta_above at steps that start above the level `split`, and eta_below at all other steps.
 
     Args:
@@ -30,6 +27,7 @@ class EulerSplit(Sampler):
     split: float = 0.5
     s_noise: float = 1.0
     label: ClassVar[str] = "euler-split"
+    near: ClassVar[tuple[str, ...]] = ("euler", "euler-split")
 
     def __post_init__(self) -> None:
         check_eta(self.eta_above)
@@ -38,16 +36,9 @@ class EulerSplit(Sampler):
             if not 0 <= value < math.inf:
                 raise ValueError(f"{field}={value}: it must be at least 0 and finite")
 
-    def eta(self, sigma: float) -> float:
-        """The eta of a step that starts at sigma."""
+    def eta_at(self, sigma: float) -> float:
         return self.eta_above if sigma > self.split else self.eta_below
 
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        return len(euler_steps(sigmas, self.eta))
-
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        for sigma, alpha, beta in euler_steps(sigmas, self.eta):
-            x.add_(eps(x, sigma), alpha=-alpha * sigma)
-            if beta > 0 and self.s_noise > 0:
-                x.add_(noise(), alpha=self.s_noise * beta * sigma)
-            yield x
+    @classmethod
+    def ranges(cls, budget: int) -> dict[str, Range]:
+        return {"eta_above": ETA, "eta_below": ETA, "split": (0.1, 10.0, True), "s_noise": S_NOISE}

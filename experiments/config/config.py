@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from diffusion_core.samplers import AlphaBeta, Sampler
-from diffusion_core.samplers.counting import planned_nfe
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from experiments.config.denoisers import Machine, ModelConfig, at_least, check_data
@@ -95,7 +94,7 @@ class SampleConfig:
             at_least("batch_size", self.batch_size, 1)
         if self.fresh_start and not self.model.data.startswith(MIXTURE):
             raise ValueError("fresh_start: it needs new draws of the data, so the data must be a mixture")
-        planned_nfe(self.sampler, self.ladder.sigmas())  # raises ValueError if they do not suit each other
+        self.sampler.planned_nfe(self.ladder.sigmas())  # raises ValueError if they do not suit each other
 
     @property
     def batch(self) -> int:
@@ -105,7 +104,7 @@ class SampleConfig:
     @property
     def planned_nfe(self) -> int:
         """Planned network evaluations per image, with one for final_denoise. Tables report the counted number."""
-        return planned_nfe(self.sampler, self.ladder.sigmas()) + self.final_denoise
+        return self.sampler.planned_nfe(self.ladder.sigmas()) + self.final_denoise
 
 
 @dataclass(frozen=True)

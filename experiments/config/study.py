@@ -164,10 +164,9 @@ class Study:
     @staticmethod
     def _cause(ladder: "Ladder | AlphaBetaLadder", sampler: "Sampler") -> str:
         """The sampler's error for the ladder; else a text that it takes too many evaluations."""
-        from diffusion_core.samplers.counting import planned_nfe
 
         try:
-            planned = planned_nfe(sampler, ladder.sigmas())
+            planned = sampler.planned_nfe(ladder.sigmas())
         except ValueError as error:
             return str(error)
         return f"{sampler.name} takes {planned} evaluations here, and no shorter ladder meets the budget"

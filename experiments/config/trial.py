@@ -2,19 +2,9 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from diffusion_core.samplers import AlphaBeta, Churn, Euler
-from diffusion_core.samplers.dialects import (
-    alpha_beta,
-    beta_ks_from_alpha,
-    eta_from_beta,
-    mu_from_alpha,
-    s_churn_from_beta,
-)
-from diffusion_core.schedules import alpha_beta_ratio
 from experiments.config.config import SampleConfig, ScoreConfig
 from experiments.config.denoisers import ModelConfig
 from experiments.config.identity import MIXTURE, identity
@@ -101,38 +91,9 @@ def described(trial: Trial | Infeasible) -> Row:
         "samples_id": identity(samples),
         "run_id": trial.run_id,
     }
-    return values | model.row() | _noise(samples)
+    return values | model.row() | samples.sampler.row(ladder.sigmas())
 
 
 def short_name(data: str) -> str:
     """A data set's name in tables: for a mixture its identity, without its folder."""
     return MIXTURE + Path(data).name if data.startswith(MIXTURE) else data
-
-
-def _noise(samples: SampleConfig) -> Row:
-    """The columns about the noise put back. alpha and beta only if all steps share them, and beta = 0 if eta = 0."""
-    sampler, sigmas = samples.sampler, samples.ladder.sigmas()
-    if isinstance(sampler, Churn):
-        return {"s_churn": sampler.s_churn}
-    if isinstance(sampler, AlphaBeta):
-        eta = eta_from_beta(sampler.beta, alpha_beta_ratio(sampler.alpha, sampler.beta))
-        return _dialects(sampler.alpha, sampler.beta, sigmas) | {"eta": eta}
-    if not isinstance(sampler, Euler):
-        return {}
-    steps = [alpha_beta(sigma, sigma_next, sampler.eta) for sigma, sigma_next in pairwise(sigmas)]
-    alphas = [alpha for alpha, _ in steps]
-    if max(alphas) - min(alphas) > 1e-9:
-        return {"eta": sampler.eta, "beta": 0.0 if sampler.eta == 0 else None}
-    return _dialects(*steps[0], sigmas) | {"eta": sampler.eta}
-
-
-def _dialects(alpha: float, beta: float, sigmas: tuple[float, ...]) -> Row:
-    """The same noise in the notation of several papers, if all steps of the ladder share alpha and beta."""
-    ratio = sigmas[1] / sigmas[0]
-    return {
-        "alpha": alpha,
-        "beta": beta,
-        "s_churn": s_churn_from_beta(alpha, beta, len(sigmas) - 1),
-        "mu": mu_from_alpha(alpha, ratio) if alpha < 1 else None,
-        "beta_ks": beta_ks_from_alpha(alpha, ratio),
-    }

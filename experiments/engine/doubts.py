@@ -9,10 +9,10 @@ import torch
 
 from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
-from diffusion_core.samplers import KadkhodaieSimoncelli, Sampler
+from diffusion_core.samplers import Sampler
 from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import MIXTURE
-from experiments.config.levels import asked, unknown
+from experiments.config.levels import unknown
 from experiments.config.names import DIGITS
 from experiments.config.trial import Trial
 from experiments.models.check import examine
@@ -108,7 +108,7 @@ def _of_network(
             yield f"a ladder goes down to sigma {low:.3g}, but {why}"
         if why := unknown(high, network.span):
             yield f"a ladder begins at sigma {high:.3g}, but {why}"
-        ends = [(sampler.name, *asked(sampler, sigmas)) for sampler, sigmas in runs]
+        ends = [(sampler.name, *sampler.asked(sigmas)) for sampler, sigmas in runs]
         lowest, highest = min(ends, key=lambda one: one[1]), max(ends, key=lambda one: one[2])
         for name, level, outside in (
             (lowest[0], lowest[1], lowest[1] < low),
@@ -138,9 +138,7 @@ def _of_ladder(trial: Trial) -> Iterator[str]:
             f"a ladder ends at sigma {sigmas[-1]:.3g}, so this much noise stays in its samples; end it lower or use "
             "--final-denoise"
         )
-    sampler = samples.sampler
-    if isinstance(sampler, KadkhodaieSimoncelli) and sampler.planned_nfe(sigmas) == sampler.max_steps:
-        yield f"{sampler.name} takes all its {sampler.max_steps} steps and may stop above sigma_min; raise alpha_0"
+    yield from samples.sampler.doubts(sigmas)
     if model.noise is not None:
         usual = float(model.noise.log_density(torch.linspace(-8, 8, 321, dtype=torch.float64)).max())
         for name, sigma in (("begins", sigmas[0]), ("ends", sigmas[-1])):

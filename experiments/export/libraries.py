@@ -5,9 +5,8 @@ Each function raises `Unsupported`, with the reason, for a setting that its libr
 
 import math
 
-from diffusion_core.samplers import Churn
 from experiments.export import network
-from experiments.export.target import Target, Unsupported, as_list, churn_options
+from experiments.export.target import Target, Unsupported, as_list
 
 PREDICTIONS = ("eps", "v")  # that all of diffusers' schedulers know
 PLAIN = "sigmas, times"
@@ -19,11 +18,9 @@ MULTISTEP = (
     ', algorithm_type="dpmsolver++", solver_order=2, solver_type="midpoint",\n        lower_order_final=False, '
     'euler_at_final=False, final_sigmas_type="{last}", thresholding=False'
 )
-SCHEDULERS = {  # sampler -> scheduler, options that differ from the pipeline's
-    "euler(eta=0)": ("EulerDiscreteScheduler", ""),
-    "euler(eta=1)": ("EulerAncestralDiscreteScheduler", ""),
-    "heun(s_churn=0)": ("HeunDiscreteScheduler", ", clip_sample=False"),
-    "dpm++2m": ("DPMSolverMultistepScheduler", MULTISTEP),
+OPTIONS = {  # scheduler -> options that differ from the pipeline's
+    "HeunDiscreteScheduler": ", clip_sample=False",
+    "DPMSolverMultistepScheduler": MULTISTEP,
 }
 
 
@@ -31,17 +28,8 @@ def k_diffusion(target: Target) -> str:
     """Code for k-diffusion. A ladder may end above 0, which k-diffusion allows."""
     if target.etas:
         steps = [_k_euler(eta, levels, target.s_noise) for eta, levels in target.parts]
-    elif target.sampler.label in ("heun", "euler-churn"):
-        options = churn_options(target)
-        keywords = "".join(f", {name}={_python(value)}" for name, value in options.items())
-        steps = [(f"sample_{target.sampler.label.removesuffix('-churn')}", target.sigmas, keywords)]
-    elif target.sampler.label == "dpm++2m":
-        steps = [("sample_dpmpp_2m", target.sigmas, "")]
-    elif target.sampler.label == "dpm++2m-sde":
-        eta = getattr(target.sampler, "eta", 0.0)
-        steps = [("sample_dpmpp_2m_sde", target.sigmas, f", eta={eta!r}, noise_sampler=lambda *_: noise()")]
     else:
-        raise Unsupported(f"k-diffusion has no {target.sampler.label}")
+        steps = [(target.called("k-diffusion"), target.sigmas, _k_options(target))]
     calls = "\n".join(
         f"    x = sampling.{function}(denoiser, x, torch.tensor({_slice(target, levels)}, device=x.device){keywords})"
         for function, levels, keywords in steps
@@ -74,6 +62,24 @@ def _k_euler(eta: float, levels: tuple[float, ...], s_noise: float) -> tuple[str
     return "sample_euler_ancestral", levels, f", eta={eta!r}{factor}, noise_sampler=lambda *_: noise()"
 
 
+def _k_options(target: Target) -> str:
+    """Further arguments, as Python.
+
+    k-diffusion takes a step to 0 for one of the steps. Ours adds no churn before a step to 0, so s_tmin keeps it out.
+    """
+    values, n_steps = vars(target.sampler), len(target.ladder) - 1
+    if values.get("s_churn"):
+        low = math.sqrt(target.ladder[-1] * target.ladder[-2]) if target.to_zero else 0.0
+        options = {
+            "s_churn": values["s_churn"] * (n_steps + target.to_zero) / n_steps,
+            "s_tmin": target.scale * max(values["s_min"], low),
+            "s_tmax": target.scale * values["s_max"],
+            "s_noise": values["s_noise"],
+        }
+        return "".join(f", {name}={_python(value)}" for name, value in options.items())
+    return f", eta={values['eta']!r}, noise_sampler=lambda *_: noise()" if "eta" in values else ""
+
+
 def _slice(target: Target, levels: tuple[float, ...]) -> str:
     """Where a stretch of levels lies in the list SIGMAS, as Python."""
     first, last = (target.sigmas.index(levels[end]) for end in (0, -1))
@@ -95,12 +101,12 @@ def diffusers(target: Target) -> str:
             "diffusers' schedulers need fractional times, but those of your network are rounded (whole=True); use the "
             "torch code"
         )
-    if isinstance(target.sampler, Churn) and target.sampler.s_churn > 0:
+    if target.path != target.levels:
         raise Unsupported("diffusers evaluates the network before it adds the churn; use the torch code")
-    if target.sampler.name not in SCHEDULERS:
-        raise Unsupported(f"diffusers has no scheduler for {target.sampler.name} at given levels; use the torch code")
-    name, options = SCHEDULERS[target.sampler.name]
-    options = options.replace("{last}", "zero" if target.to_zero else "sigma_min")
+    name = target.called(
+        "diffusers", f"diffusers has no scheduler for {target.sampler.name} at given levels; use the torch code"
+    )
+    options = OPTIONS.get(name, "").replace("{last}", "zero" if target.to_zero else "sigma_min")
     draws = "" if name == "HeunDiscreteScheduler" else ", generator=generator"
     scaled = name == "DPMSolverMultistepScheduler"  # its x has unit variance
     before, after = (" / (1 + SIGMAS[0] ** 2) ** 0.5", " * (1 + SIGMAS[-1] ** 2) ** 0.5") if scaled else ("", "")
@@ -152,8 +158,6 @@ def comfyui(target: Target) -> str:
     flow = target.process == "flow"
     if flow and set(target.etas) != {0.0}:
         raise Unsupported("ComfyUI's samplers step a flow in another way than ours, except for Euler without noise")
-    if isinstance(target.sampler, Churn) and target.sampler.s_churn > 0:
-        raise Unsupported("ComfyUI's own sampler nodes have no field for churn")
     nodes = _comfy_nodes(target)
     texts = []
     for number, (node, fields, levels) in enumerate(nodes, start=1):
@@ -180,14 +184,13 @@ def _comfy_nodes(target: Target) -> list[tuple[str, dict[str, object], tuple[flo
             else ("KSamplerSelect", {"sampler_name": "euler"}, levels)
             for eta, levels in target.parts
         ]
-    named = {"heun": "heun", "euler-churn": "euler", "dpm++2m": "dpmpp_2m"}
-    label = target.sampler.label
-    if label in named:
-        return [("KSamplerSelect", {"sampler_name": named[label]}, target.sigmas)]
-    if label == "dpm++2m-sde":
-        fields = {"solver_type": "midpoint", "eta": getattr(target.sampler, "eta", 0.0), "s_noise": target.s_noise}
-        return [("SamplerDPMPP_2M_SDE", {**fields, "noise_device": "cpu"}, target.sigmas)]
-    raise Unsupported(f"ComfyUI has no {label}")
+    name = target.called("comfyui", f"ComfyUI has no {target.sampler.label}")
+    if target.path != target.levels:
+        raise Unsupported("ComfyUI's own sampler nodes have no field for churn")
+    if not name.startswith("Sampler"):
+        return [("KSamplerSelect", {"sampler_name": name}, target.sigmas)]
+    fields = {"solver_type": "midpoint", "eta": vars(target.sampler)["eta"], "s_noise": target.s_noise}
+    return [(name, {**fields, "noise_device": "cpu"}, target.sigmas)]
 
 
 def _decimal(value: float) -> str:

@@ -1,6 +1,5 @@
 """A setting in the units of the network that it is for: what its code writes out, whatever library runs it."""
 
-import math
 import textwrap
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,8 +9,7 @@ import torch
 from diffusion_core.adapters import Adapter
 from diffusion_core.adapters.times import TableTime
 from diffusion_core.data import Images
-from diffusion_core.samplers import Churn, Euler, EulerSplit, EulerWithin, Model, Sampler
-from experiments.config.levels import visited
+from diffusion_core.samplers import Model, Sampler
 
 
 class Unsupported(Exception):
@@ -114,22 +112,14 @@ class Target:
     @property
     def path(self) -> tuple[float, ...]:
         """The levels as they are visited: up wherever noise is put back before a step, which churn and restarts do."""
-        found = visited(self.sampler, self.ladder)
-        return (*found, 0.0) if self.to_zero else found
+        path = self.sampler.path(self.ladder)
+        return (*path, 0.0) if self.to_zero else path
 
     @property
     def etas(self) -> tuple[float, ...]:
         """eta of Euler at each step of `levels`; empty for another sampler."""
-        sampler = self.sampler
-        if isinstance(sampler, EulerSplit):
-            found = tuple(sampler.eta(sigma) for sigma in self.ladder[:-1])
-        elif isinstance(sampler, EulerWithin):
-            found = tuple(sampler.eta * (sampler.s_min <= sigma <= sampler.s_max) for sigma in self.ladder[:-1])
-        elif isinstance(sampler, Euler):
-            found = (sampler.eta,) * (len(self.ladder) - 1)
-        else:
-            return ()
-        return (*found, found[-1]) if self.to_zero else found
+        etas = self.sampler.etas(self.ladder)
+        return (*etas, *etas[-1:]) if self.to_zero else etas
 
     @property
     def parts(self) -> list[tuple[float, tuple[float, ...]]]:
@@ -141,6 +131,12 @@ class Target:
             else:
                 found.append((eta, pair))
         return found
+
+    def called(self, library: str, otherwise: str = "") -> str:
+        """What a library calls the sampler, see `Sampler.exports`. Raises Unsupported if it has none."""
+        if library not in self.sampler.exports:
+            raise Unsupported(otherwise or f"{library} has no {self.sampler.label}")
+        return self.sampler.exports[library]
 
     @property
     def s_noise(self) -> float:
@@ -158,23 +154,6 @@ class Target:
             f"SIGMAS = {as_list(self.theirs(levels))}\n"
             f"# what the network is told at these levels\nTIMES = {as_list(self.told(levels))}"
         )
-
-
-def churn_options(target: Target) -> dict[str, float]:
-    """The keywords of Karras et al.'s Algorithm 2 for libraries that take a step to 0 for one of the steps.
-
-    Ours adds no noise before a step to 0, so s_tmin keeps it out.
-    """
-    sampler, n_steps = target.sampler, len(target.ladder) - 1
-    if not isinstance(sampler, Churn) or sampler.s_churn == 0:
-        return {}
-    low = math.sqrt(target.ladder[-1] * target.ladder[-2]) if target.to_zero else 0.0
-    return {
-        "s_churn": sampler.s_churn * (n_steps + target.to_zero) / n_steps,
-        "s_tmin": target.scale * max(sampler.s_min, low),
-        "s_tmax": target.scale * sampler.s_max,
-        "s_noise": sampler.s_noise,
-    }
 
 
 def as_list(values: tuple[float, ...] | tuple[int, ...]) -> str:

@@ -34,7 +34,7 @@ from experiments.config.comparison import (
     paired,
 )
 from experiments.config.config import Ladder
-from experiments.config.levels import beyond, capped
+from experiments.config.levels import unknown_levels
 from experiments.config.study import CONTROL
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
@@ -131,8 +131,8 @@ def trials(
                 ladder = exactly(budget, levels, sampler, setting.to_zero)
                 why = f"{setting.sampler}: no ladder takes exactly {budget} evaluations"
                 if ladder is not None:
-                    sampler = capped(sampler, ladder.sigmas(), study.known[1])
-                    why = beyond(sampler, ladder.sigmas(), study.known)
+                    sampler = sampler.below(study.known[1], ladder.sigmas())
+                    why = unknown_levels(sampler, ladder.sigmas(), study.known)
                 if ladder is None or why:
                     yield here.infeasible(*what, ladder or levels, sampler, budget=budget, why=why)
                     continue

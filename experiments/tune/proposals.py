@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from diffusion_core.samplers.churn import MAX_GAMMA
+from diffusion_core.samplers import SAMPLERS
+from diffusion_core.samplers.base import Range
 from diffusion_core.samplers.dialects import largest_eta
 from diffusion_core.schedules import SCHEDULES
 from experiments.config.config import SampleConfig
@@ -28,19 +29,8 @@ if TYPE_CHECKING:
 
 INSTALL = "refine: proposals need Optuna: pip install -e '.[tune]'. Only the named settings race"
 TRIES = 20  # per proposal, until it is a new setting
-Space = Mapping[str, tuple[float, float, bool]]  # parameter -> smallest, largest, whether on a log scale
-ETA = (0.0, 1.5, False)
-S_NOISE = (0.95, 1.05, False)
+Space = Mapping[str, Range]  # parameter -> its range
 LADDERS: dict[str, Space] = {"karras": {"rho": (1.5, 15.0, True)}, "polyexponential": {"rho": (0.4, 2.5, True)}}
-NEAR = {  # sampler of a good setting -> the samplers to try
-    "euler": ("euler", "euler-split", "euler-churn"),
-    "euler-within": ("euler", "euler-split"),
-    "euler-split": ("euler", "euler-split"),
-    "euler-churn": ("euler", "euler-split", "euler-churn"),
-    "heun": ("heun",),
-    "dpm++2m": ("dpm++2m", "dpm++2m-sde"),
-    "dpm++2m-sde": ("dpm++2m", "dpm++2m-sde"),
-}
 
 
 @dataclass(frozen=True)
@@ -59,16 +49,8 @@ def installed() -> bool:
 
 def samplers(budget: int) -> dict[str, Space]:
     """The samplers that are proposed, with the ranges of their parameters."""
-    churn = {"s_churn": (0.0, budget * MAX_GAMMA, False), "s_min": (0.03, 3.0, True), "s_noise": S_NOISE}
-    split = {"eta_above": ETA, "eta_below": ETA, "split": (0.1, 10.0, True), "s_noise": S_NOISE}
-    return {
-        "euler": {"eta": ETA},
-        "euler-split": split,
-        "euler-churn": churn,
-        "heun": churn,
-        "dpm++2m": {},
-        "dpm++2m-sde": {"eta": ETA},
-    }
+    proposed = {label for kind in SAMPLERS.values() for label in kind.near}
+    return {label: kind.ranges(budget) for label, kind in SAMPLERS.items() if label in proposed}
 
 
 def ends(scope: Scope) -> Space:
@@ -98,7 +80,7 @@ def propose(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = samplers(scope.budget)
-    near = {name for one in good for name in NEAR.get(one.sampler.label, ())} or {"euler", "euler-split"}
+    near = {name for one in good for name in one.sampler.near} or {"euler", "euler-split"}
     choices: dict[str, list[Any]] = {
         "ladder": [*dict.fromkeys([*(_schedule(one) for one in good), "karras"])],
         "sampler": [name for name in space if name in near],
@@ -175,9 +157,10 @@ def _setting(
     options = {name: number(f"{schedule} {name}") for name in LADDERS.get(schedule, {})}
     ladder = f"{called(schedule, options.items())} from {high:g} to {low:g}"
     values = {name: number(f"{label} {name}") for name in samplers(scope.budget)[label]}
-    if label in ("euler", "euler-split"):
-        plain = SamplerSetting(ladder, "eta 0").parts(max(scope.budget - to_zero, 1), (high, low), scope.data_std)
-        most = min(largest_eta(after / sigma) for sigma, after in pairwise(plain[0].sigmas()))
+    plain = SamplerSetting(ladder, "eta 0").parts(max(scope.budget - to_zero, 1), (high, low), scope.data_std)
+    sigmas = plain[0].sigmas()
+    if SAMPLERS[label](**values).etas(sigmas):
+        most = min(largest_eta(after / sigma) for sigma, after in pairwise(sigmas))
         most = math.floor(100 * most) / 100
         values = {name: min(value, most) if name.startswith("eta") else value for name, value in values.items()}
     sampler = f"eta {values['eta']:g}" if label == "euler" else called(label, values.items())

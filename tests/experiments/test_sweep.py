@@ -80,7 +80,9 @@ def test_on_ray_a_sampler_of_ones_own_travels(how: str, tmp_path: Path, two_node
 
 def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_before(tmp_path: Path) -> None:
     text = FILE.replace("from diffusion_core.samplers import Euler\n", "", 1)
-    text = text.replace("class Mine:", "class Euler:\n    eta: float = 0.0").replace("Mine()", "Euler(0.0)")
+    text = text.replace("class Mine(Sampler):", "class Euler(Sampler):\n    eta: float = 0.0").replace(
+        "Mine()", "Euler(0.0)"
+    )
     found = []
     for edited in (text, text.replace('return "mine"', 'return "yours"')):
         *_, last = read(written(tmp_path, edited)).runs()

@@ -96,11 +96,18 @@ NAME = 'name(self): return "mine"'
             "QUESTION = ''\ndef runs():\n    while True:\n        yield 1",
             "runs(): it yields more than 100,000 settings",
         ),
-        (FILE.replace("@dataclass(frozen=True)", "@dataclass"), "Mine: it is not frozen, so it may change"),
+        (
+            FILE.replace("@dataclass(frozen=True)", "@dataclass"),
+            "TypeError: cannot inherit non-frozen dataclass from a frozen",
+        ),
+        (
+            noisy().replace("@dataclass(frozen=True)\nclass Noise", "@dataclass\nclass Noise"),
+            "Noise: it is not frozen, so it",
+        ),
         (FILE.replace("@dataclass(frozen=True)", ""), "Mine: it is no dataclass itself"),
         (
-            FILE.replace("    def name", "    def other"),
-            "sampler of 'mine': it lacks name; make it a subclass of",
+            FILE.replace("(Sampler)", ""),
+            "sampler of 'mine': make its class a subclass of diffusion_core.samplers.Sampler",
         ),
         (FILE.replace("Mine())", "type('X', (Euler,), {})())"), "X: it is no dataclass itself"),
         (

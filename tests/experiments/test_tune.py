@@ -9,7 +9,6 @@ import pytest
 import warm
 
 from experiments.config.comparison import BestSet, Contrast, by_setting
-from experiments.config.levels import asked
 from experiments.config.trial import Infeasible, Trial
 from experiments.studies.tune import PRESETS, TuneStudy
 from experiments.tune import proposals
@@ -85,7 +84,7 @@ def test_a_setting_asks_for_no_level_that_the_network_does_not_know() -> None:
     assert refused[typed[1]] == "sigma 0.03: the network knows no level below 0.18"
     runs = {trial.setting: trial.samples for trial in planned if isinstance(trial, Trial)}
     for samples in runs.values():
-        low, high = asked(samples.sampler, samples.ladder.sigmas())
+        low, high = samples.sampler.asked(samples.ladder.sigmas())
         assert known[0] * 0.9999 <= low and high <= known[1] * 1.0001
     raised = runs["karras, euler-churn(s_churn=2, s_min=0.1)"].sampler
     assert raised.name == "euler-churn(s_churn=2, s_min=0.1, s_max=4.24)"

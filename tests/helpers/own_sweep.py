@@ -9,14 +9,14 @@ from experiments import __main__ as command
 
 FILE = '''
 from dataclasses import dataclass
-from diffusion_core.samplers import Euler, Heun
+from diffusion_core.samplers import Euler, Heun, Sampler
 from experiments.config import Ladder
 from experiments.sweep import Setting
 
 QUESTION = "Does it run?"
 
 @dataclass(frozen=True)
-class Mine:
+class Mine(Sampler):
     """Euler under a name of its own."""
     @property
     def name(self): return "mine"

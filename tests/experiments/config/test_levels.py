@@ -1,12 +1,25 @@
 """The levels that a network is asked for: churn raises them above the ladder, but not above what the network knows."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import pytest
+from torch import Tensor
 
 from diffusion_core.samplers import Euler, EulerChurn, EulerCorrected, Heun, Interval, Restart, Sampler
+from diffusion_core.samplers.base import Eps, Noise
 from diffusion_core.schedules import karras
-from experiments.config.levels import asked, beyond, capped, unknown
+from experiments.config.levels import unknown, unknown_levels
 
 LADDER = karras(8, 5.0, 0.2)
+
+
+@dataclass(frozen=True)
+class Raising(Sampler):
+    """A sampler from outside, which asks for levels above its ladder and declares nothing."""
+
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        return Euler().run(lambda x, sigma: eps(x, 1.5 * sigma), x, sigmas, noise)
 
 
 @pytest.mark.parametrize(
@@ -17,21 +30,22 @@ LADDER = karras(8, 5.0, 0.2)
         (EulerChurn(s_churn=1.0, s_max=4.0), (0.2, 5.0)),
         (Restart((Interval(0.3, 2.0),)), (0.2, 5.0)),
         (EulerCorrected(shift=1.1), (0.2, 5.5)),
-        (EulerCorrected(shift=0.9, s_max=1.0), (0.18, 5.0)),
+        (EulerCorrected(shift=0.5, s_max=1.0), (LADDER[-2] / 2, 5.0)),
+        (Raising(), (0.2, 7.5)),
     ],
     ids=lambda one: getattr(one, "name", None),
 )
 def test_the_levels_that_a_network_is_asked_for(sampler: Sampler, ends: tuple[float, float]) -> None:
-    assert asked(sampler, LADDER) == pytest.approx(ends)
+    assert sampler.asked(LADDER) == pytest.approx(ends)
 
 
 def test_a_level_to_0_is_asked_of_nobody() -> None:
-    assert asked(Euler(0.0), (2.0, 1.0, 0.0)) == (1.0, 2.0)
+    assert Euler(0.0).asked((2.0, 1.0, 0.0)) == (1.0, 2.0)
 
 
 def test_levels_beyond_those_known_are_named() -> None:
     assert unknown(5.0, (0.2, 5.0 - 1e-6)) == "" == unknown(0.2, (0.2, 5.0))
-    assert beyond(Heun(s_churn=1.0), LADDER, (0.3, 5.2)) == (
+    assert unknown_levels(Heun(s_churn=1.0), LADDER, (0.3, 5.2)) == (
         "sigma 0.2: the network knows no level below 0.3; sigma 5.62: the network knows no level above 5.2"
     )
 
@@ -39,11 +53,11 @@ def test_levels_beyond_those_known_are_named() -> None:
 @pytest.mark.parametrize("sampler", [Heun(s_churn=1.0), EulerChurn(s_churn=2.0, s_min=0.3), Heun(s_churn=1e3)])
 @pytest.mark.parametrize("most", [5.0, 5.2])
 def test_churn_raises_no_level_above_the_known_ones(sampler: Sampler, most: float) -> None:
-    found = capped(sampler, LADDER, most)
-    assert beyond(sampler, LADDER, (0.1, most)) and not beyond(found, LADDER, (0.1, most))
-    assert asked(found, LADDER)[1] > LADDER[1] and found.s_churn == sampler.s_churn  # type: ignore[attr-defined]
+    found = sampler.below(most, LADDER)
+    assert unknown_levels(sampler, LADDER, (0.1, most)) and not unknown_levels(found, LADDER, (0.1, most))
+    assert found.asked(LADDER)[1] > LADDER[1] and found.s_churn == sampler.s_churn  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("sampler", [Euler(1.0), Heun(), Heun(s_churn=1.0, s_max=2.0), Heun(s_churn=1.0, s_min=4.9)])
 def test_a_sampler_that_need_not_or_cannot_be_capped_stays(sampler: Sampler) -> None:
-    assert capped(sampler, LADDER, 5.0) is sampler
+    assert sampler.below(5.0, LADDER) is sampler
