@@ -126,7 +126,7 @@ def read_run(directory: Path) -> Run:
     """
     info = _read_info(directory / "run.json")
     tables, known = tables_of(info["experiment"]), columns_of(info["experiment"])
-    _check_digests(directory, info.get("files", {}), tables)
+    _check_digests(directory, info.get("files", {}))
     frames = {name: read_table(directory / name, columns, known) for name, columns in tables.items()}
     shared, more = (
         {name.removesuffix(".csv"): frame for name, frame in frames.items() if (name in FILES) == is_shared}
@@ -150,9 +150,9 @@ def digests(directory: Path, names: Iterable[str] = FILES) -> dict[str, str]:
     return {name: hashlib.sha256(table).hexdigest() for name, table in tables.items()}
 
 
-def _check_digests(directory: Path, written: dict[str, str], names: Iterable[str]) -> None:
+def _check_digests(directory: Path, written: dict[str, str]) -> None:
     """Raises ValueError if a table is not as the run wrote it. `written` is empty for older runs."""
-    found = digests(directory, names)
+    found = digests(directory, [name for name in written if Path(name).name == name])
     for name, digest in written.items():
         if name not in found:
             raise ValueError(f"{name}: no such file in {directory}, but the run wrote one (`files` in run.json)")

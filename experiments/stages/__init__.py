@@ -1,1 +1,1 @@
-"""Config in, artifact out: training, sampling, scoring, and the probes of `why_noise`."""
+"""Config in, artifact out: training, sampling, scoring, and measurements on denoisers."""
