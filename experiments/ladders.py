@@ -118,4 +118,4 @@ def write_levels(
             {"schedule": text, "n_steps": ladder.n_steps, "step": step, "sigma": sigma}
             for step, sigma in enumerate(ladder.sigmas())
         ]
-    write_rows(directory / "levels.csv", lines, ("schedule", "n_steps", "step", "sigma"))
+    write_rows(directory / "levels.csv", lines)

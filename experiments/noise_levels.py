@@ -167,7 +167,6 @@ def write_extras(
     compared = dict.fromkeys(trial.model for trial in done if trial.mode != "control")
     models = [model for model in compared if isinstance(model, TrainConfig)]
     lines: list[dict[str, Any]] = []
-    shared_columns = "model_id train_noise weighting parameterisation train_seed images_seen".split()
     for model in track(models, "error curves", console=console, disable=not console.is_terminal):
         shared = {
             "model_id": identity(model),
@@ -178,22 +177,18 @@ def write_extras(
             "images_seen": model.images_seen,
         }
         lines += [shared | point for point in curve_stage(CurveConfig(model, machine=model.machine), store, data_root)]
-    write_rows(
-        directory / "curves.csv",
-        lines,
-        (*shared_columns, "sigma", "relative_error", "se", "n_images"),
-    )
+    write_rows(directory / "curves.csv", lines)
     if study.map:
         rows = [row(trial, store, None) for trial in done if trial.mode != "control"]
         errors: dict[str, dict[float, float]] = {}
         for line in lines:
             errors.setdefault(line["model_id"], {})[line["sigma"]] = line["relative_error"]
         found = claims.claim_rows(rows, errors, study.p_means[0], study.p_stds[0])
-        write_rows(directory / "claims.csv", list(found), claims.COLUMNS)
+        write_rows(directory / "claims.csv", list(found))
     sigmas = geometric(DENSITY_POINTS - 1, *SIGMA_RANGE)
     densities = [
         {"train_noise": law.name, "sigma": sigma, "density": value}
         for law in dict.fromkeys(model.noise for model in models)
         for sigma, value in zip(sigmas, density(law, sigmas), strict=True)
     ]
-    write_rows(directory / "densities.csv", densities, ("train_noise", "sigma", "density"))
+    write_rows(directory / "densities.csv", densities)

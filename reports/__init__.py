@@ -4,8 +4,8 @@ It imports neither torch nor the rest of the project. Differences, intervals and
 not computed here, except between budgets and between runs (`unpaired`). `pages/` has one module per experiment with its
 first screen and its sections. They share:
 
-    columns       the meaning of every column     document      the blocks of a report
-    files         the tables of a result folder   edge          how every program ends
+    schema        tables, columns, verdicts       document      the blocks of a report
+    publish       a result in few files           edge          how every program ends
     results       files -> validated DataFrames   openings      first screens: how sure, status, warnings
     formats       numbers -> text                 components    captions, figures and sections for any experiment
     sentences     contrasts -> sentences          explorer      knobs, samples and films

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from reports import components, figures, limits, openings
-from reports.columns import METRICS
 from reports.document import Figure, Number, Opening, Prose, Section, Table, table
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
 from reports.results import Run
+from reports.schema import METRICS
 from reports.sentences import control
 
 SHOWN = 4  # how many modes the first screen shows

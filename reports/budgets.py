@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from reports import best_sets, unpaired
 from reports.best_sets import BestSet
-from reports.columns import METRICS
 from reports.document import Opening, Prose, Section
 from reports.formats import interval, listed, metric_name, missing, number, percent
 from reports.results import Run
+from reports.schema import LEVEL, METRICS
 
 
 def opening(run: Run) -> Opening:
@@ -88,7 +88,7 @@ def section(run: Run) -> Section | None:
         budget = number(other.budget, 0)
         how = f"every setting scores worse than “{one.simplest}” at {at}" if other.loses else (
             f"no setting is detectably better than “{one.simplest}” at {at}")  # fmt: skip
-        note = f"{percent(unpaired.LEVEL)} interval "
+        note = f"{percent(LEVEL)} interval "
         size = interval(METRICS[0], other.difference, other.low, other.high, note)
         texts.append(
             f"With {budget} evaluations {how}. The lowest {name} at {budget} is that of “{other.rival}”, a "

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.columns import COLUMNS, METRICS
 from reports.components import values
 from reports.formats import cell, interval, metric_name, missing, number, percent
 from reports.render import read_opening
 from reports.results import Run, timed
-from reports.unpaired import LEVEL, Mean, difference
+from reports.schema import COLUMNS, LEVEL, METRICS
+from reports.unpaired import Mean, difference
 
 SETTING = ["data", "network", "trained_by", "train_noise", "weighting", "parameterisation", "images_seen"]
 SETTING += ["n_samples", "n_reference", "features", "device", "precision_mode", "compiled", "threads", "batch_size"]

@@ -9,10 +9,10 @@ import pandas as pd
 from PIL import Image
 
 from reports import figures, limits
-from reports.columns import COLUMNS, FLOOR, METRICS
 from reports.document import Figure, PictureError, Prose, Section, Terms
 from reports.formats import cell, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
+from reports.schema import COLUMNS, FLOOR, METRICS
 from reports.sentences import these
 
 LINE = [

@@ -12,8 +12,8 @@ import matplotlib.figure
 import pandas as pd
 from PIL import Image
 
-from reports.columns import COLUMNS
 from reports.formats import cell, metric_name
+from reports.schema import COLUMNS
 
 
 class PictureError(ValueError):

@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from reports import components, figures, limits
-from reports.columns import COLUMNS, METRICS
 from reports.document import Explorer, Figure, Gallery, Knob, Point, Section, View
 from reports.formats import cell, interval, listed, metric_name, missing, percent
 from reports.results import Run, pooled
+from reports.schema import COLUMNS, METRICS
 
 METRIC = "fd"  # of the figure
 

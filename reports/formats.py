@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from reports.columns import COLUMNS
+from reports.schema import COLUMNS
 
 SPEECH = {"fd": "Fréchet distance", "kd": "kernel distance"}
 

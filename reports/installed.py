@@ -11,8 +11,7 @@ that reports/columns.py does not know. Only installed entry points are imported,
 from importlib.metadata import entry_points
 from types import ModuleType
 
-from reports.columns import COLUMNS, Column
-from reports.files import FILES
+from reports.schema import COLUMNS, TABLES, Column
 
 PAGES = "sigmabench.pages"
 
@@ -29,7 +28,7 @@ def installed_page(experiment: str) -> ModuleType | None:
 
 def tables_of(experiment: str) -> dict[str, tuple[str, ...]]:
     """The tables that a result folder of an experiment may have, with the columns that each must have."""
-    return FILES | getattr(installed_page(experiment), "TABLES", {})
+    return TABLES | getattr(installed_page(experiment), "TABLES", {})
 
 
 def columns_of(experiment: str) -> dict[str, Column]:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports.columns import METRICS
 from reports.document import Number
 from reports.formats import SPEECH, as_precise, cell, metric_name, missing, number, percent, plural
 from reports.results import Run
-from reports.sentences import FEW, POWER, control_failed, head, pairs, smallest, these, training, untrusted
+from reports.schema import BETTER, ENOUGH_NETWORKS, METRICS, POWER, WORSE
+from reports.sentences import control_failed, head, pairs, smallest, these, training, untrusted
 
 EXPLORATION = "exploration, not fixed beforehand"
 STOPPED = {
@@ -66,7 +66,7 @@ def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> li
         facts += [f"network “{row['network']}”, {training(row)}", data(row)]
         if not missing(row.get("adjusted")):
             facts.append(f"corrected for many comparisons ({row['adjusted']})")
-        if not missing(row.get("n_networks")) and row["n_networks"] < FEW:
+        if not missing(row.get("n_networks")) and row["n_networks"] < ENOUGH_NETWORKS:
             facts.append(f"holds for {these(row['n_networks'])}")
         if not missing(row.get("n_looks")) and row["n_looks"] > 1:
             why = STOPPED.get(str(row["stopped"]), str(row["stopped"]))
@@ -124,4 +124,4 @@ def shown_metric(pair: dict[str, pd.Series]) -> pd.Series:
     """The row that the first screen shows: FD where FD alone is enough to see the verdict, else the deciding metric."""
     row, fd = head(pair), pair.get(METRICS[1])
     enough = fd is not None and not missing(fd["clear"]) and bool(fd["clear"])
-    return fd if enough and row["verdict"] in ("better", "worse") and fd is not None else row
+    return fd if enough and row["verdict"] in (BETTER, WORSE) and fd is not None else row

@@ -8,8 +8,8 @@ import re
 import shutil
 from pathlib import Path
 
-from reports.files import content
 from reports.render import write_report
+from reports.schema import content
 
 LARGE = 8_000  # bytes of a table that is compressed; tables of `PLAIN` never are
 PLAIN = ("table.csv", "contrasts.csv")

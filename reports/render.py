@@ -17,12 +17,12 @@ from PIL import Image
 
 from reports import best_sets, budgets, drawing, figures, limits
 from reports.document import Block, Explorer, Figure, Gallery, Opening, PictureError, Section, Table, shown_width
-from reports.files import content
 from reports.installed import installed_page, installed_pages
 from reports.pages import ladders, noise_levels, sweep, tune
 from reports.pages import run as single
 from reports.pages.beta import page as beta
 from reports.results import Run, read_run
+from reports.schema import content
 
 SHADES, FILM_SHADES = 32, 16  # values per channel of a picture in a page
 PICTURE = re.compile(r'<img src="data:image/png;base64,([\w+/=]+)"[^>]* data-picture="([^"]+)"')
@@ -42,7 +42,7 @@ def write_report(directory: Path) -> Path:
 
     Raises:
         FileNotFoundError: `directory` has no run.json or no table.csv.
-        ValueError: a file of the run breaks a rule of `files.FILES`, the experiment has no report, or a table was
+        ValueError: a file of the run breaks a rule of `schema`, the experiment has no report, or a table was
             edited so that no page can be made of it.
     """
     run = read_run(directory)

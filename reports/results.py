@@ -7,16 +7,15 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from reports.columns import COLUMNS, Column
-from reports.files import CHOICES, FILES, NEEDED, content
 from reports.installed import columns_of, tables_of
+from reports.schema import CHOICES, COLUMNS, NOT_EMPTY, TABLES, Column, content, needed
 
 SCHEMA = 2  # version of the format of a run directory; since 2, the labels of the runs are columns
 RUN_KEYS = {"schema": int, "experiment": str, "preset": str, "question": str, "command": str}
@@ -129,7 +128,7 @@ def read_run(directory: Path) -> Run:
     _check_digests(directory, info.get("files", {}))
     frames = {name: read_table(directory / name, columns, known) for name, columns in tables.items()}
     shared, more = (
-        {name.removesuffix(".csv"): frame for name, frame in frames.items() if (name in FILES) == is_shared}
+        {name.removesuffix(".csv"): frame for name, frame in frames.items() if (name in TABLES) == is_shared}
         for is_shared in (True, False)
     )
     run = Run(directory, info, rows=shared.pop("table"), more=more, **shared)
@@ -144,7 +143,7 @@ def read_run(directory: Path) -> Run:
     return run
 
 
-def digests(directory: Path, names: Iterable[str] = FILES) -> dict[str, str]:
+def digests(directory: Path, names: Iterable[str] = TABLES) -> dict[str, str]:
     """The SHA-256 of each table of a run directory, for `files` in run.json."""
     tables = {name: table for name in names if (table := content(directory / name)) is not None}
     return {name: hashlib.sha256(table).hexdigest() for name, table in tables.items()}
@@ -164,18 +163,18 @@ def _check_digests(directory: Path, written: dict[str, str]) -> None:
             )
 
 
-def read_table(path: Path, columns: Sequence[str], known: Mapping[str, Column] = COLUMNS) -> pd.DataFrame:
+def read_table(path: Path, columns: tuple[str, ...], known: Mapping[str, Column] = COLUMNS) -> pd.DataFrame:
     """The validated CSV at `path`, which must have `columns`. Without the file, which only table.csv needs: no rows."""
     text = content(path)
     if text is None:
         if path.name == "table.csv":
             raise FileNotFoundError(f"{path}: no such file; a run directory has one")
-        return _typed(pd.DataFrame(columns=list(columns), dtype=str), path.name, known)
+        return _typed(pd.DataFrame(columns=needed(columns), dtype=str), path.name, known)
     try:
         frame = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OverflowError) as error:
         raise ValueError(f"{path.name}: not a CSV file: {error}") from None
-    if absent := [name for name in columns if name not in frame]:
+    if absent := [name for name in needed(columns) if name not in frame]:
         raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
     return _typed(frame, path.name, known)
 
@@ -199,7 +198,7 @@ def _typed(frame: pd.DataFrame, file: str, known: Mapping[str, Column]) -> pd.Da
         if wrong.any():
             row = int(wrong.to_numpy().argmax())
             raise ValueError(f"{file}: row {row + 1}: {name}={texts.iloc[row]!r}: must be {rule}")
-    for name in NEEDED.get(file, ()):
+    for name in NOT_EMPTY.get(file, ()):
         if frame[name].isna().any():
             raise ValueError(f"{file}: row {int(frame[name].isna().to_numpy().argmax()) + 1}: {name} must not be empty")
     if {"low", "high"} <= set(frame) and (reversed_ends := frame["low"] > frame["high"]).any():

@@ -4,13 +4,12 @@ A `Pair` is one contrast in both metrics: its pooled rows in kd and fd (either m
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 from scipy.stats import t as student
 
-from reports.columns import METRICS
 from reports.document import Prose
-from reports.files import EQUAL, FEW_NETWORKS, NOT_YET
 from reports.formats import (
     as_precise,
     cell,
@@ -23,28 +22,62 @@ from reports.formats import (
     short_name,
 )
 from reports.results import Run, above, pooled
+from reports.schema import (
+    BETTER,
+    ENOUGH_NETWORKS,
+    EQUAL,
+    FEW_NETWORKS,
+    GROUPS,
+    METRICS,
+    NOT_YET,
+    POWER,
+    UNCLEAR,
+    UNDECIDED,
+    WORSE,
+)
 
 Pair = dict[str, pd.Series]
 
-FEW = 5  # with fewer networks an interval holds for these networks only
-FREEDOM = 19  # degrees of freedom per network of the jackknife, which has 20 groups
-POWER = 0.8
+FREEDOM = GROUPS - 1  # degrees of freedom per network of the jackknife
 
-RELATIONS = {
-    "better": "{a} scores better than {b}",
-    "worse": "{a} scores worse than {b}",
-    "no clear difference": "there is no detectable difference in {metric} between {a} and {b}",
-    "undecided: the metrics disagree": "the metrics disagree on {a} against {b}",
-    EQUAL: "{a} and {b} are practically equal",
-    NOT_YET: "the samples of {a} and {b} are not yet images, so they cannot be compared",
-    FEW_NETWORKS: "there are too few networks to compare {a} and {b}, which were trained separately",
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict of contrasts.csv in words: the answer to "is a better than b?", the head of a list, and a clause."""
+
+    answer: str
+    head: str
+    clause: str
+
+
+VERDICTS = {
+    BETTER: Verdict("Yes.", "Better", "{a} scores better than {b}"),
+    UNCLEAR: Verdict(
+        "No detectable difference.",
+        "No detectable difference",
+        "there is no detectable difference in {metric} between {a} and {b}",
+    ),
+    WORSE: Verdict("No.", "Worse", "{a} scores worse than {b}"),
+    UNDECIDED: Verdict(
+        "Undecided.", "Undecided, because the metrics disagree", "the metrics disagree on {a} against {b}"
+    ),
+    EQUAL: Verdict("No.", "Practically equal", "{a} and {b} are practically equal"),
+    NOT_YET: Verdict(
+        "Too undertrained to tell.",
+        "Too undertrained to tell",
+        "the samples of {a} and {b} are not yet images, so they cannot be compared",
+    ),
+    FEW_NETWORKS: Verdict(
+        "Too few networks to tell.",
+        "Too few networks to tell",
+        "there are too few networks to compare {a} and {b}, which were trained separately",
+    ),
 }
-WORDS = {"no clear difference": "no detectable difference"}  # verdicts that a report words differently from the file
 
 
 def worded(verdict: str) -> str:
     """A verdict of contrasts.csv in the words of the report."""
-    return WORDS.get(verdict, verdict)
+    return "no detectable difference" if verdict == UNCLEAR else verdict
 
 
 def pairs(contrasts: pd.DataFrame) -> list[Pair]:
@@ -66,7 +99,7 @@ def relation(pair: Pair, betas: bool = False) -> str:
     """The verdict as a clause, for instance "eta 1 scores better than eta 0". `betas` adds the beta of both sides."""
     row = head(pair)
     names = {side: f"{row[side]} (beta {number(row[f'beta_{side}'])})" if betas else row[side] for side in "ab"}
-    return RELATIONS[row["verdict"]].format(**names, metric=short_name(row["metric"], row["features"]))
+    return VERDICTS[row["verdict"]].clause.format(**names, metric=short_name(row["metric"], row["features"]))
 
 
 def capital(text: str) -> str:
@@ -125,7 +158,7 @@ def condition(pair: Pair) -> str:
     """How the interval was made, and for which networks the result holds."""
     row = head(pair)
     n = row["holds_for"] if row["interval"] else row["n_networks"]
-    alone = not missing(n) and (row["interval"] or n < FEW)
+    alone = not missing(n) and (row["interval"] or n < ENOUGH_NETWORKS)
     limits = f" The result holds for {these(n)}; others may differ." if alone else ""
     return f"Intervals: {row['interval']}.{limits}" if row["interval"] else f"No intervals.{limits}"
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pandas as pd
 
 from reports import limits
-from reports.columns import COLUMNS, METRICS
 from reports.components import by_contrast, caption, line_label, values
 from reports.document import Table, table
 from reports.formats import cell, interval, metric_name
 from reports.results import Run, above, every_run
+from reports.schema import COLUMNS, METRICS
 from reports.sentences import head, pairs, worded
 
 

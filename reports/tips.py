@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from reports.columns import COLUMNS
 from reports.formats import cell, interval, metric_name, missing, percent, plural
+from reports.schema import COLUMNS
 
 
 def of_run(row: pd.Series, metric: str) -> str:

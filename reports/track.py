@@ -13,16 +13,15 @@ from typing import Any
 
 import pandas as pd
 
-from reports.columns import COLUMNS, METRICS
-from reports.files import FILES
 from reports.formats import missing
 from reports.installed import tables_of
 from reports.render import read_opening
 from reports.results import Run, pooled
+from reports.schema import COLUMNS, METRICS, TABLES, needed
 
 SCORES = ("fd", "kd", "kd_se", "precision", "recall", "seconds", "nfe")
 TAGS = ("status", "error", "run_id", "samples_id", "finished_at")
-PARAMS = tuple(name for name in FILES["table.csv"] if name not in (*SCORES, *TAGS))
+PARAMS = tuple(name for name in needed(TABLES["table.csv"]) if name not in (*SCORES, *TAGS))
 RESULT = "sigmabench.result"  # the tag by which a result is found again
 LONGEST = 5_000  # letters of a value; MLflow takes 6,000
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}  # nothing goes to anyone but URI

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy.stats import t as student
 
+from reports.schema import LEVEL
 from reports.sentences import FREEDOM
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from experiments.config.denoisers import Machine, ModelConfig, at_least, check_data
 from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY, UNLESS_DEFAULT
 from experiments.config.names import FEATURES, called, one_of
+from reports.schema import GROUPS
 
-GROUPS = 20  # number of groups in the delete-group jackknife over images; sample i is in group i mod GROUPS
 MIN_SAMPLES = 2 * GROUPS  # so that half of the samples still give one per group
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 from diffusion_core.precision import computing_in
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.comparison import Looks, Race
-from experiments.config.config import GROUPS, SampleConfig
+from experiments.config.config import SampleConfig
 from experiments.config.denoisers import ModelConfig
 from experiments.config.trial import Trial, described
 from experiments.engine.options import Options
@@ -25,6 +25,7 @@ from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, POWER
 from experiments.stages.common import StoreLoader, images_of, load_meta
 from experiments.stages.hardware import use_threads
 from experiments.store.store import Store
+from reports.schema import GROUPS
 
 NOUNS = {
     "references": "references", "models": "trainings", "samples": "samplings", "scores": "scorings", "probes": "probes"

@@ -19,7 +19,6 @@ from experiments.results.contrasts import quality, real_quality
 from experiments.results.floors import floor_rows
 from experiments.store.store import Store
 
-COLUMNS = tuple("round look n_samples mode budget setting metric value difference low level left".split())
 FLOOR_REPEATS = 3  # of real images, for a warning
 
 

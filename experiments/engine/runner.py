@@ -27,7 +27,7 @@ from experiments.engine.result_folder import earlier_results, make, remove_stray
 from experiments.engine.side_by_side import at_a_time, side_by_side
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import extract
-from experiments.results import best_sets, class_mix, contrasts, floors, looks, table
+from experiments.results import best_sets, class_mix, contrasts, floors, table
 from experiments.results.images import write_evidence
 from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads
@@ -123,7 +123,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     plan, result = looked.plan, looked.result
     store.sweep_temporaries()  # left by workers that were stopped just now
     rows = [*result.rows, *(trial.row() for trial in part if isinstance(trial, Infeasible))]
-    table.write_rows(directory / "table.csv", rows, table.COLUMNS)
+    table.write_rows(directory / "table.csv", rows)
     whole = not result.interrupted and not options.shard
     report = None
     if whole:
@@ -207,19 +207,16 @@ def _tabulate(directory: Path, looked: Looked, experiment: Experiment, store: St
     """
     rows, comparisons = looked.result.rows, [*looked.comparisons, *experiment.contrasts]
     floor = floors.floor_rows(looked.plan.trials, rows, store)
-    table.write_rows(directory / "floors.csv", floor, floors.COLUMNS)
+    table.write_rows(directory / "floors.csv", floor)
     pairs = [one for one in comparisons if isinstance(one, Contrast)]
     found = contrasts.contrast_rows(pairs, rows, store, floor)
-    table.write_rows(directory / "contrasts.csv", found, contrasts.COLUMNS)
+    table.write_rows(directory / "contrasts.csv", found)
     if mixes := class_mix.class_mix_rows(pairs, rows, store):
-        table.write_rows(directory / "class_mix.csv", mixes, class_mix.COLUMNS)
+        table.write_rows(directory / "class_mix.csv", mixes)
     if sets := [one for one in comparisons if isinstance(one, BestSet)]:
-        table.write_rows(
-            directory / "best_sets.csv", best_sets.best_set_rows(sets, rows, store, floor), best_sets.COLUMNS
-        )
+        table.write_rows(directory / "best_sets.csv", best_sets.best_set_rows(sets, rows, store, floor))
     if looked.rows:
-        name, columns = ("race.csv", race.COLUMNS) if experiment.race else ("looks.csv", looks.COLUMNS)
-        table.write_rows(directory / name, looked.rows, columns)
+        table.write_rows(directory / ("race.csv" if experiment.race else "looks.csv"), looked.rows)
 
 
 def _conclude(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.config.config import GROUPS
 from experiments.metrics.distances import Array, Reference, kernel, kernel_means, kernel_row_sums, slices
+from reports.schema import GROUPS
 
 MOST = 1000  # real images per class whose mean kernel is computed; it has a weight of 1 / R only
 

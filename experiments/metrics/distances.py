@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch_fidelity.metric_fid import fid_statistics_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from experiments.config.config import GROUPS
+from reports.schema import GROUPS
 
 CHUNK = 1024  # images per side of a block of the kernel matrix: 8 MiB, which fit in a cache
 POOL_SEED = 7  # decides which real images are set aside

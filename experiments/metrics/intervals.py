@@ -11,11 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from experiments.config.config import GROUPS
-
-LEVEL = 0.95
-ENOUGH_NETWORKS = 5
-POWER = 0.8
+from reports.schema import BETTER, ENOUGH_NETWORKS, GROUPS, LEVEL, POWER, UNCLEAR, UNDECIDED, WORSE
 
 
 @dataclass(frozen=True)
@@ -98,10 +94,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def verdict(kd: Estimate, fd: Estimate) -> str:
     """The verdict on a against b. KD decides; FD can only contradict it."""
     if (kd.clear or fd.clear) and kd.difference * fd.difference < 0:
-        return "undecided: the metrics disagree"
+        return UNDECIDED
     if not kd.clear:
-        return "no clear difference"
-    return "better" if kd.difference < 0 else "worse"
+        return UNCLEAR
+    return BETTER if kd.difference < 0 else WORSE
 
 
 def _satterthwaite(variances: np.ndarray) -> float:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.config.config import GROUPS
 from experiments.metrics.distances import Array, Reference
+from reports.schema import GROUPS
 
 
 @dataclass(frozen=True)

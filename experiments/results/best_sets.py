@@ -14,12 +14,6 @@ from experiments.results.contrasts import RowsById, quality, real_quality
 from experiments.stages.score import load_features, load_reference
 from experiments.store.store import Store
 
-COLUMNS = tuple(
-    """mode budget setting metric value fd difference low high level in_set best simplest n_settings n_networks
-    n_samples n_reference nfe data network trained_by images_seen features interval holds_for untrusted
-    no_verdict""".split()
-)
-
 
 def best_set_rows(sets: Sequence[BestSet], rows: Sequence[Row], store: Store, floors: Sequence[Row] = ()) -> list[Row]:
     """Rows of best_sets.csv, one per mode and setting. Settings with a failed run are left out.

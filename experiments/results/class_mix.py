@@ -11,10 +11,6 @@ from experiments.metrics.intervals import LEVEL, pooled
 from experiments.stages.common import load_meta
 from experiments.store.store import Store
 
-COLUMNS = tuple(
-    """kind mode budget a b n_networks n_samples class_distance_a class_distance_b class_distance_expected
-    kd_at_data_mix_a kd_at_data_mix_b difference low high level interval holds_for""".split()
-)
 VALUES = ("class_distance", "kd_at_data_mix")
 
 

@@ -13,18 +13,10 @@ from experiments.metrics.distances import METRICS, Array, jackknife_se
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, Estimate, holm, pooled, predicted, verdict
 from experiments.stages.common import load_meta
 from experiments.store.store import Store
+from reports.schema import EQUAL, FEW_NETWORKS, NOT_YET
 
 SMALLEST = 0.1  # the smallest difference of interest, as a share of b's KD, unless an experiment sets another one
-COLUMNS = tuple(
-    """experiment kind mode budget denoiser denoiser_error metric a b
-    train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a alpha_b beta_b
-    eta_b nfe_b run_id_b n_planned final_denoise data network trained_by train_noise images_seen features n_samples
-    n_reference value_a value_b difference se low high level interval holds_for networks_agree clear p_value adjusted
-    p_adjusted detectable n_to_settle minutes_to_settle networks_to_settle new_network_low new_network_high look n_looks
-    stopped smallest untrusted verdict""".split()
-)
 RowsById = Mapping[str, Row]  # by run_id
-UNTRUSTED, FEW_NETWORKS, EQUAL = "too undertrained to tell", "too few networks", "practically equal"
 
 
 @dataclass(frozen=True)
@@ -123,7 +115,7 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
     untrusted = trust.doubt([quality(side, ok) for side in zip(*pairs, strict=True)], real_quality(floors, shared))
     whole, word = dict(one.whole), _word(one)
     if untrusted or (contrast.retrained and len(pairs) < ENOUGH_NETWORKS):
-        word = UNTRUSTED if untrusted else FEW_NETWORKS
+        word = NOT_YET if untrusted else FEW_NETWORKS
         whole = {metric: replace(estimate, clear=False) for metric, estimate in whole.items()}
     for metric in METRICS:
         each = [difference(metric, a, b) for a, b in scored]

@@ -7,7 +7,6 @@ from experiments.stages.score import load_pool
 from experiments.store.store import Store
 
 REPEATS = 20
-COLUMNS = ("data", "features", "metric", "n_samples", "n_reference", "mean", "sd", "low", "high", "repeats")
 
 
 def floor_rows(trials: Sequence[Trial], rows: Sequence[Row], store: Store, repeats: int = REPEATS) -> list[Row]:

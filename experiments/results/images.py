@@ -50,9 +50,9 @@ def write_evidence(directory: Path, done: Sequence[Trial], store: Store, data_ro
         if histograms:
             share = images.labels.bincount(minlength=N_CLASSES) / len(images.labels)
             histograms += _histogram("real", (share * done[0].samples.n_samples).tolist())
-    write_rows(directory / "films.csv", films, ("samples_id", "frame", "sigma"))
-    write_rows(directory / "histograms.csv", histograms, ("run_id", "label", "count"))
-    write_rows(directory / "losses.csv", losses, ("model_id", "train_seed", "network", "images_seen", "loss"))
+    write_rows(directory / "films.csv", films)
+    write_rows(directory / "histograms.csv", histograms)
+    write_rows(directory / "losses.csv", losses)
 
 
 def _histogram(run_id: str, counts: Sequence[float]) -> list[dict[str, Any]]:

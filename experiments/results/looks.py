@@ -10,8 +10,6 @@ from experiments.metrics.looks import levels, why_stop
 from experiments.results.contrasts import measure
 from experiments.store.store import Store
 
-COLUMNS = tuple("look n_samples n_networks metric difference se low high level smallest stopped".split())
-
 
 def contrast_at(looks: Looks, look: int, rows: Sequence[Row], store: Store) -> Contrast:
     """The primary contrast at a look (from 0), with the level of its interval and the reason to stop there.

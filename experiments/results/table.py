@@ -9,15 +9,9 @@ from experiments.config.trial import Row, Trial, described
 from experiments.metrics.distances import METRICS
 from experiments.stages.common import SAMPLED, load_meta
 from experiments.store.store import Store, write_text
+from reports.schema import TABLES, written
 
-COLUMNS = tuple(
-    """experiment mode setting budget denoiser denoiser_error status error
-    data train_noise p_mean p_std weighting parameterisation schedule sampler alpha beta eta
-    s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
-    sample_seed network images_seen trained_by train_seconds train_loss features features_id METRICS kd_se
-    precision recall seconds batch_size retries device precision_mode compiled threads shared_device model_id
-    samples_id run_id finished_at""".replace("METRICS", " ".join(METRICS)).split()
-)
+COLUMNS = tuple(written(TABLES["table.csv"]))
 # these differ if a run is repeated
 NOT_VALUES = ("seconds", "train_seconds", "shared_device", "finished_at", "batch_size", "retries")
 
@@ -35,10 +29,14 @@ def row(trial: Trial, store: Store, failure: str | None) -> Row:
     return values
 
 
-def write_rows(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Writes rows as CSV. Values are not rounded; missing values are empty."""
+def write_rows(path: Path, rows: Sequence[Row], columns: Sequence[str] = ()) -> None:
+    """Writes rows as CSV. Values are not rounded; missing values are empty.
+
+    Args:
+        columns: of a table that a study brings. Others have those of `reports.schema`.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, columns or written(TABLES[path.name]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -18,7 +18,6 @@ from experiments.metrics.distances import METRICS, Array, jackknife_se
 from experiments.metrics.intervals import LEVEL, pooled
 from experiments.metrics.yardsticks import Whitened, class_chi2, log_density_gap, whitened_kd
 from experiments.models.exact import mixture_images, mixture_of
-from experiments.results.claims import COLUMNS as CLAIM_COLUMNS
 from experiments.results.claims import NUMBERS
 from experiments.results.table import write_rows
 from experiments.stages.common import load_meta
@@ -67,7 +66,7 @@ def write_gains(
     """Writes gains.csv, claims.csv, probes.csv and, on real data, copies.csv."""
     found = measure(study, store, done, console)
     write_rows(directory / "gains.csv", list(gain_rows(study, found)), COLUMNS)
-    write_rows(directory / "claims.csv", list(claim_rows(study, found)), CLAIM_COLUMNS)
+    write_rows(directory / "claims.csv", list(claim_rows(study, found)))
     if study.real:
         write_copies(done, store, data_root, directory, console)
     else:

@@ -17,7 +17,7 @@ from diffusion_core.exact import Mixture
 from diffusion_core.samplers import Euler, Model
 from diffusion_core.samplers.base import Noise
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from experiments.config.config import GROUPS, Ladder
+from experiments.config.config import Ladder
 from experiments.config.denoisers import Loader, Machine, ModelConfig
 from experiments.config.identity import NOT_IN_IDENTITY
 from experiments.metrics.distances import jackknife_se

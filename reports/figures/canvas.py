@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.columns import COLUMNS
+from reports.schema import COLUMNS
 
 INK, FAINT, GRID = "#222222", "#8a8a8a", "#e3e3e3"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito: distinct in every common colour blindness

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from reports import limits, tips
-from reports.columns import COLUMNS
 from reports.figures.canvas import BLUE, FAINT, INK, in_scale, new, target
 from reports.figures.scales import plain_ticks
 from reports.formats import number
+from reports.schema import COLUMNS
 
 TIPS = 20  # points of a loss curve that have a tooltip
 

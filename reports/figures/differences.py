@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from reports import tips
-from reports.columns import COLUMNS
 from reports.figures.canvas import BLUE, FAINT, INK, ORANGE, in_scale, new, target
 from reports.formats import number
+from reports.schema import BETTER, COLUMNS, WORSE
 
 
 def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | None = None) -> Axes:
@@ -32,7 +32,7 @@ def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | N
     for _, row in single.iterrows():
         target(ax, scale * row["difference"], row["line"] + 0.2, tips.of_contrast(row))
     for _, row in contrasts[contrasts["train_seed"] == ""].iterrows():
-        color = {"better": BLUE, "worse": ORANGE}.get(row["verdict"], "#555555")
+        color = {BETTER: BLUE, WORSE: ORANGE}.get(row["verdict"], "#555555")
         low, mid, high = (scale * row[name] for name in ("low", "difference", "high"))
         if abs(mid) > reach:
             shown = number(mid, 0 if abs(mid) >= 100 else None)
@@ -42,7 +42,7 @@ def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | N
             target(ax, edge, row["line"], tips.of_contrast(row))
             continue
         ax.plot([low, high], [row["line"]] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
-        clear = row["verdict"] in ("better", "worse")
+        clear = row["verdict"] in (BETTER, WORSE)
         ax.plot(mid, row["line"], "D", markersize=5, color=color, markerfacecolor=color if clear else "white", zorder=4)
         target(ax, mid, row["line"], tips.of_contrast(row))
     low, high = ax.get_xlim()

@@ -5,9 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from reports.columns import COLUMNS
 from reports.figures.canvas import FLOOR, GREEN, in_scale
 from reports.formats import number
+from reports.schema import COLUMNS
 
 
 def floor_band(ax: Axes, floor: pd.Series | None, metric: str) -> Axes:

@@ -5,10 +5,10 @@ from itertools import cycle
 import pandas as pd
 
 from reports import best_sets, budgets, components, explorer, figures, tables
-from reports.columns import METRICS
 from reports.document import Figure, Section
 from reports.formats import cell, metric_name
 from reports.results import Run
+from reports.schema import METRICS
 
 MARKERS = "osD^vPX*<"
 

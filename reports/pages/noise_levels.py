@@ -3,28 +3,18 @@
 import pandas as pd
 
 from reports import best_sets, components, explorer, figures, openings, tables
-from reports.columns import METRICS
 from reports.document import Figure, Number, Opening, Prose, Section
-from reports.files import EQUAL, FEW_NETWORKS, NOT_YET
 from reports.formats import cell, interval, listed, metric_name, percent, plural
 from reports.pages import noise_map
 from reports.results import Run, above, pooled
-from reports.sentences import FEW, Pair, condition, control, control_failed, detectable, doubt, head, pairs, scope
+from reports.schema import BETTER, ENOUGH_NETWORKS, FEW_NETWORKS, METRICS, NOT_YET, UNCLEAR, WORSE
+from reports.sentences import VERDICTS, Pair, condition, control, control_failed, detectable, doubt, head, pairs, scope
 
 SEEDS = (
     "each setting has its own networks, so a difference includes the seed-to-seed variation of training. Intervals "
     "over fewer than five networks do not cover it. The A/A control, retrained from other seeds, shows how large it "
     "can be."
 )
-WORDS = {
-    "better": "Better",
-    "no clear difference": "No detectable difference",
-    "worse": "Worse",
-    "undecided: the metrics disagree": "Undecided, because the metrics disagree",
-    EQUAL: "Practically equal",
-    NOT_YET: "Too undertrained to tell",
-    FEW_NETWORKS: "Too few networks to tell",
-}
 SETTING = ["train_noise", "weighting", "parameterisation"]
 
 
@@ -54,7 +44,7 @@ def opening(run: Run) -> Opening:
     usual = baseline(run) or head(found[0])["b"]
     mode = head(min(found, key=lambda pair: head(pair)["value_b"]))["mode"]
     here = [pair for pair in found if head(pair)["mode"] == mode]
-    winners = [pair for pair in here if head(pair)["verdict"] == "better"]
+    winners = [pair for pair in here if head(pair)["verdict"] == BETTER]
     best = min(winners or here, key=lambda pair: head(pair)["value_a"])
     row = openings.shown_metric(best)
     numbers = [
@@ -81,11 +71,11 @@ def verdict_in_short(found: list[Pair], usual: str) -> tuple[str, str]:
     if all(word == NOT_YET for same in words.values() for word in same):
         return "Too undertrained to tell.", "The samples are not yet images. Train longer, then ask again."
     if all(word == FEW_NETWORKS for same in words.values() for word in same):
-        return "Too few networks to tell.", f"Networks vary from seed to seed; use {FEW} or more."
+        return "Too few networks to tell.", f"Networks vary from seed to seed; use {ENOUGH_NETWORKS} or more."
     always, once = (
-        [name for name, same in words.items() if choose(word == "better" for word in same)] for choose in (all, any)
+        [name for name, same in words.items() if choose(word == BETTER for word in same)] for choose in (all, any)
     )
-    worse = [name for name, same in words.items() if all(word == "worse" for word in same)]
+    worse = [name for name, same in words.items() if all(word == WORSE for word in same)]
     if always:
         return f"{listed(always[:2])}.", f"{'It is' if len(always) == 1 else 'They are'} better than {usual}."
     if once:
@@ -112,7 +102,7 @@ def answer(run: Run) -> list[Prose]:
     count = exploration(len(every))
     out = [verdict(run, mode, same) for mode, same in found.items()]
     out.append(Prose(f"Measured on {scope(every[0])}. {condition(every[0])} {count}"))
-    seeds = [Prose(SEEDS, "Caution")] if head(every[0])["n_networks"] < FEW else []
+    seeds = [Prose(SEEDS, "Caution")] if head(every[0])["n_networks"] < ENOUGH_NETWORKS else []
     return [*out, *seeds, *control(run), *components.failures(run)]
 
 
@@ -120,16 +110,16 @@ def verdict(run: Run, mode: str, found: list[Pair]) -> Prose:
     """The settings that are better, worse or not detectably different from the baseline under one sampler."""
     usual = baseline(run) or head(found[0])["b"]
     texts = [f"Differences from “{usual}” in {metric_name(head(found[0])['metric'], run.features)}"]
-    for word, phrase in WORDS.items():
+    for word, words in VERDICTS.items():
         here = [pair for pair in found if head(pair)["verdict"] == word]
         named = [
             f"“{head(pair)['a']}” {amount(run, pair, first=len(texts) == 1 and at == 0)}"
             for at, pair in enumerate(sorted(here, key=lambda pair: head(pair)["difference"]))
         ]
-        texts += [f"{phrase}: {'; '.join(named)}"] if named else []
-    unsure_of = [pair for pair in found if head(pair)["verdict"] == "no clear difference"]
+        texts += [f"{words.head}: {'; '.join(named)}"] if named else []
+    unsure_of = [pair for pair in found if head(pair)["verdict"] == UNCLEAR]
     texts += [text.removesuffix(".") for text in detectable(run, unsure_of)]
-    winners = [pair for pair in found if head(pair)["verdict"] == "better"]
+    winners = [pair for pair in found if head(pair)["verdict"] == BETTER]
     best = min(winners or found, key=lambda pair: head(pair)["difference"])
     lead = f"{head(best)['a']} is better than {usual}" if winners else f"no setting is detectably better than {usual}"
     unsure = "not established, because the A/A control failed. Measured: " if control_failed(run) else ""
@@ -152,7 +142,7 @@ def amount(run: Run, pair: Pair, first: bool) -> str:
     row = head(pair)
     note = f"{percent(row['level'])} interval " if first else ""
     shown = interval(row["metric"], row["difference"], row["low"], row["high"], note)
-    unclear = row["verdict"] == "no clear difference" and (row["low"] > 0 or row["high"] < 0)
+    unclear = row["verdict"] == UNCLEAR and (row["low"] > 0 or row["high"] < 0)
     return f"{shown[:-1]}; {doubt(pair)})" if unclear else shown
 
 

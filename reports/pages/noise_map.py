@@ -3,11 +3,11 @@
 import pandas as pd
 
 from reports import best_sets, components, explorer, figures, openings, tables
-from reports.columns import COLUMNS
 from reports.document import Figure, Number, Opening, Section
 from reports.formats import cell, metric_name, missing, number, plural
 from reports.pages import noise_map_predictors as predictors
 from reports.results import Run
+from reports.schema import COLUMNS
 from reports.sentences import head, pairs
 
 FINE, COARSE = (0.02, 0.1), 1.5  # levels of sigma that make grain, and how much larger an error must be to count

@@ -3,10 +3,10 @@
 import pandas as pd
 
 from reports import components, explorer, openings, tables
-from reports.columns import METRICS
 from reports.document import Number, Opening, Prose, Section
 from reports.formats import cell, listed, metric_name, plural
 from reports.results import Run
+from reports.schema import METRICS
 from reports.sentences import training
 
 

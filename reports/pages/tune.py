@@ -6,12 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from reports import best_sets, components, explorer, figures, limits, openings, tables
-from reports.columns import METRICS
 from reports.document import Code, Figure, Number, Opening, Prose, Section, Table
-from reports.files import NOT_YET
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.sentences import WORDS, head, pairs
+from reports.schema import METRICS, NOT_YET
+from reports.sentences import head, pairs, worded
 
 RACE = ", race"  # the end of a race's mode
 BUDGETS = 3  # how many budgets the first screen shows
@@ -62,7 +61,7 @@ def line(run: Run, one: best_sets.BestSet) -> str:
         row = head(pair)
         if row["mode"] == one.mode:
             size = interval(row["metric"], row["difference"], row["low"], row["high"], f"{percent(row['level'])} ")
-            word = WORDS.get(row["verdict"], row["verdict"])
+            word = worded(row["verdict"])
             texts.append(f"“{row['a']}” against “{row['b']}”: {word}, {size}{to_settle(row)}")
     if not texts:
         texts.append("the default won the race")

@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 
 from reports import render
-from reports.columns import COLUMNS
 from reports.results import digests
+from reports.schema import COLUMNS
 
 HERE = Path(__file__).parent
 N_DAMAGES = 6  # of each run

@@ -9,9 +9,9 @@ import pytest
 
 from reports import sentences
 from reports.document import Prose
-from reports.files import NOT_YET
 from reports.pages.beta import page as beta
 from reports.results import read_run
+from reports.schema import NOT_YET
 
 
 def set_kind(kind: str, **values: str) -> Any:

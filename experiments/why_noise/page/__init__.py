@@ -2,7 +2,7 @@
 
 from experiments.why_noise.page.evidence import sections
 from experiments.why_noise.page.first_screen import opening
-from reports.columns import Column
+from reports.schema import Column
 
 TABLES = {
     "probes.csv": ("arm", "train_seed", "images_seen", "probe", "eta", "sigma", "value", "se", "n_samples", "n_steps"),

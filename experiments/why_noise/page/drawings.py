@@ -7,10 +7,10 @@ import pandas as pd
 
 from experiments.why_noise.page import gains
 from reports import components, figures
-from reports.columns import COLUMNS
 from reports.document import Figure
 from reports.formats import cell, metric_name, missing, number, percent
 from reports.results import Run
+from reports.schema import COLUMNS
 
 TITLES = {
     "network": "the network in one band of sigma, exact elsewhere",

@@ -8,10 +8,10 @@ from experiments.why_noise.page.first_screen import opens_with_levels
 from experiments.why_noise.page.inputs import inputs
 from experiments.why_noise.page.predictions import outcomes
 from reports import components, tables
-from reports.columns import COLUMNS, FURTHER, METRICS
 from reports.document import Block, Figure, Prose, Section, Table, table
 from reports.formats import cell, listed, metric_name, number, plural
 from reports.results import Run
+from reports.schema import COLUMNS, FURTHER, METRICS
 
 PREDICTED = {15_000, 45_000}  # training images of predictions 1 to 5
 SHARES = {"copies": "copies", "near copies": "near_copies"}

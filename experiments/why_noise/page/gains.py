@@ -6,10 +6,10 @@ A gain is the change of a distance by noise, setting minus no noise, with one de
 import pandas as pd
 
 from reports import components
-from reports.columns import METRICS
 from reports.document import Table, table
 from reports.formats import cell, interval, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
+from reports.schema import METRICS
 
 DECIDES = "fd"  # needs fewer images for this effect than KD
 FULL, EVERYWHERE = "eta 1", "noise everywhere"

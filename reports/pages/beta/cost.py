@@ -5,10 +5,10 @@ from itertools import cycle
 import pandas as pd
 
 from reports import components, figures
-from reports.columns import COLUMNS, METRICS
 from reports.document import Figure, Section
 from reports.formats import metric_name, number
 from reports.results import Run, means, timed
+from reports.schema import COLUMNS, METRICS
 from reports.sentences import capital
 
 MARKERS = "osD^vPX"

@@ -5,13 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 from reports import components, explorer, figures, openings, tables
-from reports.columns import METRICS
 from reports.document import Figure, Number, Opening, Prose, Section
-from reports.files import EQUAL, FEW_NETWORKS, NOT_YET
 from reports.formats import as_precise, cell, listed, metric_name, number, percent, plural, short_name
 from reports.pages.beta import cost
 from reports.results import Run, means
+from reports.schema import BETTER, EQUAL, METRICS, NOT_YET, UNCLEAR, UNDECIDED, WORSE
 from reports.sentences import (
+    VERDICTS,
     Pair,
     budget,
     capital,
@@ -29,15 +29,6 @@ from reports.sentences import (
     untrusted,
 )
 
-LEADS = {
-    "better": "Yes.",
-    "worse": "No.",
-    "no clear difference": "No detectable difference.",
-    EQUAL: "No.",
-    "undecided: the metrics disagree": "Undecided.",
-    NOT_YET: "Too undertrained to tell.",
-    FEW_NETWORKS: "Too few networks to tell.",
-}
 TITLES = {
     "primary": "The primary contrast",
     "control": "A/A control",
@@ -133,7 +124,7 @@ def answer(run: Run) -> list[Prose]:
         return [Prose(f"eta 1 was not compared with eta 0 on the same ladder. {done}.", "No verdict")]
     pair = primary[0]
     texts = [f"{short_name(head(pair)['metric'], run.features)} decides: {relation(pair, betas=True)}"]
-    if head(pair)["verdict"] == "no clear difference":
+    if head(pair)["verdict"] == UNCLEAR:
         texts.append(f"Reason: {doubt(pair)}")
         texts += [text.removesuffix(".") for text in detectable(run, [pair])]
     return [
@@ -149,7 +140,7 @@ def effect(run: Run, pair: Pair) -> str:
     """
     row = openings.shown_metric(pair)
     at = "at the same cost"
-    if head(pair)["verdict"] == "undecided: the metrics disagree":
+    if head(pair)["verdict"] == UNDECIDED:
         names = listed(short_name(metric, run.features) for metric in pair)
         return f"{names} disagree on whether putting noise back helps {at}."
     if head(pair)["verdict"] == NOT_YET:
@@ -159,7 +150,7 @@ def effect(run: Run, pair: Pair) -> str:
         return f"Putting noise back changes {name} by less than {share} {at}: practically nothing."
     before, after = as_precise(row["metric"], [row["value_b"], row["value_a"]], row["low"], row["high"])
     verb = "lowers" if row["difference"] < 0 else "raises"
-    verb = verb if head(pair)["verdict"] in ("better", "worse") else "changes"
+    verb = verb if head(pair)["verdict"] in (BETTER, WORSE) else "changes"
     poor = any(untrusted(control) for control in pairs(run.of_kind("control")))
     but = " But the networks are poor: without noise, the samples are not yet images." if poor else ""
     return f"Putting noise back {verb} {metric_name(row['metric'], run.features)} from {before} to {after} {at}.{but}"
@@ -167,7 +158,7 @@ def effect(run: Run, pair: Pair) -> str:
 
 def lead(run: Run, row: pd.Series) -> str:
     """The first words: the verdict, or that the control failed."""
-    return "Not established." if control_failed(run) else LEADS[row["verdict"]]
+    return "Not established." if control_failed(run) else VERDICTS[row["verdict"]].answer
 
 
 def status(run: Run) -> str:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.config.config import GROUPS
 from experiments.metrics.distances import Reference, jackknife_se
 from experiments.metrics.yardsticks import Whitened, class_chi2, log_density_gap, whitened_kd
+from reports.schema import GROUPS
 
 RNG = np.random.default_rng(0)
 MIX = RNG.normal(size=(6, 6))

@@ -1,0 +1,282 @@
+"""The tables of a result folder, for those who write them and those who read them: their columns and what these mean.
+
+Also the words and numbers that both sides share: verdicts, confidence, power. No third-party package is imported.
+"""
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+LEVEL = 0.95  # the confidence of an interval
+POWER = 0.8  # of a test that could have detected a difference
+ENOUGH_NETWORKS = 5  # with fewer, an interval holds for these networks only
+GROUPS = 20  # of the delete-group jackknife over images; sample i is in group i mod GROUPS
+
+METRICS = ("kd", "fd")  # in the order in which they are shown; kd decides the primary contrast
+FURTHER = ("whitened", "class_chi2", "log_density")  # yardsticks of why_noise, besides the metrics
+
+# verdicts on a against b
+BETTER, WORSE, UNCLEAR, EQUAL = "better", "worse", "no clear difference", "practically equal"
+UNDECIDED = "undecided: the metrics disagree"
+NOT_YET, FEW_NETWORKS = "too undertrained to tell", "too few networks"
+
+LARGEST = 1e100  # size of any number: no measurement comes near, and figures fail on larger ones
+
+
+@dataclass(frozen=True)
+class Column:
+    """The description of one column.
+
+    Args:
+        label: its name in the head of a table and on an axis.
+        kind: "number", "text" or "flag" (True or False). An empty cell is a missing value in each.
+        digits: decimals shown; None shows three significant digits.
+        scale: factor from raw to shown values (`label` names it).
+        unit: unit of the shown values.
+        better: which direction is better, if any.
+        finite: whether infinite numbers are rejected.
+        least, most: the range of numbers.
+        meaning: one or two sentences for the glossary.
+    """
+
+    label: str
+    kind: Literal["number", "text", "flag"] = "number"
+    digits: int | None = None
+    scale: float = 1
+    unit: str = ""
+    better: Literal["lower", "higher", ""] = ""
+    finite: bool = True
+    meaning: str = ""
+    least: float = -LARGEST
+    most: float = LARGEST
+
+    @property
+    def rule(self) -> str:
+        """The rule for its numbers, for messages."""
+        kind = "a finite number" if self.finite else "a number"
+        return f"{kind} or empty, at least {self.least:g} and at most {self.most:g}"
+
+
+def _each(names: str, **values: Any) -> dict[str, Column]:
+    """Columns that differ in their labels only: "name: label; name: label". Without a label it is the name."""
+    pairs = (item.split(": ") for item in " ".join(names.split()).split("; "))
+    return {name: Column("".join(label) or name.replace("_", " "), **values) for name, *label in pairs}
+
+
+COLUMNS: dict[str, Column] = {
+    **_each(
+        """experiment; mode; setting; denoiser; status; error: message; data; run_id: run; model_id: model; samples_id:
+        samples; finished_at; train_noise: training noise distribution; weighting: loss weighting; parameterisation;
+        trained_by; network; train_seed: training seed; schedule: ladder; sampler; sample_seed: sampling seed;
+        device; precision_mode; features: feature space; kind: contrast; metric; a; b; interval; verdict: verdict on
+        a; adjusted: corrected; untrusted: why not trusted; stopped; no_verdict: why there is no verdict; probe;
+        arm: denoiser; claim: comparison; part; label: class""",
+        kind="text",
+    ),
+    **_each(
+        """final_denoise: final denoising; compiled; shared_device; networks_agree; clear; in_set: in the best set;
+        left: left in the race; best: lowest; simplest""",
+        kind="flag",
+    ),
+    **_each(
+        """budget: budget of evaluations; images_seen: images seen in training; n_steps: steps; step; frame; n_samples:
+        samples; n_reference: reference images; batch_size: batch; threads; n_networks: networks; n_planned:
+        networks planned; holds_for: networks it holds for; n_to_settle: samples to settle it; networks_to_settle:
+        networks to settle it; look; round: round of proposals; n_looks: looks planned; n_settings: settings;
+        repeats; n_images: images; nfe_a: nfe of a; nfe_b: nfe of b""",
+        digits=0,
+        least=0,
+    ),
+    "denoiser_error": Column("error added to the denoiser", least=0),
+    "p_mean": Column("P_mean", meaning="The mean of ln sigma in training, of a log-normal distribution."),
+    "p_std": Column("P_std", meaning="The standard deviation of ln sigma in training.", least=0),
+    "loss": Column("training loss", digits=4, least=0),
+    "sigma_max": Column("sigma max", least=0),
+    "sigma_min": Column("sigma min", least=0),
+    "nfe": Column(
+        "nfe",
+        digits=0,
+        least=0,
+        meaning="Network evaluations per image, counted. This is the cost of sampling on any machine.",
+    ),
+    "alpha": Column(
+        "alpha",
+        meaning="The share of the estimated noise that one step removes: sigma_down = (1 − alpha) sigma.",
+    ),
+    "beta": Column(
+        "beta",
+        meaning="The fresh noise that one step puts back, as a share of sigma. beta 0 is the deterministic sampler "
+        "(Euler on the probability-flow ODE, DDIM).",
+    ),
+    "eta": Column(
+        "eta",
+        meaning="The same quantity as beta, on a scale that does not depend on the ladder. eta 0 is DDIM (no fresh "
+        "noise), eta 1 is DDPM. eta = beta / (r √(1 − r²)), where r is the ratio of two neighbouring noise levels.",
+    ),
+    "s_churn": Column("S_churn", digits=1, finite=False),
+    "mu": Column("mu"),
+    "beta_ks": Column("beta_KS"),
+    "sigma": Column("sigma", least=0),
+    "relative_error": Column("error of eps, relative", least=0),
+    "density": Column("density of ln sigma", least=0),
+    "seconds": Column("seconds", digits=2, unit="s", better="lower", least=0),
+    "fd": Column(
+        "FD",
+        digits=2,
+        better="lower",
+        meaning="Fréchet distance between the features of samples and of real images (a Gaussian is fitted to each). "
+        "Lower is better. It falls with the number of images, so only equal numbers are compared.",
+    ),
+    "kd": Column(
+        "KD ×1000",
+        digits=2,
+        scale=1000,
+        better="lower",
+        meaning="Kernel distance (squared maximum mean discrepancy, cubic kernel) of the same features, times 1000. "
+        "Lower is better. It is unbiased: real images score 0 on average and sometimes below 0.",
+    ),
+    "kd_se": Column("s.e. of KD", digits=2, scale=1000, least=0),
+    "precision": Column(
+        "precision",
+        digits=3,
+        least=0,
+        most=1,
+        better="higher",
+        meaning="Share of the samples that lie near real images: do the samples look real? Higher is better.",
+    ),
+    "recall": Column(
+        "recall",
+        digits=3,
+        least=0,
+        most=1,
+        better="higher",
+        meaning="Share of the real images that lie near samples: is the variety covered? Higher is better.",
+    ),
+    "value_a": Column("value of a"),
+    "value_b": Column("value of b"),
+    "difference": Column("a − b"),
+    "low": Column("low"),
+    "high": Column("high"),
+    "level": Column(
+        "level",
+        least=0,
+        most=1,
+        meaning="Coverage of the interval. Of a contrast that was looked at several times: of all looks together; "
+        "looks.csv has the level of each look by itself.",
+    ),
+    "p_value": Column("p"),
+    "p_adjusted": Column("p, corrected"),
+    "detectable": Column("detectable"),
+    "minutes_to_settle": Column("minutes to settle it", digits=1),
+    "new_network_low": Column("new network, low"),
+    "new_network_high": Column("new network, high"),
+    "smallest": Column("smallest of interest"),
+    "class_distance_a": Column("class mix of a", digits=3, least=0, most=1),
+    "class_distance_b": Column("class mix of b", digits=3, least=0, most=1),
+    "class_distance_expected": Column("class mix of real images", digits=3, least=0, most=1),
+    "kd_at_data_mix_a": Column("KD ×1000 of a at the data's mix", digits=2, scale=1000),
+    "kd_at_data_mix_b": Column("KD ×1000 of b at the data's mix", digits=2, scale=1000),
+    "mean": Column("mean"),
+    "band_low": Column("from sigma", least=0),
+    "band_high": Column("to sigma", least=0),
+    "whitened": Column(
+        "whitened KD",
+        digits=3,
+        better="lower",
+        meaning="Kernel distance with a quadratic kernel on features in which the real images' covariance is the "
+        "identity.",
+    ),
+    "class_chi2": Column(
+        "component mix",
+        digits=2,
+        better="lower",
+        least=0,
+        meaning="Chi-square of the mixture components of the samples over its degrees of freedom. Draws of the true "
+        "distribution have about 1.",
+    ),
+    "log_density": Column(
+        "log density gap",
+        digits=2,
+        unit="nats",
+        better="lower",
+        least=0,
+        meaning="Size of the difference between the mean log density of the samples and that of draws of the true "
+        "distribution.",
+    ),
+    "value": Column("value"),
+    "se": Column("s.e.", least=0),
+    "count": Column("count", digits=1, least=0),
+}
+COLUMNS |= {f"{name}_{side}": COLUMNS[name] for name in ("alpha", "beta", "eta") for side in "ab"}
+
+FLOOR = (
+    "The score of real images. As many training images as there are samples are set aside and compared with the "
+    "remaining training images. A network that copies its training images would reach the floor too, and unseen real "
+    "images score a little worse. The floor is the lower end of the scale, not a proof of perfection. “2 above the "
+    "floor” means that score plus 2. FD of few images is too high, of samples and of real images alike; the distance "
+    "above the floor is free of that. The repeats show how uncertain the floor is."
+)
+
+# The columns of each table, in the order of its writer. It may lack those with a question mark, and have more.
+TABLES: dict[str, tuple[str, ...]] = {
+    name: tuple(columns.split())
+    for name, columns in {
+        "table.csv": """experiment mode setting budget denoiser denoiser_error status error
+            data train_noise p_mean? p_std? weighting parameterisation? schedule sampler alpha beta eta
+            s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
+            sample_seed network images_seen trained_by? train_seconds? train_loss? features features_id? fd kd kd_se
+            precision recall seconds batch_size retries? device precision_mode compiled threads shared_device model_id?
+            samples_id run_id finished_at""",
+        "contrasts.csv": """experiment? kind mode budget denoiser denoiser_error metric a b
+            train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a? alpha_b beta_b
+            eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
+            n_samples n_reference value_a value_b difference se? low high level interval holds_for networks_agree clear
+            p_value? adjusted? p_adjusted? detectable? n_to_settle? minutes_to_settle? networks_to_settle?
+            new_network_low? new_network_high? look? n_looks? stopped? smallest? untrusted? verdict""",
+        "best_sets.csv": """mode budget setting metric value fd difference low high level in_set best simplest
+            n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features? interval
+            holds_for untrusted no_verdict""",
+        "looks.csv": "look n_samples n_networks metric difference se? low high level smallest stopped",
+        "race.csv": "round look n_samples mode budget setting metric value difference low level left",
+        "class_mix.csv": """kind mode budget a b n_networks n_samples
+            class_distance_a class_distance_b class_distance_expected kd_at_data_mix_a kd_at_data_mix_b
+            difference low high level interval holds_for""",
+        "floors.csv": "data features metric n_samples n_reference mean sd? low high repeats",
+        "histograms.csv": "run_id label count",
+        "losses.csv": "model_id train_seed network? images_seen loss",
+        "curves.csv": """model_id train_noise weighting parameterisation train_seed images_seen? sigma relative_error
+            se? n_images""",
+        "densities.csv": "train_noise sigma density",
+        "films.csv": "samples_id frame sigma",
+        "levels.csv": "schedule n_steps step sigma",
+        "claims.csv": """claim arm kind band_low band_high p_std images_seen metric
+            difference se? low high interval holds_for clear detectable? level n_networks""",
+    }.items()
+}
+NOT_EMPTY = {"contrasts.csv": ("n_networks",)}  # columns that may not be empty
+
+# The allowed values of some text columns. "" stands for a missing value.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "status": ("ok", "failed", "infeasible"),
+    "metric": (*METRICS, *FURTHER, "precision", "recall"),
+    "verdict": ("", BETTER, WORSE, UNCLEAR, EQUAL, UNDECIDED, NOT_YET, FEW_NETWORKS),
+}
+
+
+def written(columns: tuple[str, ...]) -> list[str]:
+    """The columns that the writer of a table gives it."""
+    return [name.removesuffix("?") for name in columns]
+
+
+def needed(columns: tuple[str, ...]) -> list[str]:
+    """The columns without which a table is not read."""
+    return [name for name in columns if not name.endswith("?")]
+
+
+def content(path: Path) -> bytes | None:
+    """The bytes of a table, which may be compressed, as NAME.csv.gz; None without either file."""
+    packed = path.with_name(f"{path.name}.gz")
+    if path.is_file() or not packed.is_file():
+        return path.read_bytes() if path.is_file() else None
+    return gzip.decompress(packed.read_bytes())
