@@ -22,6 +22,7 @@ from experiments.config.denoisers import Loader, Machine, ModelConfig
 from experiments.config.identity import NOT_IN_IDENTITY
 from experiments.metrics.distances import jackknife_se
 from experiments.models.exact import mixture_images, mixture_of
+from reports.schema import GROUPS
 
 CLEAN, FIRST, SECOND = (20_000 + 1_000 * purpose for purpose in range(3))  # added to a seed
 N_LEVELS = 12  # levels of a ladder that are probed
