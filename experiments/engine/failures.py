@@ -29,5 +29,4 @@ def remembered(task: Task, store: Store) -> Outcome | None:
 
 def forget(task: Task, store: Store) -> None:
     """Forgets the failure of a task, so that the task is tried again."""
-    if store.has("failures", task.name):
-        store.discard("failures", task.name)
+    store.discard("failures", task.name)

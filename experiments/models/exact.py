@@ -22,7 +22,7 @@ from diffusion_core.precision import computing_in
 from diffusion_core.samplers.seeded_noise import block_seed
 from experiments.config.denoisers import EXACT_MACHINE, Loader, Machine, ModelConfig, at_least, check_data
 from experiments.config.identity import MIXTURE
-from experiments.store.store import read_json
+from experiments.store.checksums import files_folder, read_json
 
 DRAWN_AT_ONCE = 1000
 N_DRAWS = 20_000  # draws that represent the distribution
@@ -31,8 +31,8 @@ KERNEL, CHANNELS = 9, 16  # of the random field that is the added error
 
 
 def read_mixture(folder: Path) -> Mixture:
-    """The mixture stored in a folder, in float64 on the CPU. Raises ValueError if it is not there."""
-    path = folder / "mixture.safetensors"
+    """The mixture stored in a folder mixtures/ID, in float64 on the CPU. Raises ValueError if it is not there."""
+    path = files_folder(folder) / "mixture.safetensors"
     if not path.is_file():
         raise ValueError(f"data='{MIXTURE}{folder}': no such file: {path}; `why_noise` fits and stores a mixture")
     return Mixture(**load_file(path))
@@ -70,7 +70,7 @@ def mixture_data(name: str, data_root: Path | None) -> Images:
     purpose, _, n = asked.partition("=")
     folder = Path(place)
     mixture = read_mixture(folder)
-    like = load(read_json(folder / "config.json")["data"], root=data_root)
+    like = load(read_json(files_folder(folder) / "config.json")["data"], root=data_root)
     x0 = mixture_images(mixture, like.shape, int(n or N_DRAWS), SEEDS[purpose])
     labels = torch.zeros(len(x0), dtype=torch.int64)
     return Images(name, like.to_pixels(x0), labels, like.mean, like.std, continuous=x0)

@@ -25,7 +25,7 @@ from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from experiments.models import diffusers_unet
 from experiments.models.diffusers_unet import Config
-from experiments.store.checksums import read_json
+from experiments.store.checksums import files_folder, read_json
 
 SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")
 
@@ -68,8 +68,9 @@ def fingerprint(source: str) -> str:
         module, attribute = _names(rest)
         return _digest({attribute: _module_file(module, attribute)})
     root = _path(rest)
-    files = diffusers_unet.find(root).files() if kind == "diffusers" else _checkpoint_files(root)
-    return _digest({file.relative_to(root).as_posix(): file for file in files})
+    if kind == "checkpoint":
+        return _digest({file.name: file for file in _checkpoint_files(root)})
+    return _digest({file.relative_to(root).as_posix(): file for file in diffusers_unet.find(root).files()})
 
 
 def describe(source: str, label: Labels = None) -> str:
@@ -241,7 +242,7 @@ def _checkpoint(root: Path, images: Images, device: str) -> nn.Module:
     other = [] if config["parameterisation"] == "preconditioned" else [config["parameterisation"]]
     model = build(config["network"], channels, *other)
     try:
-        weights = load_file(root / "model.safetensors")
+        weights = load_file(_checkpoint_files(root)[1])
         if whole := [name for name, tensor in weights.items() if not tensor.is_floating_point()]:
             raise RuntimeError(f"{whole[0]} holds {weights[whole[0]].dtype}, not real numbers")
         model.load_state_dict(weights)
@@ -251,7 +252,8 @@ def _checkpoint(root: Path, images: Images, device: str) -> nn.Module:
 
 
 def _checkpoint_files(root: Path) -> list[Path]:
-    files = [root / "config.json", root / "model.safetensors"]
+    folder = files_folder(root)
+    files = [folder / "config.json", folder / "model.safetensors"]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise ValueError(

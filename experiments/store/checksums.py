@@ -1,7 +1,11 @@
-"""Artifacts: folders KIND/IDENTITY of files, which are complete once checksums.json is written.
+"""Artifacts: folders KIND/IDENTITY, which are complete once their manifest checksums.json is written, last of all.
 
-checksums.json has the SHA-256 and the size of every file, and it is written last. A folder without it is no artifact. A
-file that differs from it is damaged.
+    KIND/IDENTITY/checksums.json       the SHA-256 and the size of each file, by the path ATTEMPT/FILE
+    KIND/IDENTITY/ATTEMPT/FILE         the files of one attempt to write the artifact
+
+So if two runs write one artifact, the manifest that is created first decides, and files are never mixed. A folder
+without a manifest is no artifact. A file that differs from it is damaged. Stores of earlier versions had the files
+beside the manifest: they are read as an attempt without a name.
 """
 
 import errno
@@ -9,17 +13,13 @@ import hashlib
 import json
 import os
 import re
-import stat
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
 
 MANIFEST = "checksums.json"
-CHUNK_BYTES = 2**20  # bytes read at once
-FILE_NAME = re.compile(r"(\w+/)?\w[\w.-]*")  # of an artifact; a bucket has one more level (see remote.py)
-NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENAMETOOLONG)  # a folder, a loop of links, ...
-Sums = dict[str, dict[str, Any]]  # file -> {"sha256": hex digits, "bytes": size}
+FILE_NAME = re.compile(r"(\w+/)?\w[\w.-]{0,99}")
+Sums = dict[str, dict[str, Any]]  # ATTEMPT/FILE -> {"sha256": hex digits, "bytes": size}
 
 
 class StoreError(ValueError):
@@ -46,19 +46,12 @@ class Artifact:
 
 
 @dataclass(frozen=True)
-class StaleTemp:
-    """Temporary files of a killed writer, for `remove_stale_temp`."""
+class Leftover:
+    """Files of a killed writer: a temporary folder of this computer, or a file of the store that no manifest names."""
 
     where: str
     size: int  # bytes
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """The result of inspecting a complete artifact. `manifest` distinguishes this copy of it from other copies."""
-
-    manifest: bytes
-    faults: list[str]  # one text per fault; empty if the artifact is sound
+    temporary: bool
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -76,13 +69,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def open_file(path: Path) -> BinaryIO:
-    """The opened file. Raises IsADirectoryError for all that is no regular file: a FIFO waits, a device has no end."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise IsADirectoryError(errno.EISDIR, "no regular file", str(path))
-    return path.open("rb")
-
-
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON atomically: a reader sees the old file or the new file."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
@@ -95,63 +81,63 @@ def write_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def write_checksums(folder: Path) -> None:
-    """Writes the checksums of a folder's files into the folder."""
-    sums: Sums = {}
-    for path in sorted(folder.iterdir()):
-        with path.open("rb") as file:
-            size, digest = _measured(file)
-        sums[path.name] = {"sha256": digest, "bytes": size}
-    write_json(folder / MANIFEST, sums)
+def checksums(folder: Path, attempt: str) -> bytes:
+    """The manifest of the files in a folder, which are those of an attempt."""
+    sums = {
+        f"{attempt}/{path.name}": {"sha256": _sha256(path), "bytes": path.stat().st_size}
+        for path in sorted(folder.iterdir())
+    }
+    return json.dumps(sums, indent=1).encode()
 
 
 def read_sums(manifest: bytes) -> Sums:
     """The checksums in a manifest. Raises ValueError if it holds something else."""
     try:
-        sums = json.loads(manifest)
+        read = json.loads(manifest)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{MANIFEST} is not JSON ({len(manifest)} bytes)") from error
     try:
-        found = {str(name): {"sha256": str(sum["sha256"]), "bytes": int(sum["bytes"])} for name, sum in sums.items()}
+        sums = {str(name): {"sha256": str(sum["sha256"]), "bytes": int(sum["bytes"])} for name, sum in read.items()}
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{MANIFEST} does not hold checksums") from error
-    if not all(FILE_NAME.fullmatch(name) for name in found):
-        raise ValueError(f"{MANIFEST} does not hold checksums of files in its folder")
-    return found
+    if not all(FILE_NAME.fullmatch(name) for name in sums) or len({PurePath(name).parent for name in sums}) > 1:
+        raise ValueError(f"{MANIFEST} does not hold checksums of the files of one attempt")
+    return sums
 
 
-def inspect(manifest: bytes, opened: Callable[[str], BinaryIO]) -> CheckResult:
-    """Compares files with their manifest. `opened` opens a file by its name."""
+def attempt_of(sums: Sums) -> str:
+    """The name of the attempt that wrote the files; empty if an earlier version wrote them."""
+    return next(iter(sums), "").rpartition("/")[0]
+
+
+def files_folder(artifact: Path) -> Path:
+    """The folder of an artifact's files: KIND/IDENTITY/ATTEMPT for KIND/IDENTITY; the folder itself if it has none."""
     try:
-        sums = read_sums(manifest)
-    except ValueError as error:
-        return CheckResult(manifest, [str(error)])
-    faults = []
-    for name, expected in sums.items():
-        try:
-            with opened(name) as file:
-                size, digest = _measured(file)
-        except FileNotFoundError:
-            faults.append(f"{name} missing")
-            continue
-        except OSError as error:
-            if error.errno not in NO_FILE:
-                raise
-            faults.append(f"{name} is no file")
-            continue
-        if size < expected["bytes"]:
-            faults.append(f"{name} truncated: {size} of {expected['bytes']} bytes")
-        elif size > expected["bytes"]:
-            faults.append(f"{name} too long: {size} bytes instead of {expected['bytes']}")
-        elif digest != expected["sha256"]:
-            faults.append(f"{name} checksum differs")
-    return CheckResult(manifest, faults)
+        return artifact / attempt_of(read_sums((artifact / MANIFEST).read_bytes()))
+    except (OSError, ValueError):
+        return artifact
 
 
-def _measured(file: BinaryIO) -> tuple[int, str]:
-    """Size in bytes and SHA-256 of the rest of an open file."""
-    size, digest = 0, hashlib.sha256()
-    while block := file.read(CHUNK_BYTES):
-        size += len(block)
-        digest.update(block)
-    return size, digest.hexdigest()
+def find_faults(folder: Path, sums: Sums) -> list[str]:
+    """Compares the files in an attempt's folder with their checksums: one text per fault, none if all are sound."""
+    names = {PurePath(file).name: expected for file, expected in sums.items()}
+    faults = {name: _fault(folder / name, **expected) for name, expected in names.items()}
+    return [f"{name} {fault}" for name, fault in faults.items() if fault is not None]
+
+
+def _fault(path: Path, sha256: str, bytes: int) -> str | None:
+    try:
+        if not path.is_file():  # a pipe would wait, a device has no end
+            return "missing"
+        if (size := path.stat().st_size) != bytes:
+            return f"{'truncated' if size < bytes else 'too long'}: {size} bytes instead of {bytes}"
+        return None if _sha256(path) == sha256 else "checksum differs"
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EIO):  # removed meanwhile, a bad disk
+            raise
+        return f"cannot be read: {error.strerror}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

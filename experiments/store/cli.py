@@ -1,4 +1,4 @@
-"""`python -m experiments store ls|verify|gc`: lists, verifies and cleans a store."""
+"""`python -m experiments store ls|gc`: lists and cleans a store."""
 
 import re
 import time
@@ -10,7 +10,6 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from experiments.store.checksums import Artifact
@@ -29,12 +28,6 @@ class Where:
 
     store: Annotated[str | Path, tyro.conf.arg(metavar="FOLDER|URL")] = "runs/store"
     """The store: a folder, or a URL such as s3://BUCKET/FOLDER."""
-
-    def opened(self) -> Store:
-        """The store. Raises ValueError if it should be a folder, but there is none."""
-        if "://" not in str(self.store) and not Path(self.store).is_dir():
-            raise ValueError(f"store={str(self.store)!r}: there is no such folder")
-        return Store(self.store)
 
 
 @dataclass(frozen=True)
@@ -74,35 +67,9 @@ class Ls(Where):
             console.print(table)
         else:
             _print(console, f"store {store} holds no artifact")
-        if stale_temps := store.stale_temps():
-            console.print(f"{len(stale_temps)} leftovers of killed runs: `store gc` removes them")
+        if leftovers := store.leftovers():
+            console.print(f"{len(leftovers)} leftovers of killed runs: `store gc` removes them")
         return 0
-
-
-@dataclass(frozen=True)
-class Verify(Where):
-    """Reads every artifact and compares it with its checksums. Exit status 1 if one is damaged.
-
-    A run also verifies each artifact that it reads, and computes damaged ones again.
-    """
-
-    delete: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Remove what is damaged; a run that needs it computes it again."""
-
-    def run(self, console: Console) -> int:
-        store = self.opened()
-        artifacts, damaged = store.artifacts(), 0
-        for artifact in track(artifacts, "verifying", console=console, disable=not console.is_terminal):
-            if faults := store.faults(artifact):
-                damaged += 1
-                if self.delete:
-                    store.remove(artifact)
-                done = "; removed" if self.delete else ""
-                _print(console, f"damaged: {artifact.name}: {', '.join(faults)}{done}")
-        _print(console, f"{len(artifacts)} artifacts in store {store}, {damaged} damaged")
-        if damaged and not self.delete:
-            _print(console, "`store verify --delete` removes them; a run that needs one computes it again either way")
-        return int(damaged > 0)
 
 
 @dataclass(frozen=True)
@@ -124,20 +91,22 @@ class Gc(Where):
     def run(self, console: Console) -> int:
         most = None if self.max_bytes is None else read_size("max_bytes", self.max_bytes)
         oldest = None if self.older_than is None else read_age("older_than", self.older_than)
-        store = self.opened()
-        artifacts, stale_temps = store.artifacts(), store.stale_temps()
+        if "://" not in str(self.store) and not Path(self.store).is_dir():
+            raise ValueError(f"store={str(self.store)!r}: there is no such folder")
+        store = Store(self.store)
+        artifacts, leftovers = store.artifacts(), store.leftovers()
         evicted = to_evict(artifacts, most, oldest, time.time())
         would = "would remove" if self.dry_run else "removed"
-        for stale in stale_temps:
+        for leftover in leftovers:
             if not self.dry_run:
-                store.remove_stale_temp(stale)
-            _print(console, f"{would} {stale.where}, left by a killed run, {size_text(stale.size)}")
+                store.remove_leftover(leftover)
+            _print(console, f"{would} {leftover.where}, left by a killed run, {size_text(leftover.size)}")
         for artifact in evicted:
             if not self.dry_run:
-                store.remove(artifact)
+                store.discard(*artifact.name)
             _print(console, f"{would} {artifact.name}, {size_text(artifact.size)}, last used {_date(artifact.used)}")
         left = sum(artifact.size for artifact in set(artifacts) - set(evicted))
-        freed = sum(stale.size for stale in stale_temps) + sum(artifact.size for artifact in evicted)
+        freed = sum(leftover.size for leftover in leftovers) + sum(artifact.size for artifact in evicted)
         _print(console, f"{would} {size_text(freed)}; store {store}: {size_text(left)} left")
         if most is not None and left > most:
             _print(
@@ -152,13 +121,11 @@ class Gc(Where):
 
 def main(
     command: Annotated[
-        Annotated[Ls, tyro.conf.subcommand("ls")]
-        | Annotated[Verify, tyro.conf.subcommand("verify")]
-        | Annotated[Gc, tyro.conf.subcommand("gc")],
+        Annotated[Ls, tyro.conf.subcommand("ls")] | Annotated[Gc, tyro.conf.subcommand("gc")],
         tyro.conf.arg(name=""),
     ],
 ) -> int:
-    """Lists, verifies and cleans a store: `store ls`, `store verify`, `store gc --max-bytes 2GB --dry-run`.
+    """Lists and cleans a store: `store ls`, `store gc --max-bytes 2GB --dry-run`.
 
     A store holds the artifacts that runs share, such as trained networks, samples and scores. Each is named by the hash
     of its config and verified when it is read. --store is the same folder or URL as for the runs.
@@ -217,10 +184,7 @@ def _summary(artifacts: Sequence[Artifact]) -> tuple[str, str, str, str]:
 
 
 def _date(seconds: float) -> str:
-    try:
-        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
-    except (ValueError, OverflowError, OSError):  # a time that no calendar has
-        return "unknown"
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
 def _print(console: Console, text: str) -> None:

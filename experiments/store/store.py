@@ -1,37 +1,54 @@
-"""The store of artifacts: a local folder or a bucket, chosen by --store.
+"""The store of artifacts: a local folder, or whatever fsspec reaches by a URL, read through a local cache.
 
-ROOT/KIND/IDENTITY/ holds an artifact's files and checksums.json (see checksums.py). An artifact is complete or absent,
-and it is verified when it is read. If two runs write the same artifact, both succeed and one copy stays. A damaged
-artifact is reported, removed and computed again, never used.
+The layout is the same everywhere (see checksums.py). An artifact is complete or absent, and it is verified when it is
+read. If two runs write the same artifact, both succeed and one copy stays. A damaged artifact is reported, removed and
+computed again, never used. Unfinished work lies in ROOT/tmp on this computer; what a kill leaves there is swept.
 """
 
 import errno
 import logging
+import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Protocol
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
 
+import psutil
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 from safetensors import SafetensorError
 
+from experiments.store.cache import cache_folder
 from experiments.store.checksums import (
+    MANIFEST,
     Artifact,
-    CheckResult,
+    Leftover,
     Name,
-    StaleTemp,
     StoreError,
+    Sums,
+    attempt_of,
+    checksums,
+    files_folder,
+    find_faults,
     read_json,
-    write_checksums,
+    read_sums,
     write_json,
     write_text,
 )
-from experiments.store.local import LocalFolder, Stamp
 
 __all__ = ["Store", "StoreError", "read_json", "write_json", "write_text"]
 
 LOG = logging.getLogger(__name__)
+ABANDONED = 24 * 3600  # seconds after which unfinished work of another computer counts as abandoned
+OF_ATTEMPT = re.compile(r"[0-9a-f]{8}/[^/]+")  # what only a store writes
+PROBE = b"\0" * 2**16
+PACKAGES = "s3:// needs pip install -e '.[remote]', gs:// needs gcsfs, az:// needs adlfs"
 CURES = {
     errno.ENOSPC: "no space left on device: free some space or choose another place",
     errno.EDQUOT: "the disk quota is used up: free some space or choose another place",
@@ -39,59 +56,54 @@ CURES = {
     errno.EROFS: "it is read-only: choose another place",
     errno.EACCES: "permission denied: change the permissions or choose another place",
     errno.EPERM: "permission denied: change the permissions or choose another place",
+    errno.ENOTDIR: "it is no folder: choose another place",
 }
-
-
-class StorageBackend(Protocol):
-    """The interface of local.LocalFolder and remote.Bucket, which hold the artifacts."""
-
-    def fetch(self, name: Name) -> CheckResult | None: ...
-    def inspect(self, name: Name) -> CheckResult | None: ...
-    def publish(self, folder: Path, name: Name) -> bool: ...
-    def remove(self, name: Name, manifest: bytes | None) -> None: ...
-    def manifest(self, name: Name) -> bytes | None: ...
-    def artifacts(self) -> Iterable[Artifact]: ...
-    def stale_temps(self) -> Iterable[StaleTemp]: ...
-    def remove_stale_temp(self, stale: StaleTemp) -> None: ...
-    def check_writable(self) -> None: ...
+OF_CACHE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # on a remote store: errors of the cache's disk
+Stamp = frozenset[tuple[str, int, int]]  # name, size and time of change of each file
 
 
 class Store:
-    """Artifacts by kind and identity, in one folder or bucket.
+    """Artifacts by kind and identity.
 
     Args:
         root: a folder, made when the first artifact is written, or a URL that fsspec knows, such as s3://BUCKET/FOLDER.
+            Its packages find credentials and endpoint in their usual places.
 
     Attributes:
         root: the folder from which artifacts are read: the store itself, or the local cache of a remote store.
+        cache: the cache of a remote store, else None.
 
     Raises:
         StoreError: an empty text, a URL of an unknown kind, or the package for it is not installed.
     """
 
     def __init__(self, root: Path | str) -> None:
-        self.backend: StorageBackend
         url = str(root)
         if not url or "\0" in url:
             raise StoreError(f"store={url!r}: it must be a folder or a URL")
+        self.root: Path
+        self.cache: Store | None = None
+        self.files: Any
         if "://" in url and not url.startswith("file://"):
-            from experiments.store.remote import Bucket, cache_folder
-
-            self._local = LocalFolder(cache_folder(url))
-            self.backend = Bucket(url, self._local)
+            self.shown = re.sub(r"//[^/]*@", "//", url.rstrip("/"))  # without a password
+            try:
+                self.files, self.base = url_to_fs(url.rstrip("/"), use_listings_cache=False)  # others write there too
+            except (ImportError, ValueError) as error:  # its package is missing; an unknown protocol
+                raise StoreError(f"store {self.shown}: {error}; {PACKAGES}") from error
+            self.cache = Store(cache_folder(url))
+            self.root = self.cache.root
         else:
-            self._local = self.backend = LocalFolder(
-                Path(url.removeprefix("file://")).absolute()
-            )  # workers may have another working directory
-        self.root = self._local.root
+            self.root = Path(url.removeprefix("file://")).absolute()  # workers may have another working directory
+            self.files, self.base = LocalFileSystem(), str(self.root)
+            self.shown = self.base
         self._verified: dict[Name, Stamp] = {}
         self._reported: set[str] = set()
 
     def __str__(self) -> str:
-        return str(self.backend)
+        return self.shown
 
     def path(self, kind: str, identity: str) -> Path:
-        """The local folder of an artifact, verified and, from a remote store, fetched. The folder may not exist.
+        """The local folder of an artifact's files, verified and, from a remote store, fetched. It may not exist.
 
         Raises:
             StoreError: the artifact was damaged, or the store cannot be read.
@@ -99,11 +111,11 @@ class Store:
         name = Name(kind, identity)
         if damage := self._look(name)[1]:
             raise StoreError(f"{damage}; run the same command again")
-        return self._local.path(name)
+        return files_folder(self._folder(name))
 
     @contextmanager
     def reading(self, kind: str, identity: str) -> Iterator[Path]:
-        """The folder of an artifact, as in `path`, to be read in the block.
+        """The folder of an artifact's files, as in `path`, to be read in the block.
 
         Raises:
             StoreError: also if what the artifact holds cannot be read or used. It is then damaged, and removed.
@@ -128,26 +140,227 @@ class Store:
         """
         return self._look(Name(kind, identity))[0]
 
+    @contextmanager
+    def writing(self, kind: str, identity: str) -> Iterator[Path]:
+        """A temporary folder to fill; it becomes the artifact when the block ends without an exception.
+
+        Raises:
+            StoreError: it cannot be written: no space, no permission, no connection.
+        """
+        with self._explained(), self._temporary(identity) as folder:
+            yield folder
+            self._publish(folder, Name(kind, identity), checksums(folder, attempt=uuid.uuid4().hex[:8]))
+
+    def check_writable(self) -> None:
+        """Raises StoreError if nothing can be written now. Call it before a long computation."""
+        with self._explained():
+            with self._temporary("probe") as folder:
+                (folder / "probe").write_bytes(PROBE)
+            if self.cache is not None:
+                probe = f"{self.base}/tmp/probe/{uuid.uuid4().hex[:8]}/probe"
+                with self._reached():
+                    self.files.pipe_file(probe, PROBE)
+                    self.files.rm_file(probe)
+
+    def artifacts(self) -> list[Artifact]:
+        """Every complete artifact, unverified, sorted by name. Reading counts as use in a folder, not behind a URL."""
+        return [
+            Artifact(name, sum(int(info["size"]) for info in files.values()), _modified(files[MANIFEST]))
+            for name, files in self._listing().items()
+            if MANIFEST in files
+        ]
+
+    def discard(self, kind: str, identity: str) -> None:
+        """Removes an artifact, if it is there, whatever its state."""
+        name = Name(kind, identity)
+        with self._explained():
+            self._remove(name, self._manifest(name))
+
+    def leftovers(self) -> list[Leftover]:
+        """Temporary folders of killed writers, and files of attempts, at least a day old, that no manifest names."""
+        leftovers = list((self.cache or self)._temporaries())
+        for name, files in self._listing().items():
+            if MANIFEST in files and len({str(PurePosixPath(file).parent) for file in files if file != MANIFEST}) < 2:
+                continue  # one attempt and its manifest, the usual case: no need to read it
+            try:
+                sums = read_sums(self._manifest(name) or b"{}")
+            except ValueError:
+                continue  # damaged: a run that reads it reports it
+            for file in filter(OF_ATTEMPT.fullmatch, files):
+                attempt = PurePosixPath(file).parent.name
+                if attempt != attempt_of(sums) and time.time() - _modified(files[file]) > ABANDONED:
+                    leftovers.append(Leftover(f"{name}/{file}", int(files[file]["size"]), temporary=False))
+        return leftovers
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        with self._explained(), self._reached():
+            if leftover.temporary:
+                shutil.rmtree(leftover.where, ignore_errors=True)
+            else:
+                self.files.rm_file(f"{self.base}/{leftover.where}")
+
+    def sweep_temporaries(self) -> None:
+        """Removes the temporary folders of killed runs on this computer."""
+        for leftover in (self.cache or self)._temporaries():
+            self.remove_leftover(leftover)
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    def _folder(self, name: Name) -> Path:
+        return self.root / name.kind / name.identity
+
+    def _place(self, name: Name, file: str) -> str:
+        return f"{self.base}/{name.kind}/{name.identity}/{file}"
+
+    def _manifest(self, name: Name) -> bytes | None:
+        """The text of an artifact's manifest; None if there is no such artifact."""
+        with self._reached():
+            try:
+                text: bytes = self.files.cat_file(self._place(name, MANIFEST))
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            return text
+
     def _look(self, name: Name) -> tuple[bool, str]:
         """Whether the artifact can be used, and a report of its damage, empty if there is none."""
+        local = self.cache or self
         with self._explained():
-            stamp = self._local.stamp(name)
-            if stamp is not None and self._verified.get(name) == stamp:
+            stamp = local._stamp(name)
+            if stamp is not None and local._verified.get(name) == stamp:
                 return True, ""
-            result = self.backend.fetch(name)
-            if result is None:
+            manifest = self._manifest(name)
+            if manifest is None:
                 return False, ""
-            if result.faults:
-                return False, self._drop(name, result)
-            self._local.use(name)
-            self._remember(name)
-            return True, ""
+            try:
+                sums = read_sums(manifest)
+                faults = local._faults(name, sums) if local is self else self._fetch(name, manifest, sums)
+            except ValueError as error:
+                faults = [str(error)]
+            if not faults:
+                local._use(name)
+                return True, ""
+            if self._manifest(name) != manifest:
+                return self._look(name)  # another process removed or replaced it meanwhile
+            return False, self._drop(name, manifest, faults)
 
-    def _drop(self, name: Name, result: CheckResult) -> str:
-        """Reports and removes a damaged artifact. Returns the report."""
-        report = f"store {self}: {name} is damaged: {', '.join(result.faults)}"
+    def _fetch(self, name: Name, manifest: bytes, sums: Sums) -> list[str]:
+        """Copies an artifact into the cache, unless this copy is there already. Returns its faults."""
+        assert self.cache is not None
+        cached = self.cache._manifest(name)
+        if cached == manifest:
+            faults = self.cache._faults(name, sums)
+            if not faults:
+                return []
+            LOG.warning(f"cache {self.cache}: {name} is damaged: {', '.join(faults)}; it is fetched again")
+        self.cache._remove(name, cached)
+        for _ in range(2):  # a fault of the connection must not remove a sound artifact
+            with self._temporary(name.identity) as folder:
+                for file in sums:
+                    with self._reached(), suppress(FileNotFoundError):
+                        self.files.get_file(self._place(name, file), str(folder / PurePosixPath(file).name))
+                faults = find_faults(folder, sums)
+                if not faults:
+                    self.cache._publish(folder, name, manifest)
+                    break
+        return faults
+
+    def _faults(self, name: Name, sums: Sums) -> list[str]:
+        return find_faults(self._folder(name) / attempt_of(sums), sums)
+
+    def _stamp(self, name: Name) -> Stamp | None:
+        """A value that changes when a file of a local artifact changes; None if there is no such artifact."""
         try:
-            self.backend.remove(name, result.manifest)
+            with os.scandir(files_folder(self._folder(name))) as entries:
+                files = {entry.name: entry.stat() for entry in entries}
+        except OSError:  # reading it will tell
+            return None
+        return frozenset(  # the manifest's time is the last use
+            (file, stat.st_size, 0 if file == MANIFEST else stat.st_mtime_ns) for file, stat in files.items()
+        )
+
+    def _use(self, name: Name) -> None:
+        """Remembers that a local artifact is sound, and that it is used now."""
+        with suppress(OSError):  # read-only
+            os.utime(self._folder(name) / MANIFEST)
+        if (stamp := self._stamp(name)) is not None:
+            self._verified[name] = stamp
+
+    # ------------------------------------------------------------------------------------------- writing and removing
+
+    def _publish(self, folder: Path, name: Name, manifest: bytes) -> None:
+        """Makes the files in a temporary folder the artifact, unless another run was first."""
+        if self._manifest(name) is not None:
+            return
+        sums = read_sums(manifest)
+        if self.cache is None:
+            folder = self._move(folder, self._folder(name) / attempt_of(sums))
+        else:
+            for file in sums:
+                with self._reached():
+                    self.files.put_file(str(folder / PurePosixPath(file).name), self._place(name, file))
+        if not self._create_manifest(name, manifest, folder):
+            self._remove_files(name, sums)
+        elif self.cache is None:
+            self._use(name)
+        else:
+            self.cache.discard(*name)  # it belongs to a copy that is gone from the store
+            self.cache._publish(folder, name, manifest)
+
+    @staticmethod
+    def _move(folder: Path, target: Path) -> Path:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+            for file in folder.iterdir():  # in the cache, where another process has fetched the same copy
+                file.replace(target / file.name)
+        return target
+
+    def _create_manifest(self, name: Name, manifest: bytes, folder: Path) -> bool:
+        """Creates a manifest if there is none, at once and whole. Returns whether this attempt's manifest counts."""
+        place, unlinked = self._place(name, MANIFEST), folder / f".{MANIFEST}"
+        with self._reached():
+            try:
+                if self.cache is None:
+                    unlinked.write_bytes(manifest)
+                    Path(place).hardlink_to(unlinked)
+                else:
+                    self.files.pipe_file(place, manifest, mode="create")
+            except Exception:
+                if (first := self._manifest(name)) is not None:
+                    return first == manifest
+                if self.cache is None:  # no hard links there, or it fails again; the later manifest counts
+                    unlinked.replace(place)
+                else:
+                    self.files.pipe_file(place, manifest)
+            unlinked.unlink(missing_ok=True)
+        return True
+
+    def _remove(self, name: Name, manifest: bytes | None) -> None:
+        """Removes the copy of an artifact that has this manifest, and the cached copy."""
+        if manifest is not None and self._manifest(name) == manifest:
+            with self._reached():
+                self.files.rm_file(self._place(name, MANIFEST))  # first: from now on the artifact is absent
+            with suppress(ValueError):  # no checksums in it: its files stay as leftovers
+                self._remove_files(name, read_sums(manifest))
+        if self.cache is not None:
+            self.cache.discard(*name)
+
+    def _remove_files(self, name: Name, sums: Sums) -> None:
+        """Removes the folder of an attempt. What cannot be removed stays as a leftover."""
+        with self._reached(), suppress(OSError):
+            self.files.rm(self._place(name, attempt_of(sums)), recursive=True)
+        if self.cache is None:
+            with suppress(OSError):  # another attempt is in it
+                self._folder(name).rmdir()
+
+    def _drop(self, name: Name, manifest: bytes, faults: list[str]) -> str:
+        """Reports and removes a damaged artifact. Returns the report."""
+        report = f"store {self}: {name} is damaged: {', '.join(faults)}"
+        try:
+            self._remove(name, manifest)
             report += "; it was removed and will be computed again"
         except (OSError, StoreError) as error:
             why = error.strerror if isinstance(error, OSError) else error
@@ -157,74 +370,53 @@ class Store:
         self._reported.add(report)
         return report
 
-    def _remember(self, name: Name) -> None:
-        stamp = self._local.stamp(name)
-        if stamp is not None:
-            self._verified[name] = stamp
+    @contextmanager
+    def _temporary(self, identity: str) -> Iterator[Path]:
+        """A new temporary folder on this computer, removed at the end. Its name has the process and the computer."""
+        folder = self.root / "tmp" / f"{identity}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{socket.gethostname()}"
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _temporaries(self) -> Iterator[Leftover]:
+        """Temporary folders whose process has ended."""
+        for folder in sorted((self.root / "tmp").glob("*-*-*")):
+            with suppress(FileNotFoundError):
+                if _abandoned(folder):
+                    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                    yield Leftover(str(folder), size, temporary=True)
+
+    # --------------------------------------------------------------------------------------------- listing and errors
+
+    def _listing(self) -> dict[Name, dict[str, dict[str, Any]]]:
+        """All files under KIND/IDENTITY/, by artifact, sorted: path in the artifact's folder -> its entry."""
+        listing: dict[Name, dict[str, dict[str, Any]]] = {}
+        with self._explained(), self._reached():
+            entries = self.files.find(self.base, detail=True)
+            if not entries:  # some file systems find nothing where they reach nothing
+                with suppress(FileNotFoundError):
+                    self.files.ls(self.base)
+        for path, info in sorted(entries.items()):
+            parts = path.removeprefix(self.base).strip("/").split("/", 2)
+            if len(parts) == 3 and not (parts[0] == "tmp" and self.cache is None):
+                listing.setdefault(Name(parts[0], parts[1]), {})[parts[2]] = info
+        return listing
 
     @contextmanager
-    def writing(self, kind: str, identity: str) -> Iterator[Path]:
-        """A temporary folder to fill; it becomes the artifact when the block ends without an exception.
-
-        Raises:
-            StoreError: it cannot be written: no space, no permission, no connection.
-        """
-        name = Name(kind, identity)
-        with self._explained():
-            temporary = self._local.temporary(identity)
-            try:
-                yield temporary
-                write_checksums(temporary)
-                if self.backend.publish(temporary, name):
-                    self._remember(name)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-
-    def check_writable(self) -> None:
-        """Raises StoreError if nothing can be written now. Call it before a long computation."""
-        with self._explained():
-            try:
-                self.backend.check_writable()
-            except OSError as error:
-                if error.errno in CURES:
-                    raise
-                why = error.strerror or error
-                raise StoreError(f"store {self}: nothing can be written there: {why}; choose another place") from error
-
-    def artifacts(self) -> list[Artifact]:
-        """Every complete artifact, unverified."""
-        with self._explained():
-            return list(self.backend.artifacts())
-
-    def faults(self, artifact: Artifact) -> list[str]:
-        """The faults of an artifact, read again from the folder or bucket; empty if it is gone."""
-        with self._explained():
-            result = self.backend.inspect(artifact.name)
-            return result.faults if result else []
-
-    def remove(self, artifact: Artifact) -> None:
-        """Removes an artifact, whatever its state."""
-        self.discard(*artifact.name)
-
-    def discard(self, kind: str, identity: str) -> None:
-        """Removes an artifact by its name, if it is there."""
-        name = Name(kind, identity)
-        with self._explained():
-            self.backend.remove(name, self.backend.manifest(name))
-
-    def stale_temps(self) -> list[StaleTemp]:
-        """Temporary files of killed writers."""
-        with self._explained():
-            return list(self.backend.stale_temps())
-
-    def remove_stale_temp(self, stale: StaleTemp) -> None:
-        with self._explained():
-            self.backend.remove_stale_temp(stale)
-
-    def sweep_temporaries(self) -> None:
-        """Removes the temporary folders of killed runs on this computer."""
-        for stale in self._local.stale_temps():
-            self._local.remove_stale_temp(stale)
+    def _reached(self) -> Iterator[None]:
+        """Turns errors of a remote store into a StoreError."""
+        try:
+            yield
+        except Exception as error:  # each protocol has its own errors
+            of_cache = isinstance(error, OSError) and error.errno in OF_CACHE
+            if self.cache is None or of_cache or isinstance(error, StoreError):
+                raise
+            raise StoreError(
+                f"store {self}: {type(error).__name__}: {error}: check that the place exists, the credentials and "
+                "the endpoint (for s3:// AWS_ENDPOINT_URL); what is finished is kept"
+            ) from error
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -235,8 +427,8 @@ class Store:
             cure = CURES.get(_errno(error) or 0)
             if cure is None or isinstance(error, StoreError):
                 raise
-            where = f"store {self}" if self._local is self.backend else f"store {self}, its cache {self.root}"
-            setting = "(--store)" if self._local is self.backend else "(SIGMABENCH_CACHE)"
+            where = f"store {self}" if self.cache is None else f"store {self}, its cache {self.root}"
+            setting = "(--store)" if self.cache is None else "(SIGMABENCH_CACHE)"
             raise StoreError(f"{where}: {cure} {setting}; what is finished is kept") from error
 
 
@@ -244,5 +436,26 @@ def _errno(error: Exception) -> int | None:
     """The errno of an error. Errors of safetensors have it only in their message."""
     if isinstance(error, OSError):
         return error.errno
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return int(number[1]) if number else None
+
+
+def _modified(info: dict[str, Any]) -> float:
+    """When a file was written, in seconds since 1970, from its listing."""
+    for key in ("LastModified", "last_modified", "mtime", "updated", "created"):
+        value = info.get(key)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return time.time()  # unknown: now, so that no artifact is removed by mistake
+
+
+def _abandoned(folder: Path) -> bool:
+    """Whether the process that made a temporary folder has ended; for another computer: whether it is a day old."""
+    made = re.fullmatch(r"[^-]*-(\d{1,9})-[^-]*-(.+)", folder.name)
+    if made is None:  # not by a store
+        return False
+    if made[2] != socket.gethostname():
+        return time.time() - folder.stat().st_mtime > ABANDONED
+    return not psutil.pid_exists(int(made[1]))

@@ -89,7 +89,7 @@ def _on_a_mixture(study: WhyStudy, options: Options) -> WhyStudy:
     config = MixtureConfig(study.data, **dict(study.mixture))
     Console().print("fitting the mixture")
     store = Store(options.store)
-    data = f"{MIXTURE}{store.path('mixtures', mixture_stage(config, store, options.data_root))}"
+    data = f"{MIXTURE}{store.root / 'mixtures' / mixture_stage(config, store, options.data_root)}"
     assert study.reference is not None
     reference = replace(study.reference, data=f"{data}#{study.reference_draws}")
     return replace(study, data=data, reference=reference)

@@ -18,8 +18,8 @@ import sys, time
 from pathlib import Path
 from experiments.store import Store
 
-store, meeting, me, other = Store(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:5]
-for number in range(20):
+store, meeting, me, other = Store(sys.argv[1]), Path(sys.argv[2]), *sys.argv[4:6]
+for number in range(int(sys.argv[3])):
     with store.writing("models", f"{number:012}") as folder:
         for file in "abc":
             (folder / file).write_text(me * 1000)
@@ -100,12 +100,14 @@ def spoil() -> Callable[[Path, str], None]:
 
 @pytest.fixture
 def race(tmp_path: Path) -> Callable[..., list[str]]:
-    """A function of a store: whose copy of twenty artifacts each of two processes sees that write them together."""
+    """A function of a store: whose copy of each artifact each of two processes sees that write them together."""
 
-    def run(place: str | Path) -> list[str]:
+    def run(place: str | Path, n_artifacts: int) -> list[str]:
         meeting = tmp_path / "meeting"
         meeting.mkdir()
-        processes = [warm.Command("-c", RACER, str(place), str(meeting), *names) for names in ("AB", "BA")]
+        processes = [
+            warm.Command("-c", RACER, str(place), str(meeting), str(n_artifacts), *names) for names in ("AB", "BA")
+        ]
         try:
             done = [process.wait() for process in processes]
         finally:

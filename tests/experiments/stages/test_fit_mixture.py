@@ -34,12 +34,12 @@ def test_a_mixture_is_fitted_once_and_found_by_its_identity(
 ) -> None:
     store = Store(tmp_path)
     with pytest.raises(ValueError, match=r"no such file: .*fits and stores a mixture"):
-        read_mixture(store.path("mixtures", "none"))
+        read_mixture(tmp_path / "mixtures" / "none")
     name = mixture_stage(CONFIG, store)
-    assert read_json(tmp_path / "mixtures" / name / "config.json")["rank"] == 2
+    assert read_json(store.path("mixtures", name) / "config.json")["rank"] == 2
     monkeypatch.setattr(module, "fit_mixture", None)  # a second fit would fail
     assert mixture_stage(CONFIG, store) == name
-    found = read_mixture(store.path("mixtures", mixture_stage(CONFIG, store)))
+    found = read_mixture(tmp_path / "mixtures" / name)
     assert (found.n_components, found.dim, found.rank, found.means.dtype) == (3, 16, 2, torch.float64)
     mean, covariance = found.moments()
     assert mean.mean().item() == pytest.approx(0, abs=1e-6)

@@ -131,7 +131,7 @@ def test_results_do_not_depend_on_it_and_the_row_says_so(tmp_path: Path, monkeyp
     assert row["run_id"] == usual["run_id"] and sum(advanced) == whole and result.warnings == 1
     assert "WARNING batch 32 -> 16: [enforce fail" in (tmp_path / f"{row['run_id']}.log").read_text()
     pixels = [
-        load_file(tmp_path / name / "samples" / identity(samples) / "samples.safetensors")["pixels"].int()
+        load_file(Store(tmp_path / name).path("samples", identity(samples)) / "samples.safetensors")["pixels"].int()
         for name in "ab"
     ]
     assert (pixels[0] - pixels[1]).abs().max() <= 1  # float rounding may cross a half

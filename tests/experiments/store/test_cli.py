@@ -1,7 +1,8 @@
-"""`python -m experiments store`: shows, checks and makes room; never removes what a row needs."""
+"""`python -m experiments store`: shows and makes room; never removes what a row needs."""
 
 import os
 import re
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ def root(tmp_path: Path) -> Path:
     ):  # fmt: skip
         with store.writing(kind, name) as folder:
             (folder / "file").write_bytes(bytes(4000))
-        os.utime(store.path(kind, name) / MANIFEST, (0, time.time() - days * DAY))
+        os.utime(tmp_path / "store" / kind / name / MANIFEST, (0, time.time() - days * DAY))
     return tmp_path / "store"
 
 
@@ -64,24 +65,9 @@ def test_an_empty_store_is_said(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_verify_says_what_is_damaged_and_removes_it_if_asked(
-    root: Path, call: Callable[..., int], spoil: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call("verify") == 0 and "5 artifacts" in capsys.readouterr().out
-    spoil(root / "models" / "m0" / "file", "truncated")
-    spoil(root / "samples" / "s0" / "file", "flipped")
-    assert call("verify") == 1
-    out = capsys.readouterr().out
-    assert "damaged: models/m0: file truncated: 12 of 4000 bytes\n" in out
-    assert "damaged: samples/s0: file checksum differs\n" in out and "5 artifacts" in out and "2 damaged" in out
-    assert len(names(root)) == 5
-    assert call("verify", "--delete") == 1 and names(root) == {"m1", "s20", "s40"}
-    assert call("verify") == 0
-
-
 def test_gc_removes_samples_by_age(root: Path, call: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert call("gc", "--older-than", "30d", "--dry-run") == 0 and len(names(root)) == 5
-    assert "would remove samples/s40, 4.11 kB" in capsys.readouterr().out
+    assert "would remove samples/s40, 4.12 kB" in capsys.readouterr().out
     assert call("gc", "--older-than", "30d") == 0 and names(root) == {"m0", "m1", "s20", "s0"}
     assert "removed samples/s40" in capsys.readouterr().out
 
@@ -98,7 +84,7 @@ def test_gc_removes_the_least_recently_used_until_the_store_is_small_enough(
 def test_gc_clears_up_after_killed_runs(
     root: Path, call: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    left = root / "tmp" / f"abc-{2**22 + 1}-0"
+    left = root / "tmp" / f"abc-{2**22 + 1}-0-{socket.gethostname()}"
     left.mkdir()
     (left / "half").write_bytes(bytes(1000))
     assert call("ls") == 0 and "1 leftovers" in capsys.readouterr().out

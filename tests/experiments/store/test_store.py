@@ -1,5 +1,7 @@
-"""The store: complete or absent, verified on reading, one copy of each artifact, and nothing left behind."""
+"""What every store promises: complete or absent, verified on reading, one copy of each artifact, no leftovers."""
 
+import json
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -10,120 +12,243 @@ import pytest
 import warm
 from small_artifact import CONTENT, put
 
-from experiments.store.checksums import MANIFEST, CheckResult, inspect
-from experiments.store.local import LocalFolder
-from experiments.store.store import Store, read_json, write_json
+from experiments.store.checksums import MANIFEST, Name, read_sums
+from experiments.store.store import Store, StoreError, read_json, write_json
 
-ROOT = Path(__file__).parents[3]
+FAULTS = {
+    "truncated": "file truncated: 12 bytes instead of 4096",
+    "flipped": "file checksum differs",
+    "too long": "file too long: 4097 bytes instead of 4096",
+    "missing": "file missing",
+    "truncated manifest": f"{MANIFEST} is not JSON (12 bytes)",
+    "replaced manifest": f"{MANIFEST} does not hold checksums",
+}
 
 
-def test_an_artifact_appears_only_when_it_is_complete(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def places(store: Store) -> dict[str, str]:
+    """The files that a store holds, wherever it is: name -> place."""
+    files = [path for path in store.files.find(store.base) if not path.startswith(f"{store.base}/tmp/")]
+    return {path.rsplit("/", 1)[1]: path for path in files}
+
+
+def temporaries(store: Store) -> list[Path]:
+    return list((store.root / "tmp").glob("*"))
+
+
+def test_an_artifact_appears_only_when_it_is_complete(url: str, elsewhere: Callable[[str], Store]) -> None:
+    store = Store(url)
     with store.writing("models", "abc") as folder:
-        (folder / "file").write_text("content")
-        assert not store.has("models", "abc")
-    assert store.has("models", "abc") and (store.path("models", "abc") / "file").read_text() == "content"
-    assert list((tmp_path / "tmp").iterdir()) == []
+        (folder / "file").write_bytes(CONTENT)
+        assert not Store(url).has("models", "abc") and places(store) == {}
+    other = elsewhere(url)
+    assert other.has("models", "abc") and not other.has("models", "other")
+    assert (other.path("models", "abc") / "file").read_bytes() == CONTENT
+    (artifact,) = other.artifacts()
+    assert artifact.name == Name("models", "abc") and artifact.size > 4096 and abs(artifact.used - time.time()) < 60
+    assert temporaries(store) == [] and temporaries(other) == []
 
 
-def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_a_failure_leaves_nothing(url: str) -> None:
+    store = Store(url)
     with pytest.raises(RuntimeError, match="broken"), store.writing("models", "abc"):
         raise RuntimeError("broken")
-    assert not store.has("models", "abc") and list((tmp_path / "tmp").iterdir()) == []
+    assert not store.has("models", "abc") and temporaries(store) == [] and places(store) == {}
 
 
-def test_two_writers_of_one_artifact_both_succeed(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+@pytest.mark.parametrize("late", [False, True], ids=["one looks in time", "both look too early"])
+def test_the_first_of_two_writers_counts_and_the_second_succeeds_too(
+    late: bool, url: str, elsewhere: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If both saw no manifest and both have moved their files there, creating the manifest decides."""
+    store = Store(url)
     with store.writing("models", "abc") as slow:
         (slow / "file").write_text("slow")
-        with store.writing("models", "abc") as fast:
+        with elsewhere(url).writing("models", "abc") as fast:
             (fast / "file").write_text("fast")
+        if late:
+            answers, honest = iter([None]), Store._manifest
+            monkeypatch.setattr(Store, "_manifest", lambda store, name: next(answers, honest(store, name)))
     assert (store.path("models", "abc") / "file").read_text() == "fast"
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert set(places(store)) == {"file", MANIFEST} and temporaries(store) == []
 
 
-def test_a_writer_who_looked_too_early_leaves_the_first_copy_in_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fault", FAULTS)
+def test_damage_is_reported_and_removed_and_computed_again(
+    fault: str,
+    url: str,
+    tmp_path: Path,
+    spoil: Callable[..., None],
+    elsewhere: Callable[[str], Store],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It saw nothing, another run published, its own rename fails: the copy must not vanish even for a moment."""
-    first = put(Store(tmp_path))
-    looks = iter([None])
-    see = LocalFolder.manifest
-    monkeypatch.setattr(LocalFolder, "manifest", lambda folder, name: next(looks, see(folder, name)))
-    monkeypatch.setattr(LocalFolder, "remove", lambda *_: pytest.fail("it was moved away"))
-    with Store(tmp_path).writing("models", "abc") as folder:
-        (folder / "file").write_text("late")
-    assert (first / "file").read_bytes() == CONTENT
+    first = Store(url)
+    put(first)
+    place = places(first)[MANIFEST if "manifest" in fault else "file"]
+    copy = tmp_path / "copy"
+    copy.write_bytes(first.files.cat_file(place))
+    spoil(copy, fault.removesuffix(" manifest"))
+    first.files.rm_file(place)
+    if copy.exists():
+        first.files.pipe_file(place, copy.read_bytes())
+
+    store = elsewhere(url)
+    assert not store.has("models", "abc")
+    report = f"store {url}: models/abc is damaged: {FAULTS[fault]}; it was removed and will be computed again"
+    records = [record for record in caplog.records if record.name.startswith("experiments")]
+    assert [(record.levelno, record.message) for record in records] == [(logging.WARNING, report)]
+    assert store.artifacts() == [] and temporaries(store) == []
+    assert (put(store) / "file").read_bytes() == CONTENT and elsewhere(url).has("models", "abc")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_damage_is_noticed_by_a_process_that_has_seen_it_sound(
+    fault: str, tmp_path: Path, spoil: Callable[..., None]
+) -> None:
+    store = Store(tmp_path)
+    put(store)
+    spoil(Path(places(store)[MANIFEST if "manifest" in fault else "file"]), fault.removesuffix(" manifest"))
+    assert not store.has("models", "abc") and store.artifacts() == []
+
+
+def test_a_path_to_damaged_files_is_not_handed_out(url: str, elsewhere: Callable[[str], Store]) -> None:
+    put(Store(url))
+    Store(url).files.pipe_file(places(Store(url))["file"], b"x")
+    with pytest.raises(StoreError, match=r"file truncated: 1 bytes instead of 4096; .* run the same command again"):
+        elsewhere(url).path("models", "abc")
+
+
+def test_only_the_copy_that_was_damaged_is_removed(url: str) -> None:
+    """Between the finding and the removal another run may have removed and computed it already."""
+    store, name = Store(url), Name("models", "abc")
+    put(store)
+    store._remove(name, b"the manifest of the copy before")
+    assert Store(url).has(*name)
+    store._remove(name, store._manifest(name))
+    assert not Store(url).has(*name) and places(store) == {}
+
+
+def test_what_is_removed_while_it_is_read_is_absent_and_not_damaged(
+    url: str, elsewhere: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(Store(url))
+    store = elsewhere(url)
+    honest = read_sums
+
+    def slow(manifest: bytes) -> Any:
+        monkeypatch.undo()
+        Store(url).discard("models", "abc")
+        return honest(manifest)
+
+    monkeypatch.setattr("experiments.store.store.read_sums", slow)
+    assert not store.has("models", "abc")
+    assert [record for record in caplog.records if record.name.startswith("experiments")] == []
+
+
+def test_half_an_upload_is_absent_and_collected_after_a_day(
+    url: str, elsewhere: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(Store(url))
+    store = elsewhere(url)
+    store.files.rm_file(places(store)[MANIFEST])
+    assert not store.has("models", "abc") and store.artifacts() == [] and store.leftovers() == []
+    put(store)
+    honest = time.time
+    monkeypatch.setattr("time.time", lambda: honest() + 25 * 3600)
+    assert [leftover.size for leftover in store.leftovers()] == [4096, 20]
+    for leftover in store.leftovers():
+        store.remove_leftover(leftover)
+    assert store.leftovers() == [] and Store(url).has("models", "abc")
+
+
+# ------------------------------------------------------------------------------------------------------ in a folder
+
+KILLED = """
+import os, signal, sys
+from experiments.store import Store
+from small_artifact import put
+def die(*_): os.kill(os.getpid(), signal.SIGKILL)
+store, phase = Store(sys.argv[1]), sys.argv[2]
+if phase == "fill":
+    with store.writing("models", "abc") as folder:
+        (folder / "file").write_text("half")
+        die()
+put(store) if phase == "_remove_files" else None
+setattr(Store, phase, die)
+store.discard("models", "abc") if phase == "_remove_files" else put(store)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("phase", "complete"), [("fill", False), ("_create_manifest", False), ("_use", True), ("_remove_files", False)]
+)
+def test_a_kill_in_any_phase_of_a_write_loses_nothing_finished(phase: str, complete: bool, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = put(store, "finished")
+    process = warm.run("-c", KILLED, str(tmp_path), phase)
+    assert process.returncode == -9, process.stderr
+    assert store.has("models", "finished") and (first / "file").read_bytes() == CONTENT
+    assert Store(tmp_path).has("models", "abc") == complete
+    store.sweep_temporaries()
+    assert temporaries(store) == [] and store.leftovers() == []
+    assert (put(store) / "file").read_bytes() == CONTENT
 
 
 @pytest.mark.slow
 def test_racing_processes_agree_on_one_copy(tmp_path: Path, race: Callable[..., list[str]]) -> None:
-    first, second = race(tmp_path / "store")
+    first, second = race(tmp_path / "store", 20)
+    store = Store(tmp_path / "store")
     assert first == second and len(first) == 20
-    assert list((tmp_path / "store" / "tmp").iterdir()) == []
-    assert len(Store(tmp_path / "store").artifacts()) == 20
+    assert temporaries(store) == [] and len(store.artifacts()) == 20
+    assert len(list((tmp_path / "store" / "models").glob("*/*/"))) == 20  # the files of the other attempts are gone
 
 
-@pytest.mark.slow
-def test_a_killed_writer_leaves_nothing_that_counts(tmp_path: Path) -> None:
-    code = (
-        "import sys, time; from pathlib import Path; from experiments.store import Store\n"
-        "with Store(sys.argv[1]).writing('models', 'abc') as folder:\n"
-        "    (folder / 'file').write_text('half'); Path(sys.argv[1], 'ready').touch(); time.sleep(60)"
-    )
-    process = warm.Command("-c", code, str(tmp_path))
-    while not (tmp_path / "ready").exists():
-        assert process.returncode is None
-        time.sleep(0.01)
-    Store(tmp_path).sweep_temporaries()
-    assert len(list((tmp_path / "tmp").iterdir())) == 1  # its writer is alive
-    process.kill()
-    store = Store(tmp_path)
-    assert not store.has("models", "abc") and store.artifacts() == []
-    assert [stale.size for stale in store.stale_temps()] == [4]
-    store.sweep_temporaries()
-    assert list((tmp_path / "tmp").iterdir()) == []
-
-
-def test_another_computers_work_is_left_alone_for_a_day(tmp_path: Path) -> None:
-    fresh, old = (tmp_path / "tmp" / f"abc-{2**22 + 1}-{name}-elsewhere-1" for name in ("0", "1"))
-    for folder in (fresh, old):
+def test_temporaries_of_living_and_of_other_computers_processes_stay(tmp_path: Path) -> None:
+    """The latter for a day; what no store made stays for ever."""
+    other = [tmp_path / "tmp" / f"abc-{2**22 + 1}-{name}-elsewhere-1" for name in ("0", "1")]
+    strange = [tmp_path / "tmp" / name for name in ("a-b-c-d", f"x-{'9' * 20}-y-z")]
+    for folder in (*other, *strange):
         folder.mkdir(parents=True)
-    os.utime(old, (0, time.time() - 25 * 3600))
-    Store(tmp_path).sweep_temporaries()
-    assert fresh.is_dir() and not old.exists()
+    os.utime(other[1], (0, time.time() - 25 * 3600))
+    with Store(tmp_path).writing("models", "abc") as folder:
+        Store(tmp_path).sweep_temporaries()
+        assert folder.is_dir() and [path.exists() for path in (*other, *strange)] == [True, False, True, True]
 
 
-def test_files_without_checksums_are_no_artifact_and_make_way(tmp_path: Path) -> None:
-    """As in a store of an older version."""
-    (tmp_path / "models" / "abc").mkdir(parents=True)
-    (tmp_path / "models" / "abc" / "file").write_text("old")
-    store = Store(tmp_path)
+def test_a_store_of_an_earlier_version_is_read_as_it_is(tmp_path: Path, spoil: Callable[..., None]) -> None:
+    """Its files lie beside the manifest. Folders without a manifest are no artifacts, and make way."""
+    new, old = put(Store(tmp_path / "new")), tmp_path / "old" / "models" / "abc"
+    old.mkdir(parents=True)
+    for file in ("file", "meta.json"):
+        (new / file).rename(old / file)
+    store = Store(tmp_path / "old")
     assert not store.has("models", "abc")
-    assert (put(store) / "file").read_bytes() == CONTENT and store.has("models", "abc")
+    (old / MANIFEST).write_text(
+        json.dumps({Path(file).name: sum for file, sum in read_sums((new.parent / MANIFEST).read_bytes()).items()})
+    )
+    assert store.has("models", "abc") and store.path("models", "abc") == old and len(store.artifacts()) == 1
+    assert (old / "file").read_bytes() == CONTENT and store.leftovers() == []
+    spoil(old / "file", "flipped")
+    assert not Store(tmp_path / "old").has("models", "abc") and not old.exists()
+    old.mkdir()
+    (old / "file").write_text("without a manifest")
+    assert (put(store) / "file").read_bytes() == CONTENT
 
 
-def test_what_is_removed_while_it_is_read_is_absent_and_not_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    put(Store(tmp_path))
+def test_a_place_without_hard_links_keeps_one_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*arguments: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
 
-    def slow(*arguments: Any) -> CheckResult:
-        for artifact in Store(tmp_path).artifacts():
-            Store(tmp_path).remove(artifact)
-        return inspect(*arguments)
-
-    monkeypatch.setattr("experiments.store.local.inspect", slow)
-    assert not Store(tmp_path).has("models", "abc") and caplog.records == []
+    monkeypatch.setattr(Path, "hardlink_to", forbidden)
+    assert (put(Store(tmp_path)) / "file").read_bytes() == CONTENT
+    test_the_first_of_two_writers_counts_and_the_second_succeeds_too(False, str(tmp_path / "2"), Store, monkeypatch)
 
 
 def test_files_are_read_again_only_if_they_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     folder = put(store)
-    reads = []
-    honest = LocalFolder.inspect
-    monkeypatch.setattr(LocalFolder, "inspect", lambda self, name: reads.append(name) or honest(self, name))
+    reads, honest = [], Store._faults
+    monkeypatch.setattr(Store, "_faults", lambda *arguments: reads.append(1) or honest(*arguments))
     assert store.has("models", "abc") and not reads  # this process wrote it
     fresh = Store(tmp_path)
     assert fresh.has("models", "abc") and fresh.has("models", "abc") and len(reads) == 1
@@ -132,10 +257,12 @@ def test_files_are_read_again_only_if_they_changed(tmp_path: Path, monkeypatch: 
 
 
 def test_reading_counts_as_use(tmp_path: Path) -> None:
-    manifest = put(Store(tmp_path)) / MANIFEST
-    os.utime(manifest, (0, 0))
+    store = Store(tmp_path)
+    put(store)
+    os.utime(places(store)[MANIFEST], (0, 0))
+    assert store.artifacts()[0].used == 0
     Store(tmp_path).path("models", "abc")
-    assert time.time() - manifest.stat().st_mtime < 60
+    assert time.time() - store.artifacts()[0].used < 60
 
 
 def test_json_is_replaced_whole(tmp_path: Path) -> None:
@@ -143,10 +270,3 @@ def test_json_is_replaced_whole(tmp_path: Path) -> None:
     write_json(path, {"b": 1})
     write_json(path, {"b": [2.5, None]})
     assert read_json(path) == {"b": [2.5, None]} and list(tmp_path.iterdir()) == [path]
-
-
-def test_folders_in_tmp_that_no_store_made_stay(tmp_path: Path) -> None:
-    for name in ("a-b-c-d", f"x-{'9' * 20}-y-z"):
-        (tmp_path / "tmp" / name).mkdir(parents=True)
-    Store(tmp_path).sweep_temporaries()
-    assert len(list((tmp_path / "tmp").iterdir())) == 2

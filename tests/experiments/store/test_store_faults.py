@@ -1,6 +1,5 @@
 """What a store does about damaged files, and about disks that are full, read-only or limited."""
 
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,20 +11,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from small_artifact import CONTENT, put
 
-from experiments.store.checksums import MANIFEST, CheckResult
-from experiments.store.local import LocalFolder
+from experiments.store.checksums import MANIFEST
 from experiments.store.store import Store, StoreError
-
-FAULTS = {
-    "truncated": ("file", "file truncated: 12 of 4096 bytes"),
-    "flipped": ("file", "file checksum differs"),
-    "too long": ("file", "file too long: 4097 bytes instead of 4096"),
-    "missing": ("meta.json", "meta.json missing"),
-    "folder": ("file", "file is no file"),
-    "folder manifest": (MANIFEST, f"{MANIFEST} is not JSON (0 bytes)"),
-    "truncated manifest": (MANIFEST, f"{MANIFEST} is not JSON (12 bytes)"),
-    "replaced manifest": (MANIFEST, f"{MANIFEST} does not hold checksums"),
-}
 
 
 def test_what_a_bad_disk_cannot_read_is_damaged(
@@ -33,48 +20,12 @@ def test_what_a_bad_disk_cannot_read_is_damaged(
 ) -> None:
     file = put(Store(tmp_path)) / "file"
 
-    def unreadable(*arguments: object) -> CheckResult:
-        raise OSError(5, "Input/output error", str(file))
+    def unreadable(path: Path) -> str:
+        raise OSError(5, "Input/output error", str(path))
 
-    monkeypatch.setattr("experiments.store.local.inspect", unreadable)
+    monkeypatch.setattr("experiments.store.checksums._sha256", unreadable)
     assert not Store(tmp_path).has("models", "abc") and not file.exists()
-    assert "models/abc is damaged: unreadable: [Errno 5] Input/output error" in caplog.text
-
-
-@pytest.mark.parametrize("seen", [False, True], ids=["new process", "seen before"])
-@pytest.mark.parametrize("fault", FAULTS)
-def test_damage_is_reported_and_removed(
-    fault: str, seen: bool, tmp_path: Path, spoil: Callable[..., None], caplog: pytest.LogCaptureFixture
-) -> None:
-    store = Store(tmp_path)
-    folder = put(store)
-    file, message = FAULTS[fault]
-    spoil(folder / file, fault.removesuffix(" manifest"))
-    if not seen:
-        store = Store(tmp_path)
-    assert not store.has("models", "abc")
-    damage = f"store {tmp_path}: models/abc is damaged: {message}; it was removed and will be computed again"
-    assert [(record.levelno, record.message) for record in caplog.records] == [(logging.WARNING, damage)]
-    assert not folder.exists() and list((tmp_path / "tmp").iterdir()) == []
-    put(store)
-    assert store.has("models", "abc")
-
-
-def test_a_path_to_damaged_files_is_not_handed_out(tmp_path: Path, spoil: Callable[..., None]) -> None:
-    spoil(put(Store(tmp_path)) / "file", "truncated")
-    with pytest.raises(StoreError, match=r"file truncated: 12 of 4096 bytes; .* run the same command again"):
-        Store(tmp_path).path("models", "abc")
-
-
-def test_only_the_copy_that_was_damaged_is_removed(tmp_path: Path) -> None:
-    """Between the finding and the removal another run may have removed and computed it already."""
-    put(Store(tmp_path))
-    folder = LocalFolder(tmp_path)
-    (name,) = (artifact.name for artifact in folder.artifacts())
-    folder.remove(name, b"the manifest of the copy before")
-    assert Store(tmp_path).has("models", "abc")
-    folder.remove(name, folder.manifest(name))
-    assert not Store(tmp_path).has("models", "abc")
+    assert "models/abc is damaged: file cannot be read: Input/output error" in caplog.text
 
 
 def test_a_full_disk_is_said_and_what_is_finished_is_kept(mounted: Callable[..., Path]) -> None:
@@ -108,11 +59,11 @@ def test_a_full_disk_can_be_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     store = Store(tmp_path)
     put(store)
 
-    def full(*arguments: object) -> Path:
+    def full(*arguments: object, **keywords: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(LocalFolder, "temporary", full)
-    store.remove(store.artifacts()[0])
+    monkeypatch.setattr(Path, "mkdir", full)
+    store.discard("models", "abc")
     assert store.artifacts() == [] and not (tmp_path / "models" / "abc").exists()
 
 
@@ -135,19 +86,21 @@ def test_a_read_only_store_is_read_and_says_so_when_it_cannot_repair(
 ) -> None:
     for identity in ("good", "bad"):
         put(Store(tmp_path / "store"), identity)
-    spoil(tmp_path / "store" / "models" / "bad" / "file", "truncated")
-    context = mounted("--bind", "-o", "ro", str(tmp_path / "store"))
-    store = Store(context)
+    spoil(Store(tmp_path / "store").path("models", "bad") / "file", "truncated")
+    mount = mounted("--bind", "-o", "ro", str(tmp_path / "store"))
+    store = Store(mount)
     store.sweep_temporaries()
     assert store.has("models", "good") and (store.path("models", "good") / "file").read_bytes() == CONTENT
     assert caplog.records == []
     for _ in range(2):
         assert not store.has("models", "bad")
-    report = "models/bad is damaged: file truncated: 12 of 4096 bytes; it cannot be removed (Read-only file system)"
+    report = (
+        "models/bad is damaged: file truncated: 12 bytes instead of 4096; it cannot be removed (Read-only file system)"
+    )
     assert caplog.text.count(report) == 1
     with pytest.raises(StoreError) as caught:
         store.check_writable()
-    assert f"store {context}: it is read-only: choose another place (--store)" in str(caught.value)
+    assert f"store {mount}: it is read-only: choose another place (--store)" in str(caught.value)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -161,9 +114,6 @@ ODD = {  # file -> how it is spoilt
     "a waiting pipe": ("file", lambda path: os.mkfifo(path)),
     "an endless device": ("file", lambda path: path.symlink_to("/dev/zero")),
     "a loop of links": ("file", lambda path: path.symlink_to(path.name)),
-    "a waiting manifest": (MANIFEST, lambda path: os.mkfifo(path)),
-    "an endless manifest": (MANIFEST, lambda path: path.symlink_to("/dev/zero")),
-    "a manifest that loops": (MANIFEST, lambda path: path.symlink_to(path.name)),
     "names outside": (MANIFEST, lambda path: path.write_text('{"../../x": {"sha256": "", "bytes": 1}}')),
     "an absolute name": (MANIFEST, lambda path: path.write_text('{"/dev/zero": {"sha256": "", "bytes": 1}}')),
     "a name with a zero": (MANIFEST, lambda path: path.write_text('{"a\\\\u0000": {"sha256": "", "bytes": 1}}')),
@@ -176,10 +126,11 @@ ODD = {  # file -> how it is spoilt
 def test_odd_files_are_damage_and_are_neither_followed_nor_waited_for(
     file: str, spoil: Callable[[Path], object], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = put(Store(tmp_path)) / file
+    folder = put(Store(tmp_path))
+    path = (folder.parent if file == MANIFEST else folder) / file
     path.unlink()
     spoil(path)
-    assert not Store(tmp_path).has("models", "abc") and not path.parent.exists()
+    assert not Store(tmp_path).has("models", "abc") and not path.exists()
     assert "models/abc is damaged: " in caplog.text
     assert list(Store(tmp_path).artifacts()) == []
 
@@ -187,7 +138,7 @@ def test_odd_files_are_damage_and_are_neither_followed_nor_waited_for(
 @pytest.mark.parametrize("error", [KeyError("nfe"), ValueError("not JSON"), SafetensorError("header too small")])
 def test_an_artifact_whose_content_cannot_be_used_is_damaged(error: Exception, tmp_path: Path) -> None:
     put(Store(tmp_path))
-    said = f"models/abc is damaged: {type(error).__name__}: .*; it was removed, so run"
-    with pytest.raises(StoreError, match=said), Store(tmp_path).reading("models", "abc"):
+    message = f"models/abc is damaged: {type(error).__name__}: .*; it was removed, so run"
+    with pytest.raises(StoreError, match=message), Store(tmp_path).reading("models", "abc"):
         raise error
     assert not Store(tmp_path).has("models", "abc")

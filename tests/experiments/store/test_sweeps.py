@@ -30,7 +30,7 @@ from experiments.stages.error_curve import CurveConfig, curve_stage
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.stages.score import load_pool, load_reference
 from experiments.stages.train import train_stage
-from experiments.store.checksums import read_json, write_checksums, write_json
+from experiments.store.checksums import MANIFEST, checksums, read_json, write_json
 from experiments.store.cli import Gc
 from experiments.store.store import Store
 
@@ -75,10 +75,10 @@ def copy(finished: tuple[Path, list[Row]], tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "file", "fault", "message"),
     [
-        ("models", "model.safetensors", "truncated", "model.safetensors truncated: 12 of "),
+        ("models", "model.safetensors", "truncated", "model.safetensors truncated: 12 bytes instead of "),
         ("models", "losses.csv", "missing", "losses.csv missing"),
         ("scores", "features.safetensors", "flipped", "features.safetensors checksum differs"),
-        ("scores", "shown.safetensors", "truncated", "shown.safetensors truncated: 12 of "),
+        ("scores", "shown.safetensors", "truncated", "shown.safetensors truncated: 12 bytes instead of "),
         ("scores", "meta.json", "halved", "meta.json truncated: "),
     ],
 )  # fmt: skip
@@ -92,7 +92,7 @@ def test_a_damaged_artifact_is_computed_again(
     copy: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    spoil(copy / kind / IDENTITIES[kind] / file, fault)
+    spoil(Store(copy).path(kind, IDENTITIES[kind]) / file, fault)
     assert values(run(Store(copy))) == values(finished[1])
     assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == [
         "experiments.store.store"
@@ -106,12 +106,12 @@ def test_an_artifact_without_a_value_is_removed_and_computed_again(
     finished: tuple[Path, list[Row]], copy: Path
 ) -> None:
     """Its checksums agree, as if a program that did not know this value had written it."""
-    folder = copy / "scores" / IDENTITIES["scores"]
+    folder = Store(copy).path("scores", IDENTITIES["scores"])
     meta = read_json(folder / "meta.json")
     del meta["fd"]
     write_json(folder / "meta.json", meta)
-    (folder / "checksums.json").unlink()
-    write_checksums(folder)
+    (folder / MANIFEST).unlink()
+    (folder.parent / MANIFEST).write_bytes(checksums(folder, folder.name))
     first, second = run(Store(copy))
     assert first["status"] == "failed"
     assert "is damaged: its meta.json has no 'fd'; it was removed, so run the same command again" in first["error"]
@@ -130,7 +130,7 @@ def test_what_a_score_is_computed_from_is_never_used_damaged(
     copy: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    spoil(copy / kind / IDENTITIES[kind] / file, fault)
+    spoil(Store(copy).path(kind, IDENTITIES[kind]) / file, fault)
     shutil.rmtree(copy / "scores")
     load_pool.cache_clear()
     load_reference.cache_clear()
@@ -181,13 +181,13 @@ def test_a_read_only_store_serves_a_finished_sweep(
 def test_a_store_that_cannot_be_written_fails_before_the_work(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(copy / "models")
 
-    def full(*arguments: object) -> Path:
+    def full(*arguments: object, **keywords: object) -> None:
         raise OSError(28, "No space left on device")
 
     def forbidden(*arguments: object, **keywords: object) -> None:
         raise AssertionError("trained in vain")
 
-    monkeypatch.setattr("experiments.store.local.LocalFolder.temporary", full)
+    monkeypatch.setattr(Path, "mkdir", full)
     monkeypatch.setattr(denoisers, "train", forbidden)
     rows = run(Store(copy))
     assert [row["status"] for row in rows] == ["failed", "failed"]
@@ -199,9 +199,9 @@ def test_a_mixture_and_a_curve_are_verified_too(
 ) -> None:
     config = MixtureConfig(n_components=2, rank=2, em_steps=0)
     name = mixture_stage(config, Store(copy))
-    folder = Store(copy).path("mixtures", name)
+    folder = copy / "mixtures" / name
     pixels = mixture_data(f"mixture:{folder}", None).pixels[:100]
-    spoil(folder / "mixture.safetensors", "flipped")
+    spoil(Store(copy).path("mixtures", name) / "mixture.safetensors", "flipped")
     assert mixture_stage(config, Store(copy)) == name
     assert f"mixtures/{name} is damaged" in caplog.text
     assert (mixture_data(f"mixture:{folder}", None).pixels[:100] == pixels).all()
@@ -209,6 +209,6 @@ def test_a_mixture_and_a_curve_are_verified_too(
     curve = CurveConfig(replace(TWO[0].model, held_out=4))
     train_stage(curve.model, Store(copy), None, lambda n: None)
     rows = curve_stage(curve, Store(copy), None)
-    spoil(copy / "curves" / identity(curve) / "curve.csv", "halved")
+    spoil(Store(copy).path("curves", identity(curve)) / "curve.csv", "halved")
     assert curve_stage(curve, Store(copy), None) == rows
     assert f"curves/{identity(curve)} is damaged" in caplog.text

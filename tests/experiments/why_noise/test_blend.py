@@ -68,7 +68,7 @@ def test_what_makes_no_blend_is_said(changes: dict, said: str) -> None:
 def test_a_network_in_a_band_of_the_exact_denoiser_is_trained_sampled_and_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     fit = mixture_stage(MixtureConfig(n_components=2, rank=2, em_steps=0), store)
-    data = f"{MIXTURE}{store.path('mixtures', fit)}"
+    data = f"{MIXTURE}{store.root / 'mixtures' / fit}"
     network, exact = TrainConfig(data=data, images_seen=640, warmup_images=320), ExactConfig(data)
     blend = BlendConfig(network, exact, 2.85)
     assert BlendConfig(exact, blend).networks == (network,)

@@ -78,7 +78,7 @@ def test_the_denoiser_of_the_training_images_leaves_out_the_held_out(tmp_path: P
 def test_a_network_trained_further_comes_closer_to_the_exact_denoiser(tmp_path: Path, inputs: str) -> None:
     store = Store(tmp_path)
     fit = mixture_stage(MixtureConfig(n_components=2, rank=2, em_steps=0), store)
-    base = TrainConfig(f"{MIXTURE}{store.path('mixtures', fit)}", images_seen=640, warmup_images=320)
+    base = TrainConfig(f"{MIXTURE}{store.root / 'mixtures' / fit}", images_seen=640, warmup_images=320)
     config = TunedConfig(base, inputs, images_seen=1_280, n_steps=6)
     assert config.networks == (base, config) and config.needs == (base,)
     train_stage(base, store, None, lambda n: None)
