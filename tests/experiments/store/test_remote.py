@@ -8,6 +8,7 @@ from rich.console import Console
 from small_artifact import CONTENT, put
 
 from diffusion_core.samplers import Euler
+from experiments.config import denoisers
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
@@ -18,7 +19,7 @@ from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.models.exact import mixture_data
 from experiments.results.table import COLUMNS, NOT_VALUES
-from experiments.stages import calibration, sample, score, train
+from experiments.stages import calibration, sample, score
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.store import store as module
 from experiments.store.cache import cache_folder, cache_root
@@ -129,7 +130,7 @@ def test_a_sweep_gives_the_rows_of_a_local_store(
     local = rows(Store(tmp_path / "store"))
     assert local[same.index("status")] == "ok" and rows(Store(memory)) == local
     store = elsewhere(memory)
-    for stage, function in ((train, "train"), (sample, "sample"), (score, "extract")):
+    for stage, function in ((denoisers, "train"), (sample, "sample"), (score, "extract")):
         monkeypatch.setattr(stage, function, None)  # nothing is computed there
     assert rows(store) == local and not (store.root / "samples").exists()
     assert {str(artifact.name) for artifact in store.artifacts()} == {
