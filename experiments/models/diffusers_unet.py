@@ -93,8 +93,8 @@ class Unet(nn.Module):
         self.unet = unet
 
     def forward(self, z: Tensor, timestep: Tensor, labels: Tensor | None = None) -> Tensor:
-        found: Tensor = self.unet(z, timestep, class_labels=labels).sample
-        return found
+        output: Tensor = self.unet(z, timestep, class_labels=labels).sample
+        return output
 
 
 def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Adapter:
@@ -120,31 +120,22 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"{folder.unet}: diffusers cannot load it: {error}") from error
-    for found, verb in (("missing_keys", "lack"), ("unexpected_keys", "have, unlike its config,")):
-        if report[found]:  # diffusers only warns, and leaves missing weights at random values
-            raise ValueError(f"{folder.unet}: its weights {verb} {', '.join(sorted(report[found])[:3])}")
+    for keys, verb in (("missing_keys", "lack"), ("unexpected_keys", "have, unlike its config,")):
+        if report[keys]:  # diffusers only warns, and leaves missing weights at random values
+            raise ValueError(f"{folder.unet}: its weights {verb} {', '.join(sorted(report[keys])[:3])}")
+    size = folder.config.get("sample_size")
     model = adapters.vp(
         Unet(unet.float()),
         images,
         predicts=prediction,
         time=adapters.from_abar(abar),
-        pixels=_pixels(folder),
-        side=_side(folder),
+        # with center_input_sample it maps its input z to 2 z - 1 itself
+        pixels=(0.0, 1.0) if folder.config.get("center_input_sample") else (-1.0, 1.0),
+        side=size[0] if isinstance(size, list) else size,
         labels=label,
         n_classes=folder.config.get("num_class_embeds"),
     )
     return model.to(device).eval()
-
-
-def _pixels(folder: DiffusersFolder) -> adapters.Range:
-    """The network's values of black and of white. With center_input_sample it maps its input z to 2 z - 1 itself."""
-    return (0.0, 1.0) if folder.config.get("center_input_sample") else (-1.0, 1.0)
-
-
-def _side(folder: DiffusersFolder) -> int | None:
-    """The side of the network's images in pixels; None if its config does not say."""
-    size = folder.config.get("sample_size")
-    return size[0] if isinstance(size, list) else size
 
 
 def notes(root: Path) -> list[str]:
@@ -154,43 +145,39 @@ def notes(root: Path) -> list[str]:
         ValueError: as in `find`.
     """
     folder = find(root)
-    if folder.config.get("center_input_sample"):
-        said = ["it is taken to expect images in [0, 1], because it centres its input itself (center_input_sample)"]
-    else:
-        said = ["it is taken to expect images in [-1, 1], which diffusers does not record"]
-    if folder.scheduler is None:
-        said.append(
-            "no scheduler was saved with it: DDPMScheduler's defaults are assumed (1,000 steps, beta linear from "
-            "0.0001 to 0.02, predicts eps)"
-        )
-    else:
-        for option, limit in (("clip_sample", "clips"), ("thresholding", "thresholds")):
-            if folder.scheduler.get(option):
-                said.append(f"its scheduler {limit} the estimated x0 at every step ({option}); here it is not touched")
-        if folder.scheduler.get("rescale_betas_zero_snr"):
-            said.append("levels without any signal (rescale_betas_zero_snr) have an infinite sigma and are left out")
-    if folder.config.get("out_channels") == 2 * folder.config.get("in_channels", 0):
-        said.append("its learned variance, the second half of its output, is not used")
-    return said
+    config, scheduler = folder.config, folder.scheduler or {}
+    touched = "the estimated x0 at every step"
+    sentences = {
+        "it is taken to expect images in [-1, 1], which diffusers does not record": not config.get(
+            "center_input_sample"
+        ),
+        "it is taken to expect images in [0, 1], because it centres its input itself (center_input_sample)": config.get(
+            "center_input_sample"
+        ),
+        "no scheduler was saved with it: DDPMScheduler's defaults are assumed (1,000 steps, beta linear from 0.0001 to "
+        "0.02, predicts eps)": folder.scheduler is None,
+        f"its scheduler clips {touched} (clip_sample); here it is not touched": scheduler.get("clip_sample"),
+        f"its scheduler thresholds {touched} (thresholding); here it is not touched": scheduler.get("thresholding"),
+        "levels without any signal (rescale_betas_zero_snr) have an infinite sigma and are left out": scheduler.get(
+            "rescale_betas_zero_snr"
+        ),
+        "its learned variance, the second half of its output, is not used": config.get("out_channels")
+        == 2 * config.get("in_channels", 0),
+    }
+    return [sentence for sentence, holds in sentences.items() if holds]
 
 
 def _check(folder: DiffusersFolder, images: Images, label: Labels) -> None:
-    """Raises ValueError unless the network's config suits the images and the label."""
+    """Raises ValueError unless the network's config suits the images and the label; `Adapter` checks the rest."""
     where, config = folder.unet / "config.json", folder.config
-    channels, side, _ = images.shape
+    channels = images.shape[0]
     if config.get("in_channels") != channels:
         raise ValueError(
             f"{where}: in_channels={config.get('in_channels')}, but data={images.name!r} has {channels} channel(s)"
         )
-    if config.get("out_channels") not in (channels, 2 * channels):
-        raise ValueError(
-            f"{where}: out_channels={config.get('out_channels')}, but it must be {channels}, or {2 * channels} with a "
-            "learned variance"
-        )
     size = config.get("sample_size")
-    oblong = isinstance(size, list) and len(set(size)) > 1
-    if oblong or (_side(folder) or side) > side:
-        raise ValueError(f"{where}: sample_size={size}, but data={images.name!r} has images of {side}x{side}")
+    if isinstance(size, list) and len(set(size)) > 1:
+        raise ValueError(f"{where}: sample_size={size}, but it must be square")
     kind = config.get("time_embedding_type", "positional")
     if kind != "positional":  # fourier takes sigma itself, and was trained at whole timesteps only
         raise ValueError(f"{where}: time_embedding_type={kind!r}, but it must be 'positional'")
@@ -206,8 +193,6 @@ def _check(folder: DiffusersFolder, images: Images, label: Labels) -> None:
         raise ValueError(
             f"label=None: {where} is class-conditional; give a label from 0 to {n_classes - 1}, or balanced"
         )
-    if n_classes is not None and isinstance(label, int) and not 0 <= label < n_classes:
-        raise ValueError(f"label={label}: {where} has classes 0 to {n_classes - 1}")
 
 
 def _process(diffusers: Any, folder: DiffusersFolder) -> tuple[str, Tensor]:

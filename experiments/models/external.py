@@ -11,6 +11,7 @@ import importlib.util
 import math
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,23 +113,25 @@ def remarks(model: Model) -> list[str]:
     """What an adapter does besides converting units, one sentence each."""
     if not isinstance(model, adapters.Adapter):
         return []
-    convention, said = model.convention, []
+    convention, sentences = model.convention, []
     if model.edge:
         side = convention.side
-        said.append(
+        sentences.append(
             f"it denoises the middle {side}x{side} pixels; the border of {model.edge} is the same in all images, so it "
             "is denoised exactly"
         )
     if convention.labels == "balanced":
-        said.append(f"its labels are balanced: sample i has label i mod {convention.n_classes}")
+        sentences.append(f"its labels are balanced: sample i has label i mod {convention.n_classes}")
     elif convention.labels is not None:
-        said.append(f"all its samples have label {convention.labels}, but they are compared with images of all classes")
+        sentences.append(
+            f"all its samples have label {convention.labels}, but they are compared with images of all classes"
+        )
     if convention.guidance != 1:
-        said.append(
+        sentences.append(
             f"classifier-free guidance {convention.guidance:g}: one evaluation is two passes of its network; check "
             "measures its errors without guidance"
         )
-    return said
+    return sentences
 
 
 def _split(source: str) -> tuple[str, str]:
@@ -149,14 +152,14 @@ def _python(rest: str, images: Images, device: str) -> Model:
     module, attribute = _names(rest)
     _module_file(module, attribute)
     try:
-        found = importlib.import_module(module)
+        imported = importlib.import_module(module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a user's module may raise anything
         raise ValueError(f"python:{rest}: importing {module} failed: {type(error).__name__}: {error}") from error
-    if not hasattr(found, attribute):
+    if not hasattr(imported, attribute):
         raise ValueError(f"python:{rest}: module {module} has no attribute {attribute!r}")
-    model: Any = getattr(found, attribute)
+    model: Any = getattr(imported, attribute)
     if not callable(model) or isinstance(model, type):
         raise ValueError(
             f"python:{rest}: {attribute} is a {type(model).__name__}, but it must be a function or an instance that "
@@ -164,31 +167,24 @@ def _python(rest: str, images: Images, device: str) -> Model:
         )
     if isinstance(model, adapters.Adapter):
         _check_data(rest, model.data, images)
-    if isinstance(model, nn.Module):
-        return model.to(device).eval()
-    keeps_the_contract: Model = model
-    return keeps_the_contract
+    return model.to(device).eval() if isinstance(model, nn.Module) else model
 
 
 def _check_data(rest: str, made_for: Images, images: Images) -> None:
     """Raises ValueError unless an adapter converts to the units of the data that are sampled."""
-    same = made_for.shape == images.shape and all(
-        math.isclose(
-            getattr(made_for, name), getattr(images, name), rel_tol=1e-9
-        )  # they round by the number of threads
-        for name in ("mean", "std")
-    )
-    if not same:
+    close = partial(math.isclose, rel_tol=1e-9)  # mean and std round by the number of threads
+    same = close(made_for.mean, images.mean) and close(made_for.std, images.std)
+    if not (same and made_for.shape == images.shape):
         described = [f"{d.shape}, mean {d.mean:.6g}, std {d.std:.6g}" for d in (made_for, images)]
         raise ValueError(
             f"python:{rest}: it was made for data={made_for.name!r} ({described[0]} in pixel values), but "
             f"data={images.name!r} has {described[1]}; give both the same data, here "
-            f'load("{_unresolved(images.name)}") in your file, or --data {_unresolved(made_for.name)}'
+            f'load("{_typed(images.name)}") in your file, or --data {_typed(made_for.name)}'
         )
 
 
-def _unresolved(data: str) -> str:
-    """The name of a data set without a fingerprint."""
+def _typed(data: str) -> str:
+    """The name of a data set as typed, without a fingerprint."""
     return re.sub("@[0-9a-f]{12}$", "", data)
 
 
@@ -242,10 +238,7 @@ def _checkpoint(root: Path, images: Images, device: str) -> nn.Module:
     other = [] if config["parameterisation"] == "preconditioned" else [config["parameterisation"]]
     model = build(config["network"], channels, *other)
     try:
-        weights = load_file(_checkpoint_files(root)[1])
-        if whole := [name for name, tensor in weights.items() if not tensor.is_floating_point()]:
-            raise RuntimeError(f"{whole[0]} holds {weights[whole[0]].dtype}, not real numbers")
-        model.load_state_dict(weights)
+        model.load_state_dict(load_file(_checkpoint_files(root)[1]))
     except (RuntimeError, SafetensorError) as error:
         raise ValueError(f"checkpoint:{root}: its weights do not fit network={config['network']!r}: {error}") from error
     return model.to(device).eval()
