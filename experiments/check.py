@@ -65,8 +65,11 @@ def main(options: Check) -> CheckResult:
         ValueError: there is no such device here, or the model cannot be used at all, see `external.load_foreign` and
             `behaviour`.
     """
-    if any((options.out / name).exists() for name in FILES) and not (options.out / FILES[1]).exists():
-        raise ValueError(f"out={str(options.out)!r}: it holds {FILES[0]}, which no check wrote; choose another folder")
+    image, numbers = (options.out / name for name in FILES)
+    if image.exists() and not numbers.exists():
+        raise ValueError(
+            f"out={str(options.out)!r}: it holds {image.name}, which no check wrote; choose another folder"
+        )
     check_threads(options.threads)
     machine = Machine.resolve(options.device, threads=options.threads)
     device = machine.device
@@ -77,26 +80,27 @@ def main(options: Check) -> CheckResult:
     behaviour(model, images, device)
     result = examine(model, images, device)
     options.out.mkdir(parents=True, exist_ok=True)
-    picture(result, images).save(options.out / FILES[0])
-    numbers = {"levels": [asdict(level) for level in result.levels], "doubts": result.doubts, "usable": result.usable}
-    write_json(options.out / FILES[1], {"model": name, "data": images.name} | numbers)
-    _print(name, [*external.notes(options.model), *external.remarks(model)], result, options.out)
+    picture(result, images).save(image)
+    verdict = {"doubts": result.doubts, "usable": result.usable}
+    levels = [asdict(level) for level in result.levels]
+    write_json(numbers, {"model": name, "data": images.name, "levels": levels} | verdict)
+    _print(name, [*external.notes(options.model), *external.remarks(model)], result)
+    print(f"picture: {image}")
     if not sys.stdout.isatty():
-        print(json.dumps({"check": name, "doubts": result.doubts, "usable": result.usable, "out": str(options.out)}))
+        print(json.dumps({"check": name} | verdict | {"out": str(options.out)}))
     return result
 
 
-def _print(name: str, notes: Sequence[str], result: CheckResult, out: Path) -> None:
+def _print(name: str, notes: Sequence[str], result: CheckResult) -> None:
     console = Console(markup=False)
-    told = any(level.time is not None for level in result.levels)
     table = Table(title=name, title_justify="left", caption=CAPTION, caption_justify="left")
-    for heading in ("sigma", *(("time",) if told else ()), "error", "best linear"):
+    for heading in ("sigma", "time", "error", "best linear"):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
     for level in result.levels:
         verdict = "doubtful" if level.doubtful else "good" if level.error < level.linear else "fair"
-        time = (f"{level.time:.4g}",) if level.time is not None else ("",) if told else ()
-        numbers = (f"{level.sigma:.3g}", *time, f"{level.error:.3g}", f"{level.linear:.3g}")
+        time = "" if level.time is None else f"{level.time:.4g}"
+        numbers = (f"{level.sigma:.3g}", time, f"{level.error:.3g}", f"{level.linear:.3g}")
         table.add_row(*numbers, verdict if level.known else "beyond its times")
     console.print(table)
     console.print(VERDICTS, soft_wrap=True, highlight=False)
@@ -104,13 +108,12 @@ def _print(name: str, notes: Sequence[str], result: CheckResult, out: Path) -> N
         console.print(f"note: {note}", soft_wrap=True)
     for doubt in result.doubts:
         console.print(f"doubt: {doubt}", style="yellow", soft_wrap=True)
-    if result.usable is None:
-        console.print("verdict: of no use: at no level better than predicting no noise", style="bold", soft_wrap=True)
-    else:
+    verdict = "of no use: at no level better than predicting no noise"
+    if result.usable:
         low, high = result.usable
-        what = f"{len(result.doubts) or 'no'} doubt{'s' * (len(result.doubts) != 1)}"
-        console.print(f"verdict: {what}; usable from sigma {high:.3g} to {low:.3g}", style="bold", soft_wrap=True)
-    console.print(f"picture: {out / FILES[0]}", soft_wrap=True)
+        verdict = f"{len(result.doubts) or 'no'} doubt{'s' * (len(result.doubts) != 1)}; "
+        verdict += f"usable from sigma {high:.3g} to {low:.3g}"
+    console.print(f"verdict: {verdict}", style="bold", soft_wrap=True)
 
 
 def picture(result: CheckResult, images: Images) -> Image.Image:
@@ -118,8 +121,7 @@ def picture(result: CheckResult, images: Images) -> Image.Image:
     sigmas = torch.tensor([level.sigma for level in result.levels]).view(-1, 1, 1, 1)
     rows = (result.clean, result.noisy * (1 + sigmas.square()).rsqrt(), result.denoised)
     pixels = torch.cat([torch.cat(tuple(images.to_pixels(row)), dim=2) for row in rows], dim=1)
-    array = pixels.permute(1, 2, 0).squeeze(2).numpy()
-    tiles = Image.fromarray(array).convert("RGB")
+    tiles = Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()).convert("RGB")
     tiles = tiles.resize((tiles.width * ZOOM, tiles.height * ZOOM), Image.Resampling.NEAREST)
     whole = Image.new("RGB", (tiles.width, tiles.height + TEXT), "white")
     whole.paste(tiles, (0, TEXT))
