@@ -85,9 +85,7 @@ def _over_images(influences: Sequence[Array], level: float) -> tuple[Array, Arra
     noise = np.random.default_rng(SEED).standard_normal((DRAWS, settings)) @ root.T
     critical = np.empty(settings)
     for setting in range(settings):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            largest = np.nanmax(
-                np.where(spread[setting] > 0, (noise[:, [setting]] - noise) / spread[setting], 0), axis=1
-            )
+        gaps = noise[:, [setting]] - noise
+        largest = np.divide(gaps, spread[setting], out=np.zeros_like(gaps), where=spread[setting] > 0).max(axis=1)
         critical[setting] = np.quantile(largest, level)
     return spread, critical

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.metrics.distances import Array, Reference, kernel, kernel_means, kernel_row_sums, slices
+from experiments.metrics.distances import (
+    Array,
+    Reference,
+    kernel,
+    kernel_means,
+    kernel_row_sums,
+    kernel_with_itself,
+    slices,
+)
 from reports.schema import GROUPS
 
 MOST = 1000  # real images per class whose mean kernel is computed; it has a weight of 1 / R only
@@ -72,7 +80,7 @@ def kd_at_data_mix(features: Array, classes: NDArray[np.int_], real: Strata) -> 
     within = np.zeros((n_cells, n_cells))
     for rows in slices(len(features)):
         within += cells[rows].T @ kernel(features[rows], features) @ cells
-    within -= np.diag(cells.T @ ((features**2).sum(axis=1) / features.shape[1] + 1) ** 3)  # an image with itself
+    within -= np.diag(cells.T @ kernel_with_itself(features))
     blocks = within.reshape(GROUPS, len(share), GROUPS, len(share))
     across = (cells.T @ kernel_means(features, real.features)).reshape(GROUPS, -1)
     counts = cells.sum(axis=0).reshape(GROUPS, -1)

@@ -54,9 +54,8 @@ class Reference:
 class Pool:
     """All T real images of a training set: the source of references and floors.
 
-    n samples are compared with `reference(n)`: T - n images of the pool. A fixed seed decides which n are set aside.
-    For the floor, n images are drawn from the pool at random, `repeats` times, and compared with the remaining T - n.
-    So samples and floor have the same n and the same reference size.
+    n samples are compared with `reference(n)`: the T - n images that a fixed seed leaves. The floor compares
+    n images, drawn at random, with the other T - n. So samples and floor have the same n and reference size.
 
     Args:
         features: float64 (T, d).
@@ -146,9 +145,14 @@ def kernel(left: Array, right: Array) -> Array:
     return base * base * base
 
 
+def kernel_with_itself(features: Array) -> Array:
+    """k(x_i, x_i), (n,)."""
+    return np.asarray(((features**2).sum(axis=1) / features.shape[1] + 1) ** 3)
+
+
 def kernel_row_sums(features: Array) -> Array:
     """Sums (n,) of k(x_i, x_j) over j != i. k is symmetric, so each block off the diagonal is used for two sums."""
-    total = -(((features**2).sum(axis=1) / features.shape[1] + 1) ** 3)
+    total = -kernel_with_itself(features)
     for rows, columns in itertools.combinations_with_replacement(slices(len(features)), 2):
         block = kernel(features[rows], features[columns])
         total[rows] += block.sum(axis=1)
@@ -176,13 +180,10 @@ def fd_replicates(features: Array, reference: Reference) -> Array:
     Note: tr sqrt(C1 C2) is computed as the sum of the square roots of the eigenvalues of L' C1 L, where L L' = C2.
     """
     group = np.arange(len(features)) % GROUPS
-    out = np.empty(GROUPS)
-    for left_out in range(GROUPS):
-        out[left_out] = fast_frechet(features[group != left_out], reference)
-    return out
+    return np.array([_fast_frechet(features[group != left_out], reference) for left_out in range(GROUPS)])
 
 
-def fast_frechet(features: Array, reference: Reference) -> float:
+def _fast_frechet(features: Array, reference: Reference) -> float:
     """FD from the eigenvalues of L' C1 L, see fd_replicates."""
     own, real = moments(features), reference.moments
     inner = reference.root.T @ own["sigma"] @ reference.root
@@ -193,25 +194,20 @@ def fast_frechet(features: Array, reference: Reference) -> float:
 
 def kd_replicates(features: Array, reference: Reference) -> Array:
     """KD with each group of samples left out in turn, (GROUPS,). Sample i is in group i mod GROUPS."""
-    group = np.arange(len(features)) % GROUPS
-    members = np.eye(GROUPS)[group]  # (n, GROUPS)
+    members = np.eye(GROUPS)[np.arange(len(features)) % GROUPS]  # (n, GROUPS)
     sizes = members.sum(axis=0)
     across = members.T @ kernel_means(features, reference.features)
     within = np.zeros((GROUPS, GROUPS))
     for rows in slices(len(features)):
         within += members[rows].T @ kernel(features[rows], features) @ members
-    diagonal = ((features**2).sum(axis=1) / features.shape[1] + 1) ** 3
-    within -= np.diag(members.T @ diagonal)
+    within -= np.diag(members.T @ kernel_with_itself(features))
     n = len(features) - sizes
     left = within.sum() - 2 * within.sum(axis=1) + np.diag(within)
     return left / (n * (n - 1)) + reference.mean_kernel - 2 * (across.sum() - across) / n
 
 
 def kd_influence(features: Array, reference: Reference) -> Array:
-    """What each sample adds to KD, (n,), mean 0: the first-order term of a U-statistic (Hoeffding 1948).
-
-    The variance of KD is about sum(influence^2) / (n (n - 1)).
-    """
+    """What each sample adds to KD, (n,), mean 0 (Hoeffding 1948). KD's variance is about sum(terms^2) / (n (n - 1))."""
     within = kernel_row_sums(features) / (len(features) - 1)
     across = kernel_means(features, reference.features)
     return 2 * (within - within.mean()) - 2 * (across - across.mean())

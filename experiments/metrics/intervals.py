@@ -68,10 +68,8 @@ def pooled(differences: Sequence[float], ses: Sequence[float], level: float = LE
 def predicted(differences: Sequence[float]) -> tuple[float, float] | None:
     """The 95 % interval of the difference that one more network of this kind would show; None for one or two networks.
 
-    Student's prediction interval: mean +- t (n - 1 degrees of freedom) sqrt(1 + 1/n) standard deviations of the
-    differences.
-    The new network is measured with as many images as these. So it holds the variation over images too, and is a little
-    too wide for the network's true difference.
+    Student's prediction interval: mean +- t (n - 1 degrees of freedom) sqrt(1 + 1/n) standard deviations. The new
+    network is measured with as many images, so this is a little too wide for its true difference.
     """
     d = np.asarray(differences)
     n = len(d)

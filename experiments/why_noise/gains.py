@@ -16,7 +16,6 @@ from experiments.config.config import ReferenceConfig, ScoreConfig
 from experiments.config.trial import Trial
 from experiments.metrics.distances import METRICS, Array, jackknife_se
 from experiments.metrics.intervals import LEVEL, pooled
-from experiments.metrics.yardsticks import Whitened, class_chi2, log_density_gap, whitened_kd
 from experiments.models.exact import mixture_images, mixture_of
 from experiments.results.claims import NUMBERS
 from experiments.results.table import write_rows
@@ -27,6 +26,7 @@ from experiments.why_noise.arms import FULL, NONE, Arm, arms, bands
 from experiments.why_noise.copies import write_copies
 from experiments.why_noise.measurements import write_probes
 from experiments.why_noise.settings import WhyStudy
+from experiments.why_noise.yardsticks import Whitened, class_chi2, log_density_gap, whitened_kd
 
 YARDSTICKS = (*METRICS, "whitened", "class_chi2", "log_density")
 OF_TRUTH = 20_000  # draws that the yardsticks' truth is known from

@@ -1,7 +1,10 @@
-"""What the tests of feature extractors share: images in the form that torch-fidelity takes."""
+"""What the tests of feature extractors and distances share: torch-fidelity on images of ours."""
+
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset
+from torch_fidelity import calculate_metrics
 
 
 class Pixels(Dataset[torch.Tensor]):
@@ -15,3 +18,14 @@ class Pixels(Dataset[torch.Tensor]):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         return self.pixels[index]
+
+
+def fidelity(a: torch.Tensor, b: torch.Tensor, extractor: str = "digits", **options: Any) -> dict[str, float]:
+    """torch-fidelity's metrics: FD, KD on all images at once, precision and recall; no worker processes, no cache."""
+    options = {"fid": True, "kid": True, "prc": True, "prc_neighborhood": 3} | options
+    return dict(
+        calculate_metrics(
+            input1=Pixels(a), input2=Pixels(b), feature_extractor=extractor, kid_subsets=1, kid_subset_size=len(a),
+            cuda=False, cache=False, save_cpu_ram=True, verbose=False, **options,
+        )
+    )  # fmt: skip

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset
-from torch_fidelity import calculate_metrics
+from fidelity_pixels import fidelity
 
-from diffusion_core.data import load
+from diffusion_core.data import Images
 from experiments.metrics.distances import (
     GROUPS,
     Pool,
@@ -24,25 +23,11 @@ from experiments.metrics.features import extract
 N = 300
 
 
-class Pixels(Dataset[torch.Tensor]):
-    """uint8 images, as torch-fidelity takes them."""
-
-    def __init__(self, pixels: torch.Tensor) -> None:
-        self.pixels = pixels
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return self.pixels[index]
-
-
 @pytest.fixture(scope="module")
-def pixels() -> tuple[torch.Tensor, torch.Tensor]:
+def pixels(digits: Images) -> tuple[torch.Tensor, torch.Tensor]:
     """Digits with noise on them, and other digits."""
-    digits = load("mnist5k").pixels
     noise = torch.randint(0, 90, (N, 1, 32, 32), generator=torch.Generator().manual_seed(0))
-    return (digits[:N] + noise).clamp(max=255).to(torch.uint8), digits[N : 2 * N]
+    return (digits.pixels[:N] + noise).clamp(max=255).to(torch.uint8), digits.pixels[N : 2 * N]
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +40,7 @@ def features(pixels: tuple[torch.Tensor, torch.Tensor]) -> tuple[np.ndarray, np.
 def test_fd_kd_precision_and_recall_equal_torch_fidelity(
     pixels: tuple[torch.Tensor, torch.Tensor], features: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    theirs = calculate_metrics(
-        input1=Pixels(pixels[0]), input2=Pixels(pixels[1]), feature_extractor="digits", fid=True, kid=True, prc=True,
-        kid_subsets=1, kid_subset_size=N, cuda=False, verbose=False, cache=False, save_cpu_ram=True,
-    )  # fmt: skip
+    theirs = fidelity(*pixels)
     reference = Reference.of(features[1])
     assert frechet_distance(features[0], reference) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
     assert kernel_distance(features[0], reference) == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5)
@@ -84,12 +66,8 @@ def test_replicates_equal_leaving_each_group_out(n: int) -> None:
     rng = np.random.default_rng(1)
     x, reference = rng.normal(size=(n, 5)), Reference.of(rng.normal(0.3, 1.2, size=(400, 5)))
     kept = [x[np.arange(n) % GROUPS != group] for group in range(GROUPS)]
-    np.testing.assert_allclose(
-        fd_replicates(x, reference), [frechet_distance(part, reference) for part in kept], rtol=1e-8
-    )
-    np.testing.assert_allclose(
-        kd_replicates(x, reference), [kernel_distance(part, reference) for part in kept], rtol=1e-8
-    )
+    for replicates, distance in ((fd_replicates, frechet_distance), (kd_replicates, kernel_distance)):
+        np.testing.assert_allclose(replicates(x, reference), [distance(part, reference) for part in kept], rtol=1e-8)
 
 
 def test_jackknife_of_a_mean_is_its_standard_error() -> None:
@@ -98,25 +76,19 @@ def test_jackknife_of_a_mean_is_its_standard_error() -> None:
     assert jackknife_se(left_out) == pytest.approx(groups.std(ddof=1) / np.sqrt(GROUPS), rel=1e-12)
 
 
-def test_the_floor_compares_disjoint_real_images() -> None:
+def test_the_floor_and_rows_compare_disjoint_real_images_of_equal_sizes() -> None:
     features = np.random.default_rng(3).normal(size=(60, 4))
     pool = Pool(features, kernel_row_sums(features))
     floor = pool.floor(20, repeats=3)
     for draw in range(3):
         aside = pool.aside(20, draw + 1)
-        assert aside.sum() == 20
+        assert aside.sum() == 20 and not (aside == pool.aside(20, 0)).all()
         rest = Reference.of(features[~aside])
         assert floor["fd"][draw] == pytest.approx(frechet_distance(features[aside], rest), rel=1e-9)
         assert floor["kd"][draw] == pytest.approx(kernel_distance(features[aside], rest), rel=1e-9)
     assert len(set(floor["fd"])) == 3
-
-
-def test_rows_and_floor_have_equal_sizes() -> None:
-    features = np.random.default_rng(4).normal(size=(60, 4))
-    pool = Pool(features, kernel_row_sums(features))
     reference = pool.reference(20)
     assert len(reference.features) == 40
     assert reference.mean_kernel == pytest.approx(Reference.of(reference.features).mean_kernel, rel=1e-12)
-    assert not (pool.aside(20, 0) == pool.aside(20, 1)).all()
     with pytest.raises(ValueError, match="n_samples=59: the data set has 60 images, and 2 must stay"):
         pool.reference(59)

@@ -18,9 +18,9 @@ from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
-from experiments.metrics import features_natural
 from experiments.metrics.distances import Reference, frechet_distance, kernel_distance
 from experiments.metrics.features import dimension, extract, features_id
+from experiments.metrics.features_natural import NaturalExtractor, weights_file
 from experiments.stages.common import SAMPLED, load_meta
 from experiments.stages.score import load_features, score_stage
 from experiments.store.store import Store, write_json
@@ -41,13 +41,10 @@ def features(digits: torch.Tensor) -> torch.Tensor:
     return extract("natural", digits[:600])[0]
 
 
-def test_features_are_192_of_mean_square_about_one(features: torch.Tensor) -> None:
+def test_features_are_192_of_mean_square_about_one(digits: torch.Tensor, features: torch.Tensor) -> None:
     assert (features.shape, features.dtype) == ((600, dimension("natural")), torch.float32)
     assert 0.5 < features.double().square().mean() < 2  # the constant is Fashion-MNIST's; these are digits
     assert re.fullmatch("[0-9a-f]{12}", features_id("natural"))
-
-
-def test_there_are_no_logits_and_grey_is_repeated(digits: torch.Tensor) -> None:
     grey, logits = extract("natural", digits[:4])
     assert logits is None
     torch.testing.assert_close(extract("natural", digits[:4].expand(-1, 3, -1, -1))[0], grey, rtol=0, atol=0)
@@ -68,7 +65,7 @@ def test_batch_changes_rounding_only(digits: torch.Tensor, features: torch.Tenso
 
 def test_torch_fidelity_gets_the_same_features(digits: torch.Tensor, features: torch.Tensor) -> None:
     made = create_feature_extractor("natural", ["features"], cuda=False, verbose=False)
-    for extractor, channels in ((made, 1), (made, 3), (features_natural.NaturalExtractor("natural", ["features"]), 1)):
+    for extractor, channels in ((made, 1), (made, 3), (NaturalExtractor("natural", ["features"]), 1)):
         (got,) = extractor(digits[:25].expand(-1, channels, -1, -1))
         torch.testing.assert_close(got, features[:25], rtol=1e-3, atol=1e-4)
 
@@ -78,7 +75,7 @@ def test_the_network_is_the_packages_own(digits: torch.Tensor, features: torch.T
     from efficientnet_lite_pytorch import EfficientNet
 
     model = EfficientNet.from_name("efficientnet-lite0")
-    model.load_state_dict(torch.load(features_natural.weights_file(), weights_only=True))
+    model.load_state_dict(torch.load(weights_file(), weights_only=True))
     taken: list[torch.Tensor] = []
     model._blocks[14].register_forward_hook(lambda _module, _inputs, output: taken.append(output))
     enlarged = torch.nn.functional.interpolate(digits[:8].float(), size=(64, 64), mode="bilinear")
@@ -125,18 +122,12 @@ IMAGE = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
             "torch.float32 (2, 1, 32, 32); features='natural' needs torch.uint8",
         ),
         (lambda: extract("natural", IMAGE.expand(2, 4, 32, 32)), "needs torch.uint8 (n, C, H, W) with C 1 or 3"),
+        (lambda: NaturalExtractor("natural", ["features"])(IMAGE.float()), "(n, C, H, W) with C 1 or 3"),
         (
-            lambda: features_natural.NaturalExtractor("natural", ["features"])(IMAGE.float()),
-            "(n, C, H, W) with C 1 or 3",
-        ),
-        (
-            lambda: features_natural.NaturalExtractor(
-                "natural", ["features"], feature_extractor_internal_dtype="float64"
-            ),
+            lambda: NaturalExtractor("natural", ["features"], feature_extractor_internal_dtype="float64"),
             "feature_extractor_internal_dtype='float64': natural computes in float32 only",
         ),
     ],
-    ids=["dtype", "channels", "torch-fidelity", "float64"],
 )
 def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):

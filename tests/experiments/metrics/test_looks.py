@@ -28,29 +28,26 @@ def test_shares_that_do_not_ascend_to_one(shares: tuple[float, ...]) -> None:
 
 def stops(rng: np.random.Generator, effect: float, repeats: int) -> list[tuple[str, int]]:
     """Why and at which of three looks runs end. Each has two networks, and images in 20 groups as in the jackknife."""
-    here, out = levels((1 / 3, 2 / 3, 1.0)), []
-    for _ in range(repeats):
-        steps = rng.normal(effect, np.sqrt(20), size=(3, 2, 20))
-        for look in range(3):
-            groups = steps[: look + 1].mean(axis=0)
-            estimate = pooled(
-                list(groups.mean(axis=1)), list(groups.std(axis=1, ddof=1) / np.sqrt(20)), level=here[look]
-            )
-            if why := why_stop(estimate, smallest=0.2, last=look == 2):
-                out.append((why, look + 1))
-                break
-    return out
+    steps = rng.normal(effect, np.sqrt(20), size=(repeats, 3, 2, 20))
+    groups = steps.cumsum(axis=1) / np.arange(1, 4)[:, None, None]
+    means, ses = groups.mean(axis=3), groups.std(axis=3, ddof=1) / np.sqrt(20)
+    ends = []
+    for mean, se in zip(means, ses, strict=True):
+        looks = enumerate(zip(mean, se, levels((1 / 3, 2 / 3, 1.0)), strict=True), 1)
+        whys = ((why_stop(pooled(*look), smallest=0.2, last=number == 3), number) for number, look in looks)
+        ends.append(next(end for end in whys if end[0]))
+    return ends
 
 
 def test_no_difference_is_called_clear_in_at_most_one_run_of_twenty() -> None:
-    found = stops(np.random.default_rng(3), 0.0, 1500)
-    assert 0.015 < np.mean([why == "clear" for why, _ in found]) < 0.061  # two standard errors are 0.011
+    ends = stops(np.random.default_rng(3), 0.0, 1500)
+    assert 0.015 < np.mean([why == "clear" for why, _ in ends]) < 0.061  # two standard errors are 0.011
 
 
 def test_a_large_difference_is_found_at_the_first_look() -> None:
-    found = stops(np.random.default_rng(4), 3.0, 200)
-    assert np.mean([why == "clear" for why, _ in found]) > 0.99
-    assert np.mean([look for _, look in found]) < 1.2
+    ends = stops(np.random.default_rng(4), 3.0, 200)
+    assert np.mean([why == "clear" for why, _ in ends]) > 0.99
+    assert np.mean([look for _, look in ends]) < 1.2
 
 
 @pytest.mark.parametrize(

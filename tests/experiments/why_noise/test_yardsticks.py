@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from experiments.metrics.distances import Reference, jackknife_se
-from experiments.metrics.yardsticks import Whitened, class_chi2, log_density_gap, whitened_kd
+from experiments.why_noise.yardsticks import Whitened, class_chi2, log_density_gap, whitened_kd
 from reports.schema import GROUPS
 
 RNG = np.random.default_rng(0)
