@@ -20,8 +20,9 @@ EVERYWHERE, NOWHERE = 0.5, 17.0  # where "exact everywhere" and "exact nowhere" 
 
 
 def read(report: str, table: str) -> pd.DataFrame:
-    """A table of a published report."""
-    return pd.read_csv(PUBLISHED / report / f"{table}.csv")
+    """A table of a published report; large ones are compressed."""
+    (path,) = (PUBLISHED / report).glob(f"{table}.csv*")
+    return pd.read_csv(path)
 
 
 def gains(report: str, images: int) -> pd.DataFrame:

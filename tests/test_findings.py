@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PUBLISHED = ROOT / "reports" / "published"
 SECTIONS = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8").split("\n## ")[1:]
 NUMBER = r"[−\d][\d.,]*"
 INTERVAL = re.compile(rf"({NUMBER}) \(({NUMBER})\s+to\s+({NUMBER})\)")
@@ -16,8 +17,8 @@ INTERVAL = re.compile(rf"({NUMBER}) \(({NUMBER})\s+to\s+({NUMBER})\)")
 def published(section: str) -> np.ndarray:
     """(n, 3) difference, low and high in all tables of the reports that a section links to; KD also times 1000."""
     reports = set(re.findall(r"reports/published/([\w-]+)/", section))
-    paths = [path for report in reports for name in ("contrasts", "gains", "claims")
-             if (path := ROOT / "reports" / "published" / report / f"{name}.csv").exists()]  # fmt: skip
+    tables = ("contrasts.csv*", "gains.csv*", "claims.csv*")  # large ones are compressed
+    paths = [path for report in reports for table in tables for path in (PUBLISHED / report).glob(table)]
     rows = pd.concat([pd.read_csv(path) for path in paths])
     values = rows[["difference", "low", "high"]].to_numpy() * np.where(rows["metric"] == "kd", 1000, 1)[:, None]
     return np.asarray(values)
