@@ -70,7 +70,8 @@ def train(
             weighting or precision.
         NotFiniteError: the loss is NaN or infinity; on an accelerator checked every 50 steps and at the last.
     """
-    _validate(images, lr, ema_decay)
+    if len(images) == 0:
+        raise ValueError("images: there are 0 images to train on; training needs at least one")
     device = images.device
     generator = torch.Generator(device).manual_seed(seed)
     order = torch.empty(0, dtype=torch.long, device=device)
@@ -115,7 +116,18 @@ def fit(
 
     Other arguments, result and errors are as in `train`.
     """
-    n_steps = _validated_n_steps(n_images, batch_size, weighting, precision)
+    checks = {
+        f"n_images={n_images}: must be at least 1": n_images >= 1,
+        f"batch_size={batch_size}: must be at least 1": batch_size >= 1,
+        f"lr={lr}: must be positive": lr > 0,
+        f"ema_decay={ema_decay}: must lie in [0, 1)": 0 <= ema_decay < 1,
+        f"weighting={weighting!r}: must be one of {', '.join(WEIGHTINGS)}": weighting in WEIGHTINGS,
+        f"precision={precision!r}: must be one of {', '.join(PRECISIONS)}": precision in PRECISIONS,
+    }
+    for message, holds in checks.items():
+        if not holds:
+            raise ValueError(message)
+    n_steps = math.ceil(n_images / batch_size)
     weights: list[torch.Tensor] = [p for p in model.parameters() if p.requires_grad]
     averages = [p.detach().clone() for p in weights]
     optimizer = torch.optim.AdamW(weights, lr, ADAM_BETAS, weight_decay=0.0, fused=True)
@@ -149,24 +161,3 @@ def lr_factor(step: int, n_steps: int, warmup_steps: float) -> float:
     """The learning rate at a step (1 to n_steps) over its largest: a linear rise, a linear fall to 0 at n_steps + 1."""
     warmup_steps = max(1.0, min(warmup_steps, n_steps / 2))
     return min(step / warmup_steps, (n_steps + 1 - step) / (n_steps + 1 - warmup_steps))
-
-
-def _validate(images: torch.Tensor, lr: float, ema_decay: float) -> None:
-    if len(images) == 0:
-        raise ValueError("images: there are 0 images to train on; training needs at least one")
-    if not lr > 0:
-        raise ValueError(f"lr={lr}: must be positive")
-    if not 0 <= ema_decay < 1:
-        raise ValueError(f"ema_decay={ema_decay}: must lie in [0, 1)")
-
-
-def _validated_n_steps(n_images: int, batch_size: int, weighting: str, precision: str) -> int:
-    if n_images < 1:
-        raise ValueError(f"n_images={n_images}: must be at least 1")
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: must be at least 1")
-    if weighting not in WEIGHTINGS:
-        raise ValueError(f"weighting={weighting!r}: must be one of {', '.join(WEIGHTINGS)}")
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r}: must be one of {', '.join(PRECISIONS)}")
-    return math.ceil(n_images / batch_size)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffusion_core.noise.sigma import uniforms
+from diffusion_core.noise.sigma import NoiseDistribution, uniforms
 from diffusion_core.schedules.sigma import check_ends
 from diffusion_core.schedules.vp import DATA_STD, N_TABLE, check_data_std, check_vp, ddpm_table
 
 
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(NoiseDistribution):
     """v-diffusion: sigma data_std = tan(angle), with the angle uniform and sigma between sigma_min and sigma_max.
 
     Args:
@@ -35,10 +35,6 @@ class Cosine:
         check_ends(self.sigma_max, self.sigma_min)
         check_data_std(self.data_std)
 
-    @property
-    def name(self) -> str:
-        return f"cosine({self.sigma_min:g}, {self.sigma_max:g}, data_std={self.data_std:g})"
-
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         low, high = self._angles()
         return ((low + (high - low) * uniforms(n, generator, stratified)).tan() / self.data_std).float()
@@ -55,7 +51,7 @@ class Cosine:
 
 
 @dataclass(frozen=True)
-class CosineInterpolated:
+class CosineInterpolated(NoiseDistribution):
     """The cosine distribution shifted for the image size, by one amount at high noise and another at low noise.
 
     ln sigma(t) = t L(t, side_low) + (1 - t) L(t, side_high), with L(t, d) = ln tan(angle) + ln(side / d) and the angle
@@ -84,11 +80,6 @@ class CosineInterpolated:
         if not 0 < self.side_low <= self.side_high:
             raise ValueError(f"side_low={self.side_low}: it must be above 0 and at most side_high={self.side_high}")
 
-    @property
-    def name(self) -> str:
-        sides = f"{self.side}, {self.side_low}, {self.side_high}"
-        return f"cosine-interpolated({sides}, {self.sigma_min:g}, {self.sigma_max:g})"
-
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         return self._log_sigma(uniforms(n, generator, stratified))[0].exp().float()
 
@@ -115,7 +106,7 @@ class CosineInterpolated:
 
 
 @dataclass(frozen=True)
-class VP:
+class VP(NoiseDistribution):
     """The VP SDE with its time t uniform: (sigma data_std)^2 = exp(vp_beta_d t^2 / 2 + vp_beta_min t) - 1.
 
     Args:
@@ -136,11 +127,6 @@ class VP:
         if not 0 <= self.vp_time_min < 1:
             raise ValueError(f"vp_time_min={self.vp_time_min}: it must be at least 0 and below 1")
 
-    @property
-    def name(self) -> str:
-        constants = f"{self.vp_beta_d:g}, {self.vp_beta_min:g}, {self.vp_time_min:g}"
-        return f"vp({constants}, data_std={self.data_std:g})"
-
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         time = self.vp_time_min + (1 - self.vp_time_min) * uniforms(n, generator, stratified)
         return ((self.vp_beta_d * time**2 / 2 + self.vp_beta_min * time).expm1().sqrt() / self.data_std).float()
@@ -156,7 +142,7 @@ class VP:
 
 
 @dataclass(frozen=True)
-class DDPM:
+class DDPM(NoiseDistribution):
     """Discrete DDPM with linear variances: `n_table` noise levels, all equally likely.
 
     A discrete distribution has no density. So `log_density` spreads the probability 1 / n_table of each level evenly,
@@ -177,11 +163,6 @@ class DDPM:
 
     def __post_init__(self) -> None:
         self._table()
-
-    @property
-    def name(self) -> str:
-        constants = f"{self.n_table}, {self.vp_beta_start:g}, {self.vp_beta_end:g}"
-        return f"ddpm({constants}, data_std={self.data_std:g})"
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         index = (uniforms(n, generator, stratified) * self.n_table).long().clamp(max=self.n_table - 1)

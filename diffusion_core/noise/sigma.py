@@ -7,8 +7,9 @@ sigma is in data standard deviations. Values from papers with sigma_data = 0.5 a
 """
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+import re
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -17,12 +18,14 @@ from diffusion_core.schedules.sigma import check_ends
 
 
 class NoiseDistribution(Protocol):
-    """A distribution over training noise levels."""
+    """A distribution over training noise levels. Ours are frozen dataclasses, whose fields are their parameters."""
 
     @property
     def name(self) -> str:
-        """The distribution's name and parameters, as tables and reports print them."""
-        ...
+        """The class's name and the parameters, as tables and reports print them, such as "log-normal(-0.507, 1.2)"."""
+        label = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(self).__name__).lower()
+        values = ((field.name, getattr(self, field.name)) for field in fields(cast(Any, self)))
+        return f"{label}({', '.join(f'{name}=' * (name == 'data_std') + f'{value:g}' for name, value in values)})"
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         """n noise levels, float32 (n,), on the generator's device.
@@ -50,7 +53,7 @@ def uniforms(n: int, generator: torch.Generator, stratified: bool) -> Tensor:
 
 
 @dataclass(frozen=True)
-class LogNormal:
+class LogNormal(NoiseDistribution):
     """ln sigma is normal with mean `p_mean` and standard deviation `p_std`.
 
     Source: Karras et al. 2022, arXiv 2206.00364, Table 1 (P_mean and P_std), moved to unit data.
@@ -63,10 +66,6 @@ class LogNormal:
         check_finite("p_mean", self.p_mean)
         check_positive("p_std", self.p_std)
 
-    @property
-    def name(self) -> str:
-        return f"log-normal({self.p_mean:g}, {self.p_std:g})"
-
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         if stratified:
             return (self.p_mean + self.p_std * torch.special.ndtri(uniforms(n, generator, True))).exp().float()
@@ -78,7 +77,7 @@ class LogNormal:
 
 
 @dataclass(frozen=True)
-class LogUniform:
+class LogUniform(NoiseDistribution):
     """ln sigma is uniform between ln `sigma_min` and ln `sigma_max`: the distribution of the original notebook."""
 
     sigma_min: float = 0.03
@@ -86,10 +85,6 @@ class LogUniform:
 
     def __post_init__(self) -> None:
         check_ends(self.sigma_max, self.sigma_min)
-
-    @property
-    def name(self) -> str:
-        return f"log-uniform({self.sigma_min:g}, {self.sigma_max:g})"
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         low, high = math.log(self.sigma_min), math.log(self.sigma_max)
@@ -104,7 +99,7 @@ class LogUniform:
 
 
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(NoiseDistribution):
     """sigma is uniform between `sigma_min` and `sigma_max`: nearly all draws are large."""
 
     sigma_min: float = 0.03
@@ -112,10 +107,6 @@ class Uniform:
 
     def __post_init__(self) -> None:
         check_ends(self.sigma_max, self.sigma_min)
-
-    @property
-    def name(self) -> str:
-        return f"uniform({self.sigma_min:g}, {self.sigma_max:g})"
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         span = self.sigma_max - self.sigma_min
@@ -127,7 +118,7 @@ class Uniform:
 
 
 @dataclass(frozen=True)
-class LogLogistic:
+class LogLogistic(NoiseDistribution):
     """ln sigma is logistic with mean `p_mean` and scale `p_scale` (its standard deviation is p_scale pi / sqrt(3)).
 
     p_mean = 0 and p_scale = 1 give the uniform time t of flow matching, sigma = t / (1 - t), for data of unit variance
@@ -143,10 +134,6 @@ class LogLogistic:
         check_finite("p_mean", self.p_mean)
         check_positive("p_scale", self.p_scale)
 
-    @property
-    def name(self) -> str:
-        return f"log-logistic({self.p_mean:g}, {self.p_scale:g})"
-
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         return (self.p_mean + self.p_scale * uniforms(n, generator, stratified).logit()).exp().float()
 
@@ -156,7 +143,7 @@ class LogLogistic:
 
 
 @dataclass(frozen=True)
-class SplitLogNormal:
+class SplitLogNormal(NoiseDistribution):
     """ln sigma has its mode at `p_mode` and normal flanks of standard deviation `p_std_below` and `p_std_above`.
 
     The density has no jump at the mode, so each flank's share of the draws is proportional to its standard deviation.
@@ -172,10 +159,6 @@ class SplitLogNormal:
         check_finite("p_mode", self.p_mode)
         check_positive("p_std_below", self.p_std_below)
         check_positive("p_std_above", self.p_std_above)
-
-    @property
-    def name(self) -> str:
-        return f"split-log-normal({self.p_mode:g}, {self.p_std_below:g}, {self.p_std_above:g})"
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         draws = uniforms(n, generator, stratified)

@@ -34,12 +34,7 @@ def geometric(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) ->
 def karras(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rho: float = 7.0) -> tuple[float, ...]:
     """The Karras ladder: even steps in sigma^(1/rho). rho = 1 is linear in sigma, rho -> infinity is geometric.
 
-    Args:
-        n_steps, sigma_max, sigma_min: as in `geometric`.
-        rho: above 0; larger values put more levels near sigma_min.
-
-    Raises:
-        ValueError: rho not above 0 or not finite; errors of `geometric`.
+    Arguments and errors as in `geometric`. Larger values of rho, above 0, put more levels near sigma_min.
 
     Source: Karras et al. 2022, arXiv 2206.00364, Eq. 5, divided by sigma_max inside so that no power overflows.
     Note: the paper appends sigma = 0 to N levels; here the N + 1 levels end at sigma_min.
@@ -56,12 +51,7 @@ def polyexponential(
 ) -> tuple[float, ...]:
     """The polyexponential ladder: ln sigma = ln sigma_min + (1 - k/N)^rho ln(sigma_max / sigma_min).
 
-    Args:
-        n_steps, sigma_max, sigma_min: as in `geometric`.
-        rho: above 0; 1 is `geometric`, values above 1 put more levels near sigma_min.
-
-    Raises:
-        ValueError: rho not above 0 or not finite; errors of `geometric`.
+    Arguments and errors as in `geometric`. rho, above 0: 1 is `geometric`, larger puts more levels near sigma_min.
 
     Source: Crowson, k-diffusion (2022), `get_sigmas_polyexponential`; there is no paper.
     """
@@ -83,11 +73,8 @@ def linear(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tu
 def between(n_steps: int, sigma_max: float, sigma_min: float, level: Callable[[float], float]) -> tuple[float, ...]:
     """The ladder with exact ends and inner levels `level(k / n_steps)`, k = 1, ..., n_steps - 1.
 
-    Args:
-        level: a decreasing function on (0, 1).
-
     Raises:
-        ValueError: ends that do not decrease, n_steps < 1, or levels that do not decrease strictly in float64.
+        ValueError: errors of `geometric`; levels that do not decrease strictly in float64.
     """
     check_ends(sigma_max, sigma_min)
     check_n_steps(n_steps)

@@ -2,7 +2,8 @@
 
 These processes are defined on data in [-1, 1]: x_vp = sqrt(abar) x0 + sqrt(1 - abar) noise. Their noise level in units
 of that data is sqrt(1 / abar - 1). Here sigma is in data standard deviations: that level divided by `data_std`, the
-standard deviation of the data in [-1, 1] (about 0.5 for CIFAR-10, 0.55 for padded MNIST).
+standard deviation of the data in [-1, 1] (about 0.5 for CIFAR-10, 0.55 for padded MNIST). Every function raises
+ValueError for a constant outside its range.
 """
 
 import itertools
@@ -31,9 +32,6 @@ def vp(
         n_steps, sigma_max, sigma_min: as in `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
         vp_beta_d, vp_beta_min: slope (above 0) and start (at least 0) of the linear rate beta(t), per unit of t.
         data_std: see the top of this file.
-
-    Raises:
-        ValueError: a constant outside its range; errors of `schedules.geometric`.
 
     Source: Song et al. 2021, arXiv 2011.13456, Eq. 32-33; in sigma: Karras et al. 2022, arXiv 2206.00364, Table 1.
     """
@@ -65,9 +63,6 @@ def cosine(
         n_steps, sigma_max, sigma_min: as in `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
         offset: the paper's s, at least 0 and below 1; 0 is v-diffusion (Salimans & Ho 2022, arXiv 2202.00512).
         data_std: see the top of this file.
-
-    Raises:
-        ValueError: offset or data_std outside its range; errors of `schedules.geometric`.
 
     Source: Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17.
     Note: even steps in t are even steps in the angle of the cosine. The paper clips its discrete rate at 0.999; this is
@@ -102,9 +97,6 @@ def ddpm_table(
         n_table: number of levels, at least 2.
         vp_beta_start, vp_beta_end: first and last variance per step, 0 < vp_beta_start <= vp_beta_end < 1.
         data_std: see the top of this file.
-
-    Raises:
-        ValueError: an argument outside its range.
 
     Source: Ho et al. 2020, arXiv 2006.11239, Section 4; abar is the product of 1 - beta_t. With data_std = 0.5 the ends
         are 0.02 and about 315.
