@@ -5,6 +5,7 @@ Each function raises `Unsupported`, with the reason, for a setting that its libr
 
 import math
 
+from diffusion_core.adapters import TableTime
 from experiments.export import network
 from experiments.export.target import Target, Unsupported, as_list
 
@@ -94,9 +95,10 @@ def _python(value: float) -> str:
 
 def diffusers(target: Target) -> str:
     """Code for a network with diffusers' conventions."""
-    if target.process != "vp" or not target.table or target.predicts not in PREDICTIONS:
+    own, time = target.convention, target.convention.time
+    if own.process != "vp" or not isinstance(time, TableTime) or own.predicts not in PREDICTIONS:
         raise Unsupported("diffusers' schedulers need a network with a table of times that predicts eps or v")
-    if target.whole:
+    if time.whole:
         raise Unsupported(
             "diffusers' schedulers need fractional times, but those of your network are rounded (whole=True); use the "
             "torch code"
@@ -155,7 +157,7 @@ def comfyui(target: Target) -> str:
 
     Note: ComfyUI steps a flow in its own time t = sigma / (1 + sigma). For Euler without noise that is the same chain.
     """
-    flow = target.process == "flow"
+    flow = target.convention.process == "flow"
     if flow and set(target.etas) != {0.0}:
         raise Unsupported("ComfyUI's samplers step a flow in another way than ours, except for Euler without noise")
     nodes = _comfy_nodes(target)

@@ -1,7 +1,5 @@
 """How exported code calls the network: with its labels, with guidance, and in its own number format."""
 
-import torch
-
 from experiments.export.target import Target
 from experiments.models.diffusers_unet import Unet
 
@@ -21,8 +19,8 @@ def call(target: Target, time: str) -> str:
     lines = [f"time = {time}"]
     if takes_index(target):
         lines.append("index = first + torch.arange(len(z), device=z.device)")
-    convention = target.own.convention if target.own is not None else None
-    if convention is None or convention.labels is None:
+    convention = target.convention
+    if convention.labels is None:
         return _lines([*lines, f"out = net({copied}, time{', index=index' * takes_index(target)}){end}"])
     lines.append(f"labels = {f'index % {convention.n_classes}' if takes_index(target) else _full(convention.labels)}")
     if convention.guidance == 1:
@@ -43,7 +41,7 @@ def takes_index(target: Target) -> bool:
 
 def double(target: Target) -> bool:
     """Whether the network is told its time in double precision."""
-    return target.own is not None and target.own.dtype == torch.float64
+    return number_format(target) == "float64"
 
 
 def signature(target: Target) -> str:
@@ -54,7 +52,7 @@ def signature(target: Target) -> str:
 def explained(target: Target) -> str:
     """What `net` and `noise` are, for the docstring of the function `sample`."""
     arguments = "x, sigma, index=..." if target.own is None and takes_index(target) else "z, time"
-    if target.own is not None and target.own.convention.labels is not None:
+    if target.convention.labels is not None:
         arguments += ", labels"
     what = "your network after eval()"
     if target.own is not None and isinstance(target.own.net, Unet):
@@ -72,7 +70,7 @@ def example(target: Target, more: str = "") -> str:
     """
     first = ", first=0" if takes_index(target) else ""
     if target.own is not None:
-        black, white = target.own.convention.pixels
+        black, white = target.convention.pixels
         unit = f"from {black:g} (black) to {white:g} (white)"
     else:
         unit = "in standard deviations of the data"
@@ -92,7 +90,7 @@ def facts(target: Target) -> list[str]:
     """What the network is told besides z and its time, for a person."""
     if target.own is None:
         return ["Index: the model is told the index of each image"] if takes_index(target) else []
-    convention, found = target.own.convention, list[str]()
+    convention, found = target.convention, list[str]()
     if convention.labels == "balanced":
         found.append(f"Labels: image i has label i % {convention.n_classes}")
     elif convention.labels is not None:
@@ -120,7 +118,7 @@ def number_format(target: Target) -> str | None:
 
 def settings(target: Target) -> dict[str, object]:
     """The same for settings.json."""
-    convention = target.own.convention if target.own is not None else None
+    convention = target.convention if target.own else None
     names = ("labels", "n_classes", "guidance", "null_label")
     return {
         "model_shape": list(target.shape),

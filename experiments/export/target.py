@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import torch
 
-from diffusion_core.adapters import Adapter
-from diffusion_core.adapters.times import TableTime
+from diffusion_core.adapters import Adapter, Convention, Sigma
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model, Sampler
+
+OURS = Convention("edm", Sigma(), "eps")  # of a network that keeps the model contract by itself
 
 
 class Unsupported(Exception):
@@ -41,14 +42,9 @@ class Target:
         return self.model if isinstance(self.model, Adapter) else None
 
     @property
-    def process(self) -> str:
-        """As in `diffusion_core.adapters`: what goes into the network."""
-        return self.own.convention.process if self.own else "edm"
-
-    @property
-    def predicts(self) -> str:
-        """As in `diffusion_core.adapters`: what comes out."""
-        return self.own.convention.predicts if self.own else "eps"
+    def convention(self) -> Convention:
+        """What goes into the network and what comes out."""
+        return self.own.convention if self.own else OURS
 
     @property
     def scale(self) -> float:
@@ -64,7 +60,7 @@ class Target:
     def units(self) -> str:
         """The units of the network's images, for a person."""
         if self.own:
-            low, high = self.own.convention.pixels
+            low, high = self.convention.pixels
             return f"your network's images: black is {low:g}, white is {high:g}"
         one = f"{self.images.std:.6g} x + {self.images.mean:.6g}"
         return f"standard deviations of the data: pixels from 0 to 255 are {one}"
@@ -75,17 +71,6 @@ class Target:
         channels, height, width = self.images.shape
         edge = self.own.edge if self.own else 0
         return channels, height - 2 * edge, width - 2 * edge
-
-    @property
-    def table(self) -> bool:
-        """Whether the times are indices into a table of levels, as in diffusers."""
-        return self.own is not None and isinstance(self.own.convention.time, TableTime)
-
-    @property
-    def whole(self) -> bool:
-        """Whether the times are rounded to whole numbers."""
-        time = self.own.convention.time if self.own else None
-        return isinstance(time, TableTime) and time.whole
 
     @property
     def levels(self) -> tuple[float, ...]:

@@ -55,7 +55,7 @@ def sample(net, noise{network.signature(target)}):
     def eps(x, i):  # the unit noise in x
 {_inputs(target)}
 {network.call(target, time)}
-        return {PREDICTIONS[target.predicts]}
+        return {PREDICTIONS[target.convention.predicts]}
 
     x = {target.start}
     for i, (now, after) in enumerate(zip(SIGMAS, SIGMAS[1:])):
@@ -89,9 +89,10 @@ def _filled(body: str, eta: str, noise: str) -> str:
 
 def _inputs(target: Target) -> str:
     """The lines that make z, what the network is given, and the factors s and n of image and noise in it, if needed."""
-    if (target.process, target.predicts) == ("edm", "eps"):
+    process, predicts = target.convention.process, target.convention.predicts
+    if (process, predicts) == ("edm", "eps"):
         return "        z = x"
-    lines = [f"s = {SIGNAL[target.process]}", "z = s * x"]
-    if target.predicts != "eps":
+    lines = [f"s = {SIGNAL[process]}", "z = s * x"]
+    if predicts != "eps":
         lines.insert(1, "n = s * SIGMAS[i]")
     return "\n".join(f"        {line}" for line in lines)

@@ -85,7 +85,7 @@ def check_with_diffusers(
         with warnings.catch_warnings(action="ignore"):  # its own, about numpy and others
             from diffusers import DDPMScheduler
 
-            kind = {"eps": "epsilon", "v": "v_prediction"}[target.predicts]
+            kind = {"eps": "epsilon", "v": "v_prediction"}[target.convention.predicts]
             config = DDPMScheduler(prediction_type=kind).config
             error = _apart(ours, sampled(code, 0, dict(config)))
         if error <= TOLERANCE:
