@@ -38,14 +38,14 @@ def reasons(model: Model, error: BaseException, x: Tensor, ask: Callable[[Model]
     whole = isinstance(convention.time, TableTime) and convention.time.whole
     dtype = model.dtype or x.dtype
     time = torch.int64 if whole else torch.float64 if dtype == torch.float64 else torch.float32
-    said = f". It was called as net(z, time{classes}) with z {_size(shape, dtype)} and time {_size(shape[:1], time)}"
+    call = f". It was called as net(z, time{classes}) with z {_size(shape, dtype)} and time {_size(shape[:1], time)}"
     if classes:
-        said += f" and {_labels(model)}"
+        call += f" and {_labels(model)}"
     if _wants_whole_times(model, ask):
-        return f"{said}: its time must be whole, as in time=adapters.linear_betas(whole=True)"
+        return f"{call}: its time must be whole, as in time=adapters.linear_betas(whole=True)"
     if classes and isinstance(error, IndexError):
-        return f"{said}: does its table of labels have them?"
-    return said if classes else f"{said}; for a network with labels, the adapters have labels="
+        return f"{call}: does its table of labels have them?"
+    return call if classes else f"{call}; for a network with labels, the adapters have labels="
 
 
 def _wants_whole_times(model: Adapter, ask: Callable[[Model], object]) -> bool:
@@ -64,8 +64,8 @@ def _wants_whole_times(model: Adapter, ask: Callable[[Model], object]) -> bool:
 def _labels(model: Adapter) -> str:
     convention = model.convention
     n = convention.n_classes
-    said = f"labels 0 to {n - 1}" if convention.labels == "balanced" and n else f"label {convention.labels}"
-    return said if convention.guidance == 1 else f"{said} and null_label {convention.null_label}"
+    labels = f"labels 0 to {n - 1}" if convention.labels == "balanced" and n else f"label {convention.labels}"
+    return labels if convention.guidance == 1 else f"{labels} and null_label {convention.null_label}"
 
 
 def _size(shape: tuple[int, ...], dtype: torch.dtype) -> str:

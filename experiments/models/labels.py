@@ -58,8 +58,8 @@ def doubtful_labels(model: Model, images: Images, device: str) -> Iterator[str]:
     nearest = int(distances.argmin())
     wrong = (errors.sum(dim=0) - errors[_own(batch, classes), torch.arange(len(null))]) / (len(classes) - 1)
     if distances[nearest] < ALIKE * between:
-        said = f"null_label={convention.null_label} behaves like class {classes[nearest]}"
-        yield f"{said}, not like the label of no class"
+        label = f"null_label={convention.null_label}"
+        yield f"{label} behaves like class {classes[nearest]}, not like the label of no class"
     elif _clear(null - wrong, wrong):
         yield (
             f"null_label={convention.null_label} denoises images worse than the labels of other classes do: is it the "

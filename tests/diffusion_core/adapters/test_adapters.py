@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
@@ -296,46 +295,50 @@ def test_guidance_is_the_formula_of_ho_and_salimans() -> None:
     torch.testing.assert_close(guided, (1 + w) * with_class - w * without, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"predicts": "noise"}, "predicts='noise': it must be one of eps, x0, v"),
-        ({"pixels": (1, -1)}, "they must be the values of black and of white"),
-        ({"labels": "balanced"}, "it needs n_classes"),
-        ({"labels": "some"}, "labels='some': it must be a class from 0"),
-        ({"labels": 5, "n_classes": 5}, "labels=5: there are classes 0 to 4"),
-        ({"labels": 2, "guidance": 3.0}, "guidance=3.0: it needs labels and null_label"),
-        ({"guidance": 3.0, "null_label": 5}, "guidance=3.0: it needs labels and null_label"),
-        ({"labels": 3, "guidance": 2.0, "null_label": 3}, "null_label=3: it must not be labels"),
-        ({"labels": "balanced", "n_classes": 5, "null_label": 4}, "null_label=4: .* 0 to 4 are the classes of"),
-        ({"time": "linear"}, r"time='linear': it must be one of linear_betas\(\), .*"),
-        ({"time": adapters.CosineVP}, r"time=CosineVP: .* it lacks its brackets, CosineVP\(\)"),
-        ({"time": adapters.linear_betas}, r"time=linear_betas: .* it lacks its brackets"),
-    ],
-)
-def test_a_bad_convention_is_refused(options: dict[str, object], message: str) -> None:
+vp, edm, flow = (partial(make, by_label, images()) for make in (adapters.vp, adapters.edm, adapters.flow))
+REFUSED: list[tuple[Callable[[], object], str]] = [
+    (lambda: vp(predicts="noise"), "predicts='noise': it must be one of eps, x0, v"),
+    (lambda: vp(predicts="velocity"), "predicts='velocity': it must be one of eps, x0, v for vp"),
+    (lambda: edm(predicts="v"), "predicts='v': it must be one of x0, eps for edm"),
+    (lambda: flow(predicts="v"), "predicts='v': it must be one of velocity, x0, eps, velocity to data for flow"),
+    (lambda: vp(pixels=(1, -1)), "they must be the values of black and of white"),
+    (lambda: vp(labels="balanced"), "it needs n_classes"),
+    (lambda: vp(labels="some"), "labels='some': it must be a class from 0"),  # type: ignore[arg-type]
+    (lambda: vp(labels=5, n_classes=5), "labels=5: there are classes 0 to 4"),
+    (lambda: vp(labels=2, guidance=3.0), "guidance=3.0: it needs labels and null_label"),
+    (lambda: vp(guidance=3.0, null_label=5), "guidance=3.0: it needs labels and null_label"),
+    (lambda: vp(labels=3, guidance=2.0, null_label=3), "null_label=3: it must not be labels"),
+    (lambda: vp(labels="balanced", n_classes=5, null_label=4), "null_label=4: .* 0 to 4 are the classes of"),
+    (lambda: vp(time="linear"), r"time='linear': it must be one of linear_betas\(\), .*"),  # type: ignore[arg-type]
+    (lambda: vp(time=adapters.CosineVP), r"time=CosineVP: .* it lacks its brackets, CosineVP\(\)"),  # type: ignore[arg-type]
+    (lambda: vp(time=adapters.linear_betas), "time=linear_betas: .* it lacks its brackets"),  # type: ignore[arg-type]
+    (lambda: adapters.FlowTime(2), "data_at=2: it must be 0 or 1"),
+    (lambda: adapters.TableTime((2.0, 1.0)), "positive, finite and increasing"),
+    (lambda: adapters.from_betas([0.1, 1.0]), "each above 0 and below 1"),
+    (lambda: adapters.from_abar([1.0, 0.5]), "decrease from below 1"),
+    (lambda: adapters.from_abar([0.9, 4e-9, 2**-24]), "abar: entry 2, 5.96e-08, must be below .* it, 4e-09"),
+    (lambda: adapters.CosineVP(1.0), "offset=1.0"),
+    (lambda: adapters.LinearVP(0.0), "vp_beta_d=0.0"),
+]
+UNKNOWN: list[tuple[Callable[..., object], dict[str, object], str]] = [
+    (vp, {"prediction": "eps"}, r"adapters.vp: unknown argument 'prediction'; did you mean 'predicts'\?"),
+    (edm, {"nclasses": 3}, r"did you mean 'n_classes'\? \(there are predicts, time, pixels, .*null_label\)"),
+    (flow, {"time": adapters.Sigma()}, "unknown argument 'time'.*there are predicts, data_at, pixels"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED)
+def test_a_bad_convention_or_time_is_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        adapters.vp(by_label, images(), **options)  # type: ignore[arg-type]  # wrong on purpose
+        make()
 
 
-@pytest.mark.parametrize(
-    ("make", "options", "message"),
-    [
-        (adapters.vp, {"prediction": "eps"}, r"adapters.vp: unknown argument 'prediction'; did you mean 'predicts'\?"),
-        (
-            adapters.edm,
-            {"nclasses": 3},
-            r"did you mean 'n_classes'\? \(there are predicts, time, pixels, .*null_label\)",
-        ),
-        (adapters.flow, {"time": adapters.Sigma()}, r"unknown argument 'time'.*there are predicts, data_at, pixels"),
-    ],
-    ids=["predicts", "n_classes", "the time of a flow"],
-)
+@pytest.mark.parametrize(("make", "options", "message"), UNKNOWN)
 def test_an_unknown_argument_is_refused_with_those_that_there_are(
-    make: Callable[..., Any], options: dict[str, object], message: str
+    make: Callable[..., object], options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(TypeError, match=message):
-        make(by_label, images(), **options)
+        make(**options)
 
 
 def test_a_null_label_of_minus_one_is_a_label_that_the_network_gets() -> None:
@@ -344,33 +347,3 @@ def test_a_null_label_of_minus_one_is_a_label_that_the_network_gets() -> None:
     shifted = partial(adapters.flow, lambda z, t, y: by_label(z, t, y + 1), images(), n_classes=5)
     guided = shifted(labels="balanced", guidance=0.0, null_label=-1)(x, sigma, index=torch.arange(3))
     assert torch.equal(guided, adapters.flow(by_label, images(), labels=0)(x, sigma))
-
-
-@pytest.mark.parametrize(
-    ("make", "predicts", "known"),
-    [
-        (adapters.vp, "velocity", "eps, x0, v for vp"),
-        (adapters.edm, "v", "x0, eps for edm"),
-        (adapters.flow, "v", "velocity, x0, eps, velocity to data for flow"),
-    ],
-)
-def test_a_prediction_of_another_process_is_refused(make: Callable[..., Any], predicts: str, known: str) -> None:
-    with pytest.raises(ValueError, match=f"predicts='{predicts}': it must be one of {known}"):
-        make(by_label, images(), predicts=predicts)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: adapters.FlowTime(2), "data_at=2: it must be 0 or 1"),
-        (lambda: adapters.TableTime((2.0, 1.0)), "positive, finite and increasing"),
-        (lambda: adapters.from_betas([0.1, 1.0]), "each above 0 and below 1"),
-        (lambda: adapters.from_abar([1.0, 0.5]), "decrease from below 1"),
-        (lambda: adapters.from_abar([0.9, 4e-9, 2**-24]), "abar: entry 2, 5.96e-08, must be below .* it, 4e-09"),
-        (lambda: adapters.CosineVP(1.0), "offset=1.0"),
-        (lambda: adapters.LinearVP(0.0), "vp_beta_d=0.0"),
-    ],
-)
-def test_a_bad_time_is_refused(make: Callable[[], object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make()
