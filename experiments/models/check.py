@@ -135,7 +135,8 @@ def _doubts(levels: Sequence[Level], cause: str | None, tried: Iterable[str] = (
         if levels[index + 1].known and levels[index - 1].known and ratios[index] > BUMP * expected:
             times = _times(ratios[index] / expected)
             yield f"error at sigma {level.sigma:.2g} is {times} times what its neighbours suggest"
-    if bad := [level for level in levels if level.known and level.error > 1 + SLACK]:
+    bad = [level for level in levels if level.known and level.error > 1 + SLACK]
+    if bad and not cause:
         yield f"error above 1 at sigma {_span(bad)}: predicting no noise at all would be better there"
 
 
