@@ -88,14 +88,16 @@ def test_averages_match_a_numpy_loop() -> None:
     assert abs(final - last.gain.item()) > 1e-4, "the average differs from the last weights"
 
 
-def test_same_seed_same_weights_bit_for_bit_and_another_seed_others() -> None:
-    def weights(seed: int) -> Tensor:
+def test_the_same_arguments_give_the_same_weights_bit_for_bit_and_others_give_others() -> None:
+    def weights(**changes: Any) -> Tensor:
         model = small()
-        run(model, smooth(), n_images=64, seed=seed, precision="bf16")
+        run(model, smooth(), n_images=64, precision="bf16", **changes)
         return torch.cat([weight.flatten() for weight in model.state_dict().values()])
 
-    assert torch.equal(weights(1), weights(1))
-    assert not torch.equal(weights(1), weights(2))
+    plain, stratified = weights(seed=1), weights(seed=1, stratified=True)
+    assert torch.equal(plain, weights(seed=1, stratified=False)), "independent draws are the default"
+    assert torch.equal(stratified, weights(seed=1, stratified=True)) and not torch.equal(stratified, plain)
+    assert not torch.equal(plain, weights(seed=2))
 
 
 def test_training_leaves_the_global_random_state_alone() -> None:
@@ -132,18 +134,6 @@ def test_stratified_batches_hold_one_noise_level_of_each_stratum() -> None:
     one_each = [list(range(n)) for n in (16, 16, 8)]
     assert strata(stratified=True) == one_each
     assert all(seen != even for seen, even in zip(strata(stratified=False), one_each, strict=True))
-
-
-def test_stratified_training_repeats_bit_for_bit_and_differs_from_plain() -> None:
-    def weights(**changes: Any) -> Tensor:
-        model = small()
-        run(model, smooth(), n_images=64, **changes)
-        return torch.cat([weight.flatten() for weight in model.state_dict().values()])
-
-    stratified = weights(stratified=True)
-    assert torch.equal(stratified, weights(stratified=True))
-    assert not torch.equal(stratified, weights())
-    assert torch.equal(weights(stratified=False), weights()), "independent draws are the default"
 
 
 def test_weightings_of_an_untrained_network_match_their_closed_forms() -> None:

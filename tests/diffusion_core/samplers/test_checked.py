@@ -4,14 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from short_runs import EXACT, LADDER
 from torch import Tensor
 
-from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import SAMPLERS, Euler, KadkhodaieSimoncelli, Sampler, sample
-from diffusion_core.schedules import geometric
-
-EXACT = GaussianDenoiser()
-LADDER = geometric(8, 10.0, 0.1)
 
 
 def drawn(model: Callable[..., Tensor], sampler: Sampler, n: int = 3) -> Tensor:

@@ -1,4 +1,4 @@
-"""The other training laws: samples against densities, stratified draws, closed forms, and errors."""
+"""Noise distributions: samples against densities, stratified draws, closed forms, and errors."""
 
 import math
 from collections.abc import Callable
@@ -27,6 +27,8 @@ from diffusion_core.schedules import ddpm_table
 
 LAWS: list[NoiseDistribution] = [
     *(make() for make in NOISE_DISTRIBUTIONS.values()),  # a new one is tested too
+    LogNormal(0.3, 0.5),
+    LogUniform(0.1, 2.0),
     Uniform(0.5, 2.0),
     LogLogistic(-0.5, 0.7),
     SplitLogNormal(0.4, 2.0, 0.5),
@@ -102,6 +104,19 @@ def test_independent_draws_of_the_first_laws_have_not_moved(law: NoiseDistributi
 
 def test_names_tell_laws_apart() -> None:
     assert len({law.name for law in LAWS}) == len(LAWS)
+    assert CosineInterpolated().name == "cosine-interpolated(32, 32, 256, 0.001, 1000)"
+    assert DDPM().name == "ddpm(1000, 0.0001, 0.02, data_std=0.5)"
+
+
+def test_karras_law_in_unit_data() -> None:
+    assert LogNormal().p_mean == pytest.approx(-1.2 + math.log(2), abs=5e-4)
+    assert LogNormal().name == "log-normal(-0.507, 1.2)"
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_same_generator_state_same_levels(law: NoiseDistribution) -> None:
+    first, again, other = (law.sample(5, seeded(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_flow_laws_under_their_other_names() -> None:
@@ -170,6 +185,8 @@ def test_log_density_keeps_shape_and_dtype(law: NoiseDistribution) -> None:
         (lambda: LogLogistic(p_scale=0.0), "p_scale=0.0: it must be above 0"),
         (lambda: SplitLogNormal(p_std_below=0.0), "p_std_below=0.0: it must be above 0"),
         (lambda: SplitLogNormal(p_std_above=-1.0), "p_std_above=-1.0: it must be above 0"),
+        *((lambda ends=ends: LogUniform(*ends), "sigma_min=.*below sigma_max=") for ends in ((0, 1), (2, 1), (1, 1))),
+        *((lambda std=std: LogNormal(p_std=std), "p_std=.*: it must be above 0") for std in (0.0, -1.0, math.nan)),
         (lambda: LogUniform(0.03, math.inf), "sigma_min=0.03: it must be above 0 and below sigma_max=inf"),
         (lambda: LogNormal(math.inf), "p_mean=inf: it must be finite"),
         (lambda: LogNormal(p_std=math.inf), "p_std=inf: it must be above 0 and finite"),
