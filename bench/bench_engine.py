@@ -1,4 +1,4 @@
-"""Overhead of the engine: 2,000 synthetic trials, whose stages sleep 0 to 5 ms, in process and on a local Ray.
+"""Overhead of the engine: 2,000 synthetic trials, whose stages sleep 0 to 5 ms, in process and in workers.
 
 Overhead per trial is (wall time - total sleep / workers) / trials. A trial is one sampling and one scoring.
 `extra_info` also has the growth of the driver's memory per trial, rows and plan included.
@@ -8,12 +8,10 @@ import gc
 import random
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 from rich.console import Console
 
 from diffusion_core.samplers import Euler
@@ -23,6 +21,7 @@ from experiments.config.identity import identity
 from experiments.config.trial import Trial
 from experiments.engine.executor import execute, in_process
 from experiments.engine.plan import Plan
+from experiments.engine.pool import pool
 from experiments.engine.tasks import RunContext, Task
 from experiments.stages.common import Advance
 from experiments.store.store import Store, write_json
@@ -98,16 +97,6 @@ def bench_in_process(benchmark: Any, tmp_path: Path) -> None:
     assert measure(benchmark, tmp_path, 1, executor=in_process) < 10
 
 
-@pytest.fixture
-def local_ray() -> Iterator[dict[str, Any]]:
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
-    from experiments.engine import ray_executor
-
-    with ray_executor.connected(workers=WORKERS) as connection:
-        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-        yield {"executor": connection.executor, "slots": connection.slots}
-
-
-@pytest.mark.filterwarnings("default")  # Ray's warnings are not ours
-def bench_on_local_ray(benchmark: Any, tmp_path: Path, local_ray: dict[str, Any]) -> None:
-    assert measure(benchmark, tmp_path, WORKERS, **local_ray) < 30
+def bench_in_workers(benchmark: Any, tmp_path: Path) -> None:
+    with pool(WORKERS) as executor:
+        assert measure(benchmark, tmp_path, WORKERS, executor=executor, slots=WORKERS) < 30

@@ -8,10 +8,8 @@ compared with the first. FILE.py may have PRESETS, a Study for each of smoke, la
 of `studies/sweep.py`.
 """
 
-import importlib.util
 import inspect
 import itertools
-import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +27,7 @@ from experiments.config.comparison import BestSet, Contrast, against_first, by_s
 from experiments.config.config import AlphaBetaLadder, Ladder
 from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
-from experiments.config.source import OWN, check_told_apart
+from experiments.config.source import check_told_apart, import_own
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
@@ -92,15 +90,10 @@ def read(path: Path) -> OwnFile:
     Raises:
         ValueError: QUESTION or runs() is missing, or the import fails. The message names the line, if known.
     """
-    spec = importlib.util.spec_from_file_location(OWN, path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"file={str(path)!r}: there is no such Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[OWN] = module
-    if (folder := str(path.resolve().parent)) not in sys.path:
-        sys.path.append(folder)
     try:
-        spec.loader.exec_module(module)
+        module = import_own(path)
     except (Exception, SystemExit) as error:  # a user's file may raise anything
         raise ValueError(f"file={str(path)!r}: {_said(error, path)}") from error
     question, runs = _have(path, module, "QUESTION", str), _have(path, module, "runs", Callable)

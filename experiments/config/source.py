@@ -22,6 +22,17 @@ INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib"
 HOW = "write it at the top of a module as `@dataclass(frozen=True) class NAME(Sampler): ...`, each parameter a field"
 
 
+def import_own(path: Path) -> ModuleType:
+    """Imports a user's sweep file, FILE.py, which may import modules next to it."""
+    spec = importlib.util.spec_from_file_location(OWN, path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[OWN] = importlib.util.module_from_spec(spec)
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)
+    spec.loader.exec_module(module)
+    return module
+
+
 def is_ours(kind: type) -> bool:
     """Whether a class is part of this package, so that its name is enough for its identity."""
     return kind.__module__.partition(".")[0] in OURS

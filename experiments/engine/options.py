@@ -77,14 +77,15 @@ class Running:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Several runs at a time with Ray (pip install -e '.[cluster]')."""
+    """Several runs at a time, on this machine or on a Ray cluster."""
 
     workers: Annotated[int | None, shown("N", "one run after another, in this process")] = None
-    """Runs at a time on this machine."""
+    """Runs at a time on this machine. Its cards are shared out evenly."""
     ray_address: Annotated[str | None, shown("ADDRESS", "none")] = None
-    """Run on a Ray cluster: auto, host:port or ray://host:port. All nodes need this package and see the store."""
+    """Run on a Ray cluster (pip install -e '.[cluster]'): auto, host:port or ray://host:port. All nodes need this
+    package and see the store."""
     gpus_per_run: Annotated[float | None, shown("SHARE", "1")] = None
-    """Share of a card per run, such as 0.25 for four small networks on one card."""
+    """With --ray-address: share of a card per run, such as 0.25 for four small networks on one card."""
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,12 @@ class Options(Result, ModelAndScores, Running, Cluster):
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers={self.workers}: it must be at least 1")
         if self.workers is not None and self.ray_address is not None:
-            raise ValueError("workers, ray_address: the first starts a Ray and the second joins one; give one of them")
+            raise ValueError("workers, ray_address: give one of them; workers are on this machine, Ray is for clusters")
         if self.gpus_per_run is not None:
             if not self.gpus_per_run > 0:
                 raise ValueError(f"gpus_per_run={self.gpus_per_run}: it must be above 0")
-            if self.workers is None and self.ray_address is None:
-                raise ValueError(f"gpus_per_run={self.gpus_per_run}: it needs --workers or --ray-address")
+            if self.ray_address is None:
+                raise ValueError(f"gpus_per_run={self.gpus_per_run}: it needs --ray-address")
 
     def _share_of_cores(self) -> int | None:
         """CPU threads per run if several run at a time; else None."""

@@ -22,7 +22,7 @@ class Plan:
 
     @classmethod
     def of(cls, planned: Sequence[Trial | Infeasible], probes: Sequence[Probe] = ()) -> "Plan":
-        """The plan of all feasible trials: references, networks, sampling and scoring run by run, then probes.
+        """The plan of all feasible trials: networks, references, sampling and scoring run by run, then probes.
 
         Probes of denoisers that no trial samples from are left out.
         """
@@ -73,13 +73,12 @@ class Remaining:
 
 def _tasks(scores: Sequence[ScoreConfig]) -> Iterator[Task]:
     """One task per artifact that the scores need, in an order in which the tasks can run."""
-    machine = scores[0].samples.machine if scores else None
-    for reference in dict.fromkeys(score.reference for score in scores):
-        assert machine is not None
-        yield Task("references", identity(reference), reference, machine, log=f"reference-{identity(reference)}")
     for model in dict.fromkeys(network for score in scores for network in score.samples.model.networks):
         name, needs = identity(model), tuple(identity(network) for network in model.needs)
         yield Task("models", name, model, model.machine, needs, log=name, cost=model.images_seen * TRAIN_COST)
+    for reference in dict.fromkeys(score.reference for score in scores):
+        machine = scores[0].samples.machine
+        yield Task("references", identity(reference), reference, machine, log=f"reference-{identity(reference)}")
     sampled: set[str] = set()
     for score in scores:
         samples, name, log = score.samples, identity(score.samples), identity(score)

@@ -1,4 +1,4 @@
-"""Runs a sweep on Ray: the same tasks, on the cores and GPUs of one machine or of a cluster. Needs the extra `cluster`.
+"""Runs a sweep on a Ray cluster: the same tasks, on its cores and GPUs. Needs the extra `cluster`.
 
 Each task is one Ray task. Its arguments are the outcomes of the tasks that it needs, so Ray starts it after them. An
 exception in a stage becomes an outcome and then a row. Ray retries a task only if its worker or node was lost. Tasks
@@ -12,11 +12,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from experiments.config.source import OWN, user_modules
 from experiments.engine.executor import Executor, Failed, Outcomes
+from experiments.engine.pool import unpacked
 from experiments.engine.progress import PERIOD, Progress
 from experiments.engine.tasks import Outcome, RunContext, Task, blocked, run_task
 
@@ -24,7 +24,6 @@ IN_FLIGHT = 256  # least number of tasks handed to Ray at a time: keeps it busy,
 RETRIES = 3  # of a task whose worker or node was lost
 ANSWERS_WITHIN = 10.0  # seconds within which Ray at a given address must answer
 PATIENCE = 5.0  # seconds that tasks have to clean up after an interrupt, before they are killed
-SMALL_STORE = 100 * 2**20  # bytes of Ray's object store, which holds only outcomes; these are small
 
 
 @dataclass(frozen=True)
@@ -35,37 +34,25 @@ class Cluster:
     slots: int
 
 
-def shared(device: str, workers: int | None, gpus_per_run: float) -> bool:
-    """Whether several runs may share a device, so that their seconds say nothing about speed."""
-    return gpus_per_run < 1 if device == "cuda" else workers != 1
-
-
 @contextmanager
-def connected(
-    workers: int | None = None, address: str | None = None, gpus_per_run: float = 1.0, threads: int = 1
-) -> Iterator[Cluster]:
-    """Starts Ray with `workers` workers on this machine, or joins the cluster at `address`. Disconnects at the end.
-
-    Without `address`, a Ray that is already connected is used and stays connected.
+def connected(address: str | None = None, gpus_per_run: float = 1.0, threads: int = 1) -> Iterator[Cluster]:
+    """Joins the cluster at `address`, and leaves it at the end. None uses a connection that exists, and keeps it.
 
     Args:
         gpus_per_run: share of a GPU per training, sampling or probe on CUDA.
-        threads: CPU threads per run. On a cluster, each run reserves as many cores.
+        threads: CPU threads per run. Each run reserves as many cores.
 
     Raises:
         ValueError: Ray is not installed, or does not answer at `address`.
     """
     ray = _ray()
-    reused = ray.is_initialized() and address is None
-    if not reused:
-        _start(ray, workers, address)
+    if address is not None:
+        _connect(ray, address)
     try:
-        cores = 1 if workers is not None else threads  # a local Ray has as many cores as workers
-        here = ray.cluster_resources()
-        slots = max(int(here.get("CPU", 1) // cores), 1)
-        yield Cluster(_executor(ray, cores, gpus_per_run, max(IN_FLIGHT, 4 * slots)), slots)
+        slots = max(int(ray.cluster_resources().get("CPU", 1) // threads), 1)
+        yield Cluster(_executor(ray, threads, gpus_per_run, max(IN_FLIGHT, 4 * slots)), slots)
     finally:
-        if not reused:
+        if address is not None:
             ray.shutdown()
 
 
@@ -73,22 +60,18 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise ValueError("workers, ray_address: Ray is not installed; pip install -e '.[cluster]' brings it") from None
+        raise ValueError("ray_address: Ray is not installed; pip install -e '.[cluster]' brings it") from None
     return ray
 
 
-def _start(ray: Any, workers: int | None, address: str | None) -> None:
+def _connect(ray: Any, address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # sends no usage statistics
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; without it Ray warns
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=SMALL_STORE, **quiet)
-        return
     try:
         if address != "auto":  # Ray itself would wait for many minutes
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN).close()
-        ray.init(address=address, **quiet)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"ray_address={address!r}: {reason}; `ray start --head` starts a cluster") from None
@@ -146,16 +129,7 @@ def _cancel(ray: Any, references: list[Any]) -> None:
 
 
 def _on_worker(task: Task, packed: bytes, *needed: Outcome) -> Outcome:
-    return run_task(task, _place(packed), needed, lambda evaluations: None)
-
-
-@lru_cache(maxsize=1)
-def _place(packed: bytes) -> RunContext:
-    """The context, unpacked once per process: the caches of the stages need the same store object each time."""
-    import ray
-
-    context: RunContext = ray.cloudpickle.loads(packed)
-    return context
+    return run_task(task, unpacked(packed), needed, lambda evaluations: None)
 
 
 def _outcome(ray: Any, reference: Any, task: Task, failed: Failed) -> Outcome:

@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,16 @@ from experiments.engine.executor import SweepResult
 from experiments.engine.looks import Looked, look_by_look
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan
+from experiments.engine.pool import at_a_time, pool
 from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.rehearsal import rehearse
 from experiments.engine.result_folder import earlier_results, make, remove_strays
-from experiments.engine.side_by_side import at_a_time, side_by_side
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import extract
 from experiments.results import best_sets, class_mix, contrasts, floors, table
 from experiments.results.images import write_evidence
 from experiments.stages.common import images_of, load_model
-from experiments.stages.hardware import use_threads
+from experiments.stages.hardware import use_threads, visible_cards
 from experiments.stages.probe import Probe
 from experiments.store.store import Store, write_json
 from reports.installed import tables_of
@@ -188,16 +188,21 @@ def _check(trials: Sequence[Trial], store: Store, data_root: Path | None) -> Non
 
 @contextmanager
 def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tuple[RunContext, dict[str, Any]]]:
-    """Yields the context and further arguments of `execute`: for Ray if it was asked for, else for this process."""
-    if options.workers is None and options.ray_address is None:
-        yield context, {"executor": side_by_side, "slots": at_a_time(plan.tasks)}
+    """Yields the context and further arguments of `execute`: on a cluster if one was given, else on this machine."""
+    machine, workers = plan.trials[0].samples.machine, options.workers or 1
+    on_cards = machine.device == "cuda"
+    if options.ray_address is None:
+        cards = visible_cards() if on_cards and workers > 1 else []
+        with pool(workers, cards) as execute:
+            context = replace(context, shared=workers > max(len(cards), 1))
+            yield context, {"executor": execute, "slots": at_a_time(plan.tasks, workers)}
         return
     from experiments.engine import ray_executor
 
-    machine, gpus = plan.trials[0].samples.machine, options.gpus_per_run or 1.0
-    with ray_executor.connected(options.workers, options.ray_address, gpus, machine.threads) as ray:
-        shared = ray_executor.shared(machine.device, options.workers, gpus)
-        yield RunContext(context.store, context.data_root, shared), {"executor": ray.executor, "slots": ray.slots}
+    share = options.gpus_per_run or 1.0
+    with ray_executor.connected(options.ray_address, share, machine.threads) as ray:
+        context = replace(context, shared=share < 1 or not on_cards)  # then a run's seconds say nothing about speed
+        yield context, {"executor": ray.executor, "slots": ray.slots}
 
 
 def _tabulate(directory: Path, looked: Looked, experiment: Experiment, store: Store) -> None:

@@ -59,6 +59,12 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def visible_cards() -> list[str]:
+    """The names of the CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES lists them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
+
+
 @lru_cache
 def device_name(kind: str) -> str:
     """The name of the GPU ("cuda") or of the processor ("cpu")."""

@@ -1,0 +1,171 @@
+"""Workers on this machine: the same rows as without, failures as outcomes, and no process is left behind."""
+
+import os
+import pickle
+import textwrap
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from short_sweep import REFERENCE, TRAIN, TRIALS, trial
+
+from diffusion_core.samplers import Euler
+from experiments.config.config import Ladder, SampleConfig, ScoreConfig
+from experiments.config.denoisers import Machine, TrainConfig
+from experiments.config.trial import Trial
+from experiments.engine.executor import SweepResult, execute
+from experiments.engine.plan import Plan
+from experiments.engine.pool import Worker, at_a_time, pool, startable
+from experiments.engine.progress import Progress
+from experiments.engine.tasks import Outcome, RunContext, Task
+from experiments.results.table import COLUMNS, NOT_VALUES
+from experiments.store.store import Store
+from experiments.sweep import read
+
+
+def tasks(*networks: TrainConfig, threads: int = 2) -> list[Task]:
+    """The tasks of one run from each network, sampled with so many threads."""
+    runs = [SampleConfig(model, Ladder(n_steps=2), Euler(), 40, machine=Machine(threads=threads)) for model in networks]
+    return list(Plan.of([Trial("test", "any", ScoreConfig(run, REFERENCE)) for run in runs]).tasks)
+
+
+def seeds(n: int, threads: int = 1) -> list[TrainConfig]:
+    return [replace(TRAIN, seed=seed, machine=Machine(threads=threads)) for seed in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("planned", "workers", "n"),
+    [
+        (tasks(*seeds(5)), 1, 2),
+        (tasks(*seeds(5), threads=4), 1, 4),
+        (tasks(*seeds(3), threads=4), 1, 3),
+        (tasks(*seeds(1)), 1, 1),  # a lone training leaves no room for a sampling
+        (tasks(*seeds(5), threads=1), 1, 1),  # as with --threads 1
+        (tasks(*seeds(5), threads=1), 3, 3),
+        (tasks(*seeds(2, threads=2), threads=4), 1, 2),
+        ([], 2, 1),
+    ],
+)
+def test_threads_that_trainings_leave_over_go_to_other_trainings(planned: list[Task], workers: int, n: int) -> None:
+    assert at_a_time(planned, workers) == n
+
+
+def test_a_task_starts_as_soon_as_its_needs_and_its_threads_are_there() -> None:
+    plan = tasks(*seeds(3))
+    first, second, third, reference, sampling = plan[:5]
+    waiting, unfinished = {task.name: task for task in plan}, {task.name for task in plan}
+    assert startable(waiting, unfinished, [], 2) is first
+    waiting.pop(first.name)
+    assert startable(waiting, unfinished, [first], 2) is second
+    waiting.pop(second.name)
+    assert startable(waiting, unfinished, [first, second], 2) is None
+    unfinished.remove(first.name)
+    assert startable(waiting, unfinished, [second], 2) is third
+    waiting.pop(third.name)
+    assert startable(waiting, unfinished, [second], 2) is None  # two threads beside one would be too many
+    assert startable(waiting, unfinished, [second], 3) is reference
+    waiting.pop(reference.name)
+    assert startable(waiting, unfinished, [second], 3) is sampling
+    assert startable({}, unfinished, [], 2) is None
+
+
+def sweep(trials: list[Trial], store: Store, workers: int = 2, logs: Path | None = None) -> SweepResult:
+    with pool(workers) as executor:
+        return execute(Plan.of(trials), RunContext(store), Console(quiet=True), executor=executor, logs=logs)
+
+
+@pytest.mark.slow
+def test_rows_are_those_of_one_process(tmp_path: Path) -> None:
+    trials = [*TRIALS, trial(2, 0.0, replace(TRAIN, lr=1e30))]
+    alone, beside = (sweep(trials, Store(tmp_path / f"{n}"), n, tmp_path) for n in (1, 2))
+    values = [
+        [[row.get(name) for name in COLUMNS if name not in NOT_VALUES] for row in r.rows] for r in (alone, beside)
+    ]
+    assert values[0] == values[1] and [row["status"] for row in beside.rows] == ["ok"] * 4 + ["failed"]
+    assert beside.rows[4]["error"].startswith("its network was not trained: NotFiniteError: training: the loss is ")
+    assert beside.evaluations == alone.evaluations
+    name = beside.rows[0]["model_id"]
+    weights = [(tmp_path / f"{n}" / "models" / name / "model.safetensors").read_bytes() for n in (1, 2)]
+    assert weights[0] == weights[1]
+    assert (tmp_path / f"{name}.log").read_text().count("started with threads=1 on cpu") == 2
+    assert (tmp_path / "2" / "failures").exists() and not list((tmp_path / "2" / "tmp").iterdir())
+
+
+@pytest.mark.slow
+def test_a_lost_process_fails_its_task_alone_and_none_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Worker] = []
+    begin = Worker.begin
+
+    def watched(worker: Worker, task: Task, context: bytes) -> None:
+        started.append(worker)
+        begin(worker, task, context)
+        if len(started) == 1:
+            worker.process.kill()
+
+    monkeypatch.setattr(Worker, "begin", watched)
+    endless = replace(TRAIN, seed=9, images_seen=10**8)
+    planned = tasks(replace(TRAIN, seed=8), endless, TRAIN)
+    names = [task.name for task in planned if task.kind == "models"]
+    progress = Progress(Plan.of([]).remaining(Store("unused")), Console(quiet=True))
+    with pool() as executor, closing(executor(planned, RunContext(Store(tmp_path)), {}, progress)) as outcomes:
+        first, second = next(outcomes), next(outcomes)
+    assert first == Outcome(names[0], "its process ended with exit status -9; run the same command again")
+    assert (second.name, second.error) == (names[2], None)
+    assert [worker.process.poll() for worker in started] == [-9] * len(started), "the endless training too"
+    assert progress.evaluations > 0
+
+
+@pytest.mark.slow
+def test_a_worker_ends_with_its_driver(tmp_path: Path) -> None:
+    worker = Worker()
+    worker.begin(tasks(replace(TRAIN, images_seen=10**8))[0], pickle.dumps(RunContext(Store(tmp_path))))
+    assert isinstance(worker.answer(), float)  # in the middle of a task
+    worker.pipe.close()  # as when the driver is killed
+    assert worker.process.wait(10) == 0
+
+
+OWN = """
+    from dataclasses import dataclass
+    from os import getpid
+    from pathlib import Path
+
+    from diffusion_core.samplers import Euler
+    from experiments.config.config import Ladder
+    from experiments.sweep import Setting
+
+    QUESTION = "?"
+    print("imported")
+
+    @dataclass(frozen=True)
+    class Mine(Euler):
+        def run(self, eps, x, sigmas, noise):
+            print("from a worker's task")
+            (Path(__file__).parent / f"{getpid()}").touch()
+            yield from super().run(eps, x, sigmas, noise)
+
+    def runs():
+        for eta in (0.0, 0.5):
+            yield Setting(f"eta {eta}", Ladder(n_steps=2), Mine(eta))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_sampler_of_a_sweep_file_runs_in_workers_unless_they_would_import_another(
+    edited: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "sweep.py"
+    file.write_text(textwrap.dedent(OWN))
+    runs = [replace(trial(2, 0.0).samples, sampler=setting.sampler) for setting in read(file).runs()]
+    trials = [Trial("test", "any", ScoreConfig(run, REFERENCE)) for run in runs]
+    assert Plan.of(trials).tasks  # their identities are taken
+    if edited:
+        file.write_text(textwrap.dedent(OWN) + "# edited\n")
+    result = sweep(trials, Store(tmp_path / "store"))
+    assert [row["status"] for row in result.rows] == ["ok", "ok"]
+    assert ((tmp_path / str(os.getpid())).exists(), len(list(tmp_path.glob("[0-9]*"))) > 0) == (edited, True)
+    if not edited:
+        out, error = capfd.readouterr()
+        assert out == "imported\n" and "from a worker's task" in error, "stdout is the driver's"
