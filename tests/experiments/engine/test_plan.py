@@ -28,7 +28,7 @@ def test_each_artifact_is_made_once_and_after_what_it_needs() -> None:
     names = [task.name for task in tasks]
     assert len(names) == len(set(names))
     kinds = [task.kind for task in tasks]
-    assert kinds[:4] == ["references", "models", "models", "models"]
+    assert kinds[:4] == ["models", "models", "models", "references"]
     assert kinds.count("samples") == kinds.count("scores") == len({identity(trial.score) for trial in TRIALS})
     for number, task in enumerate(tasks):
         assert set(task.needs) <= set(names[:number])
@@ -47,7 +47,7 @@ def test_cost_counts_unique_samplings_and_trainings() -> None:
 def test_what_the_store_holds_or_remembers_is_not_left(tmp_path: Path) -> None:
     store, plan = Store(tmp_path), Plan.of(TRIALS[:2])
     assert plan.remaining(store).tasks == plan.tasks
-    _, model, *_, sampling, last = plan.tasks
+    model, _, *_, sampling, last = plan.tasks
     with store.writing(last.kind, last.name):
         pass
     failures.remember(model, Outcome(model.name, "ValueError: lr", permanent=True), store)

@@ -158,8 +158,3 @@ def test_an_interrupt_cancels_what_runs(work: Work, tmp_path: Path, monkeypatch:
         time.sleep(0.1)
         Store(tmp_path).sweep_temporaries()
     assert list((tmp_path / "tmp").iterdir()) == []
-
-
-def test_shared_devices_are_those_with_company() -> None:
-    assert on_ray.shared("cpu", 2, 1.0) and on_ray.shared("cpu", None, 1.0) and not on_ray.shared("cpu", 1, 1.0)
-    assert on_ray.shared("cuda", 8, 0.25) and not on_ray.shared("cuda", 8, 1.0)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 import warm
@@ -56,15 +57,23 @@ def table(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "table.csv")[VALUES]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-def test_an_interrupted_command_says_how_to_go_on(number: signal.Signals, tmp_path: Path, whole: Path) -> None:
-    process = start(*words(tmp_path / "out", tmp_path / "store"))
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGINT, "2"), (signal.SIGTERM, "1")], ids=["ctrl-c, two workers", "sigterm"]
+)
+def test_an_interrupted_command_says_how_to_go_on(
+    number: signal.Signals, workers: str, tmp_path: Path, whole: Path
+) -> None:
+    process = start(*words(tmp_path / "out", tmp_path / "store", "--workers", workers))
+    assert process.process.pid is not None
+    children = list[psutil.Process]()
     while len(list((tmp_path / "store" / "scores").glob("*/checksums.json"))) < 2:  # so the first is a row
         assert process.returncode is None
         time.sleep(0.02)
+        children = psutil.Process(process.process.pid).children(recursive=True)
     process.send_signal(number)
     done = process.wait(timeout=60)
     assert done.returncode == 130 and "Traceback" not in done.stderr
+    assert len(children) >= int(workers) - 1 and not any(child.is_running() for child in children)
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["interrupted"] and said["report"] is None and 0 < said["rows"] < 10
     assert len(table(tmp_path / "out")) == said["rows"]
@@ -130,11 +139,11 @@ def test_a_ray_that_does_not_answer_is_one_line_and_status_2(
     assert "error: ray_address='127.0.0.1:9': " in error and error.count("\n") == 1
 
 
-def test_without_ray_workers_say_what_to_install(
+def test_without_ray_its_address_says_what_to_install(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert run(monkeypatch, *words(tmp_path, whole / "store", "--workers", "2")) == 2
+    assert run(monkeypatch, *words(tmp_path, whole / "store", "--ray-address", "auto")) == 2
     assert "Ray is not installed; pip install -e '.[cluster]' brings it" in capsys.readouterr().err
 
 
