@@ -87,7 +87,8 @@ def test_rows_are_those_of_one_process(tmp_path: Path) -> None:
     assert beside.rows[4]["error"].startswith("its network was not trained: NotFiniteError: training: the loss is ")
     assert beside.evaluations == alone.evaluations
     name = beside.rows[0]["model_id"]
-    weights = [(tmp_path / f"{n}" / "models" / name / "model.safetensors").read_bytes() for n in (1, 2)]
+    folders = [Store(tmp_path / f"{n}").path("models", name) for n in (1, 2)]
+    weights = [(folder / "model.safetensors").read_bytes() for folder in folders]
     assert weights[0] == weights[1]
     assert (tmp_path / f"{name}.log").read_text().count("started with threads=1 on cpu") == 2
     assert (tmp_path / "2" / "failures").exists() and not list((tmp_path / "2" / "tmp").iterdir())
