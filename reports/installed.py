@@ -5,7 +5,7 @@
 
 A page is a module with `opening(run)` and `sections(run)`. TABLES, if it has it, names the tables that its experiment
 writes besides, with the columns that they must have; `run.more` holds them. COLUMNS, if it has it, describes columns
-that reports/columns.py does not know. Only installed entry points are imported, never a module that a file names.
+that reports/schema.py does not know. Only installed entry points are imported, never a module that a file names.
 """
 
 from importlib.metadata import entry_points

@@ -15,12 +15,12 @@ from experiments.config.trial import Trial
 from experiments.results.table import write_rows
 from experiments.stages.common import images_of
 from experiments.store.store import Store
+from experiments.why_noise.page.tables import TABLES
 
 # A sample is a copy if its nearest training image is at most this share of the distance to the second nearest away. The
 # network's own residue can hide a copy, so near copies are counted too, and compared with those among held-out images.
 COPY, NEAR = 1 / 3, 0.9
 HELD_OUT = "held-out images"
-COLUMNS = ("arm", "setting", "train_seed", "copies", "near_copies", "n_samples")
 
 
 def write_copies(
@@ -31,13 +31,13 @@ def write_copies(
     Source: Yoon et al. 2023, ICML workshop on structured probabilistic inference (ratio of the distances, 1/3).
     """
     shown = track(done, "looking for copies", console=console, disable=not console.is_terminal)
-    write_rows(directory / "copies.csv", list(rows(shown, store, data_root)), COLUMNS)
+    write_rows(directory / "copies.csv", list(rows(shown, store, data_root)), TABLES["copies.csv"])
 
 
 def rows(done: Iterable[Trial], store: Store, data_root: Path | None) -> Iterator[dict[str, Any]]:
     """Rows of copies.csv. Runs whose samples were evicted are left out."""
     real: dict[str, tuple[Tensor, Tensor]] = {}  # data -> its training images, and those held out
-    found: dict[str, dict[str, Any]] = {}  # samples -> their shares; several arms may have the same
+    known: dict[str, dict[str, Any]] = {}  # samples -> their shares; several arms may have the same
     for trial in done:
         name, data = identity(trial.samples), trial.model.data
         if data not in real:
@@ -45,10 +45,10 @@ def rows(done: Iterable[Trial], store: Store, data_root: Path | None) -> Iterato
             held_out = trial.model.held_out
             real[data] = pixels[: len(pixels) - held_out], pixels[len(pixels) - held_out :]
         if trial.mode != "control" and store.has("samples", name):
-            if name not in found:
+            if name not in known:
                 with store.reading("samples", name) as folder:
-                    found[name] = shares(load_file(folder / "samples.safetensors")["pixels"], real[data][0])
-            yield {"arm": trial.mode, "setting": trial.setting, "train_seed": trial.model.seed} | found[name]
+                    known[name] = shares(load_file(folder / "samples.safetensors")["pixels"], real[data][0])
+            yield {"arm": trial.mode, "setting": trial.setting, "train_seed": trial.model.seed} | known[name]
     for training, held in real.values():
         if len(held):
             yield {"arm": HELD_OUT, "setting": "real"} | shares(held, training)
@@ -56,9 +56,9 @@ def rows(done: Iterable[Trial], store: Store, data_root: Path | None) -> Iterato
 
 def shares(pixels: Tensor, training: Tensor) -> dict[str, Any]:
     """The shares of images (n, C, H, W) that are copies and near copies, by Euclidean distances of pixels."""
-    known, found = training.flatten(1).float() / 255, []
+    known, verdicts = training.flatten(1).float() / 255, []
     for part in (pixels.flatten(1).float() / 255).split(256):
         nearest = torch.cdist(part, known).topk(2, largest=False).values
-        found.append(nearest[:, :1] <= torch.tensor([COPY, NEAR]) * nearest[:, 1:])
-    copies, near = torch.cat(found).float().mean(dim=0).tolist()
+        verdicts.append(nearest[:, :1] <= torch.tensor([COPY, NEAR]) * nearest[:, 1:])
+    copies, near = torch.cat(verdicts).float().mean(dim=0).tolist()
     return {"copies": copies, "near_copies": near, "n_samples": len(pixels)}

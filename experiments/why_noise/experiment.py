@@ -3,7 +3,7 @@
     python -m experiments why_noise                      laptop: two to three hours on two CPU cores
     python -m experiments why_noise --n-samples 512      about an hour, with wider intervals
     python -m experiments why_noise --real               the data themselves: about 20 minutes
-    python -m experiments why_noise --preset smoke       about half a minute: does everything work here?
+    python -m experiments why_noise --preset smoke       about 20 seconds: does everything work here?
     python -m experiments why_noise --preset gpu         longer training, up to 6,000 samples per run
 
 A mixture of Gaussians is fitted to the digits and serves as the data distribution. Its exact denoiser is known, and
@@ -103,10 +103,10 @@ def trials(study: WhyStudy) -> Iterator[Trial | Infeasible]:
             if arm.name in known:  # a denoiser that belongs to two parts
                 continue
             known.add(arm.name)
-            here = study.of(arm.main)
-            earlier = (study.n_others,) if study.n_others < here.n_samples else ()  # another run may have drawn these
+            sized = study.of(arm.main)
+            earlier = (study.n_others,) if study.n_others < sized.n_samples else ()  # another run may have drawn these
             for setting, sampler in arm.settings.items():
-                yield here.trial(
+                yield sized.trial(
                     "why_noise", arm.name, setting, arm.model, arm.ladder, sampler, denoiser=arm.kind,
                     fresh_start=arm.fresh_start, earlier=earlier,
                 )  # fmt: skip
@@ -121,12 +121,13 @@ def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast]:
     """With noise against without, for every arm; and the control."""
     modes = by_setting(planned)
     again = modes.pop("control", {}).get(NONE, ())
-    for mode, here in modes.items():
-        yield from against_first("noise", mode, here)
-        if again and NONE in here and (again[0].model, again[0].samples.ladder) == _of(here[NONE][0]):
-            yield control(NONE, again, here[NONE])
-            again = ()
+    same = [groups for groups in modes.values() if again and NONE in groups and _repeats(again[0], groups[NONE][0])]
+    for mode, groups in modes.items():
+        yield from against_first("noise", mode, groups)
+        if same and groups is same[0]:
+            yield control(NONE, again, groups[NONE])
 
 
-def _of(trial: Trial) -> tuple[object, object]:
-    return trial.model, trial.samples.ladder
+def _repeats(again: Trial, trial: Trial) -> bool:
+    """Whether it is the same run with another seed."""
+    return (again.model, again.samples.ladder) == (trial.model, trial.samples.ladder)

@@ -22,19 +22,17 @@ from experiments.results.table import write_rows
 from experiments.stages.common import load_meta
 from experiments.stages.score import load_each, load_reference
 from experiments.store.store import Store
-from experiments.why_noise.arms import FULL, NONE, Arm, arms, bands
+from experiments.why_noise.arms import EVERYWHERE, FULL, NONE, Arm, arms, bands, high_and_low
 from experiments.why_noise.copies import write_copies
 from experiments.why_noise.measurements import write_probes
+from experiments.why_noise.page.tables import TABLES
 from experiments.why_noise.settings import WhyStudy
 from experiments.why_noise.yardsticks import Whitened, class_chi2, log_density_gap, whitened_kd
 
+HALF_LEFT = "exact above − 0.5 everywhere"
 YARDSTICKS = (*METRICS, "whitened", "class_chi2", "log_density")
 OF_TRUTH = 20_000  # draws that the yardsticks' truth is known from
 TRUTH_SEED = 80_000
-COLUMNS = (
-    *"part arm kind band_low band_high dose images_seen size n_steps fresh_start setting metric".split(),
-    *"train_seed n_networks value_0 value".split(), *NUMBERS, "level", "n_samples",
-)  # fmt: skip
 Values = dict[str, tuple[float, Array]]  # yardstick -> value and jackknife replicates
 Gain = dict[int, tuple[float, Array]]  # seed -> gain and its replicates
 
@@ -48,13 +46,13 @@ class Gains:
 
     def gain(self, arm: str, metric: str, setting: str = FULL) -> Gain:
         """setting minus no noise, for each seed of an arm."""
-        found = {}
+        gains = {}
         for (name, label, seed), values in self.values.items():
             before = self.values.get((arm, NONE, seed), {})
             if (name, label) == (arm, setting) and metric in values and metric in before:
                 (value, replicates), (value_0, replicates_0) = values[metric], before[metric]
-                found[seed] = (value - value_0, replicates - replicates_0)
-        return found
+                gains[seed] = (value - value_0, replicates - replicates_0)
+        return gains
 
     def mean(self, arm: str, metric: str, setting: str, seeds: Iterable[int]) -> float:
         return float(np.mean([self.values[arm, setting, seed][metric][0] for seed in seeds]))
@@ -64,9 +62,9 @@ def write_gains(
     study: WhyStudy, data_root: Path | None, directory: Path, store: Store, done: Sequence[Trial], console: Console
 ) -> None:
     """Writes gains.csv, claims.csv, probes.csv and, on real data, copies.csv."""
-    found = measure(study, store, done, console)
-    write_rows(directory / "gains.csv", list(gain_rows(study, found)), COLUMNS)
-    write_rows(directory / "claims.csv", list(claim_rows(study, found)))
+    measured = measure(study, store, done, console)
+    write_rows(directory / "gains.csv", list(gain_rows(study, measured)), TABLES["gains.csv"])
+    write_rows(directory / "claims.csv", list(claim_rows(study, measured)))
     if study.real:
         write_copies(done, store, data_root, directory, console)
     else:
@@ -108,45 +106,50 @@ def _truth(data: str, sigma: float) -> tuple[Array, Array]:
     x = mixture_images(mixture, (1, 1, mixture.dim), OF_TRUTH, TRUTH_SEED).double()
     x += sigma * torch.randn(x.shape, generator=torch.Generator().manual_seed(TRUTH_SEED), dtype=x.dtype)
     levels = [(part, part.new_full((len(part),), sigma)) for part in x.split(1000)]
-    components = torch.cat([mixture.responsibilities(*one).argmax(dim=1) for one in levels])
+    components = torch.cat([mixture.responsibilities(*level).argmax(dim=1) for level in levels])
     shares = components.bincount(minlength=mixture.n_components).double() / len(x)
-    return shares.numpy(), torch.cat([mixture.log_density(*one) for one in levels]).numpy()
+    return shares.numpy(), torch.cat([mixture.log_density(*level) for level in levels]).numpy()
 
 
 def _numbers(gains: Sequence[tuple[float, Array]]) -> dict[str, Any]:
-    found = pooled([gain for gain, _ in gains], [jackknife_se(replicates) for _, replicates in gains])
-    return {name: getattr(found, name) for name in NUMBERS} | {"level": LEVEL, "n_networks": len(gains)}
+    estimate = pooled([gain for gain, _ in gains], [jackknife_se(replicates) for _, replicates in gains])
+    return {name: getattr(estimate, name) for name in NUMBERS} | {"level": LEVEL, "n_networks": len(gains)}
 
 
-def gain_rows(study: WhyStudy, found: Gains) -> Iterator[dict[str, Any]]:
+def gain_rows(study: WhyStudy, measured: Gains) -> Iterator[dict[str, Any]]:
     """One row per arm, setting and yardstick over all networks, and one per network."""
-    images = {arm.name: study.of(arm.main).n_samples for arm in reversed(found.arms)}  # as in the first arm of a name
-    for arm in found.arms:
+    n_samples = _n_samples(study, measured.arms)
+    for arm in measured.arms:
         shared = {
             "part": arm.part, "arm": arm.name, "kind": arm.kind, "band_low": arm.band[0], "dose": arm.dose,
             "band_high": None if math.isinf(arm.band[1]) else arm.band[1], "images_seen": arm.images_seen,
             "size": arm.size, "n_steps": arm.ladder.n_steps, "fresh_start": arm.fresh_start,
-            "n_samples": images[arm.name],
+            "n_samples": n_samples[arm.name],
         }  # fmt: skip
         for setting in list(arm.settings)[1:]:
             for metric in YARDSTICKS:
-                gains = found.gain(arm.name, metric, setting)
+                gains = measured.gain(arm.name, metric, setting)
                 labels = shared | {"setting": setting, "metric": metric}
                 for seed, gain in gains.items():
                     yield labels | {"train_seed": seed} | _numbers([gain])
                 if gains:
                     values = {
-                        name: found.mean(arm.name, metric, label, gains)
+                        name: measured.mean(arm.name, metric, label, gains)
                         for name, label in (("value_0", NONE), ("value", setting))
                     }
                     yield labels | values | _numbers(list(gains.values()))
 
 
-def claim_rows(study: WhyStudy, found: Gains) -> Iterator[dict[str, Any]]:
+def _n_samples(study: WhyStudy, known: Sequence[Arm]) -> dict[str, int]:
+    """The number of samples of each arm by name: a denoiser that belongs to two parts has those of its first arm."""
+    return {arm.name: study.of(arm.main).n_samples for arm in reversed(known)}
+
+
+def claim_rows(study: WhyStudy, measured: Gains) -> Iterator[dict[str, Any]]:
     """Sums of gains with factors, for each yardstick: what the predictions and additivity say about the arms."""
-    for claim in claims(study, found.arms):
+    for claim in claims(study, measured.arms):
         for metric in YARDSTICKS:
-            each = [(factor, found.gain(arm, metric, setting)) for factor, arm, setting in claim.terms]
+            each = [(factor, measured.gain(arm, metric, setting)) for factor, arm, setting in claim.terms]
             seeds = [seed for seed in study.seeds if all(seed in gains for _, gains in each)]
             total = [
                 (
@@ -165,7 +168,7 @@ Term = tuple[float, str, str]  # factor, arm, setting
 
 @dataclass(frozen=True)
 class Claim:
-    """A sum of gains. What it should be is in docs/predictions.md.
+    """A sum of gains. predictions.toml says what it should be.
 
     Args:
         name: of all claims of its form.
@@ -186,70 +189,56 @@ class Claim:
 
 def claims(study: WhyStudy, known: Sequence[Arm]) -> Iterator[Claim]:
     """All claims of a study about its arms."""
-
-    def name(part: str, kind: str, band: tuple[float, float], seen: int | None = None, dose: float = 1.0) -> str:
-        return next(
-            arm.name
-            for arm in known
-            if (arm.part, arm.kind, arm.band, arm.images_seen, arm.dose) == (part, kind, band, seen, dose)
-        )
-
-    everywhere, high, low = (0.0, math.inf), (study.split, math.inf), (0.0, study.split)
-    for seen in [study.lengths[-1]] if study.real else study.lengths:
-        network = name("whole", "network", everywhere, seen)
-        if study.real:
-            exact_high = name("split", "exact", high, seen)
-            levels = name("where", "network", everywhere, seen)
-            terms = [(1, exact_high, FULL), (-0.5, network, FULL)]
-            yield Claim("exact above − 0.5 everywhere", terms, seen, study.split)
-            yield from _above(study, known, seen, levels)
-            yield Claim("noise below − 0.75 everywhere", _noise_below(study, levels), seen)
-            continue
-        only = {band: name("split", "network", band, seen) for band in (high, low)}
-        half = name("split", "network", high, seen, study.dose)
-        yield Claim("network above − 0.5 everywhere", [(1, only[high], FULL), (-0.5, network, FULL)], seen)
-        yield Claim("exact above − 0.5 everywhere", [(1, only[low], FULL), (-0.5, network, FULL)], seen, study.split)
-        yield Claim("half of the error above", [(1, half, FULL)], seen)
-        yield Claim("half − all of the error above", [(1, half, FULL), (-1, only[high], FULL)], seen)
-        parts = [name("band", "network", band, seen) for band in bands(study)]
-        # the gains beyond that of the exact denoiser: sum over bands minus that of the whole network
-        beyond = [(1.0, part, FULL) for part in parts] + [(1.0 - len(parts), "exact", FULL), (-1.0, network, FULL)]
-        yield Claim("sum of the bands − network", beyond, seen)
-        for arm in dict.fromkeys(one.name for one in known if one.main and one.images_seen == seen):
-            yield Claim("denoiser − exact", [(1.0, arm, FULL), (-1.0, "exact", FULL)], seen, arm=arm)
+    names = {(arm.part, arm.kind, arm.band, arm.images_seen, arm.dose): arm.name for arm in reversed(known)}
+    high, low = high_and_low(study)
+    for seen in study.lengths[-1:] if study.real else study.lengths:
+        network = names["whole", "network", EVERYWHERE, seen, 1.0]
+        exact_above = names["split", *(("exact", high) if study.real else ("network", low)), seen, 1.0]
+        half_of_all = (-0.5, network, FULL)
+        yield Claim(HALF_LEFT, [(1, exact_above, FULL), half_of_all], seen, study.split)
+        if not study.real:
+            only_above = names["split", "network", high, seen, 1.0]
+            half = names["split", "network", high, seen, study.dose]
+            yield Claim("network above − 0.5 everywhere", [(1, only_above, FULL), half_of_all], seen)
+            yield Claim("half of the error above", [(1, half, FULL)], seen)
+            yield Claim("half − all of the error above", [(1, half, FULL), (-1, only_above, FULL)], seen)
+            parts = [names["band", "network", band, seen, 1.0] for band in bands(study)]
+            # the gains beyond that of the exact denoiser: sum over bands minus that of the whole network
+            beyond = [*((1.0, part, FULL) for part in parts), (1.0 - len(parts), "exact", FULL), (-1.0, network, FULL)]
+            yield Claim("sum of the bands − network", beyond, seen)
+            for arm in dict.fromkeys(arm.name for arm in known if arm.main and arm.images_seen == seen):
+                yield Claim("denoiser − exact", _beyond_exact(arm), seen, arm=arm)
         if seen == study.lengths[-1]:
-            levels = name("where", "network", everywhere, seen)
-            yield Claim("noise below − 0.75 everywhere", _noise_below(study, levels), seen)
-            yield from _above(study, known, seen, levels)
+            levels = names["where", "network", EVERYWHERE, seen, 1.0]
+            terms = [(1, levels, f"noise below sigma {study.split:g}"), (-0.75, levels, "noise everywhere")]
+            yield Claim("noise below − 0.75 everywhere", terms, seen)
+            yield from _exact_above(study, known, seen, levels)
         tuned = {arm.kind: arm.name for arm in known if (arm.part, arm.images_seen) == ("further", seen)}
         if tuned:
             terms = [(1, tuned["visited"], FULL), (-1, tuned["fresh"], FULL)]
             yield Claim("visited − fresh inputs", terms, seen)
-    if study.real:
-        return
-    for kind, _ in study.wrong:
-        for band in (high, low):
-            arm = name("inconsistent", kind, band)
-            where = "above" if band == high else "below"
-            yield Claim(f"wrong {where} − exact", [(1, arm, FULL), (-1, "exact", FULL)], kind=kind)
+    for kind, _ in () if study.real else study.wrong:
+        for band, side in ((high, "above"), (low, "below")):
+            arm = names["inconsistent", kind, band, None, 1.0]
+            yield Claim(f"wrong {side} − exact", _beyond_exact(arm), kind=kind)
 
 
-def _above(study: WhyStudy, known: Sequence[Arm], seen: int, levels: str) -> Iterator[Claim]:
+def _beyond_exact(arm: str) -> list[Term]:
+    return [(1, arm, FULL), (-1, "exact", FULL)]
+
+
+def _exact_above(study: WhyStudy, known: Sequence[Arm], seen: int, levels: str) -> Iterator[Claim]:
     """Denoisers that are exact above a level: against the network, and against its noise below that level only.
 
     With an exact denoiser above the level, noise there changes next to nothing. A denoiser that belongs to another part
     too may have more samples than the others. Then it is left out, because FD falls with their number.
     """
-    n_samples = {arm.name: study.of(arm.main).n_samples for arm in reversed(known)}  # as in the first arm of a name
+    n_samples = _n_samples(study, known)
     for arm in known:
         if (arm.part, arm.images_seen) == ("above", seen) and n_samples[arm.name] == study.of(False).n_samples:
             edge = arm.band[0]
             if edge != study.split:  # that one is a claim already
                 terms = [(1, arm.name, FULL), (-0.5, levels, "noise everywhere")]
-                yield Claim("exact above − 0.5 everywhere", terms, seen, edge)
+                yield Claim(HALF_LEFT, terms, seen, edge)
             terms = [(1, arm.name, FULL), (-1, levels, f"noise below sigma {edge:g}")]
             yield Claim("exact above − noise below", terms, seen, edge)
-
-
-def _noise_below(study: WhyStudy, levels: str) -> list[Term]:
-    return [(1, levels, f"noise below sigma {study.split:g}"), (-0.75, levels, "noise everywhere")]

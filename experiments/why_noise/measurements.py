@@ -16,11 +16,10 @@ from experiments.results.table import write_rows
 from experiments.stages.probe import probe_stage
 from experiments.store.store import Store
 from experiments.why_noise.arms import Arm, arms
-from experiments.why_noise.probes import COLUMNS, MixtureProbe, Norm, Size, Visited
+from experiments.why_noise.page.tables import TABLES
+from experiments.why_noise.probes import MixtureProbe, Norm, Size, Visited
 from experiments.why_noise.residual import Residual
 from experiments.why_noise.settings import WhyStudy
-
-RATIO_COLUMNS = tuple("probe images_seen eta sigma value low high level interval n_networks".split())
 
 
 def probes(study: WhyStudy) -> Iterator[tuple[Arm, MixtureProbe]]:
@@ -58,8 +57,8 @@ def write_probes(study: WhyStudy, store: Store, data_root: Path | None, director
         if config.model in sampled and store.has("probes", identity(config)):
             shared = {"arm": arm.name, "train_seed": config.seed, "images_seen": arm.images_seen}
             rows += [shared | row for row in probe_stage(config, store, data_root)]
-    write_rows(directory / "probes.csv", rows, ("arm", "train_seed", "images_seen", *COLUMNS))
-    write_rows(directory / "ratios.csv", list(ratio_rows(rows)), RATIO_COLUMNS)
+    write_rows(directory / "probes.csv", rows, TABLES["probes.csv"])
+    write_rows(directory / "ratios.csv", list(ratio_rows(rows)), TABLES["ratios.csv"])
 
 
 def ratio_rows(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:

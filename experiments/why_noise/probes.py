@@ -26,7 +26,6 @@ from reports.schema import GROUPS
 
 CLEAN, FIRST, SECOND = (20_000 + 1_000 * purpose for purpose in range(3))  # added to a seed
 N_LEVELS = 12  # levels of a ladder that are probed
-COLUMNS = ("probe", "eta", "sigma", "value", "se", "n_samples", "n_steps")
 Rows = Iterator[dict[str, Any]]
 
 
@@ -49,7 +48,7 @@ class MixtureProbe:
         return self.evaluations * max(len(self.etas), 1) * self.n_samples * self.ladder.n_steps
 
     def rows(self, loader: Loader) -> Rows:
-        """Rows of `COLUMNS`."""
+        """Rows of probes.csv without the columns of the arm."""
         for row in self.measured(ProbeSetup.of(self, loader)):
             yield {"probe": self.name, "n_samples": self.n_samples, "n_steps": self.ladder.n_steps} | row
 

@@ -2,27 +2,6 @@
 
 from experiments.why_noise.page.evidence import sections
 from experiments.why_noise.page.first_screen import opening
-from reports.schema import Column
-
-TABLES = {
-    "probes.csv": ("arm", "train_seed", "images_seen", "probe", "eta", "sigma", "value", "se", "n_samples", "n_steps"),
-    "ratios.csv": (
-        *("probe", "images_seen", "eta", "sigma", "value", "low", "high", "level", "interval", "n_networks"),
-    ),
-    "gains.csv": (
-        *("part", "arm", "kind", "band_low", "band_high", "dose", "images_seen", "size", "n_steps", "fresh_start"),
-        *("setting", "metric", "train_seed", "n_networks", "value_0", "value", "difference", "low", "high", "level"),
-        *("interval", "holds_for", "clear", "detectable", "n_samples"),
-    ),
-    "copies.csv": ("arm", "setting", "train_seed", "copies", "near_copies", "n_samples"),
-}
-COLUMNS = {
-    "dose": Column("share of the error", least=0, most=1),
-    "size": Column("size of the change"),
-    "fresh_start": Column("starts from data", kind="flag"),
-    "copies": Column("share of copies", digits=3, least=0, most=1),
-    "near_copies": Column("share of near copies", digits=3, least=0, most=1),
-    "value_0": Column("value without noise"),
-}
+from experiments.why_noise.page.tables import COLUMNS, TABLES
 
 __all__ = ["COLUMNS", "TABLES", "opening", "sections"]
