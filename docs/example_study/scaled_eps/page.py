@@ -3,10 +3,10 @@
 import pandas as pd
 
 from reports import tables
-from reports.columns import Column
 from reports.document import Opening, Section, table
 from reports.formats import number
 from reports.results import Run
+from reports.schema import Column
 
 COLUMNS = {"factor": Column("factor"), "eps_size": Column("size of eps")}  # that reports does not know
 TABLES = {"eps_sizes.csv": ("factor", "sigma", "eps_size")}  # that this study writes besides
