@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import get_type_hints
 
+import pandas as pd
 import pytest
 import tyro
 import warm
@@ -84,9 +85,18 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     measured = ROOT / "tests" / "reports" / "speed" / "bench.json"  # by `make benchmark`
     shutil.copy(measured, tmp_path / "runs" / "speed.json")
     for command in wanted:
-        done = warm.run(*command[1:], cwd=tmp_path)
+        if command[3:] == ["beta", "--preset", "smoke"]:  # in an interpreter of its own, with what it imports first
+            line = [sys.executable, "-W", "error", *command[1:]]
+            done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
+            assert "report: runs/beta-smoke/report.html" in done.stdout
+        else:
+            done = warm.run(*command[1:], cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs" / "beta-smoke" / "report.html").stat().st_size > 100_000
+    html = (tmp_path / "runs" / "beta-smoke" / "report.html").read_text()
+    assert len(html) > 100_000 and "Is beta &gt; 0 better" in html
+    table = pd.read_csv(tmp_path / "runs" / "beta-smoke" / "table.csv")
+    assert set(table["mode"]) == {"primary", "control", "final-denoise", "same-alpha", "same-ladder", "pareto"}
+    assert (table["status"] == "ok").all()
     report = (tmp_path / "runs" / "my_sweep-smoke" / "report.md").read_text()
     assert report.startswith("# Does a network trained on wider noise levels want more noise put back?")
     assert "**Wide training law:** " in report and "heun" in report and "A/A control" in report

@@ -1,23 +1,17 @@
-"""The beta experiment: its study, its command line, and a run."""
+"""The beta experiment: its study and its trials. Its smoke run is that of the README (test_readme.py)."""
 
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from smoke import smoke
 
 from diffusion_core.samplers import Euler
-from experiments import __main__ as command
 from experiments.beta import contrasts, looks, trials
 from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder
 from experiments.config.trial import Infeasible, Trial
 from experiments.studies.beta import PRESETS, BetaStudy
-
-ROOT = Path(__file__).parents[2]
 
 
 def planned(study: BetaStudy) -> list[Trial]:
@@ -85,29 +79,9 @@ def test_impossible_eta_is_listed_not_run() -> None:
     assert infeasible[0].row()["status"] == "infeasible"
 
 
-def experiment(out: Path, store: Path, *more: str) -> list[str]:
-    where = ["--out", str(out), "--store", str(store)]
-    return [sys.executable, "-W", "error", "-m", "experiments", "beta", "--preset", "smoke", *where, *more]
-
-
-@pytest.mark.slow
-def test_smoke_runs_and_reports(tmp_path: Path) -> None:
-    start = time.monotonic()
-    done = subprocess.run(experiment(tmp_path / "a", tmp_path / "sa"), cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert str(tmp_path / "a" / "report.html") in done.stdout.replace("\n", "")
-    assert "Is beta &gt; 0 better" in (tmp_path / "a" / "report.html").read_text()
-    whole = pd.read_csv(tmp_path / "a" / "table.csv")
-    assert set(whole["mode"]) == {"primary", "control", "final-denoise", "same-alpha", "same-ladder", "pareto"}
-    assert (whole["status"] == "ok").all()
-    print(f"smoke took {time.monotonic() - start:.1f} s")
-
-
 def test_data_that_cannot_be_fetched_is_one_message_and_status_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
-    arguments = [*experiment(tmp_path, tmp_path)[5:], "--data", "mnist", "--data-root", str(tmp_path / "none")]
-    monkeypatch.setattr(sys, "argv", ["experiments", *arguments])
-    assert command.main() == 2
-    assert "data='mnist5k' needs no download" in capsys.readouterr().err
+    done = smoke(tmp_path, "beta", "--data", "mnist", "--data-root", str(tmp_path / "none"), status=2)
+    assert "data='mnist5k' needs no download" in done.stderr

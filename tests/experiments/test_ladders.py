@@ -3,9 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
-import warm
+from smoke import smoke
 
 from diffusion_core.samplers import Heun, Restart
 from experiments.config.comparison import BestSet, Contrast
@@ -72,14 +71,12 @@ def test_an_impossible_eta_is_listed_and_the_rest_goes_on() -> None:
 
 @pytest.mark.slow
 def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
-    arguments = ["ladders", "--preset", "smoke", "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
-    done = warm.run("-m", "experiments", *arguments)
-    assert done.returncode == 0, done.stderr
-    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    done = smoke(tmp_path, "ladders")
+    table = done.rows()
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
     assert set(table["sampler"]) == {"euler(eta=0)", "euler(eta=1)", "heun(s_churn=0)"}
     assert set(table.loc[table["sampler"] == "heun(s_churn=0)", "n_steps"]) == {2}
-    report = (tmp_path / "out" / "report.md").read_text()
+    report = done.report
     assert "No verdict: no setting has samples that are images yet." in report[: report.index("## ")]
     assert (
         "Do not rely on this result" in report

@@ -4,10 +4,9 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
-import warm
+from smoke import smoke
 
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import LogNormal
@@ -92,25 +91,20 @@ def test_density_is_that_of_log_sigma() -> None:
     assert sum(density(LogNormal(), sigmas)) / 100 == pytest.approx(1, abs=1e-4)
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of both smoke runs, which share a store: some networks are the same."""
+    return tmp_path_factory.mktemp("noise_levels")
+
+
 @pytest.mark.slow
-def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
-    arguments = [
-        "noise_levels",
-        "--preset",
-        "smoke",
-        "--out",
-        str(tmp_path / "out"),
-        "--store",
-        str(tmp_path / "store"),
-    ]
-    done = warm.run("-m", "experiments", *arguments)
-    assert done.returncode == 0, done.stderr
-    table = pd.read_csv(tmp_path / "out" / "table.csv")
+def test_smoke_ends_in_a_report(store: Path) -> None:
+    done = smoke(store, "noise_levels")
+    table, report = done.rows(), done.report
     assert (table["status"] == "ok").all() and table["model_id"].nunique() == 6
     assert set(table["train_noise"]) == {"log-normal(-0.507, 1.2)", "uniform(0.03, 100)"}
-    lines = pd.read_csv(tmp_path / "out" / "curves.csv")
+    lines = done.rows("curves")
     assert lines.groupby("model_id").size().tolist() == [25] * 4 and (lines["n_images"] == 64).all()
-    report = (tmp_path / "out" / "report.md").read_text()
     assert report.index("## Differences") < report.index("**Eta 0: ") < report.index("**Eta 1: ")
     assert "figures/errors.svg" in report
 
@@ -127,12 +121,9 @@ def test_a_map_has_every_distribution_after_every_length_and_its_gain() -> None:
 
 
 @pytest.mark.slow
-def test_the_smoke_map_ends_in_its_own_report(tmp_path: Path) -> None:
-    places = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
-    done = warm.run("-m", "experiments", "noise_levels", "--map", "--preset", "smoke", *places)
-    assert done.returncode == 0, done.stderr
-    table = pd.read_csv(tmp_path / "out" / "table.csv")
+def test_the_smoke_map_ends_in_its_own_report(store: Path) -> None:
+    done = smoke(store, "noise_levels", "--map", out="map")
+    table, report = done.rows(), done.report
     assert (table["status"] == "ok").all() and set(table["p_mean"]) == {-0.507, 0.1}
-    assert pd.read_csv(tmp_path / "out" / "claims.csv")["low"].isna().all()  # two networks
-    report = (tmp_path / "out" / "report.md").read_text()
+    assert done.rows("claims")["low"].isna().all()  # two networks
     assert "figures/map.svg" in report and "**Not tested:** predictions 8 and 9" in report

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import warm
+from smoke import Finished, smoke
 
 from experiments.config.comparison import BestSet, Contrast, by_setting
 from experiments.config.trial import Infeasible, Trial
@@ -200,37 +201,31 @@ def test_a_proposal_that_wins_meets_the_best_named_setting_too() -> None:
     assert any(one.a == "cosine, heun" for one in found if isinstance(one, Contrast) and one.kind == "sampler")
 
 
-@pytest.mark.slow
-def test_without_optuna_the_named_settings_race(tmp_path: Path) -> None:
-    code = (
-        "import importlib.util as u, runpy, sys; find = u.find_spec; "
-        "u.find_spec = lambda name, *more: None if name == 'optuna' else find(name, *more); "
-        f"sys.argv = ['experiments', 'tune', '--preset', 'smoke', '--out', {str(tmp_path / 'out')!r}, "
-        f"'--store', {str(tmp_path / 'store')!r}]; runpy.run_module('experiments', run_name='__main__')"
-    )
-    done = warm.run("-c", code)
-    assert done.returncode == 0, done.stderr
-    assert "note: refine: proposals need Optuna: pip install -e '.[tune]'" in done.stdout
-    assert set(pd.read_csv(tmp_path / "out" / "race.csv")["round"]) == {0}
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return smoke(tmp_path_factory.mktemp("tune"), "tune")
 
 
 @pytest.mark.slow
-def test_smoke_ends_in_a_report_without_a_recommendation(tmp_path: Path) -> None:
-    arguments = ["tune", "--preset", "smoke", "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
-    done = warm.run("-m", "experiments", *arguments)
-    assert done.returncode == 0, done.stderr
-    table = pd.read_csv(tmp_path / "out" / "table.csv")
+def test_smoke_ends_in_a_report_without_a_recommendation(whole: Finished) -> None:
+    table, raced, report = whole.rows(), whole.rows("race"), whole.report
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
-    raced = pd.read_csv(tmp_path / "out" / "race.csv")
     assert set(raced["round"]) == ({0, 1} if proposals.installed() else {0})
-    report = (tmp_path / "out" / "report.md").read_text()
-    assert "warning: 4 evaluations, race: no setting gives images yet (“" in done.stdout
-    assert "no settings.json and no code: no setting has samples that are images yet" in done.stdout
+    assert "warning: 4 evaluations, race: no setting gives images yet (“" in whole.stdout
+    assert "no settings.json and no code: no setting has samples that are images yet" in whole.stdout
     assert "samples are not yet images" in report and "No verdict" in report  # an untrained network
-    assert not (tmp_path / "out" / "settings.json").exists()
-    again = warm.run("-m", "experiments", *arguments)
-    assert json.loads(again.stdout.splitlines()[-1])["evaluations"] == 0  # proposals too come from the store
-    assert raced.equals(pd.read_csv(tmp_path / "out" / "race.csv"))
+    assert not (whole.out / "settings.json").exists()
+    again = smoke(whole.out.parent, "tune", out="again")
+    assert again.summary["evaluations"] == 0  # proposals too come from the store
+    assert raced.equals(again.rows("race"))
+
+
+@pytest.mark.slow
+def test_without_optuna_the_named_settings_race(whole: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals, "installed", lambda: False)
+    done = smoke(whole.out.parent, "tune", out="without")
+    assert "note: refine: proposals need Optuna: pip install -e '.[tune]'" in done.stdout
+    assert set(done.rows("race")["round"]) == {0}
 
 
 @pytest.mark.slow

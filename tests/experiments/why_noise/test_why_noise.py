@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import warm
+from smoke import smoke
 
 from experiments.config.comparison import Contrast
 from experiments.config.denoisers import TrainConfig
@@ -232,20 +232,16 @@ def test_copies_are_found() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("real", [False, True], ids=["mixture", "real"])
 def test_smoke_ends_in_a_report(tmp_path: Path, real: bool) -> None:
-    arguments = ["why_noise", "--preset", "smoke", "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
-    done = warm.run("-m", "experiments", *arguments, *(["--real"] if real else []))
-    assert done.returncode == 0, done.stderr
-    table = pd.read_csv(tmp_path / "out" / "table.csv")
-    gains = pd.read_csv(tmp_path / "out" / "gains.csv")
+    done = smoke(tmp_path, "why_noise", *(["--real"] if real else []))
+    table, gains, report = done.rows(), done.rows("gains"), done.report
     assert (table["status"] == "ok").all() and gains["difference"].notna().all()
-    report = (tmp_path / "out" / "report.md").read_text()
     if real:
-        assert (table["data"] == "mnist5k").all() and (tmp_path / "out" / "copies.csv").is_file()
+        assert (table["data"] == "mnist5k").all() and (done.out / "copies.csv").is_file()
         assert set(gains["metric"]) == {"fd", "kd", "whitened"}
         sections = ("## Predictions", "## Where the errors are made", "## Where must noise be put back?")
     else:
         assert table["data"].str.fullmatch("mixture:[0-9a-f]{12}").all()
-        probed = pd.read_csv(tmp_path / "out" / "probes.csv")
+        probed = done.rows("probes")
         assert set(probed["probe"]) == {"visited", "norm", "size", "residual"}
         control = probed[(probed["probe"] == "visited") & (probed["eta"] == -1)]
         assert (control["value"] - 1).abs().max() < 0.5
