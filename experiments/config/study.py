@@ -164,7 +164,6 @@ class Study:
     @staticmethod
     def _cause(ladder: "Ladder | AlphaBetaLadder", sampler: "Sampler") -> str:
         """The sampler's error for the ladder; else a text that it takes too many evaluations."""
-
         try:
             planned = sampler.planned_nfe(ladder.sigmas())
         except ValueError as error:
