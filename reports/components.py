@@ -60,7 +60,9 @@ def how(row: pd.Series) -> str:
 def line_label(row: pd.Series) -> str:
     """A contrast as the label of a line, for instance "16 nfe: eta 1 against eta 0"."""
     text = f"{row['a']} against {row['b']}"
-    if row["kind"] == "control":
+    if row["kind"] == "noise":
+        text = f"{row['mode']}: {text}"
+    elif row["kind"] == "control":
         text = f"{row['b']} against itself, other seed"
     if row["nfe_a"] != row["nfe_b"]:
         text += f" ({cell('nfe', row['nfe_a'])} : {cell('nfe', row['nfe_b'])} nfe)"
@@ -204,6 +206,14 @@ def training(run: Run) -> Section | None:
     )
     drawing = Figure("loss", figures.named(figure), "Training loss against images seen.", text)
     return Section("Training", [drawing], folded=True)
+
+
+def against_cost(ax: figures.Axes, run: Run, metric: str, rows: pd.DataFrame, budgets: pd.Series) -> None:
+    """Finishes an axis of quality (of `rows`) against evaluations: its scales, its labels, and the floor."""
+    figures.log_ticks(ax, budgets)
+    figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
+    figures.fit_y(ax, rows[metric], metric)
+    ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="network evaluations per image (nfe)")
 
 
 def failures(run: Run) -> list[Prose]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports import limits
 from reports.components import by_contrast, caption, line_label, values
-from reports.document import Table, table
+from reports.document import Section, Table, table
 from reports.formats import cell, interval, metric_name
 from reports.results import Run, above, every_run
 from reports.schema import COLUMNS, METRICS
@@ -91,6 +91,20 @@ def floors(run: Run) -> list[Table]:
     frame.loc[frame["repeats"] < 2, ["low", "high"]] = float("nan")
     text = "The floor, which is the score of real images: mean, lowest and highest of the repeats."
     return [table(frame, text, {"low": "lowest", "high": "highest"}, features=run.features)]
+
+
+def section(run: Run, first: Sequence[Table], kinds: dict[str, str], columns: Sequence[str]) -> Section:
+    """The section of tables, folded: `first`, the contrasts of each kind (with a caption), setting, floors, every run.
+
+    Args:
+        columns: what varies from run to run.
+    """
+    lists = [
+        contrast_list(run, rows, f"{text} Means over networks.")
+        for kind, text in kinds.items()
+        if len(rows := run.of_kind(kind))
+    ]
+    return Section("Tables", [*first, *lists, setting(run), *floors(run), *runs(run, columns)], folded=True)
 
 
 STEP = ("alpha", "beta", "eta", "n_steps", "nfe", "final_denoise")

@@ -6,10 +6,15 @@ import pandas as pd
 
 from reports import best_sets, budgets, components, explorer, figures, tables
 from reports.document import Figure, Section
-from reports.formats import cell, metric_name
+from reports.formats import cell
 from reports.results import Run
 from reports.schema import METRICS
 
+KINDS = {
+    "control": "The A/A control.",
+    "ladder": "Each ladder against the first, with the same sampler.",
+    "sampler": "Each sampler against the first, on the same ladder.",
+}
 MARKERS = "osD^vPX*<"
 
 
@@ -26,7 +31,7 @@ def sections(run: Run) -> list[Section | None]:
         classes(run),
         components.training(run),
         components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
-        numbers(run),
+        tables.section(run, best_sets.listing(run), KINDS, ("schedule", "sampler", "n_steps", "nfe")),
     ]
 
 
@@ -65,10 +70,7 @@ def quality(run: Run) -> Section | None:
                 line = mine.groupby("budget", as_index=False)[metric].mean().rename(columns={metric: "value"})
                 line, mine = (frame.rename(columns={"budget": "nfe"}) for frame in (line, mine.drop(columns="nfe")))
                 figures.quality_line(line, mine, "nfe", metric, ax, label=schedule, marker=marker, **looks[schedule])
-            figures.log_ticks(ax, rows["budget"])
-            figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
-            figures.fit_y(ax, rows[metric], metric)
-            ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="network evaluations per image (nfe)")
+            components.against_cost(ax, run, metric, rows, rows["budget"])
             ax.set_title(sampler if metric == METRICS[0] else " ")
     text = (
         "Quality against evaluations: one line per ladder, one row of panels per sampler. Lower is better, and further "
@@ -104,19 +106,3 @@ def classes(run: Run) -> Section | None:
     text = f"Samples per class: {rows['mode'].iloc[0]} on the {rows['schedule'].iloc[0]} ladder."
     settings = dict(list(rows.groupby("sampler", sort=False)))
     return Section("Classes", components.histograms(run, "classes", settings, text), folded=True)
-
-
-def numbers(run: Run) -> Section:
-    """The tables."""
-    blocks = []
-    for kind, text in (
-        ("control", "The A/A control."),
-        ("ladder", "Each ladder against the first, with the same sampler."),
-        ("sampler", "Each sampler against the first, on the same ladder."),
-    ):
-        if len(found := run.of_kind(kind)):
-            blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))
-    every = tables.runs(run, ("schedule", "sampler", "n_steps", "nfe"))
-    return Section(
-        "Tables", [*best_sets.listing(run), *blocks, tables.setting(run), *tables.floors(run), *every], folded=True
-    )

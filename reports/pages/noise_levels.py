@@ -15,6 +15,7 @@ SEEDS = (
     "over fewer than five networks do not cover it. The A/A control, retrained from other seeds, shows how large it "
     "can be."
 )
+KINDS = {"control": "The A/A control.", "setting": "Each setting against the baseline."}
 SETTING = ["train_noise", "weighting", "parameterisation"]
 
 
@@ -30,7 +31,7 @@ def sections(run: Run) -> list[Section | None]:
         Section("The answer in detail", answer(run), folded=True),
         classes(run),
         components.glossary("eta", "fd", "kd", "precision", "recall"),
-        numbers(run),
+        tables.section(run, best_sets.listing(run), KINDS, (*SETTING, "eta", "nfe")),
     ]
 
 
@@ -248,18 +249,3 @@ def classes(run: Run) -> Section | None:
     settings = dict(list(rows.groupby(name_of(rows), sort=False)))
     blocks = components.histograms(run, "classes", settings, f"Samples per class, {modes[-1]}.")
     return Section("Classes", blocks, folded=True)
-
-
-def numbers(run: Run) -> Section:
-    """The tables."""
-    blocks = []
-    for kind, text in (
-        ("control", "The A/A control."),
-        ("setting", "Each setting against the baseline."),
-    ):
-        if len(found := run.of_kind(kind)):
-            blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))
-    every = tables.runs(run, (*SETTING, "eta", "nfe"))
-    return Section(
-        "Tables", [*best_sets.listing(run), *blocks, tables.setting(run), *tables.floors(run), *every], folded=True
-    )

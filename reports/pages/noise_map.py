@@ -12,6 +12,11 @@ from reports.sentences import head, pairs
 
 FINE, COARSE = (0.02, 0.1), 1.5  # levels of sigma that make grain, and how much larger an error must be to count
 WIDE = 4  # a larger factor between errors is shown on a logarithmic axis
+KINDS = {
+    "control": "The A/A control.",
+    "setting": "Each setting against the default.",
+    "noise": "Each setting with noise against without.",
+}
 FIXED = "predictions fixed beforehand, all else is exploration"
 
 
@@ -29,7 +34,7 @@ def sections(run: Run) -> list[Section | None]:
         explorer.section(run, choices(run)),
         best_sets.ties(run),
         components.glossary("p_mean", "p_std", "eta", "fd", "kd", "precision", "recall"),
-        numbers(run),
+        tables.section(run, best_sets.listing(run), KINDS, ("p_mean", "p_std", "images_seen", "eta", "nfe")),
     ]
 
 
@@ -202,20 +207,3 @@ def choices(run: Run) -> list[explorer.Choice]:
     rows = run.rows[(run.rows["status"] == "ok") & (run.rows["mode"] != "control")]
     knobs = [("training and sampler", "mode"), ("P_mean", "p_mean"), ("P_std", "p_std")]
     return [explorer.Choice("All settings", rows, knobs, lambda row: f"{row['setting']}, {row['mode']}")]
-
-
-def numbers(run: Run) -> Section:
-    """The tables."""
-    blocks = []
-    for kind, text in (
-        ("control", "The A/A control."),
-        ("setting", "Each setting against the default."),
-        ("noise", "Each setting with noise against without."),
-    ):
-        if len(found := run.of_kind(kind)):
-            named = found.assign(a=found["mode"] + ": " + found["a"]) if kind == "noise" else found
-            blocks.append(tables.contrast_list(run, named, f"{text} Means over networks."))
-    every = tables.runs(run, ("p_mean", "p_std", "images_seen", "eta", "nfe"))
-    return Section(
-        "Tables", [*best_sets.listing(run), *blocks, tables.setting(run), *tables.floors(run), *every], folded=True
-    )

@@ -14,7 +14,6 @@ def sections(run: Run) -> list[Section | None]:
     """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     rows = run.ok()
     settings = {f"seed {seed}": same for seed, same in rows.groupby("train_seed")}
-    each = ("schedule", "sampler", "n_steps", "nfe", "final_denoise")
     return [
         explorer.section(run, [explorer.Choice("All networks", rows, [("setting", "setting")], name)]),
         Section("The answer in detail", [*answer(run), *components.failures(run)], folded=True),
@@ -23,7 +22,7 @@ def sections(run: Run) -> list[Section | None]:
         else None,
         components.training(run),
         components.glossary("nfe", "fd", "kd", "precision", "recall"),
-        Section("Tables", [tables.setting(run), *tables.floors(run), *tables.runs(run, each)], folded=True),
+        tables.section(run, [], {}, ("schedule", "sampler", "n_steps", "nfe", "final_denoise")),
     ]
 
 

@@ -4,6 +4,8 @@ from reports import best_sets, components, explorer, tables
 from reports.document import Section
 from reports.results import Run
 
+KINDS = {"setting": "Each setting against the first setting of its mode.", "control": "The A/A control."}
+
 
 def sections(run: Run) -> list[Section | None]:
     """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
@@ -14,7 +16,7 @@ def sections(run: Run) -> list[Section | None]:
         differences(run),
         components.training(run),
         components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
-        numbers(run),
+        tables.section(run, best_sets.listing(run), KINDS, ("schedule", "sampler", "n_steps", "nfe", "final_denoise")),
     ]
 
 
@@ -31,17 +33,3 @@ def differences(run: Run) -> Section:
     groups["A/A control"] = run.of_kind("control")
     text = "Every setting against the first setting of its mode. Below 0, it is better than the first."
     return Section("Against the first setting", components.forest(run, "differences", groups, text))
-
-
-def numbers(run: Run) -> Section:
-    """The tables."""
-    blocks = []
-    for kind, text in (
-        ("setting", "Each setting against the first setting of its mode."),
-        ("control", "The A/A control."),
-    ):
-        if len(found := run.of_kind(kind)):
-            blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))
-    columns = ("schedule", "sampler", "n_steps", "nfe", "final_denoise")
-    every = [tables.setting(run), *tables.floors(run), *tables.runs(run, columns)]
-    return Section("Tables", [*best_sets.listing(run), *blocks, *every], folded=True)

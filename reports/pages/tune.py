@@ -12,6 +12,13 @@ from reports.results import Run, pooled
 from reports.schema import METRICS, NOT_YET
 from reports.sentences import head, pairs, worded
 
+KINDS = {
+    "tuned": "The winner of each race against the defaults, and a proposal that won against the best named setting, on "
+    "images that no race saw.",
+    "control": "The A/A control.",
+    "sampler": "Each sampler against the first, on the best ladder, in the first block of the race.",
+    "ladder": "Each ladder against the first, with the best sampler, in the first block of the race.",
+}
 RACE = ", race"  # the end of a race's mode
 BUDGETS = 3  # how many budgets the first screen shows
 SETTINGS = "settings.json"
@@ -113,7 +120,7 @@ def sections(run: Run) -> list[Section | None]:
         best_sets.details(run),
         components.training(run),
         components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
-        numbers(run),
+        tables.section(run, [], KINDS, ("schedule", "sampler", "n_steps", "nfe")),
     ]
 
 
@@ -173,10 +180,7 @@ def front(run: Run) -> Section | None:
             line = mine.groupby("budget", as_index=False)[metric].mean().rename(columns={metric: "value"})
             line, mine = (frame.rename(columns={"budget": "nfe"}) for frame in (line, mine.drop(columns="nfe")))
             figures.quality_line(line, mine, "nfe", metric, ax, label=name, marker=marker, color=color)
-        figures.log_ticks(ax, rows["budget"])
-        figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
-        figures.fit_y(ax, pd.concat([rows[metric], field[metric]]), metric)
-        ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="network evaluations per image (nfe)")
+        components.against_cost(ax, run, metric, pd.concat([rows, field]), rows["budget"])
     text = (
         "Quality against evaluations. Lower is better. Grey: every setting in the first block of the race; scores of "
         f"fewer images are noisier, and FD is higher with fewer images. Blue and orange: images that the race never "
@@ -244,22 +248,3 @@ def knobs(run: Run) -> Section | None:
         "little. Below 0, the first setting of a line is better."
     )
     return Section("What each choice is worth", components.forest(run, "knobs", groups, text), folded=True)
-
-
-def numbers(run: Run) -> Section:
-    """The tables."""
-    blocks = []
-    for kind, text in (
-        (
-            "tuned",
-            "The winner of each race against the defaults, and a proposal that won against the best named setting, on "
-            "images that no race saw.",
-        ),
-        ("control", "The A/A control."),
-        ("sampler", "Each sampler against the first, on the best ladder, in the first block of the race."),
-        ("ladder", "Each ladder against the first, with the best sampler, in the first block of the race."),
-    ):
-        if len(found := run.of_kind(kind)):
-            blocks.append(tables.contrast_list(run, found, f"{text} Means over networks."))
-    every = tables.runs(run, ("schedule", "sampler", "n_steps", "nfe"))
-    return Section("Tables", [*blocks, tables.setting(run), *tables.floors(run), *every], folded=True)

@@ -52,10 +52,7 @@ def against_nfe(run: Run, rows: pd.DataFrame) -> Figure:
             if mine["mode"].iloc[0] == "pareto":
                 line = line[line["eta"] == mine["eta"].iloc[0]]
             figures.quality_line(line.sort_values("nfe"), mine, "nfe", metric, ax, **look)
-        figures.log_ticks(ax, rows["nfe"])
-        figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
-        figures.fit_y(ax, rows[metric], metric)
-        ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="network evaluations per image (nfe)")
+        components.against_cost(ax, run, metric, rows, rows["nfe"])
     text = (
         "Quality against evaluations. Lower is better, and further left is cheaper. Lines: means over networks. Faint "
         "points: single networks. Green: score of real images (floor), if it is on the axis."
