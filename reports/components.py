@@ -15,15 +15,7 @@ from reports.results import Run, pooled
 from reports.schema import COLUMNS, FLOOR, METRICS
 from reports.sentences import these
 
-LINE = [
-    "kind",
-    "mode",
-    "a",
-    "b",
-    "n_steps",
-    "nfe_a",
-    "final_denoise",
-]  # contrasts that agree in all of these share a line
+LINE = "kind mode a b n_steps nfe_a final_denoise".split()  # contrasts that agree in all of these share a line
 
 
 def values(frame: pd.DataFrame, name: str) -> str:

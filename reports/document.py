@@ -55,11 +55,6 @@ class Opening:
     warnings: Sequence[str] = ()
     figure: "Figure | None" = None
 
-    @property
-    def figures(self) -> list["Figure"]:
-        """All figures of the first screen."""
-        return [self.figure] if self.figure else []
-
 
 @dataclass(frozen=True)
 class Prose:
@@ -213,22 +208,14 @@ def table(
         words: columns of text, aligned to the left.
         features: the feature space, which names the metrics.
     """
-    known = [name in COLUMNS and name not in words for name in frame]
-    heads = [
-        (labels or {}).get(name, COLUMNS[name].label if use else name) for name, use in zip(frame, known, strict=True)
-    ]
-    body = [
-        [
-            cell(name, row[name], row.get("metric")) if use else str(row[name])
-            for name, use in zip(frame, known, strict=True)
-        ]
-        for row in frame.to_dict("records")
-    ]
+    known = {name: COLUMNS[name] for name in frame if name in COLUMNS and name not in words}
+    heads = {name: column.label for name, column in known.items()} | (labels or {})
+    metrics = list(frame["metric"]) if "metric" in frame else [None] * len(frame)
     if features:
-        at = list(frame).index("metric")
-        for row in body:
-            row[at] = metric_name(row[at], features)
-    numeric = [
-        COLUMNS[name].kind == "number" if use else name not in words for name, use in zip(frame, known, strict=True)
+        frame = frame.assign(metric=[metric_name(metric, features) for metric in frame["metric"]])
+    body = [
+        [cell(name, value, metric) if name in known else str(value) for name, value in row.items()]
+        for row, metric in zip(frame.to_dict("records"), metrics, strict=True)
     ]
-    return Table(heads, body, numeric, caption)
+    numeric = [known[name].kind == "number" if name in known else name not in words for name in frame]
+    return Table([heads.get(name, name) for name in frame], body, numeric, caption)

@@ -106,8 +106,9 @@ def write_pages(
     """
     sections = [part for part in parts if part and part.blocks]
     blocks = [block for part in sections for block in part.blocks]
-    found = [*(opening.figures if opening else []), *(one for block in blocks if (one := _figure(block)))]
-    drawn = {one.name: (svg(one.drawing), one.alt) for one in found}
+    drawings: list[Block | None] = [opening.figure if opening else None]
+    drawings += [block.figure if isinstance(block, Explorer) else block for block in blocks]
+    drawn = {one.name: (svg(one.drawing), one.alt) for one in drawings if isinstance(one, Figure)}
     folder = directory / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("*.svg"):
@@ -130,12 +131,6 @@ def write_pages(
 def svg(figure: Any) -> str:
     """The figure as an SVG file."""
     return drawing.svg(figure)
-
-
-def _figure(block: Block) -> Figure | None:
-    if isinstance(block, Explorer):
-        return block.figure
-    return block if isinstance(block, Figure) else None
 
 
 def footer(run: Run) -> list[tuple[str, str]]:

@@ -33,37 +33,3 @@ from reports.figures.curves import field, lines, loss_curves, points, quality_li
 from reports.figures.differences import box, distances, forest
 from reports.figures.names import named, under_one_legend
 from reports.figures.scales import fit_y, floor_band, log_ticks, plain_ticks, top_ticks
-
-__all__ = [
-    "BLUE",
-    "FAINT",
-    "GREEN",
-    "INK",
-    "ORANGE",
-    "PALETTE",
-    "TIP",
-    "Axes",
-    "box",
-    "class_counts",
-    "distances",
-    "few",
-    "field",
-    "fit_y",
-    "floor_band",
-    "forest",
-    "lines",
-    "log_ticks",
-    "looks",
-    "loss_curves",
-    "named",
-    "panels",
-    "plain_ticks",
-    "points",
-    "quality_line",
-    "settle",
-    "shades",
-    "style",
-    "target",
-    "top_ticks",
-    "under_one_legend",
-]

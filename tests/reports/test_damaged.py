@@ -113,18 +113,7 @@ def test_text_of_a_run_is_never_markup(directory: Path, monkeypatch: pytest.Monk
     """Every cell of every column of text, in every table, and every text of run.json."""
     monkeypatch.setattr(render, "svg", lambda drawing: "<svg/>")
     bad = "<script>alert(1)</script><img src=x onerror=alert(1)>"
-    keep = {
-        "features",
-        "status",
-        "metric",
-        "verdict",
-        "train_seed",
-        "sample_seed",
-        "run_id",
-        "samples_id",
-        "kind",
-        "mode",
-    }
+    keep = set("features status metric verdict train_seed sample_seed run_id samples_id kind mode".split())
     for path in directory.glob("*.csv"):
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         texts = [name for name in frame if name in TEXTS and name not in keep]

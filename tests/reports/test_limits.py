@@ -13,8 +13,8 @@ from reports import limits, render
 
 
 @pytest.mark.slow
-def test_two_thousand_contrasts_stay_readable(directory: Path, change: Any) -> None:
-    copies = 2_000
+def test_hundreds_of_contrasts_stay_readable(directory: Path, change: Any) -> None:
+    copies = 400
 
     def many(frame: pd.DataFrame) -> pd.DataFrame:
         pair = frame[(frame["kind"] == "pareto") & (frame["train_seed"] == "")].drop_duplicates("metric")
@@ -35,7 +35,7 @@ def test_two_thousand_contrasts_stay_readable(directory: Path, change: Any) -> N
     assert page.stat().st_size < 5_000_000
     assert "contrasts.csv has all" in text
     assert "setting 0 against" in text  # the lowest
-    assert "setting 1999 against" in text  # the highest
+    assert "setting 399 against" in text  # the highest
 
 
 @pytest.mark.slow

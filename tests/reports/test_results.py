@@ -20,46 +20,34 @@ def test_reads_every_file(directory: Path) -> None:
     assert len(pooled(run.of_kind("primary"))) == 2
 
 
+NUMBER = "must be a finite number or empty"
+
+
 @pytest.mark.parametrize(
-    ("name", "column", "value", "message"),
+    ("name", "cell", "message"),
     [
-        ("table.csv", "status", "okay", "table.csv: row 1: status='okay': must be one of ok, failed, infeasible"),
-        ("table.csv", "fd", "many", "table.csv: row 1: fd='many': must be a finite number or empty"),
-        ("table.csv", "kd", "inf", "table.csv: row 1: kd='inf': must be a finite number or empty"),
-        (
-            "table.csv",
-            "seconds",
-            "-5",
-            "table.csv: row 1: seconds='-5': must be a finite number or empty, at least 0",
-        ),
-        (
-            "table.csv",
-            "recall",
-            "1.5",
-            "table.csv: row 1: recall='1.5': must be a finite number or empty, at least 0",
-        ),
-        (
-            "table.csv",
-            "fd",
-            "1e308",
-            "table.csv: row 1: fd='1e308': must be a finite number or empty, at least",
-        ),
-        ("contrasts.csv", "n_networks", "", "contrasts.csv: row 1: n_networks must not be empty"),
-        ("contrasts.csv", "low", "7", "contrasts.csv: row 1: low must be at most high"),
-        ("floors.csv", "high", "-7", "floors.csv: row 1: low must be at most high"),
-        ("table.csv", "compiled", "yes", "table.csv: row 1: compiled='yes': must be True, False or empty"),
-        ("contrasts.csv", "metric", "is", "contrasts.csv: row 1: metric='is': must be one of kd, fd"),
-        ("contrasts.csv", "verdict", "maybe", "contrasts.csv: row 1: verdict='maybe': must be one of better, worse"),
-        ("table.csv", "features", "other", "features: digits, other: one report shows one feature space"),
+        ("table.csv", "status=okay", "row 1: status='okay': must be one of ok, failed, infeasible"),
+        ("table.csv", "fd=many", f"row 1: fd='many': {NUMBER}"),
+        ("table.csv", "kd=inf", f"row 1: kd='inf': {NUMBER}"),
+        ("table.csv", "seconds=-5", f"row 1: seconds='-5': {NUMBER}, at least 0"),
+        ("table.csv", "recall=1.5", f"row 1: recall='1.5': {NUMBER}, at least 0"),
+        ("table.csv", "fd=1e308", f"row 1: fd='1e308': {NUMBER}, at least"),
+        ("contrasts.csv", "n_networks=", "row 1: n_networks must not be empty"),
+        ("contrasts.csv", "low=7", "row 1: low must be at most high"),
+        ("floors.csv", "high=-7", "row 1: low must be at most high"),
+        ("table.csv", "compiled=yes", "row 1: compiled='yes': must be True, False or empty"),
+        ("contrasts.csv", "metric=is", "row 1: metric='is': must be one of kd, fd"),
+        ("contrasts.csv", "verdict=maybe", "row 1: verdict='maybe': must be one of better, worse"),
+        ("features", "features=other", "digits, other: one report shows one feature space"),
     ],
 )
-def test_invalid_values_are_named(
-    directory: Path, change: Any, name: str, column: str, value: str, message: str
-) -> None:
-    change(name, lambda frame: frame.assign(**{column: [value, *frame[column][1:]]}))
+def test_invalid_values_are_named(directory: Path, change: Any, name: str, cell: str, message: str) -> None:
+    column, value = cell.split("=")
+    file = name if name.endswith(".csv") else "table.csv"
+    change(file, lambda frame: frame.assign(**{column: [value, *frame[column][1:]]}))
     with pytest.raises(ValueError) as error:
         read_run(directory)
-    assert str(error.value).startswith(message)
+    assert str(error.value).startswith(f"{name}: {message}")
 
 
 def test_missing_columns_are_named(directory: Path, change: Any) -> None:
@@ -68,36 +56,27 @@ def test_missing_columns_are_named(directory: Path, change: Any) -> None:
         read_run(directory)
 
 
+KEYS = {"schema": 2, "experiment": "", "preset": "", "question": "", "command": ""}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "run.json: not JSON"),
-        ("[]", "run.json: missing keys: not an object"),
-        ('{"schema": 1}', "run.json: missing keys: experiment, preset, question, command"),
-        (
-            '{"schema":1,"experiment":"","preset":"","question":"","command":""}',
-            "run.json: schema=1: this version reads 2. Run its command again",
-        ),
-        ("[" * 100_000, "run.json: not JSON"),
-        (
-            '{"schema":2,"experiment":"","preset":"","question":"","command":"","machine":["x"]}',
-            "run.json: machine=['x']: must be a JSON string",
-        ),
-        (
-            '{"schema":2,"experiment":["beta"],"preset":"","question":"","command":""}',
-            "run.json: experiment=['beta']: must be a JSON string",
-        ),
-        (
-            '{"schema":2,"experiment":"","preset":"","question":"","command":"","notes":1}',
-            "run.json: notes=1: must be a JSON array",
-        ),
+        ("{", "not JSON"),
+        ("[]", "missing keys: not an object"),
+        ('{"schema": 1}', "missing keys: experiment, preset, question, command"),
+        (json.dumps(KEYS | {"schema": 1}), "schema=1: this version reads 2. Run its command again"),
+        ("[" * 100_000, "not JSON"),
+        (json.dumps(KEYS | {"machine": ["x"]}), "machine=['x']: must be a JSON string"),
+        (json.dumps(KEYS | {"experiment": ["beta"]}), "experiment=['beta']: must be a JSON string"),
+        (json.dumps(KEYS | {"notes": 1}), "notes=1: must be a JSON array"),
     ],
 )
 def test_invalid_run_json_is_named(directory: Path, text: str, message: str) -> None:
     (directory / "run.json").write_text(text)
     with pytest.raises(ValueError) as error:
         read_run(directory)
-    assert str(error.value).startswith(message)
+    assert str(error.value).startswith(f"run.json: {message}")
 
 
 def test_a_row_over_all_networks_needs_a_verdict(directory: Path, change: Any) -> None:

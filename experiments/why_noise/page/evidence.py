@@ -17,6 +17,8 @@ PREDICTED = {15_000, 45_000}  # training images of predictions 1 to 5
 SHARES = {"copies": "copies", "near copies": "near_copies"}
 BELOW = "exact above − noise below"
 
+KINDS = {"noise": "With noise against without, for each denoiser.", "control": "The A/A control."}
+
 
 def sections(run: Run) -> list[Section | None]:
     """All sections, in order."""
@@ -31,7 +33,7 @@ def sections(run: Run) -> list[Section | None]:
         yardsticks(run),
         components.glossary("eta", "fd", "kd", *FURTHER, "precision", "recall"),
         components.training(run),
-        numbers(run),
+        tables.section(run, [], KINDS, ("network", "eta", "n_steps", "nfe")),
     ]
 
 
@@ -239,17 +241,3 @@ def yardsticks(run: Run) -> Section | None:
         "known mixture, the component mix of true draws is about 1, and their log density gap is near 0."
     )
     return Section("Other yardsticks", [table(pd.DataFrame(body).fillna(""), text, words=("denoiser",))], folded=True)
-
-
-def numbers(run: Run) -> Section:
-    """The tables."""
-    noise, control = run.of_kind("noise"), run.of_kind("control")
-    lists = {
-        "With noise against without, for each denoiser.": noise.assign(a=noise["mode"] + ": " + noise["a"]),
-        "The A/A control.": control,
-    }
-    blocks = [
-        tables.contrast_list(run, rows, f"{text} Means over networks.") for text, rows in lists.items() if len(rows)
-    ]
-    every = tables.runs(run, ("network", "eta", "n_steps", "nfe"))
-    return Section("Tables", [*blocks, tables.setting(run), *tables.floors(run), *every], folded=True)
