@@ -9,7 +9,6 @@ sigma is in data standard deviations. Values from papers with sigma_data = 0.5 a
 import math
 import re
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -17,14 +16,15 @@ from torch import Tensor
 from diffusion_core.schedules.sigma import check_ends
 
 
-class NoiseDistribution(Protocol):
-    """A distribution over training noise levels. Ours are frozen dataclasses, whose fields are their parameters."""
+@dataclass(frozen=True)
+class NoiseDistribution:
+    """A distribution over training noise levels. A subclass is a frozen dataclass: its fields are its parameters."""
 
     @property
     def name(self) -> str:
         """The class's name and the parameters, as tables and reports print them, such as "log-normal(-0.507, 1.2)"."""
         label = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(self).__name__).lower()
-        values = ((field.name, getattr(self, field.name)) for field in fields(cast(Any, self)))
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
         return f"{label}({', '.join(f'{name}=' * (name == 'data_std') + f'{value:g}' for name, value in values)})"
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
@@ -33,11 +33,11 @@ class NoiseDistribution(Protocol):
         They are independent. With `stratified`, one comes from each n-th of the distribution, in random order: the
         marginal distribution is the same, and averages over a batch vary less.
         """
-        ...
+        raise NotImplementedError
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
         """Natural log of the density of ln sigma at `log_sigma` (any shape); -inf outside the support."""
-        ...
+        raise NotImplementedError
 
 
 def uniforms(n: int, generator: torch.Generator, stratified: bool) -> Tensor:
