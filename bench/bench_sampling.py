@@ -100,7 +100,7 @@ def bench_default_is_within_a_tenth_of_the_best(device: str) -> None:
             other = replace(mode, precision=precision, compiled=compiled, batch=batch)
             model = Compiled(network(device), batch) if compiled else network(device)
             runs[other] = forward(model, SHAPE, device, other)
-    least = {other: seconds / other.batch for other, seconds in interleaved(runs, device).items()}
+    least = {other: seconds / other.batch for other, seconds in interleaved(runs).items()}
     best = min(least, key=least.__getitem__)
     print({f"{m.precision}{', compiled' * m.compiled}, {m.batch}": round(1 / seconds) for m, seconds in least.items()})
     assert least[mode] <= 1.1 * least[best], f"default {mode}, best {best}"

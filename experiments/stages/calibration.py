@@ -11,13 +11,14 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.benchmark import Timer
 
 from diffusion_core.networks import build
 from diffusion_core.networks.compiled import Compiled, can_compile
@@ -26,17 +27,16 @@ from diffusion_core.precision import PRECISIONS, computing_in
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import at_samples, default_batch
 from diffusion_core.training import train
-from experiments.config.denoisers import Machine
+from experiments.config.denoisers import Machine, at_least
+from experiments.config.names import one_of
 from experiments.stages.hardware import cores, device_name, use_threads
 from experiments.stages.memory import free, keep_freed
 from experiments.store.cache import cache_root
 from experiments.store.checksums import write_json
 
 SAMPLING, TRAINING = STAGES = ("sampling", "training")
-ROUNDS = 9  # at most; each round times every mode once, so that a busy moment hits all of them
-SECONDS = 0.8  # from then on no further round is begun
-HOPELESS = (3.0, 1.5)  # a mode so many times slower than the fastest is not timed again, after one round and later
-COMPARABLE = 1.25  # compiled modes are timed in precisions that are at most so many times slower than the best
+ROUNDS = 5  # each times every mode once, so that a busy moment hits all of them
+HOPELESS = 3.0  # a mode that takes so many times the plain mode's thread seconds per image is not timed again
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")  # environment
 Say = Callable[[str], object]
 log = logging.getLogger(__name__)
@@ -53,10 +53,16 @@ class Mode:
     precision: str = "fp32"
     compiled: bool = False
 
+    def __post_init__(self) -> None:
+        one_of("stage", self.stage, STAGES)
+        one_of("precision", self.precision, PRECISIONS)
+        at_least("batch", self.batch, 1)
+        at_least("threads", self.threads, 1)
+
 
 @dataclass(frozen=True)
 class Timing:
-    """The seconds of one forward pass or training step in a mode, the least of some rounds.
+    """The seconds of one forward pass or training step in a mode.
 
     `once`: seconds that compilation takes for each further network; the first one takes longer.
     """
@@ -64,6 +70,10 @@ class Timing:
     mode: Mode
     seconds: float
     once: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.seconds < math.inf and 0 <= self.once < math.inf):
+            raise ValueError(f"seconds={self.seconds}, once={self.once}: no times")
 
     @property
     def images_per_second(self) -> float:
@@ -109,8 +119,8 @@ class Subject:
         """The modes that need no compilation. The first of each stage is the plain one."""
         fewer = sorted({self.threads, 1}, reverse=True) if self.device == "cpu" else [self.threads]
         batches = (self.sampling_batch, 2 * self.sampling_batch)
-        found = [Mode(SAMPLING, batch, self.threads, p) for batch in batches for p in PRECISIONS]
-        return found + [Mode(TRAINING, self.training_batch, n, p) for n in fewer for p in PRECISIONS]
+        sampling = [Mode(SAMPLING, batch, self.threads, p) for batch in batches for p in PRECISIONS]
+        return sampling + [Mode(TRAINING, self.training_batch, n, p) for n in fewer for p in PRECISIONS]
 
 
 def folder() -> Path:
@@ -119,132 +129,111 @@ def folder() -> Path:
 
 
 def timings(subject: Subject, say: Say, network: Model | None = None) -> tuple[Timing, ...]:
-    """The remembered timings of a subject, or new ones, in two to four seconds. Empty if plain fp32 cannot be timed.
+    """The remembered timings of a subject, or new ones, in some seconds. Empty if plain fp32 cannot be timed.
 
     Args:
         subject: what is timed.
         say: is told when it is timed.
         network: times this network, in sampling only, instead of building `subject.network`.
     """
-    found = _measured.get(subject) or read(subject.path, subject.key)
-    if found is None:
-        say(f"timing the network {subject.network} on this machine, once")
-        found = measure(subject, network)
-        _remember(subject, found)
-    return found
+    remembered = _measured.get(subject) or read(subject.path, subject.key)
+    if remembered is not None:
+        return remembered
+    say(f"timing the network {subject.network} on this machine, once")
+    return _remember(subject, measure(subject, network))
 
 
-def with_compiled(subject: Subject, found: tuple[Timing, ...], say: Say) -> tuple[Timing, ...]:
-    """The timings, and those of compiled modes if this machine can compile. New ones take up to half a minute."""
-    if not can_compile(subject.device) or any(timing.mode.compiled for timing in found):
-        return found
+def with_compiled(subject: Subject, eager: tuple[Timing, ...], say: Say) -> tuple[Timing, ...]:
+    """The timings, and that of compiled sampling if this machine can compile. A new one takes up to half a minute."""
+    if not eager or not can_compile(subject.device) or any(timing.mode.compiled for timing in eager):
+        return eager
     say(f"timing the network {subject.network}, compiled: half a minute, once on this machine")
-    found += measure_compiled(subject, found)
-    _remember(subject, found)
-    return found
+    return _remember(subject, eager + measure_compiled(subject, eager))
 
 
 def measure_again(subject: Subject) -> tuple[Timing, ...]:
-    """Times all modes anew, compiled ones too, and remembers the timings in place of earlier ones."""
-    found = measure(subject)
-    if found and can_compile(subject.device):
-        found += measure_compiled(subject, found)
-    _remember(subject, found)
-    return found
+    """Times all modes anew, the compiled one too, and remembers the timings in place of earlier ones."""
+    return with_compiled(subject, _remember(subject, measure(subject)), lambda text: None)
 
 
 def read(path: Path, key: Mapping[str, Any] | None = None) -> tuple[Timing, ...] | None:
     """The timings in a file; None if there is none, if it is damaged, or if it is about something else than `key`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["key"] != key and key is not None:
+        if key not in (None, content["key"]):
             return None
-        found = tuple(Timing(Mode(**one["mode"]), one["seconds"], one["once"]) for one in content["timings"])
-        return found if found and all(map(_sensible, found)) else None
+        entries = content["timings"]
+        return tuple(Timing(Mode(**entry["mode"]), entry["seconds"], entry["once"]) for entry in entries) or None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _sensible(timing: Timing) -> bool:
-    mode, numbers = timing.mode, (timing.seconds, timing.once, timing.mode.batch, timing.mode.threads)
-    if not all(type(number) in (int, float) and 0 <= number < math.inf for number in numbers):
-        return False
-    known = mode.stage in STAGES and mode.precision in PRECISIONS and isinstance(mode.compiled, bool)
-    return known and timing.seconds > 0 and mode.batch >= 1 and mode.threads >= 1
-
-
-def _remember(subject: Subject, found: tuple[Timing, ...]) -> None:
-    _measured[subject] = found
-    content = {"key": subject.key, "timings": [asdict(timing) for timing in found]}
+def _remember(subject: Subject, measured: tuple[Timing, ...]) -> tuple[Timing, ...]:
+    _measured[subject] = measured
+    content = {"key": subject.key, "timings": [asdict(timing) for timing in measured]}
     content["measured_at"] = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         subject.path.parent.mkdir(parents=True, exist_ok=True)
         write_json(subject.path, content)
     except OSError as error:
         log.warning("%s: %s; so the next run times again, and may choose another precision", folder(), error)
+    return measured
 
 
 def measure(subject: Subject, network: Model | None = None) -> tuple[Timing, ...]:
     """Times all modes that need no compilation."""
     keep_freed()  # as in runs
-    modes = [mode for mode in subject.modes if network is None or mode.stage == SAMPLING]
+    measured: list[Timing] = []
     with torch.random.fork_rng(devices=[]):
         model = network if network is not None else _network(subject)
-        found: list[Timing] = []
-        for stage in STAGES:
-            here = [mode for mode in modes if mode.stage == stage]
+        for stage in STAGES if network is None else (SAMPLING,):
             runs = {
                 mode: forward(model, subject.shape, subject.device, mode) if stage == SAMPLING else _step(subject, mode)
-                for mode in here
+                for mode in subject.modes
+                if mode.stage == stage
             }
-            seconds = interleaved(runs, subject.device)
-            if here and here[0] not in seconds:  # nothing to compare with
+            seconds = interleaved(runs)
+            if next(iter(runs)) not in seconds:  # nothing to compare with
                 return ()
-            found += [Timing(mode, least) for mode, least in seconds.items()]
+            measured += [Timing(mode, least) for mode, least in seconds.items()]
     use_threads(subject.threads)
-    return tuple(found)
+    return tuple(measured)
 
 
-def measure_compiled(subject: Subject, eager: Iterable[Timing]) -> tuple[Timing, ...]:
-    """Times the compiled forward pass in each precision that is not hopeless, at its fastest batch size.
+def measure_compiled(subject: Subject, eager: tuple[Timing, ...]) -> tuple[Timing, ...]:
+    """Times the compiled forward pass in the precision and batch size that are fastest without compilation.
 
-    Two networks are compiled per mode: the first also fills TorchInductor's cache on disk, the second shows what each
-    further network takes.
+    Two networks are compiled: the first also fills TorchInductor's cache on disk, the second shows what each further
+    network takes.
     """
-    keep_freed()
-    sampling = [timing for timing in eager if timing.mode.stage == SAMPLING]
-    best = max(timing.images_per_second for timing in sampling)
-    found = []
-    for precision in PRECISIONS:
-        here = [timing for timing in sampling if timing.mode.precision == precision]
-        fastest = max(here, key=lambda timing: timing.images_per_second, default=None)
-        if fastest is None or fastest.images_per_second * COMPARABLE < best:
-            continue
-        mode = replace(fastest.mode, compiled=True)
-        with torch.random.fork_rng(devices=[]):
-            for _ in range(2):
-                run = forward(Compiled(_network(subject), mode.batch), subject.shape, subject.device, mode)
-                once = _timed(run, subject.device)
-            if seconds := interleaved({mode: run}, subject.device):
-                found.append(Timing(mode, seconds[mode], once))
-    return tuple(found)
+    fastest = max((timing for timing in eager if timing.mode.stage == SAMPLING), key=lambda t: t.images_per_second)
+    mode = replace(fastest.mode, compiled=True)
+    use_threads(mode.threads)
+    with torch.random.fork_rng(devices=[]):
+        for _ in range(2):
+            run = forward(Compiled(_network(subject), mode.batch), subject.shape, subject.device, mode)
+            start = time.perf_counter()
+            run()
+            once = time.perf_counter() - start
+        return tuple(Timing(mode, seconds, once) for seconds in interleaved({mode: run}).values())
 
 
-def interleaved(runs: Mapping[Mode, Callable[[], object]], device: str) -> dict[Mode, float]:
-    """The least seconds of each run, in rounds that time one after the other. A mode that fails is left out."""
+def interleaved(runs: Mapping[Mode, Callable[[], object]]) -> dict[Mode, float]:
+    """The least seconds of each run, in rounds that time one after the other.
+
+    A mode that fails is left out. One that is hopeless in comparison with the first mode is timed once.
+    """
     least: dict[Mode, float] = {}
-    start = time.perf_counter()
-    for number in range(ROUNDS + 1):
-        if number > 2 and time.perf_counter() - start > SECONDS:
-            break
+
+    def thread_seconds(mode: Mode) -> float:
+        return least.get(mode, math.inf) * mode.threads / mode.batch
+
+    for number in range(ROUNDS):
         for mode, run in runs.items():
-            if number > 0 and (mode not in least or _slowness(least, mode) > HOPELESS[number > 1]):
+            if number > 0 and not thread_seconds(mode) <= HOPELESS * thread_seconds(next(iter(runs))):
                 continue
-            use_threads(mode.threads)
             try:
-                seconds = _timed(run, device)
-                if number == 0:  # the first call also allocates; after it, every call counts
-                    seconds = _timed(run, device)
+                seconds = Timer("run()", globals={"run": run}, num_threads=mode.threads).timeit(1).median
             except (MemoryError, RuntimeError) as error:
                 log.info("%s: %s; left out", mode, " ".join(str(error).split())[:200])
                 least.pop(mode, None)
@@ -252,20 +241,6 @@ def interleaved(runs: Mapping[Mode, Callable[[], object]], device: str) -> dict[
                 continue
             least[mode] = min(seconds, least.get(mode, math.inf))
     return least
-
-
-def _slowness(least: Mapping[Mode, float], mode: Mode) -> float:
-    """The seconds per image of a mode, in units of the fastest with as many threads."""
-    fastest = min(seconds / other.batch for other, seconds in least.items() if other.threads == mode.threads)
-    return least[mode] / mode.batch / fastest
-
-
-def _timed(run: Callable[[], object], device: str) -> float:
-    start = time.perf_counter()
-    run()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 def _network(subject: Subject) -> torch.nn.Module:

@@ -51,9 +51,9 @@ def test_sampling_takes_what_needs_the_least_time(found: tuple[Timing, ...], eva
 
 
 def test_networks_trained_side_by_side_are_said_to_be_as_fast_as_they_are_together() -> None:
-    text = calibrated._said("training", training(0.032, "bf16", 1), STEP, at_a_time=2)
+    text = calibrated._in_words("training", training(0.032, "bf16", 1), STEP, at_a_time=2)
     assert text == "training in bf16 (2 networks at a time, about 3,200 images/s together against 1,600 in plain fp32)"
-    assert calibrated._said("training", STEP, STEP) == "training in fp32 (1,600 images/s)"
+    assert calibrated._in_words("training", STEP, STEP) == "training in fp32 (1,600 images/s)"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,34 +108,43 @@ def test_the_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_measuring_times_every_mode_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "ROUNDS", 1)
-    monkeypatch.setattr(calibration, "HOPELESS", (1e9, 1e9))
     before = torch.get_rng_state()
-    found = calibration.measure(SUBJECT)
-    assert [timing.mode for timing in found] == SUBJECT.modes
-    assert [timing.mode for timing in found if timing.mode == Mode(timing.mode.stage, 4, 1)] == [
-        found[0].mode, Mode(TRAINING, 4, 1)
+    measured = calibration.measure(SUBJECT)
+    assert [timing.mode for timing in measured] == SUBJECT.modes
+    assert [mode for mode in SUBJECT.modes if mode == Mode(mode.stage, 4, 1)] == [
+        measured[0].mode, Mode(TRAINING, 4, 1)
     ]  # fmt: skip
-    assert all(timing.seconds > 0 and timing.once == 0 for timing in found)
+    assert all(timing.seconds > 0 and timing.once == 0 for timing in measured)
     assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == 1
 
 
 def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    modes = {name: Mode(SAMPLING, 1, 1, name) for name in ("plain", "slow", "hopeless", "fails", "fails later")}
-    seconds, calls = (
-        {"plain": 1.0, "slow": 1.4, "hopeless": 4.0, "fails": 0.1, "fails later": 1.1},
-        dict.fromkeys(modes, 0),
-    )
+    """Hopeless is told by thread seconds per image: one thread may take longer, if others have one of their own."""
+    modes = {
+        "plain": Mode(SAMPLING, 1, 4),
+        "slow": Mode(SAMPLING, 1, 4, "bf16"),
+        "one thread": Mode(SAMPLING, 1, 1),
+        "hopeless": Mode(SAMPLING, 2, 4),
+        "fails": Mode(SAMPLING, 3, 4),
+        "fails later": Mode(SAMPLING, 4, 4),
+    }
+    seconds, calls = dict(zip(modes, (1.0, 1.4, 6.0, 9.0, 0.1, 1.1), strict=True)), dict.fromkeys(modes, 0)
 
-    def timed(run: Callable[[], str], device: str) -> float:
-        name = run()
-        calls[name] += 1
-        if name == "fails" or (name == "fails later" and calls[name] > 3):
-            raise RuntimeError("out of memory")
-        return seconds[name] + 1 / calls[name]  # the first call is slow
+    class Clock:
+        def __init__(self, stmt: str, globals: dict[str, Any], num_threads: int) -> None:
+            self.name = globals["run"]()
+            assert num_threads == modes[self.name].threads
 
-    monkeypatch.setattr(calibration, "_timed", timed)
-    monkeypatch.setattr(calibration, "SECONDS", 1e9)
-    found = calibration.interleaved({mode: (lambda name=name: name) for name, mode in modes.items()}, "cpu")
-    times = calibration.ROUNDS + 2
-    assert calls == {"plain": times, "slow": times, "hopeless": 2, "fails": 1, "fails later": 4}
-    assert found == {modes[name]: seconds[name] + 1 / calls[name] for name in ("plain", "slow", "hopeless")}
+        def timeit(self, number: int) -> Any:
+            calls[self.name] += 1
+            if self.name == "fails" or (self.name == "fails later" and calls[self.name] > 3):
+                raise RuntimeError("out of memory")
+            return SimpleNamespace(median=seconds[self.name] + 0.1 / calls[self.name])
+
+    monkeypatch.setattr(calibration, "Timer", Clock)
+    measured = calibration.interleaved({mode: (lambda name=name: name) for name, mode in modes.items()})
+    times = calibration.ROUNDS
+    expected = {"plain": times, "slow": times, "one thread": times, "hopeless": 1, "fails": 1, "fails later": 4}
+    assert calls == expected
+    kept = ("plain", "slow", "one thread", "hopeless")
+    assert measured == {modes[name]: seconds[name] + 0.1 / calls[name] for name in kept}
