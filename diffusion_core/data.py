@@ -8,9 +8,8 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -148,25 +147,19 @@ def load(name: str, *, root: Path | None = None, train: bool = True) -> Images:
 def _read(name: str, root: Path | None, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixels uint8 (n, C, H, H) and labels int64 (n,) of a name that `check_name` accepts. H is 32 for named sets."""
     plain, planned = _split(name)
-    if plain in _LOADERS:
-        pixels, labels = _LOADERS[plain](root or default_root(), train)
-        pixels = _to_side(pixels, SIDE)
-        if train and planned not in (None, found := data_user.fingerprint(pixels, labels)):
-            raise ValueError(
-                f"data={name!r}: the files of {plain} have changed since it was named so; their fingerprint is now "
-                f"{found}. Use data={plain!r} for what they hold now, or bring the old files back"
-            )
-        return pixels, labels
-    if not train:
-        raise ValueError(f"data={name!r} has no test split; data='mnist' has one")
     user = data_user.parse(name)
-    assert user is not None  # by `check_name`
-    pixels, labels = data_user.read(name)
-    pixels = _to_side(pixels, user.side)
-    if user.fingerprint not in (None, now := data_user.fingerprint(pixels, labels)):
+    if user is None:
+        side, (pixels, labels) = SIDE, _LOADERS[plain](root or default_root(), train)
+    elif train:
+        plain, planned, side = f"{user.kind}:{user.path}", user.fingerprint, user.side
+        pixels, labels = data_user.read(name)
+    else:
+        raise ValueError(f"data={name!r} has no test split; data='mnist' has one")
+    pixels = _to_side(pixels, side)
+    if train and planned not in (None, now := data_user.fingerprint(pixels, labels)):
         raise ValueError(
-            f"data={name!r}: {user.path} has changed since it was named so; its fingerprint is now {now}. Use "
-            f"data='{user.kind}:{user.path}' for what it holds now, or bring the old files back"
+            f"data={name!r}: {plain} has changed since it was named so; its fingerprint is now {now}. Use "
+            f"data={plain!r} for what it holds now, or bring the old files back"
         )
     return pixels, labels
 
@@ -200,51 +193,43 @@ def _mnist5k_file() -> np.ndarray:
     return np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
 
 
-def _mnist(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """60,000 training and 10,000 test digits (LeCun et al. 1998) through torchvision."""
-    from torchvision.datasets import MNIST
+def _torchvision(name: str, kind: str, by_hand: str, root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """A data set of torchvision, downloaded if it is missing.
 
-    return _in_mnist_format("mnist", MNIST, root, train)
+    Args:
+        kind: its class there.
+        by_hand: the files to download otherwise.
 
+    Raises:
+        DataUnavailableError: as in `load`.
+    """
+    from torchvision import datasets
 
-def _fashion_mnist(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """60,000 training and 10,000 test pictures of clothes (Xiao et al. 2017, arXiv 1708.07747) through torchvision."""
-    from torchvision.datasets import FashionMNIST
-
-    return _in_mnist_format("fashion-mnist", FashionMNIST, root, train)
-
-
-def _cifar10(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """50,000 training and 10,000 test colour pictures (Krizhevsky 2009) through torchvision."""
-    from torchvision.datasets import CIFAR10
-
-    dataset = _fetch("cifar10", CIFAR10, root, train, f"cifar-10-python.tar.gz into {root}")
-    return torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(dataset.targets)
-
-
-def _in_mnist_format(name: str, kind: Callable[..., Any], root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    files = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
-    dataset = _fetch(name, kind, root, train, f"{files}, gunzipped, into {root / kind.__name__ / 'raw'}")
-    return dataset.data.unsqueeze(1), dataset.targets.long()
-
-
-def _fetch(name: str, kind: Callable[..., Any], root: Path, train: bool, by_hand: str) -> Any:
-    """A torchvision data set, downloaded if it is missing. Raises DataUnavailableError, see `load`."""
     try:
-        return kind(str(root), train=train, download=True)
+        dataset = getattr(datasets, kind)(str(root), train=train, download=True)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DataUnavailableError(
-            f"data={name!r}: its files could not be downloaded ({reason}). Put them there by hand ({by_hand}), or name "
-            f"another folder with --data-root; data='mnist5k' needs no download"
+            f"data={name!r}: its files could not be downloaded ({reason}). Put them there by hand "
+            f"({by_hand.format(root=root)}), or name another folder with --data-root; data='mnist5k' needs no download"
         ) from error
+    pixels, labels = torch.as_tensor(dataset.data), torch.as_tensor(dataset.targets)
+    return pixels.permute(0, 3, 1, 2).contiguous() if pixels.ndim == 4 else pixels.unsqueeze(1), labels.long()
 
 
+_IN_MNIST_FORMAT = (
+    "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, gunzipped, "
+)
 _LOADERS: dict[str, Callable[[Path, bool], tuple[torch.Tensor, torch.Tensor]]] = {
     "mnist5k": _mnist5k,
-    "mnist": _mnist,
-    "fashion-mnist": _fashion_mnist,
-    "cifar10": _cifar10,
+    # 60,000 training and 10,000 test digits (LeCun et al. 1998)
+    "mnist": partial(_torchvision, "mnist", "MNIST", _IN_MNIST_FORMAT + "into {root}/MNIST/raw"),
+    # 60,000 training and 10,000 test pictures of clothes (Xiao et al. 2017, arXiv 1708.07747)
+    "fashion-mnist": partial(
+        _torchvision, "fashion-mnist", "FashionMNIST", _IN_MNIST_FORMAT + "into {root}/FashionMNIST/raw"
+    ),
+    # 50,000 training and 10,000 test colour pictures (Krizhevsky 2009)
+    "cifar10": partial(_torchvision, "cifar10", "CIFAR10", "cifar-10-python.tar.gz into {root}"),
 }
 NAMES = tuple(_LOADERS)
 KNOWN = {  # fingerprint of the published training split; cifar10's is not known here, so its name always carries one

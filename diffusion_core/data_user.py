@@ -15,7 +15,6 @@ images, the references of precision and recall, and the images that `check` deno
 """
 
 import hashlib
-import math
 import re
 import warnings
 import zipfile
@@ -32,7 +31,6 @@ SIDE = 32  # of an image in pixels, unless the name has another
 SIDES = (8, 64)  # the smallest and the largest
 ORDER_SEED = 20_240_229  # of the random order of the images
 LARGEST_SIDE = 8192  # of an image file, in pixels: 192 MiB as RGB
-LARGEST = 4 * 2**30  # bytes of an array
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 IMAGE_KEYS = ("images", "x_train", "x", "arr_0")  # preferred in this order
 LABEL_KEYS = ("labels", "y_train", "y")
@@ -182,22 +180,20 @@ def _rgb(name: str, path: Path) -> Image.Image:
 
 def _read_npz(name: str, path: Path, side: int) -> tuple[Pixels, Labels]:
     """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels or zeros (n,). Nothing is unpickled."""
-    archive = _Archive(name, path)
-    headers = archive.headers
-    fitting = [key for key in (*IMAGE_KEYS, *headers) if key in headers and _fits(*headers[key])]
+    arrays = _arrays(name, path)
+    fitting = [key for key in (*IMAGE_KEYS, *arrays) if key in arrays and _fits(arrays[key])]
     key = fitting[0] if fitting else None
     if key not in IMAGE_KEYS and len(fitting) > 1:
         raise ValueError(
             f"data={name!r}: {', '.join(fitting)} could all be the images; call the right one {IMAGE_KEYS[0]!r}"
         )
     if key is None:
-        described = [f"{key}: {dtype} {shape}" for key, (shape, dtype) in headers.items()]
-        described += [f"{key}: {what}" for key, what in archive.faults.items()]
+        described = [f"{key}: {array.dtype} {array.shape}" for key, array in arrays.items()]
         raise ValueError(
             f"data={name!r}: no array of images in it. Images are uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) with "
-            f"C 1 or 3; it has {'; '.join(described) or 'no arrays'}"
+            f"C 1 or 3; it has {'; '.join(described) or 'no arrays of numbers'}"
         )
-    images: Pixels = archive.array(key)
+    images: Pixels = arrays[key]
     if images.ndim == 4 and images.shape[3] not in (1, 3):
         images = np.moveaxis(images, 1, 3)
     n, height, width = images.shape[:3]
@@ -211,69 +207,39 @@ def _read_npz(name: str, path: Path, side: int) -> tuple[Pixels, Labels]:
         images = images[..., 0] if images.shape[3:] == (1,) else images
         images = np.stack([_shrunk(Image.fromarray(image), side) for image in np.ascontiguousarray(images)])
     for label in LABEL_KEYS:
-        if label in headers and headers[label][1].kind in "iu" and headers[label][0] == (n,):
-            return images, archive.array(label).astype(np.int64)
+        if label in arrays and arrays[label].dtype.kind in "iu" and arrays[label].shape == (n,):
+            return images, arrays[label].astype(np.int64)
     return images, np.zeros(n, dtype=np.int64)
 
 
-class _Archive:
-    """The arrays of a .npz file by name, and the faults of its other members. Only headers are read before `array`."""
-
-    def __init__(self, name: str, path: Path) -> None:
-        if not path.is_file():
-            raise ValueError(f"data={name!r}: no such file: {path}")
-        if not zipfile.is_zipfile(path):
-            raise ValueError(f"data={name!r}: {path} is not a .npz file, as numpy.savez writes it")
-        self.name, self.path = name, path
-        self.headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
-        self.faults: dict[str, str] = {}
-        try:
-            archive = zipfile.ZipFile(path)
-        except UNREADABLE as error:
-            raise ValueError(f"data={name!r}: {path} cannot be read ({error})") from error
-        with archive:
-            for info in archive.infolist():
-                key = info.filename.removesuffix(".npy")
+def _arrays(name: str, path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a .npz file. Python objects, which would have to be unpickled, are left out."""
+    if not path.is_file():
+        raise ValueError(f"data={name!r}: no such file: {path}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"data={name!r}: {path} is not a .npz file, as numpy.savez writes it")
+    arrays: dict[str, NDArray[Any]] = {}
+    key = ""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for key in archive.files:
                 try:
-                    self.headers[key] = _header(archive, info)
-                except Exception as error:  # numpy and zipfile raise almost anything for broken headers
-                    self.faults[key] = f"cannot be read ({' '.join(str(error).split())})"
-
-    def array(self, key: str) -> NDArray[Any]:
-        """The array `key`. Raises ValueError if it is damaged."""
-        try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                found: NDArray[Any] = archive[key]
-                return found
-        except UNREADABLE as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(
-                f"data={self.name!r}: the array {key!r} of {self.path} cannot be read ({reason})"
-            ) from error
+                    array = archive[key]
+                except ValueError as error:
+                    if "allow_pickle" not in str(error):
+                        raise
+                else:
+                    arrays |= {key: array} if isinstance(array, np.ndarray) else {}  # a zip file may hold anything
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"data={name!r}: the array {key!r} of {path} cannot be read ({reason})") from error
+    return arrays
 
 
-def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of a member. Raises an exception if it is no array, or not as large as it says."""
-    with archive.open(info.filename) as file:
-        version = np.lib.format.read_magic(file)
-        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        if version not in read_header:
-            raise ValueError(f"not an array of numbers: format {version[0]}.{version[1]}")
-        shape, _, dtype = read_header[version](file)
-        size, present = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
-    if dtype.hasobject:
-        raise ValueError("Python objects, which would be unpickled")
-    if size != present:
-        raise ValueError(f"its header says {size:,} bytes, but {present:,} follow")
-    if size > LARGEST:
-        raise ValueError(f"it has {size:,} bytes; the limit is {LARGEST:,}")
-    return shape, dtype
-
-
-def _fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+def _fits(array: NDArray[Any]) -> bool:
     """Whether an array has the dtype and shape of images."""
-    channels = shape[3:] + shape[1:2]
-    return dtype == np.uint8 and (len(shape) == 3 or (len(shape) == 4 and any(c in (1, 3) for c in channels)))
+    channels = array.shape[3:] + array.shape[1:2]
+    return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and any(c in (1, 3) for c in channels)))
 
 
 def _shrunk(image: Image.Image, side: int) -> Pixels:

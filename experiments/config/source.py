@@ -48,9 +48,17 @@ def source_of(kind: type) -> str:
         ValueError: the module has no source file.
     """
     if SOURCE not in kind.__dict__:
-        setattr(kind, SOURCE, _hashed(kind.__module__))
-    found: str = kind.__dict__[SOURCE]
-    return found
+        files = user_modules(module := kind.__module__)
+        if module not in files:
+            raise ValueError(f"{module}: its source file was not found, so classes in it have no identity; {HOW}")
+        contents = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+        digest = contents.pop(module)
+        if contents:
+            text = "\n".join([digest, *(f"{name} {other}" for name, other in sorted(contents.items()))])
+            digest = hashlib.sha256(text.encode()).hexdigest()
+        setattr(kind, SOURCE, digest[:12])
+    source: str = kind.__dict__[SOURCE]
+    return source
 
 
 def check_told_apart(value: Any) -> None:
@@ -75,28 +83,15 @@ def check_told_apart(value: Any) -> None:
 
 def user_modules(name: str) -> dict[str, Path]:
     """Module name -> file, for a module and the user modules that it imports directly or indirectly."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     todo = [name]
     while todo:
         name = todo.pop()
         path = _file(name)
-        if name in found or path is None:
-            continue
-        found[name] = path
-        todo += [used for used in _imports(name, path) if _is_users(used)]
-    return found
-
-
-def _hashed(module: str) -> str:
-    files = user_modules(module)
-    if module not in files:
-        raise ValueError(f"{module}: its source file was not found, so classes in it have no identity; {HOW}")
-    contents = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
-    first = contents.pop(module)
-    if not contents:
-        return first[:12]
-    text = "\n".join([first, *(f"{name} {digest}" for name, digest in sorted(contents.items()))])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+        if name not in files and path is not None:
+            files[name] = path
+            todo += [used for used in _imports(name, path) if _is_users(used)]
+    return files
 
 
 def _is_users(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Checks of samplers and noise distributions before any work. Built-in ones must be as they were installed.
+"""Checks of users' samplers and noise distributions before any work.
 
 A user's sampler must give the same samples twice. One that draws random numbers of its own, counts its calls or changes
 its fields would give another result in another order of runs, and the store would keep whichever came first. The same
@@ -7,7 +7,6 @@ holds for the noise levels of a user's noise distribution.
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import FunctionType
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from diffusion_core.samplers import Sampler
 from diffusion_core.samplers.sampling import follow
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config.identity import identity
-from experiments.config.source import OURS, is_ours
+from experiments.config.source import is_ours
 from experiments.config.trial import Trial
 from experiments.stages.common import images_of
 
@@ -27,18 +26,15 @@ SEED = 20_262
 
 
 def rehearse(trials: Sequence[Trial], data_root: Path | None) -> None:
-    """Checks the samplers and noise distributions of the trials.
+    """Checks the users' samplers and noise distributions of the trials.
 
     Raises:
-        ValueError: a method of a built-in one was replaced; a user's sampler gives different samples for the same
-            noise, makes a sample depend on the others of its batch, or changes its own fields; a user's noise
-            distribution fails, gives no levels or densities, or different levels for the same generator.
+        ValueError: a sampler gives different samples for the same noise, makes a sample depend on the others of its
+            batch, or changes its own fields; a noise distribution fails, gives no levels or densities, or different
+            levels for the same generator.
     """
     networks = {network: network.noise for trial in trials for network in trial.model.networks}
     laws = dict.fromkeys((noise, network.stratified) for network, noise in networks.items() if noise is not None)
-    for kind in {type(trial.samples.sampler) for trial in trials} | {type(law) for law, _ in laws}:
-        if is_ours(kind):
-            _check_untouched(kind)
     for law, stratified in laws:
         if not is_ours(type(law)):
             _check_levels(law, stratified)
@@ -100,15 +96,3 @@ def _samples(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int, ...]
     except (Exception, SystemExit):  # a user's sampler may raise anything
         return None
     return last.clone()
-
-
-def _check_untouched(kind: type) -> None:
-    """Raises ValueError if a method of this built-in class comes from elsewhere, for example from a user's module."""
-    for base in filter(is_ours, kind.__mro__):
-        for name, value in vars(base).items():
-            method = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-            if isinstance(method, FunctionType) and method.__module__.partition(".")[0] not in OURS:
-                raise ValueError(
-                    f"{kind.__name__}.{name} was replaced by {method.__module__}.{method.__qualname__}, but its "
-                    "results are stored under the name of the built-in class; write a class of your own"
-                )

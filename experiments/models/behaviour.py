@@ -86,11 +86,11 @@ def _outputs(model: Model, images: Images, device: str, which: range) -> Tensor:
         return CheckedModel(at_samples(model, inputs["index"]))(x, sigma).clone()
 
     try:
-        found = asked(model)
+        eps = asked(model)
         for name, part in inputs.items():
             if not torch.equal(part, before[name]):
                 raise ValueError(f"model: it changed {name} in place; it must leave its input as it is")
-        return found
+        return eps
     except (KeyboardInterrupt, ValueError):
         raise
     except BaseException as error:  # a user's model may raise anything

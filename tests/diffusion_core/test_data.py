@@ -120,7 +120,7 @@ def test_files_put_there_by_hand_are_read(name: str, folder: str, tmp_path: Path
     images = raw / "train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:-1] + b"\0")
     assert resolve(name, root=tmp_path) != resolved
-    with pytest.raises(ValueError, match="have changed since it was named so"):
+    with pytest.raises(ValueError, match="has changed since it was named so"):
         load(resolved, root=tmp_path)
 
 

@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 from own_sweep import FILE, RUN, noisy, run, written
 
-from diffusion_core.samplers import Euler, Heun
+from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder
 from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import identity
-from experiments.config.trial import Trial
-from experiments.engine.rehearsal import rehearse
 from experiments.studies.sweep import PRESETS
 from experiments.sweep import OwnFile, Setting, read, trials
 
@@ -153,15 +151,6 @@ def test_a_class_that_is_made_in_a_function_is_refused() -> None:
 
     with pytest.raises(ValueError, match=r"Local: a class that is made in a function has no identity; write it"):
         identity(Local())
-
-
-def test_a_built_in_sampler_that_was_replaced_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = Setting("a", Ladder(n_steps=2), Heun())
-    planned = list(trials(OwnFile("a", Path("a.py"), "b", lambda: [one], {}), PRESETS["smoke"]))
-    rehearse([trial for trial in planned if isinstance(trial, Trial)], None)
-    monkeypatch.setattr(Heun, "run", lambda *arguments: Euler(0.0).run(*arguments[1:]))
-    with pytest.raises(ValueError, match=r"^Heun\.run was replaced by .*test_sweep_refusals\."):
-        rehearse([trial for trial in planned if isinstance(trial, Trial)], None)
 
 
 def test_the_name_of_the_control_is_taken(tmp_path: Path) -> None:
