@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from own_sweep import FILE, RUN, few, noisy, run, written
+from smoke import smoke
 
 from diffusion_core.samplers import Euler
 from experiments.config.comparison import BestSet
@@ -41,6 +42,14 @@ def test_evaluations_that_a_sampler_does_not_plan_are_counted(tmp_path: Path) ->
     planned = trials(read(written(tmp_path, text)), PRESETS["smoke"])
     costs = {trial.setting: trial.samples.planned_nfe for trial in planned if isinstance(trial, Trial)}
     assert costs == {"euler": 2, "mine": 4}
+
+
+def test_the_files_own_preset_counts_and_what_is_typed_counts_more(tmp_path: Path) -> None:
+    presets = "PRESETS = {'smoke': Study(train_images=128, train_seeds=3, n_samples=50)}"
+    written(tmp_path, f"{FILE}from experiments.config import Study\n{presets}\n")
+    done = smoke(tmp_path, "sweep", str(tmp_path / "mine.py"), "--n-samples", "132", "--dry-run")
+    assert done.summary["trainings"]["unique"] == 3 and done.summary["samplings"]["left"] == 3 * 3
+    assert done.summary["evaluations"] == 3 * (128 * 3.5 + 3 * 132 * 2)  # 132 is also the usual preset's
 
 
 @pytest.mark.slow
