@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diffusion_core.data import Images
 from diffusion_core.precision import computing_in
-from diffusion_core.samplers import Model, sample
+from diffusion_core.samplers import sample
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.config import SampleConfig
 from experiments.config.identity import MIXTURE, identity
@@ -44,8 +44,12 @@ def sample_stage(
     name = identity(config)
     if store.has("samples", name):
         return name
-    images, network = _ready(config, store, data_root)
-    device, model = config.machine.device, CountingModel(network)
+    store.check_writable()
+    use_threads(config.machine.threads)
+    device, images = config.machine.device, images_of(config.model.data, data_root)
+    check_steady(config.model, store, data_root, device)  # takes the first answers of a network
+    network = load_model(config.model, store, data_root, device)
+    model = CountingModel(network)
     begun = _begun(config, store)
     first = begun.n_samples if begun else 0  # number of the first new sample
     counted: list[float] = []  # evaluations of this attempt
@@ -86,14 +90,6 @@ def sample_stage(
         shared_device=shared or (device == "cpu" and after.others_since(before) > SHARED_ABOVE),
     )
     return name
-
-
-def _ready(config: SampleConfig, store: Store, data_root: Path | None) -> tuple[Images, Model]:
-    """The data set and the network of a config. Sets the config's number of threads."""
-    store.check_writable()
-    use_threads(config.machine.threads)
-    check_steady(config.model, store, data_root, config.machine.device)  # takes the first answers of a network
-    return images_of(config.model.data, data_root), load_model(config.model, store, data_root, config.machine.device)
 
 
 @dataclass(frozen=True)

@@ -75,10 +75,9 @@ def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # the warnings of Ray are not ours
-@pytest.mark.parametrize("how", ["--workers", "--ray-address"])
-def test_on_ray_a_sampler_of_ones_own_travels(how: str, tmp_path: Path, two_nodes: Any) -> None:
-    value = "2" if how == "--workers" else two_nodes.cluster.address
-    line = [sys.executable, "-m", "experiments", "sweep", str(written(tmp_path, FILE)), *few(tmp_path), how, value]
+def test_on_ray_a_sampler_of_ones_own_travels(tmp_path: Path, two_nodes: Any) -> None:
+    where = ["--ray-address", two_nodes.cluster.address]
+    line = [sys.executable, "-m", "experiments", "sweep", str(written(tmp_path, FILE)), *few(tmp_path), *where]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])

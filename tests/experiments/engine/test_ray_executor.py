@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,21 @@ def test_a_lost_worker_is_replaced_and_leaves_nothing_behind(tmp_path: Path) -> 
     (row,) = sweep(TRIALS[:1], RunContext(Store(tmp_path), work=dies_twice)).rows
     assert row["status"] == "ok" and len(list((tmp_path / "tries").iterdir())) == 2
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_lost_node_is_made_up_for(tmp_path: Path, two_nodes: Any) -> None:
+    alone = execute(Plan.of(TRIALS), RunContext(Store(tmp_path / "alone")), Console(quiet=True)).rows
+    store = Store(tmp_path / "store")
+    with ThreadPoolExecutor(1) as thread:  # nodes can be started by the main thread only
+        running = thread.submit(sweep, TRIALS, RunContext(store))
+        while not store.artifacts():
+            assert not running.done()
+            time.sleep(0.05)
+        two_nodes.lose_the_second()
+        running.result()
+    rows = sweep(TRIALS, RunContext(store)).rows  # with nothing left to do, unless Ray's retries were used up
+    assert values(rows) == values(alone) and [row["status"] for row in rows] == ["ok"] * 4
+    assert list((store.root / "tmp").iterdir()) == []
 
 
 def always_dies(task: Task, context: RunContext, advance: Advance) -> None:

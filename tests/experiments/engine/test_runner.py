@@ -77,12 +77,54 @@ def test_an_interrupted_command_says_how_to_go_on(
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["interrupted"] and said["report"] is None and 0 < said["rows"] < 10
     assert len(table(tmp_path / "out")) == said["rows"]
+    assert workers == "1" or pd.read_csv(tmp_path / "out" / "table.csv")["shared_device"].all()
     left = f"interrupted, {6 - said['rows']} of 6 trials left"
     assert f"{left}. To go on: python -m experiments beta --preset" in done.stdout
     assert list((tmp_path / "store" / "tmp").iterdir()) == [] and not (tmp_path / "out" / "report.html").exists()
     with pytest.MonkeyPatch.context() as patch:
         assert run(patch, *words(tmp_path / "out", tmp_path / "store")) == 0
     pd.testing.assert_frame_equal(table(tmp_path / "out"), table(whole / "out"), check_exact=True)
+
+
+KILLED = """
+import importlib, os, signal, sys
+name, number = sys.argv.pop(1), int(sys.argv.pop(1))
+module, attribute = importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2]
+honest, calls = getattr(module, attribute), []
+def dies(*arguments, **keywords):
+    calls.append(1)
+    if len(calls) == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return honest(*arguments, **keywords)
+setattr(module, attribute, dies)
+from experiments.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "number"),
+    [
+        ("experiments.store.store.checksums", 5),
+        ("experiments.engine.executor._write_log", 4),
+        ("experiments.engine.runner.write_report", 1),
+    ],
+    ids=["while an artifact is half-written", "between two artifacts", "while results are written"],
+)
+def test_a_killed_command_goes_on_where_it_stopped(
+    where: str, number: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a kill in each phase of the write of one artifact leaves is tested with the store."""
+    arguments = words(tmp_path / "out", tmp_path / "store")
+    assert warm.run("-c", KILLED, where, str(number), *arguments).returncode == -signal.SIGKILL
+    temporary = tmp_path / "store" / "tmp"
+    assert bool(list(temporary.iterdir())) == where.endswith("checksums")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("[ms]*/*/*/*")}
+    assert kept
+    assert run(monkeypatch, *arguments) == 0
+    pd.testing.assert_frame_equal(table(tmp_path / "out"), table(whole / "out"), check_exact=True)
+    assert not list(temporary.iterdir())
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "nothing was computed again"
 
 
 def test_what_an_earlier_run_left_is_gone_before_the_first_row(tmp_path: Path, whole: Path) -> None:
