@@ -132,7 +132,7 @@ def test_a_band_that_is_missing_moves_no_other(directory: Path) -> None:
     figure = drawings.bands(read_run(directory))
     assert figure is not None
     marks = [line for line in figure.drawing.axes[0].lines if (line.get_gid() or "").startswith("tip:")]
-    assert {round(float(mark.get_xdata()[0])) for mark in marks} == set(range(1, len(lows)))
+    assert {round(float(next(iter(mark.get_xdata())))) for mark in marks} == set(range(1, len(lows)))
 
 
 def test_the_figure_has_every_band_for_every_length(directory: Path) -> None:
