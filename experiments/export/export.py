@@ -17,7 +17,8 @@ from experiments.export import network
 from experiments.export.libraries import comfyui, diffusers, k_diffusion
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
-from experiments.export.verify import Mismatch, check_with_diffusers, difference, has_diffusers, is_random
+from experiments.export.verify import Mismatch, check_with_diffusers, difference, has_diffusers
+from experiments.models.behaviour import is_random
 from experiments.stages.common import images_of, load_model
 from experiments.store.checksums import write_json
 from experiments.store.store import Store, write_text
@@ -81,12 +82,12 @@ def _without(sets: pd.DataFrame) -> dict[str, str]:
     """Each mode that has no recommended setting, and why."""
     if not len(sets):
         return {"any budget": "no two settings succeeded"}
-    found = {}
+    missing = {}
     for mode, rows in sets.groupby("mode", sort=False):
         if not rows["simplest"].any():
-            said = rows["no_verdict"].dropna()
-            found[str(mode)] = str(said.iloc[0]) if len(said) else "no setting has samples that are images yet"
-    return found
+            reasons = rows["no_verdict"].dropna()
+            missing[str(mode)] = str(reasons.iloc[0]) if len(reasons) else "no setting has samples that are images yet"
+    return missing
 
 
 def _entry(trial: Trial, row: pd.Series, ties: list[str]) -> dict[str, Any]:
@@ -120,31 +121,31 @@ def _exports(
         What settings.json says about it, and the libraries whose code was run and failed.
     """
     title = " ".join(f"{trial.setting}: {trial.budget} network evaluations per image".split())  # one line
-    samples, device = trial.samples, torch.device(trial.samples.machine.device)
+    samples = trial.samples
     target = Target(title, samples.sampler, samples.ladder.sigmas(), samples.final_denoise, model, images)
-    found, missing, unchecked, error = dict[str, str](), dict[str, str](), dict[str, str](), None
+    written, missing, unchecked, error = dict[str, str](), dict[str, str](), dict[str, str](), None
     failed = set[str]()
     for library in libraries:
         end, make = EXPORTS[library]
         try:
             code = make(target)
             if why := _cannot_check(library, model):
-                unchecked[library] = why
-                code = _marked(code, why)
+                unchecked[library], (first, rest) = why, code.split("\n", 1)
+                code = f"{first}\n# Not compared with the sampler that was measured: {why}.\n{rest}"
             elif library == "torch":
                 error = difference(code, samples, model, images)
             elif library == "diffusers":
-                check_with_diffusers(code, target, model, images, device)
+                check_with_diffusers(code, target, torch.device(samples.machine.device))
         except Unsupported as reason:
             missing[library] = str(reason)
             failed |= {library} if isinstance(reason, Mismatch) else set()
             continue
         (directory / "export").mkdir(exist_ok=True)
-        found[library] = f"export/{trial.budget}-evaluations-{library}{end}"
-        write_text(directory / found[library], code)
+        written[library] = f"export/{trial.budget}-evaluations-{library}{end}"
+        write_text(directory / written[library], code)
     own = {"model_sigmas": list(target.sigmas), "model_times": list(target.times), "model_shift": target.shift}
     own |= network.settings(target)
-    return own | {"exports": found, "no_exports": missing, "not_compared": unchecked, "difference": error}, failed
+    return own | {"exports": written, "no_exports": missing, "not_compared": unchecked, "difference": error}, failed
 
 
 def _cannot_check(library: str, model: Model) -> str:
@@ -154,9 +155,3 @@ def _cannot_check(library: str, model: Model) -> str:
     if is_random(model):
         return "the network is random (random = True)"
     return "diffusers is not installed" if library == "diffusers" and not has_diffusers() else ""
-
-
-def _marked(code: str, why: str) -> str:
-    """The code with a line after its first one that it was not compared."""
-    first, rest = code.split("\n", 1)
-    return f"{first}\n# Not compared with the sampler that was measured: {why}.\n{rest}"

@@ -11,11 +11,12 @@ from torch import Tensor
 from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model, sample
-from diffusion_core.samplers.sampling import at_samples, model_device
+from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config.config import SampleConfig
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
+from experiments.models.failures import told
 
 N_IMAGES = 8  # that code is checked on
 TOLERANCE = 1e-3  # in standard deviations of the data
@@ -25,11 +26,6 @@ MARGIN, MOST = 10, 0.1  # the tolerance for a network that rounds more: times wh
 
 class Mismatch(Unsupported):
     """Code was run, and it fails or gives other images. The message says which."""
-
-
-def is_random(model: Model) -> bool:
-    """Whether a model is meant to be random, so that no two runs can be compared."""
-    return getattr(model, "random", False) is True
 
 
 def difference(code: str, config: SampleConfig, model: Model, images: Images) -> float:
@@ -43,7 +39,7 @@ def difference(code: str, config: SampleConfig, model: Model, images: Images) ->
     """
     device = torch.device(config.machine.device)
     try:
-        ours = _ours(model, config, images, device)
+        ours = _ours(model, config, images)
         net, noise, back = as_users_call(model, BlockNoise(config.seed, 0, N_IMAGES, images.shape, device))
         theirs = back(run(code)(net, noise))
         edge = (images.shape[1] - theirs.shape[2]) // 2
@@ -51,27 +47,21 @@ def difference(code: str, config: SampleConfig, model: Model, images: Images) ->
         error = _apart(ours[inner], theirs)
         if error <= TOLERANCE:
             return error
-        by_rounding = _apart(ours[inner], _ours(_slightly_off(model), config, images, device)[inner])
+        by_rounding = _apart(ours[inner], _ours(_slightly_off(model), config, images)[inner])
     except Exception as reason:  # of a network that we do not know
-        raise Mismatch(f"the code fails here: {_line(reason)}") from None
+        raise Mismatch(f"the code fails here: {told(reason)}") from None
     if not error <= min(MARGIN * by_rounding, MOST):
         raise Mismatch(f"the code gives other images, by {error:.2g} standard deviations of the data")
     return error
 
 
-def check_with_diffusers(
-    code: str, target: Target, model: Model, images: Images, device: torch.device | None = None
-) -> None:
-    """Runs the code for diffusers and compares its images with those of the torch code.
-
-    Args:
-        device: where to run; by default the device of the model's parameters.
+def check_with_diffusers(code: str, target: Target, device: torch.device) -> None:
+    """Runs the code for diffusers on a device and compares its images with those of the torch code.
 
     Raises:
         Mismatch: it fails, or the images differ, so this version of diffusers is another one than the code is for.
     """
-    device = model_device(model) if device is None else device
-    net, block, back = as_users_call(model, BlockNoise(0, 0, N_IMAGES, images.shape, device))
+    net, block, back = as_users_call(target.model, BlockNoise(0, 0, N_IMAGES, target.images.shape, device))
     shape = block().shape
 
     def sampled(text: str, off: float, *more: object) -> Tensor:
@@ -92,7 +82,7 @@ def check_with_diffusers(
             return
         by_rounding = _apart(ours, sampled(torch_loop(target), ROUNDED))
     except Exception as reason:  # of a library that we do not know
-        raise Mismatch(f"the installed diffusers fails: {_line(reason)}") from None
+        raise Mismatch(f"the installed diffusers fails: {told(reason)}") from None
     if not error <= min(MARGIN * by_rounding, MOST):
         raise Mismatch(f"the installed diffusers gives other images, by {error:.2g}; use the torch code")
 
@@ -124,17 +114,10 @@ def as_users_call(
     return model.net, inner, lambda x: (x - shift) / scale
 
 
-def _ours(model: Model, config: SampleConfig, images: Images, device: torch.device) -> Tensor:
-    return sample(
-        model,
-        config.ladder.sigmas(),
-        config.sampler,
-        n_samples=N_IMAGES,
-        shape=images.shape,
-        seed=config.seed,
-        device=device,
-        final_denoise=config.final_denoise,
-    )
+def _ours(model: Model, config: SampleConfig, images: Images) -> Tensor:
+    options: dict[str, Any] = {"device": torch.device(config.machine.device), "final_denoise": config.final_denoise}
+    shape, seed = images.shape, config.seed
+    return sample(model, config.ladder.sigmas(), config.sampler, n_samples=N_IMAGES, shape=shape, seed=seed, **options)
 
 
 def _slightly_off(model: Model) -> Model:
@@ -150,7 +133,3 @@ def _slightly_off(model: Model) -> Model:
 def _apart(ours: Tensor, theirs: Tensor) -> float:
     """The largest difference of a pixel, median over images."""
     return float((ours - theirs).abs().flatten(1).amax(dim=1).median())
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -50,6 +50,10 @@ NEGATIVE = "black and white may be exchanged: it fits better on negative images"
 Change = Callable[[Tensor], Tensor]
 
 
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
 @dataclass(frozen=True)
 class Alternative:
     """Another reading of a model: what is probably wrong if it fits better, and how to read the model so."""
@@ -67,24 +71,22 @@ class Alternative:
 class Around(nn.Module):
     """A network, or a function that is a model, with changes of its `images`, its `time` or its `output`."""
 
-    def __init__(self, net: Callable[..., Tensor], changes: dict[str, Change]) -> None:
+    def __init__(
+        self, net: Callable[..., Tensor], images: Change = _same, time: Change = _same, output: Change = _same
+    ) -> None:
         super().__init__()
-        self.net, self.changes = net, changes
+        self.net, self.images, self.time, self.output = net, images, time, output
         self.takes_index = getattr(net, "takes_index", False)
 
     def forward(self, images: Tensor, time: Tensor, *labels: Tensor, **index: Tensor) -> Tensor:
-        out = self.net(self._changed("images", images), self._changed("time", time), *labels, **index)
-        return self._changed("output", out)
-
-    def _changed(self, what: str, value: Tensor) -> Tensor:
-        return self.changes[what](value) if what in self.changes else value
+        return self.output(self.net(self.images(images), self.time(time), *labels, **index))
 
 
 def around(model: Model, **changes: Change) -> Model:
     """The model with changes around its network, or around itself if it is a function."""
     if isinstance(model, Adapter):
-        return Adapter(Around(model.net, changes), model.data, model.convention)
-    return Around(model, changes)
+        return Adapter(Around(model.net, **changes), model.data, model.convention)
+    return Around(model, **changes)
 
 
 def alternatives(model: Model, images: Images) -> Iterator[Alternative]:
@@ -95,7 +97,10 @@ def alternatives(model: Model, images: Images) -> Iterator[Alternative]:
     transposed = partial(around, images=partial(torch.transpose, dim0=2, dim1=3))
     yield Alternative("orientation", "its input may be transposed, and its output not", transposed)
     for (quarters, mirrored), name in TURNS.items():
-        there, back = (partial(turn, quarters=quarters, mirrored=mirrored) for turn in (_turned, _turned_back))
+        there = partial(_turned, quarters=quarters, mirrored=mirrored)
+        back = (
+            there if mirrored else partial(_turned, quarters=-quarters, mirrored=False)
+        )  # a mirror is its own inverse
         says = f"its images may be turned or mirrored: it fits better if they are {name}"
         yield Alternative("orientation", says, partial(around, images=there, output=back))
     for step, down, right in product(STEPS, (-1, 0, 1), (-1, 0, 1)):
@@ -119,7 +124,7 @@ def _of_adapter(model: Adapter) -> Iterator[Alternative]:
     for predicts in sorted({*RETURNS[now.process]} - {mine}):
         says = f"its output may be read wrongly: it fits predicts={predicts!r} better than {mine!r}"
         yield under("prediction", says, predicts=predicts)
-    for name, time in _times(now):
+    for name, time in _times(now).items():
         yield under("time", f"its time may be another one: it fits time={name} better", time=time)
     if isinstance(table := now.time, TableTime):
         for neighbour in _neighbours(table):
@@ -160,25 +165,21 @@ def _of_function(images: Images) -> Iterator[Alternative]:
     yield Alternative("black and white", NEGATIVE, partial(around, images=negative, output=torch.neg))
 
 
-def _times(now: Convention) -> list[tuple[str, Time]]:
+def _times(now: Convention) -> dict[str, Time]:
     """The usual times of networks of a process; tables as long as the present one, and counted as it is."""
     if now.process == "flow":
-        return []
-    times: list[tuple[str, Time]] = [
-        ("Sigma()", Sigma()),
-        ("LogSigma(0.25)", LogSigma(0.25)),
-        ("LogSigma()", LogSigma()),
-    ]
+        return {}
+    times: dict[str, Time] = {"Sigma()": Sigma(), "LogSigma(0.25)": LogSigma(0.25), "LogSigma()": LogSigma()}
     if now.process == "vp":
         table = now.time if isinstance(now.time, TableTime) else None
         n = len(table.sigmas) if table else TRAINING_STEPS
-        times += [("LinearVP()", LinearVP()), ("CosineVP()", CosineVP())]
+        times |= {"LinearVP()": LinearVP(), "CosineVP()": CosineVP()}
         if n >= FEWEST_STEPS:
             spelt = "" if n == TRAINING_STEPS else f"{n}, {0.1 / n:g}, {20 / n:g}"
             tables = {f"linear_betas({spelt})": linear_betas(n, 0.1 / n, 20 / n)}
             tables["from_betas(...) of a cosine schedule"] = from_betas(_cosine_betas(n))
-            times += [(name, replace(table, sigmas=new.sigmas) if table else new) for name, new in tables.items()]
-    return [(name, time) for name, time in times if time != now.time]
+            times |= {name: replace(table, sigmas=new.sigmas) if table else new for name, new in tables.items()}
+    return {name: time for name, time in times.items() if time != now.time}
 
 
 def _neighbours(table: TableTime) -> Iterator[TableTime]:
@@ -190,7 +191,7 @@ def _neighbours(table: TableTime) -> Iterator[TableTime]:
 
 
 def _told(model: Adapter) -> Iterator[tuple[str, Change]]:
-    """What the network may have to be told in place of its time t, and how a user writes it."""
+    """What the network may have to be told in place of its time t, as a user writes it."""
     time = model.convention.time
     if isinstance(time, Sigma):
         yield from ((f"{factor:.3g} * t", partial(torch.mul, other=factor)) for factor in (1 / model.scale, 0.5, 2.0))
@@ -251,11 +252,6 @@ def _direction(down: int, right: int) -> str:
 
 def _turned(x: Tensor, quarters: int, mirrored: bool) -> Tensor:
     return (x.flip(3) if mirrored else x).rot90(quarters, (2, 3))
-
-
-def _turned_back(x: Tensor, quarters: int, mirrored: bool) -> Tensor:
-    x = x.rot90(-quarters, (2, 3))
-    return x.flip(3) if mirrored else x
 
 
 def _linear(x: Tensor, factor: float, offset: float) -> Tensor:

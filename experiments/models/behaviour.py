@@ -23,6 +23,11 @@ SEED = 20_261
 ALONE = 0.02  # largest difference between batches, relative to the image's largest output; bf16 rounds by 0.004
 
 
+def is_random(model: Model) -> bool:
+    """Whether a model is meant to be random, so that no two runs can be compared."""
+    return getattr(model, "random", False) is True
+
+
 @torch.no_grad()
 def behaviour(model: Model, images: Images, device: str) -> str:
     """The SHA-256 of a model's parameters, buffers and outputs on eight noisy images, from sigma 30 down to 0.03.
@@ -44,7 +49,7 @@ def behaviour(model: Model, images: Images, device: str) -> str:
             digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     every = range(min(N_IMAGES, len(images.pixels)))
     first, second = (_outputs(model, images, device, every) for _ in range(2))
-    if getattr(model, "random", False) is True:
+    if is_random(model):
         return digest.hexdigest()
     if not torch.equal(first, second):
         raise ValueError(
@@ -68,7 +73,7 @@ def behaviour(model: Model, images: Images, device: str) -> str:
 @torch.no_grad()
 def answers(model: Model, images: Images, device: str) -> Tensor | None:
     """eps of eight noisy images, always the same; None if the model is meant to be random."""
-    if getattr(model, "random", False) is True:
+    if is_random(model):
         return None
     return _outputs(model, images, device, range(min(N_IMAGES, len(images.pixels))))
 

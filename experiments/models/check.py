@@ -84,14 +84,10 @@ def examine(model: Model, images: Images, device: str) -> CheckResult:
     levels = [Level(*row) for row in zip(*columns, strict=True)]
     tried = list(alternatives(model, images))
     cause = _better_reading(readings, tried, levels) or better_labels(model, images, device)
-    doubts = [
-        *_doubts(levels, cause, [*dict.fromkeys(reading.kind for reading in tried), "labels"]),
-        *doubtful_labels(guided, images, device),
-    ]
-    if len(images.pixels) < FEWEST:
-        doubts.append(
-            f"the data set has only {len(images.pixels)} image(s), so little is known about what a good error is"
-        )
+    kinds = [*dict.fromkeys(reading.kind for reading in tried), "labels"]
+    doubts = [*_doubts(levels, cause, kinds), *doubtful_labels(guided, images, device)]
+    if (n := len(images.pixels)) < FEWEST:
+        doubts.append(f"the data set has only {n} image(s), so little is known about what a good error is")
     first = slice(None, None, batch.shape[1])
     denoised = batch.x - batch.sigma.view(-1, 1, 1, 1) * eps
     return CheckResult(levels, doubts, batch.x0[first].cpu(), batch.x[first].cpu(), denoised[first].cpu())
@@ -115,17 +111,12 @@ def _better_reading(readings: Readings, tried: Sequence[Alternative], levels: Se
     return f"{says}; the error at sigma {where} is then {_times(times)} times smaller"
 
 
-def _doubts(levels: Sequence[Level], cause: str | None, tried: Iterable[str] = ()) -> Iterator[str]:
-    """Doubts about the error as a function of sigma, with what is probably wrong, if that was found.
-
-    Args:
-        tried: what was read in another way without success, one word each.
-    """
+def _doubts(levels: Sequence[Level], cause: str | None, tried: Iterable[str]) -> Iterator[str]:
+    """Doubts about the error as a function of sigma, with its cause, if known, else the kinds that were `tried`."""
     doubtful = [level for level in levels if level.doubtful]
     if doubtful:
         ratio = max(level.ratio for level in doubtful)
-        in_vain = f" No other reading fits (tried: {', '.join(tried)})" if tried else ""
-        why = cause or f"is it trained, and on data like these?{in_vain}"
+        why = cause or f"is it trained, and on data like these? No other reading fits (tried: {', '.join(tried)})"
         yield f"error at sigma {_span(doubtful)} up to {_times(ratio)} times the best linear predictor's: {why}"
     elif cause:
         yield cause

@@ -5,6 +5,7 @@ if it centres its input itself. Nothing is downloaded, and no pickle is read. di
 """
 
 import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,22 +26,13 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class DiffusersFolder:
-    """A model folder as `find` read it: the paths of its files and its two configs."""
+    """A model folder as `find` read it."""
 
     root: Path
     unet: Path  # the folder with the network's config.json and weights
     config: Config
     scheduler: Config | None  # None: no scheduler was saved
-
-    def files(self) -> list[Path]:
-        """All files that determine the model; other files of the folder, such as a README, do not."""
-        weights = self.unet / WEIGHTS
-        shards = {weights}
-        if not weights.is_file():  # large networks are split over several files and an index
-            index = weights.with_name(weights.name + ".index.json")
-            shards = {index, *(self.unet / name for name in read_json(index)["weight_map"].values())}
-        scheduler = [path for path in scheduler_paths(self.root) if path.is_file()][:1]
-        return [self.unet / "config.json", *sorted(shards), *scheduler]
+    files: list[Path]  # all that determine the model; others, such as a README, do not
 
 
 def find(root: Path) -> DiffusersFolder:
@@ -54,8 +46,7 @@ def find(root: Path) -> DiffusersFolder:
             f"diffusers:{root}: there is no such folder. Nothing is fetched: save a model there first, with "
             "UNet2DModel.from_pretrained(NAME).save_pretrained(PATH) or its pipeline's save_pretrained"
         )
-    configs = [root / "unet" / "config.json", root / "config.json"]
-    path = next((path for path in configs if path.is_file()), None)
+    path = _first(root / "unet" / "config.json", root / "config.json")
     if path is None:
         raise ValueError(f"diffusers:{root}: no network; neither unet/config.json nor config.json is there")
     config = read_json(path)
@@ -65,24 +56,28 @@ def find(root: Path) -> DiffusersFolder:
     latent = [name for name in LATENT if index.is_file() and name in read_json(index)]
     if latent:
         raise ValueError(f"{index}: the pipeline has a {latent[0]!r}, so its network denoises a code and not pixels")
-    saved = [path.with_name(WEIGHTS), path.with_name(f"{WEIGHTS}.index.json")]
-    if not any(file.is_file() for file in saved):
+    weights = _first(path.with_name(WEIGHTS), path.with_name(f"{WEIGHTS}.index.json"))
+    if weights is None:
         raise ValueError(
             f"{path.parent}: no weights; {WEIGHTS} is not there. Pickled weights are not read: save them anew with "
             "save_pretrained(PATH, safe_serialization=True)"
         )
-    schedulers = [file for file in scheduler_paths(root) if file.is_file()]
-    if not schedulers and root.name == "unet" and (root.parent / "model_index.json").is_file():
+    files = [path, weights]
+    if weights.suffix == ".json":  # large networks are split over several files and an index
+        files += map(path.with_name, read_json(weights)["weight_map"].values())
+    scheduler = _first(root / "scheduler" / "scheduler_config.json", root / "scheduler_config.json")
+    if scheduler is None and root.name == "unet" and (root.parent / "model_index.json").is_file():
         raise ValueError(
             f"diffusers:{root}: this is a part of a pipeline; name the folder above it, whose scheduler says what the "
             "network predicts"
         )
-    return DiffusersFolder(root, path.parent, config, read_json(schedulers[0]) if schedulers else None)
+    if scheduler is None:
+        return DiffusersFolder(root, path.parent, config, None, files)
+    return DiffusersFolder(root, path.parent, config, read_json(scheduler), [*files, scheduler])
 
 
-def scheduler_paths(root: Path) -> list[Path]:
-    """The possible paths of a scheduler's config, in search order."""
-    return [root / "scheduler" / "scheduler_config.json", root / "scheduler_config.json"]
+def _first(*paths: Path) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
 
 
 class Unet(nn.Module):
@@ -107,8 +102,12 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
             network or the scheduler is of another kind.
     """
     folder = find(root)
-    _check(folder, images, label)
-    diffusers = _diffusers()
+    for why in _refusals(folder, images, label):
+        raise ValueError(why)
+    try:
+        diffusers = importlib.import_module("diffusers")
+    except ImportError as error:
+        raise ValueError(f"diffusers is not installed ({error}); pip install -e '.[peers]'") from error
     prediction, abar = _process(diffusers, folder)
     try:
         unet, report = diffusers.UNet2DModel.from_pretrained(
@@ -146,53 +145,48 @@ def notes(root: Path) -> list[str]:
     """
     folder = find(root)
     config, scheduler = folder.config, folder.scheduler or {}
-    touched = "the estimated x0 at every step"
-    sentences = {
-        "it is taken to expect images in [-1, 1], which diffusers does not record": not config.get(
-            "center_input_sample"
+    centred, touched = config.get("center_input_sample"), "the estimated x0 at every step"
+    sentences = [
+        (not centred, "it is taken to expect images in [-1, 1], which diffusers does not record"),
+        (centred, "it is taken to expect images in [0, 1], because it centres its input itself (center_input_sample)"),
+        (
+            folder.scheduler is None,
+            "no scheduler was saved with it: DDPMScheduler's defaults are assumed (1,000 steps, beta linear from "
+            "0.0001 to 0.02, predicts eps)",
         ),
-        "it is taken to expect images in [0, 1], because it centres its input itself (center_input_sample)": config.get(
-            "center_input_sample"
+        (scheduler.get("clip_sample"), f"its scheduler clips {touched} (clip_sample); here it is not touched"),
+        (scheduler.get("thresholding"), f"its scheduler thresholds {touched} (thresholding); here it is not touched"),
+        (
+            scheduler.get("rescale_betas_zero_snr"),
+            "levels without any signal (rescale_betas_zero_snr) have an infinite sigma and are left out",
         ),
-        "no scheduler was saved with it: DDPMScheduler's defaults are assumed (1,000 steps, beta linear from 0.0001 to "
-        "0.02, predicts eps)": folder.scheduler is None,
-        f"its scheduler clips {touched} (clip_sample); here it is not touched": scheduler.get("clip_sample"),
-        f"its scheduler thresholds {touched} (thresholding); here it is not touched": scheduler.get("thresholding"),
-        "levels without any signal (rescale_betas_zero_snr) have an infinite sigma and are left out": scheduler.get(
-            "rescale_betas_zero_snr"
+        (
+            config.get("out_channels") == 2 * config.get("in_channels", 0),
+            "its learned variance, the second half of its output, is not used",
         ),
-        "its learned variance, the second half of its output, is not used": config.get("out_channels")
-        == 2 * config.get("in_channels", 0),
-    }
-    return [sentence for sentence, holds in sentences.items() if holds]
+    ]
+    return [sentence for holds, sentence in sentences if holds]
 
 
-def _check(folder: DiffusersFolder, images: Images, label: Labels) -> None:
-    """Raises ValueError unless the network's config suits the images and the label; `Adapter` checks the rest."""
-    where, config = folder.unet / "config.json", folder.config
-    channels = images.shape[0]
+def _refusals(folder: DiffusersFolder, images: Images, label: Labels) -> Iterator[str]:
+    """Why the network's config does not suit the images or the label; `Adapter` checks the rest."""
+    where, config, channels = folder.unet / "config.json", folder.config, images.shape[0]
     if config.get("in_channels") != channels:
-        raise ValueError(
-            f"{where}: in_channels={config.get('in_channels')}, but data={images.name!r} has {channels} channel(s)"
-        )
+        yield f"{where}: in_channels={config.get('in_channels')}, but data={images.name!r} has {channels} channel(s)"
     size = config.get("sample_size")
     if isinstance(size, list) and len(set(size)) > 1:
-        raise ValueError(f"{where}: sample_size={size}, but it must be square")
+        yield f"{where}: sample_size={size}, but it must be square"
     kind = config.get("time_embedding_type", "positional")
     if kind != "positional":  # fourier takes sigma itself, and was trained at whole timesteps only
-        raise ValueError(f"{where}: time_embedding_type={kind!r}, but it must be 'positional'")
-    if config.get("class_embed_type") is not None:
-        raise ValueError(
-            f"{where}: class_embed_type={config['class_embed_type']!r}, but it must be null, with num_class_embeds set "
-            "for a class-conditional network"
-        )
+        yield f"{where}: time_embedding_type={kind!r}, but it must be 'positional'"
+    if (kind := config.get("class_embed_type")) is not None:
+        must = "it must be null, with num_class_embeds set for a class-conditional network"
+        yield f"{where}: class_embed_type={kind!r}, but {must}"
     n_classes = config.get("num_class_embeds")
     if n_classes is None and label is not None:
-        raise ValueError(f"label={label}: {where} is unconditional (no num_class_embeds) and takes no label")
+        yield f"label={label}: {where} is unconditional (no num_class_embeds) and takes no label"
     if n_classes is not None and label is None:
-        raise ValueError(
-            f"label=None: {where} is class-conditional; give a label from 0 to {n_classes - 1}, or balanced"
-        )
+        yield f"label=None: {where} is class-conditional; give a label from 0 to {n_classes - 1}, or balanced"
 
 
 def _process(diffusers: Any, folder: DiffusersFolder) -> tuple[str, Tensor]:
@@ -200,10 +194,8 @@ def _process(diffusers: Any, folder: DiffusersFolder) -> tuple[str, Tensor]:
     config = folder.scheduler or {"_class_name": "DDPMScheduler"}
     name, prediction = str(config.get("_class_name")), config.get("prediction_type", "epsilon")
     if prediction not in PREDICTIONS:
-        raise ValueError(
-            f"{folder.root}: its scheduler has prediction_type={prediction!r}; it must be one of "
-            f"{', '.join(PREDICTIONS)}"
-        )
+        must = f"it must be one of {', '.join(PREDICTIONS)}"
+        raise ValueError(f"{folder.root}: its scheduler has prediction_type={prediction!r}; {must}")
     kind: Any = getattr(diffusers, name, None)
     known = isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)
     if not known:
@@ -212,29 +204,21 @@ def _process(diffusers: Any, folder: DiffusersFolder) -> tuple[str, Tensor]:
         scheduler = kind.from_config(config)
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(f"{folder.root}: diffusers cannot make its scheduler: {error}") from error
-    abar = getattr(scheduler, "alphas_cumprod", None)
+    abar, options = getattr(scheduler, "alphas_cumprod", None), scheduler.config
     if not isinstance(abar, Tensor):
         raise ValueError(
             f"{folder.root}: {name} has no alphas_cumprod; only variance-preserving schedulers such as DDPMScheduler "
             "can be used"
         )
-    if scheduler.config.get("timestep_type") == "continuous" and prediction == "v_prediction":
+    if options.get("timestep_type") == "continuous" and prediction == "v_prediction":
         raise ValueError(
             f"{folder.root}: its scheduler has timestep_type='continuous' with prediction_type='v_prediction', so its "
             "network is told ln(sigma) / 4; only networks that are told the index in a table can be used"
         )
-    if scheduler.config.get("use_flow_sigmas"):
+    if options.get("use_flow_sigmas"):
         raise ValueError(
             f"{folder.root}: its scheduler has use_flow_sigmas=True, so its network is one of a flow; only networks of "
             "a variance-preserving process can be used"
         )
-    if scheduler.config.get("rescale_betas_zero_snr") and abar[-1] <= NO_SIGNAL:
-        abar = abar[:-1]
-    return PREDICTIONS[prediction], abar
-
-
-def _diffusers() -> Any:
-    try:
-        return importlib.import_module("diffusers")
-    except ImportError as error:
-        raise ValueError(f"diffusers is not installed ({error}); pip install -e '.[peers]'") from error
+    no_signal = options.get("rescale_betas_zero_snr") and abar[-1] <= NO_SIGNAL
+    return PREDICTIONS[prediction], abar[:-1] if no_signal else abar

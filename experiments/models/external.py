@@ -44,34 +44,33 @@ def load_foreign(source: str, images: Images, label: Labels, device: str) -> Mod
     Raises:
         ValueError: an unknown spelling; the model is missing, or does not suit the images or the label.
     """
-    kind, rest = _split(source)
+    kind, rest, root = _split(source)
     if kind == "diffusers":
-        return diffusers_unet.load(_path(rest), images, label, device)
+        return diffusers_unet.load(root, images, label, device)
     if label is not None:
         raise ValueError(
             f"label={label}: {kind}: models take no label, only class-conditional diffusers: models do; adapters in a "
             "Python file have an argument labels"
         )
-    return _python(rest, images, device) if kind == "python" else _checkpoint(_path(rest), images, device)
+    return _python(rest, images, device) if kind == "python" else _checkpoint(root, images, device)
 
 
 def fingerprint(source: str) -> str:
     """The first 12 hex digits of a SHA-256 of the files that determine the model. It stays the same in a moved folder.
 
-    For a folder it covers the names and contents of the weight and config files that are read. For `python:` it covers
-    the module's source file and the attribute's name, but *not* the files that the module loads or imports.
+    Those of a folder are the weight and config files that are read, with their names. For `python:` it is the module's
+    source file, with the attribute's name, but *not* what the module loads or imports.
 
     Raises:
         ValueError: an unknown spelling, or a missing model.
     """
-    kind, rest = _split(source)
+    kind, rest, root = _split(source)
     if kind == "python":
         module, attribute = _names(rest)
         return _digest({attribute: _module_file(module, attribute)})
-    root = _path(rest)
     if kind == "checkpoint":
         return _digest({file.name: file for file in _checkpoint_files(root)})
-    return _digest({file.relative_to(root).as_posix(): file for file in diffusers_unet.find(root).files()})
+    return _digest({file.relative_to(root).as_posix(): file for file in diffusers_unet.find(root).files})
 
 
 def describe(source: str, label: Labels = None) -> str:
@@ -80,14 +79,14 @@ def describe(source: str, label: Labels = None) -> str:
     Raises:
         ValueError: as in `fingerprint`.
     """
-    kind, rest = _split(source)
+    kind, rest, root = _split(source)
     if kind == "python":
         return f"python:{':'.join(_names(rest))}"
-    root = _path(rest)
     if kind == "diffusers":
         diffusers_unet.find(root)
-        chosen = [] if label is None else ["balanced labels" if label == "balanced" else f"label {label}"]
-        parts = ["UNet2DModel", *chosen]
+        parts = ["UNet2DModel"]
+        if label is not None:
+            parts.append("balanced labels" if label == "balanced" else f"label {label}")
     else:
         config = _checkpoint_config(root)
         parts = [config["network"], config["parameterisation"]]
@@ -100,13 +99,13 @@ def notes(source: str) -> list[str]:
     Raises:
         ValueError: as in `fingerprint`.
     """
-    kind, rest = _split(source)
+    kind, rest, root = _split(source)
     if kind == "python":
         _names(rest)
         return ["it is known by its source file, its parameters and its outputs on a fixed batch"]
     if kind == "diffusers":
-        return diffusers_unet.notes(_path(rest))
-    return [f"it was trained on {_checkpoint_config(_path(rest))['data']}, in standard deviations of that data set"]
+        return diffusers_unet.notes(root)
+    return [f"it was trained on {_checkpoint_config(root)['data']}, in standard deviations of that data set"]
 
 
 def remarks(model: Model) -> list[str]:
@@ -134,18 +133,12 @@ def remarks(model: Model) -> list[str]:
     return sentences
 
 
-def _split(source: str) -> tuple[str, str]:
+def _split(source: str) -> tuple[str, str, Path]:
+    """The kind, and what follows it: also as a path."""
     kind, _, rest = source.partition(":")
     if kind not in ("python", "diffusers", "checkpoint") or not rest:
         raise ValueError(f"source={source!r}: unknown spelling; it must be one of {', '.join(SPELLINGS)}")
-    return kind, rest
-
-
-def _path(rest: str) -> Path:
-    return Path(rest).expanduser()
-
-
-# ------------------------------------------------------------------------------------------------------------- python
+    return kind, rest, Path(rest).expanduser()
 
 
 def _python(rest: str, images: Images, device: str) -> Model:
@@ -176,16 +169,12 @@ def _check_data(rest: str, made_for: Images, images: Images) -> None:
     same = close(made_for.mean, images.mean) and close(made_for.std, images.std)
     if not (same and made_for.shape == images.shape):
         described = [f"{d.shape}, mean {d.mean:.6g}, std {d.std:.6g}" for d in (made_for, images)]
+        typed = [re.sub("@[0-9a-f]{12}$", "", d.name) for d in (made_for, images)]  # without a fingerprint
         raise ValueError(
             f"python:{rest}: it was made for data={made_for.name!r} ({described[0]} in pixel values), but "
             f"data={images.name!r} has {described[1]}; give both the same data, here "
-            f'load("{_typed(images.name)}") in your file, or --data {_typed(made_for.name)}'
+            f'load("{typed[1]}") in your file, or --data {typed[0]}'
         )
-
-
-def _typed(data: str) -> str:
-    """The name of a data set as typed, without a fingerprint."""
-    return re.sub("@[0-9a-f]{12}$", "", data)
 
 
 def _names(rest: str) -> tuple[str, str]:
@@ -223,9 +212,6 @@ def _module_file(module: str, attribute: str) -> Path:
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise ValueError(f"python:{module}: there is no module file of this name in {here} or among installed packages")
     return Path(spec.origin)
-
-
-# --------------------------------------------------------------------------------------------------------- checkpoint
 
 
 def _checkpoint(root: Path, images: Images, device: str) -> nn.Module:

@@ -24,8 +24,7 @@ def better_labels(model: Model, images: Images, device: str) -> str | None:
     if not classes:
         return None
     assert isinstance(model, Adapter)
-    batch = _batch(images, classes, device)
-    errors = _errors(model, batch, classes)
+    batch, errors = _errors(model, images, classes, device)
     wrong = []
     for row, label in enumerate(classes):
         mine = errors[:, batch.labels == label]
@@ -50,13 +49,13 @@ def doubtful_labels(model: Model, images: Images, device: str) -> Iterator[str]:
     classes = _classes(model, images)
     if convention.guidance == 1 or not classes:
         return
-    batch = _batch(images, classes, device)
-    errors = _errors(model, batch, classes)
+    batch, errors = _errors(model, images, classes, device)
     null = batch.errors(model.with_convention(guidance=0.0))[0]  # no guidance at all towards the class
     between = torch.stack([(one - other).abs().mean() for i, one in enumerate(errors) for other in errors[:i]]).median()
     distances = (errors - null).abs().mean(dim=1)
     nearest = int(distances.argmin())
-    wrong = (errors.sum(dim=0) - errors[_own(batch, classes), torch.arange(len(null))]) / (len(classes) - 1)
+    own = torch.tensor([classes.index(label) for label in batch.labels.tolist()])  # rows of the images' own labels
+    wrong = (errors.sum(dim=0) - errors[own, torch.arange(len(null))]) / (len(classes) - 1)
     if distances[nearest] < ALIKE * between:
         label = f"null_label={convention.null_label}"
         yield f"{label} behaves like class {classes[nearest]}, not like the label of no class"
@@ -75,20 +74,11 @@ def _classes(model: Model, images: Images) -> list[int]:
     return classes if len(classes) > 1 and max(classes) < model.convention.n_classes else []
 
 
-def _batch(images: Images, classes: list[int], device: str) -> Batch:
+def _errors(model: Adapter, images: Images, classes: list[int], device: str) -> tuple[Batch, Tensor]:
+    """Images of these classes, and the error of each under each label, without guidance, float64 (labels, images)."""
     chosen = torch.cat([(images.labels == label).nonzero().flatten()[:PER_CLASS] for label in classes])
-    return Batch(images, chosen, [SIGMA], device)
-
-
-def _errors(model: Adapter, batch: Batch, labels: list[int]) -> Tensor:
-    """The error of each image under each of these labels, without guidance, float64 (labels, images)."""
-    plain = model.with_convention(guidance=1.0, null_label=None)
-    return torch.cat([batch.errors(plain.with_convention(labels=label)) for label in labels])
-
-
-def _own(batch: Batch, classes: list[int]) -> Tensor:
-    """The row of each image's own label."""
-    return torch.tensor([classes.index(label) for label in batch.labels.tolist()])
+    batch, plain = Batch(images, chosen, [SIGMA], device), model.with_convention(guidance=1.0, null_label=None)
+    return batch, torch.cat([batch.errors(plain.with_convention(labels=label)) for label in classes])
 
 
 def _clear(gain: Tensor, of: Tensor) -> bool:

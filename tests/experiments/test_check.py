@@ -67,13 +67,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["experiments", "check", *arguments])
-    return command.main()
-
-
-def command_of_machine(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["experiments", "machine", *arguments])
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, experiment: str = "check") -> int:
+    monkeypatch.setattr(sys, "argv", ["experiments", experiment, *arguments])
     return command.main()
 
 
@@ -134,7 +129,7 @@ def test_a_device_or_a_number_of_threads_that_is_not_here(
     assert run(monkeypatch, "--model", "python:test_check:right", *arguments) == 2
     said = capsys.readouterr().err
     assert said.startswith(message) and said.count("\n") == 1
-    assert command_of_machine(monkeypatch, "--measure", *arguments) == 2
+    assert run(monkeypatch, "--measure", *arguments, experiment="machine") == 2
     assert capsys.readouterr().err.startswith(message)
 
 

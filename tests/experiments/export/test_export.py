@@ -38,7 +38,7 @@ from experiments.export import network, verify
 from experiments.export.libraries import comfyui, diffusers, k_diffusion
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
-from experiments.export.verify import as_users_call
+from experiments.export.verify import as_users_call, run
 
 SIDE, MEAN, STD, SEED = 8, 40.0, 70.0, 3
 SIGMAS = karras(6, 20.0, 0.05)
@@ -119,12 +119,6 @@ def ours(sampler: Sampler, model: Model, to_zero: bool = False) -> Tensor:
 def inner(x: Tensor, side: int) -> Tensor:
     edge = (SIDE - side) // 2
     return x[..., edge : SIDE - edge, edge : SIDE - edge]
-
-
-def run(code: str) -> Callable[..., Tensor]:
-    defined: dict[str, Any] = {}
-    exec(code, defined)
-    return defined["sample"]
 
 
 def users(model: Model) -> tuple[Callable[..., Tensor], Callable[[], Tensor], Callable[[Tensor], Tensor]]:
@@ -363,6 +357,10 @@ def test_comfyui_steps_a_flow_along_its_own_time(name: str, to_zero: bool) -> No
 # ------------------------------------------------------------------------------------------------------------ diffusers
 
 
+def check_with_diffusers(code: str, one: Target) -> None:
+    verify.check_with_diffusers(code, one, torch.device("cpu"))
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize("sampler", [Euler(0.0), Euler(1.0), Heun(), DPMpp2M()], ids=lambda sampler: sampler.name)
 @ends
@@ -380,28 +378,21 @@ def test_diffusers_gives_our_images(
     theirs_net, noise, back = users(model)
     with monkeypatch.context() as patch:
         patch.setattr(ancestral, "randn_tensor", lambda *args, **kwargs: noise())
-        found = back(run(code)(theirs_net, config.config, noise))
-    torch.testing.assert_close(found, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
-    verify.check_with_diffusers(code, one, model, IMAGES)
+        images = back(run(code)(theirs_net, config.config, noise))
+    torch.testing.assert_close(images, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
+    check_with_diffusers(code, one)
     with pytest.raises(Unsupported, match="the installed diffusers fails: "):
-        verify.check_with_diffusers("import diffusers.of_the_future", one, model, IMAGES)
+        check_with_diffusers("import diffusers.of_the_future", one)
     with pytest.raises(Unsupported, match="the installed diffusers gives other images, by"):
-        verify.check_with_diffusers(
-            code.replace("torch.tensor(TIMES)", "0.5 * torch.tensor(TIMES)"), one, model, IMAGES
-        )
+        check_with_diffusers(code.replace("torch.tensor(TIMES)", "0.5 * torch.tensor(TIMES)"), one)
 
 
-def test_diffusers_code_has_labels_guidance_and_the_number_format(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sampler", [Euler(0.0), DPMpp2M()], ids=["z of its own", "z is x"])
+@pytest.mark.parametrize(
+    "model",
+    [adapters.vp(Format().half(), IMAGES, labels=2, guidance=3.0, null_label=10), adapters.vp(in_place, IMAGES)],
+    ids=["labels, guidance and number format", "in place"],
+)
+def test_diffusers_code_calls_the_network_as_the_adapter_does(model: Model, sampler: Sampler) -> None:
     pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
-    model = adapters.vp(Format().half(), IMAGES, labels=2, guidance=3.0, null_label=10)
-    for sampler in (Euler(0.0), DPMpp2M()):
-        one = target(sampler, model)
-        verify.check_with_diffusers(diffusers(one), one, model, IMAGES)
-
-
-def test_diffusers_code_copies_what_it_gives_to_the_network() -> None:
-    pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
-    model = adapters.vp(in_place, IMAGES)
-    for sampler in (Euler(0.0), DPMpp2M()):  # for DPM-Solver++ z is x
-        one = target(sampler, model)
-        verify.check_with_diffusers(diffusers(one), one, model, IMAGES)
+    check_with_diffusers(diffusers(one := target(sampler, model)), one)

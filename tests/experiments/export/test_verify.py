@@ -1,8 +1,10 @@
 """Exported code is compared with the measured sampler. Code that differs is left out, and the rest is written."""
 
 import json
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -28,84 +30,95 @@ def net(z: Tensor, time: Tensor) -> Tensor:
     return torch.tanh(z)
 
 
+EDM = adapters.edm(net, IMAGES)
+
+
 def coarse(z: Tensor, time: Tensor) -> Tensor:
     """Rounds to a number format of few digits, wherever that happens."""
     return torch.tanh(z).to(torch.bfloat16).float()
 
 
-def written(
-    model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch, more: str = ""
-) -> tuple[dict[str, object], str]:
-    """The entry of settings.json for this model, and what the terminal says. `more`: a mode without images."""
-    trial = Trial("tune", "6 evaluations", ScoreConfig(CONFIG, ReferenceConfig("mnist5k", "digits", "")), "a", 6)
-    row = {"mode": trial.mode, "setting": "a", "budget": 6, "simplest": True, "in_set": True, "value": 0.1, "fd": 1.0}
-    row |= {"n_samples": 132, "n_networks": 1, "features": "digits", "no_verdict": None}
-    rows = [row, row | {"mode": more, "simplest": False, "in_set": False}] if more else [row]
+def write(folder: Path, rows: list[dict[str, Any]], trials: list[Trial]) -> str:
+    """What the terminal says when the settings of these rows of best_sets.csv are written."""
     pd.DataFrame(rows).to_csv(folder / "best_sets.csv")
-    monkeypatch.setattr(export, "images_of", lambda *_: IMAGES)
-    monkeypatch.setattr(export, "load_model", lambda *_: model)
-    said = StringIO()
-    export.write_settings(folder, Store(folder / "store"), [trial], Console(file=said, width=300), data_root=None)
-    (entry,) = json.loads((folder / "settings.json").read_text())["settings"]
-    return entry, said.getvalue()
+    terminal = StringIO()
+    export.write_settings(folder, Store(folder / "store"), trials, Console(file=terminal, width=300), data_root=None)
+    return terminal.getvalue()
+
+
+Written = Callable[..., tuple[dict[str, Any], str]]
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+    """The entry of settings.json for a model, and what the terminal says."""
+
+    def entry(model: Model = EDM, code: str | None = None, more: str = "") -> tuple[dict[str, Any], str]:
+        """`code`: what is made for torch, instead of the loop; `more`: a mode without images."""
+        trial = Trial("tune", "6 evaluations", ScoreConfig(CONFIG, ReferenceConfig("mnist5k", "digits", "")), "a", 6)
+        row = {"mode": trial.mode, "setting": "a", "budget": 6, "simplest": True, "in_set": True, "value": 0.1}
+        row |= {"fd": 1.0, "n_samples": 132, "n_networks": 1, "features": "digits", "no_verdict": None}
+        rows = [row, row | {"mode": more, "simplest": False, "in_set": False}] if more else [row]
+        monkeypatch.setattr(export, "images_of", lambda *_: IMAGES)
+        monkeypatch.setattr(export, "load_model", lambda *_: model)
+        if code is not None:
+            monkeypatch.setitem(export.EXPORTS, "torch", (".py", lambda target: code))
+        printed = write(tmp_path, rows, [trial])
+        (setting,) = json.loads((tmp_path / "settings.json").read_text())["settings"]
+        return setting, printed
+
+    return entry
 
 
 @pytest.mark.parametrize("best", ["too few networks", None])
 def test_why_there_is_no_setting_is_said(best: str | None, tmp_path: Path) -> None:
-    why = "no setting has samples that are images yet" if best is None else best
     rows = [{"mode": "6 evaluations", "simplest": False, "no_verdict": best} for _ in range(2)]
-    pd.DataFrame(rows).to_csv(tmp_path / "best_sets.csv")
-    said = StringIO()
-    export.write_settings(tmp_path, Store(tmp_path / "store"), [], Console(file=said, width=300), data_root=None)
-    assert said.getvalue() == f"no settings.json and no code: {why}\n"
+    why = best or "no setting has samples that are images yet"
+    assert write(tmp_path, rows, []) == f"no settings.json and no code: {why}\n"
     assert not (tmp_path / "settings.json").exists()
 
 
-def test_a_budget_without_a_setting_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry, said = written(adapters.edm(net, IMAGES), tmp_path, monkeypatch, more="4 evaluations")
-    assert "no setting for 4 evaluations in settings.json: no setting has samples that are images yet" in said
+def test_a_budget_without_a_setting_is_said(written: Written) -> None:
+    entry, printed = written(more="4 evaluations")
+    assert "no setting for 4 evaluations in settings.json: no setting has samples that are images yet" in printed
     assert entry["precision"] == CONFIG.machine.precision
 
 
-def test_code_that_gives_other_images_is_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(export.EXPORTS, "torch", (".py", lambda target: GOOD))
-    entry, said = written(adapters.edm(net, IMAGES), tmp_path, monkeypatch)
-    assert entry["no_exports"]["torch"].startswith("the code gives other images, by ")  # type: ignore[index]
-    assert entry["difference"] is None and "torch" not in entry["exports"]  # type: ignore[operator]
-    assert "no code for torch, a: the code gives other images, by " in said
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (GOOD, "the code gives other images, by "),
+        ("def sample(net, noise): return 1 / 0\n", "the code fails here: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_code_that_differs_or_fails_is_left_out_and_said(code: str, why: str, written: Written, tmp_path: Path) -> None:
+    entry, printed = written(code=code)
+    assert entry["no_exports"]["torch"].startswith(why) and f"no code for torch, a: {why}" in printed
+    assert entry["difference"] is None and "torch" not in entry["exports"] and "comfyui" in entry["exports"]
     assert not list((tmp_path / "export").glob("*torch*"))
-    assert "comfyui" in entry["exports"]  # type: ignore[operator]
 
 
-def test_code_that_fails_is_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(export.EXPORTS, "torch", (".py", lambda target: "def sample(net, noise): return 1 / 0\n"))
-    entry, said = written(adapters.edm(net, IMAGES), tmp_path, monkeypatch)
-    why = "the code fails here: ZeroDivisionError: division by zero"
-    assert entry["no_exports"]["torch"] == why and f"no code for torch, a: {why}" in said  # type: ignore[index]
-
-
-def test_code_for_a_random_network_is_marked_as_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_for_a_random_network_is_marked_as_not_compared(written: Written, tmp_path: Path) -> None:
     model = adapters.edm(lambda z, time: z + torch.randn_like(z), IMAGES)
     model.random = True  # type: ignore[assignment]
-    entry, said = written(model, tmp_path, monkeypatch)
+    entry, printed = written(model)
     why = "the network is random (random = True)"
-    assert entry["not_compared"]["torch"] == why and entry["difference"] is None  # type: ignore[index]
-    assert f"code for torch is not compared with the measured sampler: {why}" in said
-    code = (tmp_path / entry["exports"]["torch"]).read_text()  # type: ignore[index]
+    assert entry["not_compared"]["torch"] == why and entry["difference"] is None
+    assert f"code for torch is not compared with the measured sampler: {why}" in printed
+    code = (tmp_path / entry["exports"]["torch"]).read_text()
     assert code.splitlines()[1] == f"# Not compared with the sampler that was measured: {why}."
 
 
-def test_code_is_compared_where_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry, _ = written(adapters.edm(net, IMAGES), tmp_path, monkeypatch)
-    assert entry["difference"] < 1e-4  # type: ignore[operator]
-    assert set(entry["not_compared"]) == {"k-diffusion", "comfyui"}  # type: ignore[call-overload]
-    assert entry["model_shape"] == [1, 8, 8]
+def test_code_is_compared_where_it_can_be(written: Written) -> None:
+    entry, _ = written()
+    assert entry["difference"] < 1e-4 and entry["model_shape"] == [1, 8, 8]
+    assert set(entry["not_compared"]) == {"k-diffusion", "comfyui"}
 
 
 def test_a_network_that_rounds_more_may_differ_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "TOLERANCE", 0.0)
-    off = export.torch_loop(export.Target("", CONFIG.sampler, CONFIG.ladder.sigmas(), False, model := adapters.edm(
-        coarse, IMAGES), IMAGES))  # fmt: skip
+    model = adapters.edm(coarse, IMAGES)
+    off = export.torch_loop(export.Target("", CONFIG.sampler, CONFIG.ladder.sigmas(), False, model, IMAGES))
     assert verify.difference(off, CONFIG, model, IMAGES) > 0
     with pytest.raises(verify.Mismatch, match="the code gives other images, by"):
         verify.difference(off.replace("ETA = 0.0", "ETA = 0.5"), CONFIG, model, IMAGES)

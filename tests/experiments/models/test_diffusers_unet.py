@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core import adapters
+from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data import Images
 from diffusion_core.samplers import Euler, follow
 from diffusion_core.schedules import ddpm_table
@@ -41,16 +42,9 @@ def save(diffusers: Any, tmp_path: Path) -> Save:
 
     def saved(scheduler: Any = None, *, bare: bool = False, name: str = "ddpm-mine", **changes: Any) -> Path:
         torch.manual_seed(3)
-        config = {
-            "sample_size": SIDE,
-            "in_channels": 1,
-            "out_channels": 1,
-            "block_out_channels": (32, 32),
-            "layers_per_block": 1,
-            "norm_num_groups": 8,
-            "down_block_types": ("DownBlock2D", "DownBlock2D"),
-            "up_block_types": ("UpBlock2D", "UpBlock2D"),
-        }
+        config = {"sample_size": SIDE, "in_channels": 1, "out_channels": 1, "block_out_channels": (32, 32)}
+        config |= {"layers_per_block": 1, "norm_num_groups": 8}
+        config |= {f"{way}_block_types": (f"{way.title()}Block2D",) * 2 for way in ("down", "up")}
         unet = diffusers.UNet2DModel(**config | changes)
         with torch.no_grad():
             unet.conv_out.weight *= 5  # a fresh network returns little, which would hide what is done with it
@@ -81,21 +75,27 @@ def theirs(diffusers: Any, folder: Path, label: int | None = None, **options: An
     return tuple(((1 - abar) / abar).sqrt().tolist()), torch.stack(out).double() * scale
 
 
+def loaded(folder: Path, label: Labels = None, side: int = SIDE) -> adapters.Adapter:
+    model = load_foreign(f"diffusers:{folder}", images(side=side), label, "cpu")
+    assert isinstance(model, adapters.Adapter)
+    return model
+
+
 def ours(folder: Path, sigmas: tuple[float, ...], start: Tensor, label: int | None = None) -> Tensor:
     """Euler through the wrapper, brought to [-1, 1], from and along what `theirs` returned."""
-    model = load_foreign(f"diffusers:{folder}", images(), label, "cpu")
     x = ((start - SHIFT) / SCALE).float()
     with torch.no_grad():
         sigmas = tuple(sigma / SCALE for sigma in sigmas)
-        steps = follow(model, Euler(), sigmas, x, lambda: x.new_zeros(()))
+        steps = follow(loaded(folder, label), Euler(), sigmas, x, lambda: x.new_zeros(()))
         visited = [x.double(), *(x.double() for x in steps)]
     return torch.stack(visited) * SCALE + SHIFT
 
 
-def table(model: Any) -> adapters.TableTime:
+def levels(folder: Path) -> adapters.TableTime:
     """The table of noise levels that the adapter read."""
-    assert isinstance(model.convention.time, adapters.TableTime)
-    return model.convention.time
+    time = loaded(folder).convention.time
+    assert isinstance(time, adapters.TableTime)
+    return time
 
 
 def compare(name: str, mine: Tensor, reference: Tensor, tolerance: float = 1e-4) -> None:
@@ -132,59 +132,59 @@ def test_a_class_conditional_network_gets_its_label(diffusers: Any, save: Save) 
     folder = save(num_class_embeds=4)
     sigmas, reference = theirs(diffusers, folder, label=2)
     compare("class-conditional", ours(folder, sigmas, reference[0], label=2), reference)
-    balanced = load_foreign(f"diffusers:{folder}", images(), "balanced", "cpu")
-    one = load_foreign(f"diffusers:{folder}", images(), 2, "cpu")
+    assert (ours(folder, sigmas, reference[0], label=3) - reference).abs().max() > 0.1
     x, sigma = torch.randn(3, 1, SIDE, SIDE), torch.ones(3)
     with torch.no_grad():
-        torch.testing.assert_close(balanced(x, sigma, torch.tensor([2, 6, 1]))[:2], one(x, sigma)[:2])
-        assert (balanced(x, sigma, torch.tensor([2, 6, 1])) - one(x, sigma))[2].abs().max() > 1e-3
-    assert describe(f"diffusers:{folder}", "balanced") == "diffusers:ddpm-mine (UNet2DModel, balanced labels)"
-    other = ours(folder, sigmas, reference[0], label=3)
-    assert (other - reference).abs().max() > 0.1
-    assert describe(f"diffusers:{folder}", 2) == "diffusers:ddpm-mine (UNet2DModel, label 2)"
+        balanced, one = loaded(folder, "balanced")(x, sigma, torch.tensor([2, 6, 1])), loaded(folder, 2)(x, sigma)
+    torch.testing.assert_close(balanced[:2], one[:2])
+    assert (balanced - one)[2].abs().max() > 1e-3
+    for label, words in (("balanced", "balanced labels"), (2, "label 2")):
+        assert describe(f"diffusers:{folder}", label) == f"diffusers:ddpm-mine (UNet2DModel, {words})"  # type: ignore[arg-type]
 
 
 def test_a_smaller_network_gets_the_middle_of_the_images(save: Save) -> None:
-    source = f"diffusers:{save(sample_size=SIDE)}"
-    small, large = load_foreign(source, images(), None, "cpu"), load_foreign(source, images(side=SIDE + 4), None, "cpu")
+    folder = save(sample_size=SIDE)
+    small, large = loaded(folder), loaded(folder, side=SIDE + 4)
     x, sigma = torch.randn(2, 1, SIDE + 4, SIDE + 4), torch.tensor([0.5, 2.0])
     with torch.no_grad():
-        torch.testing.assert_close(large(x, sigma)[..., 2:-2, 2:-2], small(x[..., 2:-2, 2:-2], sigma))
-    torch.testing.assert_close(
-        x[..., 0, 0] - sigma[:, None] * large(x, sigma)[..., 0, 0], torch.full((2, 1), -MEAN / STD)
-    )
+        eps = large(x, sigma)
+        torch.testing.assert_close(eps[..., 2:-2, 2:-2], small(x[..., 2:-2, 2:-2], sigma))
+    torch.testing.assert_close(x[..., 0, 0] - sigma[:, None] * eps[..., 0, 0], torch.full((2, 1), -MEAN / STD))
 
 
-def test_a_learned_variance_is_left_out(diffusers: Any, save: Save) -> None:
-    folder = save(out_channels=2)
-    sigmas, reference = theirs(diffusers, folder)
-    compare("learned variance", ours(folder, sigmas, reference[0]), reference)
-    assert "its learned variance, the second half of its output, is not used" in notes(f"diffusers:{folder}")
+NO_SNR = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
 
 
-def test_a_bare_network_is_taken_for_a_ddpm_with_default_noise(diffusers: Any, save: Save) -> None:
-    pipeline, bare = save(name="pipeline"), save(bare=True, name="bare")
+@pytest.mark.parametrize(
+    ("network", "scheduler", "spacing", "note"),
+    [
+        ({"out_channels": 2}, {}, {}, "its learned variance, the second half of its output, is not used"),
+        ({}, NO_SNR, {"timestep_spacing": "leading"}, "(rescale_betas_zero_snr) have an infinite sigma"),
+    ],
+    ids=["learned variance", "zero SNR"],
+)
+def test_what_a_network_has_beyond_eps_is_left_out_and_noted(
+    network: Any, scheduler: Any, spacing: Any, note: str, diffusers: Any, save: Save
+) -> None:
+    folder = save(diffusers.DDIMScheduler(**scheduler), **network)
+    sigmas, reference = theirs(diffusers, folder, **spacing)
+    compare(note, ours(folder, sigmas, reference[0]), reference)
+    assert note in "\n".join(notes(f"diffusers:{folder}"))
+    assert len(levels(folder).sigmas) == 1000 - (scheduler == NO_SNR)
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "with a scheduler"])
+def test_a_bare_network_is_a_ddpm_with_the_scheduler_beside_it_or_default_noise(
+    beside: bool, diffusers: Any, save: Save
+) -> None:
+    pipeline = save(diffusers.DDPMScheduler(prediction_type="v_prediction") if beside else None, name="pipeline")
+    bare = save(bare=True, name="bare")
+    if beside:
+        shutil.copy(pipeline / "scheduler" / "scheduler_config.json", bare)
     sigmas, reference = theirs(diffusers, pipeline)
     compare("bare network", ours(bare, sigmas, reference[0]), reference)
-    assert any("no scheduler was saved with it" in note for note in notes(f"diffusers:{bare}"))
+    assert any("no scheduler was saved with it" in note for note in notes(f"diffusers:{bare}")) == (not beside)
     assert not any("no scheduler" in note for note in notes(f"diffusers:{pipeline}"))
-
-
-def test_a_scheduler_beside_a_bare_network_is_used(diffusers: Any, save: Save) -> None:
-    pipeline = save(diffusers.DDPMScheduler(prediction_type="v_prediction"), name="pipeline")
-    bare = save(bare=True, name="bare")
-    shutil.copy(pipeline / "scheduler" / "scheduler_config.json", bare)
-    sigmas, reference = theirs(diffusers, pipeline)
-    compare("bare network and scheduler", ours(bare, sigmas, reference[0]), reference)
-
-
-def test_levels_without_signal_are_left_out(diffusers: Any, save: Save) -> None:
-    folder = save(diffusers.DDIMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True))
-    sigmas, reference = theirs(diffusers, folder, timestep_spacing="leading")
-    compare("rescaled to zero SNR", ours(folder, sigmas, reference[0]), reference)
-    model = load_foreign(f"diffusers:{folder}", images(), None, "cpu")
-    assert len(table(model).sigmas) == 999
-    assert any("rescale_betas_zero_snr" in note for note in notes(f"diffusers:{folder}"))
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # see below
@@ -196,18 +196,16 @@ def test_every_scheduler_leaves_out_the_level_without_signal(
     diffusers: Any, save: Save, name: str, schedule: str
 ) -> None:
     """Where DDPM and DDIM have abar = 0 the other schedulers have 2^-24, which may be above the level before it."""
-    options = {"beta_schedule": schedule, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    options = {"beta_schedule": schedule, **NO_SNR}
     reference = diffusers.DDPMScheduler(**options).alphas_cumprod[:-1].double()
-    model = load_foreign(f"diffusers:{save(getattr(diffusers, f'{name}Scheduler')(**options))}", images(), None, "cpu")
-    torch.testing.assert_close(
-        torch.tensor(table(model).sigmas, dtype=torch.float64), ((1 - reference) / reference).sqrt(), rtol=1e-5, atol=0
-    )
+    sigmas = levels(save(getattr(diffusers, f"{name}Scheduler")(**options))).sigmas
+    torch.testing.assert_close(torch.tensor(sigmas).double(), ((1 - reference) / reference).sqrt(), rtol=1e-5, atol=0)
 
 
 def test_a_network_that_centres_its_input_expects_images_from_zero_to_one(save: Save) -> None:
     folder = save(center_input_sample=True)
-    model = load_foreign(f"diffusers:{folder}", images(), None, "cpu")
-    assert isinstance(model, adapters.Adapter) and model.convention.pixels == (0.0, 1.0)
+    model = loaded(folder)
+    assert model.convention.pixels == (0.0, 1.0)
     seen: list[Tensor] = []
     model.net.unet.conv_in.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))  # type: ignore[union-attr]
     black_and_white = torch.tensor([-MEAN / STD, (255 - MEAN) / STD]).view(2, 1, 1, 1).expand(2, 1, SIDE, SIDE)
@@ -219,7 +217,7 @@ def test_a_network_that_centres_its_input_expects_images_from_zero_to_one(save: 
 
 
 def test_a_batch_may_mix_levels(save: Save) -> None:
-    model = load_foreign(f"diffusers:{save()}", images(), None, "cpu")
+    model = loaded(save())
     x, sigma = torch.randn(3, 1, SIDE, SIDE), torch.tensor([0.03, 1.0, 30.0])
     with torch.no_grad():
         singly = torch.cat([model(x[i : i + 1], sigma[i : i + 1]) for i in range(3)])
@@ -230,9 +228,8 @@ def test_a_batch_may_mix_levels(save: Save) -> None:
 def test_every_variance_preserving_scheduler_gives_its_levels(diffusers: Any, save: Save, name: str) -> None:
     """diffusers' table is a cumulative product in float32: 1 - abar has four digits at its lowest level."""
     scheduler = getattr(diffusers, f"{name}Scheduler")(beta_start=2e-4, beta_end=0.03, num_train_timesteps=500)
-    model = load_foreign(f"diffusers:{save(scheduler)}", images(), None, "cpu")
     expected = torch.tensor(ddpm_table(500, 2e-4, 0.03, data_std=1.0), dtype=torch.float64)
-    torch.testing.assert_close(torch.tensor(table(model).sigmas).double(), expected, rtol=3e-4, atol=0)
+    torch.testing.assert_close(torch.tensor(levels(save(scheduler)).sigmas).double(), expected, rtol=3e-4, atol=0)
 
 
 # diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
@@ -240,14 +237,10 @@ def test_every_variance_preserving_scheduler_gives_its_levels(diffusers: Any, sa
 def test_between_its_levels_the_timestep_is_that_of_diffusers(diffusers: Any, save: Save) -> None:
     peer = diffusers.EulerDiscreteScheduler(beta_start=1e-4, beta_end=0.02, use_karras_sigmas=True)
     peer.set_timesteps(40)
-    model = load_foreign(f"diffusers:{save()}", images(), None, "cpu")
-    mine = table(model).time(peer.sigmas[:-1].double())
+    mine = levels(save()).time(peer.sigmas[:-1].double())
     # a float32 sigma leaves 1e-3 of a timestep open where neighbours differ least, and diffusers computes in float32
     torch.testing.assert_close(mine, peer.timesteps.double(), rtol=1e-5, atol=2e-3)
     assert (mine - mine.round()).abs().max() > 0.3  # it was asked between levels
-
-
-# --------------------------------------------------------------------------------------------- fingerprints and names
 
 
 def test_the_fingerprint_follows_what_determines_the_model_and_not_where_it_lies(save: Save, tmp_path: Path) -> None:
@@ -298,83 +291,59 @@ def test_names_and_notes_need_no_diffusers(save: Save, monkeypatch: pytest.Monke
         load_foreign(source, images(), None, "cpu")
 
 
-# ------------------------------------------------------------------------------------------------------------- errors
-
-
 def edit(path: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"prediction_type": "flow"}, "prediction_type='flow'; it must be one of epsilon, v_prediction, sample"),
-        ({"_class_name": "NoScheduler"}, "_class_name='NoScheduler' of its scheduler is no scheduler of diffusers"),
-        ({"_class_name": "UNet2DModel"}, "_class_name='UNet2DModel' of its scheduler is no scheduler of diffusers"),
-        ({"_class_name": "ScoreSdeVeScheduler"}, "ScoreSdeVeScheduler has no alphas_cumprod"),
-        ({"beta_schedule": "steep"}, "diffusers cannot make its scheduler: steep is not implemented"),
-        (
-            {
-                "_class_name": "EulerDiscreteScheduler",
-                "timestep_type": "continuous",
-                "prediction_type": "v_prediction",
-            },
-            r"timestep_type='continuous' with prediction_type='v_prediction', so its network is told ln\(sigma\) / 4",
-        ),
-        (
-            {"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True},
-            "use_flow_sigmas=True, so its network is one of a flow",
-        ),
-    ],
-)
-def test_a_scheduler_of_another_kind_is_refused(save: Save, changes: dict[str, Any], message: str) -> None:
-    folder = save()
-    edit(folder / "scheduler" / "scheduler_config.json", **changes)
-    with pytest.raises(ValueError, match=message):
-        load_foreign(f"diffusers:{folder}", images(), None, "cpu")
+UNET, SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"
+CLASSES = "num_class_embeds"
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("file", "changes", "label", "message"),
     [
-        ({"_class_name": "UNet2DConditionModel"}, "_class_name='UNet2DConditionModel', but it must be 'UNet2DModel'"),
-        ({"in_channels": 3}, r"in_channels=3, but data='mine' has 1 channel\(s\)"),
-        ({"sample_size": 32}, "side=32: data='mine' has images of 16x16"),
-        ({"sample_size": [16, 32]}, r"sample_size=\[16, 32\], but it must be square"),
-        ({"time_embedding_type": "fourier"}, "time_embedding_type='fourier', but it must be 'positional'"),
-        ({"class_embed_type": "timestep"}, "class_embed_type='timestep', but it must be null"),
-        ({"block_out_channels": [32, 64]}, "diffusers cannot load it"),
-        ({"layers_per_block": 2}, "its weights lack down_blocks"),
-        ({"mid_block_type": None}, "its weights have, unlike its config, mid_block"),
+        (SCHEDULER, {"prediction_type": "flow"},
+         None, "prediction_type='flow'; it must be one of epsilon, v_prediction, sample"),
+        *((SCHEDULER, {"_class_name": name},
+           None, f"_class_name='{name}' of its scheduler is no scheduler of diffusers")
+          for name in ("NoScheduler", "UNet2DModel")),
+        (SCHEDULER, {"_class_name": "ScoreSdeVeScheduler"}, None, "ScoreSdeVeScheduler has no alphas_cumprod"),
+        (SCHEDULER, {"beta_schedule": "steep"},
+         None, "diffusers cannot make its scheduler: steep is not implemented"),
+        (SCHEDULER, {"_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous",
+                     "prediction_type": "v_prediction"},
+         None, r"'continuous' with prediction_type='v_prediction', so its network is told ln\(sigma\) / 4"),
+        (SCHEDULER, {"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True},
+         None, "use_flow_sigmas=True, so its network is one of a flow"),
+        (UNET, {"_class_name": "UNet2DConditionModel"},
+         None, "_class_name='UNet2DConditionModel', but it must be 'UNet2DModel'"),
+        (UNET, {"in_channels": 3}, None, r"in_channels=3, but data='mine' has 1 channel\(s\)"),
+        (UNET, {"sample_size": 32}, None, "side=32: data='mine' has images of 16x16"),
+        (UNET, {"sample_size": [16, 32]}, None, r"sample_size=\[16, 32\], but it must be square"),
+        (UNET, {"time_embedding_type": "fourier"},
+         None, "time_embedding_type='fourier', but it must be 'positional'"),
+        (UNET, {"class_embed_type": "timestep"}, None, "class_embed_type='timestep', but it must be null"),
+        (UNET, {"block_out_channels": [32, 64]}, None, "diffusers cannot load it"),
+        (UNET, {"layers_per_block": 2}, None, "its weights lack down_blocks"),
+        (UNET, {"mid_block_type": None}, None, "its weights have, unlike its config, mid_block"),
+        (UNET, {}, 1, r"label=1: .*config.json is unconditional \(no num_class_embeds\)"),
+        (UNET, {CLASSES: 4}, None, "label=None: .*class-conditional; give a label from 0 to 3, or balanced"),
+        (UNET, {CLASSES: 4}, 4, "labels=4: there are classes 0 to 3"),
+        (UNET, {CLASSES: 4}, -1, "labels=-1: it must be a class from 0"),
     ],
-)
-def test_a_network_that_does_not_suit_is_refused(save: Save, changes: dict[str, Any], message: str) -> None:
-    folder = save()
-    edit(folder / "unet" / "config.json", **changes)
+)  # fmt: skip
+def test_a_folder_that_does_not_suit_is_refused(
+    save: Save, file: str, changes: dict[str, Any], label: int | None, message: str
+) -> None:
+    folder = save(**{name: value for name, value in changes.items() if name == CLASSES})
+    edit(folder / file, **changes)
     with pytest.raises(ValueError, match=message):
-        load_foreign(f"diffusers:{folder}", images(), None, "cpu")
+        loaded(folder, label)
 
 
 @pytest.mark.parametrize("size", [None, [SIDE, SIDE]])
 def test_a_network_for_any_side_or_both_sides_suits(save: Save, size: Any) -> None:
-    assert load_foreign(f"diffusers:{save(sample_size=size)}", images(), None, "cpu")
-
-
-@pytest.mark.parametrize(
-    ("n_classes", "label", "message"),
-    [
-        (None, 1, r"label=1: .*config.json is unconditional \(no num_class_embeds\)"),
-        (4, None, "label=None: .*class-conditional; give a label from 0 to 3, or balanced"),
-        (4, 4, "labels=4: there are classes 0 to 3"),
-        (4, -1, "labels=-1: it must be a class from 0"),
-    ],
-)
-def test_a_label_that_does_not_suit_is_refused(
-    save: Save, n_classes: int | None, label: int | None, message: str
-) -> None:
-    folder = save(num_class_embeds=n_classes)
-    with pytest.raises(ValueError, match=message):
-        load_foreign(f"diffusers:{folder}", images(), label, "cpu")
+    assert loaded(save(sample_size=size))
 
 
 @pytest.mark.parametrize("function", [fingerprint, describe, notes], ids=lambda function: function.__name__)
@@ -398,4 +367,4 @@ def test_pickled_weights_are_not_read(diffusers: Any, save: Save) -> None:
     unet.save_pretrained(folder / "unet", safe_serialization=False)
     assert (folder / "unet" / "diffusion_pytorch_model.bin").is_file()
     with pytest.raises(ValueError, match=r"no weights; diffusion_pytorch_model\.safetensors is not there\. Pickled"):
-        load_foreign(f"diffusers:{folder}", images(), None, "cpu")
+        loaded(folder)

@@ -56,13 +56,19 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    """A folder as train_stage leaves it, of a network whose last layer is not zero."""
+def trained() -> torch.nn.Module:
+    """A network whose last layer is not zero."""
     torch.manual_seed(5)
     model = build("small", 1)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A folder as train_stage leaves it."""
+    model = trained()
     folder = tmp_path / "models" / "0123456789ab"
     folder.mkdir(parents=True)
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "model.safetensors")
@@ -75,20 +81,23 @@ def edit(path: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-@pytest.mark.parametrize("function", [load_foreign, fingerprint, describe, notes], ids=lambda f: f.__name__)
+def load(source: str) -> Any:
+    return load_foreign(source, images(), None, "cpu")
+
+
+every_function = pytest.mark.parametrize("function", [load, fingerprint, describe, notes], ids=lambda f: f.__name__)
+
+
+@every_function
 @pytest.mark.parametrize("source", ["huggingface:x", "model", "", "diffusers:", "python"])
 def test_an_unknown_spelling_is_refused_and_the_known_ones_are_listed(function: Any, source: str) -> None:
-    arguments = (images(), None, "cpu") if function is load_foreign else (None,) if function is describe else ()
     with pytest.raises(ValueError, match=f"source='{source}'.*one of {SPELLINGS}"):
-        function(source, *arguments)
-
-
-# ------------------------------------------------------------------------------------------------------------- python
+        function(source)
 
 
 @pytest.mark.parametrize("attribute", ["eps", "network"])
 def test_a_callable_of_ones_own_is_used_as_it_is(here: Path, attribute: str) -> None:
-    model = load_foreign(f"python:theirs.ddpm:{attribute}", images(), None, "cpu")
+    model = load(f"python:theirs.ddpm:{attribute}")
     x, sigma = torch.randn(3, 1, 16, 16), torch.tensor([0.03, 1.0, 30.0])
     torch.testing.assert_close(model(x, sigma), GaussianDenoiser(std=1.0)(x, sigma), rtol=1e-6, atol=1e-7)
     assert model is getattr(sys.modules["theirs.ddpm"], attribute)
@@ -124,7 +133,7 @@ def test_a_module_of_ones_own_is_moved_to_the_device(here: Path) -> None:
 )
 def test_a_bad_python_source_is_refused(here: Path, rest: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        load_foreign(f"python:{rest}", images(), None, "cpu")
+        load(f"python:{rest}")
 
 
 def test_the_fingerprint_of_python_is_of_source_and_attribute_and_runs_neither(here: Path) -> None:
@@ -142,18 +151,11 @@ def test_python_is_described_and_its_limit_noted() -> None:
     assert "its parameters and its outputs on a fixed batch" in notes("python:theirs.ddpm:eps")[0]
 
 
-# --------------------------------------------------------------------------------------------------------- checkpoint
-
-
 def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path) -> None:
-    model = load_foreign(f"checkpoint:{checkpoint}", images(), None, "cpu")
-    torch.manual_seed(5)
-    trained = build("small", 1)
-    for parameter in trained.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
+    model = load(f"checkpoint:{checkpoint}")
     x, sigma = torch.randn(2, 1, 32, 32), torch.tensor([0.5, 2.0])
     with torch.no_grad():
-        assert torch.equal(model(x, sigma), trained(x, sigma))
+        assert torch.equal(model(x, sigma), trained()(x, sigma))
         assert not torch.allclose(model(x, sigma), build("small", 1)(x, sigma), atol=1e-2)
     assert isinstance(model, torch.nn.Module) and not model.training
 
@@ -164,46 +166,37 @@ def test_a_checkpoint_is_described_and_its_units_noted(checkpoint: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-@pytest.mark.parametrize("function", ["load_foreign", "fingerprint", "describe", "notes"])
-def test_a_checkpoint_that_lacks_a_file_is_refused(checkpoint: Path, name: str, function: str) -> None:
+@every_function
+def test_a_checkpoint_that_lacks_a_file_is_refused(checkpoint: Path, name: str, function: Any) -> None:
     (checkpoint / name).unlink()
-    call = {
-        "load_foreign": lambda source: load_foreign(source, images(), None, "cpu"),
-        "fingerprint": fingerprint,
-        "describe": describe,
-        "notes": notes,
-    }[function]
     with pytest.raises(ValueError, match=f"0123456789ab: {name} not found; it must be a folder models/ID of a store"):
-        call(f"checkpoint:{checkpoint}")
+        function(f"checkpoint:{checkpoint}")
 
 
-def test_a_checkpoint_that_does_not_suit_is_refused(checkpoint: Path) -> None:
-    source, config = f"checkpoint:{checkpoint}", checkpoint / "config.json"
-    with pytest.raises(ValueError, match="channels=1, but data='mine' has 3"):
-        load_foreign(source, images(channels=3), None, "cpu")
-    with pytest.raises(ValueError, match="label=3: checkpoint: models take no label"):
-        load_foreign(source, images(), 3, "cpu")
-    edit(config, channels=3)
-    with pytest.raises(ValueError, match="its weights do not fit network='small'"):
-        load_foreign(source, images(channels=3), None, "cpu")
-    edit(config, network="huge", channels=1)
-    with pytest.raises(ValueError, match="network='huge': unknown network"):
-        load_foreign(source, images(), None, "cpu")
-    config.write_text('{"network": "small", "channels": 1}')
-    with pytest.raises(ValueError, match=r"config\.json lacks parameterisation, data"):
-        load_foreign(source, images(), None, "cpu")
-    config.write_text("[]")
-    with pytest.raises(ValueError, match="must hold a JSON object"):
-        describe(source)
-    config.write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json: it is not JSON"):
-        describe(source)
-
-
-def test_damaged_weights_are_refused(checkpoint: Path) -> None:
-    (checkpoint / "model.safetensors").write_bytes(b"not weights")
-    with pytest.raises(ValueError, match="its weights do not fit network='small'"):
-        load_foreign(f"checkpoint:{checkpoint}", images(), None, "cpu")
+@pytest.mark.parametrize(
+    ("changes", "channels", "label", "message"),
+    [
+        ({}, 3, None, "channels=1, but data='mine' has 3"),
+        ({}, 1, 3, "label=3: checkpoint: models take no label"),
+        ({"channels": 3}, 3, None, "its weights do not fit network='small'"),
+        ({"network": "huge"}, 1, None, "network='huge': unknown network"),
+        ({"parameterisation": None, "data": 7}, 1, None, r"config\.json lacks parameterisation, data"),
+        ("[]", 1, None, "must hold a JSON object"),
+        ("{", 1, None, r"config\.json: it is not JSON"),
+        (b"not weights", 1, None, "its weights do not fit network='small'"),
+    ],
+)
+def test_a_checkpoint_that_does_not_suit_is_refused(
+    checkpoint: Path, changes: Any, channels: int, label: int | None, message: str
+) -> None:
+    if isinstance(changes, dict):
+        edit(checkpoint / "config.json", **changes)
+    elif isinstance(changes, str):
+        (checkpoint / "config.json").write_text(changes)
+    else:
+        (checkpoint / "model.safetensors").write_bytes(changes)
+    with pytest.raises(ValueError, match=message):
+        load_foreign(f"checkpoint:{checkpoint}", images(channels), label, "cpu")
 
 
 def test_the_fingerprint_of_a_checkpoint_follows_weights_and_config_and_nothing_else(
