@@ -10,7 +10,6 @@ from experiments.export import network
 from experiments.export.target import Target, Unsupported, as_list
 
 PREDICTIONS = ("eps", "v")  # that all of diffusers' schedulers know
-PLAIN = "sigmas, times"
 TWICE = (
     "torch.cat([sigmas[:1], sigmas[1:].repeat_interleave(2)]),\n"
     "        torch.cat([times[:1], times[1:].repeat_interleave(2)]){last},"
@@ -77,20 +76,16 @@ def _k_options(target: Target) -> str:
             "s_tmax": target.scale * values["s_max"],
             "s_noise": values["s_noise"],
         }
-        return "".join(f", {name}={_python(value)}" for name, value in options.items())
+        return "".join(f", {name}={value!r}" for name, value in options.items()).replace("=inf", '=float("inf")')
     return f", eta={values['eta']!r}, noise_sampler=lambda *_: noise()" if "eta" in values else ""
 
 
 def _slice(target: Target, levels: tuple[float, ...]) -> str:
     """Where a stretch of levels lies in the list SIGMAS, as Python."""
-    first, last = (target.sigmas.index(levels[end]) for end in (0, -1))
     if len(levels) == len(target.sigmas):
         return "SIGMAS"
+    first, last = (target.sigmas.index(levels[end]) for end in (0, -1))
     return f"SIGMAS[{first}:{last + 1}]"
-
-
-def _python(value: float) -> str:
-    return 'float("inf")' if math.isinf(value) else repr(value)
 
 
 def diffusers(target: Target) -> str:
@@ -113,12 +108,12 @@ def diffusers(target: Target) -> str:
     scaled = name == "DPMSolverMultistepScheduler"  # its x has unit variance
     before, after = (" / (1 + SIGMAS[0] ** 2) ** 0.5", " * (1 + SIGMAS[-1] ** 2) ** 0.5") if scaled else ("", "")
     last = "" if target.to_zero else "[:-1]"
-    ladder = PLAIN + last
+    ladder = f"sigmas, times{last}"
     if name == "HeunDiscreteScheduler":
         ladder = TWICE.replace("{last}", last)
         if target.to_zero:  # the last step has one evaluation
             ladder = ladder.replace("sigmas[1:].repeat_interleave(2)", "sigmas[1:-1].repeat_interleave(2), sigmas[-1:]")
-    told = f"level.to(z.device{', torch.float64' if network.double(target) else ''}).expand(len(z))"
+    told = f"level.to(z.device{', torch.float64' * (network.number_format(target) == 'float64')}).expand(len(z))"
     return f'''\
 # {target.title}
 # Units: {target.units}
@@ -129,7 +124,7 @@ from diffusers import {name}
 
 
 @torch.no_grad()
-def sample(net, scheduler_config, noise, generator=None{network.signature(target)}):
+def sample(net, scheduler_config, noise, generator=None{network.first(target)}):
     """{network.explained(target).rstrip()}
 
     scheduler_config is that of your pipeline.

@@ -39,13 +39,8 @@ def takes_index(target: Target) -> bool:
     return getattr(target.model, "takes_index", False) is True
 
 
-def double(target: Target) -> bool:
-    """Whether the network is told its time in double precision."""
-    return number_format(target) == "float64"
-
-
-def signature(target: Target) -> str:
-    """A further parameter of the function `sample`, if there is one."""
+def first(target: Target) -> str:
+    """The index of the first image, as a further parameter of `sample`, if the network is told an index."""
     return ", first=0" if takes_index(target) else ""
 
 
@@ -54,12 +49,10 @@ def explained(target: Target) -> str:
     arguments = "x, sigma, index=..." if target.own is None and takes_index(target) else "z, time"
     if target.convention.labels is not None:
         arguments += ", labels"
-    what = "your network after eval()"
-    if target.own is not None and isinstance(target.own.net, Unet):
-        labels = ", labels" if arguments.endswith("labels") else ""
-        what = f"unet(z, time{labels}).sample"
-    said = f"net({arguments}) is {what}; noise() draws unit noise, such as torch.randn(16, {size(target)})."
-    return said + "\n\n    first is the index of the batch's first image.\n    " * takes_index(target)
+    from_diffusers = target.own is not None and isinstance(target.own.net, Unet)
+    what = f"unet({arguments}).sample" if from_diffusers else "your network after eval()"
+    text = f"net({arguments}) is {what}; noise() draws unit noise, such as torch.randn(16, {size(target)})."
+    return text + "\n\n    first is the index of the batch's first image.\n    " * takes_index(target)
 
 
 def example(target: Target, more: str = "") -> str:
@@ -68,13 +61,10 @@ def example(target: Target, more: str = "") -> str:
     Args:
         more: further arguments before the noise, as Python.
     """
-    first = ", first=0" if takes_index(target) else ""
+    unit = "in standard deviations of the data"
     if target.own is not None:
-        black, white = target.convention.pixels
-        unit = f"from {black:g} (black) to {white:g} (white)"
-    else:
-        unit = "in standard deviations of the data"
-    return f"\n# images = sample(net, {more}lambda: torch.randn(16, {size(target)}){first})  # {unit}\n"
+        unit = "from {:g} (black) to {:g} (white)".format(*target.convention.pixels)
+    return f"\n# images = sample(net, {more}lambda: torch.randn(16, {size(target)}){first(target)})  # {unit}\n"
 
 
 def size(target: Target) -> str:
@@ -90,18 +80,16 @@ def facts(target: Target) -> list[str]:
     """What the network is told besides z and its time, for a person."""
     if target.own is None:
         return ["Index: the model is told the index of each image"] if takes_index(target) else []
-    convention, found = target.convention, list[str]()
+    convention, lines = target.convention, list[str]()
     if convention.labels == "balanced":
-        found.append(f"Labels: image i has label i % {convention.n_classes}")
+        lines.append(f"Labels: image i has label i % {convention.n_classes}")
     elif convention.labels is not None:
-        found.append(f"Labels: every image has label {convention.labels}")
-    if convention.guidance != 1:
-        found.append(
-            f"Guidance: classifier-free, scale {convention.guidance:g}; label {convention.null_label} is no label"
-        )
+        lines.append(f"Labels: every image has label {convention.labels}")
+    if (scale := convention.guidance) != 1:
+        lines.append(f"Guidance: classifier-free, scale {scale:g}; label {convention.null_label} is no label")
     if number_format(target) not in (None, "float32"):
-        found.append(f"Number format: the network gets {number_format(target)}")
-    return found
+        lines.append(f"Number format: the network gets {number_format(target)}")
+    return lines
 
 
 def left_to_user(target: Target) -> str:
@@ -112,8 +100,9 @@ def left_to_user(target: Target) -> str:
 
 def number_format(target: Target) -> str | None:
     """The network's number format, such as "float16"; None if it is not known."""
-    dtype = target.own.dtype if target.own is not None else None
-    return None if dtype is None else str(dtype).removeprefix("torch.")
+    if target.own is None or target.own.dtype is None:
+        return None
+    return str(target.own.dtype).removeprefix("torch.")
 
 
 def settings(target: Target) -> dict[str, object]:

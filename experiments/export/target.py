@@ -19,23 +19,14 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """A setting for one network.
+    """A setting for one network."""
 
-    Args:
-        title: for the first line of the code.
-        sampler: its sampler.
-        ladder: its levels, in standard deviations of the data.
-        to_zero: whether a last step goes from the last level to 0.
-        model: the network. Its own conventions are known if it is an adapter.
-        images: the data set, whose mean and standard deviation are our units.
-    """
-
-    title: str
+    title: str  # for the first line of the code
     sampler: Sampler
-    ladder: tuple[float, ...]
-    to_zero: bool
-    model: Model
-    images: Images
+    ladder: tuple[float, ...]  # its levels, in standard deviations of the data
+    to_zero: bool  # whether a last step goes from the last level to 0
+    model: Model  # its own conventions are known if it is an adapter
+    images: Images  # whose mean and standard deviation are our units
 
     @property
     def own(self) -> Adapter | None:
@@ -109,13 +100,13 @@ class Target:
     @property
     def parts(self) -> list[tuple[float, tuple[float, ...]]]:
         """Euler's steps in stretches of one eta: (eta, levels of the stretch in units of the network's images)."""
-        found: list[tuple[float, tuple[float, ...]]] = []
+        parts: list[tuple[float, tuple[float, ...]]] = []
         for eta, pair in zip(self.etas, pairwise(self.sigmas), strict=True):
-            if found and found[-1][0] == eta:
-                found[-1] = (eta, (*found[-1][1], pair[1]))
+            if parts and parts[-1][0] == eta:
+                parts[-1] = (eta, (*parts[-1][1], pair[1]))
             else:
-                found.append((eta, pair))
-        return found
+                parts.append((eta, pair))
+        return parts
 
     def called(self, library: str, otherwise: str = "") -> str:
         """What a library calls the sampler, see `Sampler.exports`. Raises Unsupported if it has none."""

@@ -31,13 +31,13 @@ if after > now:  # noise is put back
 
 
 def torch_loop(target: Target) -> str:
-    """The code.
-
-    Raises:
-        Unsupported: there is none for this sampler.
-    """
+    """The code. Raises Unsupported if there is none for this sampler."""
     levels, settings, body = _loop(target)
-    double = ", dtype=torch.float64" if network.double(target) and isinstance(target.times[0], float) else ""
+    double = (
+        ", dtype=torch.float64"
+        if network.number_format(target) == "float64" and isinstance(target.times[0], float)
+        else ""
+    )
     time = f"torch.full((len(z),), TIMES[i], device=z.device{double})"
     return f'''\
 # {target.title}
@@ -49,7 +49,7 @@ import torch
 {settings}
 
 @torch.no_grad()
-def sample(net, noise{network.signature(target)}):
+def sample(net, noise{network.first(target)}):
     """{network.explained(target)}"""
 
     def eps(x, i):  # the unit noise in x

@@ -95,8 +95,8 @@ def run(code: str) -> Callable[..., Tensor]:
     """The function `sample` that our own text defines."""
     defined: dict[str, Any] = {}
     exec(code, defined)
-    found: Callable[..., Tensor] = defined["sample"]
-    return found
+    sampled: Callable[..., Tensor] = defined["sample"]
+    return sampled
 
 
 def as_users_call(

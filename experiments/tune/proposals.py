@@ -63,11 +63,7 @@ def ends(scope: Scope) -> Space:
 
 
 def propose(
-    n: int,
-    scope: Scope,
-    tried: Mapping[str, tuple[SampleConfig, float]],
-    good: Sequence[SampleConfig],
-    seed: int,
+    n: int, scope: Scope, tried: Mapping[str, tuple[SampleConfig, float]], good: Sequence[SampleConfig], seed: int
 ) -> list[SamplerSetting]:
     """At most n new settings, the same for the same arguments.
 
@@ -80,17 +76,15 @@ def propose(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = samplers(scope.budget)
-    near = {name for one in good for name in one.sampler.near} or {"euler", "euler-split"}
+    near = {name for run in good for name in run.sampler.near} or {"euler", "euler-split"}
     choices: dict[str, list[Any]] = {
-        "ladder": [*dict.fromkeys([*(_schedule(one) for one in good), "karras"])],
+        "ladder": [*dict.fromkeys([*map(_schedule, good), "karras"])],
         "sampler": [name for name in space if name in near],
         "to_zero": [False, True],
     }
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
-    ranges = {
-        **ends(scope),
-        **{f"{label} {name}": values for label, one in (LADDERS | space).items() for name, values in one.items()},
-    }
+    ranges = {f"{label} {name}": values for label, own in (LADDERS | space).items() for name, values in own.items()}
+    ranges = {**ends(scope), **ranges}
     distributions: dict[str, Any] = {name: CategoricalDistribution(values) for name, values in choices.items()}
     distributions |= {name: FloatDistribution(low, high, log=log) for name, (low, high, log) in ranges.items()}
     for samples, value in tried.values():
@@ -98,14 +92,14 @@ def propose(
         if choices.keys() <= params.keys():
             known = {name: distributions[name] for name in params}
             study.add_trial(optuna.trial.create_trial(params=params, distributions=known, value=value))
-    found: list[SamplerSetting] = []
+    settings: list[SamplerSetting] = []
     for _ in range(TRIES * n):
         setting = _setting(study.ask(), choices, ranges, scope)
-        if setting.name not in tried and setting not in found and _possible(setting, scope):
-            found.append(setting)
-        if len(found) == n:
+        if setting.name not in tried and setting not in settings and _possible(setting, scope):
+            settings.append(setting)
+        if len(settings) == n:
             break
-    return found
+    return settings
 
 
 def _possible(setting: SamplerSetting, scope: Scope) -> bool:
@@ -122,7 +116,7 @@ def _point(samples: SampleConfig) -> dict[str, Any]:
     """A run as a point of the space: its parameters by name."""
     schedule, sampler = _schedule(samples), samples.sampler
     usual = inspect.signature(SCHEDULES[schedule]).parameters if schedule in SCHEDULES else {}
-    options = {name: one.default for name, one in usual.items()} | dict(getattr(samples.ladder, "options", ()))
+    options = {name: value.default for name, value in usual.items()} | dict(getattr(samples.ladder, "options", ()))
     return {
         "ladder": schedule,
         "sampler": sampler.label,

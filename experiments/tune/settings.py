@@ -64,13 +64,14 @@ class SamplerSetting:
                 raise ValueError(f"ladder={self.ladder!r}: its ends must read like 'from 20 to 0.05'") from None
             ends = high, low
         name, options = names.schedule(schedule, data_std)
+        ladder = Ladder(name, budget, *ends, options)
         label, _, eta = self.sampler.partition(" ")
-        if label == "eta":
-            try:
-                return Ladder(name, budget, *ends, options), Euler(float(eta))
-            except ValueError as error:
-                raise ValueError(f"sampler={self.sampler!r}: {error}") from None
-        return Ladder(name, budget, *ends, options), names.sampler(self.sampler)
+        if label != "eta":
+            return ladder, names.sampler(self.sampler)
+        try:
+            return ladder, Euler(float(eta))
+        except ValueError as error:
+            raise ValueError(f"sampler={self.sampler!r}: {error}") from None
 
 
 def exactly(budget: int, ladder: Ladder, sampler: Sampler, to_zero: bool) -> Ladder | None:
@@ -82,11 +83,11 @@ def exactly(budget: int, ladder: Ladder, sampler: Sampler, to_zero: bool) -> Lad
     for n_steps in range(budget - to_zero, 0, -1):
         shorter = replace(ladder, n_steps=n_steps)
         try:
-            found = sampler.planned_nfe(shorter.sigmas()) + to_zero
+            nfe = sampler.planned_nfe(shorter.sigmas()) + to_zero
         except ValueError:
             continue
-        if found <= budget:
-            return shorter if found == budget else None
+        if nfe <= budget:
+            return shorter if nfe == budget else None
     return None
 
 
@@ -97,8 +98,8 @@ def race_of(budget: int) -> str:
 
 def not_run(planned: Iterable[Trial | Infeasible]) -> list[str]:
     """Which settings do not take part in the race, and why: one text per reason and race."""
-    found: dict[tuple[str, str], dict[str, None]] = {}
-    for one in planned:
-        if isinstance(one, Infeasible):
-            found.setdefault((one.mode.removesuffix(RACE), one.why), {})[f"“{one.setting}”"] = None
-    return [f"not run: {', '.join(names)}, {where}: {why}" for (where, why), names in found.items()]
+    absent: dict[tuple[str, str], dict[str, None]] = {}
+    for trial in planned:
+        if isinstance(trial, Infeasible):
+            absent.setdefault((trial.mode.removesuffix(RACE), trial.why), {})[f"“{trial.setting}”"] = None
+    return [f"not run: {', '.join(names)}, {where}: {why}" for (where, why), names in absent.items()]

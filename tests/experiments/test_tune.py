@@ -13,15 +13,7 @@ from experiments.config.comparison import BestSet, Contrast, by_setting
 from experiments.config.trial import Infeasible, Trial
 from experiments.studies.tune import PRESETS, TuneStudy
 from experiments.tune import proposals
-from experiments.tune.experiment import (
-    AGAIN,
-    FRESH,
-    confirmation,
-    knobs,
-    named,
-    refinement,
-    trials,
-)
+from experiments.tune.experiment import AGAIN, FRESH, confirmation, knobs, named, refinement, trials
 from experiments.tune.settings import not_run
 
 MODEL = """
@@ -50,21 +42,18 @@ def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
     planned = [trial for trial in trials(study, 0.55) if isinstance(trial, Trial)]
     for trial in planned:
         assert trial.samples.planned_nfe == trial.budget
+    known = "euler-churn(s_churn=2, s_min=0.1)"  # as typed: a network that is trained here knows all levels
+    assert known in {trial.samples.sampler.name for trial in planned}
     modes = by_setting(planned)
-    assert [len(groups) for groups in modes.values()] == [
-        26,
-        27,
-        27,
-    ]  # restarts take 12 evaluations, besides the ladder
+    assert [*map(len, modes.values())] == [26, 27, 27]  # restarts take 12 evaluations, besides the ladder
     assert "karras, restart" in modes["16 evaluations, race"] and "karras, restart" not in modes["8 evaluations, race"]
     (ending, *_) = modes["8 evaluations, race"]["vp, eta 0, ending at 0"]
     assert ending.samples.final_denoise and len(ending.samples.ladder.sigmas()) == 8
     odd = [trial for trial in trials(replace(study, budgets=(9,)), 0.55) if isinstance(trial, Infeasible)]
     assert {trial.setting.split(", ")[1].partition("(")[0] for trial in odd} == {"heun", "restart"}
     assert "exactly 9 evaluations" in odd[0].why
-    (heun,) = by_setting(
-        trials(replace(study, budgets=(9,), ladders=("vp",), settings=("vp, heun, ending at 0",)), 0.55)
-    ).values()
+    ending_at_0 = replace(study, budgets=(9,), ladders=("vp",), settings=("vp, heun, ending at 0",))
+    (heun,) = by_setting(trials(ending_at_0, 0.55)).values()
     assert {len(trial.samples.ladder.sigmas()) for trial in heun["vp, heun, ending at 0"]} == {5}
 
 
@@ -100,11 +89,6 @@ def test_settings_that_do_not_take_part_are_said() -> None:
         "not run: “vp, heun”, 5 evaluations: heun: no ladder takes exactly 5 evaluations",
         "not run: “vp from 200 to 0.001, eta 0”, 5 evaluations: sigma 0.001: the network knows no level below 0.02",
     ]
-
-
-def test_a_network_trained_here_knows_all_levels() -> None:
-    names = {trial.samples.sampler.name for trial in trials(PRESETS["laptop"], 0.55) if isinstance(trial, Trial)}
-    assert "euler-churn(s_churn=2, s_min=0.1)" in names
 
 
 def test_the_defaults_are_the_simplest() -> None:
@@ -232,7 +216,8 @@ def test_without_optuna_the_named_settings_race(whole: Finished, monkeypatch: py
 def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(tmp_path: Path) -> None:
     (tmp_path / "my_model.py").write_text(MODEL)
     arguments = ["--model", "python:my_model:eps", "--budgets", "6", "--ladders", "vp", "karras", "--etas", "0", "1"]
-    arguments += ["--samplers", "dpm++2m", "--n-samples", "132", "--out", "out", "--store", "store"]
+    arguments += ["--samplers", "dpm++2m", "--settings", "--refine", "0", "--n-samples", "132"]
+    arguments += ["--out", "out", "--store", "store"]
     done = warm.run("-m", "experiments", "tune", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     settings = json.loads((tmp_path / "out" / "settings.json").read_text())

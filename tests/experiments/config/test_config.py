@@ -28,30 +28,20 @@ OTHERS: dict[str, Any] = {
     "reference": ReferenceConfig("mnist", "digits", "x"), "p_mean": 0.7, "p_std": 0.7,
 }  # fmt: skip
 CONFIGS = [
-    TRAIN,
-    SAMPLE,
-    SCORE,
-    SCORE.reference,
-    Machine(),
-    ForeignConfig("python:module:function"),
-    Ladder(),
-    AlphaBetaLadder(0.1, 0.3),
-    LogNormal(),
-    LogUniform(),
-]
+    TRAIN, SAMPLE, SCORE, SCORE.reference, Machine(), ForeignConfig("python:module:function"), Ladder(),
+    AlphaBetaLadder(0.1, 0.3), LogNormal(), LogUniform(),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
 def test_identity_changes_with_every_field_that_changes_a_result(config: Any) -> None:
-    changed = 0
+    assert len(identity(config)) == 12
     for field in dataclasses.fields(config):
         needed = {"options": {"schedule": "karras"}, "fresh_start": {"model": TrainConfig("mixture:x")}}
         base = dataclasses.replace(config, **needed.get(field.name, {}))
         value = 32 if field.name == "batch_size" else OTHERS[field.name]
         same = identity(dataclasses.replace(base, **{field.name: value})) == identity(base)
         assert same == (field.metadata == {"identity": False}), field.name
-        changed += 1
-    assert changed > 0 and len(identity(config)) == 12
 
 
 def test_a_batch_suits_the_machine_and_holds_no_more_than_there_are_samples() -> None:
@@ -95,6 +85,7 @@ def test_same_values_in_another_class_are_another_config() -> None:
         (lambda: Machine(precision="fp8"), "precision='fp8'"),
         (lambda: Machine.resolve(device="tpu"), "device='tpu'"),
         (lambda: ReferenceConfig("mnist5k", "vgg", ""), "features='vgg': it must be one of digits"),
+        (lambda: dataclasses.replace(SAMPLE, fresh_start=True), "fresh_start: it needs new draws of the data"),
     ],
 )
 def test_bad_values_are_named(make: Any, message: str) -> None:
@@ -125,5 +116,3 @@ def test_resolved_machine_is_concrete() -> None:
 
 def test_the_default_of_a_later_field_changes_no_identity() -> None:
     assert "fresh_start" not in canonical(SAMPLE)
-    with pytest.raises(ValueError, match="fresh_start: it needs new draws of the data"):
-        dataclasses.replace(SAMPLE, fresh_start=True)

@@ -33,7 +33,7 @@ class Raising(Sampler):
         (EulerCorrected(shift=0.5, s_max=1.0), (LADDER[-2] / 2, 5.0)),
         (Raising(), (0.2, 7.5)),
     ],
-    ids=lambda one: getattr(one, "name", None),
+    ids=lambda value: getattr(value, "name", None),
 )
 def test_the_levels_that_a_network_is_asked_for(sampler: Sampler, ends: tuple[float, float]) -> None:
     assert sampler.asked(LADDER) == pytest.approx(ends)
@@ -53,9 +53,9 @@ def test_levels_beyond_those_known_are_named() -> None:
 @pytest.mark.parametrize("sampler", [Heun(s_churn=1.0), EulerChurn(s_churn=2.0, s_min=0.3), Heun(s_churn=1e3)])
 @pytest.mark.parametrize("most", [5.0, 5.2])
 def test_churn_raises_no_level_above_the_known_ones(sampler: Sampler, most: float) -> None:
-    found = sampler.below(most, LADDER)
-    assert unknown_levels(sampler, LADDER, (0.1, most)) and not unknown_levels(found, LADDER, (0.1, most))
-    assert found.asked(LADDER)[1] > LADDER[1] and found.s_churn == sampler.s_churn  # type: ignore[attr-defined]
+    capped = sampler.below(most, LADDER)
+    assert unknown_levels(sampler, LADDER, (0.1, most)) and not unknown_levels(capped, LADDER, (0.1, most))
+    assert capped.asked(LADDER)[1] > LADDER[1] and capped.s_churn == sampler.s_churn  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("sampler", [Euler(1.0), Heun(), Heun(s_churn=1.0, s_max=2.0), Heun(s_churn=1.0, s_min=4.9)])

@@ -33,28 +33,29 @@ def test_the_ladder_has_one_step_per_evaluation(settings: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "budget", "message"),
     [
-        (lambda whole: whole.update(format=2), "its format is 2, but this version reads 1"),
-        (lambda whole: whole["settings"][0].pop("sigmas"), "it is not as tune wrote it: KeyError: 'sigmas'"),
-        (lambda whole: whole["settings"].clear(), "it has no setting"),
-        (lambda whole: whole["settings"][0]["sigmas"].__setitem__(3, 1.0), "its sigmas are not the levels of its"),
-        (lambda whole: whole["settings"][0].update(ladder="karas"), "ladder='karas': it must be one of"),
+        (lambda whole: whole.update(format=2), 8, "its format is 2, but this version reads 1"),
+        (lambda whole: whole["settings"][0].pop("sigmas"), 8, "it is not as tune wrote it: KeyError: 'sigmas'"),
+        (lambda whole: whole["settings"].clear(), 8, "it has no setting"),
+        (lambda whole: whole["settings"][0]["sigmas"].__setitem__(3, 1.0), 8, "its sigmas are not the levels of its"),
+        (lambda whole: whole["settings"][0].update(ladder="karas"), 8, "ladder='karas': it must be one of"),
+        (lambda whole: None, 12, "no setting for n_steps=12; it has settings for 8, 16 evaluations"),
     ],
 )
-def test_a_file_that_tune_did_not_write_is_refused(settings: Path, change: Any, message: str) -> None:
+def test_a_file_that_tune_did_not_write_or_that_lacks_a_budget_is_refused(
+    settings: Path, change: Any, budget: int, message: str
+) -> None:
     whole = json.loads(settings.read_text())
     change(whole)
     settings.write_text(json.dumps(whole))
     with pytest.raises(ValueError, match=re.escape(message)):
-        ladder_from(settings, 8, STD)
+        ladder_from(settings, budget, STD)
 
 
-def test_a_budget_that_it_lacks_and_a_missing_file_are_said(settings: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no setting for n_steps=12; it has settings for 8, 16 evaluations"):
-        ladder_from(settings, 12, STD)
-    with pytest.raises(ValueError, match=r"it must be a settings.json that tune wrote: .*No such file"):
-        ladder_from(tmp_path / "none.json", None, STD)
-    (tmp_path / "text.json").write_text("hello")
-    with pytest.raises(ValueError, match=r"it must be a settings.json that tune wrote: Expecting value"):
-        ladder_from(tmp_path / "text.json", None, STD)
+@pytest.mark.parametrize(("text", "message"), [(None, ".*No such file"), ("hello", "Expecting value")])
+def test_a_missing_file_or_another_one_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
+    if text:
+        (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(ValueError, match=f"it must be a settings.json that tune wrote: {message}"):
+        ladder_from(tmp_path / "settings.json", None, STD)
