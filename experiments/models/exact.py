@@ -1,10 +1,9 @@
 """A stored mixture as a data set and as a model: training draws, the exact denoiser, a denoiser with a known error.
 
 A data set called mixture:FOLDER is a mixture that `stages/fit_mixture.py` fitted and stored. Networks train on its
-draws as floats, in the units of the data that it was fitted to. Rounding and clipping to pixels would give another
-distribution, and the exact denoiser would not be exact for it. For example, the digits' background is black plus the
-mixture's isotropic noise; clipping cuts off half of this noise (43 % of all pixels, for the default fit). So only
-images that are shown or scored are clipped, draws and samples alike.
+draws as floats, in the units of the data that it was fitted to. Rounding and clipping give another distribution, for
+which the exact denoiser is not exact (they change 43 % of the pixels of the default fit, the digits' background). So
+only images that are shown or scored are clipped, draws and samples alike.
 """
 
 from dataclasses import dataclass
@@ -50,13 +49,11 @@ def mixture_images(mixture: Mixture, shape: tuple[int, int, int], n: int, seed: 
     Returns:
         (n, C, H, W) float32, on the mixture's device.
     """
-    device = mixture.means.device
-    parts = []
-    for block in range(first // DRAWN_AT_ONCE, (first + n - 1) // DRAWN_AT_ONCE + 1):
-        generator = torch.Generator(device).manual_seed(block_seed(seed, block))
-        parts.append(mixture.sample(DRAWN_AT_ONCE, generator).float())
-    start = first % DRAWN_AT_ONCE
-    return torch.cat(parts)[start : start + n].view(n, *shape)
+    device, start = mixture.means.device, first % DRAWN_AT_ONCE
+    blocks = range(first // DRAWN_AT_ONCE, (first + n - 1) // DRAWN_AT_ONCE + 1)
+    generators = (torch.Generator(device).manual_seed(block_seed(seed, block)) for block in blocks)
+    draws = torch.cat([mixture.sample(DRAWN_AT_ONCE, generator).float() for generator in generators])
+    return draws[start : start + n].view(n, *shape)
 
 
 def mixture_data(name: str, data_root: Path | None) -> Images:
@@ -68,8 +65,7 @@ def mixture_data(name: str, data_root: Path | None) -> Images:
     """
     place, _, asked = name.removeprefix(MIXTURE).partition("#")
     purpose, _, n = asked.partition("=")
-    folder = Path(place)
-    mixture = read_mixture(folder)
+    folder, mixture = Path(place), mixture_of(name)
     like = load(read_json(files_folder(folder) / "config.json")["data"], root=data_root)
     x0 = mixture_images(mixture, like.shape, int(n or N_DRAWS), SEEDS[purpose])
     labels = torch.zeros(len(x0), dtype=torch.int64)

@@ -33,8 +33,8 @@ def reasons(model: Model, error: BaseException, x: Tensor, ask: Callable[[Model]
         return f". It was called as model(x, sigma{takes}) with x {_size(x.shape, x.dtype)} and sigma ({len(x)},)"
     convention = model.convention
     classes = "" if convention.labels is None else ", labels"
-    passes = 2 if convention.guidance != 1 else 1
-    shape = (passes * len(x), x.shape[1], *(side - 2 * model.edge for side in x.shape[2:]))
+    n = len(x) if convention.guidance == 1 else 2 * len(x)
+    shape = (n, x.shape[1], *(side - 2 * model.edge for side in x.shape[2:]))
     whole = isinstance(convention.time, TableTime) and convention.time.whole
     dtype = model.dtype or x.dtype
     time = torch.int64 if whole else torch.float64 if dtype == torch.float64 else torch.float32

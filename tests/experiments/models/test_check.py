@@ -27,22 +27,19 @@ BY_CLASS = [DATA.standardised()[DATA.labels == label][:16] for label in range(10
 OF_CLASS = [Empirical(some) for some in (*BY_CLASS, torch.cat(BY_CLASS))]  # the last is that of no class
 TABLE = adapters.linear_betas()
 Change = Callable[[Tensor], Tensor]
+Network = Callable[..., Tensor]
 
 
-def units(pixels: tuple[float, float]) -> tuple[float, float]:
-    low, high = pixels
-    return (high - low) * DATA.std / 255, low + (high - low) * DATA.mean / 255
+def same(z: Tensor) -> Tensor:
+    return z
 
 
 def exact(
-    process: str,
-    level: Callable[[Tensor], Tensor],
-    returns: str,
-    pixels: tuple[float, float] = (-1, 1),
-    eps: Callable[..., Tensor] = EXACT,
-) -> Callable[..., Tensor]:
+    process: str, level: Change, returns: str, pixels: tuple[float, float] = (-1, 1), eps: Network = EXACT
+) -> Network:
     """An exact network on images in a range; `level` is its sigma as a function of its time. Labels go to `eps`."""
-    scale, shift = units(pixels)
+    low, high = pixels
+    scale, shift = (high - low) * DATA.std / 255, low + (high - low) * DATA.mean / 255
 
     def net(z: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
         sigma = level(t.double()).float().view(-1, 1, 1, 1)
@@ -55,26 +52,22 @@ def exact(
     return net
 
 
-def ddpm(
-    pixels: tuple[float, float] = (-1, 1), returns: str = "eps", level: Callable[[Tensor], Tensor] = TABLE.sigma
-) -> Callable[..., Tensor]:
+def ddpm(pixels: tuple[float, float] = (-1, 1), returns: str = "eps", level: Change = TABLE.sigma) -> Network:
     return exact("vp", level, returns, pixels)
 
 
-def flow(data_at: int = 0, returns: str = "velocity", eps: Callable[..., Tensor] = EXACT) -> Callable[..., Tensor]:
+def flow(data_at: int = 0, returns: str = "velocity", eps: Network = EXACT) -> Network:
     to = " to data" if returns == "velocity" and data_at else ""
     return exact("flow", adapters.FlowTime(data_at).sigma, returns + to, eps=eps)
 
 
-def edm(
-    level: Callable[[Tensor], Tensor], returns: str = "x0", eps: Callable[..., Tensor] = EXACT
-) -> Callable[..., Tensor]:
+def edm(level: Change, returns: str = "x0", eps: Network = EXACT) -> Network:
     return exact("edm", level, returns, eps=eps)
 
 
-def around(net: Callable[..., Tensor], there: Change, back: Change | None = None) -> Callable[..., Tensor]:
+def around(net: Callable[..., Tensor], there: Change = same, back: Change = same) -> Callable[..., Tensor]:
     """A network that was trained on other images: moved, turned or negative ones."""
-    return lambda z, t: (back or same)(net(there(z), t))
+    return lambda z, t: back(net(there(z), t))
 
 
 def linear(x: Tensor, sigma: Tensor) -> Tensor:
@@ -153,10 +146,6 @@ def the_other_way(z: Tensor) -> Tensor:
     return z.rot90(2, (2, 3)).mT
 
 
-def same(z: Tensor) -> Tensor:
-    return z
-
-
 TURN = "its images may be turned or mirrored: it fits better if they are "
 MOVE = "its images may be shifted: it fits better if they are moved "
 TOLD = "its time may be told wrongly: it fits better as lambda z, t: net(z, "
@@ -174,8 +163,8 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
        for theirs, given in permutations(RANGES, 2)},
     **{f"{theirs} as {given}": (vp(ddpm(returns=theirs), predicts=given), f"{READ}'{theirs}' better than '{given}'")
        for theirs, given in permutations(("eps", "x0", "v"), 2)},
-    "negative": (vp(around(ddpm(), same, torch.neg)), SIGN),
-    "a flow's negative": (flow_of(around(flow(), same, torch.neg)), SIGN),
+    "negative": (vp(around(ddpm(), back=torch.neg)), SIGN),
+    "a flow's negative": (flow_of(around(flow(), back=torch.neg)), SIGN),
     "black and white": (vp(around(ddpm(), torch.neg, torch.neg)), NEGATIVE),
     "black and white from 0": (vp(negative_from_0, pixels=(0, 1)), NEGATIVE),
     "transposed input": (vp(around(ddpm(), transposed)), "its input may be transposed, and its output not;"),
@@ -215,7 +204,7 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
     "flow as vp": (vp(flow()), OTHER + "flow(predicts='velocity', data_at=0) fits better"),
     "vp as flow": (flow_of(ddpm()), OTHER + "vp(predicts='eps', time=linear_betas()) fits better"),
     "two mistakes": (vp(ddpm((0, 1), "v")), f"better than (-1.0, 1.0); and {READ}'v' better than 'eps'; the"),
-    "and a sign": (vp(around(ddpm((0, 1)), same, torch.neg)), "its negative fits better; and the images' range may be"),
+    "and a sign": (vp(around(ddpm((0, 1)), back=torch.neg)), "its negative fits better; and the images' range may be"),
     "untrained": (vp(untrained), UNTRAINED + KINDS),
     "nothing": (vp(lambda z, t: 0 * z), UNTRAINED + KINDS),
     "swapped labels": (flow_of(lambda z, t, y: LABELLED(z, t, SWAPPED[y]), **LABELS),
@@ -263,8 +252,7 @@ def test_a_bump_and_an_error_above_1_are_said() -> None:
 
 def test_what_an_adapter_does_is_said() -> None:
     make = partial(adapters.flow, lambda z, t, y: z, DATA, side=28, n_classes=10, null_label=10)
-    said = remarks(make(labels="balanced", guidance=3.0))
-    assert said == [
+    assert remarks(make(labels="balanced", guidance=3.0)) == [
         "it denoises the middle 28x28 pixels; the border of 2 is the same in all images, so it is denoised exactly",
         "its labels are balanced: sample i has label i mod 10",
         "classifier-free guidance 3: one evaluation is two passes of its network; check measures its errors "
@@ -352,5 +340,6 @@ def test_a_function_that_takes_an_index_is_read_with_it(sign: int) -> None:
 @pytest.mark.parametrize("n", [1, 2, 19])
 def test_few_images_are_said_to_be_few(n: int) -> None:
     few = replace(DATA, pixels=DATA.pixels[:n], labels=DATA.labels[:n])
-    said = examine(EXACT, few, "cpu").doubts
-    assert said == [f"the data set has only {n} image(s), so little is known about what a good error is"]
+    assert examine(EXACT, few, "cpu").doubts == [
+        f"the data set has only {n} image(s), so little is known about what a good error is"
+    ]
