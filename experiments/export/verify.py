@@ -45,12 +45,10 @@ def difference(code: str, config: SampleConfig, model: Model, images: Images) ->
         edge = (images.shape[1] - theirs.shape[2]) // 2
         inner = (..., slice(edge, images.shape[1] - edge), slice(edge, images.shape[2] - edge))
         error = _apart(ours[inner], theirs)
-        if error <= TOLERANCE:
-            return error
-        by_rounding = _apart(ours[inner], _ours(_slightly_off(model), config, images)[inner])
+        fits = error <= TOLERANCE or _rounds(error, ours[inner], _ours(_slightly_off(model), config, images)[inner])
     except Exception as reason:  # of a network that we do not know
         raise Mismatch(f"the code fails here: {told(reason)}") from None
-    if not error <= min(MARGIN * by_rounding, MOST):
+    if not fits:
         raise Mismatch(f"the code gives other images, by {error:.2g} standard deviations of the data")
     return error
 
@@ -78,12 +76,10 @@ def check_with_diffusers(code: str, target: Target, device: torch.device) -> Non
             kind = {"eps": "epsilon", "v": "v_prediction"}[target.convention.predicts]
             config = DDPMScheduler(prediction_type=kind).config
             error = _apart(ours, sampled(code, 0, dict(config)))
-        if error <= TOLERANCE:
-            return
-        by_rounding = _apart(ours, sampled(torch_loop(target), ROUNDED))
+        fits = error <= TOLERANCE or _rounds(error, ours, sampled(torch_loop(target), ROUNDED))
     except Exception as reason:  # of a library that we do not know
         raise Mismatch(f"the installed diffusers fails: {told(reason)}") from None
-    if not error <= min(MARGIN * by_rounding, MOST):
+    if not fits:
         raise Mismatch(f"the installed diffusers gives other images, by {error:.2g}; use the torch code")
 
 
@@ -128,6 +124,11 @@ def _slightly_off(model: Model) -> Model:
         return eps
 
     return off
+
+
+def _rounds(error: float, ours: Tensor, rounded: Tensor) -> bool:
+    """Whether a network rounds so much that a difference of this size is no mistake."""
+    return error <= min(MARGIN * _apart(ours, rounded), MOST)
 
 
 def _apart(ours: Tensor, theirs: Tensor) -> float:

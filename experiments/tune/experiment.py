@@ -107,8 +107,8 @@ def known_levels(study: TuneStudy, options: Options) -> TuneStudy:
     if not isinstance(model, Adapter):
         return study
     low, high = model.span
-    here = replace(study, known=(low, high))
-    return replace(here, sigma_min=max(study.sigma_min, low), sigma_max=min(study.sigma_max, high))
+    low_end, high_end = max(study.sigma_min, low), min(study.sigma_max, high)
+    return replace(study, known=(low, high), sigma_min=low_end, sigma_max=high_end)
 
 
 def trials(
@@ -121,7 +121,8 @@ def trials(
     Args:
         settings: those of each budget; by default the named ones at every budget.
     """
-    here, settings = replace(study, n_samples=study.sizes[look]), settings or dict.fromkeys(study.budgets, named(study))
+    settings = settings or dict.fromkeys(study.budgets, named(study))
+    shorter = replace(study, n_samples=study.sizes[look])
     for seed in study.seeds:
         model = study.model(seed)
         for budget, names in settings.items():
@@ -134,9 +135,9 @@ def trials(
                     sampler = sampler.below(study.known[1], ladder.sigmas())
                     why = unknown_levels(sampler, ladder.sigmas(), study.known)
                 if ladder is None or why:
-                    yield here.infeasible(*what, ladder or levels, sampler, budget=budget, why=why)
+                    yield shorter.infeasible(*what, ladder or levels, sampler, budget=budget, why=why)
                     continue
-                trial = here.trial(
+                trial = shorter.trial(
                     *what, ladder, sampler, final_denoise=setting.to_zero, budget=budget, earlier=study.sizes[:look]
                 )
                 yield reseeded(trial, study.search_seed * AGAIN) if isinstance(trial, Trial) else trial

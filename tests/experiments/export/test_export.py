@@ -116,11 +116,6 @@ def ours(sampler: Sampler, model: Model, to_zero: bool = False) -> Tensor:
     )
 
 
-def inner(x: Tensor, side: int) -> Tensor:
-    edge = (SIDE - side) // 2
-    return x[..., edge : SIDE - edge, edge : SIDE - edge]
-
-
 def users(model: Model) -> tuple[Callable[..., Tensor], Callable[[], Tensor], Callable[[Tensor], Tensor]]:
     return as_users_call(model, BlockNoise(SEED, 0, verify.N_IMAGES, IMAGES.shape, torch.device("cpu")))
 
@@ -130,8 +125,10 @@ def users(model: Model) -> tuple[Callable[..., Tensor], Callable[[], Tensor], Ca
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_the_torch_loop_gives_our_images(model: Model, to_zero: bool, sampler: Sampler) -> None:
     theirs_net, noise, back = users(model)
-    found = back(run(torch_loop(target(sampler, model, to_zero)))(theirs_net, noise))
-    torch.testing.assert_close(found, inner(ours(sampler, model, to_zero), found.shape[-1]), rtol=0, atol=1e-4)
+    images = back(run(torch_loop(target(sampler, model, to_zero)))(theirs_net, noise))
+    edge = (SIDE - images.shape[-1]) // 2
+    inner = ours(sampler, model, to_zero)[..., edge : SIDE - edge, edge : SIDE - edge]
+    torch.testing.assert_close(images, inner, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +162,11 @@ ALL = Convention("flow", adapters.FlowTime(), "velocity", side=6, labels="balanc
 def test_labels_guidance_and_the_size_of_the_images_are_said(make: Callable[[Target], str]) -> None:
     one = target(Euler(0.0), adapters.Adapter(net, IMAGES, ALL))
     own = "" if make is torch_loop else "Left to you. "
-    said = make(one).splitlines()
-    assert said[2] == "# Noise: 1 x 6 x 6 per image"
-    assert said[3] == f"# {own}Labels: image i has label i % 3"
-    assert said[4] == f"# {own}Guidance: classifier-free, scale 2; label 5 is no label"
+    assert make(one).splitlines()[2:5] == [
+        "# Noise: 1 x 6 x 6 per image",
+        f"# {own}Labels: image i has label i % 3",
+        f"# {own}Guidance: classifier-free, scale 2; label 5 is no label",
+    ]
     assert ("torch.randn(16, 1, 6, 6)" in make(one)) == (make is not comfyui)
 
 
@@ -183,9 +181,8 @@ def test_labels_guidance_and_the_size_of_the_images_are_said(make: Callable[[Tar
 )
 def test_the_last_line_is_a_call_that_works(name: str, unit: str) -> None:
     code = torch_loop(target(Euler(0.0), MODELS[name]))
-    last = code.splitlines()[-1]
-    call, said = last.removeprefix("# images = ").split("  # ")
-    assert said == unit
+    call, comment = code.splitlines()[-1].removeprefix("# images = ").split("  # ")
+    assert comment == unit
     images = eval(call, {"sample": run(code), "net": users(MODELS[name])[0], "torch": torch})
     assert images.shape == (16, *target(Euler(0.0), MODELS[name]).shape)
 
@@ -289,8 +286,8 @@ def test_k_diffusion_gives_our_images(
     package.sampling = module  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "k_diffusion", package)
     monkeypatch.setitem(sys.modules, "k_diffusion.sampling", module)
-    found = back(run(k_diffusion(target(sampler, model, to_zero)))(denoiser(model, back), noise))
-    torch.testing.assert_close(found, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
+    images = back(run(k_diffusion(target(sampler, model, to_zero)))(denoiser(model, back), noise))
+    torch.testing.assert_close(images, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
 
 
 # -------------------------------------------------------------------------------------------------------------- ComfyUI
@@ -299,17 +296,10 @@ def test_k_diffusion_gives_our_images(
 def comfy(text: str, model: Any, x: Tensor, noise: Callable[[], Tensor]) -> Tensor:
     """What ComfyUI does with such nodes: they call k-diffusion's functions; x is in the space of the noise level."""
     functions, sigmas = k_sampling(noise), torch.empty(0)
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    nodes: list[tuple[str, dict[str, str]]] = []
-    for line in lines:
-        if line.startswith("  "):
-            field, _, value = line.strip().partition(": ")
-            nodes[-1][1][field] = value
-        else:
-            nodes.append((line, {}))
-    for node, fields in nodes:
+    for node, lines in re.findall(r"^(\w+)\n((?:  .*\n?)+)", text, re.MULTILINE):
+        fields = dict(line.strip().split(": ") for line in lines.splitlines())
         if node == "ManualSigmas":  # reads no exponents
-            sigmas = torch.tensor([float(one) for one in re.findall(r"[-+]?(?:\d*\.*\d+)", fields["sigmas"])])
+            sigmas = torch.tensor([float(number) for number in re.findall(r"[-+]?(?:\d*\.*\d+)", fields["sigmas"])])
         elif node == "KSamplerSelect":
             x = functions[f"sample_{fields['sampler_name']}"](model, x, sigmas)
         else:
@@ -329,8 +319,8 @@ def test_comfyui_gives_our_images(name: str, to_zero: bool, sampler: Sampler) ->
     text = comfyui(one)
     if one.shift:
         assert f"filled with {one.shift:.6g}," in text
-    found = comfy(text, denoiser(model, back), one.shift + one.sigmas[0] * noise(), noise)
-    torch.testing.assert_close(back(found), ours(sampler, model, to_zero), rtol=0, atol=1e-3)
+    images = comfy(text, denoiser(model, back), one.shift + one.sigmas[0] * noise(), noise)
+    torch.testing.assert_close(back(images), ours(sampler, model, to_zero), rtol=0, atol=1e-3)
 
 
 @ends
