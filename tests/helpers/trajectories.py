@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from short_runs import Noise
 from torch import Tensor, nn
 
 from diffusion_core.samplers import Sampler, follow
@@ -32,14 +33,9 @@ class Tiny(nn.Module):
 TINY = Tiny()
 
 
-class Noise:
+def replayed(dtype: torch.dtype, shape: tuple[int, ...] = SHAPE) -> Noise:
     """The same sequence of unit noise for both sides."""
-
-    def __init__(self, dtype: torch.dtype, shape: tuple[int, ...] = SHAPE) -> None:
-        self.generator, self.dtype, self.shape = torch.Generator().manual_seed(11), dtype, shape
-
-    def __call__(self) -> Tensor:
-        return torch.randn(self.shape, generator=self.generator, dtype=self.dtype)
+    return Noise(shape, 11, dtype)
 
 
 def start(sigma: float, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -47,7 +43,7 @@ def start(sigma: float, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def ours(sampler: Sampler, sigmas: tuple[float, ...], dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    return [x.clone() for x in follow(TINY, sampler, sigmas, start(sigmas[0], dtype), Noise(dtype))]
+    return [x.clone() for x in follow(TINY, sampler, sigmas, start(sigmas[0], dtype), replayed(dtype))]
 
 
 def compare(

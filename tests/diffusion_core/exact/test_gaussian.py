@@ -28,11 +28,6 @@ def test_eps_is_minus_sigma_times_the_score(std: float) -> None:
     )
 
 
-def test_negative_std_is_named() -> None:
-    with pytest.raises(ValueError, match="std=-1: it must be at least 0"):
-        GaussianDenoiser(std=-1)
-
-
 def test_moments_of_one_full_step_without_noise() -> None:
     """alpha = 1 lands on the conditional mean: variance sigma^2 (1 - sigma^2 / (1 + sigma^2))^2."""
     assert gaussian_moments((3.0, 0.1), (1.0,), (0.0,)) == [9.0, pytest.approx(9 * (1 - 9 / 10) ** 2)]
@@ -86,17 +81,17 @@ def test_samplers_find_the_device_of_a_model_with_buffers_only() -> None:
 
 
 def test_bad_gaussians_are_named() -> None:
-    mean, eye = torch.zeros(2), torch.eye(2)
-    with pytest.raises(ValueError, match=r"variances: the least is -1, but they must be at least 0"):
-        FullGaussian(mean, torch.tensor([1.0, -1.0]), eye)
-    with pytest.raises(ValueError, match=r"mean, variances, basis: shapes \(\(2,\), \(3,\), \(2, 2\)\)"):
-        FullGaussian(mean, torch.ones(3), eye)
-    with pytest.raises(ValueError, match="covariance: it is not symmetric"):
-        FullGaussian.from_covariance(mean, torch.tensor([[1.0, 0.5], [0.0, 1.0]]))
-    with pytest.raises(ValueError, match="covariance: it has the negative eigenvalue -1"):
-        FullGaussian.from_covariance(mean, torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
-    with pytest.raises(ValueError, match="x: images of 4 values, but the distribution is of 2"):
-        FullGaussian(mean, torch.ones(2), eye)(torch.zeros(1, 1, 2, 2), torch.ones(1))
+    mean, eye, covariance = torch.zeros(2), torch.eye(2), FullGaussian.from_covariance
+    for make, message in (
+        (lambda: GaussianDenoiser(std=-1), "std=-1: it must be at least 0"),
+        (lambda: FullGaussian(mean, torch.tensor([1.0, -1.0]), eye), "variances: the least is -1, but they must be at"),
+        (lambda: FullGaussian(mean, torch.ones(3), eye), r"variances, basis: shapes \(\(2,\), \(3,\), \(2, 2\)\)"),
+        (lambda: covariance(mean, torch.tensor([[1.0, 0.5], [0.0, 1.0]])), "covariance: it is not symmetric"),
+        (lambda: covariance(mean, torch.tensor([[0.0, 1.0], [1.0, 0.0]])), "it has the negative eigenvalue -1"),
+        (lambda: FullGaussian(mean, mean, eye)(torch.zeros(1, 1, 2, 2), torch.ones(1)), "x: images of 4 values, but"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
 
 
 @pytest.mark.parametrize(("alphas", "betas"), [((0.5,), (0.0, 0.0)), ((0.5, 0.5), (0.0,)), ((0.5,) * 3, (0.0,) * 3)])

@@ -1,12 +1,10 @@
-"""The mixture's denoiser against autograd, dense covariances and quadrature; and the fit."""
+"""The mixture's denoiser against autograd and dense covariances; and the fit."""
 
 import copy
 import math
 
 import pytest
 import torch
-from scipy.integrate import quad
-from scipy.stats import norm
 
 from diffusion_core.exact import FullGaussian, Mixture, fit_mixture
 from diffusion_core.samplers import generate_samples
@@ -53,21 +51,6 @@ def test_eps_is_minus_sigma_times_the_score_at_each_samples_sigma() -> None:
     x = noisy(law, 13, sigma).view(13, 3, 2, 2).requires_grad_()
     (score,) = torch.autograd.grad(law.log_density(x, sigma).sum(), x)
     torch.testing.assert_close(law(x, sigma), -sigma.view(-1, 1, 1, 1) * score, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("sigma", [0.1, 0.7, 5.0])
-@pytest.mark.parametrize("x", [-1.3, 0.2, 2.0])
-def test_eps_is_the_posterior_mean_by_quadrature(x: float, sigma: float) -> None:
-    law = mixture(3, 1, 1)
-    stds = dense(law).flatten().sqrt()
-
-    def joint(x0: float, power: int) -> float:
-        terms = zip(law.weights.tolist(), law.means.flatten().tolist(), stds.tolist(), strict=True)
-        return x0**power * norm.pdf(x, x0, sigma) * sum(w * norm.pdf(x0, mean, std) for w, mean, std in terms)
-
-    mass, first = (quad(joint, -15, 15, (power,), points=[x, *law.means.flatten()], limit=500)[0] for power in (0, 1))
-    eps = law(torch.tensor([[x]], dtype=torch.float64), torch.tensor([sigma], dtype=torch.float64)).item()
-    assert x - sigma * eps == pytest.approx(first / mass, abs=1e-7)
 
 
 def test_one_component_is_the_gaussian() -> None:

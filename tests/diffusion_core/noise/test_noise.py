@@ -63,16 +63,6 @@ def test_samples_follow_the_density(law: NoiseDistribution, stratified: bool) ->
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
-def test_stratified_means_vary_less(law: NoiseDistribution) -> None:
-    generator = seeded(1)
-    spread = [
-        np.std([law.sample(32, generator, stratified).log().mean().item() for _ in range(200)])
-        for stratified in (False, True)
-    ]
-    assert spread[1] < 0.4 * spread[0]
-
-
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
 def test_one_stratified_draw_falls_into_each_stratum(law: NoiseDistribution) -> None:
     if isinstance(law, DDPM):
         assert law.sample(1000, seeded(0), True).unique().numel() == 1000
@@ -91,32 +81,21 @@ def test_uniforms_never_reach_0_or_1(monkeypatch: pytest.MonkeyPatch) -> None:
             assert (draws > 0).all() and (draws < 1).all()
 
 
-@pytest.mark.parametrize("law", [LogNormal(), LogUniform()], ids=lambda law: law.name)
-def test_independent_draws_of_the_first_laws_have_not_moved(law: NoiseDistribution) -> None:
+def test_independent_draws_of_the_first_laws_have_not_moved() -> None:
     """Stored models are identified by their config; its law must go on giving the same bits."""
-    if isinstance(law, LogNormal):
-        expected = (-0.507 + 1.2 * torch.randn(9, generator=seeded(4))).exp()
-    else:
-        low, high = math.log(0.03), math.log(100.0)
-        expected = (low + (high - low) * torch.rand(9, generator=seeded(4))).exp()
-    assert torch.equal(law.sample(9, seeded(4)), expected)
+    normal = (-0.507 + 1.2 * torch.randn(9, generator=seeded(4))).exp()
+    low, high = math.log(0.03), math.log(100.0)
+    uniform = (low + (high - low) * torch.rand(9, generator=seeded(4))).exp()
+    assert torch.equal(LogNormal().sample(9, seeded(4)), normal)
+    assert torch.equal(LogUniform().sample(9, seeded(4)), uniform)
 
 
 def test_names_tell_laws_apart() -> None:
     assert len({law.name for law in LAWS}) == len(LAWS)
+    assert LogNormal().p_mean == pytest.approx(-1.2 + math.log(2), abs=5e-4)  # of Karras et al., in unit data
+    assert LogNormal().name == "log-normal(-0.507, 1.2)"
     assert CosineInterpolated().name == "cosine-interpolated(32, 32, 256, 0.001, 1000)"
     assert DDPM().name == "ddpm(1000, 0.0001, 0.02, data_std=0.5)"
-
-
-def test_karras_law_in_unit_data() -> None:
-    assert LogNormal().p_mean == pytest.approx(-1.2 + math.log(2), abs=5e-4)
-    assert LogNormal().name == "log-normal(-0.507, 1.2)"
-
-
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
-def test_same_generator_state_same_levels(law: NoiseDistribution) -> None:
-    first, again, other = (law.sample(5, seeded(seed)) for seed in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_flow_laws_under_their_other_names() -> None:
@@ -134,11 +113,6 @@ def test_interpolation_between_equal_sides_is_the_cosine_law() -> None:
     torch.testing.assert_close(same.sample(50, seeded(0)), plain.sample(50, seeded(0)))
     grid = torch.linspace(-4.5, 3.8, 50, dtype=torch.float64)
     torch.testing.assert_close(same.log_density(grid), plain.log_density(grid), rtol=1e-9, atol=1e-9)
-
-
-def test_larger_reference_at_low_noise_means_less_noise() -> None:
-    shifted, plain = (law.sample(10_000, seeded(0)).log() for law in (CosineInterpolated(), Cosine()))
-    assert (shifted < plain).all()
 
 
 def test_cosine_interpolated_is_the_papers_formula() -> None:

@@ -9,10 +9,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from trajectories import SHAPE, TINY, N, Noise, compare, ours, start
+from trajectories import SHAPE, TINY, N, compare, ours, replayed, start
 
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import (
+    DPMpp2M,
     DPMpp2MSDE,
     Euler,
     EulerSplit,
@@ -20,6 +21,7 @@ from diffusion_core.samplers import (
     Interval,
     KadkhodaieSimoncelli,
     Restart,
+    Sampler,
     follow,
 )
 from diffusion_core.schedules import geometric, karras
@@ -29,36 +31,31 @@ def slope(x: np.ndarray, sigma: float) -> np.ndarray:
     return TINY(torch.from_numpy(x), torch.tensor([sigma], dtype=torch.float64)).numpy()
 
 
-def test_euler_split_is_k_diffusions_ancestral_step_with_two_etas() -> None:
-    sigmas, noise, out = geometric(N), Noise(torch.float64), []
+@pytest.mark.parametrize(
+    ("sampler", "above", "below", "s_noise"),
+    [*((Euler(eta), eta, eta, 1.0) for eta in (0.0, 0.5, 1.0, 1.3)),
+     (EulerSplit(0.7, 0.7), 0.7, 0.7, 1.0),
+     (EulerSplit(1.3, 0.4, split=1.0, s_noise=0.97), 1.3, 0.4, 0.97)],
+    ids=str,
+)  # fmt: skip
+def test_euler_is_k_diffusions_ancestral_step(sampler: Sampler, above: float, below: float, s_noise: float) -> None:
+    sigmas, noise, out = geometric(N), replayed(torch.float64), []
     x = start(30).numpy()
     for sigma, after in itertools.pairwise(sigmas):
-        up = (1.3 if sigma > 1.0 else 0.4) * (after**2 * (sigma**2 - after**2) / sigma**2) ** 0.5
-        x = x + slope(x, sigma) * ((after**2 - up**2) ** 0.5 - sigma) + 0.97 * up * noise().numpy()
-        out.append(x)
-    sampler = EulerSplit(1.3, 0.4, split=1.0, s_noise=0.97)
-    compare(sampler.name, "numpy loop: k-diffusion's ancestral step", ours(sampler, sigmas), out)
-    same = ours(EulerSplit(0.7, 0.7), sigmas)
-    assert all(torch.equal(a, b) for a, b in zip(same, ours(Euler(0.7), sigmas), strict=True))
-
-
-@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0, 1.3])
-def test_euler_is_k_diffusions_ancestral_step(eta: float) -> None:
-    sigmas, noise, out = geometric(N), Noise(torch.float64), []
-    x = start(30).numpy()
-    for sigma, after in itertools.pairwise(sigmas):
+        eta = above if sigma > 1.0 else below
         up = min(after, eta * (after**2 * (sigma**2 - after**2) / sigma**2) ** 0.5)
-        down = (after**2 - up**2) ** 0.5
-        x = x + slope(x, sigma) * (down - sigma)
+        x = x + slope(x, sigma) * ((after**2 - up**2) ** 0.5 - sigma)
         if eta:
-            x = x + noise().numpy() * up
+            x = x + s_noise * up * noise().numpy()
         out.append(x)
-    compare(f"Euler(eta={eta:g})", "numpy: k-diffusion's ancestral step", ours(Euler(eta), sigmas), out)
+    compare(sampler.name, "numpy: k-diffusion's ancestral step", ours(sampler, sigmas), out)
 
 
-@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-def test_dpmpp_2m_sde_is_k_diffusions_midpoint_step(eta: float) -> None:
-    sigmas, noise, out = karras(N), Noise(torch.float64), []
+@pytest.mark.parametrize(
+    ("sampler", "eta"), [(DPMpp2M(), 0.0), *((DPMpp2MSDE(eta), eta) for eta in (0.0, 0.5, 1.0))], ids=str
+)
+def test_dpmpp_2m_is_k_diffusions_midpoint_step(sampler: Sampler, eta: float) -> None:
+    sigmas, noise, out = karras(N), replayed(torch.float64), []
     x, before, h_last = start(30).numpy(), None, 0.0
     for sigma, after in itertools.pairwise(sigmas):
         denoised, h = x - sigma * slope(x, sigma), -math.log(after) + math.log(sigma)
@@ -69,13 +66,13 @@ def test_dpmpp_2m_sde_is_k_diffusions_midpoint_step(eta: float) -> None:
             x_next = x_next + noise().numpy() * after * math.sqrt(-math.expm1(-2 * eta * h))
         x, before, h_last = x_next, denoised, h
         out.append(x)
-    compare(f"DPMpp2MSDE(eta={eta:g})", "numpy: k-diffusion's midpoint step", ours(DPMpp2MSDE(eta), sigmas), out)
+    compare(sampler.name, "numpy: k-diffusion's midpoint step", ours(sampler, sigmas), out)
 
 
 @pytest.mark.parametrize("s_churn", [0.0, 5.0, 40.0])
 def test_heun_is_karras_algorithm_2(s_churn: float) -> None:
     """With every knob: N S_churn above the cap at 40, S_min and S_max inside the ladder, S_noise not 1; ends at 0."""
-    sigmas, noise, out = (*karras(N), 0.0), Noise(torch.float64), []
+    sigmas, noise, out = (*karras(N), 0.0), replayed(torch.float64), []
     x = start(30).numpy()
     for sigma, after in itertools.pairwise(sigmas):
         gamma = min(s_churn / (N + 1), math.sqrt(2) - 1) if 0.1 <= sigma <= 10 else 0
@@ -93,7 +90,7 @@ def test_heun_is_karras_algorithm_2(s_churn: float) -> None:
 
 
 def test_restart_is_xus_algorithm_1() -> None:
-    sigmas, noise, out = geometric(8, 10.0, 0.1), Noise(torch.float64), []
+    sigmas, noise, out = geometric(8, 10.0, 0.1), replayed(torch.float64), []
 
     def down(x: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
         for high, low in itertools.pairwise(levels):
@@ -115,7 +112,7 @@ def test_restart_is_xus_algorithm_1() -> None:
 @pytest.mark.parametrize("beta_ks", [0.1, 0.5, 1.0])
 def test_kadkhodaie_simoncelli_is_their_algorithm_1(beta_ks: float) -> None:
     """For one image and the blind denoiser that is exact for data of one point, f(y) = -y."""
-    x, noise = start(10).numpy()[:1], Noise(torch.float64, (1, *SHAPE[1:]))
+    x, noise = start(10).numpy()[:1], replayed(torch.float64, (1, *SHAPE[1:]))
     sigma, out = math.inf, []
     first = torch.from_numpy(x.copy())
     while sigma > 0.1:
@@ -125,7 +122,7 @@ def test_kadkhodaie_simoncelli_is_their_algorithm_1(beta_ks: float) -> None:
         gamma = math.sqrt((1 - beta_ks * h) ** 2 - (1 - h) ** 2) * sigma
         x = x + h * d + (gamma * noise().numpy() if beta_ks < 1 else 0)
         out.append(x)
-    sampler, fresh = KadkhodaieSimoncelli(beta_ks), Noise(torch.float64, (1, *SHAPE[1:]))
+    sampler, fresh = KadkhodaieSimoncelli(beta_ks), replayed(torch.float64, (1, *SHAPE[1:]))
     run = follow(GaussianDenoiser(std=0.0), sampler, (10.0, 0.1), first, fresh)
     mine = [x.clone() for x in run]
     compare(f"KadkhodaieSimoncelli(beta_ks={beta_ks:g})", "numpy: their Algorithm 1", mine, out)

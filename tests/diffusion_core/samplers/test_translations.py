@@ -1,64 +1,68 @@
-"""One chain in two dialects: a sampler of one paper takes the steps that another paper's knob gives."""
+"""Churn is the alpha/beta step seen half a step later, and mu is another name of its noise."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import torch
-from dialect_steps import Steps, beta_ks_steps, churn_steps, eta_steps, mu_steps
 from short_runs import EXACT, LADDER, Noise, start
+from torch import Tensor
 
-from diffusion_core.exact import gaussian_moments
 from diffusion_core.samplers import Accelerated, Churn, Euler, EulerChurn, Sampler, follow
-from diffusion_core.samplers.dialects import beta_ks_from_alpha, mu_from_alpha
+from diffusion_core.samplers.base import Eps
+from diffusion_core.samplers.base import Noise as Draw
+
+
+@dataclass(frozen=True)
+class Steps(Sampler):
+    """alpha and beta of each step along a ladder."""
+
+    pairs: tuple[tuple[float, float], ...]
+
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Draw) -> Iterator[Tensor]:
+        for sigma, (alpha, beta) in zip(sigmas, self.pairs, strict=False):
+            x.add_(eps(x, sigma), alpha=-alpha * sigma)
+            if beta > 0:
+                x.add_(noise(), alpha=beta * sigma)
+            yield x
+
+
+def mu_steps(mu: float) -> Steps:
+    """1 - alpha = (sigma' / sigma)^(1 / (1 - mu)): Permenter & Yuan 2024, arXiv 2306.04848, with gam = 1."""
+    ratios = [after / before for before, after in pairwise(LADDER)]
+    downs = [ratio ** (1 / (1 - mu)) for ratio in ratios]
+    return Steps(tuple((1 - down, math.sqrt(ratio**2 - down**2)) for ratio, down in zip(ratios, downs, strict=True)))
+
+
+def churn_steps(churn: Churn) -> tuple[tuple[float, ...], Steps]:
+    """From raised level to raised level, noise after the step; the last step goes to LADDER[-1] and adds nothing.
+
+    Exact if x starts at the first raised level. Karras et al. 2022, arXiv 2206.00364, Algorithm 2.
+    """
+    raised = (*(churn.raised(sigma, len(LADDER) - 1) for sigma in LADDER[:-1]), LADDER[-1])
+    levels = zip(raised, raised[1:], LADDER[1:], strict=False)
+    pairs = ((1 - low / before, math.sqrt(after**2 - low**2) / before) for before, after, low in levels)
+    return raised, Steps(tuple(pairs))
 
 
 @pytest.mark.parametrize(
     ("sampler", "steps"),
-    [
-        (Euler(0.7), eta_steps(LADDER, 0.7)),
-        (Accelerated(gam=1.0, mu=0.4), mu_steps(LADDER, 0.4)),
-        (Accelerated(gam=1.0, mu=0.0), eta_steps(LADDER, 0.0)),
-        (EulerChurn(), eta_steps(LADDER, 0.0)),
-    ],
-    ids=["eta", "mu", "no-mu", "no-churn"],
+    [(Accelerated(gam=1.0, mu=0.4), mu_steps(0.4)), (Accelerated(gam=1.0), Euler()), (EulerChurn(), Euler())],
+    ids=["mu", "no-mu", "no-churn"],
 )
-def test_one_chain_in_two_dialects(sampler: Sampler, steps: Steps) -> None:
-    pairs = zip(
-        follow(EXACT, sampler, LADDER, start(), Noise()),
-        follow(EXACT, steps, steps.sigmas, start(), Noise()),
-        strict=True,
-    )
+def test_one_chain_in_two_dialects(sampler: Sampler, steps: Sampler) -> None:
+    pairs = zip(*(follow(EXACT, each, LADDER, start(), Noise()) for each in (sampler, steps)), strict=True)
     for ours, theirs in pairs:
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
 def test_churn_is_euler_with_reinjection_half_a_step_later() -> None:
-    churn = Churn(s_churn=2.0, s_max=5.0)
-    steps, noise, other = churn_steps(LADDER, churn), Noise(), Noise()
-    x = start()
-    first = churn.add(x, LADDER[0], len(LADDER) - 1, other)  # 10 is above s_max: nothing is drawn
-    assert steps.sigmas[0] == first == LADDER[0] and other.calls == 0
-    churned = follow(EXACT, EulerChurn(s_churn=2.0, s_max=5.0), LADDER, start(), noise)
-    translated = follow(EXACT, steps, steps.sigmas, x, other)
-    (*_, ours), (*_, theirs) = churned, translated
+    churn, noise, other = EulerChurn(s_churn=2.0, s_max=5.0), Noise(), Noise()
+    levels, steps = churn_steps(churn)
+    assert levels[0] == LADDER[0]  # 10 is above s_max: nothing is drawn before the first step
+    *_, ours = follow(EXACT, churn, LADDER, start(), noise)
+    *_, theirs = follow(EXACT, steps, levels, start(), other)
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
     assert noise.calls == other.calls > 0
-
-
-def test_translations_invert_the_dialects() -> None:
-    for steps, knob, inverse in (
-        (mu_steps(LADDER, 0.3), 0.3, mu_from_alpha),
-        (beta_ks_steps(LADDER, 0.7), 0.7, beta_ks_from_alpha),
-    ):
-        for sigma, sigma_next, alpha, beta in zip(*(LADDER, LADDER[1:], steps.alphas, steps.betas), strict=False):
-            assert inverse(alpha, sigma_next / sigma) == pytest.approx(knob, rel=1e-9)
-            assert math.hypot(1 - alpha, beta) == pytest.approx(sigma_next / sigma, rel=1e-12)
-    assert set(mu_steps(LADDER, 0.0).betas) == set(beta_ks_steps(LADDER, 1.0).betas) == {0.0}
-
-
-def test_variance_of_dialect_steps_is_closed_form() -> None:
-    steps = mu_steps(LADDER, 0.5)
-    variance = gaussian_moments(list(steps.sigmas), list(steps.alphas), list(steps.betas))[-1]
-    x = start(40_000)
-    *_, end = follow(EXACT, Accelerated(1.0, 0.5), LADDER, x, Noise(x.shape))
-    assert end.var().item() == pytest.approx(variance, rel=0.02)

@@ -1,8 +1,9 @@
-"""The other ladders: exact ends, strictly decreasing, their formulas, and errors that name the field."""
+"""Ladders: exact ends, strictly decreasing, their formulas, and errors that name the field."""
 
 import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from diffusion_core.schedules import (
     OWN_ENDS,
     SCHEDULES,
+    alpha_beta_ladder,
+    alpha_beta_ratio,
     check_ladder,
     cosine,
     ddpm,
@@ -18,7 +21,6 @@ from diffusion_core.schedules import (
     karras,
     linear,
     polyexponential,
-    sigma,
     vp,
 )
 from diffusion_core.schedules.vp import Spacing, leading, linspace, trailing
@@ -30,6 +32,7 @@ LADDERS = {name: make for name, make in SCHEDULES.items() if name not in OWN_END
     "vp-without-start": lambda *ends: vp(*ends, vp_beta_min=0.0),
     "v-diffusion": lambda *ends: cosine(*ends, offset=0.0),
 }
+BAD_ENDS = [(0.03, 30), (1, 1), (1, 0), (1, -1), (math.inf, 1), (math.nan, 1)]
 Ladder = Callable[[int, float, float], tuple[float, ...]]
 
 
@@ -43,9 +46,10 @@ def test_ends_are_exact_and_levels_decrease(make: Ladder, n_steps: int, sigma_ma
     assert all(type(sigma) is float for sigma in sigmas)
 
 
-def test_karras_is_the_papers_formula() -> None:
+def test_karras_and_geometric_are_the_papers_formulas() -> None:
     by_hand = (30 ** (1 / 7) + np.arange(13) / 12 * (0.03 ** (1 / 7) - 30 ** (1 / 7))) ** 7
     np.testing.assert_allclose(karras(12), by_hand, rtol=1e-12)
+    np.testing.assert_allclose(geometric(66), np.geomspace(30, 0.03, 67), rtol=1e-13)
 
 
 def test_limits_of_rho() -> None:
@@ -104,13 +108,6 @@ def test_spacings_of_the_papers_example() -> None:
     assert linspace(9, 1000) == list(range(999, -1, -111))
 
 
-@pytest.mark.parametrize("rho", [0.0, -1.0, math.inf, math.nan])
-@pytest.mark.parametrize("make", [karras, polyexponential])
-def test_bad_rho_is_named(make: Callable[..., tuple[float, ...]], rho: float) -> None:
-    with pytest.raises(ValueError, match=f"rho={rho}: it must be above 0"):
-        make(4, rho=rho)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -126,6 +123,11 @@ def test_bad_rho_is_named(make: Callable[..., tuple[float, ...]], rho: float) ->
         (lambda: ddpm_table(vp_beta_start=0.0), "vp_beta_start=0.0: it must be above 0"),
         (lambda: ddpm_table(vp_beta_end=1.0), "vp_beta_end=1.0 < 1"),
         (lambda: karras(3, rho=1e18), "decrease strictly"),
+        *(
+            (partial(make, 4, rho=rho), f"rho={rho}: it must be above 0")
+            for make in (karras, polyexponential)
+            for rho in (0.0, -1.0, math.inf, math.nan)
+        ),
     ],
 )
 def test_bad_constants_are_named(make: Callable[[], object], message: str) -> None:
@@ -135,10 +137,12 @@ def test_bad_constants_are_named(make: Callable[[], object], message: str) -> No
 
 @pytest.mark.parametrize("make", LADDERS.values(), ids=LADDERS.keys())
 def test_bad_ends_and_n_steps_are_named(make: Ladder) -> None:
-    with pytest.raises(ValueError, match=r"sigma_min=2: .*below sigma_max=1"):
-        make(4, 1, 2)
-    with pytest.raises(ValueError, match="n_steps=0: it must be between 1 and"):
-        make(0, 30.0, 0.03)
+    for sigma_max, sigma_min in BAD_ENDS:
+        with pytest.raises(ValueError, match=r"sigma_min=.*above 0 and below sigma_max="):
+            make(4, sigma_max, sigma_min)
+    for n_steps in (0, -3, 10**9):
+        with pytest.raises(ValueError, match=f"n_steps={n_steps}: it must be between 1 and"):
+            make(n_steps, 30.0, 0.03)
 
 
 @pytest.mark.parametrize("sigmas", [(), (1.0,), (1.0, 1.0), (1.0, 2.0), (1.0, -0.1), (math.nan, 1.0), (math.inf, 1.0)])
@@ -146,4 +150,36 @@ def test_what_is_not_a_ladder_is_refused(sigmas: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="sigmas"):
         check_ladder(sigmas)
     check_ladder((1.0, 0.0))
-    assert sigma.MAX_STEPS == 100_000
+
+
+@pytest.mark.parametrize(
+    ("beta", "n_steps", "ratio"),
+    [(0, 66, 0.9), (0.2, 86, 0.9220), (0.3, 132, 0.9487), (0.35, 198, 0.9657), (0.4, 454, 0.9849)],
+)
+def test_alpha_beta_ladder_has_the_original_number_of_steps(beta: float, n_steps: int, ratio: float) -> None:
+    sigmas = alpha_beta_ladder(0.1, beta, 30.0, 0.03)
+    assert len(sigmas) - 1 == n_steps
+    assert sigmas[1] / sigmas[0] == pytest.approx(ratio, abs=5e-5)
+    assert sigmas[-2] > 0.03 >= sigmas[-1]  # it stops at the first level at or below sigma_min
+    assert alpha_beta_ladder(1.0, 0.0) == (30.0, 0.03)
+    assert alpha_beta_ratio(0.3, 0.5) == pytest.approx(math.sqrt(0.49 + 0.25))
+
+
+@pytest.mark.parametrize(
+    ("alpha", "beta", "message"),
+    [
+        (0.1, 0.43589, r"beta=0.43589: .* below sqrt\(1 - \(1 - alpha\)\^2\) = 0.43589"),
+        (0.1, 2.0, "sampling never ends"),
+        (0.1, -0.1, "beta=-0.1: it must be at least 0"),
+        (0.1, math.nan, "beta=nan"),
+        (0.0, 0.0, "alpha=0.0: it must be above 0"),
+        (1.1, 0.0, "alpha=1.1: it must be above 0 and at most 1"),
+        (0.1, 0.4358898943, "above 100000"),
+    ],
+)
+def test_bad_alpha_and_beta_are_named(alpha: float, beta: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        alpha_beta_ladder(alpha, beta)
+    for sigma_max, sigma_min in BAD_ENDS:
+        with pytest.raises(ValueError, match=r"sigma_min=.*above 0 and below sigma_max="):
+            alpha_beta_ladder(0.1, 0, sigma_max, sigma_min)
