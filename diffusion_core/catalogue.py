@@ -37,8 +37,8 @@ class Catalogue(Mapping[str, T], Generic[T]):
 SAMPLERS: "Catalogue[type[Sampler]]" = Catalogue("diffusion_core.samplers", {
     "euler": "euler.Euler",  # DDIM at eta 0, DDPM at eta 1
     "euler-within": "euler.EulerWithin",
-    "euler-split": "split.EulerSplit",
-    "euler-corrected": "corrected.EulerCorrected",
+    "euler-split": "euler.EulerSplit",
+    "euler-corrected": "euler.EulerCorrected",
     "euler-churn": "churn.EulerChurn",
     "heun": "churn.Heun",
     "dpm++2m": "multistep.DPMpp2M",

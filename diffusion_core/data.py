@@ -66,11 +66,7 @@ class Images:
         return channels, height, width
 
     def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
-        """The images as float32 (n, C, H, W) with mean 0 and standard deviation 1 over the training split.
-
-        Args:
-            which: of the images, as an index; all if it is not given.
-        """
+        """The images at an index, float32 (n, C, H, W); mean 0 and standard deviation 1 over the training split."""
         if self.continuous is not None:
             return self.continuous[which]
         return (self.pixels[which].float() - self.mean) / self.std
@@ -98,12 +94,12 @@ def resolve(name: str, root: Path | None = None) -> str:
     """
     check_name(name)
     images = load(name, root=root)
-    found = data_user.fingerprint(images.pixels, images.labels)
+    fingerprint = data_user.fingerprint(images.pixels, images.labels)
     user = data_user.parse(name)
     if user is not None:
-        return f"{user.kind}:{user.path}@{found}"
+        return f"{user.kind}:{user.path}@{fingerprint}"
     plain, _ = _split(name)
-    return plain if found == KNOWN.get(plain) else f"{plain}@{found}"
+    return plain if fingerprint == KNOWN.get(plain) else f"{plain}@{fingerprint}"
 
 
 def check_content(images: Images) -> None:
@@ -128,8 +124,7 @@ def load(name: str, *, root: Path | None = None, train: bool = True) -> Images:
     Args:
         name: one of `NAMES`, folder:PATH or npz:PATH, with or without the fingerprint that `resolve` adds.
         root: folder of downloaded data; by default the environment variable SIGMABENCH_DATA, else ~/.cache/sigmabench.
-        train: True for the training split, False for the test split. Both are standardised with the statistics of the
-            training split.
+        train: whether the training or the test split. Both are standardised with the statistics of the training split.
 
     Raises:
         ValueError: an unknown name; a test split that does not exist; a user's files that hold no images of one square

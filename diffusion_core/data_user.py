@@ -91,8 +91,8 @@ def read(name: str) -> tuple[torch.Tensor, torch.Tensor]:
 def random_order(n: int) -> NDArray[np.intp]:
     """The order (n,) in which n images of a user are used: image `order[i]` of the files becomes image i.
 
-    It sorts n random numbers, the raw output of the generator PCG64 with seed ORDER_SEED. numpy guarantees that this
-    output is the same on all machines and in all versions. It does not guarantee this for its own permutations.
+    It sorts the raw output of the generator PCG64, which numpy guarantees to be the same on all machines and in all
+    versions, as its own permutations are not.
     """
     return np.random.PCG64(ORDER_SEED).random_raw(n).argsort(kind="stable")
 
@@ -114,10 +114,11 @@ def _read_folder(name: str, folder: Path, side: int) -> tuple[Pixels, Labels]:
     if not folder.is_dir():
         raise ValueError(f"data={name!r}: {folder} is not a folder")
     try:
-        found = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+        images_below = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
     except OSError as error:
         raise ValueError(f"data={name!r}: {folder} cannot be listed ({error})") from error
-    files = sorted((file for file in found if not _hidden(file)), key=PurePath.as_posix)
+    shown = (file for file in images_below if not any(part.startswith(".") for part in file.parts))
+    files = sorted(shown, key=PurePath.as_posix)
     if not files:
         raise ValueError(f"data={name!r}: no images below {folder}; it looks for {', '.join(SUFFIXES)}")
     _check_sizes(name, folder, files)
@@ -127,10 +128,6 @@ def _read_folder(name: str, folder: Path, side: int) -> tuple[Pixels, Labels]:
     in_folders = all(len(file.parts) > 1 for file in files)
     labels = [classes.index(top) if in_folders else 0 for top in tops]
     return images, np.array(labels, dtype=np.int64)
-
-
-def _hidden(file: PurePath) -> bool:
-    return any(part.startswith(".") for part in file.parts)
 
 
 def _check_sizes(name: str, folder: Path, files: list[Path]) -> None:

@@ -61,7 +61,7 @@ def train(
         ema_decay: largest decay per step of the weight average; 0 for no average.
         weighting: one of `WEIGHTINGS`: a factor on the squared error of eps that depends on sigma.
         stratified: for the n images of a batch, draw one noise level from each n-th of the distribution instead of
-            independent levels. The expected loss is the same; it varies less from batch to batch.
+            independent levels, so that the loss varies less.
         precision: fp32, or bf16 for autocast to bfloat16.
         seed: of the order of images, the noise levels and the noise.
 

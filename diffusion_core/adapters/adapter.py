@@ -104,12 +104,8 @@ class Adapter(nn.Module):
     Args:
         net: net(z, time), or net(z, time, labels) if the convention has labels. z is float (B, C, side, side) in the
             dtype of the network's parameters; time is float32 (B,) or int64; labels are int64 (B,). It returns the
-            shape of z. If it returns twice the channels, the second half is a learned variance, which is not used.
-        data: the data set; its mean and std define our units, and its border what lies around a smaller network.
-        convention: what the network expects and returns.
-
-    Raises:
-        ValueError: the network's images are larger than the data, or smaller and the data's border is not constant.
+            shape of z. Of twice the channels, the second half is a learned variance, which is not used.
+        data: its mean and std define our units, and its border, which must be constant, lies around a smaller network.
 
     Note: around a network of a smaller side the images are known to be constant, c. So the exact denoiser there is c,
         and eps = (x - c) / sigma. It tells nothing about the inside, so the inside is exact too.
@@ -170,10 +166,6 @@ class Adapter(nn.Module):
     def _scaled(self, x: Tensor, s: Tensor) -> Tensor:
         return (self.scale * x + self.shift) * s
 
-    def outputs(self, z: Tensor, time: Tensor, index: Tensor | None = None) -> Tensor:
-        """What the network returns for z at its own time (B,), with labels and guidance if there are any."""
-        return self._with_guidance(z, time, self._labels(len(z), z.device, index))
-
     def _labels(self, n: int, device: torch.device, index: Tensor | None) -> Tensor | None:
         """The labels (n,) of the samples with these indices; None for a network without labels."""
         convention = self.convention
@@ -182,20 +174,20 @@ class Adapter(nn.Module):
         if convention.labels != "balanced":
             return torch.full((n,), convention.labels, device=device)
         if index is None or len(index) != n:
-            found = "none" if index is None else len(index)
+            given = "none" if index is None else len(index)
             raise ValueError(
-                f"labels='balanced': {n} images need {n} sample indices, got {found}: model(x, sigma, index=index)"
+                f"labels='balanced': {n} images need {n} sample indices, got {given}: model(x, sigma, index=index)"
             )
         assert convention.n_classes is not None
         return index.to(device).long() % convention.n_classes
 
-    def _with_guidance(self, z: Tensor, time: Tensor, labels: Tensor | None) -> Tensor:
-        """The network's output, with classifier-free guidance if there is one: two images per image then.
+    def outputs(self, z: Tensor, time: Tensor, index: Tensor | None = None) -> Tensor:
+        """What the network returns for z at its own time (B,), with labels if there are any.
 
-        Source: Ho & Salimans 2022, arXiv 2207.12598, Eq. 6; `guidance` is its w + 1. It is linear in eps, so it may be
-            applied to x0, v and velocities alike.
+        With classifier-free guidance it gets two images per image: Ho & Salimans 2022, arXiv 2207.12598, Eq. 6;
+        `guidance` is its w + 1. It is linear in eps, so it may be applied to x0, v and velocities alike.
         """
-        dtype = self.dtype or z.dtype
+        labels, dtype = self._labels(len(z), z.device, index), self.dtype or z.dtype
         z = z.to(dtype)
         if time.is_floating_point() and z.dtype != torch.float64:
             time = time.float()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Protocol, TypedDict, Unpack
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -137,24 +137,14 @@ class CosineVP:
         return ((tangent - start) * (tangent + start)).sqrt() * math.cos(self._first)
 
 
-class Index(TypedDict, total=False):
-    """How a network counts the entries of its table, see `TableTime`."""
-
-    whole: bool
-    first: int
-
-
 @dataclass(frozen=True)
 class TableTime:
     """The index, from 0, in a table of increasing noise levels. Between entries it is linear in ln sigma.
 
     Args:
-        sigmas: the table, at least two levels.
+        sigmas: the table, at least two levels, positive, finite and increasing; else ValueError.
         whole: the index is rounded and passed as int64, for networks that look it up in an embedding table.
         first: the index of the first entry; 1 for networks that count from 1.
-
-    Raises:
-        ValueError: levels that are not positive, finite and increasing.
 
     Source: interpolation as in k-diffusion and in diffusers' EulerDiscreteScheduler.
     """
@@ -190,7 +180,7 @@ class TableTime:
         return torch.tensor(self.sigmas, dtype=torch.float64).log()
 
 
-def linear_betas(n: int = N_TABLE, start: float = 1e-4, end: float = 0.02, **how: Unpack[Index]) -> TableTime:
+def linear_betas(n: int = N_TABLE, start: float = 1e-4, end: float = 0.02, **how: Any) -> TableTime:
     """The index in the table of discrete DDPM: n variances per step, linear from `start` to `end`.
 
     Source: Ho et al. 2020, arXiv 2006.11239, Section 4. Errors as in `schedules.vp.ddpm_table`.
@@ -198,12 +188,8 @@ def linear_betas(n: int = N_TABLE, start: float = 1e-4, end: float = 0.02, **how
     return TableTime(ddpm_table(n, start, end, 1.0), **how)
 
 
-def from_betas(betas: Sequence[float] | Tensor, **how: Unpack[Index]) -> TableTime:
-    """The index in the table of a discrete VP process, given its variances per step (T,).
-
-    Raises:
-        ValueError: a variance outside (0, 1), or fewer than two.
-    """
+def from_betas(betas: Sequence[float] | Tensor, **how: Any) -> TableTime:
+    """The index in the table of a discrete VP process, given its variances per step (T,) in (0, 1), else ValueError."""
     values = [float(beta) for beta in betas]
     if len(values) < 2 or not all(0 < beta < 1 for beta in values):
         raise ValueError("betas: there must be at least 2, each above 0 and below 1")
@@ -211,15 +197,12 @@ def from_betas(betas: Sequence[float] | Tensor, **how: Unpack[Index]) -> TableTi
     return TableTime(tuple(math.sqrt(math.expm1(-log_abar)) for log_abar in logs), **how)
 
 
-def from_abar(abar: Sequence[float] | Tensor, **how: Unpack[Index]) -> TableTime:
+def from_abar(abar: Sequence[float] | Tensor, **how: Any) -> TableTime:
     """The index in the table of a discrete VP process, given abar (T,), diffusers' alphas_cumprod.
 
-    Levels at the end that hold no signal, abar = 0, are left out.
+    Its levels decrease, else ValueError. Those at the end that hold no signal, abar = 0, are left out.
 
-    Raises:
-        ValueError: a level outside [0, 1), or levels that do not decrease.
-
-    Note: with rescale_betas_zero_snr some schedulers of diffusers put 2^-24 in place of the last level 0. It may be
+    Note: with rescale_betas_zero_snr some schedulers of diffusers put 2^-24 in place of the last level 0, which may be
         above the level before it.
     """
     values = [float(level) for level in abar]

@@ -16,22 +16,16 @@ class Empirical(FlatDenoiser):
 
     E[x0 | x] = sum_i w_i x_i with w = softmax_i(-|x - x_i|^2 / (2 sigma^2)), and eps = (x - E[x0 | x]) / sigma.
 
-    Every call uses all images, in matrix products over chunks. Softmax and mean are accumulated chunk by chunk. Memory
-    in addition to the images is about 3 * B * chunk values. Gradients are not supported.
+    Every call uses all images. Gradients are not supported.
 
-    Args:
+    Args (ValueError if there are no images, or chunk < 1):
         images: (n, C, H, W) or (n, d), standardised. A centred copy of the same dtype is kept.
-        chunk: images per matrix product; it changes speed and memory, not the result.
-
-    Raises:
-        ValueError: no images, or chunk below 1.
+        chunk: images per matrix product; memory in addition to the images is about 3 * B * chunk values.
 
     Source: Karras et al. 2022, arXiv 2206.00364, Appendix B.3, Eq. 57.
-
-    Note: |x - x_i|^2 = |x|^2 - 2 x.x_i + |x_i|^2 has an error of about 1e-4 in float32 with 1,024 pixels, at any
-    distance. At sigma = 0.03 this is an error of 0.1 in a logit. Where it matters, pairs whose weight is above rounding
-    are computed again from the differences x - x_i. In image data these pairs are few, because neighbours lie many such
-    sigmas apart.
+    Note: |x - x_i|^2 = |x|^2 - 2 x.x_i + |x_i|^2 has an error of about 1e-4 in float32 with 1,024 pixels: at
+        sigma = 0.03 an error of 0.1 in a logit. Where it matters, the few pairs whose weight is above rounding are
+        computed again from the differences x - x_i.
     """
 
     points: Tensor

@@ -18,21 +18,16 @@ def fit_mixture(
 ) -> Mixture:
     """The mixture fitted to the images x0, in float64. The same arguments give the same mixture up to rounding.
 
-    Args:
+    Args (ValueError outside their ranges):
         x0: (n, C, H, W) or (n, d), standardised; d is the number of values per image.
         n_components: number of Gaussians, at most n.
         rank: rank of the low-rank part of each covariance, below d.
         seed: of the first centres of k-means; nothing else is random.
-        min_std: the smallest s_k allowed, in data units, above 0. s_k is the root mean variance of component k outside
-            its `rank` directions. So pixels that are constant in the data vary by s_k.
+        min_std: the smallest s_k allowed, in data units, above 0: pixels that are constant in the data vary by s_k.
         em_steps: steps of expectation maximisation; 0 gives the principal components of the k-means clusters.
 
     Returns:
-        The mixture. Its mean is that of x0. Its total variance is also that of x0, unless an s_k is at min_std. Every
-        maximisation step keeps both.
-
-    Raises:
-        ValueError: an argument outside its range.
+        The mixture. Mean and, unless an s_k is at min_std, total variance are those of x0 after each step.
     """
     x = x0.flatten(1).double()
     n, d = x.shape

@@ -18,13 +18,7 @@ from diffusion_core.precision import computing_in
 class GaussianDenoiser:
     """The exact eps for data with independent pixels N(mean, std^2). It keeps the model contract.
 
-    E[noise | x] = sigma (x - mean) / (std^2 + sigma^2), by conditioning one Gaussian on another.
-
-    Args:
-        mean, std: of the data, in data units; std >= 0.
-
-    Raises:
-        ValueError: a negative std.
+    E[noise | x] = sigma (x - mean) / (std^2 + sigma^2), by conditioning one Gaussian on another. ValueError if std < 0.
     """
 
     mean: float = 0.0
@@ -53,15 +47,7 @@ class FlatDenoiser(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """The exact eps, in the shape and dtype of x.
-
-        Args:
-            x: (B, C, H, W), or (B, C * H * W), on the device of the buffers.
-            sigma: (B,), in data standard deviations, above 0.
-
-        Raises:
-            ValueError: the number of values per image differs from `dim`.
-        """
+        """The exact eps of x (B, C, H, W) or (B, d) at sigma (B,) above 0, like x. ValueError if d != dim."""
         with computing_in("fp32", x.device):
             return self.flat_eps(*self.flattened(x, sigma)).view_as(x).to(x.dtype)
 
@@ -79,13 +65,11 @@ class FullGaussian(FlatDenoiser):
     eps = sigma (C + sigma^2 I)^-1 (x - mean) = V diag(sigma / (l + sigma^2)) V^T (x - mean), by conditioning one
     Gaussian on another. A call takes two products with V and no inverse.
 
-    Args:
+    Args (ValueError if they do not fit):
         mean: (d,), data units.
         variances: (d,), the eigenvalues l, at least 0.
         basis: (d, d), the eigenvectors V as columns.
 
-    Raises:
-        ValueError: shapes that do not fit, a negative variance.
     """
 
     mean: Tensor
@@ -106,10 +90,9 @@ class FullGaussian(FlatDenoiser):
 
     @classmethod
     def from_covariance(cls, mean: Tensor, covariance: Tensor) -> Self:
-        """The denoiser from the covariance (d, d), decomposed in float64. The result has the covariance's dtype.
+        """The denoiser from the covariance (d, d), decomposed in float64, in its dtype.
 
-        Raises:
-            ValueError: it is not symmetric, or has an eigenvalue that is negative beyond rounding.
+        ValueError if it is not symmetric, or has an eigenvalue that is negative beyond rounding.
         """
         exact = covariance.double()
         scale = exact.abs().max() * torch.finfo(covariance.dtype).eps * len(exact)
@@ -135,15 +118,8 @@ def gaussian_moments(
 
     Every step is affine in x: v <- v (1 - alpha sigma^2 / (data_std^2 + sigma^2))^2 + beta^2 sigma^2.
 
-    Args:
-        sigmas: ladder of N + 1 levels.
-        alphas, betas: alpha and beta of each of the N steps.
-
-    Returns:
-        N + 1 variances, the first being sigmas[0]^2, as the samplers start.
-
-    Raises:
-        ValueError: there are not N alphas and N betas.
+    sigmas is a ladder of N + 1 levels; alphas and betas have one entry per step, else ValueError. The first of the
+    N + 1 variances is sigmas[0]^2, as the samplers start.
     """
     variances = [sigmas[0] ** 2]
     for sigma, alpha, beta in zip(sigmas[:-1], alphas, betas, strict=True):

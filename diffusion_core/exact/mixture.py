@@ -29,15 +29,13 @@ class Mixture(FlatDenoiser):
 
     eps = sigma sum_k r_k(x) (C_k + sigma^2 I)^-1 (x - mu_k). r_k(x) is the probability of component k given x.
 
-    Args:
+    Args (ValueError if they do not fit):
         weights: (K,), the w_k, at least 0, with sum 1.
         means: (K, d), the mu_k, in data units.
         bases: (K, d, R), the U_k, with orthonormal columns.
         variances: (K, R), the l_k, at least 0: variances along the columns, in addition to s_k^2.
         stds: (K,), the s_k, at least 0.
 
-    Raises:
-        ValueError: shapes that do not fit, a value outside its range, columns that are not orthonormal.
     """
 
     weights: Tensor
@@ -81,12 +79,7 @@ class Mixture(FlatDenoiser):
         return sigma * (x * pulls.sum(dim=1, keepdim=True) - pulls @ self.means - along)
 
     def log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """The log-density log p_sigma(x) of noisy data, (B,), in nats and in the dtype of the buffers.
-
-        Args:
-            x: (B, C, H, W) or (B, d).
-            sigma: (B,), at least 0; above 0 if any s_k is 0.
-        """
+        """log p_sigma(x) (B,) of x (B, C, H, W) or (B, d), in nats; sigma (B,) is above 0 if any s_k is 0."""
         logs, _ = self._logs_and_projections(*self.flattened(x, sigma))
         return (logs.logsumexp(dim=1) - self.dim / 2 * math.log(2 * math.pi)).to(self.means.dtype)
 
@@ -96,11 +89,7 @@ class Mixture(FlatDenoiser):
         return logs.softmax(dim=1).to(self.means.dtype)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """n clean draws (n, d), in data units and the dtype of the buffers.
-
-        Args:
-            generator: on the device of the buffers. For the same seed, the draws depend on dtype and device.
-        """
+        """n clean draws (n, d), in data units. For the same seed they depend on dtype and device of the buffers."""
         chosen = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         factors = self.means.new_empty(n, self.rank).normal_(generator=generator)
         x = self.means.new_empty(n, self.dim).normal_(generator=generator)

@@ -17,7 +17,10 @@ from torch import nn
 
 
 class Parameterised(nn.Module):
-    """A trunk F(input, ln(sigma) / 4) whose output a subclass turns into eps."""
+    """A trunk F(input, ln(sigma) / 4) whose output a subclass turns into eps.
+
+    `forward(x, sigma)` estimates the unit noise in x (B, C, H, W) at sigma (B,), positive, in data standard deviations.
+    """
 
     def __init__(self, trunk: nn.Module) -> None:
         super().__init__()
@@ -41,7 +44,6 @@ class Preconditioned(Parameterised):
     """
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """The unit noise estimated in x (B, C, H, W) at sigma (B,), positive, in data standard deviations."""
         sigma = sigma.to(x.dtype).view(-1, 1, 1, 1)
         scale = (1 + sigma.square()).rsqrt()
         return x * (sigma * scale.square()) - self.trunk_output(x, sigma) * scale
@@ -55,7 +57,6 @@ class Eps(Parameterised):
     """
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """The unit noise estimated in x (B, C, H, W) at sigma (B,), positive, in data standard deviations."""
         return self.trunk_output(x, sigma.to(x.dtype).view(-1, 1, 1, 1))
 
 
@@ -69,6 +70,5 @@ class X0(Parameterised):
     """
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """The unit noise estimated in x (B, C, H, W) at sigma (B,), positive, in data standard deviations."""
         sigma = sigma.to(x.dtype).view(-1, 1, 1, 1)
         return (x - self.trunk_output(x, sigma)) / sigma

@@ -9,13 +9,11 @@ from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.checked import Model, denoise, follow
 from diffusion_core.samplers.churn import Churn, EulerChurn, Heun
-from diffusion_core.samplers.corrected import EulerCorrected
-from diffusion_core.samplers.euler import AlphaBeta, Euler, EulerWithin
+from diffusion_core.samplers.euler import AlphaBeta, Euler, EulerCorrected, EulerSplit, EulerWithin
 from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
 from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
 from diffusion_core.samplers.restart import Interval, Restart
 from diffusion_core.samplers.sampling import generate_samples, sample
-from diffusion_core.samplers.split import EulerSplit
 
 __all__ = [
     "SAMPLERS",

@@ -1,7 +1,4 @@
-"""The base class of samplers: a frozen dataclass with a `label` and a `run` that reads like its paper's algorithm.
-
-A new sampler is one class in a file of this folder and one line in `SAMPLERS` of `diffusion_core/catalogue.py`.
-"""
+"""The base class of samplers: a frozen dataclass with a `label` and a `run` that reads like its paper's algorithm."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -22,8 +19,7 @@ S_NOISE: Range = (0.95, 1.05, False)
 class Sampler:
     """An algorithm that steps down a ladder. A subclass is a frozen dataclass too: its fields are its parameters.
 
-    A subclass needs `run` alone. All else that is asked of a sampler has a default or is recorded by running it, and is
-    overridden where the sampler knows more.
+    It needs `run` alone. All else has a default, or is recorded by running it.
     """
 
     label: ClassVar[str]  # its name on the command line and in tables; by default the class's name
@@ -51,10 +47,7 @@ class Sampler:
         return len(evaluated_levels(self, sigmas))
 
     def asked(self, sigmas: tuple[float, ...]) -> tuple[float, float]:
-        """The smallest level above 0 and the largest level that it asks a network for, or that the ladder has.
-
-        They are recorded by running it, so they are right for a sampler that leaves its ladder, too.
-        """
+        """The smallest level above 0 and the largest that the ladder has or a run of it asks a network for."""
         levels = [sigma for sigma in (*sigmas, *evaluated_levels(self, sigmas)) if sigma > 0]
         return min(levels), max(levels)
 

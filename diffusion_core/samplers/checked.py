@@ -1,8 +1,4 @@
-"""One batch along a ladder, with every output of the model and of the sampler checked.
-
-Errors are a wrong shape, an input of the model changed in place, NaN, infinity, and more or fewer steps than the ladder
-has.
-"""
+"""One batch along a ladder, with every output of the model and of the sampler checked."""
 
 from collections.abc import Callable, Iterator
 
@@ -23,20 +19,15 @@ def follow(
     """Yields x after each step of a sampler along a ladder, and checks every output of the model and the sampler.
 
     Args:
-        model: eps = model(x, sigma).
-        sigmas: the ladder.
-        x: (B, C, H, W) at noise level sigmas[0]. The sampler may overwrite x and every tensor that it has yielded, so
-            copy a yielded tensor before you ask for the next one.
+        x: (B, C, H, W) at noise level sigmas[0]. The sampler may overwrite x and every tensor that it has yielded.
         noise: returns unit noise (B, C, H, W).
-        at_once: check for NaN and infinity after each step and evaluation. This is slower on a GPU, because each check
-            waits for the device. If False, the caller must check the end result.
+        at_once: check for NaN and infinity at each step, for which a GPU must wait. Else the caller checks the end.
 
-    Raises (at the first step, or at the step that fails):
+    Raises (at the step that fails):
         ValueError: `sigmas` is not a ladder, or does not suit the sampler. The sampler yields something other than a
-            tensor with the shape, dtype and device of x. It takes more or fewer steps than its ladder has, unless
-            its follows_ladder is False, or does not end. The model fails a check of `CheckedModel`.
-        NotFiniteError (a ValueError): with `at_once`, the model or the sampler returned NaN or infinity. The message
-            names the step.
+            tensor with the shape, dtype and device of x, or takes more or fewer steps than the ladder that it follows,
+            or does not end. The model fails a check of `CheckedModel`.
+        NotFiniteError (a ValueError): with `at_once`, the model or the sampler returned NaN or infinity.
     """
     check_ladder(sigmas)
     if type(sampler).planned_nfe is not Sampler.planned_nfe:
@@ -45,23 +36,23 @@ def follow(
     steps = sampler.run(eps, x, sigmas, noise)
     if not isinstance(steps, Iterator):
         raise ValueError(f"sampler {sampler.name}: run() returned {type(steps).__name__}; it must yield x at each step")
-    for found in steps:
+    for state in steps:
         eps.step += 1
-        if not isinstance(found, Tensor) or (found.shape, found.dtype, found.device) != like:
+        if not isinstance(state, Tensor) or (state.shape, state.dtype, state.device) != like:
             raise ValueError(
-                f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded {_described(found)}; it must "
+                f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded {_described(state)}; it must "
                 f"yield x, {_described(x)}"
             )
         if eps.step > n_steps and sampler.follows_ladder:
             raise ValueError(f"sampler {sampler.name}: it took more than the {n_steps} steps that its ladder has")
         if eps.step > max(n_steps, MAX_STEPS):
             raise ValueError(f"sampler {sampler.name}: it took more than {MAX_STEPS:,} steps, or does not end")
-        if at_once and not torch.isfinite(found).all():
+        if at_once and not torch.isfinite(state).all():
             raise NotFiniteError(
                 f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded NaN or infinity, though the model "
                 "returned neither"
             )
-        yield found
+        yield state
     if eps.step == 0 or (eps.step < n_steps and sampler.follows_ladder):
         raise ValueError(f"sampler {sampler.name}: it took {eps.step} of the {n_steps} steps that its ladder has")
 
@@ -76,14 +67,12 @@ def denoise(model: Model, x: Tensor, sigma: float, step: int = 0, *, at_once: bo
 class CheckedModel:
     """A model as samplers call it, with its output checked: eps(x, sigma), where sigma is a number or (B,).
 
-    `step` is the number of finished steps; it appears in messages only. Tensors do not count their changes in
+    `step`, the number of finished steps, appears in messages only. Tensors do not count their changes in
     torch.inference_mode(), so there the model gets copies.
 
     Raises (when called):
-        ValueError: the model returns something other than a floating-point tensor of the shape of x, or changes x or
-            sigma in place.
-        NotFiniteError (a ValueError): with `at_once`, the model returns NaN or infinity. The message names step and
-            sigma.
+        ValueError: the model returns no floating-point tensor of the shape of x, or changes x or sigma in place.
+        NotFiniteError (a ValueError): with `at_once`, the model returns NaN or infinity.
     """
 
     def __init__(self, model: Model, at_once: bool = True) -> None:
@@ -95,9 +84,9 @@ class CheckedModel:
         before = [_changes(part) for part in inputs]
         eps = self.model(*inputs)
         if not isinstance(eps, Tensor) or eps.shape != x.shape:
-            found = f"shape {tuple(eps.shape)}" if isinstance(eps, Tensor) else type(eps).__name__
+            returned = f"shape {tuple(eps.shape)}" if isinstance(eps, Tensor) else type(eps).__name__
             raise ValueError(
-                f"model: it returned {found} at step {self.step} for x of shape {tuple(x.shape)}; "
+                f"model: it returned {returned} at step {self.step} for x of shape {tuple(x.shape)}; "
                 "eps must have the shape of x"
             )
         for name, part, changes in zip(("x", "sigma"), inputs, before, strict=True):
@@ -120,10 +109,7 @@ class CheckedModel:
 def name_the_fault(
     model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, final_denoise: bool
 ) -> None:
-    """Samples a batch again, checks each step, and raises NotFiniteError with the first step that is not finite.
-
-    `sample` does not check each step, because that is slow on a GPU. It calls this function if a result is not finite.
-    """
+    """Samples a batch whose result is not finite again, and raises NotFiniteError with the first step that is not."""
     *_, x = follow(model, sampler, sigmas, x, noise)
     if final_denoise:
         denoise(model, x, sigmas[-1], len(sigmas) - 1)

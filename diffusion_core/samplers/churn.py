@@ -93,8 +93,7 @@ class EulerChurn(Churn):
     """Churn, then Euler on the probability-flow ODE. Arguments as `Churn`.
 
     Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2 without its lines 7-9.
-    Note: `Euler` adds its noise after the step. Both are the same chain, shifted by half a step; `churn_steps` in the
-        tests shows it.
+    Note: `Euler` adds its noise after the step. Both are the same chain, shifted by half a step.
     """
 
     label: ClassVar[str] = "euler-churn"

@@ -1,8 +1,7 @@
 """What a sampler asks of a network, recorded in a dry run on an exact denoiser."""
 
-from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,18 +13,11 @@ MAX_STEPS = 100_000  # of any sampler: one that takes more is taken for endless
 SHAPE = (1, 32, 32)  # of the image in a dry run
 
 
-class Steps(Protocol):
-    """See `run` of base.Sampler."""
-
-    def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]: ...
-    def __hash__(self) -> int: ...
-
-
 @lru_cache(maxsize=10_000)
-def evaluated_levels(sampler: Steps, sigmas: tuple[float, ...]) -> tuple[float, ...]:
+def evaluated_levels(sampler: Any, sigmas: tuple[float, ...]) -> tuple[float, ...]:
     """The level of each evaluation, in order, while the sampler draws one image from an exact denoiser.
 
-    A sampler that fails there has one evaluation per step: it can be planned, and its run fails with its message.
+    A sampler that fails there, or does not end, has one per step: it is planned, and its run fails with its message.
     """
     exact, levels, most = GaussianDenoiser(), list[float](), max(MAX_STEPS, 10 * len(sigmas))
 

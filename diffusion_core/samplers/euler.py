@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from diffusion_core.samplers.base import ETA, Eps, Noise, Range, Sampler
+from diffusion_core.samplers.base import ETA, S_NOISE, Eps, Noise, Range, Sampler
 from diffusion_core.samplers.dialects import alpha_beta, dialects, eta_from_beta
 from diffusion_core.schedules.sigma import alpha_beta_ratio
 
@@ -63,9 +63,7 @@ class Ancestral(Sampler):
 
 @dataclass(frozen=True)
 class Euler(Ancestral):
-    """The same eta at each step: 0 is DDIM, 1 is DDPM.
-
-    eta is at least 0. Above 1 there is more noise than in DDPM; the upper limit of each step is 1 / sqrt(1 - r^2).
+    """The same eta at each step: 0 is DDIM, 1 is DDPM, the upper limit of each step is 1 / sqrt(1 - r^2).
 
     Source: Song, Meng & Ermon 2021, arXiv 2010.02502, Eq. 12 and 16.
     """
@@ -102,8 +100,7 @@ class Euler(Ancestral):
 class EulerWithin(Ancestral):
     """`Euler` that adds noise only at steps that start at a sigma with s_min <= sigma <= s_max.
 
-    Source: S_min and S_max of Karras et al. 2022, arXiv 2206.00364, Algorithm 2. There the noise is added before the
-        step, here after it.
+    Source: S_min and S_max of Karras et al. 2022, arXiv 2206.00364, Algorithm 2, which adds noise before the step.
     """
 
     eta: float = 1.0
@@ -122,11 +119,88 @@ class EulerWithin(Ancestral):
 
 
 @dataclass(frozen=True)
+class EulerSplit(Ancestral):
+    """`Euler` with eta_above at steps that start above the level `split`, and eta_below at all other steps.
+
+    Args:
+        split: in data standard deviations.
+        s_noise: factor on the standard deviation of the fresh noise; 1 adds exactly the noise of the next level.
+
+    Source: s_noise is S_noise of Karras et al. 2022, arXiv 2206.00364, Algorithm 2, as in k-diffusion's
+        `sample_euler_ancestral`.
+    """
+
+    eta_above: float = 1.0
+    eta_below: float = 0.0
+    split: float = 0.5
+    s_noise: float = 1.0
+    label: ClassVar[str] = "euler-split"
+    near: ClassVar[tuple[str, ...]] = ("euler", "euler-split")
+
+    def __post_init__(self) -> None:
+        check_eta(self.eta_above)
+        check_eta(self.eta_below)
+        for field, value in (("split", self.split), ("s_noise", self.s_noise)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{field}={value}: it must be at least 0 and finite")
+
+    def eta_at(self, sigma: float) -> float:
+        return self.eta_above if sigma > self.split else self.eta_below
+
+    @classmethod
+    def ranges(cls, budget: int) -> dict[str, Range]:
+        return {"eta_above": ETA, "eta_below": ETA, "split": (0.1, 10.0, True), "s_noise": S_NOISE}
+
+
+@dataclass(frozen=True)
+class EulerCorrected(Sampler):
+    """`Euler` that multiplies the ladder's noise level by `shift`, or the estimated noise by `scale`, or both.
+
+    An alternative to fresh noise, for a denoiser whose errors accumulate. At levels sigma <= s_max the sample is
+    assumed to have the level shift sigma, and the step still ends at sigma_down:
+    x <- x + (sigma_down - shift sigma) scale eps(x, shift sigma) + sigma_up z.
+
+    Args:
+        scale: factor on eps; below 1 removes less noise (1 / scale is the paper's lambda).
+        shift: the actual noise level over the ladder's, measured or assumed; 1 trusts the ladder.
+        s_max: the highest level that is corrected.
+
+    Source: scale: Ning et al. 2023, arXiv 2308.15321 (epsilon scaling). shift: after the time-shift sampler of Li et
+        al. 2023, arXiv 2305.15583, but with a constant factor instead of a factor measured on each batch.
+    """
+
+    eta: float = 0.0
+    scale: float = 1.0
+    shift: float = 1.0
+    s_max: float = math.inf
+    label: ClassVar[str] = "euler-corrected"
+
+    def __post_init__(self) -> None:
+        check_eta(self.eta)
+        for field, value in (("scale", self.scale), ("shift", self.shift)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{field}={value}: it must be above 0 and finite; 1 changes nothing")
+        if not self.s_max >= 0:
+            raise ValueError(f"s_max={self.s_max}: it must be at least 0")
+
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        return Euler(self.eta).planned_nfe(sigmas)
+
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        for sigma, alpha, beta in Euler(self.eta).steps(sigmas):
+            scale, actual = (self.scale, self.shift * sigma) if sigma <= self.s_max else (1.0, sigma)
+            x.add_(eps(x, actual), alpha=((1 - alpha) * sigma - actual) * scale)
+            if beta > 0:
+                x.add_(noise(), alpha=beta * sigma)
+            yield x
+
+
+@dataclass(frozen=True)
 class AlphaBeta(Sampler):
     """The alpha/beta rule: alpha and beta are the same at every step, and they define the ladder.
 
-    The ladder is `schedules.alpha_beta_ladder(alpha, beta, ...)`. On any other ladder the noise in x would not match
-    the ladder's sigma. `planned_nfe` therefore checks the ladder and raises ValueError.
+    The ladder is `schedules.alpha_beta_ladder(alpha, beta, ...)`. On any other the noise in x would not match sigma, so
+    `planned_nfe` raises ValueError.
     """
 
     alpha: float = 0.1

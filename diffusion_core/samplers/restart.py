@@ -88,7 +88,7 @@ class Restart(Sampler):
 
     def inner_ladders(self, sigmas: tuple[float, ...]) -> defaultdict[int, list[tuple[float, ...]]]:
         """The ladders of the restarts, one per restart, by the index of the level where they start."""
-        found: defaultdict[int, list[tuple[float, ...]]] = defaultdict(list)
+        ladders: defaultdict[int, list[tuple[float, ...]]] = defaultdict(list)
         for interval in self.intervals:
             levels = [index for index in range(1, len(sigmas)) if sigmas[index] > 0]
             if not levels:
@@ -100,5 +100,5 @@ class Restart(Sampler):
                     f"sigma_min={interval.sigma_min}, {sigmas[index]:.6g}, and at most the ladder's {sigmas[0]:.6g}"
                 )
             inner = karras(interval.n_steps, interval.sigma_max, sigmas[index], rho=self.rho)
-            found[index] += [inner] * interval.n_restarts
-        return found
+            ladders[index] += [inner] * interval.n_restarts
+        return ladders

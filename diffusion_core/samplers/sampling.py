@@ -1,11 +1,7 @@
-"""Draws samples from a model: `generate_samples` with the alpha/beta rule, `sample` with any sampler on any ladder.
-
-Both work in batches. The noise in a sample depends only on seed, sample index and step. The outputs of the model and of
-the sampler are checked (checked.py).
-"""
+"""Draws samples from a model: `generate_samples` with the alpha/beta rule, `sample` with any sampler on any ladder."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -49,8 +45,7 @@ def generate_samples(
         shape: (C, H, W) of one sample.
         seed: seed of the noise. Sample i of a seed is the same image in every batch and run.
         first_sample: index i of the first sample. Samples first_sample + 1, ... follow.
-        batch_size: samples per network evaluation; by default `default_batch`. It changes speed and memory, not the
-            samples.
+        batch_size: samples per network evaluation, by default `default_batch`; it does not change the samples.
         device: where to sample; by default the device of the model's parameters.
         final_denoise: return the denoised images x - sigma eps of the last noise level (one more evaluation).
         trajectory: return x at every noise level, not only at the last one.
@@ -135,7 +130,9 @@ def sample(
         x = noise() * sigmas[0]
         return (x if clean is None else x + clean[start - first_sample :][:n].to(x)), noise
 
-    for start, n in _batches(first_sample, n_samples, batch_size or default_batch(place.type)):
+    end, size = first_sample + n_samples, batch_size or default_batch(place.type)
+    for start in range(first_sample, end, size):
+        n = min(size, end - start)
         kept = out[:, start - first_sample : start - first_sample + n]
         begin, noise = beginning(start, n)
         watching = watch if start == first_sample else None
@@ -144,16 +141,16 @@ def sample(
         if watching:
             watching(0, begin)
         x, step = begin, 0
-        these = at_samples(model, torch.arange(start, start + n, device=place))
-        for step, x in enumerate(follow(these, sampler, sigmas, begin, noise, at_once=False), start=1):
+        on_batch = at_samples(model, torch.arange(start, start + n, device=place))
+        for step, x in enumerate(follow(on_batch, sampler, sigmas, begin, noise, at_once=False), start=1):
             if trajectory:
                 kept[step] = x
             if watching:
                 watching(step, x)
         if final_denoise:
-            x = denoise(these, x, sigmas[-1], step, at_once=False)
+            x = denoise(on_batch, x, sigmas[-1], step, at_once=False)
         if not torch.isfinite(x).all():
-            name_the_fault(these, sampler, sigmas, *beginning(start, n), final_denoise)
+            name_the_fault(on_batch, sampler, sigmas, *beginning(start, n), final_denoise)
         kept[-1] = x
         if after_batch:
             after_batch(n)
@@ -177,19 +174,9 @@ def model_device(model: Model) -> torch.device:
 
 
 def default_batch(device: str, threads: int | None = None) -> int:
-    """The default number of samples per network evaluation.
+    """The default number of samples per network evaluation on a kind of device, cpu or cuda.
 
-    On a CPU it is one block per thread: noise is drawn in blocks of 64 samples, and a larger batch would not fit into
-    the CPU's caches (bench/LOG.md). On a GPU it is 32 blocks, a guess at what keeps the GPU busy; this has not been
-    measured.
-
-    Args:
-        device: kind of the device, cpu or cuda.
-        threads: threads of a CPU; by default as many as torch uses.
+    On a CPU it is one block of noise per thread (by default as many as torch uses): a larger batch would not fit into
+    the CPU's caches (bench/LOG.md). On a GPU it is 32 blocks, a guess that has not been measured.
     """
     return BLOCK * (threads or torch.get_num_threads()) if device == "cpu" else CUDA_BATCH
-
-
-def _batches(first: int, n_samples: int, batch_size: int) -> Iterator[tuple[int, int]]:
-    for start in range(first, first + n_samples, batch_size):
-        yield start, min(batch_size, first + n_samples - start)

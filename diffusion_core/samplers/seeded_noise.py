@@ -25,15 +25,9 @@ def block_seed(seed: int, block: int) -> int:
 
 
 class BlockNoise:
-    """The noise of samples `first` to `first + n - 1`: each call returns the next draw, float32 (n, C, H, W).
+    """The noise of samples `first` to `first + n - 1` of (C, H, W): a call returns the next draw, float32 (n, C, H, W).
 
     The result lives in a buffer that the next call overwrites.
-
-    Args:
-        seed: of the run; runs with the same seed have the same noise.
-        first, n: index of the first sample, and number of samples.
-        shape: (C, H, W) of one sample.
-        device: where the noise is drawn.
     """
 
     def __init__(self, seed: int, first: int, n: int, shape: tuple[int, ...], device: torch.device) -> None:

@@ -12,11 +12,11 @@ from diffusion_core.samplers.checked import Model
 
 def warn_of_training_mode(model: Model) -> None:
     """Warns the caller of `sample` if the model is in training mode where it matters, and not meant to be random."""
-    found = changed_by_training_mode(model)
-    if found and getattr(model, "random", False) is not True:
-        more = f"and {len(found) - 1} more are" if len(found) > 1 else "is"
+    changed = changed_by_training_mode(model)
+    if changed and getattr(model, "random", False) is not True:
+        more = f"and {len(changed) - 1} more are" if len(changed) > 1 else "is"
         warnings.warn(
-            f"model: {found[0]} {more} in training mode, which changes the samples; call .eval() on the model. If it "
+            f"model: {changed[0]} {more} in training mode, which changes the samples; call .eval() on the model. If it "
             "is meant to be random, give it an attribute random = True",
             stacklevel=4,  # the caller of `sample`, behind the wrapper of no_grad
         )
