@@ -4,7 +4,7 @@ BIN := .venv/bin
 # several processes (see conftest.py), each with one thread; tests that share fixtures stay together
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
 
-.PHONY: quickstart check test lint benchmark
+.PHONY: quickstart check test lint benchmark release
 quickstart: .venv/installed ## train, sample, score and report: is beta > 0 better than beta = 0?
 	$(BIN)/python -m experiments beta --preset laptop
 
@@ -23,6 +23,11 @@ benchmark: .venv/installed ## how fast sampling and training are, beside other p
 	mkdir -p runs
 	$(BIN)/python -m pytest --benchmark --benchmark-json=runs/speed.json; status=$$?; \
 	$(BIN)/python -m reports bench runs/speed.json && exit $$status
+
+release: test ## test, build and upload to PyPI, for whoever has the rights; first set the version and date CHANGELOG
+	rm -rf dist
+	$(BIN)/python -m uv build --out-dir dist
+	$(BIN)/python -m uv publish dist/*
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sigmabench needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
