@@ -123,7 +123,7 @@ class Worker:
         own = getattr(sys.modules.get(OWN), "__file__", None) or ""
         where = {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}  # the same packages
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(theirs.fileno()), own],
+            [sys.executable, "-u", "-c", SERVE, str(theirs.fileno()), own],  # -u: what it prints is not lost with it
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=2,  # prints of a user's code, beside the JSON that the driver prints

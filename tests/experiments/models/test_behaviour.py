@@ -154,6 +154,7 @@ def test_a_model_that_changes_after_some_calls_gives_no_samples(
 
 def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The module that --model names stays as it is; what it imports and loads changes."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # which Python takes for new within a second
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "network_xyz.py").write_text(
         "import pathlib\nfrom gain_xyz import GAIN\nfrom diffusion_core import GaussianDenoiser\n"
