@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from reports.budgets import Mean, unpaired
 from reports.components import values
 from reports.formats import cell, interval, metric_name, missing, number, percent
 from reports.render import read_opening
 from reports.results import Run, timed
 from reports.schema import COLUMNS, LEVEL, METRICS
-from reports.unpaired import Mean, difference
 
 SETTING = ["data", "network", "trained_by", "train_noise", "weighting", "parameterisation", "images_seen"]
 SETTING += ["n_samples", "n_reference", "features", "device", "precision_mode", "compiled", "threads", "batch_size"]
@@ -30,8 +30,7 @@ def compare(a: Path, b: Path) -> list[tuple[str, Lines]]:
     names = [run.info["experiment"] for run in (run_a, run_b)]
     if names[0] != names[1]:
         raise ValueError(f"{a} is a run of {names[0]}, {b} one of {names[1]}; only runs of one experiment are compared")
-    verdicts = [f"{one.lead} {one.verdict}".strip() for one in (opening_a, opening_b)]
-    out = [("Verdicts", [["", "verdict"], ["A", verdicts[0]], ["B", verdicts[1]]])]
+    out = [("Verdicts", [["", "verdict"], ["A", opening_a.answer], ["B", opening_b.answer]])]
     return [*out, ("Settings that differ", settings(run_a, run_b)), *quality(run_a, run_b), *seconds(run_a, run_b)]
 
 
@@ -66,7 +65,7 @@ def quality(a: Run, b: Run) -> list[tuple[str, Lines]]:
             continue
         nfe = dict.fromkeys(cell("nfe", row[f"nfe_{side}"]) for side in "ab")
         a_mean, b_mean = (Mean(row[f"kd_{side}"], row[f"se_{side}"], row[f"networks_{side}"]) for side in "ab")
-        shown = interval("kd", *difference(b_mean, a_mean))
+        shown = interval("kd", *unpaired(b_mean, a_mean))
         same = row["samples_a"] == row["samples_b"]
         lines.append([
             *label, " and ".join(nfe), *(cell("kd", row[f"kd_{side}"]) for side in "ab"),

@@ -4,6 +4,7 @@ A function that may have nothing to show returns a list, which is then empty.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from PIL import Image
@@ -206,6 +207,13 @@ def against_cost(ax: figures.Axes, run: Run, metric: str, rows: pd.DataFrame, bu
     figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
     figures.fit_y(ax, rows[metric], metric)
     ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="network evaluations per image (nfe)")
+
+
+def line_of_budgets(ax: figures.Axes, metric: str, rows: pd.DataFrame, **look: Any) -> None:
+    """A line of quality against the budgets of evaluations: means over networks, and a faint point per network."""
+    rows = rows.assign(nfe=rows["budget"])
+    means = rows.groupby("nfe", as_index=False)[metric].mean().rename(columns={metric: "value"})
+    figures.quality_line(means, rows, "nfe", metric, ax, **look)
 
 
 def failures(run: Run) -> list[Prose]:

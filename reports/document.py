@@ -55,6 +55,11 @@ class Opening:
     warnings: Sequence[str] = ()
     figure: "Figure | None" = None
 
+    @property
+    def answer(self) -> str:
+        """The verdict with its first words."""
+        return f"{self.lead} {self.verdict}".strip()
+
 
 @dataclass(frozen=True)
 class Prose:

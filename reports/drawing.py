@@ -32,7 +32,7 @@ def svg(drawing: matplotlib.figure.Figure) -> str:
     text = re.sub(r'\b([dxy])="[^"]*"', _rounded, buffer.getvalue().decode())
     text = ALONE.sub(r"\1", ALONE.sub(r"\1", DROPPED.sub("", TARGET.sub(_titled, text))))
     styles: dict[str, str] = {}
-    text = re.sub(r'style="([^"]*)"', lambda found: f'class="{_named(found[1], styles)}"', text)
+    text = re.sub(r'style="([^"]*)"', lambda style: f'class="{_named(style[1], styles)}"', text)
     rules = "".join(f".{name}{{{style}}}" for style, name in styles.items())
     return text.replace("</style>", f"{SHARED}{rules}</style>", 1)
 
@@ -64,8 +64,7 @@ def inline(text: str, name: str, alt: str) -> Markup:
     """An SVG file as an element of a page. Its ids start with `name`, so that figures do not share them."""
     element = text[text.index("<svg") :]
     element = re.sub(r'\bid="', f'id="{name}-', element)
-    element = re.sub(r'href="#', f'href="#{name}-', element)
-    element = element.replace("url(#", f"url(#{name}-")
+    element = element.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
     label = Markup('<svg role="img" tabindex="0" aria-label="{}" ').format(alt)
     element = re.sub(r"\n\s*", "\n", element)
     return Markup(element.replace("<svg ", label, 1).strip())

@@ -17,6 +17,17 @@ from reports.results import Run, pooled
 from reports.schema import COLUMNS, METRICS
 
 METRIC = "fd"  # of the figure
+Named = Callable[[pd.Series], str]  # the name of a row's setting
+
+
+def setting_and_cost(row: pd.Series) -> str:
+    """The name of a row's setting, with its evaluations."""
+    return f"{row['setting']}, {cell('nfe', row['nfe'])} evaluations"
+
+
+def setting_and_mode(row: pd.Series) -> str:
+    """The name of a row's setting, with its mode."""
+    return f"{row['setting']}, {row['mode']}"
 
 
 @dataclass(frozen=True)
@@ -34,13 +45,13 @@ class Choice:
     title: str
     rows: pd.DataFrame
     knobs: Sequence[tuple[str, str]]
-    named: Callable[[pd.Series], str]
+    named: Named = setting_and_cost
     sliders: Sequence[str] = ()
 
 
-def setting_and_cost(row: pd.Series) -> str:
-    """The name of a row's setting, with its evaluations."""
-    return f"{row['setting']}, {cell('nfe', row['nfe'])} evaluations"
+def all_settings(run: Run, knobs: Sequence[tuple[str, str]], named: Named = setting_and_cost) -> Section | None:
+    """The section with one view of all settings but the control."""
+    return section(run, [Choice("All settings", run.compared(), knobs, named)])
 
 
 def section(run: Run, choices: Sequence[Choice], text: str = "") -> Section | None:

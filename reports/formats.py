@@ -69,7 +69,7 @@ def as_precise(metric: str, values: Iterable[float], low: float, high: float) ->
     column = COLUMNS[metric]
     half_width = 0 if missing(low) or missing(high) else (high - low) / 2 * column.scale
     digits = min(max(1 - math.floor(math.log10(half_width)), 0), 6) if half_width > 0 else column.digits
-    return [number(value * column.scale, digits) for value in values]
+    return ["" if missing(value) else number(value * column.scale, digits) for value in values]
 
 
 def interval(metric: str, difference: float, low: float, high: float, note: str = "") -> str:

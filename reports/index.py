@@ -51,8 +51,7 @@ def entry(directory: Path, root: Path) -> Entry:
     about = f"{data(rows.iloc[0])}, network “{rows['network'].iloc[0]}”" if len(rows) else "no run succeeded"
     dates = sorted(filter(None, run.rows["finished_at"]))
     picture, label = opening.pictures[-1] if opening.pictures else (None, "")
-    verdict = f"{opening.lead} {opening.verdict}".strip()
     return Entry(
-        link, where, run.info["question"], verdict, run.info["experiment"], about,
+        link, where, run.info["question"], opening.answer, run.info["experiment"], about,
         dates[-1][:10] if dates else "", picture, label, "; ".join(opening.warnings),
     )  # fmt: skip

@@ -23,44 +23,38 @@ FAILED = "Do not rely on this result: the A/A control shows a difference between
 def sure(run: Run, row: pd.Series) -> Number:
     """How much the run has seen: networks, samples, and the difference that it could have detected."""
     networks, samples = number(row["n_networks"], 0), cell("n_samples", row["n_samples"])
-    notes = []
-    size = detectable(row)
+    notes = ["networks × samples of each setting"]
+    size = smallest(row) if missing(row.get("detectable")) else float(row["detectable"])
     if size is not None:
         shown = as_precise(row["metric"], [size], -size, size)[0]
-        notes.append(
-            f"could have detected {shown} in {metric_name(row['metric'], run.features)} ({percent(POWER)} power)"
-        )
-    if not missing(row.get("n_to_settle")):
-        notes.append(f"{cell('n_to_settle', row['n_to_settle'])} samples each would settle it")
-    if not missing(row.get("minutes_to_settle")):
-        notes.append(f"about {cell('minutes_to_settle', row['minutes_to_settle'])} minutes")
-    if not missing(row.get("networks_to_settle")):
-        notes.append(f"{cell('networks_to_settle', row['networks_to_settle'])} networks would settle it")
-    return Number(f"{networks} × {samples}", "evidence", ["networks × samples of each setting", *notes])
-
-
-def detectable(row: pd.Series) -> float | None:
-    """The difference that a contrast detects with 80 % power: as the run recorded it, or from its interval."""
-    recorded = row.get("detectable")
-    return smallest(row) if recorded is None or missing(recorded) else float(recorded)
+        name = metric_name(row["metric"], run.features)
+        notes.append(f"could have detected {shown} in {name} ({percent(POWER)} power)")
+    words = {
+        "n_to_settle": "{} samples each would settle it",
+        "minutes_to_settle": "about {} minutes",
+        "networks_to_settle": "{} networks would settle it",
+    }
+    notes += [word.format(cell(name, row[name])) for name, word in words.items() if not missing(row.get(name))]
+    return Number(f"{networks} × {samples}", "evidence", notes)
 
 
 def floor(run: Run, like: pd.Series, metric: str) -> list[str]:
     """The score of real images, for instance "real images score 1.38 (0.83 to 2.12)", if it was measured."""
-    found = run.floor(metric, like)
-    if found is None:
+    measured = run.floor(metric, like)
+    if measured is None:
         return []
-    mean, low, high = (cell(name, found[name], metric) for name in ("mean", "low", "high"))
-    return [f"real images score {mean}" + (f" ({low} to {high})" if found["repeats"] > 1 else "")]
+    mean, low, high = (cell(name, measured[name], metric) for name in ("mean", "low", "high"))
+    return [f"real images score {mean}" + (f" ({low} to {high})" if measured["repeats"] > 1 else "")]
 
 
 def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> list[str]:
     """The status line: fixed beforehand or exploration, the control, networks and data, failed runs."""
-    found = pairs(run.of_kind("control"))
-    control = "A/A control not measured"
-    if found:
-        control = "A/A control FAILED" if control_failed(run) else "A/A control passed (a setting against itself)"
-        control = "A/A control: no verdict, its samples are not yet images" if untrusted(found[0]) else control
+    controls = pairs(run.of_kind("control"))
+    control = "A/A control FAILED" if control_failed(run) else "A/A control passed (a setting against itself)"
+    if not controls:
+        control = "A/A control not measured"
+    elif untrusted(controls[0]):
+        control = "A/A control: no verdict, its samples are not yet images"
     facts = [beforehand, control]
     if row is not None:
         facts += [f"network “{row['network']}”, {training(row)}", data(row)]
@@ -83,12 +77,12 @@ def data(row: pd.Series) -> str:
 
 def warnings(run: Run, rows: Sequence[pd.Series] = ()) -> list[str]:
     """The red banner: the control failed, or samples are not yet images."""
-    found = [FAILED] if control_failed(run) else []
+    reasons = [FAILED] if control_failed(run) else []
     doubts = list(dict.fromkeys(str(row["untrusted"]) for row in rows if not missing(row.get("untrusted"))))
     if doubts:
         more = f"; likewise in {plural(len(doubts) - 1, 'more comparison')}" if len(doubts) > 1 else ""
-        found.append(f"Do not rely on this result: the samples are not yet images ({doubts[0]}{more}).")
-    return found
+        reasons.append(f"Do not rely on this result: the samples are not yet images ({doubts[0]}{more}).")
+    return reasons
 
 
 def score(run: Run, row: pd.Series, side: str, metric: str, word: str, notes: Sequence[str] = ()) -> Number:
@@ -101,16 +95,12 @@ def change(row: pd.Series) -> list[str]:
     """The difference of a contrast and its interval, for the notes of a number."""
     if missing(row["difference"]):
         return []
-    if missing(row["low"]) or missing(row["high"]):
-        size = as_precise(row["metric"], [row["difference"]], row["low"], row["high"])[0]
+    names = ("difference", "low", "high", "new_network_low", "new_network_high")
+    size, low, high, new_low, new_high = as_precise(row["metric"], map(row.get, names), row["low"], row["high"])
+    if not low or not high:
         return [f"difference {size}", "no interval"]
-    size, low, high = as_precise(row["metric"], [row["difference"], row["low"], row["high"]], row["low"], row["high"])
-    notes = [f"difference {size}", f"{percent(row['level'])} interval {low} to {high}"]
-    if not missing(row.get("new_network_low")) and not missing(row.get("new_network_high")):
-        ends = [row["new_network_low"], row["new_network_high"]]
-        low, high = as_precise(row["metric"], ends, row["low"], row["high"])
-        notes.append(f"for one more such network {low} to {high}")
-    return notes
+    more = [f"for one more such network {new_low} to {new_high}"] if new_low and new_high else []
+    return [f"difference {size}", f"{percent(row['level'])} interval {low} to {high}", *more]
 
 
 def key(run: Run, metric: str) -> str:

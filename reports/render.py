@@ -16,7 +16,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from reports import best_sets, budgets, drawing, figures, limits
-from reports.document import Block, Explorer, Figure, Gallery, Opening, PictureError, Section, Table, shown_width
+from reports.document import Explorer, Figure, Gallery, Opening, PictureError, Section, Table, shown_width
+from reports.drawing import svg
 from reports.installed import installed_page, installed_pages
 from reports.pages import ladders, noise_levels, sweep, tune
 from reports.pages import run as single
@@ -26,8 +27,8 @@ from reports.schema import content
 
 SHADES, FILM_SHADES = 32, 16  # values per channel of a picture in a page
 PICTURE = re.compile(r'<img src="data:image/png;base64,([\w+/=]+)"[^>]* data-picture="([^"]+)"')
-# experiment -> its first screen, its sections
-EXPERIMENTS: dict[str, tuple[Callable[[Run], Opening], Callable[[Run], list[Section | None]]]] = {
+Page = tuple[Callable[[Run], Opening], Callable[[Run], list[Section | None]]]  # the first screen, the sections
+EXPERIMENTS: dict[str, Page] = {
     "beta": (beta.opening, beta.sections),
     "noise_levels": (noise_levels.opening, noise_levels.sections),
     "ladders": (budgets.opening, ladders.sections),
@@ -78,18 +79,17 @@ def _page_of(run: Run) -> Iterator[None]:
         ) from error
 
 
-def _page(run: Run) -> tuple[Callable[[Run], Opening], Callable[[Run], list[Section | None]]]:
+def _page(run: Run) -> Page:
     name = run.info["experiment"]
     if name in EXPERIMENTS:
         return EXPERIMENTS[name]
-    page = installed_page(name)
-    if page is None:
-        known = ", ".join(sorted({*EXPERIMENTS, *installed_pages()}))
-        raise ValueError(
-            f"run.json: experiment={name!r}: no page is installed for it, only for {known}; install the package that "
-            f"it comes from (for this one: pip install -e .)"
-        )
-    return page.opening, page.sections
+    if page := installed_page(name):
+        return page.opening, page.sections
+    known = ", ".join(sorted({*EXPERIMENTS, *installed_pages()}))
+    raise ValueError(
+        f"run.json: experiment={name!r}: no page is installed for it, only for {known}; install the package that it "
+        "comes from (for this one: pip install -e .)"
+    )
 
 
 def write_pages(
@@ -97,7 +97,7 @@ def write_pages(
     title: str,
     parts: Sequence[Section | None],
     footer: list[tuple[str, str]],
-    opening: Opening | None = None,
+    opening: Opening,
 ) -> Path:
     """The path of report.html, after writing report.html, report.md and figures/ into `directory`.
 
@@ -106,9 +106,8 @@ def write_pages(
     """
     sections = [part for part in parts if part and part.blocks]
     blocks = [block for part in sections for block in part.blocks]
-    drawings: list[Block | None] = [opening.figure if opening else None]
-    drawings += [block.figure if isinstance(block, Explorer) else block for block in blocks]
-    drawn = {one.name: (svg(one.drawing), one.alt) for one in drawings if isinstance(one, Figure)}
+    drawings = [opening.figure, *(block.figure if isinstance(block, Explorer) else block for block in blocks)]
+    drawn = {figure.name: (svg(figure.drawing), figure.alt) for figure in drawings if isinstance(figure, Figure)}
     folder = directory / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("*.svg"):
@@ -117,7 +116,7 @@ def write_pages(
         (folder / f"{name}.svg").write_text(drawing.still(text), encoding="utf-8")
     page = {"title": title, "opening": opening, "sections": sections, "footer": footer}
     pictures = {path for block in blocks if isinstance(block, Gallery) for path, _ in block.pictures}
-    pictures |= {path for path, _ in opening.pictures} if opening else set()
+    pictures |= {path for path, _ in opening.pictures}
     tables = {block.file for block in blocks if isinstance(block, Table) and block.file}
     embedded = {
         "figures": {name: drawing.inline(text, name, alt) for name, (text, alt) in drawn.items()},
@@ -126,11 +125,6 @@ def write_pages(
     }
     write_template(directory / "report.md", "report.md.j2", page)
     return write_template(directory / "report.html", "report.html.j2", page | embedded)
-
-
-def svg(figure: Any) -> str:
-    """The figure as an SVG file."""
-    return drawing.svg(figure)
 
 
 def footer(run: Run) -> list[tuple[str, str]]:
@@ -156,13 +150,9 @@ def footer(run: Run) -> list[tuple[str, str]]:
 
 def write_template(path: Path, template: str, page: dict[str, Any]) -> Path:
     """`path`, after writing a template to it. HTML is escaped."""
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    loader, html = FileSystemLoader(Path(__file__).parent / "templates"), path.suffix == ".html"
     environment = Environment(
-        loader=loader,
-        autoescape=path.suffix == ".html",
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"md": markdown, "shown_width": shown_width}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")  # so that a reader sees the old page or the new one

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from reports.installed import columns_of, tables_of
-from reports.schema import CHOICES, COLUMNS, NOT_EMPTY, TABLES, Column, content, needed
+from reports.schema import CHOICES, COLUMNS, TABLES, Column, content, needed
 
 SCHEMA = 2  # version of the format of a run directory; since 2, the labels of the runs are columns
 RUN_KEYS = {"schema": int, "experiment": str, "preset": str, "question": str, "command": str}
@@ -58,6 +58,10 @@ class Run:
         """The rows of these modes that succeeded. Without modes: every run that succeeded, once."""
         rows = self.rows[self.rows["status"] == "ok"]
         return rows[rows["mode"].isin(modes)] if modes else rows.drop_duplicates("run_id")
+
+    def compared(self) -> pd.DataFrame:
+        """The rows that succeeded, without those of the A/A control."""
+        return self.rows[(self.rows["status"] == "ok") & (self.rows["mode"] != "control")]
 
     def failed(self) -> pd.DataFrame:
         """Every run that failed, once."""
@@ -108,12 +112,9 @@ def timed(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _once(rows: pd.DataFrame) -> pd.DataFrame:
-    modes: dict[str, dict[str, None]] = {}
-    for run_id, mode in zip(rows["run_id"], rows["mode"], strict=True):
-        modes.setdefault(run_id, {})[mode] = None
-    runs = rows.drop_duplicates("run_id").copy()
-    runs["mode"] = runs["run_id"].map({run_id: ", ".join(names) for run_id, names in modes.items()})
-    return runs
+    modes = rows.groupby("run_id")["mode"].agg(lambda names: ", ".join(names.unique()))
+    runs = rows.drop_duplicates("run_id")
+    return runs.assign(mode=runs["run_id"].map(modes))
 
 
 def read_run(directory: Path) -> Run:
@@ -132,11 +133,6 @@ def read_run(directory: Path) -> Run:
         for is_shared in (True, False)
     )
     run = Run(directory, info, rows=shared.pop("table"), more=more, **shared)
-    silent = (run.contrasts["train_seed"] == "") & (run.contrasts["verdict"] == "")
-    if silent.any():
-        raise ValueError(
-            f"contrasts.csv: row {int(silent.to_numpy().argmax()) + 1}: a row over all networks has no verdict"
-        )
     spaces = sorted({*run.rows["features"], *run.contrasts["features"], *run.floors["features"]} - {""})
     if len(spaces) > 1:
         raise ValueError(f"features: {', '.join(spaces)}: one report shows one feature space")
@@ -195,15 +191,20 @@ def _typed(frame: pd.DataFrame, file: str, known: Mapping[str, Column]) -> pd.Da
                 wrong, rule = ~texts.isin(CHOICES[name]), "one of " + ", ".join(filter(None, CHOICES[name]))
             case _:
                 continue
-        if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            raise ValueError(f"{file}: row {row + 1}: {name}={texts.iloc[row]!r}: must be {rule}")
-    for name in NOT_EMPTY.get(file, ()):
-        if frame[name].isna().any():
-            raise ValueError(f"{file}: row {int(frame[name].isna().to_numpy().argmax()) + 1}: {name} must not be empty")
-    if {"low", "high"} <= set(frame) and (reversed_ends := frame["low"] > frame["high"]).any():
-        raise ValueError(f"{file}: row {int(reversed_ends.to_numpy().argmax()) + 1}: low must be at most high")
+        value = texts[wrong].iloc[0] if wrong.any() else ""
+        _refuse(wrong, file, f"{name}={value!r}: must be {rule}")
+    if file == "contrasts.csv":
+        _refuse(frame["n_networks"].isna(), file, "n_networks must not be empty")
+        silent = (frame["train_seed"] == "") & (frame["verdict"] == "")
+        _refuse(silent, file, "a row over all networks has no verdict")
+    if {"low", "high"} <= set(frame):
+        _refuse(frame["low"] > frame["high"], file, "low must be at most high")
     return frame
+
+
+def _refuse(wrong: pd.Series, file: str, rule: str) -> None:
+    if wrong.any():
+        raise ValueError(f"{file}: row {int(wrong.to_numpy().argmax()) + 1}: {rule}")
 
 
 def _read_info(path: Path) -> dict[str, Any]:

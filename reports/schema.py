@@ -33,8 +33,6 @@ class Column:
         kind: "number", "text" or "flag" (True or False). An empty cell is a missing value in each.
         digits: decimals shown; None shows three significant digits.
         scale: factor from raw to shown values (`label` names it).
-        unit: unit of the shown values.
-        better: which direction is better, if any.
         finite: whether infinite numbers are rejected.
         least, most: the range of numbers.
         meaning: one or two sentences for the glossary.
@@ -44,8 +42,6 @@ class Column:
     kind: Literal["number", "text", "flag"] = "number"
     digits: int | None = None
     scale: float = 1
-    unit: str = ""
-    better: Literal["lower", "higher", ""] = ""
     finite: bool = True
     meaning: str = ""
     least: float = -LARGEST
@@ -88,12 +84,36 @@ COLUMNS: dict[str, Column] = {
         digits=0,
         least=0,
     ),
-    "denoiser_error": Column("error added to the denoiser", least=0),
+    **_each(
+        """denoiser_error: error added to the denoiser; sigma; sigma_max; sigma_min; relative_error: error of eps,
+        relative; density: density of ln sigma; se: s.e.; band_low: from sigma; band_high: to sigma""",
+        least=0,
+    ),
+    **_each(
+        """mu; beta_ks: beta_KS; value; value_a: value of a; value_b: value of b; difference: a − b; low; high; mean;
+        p_value: p; p_adjusted: p, corrected; detectable; new_network_low: new network, low; new_network_high: new
+        network, high; smallest: smallest of interest"""
+    ),
+    **_each(
+        """class_distance_a: class mix of a; class_distance_b: class mix of b; class_distance_expected: class mix of
+        real images""",
+        digits=3,
+        least=0,
+        most=1,
+    ),
+    **_each(
+        """kd_at_data_mix_a: KD ×1000 of a at the data's mix; kd_at_data_mix_b: KD ×1000 of b at the data's mix""",
+        digits=2,
+        scale=1000,
+    ),
     "p_mean": Column("P_mean", meaning="The mean of ln sigma in training, of a log-normal distribution."),
     "p_std": Column("P_std", meaning="The standard deviation of ln sigma in training.", least=0),
     "loss": Column("training loss", digits=4, least=0),
-    "sigma_max": Column("sigma max", least=0),
-    "sigma_min": Column("sigma min", least=0),
+    "s_churn": Column("S_churn", digits=1, finite=False),
+    "seconds": Column("seconds", digits=2, least=0),
+    "kd_se": Column("s.e. of KD", digits=2, scale=1000, least=0),
+    "minutes_to_settle": Column("minutes to settle it", digits=1),
+    "count": Column("count", digits=1, least=0),
     "nfe": Column(
         "nfe",
         digits=0,
@@ -114,17 +134,9 @@ COLUMNS: dict[str, Column] = {
         meaning="The same quantity as beta, on a scale that does not depend on the ladder. eta 0 is DDIM (no fresh "
         "noise), eta 1 is DDPM. eta = beta / (r √(1 − r²)), where r is the ratio of two neighbouring noise levels.",
     ),
-    "s_churn": Column("S_churn", digits=1, finite=False),
-    "mu": Column("mu"),
-    "beta_ks": Column("beta_KS"),
-    "sigma": Column("sigma", least=0),
-    "relative_error": Column("error of eps, relative", least=0),
-    "density": Column("density of ln sigma", least=0),
-    "seconds": Column("seconds", digits=2, unit="s", better="lower", least=0),
     "fd": Column(
         "FD",
         digits=2,
-        better="lower",
         meaning="Fréchet distance between the features of samples and of real images (a Gaussian is fitted to each). "
         "Lower is better. It falls with the number of images, so only equal numbers are compared.",
     ),
@@ -132,17 +144,14 @@ COLUMNS: dict[str, Column] = {
         "KD ×1000",
         digits=2,
         scale=1000,
-        better="lower",
         meaning="Kernel distance (squared maximum mean discrepancy, cubic kernel) of the same features, times 1000. "
         "Lower is better. It is unbiased: real images score 0 on average and sometimes below 0.",
     ),
-    "kd_se": Column("s.e. of KD", digits=2, scale=1000, least=0),
     "precision": Column(
         "precision",
         digits=3,
         least=0,
         most=1,
-        better="higher",
         meaning="Share of the samples that lie near real images: do the samples look real? Higher is better.",
     ),
     "recall": Column(
@@ -150,14 +159,8 @@ COLUMNS: dict[str, Column] = {
         digits=3,
         least=0,
         most=1,
-        better="higher",
         meaning="Share of the real images that lie near samples: is the variety covered? Higher is better.",
     ),
-    "value_a": Column("value of a"),
-    "value_b": Column("value of b"),
-    "difference": Column("a − b"),
-    "low": Column("low"),
-    "high": Column("high"),
     "level": Column(
         "level",
         least=0,
@@ -165,32 +168,15 @@ COLUMNS: dict[str, Column] = {
         meaning="Coverage of the interval. Of a contrast that was looked at several times: of all looks together; "
         "looks.csv has the level of each look by itself.",
     ),
-    "p_value": Column("p"),
-    "p_adjusted": Column("p, corrected"),
-    "detectable": Column("detectable"),
-    "minutes_to_settle": Column("minutes to settle it", digits=1),
-    "new_network_low": Column("new network, low"),
-    "new_network_high": Column("new network, high"),
-    "smallest": Column("smallest of interest"),
-    "class_distance_a": Column("class mix of a", digits=3, least=0, most=1),
-    "class_distance_b": Column("class mix of b", digits=3, least=0, most=1),
-    "class_distance_expected": Column("class mix of real images", digits=3, least=0, most=1),
-    "kd_at_data_mix_a": Column("KD ×1000 of a at the data's mix", digits=2, scale=1000),
-    "kd_at_data_mix_b": Column("KD ×1000 of b at the data's mix", digits=2, scale=1000),
-    "mean": Column("mean"),
-    "band_low": Column("from sigma", least=0),
-    "band_high": Column("to sigma", least=0),
     "whitened": Column(
         "whitened KD",
         digits=3,
-        better="lower",
         meaning="Kernel distance with a quadratic kernel on features in which the real images' covariance is the "
         "identity.",
     ),
     "class_chi2": Column(
         "component mix",
         digits=2,
-        better="lower",
         least=0,
         meaning="Chi-square of the mixture components of the samples over its degrees of freedom. Draws of the true "
         "distribution have about 1.",
@@ -198,15 +184,10 @@ COLUMNS: dict[str, Column] = {
     "log_density": Column(
         "log density gap",
         digits=2,
-        unit="nats",
-        better="lower",
         least=0,
         meaning="Size of the difference between the mean log density of the samples and that of draws of the true "
         "distribution.",
     ),
-    "value": Column("value"),
-    "se": Column("s.e.", least=0),
-    "count": Column("count", digits=1, least=0),
 }
 COLUMNS |= {f"{name}_{side}": COLUMNS[name] for name in ("alpha", "beta", "eta") for side in "ab"}
 
@@ -254,7 +235,6 @@ TABLES: dict[str, tuple[str, ...]] = {
             difference se? low high interval holds_for clear detectable? level n_networks""",
     }.items()
 }
-NOT_EMPTY = {"contrasts.csv": ("n_networks",)}  # columns that may not be empty
 
 # The allowed values of some text columns. "" stands for a missing value.
 CHOICES: dict[str, tuple[str, ...]] = {

@@ -10,17 +10,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from reports.document import Prose
-from reports.formats import (
-    as_precise,
-    cell,
-    interval,
-    listed,
-    metric_name,
-    missing,
-    number,
-    percent,
-    short_name,
-)
+from reports.formats import as_precise, cell, interval, listed, metric_name, missing, number, percent, short_name
 from reports.results import Run, above, pooled
 from reports.schema import (
     BETTER,
@@ -51,28 +41,19 @@ class Verdict:
 
 
 VERDICTS = {
-    BETTER: Verdict("Yes.", "Better", "{a} scores better than {b}"),
-    UNCLEAR: Verdict(
-        "No detectable difference.",
-        "No detectable difference",
-        "there is no detectable difference in {metric} between {a} and {b}",
-    ),
-    WORSE: Verdict("No.", "Worse", "{a} scores worse than {b}"),
-    UNDECIDED: Verdict(
-        "Undecided.", "Undecided, because the metrics disagree", "the metrics disagree on {a} against {b}"
-    ),
-    EQUAL: Verdict("No.", "Practically equal", "{a} and {b} are practically equal"),
-    NOT_YET: Verdict(
-        "Too undertrained to tell.",
-        "Too undertrained to tell",
-        "the samples of {a} and {b} are not yet images, so they cannot be compared",
-    ),
-    FEW_NETWORKS: Verdict(
-        "Too few networks to tell.",
-        "Too few networks to tell",
-        "there are too few networks to compare {a} and {b}, which were trained separately",
-    ),
-}
+    verdict: Verdict(answer, head or answer.removesuffix("."), clause)
+    for verdict, answer, head, clause in (
+        (BETTER, "Yes.", "Better", "{a} scores better than {b}"),
+        (UNCLEAR, "No detectable difference.", "", "there is no detectable difference in {metric} between {a} and {b}"),
+        (WORSE, "No.", "Worse", "{a} scores worse than {b}"),
+        (UNDECIDED, "Undecided.", "Undecided, because the metrics disagree", "the metrics disagree on {a} against {b}"),
+        (EQUAL, "No.", "Practically equal", "{a} and {b} are practically equal"),
+        (NOT_YET, "Too undertrained to tell.", "", "the samples of {a} and {b} are not yet images, so they cannot be "
+         "compared"),
+        (FEW_NETWORKS, "Too few networks to tell.", "", "there are too few networks to compare {a} and {b}, which were "
+         "trained separately"),
+    )
+}  # fmt: skip
 
 
 def worded(verdict: str) -> str:
@@ -117,23 +98,17 @@ def measured(run: Run, pair: Pair, values: bool = True) -> str:
         name = metric_name(metric, run.features)
         note = "" if sentences else f"{percent(row['level'])} interval "
         difference = interval(metric, row["difference"], row["low"], row["high"], note)
-        if values:
-            a, b = (f"{cell('value_a', row[f'value_{side}'], metric)} with {row[side]}" for side in "ab")
-            sentences.append(f"{name} is {a} and {b}, a difference of {difference}")
-            sentences += _floor(run, metric, row)
-        else:
+        if not values:
             sentences.append(f"{name} differs by {difference}")
+            continue
+        a, b = (f"{cell('value_a', row[f'value_{side}'], metric)} with {row[side]}" for side in "ab")
+        sentences.append(f"{name} is {a} and {b}, a difference of {difference}")
+        if (floor := run.floor(metric, row)) is not None:
+            mean, low, high = (cell(name, floor[name], metric) for name in ("mean", "low", "high"))
+            a, b = (cell("value_a", above(row[f"value_{side}"], floor), metric) for side in "ab")
+            among = f", repeats {low} to {high}" if floor["repeats"] > 1 else ""
+            sentences.append(f"That is {a} and {b} above real images (floor {mean}{among})")
     return ". ".join(sentences)
-
-
-def _floor(run: Run, metric: str, row: pd.Series) -> list[str]:
-    floor = run.floor(metric, row)
-    if floor is None:
-        return []
-    mean, low, high = (cell(name, floor[name], metric) for name in ("mean", "low", "high"))
-    a, b = (cell("value_a", above(row[side], floor), metric) for side in ("value_a", "value_b"))
-    among = f", repeats {low} to {high}" if floor["repeats"] > 1 else ""
-    return [f"That is {a} and {b} above real images (floor {mean}{among})"]
 
 
 def scope(pair: Pair) -> str:
@@ -194,9 +169,9 @@ def smallest(row: pd.Series) -> float | None:
     return float((row["high"] - row["low"]) / 2 + student.ppf(POWER, freedom) * row["se"])
 
 
-def detectable(run: Run, found: Sequence[Pair]) -> list[str]:
-    """One sentence on the differences that the run could have detected in contrasts whose intervals contain 0."""
-    rows = [row for pair in found if (row := head(pair))["low"] <= 0 <= row["high"]]
+def detectable(run: Run, unclear: Sequence[Pair]) -> list[str]:
+    """One sentence, without a full stop, on what the run could have detected where intervals contain 0."""
+    rows = [row for pair in unclear if (row := head(pair))["low"] <= 0 <= row["high"]]
     sizes = sorted(size for row in rows if (size := smallest(row)) is not None)
     if not sizes:
         return []
@@ -204,7 +179,7 @@ def detectable(run: Run, found: Sequence[Pair]) -> list[str]:
     ends = dict.fromkeys(as_precise(metric, [size], -size, size)[0] for size in (sizes[0], sizes[-1]))
     name = metric_name(metric, run.features)
     what = f"a difference of {listed(ends)}" if len(ends) == 1 else f"differences of {' to '.join(ends)}"
-    return [f"This run could have detected {what} in {name} ({percent(POWER)} power)."]
+    return [f"This run could have detected {what} in {name} ({percent(POWER)} power)"]
 
 
 def budget(run: Run) -> list[Prose]:
@@ -252,13 +227,14 @@ def control(run: Run) -> list[Prose]:
         return [Prose("not measured, so nothing here checks that the intervals are wide enough.", "A/A control")]
     row, numbers = head(found[0]), measured(run, found[0], values=False)
     how = "retrained from other seeds" if row["mode"] == "retrained" else "with another sampling seed"
-    text = f"{row['b']} against itself {how}"
+    text, failed = f"{row['b']} against itself {how}", control_failed(run) and not untrusted(found[0])
     if untrusted(found[0]):
-        return [Prose(f"{text}: no verdict, its samples are not yet images. {numbers}.", "A/A control")]
-    if not control_failed(run):
-        return [Prose(f"{text}: no detectable difference, as it should be. {numbers}.", "A/A control")]
-    text += (
-        f" shows a difference, although both sides are the same setting. {numbers}. By chance this happens about once "
-        "in 20 times per metric. Differences of this size establish nothing in this report."
-    )
-    return [Prose(text, "A/A control failed")]
+        text += f": no verdict, its samples are not yet images. {numbers}."
+    elif not failed:
+        text += f": no detectable difference, as it should be. {numbers}."
+    else:
+        text += (
+            f" shows a difference, although both sides are the same setting. {numbers}. By chance this happens about "
+            "once in 20 times per metric. Differences of this size establish nothing in this report."
+        )
+    return [Prose(text, "A/A control failed" if failed else "A/A control")]

@@ -59,12 +59,11 @@ def _write(client: Any, directory: Path) -> str:
     name, where = directory.resolve().name, f"tags.`{RESULT}` = '{key}' and attributes.status = 'FINISHED'"
     if client.search_runs([place], where, max_results=1):
         return f"{experiment}, run {name} (it was there already)"
-    verdict = f"{opening.lead} {opening.verdict}".strip()
     tags = {
         RESULT: key,
-        "mlflow.note.content": f"**{run.info['question']}** {verdict}",
+        "mlflow.note.content": f"**{run.info['question']}** {opening.answer}",
         "mlflow.source.name": run.info["command"],
-        "verdict": verdict,
+        "verdict": opening.answer,
         "conditions": "; ".join((*opening.status, *opening.warnings)),
         "preset": run.info["preset"],
         "commit": str(run.info.get("commit") or "unknown"),
@@ -75,14 +74,9 @@ def _write(client: Any, directory: Path) -> str:
     rows = run.rows[run.rows["status"] != "infeasible"].drop_duplicates("run_id")
     for _, row in rows.iterrows():
         _child(client, place, parent, row)
-    for path in (
-        directory / name for name in (*tables_of(run.info["experiment"]), "run.json", "report.html", "report.md")
-    ):
-        if path.is_file():
-            client.log_artifact(parent, str(path))
-    for folder in ("figures", "images"):
-        if (directory / folder).is_dir():
-            client.log_artifacts(parent, str(directory / folder), folder)
+    for file in (*tables_of(run.info["experiment"]), "run.json", "report.html", "report.md", "figures", "images"):
+        if (directory / file).exists():
+            client.log_artifact(parent, str(directory / file))
     client.set_terminated(parent)
     return f"{experiment}, run {name} and {len(rows)} child runs"
 

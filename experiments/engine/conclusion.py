@@ -22,7 +22,7 @@ def show(report: Path, console: Console) -> None:
         return
     for warning in opening.warnings:
         console.print(f"warning: {warning}", soft_wrap=True, highlight=False)
-    console.print(f"verdict: {f'{opening.lead} {opening.verdict}'.strip()}", soft_wrap=True, highlight=False)
+    console.print(f"verdict: {opening.answer}", soft_wrap=True, highlight=False)
     for one in opening.numbers:
         notes = f" ({'; '.join(one.notes)})" if one.notes else ""
         console.print(f"  {one.word}: {one.value}{notes}", soft_wrap=True, highlight=False)

@@ -1,12 +1,11 @@
 """Figures: DataFrame -> axes. Means, differences and intervals are columns of the input; nothing is computed here.
 
-Every function draws into `ax` (None: a new figure) and returns it. Values are raw; `COLUMNS` gives their scale.
+Every function draws into `ax` and returns it. Values are raw; `COLUMNS` gives their scale.
 
     canvas       colours and style, panels, targets for tooltips, the fixed layout
     scales       logarithmic and plain axes, the score of real images
-    curves       values against a setting, a cost, a noise level or training
+    curves       values against a setting, a cost, a noise level or training, and samples per class
     differences  differences with intervals, one line each
-    classes      samples per class
     names        the names of lines: next to them, or in a legend
 """
 
@@ -28,8 +27,7 @@ from reports.figures.canvas import (
     style,
     target,
 )
-from reports.figures.classes import class_counts
-from reports.figures.curves import field, lines, loss_curves, points, quality_line
+from reports.figures.curves import class_counts, field, lines, loss_curves, points, quality_line
 from reports.figures.differences import box, distances, forest
 from reports.figures.names import named, under_one_legend
 from reports.figures.scales import fit_y, floor_band, log_ticks, plain_ticks, top_ticks

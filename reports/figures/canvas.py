@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from itertools import cycle
 from typing import Any
 
 import matplotlib.style
@@ -14,6 +15,7 @@ from reports.schema import COLUMNS
 
 INK, FAINT, GRID = "#222222", "#8a8a8a", "#e3e3e3"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito: distinct in every common colour blindness
+LINE_STYLES = ("-", "--", ":", "-.")
 PALETTE = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00", INK)
 FLOOR = "real images"  # the name of the line of the floor
 WIDTH = 9.0  # inches: 864 CSS pixels
@@ -53,11 +55,6 @@ def panels(rows: int, columns: int, height: float, ratios: Sequence[float] | Non
     return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=ratios)
 
 
-def new(ax: Axes | None) -> Axes:
-    """`ax`, or the axes of a new figure."""
-    return Figure(figsize=(WIDTH / 2, 3)).subplots() if ax is None else ax
-
-
 def in_scale(values: pd.Series, metric: str) -> pd.Series:
     """Values of a metric as they are drawn: in its scale."""
     return values * COLUMNS[metric].scale
@@ -84,11 +81,8 @@ def shades(values: pd.Series) -> dict[float, str]:
 
 def looks(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Label -> colour and line style, distinct in every common colour blindness for up to 28 labels."""
-    styles = ("-", "--", ":", "-.")
-    return {
-        label: {"color": PALETTE[index % len(PALETTE)], "linestyle": styles[index // len(PALETTE) % len(styles)]}
-        for index, label in enumerate(labels)
-    }
+    each = ({"color": color, "linestyle": line} for line in LINE_STYLES for color in PALETTE)
+    return dict(zip(labels, cycle(list(each)), strict=False))
 
 
 def settle(figure: Figure) -> Figure:

@@ -1,15 +1,17 @@
-"""Figures of values against a setting, a cost, a noise level or training: DataFrame -> axes."""
+"""Figures of values against a setting, a cost, a noise level or training, and of classes: DataFrame -> axes."""
 
+from itertools import cycle
 from typing import Any
 
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from reports import limits, tips
-from reports.figures.canvas import BLUE, FAINT, INK, in_scale, new, target
+from reports.figures.canvas import BLUE, FAINT, INK, LINE_STYLES, PALETTE, in_scale, target
 from reports.figures.scales import plain_ticks
-from reports.formats import number
+from reports.formats import number, plural
 from reports.schema import COLUMNS
 
 TIPS = 20  # points of a loss curve that have a tooltip
@@ -20,12 +22,11 @@ def quality_line(
     networks: pd.DataFrame,
     x: str,
     metric: str,
-    ax: Axes | None = None,
+    ax: Axes,
     color: str = BLUE,
     **line: Any,
 ) -> Axes:
     """The axes with one metric against `x`: a line through the means over networks, a faint point per network."""
-    ax = new(ax)
     ax.scatter(networks[x], in_scale(networks[metric], metric), s=14, color=color, alpha=0.35, linewidth=0, zorder=2)
     look: dict[str, Any] = {"marker": "o", "markersize": 4.5, "zorder": 3} | line
     ax.plot(means[x], in_scale(means["value"], metric), color=color, **look)
@@ -38,18 +39,16 @@ def quality_line(
     return ax
 
 
-def field(rows: pd.DataFrame, x: str, metric: str, ax: Axes | None = None, label: str = "") -> Axes:
+def field(rows: pd.DataFrame, x: str, metric: str, ax: Axes, label: str = "") -> Axes:
     """The axes with one metric against `x` as faint grey points: the background of other marks."""
-    ax = new(ax)
     ax.scatter(
         rows[x], in_scale(rows[metric], metric), s=12, color=FAINT, alpha=0.6, linewidth=0, zorder=1, label=label
     )
     return ax
 
 
-def points(rows: pd.DataFrame, x: str, metric: str, ax: Axes | None = None, **style: Any) -> Axes:
+def points(rows: pd.DataFrame, x: str, metric: str, ax: Axes, **style: Any) -> Axes:
     """The axes with one metric against `x`: one point per row, a thin line through the points of each network."""
-    ax = new(ax)
     label = style.pop("label", None)
     for _, network in rows.sort_values(x).groupby("train_seed"):
         ax.plot(network[x], in_scale(network[metric], metric), label=label, markersize=4.5, linewidth=0.7, **style)
@@ -60,9 +59,8 @@ def points(rows: pd.DataFrame, x: str, metric: str, ax: Axes | None = None, **st
     return ax
 
 
-def lines(frame: pd.DataFrame, x: str, y: str, group: str, styles: dict[str, Any], ax: Axes | None = None) -> Axes:
+def lines(frame: pd.DataFrame, x: str, y: str, group: str, styles: dict[str, Any], ax: Axes) -> Axes:
     """The axes with `y` against `x`: one line per value of `group`, drawn in its style from `styles`."""
-    ax = new(ax)
     for label, rows in frame.groupby(group, sort=False):
         ax.plot(rows[x], rows[y], label=label, **styles[label])
         for _, row in rows.iterrows():
@@ -71,15 +69,28 @@ def lines(frame: pd.DataFrame, x: str, y: str, group: str, styles: dict[str, Any
     return ax
 
 
-def loss_curves(losses: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def class_counts(counts: pd.DataFrame, real: pd.DataFrame, settings: list[str], ax: Axes) -> Axes:
+    """The axes with samples per class: grey bars for the expected count, one point per run."""
+    order = sorted(set(counts["label"]) | set(real["label"]))
+    sns.barplot(real, x="label", y="count", order=order, color="#dddddd", width=0.9, errorbar=None, ax=ax)
+    sns.stripplot(
+        counts, x="label", y="count", order=order, hue="setting", hue_order=settings, palette=PALETTE[: len(settings)],
+        dodge=len(settings) > 1, jitter=False, size=4.5, ax=ax,
+    )  # fmt: skip
+    side = 0.8 / len(settings)  # seaborn's room for one setting next to the others
+    for _, row in counts.iterrows():
+        x = order.index(row["label"]) + (settings.index(row["setting"]) - (len(settings) - 1) / 2) * side
+        target(ax, x, row["count"], f"{row['setting']}, class {row['label']}: {plural(row['count'], 'sample')}")
+    ax.set(xlabel="class, by the feature network", ylabel="samples")
+    ax.grid(axis="x", visible=False)
+    return ax
+
+
+def loss_curves(losses: pd.DataFrame, ax: Axes) -> Axes:
     """The axes with training loss against images seen, one line per model."""
-    ax = new(ax)
-    styles = ("-", "--", ":", "-.")
-    for index, ((seed, _), model) in enumerate(losses.groupby(["train_seed", "model_id"], sort=True)):
-        style = styles[index % len(styles)]
-        ax.plot(
-            model["images_seen"], model["loss"], linewidth=1, linestyle=style, color=INK, label=f"training seed {seed}"
-        )
+    models = losses.groupby(["train_seed", "model_id"], sort=True)
+    for ((seed, _), model), style in zip(models, cycle(LINE_STYLES), strict=False):
+        ax.plot(model["images_seen"], model["loss"], style, linewidth=1, color=INK, label=f"training seed {seed}")
         for _, row in model.iloc[limits.evenly(len(model), TIPS)].iterrows():
             target(ax, row["images_seen"], row["loss"], tips.of_loss(row))
     ax.set_yscale("log")

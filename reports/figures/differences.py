@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from reports import tips
-from reports.figures.canvas import BLUE, FAINT, INK, ORANGE, in_scale, new, target
+from reports.figures.canvas import BLUE, FAINT, INK, ORANGE, in_scale, target
 from reports.formats import number
 from reports.schema import BETTER, COLUMNS, WORSE
 
 
-def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | None = None) -> Axes:
+def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes) -> Axes:
     """The axes with differences a − b: one line per contrast with its mean, its interval and each network's difference.
 
     Args:
@@ -23,7 +23,6 @@ def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes | N
 
     A difference far outside the range of most contrasts is drawn as an arrow at the edge, with its number.
     """
-    ax = new(ax)
     ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
     scale = COLUMNS[metric].scale
     reach = _reach(contrasts) * scale
@@ -65,7 +64,7 @@ def _reach(contrasts: pd.DataFrame) -> float:
 FAR = 10.0  # a plot of limits ends at this many times the narrowest
 
 
-def distances(settings: pd.DataFrame, marked: str, metric: str, features: str, ax: Axes | None = None) -> Axes:
+def distances(settings: pd.DataFrame, marked: str, metric: str, features: str, ax: Axes) -> Axes:
     """The axes with the difference of each setting from the best, and its limits; the best comes first.
 
     Limits that are more than FAR times as wide as the narrowest leave the axis; an arrow shows where.
@@ -74,7 +73,6 @@ def distances(settings: pd.DataFrame, marked: str, metric: str, features: str, a
         settings: columns setting, difference, low, high.
         marked: the setting that is drawn in blue.
     """
-    ax = new(ax)
     ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
     scale = COLUMNS[metric].scale
     reach = FAR * scale * settings[["low", "high"]].abs().max(axis=1).min()

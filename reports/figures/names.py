@@ -19,9 +19,9 @@ def named(figure: Figure) -> Figure:
 
     A name stands once per row of panels, in the last panel that has the line. Call it when all axes have their limits.
     """
-    found = {label: handle for ax in figure.axes for label, handle in _lines(ax).items()}
-    lines = all(isinstance(line, Line2D) and np.size(line.get_xydata()) for line in found.values())
-    if not lines or len(found.keys() - {FLOOR}) > FEW or max(map(len, found), default=0) > SHORT:
+    lines = {label: line for ax in figure.axes for label, line in _lines(ax).items()}
+    drawn = all(isinstance(line, Line2D) and np.size(line.get_xydata()) for line in lines.values())
+    if not drawn or len(lines.keys() - {FLOOR}) > FEW or max(map(len, lines), default=0) > SHORT:
         return under_one_legend(figure)
     last: dict[tuple[int, str], Axes] = {}
     for ax in figure.axes:
@@ -33,15 +33,15 @@ def named(figure: Figure) -> Figure:
 
 def under_one_legend(figure: Figure) -> Figure:
     """The figure with one legend above it for all its axes, each label once."""
-    found: dict[str, Any] = {}
+    handles: dict[str, Any] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
+            handles.setdefault(label, handle)
         if legend := ax.get_legend():
             legend.remove()
-    if found:
-        columns = max(1, min(len(found), LEGEND_LETTERS // (max(map(len, found)) + 6)))
-        figure.legend(list(found.values()), list(found), loc="outside upper left", ncols=columns)
+    if handles:
+        columns = max(1, min(len(handles), LEGEND_LETTERS // (max(map(len, handles)) + 6)))
+        figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=columns)
     return figure
 
 

@@ -2,8 +2,6 @@
 
 from itertools import cycle
 
-import pandas as pd
-
 from reports import best_sets, budgets, components, explorer, figures, tables
 from reports.document import Figure, Section
 from reports.formats import cell
@@ -20,10 +18,11 @@ MARKERS = "osD^vPX*<"
 
 def sections(run: Run) -> list[Section | None]:
     """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
+    knobs = [("evaluations", "budget"), ("ladder", "schedule"), ("sampler", "sampler")]
     return [
         best_sets.ties(run),
         budgets.section(run),
-        explorer.section(run, choices(run)),
+        explorer.all_settings(run, knobs),
         quality(run),
         best_sets.details(run),
         differences(run),
@@ -35,12 +34,6 @@ def sections(run: Run) -> list[Section | None]:
     ]
 
 
-def choices(run: Run) -> list[explorer.Choice]:
-    """What the explorer varies: budget, ladder and sampler."""
-    knobs = [("evaluations", "budget"), ("ladder", "schedule"), ("sampler", "sampler")]
-    return [explorer.Choice("All settings", grid(run), knobs, explorer.setting_and_cost)]
-
-
 def differences(run: Run) -> Section:
     """Each ladder against the first with the same sampler, and each sampler against the first on the same ladder."""
     blocks = []
@@ -50,14 +43,9 @@ def differences(run: Run) -> Section:
     return Section("All differences", blocks, folded=True)
 
 
-def grid(run: Run) -> pd.DataFrame:
-    """The runs of the grid, without those of the control."""
-    return run.rows[(run.rows["status"] == "ok") & (run.rows["mode"] != "control")]
-
-
 def quality(run: Run) -> Section | None:
     """FD and KD against evaluations: one row of panels per sampler, one line per ladder."""
-    rows = grid(run)
+    rows = run.compared()
     if not len(rows):
         return None
     samplers, schedules = rows["sampler"].unique(), rows["schedule"].unique()
@@ -67,9 +55,7 @@ def quality(run: Run) -> Section | None:
         for ax, metric in zip(row, METRICS, strict=True):
             for schedule, marker in zip(schedules, cycle(MARKERS), strict=False):
                 mine = rows[(rows["sampler"] == sampler) & (rows["schedule"] == schedule)]
-                line = mine.groupby("budget", as_index=False)[metric].mean().rename(columns={metric: "value"})
-                line, mine = (frame.rename(columns={"budget": "nfe"}) for frame in (line, mine.drop(columns="nfe")))
-                figures.quality_line(line, mine, "nfe", metric, ax, label=schedule, marker=marker, **looks[schedule])
+                components.line_of_budgets(ax, metric, mine, label=schedule, marker=marker, **looks[schedule])
             components.against_cost(ax, run, metric, rows, rows["budget"])
             ax.set_title(sampler if metric == METRICS[0] else " ")
     text = (
@@ -99,7 +85,7 @@ def levels(run: Run) -> Section | None:
 
 def classes(run: Run) -> Section | None:
     """Class histograms of each sampler on the first ladder at the largest budget."""
-    rows = grid(run)
+    rows = run.compared()
     if not len(rows):
         return None
     rows = rows[(rows["budget"] == rows["budget"].max()) & (rows["schedule"] == rows["schedule"].iloc[0])]

@@ -26,7 +26,7 @@ def sections(run: Run) -> list[Section | None]:
     return [
         differences(run),
         errors(run),
-        explorer.section(run, choices(run)),
+        explorer.all_settings(run, [("sampler", "mode"), ("training", "setting")], explorer.setting_and_mode),
         best_sets.ties(run),
         Section("The answer in detail", answer(run), folded=True),
         classes(run),
@@ -85,13 +85,6 @@ def verdict_in_short(found: list[Pair], usual: str) -> tuple[str, str]:
     return f"Keep {usual}.", f"No other setting is detectably better{bad}."
 
 
-def choices(run: Run) -> list[explorer.Choice]:
-    """What the explorer varies: the setting of training and the sampler."""
-    rows = run.rows[(run.rows["status"] == "ok") & (run.rows["mode"] != "control")]
-    knobs = [("sampler", "mode"), ("training", "setting")]
-    return [explorer.Choice("All settings", rows, knobs, lambda row: f"{row['setting']}, {row['mode']}")]
-
-
 def answer(run: Run) -> list[Prose]:
     """One verdict for each sampler; then the conditions, the control and the failures."""
     found: dict[str, list[Pair]] = {}
@@ -119,7 +112,7 @@ def verdict(run: Run, mode: str, found: list[Pair]) -> Prose:
         ]
         texts += [f"{words.head}: {'; '.join(named)}"] if named else []
     unsure_of = [pair for pair in found if head(pair)["verdict"] == UNCLEAR]
-    texts += [text.removesuffix(".") for text in detectable(run, unsure_of)]
+    texts += detectable(run, unsure_of)
     winners = [pair for pair in found if head(pair)["verdict"] == BETTER]
     best = min(winners or found, key=lambda pair: head(pair)["difference"])
     lead = f"{head(best)['a']} is better than {usual}" if winners else f"no setting is detectably better than {usual}"

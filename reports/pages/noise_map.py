@@ -27,11 +27,12 @@ def is_map(run: Run) -> bool:
 
 def sections(run: Run) -> list[Section | None]:
     """The sections below the first screen, from top to bottom."""
+    knobs = [("training and sampler", "mode"), ("P_mean", "p_mean"), ("P_std", "p_std")]
     return [
         profiles(run),
         predictors.predictions(run),
         predictors.gains(run),
-        explorer.section(run, choices(run)),
+        explorer.all_settings(run, knobs, explorer.setting_and_mode),
         best_sets.ties(run),
         components.glossary("p_mean", "p_std", "eta", "fd", "kd", "precision", "recall"),
         tables.section(run, best_sets.listing(run), KINDS, ("p_mean", "p_std", "images_seen", "eta", "nfe")),
@@ -128,7 +129,7 @@ def sentence(usual: str, kept: int, modes: int, why_not: str) -> str:
 
 def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
     """One map per mode: mean KD of each P_mean and P_std, with the set of the best outlined."""
-    rows = run.rows[(run.rows["status"] == "ok") & (run.rows["mode"] != "control")]
+    rows = run.compared()
     columns = min(len(sets), 2)
     height = -(-len(sets) // columns)
     figure, axes = figures.panels(height, columns, 1.75 * height)
@@ -200,10 +201,3 @@ def profiles(run: Run) -> Section | None:
     )
     alt = "Error against noise level for several P_mean, relative to the default."
     return Section("Error at each noise level", [Figure("profiles", figures.named(figure), alt, text)])
-
-
-def choices(run: Run) -> list[explorer.Choice]:
-    """What the explorer varies: length and sampler, P_mean and P_std."""
-    rows = run.rows[(run.rows["status"] == "ok") & (run.rows["mode"] != "control")]
-    knobs = [("training and sampler", "mode"), ("P_mean", "p_mean"), ("P_std", "p_std")]
-    return [explorer.Choice("All settings", rows, knobs, lambda row: f"{row['setting']}, {row['mode']}")]

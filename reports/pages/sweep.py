@@ -11,20 +11,13 @@ def sections(run: Run) -> list[Section | None]:
     """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     return [
         best_sets.ties(run),
-        explorer.section(run, choices(run)),
+        explorer.all_settings(run, [("mode", "mode"), ("setting", "setting")]),
         best_sets.details(run),
         differences(run),
         components.training(run),
         components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
         tables.section(run, best_sets.listing(run), KINDS, ("schedule", "sampler", "n_steps", "nfe", "final_denoise")),
     ]
-
-
-def choices(run: Run) -> list[explorer.Choice]:
-    """What the explorer varies: the mode and the setting."""
-    rows = run.rows[(run.rows["status"] == "ok") & (run.rows["mode"] != "control")]
-    knobs = [("mode", "mode"), ("setting", "setting")]
-    return [explorer.Choice("All settings", rows, knobs, explorer.setting_and_cost)]
 
 
 def differences(run: Run) -> Section:

@@ -110,10 +110,12 @@ def pictures(run: Run, one: best_sets.BestSet) -> list[tuple[Path, str]]:
 
 def sections(run: Run) -> list[Section | None]:
     """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
+    varied = [("evaluations", "budget"), ("setting", "setting")]
+    finalists = explorer.Choice("Finalists and defaults", confirmed(run), varied)
     return [
         code(run),
         front(run),
-        explorer.section(run, choices(run)),
+        explorer.section(run, [finalists]),
         best_sets.ties(run),
         race(run),
         knobs(run),
@@ -177,9 +179,7 @@ def front(run: Run) -> Section | None:
         for name, color, marker in (("default", figures.ORANGE, "s"), ("recommended", figures.BLUE, "o")):
             settings = {one.mode: one.baseline if name == "default" else one.simplest for one in sets}
             mine = rows[[settings.get(row["mode"]) == row["setting"] for _, row in rows.iterrows()]]
-            line = mine.groupby("budget", as_index=False)[metric].mean().rename(columns={metric: "value"})
-            line, mine = (frame.rename(columns={"budget": "nfe"}) for frame in (line, mine.drop(columns="nfe")))
-            figures.quality_line(line, mine, "nfe", metric, ax, label=name, marker=marker, color=color)
+            components.line_of_budgets(ax, metric, mine, label=name, marker=marker, color=color)
         components.against_cost(ax, run, metric, pd.concat([rows, field]), rows["budget"])
     text = (
         "Quality against evaluations. Lower is better. Grey: every setting in the first block of the race; scores of "
@@ -189,12 +189,6 @@ def front(run: Run) -> Section | None:
     alt = "Kernel and Fréchet distance against network evaluations: recommended, default and all settings."
     drawing = Figure("front", figures.under_one_legend(figure), alt, components.caption(run, text, rows=rows))
     return Section("Quality against cost", [drawing])
-
-
-def choices(run: Run) -> list[explorer.Choice]:
-    """What the explorer varies: budget and setting, of the confirmed ones."""
-    knobs = [("evaluations", "budget"), ("setting", "setting")]
-    return [explorer.Choice("Finalists and defaults", confirmed(run), knobs, explorer.setting_and_cost)]
 
 
 def race(run: Run) -> Section | None:

@@ -4,25 +4,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from reports.figures import BLUE, FAINT, INK, panels, target
+from reports.figures import BLUE, FAINT, INK, target
 from reports.formats import number, plural
 
 
-def bars(rows: pd.DataFrame, value: str, label: str, ax: Axes | None = None) -> Axes:
+def bars(rows: pd.DataFrame, value: str, label: str, ax: Axes) -> Axes:
     """The axes with one bar per row (label, value, ours), and its value. Ours are blue. The first row is on top."""
-    ax = panels(1, 1, 3)[1][0, 0] if ax is None else ax
     colors = [BLUE if ours else FAINT for ours in rows["ours"]]
     ax.barh(range(len(rows)), rows[value], color=colors, height=0.7)
     for line, (amount, name, rounds) in enumerate(zip(rows[value], rows["label"], rows["rounds"], strict=True)):
         target(ax, amount, line, f"{name}: {number(amount)} {label}, median of {plural(rounds, 'round')}")
         ax.annotate(
-            number(amount),
-            (amount, line),
-            xytext=(3, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-            color=INK,
+            number(amount), (amount, line), (3, 0), textcoords="offset points", va="center", fontsize=8, color=INK
         )
     ax.set_yticks(range(len(rows)), rows["label"])
     ax.set_ylim(len(rows) - 0.4, -0.6)
@@ -34,9 +27,8 @@ def bars(rows: pd.DataFrame, value: str, label: str, ax: Axes | None = None) -> 
     return ax
 
 
-def growth(rows: pd.DataFrame, by: str, value: str, labels: tuple[str, str], ax: Axes | None = None) -> Axes:
+def growth(rows: pd.DataFrame, by: str, value: str, labels: tuple[str, str], ax: Axes) -> Axes:
     """The axes (logarithmic) with a value against `by`, and a line of proportional growth through the last point."""
-    ax = panels(1, 1, 3)[1][0, 0] if ax is None else ax
     rows = rows.sort_values(by)
     last = rows.iloc[-1]
     ax.plot(rows[by], last[value] * rows[by] / last[by], color=FAINT, linewidth=1, linestyle="--", label="proportional")

@@ -1,5 +1,6 @@
 """A small run directory of fixed rows, and a way to change it."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,27 +12,50 @@ from PIL import Image
 
 from reports import render
 
+HERE = Path(__file__).parent
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 SIDE, FRAMES, LEVELS = 32, 10, [30.0, 14.0, 6.5, 3.0, 1.4, 0.65, 0.3, 0.14, 0.065, 0.03]
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
+def directory(copied: Callable[[str], Path]) -> Path:
     """A copy of the committed run."""
-    return Path(shutil.copytree(Path(__file__).parent / "run", tmp_path / "run"))
+    return copied("run")
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Callable[[str], Path]:
+    """A function that copies a committed run ("run-tune")."""
+    return lambda name: Path(shutil.copytree(HERE / name, tmp_path / name))
+
+
+@pytest.fixture
+def change_info(directory: Path) -> Callable[..., None]:
+    """Sets keys of run.json of the copy."""
+
+    def apply(**values: object) -> None:
+        info = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+        (directory / "run.json").write_text(json.dumps(info | values), encoding="utf-8")
+
+    return apply
 
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report on the committed run, written once; only to be read."""
     folder = tmp_path_factory.mktemp("report") / "run"
-    return render.write_report(Path(shutil.copytree(Path(__file__).parent / "run", folder)))
+    return render.write_report(Path(shutil.copytree(HERE / "run", folder)))
 
 
 @pytest.fixture
-def text_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], str]:
-    """Writes a report and returns its Markdown; figures are drawn but not laid out, which takes most of the time."""
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn but not laid out, which takes most of the time."""
     monkeypatch.setattr(render, "svg", lambda drawing: "<svg/>")
+
+
+@pytest.fixture
+def text_of(drawn: None) -> Callable[[Path], str]:
+    """Writes a report, without its figures, and returns its Markdown."""
     return lambda directory: render.write_report(directory).with_suffix(".md").read_text(encoding="utf-8")
 
 
@@ -50,7 +74,7 @@ def change(directory: Path) -> Callable[[str, Change], None]:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report on the committed run, with a grid and a film of its own for each setting."""
     directory = tmp_path_factory.mktemp("browser") / "run"
-    shutil.copytree(Path(__file__).parent / "run", directory)
+    shutil.copytree(HERE / "run", directory)
     names = sorted(set(pd.read_csv(directory / "table.csv")["samples_id"].dropna()))
     for shade, name in enumerate(names):
         Image.new("L", (4 * SIDE, 4 * SIDE), shade).save(directory / "images" / f"{name}.png")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports import best_sets, budgets, unpaired
+from reports import best_sets, budgets
 from reports.results import Run, read_run
 
 HERE = Path(__file__).parent
@@ -63,8 +63,8 @@ def test_one_budget_has_nothing_to_compare(tmp_path: Path) -> None:
 
 def test_an_unpaired_difference_by_hand() -> None:
     """The 97.5 % quantile of Student's t with 38 degrees of freedom is 2.024; corrected for five, 99.5 %: 2.712."""
-    a, b = unpaired.Mean(5.0, 0.3, 1), unpaired.Mean(2.0, 0.4, 1)
-    assert unpaired.difference(a, b) == pytest.approx((3.0, 3 - 2.024 * 0.5, 3 + 2.024 * 0.5), abs=1e-3)
-    assert unpaired.difference(a, b, 5) == pytest.approx((3.0, 3 - 2.712 * 0.5, 3 + 2.712 * 0.5), abs=1e-3)
-    both = unpaired.mean(pd.DataFrame({"kd": [1.0, 3.0], "kd_se": [0.3, 0.4]}))
-    assert both == unpaired.Mean(2.0, 0.25, 2)
+    a, b = budgets.Mean(5.0, 0.3, 1), budgets.Mean(2.0, 0.4, 1)
+    assert budgets.unpaired(a, b) == pytest.approx((3.0, 3 - 2.024 * 0.5, 3 + 2.024 * 0.5), abs=1e-3)
+    assert budgets.unpaired(a, b, 5) == pytest.approx((3.0, 3 - 2.712 * 0.5, 3 + 2.712 * 0.5), abs=1e-3)
+    both = budgets.mean(pd.DataFrame({"kd": [1.0, 3.0], "kd_se": [0.3, 0.4]}))
+    assert both == budgets.Mean(2.0, 0.25, 2)

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -100,8 +101,7 @@ def check(directory: Path, what: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("run", ["run-run", "run-ladders"])
-def test_a_damaged_table_gives_a_report_or_one_error(run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(render, "svg", lambda drawing: "<svg/>")
+def test_a_damaged_table_gives_a_report_or_one_error(run: str, tmp_path: Path, drawn: None) -> None:
     written = []
     for number in range(N_DAMAGES):
         directory = Path(shutil.copytree(HERE / run, tmp_path / str(number)))
@@ -109,9 +109,8 @@ def test_a_damaged_table_gives_a_report_or_one_error(run: str, tmp_path: Path, m
     assert {True, False} == set(written)  # some damage is harmless, and some is refused
 
 
-def test_text_of_a_run_is_never_markup(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_of_a_run_is_never_markup(directory: Path, change_info: Any, drawn: None) -> None:
     """Every cell of every column of text, in every table, and every text of run.json."""
-    monkeypatch.setattr(render, "svg", lambda drawing: "<svg/>")
     bad = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     keep = set("features status metric verdict train_seed sample_seed run_id samples_id kind mode".split())
     for path in directory.glob("*.csv"):
@@ -119,63 +118,45 @@ def test_text_of_a_run_is_never_markup(directory: Path, monkeypatch: pytest.Monk
         texts = [name for name in frame if name in TEXTS and name not in keep]
         frame[texts] = frame[texts].where(frame[texts] == "", bad)
         frame.to_csv(path, index=False)
-    info = json.loads((directory / "run.json").read_text(encoding="utf-8"))
-    info |= dict.fromkeys(("preset", "question", "command", "commit", "machine"), bad) | {"notes": [bad, [bad]]}
-    (directory / "run.json").write_text(json.dumps(info | {"versions": {bad: bad}}), encoding="utf-8")
+    words = dict.fromkeys(("preset", "question", "command", "commit", "machine"), bad)
+    change_info(**words, notes=[bad, [bad]], versions={bad: bad})
     assert check(directory, "markup")
     assert "&lt;script&gt;" in (directory / "report.html").read_text(encoding="utf-8")
 
 
-def removed(path: Path) -> None:
-    path.unlink()
+Make = Callable[[Path], object]
+ODD: dict[str, Make] = {
+    "nothing": lambda path: None,
+    "a folder": Path.mkdir,
+    "a loop": lambda path: path.symlink_to(path.name),
+    "a pipe": os.mkfifo,
+    "bytes": lambda path: path.write_bytes(b"\xff\xfe\x00" * 30),
+}
 
 
-def as_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def as_loop(path: Path) -> None:
-    path.unlink()
-    path.symlink_to(path.name)
-
-
-def as_pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
-def as_bytes(path: Path) -> None:
-    path.write_bytes(b"\xff\xfe\x00" * 30)
-
-
-@pytest.mark.parametrize("make", [removed, as_folder, as_loop, as_pipe, as_bytes])
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("name", ["run.json", "table.csv"])
-def test_what_is_no_file_is_refused(name: str, make: Callable[[Path], None], directory: Path) -> None:
+def test_what_is_no_file_is_refused(name: str, make: Make, directory: Path) -> None:
+    (directory / name).unlink()
     make(directory / name)
     assert not check(directory, name)
 
 
-@pytest.mark.parametrize("make", [as_loop, as_pipe])
-def test_what_is_in_the_way_of_a_report_is_replaced(
-    make: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(render, "svg", lambda drawing: "<svg/>")
-    directory = Path(shutil.copytree(HERE / "run-run", tmp_path / "run"))
+@pytest.mark.parametrize("make", [ODD["a loop"], ODD["a pipe"]], ids=["a loop", "a pipe"])
+def test_what_is_in_the_way_of_a_report_is_replaced(make: Make, copied: Callable[[str], Path], drawn: None) -> None:
+    directory = copied("run-run")
     for name in ("report.html", "report.md"):
-        (directory / name).touch()
         make(directory / name)
     assert check(directory, "in the way") and (directory / "report.html").is_file()
     assert not list(directory.glob(".*"))
 
 
 def test_an_edited_table_of_which_no_page_can_be_made_is_refused(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
+    directory: Path, change_info: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(render.EXPERIMENTS, "beta", (lambda run: 1 / 0, lambda run: []))
     with pytest.raises(ValueError, match=r"no page can be made of its tables: ZeroDivisionError: division by zero \("):
         render.write_report(directory)
-    info = json.loads((directory / "run.json").read_text(encoding="utf-8"))
-    (directory / "run.json").write_text(json.dumps(info | {"files": digests(directory)}), encoding="utf-8")
+    change_info(files=digests(directory))
     with pytest.raises(ZeroDivisionError):  # nothing was edited, so this is a bug, and its traceback is wanted
         render.write_report(directory)

@@ -49,15 +49,18 @@ def test_an_unexpected_error_has_its_traceback_in_a_file(capsys: pytest.CaptureF
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", ["reports", "experiments"])
 @pytest.mark.parametrize(
-    ("where", "said"),
-    [("> /dev/full", "error: No space left on device; what is finished is kept\n"), ("| true", ""), (">&-", "")],
+    ("program", "where", "message"),
+    [
+        ("reports", "> /dev/full", "error: No space left on device; what is finished is kept\n"),
+        ("experiments", "> /dev/full", "error: No space left on device; what is finished is kept\n"),
+        ("experiments", "| true", ""),
+        ("experiments", ">&-", ""),
+    ],
 )
-def test_output_that_cannot_be_written(program: str, where: str, said: str) -> None:
+def test_output_that_cannot_be_written(program: str, where: str, message: str) -> None:
     line = f"sleep 0.1 | {sys.executable} -m {program} --help {where}"
-    found = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True)
-    assert found.stderr == said
+    assert subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True).stderr == message
 
 
 def test_an_unknown_backend_of_matplotlib_does_not_matter() -> None:

@@ -12,6 +12,10 @@ from reports import figures
 from reports.results import pooled, read_run
 
 
+def axes() -> Any:
+    return figures.panels(1, 1, 2)[1][0, 0]
+
+
 @pytest.mark.parametrize(
     ("verdict", "color", "filled"),
     [
@@ -23,7 +27,7 @@ from reports.results import pooled, read_run
 )
 def test_forest_fills_only_verdicts(directory: Path, verdict: str, color: str, filled: bool) -> None:
     rows = pooled(read_run(directory).of_kind("primary")).head(1).assign(line=0, verdict=verdict)
-    ax = figures.forest(rows, ["one"], "kd")
+    ax = figures.forest(rows, ["one"], "kd", axes())
     zero, span, diamond, target = ax.lines
     assert target.get_alpha() == 0 and "95 % interval" in target.get_gid()
     assert list(zero.get_xdata()) == [0, 0]
@@ -34,19 +38,19 @@ def test_forest_fills_only_verdicts(directory: Path, verdict: str, color: str, f
 
 def test_a_floor_of_one_repeat_has_no_band() -> None:
     floor = pd.Series({"mean": 4.0, "low": 3.0, "high": 5.0, "repeats": 10})
-    assert len(figures.floor_band(figures.panels(1, 1, 2)[1][0, 0], floor, "fd").patches) == 1
-    assert len(figures.floor_band(figures.panels(1, 1, 2)[1][0, 0], floor.replace({10: 1}), "fd").patches) == 0
+    assert len(figures.floor_band(axes(), floor, "fd").patches) == 1
+    assert len(figures.floor_band(axes(), floor.replace({10: 1}), "fd").patches) == 0
 
 
 @pytest.mark.parametrize(("values", "scale"), [([1, 5], "linear"), ([1, 50], "log"), ([-1, 50], "linear")])
 def test_wide_positive_ranges_are_logarithmic(values: list[float], scale: str) -> None:
-    ax = figures.panels(1, 1, 2)[1][0, 0]
+    ax = axes()
     ax.plot([0, 1], values)
     assert figures.fit_y(ax, pd.Series(values, dtype=float), "fd").get_yscale() == scale
 
 
 def test_close_ticks_are_thinned() -> None:
-    ax = figures.log_ticks(figures.panels(1, 1, 2)[1][0, 0], pd.Series([8, 64, 66, 132]))
+    ax = figures.log_ticks(axes(), pd.Series([8, 64, 66, 132]))
     assert ax.get_xscale() == "log"
     assert list(ax.get_xticks()) == [8, 64, 132]
 
@@ -54,7 +58,7 @@ def test_close_ticks_are_thinned() -> None:
 def test_values_are_drawn_as_their_columns_say() -> None:
     means = pd.DataFrame({"beta": [0.0, 0.3], "value": [0.01, 0.02]})
     networks = pd.DataFrame({"beta": [0.0, 0.0, 0.3], "kd": [0.009, 0.011, 0.02]})
-    ax: Any = figures.quality_line(means, networks, "beta", "kd")
+    ax: Any = figures.quality_line(means, networks, "beta", "kd", axes())
     assert list(ax.lines[0].get_ydata()) == [10, 20]
     assert ax.collections[0].get_offsets()[:, 1].tolist() == pytest.approx([9, 11, 20])
     assert ax.get_xlabel() == "beta"
@@ -86,6 +90,6 @@ def test_a_difference_beyond_the_edge_has_its_values_too(directory: Path) -> Non
     rows = rows[rows["metric"] == "kd"].reset_index(drop=True)
     far = rows.assign(line=range(len(rows)))
     far.loc[0, ["low", "difference", "high"]] = [90.0, 91.0, 92.0]
-    ax = figures.forest(far, [str(at) for at in far["line"]], "kd")
+    ax = figures.forest(far, [str(at) for at in far["line"]], "kd", axes())
     assert any("▸" in text.get_text() for text in ax.texts)
     assert sum("difference in" in str(line.get_gid()) for line in ax.lines) == len(far)

@@ -1,6 +1,5 @@
 """A report on very many results shows the extremes and a sample, says so, and stays small."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from reports import limits, render
 
 
 @pytest.mark.slow
-def test_hundreds_of_contrasts_stay_readable(directory: Path, change: Any) -> None:
+def test_hundreds_of_contrasts_stay_readable(directory: Path, change: Any, change_info: Any) -> None:
     copies = 400
 
     def many(frame: pd.DataFrame) -> pd.DataFrame:
@@ -28,8 +27,7 @@ def test_hundreds_of_contrasts_stay_readable(directory: Path, change: Any) -> No
 
     change("contrasts.csv", many)
     (directory / "best_sets.csv").unlink()  # of another experiment
-    info = json.loads((directory / "run.json").read_text(encoding="utf-8"))
-    (directory / "run.json").write_text(json.dumps(info | {"experiment": "sweep"}), encoding="utf-8")
+    change_info(experiment="sweep")
     page = render.write_report(directory)
     text = page.with_suffix(".md").read_text(encoding="utf-8")
     assert page.stat().st_size < 5_000_000

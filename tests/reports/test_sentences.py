@@ -1,6 +1,5 @@
 """Each sentence, for each verdict."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ import pandas as pd
 import pytest
 
 from reports import sentences
-from reports.document import Prose
 from reports.pages.beta import page as beta
 from reports.results import read_run
 from reports.schema import NOT_YET
@@ -46,16 +44,23 @@ def test_the_answer_says_the_verdict(directory: Path, change: Any, verdict: str,
     assert beta.answer(run)[0].text.startswith(f"KD decides: {text}")
 
 
-@pytest.mark.parametrize("fact", ["95 % interval −4.02 to −2.98", "2 networks, 500 samples each", "unet-16",
-                                  "512,000 images seen", "mnist5k", "KD ×1000 is 5.32 with eta 1 and 8.82 with eta 0",
-                                  "That is 7.91 and 11.56 above real images (floor 4.00, repeats 3.70 to 4.40)",
-                                  "holds for these 2 networks; others may differ"])  # fmt: skip
-def test_the_answer_names(directory: Path, fact: str) -> None:
-    assert fact in text_of(beta.answer(read_run(directory)))
+def answer(directory: Path) -> str:
+    """The whole answer."""
+    return " ".join(paragraph.text for paragraph in beta.answer(read_run(directory)))
 
 
-def text_of(paragraphs: list[Prose]) -> str:
-    return " ".join(paragraph.text for paragraph in paragraphs)
+def last(directory: Path) -> str:
+    """Its last paragraph."""
+    return beta.answer(read_run(directory))[-1].text
+
+
+def test_the_answer_names_its_numbers_and_conditions(directory: Path) -> None:
+    text = answer(directory)
+    for fact in ("95 % interval −4.02 to −2.98", "2 networks, 500 samples each", "unet-16", "512,000 images seen",
+                 "mnist5k", "KD ×1000 is 5.32 with eta 1 and 8.82 with eta 0",
+                 "That is 7.91 and 11.56 above real images (floor 4.00, repeats 3.70 to 4.40)",
+                 "holds for these 2 networks; others may differ"):  # fmt: skip
+        assert fact in text
 
 
 @pytest.mark.parametrize(
@@ -94,8 +99,8 @@ def test_no_detectable_difference_says_what_was_detectable(
 ) -> None:
     """Half width 0.8, plus 0.4 times t's 80 % quantile: 0.851 at 38 degrees of freedom, 1.376 at 1."""
     change("contrasts.csv", set_kind("primary", verdict="no clear difference", networks_agree="False", **values))
-    found = text_of(beta.answer(read_run(directory)))
-    assert f"This run could have detected {size}" in found if size else "could have detected" not in found
+    text = answer(directory)
+    assert f"This run could have detected {size}" in text if size else "could have detected" not in text
 
 
 @pytest.mark.parametrize(
@@ -116,37 +121,25 @@ def test_one_network_makes_no_claim_about_networks(directory: Path, change: Any)
     values = {"n_networks": "1", "networks_agree": "False", "verdict": "no clear difference", "interval": "jackknife",
               "holds_for": "1"}  # fmt: skip
     change("contrasts.csv", set_kind("primary", **values))
-    first, last = beta.answer(read_run(directory))
-    assert "one network, 500 samples (unet-16" in last.text
-    assert "networks" not in first.text + last.text
-    assert last.text.endswith("Intervals: jackknife. The result holds for this network; others may differ.")
+    assert "one network, 500 samples (unet-16" in last(directory) and "networks" not in answer(directory)
+    assert last(directory).endswith("Intervals: jackknife. The result holds for this network; others may differ.")
 
 
-def test_five_networks_speak_of_networks_in_general(directory: Path, change: Any) -> None:
+def test_five_networks_speak_of_networks_in_general_if_none_was_chosen_on_them(directory: Path, change: Any) -> None:
     change("contrasts.csv", set_kind("primary", n_networks="5", interval="t over 5 networks", holds_for=""))
-    paragraphs = beta.answer(read_run(directory))
-    assert "holds for" not in text_of(paragraphs) and "may differ" not in text_of(paragraphs)
-    assert paragraphs[-1].text.endswith("data mnist5k). Intervals: t over 5 networks.")
+    assert "holds for" not in answer(directory) and "may differ" not in answer(directory)
+    assert last(directory).endswith("data mnist5k). Intervals: t over 5 networks.")
     assert beta.opening(read_run(directory)).lead == "Yes."
-
-
-def test_five_networks_on_which_a_setting_was_chosen_are_conditional(directory: Path, change: Any) -> None:
     made = "delete-group jackknife over images"
     change("contrasts.csv", set_kind("primary", n_networks="5", interval=made, holds_for="5"))
-    last = beta.answer(read_run(directory))[-1].text
-    assert last.endswith("over images. The result holds for these 5 networks; others may differ.")
+    assert last(directory).endswith("over images. The result holds for these 5 networks; others may differ.")
 
 
-def test_one_repeat_of_the_floor_has_no_spread(directory: Path, change: Any) -> None:
+def test_one_repeat_of_the_floor_has_no_spread_and_none_is_not_mentioned(directory: Path, change: Any) -> None:
     change("floors.csv", lambda frame: frame.assign(repeats="1"))
-    assert "That is 5.31 and 8.81 above real images (floor 0.01). FD" in beta.answer(read_run(directory))[0].text
-
-
-def test_without_a_floor_nothing_is_said_about_it(directory: Path) -> None:
+    assert "That is 5.31 and 8.81 above real images (floor 0.01). FD" in answer(directory)
     (directory / "floors.csv").unlink()
-    text = text_of(beta.answer(read_run(directory)))
-    assert "floor" not in text
-    assert "eal images" not in text
+    assert "floor" not in answer(directory) and "eal images" not in answer(directory)
 
 
 def test_without_a_contrast_there_is_no_verdict(directory: Path, change: Any) -> None:
@@ -198,17 +191,14 @@ def test_the_control_must_find_nothing(directory: Path, change: Any) -> None:
     assert sentences.control(read_run(directory))[0].text.startswith("not measured")
 
 
-def test_a_contrast_that_was_not_fixed_beforehand_says_so(directory: Path) -> None:
-    assert "fixed before the run. All other comparisons are exploration" in beta.answer(read_run(directory))[-1].text
-    info = json.loads((directory / "run.json").read_text())
-    (directory / "run.json").write_text(json.dumps(info | {"fixed_beforehand": False}))
-    assert (
-        "not its ladder or training noise distribution. It is exploration" in beta.answer(read_run(directory))[-1].text
-    )
+def test_a_contrast_that_was_not_fixed_beforehand_says_so(directory: Path, change_info: Any) -> None:
+    assert "fixed before the run. All other comparisons are exploration" in last(directory)
+    change_info(fixed_beforehand=False)
+    assert "not its ladder or training noise distribution. It is exploration" in last(directory)
 
 
 def test_networks_that_are_missing_are_named(directory: Path, change: Any) -> None:
     change("contrasts.csv", lambda frame: frame.assign(n_planned="3"))
-    assert "2 networks (3 were planned), 500 samples each" in beta.answer(read_run(directory))[-1].text
+    assert "2 networks (3 were planned), 500 samples each" in last(directory)
     change("contrasts.csv", lambda frame: frame.assign(n_planned="2"))
-    assert "planned" not in text_of(beta.answer(read_run(directory)))
+    assert "planned" not in answer(directory)

@@ -4,34 +4,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports import components, explorer, figures, openings, tables
+from reports import components, explorer, figures, openings, sentences, tables
 from reports.document import Figure, Number, Opening, Prose, Section
 from reports.formats import as_precise, cell, listed, metric_name, number, percent, plural, short_name
 from reports.pages.beta import cost
 from reports.results import Run, means
 from reports.schema import BETTER, EQUAL, METRICS, NOT_YET, UNCLEAR, UNDECIDED, WORSE
-from reports.sentences import (
-    VERDICTS,
-    Pair,
-    budget,
-    capital,
-    condition,
-    control,
-    control_failed,
-    detectable,
-    doubt,
-    head,
-    measured,
-    pairs,
-    price,
-    relation,
-    scope,
-    untrusted,
-)
+from reports.sentences import Pair, capital, head, measured, pairs, relation
 
+PRIMARY = ("primary", "final-denoise", "control")
 TITLES = {
     "primary": "The primary contrast",
-    "control": "A/A control",
     "same-alpha": "Same alpha: more beta, more evaluations",
     "same-ladder": "Same ladder, same evaluations",
     "pareto": "Ladders of several lengths",
@@ -40,13 +23,13 @@ TITLES = {
 
 def sections(run: Run) -> list[Section | None]:
     """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
-    words = [*answer(run), *variety(run), *equal_alpha(run), *budget(run), *control(run), *components.failures(run)]
+    words = [*answer(run), *variety(run), *equal_alpha(run), *sentences.budget(run), *sentences.control(run)]
     return [
         differences(run),
         explorer.section(run, choices(run)),
         quality(run),
         cost.section(run, TITLES),
-        Section("The answer in detail", words, folded=True),
+        Section("The answer in detail", [*words, *components.failures(run)], folded=True),
         classes(run),
         components.training(run),
         components.glossary("alpha", "beta", "eta", "nfe", "fd", "kd", "precision", "recall"),
@@ -70,24 +53,22 @@ def opening(run: Run) -> Opening:
         openings.sure(run, row),
     ]
     return Opening(
-        effect(run, pair), lead(run, head(pair)), numbers, openings_strip(run), openings.key(run, row["metric"]),
+        effect(run, pair), lead(run, head(pair)), numbers, strip(run), openings.key(run, row["metric"]),
         status=openings.status(run, head(pair), fixed), warnings=openings.warnings(run, list(pair.values())),
     )  # fmt: skip
 
 
 def primary_rows(run: Run) -> pd.DataFrame:
-    """The runs of the primary contrast, of the first network."""
-    rows = components.first_network(run.ok("primary")).sort_values("eta")
-    return rows[~rows["final_denoise"].fillna(False)]
+    """The runs of the primary contrast, without those with a final denoising step."""
+    return run.ok("primary")[lambda rows: ~rows["final_denoise"].fillna(False)]
 
 
-def openings_strip(run: Run) -> list[tuple[Path, str]]:
+def strip(run: Run) -> list[tuple[Path, str]]:
     """The pictures of the first screen."""
     names = {0.0: "without fresh noise", 1.0: "with fresh noise"}
-    rows = primary_rows(run)
     labels = {
         row["samples_id"]: f"{names[row['eta']]} (eta {number(row['eta'])}, beta {cell('beta', row['beta'])})"
-        for _, row in rows.iterrows()
+        for _, row in components.first_network(primary_rows(run)).sort_values("eta").iterrows()
         if row["eta"] in names
     }
     return components.strip(run, labels)
@@ -95,24 +76,17 @@ def openings_strip(run: Run) -> list[tuple[Path, str]]:
 
 def choices(run: Run) -> list[explorer.Choice]:
     """What the explorer varies."""
-    cost = "evaluations"
-    ladder = run.ok("same-ladder")
-    if not len(ladder):
-        ladder = run.ok("primary")[lambda rows: ~rows["final_denoise"].fillna(False)]
+
+    def named(noise: str) -> explorer.Named:
+        return lambda row: f"{noise} {number(row[noise])}, {cell('nfe', row['nfe'])} evaluations"
+
+    eta, beta = ("eta (noise)", "eta"), ("beta (noise)", "beta")
+    ladder = run.ok("same-ladder") if len(run.ok("same-ladder")) else primary_rows(run)
     return [
-        explorer.Choice(
-            "Same ladder, same cost", ladder, [("eta (noise)", "eta")],
-            lambda row: f"eta {number(row['eta'])}, {cell('nfe', row['nfe'])} {cost}", ["eta (noise)"],
-        ),
-        explorer.Choice(
-            "Same alpha, rising cost", run.ok("same-alpha"), [("beta (noise)", "beta")],
-            lambda row: f"beta {number(row['beta'])}, {cell('nfe', row['nfe'])} {cost}", ["beta (noise)"],
-        ),
-        explorer.Choice(
-            "Fewer steps", run.ok("pareto"), [("evaluations", "budget"), ("eta (noise)", "eta")],
-            lambda row: f"eta {number(row['eta'])}, {cell('nfe', row['nfe'])} {cost}", ["eta (noise)"],
-        ),
-    ]  # fmt: skip
+        explorer.Choice("Same ladder, same cost", ladder, [eta], named("eta"), eta[:1]),
+        explorer.Choice("Same alpha, rising cost", run.ok("same-alpha"), [beta], named("beta"), beta[:1]),
+        explorer.Choice("Fewer steps", run.ok("pareto"), [("evaluations", "budget"), eta], named("eta"), eta[:1]),
+    ]
 
 
 def answer(run: Run) -> list[Prose]:
@@ -125,11 +99,10 @@ def answer(run: Run) -> list[Prose]:
     pair = primary[0]
     texts = [f"{short_name(head(pair)['metric'], run.features)} decides: {relation(pair, betas=True)}"]
     if head(pair)["verdict"] == UNCLEAR:
-        texts.append(f"Reason: {doubt(pair)}")
-        texts += [text.removesuffix(".") for text in detectable(run, [pair])]
+        texts += [f"Reason: {sentences.doubt(pair)}", *sentences.detectable(run, [pair])]
     return [
         Prose(f"{'. '.join([*texts, measured(run, pair)])}."),
-        Prose(f"{status(run)} Measured on {scope(pair)}. {condition(pair)}"),
+        Prose(f"{status(run)} Measured on {sentences.scope(pair)}. {sentences.condition(pair)}"),
     ]
 
 
@@ -151,14 +124,14 @@ def effect(run: Run, pair: Pair) -> str:
     before, after = as_precise(row["metric"], [row["value_b"], row["value_a"]], row["low"], row["high"])
     verb = "lowers" if row["difference"] < 0 else "raises"
     verb = verb if head(pair)["verdict"] in (BETTER, WORSE) else "changes"
-    poor = any(untrusted(control) for control in pairs(run.of_kind("control")))
+    poor = any(sentences.untrusted(control) for control in pairs(run.of_kind("control")))
     but = " But the networks are poor: without noise, the samples are not yet images." if poor else ""
     return f"Putting noise back {verb} {metric_name(row['metric'], run.features)} from {before} to {after} {at}.{but}"
 
 
 def lead(run: Run, row: pd.Series) -> str:
     """The first words: the verdict, or that the control failed."""
-    return "Not established." if control_failed(run) else VERDICTS[row["verdict"]].answer
+    return "Not established." if sentences.control_failed(run) else sentences.VERDICTS[row["verdict"]].answer
 
 
 def status(run: Run) -> str:
@@ -173,8 +146,7 @@ def status(run: Run) -> str:
 
 def variety(run: Run) -> list[Prose]:
     """Precision and recall of the runs behind the primary contrast, one number per network."""
-    rows = run.ok("primary")
-    rows = rows[~rows["final_denoise"].fillna(False)].sort_values(["eta", "train_seed"])
+    rows = primary_rows(run).sort_values(["eta", "train_seed"])
     texts = [
         f"eta {number(eta)} has precision {listed(cell('precision', value) for value in same['precision'])}, "
         f"recall {listed(cell('recall', value) for value in same['recall'])}"
@@ -182,34 +154,30 @@ def variety(run: Run) -> list[Prose]:
     ]
     if not texts:
         return []
-    found = {metric: run.floor(metric, rows.iloc[0]) for metric in ("precision", "recall")}
-    real = [f"{metric} {cell(metric, floor['mean'])}" for metric, floor in found.items() if floor is not None]
+    floors = {metric: run.floor(metric, rows.iloc[0]) for metric in ("precision", "recall")}
+    real = [f"{metric} {cell(metric, floor['mean'])}" for metric, floor in floors.items() if floor is not None]
     texts += [f"Real images have {', '.join(real)}"] if real else []
     return [Prose(f"{'. '.join(texts)}.", "Precision and recall, one number per network")]
 
 
 def equal_alpha(run: Run) -> list[Prose]:
     """The comparisons at equal alpha of beta 0.3 and of the largest beta, with their cost."""
-    found = sorted(pairs(run.of_kind("same-alpha")), key=lambda pair: head(pair)["beta_a"])
+    by_beta = sorted(pairs(run.of_kind("same-alpha")), key=lambda pair: head(pair)["beta_a"])
     return [
         Prose(
-            f"{capital(relation(pair))}. {capital(price(pair))}. {measured(run, pair, values=False)}.",
+            f"{capital(relation(pair))}. {capital(sentences.price(pair))}. {measured(run, pair, values=False)}.",
             f"Equal alpha {number(head(pair)['alpha_a'])}, {head(pair)['a']} against {head(pair)['b']} (exploration)",
         )
-        for pair in found
-        if head(pair)["beta_a"] == 0.3 or pair is found[-1]
+        for pair in by_beta
+        if head(pair)["beta_a"] == 0.3 or pair is by_beta[-1]
     ]
 
 
 def differences(run: Run) -> Section:
     """The main figure: the effect of putting noise back, as differences."""
-    groups = {
-        TITLES["primary"] + (", fixed before the run" if run.info.get("fixed_beforehand") else ""): run.of_kind(
-            "primary", "final-denoise", "control"
-        ),
-        TITLES["same-alpha"]: run.of_kind("same-alpha"),
-        TITLES["same-ladder"]: run.of_kind("same-ladder"),
-    }
+    first = TITLES["primary"] + (", fixed before the run" if run.info.get("fixed_beforehand") else "")
+    groups = {first: run.of_kind(*PRIMARY)}
+    groups |= {TITLES[kind]: run.of_kind(kind) for kind in ("same-alpha", "same-ladder")}
     text = "Effect of putting noise back. Below 0, noise helps."
     return Section("Differences", components.forest(run, "differences", groups, text))
 
@@ -223,8 +191,7 @@ def quality(run: Run) -> Section | None:
     above = {"same-alpha": ("nfe", "network evaluations"), "same-ladder": ("eta", "eta")}
     for axes, (mode, rows) in zip(grid, modes.items(), strict=True):
         for ax, metric in zip(axes, METRICS, strict=True):
-            line = means(run.of_kind(mode), metric)
-            figures.quality_line(line, rows, "beta", metric, ax)
+            figures.quality_line(means(run.of_kind(mode), metric), rows, "beta", metric, ax)
             figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
             figures.fit_y(ax, rows[metric], metric)
             ticks = rows.drop_duplicates("beta").sort_values("beta")
@@ -243,22 +210,17 @@ def quality(run: Run) -> Section | None:
 
 def classes(run: Run) -> Section:
     """Are all classes drawn as often as in the data, and does the difference stay if they are?"""
-    primary, alpha = run.ok("primary"), run.ok("same-alpha")
-    primary = primary[~primary["final_denoise"].fillna(False)]
-    by_eta = {f"eta {number(eta)}": rows for eta, rows in primary.groupby("eta")}
-    by_beta = {f"beta {number(beta)}": rows for beta, rows in alpha.groupby("beta")}
+    by_eta = {f"eta {number(eta)}": rows for eta, rows in primary_rows(run).groupby("eta")}
+    by_beta = {f"beta {number(beta)}": rows for beta, rows in run.ok("same-alpha").groupby("beta")}
     blocks = components.histograms(run, "classes", by_eta, "Samples per class on the ladder of the primary contrast.")
     blocks += components.histograms(run, "classes-alpha", by_beta, "Samples per class at equal alpha.")
-    return Section("Classes", [*blocks, *tables.class_mix(run, "primary", "final-denoise", "control")], folded=True)
+    return Section("Classes", [*blocks, *tables.class_mix(run, *PRIMARY)], folded=True)
 
 
 def numbers(run: Run) -> Section:
     """The tables."""
     blocks = []
-    primary, others = (
-        run.of_kind("primary", "final-denoise", "control"),
-        run.of_kind("same-alpha", "same-ladder", "pareto"),
-    )
+    primary, others = run.of_kind(*PRIMARY), run.of_kind("same-alpha", "same-ladder", "pareto")
     if len(primary):
         text = "The primary contrast, the same contrast with a final denoising step, and the control, for each network."
         blocks.append(tables.contrast_by_network(run, primary, text))

@@ -1,40 +1,30 @@
 """The report on `tune`: rounds of proposals, and libraries that have no code."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-TextOf = Callable[[Path], str]
+Report = Callable[[], str]
 
 
 @pytest.fixture
-def tuned(tmp_path: Path) -> Path:
-    """A copy of the committed run."""
-    return Path(shutil.copytree(Path(__file__).parents[1] / "run-tune", tmp_path / "run"))
+def tuned(copied: Callable[[str], Path]) -> Path:
+    return copied("run-tune")
 
 
-def test_rounds_of_proposals_follow_the_named_settings(tuned: Path, text_of: TextOf) -> None:
-    race = pd.read_csv(tuned / "race.csv")
-    last = race[race["look"] == 3].assign(round=1, look=1)
-    pd.concat([race, last]).to_csv(tuned / "race.csv", index=False)
-    text = text_of(tuned)
-    assert "| named settings | 3 | 500 | 98.8 % | 3 of 3 | 3 of 4 |" in text
-    assert "| proposals, round 1 | 1 | 500 | 98.8 % | 3 of 3 | 3 of 4 |" in text
-    assert "proposals near the best meet the best so far" in text
+@pytest.fixture
+def report(tuned: Path, text_of: Callable[[Path], str]) -> Report:
+    return lambda: text_of(tuned)
 
 
-def test_why_a_library_has_no_code_is_said(tuned: Path, text_of: TextOf) -> None:
-    path = tuned / "settings.json"
-    settings = json.loads(path.read_text())
-    settings["settings"][0]["no_exports"] = {"diffusers": "it has no such scheduler"}
-    path.write_text(json.dumps(settings))
-    assert "No code for diffusers, “vp, eta 1”: it has no such scheduler." in text_of(tuned)
+def append(path: Path, rows: pd.DataFrame) -> None:
+    pd.concat([pd.read_csv(path), rows]).to_csv(path, index=False)
 
 
 def change(path: Path, **columns: object) -> None:
@@ -42,44 +32,58 @@ def change(path: Path, **columns: object) -> None:
     pd.read_csv(path).assign(**columns).to_csv(path, index=False)
 
 
-def test_a_setting_without_images_is_not_called_recommended(tuned: Path, text_of: TextOf) -> None:
+def change_first_setting(directory: Path, how: Callable[[dict[str, Any]], object]) -> None:
+    settings = json.loads((directory / "settings.json").read_text())
+    how(settings["settings"][0])
+    (directory / "settings.json").write_text(json.dumps(settings))
+
+
+def test_rounds_of_proposals_follow_the_named_settings(tuned: Path, report: Report) -> None:
+    race = pd.read_csv(tuned / "race.csv")
+    append(tuned / "race.csv", race[race["look"] == 3].assign(round=1, look=1))
+    text = report()
+    for race_of in ("named settings | 3", "proposals, round 1 | 1"):
+        assert f"| {race_of} | 500 | 98.8 % | 3 of 3 | 3 of 4 |" in text
+    assert "proposals near the best meet the best so far" in text
+
+
+def test_code_is_coloured_by_its_kind_and_missing_code_has_a_reason(tuned: Path, report: Report) -> None:
+    (tuned / "export" / "8-evaluations-comfyui.txt").write_text("ManualSigmas\n")
+
+    def other(setting: dict[str, Any]) -> None:
+        setting["no_exports"] = {"diffusers": "it has no such scheduler"}
+        setting["exports"]["comfyui"] = "export/8-evaluations-comfyui.txt"
+
+    change_first_setting(tuned, other)
+    text = report()
+    assert "No code for diffusers, “vp, eta 1”: it has no such scheduler." in text
+    assert "```text\nManualSigmas" in text and "```python\n# vp, eta 1" in text
+
+
+def test_a_setting_without_images_is_not_called_recommended(tuned: Path, report: Report) -> None:
     (tuned / "images").mkdir()
     for name in ("real", *pd.read_csv(tuned / "table.csv")["samples_id"]):
         Image.new("L", (4, 4)).save(tuned / "images" / f"{name}.png")
-    assert "vp, eta 1, 8 evaluations (recommended)" in text_of(tuned)
+    assert "vp, eta 1, 8 evaluations (recommended)" in report()
     settings = pd.read_csv(tuned / "best_sets.csv")
     first = settings["mode"] == "8 evaluations"
     change(tuned / "best_sets.csv", in_set=settings["in_set"] & ~first, simplest=settings["simplest"] & ~first)
-    text = text_of(tuned)
+    text = report()
     assert "vp, eta 1, 8 evaluations (lowest KD, not recommended)" in text and "(recommended)" not in text
-    value = np.where(settings["setting"] == "vp, eta 0", 0.0, settings["value"])
-    change(tuned / "best_sets.csv", value=value)
-    assert "vp, eta 0, 8 evaluations (default, lowest KD, not recommended)" in text_of(tuned)
+    change(tuned / "best_sets.csv", value=np.where(settings["setting"] == "vp, eta 0", 0.0, settings["value"]))
+    assert "vp, eta 0, 8 evaluations (default, lowest KD, not recommended)" in report()
 
 
-def test_more_samples_that_are_no_images_would_settle_nothing(tuned: Path, text_of: TextOf) -> None:
-    assert "images would separate them" in text_of(tuned)
+def test_more_samples_that_are_no_images_would_settle_nothing(tuned: Path, report: Report) -> None:
+    assert "images would separate them" in report()
     change(tuned / "contrasts.csv", verdict="too undertrained to tell")
-    assert "would separate them" not in text_of(tuned)
+    assert "would separate them" not in report()
 
 
-def test_settings_that_could_not_take_part_are_said(tuned: Path, text_of: TextOf) -> None:
-    assert "Not run" not in text_of(tuned)
-    table = pd.read_csv(tuned / "table.csv")
+def test_settings_that_could_not_take_part_are_said(tuned: Path, report: Report) -> None:
+    assert "Not run" not in report()
     why = "heun: no ladder takes exactly 5 evaluations"
-    new = [
-        {"experiment": "tune", "mode": "5 evaluations, race", "setting": name, "status": "infeasible", "error": why}
-        for name in ("vp, heun", "karras, heun", "vp, heun")  # of two networks
-    ]
-    pd.concat([table, pd.DataFrame(new)]).to_csv(tuned / "table.csv", index=False)
-    assert f"**Not run:** “vp, heun” and “karras, heun”, 5 evaluations: {why}." in text_of(tuned)
-
-
-def test_only_python_is_coloured_as_python(tuned: Path, text_of: TextOf) -> None:
-    path = tuned / "settings.json"
-    settings = json.loads(path.read_text())
-    settings["settings"][0]["exports"]["comfyui"] = "export/8-evaluations-comfyui.txt"
-    path.write_text(json.dumps(settings))
-    (tuned / "export" / "8-evaluations-comfyui.txt").write_text("ManualSigmas\n")
-    text = text_of(tuned)
-    assert "```text\nManualSigmas" in text and "```python\n# vp, eta 1" in text
+    new = {"experiment": "tune", "mode": "5 evaluations, race", "status": "infeasible", "error": why}
+    names = ("vp, heun", "karras, heun", "vp, heun")  # of two networks
+    append(tuned / "table.csv", pd.DataFrame([new | {"setting": name} for name in names]))
+    assert f"**Not run:** “vp, heun” and “karras, heun”, 5 evaluations: {why}." in report()

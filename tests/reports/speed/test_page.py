@@ -88,16 +88,15 @@ def test_the_answer_opens_with_the_default_even_if_another_mode_is_faster(
 
 def test_bars_are_in_the_order_of_the_rows_and_ours_are_blue() -> None:
     rows = read_benchmarks(FILE).suite("loop").assign(label="any")
-    with figures.style():
-        ax = speed_figures.bars(rows, "ms_per_step", "ms")
+    ax = speed_figures.bars(rows, "ms_per_step", "ms", figures.panels(1, 1, 3)[1][0, 0])
     assert [bar.get_width() for bar in ax.patches] == [0.02, 0.2, 0.25, 0.5]
     assert [bar.get_facecolor()[2] > 0.65 for bar in ax.patches] == [True, True, False, False]
 
 
 def test_growth_is_drawn_with_the_line_of_proportion_through_the_last_point() -> None:
     rows = read_benchmarks(FILE).suite("scaling").query("suite == 'scaling: batch'")
-    with figures.style():
-        proportional, measured, *targets = speed_figures.growth(rows, "batch", "ms_per_step", ("batch", "ms")).lines
+    ax = speed_figures.growth(rows, "batch", "ms_per_step", ("batch", "ms"), figures.panels(1, 1, 3)[1][0, 0])
+    proportional, measured, *targets = ax.lines
     assert list(proportional.get_ydata()) == pytest.approx([52 / 16, 52 / 4, 52])
     assert list(measured.get_ydata()) == [4, 13, 52]
     assert "batch 256: 52 ms, median of 3 rounds" in str(targets[-1].get_gid())
