@@ -7,7 +7,6 @@ the whole run, and the ratio of these to the roof: the FLOP/s of a matrix produc
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,6 +18,7 @@ from bench.measure import SHAPE, Clocked, chosen, flop_per_image, network, roof
 from bench.peers import PEERS, Peer
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks.compiled import Compiled, can_compile
+from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Euler, Model, sample
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import geometric
@@ -44,7 +44,7 @@ def time_sampling(benchmark: Any, clock: Callable[..., Any], device: str) -> Cal
 
     def time(loop: Callable[[Model], torch.Tensor], model: Model, precision: str, batch: int, **notes: Any) -> None:
         clocked = Clocked(model)
-        with torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext():
+        with computing_in(precision, device):
             loop(clocked)  # warm-up, and compilation
             clocked.calls, clocked.seconds = 0, 0.0
             x = clock(
@@ -123,7 +123,7 @@ def bench_sampling_of_peers(time_sampling: Callable[..., None], peer: Peer, devi
 def bench_scaling(clock: Callable[..., Any], what: str, batch: int, n_steps: int, n_samples: int, device: str) -> None:
     """Time as a function of the batch size, the number of steps and the number of samples."""
     model = network(device)
-    with torch.autocast(device, torch.bfloat16):
+    with computing_in("bf16", device):
         x = clock(
             lambda: draw(model, 1.0, n_samples, batch, device, n_steps),
             rounds=3, suite=f"scaling: {what}", who="ours, eta 1, bf16", ours=True,

@@ -7,7 +7,6 @@ prints the reason, the rest still runs, and the exit status is 1. `--device cpu`
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 from bench.measure import SHAPE, flop_per_image, forget_peak, network, peak_mib, roof, wait
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.noise import LogNormal
+from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Euler, Model, follow, sample
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import geometric
@@ -37,10 +37,6 @@ class Line:
 
     def __str__(self) -> str:
         return f"{self.what:62} {self.result:>58} {'' if self.ok is None else 'ok' if self.ok else 'FAILED'}"
-
-
-def precision(device: str, bf16: bool) -> AbstractContextManager[Any]:
-    return torch.autocast(device, torch.bfloat16) if bf16 else nullcontext()
 
 
 @torch.no_grad()
@@ -72,13 +68,13 @@ def batches(device: str) -> tuple[str, bool]:
 
 def bf16_against_fp32(device: str) -> tuple[str, bool]:
     model = network(device)
-    with precision(device, True):
+    with computing_in("bf16", device):
         narrow = draw(model, 100, device)
     return difference(draw(model, 100, device), narrow, 0.02)
 
 
 def compiled_against_eager(device: str) -> tuple[str, bool]:
-    with precision(device, True):
+    with computing_in("bf16", device):
         eager, compiled = draw(network(device), 64, device), draw(Compiled(network(device), 64), 64, device)
     return difference(eager, compiled, 0.02)
 
@@ -96,7 +92,7 @@ def same_seed_same_weights(device: str) -> tuple[str, bool]:
 
 def sampling_time(device: str, n: int, bf16: bool, compiled: bool = False) -> str:
     model = Compiled(network(device), n) if compiled else network(device)
-    with precision(device, bf16):
+    with computing_in("bf16" if bf16 else "fp32", device):
         draw(model, n, device, n)
         wait(device)
         forget_peak(device)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_core.networks import build
+from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
 from experiments.config.denoisers import Machine
 from experiments.engine.calibrated import best_sampling, best_training
@@ -83,7 +84,7 @@ def roof(device: str, precision: str) -> float:
     size = 8192 if device == "cuda" else 1024
     a, b = (torch.randn(size, size, device=device, dtype=DTYPES[precision]) for _ in range(2))
     seconds = []
-    with torch.autocast(device, enabled=False):
+    with computing_in("fp32", device):
         for _ in range(12):
             start = time.perf_counter()
             torch.mm(a, b)

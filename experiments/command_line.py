@@ -28,7 +28,7 @@ GROUP = "sigmabench.experiments"  # entry points of other packages: a command's 
 
 @cache
 def commands() -> Mapping[str, Command[Any]]:
-    """The experiments by name: a file of `studies` each, then those that other packages bring."""
+    """The experiments by name: one per file of `studies`, then the experiments of other packages."""
     ours = sorted(module.name for module in iter_modules(studies.__path__))
     found: dict[str, Command[Any]] = {name: import_module(f"experiments.studies.{name}").COMMAND for name in ours}
     return found | {entry.name: entry.load() for entry in entry_points(group=GROUP)}

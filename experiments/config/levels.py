@@ -1,4 +1,4 @@
-"""Which noise levels a network knows, of those that a sampler asks it for."""
+"""Which of the noise levels that a sampler asks for a network does not know."""
 
 from diffusion_core.samplers import Sampler
 

@@ -90,7 +90,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Options(Result, ModelAndScores, Running, Cluster):
-    """All options above, and the names of those that were typed, options of the study included."""
+    """All options above, and the names of all options that were typed, also of the study's."""
 
     given: frozenset[str] = frozenset()
 

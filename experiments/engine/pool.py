@@ -40,8 +40,8 @@ def pool(workers: int = 1, cards: Sequence[str] = ()) -> Iterator[Executor]:
     """Yields an executor for this machine. Its worker processes end with the block.
 
     Args:
-        workers: number of tasks at a time, if all use the same number of threads. Tasks that use fewer share the
-            threads of those that use most: trainings with one thread run two at a time if sampling uses two.
+        workers: number of tasks at a time, if all use the same number of threads. The threads of `workers` of the
+            largest tasks are shared by all: trainings with one thread run two at a time if sampling uses two.
         cards: names of the CUDA devices, if workers are to share them evenly.
     """
     idle: list[Worker] = []

@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import shutil
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import psutil
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from safetensors import SafetensorError
@@ -41,11 +39,11 @@ from experiments.store.checksums import (
     write_json,
     write_text,
 )
+from experiments.store.temporary import ABANDONED, abandoned_folders, temporary_folder
 
 __all__ = ["Store", "StoreError", "read_json", "write_json", "write_text"]
 
 LOG = logging.getLogger(__name__)
-ABANDONED = 24 * 3600  # seconds after which unfinished work of another computer counts as abandoned
 OF_ATTEMPT = re.compile(r"[0-9a-f]{8}/[^/]+")  # what only a store writes
 PROBE = b"\0" * 2**16
 PACKAGES = "s3:// needs pip install -e '.[remote]', gs:// needs gcsfs, az:// needs adlfs"
@@ -147,14 +145,14 @@ class Store:
         Raises:
             StoreError: it cannot be written: no space, no permission, no connection.
         """
-        with self._explained(), self._temporary(identity) as folder:
+        with self._explained(), temporary_folder(self.root, identity) as folder:
             yield folder
             self._publish(folder, Name(kind, identity), checksums(folder, attempt=uuid.uuid4().hex[:8]))
 
     def check_writable(self) -> None:
         """Raises StoreError if nothing can be written now. Call it before a long computation."""
         with self._explained():
-            with self._temporary("probe") as folder:
+            with temporary_folder(self.root, "probe") as folder:
                 (folder / "probe").write_bytes(PROBE)
             if self.cache is not None:
                 probe = f"{self.base}/tmp/probe/{uuid.uuid4().hex[:8]}/probe"
@@ -178,7 +176,7 @@ class Store:
 
     def leftovers(self) -> list[Leftover]:
         """Temporary folders of killed writers, and files of attempts, at least a day old, that no manifest names."""
-        leftovers = list((self.cache or self)._temporaries())
+        leftovers = list(abandoned_folders(self.root))
         for name, files in self._listing().items():
             if MANIFEST in files and len({str(PurePosixPath(file).parent) for file in files if file != MANIFEST}) < 2:
                 continue  # one attempt and its manifest, the usual case: no need to read it
@@ -201,7 +199,7 @@ class Store:
 
     def sweep_temporaries(self) -> None:
         """Removes the temporary folders of killed runs on this computer."""
-        for leftover in (self.cache or self)._temporaries():
+        for leftover in abandoned_folders(self.root):
             self.remove_leftover(leftover)
 
     # ------------------------------------------------------------------------------------------------------- reading
@@ -254,7 +252,7 @@ class Store:
             LOG.warning(f"cache {self.cache}: {name} is damaged: {', '.join(faults)}; it is fetched again")
         self.cache._remove(name, cached)
         for _ in range(2):  # a fault of the connection must not remove a sound artifact
-            with self._temporary(name.identity) as folder:
+            with temporary_folder(self.root, name.identity) as folder:
                 for file in sums:
                     with self._reached(), suppress(FileNotFoundError):
                         self.files.get_file(self._place(name, file), str(folder / PurePosixPath(file).name))
@@ -370,24 +368,6 @@ class Store:
         self._reported.add(report)
         return report
 
-    @contextmanager
-    def _temporary(self, identity: str) -> Iterator[Path]:
-        """A new temporary folder on this computer, removed at the end. Its name has the process and the computer."""
-        folder = self.root / "tmp" / f"{identity}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{socket.gethostname()}"
-        folder.mkdir(parents=True)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def _temporaries(self) -> Iterator[Leftover]:
-        """Temporary folders whose process has ended."""
-        for folder in sorted((self.root / "tmp").glob("*-*-*")):
-            with suppress(FileNotFoundError):
-                if _abandoned(folder):
-                    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-                    yield Leftover(str(folder), size, temporary=True)
-
     # --------------------------------------------------------------------------------------------- listing and errors
 
     def _listing(self) -> dict[Name, dict[str, dict[str, Any]]]:
@@ -449,13 +429,3 @@ def _modified(info: dict[str, Any]) -> float:
         if isinstance(value, int | float):
             return float(value)
     return time.time()  # unknown: now, so that no artifact is removed by mistake
-
-
-def _abandoned(folder: Path) -> bool:
-    """Whether the process that made a temporary folder has ended; for another computer: whether it is a day old."""
-    made = re.fullmatch(r"[^-]*-(\d{1,9})-[^-]*-(.+)", folder.name)
-    if made is None:  # not by a store
-        return False
-    if made[2] != socket.gethostname():
-        return time.time() - folder.stat().st_mtime > ABANDONED
-    return not psutil.pid_exists(int(made[1]))

@@ -1,0 +1,47 @@
+"""Temporary folders of a store, ROOT/tmp/LABEL-PROCESS-RANDOM-COMPUTER: the name tells whose process was killed."""
+
+import os
+import re
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from experiments.store.checksums import Leftover
+
+ABANDONED = 24 * 3600  # seconds after which unfinished work of another computer counts as abandoned
+
+
+@contextmanager
+def temporary_folder(root: Path, label: str) -> Iterator[Path]:
+    """A new temporary folder on this computer, removed at the end."""
+    folder = root / "tmp" / f"{label}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{socket.gethostname()}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned_folders(root: Path) -> Iterator[Leftover]:
+    """Temporary folders whose process has ended."""
+    for folder in sorted((root / "tmp").glob("*-*-*")):
+        with suppress(FileNotFoundError):
+            if _abandoned(folder):
+                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                yield Leftover(str(folder), size, temporary=True)
+
+
+def _abandoned(folder: Path) -> bool:
+    """Whether the process that made a temporary folder has ended; for another computer: whether it is a day old."""
+    made = re.fullmatch(r"[^-]*-(\d{1,9})-[^-]*-(.+)", folder.name)
+    if made is None:  # not by a store
+        return False
+    if made[2] != socket.gethostname():
+        return time.time() - folder.stat().st_mtime > ABANDONED
+    return not psutil.pid_exists(int(made[1]))
