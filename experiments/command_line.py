@@ -84,7 +84,7 @@ def given(arguments: Sequence[str]) -> frozenset[str]:
 def description(name: str, command: Command[Any], preset: str) -> str:
     """The text above the options."""
     sizes = {kind: study.size for kind, study in command.presets.items()}
-    sizes["smoke"] = "at most 20 seconds on two cores, proves nothing"
+    sizes["smoke"] = "8 to 21 seconds on two cores, proves nothing"
     sizes["laptop"] += f", {command.minutes}"
     presets = "; ".join(f"{kind}: {size}" for kind, size in sizes.items())
     examples = "\n".join(f"  python -m experiments {name}{' ' * bool(line)}{line}" for line in command.examples)

@@ -73,7 +73,7 @@ CASES = {
         (["--n-others", "5"], "error: n_others=5: it must be at least 40"),
         (["--real", "--n-steps", "8"], "error: n_steps: it is for a mixture"),
         (["--lengths", "9", "--train-images", "9"], "error: lengths, train_images: both set the images seen"),
-        (["--bands", "3", "1"], "error: bands=(3.0, 1.0): they must ascend from above 0.0949"),
+        (["--bands", "3", "1"], "error: bands=(3.0, 1.0): they must ascend from above 0.169"),
         (["--sigma-min", "0.5"], "error: bands=(0.285, 2.85): they must ascend from above"),
     ],
     "run": [
