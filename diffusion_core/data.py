@@ -71,6 +71,14 @@ class Images:
             return self.continuous[which]
         return (self.pixels[which].float() - self.mean) / self.std
 
+    def n_training(self, held_out: int) -> int:
+        """How many images are left if the last ones are held out. Raises ValueError if none is."""
+        if not 0 <= held_out < len(self.pixels):
+            raise ValueError(
+                f"held_out={held_out}: data={self.name!r} has {len(self.pixels)} images, and some must stay"
+            )
+        return len(self.pixels) - held_out
+
     def to_pixels(self, x: torch.Tensor) -> torch.Tensor:
         """Standardised float images x (n, C, H, W) as uint8: scaled back, rounded, clipped to 0..255."""
         return (x.float() * self.std + self.mean).round().clamp(0, 255).to(torch.uint8)

@@ -1,4 +1,6 @@
-"""A user's own images: `folder:PATH` (all image files below a folder) and `npz:PATH` (arrays that numpy saved).
+"""A user's own images: `folder:PATH` (all files below a folder) and `npz:PATH` (arrays that numpy saved).
+
+They are read wholly or refused: every file that is not hidden must be one image, and labels must be labels.
 
 Both forms may carry a fingerprint, `folder:PATH@0123456789ab`: a hash of the pixels and labels as they are used. It
 changes a run's identity when the files change. Without a fingerprint the name means the current content of the files.
@@ -15,11 +17,13 @@ images, the references of precision and recall, and the images that `check` deno
 """
 
 import hashlib
+import os
 import re
 import warnings
 import zipfile
 import zlib
-from pathlib import Path, PurePath
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,9 +35,8 @@ SIDE = 32  # of an image in pixels, unless the name has another
 SIDES = (8, 64)  # the smallest and the largest
 ORDER_SEED = 20_240_229  # of the random order of the images
 LARGEST_SIDE = 8192  # of an image file, in pixels: 192 MiB as RGB
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-IMAGE_KEYS = ("images", "x_train", "x", "arr_0")  # preferred in this order
-LABEL_KEYS = ("labels", "y_train", "y")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # Pillow's names of those that are read
+LABELS_OF = {"images": "labels", "x_train": "y_train", "x": "y", "arr_0": "arr_1"}  # arrays; images in this order
 UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)  # by zipfile
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
 Pixels = NDArray[np.uint8]
@@ -76,14 +79,16 @@ def read(name: str) -> tuple[torch.Tensor, torch.Tensor]:
         pixels uint8 (n, C, H, H) with C 1 or 3 and H at most the size in the name, and labels int64 (n,).
 
     Raises:
-        ValueError: no such path, no images, a file that cannot be read, or images of the wrong size.
+        ValueError: no such path, no images, a file that cannot be read, images of the wrong size, or bad labels.
     """
     data = parse(name)
     if data is None:
         raise ValueError(f"data={name!r}: expected folder:PATH or npz:PATH")
-    path = Path(data.path).expanduser()
     read_files = _read_folder if data.kind.startswith("folder") else _read_npz
-    images, labels = read_files(name, path, data.side)
+    try:
+        images, labels = read_files(Path(data.path).expanduser(), data.side)
+    except ValueError as error:
+        raise ValueError(f"data={name!r}: {error}") from error
     order = random_order(len(images))
     return _channels_first(images[order]), torch.from_numpy(labels[order])
 
@@ -105,131 +110,145 @@ def fingerprint(pixels: torch.Tensor, labels: torch.Tensor) -> str:
     return digest.hexdigest()[:12]
 
 
-def _read_folder(name: str, folder: Path, side: int) -> tuple[Pixels, Labels]:
-    """The images (n, H, H, 3) below a folder, by relative path, and their labels (n,). Hidden files are left out.
+def _read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
+    """The images (n, H, H, 3) below a folder, by relative path, and their labels (n,). Links are followed.
 
-    The label is the index of the first-level folder in sorted order, if every image is in such a folder. Otherwise all
-    labels are 0.
+    The label is the index of the first-level folder in sorted order; without such folders all labels are 0. Names that
+    begin with a dot are left out.
     """
     if not folder.is_dir():
-        raise ValueError(f"data={name!r}: {folder} is not a folder")
-    try:
-        images_below = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
-    except OSError as error:
-        raise ValueError(f"data={name!r}: {folder} cannot be listed ({error})") from error
-    shown = (file for file in images_below if not any(part.startswith(".") for part in file.parts))
-    files = sorted(shown, key=PurePath.as_posix)
+        raise ValueError(f"{folder} is not a folder")
+    files = sorted(_files(folder))
     if not files:
-        raise ValueError(f"data={name!r}: no images below {folder}; it looks for {', '.join(SUFFIXES)}")
-    _check_sizes(name, folder, files)
-    images = np.stack([_shrunk(_rgb(name, folder / file), side) for file in files])
-    tops = [file.parts[0] for file in files]
-    classes = sorted(set(tops))
-    in_folders = all(len(file.parts) > 1 for file in files)
-    labels = [classes.index(top) if in_folders else 0 for top in tops]
-    return images, np.array(labels, dtype=np.int64)
-
-
-def _check_sizes(name: str, folder: Path, files: list[Path]) -> None:
-    """Raises ValueError, naming two files, unless all have one square size. Reads the headers only."""
-    sizes = {}
+        raise ValueError(f"there are no images below {folder}")
+    classes = sorted({file.partition("/")[0] for file in files if "/" in file})
+    if classes and (beside := [file for file in files if "/" not in file]):
+        raise ValueError(f"{beside[0]} lies beside the folder {classes[0]}; move it into the folder of its class")
+    images, sizes = list[Pixels](), dict[tuple[int, int], str]()
     for file in files:
-        if not (folder / file).is_file():  # a folder, a broken link, or a pipe, which would never end
-            raise ValueError(f"data={name!r}: {file} is not a file")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
-                with Image.open(folder / file) as image:
-                    sizes[file] = image.size
-        except BROKEN as error:
-            raise ValueError(f"data={name!r}: {file} cannot be read as an image ({error})") from error
-        if max(sizes[file]) > LARGEST_SIDE:
-            raise ValueError(
-                f"data={name!r}: {file} is {sizes[file][0]}x{sizes[file][1]}; the limit is "
-                f"{LARGEST_SIDE}x{LARGEST_SIDE}. Images are reduced here in any case"
-            )
-    first = files[0]
-    other = next((file for file in files if sizes[file] != sizes[first]), None)
-    oblong = next((file for file in files if sizes[file][0] != sizes[file][1]), None)
-    if other is None and oblong is None:
-        return
-    second = other or files[min(1, len(files) - 1)]
-    shown = " and ".join(f"{file} is {sizes[file][0]}x{sizes[file][1]}" for file in dict.fromkeys((first, second)))
-    raise ValueError(
-        f"data={name!r}: all images must have one square size, but {shown}; crop or resize the files to one square "
-        "size first"
-    )
+        image = _rgb(folder, file)
+        sizes.setdefault(image.size, file)
+        if len(sizes) > 1 or image.width != image.height:
+            shown = " and ".join(f"{name} is {width}x{height}" for (width, height), name in sizes.items())
+            raise ValueError(f"all images must have one square size, but {shown}; crop or resize the files first")
+        images.append(_shrunk(image, side))
+    labels = [classes.index(file.partition("/")[0]) if classes else 0 for file in files]
+    return np.stack(images), np.array(labels, dtype=np.int64)
 
 
-def _rgb(name: str, path: Path) -> Image.Image:
+def _files(folder: Path) -> Iterator[str]:
+    """The files below a folder as relative paths with slashes, without hidden ones."""
+
+    def stop(error: OSError) -> None:
+        raise ValueError(f"{folder} cannot be listed ({error})") from error
+
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=stop):
+        inside = Path(place)
+        if inside.is_symlink() and any(parent.samefile(inside) for parent in inside.parents):
+            raise ValueError(f"{inside.relative_to(folder)} is a link to a folder that it lies in; remove it")
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from ((inside / name).relative_to(folder).as_posix() for name in files if not name.startswith("."))
+
+
+def _rgb(folder: Path, file: str) -> Image.Image:
     """An image file as RGB, rotated according to its EXIF data, with transparent pixels over black."""
+    if not (folder / file).is_file():  # a broken link, or a pipe, which would never end
+        raise ValueError(f"{file} is not a file; remove it")
     try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            deep = image.mode.startswith(("I", "F"))
-            rgba = image.convert("RGBA") if not deep else image
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit of `_unsuitable` is stricter
+            with Image.open(folder / file, formats=FORMATS) as opened:
+                why = _unsuitable(opened)
+                rgba = opened if why else ImageOps.exif_transpose(opened).convert("RGBA")
     except BROKEN as error:
-        raise ValueError(f"data={name!r}: {path} cannot be read as an image ({error})") from error
-    if deep:
-        raise ValueError(f"data={name!r}: {path} has more than 8 bits a channel; convert it to 8 bits first")
+        raise ValueError(
+            f"{file} cannot be read as an image ({error}). Every file must be one of {', '.join(FORMATS)}; move others "
+            "elsewhere, or begin their names with a dot"
+        ) from error
+    if why:
+        raise ValueError(f"{file} {why}")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
 
 
-def _read_npz(name: str, path: Path, side: int) -> tuple[Pixels, Labels]:
-    """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels or zeros (n,). Nothing is unpickled."""
-    arrays = _arrays(name, path)
-    fitting = [key for key in (*IMAGE_KEYS, *arrays) if key in arrays and _fits(arrays[key])]
-    key = fitting[0] if fitting else None
-    if key not in IMAGE_KEYS and len(fitting) > 1:
-        raise ValueError(
-            f"data={name!r}: {', '.join(fitting)} could all be the images; call the right one {IMAGE_KEYS[0]!r}"
-        )
-    if key is None:
+def _unsuitable(image: Image.Image) -> str:
+    """Why an image file, of which only the header was read, is refused; empty if it is not."""
+    if max(image.size) > LARGEST_SIDE:
+        return f"is {image.width}x{image.height}; the limit is {LARGEST_SIDE}x{LARGEST_SIDE}. Reduce it first"
+    if (n_frames := getattr(image, "n_frames", 1)) > 1:
+        return f"has {n_frames} images; save each of them as a file"
+    if image.mode.startswith(("I", "F")) or ";16" in str(image.tile):
+        return "has more than 8 bits a channel; convert it to 8 bits first"
+    return ""
+
+
+def _read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
+    """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels or zeros (n,)."""
+    arrays = _arrays(path)
+    named = [key for key in LABELS_OF if key in arrays][:1]
+    keys = [key for key in named or arrays if _fits(arrays[key])]
+    if not keys:
         described = [f"{key}: {array.dtype} {array.shape}" for key, array in arrays.items()]
         raise ValueError(
-            f"data={name!r}: no array of images in it. Images are uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) with "
-            f"C 1 or 3; it has {'; '.join(described) or 'no arrays of numbers'}"
+            f"no array of images in it. Images are uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3, and "
+            f"are called {(*named, 'images')[0]!r}; it has {'; '.join(described) or 'no arrays'}"
         )
-    images: Pixels = arrays[key]
+    if len(keys) > 1:
+        raise ValueError(f"{', '.join(keys)} could all be the images; call the right one 'images'")
+    images: Pixels = arrays[key := keys[0]]
     if images.ndim == 4 and images.shape[3] not in (1, 3):
         images = np.moveaxis(images, 1, 3)
     n, height, width = images.shape[:3]
     if n == 0:
-        raise ValueError(f"data={name!r}: its array {key!r} has no images; at least one is needed")
+        raise ValueError(f"its array {key!r} has no images; at least one is needed")
     if height != width or height == 0:
-        raise ValueError(
-            f"data={name!r}: images must be square, but those of {key!r} are {width}x{height}; crop or pad them first"
-        )
+        raise ValueError(f"images must be square, but those of {key!r} are {width}x{height}; crop or pad them first")
     if height > side:
         images = images[..., 0] if images.shape[3:] == (1,) else images
         images = np.stack([_shrunk(Image.fromarray(image), side) for image in np.ascontiguousarray(images)])
-    for label in LABEL_KEYS:
-        if label in arrays and arrays[label].dtype.kind in "iu" and arrays[label].shape == (n,):
-            return images, arrays[label].astype(np.int64)
+    for label in (LABELS_OF.get(key), *LABELS_OF.values()):
+        if label in arrays:
+            return images, _labels(label, arrays[label], n)
+    if unused := [other for other, array in arrays.items() if array.shape[:1] == (n,) and array.ndim < 3]:
+        warnings.warn(f"{path} has no labels; if {' or '.join(unused)} is them, call it 'labels'", stacklevel=2)
     return images, np.zeros(n, dtype=np.int64)
 
 
-def _arrays(name: str, path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a .npz file. Python objects, which would have to be unpickled, are left out."""
+def _labels(name: str, labels: NDArray[Any], n: int) -> Labels:
+    """An array of labels as int64 (n,): whole numbers as they are; the place of a 1 in a row; texts in sorted order.
+
+    Raises:
+        ValueError: anything else.
+    """
+    text, numbers = labels.dtype.kind in "US", labels.dtype.kind in "buif"
+    if numbers and labels.ndim == 2 and labels.shape[1] > 1:
+        one_hot = ((labels == 1).sum(axis=1) == 1) & ((labels != 0).sum(axis=1) == 1)
+        labels = labels.argmax(axis=1) if one_hot.all() else labels
+    if labels.size == n == len(labels):
+        if text:
+            return np.unique(labels, return_inverse=True)[1].reshape(n).astype(np.int64)
+        if numbers and ((labels >= 0) & (labels < 2**31) & (labels == np.floor(labels))).all():
+            return labels.reshape(n).astype(np.int64)
+    raise ValueError(
+        f"its array {name!r} is {labels.dtype} {labels.shape}; labels of {n} images are whole numbers from 0 or texts, "
+        f"({n},), or one-hot, ({n}, k). Rename it if it holds none"
+    )
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a .npz file. Nothing is unpickled: Python objects are refused."""
     if not path.is_file():
-        raise ValueError(f"data={name!r}: no such file: {path}")
+        raise ValueError(f"no such file: {path}")
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"data={name!r}: {path} is not a .npz file, as numpy.savez writes it")
+        raise ValueError(f"{path} is not a .npz file, as numpy.savez writes it")
     arrays: dict[str, NDArray[Any]] = {}
     key = ""
     try:
         with np.load(path, allow_pickle=False) as archive:
             for key in archive.files:
-                try:
-                    array = archive[key]
-                except ValueError as error:
-                    if "allow_pickle" not in str(error):
-                        raise
-                else:
-                    arrays |= {key: array} if isinstance(array, np.ndarray) else {}  # a zip file may hold anything
+                arrays[key] = np.asarray(archive[key])  # a file that is no array, as bytes
     except UNREADABLE as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"data={name!r}: the array {key!r} of {path} cannot be read ({reason})") from error
+        raise ValueError(f"the array {key!r} of {path} cannot be read ({reason})") from error
     return arrays
 
 

@@ -251,7 +251,7 @@ class TrainConfig(ModelConfig):
             model = build(self.network, images.shape[0], self.parameterisation).to(loader.device)
         steps = train(
             model,
-            images.standardised()[: len(images.pixels) - self.held_out].to(loader.device),
+            images.standardised()[: images.n_training(self.held_out)].to(loader.device),
             self.noise,
             n_images=self.images_seen,
             batch_size=self.batch_size,
@@ -317,4 +317,4 @@ class EmpiricalConfig(ModelConfig):
 
     def load(self, loader: Loader) -> Model:
         images = loader.images(self.data)
-        return Empirical(images.standardised()[: len(images.pixels) - self.held_out]).to(loader.device)
+        return Empirical(images.standardised()[: images.n_training(self.held_out)]).to(loader.device)

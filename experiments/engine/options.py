@@ -102,12 +102,14 @@ class Options(Result, ModelAndScores, Running, Cluster):
         """
         from diffusion_core.data import resolve
         from experiments.config.config import MIN_SAMPLES
+        from experiments.stages.common import images_of
 
         self._check_running()
         machine, data = self.machine(), resolve(study.data, self.data_root)
         typed = [field.name for field in fields(study) if field.name in self.given]
         values = {name: _checked(name, getattr(study, name)) for name in typed}
         study = replace(study, **(values | {"data": data, "training": machine}))
+        images_of(data, self.data_root).n_training(study.held_out)  # raises ValueError for too many
         for name, least in (("train_seeds", 1), ("n_samples", MIN_SAMPLES)):
             if not least <= getattr(study, name) <= MAX_COUNT[name]:
                 raise ValueError(f"{name}={getattr(study, name)}: it must be between {least} and {MAX_COUNT[name]:,}")

@@ -53,7 +53,7 @@ def curve_stage(config: CurveConfig, store: Store, data_root: Path | None) -> li
             raise ValueError(f"held_out={held_out}: an error curve needs images that training did not see")
         use_threads(config.machine.threads)
         images = images_of(config.model.data, data_root)
-        x0 = images.standardised()[-held_out:][:MAX_IMAGES]
+        x0 = images.standardised()[images.n_training(held_out) :][:MAX_IMAGES]
         model = load_model(config.model, store, data_root, config.machine.device)
         with store.writing("curves", identity(config)) as folder, (folder / "curve.csv").open("w", newline="") as file:
             writer = csv.writer(file)

@@ -41,9 +41,9 @@ def rows(done: Iterable[Trial], store: Store, data_root: Path | None) -> Iterato
     for trial in done:
         name, data = identity(trial.samples), trial.model.data
         if data not in real:
-            pixels = images_of(data, data_root).pixels
-            held_out = trial.model.held_out
-            real[data] = pixels[: len(pixels) - held_out], pixels[len(pixels) - held_out :]
+            images = images_of(data, data_root)
+            n_training = images.n_training(trial.model.held_out)
+            real[data] = images.pixels[:n_training], images.pixels[n_training:]
         if trial.mode != "control" and store.has("samples", name):
             if name not in known:
                 with store.reading("samples", name) as folder:

@@ -3,7 +3,9 @@
 import io
 import os
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,10 +23,10 @@ GREY = RNG.integers(0, 256, (4, 28, 28), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
 
 
-def save(path: Path, pixels: NDArray[np.generic], mode: str | None = None) -> None:
+def save(path: Path, pixels: NDArray[np.generic], mode: str | None = None, **how: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(pixels)
-    image.convert(mode).save(path) if mode else image.save(path)
+    image.convert(mode).save(path) if mode else image.save(path, **how)
 
 
 def npz(path: Path, **arrays: NDArray[np.generic]) -> str:
@@ -41,7 +43,7 @@ def test_folder_is_sorted_labelled_by_subfolder_and_padded(tmp_path: Path) -> No
     for name, pixels in zip(["b/9.png", "a/x/2.PNG", "b/10.bmp", "a/1.png"], GREY, strict=True):
         save(tmp_path / name, pixels)
     save(tmp_path / ".thumbnails" / "1.png", GREY[0, :5, :5])
-    (tmp_path / "a" / "notes.txt").write_text("not an image")
+    (tmp_path / "a" / ".notes.txt").write_text("not an image")
     images = load(f"folder:{tmp_path}")
     assert images.shape == (1, 32, 32) and in_file_order(images.labels).tolist() == [0, 0, 1, 1]
     pixels = in_file_order(images.pixels)[:, 0, 2:30, 2:30]
@@ -49,10 +51,19 @@ def test_folder_is_sorted_labelled_by_subfolder_and_padded(tmp_path: Path) -> No
     assert images.pixels[:, :, :2].sum() == 0
 
 
-def test_images_beside_subfolders_have_label_0(tmp_path: Path) -> None:
-    for name, pixels in zip(["a/1.png", "b/1.png", "c.png"], GREY, strict=False):
-        save(tmp_path / name, pixels)
-    assert load(f"folder:{tmp_path}").labels.tolist() == [0, 0, 0]
+@pytest.mark.parametrize("name", ["2.gif", "2.tif", "2.TIFF", "2.pgm", "2.webp", "link.png", "without-suffix"])
+def test_every_file_of_a_folder_is_read_and_links_are_followed(name: str, tmp_path: Path) -> None:
+    save(tmp_path / "set" / "a" / "1.png", GREY[0])
+    real = tmp_path / "elsewhere" / name
+    if "." in name:
+        save(real, GREY[1], **{"lossless": True} if name.endswith("webp") else {})
+    else:
+        save(real.with_suffix(".png"), GREY[1])
+        real.with_suffix(".png").rename(real)
+    (tmp_path / "set" / "b").symlink_to(real.parent)
+    images = load(f"folder:{tmp_path / 'set'}")
+    assert in_file_order(images.labels).tolist() == [0, 1]
+    assert (in_file_order(images.pixels)[:, 0, 2:30, 2:30].numpy() == GREY[:2]).all()
 
 
 def test_one_coloured_image_makes_all_rgb(tmp_path: Path) -> None:
@@ -142,14 +153,28 @@ def test_npz_prefers_the_usual_names(tmp_path: Path) -> None:
     [
         ({"labels": np.array([3, 1, 2, 0]), "y": np.arange(4)}, [3, 1, 2, 0]),
         ({"y_train": np.array([3, 1, 2, 0], dtype=np.uint8)}, [3, 1, 2, 0]),
-        ({"labels": np.arange(3), "y": np.array([3, 1, 2, 0])}, [3, 1, 2, 0]),
-        ({"labels": np.arange(4.0)}, [0, 0, 0, 0]),
-        ({"labels": np.arange(4)[:, None]}, [0, 0, 0, 0]),
+        ({"labels": np.array([3.0, 1, 2, 0])}, [3, 1, 2, 0]),
+        ({"labels": np.array([3, 1, 2, 0])[:, None]}, [3, 1, 2, 0]),
+        ({"labels": np.array(["cat", "ape", "bee", "ape"])}, [2, 0, 1, 0]),
+        ({"labels": np.array([[b"cat"], [b"ape"], [b"bee"], [b"ape"]])}, [2, 0, 1, 0]),
+        ({"labels": np.array([True, False, True, True])}, [1, 0, 1, 1]),
+        ({"labels": np.eye(5)[[3, 1, 2, 0]]}, [3, 1, 2, 0]),
+        ({"masks": GREY}, [0, 0, 0, 0]),
     ],
-    ids=["labels", "y_train", "wrong-length", "floats", "two-dimensional"],
+    ids=["labels", "y_train", "floats", "column", "texts", "bytes", "bool", "one-hot", "none"],
 )
 def test_npz_labels(arrays: dict[str, NDArray[np.generic]], expected: list[int], tmp_path: Path) -> None:
     assert in_file_order(load(npz(tmp_path, images=GREY, **arrays)).labels).tolist() == expected
+
+
+def test_labels_that_are_not_used_are_said(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"x\.npz has no labels; if target is them, call it 'labels'"):
+        load(npz(tmp_path, images=GREY, target=np.arange(4), seed=np.arange(2)))
+
+
+def test_images_and_labels_that_were_saved_without_names(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", GREY, np.array([3, 1, 2, 0]))
+    assert in_file_order(load(f"npz:{tmp_path / 'x.npz'}").labels).tolist() == [3, 1, 2, 0]
 
 
 def test_images_sorted_by_class_come_in_a_random_order_with_their_labels(tmp_path: Path) -> None:
@@ -199,8 +224,7 @@ def test_changed_files_are_noticed(tmp_path: Path) -> None:
 
 
 def mixed(path: Path) -> str:
-    save(path / "a.png", GREY[0])
-    save(path / "b.png", GREY[1])
+    save(path / "c" / "b.png", GREY[1])
     save(path / "c" / "d.png", RGB[0])
     return f"folder:{path}"
 
@@ -228,8 +252,45 @@ def no_archive(path: Path) -> str:
     return f"npz:{path / 'x.npz'}"
 
 
-def unreadable(path: Path) -> str:
-    return npz(path, images=GREY.astype(np.float32), notes=np.array([{}], dtype=object), labels=np.arange(4))
+def objects(path: Path) -> str:
+    return npz(path, images=GREY, labels=np.array(list("abcd"), dtype=object))
+
+
+def beside(path: Path) -> str:
+    for name, pixels in zip(["a/1.png", "b/1.png", "c.png"], GREY, strict=False):
+        save(path / name, pixels)
+    return f"folder:{path}"
+
+
+def no_image(path: Path) -> str:
+    save(path / "a" / "1.png", GREY[0])
+    (path / "a" / "labels.csv").write_text("1,0")
+    return f"folder:{path}"
+
+
+def film(path: Path) -> str:
+    first, *others = map(Image.fromarray, GREY)
+    first.save(path / "a.gif", save_all=True, append_images=others)
+    return f"folder:{path}"
+
+
+def deep_rgb(path: Path) -> str:
+    """A PNG of 16 bits a channel, of which Pillow reads 8."""
+    save(path / "a.png", GREY[0, :8, :8])
+    content = (path / "a.png").read_bytes()
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    parts = (b"IHDR", header), (b"IDAT", zlib.compress(bytes(8 * (1 + 8 * 6)))), (b"IEND", b"")
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    (path / "a.png").write_bytes(content[:8] + b"".join(chunks))
+    return f"folder:{path}"
+
+
+def loop(path: Path) -> str:
+    save(path / "a" / "1.png", GREY[0])
+    (path / "a" / "back").symlink_to(path)
+    return f"folder:{path}"
 
 
 def pipe(path: Path) -> str:
@@ -293,17 +354,31 @@ def damaged(path: Path) -> str:
         (encrypted, "cannot be read (File 'images.npy' is encrypted"),
         (damaged, "the array 'images' of "),
         (lambda path: f"folder:{path / 'no'}", "no is not a folder"),
-        (lambda path: f"folder:{path}", "it looks for .png, .jpg, .jpeg, .bmp, .webp"),
-        (mixed, "one square size, but a.png is 28x28 and c/d.png is 32x32; crop or resize the files to one square"),
-        (oblong, "one square size, but a.png is 28x20 and b.png is 28x20; crop or resize"),
+        (lambda path: f"folder:{path}", "there are no images below "),
+        (mixed, "one square size, but c/b.png is 28x28 and c/d.png is 32x32; crop or resize the files first"),
+        (oblong, "one square size, but a.png is 28x20; crop or resize"),
         (lambda path: broken(path, 5), "a.png cannot be read as an image (cannot identify image file"),
         (lambda path: broken(path, 500), "a.png cannot be read as an image ("),
         (deep, "a.png has more than 8 bits a channel; convert it to 8 bits first"),
         (lambda path: f"npz:{path / 'no.npz'}", "no such file: "),
         (no_archive, "x.npz is not a .npz file, as numpy.savez writes it"),
-        (unreadable, "C 1 or 3; it has images: float32 (4, 28, 28); labels: int64 (4,)"),
+        (objects, "the array 'labels' of "),
+        (beside, "c.png lies beside the folder a; move it into the folder of its class"),
+        (no_image, "a/labels.csv cannot be read as an image (cannot identify image file"),
+        (no_image, "Every file must be one of PNG, JPEG, BMP, WEBP, GIF, TIFF, PPM; move others elsewhere, or begin"),
+        (film, "a.gif has 4 images; save each of them as a file"),
+        (deep_rgb, "a.png has more than 8 bits a channel; convert it to 8 bits first"),
+        (loop, "a/back is a link to a folder that it lies in; remove it"),
+        (lambda path: npz(path, images=GREY / 255, masks=GREY), "are called 'images'; it has images: float64 (4, 28,"),
+        (lambda path: npz(path, x_train=GREY / 255, x=GREY), "are called 'x_train'; it has x_train: float64 (4, 28,"),
+        (lambda path: npz(path, images=GREY, labels=np.arange(3)), "its array 'labels' is int64 (3,); labels of 4"),
+        (lambda path: npz(path, images=GREY, labels=np.arange(4) + 0.5), "are whole numbers from 0 or texts, (4,)"),
+        (lambda path: npz(path, images=GREY, labels=np.arange(4) - 1), "are whole numbers from 0 or texts, (4,)"),
+        (lambda path: npz(path, images=GREY, y=np.full(4, np.nan)), "its array 'y' is float64 (4,); labels of 4"),
+        (lambda path: npz(path, images=GREY, labels=np.ones((4, 3))), "or one-hot, (4, k). Rename it if it holds"),
+        (lambda path: npz(path, images=GREY, labels=np.full(4, 2**63, "u8")), "'labels' is uint64"),
         (lambda path: npz(path, x=RGB[..., :2]), "it has x: uint8 (4, 32, 32, 2)"),
-        (npz, "it has no arrays of numbers"),
+        (npz, "it has no arrays"),
         (lambda path: npz(path, x=GREY[:0]), "its array 'x' has no images; at least one is needed"),
         (lambda path: npz(path, x=GREY[:, :20]), "images must be square, but those of 'x' are 28x20; crop or pad"),
         (lambda path: npz(path, x=GREY * 0), "images that are all alike have no scale"),
@@ -311,7 +386,9 @@ def damaged(path: Path) -> str:
     ids=[
         "pipe", "several", "circle", "bomb", "large", "boasting", "encrypted", "damaged", "no-folder", "no-images",
         "mixed", "oblong", "no-header", "truncated", "16-bit", "no-file", "no-archive",
-        "unreadable", "channels", "no-arrays", "empty", "oblong-array", "flat",
+        "objects", "beside", "no-image", "formats", "film", "deep-rgb", "loop", "float-images", "float-x_train",
+        "short", "fractions", "negative", "nan", "no-one-hot", "huge", "channels",
+        "no-arrays", "empty", "oblong-array", "flat",
     ],
 )  # fmt: skip
 def test_bad_data_are_named(make: Callable[[Path], str], message: str, tmp_path: Path) -> None:
