@@ -176,7 +176,7 @@ def _unsuitable(image: Image.Image) -> str:
         return f"is {image.width}x{image.height}; the limit is {LARGEST_SIDE}x{LARGEST_SIDE}. Reduce it first"
     if (n_frames := getattr(image, "n_frames", 1)) > 1:
         return f"has {n_frames} images; save each of them as a file"
-    if image.mode.startswith(("I", "F")) or ";16" in str(image.tile):
+    if image.mode.startswith(("I", "F")) or ";16" in str(getattr(image, "tile", "")):
         return "has more than 8 bits a channel; convert it to 8 bits first"
     return ""
 

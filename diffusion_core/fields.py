@@ -1,39 +1,54 @@
-"""The values of a dataclass, checked against the types of its fields: one rule for all configs and parameters."""
+"""The values of a dataclass, checked by the types of its fields: one rule for all configs and parameters."""
 
 import math
+import reprlib
 import types
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import cache
 from numbers import Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-RULES = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+RULES = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", types.NoneType: "None"}
 
 
-def check_fields(value: Any) -> None:
-    """Checks the fields of a frozen dataclass by their types, and stores equal numbers as the same: for __post_init__.
+def check_fields(config: Any) -> None:
+    """Checks the fields of a frozen dataclass by their types, and stores equal numbers as the same. For __post_init__.
 
     20.0 in a field for int becomes 20, and 1 in one for float 1.0; -0.0 becomes 0.0, a list a tuple, and a number of
-    numpy one of Python. So equal values have equal identities. Types that are no bool, int, float, str, Literal, None,
-    or tuple or union of them are not checked.
+    numpy one of Python. So equal configs have equal identities. Checked are bool, int, float, str, None, Literal,
+    tuples and unions of them, and the fields of dataclasses among the values.
 
     Raises:
         ValueError: a value of another type, such as True, 2.5 or "2" for an int, or NaN.
     """
-    kinds = _kinds(type(value))
-    for field in fields(value):
-        given = getattr(value, field.name)
-        try:
-            checked = _checked(kinds.get(field.name, Any), given)
-        except TypeError:
-            raise ValueError(f"{field.name}={given!r}: it must be {_rule(kinds[field.name])}") from None
-        if checked is not given:
-            object.__setattr__(value, field.name, checked)
+    kinds = _kinds(config.__class__)
+    for field in fields(config):
+        kind, value = kinds.get(field.name, Any), getattr(config, field.name)
+        if value is None and field.default is None:  # whatever the annotation says
+            continue
+        object.__setattr__(config, field.name, as_type(field.name, kind, value))
+
+
+def as_type(name: str, kind: Any, value: Any) -> Any:
+    """The value as one of this type, as in `check_fields`; ValueError if it is none."""
+    try:
+        return _checked(kind, value)
+    except TypeError:
+        shown = " ".join(reprlib.repr(value).split())
+        raise ValueError(f"{name}={shown}: it must be {_rule(kind)}") from None
+
+
+def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
+    """Raises ValueError unless least <= value <= most and the value is finite."""
+    if not (least <= value <= most and value < math.inf):
+        rule = f"at least {least:,}" if most == math.inf else f"between {least:,} and {most:,}"
+        rule = "finite" if least == -math.inf else rule
+        raise ValueError(f"{name}={value}: it must be {rule}")
 
 
 @cache
 def _kinds(cls: type) -> dict[str, Any]:
-    """Field name -> type. Empty if an annotation means nothing when the program runs."""
+    """Field name -> type. Empty if an annotation has no meaning when the program runs."""
     try:
         return get_type_hints(cls)
     except (NameError, TypeError, AttributeError):
@@ -58,28 +73,29 @@ def _checked(kind: Any, value: Any) -> Any:
             if len(wanted) == len(value):
                 return tuple(_checked(part, item) for part, item in zip(wanted, value, strict=True))
     elif kind in (int, float):
-        if isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value):
-            if kind is float:
+        if isinstance(value, Real) and not isinstance(value, bool):
+            if kind is int and value % 1 == 0:  # infinity % 1 is nan
+                return math.floor(value)
+            if kind is float and not math.isnan(value):
                 return float(value) + 0.0
-            if value % 1 == 0:  # infinity % 1 is nan
-                return int(value)
-    elif kind is types.NoneType or kind in (bool, str):
+    elif kind in RULES:
         if isinstance(value, kind):
             return value
     else:
+        if is_dataclass(value) and not isinstance(value, type):
+            check_fields(value)
         return value
     raise TypeError
 
 
 def _rule(kind: Any) -> str:
-    """What a value of this type is, in words."""
+    """What a value of this type is, in words. The type is one that `_checked` refuses values of."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return " or ".join(_rule(part) for part in parts)
+        return " or ".join(map(_rule, parts))
     if origin is Literal:
         return " or ".join(map(repr, parts))
     if origin is tuple:
-        if parts[1:] == (...,):
-            return f"a tuple, each item {_rule(parts[0])}"
-        return f"a tuple of {len(parts)}: {', '.join(map(_rule, parts))}"
-    return RULES.get(kind, "None" if kind is types.NoneType else getattr(kind, "__name__", str(kind)))
+        each = f"each {_rule(parts[0])}" if parts[1:] == (...,) else ", ".join(map(_rule, parts))
+        return f"a tuple: {each}"
+    return RULES.get(kind, str(kind))

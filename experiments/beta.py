@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from diffusion_core.fields import check_range
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
 from experiments.config.comparison import BestSet, Contrast, Looks, against_first, by_setting, control, grouped, paired
@@ -34,10 +35,8 @@ def main(study: BetaStudy, options: Options) -> pd.DataFrame:
     a report. After an interrupt the same command continues where it stopped. Returns the table.
     """
     study = options.apply(study)
-    if not study.look_every >= MIN_SAMPLES:
-        raise ValueError(f"look_every={study.look_every}: it must be at least {MIN_SAMPLES}")
-    if study.explore_seeds < 0:
-        raise ValueError(f"explore_seeds={study.explore_seeds}: it must be at least 0")
+    check_range("look_every", study.look_every, MIN_SAMPLES)
+    check_range("explore_seeds", study.explore_seeds, 0)
     notes = []
     if study.setting:
         if "sigma_min" in options.given:

@@ -117,4 +117,9 @@ def _adapter(net: Network, data: Images, process: str, time: Time, predicts: str
                 f"adapters.{process}: unknown argument {name!r}{f'; did you mean {meant[0]!r}?' if meant else ''} "
                 f"(there are {', '.join(known)})"
             )
+    if not callable(net) or not isinstance(data, Images):
+        raise ValueError(
+            f"adapters.{process}: it needs a network and the images, such as load('mnist5k'), but got "
+            f"{type(net).__name__} and {type(data).__name__}"
+        )
     return Adapter(net, data, Convention(process, time, predicts, **shared))

@@ -10,6 +10,7 @@ exploding one, and 1 / (1 + sigma_theirs) for a flow.
 """
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -17,8 +18,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from diffusion_core.adapters.times import Time
+from diffusion_core.adapters.times import FlowTime, Time
 from diffusion_core.data import Images
+from diffusion_core.fields import check_fields, check_range
 
 Range = tuple[float, float]
 Labels = int | Literal["balanced"] | None
@@ -64,6 +66,7 @@ class Convention:
     null_label: int | None = None  # the label of "no class", which none of the samples has
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.process not in SIGNAL:
             raise ValueError(f"process={self.process!r}: it must be one of {', '.join(SIGNAL)}")
         if isinstance(self.time, type) or not all(hasattr(self.time, name) for name in ("span", "time", "sigma")):
@@ -72,18 +75,20 @@ class Convention:
                 f"time={given or repr(self.time)}: it must be one of {TIMES}"
                 f"{f': it lacks its brackets, {given}()' if given else ''}"
             )
+        if isinstance(self.time, FlowTime) != (self.process == "flow"):
+            raise ValueError(f"time={self.time}: FlowTime() is the time of process='flow', not of {self.process!r}")
         if self.predicts not in (known := OF_PROCESS[self.process]):
             raise ValueError(f"predicts={self.predicts!r}: it must be one of {', '.join(known)} for {self.process}")
         low, high = self.pixels
-        if not low < high:
+        if not -math.inf < low < high < math.inf:
             raise ValueError(f"pixels={self.pixels}: they must be the values of black and of white, such as (-1, 1)")
-        if self.labels == "balanced" and not (self.n_classes and self.n_classes > 0):
+        if self.n_classes is not None:
+            check_range("n_classes", self.n_classes, 1)
+        elif self.labels == "balanced":
             raise ValueError("labels='balanced': it needs n_classes")
-        if self.labels is not None and self.labels != "balanced":
-            if not (isinstance(self.labels, int) and self.labels >= 0):
-                raise ValueError(f"labels={self.labels!r}: it must be a class from 0, 'balanced' or None")
-            if self.n_classes is not None and self.labels >= self.n_classes:
-                raise ValueError(f"labels={self.labels}: there are classes 0 to {self.n_classes - 1}")
+        if isinstance(self.labels, int):
+            check_range("labels", self.labels, 0, self.n_classes - 1 if self.n_classes else math.inf)
+        check_range("guidance", self.guidance, -math.inf)
         if self.guidance != 1 and (self.labels is None or self.null_label is None):
             raise ValueError(f"guidance={self.guidance}: it needs labels and null_label, the label of no class")
         if self.null_label is not None:
@@ -204,6 +209,8 @@ class Adapter(nn.Module):
     def _asked(self, *inputs: Tensor) -> Tensor:
         out = self.net(*inputs)
         if isinstance(out, Tensor):
+            if not out.is_floating_point():
+                raise ValueError(f"network: it returned {out.dtype}; its output must hold real numbers")
             return out
         names = ", ".join(("z", "t", "labels")[: len(inputs)])
         part = "[0]" if isinstance(out, tuple | list) else ".sample"  # diffusers returns objects with `sample`

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from diffusion_core.fields import as_type, check_fields
 from diffusion_core.schedules.vp import N_TABLE, check_vp, ddpm_table
 
 ALL = (0.0, math.inf)
@@ -54,6 +55,11 @@ class LogSigma:
     factor: float = 1.0
     span = ALL
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.factor == 0 or math.isinf(self.factor):
+            raise ValueError(f"factor={self.factor}: it must be finite and not 0")
+
     def time(self, sigma: Tensor) -> Tensor:
         return sigma.log() * self.factor
 
@@ -73,8 +79,9 @@ class FlowTime:
     span = ALL
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.data_at not in (0, 1):
-            raise ValueError(f"data_at={self.data_at!r}: it must be 0 or 1, the time at which there is no noise")
+            raise ValueError(f"data_at={self.data_at}: it must be 0 or 1, the time at which there is no noise")
 
     def time(self, sigma: Tensor) -> Tensor:
         return 1 / (1 + sigma) if self.data_at else sigma / (1 + sigma)
@@ -94,6 +101,7 @@ class LinearVP:
     vp_beta_min: float = 0.1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_vp(self.vp_beta_d, self.vp_beta_min, 1.0)
 
     @property
@@ -120,6 +128,7 @@ class CosineVP:
     span = ALL
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.offset < 1:
             raise ValueError(f"offset={self.offset}: it must be at least 0 and below 1")
 
@@ -154,6 +163,7 @@ class TableTime:
     first: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         increasing = all(low < high for low, high in pairwise(self.sigmas))
         if len(self.sigmas) < 2 or not (increasing and self.sigmas[0] > 0 and self.sigmas[-1] < math.inf):
             raise ValueError("sigmas: a table of noise levels must have at least 2, positive, finite and increasing")
@@ -185,12 +195,12 @@ def linear_betas(n: int = N_TABLE, start: float = 1e-4, end: float = 0.02, **how
 
     Source: Ho et al. 2020, arXiv 2006.11239, Section 4. Errors as in `schedules.vp.ddpm_table`.
     """
-    return TableTime(ddpm_table(n, start, end, 1.0), **how)
+    return TableTime(ddpm_table(as_type("n", int, n), start, end, 1.0), **how)
 
 
 def from_betas(betas: Sequence[float] | Tensor, **how: Any) -> TableTime:
     """The index in the table of a discrete VP process, given its variances per step (T,) in (0, 1), else ValueError."""
-    values = [float(beta) for beta in betas]
+    values = _numbers("betas", betas)
     if len(values) < 2 or not all(0 < beta < 1 for beta in values):
         raise ValueError("betas: there must be at least 2, each above 0 and below 1")
     logs = accumulate(math.log1p(-beta) for beta in values)
@@ -205,7 +215,7 @@ def from_abar(abar: Sequence[float] | Tensor, **how: Any) -> TableTime:
     Note: with rescale_betas_zero_snr some schedulers of diffusers put 2^-24 in place of the last level 0, which may be
         above the level before it.
     """
-    values = [float(level) for level in abar]
+    values = _numbers("abar", abar)
     while values and values[-1] == 0:
         values.pop()
     if not values or not all(0 < level < 1 for level in values):
@@ -214,3 +224,10 @@ def from_abar(abar: Sequence[float] | Tensor, **how: Any) -> TableTime:
         if after >= level:
             raise ValueError(f"abar: entry {index}, {after:.3g}, must be below the entry before it, {level:.3g}")
     return TableTime(tuple(math.sqrt((1 - level) / level) for level in values), **how)
+
+
+def _numbers(name: str, values: Sequence[float] | Tensor) -> list[float]:
+    try:
+        return [float(value) for value in values]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: they must be numbers ({error})") from None

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from diffusion_core.fields import check_fields, check_range
 from diffusion_core.samplers import AlphaBeta, Sampler
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
-from experiments.config.denoisers import Machine, ModelConfig, at_least, check_data
+from experiments.config.denoisers import Machine, ModelConfig, check_data
 from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY, UNLESS_DEFAULT
 from experiments.config.names import FEATURES, called, one_of
 from reports.schema import GROUPS
@@ -32,6 +33,7 @@ class Ladder:
     options: tuple[tuple[str, float], ...] = ()  # parameters of the schedule, such as (("rho", 5.0),)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         sigmas = self.sigmas()
         if self.schedule in OWN_ENDS:
             object.__setattr__(self, "sigma_max", sigmas[0])
@@ -59,6 +61,7 @@ class AlphaBetaLadder:
     name: ClassVar[str] = "alpha-beta"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         self.sigmas()
 
     @property
@@ -89,9 +92,10 @@ class SampleConfig:
     earlier: tuple[int, ...] = field(default=(), metadata=NOT_IN_IDENTITY)
 
     def __post_init__(self) -> None:
-        at_least("n_samples", self.n_samples, MIN_SAMPLES)
+        check_fields(self)
+        check_range("n_samples", self.n_samples, MIN_SAMPLES)
         if self.batch_size is not None:
-            at_least("batch_size", self.batch_size, 1)
+            check_range("batch_size", self.batch_size, 1)
         if self.fresh_start and not self.model.data.startswith(MIXTURE):
             raise ValueError("fresh_start: it needs new draws of the data, so the data must be a mixture")
         self.sampler.planned_nfe(self.ladder.sigmas())  # raises ValueError if they do not suit each other

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from diffusion_core.data import Images, check_name
 from diffusion_core.exact import Empirical
+from diffusion_core.fields import check_fields, check_range
 from diffusion_core.networks import NAMES as NETWORKS
 from diffusion_core.networks import PARAMETERISATIONS, build
 from diffusion_core.noise import LogNormal, NoiseDistribution
@@ -31,11 +32,6 @@ def check_data(name: str) -> None:
         check_name(name)
 
 
-def at_least(name: str, value: float, least: float) -> None:
-    if not least <= value < math.inf:
-        raise ValueError(f"{name}={value}: it must be at least {least}")
-
-
 @dataclass(frozen=True)
 class Machine:
     """Where and how a stage computes, with every "auto" replaced by a value.
@@ -50,9 +46,10 @@ class Machine:
     torch_minor: str = field(default_factory=lambda: ".".join(torch.__version__.split(".")[:2]))
 
     def __post_init__(self) -> None:
+        check_fields(self)
         one_of("device", self.device, ("cpu", "cuda"))
         one_of("precision", self.precision, PRECISIONS)
-        at_least("threads", self.threads, 1)
+        check_range("threads", self.threads, 1)
 
     @classmethod
     def resolve(cls, device: str = "auto", precision: str = "fp32", threads: int | None = None) -> "Machine":
@@ -187,22 +184,21 @@ class TrainConfig(ModelConfig):
     trained_by: ClassVar[str] = "sigmabench"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_data(self.data)
         one_of("network", self.network, NETWORKS)
         one_of("parameterisation", self.parameterisation, PARAMETERISATIONS)
         one_of("weighting", self.weighting, WEIGHTINGS)
-        if not isinstance(self.stratified, bool):
-            raise ValueError(f"stratified={self.stratified!r}: it must be True or False")
         if not all(hasattr(self.noise, part) for part in ("name", "sample", "log_density")):
             raise ValueError(f"noise={self.noise!r}: it must be a NoiseDistribution, such as LogNormal()")
         for name in ("held_out", "warmup_images"):
-            at_least(name, getattr(self, name), 0)
+            check_range(name, getattr(self, name), 0)
         for name in ("images_seen", "batch_size"):
-            at_least(name, getattr(self, name), 1)
-        if not (isinstance(self.lr, int | float) and 0 < self.lr < math.inf):
-            raise ValueError(f"lr={self.lr!r}: it must be above 0, and finite")
-        if not (isinstance(self.ema_decay, int | float) and 0 <= self.ema_decay < 1):
-            raise ValueError(f"ema_decay={self.ema_decay!r}: it must be at least 0 and below 1")
+            check_range(name, getattr(self, name), 1)
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr={self.lr}: it must be above 0, and finite")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay={self.ema_decay}: it must be at least 0 and below 1")
 
     @property
     def description(self) -> str:
@@ -280,6 +276,7 @@ class ForeignConfig(ModelConfig):
     trained_by: ClassVar[str] = "others"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_data(self.data)
 
     @property
@@ -308,8 +305,9 @@ class EmpiricalConfig(ModelConfig):
     machine: Machine = EXACT_MACHINE
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_data(self.data)
-        at_least("held_out", self.held_out, 0)
+        check_range("held_out", self.held_out, 0)
 
     @property
     def description(self) -> str:

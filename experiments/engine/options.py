@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from diffusion_core.fields import check_fields, check_range
 from experiments.config.study import AnyStudy, Study, shown
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from experiments.config.denoisers import ForeignConfig, Machine
 
 PRECISIONS = ("auto", "fp32", "bf16")
-MAX_COUNT = {"train_seeds": 1_000, "n_samples": 1_000_000}
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,9 @@ class Options(Result, ModelAndScores, Running, Cluster):
         values = {name: _checked(name, getattr(study, name)) for name in typed}
         study = replace(study, **(values | {"data": data, "training": machine}))
         images_of(data, self.data_root).n_training(study.held_out)  # raises ValueError for too many
-        for name, least in (("train_seeds", 1), ("n_samples", MIN_SAMPLES)):
-            if not least <= getattr(study, name) <= MAX_COUNT[name]:
-                raise ValueError(f"{name}={getattr(study, name)}: it must be between {least} and {MAX_COUNT[name]:,}")
+        check_fields(study)
+        check_range("train_seeds", study.train_seeds, 1, 1_000)
+        check_range("n_samples", study.n_samples, MIN_SAMPLES, 1_000_000)
         return replace(study, foreign=self._foreign(study, machine), reference=self._reference(data))
 
     def machine(self) -> Machine:
@@ -149,8 +149,8 @@ class Options(Result, ModelAndScores, Running, Cluster):
         from experiments.stages.hardware import check_threads
 
         check_threads(self.threads)
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers={self.workers}: it must be at least 1")
+        if self.workers is not None:
+            check_range("workers", self.workers, 1)
         if self.workers is not None and self.ray_address is not None:
             raise ValueError("workers, ray_address: give one of them; workers are on this machine, Ray is for clusters")
         if self.gpus_per_run is not None:

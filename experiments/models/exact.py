@@ -17,9 +17,10 @@ from torch.nn import functional
 
 from diffusion_core.data import Images, load
 from diffusion_core.exact import Mixture
+from diffusion_core.fields import check_fields, check_range
 from diffusion_core.precision import computing_in
 from diffusion_core.samplers.seeded_noise import block_seed
-from experiments.config.denoisers import EXACT_MACHINE, Loader, Machine, ModelConfig, at_least, check_data
+from experiments.config.denoisers import EXACT_MACHINE, Loader, Machine, ModelConfig, check_data
 from experiments.config.identity import MIXTURE
 from experiments.store.checksums import files_folder, read_json
 
@@ -89,8 +90,9 @@ class ExactConfig(ModelConfig):
     machine: Machine = EXACT_MACHINE
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_data(self.data)
-        at_least("error", self.error, 0)
+        check_range("error", self.error, 0)
 
     @property
     def description(self) -> str:

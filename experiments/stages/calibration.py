@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch.utils.benchmark import Timer
 
+from diffusion_core.fields import check_fields, check_range
 from diffusion_core.networks import build
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.noise import LogNormal
@@ -27,7 +28,7 @@ from diffusion_core.precision import PRECISIONS, computing_in
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import at_samples, default_batch
 from diffusion_core.training import train
-from experiments.config.denoisers import Machine, at_least
+from experiments.config.denoisers import Machine
 from experiments.config.names import one_of
 from experiments.stages.hardware import cores, device_name, use_threads
 from experiments.stages.memory import free, keep_freed
@@ -54,10 +55,11 @@ class Mode:
     compiled: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         one_of("stage", self.stage, STAGES)
         one_of("precision", self.precision, PRECISIONS)
-        at_least("batch", self.batch, 1)
-        at_least("threads", self.threads, 1)
+        check_range("batch", self.batch, 1)
+        check_range("threads", self.threads, 1)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from diffusion_core.data import check_name, load
 from diffusion_core.exact import fit_mixture
+from diffusion_core.fields import check_fields, check_range
 from experiments.config.identity import canonical, identity
 from experiments.stages.common import write_meta
 from experiments.stages.hardware import use_threads
@@ -31,10 +32,10 @@ class MixtureConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_name(self.data)
         for name, least in (("n_components", 1), ("rank", 1), ("em_steps", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)}: it must be at least {least}")
+            check_range(name, getattr(self, name), least)
         if not self.min_std > 0:
             raise ValueError(f"min_std={self.min_std}: it must be above 0")
 

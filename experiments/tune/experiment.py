@@ -19,6 +19,7 @@ from functools import partial
 import pandas as pd
 
 from diffusion_core.adapters import Adapter
+from diffusion_core.fields import check_range
 from experiments.config.comparison import (
     BestSet,
     Comparison,
@@ -64,10 +65,9 @@ def main(study: TuneStudy, options: Options) -> pd.DataFrame:
     for name in ("ladders", "budgets"):
         if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
-    if bad := [budget for budget in study.budgets if budget < 1]:
-        raise ValueError(f"budgets={bad[0]}: it must be at least 1")
-    if study.refine < 0:
-        raise ValueError(f"refine={study.refine}: it must be at least 0")
+    check_range("budgets", min(study.budgets), 1)
+    check_range("refine", study.refine, 0)
+    check_range("search_seed", study.search_seed, 0, 1_000_000)
     study = known_levels(replace(study, etas=tuple(sorted({*study.etas, *DEFAULT_ETAS}))), options)
     data_std = options.data_std(study)
     study = calibrated(study, partial(trials, data_std=data_std), options)

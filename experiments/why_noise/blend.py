@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffusion_core.fields import check_fields
 from diffusion_core.samplers import Model
 from experiments.config.denoisers import Loader, Machine, ModelConfig
 
@@ -23,6 +24,7 @@ class BlendConfig(ModelConfig):
     dose: float = 1.0  # share of the difference between the two that is taken over in the band
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.inside.data != self.outside.data or self.inside.seed != self.outside.seed:
             raise ValueError("inside, outside: both must have the same data and seed")
         if not 0 <= self.low < self.high:

@@ -21,6 +21,7 @@ from functools import partial
 import pandas as pd
 from rich.console import Console
 
+from diffusion_core.fields import check_range
 from experiments.config.comparison import Contrast, against_first, by_setting, control
 from experiments.config.config import MIN_SAMPLES
 from experiments.config.identity import MIXTURE
@@ -59,8 +60,7 @@ def main(study: WhyStudy, options: Options) -> pd.DataFrame:
         study = replace(study, lengths=OF_TRAINING[options.preset].lengths)
     if not study.lengths:
         raise ValueError("lengths: at least one is needed")
-    if study.n_others < MIN_SAMPLES:
-        raise ValueError(f"n_others={study.n_others}: it must be at least {MIN_SAMPLES}")
+    check_range("n_others", study.n_others, MIN_SAMPLES)
     least = study.ladder().sigmas()[-2]  # so that at least one step is left below each
     if not all(least < low < high for low, high in itertools.pairwise((*study.bands, math.inf))):
         raise ValueError(f"bands={study.bands}: they must ascend from above {least:.3g}, the last level but one")

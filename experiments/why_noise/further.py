@@ -10,13 +10,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from diffusion_core.fields import check_fields, check_range
 from diffusion_core.noise.sigma import uniforms
 from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Euler, Model
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.training import Batch, Step, fit
 from experiments.config.config import Ladder
-from experiments.config.denoisers import Loader, Machine, ModelConfig, TrainConfig, at_least
+from experiments.config.denoisers import Loader, Machine, ModelConfig, TrainConfig
 from experiments.config.identity import UNLESS_DEFAULT
 from experiments.config.names import one_of
 from experiments.models.exact import mixture_images, mixture_of
@@ -48,8 +49,9 @@ class TunedConfig(ModelConfig):
     trained_by: ClassVar[str] = "sigmabench"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         one_of("inputs", self.inputs, ("visited", "fresh"))
-        at_least("images_seen", self.images_seen, 1)
+        check_range("images_seen", self.images_seen, 1)
 
     @property
     def data(self) -> str:

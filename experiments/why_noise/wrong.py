@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_core.exact import Mixture
+from diffusion_core.fields import check_fields
 from diffusion_core.samplers.seeded_noise import block_seed
 from experiments.config.denoisers import EXACT_MACHINE, Loader, Machine, ModelConfig, check_data
 from experiments.config.names import one_of
@@ -33,6 +34,7 @@ class WrongConfig(ModelConfig):
     machine: Machine = EXACT_MACHINE
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_data(self.data)
         one_of("kind", self.kind, CHANGES)
         if not -1 < self.size < math.inf or self.size == 0:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_core import Euler, adapters, sample
+from diffusion_core.adapters import Convention
 from diffusion_core.data import Images
 from diffusion_core.exact import Empirical, Mixture
 from diffusion_core.samplers.sampling import at_samples
@@ -242,10 +243,14 @@ class Output(dict[str, Tensor]):
         (lambda z: Output(sample=z), {}, r"it returned Output; .*, so wrap it: lambda z, t: net\(z, t\)\.sample"),
         (lambda z: (z,), {"labels": 1}, r"it returned tuple; .*: lambda z, t, labels: net\(z, t, labels\)\[0\]"),
         (lambda z: [z], {"labels": 1, "guidance": 2.0, "null_label": 5}, "it returned list; it must return a tensor"),
+        *(
+            (lambda z, kind=kind: z.to(kind), {}, f"it returned {kind}; its output must hold real numbers")
+            for kind in (torch.uint8, torch.bool, torch.complex64)
+        ),
     ],
-    ids=["tuple", "object", "labels", "guidance"],
+    ids=["tuple", "object", "labels", "guidance", "uint8", "bool", "complex"],
 )
-def test_a_network_that_returns_no_tensor_is_named(
+def test_a_network_that_returns_no_tensor_of_real_numbers_is_named(
     returned: Callable[[Tensor], object], options: dict[str, object], message: str
 ) -> None:
     model = adapters.vp(lambda z, *rest: returned(z), images(), **options)  # type: ignore[arg-type]  # wrong on purpose
@@ -303,8 +308,27 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: flow(predicts="v"), "predicts='v': it must be one of velocity, x0, eps, velocity to data for flow"),
     (lambda: vp(pixels=(1, -1)), "they must be the values of black and of white"),
     (lambda: vp(labels="balanced"), "it needs n_classes"),
-    (lambda: vp(labels="some"), "labels='some': it must be a class from 0"),  # type: ignore[arg-type]
-    (lambda: vp(labels=5, n_classes=5), "labels=5: there are classes 0 to 4"),
+    (lambda: vp(labels="some"), "labels='some': it must be a whole number or 'balanced' or None"),  # type: ignore[arg-type]
+    (lambda: vp(labels=5, n_classes=5), "labels=5: it must be between 0 and 4"),
+    (lambda: vp(labels=-1), "labels=-1: it must be at least 0"),
+    (lambda: vp(labels=True), "labels=True: it must be a whole number"),
+    (lambda: vp(labels="balanced", n_classes=2.5), "n_classes=2.5: it must be a whole number"),  # type: ignore[arg-type]
+    (lambda: vp(n_classes=0), "n_classes=0: it must be at least 1"),
+    (lambda: vp(labels=1, null_label=10.5), "null_label=10.5: it must be a whole number or None"),  # type: ignore[arg-type]
+    (lambda: vp(labels=1, null_label=2, guidance=math.inf), "guidance=inf: it must be finite"),
+    (lambda: vp(labels=1, null_label=2, guidance=math.nan), "guidance=nan: it must be a number"),
+    (lambda: vp(pixels=(-math.inf, 1)), "they must be the values of black and of white"),
+    (lambda: vp(pixels=1), "pixels=1: it must be a tuple: a number, a number"),  # type: ignore[arg-type]
+    (lambda: vp(side=2.5), "side=2.5: it must be a whole number or None"),  # type: ignore[arg-type]
+    (lambda: vp(time=adapters.FlowTime()), r"time=FlowTime\(data_at=0\): FlowTime\(\) is the time of process='flow'"),
+    (lambda: Convention("flow", adapters.Sigma(), "x0"), r"time=Sigma\(\): FlowTime\(\) is the time of process='flow'"),
+    (lambda: adapters.LogSigma(0), "factor=0.0: it must be finite and not 0"),
+    (lambda: adapters.linear_betas(first=0.5), "first=0.5: it must be a whole number"),
+    (lambda: adapters.linear_betas(whole=2), "whole=2: it must be True or False"),
+    (lambda: adapters.linear_betas(10.5), "n=10.5: it must be a whole number"),  # type: ignore[arg-type]
+    (lambda: adapters.from_betas([[0.1, 0.2]]), "betas: they must be numbers"),  # type: ignore[list-item]
+    (lambda: adapters.vp(None, images()), "it needs a network and the images, .* got NoneType and Images"),  # type: ignore[arg-type]
+    (lambda: adapters.vp(by_label, "mnist5k"), "it needs a network and the images, .* got function and str"),  # type: ignore[arg-type]
     (lambda: vp(labels=2, guidance=3.0), "guidance=3.0: it needs labels and null_label"),
     (lambda: vp(guidance=3.0, null_label=5), "guidance=3.0: it needs labels and null_label"),
     (lambda: vp(labels=3, guidance=2.0, null_label=3), "null_label=3: it must not be labels"),

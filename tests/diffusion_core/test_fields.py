@@ -1,0 +1,90 @@
+"""The check of a dataclass's fields by their types: what becomes equal, and what is refused."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from diffusion_core.fields import check_fields, check_range
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Config:
+    count: int = 1
+    size: float = 1.0
+    flag: bool = False
+    text: str = "a"
+    label: int | Literal["all"] | None = None
+    pair: tuple[float, float] = (0.0, 1.0)
+    options: tuple[tuple[str, float], ...] = ()
+    inner: Inner = Inner()
+    loose: float = None  # type: ignore[assignment]  # as users write it
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ({"count": 20.0}, {"count": 20}),
+        ({"count": np.int64(20)}, {"count": 20}),
+        ({"size": 1}, {"size": 1.0}),
+        ({"size": np.float32(0.5)}, {"size": 0.5}),
+        ({"size": -0.0}, {"size": 0.0}),
+        ({"size": math.inf}, {"size": math.inf}),
+        ({"label": 3.0}, {"label": 3}),
+        ({"label": "all"}, {"label": "all"}),
+        ({"pair": [0, 1]}, {"pair": (0.0, 1.0)}),
+        ({"options": [["rho", 5]]}, {"options": (("rho", 5.0),)}),
+        ({"inner": Inner(2)}, {"inner": Inner(2.0)}),
+        ({"loose": None}, {"loose": None}),
+    ],
+)
+def test_equal_values_are_stored_as_the_same(given: dict[str, Any], stored: dict[str, Any]) -> None:
+    """Python's repr tells 1 from 1.0 and 0.0 from -0.0, as the identity of a config does."""
+    assert repr(Config(**given)) == repr(Config(**stored))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"count": 2.5}, "count=2.5: it must be a whole number"),
+        ({"count": True}, "count=True: it must be a whole number"),
+        ({"count": math.inf}, "count=inf: it must be a whole number"),
+        ({"count": "2"}, "count='2': it must be a whole number"),
+        ({"size": math.nan}, "size=nan: it must be a number"),
+        ({"size": True}, "size=True: it must be a number"),
+        ({"size": None}, "size=None: it must be a number"),
+        ({"size": 1j}, "size=1j: it must be a number"),
+        ({"flag": 1}, "flag=1: it must be True or False"),
+        ({"text": 1}, "text=1: it must be a text"),
+        ({"label": "some"}, "label='some': it must be a whole number or 'all' or None"),
+        ({"label": True}, "label=True: it must be a whole number or 'all' or None"),
+        ({"pair": (0.0,)}, "pair=(0.0,): it must be a tuple: a number, a number"),
+        ({"pair": range(2)}, "pair=range(0, 2): it must be a tuple: a number, a number"),
+        ({"options": {"rho": 5}}, "options={'rho': 5}: it must be a tuple: each a tuple: a text, a number"),
+        ({"options": "ab"}, "options='ab': it must be a tuple"),
+        ({"inner": Inner(math.nan)}, "rate=nan: it must be a number"),
+    ],
+)
+def test_values_of_another_type_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Config(**given)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [((1,), "n=0: it must be at least 1"), ((1, 1_000), "n=0: it must be between 1 and 1,000")],
+)
+def test_a_value_out_of_range_is_refused(limits: tuple[float, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_range("n", 0, *limits)
