@@ -42,7 +42,7 @@ def main(study: BetaStudy, options: Options) -> pd.DataFrame:
         if "sigma_min" in options.given:
             raise ValueError("sigma_min, setting: the setting has its own ladder; give one of them")
         budget = study.n_steps if "n_steps" in options.given else None
-        ladder = ladder_from(study.setting, budget, options.data_std(study))
+        ladder = ladder_from(study.setting, budget, study.model(0), options.data_std(study))
         study = replace(study, schedule=ladder, n_steps=ladder.n_steps)
         notes.append(f"the ladder is {ladder.name}, {ladder.n_steps} steps, from {study.setting}")
     if study.only_primary:

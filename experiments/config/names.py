@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, ON_PIXELS, SAMPLERS
+from diffusion_core.fields import as_type
 from diffusion_core.schedules import SCHEDULES
 
 if TYPE_CHECKING:
@@ -84,20 +85,21 @@ def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
             raise SyntaxError
         values = [_number(argument) for argument in call.args]
-        options = {str(word.arg): _number(word.value) for word in call.keywords}
+        by_keyword = [(str(word.arg), _number(word.value)) for word in call.keywords]
     except (SyntaxError, ValueError):
         example = f"{name}({typed[0]}=1)" if typed else name
         raise ValueError(f"{kind}={text!r}: it must read like {example}, with numbers") from None
-    positional = dict(zip(known, values, strict=False))
-    if twice := sorted(set(positional) & set(options)):
-        raise ValueError(f"{kind}={text!r}: {', '.join(twice)}: given twice")
-    options = positional | options
+    pairs = [*zip(known, values, strict=False), *by_keyword]
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise ValueError(f"{kind}={text!r}: a parameter is given twice")
     if len(values) > len(known) or not set(options) <= set(known):
         raise ValueError(f"{kind}={text!r}: the parameters of {name} are {', '.join(known) or 'none'}")
     if others := sorted(set(options) - set(typed)):
         raise ValueError(f"{kind}={text!r}: {others[0]} is not a number; only {', '.join(typed)} can be given here")
-    return name, {
-        key: _as_declared(f"{kind}={text!r}: {key}", options[key], parameters[key].default) for key in options
+    return name, {  # 1 and 1.0 must give the same identity
+        key: as_type(f"{kind}={text!r}: {key}", int if type(parameters[key].default) is int else float, value)
+        for key, value in options.items()
     }
 
 
@@ -107,15 +109,6 @@ def _number(node: ast.expr) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError
     return value
-
-
-def _as_declared(field: str, value: float, default: object) -> float:
-    """The number as a float, or as an int if the parameter's default is one: 1 and 1.0 must give the same identity."""
-    if not isinstance(default, int):
-        return float(value)
-    if value % 1 != 0:  # infinity % 1 is nan
-        raise ValueError(f"{field}={value}: it must be a whole number")
-    return int(value)
 
 
 def called(name: str, options: Iterable[tuple[str, float]]) -> str:

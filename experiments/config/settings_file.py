@@ -1,47 +1,79 @@
 """The settings that `tune` writes: settings.json, read back."""
 
 import json
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
+from diffusion_core.fields import check_fields
 from experiments.config import names
 from experiments.config.config import Ladder
+from experiments.config.denoisers import ModelConfig
 
 FORMAT = 1
 
 
-def ladder_from(path: Path, budget: int | None, data_std: float) -> Ladder:
+@dataclass(frozen=True)
+class Entry:
+    """A recommended setting, as far as it is read back."""
+
+    budget: int  # network evaluations per image
+    ladder: str
+    sampler: str
+    n_steps: int
+    sigma_max: float
+    sigma_min: float
+    ending_at_0: bool
+    sigmas: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def ladder_from(path: Path, budget: int | None, model: ModelConfig, data_std: float) -> Ladder:
     """The ladder of a recommended setting, with one step per evaluation of its budget.
 
     Args:
         path: a settings.json.
         budget: network evaluations per image; None for the largest budget in the file.
+        model: what is sampled from.
         data_std: as in `names.schedule`.
 
     Raises:
-        ValueError: no such file, not one of `tune`, no setting for this budget, or levels that were changed by hand.
+        ValueError: no such file, not one of `tune`, or settings that were changed by hand; no setting for this budget;
+            settings of another network or other data.
     """
-    what = f"setting={str(path)!r}"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{what}: it must be a settings.json that tune wrote: {error}") from None
-    try:
-        if content["format"] != FORMAT:
-            raise ValueError(f"{what}: its format is {content['format']}, but this version reads {FORMAT}")
-        entries = {int(one["budget"]): one for one in content["settings"]}
-        budget = max(entries, default=0) if budget is None else budget
-        if budget not in entries:
-            known = ", ".join(map(str, sorted(entries)))
-            raise ValueError(f"{what}: it has no setting for n_steps={budget}; it has settings for {known} evaluations")
-        one = entries[budget]
-        ends = float(one["sigma_max"]), float(one["sigma_min"])
-        schedule, options = names.schedule(one["ladder"], data_std)
-        mine, said = Ladder(schedule, int(one["n_steps"]), *ends, options).sigmas(), tuple(one["sigmas"])
-        if len(mine) != len(said) or any(abs(a - b) > 1e-6 * a for a, b in zip(mine, said, strict=True)):
-            raise ValueError(
-                f"{what}: its sigmas are not the levels of its ladder, {one['ladder']}; were they changed?"
-            )
-    except (KeyError, TypeError, AttributeError) as error:
-        missing = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{what}: it is not as tune wrote it: {missing}") from None
-    return Ladder(schedule, budget, *ends, options)
+        return _read(json.loads(path.read_text(encoding="utf-8")), budget, model, data_std)
+    except (KeyError, TypeError, AttributeError, ValueError, OSError, RecursionError) as error:
+        ours = type(error) is ValueError  # errors of json are of subclasses
+        why = str(error) if ours else f"it must be a settings.json that tune wrote: {type(error).__name__}: {error}"
+        raise ValueError(f"setting={str(path)!r}: {why}") from None
+
+
+def _read(content: dict[str, Any], budget: int | None, model: ModelConfig, data_std: float) -> Ladder:
+    if content["format"] != FORMAT:
+        raise ValueError(f"its format is {content['format']}, but this version reads {FORMAT}")
+    entries = [Entry(**{field.name: entry[field.name] for field in fields(Entry)}) for entry in content["settings"]]
+    known = sorted(entry.budget for entry in entries)
+    budget = max(known, default=0) if budget is None else budget
+    if known.count(budget) != 1:
+        several = "no setting" if budget not in known else "more than one setting"
+        raise ValueError(f"it has {several} for n_steps={budget}; it has settings for {known} evaluations")
+    entry = next(entry for entry in entries if entry.budget == budget)
+    schedule, options = names.schedule(entry.ladder, data_std)
+    ladder = Ladder(schedule, entry.n_steps, entry.sigma_max, entry.sigma_min, options)
+    levels = ladder.sigmas()
+    if len(levels) != len(entry.sigmas) or any(
+        abs(a / b - 1) > 1e-6 for a, b in zip(entry.sigmas, levels, strict=True)
+    ):
+        raise ValueError(f"its sigmas are not the levels of its ladder, {entry.ladder}; were they changed?")
+    if not entry.sampler.startswith("restart("):  # its name cannot be read back
+        nfe = names.sampler(entry.sampler).planned_nfe(levels) + entry.ending_at_0
+        if nfe != budget:
+            raise ValueError(f"its budget is {budget}, but {entry.sampler} takes {nfe} evaluations; was it changed?")
+    if content["network"] != model.description:
+        raise ValueError(f"its network is {content['network']!r}, but this run samples from {model.description!r}")
+    if content["data"].rpartition("@")[2] != model.data.rpartition("@")[2]:  # the fingerprint of a user's data
+        raise ValueError(f"its data are {content['data']!r}, but this run has {model.data!r}")
+    return replace(ladder, n_steps=budget)

@@ -10,6 +10,7 @@ from experiments import __main__ as command
 CASES = {
     "tune": [
         (["--budgets", "0"], "error: budgets=0: it must be at least 1"),
+        (["--search-seed", "99999999999999999999"], "error: search_seed=99999999999999999999: it must be between 0"),
         (["--refine", "-1"], "error: refine=-1: it must be at least 0"),
         (["--time", "10"], "error: time='10': it must read like 90s, 10min or 2h"),
         (["--settings", "karras"], "error: settings='karras': it must read like"),
@@ -62,6 +63,7 @@ CASES = {
     "noise_levels": [
         (["--p-means", "0"], "error: p_means: it has no effect without --map"),
         (["--map", "--cross"], "error: cross: it has no effect with --map"),
+        (["--laws", "log-normal(p_mean=0,p_mean=1)"], "a parameter is given twice"),
         (["--laws", "gaussian"], "error: law='gaussian': it must be one of log-normal, log-uniform"),
         (["--weightings", "none"], "error: weighting='none': it must be one of unit-eps"),
         (["--parameterisations", "score"], "error: parameterisation='score': it must be one of preconditioned"),
@@ -79,7 +81,7 @@ CASES = {
     "run": [
         (["--n-steps", "0"], "error: n_steps=0: "),
         (["--ladder", "karras(rho=0)"], "error: rho=0"),
-        (["--sampler", "euler(1, eta=0)"], "error: sampler='euler(1, eta=0)': eta: given twice"),
+        (["--sampler", "euler(1, eta=0)"], "error: sampler='euler(1, eta=0)': a parameter is given twice"),
         (["--sampler", "euler(eta=50)"], "sigma_down^2 = sigma'^2 - sigma_up^2 would be negative"),
         (["--model", "somewhere"], "error: "),
         (["--model", "python:a:b", "--law", "vp"], "error: law: they train a network, but --model brings one"),
