@@ -6,7 +6,7 @@ import io
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,27 +15,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from reports import best_sets, budgets, drawing, figures, limits
+from reports import drawing, figures, limits
 from reports.document import Explorer, Figure, Gallery, Opening, PictureError, Section, Table, shown_width
 from reports.drawing import svg
-from reports.installed import installed_page, installed_pages
-from reports.pages import ladders, noise_levels, sweep, tune
-from reports.pages import run as single
-from reports.pages.beta import page as beta
+from reports.pages import page_of
 from reports.results import Run, read_run
 from reports.schema import content
 
 SHADES, FILM_SHADES = 32, 16  # values per channel of a picture in a page
 PICTURE = re.compile(r'<img src="data:image/png;base64,([\w+/=]+)"[^>]* data-picture="([^"]+)"')
-Page = tuple[Callable[[Run], Opening], Callable[[Run], list[Section | None]]]  # the first screen, the sections
-EXPERIMENTS: dict[str, Page] = {
-    "beta": (beta.opening, beta.sections),
-    "noise_levels": (noise_levels.opening, noise_levels.sections),
-    "ladders": (budgets.opening, ladders.sections),
-    "tune": (tune.opening, tune.sections),
-    "run": (single.opening, single.sections),
-    "sweep": (best_sets.opening, sweep.sections),
-}
 
 
 def write_report(directory: Path) -> Path:
@@ -48,21 +36,21 @@ def write_report(directory: Path) -> Path:
     """
     run = read_run(directory)
     unpack_pictures(directory)
-    opening, sections = _page(run)
-    with _page_of(run), figures.style():
-        return write_pages(directory, run.info["question"], sections(run), footer(run), opening(run))
+    page = page_of(run.info["experiment"])
+    with _blaming_edits(run), figures.style():
+        return write_pages(directory, run.info["question"], page.sections(run), footer(run), page.opening(run))
 
 
 def read_opening(directory: Path) -> tuple[Run, Opening]:
     """The run in `directory` and the first screen of its report. Nothing is written. Errors as in `write_report`."""
     run = read_run(directory)
-    opening, _ = _page(run)
-    with _page_of(run):
-        return run, opening(run)
+    page = page_of(run.info["experiment"])
+    with _blaming_edits(run):
+        return run, page.opening(run)
 
 
 @contextmanager
-def _page_of(run: Run) -> Iterator[None]:
+def _blaming_edits(run: Run) -> Iterator[None]:
     """An error in the block is a ValueError if a table was edited, so that no page can be made of it."""
     try:
         yield
@@ -77,19 +65,6 @@ def _page_of(run: Run) -> Iterator[None]:
             f"{run.directory}: no page can be made of its tables: {type(error).__name__}: {error} ({place}). Was a "
             "table edited? Run the command again; finished results are in the store"
         ) from error
-
-
-def _page(run: Run) -> Page:
-    name = run.info["experiment"]
-    if name in EXPERIMENTS:
-        return EXPERIMENTS[name]
-    if page := installed_page(name):
-        return page.opening, page.sections
-    known = ", ".join(sorted({*EXPERIMENTS, *installed_pages()}))
-    raise ValueError(
-        f"run.json: experiment={name!r}: no page is installed for it, only for {known}; install the package that it "
-        "comes from (for this one: pip install -e .)"
-    )
 
 
 def write_pages(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.installed import columns_of, tables_of
+from reports.pages import columns_of, tables_of
 from reports.schema import CHOICES, COLUMNS, TABLES, Column, content, needed
 
 SCHEMA = 2  # version of the format of a run directory; since 2, the labels of the runs are columns
@@ -26,28 +26,17 @@ PARAMETERS = ("alpha", "beta", "eta", "nfe")
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory in memory: `info` is run.json, `rows` is table.csv, other tables are named after their files.
-
-    `more` holds the tables of an installed page, by name without .csv.
-    """
+    """A run directory in memory: `info` is run.json, `rows` is table.csv, and each other table NAME.csv is `run.NAME`."""
 
     directory: Path
     info: dict[str, Any]
     rows: pd.DataFrame
-    contrasts: pd.DataFrame
-    best_sets: pd.DataFrame
-    looks: pd.DataFrame
-    race: pd.DataFrame
-    class_mix: pd.DataFrame
-    floors: pd.DataFrame
-    histograms: pd.DataFrame
-    losses: pd.DataFrame
-    curves: pd.DataFrame
-    densities: pd.DataFrame
-    films: pd.DataFrame
-    levels: pd.DataFrame
-    claims: pd.DataFrame
-    more: Mapping[str, pd.DataFrame]
+    tables: Mapping[str, pd.DataFrame]
+
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        if name not in self.__dict__.get("tables", ()):
+            raise AttributeError(name)
+        return self.tables[name]
 
     @property
     def features(self) -> str:
@@ -127,12 +116,10 @@ def read_run(directory: Path) -> Run:
     info = _read_info(directory / "run.json")
     tables, known = tables_of(info["experiment"]), columns_of(info["experiment"])
     _check_digests(directory, info.get("files", {}))
-    frames = {name: read_table(directory / name, columns, known) for name, columns in tables.items()}
-    shared, more = (
-        {name.removesuffix(".csv"): frame for name, frame in frames.items() if (name in TABLES) == is_shared}
-        for is_shared in (True, False)
-    )
-    run = Run(directory, info, rows=shared.pop("table"), more=more, **shared)
+    frames = {
+        name.removesuffix(".csv"): read_table(directory / name, columns, known) for name, columns in tables.items()
+    }
+    run = Run(directory, info, frames.pop("table"), frames)
     spaces = sorted({*run.rows["features"], *run.contrasts["features"], *run.floors["features"]} - {""})
     if len(spaces) > 1:
         raise ValueError(f"features: {', '.join(spaces)}: one report shows one feature space")

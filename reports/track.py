@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from reports.formats import missing
-from reports.installed import tables_of
+from reports.pages import tables_of
 from reports.render import read_opening
 from reports.results import Run, pooled
 from reports.schema import COLUMNS, METRICS, TABLES, needed

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.store.store import read_json
-from reports.installed import tables_of
+from reports.pages import tables_of
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
 OTHER_FILES = ("run.json", "settings.json", "report.html", "report.md")

@@ -33,7 +33,7 @@ from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads, visible_cards
 from experiments.stages.probe import Probe
 from experiments.store.store import Store, write_json
-from reports.installed import tables_of
+from reports.pages import tables_of
 from reports.render import write_report
 from reports.results import digests
 

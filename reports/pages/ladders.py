@@ -3,10 +3,13 @@
 from itertools import cycle
 
 from reports import best_sets, budgets, components, explorer, figures, tables
+from reports.budgets import opening
 from reports.document import Figure, Section
 from reports.formats import cell
 from reports.results import Run
 from reports.schema import METRICS
+
+__all__ = ["opening", "sections"]
 
 KINDS = {
     "control": "The A/A control.",

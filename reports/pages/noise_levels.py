@@ -5,7 +5,7 @@ import pandas as pd
 from reports import best_sets, components, explorer, figures, openings, tables
 from reports.document import Figure, Number, Opening, Prose, Section
 from reports.formats import cell, interval, listed, metric_name, percent, plural
-from reports.pages import noise_map
+from reports.pages import _noise_map as noise_map
 from reports.results import Run, above, pooled
 from reports.schema import BETTER, ENOUGH_NETWORKS, FEW_NETWORKS, METRICS, NOT_YET, UNCLEAR, WORSE
 from reports.sentences import VERDICTS, Pair, condition, control, control_failed, detectable, doubt, head, pairs, scope

@@ -1,8 +1,11 @@
 """The report on a user's own sweep: which of its settings is best in each mode?"""
 
 from reports import best_sets, components, explorer, tables
+from reports.best_sets import opening
 from reports.document import Section
 from reports.results import Run
+
+__all__ = ["opening", "sections"]
 
 KINDS = {"setting": "Each setting against the first setting of its mode.", "control": "The A/A control."}
 

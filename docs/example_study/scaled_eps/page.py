@@ -22,7 +22,7 @@ def sections(run: Run) -> list[Section | None]:
     """The sections below it."""
     body = pd.DataFrame([
         {"factor": number(row["factor"]), "sigma": number(row["sigma"]), "size of eps": number(row["eps_size"])}
-        for _, row in run.more["eps_sizes"].iterrows()
+        for _, row in run.eps_sizes.iterrows()
     ])  # fmt: skip
     sizes = table(body, "Root mean square of eps on images with noise.")
     return [Section("The size of eps", [sizes]), Section("Tables", tables.runs(run, ("network", "eta")))]

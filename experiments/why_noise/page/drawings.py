@@ -70,7 +70,7 @@ def exact_above(run: Run) -> list[Figure]:
         "Change of FD by noise (eta 1 minus eta 0) with a denoiser that is exact above a noise level; below 0, noise "
         "helps."
     )
-    if len(run.more["copies"]):
+    if len(run.copies):
         text += (
             " Hollow: near copies of training images are more frequent than among held-out images by "
             f"{percent(gains.MANY_COPIES)} or more, with noise or without. Then the change may show that noise blurs "
@@ -113,7 +113,7 @@ def _mark(run: Run, ax: figures.Axes, x: float, row: pd.Series, color: str, name
 
 def against_residual(run: Run) -> list[Figure]:
     """The size of the gap between the samplers against the Fokker-Planck residual of the denoiser."""
-    probes = run.more["probes"][(run.more["probes"]["probe"] == "residual") & run.more["probes"]["sigma"].isna()]
+    probes = run.probes[(run.probes["probe"] == "residual") & run.probes["sigma"].isna()]
     rows = gains.of(run).merge(probes[["arm", "value"]].rename(columns={"value": "residual"}), on="arm")
     rows = rows[rows["n_steps"].isin(gains.of(run, "whole")["n_steps"])]
     if len(rows) < 3:

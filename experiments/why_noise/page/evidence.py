@@ -81,7 +81,7 @@ def exchanges(run: Run) -> Section | None:
 
 def error_sizes(run: Run) -> list[Figure]:
     """The error of each network on fresh inputs, by noise level."""
-    rows = run.more["probes"][(run.more["probes"]["probe"] == "size") & run.more["probes"]["images_seen"].notna()]
+    rows = run.probes[(run.probes["probe"] == "size") & run.probes["images_seen"].notna()]
     if not len(rows):
         return []
     means = rows.groupby(["images_seen", "sigma"], as_index=False)["value"].mean()
@@ -144,7 +144,7 @@ def where(run: Run) -> Section | None:
             text += f"{gains.shown(run, part)}."
             blocks.append(Prose(text, f"Prediction, {gains.images(length)}"))
     blocks.append(gains.gain_table(run, rows, "Noise put back in one range of levels only, against no noise."))
-    if len(run.more["copies"]):
+    if len(run.copies):
         blocks.append(copies(run))
     return Section("Where must noise be put back?", blocks)
 
@@ -154,7 +154,7 @@ def copies(run: Run) -> Table:
     body = [
         {"denoiser": arm, "setting": setting}
         | {f"share of {name}": number(same[column].mean(), 3) for name, column in SHARES.items()}
-        for (arm, setting), same in run.more["copies"].groupby(["arm", "setting"], sort=False)
+        for (arm, setting), same in run.copies.groupby(["arm", "setting"], sort=False)
     ]
     text = (
         "Samples that are copies of training images: the nearest one is at most a third as far away as the second "
@@ -226,7 +226,7 @@ def factorial(run: Run) -> list[Table]:
 def yardsticks(run: Run) -> Section | None:
     """All yardsticks of the main denoisers."""
     rows = gains.of(run, "whole", "split")
-    measured = [name for name in (*METRICS[::-1], *FURTHER) if (run.more["gains"]["metric"] == name).any()]
+    measured = [name for name in (*METRICS[::-1], *FURTHER) if (run.gains["metric"] == name).any()]
     if not len(rows) or not set(measured) - set(METRICS):
         return None
     body = []

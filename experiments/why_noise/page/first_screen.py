@@ -41,7 +41,7 @@ def opens_with_levels(run: Run) -> bool:
     So it is where the network was not made exact in one band after the other. A run on real data opens with pictures.
     """
     bands_tried = (gains.of(run, "band")["kind"] == "exact").any()
-    return not len(run.more["copies"]) and not bands_tried and len(gains.of(run, "above")) > 0
+    return not len(run.copies) and not bands_tried and len(gains.of(run, "above")) > 0
 
 
 def sentence(run: Run) -> str:
@@ -106,7 +106,7 @@ def lines(run: Run) -> list[tuple[str, str]]:
         of = "" if network is None else f"; the network gains {cell(gains.DECIDES, network['difference'])}"
         size = f"{gains.shown(run, exact)}{gains.power(exact)}"
         parts.append(("Large steps", f"{helps}: an exact denoiser {what}, {size}{of}."))
-    visited = run.more["ratios"][(run.more["ratios"]["probe"] == "visited") & (run.more["ratios"]["sigma"] < gains.LOW)]
+    visited = run.ratios[(run.ratios["probe"] == "visited") & (run.ratios["sigma"] < gains.LOW)]
     longest = visited[(visited["images_seen"] == visited["images_seen"].max()) & visited["high"].notna()]
     if len(longest):
         better = int((longest["high"] < 1).sum())

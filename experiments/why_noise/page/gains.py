@@ -22,7 +22,7 @@ BEYOND = "beyond the exact denoiser (FD)"
 
 def of(run: Run, *parts: str, metric: str = DECIDES, setting: str | None = FULL) -> pd.DataFrame:
     """The gains of these parts over all networks, one row per arm and setting; without parts, of all."""
-    rows = pooled(run.more["gains"])
+    rows = pooled(run.gains)
     rows = rows[(rows["metric"] == metric) & (setting is None or rows["setting"] == setting)]
     return pd.concat([rows[rows["part"] == part] for part in parts]) if parts else rows
 
@@ -56,7 +56,7 @@ def half_left(run: Run, images_seen: float, edge: float | None = None) -> pd.Ser
 
 def split_at(run: Run) -> float | None:
     """The noise level at which denoisers are split in two, if any are."""
-    rows = run.more["gains"][run.more["gains"]["part"] == "split"]
+    rows = run.gains[run.gains["part"] == "split"]
     return float(rows["band_low"].max()) if len(rows) else None
 
 
@@ -77,7 +77,7 @@ def above(row: pd.Series | None) -> bool:
 
 def near_copies(run: Run, arm: str) -> float | None:
     """The share of near copies among the samples of an arm, mean over networks, in the setting with the most."""
-    rows = run.more["copies"][run.more["copies"]["arm"] == arm]
+    rows = run.copies[run.copies["arm"] == arm]
     return float(rows.groupby("setting")["near_copies"].mean().max()) if len(rows) else None
 
 

@@ -21,7 +21,7 @@ def inputs(run: Run) -> Section | None:
 
 def visited(run: Run) -> list[Block]:
     """Squared errors on the network's own samples over those on fresh inputs, with noise over without noise."""
-    ratios, lead = run.more["ratios"][run.more["ratios"]["probe"] == "visited"], "(a) Errors on visited inputs"
+    ratios, lead = run.ratios[run.ratios["probe"] == "visited"], "(a) Errors on visited inputs"
     if not len(ratios):
         return []
     longest = ratios[(ratios["images_seen"] == ratios["images_seen"].max()) & ratios["high"].notna()]
@@ -108,7 +108,7 @@ def further(run: Run) -> list[Block]:
 
 def norms(run: Run) -> list[Block]:
     """The norm of eps on the network's own samples over that on fresh inputs."""
-    rows = run.more["probes"][(run.more["probes"]["probe"] == "norm") & run.more["probes"]["sigma"].notna()]
+    rows = run.probes[(run.probes["probe"] == "norm") & run.probes["sigma"].notna()]
     if not len(rows):
         return []
     longest = rows[rows["images_seen"] == rows["images_seen"].max()]

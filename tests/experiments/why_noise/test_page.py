@@ -139,7 +139,7 @@ def test_the_figure_has_every_band_for_every_length(directory: Path) -> None:
     run = read_run(directory)
     figure = drawings.bands(run)
     assert figure is not None
-    bands = run.more["gains"][(run.more["gains"]["part"] == "band") & (run.more["gains"]["metric"] == "fd")]
+    bands = run.gains[(run.gains["part"] == "band") & (run.gains["metric"] == "fd")]
     for ax, kind in zip(figure.drawing.axes, ("network", "exact"), strict=True):
         assert len(ax.get_xticks()) == bands["band_low"].nunique()
         marked = [text for text in (line.get_gid() or "" for line in ax.lines) if text.startswith("tip:")]

@@ -7,7 +7,7 @@ import pandas as pd
 from reports import components, explorer, figures, openings, sentences, tables
 from reports.document import Figure, Number, Opening, Prose, Section
 from reports.formats import as_precise, cell, listed, metric_name, number, percent, plural, short_name
-from reports.pages.beta import cost
+from reports.pages import _beta_cost as cost
 from reports.results import Run, means
 from reports.schema import BETTER, EQUAL, METRICS, NOT_YET, UNCLEAR, UNDECIDED, WORSE
 from reports.sentences import Pair, capital, head, measured, pairs, relation

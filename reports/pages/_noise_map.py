@@ -5,7 +5,7 @@ import pandas as pd
 from reports import best_sets, components, explorer, figures, openings, tables
 from reports.document import Figure, Number, Opening, Section
 from reports.formats import cell, metric_name, missing, number, plural
-from reports.pages import noise_map_predictors as predictors
+from reports.pages import _noise_map_predictors as predictors
 from reports.results import Run
 from reports.schema import COLUMNS
 from reports.sentences import head, pairs
