@@ -4,15 +4,13 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from reports import components, figures, limits, openings
+from reports import components, figures, limits, openings, sentences
 from reports.document import Figure, Number, Opening, Prose, Section, Table, table
-from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
+from reports.formats import cell, interval, listed, metric_name, missing, number, plural
 from reports.results import Run
 from reports.schema import METRICS
-from reports.sentences import control
 
 SHOWN = 4  # how many modes the first screen shows
-LISTED = 6  # how many settings a sentence lists
 
 
 @dataclass(frozen=True)
@@ -135,38 +133,14 @@ def simplest(run: Run, one: BestSet, metric: str = "fd") -> Number:
     return Number(cell(metric, one.value(one.simplest, metric)), f"{name}, {one.where}", notes)
 
 
-def details(run: Run) -> Section:
-    """The sets in sentences, with conditions, control and failures. Folded."""
+def conditions(run: Run) -> Section:
+    """How the sets were made, and the control. Folded."""
     sets = read(run)
-    blocks = [Prose(_members(run, one), f"{one.mode[:1].upper()}{one.mode[1:]}") for one in sets]
-    if sets:
-        made = components.how(sets[0].settings.iloc[0])
-        blocks.append(Prose(f"Limits: {made}, corrected for the number of settings. All of this is exploration."))
-    blocks += [*control(run), *components.failures(run)]
-    return Section("The answer in detail", blocks, folded=True)
-
-
-def _members(run: Run, one: BestSet) -> str:
-    if not one.simplest:
-        return f"No verdict: {one.why_not}."
-    metric = METRICS[0]
-    name, members = metric_name(metric, run.features), one.members
-    level = next((percent(value) for value in members["level"] if not missing(value)), "")
-    named: list[str] = []
-    for _, row in members[~members["best"].fillna(False).astype(bool)].head(LISTED).iterrows():
-        note = f"{level} interval " if not named and level else ""
-        named.append(f"“{row['setting']}” {interval(metric, row['difference'], row['low'], row['high'], note)}")
-    texts = [f"“{one.settings['setting'].iloc[0]}” has the lowest {name}"]
-    if named:
-        some = ", for example" if len(members) - 1 > len(named) else ""
-        texts.append(
-            f"{len(members) - 1} of {len(one.settings) - 1} others cannot be told from it{some}: {'; '.join(named)}"
-        )
-    else:
-        texts.append(f"All {len(one.settings) - 1} others are worse")
-    scores = listed(f"{metric_name(m, run.features)} {cell(m, one.value(one.simplest, m))}" for m in METRICS)
-    texts.append(f"Use the simplest, “{one.simplest}”: on all images it scores {scores}")
-    return f"{'. '.join(texts)}."
+    if not sets:
+        return sentences.conditions(run)
+    how = components.how(sets[0].settings.iloc[0])
+    text = f"Limits: {how}, corrected for the number of settings. All of this is exploration."
+    return sentences.conditions(run, Prose(text))
 
 
 def ties(run: Run) -> Section | None:

@@ -216,12 +216,6 @@ def line_of_budgets(ax: figures.Axes, metric: str, rows: pd.DataFrame, **look: A
     figures.quality_line(means, rows, "nfe", metric, ax, **look)
 
 
-def failures(run: Run) -> list[Prose]:
-    """A warning for the first screen if runs failed."""
-    count = len(run.failed())
-    return [Prose(f"{number(count, 0)}; the messages are under Tables.", "Failed runs")] if count else []
-
-
 def untimed(run: Run) -> list[Prose]:
     """A note on runs whose seconds are left out because they shared the device, if there are any."""
     rows = run.ok()

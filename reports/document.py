@@ -4,7 +4,7 @@ The templates render them.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -112,58 +112,16 @@ def shown_width(picture: Path, room: int = 256) -> int:
 
 
 @dataclass(frozen=True)
-class Knob:
-    """One control of the explorer. A slider moves through numbers in order; other values are buttons or a list."""
+class Explorer:
+    """Controls that swap the samples and move a mark in the figure. It needs the script; the figure does not.
 
-    label: str
-    values: list[str]
-    slider: bool
-
-
-@dataclass(frozen=True)
-class Point:
-    """One setting in the explorer.
-
-    Args:
-        at: its position on each knob of its view.
-        key: the number of its mark in the figure.
-        picture: name of its grid of samples, without ending.
-        levels: noise levels of the frames of its film; empty if they are unknown or there is no film.
-        facts: lines of (name, value, difference from the baseline).
-        against: key of the baseline that it is shown next to.
+    `views` is what the script reads, a dict per group of settings: `title`, `knobs` that choose among its `points`, and
+    `start`, the key of the point that is shown first. `explorer.py` makes them.
     """
 
-    at: list[int]
-    key: int
-    label: str
-    picture: str
-    levels: list[str]
-    facts: list[tuple[str, str, str]]
-    against: int
-
-
-@dataclass(frozen=True)
-class View:
-    """A group of settings with the knobs that choose among them."""
-
-    title: str
-    knobs: list[Knob]
-    points: list[Point]
-    start: int  # key of the point that is shown first
-
-
-@dataclass(frozen=True)
-class Explorer:
-    """Controls that swap the samples and move a mark in the figure. It needs the script; the figure does not."""
-
-    views: list[View]
+    views: list[dict[str, Any]]
     figure: Figure
     kind: ClassVar[str] = "explorer"
-
-    @property
-    def data(self) -> list[dict[str, Any]]:
-        """The views for the script."""
-        return [asdict(view) for view in self.views]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from reports import components, figures, limits
-from reports.document import Explorer, Figure, Gallery, Knob, Point, Section, View
+from reports.document import Explorer, Figure, Gallery, Section
 from reports.formats import cell, interval, listed, metric_name, missing, percent
 from reports.results import Run, pooled
 from reports.schema import COLUMNS, METRICS
@@ -57,7 +57,7 @@ def all_settings(run: Run, knobs: Sequence[tuple[str, str]], named: Named = sett
 def section(run: Run, choices: Sequence[Choice], text: str = "") -> Section | None:
     """The section with the explorer, its figure and its pictures, or None without any setting."""
     choices = [choice for choice in choices if len(choice.rows)]
-    views: list[View] = []
+    views: list[dict[str, Any]] = []
     marks: list[pd.Series] = []
     for choice in choices:
         views.append(_view(run, choice, len(marks)))
@@ -77,11 +77,17 @@ def _settings(choice: Choice) -> pd.DataFrame:
     return first.iloc[limits.spread(first["kd"], limits.SETTINGS)]
 
 
-def _view(run: Run, choice: Choice, first_key: int) -> View:
+def _view(run: Run, choice: Choice, first_key: int) -> dict[str, Any]:
+    """The settings of a choice, for the script.
+
+    A knob with `slider` moves through its values in order; other values are buttons or a list. A point has its place
+    `at` on each knob, the `key` of its mark in the figure, its `picture`, the noise levels of its film (empty without
+    one), `facts` as (name, value, difference from the baseline), and the key of the baseline next to it, `against`.
+    """
     settings = _settings(choice).reset_index(drop=True)
     values = [_values(settings[column], label in choice.sliders) for label, column in choice.knobs]
     knobs = [
-        Knob(label, [cell(column, value) for value in found], label in choice.sliders)
+        {"label": label, "values": [cell(column, value) for value in found], "slider": label in choice.sliders}
         for (label, column), found in zip(choice.knobs, values, strict=True)
     ]
     group = settings.groupby(["mode", "budget"], sort=False, dropna=False).ngroup()
@@ -91,15 +97,17 @@ def _view(run: Run, choice: Choice, first_key: int) -> View:
     for at, row in settings.iterrows():
         compared = contrasts(run, row, METRICS[0])
         named = compared.iloc[0]["b"] if len(compared) else None
-        where = [found.index(_plain(row[column])) for found, (_, column) in zip(values, choice.knobs, strict=True)]
-        points.append(
-            Point(
-                where, first_key + at, choice.named(row), row["samples_id"], levels(run, row["samples_id"]),
-                facts(run, row), keys.get((group[at], named), baseline[group[at]]),
-            )
-        )  # fmt: skip
+        points.append({
+            "at": [found.index(_plain(row[column])) for found, (_, column) in zip(values, choice.knobs, strict=True)],
+            "key": first_key + at,
+            "label": choice.named(row),
+            "picture": row["samples_id"],
+            "levels": levels(run, row["samples_id"]),
+            "facts": facts(run, row),
+            "against": keys.get((group[at], named), baseline[group[at]]),
+        })  # fmt: skip
     best = settings["kd"].idxmin() if settings["kd"].notna().any() else 0
-    return View(choice.title, knobs, points, first_key + int(best))
+    return {"title": choice.title, "knobs": knobs, "points": points, "start": first_key + int(best)}
 
 
 def _values(column: pd.Series, ordered: bool) -> list[Any]:

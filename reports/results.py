@@ -26,7 +26,7 @@ PARAMETERS = ("alpha", "beta", "eta", "nfe")
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory in memory: `info` is run.json, `rows` is table.csv, and each other table NAME.csv is `run.NAME`."""
+    """A run directory in memory: `info` is run.json, `rows` table.csv, and any other table NAME.csv is `run.NAME`."""
 
     directory: Path
     info: dict[str, Any]

@@ -3,15 +3,12 @@
 A `Pair` is one contrast in both metrics: its pooled rows in kd and fd (either may be absent).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import pandas as pd
 from scipy.stats import t as student
 
-from reports.document import Prose
-from reports.formats import as_precise, cell, interval, listed, metric_name, missing, number, percent, short_name
-from reports.results import Run, above, pooled
+from reports.document import Prose, Section
+from reports.formats import cell, interval, listed, metric_name, missing, number, percent, short_name
+from reports.results import Run, pooled
 from reports.schema import (
     BETTER,
     ENOUGH_NETWORKS,
@@ -31,29 +28,15 @@ Pair = dict[str, pd.Series]
 FREEDOM = GROUPS - 1  # degrees of freedom per network of the jackknife
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A verdict of contrasts.csv in words: the answer to "is a better than b?", the head of a list, and a clause."""
-
-    answer: str
-    head: str
-    clause: str
-
-
-VERDICTS = {
-    verdict: Verdict(answer, head or answer.removesuffix("."), clause)
-    for verdict, answer, head, clause in (
-        (BETTER, "Yes.", "Better", "{a} scores better than {b}"),
-        (UNCLEAR, "No detectable difference.", "", "there is no detectable difference in {metric} between {a} and {b}"),
-        (WORSE, "No.", "Worse", "{a} scores worse than {b}"),
-        (UNDECIDED, "Undecided.", "Undecided, because the metrics disagree", "the metrics disagree on {a} against {b}"),
-        (EQUAL, "No.", "Practically equal", "{a} and {b} are practically equal"),
-        (NOT_YET, "Too undertrained to tell.", "", "the samples of {a} and {b} are not yet images, so they cannot be "
-         "compared"),
-        (FEW_NETWORKS, "Too few networks to tell.", "", "there are too few networks to compare {a} and {b}, which were "
-         "trained separately"),
-    )
-}  # fmt: skip
+ANSWERS = {  # verdict of contrasts.csv -> the answer to "is a better than b?"
+    BETTER: "Yes.",
+    UNCLEAR: "No detectable difference.",
+    WORSE: "No.",
+    UNDECIDED: "Undecided.",
+    EQUAL: "No.",
+    NOT_YET: "Too undertrained to tell.",
+    FEW_NETWORKS: "Too few networks to tell.",
+}
 
 
 def worded(verdict: str) -> str:
@@ -76,39 +59,9 @@ def head(pair: Pair) -> pd.Series:
     return next(iter(pair.values()))
 
 
-def relation(pair: Pair, betas: bool = False) -> str:
-    """The verdict as a clause, for instance "eta 1 scores better than eta 0". `betas` adds the beta of both sides."""
-    row = head(pair)
-    names = {side: f"{row[side]} (beta {number(row[f'beta_{side}'])})" if betas else row[side] for side in "ab"}
-    return VERDICTS[row["verdict"]].clause.format(**names, metric=short_name(row["metric"], row["features"]))
-
-
 def capital(text: str) -> str:
     """`text` with a capital first letter, except if it starts with a symbol such as eta."""
     return text if text.startswith(("eta", "beta", "sigma", "eps")) else text[:1].upper() + text[1:]
-
-
-def measured(run: Run, pair: Pair, values: bool = True) -> str:
-    """One sentence per metric with the difference and its interval. `values` adds both values and the floor.
-
-    The last sentence has no full stop, so that the caller can end it.
-    """
-    sentences: list[str] = []
-    for metric, row in pair.items():
-        name = metric_name(metric, run.features)
-        note = "" if sentences else f"{percent(row['level'])} interval "
-        difference = interval(metric, row["difference"], row["low"], row["high"], note)
-        if not values:
-            sentences.append(f"{name} differs by {difference}")
-            continue
-        a, b = (f"{cell('value_a', row[f'value_{side}'], metric)} with {row[side]}" for side in "ab")
-        sentences.append(f"{name} is {a} and {b}, a difference of {difference}")
-        if (floor := run.floor(metric, row)) is not None:
-            mean, low, high = (cell(name, floor[name], metric) for name in ("mean", "low", "high"))
-            a, b = (cell("value_a", above(row[f"value_{side}"], floor), metric) for side in "ab")
-            among = f", repeats {low} to {high}" if floor["repeats"] > 1 else ""
-            sentences.append(f"That is {a} and {b} above real images (floor {mean}{among})")
-    return ". ".join(sentences)
 
 
 def scope(pair: Pair) -> str:
@@ -169,19 +122,6 @@ def smallest(row: pd.Series) -> float | None:
     return float((row["high"] - row["low"]) / 2 + student.ppf(POWER, freedom) * row["se"])
 
 
-def detectable(run: Run, unclear: Sequence[Pair]) -> list[str]:
-    """One sentence, without a full stop, on what the run could have detected where intervals contain 0."""
-    rows = [row for pair in unclear if (row := head(pair))["low"] <= 0 <= row["high"]]
-    sizes = sorted(size for row in rows if (size := smallest(row)) is not None)
-    if not sizes:
-        return []
-    metric = rows[0]["metric"]
-    ends = dict.fromkeys(as_precise(metric, [size], -size, size)[0] for size in (sizes[0], sizes[-1]))
-    name = metric_name(metric, run.features)
-    what = f"a difference of {listed(ends)}" if len(ends) == 1 else f"differences of {' to '.join(ends)}"
-    return [f"This run could have detected {what} in {name} ({percent(POWER)} power)"]
-
-
 def budget(run: Run) -> list[Prose]:
     """Which settings cannot be told from the best, for each number of evaluations."""
     sets = run.best_sets[run.best_sets["mode"] == "pareto"]
@@ -197,19 +137,6 @@ def budget(run: Run) -> list[Prose]:
     return [Prose(f"{' '.join(uses)} {how}", "Which setting for which budget (exploration)")]
 
 
-def price(pair: Pair) -> str:
-    """The evaluations that side a takes more (or fewer) than side b, as a clause."""
-    row = head(pair)
-    a, b = row["nfe_a"], row["nfe_b"]
-    if a == b:
-        return f"both take {cell('nfe', a)} evaluations"
-    word = "more" if a > b else "fewer"
-    return (
-        f"{row['a']} takes {cell('nfe', a)} evaluations instead of {cell('nfe', b)} ({cell('nfe', abs(a - b))} {word}, "
-        f"{number(a / b, 1)} times the cost)"
-    )
-
-
 def control_failed(run: Run) -> bool:
     """Whether the A/A control shows a difference in either metric between a setting and itself."""
     return any(bool(row["clear"]) for pair in pairs(run.of_kind("control")) for row in pair.values())
@@ -220,21 +147,31 @@ def untrusted(pair: Pair) -> bool:
     return not missing(head(pair).get("untrusted"))
 
 
-def control(run: Run) -> list[Prose]:
+def control(run: Run) -> Prose:
     """The result of the A/A control, which must find no difference."""
     found = pairs(run.of_kind("control"))
     if not found:
-        return [Prose("not measured, so nothing here checks that the intervals are wide enough.", "A/A control")]
-    row, numbers = head(found[0]), measured(run, found[0], values=False)
+        return Prose("not measured, so nothing here checks that the intervals are wide enough.", "A/A control")
+    row, failed = head(found[0]), control_failed(run) and not untrusted(found[0])
+    sizes = [
+        f"{metric_name(metric, run.features)} differs by "
+        + interval(metric, row["difference"], row["low"], row["high"], f"{percent(row['level'])} interval ")
+        for metric, row in found[0].items()
+    ]
     how = "retrained from other seeds" if row["mode"] == "retrained" else "with another sampling seed"
-    text, failed = f"{row['b']} against itself {how}", control_failed(run) and not untrusted(found[0])
+    outcome, more = ": no detectable difference, as it should be", ""
     if untrusted(found[0]):
-        text += f": no verdict, its samples are not yet images. {numbers}."
-    elif not failed:
-        text += f": no detectable difference, as it should be. {numbers}."
-    else:
-        text += (
-            f" shows a difference, although both sides are the same setting. {numbers}. By chance this happens about "
-            "once in 20 times per metric. Differences of this size establish nothing in this report."
+        outcome = ": no verdict, its samples are not yet images"
+    elif failed:
+        outcome = " shows a difference, although both sides are the same setting"
+        more = (
+            " By chance this happens about once in 20 times per metric. Differences of this size establish nothing in "
+            "this report."
         )
-    return [Prose(text, "A/A control failed" if failed else "A/A control")]
+    text = f"{row['b']} against itself {how}{outcome}. {'. '.join(sizes)}.{more}"
+    return Prose(text, "A/A control failed" if failed else "A/A control")
+
+
+def conditions(run: Run, *blocks: Prose) -> Section:
+    """The section on what qualifies the answer: `blocks`, then the A/A control. Folded."""
+    return Section("Conditions and control", [*blocks, control(run)], folded=True)

@@ -10,7 +10,7 @@ from reports.formats import as_precise, cell, listed, metric_name, number, perce
 from reports.pages import _beta_cost as cost
 from reports.results import Run, means
 from reports.schema import BETTER, EQUAL, METRICS, NOT_YET, UNCLEAR, UNDECIDED, WORSE
-from reports.sentences import Pair, capital, head, measured, pairs, relation
+from reports.sentences import Pair, head, pairs
 
 PRIMARY = ("primary", "final-denoise", "control")
 TITLES = {
@@ -23,13 +23,12 @@ TITLES = {
 
 def sections(run: Run) -> list[Section | None]:
     """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
-    words = [*answer(run), *variety(run), *equal_alpha(run), *sentences.budget(run), *sentences.control(run)]
     return [
         differences(run),
         explorer.section(run, choices(run)),
         quality(run),
         cost.section(run, TITLES),
-        Section("The answer in detail", [*words, *components.failures(run)], folded=True),
+        conditions(run),
         classes(run),
         components.training(run),
         components.glossary("alpha", "beta", "eta", "nfe", "fd", "kd", "precision", "recall"),
@@ -41,7 +40,9 @@ def opening(run: Run) -> Opening:
     """The verdict on the primary contrast, in words, numbers and pictures."""
     primary = pairs(run.of_kind("primary"))
     if not primary:
-        text = "eta 1 was not compared with eta 0 on the same ladder."
+        runs = run.rows[run.rows["mode"] == "primary"]
+        done = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded"
+        text = f"eta 1 was not compared with eta 0 on the same ladder: {done}."
         return Opening(text, "No verdict.", status=openings.status(run, None))
     pair = primary[0]
     row = openings.shown_metric(pair)
@@ -89,21 +90,14 @@ def choices(run: Run) -> list[explorer.Choice]:
     ]
 
 
-def answer(run: Run) -> list[Prose]:
-    """The primary contrast in both metrics, then its conditions."""
-    primary = pairs(run.of_kind("primary"))
-    if not primary:
-        runs = run.rows[run.rows["mode"] == "primary"]
-        done = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded"
-        return [Prose(f"eta 1 was not compared with eta 0 on the same ladder. {done}.", "No verdict")]
-    pair = primary[0]
-    texts = [f"{short_name(head(pair)['metric'], run.features)} decides: {relation(pair, betas=True)}"]
-    if head(pair)["verdict"] == UNCLEAR:
-        texts += [f"Reason: {sentences.doubt(pair)}", *sentences.detectable(run, [pair])]
-    return [
-        Prose(f"{'. '.join([*texts, measured(run, pair)])}."),
-        Prose(f"{status(run)} Measured on {sentences.scope(pair)}. {sentences.condition(pair)}"),
-    ]
+def conditions(run: Run) -> Section:
+    """Of the primary contrast: where it was measured, precision and recall; then the budgets and the control."""
+    blocks = []
+    for pair in pairs(run.of_kind("primary"))[:1]:
+        unclear = head(pair)["verdict"] == UNCLEAR
+        reason = f"Not detectable, because {sentences.doubt(pair)}. " if unclear else ""
+        blocks.append(Prose(f"{reason}{status(run)} Measured on {sentences.scope(pair)}. {sentences.condition(pair)}"))
+    return sentences.conditions(run, *blocks, *variety(run), *sentences.budget(run))
 
 
 def effect(run: Run, pair: Pair) -> str:
@@ -131,7 +125,7 @@ def effect(run: Run, pair: Pair) -> str:
 
 def lead(run: Run, row: pd.Series) -> str:
     """The first words: the verdict, or that the control failed."""
-    return "Not established." if sentences.control_failed(run) else sentences.VERDICTS[row["verdict"]].answer
+    return "Not established." if sentences.control_failed(run) else sentences.ANSWERS[row["verdict"]]
 
 
 def status(run: Run) -> str:
@@ -158,19 +152,6 @@ def variety(run: Run) -> list[Prose]:
     real = [f"{metric} {cell(metric, floor['mean'])}" for metric, floor in floors.items() if floor is not None]
     texts += [f"Real images have {', '.join(real)}"] if real else []
     return [Prose(f"{'. '.join(texts)}.", "Precision and recall, one number per network")]
-
-
-def equal_alpha(run: Run) -> list[Prose]:
-    """The comparisons at equal alpha of beta 0.3 and of the largest beta, with their cost."""
-    by_beta = sorted(pairs(run.of_kind("same-alpha")), key=lambda pair: head(pair)["beta_a"])
-    return [
-        Prose(
-            f"{capital(relation(pair))}. {capital(sentences.price(pair))}. {measured(run, pair, values=False)}.",
-            f"Equal alpha {number(head(pair)['alpha_a'])}, {head(pair)['a']} against {head(pair)['b']} (exploration)",
-        )
-        for pair in by_beta
-        if head(pair)["beta_a"] == 0.3 or pair is by_beta[-1]
-    ]
 
 
 def differences(run: Run) -> Section:

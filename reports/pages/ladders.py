@@ -27,7 +27,7 @@ def sections(run: Run) -> list[Section | None]:
         budgets.section(run),
         explorer.all_settings(run, knobs),
         quality(run),
-        best_sets.details(run),
+        best_sets.conditions(run),
         differences(run),
         levels(run),
         classes(run),

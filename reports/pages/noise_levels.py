@@ -2,13 +2,13 @@
 
 import pandas as pd
 
-from reports import best_sets, components, explorer, figures, openings, tables
+from reports import best_sets, components, explorer, figures, openings, sentences, tables
 from reports.document import Figure, Number, Opening, Prose, Section
-from reports.formats import cell, interval, listed, metric_name, percent, plural
+from reports.formats import cell, listed, plural
 from reports.pages import _noise_map as noise_map
-from reports.results import Run, above, pooled
-from reports.schema import BETTER, ENOUGH_NETWORKS, FEW_NETWORKS, METRICS, NOT_YET, UNCLEAR, WORSE
-from reports.sentences import VERDICTS, Pair, condition, control, control_failed, detectable, doubt, head, pairs, scope
+from reports.results import Run
+from reports.schema import BETTER, ENOUGH_NETWORKS, FEW_NETWORKS, NOT_YET, WORSE
+from reports.sentences import Pair, condition, head, pairs, scope
 
 SEEDS = (
     "each setting has its own networks, so a difference includes the seed-to-seed variation of training. Intervals "
@@ -28,7 +28,7 @@ def sections(run: Run) -> list[Section | None]:
         errors(run),
         explorer.all_settings(run, [("sampler", "mode"), ("training", "setting")], explorer.setting_and_mode),
         best_sets.ties(run),
-        Section("The answer in detail", answer(run), folded=True),
+        conditions(run),
         classes(run),
         components.glossary("eta", "fd", "kd", "precision", "recall"),
         tables.section(run, best_sets.listing(run), KINDS, (*SETTING, "eta", "nfe")),
@@ -85,42 +85,14 @@ def verdict_in_short(found: list[Pair], usual: str) -> tuple[str, str]:
     return f"Keep {usual}.", f"No other setting is detectably better{bad}."
 
 
-def answer(run: Run) -> list[Prose]:
-    """One verdict for each sampler; then the conditions, the control and the failures."""
-    found: dict[str, list[Pair]] = {}
-    for pair in pairs(run.of_kind("setting")):
-        found.setdefault(head(pair)["mode"], []).append(pair)
+def conditions(run: Run) -> Section:
+    """Where the settings were measured, what the intervals leave out, and the control. Folded."""
+    found = pairs(run.of_kind("setting"))
     if not found:
-        return [Prose("no setting was compared with another.", "No verdict"), *components.failures(run)]
-    every = [pair for same in found.values() for pair in same]
-    count = exploration(len(every))
-    out = [verdict(run, mode, same) for mode, same in found.items()]
-    out.append(Prose(f"Measured on {scope(every[0])}. {condition(every[0])} {count}"))
-    seeds = [Prose(SEEDS, "Caution")] if head(every[0])["n_networks"] < ENOUGH_NETWORKS else []
-    return [*out, *seeds, *control(run), *components.failures(run)]
-
-
-def verdict(run: Run, mode: str, found: list[Pair]) -> Prose:
-    """The settings that are better, worse or not detectably different from the baseline under one sampler."""
-    usual = baseline(run) or head(found[0])["b"]
-    texts = [f"Differences from “{usual}” in {metric_name(head(found[0])['metric'], run.features)}"]
-    for word, words in VERDICTS.items():
-        here = [pair for pair in found if head(pair)["verdict"] == word]
-        named = [
-            f"“{head(pair)['a']}” {amount(run, pair, first=len(texts) == 1 and at == 0)}"
-            for at, pair in enumerate(sorted(here, key=lambda pair: head(pair)["difference"]))
-        ]
-        texts += [f"{words.head}: {'; '.join(named)}"] if named else []
-    unsure_of = [pair for pair in found if head(pair)["verdict"] == UNCLEAR]
-    texts += detectable(run, unsure_of)
-    winners = [pair for pair in found if head(pair)["verdict"] == BETTER]
-    best = min(winners or found, key=lambda pair: head(pair)["difference"])
-    lead = f"{head(best)['a']} is better than {usual}" if winners else f"no setting is detectably better than {usual}"
-    unsure = "not established, because the A/A control failed. Measured: " if control_failed(run) else ""
-    for start, label in (("The baseline ", usual), ("", head(best)["a"])):
-        if scores := standing(run, mode, label):
-            texts.append(f"{start}{scores}")
-    return Prose(f"{'. '.join(texts)}.", f"{mode[0].upper()}{mode[1:]}: {unsure}{lead}.")
+        return sentences.conditions(run)
+    where = Prose(f"Measured on {scope(found[0])}. {condition(found[0])} {exploration(len(found))}")
+    few = head(found[0])["n_networks"] < ENOUGH_NETWORKS
+    return sentences.conditions(run, where, *([Prose(SEEDS, "Caution")] if few else []))
 
 
 def exploration(count: int) -> str:
@@ -129,33 +101,6 @@ def exploration(count: int) -> str:
         f"All of this is exploration. Verdicts are corrected for {plural(count, 'comparison')} (Holm), intervals are "
         "not: about one interval in 20 misses the truth."
     )
-
-
-def amount(run: Run, pair: Pair, first: bool) -> str:
-    """The difference of a pair with its interval. The first one of a list says what the interval is."""
-    row = head(pair)
-    note = f"{percent(row['level'])} interval " if first else ""
-    shown = interval(row["metric"], row["difference"], row["low"], row["high"], note)
-    unclear = row["verdict"] == UNCLEAR and (row["low"] > 0 or row["high"] < 0)
-    return f"{shown[:-1]}; {doubt(pair)})" if unclear else shown
-
-
-def standing(run: Run, mode: str, label: str) -> str:
-    """The scores of a setting: means over networks, and the distance above the floor."""
-    rows = pooled(run.of_kind("setting"))
-    rows = rows[rows["mode"] == mode]
-    phrases = []
-    for metric in METRICS:
-        for side in "ab":
-            here = rows[(rows["metric"] == metric) & (rows[side] == label)]
-            if len(here):
-                row = here.iloc[0]
-                gap = above(row[f"value_{side}"], run.floor(metric, row))
-                floors = "" if gap is None else f" ({cell('value_a', gap, metric)} above the floor)"
-                name = metric_name(metric, run.features)
-                phrases.append(f"{name} {cell('value_a', row[f'value_{side}'], metric)}{floors}")
-                break
-    return f"“{label}” scores {listed(phrases)}" if phrases else ""
 
 
 def baseline(run: Run) -> str:

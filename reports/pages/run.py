@@ -3,10 +3,9 @@
 import pandas as pd
 
 from reports import components, explorer, openings, tables
-from reports.document import Number, Opening, Prose, Section
-from reports.formats import cell, listed, metric_name, plural
+from reports.document import Number, Opening, Section
+from reports.formats import cell, metric_name, plural
 from reports.results import Run
-from reports.schema import METRICS
 from reports.sentences import training
 
 
@@ -16,7 +15,6 @@ def sections(run: Run) -> list[Section | None]:
     settings = {f"seed {seed}": same for seed, same in rows.groupby("train_seed")}
     return [
         explorer.section(run, [explorer.Choice("All networks", rows, [("setting", "setting")], name)]),
-        Section("The answer in detail", [*answer(run), *components.failures(run)], folded=True),
         Section("Classes", components.histograms(run, "classes", settings, "Samples per class."), folded=True)
         if settings
         else None,
@@ -72,27 +70,3 @@ def spread(rows: pd.DataFrame, metric: str) -> str:
         return "one network"
     low, high = (cell(metric, value) for value in (rows[metric].min(), rows[metric].max()))
     return f"networks {low} to {high}"
-
-
-def answer(run: Run) -> list[Prose]:
-    """The scores of each network's samples, and those of real images."""
-    rows = run.ok()
-    if not len(rows):
-        return [Prose("no run succeeded.", "No score")]
-    first, sentences = rows.iloc[0], []
-    for metric in METRICS:
-        floor = run.floor(metric, first)
-        name = metric_name(metric, run.features, long=True)
-        scores = f"{name} is {listed(cell(metric, value) for value in rows[metric])}"
-        sentences.append(scores)
-        if floor is not None:
-            low, high = (cell("mean", floor[name], metric) for name in ("low", "high"))
-            sentences.append(f"Real images score {low} to {high} (floor)")
-    sentences += [
-        "One number per network; nothing is compared",
-        f"Sampler: {first['sampler']} on the {first['schedule']} ladder",
-        f"Cost: {cell('nfe', first['nfe'])} evaluations per image",
-        f"Network: {first['network']}, {training(first)}, data {first['data']}",
-        f"{cell('n_samples', first['n_samples'])} samples per network",
-    ]
-    return [Prose(f"{'. '.join(sentences)}.", "Scores")]

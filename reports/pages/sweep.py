@@ -15,7 +15,7 @@ def sections(run: Run) -> list[Section | None]:
     return [
         best_sets.ties(run),
         explorer.all_settings(run, [("mode", "mode"), ("setting", "setting")]),
-        best_sets.details(run),
+        best_sets.conditions(run),
         differences(run),
         components.training(run),
         components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),

@@ -119,7 +119,7 @@ def sections(run: Run) -> list[Section | None]:
         best_sets.ties(run),
         race(run),
         knobs(run),
-        best_sets.details(run),
+        best_sets.conditions(run),
         components.training(run),
         components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
         tables.section(run, [], KINDS, ("schedule", "sampler", "n_steps", "nfe")),

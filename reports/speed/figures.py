@@ -2,9 +2,9 @@
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
-from reports.figures import BLUE, FAINT, INK, target
+from reports.figures import BLUE, FAINT, INK, log_ticks, plain_ticks, target
 from reports.formats import number, plural
 
 
@@ -36,12 +36,8 @@ def growth(rows: pd.DataFrame, by: str, value: str, labels: tuple[str, str], ax:
     for _, row in rows.iterrows():
         text = f"{labels[0]} {number(row[by], 0)}: {number(row[value])} {labels[1]}"
         target(ax, row[by], row[value], f"{text}, median of {plural(row['rounds'], 'round')}")
-    ax.set_xscale("log", base=2)
+    log_ticks(ax, rows[by])
     ax.set_yscale("log")
-    ax.set_xticks(list(rows[by]))
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda amount, _: number(amount)))
-        axis.set_minor_formatter(NullFormatter())
+    plain_ticks(ax)
     ax.set(xlabel=labels[0], ylabel=labels[1])
     return ax

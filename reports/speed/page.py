@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 
 from reports import figures
-from reports.document import Figure, Prose, Section, Table, Terms, table
-from reports.formats import listed, missing, number, percent, times
+from reports.document import Figure, Number, Opening, Section, Table, Terms, table
+from reports.formats import listed, missing, number, percent, plural, times
 from reports.render import write_pages
-from reports.speed import figures as speed_figures
-from reports.speed.opening import fastest, label, machine, opening, sides, speeds
+from reports.sentences import capital
+from reports.speed.figures import bars, growth
 from reports.speed.rows import Benchmarks, read_benchmarks
 
 QUESTION = "How much time does everything but the network take, and how fast are other loops?"
@@ -45,121 +45,170 @@ def write_bench_report(file: Path, directory: Path) -> Path:
         return write_pages(directory, QUESTION, sections(benchmarks), footer(benchmarks), opening(benchmarks))
 
 
+def opening(benchmarks: Benchmarks) -> Opening:
+    """What runs do by default against the fastest other loop: in words, with the spread of the rounds, and as bars."""
+    sampling, training = benchmarks.suite("sampling"), benchmarks.suite("training")
+    figure = next(iter(speeds(benchmarks, "sampling") or speeds(benchmarks, "training")), None)
+    numbers = [*_against(sampling, "sampling"), *_outside(sampling), *_against(training, "training")[:1]]
+    key = "Images per second, with the network “small”: higher is better. Range: slowest to fastest round."
+    torch = benchmarks.info.get("machine_info", {}).get("torch")
+    status = ["same weights, one process", machine(benchmarks), *([f"torch {torch}"] if torch else [])]
+    return Opening(
+        _verdict(sampling, training), numbers=numbers, figure=figure, key=key if figure else "",
+        status=[*status, "holds for this machine"],
+    )  # fmt: skip
+
+
 def sections(benchmarks: Benchmarks) -> list[Section | None]:
     """The sections below the first screen, from top to bottom. A suite that was not run is left out."""
-    loop, sampling, training = (benchmarks.suite(name) for name in ("loop", "sampling", "training"))
-    scaling = benchmarks.suite("scaling")
-    answer = [*_compared(sampling, "Sampling"), *_compared(training, "Training"), *_outside(loop, sampling)]
+    has_sampling = len(benchmarks.suite("sampling"))
     return [
-        Section("Training", speeds(training, "training") if len(sampling) else []),  # else on the first screen
-        Section("The loop alone", _alone(benchmarks, loop)),
-        Section("How time grows", _growth(benchmarks, scaling)),
-        Section("The answer in detail", answer, folded=True),
+        Section("Training", speeds(benchmarks, "training") if has_sampling else []),  # else on the first screen
+        Section("The loop alone", _alone(benchmarks)),
+        Section("How time grows", _growth(benchmarks)),
         Section("How to read this", [Terms(TERMS)], folded=True),
-        Section("Tables", tables(benchmarks), folded=True),
+        Section("Tables", _tables(benchmarks), folded=True),
     ]
+
+
+def machine(benchmarks: Benchmarks) -> str:
+    """Processor or card, and threads."""
+    info = benchmarks.info.get("machine_info", {})
+    threads = info.get("threads")
+    name = info.get("cpu", {}).get("brand_raw") or "unknown processor"
+    card = "" if info.get("device") in (None, "cpu") else f"{info['device']}; "
+    return f"{card}{name}" + (f", {plural(threads, 'thread')}" if threads else "")
 
 
 def caption(benchmarks: Benchmarks, rows: pd.DataFrame, text: str) -> str:
     """`text`, then batch, image size, number of rounds and machine."""
-    rounds = listed(number(count, 0) for count in sorted(set(rows["rounds"])))
-    batch = listed(number(size, 0) for size in sorted(set(rows["batch"])))
+    batch, rounds = (listed(number(size, 0) for size in sorted(set(rows[name]))) for name in ("batch", "rounds"))
     return f"{text} Batch {batch}, images of 32x32. Medians of {rounds} rounds in one process. {machine(benchmarks)}."
 
 
-def _outside(loop: pd.DataFrame, sampling: pd.DataFrame) -> list[Prose]:
-    phrases = []
-    shares = sampling[sampling["ours"] & sampling["share_outside"].notna()]
-    if len(shares):
-        least, most = shares["share_outside"].min(), shares["share_outside"].max()
-        phrases.append(
-            f"Everything but the network takes {percent(least)} to {percent(most)} of our run time with the network "
-            "“small”, depending on noise and precision."
-        )
-    ours, others = loop[loop["ours"]], loop[~loop["ours"]]
-    if len(ours):
-        fastest = ours.loc[ours["ms_per_step"].idxmin()]
-        text = (
-            f"With a network that costs nothing, a step takes {number(fastest['ms_per_step'])} ms ({fastest['who']})."
-        )
-        if len(others):
-            low, high = others["ms_per_step"].min(), others["ms_per_step"].max()
-            text += f" In other loops it takes {number(low)} to {number(high)} ms."
-        phrases.append(text)
-    return [Prose(" ".join(phrases), "Outside the network")] if phrases else []
+def _sides(rows: pd.DataFrame) -> tuple[pd.Series | None, pd.Series | None]:
+    """What runs do by default (or else the fastest of our modes), and the fastest other loop; None if not measured."""
+    ours, default = rows[rows["ours"]], rows[rows["ours"] & rows["default"].astype(bool)]
+    mine, others = default if len(default) else ours, rows[~rows["ours"]]
+    first, other = (side.loc[side["images_per_second"].idxmax()] if len(side) else None for side in (mine, others))
+    return first, other
 
 
-def _compared(rows: pd.DataFrame, lead: str) -> list[Prose]:
-    """What runs do by default, or else the fastest of our modes, against the fastest other loop."""
-    first, other = sides(rows)
-    if first is None or other is None:
-        return []
-    best = fastest(rows[rows["ours"]])
-    ratio = first["images_per_second"] / other["images_per_second"]
-    text = (
-        f"{_rate(first)}. The fastest other loop makes {_rate(other)}. Ours is {times(ratio)} times as fast, with the "
-        "same weights in the same run."
-    )
-    if first["default"] and not best["default"]:
-        share = first["images_per_second"] / best["images_per_second"]
-        text += f" The fastest of our modes makes {_rate(best)}; the default reaches {percent(share)} of that."
-    return [Prose(text, lead)]
+def _verdict(sampling: pd.DataFrame, training: pd.DataFrame) -> str:
+    """At most 25 words, the default first."""
+    for name, rows in (("sampling", sampling), ("training", training)):
+        mine, other = _sides(rows)
+        if mine is None:
+            continue
+        text = f"{capital(name)} makes {_rate(mine)} images per second."
+        if other is not None:
+            who = f"By default, {name}" if mine["default"] else f"Our fastest {name}"
+            ratio = mine["images_per_second"] / other["images_per_second"]
+            text = f"{who} is {times(ratio)} times as fast as the fastest other loop ({other['who']})."
+        return text + "".join(f" The loop takes at most {share.value} of the time." for share in _outside(rows))
+    return "Sampling and training were not measured."
+
+
+def _against(rows: pd.DataFrame, what: str) -> list[Number]:
+    """The default and the fastest other loop, set large."""
+    mine, other = _sides(rows)
+    numbers = []
+    if mine is not None:
+        notes = [] if other is None or what == "sampling" else [f"fastest other loop: {_rate(other)}"]
+        word = f"{what} by default" if mine["default"] else f"{what}, our fastest mode"
+        numbers.append(Number(_rate(mine), word, [label(mine), *_spread(mine), *notes]))
+    if other is not None:
+        numbers.append(Number(_rate(other), "fastest other loop", [label(other), *_spread(other)]))
+    return numbers
+
+
+def _outside(rows: pd.DataFrame) -> list[Number]:
+    """The share of our run time that is spent outside the network."""
+    shares = rows.loc[rows["ours"], "share_outside"].dropna()
+    notes = [f"at most; at least {percent(shares.min())}", "by noise and precision"]
+    return [Number(percent(shares.max()), "outside the network", notes)] if len(shares) else []
+
+
+def label(row: pd.Series) -> str:
+    """The name of the loop, with precision and compilation."""
+    mode = row["precision"] + (", compiled" if row["compiled"] else "")
+    return row["who"] if row["precision"] in row["who"] else f"{row['who']}, {mode}"
 
 
 def _rate(row: pd.Series) -> str:
-    return f"{number(row['images_per_second'], 0)} images per second ({label(row)})"
+    return number(row["images_per_second"], 0)
 
 
-def _alone(benchmarks: Benchmarks, rows: pd.DataFrame) -> list[Figure]:
+def _spread(row: pd.Series) -> list[str]:
+    """The range over the rounds, for instance "3 rounds, 205 to 220". Two or more rounds have one."""
+    if row["rounds"] < 2 or missing(row["fastest"]) or missing(row["slowest"]):
+        return [f"{plural(row['rounds'], 'round')}, no spread"]
+    low, high = (number(row["images_per_second"] * row["median"] / row[name], 0) for name in ("slowest", "fastest"))
+    return [f"{plural(row['rounds'], 'round')}, {low} to {high}"]
+
+
+def speeds(benchmarks: Benchmarks, name: str) -> list[Figure]:
+    """The figure of images per second, a bar per loop."""
+    rows = benchmarks.suite(name)
     if not len(rows):
         return []
-    rows = rows.assign(label=rows["who"]).sort_values("ms_per_step", kind="stable")
-    figure, [[ax]] = figures.panels(1, 1, 0.24 * len(rows) + 0.8)
-    speed_figures.bars(rows, "ms_per_step", "ms per step, with a network that costs nothing", ax)
+    rows = rows.assign(label=[label(row) for _, row in rows.iterrows()])
+    rows = rows.sort_values("images_per_second", ascending=False, kind="stable")
+    drawing, [[ax]] = figures.panels(1, 1, 0.22 * len(rows) + 0.6)
+    bars(rows, "images_per_second", "images per second", ax)
+    evaluations = f", {number(rows['nfe'].iloc[0], 0)} evaluations per image" if name == "sampling" else ""
+    text = f"Images per second in {name} with the network “small”{evaluations}. Blue: ours."
+    return [Figure(name, drawing, f"Images per second in {name}.", caption(benchmarks, rows, text))]
+
+
+def _alone(benchmarks: Benchmarks) -> list[Figure]:
+    rows = benchmarks.suite("loop").sort_values("ms_per_step", kind="stable")
+    if not len(rows):
+        return []
+    drawing, [[ax]] = figures.panels(1, 1, 0.24 * len(rows) + 0.8)
+    bars(rows.assign(label=rows["who"]), "ms_per_step", "ms per step, with a network that costs nothing", ax)
     text = caption(benchmarks, rows, "Time of a step without the network. Blue: ours.")
-    return [Figure("loop", figure, "Milliseconds per step for each loop.", text)]
+    return [Figure("loop", drawing, "Milliseconds per step for each loop.", text)]
 
 
-def _growth(benchmarks: Benchmarks, rows: pd.DataFrame) -> list[Figure]:
+def _growth(benchmarks: Benchmarks) -> list[Figure]:
+    rows = benchmarks.suite("scaling")
     if not len(rows):
         return []
     rows = rows.assign(seconds=rows["n_images"] / rows["images_per_second"])
-    shown = [(suite, *GROWTH[suite]) for suite in GROWTH if (rows["suite"] == suite).any()]
-    figure, [axes] = figures.panels(1, len(shown), 2.6)
-    for ax, (suite, by, name) in zip(axes, shown, strict=True):
+    suites = [suite for suite in GROWTH if (rows["suite"] == suite).any()]
+    drawing, [axes] = figures.panels(1, len(suites), 2.6)
+    for ax, suite in zip(axes, suites, strict=True):
+        by, name = GROWTH[suite]
         value, unit = ("ms_per_step", "ms per step") if by == "batch" else ("seconds", "seconds")
-        speed_figures.growth(rows[rows["suite"] == suite], by, value, (name, unit), ax)
+        growth(rows[rows["suite"] == suite], by, value, (name, unit), ax)
     text = caption(
         benchmarks, rows, "Time against batch size, number of steps and number of samples. Dashed: proportional growth."
     )
-    return [Figure("growth", figures.named(figure), "Time against batch, steps and samples.", text)]
+    return [Figure("growth", figures.named(drawing), "Time against batch, steps and samples.", text)]
 
 
-def tables(benchmarks: Benchmarks) -> list[Table]:
+def _tables(benchmarks: Benchmarks) -> list[Table]:
     """One table per suite that was run."""
-    found = []
+    tables = []
     for name in ("loop", "sampling", "training", "noise"):
-        if len(rows := benchmarks.suite(name)):
+        rows = benchmarks.suite(name).sort_values("ms_per_step", kind="stable")
+        columns = {
+            "loop": rows["who"] if name in ("loop", "noise") else [label(row) for _, row in rows.iterrows()],
+            "evaluations": [number(value, 0) if value > 1 else "" for value in rows["nfe"]],
+            "ms per step": rows["ms_per_step"].map(number),
+            "images per second": [number(value, 0) for value in rows["images_per_second"]],
+            "outside the network": ["" if missing(value) else percent(value) for value in rows["share_outside"]],
+            "TFLOP/s": [number(value / 1e12) for value in rows["flop_per_second"]],
+            "share of peak": ["" if missing(value) else percent(value) for value in rows["fraction_of_roof"]],
+            "memory, MiB": [number(value, 0) for value in rows["peak_mib"]],
+            "rounds": [number(value, 0) for value in rows["rounds"]],
+        }
+        if len(rows):
+            shown = pd.DataFrame({head: list(texts) for head, texts in columns.items() if any(texts)})
             text = caption(benchmarks, rows, f"All benchmarks of the suite “{name}”.")
-            by = rows["who"] if name in ("loop", "noise") else [label(row) for _, row in rows.iterrows()]
-            found.append(_table(rows.assign(label=by).sort_values("ms_per_step", kind="stable"), text))
-    return found
-
-
-def _table(rows: pd.DataFrame, text: str) -> Table:
-    columns: dict[str, list[str]] = {
-        "loop": list(rows["label"]),
-        "evaluations": [number(value, 0) if value > 1 else "" for value in rows["nfe"]],
-        "ms per step": [number(value) for value in rows["ms_per_step"]],
-        "images per second": [number(value, 0) for value in rows["images_per_second"]],
-        "outside the network": ["" if missing(value) else percent(value) for value in rows["share_outside"]],
-        "TFLOP/s": [number(value / 1e12) for value in rows["flop_per_second"]],
-        "share of peak": ["" if missing(value) else percent(value) for value in rows["fraction_of_roof"]],
-        "memory, MiB": [number(value, 0) for value in rows["peak_mib"]],
-        "rounds": [number(value, 0) for value in rows["rounds"]],
-    }
-    shown = pd.DataFrame({name: texts for name, texts in columns.items() if any(texts)})
-    return table(shown, text, words=("loop",))
+            tables.append(table(shown, text, words=("loop",)))
+    return tables
 
 
 def footer(benchmarks: Benchmarks) -> list[tuple[str, str]]:

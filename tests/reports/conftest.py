@@ -48,6 +48,18 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def as_committed(request: pytest.FixtureRequest) -> Callable[[str, Path], None]:
+    """Asserts that a text is that of a committed file. `pytest tests/reports --renew` writes the file first."""
+
+    def compare(text: str, expected: Path) -> None:
+        if request.config.getoption("--renew"):
+            expected.write_text(text, encoding="utf-8")
+        assert text == expected.read_text(encoding="utf-8")
+
+    return compare
+
+
+@pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are drawn but not laid out, which takes most of the time."""
     monkeypatch.setattr(render, "svg", lambda drawing: "<svg/>")

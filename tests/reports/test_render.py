@@ -31,9 +31,8 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("end", ["", "-ladders", "-noise_levels", "-why_noise", "-run", "-tune"])
-def test_text_is_as_committed(end: str, text_of: Callable[[Path], str], copied: Callable[[str], Path]) -> None:
-    expected = Path(__file__).parent / f"expected{end}.md"
-    assert text_of(copied(f"run{end}")) == expected.read_text(encoding="utf-8")
+def test_text_is_as_committed(end: str, text_of: Any, copied: Callable[[str], Path], as_committed: Any) -> None:
+    as_committed(text_of(copied(f"run{end}")), Path(__file__).parent / f"expected{end}.md")
 
 
 @pytest.mark.slow
