@@ -78,6 +78,6 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     assert set(table.loc[table["sampler"] == "heun(s_churn=0)", "n_steps"]) == {2}
     report = done.report
     assert "No verdict: no setting has samples that are images yet." in report[: report.index("## ")]
-    assert "Do not rely on this result" in report and "**4 evaluations:** " in report
+    assert "Do not rely on this result" in report
     page = (done.out / "report.html").read_text()
     assert '-film"' in page and '-denoised"' in page

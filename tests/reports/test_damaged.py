@@ -154,7 +154,7 @@ def test_what_is_in_the_way_of_a_report_is_replaced(make: Make, copied: Callable
 def test_an_edited_table_of_which_no_page_can_be_made_is_refused(
     directory: Path, change_info: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(render.EXPERIMENTS, "beta", (lambda run: 1 / 0, lambda run: []))
+    monkeypatch.setattr("reports.pages.beta.opening", lambda run: 1 / 0)
     with pytest.raises(ValueError, match=r"no page can be made of its tables: ZeroDivisionError: division by zero \("):
         render.write_report(directory)
     change_info(files=digests(directory))
