@@ -13,7 +13,7 @@ from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
 from experiments.config.denoisers import Machine
 from experiments.engine.calibrated import best_sampling, best_training
-from experiments.stages.calibration import Subject, Timing, timings, with_compiled
+from experiments.stages.calibration import Subject, Timing, timings
 
 SHAPE = (1, 32, 32)
 TRAINING_BATCH = 64
@@ -65,7 +65,7 @@ def network(device: str, seed: int = 0) -> nn.Module:
 def chosen(device: str) -> tuple[Timing, Timing]:
     """The modes of sampling and training that a long run of one network chooses by default on this machine."""
     subject = Subject.of("small", SHAPE, Machine.resolve(device), TRAINING_BATCH)
-    measured = with_compiled(subject, timings(subject, print), print)
+    measured = timings(subject, print, compiled=True)
     return best_sampling(measured, LONG_RUN), best_training(measured, subject.threads, 1, 0)
 
 

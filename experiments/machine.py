@@ -61,7 +61,7 @@ def main(
         check_threads(threads)
         subject = _subject(network, device, threads)
         with console.status("measuring, for about half a minute"):
-            calibration.measure_again(subject)
+            calibration.timings(subject, lambda text: None, compiled=True, again=True)
     files = sorted(calibration.folder().glob("*.json"))
     if json_:
         print(json.dumps([json.loads(path.read_text(encoding="utf-8")) for path in files if calibration.read(path)]))
@@ -69,8 +69,8 @@ def main(
     if not files:
         console.print(f"nothing is remembered in {calibration.folder()} yet; --measure times this machine now")
     for path in files:
-        if found := calibration.read(path):
-            _show(json.loads(path.read_text(encoding="utf-8")), found, console)
+        if measured := calibration.read(path):
+            _show(json.loads(path.read_text(encoding="utf-8")), measured, console)
         else:
             console.print(f"{path}: damaged, so the next run that needs it times again", soft_wrap=True)
     return 0
@@ -85,7 +85,7 @@ def _subject(network: str, device: str, threads: int | None) -> Any:
     return Subject.of(network, images_of(train.data, None).shape, machine, train.batch_size)
 
 
-def _show(content: dict[str, Any], found: Sequence[Timing], console: Any) -> None:
+def _show(content: dict[str, Any], measured: Sequence[Timing], console: Any) -> None:
     """Prints the subject of some timings, a table of them, and what runs choose."""
     from rich.table import Table
 
@@ -102,12 +102,19 @@ def _show(content: dict[str, Any], found: Sequence[Timing], console: Any) -> Non
     for name in ("batch", "threads", "ms", "images/s", "speed-up", "compile s"):
         table.add_column(name, justify="right")
     plain: dict[str, float] = {}
-    for one in found:
-        mode, rate = one.mode, one.images_per_second
+    for timing in measured:
+        mode, rate = timing.mode, timing.images_per_second
         ratio = rate / plain.setdefault(mode.stage, rate)  # the plain mode comes first
-        once = f"{one.once:.1f}" if mode.compiled else ""
-        numbers = (f"{mode.batch}", f"{mode.threads}", f"{1e3 * one.seconds:.1f}", f"{rate:,.0f}", f"{ratio:.2f}", once)
-        table.add_row(f"{mode.stage}, {one.called}", *numbers)
+        once = f"{timing.once:.1f}" if mode.compiled else ""
+        numbers = (
+            f"{mode.batch}",
+            f"{mode.threads}",
+            f"{1e3 * timing.seconds:.1f}",
+            f"{rate:,.0f}",
+            f"{ratio:.2f}",
+            once,
+        )
+        table.add_row(f"{mode.stage}, {mode.called}", *numbers)
     console.print(table)
 
 

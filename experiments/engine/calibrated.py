@@ -10,7 +10,7 @@ from experiments.config.denoisers import Machine, ModelConfig
 from experiments.config.study import AnyStudy
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
-from experiments.stages.calibration import SAMPLING, TRAINING, Subject, Timing, timings, with_compiled
+from experiments.stages.calibration import SAMPLING, TRAINING, Subject, Timing, timings
 from experiments.stages.common import StoreLoader, images_of
 from experiments.store.store import Store
 
@@ -21,27 +21,6 @@ CONTENTION = 1.25  # trainings side by side share caches, memory and clock: 1.16
 LONG = 20.0
 
 Trials = Callable[[AnyStudy], Iterable[Trial | Infeasible]]
-
-
-@dataclass(frozen=True)
-class Work:
-    """The planned work: the number of networks, and for each network images to train on and evaluations to sample."""
-
-    model: ModelConfig
-    n_networks: int
-    images: int
-    evaluations: float
-
-    @classmethod
-    def of(cls, trials: Iterable[Trial | Infeasible]) -> "Work | None":
-        """The work of all trials; None if no trial has a network."""
-        runs = {trial.samples: trial.model for trial in trials if isinstance(trial, Trial)}
-        networks = {network for model in runs.values() for network in model.timed}
-        if not networks:
-            return None
-        most = max(networks, key=lambda network: network.images_seen)
-        evaluations = sum(run.n_samples * run.planned_nfe for run, model in runs.items() if model.timed)
-        return cls(most, len(networks), most.images_seen, evaluations / len(networks))
 
 
 @dataclass(frozen=True)
@@ -65,8 +44,7 @@ def calibrated(study: AnyStudy, trials: Trials[AnyStudy], options: Options) -> A
         trials: lists its trials, whose work is counted.
         options: if they name a precision, nothing is timed and nothing changes.
     """
-    chosen = chosen_for(trials(study), options)
-    if chosen is None:
+    if (chosen := chosen_for(trials(study), options)) is None:
         return study
     foreign = study.foreign and replace(study.foreign, machine=chosen.sampling)
     return replace(
@@ -76,31 +54,35 @@ def calibrated(study: AnyStudy, trials: Trials[AnyStudy], options: Options) -> A
 
 def chosen_for(trials: Iterable[Trial | Infeasible], options: Options) -> Chosen | None:
     """The choice for the work of all trials; None if a precision is given, or if no trial has a network."""
-    if options.given_precision != "auto" or (work := Work.of(trials)) is None:
+    runs = {trial.samples: trial.model for trial in trials if isinstance(trial, Trial)}
+    networks = {network for model in runs.values() for network in model.timed}
+    if options.given_precision != "auto" or not networks:
         return None
-    return choose(work, options.machine(), options)
+    longest = max(networks, key=lambda network: network.images_seen)
+    evaluations = sum(run.n_samples * run.planned_nfe for run, model in runs.items() if model.timed)
+    return choose(longest, len(networks), evaluations / len(networks), options.machine(), options)
 
 
-def choose(work: Work, plain: Machine, options: Options) -> Chosen:
-    """The choice for some work, given the plain machine."""
-    model, say = work.model, partial(Console(markup=False, highlight=False).print, soft_wrap=True)
+def choose(model: ModelConfig, n_networks: int, evaluations: float, plain: Machine, options: Options) -> Chosen:
+    """The choice for networks like `model`, from each of which so many evaluations are made; `plain`: in fp32."""
     subject = Subject.of(model.speed_key, images_of(model.data, options.data_root).shape, plain, model.batch_size)
     loader = StoreLoader(Store(options.store), options.data_root, plain.device)
+    say = partial(Console(markup=False, highlight=False).print, soft_wrap=True)
     measured = timings(subject, say, None if model.from_scratch else model.untrained(loader))
     if not measured:
         return Chosen(plain, plain, None, "this machine could not be timed, so everything is in plain fp32")
     eager = [timing for timing in measured if not timing.mode.compiled]  # a short run must not depend on a longer one
-    sampling = best_sampling(eager, work.evaluations)
-    long = work.evaluations / sampling.images_per_second > LONG
+    sampling = best_sampling(eager, evaluations)
+    long = evaluations / sampling.images_per_second > LONG
     if plain.device == "cpu" and model.from_scratch and long:  # compiled CUDA code was never measured
-        sampling = best_sampling(with_compiled(subject, measured, say), work.evaluations)
+        sampling = best_sampling(timings(subject, say, compiled=True), evaluations)
     machine = training = replace(plain, precision=sampling.mode.precision, compiled=sampling.mode.compiled)
-    reasons = [_in_words("sampling", sampling, _of(eager, SAMPLING)[0])]
+    reasons = [_in_words(sampling, _of(eager, SAMPLING)[0])]
     if model.from_scratch:
         alone = options.threads is not None or options.workers is not None or options.ray_address is not None
-        step = best_training(eager, plain.threads, 1 if alone else work.n_networks, work.images)
+        step = best_training(eager, plain.threads, 1 if alone else n_networks, model.images_seen)
         training = replace(plain, precision=step.mode.precision, threads=step.mode.threads)
-        reasons.append(_in_words("training", step, _of(eager, TRAINING)[0], plain.threads // step.mode.threads))
+        reasons.append(_in_words(step, _of(eager, TRAINING)[0]))
     return Chosen(training, machine, sampling.mode.batch, f"timed on this machine: {'; '.join(reasons)}")
 
 
@@ -136,11 +118,11 @@ def _of(measured: Iterable[Timing], stage: str) -> list[Timing]:
     return [timing for timing in measured if timing.mode.stage == stage]
 
 
-def _in_words(stage: str, best: Timing, plain: Timing, at_a_time: int = 1) -> str:
+def _in_words(best: Timing, plain: Timing) -> str:
     rates = f"{best.images_per_second:,.0f} images/s"
-    if at_a_time > 1:
+    if (at_a_time := plain.mode.threads // best.mode.threads) > 1:
         rate = best.images_per_second * at_a_time / CONTENTION
         rates = f"{at_a_time} networks at a time, about {rate:,.0f} images/s together"
     if best.mode != plain.mode:
         rates += f" against {plain.images_per_second:,.0f} in plain fp32"
-    return f"{stage} in {best.called} ({rates})"
+    return f"{best.mode.stage} in {best.mode.called} ({rates})"

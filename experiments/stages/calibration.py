@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch.utils.benchmark import Timer
 
-from diffusion_core.fields import check_fields, check_range
 from diffusion_core.networks import build
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.noise import LogNormal
@@ -29,7 +28,6 @@ from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import at_samples, default_batch
 from diffusion_core.training import train
 from experiments.config.denoisers import Machine
-from experiments.config.names import one_of
 from experiments.stages.hardware import cores, device_name, use_threads
 from experiments.stages.memory import free, keep_freed
 from experiments.store.cache import cache_root
@@ -39,7 +37,6 @@ SAMPLING, TRAINING = STAGES = ("sampling", "training")
 ROUNDS = 5  # each times every mode once, so that a busy moment hits all of them
 HOPELESS = 3.0  # a mode that takes so many times the plain mode's thread seconds per image is not timed again
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")  # environment
-Say = Callable[[str], object]
 log = logging.getLogger(__name__)
 _measured: dict["Subject", tuple["Timing", ...]] = {}  # in this process, in case that the cache folder is read-only
 
@@ -54,12 +51,10 @@ class Mode:
     precision: str = "fp32"
     compiled: bool = False
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-        one_of("stage", self.stage, STAGES)
-        one_of("precision", self.precision, PRECISIONS)
-        check_range("batch", self.batch, 1)
-        check_range("threads", self.threads, 1)
+    @property
+    def called(self) -> str:
+        """Precision and compilation in words."""
+        return self.precision + (", compiled" if self.compiled else "")
 
 
 @dataclass(frozen=True)
@@ -73,18 +68,9 @@ class Timing:
     seconds: float
     once: float = 0.0
 
-    def __post_init__(self) -> None:
-        if not (0 < self.seconds < math.inf and 0 <= self.once < math.inf):
-            raise ValueError(f"seconds={self.seconds}, once={self.once}: no times")
-
     @property
     def images_per_second(self) -> float:
         return self.mode.batch / self.seconds
-
-    @property
-    def called(self) -> str:
-        """Precision and compilation in words."""
-        return self.mode.precision + (", compiled" if self.mode.compiled else "")
 
 
 @dataclass(frozen=True)
@@ -124,49 +110,53 @@ class Subject:
         sampling = [Mode(SAMPLING, batch, self.threads, p) for batch in batches for p in PRECISIONS]
         return sampling + [Mode(TRAINING, self.training_batch, n, p) for n in fewer for p in PRECISIONS]
 
+    def build(self) -> torch.nn.Module:
+        return build(self.network, self.shape[0]).to(self.device).eval()
+
 
 def folder() -> Path:
     """Where timings are kept."""
     return cache_root() / "timings"
 
 
-def timings(subject: Subject, say: Say, network: Model | None = None) -> tuple[Timing, ...]:
+def timings(
+    subject: Subject,
+    say: Callable[[str], object],
+    network: Model | None = None,
+    *,
+    compiled: bool = False,
+    again: bool = False,
+) -> tuple[Timing, ...]:
     """The remembered timings of a subject, or new ones, in some seconds. Empty if plain fp32 cannot be timed.
 
     Args:
         subject: what is timed.
         say: is told when it is timed.
-        network: times this network, in sampling only, instead of building `subject.network`.
+        network: times this network, in sampling only, instead of `subject.network`.
+        compiled: also times compiled sampling, in up to half a minute, if this machine can compile.
+        again: measures anew what is remembered.
     """
-    remembered = _measured.get(subject) or read(subject.path, subject.key)
-    if remembered is not None:
-        return remembered
-    say(f"timing the network {subject.network} on this machine, once")
-    return _remember(subject, measure(subject, network))
-
-
-def with_compiled(subject: Subject, eager: tuple[Timing, ...], say: Say) -> tuple[Timing, ...]:
-    """The timings, and that of compiled sampling if this machine can compile. A new one takes up to half a minute."""
-    if not eager or not can_compile(subject.device) or any(timing.mode.compiled for timing in eager):
-        return eager
-    say(f"timing the network {subject.network}, compiled: half a minute, once on this machine")
-    return _remember(subject, eager + measure_compiled(subject, eager))
-
-
-def measure_again(subject: Subject) -> tuple[Timing, ...]:
-    """Times all modes anew, the compiled one too, and remembers the timings in place of earlier ones."""
-    return with_compiled(subject, _remember(subject, measure(subject)), lambda text: None)
+    measured = None if again else _measured.get(subject) or read(subject.path, subject.key)
+    if measured is None:
+        say(f"timing the network {subject.network} on this machine, once")
+        measured = _remember(subject, measure(subject, network))
+    if compiled and measured and can_compile(subject.device) and not any(timing.mode.compiled for timing in measured):
+        say(f"timing the network {subject.network}, compiled: half a minute, once on this machine")
+        measured = _remember(subject, measured + measure_compiled(subject, measured))
+    return measured
 
 
 def read(path: Path, key: Mapping[str, Any] | None = None) -> tuple[Timing, ...] | None:
     """The timings in a file; None if there is none, if it is damaged, or if it is about something else than `key`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if key not in (None, content["key"]):
-            return None
-        entries = content["timings"]
-        return tuple(Timing(Mode(**entry["mode"]), entry["seconds"], entry["once"]) for entry in entries) or None
-    except (OSError, ValueError, TypeError, KeyError):
+        measured = tuple(Timing(Mode(**entry.pop("mode")), **entry) for entry in content["timings"])
+        whole = all(
+            t.mode.precision in PRECISIONS and t.mode.batch > 0 and math.inf > t.seconds > 0 <= t.once < math.inf
+            for t in measured
+        )
+        return measured if whole and measured and key in (None, content["key"]) else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
@@ -187,15 +177,14 @@ def measure(subject: Subject, network: Model | None = None) -> tuple[Timing, ...
     keep_freed()  # as in runs
     measured: list[Timing] = []
     with torch.random.fork_rng(devices=[]):
-        model = network if network is not None else _network(subject)
+        model = subject.build() if network is None else network
         for stage in STAGES if network is None else (SAMPLING,):
-            runs = {
+            modes = [mode for mode in subject.modes if mode.stage == stage]
+            seconds = interleaved({
                 mode: forward(model, subject.shape, subject.device, mode) if stage == SAMPLING else _step(subject, mode)
-                for mode in subject.modes
-                if mode.stage == stage
-            }
-            seconds = interleaved(runs)
-            if next(iter(runs)) not in seconds:  # nothing to compare with
+                for mode in modes
+            })  # fmt: skip
+            if modes[0] not in seconds:  # nothing to compare with
                 return ()
             measured += [Timing(mode, least) for mode, least in seconds.items()]
     use_threads(subject.threads)
@@ -213,7 +202,7 @@ def measure_compiled(subject: Subject, eager: tuple[Timing, ...]) -> tuple[Timin
     use_threads(mode.threads)
     with torch.random.fork_rng(devices=[]):
         for _ in range(2):
-            run = forward(Compiled(_network(subject), mode.batch), subject.shape, subject.device, mode)
+            run = forward(Compiled(subject.build(), mode.batch), subject.shape, subject.device, mode)
             start = time.perf_counter()
             run()
             once = time.perf_counter() - start
@@ -245,10 +234,6 @@ def interleaved(runs: Mapping[Mode, Callable[[], object]]) -> dict[Mode, float]:
     return least
 
 
-def _network(subject: Subject) -> torch.nn.Module:
-    return build(subject.network, subject.shape[0]).to(subject.device).eval()
-
-
 def forward(model: Model, shape: tuple[int, ...], device: str, mode: Mode) -> Callable[[], object]:
     """A function that evaluates the model once, as sampling does, on one batch of images of this shape."""
     x, sigma = torch.randn(mode.batch, *shape, device=device), torch.ones(mode.batch, device=device)
@@ -264,6 +249,6 @@ def forward(model: Model, shape: tuple[int, ...], device: str, mode: Mode) -> Ca
 def _step(subject: Subject, mode: Mode) -> Callable[[], object]:
     images = torch.randn(4 * mode.batch, *subject.shape, device=subject.device)
     steps = train(
-        _network(subject), images, LogNormal(), n_images=10**12, batch_size=mode.batch, precision=mode.precision
+        subject.build(), images, LogNormal(), n_images=10**12, batch_size=mode.batch, precision=mode.precision
     )
     return lambda: next(steps)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from experiments import beta
-from experiments.config.denoisers import Machine
+from experiments.config.denoisers import Machine, TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import calibrated
-from experiments.engine.calibrated import Work, best_sampling, best_training
+from experiments.engine.calibrated import best_sampling, best_training
 from experiments.engine.options import Options
 from experiments.stages.calibration import SAMPLING, TRAINING, Mode, Timing
 from experiments.studies.beta import PRESETS
@@ -35,7 +35,7 @@ ALL = (PLAIN, BF16, COMPILED, STEP, STEP_16, training(0.050, threads=1), trainin
 
 
 @pytest.mark.parametrize(
-    ("found", "evaluations", "best"),
+    ("measured", "evaluations", "best"),
     [
         ((PLAIN, BF16), 1, BF16),
         ((PLAIN, sampling(0.030, "bf16")), 1, PLAIN),
@@ -46,14 +46,16 @@ ALL = (PLAIN, BF16, COMPILED, STEP, STEP_16, training(0.050, threads=1), trainin
         ((PLAIN, sampling(0.030, batch=256)), 1, sampling(0.030, batch=256)),
     ],
 )
-def test_sampling_takes_what_needs_the_least_time(found: tuple[Timing, ...], evaluations: float, best: Timing) -> None:
-    assert best_sampling(found, evaluations) == best
+def test_sampling_takes_what_needs_the_least_time(
+    measured: tuple[Timing, ...], evaluations: float, best: Timing
+) -> None:
+    assert best_sampling(measured, evaluations) == best
 
 
 def test_networks_trained_side_by_side_are_said_to_be_as_fast_as_they_are_together() -> None:
-    text = calibrated._in_words("training", training(0.032, "bf16", 1), STEP, at_a_time=2)
+    text = calibrated._in_words(training(0.032, "bf16", 1), STEP)
     assert text == "training in bf16 (2 networks at a time, about 3,200 images/s together against 1,600 in plain fp32)"
-    assert calibrated._in_words("training", STEP, STEP) == "training in fp32 (1,600 images/s)"
+    assert calibrated._in_words(STEP, STEP) == "training in fp32 (1,600 images/s)"
 
 
 @pytest.mark.parametrize(
@@ -70,18 +72,19 @@ def test_networks_trained_side_by_side_are_said_to_be_as_fast_as_they_are_togeth
 def test_trainings_side_by_side_if_that_saves_time(
     one_thread: float, n_networks: int, images: int, threads: int
 ) -> None:
-    found = (STEP, training(one_thread, threads=1))
-    assert best_training(found, T, n_networks, images).mode.threads == threads
+    measured = (STEP, training(one_thread, threads=1))
+    assert best_training(measured, T, n_networks, images).mode.threads == threads
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was timed: "eager" or "compiled"; on a machine with the timings ALL."""
-    found: list[str] = []
+    timed: list[str] = []
     monkeypatch.delenv("SIGMABENCH_PRECISION")
-    monkeypatch.setattr(calibrated, "timings", lambda *_: (found.append("eager"), ALL)[1])
-    monkeypatch.setattr(calibrated, "with_compiled", lambda *_: (found.append("compiled"), ALL)[1])
-    return found
+    monkeypatch.setattr(
+        calibrated, "timings", lambda *_, compiled=False: (timed.append("compiled" if compiled else "eager"), ALL)[1]
+    )
+    return timed
 
 
 def machines(preset: str, **options: Any) -> set[tuple[Machine, Machine]]:
@@ -105,9 +108,7 @@ def test_all_trials_of_a_command_share_one_choice(asked: list[str], monkeypatch:
 
 @pytest.mark.parametrize(("device", "expected"), [("cpu", ["eager", "compiled"]), ("cuda", ["eager"])])
 def test_compilation_is_timed_on_cpus_only(device: str, expected: list[str], asked: list[str]) -> None:
-    work = Work.of(beta.trials(PRESETS["laptop"]))
-    assert work is not None
-    chosen = calibrated.choose(work, Machine(device=device, threads=T), Options())
+    chosen = calibrated.choose(TrainConfig(), 5, 1e6, Machine(device=device, threads=T), Options())
     assert asked == expected and chosen.sampling.compiled == (device == "cpu")
 
 
@@ -142,10 +143,10 @@ def test_exact_denoisers_stay_in_eager_fp32() -> None:
     assert score.samples.machine == exact.machine == Machine(threads=2)
 
 
-def test_work_counts_each_sampling_once() -> None:
-    study = PRESETS["smoke"]
-    planned = list(beta.trials(study))
-    work = Work.of([*planned, *planned])
-    assert work is not None and (work.n_networks, work.images) == (2, 640)
+def test_the_work_counts_each_sampling_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SIGMABENCH_PRECISION")
+    monkeypatch.setattr(calibrated, "choose", lambda model, n, evaluations, *_: (model.images_seen, n, evaluations))
+    planned = list(beta.trials(PRESETS["smoke"]))
     runs = {trial.samples for trial in planned if isinstance(trial, Trial)}
-    assert work.evaluations == sum(run.n_samples * run.planned_nfe for run in runs) / 2
+    evaluations = sum(run.n_samples * run.planned_nfe for run in runs) / 2
+    assert calibrated.chosen_for([*planned, *planned], Options()) == (640, 2, evaluations)

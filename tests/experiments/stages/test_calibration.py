@@ -14,42 +14,41 @@ from experiments.stages import calibration
 from experiments.stages.calibration import SAMPLING, TRAINING, Mode, Subject, Timing
 
 SUBJECT = Subject("small", (1, 32, 32), "cpu", 1, sampling_batch=4, training_batch=4)
-FOUND = (Timing(Mode(SAMPLING, 4, 1), 0.5), Timing(Mode(SAMPLING, 4, 1, "bf16", True), 0.25, once=3.0))
+EAGER = (Timing(Mode(SAMPLING, 4, 1), 0.5), Timing(Mode(TRAINING, 4, 1), 0.5))
+COMPILED = (Timing(Mode(SAMPLING, 4, 1, "bf16", True), 0.25, once=3.0),)
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Subject]:
-    """An empty cache folder, and the subjects that were measured since."""
-    asked: list[Subject] = []
+def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """An empty cache folder, a process that remembers nothing, and what is measured since."""
+    done: list[str] = []
     monkeypatch.setenv("SIGMABENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(calibration, "_measured", {})
-    monkeypatch.setattr(calibration, "measure", lambda subject, network: (asked.append(subject), FOUND)[1])
-    return asked
+    monkeypatch.setattr(calibration, "can_compile", lambda device: True)
+    monkeypatch.setattr(calibration, "measure", lambda *_: (done.append("eager"), EAGER)[1])
+    monkeypatch.setattr(calibration, "measure_compiled", lambda *_: (done.append("compiled"), COMPILED)[1])
+    return done
 
 
-def forget() -> None:
-    """As if another process began."""
-    calibration._measured.clear()
-
-
-def quiet(text: str) -> None:
-    pass
-
-
-def test_timings_are_measured_once_and_said(measured: list[Subject]) -> None:
+def as_in_another_process(**how: bool) -> tuple[tuple[Timing, ...], list[str]]:
+    """The timings, and what was said."""
     said: list[str] = []
-    for _ in range(2):
-        assert calibration.timings(SUBJECT, said.append) == FOUND
-        forget()
-    assert measured == [SUBJECT] and said == ["timing the network small on this machine, once"]
+    calibration._measured.clear()
+    return calibration.timings(SUBJECT, said.append, **how), said
 
 
-def test_another_instruction_set_is_timed_anew(measured: list[Subject], monkeypatch: pytest.MonkeyPatch) -> None:
-    calibration.timings(SUBJECT, quiet)
-    forget()
+def test_timings_are_measured_once_and_said(measured: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert as_in_another_process() == (EAGER, ["timing the network small on this machine, once"])
+    assert as_in_another_process() == (EAGER, [])
+    compiled = ["timing the network small, compiled: half a minute, once on this machine"]
+    assert as_in_another_process(compiled=True) == (EAGER + COMPILED, compiled)
+    assert as_in_another_process(compiled=True) == (EAGER + COMPILED, [])
+    assert measured == ["eager", "compiled"]
+    as_in_another_process(again=True)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    calibration.timings(SUBJECT, quiet)
-    assert len(measured) == len(list(calibration.folder().iterdir())) == 2
+    as_in_another_process()
+    assert measured == ["eager", "compiled", "eager", "eager"]
+    assert len(list(calibration.folder().iterdir())) == 2, "another instruction set has a file of its own"
 
 
 def change(**values: Any) -> Callable[[dict[str, Any]], Any]:
@@ -61,49 +60,37 @@ def change(**values: Any) -> Callable[[dict[str, Any]], Any]:
     [
         lambda content: content.clear(),
         lambda content: content.update(timings=[]),
+        lambda content: content.update(timings=[1]),
         lambda content: content["key"].update(processor="another"),
         lambda content: content["timings"][0]["mode"].update(precision="fp8"),
         lambda content: content["timings"][0]["mode"].update(batch=0),
         lambda content: content["timings"][0]["mode"].update(new=1),
-        change(seconds=0.0),
-        change(seconds=-1.0),
-        change(seconds=float("nan")),
-        change(seconds="0.5"),
+        *(change(seconds=seconds) for seconds in (0.0, -1.0, float("nan"), "0.5")),
         change(once=float("inf")),
+        lambda content: "",
+        lambda content: "{",
+        lambda content: "[1]",
+        lambda content: '{"key": 3, "timings": 3}',
     ],
 )
-def test_a_damaged_or_foreign_file_is_measured_again(measured: list[Subject], damage: Callable[[Any], Any]) -> None:
-    calibration.timings(SUBJECT, quiet)
+def test_a_damaged_or_foreign_file_is_measured_again(measured: list[str], damage: Callable[[Any], Any]) -> None:
+    as_in_another_process()
     content = json.loads(SUBJECT.path.read_text())
-    damage(content)
-    SUBJECT.path.write_text(json.dumps(content))
-    forget()
-    assert calibration.timings(SUBJECT, quiet) == FOUND and len(measured) == 2
-    assert calibration.read(SUBJECT.path, SUBJECT.key) == FOUND, "the file is whole again"
-
-
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"key": 3, "timings": 3}'])
-def test_what_is_no_file_of_timings_is_not_read(tmp_path: Path, text: str) -> None:
-    (tmp_path / "x.json").write_text(text)
-    assert calibration.read(tmp_path / "x.json") is None
+    text = damage(content)
+    SUBJECT.path.write_text(text if isinstance(text, str) else json.dumps(content))
+    assert calibration.read(SUBJECT.path, SUBJECT.key) is None
+    assert as_in_another_process()[0] == EAGER and measured == ["eager"] * 2
+    assert calibration.read(SUBJECT.path, SUBJECT.key) == EAGER, "the file is whole again"
 
 
 def test_a_cache_folder_that_cannot_be_written_is_said(
-    measured: list[Subject], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    measured: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "cache").write_text("no folder")
     with caplog.at_level(logging.WARNING):
-        assert calibration.timings(SUBJECT, quiet) == calibration.timings(SUBJECT, quiet) == FOUND
-    assert len(measured) == 1, "this process remembers"
+        assert calibration.timings(SUBJECT, print) == calibration.timings(SUBJECT, print) == EAGER
+    assert measured == ["eager"], "this process remembers"
     assert "the next run times again, and may choose another precision" in caplog.text
-
-
-def test_the_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("SIGMABENCH_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert calibration.folder() == tmp_path / "sigmabench" / "timings"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert calibration.folder() == Path.home() / ".cache" / "sigmabench" / "timings"
 
 
 def test_measuring_times_every_mode_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,9 +98,7 @@ def test_measuring_times_every_mode_and_leaves_no_trace(monkeypatch: pytest.Monk
     before = torch.get_rng_state()
     measured = calibration.measure(SUBJECT)
     assert [timing.mode for timing in measured] == SUBJECT.modes
-    assert [mode for mode in SUBJECT.modes if mode == Mode(mode.stage, 4, 1)] == [
-        measured[0].mode, Mode(TRAINING, 4, 1)
-    ]  # fmt: skip
+    assert measured[0].mode == Mode(SAMPLING, 4, 1) and Mode(TRAINING, 4, 1) in SUBJECT.modes
     assert all(timing.seconds > 0 and timing.once == 0 for timing in measured)
     assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == 1
 
