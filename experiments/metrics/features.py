@@ -26,7 +26,6 @@ import hashlib
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -42,6 +41,7 @@ from torchvision.models import VGG16_Weights
 
 from experiments.config.names import FEATURES
 from experiments.metrics import features_natural
+from experiments.metrics.features_base import OwnExtractor, check_pixels
 
 WEIGHTS = Path(__file__).parent / "weights"
 BATCH_SIZES = {"digits": 500}  # other extractors work at 64x64 and above: small batches stay in the cache
@@ -71,68 +71,20 @@ class DigitsNetwork(nn.Module):
         self.head = nn.Sequential(nn.GELU(), nn.Dropout(0.2), nn.Linear(128, 10))
         self.register_buffer("rms", torch.ones(()))
 
-    def standardise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels (B, 1, 32, 32), 0 to 255, as float32 with about mean 0 and standard deviation 1."""
-        return (pixels.float() - self.PIXEL_MEAN) / self.PIXEL_STD
-
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        features = self.trunk(self.standardise(pixels))
+        features = self.trunk((pixels.float() - self.PIXEL_MEAN) / self.PIXEL_STD)
         return features / self.rms, self.head(features)
 
 
-class DigitsExtractor(FeatureExtractorBase):
-    """torch-fidelity's view of `DigitsNetwork`: layers `features` (128, the default) and `logits` (10), both float32.
+class DigitsExtractor(OwnExtractor):
+    """torch-fidelity's view of `DigitsNetwork`, whose weights are a safetensors file."""
 
-    Args:
-        name: the name under which the extractor is registered.
-        features_list: the layers that `forward` returns, in this order.
-        feature_extractor_weights_path: weights to use instead of the committed ones, as safetensors.
-        feature_extractor_internal_dtype: only "float32" (None means that too).
-        **kwargs: other keywords of torch-fidelity, which are ignored.
+    LAYERS = ("features", "logits")
 
-    Raises:
-        ValueError: an unknown layer, or another internal dtype.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        features_list: list[str] | tuple[str, ...],
-        feature_extractor_weights_path: str | Path | None = None,
-        feature_extractor_internal_dtype: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(name, features_list)
-        dtype = feature_extractor_internal_dtype
-        if dtype not in (None, "float32"):
-            raise ValueError(f"feature_extractor_internal_dtype={dtype!r}: {name} computes in float32 only")
-        self.network = DigitsNetwork()
-        self.network.load_state_dict(load_file(feature_extractor_weights_path or WEIGHTS / "digits.safetensors"))
-        self.requires_grad_(False)
-        self.eval()
-
-    def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The requested layers of `input`, uint8 (B, 1, 32, 32). Raises ValueError for any other dtype or shape."""
-        _check_pixels(input, self.name)
-        features, logits = self.network(input)
-        layers = {"features": features, "logits": logits}
-        return tuple(layers[layer] for layer in self.features_list)
-
-    @staticmethod
-    def get_provided_features_list() -> tuple[str, ...]:
-        return "features", "logits"
-
-    @staticmethod
-    def get_default_feature_layer_for_metric(metric: str) -> str:
-        return {"isc": "logits", "fid": "features", "kid": "features", "prc": "features"}[metric]
-
-    @staticmethod
-    def can_be_compiled() -> bool:
-        return True
-
-    @staticmethod
-    def get_dummy_input_for_compile() -> torch.Tensor:
-        return torch.zeros(1, 1, 32, 32, dtype=torch.uint8)
+    def load(self, path: str | Path | None) -> DigitsNetwork:
+        network = DigitsNetwork()
+        network.load_state_dict(load_file(path or WEIGHTS / "digits.safetensors"))
+        return network
 
 
 register_feature_extractor("digits", DigitsExtractor)
@@ -186,10 +138,8 @@ def extract(
             or not the extractor's, or a package that is not installed.
     """
     _check_name(name)
-    if name == "digits":
-        _check_pixels(pixels, name)
-    else:
-        features_natural.check_pixels(pixels, name)
+    check_pixels(pixels, name)
+    if name != "digits":
         pixels = pixels.expand(-1, 3, -1, -1)
     if len(pixels) == 0:
         raise ValueError("pixels has 0 images; at least one is needed")
@@ -271,12 +221,3 @@ def _one_line(error: Exception) -> str:
 def _check_name(name: str) -> None:
     if name not in FEATURES:
         raise ValueError(f"features={name!r}: unknown feature extractor; the names are {', '.join(FEATURES)}")
-
-
-def _check_pixels(pixels: torch.Tensor, name: str) -> None:
-    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (1, 32, 32):
-        colour = ": it knows grey digits only, use features='natural'" if pixels.shape[1:2] == (3,) else ""
-        raise ValueError(
-            f"pixels is {pixels.dtype} {tuple(pixels.shape)}; features={name!r} needs torch.uint8 (n, 1, 32, 32)"
-            + colour
-        )

@@ -18,22 +18,22 @@ by nearly five, and a ladder that ends at sigma = 0.03 leaves this noise. So com
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import interpolate
-from torch_fidelity import FeatureExtractorBase, register_feature_extractor
+from torch_fidelity import register_feature_extractor
+
+from experiments.metrics.features_base import OwnExtractor
 
 SIDE = 64
 BLOCKS = 15
-DIMENSION = 192
 RMS = 7.55  # of the pooled output over the first 5,000 training images of Fashion-MNIST
 PIXEL_MEAN, PIXEL_STD = 127.0, 128.0  # efficientnet_lite_builder.py of the authors' TensorFlow code
 
 
 class NaturalNetwork(nn.Module):
-    """Features (B, 192) of uint8 pixels (B, C, H, W), C 1 or 3, for a state dict of efficientnet-lite0."""
+    """One layer, features (B, 192), of uint8 pixels (B, C, H, W), C 1 or 3, for a state dict of efficientnet-lite0."""
 
     def __init__(self, weights: dict[str, torch.Tensor]) -> None:
         super().__init__()
@@ -45,74 +45,23 @@ class NaturalNetwork(nn.Module):
             network._conv_stem, network._bn0, network._swish, *list(network._blocks.children())[:BLOCKS]
         )
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor]:
         x = pixels.expand(-1, 3, -1, -1).float()
         x = interpolate(x, size=(SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
         features: torch.Tensor = self.trunk((x - PIXEL_MEAN) / PIXEL_STD).mean(dim=(2, 3))
-        return features / RMS
+        return (features / RMS,)
 
 
-class NaturalExtractor(FeatureExtractorBase):
-    """torch-fidelity's view of `NaturalNetwork`: one layer, `features` (192), float32.
+class NaturalExtractor(OwnExtractor):
+    """torch-fidelity's view of `NaturalNetwork`, for a state dict of efficientnet-lite0 that torch.save wrote."""
 
-    Args:
-        name: the name under which the extractor is registered.
-        features_list: ["features"].
-        feature_extractor_weights_path: other weights of efficientnet-lite0, a state dict that torch.save wrote.
-        feature_extractor_internal_dtype: only "float32" (None means that too).
-        **kwargs: other keywords of torch-fidelity, which are ignored.
+    LAYERS = ("features",)
 
-    Raises:
-        ValueError: an unknown layer, another internal dtype, or packages that are not installed.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        features_list: list[str] | tuple[str, ...],
-        feature_extractor_weights_path: str | Path | None = None,
-        feature_extractor_internal_dtype: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(name, features_list)
-        dtype = feature_extractor_internal_dtype
-        if dtype not in (None, "float32"):
-            raise ValueError(f"feature_extractor_internal_dtype={dtype!r}: {name} computes in float32 only")
-        path = feature_extractor_weights_path or weights_file()
-        self.network = NaturalNetwork(torch.load(path, map_location="cpu", weights_only=True))
-        self.requires_grad_(False)
-        self.eval()
-
-    def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The features of `input`, uint8 (B, C, H, W) with C 1 or 3. Raises ValueError for any other dtype or shape."""
-        check_pixels(input, self.name)
-        return (self.network(input),)
-
-    @staticmethod
-    def get_provided_features_list() -> tuple[str, ...]:
-        return ("features",)
-
-    @staticmethod
-    def get_default_feature_layer_for_metric(metric: str) -> str:
-        return {"fid": "features", "kid": "features", "prc": "features"}[metric]
-
-    @staticmethod
-    def can_be_compiled() -> bool:
-        return True
-
-    @staticmethod
-    def get_dummy_input_for_compile() -> torch.Tensor:
-        return torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    def load(self, path: str | Path | None) -> NaturalNetwork:
+        return NaturalNetwork(torch.load(path or weights_file(), map_location="cpu", weights_only=True))
 
 
 register_feature_extractor("natural", NaturalExtractor)
-
-
-def check_pixels(pixels: torch.Tensor, name: str) -> None:
-    """Raises ValueError unless pixels are uint8 (n, C, H, W) with C 1 or 3."""
-    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
-        what = f"{pixels.dtype} {tuple(pixels.shape)}"
-        raise ValueError(f"pixels is {what}; features={name!r} needs torch.uint8 (n, C, H, W) with C 1 or 3")
 
 
 def weights_file() -> Path:

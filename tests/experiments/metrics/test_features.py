@@ -4,6 +4,7 @@ import hashlib
 import re
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
 
@@ -20,6 +21,8 @@ from diffusion_core.data import Images
 from experiments.metrics import features as extractors
 from experiments.metrics.distances import Reference, kernel_distance
 from experiments.metrics.features import FEATURES, WEIGHTS, dimension, extract, features_id, weights_file
+
+natural = pytest.mark.skipif(find_spec("efficientnet_lite_pytorch") is None, reason="needs the extra natural")
 
 
 def test_features_id_is_sha256_of_the_file(tmp_path: Path) -> None:
@@ -47,10 +50,23 @@ def test_names_are_torch_fidelitys() -> None:
     assert (dimension("digits"), dimension("inception-v3-compat")) == (128, 2048)
 
 
-def test_advance_counts_the_images(digits: Images) -> None:
-    counts: list[int] = []
-    extract("digits", digits.pixels[:25], batch_size=10, advance=counts.append)
-    assert counts == [10, 10, 5]
+@pytest.mark.parametrize(
+    ("name", "layers"), [("digits", ["logits", "features"]), pytest.param("natural", ["features"], marks=natural)]
+)
+def test_features_are_those_of_torch_fidelity_and_of_one_image(name: str, layers: list[str], digits: Images) -> None:
+    """In the order asked for, whatever the batch; and grey images are their three channels."""
+    extractor, counts = create_feature_extractor(name, layers, cuda=False, verbose=False), list[int]()
+    features, logits = extract(name, digits.pixels[:14])
+    theirs = dict(zip(layers, extractor(digits.pixels[:14]), strict=True))
+    torch.testing.assert_close(theirs["features"], features, rtol=0, atol=0)
+    if logits is not None:
+        torch.testing.assert_close(theirs["logits"], logits, rtol=0, atol=0)
+    else:
+        torch.testing.assert_close(extractor(digits.pixels[:14].expand(-1, 3, -1, -1))[0], features, rtol=0, atol=0)
+    for batch_size in (1, 6):
+        got = extract(name, digits.pixels[:14], batch_size=batch_size, advance=counts.append)
+        torch.testing.assert_close(got, (features, logits), rtol=1e-3, atol=1e-4)
+    assert counts == [1] * 14 + [6, 6, 2]
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +149,11 @@ class Evil:
         return warnings.warn, ("unpickled",)
 
 
-@pytest.mark.parametrize("name", ["digits", "natural", "inception-v3-compat", "vgg16", "clip-rn50"])
+@pytest.mark.parametrize(
+    "name", ["digits", pytest.param("natural", marks=natural), "inception-v3-compat", "vgg16", "clip-rn50"]
+)
 @pytest.mark.parametrize("content", ["evil", "text", "empty", "other"])
 def test_foreign_weights_are_refused_and_not_run(name: str, content: str, tmp_path: Path) -> None:
-    if name == "natural":
-        pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra natural, pip install -e '.[natural]'")
     file = tmp_path / "weights"
     if content == "evil":
         torch.save(Evil(), file)
@@ -178,6 +194,11 @@ def made(layer: str = "features", **options: str) -> object:
             "feature_extractor_internal_dtype='float64': digits computes in float32 only",
         ),
         (lambda: made("pool"), "Requested features"),
+        (
+            lambda: extract("natural", IMAGE.float()),
+            "torch.float32 (2, 1, 32, 32); features='natural' needs torch.uint8",
+        ),
+        (lambda: extract("natural", IMAGE.expand(2, 4, 32, 32)), "needs torch.uint8 (n, C, H, W) with C 1 or 3"),
     ],
 )
 def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:

