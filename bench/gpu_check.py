@@ -1,21 +1,17 @@
-"""All checks and timings that need a GPU, in one call and one table: `python -m bench.gpu_check`.
+"""All checks that need a GPU, in one call and one table: `python -m bench.gpu_check`.
 
-Checks come first: each prints the difference between two ways to the same samples. Timings follow. A line that fails
-prints the reason, the rest still runs, and the exit status is 1. `--device cpu` tests the script without a GPU.
+Each line is the difference between two ways to the same samples. A line that fails prints the reason, the rest still
+runs, and the exit status is 1. `--device cpu` tests the script without a GPU. `pytest --benchmark` times the card.
 """
 
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Callable
 
 import torch
 import tyro
 from torch import Tensor
 
-from bench.measure import SHAPE, flop_per_image, forget_peak, network, peak_mib, roof, wait
+from bench.measure import SHAPE, network
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.noise import LogNormal
 from diffusion_core.precision import computing_in
@@ -25,18 +21,6 @@ from diffusion_core.schedules import geometric
 from diffusion_core.training import train
 
 LADDER, DDPM = geometric(66), Euler(1.0)
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the table: what was done, and the result. `ok` is None for a timing."""
-
-    what: str
-    result: str
-    ok: bool | None = None
-
-    def __str__(self) -> str:
-        return f"{self.what:62} {self.result:>58} {'' if self.ok is None else 'ok' if self.ok else 'FAILED'}"
 
 
 @torch.no_grad()
@@ -90,88 +74,43 @@ def same_seed_same_weights(device: str) -> tuple[str, bool]:
     return difference(weights(), weights(), 0.0)
 
 
-def sampling_time(device: str, n: int, bf16: bool, compiled: bool = False) -> str:
-    model = Compiled(network(device), n) if compiled else network(device)
-    with computing_in("bf16" if bf16 else "fp32", device):
-        draw(model, n, device, n)
-        wait(device)
-        forget_peak(device)
-        start = time.perf_counter()
-        draw(model, n, device, n)
-        wait(device)
-    seconds = time.perf_counter() - start
-    nfe = DDPM.planned_nfe(LADDER)
-    share = n * nfe / seconds * flop_per_image(device) / roof(device, "bf16" if bf16 else "fp32")
-    memory = peak_mib(device)
-    return (
-        f"{seconds / nfe * 1e3:8.3f} ms per step, {n / seconds:8.0f} images/s, {share:5.1%} of the roof, "
-        f"{'?' if memory is None else round(memory)} MiB"
-    )
+CHECKS: dict[str, Callable[[str], tuple[str, bool]]] = {
+    "card against CPU, fp32, eta 0": card_against_cpu,
+    "batches of 100 against batches of 7": batches,
+    "bf16 against fp32, same noise": bf16_against_fp32,
+    "training twice from one seed, bf16": same_seed_same_weights,
+    "compiled against eager, bf16, same noise": compiled_against_eager,
+}
 
 
-def training_time(device: str, batch: int, bf16: bool, n_steps: int = 20) -> str:
-    images = torch.randn(1024, *SHAPE, device=device)
-    name = "bf16" if bf16 else "fp32"
-    steps = train(network(device).train(), images, LogNormal(), n_images=10**9, batch_size=batch, precision=name)
-    for _ in range(5):
-        next(steps)
-    wait(device)
-    start = time.perf_counter()
-    for _ in range(n_steps):
-        next(steps)
-    wait(device)
-    seconds = (time.perf_counter() - start) / n_steps
-    return f"{seconds * 1e3:8.3f} ms per step, {batch / seconds:8.0f} images/s"
-
-
-def lines(device: str, batch_sizes: tuple[int, ...]) -> Iterator[Line]:
-    """The table, line by line."""
-    checks: dict[str, Callable[[str], tuple[str, bool]]] = {
-        "card against CPU, fp32, eta 0": card_against_cpu,
-        "batches of 100 against batches of 7": batches,
-        "bf16 against fp32, same noise": bf16_against_fp32,
-        "training twice from one seed, bf16": same_seed_same_weights,
-    }
-    checks |= {"compiled against eager, bf16, same noise": compiled_against_eager} if can_compile(device) else {}
-    for what, check in checks.items():
-        yield attempt(what, partial(check, device))
-    for kind in ("fp32", "bf16"):
-        yield attempt(f"roof, {kind}", lambda kind=kind: f"{roof(device, kind) / 1e12:8.2f} TFLOP/s")
-    for n in batch_sizes:
-        ways: dict[str, dict[str, Any]] = {"fp32": {"bf16": False}, "bf16": {"bf16": True}}
-        ways |= {"bf16, compiled": {"bf16": True, "compiled": True}} if can_compile(device) else {}
-        for name, options in ways.items():
-            yield attempt(f"sampling, batch {n}, {name}", partial(sampling_time, device, n, **options))
-        for name in ("fp32", "bf16"):
-            yield attempt(f"training, batch {n}, {name}", partial(training_time, device, n, name == "bf16"))
-
-
-def attempt(what: str, do: Callable[[], str | tuple[str, bool]]) -> Line:
-    """The line with the result of `do`, or with its error."""
+def checked(what: str, device: str) -> tuple[str, bool]:
+    """A line of the table, and whether all is well. An error is a line too."""
     try:
-        result = do()
+        result, ok = CHECKS[what](device)
     except Exception as error:  # one failed line must not stop the table
-        return Line(what, f"{type(error).__name__}: {' '.join(str(error).split())[:80]}", False)
-    return Line(what, result) if isinstance(result, str) else Line(what, *result)
+        result, ok = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}", False
+    return f"{what:42} {result:>58} {'ok' if ok else 'FAILED'}", ok
 
 
-def main(device: str = "cuda", batch_sizes: tuple[int, ...] = (64, 256, 1024, 4096)) -> int:
-    """Prints checks and timings, one line each; returns the exit status.
+def main(device: str = "cuda") -> int:
+    """Prints the checks, one line each; returns the exit status.
 
     Args:
         device: cuda, or cpu to test the script.
-        batch_sizes: batch sizes to time.
     """
     if device == "cuda" and not torch.cuda.is_available():
         print("gpu_check: PyTorch sees no CUDA device here", file=sys.stderr)
         return 2
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     print(f"{name}, PyTorch {torch.__version__}, network small, images of 32x32, {len(LADDER) - 1} steps, eta 1")
-    failed = False
-    for line in lines(device, batch_sizes):
+    all_well = True
+    for what in CHECKS:
+        if CHECKS[what] is compiled_against_eager and not can_compile(device):
+            continue
+        line, ok = checked(what, device)
         print(line, flush=True)
-        failed |= line.ok is False
-    return int(failed)
+        all_well &= ok
+    return int(not all_well)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ density of the data plus noise of standard deviation sigma.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
-import torch
 from torch import Tensor, nn
 
 from diffusion_core.precision import computing_in
@@ -57,54 +55,6 @@ class FlatDenoiser(nn.Module):
         if flat.shape[1] != self.dim:
             raise ValueError(f"x: images of {flat.shape[1]} values, but the distribution is of {self.dim}")
         return flat.to(dtype), sigma.to(dtype)[:, None]
-
-
-class FullGaussian(FlatDenoiser):
-    """The exact eps for data N(mean, C) with any covariance C = V diag(l) V^T.
-
-    eps = sigma (C + sigma^2 I)^-1 (x - mean) = V diag(sigma / (l + sigma^2)) V^T (x - mean), by conditioning one
-    Gaussian on another. A call takes two products with V and no inverse.
-
-    Args (ValueError if they do not fit):
-        mean: (d,), data units.
-        variances: (d,), the eigenvalues l, at least 0.
-        basis: (d, d), the eigenvectors V as columns.
-
-    """
-
-    mean: Tensor
-    variances: Tensor
-    basis: Tensor
-
-    def __init__(self, mean: Tensor, variances: Tensor, basis: Tensor) -> None:
-        super().__init__()
-        self.dim = mean.numel()
-        shapes = tuple(mean.shape), tuple(variances.shape), tuple(basis.shape)
-        if shapes != ((self.dim,), (self.dim,), (self.dim, self.dim)):
-            raise ValueError(f"mean, variances, basis: shapes {shapes}, but they must be (d,), (d,) and (d, d)")
-        if not variances.min() >= 0:
-            raise ValueError(f"variances: the least is {variances.min():.6g}, but they must be at least 0")
-        self.register_buffer("mean", mean)
-        self.register_buffer("variances", variances)
-        self.register_buffer("basis", basis)
-
-    @classmethod
-    def from_covariance(cls, mean: Tensor, covariance: Tensor) -> Self:
-        """The denoiser from the covariance (d, d), decomposed in float64, in its dtype.
-
-        ValueError if it is not symmetric, or has an eigenvalue that is negative beyond rounding.
-        """
-        exact = covariance.double()
-        scale = exact.abs().max() * torch.finfo(covariance.dtype).eps * len(exact)
-        if not (exact - exact.T).abs().max() <= scale:
-            raise ValueError("covariance: it is not symmetric")
-        variances, basis = torch.linalg.eigh((exact + exact.T) / 2)
-        if variances[0] < -scale:
-            raise ValueError(f"covariance: it has the negative eigenvalue {variances[0]:.6g}")
-        return cls(mean, variances.clamp(min=0).to(covariance.dtype), basis.to(covariance.dtype))
-
-    def flat_eps(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return ((x - self.mean) @ self.basis * (sigma / (self.variances + sigma.square()))) @ self.basis.T
 
 
 def gaussian_moments(

@@ -2,12 +2,14 @@
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from diffusion_core.exact import FullGaussian, Mixture, fit_mixture
+from diffusion_core.exact import Empirical, Mixture, fit_mixture
 from diffusion_core.samplers import generate_samples
+from diffusion_core.samplers.sampling import model_device
 
 
 def mixture(n_components: int, dim: int, rank: int, spread: float = 1.0) -> Mixture:
@@ -53,11 +55,18 @@ def test_eps_is_minus_sigma_times_the_score_at_each_samples_sigma() -> None:
     torch.testing.assert_close(law(x, sigma), -sigma.view(-1, 1, 1, 1) * score, rtol=1e-5, atol=1e-5)
 
 
-def test_one_component_is_the_gaussian() -> None:
-    law, sigma = mixture(1, 20, 4), torch.logspace(-3, 3, 7, dtype=torch.float64)
-    x = noisy(law, 7, sigma)
-    gaussian = FullGaussian.from_covariance(law.means[0], dense(law)[0])
-    torch.testing.assert_close(law(x, sigma), gaussian(x, sigma), rtol=1e-8, atol=1e-8)
+def test_exact_denoisers_ignore_autocast_and_keep_the_dtype_of_x() -> None:
+    law, sigma = mixture(2, 16, 3), torch.full((4,), 0.5)
+    x = noisy(law, 4, 0.5).float()
+    expected, single = law(x, sigma), copy.deepcopy(law).float()
+    assert expected.dtype == torch.float32
+    exact = single(x, sigma)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(single(x, sigma), exact) and torch.equal(law(x, sigma), expected)
+
+
+def test_samplers_find_the_device_of_a_model_with_buffers_only() -> None:
+    assert model_device(mixture(2, 4, 1).to("meta")).type == "meta"
 
 
 @pytest.mark.parametrize("sigma", [0.03, 1.0, 30.0])
@@ -78,10 +87,10 @@ def test_float32_is_close_to_float64(sigma: float) -> None:
 @pytest.mark.parametrize("sigma", [1e-3, 1e3])
 @pytest.mark.parametrize("distance", [0.0, 1e3])
 def test_extreme_levels_stay_finite(sigma: float, distance: float) -> None:
-    law = mixture(5, 1024, 8).float()
+    law, levels = mixture(5, 1024, 8).float(), torch.full((5,), sigma)
     x = law.means + distance
-    assert law(x, torch.full((5,), sigma)).isfinite().all()
-    assert law.log_density(x, torch.full((5,), sigma)).isfinite().all()
+    assert law(x, levels).isfinite().all() and law.log_density(x, levels).isfinite().all()
+    assert Empirical(law.means)(x, levels).isfinite().all()
 
 
 def test_moments_are_those_of_samples() -> None:
@@ -101,20 +110,34 @@ def test_the_sampler_ends_in_the_components_by_their_weights() -> None:
     assert ((shares - law.weights).abs() < 4 * spread).all()
 
 
-def test_bad_mixtures_are_named() -> None:
-    one, eye = torch.ones(1), torch.eye(3)[None, :, :2]
-    good = {"weights": one, "means": torch.zeros(1, 3), "bases": eye, "variances": torch.ones(1, 2), "stds": one}
-    Mixture(**good)
-    for name, value, message in (
-        ("weights", one / 2, "weights: their sum is 0.5, but it must be 1"),
-        ("stds", -one, "stds: the least is -1, but they must be at least 0"),
-        ("variances", -torch.ones(1, 2), "variances: the least is -1, but they must be at least 0"),
-        ("variances", torch.ones(1, 3), r"variances: shape \(1, 3\), but means \(1, 3\) need \(1, 2\)"),
-        ("bases", eye * 2, "bases: their columns are not orthonormal"),
-        ("bases", eye[0], r"means, bases: 2 and 2 dimensions, but they must be \(K, d\), \(K, d, R\)"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            Mixture(**good | {name: value})
+ONE, EYE = torch.ones(1), torch.eye(3)[None, :, :2]
+GOOD = {"weights": ONE, "means": torch.zeros(1, 3), "bases": EYE, "variances": torch.ones(1, 2), "stds": ONE}
+
+
+@pytest.mark.parametrize(
+    ("make", "changes", "message"),
+    [
+        (Mixture, {"weights": ONE / 2}, "weights: their sum is 0.5, but it must be 1"),
+        (Mixture, {"stds": -ONE}, "stds: the least is -1, but they must be at least 0"),
+        (Mixture, {"variances": -torch.ones(1, 2)}, "variances: the least is -1, but they must be at least 0"),
+        (Mixture, {"variances": torch.ones(1, 3)}, r"variances: shape \(1, 3\), but means \(1, 3\) need \(1, 2\)"),
+        (Mixture, {"bases": EYE * 2}, "bases: their columns are not orthonormal"),
+        (Mixture, {"bases": EYE[0]}, r"means, bases: 2 and 2 dimensions, but they must be \(K, d\), \(K, d, R\)"),
+        (fit_mixture, {"n_components": 5}, "n_components=5: it must be from 1 to the number of images, 4"),
+        (fit_mixture, {"rank": 4}, "rank=4: it must be from 1 to 3, below the number of values"),
+        (fit_mixture, {"min_std": 0.0}, "min_std=0.0: it must be above 0"),
+        (fit_mixture, {"em_steps": -1}, "em_steps=-1: it must be at least 0"),
+    ],
+)
+def test_bad_mixtures_and_fits_are_named(make: Any, changes: dict[str, Any], message: str) -> None:
+    good = GOOD if make is Mixture else {"x0": torch.zeros(4, 1, 2, 2), "n_components": 2, "rank": 1}
+    with pytest.raises(ValueError, match=message):
+        make(**good | changes)
+
+
+def test_images_of_another_size_are_named() -> None:
+    with pytest.raises(ValueError, match="x: images of 4 values, but the distribution is of 3"):
+        Mixture(**GOOD)(torch.zeros(1, 1, 2, 2), torch.ones(1))
 
 
 def fitted_data() -> tuple[Mixture, torch.Tensor]:
@@ -160,15 +183,3 @@ def test_the_fit_survives_few_images_constant_values_and_copies() -> None:
     assert all(tensor.isfinite().all() for tensor in found.state_dict().values())
     assert (found.stds == 0.05).all()
     assert found(x0, torch.full((12,), 0.1)).isfinite().all()
-
-
-def test_bad_fits_are_named() -> None:
-    x0 = torch.zeros(4, 1, 2, 2)
-    for options, message in (
-        ({"n_components": 5}, "n_components=5: it must be from 1 to the number of images, 4"),
-        ({"n_components": 2, "rank": 4}, "rank=4: it must be from 1 to 3, below the number of values"),
-        ({"n_components": 2, "rank": 1, "min_std": 0.0}, "min_std=0.0: it must be above 0"),
-        ({"n_components": 2, "rank": 1, "em_steps": -1}, "em_steps=-1: it must be at least 0"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            fit_mixture(x0, **options)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from experiments.engine.plan import Plan
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
-from experiments.stages import sample
+from experiments.stages import memory, sample
 from experiments.stages.memory import halve_until_it_fits
 from experiments.store.store import Store
 
@@ -68,11 +69,11 @@ def limited(most: int, error: BaseException) -> Callable[[int], str]:
     return work
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [MemoryError(), torch.OutOfMemoryError(CUDA), RuntimeError(CPU)], ids=["python", "cuda", "cpu"]
 )
-def test_a_batch_is_halved_until_it_fits(error: BaseException) -> None:
+def test_a_batch_is_halved_until_it_fits(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free", lambda: None)
     assert halve_until_it_fits(256, limited(256, error)) == ("done with 256", [256])
     assert halve_until_it_fits(256, limited(100, error)) == ("done with 64", [256, 128, 64])
     with pytest.raises(type(error)):
@@ -87,17 +88,23 @@ def test_other_errors_are_not_about_memory() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
-def test_what_is_freed_is_kept_unless_malloc_is_set_by_environment() -> None:
-    def pages_taken_anew(**variables: str) -> list[int]:
-        """Before and after `keep_freed`, in an interpreter of its own: malloc reads its variables at the start."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-        out = subprocess.check_output([sys.executable, "-c", LAYERS], cwd=ROOT, env=clean | variables)
-        return [int(pages) for pages in out.split()]
-
-    before, after = pages_taken_anew()
+def test_what_is_freed_is_kept() -> None:
+    """In an interpreter of its own: malloc reads its variables at the start."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    before, after = map(int, subprocess.check_output([sys.executable, "-c", LAYERS], cwd=ROOT, env=clean).split())
     assert after < before / 10
-    before, after = pages_taken_anew(MALLOC_TRIM_THRESHOLD_="131072")
-    assert after > before / 2
+
+
+def test_malloc_that_is_set_by_environment_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[None] = []
+    monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("glibc", ""))
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: loaded.append(name) or SimpleNamespace(mallopt=print))
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUN"))]:
+        monkeypatch.delenv(name)
+    memory.keep_freed.__wrapped__()
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    memory.keep_freed.__wrapped__()
+    assert len(loaded) == 1
 
 
 def test_a_real_allocation_that_fails_is_recognised() -> None:
