@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-from reports.edge import guarded, importing
+from reports.edge import guarded, importing, program
 
 OTHERS = {  # name -> module whose command(arguments, prog) returns the exit status, and title
     "check": (
@@ -19,7 +19,6 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
     "store": ("experiments.store.cli", "what the store of networks, samples and scores holds, and making room in it"),
     "report": ("reports.command_line", "writes the report of a finished run again: report DIR"),
 }
-PROG = "python -m experiments"
 
 
 def main() -> int:
@@ -27,11 +26,7 @@ def main() -> int:
     return guarded(lambda: _run(sys.argv[1:]))
 
 
-def sigmabench() -> int:
-    """The console command `sigmabench`."""
-    global PROG
-    PROG = "sigmabench"
-    return main()
+sigmabench = main  # the console command
 
 
 def _run(arguments: list[str]) -> int:
@@ -42,12 +37,12 @@ def _run(arguments: list[str]) -> int:
         return 0 if arguments else 2
     name, *rest = arguments
     if name in OTHERS:
-        return int(_imported(OTHERS[name][0]).command(rest, f"{PROG} {name}"))
+        return int(_imported(OTHERS[name][0]).command(rest, f"{program()} {name}"))
     if name not in commands:
         close = _imported("difflib").get_close_matches(name, [*commands, *OTHERS], 1)
         hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join([*commands, *OTHERS])}"
         raise ValueError(f"{name}: there is no such experiment; {hint}")
-    study, options = command_line.parse(name, rest, PROG)
+    study, options = command_line.parse(name, rest, program())
     experiment = _imported(commands[name].module)
     try:
         table = experiment.main(study, options)
@@ -66,7 +61,8 @@ def overview(command_line: ModuleType) -> str:
     titles = {name: command.question for name, command in command_line.commands().items()}
     titles |= {name: title for name, (_, title) in OTHERS.items()}
     lines = "\n".join(f"  {name:13} {title}" for name, title in titles.items())
-    return f"""usage: {PROG} NAME [options]
+    prog = program()
+    return f"""usage: {prog} NAME [options]
 
 Each experiment answers one question about the noise of a diffusion model with a report.
 
@@ -75,8 +71,8 @@ Each experiment answers one question about the noise of a diffusion model with a
 {command_line.SYMBOLS}
 
 Start with:
-  {PROG} beta --preset smoke     under 20 seconds: does everything work here?
-  {PROG} beta --help             all options, with examples"""
+  {prog} beta --preset smoke     under 20 seconds: does everything work here?
+  {prog} beta --help             all options, with examples"""
 
 
 if __name__ == "__main__":

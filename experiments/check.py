@@ -14,7 +14,6 @@ from typing import Annotated, Literal
 import torch
 import tyro
 from PIL import Image, ImageDraw
-from rich.console import Console
 from rich.table import Table
 
 from diffusion_core.data import Images, load
@@ -25,6 +24,7 @@ from experiments.models.behaviour import behaviour
 from experiments.models.check import SLACK, WORSE, CheckResult, examine
 from experiments.stages.hardware import check_threads, use_threads
 from experiments.store.checksums import write_json
+from reports.terminal import Terminal
 
 ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
 CAPTION = "mean squared error of eps; predicting no noise has error 1"
@@ -65,7 +65,8 @@ def main(options: Check) -> CheckResult:
         ValueError: there is no such device here, or the model cannot be used at all, see `external.load_foreign` and
             `behaviour`.
     """
-    image, numbers = (options.out / name for name in FILES)
+    out = options.out.absolute()  # wherever the model's code goes
+    image, numbers = (out / name for name in FILES)
     if image.exists() and not numbers.exists():
         raise ValueError(
             f"out={str(options.out)!r}: it holds {image.name}, which no check wrote; choose another folder"
@@ -79,7 +80,7 @@ def main(options: Check) -> CheckResult:
     model = external.load_foreign(options.model, images, options.model_label, device)
     behaviour(model, images, device)
     result = examine(model, images, device)
-    options.out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     picture(result, images).save(image)
     verdict = {"doubts": result.doubts, "usable": result.usable}
     levels = [asdict(level) for level in result.levels]
@@ -92,7 +93,7 @@ def main(options: Check) -> CheckResult:
 
 
 def _print(name: str, notes: Sequence[str], result: CheckResult) -> None:
-    console = Console(markup=False)
+    console = Terminal()
     table = Table(title=name, title_justify="left", caption=CAPTION, caption_justify="left")
     for heading in ("sigma", "time", "error", "best linear"):
         table.add_column(heading, justify="right")
@@ -103,7 +104,7 @@ def _print(name: str, notes: Sequence[str], result: CheckResult) -> None:
         numbers = (f"{level.sigma:.3g}", time, f"{level.error:.3g}", f"{level.linear:.3g}")
         table.add_row(*numbers, verdict if level.known else "beyond its times")
     console.print(table)
-    console.print(VERDICTS, soft_wrap=True, highlight=False)
+    console.print(VERDICTS, soft_wrap=True)
     for note in notes:
         console.print(f"note: {note}", soft_wrap=True)
     for doubt in result.doubts:

@@ -54,7 +54,7 @@ def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Any, Options]
     form: Form[Study] = tyro.cli(
         kind,
         prog=f"{prog} {name}",
-        description=description(name, command, preset),
+        description=description(f"{prog} {name}", command, preset),
         default=usual,
         args=list(arguments),
         config=(tyro.conf.FlagCreatePairsOff,),
@@ -81,13 +81,13 @@ def given(arguments: Sequence[str]) -> frozenset[str]:
     return frozenset({"train_seeds" if name == "seeds" else name for name in typed})
 
 
-def description(name: str, command: Command[Any], preset: str) -> str:
+def description(prog: str, command: Command[Any], preset: str) -> str:
     """The text above the options."""
     sizes = {kind: study.size for kind, study in command.presets.items()}
     sizes["smoke"] = "8 to 21 seconds on two cores, proves nothing"
     sizes["laptop"] += f", {command.minutes}"
     presets = "; ".join(f"{kind}: {size}" for kind, size in sizes.items())
-    examples = "\n".join(f"  python -m experiments {name}{' ' * bool(line)}{line}" for line in command.examples)
+    examples = "\n".join(f"  {prog}{' ' * bool(line)}{line}" for line in command.examples)
     return (
         f"{command.question}\n\n{command.text}\n\nPresets: {presets}. The defaults below are those of --preset "
         f"{preset}.\n\n{SYMBOLS}\n\nExamples:\n{examples}"

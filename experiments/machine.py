@@ -31,8 +31,8 @@ one; runs that then choose differently start anew, and earlier results stay in t
 --precision fp32 or bf16 chooses without timing, and SIGMABENCH_PRECISION=fp32 does so for all commands.
 
 Examples:
-  python -m experiments machine
-  python -m experiments machine --measure"""
+  {prog}
+  {prog} --measure"""
 
 
 def main(
@@ -51,12 +51,11 @@ def main(
         threads: CPU threads per run, for --measure.
         json_: print the timings as JSON.
     """
-    from rich.console import Console
-
     from experiments.stages import calibration
     from experiments.stages.hardware import check_threads
+    from reports.terminal import Terminal
 
-    console = Console(markup=False, highlight=False)
+    console = Terminal()
     if measure:
         check_threads(threads)
         subject = _subject(network, device, threads)
@@ -120,4 +119,4 @@ def _show(content: dict[str, Any], measured: Sequence[Timing], console: Any) -> 
 
 def command(arguments: Sequence[str], prog: str) -> int:
     """Parses the arguments and runs the command. Returns the exit status."""
-    return tyro.cli(main, prog=prog, description=HELP, args=list(arguments))
+    return tyro.cli(main, prog=prog, description=HELP.replace("{prog}", prog), args=list(arguments))

@@ -13,7 +13,6 @@ import itertools
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +32,9 @@ from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.models.failures import of_user, told
 from experiments.studies.sweep import SweepStudy
+from reports.edge import program
 
 MAX_SETTINGS = 100_000
 
@@ -94,7 +95,9 @@ def read(path: Path) -> OwnFile:
         raise ValueError(f"file={str(path)!r}: there is no such Python file")
     try:
         module = import_own(path)
-    except (Exception, SystemExit) as error:  # a user's file may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's file may raise anything
         raise ValueError(f"file={str(path)!r}: {_said(error, path)}") from error
     question, runs = _have(path, module, "QUESTION", str), _have(path, module, "runs", Callable)
     presets = getattr(module, "PRESETS", {})
@@ -109,14 +112,14 @@ def _said(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError) and error.filename == str(path):
         lines = [error.lineno]
     place = f"line {lines[-1]}: " if lines and lines[-1] else ""
-    return f"{place}{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{place}{told(error)}"
 
 
 def _have(path: Path, module: ModuleType, name: str, kind: Any) -> Any:
     value = getattr(module, name, None)
     if not isinstance(value, kind):
         what = "QUESTION, a text" if name == "QUESTION" else "runs(), which yields what to try"
-        raise ValueError(f"file={str(path)!r}: it needs {what}; see `python -m experiments sweep --help`")
+        raise ValueError(f"file={str(path)!r}: it needs {what}; see {program()} sweep --help")
     return value
 
 
@@ -124,7 +127,7 @@ def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
     """Every trial, for each network in turn. The first setting also runs as an A/A control."""
     settings = _settings(own)
     for number, one in enumerate(settings):
-        with _of_user(f"runs(): number {number + 1}"):
+        with of_user(f"runs(): number {number + 1}"):
             _check(number, one)
     keys = [(one.mode, one.label) for one in settings]
     if repeated := sorted(key for key, count in Counter(keys).items() if count > 1):
@@ -138,9 +141,9 @@ def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
                     raise ValueError(
                         f"training={dict(one.training)} of {one.label!r}: --model brings a trained network"
                     )
-                if unknown := sorted(set(one.training) - {part.name for part in fields(TrainConfig)}):
+                if unknown := sorted(map(str, one.training.keys() - {part.name for part in fields(TrainConfig)})):
                     raise ValueError(f"training of {one.label!r}: a TrainConfig has no {', '.join(unknown)}")
-                with _of_user(f"training of {one.label!r}"):
+                with of_user(f"training of {one.label!r}"):
                     model = replace(model, **one.training)
             what, final = (one.label, model, one.ladder, one.sampler), one.final_denoise
             trial = study.trial("sweep", one.mode, *what, final_denoise=final)
@@ -170,11 +173,11 @@ def _check(number: int, one: Any) -> None:
     for what, value in {"sampler": one.sampler, "ladder": one.ladder, **one.training}.items():
         if not isinstance(value, str | int | float | bool | tuple | None):
             check_told_apart(value)
-        with _of_user(f"{what} of {one.label!r}: it has no identity"):
+        with of_user(f"{what} of {one.label!r}: it has no identity"):
             identity(value)
     for what, value in {"sampler": one.sampler, **one.training}.items():
         if what in ("sampler", "noise") and inspect.getattr_static(value, "name", None) is not None:
-            with _of_user(f"name of the {what} of {one.label!r}", ValueError):
+            with of_user(f"name of the {what} of {one.label!r}", ValueError):
                 name = value.name
             if not isinstance(name, str) or not name.strip():
                 raise ValueError(f"name of the {what} of {one.label!r}: {name!r}: it must be a text that is not empty")
@@ -192,20 +195,9 @@ def _check(number: int, one: Any) -> None:
         raise ValueError(f"mode='control' of {one.label!r}: the A/A control of the first setting is called so")
 
 
-@contextmanager
-def _of_user(what: str, *also: type[Exception]) -> Iterator[None]:
-    """Turns what a user's code raises into a ValueError that names `what`. A ValueError passes, unless it is `also`."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        if isinstance(error, ValueError) and not isinstance(error, also):
-            raise
-        raise ValueError(f"{what}: {type(error).__name__}: {' '.join(str(error).split())}") from error
-
-
 def _check_planned_nfe(one: Setting) -> None:
     """Raises ValueError if planned_nfe fails or gives no number. An unsuitable ladder becomes a row that says so."""
-    with _of_user(f"planned_nfe of the sampler of {one.label!r}"):
+    with of_user(f"planned_nfe of the sampler of {one.label!r}"):
         try:
             planned = one.sampler.planned_nfe(one.ladder.sigmas())
         except ValueError:

@@ -1,12 +1,12 @@
 """The command line of `python -m reports`: DIR for the report on a finished run; bench, index and compare."""
 
 from collections.abc import Callable, Sequence
+from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import tyro
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +16,7 @@ from reports.index import write_index
 from reports.publish import publish as publishing
 from reports.render import write_report
 from reports.speed.page import write_bench_report
+from reports.terminal import Terminal
 
 Result = TypeVar("Result")
 
@@ -33,7 +34,7 @@ def main(
     page on all results in a folder, and `python -m reports compare A B` says what changed between two runs.
 
     Args:
-        directory: a run directory, written by `python -m experiments`.
+        directory: a run directory, written by an experiment.
         track: also write rows, figures and report to MLflow, for example to sqlite:///mlflow.db or to
             http://localhost:5000. It needs the extra `track`.
     """
@@ -71,7 +72,7 @@ def compare(
         a: the result folder of the first run.
         b: the result folder of the second run.
     """
-    console = Console(markup=False, highlight=False)
+    console = Terminal()
     for title, (head, *lines) in _tried(lambda: comparing.compare(a, b)):
         shown = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE)
         for name in head:
@@ -113,8 +114,8 @@ def command(arguments: Sequence[str], prog: str) -> int:
     others: dict[str, Callable[..., None]] = {
         "bench": bench, "index": index, "compare": compare, "publish": publish,
     }  # fmt: skip
-    if arguments and arguments[0] in others:
-        tyro.cli(others[arguments[0]], prog=f"{prog} {arguments[0]}", args=list(arguments[1:]))
-    else:
-        tyro.cli(main, prog=prog, args=list(arguments))
+    named = arguments[:1] if arguments and arguments[0] in others else []
+    function = others[named[0]] if named else main
+    text = cleandoc(function.__doc__ or "").partition("\n\nArgs:")[0].replace("python -m reports", prog)
+    tyro.cli(function, prog=" ".join([prog, *named]), description=text, args=list(arguments[len(named) :]))
     return 0

@@ -3,16 +3,19 @@
 This module imports almost nothing, so that an interrupt is handled almost from the start.
 """
 
+import codecs
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from types import FrameType
 from typing import TextIO
 
 INTERRUPTED = "interrupted: what is finished is kept, and the same command goes on from there"
+PLAIN = str.maketrans("−–×·…“”’", '--x|~""\'')  # what an ASCII terminal shows in place of these
 Handler = Callable[[int, FrameType | None], None]
 
 
@@ -21,8 +24,12 @@ def guarded(run: Callable[[], int]) -> int:
 
     Exit status: that of `run`; 2 for a ValueError, 130 after an interrupt, 1 for all else.
     """
+    codecs.register_error("plain", _in_plain)
     os.environ["MPLBACKEND"] = "agg"  # figures are only saved; matplotlib would not start with an unknown backend
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # None if they were closed
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="plain")
     try:
         with handled(_interrupt, signal.SIGTERM):
             status = _ended(run)
@@ -33,17 +40,16 @@ def guarded(run: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return _said(INTERRUPTED, 130)
     except BrokenPipeError:  # the reader of stdout, such as `| head`, has ended
-        _drop_output()
+        drop_output()
         return 1
     except OSError as error:  # a full disk, or a folder that may not be written
-        _drop_output()
+        drop_output()
         place = f"{error.filename}: " if error.filename else ""
         return _said(f"error: {place}{error.strerror or error}; what is finished is kept", 1)
-    except Exception as error:
+    except BaseException as error:
         if os.environ.get("SIGMABENCH_TRACEBACK"):
             raise
-        said = " ".join(str(error).split())
-        return _said(f"error: {type(error).__name__}: {said}; the traceback is in {_log()}", 1)
+        return _said(f"error: {type(error).__name__}: {error}; the traceback is in {_log()}", 1)
 
 
 def _ended(run: Callable[[], int]) -> int:
@@ -55,7 +61,7 @@ def _ended(run: Callable[[], int]) -> int:
 
 def _said(line: str, status: int) -> int:
     with suppress(OSError):  # stderr is full, or has no reader
-        print(line, file=sys.stderr)
+        print(" ".join(part.strip() for part in line.splitlines()), file=sys.stderr)
     return status
 
 
@@ -63,7 +69,19 @@ def _nowhere() -> TextIO:
     return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
-def _drop_output() -> None:
+def _in_plain(error: UnicodeError) -> tuple[str, int]:
+    """What a stream prints for characters that its encoding lacks."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end].translate(PLAIN)
+    return lacking.encode("ascii", "replace").decode(), error.end
+
+
+def program() -> str:
+    """What was typed to start this program, for advice and examples to copy."""
+    return "sigmabench" if sys.argv[0].rpartition(os.sep)[2].startswith("sigmabench") else "python -m experiments"
+
+
+def drop_output() -> None:
     """Discards what cannot be printed: Python would try it again when it ends, and fail again."""
     try:
         sys.stdout.flush()

@@ -38,6 +38,16 @@ def test_python_examples_run(code: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+IMPORT = r"(?:^|`)[ \t>]*((?:from [\w.]+ )?import [\w, ]+)(?:`|$)"
+
+
+@pytest.mark.parametrize(
+    "line", sorted({line for text in DOCUMENTS.values() for line in re.findall(IMPORT, text, re.MULTILINE)})
+)
+def test_what_is_imported_exists(line: str) -> None:
+    exec(line, {})
+
+
 def test_every_command_is_known() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     seen = set()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diffusion_core.errors import NotFiniteError
 from diffusion_core.samplers.base import Noise, Sampler
-from diffusion_core.samplers.counting import MAX_STEPS
+from diffusion_core.samplers.counting import MAX_EVALUATIONS, MAX_STEPS
 from diffusion_core.schedules.sigma import check_ladder
 
 Model = Callable[..., Tensor]  # eps = model(x, sigma), or model(x, sigma, index=...), see `at_samples` in sampling.py
@@ -37,7 +37,7 @@ def follow(
     if not isinstance(steps, Iterator):
         raise ValueError(f"sampler {sampler.name}: run() returned {type(steps).__name__}; it must yield x at each step")
     for state in steps:
-        eps.step += 1
+        eps.step, eps.calls = eps.step + 1, 0
         if not isinstance(state, Tensor) or (state.shape, state.dtype, state.device) != like:
             raise ValueError(
                 f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded {_described(state)}; it must "
@@ -65,21 +65,36 @@ def denoise(model: Model, x: Tensor, sigma: float, step: int = 0, *, at_once: bo
 
 
 class CheckedModel:
-    """A model as samplers call it, with its output checked: eps(x, sigma), where sigma is a number or (B,).
+    """A model as samplers call it, with its output checked: eps(x, sigma), where sigma is a number or B of them.
 
-    `step`, the number of finished steps, appears in messages only. Tensors do not count their changes in
-    torch.inference_mode(), so there the model gets copies.
+    `step` is the number of finished steps, and `calls` the number of evaluations since then. Tensors do not count their
+    changes in torch.inference_mode(), so there the model gets copies.
 
     Raises (when called):
-        ValueError: the model returns no floating-point tensor of the shape of x, or changes x or sigma in place.
+        ValueError: sigma is no level and not one level per image; the sampler does not end a step; the model returns no
+            floating-point tensor of the shape of x, or changes x or sigma in place.
         NotFiniteError (a ValueError): with `at_once`, the model returns NaN or infinity.
     """
 
     def __init__(self, model: Model, at_once: bool = True) -> None:
-        self.model, self.at_once, self.step = model, at_once, 0
+        self.model, self.at_once, self.step, self.calls = model, at_once, 0, 0
 
     def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        levels = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
+        self.calls += 1
+        if self.calls > MAX_EVALUATIONS:
+            raise ValueError(
+                f"sampler: step {self.step + 1} took more than {MAX_EVALUATIONS:,} evaluations, or does not end; it "
+                "must yield x after each step"
+            )
+        if not isinstance(sigma, Tensor):
+            levels = x.new_full((len(x),), sigma)
+        elif sigma.numel() in (1, len(x)):
+            levels = sigma.flatten().expand(len(x))
+        else:
+            raise ValueError(
+                f"sampler: it called eps with sigma of shape {tuple(sigma.shape)} for {len(x)} images; it must be one "
+                f"level, or ({len(x)},)"
+            )
         inputs = [part.clone() if part.is_inference() else part for part in (x, levels)]
         before = [_changes(part) for part in inputs]
         eps = self.model(*inputs)

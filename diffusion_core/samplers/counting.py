@@ -10,6 +10,7 @@ from diffusion_core.exact.gaussian import GaussianDenoiser
 from diffusion_core.samplers.seeded_noise import BlockNoise
 
 MAX_STEPS = 100_000  # of any sampler: one that takes more is taken for endless
+MAX_EVALUATIONS = 1_000  # of a step, likewise
 SHAPE = (1, 32, 32)  # of the image in a dry run
 
 
@@ -22,10 +23,11 @@ def evaluated_levels(sampler: Any, sigmas: tuple[float, ...]) -> tuple[float, ..
     exact, levels, most = GaussianDenoiser(), list[float](), max(MAX_STEPS, 10 * len(sigmas))
 
     def eps(x: Tensor, sigma: float | Tensor) -> Tensor:
-        levels.extend([sigma] * len(x) if isinstance(sigma, float | int) else sigma.expand(len(x)).tolist())
+        each = sigma.flatten().expand(len(x)).tolist() if isinstance(sigma, Tensor) else [sigma] * len(x)
+        levels.extend(each)
         if len(levels) > most:
             raise ValueError("it does not end")
-        return exact(x, torch.as_tensor(sigma).expand(len(x)))
+        return exact(x, torch.as_tensor(sigma).flatten().expand(len(x)))
 
     noise = BlockNoise(0, 0, 1, SHAPE, torch.device("cpu"))
     try:
@@ -33,6 +35,8 @@ def evaluated_levels(sampler: Any, sigmas: tuple[float, ...]) -> tuple[float, ..
             for step, _ in enumerate(sampler.run(eps, noise() * sigmas[0], sigmas, noise)):
                 if step > most:
                     raise ValueError("it does not end")
-    except (Exception, SystemExit):  # a user's sampler may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a user's sampler may raise anything
         return sigmas[:-1]
     return tuple(levels)

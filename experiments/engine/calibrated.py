@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from rich.console import Console
-
 from experiments.config.denoisers import Machine, ModelConfig
 from experiments.config.study import AnyStudy
 from experiments.config.trial import Infeasible, Trial
@@ -13,6 +11,7 @@ from experiments.engine.options import Options
 from experiments.stages.calibration import SAMPLING, TRAINING, Subject, Timing, timings
 from experiments.stages.common import StoreLoader, images_of
 from experiments.store.store import Store
+from reports.terminal import Terminal
 
 MARGIN = 0.95  # plain fp32 is left only for a mode that takes at most this share of its time: noise must not decide
 CONTENTION = 1.25  # trainings side by side share caches, memory and clock: 1.16 to 1.24 times slower (bench/LOG.md)
@@ -67,7 +66,7 @@ def choose(model: ModelConfig, n_networks: int, evaluations: float, plain: Machi
     """The choice for networks like `model`, from each of which so many evaluations are made; `plain`: in fp32."""
     subject = Subject.of(model.speed_key, images_of(model.data, options.data_root).shape, plain, model.batch_size)
     loader = StoreLoader(Store(options.store), options.data_root, plain.device)
-    say = partial(Console(markup=False, highlight=False).print, soft_wrap=True)
+    say = partial(Terminal().print, soft_wrap=True)
     measured = timings(subject, say, None if model.from_scratch else model.untrained(loader))
     if not measured:
         return Chosen(plain, plain, None, "this machine could not be timed, so everything is in plain fp32")

@@ -13,20 +13,29 @@ from rich.text import Text
 from reports.document import Opening
 from reports.render import read_opening
 
+WORKS = "Everything works. So small a run shows only that: read its numbers as examples."
 
-def show(report: Path, console: Console) -> None:
-    """Prints the first screen of a report: a panel on a terminal, plain lines elsewhere."""
+
+def show(report: Path, place: str, works: bool, console: Console) -> None:
+    """Prints the first screen of a report: a panel on a terminal, plain lines elsewhere.
+
+    Args:
+        place: the path of the report, as it is shown.
+        works: whether a run that asked only whether everything works has succeeded. Then it says so first.
+    """
     run, opening = read_opening(report.parent)
     if console.is_terminal:
-        console.print(_panel(run.info["question"], opening, report))
+        console.print(_panel(run.info["question"], works, opening, Text(place, f"bold link {report.as_uri()}")))
         return
+    if works:
+        console.print(WORKS, soft_wrap=True)
     for warning in opening.warnings:
-        console.print(f"warning: {warning}", soft_wrap=True, highlight=False)
-    console.print(f"verdict: {opening.answer}", soft_wrap=True, highlight=False)
-    for one in opening.numbers:
-        notes = f" ({'; '.join(one.notes)})" if one.notes else ""
-        console.print(f"  {one.word}: {one.value}{notes}", soft_wrap=True, highlight=False)
-    console.print(f"report: {report}", style="bold", soft_wrap=True)
+        console.print(f"warning: {warning}", soft_wrap=True)
+    console.print(f"verdict: {opening.answer}", soft_wrap=True)
+    for number in opening.numbers:
+        notes = f" ({'; '.join(number.notes)})" if number.notes else ""
+        console.print(f"  {number.word}: {number.value}{notes}", soft_wrap=True)
+    console.print(f"report: {place}", style="bold", soft_wrap=True)
 
 
 def show_failures(rows: Sequence[Mapping[str, Any]], probes: Sequence[str], logs: Path, console: Console) -> None:
@@ -52,19 +61,23 @@ def show_failures(rows: Sequence[Mapping[str, Any]], probes: Sequence[str], logs
         console.print(Text(text, "bold"), soft_wrap=True)
 
 
-def _panel(question: str, opening: Opening, report: Path) -> Panel:
+def _panel(question: str, works: bool, opening: Opening, place: Text) -> Panel:
+    doubtful = opening.warnings and not works
     numbers = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
     numbers.add_column()
     numbers.add_column(justify="right", style="bold")
     numbers.add_column()
-    for one in opening.numbers:
-        numbers.add_row(Text(one.word), Text(one.value), Text("; ".join(one.notes)))
-    verdict = Text.assemble((f"{opening.lead} " if opening.lead else "", "bold green"), (opening.verdict, "bold"))
+    for number in opening.numbers:
+        numbers.add_row(Text(number.word), Text(number.value), Text("; ".join(number.notes)))
+    lead = (f"{opening.lead} " if opening.lead else "", "bold" if opening.warnings else "bold green")
+    verdict = Text.assemble(lead, (opening.verdict, "bold"))
     parts = [(f"{name}:", text) for name, text in opening.lines]
     lines = [Text.assemble((f"{name} ", "bold"), text) for name, text in parts]
-    where = Text.assemble("report: ", (str(report), f"bold link {report.absolute().as_uri()}"), overflow="fold")
-    warnings = [Text(warning, "bold white on red") for warning in opening.warnings]
+    where = Text.assemble("report: ", place, overflow="fold")
+    warnings = [Text(WORKS, "bold green")] if works else []
+    warnings += [Text(warning, "bold white on red" if doubtful else "") for warning in opening.warnings]
     status = Text(" · ".join(opening.status), "dim")
     body = Group(*warnings, verdict, *lines, numbers, status, where)
-    color = "red" if opening.warnings else "blue"
-    return Panel(body, title=Text(question), title_align="left", border_style=color, padding=(1, 2))
+    return Panel(
+        body, title=Text(question), title_align="left", border_style="red" if doubtful else "blue", padding=(1, 2)
+    )

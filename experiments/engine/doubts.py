@@ -19,6 +19,7 @@ from experiments.models.check import examine
 from experiments.models.external import load_foreign
 from experiments.stages.common import images_of
 from experiments.stages.hardware import cores
+from reports.edge import program
 
 FEW_IMAGES = 300  # number of distinct images
 MANY_REPEATS = 0.05  # share of images that are copies of others
@@ -126,7 +127,7 @@ def check_command(config: ForeignConfig) -> str:
     data = config.data.rpartition("@")[0] or config.data  # as typed, without the hash of the files
     if data != ForeignConfig.data:
         words += ["--data", data]
-    return shlex.join(["python", "-m", "experiments", "check", *words])
+    return shlex.join([*program().split(), "check", *words])
 
 
 def _of_ladder(trial: Trial) -> Iterator[str]:

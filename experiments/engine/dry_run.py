@@ -22,6 +22,8 @@ from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import duration
 from experiments.engine.tasks import STAGES, RunContext
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, POWER
+from experiments.models.failures import of_user
+from experiments.models.memory import halve_until_it_fits
 from experiments.stages.common import StoreLoader, images_of, load_meta
 from experiments.stages.hardware import use_threads
 from experiments.store.store import Store
@@ -39,8 +41,8 @@ def show(
     remaining: Remaining, context: RunContext, options: Options, console: Console, looks: Looks | Race | None = None
 ) -> dict[str, object]:
     """Prints the plan. Returns the same numbers as a dict."""
-    console.print(f"{len(remaining.plan.trials)} trials; store: {options.store}", highlight=False, soft_wrap=True)
-    console.print(f"{'':12}{'unique':>8}{'done':>8}{'left':>8}", highlight=False)
+    console.print(f"{len(remaining.plan.trials)} trials; store: {options.shown(options.store)}", soft_wrap=True)
+    console.print(f"{'':12}{'unique':>8}{'done':>8}{'left':>8}")
     counts: dict[str, object] = {}
     for kind in STAGES:
         unique, to_do, failed = remaining.counts(kind)
@@ -48,7 +50,7 @@ def show(
             continue
         more = f"   and {failed} failed before: --retry-failed tries again" if failed else ""
         text = f"{NOUNS[kind]:12}{unique:8,}{unique - to_do - failed:8,}{to_do:8,}{more}"
-        console.print(text, highlight=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
         counts[NOUNS[kind]] = {"unique": unique, "left": to_do, "failed": failed}
     rate = pace(remaining.plan, context) if remaining.cost else None
     seconds = remaining.cost / rate / (options.workers or 1) if rate else None
@@ -56,17 +58,17 @@ def show(
     if rate and seconds is not None:
         who = f" for each of {options.workers} workers" if options.workers else ""
         text += f"; {duration(seconds)} at {rate:,.0f} a second{who}, timed on this machine just now"
-    console.print(text, highlight=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)
     size = detectable(remaining.plan.trials, context.store, looks)
     if isinstance(looks, Race):
         steps = ", ".join(f"{n:,}" for n in looks.sizes)
         then = ", those of proposed settings" if looks.refinement and looks.refinement.rounds else ""
         console.print(f"settings that are worse leave after {steps} images; the later images{then} and those of the "
-                      "finalists' confirmation are not counted above", highlight=False, soft_wrap=True)  # fmt: skip
+                      "finalists' confirmation are not counted above", soft_wrap=True)  # fmt: skip
     elif looks is not None and len(looks.sizes) > 1:
         steps = ", ".join(f"{n:,}" for n in looks.sizes)
         console.print(f"the primary contrast is looked at after {steps} images and ends when it is settled; the later "
-                      "images are not counted above", highlight=False, soft_wrap=True)  # fmt: skip
+                      "images are not counted above", soft_wrap=True)  # fmt: skip
     return counts | {"evaluations": remaining.cost, "seconds": seconds, "detectable_kd": size and said(size, console)}
 
 
@@ -137,7 +139,6 @@ def said(size: Detectable, console: Console) -> float:
     console.print(
         f"{networks} with {size.n_samples:,} images each would detect a difference in KD x1000 of {best}about "
         f"{1000 * size.kd:.0f} with {POWER:.0%} power ({source}); {size.remark}",
-        highlight=False,
         soft_wrap=True,
     )
     return size.kd
@@ -162,12 +163,15 @@ def pace(plan: Plan, context: RunContext) -> float | None:
 def _pace(samples: SampleConfig, model: ModelConfig, context: RunContext) -> float:
     device, shape = samples.machine.device, images_of(model.data, context.data_root).shape
     use_threads(samples.machine.threads)
-    n = samples.batch
     network = model.untrained(StoreLoader(context.store, context.data_root, device))
-    network = at_samples(network, torch.arange(n, device=device))
-    x, sigma = torch.zeros(n, *shape, device=device), torch.ones(n, device=device)
-    with torch.no_grad(), computing_in(samples.machine.precision, device):
-        network(x, sigma)  # warm-up
+
+    def per_second(n: int) -> float:
+        eps, sigma = at_samples(network, torch.arange(n, device=device)), torch.ones(n, device=device)
+        x = torch.zeros(n, *shape, device=device)
+        eps(x, sigma)  # warm-up
         start = time.perf_counter()
-        network(x, sigma).sum().item()  # waits for the GPU
-    return n / (time.perf_counter() - start)
+        eps(x, sigma).sum().item()  # waits for the GPU
+        return n / (time.perf_counter() - start)
+
+    with torch.no_grad(), computing_in(samples.machine.precision, device), of_user("model"):
+        return halve_until_it_fits(samples.batch, per_second)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -60,7 +60,7 @@ class Running:
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], tyro.conf.arg(help_behavior_hint="(default: $SIGMABENCH_PRECISION, else auto)")
     ] = "auto"
-    """auto: the faster one, eager or compiled, as timed on this machine once; see python -m experiments machine."""
+    """auto: the faster one, eager or compiled, as timed on this machine once; the command machine shows the times."""
     threads: Annotated[int | None, shown("N", "one per core; a worker's share with --workers")] = None
     """CPU threads per run. They are part of a run's identity."""
     dry_run: bool = False
@@ -90,9 +90,22 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Options(Result, ModelAndScores, Running, Cluster):
-    """All options above, and the names of all options that were typed, also of the study's."""
+    """All options above, and the names of all options that were typed, also of the study's.
+
+    Relative paths start at `home`, the working folder of the command, even if a user's code later changes that.
+    """
 
     given: frozenset[str] = frozenset()
+    home: Path = field(default_factory=Path.cwd)
+
+    def __post_init__(self) -> None:
+        for name in ("out", "data_root", "feature_weights", "store"):
+            path = str(getattr(self, name) or "")
+            if path and "://" not in path:
+                try:
+                    object.__setattr__(self, name, self.home / Path(path).expanduser())
+                except RuntimeError as error:  # ~NAME, but there is no such user
+                    raise ValueError(f"{name}={path!r}: {error}") from None
 
     def apply(self, study: AnyStudy) -> AnyStudy:
         """The study on this machine, with what the options say about data, network and scores.
@@ -132,11 +145,12 @@ class Options(Result, ModelAndScores, Running, Cluster):
 
     def directory(self, name: str) -> Path:
         """The result folder of experiment `name`. A shard has its own folder inside."""
-        try:
-            whole = self.out.expanduser() if self.out else Path("runs") / f"{name}-{self.preset}"
-        except RuntimeError as error:  # ~NAME, but there is no such user
-            raise ValueError(f"out={str(self.out)!r}: {error}") from None
+        whole = self.out or self.home / "runs" / f"{name}-{self.preset}"
         return whole / f"shard-{self.shard.replace('/', '-of-')}" if self.shard else whole
+
+    def shown(self, path: Path | str) -> str:
+        """A path as the terminal shows it: relative, if it lies in the working folder of the command."""
+        return str(path).removeprefix(f"{self.home}{os.sep}")
 
     def data_std(self, study: Study) -> float:
         """The standard deviation of the study's data scaled to [-1, 1], to four decimals."""
@@ -205,9 +219,7 @@ class Options(Result, ModelAndScores, Running, Cluster):
         usual = "digits" if data.partition("@")[0] in DIGITS else "natural"
         features = usual if self.features is None else self.features
         content = features_id(features, self.feature_weights)
-        return ReferenceConfig(
-            data, features, content, self.feature_weights.absolute() if self.feature_weights else None
-        )
+        return ReferenceConfig(data, features, content, self.feature_weights)
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -171,7 +171,7 @@ def serve(handle: str, own: str) -> None:
             task, packed = pickle.loads(message)
             context = unpacked(packed)
             known = identity(task.config) == task.name  # else its source was edited since the driver imported it
-        except (Exception, SystemExit):
+        except BaseException:  # a user's file may raise anything
             known = False
         driver.send(run_task(task, context, [], lambda made: driver.send(float(made))) if known else None)
 

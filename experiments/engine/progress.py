@@ -7,11 +7,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.tasks import STAGES, Outcome, Task
 
 PERIOD = 10.0  # seconds between plain lines
+WIDTH = 12  # of the bar; texts have the rest of the line
 
 
 class Progress:
@@ -28,8 +30,15 @@ class Progress:
         self.evaluations = 0.0  # made, training included
         self.doing, self.words = "", in_words(remaining.plan)
         self.start = self.spoken = time.monotonic()
-        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
-        self.bar = Bar(*columns, console=console, disable=not console.is_terminal)
+        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        text = TextColumn("{task.description}", markup=False, table_column=rest)
+        columns = (
+            BarColumn(WIDTH, table_column=Column(min_width=WIDTH)),
+            TextColumn("{task.percentage:>3.0f} %"),
+            text,
+        )
+        self.live = console.is_terminal and not console.is_dumb_terminal
+        self.bar = Bar(*columns, console=console, disable=not self.live, expand=True)
         self.line = self.bar.add_task("", total=self.cost or 1)
 
     def __enter__(self) -> "Progress":
@@ -61,22 +70,25 @@ class Progress:
 
     def tick(self) -> None:
         """Updates the display, if it is time for that."""
-        if self.console.is_terminal:
+        if self.live:
             self.bar.update(self.line, completed=self.evaluations, description=self.text())
         elif self.total and time.monotonic() - self.spoken >= PERIOD:
             self.spoken = time.monotonic()
-            self.console.print(f"{time.strftime('%H:%M:%S')} {self.text()}", soft_wrap=True, highlight=False)
+            self.console.print(f"{time.strftime('%H:%M:%S')} {self.text()}", soft_wrap=True)
 
     def text(self) -> str:
-        """The line that is shown."""
-        finished = self.done + self.failed
-        running = min(self.begun - finished, self.slots)
-        counts = f"{self.done} done, {running} running, {self.failed} failed, {self.total - finished - running} left"
+        """The line that is shown. What matters least comes last, where a narrow terminal cuts it off."""
+        running = min(self.begun - self.done - self.failed, self.slots)
         rate = self.evaluations / max(time.monotonic() - self.start, 1e-9)
-        if rate < 1:
-            return f"{counts}; {self.doing}" if running else counts
-        to_go = duration(max(self.cost - self.evaluations, 0) / rate)
-        return f"{counts}; {rate:,.0f} evaluations/s, {to_go} to go" + (f"; {self.doing}" if running == 1 else "")
+        parts = {
+            f"{self.done} of {self.total} done": True,
+            f"{self.failed} failed": self.failed,
+            f"{running} running": running > 1,
+            f"{duration(max(self.cost - self.evaluations, 0) / max(rate, 1))} to go": rate >= 1,
+            self.doing: running == 1,
+            f"{rate:,.0f} evaluations/s": rate >= 1,
+        }
+        return "; ".join(text for text, is_said in parts.items() if is_said)
 
 
 def in_words(plan: Plan) -> dict[str, str]:

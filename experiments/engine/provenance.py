@@ -16,13 +16,14 @@ from experiments.metrics.features import dimension
 from experiments.models import external
 from experiments.stages.common import images_of
 from experiments.stages.hardware import describe
+from reports.edge import program
 
 VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
 
 
 def command() -> str:
     """The command line of this process."""
-    return shlex.join(["python", "-m", "experiments", *sys.argv[1:]])
+    return shlex.join([*program().split(), *sys.argv[1:]])
 
 
 def provenance(name: str, question: str, options: Options, notes: Sequence[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config.identity import identity
 from experiments.config.source import is_ours
 from experiments.config.trial import Trial
+from experiments.models.failures import of_user
 from experiments.stages.common import images_of
 
 N_IMAGES, N_LEVELS = 2, 64
@@ -46,18 +47,13 @@ def rehearse(trials: Sequence[Trial], data_root: Path | None) -> None:
 
 def _check_levels(law: NoiseDistribution, stratified: bool) -> None:
     """Raises ValueError if a user's noise distribution fails one of the checks that `rehearse` names."""
-    try:
+    needs = "it needs sample(n, generator, stratified), the levels, and log_density(log_sigma), of ln sigma"
+    with of_user(f"noise {law.name}: {needs}", ValueError):
         first, second = (law.sample(N_LEVELS, torch.Generator().manual_seed(SEED), stratified) for _ in range(2))
         density = law.log_density(torch.linspace(-3, 3, N_LEVELS, dtype=torch.float64))
-    except (Exception, SystemExit) as error:  # a user's class may raise anything
-        said = " ".join(str(error).split())
-        raise ValueError(
-            f"noise {law.name}: {type(error).__name__}: {said}; it needs sample(n, generator, stratified), the levels, "
-            "and log_density(log_sigma), the log density of ln sigma"
-        ) from error
-    for what, found, kind in (("sample", first, torch.float32), ("log_density", density, torch.float64)):
-        if not isinstance(found, Tensor) or (found.shape, found.dtype) != ((N_LEVELS,), kind):
-            form = f"{tuple(found.shape)} {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+    for what, values, kind in (("sample", first, torch.float32), ("log_density", density, torch.float64)):
+        if not isinstance(values, Tensor) or (values.shape, values.dtype) != ((N_LEVELS,), kind):
+            form = f"{tuple(values.shape)} {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
             raise ValueError(f"noise {law.name}: {what} gave {form}; it must give a tensor ({N_LEVELS},) {kind}")
     if not (torch.isfinite(first).all() and (first > 0).all()) or density.isnan().any() or density.isposinf().any():
         raise ValueError(f"noise {law.name}: its levels must be finite and above 0, and its log density no NaN")
@@ -93,6 +89,8 @@ def _samples(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int, ...]
     try:
         with torch.no_grad():
             *_, last = follow(GaussianDenoiser(), sampler, sigmas, noise() * sigmas[0], noise)
-    except (Exception, SystemExit):  # a user's sampler may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a user's sampler may raise anything
         return None
     return last.clone()

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 from experiments.config.comparison import BestSet, Comparison, Contrast, Looks, Race
 from experiments.config.trial import Infeasible, Trial
@@ -33,11 +32,13 @@ from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads, visible_cards
 from experiments.stages.probe import Probe
 from experiments.store.store import Store, write_json
+from reports.edge import program
 from reports.pages import tables_of
 from reports.render import write_report
 from reports.results import digests
+from reports.terminal import Terminal
 
-Extras = Callable[[Path, Store, Sequence[Trial], Console], None]
+Extras = Callable[[Path, Store, Sequence[Trial], Terminal], None]
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,13 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     Raises:
         KeyboardInterrupt: the run was interrupted. table.csv has the rows that are finished.
     """
-    console = Console(markup=False)
+    console = Terminal()
     directory, store = options.directory(experiment.folder or experiment.name), Store(options.store)
     part = _part(experiment.trials, options)
     plan, growing = Plan.of(part, experiment.probes), experiment.looks or experiment.race
     _check((*plan.trials, *(growing.trials(-1) if growing else ())), store, options.data_root)
     rehearse(plan.trials, options.data_root)
-    data_root = options.data_root.absolute() if options.data_root else None
-    context = RunContext(store, data_root)
+    context = RunContext(store, options.data_root)
     if options.dry_run:
         remaining = plan.remaining(store)
         _say(
@@ -232,31 +232,32 @@ def _conclude(
     directory: Path,
     report: Path | None,
     options: Options,
-    console: Console,
+    console: Terminal,
 ) -> None:
     """Prints the verdict, the path of the result, how to continue, and what failed; for machines, a line of JSON."""
-    failed = sum(row["status"] == "failed" for row in rows)
+    failed = sum(row["status"] == "failed" for row in rows) + len(result.failed_probes)
+    place = options.shown(directory / "table.csv")
     if result.warnings:
-        console.print(f"logs: {directory / 'logs'}", soft_wrap=True)
-    console.print(f"{len(rows)} rows, {failed} failed: {directory / 'table.csv'}", soft_wrap=True)
+        console.print(f"logs: {options.shown(directory / 'logs')}", soft_wrap=True)
+    console.print(f"{len(rows)} rows, {failed} failed: {place}", soft_wrap=True)
     if report is not None:
-        conclusion.show(report, console)
+        conclusion.show(report, options.shown(report), not failed and options.preset == "smoke", console)
     elif result.interrupted:
         undone = len(plan.trials) - len(result.rows)
         console.print(f"interrupted, {undone} of {len(plan.trials)} trials left. To go on: {command()}", soft_wrap=True)
     else:
         whole = [word for word in sys.argv[1:] if word not in ("--shard", options.shard, f"--shard={options.shard}")]
-        again = shlex.join(["python", "-m", "experiments", *whole])
+        again = shlex.join([*program().split(), *whole])
         console.print(f"when all shards are done, the report comes from: {again}", soft_wrap=True)
     conclusion.show_failures(rows, result.failed_probes, directory / "logs", console)
     if options.json or not console.is_terminal:
         _say({
             "experiment": name,
             "rows": len(rows),
-            "failed": failed + len(result.failed_probes),
+            "failed": failed,
             "interrupted": result.interrupted,
-            "table": str(directory / "table.csv"),
-            "report": None if report is None else str(report),
+            "table": place,
+            "report": report and options.shown(report),
             "seconds": round(result.seconds, 3),
             "evaluations": round(result.evaluations),
         })  # fmt: skip

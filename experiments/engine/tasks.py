@@ -12,9 +12,10 @@ from typing import Any
 
 from diffusion_core.errors import NotFiniteError
 from experiments.config.denoisers import Machine
+from experiments.models.failures import told
+from experiments.models.memory import keep_freed
 from experiments.stages import sample
 from experiments.stages.common import Advance
-from experiments.stages.memory import keep_freed
 from experiments.stages.probe import probe_stage
 from experiments.stages.score import reference_stage, score_stage
 from experiments.stages.train import train_stage
@@ -93,8 +94,10 @@ def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance
         log.info("%s: started with threads=%d on %s", what, task.machine.threads, task.machine.device)
         try:
             context.work(task, context, advance)
-        except (Exception, SystemExit) as raised:  # a user's model or sampler may raise anything
-            error, permanent = f"{type(raised).__name__}: {raised}", isinstance(raised, NotFiniteError)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:  # a user's model or sampler may raise anything
+            error, permanent = told(raised), isinstance(raised, NotFiniteError)
             log.error("%s: failed\n%s", what, traceback.format_exc().rstrip())
         log.info("%s: %s after %.3f s", what, "failed" if error else "done", time.perf_counter() - start)
     warned = sum(record.levelno == logging.WARNING for record in lines)

@@ -8,6 +8,7 @@ from torch import Tensor
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import at_samples
+from experiments.models.memory import halve_until_it_fits
 
 SEED = 20_263
 
@@ -16,7 +17,7 @@ class Batch:
     """Real images at all levels, the same images and noise for every reading of the model."""
 
     def __init__(self, images: Images, chosen: Tensor, sigmas: Sequence[float], device: str) -> None:
-        self.sigmas, self.labels, n = sigmas, images.labels[chosen], len(chosen)
+        self.sigmas, self.labels, n, self.at_once = sigmas, images.labels[chosen], len(chosen), 64
         x0 = images.standardised(chosen)
         self.shape = (len(sigmas), n)
         self.x0 = x0.repeat(len(sigmas), 1, 1, 1).to(device)
@@ -29,10 +30,16 @@ class Batch:
     @torch.no_grad()
     def eps(self, model: Model, n: int | None = None) -> Tensor:
         """The model's output at all levels, for the first n images."""
-        parts = (part[self._first(n)].split(64) for part in (self.x, self.sigma, self.index))
-        return torch.cat(
-            [at_samples(model, index)(x, sigma).to(x.dtype) for x, sigma, index in zip(*parts, strict=True)]
-        )
+
+        def outputs(at_once: int) -> Tensor:
+            parts = (part[self._first(n)].split(at_once) for part in (self.x, self.sigma, self.index))
+            return torch.cat(
+                [at_samples(model, index)(x, sigma).to(x.dtype) for x, sigma, index in zip(*parts, strict=True)]
+            )
+
+        eps, tried = halve_until_it_fits(self.at_once, outputs)
+        self.at_once = tried[-1]
+        return eps
 
     def errors(self, model: Model, n: int | None = None) -> Tensor:
         """Squared errors of eps per pixel, float64 (levels, images) on the CPU, for the first n images."""

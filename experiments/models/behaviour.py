@@ -16,7 +16,7 @@ from diffusion_core.samplers import Model
 from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.schedules import geometric
-from experiments.models.failures import reasons, told
+from experiments.models.failures import of_user, reasons, told
 
 N_IMAGES = 8
 SEED = 20_261
@@ -29,6 +29,7 @@ def is_random(model: Model) -> bool:
 
 
 @torch.no_grad()
+@of_user("model")
 def behaviour(model: Model, images: Images, device: str) -> str:
     """The SHA-256 of a model's parameters, buffers and outputs on eight noisy images, from sigma 30 down to 0.03.
 
@@ -96,9 +97,11 @@ def _outputs(model: Model, images: Images, device: str, which: range) -> Tensor:
             if not torch.equal(part, before[name]):
                 raise ValueError(f"model: it changed {name} in place; it must leave its input as it is")
         return eps
-    except (KeyboardInterrupt, ValueError):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:  # a user's model may raise anything
+        if isinstance(error, ValueError) and str(error).startswith("model: "):
+            raise
         raise ValueError(
             f"model: it failed on {len(x)} images of shape {images.shape}: {told(error)}"
             f"{reasons(model, error, x, asked)}"

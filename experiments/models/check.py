@@ -18,6 +18,7 @@ from diffusion_core.schedules import geometric
 from experiments.models.alternatives import Alternative, alternatives
 from experiments.models.batch import Batch
 from experiments.models.best_linear import FEWEST, linear_errors
+from experiments.models.failures import of_user
 from experiments.models.labels import better_labels, doubtful_labels
 from experiments.models.readings import LEAST, Readings
 
@@ -64,6 +65,7 @@ class CheckResult:
         return (min(good), max(good)) if good else None
 
 
+@of_user("model", ValueError)
 def examine(model: Model, images: Images, device: str) -> CheckResult:
     """The errors of a model on real noisy images, and what is doubtful about them, one sentence each.
 

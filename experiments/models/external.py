@@ -26,6 +26,7 @@ from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from experiments.models import diffusers_unet
 from experiments.models.diffusers_unet import Config
+from experiments.models.failures import of_user, told
 from experiments.store.checksums import files_folder, read_json
 
 SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")
@@ -144,13 +145,10 @@ def _split(source: str) -> tuple[str, str, Path]:
 def _python(rest: str, images: Images, device: str) -> Model:
     module, attribute = _names(rest)
     _module_file(module, attribute)
-    try:
+    with of_user(f"model python:{rest}: importing {module} failed", ValueError):
         imported = importlib.import_module(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a user's module may raise anything
-        raise ValueError(f"python:{rest}: importing {module} failed: {type(error).__name__}: {error}") from error
-    if not hasattr(imported, attribute):
+        exists = hasattr(imported, attribute)
+    if not exists:
         raise ValueError(f"python:{rest}: module {module} has no attribute {attribute!r}")
     model: Any = getattr(imported, attribute)
     if not callable(model) or isinstance(model, type):
@@ -160,7 +158,8 @@ def _python(rest: str, images: Images, device: str) -> Model:
         )
     if isinstance(model, adapters.Adapter):
         _check_data(rest, model.data, images)
-    return model.to(device).eval() if isinstance(model, nn.Module) else model
+    with of_user(f"model python:{rest}"):
+        return model.to(device).eval() if isinstance(model, nn.Module) else model
 
 
 def _check_data(rest: str, made_for: Images, images: Images) -> None:
@@ -207,8 +206,10 @@ def _module_file(module: str, attribute: str) -> Path:
         spec = importlib.util.find_spec(module)
     except ImportError as error:
         raise ValueError(f"python:{module}: there is no such module: {error}{_meant(module, attribute)}") from error
-    except Exception as error:  # the packages above it are run, and may raise anything
-        raise ValueError(f"python:{module}: importing its package failed: {type(error).__name__}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the packages above it are run, and may raise anything
+        raise ValueError(f"python:{module}: importing its package failed: {told(error)}") from error
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise ValueError(f"python:{module}: there is no module file of this name in {here} or among installed packages")
     return Path(spec.origin)

@@ -1,7 +1,8 @@
 """What to say when a network from elsewhere raises an error: how it was called, and what is probably wrong."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,26 @@ from diffusion_core.samplers import Model
 
 
 def told(error: BaseException) -> str:
-    """An error in one line: its type and message, or its file and line if it has no message."""
+    """An error in one line: its notes, type and message, or its file and line if it has no message."""
     name, message = type(error).__name__, " ".join(str(error).split())
     if message:
-        return f"{name}: {message}"
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{name} in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else name
+        name = f"{name}: {message}"
+    elif frames := traceback.extract_tb(error.__traceback__):
+        name = f"{name} in {Path(frames[-1].filename).name}, line {frames[-1].lineno}"
+    return ": ".join([*dict.fromkeys(getattr(error, "__notes__", ())), name])
+
+
+@contextmanager
+def of_user(what: str, *also: type[Exception]) -> Iterator[None]:
+    """Turns what a user's code raises into a ValueError that names `what`. A ValueError passes, unless it is `also`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if isinstance(error, ValueError) and not isinstance(error, also):
+            raise
+        raise ValueError(f"{what}: {told(error)}") from error
 
 
 def reasons(model: Model, error: BaseException, x: Tensor, ask: Callable[[Model], object]) -> str:

@@ -23,7 +23,11 @@ class CountingModel:
 
     def __call__(self, x: Tensor, sigma: Tensor, **index: Tensor) -> Tensor:
         self.images += len(x)
-        eps = self.model(x, sigma, **index)
+        try:
+            eps = self.model(x, sigma, **index)
+        except BaseException as error:  # it may raise anything
+            error.add_note("model")
+            raise
         if self.watch:
             self.watch(x, sigma, eps)
         return eps

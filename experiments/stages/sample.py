@@ -21,10 +21,10 @@ from diffusion_core.samplers.sampling import at_samples
 from experiments.config.config import SampleConfig
 from experiments.config.identity import MIXTURE, identity
 from experiments.models.exact import mixture_images, mixture_of
+from experiments.models.memory import halve_until_it_fits
 from experiments.stages.common import Advance, check_steady, images_of, load_meta, load_model, write_meta
 from experiments.stages.compilation import maybe_compile
 from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
-from experiments.stages.memory import halve_until_it_fits
 from experiments.stages.recorder import CountingModel, TrajectoryRecorder
 from experiments.store.store import Store
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from experiments.store.checksums import Artifact
 from experiments.store.store import Store
+from reports.terminal import Terminal
 
 EVICTED = "samples"  # the only kind that is removed: large, and can be drawn again
 IN_USE = 600  # seconds after the last use in which a sweep may still score samples
@@ -40,7 +40,7 @@ class Ls(Where):
     kind: Annotated[str | None, tyro.conf.arg(metavar="KIND")] = None
     """List the artifacts of one kind, such as samples, least recently used first."""
 
-    def run(self, console: Console) -> int:
+    def run(self, console: Terminal) -> int:
         store = Store(self.store)
         artifacts = store.artifacts()
         kinds = sorted({artifact.name.kind for artifact in artifacts})
@@ -88,7 +88,7 @@ class Gc(Where):
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only say what would be removed."""
 
-    def run(self, console: Console) -> int:
+    def run(self, console: Terminal) -> int:
         most = None if self.max_bytes is None else read_size("max_bytes", self.max_bytes)
         oldest = None if self.older_than is None else read_age("older_than", self.older_than)
         if "://" not in str(self.store) and not Path(self.store).is_dir():
@@ -130,7 +130,7 @@ def main(
     A store holds the artifacts that runs share, such as trained networks, samples and scores. Each is named by the hash
     of its config and verified when it is read. --store is the same folder or URL as for the runs.
     """
-    return command.run(Console(markup=False))
+    return command.run(Terminal())
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
@@ -187,5 +187,5 @@ def _date(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
-def _print(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
+def _print(console: Terminal, text: str) -> None:
+    console.print(text, soft_wrap=True)

@@ -19,7 +19,6 @@ from dataclasses import replace
 from functools import partial
 
 import pandas as pd
-from rich.console import Console
 
 from diffusion_core.fields import check_range
 from experiments.config.comparison import Contrast, against_first, by_setting, control
@@ -36,6 +35,7 @@ from experiments.why_noise.arms import BOTH, NONE, arms
 from experiments.why_noise.gains import write_gains
 from experiments.why_noise.measurements import probes
 from experiments.why_noise.settings import COMMAND, WhyStudy
+from reports.terminal import Terminal
 
 
 def main(study: WhyStudy, options: Options) -> pd.DataFrame:
@@ -87,7 +87,7 @@ def main(study: WhyStudy, options: Options) -> pd.DataFrame:
 def _on_a_mixture(study: WhyStudy, options: Options) -> WhyStudy:
     """The study with a fitted mixture as its data."""
     config = MixtureConfig(study.data, **dict(study.mixture))
-    Console().print("fitting the mixture")
+    Terminal().print("fitting the mixture")
     store = Store(options.store)
     data = f"{MIXTURE}{store.root / 'mixtures' / mixture_stage(config, store, options.data_root)}"
     assert study.reference is not None

@@ -33,7 +33,7 @@ from experiments.studies.run import PRESETS
 DATA = load("mnist5k")
 EXACT = Empirical(DATA.standardised()[:80] * DATA.std / 255 + DATA.mean / 255 - 0.5)  # on images in [-0.5, 0.5]
 TABLE = adapters.linear_betas()
-LIMIT = 64  # images per batch that `grey` has memory for
+LIMIT = 40  # images per batch that `grey` has memory for
 
 
 def ddpm(z: Tensor, t: Tensor) -> Tensor:

@@ -14,8 +14,11 @@ from diffusion_core import SAMPLERS
 from experiments import __main__ as program
 from experiments import command_line
 from experiments.command_line import commands, parse
+from experiments.config.denoisers import ForeignConfig
 from experiments.config.names import sampler
 from experiments.config.study import Command, Study
+from experiments.engine import provenance
+from experiments.engine.doubts import check_command
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "numpy", "pandas", "scipy", "torchvision", "matplotlib")
@@ -55,9 +58,23 @@ def test_help_shows_the_presets_and_their_defaults(name: str, preset: str, capsy
     assert "Examples:" in text and "default: None" not in text and "{None}" not in text
 
 
-@pytest.mark.parametrize("name", [*program.OTHERS])
-def test_every_other_command_has_a_module_and_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert f"usage: python -m experiments {name}" in text_of([name], capsys)
+@pytest.mark.parametrize("name", ["", *OURS, *program.OTHERS, "report bench", "report publish", "store gc"])
+def test_help_says_what_was_typed(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for typed, path in {"sigmabench": "/bin/sigmabench", "python -m experiments": "experiments/__main__.py"}.items():
+        monkeypatch.setattr(sys, "argv", [path, *name.split(), "--help"])
+        assert program.main() == 0
+        text = " ".join(capsys.readouterr().out.split())
+        assert text.startswith(f"usage: {typed} {name}".strip())
+        assert typed != "sigmabench" or "python -m" not in text
+
+
+def test_commands_to_copy_begin_with_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for path, typed in {"/bin/sigmabench": "sigmabench", "experiments/__main__.py": "python -m experiments"}.items():
+        monkeypatch.setattr(sys, "argv", [path, "run", "--law", "log-normal(0, 1)"])
+        assert provenance.command() == f"{typed} run --law 'log-normal(0, 1)'"
+        assert check_command(ForeignConfig("python:m:x")) == f"{typed} check --model python:m:x"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in (*OURS, "store"))], ids=" ".join)
@@ -108,8 +125,25 @@ def test_options_of_all_groups_end_in_a_study_and_one_object() -> None:
     study, options = parse("beta", typed, "x")
     usual = commands()["beta"].presets["smoke"]
     assert study == replace(usual, etas=(0.0, 0.5), train_seeds=3, n_samples=70)
-    assert (options.store, options.preset, options.workers, options.dry_run) == ("s", "smoke", None, True)
+    assert (options.store, options.preset, options.workers, options.dry_run) == (
+        Path("s").absolute(),
+        "smoke",
+        None,
+        True,
+    )
     assert options.given == {"etas", "train_seeds", "n_samples", "store", "preset", "dry_run"}
+
+
+def test_paths_stay_where_the_command_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever working folder the code of a user's model or sampler chooses."""
+    monkeypatch.chdir(tmp_path)
+    _, options = parse("run", ["--store", "kept", "--data-root", "~/data", "--feature-weights", "w"], "x")
+    _, chosen = parse("run", ["--out", "mine", "--store", "s3://b/f"], "x")
+    monkeypatch.chdir("/")
+    assert (options.store, options.data_root) == (tmp_path / "kept", Path.home() / "data")
+    assert (options.feature_weights, chosen.store) == (tmp_path / "w", "s3://b/f")
+    assert [one.directory("run") for one in (options, chosen)] == [tmp_path / "runs/run-laptop", tmp_path / "mine"]
+    assert [options.shown(path) for path in (tmp_path / "a/b", "/c", "s3://b")] == ["a/b", "/c", "s3://b"]
 
 
 def test_another_package_can_bring_an_experiment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,7 @@ NAME = 'name(self): return "mine"'
             "'euler' is the first setting of mode 'all', so all others are compared with it, but it cannot be run",
         ),
         (FILE.replace("Mine())", "Mine(), training={'nope': 1})"), "training of 'mine': a TrainConfig has no nope"),
+        (FILE.replace("Mine())", "Mine(), training={1: 2, 'nope': 1})"), "a TrainConfig has no 1, nope"),
         (FILE.replace("Mine())", "Mine(), training={'stratified': 'no'})"), "stratified='no': it must be True or"),
         (FILE.replace("Mine())", "Mine(), training=[1])"), "training=[1] of 'mine': it must be a dict"),
         (FILE.replace("Mine())", "Mine(), mode='')"), "mode='', label='mine': both must be texts"),

@@ -1,5 +1,7 @@
 """Whatever fails is one line and an exit status, and nothing is printed after it."""
 
+import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reports.edge import INTERRUPTED, guarded
+from reports.terminal import Terminal
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,24 +22,72 @@ def failing(error: BaseException) -> Callable[[], int]:
     return run
 
 
+def printing(text: str) -> Callable[[], int]:
+    def run() -> int:
+        Terminal().print(text)
+        return 0
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("run", "status", "line"),
     [
         (lambda: 1, 1, ""),
         (failing(ValueError("a: b")), 2, "error: a: b\n"),
+        (failing(ValueError("a:\n\tb  c")), 2, "error: a: b  c\n"),
+        (failing(GeneratorExit("a")), 1, "error: GeneratorExit: a; the traceback is in "),
         (failing(KeyboardInterrupt()), 130, INTERRUPTED + "\n"),
         (failing(BrokenPipeError()), 1, ""),
         (failing(OSError(28, "No space", "x")), 1, "error: x: No space; what is finished is kept\n"),
         (failing(SystemExit(2)), 2, ""),
         (failing(SystemExit("because")), 1, ""),
     ],
-    ids=["none", "value", "interrupt", "no reader", "full disk", "exit", "exit with a text"],
+    ids=["none", "value", "lines", "base", "interrupt", "no reader", "full disk", "exit", "exit with a text"],
 )
 def test_an_error_is_a_line_and_a_status(
     run: Callable[[], int], status: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert guarded(run) == status
-    assert capsys.readouterr().err == line
+    said = capsys.readouterr().err
+    assert said == line or (line.endswith(" in ") and said.startswith(line))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "shown"),
+    [
+        ("utf-8", "−2,240 · “5 × a”", "−2,240 · “5 × a”"),
+        ("ascii", "−2,240 · 5–6 × “a’b”…", '-2,240 | 5-6 x "a\'b"~'),
+        ("latin-1", "−2 × 3", "-2 × 3"),
+        ("ascii", "é😀", "??"),
+        ("utf-8", "broken\udcff", "broken?"),  # a file name that is no text
+    ],
+)
+def test_a_stream_of_any_encoding_shows_any_text(
+    encoding: str, text: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert guarded(printing(text)) == 0
+    stream.seek(0)
+    assert stream.read() == f"{shown}\n"
+
+
+@pytest.mark.parametrize("name", ["python:m:x", ":dog:", "[bold]a[/bold]", "a:+1:b"])
+def test_a_text_is_printed_as_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    printing(name)()
+    assert capsys.readouterr().out == f"{name}\n"
+
+
+def test_a_reader_who_leaves_ends_a_run_as_ctrl_c_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    monkeypatch.setattr(sys, "stdout", os.fdopen(write, "w"))
+    assert guarded(printing("a line")) == 130
+    assert capsys.readouterr().err == f"{INTERRUPTED}\n"
+    sys.stdout.close()
 
 
 def test_an_unexpected_error_has_its_traceback_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:

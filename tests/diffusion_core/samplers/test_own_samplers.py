@@ -19,15 +19,22 @@ from diffusion_core.schedules import alpha_beta_ladder
 
 @dataclass(frozen=True)
 class Mine(Sampler):
-    """Euler that yields what `change` makes of its x, at each step but those in `skip`."""
+    """Euler that yields what `change` makes of its x, at each step but those in `skip`.
+
+    It calls eps with the level that `level` makes of x and sigma, `evaluations` times a step.
+    """
 
     change: Callable[[Tensor], object] = torch.clone
     skip: tuple[int, ...] = ()
     more: int = 0
+    level: Callable[[Tensor, float], Any] = lambda x, sigma: sigma
+    evaluations: int = 1
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], draw: Callable[[], Tensor]) -> Iterator[Any]:
         for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-            x = x + (sigma_next - sigma) * eps(x, sigma)
+            for _ in range(self.evaluations):
+                slope = eps(x, self.level(x, sigma))
+            x = x + (sigma_next - sigma) * slope
             if step not in self.skip:
                 yield self.change(x)
         for _ in range(self.more):
@@ -43,9 +50,29 @@ def test_a_new_tensor_counts_as_x_updated_in_place_does() -> None:
         torch.testing.assert_close(mine, euler, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (3, 1, 1, 1)], ids=str)
+def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
+    mine = Mine(level=lambda x, sigma: torch.full((len(x), *shape[1:]) if 3 in shape else shape, sigma))
+    watched: list[tuple[int, ...]] = []
+
+    def model(x: Tensor, sigma: Tensor) -> Tensor:
+        watched.append(tuple(sigma.shape))
+        return EXACT(x, sigma)
+
+    x, expected = (sample(model, LADDER, s, n_samples=3, shape=(1, 4, 4)) for s in (mine, Mine()))
+    torch.testing.assert_close(x, expected)
+    assert set(watched) == {(3,)}
+    assert mine.asked(LADDER) == pytest.approx((LADDER[-1], LADDER[0])) and mine.planned_nfe(LADDER) == 8
+
+
 @pytest.mark.parametrize(
     ("sampler", "message"),
     [
+        (Mine(evaluations=1001), "sampler: step 1 took more than 1,000 evaluations, or does not end; it must yield x"),
+        (
+            Mine(level=lambda x, sigma: torch.full((2,), sigma)),
+            r"it called eps with sigma of shape \(2,\) for 3 images; it must be one level, or \(3,\)",
+        ),
         (Mine(lambda x: x * math.nan), "sampler Mine.*: at step 1 of 8 it yielded NaN or infinity, though the model"),
         (Mine(lambda x: x[:1]), r"at step 1 of 8 it yielded a tensor of shape \(1, 1, 4, 4\).* must yield x, "),
         (Mine(torch.Tensor.half), "at step 1 of 8 it yielded .*float16"),
@@ -54,7 +81,7 @@ def test_a_new_tensor_counts_as_x_updated_in_place_does() -> None:
         (Mine(skip=tuple(range(8))), "it took 0 of the 8 steps that its ladder has"),
         (Mine(more=1), "it took more than the 8 steps that its ladder has"),
     ],
-    ids=["nan", "shape", "dtype", "nothing", "too few", "none", "too many"],
+    ids=["endless", "levels", "nan", "shape", "dtype", "nothing", "too few", "none", "too many"],
 )
 def test_what_is_wrong_with_a_sampler_is_named(sampler: Mine, message: str) -> None:
     with pytest.raises(ValueError, match=message):

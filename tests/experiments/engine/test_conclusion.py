@@ -3,6 +3,7 @@
 import io
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -18,9 +19,10 @@ def report(tmp_path: Path) -> Path:
     return Path(shutil.copytree(RUN, tmp_path / "run")) / "report.html"
 
 
-def shown(report: Path, terminal: bool) -> str:
+def shown(report: Path, terminal: bool, works: bool = False, color: Literal["standard"] | None = None) -> str:
     text = io.StringIO()
-    show(report, Console(file=text, force_terminal=terminal, width=100, markup=False, color_system=None))
+    console = Console(file=text, force_terminal=terminal, width=100, markup=False, color_system=color)
+    show(report, str(report), works, console)
     return text.getvalue()
 
 
@@ -33,13 +35,21 @@ def test_the_verdict_and_the_numbers_are_said(report: Path, terminal: bool) -> N
     assert ("verdict: Yes." in text and f"report: {report}" in text) != terminal
 
 
+GREEN, RED = "\x1b[1;32m", "\x1b[1;37;41m"  # bold green; bold white on red
+
+
+@pytest.mark.parametrize("works", [True, False], ids=["smoke", "laptop"])
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_result_that_must_not_be_trusted_says_so(report: Path, terminal: bool) -> None:
+def test_a_result_that_must_not_be_trusted_says_so(report: Path, terminal: bool, works: bool) -> None:
+    """In red and without green, unless the run asked only whether everything works: it does, and that comes first."""
     frame = pd.read_csv(report.parent / "contrasts.csv", dtype=str, keep_default_na=False)
     frame.loc[frame["kind"] == "control", "clear"] = "True"
     frame.to_csv(report.parent / "contrasts.csv", index=False)
-    text = " ".join(shown(report, terminal).split())
-    assert "Not established. Putting" in text and "Do not rely on this result" in text
+    text = shown(report, terminal, works, "standard")
+    assert "Not established." in text and "Do not rely on this result" in text
+    assert ("Everything works" in text.partition("Do not rely")[0]) == works
+    if terminal:
+        assert (f"{GREEN}Everything works" in text) == (GREEN in text) == works and (RED in text) != works
 
 
 def test_each_part_of_the_answer_has_a_line(tmp_path: Path) -> None:

@@ -84,21 +84,32 @@ def test_batch_size_changes_no_pixel_by_much(store: Store, tmp_path: Path) -> No
     assert (pixels[0] - pixels[1]).abs().max() <= 1  # float rounding may cross a half
 
 
-def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = io.StringIO()
-    now = iter(range(0, 1000, 4))
+@pytest.mark.parametrize(
+    ("kind", "width", "line"),
+    [
+        ("none", 80, r"\d\d:\d\d:\d\d 2 of 4 done; \d+ s to go; sampling: network 1 of 1, 2 steps; \d+ evaluations/s"),
+        ("dumb", 80, r"\d\d:\d\d:\d\d 2 of 4 done; \d+ s to go; sampling: network 1 of 1, 2 steps; \d+ evaluations/s"),
+        ("xterm", 80, r"━+.* +\d+ % 2 of 4 done; \d+ s to go; sampling: network 1 of 1, 2 steps; .*…"),
+        ("xterm", 60, r"━+.* +\d+ % 2 of 4 done; \d+ s to go; sampling: .*…"),
+        ("xterm", 40, r"━+.* +\d+ % 2 of 4 done; .*…"),
+    ],
+)
+def test_progress_fits_the_terminal(kind: str, width: int, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A live line with the bar and the share, where there is a terminal that can draw one; else plain lines."""
+    text, now = io.StringIO(), iter(range(0, 10_000, 4))
     monkeypatch.setattr("experiments.engine.progress.time.monotonic", lambda: next(now))
+    console = Console(file=text, width=width, force_terminal=kind != "none", _environ={"TERM": kind}, color_system=None)
     tasks = Plan.of(TRIALS[:1]).tasks
-    with Progress(Remaining(Plan.of(TRIALS[:1]), tasks, {}), Console(file=text)) as progress:
+    with Progress(Remaining(Plan.of(TRIALS[:1]), tasks, {}), console) as progress:
         for task in tasks:
             progress.begin(task)
             progress.advance(task.cost)
+            progress.bar.refresh()
             progress.finish(Outcome(task.name, "broken" if task.kind == "scores" else None))
-    lines = text.getvalue().splitlines()
-    assert 1 < len(lines) < 12 and all(re.match(r"\d\d:\d\d:\d\d \d done, ", line) for line in lines)
-    assert "1 running, 0 failed" in lines[-1] and "evaluations/s, " in lines[-1]
-    assert any(line.endswith("sampling: network 1 of 1, 2 steps") for line in lines), lines
-    assert progress.text().startswith("3 done, 0 running, 1 failed, 0 left; ")
+    lines = [re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", part).rstrip() for part in re.split(r"[\r\n]+", text.getvalue())]
+    assert any(re.fullmatch(line, part) for part in lines), lines
+    assert max(map(len, lines)) <= width or kind != "xterm"
+    assert progress.text().startswith("3 of 4 done; 1 failed; ")
 
 
 def test_contrasts_pair_networks_and_pool_them(store: Store) -> None:

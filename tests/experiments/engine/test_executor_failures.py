@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 from short_sweep import TRAIN, TRIALS, run, trial
+from torch import Tensor
 
+from diffusion_core.samplers import Model
 from experiments.config.config import SampleConfig, ScoreConfig
 from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
@@ -23,18 +25,39 @@ from experiments.stages.train import train_stage
 from experiments.store.store import Store
 
 
-def test_a_failed_run_is_a_row_and_the_others_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = sample.sample_stage
+class Own(BaseException):
+    """What no `except Exception` catches."""
 
-    def breaks_at_three(config: SampleConfig, *rest: object, **more: object) -> str:
-        if config.planned_nfe == 3:
-            raise RuntimeError("out of <memory>")
-        return honest(config, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sample, "sample_stage", breaks_at_three)
-    rows = run([trial(3, 0.5), *TRIALS[:1]], store)
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("out of\n  <memory>"), "model: RuntimeError: out of <memory>"),
+        (SystemExit(0), "model: SystemExit: 0"),
+        (GeneratorExit("a"), "model: GeneratorExit: a"),
+        (Own("b"), "model: Own: b"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_failed_run_is_a_row_and_the_others_go_on(
+    error: BaseException, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = sample.load_model
+
+    def breaks_at_sigma_3(*arguments: Any) -> Model:
+        network = honest(*arguments)
+
+        def eps(x: Tensor, sigma: Tensor) -> Tensor:
+            if 2 < sigma[0] < 4:
+                raise error
+            return network(x, sigma)
+
+        return eps
+
+    monkeypatch.setattr(sample, "load_model", breaks_at_sigma_3)
+    rows = run([trial(3, 0.5), *TRIALS[:1]], Store(tmp_path))
     assert [row["status"] for row in rows] == ["failed", "ok"]
-    assert rows[0]["error"] == "RuntimeError: out of <memory>" and "fd" not in rows[0]
+    assert rows[0]["error"] == told and "fd" not in rows[0]
     assert rows[0]["eta"] == pytest.approx(0.5) and rows[0]["run_id"]
 
 

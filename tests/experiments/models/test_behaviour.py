@@ -44,6 +44,22 @@ class Labelled:
         return EXACT(x, sigma) * (1 + index.view(-1, 1, 1, 1) / 100)
 
 
+class Raising(nn.Module):
+    """The exact denoiser, with an attribute that raises when it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return EXACT(x, sigma)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == object.__getattribute__(self, "__dict__").get("name"):
+            raise KeyError(name)
+        return super().__getattribute__(name)
+
+
 def raises(x: Tensor, sigma: Tensor) -> Tensor:
     raise KeyError
 
@@ -75,6 +91,10 @@ WRONG: dict[str, tuple[Any, str]] = {
     "shape": (lambda x, sigma: x[:, :, 1:], r"it returned shape \(8, 1, 31, 32\)"),
     "integers": (lambda x, sigma: torch.zeros_like(x, dtype=torch.int32), "it returned torch.int32"),
     "infinity": (lambda x, sigma: x / 0, "it returned NaN or infinity"),
+    "value": (lambda x, sigma: int("a"), "model: it failed on 8 images of shape .*: ValueError: invalid literal"),
+    "lines": (lambda x, sigma: exec("raise OSError('a\\n  b')"), "OSError: a b. It was called"),
+    "parameters": (Raising("state_dict"), "model: KeyError: 'state_dict'"),
+    "attributes": (Raising("random"), "model: KeyError: 'random'"),
     "error": (lambda x, sigma: 1 / 0, "it failed on 8 images of shape .*: ZeroDivisionError: division by zero"),
     "no words": (raises, r"KeyError in test_.*, line \d+. It was called as model\(x, sigma\) with x \(8, "),
     "exit": (lambda x, sigma: sys.exit(0), "it failed on 8 images of shape .*: SystemExit: 0"),

@@ -32,6 +32,9 @@ class Network(torch.nn.Module):
         return self.gain * eps(x, sigma)
 
 network = Network()
+class Uneasy(Network):
+    def eval(self): raise OSError('no\\neval')
+uneasy = Uneasy()
 number = 3
 """
 
@@ -115,6 +118,8 @@ def test_a_module_of_ones_own_is_moved_to_the_device(here: Path) -> None:
     [
         ("theirs.nothing:eps", "python:theirs.nothing: there is no module file"),
         ("nobody.ddpm:eps", "python:nobody.ddpm: there is no such module: No module named 'nobody'"),
+        ("alone:uneasy", "model python:alone:uneasy: OSError: no eval"),
+        ("raises:eps", "model python:raises:eps: importing raises failed: RuntimeError: no weights"),
         (
             "theirs.broken:eps",
             "importing theirs.broken failed: ModuleNotFoundError: No module named 'a_package_that_nobody_has'",

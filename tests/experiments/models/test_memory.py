@@ -25,8 +25,9 @@ from experiments.engine.plan import Plan
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
-from experiments.stages import memory, sample
-from experiments.stages.memory import halve_until_it_fits
+from experiments.models import memory
+from experiments.models.memory import halve_until_it_fits
+from experiments.stages import sample
 from experiments.store.store import Store
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +37,7 @@ CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't 
 
 LAYERS = """
 import resource, torch
-from experiments.stages.memory import keep_freed
+from experiments.models.memory import keep_freed
 
 def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
