@@ -50,7 +50,10 @@ NAME = 'name(self): return "mine"'
         (noisy("torch.ones(n, 1)"), "noise mine: sample gave (64, 1) torch.float32; it must give"),
         (noisy("torch.rand(n)"), "noise mine: it must draw all random numbers from the generator"),
         (noisy("-torch.ones(n)"), "noise mine: its levels must be finite and above 0"),
-        (noisy(density="1 / 0"), "noise mine: ZeroDivisionError: division by zero; it needs sample(n, generator,"),
+        (
+            noisy(density="1 / 0"),
+            "the levels, and log_density(log_sigma), of ln sigma: ZeroDivisionError: division by zero",
+        ),
         (noisy(density="log_sigma * torch.nan"), "noise mine: its levels must be finite and above 0, and its log"),
         (noisy("1", "1", 'name = "mine"', "pass"), "it must be a NoiseDistribution, such as LogNormal()"),
         (
@@ -82,7 +85,7 @@ NAME = 'name(self): return "mine"'
         (FILE.replace("return Euler(0.0).planned_nfe(sigmas)", "return 1.5"), "planned_nfe is 1.5; it must be a whole"),
         (FILE + "PRESETS = 5\n", "PRESETS must be a dict of names and experiments.config.Study"),
         (None, "there is no such Python file"),
-        (FILE.replace("QUESTION", "TITLE"), "it needs QUESTION, a text; see `python -m experiments sweep --help`"),
+        (FILE.replace("QUESTION", "TITLE"), "it needs QUESTION, a text; see python -m experiments sweep --help"),
         (FILE.replace("def runs", "def run"), "it needs runs(), which yields what to try"),
         (FILE.replace('"mine", L', '"euler", L'), "runs(): [('all', 'euler')] more than once"),
         ("QUESTION = ''\ndef runs(): yield 1", "runs(): number 1 is 1; it must yield experiments.sweep.Setting"),
