@@ -6,24 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from small_mixture import mixture
 
 from diffusion_core.exact import Empirical, Mixture, fit_mixture
 from diffusion_core.samplers import generate_samples
 from diffusion_core.samplers.sampling import model_device
-
-
-def mixture(n_components: int, dim: int, rank: int, spread: float = 1.0) -> Mixture:
-    """A seeded one in float64, all of whose parameters differ between components."""
-    generator = torch.Generator().manual_seed(0)
-    like = {"dtype": torch.float64, "generator": generator}
-    weights = torch.rand(n_components, **like) + 0.5
-    return Mixture(
-        weights / weights.sum(),
-        spread * torch.randn(n_components, dim, **like),
-        torch.linalg.qr(torch.randn(n_components, dim, rank, **like)).Q,
-        4 * torch.rand(n_components, rank, **like),
-        torch.linspace(0.05, 0.4, n_components, dtype=torch.float64),
-    )
 
 
 def dense(law: Mixture) -> torch.Tensor:

@@ -1,7 +1,6 @@
 """A blend of two denoisers: each counts in its band, and is not asked elsewhere; its networks are trained first."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import TrainConfig
-from experiments.config.identity import MIXTURE, identity
+from experiments.config.identity import identity
 from experiments.config.trial import Trial, described
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
@@ -20,7 +19,6 @@ from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.models.exact import ExactConfig
 from experiments.stages.common import load_model
-from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.store.store import Store
 from experiments.why_noise.blend import Blend, BlendConfig
 
@@ -54,22 +52,21 @@ def test_a_denoiser_is_not_asked_where_it_does_not_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
-    [({"low": 2.0, "high": 1.0}, "a band needs"), ({"dose": 0.0}, "dose=0.0"), ({"outside": "other"}, "same data")],
+    ("changes", "message"),
+    [
+        ({"low": 2.0, "high": 1.0}, "a band needs"),
+        ({"dose": 0.0}, "dose=0.0"),
+        ({"outside": TrainConfig(seed=1)}, "same data"),
+    ],
 )
-def test_what_makes_no_blend_is_said(changes: dict, said: str) -> None:
-    if "outside" in changes:
-        changes = {"outside": TrainConfig(seed=1)}
-    with pytest.raises(ValueError, match=said):
+def test_what_makes_no_blend_is_said(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         replace(BlendConfig(TrainConfig(), TrainConfig(images_seen=1)), **changes)
 
 
 @pytest.mark.slow
-def test_a_network_in_a_band_of_the_exact_denoiser_is_trained_sampled_and_named(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    fit = mixture_stage(MixtureConfig(n_components=2, rank=2, em_steps=0), store)
-    data = f"{MIXTURE}{store.root / 'mixtures' / fit}"
-    network, exact = TrainConfig(data=data, images_seen=640, warmup_images=320), ExactConfig(data)
+def test_a_network_in_a_band_of_the_exact_denoiser_is_trained_sampled_and_named(store: Store, data: str) -> None:
+    network, exact = TrainConfig(data=data, images_seen=128, warmup_images=64), ExactConfig(data)
     blend = BlendConfig(network, exact, 2.85)
     assert BlendConfig(exact, blend).networks == (network,)
     reference = ReferenceConfig(f"{data}#reference=200", "digits", features_id("digits"))
@@ -85,7 +82,7 @@ def test_a_network_in_a_band_of_the_exact_denoiser_is_trained_sampled_and_named(
     ]
     assert torch.equal(pixels[1], pixels[2]) and not torch.equal(pixels[0], pixels[1])
     row = described(trials[0])
-    assert row["network"] == "small at sigma 2.85 and above, else exact" and row["images_seen"] == 640
+    assert row["network"] == "small at sigma 2.85 and above, else exact" and row["images_seen"] == 128
 
     x, sigma = torch.randn(4, 1, 32, 32, generator=torch.Generator().manual_seed(0)), torch.full((4,), 5.0)
     loaded, alone = (load_model(config, store, None, "cpu") for config in (blend, network))

@@ -7,30 +7,15 @@ import torch
 
 from experiments.config.config import Ladder
 from experiments.config.denoisers import Machine
-from experiments.config.identity import MIXTURE
 from experiments.models.exact import ExactConfig, WithError, mixture_data, mixture_of
 from experiments.stages.common import load_model
-from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.stages.probe import probe_stage
 from experiments.store.store import Store
 from experiments.why_noise.probes import MixtureProbe, Norm, ProbeSetup, Size, Visited
 
 pytestmark = pytest.mark.slow
 
-SMALL = MixtureConfig(n_components=2, rank=3, em_steps=1)
 FP32 = Machine(threads=1)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(tmp_path_factory.mktemp("store"))
-    mixture_stage(SMALL, store)
-    return store
-
-
-@pytest.fixture(scope="module")
-def data(store: Store) -> str:
-    return f"{MIXTURE}{next(iter((store.root / 'mixtures').iterdir()))}"
 
 
 def measured(
