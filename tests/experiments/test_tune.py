@@ -4,10 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
-import warm
-from smoke import Finished, smoke
+from smoke import smoke
 
 from experiments.config.comparison import BestSet, Contrast, by_setting
 from experiments.config.trial import Infeasible, Trial
@@ -91,12 +89,9 @@ def test_settings_that_do_not_take_part_are_said() -> None:
     ]
 
 
-def test_the_defaults_are_the_simplest() -> None:
-    assert [setting.name for setting in named(PRESETS["laptop"])][:3] == ["vp, eta 0", "vp, eta 1", "vp, eta 0.5"]
-
-
-def test_blocks_grow_to_all_images_and_reuse_those_of_earlier_ones() -> None:
+def test_the_defaults_come_first_and_blocks_of_images_grow_and_reuse_earlier_ones() -> None:
     study = PRESETS["laptop"]
+    assert [setting.name for setting in named(study)][:3] == ["vp, eta 0", "vp, eta 1", "vp, eta 0.5"]
     assert study.sizes == (166, 333, 500)
     last = next(iter(trials(study, 0.55, look=2)))
     assert isinstance(last, Trial) and last.samples.earlier == (166, 333) and last.samples.n_samples == 500
@@ -143,12 +138,8 @@ def test_another_search_uses_other_images() -> None:
     assert min(trial.samples.seed for trial in planned) == AGAIN + FRESH
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10min", 600), ("1.5 h", 5400)])
-def test_durations(text: str, seconds: float) -> None:
-    assert TuneStudy(time=text).seconds == seconds
-
-
-def test_a_duration_without_a_unit_is_refused() -> None:
+def test_durations_have_a_unit() -> None:
+    assert [TuneStudy(time=text).seconds for text in ("90s", "10min", "1.5 h")] == [90, 600, 5400]
     with pytest.raises(ValueError, match="time='10': it must read like 90s, 10min or 2h"):
         TuneStudy(time="10").seconds  # noqa: B018
 
@@ -185,13 +176,9 @@ def test_a_proposal_that_wins_meets_the_best_named_setting_too() -> None:
     assert any(one.a == "cosine, heun" for one in found if isinstance(one, Contrast) and one.kind == "sampler")
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return smoke(tmp_path_factory.mktemp("tune"), "tune")
-
-
 @pytest.mark.slow
-def test_smoke_ends_in_a_report_without_a_recommendation(whole: Finished) -> None:
+def test_smoke_ends_in_a_report_without_a_recommendation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = smoke(tmp_path, "tune")
     table, raced, report = whole.rows(), whole.rows("race"), whole.report
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
     assert set(raced["round"]) == ({0, 1} if proposals.installed() else {0})
@@ -199,37 +186,34 @@ def test_smoke_ends_in_a_report_without_a_recommendation(whole: Finished) -> Non
     assert "no settings.json and no code: no setting has samples that are images yet" in whole.stdout
     assert "samples are not yet images" in report and "No verdict" in report  # an untrained network
     assert not (whole.out / "settings.json").exists()
-    again = smoke(whole.out.parent, "tune", out="again")
+    again = smoke(tmp_path, "tune", out="again")
     assert again.summary["evaluations"] == 0  # proposals too come from the store
     assert raced.equals(again.rows("race"))
-
-
-@pytest.mark.slow
-def test_without_optuna_the_named_settings_race(whole: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proposals, "installed", lambda: False)
-    done = smoke(whole.out.parent, "tune", out="without")
-    assert "note: refine: proposals need Optuna: pip install -e '.[tune]'" in done.stdout
-    assert set(done.rows("race")["round"]) == {0}
+    named_only = smoke(tmp_path, "tune", out="without")
+    assert "note: refine: proposals need Optuna: pip install -e '.[tune]'" in named_only.stdout
+    assert set(named_only.rows("race")["round"]) == {0}
 
 
 @pytest.mark.slow
-def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(tmp_path: Path) -> None:
-    (tmp_path / "my_model.py").write_text(MODEL)
-    arguments = ["--model", "python:my_model:eps", "--budgets", "6", "--ladders", "vp", "karras", "--etas", "0", "1"]
+def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tuned_model.py").write_text(MODEL)
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = ["--model", "python:tuned_model:eps", "--budgets", "6", "--ladders", "vp", "karras"]
     arguments += ["--samplers", "dpm++2m", "--settings", "--refine", "0", "--n-samples", "132"]
-    arguments += ["--out", "out", "--store", "store"]
-    done = warm.run("-m", "experiments", "tune", *arguments, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    settings = json.loads((tmp_path / "out" / "settings.json").read_text())
-    (one,) = settings["settings"]
-    assert settings["format"] == 1 and one["budget"] == 6 and len(one["sigmas"]) == 7
-    assert one["difference"] < 1e-3 and one["exports"].keys() >= {"torch"}
-    assert one["model_sigmas"][0] / one["sigmas"][0] == pytest.approx(one["model_sigmas"][-1] / one["sigmas"][-1])
-    report = (tmp_path / "out" / "report.md").read_text()
-    assert f"Use “{one['setting']}” at 6 evaluations." in report
-    assert "def sample(net, noise):" in report and "data-copy" in (tmp_path / "out" / "report.html").read_text()
-    best = pd.read_csv(tmp_path / "out" / "best_sets.csv")
+    done = smoke(tmp_path, "tune", *arguments)
+    settings = json.loads((done.out / "settings.json").read_text())
+    (entry,) = settings["settings"]
+    assert settings["format"] == 1 and entry["budget"] == 6 and len(entry["sigmas"]) == 7
+    assert entry["difference"] < 1e-3 and entry["exports"].keys() >= {"torch"}
+    assert entry["model_sigmas"][0] / entry["sigmas"][0] == pytest.approx(
+        entry["model_sigmas"][-1] / entry["sigmas"][-1]
+    )
+    assert f"Use “{entry['setting']}” at 6 evaluations." in done.report
+    assert "def sample(net, noise):" in done.report and "data-copy" in (done.out / "report.html").read_text()
+    best, table = done.rows("best_sets"), done.rows()
     assert set(best["mode"]) == {"6 evaluations"} and best["simplest"].sum() == 1
-    table = pd.read_csv(tmp_path / "out" / "table.csv")
     raced = table[table["mode"].str.endswith("race")]
     assert not set(raced["sample_seed"]) & set(table.drop(raced.index)["sample_seed"])
