@@ -46,6 +46,12 @@ def check_range(name: str, value: float, least: float, most: float = math.inf) -
         raise ValueError(f"{name}={value}: it must be {rule}")
 
 
+def check_positive(name: str, value: float) -> None:
+    """Raises ValueError unless infinity > value > 0."""
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name}={value}: it must be above 0 and finite")
+
+
 @cache
 def _kinds(cls: type) -> dict[str, Any]:
     """Field name -> type. Empty if an annotation has no meaning when the program runs."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffusion_core.fields import check_positive
 from diffusion_core.noise.sigma import NoiseDistribution, uniforms
 from diffusion_core.schedules.sigma import check_ends
-from diffusion_core.schedules.vp import DATA_STD, N_TABLE, check_data_std, check_vp, ddpm_table
+from diffusion_core.schedules.vp import DATA_STD, N_TABLE, check_vp, ddpm_table
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Cosine(NoiseDistribution):
 
     def __post_init__(self) -> None:
         check_ends(self.sigma_max, self.sigma_min)
-        check_data_std(self.data_std)
+        check_positive("data_std", self.data_std)
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         low, high = self._angles()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from diffusion_core.fields import check_positive
 from diffusion_core.schedules.sigma import check_ends
 
 
@@ -189,9 +190,3 @@ def check_finite(name: str, value: float) -> None:
     """Raises ValueError if the value is infinite or not a number."""
     if not math.isfinite(value):
         raise ValueError(f"{name}={value}: it must be finite")
-
-
-def check_positive(name: str, value: float) -> None:
-    """Raises ValueError unless infinity > value > 0."""
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name}={value}: it must be above 0 and finite")

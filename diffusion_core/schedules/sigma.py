@@ -8,6 +8,8 @@ import itertools
 import math
 from collections.abc import Callable
 
+from diffusion_core.fields import check_positive
+
 MAX_STEPS = 100_000
 
 
@@ -55,8 +57,7 @@ def polyexponential(
 
     Source: Crowson, k-diffusion (2022), `get_sigmas_polyexponential`; there is no paper.
     """
-    if not 0 < rho < math.inf:
-        raise ValueError(f"rho={rho}: it must be above 0 and finite")
+    check_positive("rho", rho)
     check_ends(sigma_max, sigma_min)
     span = math.log(sigma_max / sigma_min)
     return between(n_steps, sigma_max, sigma_min, lambda part: sigma_min * math.exp((1 - part) ** rho * span))

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from functools import cache
 
+from diffusion_core.fields import check_positive, check_range
 from diffusion_core.schedules.sigma import MAX_STEPS, between, check_ends, check_ladder
 
 DATA_STD = 0.5
@@ -70,7 +71,7 @@ def cosine(
     """
     if not 0 <= offset < 1:
         raise ValueError(f"offset={offset}: it must be at least 0 and below 1")
-    check_data_std(data_std)
+    check_positive("data_std", data_std)
     check_ends(sigma_max, sigma_min)
     first = math.pi / 2 * offset / (1 + offset)
     tangent = math.tan(first)
@@ -103,7 +104,7 @@ def ddpm_table(
     """
     if not 2 <= n_table <= MAX_STEPS:
         raise ValueError(f"n_table={n_table}: it must be between 2 and {MAX_STEPS}")
-    check_data_std(data_std)
+    check_positive("data_std", data_std)
     if not 0 < vp_beta_start <= vp_beta_end < 1:
         raise ValueError(f"vp_beta_start={vp_beta_start}: it must be above 0 and at most vp_beta_end={vp_beta_end} < 1")
     step = (vp_beta_end - vp_beta_start) / (n_table - 1)
@@ -174,16 +175,8 @@ def ddpm_with(spacing: Spacing) -> Schedule:
     return levels
 
 
-def check_data_std(data_std: float) -> None:
-    """Raises ValueError unless data_std is positive and finite."""
-    if not 0 < data_std < math.inf:
-        raise ValueError(f"data_std={data_std}: it must be above 0 and finite")
-
-
 def check_vp(vp_beta_d: float, vp_beta_min: float, data_std: float) -> None:
     """Raises ValueError unless vp_beta_d > 0, vp_beta_min >= 0 and data_std > 0."""
-    if not 0 < vp_beta_d < math.inf:
-        raise ValueError(f"vp_beta_d={vp_beta_d}: it must be above 0 and finite")
-    if not 0 <= vp_beta_min < math.inf:
-        raise ValueError(f"vp_beta_min={vp_beta_min}: it must be at least 0 and finite")
-    check_data_std(data_std)
+    check_positive("vp_beta_d", vp_beta_d)
+    check_range("vp_beta_min", vp_beta_min, 0)
+    check_positive("data_std", data_std)

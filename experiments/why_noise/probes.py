@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.exact import Mixture
+from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Euler, Model
 from diffusion_core.samplers.base import Noise
 from diffusion_core.samplers.seeded_noise import BlockNoise
@@ -99,12 +100,9 @@ class ProbeSetup:
     @torch.no_grad()
     def eps(self, model: Model, x: Tensor, sigma: float) -> Tensor:
         """The model's eps at one level, in batches, as the sampler evaluates it."""
-        device = self.config.machine.device
-        with torch.autocast(device, torch.bfloat16, enabled=self.config.machine.precision == "bf16"):
-            parts = [
-                model(part, part.new_full((len(part),), sigma)).float() for part in x.split(self.config.batch_size)
-            ]
-        return torch.cat(parts)
+        with computing_in(self.config.machine.precision, self.config.machine.device):
+            parts = x.split(self.config.batch_size)
+            return torch.cat([model(part, part.new_full((len(part),), sigma)).float() for part in parts])
 
     def squares(self, x: Tensor, sigma: float) -> Tensor:
         """Mean square (n,) of the model's eps."""

@@ -25,16 +25,6 @@ DIRECTIONS = 2  # random directions of each of two independent estimates
 
 @dataclass(frozen=True)
 class Residual(MixtureProbe):
-    """The residual of each step of the ladder, and its mean over steps, see `residual`."""
-
-    name, evaluations = "residual", 40.0
-
-    @staticmethod
-    def measured(setup: ProbeSetup) -> Rows:
-        return residual(setup)
-
-
-def residual(setup: ProbeSetup) -> Rows:
     """The residual of each step of the ladder, as a mean square in units of eps, and the mean over steps.
 
     A step from sigma to sigma' has the residual sigma' (s(x, sigma') - s(x, sigma) - integral), where the integral of
@@ -45,24 +35,29 @@ def residual(setup: ProbeSetup) -> Rows:
 
     Everything is in float64.
     """
-    model = copy.deepcopy(setup.model)
-    assert isinstance(model, torch.nn.Module)
-    model.double()
-    n = setup.config.n_samples
-    generator = torch.Generator().manual_seed(FIRST + setup.config.seed)
-    squares = []
-    for sigma, after in pairwise(setup.sigmas):
-        noise = torch.randn(setup.clean[:n].shape, generator=generator, dtype=torch.float64)
-        x = setup.clean[:n].double() + after * noise.to(setup.clean.device)
-        change = _score(model, x, after) - _score(model, x, sigma)
-        estimates = []
-        for _ in range(2):
-            v = [torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x) for _ in range(DIRECTIONS)]
-            ends = [level * _gradient(model, x, level, v) for level in (sigma, after)]
-            estimates.append(after * (change - (after - sigma) * (ends[0] + ends[1]) / 2))
-        squares.append((estimates[0] * estimates[1]).flatten(1).mean(dim=1))
-        yield {"sigma": after} | estimate(mean, squares[-1])
-    yield estimate(mean, torch.stack(squares).mean(dim=0))
+
+    name, evaluations = "residual", 40.0
+
+    @staticmethod
+    def measured(setup: ProbeSetup) -> Rows:
+        model = copy.deepcopy(setup.model)
+        assert isinstance(model, torch.nn.Module)
+        model.double()
+        n = setup.config.n_samples
+        generator = torch.Generator().manual_seed(FIRST + setup.config.seed)
+        squares = []
+        for sigma, after in pairwise(setup.sigmas):
+            noise = torch.randn(setup.clean[:n].shape, generator=generator, dtype=torch.float64)
+            x = setup.clean[:n].double() + after * noise.to(setup.clean.device)
+            change = _score(model, x, after) - _score(model, x, sigma)
+            estimates = []
+            for _ in range(2):
+                v = [torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x) for _ in range(DIRECTIONS)]
+                ends = [level * _gradient(model, x, level, v) for level in (sigma, after)]
+                estimates.append(after * (change - (after - sigma) * (ends[0] + ends[1]) / 2))
+            squares.append((estimates[0] * estimates[1]).flatten(1).mean(dim=1))
+            yield {"sigma": after} | estimate(mean, squares[-1])
+        yield estimate(mean, torch.stack(squares).mean(dim=0))
 
 
 def mean(part: np.ndarray) -> float:
