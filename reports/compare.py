@@ -1,12 +1,12 @@
 """`python -m reports compare A B`: what changed between two runs of one experiment: settings, quality, seconds."""
 
-import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from reports.budgets import Mean, unpaired
+from reports.budgets import mean, unpaired
 from reports.components import values
 from reports.formats import cell, interval, metric_name, missing, number, percent
 from reports.render import read_opening
@@ -50,43 +50,37 @@ def quality(a: Run, b: Run) -> list[tuple[str, Lines]]:
     The interval is over images, for these networks only, as if the two runs were independent. Runs that share their
     noise are not, and their true interval is narrower.
     """
-    both = _means(a).merge(_means(b), on=KEYS, suffixes=("_a", "_b"), how="outer", indicator=True, sort=False)
     kd, fd = (metric_name(metric, a.features) for metric in METRICS)
     head = ["mode", "setting", "evaluations", f"{kd}: A", "B", f"B − A ({percent(LEVEL)} interval)", f"{fd}: A", "B"]
     lines, left_out = [head], Counter[tuple[str, str]]()
-    for _, row in both.iterrows():
-        label = [str(row["mode"]), str(row["setting"]) + (", final denoising" if row["final_denoise"] is True else "")]
-        if row["_merge"] != "both":
-            left_out[label[0], f"only in {'A' if row['_merge'] == 'left_only' else 'B'}"] += 1
+    in_a, in_b = (_settings_of(run) for run in (a, b))
+    for key in dict.fromkeys([*in_a, *in_b]):
+        label = [key[0], key[1] + (", final denoising" if key[-1] is True else "")]
+        if not (key in in_a and key in in_b):
+            left_out[key[0], f"only in {'A' if key in in_a else 'B'}"] += 1
             continue
-        differ = [name for name in EQUAL if row[f"{name}_a"] != row[f"{name}_b"]]
+        both = in_a[key], in_b[key]
+        differ = [name for name in EQUAL if len({rows[name].iloc[0] for rows in both}) > 1]
         if differ:
-            left_out[label[0], f"not comparable: {', '.join(COLUMNS[name].label for name in differ)} differ"] += 1
+            left_out[key[0], f"not comparable: {', '.join(COLUMNS[name].label for name in differ)} differ"] += 1
             continue
-        nfe = dict.fromkeys(cell("nfe", row[f"nfe_{side}"]) for side in "ab")
-        a_mean, b_mean = (Mean(row[f"kd_{side}"], row[f"se_{side}"], row[f"networks_{side}"]) for side in "ab")
-        shown = interval("kd", *unpaired(b_mean, a_mean))
-        same = row["samples_a"] == row["samples_b"]
+        nfe = dict.fromkeys(cell("nfe", rows["nfe"].mean()) for rows in both)
+        change = interval("kd", *unpaired(mean(both[1]), mean(both[0])))
+        same = set(both[0]["samples_id"]) == set(both[1]["samples_id"])
         lines.append([
-            *label, " and ".join(nfe), *(cell("kd", row[f"kd_{side}"]) for side in "ab"),
-            "the same samples" if same else shown, *(cell("fd", row[f"fd_{side}"]) for side in "ab"),
+            *label, " and ".join(nfe), *(cell("kd", rows["kd"].mean()) for rows in both),
+            "the same samples" if same else change, *(cell("fd", rows["fd"].mean()) for rows in both),
         ])  # fmt: skip
     tables = [("Quality (lower is better; intervals over images, for these networks)", lines)] if len(lines) > 1 else []
     others = [[mode, number(count, 0), why] for (mode, why), count in left_out.items()]
     return [*tables, ("Not compared", [["mode", "settings", "why"], *others])] if others else tables
 
 
-def _means(run: Run) -> pd.DataFrame:
-    """One row per setting: means over networks, and the standard error of the mean KD over images."""
+def _settings_of(run: Run) -> dict[tuple[Any, ...], pd.DataFrame]:
+    """The rows of each setting that succeeded, one per network."""
     rows = run.rows[run.rows["status"] == "ok"]
-    rows = rows.assign(**{name: rows[name].astype(object).where(rows[name].notna(), "") for name in KEYS})
-    groups = rows.groupby(KEYS, sort=False)
-    out = groups[[*METRICS, "nfe"]].mean()
-    out["se"] = groups["kd_se"].agg(lambda se: math.sqrt((se**2).sum()) / len(se))
-    out["networks"] = groups.size()
-    out["samples"] = groups["samples_id"].agg(lambda names: " ".join(sorted(names)))
-    out[EQUAL] = groups[EQUAL].first()
-    return out.reset_index()
+    keys = [rows[name].astype(object).where(rows[name].notna(), "") for name in KEYS]
+    return dict(list(rows.groupby(keys, sort=False)))
 
 
 def seconds(a: Run, b: Run) -> list[tuple[str, Lines]]:

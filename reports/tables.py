@@ -13,6 +13,8 @@ from reports.results import Run, above, every_run
 from reports.schema import COLUMNS, METRICS
 from reports.sentences import head, pairs, worded
 
+STEP = ("alpha", "beta", "eta", "n_steps", "nfe", "final_denoise")
+
 
 def contrast_by_network(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
     """Values, difference, interval and distance above the floor of a few contrasts: each network, then all together."""
@@ -93,21 +95,19 @@ def floors(run: Run) -> list[Table]:
     return [table(frame, text, {"low": "lowest", "high": "highest"}, features=run.features)]
 
 
-def section(run: Run, first: Sequence[Table], kinds: dict[str, str], columns: Sequence[str]) -> Section:
-    """The section of tables, folded: `first`, the contrasts of each kind (with a caption), setting, floors, every run.
+def section(run: Run, first: Sequence[Table], kinds: dict[str, str], columns: Sequence[str] = STEP) -> Section:
+    """The section of tables, folded: `first`, contrasts, setting, floors, every run.
 
     Args:
+        kinds: a kind of contrasts, or several with spaces between -> the caption of their table.
         columns: what varies from run to run.
     """
     lists = [
         contrast_list(run, rows, f"{text} Means over networks.")
-        for kind, text in kinds.items()
-        if len(rows := run.of_kind(kind))
+        for names, text in kinds.items()
+        if len(rows := run.of_kind(*names.split()))
     ]
     return Section("Tables", [*first, *lists, setting(run), *floors(run), *runs(run, columns)], folded=True)
-
-
-STEP = ("alpha", "beta", "eta", "n_steps", "nfe", "final_denoise")
 
 
 def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
@@ -129,16 +129,15 @@ def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
         text += limits.note(len(shown), len(done), "runs", limits.of_runs(run), "table.csv")
         every = table(done[names + scores].iloc[shown], caption(run, text, rows=done), labels)
         tables.append(replace(every, file=run.directory / "table.csv"))
-    if len(failed):
-        shown = limits.evenly(len(failed), limits.ROWS)
-        text = f"Runs that failed.{limits.note(len(shown), len(failed), 'runs', limits.EVEN, 'table.csv')}"
-        tables.append(table(failed[[*names, "error"]].iloc[shown], text, labels))
-    if len(infeasible):
-        shown = limits.evenly(len(infeasible), limits.ROWS)
-        text = "Impossible settings, and why they are impossible."
-        text += limits.note(len(shown), len(infeasible), "settings", limits.EVEN, "table.csv")
-        given = [name for name in names if not infeasible[name].isin([""]).all() and infeasible[name].notna().any()]
-        tables.append(table(infeasible[[*given, "error"]].iloc[shown], text, labels))
+    for rows, what, text in (
+        (failed, "runs", "Runs that failed."),
+        (infeasible, "settings", "Impossible settings, and why they are impossible."),
+    ):
+        if len(rows):
+            shown = limits.evenly(len(rows), limits.ROWS)
+            given = [name for name in names if not rows[name].isin([""]).all() and rows[name].notna().any()]
+            text += limits.note(len(shown), len(rows), what, limits.EVEN, "table.csv")
+            tables.append(table(rows[[*given, "error"]].iloc[shown], text, labels))
     return tables
 
 

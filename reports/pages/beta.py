@@ -200,15 +200,8 @@ def classes(run: Run) -> Section:
 
 def numbers(run: Run) -> Section:
     """The tables."""
-    blocks = []
-    primary, others = run.of_kind(*PRIMARY), run.of_kind("same-alpha", "same-ladder", "pareto")
-    if len(primary):
-        text = "The primary contrast, the same contrast with a final denoising step, and the control, for each network."
-        blocks.append(tables.contrast_by_network(run, primary, text))
-    if len(others):
-        blocks.append(tables.contrast_list(run, others, "All other contrasts (exploration), means over networks."))
-    blocks.append(tables.setting(run))
-    settings = run.ok("primary", "same-alpha", "same-ladder")
-    if len(settings):
-        blocks.append(tables.dialects(settings))
-    return Section("Tables", [*blocks, *tables.floors(run), *tables.runs(run)], folded=True)
+    primary, settings = run.of_kind(*PRIMARY), run.ok("primary", "same-alpha", "same-ladder")
+    text = "The primary contrast, the same contrast with a final denoising step, and the control, for each network."
+    first = [tables.contrast_by_network(run, primary, text)] if len(primary) else []
+    kinds = {"same-alpha same-ladder pareto": "All other contrasts (exploration)."}
+    return tables.section(run, [*first, *([tables.dialects(settings)] if len(settings) else [])], kinds)

@@ -136,7 +136,7 @@ def errors(run: Run) -> Section | None:
     figures.plain_ticks(error_ax)
     error_ax.set_title("error of eps on held-out images (1: a denoiser that knows only the variance of the data)")
     figures.lines(ratio, "sigma", "relative_error", "setting", looks, ratio_ax)
-    ratio_ax.set(title=f"the same, divided by that of {usual_name(mean)}", ylabel="ratio", yscale="log")
+    ratio_ax.set(title=f"the same, divided by that of {mean['setting'].iloc[0]}", ylabel="ratio", yscale="log")
     figures.plain_ticks(ratio_ax)
     noises = mean.drop_duplicates("train_noise").set_index("train_noise")["setting"]
     peaks = run.densities.groupby("train_noise")["density"].transform("max")
@@ -163,11 +163,6 @@ def errors(run: Run) -> Section | None:
         "Held-out error against noise level for each training setting, above the densities of the noise distributions."
     )
     return Section("Error at each noise level", [Figure("errors", figure, alt, text)])
-
-
-def usual_name(mean: pd.DataFrame) -> str:
-    """The name of the first setting."""
-    return str(mean["setting"].iloc[0])
 
 
 def name_of(rows: pd.DataFrame) -> pd.Series:

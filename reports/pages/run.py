@@ -55,13 +55,8 @@ def opening(run: Run) -> Opening:
         f"network “{first['network']}”, {training(first)}",
         openings.data(first),
     ]
-    pictures = components.strip(run, {first["samples_id"]: name_short(first)})
+    pictures = components.strip(run, {first["samples_id"]: f"samples, {cell('nfe', first['nfe'])} evaluations"})
     return Opening(text, "", numbers, pictures, openings.key(run, "fd"), status=status)
-
-
-def name_short(row: pd.Series) -> str:
-    """The label of the samples."""
-    return f"samples, {cell('nfe', row['nfe'])} evaluations"
 
 
 def spread(rows: pd.DataFrame, metric: str) -> str:
