@@ -193,34 +193,7 @@ def every_exchange(run: Run) -> Section | None:
     if not len(rows):
         return None
     made = gains.gain_table(run, rows, "Gains from noise with denoisers that are exchanged in a band or above a level.")
-    return Section("All exchanged denoisers", [*factorial(run), made], folded=True)
-
-
-def factorial(run: Run) -> list[Table]:
-    """The gains with a denoiser that differs in one band, for each amount of noise and dose of the error."""
-    rows = gains.of(run, "band", "dose", setting=None)
-    etas = sorted({*rows["setting"]})
-    if len(etas) < 2:
-        return []
-    body = []
-    keys = ["images_seen", "kind", "dose", "band_low"]
-    for _, same in rows.sort_values(keys, ascending=[True, False, False, False]).groupby(keys, sort=False):
-        row = same.iloc[0]
-        network = "network" if row["dose"] == 1 else f"{number(row['dose'])} of its error"
-        body.append(
-            {
-                "training images": cell("images_seen", row["images_seen"]),
-                "in the band": "exact" if row["kind"] == "exact" else network,
-                "band of sigma": gains.label(row),
-            }
-            | {eta: gains.shown(run, gains.first(same, setting=eta), named=False) for eta in etas}
-            | {"samples": components.values(same, "n_samples")}
-        )
-    text = (
-        f"Change of {metric_name(gains.DECIDES, run.features)} by each amount of noise against none, with intervals "
-        "over networks. Outside its band the denoiser is exact, or, where it is exact in the band, the network."
-    )
-    return [table(pd.DataFrame(body), text, words=("in the band", "band of sigma"))]
+    return Section("All exchanged denoisers", [made], folded=True)
 
 
 def yardsticks(run: Run) -> Section | None:
