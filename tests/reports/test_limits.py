@@ -1,7 +1,6 @@
 """A report on very many results shows the extremes and a sample, says so, and stays small."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,11 @@ from reports import limits, render
 
 
 @pytest.mark.slow
-def test_hundreds_of_contrasts_stay_readable(directory: Path, change: Any, change_info: Any) -> None:
+def test_hundreds_of_contrasts_stay_readable(
+    directory: Path, change: Any, change_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copies = 400
+    monkeypatch.setattr(limits, "ROWS", 4)
 
     def many(frame: pd.DataFrame) -> pd.DataFrame:
         pair = frame[(frame["kind"] == "pareto") & (frame["train_seed"] == "")].drop_duplicates("metric")
@@ -32,14 +34,6 @@ def test_hundreds_of_contrasts_stay_readable(directory: Path, change: Any, chang
     text = page.with_suffix(".md").read_text(encoding="utf-8")
     assert page.stat().st_size < 5_000_000
     assert "contrasts.csv has all" in text
+    assert re.search(r"Runs that succeeded\..* 4 of \d+ runs are shown: .* table\.csv has all", text)
     assert "setting 0 against" in text  # the lowest
     assert "setting 399 against" in text  # the highest
-
-
-@pytest.mark.slow
-def test_few_results_are_shown_without_a_note(
-    directory: Path, text_of: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert "are shown:" not in text_of(directory)
-    monkeypatch.setattr(limits, "ROWS", 4)
-    assert re.search(r"Runs that succeeded\..* 4 of \d+ runs are shown: .* table\.csv has all", text_of(directory))

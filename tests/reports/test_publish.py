@@ -31,7 +31,10 @@ def test_what_is_published_gives_the_same_report_again(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publishing, "LARGE", 1_000)
-    out = publish(Path(shutil.copytree(page.parent, tmp_path / "run")), tmp_path / "out")
+    directory = Path(shutil.copytree(page.parent, tmp_path / "run"))
+    (directory / "figures" / "stale.svg").write_text("<svg/>")
+    out = publish(directory, tmp_path / "out")
+    assert not (out.parent / "figures" / "stale.svg").exists() and out.read_bytes() == page.read_bytes()
     before, pictures = out.read_bytes(), {path.name for path in (out.parent / "images").iterdir()}
     assert "real.png" in pictures and len(pictures) == 3
     assert (out.parent / "films.csv.gz").is_file() and not (out.parent / "films.csv").exists()

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,20 @@ from reports.render import write_report
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # warnings of MLflow's libraries are not ours
 
 
-@pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A client of an empty database; files go next to it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         mlflow = pytest.importorskip("mlflow", reason="no MLflow: it comes with the extra track")
         pytest.importorskip("sqlalchemy", reason="no SQLAlchemy: it comes with the extra track")
-    monkeypatch.chdir(tmp_path)
-    return mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")  # MLflow keeps a client per address
+    folder = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
 
 
-def test_rows_numbers_and_files_are_in_mlflow(client: Any, directory: Path) -> None:
+def test_rows_numbers_and_files_are_in_mlflow_once(client: Any, directory: Path, change: Any) -> None:
     write_report(directory)
     assert track.track(directory, client.tracking_uri) == "sigmabench/beta, run run and 21 child runs"
     place = client.get_experiment_by_name("sigmabench/beta").experiment_id
@@ -56,9 +59,6 @@ def test_rows_numbers_and_files_are_in_mlflow(client: Any, directory: Path) -> N
     failed = [run for run in children.values() if run.info.status == "FAILED"]
     assert failed and all("out of memory" in run.data.tags["error"] for run in failed)
 
-
-def test_the_same_result_is_written_once_and_another_again(client: Any, directory: Path, change: Any) -> None:
-    assert "child runs" in track.track(directory, client.tracking_uri)
     assert "it was there already" in track.track(directory, client.tracking_uri)
     change("table.csv", lambda frame: frame[frame["mode"] != "control"])
     assert "child runs" in track.track(directory, client.tracking_uri)
