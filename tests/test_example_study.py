@@ -7,9 +7,10 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from smoke import smoke
 
+from experiments.command_line import commands
 from reports.render import write_report
 
 ROOT = Path(__file__).parents[1]
@@ -33,29 +34,26 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_package_brings_a_study(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def python(*arguments: str) -> None:
-        environment = os.environ | {"PYTHONPATH": str(installed)}
-        command = [sys.executable, *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-
-    out, store = tmp_path / "out", tmp_path / "store"
-    python("-m", "experiments", "scaled_eps", "--preset", "smoke", "--out", str(out), "--store", str(store))
-    table, sizes = pd.read_csv(out / "table.csv"), pd.read_csv(out / "eps_sizes.csv")
+def test_a_package_brings_a_study(installed: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(installed)
+        commands.cache_clear()
+        done = smoke(tmp_path, "scaled_eps")
+    commands.cache_clear()
+    table, sizes = done.rows(), done.rows("eps_sizes")
     assert set(table["network"]) == {"eps × 1", "eps × 1.1"} and (table["status"] == "ok").all()
     by_factor = sizes.groupby("factor")["eps_size"].mean()
     assert by_factor[1.1] == pytest.approx(1.1 * by_factor[1.0])
-    text = (out / "report.md").read_text()
+    text = done.report
     assert text.startswith("# Does noise repair an eps of the wrong size?") and "## The size of eps" in text
 
-    (out / "report.md").unlink()
-    code = f"import sys, pathlib, reports.render as r; r.write_report(pathlib.Path({str(out)!r})); "
-    python("-c", code + "assert not {'torch', 'experiments'} & set(sys.modules)")
-    assert (out / "report.md").read_text() == text
+    (done.out / "report.md").unlink()
+    code = f"import sys, pathlib, reports.render as r; r.write_report(pathlib.Path({str(done.out)!r})); "
+    code += "assert not {'torch', 'experiments'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(installed)}, check=True)
+    assert done.report == text
 
-    (tmp_path / "here").mkdir()
-    shutil.copytree(installed / "scaled_eps", tmp_path / "here" / "scaled_eps")
-    monkeypatch.syspath_prepend(tmp_path / "here")  # it could be imported, but no entry point names it
-    with pytest.raises(ValueError, match="experiment='scaled_eps': no page is installed for it"):
-        write_report(out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(EXAMPLE)  # it could be imported, but no entry point names it
+        with pytest.raises(ValueError, match="experiment='scaled_eps': no page is installed for it"):
+            write_report(done.out)

@@ -1,15 +1,16 @@
 """The report on speed: what it says of fixed numbers, and what it does with files that are none."""
 
 import json
-import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import warm
 
 from reports import figures
+from reports.__main__ import run
+from reports.edge import guarded
 from reports.speed import figures as speed_figures
 from reports.speed.page import write_bench_report
 from reports.speed.rows import read_benchmarks
@@ -121,11 +122,19 @@ def test_other_files_are_errors(changed: Callable[[Change], Path], change: Chang
         read_benchmarks(changed(change))
 
 
-@pytest.mark.slow
-def test_command_writes_beside_the_file_and_says_where(tmp_path: Path) -> None:
-    done = warm.run("-m", "reports", "bench", shutil.copy(FILE, str(tmp_path)))
-    assert done.returncode == 0, done.stderr
-    assert f"report:  {tmp_path / 'bench' / 'report.html'}" in done.stdout
-    assert (tmp_path / "bench" / "figures" / "growth.svg").is_file()
-    missing = warm.run("-m", "reports", "bench", str(tmp_path / "none.json"))
-    assert missing.returncode == 2 and "none.json: no such file" in missing.stderr
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["bench", "none.json"], "none.json: no such file; `pytest --benchmark"),
+        (["."], "run.json: no such file; a run"),
+    ],
+    ids=["bench", "a run"],
+)
+def test_what_is_not_there_is_one_line_and_status_2(
+    arguments: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["reports", *arguments])
+    assert guarded(run) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {line}") and error.count("\n") == 1
