@@ -64,9 +64,10 @@ def test_every_image_is_visited_once_an_epoch() -> None:
     assert len({tuple(epoch) for epoch in epochs.tolist()}) == 3, "each epoch has an order of its own"
 
 
-def test_batch_may_exceed_the_data_and_the_last_one_is_cut_to_fit() -> None:
-    model = Recorder()
+def test_batch_may_exceed_the_data_and_the_last_one_is_cut_to_fit_and_no_global_state_is_touched() -> None:
+    model, before = Recorder(), torch.get_rng_state()
     steps = run(model, numbered(3), noise=QUIET, n_images=20, batch_size=8)
+    assert torch.equal(torch.get_rng_state(), before)
     assert [step.images_seen for step in steps] == [8, 16, 20]
     assert len(model.seen) == 20
     assert sorted(np.rint(model.seen[:3])) == sorted(np.rint(model.seen[3:6])) == [0, 1, 2]
@@ -100,27 +101,19 @@ def test_the_same_arguments_give_the_same_weights_bit_for_bit_and_others_give_ot
     assert not torch.equal(plain, weights(seed=2))
 
 
-def test_training_leaves_the_global_random_state_alone() -> None:
-    before = torch.get_rng_state()
-    run(Recorder(), numbered(4), n_images=16)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "n_images", "changes"),
-    [("small", 320, {"weighting": "unit-eps"}), *(("small", 320, {}), ("paper", 160, {}))],
-    ids=["small, unit-eps", "small", "paper"],
+    ("name", "n_images", "weighting"), [("small", 320, "unit-eps"), ("small", 320, "karras"), ("paper", 128, "karras")]
 )
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 def test_every_network_learns_in_every_parameterisation(
-    name: str, n_images: int, changes: dict[str, str], parameterisation: str
+    name: str, n_images: int, weighting: str, parameterisation: str
 ) -> None:
     torch.manual_seed(0)
     model = build(name, parameterisation=parameterisation)
-    steps = run(model, smooth(), noise=LogUniform(0.3, 1.0), n_images=n_images, **changes)
+    steps = run(model, smooth(), noise=LogUniform(0.3, 1.0), n_images=n_images, weighting=weighting)
     losses = [step.loss.item() for step in steps]
-    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:3])
+    assert np.mean(losses[-4:]) < 0.7 * np.mean(losses[:3])
 
 
 def test_stratified_batches_hold_one_noise_level_of_each_stratum() -> None:

@@ -59,6 +59,8 @@ def test_gains_that_a_claim_adds_up_have_as_many_images_as_each_other() -> None:
     planned = {t.mode: t.samples for t in trials(STUDY) if isinstance(t, Trial)}
     assert {name: samples.n_samples for name, samples in planned.items()} == n | {"control": 2048}
     assert {samples.earlier for samples in planned.values() if samples.n_samples == 512} == {()}
+    runs = [(t.mode, t.setting, t.model.seed) for t in trials(STUDY) if isinstance(t, Trial)]
+    assert len(runs) == len(set(runs)), "none is planned twice"
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -66,11 +68,6 @@ def test_presets_take_at_most_a_third_of_the_draws(name: str) -> None:
     drawn = int(PRESETS[name].reference_draws.partition("=")[2] or N_DRAWS)
     assert max(PRESETS[name].n_samples, PRESETS[name].n_others) <= N_DRAWS // 3
     assert PRESETS[name].of(main=True).n_samples <= drawn // 3
-
-
-def test_no_run_is_planned_twice_for_one_seed() -> None:
-    planned = [(t.mode, t.setting, t.model.seed) for t in trials(STUDY) if isinstance(t, Trial)]
-    assert len(planned) == len(set(planned))
 
 
 def test_bands_cover_all_levels_once_and_transplants_are_the_network_where_they_say() -> None:
