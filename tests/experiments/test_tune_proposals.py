@@ -4,36 +4,33 @@ import re
 
 import pytest
 
-from diffusion_core.samplers import Euler, EulerSplit, Heun
+from diffusion_core.samplers import Euler, EulerSplit, Heun, Sampler
 from experiments.config.config import Ladder, SampleConfig
 from experiments.config.denoisers import TrainConfig
-from experiments.tune.proposals import LADDERS, Scope, propose, samplers
+from experiments.tune.proposals import LADDERS, Scope, installed, propose, samplers
 from experiments.tune.settings import SamplerSetting, exactly
 
 STD = 0.55
 SCOPE = Scope(8, 30.0, 0.03, STD)
 ENDS = (30.0, 0.03)
+optuna = pytest.mark.skipif(not installed(), reason="Optuna is not installed (extra `tune`)")
 
 
 @pytest.mark.parametrize(
-    ("text", "setting"),
+    ("text", "setting", "ladder", "sampler"),
     [
-        ("vp, eta 0.5", SamplerSetting("vp", "eta 0.5")),
-        (
-            "karras(rho=5) from 20 to 0.05, euler-split(1, 0, 0.5), ending at 0",
-            SamplerSetting("karras(rho=5) from 20 to 0.05", "euler-split(1, 0, 0.5)", True),
-        ),
+        ("vp, eta 0.5", SamplerSetting("vp", "eta 0.5"),
+         Ladder("vp", 8, 30.0, 0.03, (("data_std", STD),)), Euler(0.5)),
+        ("karras(rho=5) from 20 to 0.05, euler-split(1, 0, 0.5), ending at 0",
+         SamplerSetting("karras(rho=5) from 20 to 0.05", "euler-split(1, 0, 0.5)", True),
+         Ladder("karras", 8, 20.0, 0.05, (("rho", 5.0),)), EulerSplit(1.0, 0.0, 0.5)),
     ],
-)
-def test_a_setting_is_read_from_its_name(text: str, setting: SamplerSetting) -> None:
+)  # fmt: skip
+def test_a_setting_is_read_from_its_name_and_is_a_ladder_and_a_sampler(
+    text: str, setting: SamplerSetting, ladder: Ladder, sampler: Sampler
+) -> None:
     assert SamplerSetting.read(text) == setting and setting.name == text
-
-
-def test_its_parts_are_a_ladder_and_a_sampler() -> None:
-    ladder, sampler = SamplerSetting.read("karras(rho=5) from 20 to 0.05, euler-split(1, 0, 0.5)").parts(8, ENDS, STD)
-    assert ladder == Ladder("karras", 8, 20.0, 0.05, (("rho", 5.0),)) and sampler == EulerSplit(1.0, 0.0, 0.5)
-    ladder, sampler = SamplerSetting.read("vp, eta 0.5").parts(8, ENDS, STD)
-    assert ladder == Ladder("vp", 8, 30.0, 0.03, (("data_std", STD),)) and sampler == Euler(0.5)
+    assert setting.parts(8, ENDS, STD) == (ladder, sampler)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +70,8 @@ NAMED = [f"{ladder}, {sampler}" for ladder in ("vp", "karras", "cosine") for sam
 TRIED = {text: (run_of(text), 0.1 + 0.01 * number) for number, text in enumerate(NAMED)}
 
 
+@optuna
 def test_proposals_are_new_within_the_ranges_and_take_exactly_the_budget() -> None:
-    pytest.importorskip("optuna", reason="Optuna is not installed (extra `tune`)")
     found = propose(30, SCOPE, TRIED, [run_of("cosine, eta 1"), run_of("vp, heun")], seed=1)
     assert len(set(found)) == 30 and not {setting.name for setting in found} & set(TRIED)
     labels = set()
@@ -90,16 +87,16 @@ def test_proposals_are_new_within_the_ranges_and_take_exactly_the_budget() -> No
     assert {"euler", "euler-split", "heun"} <= labels <= {"euler", "euler-split", "euler-churn", "heun"}
 
 
+@optuna
 def test_the_same_scores_give_the_same_proposals() -> None:
-    pytest.importorskip("optuna", reason="Optuna is not installed (extra `tune`)")
     good = [run_of("cosine, eta 1")]
     assert propose(4, SCOPE, TRIED, good, seed=1) == propose(4, SCOPE, TRIED, good, seed=1)
     assert propose(4, SCOPE, TRIED, good, seed=1) != propose(4, SCOPE, TRIED, good, seed=2)
 
 
+@optuna
 def test_scores_guide_the_proposals() -> None:
     """Where a low eta scores best, most proposals have a low one, and the other way round."""
-    pytest.importorskip("optuna", reason="Optuna is not installed (extra `tune`)")
     runs = [run_of(f"karras(rho={1.5 + step}) from 20 to 0.05, eta {step / 20:g}") for step in range(20)]
 
     def mean(sign: float) -> float:

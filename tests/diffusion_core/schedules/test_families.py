@@ -46,21 +46,15 @@ def test_ends_are_exact_and_levels_decrease(make: Ladder, n_steps: int, sigma_ma
     assert all(type(sigma) is float for sigma in sigmas)
 
 
-def test_karras_and_geometric_are_the_papers_formulas() -> None:
+def test_karras_geometric_and_polyexponential_are_the_papers_formulas_and_their_limits() -> None:
     by_hand = (30 ** (1 / 7) + np.arange(13) / 12 * (0.03 ** (1 / 7) - 30 ** (1 / 7))) ** 7
     np.testing.assert_allclose(karras(12), by_hand, rtol=1e-12)
     np.testing.assert_allclose(geometric(66), np.geomspace(30, 0.03, 67), rtol=1e-13)
-
-
-def test_limits_of_rho() -> None:
+    by_hand = np.exp(np.linspace(1, 0, 9) ** 1.5 * np.log(30 / 0.03) + np.log(0.03))
+    np.testing.assert_allclose(polyexponential(8, rho=1.5), by_hand, rtol=1e-12)
     np.testing.assert_allclose(karras(10, rho=1.0), linear(10), rtol=1e-12)
     np.testing.assert_allclose(karras(10, rho=1e7), geometric(10), rtol=1e-5)
     np.testing.assert_allclose(polyexponential(10), geometric(10), rtol=1e-12)
-
-
-def test_polyexponential_is_a_power_of_the_ramp_in_log_sigma() -> None:
-    by_hand = np.exp(np.linspace(1, 0, 9) ** 1.5 * np.log(30 / 0.03) + np.log(0.03))
-    np.testing.assert_allclose(polyexponential(8, rho=1.5), by_hand, rtol=1e-12)
 
 
 def test_vp_is_even_in_time() -> None:
@@ -123,6 +117,13 @@ def test_spacings_of_the_papers_example() -> None:
         (lambda: ddpm_table(vp_beta_start=0.0), "vp_beta_start=0.0: it must be above 0"),
         (lambda: ddpm_table(vp_beta_end=1.0), "vp_beta_end=1.0 < 1"),
         (lambda: karras(3, rho=1e18), "decrease strictly"),
+        (partial(alpha_beta_ladder, 0.1, 0.43589), r"beta=0.43589: .* below sqrt\(1 - \(1 - alpha\)\^2\) = 0.43589"),
+        (partial(alpha_beta_ladder, 0.1, 2.0), "sampling never ends"),
+        (partial(alpha_beta_ladder, 0.1, -0.1), "beta=-0.1: it must be at least 0"),
+        (partial(alpha_beta_ladder, 0.1, math.nan), "beta=nan"),
+        (partial(alpha_beta_ladder, 0.0, 0.0), "alpha=0.0: it must be above 0"),
+        (partial(alpha_beta_ladder, 1.1, 0.0), "alpha=1.1: it must be above 0 and at most 1"),
+        (partial(alpha_beta_ladder, 0.1, 0.4358898943), "above 100000"),
         *(
             (partial(make, 4, rho=rho), f"rho={rho}: it must be above 0")
             for make in (karras, polyexponential)
@@ -140,6 +141,8 @@ def test_bad_ends_and_n_steps_are_named(make: Ladder) -> None:
     for sigma_max, sigma_min in BAD_ENDS:
         with pytest.raises(ValueError, match=r"sigma_min=.*above 0 and below sigma_max="):
             make(4, sigma_max, sigma_min)
+        with pytest.raises(ValueError, match=r"sigma_min=.*above 0 and below sigma_max="):
+            alpha_beta_ladder(0.1, 0, sigma_max, sigma_min)
     for n_steps in (0, -3, 10**9):
         with pytest.raises(ValueError, match=f"n_steps={n_steps}: it must be between 1 and"):
             make(n_steps, 30.0, 0.03)
@@ -163,23 +166,3 @@ def test_alpha_beta_ladder_has_the_original_number_of_steps(beta: float, n_steps
     assert sigmas[-2] > 0.03 >= sigmas[-1]  # it stops at the first level at or below sigma_min
     assert alpha_beta_ladder(1.0, 0.0) == (30.0, 0.03)
     assert alpha_beta_ratio(0.3, 0.5) == pytest.approx(math.sqrt(0.49 + 0.25))
-
-
-@pytest.mark.parametrize(
-    ("alpha", "beta", "message"),
-    [
-        (0.1, 0.43589, r"beta=0.43589: .* below sqrt\(1 - \(1 - alpha\)\^2\) = 0.43589"),
-        (0.1, 2.0, "sampling never ends"),
-        (0.1, -0.1, "beta=-0.1: it must be at least 0"),
-        (0.1, math.nan, "beta=nan"),
-        (0.0, 0.0, "alpha=0.0: it must be above 0"),
-        (1.1, 0.0, "alpha=1.1: it must be above 0 and at most 1"),
-        (0.1, 0.4358898943, "above 100000"),
-    ],
-)
-def test_bad_alpha_and_beta_are_named(alpha: float, beta: float, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        alpha_beta_ladder(alpha, beta)
-    for sigma_max, sigma_min in BAD_ENDS:
-        with pytest.raises(ValueError, match=r"sigma_min=.*above 0 and below sigma_max="):
-            alpha_beta_ladder(0.1, 0, sigma_max, sigma_min)
