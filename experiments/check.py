@@ -21,14 +21,16 @@ from experiments.config.denoisers import Machine
 from experiments.engine.options import shown
 from experiments.models import external
 from experiments.models.behaviour import behaviour
-from experiments.models.check import SLACK, WORSE, CheckResult, examine
+from experiments.models.check import NEARLY, SLACK, WORSE, CheckResult, examine
 from experiments.stages.hardware import check_threads, use_threads
 from experiments.store.checksums import write_json
 from reports.terminal import Terminal
 
 ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
 CAPTION = "mean squared error of eps; predicting no noise has error 1"
-VERDICTS = f"good: error below best linear; doubtful: above {WORSE:g} times best linear plus {SLACK:g}; fair: between"
+VERDICTS = f"good: error below {{good}}; doubtful: above {WORSE:g} times best linear plus {SLACK:g}; fair: between"
+TRAINED = f"{NEARLY:g} times that of a well-trained network"
+LINEAR = "best linear, which is all that is known of these data"
 FILES = ("check.png", "check.json")
 
 
@@ -53,9 +55,12 @@ class Check:
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
-    """Runs the check with these arguments. Returns 0: doubts are no errors. tyro ends the program on --help."""
-    main(tyro.cli(Check, prog=prog, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,)))
-    return 0
+    """Runs the check with these arguments; tyro ends the program on --help.
+
+    Returns 1 for a network without a usable level, else 0: doubts are no errors.
+    """
+    result = main(tyro.cli(Check, prog=prog, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,)))
+    return 0 if result.usable else 1
 
 
 def main(options: Check) -> CheckResult:
@@ -95,21 +100,22 @@ def main(options: Check) -> CheckResult:
 def _print(name: str, notes: Sequence[str], result: CheckResult) -> None:
     console = Terminal()
     table = Table(title=name, title_justify="left", caption=CAPTION, caption_justify="left")
-    for heading in ("sigma", "time", "error", "best linear"):
+    trained = result.levels[0].trained is not None
+    for heading in ("sigma", "time", "error", "best linear", *["trained"] * trained):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
     for level in result.levels:
-        verdict = "doubtful" if level.doubtful else "good" if level.error < level.linear else "fair"
-        time = "" if level.time is None else f"{level.time:.4g}"
-        numbers = (f"{level.sigma:.3g}", time, f"{level.error:.3g}", f"{level.linear:.3g}")
+        verdict = "doubtful" if level.doubtful else "good" if level.good else "fair"
+        errors = [f"{error:.3g}" for error in (level.error, level.linear, level.trained) if error is not None]
+        numbers = (f"{level.sigma:.3g}", "" if level.time is None else f"{level.time:.4g}", *errors)
         table.add_row(*numbers, verdict if level.known else "beyond its times")
     console.print(table)
-    console.print(VERDICTS, soft_wrap=True)
+    console.print(VERDICTS.format(good=TRAINED if trained else LINEAR), soft_wrap=True)
     for note in notes:
         console.print(f"note: {note}", soft_wrap=True)
     for doubt in result.doubts:
         console.print(f"doubt: {doubt}", style="yellow", soft_wrap=True)
-    verdict = "of no use: at no level better than predicting no noise"
+    verdict = "of no use: its error is doubtful at every level"
     if result.usable:
         low, high = result.usable
         verdict = f"{len(result.doubts) or 'no'} doubt{'s' * (len(result.doubts) != 1)}; "

@@ -21,7 +21,7 @@ from typing import Any, TypedDict, Unpack
 
 from torch import Tensor
 
-from diffusion_core.adapters.adapter import PREDICTIONS, Adapter, Convention, Labels, Range, units
+from diffusion_core.adapters.adapter import PREDICTIONS, Adapter, Convention, Labels, Range, border_is_constant, units
 from diffusion_core.adapters.times import (
     CosineVP,
     FlowTime,
@@ -47,6 +47,7 @@ __all__ = [
     "Sigma",
     "TableTime",
     "Time",
+    "border_is_constant",
     "edm",
     "flow",
     "from_abar",

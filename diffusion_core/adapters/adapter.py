@@ -240,12 +240,18 @@ def _border(data: Images, side: int | None) -> tuple[int, float]:
             "by an even number. For larger images of your own, name their size: npz64:PATH or folder64:PATH"
         )
     edge = (whole - side) // 2
-    outside = torch.ones(whole, whole, dtype=torch.bool)
-    outside[edge : whole - edge, edge : whole - edge] = False
-    values = data.pixels[:, :, outside]
-    if values.min() != values.max():
+    if not border_is_constant(data, edge):
         raise ValueError(
             f"side={side}: the outer {edge} pixels of data={data.name!r} are not constant, so their denoiser is not "
             f"known; use a network for {whole}x{whole}"
         )
-    return edge, (values.flatten()[0].item() - data.mean) / data.std
+    return edge, (data.pixels[0, 0, 0, 0].item() - data.mean) / data.std
+
+
+def border_is_constant(data: Images, edge: int) -> bool:
+    """Whether the outer `edge` pixels, fewer than half of the side, have one value in all images."""
+    side = data.shape[1]
+    outside = torch.ones(side, side, dtype=torch.bool)
+    outside[edge : side - edge, edge : side - edge] = False
+    values = data.pixels[:, :, outside]
+    return bool(values.min() == values.max())

@@ -24,6 +24,7 @@ from diffusion_core.adapters import (
     Sigma,
     TableTime,
     Time,
+    border_is_constant,
     from_betas,
     linear_betas,
     units,
@@ -36,6 +37,7 @@ RETURNS = {"vp": ("eps", "x0", "v"), "edm": ("x0", "eps"), "flow": ("velocity", 
 TRAINING_STEPS = 1000  # of a discrete VP process, and the factor of times that count to 1000
 FEWEST_STEPS = 50  # of a table that other tables are compared with
 SCALED, SHIFTED = 0.05, 0.02  # a time that is a little wrong: by a factor, or by a share of its range
+PADDED = 4  # rows by which data sets of 28x28 are padded
 STEPS = (1, 2, 4)  # pixels by which images are moved
 TURNS = {  # quarter turns to the left, and whether mirrored left to right before
     (1, False): "turned left by 90 degrees",
@@ -66,6 +68,16 @@ class Alternative:
     def kinds(self) -> frozenset[str]:
         """Two alternatives that share a kind are not tried together."""
         return frozenset({self.kind, "time", "prediction"} if self.kind == "process" else {self.kind})
+
+    @property
+    def gross(self) -> bool:
+        """Whether it changes all errors so much that another mistake may not show before it is repaired."""
+        return self.kind in ("range", "prediction", "sign")
+
+    @property
+    def moves(self) -> bool:
+        """Whether it turns or moves the images."""
+        return self.kind in ("orientation", "position")
 
 
 class Around(nn.Module):
@@ -124,8 +136,6 @@ def _of_adapter(model: Adapter) -> Iterator[Alternative]:
     for predicts in sorted({*RETURNS[now.process]} - {mine}):
         says = f"its output may be read wrongly: it fits predicts={predicts!r} better than {mine!r}"
         yield under("prediction", says, predicts=predicts)
-    for name, time in _times(now).items():
-        yield under("time", f"its time may be another one: it fits time={name} better", time=time)
     if isinstance(table := now.time, TableTime):
         for neighbour in _neighbours(table):
             says = f"its table may be off by one: it fits first={neighbour.first} better than first={table.first}"
@@ -137,11 +147,16 @@ def _of_adapter(model: Adapter) -> Iterator[Alternative]:
     for spelt, change in _told(model):
         says = f"its time may be told wrongly: it fits better as lambda z, t: net(z, {spelt})"
         yield Alternative("time", says, partial(around, time=change))
+    for name, time in _times(now).items():
+        yield under("time", f"its time may be another one: it fits time={name} better", time=time)
     for process, spelt, time in _processes(now):
         for predicts in RETURNS[process]:
             says = f"it may be of another process: {process}(predicts={predicts!r}{spelt} fits better"
             yield under("process", says, process=process, time=time, predicts=predicts)
     yield Alternative("black and white", NEGATIVE, _inverted)
+    smaller = model.data.shape[1] - PADDED
+    if now.side is None and border_is_constant(model.data, PADDED // 2):
+        yield under("size", f"its images may be smaller: it fits side={smaller} better", side=smaller)
 
 
 def _of_function(images: Images) -> Iterator[Alternative]:
@@ -208,6 +223,12 @@ def _told(model: Adapter) -> Iterator[tuple[str, Change]]:
         yield f"{factor:g} * t", within(factor, 0)
     for offset in (-SHIFTED * (last - first), SHIFTED * (last - first)):
         yield f"t {'+' if offset > 0 else '-'} {abs(offset):.3g}", within(1, offset)
+    if isinstance(time, FlowTime):
+        yield (
+            "3 * t / (1 + 2 * t)",
+            lambda t: 3 * t / (1 + 2 * t),
+        )  # a shift by 3: Esser et al. 2024, 2403.03206, eq. 23
+        yield "t / (3 - 2 * t)", lambda t: t / (3 - 2 * t)
     if table is None:
         yield f"{TRAINING_STEPS} * t", partial(torch.mul, other=TRAINING_STEPS)
     elif not table.whole:

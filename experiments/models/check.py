@@ -7,6 +7,7 @@ been wrapped wrongly, and then every result about it would be wrong without an e
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -21,10 +22,12 @@ from experiments.models.best_linear import FEWEST, linear_errors
 from experiments.models.failures import of_user
 from experiments.models.labels import better_labels, doubtful_labels
 from experiments.models.readings import LEAST, Readings
+from experiments.models.well_trained import ERRORS
 
 SIGMAS = geometric(9, 30.0, 0.03)
-N_IMAGES = 16  # per level
-WORSE, SLACK = 1.5, 0.02  # an error is doubtful above WORSE times the best linear predictor's, plus SLACK
+N_IMAGES = 32  # per level
+WORSE, SLACK = 1.5, 0.02  # an error is doubtful above WORSE times the best linear predictor's (or 1), plus SLACK
+NEARLY = 1.5  # times the error of a well-trained network: up to there an error is good
 BUMP, LITTLE = 3.0, 0.2  # an error that is BUMP times its neighbours' is one; in units of the best linear predictor's
 
 
@@ -35,12 +38,18 @@ class Level:
     sigma: float
     error: float  # of the model
     linear: float  # of the best linear predictor
+    trained: float | None  # of a well-trained network, for data that we know
     time: float | None  # what the network is told, if it is known
     known: bool  # whether the network's table or time reaches this level
 
     @property
     def doubtful(self) -> bool:
-        return self.known and self.error > WORSE * self.linear + SLACK
+        return self.known and self.error > limit(self.linear)
+
+    @property
+    def good(self) -> bool:
+        """Whether it is as good as is known to be possible: nearly as a well-trained network, else as linear."""
+        return self.error < (self.linear if self.trained is None else NEARLY * self.trained)
 
     @property
     def ratio(self) -> float:
@@ -60,9 +69,17 @@ class CheckResult:
 
     @property
     def usable(self) -> tuple[float, float] | None:
-        """The smallest and largest of the tried sigmas where the network is better than predicting no noise."""
-        good = [level.sigma for level in self.levels if level.known and level.error < 1]
-        return (min(good), max(good)) if good else None
+        """The smallest and largest of the tried sigmas in the longest row of levels without doubt."""
+        runs = [
+            list(run) for fine, run in groupby(self.levels, lambda level: level.known and not level.doubtful) if fine
+        ]
+        longest = [level.sigma for level in max(runs, key=len, default=[])]
+        return (min(longest), max(longest)) if longest else None
+
+
+def limit(linear: float) -> float:
+    """The largest error that is not doubtful, given the best linear predictor's. Without denoising it is 1."""
+    return min(WORSE * linear, 1) + SLACK
 
 
 @of_user("model", ValueError)
@@ -80,9 +97,10 @@ def examine(model: Model, images: Images, device: str) -> CheckResult:
     batch = Batch(images, _chosen(model, images), SIGMAS, device)
     eps = batch.eps(model)
     errors, linear = batch.squared(eps), linear_errors(images, SIGMAS)
-    readings = Readings(model, batch, errors, linear, [WORSE * error + SLACK for error in linear])
+    readings = Readings(model, batch, errors, linear, [limit(error) for error in linear])
     times = model.times(torch.tensor(SIGMAS)).tolist() if isinstance(model, Adapter) else [None] * len(SIGMAS)
-    columns = (SIGMAS, errors.mean(dim=1).tolist(), linear, times, readings.known.tolist())
+    trained = ERRORS.get(images.name, [None] * len(SIGMAS))
+    columns = (SIGMAS, errors.mean(dim=1).tolist(), linear, trained, times, readings.known.tolist())
     levels = [Level(*row) for row in zip(*columns, strict=True)]
     tried = list(alternatives(model, images))
     cause = _better_reading(readings, tried, levels) or better_labels(model, images, device)
@@ -107,10 +125,13 @@ def _better_reading(readings: Readings, tried: Sequence[Alternative], levels: Se
     best = readings.best(tried)
     if best is None:
         return None
-    repaired, times = readings.repaired(best)
-    where = _span([level for level, repair in zip(levels, repaired.tolist(), strict=True) if repair])
-    says = "; and ".join(part.says for part in best.parts)
-    return f"{says}; the error at sigma {where} is then {_times(times)} times smaller"
+    says, doubtful = "; and ".join(part.says for part in best.parts), readings.doubtful(best)
+    gains = readings.gains(best)
+    smaller = gains > min(gains.max().item(), math.sqrt(gains.max().item()))  # most of the gain, in its logarithm
+    smaller |= gains == gains.max()
+    still = f", but still doubtful at sigma {_span(_at(levels, doubtful))}" if doubtful.any() else ""
+    where, times = _span(_at(levels, smaller)), _times(gains[smaller].log().mean().exp().item())
+    return f"{says}; the error at sigma {where} is then {times} times smaller{still}"
 
 
 def _doubts(levels: Sequence[Level], cause: str | None, tried: Iterable[str]) -> Iterator[str]:
@@ -128,9 +149,10 @@ def _doubts(levels: Sequence[Level], cause: str | None, tried: Iterable[str]) ->
         if levels[index + 1].known and levels[index - 1].known and ratios[index] > BUMP * expected:
             times = _times(ratios[index] / expected)
             yield f"error at sigma {level.sigma:.2g} is {times} times what its neighbours suggest"
-    bad = [level for level in levels if level.known and level.error > 1 + SLACK]
-    if bad and not cause:
-        yield f"error above 1 at sigma {_span(bad)}: predicting no noise at all would be better there"
+
+
+def _at(levels: Sequence[Level], where: Tensor) -> list[Level]:
+    return [level for level, chosen in zip(levels, where.tolist(), strict=True) if chosen]
 
 
 def _times(ratio: float) -> str:

@@ -1,6 +1,7 @@
 """Whether the labels of an adapter's network mean what they should: those of the classes, and that of no class."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 import torch
@@ -23,15 +24,21 @@ def better_labels(model: Model, images: Images, device: str) -> str | None:
     classes = _classes(model, images)
     if not classes:
         return None
-    assert isinstance(model, Adapter)
+    assert isinstance(model, Adapter) and model.convention.n_classes is not None
     batch, errors = _errors(model, images, classes, device)
-    wrong = []
+    best = {}  # class -> the label under which it is denoised clearly better than under its own
     for row, label in enumerate(classes):
         mine = errors[:, batch.labels == label]
-        best = int(mine.mean(dim=1).argmin())
-        if _clear(mine[row] - mine[best], mine[row]):
-            wrong.append(f"images of class {label} under label {classes[best]}")
-    if wrong:
+        other = int(mine.mean(dim=1).argmin())
+        if _clear(mine[row] - mine[other], mine[row]):
+            best[label] = classes[other]
+    n = model.convention.n_classes
+    shifts = Counter((other - label) % n for label, other in best.items())
+    if best and (shift := shifts.most_common(1)[0])[1] > len(classes) / 2:
+        by = shift[0] if shift[0] <= n / 2 else shift[0] - n
+        return f"its labels may be shifted: it denoises images of most classes better under their label {by:+d}"
+    if best:
+        wrong = [f"images of class {label} under label {other}" for label, other in best.items()]
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         return f"its labels may be mixed up: it denoises {', '.join(wrong[:SHOWN])}{more} better than under their own"
     same = bool((errors == errors[0]).all())

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations, permutations
 from typing import Any
 
 import torch
@@ -13,10 +14,10 @@ from diffusion_core.samplers import Model
 from experiments.models.alternatives import Alternative
 from experiments.models.batch import Batch
 
-FEW, BEST = 2, 4  # images per level for a first look at a reading; readings that are then tried on all images
-BASES = 2  # of these, the number that others are added to, if one is not enough
-SURE, CLEAR = 4.0, 1.1  # errors at a level differ clearly by this many standard errors, and by this factor
-SHARE = 0.7  # of the log of what is doubtful about the errors, which a better reading takes away
+LOOKS = ((2, 12), (6, 4))  # images per level of a look at readings, and how many of them stay for the next look
+PAIR_LOOKS = ((1, 12), (6, 4))
+BASES = 2  # of the single readings, those that any other is added to, if one is not enough
+SURE, CLEAR = 4.0, 1.01  # errors differ clearly by this many standard errors, and by this factor
 UNIT, MOST = 0.1, 1e3  # errors below UNIT times the best linear predictor's are alike, and so are those above MOST
 LEAST = 1e-6  # the smallest error of a linear predictor that ratios are taken of
 
@@ -48,34 +49,53 @@ class Readings:
 
     def best(self, alternatives: Sequence[Alternative]) -> Reading | None:
         """The best reading that is clearly better, of equals the first; two together only if they clearly beat each."""
-        singles = self._ranked((alternative,) for alternative in alternatives)
-        helpful = [single for single in singles if self._helps(single)]
+        singles = self._ranked(((alternative,) for alternative in alternatives), LOOKS)
+        helpful = [single for single in singles if self.helps(single)]
         equals = [single for single in helpful if not self._better(helpful[0], single.errors)]
         best = min(equals, key=lambda single: alternatives.index(single.parts[0]), default=None)
-        if not ((best or self).errors.mean(dim=1) > self.limits).any():
+        if not self.doubtful(best).any():
             return best
         bases = [single.parts[0] for single in singles[:BASES]]
-        pairs = ((base, other) for base in bases for other in alternatives if not base.kinds & other.kinds)
-        for pair in self._ranked(pairs):
-            parts = [self._read((part,)) for part in pair.parts]
-            if self._helps(pair) and all(self._better(pair, part.errors) for part in (best, *parts) if part):
-                return pair
+        pairs = [
+            pair
+            for pair in combinations(alternatives, 2)
+            if not pair[0].kinds & pair[1].kinds
+            and (any(one in bases or (one.gross and not other.moves) for one, other in permutations(pair)))
+        ]
+        for both in self._ranked(pairs, PAIR_LOOKS):
+            others = [best, *(self._read((part,)) for part in both.parts)]
+            if self.helps(both) and all(self._better(both, one.errors) for one in others if one):
+                return both
         return best
 
-    def repaired(self, reading: Reading) -> tuple[Tensor, float]:
-        """The levels that a reading repairs (levels,), and how many times smaller the error is there."""
-        gain = self._gain(reading.errors, self.errors)
-        return _clear(gain), gain[_clear(gain)].mean().exp().item()
+    def doubtful(self, reading: Reading | None = None) -> Tensor:
+        """The levels (levels,) whose error is doubtful, in a reading or as it is."""
+        return (reading or self).errors.mean(dim=1) > self.limits
 
-    def _ranked(self, choices: Iterable[tuple[Alternative, ...]]) -> list[Reading]:
+    def helps(self, reading: Reading) -> bool:
+        """Whether a reading is better than the model as it is, and than if the network returned 0."""
+        nothing = _nothing(self.model)
+        for part in reading.parts:
+            nothing = part.read(nothing)
+        thanks = self._gain(reading.errors, self.batch.errors(nothing)).nanmean() > 0
+        return self._better(reading, self.errors) and bool(thanks)
+
+    def gains(self, reading: Reading) -> Tensor:
+        """How many times smaller the error is in a reading (levels,), where it is clearly smaller, else 1."""
+        gain = self._gain(reading.errors, self.errors)
+        return torch.where(_clear(gain), gain.mean(dim=1), 0).exp()
+
+    def _ranked(self, choices: Iterable[tuple[Alternative, ...]], looks: Sequence[tuple[int, int]]) -> list[Reading]:
         """The best of these readings by their errors, which are smaller than the model's: best first."""
 
         def size(reading: Reading) -> float:
             return self._gain(reading.errors, self.errors).nanmean().item()
 
-        looks = sorted(filter(None, (self._read(parts, FEW) for parts in choices)), key=size, reverse=True)[:BEST]
-        readings = (self._read(look.parts) for look in looks if size(look) > 0)
-        return sorted(filter(None, readings), key=size, reverse=True)
+        for n, kept in looks:
+            readings = sorted(filter(None, (self._read(parts, n) for parts in choices)), key=size, reverse=True)
+            choices = [reading.parts for reading in readings[:kept]]
+        readings = [reading for parts in choices if (reading := self._read(parts)) and size(reading) > 0]
+        return sorted(readings, key=size, reverse=True)
 
     def _read(self, parts: tuple[Alternative, ...], n: int | None = None) -> Reading | None:
         """The model read so, for the first n images. None if it fails, or knows less than half of the same levels."""
@@ -93,23 +113,10 @@ class Readings:
         errors[~(self.known & known(model, self.batch.sigmas))] = math.nan
         return errors
 
-    def _helps(self, reading: Reading) -> bool:
-        """Whether a reading is better than the model as it is, by enough, and thanks to the network.
-
-        The same reading of a network that returns 0 must be worse.
-        """
-        nothing = _nothing(self.model)
-        for part in reading.parts:
-            nothing = part.read(nothing)
-        excess = (self.errors.mean(dim=1) / self.limits).log().clamp(min=0)
-        enough = self._gain(reading.errors, self.errors).nanmean() > SHARE * excess.nanmean()
-        thanks = self._gain(reading.errors, self.batch.errors(nothing)).nanmean() > 0
-        return bool(self._better(reading, self.errors) and enough and thanks)
-
     def _better(self, reading: Reading, than: Tensor) -> bool:
-        """Whether a reading is clearly better at a level, and clearly worse at none."""
+        """Whether a reading is clearly better over all levels, and clearly worse at none."""
         gain = self._gain(reading.errors, than)
-        return bool(_clear(gain).any() and not _clear(-gain).any())
+        return bool(_clear(gain.nanmean(dim=0)) and not _clear(-gain).any())
 
     def _gain(self, errors: Tensor, than: Tensor) -> Tensor:
         """The log of how many times smaller errors are (levels, images)."""
@@ -123,9 +130,9 @@ def known(model: Model, sigmas: Sequence[float]) -> Tensor:
 
 
 def _clear(gain: Tensor) -> Tensor:
-    """At which levels (levels,) a gain (levels, images) is large and no accident."""
-    error = gain.std(dim=1, correction=0) / math.sqrt(max(gain.shape[1] - 1, 1))
-    return gain.mean(dim=1) > (SURE * error).clamp(min=math.log(CLEAR))
+    """Whether gains (..., images) are large and no accident (...)."""
+    error = gain.std(dim=-1, correction=0) / math.sqrt(max(gain.shape[-1] - 1, 1))
+    return gain.mean(dim=-1) > (SURE * error).clamp(min=math.log(CLEAR))
 
 
 def _nothing(model: Model) -> Model:

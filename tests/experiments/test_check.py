@@ -51,6 +51,7 @@ def grey(z: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
 any_size = GaussianDenoiser()
 right = adapters.vp(ddpm, DATA, pixels=(-0.5, 0.5))
 wrong = adapters.vp(ddpm, DATA)
+useless = adapters.vp(lambda z, t: -z, DATA)
 labelled = adapters.edm(grey, DATA, pixels=(0, 1), labels="balanced", n_classes=10)
 
 
@@ -93,7 +94,9 @@ def test_the_command_shows_numbers_doubts_and_a_picture(
     said = capsys.readouterr().out
     assert "doubt: error at sigma" in said and "it fits pixels=(-0.5, 0.5) better than (-1.0, 1.0)" in said
     assert "verdict: 1 doubt; usable" in said
-    assert "good: error below best linear; doubtful: above 1.5 times best linear plus 0.02; fair: between\n" in said
+    assert "good: error below 1.5 times that of a well-trained network; doubtful: above 1.5 times best linear" in said
+    assert run(monkeypatch, "--model", "python:test_check:useless") == 1
+    assert "verdict: of no use: its error is doubtful at every level" in capsys.readouterr().out
 
 
 def test_what_cannot_be_used_is_one_line_and_status_2(
