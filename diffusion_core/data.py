@@ -91,7 +91,7 @@ def check_name(name: str) -> None:
         raise ValueError(f"data={name!r}: unknown data set; the names are {', '.join((*NAMES, *own))}")
 
 
-def resolve(name: str, root: Path | None = None) -> str:
+def resolve(name: str, root: str | Path | None = None) -> str:
     """The name that identifies the images: KIND:PATH@FINGERPRINT for a user's files, NAME for a named data set.
 
     If the files of a named data set do not have the fingerprint in `KNOWN`, it is NAME@FINGERPRINT. A resolved name
@@ -126,7 +126,7 @@ def _split(name: str) -> tuple[str, str | None]:
     return (match[1], match[2]) if match else (name, None)
 
 
-def load(name: str, *, root: Path | None = None, train: bool = True) -> Images:
+def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Images:
     """The named data set, or a user's own images.
 
     Args:
@@ -147,12 +147,12 @@ def load(name: str, *, root: Path | None = None, train: bool = True) -> Images:
     return Images(name, pixels, labels, mean, std)
 
 
-def _read(name: str, root: Path | None, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def _read(name: str, root: str | Path | None, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixels uint8 (n, C, H, H) and labels int64 (n,) of a name that `check_name` accepts. H is 32 for named sets."""
     plain, planned = _split(name)
     user = data_user.parse(name)
     if user is None:
-        side, (pixels, labels) = SIDE, _LOADERS[plain](root or default_root(), train)
+        side, (pixels, labels) = SIDE, _LOADERS[plain](Path(root or default_root()), train)
     elif train:
         plain, planned, side = f"{user.kind}:{user.path}", user.fingerprint, user.side
         pixels, labels = data_user.read(name)

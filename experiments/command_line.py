@@ -3,6 +3,8 @@
 This module and the studies import only fast modules, so that --help appears at once.
 """
 
+import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -88,7 +90,10 @@ def description(prog: str, command: Command[Any], preset: str) -> str:
     sizes["laptop"] += f", {command.minutes}"
     presets = "; ".join(f"{kind}: {size}" for kind, size in sizes.items())
     examples = "\n".join(f"  {prog}{' ' * bool(line)}{line}" for line in command.examples)
-    return (
-        f"{command.question}\n\n{command.text}\n\nPresets: {presets}. The defaults below are those of --preset "
-        f"{preset}.\n\n{SYMBOLS}\n\nExamples:\n{examples}"
-    )
+    width = shutil.get_terminal_size().columns
+    default = f"The defaults below are those of --preset {preset}."
+    paragraphs = (command.question, command.text, f"Presets: {presets}. {default}")
+    lines = [
+        textwrap.fill(text, width, subsequent_indent="  ") for text in paragraphs
+    ]  # tyro joins lines without indent
+    return "\n\n".join([*lines, SYMBOLS, f"Examples:\n{examples}"])
