@@ -32,7 +32,7 @@ from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
-from experiments.models.failures import of_user, told
+from experiments.models.failures import defaults_kept, of_user, told
 from experiments.studies.sweep import SweepStudy
 from reports.edge import program
 
@@ -93,12 +93,13 @@ def read(path: Path) -> OwnFile:
     """
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"file={str(path)!r}: there is no such Python file")
-    try:
-        module = import_own(path)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a user's file may raise anything
-        raise ValueError(f"file={str(path)!r}: {_said(error, path)}") from error
+    with defaults_kept(f"file={str(path)!r}"):
+        try:
+            module = import_own(path)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a user's file may raise anything
+            raise ValueError(f"file={str(path)!r}: {_said(error, path)}") from error
     question, runs = _have(path, module, "QUESTION", str), _have(path, module, "runs", Callable)
     presets = getattr(module, "PRESETS", {})
     if not isinstance(presets, Mapping) or not all(isinstance(study, Study) for study in presets.values()):
@@ -187,8 +188,8 @@ def _check(number: int, one: Any) -> None:
             f"training={fixed[0]!r} of {one.label!r}: all settings of a sweep share it, since they are scored "
             "against the same images; use --data, --seeds and the other options"
         )
-    if not all(isinstance(text, str) and text.strip() for text in (one.mode, one.label)):
-        raise ValueError(f"mode={one.mode!r}, label={one.label!r}: both must be texts that are not empty")
+    if not all(isinstance(text, str) and text.strip() and text.isprintable() for text in (one.mode, one.label)):
+        raise ValueError(f"mode={one.mode!r}, label={one.label!r}: both must be texts that can be printed in a line")
     if not isinstance(one.final_denoise, bool):
         raise ValueError(f"final_denoise={one.final_denoise!r} of {one.label!r}: it must be True or False")
     if one.mode == "control":

@@ -26,14 +26,30 @@ def told(error: BaseException) -> str:
 @contextmanager
 def of_user(what: str, *also: type[Exception]) -> Iterator[None]:
     """Turns what a user's code raises into a ValueError that names `what`. A ValueError passes, unless it is `also`."""
+    with defaults_kept(what):
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            if isinstance(error, ValueError) and not isinstance(error, also):
+                raise
+            raise ValueError(f"{what}: {told(error)}") from error
+
+
+@contextmanager
+def defaults_kept(what: str) -> Iterator[None]:
+    """Raises ValueError if the block changes torch's default dtype or device, and takes that back in any case."""
+    before = torch.get_default_dtype(), torch.get_default_device()
     try:
         yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        if isinstance(error, ValueError) and not isinstance(error, also):
-            raise
-        raise ValueError(f"{what}: {told(error)}") from error
+    finally:
+        after = torch.get_default_dtype(), torch.get_default_device()
+        if after != before:
+            torch.set_default_dtype(before[0])
+            torch.set_default_device(None)
+    if after != before:
+        raise ValueError(f"{what}: it changes torch's default dtype or device, on which all results here depend")
 
 
 def reasons(model: Model, error: BaseException, x: Tensor, ask: Callable[[Model], object]) -> str:

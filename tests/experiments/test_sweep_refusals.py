@@ -61,6 +61,20 @@ NAME = 'name(self): return "mine"'
             "name of the noise of 'mine': KeyError: 0",
         ),
         (stepping("torch.randn_like(x)"), "sampler mine: run twice with the same noise, it gave different samples"),
+        (
+            stepping(
+                "x + torch.stack([torch.randn(x[0].shape, generator=torch.manual_seed(i)) for i in range(len(x))])"
+            ),
+            "sampler mine: a sample depends on the others of its batch",
+        ),
+        (
+            stepping("x + (torch.set_default_dtype(torch.float64) or 0)"),
+            "sampler mine: it changes torch's default dtype",
+        ),
+        (
+            f"import torch\ntorch.set_default_dtype(torch.float64)\n{FILE}",
+            "mine.py': it changes torch's default dtype or device, on which all results here depend",
+        ),
         (stepping("x - x.mean()"), "sampler mine: a sample depends on the others of its batch"),
         (
             stepping('x + 0 * (object.__setattr__(self, "k", self.k + 1) or 0)').replace(
@@ -81,6 +95,7 @@ NAME = 'name(self): return "mine"'
         (FILE.replace("Mine())", "Mine(), training={'stratified': 'no'})"), "stratified='no': it must be True or"),
         (FILE.replace("Mine())", "Mine(), training=[1])"), "training=[1] of 'mine': it must be a dict"),
         (FILE.replace("Mine())", "Mine(), mode='')"), "mode='', label='mine': both must be texts"),
+        (FILE.replace('"mine", L', r'"a\x1b[2J", L'), r"label='a\x1b[2J': both must be texts that can be printed in a"),
         (FILE.replace("Mine())", "Mine)"), "they must look like Ladder(n_steps=66) and Euler(0.5)"),
         (FILE.replace("return Euler(0.0).planned_nfe(sigmas)", "return 1.5"), "planned_nfe is 1.5; it must be a whole"),
         (FILE + "PRESETS = 5\n", "PRESETS must be a dict of names and experiments.config.Study"),

@@ -53,6 +53,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "theirs" / "ddpm.py").write_text(MINE)
     (tmp_path / "alone.py").write_text(MINE)
     (tmp_path / "raises.py").write_text("raise RuntimeError('no weights')\n")
+    (tmp_path / "wide.py").write_text(f"import torch\ntorch.set_default_device('meta')\n{MINE}")
     (tmp_path / "theirs" / "broken.py").write_text("import a_package_that_nobody_has\n")
     yield tmp_path
     for name in [name for name in sys.modules if name.split(".")[0] in ("theirs", "alone")]:
@@ -118,6 +119,7 @@ def test_a_module_of_ones_own_is_moved_to_the_device(here: Path) -> None:
     [
         ("theirs.nothing:eps", "python:theirs.nothing: there is no module file"),
         ("nobody.ddpm:eps", "python:nobody.ddpm: there is no such module: No module named 'nobody'"),
+        ("wide:eps", "model python:wide:eps: importing wide failed: it changes torch's default dtype or device"),
         ("alone:uneasy", "model python:alone:uneasy: OSError: no eval"),
         ("raises:eps", "model python:raises:eps: importing raises failed: RuntimeError: no weights"),
         (
