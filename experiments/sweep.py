@@ -162,7 +162,7 @@ def _check(number: int, one: Any) -> None:
     """Raises ValueError unless what runs() yielded is a setting that can be planned and has an identity."""
     if not isinstance(one, Setting):
         raise ValueError(f"runs(): number {number + 1} is {one!r}; it must yield experiments.sweep.Setting")
-    if not isinstance(one.ladder, Ladder | AlphaBetaLadder) or isinstance(one.sampler, type):
+    if type(one.ladder) not in (Ladder, AlphaBetaLadder) or isinstance(one.sampler, type):
         raise ValueError(
             f"{one.label!r}: ladder={one.ladder!r}, sampler={one.sampler!r}: they must look like "
             "Ladder(n_steps=66) and Euler(0.5)"

@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from io import TextIOWrapper
 from types import FrameType
 from typing import TextIO
 
@@ -28,8 +27,8 @@ def guarded(run: Callable[[], int]) -> int:
     os.environ["MPLBACKEND"] = "agg"  # figures are only saved; matplotlib would not start with an unknown backend
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # None if they were closed
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="plain")
+        with suppress(AttributeError, OSError):  # it is no stream of bytes, or closed
+            stream.reconfigure(errors="plain")  # type: ignore[union-attr]
     try:
         with handled(_interrupt, signal.SIGTERM):
             status = _ended(run)

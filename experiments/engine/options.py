@@ -104,7 +104,8 @@ class Options(Result, ModelAndScores, Running, Cluster):
             if path and "://" not in path:
                 try:
                     object.__setattr__(self, name, self.home / Path(path).expanduser())
-                except RuntimeError as error:  # ~NAME, but there is no such user
+                    path.encode()  # as reports will
+                except (RuntimeError, UnicodeEncodeError) as error:  # ~NAME, but there is no such user; no text
                     raise ValueError(f"{name}={path!r}: {error}") from None
 
     def apply(self, study: AnyStudy) -> AnyStudy:

@@ -47,6 +47,7 @@ CASES = {
         (["--store", ""], "error: store='': it must be a folder or a URL"),
         (["--store", "/dev/null/x"], "error: store /dev/null/x: it is no folder: choose another place (--store)"),
         (["--store", "foo://x"], "error: store foo://x: Protocol not known: foo"),
+        (["--out", "a\udcff"], "error: out='a\\udcff': 'utf-8' codec can't encode"),
         (["--out", "~nobody-of-this-name/x"], "error: out='~nobody-of-this-name/x': Could not determine home"),
         (["--out", "/dev/null/x"], "error: out='/dev/null/x': nothing can be written there: Not a directory"),
     ],

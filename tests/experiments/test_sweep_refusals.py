@@ -97,6 +97,10 @@ NAME = 'name(self): return "mine"'
         (FILE.replace("Mine())", "Mine(), mode='')"), "mode='', label='mine': both must be texts"),
         (FILE.replace('"mine", L', r'"a\x1b[2J", L'), r"label='a\x1b[2J': both must be texts that can be printed in a"),
         (FILE.replace("Mine())", "Mine)"), "they must look like Ladder(n_steps=66) and Euler(0.5)"),
+        (
+            FILE.replace('"mine", Ladder(', '"mine", type("L", (Ladder,), {"sigmas": lambda self: (9.0, 1.0)})('),
+            "they must look like Ladder(n_steps=66)",  # else a row would name a schedule that it does not have
+        ),
         (FILE.replace("return Euler(0.0).planned_nfe(sigmas)", "return 1.5"), "planned_nfe is 1.5; it must be a whole"),
         (FILE + "PRESETS = 5\n", "PRESETS must be a dict of names and experiments.config.Study"),
         (None, "there is no such Python file"),
