@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from experiments.config.comparison import Contrast, Stop
+from experiments.config.comparison import Contrast
 from experiments.config.trial import Row, Trial, described
 from experiments.metrics import trust
 from experiments.metrics.distances import METRICS, Array, jackknife_se
@@ -113,7 +113,8 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
             values = {"value_a": a.values[metric], "value_b": b.values[metric], "n_networks": 1}
             yield shared | _numbers(metric, pooled([d], [se])) | own | values
     untrusted = trust.doubt([quality(side, ok) for side in zip(*pairs, strict=True)], real_quality(floors, shared))
-    whole, word = dict(one.whole), _word(one)
+    stopped_equal = contrast.stop is not None and contrast.stop.why == "equal"
+    whole, word = dict(one.whole), EQUAL if stopped_equal else verdict(one.whole["kd"], one.whole["fd"])
     if untrusted or (contrast.retrained and len(pairs) < ENOUGH_NETWORKS):
         word = NOT_YET if untrusted else FEW_NETWORKS
         whole = {metric: replace(estimate, clear=False) for metric, estimate in whole.items()}
@@ -137,23 +138,9 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
             smallest = (contrast.stop.smallest if contrast.stop else SMALLEST) * value_b
             if not untrusted:  # more samples that are no images would settle nothing
                 pooled_row |= to_settle(whole[metric], smallest, shared["n_samples"], len(pairs), sum(seconds))
-            pooled_row |= _stopped(contrast.stop, value_b)
+            if stop := contrast.stop:
+                pooled_row |= {"look": stop.look, "n_looks": stop.n_looks, "stopped": stop.why, "smallest": smallest}
         yield shared | _numbers(metric, whole[metric]) | pooled_row
-
-
-def _word(one: Measured) -> str:
-    """The verdict on a against b."""
-    if one.contrast.stop and one.contrast.stop.why == "equal":
-        return EQUAL
-    return verdict(one.whole["kd"], one.whole["fd"])
-
-
-def _stopped(stop: Stop | None, baseline: float) -> Row:
-    """The columns on how a contrast that was looked at several times came to its end."""
-    if stop is None:
-        return {}
-    smallest = stop.smallest * baseline
-    return {"look": stop.look, "n_looks": stop.n_looks, "stopped": stop.why, "smallest": smallest}
 
 
 def to_settle(estimate: Estimate, smallest: float, n: int, n_networks: int, seconds: float) -> Row:
