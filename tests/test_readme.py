@@ -112,7 +112,7 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     assert (table["status"] == "ok").all()
     report = (tmp_path / "runs" / "my_sweep-smoke" / "report.md").read_text()
     assert report.startswith("# Does a network trained on wider noise levels want more noise put back?")
-    assert "Wide training law" in report and "heun" in report and "A/A control" in report
+    assert "wide training law" in report and "heun" in report and "A/A control" in report
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
