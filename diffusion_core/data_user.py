@@ -22,7 +22,7 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,7 +87,7 @@ def read(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     read_files = _read_folder if data.kind.startswith("folder") else _read_npz
     try:
         images, labels = read_files(Path(data.path).expanduser(), data.side)
-    except ValueError as error:
+    except (ValueError, OSError, RuntimeError) as error:  # also a path that is too long, or ~NAME without a user
         raise ValueError(f"data={name!r}: {error}") from error
     order = random_order(len(images))
     return _channels_first(images[order]), torch.from_numpy(labels[order])
@@ -121,9 +121,14 @@ def _read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
     files = sorted(_files(folder))
     if not files:
         raise ValueError(f"there are no images below {folder}")
-    classes = sorted({file.partition("/")[0] for file in files if "/" in file})
+    classes = [file.partition("/")[0] for file in files if "/" in file]
     if classes and (beside := [file for file in files if "/" not in file]):
         raise ValueError(f"{beside[0]} lies beside the folder {classes[0]}; move it into the folder of its class")
+    below = sorted({"/".join(parts[:2]) for file in files if len(parts := file.split("/")) > 2})
+    if len(below) > len({name.partition("/")[0] for name in below}):
+        warnings.warn(
+            f"the classes of {folder} are the folders in it, not those below, such as {below[0]}", stacklevel=2
+        )
     images, sizes = list[Pixels](), dict[tuple[int, int], str]()
     for file in files:
         image = _rgb(folder, file)
@@ -132,8 +137,15 @@ def _read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
             shown = " and ".join(f"{name} is {width}x{height}" for (width, height), name in sizes.items())
             raise ValueError(f"all images must have one square size, but {shown}; crop or resize the files first")
         images.append(_shrunk(image, side))
-    labels = [classes.index(file.partition("/")[0]) if classes else 0 for file in files]
-    return np.stack(images), np.array(labels, dtype=np.int64)
+    return np.stack(images), _numbered(classes or [""] * len(files))
+
+
+def _numbered(names: Sequence[str]) -> Labels:
+    """The place (n,) of each name in sorted order. It warns if a name is another number."""
+    places = {name: index for index, name in enumerate(sorted(set(names)))}
+    if other := [f"{name} is {index}" for name, index in places.items() if name.isdecimal() and int(name) != index]:
+        warnings.warn(f"classes are numbered from 0 in the order of their names: {', '.join(other[:3])}", stacklevel=2)
+    return np.array([places[name] for name in names], dtype=np.int64)
 
 
 def _files(folder: Path) -> Iterator[str]:
@@ -184,16 +196,16 @@ def _unsuitable(image: Image.Image) -> str:
 def _read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
     """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels or zeros (n,)."""
     arrays = _arrays(path)
-    named = [key for key in LABELS_OF if key in arrays][:1]
+    named = [key for key in LABELS_OF if key in arrays]
     keys = [key for key in named or arrays if _fits(arrays[key])]
-    if not keys:
+    if not keys or (named and keys[0] != named[0]):
         described = [f"{key}: {array.dtype} {array.shape}" for key, array in arrays.items()]
         raise ValueError(
             f"no array of images in it. Images are uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3, and "
             f"are called {(*named, 'images')[0]!r}; it has {'; '.join(described) or 'no arrays'}"
         )
     if len(keys) > 1:
-        raise ValueError(f"{', '.join(keys)} could all be the images; call the right one 'images'")
+        raise ValueError(f"{', '.join(keys)} could all be the images; call one 'images', and the others otherwise")
     images: Pixels = arrays[key := keys[0]]
     if images.ndim == 4 and images.shape[3] not in (1, 3):
         images = np.moveaxis(images, 1, 3)
@@ -202,6 +214,8 @@ def _read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
         raise ValueError(f"its array {key!r} has no images; at least one is needed")
     if height != width or height == 0:
         raise ValueError(f"images must be square, but those of {key!r} are {width}x{height}; crop or pad them first")
+    if images.max() == 1:
+        raise ValueError(f"the largest value of {key!r} is 1, but pixels are 0 to 255; multiply them by 255")
     if height > side:
         images = images[..., 0] if images.shape[3:] == (1,) else images
         images = np.stack([_shrunk(Image.fromarray(image), side) for image in np.ascontiguousarray(images)])
@@ -219,13 +233,13 @@ def _labels(name: str, labels: NDArray[Any], n: int) -> Labels:
     Raises:
         ValueError: anything else.
     """
-    text, numbers = labels.dtype.kind in "US", labels.dtype.kind in "buif"
+    numbers = labels.dtype.kind in "buif"
     if numbers and labels.ndim == 2 and labels.shape[1] > 1:
         one_hot = ((labels == 1).sum(axis=1) == 1) & ((labels != 0).sum(axis=1) == 1)
         labels = labels.argmax(axis=1) if one_hot.all() else labels
-    if labels.size == n == len(labels):
-        if text:
-            return np.unique(labels, return_inverse=True)[1].reshape(n).astype(np.int64)
+    if labels.size == n and labels.shape[:1] == (n,):
+        if labels.dtype.kind in "US":
+            return _numbered(labels.reshape(n).astype(str).tolist())
         if numbers and ((labels >= 0) & (labels < 2**31) & (labels == np.floor(labels))).all():
             return labels.reshape(n).astype(np.int64)
     raise ValueError(
@@ -245,6 +259,8 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             for key in archive.files:
+                if key in arrays:
+                    raise ValueError("it is there twice")
                 arrays[key] = np.asarray(archive[key])  # a file that is no array, as bytes
     except UNREADABLE as error:
         reason = " ".join(str(error).split())

@@ -83,7 +83,7 @@ class Convention:
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"pixels={self.pixels}: they must be the values of black and of white, such as (-1, 1)")
         if self.n_classes is not None:
-            check_range("n_classes", self.n_classes, 1)
+            check_range("n_classes", self.n_classes, 1, 2**31)
         elif self.labels == "balanced":
             raise ValueError("labels='balanced': it needs n_classes")
         if isinstance(self.labels, int):
@@ -94,12 +94,11 @@ class Convention:
         if self.null_label is not None:
             if self.null_label == self.labels:
                 raise ValueError(f"null_label={self.null_label}: it must not be labels, but the label of no class")
-            n = self.n_classes or 0
-            if self.labels == "balanced" and 0 <= self.null_label < n:
+            if 0 <= self.null_label < (n := self.n_classes or 0):
                 raise ValueError(
                     f"null_label={self.null_label}: it must be the label of no class, but 0 to {n - 1} are the classes "
-                    f"of labels='balanced', n_classes={n}. If 0 is the label of no class, give null_label=-1 and wrap "
-                    "the network: lambda z, t, y: net(z, t, y + 1)"
+                    f"of n_classes={n}. If 0 is the label of no class, give null_label=-1 and wrap the network: lambda "
+                    "z, t, y: net(z, t, y + 1)"
                 )
 
 
@@ -155,12 +154,8 @@ class Adapter(nn.Module):
         signal = SIGNAL[self.convention.process](theirs)
         s, n = (part.to(x.dtype).view(-1, 1, 1, 1) for part in (signal, signal * theirs))
         inner = x[..., self.edge : x.shape[2] - self.edge, self.edge : x.shape[3] - self.edge]
-        out = self.outputs(self._scaled(inner, s), self.times(sigma), index)
+        out = self.outputs(self._scaled(inner, s), self.times(sigma), index)[:, : x.shape[1]]
         z = self._scaled(inner, s)  # again, because the network may have changed the first in place
-        if out.shape[1] == 2 * z.shape[1]:
-            out = out[:, : z.shape[1]]
-        if out.shape != z.shape:
-            raise ValueError(f"network: it returned shape {tuple(out.shape)} for images of shape {tuple(z.shape)}")
         eps = PREDICTIONS[self.convention.predicts](out.to(x.dtype), z, s, n)
         if self.edge == 0:
             return eps
@@ -209,6 +204,10 @@ class Adapter(nn.Module):
     def _asked(self, *inputs: Tensor) -> Tensor:
         out = self.net(*inputs)
         if isinstance(out, Tensor):
+            n, channels, *side = inputs[0].shape
+            if out.shape not in ((n, channels, *side), (n, 2 * channels, *side)):
+                shapes = f"shape {tuple(out.shape)} for images of shape {(n, channels, *side)}"
+                raise ValueError(f"network: it returned {shapes}")
             if not out.is_floating_point():
                 raise ValueError(f"network: it returned {out.dtype}; its output must hold real numbers")
             return out

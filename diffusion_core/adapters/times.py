@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from diffusion_core.fields import as_type, check_fields
+from diffusion_core.fields import as_type, check_fields, check_range
 from diffusion_core.schedules.vp import N_TABLE, check_vp, ddpm_table
 
 ALL = (0.0, math.inf)
@@ -164,6 +164,7 @@ class TableTime:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_range("first", self.first, 0)
         increasing = all(low < high for low, high in pairwise(self.sigmas))
         if len(self.sigmas) < 2 or not (increasing and self.sigmas[0] > 0 and self.sigmas[-1] < math.inf):
             raise ValueError("sigmas: a table of noise levels must have at least 2, positive, finite and increasing")
@@ -203,6 +204,8 @@ def from_betas(betas: Sequence[float] | Tensor, **how: Any) -> TableTime:
     values = _numbers("betas", betas)
     if len(values) < 2 or not all(0 < beta < 1 for beta in values):
         raise ValueError("betas: there must be at least 2, each above 0 and below 1")
+    if values[-1] < values[0]:
+        raise ValueError("betas: they decrease, as levels of the signal do; those go into from_abar(abar)")
     logs = accumulate(math.log1p(-beta) for beta in values)
     return TableTime(tuple(math.sqrt(math.expm1(-log_abar)) for log_abar in logs), **how)
 

@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,15 +153,27 @@ def test_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("pixels", "message"),
+    ("change", "message"),
     [
-        (torch.zeros(0, 1, 32, 32, dtype=torch.uint8), "the data set is empty"),
-        (torch.zeros(3, 32, 32, dtype=torch.uint8), "uint8"),
-        (torch.zeros(3, 1, 32, 32), "uint8"),
+        ({"pixels": torch.zeros(0, 1, 32, 32, dtype=torch.uint8)}, "the data set is empty"),
+        ({"pixels": torch.zeros(3, 32, 32, dtype=torch.uint8)}, "pixels must be uint8"),
+        ({"pixels": torch.zeros(3, 1, 32, 32)}, "pixels must be uint8"),
+        ({"labels": torch.ones(3) / 2}, r"labels must be 3 whole numbers, got torch.float32 \(3,\)"),
+        ({"labels": torch.zeros(2, dtype=torch.uint64)}, r"labels must be 3 whole numbers, got torch.uint64 \(2,\)"),
+        ({"labels": [0, 1, 2]}, "pixels and labels must be tensors"),
+        ({"std": 0.0}, "images that are all alike"),
+        ({"mean": float("nan")}, "mean=nan: it must be a number"),
     ],
 )
-def test_bad_images_are_named(pixels: torch.Tensor, message: str) -> None:
+def test_bad_images_are_named(change: dict[str, Any], message: str) -> None:
+    right = {"pixels": torch.zeros(3, 1, 2, 2, dtype=torch.uint8), "labels": torch.zeros(3, dtype=torch.int64)}
     with pytest.raises(ValueError, match=message):
-        Images("bad", pixels, torch.zeros(len(pixels)), 0.0, 1.0)
-    with pytest.raises(ValueError, match="images that are all alike"):
-        Images("flat", torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(3), 0.0, 0.0)
+        Images("bad", **({"mean": 0.0, "std": 1.0} | right | change))
+
+
+@pytest.mark.parametrize("held_out", [3, 4, -1])
+def test_some_images_must_stay_for_training(held_out: int) -> None:
+    images = Images("three", torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), 0.0, 1.0)
+    assert images.n_training(2) == 1
+    with pytest.raises(ValueError, match=f"held_out={held_out}: data='three' has 3 images"):
+        images.n_training(held_out)

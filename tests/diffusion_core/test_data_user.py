@@ -141,11 +141,10 @@ def test_a_size_out_of_range_is_refused(side: int, tmp_path: Path) -> None:
         load(f"npz{side}:{tmp_path}")
 
 
-def test_npz_prefers_the_usual_names(tmp_path: Path) -> None:
-    arrays = {"a": GREY[[0]], "arr_0": GREY[[1]], "x": GREY[[2]], "x_train": GREY[[3]], "images": GREY[:2]}
-    for chosen in ("images", "x_train", "x", "arr_0", "a"):
-        pixels = in_file_order(load(npz(tmp_path, **arrays)).pixels)
-        assert (pixels[:, 0, 2:30, 2:30].numpy() == arrays.pop(chosen)).all(), chosen
+@pytest.mark.parametrize("key", ["images", "x_train", "x", "arr_0"])
+def test_npz_prefers_the_usual_names(key: str, tmp_path: Path) -> None:
+    pixels = in_file_order(load(npz(tmp_path, **{"a": GREY[[1]], key: GREY[:2], "z": GREY / 255})).pixels)
+    assert (pixels[:, 0, 2:30, 2:30].numpy() == GREY[:2]).all()
 
 
 @pytest.mark.parametrize(
@@ -167,9 +166,25 @@ def test_npz_labels(arrays: dict[str, NDArray[np.generic]], expected: list[int],
     assert in_file_order(load(npz(tmp_path, images=GREY, **arrays)).labels).tolist() == expected
 
 
-def test_labels_that_are_not_used_are_said(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=r"x\.npz has no labels; if target is them, call it 'labels'"):
-        load(npz(tmp_path, images=GREY, target=np.arange(4), seed=np.arange(2)))
+def nested(path: Path) -> str:
+    for index, name in enumerate(["train/cat", "train/dog", "test/cat"]):
+        save(path / name / "1.png", GREY[index])
+    return f"folder:{path}"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: npz(path, images=GREY, target=np.arange(4), seed=np.arange(2)), "no labels; if target is them,"),
+        (lambda path: npz(path, images=GREY, labels=np.array(["8", "9", "10", "11"])), "of their names: 10 is 0, 11"),
+        (nested, "are the folders in it, not those below, such as test/cat"),
+    ],
+    ids=["another-name", "numbers", "nested"],
+)
+def test_a_loss_of_labels_is_said(make: Callable[[Path], str], message: str, tmp_path: Path) -> None:
+    name = make(tmp_path)
+    with pytest.warns(UserWarning, match=message):
+        load(name)
 
 
 def test_images_and_labels_that_were_saved_without_names(tmp_path: Path) -> None:
@@ -323,6 +338,15 @@ def boasting(path: Path) -> str:
     return f"npz:{path / 'x.npz'}"
 
 
+def twice(path: Path) -> str:
+    with zipfile.ZipFile(path / "x.npz", "w") as archive:
+        for name in ("images", "images.npy"):
+            buffer = io.BytesIO()
+            np.save(buffer, GREY)
+            archive.writestr(name, buffer.getvalue())
+    return f"npz:{path / 'x.npz'}"
+
+
 def encrypted(path: Path) -> str:
     """A file whose members are marked as encrypted."""
     name = npz(path, images=GREY)
@@ -346,10 +370,16 @@ def damaged(path: Path) -> str:
     ("make", "message"),
     [
         (pipe, "a.png is not a file"),
-        (lambda path: npz(path, weights=GREY, masks=GREY), "weights, masks could all be the images; call the right"),
+        (lambda path: npz(path, weights=GREY, masks=GREY), "weights, masks could all be the images; call one 'images'"),
         (circle, "a.png is not a file"),
         (bomb, "a.png cannot be read as an image (Image size (900000000 pixels) exceeds limit"),
         (large, "a.png is 9000x9000; the limit is 8192x8192"),
+        (lambda path: npz(path, images=GREY[:2], x_train=GREY), "images, x_train could all be the images; call one"),
+        (lambda path: npz(path, images=GREY // 128), "the largest value of 'images' is 1, but pixels are 0 to 255"),
+        (twice, "the array 'images' of "),
+        (lambda path: npz(path, images=GREY[:1], labels=np.array(3)), "its array 'labels' is int64 (); labels of 1"),
+        (lambda path: "folder:~nobody-of-this-name", "Could not determine home directory"),
+        (lambda path: f"npz:{path}/{'x' * 5000}", "File name too long"),
         (boasting, "the array 'images' of "),
         (encrypted, "cannot be read (File 'images.npy' is encrypted"),
         (damaged, "the array 'images' of "),
@@ -384,7 +414,8 @@ def damaged(path: Path) -> str:
         (lambda path: npz(path, x=GREY * 0), "images that are all alike have no scale"),
     ],
     ids=[
-        "pipe", "several", "circle", "bomb", "large", "boasting", "encrypted", "damaged", "no-folder", "no-images",
+        "pipe", "several", "two-names", "binary", "twice", "no-dimension", "no-user", "too-long",
+        "circle", "bomb", "large", "boasting", "encrypted", "damaged", "no-folder", "no-images",
         "mixed", "oblong", "no-header", "truncated", "16-bit", "no-file", "no-archive",
         "objects", "beside", "no-image", "formats", "film", "deep-rgb", "loop", "float-images", "float-x_train",
         "short", "fractions", "negative", "nan", "no-one-hot", "huge", "channels",

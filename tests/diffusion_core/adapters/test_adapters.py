@@ -243,12 +243,17 @@ class Output(dict[str, Tensor]):
         (lambda z: Output(sample=z), {}, r"it returned Output; .*, so wrap it: lambda z, t: net\(z, t\)\.sample"),
         (lambda z: (z,), {"labels": 1}, r"it returned tuple; .*: lambda z, t, labels: net\(z, t, labels\)\[0\]"),
         (lambda z: [z], {"labels": 1, "guidance": 2.0, "null_label": 5}, "it returned list; it must return a tensor"),
+        (
+            lambda z: z[:3],
+            {"labels": 1, "guidance": 2.0, "null_label": 5},
+            r"it returned shape \(3, 1, 4, 4\) for images of shape \(4, ",
+        ),
         *(
             (lambda z, kind=kind: z.to(kind), {}, f"it returned {kind}; its output must hold real numbers")
             for kind in (torch.uint8, torch.bool, torch.complex64)
         ),
     ],
-    ids=["tuple", "object", "labels", "guidance", "uint8", "bool", "complex"],
+    ids=["tuple", "object", "labels", "guidance", "batch", "uint8", "bool", "complex"],
 )
 def test_a_network_that_returns_no_tensor_of_real_numbers_is_named(
     returned: Callable[[Tensor], object], options: dict[str, object], message: str
@@ -313,7 +318,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: vp(labels=-1), "labels=-1: it must be at least 0"),
     (lambda: vp(labels=True), "labels=True: it must be a whole number"),
     (lambda: vp(labels="balanced", n_classes=2.5), "n_classes=2.5: it must be a whole number"),  # type: ignore[arg-type]
-    (lambda: vp(n_classes=0), "n_classes=0: it must be at least 1"),
+    (lambda: vp(n_classes=0), "n_classes=0: it must be between 1 and"),
     (lambda: vp(labels=1, null_label=10.5), "null_label=10.5: it must be a whole number or None"),  # type: ignore[arg-type]
     (lambda: vp(labels=1, null_label=2, guidance=math.inf), "guidance=inf: it must be finite"),
     (lambda: vp(labels=1, null_label=2, guidance=math.nan), "guidance=nan: it must be a number"),
@@ -333,6 +338,9 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: vp(guidance=3.0, null_label=5), "guidance=3.0: it needs labels and null_label"),
     (lambda: vp(labels=3, guidance=2.0, null_label=3), "null_label=3: it must not be labels"),
     (lambda: vp(labels="balanced", n_classes=5, null_label=4), "null_label=4: .* 0 to 4 are the classes of"),
+    (lambda: vp(labels=1, n_classes=5, null_label=4), "null_label=4: .* 0 to 4 are the classes of n_classes=5"),
+    (lambda: adapters.linear_betas(first=-5), "first=-5: it must be at least 0"),
+    (lambda: adapters.from_betas([0.9, 0.5, 0.1]), r"betas: they decrease, .* those go into from_abar\(abar\)"),
     (lambda: vp(time="linear"), r"time='linear': it must be one of linear_betas\(\), .*"),  # type: ignore[arg-type]
     (lambda: vp(time=adapters.CosineVP), r"time=CosineVP: .* it lacks its brackets, CosineVP\(\)"),  # type: ignore[arg-type]
     (lambda: vp(time=adapters.linear_betas), "time=linear_betas: .* it lacks its brackets"),  # type: ignore[arg-type]
