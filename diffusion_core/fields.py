@@ -33,7 +33,7 @@ def as_type(name: str, kind: Any, value: Any) -> Any:
     """The value as one of this type, as in `check_fields`; ValueError if it is none."""
     try:
         return _checked(kind, value)
-    except TypeError:
+    except (TypeError, OverflowError):
         shown = " ".join(reprlib.repr(value).split())
         raise ValueError(f"{name}={shown}: it must be {_rule(kind)}") from None
 

@@ -33,6 +33,7 @@ from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.models.failures import defaults_kept, of_user, told
+from experiments.studies.sweep import PRESETS as SIZES
 from experiments.studies.sweep import SweepStudy
 from reports.edge import program
 
@@ -104,6 +105,8 @@ def read(path: Path) -> OwnFile:
     presets = getattr(module, "PRESETS", {})
     if not isinstance(presets, Mapping) or not all(isinstance(study, Study) for study in presets.values()):
         raise ValueError(f"file={str(path)!r}: PRESETS must be a dict of names and experiments.config.Study")
+    if unknown := [name for name in presets if name not in SIZES]:
+        raise ValueError(f"file={str(path)!r}: PRESETS has {unknown[0]!r}; its names are {', '.join(SIZES)}")
     return OwnFile(path.stem, path, question, runs, dict(presets))
 
 

@@ -118,13 +118,17 @@ class Options(Result, ModelAndScores, Running, Cluster):
         from experiments.config.config import MIN_SAMPLES
         from experiments.stages.common import images_of
 
+        check_fields(study)
+        if study.foreign or study.reference or study.training:
+            raise ValueError(
+                "foreign, reference, training: a study has none; --model, --features and --device set them"
+            )
         self._check_running()
         machine, data = self.machine(), resolve(study.data, self.data_root)
         typed = [field.name for field in fields(study) if field.name in self.given]
         values = {name: _checked(name, getattr(study, name)) for name in typed}
         study = replace(study, **(values | {"data": data, "training": machine}))
         images_of(data, self.data_root).n_training(study.held_out)  # raises ValueError for too many
-        check_fields(study)
         check_range("train_seeds", study.train_seeds, 1, 1_000)
         check_range("n_samples", study.n_samples, MIN_SAMPLES, 1_000_000)
         return replace(study, foreign=self._foreign(study, machine), reference=self._reference(data))

@@ -71,6 +71,7 @@ def test_equal_values_are_stored_as_the_same(given: dict[str, Any], stored: dict
         ({"pair": (0.0,)}, "pair=(0.0,): it must be a tuple: a number, a number"),
         ({"pair": range(2)}, "pair=range(0, 2): it must be a tuple: a number, a number"),
         ({"options": {"rho": 5}}, "options={'rho': 5}: it must be a tuple: each a tuple: a text, a number"),
+        ({"size": 10**400}, "size=1000"),
         ({"options": "ab"}, "options='ab': it must be a tuple"),
         ({"inner": Inner(math.nan)}, "rate=nan: it must be a number"),
     ],

@@ -35,7 +35,7 @@ CASES = {
         (["--n-samples", "20"], "error: n_samples=20: it must be between 40 and 1,000,000"),
         (["--n-samples", "-5"], "error: n_samples=-5: "),
         (["--etas", "inf"], "error: etas=inf: it must be finite"),
-        (["--etas", "nan"], "error: etas=nan: it must be finite"),
+        (["--etas", "nan"], "error: etas=(nan,): it must be a tuple: each a number"),
         (["--etas", "0.5", "0.50000001"], "error: etas: 0.5 is given twice, or differs too little"),
         (["--etas", "0", "-0.0"], "error: etas: 0 is given twice"),
         (["--pareto-steps", "4", "4"], "error: pareto_steps: 4 is given twice"),

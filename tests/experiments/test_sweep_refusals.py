@@ -102,6 +102,22 @@ NAME = 'name(self): return "mine"'
             "they must look like Ladder(n_steps=66)",  # else a row would name a schedule that it does not have
         ),
         (FILE.replace("return Euler(0.0).planned_nfe(sigmas)", "return 1.5"), "planned_nfe is 1.5; it must be a whole"),
+        (
+            FILE + "from experiments.config import Study\nPRESETS = {'smok': Study()}\n",
+            "PRESETS has 'smok'; its names are smoke, laptop, gpu",
+        ),
+        (
+            FILE + "from experiments.config import Study\nPRESETS = {'smoke': Study(data=5)}\n",
+            "data=5: it must be a text",
+        ),
+        (
+            FILE + "from experiments.config import Study\nPRESETS = {'smoke': Study(batch_size=64.5)}\n",
+            "batch_size=64.5: it must be a whole number or None",
+        ),
+        (
+            FILE + "from experiments.config import Study\nPRESETS = {'smoke': Study(reference='x')}\n",
+            "foreign, reference, training: a study has none",
+        ),
         (FILE + "PRESETS = 5\n", "PRESETS must be a dict of names and experiments.config.Study"),
         (None, "there is no such Python file"),
         (FILE.replace("QUESTION", "TITLE"), "it needs QUESTION, a text; see python -m experiments sweep --help"),

@@ -328,8 +328,8 @@ CLASSES = "num_class_embeds"
         (UNET, {"mid_block_type": None}, None, "its weights have, unlike its config, mid_block"),
         (UNET, {}, 1, r"label=1: .*config.json is unconditional \(no num_class_embeds\)"),
         (UNET, {CLASSES: 4}, None, "label=None: .*class-conditional; give a label from 0 to 3, or balanced"),
-        (UNET, {CLASSES: 4}, 4, "labels=4: there are classes 0 to 3"),
-        (UNET, {CLASSES: 4}, -1, "labels=-1: it must be a class from 0"),
+        (UNET, {CLASSES: 4}, 4, "labels=4: it must be between 0 and 3"),
+        (UNET, {CLASSES: 4}, -1, "labels=-1: it must be between 0 and 3"),
     ],
 )  # fmt: skip
 def test_a_folder_that_does_not_suit_is_refused(
