@@ -71,7 +71,7 @@ def bench_loop_of_peers(clock: Callable[..., Any], peer: Peer, device: str) -> N
 @pytest.mark.parametrize("who", ["block noise", "torch.randn"])
 def bench_noise(clock: Callable[..., Any], who: str, device: str) -> None:
     """One draw for a batch: block noise should cost what `torch.randn` costs."""
-    noise = BlockNoise(0, 0, BATCH, SHAPE, torch.device(device))
+    noise = BlockNoise(0, range(BATCH), SHAPE, torch.device(device))
     draw = {"block noise": noise, "torch.randn": lambda: torch.randn(BATCH, *SHAPE, device=device)}[who]
     x = clock(draw, rounds=200, suite="noise", who=who, ours=who == "block noise", batch=BATCH, n_images=BATCH, nfe=1)
     check(x, (1.0,), 0.0)

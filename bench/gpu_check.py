@@ -39,7 +39,7 @@ def difference(a: Tensor, b: Tensor, limit: float) -> tuple[str, bool]:
 
 @torch.no_grad()
 def card_against_cpu(device: str) -> tuple[str, bool]:
-    start = BlockNoise(0, 0, 64, SHAPE, torch.device("cpu"))() * LADDER[0]
+    start = BlockNoise(0, range(64), SHAPE, torch.device("cpu"))() * LADDER[0]
     *_, on_cpu = follow(network("cpu"), Euler(), LADDER, start.clone(), torch.empty)
     *_, on_card = follow(network(device), Euler(), LADDER, start.clone().to(device), torch.empty)
     return difference(on_cpu, on_card, 1e-3)  # TF32 convolutions keep ten bits

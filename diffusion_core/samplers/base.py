@@ -9,7 +9,7 @@ from torch import Tensor
 from diffusion_core.samplers.counting import evaluated_levels
 
 Eps = Callable[[Tensor, float | Tensor], Tensor]  # eps(x, sigma): sigma is one level or a tensor (B,) of levels
-Noise = Callable[[], Tensor]  # returns fresh unit noise in the shape of x; the next call may overwrite it
+Noise = Callable[[], Tensor]  # returns fresh unit noise in the shape of x, a new tensor at each call
 Range = tuple[float, float, bool]  # of a parameter: smallest, largest, whether on a log scale
 ETA: Range = (0.0, 1.5, False)
 S_NOISE: Range = (0.95, 1.05, False)

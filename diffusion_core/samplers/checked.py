@@ -52,7 +52,8 @@ def follow(
                 f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded NaN or infinity, though the model "
                 "returned neither"
             )
-        yield state
+        last = eps.step >= n_steps or not sampler.follows_ladder
+        yield state.clone() if last else state  # what the sampler does after its last yield must not change the result
     if eps.step == 0 or (eps.step < n_steps and sampler.follows_ladder):
         raise ValueError(f"sampler {sampler.name}: it took {eps.step} of the {n_steps} steps that its ladder has")
 

@@ -29,7 +29,7 @@ def evaluated_levels(sampler: Any, sigmas: tuple[float, ...]) -> tuple[float, ..
             raise ValueError("it does not end")
         return exact(x, torch.as_tensor(sigma).flatten().expand(len(x)))
 
-    noise = BlockNoise(0, 0, 1, SHAPE, torch.device("cpu"))
+    noise = BlockNoise(0, range(1), SHAPE, torch.device("cpu"))
     try:
         with torch.no_grad():
             for step, _ in enumerate(sampler.run(eps, noise() * sigmas[0], sigmas, noise)):

@@ -1,7 +1,7 @@
 """Draws samples from a model: `generate_samples` with the alpha/beta rule, `sample` with any sampler on any ladder."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -82,10 +82,11 @@ def sample(
     sigmas: tuple[float, ...],
     sampler: Sampler,
     *,
-    n_samples: int,
     shape: tuple[int, ...],
+    n_samples: int = 64,
     seed: int = 0,
     first_sample: int = 0,
+    samples: Sequence[int] | None = None,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     final_denoise: bool = False,
@@ -99,6 +100,7 @@ def sample(
     Args:
         sigmas: the ladder.
         sampler: see base.py.
+        samples: the indices of the samples, instead of first_sample to first_sample + n_samples - 1.
         clean: (n_samples, C, H, W) images to start from: x = clean + sigmas[0] * noise, instead of noise alone (Meng et
             al. 2022, arXiv 2108.01073).
         after_batch: called after each batch with its number of samples.
@@ -114,6 +116,8 @@ def sample(
         raise ValueError(f"sampler={sampler!r}: it must be one such as Euler(0.5), of a subclass of Sampler")
     if n_samples < 1 or first_sample < 0:
         raise ValueError(f"n_samples={n_samples}, first_sample={first_sample}: they must be at least 1 and at least 0")
+    wanted = range(first_sample, first_sample + n_samples) if samples is None else samples
+    n_samples = len(wanted)
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: it must be at least 1")
     if clean is not None and clean.shape != (n_samples, *shape):
@@ -125,23 +129,23 @@ def sample(
     levels = (sigmas if trajectory else sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
     out = torch.empty(len(levels), n_samples, *shape, device=place)
 
-    def beginning(start: int, n: int) -> tuple[Tensor, BlockNoise]:
-        noise = BlockNoise(seed, start, n, shape, place)
+    def beginning(start: int, batch: Sequence[int]) -> tuple[Tensor, BlockNoise]:
+        noise = BlockNoise(seed, batch, shape, place)
         x = noise() * sigmas[0]
-        return (x if clean is None else x + clean[start - first_sample :][:n].to(x)), noise
+        return (x if clean is None else x + clean[start:][: len(batch)].to(x)), noise
 
-    end, size = first_sample + n_samples, batch_size or default_batch(place.type)
-    for start in range(first_sample, end, size):
-        n = min(size, end - start)
-        kept = out[:, start - first_sample : start - first_sample + n]
-        begin, noise = beginning(start, n)
-        watching = watch if start == first_sample else None
+    size = batch_size or default_batch(place.type)
+    for start in range(0, n_samples, size):
+        batch = wanted[start : start + size]
+        kept = out[:, start : start + len(batch)]
+        begin, noise = beginning(start, batch)
+        watching = watch if start == 0 else None
         if trajectory:
             kept[0] = begin
         if watching:
             watching(0, begin)
         x, step = begin, 0
-        on_batch = at_samples(model, torch.arange(start, start + n, device=place))
+        on_batch = at_samples(model, torch.tensor(batch, device=place))
         for step, x in enumerate(follow(on_batch, sampler, sigmas, begin, noise, at_once=False), start=1):
             if trajectory:
                 kept[step] = x
@@ -150,10 +154,10 @@ def sample(
         if final_denoise:
             x = denoise(on_batch, x, sigmas[-1], step, at_once=False)
         if not torch.isfinite(x).all():
-            name_the_fault(on_batch, sampler, sigmas, *beginning(start, n), final_denoise)
+            name_the_fault(on_batch, sampler, sigmas, *beginning(start, batch), final_denoise)
         kept[-1] = x
         if after_batch:
-            after_batch(n)
+            after_batch(len(batch))
     return out if trajectory else out[0]
 
 

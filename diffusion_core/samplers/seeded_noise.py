@@ -7,6 +7,7 @@ samples that are drawn with it. CPU and CUDA generators draw different noise for
 
 import hashlib
 import struct
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -25,18 +26,18 @@ def block_seed(seed: int, block: int) -> int:
 
 
 class BlockNoise:
-    """The noise of samples `first` to `first + n - 1` of (C, H, W): a call returns the next draw, float32 (n, C, H, W).
+    """The noise of the samples with these indices: a call returns the next draw, a new float32 (n, C, H, W)."""
 
-    The result lives in a buffer that the next call overwrites.
-    """
-
-    def __init__(self, seed: int, first: int, n: int, shape: tuple[int, ...], device: torch.device) -> None:
-        blocks = range(first // BLOCK, (first + n - 1) // BLOCK + 1)
+    def __init__(self, seed: int, samples: Sequence[int], shape: tuple[int, ...], device: torch.device) -> None:
+        blocks = sorted({index // BLOCK for index in samples})
         self.generators = [torch.Generator(device).manual_seed(block_seed(seed, block)) for block in blocks]
-        self.buffer = torch.empty(len(blocks) * BLOCK, *shape, device=device)
-        self.wanted = self.buffer[first % BLOCK : first % BLOCK + n]
+        self.shape, self.device = (len(blocks) * BLOCK, *shape), device
+        rows = [blocks.index(index // BLOCK) * BLOCK + index % BLOCK for index in samples]
+        in_a_row = rows == list(range(rows[0], rows[0] + len(rows)))  # then a view will do
+        self.rows: slice | Tensor = slice(rows[0], rows[-1] + 1) if in_a_row else torch.tensor(rows, device=device)
 
     def __call__(self) -> Tensor:
-        for block, generator in enumerate(self.generators):
-            self.buffer[block * BLOCK : (block + 1) * BLOCK].normal_(generator=generator)
-        return self.wanted
+        draws = torch.empty(self.shape, device=self.device)
+        for block, generator in zip(draws.split(BLOCK), self.generators, strict=True):
+            block.normal_(generator=generator)
+        return draws[self.rows]

@@ -12,7 +12,7 @@ from diffusion_core.samplers import AlphaBeta, Sampler
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from experiments.config.denoisers import Machine, ModelConfig, check_data
-from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY, UNLESS_DEFAULT
+from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY, UNLESS_DEFAULT, registered
 from experiments.config.names import FEATURES, called, one_of
 from reports.schema import GROUPS
 
@@ -26,7 +26,7 @@ class Ladder:
     The first is sigma_max, the last sigma_min. Schedules in OWN_ENDS set both themselves.
     """
 
-    schedule: str = "geometric"
+    schedule: str = field(default="geometric", metadata=registered(SCHEDULES))
     n_steps: int = 66
     sigma_max: float = 30.0  # data standard deviations
     sigma_min: float = 0.03

@@ -17,12 +17,13 @@ from diffusion_core.exact import Empirical
 from diffusion_core.fields import check_fields, check_range
 from diffusion_core.networks import NAMES as NETWORKS
 from diffusion_core.networks import PARAMETERISATIONS, build
+from diffusion_core.networks.build import TRUNKS
 from diffusion_core.noise import LogNormal, NoiseDistribution
 from diffusion_core.precision import PRECISIONS
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.training import WEIGHTINGS, Step, train
-from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY
+from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY, registered
 from experiments.config.names import one_of
 
 
@@ -165,13 +166,14 @@ class TrainConfig(ModelConfig):
 
     # data and network
     data: str = "mnist5k"
-    network: str = "small"
+    network: str = field(default="small", metadata=registered(TRUNKS))
     parameterisation: str = "preconditioned"
     held_out: int = 0  # images at the end of the data set that training does not see
     # noise levels
     noise: NoiseDistribution = field(default_factory=LogNormal)
     stratified: bool = False  # in a batch of n, one level from each of n equally probable parts of `noise`
-    weighting: str = "karras"  # weight of the squared error of eps in the loss, see training.WEIGHTINGS
+    # weight of the squared error of eps in the loss, see training.WEIGHTINGS
+    weighting: str = field(default="karras", metadata=registered(WEIGHTINGS))
     # budget
     images_seen: int = 200_000  # training images seen in all, repeats counted
     batch_size: int = 64

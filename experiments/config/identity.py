@@ -1,12 +1,13 @@
 """The identity of a config: the first 12 hex digits of the SHA-256 of its canonical JSON.
 
-The same identity means the same result, so nothing is computed twice. Every field that changes a result is part of the
-identity. Fields marked `metadata=NOT_IN_IDENTITY` change none.
+The same identity means the same question, so nothing is computed twice; what is stored is believed after a spot check.
+Every field that changes a result is part of the identity. Fields marked `metadata=NOT_IN_IDENTITY` change none.
 """
 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +22,47 @@ MIXTURE = "mixture:"  # prefix of a data name; the folder of a stored mixture fo
 def canonical(value: Any) -> Any:
     """`value` as plain JSON data: a dataclass becomes its class name and all fields not marked NOT_IN_IDENTITY.
 
-    For a class from outside this package the hash of its source code is included (see source.py).
+    For a class from outside this package the hash of its source code is included (see source.py), and so for what is
+    registered under the name in a field marked `registered`, if it is not ours.
 
     Raises:
         ValueError: a user's class that cannot be distinguished from another class.
     """
     if dataclasses.is_dataclass(value):
-        fields = [f.name for f in dataclasses.fields(value) if _counts(f, value)]
+        fields = [f for f in dataclasses.fields(value) if _counts(f, value)]
         kind = {"class": type(value).__name__}
         if not is_ours(type(value)):
             check_told_apart(value)
             kind["source"] = source_of(type(value))
-        return kind | {name: canonical(getattr(value, name)) for name in fields}
+        for name, entry in _own_entries(value):
+            kind[f"{name} source"] = source_of(entry)
+        return kind | {f.name: canonical(getattr(value, f.name)) for f in fields}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     if isinstance(value, str) and value.startswith(MIXTURE):
         return MIXTURE + Path(value).name  # independent of where the store is
     return value
+
+
+def registered(registry: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of a field that holds a name in `registry`, to which users can add or in which they can replace."""
+    return {"registry": registry}
+
+
+def has_own_code(value: Any) -> bool:
+    """Whether a config needs code that is not ours: a user's class, a registered function, a network from elsewhere."""
+    if dataclasses.is_dataclass(value):
+        own = not is_ours(type(value)) or getattr(value, "trained_by", None) == "others" or any(_own_entries(value))
+        return own or any(has_own_code(getattr(value, f.name)) for f in dataclasses.fields(value))
+    return isinstance(value, list | tuple) and any(map(has_own_code, value))
+
+
+def _own_entries(value: Any) -> Iterator[tuple[str, Any]]:
+    """Each field with the name of something registered that is not ours, and that thing."""
+    for f in dataclasses.fields(value):
+        entry = f.metadata.get("registry", {}).get(getattr(value, f.name))
+        if entry is not None and not is_ours(entry):
+            yield f.name, entry
 
 
 def _counts(field: dataclasses.Field[Any], value: Any) -> bool:

@@ -15,6 +15,7 @@ from experiments.config.identity import MIXTURE
 from experiments.config.levels import unknown
 from experiments.config.names import DIGITS
 from experiments.config.trial import Trial
+from experiments.models.behaviour import behaviour
 from experiments.models.check import examine
 from experiments.models.external import load_foreign
 from experiments.stages.common import images_of
@@ -100,9 +101,14 @@ def _of_network(
     """What `check` doubts about a network from elsewhere, and levels that it does not know."""
     images, device = images_of(config.data, data_root), config.machine.device
     network = load_foreign(config.source, images, config.label, device)
+    before = behaviour(network, images, device)
     yield from (
         f"{config.name}: {doubt}; see {check_command(config)}" for doubt in examine(network, images, device).doubts
     )
+    if behaviour(network, images, device) != before:
+        raise ValueError(
+            f"model: {config.name} answers differently after more calls; it must not keep what it was asked"
+        )
     if isinstance(network, Adapter):
         low, high = min(min(filter(None, sigmas)) for _, sigmas in runs), max(sigmas[0] for _, sigmas in runs)
         if why := unknown(low, network.span):

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from experiments.config.identity import identity
 from experiments.config.trial import Row, Trial
-from experiments.engine import failures
-from experiments.engine.plan import Plan
+from experiments.engine import failures, spot_checks
+from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import STAGES, Outcome, RunContext, Task, run_task
 from experiments.results.table import row
@@ -67,32 +67,83 @@ def execute(
         logs: folder of the log files, one per run, network, reference and probe. Existing files are appended to.
         retry_failed: also run tasks whose permanent failure is remembered (see failures.py).
     """
-    start = time.perf_counter()
-    context.store.sweep_temporaries()  # left by runs that were killed
-    remaining = plan.remaining(context.store, retry_failed)
-    todo, failed, interrupted = {task.name: task for task in remaining.tasks}, dict(remaining.failed), False
-    with Progress(remaining, console, slots) as progress:
-        try:
-            with closing(executor(remaining.tasks, context, remaining.failed, progress)) as outcomes:
-                for outcome in outcomes:
-                    task = todo[outcome.name]
-                    with suppress(OSError, StoreError):  # a full disk must not stop the other tasks
-                        _write_log(logs, task, outcome)
-                        if outcome.permanent:
-                            failures.remember(task, outcome, context.store)
-                    if outcome.error is not None:
-                        failed[outcome.name] = outcome
-                    else:
-                        del todo[outcome.name]
-                    progress.finish(outcome)
-        except KeyboardInterrupt:
-            interrupted = True
-    context.store.sweep_temporaries()  # left by workers that were lost
-    rows = list(_rows(plan, context, todo.keys() - failed.keys(), failed))
+    start, store = time.perf_counter(), context.store
+    store.sweep_temporaries()  # left by runs that were killed
+    runs: list[_Run] = []
+
+    def run(remaining: Remaining) -> _Run:
+        runs.append(_run(remaining, context, console, executor, slots, logs))
+        return runs[-1]
+
+    unchecked: dict[str, Outcome] = {}
+    for thorough in (False, True):
+        tasks = spot_checks.due(plan, store, thorough=thorough)
+        outcomes = run(Remaining(plan, tasks, {})).outcomes if tasks else {}
+        differing = [task for task in tasks if task.name in outcomes and outcomes[task.name].differs]
+        for task in differing:
+            why = f"{task.log}: {outcomes[task.name].error}; it is computed again, and replaces what was stored"
+            console.print(f"warning: {why}", style="yellow", soft_wrap=True)
+            spot_checks.discard(task, plan, store)
+        unchecked = {name: outcome for name, outcome in outcomes.items() if outcome.error and not outcome.differs}
+        if not differing or runs[-1].interrupted:
+            break
+    remaining = plan.remaining(store, retry_failed)
+    unmade = {task.name for task in remaining.tasks}
+    if runs and runs[-1].interrupted:
+        runs.append(_Run({}, unmade, True, 0.0, 0))
+    else:
+        run(remaining)
+    failed = {name: outcome for name, outcome in unchecked.items() if name not in unmade}
+    failed |= remaining.failed | {
+        name: outcome for name, outcome in runs[-1].outcomes.items() if outcome.error is not None
+    }
+    store.sweep_temporaries()  # left by workers that were lost
+    unfinished = set().union(*(one.unfinished for one in runs)) - failed.keys()
+    rows = list(_rows(plan, context, unfinished, failed))
     probes = [
         f"probe {task.name}: {failed[task.name].error}" for task in remaining.tasks if _failed_probe(task, failed)
     ]
-    return SweepResult(rows, progress.evaluations, time.perf_counter() - start, interrupted, progress.warnings, probes)
+    return SweepResult(
+        rows,
+        sum(one.evaluations for one in runs),
+        time.perf_counter() - start,
+        any(one.interrupted for one in runs),
+        sum(one.warnings for one in runs),
+        probes,
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The outcomes of some tasks by name, and what was not finished because of an interrupt."""
+
+    outcomes: dict[str, Outcome]
+    unfinished: set[str]
+    interrupted: bool
+    evaluations: float
+    warnings: int
+
+
+def _run(
+    remaining: Remaining, context: RunContext, console: Console, executor: Executor, slots: int, logs: Path | None
+) -> _Run:
+    """Runs the tasks that remain. Arguments as in `execute`."""
+    todo, outcomes, interrupted = {task.name: task for task in remaining.tasks}, dict[str, Outcome](), False
+    with Progress(remaining, console, slots) as progress:
+        try:
+            with closing(executor(remaining.tasks, context, remaining.failed, progress)) as ended:
+                for outcome in ended:
+                    task, outcomes[outcome.name] = todo.pop(outcome.name), outcome
+                    with suppress(OSError, StoreError):  # a full disk must not stop the other tasks
+                        _write_log(logs, task, outcome)
+                        if outcome.permanent and task.kind != "checks":
+                            failures.remember(task, outcome, context.store)
+                    if outcome.error is None:
+                        spot_checks.believe(task.name, context.store)
+                    progress.finish(outcome)
+        except KeyboardInterrupt:
+            interrupted = True
+    return _Run(outcomes, set(todo), interrupted, progress.evaluations, progress.warnings)
 
 
 def _failed_probe(task: Task, failed: Failed) -> bool:

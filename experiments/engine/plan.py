@@ -1,7 +1,8 @@
 """The plan of a sweep: the artifacts that its trials need, which of them exist, and the cost of the rest."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from experiments.config.config import ScoreConfig
 from experiments.config.denoisers import ModelConfig
@@ -11,6 +12,8 @@ from experiments.engine import failures
 from experiments.engine.tasks import TRAIN_COST, Outcome, Task
 from experiments.stages.probe import Probe
 from experiments.store.store import Store
+
+AnyConfig = TypeVar("AnyConfig")
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,9 @@ class Plan:
         Probes of denoisers that no trial samples from are left out.
         """
         trials = tuple(trial for trial in planned if isinstance(trial, Trial))
-        models = {trial.model for trial in trials}
-        probing = (_probing(config) for config in dict.fromkeys(probes) if config.model in models)
-        return cls(trials, (*_tasks(list(dict.fromkeys(trial.score for trial in trials))), *probing))
+        models = {identity(trial.model) for trial in trials}
+        probing = (_probing(config) for config in _unique(probes) if identity(config.model) in models)
+        return cls(trials, (*_tasks(_unique(trial.score for trial in trials)), *probing))
 
     def remaining(self, store: Store, retry_failed: bool = False) -> "Remaining":
         """The tasks whose artifacts are missing in the store, and separately the remembered failures.
@@ -73,10 +76,10 @@ class Remaining:
 
 def _tasks(scores: Sequence[ScoreConfig]) -> Iterator[Task]:
     """One task per artifact that the scores need, in an order in which the tasks can run."""
-    for model in dict.fromkeys(network for score in scores for network in score.samples.model.networks):
+    for model in _unique(network for score in scores for network in score.samples.model.networks):
         name, needs = identity(model), tuple(identity(network) for network in model.needs)
         yield Task("models", name, model, model.machine, needs, log=name, cost=model.images_seen * TRAIN_COST)
-    for reference in dict.fromkeys(score.reference for score in scores):
+    for reference in _unique(score.reference for score in scores):
         machine = scores[0].samples.machine
         yield Task("references", identity(reference), reference, machine, log=f"reference-{identity(reference)}")
     sampled: set[str] = set()
@@ -87,6 +90,11 @@ def _tasks(scores: Sequence[ScoreConfig]) -> Iterator[Task]:
             yield Task("samples", name, samples, samples.machine, _trained(samples.model), log, cost)
             sampled.add(name)
         yield Task("scores", log, score, samples.machine, (name, identity(score.reference)), log)
+
+
+def _unique(configs: Iterable[AnyConfig]) -> list[AnyConfig]:
+    """The configs, each once: those are equal that the store takes for equal."""
+    return list({identity(config): config for config in configs}.values())
 
 
 def _probing(config: Probe) -> Task:

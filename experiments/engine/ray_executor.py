@@ -8,13 +8,13 @@ find each other's artifacts in the store, which every node must see under the sa
 import logging
 import os
 import socket
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.config.source import OWN, user_modules
+from experiments.config.identity import identity
+from experiments.config.source import user_modules
 from experiments.engine.executor import Executor, Failed, Outcomes
 from experiments.engine.pool import unpacked
 from experiments.engine.progress import PERIOD, Progress
@@ -83,9 +83,8 @@ def _executor(ray: Any, cores: int, gpus_per_run: float, in_flight: int) -> Exec
         anywhere = ray.remote(max_retries=RETRIES, num_cpus=cores)(_on_worker)
         # num_gpus here, not in .options(), gives each task a new process, so that no GPU memory stays allocated
         on_card = ray.remote(max_retries=RETRIES, num_cpus=cores, num_gpus=gpus_per_run)(_on_worker)
-        for name in user_modules(OWN) if OWN in sys.modules else ():  # workers cannot import their classes
-            if name in sys.modules:
-                ray.cloudpickle.register_pickle_by_value(sys.modules[name])
+        for module in user_modules():  # workers cannot import their classes
+            ray.cloudpickle.register_pickle_by_value(module)
         packed, failed = ray.cloudpickle.dumps(context), dict(failed)
         pending, running = iter(tasks), dict[Any, Task]()
         references: dict[str, Any] = {}  # of the running tasks
@@ -129,6 +128,10 @@ def _cancel(ray: Any, references: list[Any]) -> None:
 
 
 def _on_worker(task: Task, packed: bytes, *needed: Outcome) -> Outcome:
+    if identity(task.config) != task.name:  # a name is registered, or stands for something else, in the driver only
+        return Outcome(
+            task.name, "a name in its config means something else on this worker; --workers has no such limit"
+        )
     return run_task(task, unpacked(packed), needed, lambda evaluations: None)
 
 
@@ -146,4 +149,4 @@ def _outcome(ray: Any, reference: Any, task: Task, failed: Failed) -> Outcome:
 
 
 def _on_card(task: Task) -> bool:
-    return task.machine.device == "cuda" and task.kind in ("models", "samples", "probes")
+    return task.machine.device == "cuda" and task.kind in ("models", "samples", "probes", "checks")

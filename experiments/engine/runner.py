@@ -157,7 +157,7 @@ def _reused(plan: Plan, store: Store) -> list[str]:
     done = sum(store.has("scores", name) for name in found)
     if not done:
         return []
-    return [f"{done} of {len(found)} runs of the given network are reused from the store: same files, same outputs"]
+    return [f"{done} of {len(found)} runs of the given network are in the store, and are checked"]
 
 
 def _part(planned: Sequence[Trial | Infeasible], options: Options) -> Sequence[Trial | Infeasible]:

@@ -18,12 +18,14 @@ from experiments.stages import sample
 from experiments.stages.common import Advance
 from experiments.stages.probe import probe_stage
 from experiments.stages.score import reference_stage, score_stage
+from experiments.stages.spot_check import Differs, spot_check
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
 
 TRAIN_COST = 3.5  # of one training image, in network evaluations: forward, backward, update
 STAGES = {  # kind of artifact -> the stage's name in messages
-    "references": "reference", "models": "training", "samples": "sampling", "scores": "scoring", "probes": "probing"
+    "references": "reference", "models": "training", "samples": "sampling", "scores": "scoring", "probes": "probing",
+    "checks": "spot check",
 }  # fmt: skip
 
 
@@ -31,7 +33,7 @@ STAGES = {  # kind of artifact -> the stage's name in messages
 class Task:
     """One artifact to make from a config, after the artifacts that it needs. Its kind selects the stage."""
 
-    kind: str  # folder of the store
+    kind: str  # folder of the store, or checks
     name: str  # identity of the config
     config: Any
     machine: Machine
@@ -42,11 +44,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a task. `error`: None if it succeeded. `permanent`: it would fail again. `log`: its log text."""
+    """The result of a task. `error`: None if it succeeded. `permanent`: it would fail again. `log`: its log text.
+
+    `differs`: it is a spot check, and what is stored is not what comes out now.
+    """
 
     name: str
     error: str | None = None
     permanent: bool = False
+    differs: bool = False
     log: str = ""
     warnings: int = 0
 
@@ -69,6 +75,8 @@ def run_stage(task: Task, context: "RunContext", advance: Advance) -> None:
         case "probes":
             probe_stage(task.config, store, data_root)
             advance(task.cost)
+        case "checks":
+            spot_check(task.config, store, data_root)
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance
         if before.error is not None:
             return blocked(task, before)
     keep_freed()
-    error, permanent, start = None, False, time.perf_counter()
+    error, permanent, differs, start = None, False, False, time.perf_counter()
     with _recorded() as lines:
         log = logging.getLogger(__name__)
         what = f"{STAGES[task.kind]} {task.name}"
@@ -97,12 +105,16 @@ def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance
         except KeyboardInterrupt:
             raise
         except BaseException as raised:  # a user's model or sampler may raise anything
-            error, permanent = told(raised), isinstance(raised, NotFiniteError)
-            log.error("%s: failed\n%s", what, traceback.format_exc().rstrip())
+            permanent, differs = isinstance(raised, NotFiniteError), isinstance(raised, Differs)
+            error = str(raised) if differs else told(raised)
+            if differs:
+                log.warning("%s: %s", what, raised)
+            else:
+                log.error("%s: failed\n%s", what, traceback.format_exc().rstrip())
         log.info("%s: %s after %.3f s", what, "failed" if error else "done", time.perf_counter() - start)
     warned = sum(record.levelno == logging.WARNING for record in lines)
     text = "".join(_FORMAT.format(record) + "\n" for record in lines)
-    return Outcome(task.name, error, permanent, text, warned)
+    return Outcome(task.name, error, permanent, differs, text, warned)
 
 
 def blocked(task: Task, before: Outcome) -> Outcome:

@@ -40,7 +40,7 @@ def difference(code: str, config: SampleConfig, model: Model, images: Images) ->
     device = torch.device(config.machine.device)
     try:
         ours = _ours(model, config, images)
-        net, noise, back = as_users_call(model, BlockNoise(config.seed, 0, N_IMAGES, images.shape, device))
+        net, noise, back = as_users_call(model, BlockNoise(config.seed, range(N_IMAGES), images.shape, device))
         theirs = back(run(code)(net, noise))
         edge = (images.shape[1] - theirs.shape[2]) // 2
         inner = (..., slice(edge, images.shape[1] - edge), slice(edge, images.shape[2] - edge))
@@ -59,7 +59,7 @@ def check_with_diffusers(code: str, target: Target, device: torch.device) -> Non
     Raises:
         Mismatch: it fails, or the images differ, so this version of diffusers is another one than the code is for.
     """
-    net, block, back = as_users_call(target.model, BlockNoise(0, 0, N_IMAGES, target.images.shape, device))
+    net, block, back = as_users_call(target.model, BlockNoise(0, range(N_IMAGES), target.images.shape, device))
     shape = block().shape
 
     def sampled(text: str, off: float, *more: object) -> Tensor:

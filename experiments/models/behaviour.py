@@ -17,6 +17,7 @@ from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.schedules import geometric
 from experiments.models.failures import of_user, reasons, told
+from experiments.models.memory import out_of_memory
 
 N_IMAGES = 8
 SEED = 20_261
@@ -48,7 +49,7 @@ def behaviour(model: Model, images: Images, device: str) -> str:
         for name, tensor in model.state_dict().items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    every = range(min(N_IMAGES, len(images.pixels)))
+    every = torch.arange(min(N_IMAGES, len(images.pixels)))
     first, second = (_outputs(model, images, device, every) for _ in range(2))
     if is_random(model):
         return digest.hexdigest()
@@ -58,34 +59,58 @@ def behaviour(model: Model, images: Images, device: str) -> str:
             "dropout or batch normalisation in training mode (model.eval())? If it is meant to be random, say so: "
             "give it an attribute random = True"
         )
-    some = every[::-2]
-    expected = first[list(some)]
-    difference = (_outputs(model, images, device, some) - expected).abs().flatten(1).amax(dim=1)
-    if (difference > ALONE * expected.abs().flatten(1).amax(dim=1)).any():
-        raise ValueError(
-            "model: its answer for an image depends on the other images of the batch, by up to "
-            f"{difference.max():.2g}; then results would depend on the batch size. Is batch normalisation in training "
-            "mode (model.eval()), or does it normalise over the batch?"
-        )
+    some = every.flip(0)[::2]
+    _check_alike(_outputs(model, images, device, some), first[some])
     digest.update(first.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
 @torch.no_grad()
-def answers(model: Model, images: Images, device: str) -> Tensor | None:
-    """eps of eight noisy images, always the same; None if the model is meant to be random."""
-    if is_random(model):
-        return None
-    return _outputs(model, images, device, range(min(N_IMAGES, len(images.pixels))))
+def check_batch(model: Model, images: Images, device: str, n: int, before: Tensor | None = None) -> Tensor:
+    """eps of n noisy images in one batch, always the same ones, two at each noise level from sigma 30 down to 0.03.
+
+    Args:
+        before: the result of an earlier call.
+
+    Raises:
+        ValueError: as in `behaviour`; also if the model answers differently than `before`, or does not follow x where
+            x changes and sigma does not, as a model that remembers its answers by the noise level.
+    """
+    every = torch.arange(n)
+    swapped = (every ^ 1).clamp(max=n - 1)  # within each level
+    answers = _outputs(model, images, device, every, each=2)
+    if before is not None and not torch.equal(before, answers):
+        raise ValueError(
+            f"model: asked the same again after more calls, it answered differently, by up to "
+            f"{(before - answers).abs().max():.2g}; its answer must depend on x and sigma only, not on earlier calls"
+        )
+    for order in (swapped, every[:: max(n // N_IMAGES, 1)][:N_IMAGES]):
+        _check_alike(_outputs(model, images, device, order, n, each=2), answers[order])
+    return answers
 
 
-def _outputs(model: Model, images: Images, device: str, which: range) -> Tensor:
-    """eps of these of the first eight images of the data set, in one batch, each at its own noise level."""
-    x0 = images.standardised(slice(N_IMAGES)).to(device)
+def _check_alike(answers: Tensor, expected: Tensor) -> None:
+    """Raises ValueError if the answers for some images differ from those for the same images in another batch."""
+    difference = (answers - expected).abs().flatten(1).amax(dim=1)
+    if (difference > ALONE * expected.abs().flatten(1).amax(dim=1)).any():
+        raise ValueError(
+            "model: its answer for an image depends on the other images of the batch, by up to "
+            f"{difference.max():.2g}; then results would depend on the batch size. Is batch normalisation in training "
+            "mode (model.eval()), does it normalise over the batch, or does it keep answers to earlier questions?"
+        )
+
+
+def _outputs(model: Model, images: Images, device: str, which: Tensor, n: int | None = None, each: int = 1) -> Tensor:
+    """eps of some of n noisy images, by default of all, in one batch; `each` images have the same noise level."""
+    n = len(which) if n is None else n
+    n = max(n, min(N_IMAGES, len(images.pixels)))
+    x0 = images.standardised(torch.arange(n) % len(images.pixels)).to(device)
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(SEED)).to(device)
-    sigma = torch.tensor(geometric(N_IMAGES - 1, 30.0, 0.03)[: len(x0)], device=device)
-    x, sigma = (x0 + sigma.view(-1, 1, 1, 1) * noise)[list(which)], sigma[list(which)]
-    inputs = {"x": x, "sigma": sigma, "index": torch.tensor(list(which), device=device)}
+    levels = geometric(max(N_IMAGES, -(-n // each)) - 1, 30.0, 0.03)
+    sigma = torch.tensor(levels, device=device).repeat_interleave(each)[:n]
+    which = which.to(device)
+    x, sigma = (x0 + sigma.view(-1, 1, 1, 1) * noise)[which], sigma[which]
+    inputs = {"x": x, "sigma": sigma, "index": which.clone()}
     before = {name: part.clone() for name, part in inputs.items()}
 
     def asked(model: Model) -> Tensor:
@@ -100,7 +125,8 @@ def _outputs(model: Model, images: Images, device: str, which: range) -> Tensor:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a user's model may raise anything
-        if isinstance(error, ValueError) and str(error).startswith("model: "):
+        ours = isinstance(error, ValueError) and str(error).startswith("model: ")
+        if ours or out_of_memory(error):  # smaller batches may fit
             raise
         raise ValueError(
             f"model: it failed on {len(x)} images of shape {images.shape}: {told(error)}"

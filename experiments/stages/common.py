@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -15,7 +14,6 @@ from diffusion_core.data import Images, check_content, load
 from diffusion_core.samplers import Model
 from experiments.config.denoisers import ForeignConfig, ModelConfig
 from experiments.config.identity import MIXTURE, identity
-from experiments.models.behaviour import answers
 from experiments.models.exact import mixture_data
 from experiments.models.external import load_foreign
 from experiments.store.checksums import write_json
@@ -61,27 +59,6 @@ class StoreLoader:
 def load_model(config: ModelConfig, store: Store, data_root: Path | None, device: str) -> Model:
     """The denoiser of a config, on `device`, ready to sample."""
     return config.load(StoreLoader(store, data_root, device))
-
-
-def check_steady(config: ModelConfig, store: Store, data_root: Path | None, device: str) -> None:
-    """Raises ValueError if a network trained elsewhere answers differently than at the first call of this function.
-
-    A network that counts its calls may change in the middle of a run. Then the run is not what its identity says.
-    """
-    if config.trained_by != "others":
-        return
-    first = _first_answers(config, store, data_root, device)
-    now = answers(load_model(config, store, data_root, device), images_of(config.data, data_root), device)
-    if first is not None and now is not None and not torch.equal(first, now):
-        raise ValueError(
-            f"model: asked the same again after more calls, it answered differently, by up to "
-            f"{(first - now).abs().max():.2g}; its answer must depend on x and sigma only, not on earlier calls"
-        )
-
-
-@lru_cache(maxsize=2)
-def _first_answers(config: ModelConfig, store: Store, data_root: Path | None, device: str) -> Tensor | None:
-    return answers(load_model(config, store, data_root, device), images_of(config.data, data_root), device)
 
 
 class Meta(dict[str, Any]):

@@ -5,7 +5,7 @@ samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of
                 sample), meta.json
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,17 @@ from torch import Tensor
 
 from diffusion_core.data import Images
 from diffusion_core.precision import computing_in
-from diffusion_core.samplers import sample
+from diffusion_core.samplers import Model, sample
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.config import SampleConfig
 from experiments.config.identity import MIXTURE, identity
 from experiments.models.exact import mixture_images, mixture_of
 from experiments.models.memory import halve_until_it_fits
-from experiments.stages.common import Advance, check_steady, images_of, load_meta, load_model, write_meta
+from experiments.stages.common import Advance, images_of, load_meta, load_model, write_meta
 from experiments.stages.compilation import maybe_compile
 from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
 from experiments.stages.recorder import CountingModel, TrajectoryRecorder
+from experiments.stages.steady import check_steady
 from experiments.store.store import Store
 
 FRESH_SEED = 60_000  # added to the seed of sampling: of the draws of the data that sampling may start from
@@ -47,7 +48,7 @@ def sample_stage(
     store.check_writable()
     use_threads(config.machine.threads)
     device, images = config.machine.device, images_of(config.model.data, data_root)
-    check_steady(config.model, store, data_root, device)  # takes the first answers of a network
+    check_steady(config, store, data_root, first=True)
     network = load_model(config.model, store, data_root, device)
     model = CountingModel(network)
     begun = _begun(config, store)
@@ -69,13 +70,16 @@ def sample_stage(
         model.images = 0
         _synchronise(device)
         before = BusyClock.now()
-        x, film = _draw(model, config, images, batch_size, count, first)
+        film = TrajectoryRecorder(config.ladder.sigmas())
+        model.watch = film.evaluated
+        left = range(first, config.n_samples)
+        x = draw(model, config, images, left, batch_size, film, lambda n: count(n * config.planned_nfe))
         _synchronise(device)
         return x, film, before, BusyClock.now()
 
     with computing_in(config.machine.precision, device):
         (x, film, before, after), batch_sizes = halve_until_it_fits(config.batch, timed)
-    check_steady(config.model, store, data_root, device)
+    check_steady(config, store, data_root)
     _write(
         config,
         store,
@@ -129,43 +133,38 @@ def _begun(config: SampleConfig, store: Store) -> Begun | None:
     return None
 
 
-def _draw(
-    model: CountingModel,
+def draw(
+    model: Model,
     config: SampleConfig,
     images: Images,
+    samples: Sequence[int],
     batch_size: int,
-    count: Callable[[float], None],
-    first: int = 0,
-) -> tuple[Tensor, TrajectoryRecorder]:
-    """The samples of a config from number `first` on, and their recorder.
-
-    `count` gets the planned evaluations of each finished batch.
-    """
-    sigmas = config.ladder.sigmas()
-    film = TrajectoryRecorder(sigmas)
-    model.watch = film.evaluated
-    x = sample(
+    watch: Callable[[int, Tensor], None] | None = None,
+    after_batch: Callable[[int], None] | None = None,
+) -> Tensor:
+    """The samples of a config with these indices, in order (n, C, H, W)."""
+    return sample(
         model,
-        sigmas,
+        config.ladder.sigmas(),
         config.sampler,
-        n_samples=config.n_samples - first,
-        first_sample=first,
+        samples=samples,
         shape=images.shape,
         seed=config.seed,
         batch_size=batch_size,
         device=config.machine.device,
         final_denoise=config.final_denoise,
-        clean=_clean(config, images, first) if config.fresh_start else None,
-        after_batch=lambda n: count(n * config.planned_nfe),
-        watch=film,
+        clean=_clean(config, images, samples) if config.fresh_start else None,
+        after_batch=after_batch,
+        watch=watch,
     )
-    return x, film
 
 
-def _clean(config: SampleConfig, images: Images, first: int) -> Tensor:
-    """New draws of the data to start from, (n_samples - first, C, H, W)."""
-    mixture, n = mixture_of(config.model.data), config.n_samples - first
-    return mixture_images(mixture, images.shape, n, FRESH_SEED + config.seed, first=first)
+def _clean(config: SampleConfig, images: Images, samples: Sequence[int]) -> Tensor:
+    """New draws of the data to start from, (n, C, H, W)."""
+    mixture, first = mixture_of(config.model.data), min(samples)
+    n = max(samples) + 1 - first
+    draws = mixture_images(mixture, images.shape, n, FRESH_SEED + config.seed, first=first)
+    return draws[torch.tensor(samples) - first]
 
 
 def _known(config: SampleConfig, x: Tensor) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from experiments.stages.hardware import use_threads
 from experiments.store.checksums import write_json
 from experiments.store.store import Store
 
+FIRST_LOSSES = 2  # kept for the spot check
 LOGGED_LOSSES = 200  # points of a loss curve; each is the mean of its stretch
 
 
@@ -46,7 +47,8 @@ def train_stage(config: ModelConfig, store: Store, data_root: Path | None, advan
         with (folder / "losses.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("images_seen", "loss"), *curve])
         write_json(folder / "config.json", canonical(config) | {"channels": channels})
-        write_meta(folder, train_seconds=seconds, train_loss=curve[-1][1])
+        first = torch.stack(losses[:FIRST_LOSSES]).tolist()
+        write_meta(folder, train_seconds=seconds, train_loss=curve[-1][1], first_losses=first)
     return name
 
 

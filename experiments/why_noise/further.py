@@ -124,7 +124,7 @@ class TunedConfig(ModelConfig):
 
         parts = []
         for first in range(0, self.n_paths, AT_ONCE):
-            noise = BlockNoise(seed, first, min(AT_ONCE, self.n_paths - first), shape, device)
+            noise = BlockNoise(seed, range(first, min(first + AT_ONCE, self.n_paths)), shape, device)
             x = noise() * sigmas[0]
             visited = [x.clone(), *(after.clone() for after in Euler(0.0).run(eps, x, sigmas[:-1], noise))]
             parts.append(torch.stack(visited))

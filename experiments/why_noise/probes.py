@@ -86,7 +86,7 @@ class ProbeSetup:
     def noise(self, purpose: int = 0) -> BlockNoise:
         """Unit noise of a purpose; 0 is that of sampling."""
         shape, device = tuple(self.clean.shape[1:]), torch.device(self.config.machine.device)
-        return BlockNoise(purpose + self.config.seed, 0, self.config.n_samples, shape, device)
+        return BlockNoise(purpose + self.config.seed, range(self.config.n_samples), shape, device)
 
     def fresh(self, purpose: int) -> Iterator[tuple[int, float, Tensor]]:
         """Yields (step, sigma, x0 + sigma n) at each probed level; the second purpose has other draws of x0 too."""

@@ -14,7 +14,6 @@ from smoke import smoke
 from diffusion_core.samplers import Euler
 from experiments.config.comparison import BestSet
 from experiments.config.identity import identity
-from experiments.config.source import user_modules
 from experiments.config.trial import Trial
 from experiments.engine.rehearsal import rehearse
 from experiments.studies.sweep import PRESETS
@@ -96,26 +95,6 @@ def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_be
         *_, last = read(written(tmp_path, edited)).runs()
         found.append(identity(last.sampler))
     assert len({*found, identity(Euler(0.0))}) == 3
-
-
-def test_a_class_of_a_helper_module_is_known_by_its_source_and_by_what_it_imports(tmp_path: Path) -> None:
-    """Today's helper and what it was yesterday are two classes; installed packages and ours are no part of it."""
-    (tmp_path / "constants_xyz.py").write_text("import torch, numpy\nFACTOR = 1.0\n")
-    (tmp_path / "helper_xyz.py").write_text(
-        "from dataclasses import dataclass\nfrom diffusion_core.samplers import Euler\nimport constants_xyz\n"
-        "@dataclass(frozen=True)\nclass Helped(Euler):\n    pass\n"
-    )
-    text = FILE.replace("from experiments.sweep", "from helper_xyz import Helped\nfrom experiments.sweep")
-    text = text.replace("Mine())", "Helped())")
-    found = []
-    for content in ("FACTOR = 1.0\n", "FACTOR = 2.0\n", "FACTOR = 1.0\n"):
-        (tmp_path / "constants_xyz.py").write_text(f"import torch, numpy\n{content}")
-        for name in ("helper_xyz", "constants_xyz"):
-            sys.modules.pop(name, None)
-        *_, last = read(written(tmp_path, text)).runs()
-        found.append(identity(last.sampler))
-        assert set(user_modules("helper_xyz")) == {"helper_xyz", "constants_xyz"}
-    assert found[0] == found[2] != found[1]
 
 
 def test_a_noise_distribution_of_ones_own_is_accepted_and_known_by_its_source(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_reference_ratios_on_the_fixed_ladder(eta: float, ratio: float) -> None:
 
 @pytest.mark.parametrize("beta", [0.0, 0.3])
 def test_equals_the_original_loop(beta: float) -> None:
-    noise = BlockNoise(5, 0, 4, (1, 8, 8), CPU)
+    noise = BlockNoise(5, range(4), (1, 8, 8), CPU)
     x, sigma = noise().clone() * 30.0, 30.0
     while sigma > 0.03:
         eps = EXACT(x, torch.full((4,), sigma))
@@ -47,7 +47,7 @@ def test_equals_the_original_loop(beta: float) -> None:
 
 
 def test_beta_zero_is_euler_on_the_ode_bit_for_bit() -> None:
-    x = BlockNoise(0, 0, 8, (1, 8, 8), CPU)().clone() * 30.0
+    x = BlockNoise(0, range(8), (1, 8, 8), CPU)().clone() * 30.0
     for sigma, sigma_next in pairwise(alpha_beta_ladder(0.1, 0.0)):
         x = torch.add(x, EXACT(x, torch.full((8,), sigma)), alpha=sigma_next - sigma)
     assert torch.equal(generate_samples(EXACT, beta=0.0, n_samples=8, shape=(1, 8, 8)), x)
@@ -86,9 +86,9 @@ def test_watch_sees_the_way_of_the_first_batch() -> None:
 
 
 def test_noise_depends_on_seed_sample_and_step() -> None:
-    noise = BlockNoise(0, 0, 2 * BLOCK, (1, 4, 4), CPU)
+    noise = BlockNoise(0, range(2 * BLOCK), (1, 4, 4), CPU)
     first, second = noise().clone(), noise().clone()
-    other = BlockNoise(1, 0, 2 * BLOCK, (1, 4, 4), CPU)()
+    other = BlockNoise(1, range(2 * BLOCK), (1, 4, 4), CPU)()
     draws = [first[:BLOCK], first[BLOCK:], second[:BLOCK], other[:BLOCK]]
     for i, left in enumerate(draws):
         for right in draws[i + 1 :]:

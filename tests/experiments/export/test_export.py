@@ -117,7 +117,7 @@ def ours(sampler: Sampler, model: Model, to_zero: bool = False) -> Tensor:
 
 
 def users(model: Model) -> tuple[Callable[..., Tensor], Callable[[], Tensor], Callable[[Tensor], Tensor]]:
-    return as_users_call(model, BlockNoise(SEED, 0, verify.N_IMAGES, IMAGES.shape, torch.device("cpu")))
+    return as_users_call(model, BlockNoise(SEED, range(verify.N_IMAGES), IMAGES.shape, torch.device("cpu")))
 
 
 @pytest.mark.parametrize("sampler", [*SAMPLERS, RESTART], ids=lambda sampler: sampler.name)

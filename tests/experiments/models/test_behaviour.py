@@ -9,13 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_core import GaussianDenoiser, adapters, load
-from diffusion_core.samplers import Euler
-from experiments.config.config import Ladder, SampleConfig
-from experiments.config.denoisers import ForeignConfig, Machine
 from experiments.engine.options import Options
 from experiments.models.behaviour import behaviour
-from experiments.stages.sample import sample_stage
-from experiments.store import Store
 from experiments.studies.run import PRESETS
 
 IMAGES = load("mnist5k")
@@ -152,24 +147,6 @@ def test_a_model_that_says_it_is_random_is_taken() -> None:
     model = Network().train()
     model.random = True
     assert known(model) == known(model)
-
-
-def test_a_model_that_changes_after_some_calls_gives_no_samples(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It answers twice alike when it is loaded, and changes in the middle of the first run; the second is wrong too."""
-    (tmp_path / "drifting.py").write_text(
-        "from diffusion_core import GaussianDenoiser\ncalls = []\n"
-        "def eps(x, sigma):\n    calls.append(1)\n    return GaussianDenoiser()(x, sigma) * (1 + (len(calls) > 8))\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    model = ForeignConfig("python:drifting:eps", "0", machine=Machine(threads=1))
-    runs = [SampleConfig(model, Ladder(n_steps=n), Euler(), 40, machine=model.machine) for n in (8, 2)]
-    store, advance = Store(tmp_path / "store"), [].append
-    for config in runs:
-        with pytest.raises(ValueError, match="asked the same again after more calls, it answered differently"):
-            sample_stage(config, store, None, advance)
-    assert not store.artifacts()
 
 
 def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,117 @@
+"""The spot check: a part of what the store holds is made again and compared, before the rest is believed.
+
+The identity of a run cannot foresee everything that changes a result: a file that a user's code reads, a helper that it
+imports, a function of ours that it replaces, a version of a library. So of a stored run SAMPLES samples, chosen anew at
+each use, are drawn again on the same noise, and their features are compared with the stored ones. Of a stored network
+the losses of the first steps of its training are computed again, of a reference the features of some images.
+"""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from diffusion_core.precision import computing_in
+from experiments.config.config import ReferenceConfig, ScoreConfig
+from experiments.config.denoisers import ModelConfig
+from experiments.config.identity import identity
+from experiments.metrics.features import extract
+from experiments.models.behaviour import is_random
+from experiments.models.memory import halve_until_it_fits
+from experiments.stages.common import StoreLoader, images_of, load_meta, load_model
+from experiments.stages.hardware import use_threads
+from experiments.stages.sample import draw
+from experiments.stages.score import load_features
+from experiments.store.store import Store
+
+SAMPLES = 16
+# The largest difference that rounding makes: between batches, between a compiled network and the same one not compiled,
+# and between machines. Measured: see tests.
+FEATURES_DIFFER = 0.05  # of an image's features, relative to the size of features
+LOSSES_DIFFER = 0.01  # relative
+
+
+class Differs(ValueError):
+    """What was made again differs from what is stored."""
+
+
+def spot_check(config: Any, store: Store, data_root: Path | None) -> None:
+    """Raises Differs if a part of a stored score, network or reference comes out differently when it is made again."""
+    if isinstance(config, ScoreConfig):
+        use_threads(config.samples.machine.threads)
+        _check_run(config, store, data_root)
+    elif isinstance(config, ReferenceConfig):
+        use_threads(1)
+        _check_reference(config, store, data_root)
+    else:
+        use_threads(config.machine.threads)
+        _check_network(config, store, data_root)
+
+
+def _check_run(config: ScoreConfig, store: Store, data_root: Path | None) -> None:
+    samples, images = config.samples, images_of(config.samples.model.data, data_root)
+    device = samples.machine.device
+    model = load_model(samples.model, store, data_root, device)
+    if is_random(model):
+        return
+    chosen = choose(samples.n_samples, len(images.labels.unique()))
+    with computing_in(samples.machine.precision, device):
+        x, _ = halve_until_it_fits(SAMPLES, lambda batch: draw(model, samples, images, chosen, batch))
+    features = extract(config.reference.features, images.to_pixels(x).cpu(), weights=config.reference.weights)[0]
+    stored = _stored_features(config, store, chosen)
+    _compare(f"{len(chosen)} of its samples, drawn again,", features, stored)
+
+
+def _stored_features(config: ScoreConfig, store: Store, chosen: list[int]) -> Tensor:
+    """The features of these samples: of a score, or of samples that are not scored yet."""
+    if store.has("scores", identity(config)):
+        return load_features(config, store)[chosen]
+    with store.reading("samples", identity(config.samples)) as folder:
+        pixels = load_file(folder / "samples.safetensors")["pixels"][chosen]
+    return extract(config.reference.features, pixels, weights=config.reference.weights)[0]
+
+
+def _check_reference(config: ReferenceConfig, store: Store, data_root: Path | None) -> None:
+    pixels = images_of(config.data, data_root).pixels
+    chosen = choose(len(pixels), 1)
+    features = extract(config.features, pixels[chosen], weights=config.weights)[0]
+    with store.reading("references", identity(config)) as folder:
+        stored = load_file(folder / "features.safetensors")["features"][chosen]
+    _compare("features of real images, computed again,", features, stored)
+
+
+def _check_network(config: ModelConfig, store: Store, data_root: Path | None) -> None:
+    stored = load_meta("models", config, store).get("first_losses")  # an earlier version did not keep them
+    if not stored:
+        return
+    _, steps = config.training(StoreLoader(store, data_root, config.machine.device))
+    for step, (before, now) in enumerate(zip(stored, steps, strict=False), start=1):
+        if not abs(now.loss.item() - before) <= LOSSES_DIFFER * abs(before):
+            raise Differs(
+                f"its training, begun again, has the loss {now.loss.item():.4g} at step {step} instead of {before:.4g}"
+            )
+
+
+def choose(n: int, n_classes: int) -> list[int]:
+    """SAMPLES of n indices: one near a random place in each part of the run, and evenly over labels i mod n_classes."""
+    chance = random.SystemRandom()  # whatever a user's code seeds
+    chosen = set()
+    for label, part in enumerate(chance.sample(range(SAMPLES), SAMPLES), start=chance.randrange(n_classes)):
+        place = int((part + chance.random()) * n / SAMPLES)
+        index = place - (place - label) % n_classes
+        chosen.add(index if index >= 0 else index + n_classes)
+    return sorted(index for index in chosen if index < n)
+
+
+def _compare(what: str, features: Tensor, stored: Tensor) -> None:
+    """Raises Differs if features (n, d) differ from the stored ones by more than rounding."""
+    size = stored.double().square().sum(dim=1).mean().sqrt()
+    difference = ((features - stored).double().square().sum(dim=1).sqrt() / size).nan_to_num(torch.inf).max().item()
+    if difference > FEATURES_DIFFER:
+        raise Differs(
+            f"{what} differ from what was stored, by up to {difference:.2g} of the size of their features "
+            f"(at most {FEATURES_DIFFER} is rounding)"
+        )
