@@ -33,6 +33,11 @@ class BestSet:
         return self.settings[self.settings["in_set"].fillna(False).astype(bool)]
 
     @property
+    def best(self) -> str:
+        """The member of the lowest KD; "" if there is no set."""
+        return str(self.members["setting"].iloc[0]) if self.simplest else ""
+
+    @property
     def where(self) -> str:
         """The mode for a sentence, for instance "8 evaluations"."""
         return self.mode if missing(self.budget) else plural(self.budget, "evaluation")
@@ -119,7 +124,7 @@ def opening(run: Run) -> Opening:
 
 
 def simplest(run: Run, one: BestSet, metric: str = "fd") -> Number:
-    """The recommended setting of a mode: its score, its ties, and the score of the baseline."""
+    """The simplest member of a mode: its score, its ties, and the score of the baseline."""
     name = metric_name(metric, run.features)
     if not one.simplest:
         return Number("none", one.where, [one.why_not])
@@ -143,8 +148,8 @@ def conditions(run: Run) -> Section:
     return sentences.conditions(run, Prose(text))
 
 
-def ties(run: Run) -> Section | None:
-    """The main figure: the set of each mode, with differences from the best."""
+def ties(run: Run, best: bool = False) -> Section | None:
+    """The main figure: the set of each mode, with differences from the best. `best`: it is what is recommended."""
     sets = [one for one in read(run) if one.simplest]
     if not sets:
         return None
@@ -153,13 +158,14 @@ def ties(run: Run) -> Section | None:
     heights = [0.25 * len(frame) + 0.62 for frame in frames]
     figure, grid = figures.panels(len(sets), 1, sum(heights) + 0.4, heights)
     for [ax], one, frame in zip(grid, sets, frames, strict=True):
-        figures.distances(frame, one.simplest, metric, run.features, ax)
+        figures.distances(frame, one.best if best else one.simplest, metric, run.features, ax)
         count = f"{number(len(one.members), 0)} of {number(len(one.settings), 0)} settings"
         ax.set_title(f"{one.where}: {count}")
     grid[-1][0].set_xlabel(f"difference in {metric_name(metric, run.features, long=True)} from the best other setting")
     text = (
-        "The settings that cannot be told from the best. Left is better. Blue: the recommended one of them, the "
-        "first that was named. Arrows: limits beyond the axis, of settings whose networks differ much. "
+        "The settings that cannot be told from the best. Left is better. Blue: the recommended one of them"
+        f"{'' if best else ', the first that was named'}. Arrows: limits beyond the axis, of settings whose networks "
+        "differ much. "
         f"Limits are corrected for the number of settings. Intervals: {components.how(sets[0].settings.iloc[0])}. "
         f"{components.place(run)}"
     )

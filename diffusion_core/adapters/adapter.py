@@ -135,6 +135,11 @@ class Adapter(nn.Module):
         return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
 
     @property
+    def usual(self) -> str | None:
+        """The schedule of the loop that networks of its kind come with, if it has a name; a step to 0 follows it."""
+        return "flow" if self.convention.process == "flow" else None
+
+    @property
     def span(self) -> Range:
         """The smallest and the largest sigma that the network knows, in standard deviations of the data."""
         low, high = self.convention.time.span

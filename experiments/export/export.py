@@ -41,7 +41,7 @@ def write_settings(
     data_root: Path | None,
     libraries: Sequence[str] | None = None,
 ) -> None:
-    """Writes settings.json and export/: the simplest of the best settings at each budget, from best_sets.csv.
+    """Writes settings.json and export/: the best setting at each budget, from best_sets.csv.
 
     Args:
         libraries: the keys of EXPORTS to write code for; None for all that can express the setting.
@@ -50,10 +50,11 @@ def write_settings(
         say why. Code that cannot be compared is marked.
     """
     sets = pd.read_csv(directory / "best_sets.csv") if (directory / "best_sets.csv").exists() else pd.DataFrame()
-    chosen = [row for _, row in sets.iterrows() if row["simplest"]]
+    simplest = [row for _, row in sets.iterrows() if row["simplest"]]
+    chosen = [_best(sets[sets["mode"] == row["mode"]]) for row in simplest]
     trials = {(trial.mode, trial.setting): trial for trial in reversed(done)}  # of the first network
     entries = []
-    for row in chosen:
+    for row, simple in zip(chosen, simplest, strict=True):
         trial = trials[row["mode"], row["setting"]]
         ties = sets[(sets["mode"] == row["mode"]) & sets["in_set"].astype(bool)]["setting"]
         entry = _entry(trial, row, [name for name in ties if name != row["setting"]])
@@ -61,7 +62,7 @@ def write_settings(
         images = images_of(trial.model.data, data_root)
         model = load_model(trial.model, store, data_root, trial.samples.machine.device)
         code, failed = _exports(directory, trial, model, images, wanted)
-        entries.append(entry | code)
+        entries.append(entry | {"simplest": simple["setting"]} | code)
         for library, why in code["no_exports"].items():
             if library in failed or libraries is not None:
                 style = "yellow" if library in failed else None
@@ -76,6 +77,12 @@ def write_settings(
         whose = {"network": first.model.description, "model_id": identity(first.model), "data": first.model.data}
         write_json(directory / "settings.json", {"format": FORMAT} | whose | {"settings": entries})
         console.print(f"settings to use: {directory / 'settings.json'}, code: {directory / 'export'}", soft_wrap=True)
+
+
+def _best(rows: pd.DataFrame) -> pd.Series:
+    """The member of a set that has the lowest KD."""
+    members = rows[rows["in_set"].astype(bool)]
+    return members.loc[members["value"].idxmin()]
 
 
 def _without(sets: pd.DataFrame) -> dict[str, str]:

@@ -49,6 +49,8 @@ class TuneStudy(Study):
     """Single settings besides, with noise in other forms or a last step to 0, as LADDER, SAMPLER: 'karras(rho=5) from
     20 to 0.05, heun(s_churn=1)'. With ', ending at 0' the last evaluation is a step to sigma 0. Without a value: none.
     """
+    default: Annotated[str | None, shown("TEXT", "DDIM on the first ladder; for a flow, its Euler loop")] = None
+    """The setting that you use today, as LADDER, SAMPLER: what is recommended is compared with it."""
     refine: int = 8
     """New settings per budget, proposed near the best by Optuna (pip install -e '.[tune]') and raced too; 0: none."""
     time: Annotated[str | None, shown("TIME", "no limit")] = None
@@ -59,7 +61,8 @@ class TuneStudy(Study):
     export: Annotated[tuple[Library, ...] | None, shown("LIBRARY [LIBRARY ...]", "all that apply")] = None
     """Code to write besides settings.json, which is json: torch, diffusers, k-diffusion, comfyui."""
     block: Hidden[int] = 160  # images per network and block, about
-    known: Hidden[tuple[float, float]] = (0.0, math.inf)  # the levels that the network knows, see `known_levels`
+    known: Hidden[tuple[float, float]] = (0.0, math.inf)  # the levels that the network knows, see `fitted`
+    usual: Hidden[str | None] = None  # the schedule of the loop that networks of its kind come with
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -106,8 +109,9 @@ COMMAND = Command(
     question="Which sampler settings are best for this network, at each number of evaluations?",
     text="1. The settings that people use race in blocks of images; a setting that is worse leaves. 2. New settings "
     "near the best are proposed and raced (--refine). 3. The finalists are confirmed on images that no race saw, "
-    "against DDIM and DDPM. 4. The simplest of the best is recommended and exported, so that it can be pasted "
-    "(--export). After an interrupt the same command goes on.",
+    "against what is used without tuning (--default). 4. The best is recommended and exported, so that it can be "
+    "pasted (--export), and the simplest that cannot be told from it is named. After an interrupt the same command "
+    "goes on.",
     presets=PRESETS,
     minutes="minutes on two cores",
     examples=(

@@ -6,9 +6,9 @@
 
 The settings that people use, schedules times samplers, each at exactly the budget, race in blocks of images: a setting
 that is worse than the best leaves (metrics/race.py). Then new settings near the best are proposed and raced in the same
-way (proposals.py). The finalists and the defaults, DDIM and DDPM, are compared on images of another seed, which no race
-saw. Of the settings that cannot be told from the best, the simplest is recommended, and exported so that it can be
-pasted (export/).
+way (proposals.py). The finalists and what is used without tuning are compared on images of another seed, which no race
+saw. The best of them is recommended, and exported so that it can be pasted (export/). The simplest that cannot be told
+from it is named too.
 """
 
 import math
@@ -46,13 +46,13 @@ from experiments.models.external import load_foreign
 from experiments.stages.common import images_of
 from experiments.studies.tune import COMMAND, TuneStudy
 from experiments.tune import proposals
-from experiments.tune.settings import RACE, SamplerSetting, exactly, not_run, race_of
+from experiments.tune.settings import RACE, TO_ZERO, SamplerSetting, exactly, not_run, race_of
 
 FRESH = 2 * CONTROL  # added to the seed of images that the race has not seen
 AGAIN = 10 * CONTROL  # added to all sampling seeds per --search-seed
 ROUND = 4  # proposals per budget and round
 FINALISTS = 6  # at most, per budget, besides the defaults
-DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM on the first ladder: what is used without tuning
+DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning
 
 
 def main(study: TuneStudy, options: Options) -> pd.DataFrame:
@@ -68,8 +68,7 @@ def main(study: TuneStudy, options: Options) -> pd.DataFrame:
     check_range("budgets", min(study.budgets), 1)
     check_range("refine", study.refine, 0)
     check_range("search_seed", study.search_seed, 0, 1_000_000)
-    study = known_levels(replace(study, etas=tuple(sorted({*study.etas, *DEFAULT_ETAS}))), options)
-    data_std = options.data_std(study)
+    study, data_std = fitted(replace(study, etas=tuple(sorted({*study.etas, *DEFAULT_ETAS}))), options)
     study = calibrated(study, partial(trials, data_std=data_std), options)
     fields = tuple(by_setting(trials(study, data_std, look)) for look in range(len(study.sizes)))
     planned = list(trials(study, data_std))
@@ -90,25 +89,31 @@ def named(study: TuneStudy) -> list[SamplerSetting]:
     labels = (*(f"eta {eta:g}" for eta in study.etas), *study.samplers)
     product = [SamplerSetting(ladder, label) for ladder in study.ladders for label in labels]
     first, single = (map(SamplerSetting.read, texts) for texts in (defaults(study), study.settings))
-    return [*dict.fromkeys([*first, *product, *single])]
+    own = [
+        SamplerSetting(ladder, label, True) for ladder in (study.usual, f"{study.usual}(shift=3)") for label in labels
+    ]
+    return [*dict.fromkeys([*first, *product, *(own if study.usual else ()), *single])]
 
 
 def defaults(study: TuneStudy) -> tuple[str, ...]:
-    """What is used without tuning: DDIM and DDPM on the first ladder."""
-    return tuple(f"{study.ladders[0]}, eta {eta:g}" for eta in DEFAULT_ETAS)
+    """What is used without tuning, the user's own first: by default DDIM, and DDPM, on the first ladder."""
+    ladder, end = (study.usual, f", {TO_ZERO}") if study.usual else (study.ladders[0], "")
+    usual = (f"{ladder}, eta {eta:g}{end}" for eta in DEFAULT_ETAS)
+    return tuple(dict.fromkeys((SamplerSetting.read(study.default).name, *usual) if study.default else usual))
 
 
-def known_levels(study: TuneStudy, options: Options) -> TuneStudy:
-    """The study with all levels inside the range that a network from elsewhere knows."""
+def fitted(study: TuneStudy, options: Options) -> tuple[TuneStudy, float]:
+    """The study with the levels and the loop of a network from elsewhere, and the std of the data in its units."""
+    data_std = options.data_std(study)
     if study.foreign is None:
-        return study
+        return study, data_std
     images, device = images_of(study.foreign.data, options.data_root), study.machine.device
     model = load_foreign(study.foreign.source, images, study.foreign.label, device)
     if not isinstance(model, Adapter):
-        return study
+        return study, data_std
     low, high = model.span
-    low_end, high_end = max(study.sigma_min, low), min(study.sigma_max, high)
-    return replace(study, known=(low, high), sigma_min=low_end, sigma_max=high_end)
+    ends = {"sigma_min": max(study.sigma_min, low), "sigma_max": min(study.sigma_max, high)}
+    return replace(study, known=(low, high), usual=model.usual, **ends), round(model.scale, 4)
 
 
 def trials(
@@ -183,7 +188,7 @@ def confirmation(
     if not left:  # every setting failed
         return [], []
     for race, order in left.items():
-        mode, winner, usual = race.removesuffix(RACE), order[0], named[race][0]
+        mode, usual = race.removesuffix(RACE), named[race][0]
         finalists = {*order[:FINALISTS], *defaults(study), usual}
         groups = {
             name: tuple(fresh(study, trial, mode) for trial in runs)
@@ -191,10 +196,9 @@ def confirmation(
             if name in finalists
         }
         planned += [trial for runs in groups.values() for trial in runs]
+        first = next((name for name in defaults(study) if name in groups), None)
         comparisons += [
-            paired("tuned", mode, winner, other, groups, family="tuned")
-            for other in dict.fromkeys((*defaults(study), usual))
-            if other in groups and other != winner and (other in defaults(study) or winner not in named[race])
+            paired("tuned", mode, name, first, groups, family="tuned") for name in groups if first and name != first
         ]
         comparisons += [BestSet(mode, groups), *knobs(race, usual, field[race])]
     name, runs = next(iter(groups.items()))  # of the last budget

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from diffusion_core.samplers import SAMPLERS
 from diffusion_core.samplers.base import Range
 from diffusion_core.samplers.dialects import largest_eta
-from diffusion_core.schedules import SCHEDULES
+from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from experiments.config.config import SampleConfig
 from experiments.config.names import called
 from experiments.tune.settings import SamplerSetting, exactly
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 INSTALL = "refine: proposals need Optuna: pip install -e '.[tune]'. Only the named settings race"
 TRIES = 20  # per proposal, until it is a new setting
 Space = Mapping[str, Range]  # parameter -> its range
-LADDERS: dict[str, Space] = {"karras": {"rho": (1.5, 15.0, True)}, "polyexponential": {"rho": (0.4, 2.5, True)}}
+LADDERS: dict[str, Space] = {
+    "karras": {"rho": (1.5, 15.0, True)},
+    "polyexponential": {"rho": (0.4, 2.5, True)},
+    "flow": {"shift": (0.5, 6.0, True)},
+}
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ def _setting(
     schedule, label, to_zero = (trial.suggest_categorical(name, choices[name]) for name in choices)
     high, low = min(number("sigma_max"), scope.sigma_max), max(number("sigma_min"), scope.sigma_min)
     options = {name: number(f"{schedule} {name}") for name in LADDERS.get(schedule, {})}
-    ladder = f"{called(schedule, options.items())} from {high:g} to {low:g}"
+    ladder = called(schedule, options.items()) + ("" if schedule in OWN_ENDS else f" from {high:g} to {low:g}")
     values = {name: number(f"{label} {name}") for name in samplers(scope.budget)[label]}
     plain = SamplerSetting(ladder, "eta 0").parts(max(scope.budget - to_zero, 1), (high, low), scope.data_std)
     sigmas = plain[0].sigmas()

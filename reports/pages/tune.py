@@ -13,8 +13,7 @@ from reports.schema import METRICS, NOT_YET
 from reports.sentences import head, pairs, worded
 
 KINDS = {
-    "tuned": "The winner of each race against the defaults, and a proposal that won against the best named setting, on "
-    "images that no race saw.",
+    "tuned": "Each finalist against what is used without tuning, on images that no race saw.",
     "control": "The A/A control.",
     "sampler": "Each sampler against the first, on the best ladder, in the first block of the race.",
     "ladder": "Each ladder against the first, with the best sampler, in the first block of the race.",
@@ -31,14 +30,16 @@ def opening(run: Run) -> Opening:
         return Opening("No setting was confirmed.", "No verdict.", warnings=openings.warnings(run))
     shown = [sets[at] for at in limits.evenly(len(sets), BUDGETS)]
     warnings = openings.warnings(run, [row for one in sets for _, row in one.settings[:1].iterrows()])
-    found = pooled(run.of_kind("tuned"))
     numbers = [number_of(run, one) for one in shown]
-    if len(found):
-        numbers.append(openings.sure(run, found.iloc[0]))
+    against = [row for one in shown for row in gains(run, one)[:1]]
+    if against:
+        found = pooled(run.of_kind("tuned"))
+        same = found[(found[["mode", "a", "b"]] == against[0][["mode", "a", "b"]]).all(axis=1)]
+        numbers.append(openings.sure(run, same.iloc[0]))  # in FD, as the other numbers
     return Opening(
         verdict(sets), "Not established. Measured:" if warnings else "", numbers, pictures(run, sets[0]),
         openings.key(run, "fd"), [(one.where, line(run, one)) for one in shown],
-        openings.status(run, found.iloc[0] if len(found) else sets[0].settings.iloc[0]), warnings,
+        openings.status(run, against[0] if against else sets[0].settings.iloc[0]), warnings,
     )  # fmt: skip
 
 
@@ -46,8 +47,8 @@ def verdict(sets: list[best_sets.BestSet]) -> str:
     """What to use, in a sentence."""
     at: dict[str, list[str]] = {}
     for one in sets:
-        if one.simplest:
-            at.setdefault(one.simplest, []).append(number(one.budget, 0))
+        if one.best:
+            at.setdefault(one.best, []).append(number(one.budget, 0))
     if not at:
         return f"No verdict: {sets[0].why_not}."
     parts = [f"“{setting}” at {listed(budgets)}" for setting, budgets in at.items()]
@@ -55,26 +56,52 @@ def verdict(sets: list[best_sets.BestSet]) -> str:
 
 
 def number_of(run: Run, one: best_sets.BestSet) -> Number:
-    """The recommended setting of a budget: its score, its ties, that of the default and of real images."""
-    found = best_sets.simplest(run, one)
-    like = run.ok(one.mode).iloc[0]
-    return Number(found.value, found.word, [*found.notes, *openings.floor(run, like, "fd")])
+    """The recommended setting of a budget: its score, the simplest of its ties, the default and real images."""
+    word = metric_name("fd", run.features)
+    if not one.best:
+        return Number("none", one.where, [one.why_not])
+    notes = [one.best]
+    if one.simplest != one.best:
+        notes.append(
+            f"simplest that cannot be told from it: {one.simplest}, {cell('fd', one.value(one.simplest, 'fd'))}"
+        )
+    if one.baseline != one.best:
+        notes.append(f"without tuning: {one.baseline}, {cell('fd', one.value(one.baseline, 'fd'))}")
+    floor = openings.floor(run, run.ok(one.mode).iloc[0], "fd")
+    return Number(cell("fd", one.value(one.best, "fd")), f"{word}, {one.where}", [*notes, *floor])
+
+
+def gains(run: Run, one: best_sets.BestSet) -> list[pd.Series]:
+    """The comparisons with the default of the recommended setting, of the simplest, and of the default with noise."""
+    heads = [head(pair) for pair in pairs(run.of_kind("tuned"))]
+    rows = {row["a"]: row for row in heads if row["mode"] == one.mode and row["b"] == one.baseline}
+    return [rows[name] for name in dict.fromkeys((one.best, one.simplest, noisy(one.baseline))) if name in rows]
+
+
+def noisy(setting: str) -> str:
+    """The same setting with the noise of DDPM."""
+    return setting.replace(", eta 0", ", eta 1")
 
 
 def line(run: Run, one: best_sets.BestSet) -> str:
-    """How the winner of the race compares with the defaults, on images that the race never saw."""
+    """How the recommended and the simplest setting compare with the default, on images that the race never saw."""
     texts = []
-    for pair in pairs(run.of_kind("tuned")):
-        row = head(pair)
-        if row["mode"] == one.mode:
-            size = interval(row["metric"], row["difference"], row["low"], row["high"], f"{percent(row['level'])} ")
-            word = worded(row["verdict"])
-            texts.append(f"“{row['a']}” against “{row['b']}”: {word}, {size}{to_settle(row)}")
-    if not texts:
-        texts.append("the default won the race")
+    for row in gains(run, one):
+        name, what = row["a"], f"“{row['a']}”"
+        if name == one.best:
+            what = f"recommended, {what}"
+        elif name == one.simplest:
+            what = f"simplest, {what}"
+        elif name.startswith("flow"):
+            what = f"ODE or SDE? {what}"
+        size = interval(row["metric"], row["difference"], row["low"], row["high"], f"{percent(row['level'])} ")
+        texts.append(f"{what} against “{row['b']}”: {worded(row['verdict'])}, {size}{to_settle(row)}")
+    if not any(row["a"] == one.best for row in gains(run, one)):
+        default = one.best == one.baseline
+        texts.insert(0, f"“{one.best}” is {'what is' if default else 'not compared with what is'} used without tuning")
     if at_floor(run, one):
-        texts.append(f"“{one.simplest}” is at the floor already: as close to the data as real images are")
-    return f"{metric_name(METRICS[0], run.features)}, winner of the race: {'. '.join(texts)}."
+        texts.append(f"“{one.best}” is at the floor already: as close to the data as real images are")
+    return f"{metric_name(METRICS[0], run.features)}: {'. '.join(texts)}."
 
 
 def to_settle(row: pd.Series) -> str:
@@ -90,16 +117,16 @@ def to_settle(row: pd.Series) -> str:
 def at_floor(run: Run, one: best_sets.BestSet) -> bool:
     """Whether the recommended setting scores within the range of real images, in every metric."""
     floors = {metric: run.floor(metric, run.ok(one.mode).iloc[0]) for metric in METRICS}
-    return bool(one.simplest) and all(
-        floor is not None and one.value(one.simplest, metric) <= floor["high"] for metric, floor in floors.items()
+    return bool(one.best) and all(
+        floor is not None and one.value(one.best, metric) <= floor["high"] for metric, floor in floors.items()
     )
 
 
 def pictures(run: Run, one: best_sets.BestSet) -> list[tuple[Path, str]]:
     """Real images, the default and the recommended setting or else that of the lowest KD, from the same noise."""
     rows = components.first_network(run.ok(one.mode)).set_index("setting")
-    best = one.simplest or one.settings["setting"].iloc[0]
-    role = "recommended" if one.simplest else "lowest KD, not recommended"
+    best = one.best or one.settings["setting"].iloc[0]
+    role = "recommended" if one.best else "lowest KD, not recommended"
     names = {one.baseline: "default", best: role}
     if best == one.baseline:
         others = [name for name in one.settings["setting"] if name != best]
@@ -116,7 +143,7 @@ def sections(run: Run) -> list[Section | None]:
         code(run),
         front(run),
         explorer.section(run, [finalists]),
-        best_sets.ties(run),
+        best_sets.ties(run, best=True),
         race(run),
         knobs(run),
         best_sets.conditions(run),
@@ -177,7 +204,7 @@ def front(run: Run) -> Section | None:
             means, "budget", metric, ax, label=f"all settings, {cell('n_samples', field['n_samples'].min())} images"
         )
         for name, color, marker in (("default", figures.ORANGE, "s"), ("recommended", figures.BLUE, "o")):
-            settings = {one.mode: one.baseline if name == "default" else one.simplest for one in sets}
+            settings = {one.mode: one.baseline if name == "default" else one.best for one in sets}
             mine = rows[[settings.get(row["mode"]) == row["setting"] for _, row in rows.iterrows()]]
             components.line_of_budgets(ax, metric, mine, label=name, marker=marker, color=color)
         components.against_cost(ax, run, metric, pd.concat([rows, field]), rows["budget"])

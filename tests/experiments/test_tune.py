@@ -11,7 +11,7 @@ from experiments.config.comparison import BestSet, Contrast, by_setting
 from experiments.config.trial import Infeasible, Trial
 from experiments.studies.tune import PRESETS, TuneStudy
 from experiments.tune import proposals
-from experiments.tune.experiment import AGAIN, FRESH, confirmation, knobs, named, refinement, trials
+from experiments.tune.experiment import AGAIN, FRESH, confirmation, defaults, knobs, named, refinement, trials
 from experiments.tune.settings import not_run
 
 MODEL = """
@@ -113,7 +113,7 @@ def test_finalists_and_defaults_meet_on_images_of_another_seed() -> None:
     raced = {trial.samples.seed for runs in first["8 evaluations, race"].values() for trial in runs}
     assert not raced & {trial.samples.seed for trial in planned}
     tuned = [one for one in found if isinstance(one, Contrast) and one.kind == "tuned"]
-    assert [(one.a, one.b) for one in tuned] == [(order[0], "vp, eta 0"), (order[0], "vp, eta 1")]
+    assert [(one.a, one.b) for one in tuned] == [(name, "vp, eta 0") for name in names[1:]]
     assert [one.mode for one in found if isinstance(one, BestSet)] == ["8 evaluations"]
     (aa,) = (one for one in found if isinstance(one, Contrast) and one.kind == "control")
     assert all(a.samples == replace(b.samples, seed=a.samples.seed) for a, b in aa.pairs)
@@ -163,17 +163,16 @@ def test_proposals_come_in_rounds_and_only_with_optuna(monkeypatch: pytest.Monke
     assert refinement(study, 0.55).rounds == 0
 
 
-def test_a_proposal_that_wins_meets_the_best_named_setting_too() -> None:
+def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network() -> None:
     study = TuneStudy(budgets=(8,))
-    more = replace(study, settings=(*study.settings, "karras(rho=4) from 20 to 0.05, eta 0.7"))
-    field, names = by_setting(trials(more, 0.55)), tuple(setting.name for setting in named(study))
-    (race,) = field
-    left = {race: ("karras(rho=4) from 20 to 0.05, eta 0.7", "geometric, heun")}
-    _, found = confirmation(study, {race: ("cosine, eta 1", *names)}, left, field)
-    tuned = [(one.a, one.b) for one in found if isinstance(one, Contrast) and one.kind == "tuned"]
-    winner = left[race][0]
-    assert tuned == [(winner, "vp, eta 0"), (winner, "vp, eta 1"), (winner, "cosine, eta 1")]
-    assert any(one.a == "cosine, heun" for one in found if isinstance(one, Contrast) and one.kind == "sampler")
+    assert defaults(study) == ("vp, eta 0", "vp, eta 1")
+    of_a_flow = replace(study, usual="flow")
+    assert defaults(of_a_flow) == ("flow, eta 0, ending at 0", "flow, eta 1, ending at 0")
+    own = replace(of_a_flow, default="flow(shift=3),  dpm++2m")
+    assert defaults(own) == ("flow(shift=3), dpm++2m", *defaults(of_a_flow))
+    assert [setting.name for setting in named(own)][:3] == list(defaults(own))
+    names = {setting.name for setting in named(of_a_flow)} - {setting.name for setting in named(study)}
+    assert {"flow, eta 0.5, ending at 0", "flow(shift=3), dpm++2m, ending at 0"} < names
 
 
 @pytest.mark.slow

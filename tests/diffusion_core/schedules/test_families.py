@@ -17,6 +17,7 @@ from diffusion_core.schedules import (
     cosine,
     ddpm,
     ddpm_table,
+    flow,
     geometric,
     karras,
     linear,
@@ -166,3 +167,14 @@ def test_alpha_beta_ladder_has_the_original_number_of_steps(beta: float, n_steps
     assert sigmas[-2] > 0.03 >= sigmas[-1]  # it stops at the first level at or below sigma_min
     assert alpha_beta_ladder(1.0, 0.0) == (30.0, 0.03)
     assert alpha_beta_ratio(0.3, 0.5) == pytest.approx(math.sqrt(0.49 + 0.25))
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, 0.5])
+def test_flow_is_the_loop_of_diffusers(shift: float) -> None:
+    theirs = pytest.importorskip("diffusers").FlowMatchEulerDiscreteScheduler(shift=shift)
+    theirs.set_timesteps(sigmas=np.linspace(1, 1 / 8, 8))
+    units = 0.55 * np.array(flow(7, 0, 0, shift=shift, data_std=0.55))
+    times = units / (1 + units)
+    np.testing.assert_allclose(times, [0.999, *theirs.sigmas[1:-1]], rtol=1e-6)
+    with pytest.raises(ValueError, match="shift=0: it must be"):
+        flow(7, 0, 0, shift=0)

@@ -73,14 +73,25 @@ def test_a_setting_without_images_is_not_called_recommended(tuned: Path) -> None
     assert "vp, eta 0, 8 evaluations (default, lowest KD, not recommended)" in labels()
 
 
-def test_more_samples_that_are_no_images_would_settle_nothing(tuned: Path) -> None:
-    def says() -> bool:
-        run = read_run(tuned)
-        return any("would separate them" in tune.line(run, one) for one in best_sets.read(run))
+def test_best_and_simplest_are_compared_with_what_is_used_without_tuning(tuned: Path) -> None:
+    rows = pd.read_csv(tuned / "contrasts.csv")
+    mine = (rows["kind"] == "tuned") & (rows["mode"] == "16 evaluations")
+    simplest = mine & (rows["b"] == "vp, eta 1")
+    append(tuned / "contrasts.csv", rows[simplest].assign(a="vp, eta 1", b="vp, eta 0"))
 
-    assert says()
-    change(tuned / "contrasts.csv", verdict="too undertrained to tell")
-    assert not says()
+    def line() -> str:
+        run = read_run(tuned)
+        return tune.line(run, best_sets.read(run)[1])
+
+    assert "recommended, “cosine, heun” against “vp, eta 0”: better, " in line()
+    assert "simplest, “vp, eta 1” against “vp, eta 0”: no detectable difference, " in line()
+    assert "images would separate them" in line()
+    numbers = tune.number_of(read_run(tuned), best_sets.read(read_run(tuned))[1])
+    assert numbers.notes[:3] == [
+        "cosine, heun", "simplest that cannot be told from it: vp, eta 1, 7.66", "without tuning: vp, eta 0, 9.60"
+    ]  # fmt: skip
+    change(tuned / "contrasts.csv", verdict="too undertrained to tell")  # then more samples would settle nothing
+    assert "would separate them" not in line()
 
 
 def test_settings_that_could_not_take_part_are_said(tuned: Path) -> None:
