@@ -229,10 +229,9 @@ def _told(model: Adapter) -> Iterator[tuple[str, Change]]:
             lambda t: 3 * t / (1 + 2 * t),
         )  # a shift by 3: Esser et al. 2024, 2403.03206, eq. 23
         yield "t / (3 - 2 * t)", lambda t: t / (3 - 2 * t)
-    if table is None:
-        yield f"{TRAINING_STEPS} * t", partial(torch.mul, other=TRAINING_STEPS)
-    elif not table.whole:
-        yield f"t / {len(table.sigmas)}", partial(torch.mul, other=1 / len(table.sigmas))
+    if table is None or not table.whole:
+        n = len(table.sigmas) if table else TRAINING_STEPS
+        yield from ((f"{n} * t", partial(torch.mul, other=n)), (f"t / {n}", partial(torch.mul, other=1 / n)))
 
 
 def _processes(now: Convention) -> Iterator[tuple[str, str, Time]]:

@@ -112,8 +112,9 @@ def fitted(study: TuneStudy, options: Options) -> tuple[TuneStudy, float]:
     if not isinstance(model, Adapter):
         return study, data_std
     low, high = model.span
-    ends = {"sigma_min": max(study.sigma_min, low), "sigma_max": min(study.sigma_max, high)}
-    return replace(study, known=(low, high), usual=model.usual, **ends), round(model.scale, 4)
+    low_end, high_end = max(study.sigma_min, low), min(study.sigma_max, high)
+    study = replace(study, known=(low, high), usual=model.usual, sigma_min=low_end, sigma_max=high_end)
+    return study, round(model.scale, 4)
 
 
 def trials(

@@ -217,6 +217,7 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
     "noise at 0": (flow_of(flow(1)), "its time may run the other way: it fits data_at=1 better"),
     "noise at 1": (flow_of(flow(), data_at=1), "its time may run the other way: it fits data_at=0 better"),
     "1 - t": (flow_of(lambda z, t: flow()(z, 1 - t)), TOLD + "1 - t)"),
+    "t / 1000 where t is right": (vp(lambda z, t: ddpm()(z, t / 1000)), TOLD + "1000 * t)"),
     "1000 t": (flow_of(lambda z, t: flow()(z, t / 1000)), TOLD + "1000 * t)"),
     "a velocity as eps": (flow_of(flow(), predicts="eps"), "it fits predicts='velocity' better than 'eps'"),
     "eps as a velocity": (flow_of(flow(returns="eps")), "it fits predicts='eps' better than 'velocity'"),
