@@ -89,10 +89,9 @@ def named(study: TuneStudy) -> list[SamplerSetting]:
     labels = (*(f"eta {eta:g}" for eta in study.etas), *study.samplers)
     product = [SamplerSetting(ladder, label) for ladder in study.ladders for label in labels]
     first, single = (map(SamplerSetting.read, texts) for texts in (defaults(study), study.settings))
-    own = [
-        SamplerSetting(ladder, label, True) for ladder in (study.usual, f"{study.usual}(shift=3)") for label in labels
-    ]
-    return [*dict.fromkeys([*first, *product, *(own if study.usual else ()), *single])]
+    usual = (study.usual, f"{study.usual}(shift=3)") if study.usual else ()
+    own = [SamplerSetting(ladder, label, True) for ladder in usual for label in labels]
+    return [*dict.fromkeys([*first, *product, *own, *single])]
 
 
 def defaults(study: TuneStudy) -> tuple[str, ...]:
