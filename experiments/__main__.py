@@ -15,6 +15,10 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
         "experiments.check",
         "Does a network from elsewhere denoise as it should? check --model python:my_model:eps",
     ),
+    "check-sampler": (
+        "experiments.check_sampler",
+        "Is a sampler right, if its network is exact? check-sampler my_file:sampler",
+    ),
     "machine": ("experiments.machine", "how fast this machine is, and which precision runs choose here"),
     "store": ("experiments.store.cli", "what the store of networks, samples and scores holds, and making room in it"),
     "report": ("reports.command_line", "writes the report of a finished run again: report DIR"),

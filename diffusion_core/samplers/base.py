@@ -24,7 +24,7 @@ class Sampler:
 
     label: ClassVar[str]  # its name on the command line and in tables; by default the class's name
     follows_ladder: ClassVar[bool] = True  # whether it makes one step per interval of the ladder
-    order: ClassVar[int] = 1  # of convergence without noise
+    order: ClassVar[int] = 1  # of convergence of mean and standard deviation, see `conformance`
     near: ClassVar[tuple[str, ...]] = ()  # labels of the samplers that `tune` tries where this one is good
 
     def __init_subclass__(cls) -> None:

@@ -61,6 +61,7 @@ class DPMpp2MSDE(Sampler):
 
     eta: float = 1.0
     label: ClassVar[str] = "dpm++2m-sde"
+    order: ClassVar[int] = 2
     near: ClassVar[tuple[str, ...]] = DPMpp2M.near
 
     def __post_init__(self) -> None:

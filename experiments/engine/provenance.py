@@ -28,14 +28,14 @@ def command() -> str:
 
 def provenance(name: str, question: str, options: Options, notes: Sequence[str]) -> dict[str, Any]:
     """The contents of run.json."""
-    commit, dirty = _commit()
+    revision, dirty = commit()
     return {
         "schema": 2,
         "experiment": name,
         "preset": options.preset,
         "question": question,
         "command": command(),
-        "commit": commit,
+        "commit": revision,
         "dirty": dirty,
         "versions": {"python": platform.python_version()} | {package: version(package) for package in VERSIONS},
         "machine": describe(),
@@ -65,7 +65,7 @@ def notes(trials: Sequence[Trial], options: Options, n_planned: int) -> list[str
     return [*dict.fromkeys(found)]
 
 
-def _commit() -> tuple[str | None, bool | None]:
+def commit() -> tuple[str | None, bool | None]:
     """The commit of this code, and whether files differ from it. Both are None outside a git checkout."""
 
     def git(*arguments: str) -> str:

@@ -1,0 +1,29 @@
+"""Is a sampler right? With an exact denoiser, every error is the sampler's.
+
+verdict = check(sampler, order=2)           # Verdict: what is wrong, in a sentence
+assert_converges(sampler, order=2)          # for a test suite
+
+oracle.py     exact predictions for VE, VP and flow matching
+impulses.py   the law of the result, exactly, or by Monte Carlo
+verdict.py    from laws at several numbers of steps to a verdict
+wrappers.py   samplers of other signatures: ours, diffusers, k-diffusion, smalldiffusion, a step of flow matching
+"""
+
+from diffusion_core.conformance import wrappers
+from diffusion_core.conformance.checking import assert_converges, check
+from diffusion_core.conformance.impulses import Law, SamplerFunction
+from diffusion_core.conformance.oracle import GAUSSIAN, MIXTURE, Oracle
+from diffusion_core.conformance.verdict import BUDGETS, Verdict
+
+__all__ = [
+    "BUDGETS",
+    "GAUSSIAN",
+    "MIXTURE",
+    "Law",
+    "Oracle",
+    "SamplerFunction",
+    "Verdict",
+    "assert_converges",
+    "check",
+    "wrappers",
+]

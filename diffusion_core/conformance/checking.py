@@ -1,0 +1,114 @@
+"""Is a sampler right? Exact predictions, exact laws at many numbers of steps, a verdict."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from diffusion_core.conformance.impulses import (
+    Law,
+    NotAffineError,
+    SamplerFunction,
+    by_impulses,
+    by_monte_carlo,
+    z_scores,
+)
+from diffusion_core.conformance.oracle import GAUSSIAN, Oracle
+from diffusion_core.conformance.verdict import BUDGETS, CERTAIN, DRAWN_BUDGETS, MORE, Verdict, judge
+
+CROSS_CHECK, N_CROSS, N_DRAWN = 50, 10_000, 100_000  # steps and samples of the cross-check; samples of Monte Carlo
+SUSPECT = 5.0  # standard errors between impulses and Monte Carlo
+ALIKE = 1e-3  # of a standard deviation, between a sampler and its reference
+
+
+def check(
+    sampler: SamplerFunction,
+    order: int | None = None,
+    reference: SamplerFunction | None = None,
+    *,
+    data: Oracle = GAUSSIAN,
+    budgets: Sequence[int] | None = None,
+    seed: int = 0,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Verdict:
+    """Whether a sampler converges to the data's law when its network is exact.
+
+    Args:
+        sampler: samples = sampler(denoiser, n_steps, noise). The denoiser is an `Oracle`, noise is unit noise
+            (B, 1, 1, D), and the samples have its shape. Its own noise must come from torch's normal draws.
+        order: the order of convergence that the sampler should have, in mean and standard deviation.
+        reference: a sampler that should have the same law at each number of steps.
+        data: `GAUSSIAN`, which is exact, or `MIXTURE`, which takes Monte Carlo.
+        budgets: numbers of steps; they must hold a chain of verdict.py, such as 50, 100 and 200.
+        seed: of Monte Carlo.
+        progress: called with the share of the work that is done.
+
+    Raises:
+        ValueError: the sampler returns something other than samples; the budgets do not suffice.
+    """
+    with torch.random.fork_rng(devices=[]):
+        laws, why = _exact(sampler, data, sorted(set(budgets or BUDGETS)), seed, progress)
+        if why is None:
+            verdict = judge(laws, data, order, "impulses", exact=True)
+            if verdict.kind == "undecided" and budgets is None:
+                more, _ = by_impulses(sampler, data, MORE, 2 * MORE)
+                again = judge([*laws, more], data, order, "impulses", exact=True)
+                verdict = again if np.isfinite(more.std).all() else verdict
+        else:
+            planned, laws = sorted(set(budgets or DRAWN_BUDGETS)), []
+            for n_steps in planned:
+                laws.append(by_monte_carlo(sampler, data, n_steps, N_DRAWN, seed))
+                progress(sum(planned[: len(laws)]) / sum(planned))
+            verdict = judge(laws, data, order, f"Monte Carlo, because {why}", exact=False)
+        return _compared(verdict, reference) if reference and verdict.right else verdict
+
+
+def assert_converges(sampler: SamplerFunction, order: int | None = None, **options: object) -> None:
+    """Raises AssertionError with the verdict unless the sampler is right. For test suites; arguments as `check`."""
+    verdict = check(sampler, order, **options)  # type: ignore[arg-type]  # they are those of `check`
+    assert verdict.right, verdict.sentence
+
+
+def _exact(
+    sampler: SamplerFunction, data: Oracle, budgets: Sequence[int], seed: int, progress: Callable[[float], None]
+) -> tuple[list[Law], str | None]:
+    """The exact laws; else why impulses cannot measure them."""
+    if len(data.means) > 1:
+        return [], "the data is a mixture"
+    laws, n_draws = list[Law](), 2.0 * budgets[0]
+    try:
+        for n_steps in budgets:
+            law, taken = by_impulses(sampler, data, n_steps, int(n_draws) + 2)
+            laws.append(law)
+            n_draws = taken / n_steps * budgets[min(len(laws), len(budgets) - 1)]
+            progress(sum(budgets[: len(laws)]) / sum(budgets))
+    except NotAffineError as error:
+        return [], str(error)
+    return laws, _hidden_noise(sampler, data, laws, seed)
+
+
+def _hidden_noise(sampler: SamplerFunction, data: Oracle, laws: Sequence[Law], seed: int) -> str | None:
+    """Why impulses cannot be believed: a Monte Carlo run disagrees, as where noise is drawn again from a seed."""
+    exact = min(laws, key=lambda law: abs(law.n_steps - CROSS_CHECK))
+    if not np.isfinite(exact.std).all():
+        return None
+    drawn = by_monte_carlo(sampler, data, exact.n_steps, N_CROSS, seed)
+    z = np.abs(z_scores(exact, drawn)).max()
+    return None if z < SUSPECT else f"impulses and Monte Carlo differ by {z:.0f} standard errors"
+
+
+def _compared(verdict: Verdict, reference: SamplerFunction) -> Verdict:
+    """The verdict, or "unlike its reference" if the laws at some number of steps differ."""
+    data = verdict.oracle
+    units = np.tile(data.true_stds.numpy(), 2)
+    for law in verdict.laws:
+        other, _ = by_impulses(reference, data, law.n_steps, 4 * law.n_steps)
+        gaps = np.abs(np.concatenate([law.std - other.std, law.mean - other.mean])) / units
+        if (gaps > ALIKE + CERTAIN * np.concatenate([law.std_error, law.mean_error]) / units).any():
+            text = (
+                f"unlike its reference: its limit is right, but with {law.n_steps} steps their laws differ by "
+                f"{gaps.max():.1%} of a standard deviation."
+            )
+            return replace(verdict, kind="unlike its reference", sentence=text)
+    return verdict

@@ -1,0 +1,211 @@
+"""From laws at several numbers of steps to a verdict: does the law converge to that of the data, and how fast?
+
+y(n) are the errors of mean and standard deviation after n steps, in standard deviations of the data. Along a chain
+of n, 2n and 4n steps the order is p = log2 |y(n) - y(2n)| / |y(2n) - y(4n)|, and the limit is
+y(4n) - (y(2n) - y(4n)) / (2^p - 1) (Richardson 1911, Aitken 1926). Another chain and another p give another limit; it
+is as unsure as they differ.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from diffusion_core.conformance.impulses import Law
+from diffusion_core.conformance.oracle import RARE, Oracle
+
+Chain = tuple[int, int, int]
+BUDGETS = (8, 10, 25, 28, 50, 60, 100, 125, 140, 200, 250, 280, 400, 500)
+MORE = 1000  # steps that are tried where these leave it undecided
+CHAINS: tuple[Chain, ...] = ((250, 500, 1000), (125, 250, 500), (50, 100, 200), (25, 50, 100))  # they divide 1,000
+DRAWN_BUDGETS = (8, 28, 50, 100, 200)  # of Monte Carlo
+TOLERANCE, DRAWN_TOLERANCE = 0.01, 0.03  # of the limit, in standard deviations; by impulses, by Monte Carlo
+LEFT_OVER = 0.005  # standard deviation of noise that counts as left over
+NARROW = 0.1  # directions below it only show noise that is left over
+ROUNDING = 1e-5  # differences below it may be rounding: diffusers computes in float32
+SAME_ORDER = 0.5  # orders along two chains that differ by more are no order
+CERTAIN = 3.0  # standard errors
+
+Kind = Literal[
+    "right", "wrong limit", "order lost", "irregular in the number of steps", "noise left over",
+    "unlike its reference", "undecided",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `check` says of a sampler.
+
+    Args:
+        kind: "right" or what is wrong.
+        sentence: the verdict in words.
+        order: the measured order of convergence of mean and standard deviation; None if it cannot be measured.
+        ratios: standard deviation over the true one in the limit of many steps, per direction; NaN if narrow.
+        mean_errors: error of the mean in that limit, in standard deviations of the data, per direction; NaN if narrow.
+        left_over: standard deviation of the noise that is left at the end, in that limit; None if not measured.
+        laws: what was measured at each number of steps.
+        oracle: the data.
+        how: "impulses", which are exact, or "Monte Carlo" with the reason.
+    """
+
+    kind: Kind
+    sentence: str
+    order: float | None
+    ratios: tuple[float, ...]
+    mean_errors: tuple[float, ...]
+    left_over: float | None
+    laws: tuple[Law, ...]
+    oracle: Oracle
+    how: str
+
+    @property
+    def right(self) -> bool:
+        """Whether the sampler passed."""
+        return self.kind == "right"
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """The errors of standard deviations, means and shares of the rare mode in the wide directions, and their limit."""
+
+    errors: dict[int, np.ndarray]
+    stds: np.ndarray  # of the data in these directions
+    chains: list[Chain]
+    order: float | None
+    limit: np.ndarray
+    unsure: np.ndarray
+    left_over: float | None
+    exact: bool
+
+    @property
+    def n(self) -> int:
+        return len(self.stds)
+
+
+def judge(laws: Sequence[Law], oracle: Oracle, order: int | None, how: str, exact: bool) -> Verdict:
+    """The verdict on these laws. `order` is the declared order, if any. ValueError if they hold no chain of steps."""
+    wide = np.array([std > NARROW for std in oracle.stds])
+    errors = {law.n_steps: _errors(law, oracle, wide) for law in laws}
+    chains = [chain for chain in CHAINS if set(chain) <= set(errors)]
+    if not chains:
+        raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps, such as {CHAINS[-1]}")
+    nothing = np.full(len(oracle.stds), math.nan)
+    if not all(np.isfinite(errors[n]).all() for n in chains[0]):
+        text = f"wrong limit: with {chains[0][2]} steps its samples are not finite."
+        return Verdict("wrong limit", text, None, (*nothing,), (*nothing,), None, tuple(laws), oracle, how)
+    se = np.max([_standard_errors(law, oracle, wide) for law in laws], axis=0)
+    found = _order(errors, chains) if exact else None
+    limit, unsure = _limit(errors, chains, found or order or 1, se if not exact else None)
+    left = _left_over(laws, oracle, chains[0]) if exact and not wide.all() else None
+    fit = _Fit(errors, oracle.true_stds.numpy()[wide], chains, found, limit, unsure, left, exact)
+    kind, text = _kind(fit, order)
+    ratios, means = nothing.copy(), nothing.copy()
+    ratios[wide], means[wide] = 1 + limit[: fit.n], limit[fit.n : 2 * fit.n]
+    return Verdict(kind, text, found, tuple(ratios.tolist()), tuple(means.tolist()), left, tuple(laws), oracle, how)
+
+
+def _errors(law: Law, oracle: Oracle, wide: np.ndarray) -> np.ndarray:
+    true = oracle.true_stds.numpy()[wide]
+    parts = [law.std[wide] / true - 1, (law.mean[wide] - oracle.mean) / true]
+    return np.concatenate([*parts, *([law.rare[wide] - RARE] if law.rare is not None else [])])
+
+
+def _standard_errors(law: Law, oracle: Oracle, wide: np.ndarray) -> np.ndarray:
+    true = oracle.true_stds.numpy()[wide]
+    parts = [law.std_error[wide] / true, law.mean_error[wide] / true]
+    share = law.mean_error[wide] / true * math.sqrt(RARE * (1 - RARE))
+    return np.concatenate([*parts, *([share] if law.rare is not None else [])])
+
+
+def _order(errors: dict[int, np.ndarray], chains: Sequence[Chain]) -> float | None:
+    """The order along the finest chain that is beyond rounding, unless the next coarser one says something else."""
+    orders = [order for chain in chains if (order := _order_along(errors, chain)) is not None]
+    return None if not orders or abs(orders[0] - orders[min(1, len(orders) - 1)]) > SAME_ORDER else orders[0]
+
+
+def _order_along(errors: dict[int, np.ndarray], chain: Chain) -> float | None:
+    low, middle, high = (errors[n] for n in chain)
+    first, second = np.abs(low - middle).max(), np.abs(middle - high).max()
+    return math.log2(first / second) if first > second > ROUNDING else None
+
+
+def _limit(
+    errors: dict[int, np.ndarray], chains: Sequence[Chain], order: float, se: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The errors in the limit of many steps, and how unsure they are."""
+    if se is not None:  # Monte Carlo: 2 y(4n) - y(2n), for order 1
+        _, middle, high = chains[0]
+        return 2 * errors[high] - errors[middle], CERTAIN * math.sqrt(5) * se
+    limits = []
+    for chain in chains[:2]:
+        step, own = errors[chain[1]] - errors[chain[2]], _order_along(errors, chain) or order
+        limits += [errors[chain[2]] - step / (2 ** max(p, 0.5) - 1) for p in (own, max(round(own), 1))]
+    return limits[0], np.max([np.abs(limits[0] - other) for other in limits], axis=0)
+
+
+def _left_over(laws: Sequence[Law], oracle: Oracle, chain: Chain) -> float:
+    """Standard deviation of the noise at the end, beyond the narrowest direction, in the limit of many steps."""
+    narrow = int(np.argmin(oracle.stds))
+    low, middle, high = (next(law.std[narrow] ** 2 for law in laws if law.n_steps == n) for n in chain)
+    first, second = low - middle, middle - high
+    shrink = second / first if 0 < second < first else 0.0
+    return math.sqrt(max(high - second * shrink / (1 - shrink) - oracle.stds[narrow] ** 2, 0.0))
+
+
+def _kind(fit: _Fit, order: int | None) -> tuple[Kind, str]:
+    """What is wrong, the worst first, and the sentence that says it."""
+    tolerance, left = TOLERANCE if fit.exact else DRAWN_TOLERANCE, fit.left_over or 0.0
+    added = np.zeros_like(fit.limit)  # what noise that is left over adds
+    added[: fit.n] = np.sqrt(1 + (left / fit.stds) ** 2) - 1
+    if left > LEFT_OVER and (np.abs(fit.limit - added) <= tolerance + fit.unsure).all():
+        return "noise left over", f"noise left over: its samples end with noise of standard deviation {left:.3g}."
+    beyond = np.abs(fit.limit) - fit.unsure
+    if (beyond > tolerance).any():
+        return "wrong limit", _wrong_limit(fit, int(np.abs(fit.limit).argmax()))
+    if fit.exact and (irregular := _irregular(fit)) is not None:
+        n, gap = irregular
+        return "irregular in the number of steps", (
+            f"irregular in the number of steps: it converges along divisors of 1,000, but with {n} steps it is "
+            f"{gap:.1%} of a standard deviation away from that curve."
+        )
+    worst = int((np.abs(fit.limit) + fit.unsure).argmax())
+    if abs(fit.limit[worst]) + fit.unsure[worst] > tolerance:
+        return "undecided", (
+            f"undecided: its limit is {abs(fit.limit[worst]):.1%} of a standard deviation from the data, give or take "
+            f"{fit.unsure[worst]:.1%}; more {'steps' if fit.exact else 'samples'} would decide."
+        )
+    if order is not None and fit.order is not None and fit.order < order - SAME_ORDER:
+        return "order lost", f"order lost: its limit is right, but its order is {fit.order:.1f} instead of {order}."
+    few = min(fit.errors, key=lambda n: (abs(n - 28), n))
+    ratios = 1 + fit.errors[few][: fit.n]
+    speed, size = f", with order {fit.order:.1f}" if fit.order else "", max(np.abs(fit.limit).max(), 1e-3)
+    return "right", (
+        f"right: with more steps its law converges to the data's{speed}, to within {size:.1%}; with {few} steps its "
+        f"standard deviations are {ratios.min():.2f} to {ratios.max():.2f} of the true ones."
+    )
+
+
+def _wrong_limit(fit: _Fit, at: int) -> str:
+    kind, direction = divmod(at, fit.n)
+    where, value = f"where the data's is {fit.stds[direction]:.3g}", fit.limit[at]
+    if kind == 0:
+        return f"wrong limit: with more steps its standard deviation tends to {1 + value:.3f} of the true one, {where}."
+    if kind == 1:
+        hint = " Does it start at too low a noise level?" if np.abs(fit.limit[: fit.n]).max() < TOLERANCE else ""
+        return f"wrong limit: with more steps its mean is off by {value:.3f} standard deviations, {where}.{hint}"
+    return f"wrong limit: with more steps the rare mode has a share of {RARE + value:.3f} instead of {RARE:g}."
+
+
+def _irregular(fit: _Fit) -> tuple[int, float] | None:
+    """The number of steps that is farthest from a smooth curve through the divisors of 1,000, if it is far."""
+    errors, power, worst = fit.errors, fit.order or 1.0, None
+    regular = [n for n in errors if 1000 % n == 0]
+    for n in (n for n in errors if 1000 % n and min(regular) < n < max(regular) and n > 25):
+        below, above = max(m for m in regular if m < n), min(m for m in regular if m > n)
+        share = (n**-power - above**-power) / (below**-power - above**-power)
+        gap = float(np.abs(errors[n] - share * errors[below] - (1 - share) * errors[above]).max())
+        if gap > 0.003 + np.abs(errors[below] - errors[above]).max() / 2 and (worst is None or gap > worst[1]):
+            worst = n, gap
+    return worst

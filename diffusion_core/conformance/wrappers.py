@@ -1,0 +1,146 @@
+"""Samplers of other signatures as `samples = sampler(denoiser, n_steps, noise)`."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion_core.conformance.impulses import SamplerFunction
+from diffusion_core.conformance.oracle import Oracle
+from diffusion_core.samplers import Sampler, follow
+from diffusion_core.schedules import karras
+
+SIGMA_MAX, SIGMA_MIN = (
+    160.0,
+    0.004,
+)  # of ladders here: Karras et al. 2022, arXiv 2206.00364, in data standard deviations
+
+
+def ladder(n_steps: int) -> tuple[float, ...]:
+    """n_steps steps: Karras levels, then 0. A ladder that ended above 0 would leave noise, and not converge."""
+    return (*karras(max(n_steps - 1, 1), SIGMA_MAX, SIGMA_MIN), 0.0) if n_steps > 1 else (SIGMA_MAX, 0.0)
+
+
+def ours(sampler: Sampler, levels: Callable[[int], Sequence[float]] = ladder) -> SamplerFunction:
+    """A `Sampler` of this package on the ladder `levels(n_steps)`. ValueError if it follows no ladder."""
+    if not sampler.follows_ladder:
+        raise ValueError(f"{sampler.name}: it follows no ladder, so it has no number of steps to vary")
+
+    def run(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+        sigmas = tuple(levels(n_steps))
+        *_, x = follow(denoiser.eps, sampler, sigmas, noise * sigmas[0], lambda: torch.randn_like(noise))
+        return x
+
+    return run
+
+
+def k_diffusion(function: Callable[..., Tensor], **options: Any) -> SamplerFunction:
+    """k-diffusion's signature: x = function(model, x, sigmas, **options), where model(x, sigma) returns x0."""
+
+    def run(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+        sigmas = torch.tensor(ladder(n_steps), dtype=noise.dtype)
+        return function(lambda x, sigma, **_: denoiser.denoised(x, sigma), noise * sigmas[0], sigmas, **options)
+
+    return run
+
+
+def smalldiffusion(schedule: Any, **options: Any) -> SamplerFunction:
+    """smalldiffusion's `samples` on one of its schedules, with its options gam and mu."""
+    from types import SimpleNamespace
+
+    samples = import_module("smalldiffusion").samples
+
+    def run(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+        sigmas = schedule.sample_sigmas(n_steps)
+        model = SimpleNamespace(
+            eval=lambda: None,
+            rand_input=lambda n: torch.randn_like(noise),
+            predict_eps_cfg=lambda x, sigma, *_: denoiser.eps(x, sigma),
+        )
+        *_, x = samples(model, sigmas, xt=noise * sigmas[0], accelerator=SimpleNamespace(device="cpu"), **options)
+        return x
+
+    return run
+
+
+def flow_step(step: Callable[..., Tensor], data_at: int = 0) -> SamplerFunction:
+    """A plain step of flow matching, x = step(x, t, dt, velocity), on n_steps equal steps of t (a tensor ()).
+
+    Args:
+        data_at: 0 if x = (1 - t) x0 + t z, so that t falls from 1 to 0 and dt < 0; 1 if x = t x0 + (1 - t) z.
+    """
+
+    def run(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+        times = torch.linspace(1 - data_at, data_at, n_steps + 1, dtype=noise.dtype)
+        x = noise
+        for t, after in pairwise(times):
+            out = denoiser.velocity(x, 1 - t) if data_at else denoiser.velocity(x, t)
+            x = step(x, t, after - t, -out if data_at else out)
+        return x
+
+    return run
+
+
+def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
+    """A scheduler of diffusers with exact predictions. It starts from pure noise, as pipelines do.
+
+    Args:
+        scheduler: the class, or its name.
+        options: of its constructor, of `set_timesteps`, or of `step`, such as eta; by their names.
+
+    Raises:
+        ValueError: there is no such scheduler or option.
+    """
+    kind: Any = getattr(import_module("diffusers"), scheduler, None) if isinstance(scheduler, str) else scheduler
+    if not hasattr(kind, "set_timesteps"):
+        raise ValueError(f"diffusers:{scheduler}: there is no such scheduler")
+    places = [(place, inspect.signature(place).parameters) for place in (kind.__init__, kind.set_timesteps, kind.step)]
+    if unknown := sorted(name for name in options if not any(name in known for _, known in places)):
+        raise ValueError(f"diffusers:{kind.__name__}: {unknown[0]}: it has no such option")
+    init, times, step = ({n: v for n, v in options.items() if n in known} for _, known in places)
+    times = {name: value for name, value in times.items() if name not in init}
+    step = {name: value for name, value in step.items() if name not in init | times}
+
+    def run(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+        scheduler = kind(**init)
+        scheduler.set_timesteps(n_steps, **times)
+        predict = _prediction(scheduler)
+        x = noise * float(getattr(scheduler, "init_noise_sigma", 1.0))
+        for t in scheduler.timesteps:
+            asked = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
+            x = scheduler.step(predict(denoiser, asked, float(t)), t, x, return_dict=False, **step)[0]
+        return x.to(noise.dtype)
+
+    return run
+
+
+def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
+    """What a network would return at a time t: it knows nothing of the scheduler but t."""
+    config = scheduler.config
+    if "sigma_data" in config:  # EDM: the input is c_in x, t = ln(sigma) / 4, the output is F
+
+        def edm(denoiser: Oracle, x: Tensor, t: float) -> Tensor:
+            sigma, data = torch.tensor(4 * t).exp(), config.sigma_data
+            x = x * (sigma**2 + data**2).sqrt()
+            x0 = denoiser.denoised(x, sigma)
+            return (x0 - x * data**2 / (sigma**2 + data**2)) * (sigma**2 + data**2).sqrt() / (sigma * data)
+
+        return edm
+    kind = config.get("prediction_type", "flow_prediction")
+    if kind == "flow_prediction":
+        return lambda denoiser, x, t: denoiser.velocity(x, t / config.num_train_timesteps)
+    abar = scheduler.alphas_cumprod.double()
+    log_sigmas = ((1 - abar) / abar).log() / 2
+    outputs = {"epsilon": "eps", "sample": "denoised", "v_prediction": "v"}
+
+    def vp(denoiser: Oracle, x: Tensor, t: float) -> Tensor:
+        low = min(int(t), len(log_sigmas) - 1)
+        sigma = torch.lerp(log_sigmas[low], log_sigmas[min(low + 1, len(log_sigmas) - 1)], t - low).exp()
+        a = (1 + sigma**2).rsqrt()
+        return getattr(denoiser, outputs[kind])(x, sigma * a, a)
+
+    return vp

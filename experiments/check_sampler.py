@@ -1,0 +1,257 @@
+"""`python -m experiments check-sampler SAMPLER`: does a sampler converge to the data if its network is exact?
+
+Prints the verdict and a table by number of steps, and writes a report. Exit status 1 if the sampler is not right.
+"""
+
+import csv
+import json
+import sys
+import time
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from diffusion_core.conformance import GAUSSIAN, MIXTURE, SamplerFunction, Verdict, check
+from experiments.models.samplers import named
+from experiments.store.checksums import write_json
+
+DATA = {"gaussian": GAUSSIAN, "mixture": MIXTURE}
+HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so that every error is the sampler's.
+
+The data has directions of standard deviation 2, 1, 0.5, 0.2 and 0.01, with mean 0.5. The sampler runs with 8 to 500
+steps. If its mean and standard deviations converge to those of the data, it is right. Nearly every sampler is affine in
+its noise; its mean and variance are then exact, without any statistics, in about two seconds. Else they are drawn, and
+the verdict says so. The ten lines of a sampler of your own, in my_file.py:
+
+    def sampler(denoiser, n_steps, noise):                 # noise: unit noise, the start; more by torch.randn_like
+        x, times = noise, torch.linspace(1, 0, n_steps + 1)
+        for t, after in zip(times, times[1:]):
+            x = x + (after - t) * denoiser.velocity(x, t)  # flow matching, x = (1 - t) x0 + t z
+        return x                                           # others: .denoised(x, sigma), .eps(x, sigma), .v(x, s, a)
+
+Samplers:
+  my_file:sampler                                     samples = sampler(denoiser, n_steps, noise)
+  "my_file:sampler(eta=0.5)"                          the same, with an argument eta
+  flow-step:my_file:step                              x = step(x, t, dt, velocity), from t = 1 (noise) to t = 0
+  k-diffusion:my_file:sample                          x = sample(model, x, sigmas), where model(x, sigma) returns x0
+  "diffusers:DDIMScheduler(timestep_spacing=trailing, clip_sample=False, eta=1.0)"
+  "smalldiffusion:ScheduleDDPM(gam=1, mu=0.5)"
+  "euler(eta=1)", heun, ...                           samplers of this package
+  my_list.toml                                        many of them, see docs/samplers.md
+
+Exit status: 0 if all are right, 1 if one is not, 2 for invalid arguments."""
+
+
+@dataclass(frozen=True)
+class CheckSampler:
+    """What to check."""
+
+    samplers: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SAMPLER [SAMPLER ...]")]
+    """Samplers, spelt as above; or one list of them, FILE.toml."""
+    order: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: what it declares)")] = None
+    """The order of convergence that it should have. A lower one is then an error."""
+    reference: Annotated[str | None, tyro.conf.arg(metavar="SAMPLER", help_behavior_hint="(default: none)")] = None
+    """A sampler that should give the same law for all numbers of steps. It finds errors that vanish with more steps."""
+    data: Literal["gaussian", "mixture"] = "gaussian"
+    """mixture: a rare mode (10 %), by Monte Carlo. It takes longer."""
+    budgets: Annotated[
+        tuple[int, ...], tyro.conf.arg(metavar="N [N ...]", help_behavior_hint="(default: 8 to 500)")
+    ] = ()
+    """Numbers of steps. They must hold N, 2N and 4N, such as 50 100 200."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/check-sampler")
+    """Folder of the report."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One sampler of a list.
+
+    Args:
+        sampler: its name, as on the command line.
+        order, reference: as on the command line.
+        group: a heading of the table, such as the package that it comes from.
+        note: what is documented or known about its law, in a sentence.
+        link: where it is documented or discussed.
+    """
+
+    sampler: str
+    order: int | None = None
+    reference: str | None = None
+    group: str = ""
+    note: str = ""
+    link: str = ""
+
+
+def command(arguments: Sequence[str], prog: str) -> int:
+    """Checks the samplers. Returns 0 if all are right, else 1. tyro ends the program on --help."""
+    options = tyro.cli(CheckSampler, prog=prog, description=HELP, args=list(arguments))
+    return int(not all(verdict.right for verdict in main(options)))
+
+
+def main(options: CheckSampler) -> list[Verdict]:
+    """Prints the verdicts and writes the report. ValueError if a sampler cannot be found or returns no samples."""
+    if not options.samplers:
+        raise ValueError("samplers: none is given; --help shows how they are spelt")
+    entries = [Entry(text, options.order, options.reference) for text in options.samplers]
+    if len(entries) == 1 and options.samplers[0].endswith(".toml"):
+        entries = listed(Path(options.samplers[0]))
+    found = [named(entry.sampler) for entry in entries]  # all names first: an error comes before the work
+    references = [named(entry.reference)[0] if entry.reference else None for entry in entries]
+    torch.set_num_threads(1)  # the tensors are tiny
+    verdicts, seconds = [], []
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar:
+        for entry, (sampler, declared), reference in zip(entries, found, references, strict=True):
+            line, start = bar.add_task(entry.sampler, total=1.0), time.process_time()
+            verdicts.append(
+                _checked(entry, sampler, declared, reference, options, lambda x, at=line: bar.update(at, completed=x))
+            )
+            seconds.append(time.process_time() - start)
+            bar.remove_task(line)
+    write(options.out, entries, verdicts, seconds)
+    if len(entries) == 1:
+        show(entries[0], verdicts[0], seconds[0])
+    else:
+        show_all(entries, verdicts)
+    from reports.samplers.page import write_sampler_report  # it imports pandas and matplotlib
+
+    print(f"report:  {write_sampler_report(options.out)}")
+    if not sys.stdout.isatty():
+        said = {entry.sampler: verdict.kind for entry, verdict in zip(entries, verdicts, strict=True)}
+        print(json.dumps({"check-sampler": said, "out": str(options.out)}))
+    return verdicts
+
+
+def _checked(
+    entry: Entry, sampler: SamplerFunction, declared: int | None, reference: SamplerFunction | None,
+    options: CheckSampler, progress: Any,
+) -> Verdict:  # fmt: skip
+    order = entry.order if entry.order is not None else declared
+    try:
+        return check(
+            sampler, order, reference, data=DATA[options.data], budgets=options.budgets or None, progress=progress
+        )
+    except ValueError as error:
+        raise ValueError(f"{entry.sampler}: {error}") from error
+    except Exception as error:  # a sampler of the user's may raise anything
+        raise ValueError(
+            f"{entry.sampler}: it raised {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def listed(path: Path) -> list[Entry]:
+    """The samplers of a list: tables [[sampler]] with the fields of `Entry`; `sampler` is called `name` there.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))["sampler"]
+        known = {field.name for field in fields(Entry)} - {"sampler"} | {"name"}
+        if strange := sorted({key for table in tables for key in table} - known):
+            raise ValueError(f"{strange[0]}: no such field; there are {', '.join(sorted(known))}")
+        return [Entry(table["name"], **{k: v for k, v in table.items() if k != "name"}) for table in tables]
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: no list of samplers: {error}") from error
+
+
+def rows(name: str, verdict: Verdict) -> list[dict[str, Any]]:
+    """One row per number of steps and direction."""
+    true = verdict.oracle.true_stds.numpy()
+    return [
+        {
+            "sampler": name, "n_steps": law.n_steps, "data_std": float(std), "mean": law.mean[at], "std": law.std[at],
+            "ratio": law.std[at] / std, "mean_error": (law.mean[at] - verdict.oracle.mean) / std,
+            "ratio_se": law.std_error[at] / std, "rare": "" if law.rare is None else law.rare[at],
+        }
+        for law in verdict.laws for at, std in enumerate(true)
+    ]  # fmt: skip
+
+
+def write(out: Path, entries: Sequence[Entry], verdicts: Sequence[Verdict], seconds: Sequence[float]) -> None:
+    """samplers.json, verdicts.csv and budgets.csv."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from experiments.engine.provenance import command as typed
+    from experiments.engine.provenance import commit
+    from experiments.stages.hardware import describe
+
+    out.mkdir(parents=True, exist_ok=True)
+    packages = {entry.sampler.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
+    versions = {}
+    for package in ("sigmabench", "torch", "numpy", *sorted(packages)):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # a checkout that is not installed
+            versions[package] = "unknown"
+    revision, dirty = commit()
+    write_json(out / "samplers.json", {
+        "schema": 1, "command": typed(), "commit": revision, "dirty": dirty, "versions": versions,
+        "machine": describe(), "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    })  # fmt: skip
+    lines = [
+        {
+            "sampler": entry.sampler, "group": entry.group, "kind": verdict.kind, "sentence": verdict.sentence,
+            "declared": entry.order, "order": verdict.order, "left_over": verdict.left_over, "how": verdict.how,
+            "limit_ratio": _farthest(verdict.ratios, 1.0), "limit_mean_error": _farthest(verdict.mean_errors, 0.0),
+            "seconds": taken, "note": entry.note, "link": entry.link,
+        }
+        for entry, verdict, taken in zip(entries, verdicts, seconds, strict=True)
+    ]  # fmt: skip
+    _csv(out / "verdicts.csv", lines)
+    pairs = zip(entries, verdicts, strict=True)
+    _csv(out / "budgets.csv", [row for entry, verdict in pairs for row in rows(entry.sampler, verdict)])
+
+
+def _csv(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in line.items()} for line in lines
+        )
+
+
+def _farthest(values: Sequence[float], right: float) -> float:
+    """The value that is farthest from what it should be; NaN if there is none."""
+    known = [value for value in values if not np.isnan(value)]
+    return max(known, key=lambda value: abs(value - right)) if known else float("nan")
+
+
+def show(entry: Entry, verdict: Verdict, seconds: float) -> None:
+    """The verdict, and a table by number of steps."""
+    console = Console(markup=False, highlight=False)
+    console.print(verdict.sentence, style="green" if verdict.right else "bold red", soft_wrap=True)
+    stds = [float(std) for std in verdict.oracle.true_stds]
+    table = Table(title=entry.sampler, title_justify="left", caption_justify="left", caption=(
+        f"Standard deviation over the true one, by direction. By {verdict.how}; {seconds:.1f} s of CPU."))  # fmt: skip
+    heads = ("steps", *(f"std {std:.3g}" for std in stds), "mean error", "worst")
+    for head in heads:
+        table.add_column(head, justify="right")
+    wide = [at for at, std in enumerate(verdict.oracle.stds) if std > 0.1]
+    for law in verdict.laws:
+        ratios, means = law.std / np.array(stds), np.abs(law.mean - verdict.oracle.mean) / np.array(stds)
+        worst = max(np.abs(ratios[wide] - 1).max(), means[wide].max())
+        table.add_row(
+            f"{law.n_steps}", *(f"{ratio:.3f}" for ratio in ratios), f"{means[wide].max():.3f}", f"{worst:.1%}"
+        )
+    console.print(table)
+
+
+def show_all(entries: Sequence[Entry], verdicts: Sequence[Verdict]) -> None:
+    """How many are right, and a line for each sampler."""
+    console = Console(markup=False, highlight=False)
+    n_right = sum(verdict.right for verdict in verdicts)
+    console.print(f"{n_right} of {len(verdicts)} samplers are right.", style="bold")
+    for entry, verdict in zip(entries, verdicts, strict=True):
+        console.print(f"{entry.sampler}: {verdict.sentence}", style="" if verdict.right else "red", soft_wrap=True)

@@ -1,0 +1,93 @@
+"""Samplers to check, by name: ours, those of other packages, and functions of the user's.
+
+euler(eta=1)                                       a sampler of this package, as in all experiments
+diffusers:DDIMScheduler(timestep_spacing=trailing) a scheduler with options of its constructor, set_timesteps or step
+smalldiffusion:ScheduleDDPM(gam=1, mu=0.5)         its `samples` on one of its schedules
+my_file:sampler                                    samples = sampler(denoiser, n_steps, noise)
+k-diffusion:my_file:sampler                        x = sampler(model, x, sigmas), where model(x, sigma) is x0
+flow-step:my_file:step                             x = step(x, t, dt, velocity), from t = 1 (noise) to t = 0
+"""
+
+import ast
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from diffusion_core.catalogue import SAMPLERS
+from diffusion_core.conformance import SamplerFunction, wrappers
+from experiments.config import names
+
+OWN = "module:function"
+WRAPPED: dict[str, Callable[[Any], SamplerFunction]] = {
+    "k-diffusion": wrappers.k_diffusion,
+    "flow-step": wrappers.flow_step,
+}
+
+
+def named(text: str) -> tuple[SamplerFunction, int | None]:
+    """The sampler that `text` names, and the order that it declares, if any.
+
+    Raises:
+        ValueError: nothing has this name, its module cannot be imported, or an option does not suit it.
+    """
+    name, _, _ = text.partition("(")
+    kind, colon, rest = text.partition(":")
+    if not colon:
+        if name not in (*SAMPLERS, *names.SYNONYMS):
+            names.one_of("sampler", name, (*SAMPLERS, *names.SYNONYMS, "diffusers:NAME", OWN))
+        sampler = names.sampler(text)
+        return wrappers.ours(sampler), sampler.order
+    if kind in ("diffusers", "smalldiffusion"):
+        if importlib.util.find_spec(kind) is None:
+            raise ValueError(f"{text}: {kind} is not installed (pip install {kind})")
+        name, options = _called(text, rest)
+        if kind == "diffusers":
+            return wrappers.diffusers(name, **options), None
+        schedule = getattr(importlib.import_module(kind), name, None)
+        if schedule is None:
+            raise ValueError(f"{text}: smalldiffusion has no schedule {name}")
+        return wrappers.smalldiffusion(schedule(1000), **options), None
+    wrap, place = (WRAPPED[kind], rest) if kind in WRAPPED else (None, text)
+    place, options = _called(text, place)
+    function = _imported(text, place)
+    bound = partial(function, **options) if options else function
+    return (wrap(bound) if wrap else bound), None
+
+
+def _called(text: str, call: str) -> tuple[str, dict[str, Any]]:
+    """The name and the options of NAME(option=value, ...); a bare word is a text."""
+    name, bracket, rest = call.strip().partition("(")
+    try:
+        tree = ast.parse(f"f({rest}" if bracket else "f()", mode="eval").body
+        assert isinstance(tree, ast.Call) and not tree.args
+        return name, {str(word.arg): _value(word.value) for word in tree.keywords}
+    except (SyntaxError, ValueError, AssertionError):
+        raise ValueError(f"{text}: its options must read like {name}(option=value, option=word)") from None
+
+
+def _value(node: ast.expr) -> Any:
+    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+
+
+def _imported(text: str, place: str) -> Any:
+    """The function at module:function, imported from the current folder or an installed package."""
+    module, _, attribute = place.partition(":")
+    if module.endswith(".py"):
+        meant = ".".join(Path(module).with_suffix("").parts)
+        raise ValueError(f"{text}: {module} is a file, not a module; did you mean {meant}:{attribute or 'function'}?")
+    if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(f"{text}: it must be spelt {OWN}, such as my_file:sampler")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:  # `python -m` adds it, an installed command does not
+        sys.path.append(str(Path.cwd()))
+    try:
+        imported = importlib.import_module(module)
+    except Exception as error:  # a user's module may raise anything
+        raise ValueError(f"{text}: importing {module} failed: {type(error).__name__}: {error}") from error
+    function = getattr(imported, attribute, None)
+    if not callable(function):
+        raise ValueError(f"{text}: module {module} has no function {attribute}")
+    return function

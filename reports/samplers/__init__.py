@@ -1,0 +1,1 @@
+"""The report on checks of samplers."""

@@ -1,0 +1,235 @@
+"""The report on a check of samplers: does the law of each converge to the data's if its network is exact?"""
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from reports import figures
+from reports.document import Block, Figure, Number, Opening, Section, Table, Terms, table
+from reports.formats import missing, number, plural
+from reports.render import write_pages
+from reports.samplers.rows import KINDS, NARROW, Checks, read_checks
+from reports.sentences import capital
+
+TERMS = [
+    (
+        "exact network",
+        "The network is replaced by the conditional mean of Gaussian data, so every error is the sampler's.",
+    ),
+    (
+        "direction",
+        "The data has independent directions of standard deviation 2, 1, 0.5, 0.2 and 0.01, with mean 0.5. The "
+        "last one only shows noise that is left at the end.",
+    ),
+    (
+        "ratio",
+        "Standard deviation of the samples over that of the data, in the direction where it is farthest from 1.",
+    ),
+    (
+        "limit",
+        "What the ratio tends to with more and more steps, extrapolated from chains of N, 2N and 4N steps.",
+    ),
+    (
+        "order",
+        "With twice the steps the error falls by 2 to the power of the order. It belongs to this sampler on this "
+        "ladder, and is empty where it cannot be told from rounding.",
+    ),
+    (
+        "right",
+        "Mean and standard deviations tend to those of the data, to within 1 % of a standard deviation.",
+    ),
+    (
+        "wrong limit",
+        "They tend to something else. A sampler for distilled, reweighted or sharpened models may do so on purpose.",
+    ),
+    (
+        "noise left over",
+        "The samples end with noise on them, as where a ladder ends above 0.",
+    ),
+    (
+        "irregular in the number of steps",
+        "It converges along divisors of 1,000, but for some other numbers of steps it is far from that curve.",
+    ),
+    (
+        "impulses",
+        "In place of its normal draws the sampler gets zeros, and 1 in one draw at a time. A sampler that is "
+        "affine in its noise then shows every noise coefficient, so mean and variance are exact. A Monte Carlo "
+        "run at 50 steps cross-checks it.",
+    ),
+]
+
+
+def write_sampler_report(directory: Path) -> Path:
+    """The path of report.html, after writing the report on the checks in `directory`. Errors as in `read_checks`."""
+    checks = read_checks(directory)
+    with figures.style():
+        one = len(checks.verdicts) == 1
+        title = f"Is {checks.verdicts['sampler'].iloc[0]} right?" if one else "Which samplers converge to the data?"
+        parts = [
+            *(by_budget(checks) if one else every_sampler(checks)),
+            Section("How to read this", [Terms(TERMS)], True),
+        ]
+        return write_pages(directory, title, parts, footer(checks), opening_of_one(checks) if one else opening(checks))
+
+
+def opening_of_one(checks: Checks) -> Opening:
+    """The verdict on one sampler, its order and ratios, and the ratios against steps."""
+    row = checks.verdicts.iloc[0]
+    lead, _, text = row["sentence"].partition(": ")
+    worst = checks.worst(row["sampler"])
+    numbers = [Number(shown_order(row) or "not measured", "order of convergence", shown_declared(row))]
+    numbers += [
+        Number(number(worst[steps], 3), f"ratio after {plural(steps, 'step')}", ["1 is right"])
+        for steps in (28, 400) if steps in worst.index
+    ]  # fmt: skip
+    numbers.append(Number(number(row["limit_ratio"], 3) or "none", "ratio in the limit", ["1 is right"]))
+    drawing, [[ax]] = figures.panels(1, 1, 3.1)
+    rows = checks.budgets
+    for (std, same), look in zip(
+        rows.groupby("data_std", sort=False), figures.looks([*map(str, range(9))]).values(), strict=False
+    ):
+        line(ax, same.set_index("n_steps")["ratio"], f"direction of std {number(std)}", **look)
+    finish(ax, rows[rows["data_std"] > NARROW]["ratio"])
+    figure = Figure(
+        "ratios", figures.named(drawing), "Ratio of standard deviations against the number of steps, by direction.",
+        f"Standard deviation of the samples over the data's, by direction of the data. Measured by {row['how']}.",
+    )  # fmt: skip
+    key = "Ratio: standard deviation of the samples over the data's, in the direction where it is farthest from 1."
+    return Opening(
+        f"{capital(text.partition(';')[0].rstrip('.'))}.",
+        f"{capital(lead)}.",
+        numbers,
+        key=key,
+        figure=figure,
+        status=status(checks),
+    )
+
+
+def opening(checks: Checks) -> Opening:
+    """How many samplers are right, and the ratio of each against steps."""
+    kinds = checks.verdicts["kind"].value_counts()
+    n_right, total = int(kinds.get("right", 0)), len(checks.verdicts)
+    numbers = [Number(str(kinds[kind]), kind) for kind in KINDS if kind in kinds]
+    drawing, [[ax]] = figures.panels(1, 1, 3.4)
+    others = checks.verdicts[checks.verdicts["kind"] != "right"]
+    for name in checks.verdicts.loc[checks.verdicts["kind"] == "right", "sampler"]:
+        line(ax, checks.worst(name), "", color=figures.FAINT, linewidth=0.6, tip=name)
+    for _, row in others.iterrows():
+        color = figures.ORANGE if row["kind"] == "wrong limit" else figures.BLUE
+        line(ax, checks.worst(row["sampler"]), "", color=color, linewidth=1.0, tip=f"{row['sampler']}: {row['kind']}")
+    finish(ax, checks.budgets[checks.budgets["data_std"] > NARROW]["ratio"])
+    figure = Figure(
+        "ratios", drawing, "Ratio of standard deviations against the number of steps, one line per sampler.",
+        "Standard deviation of the samples over the data's, in the direction where it is farthest from 1, one line per "
+        "sampler. Grey: right. Orange: wrong limit. Blue: other verdicts. Point at a line for its name.",
+    )  # fmt: skip
+    return Opening(
+        f"With an exact network, {n_right} of {total} samplers converge to the data's law.", numbers=numbers[:4],
+        key="The verdicts of the others are in the table. Some samplers have another limit on purpose.",
+        figure=figure, status=status(checks),
+    )  # fmt: skip
+
+
+def status(checks: Checks) -> list[str]:
+    """How it was measured, and with which versions."""
+    exact = checks.verdicts["how"].eq("impulses").sum()
+    facts = [
+        f"{exact} of {plural(len(checks.verdicts), 'sampler')} measured exactly, by impulses",
+        "Gaussian data, exact network",
+    ]
+    return [
+        *facts,
+        *(f"{name} {version}" for name, version in checks.info.get("versions", {}).items() if name != "numpy"),
+    ]
+
+
+def line(ax: Axes, ratios: pd.Series, label: str, tip: str = "", **look: str | float) -> None:
+    """Ratios against steps, with a tooltip at each point."""
+    ax.plot(ratios.index, ratios, label=label or None, marker="o", markersize=2.5, **look)  # type: ignore[arg-type]
+    for steps, ratio in ratios.items():
+        figures.target(ax, float(steps), ratio, f"{tip or label}: {number(ratio, 3)} after {plural(steps, 'step')}")
+
+
+def finish(ax: Axes, ratios: pd.Series) -> None:
+    """Axes that are readable where some ratios are extreme."""
+    ax.axhline(1, color=figures.GREEN, linewidth=1, zorder=0.6)
+    figures.log_ticks(ax, pd.Series([8, 10, 28, 50, 100, 200, 400, 1000]))
+    low, high = ratios.quantile(0.02), ratios.quantile(0.98)
+    ax.set_ylim(max(0.0, min(low, 0.9) - 0.05), min(max(high, 1.1) + 0.05, 3.0))
+    ax.set(xlabel="steps", ylabel="ratio of standard deviations")
+
+
+def by_budget(checks: Checks) -> list[Section]:
+    """The numbers of one sampler, by steps."""
+    rows = checks.budgets
+    wide = rows.pivot(index="n_steps", columns="data_std", values="ratio")
+    wide = wide[sorted(wide.columns, reverse=True)]
+    means = rows[rows["data_std"] > NARROW].groupby("n_steps")["mean_error"].agg(lambda errors: errors.abs().max())
+    shown = pd.DataFrame({
+        "steps": [number(steps, 0) for steps in wide.index],
+        **{f"ratio, std {number(std)}": [number(value, 4) for value in wide[std]] for std in wide},
+        "mean error": [number(means[steps], 4) for steps in wide.index],
+    })  # fmt: skip
+    caption = (
+        "Ratio of standard deviations by direction of the data; largest error of the mean, in standard deviations."
+    )
+    made = table(shown, caption)
+    return [
+        Section(
+            "By number of steps", [Table(made.head, made.body, made.numeric, caption, checks.directory / "budgets.csv")]
+        )
+    ]
+
+
+def every_sampler(checks: Checks) -> list[Section]:
+    """A table per group: verdict, order, ratios, and what is documented."""
+    sections: list[Section] = []
+    groups = checks.verdicts.assign(group=checks.verdicts["group"].fillna("Samplers"))
+    for group, rows in groups.groupby("group", sort=False):
+        lines = []
+        for _, row in rows.iterrows():
+            worst = checks.worst(row["sampler"])
+            note = "" if missing(row["note"]) else str(row["note"])
+            lines.append({
+                "sampler": row["sampler"].partition(":")[2] if ":" in row["sampler"] else row["sampler"],
+                "verdict": row["kind"], "order": shown_order(row),
+                **{f"{steps} steps": number(worst.get(steps), 3) for steps in (28, 400)},
+                "limit": number(row["limit_ratio"], 3), "note": note,
+                "link": "" if missing(row["link"]) else row["link"],
+            })  # fmt: skip
+        caption = (
+            f"{plural(len(rows), 'sampler')}. Ratio of standard deviations after 28 and 400 steps and in the limit, "
+            "where it is farthest from 1."
+        )
+        made = table(pd.DataFrame(lines), caption, words=("sampler", "verdict", "note", "link"))
+        blocks: list[Block] = [
+            made if sections else Table(made.head, made.body, made.numeric, caption, checks.directory / "verdicts.csv")
+        ]
+        sections.append(Section(str(group), blocks))
+    return sections
+
+
+def shown_order(row: pd.Series) -> str:
+    """The measured order."""
+    return "" if missing(row["order"]) else number(row["order"], 1)
+
+
+def shown_declared(row: pd.Series) -> list[str]:
+    """The declared order, if any."""
+    declared = row.get("declared")
+    return [] if missing(declared) else [f"declared: {number(declared, 0)}"]
+
+
+def footer(checks: Checks) -> list[tuple[str, str]]:
+    """The origin of the numbers."""
+    info = checks.info
+    commit = (info.get("commit") or "unknown") + (", with uncommitted changes" if info.get("dirty") else "")
+    return [
+        ("Command", info.get("command", "unknown")),
+        ("Commit", commit),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items())),
+        ("Machine", info.get("machine", "unknown")),
+        ("Finished", info.get("finished_at", "unknown")),
+        ("CPU time", f"{number(checks.verdicts['seconds'].sum(), 0)} s" if "seconds" in checks.verdicts else "unknown"),
+    ]

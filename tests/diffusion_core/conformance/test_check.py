@@ -1,0 +1,263 @@
+"""`check`: our own samplers pass it with their declared order, planted bugs do not, and its laws are closed forms."""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import planted
+import pytest
+import torch
+from torch import Tensor
+
+from diffusion_core.conformance import MIXTURE, Oracle, assert_converges, check, wrappers
+from diffusion_core.conformance.checking import N_CROSS, SUSPECT
+from diffusion_core.conformance.impulses import NotAffineError, by_impulses, by_monte_carlo, z_scores
+from diffusion_core.conformance.oracle import GAUSSIAN
+from diffusion_core.samplers import (
+    SAMPLERS,
+    Accelerated,
+    Euler,
+    EulerChurn,
+    EulerCorrected,
+    EulerSplit,
+    Heun,
+    Interval,
+    KadkhodaieSimoncelli,
+    Restart,
+    Sampler,
+)
+
+FEW = (28, 50, 60, 100, 140, 200)
+COARSE = Oracle(stds=(2.0, 1.0, 0.5, 0.01), means=(0.5,))  # few steps suffice for it
+NOISY = [Euler(0.5), Euler(1.0), EulerSplit(1.0, 0.5), EulerChurn(10.0), Heun(20.0), Accelerated(1.0, 0.5)]
+CONVERGES = [make() for name, make in SAMPLERS.items() if name not in ("restart", "kadkhodaie-simoncelli")] + NOISY
+DDIM, DDPM = partial(planted.ancestral, eta=0.0), planted.ancestral
+
+
+@pytest.mark.parametrize("sampler", CONVERGES, ids=lambda sampler: sampler.name)
+def test_our_samplers_converge_with_their_order(sampler: Sampler) -> None:
+    verdict = check(wrappers.ours(sampler), sampler.order, data=COARSE, budgets=FEW)
+    assert verdict.right and verdict.how == "impulses", verdict.sentence
+    assert verdict.order == pytest.approx(sampler.order, abs=0.25)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "ratio"),
+    [(Restart((Interval(0.12, 0.6, 3, 2),)), 1.03), (EulerCorrected(scale=0.98), 1.14)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_samplers_that_do_not_converge_to_the_data_are_said_to(sampler: Sampler, ratio: float) -> None:
+    """Three steps of a restart stay three steps; a correction is for the errors of networks, which an oracle lacks."""
+    verdict = check(wrappers.ours(sampler), budgets=FEW)
+    assert verdict.kind == "wrong limit" and max(verdict.ratios[:4]) == pytest.approx(ratio, abs=0.01)
+
+
+def test_a_ladder_that_ends_above_zero_leaves_its_noise() -> None:
+    from diffusion_core.schedules import karras
+
+    verdict = check(wrappers.ours(Euler(), lambda n: karras(n, 160.0, 0.03)), budgets=FEW)
+    assert verdict.kind == "noise left over" and verdict.left_over == pytest.approx(0.03, rel=0.05)
+
+
+BUGS: list[tuple[str, Callable[..., Tensor], dict[str, Any], str]] = [
+    ("noise without compensation of the drift", DDPM, {}, "wrong limit"),
+    ("up and down exchanged", DDPM, {}, "wrong limit"),
+    ("variance for standard deviation", DDPM, {}, "wrong limit"),
+    ("a missing last step", DDPM, {}, "noise left over"),
+    ("levels 1 % low", DDIM, {}, "wrong limit"),
+    ("a level that is wrong by one", DDIM, {"reference": DDIM}, "unlike its reference"),
+    ("a level that is wrong by one", planted.heun, {"order": 2}, "order lost"),
+    ("noise scaled by the wrong sigma", DDPM, {"reference": DDPM}, "unlike its reference"),
+    ("noise after the last step", DDPM, {}, "noise left over"),
+]
+
+
+@pytest.mark.parametrize(("bug", "sampler", "options", "kind"), BUGS, ids=[f"{bug[0]}: {bug[3]}" for bug in BUGS])
+def test_planted_bugs_are_found(bug: str, sampler: Callable[..., Tensor], options: Any, kind: str) -> None:
+    """The wrong ones are found, and the same code without the bug is right; the last two bugs have the right limit."""
+    start = time.process_time()
+    verdict = check(partial(sampler, bug=bug), budgets=FEW, **options)
+    print(f"{bug}: {verdict.sentence} {time.process_time() - start:.1f} s of CPU")
+    assert verdict.kind == kind
+    assert check(sampler, budgets=FEW, **options).right
+
+
+def test_a_stride_that_leaves_out_times_is_found() -> None:
+    verdict = check(planted.ddim_by_stride)
+    assert verdict.kind == "irregular in the number of steps" and "with 400 steps" in verdict.sentence
+
+
+def moments(eta: float, n_steps: int, std: float) -> float:
+    """Standard deviation after Euler with fresh noise: v <- v (1 - alpha sigma^2 / (std^2 + sigma^2))^2 + up^2."""
+    sigmas = wrappers.ladder(n_steps)
+    variance = sigmas[0] ** 2
+    for sigma, after in pairwise(sigmas):
+        up = eta * after * math.sqrt(1 - (after / sigma) ** 2)
+        alpha = 1 - math.sqrt(after**2 - up**2) / sigma
+        variance = variance * (1 - alpha * sigma**2 / (std**2 + sigma**2)) ** 2 + up**2
+    return math.sqrt(variance)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_impulses_give_the_closed_form(eta: float) -> None:
+    law, n_draws = by_impulses(wrappers.ours(Euler(eta)), GAUSSIAN, 20, 1)  # too few rows: it runs again
+    np.testing.assert_allclose(law.std, [moments(eta, 20, std) for std in GAUSSIAN.stds], rtol=1e-12)
+    assert n_draws == (20 if eta else 1)
+
+
+DRAWS = {
+    "randn": lambda x, n: [torch.randn(x.shape, dtype=x.dtype) for _ in range(n)],
+    "randn, all at once": lambda x, n: list(torch.randn(n, *x.shape, dtype=x.dtype)),
+    "randn_like": lambda x, n: [torch.randn_like(x) for _ in range(n)],
+    "a generator": lambda x, n: [torch.randn(x.shape, generator=torch.Generator()) for _ in range(n)],
+    "normal": lambda x, n: [torch.normal(torch.zeros_like(x), 1.0) for _ in range(n)],
+    "normal of a size": lambda x, n: [torch.normal(0.0, 1.0, size=x.shape) for _ in range(n)],
+    "normal_": lambda x, n: [torch.empty_like(x).normal_(1.0, std=2.0).sub_(1.0).div_(2.0) for _ in range(n)],
+    "a distribution": lambda x, n: [torch.distributions.Normal(x * 0, x * 0 + 1).sample() for _ in range(n)],
+    "one number per sample": lambda x, n: [torch.randn(len(x), 1, 1, 1, dtype=x.dtype) for _ in range(n)],
+}
+
+
+@pytest.mark.parametrize("kind", DRAWS)
+def test_every_normal_draw_is_an_impulse(kind: str) -> None:
+    def walk(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+        return 0.5 + 2 * noise + sum(step * z for step, z in enumerate(DRAWS[kind](noise, n_steps)))
+
+    law, n_draws = by_impulses(walk, GAUSSIAN, 4, 9)
+    assert n_draws == 5
+    np.testing.assert_allclose(law.mean, 0.5)
+    np.testing.assert_allclose(law.std, math.sqrt(4 + 1 + 4 + 9))
+
+
+def redrawn(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+    """As a Brownian tree does: the same noise is drawn twice from one seed, and cancels."""
+    twice = [torch.randn(noise.shape, generator=torch.Generator().manual_seed(3)) for _ in range(2)]
+    return DDIM(denoiser, n_steps, noise) + twice[0] - twice[1]
+
+
+OUTSIDE = {
+    "noise drawn again from a seed": (redrawn, "impulses and Monte Carlo differ"),
+    "numpy's noise": (lambda d, n, z: DDIM(d, n, z) + np.random.default_rng(1).normal(size=z.shape), "randomness"),
+    "uniform noise": (lambda d, n, z: DDIM(d, n, z) + 0.2 * torch.rand_like(z), "other randomness"),
+    "clipping": (lambda d, n, z: DDIM(d, n, z).clamp(-1, 1), "not affine"),
+    "one draw for all": (lambda d, n, z: DDIM(d, n, z) + torch.randn(3), "not one draw per sample"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_what_impulses_cannot_measure_goes_to_monte_carlo(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusion_core.conformance.checking.N_DRAWN", 20_000)
+    sampler, why = OUTSIDE[name]
+    verdict = check(sampler, budgets=(25, 50, 100))
+    assert verdict.how.startswith("Monte Carlo, because ") and why in verdict.how
+    assert verdict.kind in (("right", "undecided") if "again" in name else ("wrong limit",))
+
+
+@pytest.mark.parametrize(("sampler", "right"), [(DDPM, True), (partial(DDPM, bug="up and down exchanged"), False)])
+def test_the_weight_of_a_rare_mode_is_measured(sampler: Any, right: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusion_core.conformance.checking.N_DRAWN", 20_000)
+    verdict = check(sampler, data=MIXTURE, budgets=(50, 100, 200))
+    assert verdict.how == "Monte Carlo, because the data is a mixture"
+    assert verdict.laws[-1].rare is not None and (verdict.kind != "wrong limit") == right, verdict.sentence
+
+
+@pytest.mark.parametrize("sampler", [Euler(1.0), Heun(20.0), Euler()], ids=lambda sampler: sampler.name)
+def test_impulses_and_monte_carlo_agree(sampler: Sampler) -> None:
+    exact, _ = by_impulses(wrappers.ours(sampler), GAUSSIAN, 12, 30)
+    worst = max(
+        np.abs(z_scores(exact, by_monte_carlo(wrappers.ours(sampler), GAUSSIAN, 12, N_CROSS, seed))).max()
+        for seed in range(4)
+    )
+    assert 1 < worst < SUSPECT, "as many standard errors as the largest of 40 numbers has"
+
+
+@pytest.mark.parametrize("oracle", [GAUSSIAN, MIXTURE], ids=["gaussian", "mixture"])
+@pytest.mark.parametrize("a", [1.0, 0.6, 0.0])
+def test_the_score_is_the_gradient_of_the_density_and_all_outputs_agree(oracle: Oracle, a: float) -> None:
+    x = torch.linspace(-2, 3, 7, dtype=torch.float64).view(-1, 1).repeat(1, len(oracle.stds)).requires_grad_()
+    s, stds = 0.8, torch.tensor(oracle.stds, dtype=torch.float64)
+    parts = zip(oracle.weights, oracle.means, strict=True)
+    normal = torch.distributions.Normal
+    density = sum(w * normal(a * mean, (a**2 * stds**2 + s**2).sqrt()).log_prob(x).exp() for w, mean in parts)
+    (expected,) = torch.autograd.grad(density.log().sum(), x)  # type: ignore[union-attr]
+    x = x.detach()
+    torch.testing.assert_close(oracle.score(x, s, a), expected)
+    x0, eps = oracle.denoised(x, s, a), oracle.eps(x, s, a)
+    torch.testing.assert_close(a * x0 + s * eps, x)
+    torch.testing.assert_close(oracle.v(x, torch.full((7,), s), a), a * eps - s * x0)
+    torch.testing.assert_close(oracle.velocity(x, s), oracle.eps(x, s, 0.2) - oracle.denoised(x, s, 0.2))
+
+
+def grpo(x: Tensor, t: Tensor, dt: Tensor, v: Tensor, sign: int = 1) -> Tensor:
+    """Liu et al. 2025, arXiv 2505.05470, Eq. 9, with a = 0.7 and t held below 1; dt < 0."""
+    t = t.clamp(max=1 + dt)
+    square = 0.49 * t / (1 - t)
+    return x + (v + sign * square / (2 * t) * (x + (1 - t) * v)) * dt + (-dt * square).sqrt() * torch.randn_like(x)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "right"),
+    [
+        (wrappers.flow_step(lambda x, t, dt, v: x + dt * v), True),
+        (wrappers.flow_step(lambda x, t, dt, v: x + dt * v, data_at=1), True),
+        (wrappers.flow_step(lambda x, t, dt, v: x - dt * v, data_at=1), False),
+        (wrappers.flow_step(grpo), True),
+        (wrappers.flow_step(partial(grpo, sign=0)), False),
+        (wrappers.k_diffusion(lambda model, x, sigmas: x + (model(x, sigmas[:1].expand(len(x))) - x)), False),
+    ],
+    ids=["flow", "data at 1", "wrong sign", "flow SDE", "flow SDE without its drift", "one step"],
+)
+def test_other_signatures(sampler: Any, right: bool) -> None:
+    assert check(sampler, budgets=FEW).right == right
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("name", "options", "kind"),
+    [
+        ("DDIMScheduler", {"clip_sample": False, "prediction_type": "v_prediction"}, "right"),
+        ("DDIMScheduler", {"clip_sample": False, "eta": 1.0}, "undecided"),  # slow on linear betas: 1,000 steps decide
+        ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}, "right"),
+        ("EDMEulerScheduler", {}, "right"),
+    ],
+)
+def test_schedulers_of_diffusers(name: str, options: Any, kind: str) -> None:
+    pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
+    verdict = check(wrappers.diffusers(name, **options), budgets=(50, 100, 200))
+    assert verdict.kind == kind, verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda: check(lambda d, n, z: z[:1], budgets=FEW), r"it returned shape \(1, 1, 1, 5\) with n_steps=28"),
+        (lambda: check(lambda d, n, z: None, budgets=FEW), "sampler: it returned NoneType with n_steps=28"),
+        (lambda: check(DDIM, budgets=(10, 20)), r"budgets=\[10, 20\]: they need N, 2N and 4N steps"),
+        (lambda: wrappers.ours(KadkhodaieSimoncelli()), "it follows no ladder, so it has no number of steps to vary"),
+        (lambda: wrappers.diffusers("DDIM"), "diffusers:DDIM: there is no such scheduler"),
+        (lambda: wrappers.diffusers("DDIMScheduler", et=1), "diffusers:DDIMScheduler: et: it has no such option"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_checked_is_named(act: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        act()
+
+
+def test_for_test_suites_a_wrong_sampler_is_an_assertion() -> None:
+    assert_converges(planted.heun, order=2, budgets=FEW)
+    with pytest.raises(AssertionError, match=r"^wrong limit: with more steps its standard deviation tends to"):
+        assert_converges(partial(DDPM, bug="up and down exchanged"), budgets=FEW)
+    state = torch.random.get_rng_state()
+    check(DDIM, budgets=(25, 50, 100))
+    assert torch.equal(state, torch.random.get_rng_state()), "the global generator is left alone"
+
+
+def test_samples_that_are_not_finite_are_a_wrong_limit() -> None:
+    verdict = check(lambda d, n, z: z / 0 if n > 60 else z, budgets=FEW)
+    assert verdict.kind == "wrong limit" and "not finite" in verdict.sentence
+    with pytest.raises(NotAffineError, match="not affine"):
+        by_impulses(lambda d, n, z: z.square(), GAUSSIAN, 3, 4)
