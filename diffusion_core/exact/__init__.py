@@ -2,7 +2,7 @@
 
 from diffusion_core.exact.empirical import Empirical
 from diffusion_core.exact.fit import fit_mixture
-from diffusion_core.exact.gaussian import GaussianDenoiser, gaussian_moments
+from diffusion_core.exact.gaussian import GaussianDenoiser
 from diffusion_core.exact.mixture import Mixture
 
-__all__ = ["Empirical", "GaussianDenoiser", "Mixture", "fit_mixture", "gaussian_moments"]
+__all__ = ["Empirical", "GaussianDenoiser", "Mixture", "fit_mixture"]

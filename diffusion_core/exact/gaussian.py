@@ -55,24 +55,3 @@ class FlatDenoiser(nn.Module):
         if flat.shape[1] != self.dim:
             raise ValueError(f"x: images of {flat.shape[1]} values, but the distribution is of {self.dim}")
         return flat.to(dtype), sigma.to(dtype)[:, None]
-
-
-def gaussian_moments(
-    sigmas: list[float],
-    alphas: list[float],
-    betas: list[float],
-    *,
-    data_std: float = 1.0,
-) -> list[float]:
-    """Variance of x after each step of Euler with fresh noise, under the exact denoiser of N(0, data_std^2).
-
-    Every step is affine in x: v <- v (1 - alpha sigma^2 / (data_std^2 + sigma^2))^2 + beta^2 sigma^2.
-
-    sigmas is a ladder of N + 1 levels; alphas and betas have one entry per step, else ValueError. The first of the
-    N + 1 variances is sigmas[0]^2, as the samplers start.
-    """
-    variances = [sigmas[0] ** 2]
-    for sigma, alpha, beta in zip(sigmas[:-1], alphas, betas, strict=True):
-        shrink = 1 - alpha * sigma**2 / (data_std**2 + sigma**2)
-        variances.append(variances[-1] * shrink**2 + beta**2 * sigma**2)
-    return variances

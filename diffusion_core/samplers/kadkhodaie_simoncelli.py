@@ -44,21 +44,6 @@ class KadkhodaieSimoncelli(Sampler):
         if self.max_steps < 1:
             raise ValueError(f"max_steps={self.max_steps}: it must be at least 1")
 
-    @classmethod
-    def taking(cls, nfe: int, sigmas: tuple[float, ...], beta_ks: float = 1.0) -> "KadkhodaieSimoncelli":
-        """The sampler whose planned evaluations along a ladder are at most `nfe`, as close to it as alpha_0 allows.
-
-        Raises:
-            ValueError: even alpha_0 = 1 takes more evaluations.
-        """
-        low, high = 1e-6, 1.0
-        if cls(beta_ks, high, nfe + 1).planned_nfe(sigmas) > nfe:
-            raise ValueError(f"nfe={nfe}: along this ladder beta_ks={beta_ks} takes more, even with alpha_0=1")
-        for _ in range(50):
-            middle = math.sqrt(low * high)
-            low, high = (middle, high) if cls(beta_ks, middle, nfe + 1).planned_nfe(sigmas) > nfe else (low, middle)
-        return cls(beta_ks, high)
-
     def alpha(self, step: int) -> float:
         """The share of the estimated noise that is removed at step `step`, counted from 0."""
         return self.alpha_0 * (step + 1) / (1 + self.alpha_0 * step)

@@ -11,6 +11,7 @@ flow-step:my_file:step                             x = step(x, t, dt, velocity),
 import ast
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -59,18 +60,21 @@ def named(text: str) -> tuple[SamplerFunction, int | None]:
 
 
 def _called(text: str, call: str) -> tuple[str, dict[str, Any]]:
-    """The name and the options of NAME(option=value, ...); a bare word is a text."""
+    """The name and the options of NAME(option=value, ...); a value that is no Python literal is a text."""
     name, bracket, rest = call.strip().partition("(")
+    if not bracket:
+        return name, {}
+    parts = [part.partition("=") for part in re.split(r",\s*(?=\w+=)", rest.removesuffix(")"))]
+    if not rest.endswith(")") or not all(key.strip().isidentifier() and value for key, _, value in parts):
+        raise ValueError(f"{text}: its options must read like {name}(option=value, option=value)")
+    return name, {key.strip(): _value(value.strip()) for key, _, value in parts}
+
+
+def _value(text: str) -> Any:
     try:
-        tree = ast.parse(f"f({rest}" if bracket else "f()", mode="eval").body
-        assert isinstance(tree, ast.Call) and not tree.args
-        return name, {str(word.arg): _value(word.value) for word in tree.keywords}
-    except (SyntaxError, ValueError, AssertionError):
-        raise ValueError(f"{text}: its options must read like {name}(option=value, option=word)") from None
-
-
-def _value(node: ast.expr) -> Any:
-    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _imported(text: str, place: str) -> Any:

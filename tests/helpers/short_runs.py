@@ -1,4 +1,7 @@
-"""What the tests of samplers share: an exact denoiser, a short ladder, a start and noise."""
+"""What the tests of samplers share: an exact denoiser, a short ladder, a start, noise, and the variance of Euler."""
+
+import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -23,6 +26,16 @@ class Noise:
     def __call__(self) -> Tensor:
         self.calls += 1
         return self.buffer.normal_(generator=self.generator)
+
+
+def variance_of_euler(sigmas: tuple[float, ...], eta: float, std: float = 1.0) -> float:
+    """Of x after `Euler` on N(0, std^2): v <- v (1 - alpha sigma^2 / (std^2 + sigma^2))^2 + up^2."""
+    variance = sigmas[0] ** 2
+    for sigma, after in pairwise(sigmas):
+        up = eta * after * math.sqrt(1 - (after / sigma) ** 2)
+        alpha = 1 - math.sqrt(max(after**2 - up**2, 0.0)) / sigma
+        variance = variance * (1 - alpha * sigma**2 / (std**2 + sigma**2)) ** 2 + up**2
+    return variance
 
 
 def start(n: int = 2, sigma: float = 10.0) -> Tensor:

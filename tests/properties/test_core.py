@@ -1,17 +1,16 @@
 """Whatever ladder, sampler or knob: planned cost, invariance to the batch, closed forms, and knobs that invert."""
 
-import itertools
 import math
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from short_runs import variance_of_euler
 
 from diffusion_core import GaussianDenoiser, sample
-from diffusion_core.exact import gaussian_moments
 from diffusion_core.samplers import SAMPLERS, Euler, KadkhodaieSimoncelli, Sampler
-from diffusion_core.samplers.dialects import alpha_beta, alpha_from_beta, beta_from_eta, eta_from_beta, largest_eta
+from diffusion_core.samplers.dialects import alpha_from_beta, beta_from_eta, eta_from_beta, largest_eta
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder, check_ladder
 
 EXACT = GaussianDenoiser()
@@ -48,8 +47,7 @@ def test_cost_is_planned_and_samples_do_not_depend_on_the_batch(
 
 @given(ladders(), st.floats(0.0, 1.0))
 def test_variance_on_a_gaussian_is_the_closed_form(sigmas: tuple[float, ...], eta: float) -> None:
-    pairs = [alpha_beta(sigma, after, eta) for sigma, after in itertools.pairwise(sigmas)]
-    expected = gaussian_moments(list(sigmas), [alpha for alpha, _ in pairs], [beta for _, beta in pairs])[-1]
+    expected = variance_of_euler(sigmas, eta)
     x = sample(EXACT, sigmas, Euler(eta), n_samples=4000, shape=(1, 2, 2), batch_size=4000)
     assert x.var().item() == pytest.approx(expected, rel=6 * math.sqrt(2 / 16_000))
     assert abs(x.mean().item()) < 6 * math.sqrt(expected / 16_000)

@@ -1,9 +1,9 @@
-"""The Gaussian denoiser against the score of its density, and the closed form of the samplers' variance."""
+"""The Gaussian denoiser against the score of its density."""
 
 import pytest
 import torch
 
-from diffusion_core.exact import GaussianDenoiser, gaussian_moments
+from diffusion_core.exact import GaussianDenoiser
 
 
 @pytest.mark.parametrize("std", [0.0, 0.5, 1.0])
@@ -21,14 +21,3 @@ def test_eps_is_minus_sigma_times_the_score(std: float) -> None:
 def test_a_negative_std_is_named() -> None:
     with pytest.raises(ValueError, match="std=-1: it must be at least 0"):
         GaussianDenoiser(std=-1)
-
-
-def test_moments_of_one_full_step_without_noise() -> None:
-    """alpha = 1 lands on the conditional mean: variance sigma^2 (1 - sigma^2 / (1 + sigma^2))^2."""
-    assert gaussian_moments((3.0, 0.1), (1.0,), (0.0,)) == [9.0, pytest.approx(9 * (1 - 9 / 10) ** 2)]
-
-
-@pytest.mark.parametrize(("alphas", "betas"), [((0.5,), (0.0, 0.0)), ((0.5, 0.5), (0.0,)), ((0.5,) * 3, (0.0,) * 3)])
-def test_moments_need_alpha_and_beta_of_each_step(alphas: tuple[float, ...], betas: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="zip"):
-        gaussian_moments((3.0, 1.0, 0.1), alphas, betas)

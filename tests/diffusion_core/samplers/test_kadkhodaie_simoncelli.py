@@ -1,6 +1,5 @@
 """The sampler of Kadkhodaie & Simoncelli: each sample by itself, the level it aims at, its cost and its end."""
 
-import pytest
 import torch
 from short_runs import LADDER, Noise, forbidden, start
 from torch import Tensor
@@ -44,9 +43,3 @@ def test_kadkhodaie_simoncelli_stops_at_its_cap() -> None:
     sampler = KadkhodaieSimoncelli(max_steps=7)
     assert len(list(follow(lambda x, sigma: 1.5 * torch.ones_like(x), sampler, LADDER, start(), Noise()))) == 7
     assert sampler.planned_nfe(LADDER) == 7
-
-
-@pytest.mark.parametrize("nfe", [10, 20, 66])
-def test_kadkhodaie_simoncelli_of_a_wanted_cost(nfe: int) -> None:
-    found = KadkhodaieSimoncelli.taking(nfe, LADDER)
-    assert found.planned_nfe(LADDER) == nfe and found.max_steps == 1000

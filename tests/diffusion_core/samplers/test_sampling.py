@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from diffusion_core import generate_samples
-from diffusion_core.exact import GaussianDenoiser, gaussian_moments
+from diffusion_core.conformance import Oracle, wrappers
+from diffusion_core.conformance.impulses import by_impulses
+from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import AlphaBeta, Euler, Heun, KadkhodaieSimoncelli, Model, Sampler, follow, sample
-from diffusion_core.samplers.dialects import alpha_beta
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise, block_seed
 from diffusion_core.schedules import alpha_beta_ladder, geometric
@@ -29,9 +30,8 @@ def recording(sizes: list[int]) -> Model:
 @pytest.mark.parametrize(("eta", "ratio"), [(0.0, 0.9735), (1.0, 0.9496), (2.0, 0.8412)])
 def test_reference_ratios_on_the_fixed_ladder(eta: float, ratio: float) -> None:
     sigmas = tuple(30 * 0.9**step for step in range(67))
-    alphas, betas = zip(*(alpha_beta(sigma, after, eta) for sigma, after in pairwise(sigmas)), strict=True)
-    std = math.sqrt(gaussian_moments(sigmas, alphas, betas)[-1])
-    assert std / math.sqrt(1 + sigmas[-1] ** 2) == pytest.approx(ratio, abs=5e-5)
+    law, _ = by_impulses(wrappers.ours(Euler(eta), lambda n: sigmas), Oracle((1.0,), (0.0,)), 66, 66)
+    assert law.std[0] / math.sqrt(1 + sigmas[-1] ** 2) == pytest.approx(ratio, abs=5e-5)
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3])

@@ -1,0 +1,237 @@
+"""Samplers of other packages and papers, from their formulas: rows of the published table of samplers.
+
+    python -m experiments check-sampler bench/published_samplers.toml --out reports/published/samplers
+
+renews the table. Those with (model, x, sigmas) have k-diffusion's signature, where model(x, sigma) is the denoised x;
+renews the table. Those with (model, x, sigmas) have k-diffusion's signature: model(x, sigma) is the denoised x; its
+own package pins an old numpy. Sources: Karras et al. 2022 (arXiv 2206.00364), Lu et al. 2022 (2211.01095), Crowson's
+"""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffusion_core.conformance import Oracle
+from diffusion_core.conformance.wrappers import ladder
+
+
+def ancestral(sigma: float, after: float, eta: float = 1.0) -> tuple[float, float]:
+    """sigma_down and sigma_up."""
+    up = min(after, eta * math.sqrt(after**2 * (sigma**2 - after**2) / sigma**2))
+    return math.sqrt(after**2 - up**2), up
+
+
+def churned(x, sigma, n, s_churn=0.0, s_tmin=0.0, s_tmax=math.inf, s_noise=1.0):
+    """x with the noise of Karras et al., Algorithm 2, and its level."""
+    gamma = min(s_churn / n, math.sqrt(2) - 1) if s_tmin <= sigma <= s_tmax else 0.0
+    hat = sigma * (1 + gamma)
+    return (x + math.sqrt(hat**2 - sigma**2) * s_noise * torch.randn_like(x), hat) if gamma > 0 else (x, sigma)
+
+
+def k_euler(model, x, sigmas, **churn):
+    for sigma, after in pairwise(sigmas.tolist()):
+        x, hat = churned(x, sigma, len(sigmas) - 1, **churn)
+        x = x + (after - hat) * (x - model(x, hat)) / hat
+    return x
+
+
+def k_heun(model, x, sigmas, **churn):
+    for sigma, after in pairwise(sigmas.tolist()):
+        x, hat = churned(x, sigma, len(sigmas) - 1, **churn)
+        slope = (x - model(x, hat)) / hat
+        if after > 0:
+            guess = x + (after - hat) * slope
+            slope = (slope + (guess - model(guess, after)) / after) / 2
+        x = x + (after - hat) * slope
+    return x
+
+
+def k_dpm_2(model, x, sigmas, eta=0.0):
+    """DPM-Solver-2 with the middle in ln sigma; with eta its ancestral form."""
+    for sigma, after in pairwise(sigmas.tolist()):
+        down, up = ancestral(sigma, after, eta)
+        slope = (x - model(x, sigma)) / sigma
+        if down > 0:
+            middle = math.sqrt(sigma * down)
+            guess = x + (middle - sigma) * slope
+            slope = (guess - model(guess, middle)) / middle
+        x = x + (down - sigma) * slope + up * torch.randn_like(x)
+    return x
+
+
+def k_lms(model, x, sigmas, order=4):
+    """Adams-Bashforth on uneven levels: the integral of the polynomial through the last slopes."""
+    slopes, levels = [], sigmas.tolist()
+    for step, (sigma, after) in enumerate(pairwise(levels)):
+        slopes = [*slopes[1 - order :], (x - model(x, sigma)) / sigma] if order > 1 else [(x - model(x, sigma)) / sigma]
+        points = levels[step - len(slopes) + 1 : step + 1]
+        for at, slope in enumerate(slopes):
+            others = [point for point in points if point != points[at]]
+            scale = np.prod([points[at] - other for other in others])
+            whole = np.polynomial.Polynomial.fromroots(others).integ() if others else np.polynomial.Polynomial([0, 1])
+            x = x + float(whole(after) - whole(sigma)) / scale * slope
+    return x
+
+
+def k_euler_ancestral(model, x, sigmas, eta=1.0, s_noise=1.0):
+    for sigma, after in pairwise(sigmas.tolist()):
+        down, up = ancestral(sigma, after, eta)
+        x = x + (down - sigma) * (x - model(x, sigma)) / sigma + s_noise * up * torch.randn_like(x)
+    return x
+
+
+def k_dpmpp_2s_ancestral(model, x, sigmas, eta=1.0):
+    for sigma, after in pairwise(sigmas.tolist()):
+        (down, up), denoised = ancestral(sigma, after, eta), model(x, sigma)
+        if down > 0:
+            middle = math.sqrt(sigma * down)
+            denoised = model(middle / sigma * x + (1 - middle / sigma) * denoised, middle)
+        x = down / sigma * x + (1 - down / sigma) * denoised + up * torch.randn_like(x)
+    return x
+
+
+def k_dpmpp_sde(model, x, sigmas, eta=1.0):
+    """DPM-Solver++ (stochastic), r = 1/2; both noises are increments of one Brownian path in sigma."""
+    for sigma, after in pairwise(sigmas.tolist()):
+        denoised = model(x, sigma)
+        if after == 0:
+            return denoised
+        middle = math.sqrt(sigma * after)
+        first, second = torch.randn_like(x), torch.randn_like(x)
+        down, up = ancestral(sigma, middle, eta)
+        guess = down / sigma * x + (1 - down / sigma) * denoised + up * first
+        denoised = model(guess, middle)
+        down, up = ancestral(sigma, after, eta)
+        path = (math.sqrt(sigma - middle) * first + math.sqrt(middle - after) * second) / math.sqrt(sigma - after)
+        x = down / sigma * x + (1 - down / sigma) * denoised + up * path
+    return x
+
+
+def k_dpmpp_2m(model, x, sigmas, eta=0.0, kind="midpoint"):
+    """DPM-Solver++(2M) and its SDE form; `kind` is its solver_type."""
+    before, h_before = None, 0.0
+    for sigma, after in pairwise(sigmas.tolist()):
+        denoised = model(x, sigma)
+        if after == 0:
+            return denoised
+        h = math.log(sigma / after)
+        part = -math.expm1(-h * (1 + eta))
+        x = after / sigma * math.exp(-h * eta) * x + part * denoised
+        if before is not None:
+            weight = part / 2 if kind == "midpoint" else 1 - part / (h * (1 + eta))
+            x = x + weight * h / h_before * (denoised - before)
+        x = x + after * math.sqrt(-math.expm1(-2 * h * eta)) * torch.randn_like(x)
+        before, h_before = denoised, h
+    return x
+
+
+def k_dpmpp_3m_sde(model, x, sigmas, eta=1.0):
+    one, two, h_one, h_two = None, None, 0.0, 0.0
+    for sigma, after in pairwise(sigmas.tolist()):
+        denoised = model(x, sigma)
+        if after == 0:
+            return denoised
+        h = math.log(sigma / after)
+        whole = h * (1 + eta)
+        x = math.exp(-whole) * x - math.expm1(-whole) * denoised
+        phi_2 = math.expm1(-whole) / whole + 1
+        if two is not None:
+            r0, r1 = h_one / h, h_two / h
+            near, far = (denoised - one) / r0, (one - two) / r1
+            x = x + phi_2 * (near + (near - far) * r0 / (r0 + r1)) - (phi_2 / whole - 0.5) * (near - far) / (r0 + r1)
+        elif one is not None:
+            x = x + phi_2 * (denoised - one) * h / h_one
+        x = x + after * math.sqrt(-math.expm1(-2 * h * eta)) * torch.randn_like(x)
+        one, two, h_one, h_two = denoised, one, h, h_one
+    return x
+
+
+def k_lcm(model, x, sigmas):
+    """Multistep consistency sampling (Song et al. 2023, arXiv 2303.01469, Algorithm 1) with a denoiser."""
+    for sigma, after in pairwise(sigmas.tolist()):
+        x = model(x, sigma) + after * torch.randn_like(x)
+    return x
+
+
+def alphafold3(denoiser: Oracle, n_steps: int, noise: Tensor, gamma_0=0.8, noise_scale=1.003, step_scale=1.5) -> Tensor:
+    """Abramson et al. 2024, Algorithm 18, sigma in data standard deviations: gamma_min = 1 A is 1/16 of them."""
+    levels = ladder(n_steps)
+    x = noise * levels[0]
+    for before, after in pairwise(levels):
+        gamma = gamma_0 if after > 1 / 16 else 0.0
+        hat = before * (gamma + 1)
+        x = x + noise_scale * math.sqrt(hat**2 - before**2) * torch.randn_like(x)
+        x = x + step_scale * (after - hat) * denoiser.eps(x, hat)
+    return x
+
+
+def flow_euler(x, t, dt, v):
+    return x + dt * v
+
+
+def flow_grpo(x, t, dt, v, a=0.7, drift=1.0):
+    """Liu et al. 2025, arXiv 2505.05470, Eq. 9; the first t is held at the second, where a^2 t / (1 - t) is finite.
+
+    drift 0 leaves out the compensation of the noise, as in keras-io/zea#551 before it was mended.
+    """
+    held = t.clamp(max=1 + dt)
+    square = a**2 * t / (1 - held)
+    return x + (v + drift * square / (2 * t) * (x + (1 - t) * v)) * dt + (-dt * square).sqrt() * torch.randn_like(x)
+
+
+def dance_grpo(x, t, dt, v, eta=0.3):
+    """Xue et al. 2025, arXiv 2505.07818: constant noise eta, drift v + eta^2 / 2 times the score."""
+    score = -(x + (1 - t) * v) / t
+    return x + dt * (v - eta**2 / 2 * score) + eta * (-dt).sqrt() * torch.randn_like(x)
+
+
+def cps(x, t, dt, v, c=0.5):
+    """Wang & Yu 2025, arXiv 2509.05952: the clean image, and t' of noise, of which sin(c pi / 2) is fresh."""
+    after, angle = t + dt, c * math.pi / 2
+    return (1 - after) * (x - t * v) + after * (
+        math.cos(angle) * (x + (1 - t) * v) + math.sin(angle) * torch.randn_like(x)
+    )
+
+
+def eta_flow(x, t, dt, v, eta=1.0):
+    """The ancestral step of sigma = t / (1 - t): CPS with sin(c pi / 2) = sigma_up / sigma_next."""
+    after = t + dt
+    ratio = after / (1 - after) * (1 - t) / t  # sigma' / sigma; 0 at t = 1
+    up = eta * (1 - ratio**2).clamp(min=0).sqrt()
+    return (1 - after) * (x - t * v) + after * ((1 - up**2).sqrt() * (x + (1 - t) * v) + up * torch.randn_like(x))
+
+
+def sit_sde(x, t, dt, v, scale=1.0):
+    """Ma et al. 2024, arXiv 2401.08740 (SiT): reverse SDE with w(t) = scale t, Euler-Maruyama."""
+    score = -(x + (1 - t) * v) / t
+    return x + dt * (v - scale * t / 2 * score) + (-dt * scale * t).sqrt() * torch.randn_like(x)
+
+
+def flow_heun(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+    x = noise
+    for t, after in pairwise(np.linspace(1, 0, n_steps + 1).tolist()):
+        v = denoiser.velocity(x, t)
+        second = denoiser.velocity(x + (after - t) * v, after)
+        x = x + (after - t) * (v + second) / 2
+    return x
+
+
+def flow_midpoint(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+    x = noise
+    for t, after in pairwise(np.linspace(1, 0, n_steps + 1).tolist()):
+        x = x + (after - t) * denoiser.velocity(x + (after - t) / 2 * denoiser.velocity(x, t), (t + after) / 2)
+    return x
+
+
+def flow_rk4(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+    x = noise
+    for t, after in pairwise(np.linspace(1, 0, n_steps + 1).tolist()):
+        dt, middle = after - t, (t + after) / 2
+        one = denoiser.velocity(x, t)
+        two = denoiser.velocity(x + dt / 2 * one, middle)
+        three = denoiser.velocity(x + dt / 2 * two, middle)
+        x = x + dt / 6 * (one + 2 * two + 2 * three + denoiser.velocity(x + dt * three, after))
+    return x
