@@ -4,6 +4,7 @@
 
 renews the table. Those with (model, x, sigmas) have k-diffusion's signature: model(x, sigma) is the denoised x; its
 own package pins an old numpy. Sources: Karras et al. 2022 (arXiv 2206.00364), Lu et al. 2022 (2211.01095), Crowson's
+k-diffusion (MIT), and the papers named below.
 """
 
 import math

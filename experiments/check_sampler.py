@@ -243,7 +243,7 @@ def show(entry: Entry, verdict: Verdict, seconds: float) -> None:
         ratios, means = law.std / np.array(stds), np.abs(law.mean - verdict.oracle.mean) / np.array(stds)
         worst = max(np.abs(ratios[wide] - 1).max(), means[wide].max())
         table.add_row(
-            f"{law.n_steps}", *(f"{ratio:.3f}" for ratio in ratios), f"{means[wide].max():.3f}", f"{worst:.1%}"
+            f"{law.n_steps}", *(f"{ratio:.3f}" for ratio in ratios), f"{means[wide].max():.3f}", f"{100 * worst:.1f} %"
         )
     console.print(table)
 

@@ -108,7 +108,7 @@ def _compared(verdict: Verdict, reference: SamplerFunction) -> Verdict:
         if (gaps > ALIKE + CERTAIN * np.concatenate([law.std_error, law.mean_error]) / units).any():
             text = (
                 f"unlike its reference: its limit is right, but with {law.n_steps} steps their laws differ by "
-                f"{gaps.max():.1%} of a standard deviation."
+                f"{100 * gaps.max():.1f} % of a standard deviation."
             )
             return replace(verdict, kind="unlike its reference", sentence=text)
     return verdict

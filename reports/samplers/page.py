@@ -89,7 +89,12 @@ def opening_of_one(checks: Checks) -> Opening:
     for (std, same), look in zip(
         rows.groupby("data_std", sort=False), figures.looks([*map(str, range(9))]).values(), strict=False
     ):
-        line(ax, same.set_index("n_steps")["ratio"], f"direction of std {number(std)}", **look)
+        line(
+            ax,
+            same.set_index("n_steps")["ratio"],
+            f"direction of std {number(std)}{'' if std > NARROW else ': noise left over'}",
+            **look,
+        )
     finish(ax, rows[rows["data_std"] > NARROW]["ratio"])
     figure = Figure(
         "ratios", figures.named(drawing), "Ratio of standard deviations against the number of steps, by direction.",
@@ -133,11 +138,9 @@ def opening(checks: Checks) -> Opening:
 
 def status(checks: Checks) -> list[str]:
     """How it was measured, and with which versions."""
-    exact = checks.verdicts["how"].eq("impulses").sum()
-    facts = [
-        f"{exact} of {plural(len(checks.verdicts), 'sampler')} measured exactly, by impulses",
-        "Gaussian data, exact network",
-    ]
+    exact, total = checks.verdicts["how"].eq("impulses").sum(), len(checks.verdicts)
+    how = f"{exact} of {total} samplers measured exactly, by impulses" if total > 1 else checks.verdicts["how"].iloc[0]
+    facts = [how, "Gaussian data, exact network"]
     return [
         *facts,
         *(f"{name} {version}" for name, version in checks.info.get("versions", {}).items() if name != "numpy"),
@@ -154,7 +157,7 @@ def line(ax: Axes, ratios: pd.Series, label: str, tip: str = "", **look: str | f
 def finish(ax: Axes, ratios: pd.Series) -> None:
     """Axes that are readable where some ratios are extreme."""
     ax.axhline(1, color=figures.GREEN, linewidth=1, zorder=0.6)
-    figures.log_ticks(ax, pd.Series([8, 10, 28, 50, 100, 200, 400, 1000]))
+    figures.log_ticks(ax, pd.Series([8, 10, 28, 50, 100, 200, 400]))
     low, high = ratios.quantile(0.02), ratios.quantile(0.98)
     ax.set_ylim(max(0.0, min(low, 0.9) - 0.05), min(max(high, 1.1) + 0.05, 3.0))
     ax.set(xlabel="steps", ylabel="ratio of standard deviations")
