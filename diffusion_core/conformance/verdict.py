@@ -173,8 +173,8 @@ def _kind(fit: _Fit, order: int | None) -> tuple[Kind, str]:
     worst = int((np.abs(fit.limit) + fit.unsure).argmax())
     if abs(fit.limit[worst]) + fit.unsure[worst] > tolerance:
         return "undecided", (
-            f"undecided: its limit is {100 * abs(fit.limit[worst]):.1f} % of a standard deviation from the data, give or take "
-            f"{100 * fit.unsure[worst]:.1f} %; more {'steps' if fit.exact else 'samples'} would decide."
+            f"undecided: its limit is {100 * abs(fit.limit[worst]):.1f} % of a standard deviation from the data, give "
+            f"or take {100 * fit.unsure[worst]:.1f} %; more {'steps' if fit.exact else 'samples'} would decide."
         )
     if order is not None and fit.order is not None and fit.order < order - SAME_ORDER:
         return "order lost", f"order lost: its limit is right, but its order is {fit.order:.1f} instead of {order}."
@@ -182,8 +182,8 @@ def _kind(fit: _Fit, order: int | None) -> tuple[Kind, str]:
     ratios = 1 + fit.errors[few][: fit.n]
     speed, size = f", with order {fit.order:.1f}" if fit.order else "", max(np.abs(fit.limit).max(), 1e-3)
     return "right", (
-        f"right: with more steps its law converges to the data's{speed}, to within {100 * size:.1f} %; with {few} steps its "
-        f"standard deviations are {ratios.min():.2f} to {ratios.max():.2f} of the true ones."
+        f"right: with more steps its law converges to the data's{speed}, to within {100 * size:.1f} %; with {few} "
+        f"steps its standard deviations are {ratios.min():.2f} to {ratios.max():.2f} of the true ones."
     )
 
 
