@@ -8,7 +8,7 @@ import json
 import sys
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +17,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 import tyro
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from diffusion_core.conformance import GAUSSIAN, MIXTURE, SamplerFunction, Verdict, check
 from experiments.models.samplers import named
 from experiments.store.checksums import write_json
+from reports.terminal import Terminal
 
 DATA = {"gaussian": GAUSSIAN, "mixture": MIXTURE}
 HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so that every error is the sampler's.
@@ -109,15 +109,20 @@ def main(options: CheckSampler) -> list[Verdict]:
     references = [named(entry.reference)[0] if entry.reference else None for entry in entries]
     torch.set_num_threads(1)  # the tensors are tiny
     verdicts, seconds = [], []
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar:
-        for entry, (sampler, declared), reference in zip(entries, found, references, strict=True):
-            line, start = bar.add_task(entry.sampler, total=1.0), time.process_time()
-            verdicts.append(
-                _checked(entry, sampler, declared, reference, options, lambda x, at=line: bar.update(at, completed=x))
-            )
+    console = Terminal()
+    live = console.is_terminal and not console.is_dumb_terminal
+    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, transient=True, disable=not live) as bar:
+        line = bar.add_task("", total=len(entries))
+        for at, (entry, (sampler, declared), reference) in enumerate(zip(entries, found, references, strict=True)):
+            start = time.process_time()
+            order = declared if entry.order is None else entry.order
+
+            def progress(share: float, at: int = at, entry: Entry = entry) -> None:
+                bar.update(line, completed=at + share, description=entry.sampler)
+
+            verdicts.append(_checked(entry.sampler, sampler, order, reference, options, progress))
             seconds.append(time.process_time() - start)
-            bar.remove_task(line)
     write(options.out, entries, verdicts, seconds)
     if len(entries) == 1:
         show(entries[0], verdicts[0], seconds[0])
@@ -133,20 +138,17 @@ def main(options: CheckSampler) -> list[Verdict]:
 
 
 def _checked(
-    entry: Entry, sampler: SamplerFunction, declared: int | None, reference: SamplerFunction | None,
-    options: CheckSampler, progress: Any,
+    name: str, sampler: SamplerFunction, order: int | None, reference: SamplerFunction | None, options: CheckSampler,
+    progress: Callable[[float], None],
 ) -> Verdict:  # fmt: skip
-    order = entry.order if entry.order is not None else declared
+    data, budgets = DATA[options.data], options.budgets or None
     try:
-        return check(
-            sampler, order, reference, data=DATA[options.data], budgets=options.budgets or None, progress=progress
-        )
-    except ValueError as error:
-        raise ValueError(f"{entry.sampler}: {error}") from error
-    except Exception as error:  # a sampler of the user's may raise anything
-        raise ValueError(
-            f"{entry.sampler}: it raised {type(error).__name__}: {' '.join(str(error).split())}"
-        ) from error
+        return check(sampler, order, reference, data=data, budgets=budgets, progress=progress)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a sampler of the user's may raise anything
+        kind = "" if isinstance(error, ValueError) else f"it raised {type(error).__name__}: "
+        raise ValueError(f"{name}: {kind}{' '.join(str(error).split())}") from error
 
 
 def listed(path: Path) -> list[Entry]:
@@ -230,7 +232,7 @@ def _farthest(values: Sequence[float], right: float) -> float:
 
 def show(entry: Entry, verdict: Verdict, seconds: float) -> None:
     """The verdict, and a table by number of steps."""
-    console = Console(markup=False, highlight=False)
+    console = Terminal()
     console.print(verdict.sentence, style="green" if verdict.right else "bold red", soft_wrap=True)
     stds = [float(std) for std in verdict.oracle.true_stds]
     table = Table(title=entry.sampler, title_justify="left", caption_justify="left", caption=(
@@ -250,7 +252,7 @@ def show(entry: Entry, verdict: Verdict, seconds: float) -> None:
 
 def show_all(entries: Sequence[Entry], verdicts: Sequence[Verdict]) -> None:
     """How many are right, and a line for each sampler."""
-    console = Console(markup=False, highlight=False)
+    console = Terminal()
     n_right = sum(verdict.right for verdict in verdicts)
     console.print(f"{n_right} of {len(verdicts)} samplers are right.", style="bold")
     for entry, verdict in zip(entries, verdicts, strict=True):

@@ -98,6 +98,7 @@ def test_the_page_of_a_study_reads_files_only() -> None:
             "experiments.check",
             ("torchvision", "torch_fidelity", "pandas", "scipy", "seaborn", "diffusers"),
         ),  # 2 seconds
+        ("experiments.check_sampler", ("torchvision", "torch_fidelity", "pandas", "scipy", "seaborn", "diffusers")),
     ],
 )
 def test_heavy_packages_stay_out(package: str, forbidden: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ import pytest
 import tyro
 import warm
 
-from experiments import check
+from experiments import check, check_sampler
 from experiments.command_line import commands as experiments
 from experiments.command_line import parse
 from experiments.store import cli
@@ -58,6 +58,8 @@ def test_every_command_is_known() -> None:
             parse(command[3], command[4:], "experiments")
         elif command[:4] == ["python", "-m", "experiments", "check"]:
             tyro.cli(check.Check, args=command[4:])
+        elif command[:4] == ["python", "-m", "experiments", "check-sampler"]:
+            tyro.cli(check_sampler.CheckSampler, args=command[4:])
         elif command[:4] == ["python", "-m", "experiments", "machine"]:
             assert set(command[4:]) <= {"--measure"}
         elif command[:4] == ["python", "-m", "experiments", "store"]:

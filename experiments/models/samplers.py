@@ -89,7 +89,9 @@ def _imported(text: str, place: str) -> Any:
         sys.path.append(str(Path.cwd()))
     try:
         imported = importlib.import_module(module)
-    except Exception as error:  # a user's module may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's module may raise anything
         raise ValueError(f"{text}: importing {module} failed: {type(error).__name__}: {error}") from error
     function = getattr(imported, attribute, None)
     if not callable(function):

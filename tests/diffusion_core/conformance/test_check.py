@@ -132,9 +132,10 @@ def redrawn(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
     return DDIM(denoiser, n_steps, noise) + twice[0] - twice[1]
 
 
+NUMPY = np.random.default_rng(1)
 OUTSIDE = {
     "noise drawn again from a seed": (redrawn, "impulses and Monte Carlo differ"),
-    "numpy's noise": (lambda d, n, z: DDIM(d, n, z) + torch.from_numpy(np.random.default_rng(1).normal(size=z.shape)), "randomness"),
+    "numpy's noise": (lambda d, n, z: DDIM(d, n, z) + torch.from_numpy(NUMPY.normal(size=z.shape)), "randomness"),
     "uniform noise": (lambda d, n, z: DDIM(d, n, z) + 0.2 * torch.rand_like(z), "other randomness"),
     "clipping": (lambda d, n, z: DDIM(d, n, z).clamp(-1, 1), "not affine"),
     "one draw for all": (lambda d, n, z: DDIM(d, n, z) + torch.randn(1, 1, 1, 5), "not one draw per sample"),

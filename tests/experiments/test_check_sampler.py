@@ -1,0 +1,131 @@
+"""`check-sampler`: the verdict first, exit status, names of samplers, lists, errors in one line, and the report."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from diffusion_core.samplers import KadkhodaieSimoncelli
+from experiments import check_sampler
+from experiments.models.samplers import named
+from reports.samplers.page import write_sampler_report
+from reports.samplers.rows import read_checks
+
+MINE = """
+def right(denoiser, n_steps, noise, size=1.0):
+    x, sigmas = noise * 160.0, [160.0 * (0.004 / 160) ** (i / (n_steps - 1)) for i in range(n_steps)] + [0.0]
+    for sigma, after in zip(sigmas, sigmas[1:]):
+        x = x + (after - sigma) * size * denoiser.eps(x, sigma)
+    return x
+
+def step(x, t, dt, v):
+    return x + dt * v
+
+def raises(denoiser, n_steps, noise):
+    raise KeyError("sigma")
+
+number = 3
+"""
+FEW = ["--budgets", "50", "100", "200"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a file of samplers in it."""
+    (tmp_path / "my_samplers.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    return check_sampler.command([*arguments], "check-sampler")
+
+
+def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("flow-step:my_samplers:step", "--order", "1", *FEW) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("right: with more steps its law converges to the data's, with order 1.0")
+    assert any(line.split("│")[1:2] == ["   100 "] for line in out), "a row per number of steps"
+    assert json.loads(out[-1]) == {
+        "check-sampler": {"flow-step:my_samplers:step": "right"},
+        "out": "runs/check-sampler",
+    }
+    text = (folder / "runs/check-sampler/report.md").read_text()
+    assert "**Right.** With more steps its law converges" in text and "declared: 1" in text
+    assert "1.1 %" not in text and "| 200 |" in text
+    before = (folder / "runs/check-sampler/report.html").read_bytes()
+    write_sampler_report(folder / "runs/check-sampler")
+    assert (folder / "runs/check-sampler/report.html").read_bytes() == before
+    rows = pd.read_csv(folder / "runs/check-sampler/budgets.csv")
+    assert len(rows) == 15 and rows["std"].iloc[0] == pytest.approx(2 * rows["ratio"].iloc[0], rel=1e-5)
+
+
+def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "mine.toml").write_text(
+        '[[sampler]]\nname = "my_samplers:right"\ngroup = "Mine"\nnote = "Euler"\n'
+        '[[sampler]]\nname = "my_samplers:right(size=0.9)"\ngroup = "Mine"\nlink = "https://example.org"\n'
+    )
+    assert run("mine.toml", "--out", "many", *FEW) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("1 of 2 samplers are right.\n") and "right(size=0.9): wrong limit: with more steps" in out
+    text = (folder / "many/report.md").read_text()
+    assert "1 of 2 samplers converge to the data's law" in text and "## Mine" in text and "https://example.org" in text
+    checks = read_checks(folder / "many")
+    assert list(checks.verdicts["kind"]) == ["right", "wrong limit"]
+    assert checks.worst("my_samplers:right").index.tolist() == [50, 100, 200]
+    (folder / "many/verdicts.csv").write_text("sampler\nx\n")
+    with pytest.raises(ValueError, match=r"^verdicts\.csv: missing columns: group, kind"):
+        read_checks(folder / "many")
+
+
+def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path) -> None:
+    assert run("flow-step:my_samplers:step", "--reference", "my_samplers:right", *FEW) == 1
+    assert run("my_samplers:right", "--reference", "my_samplers:right(size=1.0)", *FEW) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "samplers: none is given"),
+        (("hoin",), r"sampler='hoin': it must be one of .*module:function"),
+        (("my_samplers.py:right",), "my_samplers.py is a file, not a module; did you mean my_samplers:right"),
+        (("my_samplers:absent",), "my_samplers:absent: module my_samplers has no function absent"),
+        (("my_samplers:number",), "module my_samplers has no function number"),
+        (("no_such_module:f",), "no_such_module:f: importing no_such_module failed: ModuleNotFoundError"),
+        (("my_samplers:right(1)",), r"my_samplers:right\(1\): its options must read like my_samplers:right\(option"),
+        (("my_samplers:raises", *FEW), "my_samplers:raises: it raised KeyError: 'sigma'"),
+        (("my_samplers:right", "--budgets", "3", "4"), r"my_samplers:right: budgets=\[3, 4\]: they need N, 2N and 4N"),
+        (("absent.toml",), "absent.toml: no list of samplers: "),
+        (("kadkhodaie-simoncelli",), "it follows no ladder, so it has no number of steps to vary"),
+        (("smalldiffusion:Absent",), "smalldiffusion has no schedule Absent"),
+    ],
+)
+def test_what_cannot_be_checked_is_one_line(arguments: tuple[str, ...], message: str, folder: Path) -> None:
+    if "smalldiffusion" in str(arguments):
+        pytest.importorskip("smalldiffusion", reason="smalldiffusion is not installed (extra `peers`)")
+    with pytest.raises(ValueError, match=message) as error:
+        run(*arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_names_carry_options_and_the_order_that_is_declared() -> None:
+    assert named("heun(s_churn=10)")[1] == 2 and named("ddpm")[1] == 1
+    assert KadkhodaieSimoncelli.follows_ladder is False
+
+
+def test_every_entry_of_the_published_list_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("diffusers", "smalldiffusion"):
+        pytest.importorskip(package, reason=f"{package} is not installed (extra `peers`)")
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    entries = check_sampler.listed(root / "bench" / "published_samplers.toml")
+    samplers: list[Callable[..., Any]] = [named(entry.sampler)[0] for entry in entries]
+    assert len(samplers) >= 60 and len({entry.sampler for entry in entries}) == len(entries)
+    table = read_checks(root / "reports" / "published" / "samplers").verdicts
+    assert list(table["sampler"]) == [entry.sampler for entry in entries], "the published table is of this list"
