@@ -204,6 +204,13 @@ def eta_flow(x, t, dt, v, eta=1.0):
     return (1 - after) * (x - t * v) + after * ((1 - up**2).sqrt() * (x + (1 - t) * v) + up * torch.randn_like(x))
 
 
+def flow_ancestral(x, t, dt, v, eta=1.0):
+    """The ancestral step of variance-exploding levels, with t in place of sigma and without scaling the image."""
+    after = t + dt
+    up = eta * after * (1 - (after / t) ** 2).sqrt()
+    return x + ((after**2 - up**2).clamp(min=0).sqrt() - t) * v + up * torch.randn_like(x)
+
+
 def sit_sde(x, t, dt, v, scale=1.0):
     """Ma et al. 2024, arXiv 2401.08740 (SiT): reverse SDE with w(t) = scale t, Euler-Maruyama."""
     score = -(x + (1 - t) * v) / t
