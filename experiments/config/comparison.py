@@ -99,7 +99,8 @@ class Refinement:
         propose: round (from 1), the settings left, all settings at the first look, and their scores -> the new settings
             at each look. It is a function of these alone, so that an interrupted run repeats itself.
         best: how many of the best so far they meet.
-        seconds: no further block or round begins later than this, counted from the start of the race.
+        seconds: of the race and of what follows it, together. No block or round begins that would take the time of
+            what follows.
     """
 
     rounds: int

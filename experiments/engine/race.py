@@ -1,5 +1,6 @@
 """Runs a race: after each block of images the settings that are worse than the best leave (metrics/race.py)."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from rich.console import Console
 
-from experiments.config.comparison import Field, Groups, Left, Race
+from experiments.config.comparison import Comparison, Field, Groups, Left, Race
 from experiments.config.trial import Row, Trial
 from experiments.engine.executor import SweepResult
 from experiments.engine.looks import Looked, added
@@ -44,7 +45,7 @@ def raced(plan: Plan, race: Race, run: Callable[[Plan], SweepResult], store: Sto
         assert progress.result is not None
         return Looked(progress.plan, progress.result, (), [])
     kept, now = ({mode: names for mode, names in one.items() if names} for one in (first, left))
-    then, comparisons = race.then(kept, now, known[0])
+    then, comparisons = progress.in_time(kept, now, known[0])
     plan = Plan.of([*progress.ran, *then])
     return Looked(plan, progress.added(run(plan)), tuple(comparisons), progress.rows)
 
@@ -66,8 +67,34 @@ class _Progress:
 
     @property
     def late(self) -> bool:
+        """Whether what follows the race needs all the time that is left, at the speed so far."""
+        if self.time_left == math.inf:
+            return False
+        everyone = {mode: tuple(groups) for mode, groups in self.race.fields[0].items()}
+        return self._lasts(self.race.then(everyone, everyone, self.race.fields[0])[0]) > self.time_left
+
+    @property
+    def time_left(self) -> float:
         refinement = self.race.refinement
-        return refinement is not None and time.monotonic() - self.start > refinement.seconds
+        return (refinement.seconds if refinement else math.inf) - (time.monotonic() - self.start)
+
+    def _lasts(self, trials: Sequence[Trial]) -> float:
+        """The seconds that trials take, at the speed of those that ran."""
+        done = sum(map(_cost, self.ran))
+        return sum(map(_cost, trials)) / done * (time.monotonic() - self.start) if done else 0.0
+
+    def in_time(self, first: Left, left: Left, known: Field) -> tuple[Sequence[Trial], Sequence[Comparison]]:
+        """What follows the race, with as many of the best settings as the time allows, at least one per mode."""
+        then = self.race.then(first, left, known)
+        most = n = min(
+            max(map(len, left.values()), default=0), self.race.refinement.best if self.race.refinement else 0
+        )
+        while n > 1 and self._lasts(then[0]) > self.time_left:
+            n -= 1
+            then = self.race.then(first, {mode: names[:n] for mode, names in left.items()}, known)
+        if n < most:
+            self.console.print(f"the time is nearly up: {n} of {most} finalists are confirmed", soft_wrap=True)
+        return then
 
     @property
     def interrupted(self) -> bool:
@@ -130,6 +157,12 @@ def _not_images(groups: Groups, result: SweepResult, store: Store) -> str:
         f"no setting gives images yet (“{best}”: {found[best]}); train longer, try more evaluations, or see `check` if "
         "the network is from elsewhere"
     )
+
+
+def _cost(trial: Trial) -> float:
+    """The network evaluations of a trial, without those of the earlier look that it goes on from."""
+    samples = trial.samples
+    return float((samples.n_samples - max(samples.earlier, default=0)) * samples.planned_nfe)
 
 
 def _score(row: Row) -> float:

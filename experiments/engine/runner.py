@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -81,7 +82,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     Raises:
         KeyboardInterrupt: the run was interrupted. table.csv has the rows that are finished.
     """
-    console = Terminal()
+    start, console = time.monotonic(), Terminal()
     directory, store = options.directory(experiment.folder or experiment.name), Store(options.store)
     part = _part(experiment.trials, options)
     plan, growing = Plan.of(part, experiment.probes), experiment.looks or experiment.race
@@ -142,6 +143,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         }
         write_json(directory / "run.json", info)
         report = write_report(directory)
+    result = replace(result, seconds=time.monotonic() - start)  # all of it, not only the runs
     _conclude(experiment.name, plan, result, rows, directory, report, options, console)
     if result.interrupted:
         raise KeyboardInterrupt

@@ -54,8 +54,8 @@ class TuneStudy(Study):
     refine: int = 8
     """New settings per budget, proposed near the best by Optuna (pip install -e '.[tune]') and raced too; 0: none."""
     time: Annotated[str | None, shown("TIME", "no limit")] = None
-    """Begin no further block of the race and no further proposals after this time, such as 10min. The first block and
-    the confirmation are always run."""
+    """Be ready after this time, such as 10min: no block and no proposals begin that would take the time of the
+    confirmation, which compares fewer finalists if need be. The first block always runs."""
     search_seed: int = 0
     """Another seed searches and confirms on other images."""
     export: Annotated[tuple[Library, ...] | None, shown("LIBRARY [LIBRARY ...]", "all that apply")] = None

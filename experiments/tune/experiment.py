@@ -12,6 +12,7 @@ from it is named too.
 """
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -51,6 +52,7 @@ from experiments.tune.settings import RACE, TO_ZERO, SamplerSetting, exactly, no
 FRESH = 2 * CONTROL  # added to the seed of images that the race has not seen
 AGAIN = 10 * CONTROL  # added to all sampling seeds per --search-seed
 ROUND = 4  # proposals per budget and round
+RUNS = 0.9  # of --time; scores of the last runs, comparisons, code and report take the rest
 FINALISTS = 6  # at most, per budget, besides the defaults
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning
 
@@ -61,6 +63,7 @@ def main(study: TuneStudy, options: Options) -> pd.DataFrame:
     Races the settings, confirms the finalists on images of another seed, and writes a report, settings.json and
     snippets to paste. After an interrupt the same command continues where it stopped. Returns the table.
     """
+    start = time.monotonic()
     study = options.apply(study)
     for name in ("ladders", "budgets"):
         if not getattr(study, name):
@@ -77,7 +80,9 @@ def main(study: TuneStudy, options: Options) -> pd.DataFrame:
         COMMAND.question,
         planned,
         (),
-        race=Race(study.sizes, fields, partial(confirmation, study), refinement(study, data_std)),
+        race=Race(
+            study.sizes, fields, partial(confirmation, study), refinement(study, data_std, time.monotonic() - start)
+        ),
         write_extras=partial(write_settings, data_root=options.data_root, libraries=study.export),
         notes=[*([proposals.INSTALL] if study.refine and not proposals.installed() else []), *not_run(planned)],
     )
@@ -154,8 +159,8 @@ def reseeded(trial: Trial, more: int) -> Trial:
     return replace(trial, score=replace(trial.score, samples=samples))
 
 
-def refinement(study: TuneStudy, data_std: float) -> Refinement:
-    """The rounds of proposals. Without Optuna there are none, but the time still bounds the race."""
+def refinement(study: TuneStudy, data_std: float, past: float = 0.0) -> Refinement:
+    """The rounds of proposals; without Optuna there are none. `past` of the time is over when the race begins."""
     n_rounds = math.ceil(study.refine / ROUND) if proposals.installed() else 0
 
     def propose(number: int, left: Left, known: Field, scores: Scores) -> list[Field]:
@@ -171,7 +176,7 @@ def refinement(study: TuneStudy, data_std: float) -> Refinement:
         looks = range(len(study.sizes))
         return [by_setting(trials(study, data_std, look, new)) for look in looks]
 
-    return Refinement(n_rounds, propose, FINALISTS, study.seconds)
+    return Refinement(n_rounds, propose, FINALISTS, RUNS * study.seconds - past)
 
 
 def confirmation(
