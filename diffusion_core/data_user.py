@@ -17,30 +17,19 @@ images, the references of precision and recall, and the images that `check` deno
 """
 
 import hashlib
-import os
 import re
-import warnings
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+
+from diffusion_core.data_files import Pixels, read_folder, read_npz
 
 SIDE = 32  # of an image in pixels, unless the name has another
 SIDES = (8, 64)  # the smallest and the largest
 ORDER_SEED = 20_240_229  # of the random order of the images
-LARGEST_SIDE = 8192  # of an image file, in pixels: 192 MiB as RGB
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # Pillow's names of those that are read
-LABELS_OF = {"images": "labels", "x_train": "y_train", "x": "y", "arr_0": "arr_1"}  # arrays; images in this order
-UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)  # by zipfile
-BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
-Pixels = NDArray[np.uint8]
-Labels = NDArray[np.int64]
 
 
 class UserData(NamedTuple):
@@ -84,7 +73,7 @@ def read(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     data = parse(name)
     if data is None:
         raise ValueError(f"data={name!r}: expected folder:PATH or npz:PATH")
-    read_files = _read_folder if data.kind.startswith("folder") else _read_npz
+    read_files = read_folder if data.kind.startswith("folder") else read_npz
     try:
         images, labels = read_files(Path(data.path).expanduser(), data.side)
     except (ValueError, OSError, RuntimeError) as error:  # also a path that is too long, or ~NAME without a user
@@ -108,177 +97,6 @@ def fingerprint(pixels: torch.Tensor, labels: torch.Tensor) -> str:
     digest.update(pixels.numpy().tobytes())
     digest.update(labels.numpy().astype("<i8").tobytes())
     return digest.hexdigest()[:12]
-
-
-def _read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
-    """The images (n, H, H, 3) below a folder, by relative path, and their labels (n,). Links are followed.
-
-    The label is the index of the first-level folder in sorted order; without such folders all labels are 0. Names that
-    begin with a dot are left out.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder")
-    files = sorted(_files(folder))
-    if not files:
-        raise ValueError(f"there are no images below {folder}")
-    classes = [file.partition("/")[0] for file in files if "/" in file]
-    if classes and (beside := [file for file in files if "/" not in file]):
-        raise ValueError(f"{beside[0]} lies beside the folder {classes[0]}; move it into the folder of its class")
-    below = sorted({"/".join(parts[:2]) for file in files if len(parts := file.split("/")) > 2})
-    if len(below) > len({name.partition("/")[0] for name in below}):
-        warnings.warn(
-            f"the classes of {folder} are the folders in it, not those below, such as {below[0]}", stacklevel=2
-        )
-    images, sizes = list[Pixels](), dict[tuple[int, int], str]()
-    for file in files:
-        image = _rgb(folder, file)
-        sizes.setdefault(image.size, file)
-        if len(sizes) > 1 or image.width != image.height:
-            shown = " and ".join(f"{name} is {width}x{height}" for (width, height), name in sizes.items())
-            raise ValueError(f"all images must have one square size, but {shown}; crop or resize the files first")
-        images.append(_shrunk(image, side))
-    return np.stack(images), _numbered(classes or [""] * len(files))
-
-
-def _numbered(names: Sequence[str]) -> Labels:
-    """The place (n,) of each name in sorted order. It warns if a name is another number."""
-    places = {name: index for index, name in enumerate(sorted(set(names)))}
-    if other := [f"{name} is {index}" for name, index in places.items() if name.isdecimal() and int(name) != index]:
-        warnings.warn(f"classes are numbered from 0 in the order of their names: {', '.join(other[:3])}", stacklevel=2)
-    return np.array([places[name] for name in names], dtype=np.int64)
-
-
-def _files(folder: Path) -> Iterator[str]:
-    """The files below a folder as relative paths with slashes, without hidden ones."""
-
-    def stop(error: OSError) -> None:
-        raise ValueError(f"{folder} cannot be listed ({error})") from error
-
-    for place, folders, files in os.walk(folder, followlinks=True, onerror=stop):
-        inside = Path(place)
-        if inside.is_symlink() and any(parent.samefile(inside) for parent in inside.parents):
-            raise ValueError(f"{inside.relative_to(folder)} is a link to a folder that it lies in; remove it")
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from ((inside / name).relative_to(folder).as_posix() for name in files if not name.startswith("."))
-
-
-def _rgb(folder: Path, file: str) -> Image.Image:
-    """An image file as RGB, rotated according to its EXIF data, with transparent pixels over black."""
-    if not (folder / file).is_file():  # a broken link, or a pipe, which would never end
-        raise ValueError(f"{file} is not a file; remove it")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit of `_unsuitable` is stricter
-            with Image.open(folder / file, formats=FORMATS) as opened:
-                why = _unsuitable(opened)
-                rgba = opened if why else ImageOps.exif_transpose(opened).convert("RGBA")
-    except BROKEN as error:
-        raise ValueError(
-            f"{file} cannot be read as an image ({error}). Every file must be one of {', '.join(FORMATS)}; move others "
-            "elsewhere, or begin their names with a dot"
-        ) from error
-    if why:
-        raise ValueError(f"{file} {why}")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
-
-
-def _unsuitable(image: Image.Image) -> str:
-    """Why an image file, of which only the header was read, is refused; empty if it is not."""
-    if max(image.size) > LARGEST_SIDE:
-        return f"is {image.width}x{image.height}; the limit is {LARGEST_SIDE}x{LARGEST_SIDE}. Reduce it first"
-    if (n_frames := getattr(image, "n_frames", 1)) > 1:
-        return f"has {n_frames} images; save each of them as a file"
-    if image.mode.startswith(("I", "F")) or ";16" in str(getattr(image, "tile", "")):
-        return "has more than 8 bits a channel; convert it to 8 bits first"
-    return ""
-
-
-def _read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
-    """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels or zeros (n,)."""
-    arrays = _arrays(path)
-    named = [key for key in LABELS_OF if key in arrays]
-    keys = [key for key in named or arrays if _fits(arrays[key])]
-    if not keys or (named and keys[0] != named[0]):
-        described = [f"{key}: {array.dtype} {array.shape}" for key, array in arrays.items()]
-        raise ValueError(
-            f"no array of images in it. Images are uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3, and "
-            f"are called {(*named, 'images')[0]!r}; it has {'; '.join(described) or 'no arrays'}"
-        )
-    if len(keys) > 1:
-        raise ValueError(f"{', '.join(keys)} could all be the images; call one 'images', and the others otherwise")
-    images: Pixels = arrays[key := keys[0]]
-    if images.ndim == 4 and images.shape[3] not in (1, 3):
-        images = np.moveaxis(images, 1, 3)
-    n, height, width = images.shape[:3]
-    if n == 0:
-        raise ValueError(f"its array {key!r} has no images; at least one is needed")
-    if height != width or height == 0:
-        raise ValueError(f"images must be square, but those of {key!r} are {width}x{height}; crop or pad them first")
-    if images.max() == 1:
-        raise ValueError(f"the largest value of {key!r} is 1, but pixels are 0 to 255; multiply them by 255")
-    if height > side:
-        images = images[..., 0] if images.shape[3:] == (1,) else images
-        images = np.stack([_shrunk(Image.fromarray(image), side) for image in np.ascontiguousarray(images)])
-    for label in (LABELS_OF.get(key), *LABELS_OF.values()):
-        if label in arrays:
-            return images, _labels(label, arrays[label], n)
-    if unused := [other for other, array in arrays.items() if array.shape[:1] == (n,) and array.ndim < 3]:
-        warnings.warn(f"{path} has no labels; if {' or '.join(unused)} is them, call it 'labels'", stacklevel=2)
-    return images, np.zeros(n, dtype=np.int64)
-
-
-def _labels(name: str, labels: NDArray[Any], n: int) -> Labels:
-    """An array of labels as int64 (n,): whole numbers as they are; the place of a 1 in a row; texts in sorted order.
-
-    Raises:
-        ValueError: anything else.
-    """
-    numbers = labels.dtype.kind in "buif"
-    if numbers and labels.ndim == 2 and labels.shape[1] > 1:
-        one_hot = ((labels == 1).sum(axis=1) == 1) & ((labels != 0).sum(axis=1) == 1)
-        labels = labels.argmax(axis=1) if one_hot.all() else labels
-    if labels.size == n and labels.shape[:1] == (n,):
-        if labels.dtype.kind in "US":
-            return _numbered(labels.reshape(n).astype(str).tolist())
-        if numbers and ((labels >= 0) & (labels < 2**31) & (labels == np.floor(labels))).all():
-            return labels.reshape(n).astype(np.int64)
-    raise ValueError(
-        f"its array {name!r} is {labels.dtype} {labels.shape}; labels of {n} images are whole numbers from 0 or texts, "
-        f"({n},), or one-hot, ({n}, k). Rename it if it holds none"
-    )
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a .npz file. Nothing is unpickled: Python objects are refused."""
-    if not path.is_file():
-        raise ValueError(f"no such file: {path}")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not a .npz file, as numpy.savez writes it")
-    arrays: dict[str, NDArray[Any]] = {}
-    key = ""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            for key in archive.files:
-                if key in arrays:
-                    raise ValueError("it is there twice")
-                arrays[key] = np.asarray(archive[key])  # a file that is no array, as bytes
-    except UNREADABLE as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"the array {key!r} of {path} cannot be read ({reason})") from error
-    return arrays
-
-
-def _fits(array: NDArray[Any]) -> bool:
-    """Whether an array has the dtype and shape of images."""
-    channels = array.shape[3:] + array.shape[1:2]
-    return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and any(c in (1, 3) for c in channels)))
-
-
-def _shrunk(image: Image.Image, side: int) -> Pixels:
-    """An image as an array, reduced to `side` if it is larger."""
-    if image.width > side:
-        image = image.resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(image)
 
 
 def _channels_first(images: Pixels) -> torch.Tensor:
