@@ -1,7 +1,7 @@
 """The spot check: a part of what the store holds is made again and compared, before the rest is believed.
 
 The identity of a run cannot foresee everything that changes a result: a file that a user's code reads, a helper that it
-imports, a function of ours that it replaces, a version of a library. So of a stored run SAMPLES samples, chosen anew at
+imports, a function of ours that it replaces, a version of a library. So of a stored run ten to 16 samples, chosen anew at
 each use, are drawn again on the same noise, and their features are compared with the stored ones. Of a stored network
 the losses of the first steps of its training are computed again, of a reference the features of some images.
 """
@@ -27,7 +27,7 @@ from experiments.stages.sample import draw
 from experiments.stages.score import load_features
 from experiments.store.store import Store
 
-SAMPLES = 16
+FEWEST, MOST, SHARE = 10, 16, 50  # samples: one of SHARE, so that a check costs a few per cent of the run
 # The largest difference that rounding makes: between batches, between a compiled network and the same one not compiled,
 # and between machines. Measured: see tests.
 FEATURES_DIFFER = 0.05  # of an image's features, relative to the size of features
@@ -59,7 +59,7 @@ def _check_run(config: ScoreConfig, store: Store, data_root: Path | None) -> Non
         return
     chosen = choose(samples.n_samples, len(images.labels.unique()))
     with computing_in(samples.machine.precision, device):
-        x, _ = halve_until_it_fits(SAMPLES, lambda batch: draw(model, samples, images, chosen, batch))
+        x, _ = halve_until_it_fits(len(chosen), lambda batch: draw(model, samples, images, chosen, batch))
     features = extract(config.reference.features, images.to_pixels(x).cpu(), weights=config.reference.weights)[0]
     stored = _stored_features(config, store, chosen)
     _compare(f"{len(chosen)} of its samples, drawn again,", features, stored)
@@ -96,11 +96,11 @@ def _check_network(config: ModelConfig, store: Store, data_root: Path | None) ->
 
 
 def choose(n: int, n_classes: int) -> list[int]:
-    """SAMPLES of n indices: one near a random place in each part of the run, and evenly over labels i mod n_classes."""
+    """Ten to 16 of n indices: one near a random place in each part of the run, and evenly over labels i mod n_classes."""
     chance = random.SystemRandom()  # whatever a user's code seeds
-    chosen = set()
-    for label, part in enumerate(chance.sample(range(SAMPLES), SAMPLES), start=chance.randrange(n_classes)):
-        place = int((part + chance.random()) * n / SAMPLES)
+    chosen, parts = set(), min(max(n // SHARE, FEWEST), MOST)
+    for label, part in enumerate(chance.sample(range(parts), parts), start=chance.randrange(n_classes)):
+        place = int((part + chance.random()) * n / parts)
         index = place - (place - label) % n_classes
         chosen.add(index if index >= 0 else index + n_classes)
     return sorted(index for index in chosen if index < n)
