@@ -1,9 +1,9 @@
 """The spot check: a part of what the store holds is made again and compared, before the rest is believed.
 
 The identity of a run cannot foresee everything that changes a result: a file that a user's code reads, a helper that it
-imports, a function of ours that it replaces, a version of a library. So of a stored run ten to 16 samples, chosen anew at
-each use, are drawn again on the same noise, and their features are compared with the stored ones. Of a stored network
-the losses of the first steps of its training are computed again, of a reference the features of some images.
+imports, a function of ours that it replaces, a version of a library. So of a stored run ten to 16 samples, chosen anew
+at each use, are drawn again on the same noise, and their features are compared with the stored ones. Of a stored
+network the losses of the first steps of its training are computed again, of a reference the features of some images.
 """
 
 import random
@@ -28,9 +28,9 @@ from experiments.stages.score import load_features
 from experiments.store.store import Store
 
 FEWEST, MOST, SHARE = 10, 16, 50  # samples: one of SHARE, so that a check costs a few per cent of the run
-# The largest difference that rounding makes: between batches, between a compiled network and the same one not compiled,
-# and between machines. Measured: see tests.
-FEATURES_DIFFER = 0.05  # of an image's features, relative to the size of features
+# Ten times what rounding makes: between batches, threads, a compiled network and the same one not compiled, and even
+# between precisions (docs/statistics.md), which is more than between machines.
+FEATURES_DIFFER = 0.02  # of an image's features, relative to the size of features
 LOSSES_DIFFER = 0.01  # relative
 
 
@@ -96,7 +96,7 @@ def _check_network(config: ModelConfig, store: Store, data_root: Path | None) ->
 
 
 def choose(n: int, n_classes: int) -> list[int]:
-    """Ten to 16 of n indices: one near a random place in each part of the run, and evenly over labels i mod n_classes."""
+    """Ten to 16 of n indices: one near a random place in each part, and evenly over the labels i mod n_classes."""
     chance = random.SystemRandom()  # whatever a user's code seeds
     chosen, parts = set(), min(max(n // SHARE, FEWEST), MOST)
     for label, part in enumerate(chance.sample(range(parts), parts), start=chance.randrange(n_classes)):

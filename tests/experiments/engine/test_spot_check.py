@@ -131,6 +131,20 @@ def test_what_a_model_reads_is_met_when_it_changes(folder: Path, name: str, left
     assert result.evaluations == 0 and "warning" not in said  # it has healed, and a check is not counted
 
 
+@pytest.mark.parametrize(
+    ("change", "differs"), [(".bfloat16().float()", False), (" * 1.0002", False), (" * 1.03", True)]
+)
+def test_rounding_is_no_difference(folder: Path, change: str, differs: bool) -> None:
+    """Another machine rounds differently, but less than numbers of 8 bits do."""
+    values = []
+    for text in ("", change):
+        (folder / "mine_xyz.py").write_text(f"{START}def eps(x, sigma): return exact(x, sigma){text}\n")
+        forget()
+        result, said = run([trial(n_steps=20)], Store(folder / "old"))
+        values.append(result.rows[0]["fd"])
+    assert ("drawn again" in said) == differs == (values[0] != values[1])
+
+
 def ours(name: str) -> tuple[Any, str, Callable[..., Any]]:
     """What a sweep file may replace: an object, its attribute, and another value of that."""
     if name == "ours":
