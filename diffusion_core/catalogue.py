@@ -64,4 +64,5 @@ PARAMETERISATIONS: "Catalogue[type[Parameterised]]" = Catalogue("diffusion_core.
     "preconditioned": "parameterisations.Preconditioned",
     "eps": "parameterisations.Eps",
     "x0": "parameterisations.X0",
+    "mixture-input": "parameterisations.MixtureInput",
 })  # fmt: skip

@@ -1,26 +1,28 @@
 """The networks by name, as denoisers: `eps = model(x, sigma)` with x (B, C, H, W) and sigma (B,)."""
 
 import torch
-from torch import nn
 
 from diffusion_core.catalogue import PARAMETERISATIONS
 from diffusion_core.networks.paper import Paper
+from diffusion_core.networks.parameterisations import Parameterised
 from diffusion_core.networks.small import Small
 
 TRUNKS: dict[str, type[Small] | type[Paper]] = {"small": Small, "paper": Paper}
 NAMES = tuple(TRUNKS)
 
 
-def build(name: str, channels: int = 1, parameterisation: str = "preconditioned") -> nn.Module:
+def build(name: str, channels: int = 1, parameterisation: str = "preconditioned") -> Parameterised:
     """The named network, untrained. The output F of its trunk is 0 until the first training step.
 
     Args (ValueError for unknown names):
         name: one of `NAMES`. `small` takes images of 32x32 pixels, `paper` images whose sides are multiples of 16.
-        parameterisation: one of `PARAMETERISATIONS`: what F means. The initial weights do not depend on it.
+        parameterisation: one of `PARAMETERISATIONS`: what F means, or `mixture-input`, whose `fit` must be given the
+            training images before training. The initial weights are the same in all but that one.
     """
     if name not in TRUNKS:
         raise ValueError(f"network={name!r}: unknown network; the names are {', '.join(NAMES)}")
     if parameterisation not in PARAMETERISATIONS:
         raise ValueError(f"parameterisation={parameterisation!r}: must be one of {', '.join(PARAMETERISATIONS)}")
-    model: nn.Module = PARAMETERISATIONS[parameterisation](TRUNKS[name](channels))
+    kind = PARAMETERISATIONS[parameterisation]
+    model = kind(TRUNKS[name](channels, kind.n_inputs * channels), channels)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it

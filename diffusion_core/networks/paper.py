@@ -46,12 +46,18 @@ class Paper(nn.Module):
     Source: Ronneberger et al. 2015, arXiv 1505.04597 (U-Net).
     """
 
-    def __init__(self, channels: int, widths: tuple[int, ...] = (32, 64, 128, 256, 256), embedding: int = 128) -> None:
+    def __init__(
+        self,
+        channels: int,
+        inputs: int | None = None,  # channels of x, if it has more than F
+        widths: tuple[int, ...] = (32, 64, 128, 256, 256),
+        embedding: int = 128,
+    ) -> None:
         super().__init__()
         pairs = list(itertools.pairwise(widths))
         self.multiple = 2 ** len(pairs)
         self.embed = Embedding(embedding)
-        self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(inputs or channels, widths[0], 3, padding=1)
         self.before = nn.ModuleList([Block(width, width, embedding) for width in widths])
         self.down = nn.ModuleList([nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs])
         self.up = nn.ModuleList([nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs])
@@ -60,7 +66,7 @@ class Paper(nn.Module):
         self.head = zeroed(nn.Conv2d(widths[0], channels, 3, padding=1))
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """F, in the shape of x (B, C, H, W), given condition (B,) = ln(sigma) / 4.
+        """F (B, channels, H, W) for x (B, inputs, H, W), given condition (B,) = ln(sigma) / 4.
 
         Raises:
             ValueError: H or W is not a multiple of 2^(n - 1) for n widths, 16 by default.

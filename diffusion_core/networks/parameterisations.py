@@ -1,8 +1,8 @@
 """Parameterisations: three meanings of a trunk's output F, each of which makes it a denoiser, eps = model(x, sigma).
 
 In all three the trunk's inputs are x / sqrt(1 + sigma^2), which has unit variance for data of unit variance, and
-ln(sigma) / 4. eps has the dtype of x, also under autocast. An error of F becomes an error of eps, or of denoised =
-x - sigma eps, multiplied by
+ln(sigma) / 4. `mixture-input` is `preconditioned` with one input more. eps has the dtype of x, also under autocast. An
+error of F becomes an error of eps, or of denoised = x - sigma eps, multiplied by
 
     parameterisation    in eps                     in denoised
     preconditioned      1 / sqrt(1 + sigma^2)      sigma / sqrt(1 + sigma^2)
@@ -12,8 +12,14 @@ x - sigma eps, multiplied by
 Only `preconditioned` never amplifies an error of F. Its F is the v prediction with the opposite sign.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import nn
+
+from diffusion_core.exact.tied_mixture import TiedMixture
+
+SIDE = 32  # of an image, in pixels, until `fit` has seen the images
 
 
 class Parameterised(nn.Module):
@@ -22,13 +28,22 @@ class Parameterised(nn.Module):
     `forward(x, sigma)` estimates the unit noise in x (B, C, H, W) at sigma (B,), positive, in data standard deviations.
     """
 
-    def __init__(self, trunk: nn.Module) -> None:
+    n_inputs: ClassVar[int] = 1  # images that the trunk sees, as channels of one
+
+    def __init__(self, trunk: nn.Module, channels: int = 1) -> None:
         super().__init__()
         self.trunk = trunk
 
+    def fit(self, x0: torch.Tensor) -> None:
+        """Learns from the training images x0 (n, C, H, W), before the first step, what is not learned by gradients."""
+
+    def inputs(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """What the trunk sees (B, n_inputs * C, H, W), for sigma (B, 1, 1, 1)."""
+        return x * (1 + sigma.square()).rsqrt()
+
     def trunk_output(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """F(x / sqrt(1 + sigma^2), ln(sigma) / 4) in the shape and dtype of x, for sigma (B, 1, 1, 1)."""
-        out: torch.Tensor = self.trunk(x * (1 + sigma.square()).rsqrt(), sigma.flatten().log() / 4)
+        """F(inputs, ln(sigma) / 4) in the shape and dtype of x, for sigma (B, 1, 1, 1)."""
+        out: torch.Tensor = self.trunk(self.inputs(x, sigma), sigma.flatten().log() / 4)
         return out.to(x.dtype)
 
 
@@ -47,6 +62,33 @@ class Preconditioned(Parameterised):
         sigma = sigma.to(x.dtype).view(-1, 1, 1, 1)
         scale = (1 + sigma.square()).rsqrt()
         return x * (sigma * scale.square()) - self.trunk_output(x, sigma) * scale
+
+
+class MixtureInput(Preconditioned):
+    """As `Preconditioned`, but the trunk also sees the image as a mixture of Gaussians denoises it, as more channels.
+
+    At high noise networks learn little more than the score of such a mixture. Given that score, a small network has its
+    capacity and its training free for the rest. `fit` fits the mixture to the training images, in seconds; until then
+    it is N(0, I). It is saved with the weights.
+
+    Source: Wang & Vastola 2023, arXiv 2311.10892 (learned scores at high noise: a Gaussian's, then a mixture's).
+    Note: F as the remainder of the mixture's eps, instead of that of N(0, 1), makes digits no better and errors at low
+        noise larger (bench/LOG.md). The mixture fits the training images better than others: with too many components
+        for its images, samples resemble training images.
+    """
+
+    n_inputs: ClassVar[int] = 2
+
+    def __init__(self, trunk: nn.Module, channels: int = 1) -> None:
+        super().__init__(trunk)
+        self.mixture = TiedMixture.standard(channels * SIDE**2)
+
+    def fit(self, x0: torch.Tensor) -> None:
+        self.mixture = TiedMixture.fit(x0)
+
+    def inputs(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        denoised = x - sigma * self.mixture(x, sigma.flatten())
+        return torch.cat([super().inputs(x, sigma), denoised], dim=1)
 
 
 class Eps(Parameterised):

@@ -61,6 +61,7 @@ class Small(nn.Module):
     def __init__(
         self,
         channels: int,
+        inputs: int | None = None,  # channels of x, if it has more than F
         pixel: int = 16,
         patch: int = 32,
         coarse: int = 64,
@@ -69,8 +70,9 @@ class Small(nn.Module):
         embedding: int = 128,
     ) -> None:
         super().__init__()
+        inputs = inputs or channels
         self.embed = Embedding(embedding)
-        self.to_patches = nn.Conv2d(PATCH**2 * channels, patch, 3, padding=1)
+        self.to_patches = nn.Conv2d(PATCH**2 * inputs, patch, 3, padding=1)
         self.before = PatchBlock(patch, embedding)
         self.down = nn.Conv2d(patch, coarse, 2, stride=2)
         width = coarse * (SIDE // PATCH // 2) ** 2
@@ -78,13 +80,13 @@ class Small(nn.Module):
         self.up = nn.Conv2d(coarse, patch, 1)
         self.after = PatchBlock(patch, embedding)
         self.from_patches = nn.Conv2d(patch, PATCH**2 * pixel, 1)
-        self.from_pixels = nn.Conv2d(channels, pixel, 3, padding=1)
+        self.from_pixels = nn.Conv2d(inputs, pixel, 3, padding=1)
         self.scale = nn.Linear(embedding, pixel)
         self.refine = zeroed(nn.Conv2d(pixel, pixel, 3, padding=1))
         self.head = zeroed(nn.Conv2d(pixel, 4 * channels, 4, stride=2, padding=1))
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """F, in the shape of x (B, C, 32, 32), given condition (B,) = ln(sigma) / 4.
+        """F (B, channels, 32, 32) for x (B, inputs, 32, 32), given condition (B,) = ln(sigma) / 4.
 
         Raises:
             ValueError: images of another size.

@@ -244,12 +244,14 @@ class TrainConfig(ModelConfig):
 
     def training(self, loader: Loader) -> tuple[nn.Module, Iterator[Step]]:
         images = loader.images(self.data)
+        x0 = images.standardised()[: images.n_training(self.held_out)].to(loader.device)
         with torch.random.fork_rng(devices=[]):  # torch's layers take no generator: seed the global one for them only
             torch.manual_seed(block_seed(self.seed, -1))  # not the noise's seed: weights would repeat the noise
             model = build(self.network, images.shape[0], self.parameterisation).to(loader.device)
+        model.fit(x0)
         steps = train(
             model,
-            images.standardised()[: images.n_training(self.held_out)].to(loader.device),
+            x0,
             self.noise,
             n_images=self.images_seen,
             batch_size=self.batch_size,

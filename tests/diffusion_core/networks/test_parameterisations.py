@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from diffusion_core.exact.tied_mixture import TiedMixture
 from diffusion_core.networks import PARAMETERISATIONS, build
-from diffusion_core.networks.parameterisations import Preconditioned
+from diffusion_core.networks.parameterisations import MixtureInput, Preconditioned
 from diffusion_core.training import WEIGHTINGS
 
 TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # the F that gives the true noise
@@ -15,11 +16,13 @@ TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # the F that
     "eps": lambda x0, noise, sigma: noise,
     "x0": lambda x0, noise, sigma: x0,
 }
+TARGETS["mixture-input"] = TARGETS["preconditioned"]  # without `fit` the mixture is N(0, I)
 AMPLIFIED: dict[str, Callable[[float], float]] = {  # the error of eps over that of F
     "preconditioned": lambda sigma: (1 + sigma**2) ** -0.5,
     "eps": lambda sigma: 1.0,
     "x0": lambda sigma: 1 / sigma,
 }
+AMPLIFIED["mixture-input"] = AMPLIFIED["preconditioned"]
 
 
 def noisy(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,11 +55,11 @@ def test_a_trunk_sees_unit_variance_and_its_target_gives_the_true_noise_and_its_
             seen.extend((inputs, condition))
             return target + off
 
-        return PARAMETERISATIONS[name](trunk)(x0 + column(sigma) * noise, sigma)
+        return PARAMETERISATIONS[name](trunk).double()(x0 + column(sigma) * noise, sigma)
 
     torch.testing.assert_close(eps(0.0), noise, rtol=1e-10, atol=1e-10)
     by_hand = torch.stack([(a + s * b) / (1 + s * s) ** 0.5 for a, b, s in zip(x0, noise, sigma, strict=True)])
-    torch.testing.assert_close(seen[0], by_hand, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(seen[0][:, :1], by_hand, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(seen[1], sigma.log() / 4, rtol=1e-12, atol=1e-12)
     errors = (eps(0.01) - noise).abs().mean(dim=(1, 2, 3))
     assert errors.tolist() == pytest.approx([0.01 * AMPLIFIED[name](s) for s in sigma.tolist()], rel=1e-6)
@@ -123,7 +126,7 @@ def test_karras_weight_is_the_unit_weight_on_v(name: str) -> None:
 def test_eps_of_a_bf16_trunk_is_combined_in_float32(name: str) -> None:
     x0, noise, sigma = noisy(torch.float32)
     x = x0 + column(sigma) * noise
-    eps = PARAMETERISATIONS[name](lambda inputs, condition: torch.full_like(inputs, 0.3, dtype=torch.bfloat16))(
+    eps = PARAMETERISATIONS[name](lambda inputs, condition: torch.full_like(inputs[:, :1], 0.3, dtype=torch.bfloat16))(
         x, sigma
     )
     assert eps.dtype == torch.float32
@@ -133,4 +136,38 @@ def test_eps_of_a_bf16_trunk_is_combined_in_float32(name: str) -> None:
         "eps": out.expand(x.shape),
         "x0": (x - out) / level,
     }
+    by_hand["mixture-input"] = by_hand["preconditioned"]
     torch.testing.assert_close(eps.double(), by_hand[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "channels"), [("small", 1), ("small", 3), ("paper", 3)])
+def test_mixture_input_keeps_its_mixture_with_its_weights(name: str, channels: int) -> None:
+    x0 = torch.randn(40, channels, 32, 32, generator=torch.Generator().manual_seed(2)).cumsum(dim=3) / 4
+    sigma = torch.logspace(-2, 2, 9)
+    x = x0[:9] + column(sigma)
+    model, twin = (build(name, channels, "mixture-input") for _ in range(2))
+    model.fit(x0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.01)
+        twin.trunk.load_state_dict(model.trunk.state_dict())
+        eps = model(x, sigma)
+        assert eps.shape == x.shape
+        assert not torch.allclose(twin(x, sigma), eps, atol=1e-3)
+        twin.load_state_dict(model.state_dict())
+        assert torch.equal(twin(x, sigma), eps)
+
+
+def test_mixture_input_shows_the_trunk_what_the_mixture_makes_of_the_image() -> None:
+    x0, noise, sigma = noisy(torch.float32)
+    seen: list[Tensor] = []
+
+    def trunk(inputs: Tensor, condition: Tensor) -> Tensor:
+        seen.append(inputs)
+        return inputs[:, :1]
+
+    model, x = MixtureInput(trunk), x0 + column(sigma) * noise  # type: ignore[arg-type]
+    model.fit(x0)
+    model(x, sigma)
+    denoised = x - column(sigma) * TiedMixture.fit(x0)(x, sigma)
+    torch.testing.assert_close(seen[0][:, 1:], denoised, rtol=0, atol=1e-4)

@@ -1,0 +1,107 @@
+"""The exact denoiser of a mixture of Gaussians that share one covariance, and its fit to images in seconds.
+
+    p(x0) = sum_k w_k N(x0; mean + U m_k, C)      C = U diag(l) U^T + s^2 (I - U U^T)
+
+The span of U (d, R) is that of the first R principal components of the images. The centres of the Gaussians lie in it,
+and all directions outside have the same variance s^2. So one evaluation takes two products with U, and beyond these
+only R numbers per Gaussian: hundreds of Gaussians cost little more than one. `mixture.py` has Gaussians with
+covariances of their own.
+"""
+
+import math
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from diffusion_core.exact.gaussian import FlatDenoiser
+
+N_COMPONENTS, RANK = 200, 256
+PRIOR = 5.0  # images
+MAX_IMAGES = 20_000  # for the fit
+EM_STEPS = 15
+MIN_VARIANCE = 1e-3  # of a direction, in data units
+
+
+class TiedMixture(FlatDenoiser):
+    """The exact eps for data from a mixture of K Gaussians with one covariance in d dimensions.
+
+    Of x = x0 + sigma noise, let z = U^T (x - mean). The probability of Gaussian k given x is the softmax over k of
+    ln w_k - |z - m_k|^2 / (2 (l + sigma^2)), and m(x) is the mean of the m_k by these probabilities. Then
+    eps = sigma (C + sigma^2 I)^-1 (x - mean - U m(x)).
+
+    Args: the parameters, standardised data units. Before `fit` there is `standard`, which is N(0, I).
+        mean: (d,).
+        basis: U (d, R), with orthonormal columns.
+        variances: l (R,), along these columns.
+        outside: s^2 (1,).
+        log_weights: ln w_k (K,).
+        centres: m_k (K, R).
+    """
+
+    mean: Tensor
+    basis: Tensor
+    variances: Tensor
+    outside: Tensor
+    log_weights: Tensor
+    centres: Tensor
+
+    def __init__(
+        self, mean: Tensor, basis: Tensor, variances: Tensor, outside: Tensor, log_weights: Tensor, centres: Tensor
+    ) -> None:
+        super().__init__()
+        self.dim = len(mean)
+        self.register_buffer("mean", mean)
+        self.register_buffer("basis", basis)
+        self.register_buffer("variances", variances)
+        self.register_buffer("outside", outside)
+        self.register_buffer("log_weights", log_weights)
+        self.register_buffer("centres", centres)
+
+    @classmethod
+    def standard(cls, dim: int, n_components: int = N_COMPONENTS, rank: int = RANK) -> Self:
+        """N(0, I), in tensors of the same shapes as those of a fitted mixture."""
+        log_weights, centres = torch.full((n_components,), -math.log(n_components)), torch.zeros(n_components, rank)
+        return cls(torch.zeros(dim), torch.eye(dim, rank), torch.ones(rank), torch.ones(1), log_weights, centres)
+
+    def flat_eps(self, x: Tensor, sigma: Tensor) -> Tensor:
+        centred = x - self.mean
+        z = centred @ self.basis
+        inside, outside = 1 / (self.variances + sigma.square()), 1 / (self.outside + sigma.square())
+        logits = (z * inside) @ self.centres.T - inside @ (self.centres.square().T / 2) + self.log_weights
+        apart = z - logits.softmax(dim=1) @ self.centres
+        return sigma * (centred * outside + (apart * inside - z * outside) @ self.basis.T)
+
+    @classmethod
+    def fit(cls, x0: Tensor, n_components: int = N_COMPONENTS, rank: int = RANK, prior: float = PRIOR) -> Self:
+        """The mixture fitted to the images x0 (n, C, H, W) or (n, d), standardised, by expectation maximisation.
+
+        Each centre is the mean of its images and of `prior` images more that equal the overall mean. So a mixture of
+        many Gaussians for few images depends less on single images. The same images give the same mixture up to
+        rounding. At most 20,000 images are used. With fewer images than Gaussians, several Gaussians are the same.
+
+        Source: Dempster, Laird & Rubin 1977, J. R. Statist. Soc. B 39(1); `prior` is the conjugate prior of a mean.
+        """
+        generator = torch.Generator().manual_seed(0)
+        chosen = torch.randperm(len(x0), generator=generator)[:MAX_IMAGES]
+        flat = x0[chosen.to(x0.device)].flatten(1).float()
+        n, d = flat.shape
+        mean = flat.mean(dim=0)
+        flat = flat - mean
+        basis = torch.linalg.eigh((flat.T @ flat).double()).eigenvectors.flip(1)[:, :rank].to(flat)
+        z = flat @ basis
+        outside = (flat.square().sum() - z.square().sum()) / (n * (d - rank))
+        total, identity = z.T @ z / n, torch.eye(rank).to(z)
+        centres, covariance = z[torch.arange(n_components) % n], identity
+        weights = z.new_full((n_components,), 1 / n_components)
+        for _ in range(EM_STEPS):
+            pull = centres @ torch.linalg.inv(covariance + MIN_VARIANCE * identity)
+            shares = (z @ pull.T - (pull * centres).sum(dim=1) / 2 + weights.log()).softmax(dim=1)
+            weights = shares.mean(dim=0).clamp(min=1e-9)
+            sums = shares.T @ z / n
+            centres = sums / (weights + prior / n)[:, None]
+            across = centres.T @ sums
+            covariance = total - across - across.T + (centres.T * weights) @ centres
+        variances, turn = torch.linalg.eigh(covariance.double())
+        variances, outside = variances.clamp(min=MIN_VARIANCE).to(z), outside.clamp(min=MIN_VARIANCE).view(1)
+        return cls(mean, basis @ turn.to(z), variances, outside, weights.log(), centres @ turn.to(z))

@@ -1,0 +1,70 @@
+"""The denoiser against the mixture with covariances of their own; and the fit against a distribution that is known."""
+
+import pytest
+import torch
+
+from diffusion_core.exact import Mixture
+from diffusion_core.exact.tied_mixture import TiedMixture
+
+DIM, RANK, N = 12, 5, 4
+
+
+def pair(dtype: torch.dtype = torch.float64) -> tuple[TiedMixture, Mixture]:
+    """The same distribution twice; every parameter differs from the others."""
+    generator = torch.Generator().manual_seed(0)
+    mean, centres = torch.randn(DIM, generator=generator), 3 * torch.randn(N, RANK, generator=generator)
+    basis = torch.linalg.qr(torch.randn(DIM, RANK, generator=generator)).Q
+    variances, outside = torch.linspace(0.2, 2, RANK), torch.tensor([0.09])
+    weights = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    wide = [tensor.to(dtype) for tensor in (mean, basis, variances, outside, weights, centres)]
+    mean, basis, variances, outside, weights, centres = wide
+    tied = TiedMixture(mean, basis, variances, outside, weights.log(), centres)
+    means, more = mean + centres @ basis.T, (variances - outside).expand(N, RANK)
+    return tied, Mixture(weights, means, basis.expand(N, DIM, RANK).contiguous(), more, outside.sqrt().expand(N))
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-5), (torch.float32, 1e-3)])
+def test_eps_is_that_of_the_same_mixture_with_a_covariance_per_component(dtype: torch.dtype, error: float) -> None:
+    tied, mixture = pair(dtype)[0], pair()[1]
+    generator = torch.Generator().manual_seed(1)
+    sigma = torch.logspace(-3, 3, 13, dtype=torch.float64)
+    x = mixture.sample(13, generator) + sigma[:, None] * torch.randn(13, DIM, generator=generator)
+    eps = tied(x.to(dtype), sigma.to(dtype))
+    torch.testing.assert_close(eps.double(), mixture(x, sigma), rtol=error, atol=error)
+
+
+def test_the_fit_denoises_as_the_distribution_that_the_images_are_from() -> None:
+    tied, mixture = pair(torch.float32)
+    generator = torch.Generator().manual_seed(2)
+    x0, fresh = mixture.sample(4000, generator).float(), mixture.sample(500, generator).float()
+    fitted = TiedMixture.fit(x0, n_components=8, rank=RANK)
+    for level in (0.1, 0.5, 2.0, 10.0):
+        sigma = torch.full((500,), level)
+        x = fresh + level * torch.randn(500, DIM, generator=generator)
+        truth = tied(x, sigma)
+        error = (fitted(x, sigma) - truth).square().mean() / (x / (1 + level**2) * level - truth).square().mean()
+        assert error < 0.02, level
+
+
+def test_the_fit_keeps_mean_and_covariance_of_the_images() -> None:
+    x0 = torch.randn(300, 1, 4, 5, generator=torch.Generator().manual_seed(3)).cumsum(dim=3)
+    flat, fitted = x0.flatten(1), TiedMixture.fit(x0, n_components=7, rank=19, prior=0)
+    weights, means = fitted.log_weights.exp(), fitted.mean + fitted.centres @ fitted.basis.T
+    torch.testing.assert_close(weights @ means, flat.mean(dim=0), rtol=0, atol=1e-4)
+    apart = (means - weights @ means) * weights.sqrt()[:, None]
+    outside = fitted.outside * (torch.eye(20) - fitted.basis @ fitted.basis.T)
+    covariance = apart.T @ apart + fitted.basis * fitted.variances @ fitted.basis.T + outside
+    torch.testing.assert_close(covariance, flat.T.cov(correction=0), rtol=0, atol=2e-3)
+
+
+def test_the_prior_pulls_centres_to_the_mean_by_as_many_images() -> None:
+    x0 = torch.tensor([-6.0, 6.0]).repeat(10)[:, None] * torch.tensor([1.0, 0, 0])
+    x0 += 0.1 * torch.randn(20, 3, generator=torch.Generator().manual_seed(5))
+    centres = TiedMixture.fit(x0, n_components=2, rank=1, prior=2).centres
+    torch.testing.assert_close(centres.sort(dim=0).values, torch.tensor([[-5.0], [5.0]]), rtol=0, atol=0.1)
+
+
+def test_more_components_than_images() -> None:
+    x0 = torch.randn(5, 1, 4, 4, generator=torch.Generator().manual_seed(4))
+    eps = TiedMixture.fit(x0, n_components=9, rank=10)(x0, torch.full((5,), 0.01))
+    assert eps.isfinite().all()
