@@ -25,7 +25,7 @@ from experiments.models.readings import LEAST, Readings
 from experiments.models.well_trained import ERRORS
 
 SIGMAS = geometric(9, 30.0, 0.03)
-N_IMAGES = 32  # per level
+N_IMAGES = 64  # per level
 WORSE, SLACK = 1.5, 0.02  # an error is doubtful above WORSE times the best linear predictor's (or 1), plus SLACK
 NEARLY = 1.5  # times the error of a well-trained network: up to there an error is good
 BUMP, LITTLE = 3.0, 0.2  # an error that is BUMP times its neighbours' is one; in units of the best linear predictor's
@@ -130,8 +130,9 @@ def _better_reading(readings: Readings, tried: Sequence[Alternative], levels: Se
     smaller = gains > min(gains.max().item(), math.sqrt(gains.max().item()))  # most of the gain, in its logarithm
     smaller |= gains == gains.max()
     still = f", but still doubtful at sigma {_span(_at(levels, doubtful))}" if doubtful.any() else ""
-    where, times = _span(_at(levels, smaller)), _times(gains[smaller].log().mean().exp().item())
-    return f"{says}; the error at sigma {where} is then {times} times smaller{still}"
+    where, times = _span(_at(levels, smaller)), gains[smaller].log().mean().exp().item()
+    by = f"{_times(times)} times" if times >= 2 else f"{100 * (1 - 1 / times):.0f} %"
+    return f"{says}; the error at sigma {where} is then {by} smaller{still}"
 
 
 def _doubts(levels: Sequence[Level], cause: str | None, tried: Iterable[str]) -> Iterator[str]:

@@ -14,8 +14,8 @@ from diffusion_core.samplers import Model
 from experiments.models.alternatives import Alternative
 from experiments.models.batch import Batch
 
-LOOKS = ((2, 12), (6, 4))  # images per level of a look at readings, and how many of them stay for the next look
-PAIR_LOOKS = ((1, 12), (6, 4))
+LOOKS = ((2, 12), (8, 4))  # images per level of a look at readings, and how many of them stay for the next look
+PAIR_LOOKS = ((1, 12), (8, 2))
 BASES = 2  # of the single readings, those that any other is added to, if one is not enough
 SURE, CLEAR = 4.0, 1.01  # errors differ clearly by this many standard errors, and by this factor
 UNIT, MOST = 0.1, 1e3  # errors below UNIT times the best linear predictor's are alike, and so are those above MOST
@@ -81,9 +81,13 @@ class Readings:
         return self._better(reading, self.errors) and bool(thanks)
 
     def gains(self, reading: Reading) -> Tensor:
-        """How many times smaller the error is in a reading (levels,), where it is clearly smaller, else 1."""
+        """How many times smaller the error is in a reading (levels,): where it is clearly smaller, else 1.
+
+        If it is clearly smaller at no level alone, all have their mean.
+        """
         gain = self._gain(reading.errors, self.errors)
-        return torch.where(_clear(gain), gain.mean(dim=1), 0).exp()
+        alone = _clear(gain)
+        return torch.where(alone, gain.mean(dim=1), 0).exp() if alone.any() else gain.nanmean().exp().expand(len(gain))
 
     def _ranked(self, choices: Iterable[tuple[Alternative, ...]], looks: Sequence[tuple[int, int]]) -> list[Reading]:
         """The best of these readings by their errors, which are smaller than the model's: best first."""
