@@ -87,13 +87,11 @@ def line(run: Run, one: best_sets.BestSet) -> str:
     """How the recommended and the simplest setting compare with the default, on images that the race never saw."""
     texts = []
     for row in gains(run, one):
-        name, what = row["a"], f"“{row['a']}”"
-        if name == one.best:
-            what = f"recommended, {what}"
-        elif name == one.simplest:
-            what = f"simplest, {what}"
-        elif name.startswith("flow"):
-            what = f"ODE or SDE? {what}"
+        name = row["a"]
+        roles = ["recommended"] * (name == one.best) or ["simplest"] * (name == one.simplest)
+        if name == noisy(one.baseline) and name.startswith("flow"):
+            roles.append("ODE or SDE?")
+        what = ", ".join([*roles, f"“{name}”"])
         size = interval(row["metric"], row["difference"], row["low"], row["high"], f"{percent(row['level'])} ")
         texts.append(f"{what} against “{row['b']}”: {worded(row['verdict'])}, {size}{to_settle(row)}")
     if not any(row["a"] == one.best for row in gains(run, one)):
