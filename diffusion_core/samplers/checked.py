@@ -73,13 +73,12 @@ class CheckedModel:
 
     Raises (when called):
         ValueError: sigma is no level and not one level per image; the sampler does not end a step; the model returns no
-            floating-point tensor of the shape of x, or changes x, sigma or its last answer in place.
+            floating-point tensor of the shape of x, or changes x or sigma in place.
         NotFiniteError (a ValueError): with `at_once`, the model returns NaN or infinity.
     """
 
     def __init__(self, model: Model, at_once: bool = True) -> None:
         self.model, self.at_once, self.step, self.calls = model, at_once, 0, 0
-        self.latest: Tensor | None = None
 
     def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         self.calls += 1
@@ -98,7 +97,7 @@ class CheckedModel:
                 f"level, or ({len(x)},)"
             )
         inputs = [part.clone() if part.is_inference() else part for part in (x, levels)]
-        watched = {"x": inputs[0], "sigma": inputs[1], "its earlier answer": self.latest}
+        watched = {"x": inputs[0], "sigma": inputs[1]}
         before = {name: _changes(part) for name, part in watched.items()}
         eps = self.model(*inputs)
         if not isinstance(eps, Tensor) or eps.shape != x.shape:
@@ -110,14 +109,11 @@ class CheckedModel:
         for name, part in watched.items():
             if _changes(part) != before[name]:
                 raise ValueError(
-                    f"model: it changed {name} in place at step {self.step}; it must leave its input as it is, and "
-                    "return a new tensor each time"
+                    f"model: it changed {name} in place at step {self.step}; it must leave its input as it is"
                 )
-        self.latest = eps
-        if eps.dtype != x.dtype:
-            if not eps.is_floating_point():
-                raise ValueError(f"model: it returned {eps.dtype} at step {self.step}; eps must hold real numbers")
-            eps = eps.to(x.dtype)
+        if not eps.is_floating_point():
+            raise ValueError(f"model: it returned {eps.dtype} at step {self.step}; eps must hold real numbers")
+        eps = eps.to(x.dtype, copy=True)  # the model may answer in the same memory again
         if self.at_once and not (finite := torch.isfinite(eps).flatten(1).all(dim=1)).all():
             raise NotFiniteError(
                 f"model: it returned NaN or infinity at step {self.step}, sigma={levels[~finite][0].item():.6g}; "
@@ -139,9 +135,9 @@ def name_the_fault(
     )
 
 
-def _changes(tensor: Tensor | None) -> int:
+def _changes(tensor: Tensor) -> int:
     """How often a tensor was changed in place; 0 for a tensor of torch.inference_mode(), which does not count."""
-    return 0 if tensor is None or tensor.is_inference() else tensor._version
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _described(value: object) -> str:

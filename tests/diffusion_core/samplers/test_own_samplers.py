@@ -16,8 +16,6 @@ from diffusion_core.samplers import AlphaBeta, Euler, Sampler, follow, sample
 from diffusion_core.samplers.base import Eps
 from diffusion_core.schedules import alpha_beta_ladder
 
-BUFFER = torch.empty(3, 1, 4, 4)
-
 
 @dataclass(frozen=True)
 class Mine(Sampler):
@@ -104,9 +102,8 @@ def test_a_sampler_that_only_returns_is_named() -> None:
     [
         (lambda x, sigma: torch.zeros_like(x, dtype=torch.int64), "model: it returned torch.int64 at step 0"),
         (lambda x, sigma: None, "model: it returned NoneType at step 0"),
-        (lambda x, sigma: BUFFER.copy_(EXACT(x, sigma)), "model: it changed its earlier answer in place at step 1"),
     ],
-    ids=["integers", "nothing", "one buffer"],
+    ids=["integers", "nothing"],
 )
 def test_what_is_wrong_with_a_model_is_named(model: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
