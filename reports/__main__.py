@@ -1,4 +1,4 @@
-"""`python -m reports DIR` writes the report on a finished run; bench, index and compare are the other commands."""
+"""`python -m reports DIR` writes the report on a finished run; other commands have names."""
 
 import sys
 from importlib import import_module

@@ -38,6 +38,13 @@ class BestSet:
         return str(self.members["setting"].iloc[0]) if self.simplest else ""
 
     @property
+    def tied(self) -> pd.DataFrame:
+        """The members that score better than every setting outside the set; only wide intervals keep the others in."""
+        trusted = self.settings[self.settings["untrusted"].map(missing)]
+        outside = trusted.drop(self.members.index, errors="ignore")[METRICS[0]].min()
+        return self.members if missing(outside) else self.members[self.members[METRICS[0]] < outside]
+
+    @property
     def where(self) -> str:
         """The mode for a sentence, for instance "8 evaluations"."""
         return self.mode if missing(self.budget) else plural(self.budget, "evaluation")

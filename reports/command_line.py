@@ -1,4 +1,4 @@
-"""The command line of `python -m reports`: DIR for the report on a finished run; bench, index and compare."""
+"""The command line of `python -m reports`: DIR for the report on a finished run, or the name of another command."""
 
 from collections.abc import Callable, Sequence
 from inspect import cleandoc
@@ -17,6 +17,7 @@ from reports.publish import publish as publishing
 from reports.render import write_report
 from reports.samplers.page import write_sampler_report
 from reports.samplers.rows import FILE as SAMPLERS
+from reports.site import write_site
 from reports.speed.page import write_bench_report
 from reports.terminal import Terminal
 
@@ -33,7 +34,8 @@ def main(
     at any time. Example: python -m reports runs/beta-laptop
 
     `python -m reports bench FILE.json` writes the report on a run of the benchmarks, `python -m reports index FOLDER` a
-    page on all results in a folder, and `python -m reports compare A B` says what changed between two runs.
+    page on all results in a folder, `python -m reports site FOLDER OUT` static pages of all of them, and
+    `python -m reports compare A B` says what changed between two runs.
 
     Args:
         directory: a run directory, written by an experiment.
@@ -63,6 +65,24 @@ def index(folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="F
         folder: a folder with result folders in it, at any depth. Example: python -m reports index runs
     """
     print(f"index: {_tried(lambda: write_index(folder))}")
+
+
+def site(
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
+    url: str = "",
+) -> None:
+    """Write all results below FOLDER as static pages, ready for GitHub Pages: OUT/index.html, and each report.
+
+    Each report gets a card of 1200x630 pixels, which other sites show with a link to it.
+    Example: python -m reports site reports/published site --url https://me.github.io/sigmabench
+
+    Args:
+        folder: a folder with result folders in it, at any depth.
+        out: a folder that does not exist.
+        url: where OUT will be found on the web. Without it, many sites do not find the cards.
+    """
+    print(f"index: {_tried(lambda: write_site(folder, out, url))}")
 
 
 def compare(
@@ -113,9 +133,9 @@ def _tried(write: Callable[[], Result]) -> Result:
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
-    """Parses and runs: DIR, bench FILE, index FOLDER, compare A B, or publish DIR OUT."""
+    """Parses and runs: DIR, bench FILE, index FOLDER, site FOLDER OUT, compare A B, or publish DIR OUT."""
     others: dict[str, Callable[..., None]] = {
-        "bench": bench, "index": index, "compare": compare, "publish": publish,
+        "bench": bench, "index": index, "site": site, "compare": compare, "publish": publish,
     }  # fmt: skip
     named = arguments[:1] if arguments and arguments[0] in others else []
     function = others[named[0]] if named else main

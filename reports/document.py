@@ -6,7 +6,7 @@ The templates render them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import matplotlib.figure
 import pandas as pd
@@ -15,18 +15,56 @@ from PIL import Image
 from reports.formats import cell, metric_name
 from reports.schema import COLUMNS
 
+PLACES = ("zero", "at", "low", "high")
+
 
 class PictureError(ValueError):
     """A file that should be shown is no picture."""
 
 
 @dataclass(frozen=True)
+class About:
+    """What a result is about: its question, its data in a few words, and who found it out, when and in what time."""
+
+    question: str
+    subject: Sequence[str] = ()
+    facts: Sequence[str] = ()
+
+    @property
+    def title(self) -> str:
+        """The title of the tab: the question, then the data."""
+        return " · ".join([self.question, *self.subject])
+
+    @property
+    def line(self) -> str:
+        """The line above the question."""
+        return " · ".join([*self.subject, *self.facts])
+
+
+class Effect(NamedTuple):
+    """A difference with its interval, in the scale of `metric`, the metric's name. Below 0 is better."""
+
+    at: float
+    low: float
+    high: float
+    metric: str
+
+    @property
+    def verdict(self) -> str:
+        return "better" if self.high < 0 else "worse" if self.low > 0 else "unclear"
+
+
+@dataclass(frozen=True)
 class Number:
-    """A number set large: what it is in a few words, and lines on its interval and what it compares with."""
+    """A number set large: what it is in a few words, and lines on its interval and what it compares with.
+
+    `effect` is its difference from another setting, if it has one with an interval.
+    """
 
     value: str
     word: str
     notes: Sequence[str] = ()
+    effect: Effect | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +92,24 @@ class Opening:
     status: Sequence[str] = ()
     warnings: Sequence[str] = ()
     figure: "Figure | None" = None
+
+    @property
+    def effects(self) -> dict[str, Effect]:
+        """Number -> its difference and interval, of the numbers that have them."""
+        return {number.word: number.effect for number in self.numbers if number.effect}
+
+    @property
+    def dots(self) -> dict[str, dict[str, float]]:
+        """If several numbers are differences: number -> place of its point, its interval and 0, in % of the width."""
+        ends = [0.0, *(end for effect in self.effects.values() for end in effect[:3])]
+        least, room = min(ends), max(ends) - min(ends) or 1.0
+        places = {
+            word: {
+                name: round(100 * (at - least) / room, 2) for name, at in zip(PLACES, (0.0, *effect[:3]), strict=True)
+            }
+            for word, effect in self.effects.items()
+        }
+        return places if len(places) > 1 else {}
 
     @property
     def answer(self) -> str:

@@ -17,6 +17,7 @@ from reports.results import Run, pooled
 from reports.schema import COLUMNS, METRICS
 
 METRIC = "fd"  # of the figure
+LINKED = {"budget": "nfe"}  # column -> its name in a link to a point, such as report.html#eta=1&nfe=32
 Named = Callable[[pd.Series], str]  # the name of a row's setting
 
 
@@ -80,14 +81,20 @@ def _settings(choice: Choice) -> pd.DataFrame:
 def _view(run: Run, choice: Choice, first_key: int) -> dict[str, Any]:
     """The settings of a choice, for the script.
 
-    A knob with `slider` moves through its values in order; other values are buttons or a list. A point has its place
-    `at` on each knob, the `key` of its mark in the figure, its `picture`, the noise levels of its film (empty without
-    one), `facts` as (name, value, difference from the baseline), and the key of the baseline next to it, `against`.
+    A knob has a `name` in links; with `slider` it moves through its values in order; other values are buttons or a
+    list. A point has its place `at` on each knob, the `key` of its mark in the figure, its `picture`, the noise levels
+    of its film (empty without one), `facts` as (name, value, difference from the baseline), and the key of the
+    baseline next to it, `against`.
     """
     settings = _settings(choice).reset_index(drop=True)
     values = [_values(settings[column], label in choice.sliders) for label, column in choice.knobs]
     knobs = [
-        {"label": label, "values": [cell(column, value) for value in found], "slider": label in choice.sliders}
+        {
+            "label": label,
+            "name": LINKED.get(column, column),
+            "values": [cell(column, value) for value in found],
+            "slider": label in choice.sliders,
+        }
         for (label, column), found in zip(choice.knobs, values, strict=True)
     ]
     group = settings.groupby(["mode", "budget"], sort=False, dropna=False).ngroup()

@@ -90,6 +90,13 @@ def percent(level: float) -> str:
     return f"{number(100 * level)} %"
 
 
+def duration(seconds: float) -> str:
+    """A time as text, for instance "45 s", "12 min" or "3.1 h"."""
+    if seconds < 90:
+        return f"{number(seconds, 0)} s"
+    return f"{number(seconds / 60, 0)} min" if seconds < 5400 else f"{number(seconds / 3600, 1)} h"
+
+
 def times(ratio: float) -> str:
     """A ratio as text: one decimal below 10, none above."""
     return number(ratio, 1 if ratio < 10 else 0)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports.openings import data
+from reports.openings import about
 from reports.render import embedded_picture, read_opening, write_template
 
 NAME = "index.html"
@@ -17,41 +17,46 @@ class Entry:
     folder: str
     question: str = ""
     verdict: str = ""
-    experiment: str = ""
-    about: str = ""  # data and network
+    about: str = ""  # data, network, features, date, time taken
     date: str = ""
     picture: Path | None = None
     label: str = ""
     broken: str = ""
 
 
-def write_index(folder: Path) -> Path:
-    """The path of FOLDER/index.html, after writing it. Folders that cannot be read are listed with the reason.
+def result_folders(folder: Path) -> list[Path]:
+    """The result folders below `folder`. Raises FileNotFoundError if there is none."""
+    folders = sorted(path.parent for path in folder.rglob("run.json"))
+    if not folders:
+        raise FileNotFoundError(f"{folder}: no result folder below it; a result folder has a run.json")
+    return folders
+
+
+def write_index(folder: Path, out: Path | None = None) -> Path:
+    """The path of index.html in `out` (by default `folder`), after writing it. It links to the reports next to it.
+
+    Folders that cannot be read are listed with the reason.
 
     Raises:
         FileNotFoundError: there is no result folder below `folder`.
     """
-    found = sorted(path.parent for path in folder.rglob("run.json"))
-    if not found:
-        raise FileNotFoundError(f"{folder}: no result folder below it; a result folder has a run.json")
-    entries = [entry(path, folder) for path in found]
+    out = out or folder
+    entries = [entry(path, folder, out) for path in result_folders(folder)]
     pictures = {one.picture: embedded_picture(one.picture) for one in entries if one.picture}
-    return write_template(folder / NAME, "index.html.j2", {"entries": entries, "pictures": pictures})
+    return write_template(out / NAME, "index.html.j2", {"entries": entries, "pictures": pictures})
 
 
-def entry(directory: Path, root: Path) -> Entry:
-    """What the index says of one result folder."""
+def entry(directory: Path, root: Path, out: Path) -> Entry:
+    """What the index in `out` says of one result folder below `root`."""
     where = directory.relative_to(root).as_posix()
-    link = f"{where}/report.html" if (directory / "report.html").is_file() else ""
+    link = f"{where}/report.html" if (out / where / "report.html").is_file() else ""
     try:
         run, opening = read_opening(directory)
     except (OSError, ValueError) as error:
         return Entry(link, where, broken=str(error))
-    rows = run.ok()
-    about = f"{data(rows.iloc[0])}, network “{rows['network'].iloc[0]}”" if len(rows) else "no run succeeded"
     dates = sorted(filter(None, run.rows["finished_at"]))
     picture, label = opening.pictures[-1] if opening.pictures else (None, "")
     return Entry(
-        link, where, run.info["question"], opening.answer, run.info["experiment"], about,
+        link, where, run.info["question"], opening.answer, about(run).line,
         dates[-1][:10] if dates else "", picture, label, "; ".join(opening.warnings),
     )  # fmt: skip

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports.document import Number
-from reports.formats import SPEECH, as_precise, cell, metric_name, missing, number, percent, plural
-from reports.results import Run
-from reports.schema import BETTER, ENOUGH_NETWORKS, METRICS, POWER, WORSE
+from reports.document import About, Effect, Number
+from reports.formats import SPEECH, as_precise, cell, duration, metric_name, missing, number, percent, plural
+from reports.results import Run, seconds_taken
+from reports.schema import BETTER, COLUMNS, ENOUGH_NETWORKS, METRICS, POWER, WORSE
 from reports.sentences import control_failed, head, pairs, smallest, these, training, untrusted
 
 EXPLORATION = "exploration, not fixed beforehand"
@@ -48,7 +48,7 @@ def floor(run: Run, like: pd.Series, metric: str) -> list[str]:
 
 
 def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> list[str]:
-    """The status line: fixed beforehand or exploration, the control, networks and data, failed runs."""
+    """The status line: fixed beforehand or exploration, the control, for what it holds, failed runs."""
     controls = pairs(run.of_kind("control"))
     control = "A/A control FAILED" if control_failed(run) else "A/A control passed (a setting against itself)"
     if not controls:
@@ -57,7 +57,6 @@ def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> li
         control = "A/A control: no verdict, its samples are not yet images"
     facts = [beforehand, control]
     if row is not None:
-        facts += [f"network “{row['network']}”, {training(row)}", data(row)]
         if not missing(row.get("adjusted")):
             facts.append(f"corrected for many comparisons ({row['adjusted']})")
         if not missing(row.get("n_networks")) and row["n_networks"] < ENOUGH_NETWORKS:
@@ -70,9 +69,21 @@ def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> li
     return facts + ([f"{plural(count, 'failed run')}"] if count else [])
 
 
-def data(row: pd.Series) -> str:
-    """The data in a few words."""
-    return "data drawn from a fitted mixture" if row["data"].startswith("mixture:") else f"data {row['data']}"
+def about(run: Run) -> About:
+    """The question of a run, its data, its network and its features; its date, and the time that it took."""
+    rows = run.ok()
+    dates = [text[:10] for text in sorted(filter(None, run.rows["finished_at"]))[-1:]]
+    if not len(rows):
+        return About(run.info["question"], ["no run succeeded"], dates)
+    source = rows["data"].iloc[0]
+    data = f"draws from a fitted mixture ({source[8:12]})" if source.startswith("mixture:") else source
+    trained = rows[rows["trained_by"] != "nobody"] if "trained_by" in rows else rows
+    network = min(trained["network"] if len(trained) else rows["network"], key=len)  # others name it and a change to it
+    longest = rows.loc[rows["images_seen"].fillna(0).idxmax()]
+    seen = cell("images_seen", longest["images_seen"]) if longest.get("trained_by") != "others" else ""
+    known = f"network “{network}”, {f'{seen} images seen' if seen else training(longest)}"
+    subject = [data, known, f"{run.features or 'no'} features"]
+    return About(run.info["question"], subject, [*dates, f"{duration(seconds_taken(run))} of computing"])
 
 
 def warnings(run: Run, rows: Sequence[pd.Series] = ()) -> list[str]:
@@ -86,9 +97,20 @@ def warnings(run: Run, rows: Sequence[pd.Series] = ()) -> list[str]:
 
 
 def score(run: Run, row: pd.Series, side: str, metric: str, word: str, notes: Sequence[str] = ()) -> Number:
-    """The value of one side of a contrast."""
+    """The value of one side of a contrast; that of side a has the difference from b."""
     value = as_precise(metric, [row[f"value_{side}"]], row["low"], row["high"])[0]
-    return Number(value, f"{metric_name(metric, run.features)} {word}", notes)
+    return Number(
+        value, f"{metric_name(metric, run.features)} {word}", notes, effect(run, row) if side == "a" else None
+    )
+
+
+def effect(run: Run, row: pd.Series) -> Effect | None:
+    """The difference of a contrast with its interval, as it is drawn; None without an interval or trust."""
+    scale = COLUMNS[row["metric"]].scale
+    size, low, high = (float(row[name]) * scale for name in ("difference", "low", "high"))
+    if missing(low) or missing(high) or not missing(row.get("untrusted")):
+        return None
+    return Effect(size, low, high, metric_name(row["metric"], run.features))
 
 
 def change(row: pd.Series) -> list[str]:

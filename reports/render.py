@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from reports import drawing, figures, limits
-from reports.document import Explorer, Figure, Gallery, Opening, PictureError, Section, Table, shown_width
+from reports import drawing, figures, limits, openings
+from reports.document import About, Explorer, Figure, Gallery, Opening, PictureError, Section, Table, shown_width
 from reports.drawing import svg
 from reports.pages import page_of
 from reports.results import Run, read_run
@@ -38,7 +38,7 @@ def write_report(directory: Path) -> Path:
     unpack_pictures(directory)
     page = page_of(run.info["experiment"])
     with _blaming_edits(run), figures.style():
-        return write_pages(directory, run.info["question"], page.sections(run), footer(run), page.opening(run))
+        return write_pages(directory, openings.about(run), page.sections(run), footer(run), page.opening(run))
 
 
 def read_opening(directory: Path) -> tuple[Run, Opening]:
@@ -69,7 +69,7 @@ def _blaming_edits(run: Run) -> Iterator[None]:
 
 def write_pages(
     directory: Path,
-    title: str,
+    about: About,
     parts: Sequence[Section | None],
     footer: list[tuple[str, str]],
     opening: Opening,
@@ -89,7 +89,7 @@ def write_pages(
         stale.unlink()
     for name, (text, _) in drawn.items():
         (folder / f"{name}.svg").write_text(drawing.still(text), encoding="utf-8")
-    page = {"title": title, "opening": opening, "sections": sections, "footer": footer}
+    page = {"about": about, "opening": opening, "sections": sections, "footer": footer}
     pictures = {path for block in blocks if isinstance(block, Gallery) for path, _ in block.pictures}
     pictures |= {path for path, _ in opening.pictures}
     tables = {block.file for block in blocks if isinstance(block, Table) and block.file}

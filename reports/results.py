@@ -100,6 +100,12 @@ def timed(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["seconds"].notna() & ~rows["shared_device"].fillna(True)]
 
 
+def seconds_taken(run: Run) -> float:
+    """The seconds of training and sampling, summed over networks and sets of samples; unrecorded ones count as 0."""
+    parts = {"model_id": "train_seconds", "samples_id": "seconds"}
+    return float(sum(run.rows.drop_duplicates(of)[name].sum() for of, name in parts.items() if name in run.rows))
+
+
 def _once(rows: pd.DataFrame) -> pd.DataFrame:
     modes = rows.groupby("run_id")["mode"].agg(lambda names: ", ".join(names.unique()))
     runs = rows.drop_duplicates("run_id")

@@ -111,6 +111,7 @@ COLUMNS: dict[str, Column] = {
     "loss": Column("training loss", digits=4, least=0),
     "s_churn": Column("S_churn", digits=1, finite=False),
     "seconds": Column("seconds", digits=2, least=0),
+    "train_seconds": Column("seconds of training", digits=0, least=0),
     "kd_se": Column("s.e. of KD", digits=2, scale=1000, least=0),
     "minutes_to_settle": Column("minutes to settle it", digits=1),
     "count": Column("count", digits=1, least=0),

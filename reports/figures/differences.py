@@ -99,6 +99,11 @@ def _named_lines(ax: Axes, names: Sequence[str]) -> Axes:
     return ax
 
 
+def hatching(x: float, y: float) -> Rectangle:
+    """Pale hatching of the cell of a map whose centre is at x and y: its value is not judged."""
+    return Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="#f4f4f4", edgecolor="#cfcfcf", hatch="///", linewidth=0)
+
+
 def box(x: float, y: float, color: str) -> Rectangle:
     """The outline of the cell of a map whose centre is at x and y."""
     return Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, fill=False, edgecolor=color, linewidth=1.8)

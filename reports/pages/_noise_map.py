@@ -58,17 +58,23 @@ def opening(run: Run) -> Opening:
     name = metric_name("kd", run.features)
     here = [head(pair) for pair in found if head(pair)["mode"] == last.mode]
     row = next((one for one in here if one["a"] == best["setting"]), here[0])
-    tied = f"one of {len(last.members)} of {len(last.settings)} settings that cannot be told from the best"
-    tied = tied if best["setting"] in set(last.members["setting"]) else "its samples are not yet images"
-    large = [
-        Number(whole(last.value(usual, "kd")), f"{name} of the default", [last.mode]),
-        Number(
-            whole(best["kd"]),
-            f"{name} of the best: {best['setting']}",
-            [last.mode, *(openings.change(row) if row["a"] == best["setting"] else []), tied],
-        ),
-        openings.sure(run, row),
+    unclear = len(last.members) - len(last.tied)
+    tied = [
+        f"one of {len(last.tied)} of {len(last.settings)} settings that cannot be told from the best",
+        *([f"{unclear} more are undecided: their networks differ too much"] if unclear else []),
     ]
+    tied = tied if best["setting"] in set(last.members["setting"]) else ["its samples are not yet images"]
+    change = openings.change(row) if row["a"] == best["setting"] else []
+    default = Number(whole(last.value(usual, "kd")), f"{name} of the default", [last.mode])
+    lowest = Number(
+        whole(best["kd"]),
+        f"{name}, the lowest: {best['setting']}",
+        [last.mode, *change, *tied],
+        openings.effect(run, row) if change else None,
+    )
+    if best["setting"] == usual:
+        default, lowest = Number(default.value, f"{default.word}, the lowest", lowest.notes), default
+    large = [default, *([] if best["setting"] == usual else [lowest]), openings.sure(run, row)]
     why_not = f"the samples of the default ({usual}) are not yet images"
     if not any(len(one.members) for one in sets):
         why_not = sets[0].why_not
@@ -128,7 +134,7 @@ def sentence(usual: str, kept: int, modes: int, why_not: str) -> str:
 
 
 def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
-    """One map per mode: mean KD of each P_mean and P_std, with the set of the best outlined."""
+    """One map per mode: mean KD of each P_mean and P_std, with the best outlined and what is undecided hatched."""
     rows = run.compared()
     columns = min(len(sets), 2)
     height = -(-len(sets) // columns)
@@ -138,25 +144,32 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
     for ax, one in zip(axes.flat, sets, strict=False):
         here = rows[rows["mode"] == one.mode].groupby(["p_mean", "p_std", "setting"], as_index=False)["kd"].mean()
         wide = here.pivot_table(index="p_std", columns="p_mean", values="kd")
-        ranks = wide.stack().rank(pct=True).unstack()
+        tied, members = set(one.tied["setting"]), set(one.members["setting"])
+        hatched = {name: "not yet images" for name in one.settings["setting"] if not trusted(one, name)}
+        hatched |= dict.fromkeys(members - tied, "its networks differ too much to place it")
+        judged = here[~here["setting"].isin(hatched)].pivot_table(index="p_std", columns="p_mean", values="kd")
+        ranks = judged.stack().rank(pct=True).unstack().reindex(index=wide.index, columns=wide.columns).astype(float)
         ax.imshow(ranks, cmap="Blues_r", aspect="auto", vmin=-0.3, vmax=1.2)
-        members = set(one.members["setting"])
         for _, row in here.iterrows():
             x, y = list(wide.columns).index(row["p_mean"]), list(wide.index).index(row["p_std"])
-            weight = "bold" if row["setting"] in members else "normal"
+            weight = "bold" if row["setting"] in tied else "normal"
             ax.text(x, y, whole(row["kd"]), ha="center", va="center", fontsize=8, fontweight=weight)
-            if row["setting"] in members:
+            if row["setting"] in hatched:
+                ax.add_patch(figures.hatching(x, y))
+            if row["setting"] in tied:
                 ax.add_patch(figures.box(x, y, figures.ORANGE))
             star = " (default)" if row["setting"] == predictors.of_default(run)["setting"] else ""
-            figures.target(ax, x, y, f"{row['setting']}{star}, {one.mode}: KD ×1000 {cell('kd', row['kd'])}, mean")
+            why = f"; {hatched[row['setting']]}" if row["setting"] in hatched else ""
+            value = f"KD ×1000 {cell('kd', row['kd'])}, mean{why}"
+            figures.target(ax, x, y, f"{row['setting']}{star}, {one.mode}: {value}")
         ax.set_xticks(range(len(wide.columns)), [number(value) for value in wide.columns])
         ax.set_yticks(range(len(wide.index)), [number(value) for value in wide.index])
         ax.set(title=one.mode, xlabel=COLUMNS["p_mean"].label, ylabel=COLUMNS["p_std"].label)
         ax.grid(visible=False)
     text = (
         f"Mean {metric_name('kd', run.features)} of each log-normal distribution; lower is better, darker is better. "
-        "Outlined: the settings that cannot be told from the best of their map. A high value is outlined if its "
-        "networks differ too much to exclude it. "
+        "Outlined: the settings that cannot be told from the best of their map. Hatched: not judged, since the samples "
+        "are not yet images, or since the networks of the setting differ too much to place it. "
         f"{plural(rows['train_seed'].nunique(), 'network')} per setting, {components.values(rows, 'n_samples')} "
         f"samples each. {components.place(run)}"
     )

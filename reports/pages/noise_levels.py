@@ -58,14 +58,22 @@ def opening(run: Run) -> Opening:
     labels = {rows.loc[name, "samples_id"]: f"{name}, {mode}" for name in (usual, row["a"]) if name in rows.index}
     failed = openings.warnings(run, [head(pair) for pair in found])
     lead, text = verdict_in_short(found, usual)
+    if failed and not lead.startswith("No verdict"):
+        lead = "Not established. Measured:"
     return Opening(
-        text, "Not established. Measured:" if failed else lead, numbers, components.strip(run, labels),
+        text, lead, numbers, components.strip(run, labels),
         openings.key(run, row["metric"]), status=openings.status(run, head(best)), warnings=failed,
     )  # fmt: skip
 
 
 def verdict_in_short(found: list[Pair], usual: str) -> tuple[str, str]:
     """The first words, and a sentence on the settings that are better or worse with every sampler."""
+    judged = [pair for pair in found if head(pair)["verdict"] != NOT_YET]
+    if judged and len(judged) < len(found):
+        unjudged = dict.fromkeys(head(pair)["mode"] for pair in found if head(pair)["verdict"] == NOT_YET)
+        answer = " ".join(verdict_in_short(judged, usual))
+        where = listed(dict.fromkeys(head(pair)["mode"] for pair in judged))
+        return f"No verdict with {listed(unjudged)}.", f"Samples are not yet images there. With {where}: {answer}"
     words: dict[str, list[str]] = {}
     for pair in found:
         words.setdefault(head(pair)["a"], []).append(head(pair)["verdict"])

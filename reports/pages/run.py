@@ -6,7 +6,6 @@ from reports import components, explorer, openings, tables
 from reports.document import Number, Opening, Section
 from reports.formats import cell, metric_name, plural
 from reports.results import Run
-from reports.sentences import training
 
 
 def sections(run: Run) -> list[Section | None]:
@@ -52,8 +51,6 @@ def opening(run: Run) -> Opening:
     status = [
         "one setting, nothing is compared",
         f"{plural(networks, 'network')}, {cell('n_samples', first['n_samples'])} samples each",
-        f"network “{first['network']}”, {training(first)}",
-        openings.data(first),
     ]
     pictures = components.strip(run, {first["samples_id"]: f"samples, {cell('nfe', first['nfe'])} evaluations"})
     return Opening(text, "", numbers, pictures, openings.key(run, "fd"), status=status)

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from reports import figures
-from reports.document import Block, Figure, Number, Opening, Section, Table, Terms, table
+from reports.document import About, Block, Figure, Number, Opening, Section, Table, Terms, table
 from reports.formats import missing, number, plural
 from reports.render import write_pages
 from reports.samplers.rows import KINDS, NARROW, Checks, read_checks
@@ -70,7 +70,12 @@ def write_sampler_report(directory: Path) -> Path:
             *(by_budget(checks) if one else every_sampler(checks)),
             Section("How to read this", [Terms(TERMS)], True),
         ]
-        return write_pages(directory, title, parts, footer(checks), opening_of_one(checks) if one else opening(checks))
+        about = About(
+            title,
+            [plural(len(checks.verdicts), "sampler")],
+            [str(checks.info.get("finished_at", ""))[:10] or "no date"],
+        )
+        return write_pages(directory, about, parts, footer(checks), opening_of_one(checks) if one else opening(checks))
 
 
 def opening_of_one(checks: Checks) -> Opening:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from reports import figures
-from reports.document import Figure, Number, Opening, Section, Table, Terms, table
+from reports.document import About, Figure, Number, Opening, Section, Table, Terms, table
 from reports.formats import listed, missing, number, percent, plural, times
 from reports.render import write_pages
 from reports.sentences import capital
@@ -42,7 +42,8 @@ def write_bench_report(file: Path, directory: Path) -> Path:
     """
     benchmarks = read_benchmarks(file)
     with figures.style():
-        return write_pages(directory, QUESTION, sections(benchmarks), footer(benchmarks), opening(benchmarks))
+        about = About(QUESTION, [machine(benchmarks)], [str(benchmarks.info.get("datetime", "unknown"))[:10]])
+        return write_pages(directory, about, sections(benchmarks), footer(benchmarks), opening(benchmarks))
 
 
 def opening(benchmarks: Benchmarks) -> Opening:
@@ -52,7 +53,7 @@ def opening(benchmarks: Benchmarks) -> Opening:
     numbers = [*_against(sampling, "sampling"), *_outside(sampling), *_against(training, "training")[:1]]
     key = "Images per second, with the network “small”: higher is better. Range: slowest to fastest round."
     torch = benchmarks.info.get("machine_info", {}).get("torch")
-    status = ["same weights, one process", machine(benchmarks), *([f"torch {torch}"] if torch else [])]
+    status = ["same weights, one process", *([f"torch {torch}"] if torch else [])]
     return Opening(
         _verdict(sampling, training), numbers=numbers, figure=figure, key=key if figure else "",
         status=[*status, "holds for this machine"],

@@ -160,7 +160,7 @@ function explorer(root) {
   function knob(index) {
     const { label, values, slider: ordered } = view.knobs[index];
     const line = make("div", { class: "knob" });
-    const turn = value => { at[index] = value; show(); };
+    const turn = value => { at[index] = value; show(); written(); };
     if (ordered) {
       const named = make("label", {}, label);
       const input = make("input", { type: "range", min: 0, max: values.length - 1, "aria-label": label });
@@ -196,9 +196,9 @@ function explorer(root) {
     return line;
   }
 
-  function enter(number) {
+  function enter(number, place = points.get(views[number].start).at) {
     view = views[number];
-    at = [...points.get(view.start).at];
+    at = [...place];
     pressed(all(".views button", root), number);
     root.querySelector(".knobs").replaceChildren(
       ...view.knobs.map((_, index) => index).filter(index => view.knobs[index].values.length > 1).map(knob));
@@ -236,16 +236,39 @@ function explorer(root) {
     }
   }
 
+  // A link such as report.html#eta=1&nfe=32 names the values of the knobs, and each turn of a knob writes it.
+
+  function written() {
+    const values = view.knobs.map(({ name, values }, index) => [name, values[at[index]]]);
+    history.replaceState(null, "", `#${new URLSearchParams(values.filter((_, index) => view.knobs[index].values.length > 1))}`);
+  }
+
+  function follow() {
+    const wanted = [...new URLSearchParams(location.hash.slice(1))];
+    const same = (text, value) => text === value || (value !== "" && Number(text) === Number(value));
+    const fits = (knobs, point) => wanted.every(([name, value]) =>
+      knobs.some((knob, index) => knob.name === name && same(knob.values[point.at[index]], value)));
+    for (const [number, { knobs, points }] of wanted.length ? views.entries() : []) {
+      const point = points.find(one => fits(knobs, one));
+      if (!point) continue;
+      enter(number, point.at);
+      root.scrollIntoView();
+      return true;
+    }
+    return false;
+  }
+
   put(part("real"), "real");
   if (views.length > 1) {
     root.querySelector(".views").append(...views.map((one, number) => {
       const button = make("button", { type: "button" }, one.title);
-      button.addEventListener("click", () => enter(number));
+      button.addEventListener("click", () => { enter(number); written(); });
       return button;
     }));
   }
   root.hidden = false;
-  enter(0);
+  addEventListener("hashchange", follow);
+  if (!follow()) enter(0);
 }
 
 tooltips();

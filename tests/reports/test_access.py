@@ -1,10 +1,10 @@
-"""Pages for everyone, in a browser: contrast, names of pictures and controls, keyboard, a narrow screen.
+"""Pages for everyone, in a browser: contrast, names of pictures and controls, keyboard, a narrow screen, the dark.
 
 Each check is also made on a page that was spoilt, where it must find something.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ const light = color => color.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 
   .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
 function ground(element) {
   const layers = [];
+  const figure = element.closest("svg"); // in the dark, a filter turns a white figure to dark
+  if (figure) element = getComputedStyle(figure).filter === "none" ? figure.parentElement : null;
   for (; element; element = element.parentElement) layers.push(rgba(getComputedStyle(element).backgroundColor));
   return layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255]);
 }
@@ -38,13 +40,21 @@ for (const element of document.querySelectorAll("body *")) {
   const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
   if (!own || ["SCRIPT", "STYLE", "title"].includes(element.tagName) || !element.getClientRects().length) continue;
   const style = getComputedStyle(element), svg = element.namespaceURI.endsWith("svg");
-  const below = ground(svg ? element.closest("svg").parentElement : element);
+  const below = ground(element);
   const [a, b] = [light(over(rgba(svg ? style.fill : style.color), below)), light(below)].sort((x, y) => y - x);
   const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
   const ratio = (a + .05) / (b + .05), text = element.textContent.trim().slice(0, 40);
   if (ratio < (large ? 3 : 4.5)) bad.add(`${element.tagName} ${ratio.toFixed(2)}: ${text}`);
 }
 return [...bad];
+"""
+# What is smaller than 24 x 24 pixels (WCAG 2.2, 2.5.8).
+SMALL = """
+document.querySelectorAll("details").forEach(fold => { fold.open = true; });
+return [...document.querySelectorAll("a[href], button, input, select, summary")].filter(one => {
+  const box = one.getBoundingClientRect();
+  return one.checkVisibility() && (box.width < 24 || box.height < 24);
+}).map(one => one.outerHTML.slice(0, 80));
 """
 NAMELESS = """
 return [...document.querySelectorAll("img, svg")].filter(one => {
@@ -96,6 +106,28 @@ def spoil(browser: Any, css: str) -> None:
     browser.execute_script(
         "document.head.append(Object.assign(document.createElement('style'), {textContent: arguments[0]}))", css
     )
+
+
+@pytest.fixture
+def dark(browser: Any) -> Iterator[None]:
+    """The reader prefers dark pages."""
+    scheme = {"name": "prefers-color-scheme", "value": "dark"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    yield
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_dark_pages_can_be_read(dark: None, opened: Any) -> None:
+    assert opened.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(18, 18, 18)"
+    assert opened.execute_script(CONTRAST) == []
+    spoil(opened, "p { color: #555 !important; }")
+    assert opened.execute_script(CONTRAST) != []
+
+
+def test_targets_are_large_enough_to_hit(opened: Any) -> None:
+    assert opened.execute_script(SMALL) == []
+    spoil(opened, "a, button, input, summary { padding: 0 !important; line-height: 1 !important; height: 12px; }")
+    assert opened.execute_script(SMALL) != []
 
 
 def test_text_can_be_read(opened: Any) -> None:

@@ -83,6 +83,19 @@ def test_buttons_choose_a_setting_that_was_not_run_and_say_so(opened: Any) -> No
     assert len(found) == len(every(opened, ".values button")) > 1
 
 
+@pytest.mark.parametrize(
+    ("link", "label"),
+    [("eta=1&nfe=8", "eta 1, 8 evaluations"), ("beta=0.40", "beta 0.4, 454 evaluations"), ("eta=7", None)],
+)
+def test_a_link_opens_the_explorer_at_a_setting(opened: Any, page: Path, link: str, label: str | None) -> None:
+    first = now(opened)[1]
+    opened.execute_script("location.hash = arguments[0]", link)
+    wait(opened).until(lambda browser: now(browser)[1] == (label or first))
+    if label:
+        turn(opened, ".knob input", "HOME")
+        assert opened.execute_script("return location.hash") in ("#nfe=8&eta=0", "#beta=0")
+
+
 def test_a_link_opens_what_is_folded(opened: Any) -> None:
     tables = one(opened, "nav a:nth-last-child(2)")
     assert tables.text == "Tables" and not every(opened, "details.part:last-of-type[open]")

@@ -1,4 +1,4 @@
-"""`python -m reports index` and `compare`: all runs of a folder on a page, and what changed between two."""
+"""`python -m reports index`, `site` and `compare`: all runs of a folder on pages, and what changed between two."""
 
 import json
 import shutil
@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from reports.compare import compare
 from reports.index import write_index
+from reports.render import write_report
+from reports.site import CARD, write_site
 
 HERE = Path(__file__).parent
 
@@ -40,6 +43,28 @@ def test_the_index_has_every_result_and_says_which_cannot_be_read(tmp_path: Path
     assert "table.csv: missing columns" in page and "three &lt;b&gt;" in page and "<b>" not in page
     assert "2026-11-20" in page and page.count("data:image/png") == 1
     assert write_index(tmp_path).read_text(encoding="utf-8") == page
+
+
+def test_a_site_has_the_index_and_each_report_with_its_card(tmp_path: Path, drawn: None) -> None:
+    one, out = copy(tmp_path, "runs/deep/one"), tmp_path / "site"
+    report = write_report(one)
+    index = write_site(tmp_path / "runs", out, "https://me.example/noise/")
+    assert index == out / "index.html" and 'href="deep/one/report.html"' in index.read_text(encoding="utf-8")
+    page = (out / "deep" / "one" / "report.html").read_text(encoding="utf-8")
+    assert 'property="og:image" content="https://me.example/noise/deep/one/card.png"' in page
+    assert '<a href="../../index.html">' in page and "og:image" not in report.read_text(encoding="utf-8")
+    with Image.open(out / "deep" / "one" / CARD) as card:
+        assert card.size == (1200, 630)
+    assert {path.name for path in out.rglob("*") if path.is_file()} == {
+        ".nojekyll", "index.html", "report.html", "card.png"
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="site: it exists; choose a new folder"):
+        write_site(tmp_path / "runs", out)
+    with pytest.raises(ValueError, match=r"url='me\.example': must start with https:// or http://"):
+        write_site(tmp_path / "runs", tmp_path / "other", "me.example")
+    report.write_text("<title>old</title>")
+    with pytest.raises(ValueError, match="an earlier version wrote it; run `python -m reports"):
+        write_site(tmp_path / "runs", tmp_path / "other")
 
 
 def test_a_folder_without_results_is_named(tmp_path: Path) -> None:

@@ -60,7 +60,10 @@ def test_ids_are_unique_and_the_script_is_small(report: Path) -> None:
 def test_page_is_accessible_and_small(report: Path) -> None:
     page = Page(report)
     assert page.all("html") == [{"lang": "en"}]
-    assert "<title>Is beta &gt; 0 better than beta = 0?</title>" in report.read_text(encoding="utf-8")
+    assert (
+        "<title>Is beta &gt; 0 better than beta = 0? · mnist5k · network “unet-16”, 512,000 images seen · digits"
+        in report.read_text(encoding="utf-8")
+    )
     assert '<p class="verdict"><strong>Yes.</strong> Putting' in report.read_text(encoding="utf-8")
     assert "<strong>A/A control:</strong> eta 0" in report.read_text(encoding="utf-8")
     assert all(image["alt"] for image in page.all("img")) and all(figure["aria-label"] for figure in page.all("svg"))

@@ -50,7 +50,7 @@ def bands(run: Run) -> Figure | None:
 
 
 def exact_above(run: Run) -> list[Figure]:
-    """The gain that is left when the denoiser is exact above a level, against that level."""
+    """The gain that remains when the denoiser is exact above a level, against that level."""
     rows = gains.of(run, "above")
     if not len(rows):
         return []

@@ -3,8 +3,7 @@
 import pandas as pd
 
 from experiments.why_noise.page import gains
-from experiments.why_noise.page.drawings import against_residual, along_levels, exact_above
-from experiments.why_noise.page.first_screen import opens_with_levels
+from experiments.why_noise.page.drawings import against_residual, along_levels, bands, exact_above
 from experiments.why_noise.page.inputs import inputs
 from experiments.why_noise.page.predictions import outcomes
 from reports import components, tables
@@ -72,8 +71,7 @@ def exchanges(run: Run) -> Section | None:
                 f"{lead}, {gains.images(length)}",
             ))  # fmt: skip
     blocks += error_sizes(run)
-    if not opens_with_levels(run):
-        blocks += exact_above(run)
+    blocks += [figure for figure in (bands(run), *exact_above(run)) if figure]
     blocks += against_noise_below(run)
     text = "Gains from noise, with denoisers that are exact everywhere, nowhere, at high or at low noise levels."
     return Section("Where the errors are made", [*blocks, gains.gain_table(run, rows, text)]) if len(rows) else None
@@ -112,7 +110,7 @@ def against_noise_below(run: Run) -> list[Table]:
         return []
     text = (
         "With an exact denoiser above a level, noise there changes next to nothing. So its gain is compared with that "
-        "of the network whose noise is put back below this level only. Above 0, less of the gain is left because the "
+        "of the network whose noise is put back below this level only. Above 0, less of the gain remains because the "
         f"errors are missing, not because the noise is. {gains.images(rows['images_seen'].iloc[0])}."
     )
     return [table(pd.DataFrame(body), text, words=("exact",))]

@@ -1,11 +1,10 @@
-"""The first screen: the answer in a sentence, the gains as numbers, and the gain against where the error is."""
+"""The first screen: the answer in a sentence, and the gains as numbers and as points against 0."""
 
 from pathlib import Path
 
 import pandas as pd
 
 from experiments.why_noise.page import gains
-from experiments.why_noise.page.drawings import bands, exact_above
 from experiments.why_noise.page.predictions import held
 from reports import components, openings
 from reports.document import Number, Opening
@@ -13,12 +12,13 @@ from reports.formats import as_precise, cell, metric_name, missing, number, perc
 from reports.results import Run
 from reports.sentences import head, pairs
 
+EXACT = "exact denoiser (a formula without errors)"
 FIXED = "predictions fixed beforehand, all else is exploration"
 NAMES = {"eta 0": "without noise (eta 0)", "eta 1": "with noise (eta 1)"}
 
 
 def opening(run: Run) -> Opening:
-    """The answer, the gains as numbers, and the figure of the bands; on real data, pictures."""
+    """The answer, the gains, and samples if they were kept."""
     seen = gains.lengths(run)
     if not len(run.of_kind("control")) or not seen:
         text = "The runs that this report compares failed."
@@ -27,21 +27,11 @@ def opening(run: Run) -> Opening:
     rows = [row for pair in pairs(run.of_kind("noise")) if (row := head(pair))["mode"] in arms]
     longest = next((row for row in rows if row["images_seen"] == seen[-1]), None)
     warned = openings.warnings(run, rows)
-    figure = next(iter(exact_above(run)), None) if opens_with_levels(run) else bands(run)
     return Opening(
         sentence(run), "Not established. Measured:" if warned else "", numbers(run),
-        [] if figure else pictures(run), openings.key(run, gains.DECIDES), lines(run),
-        openings.status(run, longest, FIXED), warned, figure,
+        pictures(run), openings.key(run, gains.DECIDES), lines(run),
+        openings.status(run, longest, FIXED), warned,
     )  # fmt: skip
-
-
-def opens_with_levels(run: Run) -> bool:
-    """Whether the figure of the first screen is the gain against the level above which the denoiser is exact.
-
-    So it is where the network was not made exact in one band after the other. A run on real data opens with pictures.
-    """
-    bands_tried = (gains.of(run, "band")["kind"] == "exact").any()
-    return not len(run.copies) and not bands_tried and len(gains.of(run, "above")) > 0
 
 
 def sentence(run: Run) -> str:
@@ -55,17 +45,17 @@ def sentence(run: Run) -> str:
     if not gains.below(longest):
         return "Not settled: this run shows no gain from noise with the network."
     if any(gains.copied(run, arm) for arm in low_errors(run)["arm"]):
-        return f"Not settled: with exact {high}, many samples are near copies of training images."
+        return f"Not settled: without errors at {high}, many samples are near copies of training images."
     if not needed:
         left = [row for seen in gains.lengths(run) if (row := gains.half_left(run, seen)) is not None]
         if not left or not all(gains.in_general(row) and gains.below(row) for row in left):
-            return f"Not settled: half of the gain may be left without errors at {high}."
+            return f"Not settled: half of the gain may remain without errors at {high}."
         lower = explained_above(run)
         if lower is None:
-            return f"Most of the gain from noise is left without errors at {high}."
+            return f"Most of the gain from noise remains without errors at {high}."
         return (
-            f"Less than half of the gain from noise is left without errors above sigma {number(lower)}, "
-            f"and more than half without those above {number(split or 0)}."
+            f"Less than half of the gain from noise remains without errors above sigma {number(lower)}, "
+            f"but more than half without errors above {number(split or 0)}."
         )
     alone = " These errors alone are not shown to be enough." if held(run, 1) is False else ""
     if not any(gains.below(row) for _, row in low_errors(run).iterrows()):
@@ -136,7 +126,7 @@ def numbers(run: Run) -> list[Number]:
         sides.reverse()
     parts = {words: gains.first(rows, band_low=low) for words, low in zip(sides, (split, 0.0), strict=True)}
     parts = {f"network, {gains.images(seen)}": gains.whole(run, seen)} | parts
-    parts["exact denoiser"] = gains.whole(run, None)
+    parts[EXACT] = gains.whole(run, None)
     known = {words: row for words, row in parts.items() if row is not None}
     hidden = [row for row in known.values() if gains.copied(run, row["arm"])]
     return [
@@ -150,7 +140,7 @@ def copies_of(run: Run, row: pd.Series) -> Number:
     share, held_out = (percent(gains.near_copies(run, arm) or 0.0) for arm in (row["arm"], gains.HELD_OUT))
     side, edge = ("above", row["band_low"]) if missing(row["band_high"]) else ("below", row["band_high"])
     notes = [f"of all samples; {held_out} of held-out images", "so its change of FD by noise means little"]
-    return Number(share, f"near copies if exact {side} sigma {number(edge)}", notes)
+    return Number(share, f"near copies without errors {side} sigma {number(edge)}", notes)
 
 
 def number_of(run: Run, row: pd.Series, words: str) -> Number:
@@ -159,7 +149,7 @@ def number_of(run: Run, row: pd.Series, words: str) -> Number:
     notes = [f"change of {metric_name(row['metric'], run.features)} by noise"]
     if not missing(row["low"]):
         notes.append(f"{percent(row['level'])} interval {low} to {high}")
-    return Number(f"+{size}" if row["difference"] > 0 else size, words, notes)
+    return Number(f"+{size}" if row["difference"] > 0 else size, words, notes, openings.effect(run, row))
 
 
 def pictures(run: Run) -> list[tuple[Path, str]]:

@@ -62,7 +62,7 @@ def run_with(
          "detectable."),
         ({}, 2.0, GAIN, ["not tested"] * 3, "Not settled: too few networks for an interval over networks."),
         ({}, None, NO_GAIN, ["held"], "Not settled: this run shows no gain from noise with the network."),
-        ({EXACT: (-2.0, -0.5)}, None, GAIN, ["held", "failed"], "Most of the gain from noise is left without errors at "
+        ({EXACT: (-2.0, -0.5)}, None, GAIN, ["held", "failed"], "Most of the gain from noise remains without errors at "
          "high noise levels (sigma above 2.85)."),
     ],
     ids=["all hold", "few networks test nothing", "no gain, nothing to explain", "a gain is left"],
@@ -92,7 +92,7 @@ def test_one_that_fails_says_so(directory: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("copies", "said"),
-    [(0.0, "is left without errors above sigma 0.9, and more"), (0.5, "Most of the gain from noise is left without")],
+    [(0.0, "remains without errors above sigma 0.9, but more"), (0.5, "Most of the gain from noise remains without")],
 )
 def test_a_lower_level_that_explains_the_gain_is_said_unless_samples_are_copies(
     directory: Path, copies: float, said: str
