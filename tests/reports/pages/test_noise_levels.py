@@ -6,9 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from reports.best_sets import BestSet
 from reports.pages import _noise_map as noise_map
 from reports.pages import noise_levels
 from reports.results import Run, read_run
+from reports.sentences import pairs
 
 HERE = Path(__file__).parents[1] / "run-noise_levels"
 
@@ -37,6 +39,25 @@ def test_the_answer_is_that_of_the_contrasts(tmp_path: Path, verdict: str, lead:
     opening = noise_levels.opening(run)
     assert (opening.lead, opening.verdict) == (lead, text)
     assert ("uniform" if verdict == "better" else "vp") in opening.numbers[1].word
+
+
+def test_a_sampler_without_images_gets_no_answer_from_another(tmp_path: Path) -> None:
+    run = run_with(tmp_path, "better")
+    rows = run.of_kind("setting")
+    unclear = rows.assign(mode="blurred", verdict="too undertrained to tell")
+    lead, text = noise_levels.verdict_in_short(pairs(pd.concat([rows, unclear])), "log-normal")
+    assert lead == "No verdict with blurred."
+    assert text == "Samples are not yet images there. With eta 0 and eta 1: uniform. It is better than log-normal."
+
+
+@pytest.mark.parametrize(
+    ("kd", "tied"),
+    [([1.0, 1.1, 1.2, 9.0], ["a", "b"]), ([1.0, 1.1, 8.0, 9.0], ["a", "b"]), ([1.0, 1.1, 8.0, 2.0], ["a", "b", "d"])],
+    ids=["beyond what is worse", "beyond it, far away", "better than all that is worse"],
+)
+def test_a_member_of_the_set_that_scores_worse_than_others_is_undecided(kd: list[float], tied: list[str]) -> None:
+    settings = pd.DataFrame({"setting": list("abcd"), "kd": kd, "in_set": [True, True, False, True], "untrusted": ""})
+    assert list(BestSet("eta 1", float("nan"), settings, "a", "a", "").tied["setting"]) == tied
 
 
 @pytest.mark.parametrize(
