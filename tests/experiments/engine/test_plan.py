@@ -3,12 +3,14 @@
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
 from experiments.beta import trials
-from experiments.config.config import Ladder, SampleConfig, ScoreConfig
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import ForeignConfig, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial
@@ -34,6 +36,23 @@ def test_each_artifact_is_made_once_and_after_what_it_needs() -> None:
         assert set(task.needs) <= set(names[:number])
     scores = [task for task in tasks if task.kind == "scores"]
     assert all(identity(task.config.samples) in task.needs and len(task.needs) == 2 for task in scores)
+
+
+def test_equal_numbers_are_one_run() -> None:
+    """Plan and store mean the same by equal, whether a number was written as 1 or as 1.0."""
+    numbers: list[tuple[Any, ...]] = [(1, 20, 0, 1, 64), (1.0, 20.0, -0.0, 1.0, 64.0)]
+    scores = [
+        ScoreConfig(
+            SampleConfig(
+                TrainConfig(noise=LogNormal(mean, std), images_seen=n), Ladder(n_steps=steps), Euler(eta), n_samples=40
+            ),
+            ReferenceConfig("mnist5k", "digits", ""),
+        )
+        for eta, steps, mean, std, n in numbers
+    ]
+    tasks = Plan.of([Trial("test", "any", score) for score in scores]).tasks
+    assert [task.kind for task in tasks] == ["models", "references", "samples", "scores"]
+    assert len({identity(score) for score in scores}) == 1
 
 
 def test_cost_counts_unique_samplings_and_trainings() -> None:
