@@ -98,6 +98,7 @@ def _check_network(config: ModelConfig, store: Store, data_root: Path | None) ->
 def choose(n: int, n_classes: int) -> list[int]:
     """Ten to 16 of n indices: one near a random place in each part, and evenly over the labels i mod n_classes."""
     chance = random.SystemRandom()  # whatever a user's code seeds
+    n_classes = n_classes if n_classes <= n else 1
     chosen, parts = set(), min(max(n // SHARE, FEWEST), MOST)
     for label, part in enumerate(chance.sample(range(parts), parts), start=chance.randrange(n_classes)):
         place = int((part + chance.random()) * n / parts)

@@ -313,12 +313,15 @@ def test_a_sampler_that_counts_its_runs_gives_no_samples(folder: Path) -> None:
             sample_stage(replace(samples, seed=seed), store, None, [].append)
 
 
-@pytest.mark.parametrize(("n", "n_classes"), [(40, 10), (500, 10), (500, 1), (5000, 16), (41, 7)])
+@pytest.mark.parametrize(("n", "n_classes"), [(40, 10), (500, 10), (500, 1), (5000, 16), (41, 7), (40, 41)])
 def test_the_check_meets_every_class_and_every_part_of_a_run(n: int, n_classes: int) -> None:
     seen = set()
     for _ in range(30):
         chosen = choose(n, n_classes)
-        assert len(chosen) > 6 and max(chosen) < n and {index % n_classes for index in chosen} == set(range(n_classes))
-        assert all(any(abs(index - part * n / 8) <= n / 8 + n_classes for index in chosen) for part in range(1, 8))
+        assert len(chosen) > 6 and max(chosen) < n
+        assert n_classes > n or {index % n_classes for index in chosen} == set(range(n_classes))
+        assert all(
+            any(abs(index - part * n / 8) <= n / 8 + min(n_classes, n) for index in chosen) for part in range(1, 8)
+        )
         seen.update(chosen)
     assert len(seen) > min(n, 200) * 0.8
