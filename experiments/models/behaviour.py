@@ -49,12 +49,10 @@ def behaviour(model: Model, images: Images, device: str) -> str:
         for name, tensor in model.state_dict().items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    if is_random(model):
-        _outputs(model, images, device, torch.arange(N_IMAGES), N_IMAGES)
-        return digest.hexdigest()
-    answers = check_batch(model, images, device, N_IMAGES)
-    check_batch(model, images, device, N_IMAGES, answers)
-    digest.update(answers.cpu().numpy().tobytes())
+    answers = _outputs(model, images, device, torch.arange(N_IMAGES), N_IMAGES)
+    if not is_random(model):
+        check_batch(model, images, device, N_IMAGES, answers)
+        digest.update(answers.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
