@@ -141,7 +141,8 @@ def _limit(
     limits = []
     for chain in chains[:2]:
         step, own = errors[chain[1]] - errors[chain[2]], _order_along(errors, chain) or order
-        limits += [errors[chain[2]] - step / (2 ** max(p, 0.5) - 1) for p in (own, max(round(own), 1))]
+        powers = (own, max(round(own), 1)) if chain is chains[0] else (own,)
+        limits += [errors[chain[2]] - step / (2 ** max(p, 0.5) - 1) for p in powers]
     return limits[0], np.max([np.abs(limits[0] - other) for other in limits], axis=0)
 
 

@@ -1,5 +1,6 @@
 """The report on a check of samplers: does the law of each converge to the data's if its network is exact?"""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -64,18 +65,19 @@ def write_sampler_report(directory: Path) -> Path:
     """The path of report.html, after writing the report on the checks in `directory`. Errors as in `read_checks`."""
     checks = read_checks(directory)
     with figures.style():
-        one = len(checks.verdicts) == 1
-        title = f"Is {checks.verdicts['sampler'].iloc[0]} right?" if one else "Which samplers converge to the data?"
-        parts = [
-            *(by_budget(checks) if one else every_sampler(checks)),
-            Section("How to read this", [Terms(TERMS)], True),
-        ]
-        about = About(
-            title,
-            [plural(len(checks.verdicts), "sampler")],
-            [str(checks.info.get("finished_at", ""))[:10] or "no date"],
-        )
-        return write_pages(directory, about, parts, footer(checks), opening_of_one(checks) if one else opening(checks))
+        about, answer = first_screen(checks)
+        parts = by_budget(checks) if len(checks.verdicts) == 1 else every_sampler(checks)
+        read = Section("How to read this", [Terms(TERMS)], folded=True)
+        return write_pages(directory, about, [*parts, read], footer(checks), answer)
+
+
+def first_screen(checks: Checks) -> tuple[About, Opening]:
+    """What it is about, and the first screen. Call it under `figures.style()`."""
+    one = len(checks.verdicts) == 1
+    question = f"Is {checks.verdicts['sampler'].iloc[0]} right?" if one else "Which samplers converge to the data?"
+    facts = [plural(len(checks.verdicts), "sampler"), str(checks.info.get("finished_at", ""))[:10] or "no date"]
+    about = About(question, ["Gaussian data", "exact network"], facts)
+    return about, opening_of_one(checks) if one else opening(checks)
 
 
 def opening_of_one(checks: Checks) -> Opening:
@@ -145,7 +147,7 @@ def status(checks: Checks) -> list[str]:
     """How it was measured, and with which versions."""
     exact, total = checks.verdicts["how"].eq("impulses").sum(), len(checks.verdicts)
     how = f"{exact} of {total} samplers measured exactly, by impulses" if total > 1 else checks.verdicts["how"].iloc[0]
-    facts = [how, "Gaussian data, exact network"]
+    facts = [how]
     return [
         *facts,
         *(f"{name} {version}" for name, version in checks.info.get("versions", {}).items() if name != "numpy"),
@@ -198,24 +200,32 @@ def every_sampler(checks: Checks) -> list[Section]:
         lines = []
         for _, row in rows.iterrows():
             worst = checks.worst(row["sampler"])
-            note = "" if missing(row["note"]) else str(row["note"])
+            about = [
+                text if at == 0 else short(text) for at, text in enumerate(row[["note", "link"]]) if not missing(text)
+            ]
             lines.append({
-                "sampler": row["sampler"].partition(":")[2] if ":" in row["sampler"] else row["sampler"],
+                "sampler": row["sampler"].split("(")[0].split(":")[-1] + "".join(row["sampler"].partition("(")[1:]),
                 "verdict": row["kind"], "order": shown_order(row),
                 **{f"{steps} steps": number(worst.get(steps), 3) for steps in (28, 400)},
-                "limit": number(row["limit_ratio"], 3), "note": note,
-                "link": "" if missing(row["link"]) else row["link"],
+                "limit": number(row["limit_ratio"], 3), "about it": capital(". ".join(about)),
             })  # fmt: skip
         caption = (
             f"{plural(len(rows), 'sampler')}. Ratio of standard deviations after 28 and 400 steps and in the limit, "
             "where it is farthest from 1."
         )
-        made = table(pd.DataFrame(lines), caption, words=("sampler", "verdict", "note", "link"))
+        made = table(pd.DataFrame(lines), caption, words=("sampler", "verdict", "about it"))
         blocks: list[Block] = [
             made if sections else Table(made.head, made.body, made.numeric, caption, checks.directory / "verdicts.csv")
         ]
         sections.append(Section(str(group), blocks))
     return sections
+
+
+def short(link: str) -> str:
+    """A link in a few letters, such as owner/name#12 for an issue and arXiv 2209.03003 for a paper."""
+    if match := re.fullmatch(r"https://github\.com/(.+)/(?:issues|pull)/(\d+)", link):
+        return f"{match[1]}#{match[2]}"
+    return re.sub(r"^https://(?:arxiv\.org/abs|huggingface\.co/papers)/", "arXiv ", link).removeprefix("https://")
 
 
 def shown_order(row: pd.Series) -> str:

@@ -11,6 +11,7 @@ import pytest
 from diffusion_core.samplers import KadkhodaieSimoncelli
 from experiments import check_sampler
 from experiments.models.samplers import named
+from reports.index import write_index
 from reports.samplers.page import write_sampler_report
 from reports.samplers.rows import read_checks
 
@@ -75,7 +76,8 @@ def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
     out = capsys.readouterr().out
     assert out.startswith("1 of 2 samplers are right.\n") and "right(size=0.9): wrong limit: with more steps" in out
     text = (folder / "many/report.md").read_text()
-    assert "1 of 2 samplers converge to the data's law" in text and "## Mine" in text and "https://example.org" in text
+    assert "1 of 2 samplers converge to the data's law" in text and "Mine" in text and "example.org" in text
+    assert "1 of 2 samplers converge to the data&#39;s law" in write_index(folder).read_text()
     checks = read_checks(folder / "many")
     assert list(checks.verdicts["kind"]) == ["right", "wrong limit"]
     assert checks.worst("my_samplers:right").index.tolist() == [50, 100, 200]
