@@ -200,14 +200,13 @@ def every_sampler(checks: Checks) -> list[Section]:
         lines = []
         for _, row in rows.iterrows():
             worst = checks.worst(row["sampler"])
-            about = [
-                text if at == 0 else short(text) for at, text in enumerate(row[["note", "link"]]) if not missing(text)
-            ]
+            about = [capital(row["note"])] if not missing(row["note"]) else []
+            about += [short(row["link"])] if not missing(row["link"]) else []
             lines.append({
                 "sampler": row["sampler"].split("(")[0].split(":")[-1] + "".join(row["sampler"].partition("(")[1:]),
                 "verdict": row["kind"], "order": shown_order(row),
                 **{f"{steps} steps": number(worst.get(steps), 3) for steps in (28, 400)},
-                "limit": number(row["limit_ratio"], 3), "about it": capital(". ".join(about)),
+                "limit": number(row["limit_ratio"], 3), "about it": ". ".join(about),
             })  # fmt: skip
         caption = (
             f"{plural(len(rows), 'sampler')}. Ratio of standard deviations after 28 and 400 steps and in the limit, "
