@@ -129,3 +129,5 @@ def test_every_entry_of_the_published_list_can_be_named(monkeypatch: pytest.Monk
     entries = check_sampler.listed(root / "bench" / "published_samplers.toml")
     samplers: list[Callable[..., Any]] = [named(entry.sampler)[0] for entry in entries]
     assert len(samplers) >= 60 and len({entry.sampler for entry in entries}) == len(entries)
+    table = read_checks(root / "reports" / "published" / "samplers").verdicts
+    assert list(table["sampler"]) == [entry.sampler for entry in entries], "the published table is of this list"
