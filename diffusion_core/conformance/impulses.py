@@ -2,7 +2,8 @@
 
 With the exact denoiser of Gaussian data nearly every sampler is affine in its noise: x = c + sum_k c_k z_k. Row 0 of
 a batch gets only zeros and returns c, the mean. Row k gets 1 in draw k and returns c + c_k; the variance is the sum of
-the c_k^2. Two more rows get normal draws: they must return what c and the c_k say, or the sampler is not affine.
+the c_k^2. Two more rows get normal draws, others in each direction: they must return what c and the c_k say, or the
+sampler is not affine, or it mixes directions.
 """
 
 from collections.abc import Callable
@@ -64,24 +65,27 @@ class _Rows:
         self.shape = torch.Size((1 + n_draws + TESTS, 1, 1, n_directions))
         self.n_draws, self.taken = n_draws, 0
         generator = torch.Generator().manual_seed(0)
-        self.tests = torch.randn(n_draws, TESTS, 1, 1, 1, dtype=torch.float64, generator=generator)
+        self.tests = torch.randn(n_draws, TESTS, 1, 1, n_directions, dtype=torch.float64, generator=generator)
 
     def __call__(self, shape: torch.Size) -> Tensor:
         dims = len(self.shape)
         if shape[len(shape) - dims :] == self.shape:  # one draw, or several at once as (n, B, C, H, W)
             n = shape[: len(shape) - dims].numel()
-            return torch.stack([self.draw() for _ in range(n)]).expand(n, *self.shape).reshape(shape)
+            return torch.stack([self.draw() for _ in range(n)]).reshape(shape)
         if len(shape) > 0 and shape[0] == self.shape[0] and len(shape) <= dims:
-            return self.draw().view(-1, *[1] * (len(shape) - 1)).expand(shape)
+            return self.draw(shared=True)[..., 0].view(-1, *[1] * (len(shape) - 1)).expand(shape)
         raise NotAffineError(f"it draws noise of shape {tuple(shape)}, which is not one draw per sample")
 
-    def draw(self) -> Tensor:
-        column = torch.zeros(self.shape[0], 1, 1, 1, dtype=torch.float64)
+    def draw(self, shared: bool = False) -> Tensor:
+        """The next draw, in the shape of the samples; `shared` gives all directions of a sample the same number."""
+        z = torch.zeros(self.shape, dtype=torch.float64)
         if self.taken < self.n_draws:
-            column[1 + self.taken] = 1.0
-            column[-TESTS:] = self.tests[self.taken]
+            if shared:
+                self.tests[self.taken] = self.tests[self.taken, ..., :1].clone()
+            z[1 + self.taken] = 1.0
+            z[-TESTS:] = self.tests[self.taken]
         self.taken += 1
-        return column
+        return z
 
 
 @torch.no_grad()
@@ -99,10 +103,12 @@ def by_impulses(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n_draws:
         return by_impulses(sampler, oracle, n_steps, rows.taken)
     out = out.double().reshape(len(out), -1)
     mean, used = out[0], out[1 : 1 + rows.taken] - out[0]
-    expected = mean + rows.tests[: rows.taken, :, 0, 0, 0].T @ used
+    expected = mean + (rows.tests[: rows.taken, :, 0, 0] * used[:, None]).sum(dim=0)
     tolerance = AFFINE * (oracle.true_stds + used.square().sum(dim=0).sqrt() + mean.abs())
     if not ((out[-TESTS:] - expected).abs() <= tolerance).all() and torch.isfinite(out).all():
-        raise NotAffineError("its result is not affine in its normal draws, or it has other randomness")
+        raise NotAffineError(
+            "its result is not affine in its normal draws direction by direction, or it has other randomness"
+        )
     none = np.zeros(len(oracle.stds))
     return Law(n_steps, mean.numpy(), used.square().sum(dim=0).sqrt().numpy(), none, none), rows.taken
 
