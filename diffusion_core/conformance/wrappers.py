@@ -130,17 +130,20 @@ def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
             return (x0 - x * data**2 / (sigma**2 + data**2)) * (sigma**2 + data**2).sqrt() / (sigma * data)
 
         return edm
-    kind = config.get("prediction_type", "flow_prediction")
-    if kind == "flow_prediction":
+    kind = config.get("prediction_type", "flow_prediction" if "shift" in config else None)
+    if kind == "flow_prediction" or type(scheduler).__name__.startswith("LTX"):
         return lambda denoiser, x, t: denoiser.velocity(x, t / config.num_train_timesteps)
+    outputs = {"epsilon": "eps", "sample": "denoised", "v_prediction": "v"}
+    if kind not in outputs or not hasattr(scheduler, "alphas_cumprod"):
+        raise ValueError(f"diffusers:{type(scheduler).__name__}: what its network predicts is not known here")
     abar = scheduler.alphas_cumprod.double()
     log_sigmas = ((1 - abar) / abar).log() / 2
-    outputs = {"epsilon": "eps", "sample": "denoised", "v_prediction": "v"}
 
     def vp(denoiser: Oracle, x: Tensor, t: float) -> Tensor:
-        low = min(int(t), len(log_sigmas) - 1)
-        sigma = torch.lerp(log_sigmas[low], log_sigmas[min(low + 1, len(log_sigmas) - 1)], t - low).exp()
-        a = (1 + sigma**2).rsqrt()
-        return getattr(denoiser, outputs[kind])(x, sigma * a, a)
+        low, share = divmod(min(max(t, 0.0), len(abar) - 1.0), 1)
+        level = abar[int(low)]
+        if share > 0:  # between two times, ln sigma is linear, as in the schedulers with such times
+            level = torch.lerp(log_sigmas[int(low)], log_sigmas[int(low) + 1], share).mul(-2).sigmoid()
+        return getattr(denoiser, outputs[kind])(x, (1 - level).sqrt(), level.sqrt())
 
     return vp

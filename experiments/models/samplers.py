@@ -11,6 +11,7 @@ flow-step:my_file:step                             x = step(x, t, dt, velocity),
 import ast
 import importlib
 import importlib.util
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -47,6 +48,7 @@ def named(text: str) -> tuple[SamplerFunction, int | None]:
             raise ValueError(f"{text}: {kind} is not installed (pip install {kind})")
         name, options = _called(text, rest)
         if kind == "diffusers":
+            logging.getLogger("diffusers").setLevel(logging.ERROR)  # it says at each run what it adjusts
             return wrappers.diffusers(name, **options), None
         schedule = getattr(importlib.import_module(kind), name, None)
         if schedule is None:

@@ -31,7 +31,8 @@ class Checks:
     def worst(self, sampler: str) -> pd.Series:
         """Number of steps -> the ratio of standard deviations that is farthest from 1, over the wide directions."""
         rows = self.budgets[(self.budgets["sampler"] == sampler) & (self.budgets["data_std"] > NARROW)]
-        farthest = rows.loc[(rows["ratio"] - 1).abs().groupby(rows["n_steps"]).idxmax().dropna()]
+        rows = rows[rows["ratio"].notna()]  # it is not, where the samples are not finite
+        farthest = rows.loc[(rows["ratio"] - 1).abs().groupby(rows["n_steps"]).idxmax()]
         return farthest.set_index("n_steps")["ratio"]
 
 
