@@ -4,6 +4,8 @@ Prints the verdict and a table by number of steps, and writes a report. Exit sta
 """
 
 import csv
+import gzip
+import io
 import json
 import sys
 import time
@@ -25,6 +27,7 @@ from experiments.models.samplers import named
 from experiments.store.checksums import write_json
 from reports.terminal import Terminal
 
+LARGE = 8_000  # bytes of a table that is compressed
 DATA = {"gaussian": GAUSSIAN, "mixture": MIXTURE}
 HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so that every error is the sampler's.
 
@@ -172,9 +175,9 @@ def rows(name: str, verdict: Verdict) -> list[dict[str, Any]]:
     true = verdict.oracle.true_stds.numpy()
     return [
         {
-            "sampler": name, "n_steps": law.n_steps, "data_std": float(std), "mean": law.mean[at], "std": law.std[at],
-            "ratio": law.std[at] / std, "mean_error": (law.mean[at] - verdict.oracle.mean) / std,
-            "ratio_se": law.std_error[at] / std, "rare": "" if law.rare is None else law.rare[at],
+            "sampler": name, "n_steps": law.n_steps, "data_std": float(std), "ratio": float(law.std[at] / std),
+            "mean_error": float((law.mean[at] - verdict.oracle.mean) / std), "ratio_se": float(law.std_error[at] / std),
+            "rare": "" if law.rare is None else float(law.rare[at]),
         }
         for law in verdict.laws for at, std in enumerate(true)
     ]  # fmt: skip
@@ -216,12 +219,15 @@ def write(out: Path, entries: Sequence[Entry], verdicts: Sequence[Verdict], seco
 
 
 def _csv(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in line.items()} for line in lines
-        )
+    """Writes a table, compressed if it is large."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in line.items()} for line in lines)
+    packed = path.with_name(f"{path.name}.gz")
+    content, large = text.getvalue().encode(), text.tell() > LARGE
+    (path if large else packed).unlink(missing_ok=True)
+    (packed if large else path).write_bytes(gzip.compress(content, mtime=0) if large else content)
 
 
 def _farthest(values: Sequence[float], right: float) -> float:

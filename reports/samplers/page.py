@@ -134,7 +134,7 @@ def opening(checks: Checks) -> Opening:
     figure = Figure(
         "ratios", drawing, "Ratio of standard deviations against the number of steps, one line per sampler.",
         "Standard deviation of the samples over the data's, in the direction where it is farthest from 1, one line per "
-        "sampler. Grey: right. Orange: wrong limit. Blue: other verdicts. Point at a line for its name.",
+        "sampler. Grey: right. Orange: wrong limit. Blue: other verdicts. Point at an end of a line for its name.",
     )  # fmt: skip
     return Opening(
         f"With an exact network, {n_right} of {total} samplers converge to the data's law.", numbers=numbers[:4],
@@ -155,9 +155,9 @@ def status(checks: Checks) -> list[str]:
 
 
 def line(ax: Axes, ratios: pd.Series, label: str, tip: str = "", **look: str | float) -> None:
-    """Ratios against steps, with a tooltip at each point."""
-    ax.plot(ratios.index, ratios, label=label or None, marker="o", markersize=2.5, **look)  # type: ignore[arg-type]
-    for steps, ratio in ratios.items():
+    """Ratios against steps, with a tooltip at each point; with `tip` for one of many lines, at its ends."""
+    ax.plot(ratios.index, ratios, label=label or None, marker=None if tip else "o", markersize=2.5, **look)  # type: ignore[arg-type]
+    for steps, ratio in (ratios.iloc[[0, -1]] if tip else ratios).items():
         figures.target(ax, float(steps), ratio, f"{tip or label}: {number(ratio, 3)} after {plural(steps, 'step')}")
 
 
@@ -204,13 +204,13 @@ def every_sampler(checks: Checks) -> list[Section]:
             about += [short(row["link"])] if not missing(row["link"]) else []
             lines.append({
                 "sampler": row["sampler"].split("(")[0].split(":")[-1] + "".join(row["sampler"].partition("(")[1:]),
-                "verdict": row["kind"], "order": shown_order(row),
+                "verdict": row["kind"].partition(" in the")[0], "order": shown_order(row),
                 **{f"{steps} steps": number(worst.get(steps), 3) for steps in (28, 400)},
-                "limit": number(row["limit_ratio"], 3), "about it": ". ".join(about),
+                "limit": shown_limit(row), "about it": ". ".join(about),
             })  # fmt: skip
         caption = (
             f"{plural(len(rows), 'sampler')}. Ratio of standard deviations after 28 and 400 steps and in the limit, "
-            "where it is farthest from 1."
+            "where it is farthest from 1. If noise or the mean is what is wrong: noise left over, error of the mean."
         )
         made = table(pd.DataFrame(lines), caption, words=("sampler", "verdict", "about it"))
         blocks: list[Block] = [
@@ -230,6 +230,15 @@ def short(link: str) -> str:
 def shown_order(row: pd.Series) -> str:
     """The measured order."""
     return "" if missing(row["order"]) else number(row["order"], 1)
+
+
+def shown_limit(row: pd.Series) -> str:
+    """The ratio in the limit; or what is wrong, if that is the mean or noise."""
+    if row["kind"] == "noise left over":
+        return f"noise {number(row['left_over'], 4)}"
+    if row["kind"] == "wrong limit" and abs(row["limit_mean_error"]) > abs(row["limit_ratio"] - 1):
+        return f"mean {number(row['limit_mean_error'], 3)}"
+    return number(row["limit_ratio"], 3)
 
 
 def shown_declared(row: pd.Series) -> list[str]:

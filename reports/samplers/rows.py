@@ -1,11 +1,14 @@
 """The files of a check of samplers: samplers.json, verdicts.csv and budgets.csv, as DataFrames."""
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from reports.schema import content
 
 FILE = "samplers.json"  # its presence makes a folder a check of samplers
 NEEDED = {
@@ -36,6 +39,13 @@ class Checks:
         return farthest.set_index("n_steps")["ratio"]
 
 
+def found(path: Path) -> bytes:
+    """The bytes of a table, which may be compressed. FileNotFoundError if it is missing."""
+    if (table := content(path)) is None:
+        raise FileNotFoundError(f"{path}: no such file; a check of samplers has one")
+    return table
+
+
 def read_checks(directory: Path) -> Checks:
     """The checks in a folder.
 
@@ -45,7 +55,7 @@ def read_checks(directory: Path) -> Checks:
     """
     try:
         info = json.loads((directory / FILE).read_text(encoding="utf-8"))
-        tables = [pd.read_csv(directory / name) for name in NEEDED]
+        tables = [pd.read_csv(io.BytesIO(found(directory / name))) for name in NEEDED]
     except ValueError as error:
         raise ValueError(f"{directory}: it cannot be read: {error}") from error
     for (name, columns), table in zip(NEEDED.items(), tables, strict=True):
