@@ -176,7 +176,8 @@ def rows(name: str, verdict: Verdict) -> list[dict[str, Any]]:
     return [
         {
             "sampler": name, "n_steps": law.n_steps, "data_std": float(std), "ratio": float(law.std[at] / std),
-            "mean_error": float((law.mean[at] - verdict.oracle.mean) / std), "ratio_se": float(law.std_error[at] / std),
+            "mean_error": round(float((law.mean[at] - verdict.oracle.mean) / std), 4),
+            "ratio_se": float(law.std_error[at] / std),
             "rare": "" if law.rare is None else float(law.rare[at]),
         }
         for law in verdict.laws for at, std in enumerate(true)
@@ -223,7 +224,7 @@ def _csv(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in line.items()} for line in lines)
+    writer.writerows({k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in line.items()} for line in lines)
     packed = path.with_name(f"{path.name}.gz")
     content, large = text.getvalue().encode(), text.tell() > LARGE
     (path if large else packed).unlink(missing_ok=True)

@@ -5,10 +5,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from reports import figures, openings
-from reports.document import Opening
+from reports.document import About, Opening
 from reports.index import NAME, result_folders, write_index
 from reports.render import read_opening, write_report
-from reports.results import Run
+from reports.samplers.page import first_screen, write_sampler_report
+from reports.samplers.rows import FILE as SAMPLERS
+from reports.samplers.rows import read_checks
 
 CARD = "card.png"
 MARK = '<p class="from">Sigmabench'
@@ -33,20 +35,21 @@ def write_site(folder: Path, out: Path, url: str = "") -> Path:
     if url and not re.match(r"https?://[^/]", url):
         raise ValueError(f"url={url!r}: must start with https:// or http://")
     pages = [_page(directory, directory.relative_to(folder), url.rstrip("/")) for directory in result_folders(folder)]
-    for where, page, run, opening in pages:
+    for where, page, about, opening in pages:
         (out / where).mkdir(parents=True)
         (out / where / "report.html").write_text(page, encoding="utf-8")
-        write_card(run, opening, out / where / CARD)
+        write_card(about, opening, out / where / CARD)
     (out / ".nojekyll").touch()  # GitHub Pages then publishes the files as they are
     return write_index(folder, out)
 
 
-def _page(directory: Path, where: Path, url: str) -> tuple[Path, str, Run, Opening]:
-    """Where a report goes, and its page, which links to the index and names its card; and what it is made of."""
+def _page(directory: Path, where: Path, url: str) -> tuple[Path, str, About, Opening]:
+    """Where a report goes, and its page, which links to the index and names its card; and its first screen."""
     report = directory / "report.html"
     try:
-        run, opening = read_opening(directory)
-        page = (report if report.is_file() else write_report(directory)).read_text(encoding="utf-8")
+        about, opening = _first_screen(directory)
+        write = write_sampler_report if (directory / SAMPLERS).is_file() else write_report
+        page = (report if report.is_file() else write(directory)).read_text(encoding="utf-8")
     except ValueError as error:
         raise ValueError(f"{directory}: {error}") from error
     if MARK not in page:
@@ -57,12 +60,19 @@ def _page(directory: Path, where: Path, url: str) -> tuple[Path, str, Run, Openi
     )
     index = "../" * len(where.parts) + NAME
     page = page.replace("</title>", f"</title>\n{card}", 1)
-    return where, page.replace(MARK, f'{MARK[:16]}<a href="{index}">Sigmabench: all results</a>', 1), run, opening
+    return where, page.replace(MARK, f'{MARK[:16]}<a href="{index}">Sigmabench: all results</a>', 1), about, opening
 
 
-def write_card(run: Run, opening: Opening, path: Path) -> None:
+def _first_screen(directory: Path) -> tuple[About, Opening]:
+    if (directory / SAMPLERS).is_file():
+        with figures.style():
+            return first_screen(read_checks(directory))
+    run, opening = read_opening(directory)
+    return openings.about(run), opening
+
+
+def write_card(about: About, opening: Opening, path: Path) -> None:
     """Writes the card of a result: 1200x630 pixels."""
-    about = openings.about(run)
     pictures = [picture for picture, _ in opening.pictures]
     with figures.style():
         drawing = figures.card(about.question, opening.answer, opening.effects, pictures, about.line)
