@@ -135,7 +135,7 @@ def opening(checks: Checks) -> Opening:
     figure = Figure(
         "ratios", drawing, "Ratio of standard deviations against the number of steps, one line per sampler.",
         "Standard deviation of the samples over the data's, in the direction where it is farthest from 1, one line per "
-        "sampler. Grey: right. Orange: wrong limit. Blue: other verdicts. Point at the right end of a line for its name.",
+        "sampler. Grey: right. Orange: wrong limit. Blue: other verdicts. Point at the end of a line for its name.",
     )  # fmt: skip
     return Opening(
         f"With an exact network, {n_right} of {total} samplers converge to the data's law.", numbers=numbers[:4],
@@ -155,11 +155,10 @@ def status(checks: Checks) -> list[str]:
     ]
 
 
-def line(ax: Axes, ratios: pd.Series, label: str, tip: str = "", **look: str | float) -> None:
+def line(ax: Axes, ratios: pd.Series, label: str, tip: str = "", **look: Any) -> None:
     """Ratios against steps, with a tooltip at each point; with `tip`, for one of many lines, at its end."""
-    marker = None if tip else "o"
-    more: dict[str, Any] = {"label": label or None, "marker": marker, "markersize": 2.5} | look
-    ax.plot(ratios.index, ratios, **more)
+    points: dict[str, Any] = {} if tip else {"marker": "o", "markersize": 2.5}
+    ax.plot(ratios.index, ratios, label=label or None, **points, **look)
     for steps, ratio in (ratios.iloc[-1:] if tip else ratios).items():
         figures.target(ax, float(steps), ratio, f"{tip or label}: {number(ratio, 3)} after {plural(steps, 'step')}")
 
