@@ -103,7 +103,7 @@ def test_the_same_arguments_give_the_same_weights_bit_for_bit_and_others_give_ot
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "n_images", "weighting"), [("small", 320, "unit-eps"), ("small", 320, "karras"), ("paper", 128, "karras")]
+    ("name", "n_images", "weighting"), [("small", 320, "unit-eps"), ("small", 320, "karras"), ("paper", 192, "karras")]
 )
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 def test_every_network_learns_in_every_parameterisation(
