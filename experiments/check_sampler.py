@@ -108,7 +108,7 @@ def main(options: CheckSampler) -> list[Verdict]:
     entries = [Entry(text, options.order, options.reference) for text in options.samplers]
     if len(entries) == 1 and options.samplers[0].endswith(".toml"):
         entries = listed(Path(options.samplers[0]))
-    found = [named(entry.sampler) for entry in entries]  # all names first: an error comes before the work
+    samplers = [named(entry.sampler) for entry in entries]  # all names first: an error comes before the work
     references = [named(entry.reference)[0] if entry.reference else None for entry in entries]
     torch.set_num_threads(1)  # the tensors are tiny
     verdicts, seconds = [], []
@@ -117,7 +117,7 @@ def main(options: CheckSampler) -> list[Verdict]:
     columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True, disable=not live) as bar:
         line = bar.add_task("", total=len(entries))
-        for at, (entry, (sampler, declared), reference) in enumerate(zip(entries, found, references, strict=True)):
+        for at, (entry, (sampler, declared), reference) in enumerate(zip(entries, samplers, references, strict=True)):
             start = time.process_time()
             order = declared if entry.order is None else entry.order
 
@@ -135,8 +135,8 @@ def main(options: CheckSampler) -> list[Verdict]:
 
     print(f"report:  {write_sampler_report(options.out)}")
     if not sys.stdout.isatty():
-        said = {entry.sampler: verdict.kind for entry, verdict in zip(entries, verdicts, strict=True)}
-        print(json.dumps({"check-sampler": said, "out": str(options.out)}))
+        kinds = {entry.sampler: verdict.kind for entry, verdict in zip(entries, verdicts, strict=True)}
+        print(json.dumps({"check-sampler": kinds, "out": str(options.out)}))
     return verdicts
 
 

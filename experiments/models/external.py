@@ -6,11 +6,8 @@ checkpoint:PATH                  a network trained here: a folder models/ID of a
 """
 
 import hashlib
-import importlib
-import importlib.util
 import math
 import re
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +21,12 @@ from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data import Images
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
-from experiments.models import diffusers_unet
+from experiments.models import diffusers_unet, modules
 from experiments.models.diffusers_unet import Config
-from experiments.models.failures import of_user, told
+from experiments.models.failures import of_user
 from experiments.store.checksums import files_folder, read_json
 
+PYTHON = "python:"
 SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")
 
 
@@ -67,8 +65,7 @@ def fingerprint(source: str) -> str:
     """
     kind, rest, root = _split(source)
     if kind == "python":
-        module, attribute = _names(rest)
-        return _digest({attribute: _module_file(module, attribute)})
+        return _digest({modules.names(rest, PYTHON)[1]: modules.source_file(rest, PYTHON)})
     if kind == "checkpoint":
         return _digest({file.name: file for file in _checkpoint_files(root)})
     return _digest({file.relative_to(root).as_posix(): file for file in diffusers_unet.find(root).files})
@@ -82,7 +79,7 @@ def describe(source: str, label: Labels = None) -> str:
     """
     kind, rest, root = _split(source)
     if kind == "python":
-        return f"python:{':'.join(_names(rest))}"
+        return f"{PYTHON}{':'.join(modules.names(rest, PYTHON))}"
     if kind == "diffusers":
         diffusers_unet.find(root)
         parts = ["UNet2DModel"]
@@ -102,7 +99,7 @@ def notes(source: str) -> list[str]:
     """
     kind, rest, root = _split(source)
     if kind == "python":
-        _names(rest)
+        modules.names(rest, PYTHON)
         return ["it is known by its source file, its parameters and its outputs on a fixed batch"]
     if kind == "diffusers":
         return diffusers_unet.notes(root)
@@ -143,19 +140,7 @@ def _split(source: str) -> tuple[str, str, Path]:
 
 
 def _python(rest: str, images: Images, device: str) -> Model:
-    module, attribute = _names(rest)
-    _module_file(module, attribute)
-    with of_user(f"model python:{rest}: importing {module} failed", ValueError):
-        imported = importlib.import_module(module)
-        exists = hasattr(imported, attribute)
-    if not exists:
-        raise ValueError(f"python:{rest}: module {module} has no attribute {attribute!r}")
-    model: Any = getattr(imported, attribute)
-    if not callable(model) or isinstance(model, type):
-        raise ValueError(
-            f"python:{rest}: {attribute} is a {type(model).__name__}, but it must be a function or an instance that "
-            "can be called as eps = model(x, sigma)"
-        )
+    model: Any = modules.function(rest, PYTHON, of="model ")
     if isinstance(model, adapters.Adapter):
         _check_data(rest, model.data, images)
     with of_user(f"model python:{rest}"):
@@ -174,45 +159,6 @@ def _check_data(rest: str, made_for: Images, images: Images) -> None:
             f"data={images.name!r} has {described[1]}; give both the same data, here "
             f'load("{typed[1]}") in your file, or --data {typed[0]}'
         )
-
-
-def _names(rest: str) -> tuple[str, str]:
-    module, _, attribute = rest.partition(":")
-    if not (attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))):
-        meant = _meant(module, attribute or "FUNCTION")
-        raise ValueError(f"source='python:{rest}': it must be spelt {SPELLINGS[0]}{meant}")
-    return module, attribute
-
-
-def _meant(module: str, attribute: str) -> str:
-    """A question whether a module was meant, if the path of a file was given."""
-    if not module.endswith(".py"):
-        return ""
-    path = Path(module).with_suffix("")
-    if path.is_absolute() or ".." in path.parts:
-        return f"; did you mean python:{path.name}:{attribute}, in the folder {path.parent}?"
-    return f"; did you mean python:{'.'.join(path.parts)}:{attribute}?"
-
-
-def _module_file(module: str, attribute: str) -> Path:
-    """The source file of a module. The module itself is not run, but its parent packages are."""
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:  # `python -m` adds it, an installed command does not
-        sys.path.append(here)
-    importlib.invalidate_caches()
-    if module.endswith(".py") and Path(module).is_file():  # else the file would be run as if it were a package
-        raise ValueError(f"python:{module}: this is a file, not a module{_meant(module, attribute)}")
-    try:
-        spec = importlib.util.find_spec(module)
-    except ImportError as error:
-        raise ValueError(f"python:{module}: there is no such module: {error}{_meant(module, attribute)}") from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # the packages above it are run, and may raise anything
-        raise ValueError(f"python:{module}: importing its package failed: {told(error)}") from error
-    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        raise ValueError(f"python:{module}: there is no module file of this name in {here} or among installed packages")
-    return Path(spec.origin)
 
 
 def _checkpoint(root: Path, images: Images, device: str) -> nn.Module:

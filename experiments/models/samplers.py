@@ -13,15 +13,14 @@ import importlib
 import importlib.util
 import logging
 import re
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.conformance import SamplerFunction, wrappers
 from experiments.config import names
+from experiments.models import modules
 
 OWN = "module:function"
 WRAPPED: dict[str, Callable[[Any], SamplerFunction]] = {
@@ -54,9 +53,9 @@ def named(text: str) -> tuple[SamplerFunction, int | None]:
         if schedule is None:
             raise ValueError(f"{text}: smalldiffusion has no schedule {name}")
         return wrappers.smalldiffusion(schedule(1000), **options), None
-    wrap, place = (WRAPPED[kind], rest) if kind in WRAPPED else (None, text)
-    place, options = _called(text, place)
-    function = _imported(text, place)
+    prefix, wrap = (f"{kind}:", WRAPPED[kind]) if kind in WRAPPED else ("", None)
+    place, options = _called(text, text.removeprefix(prefix))
+    function = modules.function(place, prefix)
     bound = partial(function, **options) if options else function
     return (wrap(bound) if wrap else bound), None
 
@@ -77,25 +76,3 @@ def _value(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def _imported(text: str, place: str) -> Any:
-    """The function at module:function, imported from the current folder or an installed package."""
-    module, _, attribute = place.partition(":")
-    if module.endswith(".py"):
-        meant = ".".join(Path(module).with_suffix("").parts)
-        raise ValueError(f"{text}: {module} is a file, not a module; did you mean {meant}:{attribute or 'function'}?")
-    if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
-        raise ValueError(f"{text}: it must be spelt {OWN}, such as my_file:sampler")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:  # `python -m` adds it, an installed command does not
-        sys.path.append(str(Path.cwd()))
-    try:
-        imported = importlib.import_module(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a user's module may raise anything
-        raise ValueError(f"{text}: importing {module} failed: {type(error).__name__}: {error}") from error
-    function = getattr(imported, attribute, None)
-    if not callable(function):
-        raise ValueError(f"{text}: module {module} has no function {attribute}")
-    return function
