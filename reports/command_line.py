@@ -12,11 +12,9 @@ from rich.text import Text
 
 from reports import compare as comparing
 from reports import track as tracking
+from reports.folders import write_report
 from reports.index import write_index
 from reports.publish import publish as publishing
-from reports.render import write_report
-from reports.samplers.page import write_sampler_report
-from reports.samplers.rows import FILE as SAMPLERS
 from reports.site import write_site
 from reports.speed.page import write_bench_report
 from reports.terminal import Terminal
@@ -42,8 +40,7 @@ def main(
         track: also write rows, figures and report to MLflow, for example to sqlite:///mlflow.db or to
             http://localhost:5000. It needs the extra `track`.
     """
-    write = write_sampler_report if (directory / SAMPLERS).is_file() else write_report
-    _written(lambda: write(directory))
+    _written(lambda: write_report(directory))
     if track is not None:
         print(f"tracked: {_tried(lambda: tracking.track(directory, track))}")
 

@@ -28,6 +28,7 @@ class About:
 
     question: str
     subject: Sequence[str] = ()
+    date: str = ""
     facts: Sequence[str] = ()
 
     @property
@@ -38,7 +39,7 @@ class About:
     @property
     def line(self) -> str:
         """The line above the question."""
-        return " · ".join([*self.subject, *self.facts])
+        return " · ".join(filter(None, [*self.subject, self.date, *self.facts]))
 
 
 class Effect(NamedTuple):

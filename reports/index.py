@@ -3,12 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports import figures
-from reports.openings import about
-from reports.render import embedded_picture, read_opening, write_template
-from reports.samplers.page import first_screen
-from reports.samplers.rows import FILE as SAMPLERS
-from reports.samplers.rows import Checks, read_checks
+from reports.folders import first_screen, result_folders
+from reports.render import embedded_picture, write_template
 
 NAME = "index.html"
 
@@ -26,14 +22,6 @@ class Entry:
     picture: Path | None = None
     label: str = ""
     broken: str = ""
-
-
-def result_folders(folder: Path) -> list[Path]:
-    """The result folders below `folder`. Raises FileNotFoundError if there is none."""
-    folders = sorted(path.parent for name in ("run.json", SAMPLERS) for path in folder.rglob(name))
-    if not folders:
-        raise FileNotFoundError(f"{folder}: no result folder below it; a result folder has a run.json")
-    return folders
 
 
 def write_index(folder: Path, out: Path | None = None) -> Path:
@@ -55,20 +43,9 @@ def entry(directory: Path, root: Path, out: Path) -> Entry:
     where = directory.relative_to(root).as_posix()
     link = f"{where}/report.html" if (out / where / "report.html").is_file() else ""
     try:
-        if (directory / SAMPLERS).is_file():
-            return _of_samplers(link, where, read_checks(directory))
-        run, opening = read_opening(directory)
+        about, opening = first_screen(directory)
     except (OSError, ValueError) as error:
         return Entry(link, where, broken=str(error))
-    dates = sorted(filter(None, run.rows["finished_at"]))
     picture, label = opening.pictures[-1] if opening.pictures else (None, "")
-    return Entry(
-        link, where, run.info["question"], opening.answer, about(run).line,
-        dates[-1][:10] if dates else "", picture, label, "; ".join(opening.warnings),
-    )  # fmt: skip
-
-
-def _of_samplers(link: str, where: str, checks: Checks) -> Entry:
-    with figures.style():
-        about, opening = first_screen(checks)
-    return Entry(link, where, about.question, opening.answer, about.line, checks.info["finished_at"][:10])
+    warnings = "; ".join(opening.warnings)
+    return Entry(link, where, about.question, opening.answer, about.line, about.date, picture, label, warnings)

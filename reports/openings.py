@@ -72,9 +72,9 @@ def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> li
 def about(run: Run) -> About:
     """The question of a run, its data, its network and its features; its date, and the time that it took."""
     rows = run.ok()
-    dates = [text[:10] for text in sorted(filter(None, run.rows["finished_at"]))[-1:]]
+    date = max(filter(None, run.rows["finished_at"]), default="")[:10]
     if not len(rows):
-        return About(run.info["question"], ["no run succeeded"], dates)
+        return About(run.info["question"], ["no run succeeded"], date)
     source = rows["data"].iloc[0]
     data = f"draws from a fitted mixture ({source[8:12]})" if source.startswith("mixture:") else source
     trained = rows[rows["trained_by"] != "nobody"] if "trained_by" in rows else rows
@@ -83,7 +83,7 @@ def about(run: Run) -> About:
     seen = cell("images_seen", longest["images_seen"]) if longest.get("trained_by") != "others" else ""
     known = f"network “{network}”, {f'{seen} images seen' if seen else training(longest)}"
     subject = [data, known, f"{run.features or 'no'} features"]
-    return About(run.info["question"], subject, [*dates, f"{duration(seconds_taken(run))} of computing"])
+    return About(run.info["question"], subject, date, [f"{duration(seconds_taken(run))} of computing"])
 
 
 def warnings(run: Run, rows: Sequence[pd.Series] = ()) -> list[str]:

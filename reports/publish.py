@@ -4,11 +4,10 @@ The pictures are in report.html, so images/ keeps those of the first screen only
 """
 
 import gzip
-import re
 import shutil
 from pathlib import Path
 
-from reports.render import write_report
+from reports.render import read_opening, write_report
 from reports.schema import content
 
 LARGE = 8_000  # bytes of a table that is compressed; tables of `PLAIN` never are
@@ -24,10 +23,11 @@ def publish(directory: Path, out: Path) -> Path:
     if out.exists():
         raise ValueError(f"{out}: it exists; choose a new folder")
     write_report(directory)
-    shown = re.findall(r'"(images/[^"]+)"', (directory / "report.md").read_text(encoding="utf-8"))
+    _, opening = read_opening(directory)
     rest = (path for pattern in ("figures/*.svg", "settings.json", "export/*") for path in directory.glob(pattern))
-    files = (path.relative_to(directory) for path in rest)
-    for name in ("report.html", "report.md", "run.json", *shown, *files):
+    shown = (picture for picture, _ in opening.pictures)
+    files = [path.relative_to(directory).as_posix() for path in (*shown, *rest)]
+    for name in ("report.html", "report.md", "run.json", *files):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(directory / name, out / name)
     for name in sorted({path.name.removesuffix(".gz") for path in directory.glob("*.csv*")}):

@@ -1,16 +1,12 @@
 """`python -m reports site FOLDER OUT`: all results of a folder as static pages, for instance for GitHub Pages."""
 
-import re
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from reports import figures, openings
+from reports import figures
 from reports.document import About, Opening
-from reports.index import NAME, result_folders, write_index
-from reports.render import read_opening, write_report
-from reports.samplers.page import first_screen, write_sampler_report
-from reports.samplers.rows import FILE as SAMPLERS
-from reports.samplers.rows import read_checks
+from reports.folders import first_screen, result_folders, write_report
+from reports.index import NAME, write_index
 
 CARD = "card.png"
 MARK = '<p class="from">Sigmabench'
@@ -32,7 +28,7 @@ def write_site(folder: Path, out: Path, url: str = "") -> Path:
     """
     if out.exists():
         raise ValueError(f"{out}: it exists; choose a new folder")
-    if url and not re.match(r"https?://[^/]", url):
+    if url and not (urlsplit(url).scheme in ("http", "https") and urlsplit(url).netloc):
         raise ValueError(f"url={url!r}: must start with https:// or http://")
     pages = [_page(directory, directory.relative_to(folder), url.rstrip("/")) for directory in result_folders(folder)]
     for where, page, about, opening in pages:
@@ -47,9 +43,8 @@ def _page(directory: Path, where: Path, url: str) -> tuple[Path, str, About, Ope
     """Where a report goes, and its page, which links to the index and names its card; and its first screen."""
     report = directory / "report.html"
     try:
-        about, opening = _first_screen(directory)
-        write = write_sampler_report if (directory / SAMPLERS).is_file() else write_report
-        page = (report if report.is_file() else write(directory)).read_text(encoding="utf-8")
+        about, opening = first_screen(directory)
+        page = (report if report.is_file() else write_report(directory)).read_text(encoding="utf-8")
     except ValueError as error:
         raise ValueError(f"{directory}: {error}") from error
     if MARK not in page:
@@ -61,14 +56,6 @@ def _page(directory: Path, where: Path, url: str) -> tuple[Path, str, About, Ope
     index = "../" * len(where.parts) + NAME
     page = page.replace("</title>", f"</title>\n{card}", 1)
     return where, page.replace(MARK, f'{MARK[:16]}<a href="{index}">Sigmabench: all results</a>', 1), about, opening
-
-
-def _first_screen(directory: Path) -> tuple[About, Opening]:
-    if (directory / SAMPLERS).is_file():
-        with figures.style():
-            return first_screen(read_checks(directory))
-    run, opening = read_opening(directory)
-    return openings.about(run), opening
 
 
 def write_card(about: About, opening: Opening, path: Path) -> None:

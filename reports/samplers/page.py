@@ -76,8 +76,8 @@ def first_screen(checks: Checks) -> tuple[About, Opening]:
     """What it is about, and the first screen. Call it under `figures.style()`."""
     one = len(checks.verdicts) == 1
     question = f"Is {checks.verdicts['sampler'].iloc[0]} right?" if one else "Which samplers converge to the data?"
-    facts = [plural(len(checks.verdicts), "sampler"), str(checks.info.get("finished_at", ""))[:10] or "no date"]
-    about = About(question, ["Gaussian data", "exact network"], facts)
+    date, facts = str(checks.info.get("finished_at", ""))[:10], [plural(len(checks.verdicts), "sampler")]
+    about = About(question, ["Gaussian data", "exact network"], date, facts)
     return about, opening_of_one(checks) if one else opening(checks)
 
 

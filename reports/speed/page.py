@@ -42,7 +42,7 @@ def write_bench_report(file: Path, directory: Path) -> Path:
     """
     benchmarks = read_benchmarks(file)
     with figures.style():
-        about = About(QUESTION, [machine(benchmarks)], [str(benchmarks.info.get("datetime", "unknown"))[:10]])
+        about = About(QUESTION, [machine(benchmarks)], str(benchmarks.info.get("datetime", "unknown"))[:10])
         return write_pages(directory, about, sections(benchmarks), footer(benchmarks), opening(benchmarks))
 
 
