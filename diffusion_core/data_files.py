@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 LARGEST_SIDE = 8192  # of an image file, in pixels: 192 MiB as RGB
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # Pillow's names of those that are read
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # that are read, by Pillow's names
 LABELS_OF = {"images": "labels", "x_train": "y_train", "x": "y", "arr_0": "arr_1"}  # arrays; images in this order
 UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)  # by zipfile
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files

@@ -14,10 +14,8 @@ from diffusion_core.conformance.oracle import Oracle
 from diffusion_core.samplers import Sampler, follow
 from diffusion_core.schedules import karras
 
-SIGMA_MAX, SIGMA_MIN = (
-    160.0,
-    0.004,
-)  # of ladders here: Karras et al. 2022, arXiv 2206.00364, in data standard deviations
+# of ladders here: Karras et al. 2022, arXiv 2206.00364, in data standard deviations
+SIGMA_MAX, SIGMA_MIN = 160.0, 0.004
 
 
 def ladder(n_steps: int) -> tuple[float, ...]:

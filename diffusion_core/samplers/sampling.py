@@ -61,14 +61,15 @@ def generate_samples(
     Warns:
         UserWarning: the model has dropout or batch normalisation in training mode, and no attribute `random` = True.
     """
+    if n_samples < 1 or first_sample < 0:
+        raise ValueError(f"n_samples={n_samples}, first_sample={first_sample}: they must be at least 1 and at least 0")
     return sample(
         model,
         alpha_beta_ladder(alpha, beta, sigma, sigma_min),
         AlphaBeta(alpha, beta),
-        n_samples=n_samples,
+        samples=range(first_sample, first_sample + n_samples),
         shape=shape,
         seed=seed,
-        first_sample=first_sample,
         batch_size=batch_size,
         device=device,
         final_denoise=final_denoise,
@@ -84,9 +85,8 @@ def sample(
     *,
     shape: tuple[int, ...],
     n_samples: int = 64,
-    seed: int = 0,
-    first_sample: int = 0,
     samples: Sequence[int] | None = None,
+    seed: int = 0,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     final_denoise: bool = False,
@@ -100,7 +100,7 @@ def sample(
     Args:
         sigmas: the ladder.
         sampler: see base.py.
-        samples: the indices of the samples, instead of first_sample to first_sample + n_samples - 1.
+        samples: the indices of the samples, instead of 0 to n_samples - 1.
         clean: (n_samples, C, H, W) images to start from: x = clean + sigmas[0] * noise, instead of noise alone (Meng et
             al. 2022, arXiv 2108.01073).
         after_batch: called after each batch with its number of samples.
@@ -114,9 +114,10 @@ def sample(
     """
     if not isinstance(sampler, Sampler):
         raise ValueError(f"sampler={sampler!r}: it must be one such as Euler(0.5), of a subclass of Sampler")
-    if n_samples < 1 or first_sample < 0:
-        raise ValueError(f"n_samples={n_samples}, first_sample={first_sample}: they must be at least 1 and at least 0")
-    wanted = range(first_sample, first_sample + n_samples) if samples is None else samples
+    wanted = range(n_samples) if samples is None else samples
+    if not wanted or min(wanted) < 0:
+        what = f"n_samples={n_samples}" if samples is None else f"samples={samples}"
+        raise ValueError(f"{what}: there must be at least one sample, and no index below 0")
     n_samples = len(wanted)
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: it must be at least 1")

@@ -68,47 +68,31 @@ def execute(
         retry_failed: also run tasks whose permanent failure is remembered (see failures.py).
     """
     start, store = time.perf_counter(), context.store
-    store.sweep_temporaries()  # left by runs that were killed
-    runs: list[_Run] = []
 
     def run(remaining: Remaining) -> _Run:
-        runs.append(_run(remaining, context, console, executor, slots, logs))
-        return runs[-1]
+        return _run(remaining, context, console, executor, slots, logs)
 
-    unchecked: dict[str, Outcome] = {}
-    for thorough in (False, True):
-        tasks = spot_checks.due(plan, store, thorough=thorough)
-        outcomes = run(Remaining(plan, tasks, {})).outcomes if tasks else {}
-        differing = [task for task in tasks if task.name in outcomes and outcomes[task.name].differs]
-        for task in differing:
-            why = f"{task.log}: {outcomes[task.name].error}; it is computed again, and replaces what was stored"
-            console.print(f"warning: {why}", style="yellow", soft_wrap=True)
-            spot_checks.discard(task, plan, store)
-        unchecked = {name: outcome for name, outcome in outcomes.items() if outcome.error and not outcome.differs}
-        if not differing or runs[-1].interrupted:
-            break
+    store.sweep_temporaries()  # left by runs that were killed
+    runs = list(_spot_checks(plan, context, run, console))
     remaining = plan.remaining(store, retry_failed)
-    unmade = {task.name for task in remaining.tasks}
-    if runs and runs[-1].interrupted:
-        runs.append(_Run({}, unmade, True, 0.0, 0))
+    if any(checked.interrupted for checked in runs):
+        runs.append(_Run({}, {task.name for task in remaining.tasks}, True, 0.0, 0))
     else:
-        run(remaining)
-    failed = {name: outcome for name, outcome in unchecked.items() if name not in unmade}
-    failed |= remaining.failed | {
-        name: outcome for name, outcome in runs[-1].outcomes.items() if outcome.error is not None
-    }
+        runs.append(run(remaining))
     store.sweep_temporaries()  # left by workers that were lost
-    unfinished = set().union(*(one.unfinished for one in runs)) - failed.keys()
+    unfinished = set().union(*(part.unfinished for part in runs))
+    outcomes = {name: outcome for part in runs for name, outcome in part.outcomes.items() if name not in unfinished}
+    failed = remaining.failed | {name: outcome for name, outcome in outcomes.items() if outcome.error is not None}
     rows = list(_rows(plan, context, unfinished, failed))
     probes = [
         f"probe {task.name}: {failed[task.name].error}" for task in remaining.tasks if _failed_probe(task, failed)
     ]
     return SweepResult(
         rows,
-        sum(one.evaluations for one in runs),
+        sum(part.evaluations for part in runs),
         time.perf_counter() - start,
-        any(one.interrupted for one in runs),
-        sum(one.warnings for one in runs),
+        any(part.interrupted for part in runs),
+        sum(part.warnings for part in runs),
         probes,
     )
 
@@ -122,6 +106,21 @@ class _Run:
     interrupted: bool
     evaluations: float
     warnings: int
+
+
+def _spot_checks(plan: Plan, context: RunContext, run: Callable[[Remaining], _Run], console: Console) -> Iterator[_Run]:
+    """Checks a part of what is stored, and all of it if anything differs. What differs is named and removed."""
+    for thorough in (False, True):
+        tasks = spot_checks.due(plan, context.store, thorough=thorough)
+        checked = run(Remaining(plan, tasks, {})) if tasks else _Run({}, set(), False, 0.0, 0)
+        yield checked
+        differing = [task for task in tasks if task.name in checked.outcomes and checked.outcomes[task.name].differs]
+        for task in differing:
+            why = f"{task.log}: {checked.outcomes[task.name].error}; it is computed again, and replaces what was stored"
+            console.print(f"warning: {why}", style="yellow", soft_wrap=True)
+            spot_checks.discard(task, plan, context.store)
+        if not differing or checked.interrupted:
+            return
 
 
 def _run(

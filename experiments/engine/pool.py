@@ -47,7 +47,8 @@ def pool(workers: int = 1, cards: Sequence[str] = ()) -> Iterator[Executor]:
     idle: list[Worker] = []
 
     def execute(tasks: Sequence[Task], context: RunContext, failed: Failed, progress: Progress) -> Outcomes:
-        if at_a_time(tasks, workers) < 2:
+        short = workers == 1 and all(task.kind == "checks" for task in tasks)  # shorter than a process takes to start
+        if short or at_a_time(tasks, workers) < 2:
             return in_process(tasks, context, failed, progress)
         threads = workers * max(task.machine.threads for task in tasks)
         return _in_workers(tasks, context, failed, progress, threads, idle, cards)

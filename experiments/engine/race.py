@@ -79,7 +79,7 @@ class _Progress:
         return (refinement.seconds if refinement else math.inf) - (time.monotonic() - self.start)
 
     def _lasts(self, trials: Sequence[Trial]) -> float:
-        """The seconds that trials take, at the speed of those that ran."""
+        """The seconds that trials take, at the speed measured so far."""
         done = sum(map(_cost, self.ran))
         return sum(map(_cost, trials)) / done * (time.monotonic() - self.start) if done else 0.0
 

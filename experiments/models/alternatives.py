@@ -110,9 +110,7 @@ def alternatives(model: Model, images: Images) -> Iterator[Alternative]:
     yield Alternative("orientation", "its input may be transposed, and its output not", transposed)
     for (quarters, mirrored), name in TURNS.items():
         there = partial(_turned, quarters=quarters, mirrored=mirrored)
-        back = (
-            there if mirrored else partial(_turned, quarters=-quarters, mirrored=False)
-        )  # a mirror is its own inverse
+        back = there if mirrored else partial(_turned, quarters=-quarters, mirrored=False)  # a mirror is its inverse
         says = f"its images may be turned or mirrored: it fits better if they are {name}"
         yield Alternative("orientation", says, partial(around, images=there, output=back))
     for step, down, right in product(STEPS, (-1, 0, 1), (-1, 0, 1)):
@@ -224,10 +222,8 @@ def _told(model: Adapter) -> Iterator[tuple[str, Change]]:
     for offset in (-SHIFTED * (last - first), SHIFTED * (last - first)):
         yield f"t {'+' if offset > 0 else '-'} {abs(offset):.3g}", within(1, offset)
     if isinstance(time, FlowTime):
-        yield (
-            "3 * t / (1 + 2 * t)",
-            lambda t: 3 * t / (1 + 2 * t),
-        )  # a shift by 3: Esser et al. 2024, 2403.03206, eq. 23
+        # a shift by 3, and back: Esser et al. 2024, arXiv 2403.03206, Eq. 23
+        yield "3 * t / (1 + 2 * t)", lambda t: 3 * t / (1 + 2 * t)
         yield "t / (3 - 2 * t)", lambda t: t / (3 - 2 * t)
     if table is None or not table.whole:
         n = len(table.sigmas) if table else TRAINING_STEPS

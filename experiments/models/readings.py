@@ -16,7 +16,7 @@ from experiments.models.batch import Batch
 
 LOOKS = ((2, 12), (8, 4))  # images per level of a look at readings, and how many of them stay for the next look
 PAIR_LOOKS = ((1, 12), (8, 2))
-BASES = 2  # of the single readings, those that any other is added to, if one is not enough
+BASES = 2  # the best single readings, to which any other is added if one is not enough
 SURE, CLEAR = 4.0, 1.01  # errors differ clearly by this many standard errors, and by this factor
 UNIT, MOST = 0.1, 1e3  # errors below UNIT times the best linear predictor's are alike, and so are those above MOST
 LEAST = 1e-6  # the smallest error of a linear predictor that ratios are taken of

@@ -39,7 +39,7 @@ def test_cost_is_planned_and_samples_do_not_depend_on_the_batch(
         calls.append(len(x))
         return EXACT(x, sigma)
 
-    options = {"n_samples": 5, "shape": (1, 2, 2), "first_sample": 61}
+    options = {"samples": range(61, 66), "shape": (1, 2, 2)}
     whole = sample(model, sigmas, sampler, batch_size=5, **options)
     assert calls == [5] * planned
     torch.testing.assert_close(sample(EXACT, sigmas, sampler, batch_size=batch, **options), whole, rtol=1e-4, atol=1e-4)

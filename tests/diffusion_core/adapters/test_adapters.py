@@ -271,8 +271,8 @@ def by_label(z: Tensor, t: Tensor, labels: Tensor) -> Tensor:
     return z * 0.1 + (labels.view(-1, 1, 1, 1).double() / 5).to(z.dtype)
 
 
-def drawn(model: adapters.Adapter, n: int = 70, **options: int) -> Tensor:
-    return sample(model, geometric(6, 30.0, 0.03), Euler(1.0), n_samples=n, shape=(1, SIDE, SIDE), **options)
+def drawn(model: adapters.Adapter, samples: range = range(70), **options: int) -> Tensor:
+    return sample(model, geometric(6, 30.0, 0.03), Euler(1.0), samples=samples, shape=(1, SIDE, SIDE), **options)
 
 
 def test_balanced_labels_follow_the_sample_and_not_the_batch() -> None:
@@ -280,7 +280,7 @@ def test_balanced_labels_follow_the_sample_and_not_the_batch() -> None:
     whole = drawn(model)
     for batch_size in (1, 7, 64):
         torch.testing.assert_close(drawn(model, batch_size=batch_size), whole, rtol=0, atol=1e-5)
-    torch.testing.assert_close(drawn(model, 3, first_sample=66), whole[66:69], rtol=0, atol=1e-5)
+    torch.testing.assert_close(drawn(model, range(66, 69)), whole[66:69], rtol=0, atol=1e-5)
     for label in range(5):
         only = drawn(adapters.vp(by_label, images(), labels=label))
         torch.testing.assert_close(only[label::5], whole[label::5], rtol=0, atol=1e-5)

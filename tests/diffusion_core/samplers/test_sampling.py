@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 from functools import partial
 from itertools import pairwise
 
@@ -71,7 +72,7 @@ def test_a_sample_does_not_depend_on_its_batch(batch_size: int) -> None:
     draw = partial(sample, EXACT, geometric(12), Euler(1.0), shape=(1, 8, 8), seed=3)
     whole = draw(n_samples=150)
     torch.testing.assert_close(draw(n_samples=150, batch_size=batch_size), whole, rtol=1e-5, atol=1e-5)
-    part = draw(n_samples=30, first_sample=99, batch_size=batch_size)
+    part = draw(samples=range(99, 129), batch_size=batch_size)
     torch.testing.assert_close(part, whole[99:129], rtol=1e-5, atol=1e-5)
     assert not torch.allclose(part, whole[98:128], atol=1e-2)
 
@@ -165,3 +166,9 @@ def test_signature_is_the_contract() -> None:
 def test_bad_arguments_are_named(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         generate_samples(EXACT, **arguments)
+
+
+@pytest.mark.parametrize("samples", [[], [3, -1]])
+def test_indices_of_samples_are_checked(samples: list[int]) -> None:
+    with pytest.raises(ValueError, match=rf"samples={re.escape(str(samples))}: there must be at least one sample"):
+        sample(EXACT, geometric(5), Euler(), samples=samples, shape=(1, 4, 4))

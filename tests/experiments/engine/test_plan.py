@@ -110,7 +110,7 @@ def test_infeasible_cells_are_chosen_like_others() -> None:
         ("seed == 99", "it holds for none of"),
         ("seed", "it is no condition"),
         ("seed + 1", "it is no condition"),
-        ("eta == 9 and mode == 'same-ladder'", "it holds for none of"),  # of those that can be run
+        ("eta == 9 and mode == 'same-ladder'", "it holds for none of"),  # such trials are infeasible
     ],
 )  # fmt: skip
 def test_a_query_that_does_not_do_says_what_would(query: str, message: str) -> None:

@@ -1,0 +1,208 @@
+"""Files of a user's images that are refused, each with what to do."""
+
+import io
+import os
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from user_images import GREY, RGB, npz, save
+
+from diffusion_core.data import load
+
+
+def mixed(path: Path) -> str:
+    save(path / "c" / "b.png", GREY[1])
+    save(path / "c" / "d.png", RGB[0])
+    return f"folder:{path}"
+
+
+def oblong(path: Path) -> str:
+    save(path / "a.png", GREY[0, :20])
+    save(path / "b.png", GREY[1, :20])
+    return f"folder:{path}"
+
+
+def broken(path: Path, keep: int) -> str:
+    save(path / "a.png", RGB[0])
+    (path / "a.png").write_bytes((path / "a.png").read_bytes()[:keep])
+    return f"folder:{path}"
+
+
+def deep(path: Path) -> str:
+    save(path / "a.png", GREY[0].astype(np.uint16) * 256)
+    return f"folder:{path}"
+
+
+def no_archive(path: Path) -> str:
+    np.save(path / "x.npy", GREY)
+    (path / "x.npy").rename(path / "x.npz")
+    return f"npz:{path / 'x.npz'}"
+
+
+def objects(path: Path) -> str:
+    return npz(path, images=GREY, labels=np.array(list("abcd"), dtype=object))
+
+
+def beside(path: Path) -> str:
+    for name, pixels in zip(["a/1.png", "b/1.png", "c.png"], GREY, strict=False):
+        save(path / name, pixels)
+    return f"folder:{path}"
+
+
+def no_image(path: Path) -> str:
+    save(path / "a" / "1.png", GREY[0])
+    (path / "a" / "labels.csv").write_text("1,0")
+    return f"folder:{path}"
+
+
+def film(path: Path) -> str:
+    first, *others = map(Image.fromarray, GREY)
+    first.save(path / "a.gif", save_all=True, append_images=others)
+    return f"folder:{path}"
+
+
+def deep_rgb(path: Path) -> str:
+    """A PNG of 16 bits a channel, of which Pillow reads 8."""
+    save(path / "a.png", GREY[0, :8, :8])
+    content = (path / "a.png").read_bytes()
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    parts = (b"IHDR", header), (b"IDAT", zlib.compress(bytes(8 * (1 + 8 * 6)))), (b"IEND", b"")
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    (path / "a.png").write_bytes(content[:8] + b"".join(chunks))
+    return f"folder:{path}"
+
+
+def loop(path: Path) -> str:
+    save(path / "a" / "1.png", GREY[0])
+    (path / "a" / "back").symlink_to(path)
+    return f"folder:{path}"
+
+
+def pipe(path: Path) -> str:
+    os.mkfifo(path / "a.png")  # reading it would wait for ever
+    return f"folder:{path}"
+
+
+def circle(path: Path) -> str:
+    (path / "a.png").symlink_to(path / "b.png")
+    (path / "b.png").symlink_to(path / "a.png")
+    return f"folder:{path}"
+
+
+def bomb(path: Path) -> str:
+    Image.new("1", (30_000, 30_000)).save(path / "a.png")  # 900 million pixels in a file of 110 kB
+    return f"folder:{path}"
+
+
+def large(path: Path) -> str:
+    Image.new("1", (9_000, 9_000)).save(path / "a.png")
+    return f"folder:{path}"
+
+
+def boasting(path: Path) -> str:
+    """An array of four images whose header says that it has a terabyte."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": (2**30, 32, 32)})
+    with zipfile.ZipFile(path / "x.npz", "w") as archive:
+        archive.writestr("images.npy", buffer.getvalue() + RGB.tobytes())
+    return f"npz:{path / 'x.npz'}"
+
+
+def twice(path: Path) -> str:
+    with zipfile.ZipFile(path / "x.npz", "w") as archive:
+        for name in ("images", "images.npy"):
+            buffer = io.BytesIO()
+            np.save(buffer, GREY)
+            archive.writestr(name, buffer.getvalue())
+    return f"npz:{path / 'x.npz'}"
+
+
+def encrypted(path: Path) -> str:
+    """A file whose members are marked as encrypted."""
+    name = npz(path, images=GREY)
+    content = bytearray((path / "x.npz").read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(mark) + flags] |= 1
+    (path / "x.npz").write_bytes(content)
+    return name
+
+
+def damaged(path: Path) -> str:
+    """A file with one wrong byte among the pixels."""
+    name = npz(path, images=np.tile(GREY, (100, 1, 1)))
+    content = bytearray((path / "x.npz").read_bytes())
+    content[100_000] ^= 1
+    (path / "x.npz").write_bytes(content)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (pipe, "a.png is not a file"),
+        (lambda path: npz(path, weights=GREY, masks=GREY), "weights, masks could all be the images; call one 'images'"),
+        (circle, "a.png is not a file"),
+        (bomb, "a.png cannot be read as an image (Image size (900000000 pixels) exceeds limit"),
+        (large, "a.png is 9000x9000; the limit is 8192x8192"),
+        (lambda path: npz(path, images=GREY[:2], x_train=GREY), "images, x_train could all be the images; call one"),
+        (lambda path: npz(path, images=GREY // 128), "the largest value of 'images' is 1, but pixels are 0 to 255"),
+        (twice, "the array 'images' of "),
+        (lambda path: npz(path, images=GREY[:1], labels=np.array(3)), "its array 'labels' is int64 (); labels of 1"),
+        (lambda path: "folder:~nobody-of-this-name", "Could not determine home directory"),
+        (lambda path: f"npz:{path}/{'x' * 5000}", "File name too long"),
+        (boasting, "the array 'images' of "),
+        (encrypted, "cannot be read (File 'images.npy' is encrypted"),
+        (damaged, "the array 'images' of "),
+        (lambda path: f"folder:{path / 'no'}", "no is not a folder"),
+        (lambda path: f"folder:{path}", "there are no images below "),
+        (mixed, "one square size, but c/b.png is 28x28 and c/d.png is 32x32; crop or resize the files first"),
+        (oblong, "one square size, but a.png is 28x20; crop or resize"),
+        (lambda path: broken(path, 5), "a.png cannot be read as an image (cannot identify image file"),
+        (lambda path: broken(path, 500), "a.png cannot be read as an image ("),
+        (deep, "a.png has more than 8 bits a channel; convert it to 8 bits first"),
+        (lambda path: f"npz:{path / 'no.npz'}", "no such file: "),
+        (no_archive, "x.npz is not a .npz file, as numpy.savez writes it"),
+        (objects, "the array 'labels' of "),
+        (beside, "c.png lies beside the folder a; move it into the folder of its class"),
+        (no_image, "a/labels.csv cannot be read as an image (cannot identify image file"),
+        (no_image, "Every file must be one of PNG, JPEG, BMP, WEBP, GIF, TIFF, PPM; move others elsewhere, or begin"),
+        (film, "a.gif has 4 images; save each of them as a file"),
+        (deep_rgb, "a.png has more than 8 bits a channel; convert it to 8 bits first"),
+        (loop, "a/back is a link to a folder that it lies in; remove it"),
+        (lambda path: npz(path, images=GREY / 255, masks=GREY), "are called 'images'; it has images: float64 (4, 28,"),
+        (lambda path: npz(path, x_train=GREY / 255, x=GREY), "are called 'x_train'; it has x_train: float64 (4, 28,"),
+        (lambda path: npz(path, images=GREY, labels=np.arange(3)), "its array 'labels' is int64 (3,); labels of 4"),
+        (lambda path: npz(path, images=GREY, labels=np.arange(4) + 0.5), "are whole numbers from 0 or texts, (4,)"),
+        (lambda path: npz(path, images=GREY, labels=np.arange(4) - 1), "are whole numbers from 0 or texts, (4,)"),
+        (lambda path: npz(path, images=GREY, y=np.full(4, np.nan)), "its array 'y' is float64 (4,); labels of 4"),
+        (lambda path: npz(path, images=GREY, labels=np.ones((4, 3))), "or one-hot, (4, k). Rename it if it holds"),
+        (lambda path: npz(path, images=GREY, labels=np.full(4, 2**63, "u8")), "'labels' is uint64"),
+        (lambda path: npz(path, x=RGB[..., :2]), "it has x: uint8 (4, 32, 32, 2)"),
+        (npz, "it has no arrays"),
+        (lambda path: npz(path, x=GREY[:0]), "its array 'x' has no images; at least one is needed"),
+        (lambda path: npz(path, x=GREY[:, :20]), "images must be square, but those of 'x' are 28x20; crop or pad"),
+        (lambda path: npz(path, x=GREY * 0), "images that are all alike have no scale"),
+    ],
+    ids=[
+        "pipe", "several", "two-names", "binary", "twice", "no-dimension", "no-user", "too-long",
+        "circle", "bomb", "large", "boasting", "encrypted", "damaged", "no-folder", "no-images",
+        "mixed", "oblong", "no-header", "truncated", "16-bit", "no-file", "no-archive",
+        "objects", "beside", "no-image", "formats", "film", "deep-rgb", "loop", "float-images", "float-x_train",
+        "short", "fractions", "negative", "nan", "no-one-hot", "huge", "channels",
+        "no-arrays", "empty", "oblong-array", "flat",
+    ],
+)  # fmt: skip
+def test_bad_data_are_named(make: Callable[[Path], str], message: str, tmp_path: Path) -> None:
+    name = make(tmp_path)
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        load(name)
+    assert str(caught.value).startswith(f"data={name!r}: ")

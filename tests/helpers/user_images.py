@@ -1,0 +1,22 @@
+"""Images of a user, and how they are saved."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (4, 28, 28), dtype=np.uint8)
+RGB = RNG.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+
+
+def save(path: Path, pixels: NDArray[np.generic], mode: str | None = None, **how: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    image.convert(mode).save(path) if mode else image.save(path, **how)
+
+
+def npz(path: Path, **arrays: NDArray[np.generic]) -> str:
+    np.savez(path / "x.npz", **arrays)  # type: ignore[arg-type]  # numpy's stubs take the arrays for allow_pickle
+    return f"npz:{path / 'x.npz'}"
