@@ -14,7 +14,7 @@ def test_a_failure_is_a_line_and_the_exit_status(
     monkeypatch.setattr(gpu_check, "CHECKS", {"first": fails, "second": lambda device: ("close", True)})
     assert gpu_check.main("cpu") == 1
     out = capsys.readouterr().out.splitlines()
-    assert "RuntimeError: no memory FAILED" in out[1] and out[2].startswith("second") and out[2].endswith("ok")
+    assert "RuntimeError: no luck FAILED" in out[1] and out[2].startswith("second") and out[2].endswith("ok")
     monkeypatch.setattr(gpu_check.torch.cuda, "is_available", lambda: False)
     assert gpu_check.main() == 2
     assert "no CUDA device" in capsys.readouterr().err
