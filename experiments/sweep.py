@@ -29,10 +29,10 @@ from experiments.config.identity import identity
 from experiments.config.source import check_told_apart, import_own
 from experiments.config.study import Study
 from experiments.config.trial import Infeasible, Trial
+from experiments.config.user_code import defaults_kept, of_user, told
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
-from experiments.models.failures import defaults_kept, of_user, told
 from experiments.studies.sweep import PRESETS as SIZES
 from experiments.studies.sweep import SweepStudy
 from reports.edge import program

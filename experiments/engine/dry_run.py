@@ -17,12 +17,12 @@ from experiments.config.comparison import Looks, Race
 from experiments.config.config import SampleConfig
 from experiments.config.denoisers import ModelConfig
 from experiments.config.trial import Trial, described
+from experiments.config.user_code import of_user
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import duration
 from experiments.engine.tasks import STAGES, RunContext
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, POWER
-from experiments.models.failures import of_user
 from experiments.models.memory import halve_until_it_fits
 from experiments.stages.common import StoreLoader, images_of, load_meta
 from experiments.stages.hardware import use_threads

@@ -16,7 +16,7 @@ from diffusion_core.samplers import Sampler
 from experiments.config.identity import identity
 from experiments.config.source import is_ours
 from experiments.config.trial import Trial
-from experiments.models.failures import of_user
+from experiments.config.user_code import of_user
 from experiments.stages.common import images_of
 from experiments.stages.steady import N_IMAGES, check_same, exact_samples
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from diffusion_core.errors import NotFiniteError
 from experiments.config.denoisers import Machine
-from experiments.models.failures import told
+from experiments.config.user_code import told
 from experiments.models.memory import keep_freed
 from experiments.stages import sample
 from experiments.stages.common import Advance

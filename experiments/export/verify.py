@@ -14,9 +14,9 @@ from diffusion_core.samplers import Model, sample
 from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config.config import SampleConfig
+from experiments.config.user_code import told
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
-from experiments.models.failures import told
 
 N_IMAGES = 8  # that code is checked on
 TOLERANCE = 1e-3  # in standard deviations of the data

@@ -16,7 +16,8 @@ from diffusion_core.samplers import Model
 from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.schedules import geometric
-from experiments.models.failures import of_user, reasons, told
+from experiments.config.user_code import of_user, told
+from experiments.models.failures import reasons
 from experiments.models.memory import out_of_memory
 
 N_IMAGES, FEW = 8, 3

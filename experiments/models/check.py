@@ -16,10 +16,10 @@ from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model
 from diffusion_core.schedules import geometric
+from experiments.config.user_code import of_user
 from experiments.models.alternatives import Alternative, alternatives
 from experiments.models.batch import Batch
 from experiments.models.best_linear import FEWEST, linear_errors
-from experiments.models.failures import of_user
 from experiments.models.labels import better_labels, doubtful_labels
 from experiments.models.readings import LEAST, Readings
 from experiments.models.well_trained import ERRORS

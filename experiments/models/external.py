@@ -21,9 +21,10 @@ from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data import Images
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
-from experiments.models import diffusers_unet, modules
+from experiments.config import modules
+from experiments.config.user_code import of_user
+from experiments.models import diffusers_unet
 from experiments.models.diffusers_unet import Config
-from experiments.models.failures import of_user
 from experiments.store.checksums import files_folder, read_json
 
 PYTHON = "python:"

@@ -1,55 +1,13 @@
 """What to say when a network from elsewhere raises an error: how it was called, and what is probably wrong."""
 
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from diffusion_core.adapters import Adapter, TableTime
 from diffusion_core.samplers import Model
-
-
-def told(error: BaseException) -> str:
-    """An error in one line: its notes, type and message, or its file and line if it has no message."""
-    name, message = type(error).__name__, " ".join(str(error).split())
-    if message:
-        name = f"{name}: {message}"
-    elif frames := traceback.extract_tb(error.__traceback__):
-        name = f"{name} in {Path(frames[-1].filename).name}, line {frames[-1].lineno}"
-    return ": ".join([*dict.fromkeys(getattr(error, "__notes__", ())), name])
-
-
-@contextmanager
-def of_user(what: str, *also: type[Exception]) -> Iterator[None]:
-    """Turns what a user's code raises into a ValueError that names `what`. A ValueError passes, unless it is `also`."""
-    with defaults_kept(what):
-        try:
-            yield
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            if isinstance(error, ValueError) and not isinstance(error, also):
-                raise
-            raise ValueError(f"{what}: {told(error)}") from error
-
-
-@contextmanager
-def defaults_kept(what: str) -> Iterator[None]:
-    """Raises ValueError if the block changes torch's default dtype or device, and takes that back in any case."""
-    before = torch.get_default_dtype(), torch.get_default_device()
-    try:
-        yield
-    finally:
-        after = torch.get_default_dtype(), torch.get_default_device()
-        if after != before:
-            torch.set_default_dtype(before[0])
-            torch.set_default_device(None)
-    if after != before:
-        raise ValueError(f"{what}: it changes torch's default dtype or device, on which all results here depend")
 
 
 def reasons(model: Model, error: BaseException, x: Tensor, ask: Callable[[Model], object]) -> str:

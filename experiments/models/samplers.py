@@ -19,8 +19,7 @@ from typing import Any
 
 from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.conformance import SamplerFunction, wrappers
-from experiments.config import names
-from experiments.models import modules
+from experiments.config import modules, names
 
 OWN = "module:function"
 WRAPPED: dict[str, Callable[[Any], SamplerFunction]] = {

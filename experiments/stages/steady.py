@@ -18,8 +18,8 @@ from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config.config import SampleConfig
 from experiments.config.denoisers import ModelConfig
 from experiments.config.source import is_ours
+from experiments.config.user_code import defaults_kept
 from experiments.models.behaviour import check_batch, is_random
-from experiments.models.failures import defaults_kept
 from experiments.models.memory import halve_until_it_fits
 from experiments.stages.common import images_of, load_model
 from experiments.store.store import Store
