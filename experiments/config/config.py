@@ -13,7 +13,7 @@ from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from experiments.config.denoisers import Machine, ModelConfig, check_data
 from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY, UNLESS_DEFAULT, registered
-from experiments.config.names import FEATURES, called, one_of
+from experiments.config.names import called, check_features, one_of
 from reports.schema import GROUPS
 
 MIN_SAMPLES = 2 * GROUPS  # so that half of the samples still give one per group
@@ -124,7 +124,7 @@ class ReferenceConfig:
 
     def __post_init__(self) -> None:
         check_data(self.data)
-        one_of("features", self.features, FEATURES)
+        check_features(self.features)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,13 @@ FEATURES = {  # feature space -> its dimension; see metrics/features.py
     "clip-vit-l-14": 768,
     "clip-vit-l-14-336px": 768,
 }
+PYTHON = "python:"  # a feature space of the user's, see metrics/features_user.py
+
+
+def check_features(name: str) -> None:
+    """Raises ValueError unless `name` is a feature space: one of `FEATURES`, or python:MODULE:FUNCTION."""
+    if not name.startswith(PYTHON):
+        one_of("features", name, (*FEATURES, f"{PYTHON}MODULE:FUNCTION"))
 
 
 def law(text: str, data_std: float) -> "NoiseDistribution":

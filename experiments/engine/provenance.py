@@ -51,7 +51,9 @@ def notes(trials: Sequence[Trial], options: Options, n_planned: int) -> list[str
         if options.only and options.shard:
             asked += f" --shard {options.shard}"
         found.append(f"a part of the experiment was run, {len(trials)} of {n_planned} trials: {asked}")
-    smallest, d = min(trial.samples.n_samples for trial in trials), dimension(trials[0].score.reference.features)
+    reference = trials[0].score.reference
+    d = dimension(reference.features, images_of(reference.data, options.data_root).pixels)
+    smallest = min(trial.samples.n_samples for trial in trials)
     if smallest <= d:
         found.append(
             f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular, "

@@ -26,7 +26,7 @@ from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.rehearsal import rehearse
 from experiments.engine.result_folder import earlier_results, make, remove_strays
 from experiments.engine.tasks import RunContext
-from experiments.metrics.features import extract
+from experiments.metrics.features import check_suits
 from experiments.results import best_sets, class_mix, contrasts, floors, table
 from experiments.results.images import write_evidence
 from experiments.stages.common import images_of, load_model
@@ -184,8 +184,7 @@ def _check(trials: Sequence[Trial], store: Store, data_root: Path | None) -> Non
         if trial.model.trained_by == "others":
             load_model(trial.model, store, data_root, trial.samples.machine.device)
     for reference in dict.fromkeys(trial.score.reference for trial in trials):
-        pixels = images_of(reference.data, data_root).pixels[:2]
-        extract(reference.features, pixels, weights=reference.weights)  # raises if they do not suit each other
+        check_suits(reference.features, images_of(reference.data, data_root).pixels, reference.weights)
 
 
 @contextmanager

@@ -39,8 +39,8 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torch_fidelity.utils import create_feature_extractor
 from torchvision.models import VGG16_Weights
 
-from experiments.config.names import FEATURES
-from experiments.metrics import features_natural
+from experiments.config.names import FEATURES, PYTHON, check_features, one_of
+from experiments.metrics import features_natural, features_user
 from experiments.metrics.features_base import OwnExtractor, check_pixels
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -90,22 +90,26 @@ class DigitsExtractor(OwnExtractor):
 register_feature_extractor("digits", DigitsExtractor)
 
 
-def dimension(name: str) -> int:
-    """The number of features per image. Raises ValueError for an unknown name."""
-    _check_name(name)
-    return FEATURES[name]
+def dimension(name: str, pixels: torch.Tensor) -> int:
+    """The number of features per image. Raises ValueError as in `extract`."""
+    check_features(name)
+    return FEATURES[name] if name in FEATURES else extract(name, pixels[:1])[0].shape[1]
 
 
 def features_id(name: str, weights: Path | None = None) -> str:
     """First 12 hex digits of the SHA-256 of the extractor's weights file. Other weights give other features.
 
     Args:
-        name: one of `FEATURES`.
+        name: one of `FEATURES`, or python:MODULE:FUNCTION, for which the source of the module stands for the weights.
         weights: the file; by default the extractor's own, downloaded if necessary.
 
     Raises:
         ValueError: as in `weights_file`.
     """
+    if name.startswith(PYTHON):
+        if weights is not None:
+            raise ValueError(f"feature_weights={str(weights)!r}: {name} reads its own weights")
+        return features_user.content(name)
     with weights_file(name, weights).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
@@ -122,7 +126,7 @@ def extract(
     """Features of images from the extractor that torch-fidelity uses, and class logits for `digits`.
 
     Args:
-        name: one of `FEATURES`.
+        name: one of `FEATURES`, or python:MODULE:FUNCTION.
         pixels: uint8 (n, C, H, W) with C 1 or 3, on any device; grey is repeated to three channels. `digits` needs
             (n, 1, 32, 32).
         weights: a weights file in the extractor's own format, instead of the committed, installed or downloaded file.
@@ -135,18 +139,19 @@ def extract(
 
     Raises:
         ValueError: an unknown name, a wrong dtype or shape, no images, a batch size below 1, weights that are missing
-            or not the extractor's, or a package that is not installed.
+            or not the extractor's, a package that is not installed, or a user's function that fails.
     """
-    _check_name(name)
+    check_features(name)
     check_pixels(pixels, name)
-    if name != "digits":
+    users = name.startswith(PYTHON)
+    if name != "digits" and not users:
         pixels = pixels.expand(-1, 3, -1, -1)
     if len(pixels) == 0:
         raise ValueError("pixels has 0 images; at least one is needed")
     size = BATCH_SIZES.get(name, BATCH_SIZE) if batch_size is None else batch_size
     if size < 1:
         raise ValueError(f"batch_size={batch_size}: it must be at least 1")
-    extractor = _extractor(name, weights_file(name, weights)).to(device)
+    extractor = _users(name) if users else _extractor(name, weights_file(name, weights)).to(device)
     parts = []
     # TF32 convolutions (PyTorch's default on CUDA) keep 10 bits, and their rounding differs with the batch size.
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
@@ -158,13 +163,26 @@ def extract(
     return layers[0], layers[1] if name == "digits" else None
 
 
+def check_suits(name: str, pixels: torch.Tensor, weights: Path | None = None) -> None:
+    """Raises ValueError if a feature space does not suit images, or if those of an image depend on its batch."""
+    extract(name, pixels[:2], weights=weights)
+    if name.startswith(PYTHON) and len(pixels) > 1:
+        features_user.check_batches(name, features_user.load(name), pixels[:3])
+
+
+def _users(name: str) -> Callable[[torch.Tensor], list[torch.Tensor]]:
+    """A user's function as an extractor with one layer."""
+    function = features_user.load(name)
+    return lambda batch: [features_user.rows(name, function, batch.cpu())]
+
+
 def weights_file(name: str, weights: Path | None = None) -> Path:
     """The extractor's weights file: `weights`, or its own file, downloaded if necessary.
 
     Raises:
         ValueError: an unknown name, no such file, a package that is not installed, or a failed download.
     """
-    _check_name(name)
+    one_of("features", name, FEATURES)
     if weights is not None:
         if not weights.is_file():
             raise ValueError(f"features={name!r}: no such weights file: {weights}")
@@ -216,8 +234,3 @@ def _one_line(error: Exception) -> str:
         return "it is no plain state dict, which loads without running code"
     text = " ".join(str(error).split())
     return text if len(text) <= 160 else text[:160] + "..."
-
-
-def _check_name(name: str) -> None:
-    if name not in FEATURES:
-        raise ValueError(f"features={name!r}: unknown feature extractor; the names are {', '.join(FEATURES)}")

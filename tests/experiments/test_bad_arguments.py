@@ -43,7 +43,7 @@ CASES = {
         (["--threads", "100000"], "error: threads=100000: it must be between 1 and"),
         (["--seeds", "1000000000"], "error: train_seeds=1000000000: it must be between 1 and 1,000"),
         (["--data", ""], "error: data='': unknown data set"),
-        (["--features", ""], "error: features='': unknown feature extractor"),
+        (["--features", ""], "error: features='': it must be one of digits, natural"),
         (["--store", ""], "error: store='': it must be a folder or a URL"),
         (["--store", "/dev/null/x"], "error: store /dev/null/x: it is no folder: choose another place (--store)"),
         (["--store", "foo://x"], "error: store foo://x: Protocol not known: foo"),

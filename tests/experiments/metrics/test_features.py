@@ -47,7 +47,7 @@ def test_names_are_torch_fidelitys() -> None:
     assert {*FEATURES, "dinov2-vit-s-14", "dinov2-vit-b-14", "dinov2-vit-l-14", "dinov2-vit-g-14"} == {
         *FEATURE_EXTRACTORS_REGISTRY
     }
-    assert (dimension("digits"), dimension("inception-v3-compat")) == (128, 2048)
+    assert (dimension("digits", IMAGE), dimension("inception-v3-compat", IMAGE)) == (128, 2048)
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def made(layer: str = "features", **options: str) -> object:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: extract("digit", IMAGE), "features='digit': unknown feature extractor; the names are digits, na"),
-        (lambda: features_id("inception"), "features='inception': unknown feature extractor; the names are digits"),
-        (lambda: dimension("dinov2-vit-s-14"), "features='dinov2-vit-s-14': unknown feature extractor"),
+        (lambda: extract("digit", IMAGE), "features='digit': it must be one of digits, na"),
+        (lambda: features_id("inception"), "features='inception': it must be one of digits"),
+        (lambda: dimension("dinov2-vit-s-14", IMAGE), "features='dinov2-vit-s-14': it must be one of"),
         (lambda: extract("digits", IMAGE, weights=Path("no")), "features='digits': no such weights file: no"),
         (lambda: extract("vgg16", IMAGE.float()), "torch.float32 (2, 1, 32, 32); features='vgg16' needs torch.uint8"),
         (lambda: extract("vgg16", IMAGE.expand(2, 2, 32, 32)), "features='vgg16' needs torch.uint8 (n, C, H, W) with"),

@@ -1,0 +1,85 @@
+"""A feature space of the user's: what it gives, what it is known by, and what is refused."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.config.config import ReferenceConfig
+from experiments.metrics.features import check_suits, dimension, extract, features_id
+
+SOURCE = """
+import torch
+
+def means(pixels):
+    return pixels.float().mean(dim=(2, 3)).numpy() + 1
+
+def centred(pixels):
+    values = pixels.float().mean(dim=(2, 3))
+    return values - values.mean() + 1
+
+def flat(pixels):
+    return pixels.float().flatten()
+
+def broken(pixels):
+    raise KeyError("layer4")
+
+def infinite(pixels):
+    return pixels.float().mean(dim=(2, 3)) / torch.tensor(0.0)
+
+class Halves(torch.nn.Module):
+    def forward(self, pixels):
+        assert not self.training
+        return pixels.flatten(1)[:, :5].float() / 2
+
+halves = Halves()
+"""
+PIXELS = torch.arange(60 * 16, dtype=torch.int64).mul(7).remainder(251).to(torch.uint8).reshape(60, 1, 4, 4)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "my_features.py").write_text(SOURCE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    sys.modules.pop("my_features", None)
+
+
+def test_its_rows_are_the_features(folder: Path) -> None:
+    means, logits = extract("python:my_features:means", PIXELS)  # in three batches; an array
+    torch.testing.assert_close(means, PIXELS.float().mean(dim=(2, 3)) + 1)
+    assert logits is None
+    assert dimension("python:my_features:halves", PIXELS) == 5
+    check_suits("python:my_features:halves", PIXELS)
+
+
+def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> None:
+    ReferenceConfig("mnist5k", "python:my_features:means", "0" * 12)
+    ids = {features_id(f"python:my_features:{name}") for name in ("means", "means", "flat")}
+    (folder / "my_features.py").write_text(SOURCE + "\n# another scale\n")
+    assert len(ids | {features_id("python:my_features:means")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("flat", "features python:my_features:flat: it returned (32,) for pixels (2, 1, 4, 4); it must be (n, d)"),
+        ("broken", "features python:my_features:broken: KeyError: 'layer4'"),
+        ("infinite", "features python:my_features:infinite: the row of image 0 of a batch has a number that is not"),
+        ("centred", "an image has other features in a batch of 3 than alone; they must not depend on the batch"),
+        ("missing", "python:my_features:missing: module my_features has no attribute 'missing'"),
+        ("torch", "python:my_features:torch: torch is a module, but it must be a function"),
+    ],
+)
+def test_what_does_not_suit_is_refused(name: str, message: str, folder: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_suits(f"python:my_features:{name}", PIXELS)
+
+
+def test_weights_belong_to_named_extractors(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"feature_weights='w.pt': python:my_features:means reads its own weights"):
+        features_id("python:my_features:means", Path("w.pt"))
