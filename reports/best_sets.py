@@ -8,7 +8,6 @@ from reports import components, figures, limits, openings, sentences
 from reports.document import Figure, Number, Opening, Prose, Section, Table, table
 from reports.formats import cell, interval, listed, metric_name, missing, number, plural
 from reports.results import Run
-from reports.schema import METRICS
 
 SHOWN = 4  # how many modes the first screen shows
 
@@ -27,6 +26,7 @@ class BestSet:
     simplest: str
     baseline: str
     why_not: str
+    metric: str  # that decides
 
     @property
     def members(self) -> pd.DataFrame:
@@ -41,8 +41,8 @@ class BestSet:
     def tied(self) -> pd.DataFrame:
         """The members that score better than every setting outside the set; only wide intervals keep the others in."""
         trusted = self.settings[self.settings["untrusted"].map(missing)]
-        outside = trusted.drop(self.members.index, errors="ignore")[METRICS[0]].min()
-        return self.members if missing(outside) else self.members[self.members[METRICS[0]] < outside]
+        outside = trusted.drop(self.members.index, errors="ignore")[self.metric].min()
+        return self.members if missing(outside) else self.members[self.members[self.metric] < outside]
 
     @property
     def where(self) -> str:
@@ -56,18 +56,18 @@ class BestSet:
 
 def read(run: Run) -> list[BestSet]:
     """The set of each mode and budget, in the order of the file."""
-    rows = run.best_sets.rename(columns={"value": METRICS[0]})
-    return [_of(here) for _, here in rows.groupby(["mode", "budget"], sort=False, dropna=False)]
+    rows = run.best_sets.rename(columns={"value": run.judge})
+    return [_of(here, run.judge) for _, here in rows.groupby(["mode", "budget"], sort=False, dropna=False)]
 
 
-def _of(rows: pd.DataFrame) -> BestSet:
+def _of(rows: pd.DataFrame, metric: str) -> BestSet:
     named = list(rows["setting"][rows["simplest"].fillna(False).astype(bool)])
     why = next((str(text) for text in rows["no_verdict"] if not missing(text)), "")
     if not named and not why:
         why = "no setting has samples that are images yet"
-    settings = rows.sort_values(METRICS[0], kind="stable").reset_index(drop=True)
+    settings = rows.sort_values(metric, kind="stable").reset_index(drop=True)
     first = rows.iloc[0]
-    return BestSet(first["mode"], first["budget"], settings, named[0] if named else "", first["setting"], why)
+    return BestSet(first["mode"], first["budget"], settings, named[0] if named else "", first["setting"], why, metric)
 
 
 def verdict(sets: list[BestSet]) -> str:
@@ -160,7 +160,7 @@ def ties(run: Run, best: bool = False) -> Section | None:
     sets = [one for one in read(run) if one.simplest]
     if not sets:
         return None
-    metric = METRICS[0]
+    metric = run.judge
     frames = [one.members.iloc[limits.evenly(len(one.members), limits.LINES)] for one in sets]
     heights = [0.25 * len(frame) + 0.62 for frame in frames]
     figure, grid = figures.panels(len(sets), 1, sum(heights) + 0.4, heights)
@@ -183,14 +183,14 @@ def ties(run: Run, best: bool = False) -> Section | None:
 
 def listing(run: Run) -> list[Table]:
     """Every setting of each mode with its score, and its difference from the best other setting with limits."""
-    name, rows = metric_name(METRICS[0], run.features), []
+    name, rows = metric_name(run.judge, run.features), []
     for one in read(run):
         for _, row in one.settings.iterrows():
             rows.append({
                 "mode": one.where,
                 "setting": row["setting"],
-                **{metric_name(metric, run.features): cell(metric, row[metric]) for metric in METRICS},
-                f"{name}: from the best other": interval(METRICS[0], row["difference"], row["low"], row["high"]),
+                **{metric_name(metric, run.features): cell(metric, row[metric]) for metric in run.metrics},
+                f"{name}: from the best other": interval(run.judge, row["difference"], row["low"], row["high"]),
                 "cannot be told from the best": _membership(row, one),
             })  # fmt: skip
     if not rows:

@@ -14,22 +14,22 @@ from reports.best_sets import BestSet
 from reports.document import Opening, Prose, Section
 from reports.formats import interval, listed, metric_name, missing, number, percent
 from reports.results import Run
-from reports.schema import LEVEL, METRICS
+from reports.schema import LEVEL
 from reports.sentences import FREEDOM
 
 
 @dataclass(frozen=True)
 class Mean:
-    """The KD of a setting, a mean over networks, and its standard error over images."""
+    """The score of a setting by the metric that decides, a mean over networks, and its standard error over images."""
 
     value: float
     se: float
     networks: int
 
 
-def mean(rows: pd.DataFrame) -> Mean:
+def mean(rows: pd.DataFrame, metric: str) -> Mean:
     """The mean of the runs of one setting, one row of table.csv per network."""
-    return Mean(float(rows["kd"].mean()), math.sqrt((rows["kd_se"] ** 2).sum()) / len(rows), len(rows))
+    return Mean(float(rows[metric].mean()), math.sqrt((rows[f"{metric}_se"] ** 2).sum()) / len(rows), len(rows))
 
 
 def unpaired(a: Mean, b: Mean, comparisons: int = 1) -> tuple[float, float, float]:
@@ -57,8 +57,8 @@ class Larger:
     """A larger budget against the recommended setting of a smaller one.
 
     Args:
-        rival: the setting with the lowest KD at the larger budget.
-        difference, low, high: KD of `rival` minus that of the recommended setting, corrected for all `n` settings.
+        rival: the setting with the lowest score at the larger budget.
+        difference, low, high: the score of `rival` minus that of the recommended setting, corrected for `n` settings.
         gains: some setting of the larger budget is detectably better.
         loses: all of them are detectably worse.
     """
@@ -89,7 +89,9 @@ def enough(run: Run, sets: list[BestSet]) -> tuple[BestSet, list[Larger]] | None
 
 def against(run: Run, small: BestSet, large: BestSet) -> Larger:
     """Every setting of `large` whose samples are images, against the recommended one of `small`."""
-    before, after = ({name: mean(rows) for name, rows in run.ok(at.mode).groupby("setting")} for at in (small, large))
+    before, after = (
+        {name: mean(rows, run.judge) for name, rows in run.ok(at.mode).groupby("setting")} for at in (small, large)
+    )
     trusted = [row["setting"] for _, row in large.settings.iterrows() if missing(row["untrusted"])]
     sizes = {name: unpaired(after[name], before[small.simplest], len(trusted)) for name in trusted}
     rival = min(sizes, key=lambda name: sizes[name][0])
@@ -116,10 +118,10 @@ def section(run: Run) -> Section | None:
     for other in larger:
         budget = number(other.budget, 0)
         how = "every setting scores worse than" if other.loses else "no setting is detectably better than"
-        size = interval(METRICS[0], other.difference, other.low, other.high, f"{percent(LEVEL)} interval ")
+        size = interval(run.judge, other.difference, other.low, other.high, f"{percent(LEVEL)} interval ")
         texts.append(
             f"With {budget} evaluations {how} “{one.simplest}” at {number(one.budget, 0)}. The lowest "
-            f"{metric_name(METRICS[0], run.features)} at {budget} is that of “{other.rival}”, a difference of {size}, "
+            f"{metric_name(run.judge, run.features)} at {budget} is that of “{other.rival}”, a difference of {size}, "
             f"corrected for {number(other.n, 0)} settings."
         )
     made = (

@@ -45,12 +45,13 @@ def settings(a: Run, b: Run) -> Lines:
 
 
 def quality(a: Run, b: Run) -> list[tuple[str, Lines]]:
-    """Each setting that both runs have: KD of A and of B, the difference with an interval, and FD of both.
+    """Each setting that both runs have: its score in A and B, the difference with an interval, and FD of both.
 
     The interval is over images, for these networks only, as if the two runs were independent. Runs that share their
     noise are not, and their true interval is narrower.
     """
-    kd, fd = (metric_name(metric, a.features) for metric in METRICS)
+    judge = a.judge if a.judge == b.judge else METRICS[1]  # runs from before MMD have KD
+    kd, fd = (metric_name(metric, a.features) for metric in (judge, "fd"))
     head = ["mode", "setting", "evaluations", f"{kd}: A", "B", f"B − A ({percent(LEVEL)} interval)", f"{fd}: A", "B"]
     lines, left_out = [head], Counter[tuple[str, str]]()
     in_a, in_b = (_settings_of(run) for run in (a, b))
@@ -65,10 +66,10 @@ def quality(a: Run, b: Run) -> list[tuple[str, Lines]]:
             left_out[key[0], f"not comparable: {', '.join(COLUMNS[name].label for name in differ)} differ"] += 1
             continue
         nfe = dict.fromkeys(cell("nfe", rows["nfe"].mean()) for rows in both)
-        change = interval("kd", *unpaired(mean(both[1]), mean(both[0])))
+        change = interval(judge, *unpaired(mean(both[1], judge), mean(both[0], judge)))
         same = set(both[0]["samples_id"]) == set(both[1]["samples_id"])
         lines.append([
-            *label, " and ".join(nfe), *(cell("kd", rows["kd"].mean()) for rows in both),
+            *label, " and ".join(nfe), *(cell(judge, rows[judge].mean()) for rows in both),
             "the same samples" if same else change, *(cell("fd", rows["fd"].mean()) for rows in both),
         ])  # fmt: skip
     tables = [("Quality (lower is better; intervals over images, for these networks)", lines)] if len(lines) > 1 else []

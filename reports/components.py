@@ -11,7 +11,7 @@ from PIL import Image
 
 from reports import figures, limits
 from reports.document import Figure, PictureError, Prose, Section, Terms
-from reports.formats import cell, listed, metric_name, missing, number, percent, plural
+from reports.formats import SPEECH, cell, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
 from reports.schema import COLUMNS, FLOOR, METRICS
 from reports.sentences import these
@@ -89,15 +89,15 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
     every = {title: decisive(frame) for title, frame in groups.items()}
     lines = {title: frame.iloc[limits.spread(frame["difference"], limits.LINES)] for title, frame in every.items()}
     heights = [0.24 * len(frame) + 0.62 for frame in lines.values()]
-    figure, grid = figures.panels(len(groups), len(METRICS), sum(heights) + 0.4, heights)
+    figure, grid = figures.panels(len(groups), len(run.metrics), sum(heights) + 0.4, heights)
     for axes, (title, frame) in zip(grid, groups.items(), strict=True):
         labels = [line_label(row) for _, row in lines[title].iterrows()]
         numbered = frame.merge(lines[title][LINE].assign(line=range(len(labels))), on=LINE)
-        for ax, metric in zip(axes, METRICS, strict=True):
-            first = metric == METRICS[0]
+        for ax, metric in zip(axes, run.metrics, strict=True):
+            first = metric == run.judge
             figures.forest(numbered[numbered["metric"] == metric], labels if first else [""] * len(labels), metric, ax)
             ax.set_title(title if first else " ")
-    for ax, metric in zip(grid[-1], METRICS, strict=True):
+    for ax, metric in zip(grid[-1], run.metrics, strict=True):
         ax.set_xlabel(f"difference in {metric_name(metric, run.features, long=True)}")
     key = (
         "Diamonds: mean over networks, with its interval. Grey points: single networks. Filled diamonds are verdicts "
@@ -111,7 +111,9 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
             " Verdicts are corrected for the number of comparisons (Holm), intervals are not. So the interval of an "
             "open diamond may exclude 0."
         )
-    alt = f"Differences with intervals in kernel and Fréchet distance. {'; '.join(groups)}."
+    alt = (
+        f"Differences with intervals in {' and '.join(SPEECH[metric] for metric in run.metrics)}. {'; '.join(groups)}."
+    )
     shown, total = (sum(map(len, frames.values())) for frames in (lines, every))
     key += limits.note(shown, total, "differences", limits.of_differences(run), "contrasts.csv")
     return [Figure(name, figure, alt, caption(run, f"{text} {key}", pd.concat(groups.values())))]

@@ -14,7 +14,7 @@ from reports import components, figures, limits
 from reports.document import Explorer, Figure, Gallery, Section
 from reports.formats import cell, interval, listed, metric_name, missing, percent
 from reports.results import Run, pooled
-from reports.schema import COLUMNS, METRICS
+from reports.schema import COLUMNS
 
 METRIC = "fd"  # of the figure
 LINKED = {"budget": "nfe"}  # column -> its name in a link to a point, such as report.html#eta=1&nfe=32
@@ -62,20 +62,20 @@ def section(run: Run, choices: Sequence[Choice], text: str = "") -> Section | No
     marks: list[pd.Series] = []
     for choice in choices:
         views.append(_view(run, choice, len(marks)))
-        marks += list(_settings(choice).itertuples(index=False))
+        marks += list(_settings(run, choice).itertuples(index=False))
     if not marks:
         return None
     figure = _figure(run, choices, text)
     return Section("Look at the samples", [Explorer(views, figure), *galleries(run, choices)])
 
 
-def _settings(choice: Choice) -> pd.DataFrame:
+def _settings(run: Run, choice: Choice) -> pd.DataFrame:
     """One row per setting: the row of the first network, with means over networks of the metrics."""
     by = [column for _, column in choice.knobs]
-    means = choice.rows.groupby(by, sort=False, dropna=False)[[*METRICS, "precision", "recall"]].mean()
+    means = choice.rows.groupby(by, sort=False, dropna=False)[[*run.metrics, "precision", "recall"]].mean()
     first = components.first_network(choice.rows).drop_duplicates(by)
     first = first.drop(columns=list(means)).merge(means.reset_index(), on=by, how="left")
-    return first.iloc[limits.spread(first["kd"], limits.SETTINGS)]
+    return first.iloc[limits.spread(first[run.judge], limits.SETTINGS)]
 
 
 def _view(run: Run, choice: Choice, first_key: int) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _view(run: Run, choice: Choice, first_key: int) -> dict[str, Any]:
     of its film (empty without one), `facts` as (name, value, difference from the baseline), and the key of the
     baseline next to it, `against`.
     """
-    settings = _settings(choice).reset_index(drop=True)
+    settings = _settings(run, choice).reset_index(drop=True)
     values = [_values(settings[column], label in choice.sliders) for label, column in choice.knobs]
     knobs = [
         {
@@ -102,7 +102,7 @@ def _view(run: Run, choice: Choice, first_key: int) -> dict[str, Any]:
     keys = {pair: first_key + at for at, pair in enumerate(zip(group, settings["setting"], strict=True))}
     points = []
     for at, row in settings.iterrows():
-        compared = contrasts(run, row, METRICS[0])
+        compared = contrasts(run, row, run.judge)
         named = compared.iloc[0]["b"] if len(compared) else None
         points.append({
             "at": [found.index(_plain(row[column])) for found, (_, column) in zip(values, choice.knobs, strict=True)],
@@ -113,7 +113,7 @@ def _view(run: Run, choice: Choice, first_key: int) -> dict[str, Any]:
             "facts": facts(run, row),
             "against": keys.get((group[at], named), baseline[group[at]]),
         })  # fmt: skip
-    best = settings["kd"].idxmin() if settings["kd"].notna().any() else 0
+    best = settings[run.judge].idxmin() if settings[run.judge].notna().any() else 0
     return {"title": choice.title, "knobs": knobs, "points": points, "start": first_key + int(best)}
 
 
@@ -135,7 +135,7 @@ def levels(run: Run, samples: str) -> list[str]:
 def facts(run: Run, row: pd.Series) -> list[tuple[str, str, str]]:
     """What the explorer says of a setting: each metric with its difference from the baseline, and the cost."""
     out = []
-    for metric in METRICS:
+    for metric in run.metrics:
         if not missing(row[metric]):
             out.append((metric_name(metric, run.features), cell(metric, row[metric]), change(run, row, metric)))
     if not missing(row["nfe"]):
@@ -165,7 +165,7 @@ def change(run: Run, row: pd.Series, metric: str) -> str:
 
 def _figure(run: Run, choices: Sequence[Choice], text: str) -> Figure:
     """Quality against evaluations: one grey mark per setting, with its values as a tooltip."""
-    every = pd.concat([_settings(choice).assign(named=None) for choice in choices], ignore_index=True)
+    every = pd.concat([_settings(run, choice).assign(named=None) for choice in choices], ignore_index=True)
     one_cost = every["nfe"].nunique() == 1
     places = every[METRIC].rank(method="first") if one_cost else every["nfe"]
     drawing, [[ax]] = figures.panels(1, 1, 3.1)
@@ -174,7 +174,7 @@ def _figure(run: Run, choices: Sequence[Choice], text: str) -> Figure:
     if not one_cost:
         figures.log_ticks(ax, places)
     figures.fit_y(ax, every[METRIC], METRIC)
-    names = [choice.named(row) for choice in choices for _, row in _settings(choice).iterrows()]
+    names = [choice.named(row) for choice in choices for _, row in _settings(run, choice).iterrows()]
     for key, (name, (_, row)) in enumerate(zip(names, every.iterrows(), strict=True)):
         parts = [f"{fact}: {value}" + (f", {more}" if more else "") for fact, value, more in facts(run, row)]
         figures.target(ax, places[key], row[METRIC] * COLUMNS[METRIC].scale, f"{name}. {'. '.join(parts)}.", key)
@@ -195,7 +195,7 @@ def galleries(run: Run, choices: Sequence[Choice]) -> list[Gallery]:
     """The pictures of the explorer, folded: the grids of each view, and the films. Each picture appears once."""
     found: dict[str, tuple[str, str]] = {}  # samples -> title of the view, label
     for choice in choices:
-        for _, row in _settings(choice).iterrows():
+        for _, row in _settings(run, choice).iterrows():
             found.setdefault(row["samples_id"], (choice.title, choice.named(row)))
     labels = {name: label for name, (_, label) in found.items()}
     shown, more = components.pictures(run, labels, ".png", "grids", limits.PICTURE_BYTES)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports.schema import COLUMNS
 
-SPEECH = {"fd": "Fréchet distance", "kd": "kernel distance"}
+SPEECH = {"fd": "Fréchet distance", "kd": "kernel distance", "mmd": "maximum mean discrepancy"}
 
 
 def missing(value: object) -> bool:

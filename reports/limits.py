@@ -45,13 +45,13 @@ def fitting(sizes: list[int], count: int, budget: int) -> list[int]:
 
 
 def of_runs(run: Run) -> str:
-    """How `spread` chose runs by KD, for `note`."""
-    return f"the lowest and the highest {metric_name('kd', run.features)}, and an even sample of those between"
+    """How `spread` chose runs by the metric that decides, for `note`."""
+    return f"the lowest and the highest {metric_name(run.judge, run.features)}, and an even sample of those between"
 
 
 def of_differences(run: Run) -> str:
-    """How `spread` chose differences in KD, for `note`."""
-    name = metric_name("kd", run.features)
+    """How `spread` chose differences in it, for `note`."""
+    name = metric_name(run.judge, run.features)
     return f"the lowest and the highest differences in {name}, and an even sample of those between"
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from reports.document import About, Effect, Number
 from reports.formats import SPEECH, as_precise, cell, duration, metric_name, missing, number, percent, plural
 from reports.results import Run, seconds_taken
-from reports.schema import BETTER, COLUMNS, ENOUGH_NETWORKS, METRICS, POWER, WORSE
+from reports.schema import BETTER, COLUMNS, ENOUGH_NETWORKS, POWER, WORSE
 from reports.sentences import control_failed, head, pairs, smallest, these, training, untrusted
 
 EXPLORATION = "exploration, not fixed beforehand"
@@ -134,6 +134,6 @@ def key(run: Run, metric: str) -> str:
 
 def shown_metric(pair: dict[str, pd.Series]) -> pd.Series:
     """The row that the first screen shows: FD where FD alone is enough to see the verdict, else the deciding metric."""
-    row, fd = head(pair), pair.get(METRICS[1])
+    row, fd = head(pair), pair.get("fd")
     enough = fd is not None and not missing(fd["clear"]) and bool(fd["clear"])
     return fd if enough and row["verdict"] in (BETTER, WORSE) and fd is not None else row

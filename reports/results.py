@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from reports.pages import columns_of, tables_of
-from reports.schema import CHOICES, COLUMNS, TABLES, Column, content, needed
+from reports.schema import CHOICES, COLUMNS, METRICS, TABLES, Column, content, needed
 
 SCHEMA = 2  # version of the format of a run directory; since 2, the labels of the runs are columns
 RUN_KEYS = {"schema": int, "experiment": str, "preset": str, "question": str, "command": str}
@@ -42,6 +42,16 @@ class Run:
     def features(self) -> str:
         """The feature space of all distances in this run, or "" if nothing was measured."""
         return next((name for name in self.rows["features"] if name), "")
+
+    @property
+    def judge(self) -> str:
+        """The metric that decides: MMD, in older runs KD."""
+        return next((name for name in METRICS if name in self.rows and self.rows[name].notna().any()), METRICS[0])
+
+    @property
+    def metrics(self) -> tuple[str, str]:
+        """The metrics that figures show, the one that decides first."""
+        return self.judge, "fd"
 
     def ok(self, *modes: str) -> pd.DataFrame:
         """The rows of these modes that succeeded. Without modes: every run that succeeded, once."""

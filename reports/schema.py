@@ -13,7 +13,8 @@ POWER = 0.8  # of a test that could have detected a difference
 ENOUGH_NETWORKS = 5  # with fewer, an interval holds for these networks only
 GROUPS = 20  # of the delete-group jackknife over images; sample i is in group i mod GROUPS
 
-METRICS = ("kd", "fd")  # in the order in which they are shown; kd decides the primary contrast
+METRICS = ("mmd", "kd", "fd")  # the first that a table has decides; tables from before MMD have KD
+JUDGE = METRICS[0]
 FURTHER = ("whitened", "class_chi2", "log_density")  # yardsticks of why_noise, besides the metrics
 
 # verdicts on a against b
@@ -112,6 +113,7 @@ COLUMNS: dict[str, Column] = {
     "s_churn": Column("S_churn", digits=1, finite=False),
     "seconds": Column("seconds", digits=2, least=0),
     "train_seconds": Column("seconds of training", digits=0, least=0),
+    "mmd_se": Column("s.e. of MMD", digits=2, scale=1000, least=0),
     "kd_se": Column("s.e. of KD", digits=2, scale=1000, least=0),
     "minutes_to_settle": Column("minutes to settle it", digits=1),
     "count": Column("count", digits=1, least=0),
@@ -141,11 +143,19 @@ COLUMNS: dict[str, Column] = {
         meaning="Fréchet distance between the features of samples and of real images (a Gaussian is fitted to each). "
         "Lower is better. It falls with the number of images, so only equal numbers are compared.",
     ),
+    "mmd": Column(
+        "MMD ×1000",
+        digits=2,
+        scale=1000,
+        meaning="Squared maximum mean discrepancy between the features of samples and of real images, times 1000. Its "
+        "Gaussian kernel is half as wide as the median distance of real images. Lower is better. It is unbiased: real "
+        "images score 0 on average and sometimes below 0.",
+    ),
     "kd": Column(
         "KD ×1000",
         digits=2,
         scale=1000,
-        meaning="Kernel distance (squared maximum mean discrepancy, cubic kernel) of the same features, times 1000. "
+        meaning="Kernel distance: the squared maximum mean discrepancy with torch-fidelity's cubic kernel, times 1000. "
         "Lower is better. It is unbiased: real images score 0 on average and sometimes below 0.",
     ),
     "precision": Column(
@@ -207,7 +217,8 @@ TABLES: dict[str, tuple[str, ...]] = {
         "table.csv": """experiment mode setting budget denoiser denoiser_error status error
             data train_noise p_mean? p_std? weighting parameterisation? schedule sampler alpha beta eta
             s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
-            sample_seed network images_seen trained_by? train_seconds? train_loss? features features_id? fd kd kd_se
+            sample_seed network images_seen trained_by? train_seconds? train_loss? features features_id? mmd? mmd_se?
+            fd kd kd_se
             precision recall seconds batch_size retries? device precision_mode compiled threads shared_device model_id?
             samples_id run_id finished_at""",
         "contrasts.csv": """experiment? kind mode budget denoiser denoiser_error metric a b

@@ -113,14 +113,19 @@ def section(run: Run, first: Sequence[Table], kinds: dict[str, str], columns: Se
 def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
     """All runs that succeeded, all that failed, and the impossible settings. `setting`: the columns that vary."""
     names = ["mode", *setting, "train_seed", "sample_seed"]
-    scores = ["kd", "kd_se", "fd", "precision", "recall", "seconds"]
-    labels = {"final_denoise": "final", "train_seed": "train seed", "sample_seed": "sample seed", "kd_se": "s.e."}
+    scores = [run.judge, f"{run.judge}_se", "fd", "precision", "recall", "seconds"]
+    labels = {
+        "final_denoise": "final",
+        "train_seed": "train seed",
+        "sample_seed": "sample seed",
+        f"{run.judge}_se": "s.e.",
+    }
     labels |= {metric: metric_name(metric, run.features) for metric in METRICS}
     done, failed = every_run(run.rows[run.rows["status"] == "ok"]), run.failed()
     infeasible = run.rows[run.rows["status"] == "infeasible"]
     tables = []
     if len(done):
-        shown = limits.spread(done["kd"], limits.ROWS)
+        shown = limits.spread(done[run.judge], limits.ROWS)
         which = "Every run" if len(shown) == len(done) else "Runs that succeeded"
         text = (
             f"{which}. s.e.: standard error over the images of this run. Seconds: time of the sampling loop; empty if "

@@ -18,9 +18,9 @@ from reports.formats import missing
 from reports.pages import tables_of
 from reports.render import read_opening
 from reports.results import Run, pooled
-from reports.schema import COLUMNS, METRICS, TABLES, needed
+from reports.schema import COLUMNS, TABLES, needed
 
-SCORES = ("fd", "kd", "kd_se", "precision", "recall", "seconds", "nfe")
+SCORES = ("mmd", "mmd_se", "fd", "kd", "kd_se", "precision", "recall", "seconds", "nfe")
 TAGS = ("status", "error", "run_id", "samples_id", "finished_at")
 PARAMS = tuple(name for name in needed(TABLES["table.csv"]) if name not in (*SCORES, *TAGS))
 RESULT = "sigmabench.result"  # the tag by which a result is found again
@@ -89,7 +89,7 @@ def main_numbers(run: Run) -> dict[str, float]:
         names = ("value_a", "value_b", "difference", "low", "high")
         out |= {f"primary/{row['metric']}/{name}": float(row[name]) for name in names if not missing(row[name])}
     for _, row in run.best_sets[run.best_sets["simplest"].fillna(False).astype(bool)].iterrows():
-        values = zip(METRICS, (row["value"], row["fd"]), strict=True)
+        values = zip(run.metrics, (row["value"], row["fd"]), strict=True)
         out |= {f"recommended/{row['mode']}/{name}": float(value) for name, value in values if not missing(value)}
     return out
 

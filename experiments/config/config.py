@@ -17,6 +17,7 @@ from experiments.config.names import called, check_features, one_of
 from reports.schema import GROUPS
 
 MIN_SAMPLES = 2 * GROUPS  # so that half of the samples still give one per group
+WIDTH = 0.5  # of the Gaussian kernel: half as wide as usual, it sees more (docs/statistics.md)
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,12 @@ class SampleConfig:
 
 @dataclass(frozen=True)
 class ReferenceConfig:
-    """The features of a data set's training images."""
+    """The features of a data set's training images, and the kernels that compare samples with them."""
 
     data: str
     features: str
     features_id: str  # hash of the extractor's weights
+    width: float = WIDTH  # of the Gaussian kernel, as a share of the median distance of the images
     weights: Path | None = field(
         default=None, metadata=NOT_IN_IDENTITY
     )  # path of the weights file; None for the extractor's default

@@ -27,14 +27,14 @@ from experiments.models.memory import halve_until_it_fits
 from experiments.stages.common import StoreLoader, images_of, load_meta
 from experiments.stages.hardware import use_threads
 from experiments.store.store import Store
-from reports.schema import GROUPS
+from reports.schema import COLUMNS, GROUPS, JUDGE
 
 NOUNS = {
     "references": "references", "models": "trainings", "samples": "samplings", "scores": "scorings", "probes": "probes"
 }  # fmt: skip
-# Standard error of KD over images times the square root of their number, where no score is stored yet: measured for
-# network small after 200,000 images (reports/published/beta-laptop).
-TYPICAL_SE = {"digits": 0.24}
+# Standard error of MMD over images times the square root of their number, where no score is stored yet: measured for
+# network small after 100,000 images.
+TYPICAL_SE = {"digits": 0.07}
 
 
 def show(
@@ -73,7 +73,7 @@ def show(
 
 
 def detectable(trials: Sequence[Trial], store: Store, looks: Looks | Race | None) -> "Detectable | None":
-    """The difference in KD that a comparison of two settings would detect with 80 % power, before anything is run.
+    """The difference that a comparison of two settings would detect with 80 % power, before anything is run.
 
     It uses the standard errors of stored scores, else what was measured for this feature space; None without either.
     From five networks on the interval is a t interval over networks. Their spread is not known beforehand, so the
@@ -84,7 +84,7 @@ def detectable(trials: Sequence[Trial], store: Store, looks: Looks | Race | None
     alike = [trial for trial in trials if (trial.mode, trial.setting) == (first.mode, first.setting)]
     networks = len({trial.model.seed for trial in alike})
     known = [
-        load_meta("scores", trial.score, store)["kd_se"] * math.sqrt(trial.samples.n_samples)
+        load_meta("scores", trial.score, store)[f"{JUDGE}_se"] * math.sqrt(trial.samples.n_samples)
         for trial in trials
         if store.has("scores", trial.run_id)
     ]
@@ -106,12 +106,12 @@ def _compared(trial: Trial) -> tuple[str, str, int]:
 
 @dataclass(frozen=True)
 class Detectable:
-    """A difference in KD; for how many images and networks; whether scores in the store say so.
+    """A difference in the deciding distance; for how many images and networks; whether scores in the store say so.
 
     `retrained`: whether settings have networks of their own.
     """
 
-    kd: float
+    size: float
     n_samples: int
     n_networks: int
     from_store: bool
@@ -133,15 +133,16 @@ class Detectable:
 
 
 def said(size: Detectable, console: Console) -> float:
-    """Prints it. Returns the difference in KD."""
-    source = "from scores in the store" if size.from_store else "as for network small after 200,000 digits"
+    """Prints it. Returns the difference."""
+    source = "from scores in the store" if size.from_store else "as for network small after 100,000 digits"
     best, networks = "at best " * size.at_best, f"{size.n_networks} network{'s' * (size.n_networks > 1)}"
     console.print(
-        f"{networks} with {size.n_samples:,} images each would detect a difference in KD x1000 of {best}about "
-        f"{1000 * size.kd:.0f} with {POWER:.0%} power ({source}); {size.remark}",
+        f"{networks} with {size.n_samples:,} images each would detect a difference in {COLUMNS[JUDGE].label} of "
+        f"{best}about "
+        f"{COLUMNS[JUDGE].scale * size.size:.0f} with {POWER:.0%} power ({source}); {size.remark}",
         soft_wrap=True,
     )
-    return size.kd
+    return size.size
 
 
 def table(remaining: Remaining) -> pd.DataFrame:

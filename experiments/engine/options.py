@@ -224,7 +224,7 @@ class Options(Result, ModelAndScores, Running, Cluster):
         usual = "digits" if data.partition("@")[0] in DIGITS else "natural"
         features = usual if self.features is None else self.features
         content = features_id(features, self.feature_weights)
-        return ReferenceConfig(data, features, content, self.feature_weights)
+        return ReferenceConfig(data, features, content, weights=self.feature_weights)
 
 
 def _checked(name: str, value: Any) -> Any:

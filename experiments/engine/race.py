@@ -19,6 +19,7 @@ from experiments.results.best_sets import compared
 from experiments.results.contrasts import quality, real_quality
 from experiments.results.floors import floor_rows
 from experiments.store.store import Store
+from reports.schema import JUDGE
 
 FLOOR_REPEATS = 3  # of real images, for a warning
 
@@ -152,7 +153,7 @@ def _not_images(groups: Groups, result: SweepResult, store: Store) -> str:
     found = {name: doubt([quality(runs, ok)], real) for name, runs in settings.items()}
     if not all(found.values()):
         return ""
-    best = min(settings, key=lambda name: float(np.mean([ok[trial.run_id]["kd"] for trial in settings[name]])))
+    best = min(settings, key=lambda name: float(np.mean([ok[trial.run_id][JUDGE] for trial in settings[name]])))
     return (
         f"no setting gives images yet (“{best}”: {found[best]}); train longer, try more evaluations, or see `check` if "
         "the network is from elsewhere"
@@ -177,10 +178,10 @@ def _standing(
     settings = {name: runs for name, runs in groups.items() if all(trial.run_id in ok for trial in runs)}
     if not settings:
         return []
-    shared: Row = {"round": number, "look": look, "mode": mode, "metric": "kd", "level": level}
+    shared: Row = {"round": number, "look": look, "mode": mode, "metric": JUDGE, "level": level}
     if len(settings) == 1:
         ((name, runs),) = settings.items()
-        value = float(np.mean([ok[trial.run_id]["kd"] for trial in runs]))
+        value = float(np.mean([ok[trial.run_id][JUDGE] for trial in runs]))
         alone = {"setting": name, "value": value, "budget": runs[0].budget, "n_samples": runs[0].samples.n_samples}
         return [shared | alone | {"left": True}]
     values, standings = compared(list(settings.values()), ok, store, level)

@@ -110,7 +110,7 @@ def _entry(trial: Trial, row: pd.Series, ties: list[str]) -> dict[str, Any]:
         "sigma_min": ladder.sigma_min,
         "ending_at_0": trial.samples.final_denoise,
         "sigmas": list(ladder.sigmas()),
-        "kd": row["value"],
+        row["metric"]: row["value"],
         "fd": row["fd"],
         "n_samples": int(row["n_samples"]),
         "n_networks": int(row["n_networks"]),

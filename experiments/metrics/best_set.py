@@ -40,7 +40,7 @@ def best_set(values: Array, influences: Sequence[Array], level: float = LEVEL) -
 
     Args:
         values: (K, S) KD of each setting with each network. Lower is better.
-        influences: for each network (n, S): what each image adds to each KD, mean 0 (see distances.kd_influence). Image
+        influences: for each network (n, S): what each image adds to each KD, mean 0 (see distances.influence). Image
             i of all settings has the same initial noise.
         level: the probability that the truly best setting is not called worse, and of all limits. See race.py.
 

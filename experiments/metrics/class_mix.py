@@ -7,17 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.metrics.distances import (
-    Array,
-    Reference,
-    kernel,
-    kernel_means,
-    kernel_row_sums,
-    kernel_with_itself,
-    slices,
-)
+from experiments.metrics import kernels
+from experiments.metrics.distances import Reference
+from experiments.metrics.kernels import Array, Cubic
 from reports.schema import GROUPS
 
+KD = Cubic()
 MOST = 1000  # real images per class whose mean kernel is computed; it has a weight of 1 / R only
 
 
@@ -47,8 +42,8 @@ class Strata:
         for label in np.flatnonzero(share):
             some = reference.features[labels == label][:MOST]
             if len(some) > 1:
-                within += share[label] * kernel_row_sums(some).sum() / (len(some) * (len(some) - 1))
-        return cls(reference.features, share, float(reference.mean_kernel * (n - 1) / n + within / n))
+                within += share[label] * kernels.row_sums(KD, some).sum() / (len(some) * (len(some) - 1))
+        return cls(reference.features, share, float(reference.within["kd"] * (n - 1) / n + within / n))
 
 
 def class_distance(counts: Array, share: Array) -> float:
@@ -77,12 +72,9 @@ def kd_at_data_mix(features: Array, classes: NDArray[np.int_], real: Strata) -> 
     """
     share, n_cells = real.share, GROUPS * len(real.share)
     cells = np.eye(n_cells)[np.arange(len(features)) % GROUPS * len(share) + classes]  # (n, GROUPS * C)
-    within = np.zeros((n_cells, n_cells))
-    for rows in slices(len(features)):
-        within += cells[rows].T @ kernel(features[rows], features) @ cells
-    within -= np.diag(cells.T @ kernel_with_itself(features))
+    within = kernels.cell_sums(KD, features, cells)
     blocks = within.reshape(GROUPS, len(share), GROUPS, len(share))
-    across = (cells.T @ kernel_means(features, real.features)).reshape(GROUPS, -1)
+    across = (cells.T @ kernels.means(KD, features, real.features)).reshape(GROUPS, -1)
     counts = cells.sum(axis=0).reshape(GROUPS, -1)
     there, values = np.flatnonzero(share), list[float]()
     for left_out in (None, *range(GROUPS)):

@@ -1,14 +1,14 @@
-"""FD, KD, precision and recall from features, with jackknife replicates and floors.
+"""MMD, FD, KD, precision and recall from features, with jackknife replicates and floors.
 
-FD, precision and recall are torch-fidelity's own functions. KD uses torch-fidelity's polynomial kernel on all images at
-once (the unbiased U-statistic of Binkowski et al. 2018, arXiv 1801.01401). It equals torch-fidelity's KID with one
-subset of full size. The kernel is written out here, because numpy's power takes most of the time in torch-fidelity.
+FD, precision and recall are torch-fidelity's own functions. MMD and KD are unbiased squared maximum mean discrepancies
+on all images at once (Gretton et al. 2012, JMLR 13, Eq. 3): MMD with a Gaussian kernel whose width is half the median
+distance of real images (half as wide as usual: it sees more, see docs/statistics.md), KD with torch-fidelity's cubic
+kernel. So KD equals torch-fidelity's KID with one subset of full size.
 """
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch_fidelity.metric_fid import fid_statistics_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
+from experiments.config.config import WIDTH
+from experiments.metrics import kernels
+from experiments.metrics.kernels import Array, Cubic, Gaussian, Kernel, median_distance
 from reports.schema import GROUPS
 
-CHUNK = 1024  # images per side of a block of the kernel matrix: 8 MiB, which fit in a cache
 POOL_SEED = 7  # decides which real images are set aside
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,13 @@ class Reference:
 
     Args:
         features: float64 (R, d).
-        mean_kernel: mean of k(y_i, y_j) over all pairs i != j.
+        kernels: by the name of its distance: mmd and kd.
+        within: of each kernel the mean of k(y_i, y_j) over all pairs i != j.
     """
 
     features: Array
-    mean_kernel: float
+    kernels: Mapping[str, Kernel]
+    within: Mapping[str, float]
 
     @cached_property
     def moments(self) -> dict[str, Array]:
@@ -46,11 +49,12 @@ class Reference:
         return vectors * np.sqrt(values.clip(min=0))
 
     @classmethod
-    def of(cls, features: Array) -> "Reference":
-        n = len(features)
-        return cls(features, kernel_row_sums(features).sum() / (n * (n - 1)))
+    def of(cls, features: Array, width: float = WIDTH) -> "Reference":
+        """All of some real images. `width`: of the Gaussian kernel, as a share of the median distance."""
+        return Pool.of(features, width).without(np.zeros(len(features), dtype=bool))
 
 
+@dataclass(frozen=True)
 class Pool:
     """All T real images of a training set: the source of references and floors.
 
@@ -59,11 +63,20 @@ class Pool:
 
     Args:
         features: float64 (T, d).
-        row_sums: float64 (T,), sum of k(y_i, y_j) over j != i.
+        width: of the Gaussian kernel. It is that of all T images, so it does not depend on n.
+        row_sums: of each kernel float64 (T,), the sums of k(y_i, y_j) over j != i.
     """
 
-    def __init__(self, features: Array, row_sums: Array) -> None:
-        self.features, self.row_sums = features, row_sums
+    features: Array
+    width: float
+    row_sums: Mapping[str, Array]
+
+    @classmethod
+    def of(cls, features: Array, width: float = WIDTH) -> "Pool":
+        """From the features of the images. `width` is here the share of their median distance."""
+        absolute = width * median_distance(features)
+        row_sums = {name: kernels.row_sums(kernel, features) for name, kernel in _kernels(absolute).items()}
+        return cls(features, absolute, row_sums)
 
     def aside(self, n: int, draw: int) -> NDArray[np.bool_]:
         """Mask (T,) of the n images that draw number `draw` sets aside.
@@ -78,31 +91,37 @@ class Pool:
         return mask
 
     def without(self, aside: NDArray[np.bool_]) -> Reference:
-        """The pool without the images of a mask. Its mean kernel is computed from the row sums."""
-        inside = kernel_row_sums(self.features[aside]).sum()
+        """The pool without the images of a mask. Its mean kernels are computed from the row sums."""
         n = len(self.features) - int(aside.sum())
-        total = self.row_sums.sum() - 2 * self.row_sums[aside].sum() + inside
-        return Reference(self.features[~aside], total / (n * (n - 1)))
+        own, within = _kernels(self.width), dict[str, float]()
+        for name, sums in self.row_sums.items():
+            inside = kernels.row_sums(own[name], self.features[aside]).sum()
+            within[name] = float(sums.sum() - 2 * sums[aside].sum() + inside) / (n * (n - 1))
+        return Reference(self.features[~aside], own, within)
 
     def reference(self, n: int) -> Reference:
         """The reference for n samples: the pool without the images of draw 0."""
         return self.without(self.aside(n, draw=0))
 
     def floor(self, n: int, repeats: int) -> dict[str, Array]:
-        """The floor: fd, kd, precision and recall of n real images against the other T - n, each (repeats,)."""
+        """The floor: the metrics, precision and recall of n real images against the other T - n, each (repeats,)."""
         out: dict[str, list[float]] = {name: [] for name in (*METRICS, "precision", "recall")}
         for draw in range(1, repeats + 1):
             aside = self.aside(n, draw)
             rest = self.without(aside)
             real = self.features[aside]
-            within = kernel_row_sums(real).sum()
-            across = self.row_sums[aside].sum() - within
-            known = {"kd": within / (n * (n - 1)) + rest.mean_kernel - 2 * across / (n * len(rest.features))}
-            for name, metric in METRICS.items():
-                out[name].append(known[name] if name in known else metric.value(real, rest))
+            out["fd"].append(frechet_distance(real, rest))
+            for name, kernel in rest.kernels.items():
+                within = kernels.row_sums(kernel, real).sum()
+                across = self.row_sums[name][aside].sum() - within
+                out[name].append(within / (n * (n - 1)) + rest.within[name] - 2 * across / (n * len(rest.features)))
             for name, value in zip(("precision", "recall"), precision_recall(real, rest), strict=True):
                 out[name].append(value)
         return {metric: np.array(values) for metric, values in out.items()}
+
+
+def _kernels(width: float) -> dict[str, Kernel]:
+    return {"mmd": Gaussian(width), "kd": Cubic()}
 
 
 def moments(features: Array) -> dict[str, Array]:
@@ -117,11 +136,12 @@ def frechet_distance(features: Array, reference: Reference) -> float:
     )
 
 
-def kernel_distance(features: Array, reference: Reference) -> float:
-    """KD, the unbiased squared MMD with torch-fidelity's polynomial kernel. Features float64 (n, d)."""
-    n = len(features)
-    within = kernel_row_sums(features).sum() / (n * (n - 1))
-    return float(within + reference.mean_kernel - 2 * kernel_means(features, reference.features).mean())
+def kernel_distance(name: str, features: Array, reference: Reference) -> float:
+    """The unbiased squared MMD with the kernel of this name, mmd or kd. Features float64 (n, d)."""
+    n, kernel = len(features), reference.kernels[name]
+    within = kernels.row_sums(kernel, features).sum() / (n * (n - 1))
+    across = kernels.means(kernel, features, reference.features).mean()
+    return float(within + reference.within[name] - 2 * across)
 
 
 def precision_recall(features: Array, reference: Reference) -> tuple[float, float]:
@@ -135,43 +155,6 @@ def precision_recall(features: Array, reference: Reference) -> tuple[float, floa
         generated, real, prc_neighborhood=3, prc_batch_size=1000, save_cpu_ram=True, verbose=False
     )
     return out["precision"], out["recall"]
-
-
-def kernel(left: Array, right: Array) -> Array:
-    """Matrix (l, r) of torch-fidelity's polynomial kernel (x.y / d + 1)^3 for features (l, d) and (r, d)."""
-    base = left @ right.T
-    base /= left.shape[1]
-    base += 1
-    return base * base * base
-
-
-def kernel_with_itself(features: Array) -> Array:
-    """k(x_i, x_i), (n,)."""
-    return np.asarray(((features**2).sum(axis=1) / features.shape[1] + 1) ** 3)
-
-
-def kernel_row_sums(features: Array) -> Array:
-    """Sums (n,) of k(x_i, x_j) over j != i. k is symmetric, so each block off the diagonal is used for two sums."""
-    total = -kernel_with_itself(features)
-    for rows, columns in itertools.combinations_with_replacement(slices(len(features)), 2):
-        block = kernel(features[rows], features[columns])
-        total[rows] += block.sum(axis=1)
-        if rows != columns:
-            total[columns] += block.sum(axis=0)
-    return total
-
-
-def kernel_means(left: Array, right: Array) -> Array:
-    """Means (n,) of k(left_i, right_j) over `right`, without holding the whole matrix."""
-    total = np.zeros(len(left))
-    for rows, columns in itertools.product(slices(len(left)), slices(len(right))):
-        total[rows] += kernel(left[rows], right[columns]).sum(axis=1)
-    return total / len(right)
-
-
-def slices(n: int) -> list[slice]:
-    """n images in parts of CHUNK."""
-    return [slice(start, start + CHUNK) for start in range(0, n, CHUNK)]
 
 
 def fd_replicates(features: Array, reference: Reference) -> Array:
@@ -192,25 +175,25 @@ def _fast_frechet(features: Array, reference: Reference) -> float:
     return float(shift @ shift + np.trace(own["sigma"]) + np.trace(real["sigma"]) - 2 * trace_root)
 
 
-def kd_replicates(features: Array, reference: Reference) -> Array:
-    """KD with each group of samples left out in turn, (GROUPS,). Sample i is in group i mod GROUPS."""
-    members = np.eye(GROUPS)[np.arange(len(features)) % GROUPS]  # (n, GROUPS)
-    sizes = members.sum(axis=0)
-    across = members.T @ kernel_means(features, reference.features)
-    within = np.zeros((GROUPS, GROUPS))
-    for rows in slices(len(features)):
-        within += members[rows].T @ kernel(features[rows], features) @ members
-    within -= np.diag(members.T @ kernel_with_itself(features))
-    n = len(features) - sizes
+def kernel_replicates(name: str, features: Array, reference: Reference) -> Array:
+    """A kernel distance with each group of samples left out in turn, (GROUPS,). Sample i is in group i mod GROUPS."""
+    kernel, members = reference.kernels[name], kernels.groups(len(features))
+    across = members.T @ kernels.means(kernel, features, reference.features)
+    within = kernels.cell_sums(kernel, features, members)
+    n = len(features) - members.sum(axis=0)
     left = within.sum() - 2 * within.sum(axis=1) + np.diag(within)
-    return left / (n * (n - 1)) + reference.mean_kernel - 2 * (across.sum() - across) / n
+    return np.asarray(left / (n * (n - 1)) + reference.within[name] - 2 * (across.sum() - across) / n)
 
 
-def kd_influence(features: Array, reference: Reference) -> Array:
-    """What each sample adds to KD, (n,), mean 0 (Hoeffding 1948). KD's variance is about sum(terms^2) / (n (n - 1))."""
-    within = kernel_row_sums(features) / (len(features) - 1)
-    across = kernel_means(features, reference.features)
-    return 2 * (within - within.mean()) - 2 * (across - across.mean())
+def influence(name: str, features: Array, reference: Reference) -> Array:
+    """What each sample adds to a kernel distance, (n,), mean 0 (Hoeffding 1948).
+
+    The variance of the distance is about sum(terms^2) / (n (n - 1)).
+    """
+    kernel = reference.kernels[name]
+    within = kernels.row_sums(kernel, features) / (len(features) - 1)
+    across = kernels.means(kernel, features, reference.features)
+    return np.asarray(2 * (within - within.mean()) - 2 * (across - across.mean()))
 
 
 def jackknife_se(replicates: Array) -> float:
@@ -230,4 +213,8 @@ class Metric:
     replicates: Callable[[Array, Reference], Array]  # (GROUPS,)
 
 
-METRICS = {"fd": Metric(frechet_distance, fd_replicates), "kd": Metric(kernel_distance, kd_replicates)}
+METRICS = {
+    "mmd": Metric(partial(kernel_distance, "mmd"), partial(kernel_replicates, "mmd")),
+    "kd": Metric(partial(kernel_distance, "kd"), partial(kernel_replicates, "kd")),
+    "fd": Metric(frechet_distance, fd_replicates),
+}

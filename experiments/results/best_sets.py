@@ -1,4 +1,4 @@
-"""The settings that cannot be told from the best, by KD on all images -> best_sets.csv."""
+"""The settings that cannot be told from the best, by the deciding distance on all images -> best_sets.csv."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,12 @@ from experiments.config.comparison import BestSet
 from experiments.config.trial import Row, Trial
 from experiments.metrics import trust
 from experiments.metrics.best_set import MANY, Standing, best_set
-from experiments.metrics.distances import Array, kd_influence
+from experiments.metrics.distances import Array, influence
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL
 from experiments.results.contrasts import RowsById, quality, real_quality
 from experiments.stages.score import load_features, load_reference
 from experiments.store.store import Store
+from reports.schema import JUDGE
 
 
 def best_set_rows(sets: Sequence[BestSet], rows: Sequence[Row], store: Store, floors: Sequence[Row] = ()) -> list[Row]:
@@ -54,7 +55,7 @@ def _rows(
                 "mode": mode,
                 "budget": runs[0].budget,
                 "setting": name,
-                "metric": "kd",
+                "metric": JUDGE,
                 "value": float(values[:, number].mean()),
                 "fd": float(np.mean([ok[trial.run_id]["fd"] for trial in runs])),
                 "n_networks": len(runs),
@@ -76,8 +77,8 @@ def _rows(
 def compared(
     trials: Sequence[Sequence[Trial]], ok: RowsById, store: Store, level: float = LEVEL
 ) -> tuple[Array, list[Standing]]:
-    """The KD of settings (networks, settings), and the standing of each. `trials`: of each setting, one per network."""
-    values = np.array([[ok[trial.run_id]["kd"] for trial in runs] for runs in trials]).T
+    """The scores (networks, settings), and the standing of each setting. `trials`: of each setting, one per network."""
+    values = np.array([[ok[trial.run_id][JUDGE] for trial in runs] for runs in trials]).T
     influences = [] if len(values) >= ENOUGH_NETWORKS else [
         np.stack([_influence(runs[number], store) for runs in trials], axis=1) for number in range(len(values))
     ]  # fmt: skip
@@ -100,6 +101,6 @@ def _method(n_networks: int, n_settings: int) -> str:
 
 
 def _influence(trial: Trial, store: Store) -> Array:
-    """What each image of a run adds to its KD, (n,)."""
+    """What each image of a run adds to its score, (n,)."""
     features = load_features(trial.score, store).double().numpy()
-    return kd_influence(features, load_reference(trial.score.reference, store, len(features)))
+    return influence(JUDGE, features, load_reference(trial.score.reference, store, len(features)))

@@ -13,9 +13,9 @@ from experiments.metrics.distances import METRICS, Array, jackknife_se
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, Estimate, holm, pooled, predicted, verdict
 from experiments.stages.common import load_meta
 from experiments.store.store import Store
-from reports.schema import EQUAL, FEW_NETWORKS, NOT_YET
+from reports.schema import EQUAL, FEW_NETWORKS, JUDGE, NOT_YET
 
-SMALLEST = 0.1  # the smallest difference of interest, as a share of b's KD, unless an experiment sets another one
+SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score, unless an experiment sets another one
 RowsById = Mapping[str, Row]  # by run_id
 
 
@@ -114,7 +114,7 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
             yield shared | _numbers(metric, pooled([d], [se])) | own | values
     untrusted = trust.doubt([quality(side, ok) for side in zip(*pairs, strict=True)], real_quality(floors, shared))
     stopped_equal = contrast.stop is not None and contrast.stop.why == "equal"
-    whole, word = dict(one.whole), EQUAL if stopped_equal else verdict(one.whole["kd"], one.whole["fd"])
+    whole, word = dict(one.whole), EQUAL if stopped_equal else verdict(one.whole[JUDGE], one.whole["fd"])
     if untrusted or (contrast.retrained and len(pairs) < ENOUGH_NETWORKS):
         word = NOT_YET if untrusted else FEW_NETWORKS
         whole = {metric: replace(estimate, clear=False) for metric, estimate in whole.items()}
@@ -133,7 +133,7 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
             "untrusted": untrusted or None,
             "verdict": word,
         }
-        if metric == "kd":
+        if metric == JUDGE:
             seconds = [ok[trial.run_id]["seconds"] for pair in pairs for trial in pair]
             smallest = (contrast.stop.smallest if contrast.stop else SMALLEST) * value_b
             if not untrusted:  # more samples that are no images would settle nothing
@@ -144,7 +144,7 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
 
 
 def to_settle(estimate: Estimate, smallest: float, n: int, n_networks: int, seconds: float) -> Row:
-    """How many images, or networks, would settle a difference in KD that is not clear.
+    """How many images, or networks, would settle a difference that is not clear.
 
     That many detect the measured difference with 80 % power, or `smallest`, the smallest difference of interest, if
     that is larger.

@@ -2,7 +2,7 @@
 
 score_stage   scores/ID/      features.safetensors (of a mixture data set also the log density and component of each
                               sample), shown.safetensors, meta.json
-reference     references/ID/  features.safetensors: features, labels, kernel row sums of the training images
+reference     references/ID/  features.safetensors: features, labels, kernel width and row sums of the training images
 
 Each returns at once if its artifact exists. A score holds everything that rows and reports need from its samples, so
 samples may be evicted once they are scored.
@@ -20,15 +20,7 @@ from experiments.config.config import ReferenceConfig, ScoreConfig
 from experiments.config.identity import identity
 from experiments.config.names import DIGITS
 from experiments.metrics.class_mix import Strata, class_distance, expected_class_distance, kd_at_data_mix
-from experiments.metrics.distances import (
-    METRICS,
-    Array,
-    Pool,
-    Reference,
-    jackknife_se,
-    kernel_row_sums,
-    precision_recall,
-)
+from experiments.metrics.distances import METRICS, Array, Pool, Reference, jackknife_se, precision_recall
 from experiments.metrics.features import extract
 from experiments.stages.common import SAMPLED, images_of, load_meta, write_meta
 from experiments.stages.hardware import use_threads
@@ -36,6 +28,7 @@ from experiments.stages.sample import EACH
 from experiments.store.store import Store
 
 N_CLASSES = 10
+ROW_SUMS = "row_sums_"  # of one kernel each
 SHOWN_IMAGES = 16  # of the samples, kept with their score for reports
 
 
@@ -47,10 +40,11 @@ def reference_stage(config: ReferenceConfig, store: Store, data_root: Path | Non
     use_threads(1)  # so that the reference does not depend on the threads of the runs
     images = images_of(config.data, data_root)
     features = extract(config.features, images.pixels, weights=config.weights)[0]
-    row_sums = torch.from_numpy(kernel_row_sums(features.double().numpy()))
+    pool = Pool.of(features.double().numpy(), config.width)
     with store.writing("references", name) as folder:
-        tensors = {"features": features, "labels": images.labels, "row_sums": row_sums}
-        save_file(tensors, folder / "features.safetensors")
+        tensors = {"features": features, "labels": images.labels, "width": torch.tensor(pool.width).double()}
+        sums = {f"{ROW_SUMS}{kernel}": torch.from_numpy(values) for kernel, values in pool.row_sums.items()}
+        save_file(tensors | sums, folder / "features.safetensors")
     return name
 
 
@@ -59,7 +53,10 @@ def load_pool(config: ReferenceConfig, store: Store) -> tuple[Pool, Tensor]:
     """The real images of a reference as a Pool, and their labels (T,)."""
     with store.reading("references", identity(config)) as folder:
         tensors = load_file(folder / "features.safetensors")
-        return Pool(tensors["features"].double().numpy(), tensors["row_sums"].numpy()), tensors["labels"]
+        sums = {
+            name.removeprefix(ROW_SUMS): each.numpy() for name, each in tensors.items() if name.startswith(ROW_SUMS)
+        }
+        return Pool(tensors["features"].double().numpy(), tensors["width"].item(), sums), tensors["labels"]
 
 
 @lru_cache(maxsize=4)
@@ -107,12 +104,13 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
             folder,
             **meta,
             **values,
+            mmd_se=jackknife_se(replicates["mmd_replicates"]),
             kd_se=jackknife_se(replicates["kd_replicates"]),
             precision=precision,
             recall=recall,
             n_reference=len(reference.features),
             **_class_mix(config.reference, store, features, logits),
-            **{name: found.tolist() for name, found in replicates.items()},
+            **{name: values.tolist() for name, values in replicates.items()},
         )
     return name
 

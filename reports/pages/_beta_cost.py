@@ -8,7 +8,7 @@ from reports import components, figures
 from reports.document import Figure, Section
 from reports.formats import metric_name, number
 from reports.results import Run, means, timed
-from reports.schema import COLUMNS, METRICS
+from reports.schema import COLUMNS
 from reports.sentences import capital
 
 MARKERS = "osD^vPX"
@@ -45,8 +45,8 @@ def families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, dict[str, str]]]:
 
 def against_nfe(run: Run, rows: pd.DataFrame) -> Figure:
     """Quality against network evaluations."""
-    figure, [axes] = figures.panels(1, len(METRICS), 3.5)
-    for ax, metric in zip(axes, METRICS, strict=True):
+    figure, [axes] = figures.panels(1, len(run.metrics), 3.5)
+    for ax, metric in zip(axes, run.metrics, strict=True):
         for mine, look in families(rows):
             line = means(run.of_kind(mine["mode"].iloc[0]), metric)
             if mine["mode"].iloc[0] == "pareto":
@@ -66,9 +66,9 @@ def against_seconds(run: Run, rows: pd.DataFrame) -> list[Figure]:
     ways = ["device", "precision_mode", "compiled", "threads", "batch_size", "n_samples"]
     found = []
     for count, (_, same) in enumerate(timed(rows).groupby(ways, dropna=False, sort=False), start=1):
-        figure, [axes] = figures.panels(1, len(METRICS), 3.3)
+        figure, [axes] = figures.panels(1, len(run.metrics), 3.3)
         seconds = f"seconds for {components.values(same, 'n_samples')} images"
-        for ax, metric in zip(axes, METRICS, strict=True):
+        for ax, metric in zip(axes, run.metrics, strict=True):
             for mine, look in families(same):
                 figures.points(mine, "seconds", metric, ax, **look)
             figures.log_ticks(ax)

@@ -34,7 +34,7 @@ def sections(run: Run) -> list[Section | None]:
         predictors.gains(run),
         explorer.all_settings(run, knobs, explorer.setting_and_mode),
         best_sets.ties(run),
-        components.glossary("p_mean", "p_std", "eta", "fd", "kd", "precision", "recall"),
+        components.glossary("p_mean", "p_std", "eta", run.judge, "fd", "precision", "recall"),
         tables.section(run, best_sets.listing(run), KINDS, ("p_mean", "p_std", "images_seen", "eta", "nfe")),
     ]
 
@@ -55,7 +55,7 @@ def opening(run: Run) -> Opening:
     kept = [one for one in known if usual in set(one.members["setting"])]
     last = sets[-1]
     best = last.settings.iloc[0]
-    name = metric_name("kd", run.features)
+    name = metric_name(run.judge, run.features)
     here = [head(pair) for pair in found if head(pair)["mode"] == last.mode]
     row = next((one for one in here if one["a"] == best["setting"]), here[0])
     unclear = len(last.members) - len(last.tied)
@@ -65,9 +65,9 @@ def opening(run: Run) -> Opening:
     ]
     tied = tied if best["setting"] in set(last.members["setting"]) else ["its samples are not yet images"]
     change = openings.change(row) if row["a"] == best["setting"] else []
-    default = Number(whole(last.value(usual, "kd")), f"{name} of the default", [last.mode])
+    default = Number(whole(last.value(usual, run.judge)), f"{name} of the default", [last.mode])
     lowest = Number(
-        whole(best["kd"]),
+        whole(best[run.judge]),
         f"{name}, the lowest: {best['setting']}",
         [last.mode, *change, *tied],
         openings.effect(run, row) if change else None,
@@ -88,7 +88,7 @@ def opening(run: Run) -> Opening:
         )
     return Opening(
         answer, "Not established. Measured:" if failed and known else "", large, [],
-        openings.key(run, "kd"), status=openings.status(run, row, FIXED), warnings=failed, figure=grid(run, sets),
+        openings.key(run, run.judge), status=openings.status(run, row, FIXED), warnings=failed, figure=grid(run, sets),
     )  # fmt: skip
 
 
@@ -142,32 +142,32 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
     for ax in axes.flat[len(sets) :]:
         ax.set_visible(False)
     for ax, one in zip(axes.flat, sets, strict=False):
-        here = rows[rows["mode"] == one.mode].groupby(["p_mean", "p_std", "setting"], as_index=False)["kd"].mean()
-        wide = here.pivot_table(index="p_std", columns="p_mean", values="kd")
+        here = rows[rows["mode"] == one.mode].groupby(["p_mean", "p_std", "setting"], as_index=False)[run.judge].mean()
+        wide = here.pivot_table(index="p_std", columns="p_mean", values=run.judge)
         tied, members = set(one.tied["setting"]), set(one.members["setting"])
         hatched = {name: "not yet images" for name in one.settings["setting"] if not trusted(one, name)}
         hatched |= dict.fromkeys(members - tied, "its networks differ too much to place it")
-        judged = here[~here["setting"].isin(hatched)].pivot_table(index="p_std", columns="p_mean", values="kd")
+        judged = here[~here["setting"].isin(hatched)].pivot_table(index="p_std", columns="p_mean", values=run.judge)
         ranks = judged.stack().rank(pct=True).unstack().reindex(index=wide.index, columns=wide.columns).astype(float)
         ax.imshow(ranks, cmap="Blues_r", aspect="auto", vmin=-0.3, vmax=1.2)
         for _, row in here.iterrows():
             x, y = list(wide.columns).index(row["p_mean"]), list(wide.index).index(row["p_std"])
             weight = "bold" if row["setting"] in tied else "normal"
-            ax.text(x, y, whole(row["kd"]), ha="center", va="center", fontsize=8, fontweight=weight)
+            ax.text(x, y, whole(row[run.judge]), ha="center", va="center", fontsize=8, fontweight=weight)
             if row["setting"] in hatched:
                 ax.add_patch(figures.hatching(x, y))
             if row["setting"] in tied:
                 ax.add_patch(figures.box(x, y, figures.ORANGE))
             star = " (default)" if row["setting"] == predictors.of_default(run)["setting"] else ""
             why = f"; {hatched[row['setting']]}" if row["setting"] in hatched else ""
-            value = f"KD ×1000 {cell('kd', row['kd'])}, mean{why}"
+            value = f"{COLUMNS[run.judge].label} {cell(run.judge, row[run.judge])}, mean{why}"
             figures.target(ax, x, y, f"{row['setting']}{star}, {one.mode}: {value}")
         ax.set_xticks(range(len(wide.columns)), [number(value) for value in wide.columns])
         ax.set_yticks(range(len(wide.index)), [number(value) for value in wide.index])
         ax.set(title=one.mode, xlabel=COLUMNS["p_mean"].label, ylabel=COLUMNS["p_std"].label)
         ax.grid(visible=False)
     text = (
-        f"Mean {metric_name('kd', run.features)} of each log-normal distribution; lower is better, darker is better. "
+        f"Mean {metric_name(run.judge, run.features)} of each log-normal distribution; lower and darker is better. "
         "Outlined: the settings that cannot be told from the best of their map. Hatched: not judged, since the samples "
         "are not yet images, or since the networks of the setting differ too much to place it. "
         f"{plural(rows['train_seed'].nunique(), 'network')} per setting, {components.values(rows, 'n_samples')} "

@@ -9,7 +9,7 @@ from reports.document import Figure, Number, Opening, Prose, Section
 from reports.formats import as_precise, cell, listed, metric_name, number, percent, plural, short_name
 from reports.pages import _beta_cost as cost
 from reports.results import Run, means
-from reports.schema import BETTER, EQUAL, METRICS, NOT_YET, UNCLEAR, UNDECIDED, WORSE
+from reports.schema import BETTER, EQUAL, NOT_YET, UNCLEAR, UNDECIDED, WORSE
 from reports.sentences import Pair, head, pairs
 
 PRIMARY = ("primary", "final-denoise", "control")
@@ -31,7 +31,7 @@ def sections(run: Run) -> list[Section | None]:
         conditions(run),
         classes(run),
         components.training(run),
-        components.glossary("alpha", "beta", "eta", "nfe", "fd", "kd", "precision", "recall"),
+        components.glossary("alpha", "beta", "eta", "nfe", run.judge, "fd", "precision", "recall"),
         numbers(run),
     ]
 
@@ -168,17 +168,17 @@ def quality(run: Run) -> Section | None:
     modes = {mode: rows for mode in ("same-alpha", "same-ladder") if len(rows := run.ok(mode))}
     if not modes:
         return None
-    figure, grid = figures.panels(len(modes), len(METRICS), 2.9 * len(modes))
+    figure, grid = figures.panels(len(modes), len(run.metrics), 2.9 * len(modes))
     above = {"same-alpha": ("nfe", "network evaluations"), "same-ladder": ("eta", "eta")}
     for axes, (mode, rows) in zip(grid, modes.items(), strict=True):
-        for ax, metric in zip(axes, METRICS, strict=True):
+        for ax, metric in zip(axes, run.metrics, strict=True):
             figures.quality_line(means(run.of_kind(mode), metric), rows, "beta", metric, ax)
             figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
             figures.fit_y(ax, rows[metric], metric)
             ticks = rows.drop_duplicates("beta").sort_values("beta")
             figures.top_ticks(ax, ticks["beta"], ticks[above[mode][0]], above[mode][1])
             ax.set_ylabel(metric_name(metric, run.features, long=True))
-            ax.set_title(TITLES[mode] if metric == METRICS[0] else " ")
+            ax.set_title(TITLES[mode] if metric == run.judge else " ")
     figures.named(figure)
     text = (
         "Quality against beta; lower is better. Blue: mean over networks. Faint: single networks. Green: score of real "

@@ -7,7 +7,6 @@ from reports.budgets import opening
 from reports.document import Figure, Section
 from reports.formats import cell
 from reports.results import Run
-from reports.schema import METRICS
 
 __all__ = ["opening", "sections"]
 
@@ -32,7 +31,7 @@ def sections(run: Run) -> list[Section | None]:
         levels(run),
         classes(run),
         components.training(run),
-        components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
+        components.glossary("nfe", "eta", run.judge, "fd", "precision", "recall"),
         tables.section(run, best_sets.listing(run), KINDS, ("schedule", "sampler", "n_steps", "nfe")),
     ]
 
@@ -53,14 +52,14 @@ def quality(run: Run) -> Section | None:
         return None
     samplers, schedules = rows["sampler"].unique(), rows["schedule"].unique()
     looks = figures.looks(list(schedules))
-    figure, axes = figures.panels(len(samplers), len(METRICS), 2.6 * len(samplers) + 0.5)
+    figure, axes = figures.panels(len(samplers), len(run.metrics), 2.6 * len(samplers) + 0.5)
     for row, sampler in zip(axes, samplers, strict=True):
-        for ax, metric in zip(row, METRICS, strict=True):
+        for ax, metric in zip(row, run.metrics, strict=True):
             for schedule, marker in zip(schedules, cycle(MARKERS), strict=False):
                 mine = rows[(rows["sampler"] == sampler) & (rows["schedule"] == schedule)]
                 components.line_of_budgets(ax, metric, mine, label=schedule, marker=marker, **looks[schedule])
             components.against_cost(ax, run, metric, rows, rows["budget"])
-            ax.set_title(sampler if metric == METRICS[0] else " ")
+            ax.set_title(sampler if metric == run.judge else " ")
     text = (
         "Quality against evaluations: one line per ladder, one row of panels per sampler. Lower is better, and further "
         "left is cheaper. Lines: means over networks. Faint points: single networks. Green: score of real images "

@@ -30,7 +30,7 @@ def sections(run: Run) -> list[Section | None]:
         best_sets.ties(run),
         conditions(run),
         classes(run),
-        components.glossary("eta", "fd", "kd", "precision", "recall"),
+        components.glossary("eta", run.judge, "fd", "precision", "recall"),
         tables.section(run, best_sets.listing(run), KINDS, (*SETTING, "eta", "nfe")),
     ]
 

@@ -18,7 +18,7 @@ def sections(run: Run) -> list[Section | None]:
         if settings
         else None,
         components.training(run),
-        components.glossary("nfe", "fd", "kd", "precision", "recall"),
+        components.glossary("nfe", run.judge, "fd", "precision", "recall"),
         tables.section(run, [], {}, ("schedule", "sampler", "n_steps", "nfe", "final_denoise")),
     ]
 
@@ -34,7 +34,7 @@ def opening(run: Run) -> Opening:
     if not len(rows):
         return Opening("No run succeeded.", "No score.", status=openings.status(run, None))
     first, numbers = rows.iloc[0], []
-    for metric in ("fd", "kd"):
+    for metric in ("fd", run.judge):
         name = metric_name(metric, run.features)
         notes = [spread(rows, metric), *openings.floor(run, first, metric)]
         numbers.append(Number(cell(metric, rows[metric].mean()), name, notes))

@@ -18,7 +18,7 @@ def sections(run: Run) -> list[Section | None]:
         best_sets.conditions(run),
         differences(run),
         components.training(run),
-        components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
+        components.glossary("nfe", "eta", run.judge, "fd", "precision", "recall"),
         tables.section(run, best_sets.listing(run), KINDS, ("schedule", "sampler", "n_steps", "nfe", "final_denoise")),
     ]
 

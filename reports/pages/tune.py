@@ -9,7 +9,7 @@ from reports import best_sets, components, explorer, figures, limits, openings, 
 from reports.document import Code, Figure, Number, Opening, Prose, Section, Table
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.schema import METRICS, NOT_YET
+from reports.schema import NOT_YET
 from reports.sentences import head, pairs, worded
 
 KINDS = {
@@ -99,7 +99,7 @@ def line(run: Run, one: best_sets.BestSet) -> str:
         texts.insert(0, f"“{one.best}” is {'what is' if default else 'not compared with what is'} used without tuning")
     if at_floor(run, one):
         texts.append(f"“{one.best}” is at the floor already: as close to the data as real images are")
-    return f"{metric_name(METRICS[0], run.features)}: {'. '.join(texts)}."
+    return f"{metric_name(run.judge, run.features)}: {'. '.join(texts)}."
 
 
 def to_settle(row: pd.Series) -> str:
@@ -114,7 +114,7 @@ def to_settle(row: pd.Series) -> str:
 
 def at_floor(run: Run, one: best_sets.BestSet) -> bool:
     """Whether the recommended setting scores within the range of real images, in every metric."""
-    floors = {metric: run.floor(metric, run.ok(one.mode).iloc[0]) for metric in METRICS}
+    floors = {metric: run.floor(metric, run.ok(one.mode).iloc[0]) for metric in run.metrics}
     return bool(one.best) and all(
         floor is not None and one.value(one.best, metric) <= floor["high"] for metric, floor in floors.items()
     )
@@ -146,7 +146,7 @@ def sections(run: Run) -> list[Section | None]:
         knobs(run),
         best_sets.conditions(run),
         components.training(run),
-        components.glossary("nfe", "eta", "fd", "kd", "precision", "recall"),
+        components.glossary("nfe", "eta", run.judge, "fd", "precision", "recall"),
         tables.section(run, [], KINDS, ("schedule", "sampler", "n_steps", "nfe")),
     ]
 
@@ -195,8 +195,8 @@ def front(run: Run) -> Section | None:
         return None
     field = run.rows[(run.rows["status"] == "ok") & run.rows["mode"].str.endswith(RACE)]
     field = field[field["n_samples"] == field["n_samples"].min()]
-    figure, [axes] = figures.panels(1, len(METRICS), 3.4)
-    for ax, metric in zip(axes, METRICS, strict=True):
+    figure, [axes] = figures.panels(1, len(run.metrics), 3.4)
+    for ax, metric in zip(axes, run.metrics, strict=True):
         means = field.groupby(["mode", "setting", "budget"], as_index=False)[metric].mean()
         figures.field(
             means, "budget", metric, ax, label=f"all settings, {cell('n_samples', field['n_samples'].min())} images"

@@ -66,5 +66,5 @@ def test_an_unpaired_difference_by_hand() -> None:
     a, b = budgets.Mean(5.0, 0.3, 1), budgets.Mean(2.0, 0.4, 1)
     assert budgets.unpaired(a, b) == pytest.approx((3.0, 3 - 2.024 * 0.5, 3 + 2.024 * 0.5), abs=1e-3)
     assert budgets.unpaired(a, b, 5) == pytest.approx((3.0, 3 - 2.712 * 0.5, 3 + 2.712 * 0.5), abs=1e-3)
-    both = budgets.mean(pd.DataFrame({"kd": [1.0, 3.0], "kd_se": [0.3, 0.4]}))
+    both = budgets.mean(pd.DataFrame({"kd": [1.0, 3.0], "kd_se": [0.3, 0.4]}), "kd")
     assert both == budgets.Mean(2.0, 0.25, 2)

@@ -33,7 +33,7 @@ NUMBER = "must be a finite number or empty"
         ("contrasts.csv", "low=7", "row 1: low must be at most high"),
         ("floors.csv", "high=-7", "row 1: low must be at most high"),
         ("table.csv", "compiled=yes", "row 1: compiled='yes': must be True, False or empty"),
-        ("contrasts.csv", "metric=is", "row 1: metric='is': must be one of kd, fd"),
+        ("contrasts.csv", "metric=is", "row 1: metric='is': must be one of mmd, kd, fd"),
         ("contrasts.csv", "verdict=maybe", "row 1: verdict='maybe': must be one of better, worse"),
         ("features", "features=other", "digits, other: one report shows one feature space"),
         ("contrasts.csv", "verdict=", "row 1: a row over all networks has no verdict"),

@@ -30,7 +30,7 @@ def sections(run: Run) -> list[Section | None]:
         steps(run),
         every_exchange(run),
         yardsticks(run),
-        components.glossary("eta", "fd", "kd", *FURTHER, "precision", "recall"),
+        components.glossary("eta", run.judge, "fd", *FURTHER, "precision", "recall"),
         components.training(run),
         tables.section(run, [], KINDS, ("network", "eta", "n_steps", "nfe")),
     ]
@@ -102,7 +102,7 @@ def against_noise_below(run: Run) -> list[Table]:
         {"exact": f"above {number(edge)}"}
         | {
             metric_name(metric, run.features): gains.shown(run, gains.first(same, metric=metric), named=False)
-            for metric in METRICS[::-1]
+            for metric in run.metrics[::-1]
         }
         for edge, same in rows.groupby("band_low", sort=False)
     ]
@@ -197,7 +197,7 @@ def every_exchange(run: Run) -> Section | None:
 def yardsticks(run: Run) -> Section | None:
     """All yardsticks of the main denoisers."""
     rows = gains.of(run, "whole", "split")
-    measured = [name for name in (*METRICS[::-1], *FURTHER) if (run.gains["metric"] == name).any()]
+    measured = [name for name in (*run.metrics[::-1], *FURTHER) if (run.gains["metric"] == name).any()]
     if not len(rows) or not set(measured) - set(METRICS):
         return None
     body = []

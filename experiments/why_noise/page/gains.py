@@ -9,7 +9,6 @@ from reports import components
 from reports.document import Table, table
 from reports.formats import cell, interval, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.schema import METRICS
 
 DECIDES = "fd"  # needs fewer images for this effect than KD
 FULL, EVERYWHERE = "eta 1", "noise everywhere"
@@ -121,7 +120,7 @@ def gain_table(run: Run, rows: pd.DataFrame, text: str) -> Table:
     for _, row in rows.iterrows():
         line = {"denoiser": row["arm"], "setting": row["setting"], "samples": cell("n_samples", row["n_samples"])}
         line["FD without noise"] = cell("fd", row["value_0"])
-        for metric in METRICS[::-1]:
+        for metric in run.metrics[::-1]:
             line[f"change of {metric_name(metric, run.features)} (interval)"] = shown(
                 run, in_metric(run, row, metric), named=False
             )

@@ -41,17 +41,21 @@ def test_the_forecast_is_what_the_comparison_will_say_if_networks_differ_by_thei
     spread = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
     differences = spread * ONE / spread.std(ddof=1) if n > 1 else spread
     found = forecast(etas(n), tmp_path)
-    assert found.kd == pytest.approx(pooled(differences, [ONE] * n).detectable, rel=1e-6) and found.n_networks == n
+    assert found.size == pytest.approx(pooled(differences, [ONE] * n).detectable, rel=1e-6) and found.n_networks == n
     assert found.at_best == (n >= 5)
 
 
 @pytest.mark.parametrize(
     ("n", "retrained", "expected"),
     [
-        (2, False, "KD x1000 of about 31 .*; half of that takes four times the images"),
-        (5, False, "KD x1000 of at best about 25 .*; the spread between networks is not known yet"),
-        (2, True, "KD x1000 of at best about 31 .*; settings with networks of their own get a verdict from 5 networks"),
-        (5, True, "KD x1000 of at best about 25 .*; the spread between networks is not known yet"),
+        (2, False, "MMD ×1000 of about 31 .*; half of that takes four times the images"),
+        (5, False, "MMD ×1000 of at best about 25 .*; the spread between networks is not known yet"),
+        (
+            2,
+            True,
+            "MMD ×1000 of at best about 31 .*; settings with networks of their own get a verdict",
+        ),
+        (5, True, "MMD ×1000 of at best about 25 .*; the spread between networks is not known yet"),
     ],
 )
 def test_more_images_are_advised_only_where_they_help(

@@ -117,7 +117,7 @@ def test_contrasts_pair_networks_and_pool_them(store: Store) -> None:
     pairs = ((TRIALS[1], TRIALS[0]), (TRIALS[3], TRIALS[2]))
     out = contrast_rows([Contrast("explored", "any", "eta 0.9", "eta 0", pairs)], rows, store)
     assert [(row["metric"], row.get("train_seed")) for row in out] == [
-        ("fd", 0), ("fd", 1), ("kd", 0), ("kd", 1), ("fd", None), ("kd", None),
+        *((metric, seed) for metric in METRICS for seed in (0, 1)), *((metric, None) for metric in METRICS),
     ]  # fmt: skip
     kd = [row for row in out if row["metric"] == "kd"]
     assert kd[0]["difference"] == rows[1]["kd"] - rows[0]["kd"]
@@ -132,7 +132,7 @@ def test_contrasts_pair_networks_and_pool_them(store: Store) -> None:
 def test_the_floor_has_the_sizes_of_the_rows(store: Store) -> None:
     rows = run(TRIALS, store)
     floors = floor_rows(TRIALS, rows, store)
-    assert [row["metric"] for row in floors] == ["fd", "kd", "precision", "recall"]
+    assert [row["metric"] for row in floors] == [*METRICS, "precision", "recall"]
     for row in floors:
         assert (row["n_samples"], row["n_reference"], row["repeats"]) == (40, 4960, 20)
         assert row["low"] < row["mean"] < row["high"] and row["sd"] > 0

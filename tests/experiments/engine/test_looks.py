@@ -21,6 +21,7 @@ from experiments.metrics.features import features_id
 from experiments.results.contrasts import contrast_rows
 from experiments.stages.common import load_meta
 from experiments.store.store import Store
+from reports.schema import JUDGE
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +61,7 @@ def run(planned: Looks, store: Store) -> tuple[Looked, list[Row]]:
 def test_a_clear_difference_ends_the_run_at_the_first_look(store: Store) -> None:
     looked, rows = run(looks(1.0, 0.0, smallest=1e-9, n_steps=32), store)
     assert [row["look"] for row in looked.rows] == [1, 1] and looked.rows[1]["stopped"] == "clear"
-    primary = next(row for row in rows if row["kind"] == "primary" and row["metric"] == "kd" and "verdict" in row)
+    primary = next(row for row in rows if row["kind"] == "primary" and row["metric"] == JUDGE and "verdict" in row)
     assert (primary["look"], primary["n_looks"], primary["stopped"], primary["n_samples"]) == (1, 3, "clear", 40)
     assert {row["n_samples"] for row in looked.result.rows} == {40}
 
@@ -71,10 +72,10 @@ def test_an_unsettled_difference_gets_all_images_and_the_rest_does_not(store: St
     assert [row["stopped"] for row in looked.rows[::2]] == [None, None, "maximum"]
     by_mode = {row["mode"]: row["n_samples"] for row in looked.result.rows}
     assert by_mode == {"primary": 100, "control": 100, "other": 40}
-    kd = [row for row in rows if row["metric"] == "kd" and "verdict" in row]
+    kd = [row for row in rows if row["metric"] == JUDGE and "verdict" in row]
     assert [row["kind"] for row in kd] == ["primary", "control"] and [row["n_samples"] for row in kd] == [100, 100]
     assert [row["stopped"] for row in kd if "stopped" in row] == ["maximum"]
-    last = next(row for row in looked.rows if row["look"] == 3 and row["metric"] == "kd")
+    last = next(row for row in looked.rows if row["look"] == 3 and row["metric"] == JUDGE)
     assert (kd[0]["low"], kd[0]["high"]) == (last["low"], last["high"])
     assert kd[0]["high"] - kd[0]["low"] > 4.2 * kd[0]["se"]  # wider than +-1.96 (t: 2.09) standard errors
 

@@ -5,7 +5,7 @@ import pytest
 
 from experiments.metrics import best_set as module
 from experiments.metrics.best_set import best_set
-from experiments.metrics.distances import Reference, jackknife_se, kd_influence, kd_replicates
+from experiments.metrics.distances import Reference, influence, jackknife_se, kernel_replicates
 
 SETTINGS, N = 6, 100
 
@@ -63,7 +63,9 @@ def test_influence_gives_the_standard_error_of_the_jackknife() -> None:
     rng = np.random.default_rng(4)
     reference = Reference.of(rng.normal(size=(2000, 4)))
     features = rng.normal(0.3, 1.2, size=(1000, 4))
-    terms = kd_influence(features, reference)
+    terms = influence("kd", features, reference)
     assert abs(terms.mean()) < 1e-12
     se = np.sqrt((terms**2).sum() / (1000 * 999))
-    assert se == pytest.approx(jackknife_se(kd_replicates(features, reference)), rel=0.35)  # 20 groups: +-16 %
+    assert se == pytest.approx(
+        jackknife_se(kernel_replicates("kd", features, reference)), rel=0.35
+    )  # 20 groups: +-16 %

@@ -5,8 +5,9 @@ import pytest
 
 from diffusion_core.data import load
 from experiments.metrics.class_mix import Strata, class_distance, expected_class_distance, kd_at_data_mix
-from experiments.metrics.distances import Reference, jackknife_se, kernel, kernel_distance
+from experiments.metrics.distances import Reference, jackknife_se, kernel_distance
 from experiments.metrics.features import extract
+from experiments.metrics.kernels import Cubic
 
 SHARE = np.full(10, 0.1)
 
@@ -24,12 +25,12 @@ def test_it_is_the_mean_kernel_between_classes_weighted_by_their_shares() -> Non
     reference, labels = rng.normal(size=(50, 4)), np.repeat([0, 1, 2], [25, 10, 15])
     share = np.array([0.5, 0.2, 0.3])
     real = Strata.of(Reference.of(reference), labels, 3)
-    matrix, of_real = kernel(features, features), kernel(reference, reference)
+    matrix, of_real = Cubic().matrix(features, features), Cubic().matrix(reference, reference)
     np.fill_diagonal(matrix, np.nan)
     np.fill_diagonal(of_real, np.nan)
     expected = 0.0
     for c in range(3):
-        expected -= 2 * share[c] * kernel(features[classes == c], reference).mean()
+        expected -= 2 * share[c] * Cubic().matrix(features[classes == c], reference).mean()
         for d in range(3):
             expected += share[c] * share[d] * np.nanmean(matrix[np.ix_(classes == c, classes == d)])
             expected += share[c] * share[d] * np.nanmean(of_real[np.ix_(labels == c, labels == d)])
@@ -51,7 +52,7 @@ def test_real_images_score_0_on_average_with_less_variance_than_kd(digits: tuple
         reference = Reference.of(features[rest])
         found = kd_at_data_mix(features[some], classes[some], Strata.of(reference, classes[rest], 10))
         assert found is not None
-        plain.append(kernel_distance(features[some], reference))
+        plain.append(kernel_distance("kd", features[some], reference))
         at_mix.append(found[0])
         errors.append(jackknife_se(found[1]))
     assert np.var(at_mix) < 0.75 * np.var(plain)
@@ -66,7 +67,7 @@ def test_a_wrong_class_mix_of_real_images_counts_in_kd_only(digits: tuple[np.nda
     reference = Reference.of(features[rest])
     found = kd_at_data_mix(features[few_ones], classes[few_ones], Strata.of(reference, classes[rest], 10))
     assert found is not None
-    assert kernel_distance(features[few_ones], reference) > 10 * jackknife_se(found[1])
+    assert kernel_distance("kd", features[few_ones], reference) > 10 * jackknife_se(found[1])
     assert abs(found[0]) < 3 * jackknife_se(found[1])
 
 

@@ -8,14 +8,12 @@ from fidelity_pixels import fidelity
 from diffusion_core.data import Images
 from experiments.metrics.distances import (
     GROUPS,
+    METRICS,
     Pool,
     Reference,
-    fd_replicates,
     frechet_distance,
     jackknife_se,
-    kd_replicates,
     kernel_distance,
-    kernel_row_sums,
     precision_recall,
 )
 from experiments.metrics.features import extract
@@ -43,22 +41,27 @@ def test_fd_kd_precision_and_recall_equal_torch_fidelity(
     theirs = fidelity(*pixels)
     reference = Reference.of(features[1])
     assert frechet_distance(features[0], reference) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
-    assert kernel_distance(features[0], reference) == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5)
+    assert kernel_distance("kd", features[0], reference) == pytest.approx(
+        theirs["kernel_inception_distance_mean"], rel=1e-5
+    )
     assert precision_recall(features[0], reference) == (theirs["precision"], theirs["recall"])
     assert theirs["frechet_inception_distance"] > 1  # the noise is seen
 
 
-def test_kernel_distance_is_the_u_statistic_at_unequal_sizes() -> None:
-    rng = np.random.default_rng(0)
+KERNELS = {"mmd": lambda a, b: np.exp(-((a - b) ** 2).sum() / (2 * WIDE**2)), "kd": lambda a, b: (a @ b / 3 + 1) ** 3}
+WIDE = 1.3
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_kernel_distance_is_the_u_statistic_at_unequal_sizes(name: str) -> None:
+    rng, k = np.random.default_rng(0), KERNELS[name]
     x, y = rng.normal(size=(7, 3)), rng.normal(1, 2, size=(11, 3))
-
-    def k(a: np.ndarray, b: np.ndarray) -> float:
-        return float((a @ b / 3 + 1) ** 3)
-
     within_x = np.mean([k(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j])
     within_y = np.mean([k(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j])
     across = np.mean([k(a, b) for a in x for b in y])
-    assert kernel_distance(x, Reference.of(y)) == pytest.approx(within_x + within_y - 2 * across, rel=1e-12)
+    distances = [np.linalg.norm(a - b) for i, a in enumerate(y) for b in y[:i]]
+    reference = Reference.of(y, width=WIDE / float(np.median(distances)))
+    assert kernel_distance(name, x, reference) == pytest.approx(within_x + within_y - 2 * across, rel=1e-12)
 
 
 @pytest.mark.parametrize("n", [200, 213])
@@ -66,8 +69,9 @@ def test_replicates_equal_leaving_each_group_out(n: int) -> None:
     rng = np.random.default_rng(1)
     x, reference = rng.normal(size=(n, 5)), Reference.of(rng.normal(0.3, 1.2, size=(400, 5)))
     kept = [x[np.arange(n) % GROUPS != group] for group in range(GROUPS)]
-    for replicates, distance in ((fd_replicates, frechet_distance), (kd_replicates, kernel_distance)):
-        np.testing.assert_allclose(replicates(x, reference), [distance(part, reference) for part in kept], rtol=1e-8)
+    for metric in METRICS.values():
+        left_out = [metric.value(part, reference) for part in kept]
+        np.testing.assert_allclose(metric.replicates(x, reference), left_out, rtol=1e-8)
 
 
 def test_jackknife_of_a_mean_is_its_standard_error() -> None:
@@ -78,17 +82,17 @@ def test_jackknife_of_a_mean_is_its_standard_error() -> None:
 
 def test_the_floor_and_rows_compare_disjoint_real_images_of_equal_sizes() -> None:
     features = np.random.default_rng(3).normal(size=(60, 4))
-    pool = Pool(features, kernel_row_sums(features))
+    pool = Pool.of(features)
     floor = pool.floor(20, repeats=3)
     for draw in range(3):
         aside = pool.aside(20, draw + 1)
         assert aside.sum() == 20 and not (aside == pool.aside(20, 0)).all()
-        rest = Reference.of(features[~aside])
-        assert floor["fd"][draw] == pytest.approx(frechet_distance(features[aside], rest), rel=1e-9)
-        assert floor["kd"][draw] == pytest.approx(kernel_distance(features[aside], rest), rel=1e-9)
+        rest = pool.without(aside)
+        for name, metric in METRICS.items():
+            assert floor[name][draw] == pytest.approx(metric.value(features[aside], rest), rel=1e-9)
     assert len(set(floor["fd"])) == 3
     reference = pool.reference(20)
     assert len(reference.features) == 40
-    assert reference.mean_kernel == pytest.approx(Reference.of(reference.features).mean_kernel, rel=1e-12)
+    assert reference.within["kd"] == pytest.approx(Reference.of(reference.features).within["kd"], rel=1e-12)
     with pytest.raises(ValueError, match="n_samples=59: the data set has 60 images, and 2 must stay"):
         pool.reference(59)

@@ -96,7 +96,7 @@ def test_inception_features_give_torch_fidelitys_kid(inception: Path, digits: Im
     torch.testing.assert_close(grey, colour, rtol=1e-4, atol=1e-5)
     halves = (extract("inception-v3-compat", half, weights=inception)[0] for half in pixels.split(4))  # as theirs
     samples, real = (half.double().numpy() for half in halves)
-    ours = kernel_distance(samples, Reference.of(real))
+    ours = kernel_distance("kd", samples, Reference.of(real))
     rgb = pixels.expand(-1, 3, -1, -1)
     options = {"fid": False, "prc": False, "feature_extractor_weights_path": str(inception)}
     theirs = fidelity(rgb[:4], rgb[4:], "inception-v3-compat", **options)["kernel_inception_distance_mean"]

@@ -1,6 +1,6 @@
 """Intervals cover the truth as often as they say, by simulation; verdicts say what the intervals say."""
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from experiments.metrics.distances import (
     fd_replicates,
     frechet_distance,
     jackknife_se,
-    kd_replicates,
     kernel_distance,
+    kernel_replicates,
 )
 from experiments.metrics.intervals import Estimate, holm, pooled, predicted, verdict
 
@@ -25,7 +25,10 @@ def simulate(rng: np.random.Generator, n: int, shift: float, correlation: float)
     return mix[0] * common + mix[1] * left, 1.1 * (mix[0] * common + mix[1] * right) + shift
 
 
-DISTANCES = {"fd": (frechet_distance, fd_replicates), "kd": (kernel_distance, kd_replicates)}
+DISTANCES = {
+    "fd": (frechet_distance, fd_replicates),
+    "mmd": (partial(kernel_distance, "mmd"), partial(kernel_replicates, "mmd")),
+}
 
 
 @cache

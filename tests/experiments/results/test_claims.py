@@ -8,6 +8,7 @@ import pytest
 
 from experiments.metrics.intervals import pooled
 from experiments.results.claims import BANDS, _correlation, claim_rows, network_gains
+from reports.schema import METRICS
 
 P_MEANS, LENGTHS = (-0.5, -1.5, 0.5), (100.0, 300.0)
 
@@ -19,7 +20,7 @@ def rows(n_seeds: int, gain_of: dict[float, float]) -> list[dict[str, object]]:
         gain = gain_of[p_mean] * 100 / length + 0.001 * generator.normal()
         for eta, value in ((0.0, 5.0), (1.0, 5.0 + gain)):
             out.append({"p_mean": p_mean, "p_std": p_std, "images_seen": length, "train_seed": seed, "eta": eta,
-                        "fd": value, "kd": value, "model_id": f"{p_mean} {p_std} {length} {seed}"})  # fmt: skip
+                        **dict.fromkeys(METRICS, value), "model_id": f"{p_mean} {p_std} {length} {seed}"})  # fmt: skip
     return out
 
 

@@ -12,6 +12,7 @@ from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Row, Trial
 from experiments.metrics.intervals import pooled
 from experiments.results.contrasts import Measured, Score, adjusted_for_number, measured_rows, of_scores, to_settle
+from reports.schema import JUDGE, METRICS
 
 GROUPS = 20
 
@@ -34,12 +35,12 @@ def measured(difference: float, se: float, n_networks: int = 2, family: str = ""
     pairs = tuple((trial(1.0, seed, **training), trial(0.0, seed)) for seed in range(n_networks))
     spread = np.linspace(-1, 1, GROUPS)
     spread *= se * np.sqrt(n_networks) / np.sqrt((GROUPS - 1) / GROUPS * (spread**2).sum())
-    none = {name: np.zeros(GROUPS) for name in ("fd", "kd")}
-    a = Score({"fd": 1 + difference, "kd": 1 + difference}, dict.fromkeys(none, spread))
+    none = {name: np.zeros(GROUPS) for name in METRICS}
+    a = Score(dict.fromkeys(none, 1 + difference), dict.fromkeys(none, spread))
     return of_scores(
         Contrast("explored", "any", "a", "b", pairs, family=family),
         pairs,
-        [(a, Score({"fd": 1, "kd": 1}, none))] * n_networks,
+        [(a, Score(dict.fromkeys(none, 1), none))] * n_networks,
     )
 
 
@@ -49,7 +50,7 @@ def rows(one: Measured, recall: float = 0.8) -> Row:
         {"data": "mnist5k", "features": "digits", "n_samples": 500, "n_reference": 4500, "metric": name, "mean": 0.9}
         for name in ("precision", "recall")
     ]
-    return [row for row in measured_rows(one, ok, floors) if row["metric"] == "kd"][-1]
+    return [row for row in measured_rows(one, ok, floors) if row["metric"] == JUDGE][-1]
 
 
 def made_row(trial: Trial, recall: float) -> Row:
@@ -61,20 +62,20 @@ def made_row(trial: Trial, recall: float) -> Row:
 
 
 def test_standard_error_of_the_helper_is_the_one_asked_for() -> None:
-    assert measured(-0.1, 0.03).whole["kd"].se == pytest.approx(0.03)
+    assert measured(-0.1, 0.03).whole[JUDGE].se == pytest.approx(0.03)
 
 
 def test_holm_takes_back_what_only_one_of_many_comparisons_finds() -> None:
     alone = measured(-0.1, 0.045, family="f")  # p = 0.03
     others = [measured(-0.01, 0.045, family="f") for _ in range(3)]
-    assert alone.whole["kd"].clear
+    assert alone.whole[JUDGE].clear
     corrected = adjusted_for_number([alone, *others])
-    assert not corrected[0].whole["kd"].clear and corrected[0].adjusted == "Holm, 4 comparisons"
+    assert not corrected[0].whole[JUDGE].clear and corrected[0].adjusted == "Holm, 4 comparisons"
     assert rows(corrected[0])["verdict"] == "no clear difference"
     assert rows(corrected[0])["p_adjusted"] == pytest.approx(4 * rows(corrected[0])["p_value"])
     strong = adjusted_for_number([measured(-0.3, 0.045, family="f"), *others])[0]
     assert rows(strong)["verdict"] == "better"
-    assert adjusted_for_number([alone])[0].whole["kd"].clear  # a family of one
+    assert adjusted_for_number([alone])[0].whole[JUDGE].clear  # a family of one
 
 
 def test_samples_that_are_not_images_get_no_verdict() -> None:

@@ -18,6 +18,7 @@ from experiments.stages.sample import sample_stage
 from experiments.stages.score import score_stage
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
+from reports.schema import METRICS
 
 
 @pytest.mark.slow
@@ -35,7 +36,7 @@ def test_bf16_scores_what_fp32_scores(tmp_path: Path) -> None:
         scores.append(load_meta("scores", score, store))
         folder = store.path("samples", identity(score.samples))
         pixels.append(load_file(folder / "samples.safetensors")["pixels"].float())
-    for metric in ("fd", "kd"):
+    for metric in METRICS:
         wide, narrow = (np.array(score[f"{metric}_replicates"]) for score in scores)
         change = abs(scores[1][metric] - scores[0][metric]) + 1.96 * jackknife_se(narrow - wide)
         assert change < 0.5 * jackknife_se(narrow), metric

@@ -57,7 +57,7 @@ def test_a_sampler_without_images_gets_no_answer_from_another(tmp_path: Path) ->
 )
 def test_a_member_of_the_set_that_scores_worse_than_others_is_undecided(kd: list[float], tied: list[str]) -> None:
     settings = pd.DataFrame({"setting": list("abcd"), "kd": kd, "in_set": [True, True, False, True], "untrusted": ""})
-    assert list(BestSet("eta 1", float("nan"), settings, "a", "a", "").tied["setting"]) == tied
+    assert list(BestSet("eta 1", float("nan"), settings, "a", "a", "", "kd").tied["setting"]) == tied
 
 
 @pytest.mark.parametrize(
