@@ -21,7 +21,6 @@ LEVELS = (0, 0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1,
 SCALE = 4  # grey levels: about twice the noise that the default ladder leaves
 MOST = 10_000  # real images that a curve takes; no data set is sorted
 SEED = 11  # of the noise on real images
-NOTABLE = 0.01  # grain that a report mentions: about ten times what 500 real images differ by
 
 
 def texture(pixels: Tensor) -> NDArray[np.float64]:

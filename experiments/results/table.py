@@ -23,8 +23,8 @@ def row(trial: Trial, store: Store, failure: str | None) -> Row:
         trained = load_meta("models", trial.model, store) if trial.model.from_scratch else {}
         scored = load_meta("scores", trial.score, store)
         values |= {name: trained.get(name) for name in ("train_seconds", "train_loss")}
-        measured = (*METRICS, "mmd_se", "kd_se", "precision", "recall", "n_reference", "finished_at")
-        values |= {name: scored[name] for name in (*measured, *SAMPLED)}
+        measured = (*METRICS, "mmd_se", "kd_se", "precision", "recall", "grain", "grain_se", "n_reference")
+        values |= {name: scored[name] for name in (*measured, "finished_at", *SAMPLED)}
         values["device"] = values.pop("device_name")
     return values
 

@@ -2,7 +2,8 @@
 
 score_stage   scores/ID/      features.safetensors (of a mixture data set also the log density and component of each
                               sample), shown.safetensors, meta.json
-reference     references/ID/  features.safetensors: features, labels, kernel width and row sums of the training images
+reference     references/ID/  features.safetensors: features, labels and texture of the training images, kernel width,
+                              row sums
 
 Each returns at once if its artifact exists. A score holds everything that rows and reports need from its samples, so
 samples may be evicted once they are scored.
@@ -22,13 +23,14 @@ from experiments.config.names import DIGITS
 from experiments.metrics.class_mix import Strata, class_distance, expected_class_distance, kd_at_data_mix
 from experiments.metrics.distances import METRICS, Array, Pool, Reference, jackknife_se, precision_recall
 from experiments.metrics.features import extract
+from experiments.metrics.texture import RealTexture
 from experiments.stages.common import SAMPLED, images_of, load_meta, write_meta
 from experiments.stages.hardware import use_threads
 from experiments.stages.sample import EACH
 from experiments.store.store import Store
 
 N_CLASSES = 10
-ROW_SUMS = "row_sums_"  # of one kernel each
+ROW_SUMS, TEXTURE = "row_sums_", "texture_"  # of one kernel each; mean and spread
 SHOWN_IMAGES = 16  # of the samples, kept with their score for reports
 
 
@@ -44,7 +46,9 @@ def reference_stage(config: ReferenceConfig, store: Store, data_root: Path | Non
     with store.writing("references", name) as folder:
         tensors = {"features": features, "labels": images.labels, "width": torch.tensor(pool.width).double()}
         sums = {f"{ROW_SUMS}{kernel}": torch.from_numpy(values) for kernel, values in pool.row_sums.items()}
-        save_file(tensors | sums, folder / "features.safetensors")
+        texture = RealTexture.of(images.pixels, images.std)
+        curve = {f"{TEXTURE}{part}": torch.from_numpy(values) for part, values in vars(texture).items()}
+        save_file(tensors | sums | curve, folder / "features.safetensors")
     return name
 
 
@@ -57,6 +61,14 @@ def load_pool(config: ReferenceConfig, store: Store) -> tuple[Pool, Tensor]:
             name.removeprefix(ROW_SUMS): each.numpy() for name, each in tensors.items() if name.startswith(ROW_SUMS)
         }
         return Pool(tensors["features"].double().numpy(), tensors["width"].item(), sums), tensors["labels"]
+
+
+@lru_cache(maxsize=4)
+def _load_texture(config: ReferenceConfig, store: Store) -> RealTexture:
+    """The texture of the real images of a reference."""
+    with store.reading("references", identity(config)) as folder:
+        tensors = load_file(folder / "features.safetensors")
+    return RealTexture(*(tensors[f"{TEXTURE}{part}"].numpy() for part in ("mean", "spread")))
 
 
 @lru_cache(maxsize=4)
@@ -95,6 +107,8 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     reference = load_reference(config.reference, store, len(features))
     precision, recall = precision_recall(features, reference)
     values = {name: metric.value(features, reference) for name, metric in METRICS.items()}
+    left = 0.0 if config.samples.final_denoise else float(config.samples.ladder.sigmas()[-1])
+    texture = _load_texture(config.reference, store)
     replicates = {f"{name}_replicates": metric.replicates(features, reference) for name, metric in METRICS.items()}
     with store.writing("scores", name) as folder:
         save_file({"features": features32} | known, folder / "features.safetensors")
@@ -108,6 +122,8 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
             kd_se=jackknife_se(replicates["kd_replicates"]),
             precision=precision,
             recall=recall,
+            grain=texture.grain(pixels, left),
+            grain_se=texture.grain_spread(len(pixels), left),
             n_reference=len(reference.features),
             **_class_mix(config.reference, store, features, logits),
             **{name: values.tolist() for name, values in replicates.items()},

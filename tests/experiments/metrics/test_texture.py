@@ -7,7 +7,8 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from diffusion_core import load
-from experiments.metrics.texture import NOTABLE, RealTexture, texture
+from experiments.metrics.texture import RealTexture, texture
+from reports.schema import GRAINY
 
 N, DRAWS = 500, 20
 IMAGES = load("mnist5k")
@@ -37,7 +38,7 @@ def test_texture_by_hand() -> None:
 @pytest.mark.parametrize("left", [0.003, 0.03])
 def test_real_images_with_the_noise_of_the_ladder_have_no_grain(left: float) -> None:
     values = grains(left, left)
-    assert abs(values.mean()) < 0.0015 and abs(values).max() < NOTABLE / 2
+    assert abs(values.mean()) < 0.0015 and abs(values).max() < GRAINY / 2
     assert values.std() == pytest.approx(REAL.grain_spread(N, left), rel=0.4)
 
 
