@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from diffusion_core.adapters.times import FlowTime, Time
+from diffusion_core.adapters.times import FlowTime, Time, is_ddpm_table
 from diffusion_core.data import Images
 from diffusion_core.fields import check_fields, check_range
 
@@ -135,9 +135,14 @@ class Adapter(nn.Module):
         return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
 
     @property
-    def usual(self) -> str | None:
-        """The schedule of the loop that networks of its kind come with, if it has a name; a step to 0 follows it."""
-        return "flow" if self.convention.process == "flow" else None
+    def usual(self) -> tuple[str, ...]:
+        """Schedules of the loops that networks of its kind come with, the usual one first; a step to 0 follows them.
+
+        For DDPM's table it is that of diffusers' DDIMScheduler and DDPMScheduler.
+        """
+        if self.convention.process == "flow":
+            return "flow", "flow(shift=3)"
+        return ("ddpm-leading",) if is_ddpm_table(self.convention.time) else ()
 
     @property
     def span(self) -> Range:

@@ -199,6 +199,16 @@ def linear_betas(n: int = N_TABLE, start: float = 1e-4, end: float = 0.02, **how
     return TableTime(ddpm_table(as_type("n", int, n), start, end, 1.0), **how)
 
 
+def is_ddpm_table(time: Time) -> bool:
+    """Whether it is the index in the table of `linear_betas()`, to the rounding of float32."""
+    own = ddpm_table(data_std=1.0)
+    return (
+        isinstance(time, TableTime)
+        and len(time.sigmas) == len(own)
+        and all(math.isclose(sigma, level, rel_tol=1e-3) for sigma, level in zip(time.sigmas, own, strict=True))
+    )
+
+
 def from_betas(betas: Sequence[float] | Tensor, **how: Any) -> TableTime:
     """The index in the table of a discrete VP process, given its variances per step (T,) in (0, 1), else ValueError."""
     values = _numbers("betas", betas)

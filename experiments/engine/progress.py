@@ -1,6 +1,9 @@
 """The progress of a sweep: one live line on a terminal, elsewhere a plain line every PERIOD seconds."""
 
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -8,11 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
+from rich.text import Text
 
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.tasks import STAGES, Outcome, Task
 
-PERIOD = 10.0  # seconds between plain lines
+PERIOD = 4.0  # seconds between plain lines
 WIDTH = 12  # of the bar; texts have the rest of the line
 
 
@@ -29,7 +33,7 @@ class Progress:
         self.done = self.failed = self.begun = self.warnings = 0
         self.evaluations = 0.0  # made, training included
         self.doing, self.words = "", in_words(remaining.plan)
-        self.start = self.spoken = time.monotonic()
+        self.start = time.monotonic()
         rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         text = TextColumn("{task.description}", markup=False, table_column=rest)
         columns = (
@@ -37,17 +41,20 @@ class Progress:
             TextColumn("{task.percentage:>3.0f} %"),
             text,
         )
-        self.live = console.is_terminal and not console.is_dumb_terminal
+        self.live = is_live(console)
         self.bar = Bar(*columns, console=console, disable=not self.live, expand=True)
+        self.lines = said(console, self.text) if self.total and not self.live else nullcontext()
         self.line = self.bar.add_task("", total=self.cost or 1)
 
     def __enter__(self) -> "Progress":
         self.bar.start()
+        self.lines.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.lines.__exit__(kind, error, trace)
         self.bar.stop()
 
     def begin(self, task: Task) -> None:
@@ -69,12 +76,9 @@ class Progress:
         self.tick()
 
     def tick(self) -> None:
-        """Updates the display, if it is time for that."""
+        """Updates the live line."""
         if self.live:
             self.bar.update(self.line, completed=self.evaluations, description=self.text())
-        elif self.total and time.monotonic() - self.spoken >= PERIOD:
-            self.spoken = time.monotonic()
-            self.console.print(f"{time.strftime('%H:%M:%S')} {self.text()}", soft_wrap=True)
 
     def text(self) -> str:
         """The line that is shown. What matters least comes last, where a narrow terminal cuts it off."""
@@ -89,6 +93,33 @@ class Progress:
             f"{rate:,.0f} evaluations/s": rate >= 1,
         }
         return "; ".join(text for text, is_said in parts.items() if is_said)
+
+
+def is_live(console: Console) -> bool:
+    """Whether a line can be redrawn on it."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+@contextmanager
+def said(console: Console, text: Callable[[], str]) -> Iterator[None]:
+    """While the block runs, the text is shown: live where that is possible, else as a line every PERIOD seconds."""
+    if is_live(console):
+        with console.status(Text(text())):
+            yield
+        return
+    ended = threading.Event()
+
+    def speak() -> None:
+        while not ended.wait(PERIOD):
+            console.print(f"{time.strftime('%H:%M:%S')} {text()}", soft_wrap=True)
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        speaker.join()
 
 
 def in_words(plan: Plan) -> dict[str, str]:

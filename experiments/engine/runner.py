@@ -22,6 +22,7 @@ from experiments.engine.looks import Looked, look_by_look
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan
 from experiments.engine.pool import at_a_time, pool
+from experiments.engine.progress import said
 from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.rehearsal import rehearse
 from experiments.engine.result_folder import earlier_results, make, remove_strays
@@ -86,8 +87,9 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     directory, store = options.directory(experiment.folder or experiment.name), Store(options.store)
     part = _part(experiment.trials, options)
     plan, growing = Plan.of(part, experiment.probes), experiment.looks or experiment.race
-    _check((*plan.trials, *(growing.trials(-1) if growing else ())), store, options.data_root)
-    rehearse(plan.trials, options.data_root)
+    with said(console, lambda: "loading data, features and networks"):
+        _check((*plan.trials, *(growing.trials(-1) if growing else ())), store, options.data_root)
+        rehearse(plan.trials, options.data_root)
     context = RunContext(store, options.data_root)
     if options.dry_run:
         remaining = plan.remaining(store)
@@ -103,14 +105,15 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     remove_strays(directory)
     for path in earlier:  # so that a report never mixes two runs
         path.unlink()
-    said = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
-    said += [*experiment.notes, *_reused(plan, store)]
+    remarks = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
+    remarks += [*experiment.notes, *_reused(plan, store)]
     if chosen := chosen_for(experiment.trials, options):
-        said.append(chosen.why)
-    warnings = doubts(plan.trials, options.data_root)
-    for kind, text in (*(("note", one) for one in said), *(("warning", one) for one in warnings)):
+        remarks.append(chosen.why)
+    with said(console, lambda: "checking the network and the settings"):
+        warnings = doubts(plan.trials, options.data_root)
+    for kind, text in (*(("note", remark) for remark in remarks), *(("warning", warning) for warning in warnings)):
         console.print(f"{kind}: {text}", style="yellow", soft_wrap=True)
-    said += warnings
+    remarks += warnings
     with _executor(plan, context, options) as (context, how):
         logs = directory / "logs"
 
@@ -129,20 +132,8 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     report = None
     if whole:
         console.print("every run is scored; intervals, figures and the report follow", soft_wrap=True)
-        use_threads(plan.trials[0].samples.machine.threads)  # so that intervals and floors round as scores do
-        _tabulate(directory, looked, experiment, store)
-        ok = {row["run_id"] for row in result.rows if row["status"] == "ok"}
-        done = [trial for trial in plan.trials if trial.run_id in ok]
-        write_evidence(directory, done, store, options.data_root)
-        if experiment.write_extras:
-            experiment.write_extras(directory, store, done, console)
-        info = provenance(experiment.name, experiment.question, options, [*said, *result.failed_probes])
-        info |= {
-            "fixed_beforehand": experiment.fixed_beforehand,
-            "files": digests(directory, tables_of(experiment.name)),
-        }
-        write_json(directory / "run.json", info)
-        report = write_report(directory)
+        with said(console, lambda: "intervals, figures and the report"):
+            report = _report(directory, experiment, looked, store, options, remarks, console)
     result = replace(result, seconds=time.monotonic() - start)  # all of it, not only the runs
     _conclude(experiment.name, plan, result, rows, directory, report, options, console)
     if result.interrupted:
@@ -204,6 +195,33 @@ def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tup
     with ray_executor.connected(options.ray_address, share, machine.threads) as ray:
         context = replace(context, shared=share < 1 or not on_cards)  # then a run's seconds say nothing about speed
         yield context, {"executor": ray.executor, "slots": ray.slots}
+
+
+def _report(
+    directory: Path,
+    experiment: Experiment,
+    looked: Looked,
+    store: Store,
+    options: Options,
+    remarks: Sequence[str],
+    console: Terminal,
+) -> Path:
+    """Writes the tables, the images, the experiment's own files and the report. Returns the report's path."""
+    plan, result = looked.plan, looked.result
+    use_threads(plan.trials[0].samples.machine.threads)  # so that intervals and floors round as scores do
+    _tabulate(directory, looked, experiment, store)
+    ok = {row["run_id"] for row in result.rows if row["status"] == "ok"}
+    done = [trial for trial in plan.trials if trial.run_id in ok]
+    write_evidence(directory, done, store, options.data_root)
+    if experiment.write_extras:
+        experiment.write_extras(directory, store, done, console)
+    info = provenance(experiment.name, experiment.question, options, [*remarks, *result.failed_probes])
+    info |= {
+        "fixed_beforehand": experiment.fixed_beforehand,
+        "files": digests(directory, tables_of(experiment.name)),
+    }
+    write_json(directory / "run.json", info)
+    return write_report(directory)
 
 
 def _tabulate(directory: Path, looked: Looked, experiment: Experiment, store: Store) -> None:

@@ -49,7 +49,7 @@ class TuneStudy(Study):
     """Single settings besides, with noise in other forms or a last step to 0, as LADDER, SAMPLER: 'karras(rho=5) from
     20 to 0.05, heun(s_churn=1)'. With ', ending at 0' the last evaluation is a step to sigma 0. Without a value: none.
     """
-    default: Annotated[str | None, shown("TEXT", "DDIM on the first ladder; for a flow, its Euler loop")] = None
+    default: Annotated[str | None, shown("TEXT", "Euler on the usual levels of its kind")] = None
     """The setting that you use today, as LADDER, SAMPLER: what is recommended is compared with it."""
     refine: int = 8
     """New settings per budget, proposed near the best by Optuna (pip install -e '.[tune]') and raced too; 0: none."""
@@ -62,7 +62,7 @@ class TuneStudy(Study):
     """Code to write besides settings.json, which is json: torch, diffusers, k-diffusion, comfyui."""
     block: Hidden[int] = 160  # images per network and block, about
     known: Hidden[tuple[float, float]] = (0.0, math.inf)  # the levels that the network knows, see `fitted`
-    usual: Hidden[str | None] = None  # the schedule of the loop that networks of its kind come with
+    usual: Hidden[tuple[str, ...]] = ()  # schedules of the loops that networks of its kind come with
 
     @property
     def sizes(self) -> tuple[int, ...]:

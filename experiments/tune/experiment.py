@@ -13,7 +13,7 @@ from it is named too.
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -94,14 +94,13 @@ def named(study: TuneStudy) -> list[SamplerSetting]:
     labels = (*(f"eta {eta:g}" for eta in study.etas), *study.samplers)
     product = [SamplerSetting(ladder, label) for ladder in study.ladders for label in labels]
     first, single = (map(SamplerSetting.read, texts) for texts in (defaults(study), study.settings))
-    usual = (study.usual, f"{study.usual}(shift=3)") if study.usual else ()
-    own = [SamplerSetting(ladder, label, True) for ladder in usual for label in labels]
+    own = [SamplerSetting(ladder, label, True) for ladder in study.usual for label in labels]
     return [*dict.fromkeys([*first, *product, *own, *single])]
 
 
 def defaults(study: TuneStudy) -> tuple[str, ...]:
-    """What is used without tuning, the user's own first: by default DDIM, and DDPM, on the first ladder."""
-    ladder, end = (study.usual, f", {TO_ZERO}") if study.usual else (study.ladders[0], "")
+    """What is used without tuning, the user's own first: by default DDIM, then DDPM, on the usual or first ladder."""
+    ladder, end = (study.usual[0], f", {TO_ZERO}") if study.usual else (study.ladders[0], "")
     usual = (f"{ladder}, eta {eta:g}{end}" for eta in DEFAULT_ETAS)
     return tuple(dict.fromkeys((SamplerSetting.read(study.default).name, *usual) if study.default else usual))
 
@@ -118,7 +117,7 @@ def fitted(study: TuneStudy, options: Options) -> tuple[TuneStudy, float]:
     low, high = model.span
     low_end, high_end = max(study.sigma_min, low), min(study.sigma_max, high)
     study = replace(study, known=(low, high), usual=model.usual, sigma_min=low_end, sigma_max=high_end)
-    return study, round(model.scale, 4)
+    return study, round(model.scale, 6)
 
 
 def trials(
@@ -136,6 +135,7 @@ def trials(
     for seed in study.seeds:
         model = study.model(seed)
         for budget, names in settings.items():
+            raced: dict[Hashable, str] = {}  # what is run -> the setting that does it first
             for setting in names:
                 levels, sampler = setting.parts(budget, (study.sigma_max, study.sigma_min), data_std)
                 what = ("tune", race_of(budget), setting.name, model)
@@ -144,6 +144,8 @@ def trials(
                 if ladder is not None:
                     sampler = sampler.below(study.known[1], ladder.sigmas())
                     why = unknown_levels(sampler, ladder.sigmas(), study.known)
+                    first = raced.setdefault((ladder.sigmas(), sampler, setting.to_zero), setting.name)
+                    why = why or (None if first == setting.name else f"it is the same as “{first}”")
                 if ladder is None or why:
                     yield shorter.infeasible(*what, ladder or levels, sampler, budget=budget, why=why)
                     continue

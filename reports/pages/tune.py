@@ -9,7 +9,7 @@ from reports import best_sets, components, explorer, figures, limits, openings, 
 from reports.document import Code, Figure, Number, Opening, Prose, Section, Table
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.schema import NOT_YET
+from reports.schema import NOT_YET, UNCLEAR
 from reports.sentences import head, pairs, worded
 
 KINDS = {
@@ -93,13 +93,20 @@ def line(run: Run, one: best_sets.BestSet) -> str:
             roles.append("ODE or SDE?")
         what = ", ".join([*roles, f"“{name}”"])
         size = interval(row["metric"], row["difference"], row["low"], row["high"], f"{percent(row['level'])} ")
-        texts.append(f"{what} against “{row['b']}”: {worded(row['verdict'])}, {size}{to_settle(row)}")
+        texts.append(f"{what} against “{row['b']}”: {worded(row['verdict'])}{corrected(row)}, {size}{to_settle(row)}")
     if not any(row["a"] == one.best for row in gains(run, one)):
         default = one.best == one.baseline
         texts.insert(0, f"“{one.best}” is {'what is' if default else 'not compared with what is'} used without tuning")
     if at_floor(run, one):
         texts.append(f"“{one.best}” is at the floor already: as close to the data as real images are")
     return f"{metric_name(run.judge, run.features)}: {'. '.join(texts)}."
+
+
+def corrected(row: pd.Series) -> str:
+    """Why a difference is not detectable although its interval, which is not corrected, excludes 0."""
+    if missing(row.get("adjusted")) or row["verdict"] != UNCLEAR or row["low"] <= 0 <= row["high"]:
+        return ""
+    return f" after correction ({row['adjusted']}; the interval is not corrected)"
 
 
 def to_settle(row: pd.Series) -> str:

@@ -166,13 +166,29 @@ def test_proposals_come_in_rounds_and_only_with_optuna(monkeypatch: pytest.Monke
 def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network() -> None:
     study = TuneStudy(budgets=(8,))
     assert defaults(study) == ("vp, eta 0", "vp, eta 1")
-    of_a_flow = replace(study, usual="flow")
+    of_a_flow = replace(study, usual=("flow", "flow(shift=3)"))
     assert defaults(of_a_flow) == ("flow, eta 0, ending at 0", "flow, eta 1, ending at 0")
     own = replace(of_a_flow, default="flow(shift=3),  dpm++2m")
     assert defaults(own) == ("flow(shift=3), dpm++2m", *defaults(of_a_flow))
     assert [setting.name for setting in named(own)][:3] == list(defaults(own))
     names = {setting.name for setting in named(of_a_flow)} - {setting.name for setting in named(study)}
     assert {"flow, eta 0.5, ending at 0", "flow(shift=3), dpm++2m, ending at 0"} < names
+    half = replace(study, usual=("ddpm-leading",))
+    assert defaults(half) == ("ddpm-leading, eta 0, ending at 0", "ddpm-leading, eta 1, ending at 0")
+
+
+def test_a_setting_in_two_spellings_races_once() -> None:
+    study = replace(
+        PRESETS["laptop"],
+        budgets=(8,),
+        settings=("karras(rho=7), heun", "vp,  eta 0.0", "karras from 20 to 0.05, heun"),
+    )
+    planned = list(trials(replace(study, train_seeds=1), 0.55))
+    assert sum(trial.setting in ("karras, heun", "vp, eta 0") for trial in planned if isinstance(trial, Trial)) == 2
+    assert {trial.setting: trial.why for trial in planned if isinstance(trial, Infeasible)} == {
+        "karras(rho=7), heun": "it is the same as “karras, heun”",
+        "vp, eta 0.0": "it is the same as “vp, eta 0”",
+    }
 
 
 @pytest.mark.slow
