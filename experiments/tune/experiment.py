@@ -145,7 +145,7 @@ def trials(
                     sampler = sampler.below(study.known[1], ladder.sigmas())
                     why = unknown_levels(sampler, ladder.sigmas(), study.known)
                     first = raced.setdefault((ladder.sigmas(), sampler, setting.to_zero), setting.name)
-                    why = why or (None if first == setting.name else f"it is the same as “{first}”")
+                    why = why or ("" if first == setting.name else f"it is the same as “{first}”")
                 if ladder is None or why:
                     yield shorter.infeasible(*what, ladder or levels, sampler, budget=budget, why=why)
                     continue
