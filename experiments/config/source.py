@@ -75,12 +75,20 @@ def check_told_apart(value: Any) -> None:
         raise ValueError(f"{name}: it is no dataclass itself, so its parameters are not part of its identity; {HOW}")
     if not kind.__dict__["__dataclass_params__"].frozen:
         raise ValueError(f"{name}: it is not frozen, so it may change after it was planned; {HOW}")
+    if not _compared_by_fields(kind):
+        raise ValueError(f"{name}: it compares its values in its own way, so two could be taken for one; {HOW}")
     try:
         hash(value)
     except TypeError as error:
         raise ValueError(f"{name}: {error}: its fields must not change, so use a tuple instead of a list") from None
     if extra := sorted(set(getattr(value, "__dict__", {})) - {field.name for field in fields(kind)}):
         raise ValueError(f"{name}: {', '.join(extra)}: set, but no field, so not part of its identity; {HOW}")
+
+
+def _compared_by_fields(kind: type) -> bool:
+    """Whether a dataclass has the __eq__ that dataclass writes, and it looks at all fields."""
+    code = getattr(kind.__dict__.get("__eq__"), "__code__", None)
+    return getattr(code, "co_filename", "") == "<string>" and all(field.compare for field in fields(kind))
 
 
 def user_modules() -> list[ModuleType]:

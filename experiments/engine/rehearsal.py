@@ -1,4 +1,4 @@
-"""Checks of users' samplers and noise distributions before any work.
+"""Checks of users' samplers and of all noise distributions before any work.
 
 A user's sampler must give the same samples twice. One that draws random numbers of its own, counts its calls or changes
 its fields would give another result in another order of runs, and the store would keep whichever came first. The same
@@ -20,11 +20,12 @@ from experiments.config.user_code import of_user
 from experiments.stages.common import images_of
 from experiments.stages.steady import N_IMAGES, check_same, exact_samples
 
-N_LEVELS, SEED = 64, 20_262
+N_LEVELS, N_DRAWN, SEED = 64, 100_000, 20_262
+SQUARABLE = (1e-18, 1e18)  # levels whose squares are float32
 
 
 def rehearse(trials: Sequence[Trial], data_root: Path | None) -> None:
-    """Checks the users' samplers and noise distributions of the trials.
+    """Checks the users' samplers and the noise distributions of the trials.
 
     Raises:
         ValueError: a sampler gives different samples for the same noise, makes a sample depend on the others of its
@@ -34,8 +35,7 @@ def rehearse(trials: Sequence[Trial], data_root: Path | None) -> None:
     networks = {network: network.noise for trial in trials for network in trial.model.networks}
     laws = dict.fromkeys((noise, network.stratified) for network, noise in networks.items() if noise is not None)
     for law, stratified in laws:
-        if not is_ours(type(law)):
-            _check_levels(law, stratified)
+        _check_levels(law, stratified)
     of_users = [trial for trial in trials if not is_ours(type(trial.samples.sampler))]
     shapes = {trial.model.data: images_of(trial.model.data, data_root).shape for trial in of_users}
     for sampler, ladder, data in dict.fromkeys((t.samples.sampler, t.samples.ladder, t.model.data) for t in of_users):
@@ -43,17 +43,21 @@ def rehearse(trials: Sequence[Trial], data_root: Path | None) -> None:
 
 
 def _check_levels(law: NoiseDistribution, stratified: bool) -> None:
-    """Raises ValueError if a user's noise distribution fails one of the checks that `rehearse` names."""
+    """Raises ValueError if a noise distribution fails one of the checks that `rehearse` names."""
     needs = "it needs sample(n, generator, stratified), the levels, and log_density(log_sigma), of ln sigma"
     with of_user(f"noise {law.name}: {needs}", ValueError):
         first, second = (law.sample(N_LEVELS, torch.Generator().manual_seed(SEED), stratified) for _ in range(2))
         density = law.log_density(torch.linspace(-3, 3, N_LEVELS, dtype=torch.float64))
+        many = law.sample(N_DRAWN, torch.Generator().manual_seed(SEED), stratified)
     for what, values, kind in (("sample", first, torch.float32), ("log_density", density, torch.float64)):
         if not isinstance(values, Tensor) or (values.shape, values.dtype) != ((N_LEVELS,), kind):
             form = f"{tuple(values.shape)} {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
             raise ValueError(f"noise {law.name}: {what} gave {form}; it must give a tensor ({N_LEVELS},) {kind}")
-    if not (torch.isfinite(first).all() and (first > 0).all()) or density.isnan().any() or density.isposinf().any():
-        raise ValueError(f"noise {law.name}: its levels must be finite and above 0, and its log density no NaN")
+    low, high = SQUARABLE
+    if not ((low < many) & (many < high)).all() or density.isnan().any() or density.isposinf().any():
+        raise ValueError(
+            f"noise {law.name}: its levels must be finite, above {low:g} and below {high:g}, and its log density no NaN"
+        )
     if not torch.equal(first, second):
         raise ValueError(f"noise {law.name}: it must draw all random numbers from the generator that it is given")
 

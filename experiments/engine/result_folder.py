@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from experiments.store.store import read_json
+from experiments.engine.tasks import STAGES
+from experiments.store.store import Store, read_json
 from reports.pages import tables_of
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
@@ -32,6 +33,13 @@ def earlier_results(directory: Path, experiment: str) -> list[Path]:
     if folder := next((path for path in files if path.is_dir()), None):
         raise ValueError(f"out={str(directory)!r}: {folder.name} is a folder there; choose another folder")
     return files
+
+
+def check_outside(directory: Path, store: Store) -> None:
+    """Raises ValueError for a result folder among the artifacts or the temporary folders of a store."""
+    root, folder = store.root.resolve(), directory.resolve()
+    if any(folder.is_relative_to(root / part) for part in ("tmp", *STAGES)):
+        raise ValueError(f"out={str(directory)!r}: it lies in a folder of the store {store}; choose another folder")
 
 
 def make(directory: Path) -> None:

@@ -25,7 +25,7 @@ from experiments.engine.pool import at_a_time, pool
 from experiments.engine.progress import said
 from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.rehearsal import rehearse
-from experiments.engine.result_folder import earlier_results, make, remove_strays
+from experiments.engine.result_folder import check_outside, earlier_results, make, remove_strays
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import check_suits
 from experiments.results import best_sets, class_mix, contrasts, floors, table
@@ -85,6 +85,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     """
     start, console = time.monotonic(), Terminal()
     directory, store = options.directory(experiment.folder or experiment.name), Store(options.store)
+    check_outside(directory, store)
     part = _part(experiment.trials, options)
     plan, growing = Plan.of(part, experiment.probes), experiment.looks or experiment.race
     with said(console, lambda: "loading data, features and networks"):

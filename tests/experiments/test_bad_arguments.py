@@ -49,6 +49,7 @@ CASES = {
         (["--store", "foo://x"], "error: store foo://x: Protocol not known: foo"),
         (["--out", "a\udcff"], "error: out='a\\udcff': 'utf-8' codec can't encode"),
         (["--out", "~nobody-of-this-name/x"], "error: out='~nobody-of-this-name/x': Could not determine home"),
+        (["--store", "s", "--out", "s/tmp/x"], "/s/tmp/x': it lies in a folder of the store "),
         (["--out", "/dev/null/x"], "error: out='/dev/null/x': nothing can be written there: Not a directory"),
     ],
     "ladders": [
@@ -65,6 +66,7 @@ CASES = {
         (["--p-means", "0"], "error: p_means: it has no effect without --map"),
         (["--map", "--cross"], "error: cross: it has no effect with --map"),
         (["--laws", "log-normal(p_mean=0,p_mean=1)"], "a parameter is given twice"),
+        (["--laws", "log-normal(p_std=1e308)"], "error: noise log-normal(-0.507, 1e+308): its levels must be finite"),
         (["--laws", "gaussian"], "error: law='gaussian': it must be one of log-normal, log-uniform"),
         (["--weightings", "none"], "error: weighting='none': it must be one of unit-eps"),
         (["--parameterisations", "score"], "error: parameterisation='score': it must be one of preconditioned"),

@@ -49,12 +49,12 @@ NAME = 'name(self): return "mine"'
         (noisy("..."), "noise mine: sample gave ellipsis; it must give a tensor (64,) torch.float32"),
         (noisy("torch.ones(n, 1)"), "noise mine: sample gave (64, 1) torch.float32; it must give"),
         (noisy("torch.rand(n)"), "noise mine: it must draw all random numbers from the generator"),
-        (noisy("-torch.ones(n)"), "noise mine: its levels must be finite and above 0"),
+        (noisy("-torch.ones(n)"), "noise mine: its levels must be finite, above 1e-18 and below 1e+18"),
         (
             noisy(density="1 / 0"),
             "the levels, and log_density(log_sigma), of ln sigma: ZeroDivisionError: division by zero",
         ),
-        (noisy(density="log_sigma * torch.nan"), "noise mine: its levels must be finite and above 0, and its log"),
+        (noisy(density="log_sigma * torch.nan"), "and below 1e+18, and its log density no NaN"),
         (noisy("1", "1", 'name = "mine"', "pass"), "it must be a NoiseDistribution, such as LogNormal()"),
         (
             noisy("1", "1", 'name = "mine"', "name = property(lambda self: {}[0])"),
@@ -81,6 +81,16 @@ NAME = 'name(self): return "mine"'
                 "    @prop", "    k: int = 1\n    @prop"
             ),
             "sampler mine: it changes its own fields while it runs",
+        ),
+        (
+            FILE.replace("    @prop", "    def __eq__(self, other): return True\n    @prop"),
+            "Mine: it compares its values in its own way, so two could be taken for one",
+        ),
+        (
+            FILE.replace("    @prop", "    k: int = field(default=1, compare=False)\n    @prop").replace(
+                "import dataclass", "import dataclass, field"
+            ),
+            "Mine: it compares its values in its own way",
         ),
         (
             FILE.replace("    @prop", "    log: list = None\n    @prop").replace("Mine())", "Mine([]))"),
