@@ -112,7 +112,7 @@ ADAPTERS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "edm-log": lambda net: adapters.edm(net, DIGITS, time=LogSigma(0.25)),
     "flow": lambda net: adapters.flow(net, DIGITS),
     "balanced": lambda net: adapters.flow(net, DIGITS, data_at=1, labels="balanced", n_classes=10),
-    "guided": lambda net: adapters.vp(net, DIGITS, labels=3, guidance=2.0, null_label=10),
+    "guided": lambda net: adapters.vp(net, DIGITS, labels=3, n_classes=10, guidance=2.0, null_label=10),
 }
 OF_SAMPLERS: dict[str, Sampler] = {name: kind() for name, kind in SAMPLERS.items()} | {
     "alpha-beta": AlphaBeta(0.3, 0.2),

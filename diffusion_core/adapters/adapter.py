@@ -89,8 +89,11 @@ class Convention:
         if isinstance(self.labels, int):
             check_range("labels", self.labels, 0, self.n_classes - 1 if self.n_classes else math.inf)
         check_range("guidance", self.guidance, -math.inf)
-        if self.guidance != 1 and (self.labels is None or self.null_label is None):
-            raise ValueError(f"guidance={self.guidance}: it needs labels and null_label, the label of no class")
+        if self.guidance != 1 and None in (self.labels, self.n_classes, self.null_label):
+            raise ValueError(
+                f"guidance={self.guidance}: it needs labels, n_classes, and null_label, the label of no class, which "
+                "is none of the n_classes"
+            )
         if self.null_label is not None:
             if self.null_label == self.labels:
                 raise ValueError(f"null_label={self.null_label}: it must not be labels, but the label of no class")

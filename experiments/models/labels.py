@@ -50,7 +50,8 @@ def doubtful_labels(model: Model, images: Images, device: str) -> Iterator[str]:
     if not isinstance(model, Adapter):
         return
     convention, n = model.convention, len(images.labels.unique())
-    if convention.labels == "balanced" and n > 1 and convention.n_classes != n:  # 1: data without labels
+    used = convention.labels == "balanced" or convention.guidance != 1
+    if used and n > 1 and convention.n_classes != n:  # 1: data without labels
         why = ": does it count the label of no class?" if convention.n_classes == n + 1 else ""
         yield f"n_classes={convention.n_classes}, but the data have {n} classes{why}"
     classes = _classes(model, images)

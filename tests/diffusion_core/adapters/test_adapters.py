@@ -333,8 +333,8 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: vp(labels="balanced", n_classes=2.5), "n_classes=2.5: it must be a whole number"),  # type: ignore[arg-type]
     (lambda: vp(n_classes=0), "n_classes=0: it must be between 1 and"),
     (lambda: vp(labels=1, null_label=10.5), "null_label=10.5: it must be a whole number or None"),  # type: ignore[arg-type]
-    (lambda: vp(labels=1, null_label=2, guidance=math.inf), "guidance=inf: it must be finite"),
-    (lambda: vp(labels=1, null_label=2, guidance=math.nan), "guidance=nan: it must be a number"),
+    (lambda: vp(labels=1, null_label=2, n_classes=2, guidance=math.inf), "guidance=inf: it must be finite"),
+    (lambda: vp(labels=1, null_label=2, n_classes=2, guidance=math.nan), "guidance=nan: it must be a number"),
     (lambda: vp(pixels=(-math.inf, 1)), "they must be the values of black and of white"),
     (lambda: vp(pixels=1), "pixels=1: it must be a tuple: a number, a number"),  # type: ignore[arg-type]
     (lambda: vp(side=2.5), "side=2.5: it must be a whole number or None"),  # type: ignore[arg-type]
@@ -347,9 +347,10 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: adapters.from_betas([[0.1, 0.2]]), "betas: they must be numbers"),  # type: ignore[list-item]
     (lambda: adapters.vp(None, images()), "it needs a network and the images, .* got NoneType and Images"),  # type: ignore[arg-type]
     (lambda: adapters.vp(by_label, "mnist5k"), "it needs a network and the images, .* got function and str"),  # type: ignore[arg-type]
-    (lambda: vp(labels=2, guidance=3.0), "guidance=3.0: it needs labels and null_label"),
-    (lambda: vp(guidance=3.0, null_label=5), "guidance=3.0: it needs labels and null_label"),
-    (lambda: vp(labels=3, guidance=2.0, null_label=3), "null_label=3: it must not be labels"),
+    (lambda: vp(labels=2, guidance=3.0), "guidance=3.0: it needs labels, n_classes, and null_label"),
+    (lambda: vp(guidance=3.0, null_label=5), "guidance=3.0: it needs labels, n_classes, and null_label"),
+    (lambda: vp(labels=3, guidance=2.0, null_label=5), "guidance=2.0: it needs labels, n_classes, and null_label"),
+    (lambda: vp(labels=3, null_label=3), "null_label=3: it must not be labels"),
     (lambda: vp(labels="balanced", n_classes=5, null_label=4), "null_label=4: .* 0 to 4 are the classes of"),
     (lambda: vp(labels=1, n_classes=5, null_label=4), "null_label=4: .* 0 to 4 are the classes of n_classes=5"),
     (lambda: adapters.linear_betas(first=-5), "first=-5: it must be at least 0"),

@@ -92,11 +92,11 @@ MODELS: dict[str, Model] = {
     "flow": adapters.flow(net, IMAGES, labels="balanced", n_classes=3),
     "flow, data at 1": adapters.flow(net, IMAGES, data_at=1),
     "one label": adapters.flow(net, IMAGES, labels=2),
-    "guided": adapters.flow(net, IMAGES, labels=2, guidance=3.0, null_label=10),
+    "guided": adapters.flow(net, IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10),
     "guided, balanced": adapters.edm(net, IMAGES, labels="balanced", n_classes=3, guidance=0.3, null_label=3),
     "in place": adapters.edm(in_place, IMAGES, predicts="eps"),
     "half": adapters.vp(Format().half(), IMAGES),
-    "guided, half": adapters.vp(Format().half(), IMAGES, labels=2, guidance=3.0, null_label=10),
+    "guided, half": adapters.vp(Format().half(), IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10),
     "double": adapters.edm(Format().double(), IMAGES),
     "index": indexed,
 }
@@ -380,7 +380,10 @@ def test_diffusers_gives_our_images(
 @pytest.mark.parametrize("sampler", [Euler(0.0), DPMpp2M()], ids=["z of its own", "z is x"])
 @pytest.mark.parametrize(
     "model",
-    [adapters.vp(Format().half(), IMAGES, labels=2, guidance=3.0, null_label=10), adapters.vp(in_place, IMAGES)],
+    [
+        adapters.vp(Format().half(), IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10),
+        adapters.vp(in_place, IMAGES),
+    ],
     ids=["labels, guidance and number format", "in place"],
 )
 def test_diffusers_code_calls_the_network_as_the_adapter_does(model: Model, sampler: Sampler) -> None:

@@ -43,7 +43,8 @@ CLASS_9 = "null_label=-2 behaves like class 9, not like the label of no class"
         (nearly, GUIDED | {"null_label": -2}, [CLASS_9]),
         (mean, GUIDED | {"null_label": -2, "labels": 3}, [CLASS_9]),
         (mean, GUIDED | {"null_label": -2, "guidance": 1.0}, []),
-        (mean, {"labels": 3, "guidance": 2.0, "null_label": 5}, []),
+        (mean, {"labels": 2, "n_classes": 3, "guidance": 2.0, "null_label": 5},
+         ["n_classes=3, but the data have 10 classes"]),
         (mean, {"labels": "balanced", "n_classes": 10}, []),
         (mean, {"labels": "balanced", "n_classes": 11},
          ["n_classes=11, but the data have 10 classes: does it count the label of no class?"]),
@@ -51,7 +52,7 @@ CLASS_9 = "null_label=-2 behaves like class 9, not like the label of no class"
         (mean, {"labels": 3, "n_classes": 11}, []),
     ],
     ids=["right", "right, weak", "right, below 0", "a class", "a class, weak", "a class, one label", "not used",
-         "unknown classes", "no guidance", "one class too many", "too few classes", "one label"],
+         "a class that is not counted", "no guidance", "one class too many", "too few classes", "one label"],
 )  # fmt: skip
 def test_labels_are_doubted_where_they_are_wrong(net: Any, options: dict[str, Any], doubts: list[str]) -> None:
     assert list(doubtful_labels(adapters.edm(net, DATA, **options), DATA, "cpu")) == doubts
