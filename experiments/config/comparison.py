@@ -99,14 +99,14 @@ class Refinement:
         propose: round (from 1), the settings left, all settings at the first look, and their scores -> the new settings
             at each look. It is a function of these alone, so that an interrupted run repeats itself.
         best: how many of the best so far they meet.
-        seconds: of the race and of what follows it, together. No block or round begins that would take the time of
-            what follows.
+        deadline: of the race and of what follows it, on the clock time.monotonic(). The first block has fewer settings
+            if it would take half of the time, and no block or round begins that would take the time of what follows.
     """
 
     rounds: int
     propose: Callable[[int, Left, Field, Scores], Sequence[Field]]
     best: int
-    seconds: float = math.inf
+    deadline: float = math.inf
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from experiments.results.floors import floor_rows
 from experiments.store.store import Store
 from reports.schema import JUDGE
 
+FEW, FIRST = 3, 0.5  # settings that show the speed, and the share of what is left of the time for the first block
 FLOOR_REPEATS = 3  # of real images, for a warning
 
 
@@ -77,7 +78,7 @@ class _Progress:
     @property
     def time_left(self) -> float:
         refinement = self.race.refinement
-        return (refinement.seconds if refinement else math.inf) - (time.monotonic() - self.start)
+        return (refinement.deadline if refinement else math.inf) - time.monotonic()
 
     def _lasts(self, trials: Sequence[Trial]) -> float:
         """The seconds that trials take, at the speed measured so far."""
@@ -105,6 +106,28 @@ class _Progress:
         """The newest result, with the cost of all."""
         return now if self.result is None else added(self.result, now)
 
+    def affordable(self, open_: Field) -> Field:
+        """The first settings of the first block: a few, which are run, and as many as take FIRST of the time like them.
+
+        What is left out is said.
+        """
+        few = {mode: dict(list(groups.items())[:FEW]) for mode, groups in open_.items()}
+        plan = Plan.of([trial for groups in few.values() for runs in groups.values() for trial in runs])
+        self.ran |= dict.fromkeys(plan.trials)
+        self.plan, self.result = plan, self.added(self.run(plan))
+        chosen, more, limit = few, 0.0, FIRST * self.time_left
+        for number in range(FEW, max(map(len, open_.values()))):
+            for mode, groups in open_.items():
+                for name, runs in list(groups.items())[number : number + 1]:
+                    more += self._lasts(runs)
+                    if more <= limit:
+                        chosen[mode][name] = runs
+        for mode, groups in open_.items():
+            if out := [f"“{name}”" for name in groups if name not in chosen[mode]]:
+                text = f"the time is short, {mode}: {len(chosen[mode])} of {len(groups)} settings run; left out: "
+                self.console.print(text + ", ".join(out), soft_wrap=True)
+        return chosen
+
     def heat(self, number: int, fields: Sequence[Field], racing: Left) -> dict[str, tuple[str, ...]]:
         """Races these settings block by block. Returns the settings left, the best score first."""
         sizes, left = self.race.sizes, dict(racing)
@@ -112,6 +135,8 @@ class _Progress:
             open_ = {mode: {name: here[mode][name] for name in names} for mode, names in left.items() if len(names) > 1}
             if not open_:
                 break
+            if number == 0 and look == 1 and self.time_left < math.inf:
+                open_ = {mode: dict(groups) for mode, groups in self.affordable(open_).items()}
             if look > 1 and self.late:
                 self.console.print(f"the time is up: no more blocks after {sizes[look - 2]:,} images", soft_wrap=True)
                 break

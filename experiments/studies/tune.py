@@ -54,8 +54,8 @@ class TuneStudy(Study):
     refine: int = 8
     """New settings per budget, proposed near the best by Optuna (pip install -e '.[tune]') and raced too; 0: none."""
     time: Annotated[str | None, shown("TIME", "no limit")] = None
-    """Be ready after this time, such as 10min: no block and no proposals begin that would take the time of the
-    confirmation, which compares fewer finalists if need be. The first block always runs."""
+    """Be ready after this time, such as 10min: fewer settings in the first block, no block and no proposals that would
+    take the time of the confirmation, and fewer finalists, as needed. What is left out is said."""
     search_seed: int = 0
     """Another seed searches and confirms on other images."""
     export: Annotated[tuple[Library, ...] | None, shown("LIBRARY [LIBRARY ...]", "all that apply")] = None

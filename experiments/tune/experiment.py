@@ -80,9 +80,7 @@ def main(study: TuneStudy, options: Options) -> pd.DataFrame:
         COMMAND.question,
         planned,
         (),
-        race=Race(
-            study.sizes, fields, partial(confirmation, study), refinement(study, data_std, time.monotonic() - start)
-        ),
+        race=Race(study.sizes, fields, partial(confirmation, study), refinement(study, data_std, start)),
         write_extras=partial(write_settings, data_root=options.data_root, libraries=study.export),
         notes=[*([proposals.INSTALL] if study.refine and not proposals.installed() else []), *not_run(planned)],
     )
@@ -161,8 +159,8 @@ def reseeded(trial: Trial, more: int) -> Trial:
     return replace(trial, score=replace(trial.score, samples=samples))
 
 
-def refinement(study: TuneStudy, data_std: float, past: float = 0.0) -> Refinement:
-    """The rounds of proposals; without Optuna there are none. `past` of the time is over when the race begins."""
+def refinement(study: TuneStudy, data_std: float, start: float = 0.0) -> Refinement:
+    """The rounds of proposals; without Optuna there are none. `start`: when the time began, see `Refinement`."""
     n_rounds = math.ceil(study.refine / ROUND) if proposals.installed() else 0
 
     def propose(number: int, left: Left, known: Field, scores: Scores) -> list[Field]:
@@ -178,7 +176,7 @@ def refinement(study: TuneStudy, data_std: float, past: float = 0.0) -> Refineme
         looks = range(len(study.sizes))
         return [by_setting(trials(study, data_std, look, new)) for look in looks]
 
-    return Refinement(n_rounds, propose, FINALISTS, RUNS * study.seconds - past)
+    return Refinement(n_rounds, propose, FINALISTS, start + RUNS * study.seconds)
 
 
 def confirmation(

@@ -255,10 +255,14 @@ class Output(dict[str, Tensor]):
         (lambda z: (z,), {}, r"it returned tuple; .*, so wrap it: lambda z, t: net\(z, t\)\[0\]"),
         (lambda z: Output(sample=z), {}, r"it returned Output; .*, so wrap it: lambda z, t: net\(z, t\)\.sample"),
         (lambda z: (z,), {"labels": 1}, r"it returned tuple; .*: lambda z, t, labels: net\(z, t, labels\)\[0\]"),
-        (lambda z: [z], {"labels": 1, "guidance": 2.0, "null_label": 5}, "it returned list; it must return a tensor"),
+        (
+            lambda z: [z],
+            {"labels": 1, "n_classes": 5, "guidance": 2.0, "null_label": 5},
+            "it returned list; it must return a tensor",
+        ),
         (
             lambda z: z[:3],
-            {"labels": 1, "guidance": 2.0, "null_label": 5},
+            {"labels": 1, "n_classes": 5, "guidance": 2.0, "null_label": 5},
             r"it returned shape \(3, 1, 4, 4\) for images of shape \(4, ",
         ),
         *(
@@ -313,7 +317,7 @@ def test_guidance_is_the_formula_of_ho_and_salimans() -> None:
     x, sigma = torch.randn(3, 1, SIDE, SIDE), torch.tensor([0.1, 1.0, 9.0])
     make = partial(adapters.flow, by_label, images(), n_classes=5)
     with_class, without = make(labels=2)(x, sigma), adapters.flow(by_label, images(), labels=5)(x, sigma)
-    guided = make(labels=2, guidance=3.0, null_label=5)(x, sigma)
+    guided = make(labels=2, n_classes=5, guidance=3.0, null_label=5)(x, sigma)
     w = 3.0 - 1.0
     torch.testing.assert_close(guided, (1 + w) * with_class - w * without, rtol=0, atol=1e-5)
 
@@ -347,7 +351,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: adapters.from_betas([[0.1, 0.2]]), "betas: they must be numbers"),  # type: ignore[list-item]
     (lambda: adapters.vp(None, images()), "it needs a network and the images, .* got NoneType and Images"),  # type: ignore[arg-type]
     (lambda: adapters.vp(by_label, "mnist5k"), "it needs a network and the images, .* got function and str"),  # type: ignore[arg-type]
-    (lambda: vp(labels=2, guidance=3.0), "guidance=3.0: it needs labels, n_classes, and null_label"),
+    (lambda: vp(labels=2, n_classes=5, guidance=3.0), "guidance=3.0: it needs labels, n_classes, and null_label"),
     (lambda: vp(guidance=3.0, null_label=5), "guidance=3.0: it needs labels, n_classes, and null_label"),
     (lambda: vp(labels=3, guidance=2.0, null_label=5), "guidance=2.0: it needs labels, n_classes, and null_label"),
     (lambda: vp(labels=3, null_label=3), "null_label=3: it must not be labels"),

@@ -144,8 +144,19 @@ def test_new_settings_meet_the_best_so_far_on_the_same_images(store: Store) -> N
 
 def test_when_the_time_is_up_no_block_and_no_round_begins(store: Store) -> None:
     seen, asked = list[Left](), list[tuple[int, Left, Scores]]()
-    late = replace(refined(["same, 2e-9"], asked, seconds=0.0), best=2)
+    late = replace(refined(["same, 2e-9"], asked, deadline=0.0), best=2)
     looked = run(race(["same, 0", "same, 1e-9", "worse, 0"], seen, late), store)
     assert asked == [] and {row["look"] for row in looked.rows} == {1}
     assert [len(left["2 steps"]) for left in seen[-2:]] == [2, 1]  # and fewer finalists are confirmed
+
+
+def test_a_short_time_leaves_out_the_last_settings_of_the_first_block(store: Store) -> None:
+    said, settings = StringIO(), ["same, 0", "same, 1e-9", "worse, 0", "worse, 1e-9"]
+    planned = race(settings, [], refined([], [], deadline=0.0))
+    console = Console(file=said, width=300)
+    looked = raced(
+        Plan.of(planned.trials(0)), planned, lambda plan: execute(plan, RunContext(store), QUIET), store, console
+    )
+    assert {row["setting"] for row in looked.rows} == set(settings[:3])
+    assert "the time is short, 2 steps: 3 of 4 settings run; left out: “worse, 1e-9”" in said.getvalue()
     assert any(row["mode"] == "final" for row in looked.result.rows)
