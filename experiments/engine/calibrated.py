@@ -8,6 +8,7 @@ from experiments.config.denoisers import Machine, ModelConfig
 from experiments.config.study import AnyStudy
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
+from experiments.engine.progress import said
 from experiments.stages.calibration import SAMPLING, TRAINING, Subject, Timing, timings
 from experiments.stages.common import StoreLoader, images_of
 from experiments.store.store import Store
@@ -66,15 +67,19 @@ def choose(model: ModelConfig, n_networks: int, evaluations: float, plain: Machi
     """The choice for networks like `model`, from each of which so many evaluations are made; `plain`: in fp32."""
     subject = Subject.of(model.speed_key, images_of(model.data, options.data_root).shape, plain, model.batch_size)
     loader = StoreLoader(Store(options.store), options.data_root, plain.device)
-    say = partial(Terminal().print, soft_wrap=True)
-    measured = timings(subject, say, None if model.from_scratch else model.untrained(loader))
+    console = Terminal()
+    say, waiting = partial(console.print, soft_wrap=True), partial(said, console, lambda: "timing the network")
+    with waiting():
+        measured = timings(subject, say, None if model.from_scratch else model.untrained(loader))
     if not measured:
         return Chosen(plain, plain, None, "this machine could not be timed, so everything is in plain fp32")
     eager = [timing for timing in measured if not timing.mode.compiled]  # a short run must not depend on a longer one
     sampling = best_sampling(eager, evaluations)
     long = evaluations / sampling.images_per_second > LONG
     if plain.device == "cpu" and model.from_scratch and long:  # compiled CUDA code was never measured
-        sampling = best_sampling(timings(subject, say, compiled=True), evaluations)
+        with waiting():
+            measured = timings(subject, say, compiled=True)
+        sampling = best_sampling(measured, evaluations)
     machine = training = replace(plain, precision=sampling.mode.precision, compiled=sampling.mode.compiled)
     reasons = [_in_words(sampling, _of(eager, SAMPLING)[0])]
     if model.from_scratch:
