@@ -65,11 +65,11 @@ class _Progress:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)  # at the first look
     result: SweepResult | None = None
     plan: Plan = field(default_factory=lambda: Plan((), ()))
-    start: float = field(default_factory=time.monotonic)
+    pace: float = 0.0  # seconds per network evaluation in the last run, scores included
 
     @property
     def late(self) -> bool:
-        """Whether what follows the race needs all the time that is left, at the speed so far."""
+        """Whether what follows the race needs all the time that is left."""
         if self.time_left == math.inf:
             return False
         everyone = {mode: tuple(groups) for mode, groups in self.race.fields[0].items()}
@@ -81,9 +81,8 @@ class _Progress:
         return (refinement.deadline if refinement else math.inf) - time.monotonic()
 
     def _lasts(self, trials: Sequence[Trial]) -> float:
-        """The seconds that trials take, at the speed measured so far."""
-        done = sum(map(_cost, self.ran))
-        return sum(map(_cost, trials)) / done * (time.monotonic() - self.start) if done else 0.0
+        """The seconds that trials take, at the speed of the last run."""
+        return self.pace * sum(map(_cost, trials))
 
     def in_time(self, first: Left, left: Left, known: Field) -> tuple[Sequence[Trial], Sequence[Comparison]]:
         """What follows the race, with as many of the best settings as the time allows, at least one per mode."""
@@ -103,20 +102,25 @@ class _Progress:
         return self.result is not None and self.result.interrupted
 
     def added(self, now: SweepResult) -> SweepResult:
-        """The newest result, with the cost of all."""
+        """The newest result, with the cost of all. Its speed is noted."""
+        if now.evaluations:
+            self.pace = now.seconds / now.evaluations
         return now if self.result is None else added(self.result, now)
 
-    def affordable(self, open_: Field) -> Field:
-        """The first settings of the first block: a few, which are run, and as many as take FIRST of the time like them.
+    def affordable(self, open_: Field) -> dict[str, dict[str, tuple[Trial, ...]]]:
+        """The settings of the first block: the first FEW, which are run, and those that FIRST of the time allows too.
 
-        What is left out is said.
+        They are spread evenly over the list, and what is left out is said.
         """
         few = {mode: dict(list(groups.items())[:FEW]) for mode, groups in open_.items()}
         plan = Plan.of([trial for groups in few.values() for runs in groups.values() for trial in runs])
         self.ran |= dict.fromkeys(plan.trials)
         self.plan, self.result = plan, self.added(self.run(plan))
         chosen, more, limit = few, 0.0, FIRST * self.time_left
-        for number in range(FEW, max(map(len, open_.values()))):
+        rest = range(FEW, max(map(len, open_.values())))
+        for number in sorted(
+            rest, key=lambda number: f"{number:016b}"[::-1]
+        ):  # so that any first part is spread evenly
             for mode, groups in open_.items():
                 for name, runs in list(groups.items())[number : number + 1]:
                     more += self._lasts(runs)
@@ -126,7 +130,7 @@ class _Progress:
             if out := [f"“{name}”" for name in groups if name not in chosen[mode]]:
                 text = f"the time is short, {mode}: {len(chosen[mode])} of {len(groups)} settings run; left out: "
                 self.console.print(text + ", ".join(out), soft_wrap=True)
-        return chosen
+        return {mode: {name: groups[name] for name in groups if name in chosen[mode]} for mode, groups in open_.items()}
 
     def heat(self, number: int, fields: Sequence[Field], racing: Left) -> dict[str, tuple[str, ...]]:
         """Races these settings block by block. Returns the settings left, the best score first."""
@@ -136,7 +140,7 @@ class _Progress:
             if not open_:
                 break
             if number == 0 and look == 1 and self.time_left < math.inf:
-                open_ = {mode: dict(groups) for mode, groups in self.affordable(open_).items()}
+                open_ = self.affordable(open_)
             if look > 1 and self.late:
                 self.console.print(f"the time is up: no more blocks after {sizes[look - 2]:,} images", soft_wrap=True)
                 break

@@ -70,16 +70,27 @@ def check_batch(model: Model, images: Images, device: str, n: int, before: Tenso
     """
     every = torch.arange(n)
     answers = _outputs(model, images, device, every, n)
-    if before is not None and not torch.equal(before, answers):
+    if before is not None:
+        _check_same(before, answers)
+    swapped, some = (every ^ 1).clamp(max=n - 1), every[:: max(n // FEW, 1)][:FEW]
+    for order in (swapped, some):
+        _check_alike(_outputs(model, images, device, order, n), answers[order])
+    return answers
+
+
+@torch.no_grad()
+def check_again(model: Model, images: Images, device: str, before: Tensor) -> None:
+    """Raises ValueError if the model now answers otherwise than `before`, which `check_batch` returned."""
+    _check_same(before, _outputs(model, images, device, torch.arange(len(before)), len(before)))
+
+
+def _check_same(before: Tensor, answers: Tensor) -> None:
+    if not torch.equal(before, answers):
         raise ValueError(
             f"model: asked the same twice, it answered differently, by up to {(before - answers).abs().max():.2g}; its "
             "answer must depend on x and sigma only, not on earlier calls. Is dropout or batch normalisation in "
             "training mode (model.eval())? If it is meant to be random, say so: give it an attribute random = True"
         )
-    swapped, some = (every ^ 1).clamp(max=n - 1), every[:: max(n // FEW, 1)][:FEW]
-    for order in (swapped, some):
-        _check_alike(_outputs(model, images, device, order, n), answers[order])
-    return answers
 
 
 def _check_alike(answers: Tensor, expected: Tensor) -> None:

@@ -19,28 +19,32 @@ from experiments.config.config import SampleConfig
 from experiments.config.denoisers import ModelConfig
 from experiments.config.source import is_ours
 from experiments.config.user_code import defaults_kept
-from experiments.models.behaviour import check_batch, is_random
+from experiments.models.behaviour import check_again, check_batch, is_random
 from experiments.models.memory import halve_until_it_fits
 from experiments.stages.common import images_of, load_model
 from experiments.store.store import Store
 
-N_IMAGES = 2
+N_IMAGES, FEW = 2, 16
 SEED = 20_262
 
 
 def check_steady(config: SampleConfig, store: Store, data_root: Path | None, *, first: bool = False) -> None:
     """Raises ValueError if a network from elsewhere or a user's sampler changed since the first call in this process.
 
-    The network is asked for a full batch of the run: see `check_batch`. The sampler runs with an exact denoiser.
+    The network is asked for a full batch of a run, see `check_batch`, before and after its first run in this process;
+    after each further run it is asked for FEW images. The sampler runs with an exact denoiser.
 
     Args:
         first: only take the first answers, if there are none yet.
     """
     model, device, images = config.model, config.machine.device, images_of(config.model.data, data_root)
     if model.trained_by == "others" and not is_random(network := load_model(model, store, data_root, device)):
-        before = _first_answers(model, config.batch, store, data_root, device)
+        asked = model, config.batch, store, data_root, device
+        _first_answers(*asked)
+        few = _first_answers(model, min(FEW, config.batch), store, data_root, device)
         if not first:
-            check_batch(network, images, device, len(before), before)
+            _check_full_batch_again(*asked)
+            check_again(network, images, device, few)
     if not is_ours(type(config.sampler)):
         sampler, sigmas = config.sampler, config.ladder.sigmas()
         drawn = _first_samples(sampler, sigmas, images.shape)
@@ -48,10 +52,16 @@ def check_steady(config: SampleConfig, store: Store, data_root: Path | None, *, 
             check_same(sampler, drawn, exact_samples(sampler, sigmas, images.shape))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def _first_answers(config: ModelConfig, n: int, store: Store, data_root: Path | None, device: str) -> Tensor:
     network, images = load_model(config, store, data_root, device), images_of(config.data, data_root)
     return halve_until_it_fits(n, lambda batch: check_batch(network, images, device, batch))[0]
+
+
+@lru_cache(maxsize=16)
+def _check_full_batch_again(config: ModelConfig, n: int, store: Store, data_root: Path | None, device: str) -> None:
+    network, before = load_model(config, store, data_root, device), _first_answers(config, n, store, data_root, device)
+    check_batch(network, images_of(config.data, data_root), device, len(before), before)
 
 
 @lru_cache(maxsize=1024)

@@ -277,6 +277,21 @@ def test_a_model_that_does_not_answer_alike_gives_no_samples(folder: Path, model
     assert {artifact.name.kind for artifact in store.artifacts()} == {"references"}
 
 
+def test_a_model_that_changes_after_some_runs_ends_them(folder: Path) -> None:
+    text = "calls = []\ndef eps(x, sigma):\n    calls.append(1)\n    return exact(x, sigma) * (1 + (len(calls) > 40))"
+    (folder / "mine_xyz.py").write_text(START + text + "\n")
+    store, samples = Store(folder / "new"), trial().samples
+    with pytest.raises(ValueError, match="asked the same twice, it answered differently"):
+        for seed in range(12):
+            sample_stage(replace(samples, seed=seed), store, None, [].append)
+    honest = START + "eps = exact\n"
+    (folder / "mine_xyz.py").write_text(honest)
+    forget()
+    assert seed > 1
+    for before in range(seed):  # what was stored before is right
+        spot_check(replace(trial().score, samples=replace(samples, seed=before)), Store(folder / "new"), None)
+
+
 STEP = """
     def run(self, eps, x, sigmas, noise):
         for sigma, sigma_next in zip(sigmas, sigmas[1:]):
