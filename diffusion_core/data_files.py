@@ -4,7 +4,7 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,7 @@ def read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
     The label is the index of the first-level folder in sorted order; without such folders all labels are 0. Names that
     begin with a dot are left out.
     """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder")
-    files = sorted(_files(folder))
-    if not files:
-        raise ValueError(f"there are no images below {folder}")
+    files = image_files(folder)
     classes = [file.partition("/")[0] for file in files if "/" in file]
     if classes and (beside := [file for file in files if "/" not in file]):
         raise ValueError(f"{beside[0]} lies beside the folder {classes[0]}; move it into the folder of its class")
@@ -42,13 +38,23 @@ def read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
         )
     images, sizes = list[Pixels](), dict[tuple[int, int], str]()
     for file in files:
-        image = _rgb(folder, file)
+        image = read_image(folder, file)
         sizes.setdefault(image.size, file)
         if len(sizes) > 1 or image.width != image.height:
             shown = " and ".join(f"{name} is {width}x{height}" for (width, height), name in sizes.items())
             raise ValueError(f"all images must have one square size, but {shown}; crop or resize the files first")
         images.append(_shrunk(image, side))
     return np.stack(images), _numbered(classes or [""] * len(files))
+
+
+def image_files(folder: Path) -> list[str]:
+    """The relative paths of all files below a folder, in order, without hidden ones. ValueError if there are none."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder")
+    files = sorted(_files(folder))
+    if not files:
+        raise ValueError(f"there are no images below {folder}")
+    return files
 
 
 def _numbered(names: Sequence[str]) -> Labels:
@@ -73,8 +79,12 @@ def _files(folder: Path) -> Iterator[str]:
         yield from ((inside / name).relative_to(folder).as_posix() for name in files if not name.startswith("."))
 
 
-def _rgb(folder: Path, file: str) -> Image.Image:
-    """An image file as RGB, rotated according to its EXIF data, with transparent pixels over black."""
+def read_image(folder: Path, file: str) -> Image.Image:
+    """An image file as RGB, rotated according to its EXIF data, with transparent pixels over black.
+
+    Raises:
+        ValueError: it is no image of at most 8 bits a channel, it is too large, or it holds several images.
+    """
     if not (folder / file).is_file():  # a broken link, or a pipe, which would never end
         raise ValueError(f"{file} is not a file; remove it")
     try:
@@ -107,6 +117,32 @@ def _unsuitable(image: Image.Image) -> str:
 def read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
     """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels or zeros (n,)."""
     arrays = _arrays(path)
+    key, images = images_among(arrays)
+    n, height, width = images.shape[:3]
+    if height != width:
+        raise ValueError(f"images must be square, but those of {key!r} are {width}x{height}; crop or pad them first")
+    if height > side:
+        images = images[..., 0] if images.shape[3:] == (1,) else images
+        images = np.stack([_shrunk(Image.fromarray(image), side) for image in np.ascontiguousarray(images)])
+    for label in (LABELS_OF.get(key), *LABELS_OF.values()):
+        if label in arrays:
+            return images, _labels(label, arrays[label], n)
+    if unused := [other for other, array in arrays.items() if array.shape[:1] == (n,) and array.ndim < 3]:
+        warnings.warn(f"{path} has no labels; if {' or '.join(unused)} is them, call it 'labels'", stacklevel=2)
+    return images, np.zeros(n, dtype=np.int64)
+
+
+def read_npz_images(path: Path) -> Pixels:
+    """The images of a .npz file as (n, H, W) or (n, H, W, C), of any size. ValueError as in `images_among`."""
+    return images_among(_arrays(path))[1]
+
+
+def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
+    """The name of the one array that holds images, and the images, (n, H, W) or (n, H, W, C).
+
+    Raises:
+        ValueError: there is none, there are several, it is empty, or its pixels are 0 and 1.
+    """
     named = [key for key in LABELS_OF if key in arrays]
     keys = [key for key in named or arrays if _fits(arrays[key])]
     if not keys or (named and keys[0] != named[0]):
@@ -120,22 +156,11 @@ def read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
     images: Pixels = arrays[key := keys[0]]
     if images.ndim == 4 and images.shape[3] not in (1, 3):
         images = np.moveaxis(images, 1, 3)
-    n, height, width = images.shape[:3]
-    if n == 0:
+    if images.size == 0:
         raise ValueError(f"its array {key!r} has no images; at least one is needed")
-    if height != width or height == 0:
-        raise ValueError(f"images must be square, but those of {key!r} are {width}x{height}; crop or pad them first")
     if images.max() == 1:
         raise ValueError(f"the largest value of {key!r} is 1, but pixels are 0 to 255; multiply them by 255")
-    if height > side:
-        images = images[..., 0] if images.shape[3:] == (1,) else images
-        images = np.stack([_shrunk(Image.fromarray(image), side) for image in np.ascontiguousarray(images)])
-    for label in (LABELS_OF.get(key), *LABELS_OF.values()):
-        if label in arrays:
-            return images, _labels(label, arrays[label], n)
-    if unused := [other for other, array in arrays.items() if array.shape[:1] == (n,) and array.ndim < 3]:
-        warnings.warn(f"{path} has no labels; if {' or '.join(unused)} is them, call it 'labels'", stacklevel=2)
-    return images, np.zeros(n, dtype=np.int64)
+    return key, images
 
 
 def _labels(name: str, labels: NDArray[Any], n: int) -> Labels:
