@@ -180,4 +180,4 @@ def test_feature_spaces() -> None:
     for name, channels in (("digits", 1), ("natural", 3)):
         extractor = features._extractor(name, features.weights_file(name)).to(META)
         layers = extractor(torch.zeros(2, channels, 32, 32, dtype=torch.uint8, device=META))
-        assert layers[0].shape == (2, features.dimension(name)) and layers[0].device == META
+        assert layers[0].shape == (2, features.FEATURES[name]) and layers[0].device == META

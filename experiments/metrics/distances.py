@@ -1,9 +1,10 @@
 """MMD, FD, KD, precision and recall from features, with jackknife replicates and floors.
 
-FD, precision and recall are torch-fidelity's own functions. MMD and KD are unbiased squared maximum mean discrepancies
+Precision and recall are torch-fidelity's own functions, FD and KD equal its FID and KID (with one subset of full size).
+FD is in frechet.py. MMD and KD are unbiased squared maximum mean discrepancies
 on all images at once (Gretton et al. 2012, JMLR 13, Eq. 3): MMD with a Gaussian kernel whose width is half the median
 distance of real images (half as wide as usual: it sees more, see docs/statistics.md), KD with torch-fidelity's cubic
-kernel. So KD equals torch-fidelity's KID with one subset of full size.
+kernel.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,11 +14,11 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch_fidelity.metric_fid import fid_statistics_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from experiments.config.config import WIDTH
-from experiments.metrics import kernels
+from experiments.metrics import frechet, kernels
+from experiments.metrics.frechet import Moments
 from experiments.metrics.kernels import Array, Cubic, Gaussian, Kernel, median_distance
 from reports.schema import GROUPS
 
@@ -39,14 +40,8 @@ class Reference:
     within: Mapping[str, float]
 
     @cached_property
-    def moments(self) -> dict[str, Array]:
-        return moments(self.features)
-
-    @cached_property
-    def root(self) -> Array:
-        """A square root L of the covariance, L L' = cov. It makes the many FDs of the jackknife cheap."""
-        values, vectors = np.linalg.eigh(self.moments["sigma"])
-        return vectors * np.sqrt(values.clip(min=0))
+    def moments(self) -> Moments:
+        return Moments.of(self.features)
 
     @classmethod
     def of(cls, features: Array, width: float = WIDTH) -> "Reference":
@@ -124,16 +119,9 @@ def _kernels(width: float) -> dict[str, Kernel]:
     return {"mmd": Gaussian(width), "kd": Cubic()}
 
 
-def moments(features: Array) -> dict[str, Array]:
-    """Mean (d,) and covariance (d, d), in the form that torch-fidelity's FID takes."""
-    return {"mu": features.mean(axis=0), "sigma": np.cov(features, rowvar=False)}
-
-
 def frechet_distance(features: Array, reference: Reference) -> float:
-    """FD: torch-fidelity's formula (Heusel et al. 2017, arXiv 1706.08500). Features float64 (n, d)."""
-    return float(
-        fid_statistics_to_metric(moments(features), reference.moments, verbose=False)["frechet_inception_distance"]
-    )
+    """FD, with torch-fidelity's number (Heusel et al. 2017, arXiv 1706.08500). Features float64 (n, d)."""
+    return frechet.distance(Moments.of(features), reference.moments)
 
 
 def kernel_distance(name: str, features: Array, reference: Reference) -> float:
@@ -158,21 +146,9 @@ def precision_recall(features: Array, reference: Reference) -> tuple[float, floa
 
 
 def fd_replicates(features: Array, reference: Reference) -> Array:
-    """FD with each group of samples left out in turn, (GROUPS,). Sample i is in group i mod GROUPS.
-
-    Note: tr sqrt(C1 C2) is computed as the sum of the square roots of the eigenvalues of L' C1 L, where L L' = C2.
-    """
+    """FD with each group of samples left out in turn, (GROUPS,). Sample i is in group i mod GROUPS."""
     group = np.arange(len(features)) % GROUPS
-    return np.array([_fast_frechet(features[group != left_out], reference) for left_out in range(GROUPS)])
-
-
-def _fast_frechet(features: Array, reference: Reference) -> float:
-    """FD from the eigenvalues of L' C1 L, see fd_replicates."""
-    own, real = moments(features), reference.moments
-    inner = reference.root.T @ own["sigma"] @ reference.root
-    trace_root = np.sqrt(np.linalg.eigvalsh(inner).clip(min=0)).sum()
-    shift = own["mu"] - real["mu"]
-    return float(shift @ shift + np.trace(own["sigma"]) + np.trace(real["sigma"]) - 2 * trace_root)
+    return np.array([frechet_distance(features[group != left_out], reference) for left_out in range(GROUPS)])
 
 
 def kernel_replicates(name: str, features: Array, reference: Reference) -> Array:

@@ -143,24 +143,45 @@ def extract(
     """
     check_features(name)
     check_pixels(pixels, name)
-    users = name.startswith(PYTHON)
-    if name != "digits" and not users:
-        pixels = pixels.expand(-1, 3, -1, -1)
     if len(pixels) == 0:
         raise ValueError("pixels has 0 images; at least one is needed")
-    size = BATCH_SIZES.get(name, BATCH_SIZE) if batch_size is None else batch_size
+    size = usual_batch(name) if batch_size is None else batch_size
     if size < 1:
         raise ValueError(f"batch_size={batch_size}: it must be at least 1")
-    extractor = _users(name) if users else _extractor(name, weights_file(name, weights)).to(device)
+    extractor = opened(name, weights, device)
     parts = []
-    # TF32 convolutions (PyTorch's default on CUDA) keep 10 bits, and their rounding differs with the batch size.
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        for batch in pixels.split(size):
-            parts.append([layer.cpu() for layer in extractor(batch.to(device))])
-            if advance is not None:
-                advance(len(batch))
+    for batch in pixels.split(size):
+        parts.append(extractor(batch))
+        if advance is not None:
+            advance(len(batch))
     layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
     return layers[0], layers[1] if name == "digits" else None
+
+
+def usual_batch(name: str) -> int:
+    """Images per batch on a CPU."""
+    return BATCH_SIZES.get(name, BATCH_SIZE)
+
+
+def opened(
+    name: str, weights: Path | None = None, device: torch.device | str = "cpu"
+) -> Callable[[torch.Tensor], list[torch.Tensor]]:
+    """The extractor as a function from a batch of pixels to its layers on the CPU. Arguments and errors as `extract`.
+
+    It loads its weights once, so it suits images that come bit by bit.
+    """
+    users = name.startswith(PYTHON)
+    network = _users(name) if users else _extractor(name, weights_file(name, weights)).to(device)
+
+    def layers(pixels: torch.Tensor) -> list[torch.Tensor]:
+        check_pixels(pixels, name)
+        if name != "digits" and not users:
+            pixels = pixels.expand(-1, 3, -1, -1)
+        # TF32 convolutions (PyTorch's default on CUDA) keep 10 bits, and their rounding differs with the batch size.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            return [layer.cpu() for layer in network(pixels.to(device))]
+
+    return layers
 
 
 def check_suits(name: str, pixels: torch.Tensor, weights: Path | None = None) -> None:

@@ -35,7 +35,7 @@ def features(digits: Images) -> torch.Tensor:
 
 
 def test_features_are_192_of_mean_square_about_one(digits: Images, features: torch.Tensor) -> None:
-    assert (features.shape, features.dtype) == ((600, dimension("natural")), torch.float32)
+    assert (features.shape, features.dtype) == ((600, dimension("natural", digits.pixels)), torch.float32)
     assert 0.5 < features.double().square().mean() < 2  # the constant is Fashion-MNIST's; these are digits
     assert re.fullmatch("[0-9a-f]{12}", features_id("natural"))
     grey, logits = extract("natural", digits.pixels[:4])
