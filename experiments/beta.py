@@ -1,11 +1,11 @@
 """Is beta > 0 really better than beta = 0? At equal alpha, on an equal ladder, and for an equal budget.
 
-    python -m experiments beta                      laptop: five to eight minutes on two CPU cores
+    python -m experiments beta                      laptop: six to nine minutes on two CPU cores
     python -m experiments beta --preset smoke       under 20 seconds: does everything work here?
     python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 to 20,000 samples per run
 
 The primary contrast is fixed beforehand: eta = 1 against eta = 0 on the geometric ladder of 66 steps from 30 to 0.03,
-by kernel distance. It gets more images until it is settled (metrics/looks.py). All other contrasts are exploratory.
+by kernel distance. It gets the most images. All other contrasts are exploratory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ import pandas as pd
 from diffusion_core.fields import check_range
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
-from experiments.config.comparison import BestSet, Contrast, Looks, against_first, by_setting, control, grouped, paired
+from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control, grouped, paired
 from experiments.config.config import MIN_SAMPLES, AlphaBetaLadder, Ladder
 from experiments.config.settings_file import ladder_from
 from experiments.config.trial import Infeasible, Trial
@@ -35,7 +35,7 @@ def main(study: BetaStudy, options: Options) -> pd.DataFrame:
     a report. After an interrupt the same command continues where it stopped. Returns the table.
     """
     study = options.apply(study)
-    check_range("look_every", study.look_every, MIN_SAMPLES)
+    check_range("explore_samples", study.explore_samples, MIN_SAMPLES)
     check_range("explore_seeds", study.explore_seeds, 0)
     notes = []
     if study.setting:
@@ -62,7 +62,6 @@ def main(study: BetaStudy, options: Options) -> pd.DataFrame:
         COMMAND.question,
         planned,
         list(contrasts(planned)),
-        looks=looks(study),
         fixed_beforehand=fixed,
         notes=notes,
     )
@@ -70,11 +69,13 @@ def main(study: BetaStudy, options: Options) -> pd.DataFrame:
 
 
 def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
-    """Every trial of the experiment, for each network in turn. The primary contrast as at its first look."""
-    study = study.explored
+    """Every trial of the experiment, for each network in turn."""
+    primary, study = study, study.explored
     for seed in study.seeds:
         model, ladder = study.model(seed), study.ladder()
-        yield from primary(study, seed)
+        for eta in (0.0, 1.0):
+            yield primary.trial("beta", "primary", f"eta {eta:g}", model, ladder, Euler(eta))
+        yield primary.trial("beta", "control", "eta 0", model, ladder, Euler(0.0), control=True)
         if seed >= study.explore_seeds:
             continue
         for eta in (0.0, 1.0):
@@ -91,30 +92,14 @@ def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
                 )
 
 
-def primary(study: BetaStudy, seed: int, earlier: tuple[int, ...] = ()) -> Iterator[Trial | Infeasible]:
-    """The trials of the primary contrast and its A/A control for one network."""
-    model, ladder = study.model(seed), study.ladder()
-    for eta in (0.0, 1.0):
-        yield study.trial("beta", "primary", f"eta {eta:g}", model, ladder, Euler(eta), earlier=earlier)
-    yield study.trial("beta", "control", "eta 0", model, ladder, Euler(0.0), control=True, earlier=earlier)
-
-
-def looks(study: BetaStudy) -> Looks:
-    """The primary contrast and its A/A control at each number of images."""
-    found, sizes = [], study.sizes
-    for look, size in enumerate(sizes):
-        here = replace(study, n_samples=size)
-        modes = by_setting([trial for seed in study.seeds for trial in primary(here, seed, sizes[:look])])
-        contrast = paired("primary", "primary", "eta 1", "eta 0", modes["primary"])
-        found.append((contrast, control("eta 0", modes["control"]["eta 0"], modes["primary"]["eta 0"])))
-    return Looks(tuple(main for main, _ in found), tuple(aa for _, aa in found), study.smallest)
-
-
 def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestSet]:
-    """The exploratory contrasts."""
-    groups = grouped(planned, lambda trial: (trial.mode, trial.budget))
-    for (mode, _), here in groups.items():
-        settings = grouped(here, lambda trial: trial.setting)
+    """The primary contrast and its A/A control, then the exploratory contrasts."""
+    modes = by_setting(planned)
+    if "primary" in modes:
+        yield paired("primary", "primary", "eta 1", "eta 0", modes["primary"])
+        yield control("eta 0", modes["control"]["eta 0"], modes["primary"]["eta 0"])
+    for (mode, _), trials in grouped(planned, lambda trial: (trial.mode, trial.budget)).items():
+        settings = grouped(trials, lambda trial: trial.setting)
         if mode == "final-denoise":
             yield paired(mode, mode, "eta 1", "eta 0", settings)
         elif mode in ("same-alpha", "same-ladder", "pareto"):

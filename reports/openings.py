@@ -11,12 +11,6 @@ from reports.schema import BETTER, COLUMNS, ENOUGH_NETWORKS, POWER, WORSE
 from reports.sentences import control_failed, head, pairs, smallest, these, training, untrusted
 
 EXPLORATION = "exploration, not fixed beforehand"
-STOPPED = {
-    "clear": "settled, because the difference is clear",
-    "equal": "settled, because any difference is smaller than the smallest of interest",
-    "maximum": "all planned images were used",
-    "failed": "ended, because a run failed",
-}
 FAILED = "Do not rely on this result: the A/A control shows a difference between a setting and itself."
 
 
@@ -61,10 +55,6 @@ def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> li
             facts.append(f"corrected for many comparisons ({row['adjusted']})")
         if not missing(row.get("n_networks")) and row["n_networks"] < ENOUGH_NETWORKS:
             facts.append(f"holds for {these(row['n_networks'])}")
-        if not missing(row.get("n_looks")) and row["n_looks"] > 1:
-            why = STOPPED.get(str(row["stopped"]), str(row["stopped"]))
-            looks = f"look {number(row['look'], 0)} of {number(row['n_looks'], 0)}"
-            facts.append(f"{why} ({looks}; intervals allow for all looks)")
     count = len(run.failed())
     return facts + ([f"{plural(count, 'failed run')}"] if count else [])
 

@@ -68,7 +68,7 @@ COLUMNS: dict[str, Column] = {
         samples; finished_at; train_noise: training noise distribution; weighting: loss weighting; parameterisation;
         trained_by; network; train_seed: training seed; schedule: ladder; sampler; sample_seed: sampling seed;
         device; precision_mode; features: feature space; kind: contrast; metric; a; b; interval; verdict: verdict on
-        a; adjusted: corrected; untrusted: why not trusted; stopped; no_verdict: why there is no verdict; probe;
+        a; adjusted: corrected; untrusted: why not trusted; no_verdict: why there is no verdict; probe;
         arm: denoiser; claim: comparison; part; label: class""",
         kind="text",
     ),
@@ -81,7 +81,7 @@ COLUMNS: dict[str, Column] = {
         """budget: budget of evaluations; images_seen: images seen in training; n_steps: steps; step; frame; n_samples:
         samples; n_reference: reference images; batch_size: batch; threads; n_networks: networks; n_planned:
         networks planned; holds_for: networks it holds for; n_to_settle: samples to settle it; networks_to_settle:
-        networks to settle it; look; round: round of proposals; n_looks: looks planned; n_settings: settings;
+        networks to settle it; round: round of proposals; n_settings: settings;
         repeats; n_images: images; nfe_a: nfe of a; nfe_b: nfe of b""",
         digits=0,
         least=0,
@@ -94,7 +94,7 @@ COLUMNS: dict[str, Column] = {
     **_each(
         """mu; beta_ks: beta_KS; value; value_a: value of a; value_b: value of b; difference: a − b; low; high; mean;
         p_value: p; p_adjusted: p, corrected; detectable; new_network_low: new network, low; new_network_high: new
-        network, high; smallest: smallest of interest"""
+        network, high"""
     ),
     **_each(
         """class_distance_a: class mix of a; class_distance_b: class mix of b; class_distance_expected: class mix of
@@ -184,8 +184,7 @@ COLUMNS: dict[str, Column] = {
         "level",
         least=0,
         most=1,
-        meaning="Coverage of the interval. Of a contrast that was looked at several times: of all looks together; "
-        "looks.csv has the level of each look by itself.",
+        meaning="Coverage of the interval.",
     ),
     "whitened": Column(
         "whitened KD",
@@ -233,12 +232,11 @@ TABLES: dict[str, tuple[str, ...]] = {
             eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
             n_samples n_reference value_a value_b difference se? low high level interval holds_for networks_agree clear
             p_value? adjusted? p_adjusted? detectable? n_to_settle? minutes_to_settle? networks_to_settle?
-            new_network_low? new_network_high? look? n_looks? stopped? smallest? untrusted? verdict""",
+            new_network_low? new_network_high? untrusted? verdict""",
         "best_sets.csv": """mode budget setting metric value fd difference low high level in_set best simplest
             n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features? interval
             holds_for untrusted no_verdict""",
-        "looks.csv": "look n_samples n_networks metric difference se? low high level smallest stopped",
-        "race.csv": "round look n_samples mode budget setting metric value difference low level left",
+        "race.csv": "round n_samples mode budget setting metric value left",
         "class_mix.csv": """kind mode budget a b n_networks n_samples
             class_distance_a class_distance_b class_distance_expected kd_at_data_mix_a kd_at_data_mix_b
             difference low high level interval holds_for""",

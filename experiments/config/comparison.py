@@ -12,24 +12,6 @@ Groups = Mapping[str, tuple[Trial, ...]]  # setting -> its runs, one per network
 
 
 @dataclass(frozen=True)
-class Stop:
-    """How a contrast that was looked at several times came to its end.
-
-    Args:
-        level: of its interval, see metrics/looks.py.
-        look, n_looks: the look that ended it (from 1), and how many were planned.
-        why: clear, equal, maximum (no more images were planned) or failed (a run failed).
-        smallest: the smallest difference of interest, as a share of b's KD.
-    """
-
-    level: float
-    look: int
-    n_looks: int
-    why: str
-    smallest: float
-
-
-@dataclass(frozen=True)
 class Contrast:
     """a against b: one (a, b) pair of trials per training seed, equal in n_samples and in all that is not compared.
 
@@ -43,7 +25,6 @@ class Contrast:
     b: str
     pairs: tuple[tuple[Trial, Trial], ...]
     family: str = ""
-    stop: Stop | None = None
 
     @property
     def retrained(self) -> bool:
@@ -59,76 +40,56 @@ class BestSet:
     settings: Mapping[str, tuple[Trial, ...]]
 
 
-@dataclass(frozen=True)
-class Looks:
-    """The primary contrast at growing numbers of images, and what must have as many images as it.
-
-    Args:
-        contrasts: the primary contrast at each look, the fewest images first.
-        controls: the A/A control at each look.
-        smallest: the smallest difference of interest, as a share of b's KD.
-    """
-
-    contrasts: tuple[Contrast, ...]
-    controls: tuple[Contrast, ...]
-    smallest: float
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Images per network and side at each look."""
-        return tuple(contrast.pairs[0][0].samples.n_samples for contrast in self.contrasts)
-
-    def trials(self, look: int) -> tuple[Trial, ...]:
-        """The trials of a look (from 0), in the same order at every look."""
-        pairs = (*self.contrasts[look].pairs, *self.controls[look].pairs)
-        return tuple(trial for pair in pairs for trial in pair)
-
-
 Comparison = Contrast | BestSet
 Field = Mapping[str, Groups]  # mode -> its settings
 Left = Mapping[str, tuple[str, ...]]  # mode -> the settings that are left of a race, the best score first
-Scores = Mapping[str, Mapping[str, float]]  # mode -> setting -> KD at the first look, mean over networks
+Scores = Mapping[str, Mapping[str, float]]  # mode -> setting -> its score in the race, mean over networks
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """New settings that enter a race in rounds, after the first field. In a round they meet the best so far.
+    """New settings that join a race in rounds.
 
     Args:
         rounds: how many rounds.
-        propose: round (from 1), the settings left, all settings at the first look, and their scores -> the new settings
-            at each look. It is a function of these alone, so that an interrupted run repeats itself.
-        best: how many of the best so far they meet.
-        deadline: of the race and of what follows it, on the clock time.monotonic(). The first block has fewer settings
-            if it would take half of the time, and no block or round begins that would take the time of what follows.
+        propose: round (from 1), the settings left, all settings so far, and their scores -> the new settings. It is a
+            function of these alone, so that an interrupted run repeats itself.
+        deadline: of the race and of what follows it, on the clock time.monotonic(). The first field has fewer settings
+            if it would take half of the time, and no round begins that would take the time of what follows.
     """
 
     rounds: int
-    propose: Callable[[int, Left, Field, Scores], Sequence[Field]]
-    best: int
+    propose: Callable[[int, Left, Field, Scores], Field]
     deadline: float = math.inf
 
 
 @dataclass(frozen=True)
 class Race:
-    """Settings that are compared after growing numbers of images, until few are left. See metrics/race.py.
+    """Settings of which the best are confirmed.
 
     Args:
-        sizes: images per network at each look, ascending.
-        fields: the settings at each look.
+        field: the settings.
+        keep: how many are left in the end, at most.
         then: what is run and compared when the race is over, on images that the race has not seen. It is given what was
-            left of the first field, what is left now, and all settings at the first look.
+            left of the first field, what is left now, and all settings.
         refinement: new settings that are tried afterwards.
     """
 
-    sizes: tuple[int, ...]
-    fields: tuple[Field, ...]
+    field: Field
+    keep: int
     then: Callable[[Left, Left, Field], tuple[Sequence[Trial], Sequence[Comparison]]]
     refinement: Refinement | None = None
 
-    def trials(self, look: int) -> tuple[Trial, ...]:
-        """The trials of a look (from 0), if no setting has left."""
-        return tuple(trial for groups in self.fields[look].values() for runs in groups.values() for trial in runs)
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """The trials of the first field."""
+        return tuple(trial for groups in self.field.values() for runs in groups.values() for trial in runs)
+
+    @property
+    def confirmation(self) -> Sequence[Trial]:
+        """The trials of what follows if all of the first field were confirmed."""
+        everyone = {mode: tuple(groups) for mode, groups in self.field.items()}
+        return self.then(everyone, everyone, self.field)[0]
 
 
 def grouped(planned: Iterable[Trial | Infeasible], key: Callable[[Trial], Key]) -> dict[Key, tuple[Trial, ...]]:

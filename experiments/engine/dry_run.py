@@ -13,7 +13,7 @@ from scipy import stats
 
 from diffusion_core.precision import computing_in
 from diffusion_core.samplers.sampling import at_samples
-from experiments.config.comparison import Looks, Race
+from experiments.config.comparison import Race
 from experiments.config.config import SampleConfig
 from experiments.config.denoisers import ModelConfig
 from experiments.config.trial import Trial, described
@@ -38,7 +38,7 @@ TYPICAL_SE = {"digits": 0.07}
 
 
 def show(
-    remaining: Remaining, context: RunContext, options: Options, console: Console, looks: Looks | Race | None = None
+    remaining: Remaining, context: RunContext, options: Options, console: Console, race: Race | None = None
 ) -> dict[str, object]:
     """Prints the plan. Returns the same numbers as a dict."""
     console.print(f"{len(remaining.plan.trials)} trials; store: {options.shown(options.store)}", soft_wrap=True)
@@ -59,27 +59,22 @@ def show(
         who = f" for each of {options.workers} workers" if options.workers else ""
         text += f"; {duration(seconds)} at {rate:,.0f} a second{who}, timed on this machine just now"
     console.print(text, soft_wrap=True)
-    size = detectable(remaining.plan.trials, context.store, looks)
-    if isinstance(looks, Race):
-        steps = ", ".join(f"{n:,}" for n in looks.sizes)
-        then = ", those of proposed settings" if looks.refinement and looks.refinement.rounds else ""
-        console.print(f"settings that are worse leave after {steps} images; the later images{then} and those of the "
-                      "finalists' confirmation are not counted above", soft_wrap=True)  # fmt: skip
-    elif looks is not None and len(looks.sizes) > 1:
-        steps = ", ".join(f"{n:,}" for n in looks.sizes)
-        console.print(f"the primary contrast is looked at after {steps} images and ends when it is settled; the later "
-                      "images are not counted above", soft_wrap=True)  # fmt: skip
+    size = detectable(remaining.plan.trials, context.store, race)
+    if race is not None:
+        later = "proposed settings and " if race.refinement and race.refinement.rounds else ""
+        later += f"the confirmation of the best {race.keep} on other images"
+        console.print(f"not counted above: {later}", soft_wrap=True)
     return counts | {"evaluations": remaining.cost, "seconds": seconds, "detectable_kd": size and said(size, console)}
 
 
-def detectable(trials: Sequence[Trial], store: Store, looks: Looks | Race | None) -> "Detectable | None":
+def detectable(trials: Sequence[Trial], store: Store, race: Race | None) -> "Detectable | None":
     """The difference that a comparison of two settings would detect with 80 % power, before anything is run.
 
     It uses the standard errors of stored scores, else what was measured for this feature space; None without either.
     From five networks on the interval is a t interval over networks. Their spread is not known beforehand, so the
     result is the least that is possible: as if networks differed by the variation over images only.
     """
-    n = looks.sizes[-1] if looks else trials[0].samples.n_samples
+    n = (race.confirmation if race else trials)[0].samples.n_samples
     first = trials[0]
     alike = [trial for trial in trials if (trial.mode, trial.setting) == (first.mode, first.setting)]
     networks = len({trial.model.seed for trial in alike})

@@ -1,9 +1,12 @@
-"""Runs a race: after each block of images the settings that are worse than the best leave (metrics/race.py)."""
+"""Runs a race: many settings are sampled on few images, and the best are confirmed on others.
+
+The race only chooses whom to confirm, so it tests nothing.
+"""
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from rich.console import Console
@@ -11,45 +14,52 @@ from rich.console import Console
 from experiments.config.comparison import Comparison, Field, Groups, Left, Race
 from experiments.config.trial import Row, Trial
 from experiments.engine.executor import SweepResult
-from experiments.engine.looks import Looked, added
 from experiments.engine.plan import Plan
-from experiments.metrics.race import levels
 from experiments.metrics.trust import doubt
-from experiments.results.best_sets import compared
 from experiments.results.contrasts import quality, real_quality
 from experiments.results.floors import floor_rows
 from experiments.store.store import Store
 from reports.schema import JUDGE
 
-FEW, FIRST = 3, 0.5  # settings that show the speed, and the share of what is left of the time for the first block
+FEW, FIRST = 3, 0.5  # settings that show the speed, and the share of what is left of the time for the race
 FLOOR_REPEATS = 3  # of real images, for a warning
 
 
-def raced(plan: Plan, race: Race, run: Callable[[Plan], SweepResult], store: Store, console: Console) -> Looked:
-    """Runs the race, then the rounds of new settings, then what they lead to. `plan`: the trials of the first look.
+@dataclass(frozen=True)
+class Raced:
+    """What was run in the end, what came out, what is to be compared, and the rows of race.csv."""
 
-    A setting with a failed run leaves. If only a part of the first look was asked for, nothing but that is run.
+    plan: Plan
+    result: SweepResult
+    comparisons: Sequence[Comparison]
+    rows: list[Row]
+
+
+def raced(plan: Plan, race: Race, run: Callable[[Plan], SweepResult], store: Store, console: Console) -> Raced:
+    """Runs the race, then the rounds of new settings, then what they lead to. `plan`: the trials of the race.
+
+    A setting with a failed run leaves. If only a part of the race was asked for, nothing but that is run.
     """
-    if not set(race.trials(0)) <= set(plan.trials):
-        return Looked(plan, run(plan), (), [])
+    if not set(race.trials) <= set(plan.trials):
+        return Raced(plan, run(plan), (), [])
     progress = _Progress(race, run, store, console)
-    first = left = progress.heat(0, race.fields, {mode: tuple(groups) for mode, groups in race.fields[0].items()})
-    refinement, known = race.refinement, [dict(one) for one in race.fields]
-    for number in range(1, refinement.rounds + 1 if refinement else 1):
-        assert refinement is not None
+    progress.heat(0, race.field)
+    first, known = dict(progress.left), race.field
+    rounds = race.refinement.rounds if race.refinement else 0
+    for number in range(1, rounds + 1):
+        assert race.refinement is not None
         if progress.interrupted or progress.late:
             break
-        proposed = refinement.propose(number, left, known[0], progress.scores)
-        known = [_joined(old, new) for old, new in zip(known, proposed, strict=True)]
-        meet = {mode: (*left[mode][: refinement.best], *names) for mode, names in proposed[0].items() if left.get(mode)}
-        left = left | progress.heat(number, known, meet)
+        proposed = race.refinement.propose(number, progress.left, known, progress.scores)
+        known = {mode: {**groups, **proposed.get(mode, {})} for mode, groups in known.items()}
+        progress.heat(number, {mode: groups for mode, groups in proposed.items() if progress.left.get(mode)})
     if progress.interrupted:
         assert progress.result is not None
-        return Looked(progress.plan, progress.result, (), [])
-    kept, now = ({mode: names for mode, names in one.items() if names} for one in (first, left))
-    then, comparisons = progress.in_time(kept, now, known[0])
+        return Raced(progress.plan, progress.result, (), [])
+    kept, now = ({mode: names for mode, names in left.items() if names} for left in (first, progress.left))
+    then, comparisons = progress.in_time(kept, now, known)
     plan = Plan.of([*progress.ran, *then])
-    return Looked(plan, progress.added(run(plan)), tuple(comparisons), progress.rows)
+    return Raced(plan, progress.added(run(plan)), comparisons, progress.rows)
 
 
 @dataclass
@@ -62,7 +72,8 @@ class _Progress:
     console: Console
     ran: dict[Trial, None] = field(default_factory=dict)  # as an ordered set
     rows: list[Row] = field(default_factory=list)  # of race.csv
-    scores: dict[str, dict[str, float]] = field(default_factory=dict)  # at the first look
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)  # mode -> setting -> mean over networks
+    left: dict[str, tuple[str, ...]] = field(default_factory=dict)  # mode -> the settings kept, the best score first
     result: SweepResult | None = None
     plan: Plan = field(default_factory=lambda: Plan((), ()))
     pace: float = 0.0  # seconds per network evaluation in the last run, scores included
@@ -72,8 +83,8 @@ class _Progress:
         """Whether what follows the race needs all the time that is left."""
         if self.time_left == math.inf:
             return False
-        everyone = {mode: tuple(groups) for mode, groups in self.race.fields[0].items()}
-        return self._lasts(self.race.then(everyone, everyone, self.race.fields[0])[0]) > self.time_left
+        some = {mode: tuple(groups)[: self.race.keep] for mode, groups in self.race.field.items()}
+        return self._lasts(self.race.then(some, some, self.race.field)[0]) > self.time_left
 
     @property
     def time_left(self) -> float:
@@ -87,9 +98,7 @@ class _Progress:
     def in_time(self, first: Left, left: Left, known: Field) -> tuple[Sequence[Trial], Sequence[Comparison]]:
         """What follows the race, with as many of the best settings as the time allows, at least one per mode."""
         then = self.race.then(first, left, known)
-        most = n = min(
-            max(map(len, left.values()), default=0), self.race.refinement.best if self.race.refinement else 0
-        )
+        most = n = max(map(len, left.values()), default=0)
         while n > 1 and self._lasts(then[0]) > self.time_left:
             n -= 1
             then = self.race.then(first, {mode: names[:n] for mode, names in left.items()}, known)
@@ -102,121 +111,97 @@ class _Progress:
         return self.result is not None and self.result.interrupted
 
     def added(self, now: SweepResult) -> SweepResult:
-        """The newest result, with the cost of all. Its speed is noted."""
+        """The newest result, with the cost and the warnings of all. Its speed is noted."""
         if now.evaluations:
             self.pace = now.seconds / now.evaluations
-        return now if self.result is None else added(self.result, now)
+        before = self.result
+        return now if before is None else replace(
+            now,
+            evaluations=before.evaluations + now.evaluations,
+            seconds=before.seconds + now.seconds,
+            warnings=before.warnings + now.warnings,
+        )  # fmt: skip
 
-    def affordable(self, open_: Field) -> dict[str, dict[str, tuple[Trial, ...]]]:
-        """The settings of the first block: the first FEW, which are run, and those that FIRST of the time allows too.
+    def affordable(self, field: Field) -> Field:
+        """The settings of the race: the first FEW, which are run, and those that FIRST of the time allows too.
 
         They are spread evenly over the list, and what is left out is said.
         """
-        few = {mode: dict(list(groups.items())[:FEW]) for mode, groups in open_.items()}
-        plan = Plan.of([trial for groups in few.values() for runs in groups.values() for trial in runs])
-        self.ran |= dict.fromkeys(plan.trials)
-        self.plan, self.result = plan, self.added(self.run(plan))
-        chosen, more, limit = few, 0.0, FIRST * self.time_left
-        rest = range(FEW, max(map(len, open_.values())))
-        for number in sorted(
-            rest, key=lambda number: f"{number:016b}"[::-1]
-        ):  # so that any first part is spread evenly
-            for mode, groups in open_.items():
+        chosen = {mode: dict(list(groups.items())[:FEW]) for mode, groups in field.items()}
+        self.ran_now(chosen)
+        more, limit = 0.0, FIRST * self.time_left
+        rest = range(FEW, max(map(len, field.values())))
+        for number in sorted(rest, key=lambda number: f"{number:016b}"[::-1]):  # any first part is spread evenly
+            for mode, groups in field.items():
                 for name, runs in list(groups.items())[number : number + 1]:
                     more += self._lasts(runs)
                     if more <= limit:
                         chosen[mode][name] = runs
-        for mode, groups in open_.items():
+        for mode, groups in field.items():
             if out := [f"“{name}”" for name in groups if name not in chosen[mode]]:
                 text = f"the time is short, {mode}: {len(chosen[mode])} of {len(groups)} settings run; left out: "
                 self.console.print(text + ", ".join(out), soft_wrap=True)
-        return {mode: {name: groups[name] for name in groups if name in chosen[mode]} for mode, groups in open_.items()}
+        return {mode: {name: groups[name] for name in groups if name in chosen[mode]} for mode, groups in field.items()}
 
-    def heat(self, number: int, fields: Sequence[Field], racing: Left) -> dict[str, tuple[str, ...]]:
-        """Races these settings block by block. Returns the settings left, the best score first."""
-        sizes, left = self.race.sizes, dict(racing)
-        for look, (here, level) in enumerate(zip(fields, levels(sizes), strict=True), start=1):
-            open_ = {mode: {name: here[mode][name] for name in names} for mode, names in left.items() if len(names) > 1}
-            if not open_:
-                break
-            if number == 0 and look == 1 and self.time_left < math.inf:
-                open_ = self.affordable(open_)
-            if look > 1 and self.late:
-                self.console.print(f"the time is up: no more blocks after {sizes[look - 2]:,} images", soft_wrap=True)
-                break
-            self.plan = Plan.of([trial for groups in open_.values() for runs in groups.values() for trial in runs])
-            self.ran |= dict.fromkeys(self.plan.trials)
-            self.result = self.added(now := self.run(self.plan))
-            if now.interrupted:
-                break
-            for mode, groups in open_.items():
-                standing = _standing(number, look, level, mode, groups, now, self.store)
-                left[mode] = tuple(row["setting"] for row in sorted(standing, key=_score) if row["left"])
-                self.rows += standing
-                if look == 1:
-                    self.scores.setdefault(mode, {}).update({row["setting"]: row["value"] for row in standing})
-            counts = "; ".join(f"{mode}: {len(left[mode])} of {len(groups)} left" for mode, groups in open_.items())
-            if number == 0 and look == 1:
-                for mode, groups in open_.items():
-                    if why := _not_images(groups, now, self.store):
-                        self.console.print(f"warning: {mode}: {why}", style="yellow", soft_wrap=True)
-            what = f"round {number}, " if number else ""
-            block = f"{what}block {look} of {len(sizes)}, {sizes[look - 1]:,} images"
-            self.console.print(f"{block}: {counts}", soft_wrap=True)
-        return left
+    def ran_now(self, field: Field) -> SweepResult:
+        """Runs settings. Returns the result of these alone."""
+        self.plan = Plan.of([trial for groups in field.values() for runs in groups.values() for trial in runs])
+        self.ran |= dict.fromkeys(self.plan.trials)
+        result = self.run(self.plan)
+        self.result = self.added(result)
+        return result
 
-
-def _joined(old: Field, new: Field) -> dict[str, Groups]:
-    return {mode: {**groups, **new.get(mode, {})} for mode, groups in old.items()}
+    def heat(self, number: int, field: Field) -> None:
+        """Runs settings that join a race. Those kept so far stay if their score is still among the best."""
+        if number == 0 and self.time_left < math.inf:
+            field = self.affordable(field)
+        result = self.ran_now(field)
+        if result.interrupted:
+            return
+        for mode, groups in field.items():
+            new = _means(groups, result)
+            scores = self.scores.setdefault(mode, {})
+            scores |= new
+            self.left[mode] = tuple(sorted((*self.left.get(mode, ()), *new), key=scores.__getitem__))[: self.race.keep]
+            self.rows += [
+                {"round": number, "mode": mode, "setting": name, "metric": JUDGE, "value": value}
+                | {"left": name in self.left[mode], "budget": groups[name][0].budget}
+                | {"n_samples": groups[name][0].samples.n_samples}
+                for name, value in new.items()
+            ]
+            if number == 0 and (why := _not_images(groups, result, self.store)):
+                self.console.print(f"warning: {mode}: {why}", style="yellow", soft_wrap=True)
+        counts = "; ".join(f"{mode}: {len(groups)}" for mode, groups in field.items())
+        what = f"round {number}" if number else "race"
+        self.console.print(f"{what}: {counts} settings; the best {self.race.keep} are kept", soft_wrap=True)
 
 
 def _not_images(groups: Groups, result: SweepResult, store: Store) -> str:
     """A warning if no setting has samples that are images yet (metrics/trust.py), else an empty text."""
     ok: Mapping[str, Row] = {row["run_id"]: row for row in result.rows if row["status"] == "ok"}
-    settings = {name: runs for name, runs in groups.items() if all(trial.run_id in ok for trial in runs)}
-    if not settings:
+    scores = _means(groups, result)
+    if not scores:
         return ""
-    trials = [trial for runs in settings.values() for trial in runs]
+    trials = [trial for name in scores for trial in groups[name]]
     floor = floor_rows(trials, [ok[trials[0].run_id]], store, FLOOR_REPEATS)
     real = real_quality(floor, ok[trials[0].run_id])
-    found = {name: doubt([quality(runs, ok)], real) for name, runs in settings.items()}
-    if not all(found.values()):
+    doubts = {name: doubt([quality(groups[name], ok)], real) for name in scores}
+    if not all(doubts.values()):
         return ""
-    best = min(settings, key=lambda name: float(np.mean([ok[trial.run_id][JUDGE] for trial in settings[name]])))
+    best = min(scores, key=scores.__getitem__)
     return (
-        f"no setting gives images yet (“{best}”: {found[best]}); train longer, try more evaluations, or see `check` if "
-        "the network is from elsewhere"
+        f"no setting gives images yet (“{best}”: {doubts[best]}); train longer, try more evaluations, or see `check` "
+        "if the network is from elsewhere"
     )
 
 
 def _cost(trial: Trial) -> float:
-    """The network evaluations of a trial, without those of the earlier look that it goes on from."""
-    samples = trial.samples
-    return float((samples.n_samples - max(samples.earlier, default=0)) * samples.planned_nfe)
+    """The network evaluations of a trial."""
+    return float(trial.samples.n_samples * trial.samples.planned_nfe)
 
 
-def _score(row: Row) -> float:
-    return float(row["value"])
-
-
-def _standing(
-    number: int, look: int, level: float, mode: str, groups: Groups, result: SweepResult, store: Store
-) -> list[Row]:
-    """Rows of race.csv: each setting whose runs succeeded, against the best of the others."""
-    ok: Mapping[str, Row] = {row["run_id"]: row for row in result.rows if row["status"] == "ok"}
-    settings = {name: runs for name, runs in groups.items() if all(trial.run_id in ok for trial in runs)}
-    if not settings:
-        return []
-    shared: Row = {"round": number, "look": look, "mode": mode, "metric": JUDGE, "level": level}
-    if len(settings) == 1:
-        ((name, runs),) = settings.items()
-        value = float(np.mean([ok[trial.run_id][JUDGE] for trial in runs]))
-        alone = {"setting": name, "value": value, "budget": runs[0].budget, "n_samples": runs[0].samples.n_samples}
-        return [shared | alone | {"left": True}]
-    values, standings = compared(list(settings.values()), ok, store, level)
-    return [
-        shared
-        | {"setting": name, "value": float(value), "difference": one.difference, "low": one.low, "left": not one.worse}
-        | {"budget": runs[0].budget, "n_samples": runs[0].samples.n_samples}
-        for (name, runs), value, one in zip(settings.items(), values.mean(axis=0), standings, strict=True)
-    ]
+def _means(groups: Groups, result: SweepResult) -> dict[str, float]:
+    """The score of each setting whose runs succeeded, a mean over networks."""
+    scores = {row["run_id"]: float(row[JUDGE]) for row in result.rows if row["status"] == "ok"}
+    succeeded = {name: runs for name, runs in groups.items() if all(trial.run_id in scores for trial in runs)}
+    return {name: float(np.mean([scores[trial.run_id] for trial in runs])) for name, runs in succeeded.items()}

@@ -12,13 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.config.comparison import BestSet, Comparison, Contrast, Looks, Race
+from experiments.config.comparison import BestSet, Comparison, Contrast, Race
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import conclusion, dry_run, executor, race, selection
 from experiments.engine.calibrated import chosen_for
 from experiments.engine.doubts import doubts
 from experiments.engine.executor import SweepResult
-from experiments.engine.looks import Looked, look_by_look
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan
 from experiments.engine.pool import at_a_time, pool
@@ -52,9 +51,7 @@ class Experiment:
         question: the title of the report.
         trials: the planned runs.
         contrasts: the planned comparisons.
-        looks: the primary contrast and its control, if they are to get images until the contrast is settled. They come
-            first in contrasts.csv.
-        race: if given, `trials` are those of its first look.
+        race: if given, `trials` are those of its first field.
         fixed_beforehand: whether the primary contrast has the settings that the design fixed beforehand.
         write_extras: writes further files that the experiment's report reads, given the trials that succeeded.
         probes: further measurements on the denoisers, besides the trials.
@@ -66,7 +63,6 @@ class Experiment:
     question: str
     trials: Sequence[Trial | Infeasible]
     contrasts: Sequence[Comparison]
-    looks: Looks | None = None
     race: Race | None = None
     fixed_beforehand: bool = False
     write_extras: Extras | None = None
@@ -87,16 +83,16 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     directory, store = options.directory(experiment.folder or experiment.name), Store(options.store)
     check_outside(directory, store)
     part = _part(experiment.trials, options)
-    plan, growing = Plan.of(part, experiment.probes), experiment.looks or experiment.race
+    plan = Plan.of(part, experiment.probes)
     with said(console, lambda: "loading data, features and networks"):
-        _check((*plan.trials, *(growing.trials(-1) if growing else ())), store, options.data_root)
+        _check((*plan.trials, *(experiment.race.confirmation if experiment.race else ())), store, options.data_root)
         rehearse(plan.trials, options.data_root)
     context = RunContext(store, options.data_root)
     if options.dry_run:
         remaining = plan.remaining(store)
         _say(
             {"experiment": experiment.name, "dry_run": True}
-            | dry_run.show(remaining, context, options, console, growing)
+            | dry_run.show(remaining, context, options, console, experiment.race)
         )
         return dry_run.table(remaining).replace({"status": {"failed": "planned"}})
     if plan.remaining(store).tasks:
@@ -122,10 +118,10 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
             return executor.execute(plan, context, console, logs=logs, retry_failed=options.retry_failed, **how)
 
         if experiment.race and not options.shard:
-            looked = race.raced(plan, experiment.race, run, store, console)
+            raced = race.raced(plan, experiment.race, run, store, console)
         else:
-            looked = look_by_look(plan, None if options.shard else experiment.looks, run, store, console)
-    plan, result = looked.plan, looked.result
+            raced = race.Raced(plan, run(plan), experiment.contrasts, [])
+    plan, result = raced.plan, raced.result
     store.sweep_temporaries()  # left by workers that were stopped just now
     rows = [*result.rows, *(trial.row() for trial in part if isinstance(trial, Infeasible))]
     table.write_rows(directory / "table.csv", rows)
@@ -134,7 +130,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     if whole:
         console.print("every run is scored; intervals, figures and the report follow", soft_wrap=True)
         with said(console, lambda: "intervals, figures and the report"):
-            report = _report(directory, experiment, looked, store, options, remarks, console)
+            report = _report(directory, experiment, raced, store, options, remarks, console)
     result = replace(result, seconds=time.monotonic() - start)  # all of it, not only the runs
     _conclude(experiment.name, plan, result, rows, directory, report, options, console)
     if result.interrupted:
@@ -201,16 +197,16 @@ def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tup
 def _report(
     directory: Path,
     experiment: Experiment,
-    looked: Looked,
+    raced: race.Raced,
     store: Store,
     options: Options,
     remarks: Sequence[str],
     console: Terminal,
 ) -> Path:
     """Writes the tables, the images, the experiment's own files and the report. Returns the report's path."""
-    plan, result = looked.plan, looked.result
+    plan, result = raced.plan, raced.result
     use_threads(plan.trials[0].samples.machine.threads)  # so that intervals and floors round as scores do
-    _tabulate(directory, looked, experiment, store)
+    _tabulate(directory, raced, store)
     ok = {row["run_id"] for row in result.rows if row["status"] == "ok"}
     done = [trial for trial in plan.trials if trial.run_id in ok]
     write_evidence(directory, done, store, options.data_root)
@@ -225,23 +221,22 @@ def _report(
     return write_report(directory)
 
 
-def _tabulate(directory: Path, looked: Looked, experiment: Experiment, store: Store) -> None:
-    """Writes floors.csv, contrasts.csv, class_mix.csv, best_sets.csv, looks.csv and race.csv.
+def _tabulate(directory: Path, raced: race.Raced, store: Store) -> None:
+    """Writes floors.csv, contrasts.csv, class_mix.csv, best_sets.csv and race.csv.
 
     Comparisons with a missing run are left out.
     """
-    rows, comparisons = looked.result.rows, [*looked.comparisons, *experiment.contrasts]
-    floor = floors.floor_rows(looked.plan.trials, rows, store)
+    rows, comparisons = raced.result.rows, raced.comparisons
+    floor = floors.floor_rows(raced.plan.trials, rows, store)
     table.write_rows(directory / "floors.csv", floor)
-    pairs = [one for one in comparisons if isinstance(one, Contrast)]
-    found = contrasts.contrast_rows(pairs, rows, store, floor)
-    table.write_rows(directory / "contrasts.csv", found)
+    pairs = [comparison for comparison in comparisons if isinstance(comparison, Contrast)]
+    table.write_rows(directory / "contrasts.csv", contrasts.contrast_rows(pairs, rows, store, floor))
     if mixes := class_mix.class_mix_rows(pairs, rows, store):
         table.write_rows(directory / "class_mix.csv", mixes)
-    if sets := [one for one in comparisons if isinstance(one, BestSet)]:
+    if sets := [comparison for comparison in comparisons if isinstance(comparison, BestSet)]:
         table.write_rows(directory / "best_sets.csv", best_sets.best_set_rows(sets, rows, store, floor))
-    if looked.rows:
-        table.write_rows(directory / ("race.csv" if experiment.race else "looks.csv"), looked.rows)
+    if raced.rows:
+        table.write_rows(directory / "race.csv", raced.rows)
 
 
 def _conclude(

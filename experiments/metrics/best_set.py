@@ -35,21 +35,18 @@ class Standing:
     worse: bool
 
 
-def best_set(values: Array, influences: Sequence[Array], level: float = LEVEL) -> list[Standing]:
+def best_set(values: Array, influences: Sequence[Array]) -> list[Standing]:
     """One standing per setting.
 
     Args:
         values: (K, S) KD of each setting with each network. Lower is better.
         influences: for each network (n, S): what each image adds to each KD, mean 0 (see distances.influence). Image
             i of all settings has the same initial noise.
-        level: the probability that the truly best setting is not called worse, and of all limits. See race.py.
 
     Note: with five networks or more, the comparison is over networks: Student's t with Bonferroni's correction.
     """
     mean = values.mean(axis=0)
-    spread, critical = (
-        _over_networks(values, level) if len(values) >= ENOUGH_NETWORKS else _over_images(influences, level)
-    )
+    spread, critical = _over_networks(values) if len(values) >= ENOUGH_NETWORKS else _over_images(influences)
     out = []
     for setting, value in enumerate(mean):
         others = [other for other in range(len(mean)) if other != setting]
@@ -61,15 +58,15 @@ def best_set(values: Array, influences: Sequence[Array], level: float = LEVEL) -
     return out
 
 
-def _over_networks(values: Array, level: float) -> tuple[Array, Array]:
+def _over_networks(values: Array) -> tuple[Array, Array]:
     """Standard errors (S, S) of all differences over networks, and the critical value (S,) of each setting."""
     n, settings = values.shape
     differences = values[:, :, None] - values[:, None, :]
     spread = differences.std(axis=0, ddof=1) / np.sqrt(n)
-    return spread, np.full(settings, stats.t.ppf(1 - (1 - level) / max(settings - 1, 1), n - 1))
+    return spread, np.full(settings, stats.t.ppf(1 - (1 - LEVEL) / max(settings - 1, 1), n - 1))
 
 
-def _over_images(influences: Sequence[Array], level: float) -> tuple[Array, Array]:
+def _over_images(influences: Sequence[Array]) -> tuple[Array, Array]:
     """Standard errors (S, S) of all differences over images, and the critical value (S,) of each setting."""
     settings = influences[0].shape[1]
     covariance = np.zeros((settings, settings))
@@ -79,7 +76,7 @@ def _over_images(influences: Sequence[Array], level: float) -> tuple[Array, Arra
     variances = np.diag(covariance)
     spread = np.sqrt(np.clip(variances[:, None] + variances[None, :] - 2 * covariance, 0, None))
     if settings > MANY:
-        return spread, np.full(settings, stats.norm.ppf(1 - (1 - level) / (settings - 1)))
+        return spread, np.full(settings, stats.norm.ppf(1 - (1 - LEVEL) / (settings - 1)))
     eigenvalues, axes = np.linalg.eigh(covariance)
     root = axes * np.sqrt(eigenvalues.clip(min=0))
     noise = np.random.default_rng(SEED).standard_normal((DRAWS, settings)) @ root.T
@@ -87,5 +84,5 @@ def _over_images(influences: Sequence[Array], level: float) -> tuple[Array, Arra
     for setting in range(settings):
         gaps = noise[:, [setting]] - noise
         largest = np.divide(gaps, spread[setting], out=np.zeros_like(gaps), where=spread[setting] > 0).max(axis=1)
-        critical[setting] = np.quantile(largest, level)
+        critical[setting] = np.quantile(largest, LEVEL)
     return spread, critical

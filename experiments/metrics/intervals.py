@@ -42,7 +42,7 @@ def pooled(differences: Sequence[float], ses: Sequence[float], level: float = LE
     Args:
         differences: one a - b per network.
         ses: their jackknife standard errors over images.
-        level: coverage of the interval. It is above 95 % where a difference is looked at several times, see looks.py.
+        level: coverage of the interval.
 
     Note: with five or more networks this is Student's t over the differences. With fewer, the standard errors are
         combined as independent, with the degrees of freedom of Welch (1947) and Satterthwaite (1946).

@@ -40,7 +40,11 @@ def _rows(
     mode: str, settings: dict[str, tuple[Trial, ...]], ok: RowsById, store: Store, floors: Sequence[Row]
 ) -> list[Row]:
     names, trials = list(settings), list(settings.values())
-    values, standings = compared(trials, ok, store)
+    values = np.array([[ok[trial.run_id][JUDGE] for trial in runs] for runs in trials]).T
+    influences = [] if len(values) >= ENOUGH_NETWORKS else [
+        np.stack([_influence(runs[number], store) for runs in trials], axis=1) for number in range(len(values))
+    ]  # fmt: skip
+    standings = best_set(values, influences)
     over_networks = len(values) >= ENOUGH_NETWORKS
     own_training = len({runs[0].model for runs in trials}) > 1
     best = int(np.argmin(values.mean(axis=0)))
@@ -72,17 +76,6 @@ def _rows(
     by_value = own_training and out[0] not in members
     simplest = min(members, key=lambda row: float(row["value" if by_value else "nfe"]), default=None)
     return [row | {"simplest": row is simplest} for row in out]
-
-
-def compared(
-    trials: Sequence[Sequence[Trial]], ok: RowsById, store: Store, level: float = LEVEL
-) -> tuple[Array, list[Standing]]:
-    """The scores (networks, settings), and the standing of each setting. `trials`: of each setting, one per network."""
-    values = np.array([[ok[trial.run_id][JUDGE] for trial in runs] for runs in trials]).T
-    influences = [] if len(values) >= ENOUGH_NETWORKS else [
-        np.stack([_influence(runs[number], store) for runs in trials], axis=1) for number in range(len(values))
-    ]  # fmt: skip
-    return values, best_set(values, influences, level)
 
 
 def _numbers(standing: Standing, untrusted: bool, too_few: bool) -> Row:

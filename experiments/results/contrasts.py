@@ -13,9 +13,9 @@ from experiments.metrics.distances import METRICS, Array, jackknife_se
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, Estimate, holm, pooled, predicted, verdict
 from experiments.stages.common import load_meta
 from experiments.store.store import Store
-from reports.schema import EQUAL, FEW_NETWORKS, JUDGE, NOT_YET
+from reports.schema import FEW_NETWORKS, JUDGE, NOT_YET
 
-SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score, unless an experiment sets another one
+SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 RowsById = Mapping[str, Row]  # by run_id
 
 
@@ -70,10 +70,10 @@ def of_scores(
     contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], scored: Sequence[tuple[Score, Score]]
 ) -> Measured:
     """A contrast with its estimates over networks."""
-    whole, level = {}, contrast.stop.level if contrast.stop else LEVEL
+    whole = {}
     for metric in METRICS:
         each = [difference(metric, a, b) for a, b in scored]
-        whole[metric] = pooled([d for d, _ in each], [se for _, se in each], level)
+        whole[metric] = pooled([d for d, _ in each], [se for _, se in each])
     return Measured(contrast, pairs, scored, whole)
 
 
@@ -113,8 +113,7 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
             values = {"value_a": a.values[metric], "value_b": b.values[metric], "n_networks": 1}
             yield shared | _numbers(metric, pooled([d], [se])) | own | values
     untrusted = trust.doubt([quality(side, ok) for side in zip(*pairs, strict=True)], real_quality(floors, shared))
-    stopped_equal = contrast.stop is not None and contrast.stop.why == "equal"
-    whole, word = dict(one.whole), EQUAL if stopped_equal else verdict(one.whole[JUDGE], one.whole["fd"])
+    whole, word = dict(one.whole), verdict(one.whole[JUDGE], one.whole["fd"])
     if untrusted or (contrast.retrained and len(pairs) < ENOUGH_NETWORKS):
         word = NOT_YET if untrusted else FEW_NETWORKS
         whole = {metric: replace(estimate, clear=False) for metric, estimate in whole.items()}
@@ -135,11 +134,9 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
         }
         if metric == JUDGE:
             seconds = [ok[trial.run_id]["seconds"] for pair in pairs for trial in pair]
-            smallest = (contrast.stop.smallest if contrast.stop else SMALLEST) * value_b
             if not untrusted:  # more samples that are no images would settle nothing
-                pooled_row |= to_settle(whole[metric], smallest, shared["n_samples"], len(pairs), sum(seconds))
-            if stop := contrast.stop:
-                pooled_row |= {"look": stop.look, "n_looks": stop.n_looks, "stopped": stop.why, "smallest": smallest}
+                n = shared["n_samples"]
+                pooled_row |= to_settle(whole[metric], SMALLEST * value_b, n, len(pairs), sum(seconds))
         yield shared | _numbers(metric, whole[metric]) | pooled_row
 
 
@@ -180,11 +177,7 @@ def real_quality(floors: Sequence[Row], like: Row) -> Row:
 
 
 def _numbers(metric: str, estimate: Estimate) -> Row:
-    """The columns of an interval.
-
-    Where a contrast was looked at several times, the level is that of all looks together. The interval of the last look
-    alone has a higher level, which looks.csv has.
-    """
+    """The columns of an interval."""
     return {"metric": metric, "level": LEVEL} | vars(estimate)
 
 

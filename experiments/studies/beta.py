@@ -17,10 +17,9 @@ class BetaStudy(Study):
     """What the experiment varies: the noise that is put back, at equal alpha, on one ladder, and at equal cost."""
 
     n_samples: int = 1_500
-    """Images per network of the primary contrast, at most; see --look-every."""
-    look_every: int = 500
-    """The primary contrast is looked at after every so many images per network, up to --n-samples. It ends when it is
-    settled. All other settings get so many images."""
+    """Images per network and setting of the primary contrast and its A/A control."""
+    explore_samples: int = 500
+    """The same of all other settings, at most --n-samples."""
     explore_seeds: int = 2
     """Networks from which all settings but the primary contrast are sampled: the first ones."""
     only_primary: bool = False
@@ -40,22 +39,17 @@ class BetaStudy(Study):
     pareto_etas: tuple[float, ...] = (0.0, 0.5, 1.0)
     """Values of eta on these ladders. 0 is always added."""
     alpha: Hidden[float] = 0.1  # in mode same-alpha
-    smallest: Hidden[float] = 0.1  # the smallest difference of interest, as a share of the KD of eta 0
     schedule: Hidden[Ladder | None] = None  # that of --setting, of all ladders but same-alpha's
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Images per network and setting of the primary contrast at each look."""
-        return (*range(self.look_every, self.n_samples, self.look_every), self.n_samples)
-
-    @property
     def size(self) -> str:
-        return super().size.replace(f"{self.n_samples:,} samples", f"{self.sizes[0]:,} to {self.n_samples:,} samples")
+        few, most = self.explored.n_samples, f"{self.n_samples:,} samples"
+        return super().size.replace(most, f"{few:,} to {most}") if few < self.n_samples else super().size
 
     @property
     def explored(self) -> "BetaStudy":
-        """The study with as many images as at the first look."""
-        return replace(self, n_samples=self.sizes[0])
+        """The study with as many images as all settings get but those of the primary contrast."""
+        return replace(self, n_samples=min(self.explore_samples, self.n_samples))
 
     def ladder(self, n_steps: int | None = None) -> "Ladder":
         """The ladder of n_steps, by default that of the primary contrast."""
@@ -84,7 +78,7 @@ PRESETS = {
         train_seeds=5,
         explore_seeds=5,
         n_samples=20_000,
-        look_every=10_000,
+        explore_samples=10_000,
     ),
 }
 COMMAND = Command(
@@ -93,7 +87,7 @@ COMMAND = Command(
     text="Trains networks, samples with and without fresh noise, scores the samples and writes a report. Compares at "
     "equal alpha, on one ladder, and at equal cost. An interrupted run goes on with the same command.",
     presets=PRESETS,
-    minutes="5 to 8 minutes on two cores",
+    minutes="6 to 9 minutes on two cores",
     examples=(
         "",
         "--preset smoke",

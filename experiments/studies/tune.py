@@ -54,21 +54,15 @@ class TuneStudy(Study):
     refine: int = 8
     """New settings per budget, proposed near the best by Optuna (pip install -e '.[tune]') and raced too; 0: none."""
     time: Annotated[str | None, shown("TIME", "no limit")] = None
-    """Be ready after this time, such as 10min: fewer settings in the first block, no block and no proposals that would
-    take the time of the confirmation, and fewer finalists, as needed. What is left out is said."""
+    """Be ready after this time, such as 10min: fewer settings in the race, no proposals that would take the time of the
+    confirmation, and fewer finalists, as needed. What is left out is said."""
     search_seed: int = 0
     """Another seed searches and confirms on other images."""
     export: Annotated[tuple[Library, ...] | None, shown("LIBRARY [LIBRARY ...]", "all that apply")] = None
     """Code to write besides settings.json, which is json: torch, diffusers, k-diffusion, comfyui."""
-    block: Hidden[int] = 160  # images per network and block, about
+    race_samples: Hidden[int] = 166  # images per network in the race
     known: Hidden[tuple[float, float]] = (0.0, math.inf)  # the levels that the network knows, see `fitted`
     usual: Hidden[tuple[str, ...]] = ()  # schedules of the loops that networks of its kind come with
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Images per network at each look of the race: blocks of equal size, up to n_samples."""
-        n_looks = max(self.n_samples // self.block, 1)
-        return tuple(self.n_samples * look // n_looks for look in range(1, n_looks + 1))
 
     @property
     def seconds(self) -> float:
@@ -99,7 +93,7 @@ PRESETS = {
         train_images=50 * 60_000,
         train_seeds=5,
         n_samples=10_000,
-        block=1_000,
+        race_samples=1_000,
         budgets=(8, 16, 32, 64),
         refine=24,
     ),
@@ -107,8 +101,8 @@ PRESETS = {
 COMMAND = Command(
     module="experiments.tune.experiment",
     question="Which sampler settings are best for this network, at each number of evaluations?",
-    text="1. The settings that people use race in blocks of images; a setting that is worse leaves. 2. New settings "
-    "near the best are proposed and raced (--refine). 3. The finalists are confirmed on images that no race saw, "
+    text="1. The settings that people use race on a few images. 2. New settings near the best are proposed and raced "
+    "too (--refine). 3. The best six are confirmed on images that no race saw, "
     "against what is used without tuning (--default). 4. The best is recommended and exported, so that it can be "
     "pasted (--export), and the simplest that cannot be told from it is named. After an interrupt the same command "
     "goes on.",

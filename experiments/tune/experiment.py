@@ -4,11 +4,10 @@
     python -m experiments tune                         networks trained here; laptop: minutes on two CPU cores
     python -m experiments tune --preset smoke          under 20 seconds: does everything work here?
 
-The settings that people use, schedules times samplers, each at exactly the budget, race in blocks of images: a setting
-that is worse than the best leaves (metrics/race.py). Then new settings near the best are proposed and raced in the same
-way (proposals.py). The finalists and what is used without tuning are compared on images of another seed, which no race
-saw. The best of them is recommended, and exported so that it can be pasted (export/). The simplest that cannot be told
-from it is named too.
+The settings that people use, schedules times samplers, each at exactly the budget, race on a few images
+(engine/race.py). Then new settings near the best are proposed and raced too (proposals.py). The best six
+and what is used without tuning are compared on images of another seed, which no race saw. The best of them is
+recommended, and exported so that it can be pasted (export/). The simplest that cannot be told from it is named too.
 """
 
 import math
@@ -73,14 +72,13 @@ def main(study: TuneStudy, options: Options) -> pd.DataFrame:
     check_range("search_seed", study.search_seed, 0, 1_000_000)
     study, data_std = fitted(replace(study, etas=tuple(sorted({*study.etas, *DEFAULT_ETAS}))), options)
     study = calibrated(study, partial(trials, data_std=data_std), options)
-    fields = tuple(by_setting(trials(study, data_std, look)) for look in range(len(study.sizes)))
     planned = list(trials(study, data_std))
     experiment = Experiment(
         "tune",
         COMMAND.question,
         planned,
         (),
-        race=Race(study.sizes, fields, partial(confirmation, study), refinement(study, data_std, start)),
+        race=Race(by_setting(planned), FINALISTS, partial(confirmation, study), refinement(study, data_std, start)),
         write_extras=partial(write_settings, data_root=options.data_root, libraries=study.export),
         notes=[*([proposals.INSTALL] if study.refine and not proposals.installed() else []), *not_run(planned)],
     )
@@ -119,9 +117,9 @@ def fitted(study: TuneStudy, options: Options) -> tuple[TuneStudy, float]:
 
 
 def trials(
-    study: TuneStudy, data_std: float, look: int = 0, settings: Mapping[int, Sequence[SamplerSetting]] | None = None
+    study: TuneStudy, data_std: float, settings: Mapping[int, Sequence[SamplerSetting]] | None = None
 ) -> Iterator[Trial | Infeasible]:
-    """Every trial of a look of the race, for each network in turn.
+    """Every trial of the race, for each network in turn.
 
     Churn raises no level above the highest that the network knows. A setting with levels out of range is infeasible.
 
@@ -129,7 +127,7 @@ def trials(
         settings: those of each budget; by default the named ones at every budget.
     """
     settings = settings or dict.fromkeys(study.budgets, named(study))
-    shorter = replace(study, n_samples=study.sizes[look])
+    shorter = replace(study, n_samples=min(study.race_samples, study.n_samples))
     for seed in study.seeds:
         model = study.model(seed)
         for budget, names in settings.items():
@@ -147,9 +145,7 @@ def trials(
                 if ladder is None or why:
                     yield shorter.infeasible(*what, ladder or levels, sampler, budget=budget, why=why)
                     continue
-                trial = shorter.trial(
-                    *what, ladder, sampler, final_denoise=setting.to_zero, budget=budget, earlier=study.sizes[:look]
-                )
+                trial = shorter.trial(*what, ladder, sampler, final_denoise=setting.to_zero, budget=budget)
                 yield reseeded(trial, study.search_seed * AGAIN) if isinstance(trial, Trial) else trial
 
 
@@ -163,20 +159,19 @@ def refinement(study: TuneStudy, data_std: float, start: float = 0.0) -> Refinem
     """The rounds of proposals; without Optuna there are none. `start`: when the time began, see `Refinement`."""
     n_rounds = math.ceil(study.refine / ROUND) if proposals.installed() else 0
 
-    def propose(number: int, left: Left, known: Field, scores: Scores) -> list[Field]:
+    def propose(number: int, left: Left, known: Field, scores: Scores) -> Field:
         n = min(ROUND, study.refine - (number - 1) * ROUND)
         new: dict[int, Sequence[SamplerSetting]] = {}
         for budget in study.budgets:
             race, scope = race_of(budget), proposals.Scope(budget, study.sigma_max, study.sigma_min, data_std)
             runs = {name: groups[0].samples for name, groups in known.get(race, {}).items()}
             tried = {name: (runs[name], value) for name, value in scores.get(race, {}).items()}
-            good = [runs[name] for name in left.get(race, ())[:FINALISTS]]
+            good = [runs[name] for name in left.get(race, ())]
             seed = 1_000 * study.search_seed + number
             new[budget] = proposals.propose(n, scope, tried, good, seed) if good else ()
-        looks = range(len(study.sizes))
-        return [by_setting(trials(study, data_std, look, new)) for look in looks]
+        return by_setting(trials(study, data_std, new))
 
-    return Refinement(n_rounds, propose, FINALISTS, start + RUNS * study.seconds)
+    return Refinement(n_rounds, propose, start + RUNS * study.seconds)
 
 
 def confirmation(
@@ -187,14 +182,14 @@ def confirmation(
     Args:
         named: mode of the race -> the named settings that were left before any proposal, the best score first.
         left: mode of the race -> the settings that are left, the best score first.
-        field: mode of the race -> all its settings, at the first look.
+        field: mode of the race -> all its settings.
     """
     planned, comparisons = list[Trial](), list[Comparison]()
     if not left:  # every setting failed
         return [], []
     for race, order in left.items():
         mode, usual = race.removesuffix(RACE), named[race][0]
-        finalists = {*order[:FINALISTS], *defaults(study), usual}
+        finalists = {*order, *defaults(study), usual}
         groups = {
             name: tuple(fresh(study, trial, mode) for trial in runs)
             for name, runs in field[race].items()
@@ -219,7 +214,7 @@ def fresh(study: TuneStudy, trial: Trial, mode: str, seed: int = FRESH) -> Trial
 
 
 def knobs(race: str, best: str, groups: Groups) -> Iterator[Contrast]:
-    """At the first look: every sampler on the ladder of the best setting, and every ladder with its sampler.
+    """In the race: every sampler on the ladder of the best setting, and every ladder with its sampler.
 
     Each is compared with the first of its kind. `best` is the best named setting. It was chosen on these images, so it
     scores a little too well on them.

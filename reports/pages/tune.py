@@ -15,8 +15,8 @@ from reports.sentences import head, pairs, worded
 KINDS = {
     "tuned": "Each finalist against what is used without tuning, on images that no race saw.",
     "control": "The A/A control.",
-    "sampler": "Each sampler against the first, on the best ladder, in the first block of the race.",
-    "ladder": "Each ladder against the first, with the best sampler, in the first block of the race.",
+    "sampler": "Each sampler against the first, on the best ladder, on the images of the race.",
+    "ladder": "Each ladder against the first, with the best sampler, on the images of the race.",
 }
 RACE = ", race"  # the end of a race's mode
 BUDGETS = 3  # how many budgets the first screen shows
@@ -214,7 +214,7 @@ def front(run: Run) -> Section | None:
             components.line_of_budgets(ax, metric, mine, label=name, marker=marker, color=color)
         components.against_cost(ax, run, metric, pd.concat([rows, field]), rows["budget"])
     text = (
-        "Quality against evaluations. Lower is better. Grey: every setting in the first block of the race; scores of "
+        "Quality against evaluations. Lower is better. Grey: every setting in the race; scores of "
         f"fewer images are noisier, and FD is higher with fewer images. Blue and orange: images that the race never "
         f"saw. Orange: “{sets[0].baseline}”. Green: score of real images (floor), if it is on the axis."
     )
@@ -224,22 +224,20 @@ def front(run: Run) -> Section | None:
 
 
 def race(run: Run) -> Section | None:
-    """How many settings were left after each block, and the level that each comparison had."""
+    """How many settings took part, and how many of them were confirmed."""
     if not len(run.race):
         return None
     modes = list(run.race["mode"].unique())
     body = []
-    for (heat, look), rows in run.race.groupby(["round", "look"]):
+    for (heat, n), rows in run.race.groupby(["round", "n_samples"]):
         counts = [rows[rows["mode"] == mode] for mode in modes]
-        left = [f"{number(here['left'].sum(), 0)} of {number(len(here), 0)}" if len(here) else "" for here in counts]
+        left = [f"{number(mine['left'].sum(), 0)} of {number(len(mine), 0)}" if len(mine) else "" for mine in counts]
         what = f"proposals, round {number(heat, 0)}" if heat else "named settings"
-        n, level = cell("n_samples", rows["n_samples"].iloc[0]), percent(rows["level"].iloc[0])
-        body.append([what, number(look, 0), n, level, *left])
-    heads = ["race", "block", "images per network", "level", *(mode.removesuffix(RACE) for mode in modes)]
+        body.append([what, cell("n_samples", n), *left])
+    heads = ["race", "images per network", *(mode.removesuffix(RACE) for mode in modes)]
     text = (
-        "Settings left after each block of paired images. A setting leaves if it is worse than another with "
-        "simultaneous confidence at this level. The truly best setting of a race leaves it with a probability of at "
-        "most 5 %."
+        "Settings kept of those that took part: the best on paired images. The race only chooses whom to confirm "
+        "on other images."
     )
     if (run.race["round"] > 0).any():
         text += " After the named settings, proposals near the best meet the best so far."
@@ -261,7 +259,7 @@ def not_run(run: Run) -> list[Prose]:
 
 
 def knobs(run: Run) -> Section | None:
-    """What each choice is worth: samplers on the winner's ladder, ladders with its sampler, at the first look."""
+    """What each choice is worth: samplers on the winner's ladder, ladders with its sampler, in the race."""
     titles = {"sampler": "sampler and noise, on the best ladder", "ladder": "ladder, with the best sampler"}
     groups = {
         f"{mode.removesuffix(RACE)}: {title}": rows
@@ -269,7 +267,7 @@ def knobs(run: Run) -> Section | None:
         for mode, rows in run.of_kind(kind).groupby("mode", sort=False)
     }
     text = (
-        "What each choice is worth, in the first block of the race, where every setting takes part. Each line changes "
+        "What each choice is worth, in the race, where every setting takes part. Each line changes "
         "one thing of the best named setting. That one was chosen on these images too, so it scores too well by a "
         "little. Below 0, the first setting of a line is better."
     )

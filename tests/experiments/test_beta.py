@@ -7,7 +7,7 @@ import pytest
 from smoke import smoke
 
 from diffusion_core.samplers import Euler
-from experiments.beta import contrasts, looks, trials
+from experiments.beta import contrasts, trials
 from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder
 from experiments.config.trial import Infeasible, Trial
@@ -19,32 +19,31 @@ def planned(study: BetaStudy) -> list[Trial]:
 
 
 def compared(study: BetaStudy) -> list[Contrast]:
-    """The primary contrast and its control at every look, and the exploratory contrasts."""
-    found = looks(study)
-    explored = [one for one in contrasts(planned(study)) if isinstance(one, Contrast)]
-    return [*found.contrasts, *found.controls, *explored]
+    return [contrast for contrast in contrasts(planned(study)) if isinstance(contrast, Contrast)]
 
 
 def test_laptop_grid_keeps_its_promises() -> None:
     study = PRESETS["laptop"]
-    first, last = (
-        sum({one.run_id: one.samples.planned_nfe for one in planned(study) if one.model.seed == seed}.values())
-        for seed in (0, 4)
+    explored, primary = (
+        sum({trial.run_id: trial.samples.planned_nfe for trial in mine}.values())
+        for mine in (
+            [trial for trial in planned(study) if trial.model.seed == 0 and trial.samples.n_samples == 500],
+            [trial for trial in planned(study) if trial.model.seed == 4],
+        )
     )
-    assert first <= 1300 and last == 3 * 66  # all settings; the primary contrast and its control
-    assert study.train_seeds >= 5 and study.sizes == (500, 1000, 1500)
+    assert explored <= 1300 and primary == 3 * 66  # all settings; the primary contrast and its control
+    assert study.train_seeds >= 5
 
 
-def test_primary_contrast_is_the_one_fixed_beforehand() -> None:
-    for name in ("laptop", "gpu"):
-        found = looks(PRESETS[name])
-        for primary, size in zip(found.contrasts, PRESETS[name].sizes, strict=True):
-            assert (primary.kind, len(primary.pairs)) == ("primary", PRESETS[name].train_seeds)
-            for a, b in primary.pairs:
-                assert (a.samples.ladder, a.samples.sampler) == (Ladder("geometric", 66, 30.0, 0.03), Euler(1.0))
-                assert b.score == replace(a.score, samples=replace(a.samples, sampler=Euler(0.0)))
-                assert a.model.noise.name == "log-normal(-0.507, 1.2)" and a.samples.n_samples == size
-        assert set(found.trials(0)) <= set(planned(PRESETS[name]))
+@pytest.mark.parametrize(("name", "n_samples"), [("laptop", 1_500), ("gpu", 20_000)])
+def test_primary_contrast_is_the_one_fixed_beforehand(name: str, n_samples: int) -> None:
+    primary, control = compared(PRESETS[name])[:2]
+    assert (primary.kind, control.kind, len(primary.pairs)) == ("primary", "control", PRESETS[name].train_seeds)
+    assert {trial.samples.n_samples for pair in control.pairs for trial in pair} == {n_samples}
+    for a, b in primary.pairs:
+        assert (a.samples.ladder, a.samples.sampler) == (Ladder("geometric", 66, 30.0, 0.03), Euler(1.0))
+        assert b.score == replace(a.score, samples=replace(a.samples, sampler=Euler(0.0)))
+        assert a.model.noise.name == "log-normal(-0.507, 1.2)" and a.samples.n_samples == n_samples
 
 
 def test_a_tuned_ladder_takes_the_place_of_the_geometric_one() -> None:
@@ -62,14 +61,13 @@ def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
         assert len({a.samples.seed for a, _ in contrast.pairs}) == len(contrast.pairs)
 
 
-@pytest.mark.parametrize(
-    ("n_samples", "look_every", "sizes"),
-    [(1500, 500, (500, 1000, 1500)), (500, 500, (500,)), (400, 500, (400,)), (1200, 500, (500, 1000, 1200))],
-)
-def test_the_last_look_has_all_images(n_samples: int, look_every: int, sizes: tuple[int, ...]) -> None:
-    study = replace(PRESETS["laptop"], n_samples=n_samples, look_every=look_every)
-    assert study.sizes == looks(study).sizes == sizes
-    assert {trial.samples.n_samples for trial in planned(study)} == {sizes[0]}
+@pytest.mark.parametrize(("n_samples", "explored"), [(1500, 500), (400, 400)])
+def test_all_settings_but_the_primary_contrast_get_fewer_images(n_samples: int, explored: int) -> None:
+    study = replace(PRESETS["laptop"], n_samples=n_samples)
+    sizes = {trial.mode: trial.samples.n_samples for trial in planned(study)}
+    assert (sizes.pop("primary"), sizes.pop("control")) == (n_samples, n_samples)
+    assert set(sizes.values()) == {explored}
+    assert study.size.endswith("500 to 1,500 samples per run" if n_samples > 500 else " 400 samples per run")
 
 
 def test_impossible_eta_is_listed_not_run() -> None:

@@ -1,4 +1,4 @@
-"""A race: settings that are worse leave after a block, the rest go on, and the finalists meet on other images."""
+"""A race: the settings with the lowest KD meet on other images."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,47 +14,39 @@ from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import tasks
 from experiments.engine.executor import execute
-from experiments.engine.looks import Looked
 from experiments.engine.plan import Plan
-from experiments.engine.race import raced
+from experiments.engine.race import Raced, raced
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.store.store import Store
 
 TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
 REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
-SIZES = (40, 80)
 QUIET = Console(quiet=True)
 # KD of this untrained network: 29 with noise left in x, 35 without
 LADDERS = {"same": Ladder(n_steps=1, sigma_min=10.0), "worse": Ladder(n_steps=2)}
 
 
-def trial(setting: str, look: int, seed: int = 0) -> Trial:
+def trial(setting: str, seed: int = 0) -> Trial:
     name, _, sampler = setting.partition(", ")
     samples = SampleConfig(
-        TRAIN,
-        LADDERS[name],
-        Heun() if sampler == "heun" else Euler(float(sampler)),
-        SIZES[look],
-        seed,
-        earlier=SIZES[:look],
+        TRAIN, LADDERS[name], Heun() if sampler == "heun" else Euler(float(sampler)), n_samples=40, seed=seed
     )
     return Trial("test", "2 steps", ScoreConfig(samples, REFERENCE), setting)
 
 
-def race(settings: Sequence[str], seen: list[Left], refinement: Refinement | None = None) -> Race:
+def race(settings: Sequence[str], seen: list[Left], refinement: Refinement | None = None, keep: int = 2) -> Race:
     def then(first: Left, left: Left, field: Field) -> tuple[list[Trial], list[Comparison]]:
         seen.append(left)
         assert set(left["2 steps"]) <= set(field["2 steps"]) and set(first["2 steps"]) <= set(settings)
-        finals = [replace(trial(name, 1, seed=5), mode="final") for name in left["2 steps"]]
+        finals = [replace(trial(name, seed=5), mode="final") for name in left["2 steps"]]
         return finals, [BestSet("final", by_setting(finals)["final"])]
 
-    fields = tuple(by_setting([trial(name, look) for name in settings]) for look in range(len(SIZES)))
-    return Race(SIZES, fields, then, refinement)
+    return Race(by_setting([trial(name) for name in settings]), keep, then, refinement)
 
 
-def run(planned: Race, store: Store, trials: Sequence[Trial] | None = None) -> Looked:
-    plan = Plan.of(planned.trials(0) if trials is None else trials)
+def run(planned: Race, store: Store, trials: Sequence[Trial] | None = None) -> Raced:
+    plan = Plan.of(planned.trials if trials is None else trials)
     return raced(plan, planned, lambda plan: execute(plan, RunContext(store), QUIET), store, QUIET)
 
 
@@ -63,26 +55,23 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tmp_path_factory.mktemp("store"))
 
 
-def test_a_worse_setting_leaves_and_equal_ones_go_on_to_other_images(store: Store) -> None:
+def test_the_lowest_kd_go_on_to_other_images(store: Store) -> None:
     seen: list[Left] = []
-    looked = run(race(["same, 0", "same, 1e-9", "worse, 0"], seen), store)
-    left = [(row["look"], row["setting"], row["left"]) for row in looked.rows]
-    assert left[:3] == [(1, "same, 0", True), (1, "same, 1e-9", True), (1, "worse, 0", False)]
-    assert left[3:] == [(2, "same, 0", True), (2, "same, 1e-9", True)]
+    outcome = run(race(["same, 0", "same, 1e-9", "worse, 0"], seen), store)
+    left = [(row["setting"], row["left"]) for row in outcome.rows]
+    assert left == [("same, 0", True), ("same, 1e-9", True), ("worse, 0", False)]
     assert set(seen[0]["2 steps"]) == {"same, 0", "same, 1e-9"}
-    found = {(row["mode"], row["setting"], row["n_samples"]) for row in looked.result.rows}
-    assert ("2 steps", "worse, 0", 40) in found and ("2 steps", "worse, 0", 80) not in found
-    finals = [row for row in looked.result.rows if row["mode"] == "final"]
+    finals = [row for row in outcome.result.rows if row["mode"] == "final"]
     assert len(finals) == 2 and {row["sample_seed"] for row in finals} == {5}
-    assert isinstance(looked.comparisons[0], BestSet)
-    assert all(row["status"] == "ok" for row in looked.result.rows)
+    assert isinstance(outcome.comparisons[0], BestSet)
+    assert all(row["status"] == "ok" for row in outcome.result.rows)
 
 
-def test_a_first_block_without_images_is_warned_of(store: Store) -> None:
+def test_a_race_without_images_is_warned_of(store: Store) -> None:
     said = StringIO()
     planned = race(["same, 0", "worse, 0"], [])
     console = Console(file=said, width=300)
-    raced(Plan.of(planned.trials(0)), planned, lambda plan: execute(plan, RunContext(store), QUIET), store, console)
+    raced(Plan.of(planned.trials), planned, lambda plan: execute(plan, RunContext(store), QUIET), store, console)
     lines = [line for line in said.getvalue().splitlines() if "no setting gives images yet" in line]
     assert len(lines) == 1
     assert lines[0].startswith("warning: 2 steps: no setting gives images yet (“same, 0”: ")
@@ -106,57 +95,56 @@ def test_a_failed_setting_leaves(store: Store, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(tasks.sample, "sample_stage", fails)
     seen: list[Left] = []
-    looked = run(race(["same, 0", "same, heun"], seen), store)
+    outcome = run(race(["same, 0", "same, heun"], seen), store)
     assert seen == [{"2 steps": ("same, 0",)}]
-    assert [row["status"] for row in looked.result.rows if row["setting"] == "same, heun"] == ["failed"]
+    assert [row["status"] for row in outcome.result.rows if row["setting"] == "same, heun"] == ["failed"]
 
 
-def test_a_part_of_the_first_look_is_run_alone(store: Store) -> None:
+def test_a_part_of_the_race_is_run_alone(store: Store) -> None:
     seen: list[Left] = []
-    looked = run(race(["same, 0", "worse, 0"], seen), store, [trial("same, 0", 0)])
-    assert seen == [] and looked.rows == [] and len(looked.result.rows) == 1
+    outcome = run(race(["same, 0", "worse, 0"], seen), store, [trial("same, 0")])
+    assert seen == [] and outcome.rows == [] and len(outcome.result.rows) == 1
 
 
 def refined(new: Sequence[str], asked: list[tuple[int, Left, Scores]], rounds: int = 1, **more: float) -> Refinement:
-    def propose(number: int, left: Left, known: Field, scores: Scores) -> list[Field]:
-        asked.append((number, left, {mode: dict(one) for mode, one in scores.items()}))
-        return [by_setting([trial(name, look) for name in new]) for look in range(len(SIZES))]
+    def propose(number: int, left: Left, known: Field, scores: Scores) -> Field:
+        asked.append((number, dict(left), {mode: dict(kd) for mode, kd in scores.items()}))
+        return by_setting([trial(name) for name in new])
 
-    return Refinement(rounds, propose, 1, **more)
+    return Refinement(rounds, propose, **more)
 
 
 def test_new_settings_meet_the_best_so_far_on_the_same_images(store: Store) -> None:
     seen, asked = list[Left](), list[tuple[int, Left, Scores]]()
-    looked = run(
+    outcome = run(
         race(["same, 0", "same, 1e-9", "worse, 0"], seen, refined(["same, 2e-9", "worse, 1e-9"], asked)), store
     )
     ((number, left, scores),) = asked
     assert number == 1 and set(left["2 steps"]) == {"same, 0", "same, 1e-9"}
     assert set(scores["2 steps"]) == {"same, 0", "same, 1e-9", "worse, 0"}
-    second = [row for row in looked.rows if row["round"] == 1]
-    best = left["2 steps"][0]
-    assert {row["setting"] for row in second if row["look"] == 1} == {best, "same, 2e-9", "worse, 1e-9"}
-    assert {row["setting"] for row in second if row["look"] == 2} == {best, "same, 2e-9"}
-    assert set(seen[0]["2 steps"]) == {best, "same, 2e-9"}
+    second = {row["setting"]: row["left"] for row in outcome.rows if row["round"] == 1}
+    assert second.keys() == {"same, 2e-9", "worse, 1e-9"} and not second["worse, 1e-9"]
+    kd = {row["setting"]: row["value"] for row in outcome.rows}
+    assert seen[0]["2 steps"] == tuple(sorted(kd, key=lambda name: kd[name])[:2])
     again = run(race(["same, 0", "same, 1e-9", "worse, 0"], [], refined(["same, 2e-9", "worse, 1e-9"], [])), store)
-    assert again.result.evaluations == 0 and again.rows == looked.rows
+    assert again.result.evaluations == 0 and again.rows == outcome.rows
 
 
-def test_when_the_time_is_up_no_block_and_no_round_begins(store: Store) -> None:
+def test_when_the_time_is_up_no_round_begins(store: Store) -> None:
     seen, asked = list[Left](), list[tuple[int, Left, Scores]]()
-    late = replace(refined(["same, 2e-9"], asked, deadline=0.0), best=2)
-    looked = run(race(["same, 0", "same, 1e-9", "worse, 0"], seen, late), store)
-    assert asked == [] and {row["look"] for row in looked.rows} == {1}
+    late = refined(["same, 2e-9"], asked, deadline=0.0)
+    run(race(["same, 0", "same, 1e-9", "worse, 0"], seen, late), store)
+    assert asked == []
     assert [len(left["2 steps"]) for left in seen[-2:]] == [2, 1]  # and fewer finalists are confirmed
 
 
-def test_a_short_time_leaves_out_the_last_settings_of_the_first_block(store: Store) -> None:
+def test_a_short_time_leaves_out_the_last_settings_of_the_race(store: Store) -> None:
     said, settings = StringIO(), ["same, 0", "same, 1e-9", "worse, 0", "worse, 1e-9"]
     planned = race(settings, [], refined([], [], deadline=0.0))
     console = Console(file=said, width=300)
-    looked = raced(
-        Plan.of(planned.trials(0)), planned, lambda plan: execute(plan, RunContext(store), QUIET), store, console
+    outcome = raced(
+        Plan.of(planned.trials), planned, lambda plan: execute(plan, RunContext(store), QUIET), store, console
     )
-    assert {row["setting"] for row in looked.rows} == set(settings[:3])
+    assert {row["setting"] for row in outcome.rows} == set(settings[:3])
     assert "the time is short, 2 steps: 3 of 4 settings run; left out: “worse, 1e-9”" in said.getvalue()
-    assert any(row["mode"] == "final" for row in looked.result.rows)
+    assert any(row["mode"] == "final" for row in outcome.result.rows)
