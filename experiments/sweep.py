@@ -133,7 +133,7 @@ def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
     for number, one in enumerate(settings):
         with of_user(f"runs(): number {number + 1}"):
             _check(number, one)
-    keys = [(one.mode, one.label) for one in settings]
+    keys = [(one.mode, " ".join(one.label.split())) for one in settings]
     if repeated := sorted(key for key, count in Counter(keys).items() if count > 1):
         raise ValueError(f"runs(): {repeated} more than once; labels of one mode must differ")
     first = {mode: number for number, (mode, _) in reversed(list(enumerate(keys)))}

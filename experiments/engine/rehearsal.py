@@ -20,7 +20,7 @@ from experiments.config.user_code import of_user
 from experiments.stages.common import images_of
 from experiments.stages.steady import N_IMAGES, check_same, exact_samples
 
-N_LEVELS, N_DRAWN, SEED = 64, 100_000, 20_262
+N_LEVELS, N_DRAWN, SEED = 64, 10_000, 20_262
 SQUARABLE = (1e-18, 1e18)  # levels whose squares are float32
 
 

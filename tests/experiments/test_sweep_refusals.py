@@ -132,7 +132,7 @@ NAME = 'name(self): return "mine"'
         (None, "there is no such Python file"),
         (FILE.replace("QUESTION", "TITLE"), "it needs QUESTION, a text; see python -m experiments sweep --help"),
         (FILE.replace("def runs", "def run"), "it needs runs(), which yields what to try"),
-        (FILE.replace('"mine", L', '"euler", L'), "runs(): [('all', 'euler')] more than once"),
+        (FILE.replace('"mine", L', '"euler ", L'), "runs(): [('all', 'euler')] more than once"),
         ("QUESTION = ''\ndef runs(): yield 1", "runs(): number 1 is 1; it must yield experiments.sweep.Setting"),
         ("QUESTION = ''\ndef runs(): return []", "nothing to run"),
         ("QUESTION = ''\ndef runs(:", "line 2: SyntaxError: invalid syntax"),
