@@ -8,6 +8,7 @@ from reports import components, figures, limits, openings, sentences
 from reports.document import Figure, Number, Opening, Prose, Section, Table, table
 from reports.formats import cell, interval, listed, metric_name, missing, number, plural
 from reports.results import Run
+from reports.sentences import these
 
 SHOWN = 4  # how many modes the first screen shows
 
@@ -76,24 +77,31 @@ def verdict(sets: list[BestSet]) -> str:
     tied = [one for one in sets if len(one.members) > 1]
     if not alone and not tied:
         return f"No verdict: {sets[0].why_not}."
+    scope = alone_for(sets)
     if len(sets) == 1 and alone:
-        return f"“{alone[0].simplest}” is better than all {len(alone[0].settings) - 1} others."
+        return f"“{alone[0].simplest}” is better than all {len(alone[0].settings) - 1} others{scope}."
     texts = []
     if alone:
         best = dict.fromkeys(one.simplest for one in alone)
         names = listed(f"“{name}”" for name in list(best)[:2])
-        texts.append(f"{names} {'is' if len(best) == 1 else 'are'} best at {_where(alone)}.")
+        texts.append(f"{names} {'is' if len(best) == 1 else 'are'} best at {_where(alone)}{scope if not tied else ''}.")
     if tied:
         counts = sorted({len(one.members) for one in tied})
         many = " to ".join(dict.fromkeys(number(count, 0) for count in (counts[0], counts[-1])))
         at = "" if len(sets) == 1 else f"At {_where(tied)}, "
         sizes = {len(one.settings) for one in tied}
         of = f" of {sizes.pop()}" if len(sizes) == 1 else ""
-        texts.append(f"{at}{many}{of} settings cannot be told from the best.")
+        texts.append(f"{at}{many}{of} settings cannot be told from the best{scope}.")
         simplest = dict.fromkeys(one.simplest for one in tied)
         if len(simplest) == 1:
             texts.append(f"Use the simplest: “{next(iter(simplest))}”.")
     return " ".join(texts)
+
+
+def alone_for(sets: list[BestSet]) -> str:
+    """ " for these 2 networks" if a set does not speak of networks in general."""
+    few = [one.settings["holds_for"].iloc[0] for one in sets if not missing(one.settings["holds_for"].iloc[0])]
+    return f" for {these(max(few))}" if few else ""
 
 
 def _where(sets: list[BestSet]) -> str:

@@ -73,7 +73,7 @@ COLUMNS: dict[str, Column] = {
         kind="text",
     ),
     **_each(
-        """final_denoise: final denoising; compiled; shared_device; networks_agree; clear; in_set: in the best set;
+        """final_denoise: final denoising; compiled; shared_device; clear; in_set: in the best set;
         left: left in the race; best: lowest; simplest""",
         kind="flag",
     ),
@@ -93,8 +93,8 @@ COLUMNS: dict[str, Column] = {
     ),
     **_each(
         """mu; beta_ks: beta_KS; value; value_a: value of a; value_b: value of b; difference: a − b; low; high; mean;
-        p_value: p; p_adjusted: p, corrected; detectable; new_network_low: new network, low; new_network_high: new
-        network, high"""
+        p_value: p; p_adjusted: p, corrected; detectable; detectable_low; detectable_high; new_network_low: new
+        network, low; new_network_high: new network, high"""
     ),
     **_each(
         """class_distance_a: class mix of a; class_distance_b: class mix of b; class_distance_expected: class mix of
@@ -230,9 +230,9 @@ TABLES: dict[str, tuple[str, ...]] = {
         "contrasts.csv": """experiment? kind mode budget denoiser denoiser_error metric a b
             train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a? alpha_b beta_b
             eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
-            n_samples n_reference value_a value_b difference se? low high level interval holds_for networks_agree clear
-            p_value? adjusted? p_adjusted? detectable? n_to_settle? minutes_to_settle? networks_to_settle?
-            new_network_low? new_network_high? untrusted? verdict""",
+            n_samples n_reference value_a value_b difference se? low high level interval holds_for clear
+            p_value? adjusted? p_adjusted? detectable? detectable_low? detectable_high? n_to_settle? minutes_to_settle?
+            networks_to_settle? new_network_low? new_network_high? untrusted? verdict""",
         "best_sets.csv": """mode budget setting metric value fd difference low high level in_set best simplest
             n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features? interval
             holds_for untrusted no_verdict""",

@@ -102,8 +102,6 @@ def doubt(pair: Pair) -> str:
         name = short_name(metric, row["features"])
         if row["low"] <= 0 <= row["high"]:
             return f"the interval of {name} contains 0"
-        if row["n_networks"] > 1 and not missing(row["networks_agree"]) and not row["networks_agree"]:
-            return f"the networks disagree on the sign in {name}"
         if not missing(row.get("adjusted")):
             return f"it is not detectable after correction ({row['adjusted']})"
     return "contrasts.csv does not mark the difference as clear"
@@ -133,7 +131,9 @@ def budget(run: Run) -> list[Prose]:
     if not phrases:
         return []
     uses = [f"At {listed(budgets)} evaluations: {phrase}." for phrase, budgets in phrases.items()]
-    how = "Each answer contains the best of the compared settings with 95 % confidence."
+    few = sets["holds_for"].dropna()
+    scope = f" for {these(few.max())}" if len(few) else ""
+    how = f"Each answer contains the best of the compared settings{scope} with 95 % confidence."
     return [Prose(f"{' '.join(uses)} {how}", "Which setting for which budget (exploration)")]
 
 

@@ -43,31 +43,33 @@ def best_set(values: Array, influences: Sequence[Array]) -> list[Standing]:
         influences: for each network (n, S): what each image adds to each KD, mean 0 (see distances.influence). Image
             i of all settings has the same initial noise.
 
-    Note: with five networks or more, the comparison is over networks: Student's t with Bonferroni's correction.
+    Note: with five networks or more, the margin of a difference is the wider of that and Student's t over networks
+        with Bonferroni's correction.
     """
-    mean = values.mean(axis=0)
-    spread, critical = _over_networks(values) if len(values) >= ENOUGH_NETWORKS else _over_images(influences)
+    mean, margins = values.mean(axis=0), _over_images(influences)
+    if len(values) >= ENOUGH_NETWORKS:
+        margins = np.maximum(margins, _over_networks(values))
     out = []
     for setting, value in enumerate(mean):
         others = [other for other in range(len(mean)) if other != setting]
         differences = value - mean[others]
-        margins = critical[setting] * spread[setting, others]
+        margin = margins[setting, others]
         closest = int(np.argmax(differences))  # the best of the others
-        low, high = float((differences - margins).max()), float((differences + margins).max())
+        low, high = float((differences - margin).max()), float((differences + margin).max())
         out.append(Standing(float(differences[closest]), low, high, bool(low > 0)))
     return out
 
 
-def _over_networks(values: Array) -> tuple[Array, Array]:
-    """Standard errors (S, S) of all differences over networks, and the critical value (S,) of each setting."""
+def _over_networks(values: Array) -> Array:
+    """The margins (S, S) of all differences: of each setting against each other one, over networks."""
     n, settings = values.shape
     differences = values[:, :, None] - values[:, None, :]
-    spread = differences.std(axis=0, ddof=1) / np.sqrt(n)
-    return spread, np.full(settings, stats.t.ppf(1 - (1 - LEVEL) / max(settings - 1, 1), n - 1))
+    critical = stats.t.ppf(1 - (1 - LEVEL) / max(settings - 1, 1), n - 1)
+    return np.asarray(critical * differences.std(axis=0, ddof=1) / np.sqrt(n))
 
 
-def _over_images(influences: Sequence[Array]) -> tuple[Array, Array]:
-    """Standard errors (S, S) of all differences over images, and the critical value (S,) of each setting."""
+def _over_images(influences: Sequence[Array]) -> Array:
+    """The same margins (S, S) over images."""
     settings = influences[0].shape[1]
     covariance = np.zeros((settings, settings))
     for terms in influences:
@@ -76,7 +78,7 @@ def _over_images(influences: Sequence[Array]) -> tuple[Array, Array]:
     variances = np.diag(covariance)
     spread = np.sqrt(np.clip(variances[:, None] + variances[None, :] - 2 * covariance, 0, None))
     if settings > MANY:
-        return spread, np.full(settings, stats.norm.ppf(1 - (1 - LEVEL) / (settings - 1)))
+        return np.asarray(spread * stats.norm.ppf(1 - (1 - LEVEL) / (settings - 1)))
     eigenvalues, axes = np.linalg.eigh(covariance)
     root = axes * np.sqrt(eigenvalues.clip(min=0))
     noise = np.random.default_rng(SEED).standard_normal((DRAWS, settings)) @ root.T
@@ -85,4 +87,4 @@ def _over_images(influences: Sequence[Array]) -> tuple[Array, Array]:
         gaps = noise[:, [setting]] - noise
         largest = np.divide(gaps, spread[setting], out=np.zeros_like(gaps), where=spread[setting] > 0).max(axis=1)
         critical[setting] = np.quantile(largest, LEVEL)
-    return spread, critical
+    return np.asarray(spread * critical[:, None])

@@ -1,8 +1,8 @@
 """From differences per network to one estimate with an interval and a verdict. Pure statistics, no files.
 
-With fewer than five networks the interval holds for these networks only: it covers the variation over images. With five
-or more it is a t interval over networks. Their differences are independent, because each network samples from its own
-seed.
+One interval: the wider of Student's t over the networks' differences and the interval of their images. With fewer than
+five networks only the latter, which holds for these networks. The networks' differences are independent, because each
+network samples from its own seed.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,11 @@ from reports.schema import BETTER, ENOUGH_NETWORKS, GROUPS, LEVEL, POWER, UNCLEA
 class Estimate:
     """A difference a - b with its interval.
 
-    `clear` is true if the interval excludes 0. If it is not a t interval over networks, all networks must agree in sign
-    too. `p_value` is that of the two-sided t test of no difference. `detectable` is the difference that a test with
-    this standard error finds with a probability of 80 % (its power). `interval` says how the interval was made, and
-    `holds_for` for how many networks it holds: these only, or None if it speaks of networks in general.
+    `clear` is true if the interval excludes 0. `p_value` is that of the two-sided test of no difference that belongs to
+    the interval. `detectable` is the difference that a test with this standard error finds with a probability of 80 %
+    (its power). If the spread between networks makes the interval, `detectable_low` and `detectable_high` are the 95 %
+    limits of that. `interval` says how the interval was made, and `holds_for` for how many networks it holds: these
+    only, or None if it speaks of networks in general.
     """
 
     difference: float
@@ -29,10 +30,11 @@ class Estimate:
     low: float
     high: float
     interval: str
-    networks_agree: bool
     clear: bool
     p_value: float
     detectable: float
+    detectable_low: float | None
+    detectable_high: float | None
     holds_for: int | None
 
 
@@ -44,25 +46,31 @@ def pooled(differences: Sequence[float], ses: Sequence[float], level: float = LE
         ses: their jackknife standard errors over images.
         level: coverage of the interval.
 
-    Note: with five or more networks this is Student's t over the differences. With fewer, the standard errors are
-        combined as independent, with the degrees of freedom of Welch (1947) and Satterthwaite (1946).
+    Note: the standard errors over images are combined as independent, with the degrees of freedom of Welch (1947) and
+        Satterthwaite (1946). Where networks are equal, t over five of them is narrower than that in half of all cases;
+        so the wider one counts. The limits of `detectable` are the chi-square limits of the spread.
     """
     d, variances = np.asarray(differences), np.square(ses)
     n, mean = len(d), float(np.mean(differences))
-    agree = bool((d > 0).all() or (d < 0).all())
-    speaks_of_networks = n >= ENOUGH_NETWORKS
-    if speaks_of_networks:
-        se, freedom, how = d.std(ddof=1) / np.sqrt(n), n - 1.0, f"t over {n} networks"
-    else:
-        se, freedom = np.sqrt(variances.sum()) / n, _satterthwaite(variances)
-        how = "delete-group jackknife over images"
-    half = float(stats.t.ppf((1 + level) / 2, freedom) * se)
-    excludes_zero = abs(mean) > half
-    clear = excludes_zero and (agree or speaks_of_networks)
-    p_value = float(2 * stats.t.sf(abs(mean) / se, freedom)) if se > 0 else float(mean == 0)
-    detectable = half + float(stats.t.ppf(POWER, freedom) * se)
-    holds_for = None if speaks_of_networks else n
-    return Estimate(mean, float(se), mean - half, mean + half, how, agree, bool(clear), p_value, detectable, holds_for)
+    ways = [(float(np.sqrt(variances.sum())) / n, _satterthwaite(variances), "delete-group jackknife over images")]
+    if n >= ENOUGH_NETWORKS:
+        ways.append((float(d.std(ddof=1)) / n**0.5, n - 1.0, f"t over {n} networks"))
+    halves = [float(stats.t.ppf((1 + level) / 2, freedom)) * se for se, freedom, _ in ways]
+    half, (se, freedom, how) = max(zip(halves, ways, strict=True))
+    detectable = half + float(stats.t.ppf(POWER, freedom)) * se
+    low, high = (
+        (float(np.sqrt(freedom / stats.chi2.ppf(share, freedom))) * detectable for share in (0.975, 0.025))
+        if how.startswith("t over")
+        else (None, None)
+    )
+    return Estimate(
+        mean, se, mean - half, mean + half, how, abs(mean) > half, max(_p_value(mean, *way[:2]) for way in ways),
+        detectable, low, high, None if n >= ENOUGH_NETWORKS else n,
+    )  # fmt: skip
+
+
+def _p_value(mean: float, se: float, freedom: float) -> float:
+    return float(2 * stats.t.sf(abs(mean) / se, freedom)) if se > 0 else float(mean == 0)
 
 
 def predicted(differences: Sequence[float]) -> tuple[float, float] | None:

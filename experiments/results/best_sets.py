@@ -41,9 +41,9 @@ def _rows(
 ) -> list[Row]:
     names, trials = list(settings), list(settings.values())
     values = np.array([[ok[trial.run_id][JUDGE] for trial in runs] for runs in trials]).T
-    influences = [] if len(values) >= ENOUGH_NETWORKS else [
+    influences = [
         np.stack([_influence(runs[number], store) for runs in trials], axis=1) for number in range(len(values))
-    ]  # fmt: skip
+    ]
     standings = best_set(values, influences)
     over_networks = len(values) >= ENOUGH_NETWORKS
     own_training = len({runs[0].model for runs in trials}) > 1
@@ -87,9 +87,9 @@ def _numbers(standing: Standing, untrusted: bool, too_few: bool) -> Row:
 
 
 def _method(n_networks: int, n_settings: int) -> str:
-    if n_networks >= ENOUGH_NETWORKS:
-        return f"one-sided limits, t over {n_networks} networks with Bonferroni's correction"
     how = "max-t over images" if n_settings <= MANY else "over images with Bonferroni's correction"
+    if n_networks >= ENOUGH_NETWORKS:
+        how = f"the wider of t over {n_networks} networks with Bonferroni's correction and {how}"
     return f"one-sided limits, {how}"
 
 

@@ -55,10 +55,26 @@ def test_conditional_interval_covers_the_expected_difference(metric: str, n_netw
     assert 0.92 <= covered <= 0.98  # 400 trials: two standard errors are 2 %
 
 
-def test_interval_over_networks_covers_the_mean_of_all_networks() -> None:
-    estimates = [pooled(row, [0.01] * 5) for row in np.random.default_rng(12).normal(0.7, 1.0, size=(4000, 5))]
-    assert {estimate.interval for estimate in estimates} == {"t over 5 networks"}
-    assert np.mean([estimate.low <= 0.7 <= estimate.high for estimate in estimates]) == pytest.approx(0.95, abs=0.012)
+@pytest.mark.parametrize(
+    ("spread", "least", "most"),
+    [(0.0, 0.965, 0.995), (1.0, 0.95, 0.985), (10.0, 0.935, 0.965)],
+    ids=["equal networks", "as different as images make them", "different networks"],
+)
+@pytest.mark.parametrize("skewed", [False, True])
+def test_interval_over_networks_covers_the_mean_of_all_networks(
+    spread: float, least: float, most: float, skewed: bool
+) -> None:
+    rng = np.random.default_rng(12)
+    networks = rng.gamma(4, 0.5, (3000, 5)) - 2 if skewed else rng.normal(size=(3000, 5))  # skewness 1, or 0
+    differences = 0.7 + spread * networks + rng.normal(size=(3000, 5))
+    ses = np.sqrt(rng.chisquare(19, size=(3000, 5)) / 19)
+    estimates = [pooled(*trial) for trial in zip(differences, ses, strict=True)]
+    assert {estimate.holds_for for estimate in estimates} == {None}
+    covered = np.mean([estimate.low <= 0.7 <= estimate.high for estimate in estimates])
+    assert least - 0.02 * skewed <= covered <= most
+    assert np.mean([estimate.p_value < 0.05 for estimate in estimates]) == np.mean(
+        [not estimate.low <= 0 <= estimate.high for estimate in estimates]
+    )
 
 
 def of_two_networks(seed: int, difference: float, repeats: int) -> list[Estimate]:
@@ -78,12 +94,6 @@ def test_detectable_is_detected_in_four_of_five_runs() -> None:
     assert found == pytest.approx(0.8, abs=0.025)
 
 
-def test_networks_that_disagree_in_sign_are_never_clear() -> None:
-    estimate = pooled([-10.0, 0.1], [0.01, 0.01])
-    assert estimate.high < 0 and not estimate.networks_agree and not estimate.clear
-    assert pooled([-10.0, -0.1], [0.01, 0.01]).clear
-
-
 def test_two_networks_by_hand() -> None:
     estimate = pooled([1.0, 3.0], [0.3, 0.4])
     assert estimate.difference == 2.0 and estimate.se == pytest.approx(0.25)
@@ -94,7 +104,7 @@ def test_two_networks_by_hand() -> None:
 
 
 def make(difference: float, clear: bool) -> Estimate:
-    return Estimate(difference, 1, difference - 1, difference + 1, "", True, clear, 0.01 if clear else 0.5, 3, 2)
+    return Estimate(difference, 1, difference - 1, difference + 1, "", clear, 0.01 if clear else 0.5, 3, None, None, 2)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +123,20 @@ def test_verdict(kd: Estimate, fd: Estimate, words: str) -> None:
 
 
 def test_five_networks_speak_of_networks_in_general_and_four_of_these() -> None:
-    differences, ses = [1.0, 1.1, 0.9, 1.0, 1.0], [0.5] * 5
-    general = pooled(differences, ses)
+    alike, different = [1.0, 1.1, 0.9, 1.0, 1.0], [1.0, 2.0, 0.0, 3.0, -1.0]
+    general = pooled(different, [0.5] * 5)
     assert (general.interval, general.holds_for) == ("t over 5 networks", None)
-    few = pooled(differences[:4], ses[:4])
-    assert few.holds_for == 4 and "jackknife" in few.interval and few.se == pytest.approx(0.5 / np.sqrt(4))
+    assert general.se == pytest.approx(np.sqrt(2.5 / 5))
+    for n in (4, 5):  # the wider of both intervals; four have one only
+        images = pooled(alike[:n], [0.5] * n)
+        assert images.holds_for == (n if n < 5 else None) and "jackknife" in images.interval
+        assert images.se == pytest.approx(0.5 / np.sqrt(n)) and images.detectable_low is None
+
+
+def test_what_was_detectable_is_a_range_if_the_spread_between_networks_is_estimated() -> None:
+    estimate = pooled([1.0, 2.0, 0.0, 3.0, -1.0], [0.5] * 5)  # chi-square limits at 4 degrees of freedom: 0.484, 11.14
+    assert estimate.detectable_low == pytest.approx(np.sqrt(4 / 11.143) * estimate.detectable, rel=1e-3)
+    assert estimate.detectable_high == pytest.approx(np.sqrt(4 / 0.4844) * estimate.detectable, rel=1e-3)
 
 
 def test_p_value_and_detectable_difference_belong_to_the_interval() -> None:
