@@ -19,6 +19,10 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
         "experiments.check_sampler",
         "Is a sampler right, if its network is exact? check-sampler my_file:sampler",
     ),
+    "score": (
+        "experiments.scoring.command",
+        "Which of these images are nearest to real ones? With intervals: score REAL A B",
+    ),
     "machine": ("experiments.machine", "how fast this machine is, and which precision runs choose here"),
     "store": ("experiments.store.cli", "what the store of networks, samples and scores holds, and making room in it"),
     "report": ("reports.command_line", "writes the report of a finished run again: report DIR"),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reports import figures, openings, render
+from reports import figures, render
 from reports.document import About, Opening
 from reports.samplers import page as samplers
 from reports.samplers.rows import FILE as SAMPLERS
@@ -33,4 +33,4 @@ def first_screen(directory: Path) -> tuple[About, Opening]:
         with figures.style():
             return samplers.first_screen(read_checks(directory))
     run, opening = render.read_opening(directory)
-    return openings.about(run), opening
+    return render.about(run), opening

@@ -38,7 +38,7 @@ def write_report(directory: Path) -> Path:
     unpack_pictures(directory)
     page = page_of(run.info["experiment"])
     with _blaming_edits(run), figures.style():
-        return write_pages(directory, openings.about(run), page.sections(run), footer(run), page.opening(run))
+        return write_pages(directory, about(run), page.sections(run), footer(run), page.opening(run))
 
 
 def read_opening(directory: Path) -> tuple[Run, Opening]:
@@ -47,6 +47,12 @@ def read_opening(directory: Path) -> tuple[Run, Opening]:
     page = page_of(run.info["experiment"])
     with _blaming_edits(run):
         return run, page.opening(run)
+
+
+def about(run: Run) -> About:
+    """What a run is about. Its page may say it in its own way."""
+    words: About = getattr(page_of(run.info["experiment"]), "about", openings.about)(run)
+    return words
 
 
 @contextmanager

@@ -240,6 +240,8 @@ TABLES: dict[str, tuple[str, ...]] = {
         "class_mix.csv": """kind mode budget a b n_networks n_samples
             class_distance_a class_distance_b class_distance_expected kd_at_data_mix_a kd_at_data_mix_b
             difference low high level interval holds_for""",
+        "scores.csv": "features setting metric value low high",
+        "spaces.csv": "features a b metric value low high verdict",
         "floors.csv": "data features metric n_samples n_reference mean sd? low high repeats",
         "histograms.csv": "run_id label count",
         "losses.csv": "model_id train_seed network? images_seen loss",

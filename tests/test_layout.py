@@ -98,6 +98,7 @@ def test_the_page_of_a_study_reads_files_only() -> None:
             "experiments.check",
             ("torchvision", "torch_fidelity", "pandas", "scipy", "seaborn", "diffusers"),
         ),  # 2 seconds
+        ("experiments.scoring.command", ("torch", "pandas", "scipy")),
         ("experiments.check_sampler", ("torchvision", "torch_fidelity", "pandas", "scipy", "seaborn", "diffusers")),
     ],
 )

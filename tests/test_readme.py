@@ -16,6 +16,7 @@ import warm
 from experiments import check, check_sampler
 from experiments.command_line import commands as experiments
 from experiments.command_line import parse
+from experiments.scoring.command import Score
 from experiments.store import cli
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,8 @@ def test_every_command_is_known() -> None:
             tyro.cli(check.Check, args=command[4:])
         elif command[:4] == ["python", "-m", "experiments", "check-sampler"]:
             tyro.cli(check_sampler.CheckSampler, args=command[4:])
+        elif command[:4] == ["python", "-m", "experiments", "score"]:
+            tyro.cli(Score, args=command[4:])
         elif command[:4] == ["python", "-m", "experiments", "machine"]:
             assert set(command[4:]) <= {"--measure"}
         elif command[:4] == ["python", "-m", "experiments", "store"]:

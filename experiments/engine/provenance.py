@@ -26,13 +26,13 @@ def command() -> str:
     return shlex.join([*program().split(), *sys.argv[1:]])
 
 
-def provenance(name: str, question: str, options: Options, notes: Sequence[str]) -> dict[str, Any]:
+def provenance(name: str, question: str, preset: str, notes: Sequence[str]) -> dict[str, Any]:
     """The contents of run.json."""
     revision, dirty = commit()
     return {
         "schema": 2,
         "experiment": name,
-        "preset": options.preset,
+        "preset": preset,
         "question": question,
         "command": command(),
         "commit": revision,

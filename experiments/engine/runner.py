@@ -212,7 +212,7 @@ def _report(
     write_evidence(directory, done, store, options.data_root)
     if experiment.write_extras:
         experiment.write_extras(directory, store, done, console)
-    info = provenance(experiment.name, experiment.question, options, [*remarks, *result.failed_probes])
+    info = provenance(experiment.name, experiment.question, options.preset, [*remarks, *result.failed_probes])
     info |= {
         "fixed_beforehand": experiment.fixed_beforehand,
         "files": digests(directory, tables_of(experiment.name)),

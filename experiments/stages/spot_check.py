@@ -61,7 +61,7 @@ def _check_run(config: ScoreConfig, store: Store, data_root: Path | None) -> Non
         x, _ = halve_until_it_fits(len(chosen), lambda batch: draw(model, samples, images, chosen, batch))
     features = extract(config.reference.features, images.to_pixels(x).cpu(), weights=config.reference.weights)[0]
     stored = _stored_features(config, store, chosen)
-    _compare(f"{len(chosen)} of its samples, drawn again,", features, stored, WORST[samples.machine.precision])
+    compare(f"{len(chosen)} of its samples, drawn again,", features, stored, WORST[samples.machine.precision])
 
 
 def _stored_features(config: ScoreConfig, store: Store, chosen: list[int]) -> Tensor:
@@ -79,7 +79,7 @@ def _check_reference(config: ReferenceConfig, store: Store, data_root: Path | No
     features = extract(config.features, pixels[chosen], weights=config.weights)[0]
     with store.reading("references", identity(config)) as folder:
         stored = load_file(folder / "features.safetensors")["features"][chosen]
-    _compare("features of real images, computed again,", features, stored)
+    compare("features of real images, computed again,", features, stored)
 
 
 def _check_network(config: ModelConfig, store: Store, data_root: Path | None) -> None:
@@ -106,7 +106,7 @@ def choose(n: int, n_classes: int) -> list[int]:
     return sorted(index for index in chosen if index < n)
 
 
-def _compare(what: str, features: Tensor, stored: Tensor, worst: float = WORST["fp32"]) -> None:
+def compare(what: str, features: Tensor, stored: Tensor, worst: float = WORST["fp32"]) -> None:
     """Raises Differs if features (n, d) differ from the stored ones by more than rounding."""
     size = stored.double().square().sum(dim=1).mean().sqrt()
     difference = ((features - stored).double().square().sum(dim=1).sqrt() / size).nan_to_num(torch.inf)

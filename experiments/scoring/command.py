@@ -1,0 +1,98 @@
+"""`python -m experiments score REAL A B ...`: which images are nearest to real ones, with intervals?
+
+Exit status: 0; 1 with --fail-if-worse if a set is worse than the first one; 2 for invalid arguments.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from experiments.config.study import shown
+from reports.schema import JUDGE, WORSE
+from reports.terminal import Terminal
+
+HELP = """How far are images from real ones? Of several sets, is one better? Each answer has a 95 % interval.
+
+REAL and the sets A, B, ... may be
+  a folder of image files        any sizes, grey or colour; all files below it
+  FILE.npz                       uint8 images (n, H, W), (n, H, W, C) or (n, C, H, W)
+  FILE.npy                       uint8 images, or your own features (n, d): then no images are needed
+  a result folder of `run`, or samples:ID          samples in the store
+  mnist5k, mnist, fashion-mnist, cifar10           a data set
+
+Every extractor resizes images itself; those of torch-fidelity (inception-v3-compat, ...) as torch-fidelity does, so the
+numbers equal those of its command `fidelity`. Transparent pixels are laid over black. Images of 16 bits are refused.
+
+Examples:
+  score photos/ model-a/ model-b/
+  score photos/ model-a/ --features inception-v3-compat
+  score real.npy before.npy after.npy --pairs order --fail-if-worse"""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What to score."""
+
+    real: Annotated[str, tyro.conf.Positional]
+    """Real images."""
+    sets: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="A [B ...]")]
+    """Sets of images. Each is compared with the first."""
+    features: Annotated[tuple[str, ...], shown("NAME [NAME ...]", "digits for MNIST, else natural")] = ()
+    """Feature spaces: digits, natural, torch-fidelity's, or your own, python:MODULE:FUNCTION. The first decides."""
+    feature_weights: Annotated[Path | None, shown("FILE", "downloaded if needed")] = None
+    """Weights of the feature extractor."""
+    pairs: Literal["auto", "names", "order", "none"] = "auto"
+    """Which images come from the same noise: those with the same name, those at the same place, or none. auto: names,
+    if all sets have the same."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/score")
+    """Folder of the result."""
+    store: Annotated[str, tyro.conf.arg(metavar="FOLDER|URL")] = "runs/store"
+    """Where features are kept for the next time."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: CUDA if there is a CUDA device."""
+    fail_if_worse: bool = False
+    """Exit status 1 if a set is worse than the first, for continuous integration."""
+    json: bool = False
+    """End with a summary as one line of JSON. Where the output is no terminal, it always does."""
+
+
+def command(arguments: Sequence[str], prog: str) -> int:
+    """Scores the images and writes the report. tyro ends the program on --help."""
+    options = tyro.cli(Score, prog=prog, description=HELP, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
+    return main(options)
+
+
+def main(options: Score) -> int:
+    """Prints the verdict and writes the result folder. Returns the exit status. ValueError as in `compare`."""
+    logging.basicConfig(format="note: %(message)s")
+    if not options.sets:
+        raise ValueError("sets: none is given; type REAL, then one set of images or more")
+    from experiments.engine.conclusion import show
+    from experiments.engine.result_folder import earlier_results
+    from experiments.scoring.compare import measure, open_all
+    from experiments.scoring.tables import NAME, write
+    from experiments.store.store import Store
+    from reports.render import write_report
+
+    earlier_results(options.out, NAME)  # raises ValueError if others wrote there
+    store, features = Store(options.store), options.features or None
+    inputs = open_all((options.real, *options.sets), store)
+    compared = measure(inputs, features, options.pairs, options.feature_weights, options.device, store)
+    write(options.out, compared)
+    report, console = write_report(options.out), Terminal()
+    show(report.resolve(), str(report), False, console)
+    differences = compared.scores.spaces[0].differences
+    if options.json or not console.is_terminal:
+        summary = {
+            "verdicts": {one.a: one.verdict for one in differences},
+            JUDGE: {side.name: side.values[JUDGE].difference for side in compared.scores.spaces[0].sides},
+            "best": list(compared.scores.spaces[0].best),
+            "out": str(options.out),
+        }
+        print(json.dumps({"experiment": NAME} | summary))
+    return int(options.fail_if_worse and any(one.verdict == WORSE for one in differences))

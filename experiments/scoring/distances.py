@@ -1,0 +1,191 @@
+"""Distances of a set of images to real ones, with the parts of which their intervals are made.
+
+MMD, KD and FD are those of metrics/. Here each also has replicates with a group of *real* images left out, because the
+real images of a user are a sample too. A difference between two sets has both parts: what their own images contribute
+and what the real images do, which are the same on both sides.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.config.config import WIDTH
+from experiments.metrics import frechet, kernels
+from experiments.metrics.distances import Reference, jackknife_se, precision_recall
+from experiments.metrics.frechet import Moments
+from experiments.metrics.intervals import Estimate, pooled
+from experiments.metrics.kernels import Array, Cubic, Gaussian, Kernel, median_distance
+from reports.schema import METRICS
+
+FLOOR_SEED = 7  # decides which real images are compared with the others
+QUALITY_IMAGES = 10_000  # of each set, for precision and recall
+KERNEL_IMAGES = 20_000  # of each set, of which kernel distances take the first ones: their cost grows with the square
+
+
+@dataclass(frozen=True)
+class Distance:
+    """One distance between a set of images and real ones.
+
+    Args:
+        value: the distance.
+        own: (GROUPS,) with each group of its images left out. Image i is in group i mod GROUPS.
+        real: (GROUPS,) with each group of real images left out.
+        terms: (n,) what each image adds, mean 0.
+        real_terms: (R,) what each real image adds, mean 0.
+    """
+
+    value: float
+    own: Array
+    real: Array
+    terms: Array
+    real_terms: Array
+
+
+@dataclass(frozen=True)
+class Real:
+    """Real images, and what all sets that are compared with them share.
+
+    Args:
+        features: float64 (R, d), in random order.
+        kernels: by the name of their distance.
+        sums: of each kernel (r, GROUPS), the sums of k(y_i, y_j) over the other images j of each group. r is at most
+            KERNEL_IMAGES.
+        moments: of all R images.
+    """
+
+    features: Array
+    kernels: Mapping[str, Kernel]
+    sums: Mapping[str, Array]
+    moments: Moments
+
+    @classmethod
+    def of(cls, features: Array) -> "Real":
+        used: dict[str, Kernel] = {"mmd": Gaussian(WIDTH * median_distance(features)), "kd": Cubic()}
+        sums = {name: within(kernel, features[:KERNEL_IMAGES]) for name, kernel in used.items()}
+        return cls(features, used, sums, Moments.of(features))
+
+    def distances(self, features: Array) -> dict[str, Distance]:
+        """All distances of a set with features float64 (n, d), in random order."""
+        by_frechet = frechet.influence(features, self.features, self.moments)
+        own, real = (_left_out(by_frechet.value, terms) for terms in (by_frechet.own, by_frechet.real))
+        out = {"fd": Distance(by_frechet.value, own, real, by_frechet.own, by_frechet.real)}
+        for name, kernel in self.kernels.items():
+            out[name] = self._by_kernel(kernel, self.sums[name], features[:KERNEL_IMAGES])
+        return {name: out[name] for name in METRICS}
+
+    def floor(self, n: int, repeats: int) -> dict[str, Array]:
+        """The score of real images: n of them, drawn at random, against the others. By metric, each (repeats,).
+
+        n must leave half of the images.
+        """
+        out: dict[str, list[float]] = {name: [] for name in (*METRICS, "precision", "recall")}
+        for draw in range(repeats):
+            aside = np.random.default_rng([FLOOR_SEED, draw]).permutation(len(self.features))[:n]
+            rest = np.delete(self.features, aside, axis=0)
+            drawn = self.features[aside]
+            out["fd"].append(frechet.distance(Moments.of(drawn), Moments.of(rest)))
+            for name, value in zip(("precision", "recall"), quality(drawn, rest), strict=True):
+                out[name].append(value)
+            for name, kernel in self.kernels.items():
+                out[name].append(_split(kernel, self.features[:KERNEL_IMAGES], self.sums[name], aside))
+        return {name: np.array(values) for name, values in out.items()}
+
+    def _by_kernel(self, kernel: Kernel, real_sums: Array, features: Array) -> Distance:
+        real = self.features[:KERNEL_IMAGES]
+        own_sums = within(kernel, features)
+        own_means, real_means = across(kernel, features, real)  # mean kernel of each image with those of the other set
+        values = [_pairs(sums) for sums in (own_sums, real_sums)]
+        middle = float(own_means.mean())
+        own = _without(own_sums) + values[1] - 2 * _means_without(own_means)
+        other = values[0] + _without(real_sums) - 2 * _means_without(real_means)
+        return Distance(
+            values[0] + values[1] - 2 * middle, own, other, _terms(own_sums, own_means), _terms(real_sums, real_means)
+        )
+
+
+def quality(features: Array, real: Array) -> tuple[float, float]:
+    """Precision and recall of at most QUALITY_IMAGES images and as many real ones."""
+    return precision_recall(features[:QUALITY_IMAGES], Reference(real[:QUALITY_IMAGES], {}, {}))
+
+
+def _split(kernel: Kernel, features: Array, sums: Array, aside: NDArray[np.intp]) -> float:
+    """The kernel distance of some of the images to the others. `sums` knows the first images only, and these count."""
+    aside = aside[aside < len(features)]
+    inside = float(within(kernel, features[aside]).sum())
+    rows, n, rest = sums.sum(axis=1), len(aside), len(features) - len(aside)
+    between = float(rows[aside].sum()) - inside
+    others = float(rows.sum()) - 2 * between - inside
+    return inside / (n * (n - 1)) + others / (rest * (rest - 1)) - 2 * between / (n * rest)
+
+
+def within(kernel: Kernel, features: Array) -> Array:
+    """Sums (n, GROUPS) of k(x_i, x_j) over the images j of each group, without j = i."""
+    members, parts = kernels.groups(len(features)), kernels.slices(len(features))
+    out = -members * kernel.diagonal(features)[:, None]
+    for place, rows in enumerate(parts):
+        for columns in parts[place:]:
+            block = kernel.matrix(features[rows], features[columns])
+            out[rows] += block @ members[columns]
+            if rows != columns:
+                out[columns] += block.T @ members[rows]
+    return np.asarray(out)
+
+
+def across(kernel: Kernel, left: Array, right: Array) -> tuple[Array, Array]:
+    """Means (l,) of k(left_i, right_j) over `right`, and (r,) over `left`."""
+    rows_total, columns_total = np.zeros(len(left)), np.zeros(len(right))
+    for rows in kernels.slices(len(left)):
+        for columns in kernels.slices(len(right)):
+            block = kernel.matrix(left[rows], right[columns])
+            rows_total[rows] += block.sum(axis=1)
+            columns_total[columns] += block.sum(axis=0)
+    return rows_total / len(right), columns_total / len(left)
+
+
+def _pairs(sums: Array) -> float:
+    """The mean kernel of two different images, from sums (n, GROUPS)."""
+    return float(sums.sum() / (len(sums) * (len(sums) - 1)))
+
+
+def _without(sums: Array) -> Array:
+    """The same with each group left out, (GROUPS,)."""
+    members = kernels.groups(len(sums))
+    cells, n = members.T @ sums, len(sums) - members.sum(axis=0)
+    return np.asarray((cells.sum() - 2 * cells.sum(axis=1) + np.diag(cells)) / (n * (n - 1)))
+
+
+def _means_without(means: Array) -> Array:
+    """The mean of (n,) values with each group left out, (GROUPS,)."""
+    members = kernels.groups(len(means))
+    return np.asarray((means.sum() - members.T @ means) / (len(means) - members.sum(axis=0)))
+
+
+def _terms(sums: Array, means: Array) -> Array:
+    """What each image adds to a kernel distance, (n,), mean 0 (Hoeffding 1948)."""
+    own = sums.sum(axis=1) / (len(sums) - 1)
+    return np.asarray(2 * (own - own.mean()) - 2 * (means - means.mean()))
+
+
+def _left_out(value: float, terms: Array) -> Array:
+    """A distance with each group left out, (GROUPS,), from what each image adds."""
+    members = kernels.groups(len(terms))
+    return np.asarray(value - members.T @ terms / (len(terms) - members.sum(axis=0)))
+
+
+def of_one(distance: Distance) -> Estimate:
+    """A distance with its interval."""
+    return estimate(distance.value, [jackknife_se(distance.own), jackknife_se(distance.real)])
+
+
+def of_two(a: Distance, b: Distance, paired: bool) -> Estimate:
+    """The difference a - b with its interval. If `paired`, image i of both comes from the same noise."""
+    own = [jackknife_se(a.own - b.own)] if paired else [jackknife_se(a.own), jackknife_se(b.own)]
+    return estimate(a.value - b.value, [*own, jackknife_se(a.real - b.real)])
+
+
+def estimate(value: float, ses: Sequence[float]) -> Estimate:
+    """A value whose error has independent parts with these standard errors, each from GROUPS replicates."""
+    parts = len(ses)  # the mean of as many equal values has this standard error
+    return replace(pooled([value] * parts, [parts * se for se in ses]), holds_for=None)

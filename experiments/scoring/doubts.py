@@ -1,0 +1,71 @@
+"""What speaks against the numbers: copies, fine noise, few images, and sizes that differ."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from experiments.scoring.features import Described, real_texture
+from experiments.scoring.inputs import ImageSet, Input
+from experiments.scoring.result import Difference, Space
+from reports.schema import BETTER, GRAINY, WORSE
+
+COPIES = 0.01  # share of images that are copies, above which a warning is given
+
+
+def grains(inputs: Sequence[Input], described: Sequence[Described], chosen: Sequence[np.ndarray]) -> list[float | None]:
+    """The fine noise of each set, read on real images with noise; None where its images differ from these in size."""
+    real = inputs[0]
+    if not isinstance(real, ImageSet) or described[0].size is None or min(described[0].size) < 2:
+        return [None] * (len(inputs) - 1)
+    curve = real_texture(real, chosen[0])
+    clean = curve.noise_level(float(described[0].texture.mean()))
+    return [
+        curve.noise_level(float(each.texture.mean())) - clean if each.size == described[0].size else None
+        for each in described[1:]
+    ]
+
+
+def doubts(inputs: Sequence[Input], described: Sequence[Described], space: Space) -> Iterator[str]:
+    """Reasons not to trust the numbers, one sentence each: copies, and fine noise that features do not see."""
+    rows = [Counter(row.tobytes() for row in each.features) for each in described]
+    sets = list(zip(inputs[1:], rows[1:], strict=True))
+    for place, (one, own) in enumerate(sets):
+        n, copied = own.total(), sum(count for row, count in own.items() if row in rows[0])
+        if (repeats := n - len(own)) > COPIES * n:
+            yield f"{one.name}: {repeats:,} of {n:,} images are copies of others in it, so intervals are too narrow"
+        if copied > COPIES * n:
+            yield (
+                f"{one.name}: {copied:,} of {n:,} images are copies of images in {inputs[0].name}, so its distances "
+                "are too small"
+            )
+        for other, theirs in sets[:place]:
+            if own == theirs:
+                yield f"{other.name} and {one.name} hold the same images"
+    for difference in space.differences:
+        if difference.verdict in (BETTER, WORSE):
+            yield from _grainier(difference, {side.name: side.grain for side in space.sides})
+
+
+def _grainier(difference: Difference, grains: Mapping[str, float | None]) -> Iterator[str]:
+    """A warning if the better set has more fine noise."""
+    names = (difference.a, difference.b) if difference.verdict == BETTER else (difference.b, difference.a)
+    better, worse = (grains[name] for name in names)
+    if better is not None and worse is not None and better > worse + GRAINY:
+        yield (
+            f"{names[0]} has more fine noise than {names[1]} (as real images with noise of {better:.3f} and "
+            f"{worse:.3f} standard deviations), which features may not see"
+        )
+
+
+def remarks(inputs: Sequence[Input], described: Sequence[Described], dimension: int) -> Iterator[str]:
+    """What readers of the numbers should know, one sentence each."""
+    for one, each in zip(inputs, described, strict=True):
+        if (n := len(each.features)) <= dimension:
+            yield (
+                f"{one.name}: {n:,} images are fewer than the {dimension:,} features, so FD is far above that of many "
+                "images, and only equal numbers compare; the other distances have no such limit"
+            )
+    sizes = {each.size for each in described}
+    if len(sizes) > 1 or None in sizes:
+        yield "images differ in size, and each was resized by itself; features see which sizes they had"

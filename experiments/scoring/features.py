@@ -1,0 +1,179 @@
+"""Features and texture of a set of images, kept in the store under the content of the images and of the extractor.
+
+Every extractor resizes images itself, as torch-fidelity's do (inception-v3-compat to 299x299 as TensorFlow 1 did). Only
+`digits` gets all images as 32x32, like the data sets here: smaller ones are padded, larger ones reduced. Images of
+several sizes are therefore no difficulty: each is resized by itself.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn.functional import pad
+
+from diffusion_core.data_files import Pixels
+from experiments.config.identity import SCHEMA
+from experiments.config.names import PYTHON
+from experiments.metrics import features_user
+from experiments.metrics.features import features_id, opened, usual_batch
+from experiments.metrics.texture import RealTexture, texture
+from experiments.scoring.inputs import THREADS, ImageSet
+from experiments.stages.spot_check import Differs, choose, compare
+from experiments.store.store import Store
+
+LOG = logging.getLogger(__name__)
+SIDE = 32  # of images for `digits`
+AHEAD = 4  # batches that are read ahead
+CURVE, CURVE_BYTES = 1000, 2**22  # real images of which the texture with noise is measured, and their size
+Advance = Callable[[int], None]  # called with a number of images
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is measured of the images of a set.
+
+    Args:
+        features: float32 (n, d).
+        texture: float64 (n,), see metrics/texture.py; NaN for images that are too small.
+        sizes: (n, 2) height and width.
+    """
+
+    features: NDArray[np.float32]
+    texture: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of all images, or None if they differ."""
+        same = (self.sizes == self.sizes[0]).all()
+        return (int(self.sizes[0, 0]), int(self.sizes[0, 1])) if same else None
+
+    def at(self, indices: NDArray[np.intp]) -> "Described":
+        """Those of some images."""
+        return Described(self.features[indices], self.texture[indices], self.sizes[indices])
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A feature space, its weights file if it is not the usual one, and the device on which it is computed."""
+
+    name: str
+    weights: Path | None = None
+    device: str = "cpu"
+
+
+def describe(images: ImageSet, extractor: Extractor, store: Store, advance: Advance | None = None) -> Described:
+    """Features and texture of all images, from the store if a check of a few shows that they still hold.
+
+    Raises:
+        ValueError: an image cannot be read or does not suit the extractor; the message names it.
+    """
+    content = features_id(extractor.name, extractor.weights)
+    key = f"{SCHEMA} {extractor.name} {content} {images.content}"
+    identity = hashlib.sha256(key.encode()).hexdigest()[:12]
+    if store.has("features", identity):
+        with store.reading("features", identity) as folder:
+            described = _load(folder / "features.safetensors")
+        try:
+            chosen = choose(images.n, 1)
+            again = torch.from_numpy(_measured(images, chosen, extractor, None).features)
+            stored = torch.from_numpy(described.features[chosen])
+            compare(f"features of {images.name}, computed again,", again, stored)
+            if advance:
+                advance(images.n)
+            return described
+        except Differs as differs:
+            LOG.warning("%s; all are computed again", differs)
+            store.discard("features", identity)
+    described = _measured(images, range(images.n), extractor, advance)
+    with store.writing("features", identity) as folder:
+        tensors = {name: torch.from_numpy(value) for name, value in vars(described).items()}
+        save_file(tensors, folder / "features.safetensors")
+    return described
+
+
+def real_texture(images: ImageSet, order: NDArray[np.intp]) -> RealTexture:
+    """The texture of real images of one size with noise, from the first images of an order."""
+    first = images.read(int(order[0]))
+    n = max(min(CURVE, CURVE_BYTES // first.size), 20)
+    ((_, pixels),) = batches(images, order[:n].tolist(), n)
+    return RealTexture.of(pixels, float(pixels.double().std()))
+
+
+def _load(path: Path) -> Described:
+    return Described(**{name: tensor.numpy() for name, tensor in load_file(path).items()})
+
+
+def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor, advance: Advance | None) -> Described:
+    """Features and texture of some images, computed."""
+    layers, name = opened(extractor.name, extractor.weights, extractor.device), extractor.name
+    features: list[Tensor] = [torch.empty(0)] * len(chosen)
+    grain, sizes = np.full(len(chosen), np.nan), np.zeros((len(chosen), 2), dtype=np.int64)
+    checked = not name.startswith(PYTHON)
+    for places, pixels in batches(images, chosen, usual_batch(name)):
+        suited = suit(pixels, name, images.name)
+        if not checked:
+            features_user.check_batches(name, features_user.load(name), suited[:3])
+            checked = True
+        for place, row in zip(places, layers(suited)[0], strict=True):
+            features[place] = row
+        sizes[places] = pixels.shape[2:]
+        if min(pixels.shape[2:]) > 1:
+            grain[places] = texture(pixels)
+        if advance:
+            advance(len(places))
+    return Described(torch.stack(features).numpy(), grain, sizes)
+
+
+def batches(images: ImageSet, chosen: Sequence[int], size: int) -> Iterator[tuple[list[int], Tensor]]:
+    """Places in `chosen` and the images there, uint8 (b, C, H, W), of one size in each batch. Threads read ahead."""
+    waiting: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(chosen), size * AHEAD):
+            part = range(start, min(start + size * AHEAD, len(chosen)))
+            for place, image in zip(part, pool.map(images.read, (chosen[place] for place in part)), strict=True):
+                same = waiting.setdefault(image.shape, [])
+                same.append((place, image))
+                if len(same) == size:
+                    yield _batch(waiting.pop(image.shape))
+    for same in waiting.values():
+        yield _batch(same)
+
+
+def _batch(same: list[tuple[int, Pixels]]) -> tuple[list[int], Tensor]:
+    places, images = zip(*same, strict=True)
+    stacked = np.stack(images)
+    stacked = stacked[..., None] if stacked.ndim == 3 else stacked
+    return list(places), torch.from_numpy(np.ascontiguousarray(np.moveaxis(stacked, 3, 1)))
+
+
+def suit(pixels: Tensor, features: str, name: str) -> Tensor:
+    """Pixels (b, C, H, W) as a feature space takes them: `digits` grey 32x32, all others with three channels.
+
+    Raises:
+        ValueError: coloured or oblong images for `digits`.
+    """
+    if features != "digits":
+        return pixels.expand(-1, 3, -1, -1)
+    if (pixels != pixels[:, :1]).any():
+        raise ValueError(f"{name}: its images have colours, but features='digits' knows grey digits only; use natural")
+    height, width = pixels.shape[2:]
+    if height != width:
+        raise ValueError(f"{name}: images of {width}x{height}, but features='digits' needs square ones")
+    grey = pixels[:, :1]
+    if height > SIDE:
+        reduced = [
+            Image.fromarray(image.numpy()).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for image in grey[:, 0]
+        ]
+        return torch.from_numpy(np.stack([np.asarray(image) for image in reduced]))[:, None]
+    before, after = (SIDE - height) // 2, SIDE - height - (SIDE - height) // 2
+    return pad(grey, (before, after, before, after))

@@ -1,0 +1,181 @@
+"""What can be scored: folders, .npz and .npy files, arrays, data sets, and samples of this project.
+
+A FOLDER of image files (data_files.py), of any sizes; a FILE.npz of uint8 images; a FILE.npy of uint8 images or of
+float features (n, d); the result folder of `run`, or samples:ID, both from the store; the name of a data set; in Python
+also an array. Images come in the order of their files or of their array, and are read when they are needed.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from diffusion_core import data
+from diffusion_core.data_files import Pixels, image_files, images_among, read_image, read_npz_images
+from experiments.store.store import Store
+
+SAMPLES = "samples:"  # prefix of the identity of samples in the store
+THREADS = 4  # that read files ahead
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images that are read when they are needed.
+
+    Args:
+        name: what the user called them.
+        n: how many there are.
+        content: a hash of all that they hold.
+        read: image i as uint8 (H, W) or (H, W, C).
+        names: of each image, where it has one: the path of its file without suffix, or its seed and number.
+    """
+
+    name: str
+    n: int
+    content: str
+    read: Callable[[int], Pixels]
+    names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features (n, d) that the user computed."""
+
+    name: str
+    features: NDArray[np.float32]
+    names: None = None
+
+    @property
+    def n(self) -> int:
+        return len(self.features)
+
+
+Input = ImageSet | FeatureSet
+Source = str | Path | NDArray[Any] | torch.Tensor
+
+
+def open_input(source: Source, store: Store, name: str = "") -> Input:
+    """The images or features that a user names.
+
+    Args:
+        source: as above.
+        store: where samples of this project lie.
+        name: of an array.
+
+    Raises:
+        ValueError: there is no such thing, or it holds no images; the message names the file.
+    """
+    if not isinstance(source, str | Path):
+        return _array(name, np.asarray(source))
+    text, path = str(source), Path(source).expanduser()
+    try:
+        if text.startswith(SAMPLES):
+            return _samples(text, {text.removeprefix(SAMPLES): ""}, store)
+        if (path / "table.csv").is_file():
+            return _samples(text, _samples_of_result(path), store)
+        if path.is_dir():
+            return _folder(text, path)
+        if path.suffix == ".npz":
+            return _pixels(text, read_npz_images(path))
+        if path.is_file():
+            return _array(text, _npy(path))
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{text}: {' '.join(str(error).split())}") from error
+    try:
+        data.check_name(text)
+    except ValueError:
+        raise ValueError(
+            f"{text}: there is no such folder or file, and no data set of this name ({', '.join(data.NAMES)})"
+        ) from None
+    images = data.load(text)
+    return _pixels(text, images.pixels.permute(0, 2, 3, 1).numpy())
+
+
+def _npy(path: Path) -> NDArray[Any]:
+    try:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except ValueError as error:  # numpy's words advise loading the file without protection
+        raise ValueError("it is no array of numbers that numpy.save wrote") from error
+
+
+def _array(name: str, array: NDArray[Any]) -> Input:
+    """Features if it holds floats in two dimensions, else images."""
+    if array.ndim != 2 or array.dtype.kind != "f":
+        if array.dtype != np.uint8:
+            raise ValueError(
+                f"{name}: it is {array.dtype} {array.shape}; features are floats (n, d), images uint8 (n, H, W), "
+                "(n, H, W, C) or (n, C, H, W)"
+            )
+        return _pixels(name, images_among({"images": array})[1])
+    with np.errstate(over="ignore"):  # it becomes infinite, and is refused
+        features = np.asarray(array, dtype=np.float32)
+    if array.size == 0:
+        raise ValueError(f"{name}: its features are {array.shape}; at least one row and one column are needed")
+    if not (finite := np.isfinite(features).all(axis=1)).all():
+        raise ValueError(f"{name}: row {int(np.argmin(finite))} has a feature that is not finite")
+    return FeatureSet(name, features)
+
+
+def _pixels(name: str, images: Pixels, names: tuple[str, ...] | None = None) -> ImageSet:
+    digest = hashlib.sha256(repr(images.shape).encode())
+    for image in images:
+        digest.update(np.ascontiguousarray(image).tobytes())
+    return ImageSet(name, len(images), digest.hexdigest(), lambda index: np.asarray(images[index]), names)
+
+
+def _folder(name: str, folder: Path) -> ImageSet:
+    files = image_files(folder)
+
+    def digest(file: str) -> bytes:
+        try:
+            return hashlib.sha256((folder / file).read_bytes()).digest()
+        except OSError as error:
+            raise ValueError(f"{file} cannot be read ({error.strerror})") from error
+
+    def read(index: int) -> Pixels:
+        try:
+            return np.asarray(read_image(folder, files[index]))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        content = hashlib.sha256(b"".join(pool.map(digest, files))).hexdigest()
+    return ImageSet(name, len(files), content, read, tuple(file.rpartition(".")[0] or file for file in files))
+
+
+def _samples_of_result(folder: Path) -> dict[str, str]:
+    """The samples of the one setting of a result folder, one for each network: identity -> sampling seed."""
+    with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("status") == "ok" and row.get("samples_id")]
+    if not rows:
+        raise ValueError("its table.csv has no run that succeeded")
+    settings = {(row.get("mode"), row.get("setting"), row.get("budget")): row["samples_id"] for row in rows}
+    if len(settings) > 1:
+        raise ValueError(
+            f"it has {len(settings)} settings; name the samples of one, such as {SAMPLES}{rows[0]['samples_id']} (the "
+            "column samples_id of its table.csv)"
+        )
+    return {row["samples_id"]: row.get("sample_seed", "") for row in rows}
+
+
+def _samples(name: str, seeds: Mapping[str, str], store: Store) -> ImageSet:
+    """Samples of this project. Their names are seed and number: samples that share both share their initial noise."""
+    pixels, names = [], list[str]()
+    for identity, seed in seeds.items():
+        if not store.has("samples", identity):
+            raise ValueError(
+                f"the store {store} has no samples {identity} (samples may be removed once they are scored); run their "
+                "command again, or name another store with --store"
+            )
+        with store.reading("samples", identity) as folder:
+            pixels.append(load_file(folder / "samples.safetensors")["pixels"].permute(0, 2, 3, 1).numpy())
+        names += [f"seed {seed}, sample {index}" for index in range(len(pixels[-1]))]
+    return _pixels(name, np.concatenate(pixels), tuple(names) if all(seeds.values()) else None)

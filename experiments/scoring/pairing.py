@@ -1,0 +1,95 @@
+"""Which image of one set belongs to which image of another: images from the same noise are compared in pairs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffusion_core.data_user import random_order
+from experiments.config.config import MIN_SAMPLES
+from experiments.scoring.inputs import Input
+
+Pairs = Literal["auto", "names", "order", "none"]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The images of each set that are compared, in random order.
+
+    Args:
+        chosen: for each set the indices (n,) of its images. If `by` is not "none", those at one place are a pair.
+        by: "names", "order" or "none".
+        note: what was left out, or empty.
+    """
+
+    chosen: tuple[NDArray[np.intp], ...]
+    by: Literal["names", "order", "none"]
+    note: str = ""
+
+
+def pair(sets: Sequence[Input], pairs: Pairs = "auto") -> Pairing:
+    """How the images of several sets are compared. All get the same number of images, since FD falls with it.
+
+    Args:
+        sets: what is compared.
+        pairs: names: images with the same name are a pair, others are left out; order: image i of each set; none:
+            no pairs; auto: names if all sets have the same ones, else none.
+
+    Raises:
+        ValueError: a set has too few images, or its names or its number do not suit `pairs`.
+    """
+    for one in sets:
+        if one.n < MIN_SAMPLES:
+            count = f"{one.n} image{'s' * (one.n != 1)}"
+            raise ValueError(f"{one.name}: {count}; an interval needs at least {MIN_SAMPLES}")
+    if len(sets) == 1:
+        return Pairing((random_order(sets[0].n),), "none")
+    if pairs == "order":
+        if len({one.n for one in sets}) > 1:
+            raise ValueError(f"pairs='order': all sets must have equally many images, but {_counts(sets)}")
+        return Pairing((random_order(sets[0].n),) * len(sets), "order")
+    if pairs == "names" or (pairs == "auto" and _same_names(sets)):
+        return _by_names(sets)
+    n = min(one.n for one in sets)
+    note = f"{n:,} images of each are compared, since FD falls with their number: {_counts(sets)}"
+    return Pairing(tuple(random_order(one.n)[:n] for one in sets), "none", note if _differ(sets) else "")
+
+
+def _by_names(sets: Sequence[Input]) -> Pairing:
+    places = []
+    for one in sets:
+        if one.names is None:
+            raise ValueError(f"pairs='names': the images of {one.name} have no names; use --pairs order or none")
+        if (twice := Counter(one.names).most_common(1)[0])[1] > 1:
+            raise ValueError(f"pairs='names': {twice[0]} is the name of {twice[1]} images of {one.name}")
+        places.append({name: index for index, name in enumerate(one.names)})
+    common = sorted(set(places[0]).intersection(*places[1:]))
+    if len(common) < MIN_SAMPLES:
+        raise ValueError(
+            f"pairs='names': {len(common)} names are in all sets, and an interval needs at least {MIN_SAMPLES}; "
+            "use --pairs order or none"
+        )
+    order = random_order(len(common))
+    note = f"{len(common):,} images have the same names in all sets and are compared: {_counts(sets)}"
+    left_out = any(one.n > len(common) for one in sets)
+    chosen = tuple(np.array([index[name] for name in common], dtype=np.intp)[order] for index in places)
+    return Pairing(chosen, "names", note if left_out else "")
+
+
+def _same_names(sets: Sequence[Input]) -> bool:
+    """Whether all sets have the same names, each once."""
+    if any(one.names is None for one in sets):
+        return False
+    names = [Counter(one.names) for one in sets]
+    return max(names[0].values()) == 1 and all(other == names[0] for other in names[1:])
+
+
+def _differ(sets: Sequence[Input]) -> bool:
+    return len({one.n for one in sets}) > 1
+
+
+def _counts(sets: Sequence[Input]) -> str:
+    return ", ".join(f"{one.name} has {one.n:,}" for one in sets)

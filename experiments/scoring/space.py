@@ -1,0 +1,108 @@
+"""The results in one feature space: each set against real images and against the first set, and the best sets."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.config.config import MIN_SAMPLES
+from experiments.metrics.best_set import Standing, best_set
+from experiments.metrics.distances import Array, jackknife_se
+from experiments.metrics.intervals import holm, verdict
+from experiments.scoring.distances import Distance, Real, of_one, of_two, quality
+from experiments.scoring.result import Difference, Floor, Side, Space
+from reports.schema import JUDGE, LEVEL, METRICS
+
+FEW_REPEATS = 512  # feature dimensions above which the floor is measured less often
+REPEATS = (10, 4)  # of the floor, up to that and above
+Shown = Callable[[str, float], None]  # called with what is done and the share that is done
+Features = NDArray[np.float32]
+
+
+def results(
+    features: str, features_id: str, names: Sequence[str], real: Features, sets: Sequence[Features], paired: bool,
+    grains: Sequence[float | None], shown: Shown,
+) -> Space:  # fmt: skip
+    """All results in one feature space.
+
+    Args:
+        features, features_id: its name, and the hash of its weights.
+        names: of the sets.
+        real: (R, d), in random order.
+        sets: each (n, d), in random order; if `paired`, rows at one place come from the same noise.
+        grains: of the sets.
+        shown: gets the progress.
+    """
+    shown("distances", 0)
+    against, distances, sides = Real.of(real.astype(np.float64)), list[dict[str, Distance]](), list[Side]()
+    for name, rows, grain in zip(names, sets, grains, strict=True):
+        own = rows.astype(np.float64)
+        distances.append(against.distances(own))
+        values = {metric: of_one(distance) for metric, distance in distances[-1].items()}
+        sides.append(Side(name, values, *quality(own, against.features), grain))
+        shown("distances", len(sides) / (len(sets) + 1))
+    return Space(
+        features, features_id, real.shape[1], tuple(sides), _differences(names, distances, paired),
+        _floor(against, len(sets[0])), _standings([one[JUDGE] for one in distances]),
+    )  # fmt: skip
+
+
+def _floor(real: Real, n: int) -> Floor:
+    """The score of n real images against the others, or of half of them if there are not so many."""
+    total, d = real.features.shape
+    n, repeats = min(n, total // 2), REPEATS[d > FEW_REPEATS]
+    values = {
+        metric: (float(each.mean()), float(each.std(ddof=1)), float(each.min()), float(each.max()))
+        for metric, each in real.floor(n, repeats).items()
+    }
+    return Floor(n, total - n, repeats, values)
+
+
+def _differences(
+    names: Sequence[str], distances: Sequence[Mapping[str, Distance]], paired: bool
+) -> tuple[Difference, ...]:
+    """Each set against the first. A difference is clear if it is so after correction for their number."""
+    first, *others = distances
+    estimates = [{metric: of_two(one[metric], first[metric], paired) for metric in METRICS} for one in others]
+    p_values = {metric: holm([each[metric].p_value for each in estimates]) for metric in METRICS}
+    out = []
+    for place, (one, each) in enumerate(zip(others, estimates, strict=True)):
+        values = {m: replace(e, clear=e.clear and p_values[m][place] <= 1 - LEVEL) for m, e in each.items()}
+        judge = values[JUDGE]
+        own, real = _parts(one[JUDGE], first[JUDGE], paired)
+        reach = judge.detectable / judge.se if judge.se > 0 else 0
+        half = (judge.difference / 2 / reach) ** 2 - real**2 if reach else 0
+        out.append(
+            Difference(
+                names[place + 1], names[0], values, verdict(judge, values["fd"]),
+                needed=max(ceil(len(one[JUDGE].terms) * own**2 / half), MIN_SAMPLES) if half > 0 else None,
+                gain=(_parts(one[JUDGE], first[JUDGE], False)[0] / own) ** 2 if paired and own > 0 else None,
+                p_adjusted=p_values[JUDGE][place] if len(others) > 1 else None,
+            )
+        )  # fmt: skip
+    return tuple(out)
+
+
+def _parts(a: Distance, b: Distance, paired: bool) -> tuple[float, float]:
+    """Standard errors of a - b from the images of both sets, and from the real images."""
+    own = jackknife_se(a.own - b.own) if paired else float(np.hypot(jackknife_se(a.own), jackknife_se(b.own)))
+    return own, jackknife_se(a.real - b.real)
+
+
+def _standings(distances: Sequence[Distance]) -> tuple[Standing, ...]:
+    """Each set against the best of the others, if there are three or more.
+
+    The real images are a sample too: what they add is stacked below what the sets' own images add, scaled so that both
+    variances add up.
+    """
+    if len(distances) < 3:
+        return ()
+    own = np.stack([one.terms for one in distances], axis=1)
+    real = np.stack([one.real_terms for one in distances], axis=1)
+    n, r = len(own), len(real)
+    stacked: Array = (
+        np.vstack([own / (n * (n - 1)) ** 0.5, real / (r * (r - 1)) ** 0.5]) * ((n + r) * (n + r - 1)) ** 0.5
+    )
+    return tuple(best_set(np.array([[one.value for one in distances]]), [stacked]))

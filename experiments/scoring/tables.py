@@ -1,0 +1,163 @@
+"""The result folder of `score`: its tables, its pictures, and run.json, from which the report is made."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from experiments.config.trial import Row
+from experiments.engine import result_folder
+from experiments.engine.provenance import provenance
+from experiments.metrics.intervals import Estimate
+from experiments.results.table import write_rows
+from experiments.scoring.compare import Compared
+from experiments.scoring.inputs import ImageSet
+from experiments.scoring.result import Scores, Space
+from experiments.store.checksums import write_json
+from reports.results import digests
+from reports.schema import JUDGE, LEVEL
+
+NAME = "score"
+GRID, TILE = 4, 64  # images along each side of a picture, and the largest side of one in pixels
+TABLES = ("table.csv", "contrasts.csv", "floors.csv", "best_sets.csv", "scores.csv", "spaces.csv")
+
+
+def write(folder: Path, compared: Compared) -> None:
+    """Writes a result folder. ValueError if it holds what no run wrote."""
+    for path in result_folder.earlier_results(folder, NAME):
+        path.unlink()
+    result_folder.make(folder)
+    scores = compared.scores
+    first = scores.spaces[0]
+    shared = _shared(scores, first)
+    rows = {
+        "table.csv": [_row(shared, first, place) for place in range(len(first.sides))],
+        "contrasts.csv": [
+            shared | _contrast(one.a, one.b, metric, value, first, one.verdict)
+            for one in first.differences
+            for metric, value in one.values.items()
+        ],
+        "floors.csv": _floors(shared, first),
+        "best_sets.csv": _best(shared, first),
+        "scores.csv": [
+            {"features": space.features, "setting": side.name, "metric": metric} | _ends(value)
+            for space in scores.spaces
+            for side in space.sides
+            for metric, value in side.values.items()
+        ],
+        "spaces.csv": [
+            {"features": space.features, "a": one.a, "b": one.b, "metric": JUDGE, "verdict": one.verdict}
+            | _ends(one.values[JUDGE])
+            for space in scores.spaces
+            for one in space.differences
+        ],
+    }
+    for name, lines in rows.items():
+        write_rows(folder / name, lines)
+    _pictures(folder / "images", compared)
+    info = provenance(NAME, question(scores), "", scores.notes)
+    write_json(folder / "run.json", info | {NAME: _facts(scores), "files": digests(folder, TABLES)})
+
+
+def question(scores: Scores) -> str:
+    """The question that is answered."""
+    names = [side.name for side in scores.spaces[0].sides]
+    if len(names) == 1:
+        return f"How good is {names[0]}?"
+    return f"Is {names[1]} better than {names[0]}?" if len(names) == 2 else "Which images are nearest to real ones?"
+
+
+def _facts(scores: Scores) -> dict[str, Any]:
+    """What no table holds."""
+    differences = scores.spaces[0].differences
+    return {
+        "pairs": scores.pairs,
+        "needed": {one.a: one.needed for one in differences},
+        "gain": {one.a: one.gain for one in differences},
+        "warnings": list(scores.warnings),
+    }
+
+
+def _shared(scores: Scores, space: Space) -> Row:
+    counts = {"n_samples": scores.n, "n_reference": scores.n_real}
+    named = {"experiment": NAME, "mode": NAME, "data": scores.real, "features": space.features}
+    return named | counts
+
+
+def _row(shared: Row, space: Space, place: int) -> Row:
+    side = space.sides[place]
+    values = {metric: value.difference for metric, value in side.values.items()}
+    ses = {f"{metric}_se": value.se for metric, value in side.values.items() if metric != "fd"}
+    name = f"set-{place + 1}"
+    return shared | values | ses | {
+        "setting": side.name, "status": "ok", "features_id": space.features_id, "precision": side.precision,
+        "recall": side.recall, "grain": side.grain,
+        "samples_id": name, "run_id": name,
+    }  # fmt: skip
+
+
+def _contrast(a: str, b: str, metric: str, value: Estimate, space: Space, verdict: str) -> Row:
+    values = {side.name: side.values[metric].difference for side in space.sides}
+    adjusted = f"Holm, {len(space.differences)} comparisons" if len(space.differences) > 1 else None
+    p_adjusted = next(one.p_adjusted for one in space.differences if one.a == a) if metric == JUDGE else None
+    numbers = vars(value) | {"holds_for": None, "level": LEVEL, "p_adjusted": p_adjusted, "adjusted": adjusted}
+    sides = {"kind": "set", "a": a, "b": b, "metric": metric, "value_a": values[a], "value_b": values[b]}
+    return numbers | sides | {"train_seed": "", "n_networks": 1, "verdict": verdict}
+
+
+def _ends(value: Estimate) -> Row:
+    return {"value": value.difference, "low": value.low, "high": value.high}
+
+
+def _floors(shared: Row, space: Space) -> list[Row]:
+    floor = space.floor
+    names = ("mean", "sd", "low", "high")
+    counts = {"n_samples": floor.n, "n_reference": floor.n_others, "repeats": floor.repeats}
+    kept = {name: shared[name] for name in ("data", "features")} | counts
+    return [
+        kept | {"metric": metric} | dict(zip(names, values, strict=True)) for metric, values in floor.values.items()
+    ]
+
+
+def _best(shared: Row, space: Space) -> list[Row]:
+    """Each set against the best of the others, if there are three sets or more."""
+    if not space.standings:
+        return []
+    values = [side.values[JUDGE].difference for side in space.sides]
+    best = int(np.argmin(values))
+    kept = {name: shared[name] for name in ("mode", "data", "features", "n_samples", "n_reference")}
+    return [
+        kept | {
+            "setting": side.name, "metric": JUDGE, "value": side.values[JUDGE].difference,
+            "fd": side.values["fd"].difference, "difference": standing.difference, "low": standing.low,
+            "high": standing.high, "level": LEVEL, "in_set": not standing.worse, "best": place == best,
+            "simplest": place == best, "n_settings": len(values), "n_networks": 1,
+            "interval": "one-sided limits, max-t over images",
+        }
+        for place, (side, standing) in enumerate(zip(space.sides, space.standings, strict=True))
+    ]  # fmt: skip
+
+
+def _pictures(folder: Path, compared: Compared) -> None:
+    """real.png and set-1.png, ...: the first 16 images of each, in pairs where there are pairs."""
+    names = ["real", *(f"set-{place + 1}" for place in range(len(compared.inputs) - 1))]
+    for name, images, chosen in zip(names, compared.inputs, compared.chosen, strict=True):
+        if isinstance(images, ImageSet):
+            folder.mkdir(exist_ok=True)
+            _grid([images.read(int(index)) for index in chosen[: GRID * GRID]]).save(folder / f"{name}.png")
+
+
+def _grid(images: Sequence[np.ndarray]) -> Image.Image:
+    """Images in a square. Larger ones are reduced; if their sizes differ, all are fitted into squares."""
+    shapes = {image.shape[:2] for image in images}
+    side = min(TILE, max(max(shape) for shape in shapes))
+    tiles = [Image.fromarray(image.squeeze()).convert("RGB") for image in images]
+    if len(shapes) > 1 or max(next(iter(shapes))) > TILE:
+        tiles = [ImageOps.pad(tile, (side, side)) for tile in tiles]
+    width, height = tiles[0].size
+    whole = Image.new("RGB", (GRID * width, GRID * height))
+    for place, tile in enumerate(tiles):
+        whole.paste(tile, (place % GRID * width, place // GRID * height))
+    return whole

@@ -1,0 +1,267 @@
+"""The report on `score`: how far sets of images are from real ones, and whether one is better than another."""
+
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from reports import components, figures, openings
+from reports.document import About, Figure, Gallery, Number, Opening, Section, Table, table
+from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural, times
+from reports.results import Run
+from reports.schema import BETTER, GRAINY, JUDGE, LEVEL, METRICS, WORSE
+from reports.sentences import ANSWERS, capital, worded
+
+PAIRS = {
+    "names": "images of the same name are compared in pairs",
+    "order": "images at the same place are compared in pairs",
+    "none": "no pairs: the sets are independent",
+}
+SHOWN = 3  # sets of which the first screen shows pictures
+HOW = (
+    f"{percent(LEVEL)} intervals, delete-group jackknife over images in 20 groups. They cover the choice of the images "
+    "of each set and of the real images, not that of the models: another training may differ."
+)
+
+
+def about(run: Run) -> About:
+    """The real images, and the feature space."""
+    first = run.rows.iloc[0]
+    real = f"{cell('n_reference', first['n_reference'])} real images ({first['data']})"
+    return About(
+        run.info["question"], [real, f"{cell('n_samples', first['n_samples'])} each", f"{run.features} features"]
+    )
+
+
+def sections(run: Run) -> list[Section | None]:
+    """The sections below the first screen, from top to bottom."""
+    return [
+        _against_first(run),
+        _spaces(run),
+        Section("Every distance", [*_values(run), *_floors(run)]),
+        _pictures(run),
+        components.glossary(JUDGE, "kd", "fd", "precision", "recall", "grain"),
+    ]
+
+
+def opening(run: Run) -> Opening:
+    """The verdict with interval, the score of real images, precision and recall, and pictures of all sides."""
+    rows, answer = run.rows, {1: _one, 2: _two}.get(len(run.rows), _several)
+    lead, text, numbers = answer(run)
+    labels = {row["samples_id"]: row["setting"] for _, row in rows.head(SHOWN).iterrows()}
+    warnings = [f"{capital(warning)}." for warning in _fact(run, "warnings") or ()]
+    return Opening(
+        text, lead, [*numbers, _quality(run)], components.strip(run, labels), openings.key(run, JUDGE),
+        status=_status(run), warnings=warnings,
+    )  # fmt: skip
+
+
+def _one(run: Run) -> tuple[str, str, list[Number]]:
+    """The answer for one set: its distance next to that of real images."""
+    row = run.rows.iloc[0]
+    name, value = metric_name(JUDGE, run.features), run.scores[run.scores["features"] == run.features].iloc[0]
+    floor = _floor(run, JUDGE)
+    text = f"{row['setting']} scores {name} {cell(JUDGE, row[JUDGE])}; real images score {cell(JUDGE, floor['mean'])}."
+    notes = [f"{percent(LEVEL)} interval {_range(value)}", _real(run, JUDGE)]
+    numbers = [Number(cell(JUDGE, row[JUDGE]), name, notes)]
+    fd = run.scores[(run.scores["features"] == run.features) & (run.scores["metric"] == "fd")].iloc[0]
+    notes = [f"{percent(LEVEL)} interval {_range(fd)}", _real(run, "fd")]
+    return "", text, [*numbers, Number(cell("fd", row["fd"]), metric_name("fd", run.features), notes)]
+
+
+def _two(run: Run) -> tuple[str, str, list[Number]]:
+    """The answer for two sets: whether the second is better than the first."""
+    row = run.contrasts[run.contrasts["metric"] == JUDGE].iloc[0]
+    name, size = metric_name(JUDGE, run.features), f"{percent(LEVEL)} interval"
+    values = f"from {cell(JUDGE, row['value_b'])} to {cell(JUDGE, row['value_a'])}"
+    change = interval(JUDGE, row["difference"], row["low"], row["high"], f"{size} ")
+    text = f"{row['a']} against {row['b']} changes {name} {values}: {change}."
+    if row["verdict"] in (BETTER, WORSE):
+        verb = "lowers" if row["verdict"] == BETTER else "raises"
+        text = f"{row['a']} {verb} {name} {values}: {change}."
+    needed = _fact(run, "needed", row["a"])
+    detectable = interval(JUDGE, row["detectable"], -row["detectable"], row["detectable"]).split(" ")[0]
+    reach = [f"could have detected {detectable} in {name}"]
+    numbers = [
+        openings.score(run, row, "a", JUDGE, f"of {row['a']}", openings.change(row)),
+        openings.score(run, row, "b", JUDGE, f"of {row['b']}", [_real(run, JUDGE)]),
+        Number(number(needed, 0), "images each detect half of this", reach)
+        if needed
+        else Number("no number", "of images detects half of this", ["there are too few real images", *reach]),
+    ]
+    return ANSWERS.get(row["verdict"], ""), text, numbers
+
+
+def _several(run: Run) -> tuple[str, str, list[Number]]:
+    """The answer for three sets or more: those that cannot be told from the best."""
+    sets = run.best_sets.sort_values("value", kind="stable")
+    members = list(sets["setting"][sets["in_set"].fillna(False).astype(bool)])
+    text = f"{members[0]} is better than all others."
+    if len(members) > 1:
+        text = f"{listed(members)} cannot be told from the best ({number(len(sets), 0)} sets)."
+    numbers = []
+    for _, row in sets.head(SHOWN).iterrows():
+        difference = interval(JUDGE, row["difference"], row["low"], row["high"])
+        numbers.append(Number(cell(JUDGE, row["value"]), row["setting"], [f"from the best other: {difference}"]))
+    numbers[0] = replace(numbers[0], notes=[*numbers[0].notes, _real(run, JUDGE)])
+    return "", text, numbers
+
+
+def _quality(run: Run) -> Number:
+    """Precision and recall of the last set shown, and of the others."""
+    texts = [
+        f"{row['setting']}: {cell('precision', row['precision'])}, {cell('recall', row['recall'])}"
+        for _, row in run.rows.head(SHOWN).iloc[::-1].iterrows()
+    ]
+    real = ", ".join(cell(name, _floor(run, name)["mean"]) for name in ("precision", "recall"))
+    first, *others = texts
+    notes = [*([first.partition(": ")[0]] if others else []), *others, f"real images: {real}"]
+    return Number(first.partition(": ")[2], "precision, recall", notes)
+
+
+def _status(run: Run) -> list[str]:
+    """Pairs, the guard against fine noise, and what the interval covers."""
+    pairs, facts = _fact(run, "pairs"), list[str]()
+    if len(run.rows) > 1:
+        gains = [gain for gain in (_fact(run, "gain") or {}).values() if gain]
+        worth = f", which is worth {times(max(gains))} times as many images" if gains and max(gains) > 1.05 else ""
+        facts.append(PAIRS[str(pairs)] + worth)
+    known = run.rows[run.rows["grain"].notna()]
+    grainy = [f"{row['setting']} {cell('grain', row['grain'])}" for _, row in known.iterrows() if row["grain"] > GRAINY]
+    if grainy:
+        facts.append(f"fine noise beyond real images: {listed(grainy)}")
+    elif len(known):
+        facts.append("no fine noise beyond real images")
+    return [*facts, "holds for these images, not for another training of the models"]
+
+
+def _against_first(run: Run) -> Section | None:
+    """Every set against the first one."""
+    if not len(run.contrasts):
+        return None
+    rows = [
+        {"difference": f"{pair.iloc[0]['a']} − {pair.iloc[0]['b']}"}
+        | {
+            metric_name(row["metric"], run.features): interval(
+                row["metric"], row["difference"], row["low"], row["high"]
+            )
+            for _, row in pair.iterrows()
+        }
+        | {"verdict": worded(pair.iloc[0]["verdict"])}
+        for _, pair in run.contrasts.groupby("a", sort=False)
+    ]
+    adjusted = run.contrasts["adjusted"].iloc[0]
+    text = f"Below 0, the set is better than the first one. {HOW}"
+    if not missing(adjusted):
+        text += f" Verdicts are corrected for the number of differences ({adjusted}), intervals are not."
+    made = table(pd.DataFrame(rows), text, words=("difference", "verdict"))
+    blocks: list[Any] = [replace(made, file=run.directory / "contrasts.csv")]
+    if len(rows) > 1:
+        blocks.insert(0, _forest(run))
+    return Section("Against the first set", blocks)
+
+
+def _forest(run: Run) -> Figure:
+    """The differences with their intervals, one line each."""
+    contrasts = run.contrasts[run.contrasts["metric"] == JUDGE].reset_index(drop=True)
+    figure, [[ax]] = figures.panels(1, 1, 0.24 * len(contrasts) + 1.0)
+    figures.forest(contrasts.assign(line=range(len(contrasts))), list(contrasts["a"]), JUDGE, ax)
+    first = contrasts["b"].iloc[0]
+    ax.set_xlabel(f"difference in {metric_name(JUDGE, run.features, long=True)} from {first}")
+    text = f"Differences from the first set, {first}. Blue: better; orange: worse; open: not detectable. {HOW}"
+    return Figure("differences", figure, "Differences from the first set with intervals.", text)
+
+
+def _spaces(run: Run) -> Section | None:
+    """The deciding distance in each feature space, and whether they agree."""
+    spaces = list(dict.fromkeys(run.scores["features"]))
+    if len(spaces) < 2:
+        return None
+    judged = run.scores[run.scores["metric"] == JUDGE]
+    values = judged.pivot(index="features", columns="setting", values="value").loc[spaces, list(run.rows["setting"])]
+    ranks = values.rank(axis=1)
+    shown = pd.DataFrame({"feature space": spaces})
+    for setting in values:
+        shown[setting] = [
+            f"{cell(JUDGE, values.loc[space, setting])} (rank {number(ranks.loc[space, setting])})" for space in spaces
+        ]
+    mean = {"feature space": "mean of ranks"} | {name: number(rank) for name, rank in ranks.mean().items()}
+    rows = pd.concat([shown, pd.DataFrame([mean])])
+    text = f"{metric_name(JUDGE, '')} in each feature space. {_agreement(run, ranks)} One network alone may misrank."
+    return Section("Feature spaces", [table(rows, text, words=("feature space", *values))])
+
+
+def _agreement(run: Run, ranks: pd.DataFrame) -> str:
+    """Whether all spaces give one order and one verdict."""
+    if len(run.rows) == 1:
+        return "Values of different spaces cannot be compared."
+    verdicts = run.spaces.groupby("a")["verdict"].nunique()
+    if (verdicts == 1).all() and (ranks == ranks.iloc[0]).all(axis=None):
+        return f"All {number(len(ranks), 0)} spaces agree."
+    opposed = run.spaces.groupby("a")["verdict"].agg(lambda verdicts: {BETTER, WORSE} <= set(verdicts))
+    return "The spaces contradict each other." if opposed.any() else "The spaces agree only in part."
+
+
+def _values(run: Run) -> list[Table]:
+    """Every distance of every set with its interval."""
+    known = run.scores[run.scores["features"] == run.features]
+    rows = []
+    for _, row in run.rows.iterrows():
+        own = known[known["setting"] == row["setting"]].set_index("metric")
+        rows.append(
+            {"set": row["setting"]}
+            | {
+                metric_name(m, run.features): interval(m, *own.loc[m, ["value", "low", "high"]])
+                for m in METRICS
+                if m in own.index
+            }
+            | {name: cell(name, row[name]) for name in ("precision", "recall", "grain")}
+        )
+    text = f"Distances to the real images. Lower is better. {HOW}"
+    return [replace(table(pd.DataFrame(rows), text, words=("set",)), file=run.directory / "table.csv")]
+
+
+def _floors(run: Run) -> list[Table]:
+    """The scores of real images."""
+    frame = run.floors[["metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"]]
+    fewer = float(frame["n_samples"].iloc[0]) < float(run.rows["n_samples"].iloc[0])
+    text = "The floor: real images against other real images, mean, lowest and highest of the repeats."
+    if fewer:
+        text += (
+            f" There are too few real images for as many as in each set, so FD of real images is higher here than it "
+            f"would be with {cell('n_samples', run.rows['n_samples'].iloc[0])}."
+        )
+    return [table(frame, text, {"low": "lowest", "high": "highest"}, features=run.features)]
+
+
+def _pictures(run: Run) -> Section | None:
+    """Pictures of the sets that the first screen leaves out."""
+    labels = {row["samples_id"]: row["setting"] for _, row in run.rows.iloc[SHOWN:].iterrows()}
+    shown, note = components.pictures(run, labels, ".png", "grids")
+    if not shown:
+        return None
+    return Section("Images", [Gallery(f"{plural(len(shown), 'more set')}", shown, f"16 images of each set.{note}")])
+
+
+def _floor(run: Run, metric: str) -> pd.Series:
+    return run.floors[run.floors["metric"] == metric].iloc[0]
+
+
+def _real(run: Run, metric: str) -> str:
+    """ "real images score 1.38 (0.83 to 2.12)", with their number if it is another."""
+    floor = _floor(run, metric)
+    mean, low, high = (cell(name, floor[name], metric) for name in ("mean", "low", "high"))
+    other = floor["n_samples"] < run.rows["n_samples"].iloc[0]
+    count = f"{cell('n_samples', floor['n_samples'])} " if other else ""
+    return f"{count}real images score {mean} ({low} to {high})"
+
+
+def _range(row: pd.Series) -> str:
+    low, high = (cell("low", row[name], row["metric"]) for name in ("low", "high"))
+    return f"{low} to {high}"
+
+
+def _fact(run: Run, name: str, of: str = "") -> Any:
+    """What run.json says besides the tables; of one set, if it is named."""
+    value = run.info.get("score", {}).get(name)
+    return value.get(of) if of and value else value

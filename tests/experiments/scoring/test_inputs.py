@@ -1,0 +1,179 @@
+"""What people bring: read as documented, or refused in one line that names the file."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from user_images import save
+
+from experiments.scoring.compare import compare, measure, open_all
+from experiments.scoring.features import batches
+from experiments.scoring.inputs import FeatureSet, ImageSet, open_input
+from experiments.store.store import Store
+from reports.schema import UNCLEAR
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (40, 28, 28), dtype=np.uint8)
+RGB = RNG.integers(0, 256, (40, 16, 20, 3), dtype=np.uint8)
+ROWS = RNG.normal(size=(40, 5))
+
+
+def folder(path: Path, images: np.ndarray, ending: str = "png") -> Path:
+    for place, image in enumerate(images):
+        save(path / f"{place:02}.{ending}", image)
+    return path
+
+
+def with_file(name: str, content: bytes) -> Callable[[Path], object]:
+    def make(path: Path) -> Path:
+        (folder(path, GREY) / name).write_bytes(content)
+        return path
+
+    return make
+
+
+def with_image(image: Image.Image, name: str = "odd.png") -> Callable[[Path], object]:
+    def make(path: Path) -> Path:
+        image.save(folder(path, GREY) / name)
+        return path
+
+    return make
+
+
+def npy(array: np.ndarray) -> Callable[[Path], object]:
+    def make(path: Path) -> Path:
+        np.save(path.with_suffix(".npy"), array)
+        return path.with_suffix(".npy")
+
+    return make
+
+
+def npz(**arrays: np.ndarray) -> Callable[[Path], object]:
+    def make(path: Path) -> Path:
+        np.savez(path.with_suffix(".npz"), **arrays)  # type: ignore[arg-type]  # numpy's stubs
+        return path.with_suffix(".npz")
+
+    return make
+
+
+def text(ending: str) -> Callable[[Path], object]:
+    def make(path: Path) -> Path:
+        path.with_suffix(ending).write_text("x")
+        return path.with_suffix(ending)
+
+    return make
+
+
+def empty(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    {
+        "nothing there": (lambda path: path, "my: there is no such folder or file, and no data set of this name"),
+        "an empty folder": (empty, "there are no images below"),
+        "a text among images": (with_file("notes.txt", b"hello"), "notes.txt cannot be read as an image"),
+        "a corrupt image": (with_file("bad.png", b"\x89PNG\r\n\x1a\nxx"), "bad.png cannot be read as an image"),
+        "16 bits": (
+            with_image(Image.fromarray(GREY[0].astype(np.uint16) * 256)),
+            "odd.png has more than 8 bits a channel; convert it to 8 bits first",
+        ),
+        "one image": (lambda path: folder(path, GREY[:1]), "my: 1 image; an interval needs at least 40"),
+        "a file of statistics": (npz(mu=ROWS[0], sigma=ROWS), "my.npz: no array of images in it. Images are uint8"),
+        "no npz": (text(".npz"), "my.npz: my.npz is not a .npz file, as numpy.savez writes it"),
+        "no npy": (text(".npy"), "my.npy: it is no array of numbers that numpy.save wrote"),
+        "pickled objects": (npy(np.array([{}], dtype=object)), "my.npy: it is no array of numbers that numpy"),
+        "three dimensions": (npy(ROWS[None]), "it is float64 (1, 40, 5); features are floats (n, d), images uint8"),
+        "whole numbers": (npy(np.arange(40)), "it is int64 (40,); features are floats (n, d), images uint8"),
+        "zeros and ones": (npy(GREY % 2), "but pixels are 0 to 255; multiply them by 255"),
+        "no rows": (npy(ROWS[:0]), "my.npy: its features are (0, 5); at least one row and one column are needed"),
+        "a NaN": (npy(np.where(np.arange(40)[:, None] == 7, np.nan, ROWS)), "my.npy: row 7 has a feature that is not"),
+        "too large for float32": (npy(ROWS * 1e300), "my.npy: row 0 has a feature that is not finite"),
+        "another dimension": (npy(ROWS[:, :3]), "my.npy has features of 3 numbers, but real.npy of 5"),
+        "images, but real features": (npy(GREY), "real.npy holds features, but my.npy holds images"),
+        "samples of elsewhere": (lambda _: "samples:0123456789ab", "has no samples 0123456789ab (samples may be"),
+    }.values(),
+)  # fmt: skip
+def test_one_line_says_what_is_wrong(
+    make: Callable[[Path], object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = make(tmp_path / "my")
+    images = "my.npy" not in message and "float" not in message
+    real = npz(images=GREY)(tmp_path / "real") if images else npy(ROWS)(tmp_path / "real")
+    with pytest.raises(ValueError, match=re.escape(message)) as raised:
+        compare(real, given if isinstance(given, str) else Path(str(given)).name, features="digits" if images else None)  # type: ignore[arg-type]
+    assert "\n" not in str(raised.value)
+
+
+def pixels(source: object, store: Path) -> list[np.ndarray]:
+    images = open_input(source, Store(store))  # type: ignore[arg-type]
+    assert isinstance(images, ImageSet)
+    return [images.read(place) for place in range(images.n)]
+
+
+def test_files_are_read_as_documented(tmp_path: Path) -> None:
+    """Grey and colour, any sizes in any order, lossless formats, folders below, and transparent pixels over black."""
+    store, mixed = tmp_path / "store", tmp_path / "mixed"
+    folder(mixed / "a", GREY[:3])
+    folder(mixed / "b", RGB[:2], "bmp")
+    clear = np.dstack([RGB[0], np.zeros_like(RGB[0, ..., 0])])
+    save(mixed / "c.png", clear)
+    read = pixels(mixed, store)
+    expected = [*np.repeat(GREY[:3, ..., None], 3, axis=3), *RGB[:2], np.zeros_like(RGB[0])]
+    assert all((one == other).all() for one, other in zip(read, expected, strict=True))
+    images = open_input(mixed, Store(store))
+    assert images.names == ("a/00", "a/01", "a/02", "b/00", "b/01", "c")
+    assert isinstance(images, ImageSet)
+    together = list(batches(images, range(6), 2))
+    assert sorted(place for places, _ in together for place in places) == list(range(6))
+    for places, part in together:
+        assert [tuple(image.shape) for image in part] == [(3, *expected[place].shape[:2]) for place in places]
+        assert all((image.permute(1, 2, 0).numpy() == expected[p]).all() for image, p in zip(part, places, strict=True))
+
+
+@pytest.mark.parametrize("make", [npz(images=RGB), npy(RGB), npy(np.moveaxis(RGB, 3, 1)), lambda _: RGB])
+def test_arrays_hold_the_same_images(make: Callable[[Path], object], tmp_path: Path) -> None:
+    assert (np.stack(pixels(make(tmp_path / "x"), tmp_path / "store")) == RGB).all()
+    known = {open_input(source, Store(tmp_path)).content for source in (RGB, npy(RGB)(tmp_path / "y"))}  # type: ignore[union-attr]
+    assert len(known) == 1
+
+
+def test_content_is_that_of_the_images(tmp_path: Path) -> None:
+    ids = [open_input(folder(tmp_path / name, images), Store(tmp_path)).content  # type: ignore[union-attr]
+           for name, images in (("a", GREY[:4]), ("b", GREY[:4]), ("c", GREY[3::-1]))]  # fmt: skip
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_features_are_taken_as_they_are(tmp_path: Path) -> None:
+    given = open_input(npy(ROWS)(tmp_path / "x"), Store(tmp_path))
+    assert isinstance(given, FeatureSet) and given.n == 40
+    np.testing.assert_array_equal(given.features, ROWS.astype(np.float32))
+
+
+def test_names_are_short_and_different(tmp_path: Path) -> None:
+    def names(*places: str) -> list[str]:
+        paths = [folder(tmp_path / place, GREY[:2]) for place in places]
+        return [one.name.removeprefix(f"{tmp_path}/") for one in open_all(paths, Store(tmp_path))]
+
+    assert names("r", "x/a", "y/b") == ["r", "a", "b"]
+    assert names("r", "x/images", "y/images") == ["r", "x/images", "y/images"]
+    assert names("r", "a", "a") == ["r", "a (1)", "a (2)"]
+
+
+def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:
+    real, twice = RNG.normal(size=(60, 5)), np.repeat(ROWS[:20], 2, axis=0)
+    inputs = open_all((real, ROWS, ROWS, real, twice), Store(tmp_path))
+    scores = measure(inputs, None, "none", None, "cpu", Store(tmp_path)).scores
+    assert scores.warnings == (
+        "set 1 and set 2 hold the same images",
+        "set 3: 40 of 40 images are copies of images in REAL, so its distances are too small",
+        "set 4: 20 of 40 images are copies of others in it, so intervals are too narrow",
+    )
+    same = scores.spaces[0].differences[0]
+    assert (same.values["mmd"].difference, same.verdict) == (0, UNCLEAR)

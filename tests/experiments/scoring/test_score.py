@@ -1,0 +1,214 @@
+"""`score` from images to the report: numbers of torch-fidelity, intervals, cache, exit status, and the page."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from torch import Tensor
+from torch_fidelity import calculate_metrics
+from user_images import save
+
+from diffusion_core import load
+from experiments import compare, score
+from experiments.__main__ import _run
+from experiments.metrics.kernels import Cubic
+from experiments.scoring import features as cached
+from experiments.scoring.distances import Real, estimate, of_one, of_two
+from experiments.store.store import Store
+from reports.folders import first_screen
+from reports.render import write_report
+from reports.schema import METRICS
+
+N = 120
+
+
+@pytest.fixture(scope="module")
+def digits() -> Tensor:
+    return load("mnist5k").pixels
+
+
+@pytest.fixture(scope="module")
+def folders(digits: Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """real/ and, of the same other digits, a/ with much noise, b/ with little noise and c/ with as much as b/."""
+    root, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for place, image in enumerate(digits[: 2 * N, 0].numpy()):
+        save(root / "real" / f"{place:04}.png", image)
+    for place, image in enumerate(digits[2 * N : 3 * N, 0].numpy()):
+        noise = rng.normal(size=(3, 32, 32))
+        for name, size, part in (("a", 60, 0), ("b", 30, 1), ("c", 30, 2)):
+            pixels = (image + size * noise[part]).round().clip(0, 255).astype(np.uint8)
+            save(root / name / f"{place:04}.png", pixels)
+    return root
+
+
+@pytest.mark.slow
+def test_numbers_are_those_of_torch_fidelity_on_the_same_folders(folders: Path) -> None:
+    """FID and KID with one subset of all images. Its kernel computes in float32."""
+    theirs = calculate_metrics(
+        input1=str(folders / "a"), input2=str(folders / "b"), feature_extractor="natural", fid=True, kid=True,
+        kid_subsets=1, kid_subset_size=N, cuda=False, cache=False, verbose=False, save_cpu_ram=True,
+    )  # fmt: skip
+    scores = score(folders / "b", folders / "a", features="natural", store=folders / "store")
+    values = scores.spaces[0].sides[0].values
+    assert values["fd"].difference == pytest.approx(theirs["frechet_inception_distance"], rel=1e-6)
+    assert values["kd"].difference == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-6, abs=1e-6)
+
+
+def test_two_sets_from_python(folders: Path) -> None:
+    scores = compare(folders / "real", folders / "a", folders / "b", features="digits", store=folders / "store")
+    assert (scores.verdict, scores.pairs, scores.n, scores.n_real) == ("better", "names", N, 2 * N)
+    assert scores.difference.low < scores.difference.difference < scores.difference.high < 0
+    text = str(scores)
+    assert text.startswith("b is better than a; difference in MMD ×1000 −") and "120 real images" in text
+    gain = scores.spaces[0].differences[0].gain
+    assert gain is not None and gain > 1  # both have noise on the same digits
+    assert scores.spaces[0].differences[0].needed == 40  # so large a difference needs few images
+    arrays = [np.stack([np.asarray(x) for x in part]) for part in (load("mnist5k").pixels[: 2 * N, 0].numpy(),)]
+    assert score(arrays[0], folders / "a", features="digits", store=folders / "store").difference.difference == (
+        pytest.approx(scores.spaces[0].sides[0].values["mmd"].difference, rel=1e-6)
+    )
+
+
+def test_features_are_computed_once_and_checked(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen, measured = list[int](), cached._measured
+
+    def counted(images: object, chosen: list[int], *more: object) -> cached.Described:
+        seen.append(len(chosen))
+        return measured(images, chosen, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cached, "_measured", counted)
+    first = score(folders / "real", folders / "a", features="digits", store=tmp_path)
+    assert seen == [2 * N, N]
+    again = score(folders / "real", folders / "a", features="digits", store=tmp_path)
+    assert max(seen[2:]) <= 16 and again.difference == first.difference
+    other = cached._load  # as if another version had stored them
+
+    def changed(path: Path) -> cached.Described:
+        described = other(path)
+        return cached.Described(described.features * 1.1, described.texture, described.sizes)
+
+    monkeypatch.setattr(cached, "_load", changed)
+    assert score(folders / "real", folders / "a", features="digits", store=tmp_path).difference == first.difference
+    assert seen[-3:].count(N) == 1 and "features of a, computed again, differ from what was stored" in caplog.text
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_intervals_are_the_jackknife_of_the_whole_calculation(paired: bool) -> None:
+    """Of both sets and of the real images, each in 20 groups, against leaving the groups out by hand."""
+    rng = np.random.default_rng(1)
+    real, a = rng.normal(size=(200, 3)), 1.2 * rng.normal(size=(100, 3))
+    b = a + 0.3 * rng.normal(size=(100, 3))
+    against = Real.of(real)
+    distances = [against.distances(part) for part in (a, b)]
+
+    def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
+        k, n, r = Cubic().matrix, len(x), len(y)
+        within = [(k(z, z).sum() - Cubic().diagonal(z).sum()) / (len(z) * (len(z) - 1)) for z in (x, y)]
+        return float(sum(within) - 2 * k(x, y).sum() / (n * r))
+
+    def se(values: list[float]) -> float:
+        return float(np.sqrt(19 / 20 * ((np.array(values) - np.mean(values)) ** 2).sum()))
+
+    def left(part: np.ndarray, group: int) -> np.ndarray:
+        return part[np.arange(len(part)) % 20 != group]
+
+    of_a = [kernel_distance(left(a, g), real) for g in range(20)]
+    of_b = [kernel_distance(left(b, g), real) for g in range(20)]
+    of_real = [kernel_distance(a, left(real, g)) - kernel_distance(b, left(real, g)) for g in range(20)]
+    own = [se([x - y for x, y in zip(of_a, of_b, strict=True)])] if paired else [se(of_a), se(of_b)]
+    found = of_two(distances[0]["kd"], distances[1]["kd"], paired)
+    assert found.difference == pytest.approx(kernel_distance(a, real) - kernel_distance(b, real), rel=1e-10)
+    assert found.se == pytest.approx(np.sqrt(np.square([*own, se(of_real)]).sum()), rel=1e-8)
+    alone = [se(of_a), se([kernel_distance(a, left(real, g)) for g in range(20)])]
+    assert of_one(distances[0]["kd"]).se == pytest.approx(np.hypot(*alone), rel=1e-8)
+
+
+def test_degrees_of_freedom_are_those_of_the_parts() -> None:
+    widths = [estimate(0.0, ses).high / estimate(0.0, ses).se for ses in ([1.0], [1.0, 1.0], [1.0, 1e-9])]
+    assert widths == pytest.approx([2.0930, 2.0244, 2.0930], abs=1e-4)  # t with 19, 38 and 19
+
+
+def test_the_floor_compares_real_images_with_others() -> None:
+    features = np.random.default_rng(2).normal(size=(400, 4))
+    floor = Real.of(features).floor(100, repeats=8)
+    assert {len(values) for values in floor.values()} == {8} and {*METRICS, "precision", "recall"} == {*floor}
+    assert abs(floor["mmd"].mean()) < 3 * floor["mmd"].std() and 0 < floor["fd"].mean() < 0.5
+
+
+@pytest.fixture
+def command(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In an empty folder with images beside it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("real", "a", "b", "c"):
+        (tmp_path / name).symlink_to(folders / name)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(["score", "real", "a", "b", "--features", "digits"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"verdict: Yes\. b lowers MMD ×1000 from [\d.]+ to [\d.]+: −[\d.]+ \(95 % interval −", printed)
+    summary = json.loads(printed.splitlines()[-1])
+    assert (summary["experiment"], summary["verdicts"], summary["out"]) == ("score", {"b": "better"}, "runs/score")
+    about, opening = first_screen(command / "runs/score")
+    assert about.question == "Is b better than a?" and not opening.warnings
+    assert [label for _, label in opening.pictures] == ["real images", "a", "b"]
+    assert any("worth" in fact for fact in opening.status) and len(opening.answer.split()) <= 25
+    before = (command / "runs/score/report.html").read_bytes()
+    assert write_report(command / "runs/score").read_bytes() == before
+    table = pd.read_csv(command / "runs/score/table.csv").set_index("setting")
+    assert list(table.index) == ["a", "b"] and (table["grain"] > 0.1).all() and summary["mmd"] == dict(table["mmd"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sets", "question", "says"),
+    [
+        (["a"], "How good is a?", r"a scores MMD ×1000 [\d.]+; real images score −?[\d.]+\."),
+        (["b", "a"], "Is a better than b?", r"No\. a raises MMD ×1000 from [\d.]+ to [\d.]+: [\d.]+ \(95 % interval "),
+        (["a", "b", "c"], "Which images are nearest to real ones?", r"[bc] and [bc] cannot be told from the best \(3"),
+    ],
+)
+def test_one_set_or_several_in_two_spaces(sets: list[str], question: str, says: str, command: Path) -> None:
+    spaces = ["--features", "digits", "natural"]
+    status = _run(["score", "real", *sets, *spaces, "--fail-if-worse", "--out", "out", "--pairs", "order"])
+    assert status == (sets == ["b", "a"])
+    about, opening = first_screen(command / "out")
+    assert about.question == question and re.match(says, opening.answer)
+    text = (command / "out/report.md").read_text()
+    assert "| digits |" in text and "| natural |" in text
+    assert ("All 2 spaces agree." in text) == (sets == ["b", "a"]) or sets == ["a", "b", "c"]
+
+
+def test_a_folder_of_others_is_left_alone(command: Path) -> None:
+    (command / "out").mkdir()
+    (command / "out/table.csv").write_text("mine")
+    with pytest.raises(ValueError, match=r"it holds table\.csv, which no run wrote"):
+        _run(["score", "real", "a", "--out", "out"])
+    with pytest.raises(ValueError, match="sets: none is given"):
+        _run(["score", "real"])
+
+
+def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> None:
+    """A result folder of one setting, by its store; its images are paired by seed and number."""
+    from safetensors.torch import save_file
+
+    store = Store(tmp_path / "store")
+    for identity, part in (("a" * 12, digits[:60]), ("b" * 12, digits[60:120])):
+        with store.writing("samples", identity) as folder:
+            save_file({"pixels": part}, folder / "samples.safetensors")
+    rows = [{"status": "ok", "mode": "run", "setting": "x", "budget": "", "samples_id": name * 12, "sample_seed": seed}
+            for seed, name in enumerate("ab")]  # fmt: skip
+    for name, setting in (("one", "x"), ("two", "y")):
+        (tmp_path / name).mkdir()
+        pd.DataFrame([rows[0], rows[1] | {"setting": setting}]).to_csv(tmp_path / name / "table.csv", index=False)
+    scores = compare(digits[200:400].numpy(), tmp_path / "one", tmp_path / "one", features="digits", store=store)
+    assert (scores.n, scores.pairs) == (120, "names")
+    with pytest.raises(ValueError, match="it has 2 settings; name the samples of one, such as samples:aaaaaaaaaaaa"):
+        compare(digits[200:400].numpy(), tmp_path / "two", features="digits", store=store)
