@@ -15,7 +15,7 @@ SHOWN = 4  # how many modes the first screen shows
 
 @dataclass(frozen=True)
 class BestSet:
-    """One mode and budget: the rows of best_sets.csv, the lowest KD first.
+    """One mode and budget: the rows of best_sets.csv, the lowest score first.
 
     `simplest` is the recommended member, and `baseline` the setting that was named first. `why_not` is the reason if
     there is no set.
@@ -35,7 +35,7 @@ class BestSet:
 
     @property
     def best(self) -> str:
-        """The member of the lowest KD; "" if there is no set."""
+        """The member of the lowest score; "" if there is no set."""
         return str(self.members["setting"].iloc[0]) if self.simplest else ""
 
     @property
@@ -121,6 +121,7 @@ def opening(run: Run) -> Opening:
     lead = "Not established. Measured:" if failed and any(one.simplest for one in sets) else ""
     shown = [sets[at] for at in limits.evenly(len(sets), SHOWN)]
     sure = [openings.sure(run, sets[0].settings.iloc[-1].fillna(""))] if len(shown) < SHOWN else []
+    chosen = [(one.mode, name) for one in sets for name in (one.simplest, one.baseline) if name]
     first = sets[0]
     names = {first.baseline: "baseline"} | ({first.simplest: "recommended"} if first.simplest else {})
     if first.simplest == first.baseline:
@@ -134,7 +135,7 @@ def opening(run: Run) -> Opening:
     return Opening(
         verdict(sets), lead, [*(simplest(run, one) for one in shown), *sure],
         components.strip(run, labels), openings.key(run, "fd"),
-        status=status, warnings=failed,
+        status=status, warnings=[*failed, *openings.grainy(run, chosen)],
     )  # fmt: skip
 
 

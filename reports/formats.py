@@ -49,7 +49,7 @@ def cell(name: str, value: object, metric: str | None = None) -> str:
 
 
 def metric_name(metric: str, features: str, long: bool = False) -> str:
-    """ "FD" or "KD ×1000"; FID and KID only in Inception's features. `long` adds the feature space."""
+    """ "FD", "KD ×1000" or "MMD ×1000"; FID and KID only in Inception's features. `long` adds the feature space."""
     label = COLUMNS[metric].label
     if features == "inception-v3-compat":
         return label.replace("FD", "FID").replace("KD", "KID")

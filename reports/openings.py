@@ -1,13 +1,13 @@
 """The first screen of a report: its evidence, its status line, and the reasons not to trust it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from reports.document import About, Effect, Number
-from reports.formats import SPEECH, as_precise, cell, duration, metric_name, missing, number, percent, plural
+from reports.formats import SPEECH, as_precise, cell, duration, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, seconds_taken
-from reports.schema import BETTER, COLUMNS, ENOUGH_NETWORKS, POWER, WORSE
+from reports.schema import BETTER, COLUMNS, ENOUGH_NETWORKS, GRAINY, POWER, WORSE
 from reports.sentences import control_failed, head, pairs, smallest, these, training, untrusted
 
 EXPLORATION = "exploration, not fixed beforehand"
@@ -84,6 +84,22 @@ def warnings(run: Run, rows: Sequence[pd.Series] = ()) -> list[str]:
         more = f"; likewise in {plural(len(doubts) - 1, 'more comparison')}" if len(doubts) > 1 else ""
         reasons.append(f"Do not rely on this result: the samples are not yet images ({doubts[0]}{more}).")
     return reasons
+
+
+def grainy(run: Run, settings: Iterable[tuple[str, str]]) -> list[str]:
+    """Which of these settings, (mode, setting), hold fine noise that the features hardly see. Means over networks."""
+    if "grain" not in run.rows:
+        return []
+    texts = []
+    for mode, name in dict.fromkeys(settings):
+        rows = run.ok(mode)[lambda rows, name=name: rows["setting"] == name]
+        left = rows["sigma_min"].where(~rows["final_denoise"].fillna(False), 0.0)
+        if rows["grain"].mean() > GRAINY:
+            own, meant = (left + rows["grain"]).mean(), left.mean()
+            texts.append(f"“{name}” (like sigma {own:.2g} instead of {meant:.2g})")
+    if not texts:
+        return []
+    return [f"Grain that {run.features} features hardly see: fine noise in the samples of {listed(texts)}."]
 
 
 def score(run: Run, row: pd.Series, side: str, metric: str, word: str, notes: Sequence[str] = ()) -> Number:

@@ -42,8 +42,8 @@ class ModelAndScores:
     model_label: Annotated[int | Literal["balanced"] | None, shown("CLASS|balanced", "none")] = None
     """The class that a class-conditional diffusers model samples. balanced: sample i has class i mod their number."""
     features: Annotated[str | None, shown("NAME", "digits for MNIST, else natural")] = None
-    """Feature space of FD and KD: digits, natural, one of torch-fidelity's, or your own, python:MODULE:FUNCTION. In
-    inception-v3-compat the distances are called FID and KID."""
+    """Feature space of all distances: digits, natural, one of torch-fidelity's, or your own, python:MODULE:FUNCTION. In
+    inception-v3-compat FD and KD are called FID and KID."""
     feature_weights: Annotated[Path | None, shown("FILE", "downloaded if needed")] = None
     """Weights of the feature extractor."""
 

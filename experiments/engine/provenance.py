@@ -57,7 +57,7 @@ def notes(trials: Sequence[Trial], options: Options, n_planned: int) -> list[str
     if smallest <= d:
         found.append(
             f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular, "
-            "so FD compares only runs of equally many samples; KD has no such limit"
+            "so FD compares only runs of equally many samples; MMD and KD have no such limit"
         )
     networks = dict.fromkeys(trial.model for trial in trials if isinstance(trial.model, ForeignConfig))
     for one in networks:

@@ -80,7 +80,7 @@ def write_settings(
 
 
 def _best(rows: pd.DataFrame) -> pd.Series:
-    """The member of a set that has the lowest KD."""
+    """The member of a set that has the lowest score."""
     members = rows[rows["in_set"].astype(bool)]
     return members.loc[members["value"].idxmin()]
 

@@ -1,4 +1,4 @@
-"""The feature spaces in which FD and KD are measured, and the extractor `digits` of 32x32 grey images.
+"""The feature spaces in which distances are measured, and the extractor `digits` of 32x32 grey images.
 
 The spaces are `digits` (below), `natural` (features_natural.py), and torch-fidelity's own under its names. All are
 registered with torch-fidelity, so `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` and `extract` here

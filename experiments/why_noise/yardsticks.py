@@ -1,7 +1,7 @@
 """Further distances between samples and a distribution: a whitened kernel distance, and what a known mixture allows.
 
 Lower is better for each, and draws of the truth have a known value. Each comes with delete-group jackknife replicates,
-as FD and KD in metrics/distances.py.
+as those in metrics/distances.py.
 """
 
 from dataclasses import dataclass

@@ -116,7 +116,7 @@ def blind_spot(run: Run, setting: str, usual: str) -> float | None:
 
 
 def whole(kd: float) -> str:
-    """A KD without decimals."""
+    """A kernel distance without decimals."""
     return number(kd * COLUMNS["kd"].scale, 0)
 
 
@@ -134,7 +134,7 @@ def sentence(usual: str, kept: int, modes: int, why_not: str) -> str:
 
 
 def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
-    """One map per mode: mean KD of each P_mean and P_std, with the best outlined and what is undecided hatched."""
+    """One map per mode: mean score of each P_mean and P_std, with the best outlined and what is undecided hatched."""
     rows = run.compared()
     columns = min(len(sets), 2)
     height = -(-len(sets) // columns)

@@ -55,7 +55,11 @@ def opening(run: Run) -> Opening:
     ]
     return Opening(
         effect(run, pair), lead(run, head(pair)), numbers, strip(run), openings.key(run, row["metric"]),
-        status=openings.status(run, head(pair), fixed), warnings=openings.warnings(run, list(pair.values())),
+        status=openings.status(run, head(pair), fixed),
+        warnings=[
+            *openings.warnings(run, list(pair.values())),
+            *openings.grainy(run, [("primary", row[side]) for side in "ab"]),
+        ],
     )  # fmt: skip
 
 
@@ -164,7 +168,7 @@ def differences(run: Run) -> Section:
 
 
 def quality(run: Run) -> Section | None:
-    """FD and KD against beta."""
+    """Two distances against beta."""
     modes = {mode: rows for mode in ("same-alpha", "same-ladder") if len(rows := run.ok(mode))}
     if not modes:
         return None

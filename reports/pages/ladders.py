@@ -46,7 +46,7 @@ def differences(run: Run) -> Section:
 
 
 def quality(run: Run) -> Section | None:
-    """FD and KD against evaluations: one row of panels per sampler, one line per ladder."""
+    """Two distances against evaluations: one row of panels per sampler, one line per ladder."""
     rows = run.compared()
     if not len(rows):
         return None

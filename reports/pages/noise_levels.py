@@ -62,7 +62,8 @@ def opening(run: Run) -> Opening:
         lead = "Not established. Measured:"
     return Opening(
         text, lead, numbers, components.strip(run, labels),
-        openings.key(run, row["metric"]), status=openings.status(run, head(best)), warnings=failed,
+        openings.key(run, row["metric"]), status=openings.status(run, head(best)),
+        warnings=[*failed, *openings.grainy(run, [(mode, usual), (mode, row["a"])])],
     )  # fmt: skip
 
 

@@ -39,7 +39,8 @@ def opening(run: Run) -> Opening:
     return Opening(
         verdict(sets), "Not established. Measured:" if warnings else "", numbers, pictures(run, sets[0]),
         openings.key(run, "fd"), [(one.where, line(run, one)) for one in shown],
-        openings.status(run, against[0] if against else sets[0].settings.iloc[0]), warnings,
+        openings.status(run, against[0] if against else sets[0].settings.iloc[0]),
+        [*warnings, *openings.grainy(run, [(one.mode, name) for one in sets for name in (one.best, one.simplest)])],
     )  # fmt: skip
 
 
@@ -128,10 +129,10 @@ def at_floor(run: Run, one: best_sets.BestSet) -> bool:
 
 
 def pictures(run: Run, one: best_sets.BestSet) -> list[tuple[Path, str]]:
-    """Real images, the default and the recommended setting or else that of the lowest KD, from the same noise."""
+    """Real images, the default and the recommended setting or else that of the lowest score, from the same noise."""
     rows = components.first_network(run.ok(one.mode)).set_index("setting")
     best = one.best or one.settings["setting"].iloc[0]
-    role = "recommended" if one.best else "lowest KD, not recommended"
+    role = "recommended" if one.best else "lowest score, not recommended"
     names = {one.baseline: "default", best: role}
     if best == one.baseline:
         others = [name for name in one.settings["setting"] if name != best]
@@ -196,7 +197,7 @@ def confirmed(run: Run) -> pd.DataFrame:
 
 
 def front(run: Run) -> Section | None:
-    """FD and KD against evaluations: recommended and default settings, and the whole field of the race in grey."""
+    """Two distances against evaluations: recommended and default settings, and the whole field of the race in grey."""
     sets, rows = [one for one in best_sets.read(run) if one.simplest], confirmed(run)
     if not sets:
         return None

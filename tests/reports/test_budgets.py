@@ -68,3 +68,12 @@ def test_an_unpaired_difference_by_hand() -> None:
     assert budgets.unpaired(a, b, 5) == pytest.approx((3.0, 3 - 2.712 * 0.5, 3 + 2.712 * 0.5), abs=1e-3)
     both = budgets.mean(pd.DataFrame({"kd": [1.0, 3.0], "kd_se": [0.3, 0.4]}), "kd")
     assert both == budgets.Mean(2.0, 0.25, 2)
+
+
+@pytest.mark.parametrize(("grain", "says"), [(0.002, []), (0.05, ["like sigma 0.08 instead of 0.03"])])
+def test_grain_that_the_features_do_not_see_is_said(tmp_path: Path, grain: float, says: list[str]) -> None:
+    run = two_budgets(tmp_path / "run", 1.0)
+    name = best_sets.read(run)[0].simplest
+    run.rows["grain"] = (run.rows["setting"] == name) * grain
+    texts = [text for text in best_sets.opening(run).warnings if "Grain" in text]
+    assert len(texts) == len(says) and all(f"“{name}” ({says[0]})" in text for text in texts)

@@ -66,9 +66,9 @@ def test_a_setting_without_images_is_not_called_recommended(tuned: Path) -> None
     sets = pd.read_csv(tuned / "best_sets.csv")
     first = sets["mode"] == "8 evaluations"
     change(tuned / "best_sets.csv", in_set=sets["in_set"] & ~first, simplest=sets["simplest"] & ~first)
-    assert labels()[-1] == "vp, eta 1, 8 evaluations (lowest KD, not recommended)"
+    assert labels()[-1] == "vp, eta 1, 8 evaluations (lowest score, not recommended)"
     change(tuned / "best_sets.csv", value=np.where(sets["setting"] == "vp, eta 0", 0.0, sets["value"]))
-    assert "vp, eta 0, 8 evaluations (default, lowest KD, not recommended)" in labels()
+    assert "vp, eta 0, 8 evaluations (default, lowest score, not recommended)" in labels()
 
 
 def test_best_and_simplest_are_compared_with_what_is_used_without_tuning(tuned: Path) -> None:
