@@ -1,5 +1,6 @@
 """Class mix and within-class distance apart, for KD. A distance mixes both: whether classes are drawn as often as in
-the data, and whether the images of each class are like real ones. The first is largely chance: 40 to 50 % of KD's variance.
+the data, and whether the images of each class are like real ones. The first is largely chance: 40 to 50 % of its
+variance.
 """
 
 from dataclasses import dataclass
