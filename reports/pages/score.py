@@ -12,12 +12,13 @@ from reports.results import Run
 from reports.schema import BETTER, GRAINY, JUDGE, LEVEL, METRICS, WORSE
 from reports.sentences import ANSWERS, capital, worded
 
+QUALITY = ("precision", "recall")
 PAIRS = {
     "names": "images of the same name are compared in pairs",
     "order": "images at the same place are compared in pairs",
     "none": "no pairs: the sets are independent",
 }
-SHOWN = 3  # sets of which the first screen shows pictures
+SHOWN = 3  # sets that the first screen shows
 HOW = (
     f"{percent(LEVEL)} intervals, delete-group jackknife over images in 20 groups. They cover the choice of the images "
     "of each set and of the real images, not that of the models: another training may differ."
@@ -29,7 +30,7 @@ def about(run: Run) -> About:
     first = run.rows.iloc[0]
     real = f"{cell('n_reference', first['n_reference'])} real images ({first['data']})"
     return About(
-        run.info["question"], [real, f"{cell('n_samples', first['n_samples'])} each", f"{run.features} features"]
+        run.info["question"], [real, f"{cell('n_samples', first['n_samples'])} per set", f"{run.features} features"]
     )
 
 
@@ -46,9 +47,8 @@ def sections(run: Run) -> list[Section | None]:
 
 def opening(run: Run) -> Opening:
     """The verdict with interval, the score of real images, precision and recall, and pictures of all sides."""
-    rows, answer = run.rows, {1: _one, 2: _two}.get(len(run.rows), _several)
-    lead, text, numbers = answer(run)
-    labels = {row["samples_id"]: row["setting"] for _, row in rows.head(SHOWN).iterrows()}
+    lead, text, numbers = {1: _one, 2: _two}.get(len(run.rows), _several)(run)
+    labels = {row["samples_id"]: row["setting"] for _, row in _pictured(run).iterrows()}
     warnings = [f"{capital(warning)}." for warning in _fact(run, "warnings") or ()]
     return Opening(
         text, lead, [*numbers, _quality(run)], components.strip(run, labels), openings.key(run, JUDGE),
@@ -61,7 +61,8 @@ def _one(run: Run) -> tuple[str, str, list[Number]]:
     row = run.rows.iloc[0]
     name, value = metric_name(JUDGE, run.features), run.scores[run.scores["features"] == run.features].iloc[0]
     floor = _floor(run, JUDGE)
-    text = f"{row['setting']} scores {name} {cell(JUDGE, row[JUDGE])}; real images score {cell(JUDGE, floor['mean'])}."
+    size = interval(JUDGE, row[JUDGE], value["low"], value["high"], f"{percent(LEVEL)} interval ")
+    text = f"{row['setting']} scores {name} {size}; real images score {cell(JUDGE, floor['mean'])}."
     notes = [f"{percent(LEVEL)} interval {_range(value)}", _real(run, JUDGE)]
     numbers = [Number(cell(JUDGE, row[JUDGE]), name, notes)]
     fd = run.scores[(run.scores["features"] == run.features) & (run.scores["metric"] == "fd")].iloc[0]
@@ -85,9 +86,9 @@ def _two(run: Run) -> tuple[str, str, list[Number]]:
     numbers = [
         openings.score(run, row, "a", JUDGE, f"of {row['a']}", openings.change(row)),
         openings.score(run, row, "b", JUDGE, f"of {row['b']}", [_real(run, JUDGE)]),
-        Number(number(needed, 0), "images each detect half of this", reach)
+        Number(number(needed, 0), "images per set to detect half of this", reach)
         if needed
-        else Number("no number", "of images detects half of this", ["there are too few real images", *reach]),
+        else Number("no number", "of images would detect half of this", ["there are too few real images", *reach]),
     ]
     return ANSWERS.get(row["verdict"], ""), text, numbers
 
@@ -96,7 +97,7 @@ def _several(run: Run) -> tuple[str, str, list[Number]]:
     """The answer for three sets or more: those that cannot be told from the best."""
     sets = run.best_sets.sort_values("value", kind="stable")
     members = list(sets["setting"][sets["in_set"].fillna(False).astype(bool)])
-    text = f"{members[0]} is better than all others."
+    text = f"{members[0]} is better than the {number(len(sets) - 1, 0)} other sets."
     if len(members) > 1:
         text = f"{listed(members)} cannot be told from the best ({number(len(sets), 0)} sets)."
     numbers = []
@@ -108,15 +109,24 @@ def _several(run: Run) -> tuple[str, str, list[Number]]:
 
 
 def _quality(run: Run) -> Number:
-    """Precision and recall of the last set shown, and of the others."""
-    texts = [
-        f"{row['setting']}: {cell('precision', row['precision'])}, {cell('recall', row['recall'])}"
-        for _, row in run.rows.head(SHOWN).iloc[::-1].iterrows()
-    ]
-    real = ", ".join(cell(name, _floor(run, name)["mean"]) for name in ("precision", "recall"))
-    first, *others = texts
-    notes = [*([first.partition(": ")[0]] if others else []), *others, f"real images: {real}"]
-    return Number(first.partition(": ")[2], "precision, recall", notes)
+    """Precision and recall: of the best set large, or of the second of two."""
+    rows = _ranked(run).head(SHOWN)
+    texts = [", ".join(number(row[name], 2) for name in QUALITY) for _, row in rows.iterrows()]
+    real = ", ".join(number(_floor(run, name)["mean"], 2) for name in QUALITY)
+    (name, *names), (text, *others) = list(rows["setting"]), texts
+    notes = [f"{other}: {values}" for other, values in zip(names, others, strict=True)]
+    word = "precision, recall" + (f" of {name}" if others else "")
+    return Number(text, word, [*notes, f"real images: {real}"])
+
+
+def _ranked(run: Run) -> pd.DataFrame:
+    """The rows of the sets: the best first, or the second of two."""
+    return run.rows.iloc[::-1] if len(run.rows) == 2 else run.rows.sort_values(JUDGE, kind="stable")
+
+
+def _pictured(run: Run) -> pd.DataFrame:
+    """The rows of which the first screen shows pictures: both of two sets; of more, the first one and the best."""
+    return run.rows if len(run.rows) <= 2 else pd.concat([run.rows.head(1), _ranked(run).head(1)]).drop_duplicates()
 
 
 def _status(run: Run) -> list[str]:
@@ -179,22 +189,19 @@ def _spaces(run: Run) -> Section | None:
         return None
     judged = run.scores[run.scores["metric"] == JUDGE]
     values = judged.pivot(index="features", columns="setting", values="value").loc[spaces, list(run.rows["setting"])]
-    ranks = values.rank(axis=1)
-    shown = pd.DataFrame({"feature space": spaces})
-    for setting in values:
-        shown[setting] = [
-            f"{cell(JUDGE, values.loc[space, setting])} (rank {number(ranks.loc[space, setting])})" for space in spaces
-        ]
-    mean = {"feature space": "mean of ranks"} | {name: number(rank) for name, rank in ranks.mean().items()}
-    rows = pd.concat([shown, pd.DataFrame([mean])])
-    text = f"{metric_name(JUDGE, '')} in each feature space. {_agreement(run, ranks)} One network alone may misrank."
-    return Section("Feature spaces", [table(rows, text, words=("feature space", *values))])
+    text = f"{metric_name(JUDGE, '')} in each feature space. One network alone may misrank."
+    shown = values.map(lambda value: cell(JUDGE, value))
+    if len(run.rows) > 1:
+        ranks = values.rank(axis=1)
+        shown += ranks.map(lambda rank: f" (rank {number(rank)})")
+        shown.loc["mean of ranks"] = [number(rank) for rank in ranks.mean()]
+        text += f" {_agreement(run, ranks)}"
+    shown = shown.rename_axis("feature space").reset_index()
+    return Section("Feature spaces", [table(shown, text, words=list(shown))])
 
 
 def _agreement(run: Run, ranks: pd.DataFrame) -> str:
     """Whether all spaces give one order and one verdict."""
-    if len(run.rows) == 1:
-        return "Values of different spaces cannot be compared."
     verdicts = run.spaces.groupby("a")["verdict"].nunique()
     if (verdicts == 1).all() and (ranks == ranks.iloc[0]).all(axis=None):
         return f"All {number(len(ranks), 0)} spaces agree."
@@ -215,7 +222,7 @@ def _values(run: Run) -> list[Table]:
                 for m in METRICS
                 if m in own.index
             }
-            | {name: cell(name, row[name]) for name in ("precision", "recall", "grain")}
+            | {name: row[name] for name in ("precision", "recall", "grain")}
         )
     text = f"Distances to the real images. Lower is better. {HOW}"
     return [replace(table(pd.DataFrame(rows), text, words=("set",)), file=run.directory / "table.csv")]
@@ -236,7 +243,8 @@ def _floors(run: Run) -> list[Table]:
 
 def _pictures(run: Run) -> Section | None:
     """Pictures of the sets that the first screen leaves out."""
-    labels = {row["samples_id"]: row["setting"] for _, row in run.rows.iloc[SHOWN:].iterrows()}
+    others = run.rows.drop(_pictured(run).index)
+    labels = {row["samples_id"]: row["setting"] for _, row in others.iterrows()}
     shown, note = components.pictures(run, labels, ".png", "grids")
     if not shown:
         return None
