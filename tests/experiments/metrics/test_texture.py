@@ -1,5 +1,7 @@
 """Grain is found where features hardly see it, read in the unit of noise levels, and not found in real images."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,11 @@ from reports.schema import GRAINY
 
 N, DRAWS = 500, 20
 IMAGES = load("mnist5k")
-REAL = RealTexture.of(IMAGES.pixels, IMAGES.std)
+
+
+@cache
+def real() -> RealTexture:
+    return RealTexture.of(IMAGES.pixels, IMAGES.std)
 
 
 def noisy(pixels: Tensor, sigma: float, seed: int) -> Tensor:
@@ -24,7 +30,7 @@ def grains(sigma: float, left: float, blur: float = 0) -> np.ndarray:
     """Of 20 draws of 500 real digits, blurred, with noise."""
     pixels = gaussian_blur(IMAGES.pixels.float(), 7, blur) if blur else IMAGES.pixels
     draws = (torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))[:N] for seed in range(DRAWS))
-    return np.array([REAL.grain(noisy(pixels[draw], sigma, seed), left) for seed, draw in enumerate(draws)])
+    return np.array([real().grain(noisy(pixels[draw], sigma, seed), left) for seed, draw in enumerate(draws)])
 
 
 def test_texture_by_hand() -> None:
@@ -39,7 +45,7 @@ def test_texture_by_hand() -> None:
 def test_real_images_with_the_noise_of_the_ladder_have_no_grain(left: float) -> None:
     values = grains(left, left)
     assert abs(values.mean()) < 0.0015 and abs(values).max() < GRAINY / 2
-    assert values.std() == pytest.approx(REAL.grain_spread(N, left), rel=0.4)
+    assert values.std() == pytest.approx(real().grain_spread(N, left), rel=0.4)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +68,8 @@ def test_grain_is_read_as_the_noise_that_was_added(
 
 def test_samples_that_are_noise_or_flat_are_at_the_ends() -> None:
     noise = torch.randint(0, 256, (20, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    assert REAL.grain(noise, 0.03) == pytest.approx(0.97)
-    assert REAL.grain(torch.zeros_like(noise), 0.03) == pytest.approx(-0.03)
+    assert real().grain(noise, 0.03) == pytest.approx(0.97)
+    assert real().grain(torch.zeros_like(noise), 0.03) == pytest.approx(-0.03)
 
 
 @pytest.mark.parametrize("pixels", [torch.zeros(2, 1, 4, 4), torch.zeros(2, 4, 4, dtype=torch.uint8)], ids=str)
