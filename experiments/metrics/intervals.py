@@ -47,8 +47,8 @@ def pooled(differences: Sequence[float], ses: Sequence[float], level: float = LE
         level: coverage of the interval.
 
     Note: the standard errors over images are combined as independent, with the degrees of freedom of Welch (1947) and
-        Satterthwaite (1946). Where networks are equal, t over five of them is narrower than that in half of all cases;
-        so the wider one counts. The limits of `detectable` are the chi-square limits of the spread.
+        Satterthwaite (1946). Where networks are equal, t over five of them is narrower than that in a quarter of all
+        cases; so the wider one counts. The limits of `detectable` are the chi-square limits of the spread.
     """
     d, variances = np.asarray(differences), np.square(ses)
     n, mean = len(d), float(np.mean(differences))

@@ -1,4 +1,4 @@
-"""The set of the best contains the truly best setting as often as it says, and is small where it can be."""
+"""The set of the best is small where it can be. How often it holds the best: test_coverage.py."""
 
 import numpy as np
 import pytest
@@ -18,14 +18,6 @@ def run(rng: np.random.Generator, means: np.ndarray, n_networks: int, shared: fl
         values.append(means + noise.mean(axis=0))
         influences.append(noise - noise.mean(axis=0))
     return np.array(values), influences
-
-
-@pytest.mark.parametrize("shared", [0.0, 0.9])
-@pytest.mark.parametrize("n_networks", [1, 2, 5])
-def test_equal_settings_stay_inside(n_networks: int, shared: float) -> None:
-    rng = np.random.default_rng(1)
-    inside = [not best_set(*run(rng, np.zeros(SETTINGS), n_networks, shared))[0].worse for _ in range(150)]
-    assert np.mean(inside) >= 0.915  # 0.95 less two standard errors
 
 
 def test_the_set_is_small_where_settings_differ_and_pairing_makes_it_smaller() -> None:

@@ -1,97 +1,9 @@
-"""Intervals cover the truth as often as they say, by simulation; verdicts say what the intervals say."""
-
-from functools import cache, partial
+"""Intervals by hand; verdicts say what the intervals say. How often intervals hold: test_coverage.py."""
 
 import numpy as np
 import pytest
 
-from experiments.metrics.distances import (
-    Reference,
-    fd_replicates,
-    frechet_distance,
-    jackknife_se,
-    kernel_distance,
-    kernel_replicates,
-)
 from experiments.metrics.intervals import Estimate, holm, pooled, predicted, verdict
-
-DIMENSION, TRIALS = 6, 400
-
-
-def simulate(rng: np.random.Generator, n: int, shift: float, correlation: float) -> tuple[np.ndarray, np.ndarray]:
-    """Features of a pair of runs that share part of their noise: mean 0 against mean `shift`, and another scale."""
-    common, left, right = rng.normal(size=(3, n, DIMENSION))
-    mix = np.sqrt(correlation), np.sqrt(1 - correlation)
-    return mix[0] * common + mix[1] * left, 1.1 * (mix[0] * common + mix[1] * right) + shift
-
-
-DISTANCES = {
-    "fd": (frechet_distance, fd_replicates),
-    "mmd": (partial(kernel_distance, "mmd"), partial(kernel_replicates, "mmd")),
-}
-
-
-@cache
-def simulated(metric: str, shift: float) -> tuple[np.ndarray, np.ndarray]:
-    """Differences and their standard errors (TRIALS, 2): in each trial a pair of runs of each of two networks."""
-    rng = np.random.default_rng(11)
-    distance, replicates = DISTANCES[metric]
-    reference = Reference.of(rng.normal(0.1, 1.0, size=(600, DIMENSION)))
-    pairs = [simulate(rng, 200, shift, correlation=0.6) for _ in range(2 * TRIALS)]
-    differences = [distance(a, reference) - distance(b, reference) for a, b in pairs]
-    ses = [jackknife_se(replicates(a, reference) - replicates(b, reference)) for a, b in pairs]
-    return np.reshape(differences, (TRIALS, 2)), np.reshape(ses, (TRIALS, 2))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("metric", DISTANCES)
-@pytest.mark.parametrize("n_networks", [1, 2])
-@pytest.mark.parametrize("shift", [0.0, 0.3])
-def test_conditional_interval_covers_the_expected_difference(metric: str, n_networks: int, shift: float) -> None:
-    differences, ses = (each[:, :n_networks].tolist() for each in simulated(metric, shift))
-    estimates = [pooled(*trial) for trial in zip(differences, ses, strict=True)]
-    truth = float(np.mean(simulated(metric, shift)[0]))
-    covered = np.mean([estimate.low <= truth <= estimate.high for estimate in estimates])
-    assert 0.92 <= covered <= 0.98  # 400 trials: two standard errors are 2 %
-
-
-@pytest.mark.parametrize(
-    ("spread", "least", "most"),
-    [(0.0, 0.965, 0.995), (1.0, 0.95, 0.985), (10.0, 0.935, 0.965)],
-    ids=["equal networks", "as different as images make them", "different networks"],
-)
-@pytest.mark.parametrize("skewed", [False, True])
-def test_interval_over_networks_covers_the_mean_of_all_networks(
-    spread: float, least: float, most: float, skewed: bool
-) -> None:
-    rng = np.random.default_rng(12)
-    networks = rng.gamma(4, 0.5, (3000, 5)) - 2 if skewed else rng.normal(size=(3000, 5))  # skewness 1, or 0
-    differences = 0.7 + spread * networks + rng.normal(size=(3000, 5))
-    ses = np.sqrt(rng.chisquare(19, size=(3000, 5)) / 19)
-    estimates = [pooled(*trial) for trial in zip(differences, ses, strict=True)]
-    assert {estimate.holds_for for estimate in estimates} == {None}
-    covered = np.mean([estimate.low <= 0.7 <= estimate.high for estimate in estimates])
-    assert least - 0.02 * skewed <= covered <= most
-    assert np.mean([estimate.p_value < 0.05 for estimate in estimates]) == np.mean(
-        [not estimate.low <= 0 <= estimate.high for estimate in estimates]
-    )
-
-
-def of_two_networks(seed: int, difference: float, repeats: int) -> list[Estimate]:
-    """Estimates from two networks whose standard errors come from 20 groups, as in the jackknife."""
-    rng = np.random.default_rng(seed)
-    ses = np.sqrt(rng.chisquare(19, size=(repeats, 2)) / 19)
-    return [pooled(*pair) for pair in zip(rng.normal(difference, 1, size=(repeats, 2)), ses, strict=True)]
-
-
-def test_equal_runs_are_called_clear_at_most_as_often_as_the_level_allows() -> None:
-    assert 0.01 < np.mean([estimate.clear for estimate in of_two_networks(13, 0.0, 2000)]) < 0.055
-
-
-def test_detectable_is_detected_in_four_of_five_runs() -> None:
-    size = pooled([0.0, 0.0], [1.0, 1.0]).detectable
-    found = np.mean([estimate.low > 0 for estimate in of_two_networks(14, size, 4000)])
-    assert found == pytest.approx(0.8, abs=0.025)
 
 
 def test_two_networks_by_hand() -> None:
@@ -152,13 +64,5 @@ def test_holm_by_hand() -> None:
     assert holm([0.6, 0.9]) == [1.0, 1.0] and holm([]) == []
 
 
-@pytest.mark.parametrize("between", [0.0, 1.0, 3.0])
-def test_a_new_network_is_inside_its_interval_as_often_as_it_says(between: float) -> None:
-    rng = np.random.default_rng(15)
-    measured = rng.normal(0, between, size=(3000, 5)) + rng.normal(size=(3000, 5))
-    low, high = np.transpose([predicted(row) or (0, 0) for row in measured])
-    true = rng.normal(0, between, size=3000)
-    shown = true + rng.normal(size=3000)
-    assert np.mean((low <= shown) & (shown <= high)) == pytest.approx(0.95, abs=0.012)
-    assert np.mean((low <= true) & (true <= high)) > 0.95
-    assert predicted([1.0, 2.0]) is None, "two networks say nothing about a new one"
+def test_two_networks_say_nothing_about_a_new_one() -> None:
+    assert predicted([1.0, 2.0]) is None
