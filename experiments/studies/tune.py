@@ -37,7 +37,7 @@ class TuneStudy(Study):
     """First level of all ladders but ddpm's, in standard deviations of the data; lower if the network ends before."""
     sigma_min: float = 0.03
     """Last level; higher if the network ends before."""
-    settings: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[TEXT [TEXT ...]]")] = (
+    settings: Annotated[tuple[str, ...], shown("[TEXT [TEXT ...]]", "those of docs/models.md")] = (
         "vp, eta 0, ending at 0",
         "karras, dpm++2m, ending at 0",
         "karras, heun(s_churn=1, s_min=0.1, s_noise=1.003)",  # as Karras et al. 2022, Table 5, in our units
