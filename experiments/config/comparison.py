@@ -71,13 +71,13 @@ class Race:
         field: the settings.
         keep: how many are left in the end, at most.
         then: what is run and compared when the race is over, on images that the race has not seen. It is given what was
-            left of the first field, what is left now, and all settings.
+            left of the first field, what is left now, all settings, and the share of the images that there is time for.
         refinement: new settings that are tried afterwards.
     """
 
     field: Field
     keep: int
-    then: Callable[[Left, Left, Field], tuple[Sequence[Trial], Sequence[Comparison]]]
+    then: Callable[[Left, Left, Field, float], tuple[Sequence[Trial], Sequence[Comparison]]]
     refinement: Refinement | None = None
 
     @property
@@ -89,7 +89,7 @@ class Race:
     def confirmation(self) -> Sequence[Trial]:
         """The trials of what follows if all of the first field were confirmed."""
         everyone = {mode: tuple(groups) for mode, groups in self.field.items()}
-        return self.then(everyone, everyone, self.field)[0]
+        return self.then(everyone, everyone, self.field, 1.0)[0]
 
 
 def grouped(planned: Iterable[Trial | Infeasible], key: Callable[[Trial], Key]) -> dict[Key, tuple[Trial, ...]]:

@@ -24,6 +24,7 @@ from reports.edge import program
 
 FEW_IMAGES = 300  # number of distinct images
 MANY_REPEATS = 0.05  # share of images that are copies of others
+DROWNED = 3.0  # data standard deviations: noise alone then has 95 % of the std of noisy images
 VISIBLE = 0.2  # standard deviation of left-over noise that shows in an image
 RARE = 1e-6  # density of a noise level in training, relative to the highest density
 
@@ -137,9 +138,14 @@ def check_command(config: ForeignConfig) -> str:
 
 
 def _of_ladder(trial: Trial) -> Iterator[str]:
-    """Warnings about a ladder: levels that training hardly saw, and noise that stays in the samples."""
+    """Warnings about a ladder: a start below pure noise, noise that stays, and levels that training hardly saw."""
     samples, model = trial.samples, trial.model
     sigmas = samples.ladder.sigmas()
+    if sigmas[0] < DROWNED and not samples.fresh_start:
+        yield (
+            f"a ladder begins at sigma {sigmas[0]:.3g}, where images still show in the noise, but sampling begins with "
+            "noise alone; begin it higher"
+        )
     if sigmas[-1] > VISIBLE and not samples.final_denoise:
         yield (
             f"a ladder ends at sigma {sigmas[-1]:.3g}, so this much noise stays in its samples; end it lower or use "

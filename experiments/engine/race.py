@@ -84,7 +84,7 @@ class _Progress:
         if self.time_left == math.inf:
             return False
         some = {mode: tuple(groups)[: self.race.keep] for mode, groups in self.race.field.items()}
-        return self._lasts(self.race.then(some, some, self.race.field)[0]) > self.time_left
+        return self._lasts(self.race.then(some, some, self.race.field, 1.0)[0]) > self.time_left
 
     @property
     def time_left(self) -> float:
@@ -96,14 +96,22 @@ class _Progress:
         return self.pace * sum(map(_cost, trials))
 
     def in_time(self, first: Left, left: Left, known: Field) -> tuple[Sequence[Trial], Sequence[Comparison]]:
-        """What follows the race, with as many of the best settings as the time allows, at least one per mode."""
-        then = self.race.then(first, left, known)
+        """What follows the race, with as many of the best settings as the time allows, at least one per mode.
+
+        If that takes too long, there are fewer images of each.
+        """
+        then = self.race.then(first, left, known, 1.0)
         most = n = max(map(len, left.values()), default=0)
         while n > 1 and self._lasts(then[0]) > self.time_left:
             n -= 1
-            then = self.race.then(first, {mode: names[:n] for mode, names in left.items()}, known)
+            then = self.race.then(first, {mode: names[:n] for mode, names in left.items()}, known, 1.0)
         if n < most:
             self.console.print(f"the time is nearly up: {n} of {most} finalists are confirmed", soft_wrap=True)
+        if (seconds := self._lasts(then[0])) > self.time_left:
+            best = {mode: names[:n] for mode, names in left.items()}
+            then = self.race.then(first, best, known, max(self.time_left, 0.0) / seconds)
+            images = max((trial.samples.n_samples for trial in then[0]), default=0)
+            self.console.print(f"the time is nearly up: {images:,} images per network and setting", soft_wrap=True)
         return then
 
     @property

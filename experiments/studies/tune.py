@@ -5,8 +5,6 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import tyro
-
 from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.schedules import SCHEDULES
 from experiments.config.names import SYNONYMS

@@ -98,7 +98,9 @@ def defaults(study: TuneStudy) -> tuple[str, ...]:
     """What is used without tuning, the user's own first: by default DDIM, then DDPM, on the usual or first ladder."""
     ladder, end = (study.usual[0], f", {TO_ZERO}") if study.usual else (study.ladders[0], "")
     usual = (f"{ladder}, eta {eta:g}{end}" for eta in DEFAULT_ETAS)
-    return tuple(dict.fromkeys((SamplerSetting.read(study.default).name, *usual) if study.default else usual))
+    return tuple(
+        dict.fromkeys((SamplerSetting.read(study.default, "default").name, *usual) if study.default else usual)
+    )
 
 
 def fitted(study: TuneStudy, options: Options) -> tuple[TuneStudy, float]:
@@ -175,7 +177,7 @@ def refinement(study: TuneStudy, data_std: float, start: float = 0.0) -> Refinem
 
 
 def confirmation(
-    study: TuneStudy, named: Left, left: Left, field: Field
+    study: TuneStudy, named: Left, left: Left, field: Field, share: float = 1.0
 ) -> tuple[Sequence[Trial], Sequence[Comparison]]:
     """The finalists and the defaults of each budget on unseen images, their comparisons, and those of the knobs.
 
@@ -183,7 +185,10 @@ def confirmation(
         named: mode of the race -> the named settings that were left before any proposal, the best score first.
         left: mode of the race -> the settings that are left, the best score first.
         field: mode of the race -> all its settings.
+        share: of the images; there are at least as many as in the race.
     """
+    fewest = min(study.race_samples, study.n_samples)
+    study = replace(study, n_samples=max(int(share * study.n_samples), fewest))
     planned, comparisons = list[Trial](), list[Comparison]()
     if not left:  # every setting failed
         return [], []

@@ -35,14 +35,14 @@ class SamplerSetting:
         return ", ".join((self.ladder, self.sampler, *((TO_ZERO,) * self.to_zero)))
 
     @classmethod
-    def read(cls, text: str) -> "SamplerSetting":
+    def read(cls, text: str, option: str = "settings") -> "SamplerSetting":
         """The setting that a text names. Raises ValueError if it has not two or three parts."""
         parts = [part.strip() for part in re.split(r",(?![^(]*\))", text)]  # at commas that are in no bracket
         if len(parts) == 3 and parts[2] == TO_ZERO:
             return cls(parts[0], parts[1], True)
         if len(parts) != 2 or not all(parts):
             raise ValueError(
-                f"settings={text!r}: it must read like 'karras(rho=5) from 20 to 0.05, heun(s_churn=1)', perhaps with "
+                f"{option}={text!r}: it must read like 'karras(rho=5) from 20 to 0.05, heun(s_churn=1)', perhaps with "
                 f"', {TO_ZERO}' at its end"
             )
         return cls(parts[0], parts[1])

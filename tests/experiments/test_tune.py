@@ -117,6 +117,8 @@ def test_finalists_and_defaults_meet_on_images_of_another_seed() -> None:
     (aa,) = (one for one in found if isinstance(one, Contrast) and one.kind == "control")
     assert all(a.samples == replace(b.samples, seed=a.samples.seed) for a, b in aa.pairs)
     assert confirmation(study, {}, {}, first) == ([], [])
+    fewer, _ = confirmation(study, left, left, first, 0.6)
+    assert {trial.samples.n_samples for trial in fewer} == {int(0.6 * study.n_samples)}
 
 
 def test_knobs_change_one_thing_at_a_time() -> None:

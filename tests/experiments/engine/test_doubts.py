@@ -49,6 +49,7 @@ def test_the_presets_give_no_doubt() -> None:
 @pytest.mark.parametrize(
     ("one", "message"),
     [
+        (trial(ladder=Ladder(n_steps=4, sigma_max=0.5)), "a ladder begins at sigma 0.5, where images still show in"),
         (trial(ladder=Ladder(n_steps=4, sigma_min=1.0)), "a ladder ends at sigma 1, so this much noise stays"),
         (trial(ladder=Ladder(n_steps=4, sigma_max=900.0)), "a ladder begins at sigma 900, a level that training under"),
         (
@@ -57,7 +58,7 @@ def test_the_presets_give_no_doubt() -> None:
         ),
         (trial(sampler=KadkhodaieSimoncelli(alpha_0=1e-9)), "takes all its 1000 steps and may stop above sigma_min"),
     ],
-    ids=["noise left", "begins too high", "ends too low", "too slow"],
+    ids=["begins too low", "noise left", "begins too high", "ends too low", "too slow"],
 )
 def test_a_doubtful_ladder_is_said(one: Trial, message: str) -> None:
     (said,) = doubts([one, one], None)

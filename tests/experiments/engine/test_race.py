@@ -23,6 +23,7 @@ from experiments.store.store import Store
 TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
 REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
 QUIET = Console(quiet=True)
+shares: list[float] = []  # of the images, as `then` was told
 # KD of this untrained network: 29 with noise left in x, 35 without
 LADDERS = {"same": Ladder(n_steps=1, sigma_min=10.0), "worse": Ladder(n_steps=2)}
 
@@ -36,8 +37,9 @@ def trial(setting: str, seed: int = 0) -> Trial:
 
 
 def race(settings: Sequence[str], seen: list[Left], refinement: Refinement | None = None, keep: int = 2) -> Race:
-    def then(first: Left, left: Left, field: Field) -> tuple[list[Trial], list[Comparison]]:
+    def then(first: Left, left: Left, field: Field, share: float) -> tuple[list[Trial], list[Comparison]]:
         seen.append(left)
+        shares.append(share)
         assert set(left["2 steps"]) <= set(field["2 steps"]) and set(first["2 steps"]) <= set(settings)
         finals = [replace(trial(name, seed=5), mode="final") for name in left["2 steps"]]
         return finals, [BestSet("final", by_setting(finals)["final"])]
@@ -135,7 +137,8 @@ def test_when_the_time_is_up_no_round_begins(store: Store) -> None:
     late = refined(["same, 2e-9"], asked, deadline=0.0)
     run(race(["same, 0", "same, 1e-9", "worse, 0"], seen, late), store)
     assert asked == []
-    assert [len(left["2 steps"]) for left in seen[-2:]] == [2, 1]  # and fewer finalists are confirmed
+    assert [len(left["2 steps"]) for left in seen[-3:]] == [2, 1, 1]  # fewer finalists are confirmed
+    assert shares[-3:] == [1.0, 1.0, 0.0]  # and on fewer images
 
 
 def test_a_short_time_leaves_out_the_last_settings_of_the_race(store: Store) -> None:
