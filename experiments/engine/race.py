@@ -107,9 +107,9 @@ class _Progress:
             then = self.race.then(first, {mode: names[:n] for mode, names in left.items()}, known, 1.0)
         if n < most:
             self.console.print(f"the time is nearly up: {n} of {most} finalists are confirmed", soft_wrap=True)
-        if (seconds := self._lasts(then[0])) > self.time_left:
+        if (seconds := self._lasts(then[0])) > (time_left := max(self.time_left, 0.0)):
             best = {mode: names[:n] for mode, names in left.items()}
-            then = self.race.then(first, best, known, max(self.time_left, 0.0) / seconds)
+            then = self.race.then(first, best, known, time_left / seconds)
             images = max((trial.samples.n_samples for trial in then[0]), default=0)
             self.console.print(f"the time is nearly up: {images:,} images per network and setting", soft_wrap=True)
         return then

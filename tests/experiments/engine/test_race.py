@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -132,10 +133,10 @@ def test_new_settings_meet_the_best_so_far_on_the_same_images(store: Store) -> N
     assert again.result.evaluations == 0 and again.rows == outcome.rows
 
 
-def test_when_the_time_is_up_no_round_begins(store: Store) -> None:
+def test_when_the_time_is_up_no_round_begins(tmp_path: Path) -> None:
     seen, asked = list[Left](), list[tuple[int, Left, Scores]]()
     late = refined(["same, 2e-9"], asked, deadline=0.0)
-    run(race(["same, 0", "same, 1e-9", "worse, 0"], seen, late), store)
+    run(race(["same, 0", "same, 1e-9", "worse, 0"], seen, late), Store(tmp_path))
     assert asked == []
     assert [len(left["2 steps"]) for left in seen[-3:]] == [2, 1, 1]  # fewer finalists are confirmed
     assert shares[-3:] == [1.0, 1.0, 0.0]  # and on fewer images
