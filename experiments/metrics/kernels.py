@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 class Kernel(Protocol):
     """k(x, y) of features: the matrix (l, r) for float64 (l, d) and (r, d), and the diagonal k(x_i, x_i), (l,)."""
 
-    def matrix(self, left: Array, right: Array) -> Array: ...
+    def matrix(self, left: Array, right: Array, products: Array | None = None) -> Array: ...
 
     def diagonal(self, features: Array) -> Array: ...
 
@@ -29,11 +29,10 @@ class Cubic:
     It is written out here, because numpy's power takes most of the time in torch-fidelity.
     """
 
-    def matrix(self, left: Array, right: Array) -> Array:
-        base = left @ right.T
-        base /= left.shape[1]
+    def matrix(self, left: Array, right: Array, products: Array | None = None) -> Array:
+        base = (left @ right.T if products is None else products) / left.shape[1]
         base += 1
-        return base * base * base
+        return np.asarray(base * base * base)
 
     def diagonal(self, features: Array) -> Array:
         return np.asarray(((features**2).sum(axis=1) / features.shape[1] + 1) ** 3)
@@ -45,9 +44,8 @@ class Gaussian:
 
     width: float
 
-    def matrix(self, left: Array, right: Array) -> Array:
-        exponent = left @ right.T
-        exponent *= 2
+    def matrix(self, left: Array, right: Array, products: Array | None = None) -> Array:
+        exponent = 2 * (left @ right.T if products is None else products)
         exponent -= (left**2).sum(axis=1)[:, None]
         exponent -= (right**2).sum(axis=1)
         np.minimum(exponent, 0, out=exponent)  # rounding makes the distance of equal images negative

@@ -63,16 +63,16 @@ class Real:
     @classmethod
     def of(cls, features: Array) -> "Real":
         used: dict[str, Kernel] = {"mmd": Gaussian(WIDTH * median_distance(features)), "kd": Cubic()}
-        sums = {name: within(kernel, features[:KERNEL_IMAGES]) for name, kernel in used.items()}
-        return cls(features, used, sums, Moments.of(features))
+        return cls(features, used, within(used, features[:KERNEL_IMAGES]), Moments.of(features))
 
     def distances(self, features: Array) -> dict[str, Distance]:
         """All distances of a set with features float64 (n, d), in random order."""
         by_frechet = frechet.influence(features, self.features, self.moments)
         own, real = (_left_out(by_frechet.value, terms) for terms in (by_frechet.own, by_frechet.real))
         out = {"fd": Distance(by_frechet.value, own, real, by_frechet.own, by_frechet.real)}
-        for name, kernel in self.kernels.items():
-            out[name] = self._by_kernel(kernel, self.sums[name], features[:KERNEL_IMAGES])
+        first = features[:KERNEL_IMAGES]
+        own_sums, means = within(self.kernels, first), across(self.kernels, first, self.features[:KERNEL_IMAGES])
+        out |= {name: _by_kernel(own_sums[name], self.sums[name], *means[name]) for name in self.kernels}
         return {name: out[name] for name in METRICS}
 
     def floor(self, n: int, repeats: int) -> dict[str, Array]:
@@ -92,18 +92,6 @@ class Real:
                 out[name].append(_split(kernel, self.features[:KERNEL_IMAGES], self.sums[name], aside))
         return {name: np.array(values) for name, values in out.items()}
 
-    def _by_kernel(self, kernel: Kernel, real_sums: Array, features: Array) -> Distance:
-        real = self.features[:KERNEL_IMAGES]
-        own_sums = within(kernel, features)
-        own_means, real_means = across(kernel, features, real)  # mean kernel of each image with those of the other set
-        values = [_pairs(sums) for sums in (own_sums, real_sums)]
-        middle = float(own_means.mean())
-        own = _without(own_sums) + values[1] - 2 * _means_without(own_means)
-        other = values[0] + _without(real_sums) - 2 * _means_without(real_means)
-        return Distance(
-            values[0] + values[1] - 2 * middle, own, other, _terms(own_sums, own_means), _terms(real_sums, real_means)
-        )
-
 
 def quality(features: Array, real: Array) -> tuple[float, float]:
     """Precision and recall of at most QUALITY_IMAGES images and as many real ones."""
@@ -113,35 +101,52 @@ def quality(features: Array, real: Array) -> tuple[float, float]:
 def _split(kernel: Kernel, features: Array, sums: Array, aside: NDArray[np.intp]) -> float:
     """The kernel distance of some of the images to the others. `sums` knows the first images only, and these count."""
     aside = aside[aside < len(features)]
-    inside = float(within(kernel, features[aside]).sum())
+    inside = float(within({"": kernel}, features[aside])[""].sum())
     rows, n, rest = sums.sum(axis=1), len(aside), len(features) - len(aside)
     between = float(rows[aside].sum()) - inside
     others = float(rows.sum()) - 2 * between - inside
     return inside / (n * (n - 1)) + others / (rest * (rest - 1)) - 2 * between / (n * rest)
 
 
-def within(kernel: Kernel, features: Array) -> Array:
-    """Sums (n, GROUPS) of k(x_i, x_j) over the images j of each group, without j = i."""
+def within(of: Mapping[str, Kernel], features: Array) -> dict[str, Array]:
+    """For each kernel sums (n, GROUPS) of k(x_i, x_j) over the images j of each group, without j = i."""
     members, parts = kernels.groups(len(features)), kernels.slices(len(features))
-    out = -members * kernel.diagonal(features)[:, None]
+    out = {name: -members * kernel.diagonal(features)[:, None] for name, kernel in of.items()}
     for place, rows in enumerate(parts):
         for columns in parts[place:]:
-            block = kernel.matrix(features[rows], features[columns])
-            out[rows] += block @ members[columns]
-            if rows != columns:
-                out[columns] += block.T @ members[rows]
-    return np.asarray(out)
+            left, right = features[rows], features[columns]
+            products = left @ right.T
+            for name, kernel in of.items():
+                block = kernel.matrix(left, right, products)
+                out[name][rows] += block @ members[columns]
+                if rows != columns:
+                    out[name][columns] += block.T @ members[rows]
+    return out
 
 
-def across(kernel: Kernel, left: Array, right: Array) -> tuple[Array, Array]:
-    """Means (l,) of k(left_i, right_j) over `right`, and (r,) over `left`."""
-    rows_total, columns_total = np.zeros(len(left)), np.zeros(len(right))
+def across(of: Mapping[str, Kernel], left: Array, right: Array) -> dict[str, tuple[Array, Array]]:
+    """For each kernel means (l,) of k(left_i, right_j) over `right`, and (r,) over `left`."""
+    totals = {name: (np.zeros(len(left)), np.zeros(len(right))) for name in of}
     for rows in kernels.slices(len(left)):
         for columns in kernels.slices(len(right)):
-            block = kernel.matrix(left[rows], right[columns])
-            rows_total[rows] += block.sum(axis=1)
-            columns_total[columns] += block.sum(axis=0)
-    return rows_total / len(right), columns_total / len(left)
+            products = left[rows] @ right[columns].T
+            for name, kernel in of.items():
+                block = kernel.matrix(left[rows], right[columns], products)
+                totals[name][0][rows] += block.sum(axis=1)
+                totals[name][1][columns] += block.sum(axis=0)
+    return {name: (own / len(right), real / len(left)) for name, (own, real) in totals.items()}
+
+
+def _by_kernel(own_sums: Array, real_sums: Array, own_means: Array, real_means: Array) -> Distance:
+    """A kernel distance from what `within` says of both sets, and `across`."""
+    own, real, middle = _pairs(own_sums), _pairs(real_sums), float(own_means.mean())
+    return Distance(
+        own + real - 2 * middle,
+        _without(own_sums) + real - 2 * _means_without(own_means),
+        own + _without(real_sums) - 2 * _means_without(real_means),
+        _terms(own_sums, own_means),
+        _terms(real_sums, real_means),
+    )
 
 
 def _pairs(sums: Array) -> float:
