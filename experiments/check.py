@@ -19,6 +19,7 @@ from rich.table import Table
 from diffusion_core.data import Images, load
 from experiments.config.denoisers import Machine
 from experiments.engine.options import shown
+from experiments.engine.progress import said
 from experiments.models import external
 from experiments.models.behaviour import behaviour
 from experiments.models.check import NEARLY, SLACK, WORSE, CheckResult, examine
@@ -83,8 +84,9 @@ def main(options: Check) -> CheckResult:
     name = external.describe(options.model, options.model_label)
     images = load(options.data, root=options.data_root)
     model = external.load_foreign(options.model, images, options.model_label, device)
-    behaviour(model, images, device)
-    result = examine(model, images, device)
+    with said(Terminal(), lambda: f"checking {name}"):
+        behaviour(model, images, device)
+        result = examine(model, images, device)
     out.mkdir(parents=True, exist_ok=True)
     picture(result, images).save(image)
     verdict = {"doubts": result.doubts, "usable": result.usable}
