@@ -19,13 +19,12 @@ from rich.table import Table
 from diffusion_core.data import Images, load
 from experiments.config.denoisers import Machine
 from experiments.engine.options import shown
-from experiments.engine.progress import said
 from experiments.models import external
 from experiments.models.behaviour import behaviour
 from experiments.models.check import NEARLY, SLACK, WORSE, CheckResult, examine
 from experiments.stages.hardware import check_threads, use_threads
 from experiments.store.checksums import write_json
-from reports.terminal import Terminal
+from reports.terminal import Terminal, said
 
 ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
 CAPTION = "mean squared error of eps; predicting no noise has error 1"

@@ -1,8 +1,16 @@
 """What all programs here print on: texts appear as they are, and a reader who leaves ends a run as Ctrl-C does."""
 
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
+from rich.text import Text
 
 from reports.edge import drop_output
+
+PERIOD = 4.0  # seconds between lines that say what is done
 
 
 class Terminal(Console):
@@ -16,3 +24,30 @@ class Terminal(Console):
         self.quiet = True
         drop_output()
         raise KeyboardInterrupt
+
+
+def is_live(console: Console) -> bool:
+    """Whether a line can be redrawn on it."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+@contextmanager
+def said(console: Console, text: Callable[[], str]) -> Iterator[None]:
+    """While the block runs, the text is shown: live where that is possible, else as a line every PERIOD seconds."""
+    if is_live(console):
+        with console.status(Text(text())):
+            yield
+        return
+    ended = threading.Event()
+
+    def speak() -> None:
+        while not ended.wait(PERIOD):
+            console.print(f"{time.strftime('%H:%M:%S')} {text()}", soft_wrap=True)
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        speaker.join()

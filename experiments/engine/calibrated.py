@@ -8,11 +8,10 @@ from experiments.config.denoisers import Machine, ModelConfig
 from experiments.config.study import AnyStudy
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.options import Options
-from experiments.engine.progress import said
 from experiments.stages.calibration import SAMPLING, TRAINING, Subject, Timing, timings
 from experiments.stages.common import StoreLoader, images_of
 from experiments.store.store import Store
-from reports.terminal import Terminal
+from reports.terminal import Terminal, said
 
 MARGIN = 0.95  # plain fp32 is left only for a mode that takes at most this share of its time: noise must not decide
 CONTENTION = 1.25  # trainings side by side share caches, memory and clock: 1.16 to 1.24 times slower (bench/LOG.md)

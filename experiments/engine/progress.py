@@ -1,9 +1,7 @@
-"""The progress of a sweep: one live line on a terminal, elsewhere a plain line every PERIOD seconds."""
+"""The progress of a sweep: one live line on a terminal, elsewhere a plain line every few seconds."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -11,12 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
-from rich.text import Text
 
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.tasks import STAGES, Outcome, Task
+from reports.terminal import is_live, said
 
-PERIOD = 4.0  # seconds between plain lines
 WIDTH = 12  # of the bar; texts have the rest of the line
 
 
@@ -93,33 +90,6 @@ class Progress:
             f"{rate:,.0f} evaluations/s": rate >= 1,
         }
         return "; ".join(text for text, is_said in parts.items() if is_said)
-
-
-def is_live(console: Console) -> bool:
-    """Whether a line can be redrawn on it."""
-    return console.is_terminal and not console.is_dumb_terminal
-
-
-@contextmanager
-def said(console: Console, text: Callable[[], str]) -> Iterator[None]:
-    """While the block runs, the text is shown: live where that is possible, else as a line every PERIOD seconds."""
-    if is_live(console):
-        with console.status(Text(text())):
-            yield
-        return
-    ended = threading.Event()
-
-    def speak() -> None:
-        while not ended.wait(PERIOD):
-            console.print(f"{time.strftime('%H:%M:%S')} {text()}", soft_wrap=True)
-
-    speaker = threading.Thread(target=speak, daemon=True)
-    speaker.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        speaker.join()
 
 
 def in_words(plan: Plan) -> dict[str, str]:

@@ -17,10 +17,11 @@ from experiments.config.identity import identity
 from experiments.config.source import user_modules
 from experiments.engine.executor import Executor, Failed, Outcomes
 from experiments.engine.pool import unpacked
-from experiments.engine.progress import PERIOD, Progress
+from experiments.engine.progress import Progress
 from experiments.engine.tasks import Outcome, RunContext, Task, blocked, run_task
 
 IN_FLIGHT = 256  # least number of tasks handed to Ray at a time: keeps it busy, and bounds its memory
+TICK = 4.0  # seconds between updates of the progress
 RETRIES = 3  # of a task whose worker or node was lost
 ANSWERS_WITHIN = 10.0  # seconds within which Ray at a given address must answer
 PATIENCE = 5.0  # seconds that tasks have to clean up after an interrupt, before they are killed
@@ -99,7 +100,7 @@ def _executor(ray: Any, cores: int, gpus_per_run: float, in_flight: int) -> Exec
                     progress.begin(task)
                 if not running:
                     return
-                ended, _ = ray.wait(list(running), timeout=PERIOD)
+                ended, _ = ray.wait(list(running), timeout=TICK)
                 if ended:  # collects all others that have ended
                     ended, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
                 progress.tick()

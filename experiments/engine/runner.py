@@ -21,7 +21,6 @@ from experiments.engine.executor import SweepResult
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan
 from experiments.engine.pool import at_a_time, pool
-from experiments.engine.progress import said
 from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.rehearsal import rehearse
 from experiments.engine.result_folder import check_outside, earlier_results, make, remove_strays
@@ -37,7 +36,7 @@ from reports.edge import program
 from reports.pages import tables_of
 from reports.render import write_report
 from reports.results import digests
-from reports.terminal import Terminal
+from reports.terminal import Terminal, said
 
 Extras = Callable[[Path, Store, Sequence[Trial], Terminal], None]
 

@@ -106,7 +106,7 @@ def test_batch_size_changes_no_pixel_by_much(store: Store, tmp_path: Path) -> No
 def test_progress_fits_the_terminal(kind: str, width: int, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A live line with the bar and the share, where there is a terminal that can draw one; else plain lines."""
     text = io.StringIO()
-    monkeypatch.setattr("experiments.engine.progress.PERIOD", 0.01)
+    monkeypatch.setattr("reports.terminal.PERIOD", 0.01)
     console = Console(file=text, width=width, force_terminal=kind != "none", _environ={"TERM": kind}, color_system=None)
     tasks = Plan.of(TRIALS[:1]).tasks
     with Progress(Remaining(Plan.of(TRIALS[:1]), tasks, {}), console) as progress:
