@@ -41,7 +41,7 @@ class BestSet:
     @property
     def tied(self) -> pd.DataFrame:
         """The members that score better than every setting outside the set; only wide intervals keep the others in."""
-        trusted = self.settings[self.settings["untrusted"].map(missing)]
+        trusted = self.settings[self.settings["no_verdict"].map(missing)]
         outside = trusted.drop(self.members.index, errors="ignore")[self.metric].min()
         return self.members if missing(outside) else self.members[self.members[self.metric] < outside]
 
@@ -65,7 +65,7 @@ def _of(rows: pd.DataFrame, metric: str) -> BestSet:
     named = list(rows["setting"][rows["simplest"].fillna(False).astype(bool)])
     why = next((str(text) for text in rows["no_verdict"] if not missing(text)), "")
     if not named and not why:
-        why = "no setting has samples that are images yet"
+        why = "no setting is in the set of the best"
     settings = rows.sort_values(metric, kind="stable").reset_index(drop=True)
     first = rows.iloc[0]
     return BestSet(first["mode"], first["budget"], settings, named[0] if named else "", first["setting"], why, metric)
@@ -117,8 +117,8 @@ def opening(run: Run) -> Opening:
     if not sets:
         text = "Fewer than two settings succeeded with every network."
         return Opening(text, "No verdict.", status=status, warnings=openings.warnings(run))
-    failed = openings.warnings(run, [row for one in sets for _, row in one.settings[:1].iterrows()])
-    lead = "Not established. Measured:" if failed and any(one.simplest for one in sets) else ""
+    doubtful = sentences.control_failed(run) and any(one.simplest for one in sets)
+    lead = "Not established. Measured:" if doubtful else ""
     shown = [sets[at] for at in limits.evenly(len(sets), SHOWN)]
     sure = [openings.sure(run, sets[0].settings.iloc[-1].fillna(""))] if len(shown) < SHOWN else []
     chosen = [(one.mode, name) for one in sets for name in (one.simplest, one.baseline) if name]
@@ -135,8 +135,13 @@ def opening(run: Run) -> Opening:
     return Opening(
         verdict(sets), lead, [*(simplest(run, one) for one in shown), *sure],
         components.strip(run, labels), openings.key(run, "fd"),
-        status=status, warnings=[*failed, *openings.grainy(run, chosen)],
+        status=status, warnings=[*openings.warnings(run, closest(run, sets)), *openings.grainy(run, chosen)],
     )  # fmt: skip
+
+
+def closest(run: Run, sets: list[BestSet]) -> list[tuple[float, pd.Series]]:
+    """FD of the best setting of each mode, for `openings.warnings`."""
+    return [(one.settings["fd"].iloc[0], run.ok(one.mode).iloc[0]) for one in sets if len(run.ok(one.mode))]
 
 
 def simplest(run: Run, one: BestSet, metric: str = "fd") -> Number:
@@ -215,6 +220,4 @@ def listing(run: Run) -> list[Table]:
 def _membership(row: pd.Series, one: BestSet) -> str:
     if missing(row["in_set"]):
         return "no verdict"
-    if not missing(row["untrusted"]):
-        return "no: not yet images"
     return f"yes{', simplest' if row['setting'] == one.simplest else ''}" if row["in_set"] else "no"

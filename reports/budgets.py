@@ -92,7 +92,7 @@ def against(run: Run, small: BestSet, large: BestSet) -> Larger:
     before, after = (
         {name: mean(rows, run.judge) for name, rows in run.ok(at.mode).groupby("setting")} for at in (small, large)
     )
-    trusted = [row["setting"] for _, row in large.settings.iterrows() if missing(row["untrusted"])]
+    trusted = [row["setting"] for _, row in large.settings.iterrows() if missing(row["no_verdict"])]
     sizes = {name: unpaired(after[name], before[small.simplest], len(trusted)) for name in trusted}
     rival = min(sizes, key=lambda name: sizes[name][0])
     gains, loses = any(high < 0 for _, _, high in sizes.values()), all(low > 0 for _, low, _ in sizes.values())

@@ -101,8 +101,8 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
         ax.set_xlabel(f"difference in {metric_name(metric, run.features, long=True)}")
     key = (
         "Diamonds: mean over networks, with its interval. Grey points: single networks. Filled diamonds are verdicts "
-        "(blue: better; orange: worse). Open diamonds: no detectable difference, the metrics "
-        "disagree, or the samples are not yet images. Each panel has its own "
+        "(blue: better; orange: worse). Open diamonds: not detectable, or no verdict. Each "
+        "panel has its own "
         "scale."
     )
     corrected = pd.concat(every.values()).get("adjusted")

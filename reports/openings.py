@@ -7,10 +7,11 @@ import pandas as pd
 from reports.document import About, Effect, Number
 from reports.formats import SPEECH, as_precise, cell, duration, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, seconds_taken
-from reports.schema import BETTER, COLUMNS, ENOUGH_NETWORKS, GRAINY, POWER, WORSE
-from reports.sentences import control_failed, head, pairs, smallest, these, training, untrusted
+from reports.schema import BETTER, COLUMNS, ENOUGH_NETWORKS, GRAINY, NO_VERDICT, POWER, WORSE
+from reports.sentences import control_failed, detectable, head, pairs, these, training
 
 EXPLORATION = "exploration, not fixed beforehand"
+FAR = {40: "Very far", 10: "Far"}  # from this many times the FD of as many real images (floor) on
 FAILED = "Do not rely on this result: the A/A control shows a difference between a setting and itself."
 
 
@@ -18,15 +19,13 @@ def sure(run: Run, row: pd.Series) -> Number:
     """How much the run has seen: networks, samples, and the difference that it could have detected."""
     networks, samples = number(row["n_networks"], 0), cell("n_samples", row["n_samples"])
     notes = ["networks × samples of each setting"]
-    size = smallest(row) if missing(row.get("detectable")) else float(row["detectable"])
-    if size is not None:
-        shown = as_precise(row["metric"], [size], -size, size)[0]
+    if size := detectable(row):
         name = metric_name(row["metric"], run.features)
-        notes.append(f"could have detected {shown} in {name} ({percent(POWER)} power)")
+        notes.append(f"could have detected a difference in {name} of {size} ({percent(POWER)} power)")
     words = {
-        "n_to_settle": "{} samples each would settle it",
+        "n_to_settle": "{} samples each would detect it",
         "minutes_to_settle": "about {} minutes",
-        "networks_to_settle": "{} networks would settle it",
+        "networks_to_settle": "{} networks would detect it",
     }
     notes += [word.format(cell(name, row[name])) for name, word in words.items() if not missing(row.get(name))]
     return Number(f"{networks} × {samples}", "evidence", notes)
@@ -47,8 +46,8 @@ def status(run: Run, row: pd.Series | None, beforehand: str = EXPLORATION) -> li
     control = "A/A control FAILED" if control_failed(run) else "A/A control passed (a setting against itself)"
     if not controls:
         control = "A/A control not measured"
-    elif untrusted(controls[0]):
-        control = "A/A control: no verdict, its samples are not yet images"
+    elif head(controls[0])["verdict"] == NO_VERDICT:
+        control = "A/A control: no verdict"
     facts = [beforehand, control]
     if row is not None:
         if not missing(row.get("adjusted")):
@@ -76,14 +75,26 @@ def about(run: Run) -> About:
     return About(run.info["question"], subject, date, [f"{duration(seconds_taken(run))} of computing"])
 
 
-def warnings(run: Run, rows: Sequence[pd.Series] = ()) -> list[str]:
-    """The red banner: the control failed, or samples are not yet images."""
+def warnings(run: Run, shown: Sequence[tuple[float, pd.Series]] = ()) -> list[str]:
+    """The banner: the control failed, or samples are far from real images. The latter changes no verdict.
+
+    Args:
+        shown: FD of what the first screen is about, each with a row that names its data and its numbers of images.
+    """
     reasons = [FAILED] if control_failed(run) else []
-    doubts = list(dict.fromkeys(str(row["untrusted"]) for row in rows if not missing(row.get("untrusted"))))
-    if doubts:
-        more = f"; likewise in {plural(len(doubts) - 1, 'more comparison')}" if len(doubts) > 1 else ""
-        reasons.append(f"Do not rely on this result: the samples are not yet images ({doubts[0]}{more}).")
+    floors = [(fd, floor["mean"]) for fd, like in shown if (floor := run.floor("fd", like)) is not None]
+    ratios = [(fd / floor, fd, floor) for fd, floor in floors if floor > 0 and not missing(fd)]
+    if ratios:
+        ratio, fd, mean = max(ratios)
+        name = metric_name("fd", run.features)
+        word = next((word for least, word in FAR.items() if ratio >= least), "")
+        reasons += [f"{word} from real images: {name} {cell('fd', fd)}, floor {cell('fd', mean)}."] * bool(word)
     return reasons
+
+
+def closer(pair: dict[str, pd.Series]) -> list[tuple[float, pd.Series]]:
+    """FD of the better side of a contrast, for `warnings`."""
+    return [(min(pair["fd"]["value_a"], pair["fd"]["value_b"]), pair["fd"])] if "fd" in pair else []
 
 
 def grainy(run: Run, settings: Iterable[tuple[str, str]]) -> list[str]:
@@ -111,10 +122,10 @@ def score(run: Run, row: pd.Series, side: str, metric: str, word: str, notes: Se
 
 
 def effect(run: Run, row: pd.Series) -> Effect | None:
-    """The difference of a contrast with its interval, as it is drawn; None without an interval or trust."""
+    """The difference of a contrast with its interval, as it is drawn; None without an interval or a verdict."""
     scale = COLUMNS[row["metric"]].scale
     size, low, high = (float(row[name]) * scale for name in ("difference", "low", "high"))
-    if missing(low) or missing(high) or not missing(row.get("untrusted")):
+    if missing(low) or missing(high) or not missing(row.get("no_verdict")):
         return None
     return Effect(size, low, high, metric_name(row["metric"], run.features))
 
@@ -142,4 +153,5 @@ def shown_metric(pair: dict[str, pd.Series]) -> pd.Series:
     """The row that the first screen shows: FD where FD alone is enough to see the verdict, else the deciding metric."""
     row, fd = head(pair), pair.get("fd")
     enough = fd is not None and not missing(fd["clear"]) and bool(fd["clear"])
+    enough = enough and fd is not None and fd["difference"] * row["difference"] > 0
     return fd if enough and row["verdict"] in (BETTER, WORSE) and fd is not None else row

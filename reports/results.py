@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from reports.older import renewed
 from reports.pages import columns_of, tables_of
 from reports.schema import CHOICES, COLUMNS, METRICS, TABLES, Column, content, needed
 
@@ -175,7 +176,7 @@ def read_table(path: Path, columns: tuple[str, ...], known: Mapping[str, Column]
         raise ValueError(f"{path.name}: not a CSV file: {error}") from None
     if absent := [name for name in needed(columns) if name not in frame]:
         raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
-    return _typed(frame, path.name, known)
+    return _typed(renewed(frame, path.name), path.name, known)
 
 
 def _typed(frame: pd.DataFrame, file: str, known: Mapping[str, Column]) -> pd.DataFrame:

@@ -18,9 +18,7 @@ JUDGE = METRICS[0]
 FURTHER = ("whitened", "class_chi2", "log_density")  # yardsticks of why_noise, besides the metrics
 
 # verdicts on a against b
-BETTER, WORSE, UNCLEAR, EQUAL = "better", "worse", "no clear difference", "practically equal"
-UNDECIDED = "undecided: the metrics disagree"
-NOT_YET, FEW_NETWORKS = "too undertrained to tell", "too few networks"
+BETTER, WORSE, NOT_DETECTABLE, NO_VERDICT = "better", "worse", "not detectable", "no verdict"
 
 GRAINY = 0.01  # grain that a report mentions: about ten times what 500 real images differ by
 LARGEST = 1e100  # size of any number: no measurement comes near, and figures fail on larger ones
@@ -68,7 +66,7 @@ COLUMNS: dict[str, Column] = {
         samples; finished_at; train_noise: training noise distribution; weighting: loss weighting; parameterisation;
         trained_by; network; train_seed: training seed; schedule: ladder; sampler; sample_seed: sampling seed;
         device; precision_mode; features: feature space; kind: contrast; metric; a; b; interval; verdict: verdict on
-        a; adjusted: corrected; untrusted: why not trusted; no_verdict: why there is no verdict; probe;
+        a; adjusted: corrected; no_verdict: why there is no verdict; probe;
         arm: denoiser; claim: comparison; part; label: class""",
         kind="text",
     ),
@@ -232,10 +230,10 @@ TABLES: dict[str, tuple[str, ...]] = {
             eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
             n_samples n_reference value_a value_b difference se? low high level interval holds_for clear
             p_value? adjusted? p_adjusted? detectable? detectable_low? detectable_high? n_to_settle? minutes_to_settle?
-            networks_to_settle? new_network_low? new_network_high? untrusted? verdict""",
+            networks_to_settle? new_network_low? new_network_high? no_verdict? verdict""",
         "best_sets.csv": """mode budget setting metric value fd difference low high level in_set best simplest
             n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features? interval
-            holds_for untrusted no_verdict""",
+            holds_for no_verdict""",
         "race.csv": "round n_samples mode budget setting metric value left",
         "class_mix.csv": """kind mode budget a b n_networks n_samples
             class_distance_a class_distance_b class_distance_expected kd_at_data_mix_a kd_at_data_mix_b
@@ -259,7 +257,7 @@ TABLES: dict[str, tuple[str, ...]] = {
 CHOICES: dict[str, tuple[str, ...]] = {
     "status": ("ok", "failed", "infeasible"),
     "metric": (*METRICS, *FURTHER, "precision", "recall"),
-    "verdict": ("", BETTER, WORSE, UNCLEAR, EQUAL, UNDECIDED, NOT_YET, FEW_NETWORKS),
+    "verdict": ("", BETTER, WORSE, NOT_DETECTABLE, NO_VERDICT),
 }
 
 

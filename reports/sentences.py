@@ -4,24 +4,12 @@ A `Pair` is one contrast in both metrics: its pooled rows in kd and fd (either m
 """
 
 import pandas as pd
-from scipy.stats import t as student
 
 from reports.document import Prose, Section
-from reports.formats import cell, interval, listed, metric_name, missing, number, percent, short_name
+from reports.formats import as_precise, cell, interval, listed, metric_name, missing, number, percent, short_name
+from reports.older import CONTRAST
 from reports.results import Run, pooled
-from reports.schema import (
-    BETTER,
-    ENOUGH_NETWORKS,
-    EQUAL,
-    FEW_NETWORKS,
-    GROUPS,
-    METRICS,
-    NOT_YET,
-    POWER,
-    UNCLEAR,
-    UNDECIDED,
-    WORSE,
-)
+from reports.schema import BETTER, ENOUGH_NETWORKS, GROUPS, METRICS, NO_VERDICT, NOT_DETECTABLE, WORSE
 
 Pair = dict[str, pd.Series]
 
@@ -30,32 +18,48 @@ FREEDOM = GROUPS - 1  # degrees of freedom per network of the jackknife
 
 ANSWERS = {  # verdict of contrasts.csv -> the answer to "is a better than b?"
     BETTER: "Yes.",
-    UNCLEAR: "No detectable difference.",
+    NOT_DETECTABLE: "Not detectable.",
     WORSE: "No.",
-    UNDECIDED: "Undecided.",
-    EQUAL: "No.",
-    NOT_YET: "Too undertrained to tell.",
-    FEW_NETWORKS: "Too few networks to tell.",
+    NO_VERDICT: "No verdict.",
 }
 
 
-def worded(verdict: str) -> str:
-    """A verdict of contrasts.csv in the words of the report."""
-    return "no detectable difference" if verdict == UNCLEAR else verdict
+def verdict(row: pd.Series) -> str:
+    """The verdict of a pooled contrast; with what could have been detected if nothing was."""
+    size = detectable(row) if row["verdict"] == NOT_DETECTABLE else ""
+    return row["verdict"] + (f": could have detected {size}" if size else "")
+
+
+def detectable(row: pd.Series) -> str:
+    """The difference that a pooled contrast detects with 80 % power, with its limits if networks make it uncertain."""
+    if missing(row.get("detectable")):
+        return ""
+    size = row["detectable"]
+    texts = as_precise(row["metric"], [row.get(f"detectable{end}") for end in ("", "_low", "_high")], -size, size)
+    return texts[0] + (f" ({texts[1]} to {texts[2]})" if texts[1] and texts[2] else "")
+
+
+def contradiction(pair: Pair) -> str:
+    """A sentence to add to the verdict if another metric shows the opposite of what the deciding one does; else ""."""
+    row, names = head(pair), []
+    for metric, other in pair.items():
+        clear = not missing(other["clear"]) and bool(other["clear"])
+        if row["verdict"] != NO_VERDICT and clear and other["difference"] * row["difference"] < 0:
+            names.append(short_name(metric, row["features"]))
+    return f" But {listed(names)} {'says' if len(names) == 1 else 'say'} the opposite." if names else ""
 
 
 def pairs(contrasts: pd.DataFrame) -> list[Pair]:
     """The pooled contrasts in the file's order, each with its rows in kd and fd."""
     rows = pooled(contrasts)
-    keys = ["kind", "mode", "a", "b", "n_steps", "nfe_a", "nfe_b", "final_denoise"]
     found: dict[int, Pair] = {}
-    for group, (_, row) in zip(rows.groupby(keys, sort=False, dropna=False).ngroup(), rows.iterrows(), strict=True):
+    for group, (_, row) in zip(rows.groupby(CONTRAST, sort=False, dropna=False).ngroup(), rows.iterrows(), strict=True):
         found.setdefault(group, {})[row["metric"]] = row
     return [{metric: pair[metric] for metric in METRICS if metric in pair} for pair in found.values()]
 
 
 def head(pair: Pair) -> pd.Series:
-    """The row that decides the pair's verdict: kd, or fd where kd is absent."""
+    """The row of the metric that decides the pair's verdict."""
     return next(iter(pair.values()))
 
 
@@ -107,19 +111,6 @@ def doubt(pair: Pair) -> str:
     return "contrasts.csv does not mark the difference as clear"
 
 
-def smallest(row: pd.Series) -> float | None:
-    """The difference that a pooled contrast detects with 80 % power, or None where no standard error is recorded.
-
-    It is the half width of the interval plus the 80 % quantile of Student's t times the standard error. For a two-sided
-    95 % interval that is 2.8 to 3.0 standard errors with the jackknife, and 3.7 with a t interval over five networks.
-    """
-    if missing(row.get("se")) or missing(row["low"]) or missing(row["high"]):
-        return None
-    n = row["n_networks"]
-    freedom = n - 1 if missing(row["holds_for"]) else FREEDOM * n
-    return float((row["high"] - row["low"]) / 2 + student.ppf(POWER, freedom) * row["se"])
-
-
 def budget(run: Run) -> list[Prose]:
     """Which settings cannot be told from the best, for each number of evaluations."""
     sets = run.best_sets[run.best_sets["mode"] == "pareto"]
@@ -127,7 +118,7 @@ def budget(run: Run) -> list[Prose]:
     for evaluations, rows in sets.groupby("budget"):
         members = list(rows["setting"][rows["in_set"].fillna(False).astype(bool)])
         phrase = f"{listed(members)} cannot be told from the best" if len(members) > 1 else "".join(members)
-        phrases.setdefault(phrase or "no setting gives images yet", []).append(cell("nfe", evaluations))
+        phrases.setdefault(phrase or "no verdict", []).append(cell("nfe", evaluations))
     if not phrases:
         return []
     uses = [f"At {listed(budgets)} evaluations: {phrase}." for phrase, budgets in phrases.items()]
@@ -142,17 +133,12 @@ def control_failed(run: Run) -> bool:
     return any(bool(row["clear"]) for pair in pairs(run.of_kind("control")) for row in pair.values())
 
 
-def untrusted(pair: Pair) -> bool:
-    """Whether the samples of a contrast are not yet images."""
-    return not missing(head(pair).get("untrusted"))
-
-
 def control(run: Run) -> Prose:
     """The result of the A/A control, which must find no difference."""
     found = pairs(run.of_kind("control"))
     if not found:
         return Prose("not measured, so nothing here checks that the intervals are wide enough.", "A/A control")
-    row, failed = head(found[0]), control_failed(run) and not untrusted(found[0])
+    row, failed = head(found[0]), control_failed(run)
     sizes = [
         f"{metric_name(metric, run.features)} differs by "
         + interval(metric, row["difference"], row["low"], row["high"], f"{percent(row['level'])} interval ")
@@ -160,8 +146,8 @@ def control(run: Run) -> Prose:
     ]
     how = "retrained from other seeds" if row["mode"] == "retrained" else "with another sampling seed"
     outcome, more = ": no detectable difference, as it should be", ""
-    if untrusted(found[0]):
-        outcome = ": no verdict, its samples are not yet images"
+    if row["verdict"] == NO_VERDICT:
+        outcome = f": no verdict, because {row['no_verdict']}"
     elif failed:
         outcome = " shows a difference, although both sides are the same setting"
         more = (

@@ -11,7 +11,7 @@ from reports.document import Section, Table, table
 from reports.formats import cell, interval, metric_name
 from reports.results import Run, above, every_run
 from reports.schema import COLUMNS, METRICS
-from reports.sentences import head, pairs, worded
+from reports.sentences import head, pairs, verdict
 
 STEP = ("alpha", "beta", "eta", "n_steps", "nfe", "final_denoise")
 
@@ -28,7 +28,7 @@ def contrast_by_network(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
             **{f"value of {side}": cell("value_a", row[f"value_{side}"], metric) for side in "ab"},
             "a − b (interval)": interval(metric, row["difference"], row["low"], row["high"]),
             **{f"{side} above the floor": cell("value_a", above(row[f"value_{side}"], floor), metric) for side in "ab"},
-            "verdict on a": worded(row["verdict"]) if whole else "",
+            "verdict on a": verdict(row) if whole else "",
         })  # fmt: skip
     words = ("contrast", "metric", "network", "verdict on a")
     return table(pd.DataFrame(rows), caption(run, text, contrasts), words=words)
@@ -74,7 +74,7 @@ def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
             )
             for metric, row in pair.items()
         }
-        | {"verdict on a": worded(head(pair)["verdict"])}
+        | {"verdict on a": verdict(head(pair))}
         for pair in (every[at] for at in shown)
     ]
     text += limits.note(len(shown), len(every), "differences", limits.of_differences(run), "contrasts.csv")

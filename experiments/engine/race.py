@@ -15,7 +15,7 @@ from experiments.config.comparison import Comparison, Field, Groups, Left, Race
 from experiments.config.trial import Row, Trial
 from experiments.engine.executor import SweepResult
 from experiments.engine.plan import Plan
-from experiments.metrics.trust import doubt
+from experiments.metrics.trust import no_images
 from experiments.results.contrasts import quality, real_quality
 from experiments.results.floors import floor_rows
 from experiments.store.store import Store
@@ -185,7 +185,7 @@ class _Progress:
 
 
 def _not_images(groups: Groups, result: SweepResult, store: Store) -> str:
-    """A warning if no setting has samples that are images yet (metrics/trust.py), else an empty text."""
+    """A warning if no setting has samples that are images (metrics/trust.py), else an empty text."""
     ok: Mapping[str, Row] = {row["run_id"]: row for row in result.rows if row["status"] == "ok"}
     scores = _means(groups, result)
     if not scores:
@@ -193,13 +193,10 @@ def _not_images(groups: Groups, result: SweepResult, store: Store) -> str:
     trials = [trial for name in scores for trial in groups[name]]
     floor = floor_rows(trials, [ok[trials[0].run_id]], store, FLOOR_REPEATS)
     real = real_quality(floor, ok[trials[0].run_id])
-    doubts = {name: doubt([quality(groups[name], ok)], real) for name in scores}
-    if not all(doubts.values()):
+    if not no_images([quality(groups[name], ok) for name in scores], real):
         return ""
-    best = min(scores, key=scores.__getitem__)
     return (
-        f"no setting gives images yet (“{best}”: {doubts[best]}); train longer, try more evaluations, or see `check` "
-        "if the network is from elsewhere"
+        "no setting gives images; train longer, try more evaluations, or see `check` if the network is from elsewhere"
     )
 
 

@@ -93,7 +93,7 @@ def _without(sets: pd.DataFrame) -> dict[str, str]:
     for mode, rows in sets.groupby("mode", sort=False):
         if not rows["simplest"].any():
             reasons = rows["no_verdict"].dropna()
-            missing[str(mode)] = str(reasons.iloc[0]) if len(reasons) else "no setting has samples that are images yet"
+            missing[str(mode)] = str(reasons.iloc[0]) if len(reasons) else "no setting is left"
     return missing
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from reports.schema import BETTER, ENOUGH_NETWORKS, GROUPS, LEVEL, POWER, UNCLEAR, UNDECIDED, WORSE
+from reports.schema import BETTER, ENOUGH_NETWORKS, GROUPS, LEVEL, NOT_DETECTABLE, POWER, WORSE
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def verdict(kd: Estimate, fd: Estimate) -> str:
-    """The verdict on a against b. KD decides; FD can only contradict it."""
-    if (kd.clear or fd.clear) and kd.difference * fd.difference < 0:
-        return UNDECIDED
-    if not kd.clear:
-        return UNCLEAR
-    return BETTER if kd.difference < 0 else WORSE
+def verdict(estimate: Estimate) -> str:
+    """The verdict on a against b, from the metric that decides."""
+    if not estimate.clear:
+        return NOT_DETECTABLE
+    return BETTER if estimate.difference < 0 else WORSE
 
 
 def _satterthwaite(variances: np.ndarray) -> float:

@@ -7,10 +7,10 @@ import numpy as np
 from experiments.config.comparison import BestSet
 from experiments.config.trial import Row, Trial
 from experiments.metrics import trust
-from experiments.metrics.best_set import MANY, Standing, best_set
+from experiments.metrics.best_set import MANY, best_set
 from experiments.metrics.distances import Array, influence
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL
-from experiments.results.contrasts import RowsById, quality, real_quality
+from experiments.results.contrasts import FEW_NETWORKS, RowsById, quality, real_quality
 from experiments.stages.score import load_features, load_reference
 from experiments.store.store import Store
 from reports.schema import JUDGE
@@ -23,7 +23,7 @@ def best_set_rows(sets: Sequence[BestSet], rows: Sequence[Row], store: Store, fl
     settings that need their own training, none is simpler than another: it is the first, their baseline, or the best.
 
     Settings that need their own training are compared over five networks or more, or `no_verdict` says that they are
-    too few. Settings whose samples are not yet images are not in the set; if there are no others, there is no set.
+    too few. Settings whose samples are no images have no verdict either; if there are no others, there is no set.
     """
     ok = {row["run_id"]: row for row in rows if row["status"] == "ok"}
     out: list[Row] = []
@@ -51,7 +51,9 @@ def _rows(
     out: list[Row] = []
     for number, (name, runs, standing) in enumerate(zip(names, trials, standings, strict=True)):
         first = ok[runs[0].run_id]
-        doubt = trust.doubt([quality(runs, ok)], real_quality(floors, first))
+        no_verdict = trust.no_images([quality(runs, ok)], real_quality(floors, first))
+        if own_training and not over_networks:
+            no_verdict = no_verdict or FEW_NETWORKS
         shared = ("n_samples", "n_reference", "nfe", "data", "network", "features")
         out.append(
             {column: first.get(column) for column in (*shared, "trained_by", "images_seen")}
@@ -68,22 +70,17 @@ def _rows(
                 "best": number == best,
                 "interval": _method(len(values), len(names)),
                 "holds_for": None if over_networks else len(values),
-                "untrusted": doubt or None,
+                "difference": standing.difference,
+                "low": standing.low,
+                "high": standing.high,
+                "in_set": None if no_verdict else not standing.worse,
+                "no_verdict": no_verdict or None,
             }
-            | _numbers(standing, bool(doubt), own_training and not over_networks)
         )
     members = [row for row in out if row["in_set"]]
     by_value = own_training and out[0] not in members
     simplest = min(members, key=lambda row: float(row["value" if by_value else "nfe"]), default=None)
     return [row | {"simplest": row is simplest} for row in out]
-
-
-def _numbers(standing: Standing, untrusted: bool, too_few: bool) -> Row:
-    out: Row = {"difference": standing.difference, "low": standing.low, "high": standing.high}
-    if too_few:
-        why = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
-        return out | {"in_set": None, "no_verdict": why}
-    return out | {"in_set": not (standing.worse or untrusted)}
 
 
 def _method(n_networks: int, n_settings: int) -> str:

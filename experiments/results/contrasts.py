@@ -13,8 +13,9 @@ from experiments.metrics.distances import METRICS, Array, jackknife_se
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, Estimate, holm, pooled, predicted, verdict
 from experiments.stages.common import load_meta
 from experiments.store.store import Store
-from reports.schema import FEW_NETWORKS, JUDGE, NOT_YET
+from reports.schema import JUDGE, NO_VERDICT
 
+FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
 SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 RowsById = Mapping[str, Row]  # by run_id
 
@@ -52,7 +53,7 @@ def contrast_rows(
     """Rows of contrasts.csv. A pair with a failed run is left out; a contrast without any pair has no rows.
 
     Args:
-        floors: rows of floors.csv, for the trust gate. Without them everything is trusted.
+        floors: rows of floors.csv, for samples that are no images. Without them nothing is held to be none.
     """
     ok = {row["run_id"]: row for row in rows if row["status"] == "ok"}
     found = [one for contrast in contrasts if (one := measure(contrast, ok, store))]
@@ -112,10 +113,11 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
             own = {"train_seed": pair[0].model.seed, "run_id_a": pair[0].run_id, "run_id_b": pair[1].run_id}
             values = {"value_a": a.values[metric], "value_b": b.values[metric], "n_networks": 1}
             yield shared | _numbers(metric, pooled([d], [se])) | own | values
-    untrusted = trust.doubt([quality(side, ok) for side in zip(*pairs, strict=True)], real_quality(floors, shared))
-    whole, word = dict(one.whole), verdict(one.whole[JUDGE], one.whole["fd"])
-    if untrusted or (contrast.retrained and len(pairs) < ENOUGH_NETWORKS):
-        word = NOT_YET if untrusted else FEW_NETWORKS
+    no_verdict = trust.no_images([quality(side, ok) for side in zip(*pairs, strict=True)], real_quality(floors, shared))
+    if contrast.retrained and len(pairs) < ENOUGH_NETWORKS:
+        no_verdict = no_verdict or FEW_NETWORKS
+    whole = dict(one.whole)
+    if no_verdict:
         whole = {metric: replace(estimate, clear=False) for metric, estimate in whole.items()}
     for metric in METRICS:
         each = [difference(metric, a, b) for a, b in scored]
@@ -129,12 +131,12 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
             "new_network_high": high,
             "adjusted": one.adjusted or None,
             "p_adjusted": one.p_adjusted[metric] if one.p_adjusted else None,
-            "untrusted": untrusted or None,
-            "verdict": word,
+            "no_verdict": no_verdict or None,
+            "verdict": NO_VERDICT if no_verdict else verdict(whole[JUDGE]),
         }
         if metric == JUDGE:
             seconds = [ok[trial.run_id]["seconds"] for pair in pairs for trial in pair]
-            if not untrusted:  # more samples that are no images would settle nothing
+            if not no_verdict:
                 n = shared["n_samples"]
                 pooled_row |= to_settle(whole[metric], SMALLEST * value_b, n, len(pairs), sum(seconds))
         yield shared | _numbers(metric, whole[metric]) | pooled_row

@@ -8,7 +8,7 @@ from reports.formats import cell, metric_name, missing, number, plural
 from reports.pages import _noise_map_predictors as predictors
 from reports.results import Run
 from reports.schema import COLUMNS
-from reports.sentences import head, pairs
+from reports.sentences import control_failed, head, pairs
 
 FINE, COARSE = (0.02, 0.1), 1.5  # levels of sigma that make grain, and how much larger an error must be to count
 WIDE = 4  # a larger factor between errors is shown on a logarithmic axis
@@ -46,7 +46,6 @@ def opening(run: Run) -> Opening:
     if not sets or not found:
         return Opening("Fewer than two settings succeeded with every network.", "No verdict.",
                        status=openings.status(run, None))  # fmt: skip
-    failed = openings.warnings(run, [one.settings.iloc[0] for one in sets])
     usual = str(predictors.of_default(run)["setting"])
     if any(usual not in set(one.settings["setting"]) for one in sets):
         text = f"Runs of the default ({usual}) failed, so nothing is compared with it."
@@ -61,9 +60,9 @@ def opening(run: Run) -> Opening:
     unclear = len(last.members) - len(last.tied)
     tied = [
         f"one of {len(last.tied)} of {len(last.settings)} settings that cannot be told from the best",
-        *([f"{unclear} more are undecided: their networks differ too much"] if unclear else []),
+        *([f"{unclear} more cannot be placed: their networks differ too much"] if unclear else []),
     ]
-    tied = tied if best["setting"] in set(last.members["setting"]) else ["its samples are not yet images"]
+    tied = tied if best["setting"] in set(last.members["setting"]) else ["its samples are no images"]
     change = openings.change(row) if row["a"] == best["setting"] else []
     default = Number(whole(last.value(usual, run.judge)), f"{name} of the default", [last.mode])
     lowest = Number(
@@ -75,7 +74,7 @@ def opening(run: Run) -> Opening:
     if best["setting"] == usual:
         default, lowest = Number(default.value, f"{default.word}, the lowest", lowest.notes), default
     large = [default, *([] if best["setting"] == usual else [lowest]), openings.sure(run, row)]
-    why_not = f"the samples of the default ({usual}) are not yet images"
+    why_not = f"the samples of the default ({usual}) are no images"
     if not any(len(one.members) for one in sets):
         why_not = sets[0].why_not
     answer = sentence(usual, len(kept), len(known), why_not)
@@ -87,15 +86,16 @@ def opening(run: Run) -> Opening:
             f"sigma {number(FINE[0])} to {number(FINE[1])} is {number(coarse, 1)} times the default's."
         )
     return Opening(
-        answer, "Not established. Measured:" if failed and known else "", large, [],
-        openings.key(run, run.judge), status=openings.status(run, row, FIXED), warnings=failed, figure=grid(run, sets),
+        answer, "Not established. Measured:" if control_failed(run) and known else "", large, [],
+        openings.key(run, run.judge), status=openings.status(run, row, FIXED),
+        warnings=openings.warnings(run, best_sets.closest(run, sets)), figure=grid(run, sets),
     )  # fmt: skip
 
 
 def trusted(one: best_sets.BestSet, setting: str) -> bool:
     """Whether the samples of a setting are images, so that it can be compared."""
     rows = one.settings[one.settings["setting"] == setting]
-    return bool(rows["untrusted"].map(missing).all())
+    return bool(rows["no_verdict"].map(missing).all())
 
 
 def blind_spot(run: Run, setting: str, usual: str) -> float | None:
@@ -134,7 +134,7 @@ def sentence(usual: str, kept: int, modes: int, why_not: str) -> str:
 
 
 def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
-    """One map per mode: mean score of each P_mean and P_std, with the best outlined and what is undecided hatched."""
+    """One map per mode: mean score of each P_mean and P_std, the best outlined, and what is not judged hatched."""
     rows = run.compared()
     columns = min(len(sets), 2)
     height = -(-len(sets) // columns)
@@ -145,7 +145,7 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
         here = rows[rows["mode"] == one.mode].groupby(["p_mean", "p_std", "setting"], as_index=False)[run.judge].mean()
         wide = here.pivot_table(index="p_std", columns="p_mean", values=run.judge)
         tied, members = set(one.tied["setting"]), set(one.members["setting"])
-        hatched = {name: "not yet images" for name in one.settings["setting"] if not trusted(one, name)}
+        hatched = {name: "no images" for name in one.settings["setting"] if not trusted(one, name)}
         hatched |= dict.fromkeys(members - tied, "its networks differ too much to place it")
         judged = here[~here["setting"].isin(hatched)].pivot_table(index="p_std", columns="p_mean", values=run.judge)
         ranks = judged.stack().rank(pct=True).unstack().reindex(index=wide.index, columns=wide.columns).astype(float)
@@ -169,7 +169,7 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
     text = (
         f"Mean {metric_name(run.judge, run.features)} of each log-normal distribution; lower and darker is better. "
         "Outlined: the settings that cannot be told from the best of their map. Hatched: not judged, since the samples "
-        "are not yet images, or since the networks of the setting differ too much to place it. "
+        "are no images, or since the networks of the setting differ too much to place it. "
         f"{plural(rows['train_seed'].nunique(), 'network')} per setting, {components.values(rows, 'n_samples')} "
         f"samples each. {components.place(run)}"
     )

@@ -6,10 +6,10 @@ import pandas as pd
 
 from reports import components, explorer, figures, openings, sentences, tables
 from reports.document import Figure, Number, Opening, Prose, Section
-from reports.formats import as_precise, cell, listed, metric_name, number, percent, plural, short_name
+from reports.formats import as_precise, cell, listed, metric_name, number, plural
 from reports.pages import _beta_cost as cost
 from reports.results import Run, means
-from reports.schema import BETTER, EQUAL, NOT_YET, UNCLEAR, UNDECIDED, WORSE
+from reports.schema import BETTER, NO_VERDICT, NOT_DETECTABLE, WORSE
 from reports.sentences import Pair, head, pairs
 
 PRIMARY = ("primary", "final-denoise", "control")
@@ -57,7 +57,7 @@ def opening(run: Run) -> Opening:
         effect(run, pair), lead(run, head(pair)), numbers, strip(run), openings.key(run, row["metric"]),
         status=openings.status(run, head(pair), fixed),
         warnings=[
-            *openings.warnings(run, list(pair.values())),
+            *openings.warnings(run, openings.closer(pair)),
             *openings.grainy(run, [("primary", row[side]) for side in "ab"]),
         ],
     )  # fmt: skip
@@ -98,8 +98,11 @@ def conditions(run: Run) -> Section:
     """Of the primary contrast: where it was measured, precision and recall; then the budgets and the control."""
     blocks = []
     for pair in pairs(run.of_kind("primary"))[:1]:
-        unclear = head(pair)["verdict"] == UNCLEAR
-        reason = f"Not detectable, because {sentences.doubt(pair)}. " if unclear else ""
+        reason = ""
+        if head(pair)["verdict"] == NOT_DETECTABLE:
+            reason = f"Not detectable, because {sentences.doubt(pair)}. "
+        elif head(pair)["verdict"] == NO_VERDICT:
+            reason = f"No verdict, because {head(pair)['no_verdict']}. "
         blocks.append(Prose(f"{reason}{status(run)} Measured on {sentences.scope(pair)}. {sentences.condition(pair)}"))
     return sentences.conditions(run, *blocks, *variety(run), *sentences.budget(run))
 
@@ -111,20 +114,13 @@ def effect(run: Run, pair: Pair) -> str:
     """
     row = openings.shown_metric(pair)
     at = "at the same cost"
-    if head(pair)["verdict"] == UNDECIDED:
-        names = listed(short_name(metric, run.features) for metric in pair)
-        return f"{names} disagree on whether putting noise back helps {at}."
-    if head(pair)["verdict"] == NOT_YET:
-        return "The samples are not yet images, with or without noise. Train longer, then ask again."
-    if head(pair)["verdict"] == EQUAL:
-        name, share = metric_name(row["metric"], run.features), percent(row["smallest"] / row["value_b"])
-        return f"Putting noise back changes {name} by less than {share} {at}: practically nothing."
+    if head(pair)["verdict"] == NO_VERDICT:
+        return "The samples are no images, with or without noise. Train longer, then ask again."
     before, after = as_precise(row["metric"], [row["value_b"], row["value_a"]], row["low"], row["high"])
     verb = "lowers" if row["difference"] < 0 else "raises"
     verb = verb if head(pair)["verdict"] in (BETTER, WORSE) else "changes"
-    poor = any(sentences.untrusted(control) for control in pairs(run.of_kind("control")))
-    but = " But the networks are poor: without noise, the samples are not yet images." if poor else ""
-    return f"Putting noise back {verb} {metric_name(row['metric'], run.features)} from {before} to {after} {at}.{but}"
+    change = f"{verb} {metric_name(row['metric'], run.features)} from {before} to {after}"
+    return f"Putting noise back {change} {at}.{sentences.contradiction(pair)}"
 
 
 def lead(run: Run, row: pd.Series) -> str:

@@ -7,8 +7,8 @@ from reports.document import Figure, Number, Opening, Prose, Section
 from reports.formats import cell, listed, plural
 from reports.pages import _noise_map as noise_map
 from reports.results import Run
-from reports.schema import BETTER, ENOUGH_NETWORKS, FEW_NETWORKS, NOT_YET, WORSE
-from reports.sentences import Pair, condition, head, pairs, scope
+from reports.schema import BETTER, ENOUGH_NETWORKS, NO_VERDICT, WORSE
+from reports.sentences import Pair, capital, condition, head, pairs, scope
 
 SEEDS = (
     "each setting has its own networks, so a difference includes the seed-to-seed variation of training. Intervals "
@@ -56,32 +56,33 @@ def opening(run: Run) -> Opening:
     ]
     rows = components.first_network(run.ok(mode)).set_index("setting")
     labels = {rows.loc[name, "samples_id"]: f"{name}, {mode}" for name in (usual, row["a"]) if name in rows.index}
-    failed = openings.warnings(run, [head(pair) for pair in found])
     lead, text = verdict_in_short(found, usual)
-    if failed and not lead.startswith("No verdict"):
+    if sentences.control_failed(run) and not lead.startswith("No verdict"):
         lead = "Not established. Measured:"
     return Opening(
         text, lead, numbers, components.strip(run, labels),
         openings.key(run, row["metric"]), status=openings.status(run, head(best)),
-        warnings=[*failed, *openings.grainy(run, [(mode, usual), (mode, row["a"])])],
+        warnings=[
+            *openings.warnings(run, openings.closer(best)),
+            *openings.grainy(run, [(mode, usual), (mode, row["a"])]),
+        ],
     )  # fmt: skip
 
 
 def verdict_in_short(found: list[Pair], usual: str) -> tuple[str, str]:
     """The first words, and a sentence on the settings that are better or worse with every sampler."""
-    judged = [pair for pair in found if head(pair)["verdict"] != NOT_YET]
-    if judged and len(judged) < len(found):
-        unjudged = dict.fromkeys(head(pair)["mode"] for pair in found if head(pair)["verdict"] == NOT_YET)
+    judged = [pair for pair in found if head(pair)["verdict"] != NO_VERDICT]
+    why = next((capital(str(head(pair)["no_verdict"])) for pair in found if head(pair)["verdict"] == NO_VERDICT), "")
+    if not judged:
+        return "No verdict.", f"{why}."
+    if len(judged) < len(found):
+        unjudged = dict.fromkeys(head(pair)["mode"] for pair in found if head(pair)["verdict"] == NO_VERDICT)
         answer = " ".join(verdict_in_short(judged, usual))
         where = listed(dict.fromkeys(head(pair)["mode"] for pair in judged))
-        return f"No verdict with {listed(unjudged)}.", f"Samples are not yet images there. With {where}: {answer}"
+        return f"No verdict with {listed(unjudged)}.", f"{why}. With {where}: {answer}"
     words: dict[str, list[str]] = {}
     for pair in found:
         words.setdefault(head(pair)["a"], []).append(head(pair)["verdict"])
-    if all(word == NOT_YET for same in words.values() for word in same):
-        return "Too undertrained to tell.", "The samples are not yet images. Train longer, then ask again."
-    if all(word == FEW_NETWORKS for same in words.values() for word in same):
-        return "Too few networks to tell.", f"Networks vary from seed to seed; use {ENOUGH_NETWORKS} or more."
     always, once = (
         [name for name, same in words.items() if choose(word == BETTER for word in same)] for choose in (all, any)
     )

@@ -9,8 +9,8 @@ from reports import best_sets, components, explorer, figures, limits, openings, 
 from reports.document import Code, Figure, Number, Opening, Prose, Section, Table
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.schema import NOT_YET, UNCLEAR
-from reports.sentences import head, pairs, worded
+from reports.schema import NO_VERDICT, NOT_DETECTABLE
+from reports.sentences import control_failed, head, pairs
 
 KINDS = {
     "tuned": "Each finalist against what is used without tuning, on images that no race saw.",
@@ -29,7 +29,6 @@ def opening(run: Run) -> Opening:
     if not sets:
         return Opening("No setting was confirmed.", "No verdict.", warnings=openings.warnings(run))
     shown = [sets[at] for at in limits.evenly(len(sets), BUDGETS)]
-    warnings = openings.warnings(run, [row for one in sets for _, row in one.settings[:1].iterrows()])
     numbers = [number_of(run, one) for one in shown]
     against = [row for one in shown for row in gains(run, one)[:1]]
     if against:
@@ -37,10 +36,13 @@ def opening(run: Run) -> Opening:
         same = found[(found[["mode", "a", "b"]] == against[0][["mode", "a", "b"]]).all(axis=1)]
         numbers.append(openings.sure(run, same.iloc[0]))  # in FD, as the other numbers
     return Opening(
-        verdict(sets), "Not established. Measured:" if warnings else "", numbers, pictures(run, sets[0]),
+        verdict(sets), "Not established. Measured:" if control_failed(run) else "", numbers, pictures(run, sets[0]),
         openings.key(run, "fd"), [(one.where, line(run, one)) for one in shown],
         openings.status(run, against[0] if against else sets[0].settings.iloc[0]),
-        [*warnings, *openings.grainy(run, [(one.mode, name) for one in sets for name in (one.best, one.simplest)])],
+        [
+            *openings.warnings(run, best_sets.closest(run, shown)),
+            *openings.grainy(run, [(one.mode, name) for one in sets for name in (one.best, one.simplest)]),
+        ],
     )  # fmt: skip
 
 
@@ -94,7 +96,7 @@ def line(run: Run, one: best_sets.BestSet) -> str:
             roles.append("ODE or SDE?")
         what = ", ".join([*roles, f"“{name}”"])
         size = interval(row["metric"], row["difference"], row["low"], row["high"], f"{percent(row['level'])} ")
-        texts.append(f"{what} against “{row['b']}”: {worded(row['verdict'])}{corrected(row)}, {size}{to_settle(row)}")
+        texts.append(f"{what} against “{row['b']}”: {row['verdict']}{corrected(row)}, {size}{to_settle(row)}")
     if not any(row["a"] == one.best for row in gains(run, one)):
         default = one.best == one.baseline
         texts.insert(0, f"“{one.best}” is {'what is' if default else 'not compared with what is'} used without tuning")
@@ -105,14 +107,14 @@ def line(run: Run, one: best_sets.BestSet) -> str:
 
 def corrected(row: pd.Series) -> str:
     """Why a difference is not detectable although its interval, which is not corrected, excludes 0."""
-    if missing(row.get("adjusted")) or row["verdict"] != UNCLEAR or row["low"] <= 0 <= row["high"]:
+    if missing(row.get("adjusted")) or row["verdict"] != NOT_DETECTABLE or row["low"] <= 0 <= row["high"]:
         return ""
     return f" after correction ({row['adjusted']}; the interval is not corrected)"
 
 
 def to_settle(row: pd.Series) -> str:
     """How many images would separate the two, if these could not, and whether the data set has enough."""
-    if missing(row.get("n_to_settle")) or row["verdict"] == NOT_YET:
+    if missing(row.get("n_to_settle")) or row["verdict"] == NO_VERDICT:
         return ""
     n, most = cell("n_to_settle", row["n_to_settle"]), (row["n_samples"] + row["n_reference"]) // 3
     if row["n_to_settle"] > most:

@@ -195,9 +195,9 @@ def test_smoke_ends_in_a_report_without_a_recommendation(tmp_path: Path, monkeyp
     table, raced, report = whole.rows(), whole.rows("race"), whole.report
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
     assert set(raced["round"]) == ({0, 1} if proposals.installed() else {0})
-    assert "warning: 4 evaluations, race: no setting gives images yet (“" in whole.stdout
-    assert "no settings.json and no code: no setting has samples that are images yet" in whole.stdout
-    assert "samples are not yet images" in report and "No verdict" in report  # an untrained network
+    assert "warning: 4 evaluations, race: no setting gives images; " in whole.stdout
+    assert "no settings.json and no code: the samples are no images" in whole.stdout
+    assert "No verdict: the samples are no images" in report  # an untrained network
     assert not (whole.out / "settings.json").exists()
     again = smoke(tmp_path, "tune", out="again")
     assert again.summary["evaluations"] == 0  # proposals too come from the store

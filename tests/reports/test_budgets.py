@@ -12,7 +12,7 @@ from reports.results import Run, read_run
 HERE = Path(__file__).parent
 
 
-def two_budgets(directory: Path, factor: float, untrusted: str = "") -> Run:
+def two_budgets(directory: Path, factor: float, no_verdict: str = "") -> Run:
     """A copy of the committed run at 4 evaluations, and the same settings at 8 with KD times `factor`."""
     shutil.copytree(HERE / "run-ladders", directory)
     for name, column in (("table.csv", "kd"), ("best_sets.csv", "value")):
@@ -21,8 +21,8 @@ def two_budgets(directory: Path, factor: float, untrusted: str = "") -> Run:
         more[column] = (pd.to_numeric(more[column]) * factor).astype(str)
         if "run_id" in more:
             more["run_id"] += "x"
-        if "untrusted" in more and untrusted:
-            more.loc[more["setting"] == untrusted, "untrusted"] = "recall 0"
+        if "no_verdict" in more and no_verdict:
+            more.loc[more["setting"] == no_verdict, "no_verdict"] = "no images"
         pd.concat([frame, more]).to_csv(directory / name, index=False)
     (directory / "run.json").write_text((directory / "run.json").read_text())
     return read_run(directory)
@@ -51,7 +51,7 @@ def test_a_budget_without_a_gain_is_said(tmp_path: Path, factor: float, says: st
 
 
 def test_a_setting_without_images_is_no_rival(tmp_path: Path) -> None:
-    run = two_budgets(tmp_path / "run", 1.0, untrusted="geometric, heun")
+    run = two_budgets(tmp_path / "run", 1.0, no_verdict="geometric, heun")
     small, large = best_sets.read(run)
     found = budgets.against(run, small, large)
     assert (found.rival, found.n) == ("karras, heun", 5)

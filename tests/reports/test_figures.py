@@ -21,8 +21,8 @@ def axes() -> Any:
     [
         ("better", figures.BLUE, True),
         ("worse", figures.ORANGE, True),
-        ("no clear difference", "#555555", False),
-        ("undecided: the metrics disagree", "#555555", False),
+        ("not detectable", "#555555", False),
+        ("no verdict", "#555555", False),
     ],
 )
 def test_forest_fills_only_verdicts(directory: Path, verdict: str, color: str, filled: bool) -> None:

@@ -9,10 +9,8 @@ import pytest
 from reports import sentences
 from reports.pages import beta
 from reports.results import Run, read_run
-from reports.schema import NOT_YET
 
 RUN = read_run(Path(__file__).parent / "run")
-UNCLEAR, UNDECIDED = "no clear difference", "undecided: the metrics disagree"
 
 
 def run_with(**tables: pd.DataFrame) -> Run:
@@ -40,11 +38,10 @@ def pair(**values: object) -> sentences.Pair:
         ("better", True, "Yes.", "Putting noise back lowers FD from 15.56 to 11.91 at the same cost."),
         ("better", False, "Yes.", "Putting noise back lowers KD ×1000 from 8.82 to 5.32 at the same cost."),
         ("worse", True, "No.", "Putting noise back lowers FD"),
-        (UNCLEAR, True, "No detectable difference.", "Putting noise back changes KD ×1000 from 8.82 to 5.32 at the"),
-        (UNDECIDED, True, "Undecided.", "KD and FD disagree on whether putting noise back helps at the"),
-        (NOT_YET, False, "Too undertrained to tell.", "The samples are not yet images, with or without noise."),
+        ("not detectable", True, "Not detectable.", "Putting noise back changes KD ×1000 from 8.82 to 5.32 at the"),
+        ("no verdict", False, "No verdict.", "The samples are no images, with or without noise."),
     ],
-    ids=["FD alone shows it", "only KD shows it", "worse", "not detectable", "disagreement", "not yet images"],
+    ids=["FD alone shows it", "only KD shows it", "worse", "not detectable", "no images"],
 )
 def test_the_verdict_fits_in_a_sentence(verdict: str, clear: bool, lead: str, text: str) -> None:
     first = beta.opening(with_contrasts("primary", verdict=verdict, clear=clear))
@@ -52,15 +49,40 @@ def test_the_verdict_fits_in_a_sentence(verdict: str, clear: bool, lead: str, te
     assert len(f"{first.lead} {first.verdict}".split()) <= 25
 
 
+@pytest.mark.parametrize(("clear", "says"), [(True, " But FD says the opposite."), (False, "")])
+def test_a_metric_that_says_the_opposite_is_named(clear: bool, says: str) -> None:
+    frame = RUN.contrasts.copy()
+    frame.loc[(frame["kind"] == "primary") & (frame["metric"] == "fd"), ["difference", "clear"]] = 3.0, clear
+    first = beta.opening(run_with(contrasts=frame))
+    assert first.verdict.endswith(f"Putting noise back lowers KD ×1000 from 8.82 to 5.32 at the same cost.{says}")
+    assert first.lead == "Yes."
+
+
 @pytest.mark.parametrize(
-    ("values", "size"),
-    [({}, 1.141), ({"interval": "t over 2 networks", "holds_for": float("nan")}, 1.350), ({"se": float("nan")}, None)],
-    ids=["jackknife", "t over 2", "no standard error"],
+    ("limits", "text"),
+    [((0.0006, 0.0029), ": could have detected 1.0 (0.6 to 2.9)"), ((None, None), ": could have detected 1.0")],
 )
-def test_what_was_detectable_by_hand(values: dict[str, Any], size: float | None) -> None:
-    """Half width 0.8, plus 0.4 times t's 80 % quantile: 0.851 at 38 degrees of freedom, 1.376 at 1."""
-    found = sentences.smallest(sentences.head(pair(**({"se": 0.0004, "low": -0.001, "high": 0.0006} | values))))
-    assert found is None if size is None else found == pytest.approx(size / 1000, abs=1e-6)
+def test_what_was_not_detectable_says_what_could_have_been(limits: tuple[float | None, ...], text: str) -> None:
+    row = sentences.head(pair(verdict="not detectable"))
+    row = pd.Series(dict(row) | {"detectable": 0.001, "detectable_low": limits[0], "detectable_high": limits[1]})
+    assert sentences.verdict(row) == f"not detectable{text}"
+    assert sentences.verdict(pd.Series(dict(row) | {"verdict": "better"})) == "better"
+
+
+@pytest.mark.parametrize(
+    ("fd", "starts"),
+    [
+        (39.9, []),
+        (40.0, ["Far from real images: FD 40.00, floor 4.00."]),
+        (160.0, ["Very far from real images: FD 160.00"]),
+    ],
+)
+def test_samples_that_are_far_from_real_images_are_said(fd: float, starts: list[str]) -> None:
+    frame = RUN.contrasts.copy()
+    rows = (frame["kind"] == "primary") & (frame["metric"] == "fd")
+    frame.loc[rows, ["value_a", "value_b"]] = fd, fd + 1
+    warnings = beta.opening(run_with(contrasts=frame)).warnings
+    assert len(warnings) == len(starts) and all(map(str.startswith, warnings, starts))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +94,7 @@ def test_what_was_detectable_by_hand(values: dict[str, Any], size: float | None)
     ids=["interval", "neither"],
 )
 def test_no_clear_difference_says_why(values: dict[str, Any], reason: str) -> None:
-    run = with_contrasts("primary", verdict=UNCLEAR, **values)
+    run = with_contrasts("primary", verdict="not detectable", **values)
     assert f"Not detectable, because {reason}. " in beta.conditions(run).blocks[0].text  # type: ignore[union-attr]
 
 
@@ -101,10 +123,10 @@ def test_networks_are_counted_and_generalised_only_where_the_interval_does(
     [
         ([], "At 8 evaluations: eta 0. At 66 evaluations: eta 1."),
         (["eta 0", "eta 1"], "66 evaluations: eta 0 and eta 1 cannot be told from the best."),
-        (["none"], "At 8 and 66 evaluations: no setting gives images yet."),
+        (["none"], "At 8 and 66 evaluations: no verdict."),
         (None, ""),
     ],
-    ids=["one setting each", "two tie", "no images yet", "none"],
+    ids=["one setting each", "two tie", "no verdict", "none"],
 )
 def test_the_budget_line(in_set: list[str] | None, use: str) -> None:
     sets = RUN.best_sets.head(0) if in_set is None else RUN.best_sets

@@ -10,7 +10,7 @@ from reports import components, openings
 from reports.document import Number, Opening
 from reports.formats import as_precise, cell, metric_name, missing, number, percent
 from reports.results import Run
-from reports.sentences import head, pairs
+from reports.sentences import control_failed, head, pairs
 
 EXACT = "exact denoiser (a formula without errors)"
 FIXED = "predictions fixed beforehand, all else is exploration"
@@ -24,13 +24,13 @@ def opening(run: Run) -> Opening:
         text = "The runs that this report compares failed."
         return Opening(text, "No verdict.", status=openings.status(run, None))
     arms = set(gains.of(run, "whole")["arm"])
-    rows = [row for pair in pairs(run.of_kind("noise")) if (row := head(pair))["mode"] in arms]
-    longest = next((row for row in rows if row["images_seen"] == seen[-1]), None)
-    warned = openings.warnings(run, rows)
+    compared = [pair for pair in pairs(run.of_kind("noise")) if head(pair)["mode"] in arms]
+    longest = [pair for pair in compared if head(pair)["images_seen"] == seen[-1]][:1]
     return Opening(
-        sentence(run), "Not established. Measured:" if warned else "", numbers(run),
+        sentence(run), "Not established. Measured:" if control_failed(run) else "", numbers(run),
         pictures(run), openings.key(run, gains.DECIDES), lines(run),
-        openings.status(run, longest, FIXED), warned,
+        openings.status(run, head(longest[0]) if longest else None, FIXED),
+        openings.warnings(run, [side for pair in longest for side in openings.closer(pair)]),
     )  # fmt: skip
 
 
@@ -41,15 +41,15 @@ def sentence(run: Run) -> str:
     needed = held(run, 2, 6)
     if needed is None:
         few = longest is not None and not gains.in_general(longest)
-        return f"Not settled: {'too few networks for an interval over networks' if few else 'runs are missing'}."
+        return f"No verdict: {'too few networks for an interval over networks' if few else 'runs are missing'}."
     if not gains.below(longest):
-        return "Not settled: this run shows no gain from noise with the network."
+        return "No verdict: this run shows no gain from noise with the network."
     if any(gains.copied(run, arm) for arm in low_errors(run)["arm"]):
-        return f"Not settled: without errors at {high}, many samples are near copies of training images."
+        return f"No verdict: without errors at {high}, many samples are near copies of training images."
     if not needed:
         left = [row for seen in gains.lengths(run) if (row := gains.half_left(run, seen)) is not None]
         if not left or not all(gains.in_general(row) and gains.below(row) for row in left):
-            return f"Not settled: half of the gain may remain without errors at {high}."
+            return f"No verdict: half of the gain may remain without errors at {high}."
         lower = explained_above(run)
         if lower is None:
             return f"Most of the gain from noise remains without errors at {high}."

@@ -75,10 +75,9 @@ def test_a_race_without_images_is_warned_of(store: Store) -> None:
     planned = race(["same, 0", "worse, 0"], [])
     console = Console(file=said, width=300)
     raced(Plan.of(planned.trials), planned, lambda plan: execute(plan, RunContext(store), QUIET), store, console)
-    lines = [line for line in said.getvalue().splitlines() if "no setting gives images yet" in line]
+    lines = [line for line in said.getvalue().splitlines() if "no setting gives images" in line]
     assert len(lines) == 1
-    assert lines[0].startswith("warning: 2 steps: no setting gives images yet (“same, 0”: ")
-    assert "is at most 0.0" in lines[0] and "; train longer, try more evaluations" in lines[0]
+    assert lines[0].startswith("warning: 2 steps: no setting gives images; train longer, try more evaluations")
 
 
 def test_a_race_that_was_run_costs_nothing_again(store: Store) -> None:

@@ -44,8 +44,8 @@ def measured(difference: float, se: float, n_networks: int = 2, family: str = ""
     )
 
 
-def rows(one: Measured, recall: float = 0.8) -> Row:
-    ok = {trial.run_id: made_row(trial, recall) for pair in one.pairs for trial in pair}
+def rows(one: Measured, quality: float = 0.8) -> Row:
+    ok = {trial.run_id: made_row(trial, quality) for pair in one.pairs for trial in pair}
     floors = [
         {"data": "mnist5k", "features": "digits", "n_samples": 500, "n_reference": 4500, "metric": name, "mean": 0.9}
         for name in ("precision", "recall")
@@ -53,10 +53,10 @@ def rows(one: Measured, recall: float = 0.8) -> Row:
     return [row for row in measured_rows(one, ok, floors) if row["metric"] == JUDGE][-1]
 
 
-def made_row(trial: Trial, recall: float) -> Row:
+def made_row(trial: Trial, quality: float) -> Row:
     return {
         "experiment": "test", "data": "mnist5k", "network": "small", "trained_by": "sigmabench", "features": "digits",
-        "n_samples": 500, "n_reference": 4500, "precision": 0.7, "recall": recall, "seconds": 30.0,
+        "n_samples": 500, "n_reference": 4500, "precision": quality, "recall": quality, "seconds": 30.0,
         "run_id": trial.run_id,
     }  # fmt: skip
 
@@ -71,27 +71,35 @@ def test_holm_takes_back_what_only_one_of_many_comparisons_finds() -> None:
     assert alone.whole[JUDGE].clear
     corrected = adjusted_for_number([alone, *others])
     assert not corrected[0].whole[JUDGE].clear and corrected[0].adjusted == "Holm, 4 comparisons"
-    assert rows(corrected[0])["verdict"] == "no clear difference"
+    assert rows(corrected[0])["verdict"] == "not detectable"
     assert rows(corrected[0])["p_adjusted"] == pytest.approx(4 * rows(corrected[0])["p_value"])
     strong = adjusted_for_number([measured(-0.3, 0.045, family="f"), *others])[0]
     assert rows(strong)["verdict"] == "better"
     assert adjusted_for_number([alone])[0].whole[JUDGE].clear  # a family of one
 
 
-def test_samples_that_are_not_images_get_no_verdict() -> None:
+def test_samples_that_are_no_images_get_no_verdict() -> None:
     one = measured(-0.3, 0.03)
-    assert rows(one)["verdict"] == "better" and rows(one)["untrusted"] is None
-    static = rows(one, recall=0.01)
-    assert static["verdict"] == "too undertrained to tell" and not static["clear"]
-    assert static["untrusted"].startswith("recall is at most 0.010")
+    assert rows(one)["verdict"] == "better" and rows(one)["no_verdict"] is None
+    assert rows(one, quality=0.02)["verdict"] == "better"  # poor, but a result
+    static = rows(one, quality=0.01)
+    assert static["verdict"] == "no verdict" and not static["clear"]
+    assert static["no_verdict"].startswith("the samples are no images")
     small = measured(-0.2, 0.2)
-    assert "n_to_settle" in rows(small) and "n_to_settle" not in rows(small, recall=0.01)
+    assert "n_to_settle" in rows(small) and "n_to_settle" not in rows(small, quality=0.01)
+
+
+def test_the_metric_that_decides_makes_the_verdict_also_if_another_says_the_opposite() -> None:
+    one = measured(-0.3, 0.03)
+    opposite = {"fd": replace(one.whole["fd"], difference=0.3, low=0.2, high=0.4)}
+    assert rows(replace(one, whole={**one.whole, **opposite}))["verdict"] == "better"
 
 
 def test_settings_with_their_own_training_need_five_networks() -> None:
-    assert rows(measured(-0.3, 0.03, n_networks=4, lr=1e-3))["verdict"] == "too few networks"
+    few = rows(measured(-0.3, 0.03, n_networks=4, lr=1e-3))
+    assert few["verdict"] == "no verdict" and "over 5 networks or more" in few["no_verdict"]
     assert rows(measured(-0.3, 0.03, n_networks=4))["verdict"] == "better"
-    assert rows(measured(-0.3, 0.03, n_networks=5, lr=1e-3))["verdict"] != "too few networks"
+    assert rows(measured(-0.3, 0.03, n_networks=5, lr=1e-3))["verdict"] != "no verdict"
 
 
 def test_images_to_settle_a_difference_give_the_power_that_is_asked_for() -> None:

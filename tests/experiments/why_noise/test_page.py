@@ -60,8 +60,8 @@ def run_with(
     [
         ({}, None, GAIN, ["held"] * 5, "Without errors at high noise levels (sigma above 2.85) no gain from noise is "
          "detectable."),
-        ({}, 2.0, GAIN, ["not tested"] * 3, "Not settled: too few networks for an interval over networks."),
-        ({}, None, NO_GAIN, ["held"], "Not settled: this run shows no gain from noise with the network."),
+        ({}, 2.0, GAIN, ["not tested"] * 3, "No verdict: too few networks for an interval over networks."),
+        ({}, None, NO_GAIN, ["held"], "No verdict: this run shows no gain from noise with the network."),
         ({EXACT: (-2.0, -0.5)}, None, GAIN, ["held", "failed"], "Most of the gain from noise remains without errors at "
          "high noise levels (sigma above 2.85)."),
     ],
@@ -86,7 +86,7 @@ def test_one_that_fails_says_so(directory: Path, name: str) -> None:
     other = (-2.0, -0.5) if name == "wrong below − exact" else (low - 3, high + 3)
     run = run_with(directory, CONFIRMS | {name: other})
     assert sum(one.outcome == "failed" for one in outcomes(run)) == 1
-    assert first_screen.sentence(run).startswith("Not settled") == (name == EXACT)
+    assert first_screen.sentence(run).startswith("No verdict") == (name == EXACT)
     assert first_screen.sentence(run).endswith("These errors alone are not shown to be enough.") == (name == ABOVE)
 
 

@@ -22,7 +22,7 @@ def run_with(folder: Path, verdict: str) -> Run:
     frame.loc[frame["kind"] == "control", "clear"] = False
     here = (frame["kind"] == "setting") & frame["train_seed"].isna()
     frame.loc[here, ["difference", "low", "high", "verdict"]] = -0.01, -0.02, -0.005, verdict
-    other = frame[here].assign(a="vp", value_a=0.0, difference=-1.0, low=-2.1, high=0.1, verdict="no clear difference")
+    other = frame[here].assign(a="vp", value_a=0.0, difference=-1.0, low=-2.1, high=0.1, verdict="not detectable")
     pd.concat([frame, other]).to_csv(directory / "contrasts.csv", index=False)
     return read_run(directory)
 
@@ -31,7 +31,7 @@ def run_with(folder: Path, verdict: str) -> Run:
     ("verdict", "lead", "text"),
     [
         ("better", "uniform.", "It is better than log-normal."),  # although "vp" has a lower mean
-        ("no clear difference", "Keep log-normal.", "No other setting is detectably better."),
+        ("not detectable", "Keep log-normal.", "No other setting is detectably better."),
     ],
 )
 def test_the_answer_is_that_of_the_contrasts(tmp_path: Path, verdict: str, lead: str, text: str) -> None:
@@ -44,10 +44,10 @@ def test_the_answer_is_that_of_the_contrasts(tmp_path: Path, verdict: str, lead:
 def test_a_sampler_without_images_gets_no_answer_from_another(tmp_path: Path) -> None:
     run = run_with(tmp_path, "better")
     rows = run.of_kind("setting")
-    unclear = rows.assign(mode="blurred", verdict="too undertrained to tell")
+    unclear = rows.assign(mode="blurred", verdict="no verdict", no_verdict="the samples are no images")
     lead, text = noise_levels.verdict_in_short(pairs(pd.concat([rows, unclear])), "log-normal")
     assert lead == "No verdict with blurred."
-    assert text == "Samples are not yet images there. With eta 0 and eta 1: uniform. It is better than log-normal."
+    assert text == "The samples are no images. With eta 0 and eta 1: uniform. It is better than log-normal."
 
 
 @pytest.mark.parametrize(
@@ -56,25 +56,25 @@ def test_a_sampler_without_images_gets_no_answer_from_another(tmp_path: Path) ->
     ids=["beyond what is worse", "beyond it, far away", "better than all that is worse"],
 )
 def test_a_member_of_the_set_that_scores_worse_than_others_is_undecided(kd: list[float], tied: list[str]) -> None:
-    settings = pd.DataFrame({"setting": list("abcd"), "kd": kd, "in_set": [True, True, False, True], "untrusted": ""})
+    settings = pd.DataFrame({"setting": list("abcd"), "kd": kd, "in_set": [True, True, False, True], "no_verdict": ""})
     assert list(BestSet("eta 1", float("nan"), settings, "a", "a", "", "kd").tied["setting"]) == tied
 
 
 @pytest.mark.parametrize(
-    ("untrusted", "said"),
+    ("no_verdict", "said"),
     [
         ("", "Change the default (log-normal): other settings are detectably better everywhere."),
-        ("recall is 0", "No verdict: the samples of the default (log-normal) are not yet images."),
+        ("no images", "No verdict: the samples of the default (log-normal) are no images."),
     ],
 )
 def test_a_map_calls_nothing_better_than_a_default_whose_samples_are_no_images(
-    tmp_path: Path, untrusted: str, said: str
+    tmp_path: Path, no_verdict: str, said: str
 ) -> None:
     directory = Path(shutil.copytree(HERE, tmp_path / "run"))
     sets = pd.read_csv(directory / "best_sets.csv")
     usual = sets["setting"] == "log-normal"
     sets["in_set"] = sets["best"] = sets["simplest"] = ~usual
-    sets["untrusted"] = [untrusted if is_usual else "" for is_usual in usual]
+    sets["no_verdict"] = [no_verdict if is_usual else "" for is_usual in usual]
     sets.to_csv(directory / "best_sets.csv", index=False)
     table = pd.read_csv(directory / "table.csv").assign(p_mean=0.1, p_std=1.2)
     table.to_csv(directory / "table.csv", index=False)

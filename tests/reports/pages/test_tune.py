@@ -82,13 +82,13 @@ def test_best_and_simplest_are_compared_with_what_is_used_without_tuning(tuned: 
         return tune.line(run, best_sets.read(run)[1])
 
     assert "recommended, “cosine, heun” against “vp, eta 0”: better, " in line()
-    assert "simplest, “vp, eta 1” against “vp, eta 0”: no detectable difference, " in line()
+    assert "simplest, “vp, eta 1” against “vp, eta 0”: not detectable, " in line()
     assert "images would separate them" in line()
     numbers = tune.number_of(read_run(tuned), best_sets.read(read_run(tuned))[1])
     assert numbers.notes[:3] == [
         "cosine, heun", "simplest that cannot be told from it: vp, eta 1, 7.66", "without tuning: vp, eta 0, 9.60"
     ]  # fmt: skip
-    change(tuned / "contrasts.csv", verdict="too undertrained to tell")  # then more samples would settle nothing
+    change(tuned / "contrasts.csv", verdict="no verdict")  # then more samples would settle nothing
     assert "would separate them" not in line()
 
 
