@@ -76,7 +76,7 @@ def _differences(
         half = (judge.difference / 2 / reach) ** 2 - real**2 if reach else 0
         out.append(
             Difference(
-                names[place + 1], names[0], values, verdict(judge, values["fd"]),
+                names[place + 1], names[0], values, verdict(judge),
                 needed=max(ceil(len(one[JUDGE].terms) * own**2 / half), MIN_SAMPLES) if half > 0 else None,
                 gain=(_parts(one[JUDGE], first[JUDGE], False)[0] / own) ** 2 if paired and own > 0 else None,
                 p_adjusted=p_values[JUDGE][place] if len(others) > 1 else None,

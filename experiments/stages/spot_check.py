@@ -28,7 +28,7 @@ from experiments.stages.score import load_features
 from experiments.store.store import Store
 
 FEWEST, MOST, SHARE = 10, 16, 50  # samples: one of SHARE, so that a check costs a few per cent of the run
-# Twice what rounding makes at least, between batches, threads, and networks compiled and not (docs/statistics.md)
+# Twice what rounding makes at least, between batches, threads, and networks compiled and not (docs/sweeps.md)
 USUAL, WORST = 0.02, {"fp32": 0.02, "bf16": 0.2}  # of images' features, relative to their size: median, largest
 LOSSES_DIFFER = 0.01  # relative
 

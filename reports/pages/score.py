@@ -10,7 +10,7 @@ from reports.document import About, Figure, Gallery, Number, Opening, Section, T
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural, times
 from reports.results import Run
 from reports.schema import BETTER, GRAINY, JUDGE, LEVEL, METRICS, WORSE
-from reports.sentences import ANSWERS, capital, worded
+from reports.sentences import ANSWERS, capital, verdict
 
 QUALITY = ("precision", "recall")
 PAIRS = {
@@ -157,7 +157,7 @@ def _against_first(run: Run) -> Section | None:
             )
             for _, row in pair.iterrows()
         }
-        | {"verdict": worded(pair.iloc[0]["verdict"])}
+        | {"verdict": verdict(pair.iloc[0])}
         for _, pair in run.contrasts.groupby("a", sort=False)
     ]
     adjusted = run.contrasts["adjusted"].iloc[0]

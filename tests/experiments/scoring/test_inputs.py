@@ -13,7 +13,7 @@ from experiments.scoring.compare import compare, measure, open_all
 from experiments.scoring.features import batches
 from experiments.scoring.inputs import FeatureSet, ImageSet, open_input
 from experiments.store.store import Store
-from reports.schema import UNCLEAR
+from reports.schema import NOT_DETECTABLE
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (40, 28, 28), dtype=np.uint8)
@@ -176,4 +176,4 @@ def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:
         "set 4: 20 of 40 images are copies of others in it, so intervals are too narrow",
     )
     same = scores.spaces[0].differences[0]
-    assert (same.values["mmd"].difference, same.verdict) == (0, UNCLEAR)
+    assert (same.values["mmd"].difference, same.verdict) == (0, NOT_DETECTABLE)
