@@ -11,7 +11,7 @@ from reports.schema import BETTER, COLUMNS, ENOUGH_NETWORKS, GRAINY, NO_VERDICT,
 from reports.sentences import control_failed, detectable, head, pairs, these, training
 
 EXPLORATION = "exploration, not fixed beforehand"
-FAR = {40: "Very far", 10: "Far"}  # from this many times the FD of as many real images (floor) on
+FAR = {40: "Very far", 10: "Far"}  # from this many floors of 500 images above the floor on
 FAILED = "Do not rely on this result: the A/A control shows a difference between a setting and itself."
 
 
@@ -82,8 +82,12 @@ def warnings(run: Run, shown: Sequence[tuple[float, pd.Series]] = ()) -> list[st
         shown: FD of what the first screen is about, each with a row that names its data and its numbers of images.
     """
     reasons = [FAILED] if control_failed(run) else []
-    floors = [(fd, floor["mean"]) for fd, like in shown if (floor := run.floor("fd", like)) is not None]
-    ratios = [(fd / floor, fd, floor) for fd, floor in floors if floor > 0 and not missing(fd)]
+    known = [(fd, like, floor["mean"]) for fd, like in shown if (floor := run.floor("fd", like)) is not None]
+    ratios = [  # the floor of FD falls as one over the number of images, and FD above the floor does not
+        ((fd - floor) / (floor * like["n_samples"] / 500), fd, floor)
+        for fd, like, floor in known
+        if floor > 0 and not missing(fd)
+    ]
     if ratios:
         ratio, fd, mean = max(ratios)
         name = metric_name("fd", run.features)

@@ -10,7 +10,7 @@ from pathlib import Path
 from reports.render import read_opening, write_report
 from reports.schema import content
 
-LARGE = 8_000  # bytes of a table that is compressed; tables of `PLAIN` never are
+LARGE, LARGER = 8_000, 500_000  # bytes of a table that is compressed; the latter of tables of `PLAIN`
 PLAIN = ("table.csv", "contrasts.csv")
 
 
@@ -32,7 +32,7 @@ def publish(directory: Path, out: Path) -> Path:
         shutil.copyfile(directory / name, out / name)
     for name in sorted({path.name.removesuffix(".gz") for path in directory.glob("*.csv*")}):
         table = content(directory / name) or b""
-        if name in PLAIN or len(table) <= LARGE:
+        if len(table) <= (LARGER if name in PLAIN else LARGE):
             (out / name).write_bytes(table)
         else:
             (out / f"{name}.gz").write_bytes(gzip.compress(table, mtime=0))

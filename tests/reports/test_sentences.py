@@ -72,9 +72,9 @@ def test_what_was_not_detectable_says_what_could_have_been(limits: tuple[float |
 @pytest.mark.parametrize(
     ("fd", "starts"),
     [
-        (39.9, []),
-        (40.0, ["Far from real images: FD 40.00, floor 4.00."]),
-        (160.0, ["Very far from real images: FD 160.00"]),
+        (43.9, []),
+        (44.0, ["Far from real images: FD 44.00, floor 4.00."]),
+        (164.0, ["Very far from real images: FD 164.00"]),
     ],
 )
 def test_samples_that_are_far_from_real_images_are_said(fd: float, starts: list[str]) -> None:
