@@ -92,7 +92,9 @@ def read_image(folder: Path, file: str) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit of `_unsuitable` is stricter
             with Image.open(folder / file, formats=FORMATS) as opened:
                 why = _unsuitable(opened)
-                rgba = opened if why else ImageOps.exif_transpose(opened).convert("RGBA")
+                image = opened if why else ImageOps.exif_transpose(opened)
+                opaque = image.mode in ("RGB", "L") and "transparency" not in image.info
+                image = image if why else image.convert("RGB" if opaque else "RGBA")
     except BROKEN as error:
         raise ValueError(
             f"{file} cannot be read as an image ({error}). Every file must be one of {', '.join(FORMATS)}; move others "
@@ -100,7 +102,7 @@ def read_image(folder: Path, file: str) -> Image.Image:
         ) from error
     if why:
         raise ValueError(f"{file} {why}")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
+    return image if opaque else Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
 
 
 def _unsuitable(image: Image.Image) -> str:
