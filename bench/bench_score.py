@@ -1,0 +1,60 @@
+"""`score` next to torch-fidelity's `calculate_metrics` on the same two folders of 500 images, features included.
+
+Ours also gives MMD, intervals and the score of real images; theirs gives FID, KID (one subset of all images), precision
+and recall. Theirs loads images in four processes, ours in four threads.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from diffusion_core import load
+from experiments.scoring.compare import score
+from experiments.store.store import Store
+
+N = 500
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Digits as PNG files, and others without their four lowest bits."""
+    pixels = load("mnist5k").pixels[: 2 * N, 0].numpy()
+    root = tmp_path_factory.mktemp("folders")
+    for name, part in (("real", pixels[:N]), ("images", pixels[N:] & 240)):
+        (root / name).mkdir()
+        for place, image in enumerate(part):
+            Image.fromarray(image).save(root / name / f"{place:04}.png")
+    return root / "real", root / "images"
+
+
+def bench_score(benchmark: Any, folders: tuple[Path, Path], tmp_path: Path) -> None:
+    stores = iter(range(100))
+
+    def run() -> float:
+        store = Store(tmp_path / str(next(stores)))  # a new one, so that features are computed
+        return score(*folders, features="natural", store=store).spaces[0].sides[0].values["fd"].difference
+
+    fd = benchmark.pedantic(run, rounds=3, warmup_rounds=1)
+    benchmark.extra_info |= {"n_images": 2 * N, "threads": torch.get_num_threads(), "fd": fd}
+    assert fd > 1
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def bench_torch_fidelity(benchmark: Any, folders: tuple[Path, Path]) -> None:
+    from torch_fidelity import calculate_metrics
+
+    real, images = map(str, folders)
+
+    def run() -> float:
+        metrics = calculate_metrics(
+            input1=images, input2=real, feature_extractor="natural", fid=True, kid=True, prc=True, kid_subsets=1,
+            kid_subset_size=N, batch_size=25, cuda=False, cache=False, verbose=False,
+        )  # fmt: skip
+        return float(metrics["frechet_inception_distance"])
+
+    fd = benchmark.pedantic(run, rounds=3, warmup_rounds=1)
+    benchmark.extra_info |= {"n_images": 2 * N, "threads": torch.get_num_threads(), "fd": fd}
+    assert fd > 1
