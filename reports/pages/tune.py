@@ -9,7 +9,7 @@ from reports import best_sets, components, explorer, figures, limits, openings, 
 from reports.document import Code, Figure, Number, Opening, Prose, Section, Table
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.schema import NO_VERDICT, NOT_DETECTABLE
+from reports.schema import BETTER, NO_VERDICT, NOT_DETECTABLE, WORSE
 from reports.sentences import control_failed, head, pairs
 
 KINDS = {
@@ -37,7 +37,7 @@ def opening(run: Run) -> Opening:
         numbers.append(openings.sure(run, same.iloc[0]))  # in FD, as the other numbers
     return Opening(
         verdict(sets), "Not established. Measured:" if control_failed(run) else "", numbers, pictures(run, sets[0]),
-        openings.key(run, "fd"), [(one.where, line(run, one)) for one in shown],
+        openings.key(run, "fd"), [*((one.where, line(run, one)) for one in shown), *ode_or_sde(run, shown)],
         openings.status(run, against[0] if against else sets[0].settings.iloc[0]),
         [
             *openings.warnings(run, best_sets.closest(run, shown)),
@@ -88,21 +88,42 @@ def noisy(setting: str) -> str:
 
 def line(run: Run, one: best_sets.BestSet) -> str:
     """How the recommended and the simplest setting compare with the default, on images that the race never saw."""
-    texts = []
-    for row in gains(run, one):
-        name = row["a"]
-        roles = ["recommended"] * (name == one.best) or ["simplest"] * (name == one.simplest)
-        if name == noisy(one.baseline) and name.startswith("flow"):
-            roles.append("ODE or SDE?")
-        what = ", ".join([*roles, f"“{name}”"])
-        size = interval(row["metric"], row["difference"], row["low"], row["high"], f"{percent(row['level'])} ")
-        texts.append(f"{what} against “{row['b']}”: {row['verdict']}{corrected(row)}, {size}{to_settle(row)}")
+    rows = gains(run, one)
+    roles = {row["a"]: f"“{row['a']}”" for row in rows} | {one.simplest: "simplest", one.best: "recommended"}
+    texts = [
+        f"{roles[row['a']]} against “{row['b']}”: {outcome(row)}"
+        for row in rows
+        if row["a"] in (one.best, one.simplest) or not is_flow(one)
+    ]
     if not any(row["a"] == one.best for row in gains(run, one)):
         default = one.best == one.baseline
         texts.insert(0, f"“{one.best}” is {'what is' if default else 'not compared with what is'} used without tuning")
     if at_floor(run, one):
         texts.append(f"“{one.best}” is at the floor already: as close to the data as real images are")
     return f"{metric_name(run.judge, run.features)}: {'. '.join(texts)}."
+
+
+def ode_or_sde(run: Run, sets: list[best_sets.BestSet]) -> list[tuple[str, str]]:
+    """Of a flow: whether its SDE is better than its ODE, the Euler loop, on the same levels, at each budget."""
+    answers = {BETTER: "SDE", WORSE: "ODE"}
+    texts = []
+    for one in filter(is_flow, sets):
+        for row in gains(run, one):
+            if row["a"] == noisy(one.baseline):
+                answer = answers.get(row["verdict"], "not known")
+                texts.append(f"{one.where}: {answer}. “{row['a']}” against “{row['b']}”: {outcome(row)}")
+    return [("ODE or SDE?", f"{'. '.join(texts)}.")] if texts else []
+
+
+def is_flow(one: best_sets.BestSet) -> bool:
+    """Whether what is used without tuning is the Euler loop of a flow's ODE."""
+    return one.baseline.startswith("flow") and ", eta 0" in one.baseline
+
+
+def outcome(row: pd.Series) -> str:
+    """The verdict of a comparison, its size, and what would settle it."""
+    size = interval(row["metric"], row["difference"], row["low"], row["high"], f"{percent(row['level'])} ")
+    return f"{row['verdict']}{corrected(row)}, {size}{to_settle(row)}"
 
 
 def corrected(row: pd.Series) -> str:

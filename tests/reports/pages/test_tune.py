@@ -81,8 +81,8 @@ def test_best_and_simplest_are_compared_with_what_is_used_without_tuning(tuned: 
         run = read_run(tuned)
         return tune.line(run, best_sets.read(run)[1])
 
-    assert "recommended, “cosine, heun” against “vp, eta 0”: better, " in line()
-    assert "simplest, “vp, eta 1” against “vp, eta 0”: not detectable, " in line()
+    assert "recommended against “vp, eta 0”: better, " in line()
+    assert "simplest against “vp, eta 0”: not detectable, " in line()
     assert "images would separate them" in line()
     numbers = tune.number_of(read_run(tuned), best_sets.read(read_run(tuned))[1])
     assert numbers.notes[:3] == [
@@ -90,6 +90,20 @@ def test_best_and_simplest_are_compared_with_what_is_used_without_tuning(tuned: 
     ]  # fmt: skip
     change(tuned / "contrasts.csv", verdict="no verdict")  # then more samples would settle nothing
     assert "would separate them" not in line()
+
+
+def test_of_a_flow_it_is_said_whether_its_sde_is_better(tuned: Path) -> None:
+    for name in ("contrasts", "table", "best_sets"):
+        text = (tuned / f"{name}.csv").read_text().replace("vp, eta", "flow, eta")
+        (tuned / f"{name}.csv").write_text(text)
+    rows = pd.read_csv(tuned / "contrasts.csv")
+    one = rows[(rows["kind"] == "tuned") & (rows["b"] == "flow, eta 0")].assign(a="flow, eta 1")
+    for verdict, answer in (("better", "SDE"), ("worse", "ODE"), ("not detectable", "not known")):
+        append(tuned / "contrasts.csv", one.assign(verdict=verdict, adjusted="Holm, 4 comparisons"))
+        run = read_run(tuned)
+        ((key, text),) = tune.ode_or_sde(run, best_sets.read(run)[-1:])
+        assert key == "ODE or SDE?" and f": {answer}. “flow, eta 1” against “flow, eta 0”: " in text
+    assert "after correction (Holm, 4 comparisons; the interval is not corrected), −" in text
 
 
 def test_settings_that_could_not_take_part_are_said(tuned: Path) -> None:
