@@ -179,9 +179,9 @@ class _Progress:
             ]
             if number == 0 and (why := _not_images(groups, result, self.store)):
                 self.console.print(f"warning: {mode}: {why}", style="yellow", soft_wrap=True)
-        counts = "; ".join(f"{mode}: {len(groups)}" for mode, groups in field.items())
-        what = f"round {number}" if number else "race"
-        self.console.print(f"{what}: {counts} settings; the best {self.race.keep} are kept", soft_wrap=True)
+        counts = "; ".join(f"{len(groups)} in {mode}" for mode, groups in field.items())
+        what = f"round {number}, new settings" if number else "settings"
+        self.console.print(f"{what}: {counts}; the best {self.race.keep} are kept", soft_wrap=True)
 
 
 def _not_images(groups: Groups, result: SweepResult, store: Store) -> str:

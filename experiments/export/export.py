@@ -92,8 +92,7 @@ def _without(sets: pd.DataFrame) -> dict[str, str]:
     missing = {}
     for mode, rows in sets.groupby("mode", sort=False):
         if not rows["simplest"].any():
-            reasons = rows["no_verdict"].dropna()
-            missing[str(mode)] = str(reasons.iloc[0]) if len(reasons) else "no setting is left"
+            missing[str(mode)] = str(rows["no_verdict"].dropna().iloc[0])
     return missing
 
 

@@ -77,7 +77,6 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     assert set(table["sampler"]) == {"euler(eta=0)", "euler(eta=1)", "heun(s_churn=0)"}
     assert set(table.loc[table["sampler"] == "heun(s_churn=0)", "n_steps"]) == {2}
     report = done.report
-    assert "No verdict: no setting has samples that are images yet." in report[: report.index("## ")]
-    assert "Do not rely on this result" in report
+    assert "Very far from real images: FD " in report[: report.index("## ")]  # a network that is hardly trained
     page = (done.out / "report.html").read_text()
     assert '-film"' in page and '-denoised"' in page

@@ -190,15 +190,13 @@ def test_a_setting_in_two_spellings_races_once() -> None:
 
 
 @pytest.mark.slow
-def test_smoke_ends_in_a_report_without_a_recommendation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = smoke(tmp_path, "tune")
     table, raced, report = whole.rows(), whole.rows("race"), whole.report
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
     assert set(raced["round"]) == ({0, 1} if proposals.installed() else {0})
-    assert "warning: 4 evaluations, race: no setting gives images; " in whole.stdout
-    assert "no settings.json and no code: the samples are no images" in whole.stdout
-    assert "No verdict: the samples are no images" in report  # an untrained network
-    assert not (whole.out / "settings.json").exists()
+    assert "warning: Very far from real images: FD " in whole.stdout  # a network that is hardly trained
+    assert "Very far from real images" in report and (whole.out / "settings.json").exists()
     again = smoke(tmp_path, "tune", out="again")
     assert again.summary["evaluations"] == 0  # proposals too come from the store
     assert raced.equals(again.rows("race"))

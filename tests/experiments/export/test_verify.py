@@ -57,8 +57,10 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
         """`code`: what is made for torch, instead of the loop; `more`: a mode without images."""
         trial = Trial("tune", "6 evaluations", ScoreConfig(CONFIG, ReferenceConfig("mnist5k", "digits", "")), "a", 6)
         row = {"mode": trial.mode, "setting": "a", "budget": 6, "simplest": True, "in_set": True, "value": 0.1}
-        row |= {"fd": 1.0, "n_samples": 132, "n_networks": 1, "features": "digits", "no_verdict": None}
-        rows = [row, row | {"mode": more, "simplest": False, "in_set": False}] if more else [row]
+        row |= {"metric": "mmd", "fd": 1.0, "n_samples": 132, "n_networks": 1, "features": "digits", "no_verdict": None}
+        rows = (
+            [row, row | {"mode": more, "simplest": False, "in_set": None, "no_verdict": "no images"}] if more else [row]
+        )
         monkeypatch.setattr(export, "images_of", lambda *_: IMAGES)
         monkeypatch.setattr(export, "load_model", lambda *_: model)
         if code is not None:
@@ -70,17 +72,15 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     return entry
 
 
-@pytest.mark.parametrize("best", ["too few networks", None])
-def test_why_there_is_no_setting_is_said(best: str | None, tmp_path: Path) -> None:
-    rows = [{"mode": "6 evaluations", "simplest": False, "no_verdict": best} for _ in range(2)]
-    why = best or "no setting has samples that are images yet"
-    assert write(tmp_path, rows, []) == f"no settings.json and no code: {why}\n"
+def test_why_there_is_no_setting_is_said(tmp_path: Path) -> None:
+    rows = [{"mode": "6 evaluations", "simplest": False, "no_verdict": "no images"} for _ in range(2)]
+    assert write(tmp_path, rows, []) == "no settings.json and no code: no images\n"
     assert not (tmp_path / "settings.json").exists()
 
 
 def test_a_budget_without_a_setting_is_said(written: Written) -> None:
     entry, printed = written(more="4 evaluations")
-    assert "no setting for 4 evaluations in settings.json: no setting has samples that are images yet" in printed
+    assert "no setting for 4 evaluations in settings.json: no images" in printed
     assert entry["precision"] == CONFIG.machine.precision
 
 
