@@ -11,7 +11,7 @@ from experiments.config.names import SYNONYMS
 from experiments.config.study import Command, Hidden, Study, names, shown
 
 Library = Literal["torch", "diffusers", "k-diffusion", "comfyui", "json"]
-LADDERS = "Noise schedules, the simplest first; with eta 0 and 1, the first gives the defaults: {names}."
+LADDERS = "Noise schedules, the simplest first: {names}."
 FURTHER = "Further samplers: {names}. 'heun(s_churn=10)' works."
 UNITS = {"s": 1, "min": 60, "h": 3600}
 
@@ -47,7 +47,9 @@ class TuneStudy(Study):
     """Single settings besides, with noise in other forms or a last step to 0, as LADDER, SAMPLER: 'karras(rho=5) from
     20 to 0.05, heun(s_churn=1)'. With ', ending at 0' the last evaluation is a step to sigma 0. Without a value: none.
     """
-    default: Annotated[str | None, shown("TEXT", "Euler on the usual levels of its kind")] = None
+    default: Annotated[
+        str | None, shown("TEXT", "DDIM on the first ladder; for a flow or DDPM's table, on its own levels")
+    ] = None
     """The setting that you use today, as LADDER, SAMPLER: what is recommended is compared with it."""
     refine: int = 8
     """New settings per budget, proposed near the best by Optuna (pip install -e '.[tune]') and raced too; 0: none."""
