@@ -17,7 +17,7 @@ from experiments.config.names import called, check_features, one_of
 from reports.schema import GROUPS
 
 MIN_SAMPLES = 2 * GROUPS  # so that half of the samples still give one per group
-WIDTH = 0.5  # of the Gaussian kernel: half as wide as usual, it sees more (docs/statistics.md)
+WIDTH = 0.5  # of the Gaussian kernel: half as wide as usual, it sees more on digits (docs/statistics.md)
 
 
 @dataclass(frozen=True)
