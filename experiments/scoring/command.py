@@ -85,6 +85,8 @@ def main(options: Score) -> int:
     compared = measure(inputs, features, options.pairs, options.feature_weights, options.device, store)
     write(options.out, compared)
     report, console = write_report(options.out), Terminal()
+    for note in compared.scores.notes:
+        console.print(f"note: {note}", soft_wrap=True)
     show(report.resolve(), str(report), False, console)
     differences = compared.scores.spaces[0].differences
     if options.json or not console.is_terminal:

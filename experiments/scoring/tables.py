@@ -74,6 +74,7 @@ def _facts(scores: Scores) -> dict[str, Any]:
     differences = scores.spaces[0].differences
     return {
         "pairs": scores.pairs,
+        "dimension": scores.spaces[0].dimension,
         "needed": {one.a: one.needed for one in differences},
         "gain": {one.a: one.gain for one in differences},
         "warnings": list(scores.warnings),

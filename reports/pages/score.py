@@ -142,6 +142,9 @@ def _status(run: Run) -> list[str]:
         facts.append(f"fine noise beyond real images: {listed(grainy)}")
     elif len(known):
         facts.append("no fine noise beyond real images")
+    n, dimension = run.rows[["n_samples", "n_reference"]].iloc[0].min(), _fact(run, "dimension")
+    if dimension and n <= dimension:
+        facts.append(f"{number(n, 0)} images are fewer than the {number(dimension, 0)} features, so FD is too high")
     return [*facts, "holds for these images, not for another training of the models"]
 
 

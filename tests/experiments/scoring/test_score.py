@@ -216,3 +216,20 @@ def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> N
     assert (scores.n, scores.pairs) == (120, "names")
     with pytest.raises(ValueError, match="it has 2 settings; name the samples of one, such as samples:aaaaaaaaaaaa"):
         compare(digits[200:400].numpy(), tmp_path / "two", features="digits", store=store)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paired", [True, False])
+def test_intervals_contain_the_true_difference_as_often_as_they_say(paired: bool) -> None:
+    """Over the choice of real images too. The truth is the mean over 300 comparisons: 95 % of them, +- 3 errors."""
+    rng, found = np.random.default_rng(3), list[dict[str, tuple[float, float, float]]]()
+    for _ in range(300):
+        real, a, other = rng.normal(size=(3, 100, 3))
+        a, b = 1.4 * a, 1.3 * (a if paired else other) + 0.1 * rng.normal(size=(100, 3))
+        of_b, of_a = map(Real.of(real).distances, (b, a))
+        values = {metric: of_two(of_b[metric], of_a[metric], paired) for metric in METRICS}
+        found.append({metric: (value.difference, value.low, value.high) for metric, value in values.items()})
+    for metric in METRICS:
+        difference, low, high = np.array([one[metric] for one in found]).T
+        truth = difference.mean()
+        assert 0.91 <= ((low <= truth) & (truth <= high)).mean() <= (0.985 if paired else 1), metric
