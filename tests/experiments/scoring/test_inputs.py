@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from user_images import save
 
 from experiments.scoring.compare import compare, measure, open_all
-from experiments.scoring.features import batches
+from experiments.scoring.features import batches, suit
 from experiments.scoring.inputs import FeatureSet, ImageSet, open_input
 from experiments.store.store import Store
 from reports.schema import NOT_DETECTABLE
@@ -177,3 +178,16 @@ def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:
     )
     same = scores.spaces[0].differences[0]
     assert (same.values["mmd"].difference, same.verdict) == (0, NOT_DETECTABLE)
+
+
+def test_pixels_are_given_to_extractors_as_documented() -> None:
+    colour, grey = torch.from_numpy(RGB[:3]).permute(0, 3, 1, 2), torch.from_numpy(GREY[:3])[:, None]
+    assert (suit(colour, "natural", "x") == colour).all() and (suit(grey, "vgg16", "x") == grey).all()
+    digits = suit(grey.expand(-1, 3, -1, -1), "digits", "x")
+    assert digits.shape == (3, 1, 32, 32) and (digits[:, :, 2:30, 2:30] == grey).all() and digits.sum() == grey.sum()
+    large = grey.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
+    expected = np.asarray(Image.fromarray(large[0, 0].numpy()).resize((32, 32), Image.Resampling.BICUBIC))
+    assert (suit(large, "digits", "x")[0, 0].numpy() == expected).all()
+    for pixels, message in ((colour, "x: its images have colours"), (grey[..., :20], "x: images of 20x28")):
+        with pytest.raises(ValueError, match=message):
+            suit(pixels, "digits", "x")
