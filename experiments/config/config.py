@@ -89,8 +89,6 @@ class SampleConfig:
     machine: Machine = field(default_factory=Machine)
     # samples per network evaluation; None for the machine's default. See `batch`.
     batch_size: int | None = field(default=None, metadata=NOT_IN_IDENTITY)
-    # numbers of samples of earlier runs that differ in nothing else; their samples are the first ones of this run
-    earlier: tuple[int, ...] = field(default=(), metadata=NOT_IN_IDENTITY)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -121,7 +121,6 @@ class Study:
         *,
         control: bool = False,
         final_denoise: bool = False,
-        earlier: tuple[int, ...] = (),
         fresh_start: bool = False,
     ) -> "ScoreConfig":
         """The config of such a run. Raises ValueError if sampler and ladder do not suit each other."""
@@ -138,7 +137,6 @@ class Study:
             machine=model.sampling_machine(self.machine),
             fresh_start=fresh_start,
             batch_size=self.batch_size,
-            earlier=earlier,
         )
         return ScoreConfig(samples, self.reference or ReferenceConfig("mnist5k", "digits", ""))
 

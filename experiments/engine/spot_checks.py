@@ -72,10 +72,7 @@ def discard(task: Task, plan: Plan, store: Store) -> None:
         gone.add(other.name)
         store.discard(other.kind, other.name)
         if isinstance(other.config, ScoreConfig):
-            for n in (other.config.samples.n_samples, *other.config.samples.earlier):  # which begin a longer run
-                samples = replace(other.config.samples, n_samples=n, earlier=())
-                store.discard("samples", identity(samples))
-                store.discard("scores", identity(replace(other.config, samples=samples)))
+            store.discard("samples", identity(other.config.samples))
     if not isinstance(task.config, ScoreConfig):  # which of them depend on it is not known
         for artifact in store.artifacts():
             if artifact.name.kind in ("curves", "probes"):

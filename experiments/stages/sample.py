@@ -6,12 +6,11 @@ samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from diffusion_core.data import Images
@@ -22,7 +21,7 @@ from experiments.config.config import SampleConfig
 from experiments.config.identity import MIXTURE, identity
 from experiments.models.exact import mixture_images, mixture_of
 from experiments.models.memory import halve_until_it_fits
-from experiments.stages.common import Advance, images_of, load_meta, load_model, write_meta
+from experiments.stages.common import Advance, images_of, load_model, write_meta
 from experiments.stages.compilation import maybe_compile
 from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
 from experiments.stages.recorder import CountingModel, TrajectoryRecorder
@@ -51,8 +50,6 @@ def sample_stage(
     check_steady(config, store, data_root, first=True)
     network = load_model(config.model, store, data_root, device)
     model = CountingModel(network)
-    begun = _begun(config, store)
-    first = begun.n_samples if begun else 0  # number of the first new sample
     counted: list[float] = []  # evaluations of this attempt
 
     def count(evaluations: float) -> None:
@@ -72,8 +69,8 @@ def sample_stage(
         before = BusyClock.now()
         film = TrajectoryRecorder(config.ladder.sigmas())
         model.watch = film.evaluated
-        left = range(first, config.n_samples)
-        x = draw(model, config, images, left, batch_size, film, lambda n: count(n * config.planned_nfe))
+        every_sample = range(config.n_samples)
+        x = draw(model, config, images, every_sample, batch_size, film, lambda n: count(n * config.planned_nfe))
         _synchronise(device)
         return x, film, before, BusyClock.now()
 
@@ -85,8 +82,7 @@ def sample_stage(
         store,
         images,
         (x, film),
-        model.images / (config.n_samples - first),
-        begun,
+        model.images / config.n_samples,
         seconds=after.wall - before.wall,
         others_busy_cores=after.others_since(before),
         batch_size=batch_sizes[-1],
@@ -94,43 +90,6 @@ def sample_stage(
         shared_device=shared or (device == "cpu" and after.others_since(before) > SHARED_ABOVE),
     )
     return name
-
-
-@dataclass(frozen=True)
-class Begun:
-    """A stored run with fewer samples, which are the first ones of a longer run."""
-
-    n_samples: int
-    tensors: dict[str, Tensor]
-    meta: dict[str, Any]
-
-    def joined(self, new: dict[str, Tensor], meta: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and meta of both together. The film is that of the first samples, the batch size of the new ones."""
-        each = {name: torch.cat([self.tensors[name], new[name]]) for name in new.keys() & EACH}
-        times = [self.meta["seconds"], meta["seconds"]]
-        busy = [self.meta["others_busy_cores"], meta["others_busy_cores"]]
-        n_new = len(new["pixels"])
-        evaluations = self.n_samples * self.meta["nfe"] + n_new * meta["nfe"]
-        retries = dict.fromkeys(one for one in (self.meta["retries"], meta["retries"]) if one)
-        return self.tensors | each, meta | {
-            "nfe": _shortest(evaluations / (self.n_samples + n_new)),
-            "retries": "; ".join(retries) or None,
-            "film_sigmas": self.meta["film_sigmas"],
-            "seconds": sum(times),
-            "others_busy_cores": sum(a * b for a, b in zip(times, busy, strict=True)) / sum(times),
-            "shared_device": self.meta["shared_device"] or meta["shared_device"],
-        }
-
-
-def _begun(config: SampleConfig, store: Store) -> Begun | None:
-    """The longest stored run of `config.earlier`."""
-    for n in sorted(config.earlier, reverse=True):
-        name = identity(shorter := replace(config, n_samples=n, earlier=()))
-        if n < config.n_samples and store.has("samples", name):
-            with store.reading("samples", name) as folder:
-                tensors = load_file(folder / "samples.safetensors")
-            return Begun(n, tensors, load_meta("samples", shorter, store))
-    return None
 
 
 def draw(
@@ -188,7 +147,6 @@ def _write(
     images: Images,
     drawn: tuple[Tensor, TrajectoryRecorder],
     nfe: float,
-    begun: Begun | None,
     **meta: Any,
 ) -> None:
     """Stores the pixels, the recorded trajectories if they have levels, and meta.json."""
@@ -201,8 +159,6 @@ def _write(
     meta["nfe"] = _shortest(nfe)
     meta["film_sigmas"] = list(film.levels.values()) if film.follows_the_ladder else []
     meta["device_name"] = device_name(config.machine.device)
-    if begun is not None:
-        tensors, meta = begun.joined(tensors, meta)
     with store.writing("samples", identity(config)) as folder:
         save_file(tensors, folder / "samples.safetensors")
         write_meta(folder, **meta)

@@ -214,7 +214,7 @@ def confirmation(
 def fresh(study: TuneStudy, trial: Trial, mode: str, seed: int = FRESH) -> Trial:
     """The same setting on n_samples images of another seed."""
     seed += trial.model.seed + study.search_seed * AGAIN
-    samples = replace(trial.samples, seed=seed, n_samples=study.n_samples, earlier=())
+    samples = replace(trial.samples, seed=seed, n_samples=study.n_samples)
     return replace(trial, mode=mode, score=replace(trial.score, samples=samples))
 
 

@@ -104,11 +104,10 @@ def trials(study: WhyStudy) -> Iterator[Trial | Infeasible]:
                 continue
             known.add(arm.name)
             sized = study.of(arm.main)
-            earlier = (study.n_others,) if study.n_others < sized.n_samples else ()  # another run may have drawn these
             for setting, sampler in arm.settings.items():
                 yield sized.trial(
                     "why_noise", arm.name, setting, arm.model, arm.ladder, sampler, denoiser=arm.kind,
-                    fresh_start=arm.fresh_start, earlier=earlier,
+                    fresh_start=arm.fresh_start,
                 )  # fmt: skip
             last = arm if (arm.part, arm.kind) == ("whole", "network") else last
         assert last is not None

@@ -22,7 +22,7 @@ OTHERS: dict[str, Any] = {
     "stratified": True, "held_out": 7, "parameterisation": "x0", "network": "paper", "source": "python:a:b",
     "fingerprint": "x", "name": "x", "label": 7, "options": (("rho", 7.0),), "weights": Path("x"),
     "features": "natural", "fresh_start": True,
-    "n_samples": 70, "earlier": (60,), "final_denoise": True, "device": "cuda", "precision": "bf16",
+    "n_samples": 70, "final_denoise": True, "device": "cuda", "precision": "bf16",
     "compiled": True, "threads": 7, "torch_minor": "0.0", "n_steps": 7, "eta": 0.5, "sigma_max": 7.0, "sigma_min": 0.7,
     "alpha": 0.7, "beta": 0.17, "samples": dataclasses.replace(SAMPLE, seed=7), "features_id": "x", "width": 1.0,
     "reference": ReferenceConfig("mnist", "digits", "x"), "p_mean": 0.7, "p_std": 0.7,

@@ -59,7 +59,6 @@ def test_gains_that_a_claim_adds_up_have_as_many_images_as_each_other() -> None:
     assert all(len(sizes) == 1 for sizes in used) and set.union(*used) == {512, 2048}
     planned = {t.mode: t.samples for t in trials(STUDY) if isinstance(t, Trial)}
     assert {name: samples.n_samples for name, samples in planned.items()} == n | {"control": 2048}
-    assert {samples.earlier for samples in planned.values() if samples.n_samples == 512} == {()}
     runs = [(t.mode, t.setting, t.model.seed) for t in trials(STUDY) if isinstance(t, Trial)]
     assert len(runs) == len(set(runs)), "none is planned twice"
 
@@ -108,10 +107,10 @@ def test_exact_denoisers_are_never_rounded() -> None:
 
 
 def made_up(study: WhyStudy) -> Gains:
-    """Values drawn at random, from 20 replicates each."""
+    """Values drawn at random, which differ between networks by more than images explain; 20 replicates each."""
     generator = np.random.default_rng(0)
     values = {
-        (arm.name, setting, seed): {"fd": (generator.normal(), generator.normal(size=20))}
+        (arm.name, setting, seed): {"fd": (generator.normal(), generator.normal(size=20) / 40)}
         for seed in study.seeds
         for arm in arms(study, seed)
         for setting in arm.settings
