@@ -64,7 +64,7 @@ def show(
         later = "proposed settings and " if race.refinement and race.refinement.rounds else ""
         later += f"the confirmation of the best {race.keep} on other images"
         console.print(f"not counted above: {later}", soft_wrap=True)
-    return counts | {"evaluations": remaining.cost, "seconds": seconds, "detectable_kd": size and said(size, console)}
+    return counts | {"evaluations": remaining.cost, "seconds": seconds, "detectable": size and said(size, console)}
 
 
 def detectable(trials: Sequence[Trial], store: Store, race: Race | None) -> "Detectable | None":
