@@ -147,7 +147,7 @@ COLUMNS: dict[str, Column] = {
         digits=2,
         scale=1000,
         meaning="Squared maximum mean discrepancy between the features of samples and of real images, times 1000. Its "
-        "Gaussian kernel is half as wide as the median distance of real images. Lower is better. It is unbiased: real "
+        "Gaussian kernel is as wide as the median distance of real images. Lower is better. It is unbiased: real "
         "images score 0 on average and sometimes below 0.",
     ),
     "kd": Column(

@@ -2,8 +2,8 @@
 
 Precision and recall are torch-fidelity's own functions, FD and KD equal its FID and KID (with one subset of full size).
 FD is in frechet.py. MMD and KD are unbiased squared maximum mean discrepancies on all images at once (Gretton et al.
-2012, JMLR 13, Eq. 3): MMD with a Gaussian kernel whose width is half the median distance of real images (half as wide
-as usual: it sees more on digits, see docs/statistics.md), KD with torch-fidelity's cubic kernel.
+2012, JMLR 13, Eq. 3): MMD with the Gaussian kernel exp(-(distance / median distance of real images)^2), KD with
+torch-fidelity's cubic kernel.
 """
 
 from collections.abc import Callable, Mapping

@@ -40,7 +40,7 @@ class Cubic:
 
 @dataclass(frozen=True)
 class Gaussian:
-    """exp(-|x - y|^2 / (2 width^2)), the RBF kernel of CMMD (Jayasumana et al. 2024, arXiv 2401.09603)."""
+    """exp(-|x - y|^2 / width^2), the RBF kernel of CMMD (Jayasumana et al. 2024, arXiv 2401.09603)."""
 
     width: float
 
@@ -49,7 +49,7 @@ class Gaussian:
         exponent -= (left**2).sum(axis=1)[:, None]
         exponent -= (right**2).sum(axis=1)
         np.minimum(exponent, 0, out=exponent)  # rounding makes the distance of equal images negative
-        exponent /= 2 * self.width**2
+        exponent /= self.width**2
         return np.asarray(np.exp(exponent, out=exponent))
 
     def diagonal(self, features: Array) -> Array:

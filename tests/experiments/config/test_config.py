@@ -24,7 +24,7 @@ OTHERS: dict[str, Any] = {
     "features": "natural", "fresh_start": True,
     "n_samples": 70, "final_denoise": True, "device": "cuda", "precision": "bf16",
     "compiled": True, "threads": 7, "torch_minor": "0.0", "n_steps": 7, "eta": 0.5, "sigma_max": 7.0, "sigma_min": 0.7,
-    "alpha": 0.7, "beta": 0.17, "samples": dataclasses.replace(SAMPLE, seed=7), "features_id": "x", "width": 1.0,
+    "alpha": 0.7, "beta": 0.17, "samples": dataclasses.replace(SAMPLE, seed=7), "features_id": "x", "width": 2.0,
     "reference": ReferenceConfig("mnist", "digits", "x"), "p_mean": 0.7, "p_std": 0.7,
 }  # fmt: skip
 CONFIGS = [

@@ -48,7 +48,7 @@ def test_fd_kd_precision_and_recall_equal_torch_fidelity(
     assert theirs["frechet_inception_distance"] > 1  # the noise is seen
 
 
-KERNELS = {"mmd": lambda a, b: np.exp(-((a - b) ** 2).sum() / (2 * WIDE**2)), "kd": lambda a, b: (a @ b / 3 + 1) ** 3}
+KERNELS = {"mmd": lambda a, b: np.exp(-((a - b) ** 2).sum() / WIDE**2), "kd": lambda a, b: (a @ b / 3 + 1) ** 3}
 WIDE = 1.3
 
 
