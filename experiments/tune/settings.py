@@ -80,14 +80,17 @@ def exactly(budget: int, ladder: Ladder, sampler: Sampler, to_zero: bool) -> Lad
     Args:
         to_zero: whether the last evaluation is a step to 0, after the ladder.
     """
-    for n_steps in range(budget - to_zero, 0, -1):
+    n_steps = budget - to_zero
+    while n_steps > 0:
         shorter = replace(ladder, n_steps=n_steps)
         try:
             nfe = sampler.planned_nfe(shorter.sigmas()) + to_zero
         except ValueError:
+            n_steps -= 1
             continue
         if nfe <= budget:
             return shorter if nfe == budget else None
+        n_steps = min(n_steps - 1, n_steps * budget // nfe + 1)  # evaluations are about proportional to steps
     return None
 
 
