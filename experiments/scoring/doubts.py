@@ -60,12 +60,13 @@ def _grainier(difference: Difference, grains: Mapping[str, float | None]) -> Ite
 
 def remarks(inputs: Sequence[Input], described: Sequence[Described], dimension: int) -> Iterator[str]:
     """What readers of the numbers should know, one sentence each."""
-    for one, each in zip(inputs, described, strict=True):
-        if (n := len(each.features)) <= dimension:
-            yield (
-                f"{one.name}: {n:,} images are fewer than the {dimension:,} features, so FD is far above that of many "
-                "images, and only equal numbers compare; the other distances have no such limit"
-            )
+    n, fewest = min((len(each.features), one.name) for one, each in zip(inputs, described, strict=True))
+    if n < 2 * dimension:
+        yield (
+            f"{n:,} images ({fewest}) are {'fewer than' if n <= dimension else 'hardly more than'} the {dimension:,} "
+            "features, so FD is far above that of many images, and its interval is rough; the other distances have no "
+            "such limit"
+        )
     sizes = {each.size for each in described}
     if len(sizes) > 1 or None in sizes:
         yield "images differ in size, and each was resized by itself; features see which sizes they had"

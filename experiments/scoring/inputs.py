@@ -88,7 +88,7 @@ def open_input(source: Source, store: Store, name: str = "") -> Input:
         if path.is_file():
             return _array(text, _npy(path))
     except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{text}: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{text}: {' '.join(str(error).split()).removeprefix(f'{text}: ')}") from error
     try:
         data.check_name(text)
     except ValueError:
@@ -135,6 +135,8 @@ def _folder(name: str, folder: Path) -> ImageSet:
     files = image_files(folder)
 
     def digest(file: str) -> bytes:
+        if not (folder / file).is_file():  # a broken link, or a pipe, which would never end
+            raise ValueError(f"{file} is not a file; remove it")
         try:
             return hashlib.sha256((folder / file).read_bytes()).digest()
         except OSError as error:

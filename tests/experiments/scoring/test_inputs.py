@@ -1,5 +1,6 @@
 """What people bring: read as documented, or refused in one line that names the file."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,11 @@ def text(ending: str) -> Callable[[Path], object]:
     return make
 
 
+def pipe(path: Path) -> Path:
+    os.mkfifo(folder(path, GREY[:2]) / "zz.png")
+    return path
+
+
 def empty(path: Path) -> Path:
     path.mkdir()
     return path
@@ -84,6 +90,7 @@ def empty(path: Path) -> Path:
             with_image(Image.fromarray(GREY[0].astype(np.uint16) * 256)),
             "odd.png has more than 8 bits a channel; convert it to 8 bits first",
         ),
+        "a pipe": (pipe, "my: zz.png is not a file; remove it"),
         "one image": (lambda path: folder(path, GREY[:1]), "my: 1 image; an interval needs at least 40"),
         "a file of statistics": (npz(mu=ROWS[0], sigma=ROWS), "my.npz: no array of images in it. Images are uint8"),
         "no npz": (text(".npz"), "my.npz: my.npz is not a .npz file, as numpy.savez writes it"),
