@@ -15,7 +15,7 @@ GROUPS = 20  # of the delete-group jackknife over images; sample i is in group i
 
 METRICS = ("mmd", "kd", "fd")  # the first that a table has decides; tables from before MMD have KD
 JUDGE = METRICS[0]
-FURTHER = ("whitened", "class_chi2", "log_density")  # yardsticks of why_noise, besides the metrics
+FURTHER = ("root", "whitened", "class_chi2", "log_density")  # yardsticks of why_noise, besides the metrics
 
 # verdicts on a against b
 BETTER, WORSE, NOT_DETECTABLE, NO_VERDICT = "better", "worse", "not detectable", "no verdict"
@@ -183,6 +183,13 @@ COLUMNS: dict[str, Column] = {
         least=0,
         most=1,
         meaning="Coverage of the interval.",
+    ),
+    "root": Column(
+        "√(FD − floor)",
+        digits=2,
+        least=0,
+        meaning="The square root of FD above the floor. FD is a squared distance: half of an error leaves a quarter of "
+        "it, and half of its root.",
     ),
     "whitened": Column(
         "whitened KD",

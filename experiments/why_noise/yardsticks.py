@@ -65,6 +65,14 @@ def whitened_kd(features: Array, real: Whitened) -> tuple[float, Array]:
     return float(whole), distance(left, across.sum() - sums, n - sizes)
 
 
+def root_above(fd: float, replicates: Array, floor: float) -> tuple[float, Array]:
+    """The square root of FD above the floor, 0 below it, and its replicates (GROUPS,).
+
+    FD is a squared distance: half of an error leaves a quarter of it, and half of its root.
+    """
+    return float(np.sqrt(max(fd - floor, 0))), np.sqrt(np.maximum(replicates - floor, 0))
+
+
 def class_chi2(components: Array, shares: Array) -> tuple[float, Array]:
     """Pearson's chi-square of the samples' components over its degrees of freedom, and its replicates (GROUPS,).
 

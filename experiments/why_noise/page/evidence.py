@@ -30,7 +30,7 @@ def sections(run: Run) -> list[Section | None]:
         steps(run),
         every_exchange(run),
         yardsticks(run),
-        components.glossary("eta", run.judge, "fd", *FURTHER, "precision", "recall"),
+        components.glossary("eta", run.judge, "fd", *further(run), "precision", "recall"),
         components.training(run),
         tables.section(run, [], KINDS, ("network", "eta", "n_steps", "nfe")),
     ]
@@ -194,10 +194,15 @@ def every_exchange(run: Run) -> Section | None:
     return Section("All exchanged denoisers", [made], folded=True)
 
 
+def further(run: Run) -> list[str]:
+    """The yardsticks besides the metrics that this run has."""
+    return [name for name in FURTHER if (run.gains["metric"] == name).any()]
+
+
 def yardsticks(run: Run) -> Section | None:
     """All yardsticks of the main denoisers."""
     rows = gains.of(run, "whole", "split")
-    measured = [name for name in (*run.metrics[::-1], *FURTHER) if (run.gains["metric"] == name).any()]
+    measured = [*run.metrics[::-1], *further(run)]
     if not len(rows) or not set(measured) - set(METRICS):
         return None
     body = []

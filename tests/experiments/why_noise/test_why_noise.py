@@ -234,7 +234,7 @@ def test_smoke_ends_in_a_report(tmp_path: Path, real: bool) -> None:
     assert (table["status"] == "ok").all() and gains["difference"].notna().all()
     if real:
         assert (table["data"] == "mnist5k").all() and (done.out / "copies.csv").is_file()
-        assert set(gains["metric"]) == {*METRICS, "whitened"}
+        assert set(gains["metric"]) == {*METRICS, "root", "whitened"}
         sections = ("## Predictions", "## Where the errors are made", "## Where must noise be put back?")
     else:
         assert table["data"].str.fullmatch("mixture:[0-9a-f]{12}").all()
@@ -242,7 +242,7 @@ def test_smoke_ends_in_a_report(tmp_path: Path, real: bool) -> None:
         assert set(probed["probe"]) == {"visited", "norm", "size", "residual"}
         control = probed[(probed["probe"] == "visited") & (probed["eta"] == -1)]
         assert (control["value"] - 1).abs().max() < 0.5
-        assert set(gains["metric"]) == {*METRICS, "whitened", "class_chi2", "log_density"}
+        assert set(gains["metric"]) == {*METRICS, "root", "whitened", "class_chi2", "log_density"}
         sections = ("## Predictions", "## Where the errors are made", "## Consistent and inconsistent errors",
                     "## Inputs like training data?", "## Where must noise be put back?")  # fmt: skip
     places = [report.index(text) for text in sections]

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from experiments.metrics.distances import Reference, jackknife_se
-from experiments.why_noise.yardsticks import Whitened, class_chi2, log_density_gap, whitened_kd
+from experiments.why_noise.yardsticks import Whitened, class_chi2, log_density_gap, root_above, whitened_kd
 from reports.schema import GROUPS
 
 RNG = np.random.default_rng(0)
@@ -14,6 +14,17 @@ MIX = RNG.normal(size=(6, 6))
 
 def features(n: int, shift: float = 0.0, seed: int = 1) -> np.ndarray:
     return (np.random.default_rng(seed).normal(size=(n, 6)) + shift) @ MIX + 3
+
+
+@pytest.mark.parametrize(("error", "root"), [(2.0, 2.0), (1.0, 1.0), (0.0, 0.0), (-0.5, 0.0)])
+def test_half_of_an_error_leaves_half_of_the_root(error: float, root: float) -> None:
+    floor, above = 1.4, error * abs(error)
+    value, replicates = root_above(floor + above, floor + above + np.linspace(-0.1, 0.1, GROUPS), floor)
+    assert value == pytest.approx(root, abs=1e-7) and (replicates >= 0).all()
+    if error > 0:  # the error of a root: d sqrt(x) = dx / (2 sqrt(x))
+        assert jackknife_se(replicates) == pytest.approx(
+            jackknife_se(np.linspace(-0.1, 0.1, GROUPS)) / (2 * root), rel=0.01
+        )
 
 
 def test_whitened_kd_is_the_mean_over_pairs() -> None:
