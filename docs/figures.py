@@ -44,7 +44,8 @@ def beta() -> plt.Figure:
         ax.plot(line["nfe"], line["fd"], "s--", color=COLORS[4], label="beta 0 to 0.35, alpha 0.1")
         for row in line.itertuples():
             ax.annotate(str(row.setting).removeprefix("beta "), (row.nfe, row.fd), (4, 4), textcoords="offset points")
-        floor = read(report, "floors").set_index("metric")["mean"]["fd"]
+        floors = read(report, "floors").set_index(["metric", "n_samples"])["mean"]
+        floor = floors["fd", 500]
         ax.axhline(floor, color="0.4", linestyle=":", label="real images")
         ax.set(title=title, xscale="log", xlabel="network evaluations per image", ylim=(0, None))
         ax.set_xticks(ticks := [8, 16, 32, 66, 132, 264], ticks)
