@@ -1,6 +1,6 @@
 """Proposals of new settings around the best so far, by Optuna's tree-structured Parzen estimator (extra `tune`).
 
-Optuna only proposes; the race decides (metrics/race.py). Its study is built anew for each round from the scores so far,
+Optuna only proposes; the race decides (engine/race.py). Its study is built anew for each round from the scores so far,
 with a fixed seed. So there is no state to keep: a run that was interrupted finds its scores in the store and gets the
 same proposals again.
 
