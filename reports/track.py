@@ -20,7 +20,7 @@ from reports.render import read_opening
 from reports.results import Run, pooled
 from reports.schema import COLUMNS, TABLES, needed
 
-SCORES = ("mmd", "mmd_se", "fd", "kd", "kd_se", "precision", "recall", "seconds", "nfe")
+SCORES = ("mmd", "mmd_se", "fd", "kd", "kd_se", "precision", "recall", "grain", "seconds", "nfe")
 TAGS = ("status", "error", "run_id", "samples_id", "finished_at")
 PARAMS = tuple(name for name in needed(TABLES["table.csv"]) if name not in (*SCORES, *TAGS))
 RESULT = "sigmabench.result"  # the tag by which a result is found again
@@ -102,7 +102,7 @@ def _child(client: Any, place: str, parent: str, row: pd.Series) -> None:
     begin = None if end is None or missing(row["seconds"]) else end - int(1000 * row["seconds"])
     name = " ".join(str(row[part]) for part in ("setting", "budget", "train_seed") if not missing(row[part]))
     child = client.create_run(place, start_time=begin or end, tags={"mlflow.parentRunId": parent}, run_name=name)
-    known = {name: row[name] for name in (*SCORES, *PARAMS, *TAGS) if not missing(row[name])}
+    known = {name: row[name] for name in (*SCORES, *PARAMS, *TAGS) if not missing(row.get(name))}
     scores = [Metric(name, float(known[name]), end or 0, 0) for name in SCORES if name in known]
     params = [Param(name, _text(name, known[name])) for name in PARAMS if name in known]
     tags = [RunTag(name, str(known[name])[:LONGEST]) for name in TAGS if name in known]
