@@ -131,7 +131,7 @@ class _Progress:
         )  # fmt: skip
 
     def affordable(self, field: Field) -> Field:
-        """The settings of the race: the first FEW, which are run, and those that FIRST of the time allows too.
+        """The settings of the race: the first FEW, which are run at once, and as many more as FIRST of the time allows.
 
         They are spread evenly over the list, and what is left out is said.
         """

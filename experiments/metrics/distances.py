@@ -18,7 +18,7 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 from experiments.config.config import WIDTH
 from experiments.metrics import frechet, kernels
 from experiments.metrics.frechet import Moments
-from experiments.metrics.kernels import Array, Cubic, Gaussian, Kernel, median_distance
+from experiments.metrics.kernels import Array, Kernel, median_distance
 from reports.schema import GROUPS
 
 POOL_SEED = 7  # decides which real images are set aside
@@ -69,7 +69,7 @@ class Pool:
     def of(cls, features: Array, width: float = WIDTH) -> "Pool":
         """From the features of the images. `width` is here the share of their median distance."""
         absolute = width * median_distance(features)
-        row_sums = {name: kernels.row_sums(kernel, features) for name, kernel in _kernels(absolute).items()}
+        row_sums = {name: kernels.row_sums(kernel, features) for name, kernel in kernels.both(absolute).items()}
         return cls(features, absolute, row_sums)
 
     def aside(self, n: int, draw: int) -> NDArray[np.bool_]:
@@ -85,13 +85,20 @@ class Pool:
         return mask
 
     def without(self, aside: NDArray[np.bool_]) -> Reference:
-        """The pool without the images of a mask. Its mean kernels are computed from the row sums."""
+        """The pool without the images of a mask."""
+        return self._split(aside)[0]
+
+    def _split(self, aside: NDArray[np.bool_]) -> tuple[Reference, dict[str, float]]:
+        """The pool without the images of a mask, and the kernels' sums over all pairs of these images.
+
+        The mean kernels of the others are computed from the row sums.
+        """
         n = len(self.features) - int(aside.sum())
-        own, within = _kernels(self.width), dict[str, float]()
+        own, inside, within = kernels.both(self.width), dict[str, float](), dict[str, float]()
         for name, sums in self.row_sums.items():
-            inside = kernels.row_sums(own[name], self.features[aside]).sum()
-            within[name] = float(sums.sum() - 2 * sums[aside].sum() + inside) / (n * (n - 1))
-        return Reference(self.features[~aside], own, within)
+            inside[name] = float(kernels.row_sums(own[name], self.features[aside]).sum())
+            within[name] = float(sums.sum() - 2 * sums[aside].sum() + inside[name]) / (n * (n - 1))
+        return Reference(self.features[~aside], own, within), inside
 
     def reference(self, n: int) -> Reference:
         """The reference for n samples: the pool without the images of draw 0."""
@@ -102,20 +109,15 @@ class Pool:
         out: dict[str, list[float]] = {name: [] for name in (*METRICS, "precision", "recall")}
         for draw in range(1, repeats + 1):
             aside = self.aside(n, draw)
-            rest = self.without(aside)
+            rest, inside = self._split(aside)
             real = self.features[aside]
             out["fd"].append(frechet_distance(real, rest))
-            for name, kernel in rest.kernels.items():
-                within = kernels.row_sums(kernel, real).sum()
+            for name, within in inside.items():
                 across = self.row_sums[name][aside].sum() - within
                 out[name].append(within / (n * (n - 1)) + rest.within[name] - 2 * across / (n * len(rest.features)))
             for name, value in zip(("precision", "recall"), precision_recall(real, rest), strict=True):
                 out[name].append(value)
         return {metric: np.array(values) for metric, values in out.items()}
-
-
-def _kernels(width: float) -> dict[str, Kernel]:
-    return {"mmd": Gaussian(width), "kd": Cubic()}
 
 
 def frechet_distance(features: Array, reference: Reference) -> float:
@@ -152,23 +154,19 @@ def fd_replicates(features: Array, reference: Reference) -> Array:
 
 def kernel_replicates(name: str, features: Array, reference: Reference) -> Array:
     """A kernel distance with each group of samples left out in turn, (GROUPS,). Sample i is in group i mod GROUPS."""
-    kernel, members = reference.kernels[name], kernels.groups(len(features))
-    across = members.T @ kernels.means(kernel, features, reference.features)
-    within = kernels.cell_sums(kernel, features, members)
-    n = len(features) - members.sum(axis=0)
-    left = within.sum() - 2 * within.sum(axis=1) + np.diag(within)
-    return np.asarray(left / (n * (n - 1)) + reference.within[name] - 2 * (across.sum() - across) / n)
+    sums, means = _sums_and_means(name, features, reference)
+    return kernels.pair_means_without(sums) + reference.within[name] - 2 * kernels.means_without(means)
 
 
 def influence(name: str, features: Array, reference: Reference) -> Array:
-    """What each sample adds to a kernel distance, (n,), mean 0 (Hoeffding 1948).
+    """What each sample adds to a kernel distance, (n,), see `kernels.terms`."""
+    return kernels.terms(*_sums_and_means(name, features, reference))
 
-    The variance of the distance is about sum(terms^2) / (n (n - 1)).
-    """
+
+def _sums_and_means(name: str, features: Array, reference: Reference) -> tuple[Array, Array]:
+    """Of each sample the kernel's group sums (n, GROUPS) over the others, and its mean (n,) over real images."""
     kernel = reference.kernels[name]
-    within = kernels.row_sums(kernel, features) / (len(features) - 1)
-    across = kernels.means(kernel, features, reference.features)
-    return np.asarray(2 * (within - within.mean()) - 2 * (across - across.mean()))
+    return kernels.group_sums({name: kernel}, features)[name], kernels.means(kernel, features, reference.features)
 
 
 def jackknife_se(replicates: Array) -> float:

@@ -83,7 +83,7 @@ def influence(own: Array, real: Array, moments: Moments | None = None) -> Influe
 
 
 def _inverse_root(values: Array) -> Array:
-    """values^(-1/2), and 0 for those that are 0 but for rounding."""
+    """values^(-1/2); 0 where a value is 0 up to rounding."""
     kept = values > TINY * values.max()
     return np.divide(1, np.sqrt(values), out=np.zeros_like(values), where=kept)
 

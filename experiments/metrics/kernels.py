@@ -1,6 +1,7 @@
 """Kernels between features, and their sums over many pairs of images without the whole matrix."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -90,6 +91,58 @@ def cell_sums(kernel: Kernel, features: Array, cells: Array) -> Array:
         block = cells[rows].T @ kernel.matrix(features[rows], features[columns]) @ cells[columns]
         total += block if rows == columns else block + block.T
     return total
+
+
+def both(width: float) -> dict[str, Kernel]:
+    """The kernels by the name of their distance. `width`: of the Gaussian one."""
+    return {"mmd": Gaussian(width), "kd": Cubic()}
+
+
+def group_sums(of: Mapping[str, Kernel], features: Array) -> dict[str, Array]:
+    """For each kernel sums (n, GROUPS) of k(x_i, x_j) over the images j of each group of the jackknife, j != i."""
+    members, parts = groups(len(features)), slices(len(features))
+    out = {name: -members * kernel.diagonal(features)[:, None] for name, kernel in of.items()}
+    for place, rows in enumerate(parts):
+        for columns in parts[place:]:
+            left, right = features[rows], features[columns]
+            products = left @ right.T
+            for name, kernel in of.items():
+                block = kernel.matrix(left, right, products)
+                out[name][rows] += block @ members[columns]
+                if rows != columns:
+                    out[name][columns] += block.T @ members[rows]
+    return out
+
+
+def pair_mean(sums: Array) -> float:
+    """The mean kernel of two different images, from their group sums (n, GROUPS)."""
+    return float(sums.sum() / (len(sums) * (len(sums) - 1)))
+
+
+def pair_means_without(sums: Array) -> Array:
+    """The same with each group left out, (GROUPS,)."""
+    members = groups(len(sums))
+    cells, n = members.T @ sums, len(sums) - members.sum(axis=0)
+    return np.asarray((cells.sum() - 2 * cells.sum(axis=1) + np.diag(cells)) / (n * (n - 1)))
+
+
+def means_without(values: Array) -> Array:
+    """The mean of values (n,) with each group left out, (GROUPS,)."""
+    members = groups(len(values))
+    return np.asarray((values.sum() - members.T @ values) / (len(values) - members.sum(axis=0)))
+
+
+def terms(sums: Array, across: Array) -> Array:
+    """What each image adds to a kernel distance, (n,), mean 0 (Hoeffding 1948).
+
+    The variance of the distance over these images is about sum(terms^2) / (n (n - 1)).
+
+    Args:
+        sums: their group sums (n, GROUPS).
+        across: (n,), the mean kernel of each with the other images.
+    """
+    own = sums.sum(axis=1) / (len(sums) - 1)
+    return np.asarray(2 * (own - own.mean()) - 2 * (across - across.mean()))
 
 
 def groups(n: int) -> Array:

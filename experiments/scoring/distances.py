@@ -16,7 +16,7 @@ from experiments.metrics import frechet, kernels
 from experiments.metrics.distances import Reference, jackknife_se, precision_recall
 from experiments.metrics.frechet import Moments
 from experiments.metrics.intervals import Estimate, pooled
-from experiments.metrics.kernels import Array, Cubic, Gaussian, Kernel, median_distance
+from experiments.metrics.kernels import Array, Kernel, median_distance
 from reports.schema import METRICS
 
 FLOOR_SEED = 7  # decides which real images are compared with the others
@@ -62,8 +62,8 @@ class Real:
 
     @classmethod
     def of(cls, features: Array) -> "Real":
-        used: dict[str, Kernel] = {"mmd": Gaussian(WIDTH * median_distance(features)), "kd": Cubic()}
-        return cls(features, used, within(used, features[:KERNEL_IMAGES]), Moments.of(features))
+        used = kernels.both(WIDTH * median_distance(features))
+        return cls(features, used, kernels.group_sums(used, features[:KERNEL_IMAGES]), Moments.of(features))
 
     def distances(self, features: Array) -> dict[str, Distance]:
         """All distances of a set with features float64 (n, d), in random order."""
@@ -71,7 +71,8 @@ class Real:
         own, real = (_left_out(by_frechet.value, terms) for terms in (by_frechet.own, by_frechet.real))
         out = {"fd": Distance(by_frechet.value, own, real, by_frechet.own, by_frechet.real)}
         first = features[:KERNEL_IMAGES]
-        own_sums, means = within(self.kernels, first), across(self.kernels, first, self.features[:KERNEL_IMAGES])
+        own_sums = kernels.group_sums(self.kernels, first)
+        means = across(self.kernels, first, self.features[:KERNEL_IMAGES])
         out |= {name: _by_kernel(own_sums[name], self.sums[name], *means[name]) for name in self.kernels}
         return {name: out[name] for name in METRICS}
 
@@ -101,27 +102,11 @@ def quality(features: Array, real: Array) -> tuple[float, float]:
 def _split(kernel: Kernel, features: Array, sums: Array, aside: NDArray[np.intp]) -> float:
     """The kernel distance of some of the images to the others. `sums` knows the first images only, and these count."""
     aside = aside[aside < len(features)]
-    inside = float(within({"": kernel}, features[aside])[""].sum())
+    inside = float(kernels.row_sums(kernel, features[aside]).sum())
     rows, n, rest = sums.sum(axis=1), len(aside), len(features) - len(aside)
     between = float(rows[aside].sum()) - inside
     others = float(rows.sum()) - 2 * between - inside
     return inside / (n * (n - 1)) + others / (rest * (rest - 1)) - 2 * between / (n * rest)
-
-
-def within(of: Mapping[str, Kernel], features: Array) -> dict[str, Array]:
-    """For each kernel sums (n, GROUPS) of k(x_i, x_j) over the images j of each group, without j = i."""
-    members, parts = kernels.groups(len(features)), kernels.slices(len(features))
-    out = {name: -members * kernel.diagonal(features)[:, None] for name, kernel in of.items()}
-    for place, rows in enumerate(parts):
-        for columns in parts[place:]:
-            left, right = features[rows], features[columns]
-            products = left @ right.T
-            for name, kernel in of.items():
-                block = kernel.matrix(left, right, products)
-                out[name][rows] += block @ members[columns]
-                if rows != columns:
-                    out[name][columns] += block.T @ members[rows]
-    return out
 
 
 def across(of: Mapping[str, Kernel], left: Array, right: Array) -> dict[str, tuple[Array, Array]]:
@@ -138,39 +123,15 @@ def across(of: Mapping[str, Kernel], left: Array, right: Array) -> dict[str, tup
 
 
 def _by_kernel(own_sums: Array, real_sums: Array, own_means: Array, real_means: Array) -> Distance:
-    """A kernel distance from what `within` says of both sets, and `across`."""
-    own, real, middle = _pairs(own_sums), _pairs(real_sums), float(own_means.mean())
+    """A kernel distance from the group sums of both sets, and the means of each image over the other set."""
+    own, real, middle = kernels.pair_mean(own_sums), kernels.pair_mean(real_sums), float(own_means.mean())
     return Distance(
         own + real - 2 * middle,
-        _without(own_sums) + real - 2 * _means_without(own_means),
-        own + _without(real_sums) - 2 * _means_without(real_means),
-        _terms(own_sums, own_means),
-        _terms(real_sums, real_means),
+        kernels.pair_means_without(own_sums) + real - 2 * kernels.means_without(own_means),
+        own + kernels.pair_means_without(real_sums) - 2 * kernels.means_without(real_means),
+        kernels.terms(own_sums, own_means),
+        kernels.terms(real_sums, real_means),
     )
-
-
-def _pairs(sums: Array) -> float:
-    """The mean kernel of two different images, from sums (n, GROUPS)."""
-    return float(sums.sum() / (len(sums) * (len(sums) - 1)))
-
-
-def _without(sums: Array) -> Array:
-    """The same with each group left out, (GROUPS,)."""
-    members = kernels.groups(len(sums))
-    cells, n = members.T @ sums, len(sums) - members.sum(axis=0)
-    return np.asarray((cells.sum() - 2 * cells.sum(axis=1) + np.diag(cells)) / (n * (n - 1)))
-
-
-def _means_without(means: Array) -> Array:
-    """The mean of (n,) values with each group left out, (GROUPS,)."""
-    members = kernels.groups(len(means))
-    return np.asarray((means.sum() - members.T @ means) / (len(means) - members.sum(axis=0)))
-
-
-def _terms(sums: Array, means: Array) -> Array:
-    """What each image adds to a kernel distance, (n,), mean 0 (Hoeffding 1948)."""
-    own = sums.sum(axis=1) / (len(sums) - 1)
-    return np.asarray(2 * (own - own.mean()) - 2 * (means - means.mean()))
 
 
 def _left_out(value: float, terms: Array) -> Array:

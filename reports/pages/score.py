@@ -94,7 +94,7 @@ def _two(run: Run) -> tuple[str, str, list[Number]]:
 
 
 def _several(run: Run) -> tuple[str, str, list[Number]]:
-    """The answer for three sets or more: those that cannot be told from the best."""
+    """The answer for three sets or more: which cannot be told from the best."""
     sets = run.best_sets.sort_values("value", kind="stable")
     members = list(sets["setting"][sets["in_set"].fillna(False).astype(bool)])
     text = f"{members[0]} is better than the {number(len(sets) - 1, 0)} other sets."

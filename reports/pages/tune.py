@@ -260,7 +260,7 @@ def race(run: Run) -> Section | None:
         body.append([what, cell("n_samples", n), *left])
     heads = ["race", "images per network", *(mode.removesuffix(RACE) for mode in modes)]
     text = (
-        "Settings kept of those that took part: the best on paired images. The race only chooses whom to confirm "
+        "Settings kept, of all in the race: the best on paired images. The race only chooses whom to confirm "
         "on other images."
     )
     if (run.race["round"] > 0).any():
