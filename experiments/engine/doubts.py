@@ -15,9 +15,10 @@ from experiments.config.identity import MIXTURE
 from experiments.config.levels import unknown
 from experiments.config.names import DIGITS
 from experiments.config.trial import Trial
-from experiments.models.behaviour import behaviour
+from experiments.models.behaviour import behaviour, check_batch, is_random
 from experiments.models.check import examine
 from experiments.models.external import load_foreign
+from experiments.models.memory import halve_until_it_fits
 from experiments.stages.common import images_of
 from experiments.stages.hardware import cores
 from reports.edge import program
@@ -45,8 +46,10 @@ def doubts(trials: Sequence[Trial], data_root: Path | None) -> list[str]:
         found |= dict.fromkeys(_of_ladder(trial))
     found |= dict.fromkeys(_of_equal_settings(trials))
     for network in dict.fromkeys(trial.model for trial in trials if isinstance(trial.model, ForeignConfig)):
-        runs = dict.fromkeys((one.samples.sampler, one.samples.ladder) for one in trials if one.model == network)
-        found |= dict.fromkeys(_of_network(network, [(one, ladder.sigmas()) for one, ladder in runs], data_root))
+        samples = [trial.samples for trial in trials if trial.model == network]
+        runs = dict.fromkeys((config.sampler, config.ladder.sigmas()) for config in samples)
+        batch = max(config.batch for config in samples)
+        found |= dict.fromkeys(_of_network(network, list(runs), batch, data_root))
     threads = max(trial.samples.machine.threads for trial in trials)
     if threads > cores() and trials[0].samples.machine.device == "cpu":
         found[f"threads={threads} on {cores()} cores: runs are slower than with one thread per core"] = None
@@ -97,12 +100,18 @@ def _of_images(images: Images) -> Iterator[str]:
 
 
 def _of_network(
-    config: ForeignConfig, runs: Sequence[tuple[Sampler, tuple[float, ...]]], data_root: Path | None
+    config: ForeignConfig, runs: Sequence[tuple[Sampler, tuple[float, ...]]], batch: int, data_root: Path | None
 ) -> Iterator[str]:
-    """What `check` doubts about a network from elsewhere, and levels that it does not know."""
+    """What `check` doubts about a network from elsewhere, and levels that it does not know.
+
+    Raises:
+        ValueError: it answers differently in a batch as large as those of the runs, or after more calls.
+    """
     images, device = images_of(config.data, data_root), config.machine.device
     network = load_foreign(config.source, images, config.label, device)
     before = behaviour(network, images, device)
+    if not is_random(network):
+        halve_until_it_fits(batch, lambda n: check_batch(network, images, device, n))
     yield from (
         f"{config.name}: {doubt}; see {check_command(config)}" for doubt in examine(network, images, device).doubts
     )

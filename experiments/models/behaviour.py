@@ -50,47 +50,33 @@ def behaviour(model: Model, images: Images, device: str) -> str:
         for name, tensor in model.state_dict().items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    answers = _outputs(model, images, device, torch.arange(N_IMAGES), N_IMAGES)
-    if not is_random(model):
-        check_batch(model, images, device, N_IMAGES, answers)
-        digest.update(answers.cpu().numpy().tobytes())
+    if is_random(model):
+        _outputs(model, images, device, torch.arange(N_IMAGES), N_IMAGES)
+    else:
+        digest.update(check_batch(model, images, device, N_IMAGES).cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
 @torch.no_grad()
-def check_batch(model: Model, images: Images, device: str, n: int, before: Tensor | None = None) -> Tensor:
+def check_batch(model: Model, images: Images, device: str, n: int) -> Tensor:
     """eps of n noisy images in one batch, always the same ones, two at each noise level from sigma 30 down to 0.03.
-
-    Args:
-        before: the result of an earlier call.
 
     Raises:
         ValueError: as in `behaviour`; also if the model does not follow x where x changes and sigma does not, as one
             that remembers its answers by the noise level.
     """
     every = torch.arange(n)
-    answers = _outputs(model, images, device, every, n)
-    if before is not None:
-        _check_same(before, answers)
+    answers, again = (_outputs(model, images, device, every, n) for _ in range(2))
+    if not torch.equal(answers, again):
+        raise ValueError(
+            f"model: asked the same twice, it answered differently, by up to {(answers - again).abs().max():.2g}; its "
+            "answer must depend on x and sigma only, not on earlier calls. Is dropout or batch normalisation in "
+            "training mode (model.eval())? If it is meant to be random, say so: give it an attribute random = True"
+        )
     swapped, some = (every ^ 1).clamp(max=n - 1), every[:: max(n // FEW, 1)][:FEW]
     for order in (swapped, some):
         _check_alike(_outputs(model, images, device, order, n), answers[order])
     return answers
-
-
-@torch.no_grad()
-def check_again(model: Model, images: Images, device: str, before: Tensor) -> None:
-    """Raises ValueError if the model now answers otherwise than `before`, which `check_batch` returned."""
-    _check_same(before, _outputs(model, images, device, torch.arange(len(before)), len(before)))
-
-
-def _check_same(before: Tensor, answers: Tensor) -> None:
-    if not torch.equal(before, answers):
-        raise ValueError(
-            f"model: asked the same twice, it answered differently, by up to {(before - answers).abs().max():.2g}; its "
-            "answer must depend on x and sigma only, not on earlier calls. Is dropout or batch normalisation in "
-            "training mode (model.eval())? If it is meant to be random, say so: give it an attribute random = True"
-        )
 
 
 def _check_alike(answers: Tensor, expected: Tensor) -> None:

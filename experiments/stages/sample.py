@@ -25,7 +25,6 @@ from experiments.stages.common import Advance, images_of, load_model, write_meta
 from experiments.stages.compilation import maybe_compile
 from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
 from experiments.stages.recorder import CountingModel, TrajectoryRecorder
-from experiments.stages.steady import check_steady
 from experiments.store.store import Store
 
 FRESH_SEED = 60_000  # added to the seed of sampling: of the draws of the data that sampling may start from
@@ -47,7 +46,6 @@ def sample_stage(
     store.check_writable()
     use_threads(config.machine.threads)
     device, images = config.machine.device, images_of(config.model.data, data_root)
-    check_steady(config, store, data_root, first=True)
     network = load_model(config.model, store, data_root, device)
     model = CountingModel(network)
     counted: list[float] = []  # evaluations of this attempt
@@ -76,7 +74,6 @@ def sample_stage(
 
     with computing_in(config.machine.precision, device):
         (x, film, before, after), batch_sizes = halve_until_it_fits(config.batch, timed)
-    check_steady(config, store, data_root)
     _write(
         config,
         store,
