@@ -31,11 +31,6 @@ MODES = {
     "bf16": ("bf16", False),
     "bf16 compiled": ("bf16", True),
 }
-SCALING = {  # what varies -> (batch, n_steps, n_samples)
-    "batch": [(batch, 2, 512) for batch in (16, 64, 128, 256, 512)],
-    "steps": [(64, n_steps, 64) for n_steps in (4, 16, 64)],
-    "samples": [(128, 4, n_samples) for n_samples in (128, 256, 512)],
-}
 
 
 @pytest.fixture
@@ -113,20 +108,3 @@ def bench_sampling_of_peers(time_sampling: Callable[..., None], peer: Peer, devi
     batch = default_batch(device)
     shape = (batch, *SHAPE)
     time_sampling(lambda model: peer.run(model, shape, N_STEPS, device), network(device), "fp32", batch, who=peer.name)
-
-
-@pytest.mark.parametrize(
-    ("what", "batch", "n_steps", "n_samples"),
-    [(what, *case) for what, cases in SCALING.items() for case in cases],
-    ids=str,
-)
-def bench_scaling(clock: Callable[..., Any], what: str, batch: int, n_steps: int, n_samples: int, device: str) -> None:
-    """Time as a function of the batch size, the number of steps and the number of samples."""
-    model = network(device)
-    with computing_in("bf16", device):
-        x = clock(
-            lambda: draw(model, 1.0, n_samples, batch, device, n_steps),
-            rounds=3, suite=f"scaling: {what}", who="ours, eta 1, bf16", ours=True,
-            precision="bf16", batch=batch, n_images=n_samples, nfe=n_steps,
-        )  # fmt: skip
-    assert x.shape == (n_samples, *SHAPE) and torch.isfinite(x).all()

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from reports.figures import BLUE, FAINT, INK, log_ticks, plain_ticks, target
+from reports.figures import BLUE, FAINT, INK, target
 from reports.formats import number, plural
 
 
@@ -24,20 +24,4 @@ def bars(rows: pd.DataFrame, value: str, label: str, ax: Axes) -> Axes:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda amount, _: number(amount)))
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
-    return ax
-
-
-def growth(rows: pd.DataFrame, by: str, value: str, labels: tuple[str, str], ax: Axes) -> Axes:
-    """The axes (logarithmic) with a value against `by`, and a line of proportional growth through the last point."""
-    rows = rows.sort_values(by)
-    last = rows.iloc[-1]
-    ax.plot(rows[by], last[value] * rows[by] / last[by], color=FAINT, linewidth=1, linestyle="--", label="proportional")
-    ax.plot(rows[by], rows[value], "o-", color=BLUE, markersize=4, label="measured")
-    for _, row in rows.iterrows():
-        text = f"{labels[0]} {number(row[by], 0)}: {number(row[value])} {labels[1]}"
-        target(ax, row[by], row[value], f"{text}, median of {plural(row['rounds'], 'round')}")
-    log_ticks(ax, rows[by])
-    ax.set_yscale("log")
-    plain_ticks(ax)
-    ax.set(xlabel=labels[0], ylabel=labels[1])
     return ax

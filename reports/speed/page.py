@@ -10,15 +10,10 @@ from reports.document import About, Figure, Number, Opening, Section, Table, Ter
 from reports.formats import listed, missing, number, percent, plural, times
 from reports.render import write_pages
 from reports.sentences import capital
-from reports.speed.figures import bars, growth
+from reports.speed.figures import bars
 from reports.speed.rows import Benchmarks, read_benchmarks
 
 QUESTION = "How much time does everything but the network take, and how fast are other loops?"
-GROWTH = {  # suite -> column of the x axis, its label
-    "scaling: batch": ("batch", "batch"),
-    "scaling: steps": ("nfe", "steps"),
-    "scaling: samples": ("n_images", "samples"),
-}
 TERMS = [
     (
         "ms per step",
@@ -66,7 +61,6 @@ def sections(benchmarks: Benchmarks) -> list[Section | None]:
     return [
         Section("Training", speeds(benchmarks, "training") if has_sampling else []),  # else on the first screen
         Section("The loop alone", _alone(benchmarks)),
-        Section("How time grows", _growth(benchmarks)),
         Section("How to read this", [Terms(TERMS)], folded=True),
         Section("Tables", _tables(benchmarks), folded=True),
     ]
@@ -170,23 +164,6 @@ def _alone(benchmarks: Benchmarks) -> list[Figure]:
     bars(rows.assign(label=rows["who"]), "ms_per_step", "ms per step, with a network that costs nothing", ax)
     text = caption(benchmarks, rows, "Time of a step without the network. Blue: ours.")
     return [Figure("loop", drawing, "Milliseconds per step for each loop.", text)]
-
-
-def _growth(benchmarks: Benchmarks) -> list[Figure]:
-    rows = benchmarks.suite("scaling")
-    if not len(rows):
-        return []
-    rows = rows.assign(seconds=rows["n_images"] / rows["images_per_second"])
-    suites = [suite for suite in GROWTH if (rows["suite"] == suite).any()]
-    drawing, [axes] = figures.panels(1, len(suites), 2.6)
-    for ax, suite in zip(axes, suites, strict=True):
-        by, name = GROWTH[suite]
-        value, unit = ("ms_per_step", "ms per step") if by == "batch" else ("seconds", "seconds")
-        growth(rows[rows["suite"] == suite], by, value, (name, unit), ax)
-    text = caption(
-        benchmarks, rows, "Time against batch size, number of steps and number of samples. Dashed: proportional growth."
-    )
-    return [Figure("growth", figures.named(drawing), "Time against batch, steps and samples.", text)]
 
 
 def _tables(benchmarks: Benchmarks) -> list[Table]:

@@ -28,9 +28,8 @@ class Benchmarks:
     info: dict[str, Any]
 
     def suite(self, name: str) -> pd.DataFrame:
-        """The rows of a suite and of its parts, such as "scaling: batch" of "scaling"."""
-        suites = self.rows["suite"]
-        return self.rows[(suites == name) | suites.str.startswith(f"{name}: ")]
+        """The rows of a suite."""
+        return self.rows[self.rows["suite"] == name]
 
 
 def read_benchmarks(path: Path) -> Benchmarks:

@@ -88,15 +88,6 @@ def test_bars_are_in_the_order_of_the_rows_and_ours_are_blue() -> None:
     assert [bar.get_facecolor()[2] > 0.65 for bar in ax.patches] == [True, True, False, False]
 
 
-def test_growth_is_drawn_with_the_line_of_proportion_through_the_last_point() -> None:
-    rows = read_benchmarks(FILE).suite("scaling").query("suite == 'scaling: batch'")
-    ax = speed_figures.growth(rows, "batch", "ms_per_step", ("batch", "ms"), figures.panels(1, 1, 3)[1][0, 0])
-    proportional, measured, *targets = ax.lines
-    assert list(proportional.get_ydata()) == pytest.approx([52 / 16, 52 / 4, 52])
-    assert list(measured.get_ydata()) == [4, 13, 52]
-    assert "batch 256: 52 ms, median of 3 rounds" in str(targets[-1].get_gid())
-
-
 def test_the_first_screen_is_short_and_the_tables_are_folded(tmp_path: Path) -> None:
     page = write_bench_report(FILE, tmp_path / "page").read_text(encoding="utf-8")
     first, _, rest = page.partition("</section>")
