@@ -48,15 +48,6 @@ def eta_from_beta(beta: float, ratio: float) -> float:
     return beta / (ratio * math.sqrt(1 - ratio**2)) if beta else 0.0
 
 
-def flow_sde_from_eta(eta: float) -> float:
-    """a = eta sqrt(2), the noise of the SDE of flow matching, a sqrt(t / (1 - t)) dw, in the limit of small steps.
-
-    Source: Liu et al. 2025 (Flow-GRPO), arXiv 2505.05470. In sigma = t / (1 - t), a step adds a^2 sigma dsigma of
-        variance; eta adds eta^2 sigma'^2 (1 - sigma'^2 / sigma^2), which is 2 eta^2 sigma dsigma.
-    """
-    return eta * math.sqrt(2)
-
-
 def s_churn_from_beta(alpha: float, beta: float, n_steps: int) -> float:
     """S_churn = N gamma with 1 + gamma = sqrt(1 + (beta / (1 - alpha))^2), for S_noise = 1.
 

@@ -65,11 +65,3 @@ def test_churn_is_the_same_chain_shifted_by_half_a_step() -> None:
     alpha, beta = 0.1, 0.3
     gamma = dialects.s_churn_from_beta(alpha, beta, 1)
     assert (1 - alpha) * (1 + gamma) == pytest.approx(math.hypot(1 - alpha, beta), rel=1e-12)
-
-
-def test_the_sde_of_flow_matching_adds_as_much_noise_in_small_steps() -> None:
-    t, dt, eta = 0.6, 1e-5, 0.8
-    sigma, sigma_next = (time / (1 - time) for time in (t, t - dt))
-    added = (dialects.flow_sde_from_eta(eta) ** 2 * t / (1 - t)) * dt / (1 - t) ** 2  # dz / (1 - t) is dx
-    beta = dialects.beta_from_eta(eta, sigma_next / sigma)
-    assert (beta * sigma) ** 2 == pytest.approx(added, rel=1e-3)
