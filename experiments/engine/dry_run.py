@@ -4,7 +4,6 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 import torch
@@ -20,13 +19,13 @@ from experiments.config.trial import Trial, described
 from experiments.config.user_code import of_user
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan, Remaining
-from experiments.engine.progress import duration
 from experiments.engine.tasks import STAGES, RunContext
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, POWER
 from experiments.models.memory import halve_until_it_fits
 from experiments.stages.common import StoreLoader, images_of, load_meta
 from experiments.stages.hardware import use_threads
 from experiments.store.store import Store
+from reports.formats import duration, plural
 from reports.schema import COLUMNS, GROUPS, JUDGE
 
 NOUNS = {
@@ -59,16 +58,18 @@ def show(
         who = f" for each of {options.workers} workers" if options.workers else ""
         text += f"; {duration(seconds)} at {rate:,.0f} a second{who}, timed on this machine just now"
     console.print(text, soft_wrap=True)
-    size = detectable(remaining.plan.trials, context.store, race)
+    size, words = detectable(remaining.plan.trials, context.store, race) or (None, "")
+    if words:
+        console.print(words, soft_wrap=True)
     if race is not None:
         later = "proposed settings and " if race.refinement and race.refinement.rounds else ""
         later += f"the confirmation of the best {race.keep} on other images"
         console.print(f"not counted above: {later}", soft_wrap=True)
-    return counts | {"evaluations": remaining.cost, "seconds": seconds, "detectable": size and said(size, console)}
+    return counts | {"evaluations": remaining.cost, "seconds": seconds, "detectable": size}
 
 
-def detectable(trials: Sequence[Trial], store: Store, race: Race | None) -> "Detectable | None":
-    """The difference that a comparison of two settings would detect with 80 % power, before anything is run.
+def detectable(trials: Sequence[Trial], store: Store, race: Race | None) -> tuple[float, str] | None:
+    """The difference that a comparison of two settings would detect with 80 % power, before anything is run; in words.
 
     It uses the standard errors of stored scores, else what was measured for this feature space; None without either.
     From five networks on the interval is a t interval over networks. Their spread is not known beforehand, so the
@@ -86,58 +87,26 @@ def detectable(trials: Sequence[Trial], store: Store, race: Race | None) -> "Det
     features = first.score.reference.features
     if not known and features not in TYPICAL_SE:
         return None
-    one = statistics.median(known) if known else TYPICAL_SE[features]
-    se = math.sqrt(2 / (n * networks)) * one
+    of_one_image = statistics.median(known) if known else TYPICAL_SE[features]
     freedom = networks - 1 if networks >= ENOUGH_NETWORKS else (GROUPS - 1) * networks
     quantiles = stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)
+    size = float(quantiles * math.sqrt(2 / (n * networks)) * of_one_image)
     retrained = len({trial.model for trial in trials if _compared(trial) == _compared(first)}) > 1
-    return Detectable(float(quantiles * se), n, networks, bool(known), retrained)
+    at_best, remark = "at best ", "the spread between networks is not known yet"
+    if networks < ENOUGH_NETWORKS and retrained:
+        remark = f"settings with networks of their own get a verdict from {ENOUGH_NETWORKS} networks on"
+    elif networks < ENOUGH_NETWORKS:
+        at_best, remark = "", "half of that takes four times the images"
+    source = "from scores in the store" if known else "as for network small after 100,000 digits"
+    return size, (
+        f"{plural(networks, 'network')} with {n:,} images each would detect a difference in {COLUMNS[JUDGE].label} of "
+        f"{at_best}about {COLUMNS[JUDGE].scale * size:.0f} with {POWER:.0%} power ({source}); {remark}"
+    )
 
 
 def _compared(trial: Trial) -> tuple[str, str, int]:
     """Trials that share these are compared with each other. They share a network, unless settings have their own."""
     return trial.mode, trial.denoiser, trial.model.seed
-
-
-@dataclass(frozen=True)
-class Detectable:
-    """A difference in the deciding distance; for how many images and networks; whether scores in the store say so.
-
-    `retrained`: whether settings have networks of their own.
-    """
-
-    size: float
-    n_samples: int
-    n_networks: int
-    from_store: bool
-    retrained: bool = False
-
-    @property
-    def at_best(self) -> bool:
-        """Whether the spread between networks counts, which no forecast knows."""
-        return self.retrained or self.n_networks >= ENOUGH_NETWORKS
-
-    @property
-    def remark(self) -> str:
-        """What the forecast leaves out, or how to detect half of the difference."""
-        if self.retrained and self.n_networks < ENOUGH_NETWORKS:
-            return f"settings with networks of their own get a verdict from {ENOUGH_NETWORKS} networks on"
-        if self.at_best:
-            return "the spread between networks is not known yet"
-        return "half of that takes four times the images"
-
-
-def said(size: Detectable, console: Console) -> float:
-    """Prints it. Returns the difference."""
-    source = "from scores in the store" if size.from_store else "as for network small after 100,000 digits"
-    best, networks = "at best " * size.at_best, f"{size.n_networks} network{'s' * (size.n_networks > 1)}"
-    console.print(
-        f"{networks} with {size.n_samples:,} images each would detect a difference in {COLUMNS[JUDGE].label} of "
-        f"{best}about "
-        f"{COLUMNS[JUDGE].scale * size.size:.0f} with {POWER:.0%} power ({source}); {size.remark}",
-        soft_wrap=True,
-    )
-    return size.size
 
 
 def table(remaining: Remaining) -> pd.DataFrame:

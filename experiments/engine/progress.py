@@ -12,6 +12,7 @@ from rich.table import Column
 
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.tasks import STAGES, Outcome, Task
+from reports.formats import duration
 from reports.terminal import is_live, said
 
 WIDTH = 12  # of the bar; texts have the rest of the line
@@ -102,10 +103,3 @@ def in_words(plan: Plan) -> dict[str, str]:
         what.setdefault(trial.samples, setting)
         what.setdefault(trial.score, setting)
     return {task.name: f"{STAGES[task.kind]}: {what[task.config]}" for task in plan.tasks if task.config in what}
-
-
-def duration(seconds: float) -> str:
-    """A duration with its unit, rounded as an estimate should be."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

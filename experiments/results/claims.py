@@ -16,7 +16,6 @@ from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, pooled
 
 BANDS = ((2.85, 30.0), (0.285, 2.85), (0.0, 0.285))  # of sigma
 NUMBERS = tuple("difference se low high interval holds_for clear detectable".split())
-LABELS = ("claim", "arm", "kind", "band_low", "band_high", "p_std", "images_seen", "metric")
 Network = tuple[float, float, float, str]  # p_mean, p_std, images_seen, training seed
 Profiles = Mapping[str, Mapping[float, float]]  # model_id -> sigma -> held-out error
 PREDICTED = (-1.7, -1.1, 0.1, 0.7)  # P_means besides the default's that the predictions speak of
