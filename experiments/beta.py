@@ -29,11 +29,7 @@ FIXED_BEFOREHAND = (Ladder("geometric", 66, 30.0, 0.03), LogNormal())  # of the 
 
 
 def main(study: BetaStudy, options: Options) -> pd.DataFrame:
-    """Is beta > 0 better than beta = 0? At equal alpha, on an equal ladder, and for an equal budget.
-
-    Trains networks, samples from them with and without fresh noise, scores the samples against real images and writes
-    a report. After an interrupt the same command continues where it stopped. Returns the table.
-    """
+    """Runs the experiment and writes its report. Returns the table."""
     study = options.apply(study)
     check_range("explore_samples", study.explore_samples, MIN_SAMPLES)
     check_range("explore_seeds", study.explore_seeds, 0)

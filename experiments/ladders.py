@@ -31,11 +31,7 @@ from experiments.studies.ladders import COMMAND, LadderStudy
 
 
 def main(study: LadderStudy, options: Options) -> pd.DataFrame:
-    """Which noise levels should sampling visit, and with which sampler, for a given number of network evaluations?
-
-    Trains networks, samples from them on each ladder with each sampler at each budget, scores the samples against real
-    images and writes a report. After an interrupt the same command continues where it stopped. Returns the table.
-    """
+    """Runs the experiment and writes its report. Returns the table."""
     study = options.apply(study)
     for name in ("ladders", "n_steps", "etas"):
         if not getattr(study, name):

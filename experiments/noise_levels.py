@@ -48,12 +48,7 @@ DENSITY_POINTS = 201
 
 
 def main(study: NoiseStudy, options: Options) -> pd.DataFrame:
-    """Which noise levels should a denoiser be trained on, and with which weights, at an equal training budget?
-
-    Trains networks with each setting, samples from them with a deterministic and a stochastic sampler, scores the
-    samples against real images, measures the error on held-out images at each noise level, and writes a report. After
-    an interrupt the same command continues where it stopped. Returns the table.
-    """
+    """Runs the experiment and writes its report. Returns the table."""
     if options.model is not None:
         raise ValueError("model: this experiment compares ways to train; --model is for beta, ladders and run")
     study = options.apply(study)

@@ -71,11 +71,7 @@ class OwnFile:
 
 
 def main(study: SweepStudy, options: Options) -> pd.DataFrame:
-    """Runs a sweep of your own: FILE.py says which settings to compare. Returns the table.
-
-    Each setting that runs() yields is run with each network. In each mode, every setting is compared with the first.
-    After an interrupt the same command continues where it stopped.
-    """
+    """Runs the sweep and writes its report. Returns the table."""
     own = read(study.file)
     usual = own.presets.get(options.preset, study)  # the file's preset, changed by what was typed
     typed = {field.name: getattr(study, field.name) for field in fields(Study) if field.name in options.given}

@@ -102,7 +102,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     for path in earlier:  # so that a report never mixes two runs
         path.unlink()
     remarks = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
-    remarks += [*experiment.notes, *_reused(plan, store)]
+    remarks += experiment.notes
     if chosen := chosen_for(experiment.trials, options):
         remarks.append(chosen.why)
     with said(console, lambda: "checking the network and the settings"):
@@ -137,16 +137,6 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     frame = pd.read_csv(directory / "table.csv")
     frame.attrs["failed_probes"] = len(result.failed_probes)
     return frame
-
-
-def _reused(plan: Plan, store: Store) -> list[str]:
-    """A note if scores of a network trained elsewhere are reused from the store."""
-    foreign = [trial for trial in plan.trials if trial.model.trained_by == "others"]
-    found = {trial.run_id for trial in foreign}
-    done = sum(store.has("scores", name) for name in found)
-    if not done:
-        return []
-    return [f"{done} of {len(found)} runs of the given network are in the store, and are checked"]
 
 
 def _part(planned: Sequence[Trial | Infeasible], options: Options) -> Sequence[Trial | Infeasible]:

@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ def write_evidence(directory: Path, done: Sequence[Trial], store: Store, data_ro
                 losses += [shared | point for point in csv.DictReader(file)]
     if done:
         images = images_of(done[0].model.data, data_root)
-        _save(_picture(images.pixels), pictures / "real.png")
+        _picture(images.pixels).save(pictures / "real.png")
         if histograms:
             share = images.labels.bincount(minlength=N_CLASSES) / len(images.labels)
             histograms += _histogram("real", (share * done[0].samples.n_samples).tolist())
@@ -70,15 +69,8 @@ def _save_pictures(folder: Path, trial: Trial, store: Store) -> None:
     tensors = load_shown(trial.score, store)
     for name in ("film", "denoised"):
         if name in tensors:
-            _save(_tiled(tensors[name].transpose(0, 1)), folder / f"{samples_id}-{name}.png")
-    _save(_picture(tensors["pixels"]), folder / f"{samples_id}.png")
-
-
-def _save(picture: Image.Image, path: Path) -> None:
-    """Writes a picture atomically, so that an existing file is complete and need not be drawn again."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    picture.save(temporary, format="PNG")
-    temporary.replace(path)
+            _tiled(tensors[name].transpose(0, 1)).save(folder / f"{samples_id}-{name}.png")
+    _picture(tensors["pixels"]).save(folder / f"{samples_id}.png")
 
 
 def _picture(pixels: torch.Tensor) -> Image.Image:

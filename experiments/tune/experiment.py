@@ -57,11 +57,7 @@ DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is us
 
 
 def main(study: TuneStudy, options: Options) -> pd.DataFrame:
-    """Which sampler settings are best for this network, at each number of evaluations?
-
-    Races the settings, confirms the finalists on images of another seed, and writes a report, settings.json and
-    snippets to paste. After an interrupt the same command continues where it stopped. Returns the table.
-    """
+    """Runs the experiment; writes its report, settings.json and code to paste. Returns the table."""
     start = time.monotonic()
     study = options.apply(study)
     for name in ("ladders", "budgets"):

@@ -15,12 +15,11 @@ from experiments.config.trial import Trial
 from experiments.results.table import write_rows
 from experiments.stages.common import images_of
 from experiments.store.store import Store
-from experiments.why_noise.page.tables import TABLES
+from experiments.why_noise.page.tables import HELD_OUT, TABLES
 
 # A sample is a copy if its nearest training image is at most this share of the distance to the second nearest away. The
 # network's own residue can hide a copy, so near copies are counted too, and compared with those among held-out images.
 COPY, NEAR = 1 / 3, 0.9
-HELD_OUT = "held-out images"
 
 
 def write_copies(

@@ -39,12 +39,7 @@ from reports.terminal import Terminal
 
 
 def main(study: WhyStudy, options: Options) -> pd.DataFrame:
-    """Why does putting noise back help? Which of the network's errors does it repair, made at which noise levels?
-
-    Fits a mixture to the digits, trains networks on its draws, exchanges them for the exact denoiser at some noise
-    levels, samples with and without noise, and writes a report. After an interrupt the same command continues where it
-    stopped.
-    """
+    """Runs the experiment and writes its report. Returns the table."""
     if options.model is not None:
         raise ValueError("model: this experiment needs networks that it trained itself; --model is for the others")
     if study.real and "data" not in options.given:

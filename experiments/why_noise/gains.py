@@ -26,12 +26,12 @@ from experiments.store.store import Store
 from experiments.why_noise.arms import EVERYWHERE, FULL, NONE, Arm, arms, bands, high_and_low
 from experiments.why_noise.copies import write_copies
 from experiments.why_noise.measurements import write_probes
-from experiments.why_noise.page.tables import TABLES
+from experiments.why_noise.page.tables import EXACT_ABOVE, HALF_LEFT, TABLES
 from experiments.why_noise.settings import WhyStudy
 from experiments.why_noise.yardsticks import Whitened, class_chi2, log_density_gap, root_above, whitened_kd
+from reports.schema import FURTHER
 
-HALF_LEFT = "exact above − 0.5 everywhere"
-YARDSTICKS = (*METRICS, "root", "whitened", "class_chi2", "log_density")
+YARDSTICKS = (*METRICS, *FURTHER)
 OF_TRUTH = 20_000  # draws that the yardsticks' truth is known from
 TRUTH_SEED = 80_000
 Values = dict[str, tuple[float, Array]]  # yardstick -> value and jackknife replicates
@@ -252,4 +252,4 @@ def _exact_above(study: WhyStudy, known: Sequence[Arm], seen: int, levels: str) 
                 terms = [(1, arm.name, FULL), (-0.5, levels, "noise everywhere")]
                 yield Claim(HALF_LEFT, terms, seen, edge)
             terms = [(1, arm.name, FULL), (-1, levels, f"noise below sigma {edge:g}")]
-            yield Claim("exact above − noise below", terms, seen, edge)
+            yield Claim(EXACT_ABOVE, terms, seen, edge)

@@ -6,6 +6,7 @@ from experiments.why_noise.page import gains
 from experiments.why_noise.page.drawings import against_residual, along_levels, bands, exact_above
 from experiments.why_noise.page.inputs import inputs
 from experiments.why_noise.page.predictions import outcomes
+from experiments.why_noise.page.tables import EXACT_ABOVE
 from reports import components, tables
 from reports.document import Block, Figure, Prose, Section, Table, table
 from reports.formats import cell, listed, metric_name, number, plural
@@ -14,7 +15,6 @@ from reports.schema import COLUMNS, FURTHER, METRICS
 
 PREDICTED = {15_000, 45_000}  # training images of predictions 1 to 5
 SHARES = {"copies": "copies", "near copies": "near_copies"}
-BELOW = "exact above − noise below"
 
 KINDS = {"noise": "With noise against without, for each denoiser.", "control": "The A/A control."}
 
@@ -97,7 +97,7 @@ def error_sizes(run: Run) -> list[Figure]:
 
 def against_noise_below(run: Run) -> list[Table]:
     """The gain with an exact denoiser above a level, minus that of the network with noise below this level only."""
-    rows = run.claims[run.claims["claim"] == BELOW]
+    rows = run.claims[run.claims["claim"] == EXACT_ABOVE]
     body = [
         {"exact": f"above {number(edge)}"}
         | {

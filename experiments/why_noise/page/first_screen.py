@@ -6,6 +6,7 @@ import pandas as pd
 
 from experiments.why_noise.page import gains
 from experiments.why_noise.page.predictions import held
+from experiments.why_noise.page.tables import HELD_OUT
 from reports import components, openings
 from reports.document import Number, Opening
 from reports.formats import as_precise, cell, metric_name, missing, number, percent
@@ -137,7 +138,7 @@ def numbers(run: Run) -> list[Number]:
 
 def copies_of(run: Run, row: pd.Series) -> Number:
     """The near copies of a denoiser, in place of a gain that they make meaningless."""
-    share, held_out = (percent(gains.near_copies(run, arm) or 0.0) for arm in (row["arm"], gains.HELD_OUT))
+    share, held_out = (percent(gains.near_copies(run, arm) or 0.0) for arm in (row["arm"], HELD_OUT))
     side, edge = ("above", row["band_low"]) if missing(row["band_high"]) else ("below", row["band_high"])
     notes = [f"of all samples; {held_out} of held-out images", "so its change of FD by noise means little"]
     return Number(share, f"near copies without errors {side} sigma {number(edge)}", notes)

@@ -5,6 +5,7 @@ A gain is the change of a distance by noise, setting minus no noise, with one de
 
 import pandas as pd
 
+from experiments.why_noise.page.tables import HALF_LEFT, HELD_OUT
 from reports import components
 from reports.document import Table, table
 from reports.formats import cell, interval, metric_name, missing, number, percent, plural
@@ -13,9 +14,7 @@ from reports.results import Run, pooled
 DECIDES = "fd"  # needs fewer images for this effect than KD
 FULL, EVERYWHERE = "eta 1", "noise everywhere"
 MANY_COPIES = 0.1  # share of samples, beyond that of held-out images
-HELD_OUT = "held-out images"
 LOW = 1.0  # below this sigma, errors on a network's own samples exceed those on training inputs
-HALF_LEFT = "exact above − 0.5 everywhere"  # a claim
 BEYOND = "beyond the exact denoiser (FD)"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.why_noise.page import gains
+from experiments.why_noise.page.tables import HALF_LEFT
 from reports.results import Run
 
 NOT_TESTED, MISSING = "not tested", "runs are missing"
@@ -95,7 +96,7 @@ def _tests(run: Run, prediction: dict[str, Any]) -> Iterator[Test]:
     for seen in gains.lengths(run) if prediction["of"] == "every network" else gains.lengths(run)[-1:]:
         for test in prediction["tests"]:
             name, words = test["claim"], f", {test['words']}" if "words" in test else ""
-            row = gains.half_left(run, seen) if name == gains.HALF_LEFT else gains.claim(run, name, seen)
+            row = gains.half_left(run, seen) if name == HALF_LEFT else gains.claim(run, name, seen)
             yield Test([] if row is None else [row], test["holds"], gains.images(seen) + words)
 
 

@@ -2,6 +2,9 @@
 
 from reports.schema import Column
 
+HALF_LEFT, EXACT_ABOVE = "exact above − 0.5 everywhere", "exact above − noise below"  # claims
+HELD_OUT = "held-out images"  # an arm of copies.csv
+
 TABLES = {
     "probes.csv": ("arm", "train_seed", "images_seen", "probe", "eta", "sigma", "value", "se", "n_samples", "n_steps"),
     "ratios.csv": tuple("probe images_seen eta sigma value low high level interval n_networks".split()),
