@@ -32,28 +32,29 @@ RARE = 1e-6  # density of a noise level in training, relative to the highest den
 
 def doubts(trials: Sequence[Trial], data_root: Path | None) -> list[str]:
     """The warnings about the trials, each once."""
-    found: dict[str, None] = {}
+    return list(dict.fromkeys(_of_trials(trials, data_root)))
+
+
+def _of_trials(trials: Sequence[Trial], data_root: Path | None) -> Iterator[str]:
     for reference in dict.fromkeys(trial.score.reference for trial in trials):
         if reference.features == "digits" and not _is_digits(reference.data):
-            found[
+            yield (
                 f"features='digits' were trained on MNIST and may not tell good images from bad ones of "
                 f"data={reference.data!r}; use --features natural"
-            ] = None
+            )
     for data in dict.fromkeys(trial.model.data for trial in trials):
         if not data.startswith(MIXTURE):
-            found |= dict.fromkeys(_of_images(images_of(data, data_root)))
+            yield from _of_images(images_of(data, data_root))
     for trial in trials:
-        found |= dict.fromkeys(_of_ladder(trial))
-    found |= dict.fromkeys(_of_equal_settings(trials))
+        yield from _of_ladder(trial)
+    yield from _of_equal_settings(trials)
     for network in dict.fromkeys(trial.model for trial in trials if isinstance(trial.model, ForeignConfig)):
         samples = [trial.samples for trial in trials if trial.model == network]
         runs = dict.fromkeys((config.sampler, config.ladder.sigmas()) for config in samples)
-        batch = max(config.batch for config in samples)
-        found |= dict.fromkeys(_of_network(network, list(runs), batch, data_root))
+        yield from _of_network(network, list(runs), max(config.batch for config in samples), data_root)
     threads = max(trial.samples.machine.threads for trial in trials)
     if threads > cores() and trials[0].samples.machine.device == "cpu":
-        found[f"threads={threads} on {cores()} cores: runs are slower than with one thread per core"] = None
-    return list(found)
+        yield f"threads={threads} on {cores()} cores: runs are slower than with one thread per core"
 
 
 def _of_equal_settings(trials: Sequence[Trial]) -> Iterator[str]:
@@ -126,7 +127,7 @@ def _of_network(
         if why := unknown(high, network.span):
             yield f"a ladder begins at sigma {high:.3g}, but {why}"
         ends = [(sampler.name, *sampler.asked(sigmas)) for sampler, sigmas in runs]
-        lowest, highest = min(ends, key=lambda one: one[1]), max(ends, key=lambda one: one[2])
+        lowest, highest = min(ends, key=lambda end: end[1]), max(ends, key=lambda end: end[2])
         for name, level, outside in (
             (lowest[0], lowest[1], lowest[1] < low),
             (highest[0], highest[2], highest[2] > high),
