@@ -35,7 +35,7 @@ def commands() -> list[list[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0][:40])
 def test_python_examples_run(code: str, tmp_path: Path) -> None:
-    done = warm.run("-c", code.replace("60_000", "6_000"), cwd=tmp_path)  # as it stands, but on fewer images
+    done = warm.run("-c", code.replace("60_000", "640"), cwd=tmp_path)  # as it stands, but on fewer images
     assert done.returncode == 0, done.stderr
 
 

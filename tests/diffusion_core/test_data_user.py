@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from user_images import GREY, RGB, RNG, npz, save
+from user_images import GREY, RGB, npz, save
 
 from diffusion_core.data import load, resolve
 from diffusion_core.data_user import random_order
@@ -179,16 +179,6 @@ def test_images_sorted_by_class_come_in_a_random_order_with_their_labels(tmp_pat
     assert (images.pixels[:, 0, 0, 0] == images.labels).all() and images.labels.bincount().tolist() == [40] * 10
     for part in (images.labels[:100], images.labels[-100:]):
         assert (part.bincount(minlength=10) >= 3).all()
-
-
-def test_a_folder_and_an_array_of_the_same_images_have_the_same_order(tmp_path: Path) -> None:
-    pixels = RNG.integers(0, 256, (20, 8, 8), dtype=np.uint8)
-    for index in reversed(range(20)):  # the order in which files were written does not count
-        save(tmp_path / "folder" / str(index // 10) / f"{index:02}.png", pixels[index])
-    folder = load(f"folder8:{tmp_path / 'folder'}")
-    file = load(npz(tmp_path, images=pixels, labels=np.arange(20) // 10).replace("npz:", "npz8:"))
-    assert torch.equal(folder.pixels, file.pixels) and torch.equal(folder.labels, file.labels)
-    assert not (file.pixels[:, 0].numpy() == pixels).all()
 
 
 def test_the_random_order_is_the_same_everywhere() -> None:

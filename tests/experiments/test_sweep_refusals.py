@@ -38,43 +38,27 @@ NAME = 'name(self): return "mine"'
         (FILE.replace(NAME, "name(self): return 3"), "name of the sampler of 'mine': 3: it must be a text that is not"),
         (FILE.replace(NAME, "name(self): raise SystemExit(0)"), "name of the sampler of 'mine': SystemExit: 0"),
         (FILE.replace("return Euler(0.0).planned_nfe(sigmas)", "return 1 / 0"), "planned_nfe of the sampler of 'mine'"),
-        (
-            FILE.replace("    @prop", "    size: object = len\n    @prop"),
-            "sampler of 'mine': it has no identity: TypeError: Object of type builtin",
-        ),
-        (
-            FILE.replace("    @prop", "    def __hash__(self): raise KeyError('h')\n    @prop"),
-            "runs(): number 2: KeyError: 'h'",
-        ),
+        (FILE.replace("    @prop", "    size: object = len\n    @prop"),
+         "sampler of 'mine': it has no identity: TypeError: Object of type builtin"),
+        (FILE.replace("    @prop", "    def __hash__(self): raise KeyError('h')\n    @prop"),
+         "runs(): number 2: KeyError: 'h'"),
         (noisy("..."), "noise mine: sample gave ellipsis; it must give a tensor (64,) torch.float32"),
         (noisy("torch.ones(n, 1)"), "noise mine: sample gave (64, 1) torch.float32; it must give"),
         (noisy("torch.rand(n)"), "noise mine: it must draw all random numbers from the generator"),
         (noisy("-torch.ones(n)"), "noise mine: its levels must be finite, above 1e-18 and below 1e+18"),
-        (
-            noisy(density="1 / 0"),
-            "the levels, and log_density(log_sigma), of ln sigma: ZeroDivisionError: division by zero",
-        ),
+        (noisy(density="1 / 0"),
+         "the levels, and log_density(log_sigma), of ln sigma: ZeroDivisionError: division by zero"),
         (noisy(density="log_sigma * torch.nan"), "and below 1e+18, and its log density no NaN"),
         (noisy("1", "1", 'name = "mine"', "pass"), "it must be a NoiseDistribution, such as LogNormal()"),
-        (
-            noisy("1", "1", 'name = "mine"', "name = property(lambda self: {}[0])"),
-            "name of the noise of 'mine': KeyError: 0",
-        ),
+        (noisy("1", "1", 'name = "mine"', "name = property(lambda self: {}[0])"),
+         "name of the noise of 'mine': KeyError: 0"),
         (stepping("torch.randn_like(x)"), "sampler mine: run twice with the same noise, it gave different samples"),
-        (
-            stepping(
-                "x + torch.stack([torch.randn(x[0].shape, generator=torch.manual_seed(i)) for i in range(len(x))])"
-            ),
-            "sampler mine: a sample depends on the others of its batch",
-        ),
-        (
-            stepping("x + (torch.set_default_dtype(torch.float64) or 0)"),
-            "sampler mine: it changes torch's default dtype",
-        ),
-        (
-            f"import torch\ntorch.set_default_dtype(torch.float64)\n{FILE}",
-            "mine.py': it changes torch's default dtype or device, on which all results here depend",
-        ),
+        (stepping("x + torch.stack([torch.randn(x[0].shape, generator=torch.manual_seed(i)) for i in range(len(x))])"),
+         "sampler mine: a sample depends on the others of its batch"),
+        (stepping("x + (torch.set_default_dtype(torch.float64) or 0)"),
+         "sampler mine: it changes torch's default dtype"),
+        (f"import torch\ntorch.set_default_dtype(torch.float64)\n{FILE}",
+         "mine.py': it changes torch's default dtype or device, on which all results here depend"),
         (stepping("x - x.mean()"), "sampler mine: a sample depends on the others of its batch"),
         (
             stepping('x + 0 * (object.__setattr__(self, "k", self.k + 1) or 0)').replace(
@@ -82,24 +66,18 @@ NAME = 'name(self): return "mine"'
             ),
             "sampler mine: it changes its own fields while it runs",
         ),
-        (
-            FILE.replace("    @prop", "    def __eq__(self, other): return True\n    @prop"),
-            "Mine: it compares its values in its own way, so two could be taken for one",
-        ),
+        (FILE.replace("    @prop", "    def __eq__(self, other): return True\n    @prop"),
+         "Mine: it compares its values in its own way, so two could be taken for one"),
         (
             FILE.replace("    @prop", "    k: int = field(default=1, compare=False)\n    @prop").replace(
                 "import dataclass", "import dataclass, field"
             ),
             "Mine: it compares its values in its own way",
         ),
-        (
-            FILE.replace("    @prop", "    log: list = None\n    @prop").replace("Mine())", "Mine([]))"),
-            "unhashable type: 'list': its fields must not change, so use a tuple",
-        ),
-        (
-            FILE.replace("2), Euler(0.0))", "2), Euler(99.0))"),
-            "'euler' is the first setting of mode 'all', so all others are compared with it, but it cannot be run",
-        ),
+        (FILE.replace("    @prop", "    log: list = None\n    @prop").replace("Mine())", "Mine([]))"),
+         "unhashable type: 'list': its fields must not change, so use a tuple"),
+        (FILE.replace("2), Euler(0.0))", "2), Euler(99.0))"),
+         "'euler' is the first setting of mode 'all', so all others are compared with it, but it cannot be run"),
         (FILE.replace("Mine())", "Mine(), training={'nope': 1})"), "training of 'mine': a TrainConfig has no nope"),
         (FILE.replace("Mine())", "Mine(), training={1: 2, 'nope': 1})"), "a TrainConfig has no 1, nope"),
         (FILE.replace("Mine())", "Mine(), training={'stratified': 'no'})"), "stratified='no': it must be True or"),
@@ -112,22 +90,14 @@ NAME = 'name(self): return "mine"'
             "they must look like Ladder(n_steps=66)",  # else a row would name a schedule that it does not have
         ),
         (FILE.replace("return Euler(0.0).planned_nfe(sigmas)", "return 1.5"), "planned_nfe is 1.5; it must be a whole"),
-        (
-            FILE + "from experiments.config import Study\nPRESETS = {'smok': Study()}\n",
-            "PRESETS has 'smok'; its names are smoke, laptop, gpu",
-        ),
-        (
-            FILE + "from experiments.config import Study\nPRESETS = {'smoke': Study(data=5)}\n",
-            "data=5: it must be a text",
-        ),
-        (
-            FILE + "from experiments.config import Study\nPRESETS = {'smoke': Study(batch_size=64.5)}\n",
-            "batch_size=64.5: it must be a whole number or None",
-        ),
-        (
-            FILE + "from experiments.config import Study\nPRESETS = {'smoke': Study(reference='x')}\n",
-            "foreign, reference, training: a study has none",
-        ),
+        (FILE + "from experiments.config import Study\nPRESETS = {'smok': Study()}\n",
+         "PRESETS has 'smok'; its names are smoke, laptop, gpu"),
+        (FILE + "from experiments.config import Study\nPRESETS = {'smoke': Study(data=5)}\n",
+         "data=5: it must be a text"),
+        (FILE + "from experiments.config import Study\nPRESETS = {'smoke': Study(batch_size=64.5)}\n",
+         "batch_size=64.5: it must be a whole number or None"),
+        (FILE + "from experiments.config import Study\nPRESETS = {'smoke': Study(reference='x')}\n",
+         "foreign, reference, training: a study has none"),
         (FILE + "PRESETS = 5\n", "PRESETS must be a dict of names and experiments.config.Study"),
         (None, "there is no such Python file"),
         (FILE.replace("QUESTION", "TITLE"), "it needs QUESTION, a text; see python -m experiments sweep --help"),
@@ -139,30 +109,20 @@ NAME = 'name(self): return "mine"'
         ("import sys\nsys.exit(0)", "line 2: SystemExit: 0"),
         ("import no_such_module", "line 1: ModuleNotFoundError: No module named 'no_such_module'"),
         ("QUESTION = ''\ndef runs():\n    raise KeyError('x')\n    yield", "runs(): line 3: KeyError: 'x'"),
-        (
-            "QUESTION = ''\ndef runs():\n    while True:\n        yield 1",
-            "runs(): it yields more than 100,000 settings",
-        ),
-        (
-            FILE.replace("@dataclass(frozen=True)", "@dataclass"),
-            "TypeError: cannot inherit non-frozen dataclass from a frozen",
-        ),
-        (
-            noisy().replace("@dataclass(frozen=True)\nclass Noise", "@dataclass\nclass Noise"),
-            "Noise: it is not frozen, so it",
-        ),
+        ("QUESTION = ''\ndef runs():\n    while True:\n        yield 1",
+         "runs(): it yields more than 100,000 settings"),
+        (FILE.replace("@dataclass(frozen=True)", "@dataclass"),
+         "TypeError: cannot inherit non-frozen dataclass from a frozen"),
+        (noisy().replace("@dataclass(frozen=True)\nclass Noise", "@dataclass\nclass Noise"),
+         "Noise: it is not frozen, so it"),
         (FILE.replace("@dataclass(frozen=True)", ""), "Mine: it is no dataclass itself"),
-        (
-            FILE.replace("(Sampler)", ""),
-            "sampler of 'mine': make its class a subclass of diffusion_core.samplers.Sampler",
-        ),
+        (FILE.replace("(Sampler)", ""),
+         "sampler of 'mine': make its class a subclass of diffusion_core.samplers.Sampler"),
         (FILE.replace("Mine())", "type('X', (Euler,), {})())"), "X: it is no dataclass itself"),
-        (
-            FILE.replace("Mine())", "Mine(), training={'data': 'mnist'})"),
-            "training='data' of 'mine': all settings of a sweep share it",
-        ),
+        (FILE.replace("Mine())", "Mine(), training={'data': 'mnist'})"),
+         "training='data' of 'mine': all settings of a sweep share it"),
     ],
-)
+)  # fmt: skip
 def test_a_file_that_does_not_do_says_what_is_missing(
     text: str | None,
     message: str,

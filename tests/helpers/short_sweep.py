@@ -1,6 +1,7 @@
 """What the tests of the executor share: four short runs of two small networks, and the rows of such runs."""
 
 from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 
@@ -12,10 +13,12 @@ from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
+from experiments.results.table import COLUMNS, NOT_VALUES
 from experiments.store.store import Store
 
 TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
 REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
+VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
 
 
 def trial(n_steps: int, eta: float, train: TrainConfig = TRAIN, mode: str = "any", seed: int = 0) -> Trial:
@@ -29,3 +32,8 @@ TRIALS = [trial(2, eta, replace(TRAIN, seed=seed), seed=seed) for seed in (0, 1)
 
 def run(trials: list[Trial], store: Store) -> list[Row]:
     return execute(Plan.of(trials), RunContext(store), Console(quiet=True)).rows
+
+
+def values(rows: list[Row]) -> list[list[Any]]:
+    """The columns that do not depend on when, where and how fast a run was made."""
+    return [[row.get(name) for name in VALUES] for row in rows]

@@ -255,23 +255,17 @@ class Output(dict[str, Tensor]):
         (lambda z: (z,), {}, r"it returned tuple; .*, so wrap it: lambda z, t: net\(z, t\)\[0\]"),
         (lambda z: Output(sample=z), {}, r"it returned Output; .*, so wrap it: lambda z, t: net\(z, t\)\.sample"),
         (lambda z: (z,), {"labels": 1}, r"it returned tuple; .*: lambda z, t, labels: net\(z, t, labels\)\[0\]"),
-        (
-            lambda z: [z],
-            {"labels": 1, "n_classes": 5, "guidance": 2.0, "null_label": 5},
-            "it returned list; it must return a tensor",
-        ),
-        (
-            lambda z: z[:3],
-            {"labels": 1, "n_classes": 5, "guidance": 2.0, "null_label": 5},
-            r"it returned shape \(3, 1, 4, 4\) for images of shape \(4, ",
-        ),
+        (lambda z: [z], {"labels": 1, "n_classes": 5, "guidance": 2.0, "null_label": 5},
+         "it returned list; it must return a tensor"),
+        (lambda z: z[:3], {"labels": 1, "n_classes": 5, "guidance": 2.0, "null_label": 5},
+         r"it returned shape \(3, 1, 4, 4\) for images of shape \(4, "),
         *(
             (lambda z, kind=kind: z.to(kind), {}, f"it returned {kind}; its output must hold real numbers")
             for kind in (torch.uint8, torch.bool, torch.complex64)
         ),
     ],
     ids=["tuple", "object", "labels", "guidance", "batch", "uint8", "bool", "complex"],
-)
+)  # fmt: skip
 def test_a_network_that_returns_no_tensor_of_real_numbers_is_named(
     returned: Callable[[Tensor], object], options: dict[str, object], message: str
 ) -> None:

@@ -116,22 +116,16 @@ def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str) -> N
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (
-            lambda: build("small")(torch.zeros(1, 1, 32, 28), torch.ones(1)),
-            "x: images are 32x28 pixels; .* takes 32x32",
-        ),
-        (
-            lambda: build("small")(torch.zeros(1, 1, 16, 16), torch.ones(1)),
-            "x: images are 16x16 pixels; .* takes 32x32",
-        ),
+        (lambda: build("small")(torch.zeros(1, 1, 32, 28), torch.ones(1)),
+         "x: images are 32x28 pixels; .* takes 32x32"),
+        (lambda: build("small")(torch.zeros(1, 1, 16, 16), torch.ones(1)),
+         "x: images are 16x16 pixels; .* takes 32x32"),
         (lambda: build("paper")(torch.zeros(1, 1, 24, 32), torch.ones(1)), "24x32 pixels; .* sides that divide by 16"),
         (lambda: build("big"), "network='big': unknown network; the names are small, paper"),
-        (
-            lambda: build("small", parameterisation="v"),
-            "parameterisation='v': must be one of preconditioned, eps, x0, mixture-input",
-        ),
+        (lambda: build("small", parameterisation="v"),
+         "parameterisation='v': must be one of preconditioned, eps, x0, mixture-input"),
     ],
-)
+)  # fmt: skip
 def test_what_a_network_does_not_take_is_named(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=f"{message}$"):
         make()

@@ -1,14 +1,12 @@
 """Set-ups that may mislead are said, and the usual ones are not."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from torch import Tensor
 
 from diffusion_core import adapters, load
 from diffusion_core.data import resolve
@@ -140,17 +138,6 @@ def test_levels_above_the_ladder_that_the_network_does_not_know_are_said(monkeyp
         f"level above {high:.3g}"
     ]
     assert said(EulerCorrected(shift=0.01, s_max=1.0))[0].endswith(f"the network knows no level below {low:.3g}")
-    assert said(Raising())[0].startswith(
-        f"Raising(eta=0) asks the network for sigma {1.5 * high:.3g}, beyond its ladder"
-    )
-
-
-@dataclass(frozen=True)
-class Raising(Euler):
-    """A sampler from outside, which asks for levels above its ladder and declares nothing."""
-
-    def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
-        return super().run(lambda x, sigma: eps(x, 1.5 * sigma), x, sigmas, noise)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from short_sweep import REFERENCE, TRAIN, TRIALS, trial
+from short_sweep import REFERENCE, TRAIN, TRIALS, trial, values
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, SampleConfig, ScoreConfig
@@ -20,7 +20,6 @@ from experiments.engine.plan import Plan
 from experiments.engine.pool import Worker, at_a_time, pool, startable
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import Outcome, RunContext, Task
-from experiments.results.table import COLUMNS, NOT_VALUES
 from experiments.store.store import Store
 from experiments.sweep import read
 
@@ -80,10 +79,9 @@ def sweep(trials: list[Trial], store: Store, workers: int = 2, logs: Path | None
 def test_rows_are_those_of_one_process(tmp_path: Path) -> None:
     trials = [*TRIALS, trial(2, 0.0, replace(TRAIN, lr=1e30))]
     alone, beside = (sweep(trials, Store(tmp_path / f"{n}"), n, tmp_path) for n in (1, 2))
-    values = [
-        [[row.get(name) for name in COLUMNS if name not in NOT_VALUES] for row in r.rows] for r in (alone, beside)
+    assert values(alone.rows) == values(beside.rows) and [row["status"] for row in beside.rows] == ["ok"] * 4 + [
+        "failed"
     ]
-    assert values[0] == values[1] and [row["status"] for row in beside.rows] == ["ok"] * 4 + ["failed"]
     assert beside.rows[4]["error"].startswith("its network was not trained: NotFiniteError: training: the loss is ")
     assert beside.evaluations == alone.evaluations
     name = beside.rows[0]["model_id"]

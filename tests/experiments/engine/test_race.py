@@ -7,22 +7,19 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from short_sweep import REFERENCE, TRAIN
 
 from diffusion_core.samplers import Euler, Heun
 from experiments.config.comparison import BestSet, Comparison, Field, Left, Race, Refinement, Scores, by_setting
-from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import TrainConfig
+from experiments.config.config import Ladder, SampleConfig, ScoreConfig
 from experiments.config.trial import Trial
 from experiments.engine import tasks
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
 from experiments.engine.race import Raced, raced
 from experiments.engine.tasks import RunContext
-from experiments.metrics.features import features_id
 from experiments.store.store import Store
 
-TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
-REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
 QUIET = Console(quiet=True)
 shares: list[float] = []  # of the images, as `then` was told
 # KD of this untrained network: 29 with noise left in x, 35 without

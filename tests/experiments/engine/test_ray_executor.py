@@ -12,17 +12,16 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from short_sweep import REFERENCE, values
 
 from diffusion_core.samplers import Euler
-from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.config import Ladder, SampleConfig, ScoreConfig
 from experiments.config.denoisers import Machine, TrainConfig
-from experiments.config.trial import Row, Trial
+from experiments.config.trial import Trial
 from experiments.engine import ray_executor as on_ray
 from experiments.engine.executor import SweepResult, execute
 from experiments.engine.plan import Plan
 from experiments.engine.tasks import RunContext, Task, Work, run_stage
-from experiments.metrics.features import features_id
-from experiments.results.table import COLUMNS, NOT_VALUES
 from experiments.stages.common import Advance
 from experiments.store.store import Store
 
@@ -30,8 +29,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # the wa
 
 ONE = Machine(threads=1)
 TRAIN = TrainConfig(images_seen=128, batch_size=64, warmup_images=64, machine=ONE)
-REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
-VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
 
 
 def trial(eta: float, train: TrainConfig = TRAIN, n_steps: int = 2) -> Trial:
@@ -55,10 +52,6 @@ def this_module_travels(two_nodes: Any) -> Iterator[None]:
 def sweep(trials: list[Trial], context: RunContext, **more: Any) -> SweepResult:
     with on_ray.connected(threads=1) as ray:
         return execute(Plan.of(trials), context, Console(quiet=True), executor=ray.executor, slots=ray.slots, **more)
-
-
-def values(rows: list[Row]) -> list[list[Any]]:
-    return [[row[name] for name in VALUES] for row in rows]
 
 
 def test_values_are_those_of_one_process_and_runs_are_marked_as_shared(tmp_path: Path) -> None:

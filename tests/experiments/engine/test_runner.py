@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ import psutil
 import pytest
 import torch
 import warm
+from short_sweep import VALUES
 
 from diffusion_core import Euler
 from diffusion_core.data import Images
@@ -22,17 +24,15 @@ from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import runner
 from experiments.engine.result_folder import MARK, earlier_results, remove_strays
-from experiments.results.table import COLUMNS, NOT_VALUES
 from experiments.store.store import Store
+from reports import render
 
 pytestmark = pytest.mark.slow
 
-VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
-
 
 def words(out: Path, store: Path, *more: str) -> list[str]:
-    where = ["--out", str(out), "--store", str(store), "--threads", "1"]
-    return ["beta", "--preset", "smoke", "--only-primary", *where, *more]
+    few = ["--train-images", "128", "--out", str(out), "--store", str(store), "--threads", "1"]
+    return ["beta", "--preset", "smoke", "--only-primary", *few, *more]
 
 
 def start(*arguments: str) -> warm.Command:
@@ -42,6 +42,14 @@ def start(*arguments: str) -> warm.Command:
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["experiments", *arguments])
     return command.main()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def drawn() -> Iterator[None]:
+    """Figures are drawn but not laid out, which takes most of the time of these runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "svg", lambda drawing: "<svg/>")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +249,8 @@ def test_samples_are_at_most_a_third_of_the_reference(tmp_path: Path, monkeypatc
 def test_a_doubt_is_a_warning(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, *words(tmp_path / "out", whole / "store"), "--sigma-min", "1") == 0
+    few = ["--sigma-min", "1", "--only", "mode==control"]
+    assert run(monkeypatch, *words(tmp_path / "out", whole / "store"), *few) == 0
     doubt = "a ladder ends at sigma 1, so this much noise stays in its samples"
     assert f"warning: {doubt}" in capsys.readouterr().out
     assert any(note.startswith(doubt) for note in json.loads((tmp_path / "out" / "run.json").read_text())["notes"])

@@ -90,43 +90,31 @@ BAND = (
     START + "def eps(x, sigma): return exact(x, sigma) * (1 + GAIN * ((sigma > 1) & (sigma < 10))).view(-1, 1, 1, 1)\n"
 )
 GAIN = "from gain_xyz import GAIN\n"
-IMPORT = "import importlib\nGAIN = importlib.import_module('gain_xyz').GAIN\n"
-EDITED: dict[str, tuple[str, str, str, str]] = {  # the model, the file that is edited, before and after
-    "a table from index 8 on": (
-        GAIN + LABELLED.format(gain="torch.where(index < 8, 1.0, GAIN)"), "gain_xyz", "1", "0.8",
-    ),
-    "one class": (
-        GAIN + LABELLED.format(gain="torch.where(index % 10 == 7, GAIN, 1.0)"), "gain_xyz", "1", "0.5",
-    ),
-    "a band of sigma": (GAIN + BAND, "gain_xyz", "0", "0.3"),
-    "import_module": (IMPORT + PLAIN, "gain_xyz", "1", "0.9"),
-    "__import__": ("GAIN = __import__('gain_xyz').GAIN\n" + PLAIN, "gain_xyz", "1", "0.9"),
-    "exec": ("with open('gain_xyz.py') as file: exec(file.read())\n" + PLAIN, "gain_xyz", "1", "0.9"),
-    "a package": ("from package_xyz.parts import GAIN\n" + PLAIN, "package_xyz/__init__", "1", "0.9"),
-}  # fmt: skip
-
-
+EDITED = {  # a model that reads gain_xyz.py, and the values there before and after an edit
+    "a table from index 8 on": (GAIN + LABELLED.format(gain="torch.where(index < 8, 1.0, GAIN)"), 1, 0.8),
+    "one class": (GAIN + LABELLED.format(gain="torch.where(index % 10 == 7, GAIN, 1.0)"), 1, 0.5),
+    "a band of sigma": (GAIN + BAND, 0, 0.3),
+    "exec": ("with open('gain_xyz.py') as file: exec(file.read())\n" + PLAIN, 1, 0.9),
+}
 STATES = [*((name, "samples and scores") for name in EDITED), ("exec", "scores"), ("exec", "samples")]
 
 
 @pytest.mark.parametrize(("name", "left"), STATES)
 def test_what_a_model_reads_is_met_when_it_changes(folder: Path, name: str, left: str) -> None:
-    model, file, before, after = EDITED[name]
-    (folder / "package_xyz").mkdir()
-    (folder / "package_xyz" / "parts.py").write_text("from package_xyz import GAIN\n")
+    model, before, after = EDITED[name]
     (folder / "mine_xyz.py").write_text(model)
-    runs, values = [trial(), trial(sampler=Euler(0.0))], []
+    trials, values = [trial(), trial(sampler=Euler(0.0))], []
     for store, gain in (("old", before), ("old", after), ("new", after)):
-        (folder / f"{file}.py").write_text(f"GAIN = {gain}\n")
+        (folder / "gain_xyz.py").write_text(f"GAIN = {gain}\n")
         forget()
-        values.append(fd(runs, Store(folder / store)))
-        for one in runs:
-            for kind, config in (("samples", one.samples), ("scores", one.score)):
+        values.append(fd(trials, Store(folder / store)))
+        for planned in trials:
+            for kind, config in (("samples", planned.samples), ("scores", planned.score)):
                 if kind not in left and store == "old" and gain == before:
                     Store(folder / store).discard(kind, identity(config))
     assert values[0] != values[2] and values[1] == pytest.approx(values[2], rel=1e-6)
     forget()
-    result, said = run(runs, Store(folder / "old"))
+    result, said = run(trials, Store(folder / "old"))
     assert result.evaluations == 0 and "warning" not in said  # it has healed, and a check is not counted
 
 

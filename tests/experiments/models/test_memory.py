@@ -14,9 +14,10 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from short_sweep import REFERENCE
 
 from diffusion_core.samplers import Euler
-from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.config import Ladder, SampleConfig, ScoreConfig
 from experiments.config.denoisers import Machine, TrainConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Trial
@@ -24,7 +25,6 @@ from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import RunContext
-from experiments.metrics.features import features_id
 from experiments.models import memory
 from experiments.models.memory import halve_until_it_fits
 from experiments.stages import sample
@@ -120,7 +120,7 @@ def test_results_do_not_depend_on_it_and_the_row_says_so(tmp_path: Path, monkeyp
     machine = Machine(threads=1)
     train = TrainConfig(images_seen=64, batch_size=64, warmup_images=64, machine=machine)
     samples = SampleConfig(train, Ladder(n_steps=2), Euler(0.9), 40, machine=machine)
-    trial = Trial("test", "any", ScoreConfig(samples, ReferenceConfig("mnist5k", "digits", features_id("digits"))))
+    trial = Trial("test", "any", ScoreConfig(samples, REFERENCE))
     advanced: list[float] = []
     monkeypatch.setattr(Progress, "advance", lambda self, evaluations: advanced.append(evaluations))
     (usual,) = execute(Plan.of([trial]), RunContext(Store(tmp_path / "a")), Console(quiet=True)).rows

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file
+from short_sweep import REFERENCE
 
 from diffusion_core.samplers import Euler
-from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.config import Ladder, SampleConfig, ScoreConfig
 from experiments.config.denoisers import Machine, TrainConfig
 from experiments.config.identity import identity
 from experiments.metrics.distances import jackknife_se
-from experiments.metrics.features import features_id
 from experiments.stages.common import load_meta
 from experiments.stages.sample import sample_stage
 from experiments.stages.score import score_stage
@@ -29,8 +29,7 @@ def test_bf16_scores_what_fp32_scores(tmp_path: Path) -> None:
     train_stage(samples.model, store, None, lambda images: None)
     scores, pixels = [], []
     for machine in (fp32, replace(fp32, precision="bf16")):
-        reference = ReferenceConfig("mnist5k", "digits", features_id("digits"))
-        score = ScoreConfig(replace(samples, machine=machine), reference)
+        score = ScoreConfig(replace(samples, machine=machine), REFERENCE)
         sample_stage(score.samples, store, None, lambda evaluations: None)
         score_stage(score, store, None)
         scores.append(load_meta("scores", score, store))

@@ -4,21 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from short_sweep import REFERENCE, TRAIN, run, trial, values
 from small_artifact import CONTENT, put
 
-from diffusion_core.samplers import Euler
-from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
-from experiments.config.trial import Trial
 from experiments.engine import tasks
-from experiments.engine.executor import execute
-from experiments.engine.plan import Plan
-from experiments.engine.tasks import RunContext
-from experiments.metrics.features import features_id
 from experiments.models.exact import mixture_data
-from experiments.results.table import COLUMNS, NOT_VALUES
 from experiments.stages import calibration, sample
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.store import store as module
@@ -118,26 +109,18 @@ def test_racing_computers_agree_on_one_copy(bucket: str, race: Callable[..., lis
 def test_a_sweep_gives_the_rows_of_a_local_store(
     memory: str, tmp_path: Path, elsewhere: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
-    reference = ReferenceConfig("mnist5k", "digits", features_id("digits"))
-    trial = Trial("test", "any", ScoreConfig(SampleConfig(network, Ladder(n_steps=2), Euler(0.5), 40), reference))
-    same = [name for name in COLUMNS if name not in NOT_VALUES]
-
-    def rows(store: Store) -> list[object]:
-        (row,) = execute(Plan.of([trial]), RunContext(store), Console(quiet=True)).rows
-        return [row[name] for name in same]
-
-    local = rows(Store(tmp_path / "store"))
-    assert local[same.index("status")] == "ok" and rows(Store(memory)) == local
+    planned = trial(2, 0.5)
+    (local,) = run([planned], Store(tmp_path / "store"))
+    assert local["status"] == "ok" and values(run([planned], Store(memory))) == values([local])
     store = elsewhere(memory)
     for stages, stage in ((tasks, "train_stage"), (sample, "sample_stage"), (tasks, "score_stage")):
         monkeypatch.setattr(stages, stage, None)  # what is there is checked, and not made again
-    assert rows(store) == local and not (store.root / "samples").exists()
+    assert values(run([planned], store)) == values([local]) and not (store.root / "samples").exists()
     assert {str(artifact.name) for artifact in store.artifacts()} == {
-        f"models/{identity(network)}",
-        f"samples/{identity(trial.samples)}",
-        f"scores/{identity(trial.score)}",
-        f"references/{identity(reference)}",
+        f"models/{identity(TRAIN)}",
+        f"samples/{identity(planned.samples)}",
+        f"scores/{identity(planned.score)}",
+        f"references/{identity(REFERENCE)}",
     }
 
 
