@@ -22,9 +22,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores, since some tests wait for what they started; at most 4."""
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 3) + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process per core and, since some slow tests wait for what they started, one more for these; at most 4."""
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(n_cores, 3) + (config.option.markexpr != "not slow")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
