@@ -1,4 +1,4 @@
-"""What all tests share: a cache folder of their own."""
+"""What all tests share: a cache folder of their own, and figures that cost little."""
 
 from collections.abc import Iterator
 
@@ -11,3 +11,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIGMABENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of reports are drawn but not laid out, which takes most of the time."""
+    monkeypatch.setattr("reports.render.svg", lambda drawing: "<svg/>")

@@ -53,6 +53,7 @@ def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, mon
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawn")
 def test_a_model_of_ones_own_in_the_beta_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     source = "python:test_run:digits"

@@ -13,7 +13,6 @@ from experiments.studies.tune import PRESETS, TuneStudy
 from experiments.tune import proposals
 from experiments.tune.experiment import AGAIN, FRESH, confirmation, defaults, knobs, named, refinement, trials
 from experiments.tune.settings import not_run
-from reports import render
 
 MODEL = """
 import torch
@@ -198,7 +197,7 @@ def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.M
     assert set(raced["round"]) == ({0, 1} if proposals.installed() else {0})
     assert "warning: Very far from real images: FD " in whole.stdout  # a network that is hardly trained
     assert "Very far from real images" in report and (whole.out / "settings.json").exists()
-    monkeypatch.setattr(render, "svg", lambda drawing: "<svg/>")  # the figures of the other runs need no layout
+    monkeypatch.setattr("reports.render.svg", lambda drawing: "<svg/>")  # the figures of the other runs need no layout
     again = smoke(tmp_path, "tune", out="again")
     assert again.summary["evaluations"] == 0  # proposals too come from the store
     assert raced.equals(again.rows("race"))
@@ -209,6 +208,7 @@ def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawn")
 def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

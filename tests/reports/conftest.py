@@ -60,12 +60,6 @@ def as_committed(request: pytest.FixtureRequest) -> Callable[[str, Path], None]:
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are drawn but not laid out, which takes most of the time."""
-    monkeypatch.setattr(render, "svg", lambda drawing: "<svg/>")
-
-
-@pytest.fixture
 def text_of(drawn: None) -> Callable[[Path], str]:
     """Writes a report, without its figures, and returns its Markdown."""
     return lambda directory: render.write_report(directory).with_suffix(".md").read_text(encoding="utf-8")

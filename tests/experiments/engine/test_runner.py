@@ -6,7 +6,6 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -25,9 +24,8 @@ from experiments.config.trial import Trial
 from experiments.engine import runner
 from experiments.engine.result_folder import MARK, earlier_results, remove_strays
 from experiments.store.store import Store
-from reports import render
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn")]
 
 
 def words(out: Path, store: Path, *more: str) -> list[str]:
@@ -42,14 +40,6 @@ def start(*arguments: str) -> warm.Command:
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["experiments", *arguments])
     return command.main()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def drawn() -> Iterator[None]:
-    """Figures are drawn but not laid out, which takes most of the time of these runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(render, "svg", lambda drawing: "<svg/>")
-        yield
 
 
 @pytest.fixture(scope="module")
