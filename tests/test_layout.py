@@ -89,6 +89,7 @@ def test_the_page_of_a_study_reads_files_only() -> None:
             assert all(use.startswith(("reports", page)) for use in uses), f"{name} imports {sorted(uses)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("packages", "forbidden"),
     [

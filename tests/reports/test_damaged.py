@@ -109,6 +109,7 @@ def test_a_damaged_table_gives_a_report_or_one_error(run: str, tmp_path: Path, d
     assert {True, False} == set(written)  # some damage is harmless, and some is refused
 
 
+@pytest.mark.slow
 def test_text_of_a_run_is_never_markup(directory: Path, change_info: Any, drawn: None) -> None:
     """Every cell of every column of text, in every table, and every text of run.json."""
     bad = "<script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -151,6 +152,7 @@ def test_what_is_in_the_way_of_a_report_is_replaced(make: Make, copied: Callable
     assert not list(directory.glob(".*"))
 
 
+@pytest.mark.slow
 def test_an_edited_table_of_which_no_page_can_be_made_is_refused(
     directory: Path, change_info: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ def test_the_index_has_every_result_and_says_which_cannot_be_read(tmp_path: Path
     assert write_index(tmp_path).read_text(encoding="utf-8") == page
 
 
+@pytest.mark.slow
 def test_a_site_has_the_index_and_each_report_with_its_card(tmp_path: Path, drawn: None) -> None:
     one, out = copy(tmp_path, "runs/deep/one"), tmp_path / "site"
     report = write_report(one)
@@ -76,6 +77,7 @@ def lines(a: Path, b: Path, title: str) -> list[list[str]]:
     return next((table[1:] for name, table in compare(a, b) if name.startswith(title)), [])
 
 
+@pytest.mark.slow
 def test_runs_are_compared_setting_by_setting(tmp_path: Path) -> None:
     a, b = copy(tmp_path, "a"), copy(tmp_path, "b")
     assert lines(a, b, "Settings") == [["none", "", ""]]

@@ -20,6 +20,8 @@ from experiments.engine.race import Raced, raced
 from experiments.engine.tasks import RunContext
 from experiments.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 QUIET = Console(quiet=True)
 shares: list[float] = []  # of the images, as `then` was told
 # KD of this untrained network: 29 with noise left in x, 35 without

@@ -99,6 +99,7 @@ EDITED = {  # a model that reads gain_xyz.py, and the values there before and af
 STATES = [*((name, "samples and scores") for name in EDITED), ("exec", "scores"), ("exec", "samples")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "left"), STATES)
 def test_what_a_model_reads_is_met_when_it_changes(folder: Path, name: str, left: str) -> None:
     model, before, after = EDITED[name]

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from experiments.stages.hardware import BusyClock, describe, device_name
 
 
@@ -14,6 +16,7 @@ def test_own_work_is_not_others() -> None:
     assert BusyClock(wall=14.0, all_cores=50.0, own=21.0).others_since(clock) == 0.0  # coarse clocks may disagree
 
 
+@pytest.mark.slow
 def test_another_process_is_seen() -> None:
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:

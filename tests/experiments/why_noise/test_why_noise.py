@@ -188,6 +188,7 @@ def test_ratios_are_geometric_means_with_limits_for_all_at_once() -> None:
         assert math.log(row["high"] / row["value"]) == pytest.approx(half, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_limits_of_ratios_hold_for_all_of_them_together() -> None:
     """36 ratios that are alike between levels, and three that differ, over five networks: 250 simulated runs."""
     generator, held = np.random.default_rng(1), 0

@@ -38,6 +38,7 @@ def text(file: Path, folder: Path) -> str:
     return write_bench_report(file, folder).with_suffix(".md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_text_is_as_committed(tmp_path: Path, as_committed: Any) -> None:
     as_committed(text(FILE, tmp_path / "a"), HERE / "expected.md")
     first, second = (write_bench_report(FILE, tmp_path / name).read_bytes() for name in "ab")
