@@ -10,6 +10,7 @@ from torch import nn
 from diffusion_core.errors import NotFiniteError
 from diffusion_core.noise.sigma import NoiseDistribution
 from diffusion_core.precision import PRECISIONS, computing_in
+from diffusion_core.stable_targets import StableTargets
 from diffusion_core.weightings import WEIGHTINGS
 
 ADAM_BETAS = (0.9, 0.99)
@@ -41,6 +42,7 @@ def train(
     ema_decay: float = 0.999,
     weighting: str = "karras",
     stratified: bool = False,
+    stable_above: float = math.inf,
     precision: str = "fp32",
     seed: int = 0,
 ) -> Iterator[Step]:
@@ -62,28 +64,35 @@ def train(
         weighting: one of `WEIGHTINGS`: a factor on the squared error of eps that depends on sigma.
         stratified: for the n images of a batch, draw one noise level from each n-th of the distribution instead of
             independent levels, so that the loss varies less.
+        stable_above: noise level above which the target is the mean of the noises that could have made x from one of
+            the images, instead of the noise that made it (see `StableTargets`).
         precision: fp32, or bf16 for autocast to bfloat16.
         seed: of the order of images, the noise levels and the noise.
 
     Raises (all but NotFiniteError when the first step is requested):
-        ValueError: no images, n_images or batch_size below 1, lr not positive, ema_decay outside [0, 1), an unknown
-            weighting or precision.
+        ValueError: no images, n_images or batch_size below 1, lr or stable_above not positive, ema_decay outside
+            [0, 1), an unknown weighting or precision.
         NotFiniteError: the loss is NaN or infinity; on an accelerator checked every 50 steps and at the last.
     """
     if len(images) == 0:
         raise ValueError("images: there are 0 images to train on; training needs at least one")
+    if not stable_above > 0:
+        raise ValueError(f"stable_above={stable_above}: must be positive; inf for no stable targets")
     device = images.device
     generator = torch.Generator(device).manual_seed(seed)
     order = torch.empty(0, dtype=torch.long, device=device)
+    targets = StableTargets(images, stable_above)
 
     def draw(n: int) -> Batch:
         nonlocal order
-        while len(order) < n:
+        while len(order) < targets.ahead(n):
             order = torch.cat([order, torch.randperm(len(images), generator=generator, device=device)])
-        x0, order = images[order[:n]], order[n:]
+        x0 = images[order[:n]]
         sigma = noise.sample(n, generator, stratified)
         eps = torch.randn(x0.shape, generator=generator, device=device)
-        return x0 + sigma.view(-1, 1, 1, 1) * eps, sigma, eps
+        x = x0 + sigma.view(-1, 1, 1, 1) * eps
+        eps, order = targets(x, sigma, eps, order), order[n:]
+        return x, sigma, eps
 
     yield from fit(
         model,

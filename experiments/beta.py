@@ -14,7 +14,6 @@ from dataclasses import replace
 import pandas as pd
 
 from diffusion_core.fields import check_range
-from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
 from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control, grouped, paired
 from experiments.config.config import MIN_SAMPLES, AlphaBetaLadder, Ladder
@@ -25,7 +24,7 @@ from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.studies.beta import COMMAND, BetaStudy
 
-FIXED_BEFOREHAND = (Ladder("geometric", 66, 30.0, 0.03), LogNormal())  # of the primary contrast: ladder, training
+FIXED_BEFOREHAND = Ladder("geometric", 66, 30.0, 0.03)  # of the primary contrast
 
 
 def main(study: BetaStudy, options: Options) -> pd.DataFrame:
@@ -52,7 +51,7 @@ def main(study: BetaStudy, options: Options) -> pd.DataFrame:
         )
     study = calibrated(study, trials, options)
     planned = list(trials(study))
-    fixed = study.foreign is None and (study.ladder(), study.train.noise) == FIXED_BEFOREHAND
+    fixed = study.foreign is None and study.ladder() == FIXED_BEFOREHAND
     experiment = Experiment(
         "beta",
         COMMAND.question,

@@ -21,7 +21,7 @@ from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.studies.run import COMMAND, RunStudy
 
-TRAINING = ("law", "weighting", "parameterisation", "network", "stratified")  # options that only training uses
+TRAINING = ("recipe", "law", "weighting", "parameterisation", "stable_above", "network", "stratified")
 
 
 def main(study: RunStudy, options: Options) -> pd.DataFrame:
@@ -38,11 +38,13 @@ def trials(study: RunStudy, data_std: float) -> Iterator[Trial]:
     """One trial per network."""
     training: dict[str, Any] = {
         "network": study.network,
-        "noise": names.law(study.law, data_std),
+        "noise": study.law and names.law(study.law, data_std),
         "weighting": study.weighting,
         "parameterisation": study.parameterisation,
+        "stable_above": study.stable_above,
         "stratified": study.stratified,
     }
+    training = {name: value for name, value in training.items() if value is not None}  # the rest is the recipe's
     name, more = names.schedule(study.ladder, data_std)
     ladder, sampler = Ladder(name, study.n_steps, study.sigma_max, study.sigma_min, more), names.sampler(study.sampler)
     for seed in study.seeds:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diffusion_core.exact.gaussian import FlatDenoiser
 
-N_COMPONENTS, RANK = 200, 256
+N_COMPONENTS, RANK = 50, 256
 PRIOR = 5.0  # images
 MAX_IMAGES = 20_000  # for the fit
 EM_STEPS = 15

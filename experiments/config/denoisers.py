@@ -23,7 +23,7 @@ from diffusion_core.precision import PRECISIONS
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.training import WEIGHTINGS, Step, train
-from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY, registered
+from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY, UNLESS_DEFAULT, registered
 from experiments.config.names import one_of
 
 
@@ -172,6 +172,7 @@ class TrainConfig(ModelConfig):
     # noise levels
     noise: NoiseDistribution = field(default_factory=LogNormal)
     stratified: bool = False  # in a batch of n, one level from each of n equally probable parts of `noise`
+    stable_above: float = field(default=math.inf, metadata=UNLESS_DEFAULT)  # noise level, see StableTargets
     # weight of the squared error of eps in the loss, see training.WEIGHTINGS
     weighting: str = field(default="karras", metadata=registered(WEIGHTINGS))
     # budget
@@ -199,6 +200,8 @@ class TrainConfig(ModelConfig):
             check_range(name, getattr(self, name), 1)
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr={self.lr}: it must be above 0, and finite")
+        if not self.stable_above > 0:
+            raise ValueError(f"stable_above={self.stable_above}: it must be above 0; inf for no stable targets")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay={self.ema_decay}: it must be at least 0 and below 1")
 
@@ -220,10 +223,12 @@ class TrainConfig(ModelConfig):
 
     def row(self) -> dict[str, Any]:
         law = self.noise if isinstance(self.noise, LogNormal) else None
+        stratified = ", stratified" if self.stratified else ""
+        stable = f", stable targets above {self.stable_above:g}" if self.stable_above < math.inf else ""
         return super().row() | {
             "p_mean": law and law.p_mean,
             "p_std": law and law.p_std,
-            "train_noise": self.noise.name + (", stratified" if self.stratified else ""),
+            "train_noise": self.noise.name + stratified + stable,
             "weighting": self.weighting,
             "parameterisation": self.parameterisation,
             "images_seen": self.images_seen,
@@ -260,10 +265,24 @@ class TrainConfig(ModelConfig):
             ema_decay=self.ema_decay,
             weighting=self.weighting,
             stratified=self.stratified,
+            stable_above=self.stable_above,
             precision=self.machine.precision,
             seed=self.seed,
         )
         return model, steps
+
+
+# How networks are trained, by name: what differs from TrainConfig's defaults, which are those of Karras et al. 2022.
+RECIPES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "fast": {
+        "network": "patches",
+        "parameterisation": "mixture-input",
+        "noise": LogNormal(0.4, 1.2),
+        "stratified": True,
+        "stable_above": 2.0,
+    },
+}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ is no option. This module and those of the studies import no torch at their top,
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 
@@ -28,9 +28,10 @@ def shown(metavar: str, default: str) -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
-def one_name(what: str, known: Sequence[str] | Mapping[str, Any]) -> Any:
-    """How --help shows an option that takes a name."""
-    return tyro.conf.arg(metavar="NAME", help=what.format(names=", ".join(known)))
+def one_name(what: str, known: Sequence[str] | Mapping[str, Any], default: str | None = None) -> Any:
+    """How --help shows an option that takes a name; `default` if it is None unless given."""
+    hint = default and f"(default: {default})"
+    return tyro.conf.arg(metavar="NAME", help=what.format(names=", ".join(known)), help_behavior_hint=hint)
 
 
 def names(what: str, known: Sequence[str] | Mapping[str, Any]) -> Any:
@@ -47,6 +48,10 @@ class Study:
     image size up to 64: folder64:PATH or npz64:PATH."""
     train_images: int = 200_000
     """Images that each network sees in training, repeats counted."""
+    recipe: Literal["fast", "plain"] = "fast"
+    """The networks and their training. fast: a second input, the image as a mixture of Gaussians denoises it, targets
+    of less variance at high noise, and more training there: good after fewer images. plain: as in Karras et al.
+    2022."""
     train_seeds: Annotated[int, tyro.conf.arg(aliases=["--seeds"])] = 2
     """Number of networks, each trained from its own seed. More networks give narrower intervals."""
     n_samples: int = 500
@@ -67,7 +72,7 @@ class Study:
     @property
     def train(self) -> "TrainConfig":
         """The training of the first network. Raises ValueError for values that do not suit it."""
-        from experiments.config.denoisers import Machine, TrainConfig
+        from experiments.config.denoisers import RECIPES, Machine, TrainConfig
 
         return TrainConfig(
             data=self.data,
@@ -75,6 +80,7 @@ class Study:
             images_seen=self.train_images,
             warmup_images=self.warmup_images,
             machine=self.training or Machine(),
+            **RECIPES[self.recipe],
         )
 
     @property

@@ -1,11 +1,11 @@
 """What `noise_levels` varies."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.config.study import Command, Study, names
+from experiments.config.study import Command, Hidden, Study, names
 
 LAWS = "Noise distributions of training: {names}. With parameters: 'log-normal(-0.507, 1.2)'."
 
@@ -27,6 +27,7 @@ class NoiseStudy(Study):
     parameterisations: Annotated[
         tuple[str, ...], names("Meaning of the network's output: {names}.", PARAMETERISATIONS)
     ] = ("preconditioned",)
+    recipe: Hidden[Literal["fast", "plain"]] = "plain"  # the lists below vary what a recipe is made of
     cross: bool = False
     """Train every combination, instead of changing one thing at a time."""
     n_steps: int = 32

@@ -7,10 +7,11 @@ from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAM
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.config.names import SYNONYMS
-from experiments.config.study import Command, Study, one_name
+from experiments.config.study import Command, Study, one_name, shown
 
 LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
 OUTPUTS = "Meaning of the network's output: {names}."
+RECIPES = "that of --recipe"
 LADDERS = "Noise schedule: {names}. With parameters: 'karras(rho=7)'."
 KINDS = "Sampler: {names}. With parameters: 'heun(s_churn=10)'."
 
@@ -19,11 +20,13 @@ KINDS = "Sampler: {names}. With parameters: 'heun(s_churn=10)'."
 class RunStudy(Study):
     """The setting."""
 
-    law: Annotated[str, one_name(LAWS, NOISE_DISTRIBUTIONS)] = "log-normal"
+    law: Annotated[str | None, one_name(LAWS, NOISE_DISTRIBUTIONS, RECIPES)] = None
     weighting: Annotated[str, one_name("Weights of the loss: {names}.", WEIGHTINGS)] = "karras"
-    parameterisation: Annotated[str, one_name(OUTPUTS, PARAMETERISATIONS)] = "preconditioned"
-    network: Annotated[str, one_name("{names} (for GPUs).", ("small", "paper"))] = "small"
-    stratified: bool = False
+    parameterisation: Annotated[str | None, one_name(OUTPUTS, PARAMETERISATIONS, RECIPES)] = None
+    stable_above: Annotated[float | None, shown("SIGMA", RECIPES)] = None
+    """Noise level above which the target is the mean of the noises that could have made the image. inf: nowhere."""
+    network: Annotated[str | None, one_name("{names} (for GPUs).", ("small", "patches", "paper"), RECIPES)] = None
+    stratified: Annotated[bool | None, shown("{True,False}", RECIPES)] = None
     """Spread the noise levels of a batch evenly over the noise distribution."""
     ladder: Annotated[str, one_name(LADDERS, SCHEDULES)] = "geometric"
     n_steps: int = 32

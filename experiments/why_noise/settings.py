@@ -1,7 +1,7 @@
 """What `why_noise` varies."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from experiments.config.study import Command, Hidden, Study
 
@@ -29,6 +29,7 @@ class WhyStudy(Study):
     """Last level of the ladders. Lower it where the features see the noise that is left, as those of photographs do."""
     n_steps: tuple[int, ...] = (16, 32, 66, 132)
     """Lengths of the geometric ladders of the exact denoiser and of the longest trained network."""
+    recipe: Hidden[Literal["fast", "plain"]] = "plain"  # what is explained is what networks without help do
     main_steps: Hidden[int] = 66  # steps of the ladder on which all other things are varied
     split: Hidden[float] = 2.85  # high noise levels begin here
     dose: Hidden[float] = 0.5  # share of a network's error, everywhere, above `split` and in each band

@@ -10,6 +10,7 @@ from diffusion_core.samplers import Euler
 from experiments.beta import contrasts, trials
 from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder
+from experiments.config.denoisers import RECIPES
 from experiments.config.trial import Infeasible, Trial
 from experiments.studies.beta import PRESETS, BetaStudy
 
@@ -43,7 +44,8 @@ def test_primary_contrast_is_the_one_fixed_beforehand(name: str, n_samples: int)
     for a, b in primary.pairs:
         assert (a.samples.ladder, a.samples.sampler) == (Ladder("geometric", 66, 30.0, 0.03), Euler(1.0))
         assert b.score == replace(a.score, samples=replace(a.samples, sampler=Euler(0.0)))
-        assert a.model.noise.name == "log-normal(-0.507, 1.2)" and a.samples.n_samples == n_samples
+        assert {name: getattr(a.model, name) for name in RECIPES["fast"]} == RECIPES["fast"]
+        assert a.samples.n_samples == n_samples
 
 
 def test_a_tuned_ladder_takes_the_place_of_the_geometric_one() -> None:

@@ -25,7 +25,8 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str, experime
 
 def test_every_choice_is_in_the_identity() -> None:
     changes = {
-        "law": "log-uniform", "weighting": "x0", "parameterisation": "eps", "network": "paper", "stratified": True,
+        "law": "log-uniform", "weighting": "x0", "parameterisation": "eps", "network": "paper", "stratified": False,
+        "stable_above": 1.0,
         "ladder": "karras", "n_steps": 7, "sigma_max": 20.0, "sigma_min": 0.1, "sampler": "heun", "final_denoise": True,
     }  # fmt: skip
     study = PRESETS["smoke"]
