@@ -43,7 +43,7 @@ class Strata:
         for label in np.flatnonzero(share):
             some = reference.features[labels == label][:MOST]
             if len(some) > 1:
-                within += share[label] * kernels.row_sums(KD, some).sum() / (len(some) * (len(some) - 1))
+                within += share[label] * kernels.pair_mean(kernels.group_sums({"kd": KD}, some)["kd"])
         return cls(reference.features, share, float(reference.within["kd"] * (n - 1) / n + within / n))
 
 
@@ -75,7 +75,8 @@ def kd_at_data_mix(features: Array, classes: NDArray[np.int_], real: Strata) -> 
     cells = np.eye(n_cells)[np.arange(len(features)) % GROUPS * len(share) + classes]  # (n, GROUPS * C)
     within = kernels.cell_sums(KD, features, cells)
     blocks = within.reshape(GROUPS, len(share), GROUPS, len(share))
-    across = (cells.T @ kernels.means(KD, features, real.features)).reshape(GROUPS, -1)
+    over_real = kernels.across({"kd": KD}, features, real.features)["kd"][0].sum(axis=1) / len(real.features)
+    across = (cells.T @ over_real).reshape(GROUPS, -1)
     counts = cells.sum(axis=0).reshape(GROUPS, -1)
     there, values = np.flatnonzero(share), list[float]()
     for left_out in (None, *range(GROUPS)):

@@ -58,7 +58,8 @@ class Pool:
     Args:
         features: float64 (T, d).
         width: of the Gaussian kernel. It is that of all T images, so it does not depend on n.
-        row_sums: of each kernel float64 (T,), the sums of k(y_i, y_j) over j != i.
+        row_sums: of each kernel float64 (t,), the sums of k(y_i, y_j) over j != i. If t < T, kernel distances know only
+            the first t images.
     """
 
     features: Array
@@ -69,8 +70,8 @@ class Pool:
     def of(cls, features: Array, width: float = WIDTH) -> "Pool":
         """From the features of the images. `width` is here the share of their median distance."""
         absolute = width * median_distance(features)
-        row_sums = {name: kernels.row_sums(kernel, features) for name, kernel in kernels.both(absolute).items()}
-        return cls(features, absolute, row_sums)
+        sums = kernels.group_sums(kernels.both(absolute), features)
+        return cls(features, absolute, {name: each.sum(axis=1) for name, each in sums.items()})
 
     def aside(self, n: int, draw: int) -> NDArray[np.bool_]:
         """Mask (T,) of the n images that draw number `draw` sets aside.
@@ -88,34 +89,41 @@ class Pool:
         """The pool without the images of a mask."""
         return self._split(aside)[0]
 
-    def _split(self, aside: NDArray[np.bool_]) -> tuple[Reference, dict[str, float]]:
-        """The pool without the images of a mask, and the kernels' sums over all pairs of these images.
+    def _split(self, aside: NDArray[np.bool_]) -> tuple[Reference, dict[str, tuple[float, float]]]:
+        """The pool without the images of a mask, and the kernel distances' other parts.
 
-        The mean kernels of the others are computed from the row sums.
+        These are of each kernel the mean over the pairs of images in the mask, and over those that it separates. All
+        comes from the row sums, so only images that have one count.
         """
-        n = len(self.features) - int(aside.sum())
-        own, inside, within = kernels.both(self.width), dict[str, float](), dict[str, float]()
-        for name, sums in self.row_sums.items():
-            inside[name] = float(kernels.row_sums(own[name], self.features[aside]).sum())
-            within[name] = float(sums.sum() - 2 * sums[aside].sum() + inside[name]) / (n * (n - 1))
-        return Reference(self.features[~aside], own, within), inside
+        own, within, others = kernels.both(self.width), dict[str, float](), dict[str, tuple[float, float]]()
+        mask = aside[: len(next(iter(self.row_sums.values())))]
+        n, rest = int(mask.sum()), int((~mask).sum())
+        for name, sums in kernels.group_sums(own, self.features[: len(mask)][mask]).items():
+            rows, inside = self.row_sums[name], float(sums.sum())
+            between = float(rows[mask].sum()) - inside
+            within[name] = (float(rows.sum()) - 2 * between - inside) / (rest * (rest - 1))
+            others[name] = inside / max(n * (n - 1), 1), between / max(n * rest, 1)
+        return Reference(self.features[~aside], own, within), others
 
     def reference(self, n: int) -> Reference:
         """The reference for n samples: the pool without the images of draw 0."""
         return self.without(self.aside(n, draw=0))
 
-    def floor(self, n: int, repeats: int) -> dict[str, Array]:
-        """The floor: the metrics, precision and recall of n real images against the other T - n, each (repeats,)."""
+    def floor(self, n: int, repeats: int, most: int | None = None) -> dict[str, Array]:
+        """The floor: the metrics, precision and recall of n real images against the other T - n, each (repeats,).
+
+        `most`: images of each side, for precision and recall.
+        """
         out: dict[str, list[float]] = {name: [] for name in (*METRICS, "precision", "recall")}
         for draw in range(1, repeats + 1):
             aside = self.aside(n, draw)
-            rest, inside = self._split(aside)
+            rest, others = self._split(aside)
             real = self.features[aside]
             out["fd"].append(frechet_distance(real, rest))
-            for name, within in inside.items():
-                across = self.row_sums[name][aside].sum() - within
-                out[name].append(within / (n * (n - 1)) + rest.within[name] - 2 * across / (n * len(rest.features)))
-            for name, value in zip(("precision", "recall"), precision_recall(real, rest), strict=True):
+            for name, (inside, between) in others.items():
+                out[name].append(inside + rest.within[name] - 2 * between)
+            quality = precision_recall(real[:most], rest.features[:most])
+            for name, value in zip(("precision", "recall"), quality, strict=True):
                 out[name].append(value)
         return {metric: np.array(values) for metric, values in out.items()}
 
@@ -125,37 +133,17 @@ def frechet_distance(features: Array, reference: Reference) -> float:
     return frechet.distance(Moments.of(features), reference.moments)
 
 
-def kernel_distance(name: str, features: Array, reference: Reference) -> float:
-    """The unbiased squared MMD with the kernel of this name, mmd or kd. Features float64 (n, d)."""
-    n, kernel = len(features), reference.kernels[name]
-    within = kernels.row_sums(kernel, features).sum() / (n * (n - 1))
-    across = kernels.means(kernel, features, reference.features).mean()
-    return float(within + reference.within[name] - 2 * across)
+def precision_recall(features: Array, real: Array) -> tuple[float, float]:
+    """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991), float64 (n, d) and (r, d).
 
-
-def precision_recall(features: Array, reference: Reference) -> tuple[float, float]:
-    """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991), features float64 (n, d).
-
-    The first n reference images are used, or all if there are fewer. So the reference must not be sorted by class.
+    The first n real images are used, or all if there are fewer. So they must not be sorted by class.
     """
-    n = min(len(features), len(reference.features))
-    generated, real = (torch.from_numpy(part).float() for part in (features, reference.features[:n]))
+    n = min(len(features), len(real))
+    generated, references = (torch.from_numpy(part).float() for part in (features, real[:n]))
     out = prc_features_to_metric(
-        generated, real, prc_neighborhood=3, prc_batch_size=1000, save_cpu_ram=True, verbose=False
+        generated, references, prc_neighborhood=3, prc_batch_size=1000, save_cpu_ram=True, verbose=False
     )
     return out["precision"], out["recall"]
-
-
-def fd_replicates(features: Array, reference: Reference) -> Array:
-    """FD with each group of samples left out in turn, (GROUPS,). Sample i is in group i mod GROUPS."""
-    group = np.arange(len(features)) % GROUPS
-    return np.array([frechet_distance(features[group != left_out], reference) for left_out in range(GROUPS)])
-
-
-def kernel_replicates(name: str, features: Array, reference: Reference) -> Array:
-    """A kernel distance with each group of samples left out in turn, (GROUPS,). Sample i is in group i mod GROUPS."""
-    sums, means = _sums_and_means(name, features, reference)
-    return kernels.pair_means_without(sums) + reference.within[name] - 2 * kernels.means_without(means)
 
 
 def influence(name: str, features: Array, reference: Reference) -> Array:
@@ -165,8 +153,9 @@ def influence(name: str, features: Array, reference: Reference) -> Array:
 
 def _sums_and_means(name: str, features: Array, reference: Reference) -> tuple[Array, Array]:
     """Of each sample the kernel's group sums (n, GROUPS) over the others, and its mean (n,) over real images."""
-    kernel = reference.kernels[name]
-    return kernels.group_sums({name: kernel}, features)[name], kernels.means(kernel, features, reference.features)
+    of = {name: reference.kernels[name]}
+    over_real = kernels.across(of, features, reference.features)[name][0].sum(axis=1)
+    return kernels.group_sums(of, features)[name], over_real / len(reference.features)
 
 
 def jackknife_se(replicates: Array) -> float:
@@ -178,16 +167,22 @@ def jackknife_se(replicates: Array) -> float:
     return float(np.sqrt((n - 1) / n * ((replicates - replicates.mean()) ** 2).sum()))
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A distance between samples and real images: its value, and its values with each group left out in turn."""
-
-    value: Callable[[Array, Reference], float]
-    replicates: Callable[[Array, Reference], Array]  # (GROUPS,)
+def _kernel(name: str, features: Array, reference: Reference) -> tuple[float, Array]:
+    sums, means = _sums_and_means(name, features, reference)
+    value = kernels.pair_mean(sums) + reference.within[name] - 2 * float(means.mean())
+    return value, kernels.pair_means_without(sums) + reference.within[name] - 2 * kernels.means_without(means)
 
 
-METRICS = {
-    "mmd": Metric(partial(kernel_distance, "mmd"), partial(kernel_replicates, "mmd")),
-    "kd": Metric(partial(kernel_distance, "kd"), partial(kernel_replicates, "kd")),
-    "fd": Metric(frechet_distance, fd_replicates),
+def _frechet(features: Array, reference: Reference) -> tuple[float, Array]:
+    group = np.arange(len(features)) % GROUPS
+    without = [frechet_distance(features[group != left_out], reference) for left_out in range(GROUPS)]
+    return frechet_distance(features, reference), np.array(without)
+
+
+# A distance between samples and real images, and its replicates (GROUPS,): each group of samples left out in turn.
+# Sample i is in group i mod GROUPS.
+METRICS: dict[str, Callable[[Array, Reference], tuple[float, Array]]] = {
+    "mmd": partial(_kernel, "mmd"),
+    "kd": partial(_kernel, "kd"),
+    "fd": _frechet,
 }

@@ -65,25 +65,6 @@ def median_distance(features: Array) -> float:
     return float(np.median(distances[np.triu_indices(len(part), k=1)]))
 
 
-def row_sums(kernel: Kernel, features: Array) -> Array:
-    """Sums (n,) of k(x_i, x_j) over j != i. k is symmetric, so each block off the diagonal is used for two sums."""
-    total = -kernel.diagonal(features)
-    for rows, columns in itertools.combinations_with_replacement(slices(len(features)), 2):
-        block = kernel.matrix(features[rows], features[columns])
-        total[rows] += block.sum(axis=1)
-        if rows != columns:
-            total[columns] += block.sum(axis=0)
-    return total
-
-
-def means(kernel: Kernel, left: Array, right: Array) -> Array:
-    """Means (n,) of k(left_i, right_j) over `right`."""
-    total = np.zeros(len(left))
-    for rows, columns in itertools.product(slices(len(left)), slices(len(right))):
-        total[rows] += kernel.matrix(left[rows], right[columns]).sum(axis=1)
-    return total / len(right)
-
-
 def cell_sums(kernel: Kernel, features: Array, cells: Array) -> Array:
     """Sums (c, c) of k(x_i, x_j), i != j, over the pairs of each two cells. `cells` (n, c) is 1 where i is in one."""
     total = -np.diag(cells.T @ kernel.diagonal(features))
@@ -114,6 +95,19 @@ def group_sums(of: Mapping[str, Kernel], features: Array) -> dict[str, Array]:
     return out
 
 
+def across(of: Mapping[str, Kernel], left: Array, right: Array) -> dict[str, tuple[Array, Array]]:
+    """For each kernel sums of k(left_i, right_j): (l, GROUPS) over groups of `right`, and (r,) over all of `left`."""
+    members = groups(len(right))
+    out = {name: (np.zeros((len(left), GROUPS)), np.zeros(len(right))) for name in of}
+    for rows, columns in itertools.product(slices(len(left)), slices(len(right))):
+        products = left[rows] @ right[columns].T
+        for name, kernel in of.items():
+            block = kernel.matrix(left[rows], right[columns], products)
+            out[name][0][rows] += block @ members[columns]
+            out[name][1][columns] += block.sum(axis=0)
+    return out
+
+
 def pair_mean(sums: Array) -> float:
     """The mean kernel of two different images, from their group sums (n, GROUPS)."""
     return float(sums.sum() / (len(sums) * (len(sums) - 1)))
@@ -132,17 +126,17 @@ def means_without(values: Array) -> Array:
     return np.asarray((values.sum() - members.T @ values) / (len(values) - members.sum(axis=0)))
 
 
-def terms(sums: Array, across: Array) -> Array:
+def terms(sums: Array, means: Array) -> Array:
     """What each image adds to a kernel distance, (n,), mean 0 (Hoeffding 1948).
 
     The variance of the distance over these images is about sum(terms^2) / (n (n - 1)).
 
     Args:
         sums: their group sums (n, GROUPS).
-        across: (n,), the mean kernel of each with the other images.
+        means: (n,), the mean kernel of each with the other side's images.
     """
     own = sums.sum(axis=1) / (len(sums) - 1)
-    return np.asarray(2 * (own - own.mean()) - 2 * (across - across.mean()))
+    return np.asarray(2 * (own - own.mean()) - 2 * (means - means.mean()))
 
 
 def groups(n: int) -> Array:

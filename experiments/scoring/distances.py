@@ -6,32 +6,31 @@ and what the real images do, which are the same on both sides.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.config.config import WIDTH
 from experiments.metrics import frechet, kernels
-from experiments.metrics.distances import Reference, jackknife_se, precision_recall
+from experiments.metrics.distances import Pool, jackknife_se
 from experiments.metrics.frechet import Moments
 from experiments.metrics.intervals import Estimate, pooled
-from experiments.metrics.kernels import Array, Kernel, median_distance
-from reports.schema import METRICS
+from experiments.metrics.kernels import Array, median_distance
+from reports.schema import GROUPS, METRICS
 
-FLOOR_SEED = 7  # decides which real images are compared with the others
-QUALITY_IMAGES = 10_000  # of each set, for precision and recall
 KERNEL_IMAGES = 20_000  # of each set, of which kernel distances take the first ones: their cost grows with the square
 
 
 @dataclass(frozen=True)
 class Distance:
-    """One distance between a set of images and real ones.
+    """One distance between a set of images and real ones, or the difference of two.
 
     Args:
         value: the distance.
         own: (GROUPS,) with each group of its images left out. Image i is in group i mod GROUPS.
         real: (GROUPS,) with each group of real images left out.
+        cells: (2 GROUPS, 2 GROUPS) what each two groups add to it together, groups of its images before real ones. Only
+            their interactions count: what each group adds by itself is arbitrary.
         terms: (n,) what each image adds, mean 0.
         real_terms: (R,) what each real image adds, mean 0.
     """
@@ -39,8 +38,13 @@ class Distance:
     value: float
     own: Array
     real: Array
+    cells: Array
     terms: Array
     real_terms: Array
+
+    def __sub__(self, other: "Distance") -> "Distance":
+        """The difference of the distances of two sets whose images at one place are a pair."""
+        return Distance(*(getattr(self, field.name) - getattr(other, field.name) for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -48,87 +52,49 @@ class Real:
     """Real images, and what all sets that are compared with them share.
 
     Args:
-        features: float64 (R, d), in random order.
-        kernels: by the name of their distance.
+        pool: of all images, float64 features (R, d), in random order.
         sums: of each kernel (r, GROUPS), the sums of k(y_i, y_j) over the other images j of each group. r is at most
             KERNEL_IMAGES.
         moments: of all R images.
     """
 
-    features: Array
-    kernels: Mapping[str, Kernel]
+    pool: Pool
     sums: Mapping[str, Array]
     moments: Moments
 
     @classmethod
     def of(cls, features: Array) -> "Real":
-        used = kernels.both(WIDTH * median_distance(features))
-        return cls(features, used, kernels.group_sums(used, features[:KERNEL_IMAGES]), Moments.of(features))
+        width = WIDTH * median_distance(features)
+        sums = kernels.group_sums(kernels.both(width), features[:KERNEL_IMAGES])
+        pool = Pool(features, width, {name: each.sum(axis=1) for name, each in sums.items()})
+        return cls(pool, sums, Moments.of(features))
 
     def distances(self, features: Array) -> dict[str, Distance]:
         """All distances of a set with features float64 (n, d), in random order."""
-        by_frechet = frechet.influence(features, self.features, self.moments)
-        own, real = (_left_out(by_frechet.value, terms) for terms in (by_frechet.own, by_frechet.real))
-        out = {"fd": Distance(by_frechet.value, own, real, by_frechet.own, by_frechet.real)}
-        first = features[:KERNEL_IMAGES]
-        own_sums = kernels.group_sums(self.kernels, first)
-        means = across(self.kernels, first, self.features[:KERNEL_IMAGES])
-        out |= {name: _by_kernel(own_sums[name], self.sums[name], *means[name]) for name in self.kernels}
+        fd = frechet.influence(features, self.pool.features, self.moments)
+        own, real = (_left_out(fd.value, terms) for terms in (fd.own, fd.real))
+        out = {"fd": Distance(fd.value, own, real, fd.cells, fd.own, fd.real)}
+        first, used = features[:KERNEL_IMAGES], kernels.both(self.pool.width)
+        own_sums = kernels.group_sums(used, first)
+        across = kernels.across(used, first, self.pool.features[:KERNEL_IMAGES])
+        out |= {name: by_kernel(own_sums[name], self.sums[name], *across[name]) for name in used}
         return {name: out[name] for name in METRICS}
 
-    def floor(self, n: int, repeats: int) -> dict[str, Array]:
-        """The score of real images: n of them, drawn at random, against the others. By metric, each (repeats,).
 
-        n must leave half of the images.
-        """
-        out: dict[str, list[float]] = {name: [] for name in (*METRICS, "precision", "recall")}
-        for draw in range(repeats):
-            aside = np.random.default_rng([FLOOR_SEED, draw]).permutation(len(self.features))[:n]
-            rest = np.delete(self.features, aside, axis=0)
-            drawn = self.features[aside]
-            out["fd"].append(frechet.distance(Moments.of(drawn), Moments.of(rest)))
-            for name, value in zip(("precision", "recall"), quality(drawn, rest), strict=True):
-                out[name].append(value)
-            for name, kernel in self.kernels.items():
-                out[name].append(_split(kernel, self.features[:KERNEL_IMAGES], self.sums[name], aside))
-        return {name: np.array(values) for name, values in out.items()}
-
-
-def quality(features: Array, real: Array) -> tuple[float, float]:
-    """Precision and recall of at most QUALITY_IMAGES images and as many real ones."""
-    return precision_recall(features[:QUALITY_IMAGES], Reference(real[:QUALITY_IMAGES], {}, {}))
-
-
-def _split(kernel: Kernel, features: Array, sums: Array, aside: NDArray[np.intp]) -> float:
-    """The kernel distance of some of the images to the others. `sums` knows the first images only, and these count."""
-    aside = aside[aside < len(features)]
-    inside = float(kernels.row_sums(kernel, features[aside]).sum())
-    rows, n, rest = sums.sum(axis=1), len(aside), len(features) - len(aside)
-    between = float(rows[aside].sum()) - inside
-    others = float(rows.sum()) - 2 * between - inside
-    return inside / (n * (n - 1)) + others / (rest * (rest - 1)) - 2 * between / (n * rest)
-
-
-def across(of: Mapping[str, Kernel], left: Array, right: Array) -> dict[str, tuple[Array, Array]]:
-    """For each kernel means (l,) of k(left_i, right_j) over `right`, and (r,) over `left`."""
-    totals = {name: (np.zeros(len(left)), np.zeros(len(right))) for name in of}
-    for rows in kernels.slices(len(left)):
-        for columns in kernels.slices(len(right)):
-            products = left[rows] @ right[columns].T
-            for name, kernel in of.items():
-                block = kernel.matrix(left[rows], right[columns], products)
-                totals[name][0][rows] += block.sum(axis=1)
-                totals[name][1][columns] += block.sum(axis=0)
-    return {name: (own / len(right), real / len(left)) for name, (own, real) in totals.items()}
-
-
-def _by_kernel(own_sums: Array, real_sums: Array, own_means: Array, real_means: Array) -> Distance:
-    """A kernel distance from the group sums of both sets, and the means of each image over the other set."""
-    own, real, middle = kernels.pair_mean(own_sums), kernels.pair_mean(real_sums), float(own_means.mean())
+def by_kernel(own_sums: Array, real_sums: Array, across: Array, across_real: Array) -> Distance:
+    """A kernel distance from the sums of `kernels.group_sums` of both sides, and of `kernels.across`."""
+    own, real = kernels.pair_mean(own_sums), kernels.pair_mean(real_sums)
+    own_means, real_means = across.sum(axis=1) / len(real_sums), across_real / len(own_sums)
+    middle = float(own_means.mean())
+    members, real_members = kernels.groups(len(own_sums)), kernels.groups(len(real_sums))
+    between = -members.T @ across
+    cells = np.block([[members.T @ own_sums, between], [between.T, real_members.T @ real_sums]])
+    counts = np.concatenate([members.sum(axis=0), real_members.sum(axis=0)])
     return Distance(
         own + real - 2 * middle,
         kernels.pair_means_without(own_sums) + real - 2 * kernels.means_without(own_means),
         own + kernels.pair_means_without(real_sums) - 2 * kernels.means_without(real_means),
+        cells / np.outer(counts, counts),
         kernels.terms(own_sums, own_means),
         kernels.terms(real_sums, real_means),
     )
@@ -142,16 +108,56 @@ def _left_out(value: float, terms: Array) -> Array:
 
 def of_one(distance: Distance) -> Estimate:
     """A distance with its interval."""
-    return estimate(distance.value, [jackknife_se(distance.own), jackknife_se(distance.real)])
+    return estimate(distance.value, standard_errors([distance], distance))
 
 
 def of_two(a: Distance, b: Distance, paired: bool) -> Estimate:
     """The difference a - b with its interval. If `paired`, image i of both comes from the same noise."""
-    own = [jackknife_se(a.own - b.own)] if paired else [jackknife_se(a.own), jackknife_se(b.own)]
-    return estimate(a.value - b.value, [*own, jackknife_se(a.real - b.real)])
+    return estimate(a.value - b.value, errors_of_two(a, b, paired))
 
 
-def estimate(value: float, ses: Sequence[float]) -> Estimate:
+def errors_of_two(a: Distance, b: Distance, paired: bool) -> Array:
+    """Standard errors of a - b that come from the images of both sets (one if `paired`, else two) and the real ones."""
+    return standard_errors([a - b] if paired else [a, b], a - b)
+
+
+def standard_errors(sides: Sequence[Distance], whole: Distance) -> Array:
+    """Standard errors that come from the images of each side, and at last from the real images, (len(sides) + 1,).
+
+    Args:
+        sides: independent parts of `whole`, each with images of its own.
+        whole: the distance, or difference.
+
+    Note: a distance is a sum of what single images add and of what pairs add that single ones do not tell (Hoeffding
+        1948). The jackknife counts the variance V of the second part twice (Efron & Stein 1981, Ann. Statist. 9, 586):
+        each pair is left out with either image. V matters near the real images, where single images add little.
+        It is the mean square of the interactions of groups, over the number of pairs, and is subtracted once. What is
+        left is at least V: then the first part is 0.
+    """
+    variances = np.array([*(jackknife_se(side.own) ** 2 for side in sides), jackknife_se(whole.real) ** 2])
+    own, real = slice(GROUPS), slice(GROUPS, None)
+    squares = sum(_within(side.cells[own, own]) + 2 * _between(side.cells[own, real]) for side in sides)
+    pairs = 2 / GROUPS**2 * (squares + _within(whole.cells[real, real]))
+    total = variances.sum()
+    share = max(total - pairs, pairs) / total if total > 0 else 0
+    return np.sqrt(min(share, 1) * variances)
+
+
+def _between(cells: Array) -> float:
+    """The mean square interaction of rows and columns (GROUPS, GROUPS), as in an analysis of variance."""
+    rest = cells - cells.mean(axis=0) - cells.mean(axis=1, keepdims=True) + cells.mean()
+    return float((rest**2).sum() / (GROUPS - 1) ** 2)
+
+
+def _within(cells: Array) -> float:
+    """The same of symmetric cells without their diagonal; unbiased (Szekely & Rizzo 2014, Ann. Statist. 42, 2382)."""
+    off = cells - np.diag(np.diag(cells))
+    sums = off.sum(axis=0) / (GROUPS - 2)
+    rest = off - sums - sums[:, None] + off.sum() / ((GROUPS - 1) * (GROUPS - 2))
+    return float((rest[~np.eye(GROUPS, dtype=bool)] ** 2).sum() / (GROUPS * (GROUPS - 3)))
+
+
+def estimate(value: float, ses: Sequence[float] | Array) -> Estimate:
     """A value whose error has independent parts with these standard errors, each from GROUPS replicates."""
     parts = len(ses)  # the mean of as many equal values has this standard error
     return replace(pooled([value] * parts, [parts * se for se in ses]), holds_for=None)

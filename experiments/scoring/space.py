@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from experiments.config.config import MIN_SAMPLES
 from experiments.metrics.best_set import Standing, best_set
-from experiments.metrics.distances import Array, jackknife_se
+from experiments.metrics.distances import Array, Pool, precision_recall
 from experiments.metrics.intervals import holm, verdict
-from experiments.scoring.distances import Distance, Real, of_one, of_two, quality
+from experiments.scoring.distances import Distance, Real, errors_of_two, of_one, of_two
 from experiments.scoring.result import Difference, Floor, Side, Space
 from reports.schema import JUDGE, LEVEL, METRICS
 
 FEW_REPEATS = 512  # feature dimensions above which the floor is measured less often
 REPEATS = (10, 4)  # of the floor, up to that and above
+QUALITY_IMAGES = 10_000  # of each set, for precision and recall
 Shown = Callable[[str, float], None]  # called with what is done and the share that is done
 Features = NDArray[np.float32]
 
@@ -41,21 +42,22 @@ def results(
         own = rows.astype(np.float64)
         distances.append(against.distances(own))
         values = {metric: of_one(distance) for metric, distance in distances[-1].items()}
-        sides.append(Side(name, values, *quality(own, against.features), grain))
+        quality = precision_recall(own[:QUALITY_IMAGES], against.pool.features[:QUALITY_IMAGES])
+        sides.append(Side(name, values, *quality, grain))
         shown("distances", len(sides) / (len(sets) + 1))
     return Space(
         features, features_id, real.shape[1], tuple(sides), _differences(names, distances, paired),
-        _floor(against, len(sets[0])), _standings([one[JUDGE] for one in distances]),
+        _floor(against.pool, len(sets[0])), _standings([one[JUDGE] for one in distances]),
     )  # fmt: skip
 
 
-def _floor(real: Real, n: int) -> Floor:
+def _floor(pool: Pool, n: int) -> Floor:
     """The score of n real images against the others, or of half of them if there are not so many."""
-    total, d = real.features.shape
+    total, d = pool.features.shape
     n, repeats = min(n, total // 2), REPEATS[d > FEW_REPEATS]
     values = {
         metric: (float(each.mean()), float(each.std(ddof=1)), float(each.min()), float(each.max()))
-        for metric, each in real.floor(n, repeats).items()
+        for metric, each in pool.floor(n, repeats, QUALITY_IMAGES).items()
     }
     return Floor(n, total - n, repeats, values)
 
@@ -71,24 +73,19 @@ def _differences(
     for place, (one, each) in enumerate(zip(others, estimates, strict=True)):
         values = {m: replace(e, clear=e.clear and p_values[m][place] <= 1 - LEVEL) for m, e in each.items()}
         judge = values[JUDGE]
-        own, real = _parts(one[JUDGE], first[JUDGE], paired)
+        *own, real = errors_of_two(one[JUDGE], first[JUDGE], paired) ** 2
+        *apart, _ = errors_of_two(one[JUDGE], first[JUDGE], False) ** 2
         reach = judge.detectable / judge.se if judge.se > 0 else 0
-        half = (judge.difference / 2 / reach) ** 2 - real**2 if reach else 0
+        half = (judge.difference / 2 / reach) ** 2 - real if reach else 0
         out.append(
             Difference(
                 names[place + 1], names[0], values, verdict(judge),
-                needed=max(ceil(len(one[JUDGE].terms) * own**2 / half), MIN_SAMPLES) if half > 0 else None,
-                gain=(_parts(one[JUDGE], first[JUDGE], False)[0] / own) ** 2 if paired and own > 0 else None,
+                needed=max(ceil(len(one[JUDGE].terms) * sum(own) / half), MIN_SAMPLES) if half > 0 else None,
+                gain=sum(apart) / own[0] if paired and own[0] > 0 else None,
                 p_adjusted=p_values[JUDGE][place] if len(others) > 1 else None,
             )
         )  # fmt: skip
     return tuple(out)
-
-
-def _parts(a: Distance, b: Distance, paired: bool) -> tuple[float, float]:
-    """Standard errors of a - b from the images of both sets, and from the real images."""
-    own = jackknife_se(a.own - b.own) if paired else float(np.hypot(jackknife_se(a.own), jackknife_se(b.own)))
-    return own, jackknife_se(a.real - b.real)
 
 
 def _standings(distances: Sequence[Distance]) -> tuple[Standing, ...]:

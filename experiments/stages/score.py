@@ -105,11 +105,12 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     use_threads(1)  # the distances are made of many small products: each is slower on two threads
     features = features32.double().numpy()
     reference = load_reference(config.reference, store, len(features))
-    precision, recall = precision_recall(features, reference)
-    values = {name: metric.value(features, reference) for name, metric in METRICS.items()}
+    precision, recall = precision_recall(features, reference.features)
+    distances = {name: metric(features, reference) for name, metric in METRICS.items()}
+    values = {name: value for name, (value, _) in distances.items()}
+    replicates = {f"{name}_replicates": without for name, (_, without) in distances.items()}
     left = 0.0 if config.samples.final_denoise else float(config.samples.ladder.sigmas()[-1])
     texture = _load_texture(config.reference, store)
-    replicates = {f"{name}_replicates": metric.replicates(features, reference) for name, metric in METRICS.items()}
     with store.writing("scores", name) as folder:
         save_file({"features": features32} | known, folder / "features.safetensors")
         shown = {"pixels": pixels[:SHOWN_IMAGES].contiguous()} | sampled  # the film, if there is one

@@ -137,7 +137,7 @@ def test_features_are_computed_on_the_threads_of_their_run_and_distances_on_one(
         return noting
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(METRICS, "kd", replace(METRICS["kd"], value=noted(METRICS["kd"].value)))
+        patch.setitem(METRICS, "kd", noted(METRICS["kd"]))
         patch.setattr(score, "extract", noted(score.extract))
         score_stage(ScoreConfig(samples, REFERENCE), store, None)
     assert threads == [1, 2, 1]  # the reference's features, the samples' features, their distance

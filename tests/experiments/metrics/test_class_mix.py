@@ -5,7 +5,7 @@ import pytest
 
 from diffusion_core.data import load
 from experiments.metrics.class_mix import Strata, class_distance, expected_class_distance, kd_at_data_mix
-from experiments.metrics.distances import Reference, jackknife_se, kernel_distance
+from experiments.metrics.distances import METRICS, Reference, jackknife_se
 from experiments.metrics.features import extract
 from experiments.metrics.kernels import Cubic
 
@@ -52,7 +52,7 @@ def test_real_images_score_0_on_average_with_less_variance_than_kd(digits: tuple
         reference = Reference.of(features[rest])
         found = kd_at_data_mix(features[some], classes[some], Strata.of(reference, classes[rest], 10))
         assert found is not None
-        plain.append(kernel_distance("kd", features[some], reference))
+        plain.append(METRICS["kd"](features[some], reference)[0])
         at_mix.append(found[0])
         errors.append(jackknife_se(found[1]))
     assert np.var(at_mix) < 0.75 * np.var(plain)
@@ -67,7 +67,7 @@ def test_a_wrong_class_mix_of_real_images_counts_in_kd_only(digits: tuple[np.nda
     reference = Reference.of(features[rest])
     found = kd_at_data_mix(features[few_ones], classes[few_ones], Strata.of(reference, classes[rest], 10))
     assert found is not None
-    assert kernel_distance("kd", features[few_ones], reference) > 10 * jackknife_se(found[1])
+    assert METRICS["kd"](features[few_ones], reference)[0] > 10 * jackknife_se(found[1])
     assert abs(found[0]) < 3 * jackknife_se(found[1])
 
 

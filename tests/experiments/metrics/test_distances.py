@@ -13,7 +13,6 @@ from experiments.metrics.distances import (
     Reference,
     frechet_distance,
     jackknife_se,
-    kernel_distance,
     precision_recall,
 )
 from experiments.metrics.features import extract
@@ -41,10 +40,9 @@ def test_fd_kd_precision_and_recall_equal_torch_fidelity(
     theirs = fidelity(*pixels)
     reference = Reference.of(features[1])
     assert frechet_distance(features[0], reference) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
-    assert kernel_distance("kd", features[0], reference) == pytest.approx(
-        theirs["kernel_inception_distance_mean"], rel=1e-5
-    )
-    assert precision_recall(features[0], reference) == (theirs["precision"], theirs["recall"])
+    kd = METRICS["kd"](features[0], reference)[0]
+    assert kd == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5)
+    assert precision_recall(*features) == (theirs["precision"], theirs["recall"])
     assert theirs["frechet_inception_distance"] > 1  # the noise is seen
 
 
@@ -61,7 +59,7 @@ def test_a_kernel_distance_is_the_u_statistic_at_unequal_sizes(name: str) -> Non
     across = np.mean([k(a, b) for a in x for b in y])
     distances = [np.linalg.norm(a - b) for i, a in enumerate(y) for b in y[:i]]
     reference = Reference.of(y, width=WIDE / float(np.median(distances)))
-    assert kernel_distance(name, x, reference) == pytest.approx(within_x + within_y - 2 * across, rel=1e-12)
+    assert METRICS[name](x, reference)[0] == pytest.approx(within_x + within_y - 2 * across, rel=1e-12)
 
 
 @pytest.mark.parametrize("n", [200, 213])
@@ -70,8 +68,8 @@ def test_replicates_equal_leaving_each_group_out(n: int) -> None:
     x, reference = rng.normal(size=(n, 5)), Reference.of(rng.normal(0.3, 1.2, size=(400, 5)))
     kept = [x[np.arange(n) % GROUPS != group] for group in range(GROUPS)]
     for metric in METRICS.values():
-        left_out = [metric.value(part, reference) for part in kept]
-        np.testing.assert_allclose(metric.replicates(x, reference), left_out, rtol=1e-8)
+        left_out = [metric(part, reference)[0] for part in kept]
+        np.testing.assert_allclose(metric(x, reference)[1], left_out, rtol=1e-8)
 
 
 def test_jackknife_of_a_mean_is_its_standard_error() -> None:
@@ -89,7 +87,7 @@ def test_the_floor_and_rows_compare_disjoint_real_images_of_equal_sizes() -> Non
         assert aside.sum() == 20 and not (aside == pool.aside(20, 0)).all()
         rest = pool.without(aside)
         for name, metric in METRICS.items():
-            assert floor[name][draw] == pytest.approx(metric.value(features[aside], rest), rel=1e-9)
+            assert floor[name][draw] == pytest.approx(metric(features[aside], rest)[0], rel=1e-9)
     assert len(set(floor["fd"])) == 3
     reference = pool.reference(20)
     assert len(reference.features) == 40

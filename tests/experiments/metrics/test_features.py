@@ -19,7 +19,7 @@ from torch_fidelity.utils import create_feature_extractor
 
 from diffusion_core.data import Images
 from experiments.metrics import features as extractors
-from experiments.metrics.distances import Reference, kernel_distance
+from experiments.metrics.distances import METRICS, Reference
 from experiments.metrics.features import FEATURES, WEIGHTS, dimension, extract, features_id, weights_file
 
 natural = pytest.mark.skipif(find_spec("efficientnet_lite_pytorch") is None, reason="needs the extra natural")
@@ -96,7 +96,7 @@ def test_inception_features_give_torch_fidelitys_kid(inception: Path, digits: Im
     torch.testing.assert_close(grey, colour, rtol=1e-4, atol=1e-5)
     halves = (extract("inception-v3-compat", half, weights=inception)[0] for half in pixels.split(4))  # as theirs
     samples, real = (half.double().numpy() for half in halves)
-    ours = kernel_distance("kd", samples, Reference.of(real))
+    ours = METRICS["kd"](samples, Reference.of(real))[0]
     rgb = pixels.expand(-1, 3, -1, -1)
     options = {"fid": False, "prc": False, "feature_extractor_weights_path": str(inception)}
     theirs = fidelity(rgb[:4], rgb[4:], "inception-v3-compat", **options)["kernel_inception_distance_mean"]

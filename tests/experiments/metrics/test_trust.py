@@ -38,7 +38,7 @@ def test_static_is_no_image_and_a_grainy_digit_is_one() -> None:
 
     def quality(x: torch.Tensor) -> dict[str, float]:
         features = extract("digits", images.to_pixels(x))[0].double().numpy()
-        return dict(zip(MEASURES, precision_recall(features, reference), strict=True))
+        return dict(zip(MEASURES, precision_recall(features, reference.features), strict=True))
 
     reference = Reference.of(extract("digits", images.pixels[n:2500])[0].double().numpy())
     real = quality(digits)

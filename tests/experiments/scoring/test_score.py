@@ -133,13 +133,6 @@ def test_degrees_of_freedom_are_those_of_the_parts() -> None:
     assert widths == pytest.approx([2.0930, 2.0244, 2.0930], abs=1e-4)  # t with 19, 38 and 19
 
 
-def test_the_floor_compares_real_images_with_others() -> None:
-    features = np.random.default_rng(2).normal(size=(400, 4))
-    floor = Real.of(features).floor(100, repeats=8)
-    assert {len(values) for values in floor.values()} == {8} and {*METRICS, "precision", "recall"} == {*floor}
-    assert abs(floor["mmd"].mean()) < 3 * floor["mmd"].std() and 0 < floor["fd"].mean() < 0.5
-
-
 @pytest.fixture
 def command(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """In an empty folder with images beside it."""
