@@ -121,7 +121,6 @@ def extract(
     weights: Path | None = None,
     device: torch.device | str = "cpu",
     batch_size: int | None = None,
-    advance: Callable[[int], None] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Features of images from the extractor that torch-fidelity uses, and class logits for `digits`.
 
@@ -132,7 +131,6 @@ def extract(
         weights: a weights file in the extractor's own format, instead of the committed, installed or downloaded file.
         device: where to compute.
         batch_size: images per batch; changes the result by float rounding only.
-        advance: called after each batch with its number of images.
 
     Returns:
         Features float32 (n, d) and, for `digits` only, logits float32 (n, 10), both on the CPU.
@@ -149,11 +147,7 @@ def extract(
     if size < 1:
         raise ValueError(f"batch_size={batch_size}: it must be at least 1")
     extractor = opened(name, weights, device)
-    parts = []
-    for batch in pixels.split(size):
-        parts.append(extractor(batch))
-        if advance is not None:
-            advance(len(batch))
+    parts = [extractor(batch) for batch in pixels.split(size)]
     layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
     return layers[0], layers[1] if name == "digits" else None
 

@@ -4,12 +4,11 @@ FD = |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Heusel et al. 2017, arXiv 1706
 Multivariate Anal. 12, 450). Its derivative by C1 is I - T, where T = R (R' C1 R)^(-1/2) R' with R R' = C2 is the linear
 map that transports the first Gaussian to the second; its derivative by C2 is I - T^(-1), by m1 2 (m1 - m2).
 
-To second order FD is a squared distance of means of (x, x x'), as MMD is of k(x, .). With T = F F', L = F' C1 F (which
-is diagonal), A = F' dC1 F and B = F^(-1) dC2 F^(-1)', the derivative of T C1 T = C2 gives the quadratic part of FD as
-|dm1 - dm2|^2 + sum_kl (A - B)_kl^2 / (2 (L_k + L_l)).
+To second order FD is a squared distance of means, as MMD is. Let T = F F', and L = F' C1 F = F^(-1) C2 F^(-1)' be
+diagonal. With u = F'(x - m1) of own images and v = F^(-1) (y - m2) of real ones, the derivative of T C1 T = C2 gives
+|mean u - mean v|^2 + sum_kl (mean u u' - mean v v')_kl^2 / (2 (L_k + L_l)).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,8 +64,7 @@ class Influence:
     """FD, and what each image adds to it (mean 0): `own` (n,) of the images that are scored, `real` (r,) of real ones.
 
     With some images left out, FD is about its value minus the sum of their terms, divided by the number that is left.
-    `cells` (2 GROUPS, 2 GROUPS) is the second derivative, halved, in the direction of each two groups of the jackknife,
-    those of the scored images first.
+    `cells` (2 GROUPS, 2 GROUPS) is what each two groups of the jackknife add together, those of scored images first.
     """
 
     value: float
@@ -91,11 +89,8 @@ def influence(own: Array, real: Array, moments: Moments | None = None) -> Influe
     forth = (root @ axes) * _inverse_root(scales)  # T = forth forth'
     back = (vectors * _inverse_root(values)) @ (axes * np.sqrt(scales))  # its inverse, on the span of the real images
     own, real = own - first.mean, real - second.mean
-    mapped, mapped_back = own @ forth, real @ back
-    return Influence(
-        float(value), _terms(own, mapped, 2 * shift), _terms(real, mapped_back, -2 * shift),
-        _cells([(own, mapped), (-real, mapped_back)], scales),
-    )  # fmt: skip
+    u, v = own @ forth, real @ back
+    return Influence(float(value), _terms(own, u, 2 * shift), _terms(real, v, -2 * shift), _cells(u, v, scales))
 
 
 def _inverse_root(values: Array) -> Array:
@@ -110,18 +105,15 @@ def _terms(centred: Array, mapped: Array, slope: Array) -> Array:
     return np.asarray(terms - terms.mean())
 
 
-def _cells(sides: Sequence[tuple[Array, Array]], scales: Array) -> Array:
-    """The second derivative, from (x - m, F'(x - m)) of own images and (m - y, F^(-1) (y - m)) of real ones."""
-    means = np.vstack([[part[group::GROUPS].mean(axis=0) for group in range(GROUPS)] for part, _ in sides])
+def _cells(u: Array, v: Array, scales: Array) -> Array:
+    """The quadratic part of FD for each two groups of images, u (n, d) and v (r, d) as above."""
+    parts = [(sign, side[group::GROUPS]) for sign, side in ((1, u), (-1, v)) for group in range(GROUPS)]
+    means = np.stack([sign * part.mean(axis=0) for sign, part in parts])
     out = means @ means.T
     for rows in (slice(start, start + ROWS) for start in range(0, len(scales), ROWS)):
         sums = scales[rows, None] + scales
         weights = np.divide(1, np.sqrt(2 * sums), out=np.zeros_like(sums), where=sums > TINY * scales.max())
-        moments = [
-            sign * weights * (part[:, rows].T @ part) / len(part)
-            for sign, (_, mapped) in zip((1, -1), sides, strict=True)
-            for part in (mapped[group::GROUPS] for group in range(GROUPS))
-        ]
-        flat = np.stack(moments).reshape(len(out), -1)
-        out += flat @ flat.T
+        moments = np.stack([sign * weights * (part[:, rows].T @ part) / len(part) for sign, part in parts])
+        moments = moments.reshape(len(parts), -1)
+        out += moments @ moments.T
     return np.asarray(out)

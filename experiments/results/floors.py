@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from experiments.config.trial import Row, Trial
+from experiments.metrics.kernels import Array
 from experiments.stages.score import load_pool
 from experiments.store.store import Store
 
@@ -18,6 +19,11 @@ def floor_rows(trials: Sequence[Trial], rows: Sequence[Row], store: Store, repea
         floor = load_pool(reference, store)[0].floor(n, repeats)
         shared = {name: row[name] for name in ("data", "features", "n_samples", "n_reference")}
         for metric, values in floor.items():
-            numbers = {"mean": values.mean(), "sd": values.std(ddof=1), "low": values.min(), "high": values.max()}
-            out.append(shared | {"metric": metric, "repeats": len(values)} | {k: float(v) for k, v in numbers.items()})
+            out.append(shared | {"metric": metric, "repeats": len(values)} | summary(values))
     return out
+
+
+def summary(values: Array) -> dict[str, float]:
+    """Mean, standard deviation and range of repeated scores."""
+    numbers = {"mean": values.mean(), "sd": values.std(ddof=1), "low": values.min(), "high": values.max()}
+    return {name: float(number) for name, number in numbers.items()}

@@ -91,10 +91,10 @@ def main(options: Score) -> int:
     differences = compared.scores.spaces[0].differences
     if options.json or not console.is_terminal:
         summary = {
-            "verdicts": {one.a: one.verdict for one in differences},
+            "verdicts": {pair.a: pair.verdict for pair in differences},
             JUDGE: {side.name: side.values[JUDGE].difference for side in compared.scores.spaces[0].sides},
             "best": list(compared.scores.spaces[0].best),
             "out": str(options.out),
         }
         print(json.dumps({"experiment": NAME} | summary))
-    return int(options.fail_if_worse and any(one.verdict == WORSE for one in differences))
+    return int(options.fail_if_worse and any(pair.verdict == WORSE for pair in differences))

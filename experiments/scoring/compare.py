@@ -1,8 +1,7 @@
 """`compare` and `score`: sets of images, or of features, against real ones."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from diffusion_core.data_user import random_order
 from experiments.config.config import MIN_SAMPLES
@@ -21,9 +19,8 @@ from experiments.scoring.features import Described, Extractor, describe
 from experiments.scoring.inputs import FeatureSet, Input, Source, open_input
 from experiments.scoring.pairing import Pairs, pair
 from experiments.scoring.result import Scores, Space
-from experiments.scoring.space import Shown, results
+from experiments.scoring.space import results
 from experiments.store.store import Store
-from reports.terminal import Terminal
 
 GIVEN = "your own"  # the feature space of features that the user computed
 
@@ -69,15 +66,15 @@ def open_all(sources: Sequence[Source], store: Store) -> tuple[Input, ...]:
     """The real images and the sets, under names that are as short as they can be. Errors as in `open_input`."""
     names = ["REAL", *(f"set {place}" for place in range(1, len(sources)))]
     inputs = [open_input(source, store, name) for source, name in zip(sources, names, strict=True)]
-    short = [Path(one.name).name or one.name for one in inputs]
+    short = [Path(source.name).name or source.name for source in inputs]
     if len(set(short)) < len(short):
-        short = [one.name for one in inputs]
+        short = [source.name for source in inputs]
     twice = [name for name, count in Counter(short).items() if count > 1]
     counts = Counter[str]()
     for place, name in enumerate(short):
         counts[name] += 1
         short[place] = f"{name} ({counts[name]})" if name in twice else name
-    return tuple(replace(one, name=name) for one, name in zip(inputs, short, strict=True))
+    return tuple(replace(source, name=name) for source, name in zip(inputs, short, strict=True))
 
 
 def measure(
@@ -97,20 +94,17 @@ def measure(
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     measured, warnings = list[Space](), dict[str, None]()
     notes = dict.fromkeys([pairing.note] if pairing.note else [])
-    with _progress() as shown:
-        for space in spaces:
-            extractor = Extractor(space, feature_weights, where)
-            described = [
-                _described(one, extractor, kept, shown).at(order) for one, order in zip(inputs, chosen, strict=True)
-            ]
-            _check_dimensions(inputs, described)
-            grains = doubts.grains(inputs, described, chosen)
-            content = "" if space == GIVEN else features_id(space, feature_weights)
-            rows = [one.features for one in described]
-            set_names = [one.name for one in inputs[1:]]
-            measured.append(results(space, content, set_names, rows[0], rows[1:], pairing.by != "none", grains, shown))
-            warnings |= dict.fromkeys(doubts.doubts(inputs, described, measured[-1]))
-            notes |= dict.fromkeys(doubts.remarks(inputs, described, measured[-1].dimension))
+    for space in spaces:
+        extractor = Extractor(space, feature_weights, where)
+        described = [_described(each, extractor, kept).at(order) for each, order in zip(inputs, chosen, strict=True)]
+        _check_dimensions(inputs, described)
+        grains = doubts.grains(inputs, described, chosen)
+        content = "" if space == GIVEN else features_id(space, feature_weights)
+        real, *sets = (each.features for each in described)
+        set_names = [each.name for each in inputs[1:]]
+        measured.append(results(space, content, set_names, real, sets, pairing.by != "none", grains))
+        warnings |= dict.fromkeys(doubts.doubts(inputs, described, measured[-1]))
+        notes |= dict.fromkeys(doubts.remarks(inputs, described, measured[-1].dimension))
     n = len(pairing.chosen[0])
     scores = Scores(inputs[0].name, inputs[0].n, n, pairing.by, tuple(measured), tuple(notes), tuple(warnings))
     return Compared(scores, inputs, tuple(chosen))
@@ -123,7 +117,7 @@ def score(real: Source, images: Source, **options: Any) -> Scores:
 
 def _spaces(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tuple[str, ...]:
     """The feature spaces. ValueError if some inputs are images and some are features."""
-    kinds = {isinstance(one, FeatureSet): one.name for one in inputs}
+    kinds = {isinstance(source, FeatureSet): source.name for source in inputs}
     if len(kinds) > 1:
         raise ValueError(f"{kinds[True]} holds features, but {kinds[False]} holds images; give both the same")
     if True in kinds:
@@ -138,43 +132,15 @@ def _spaces(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tu
     return spaces
 
 
-def _described(one: Input, extractor: Extractor, store: Store, shown: Shown) -> Described:
+def _described(source: Input, extractor: Extractor, store: Store) -> Described:
     """Features and texture of a set; of features that are given, these."""
-    if isinstance(one, FeatureSet):
-        return Described(one.features, np.full(one.n, np.nan), np.zeros((one.n, 2), dtype=np.int64))
-    done = 0
-
-    def advance(n: int) -> None:
-        nonlocal done
-        done += n
-        shown(f"{extractor.name} features of {one.name}", done / one.n)
-
-    return describe(one, extractor, store, advance)
+    if isinstance(source, FeatureSet):
+        return Described(source.features, np.full(source.n, np.nan), np.zeros((source.n, 2), dtype=np.int64))
+    return describe(source, extractor, store)
 
 
 def _check_dimensions(inputs: Sequence[Input], described: Sequence[Described]) -> None:
     real = described[0].features.shape[1]
-    for one, each in zip(inputs, described, strict=True):
+    for source, each in zip(inputs, described, strict=True):
         if (d := each.features.shape[1]) != real:
-            raise ValueError(f"{one.name} has features of {d} numbers, but {inputs[0].name} of {real}")
-
-
-@contextmanager
-def _progress() -> Iterator[Shown]:
-    """A line that shows what is done, in a terminal or a notebook."""
-    console = Terminal()
-    live = (console.is_terminal and not console.is_dumb_terminal) or console.is_jupyter
-    what = TextColumn("{task.description}", markup=False)
-    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn(), what)
-    with Progress(*columns, console=console, transient=True, disable=not live) as bar:
-        line = bar.add_task("", total=1.0)
-        last = ""
-
-        def shown(what: str, share: float) -> None:
-            nonlocal last
-            if what != last:
-                bar.reset(line, description=what, total=1.0)
-                last = what
-            bar.update(line, completed=share)
-
-        yield shown
+            raise ValueError(f"{source.name} has features of {d} numbers, but {inputs[0].name} of {real}")

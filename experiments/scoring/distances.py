@@ -128,19 +128,25 @@ def standard_errors(sides: Sequence[Distance], whole: Distance) -> Array:
         sides: independent parts of `whole`, each with images of its own.
         whole: the distance, or difference.
 
-    Note: a distance is a sum of what single images add and of what pairs add that single ones do not tell (Hoeffding
-        1948). The jackknife counts the variance V of the second part twice (Efron & Stein 1981, Ann. Statist. 9, 586):
-        each pair is left out with either image. V matters near the real images, where single images add little.
-        It is the mean square of the interactions of groups, over the number of pairs, and is subtracted once. What is
-        left is at least V: then the first part is 0.
+    Note: a distance is a sum of what images add one by one, and of what pairs of them add beyond that (Hoeffding 1948).
+        The jackknife counts the variance V of the second part twice, since a pair is left out with either image (Efron
+        & Stein 1981, Ann. Statist. 9, 586). So V is subtracted once, but not more than leaves V, as where single images
+        add nothing: near the real images. All parts are reduced by the same factor.
     """
     variances = np.array([*(jackknife_se(side.own) ** 2 for side in sides), jackknife_se(whole.real) ** 2])
+    total, pairs = variances.sum(), of_pairs(sides, whole)
+    return np.sqrt(variances * (min(max(total - pairs, pairs) / total, 1) if total > 0 else 1))
+
+
+def of_pairs(sides: Sequence[Distance], whole: Distance) -> float:
+    """The variance of what pairs of images add, from the mean squares of the interactions of groups.
+
+    The mean over n (n - 1) / 2 pairs of variance v has the variance 2 v / n^2, and twice that over n r pairs has 4 v /
+    (n r). Means of groups are treated as images. Squares are unbiased (Szekely & Rizzo 2014, Ann. Statist. 42, 2382).
+    """
     own, real = slice(GROUPS), slice(GROUPS, None)
     squares = sum(_within(side.cells[own, own]) + 2 * _between(side.cells[own, real]) for side in sides)
-    pairs = 2 / GROUPS**2 * (squares + _within(whole.cells[real, real]))
-    total = variances.sum()
-    share = max(total - pairs, pairs) / total if total > 0 else 0
-    return np.sqrt(min(share, 1) * variances)
+    return 2 / GROUPS**2 * (squares + _within(whole.cells[real, real]))
 
 
 def _between(cells: Array) -> float:
@@ -150,7 +156,7 @@ def _between(cells: Array) -> float:
 
 
 def _within(cells: Array) -> float:
-    """The same of symmetric cells without their diagonal; unbiased (Szekely & Rizzo 2014, Ann. Statist. 42, 2382)."""
+    """The same of symmetric cells without their diagonal."""
     off = cells - np.diag(np.diag(cells))
     sums = off.sum(axis=0) / (GROUPS - 2)
     rest = off - sums - sums[:, None] + off.sum() / ((GROUPS - 1) * (GROUPS - 2))

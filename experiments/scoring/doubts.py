@@ -30,18 +30,18 @@ def doubts(inputs: Sequence[Input], described: Sequence[Described], space: Space
     """Reasons not to trust the numbers, one sentence each: copies, and fine noise that features do not see."""
     rows = [Counter(row.tobytes() for row in each.features) for each in described]
     sets = list(zip(inputs[1:], rows[1:], strict=True))
-    for place, (one, own) in enumerate(sets):
+    for place, (images, own) in enumerate(sets):
         n, copied = own.total(), sum(count for row, count in own.items() if row in rows[0])
         if (repeats := n - len(own)) > COPIES * n:
-            yield f"{one.name}: {repeats:,} of {n:,} images are copies of others in it, so intervals are too narrow"
+            yield f"{images.name}: {repeats:,} of {n:,} images are copies of others in it, so intervals are too narrow"
         if copied > COPIES * n:
             yield (
-                f"{one.name}: {copied:,} of {n:,} images are copies of images in {inputs[0].name}, so its distances "
+                f"{images.name}: {copied:,} of {n:,} images are copies of images in {inputs[0].name}, so its distances "
                 "are too small"
             )
         for other, theirs in sets[:place]:
             if own == theirs:
-                yield f"{other.name} and {one.name} hold the same images"
+                yield f"{other.name} and {images.name} hold the same images"
     for difference in space.differences:
         if difference.verdict in (BETTER, WORSE):
             yield from _grainier(difference, {side.name: side.grain for side in space.sides})
@@ -60,7 +60,7 @@ def _grainier(difference: Difference, grains: Mapping[str, float | None]) -> Ite
 
 def remarks(inputs: Sequence[Input], described: Sequence[Described], dimension: int) -> Iterator[str]:
     """What readers of the numbers should know, one sentence each."""
-    n, fewest = min((len(each.features), one.name) for one, each in zip(inputs, described, strict=True))
+    n, fewest = min((len(each.features), images.name) for images, each in zip(inputs, described, strict=True))
     if n < 2 * dimension:
         yield (
             f"{n:,} images ({fewest}) are {'fewer than' if n <= dimension else 'hardly more than'} the {dimension:,} "

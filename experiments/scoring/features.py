@@ -7,15 +7,19 @@ several sizes are therefore no difficulty: each is resized by itself.
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import pad
@@ -29,12 +33,13 @@ from experiments.metrics.texture import RealTexture, texture
 from experiments.scoring.inputs import THREADS, ImageSet
 from experiments.stages.spot_check import Differs, choose, compare
 from experiments.store.store import Store
+from reports.terminal import Terminal, is_live
 
 LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 SIDE = 32  # of images for `digits`
 AHEAD = 4  # batches that are read ahead
 CURVE, CURVE_BYTES = 1000, 2**22  # real images of which the texture with noise is measured, and their size
-Advance = Callable[[int], None]  # called with a number of images
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Extractor:
     device: str = "cpu"
 
 
-def describe(images: ImageSet, extractor: Extractor, store: Store, advance: Advance | None = None) -> Described:
+def describe(images: ImageSet, extractor: Extractor, store: Store) -> Described:
     """Features and texture of all images, from the store if a check of a few shows that they still hold.
 
     Raises:
@@ -85,16 +90,14 @@ def describe(images: ImageSet, extractor: Extractor, store: Store, advance: Adva
             described = _load(folder / "features.safetensors")
         try:
             chosen = choose(images.n, 1)
-            again = torch.from_numpy(_measured(images, chosen, extractor, None).features)
+            again = torch.from_numpy(_measured(images, chosen, extractor).features)
             stored = torch.from_numpy(described.features[chosen])
             compare(f"features of {images.name}, computed again,", again, stored)
-            if advance:
-                advance(images.n)
             return described
         except Differs as differs:
             LOG.warning("%s; all are computed again", differs)
             store.discard("features", identity)
-    described = _measured(images, range(images.n), extractor, advance)
+    described = _measured(images, range(images.n), extractor)
     with store.writing("features", identity) as folder:
         tensors = {name: torch.from_numpy(value) for name, value in vars(described).items()}
         save_file(tensors, folder / "features.safetensors")
@@ -113,13 +116,14 @@ def _load(path: Path) -> Described:
     return Described(**{name: tensor.numpy() for name, tensor in load_file(path).items()})
 
 
-def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor, advance: Advance | None) -> Described:
+def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor) -> Described:
     """Features and texture of some images, computed."""
     layers, name = opened(extractor.name, extractor.weights, extractor.device), extractor.name
     features: list[Tensor] = [torch.empty(0)] * len(chosen)
     grain, sizes = np.full(len(chosen), np.nan), np.zeros((len(chosen), 2), dtype=np.int64)
     checked = not name.startswith(PYTHON)
-    for places, pixels in batches(images, chosen, usual_batch(name)):
+    read = batches(images, chosen, usual_batch(name))
+    for places, pixels in tracked(read, f"{name} features of {images.name}", len(chosen) / usual_batch(name)):
         suited = suit(pixels, name, images.name)
         if not checked:
             features_user.check_batches(name, features_user.load(name), suited[:3])
@@ -129,8 +133,6 @@ def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor, adv
         sizes[places] = pixels.shape[2:]
         if min(pixels.shape[2:]) > 1:
             grain[places] = texture(pixels)
-        if advance:
-            advance(len(places))
     return Described(torch.stack(features).numpy(), grain, sizes)
 
 
@@ -138,15 +140,27 @@ def batches(images: ImageSet, chosen: Sequence[int], size: int) -> Iterator[tupl
     """Places in `chosen` and the images there, uint8 (b, C, H, W), of one size in each batch. Threads read ahead."""
     waiting: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
     with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(chosen), size * AHEAD):
-            part = range(start, min(start + size * AHEAD, len(chosen)))
-            for place, image in zip(part, pool.map(images.read, (chosen[place] for place in part)), strict=True):
+        reading = (pool.submit(images.read, int(index)) for index in chosen)
+        ahead = deque(islice(reading, size * AHEAD))
+        try:
+            for place in range(len(chosen)):
+                image = ahead.popleft().result()
+                ahead.extend(islice(reading, 1))
                 same = waiting.setdefault(image.shape, [])
                 same.append((place, image))
                 if len(same) == size:
                     yield _batch(waiting.pop(image.shape))
+        finally:
+            pool.shutdown(cancel_futures=True)
     for same in waiting.values():
         yield _batch(same)
+
+
+def tracked(items: Iterable[T], what: str, total: float | None = None) -> Iterable[T]:
+    """The items; in a terminal or a notebook, with a line that shows how many are done."""
+    console = Terminal()
+    live = is_live(console) or console.is_jupyter
+    return track(items, what, total=total, console=console, transient=True, disable=not live)
 
 
 def _batch(same: list[tuple[int, Pixels]]) -> tuple[list[int], Tensor]:

@@ -41,31 +41,31 @@ def pair(sets: Sequence[Input], pairs: Pairs = "auto") -> Pairing:
     Raises:
         ValueError: a set has too few images, or its names or its number do not suit `pairs`.
     """
-    for one in sets:
-        if one.n < MIN_SAMPLES:
-            count = f"{one.n} image{'s' * (one.n != 1)}"
-            raise ValueError(f"{one.name}: {count}; an interval needs at least {MIN_SAMPLES}")
+    for images in sets:
+        if images.n < MIN_SAMPLES:
+            count = f"{images.n} image{'s' * (images.n != 1)}"
+            raise ValueError(f"{images.name}: {count}; an interval needs at least {MIN_SAMPLES}")
     if len(sets) == 1:
         return Pairing((random_order(sets[0].n),), "none")
     if pairs == "order":
-        if len({one.n for one in sets}) > 1:
+        if len({images.n for images in sets}) > 1:
             raise ValueError(f"pairs='order': all sets must have equally many images, but {_counts(sets)}")
         return Pairing((random_order(sets[0].n),) * len(sets), "order")
     if pairs == "names" or (pairs == "auto" and _same_names(sets)):
         return _by_names(sets)
-    n = min(one.n for one in sets)
+    n = min(images.n for images in sets)
     note = f"{n:,} images of each are compared, since FD falls with their number: {_counts(sets)}"
-    return Pairing(tuple(random_order(one.n)[:n] for one in sets), "none", note if _differ(sets) else "")
+    return Pairing(tuple(random_order(images.n)[:n] for images in sets), "none", note if _differ(sets) else "")
 
 
 def _by_names(sets: Sequence[Input]) -> Pairing:
     places = []
-    for one in sets:
-        if one.names is None:
-            raise ValueError(f"pairs='names': the images of {one.name} have no names; use --pairs order or none")
-        if (twice := Counter(one.names).most_common(1)[0])[1] > 1:
-            raise ValueError(f"pairs='names': {twice[0]} is the name of {twice[1]} images of {one.name}")
-        places.append({name: index for index, name in enumerate(one.names)})
+    for images in sets:
+        if images.names is None:
+            raise ValueError(f"pairs='names': the images of {images.name} have no names; use --pairs order or none")
+        if (twice := Counter(images.names).most_common(1)[0])[1] > 1:
+            raise ValueError(f"pairs='names': {twice[0]} is the name of {twice[1]} images of {images.name}")
+        places.append({name: index for index, name in enumerate(images.names)})
     common = sorted(set(places[0]).intersection(*places[1:]))
     if len(common) < MIN_SAMPLES:
         raise ValueError(
@@ -74,22 +74,22 @@ def _by_names(sets: Sequence[Input]) -> Pairing:
         )
     order = random_order(len(common))
     note = f"{len(common):,} images have the same names in all sets and are compared: {_counts(sets)}"
-    left_out = any(one.n > len(common) for one in sets)
+    left_out = any(images.n > len(common) for images in sets)
     chosen = tuple(np.array([index[name] for name in common], dtype=np.intp)[order] for index in places)
     return Pairing(chosen, "names", note if left_out else "")
 
 
 def _same_names(sets: Sequence[Input]) -> bool:
     """Whether all sets have the same names, each once."""
-    if any(one.names is None for one in sets):
+    if any(images.names is None for images in sets):
         return False
-    names = [Counter(one.names) for one in sets]
+    names = [Counter(images.names) for images in sets]
     return max(names[0].values()) == 1 and all(other == names[0] for other in names[1:])
 
 
 def _differ(sets: Sequence[Input]) -> bool:
-    return len({one.n for one in sets}) > 1
+    return len({images.n for images in sets}) > 1
 
 
 def _counts(sets: Sequence[Input]) -> str:
-    return ", ".join(f"{one.name} has {one.n:,}" for one in sets)
+    return ", ".join(f"{images.name} has {images.n:,}" for images in sets)

@@ -44,12 +44,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Floor:
-    """The score of real images: n of them against the others, repeated. By metric: mean, standard deviation, range."""
+    """The score of real images: n of them against the others, repeated. By metric: mean, sd, low and high."""
 
     n: int
     n_others: int
     repeats: int
-    values: Mapping[str, tuple[float, float, float, float]]
+    values: Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,9 @@ class Space:
 
     @property
     def best(self) -> tuple[str, ...]:
-        """The names of the sets that cannot be told from the best, if there are three sets or more."""
-        return tuple(side.name for side, one in zip(self.sides, self.standings, strict=False) if not one.worse)
+        """The names of the sets that cannot be told from the best, best first, if there are three sets or more."""
+        sides = [side for side, standing in zip(self.sides, self.standings, strict=False) if not standing.worse]
+        return tuple(side.name for side in sorted(sides, key=lambda side: side.values[JUDGE].difference))
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,13 @@ class Scores:
     def sentence(self) -> str:
         """The answer in one sentence."""
         space = self.spaces[0]
-        if len(space.sides) > 2:
-            best = space.best
-            return f"{listed(best)} cannot be told from the best." if len(best) > 1 else f"{best[0]} is the best."
-        return difference_sentence(space) if space.differences else side_sentence(space, space.sides[0])
+        if len(space.sides) == 1:
+            return side_sentence(space, space.sides[0])
+        if len(space.sides) == 2:
+            return difference_sentence(space)
+        if len(space.best) > 1:
+            return f"{listed(space.best)} cannot be told from the best ({number(len(space.sides), 0)} sets)."
+        return f"{space.best[0]} is better than the {number(len(space.differences), 0)} other sets."
 
     def __str__(self) -> str:
         parts = [self.sentence, *(text for space in self.spaces for text in space_text(space))]
@@ -120,25 +124,21 @@ class Scores:
     __repr__ = __str__
 
 
-def shown(space: Space, metric: str, value: Estimate, note: str = "") -> str:
-    """ "FD −3.1 (95 % interval −4.0 to −2.2)"."""
-    size = interval(metric, value.difference, value.low, value.high, note)
-    return f"{metric_name(metric, space.features)} {size}"
-
-
 def difference_sentence(space: Space) -> str:
-    """Which of two sets is better, by how much."""
-    one = space.differences[0]
-    words = {BETTER: f"{one.a} is better than {one.b}", WORSE: f"{one.a} is worse than {one.b}"}
-    size = shown(space, JUDGE, one.values[JUDGE], f"{percent(LEVEL)} interval ")
-    return f"{words.get(one.verdict, f'{one.a} against {one.b}: {one.verdict}')}; difference in {size}."
+    """By how much the second of two sets is better or worse than the first."""
+    (difference,), (first, second) = space.differences, space.sides
+    verb = {BETTER: "lowers", WORSE: "raises"}.get(difference.verdict, f"against {first.name} changes")
+    name, change = metric_name(JUDGE, space.features), difference.values[JUDGE]
+    values = " to ".join(cell(JUDGE, side.values[JUDGE].difference) for side in (first, second))
+    size = interval(JUDGE, *_ends(change), f"{percent(LEVEL)} interval ")
+    return f"{second.name} {verb} {name} from {values}: {size}."
 
 
 def side_sentence(space: Space, side: Side) -> str:
     """How far a set is from real images, and how far real ones are."""
-    value, floor = side.values[JUDGE], space.floor.values[JUDGE][0]
-    real = as_precise(JUDGE, [floor], value.low, value.high)[0]
-    return f"{side.name} scores {shown(space, JUDGE, value, f'{percent(LEVEL)} interval ')}; real images score {real}."
+    size = interval(JUDGE, *_ends(side.values[JUDGE]), f"{percent(LEVEL)} interval ")
+    real = cell(JUDGE, space.floor.values[JUDGE]["mean"])
+    return f"{side.name} scores {metric_name(JUDGE, space.features)} {size}; real images score {real}."
 
 
 def space_text(space: Space) -> list[str]:
@@ -156,16 +156,16 @@ def space_text(space: Space) -> list[str]:
     floor = space.floor
     real = [
         f"{floor.n:,} real images",
-        *(as_precise(m, [floor.values[m][0]], *_ends(space.sides[0].values[m])[1:])[0] for m in METRICS),
+        *(as_precise(m, [floor.values[m]["mean"]], *_ends(space.sides[0].values[m])[1:])[0] for m in METRICS),
     ]
-    rows.append([*real, *(cell(name, floor.values[name][0]) for name in ("precision", "recall")), "0.000"])
+    rows.append([*real, *(cell(name, floor.values[name]["mean"]) for name in ("precision", "recall")), "0.000"])
     lines = ["", f"feature space {space.features}, {percent(LEVEL)} intervals:", *aligned([head, *rows])]
     if not space.differences:
         return lines
     head = ["difference", *head[1 : 1 + len(METRICS)], "verdict"]
     rows = [
-        [f"{one.a} − {one.b}", *(interval(m, *_ends(one.values[m])) for m in METRICS), one.verdict]
-        for one in space.differences
+        [f"{pair.a} − {pair.b}", *(interval(m, *_ends(pair.values[m])) for m in METRICS), pair.verdict]
+        for pair in space.differences
     ]
     return [*lines, "", *aligned([head, *rows])]
 

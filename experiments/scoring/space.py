@@ -1,6 +1,6 @@
 """The results in one feature space: each set against real images and against the first set, and the best sets."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 
@@ -11,20 +11,21 @@ from experiments.config.config import MIN_SAMPLES
 from experiments.metrics.best_set import Standing, best_set
 from experiments.metrics.distances import Array, Pool, precision_recall
 from experiments.metrics.intervals import holm, verdict
+from experiments.results.floors import summary
 from experiments.scoring.distances import Distance, Real, errors_of_two, of_one, of_two
+from experiments.scoring.features import tracked
 from experiments.scoring.result import Difference, Floor, Side, Space
 from reports.schema import JUDGE, LEVEL, METRICS
 
 FEW_REPEATS = 512  # feature dimensions above which the floor is measured less often
 REPEATS = (10, 4)  # of the floor, up to that and above
 QUALITY_IMAGES = 10_000  # of each set, for precision and recall
-Shown = Callable[[str, float], None]  # called with what is done and the share that is done
 Features = NDArray[np.float32]
 
 
 def results(
     features: str, features_id: str, names: Sequence[str], real: Features, sets: Sequence[Features], paired: bool,
-    grains: Sequence[float | None], shown: Shown,
+    grains: Sequence[float | None],
 ) -> Space:  # fmt: skip
     """All results in one feature space.
 
@@ -34,20 +35,18 @@ def results(
         real: (R, d), in random order.
         sets: each (n, d), in random order; if `paired`, rows at one place come from the same noise.
         grains: of the sets.
-        shown: gets the progress.
     """
-    shown("distances", 0)
     against, distances, sides = Real.of(real.astype(np.float64)), list[dict[str, Distance]](), list[Side]()
-    for name, rows, grain in zip(names, sets, grains, strict=True):
+    whole = tracked(list(zip(names, sets, grains, strict=True)), "distances")
+    for name, rows, grain in whole:
         own = rows.astype(np.float64)
         distances.append(against.distances(own))
         values = {metric: of_one(distance) for metric, distance in distances[-1].items()}
         quality = precision_recall(own[:QUALITY_IMAGES], against.pool.features[:QUALITY_IMAGES])
         sides.append(Side(name, values, *quality, grain))
-        shown("distances", len(sides) / (len(sets) + 1))
     return Space(
         features, features_id, real.shape[1], tuple(sides), _differences(names, distances, paired),
-        _floor(against.pool, len(sets[0])), _standings([one[JUDGE] for one in distances]),
+        _floor(against.pool, len(sets[0])), _standings([each[JUDGE] for each in distances]),
     )  # fmt: skip
 
 
@@ -55,11 +54,8 @@ def _floor(pool: Pool, n: int) -> Floor:
     """The score of n real images against the others, or of half of them if there are not so many."""
     total, d = pool.features.shape
     n, repeats = min(n, total // 2), REPEATS[d > FEW_REPEATS]
-    values = {
-        metric: (float(each.mean()), float(each.std(ddof=1)), float(each.min()), float(each.max()))
-        for metric, each in pool.floor(n, repeats, QUALITY_IMAGES).items()
-    }
-    return Floor(n, total - n, repeats, values)
+    scores = pool.floor(n, repeats, QUALITY_IMAGES)
+    return Floor(n, total - n, repeats, {metric: summary(values) for metric, values in scores.items()})
 
 
 def _differences(
@@ -67,20 +63,20 @@ def _differences(
 ) -> tuple[Difference, ...]:
     """Each set against the first. A difference is clear if it is so after correction for their number."""
     first, *others = distances
-    estimates = [{metric: of_two(one[metric], first[metric], paired) for metric in METRICS} for one in others]
+    estimates = [{metric: of_two(other[metric], first[metric], paired) for metric in METRICS} for other in others]
     p_values = {metric: holm([each[metric].p_value for each in estimates]) for metric in METRICS}
     out = []
-    for place, (one, each) in enumerate(zip(others, estimates, strict=True)):
+    for place, (other, each) in enumerate(zip(others, estimates, strict=True)):
         values = {m: replace(e, clear=e.clear and p_values[m][place] <= 1 - LEVEL) for m, e in each.items()}
         judge = values[JUDGE]
-        *own, real = errors_of_two(one[JUDGE], first[JUDGE], paired) ** 2
-        *apart, _ = errors_of_two(one[JUDGE], first[JUDGE], False) ** 2
+        *own, real = errors_of_two(other[JUDGE], first[JUDGE], paired) ** 2
+        *apart, _ = errors_of_two(other[JUDGE], first[JUDGE], False) ** 2
         reach = judge.detectable / judge.se if judge.se > 0 else 0
         half = (judge.difference / 2 / reach) ** 2 - real if reach else 0
         out.append(
             Difference(
                 names[place + 1], names[0], values, verdict(judge),
-                needed=max(ceil(len(one[JUDGE].terms) * sum(own) / half), MIN_SAMPLES) if half > 0 else None,
+                needed=max(ceil(len(other[JUDGE].terms) * sum(own) / half), MIN_SAMPLES) if half > 0 else None,
                 gain=sum(apart) / own[0] if paired and own[0] > 0 else None,
                 p_adjusted=p_values[JUDGE][place] if len(others) > 1 else None,
             )
@@ -96,10 +92,10 @@ def _standings(distances: Sequence[Distance]) -> tuple[Standing, ...]:
     """
     if len(distances) < 3:
         return ()
-    own = np.stack([one.terms for one in distances], axis=1)
-    real = np.stack([one.real_terms for one in distances], axis=1)
+    own = np.stack([distance.terms for distance in distances], axis=1)
+    real = np.stack([distance.real_terms for distance in distances], axis=1)
     n, r = len(own), len(real)
     stacked: Array = (
         np.vstack([own / (n * (n - 1)) ** 0.5, real / (r * (r - 1)) ** 0.5]) * ((n + r) * (n + r - 1)) ** 0.5
     )
-    return tuple(best_set(np.array([[one.value for one in distances]]), [stacked]))
+    return tuple(best_set(np.array([[distance.value for distance in distances]]), [stacked]))

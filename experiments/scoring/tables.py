@@ -35,9 +35,9 @@ def write(folder: Path, compared: Compared) -> None:
     rows = {
         "table.csv": [_row(shared, first, place) for place in range(len(first.sides))],
         "contrasts.csv": [
-            shared | _contrast(one.a, one.b, metric, value, first, one.verdict)
-            for one in first.differences
-            for metric, value in one.values.items()
+            shared | _contrast(pair.a, pair.b, metric, value, first, pair.verdict)
+            for pair in first.differences
+            for metric, value in pair.values.items()
         ],
         "floors.csv": _floors(shared, first),
         "best_sets.csv": _best(shared, first),
@@ -48,10 +48,10 @@ def write(folder: Path, compared: Compared) -> None:
             for metric, value in side.values.items()
         ],
         "spaces.csv": [
-            {"features": space.features, "a": one.a, "b": one.b, "metric": JUDGE, "verdict": one.verdict}
-            | _ends(one.values[JUDGE])
+            {"features": space.features, "a": pair.a, "b": pair.b, "metric": JUDGE, "verdict": pair.verdict}
+            | _ends(pair.values[JUDGE])
             for space in scores.spaces
-            for one in space.differences
+            for pair in space.differences
         ],
     }
     for name, lines in rows.items():
@@ -73,10 +73,11 @@ def _facts(scores: Scores) -> dict[str, Any]:
     """What no table holds."""
     differences = scores.spaces[0].differences
     return {
+        "sentence": scores.sentence,
         "pairs": scores.pairs,
         "dimension": scores.spaces[0].dimension,
-        "needed": {one.a: one.needed for one in differences},
-        "gain": {one.a: one.gain for one in differences},
+        "needed": {pair.a: pair.needed for pair in differences},
+        "gain": {pair.a: pair.gain for pair in differences},
         "warnings": list(scores.warnings),
     }
 
@@ -102,7 +103,7 @@ def _row(shared: Row, space: Space, place: int) -> Row:
 def _contrast(a: str, b: str, metric: str, value: Estimate, space: Space, verdict: str) -> Row:
     values = {side.name: side.values[metric].difference for side in space.sides}
     adjusted = f"Holm, {len(space.differences)} comparisons" if len(space.differences) > 1 else None
-    p_adjusted = next(one.p_adjusted for one in space.differences if one.a == a) if metric == JUDGE else None
+    p_adjusted = next(pair.p_adjusted for pair in space.differences if pair.a == a) if metric == JUDGE else None
     numbers = vars(value) | {"holds_for": None, "level": LEVEL, "p_adjusted": p_adjusted, "adjusted": adjusted}
     sides = {"kind": "set", "a": a, "b": b, "metric": metric, "value_a": values[a], "value_b": values[b]}
     return numbers | sides | {"train_seed": "", "n_networks": 1, "verdict": verdict}
@@ -114,12 +115,9 @@ def _ends(value: Estimate) -> Row:
 
 def _floors(shared: Row, space: Space) -> list[Row]:
     floor = space.floor
-    names = ("mean", "sd", "low", "high")
     counts = {"n_samples": floor.n, "n_reference": floor.n_others, "repeats": floor.repeats}
     kept = {name: shared[name] for name in ("data", "features")} | counts
-    return [
-        kept | {"metric": metric} | dict(zip(names, values, strict=True)) for metric, values in floor.values.items()
-    ]
+    return [kept | {"metric": metric} | dict(values) for metric, values in floor.values.items()]
 
 
 def _best(shared: Row, space: Space) -> list[Row]:

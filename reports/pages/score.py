@@ -47,7 +47,8 @@ def sections(run: Run) -> list[Section | None]:
 
 def opening(run: Run) -> Opening:
     """The verdict with interval, the score of real images, precision and recall, and pictures of all sides."""
-    lead, text, numbers = {1: _one, 2: _two}.get(len(run.rows), _several)(run)
+    lead, numbers = {1: _one, 2: _two}.get(len(run.rows), _several)(run)
+    text = _fact(run, "sentence")
     labels = {row["samples_id"]: row["setting"] for _, row in _pictured(run).iterrows()}
     warnings = [f"{capital(warning)}." for warning in _fact(run, "warnings") or ()]
     return Opening(
@@ -56,33 +57,22 @@ def opening(run: Run) -> Opening:
     )  # fmt: skip
 
 
-def _one(run: Run) -> tuple[str, str, list[Number]]:
-    """The answer for one set: its distance next to that of real images."""
-    row = run.rows.iloc[0]
-    name, value = metric_name(JUDGE, run.features), run.scores[run.scores["features"] == run.features].iloc[0]
-    floor = _floor(run, JUDGE)
-    size = interval(JUDGE, row[JUDGE], value["low"], value["high"], f"{percent(LEVEL)} interval ")
-    text = f"{row['setting']} scores {name} {size}; real images score {cell(JUDGE, floor['mean'])}."
-    notes = [f"{percent(LEVEL)} interval {_range(value)}", _real(run, JUDGE)]
-    numbers = [Number(cell(JUDGE, row[JUDGE]), name, notes)]
-    fd = run.scores[(run.scores["features"] == run.features) & (run.scores["metric"] == "fd")].iloc[0]
-    notes = [f"{percent(LEVEL)} interval {_range(fd)}", _real(run, "fd")]
-    return "", text, [*numbers, Number(cell("fd", row["fd"]), metric_name("fd", run.features), notes)]
+def _one(run: Run) -> tuple[str, list[Number]]:
+    """The numbers of one set: its distances next to those of real images."""
+    values, numbers = run.scores[run.scores["features"] == run.features].set_index("metric"), list[Number]()
+    for metric in (JUDGE, "fd"):
+        value, low, high = (cell(name, values.loc[metric, name], metric) for name in ("value", "low", "high"))
+        notes = [f"{percent(LEVEL)} interval {low} to {high}", _real(run, metric)]
+        numbers.append(Number(value, metric_name(metric, run.features), notes))
+    return "", numbers
 
 
-def _two(run: Run) -> tuple[str, str, list[Number]]:
+def _two(run: Run) -> tuple[str, list[Number]]:
     """The answer for two sets: whether the second is better than the first."""
     row = run.contrasts[run.contrasts["metric"] == JUDGE].iloc[0]
-    name, size = metric_name(JUDGE, run.features), f"{percent(LEVEL)} interval"
-    values = f"from {cell(JUDGE, row['value_b'])} to {cell(JUDGE, row['value_a'])}"
-    change = interval(JUDGE, row["difference"], row["low"], row["high"], f"{size} ")
-    text = f"{row['a']} against {row['b']} changes {name} {values}: {change}."
-    if row["verdict"] in (BETTER, WORSE):
-        verb = "lowers" if row["verdict"] == BETTER else "raises"
-        text = f"{row['a']} {verb} {name} {values}: {change}."
     needed = _fact(run, "needed", row["a"])
     detectable = interval(JUDGE, row["detectable"], -row["detectable"], row["detectable"]).split(" ")[0]
-    reach = [f"could have detected {detectable} in {name}"]
+    reach = [f"could have detected {detectable} in {metric_name(JUDGE, run.features)}"]
     numbers = [
         openings.score(run, row, "a", JUDGE, f"of {row['a']}", openings.change(row)),
         openings.score(run, row, "b", JUDGE, f"of {row['b']}", [_real(run, JUDGE)]),
@@ -90,22 +80,17 @@ def _two(run: Run) -> tuple[str, str, list[Number]]:
         if needed
         else Number("no number", "of images would detect half of this", ["there are too few real images", *reach]),
     ]
-    return ANSWERS.get(row["verdict"], ""), text, numbers
+    return ANSWERS.get(row["verdict"], ""), numbers
 
 
-def _several(run: Run) -> tuple[str, str, list[Number]]:
-    """The answer for three sets or more: which cannot be told from the best."""
-    sets = run.best_sets.sort_values("value", kind="stable")
-    members = list(sets["setting"][sets["in_set"].fillna(False).astype(bool)])
-    text = f"{members[0]} is better than the {number(len(sets) - 1, 0)} other sets."
-    if len(members) > 1:
-        text = f"{listed(members)} cannot be told from the best ({number(len(sets), 0)} sets)."
+def _several(run: Run) -> tuple[str, list[Number]]:
+    """The best of three sets or more."""
     numbers = []
-    for _, row in sets.head(SHOWN).iterrows():
+    for _, row in run.best_sets.sort_values("value", kind="stable").head(SHOWN).iterrows():
         difference = interval(JUDGE, row["difference"], row["low"], row["high"])
         numbers.append(Number(cell(JUDGE, row["value"]), row["setting"], [f"from the best other: {difference}"]))
     numbers[0] = replace(numbers[0], notes=[*numbers[0].notes, _real(run, JUDGE)])
-    return "", text, numbers
+    return "", numbers
 
 
 def _quality(run: Run) -> Number:
@@ -265,11 +250,6 @@ def _real(run: Run, metric: str) -> str:
     other = floor["n_samples"] < run.rows["n_samples"].iloc[0]
     count = f"{cell('n_samples', floor['n_samples'])} " if other else ""
     return f"{count}real images score {mean} ({low} to {high})"
-
-
-def _range(row: pd.Series) -> str:
-    low, high = (cell("low", row[name], row["metric"]) for name in ("low", "high"))
-    return f"{low} to {high}"
 
 
 def _fact(run: Run, name: str, of: str = "") -> Any:

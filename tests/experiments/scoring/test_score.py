@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from user_images import save
 from diffusion_core import load
 from experiments import compare, score
 from experiments.__main__ import _run
-from experiments.metrics.kernels import Cubic
+from experiments.metrics.kernels import Cubic, groups
 from experiments.scoring import features as cached
-from experiments.scoring.distances import Real, estimate, of_one, of_two
+from experiments.scoring.distances import Distance, Real, by_kernel, estimate, of_one, of_pairs, of_two, standard_errors
 from experiments.store.store import Store
 from reports.folders import first_screen
 from reports.render import write_report
@@ -62,7 +63,7 @@ def test_two_sets_from_python(folders: Path) -> None:
     assert (scores.verdict, scores.pairs, scores.n, scores.n_real) == ("better", "names", N, 2 * N)
     assert scores.difference.low < scores.difference.difference < scores.difference.high < 0
     text = str(scores)
-    assert text.startswith("b is better than a; difference in MMD ×1000 −") and "120 real images" in text
+    assert text.startswith("b lowers MMD ×1000 from ") and "120 real images" in text
     gain = scores.spaces[0].differences[0].gain
     assert gain is not None and gain > 1  # both have noise on the same digits
     assert scores.spaces[0].differences[0].needed == 40  # so large a difference needs few images
@@ -99,12 +100,12 @@ def test_features_are_computed_once_and_checked(
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_intervals_are_the_jackknife_of_the_whole_calculation(paired: bool) -> None:
-    """Of both sets and of the real images, each in 20 groups, against leaving the groups out by hand."""
+    """Of both sets and of the real images, each in 20 groups, against leaving the groups out by hand; pairs aside."""
     rng = np.random.default_rng(1)
     real, a = rng.normal(size=(200, 3)), 1.2 * rng.normal(size=(100, 3))
     b = a + 0.3 * rng.normal(size=(100, 3))
     against = Real.of(real)
-    distances = [against.distances(part) for part in (a, b)]
+    distances = [replace(against.distances(part)["kd"], cells=np.zeros((40, 40))) for part in (a, b)]
 
     def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
         k, n, r = Cubic().matrix, len(x), len(y)
@@ -121,11 +122,35 @@ def test_intervals_are_the_jackknife_of_the_whole_calculation(paired: bool) -> N
     of_b = [kernel_distance(left(b, g), real) for g in range(20)]
     of_real = [kernel_distance(a, left(real, g)) - kernel_distance(b, left(real, g)) for g in range(20)]
     own = [se([x - y for x, y in zip(of_a, of_b, strict=True)])] if paired else [se(of_a), se(of_b)]
-    found = of_two(distances[0]["kd"], distances[1]["kd"], paired)
-    assert found.difference == pytest.approx(kernel_distance(a, real) - kernel_distance(b, real), rel=1e-10)
-    assert found.se == pytest.approx(np.sqrt(np.square([*own, se(of_real)]).sum()), rel=1e-8)
+    difference = of_two(*distances, paired)
+    assert difference.difference == pytest.approx(kernel_distance(a, real) - kernel_distance(b, real), rel=1e-10)
+    assert difference.se == pytest.approx(np.sqrt(np.square([*own, se(of_real)]).sum()), rel=1e-8)
     alone = [se(of_a), se([kernel_distance(a, left(real, g)) for g in range(20)])]
-    assert of_one(distances[0]["kd"]).se == pytest.approx(np.hypot(*alone), rel=1e-8)
+    assert of_one(distances[0]).se == pytest.approx(np.hypot(*alone), rel=1e-8)
+
+
+def linear(x: np.ndarray, z: np.ndarray) -> Distance:
+    """The distance with k(x, y) = x.y."""
+    of_x, of_z = groups(len(x)), groups(len(z))
+    within = [p @ (m.T @ p).T - m * (p**2).sum(axis=1)[:, None] for p, m in ((x, of_x), (z, of_z))]
+    return by_kernel(*within, x @ (of_z.T @ z).T, z @ x.sum(axis=0))
+
+
+def test_what_pairs_of_images_add_counts_once() -> None:
+    """With k(x, y) = x.y and mean 0, single images add nothing, and the variance has a closed form; 300 draws."""
+    rng, n, r, d = np.random.default_rng(4), 60, 80, 10
+    own, real, both = 2 / (n * (n - 1)), 2 / (r * (r - 1)), 4 / (n * r)
+    exact = np.array([own + real + both, 2 * own + 2 * both, 9 * own + both]) * d
+    pairs, errors = [], []
+    for _ in range(300):
+        x, y, z = rng.normal(size=(n, d)), rng.normal(size=(n, d)), rng.normal(size=(r, d))
+        a, b, twice = linear(x, z), linear(y, z), linear(2 * x, z)
+        cases = [([a], a), ([a, b], a - b), ([twice - a], twice - a)]  # one, two, and two in pairs
+        pairs.append([of_pairs(*case) for case in cases])
+        errors.append([(standard_errors(*case) ** 2).sum() for case in cases])
+    assert np.mean(pairs, axis=0) == pytest.approx(exact, rel=0.05)
+    ratio = np.mean(errors, axis=0) / exact  # a little above 1, since V is a lower bound; the jackknife has 2
+    assert (ratio > 0.95).all() and (ratio < 1.35).all()
 
 
 def test_degrees_of_freedom_are_those_of_the_parts() -> None:
@@ -215,14 +240,14 @@ def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> N
 @pytest.mark.parametrize("paired", [True, False])
 def test_intervals_contain_the_true_difference_as_often_as_they_say(paired: bool) -> None:
     """Over the choice of real images too. The truth is the mean over 300 comparisons: 95 % of them, +- 3 errors."""
-    rng, found = np.random.default_rng(3), list[dict[str, tuple[float, float, float]]]()
+    rng, rows = np.random.default_rng(3), list[dict[str, tuple[float, float, float]]]()
     for _ in range(300):
         real, a, other = rng.normal(size=(3, 100, 3))
         a, b = 1.4 * a, 1.3 * (a if paired else other) + 0.1 * rng.normal(size=(100, 3))
         of_b, of_a = map(Real.of(real).distances, (b, a))
         values = {metric: of_two(of_b[metric], of_a[metric], paired) for metric in METRICS}
-        found.append({metric: (value.difference, value.low, value.high) for metric, value in values.items()})
+        rows.append({metric: (value.difference, value.low, value.high) for metric, value in values.items()})
     for metric in METRICS:
-        difference, low, high = np.array([one[metric] for one in found]).T
+        difference, low, high = np.array([row[metric] for row in rows]).T
         truth = difference.mean()
-        assert 0.91 <= ((low <= truth) & (truth <= high)).mean() <= (0.985 if paired else 1), metric
+        assert 0.91 <= ((low <= truth) & (truth <= high)).mean() <= 0.985, metric
