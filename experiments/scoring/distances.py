@@ -130,12 +130,12 @@ def standard_errors(sides: Sequence[Distance], whole: Distance) -> Array:
 
     Note: a distance is a sum of what images add one by one, and of what pairs of them add beyond that (Hoeffding 1948).
         The jackknife counts the variance V of the second part twice, since a pair is left out with either image (Efron
-        & Stein 1981, Ann. Statist. 9, 586). So V is subtracted once, but not more than leaves V, as where single images
-        add nothing: near the real images. All parts are reduced by the same factor.
+        & Stein 1981, Ann. Statist. 9, 586). So V is subtracted once, and at most half of all: that is V where single
+        images add nothing, as they do near the real images. All parts are reduced by the same factor.
     """
     variances = np.array([*(jackknife_se(side.own) ** 2 for side in sides), jackknife_se(whole.real) ** 2])
-    total, pairs = variances.sum(), of_pairs(sides, whole)
-    return np.sqrt(variances * (min(max(total - pairs, pairs) / total, 1) if total > 0 else 1))
+    surplus = of_pairs(sides, whole) / max(variances.sum(), np.finfo(float).tiny)
+    return np.asarray(np.sqrt(variances * (1 - min(surplus, 0.5))))
 
 
 def of_pairs(sides: Sequence[Distance], whole: Distance) -> float:

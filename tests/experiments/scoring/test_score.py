@@ -149,8 +149,8 @@ def test_what_pairs_of_images_add_counts_once() -> None:
         pairs.append([of_pairs(*case) for case in cases])
         errors.append([(standard_errors(*case) ** 2).sum() for case in cases])
     assert np.mean(pairs, axis=0) == pytest.approx(exact, rel=0.05)
-    ratio = np.mean(errors, axis=0) / exact  # a little above 1, since V is a lower bound; the jackknife has 2
-    assert (ratio > 0.95).all() and (ratio < 1.35).all()
+    ratio = np.mean(errors, axis=0) / exact  # above 1, since at most half is subtracted; the jackknife has 2
+    assert (ratio > 0.95).all() and (ratio < 1.3).all()
 
 
 def test_degrees_of_freedom_are_those_of_the_parts() -> None:
