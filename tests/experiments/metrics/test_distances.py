@@ -16,6 +16,7 @@ from experiments.metrics.distances import (
     precision_recall,
 )
 from experiments.metrics.features import extract
+from experiments.metrics.kernels import both, group_sums
 
 N = 300
 
@@ -89,6 +90,10 @@ def test_the_floor_and_rows_compare_disjoint_real_images_of_equal_sizes() -> Non
         for name, metric in METRICS.items():
             assert floor[name][draw] == pytest.approx(metric(features[aside], rest)[0], rel=1e-9)
     assert len(set(floor["fd"])) == 3
+    known = {name: sums.sum(axis=1) for name, sums in group_sums(both(pool.width), features[:30]).items()}
+    few, aside = Pool(features, pool.width, known).floor(20, repeats=1, most=5), pool.aside(20, 1)[:30]
+    rest = Pool(features[:30], pool.width, known).without(aside)
+    assert few["mmd"][0] == pytest.approx(METRICS["mmd"](features[:30][aside], rest)[0], rel=1e-9)
     reference = pool.reference(20)
     assert len(reference.features) == 40
     assert reference.within["kd"] == pytest.approx(Reference.of(reference.features).within["kd"], rel=1e-12)

@@ -15,7 +15,9 @@ from user_images import save
 from diffusion_core import load
 from experiments import compare, score
 from experiments.__main__ import _run
-from experiments.metrics.kernels import Cubic, groups
+from experiments.metrics.distances import METRICS as METRICS_OF_RUNS
+from experiments.metrics.distances import Reference, jackknife_se
+from experiments.metrics.kernels import groups
 from experiments.scoring import features as cached
 from experiments.scoring.distances import Distance, Real, by_kernel, estimate, of_one, of_pairs, of_two, standard_errors
 from experiments.store.store import Store
@@ -99,33 +101,20 @@ def test_features_are_computed_once_and_checked(
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_intervals_are_the_jackknife_of_the_whole_calculation(paired: bool) -> None:
-    """Of both sets and of the real images, each in 20 groups, against leaving the groups out by hand; pairs aside."""
+def test_without_what_pairs_add_intervals_are_the_jackknife_over_both_sides(paired: bool) -> None:
+    """Its replicates are those of runs, for real images with the sides exchanged."""
     rng = np.random.default_rng(1)
     real, a = rng.normal(size=(200, 3)), 1.2 * rng.normal(size=(100, 3))
-    b = a + 0.3 * rng.normal(size=(100, 3))
-    against = Real.of(real)
-    distances = [replace(against.distances(part)["kd"], cells=np.zeros((40, 40))) for part in (a, b)]
-
-    def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
-        k, n, r = Cubic().matrix, len(x), len(y)
-        within = [(k(z, z).sum() - Cubic().diagonal(z).sum()) / (len(z) * (len(z) - 1)) for z in (x, y)]
-        return float(sum(within) - 2 * k(x, y).sum() / (n * r))
-
-    def se(values: list[float]) -> float:
-        return float(np.sqrt(19 / 20 * ((np.array(values) - np.mean(values)) ** 2).sum()))
-
-    def left(part: np.ndarray, group: int) -> np.ndarray:
-        return part[np.arange(len(part)) % 20 != group]
-
-    of_a = [kernel_distance(left(a, g), real) for g in range(20)]
-    of_b = [kernel_distance(left(b, g), real) for g in range(20)]
-    of_real = [kernel_distance(a, left(real, g)) - kernel_distance(b, left(real, g)) for g in range(20)]
-    own = [se([x - y for x, y in zip(of_a, of_b, strict=True)])] if paired else [se(of_a), se(of_b)]
+    sets = (a, a + 0.3 * rng.normal(size=(100, 3)))
+    distances = [replace(Real.of(real).distances(part)["kd"], cells=np.zeros((40, 40))) for part in sets]
+    own = [METRICS_OF_RUNS["kd"](part, Reference.of(real)) for part in sets]
+    of_real = [METRICS_OF_RUNS["kd"](real, Reference.of(part)) for part in sets]
     difference = of_two(*distances, paired)
-    assert difference.difference == pytest.approx(kernel_distance(a, real) - kernel_distance(b, real), rel=1e-10)
-    assert difference.se == pytest.approx(np.sqrt(np.square([*own, se(of_real)]).sum()), rel=1e-8)
-    alone = [se(of_a), se([kernel_distance(a, left(real, g)) for g in range(20)])]
+    assert difference.difference == pytest.approx(own[0][0] - own[1][0], rel=1e-10)
+    parts = [own[0][1] - own[1][1]] if paired else [own[0][1], own[1][1]]
+    ses = [jackknife_se(part) for part in (*parts, of_real[0][1] - of_real[1][1])]
+    assert difference.se == pytest.approx(np.sqrt(np.square(ses).sum()), rel=1e-8)
+    alone = [jackknife_se(replicates) for replicates in (own[0][1], of_real[0][1])]
     assert of_one(distances[0]).se == pytest.approx(np.hypot(*alone), rel=1e-8)
 
 
