@@ -107,8 +107,8 @@ def _left_out(value: float, terms: Array) -> Array:
 
 
 def of_one(distance: Distance) -> Estimate:
-    """A distance with its interval."""
-    return estimate(distance.value, standard_errors([distance], distance))
+    """A distance with its interval, by the whole jackknife: near real images its errors are skewed, which takes more."""
+    return estimate(distance.value, [jackknife_se(distance.own), jackknife_se(distance.real)])
 
 
 def of_two(a: Distance, b: Distance, paired: bool) -> Estimate:
@@ -117,29 +117,23 @@ def of_two(a: Distance, b: Distance, paired: bool) -> Estimate:
 
 
 def errors_of_two(a: Distance, b: Distance, paired: bool) -> Array:
-    """Standard errors of a - b that come from the images of both sets (one if `paired`, else two) and the real ones."""
-    return standard_errors([a - b] if paired else [a, b], a - b)
-
-
-def standard_errors(sides: Sequence[Distance], whole: Distance) -> Array:
-    """Standard errors that come from the images of each side, and at last from the real images, (len(sides) + 1,).
-
-    Args:
-        sides: independent parts of `whole`, each with images of its own.
-        whole: the distance, or difference.
+    """Standard errors of a - b that come from the images of both sets (one if `paired`, else two) and the real ones.
 
     Note: a distance is a sum of what images add one by one, and of what pairs of them add beyond that (Hoeffding 1948).
         The jackknife counts the variance V of the second part twice, since a pair is left out with either image (Efron
         & Stein 1981, Ann. Statist. 9, 586). So V is subtracted once, and at most half of all: that is V where single
         images add nothing, as they do near the real images. All parts are reduced by the same factor.
     """
+    sides, whole = [a - b] if paired else [a, b], a - b
     variances = np.array([*(jackknife_se(side.own) ** 2 for side in sides), jackknife_se(whole.real) ** 2])
     surplus = of_pairs(sides, whole) / max(variances.sum(), np.finfo(float).tiny)
     return np.asarray(np.sqrt(variances * (1 - min(surplus, 0.5))))
 
 
 def of_pairs(sides: Sequence[Distance], whole: Distance) -> float:
-    """The variance of what pairs of images add, from the mean squares of the interactions of groups.
+    """The variance of what pairs of images add to `whole`, from the mean squares of the interactions of groups.
+
+    `sides`: its parts, each with images of its own.
 
     The mean over n (n - 1) / 2 pairs of variance v has the variance 2 v / n^2, and twice that over n r pairs has 4 v /
     (n r). Means of groups are treated as images. Squares are unbiased (Szekely & Rizzo 2014, Ann. Statist. 42, 2382).
