@@ -64,7 +64,8 @@ class Influence:
     """FD, and what each image adds to it (mean 0): `own` (n,) of the images that are scored, `real` (r,) of real ones.
 
     With some images left out, FD is about its value minus the sum of their terms, divided by the number that is left.
-    `cells` (2 GROUPS, 2 GROUPS) is what each two groups of the jackknife add together, those of scored images first.
+    `cells` (2 GROUPS, 2 GROUPS) is what each two groups of the jackknife add together, those of scored images first. With
+    fewer than 2 d images on a side they are 0: FD is then far from quadratic.
     """
 
     value: float
@@ -90,7 +91,8 @@ def influence(own: Array, real: Array, moments: Moments | None = None) -> Influe
     back = (vectors * _inverse_root(values)) @ (axes * np.sqrt(scales))  # its inverse, on the span of the real images
     own, real = own - first.mean, real - second.mean
     u, v = own @ forth, real @ back
-    return Influence(float(value), _terms(own, u, 2 * shift), _terms(real, v, -2 * shift), _cells(u, v, scales))
+    cells = _cells(u, v, scales) if min(first.n, second.n) >= 2 * len(scales) else np.zeros((2 * GROUPS, 2 * GROUPS))
+    return Influence(float(value), _terms(own, u, 2 * shift), _terms(real, v, -2 * shift), cells)
 
 
 def _inverse_root(values: Array) -> Array:

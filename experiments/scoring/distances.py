@@ -107,7 +107,7 @@ def _left_out(value: float, terms: Array) -> Array:
 
 
 def of_one(distance: Distance) -> Estimate:
-    """A distance with its interval, by the whole jackknife: near real images its errors are skewed, which takes more."""
+    """A distance with its interval. It is the whole jackknife's, since near real images the errors are skewed."""
     return estimate(distance.value, [jackknife_se(distance.own), jackknife_se(distance.real)])
 
 
