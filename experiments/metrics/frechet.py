@@ -64,8 +64,8 @@ class Influence:
     """FD, and what each image adds to it (mean 0): `own` (n,) of the images that are scored, `real` (r,) of real ones.
 
     With some images left out, FD is about its value minus the sum of their terms, divided by the number that is left.
-    `cells` (2 GROUPS, 2 GROUPS) is what each two groups of the jackknife add together, those of scored images first. With
-    fewer than 2 d images on a side they are 0: FD is then far from quadratic.
+    `cells` (2 GROUPS, 2 GROUPS) is what each two groups of the jackknife add together, those of scored images first.
+    With fewer than 2 d images on a side they are 0: FD is then far from quadratic.
     """
 
     value: float
