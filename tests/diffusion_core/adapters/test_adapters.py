@@ -73,6 +73,7 @@ def network(
     return net
 
 
+COSINE, QUARTER = adapters.CosineVP(), adapters.LogSigma(0.25)
 BETAS, ABAR = np.linspace(1e-4, 0.02, 1000), 1 / (1 + np.exp(2 * LEVELS))
 CASES: dict[str, tuple[Callable[..., adapters.Adapter], Callable[[Tensor], Tensor], str, str]] = {
     "ddpm-eps": (adapters.vp, ddpm_sigma, "vp", "eps"),
@@ -80,19 +81,9 @@ CASES: dict[str, tuple[Callable[..., adapters.Adapter], Callable[[Tensor], Tenso
     "betas-v": (partial(adapters.vp, predicts="v", time=adapters.from_betas(BETAS)), ddpm_sigma, "vp", "v"),
     "abar-eps": (partial(adapters.vp, time=adapters.from_abar(ABAR)), ddpm_sigma, "vp", "eps"),
     "vp-sde": (partial(adapters.vp, time=adapters.LinearVP()), song_sigma, "vp", "eps"),
-    "cosine-v": (
-        partial(adapters.vp, predicts="v", time=adapters.CosineVP()),
-        lambda t: torch.tan(math.pi / 2 * t),
-        "vp",
-        "v",
-    ),
+    "cosine-v": (partial(adapters.vp, predicts="v", time=COSINE), lambda t: torch.tan(math.pi / 2 * t), "vp", "v"),
     "edm": (adapters.edm, lambda t: t, "edm", "x0"),
-    "log-sigma": (
-        partial(adapters.edm, predicts="eps", time=adapters.LogSigma(0.25)),
-        lambda t: torch.exp(4 * t),
-        "edm",
-        "eps",
-    ),
+    "log-sigma": (partial(adapters.edm, predicts="eps", time=QUARTER), lambda t: torch.exp(4 * t), "edm", "eps"),
     "flow": (adapters.flow, lambda t: t / (1 - t), "flow", "noise - x0"),
     "flow-to-data": (partial(adapters.flow, data_at=1), lambda t: (1 - t) / t, "flow", "x0 - noise"),
     "flow-x0": (partial(adapters.flow, predicts="x0"), lambda t: t / (1 - t), "flow", "x0"),

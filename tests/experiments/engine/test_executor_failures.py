@@ -86,7 +86,11 @@ def test_a_failure_that_lasts_is_paid_for_once(tmp_path: Path, monkeypatch: pyte
     assert len(run(diverging, store)) == 1 and len(trained) == 2  # and remembered anew
 
 
-@pytest.mark.parametrize("error", [OSError("disk full"), MemoryError(), json.JSONDecodeError("damaged", "", 0)])
+@pytest.mark.parametrize(
+    "error",
+    [OSError("disk full"), MemoryError(), json.JSONDecodeError("damaged", "", 0), ValueError("x: no such folder")],
+    ids=lambda error: type(error).__name__,
+)
 def test_what_may_pass_is_tried_again(error: Exception, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     unlucky = [trial(2, 0.0, replace(TRAIN, images_seen=70 + len(str(error))))]
 
@@ -154,14 +158,3 @@ def test_what_is_damaged_while_rows_are_read_is_failed_rows_and_not_the_end(
     assert all("run the same command again" in str(row["error"]) for row in rows)
     monkeypatch.undo()
     assert [row["status"] for row in run(shared, store)] == ["ok", "ok"]
-
-
-def test_a_missing_file_is_not_a_failure_that_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_data(*_: Any) -> str:
-        raise ValueError("data='folder:gone': no such folder")
-
-    store = Store(tmp_path)
-    monkeypatch.setattr(tasks, "train_stage", no_data)
-    assert run([trial(2, 0.0)], store)[0]["status"] == "failed"
-    monkeypatch.undo()
-    assert run([trial(2, 0.0)], store)[0]["status"] == "ok"
