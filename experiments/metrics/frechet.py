@@ -112,10 +112,11 @@ def _cells(u: Array, v: Array, scales: Array) -> Array:
     parts = [(sign, side[group::GROUPS]) for sign, side in ((1, u), (-1, v)) for group in range(GROUPS)]
     means = np.stack([sign * part.mean(axis=0) for sign, part in parts])
     out = means @ means.T
-    for rows in (slice(start, start + ROWS) for start in range(0, len(scales), ROWS)):
-        sums = scales[rows, None] + scales
-        weights = np.divide(1, np.sqrt(2 * sums), out=np.zeros_like(sums), where=sums > TINY * scales.max())
-        moments = np.stack([sign * weights * (part[:, rows].T @ part) / len(part) for sign, part in parts])
-        moments = moments.reshape(len(parts), -1)
-        out += moments @ moments.T
+    for start in range(0, len(scales), ROWS):
+        rows, columns = slice(start, start + ROWS), slice(start, None)  # second moments are symmetric
+        sums, counts = scales[rows, None] + scales[columns], 1 + (np.arange(start, len(scales)) >= start + ROWS)
+        weights = np.divide(counts, 2 * sums, out=np.zeros_like(sums), where=sums > TINY * scales.max()) ** 0.5
+        moments = [sign * weights * (part[:, rows].T @ part[:, columns]) / len(part) for sign, part in parts]
+        flat = np.stack(moments).reshape(len(parts), -1)
+        out += flat @ flat.T
     return np.asarray(out)
