@@ -1,7 +1,6 @@
-"""The folder of a result: what an earlier run left there, the mark of its owner, and half-written files."""
+"""The folder of a result: what an earlier run left there, and the mark of its owner."""
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +60,3 @@ def _run_info(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return info if isinstance(info, dict) else {}
-
-
-def remove_strays(directory: Path) -> None:
-    """Removes half-written files of a killed run, which are called .NAME.PID, from a result folder."""
-    half_written = re.compile(r"\.[\w-]+\.(csv|json|md|html|svg|png|py)\.\d+")
-    for folder in (directory, *(directory / part for part in PARTS)):
-        for path in folder.glob(".*"):
-            if path.is_file() and half_written.fullmatch(path.name):
-                path.unlink()

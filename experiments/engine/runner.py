@@ -23,7 +23,7 @@ from experiments.engine.plan import Plan
 from experiments.engine.pool import at_a_time, pool
 from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.rehearsal import rehearse
-from experiments.engine.result_folder import check_outside, earlier_results, make, remove_strays
+from experiments.engine.result_folder import check_outside, earlier_results, make
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import check_suits
 from experiments.results import best_sets, class_mix, contrasts, floors, table
@@ -98,7 +98,6 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         store.check_writable()  # before any work
     earlier = earlier_results(directory, experiment.name)
     make(directory)
-    remove_strays(directory)
     for path in earlier:  # so that a report never mixes two runs
         path.unlink()
     remarks = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))

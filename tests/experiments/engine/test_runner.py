@@ -22,7 +22,7 @@ from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, Sco
 from experiments.config.denoisers import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import runner
-from experiments.engine.result_folder import MARK, earlier_results, remove_strays
+from experiments.engine.result_folder import MARK, earlier_results
 from experiments.store.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn")]
@@ -207,16 +207,6 @@ def test_a_run_into_a_folder_of_others_changes_nothing_there(
     assert run(monkeypatch, *words(out, tmp_path / "store")) == 2
     assert "which no run wrote; choose another folder" in capsys.readouterr().err
     assert [path.name for path in out.rglob("*")] == ["images", "cat.png"]
-
-
-def test_only_half_written_files_of_ours_are_removed(tmp_path: Path) -> None:
-    ours = [tmp_path / ".table.csv.123", tmp_path / "images" / ".0123456789ab-film.png.7"]
-    others = [tmp_path / ".vimrc.1", tmp_path / ".coverage.host.12.abc", tmp_path / "shard-1-of-2" / ".table.csv.9"]
-    for path in (*ours, *others):
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    remove_strays(tmp_path)
-    assert not any(path.exists() for path in ours) and all(path.exists() for path in others)
 
 
 def test_samples_are_at_most_a_third_of_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
