@@ -119,6 +119,7 @@ def test_the_floor_has_the_sizes_of_the_rows(store: Store) -> None:
     assert floors[0]["mean"] < min(row["fd"] for row in rows)
 
 
+@pytest.mark.slow
 def test_features_are_computed_on_the_threads_of_their_run_and_distances_on_one(tmp_path: Path) -> None:
     """Also where the reference, which is always computed on one thread, is made on the way."""
     machine = Machine(threads=2)

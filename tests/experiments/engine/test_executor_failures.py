@@ -1,6 +1,7 @@
 """What fails in a sweep: it is a row with its reason, the other runs go on, and nothing finished is lost."""
 
 import json
+import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,12 @@ from experiments.stages import sample
 from experiments.stages.score import score_stage
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
+
+
+@pytest.fixture(autouse=True)
+def known_images(tmp_path: Path, reference: Path) -> None:
+    """A store in tmp_path need not compute the features of the real images."""
+    shutil.copytree(reference, tmp_path, dirs_exist_ok=True)
 
 
 class Own(BaseException):

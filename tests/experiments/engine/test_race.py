@@ -52,11 +52,6 @@ def run(planned: Race, store: Store, trials: Sequence[Trial] | None = None) -> R
     return raced(plan, planned, lambda plan: execute(plan, RunContext(store), QUIET), store, QUIET)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
-
-
 def test_the_lowest_kd_go_on_to_other_images(store: Store) -> None:
     seen: list[Left] = []
     outcome = run(race(["same, 0", "same, 1e-9", "worse, 0"], seen), store)

@@ -26,7 +26,6 @@ from experiments.engine.executor import SweepResult, execute
 from experiments.engine.plan import Plan
 from experiments.engine.spot_checks import due
 from experiments.engine.tasks import RunContext
-from experiments.stages.score import reference_stage
 from experiments.stages.spot_check import Differs, choose, spot_check
 from experiments.stages.train import train_stage
 from experiments.store import Store
@@ -52,14 +51,6 @@ def fd(trials: list[Trial], store: Store) -> list[float]:
     rows = run(trials, store)[0].rows
     assert [row["error"] for row in rows] == [None] * len(trials)
     return [row["fd"] for row in rows]
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the features of the real images."""
-    store = Store(tmp_path_factory.mktemp("reference"))
-    reference_stage(REFERENCE, store, None)
-    return store.root
 
 
 @pytest.fixture
