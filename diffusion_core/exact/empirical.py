@@ -4,10 +4,12 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from diffusion_core.exact.gaussian import FlatDenoiser
 
 TOLERANCE = 1e-3  # a pair (x, image) is computed again if the error of its logit is larger
+TINY = 1e-5  # weights below this part of rounding become 0: products with subnormal numbers are slow on a CPU
 PAIRS = 4096  # pairs computed again at a time
 
 
@@ -63,7 +65,7 @@ class Empirical(FlatDenoiser):
             before, peak = peak, torch.maximum(peak, logits.amax(dim=1, keepdim=True))
             total *= (before - peak).exp()
             mean *= (before - peak).exp()
-            weights = logits.sub_(peak).exp_()
+            weights = functional.threshold(logits.sub_(peak).exp_(), TINY * unit, 0.0, inplace=True)
             total += weights.sum(dim=1, keepdim=True)
             rows = weights.amax(dim=1).nonzero().squeeze(1)  # at small sigma, few rows have weight in this chunk
             mean[rows] += weights[rows] @ points

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffusion_core.exact import Mixture
-from diffusion_core.exact.tied_mixture import TiedMixture
+from diffusion_core.exact.tied_mixture import TiedMixture, probabilities
 
 DIM, RANK, N = 12, 5, 4
 
@@ -68,3 +68,12 @@ def test_more_components_than_images() -> None:
     x0 = torch.randn(5, 1, 4, 4, generator=torch.Generator().manual_seed(4))
     eps = TiedMixture.fit(x0, n_components=9, rank=10)(x0, torch.full((5,), 0.01))
     assert eps.isfinite().all()
+
+
+def test_what_is_next_to_nothing_is_nothing_since_subnormal_numbers_are_slow() -> None:
+    generator = torch.Generator().manual_seed(4)
+    x0 = pair(torch.float32)[1].sample(200, generator).float()
+    padded = torch.nn.functional.pad(x0, (3, 3))
+    fitted = TiedMixture.fit(padded, n_components=8, rank=RANK)
+    assert not fitted.basis[[0, 1, 2, -3, -2, -1]].any()
+    assert probabilities(torch.tensor([[0.0, -90.0]])).tolist() == [[1.0, 0.0]]
