@@ -37,7 +37,7 @@ Examples:
 
 def main(
     measure: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    network: Literal["small", "patches", "paper"] = "patches",
+    network: Literal["small", "paper"] = "small",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: one per core)")] = None,
     json_: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="json")] = False,

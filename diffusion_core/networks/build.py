@@ -5,9 +5,9 @@ import torch
 from diffusion_core.catalogue import PARAMETERISATIONS
 from diffusion_core.networks.paper import Paper
 from diffusion_core.networks.parameterisations import Parameterised
-from diffusion_core.networks.small import Patches, Small
+from diffusion_core.networks.small import Small
 
-TRUNKS: dict[str, type[Small] | type[Paper]] = {"small": Small, "patches": Patches, "paper": Paper}
+TRUNKS: dict[str, type[Small] | type[Paper]] = {"small": Small, "paper": Paper}
 NAMES = tuple(TRUNKS)
 
 
@@ -15,8 +15,7 @@ def build(name: str, channels: int = 1, parameterisation: str = "preconditioned"
     """The named network, untrained. The output F of its trunk is 0 until the first training step.
 
     Args (ValueError for unknown names):
-        name: one of `NAMES`. `small` and `patches` take images of 32x32 pixels, `paper` images whose sides are
-            multiples of 16.
+        name: one of `NAMES`. `small` takes images of 32x32 pixels, `paper` images whose sides are multiples of 16.
         parameterisation: one of `PARAMETERISATIONS`: what F means, or `mixture-input`, whose `fit` must be given the
             training images before training. The initial weights are the same in all but that one.
     """

@@ -1,4 +1,4 @@
-"""The trunks `small` and `patches`, for CPUs."""
+"""The trunk `small`, for CPUs."""
 
 import torch
 from torch import nn
@@ -106,16 +106,6 @@ class Small(nn.Module):
         pixels = torch.addcmul(guide, self.from_pixels(x), scale)
         pixels = self.refine(functional.relu(pixels)).add_(pixels)
         return functional.pixel_shuffle(self.head(functional.relu(pixels, inplace=True)), 2)
-
-
-class Patches(Small):
-    """`Small` with more channels for its patches and fewer for its pixels, which costs as much and draws better digits.
-
-    It makes smaller errors at noise levels where strokes join and larger ones at low levels (bench/LOG.md).
-    """
-
-    def __init__(self, channels: int, inputs: int | None = None) -> None:
-        super().__init__(channels, inputs, pixel=8, patch=48)
 
 
 def unpatched(patches: torch.Tensor) -> torch.Tensor:

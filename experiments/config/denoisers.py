@@ -276,9 +276,8 @@ class TrainConfig(ModelConfig):
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
     "fast": {
-        "network": "patches",
         "parameterisation": "mixture-input",
-        "noise": LogNormal(0.4, 1.2),
+        "noise": LogNormal(0.2, 1.3),
         "stratified": True,
         "stable_above": 2.0,
     },

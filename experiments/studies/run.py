@@ -25,7 +25,7 @@ class RunStudy(Study):
     parameterisation: Annotated[str | None, one_name(OUTPUTS, PARAMETERISATIONS, RECIPES)] = None
     stable_above: Annotated[float | None, shown("SIGMA", RECIPES)] = None
     """Noise level above which the target is the mean of the noises that could have made the image. inf: nowhere."""
-    network: Annotated[str | None, one_name("{names} (for GPUs).", ("small", "patches", "paper"), RECIPES)] = None
+    network: Annotated[str, one_name("{names} (for GPUs).", ("small", "paper"))] = "small"
     stratified: Annotated[bool | None, shown("{True,False}", RECIPES)] = None
     """Spread the noise levels of a batch evenly over the noise distribution."""
     ladder: Annotated[str, one_name(LADDERS, SCHEDULES)] = "geometric"

@@ -90,7 +90,7 @@ def test_autocast_to_bf16_changes_little_and_returns_float32(name: str, paramete
 
 @pytest.mark.parametrize(
     ("name", "parameters", "mflop"),
-    [("small", 2_470_788, 17.0), ("patches", 2_527_140, 19.2), ("paper", 6_480_289, 434.9)],
+    [("small", 2_470_788, 17.0), ("paper", 6_480_289, 434.9)],
 )
 def test_sizes_are_the_published_ones(name: str, parameters: int, mflop: float) -> None:
     model = build(name)
@@ -124,7 +124,7 @@ def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str) -> N
         (lambda: build("small")(torch.zeros(1, 1, 16, 16), torch.ones(1)),
          "x: images are 16x16 pixels; .* takes 32x32"),
         (lambda: build("paper")(torch.zeros(1, 1, 24, 32), torch.ones(1)), "24x32 pixels; .* sides that divide by 16"),
-        (lambda: build("big"), "network='big': unknown network; the names are small, patches, paper"),
+        (lambda: build("big"), "network='big': unknown network; the names are small, paper"),
         (lambda: build("small", parameterisation="v"),
          "parameterisation='v': must be one of preconditioned, eps, x0, mixture-input"),
     ],
