@@ -109,7 +109,7 @@ def test_smoke_then_report(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         if command[3] in ("bench", "runs/beta-smoke"):
             assert "report:  runs/" in done.stdout and "figures: runs/" in done.stdout
-    assert (tmp_path / "runs" / "speed" / "figures" / "growth.svg").is_file()
+    assert (tmp_path / "runs" / "speed" / "figures" / "sampling.svg").is_file()
     html = (tmp_path / "runs" / "beta-smoke" / "report.html").read_text()
     assert len(html) > 100_000 and "Is beta &gt; 0 better" in html
     table = pd.read_csv(tmp_path / "runs" / "beta-smoke" / "table.csv")

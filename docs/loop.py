@@ -1,0 +1,44 @@
+"""Draws figures/loop.gif, digits while they are made, without and with fresh noise: `python docs/loop.py runs/beta-laptop`.
+
+The network is the first one of the run, and both halves start from the same noise.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import torch
+from PIL import Image
+
+from diffusion_core import load
+from diffusion_core.samplers import Euler, sample
+from experiments.config.config import Ladder
+from experiments.models.external import load_foreign
+
+ROWS, COLUMNS, GAP = 4, 6, 16  # digits of each half; pixels between the halves
+EVERY, HOLD = 3, 12  # steps between frames; frames for which the last one stays
+
+
+def main(run: Path) -> None:
+    table = pd.read_csv(run / "table.csv").query("mode == 'primary' and train_seed == 0")
+    data = load(table["data"].iloc[0])
+    model = load_foreign(f"checkpoint:{run.parent / 'store' / 'models' / table['model_id'].iloc[0]}", data, None, "cpu")
+    halves = []
+    for eta in (0.0, 1.0):
+        sigmas = Ladder(n_steps=66).sigmas()
+        x = sample(
+            model, sigmas, Euler(eta), n_samples=ROWS * COLUMNS, shape=data.shape, seed=0, trajectory=True
+        )  # (67, 24, 1, 32, 32)
+        scale = (1 + torch.tensor(sigmas).square()).rsqrt().view(-1, 1, 1, 1, 1)
+        tiles = torch.stack([data.to_pixels(frame) for frame in x * scale]).view(-1, ROWS, COLUMNS, 32, 32)
+        halves.append(tiles.permute(0, 1, 3, 2, 4).flatten(3).flatten(1, 2))
+    gap = torch.full((len(halves[0]), 32 * ROWS, GAP), 255, dtype=torch.uint8)
+    frames = torch.cat([halves[0], gap, halves[1]], dim=2)
+    frames = torch.cat([frames[:-1:EVERY], frames[-1:].expand(HOLD, -1, -1)])
+    pictures = [Image.fromarray(frame.numpy()).quantize(16) for frame in frames]
+    path = Path(__file__).parent / "figures" / "loop.gif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=120, loop=0, optimize=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
