@@ -70,7 +70,8 @@ def about(run: Run) -> About:
     network = min(trained["network"] if len(trained) else rows["network"], key=len)  # others name it and a change to it
     longest = rows.loc[rows["images_seen"].fillna(0).idxmax()]
     seen = cell("images_seen", longest["images_seen"]) if longest.get("trained_by") != "others" else ""
-    known = f"network “{network}”, {f'{seen} images seen' if seen else training(longest)}"
+    helped = " with a mixture as input" if longest.get("parameterisation") == "mixture-input" else ""
+    known = f"network “{network}”{helped}, {f'{seen} images seen' if seen else training(longest)}"
     subject = [data, known, f"{run.features or 'no'} features"]
     return About(run.info["question"], subject, date, [f"{duration(seconds_taken(run))} of computing"])
 
