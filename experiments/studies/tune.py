@@ -77,7 +77,7 @@ class TuneStudy(Study):
 
 PRESETS = {
     "smoke": TuneStudy(
-        train_images=640,
+        train_images=1_920,  # after fewer, samples fail so grossly that nothing is recommended
         warmup_images=320,
         n_samples=132,  # just above the dimension of the features
         ladders=("vp", "karras"),

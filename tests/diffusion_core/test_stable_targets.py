@@ -53,14 +53,14 @@ def test_training_visits_the_same_images_and_levels_and_its_loss_falls() -> None
     def losses(above: float) -> list[float]:
         model = torch.nn.Conv2d(1, 1, 1)
         torch.nn.init.zeros_(model.weight)
+        torch.nn.init.zeros_(model.bias)  # type: ignore[arg-type]  # it has one
         denoise = type("Denoise", (torch.nn.Module,), {"forward": lambda self, x, sigma: self.inner(x)})()
         denoise.inner = model
         steps = train(denoise, images(), Fixed(), n_images=64, batch_size=8, lr=1e-12, stable_above=above)
         return [step.loss.item() for step in steps]
 
     plain, stable = losses(math.inf), losses(1.0)
-    assert all(a < b for a, b in zip(stable, plain, strict=True))
-    assert sum(stable) < 0.99 * sum(plain)
+    assert sum(stable) < 0.9 * sum(plain)
 
 
 class Fixed:

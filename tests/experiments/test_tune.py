@@ -195,8 +195,8 @@ def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.M
     table, raced, report = whole.rows(), whole.rows("race"), whole.report
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
     assert set(raced["round"]) == ({0, 1} if proposals.installed() else {0})
-    assert "warning: Very far from real images: FD " in whole.stdout  # a network that is hardly trained
-    assert "Very far from real images" in report and (whole.out / "settings.json").exists()
+    assert "warning: Far from real images: FD " in whole.stdout  # a network that is hardly trained
+    assert "Far from real images" in report and (whole.out / "settings.json").exists()
     monkeypatch.setattr("reports.render.svg", lambda drawing: "<svg/>")  # the figures of the other runs need no layout
     again = smoke(tmp_path, "tune", out="again")
     assert again.summary["evaluations"] == 0  # proposals too come from the store

@@ -87,7 +87,7 @@ def test_what_the_store_holds_or_remembers_is_not_left(tmp_path: Path) -> None:
         ("mode in ['pareto', 'control']", lambda c: c.mode in ("pareto", "control")),
         ("sampler==euler(eta=0)", lambda c: c.samples.sampler == Euler(0.0)),
         ("n_steps < 4 or final_denoise", lambda c: len(c.samples.ladder.sigmas()) <= 4 or c.samples.final_denoise),
-        ("train_noise == 'log-normal(-0.507, 1.2)'", lambda c: True),
+        ("parameterisation == 'mixture-input'", lambda c: True),
     ],
 )
 def test_only_takes_the_cells_for_which_the_query_holds(query: str, holds: object) -> None:

@@ -230,7 +230,7 @@ def test_copies_are_found() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("real", [False, True], ids=["mixture", "real"])
 def test_smoke_ends_in_a_report(tmp_path: Path, real: bool) -> None:
-    done = smoke(tmp_path, "why_noise", *(["--real", "--n-samples", "40", "--n-others", "40"] if real else []))
+    done = smoke(tmp_path, "why_noise", *(["--real", "--n-samples", "40"] if real else []))
     table, gains, report = done.rows(), done.rows("gains"), done.report
     assert (table["status"] == "ok").all() and gains["difference"].notna().all()
     if real:
