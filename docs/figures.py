@@ -99,7 +99,7 @@ def where() -> plt.Figure:
 
 
 def ladders() -> plt.Figure:
-    """KD of every ladder and sampler, at equal evaluations."""
+    """MMD of every ladder and sampler, at equal evaluations."""
     rows = read("ladders-laptop", "best_sets")
     rows[["ladder", "sampler"]] = rows["setting"].str.split(", ", expand=True).to_numpy()
     samplers = list(rows["sampler"].unique())
@@ -111,9 +111,9 @@ def ladders() -> plt.Figure:
             for x, row in zip(at, line.itertuples(), strict=True):
                 fill = COLORS[number] if row.in_set else "white"
                 ax.plot(x, 1000 * row.value, "o^sD"[number], color=COLORS[number], mfc=fill)
-        ax.set(title=f"{budget} evaluations", ylim=(60, 240))  # Heun on the linear ladder is far above
+        ax.set(title=f"{budget} evaluations", ylim=(0, 40))  # Heun on the linear ladder is far above
         ax.set_xticks(range(len(line)), line.index, rotation=30)
-    axes[0].set_ylabel("KD ×1000 (lower is better)")
+    axes[0].set_ylabel("MMD ×1000 (lower is better)")
     handles = [plt.Line2D([], [], marker="o^sD"[n], linestyle="", color=COLORS[n]) for n in range(len(samplers))]
     axes[0].legend(handles, samplers, frameon=False, fontsize="small")
     return figure

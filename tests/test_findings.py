@@ -15,12 +15,12 @@ INTERVAL = re.compile(rf"({NUMBER}) \(({NUMBER})\s+to\s+({NUMBER})\)")
 
 
 def published(section: str) -> np.ndarray:
-    """(n, 3) difference, low and high in all tables of the reports that a section links to; KD also times 1000."""
+    """(n, 3) difference, low and high in all tables of the reports that a section links to; KD and MMD times 1000."""
     reports = set(re.findall(r"reports/published/([\w-]+)/", section))
     tables = ("contrasts.csv*", "gains.csv*", "claims.csv*")  # large ones are compressed
     paths = [path for report in reports for table in tables for path in (PUBLISHED / report).glob(table)]
     rows = pd.concat([pd.read_csv(path) for path in paths])
-    values = rows[["difference", "low", "high"]].to_numpy() * np.where(rows["metric"] == "kd", 1000, 1)[:, None]
+    values = rows[["difference", "low", "high"]].to_numpy() * np.where(rows["metric"].isin(["kd", "mmd"]), 1000, 1)[:, None]
     return np.asarray(values)
 
 
