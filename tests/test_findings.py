@@ -20,7 +20,9 @@ def published(section: str) -> np.ndarray:
     tables = ("contrasts.csv*", "gains.csv*", "claims.csv*")  # large ones are compressed
     paths = [path for report in reports for table in tables for path in (PUBLISHED / report).glob(table)]
     rows = pd.concat([pd.read_csv(path) for path in paths])
-    values = rows[["difference", "low", "high"]].to_numpy() * np.where(rows["metric"].isin(["kd", "mmd"]), 1000, 1)[:, None]
+    values = (
+        rows[["difference", "low", "high"]].to_numpy() * np.where(rows["metric"].isin(["kd", "mmd"]), 1000, 1)[:, None]
+    )
     return np.asarray(values)
 
 
