@@ -103,7 +103,7 @@ def closer(pair: dict[str, pd.Series]) -> list[tuple[float, pd.Series]]:
 
 
 def grainy(run: Run, settings: Iterable[tuple[str, str]]) -> list[str]:
-    """Which of these settings, (mode, setting), hold fine noise that the features hardly see. Means over networks."""
+    """Which of these settings, (mode, setting), hold fine noise, which features may hardly see. Means over networks."""
     if "grain" not in run.rows:
         return []
     texts = []
@@ -115,7 +115,7 @@ def grainy(run: Run, settings: Iterable[tuple[str, str]]) -> list[str]:
             texts.append(f"“{name}” (like sigma {own:.2g} instead of {meant:.2g})")
     if not texts:
         return []
-    return [f"Grain that {run.features} features hardly see: fine noise in the samples of {listed(texts)}."]
+    return [f"Grain: fine noise in the samples of {listed(texts)}."]
 
 
 def score(run: Run, row: pd.Series, side: str, metric: str, word: str, notes: Sequence[str] = ()) -> Number:
