@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from diffusion_core import LogNormal, build, load, train
 from diffusion_core.samplers import Euler, sample
 from experiments.config.config import Ladder
-from experiments.metrics.distances import Pool, frechet_distance, kernel_distance
+from experiments.metrics.distances import METRICS, Pool
 from experiments.metrics.features import extract
 
 SPLIT = 2.85
-METRICS = ("mmd", "fd", "root")
+SHOWN = ("mmd", "fd", "root")
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def measured(seed: int, args: argparse.Namespace) -> list[dict[str, float | str]
             ladder = Ladder(n_steps=66, sigma_min=args.sigma_min).sigmas()
             x = sample(model, ladder, Euler(eta), n_samples=args.samples, shape=data.shape, seed=seed, batch_size=128)
             features = extract(args.features, data.to_pixels(x))[0].double().numpy()
-            fd = frechet_distance(features, real)
+            fd, mmd = (METRICS[name](features, real)[0] for name in ("fd", "mmd"))
             rows.append({"network": seed, "copy": name, "eta": eta, "fd": fd, "root": max(fd - floor, 0) ** 0.5})
-            rows[-1]["mmd"] = 1000 * kernel_distance("mmd", features, real)
+            rows[-1]["mmd"] = 1000 * mmd
             print(rows[-1], flush=True)
     return rows
 
@@ -82,11 +82,11 @@ def trained(model: nn.Module, x0: Tensor, law: Between, n_images: int, seed: int
 
 def lines(rows: pd.DataFrame) -> Iterator[str]:
     """Quality and gain per copy, then the difference between the copies."""
-    wide = rows.pivot_table(index=["network", "copy"], columns="eta", values=list(METRICS))
-    gains = pd.DataFrame({metric: wide[metric][1.0] - wide[metric][0.0] for metric in METRICS})
+    wide = rows.pivot_table(index=["network", "copy"], columns="eta", values=list(SHOWN))
+    gains = pd.DataFrame({metric: wide[metric][1.0] - wide[metric][0.0] for metric in SHOWN})
     yield f"gain by network and copy (MMD x1000)\n{gains.unstack('copy').round(2).to_string()}"
     change = gains.unstack("copy")
-    for metric in METRICS:
+    for metric in SHOWN:
         of = change[metric]
         both = (of["above"] - of["network"], of["below"] - of["network"], of["above"] - of["below"])
         means = ", ".join(f"{values.mean():.2f} (sd {values.std():.2f})" for values in both)
