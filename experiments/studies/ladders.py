@@ -55,6 +55,6 @@ COMMAND = Command(
     text="Compares noise schedules and samplers at equal numbers of network evaluations. A schedule is a rule; a "
     "ladder is the list of noise levels that it gives.",
     presets=PRESETS,
-    minutes="about 18 minutes on two cores",
+    minutes="about 20 minutes on two cores",
     examples=("", '--ladders geometric "karras(rho=5)" --n-steps 10 20 --samplers heun dpm++2m'),
 )
