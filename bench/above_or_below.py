@@ -5,7 +5,8 @@
 Each network of recipe `plain` is copied twice. One copy is trained further on levels above the split, the other one on
 levels below it, on as many images. All three are sampled without and with fresh noise from the same initial noise. The
 gain is quality at eta 1 minus quality at eta 0, so below 0 noise helps. What counts is the difference between the gains
-of the two copies. It prints a line per network, then means.
+of the two copies. It prints a line per network, then means. The pilot showed that a copy forgets the levels that it is
+not trained on (docs/predictions.md, 31), so that this comparison does not isolate errors at some levels.
 """
 
 import argparse
