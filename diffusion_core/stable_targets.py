@@ -27,9 +27,10 @@ class StableTargets:
     def __init__(self, images: Tensor, above: float) -> None:
         self.images, self.above = images, above
         self.left: float = math.inf  # images of the block that are not visited yet
-        if above < math.inf:
-            self.exact = Empirical(images[:BLOCK])
-            self.left = math.inf if len(images) <= BLOCK else 0
+        if above < math.inf and len(images) <= BLOCK:
+            self.exact = Empirical(images)
+        elif above < math.inf:
+            self.left = 0
 
     def ahead(self, n: int) -> int:
         """How many images of the order must be known to visit the next n."""

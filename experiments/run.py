@@ -21,7 +21,7 @@ from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.studies.run import COMMAND, RunStudy
 
-TRAINING = ("recipe", "law", "weighting", "parameterisation", "stable_above", "network", "stratified")
+TRAINING = ("law", "weighting", "parameterisation", "stable_above", "network", "stratified")
 
 
 def main(study: RunStudy, options: Options) -> pd.DataFrame:

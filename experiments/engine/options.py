@@ -205,7 +205,7 @@ class Options(Result, ModelAndScores, Running, Cluster):
                     "other sizes need --model"
                 )
             return None
-        if trained := self.given & {"train_images", "train_seeds"}:
+        if trained := self.given & {"recipe", "train_images", "train_seeds"}:
             name = min(trained)
             raise ValueError(f"{name}={getattr(study, name)}: nothing is trained, since --model brings a network")
         name, files = external.describe(self.model, self.model_label), external.fingerprint(self.model)

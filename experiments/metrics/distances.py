@@ -92,8 +92,8 @@ class Pool:
     def _split(self, aside: NDArray[np.bool_]) -> tuple[Reference, dict[str, tuple[float, float]]]:
         """The pool without the images of a mask, and the kernel distances' other parts.
 
-        These are of each kernel the mean over the pairs of images in the mask, and over those that it separates. All
-        comes from the row sums, so only images that have one count.
+        For each kernel these are two means: over pairs of images inside the mask, and over pairs of one image inside
+        and one outside. Both come from the row sums, so only images with a row sum count.
         """
         own, within, others = kernels.both(self.width), dict[str, float](), dict[str, tuple[float, float]]()
         mask = aside[: len(next(iter(self.row_sums.values())))]

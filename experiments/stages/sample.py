@@ -19,6 +19,7 @@ from diffusion_core.samplers import Model, sample
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.config import SampleConfig
 from experiments.config.identity import MIXTURE, identity
+from experiments.models.behaviour import check_batch, is_random
 from experiments.models.exact import mixture_images, mixture_of
 from experiments.models.memory import halve_until_it_fits
 from experiments.stages.common import Advance, images_of, load_model, write_meta
@@ -27,6 +28,7 @@ from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, us
 from experiments.stages.recorder import CountingModel, TrajectoryRecorder
 from experiments.store.store import Store
 
+ASKED = 16  # images that a network from elsewhere is asked for before and after each run
 FRESH_SEED = 60_000  # added to the seed of sampling: of the draws of the data that sampling may start from
 KNOWN_AT_ONCE = 512
 EACH = {"pixels", "log_density", "component"}  # tensors with one entry per sample
@@ -72,8 +74,15 @@ def sample_stage(
         _synchronise(device)
         return x, film, before, BusyClock.now()
 
+    foreign = config.model.trained_by == "others" and not is_random(network)
+    answers = check_batch(network, images, device, min(ASKED, config.batch)) if foreign else None
     with computing_in(config.machine.precision, device):
         (x, film, before, after), batch_sizes = halve_until_it_fits(config.batch, timed)
+    if answers is not None and not torch.equal(answers, check_batch(network, images, device, len(answers))):
+        raise ValueError(
+            "model: it answers otherwise after this run than before it; its answer must depend on x and sigma only, "
+            "not on earlier calls"
+        )
     _write(
         config,
         store,

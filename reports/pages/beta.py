@@ -133,7 +133,7 @@ def status(run: Run) -> str:
     if run.info.get("fixed_beforehand"):
         return "This contrast was fixed before the run. All other comparisons are exploration."
     return (
-        "This contrast has the form of the primary contrast, but not its ladder or training noise distribution. It is "
+        "This contrast has the form of the primary contrast, but another ladder, or a network from elsewhere. It is "
         "exploration, like all comparisons here."
     )
 

@@ -147,7 +147,7 @@ def test_a_control_that_finds_something_takes_the_answer_back() -> None:
 def test_a_contrast_that_was_not_fixed_beforehand_says_so() -> None:
     other = Run(RUN.directory, RUN.info | {"fixed_beforehand": False}, RUN.rows, RUN.tables)
     assert "fixed before the run. All other comparisons are exploration" in beta.status(RUN)
-    assert "not its ladder or training noise distribution. It is exploration" in beta.status(other)
+    assert "another ladder, or a network from elsewhere. It is exploration" in beta.status(other)
 
 
 def test_one_repeat_of_the_floor_has_no_spread_and_none_is_not_mentioned() -> None:

@@ -4,6 +4,7 @@ import io
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from experiments.engine.executor import SweepResult, execute
 from experiments.engine.plan import Plan
 from experiments.engine.spot_checks import due
 from experiments.engine.tasks import RunContext
+from experiments.stages.sample import sample_stage
 from experiments.stages.spot_check import Differs, choose, spot_check
 from experiments.stages.train import train_stage
 from experiments.store import Store
@@ -291,3 +293,17 @@ def test_the_check_meets_every_class_and_every_part_of_a_run(n: int, n_classes: 
         )
         seen.update(chosen)
     assert len(seen) > min(n, 200) * 0.8
+
+
+def test_a_model_that_changes_after_some_runs_ends_them(folder: Path) -> None:
+    text = "calls = []\ndef eps(x, sigma):\n    calls.append(1)\n    return exact(x, sigma) * (1 + (len(calls) > 40))"
+    (folder / "mine_xyz.py").write_text(START + text + "\n")
+    store, samples = Store(folder / "new"), trial().samples
+    with pytest.raises(ValueError, match=r"answers otherwise after this run|asked the same twice"):
+        for seed in range(12):
+            sample_stage(replace(samples, seed=seed), store, None, [].append)
+    (folder / "mine_xyz.py").write_text(START + "eps = exact\n")
+    forget()
+    assert seed > 1
+    for before in range(seed):  # what was stored before is right
+        spot_check(replace(trial().score, samples=replace(samples, seed=before)), Store(folder / "new"), None)
