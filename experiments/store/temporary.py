@@ -21,8 +21,8 @@ ABANDONED = 24 * 3600  # seconds after which unfinished work of another computer
 def temporary_folder(root: Path, label: str) -> Iterator[Path]:
     """A new temporary folder on this computer, removed at the end."""
     folder = root / "tmp" / f"{label}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{socket.gethostname()}"
-    folder.mkdir(parents=True)
     try:
+        folder.mkdir(parents=True)  # in here: an interrupt between it and `try` would leave the folder behind
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -194,6 +194,21 @@ def test_a_kill_in_any_phase_of_a_write_loses_nothing_finished(phase: str, compl
     assert (put(store) / "file").read_bytes() == CONTENT
 
 
+def test_an_interrupt_while_the_folder_is_made_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the process lives on, as a worker of Ray does, nothing would sweep it."""
+    store, honest = Store(tmp_path), Path.mkdir
+
+    def interrupted(path: Path, *args: Any, **more: Any) -> None:
+        honest(path, *args, **more)
+        if path.name.startswith("abc-"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    with pytest.raises(KeyboardInterrupt), store.writing("models", "abc"):
+        pass
+    assert (tmp_path / "tmp").is_dir() and temporaries(store) == []
+
+
 @pytest.mark.slow
 def test_racing_processes_agree_on_one_copy(tmp_path: Path, race: Callable[..., list[str]]) -> None:
     first, second = race(tmp_path / "store", 20)
