@@ -5,7 +5,8 @@
     python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 to 20,000 samples per run
 
 The primary contrast is fixed beforehand: eta = 1 against eta = 0 on the geometric ladder of 66 steps from 30 to 0.03,
-by kernel distance. It gets the most images. All other contrasts are exploratory.
+by kernel distance. It gets the most images. All other contrasts are exploratory; those with solvers of higher order
+without noise tell whether noise only makes up for the steps of Euler.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ import pandas as pd
 
 from diffusion_core.fields import check_range
 from diffusion_core.samplers import Euler
+from experiments.config import names
 from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control, grouped, paired
 from experiments.config.config import MIN_SAMPLES, AlphaBetaLadder, Ladder
 from experiments.config.settings_file import ladder_from
@@ -41,7 +43,7 @@ def main(study: BetaStudy, options: Options) -> pd.DataFrame:
         study = replace(study, schedule=ladder, n_steps=ladder.n_steps)
         notes.append(f"the ladder is {ladder.name}, {ladder.n_steps} steps, from {study.setting}")
     if study.only_primary:
-        study = replace(study, explore_seeds=0)
+        study = replace(study, explore_seeds=0, solvers=())
     else:
         study = replace(
             study,
@@ -71,6 +73,8 @@ def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
         for eta in (0.0, 1.0):
             yield primary.trial("beta", "primary", f"eta {eta:g}", model, ladder, Euler(eta))
         yield primary.trial("beta", "control", "eta 0", model, ladder, Euler(0.0), control=True)
+        for text in study.solvers:
+            yield primary.longest("beta", "solvers", text, model, ladder, names.sampler(text), study.n_steps)
         if seed >= study.explore_seeds:
             continue
         for eta in (0.0, 1.0):
@@ -93,6 +97,9 @@ def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | Best
     if "primary" in modes:
         yield paired("primary", "primary", "eta 1", "eta 0", modes["primary"])
         yield control("eta 0", modes["control"]["eta 0"], modes["primary"]["eta 0"])
+        for solver in modes.get("solvers", {}):
+            groups = modes["primary"] | modes["solvers"]
+            yield paired("solvers", "primary", "eta 1", solver, groups, family="solvers")
     for (mode, _), trials in grouped(planned, lambda trial: (trial.mode, trial.budget)).items():
         settings = grouped(trials, lambda trial: trial.setting)
         if mode == "final-denoise":

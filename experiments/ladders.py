@@ -10,7 +10,6 @@ settings that cannot be told from the best.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -57,27 +56,11 @@ def trials(study: LadderStudy, data_std: float) -> Iterator[Trial | Infeasible]:
             for text, (schedule, options) in schedules.items():
                 levels = Ladder(schedule, budget, study.sigma_max, study.sigma_min, options)
                 for label, sampler in samplers.items():
-                    what = ("ladders", mode, f"{text}, {label}", model)
-                    if ladder := within(budget, levels, sampler):
-                        yield study.trial(*what, ladder, sampler, budget=budget)
-                    else:
-                        yield study.infeasible(*what, levels, sampler, budget=budget)
+                    yield study.longest("ladders", mode, f"{text}, {label}", model, levels, sampler, budget)
         text, label = study.ladders[0], f"eta {study.etas[0]:g}"
         schedule, options = schedules[text]
         levels = Ladder(schedule, study.n_steps[-1], study.sigma_max, study.sigma_min, options)
         yield study.trial("ladders", "control", f"{text}, {label}", model, levels, samplers[label], control=True)
-
-
-def within(budget: int, ladder: Ladder, sampler: Sampler) -> Ladder | None:
-    """The longest ladder of this schedule on which the sampler takes at most `budget` evaluations, else None."""
-    for n_steps in range(budget, 0, -1):
-        shorter = replace(ladder, n_steps=n_steps)
-        try:
-            if sampler.planned_nfe(shorter.sigmas()) <= budget:
-                return shorter
-        except ValueError:
-            continue
-    return None
 
 
 def contrasts(study: LadderStudy, planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestSet]:

@@ -113,7 +113,8 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     html = (tmp_path / "runs" / "beta-smoke" / "report.html").read_text()
     assert len(html) > 100_000 and "Is beta &gt; 0 better" in html
     table = pd.read_csv(tmp_path / "runs" / "beta-smoke" / "table.csv")
-    assert set(table["mode"]) == {"primary", "control", "final-denoise", "same-alpha", "same-ladder", "pareto"}
+    modes = {"primary", "control", "solvers", "final-denoise", "same-alpha", "same-ladder", "pareto"}
+    assert set(table["mode"]) == modes
     assert (table["status"] == "ok").all()
     report = (tmp_path / "runs" / "my_sweep-smoke" / "report.md").read_text()
     assert report.startswith("# Does a network trained on wider noise levels want more noise put back?")

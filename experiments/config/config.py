@@ -3,7 +3,7 @@
 Each is validated and has an identity, see identity.py.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -49,6 +49,17 @@ class Ladder:
         return SCHEDULES[one_of("ladder", self.schedule, SCHEDULES)](
             self.n_steps, self.sigma_max, self.sigma_min, **dict(self.options)
         )
+
+    def within(self, budget: int, sampler: Sampler) -> "Ladder | None":
+        """The longest ladder of this schedule on which the sampler takes at most `budget` evaluations, else None."""
+        for n_steps in range(budget, 0, -1):
+            shorter = replace(self, n_steps=n_steps)
+            try:
+                if sampler.planned_nfe(shorter.sigmas()) <= budget:
+                    return shorter
+            except ValueError:
+                continue
+        return None
 
 
 @dataclass(frozen=True)

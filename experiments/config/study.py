@@ -119,6 +119,22 @@ class Study:
             return self.infeasible(experiment, mode, setting, model, ladder, sampler, budget=budget, why=str(error))
         return Trial(experiment, mode, score, setting, budget, denoiser)
 
+    def longest(
+        self,
+        experiment: str,
+        mode: str,
+        setting: str,
+        model: "ModelConfig",
+        ladder: "Ladder",
+        sampler: "Sampler",
+        budget: int,
+    ) -> "Trial | Infeasible":
+        """A planned run on the longest ladder of this schedule within a budget; `Infeasible` if there is none."""
+        what = (experiment, mode, setting, model)
+        if shorter := ladder.within(budget, sampler):
+            return self.trial(*what, shorter, sampler, budget=budget)
+        return self.infeasible(*what, ladder, sampler, budget=budget)
+
     def score(
         self,
         model: "ModelConfig",

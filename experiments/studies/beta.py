@@ -4,12 +4,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from experiments.config.study import Command, Hidden, Study, shown
+from diffusion_core.catalogue import SAMPLERS
+from experiments.config.names import SYNONYMS
+from experiments.config.study import Command, Hidden, Study, names, shown
 
 if TYPE_CHECKING:
     from experiments.config.config import Ladder
 else:
     Ladder = Any
+
+
+SOLVERS = "Further samplers that eta 1 is compared with, in as many evaluations: {names}."
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class BetaStudy(Study):
     """The same of all other settings, at most --n-samples."""
     explore_seeds: int = 2
     """Networks from which all settings but the primary contrast are sampled: the first ones."""
+    solvers: Annotated[tuple[str, ...], names(SOLVERS, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
     only_primary: bool = False
     """Run the primary contrast and its A/A control only."""
     n_steps: int = 66

@@ -15,6 +15,7 @@ from reports.sentences import Pair, head, pairs
 PRIMARY = ("primary", "final-denoise", "control")
 TITLES = {
     "primary": "The primary contrast",
+    "solvers": "Noise against solvers of higher order",
     "same-alpha": "Same alpha: more beta, more evaluations",
     "same-ladder": "Same ladder, same evaluations",
     "pareto": "Ladders of several lengths",
@@ -46,9 +47,10 @@ def opening(run: Run) -> Opening:
         return Opening(text, "No verdict.", status=openings.status(run, None))
     pair = primary[0]
     row = openings.shown_metric(pair)
+    without = [*openings.floor(run, row, row["metric"]), *others(run, row["metric"])]
     fixed = "comparison fixed before the run" if run.info.get("fixed_beforehand") else openings.EXPLORATION
     numbers = [
-        openings.score(run, row, "b", row["metric"], "without fresh noise", openings.floor(run, row, row["metric"])),
+        openings.score(run, row, "b", row["metric"], "without fresh noise", without),
         openings.score(run, row, "a", row["metric"], "with fresh noise", openings.change(row)),
         Number(cell("nfe_a", row["nfe_a"]), "network evaluations per image", ["the same with and without noise"]),
         openings.sure(run, row),
@@ -120,7 +122,23 @@ def effect(run: Run, pair: Pair) -> str:
     verb = "lowers" if row["difference"] < 0 else "raises"
     verb = verb if head(pair)["verdict"] in (BETTER, WORSE) else "changes"
     change = f"{verb} {metric_name(row['metric'], run.features)} from {before} to {after}"
-    return f"Putting noise back {change} {at}.{sentences.contradiction(pair)}"
+    return f"Putting noise back {change} {at}.{sentences.contradiction(pair)}{beats(run, pair)}"
+
+
+def beats(run: Run, primary: Pair) -> str:
+    """A sentence on whether eta 1, if it is better than eta 0, is better than the other samplers too."""
+    verdicts = {head(pair)["b"]: head(pair)["verdict"] for pair in pairs(run.of_kind("solvers"))}
+    if head(primary)["verdict"] != BETTER:
+        return ""
+    if left := [name for name, verdict in verdicts.items() if verdict != BETTER]:
+        return f" But it is not detectably better than {listed(left)}."
+    return f" It also beats {listed(verdicts)}." if verdicts else ""
+
+
+def others(run: Run, metric: str) -> list[str]:
+    """The scores of the other samplers, for instance "heun 7.12, dpm++2m 7.03", if they were measured."""
+    values = [pair[metric] for pair in pairs(run.of_kind("solvers")) if metric in pair]
+    return [", ".join(f"{row['b']} {cell(metric, row['value_b'])}" for row in values)] if values else []
 
 
 def lead(run: Run, row: pd.Series) -> str:
@@ -158,7 +176,7 @@ def differences(run: Run) -> Section:
     """The main figure: the effect of putting noise back, as differences."""
     first = TITLES["primary"] + (", fixed before the run" if run.info.get("fixed_beforehand") else "")
     groups = {first: run.of_kind(*PRIMARY)}
-    groups |= {TITLES[kind]: run.of_kind(kind) for kind in ("same-alpha", "same-ladder")}
+    groups |= {TITLES[kind]: run.of_kind(kind) for kind in ("solvers", "same-alpha", "same-ladder")}
     text = "Effect of putting noise back. Below 0, noise helps."
     return Section("Differences", components.forest(run, "differences", groups, text))
 
@@ -203,5 +221,5 @@ def numbers(run: Run) -> Section:
     primary, settings = run.of_kind(*PRIMARY), run.ok("primary", "same-alpha", "same-ladder")
     text = "The primary contrast, the same contrast with a final denoising step, and the control, for each network."
     first = [tables.contrast_by_network(run, primary, text)] if len(primary) else []
-    kinds = {"same-alpha same-ladder pareto": "All other contrasts (exploration)."}
+    kinds = {"solvers same-alpha same-ladder pareto": "All other contrasts (exploration)."}
     return tables.section(run, [*first, *([tables.dialects(settings)] if len(settings) else [])], kinds)

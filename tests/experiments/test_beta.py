@@ -32,7 +32,7 @@ def test_laptop_grid_keeps_its_promises() -> None:
             [trial for trial in planned(study) if trial.model.seed == 4],
         )
     )
-    assert explored <= 1300 and primary == 3 * 66  # all settings; the primary contrast and its control
+    assert explored <= 1300 and primary == 5 * 66  # all settings; the primary contrast, its control, two solvers
     assert study.train_seeds >= 5
 
 
@@ -46,6 +46,19 @@ def test_primary_contrast_is_the_one_fixed_beforehand(name: str, n_samples: int)
         assert b.score == replace(a.score, samples=replace(a.samples, sampler=Euler(0.0)))
         assert {name: getattr(a.model, name) for name in RECIPES["fast"]} == RECIPES["fast"]
         assert a.samples.n_samples == n_samples
+
+
+def test_noise_is_compared_with_solvers_of_higher_order_at_equal_cost() -> None:
+    against = [contrast for contrast in compared(PRESETS["laptop"]) if contrast.kind == "solvers"]
+    assert [(contrast.a, contrast.b, len(contrast.pairs)) for contrast in against] == [
+        ("eta 1", "heun", 5),
+        ("eta 1", "dpm++2m", 5),
+    ]
+    for noise, solver in (pair for contrast in against for pair in contrast.pairs):
+        assert noise.samples.sampler == Euler(1.0) and noise.samples.planned_nfe == solver.samples.planned_nfe == 66
+        assert (noise.samples.ladder.sigmas()[0], noise.samples.ladder.sigmas()[-1]) == pytest.approx((30.0, 0.03))
+        ends = [solver.samples.ladder.sigmas()[step] for step in (0, -1)]
+        assert ends == pytest.approx([30.0, 0.03])
 
 
 def test_a_tuned_ladder_takes_the_place_of_the_geometric_one() -> None:
@@ -67,7 +80,7 @@ def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
 def test_all_settings_but_the_primary_contrast_get_fewer_images(n_samples: int, explored: int) -> None:
     study = replace(PRESETS["laptop"], n_samples=n_samples)
     sizes = {trial.mode: trial.samples.n_samples for trial in planned(study)}
-    assert (sizes.pop("primary"), sizes.pop("control")) == (n_samples, n_samples)
+    assert {sizes.pop(mode) for mode in ("primary", "control", "solvers")} == {n_samples}
     assert set(sizes.values()) == {explored}
     assert study.size.endswith("500 to 1,500 samples per run" if n_samples > 500 else " 400 samples per run")
 

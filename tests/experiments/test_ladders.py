@@ -10,7 +10,7 @@ from diffusion_core.samplers import Heun, Restart
 from experiments.config.comparison import BestSet, Contrast
 from experiments.config.config import Ladder
 from experiments.config.trial import Infeasible, Trial
-from experiments.ladders import contrasts, trials, within
+from experiments.ladders import contrasts, trials
 from experiments.studies.ladders import PRESETS
 
 
@@ -24,11 +24,11 @@ def test_every_setting_of_a_budget_costs_the_same() -> None:
 
 
 def test_a_sampler_of_two_evaluations_a_step_gets_half_as_many_steps() -> None:
-    assert within(9, Ladder(n_steps=9), Heun()) == Ladder(n_steps=4)
-    restart = within(30, Ladder(n_steps=30), Restart())
+    assert Ladder(n_steps=9).within(9, Heun()) == Ladder(n_steps=4)
+    restart = Ladder(n_steps=30).within(30, Restart())
     assert restart is not None
     assert Restart().planned_nfe(restart.sigmas()) <= 30
-    assert within(1, Ladder(n_steps=1), Heun()) is None and within(8, Ladder(n_steps=8), Restart()) is None
+    assert Ladder(n_steps=1).within(1, Heun()) is None and Ladder(n_steps=8).within(8, Restart()) is None
 
 
 def test_a_sampler_that_no_budget_fits_is_listed_and_not_run() -> None:

@@ -49,6 +49,27 @@ def test_the_verdict_fits_in_a_sentence(verdict: str, clear: bool, lead: str, te
     assert len(f"{first.lead} {first.verdict}".split()) <= 25
 
 
+@pytest.mark.parametrize(
+    ("primary", "verdicts", "says"),
+    [
+        ("better", ("better", "better"), " It also beats heun and dpm++2m."),
+        ("better", ("worse", "better"), " But it is not detectably better than heun."),
+        ("better", ("not detectable", "no verdict"), " But it is not detectably better than heun and dpm++2m."),
+        ("not detectable", ("better", "better"), ""),
+    ],
+)
+def test_whether_noise_beats_other_samplers_too_is_said(primary: str, verdicts: tuple[str, ...], says: str) -> None:
+    run = with_contrasts("primary", verdict=primary)
+    against = [
+        run.of_kind("primary").assign(kind="solvers", b=name)[lambda rows: rows["train_seed"] == ""]
+        for name in ("heun", "dpm++2m")
+    ]
+    against = [rows.assign(verdict=verdict, value_b=7.0) for rows, verdict in zip(against, verdicts, strict=True)]
+    first = beta.opening(run_with(contrasts=pd.concat([run.contrasts, *against])))
+    assert first.verdict.endswith(f"at the same cost.{says}")
+    assert first.numbers[0].notes[-1].startswith("heun 7")
+
+
 @pytest.mark.parametrize(("clear", "says"), [(True, " But FD says the opposite."), (False, "")])
 def test_a_metric_that_says_the_opposite_is_named(clear: bool, says: str) -> None:
     frame = RUN.contrasts.copy()
