@@ -16,8 +16,9 @@ from rich.console import Console
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import Machine, TrainConfig
+from experiments.config.denoisers import Machine
 from experiments.config.identity import identity
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine.executor import execute, in_process
 from experiments.engine.plan import Plan

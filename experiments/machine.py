@@ -76,7 +76,8 @@ def main(
 
 
 def _subject(network: str, device: str, threads: int | None) -> Any:
-    from experiments.config.denoisers import Machine, TrainConfig
+    from experiments.config.denoisers import Machine
+    from experiments.config.trained import TrainConfig
     from experiments.stages.calibration import Subject
     from experiments.stages.common import images_of
 

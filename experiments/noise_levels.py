@@ -31,9 +31,9 @@ from diffusion_core.schedules import geometric
 from experiments.config import names
 from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control, grouped
 from experiments.config.config import Ladder
-from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
 from experiments.config.study import CONTROL
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Infeasible, Trial, described
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options

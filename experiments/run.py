@@ -14,7 +14,7 @@ import pandas as pd
 
 from experiments.config import names
 from experiments.config.config import Ladder
-from experiments.config.denoisers import TrainConfig
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options

@@ -24,10 +24,10 @@ import pandas as pd
 from diffusion_core.samplers import Sampler
 from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
 from experiments.config.config import AlphaBetaLadder, Ladder
-from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
 from experiments.config.source import check_told_apart, import_own
 from experiments.config.study import Study
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Infeasible, Trial
 from experiments.config.user_code import defaults_kept, of_user, told
 from experiments.engine.calibrated import calibrated

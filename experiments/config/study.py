@@ -13,7 +13,8 @@ import tyro
 if TYPE_CHECKING:
     from diffusion_core.samplers import Sampler
     from experiments.config.config import AlphaBetaLadder, Ladder, ReferenceConfig, ScoreConfig
-    from experiments.config.denoisers import ForeignConfig, Machine, ModelConfig, TrainConfig
+    from experiments.config.denoisers import ForeignConfig, Machine, ModelConfig
+    from experiments.config.trained import TrainConfig
     from experiments.config.trial import Infeasible, Trial
 else:  # tyro evaluates the annotations of fields
     ForeignConfig = Machine = ReferenceConfig = Any
@@ -72,7 +73,8 @@ class Study:
     @property
     def train(self) -> "TrainConfig":
         """The training of the first network. Raises ValueError for values that do not suit it."""
-        from experiments.config.denoisers import RECIPES, Machine, TrainConfig
+        from experiments.config.denoisers import Machine
+        from experiments.config.trained import RECIPES, TrainConfig
 
         return TrainConfig(
             data=self.data,

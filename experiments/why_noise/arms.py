@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from diffusion_core.samplers import Euler, EulerWithin, Sampler
 from experiments.config.config import Ladder
-from experiments.config.denoisers import EmpiricalConfig, Machine, ModelConfig, TrainConfig
+from experiments.config.denoisers import EmpiricalConfig, Machine, ModelConfig
+from experiments.config.trained import TrainConfig
 from experiments.models.exact import ExactConfig
 from experiments.why_noise.blend import BlendConfig
 from experiments.why_noise.further import TunedConfig

@@ -17,9 +17,10 @@ from diffusion_core.samplers import Euler, Model
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.training import Batch, Step, fit
 from experiments.config.config import Ladder
-from experiments.config.denoisers import Loader, Machine, ModelConfig, TrainConfig
+from experiments.config.denoisers import Loader, Machine, ModelConfig
 from experiments.config.identity import UNLESS_DEFAULT
 from experiments.config.names import one_of
+from experiments.config.trained import TrainConfig
 from experiments.models.exact import mixture_images, mixture_of
 
 AT_ONCE = 128  # trajectories

@@ -10,7 +10,7 @@ from diffusion_core.samplers import Euler
 from experiments.beta import contrasts, trials
 from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder
-from experiments.config.denoisers import RECIPES
+from experiments.config.trained import RECIPES
 from experiments.config.trial import Infeasible, Trial
 from experiments.studies.beta import PRESETS, BetaStudy
 

@@ -12,7 +12,7 @@ from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import LogNormal
 from experiments.config import denoisers
 from experiments.config.comparison import BestSet, Contrast
-from experiments.config.denoisers import TrainConfig
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.noise_levels import contrasts, settings, trials
 from experiments.stages import error_curve

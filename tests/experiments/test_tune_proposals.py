@@ -6,7 +6,7 @@ import pytest
 
 from diffusion_core.samplers import Euler, EulerSplit, Heun, Sampler
 from experiments.config.config import Ladder, SampleConfig
-from experiments.config.denoisers import TrainConfig
+from experiments.config.trained import TrainConfig
 from experiments.tune.proposals import LADDERS, Scope, installed, propose, samplers
 from experiments.tune.settings import SamplerSetting, exactly
 

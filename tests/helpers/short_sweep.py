@@ -7,7 +7,7 @@ from rich.console import Console
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import TrainConfig
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Row, Trial
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from diffusion_core.noise import LogNormal, LogUniform, Uniform
 from diffusion_core.samplers import DPMpp2MSDE, Euler, Heun
 from experiments.config.config import Ladder, SampleConfig
-from experiments.config.denoisers import Machine, TrainConfig
+from experiments.config.denoisers import Machine
 from experiments.config.identity import identity
 from experiments.config.names import law, sampler
+from experiments.config.trained import TrainConfig
 
 few = st.sampled_from([0.0, 0.5, 1.0])
 laws = st.one_of(

@@ -9,8 +9,9 @@ import pytest
 from diffusion_core.noise import LogNormal, LogUniform
 from diffusion_core.samplers import Euler, Heun, Interval, Restart
 from experiments.config.config import AlphaBetaLadder, Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import ForeignConfig, Machine, TrainConfig
+from experiments.config.denoisers import ForeignConfig, Machine
 from experiments.config.identity import canonical, identity
+from experiments.config.trained import TrainConfig
 
 TRAIN = TrainConfig()
 SAMPLE = SampleConfig(TRAIN, Ladder(), Euler(1.0), n_samples=500)

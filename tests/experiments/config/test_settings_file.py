@@ -10,8 +10,8 @@ import pytest
 
 from diffusion_core.samplers import Heun
 from experiments.config.config import Ladder
-from experiments.config.denoisers import TrainConfig
 from experiments.config.settings_file import ladder_from
+from experiments.config.trained import TrainConfig
 
 STD = 0.55
 NETWORK = TrainConfig()

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from experiments import beta
-from experiments.config.denoisers import Machine, TrainConfig
+from experiments.config.denoisers import Machine
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import calibrated
 from experiments.engine.calibrated import best_sampling, best_training

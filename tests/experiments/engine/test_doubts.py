@@ -14,7 +14,8 @@ from diffusion_core.noise import LogNormal, NoiseDistribution, Uniform
 from diffusion_core.samplers import Euler, EulerCorrected, Heun, KadkhodaieSimoncelli, Sampler
 from experiments.beta import trials
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import ForeignConfig, TrainConfig
+from experiments.config.denoisers import ForeignConfig
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import doubts as found
 from experiments.engine.doubts import check_command, doubts

@@ -8,7 +8,7 @@ import pytest
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import TrainConfig
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine.dry_run import TYPICAL_SE, detectable
 from experiments.metrics.intervals import pooled

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from diffusion_core.samplers import Model
 from experiments.config.config import SampleConfig, ScoreConfig
-from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
+from experiments.config.trained import TrainConfig
 from experiments.engine import failures, tasks
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan

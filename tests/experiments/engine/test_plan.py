@@ -11,8 +11,9 @@ from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
 from experiments.beta import trials
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import ForeignConfig, TrainConfig
+from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import identity
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine import failures
 from experiments.engine.plan import Plan

@@ -13,7 +13,8 @@ from short_sweep import REFERENCE, TRAIN, TRIALS, trial, values
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, SampleConfig, ScoreConfig
-from experiments.config.denoisers import Machine, TrainConfig
+from experiments.config.denoisers import Machine
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine.executor import SweepResult, execute
 from experiments.engine.plan import Plan

@@ -16,7 +16,8 @@ from short_sweep import REFERENCE, values
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, SampleConfig, ScoreConfig
-from experiments.config.denoisers import Machine, TrainConfig
+from experiments.config.denoisers import Machine
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import ray_executor as on_ray
 from experiments.engine.executor import SweepResult, execute

@@ -19,7 +19,7 @@ from diffusion_core import Euler
 from diffusion_core.data import Images
 from experiments import __main__ as command
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import TrainConfig
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import runner
 from experiments.engine.result_folder import MARK, earlier_results

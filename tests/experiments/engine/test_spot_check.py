@@ -18,9 +18,10 @@ from diffusion_core.samplers import Euler, Sampler, euler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.config.config import Ladder, SampleConfig, ScoreConfig
-from experiments.config.denoisers import EmpiricalConfig, ForeignConfig, Machine, ModelConfig, TrainConfig
+from experiments.config.denoisers import EmpiricalConfig, ForeignConfig, Machine, ModelConfig
 from experiments.config.identity import has_own_code, identity
 from experiments.config.source import OWN
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine.doubts import doubts
 from experiments.engine.executor import SweepResult, execute

@@ -16,7 +16,7 @@ from diffusion_core import adapters
 from diffusion_core.data import Images
 from diffusion_core.samplers import Euler, Model
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import TrainConfig
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.export import export, verify
 from experiments.store.store import Store

@@ -14,8 +14,8 @@ from torchvision.transforms.functional import gaussian_blur
 from diffusion_core.data import Images, resolve
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
+from experiments.config.trained import TrainConfig
 from experiments.metrics.distances import METRICS, Reference, frechet_distance
 from experiments.metrics.features import dimension, extract, features_id
 from experiments.metrics.features_natural import weights_file

@@ -18,8 +18,9 @@ from short_sweep import REFERENCE
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, SampleConfig, ScoreConfig
-from experiments.config.denoisers import Machine, TrainConfig
+from experiments.config.denoisers import Machine
 from experiments.config.identity import identity
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan

@@ -8,7 +8,7 @@ import pytest
 from diffusion_core.samplers import Euler
 from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import TrainConfig
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Row, Trial
 from experiments.metrics.intervals import pooled
 from experiments.results.contrasts import Measured, Score, adjusted_for_number, measured_rows, of_scores, to_settle

@@ -10,8 +10,9 @@ from short_sweep import REFERENCE
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, SampleConfig, ScoreConfig
-from experiments.config.denoisers import Machine, TrainConfig
+from experiments.config.denoisers import Machine
 from experiments.config.identity import identity
+from experiments.config.trained import TrainConfig
 from experiments.metrics.distances import jackknife_se
 from experiments.stages.common import load_meta
 from experiments.stages.sample import sample_stage

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import TrainConfig
 from experiments.config.identity import identity
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial, described
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan

@@ -10,7 +10,7 @@ import pytest
 from smoke import smoke
 
 from experiments.config.comparison import Contrast
-from experiments.config.denoisers import TrainConfig
+from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.metrics.distances import jackknife_se
 from experiments.models.exact import N_DRAWS

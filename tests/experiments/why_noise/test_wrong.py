@@ -7,7 +7,8 @@ import pytest
 import torch
 from small_mixture import mixture
 
-from experiments.config.denoisers import EmpiricalConfig, ModelConfig, TrainConfig
+from experiments.config.denoisers import EmpiricalConfig, ModelConfig
+from experiments.config.trained import TrainConfig
 from experiments.models.exact import ExactConfig
 from experiments.stages.common import images_of, load_model
 from experiments.stages.train import train_stage
