@@ -4,9 +4,9 @@
     python -m experiments beta --preset smoke       under 20 seconds: does everything work here?
     python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 to 20,000 samples per run
 
-The primary contrast is fixed beforehand: eta = 1 against eta = 0 on the geometric ladder of 66 steps from 30 to 0.03,
-by kernel distance. It gets the most images. All other contrasts are exploratory; those with solvers of higher order
-without noise tell whether noise only makes up for the steps of Euler.
+The primary contrast is fixed beforehand in the presets: eta = 1 against eta = 0 on the geometric ladder of 66 steps
+from 30 to 0.03, by kernel distance. It gets the most images. All other contrasts are exploratory. Those with solvers of
+higher order without noise tell whether noise only makes up for the steps of Euler.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,15 +18,15 @@ from diffusion_core.fields import check_range
 from diffusion_core.samplers import Euler
 from experiments.config import names
 from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control, grouped, paired
-from experiments.config.config import MIN_SAMPLES, AlphaBetaLadder, Ladder
+from experiments.config.config import MIN_SAMPLES, AlphaBetaLadder
 from experiments.config.settings_file import ladder_from
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
-from experiments.studies.beta import COMMAND, BetaStudy
+from experiments.studies.beta import COMMAND, PRESETS, BetaStudy
 
-FIXED_BEFOREHAND = Ladder("geometric", 66, 30.0, 0.03)  # of the primary contrast
+FIXED = ("data", "train_images", "recipe", "train_seeds", "n_samples", "n_steps", "sigma_min", "schedule", "foreign")
 
 
 def main(study: BetaStudy, options: Options) -> pd.DataFrame:
@@ -53,7 +53,9 @@ def main(study: BetaStudy, options: Options) -> pd.DataFrame:
         )
     study = calibrated(study, trials, options)
     planned = list(trials(study))
-    fixed = study.foreign is None and study.ladder() == FIXED_BEFOREHAND
+    fixed = any(
+        all(getattr(study, name) == getattr(PRESETS[size], name) for name in FIXED) for size in ("laptop", "gpu")
+    )
     experiment = Experiment(
         "beta",
         COMMAND.question,
@@ -104,8 +106,8 @@ def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | Best
         settings = grouped(trials, lambda trial: trial.setting)
         if mode == "final-denoise":
             yield paired(mode, mode, "eta 1", "eta 0", settings)
-        elif mode in ("same-alpha", "same-ladder", "pareto"):
-            yield from against_first(mode, mode, settings, family=mode)
+        elif mode in ("same-alpha", "same-ladder", "pareto"):  # the latter two share runs
+            yield from against_first(mode, mode, settings, family=mode if mode == "same-alpha" else "ladders")
             yield BestSet(mode, settings)
 
 

@@ -79,7 +79,9 @@ def verdict(sets: list[BestSet]) -> str:
         return f"No verdict: {sets[0].why_not}."
     scope = alone_for(sets)
     if len(sets) == 1 and alone:
-        return f"“{alone[0].simplest}” is better than all {len(alone[0].settings) - 1} others{scope}."
+        known = int(alone[0].settings["no_verdict"].map(missing).sum())
+        others = f"all {known - 1} others" if known > 1 else "the others, whose samples are no images"
+        return f"“{alone[0].simplest}” is better than {others}{scope}."
     texts = []
     if alone:
         best = dict.fromkeys(one.simplest for one in alone)

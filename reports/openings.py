@@ -84,8 +84,8 @@ def warnings(run: Run, shown: Sequence[tuple[float, pd.Series]] = ()) -> list[st
     """
     reasons = [FAILED] if control_failed(run) else []
     known = [(fd, like, floor["mean"]) for fd, like in shown if (floor := run.floor("fd", like)) is not None]
-    ratios = [  # the floor of FD falls as one over the number of images, and FD above the floor does not
-        ((fd - floor) / (floor * like["n_samples"] / 500), fd, floor)
+    ratios = [
+        ((fd - floor) / (floor * _of_500(like)), fd, floor)
         for fd, like, floor in known
         if floor > 0 and not missing(fd)
     ]
@@ -95,6 +95,12 @@ def warnings(run: Run, shown: Sequence[tuple[float, pd.Series]] = ()) -> list[st
         word = next((word for least, word in FAR.items() if ratio >= least), "")
         reasons += [f"{word} from real images: {name} {cell('fd', fd)}, floor {cell('fd', mean)}."] * bool(word)
     return reasons
+
+
+def _of_500(like: pd.Series) -> float:
+    """The floor of FD with 500 images, as a multiple of that with n: it falls as the sum of one over each number."""
+    n, rest = like["n_samples"], like["n_reference"]
+    return float((1 / 500 + 1 / (n + rest - 500)) / (1 / n + 1 / rest))
 
 
 def closer(pair: dict[str, pd.Series]) -> list[tuple[float, pd.Series]]:

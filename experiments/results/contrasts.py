@@ -18,6 +18,7 @@ from reports.schema import JUDGE, NO_VERDICT
 FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
 SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 RowsById = Mapping[str, Row]  # by run_id
+Runs = tuple[tuple[str, str], ...]  # the run ids of a and b, for each network
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,16 @@ class Measured:
         """The score of side a or b, a mean over networks."""
         return float(np.mean([pair["ab".index(side)].values[metric] for pair in self.scored]))
 
+    def estimate(self, metric: str, level: float) -> Estimate:
+        """The estimate over networks with an interval of this level."""
+        each = [difference(metric, a, b) for a, b in self.scored]
+        return pooled([d for d, _ in each], [se for _, se in each], level)
+
+    @property
+    def runs(self) -> Runs:
+        """What is compared with what."""
+        return tuple((a.run_id, b.run_id) for a, b in self.pairs)
+
 
 def contrast_rows(
     contrasts: Sequence[Contrast], rows: Sequence[Row], store: Store, floors: Sequence[Row] = ()
@@ -71,11 +82,8 @@ def of_scores(
     contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], scored: Sequence[tuple[Score, Score]]
 ) -> Measured:
     """A contrast with its estimates over networks."""
-    whole = {}
-    for metric in METRICS:
-        each = [difference(metric, a, b) for a, b in scored]
-        whole[metric] = pooled([d for d, _ in each], [se for _, se in each])
-    return Measured(contrast, pairs, scored, whole)
+    one = Measured(contrast, pairs, scored, {})
+    return replace(one, whole={metric: one.estimate(metric, LEVEL) for metric in METRICS})
 
 
 def difference(metric: str, a: Score, b: Score) -> tuple[float, float]:
@@ -84,23 +92,32 @@ def difference(metric: str, a: Score, b: Score) -> tuple[float, float]:
 
 
 def adjusted_for_number(found: Sequence[Measured]) -> list[Measured]:
-    """The same contrasts; in each family a difference is clear only if it is so after Holm's correction."""
-    families: dict[str, list[int]] = {}
-    for number, one in enumerate(found):
+    """The same contrasts; in each family a difference is clear only if it is so after Holm's correction.
+
+    `detectable` is then what the first step of Holm's method detects, which is Bonferroni's. The same runs, compared in
+    two modes, count once.
+    """
+    families: dict[str, dict[Runs, list[Measured]]] = {}
+    for one in found:
         if one.contrast.family:
-            families.setdefault(one.contrast.family, []).append(number)
-    out = list(found)
-    for members in families.values():
-        p_values = {metric: holm([found[number].whole[metric].p_value for number in members]) for metric in METRICS}
-        for place, number in enumerate(members):
+            families.setdefault(one.contrast.family, {}).setdefault(one.runs, []).append(one)
+    corrected: dict[int, Measured] = {}
+    for family in families.values():
+        p_values = {metric: holm([same[0].whole[metric].p_value for same in family.values()]) for metric in METRICS}
+        for place, same in enumerate(family.values()):
             p_adjusted = {metric: p_values[metric][place] for metric in METRICS}
-            whole = {
-                metric: replace(estimate, clear=estimate.clear and p_adjusted[metric] <= 1 - LEVEL)
-                for metric, estimate in found[number].whole.items()
-            }
-            text = f"Holm, {len(members)} comparisons" if len(members) > 1 else ""
-            out[number] = replace(found[number], whole=whole, adjusted=text, p_adjusted=p_adjusted)
-    return out
+            corrected |= {id(one): _corrected(one, p_adjusted, len(family)) for one in same}
+    return [corrected.get(id(one), one) for one in found]
+
+
+def _corrected(one: Measured, p_adjusted: Mapping[str, float], number: int) -> Measured:
+    whole = {}
+    for metric, estimate in one.whole.items():
+        stricter = vars(one.estimate(metric, 1 - (1 - LEVEL) / number))
+        power = {name: stricter[name] for name in ("detectable", "detectable_low", "detectable_high")}
+        whole[metric] = replace(estimate, clear=estimate.clear and p_adjusted[metric] <= 1 - LEVEL, **power)
+    text = f"Holm, {number} comparisons" if number > 1 else ""
+    return replace(one, whole=whole, adjusted=text, p_adjusted=p_adjusted)
 
 
 def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> Iterator[Row]:

@@ -60,7 +60,7 @@ def opening(run: Run) -> Opening:
         status=openings.status(run, head(pair), fixed),
         warnings=[
             *openings.warnings(run, openings.closer(pair)),
-            *openings.grainy(run, [("primary", row[side]) for side in "ab"]),
+            *openings.grainy(run, [*(("primary", row[side]) for side in "ab"), *solvers(run)]),
         ],
     )  # fmt: skip
 
@@ -126,13 +126,23 @@ def effect(run: Run, pair: Pair) -> str:
 
 
 def beats(run: Run, primary: Pair) -> str:
-    """A sentence on whether eta 1, if it is better than eta 0, is better than the other samplers too."""
-    verdicts = {head(pair)["b"]: head(pair)["verdict"] for pair in pairs(run.of_kind("solvers"))}
-    if head(primary)["verdict"] != BETTER:
+    """Whether eta 1 is better than the other samplers too: a sentence for those it beats, and one for all others."""
+    against = pairs(run.of_kind("solvers"))
+    if head(primary)["verdict"] == NO_VERDICT:
         return ""
-    if left := [name for name, verdict in verdicts.items() if verdict != BETTER]:
-        return f" But it is not detectably better than {listed(left)}."
-    return f" It also beats {listed(verdicts)}." if verdicts else ""
+    words = {BETTER: "beats", NOT_DETECTABLE: "is not detectably better than", WORSE: "is worse than"}
+    if head(primary)["verdict"] == BETTER:
+        words[BETTER] = "also beats"
+    texts = []
+    for verdict, word in words.items():
+        if names := [head(pair)["b"] for pair in against if head(pair)["verdict"] == verdict]:
+            texts.append(f" It {word} {listed(names)}.")
+    return "".join([*texts, *sorted({sentences.contradiction(pair) for pair in against} - {""})])
+
+
+def solvers(run: Run) -> list[tuple[str, str]]:
+    """Mode and setting of the other samplers."""
+    return [("solvers", name) for name in run.ok("solvers")["setting"].unique()]
 
 
 def others(run: Run, metric: str) -> list[str]:

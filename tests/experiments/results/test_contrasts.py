@@ -30,9 +30,11 @@ def trial(eta: float, seed: int, **training: float) -> Trial:
 REFERENCE = ReferenceConfig("mnist5k", "digits", "")
 
 
-def measured(difference: float, se: float, n_networks: int = 2, family: str = "", **training: float) -> Measured:
+def measured(
+    difference: float, se: float, n_networks: int = 2, family: str = "", eta: float = 1.0, **training: float
+) -> Measured:
     """eta 1 against eta 0, or a training against the default one."""
-    pairs = tuple((trial(1.0, seed, **training), trial(0.0, seed)) for seed in range(n_networks))
+    pairs = tuple((trial(eta, seed, **training), trial(0.0, seed)) for seed in range(n_networks))
     spread = np.linspace(-1, 1, GROUPS)
     spread *= se * np.sqrt(n_networks) / np.sqrt((GROUPS - 1) / GROUPS * (spread**2).sum())
     none = {name: np.zeros(GROUPS) for name in METRICS}
@@ -67,7 +69,7 @@ def test_standard_error_of_the_helper_is_the_one_asked_for() -> None:
 
 def test_holm_takes_back_what_only_one_of_many_comparisons_finds() -> None:
     alone = measured(-0.1, 0.045, family="f")  # p = 0.03
-    others = [measured(-0.01, 0.045, family="f") for _ in range(3)]
+    others = [measured(-0.01, 0.045, family="f", eta=eta) for eta in (0.2, 0.4, 0.6)]
     assert alone.whole[JUDGE].clear
     corrected = adjusted_for_number([alone, *others])
     assert not corrected[0].whole[JUDGE].clear and corrected[0].adjusted == "Holm, 4 comparisons"
@@ -76,6 +78,16 @@ def test_holm_takes_back_what_only_one_of_many_comparisons_finds() -> None:
     strong = adjusted_for_number([measured(-0.3, 0.045, family="f"), *others])[0]
     assert rows(strong)["verdict"] == "better"
     assert adjusted_for_number([alone])[0].whole[JUDGE].clear  # a family of one
+    assert corrected[0].whole[JUDGE].detectable == alone.estimate(JUDGE, 1 - 0.05 / 4).detectable
+    assert adjusted_for_number([alone])[0].whole[JUDGE].detectable == alone.whole[JUDGE].detectable
+
+
+def test_the_same_runs_compared_in_two_modes_count_once_and_get_one_verdict() -> None:
+    first, other = measured(-0.1, 0.045, family="f"), measured(-0.01, 0.045, family="f", eta=0.5)
+    again = replace(first, contrast=replace(first.contrast, mode="pareto"))
+    found = adjusted_for_number([first, other, again])
+    assert {one.adjusted for one in found} == {"Holm, 2 comparisons"}
+    assert found[0].p_adjusted == found[2].p_adjusted and found[2].contrast.mode == "pareto"
 
 
 def test_samples_that_are_no_images_get_no_verdict() -> None:
