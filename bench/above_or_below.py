@@ -5,8 +5,8 @@
 A network of recipe `plain` is copied twice. One copy is trained further on levels above the split, the other one on
 levels below it. A copy forgets the levels that it does not see, so each is used only at its own levels, and the network
 itself at the others. All are sampled without and with fresh noise, from the same initial noise. The gain is quality at
-eta 1 minus quality at eta 0: below 0 noise helps. In `log`, the logarithm of FD - floor, networks of which noise removes
-the same share gain the same. Prints a line per run, then means over networks with 95 % t intervals.
+eta 1 minus quality at eta 0: below 0 noise helps. In `log`, the logarithm of FD - floor, two networks
+gain the same if noise removes the same share. Prints a line per run, then means over networks with 95 % t intervals.
 docs/predictions.md has the results.
 """
 
