@@ -22,12 +22,16 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # x, sigma, target eps
 
 @dataclass(frozen=True)
 class Step:
-    """One finished step: its number from 1, images seen so far, loss (0-d tensor, not synchronised), learning rate."""
+    """One finished step: its number from 1, images seen so far, learning rate, and two 0-d tensors, not synchronised.
+
+    `gradient` is the norm of the loss's gradient before it is clipped.
+    """
 
     step: int
     images_seen: int
     loss: torch.Tensor
     lr: float
+    gradient: torch.Tensor
 
 
 def train(
@@ -156,11 +160,11 @@ def fit(
         optimizer.param_groups[0]["lr"] = current
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(weights, 1.0, foreach=True)
+        gradient = nn.utils.clip_grad_norm_(weights, 1.0, foreach=True)
         optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(averages, weights, 1 - min(ema_decay, step / (step + 9)))
-        yield Step(step, min(step * batch_size, n_images), loss.detach(), current)
+        yield Step(step, min(step * batch_size, n_images), loss.detach(), current, gradient)
     model.eval()
     with torch.no_grad():
         torch._foreach_copy_(weights, averages)

@@ -77,12 +77,12 @@ def main(
 
 def _subject(network: str, device: str, threads: int | None) -> Any:
     from experiments.config.denoisers import Machine
-    from experiments.config.trained import TrainConfig
+    from experiments.config.trained import RECIPES, TrainConfig
     from experiments.stages.calibration import Subject
     from experiments.stages.common import images_of
 
-    machine, train = Machine.resolve(device, threads=threads), TrainConfig(network=network)
-    return Subject.of(network, images_of(train.data, None).shape, machine, train.batch_size)
+    machine, train = Machine.resolve(device, threads=threads), TrainConfig(network=network, **RECIPES["fast"])
+    return Subject.of(train.speed_key, images_of(train.data, None).shape, machine, train.batch_size)
 
 
 def _show(content: dict[str, Any], measured: Sequence[Timing], console: Any) -> None:

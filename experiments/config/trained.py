@@ -80,7 +80,7 @@ class TrainConfig(ModelConfig):
 
     @property
     def speed_key(self) -> str:
-        return self.network
+        return self.network if self.parameterisation == "preconditioned" else f"{self.network} {self.parameterisation}"
 
     def row(self) -> dict[str, Any]:
         law = self.noise if isinstance(self.noise, LogNormal) else None

@@ -75,7 +75,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Subject:
-    """The network that is timed, and how it is used. `network`: name of a network that is trained here."""
+    """The network that is timed, and how it is used.
+
+    `network`: one that is trained here, by its name and, if it is not "preconditioned", its parameterisation.
+    """
 
     network: str
     shape: tuple[int, ...]  # of one image
@@ -111,7 +114,8 @@ class Subject:
         return sampling + [Mode(TRAINING, self.training_batch, n, p) for n in fewer for p in PRECISIONS]
 
     def build(self) -> torch.nn.Module:
-        return build(self.network, self.shape[0]).to(self.device).eval()
+        name, *parameterisation = self.network.split()
+        return build(name, self.shape[0], *parameterisation).to(self.device).eval()
 
 
 def folder() -> Path:

@@ -3,7 +3,7 @@
 The identity of a run cannot foresee everything that changes a result: a file that a user's code reads, a helper that it
 imports, a function of ours that it replaces, a version of a library. So of a stored run ten to 16 samples, chosen anew
 at each use, are drawn again on the same noise, and their features are compared with the stored ones. Of a stored
-network the losses of the first steps of its training are computed again, of a reference the features of some images.
+network the first steps of its training are taken again, of a reference the features of some images.
 """
 
 import random
@@ -25,12 +25,13 @@ from experiments.stages.common import StoreLoader, images_of, load_meta, load_mo
 from experiments.stages.hardware import use_threads
 from experiments.stages.sample import draw
 from experiments.stages.score import load_features
+from experiments.stages.train import beginning
 from experiments.store.store import Store
 
 FEWEST, MOST, SHARE = 10, 16, 50  # samples: one of SHARE, so that a check costs a few per cent of the run
 # Twice what rounding makes at least, between batches, threads, and networks compiled and not (docs/sweeps.md)
 USUAL, WORST = 0.02, {"fp32": 0.02, "bf16": 0.2}  # of images' features, relative to their size: median, largest
-LOSSES_DIFFER = 0.01  # relative
+TRAINING_DIFFERS = 0.01  # relative
 
 
 class Differs(ValueError):
@@ -83,15 +84,15 @@ def _check_reference(config: ReferenceConfig, store: Store, data_root: Path | No
 
 
 def _check_network(config: ModelConfig, store: Store, data_root: Path | None) -> None:
-    stored = load_meta("models", config, store).get("first_losses")  # an earlier version did not keep them
-    if not stored:
+    stored = load_meta("models", config, store)
+    if "first_losses" not in stored:  # an earlier version
         return
-    _, steps = config.training(StoreLoader(store, data_root, config.machine.device))
-    for step, (before, now) in enumerate(zip(stored, steps, strict=False), start=1):
-        if not abs(now.loss.item() - before) <= LOSSES_DIFFER * abs(before):
-            raise Differs(
-                f"its training, begun again, has the loss {now.loss.item():.4g} at step {step} instead of {before:.4g}"
-            )
+    _, numbers = beginning(*config.training(StoreLoader(store, data_root, config.machine.device)))
+    for name, again in numbers.items():  # an earlier version kept the losses only
+        for before, now in zip(stored.get(name, again), again, strict=True):
+            if not abs(now - before) <= TRAINING_DIFFERS * abs(before):
+                what = name.removeprefix("first_")
+                raise Differs(f"its training, begun again, has other {what}: {now:.4g} instead of {before:.4g}")
 
 
 def choose(n: int, n_classes: int) -> list[int]:

@@ -210,7 +210,27 @@ def test_what_is_registered_and_edited_has_another_name(
     (folder / "gain_xyz.py").write_text("FACTOR = 1.1\n")
     forget()
     read(folder / "mine.py")
-    with pytest.raises(Differs, match=r"its training, begun again, has the loss .* at step 1 instead of"):
+    with pytest.raises(Differs, match=r"its training, begun again, has other losses: .* instead of"):
+        spot_check(config, store, None)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("diffusion_core.training.ADAM_BETAS", (0.9, 0.9)),
+        ("diffusion_core.training.lr_factor", lambda step, n_steps, warmup: 0.5),
+        ("experiments.config.trained.block_seed", lambda seed, block: 1234),  # of the first weights
+    ],
+    ids=["optimiser", "learning rate", "first weights"],
+)
+def test_a_change_of_training_that_the_first_losses_hardly_show_is_met(
+    where: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, config = Store(tmp_path), TrainConfig(images_seen=96, batch_size=32, machine=MACHINE)
+    train_stage(config, store, None, [].append)
+    spot_check(config, store, None)
+    monkeypatch.setattr(where, value)
+    with pytest.raises(Differs, match=r"its training, begun again, has other (gradients|moves)"):
         spot_check(config, store, None)
 
 

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from diffusion_core.networks import build
+from experiments.config.denoisers import Machine
+from experiments.config.trained import RECIPES, TrainConfig
 from experiments.stages import calibration
 from experiments.stages.calibration import SAMPLING, TRAINING, Mode, Subject, Timing
 
@@ -28,6 +31,14 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setattr(calibration, "measure", lambda *_: (done.append("eager"), EAGER)[1])
     monkeypatch.setattr(calibration, "measure_compiled", lambda *_: (done.append("compiled"), COMPILED)[1])
     return done
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_network_that_is_timed_is_the_one_that_a_recipe_trains(recipe: str) -> None:
+    config = TrainConfig(**RECIPES[recipe])
+    timed = Subject.of(config.speed_key, (1, 32, 32), Machine(), 64).build()
+    assert type(timed) is type(build("small", parameterisation=config.parameterisation))
+    assert len(timed.state_dict()) == len(build("small", parameterisation=config.parameterisation).state_dict())
 
 
 def as_in_another_process(**how: bool) -> tuple[tuple[Timing, ...], list[str]]:
