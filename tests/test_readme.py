@@ -13,9 +13,14 @@ import pytest
 import tyro
 import warm
 
+from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, SAMPLERS
+from diffusion_core.networks import PARAMETERISATIONS
+from diffusion_core.schedules import SCHEDULES
+from diffusion_core.weightings import WEIGHTINGS
 from experiments import check, check_sampler
 from experiments.command_line import commands as experiments
 from experiments.command_line import parse
+from experiments.config.trained import RECIPES
 from experiments.scoring.command import Score
 from experiments.store import cli
 
@@ -74,6 +79,13 @@ def test_every_command_is_known() -> None:
             assert command[:3] != known[1] or command[3:] == ["--help"]
         seen.add(command[0])
     assert seen == {"make", "python", "pytest"}
+
+
+@pytest.mark.parametrize(
+    "name", [*NOISE_DISTRIBUTIONS, *SCHEDULES, *SAMPLERS, *WEIGHTINGS, *PARAMETERISATIONS, *RECIPES]
+)
+def test_every_name_that_can_be_typed_stands_in_the_documentation(name: str) -> None:
+    assert f"`{name}`" in DOCUMENTS[ROOT / "docs" / "sweeps.md"].split("## Names you can type")[1]
 
 
 def test_the_console_command_is_installed() -> None:

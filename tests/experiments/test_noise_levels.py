@@ -10,7 +10,7 @@ from smoke import smoke
 
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import LogNormal
-from experiments.config import denoisers
+from experiments.config import trained
 from experiments.config.comparison import BestSet, Contrast
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
@@ -74,13 +74,13 @@ def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
 
 def test_held_out_images_are_not_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
-    honest = denoisers.train
+    honest = trained.train
 
     def watch(model: torch.nn.Module, x0: torch.Tensor, *rest: object, **more: object) -> object:
         seen.append(x0)
         return honest(model, x0, *rest, **more)  # type: ignore[arg-type]  # passed on as they came
 
-    monkeypatch.setattr(denoisers, "train", watch)
+    monkeypatch.setattr(trained, "train", watch)
     train_stage(TrainConfig(images_seen=64, held_out=4000), Store(tmp_path), None, lambda n: None)
     images = images_of("mnist5k", None).standardised()
     torch.testing.assert_close(seen[0], images[:1000])

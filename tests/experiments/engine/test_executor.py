@@ -16,7 +16,7 @@ from short_sweep import REFERENCE, TRAIN, TRIALS, run, trial
 
 from diffusion_core.samplers import Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.samplers import sample as draw
-from experiments.config import denoisers
+from experiments.config import trained
 from experiments.config.comparison import Contrast
 from experiments.config.config import AlphaBetaLadder, Ladder, SampleConfig, ScoreConfig
 from experiments.config.denoisers import Machine
@@ -56,7 +56,7 @@ def test_nothing_is_computed_twice(store: Store, monkeypatch: pytest.MonkeyPatch
         raise AssertionError("computed again")
 
     monkeypatch.setattr(sample, "sample", forbidden)
-    for module, name in ((denoisers, "train"), (score, "extract"), (score, "precision_recall")):
+    for module, name in ((trained, "train"), (score, "extract"), (score, "precision_recall")):
         monkeypatch.setattr(module, name, forbidden)
     assert run(TRIALS, store) == first
     other = run([trial(3, 0.0)], store)

@@ -11,7 +11,7 @@ import short_sweep
 from rich.console import Console
 from short_sweep import REFERENCE, TRAIN, TRIALS, values
 
-from experiments.config import denoisers
+from experiments.config import trained
 from experiments.config.comparison import Contrast
 from experiments.config.identity import identity
 from experiments.config.trial import Row
@@ -173,7 +173,7 @@ def test_a_store_that_cannot_be_written_fails_before_the_work(copy: Path, monkey
         raise AssertionError("trained in vain")
 
     monkeypatch.setattr(Path, "mkdir", full)
-    monkeypatch.setattr(denoisers, "train", forbidden)
+    monkeypatch.setattr(trained, "train", forbidden)
     rows = run(Store(copy))
     assert [row["status"] for row in rows] == ["failed", "failed"]
     assert all("no space left on device: free some space or choose another place" in row["error"] for row in rows)
