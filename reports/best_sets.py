@@ -135,10 +135,17 @@ def opening(run: Run) -> Opening:
         if name in rows.index
     }
     return Opening(
-        verdict(sets), lead, [*(simplest(run, one) for one in shown), *sure],
+        verdict(sets) + but_grainy(run, sets), lead, [*(simplest(run, one) for one in shown), *sure],
         components.strip(run, labels), openings.key(run, "fd"),
         status=status, warnings=[*openings.warnings(run, closest(run, sets)), *openings.grainy(run, chosen)],
     )  # fmt: skip
+
+
+def but_grainy(run: Run, sets: list[BestSet]) -> str:
+    """A sentence on the settings that are better than all others although their samples hold grain; else ""."""
+    alone = [one for one in sets if len(one.members) == 1]
+    names = dict.fromkeys(one.simplest for one in alone if openings.has_grain(run, one.mode, one.simplest))
+    return f" But the samples of {listed(f'“{name}”' for name in names)} are grainy." if names else ""
 
 
 def closest(run: Run, sets: list[BestSet]) -> list[tuple[float, pd.Series]]:

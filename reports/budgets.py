@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 from scipy.stats import t as student
 
-from reports import best_sets
+from reports import best_sets, openings
 from reports.best_sets import BestSet
 from reports.document import Opening, Prose, Section
 from reports.formats import interval, listed, metric_name, missing, number, percent
@@ -49,7 +49,11 @@ def unpaired(a: Mean, b: Mean, comparisons: int = 1) -> tuple[float, float, floa
 def opening(run: Run) -> Opening:
     """The first screen of `best_sets`; its verdict says so if no larger budget is detectably better."""
     usual, answer = best_sets.opening(run), enough(run, best_sets.read(run))
-    return replace(usual, verdict=verdict(*answer)) if answer else usual
+    if not answer:
+        return usual
+    best = answer[0]
+    grain = " But its samples are grainy." if openings.has_grain(run, best.mode, best.simplest) else ""
+    return replace(usual, verdict=verdict(*answer) + grain)
 
 
 @dataclass(frozen=True)

@@ -110,18 +110,20 @@ def closer(pair: dict[str, pd.Series]) -> list[tuple[float, pd.Series]]:
 
 def grainy(run: Run, settings: Iterable[tuple[str, str]]) -> list[str]:
     """Which of these settings, (mode, setting), hold fine noise, which features may hardly see. Means over networks."""
-    if "grain" not in run.rows:
-        return []
     texts = []
     for mode, name in dict.fromkeys(settings):
         rows = run.ok(mode)[lambda rows, name=name: rows["setting"] == name]
         left = rows["sigma_min"].where(~rows["final_denoise"].fillna(False), 0.0)
-        if rows["grain"].mean() > GRAINY:
+        if has_grain(run, mode, name):
             own, meant = (left + rows["grain"]).mean(), left.mean()
             texts.append(f"“{name}” (like sigma {own:.2g} instead of {meant:.2g})")
-    if not texts:
-        return []
-    return [f"Grain: fine noise in the samples of {listed(texts)}."]
+    return [f"Grain: fine noise in the samples of {listed(texts)}."] if texts else []
+
+
+def has_grain(run: Run, mode: str, setting: str) -> bool:
+    """Whether the samples of a setting hold fine noise that is not left by its ladder; mean over networks."""
+    rows = run.ok(mode)[lambda rows: rows["setting"] == setting]
+    return "grain" in rows and bool(rows["grain"].mean() > GRAINY)
 
 
 def score(run: Run, row: pd.Series, side: str, metric: str, word: str, notes: Sequence[str] = ()) -> Number:
@@ -157,7 +159,8 @@ def key(run: Run, metric: str) -> str:
     """What a metric is, in a line."""
     own = "" if run.features == "inception-v3-compat" else f", in {run.features} features (not comparable with FID)"
     name = metric_name(metric, run.features)
-    return f"{name} is the {SPEECH[metric]} between samples and real images{own}: lower is better."
+    at = "; compare it at equal numbers of samples only" if metric == "fd" else ""  # it falls as their number grows
+    return f"{name} is the {SPEECH[metric]} between samples and real images{own}: lower is better{at}."
 
 
 def shown_metric(pair: dict[str, pd.Series]) -> pd.Series:

@@ -64,7 +64,7 @@ def opening(run: Run) -> Opening:
     ]
     tied = tied if best["setting"] in set(last.members["setting"]) else ["its samples are no images"]
     change = openings.change(row) if row["a"] == best["setting"] else []
-    default = Number(whole(last.value(usual, run.judge)), f"{name} of the default", [last.mode])
+    default = Number(whole(last.value(usual, run.judge)), f"{name} of the default, {usual}", [last.mode])
     lowest = Number(
         whole(best[run.judge]),
         f"{name}, the lowest: {best['setting']}",

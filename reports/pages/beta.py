@@ -74,7 +74,7 @@ def strip(run: Run) -> list[tuple[Path, str]]:
     """The pictures of the first screen."""
     names = {0.0: "without fresh noise", 1.0: "with fresh noise"}
     labels = {
-        row["samples_id"]: f"{names[row['eta']]} (eta {number(row['eta'])}, beta {cell('beta', row['beta'])})"
+        row["samples_id"]: f"{names[row['eta']]} (eta {number(row['eta'])}, that is beta {cell('beta', row['beta'])})"
         for _, row in components.first_network(primary_rows(run)).sort_values("eta").iterrows()
         if row["eta"] in names
     }
@@ -133,10 +133,10 @@ def beats(run: Run, primary: Pair) -> str:
     words = {BETTER: "beats", NOT_DETECTABLE: "is not detectably better than", WORSE: "is worse than"}
     if head(primary)["verdict"] == BETTER:
         words[BETTER] = "also beats"
-    texts = []
+    texts: list[str] = []
     for verdict, word in words.items():
         if names := [head(pair)["b"] for pair in against if head(pair)["verdict"] == verdict]:
-            texts.append(f" It {word} {listed(names)}.")
+            texts.append(f" {'It' if texts else 'On this ladder it'} {word} {listed(names)}.")
     return "".join([*texts, *sorted({sentences.contradiction(pair) for pair in against} - {""})])
 
 

@@ -52,10 +52,14 @@ def test_the_verdict_fits_in_a_sentence(verdict: str, clear: bool, lead: str, te
 @pytest.mark.parametrize(
     ("primary", "verdicts", "says"),
     [
-        ("better", ("better", "better"), " It also beats heun and dpm++2m."),
-        ("better", ("worse", "better"), " It also beats dpm++2m. It is worse than heun."),
-        ("better", ("not detectable", "no verdict"), " It is not detectably better than heun."),
-        ("worse", ("better", "not detectable"), " It beats heun. It is not detectably better than dpm++2m."),
+        ("better", ("better", "better"), " On this ladder it also beats heun and dpm++2m."),
+        ("better", ("worse", "better"), " On this ladder it also beats dpm++2m. It is worse than heun."),
+        ("better", ("not detectable", "no verdict"), " On this ladder it is not detectably better than heun."),
+        (
+            "worse",
+            ("better", "not detectable"),
+            " On this ladder it beats heun. It is not detectably better than dpm++2m.",
+        ),
     ],
 )
 def test_whether_noise_beats_other_samplers_too_is_said(primary: str, verdicts: tuple[str, ...], says: str) -> None:

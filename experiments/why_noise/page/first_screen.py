@@ -11,6 +11,7 @@ from reports import components, openings
 from reports.document import Number, Opening
 from reports.formats import as_precise, cell, metric_name, missing, number, percent
 from reports.results import Run
+from reports.schema import LEVEL
 from reports.sentences import control_failed, head, pairs
 
 EXACT = "exact denoiser (a formula without errors)"
@@ -29,7 +30,7 @@ def opening(run: Run) -> Opening:
     longest = [pair for pair in compared if head(pair)["images_seen"] == seen[-1]][:1]
     return Opening(
         sentence(run), "Not established. Measured:" if control_failed(run) else "", numbers(run),
-        pictures(run), openings.key(run, gains.DECIDES), lines(run),
+        pictures(run), f"{openings.key(run, gains.DECIDES)} Left of the line, noise helps.", lines(run),
         openings.status(run, head(longest[0]) if longest else None, FIXED),
         openings.warnings(run, [side for pair in longest for side in openings.closer(pair)]),
     )  # fmt: skip
@@ -58,10 +59,10 @@ def sentence(run: Run) -> str:
             f"Less than half of the gain from noise remains without errors above sigma {number(lower)}, "
             f"but more than half without errors above {number(split or 0)}."
         )
-    alone = " These errors alone are not shown to be enough." if held(run, 1) is False else ""
+    alone = " These errors alone are not shown to give half of its gain." if held(run, 1) is False else ""
     if not any(gains.below(row) for _, row in low_errors(run).iterrows()):
-        return f"Without errors at {high} no gain from noise is detectable.{alone}"
-    return f"Without errors at {high} noise helps less than half as much.{alone}"
+        return f"Without its errors at {high} the network gains nothing detectable from noise.{alone}"
+    return f"Without its errors at {high} the network gains less than half as much from noise.{alone}"
 
 
 def low_errors(run: Run) -> pd.DataFrame:
@@ -97,6 +98,13 @@ def lines(run: Run) -> list[tuple[str, str]]:
         of = "" if network is None else f"; the network gains {cell(gains.DECIDES, network['difference'])}"
         size = f"{gains.shown(run, exact)}{gains.power(exact)}"
         parts.append(("Large steps", f"{helps}: an exact denoiser {what}, {size}{of}."))
+    if (both := gains.of_both(run)) is not None and network is not None:
+        gain, low, high = as_precise(gains.DECIDES, both, *both[1:])
+        of = cell(gains.DECIDES, network["difference"])
+        parts.append((
+            "Errors at high and low levels",
+            f"together they give {gain} ({percent(LEVEL)} interval {low} to {high}) more than each alone, of {of}.",
+        ))  # fmt: skip
     visited = run.ratios[(run.ratios["probe"] == "visited") & (run.ratios["sigma"] < gains.LOW)]
     longest = visited[(visited["images_seen"] == visited["images_seen"].max()) & visited["high"].notna()]
     if len(longest):
