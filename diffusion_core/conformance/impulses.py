@@ -98,7 +98,7 @@ def by_impulses(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n_draws:
     """
     rows = _Rows(n_draws, len(oracle.stds))
     with Draws(rows):
-        out = _checked(sampler(oracle, n_steps, rows(rows.shape).clone()), rows.shape, n_steps)
+        out = checked(sampler(oracle, n_steps, rows(rows.shape).clone()), rows.shape, n_steps)
     if rows.taken > n_draws:
         return by_impulses(sampler, oracle, n_steps, rows.taken)
     out = out.double().reshape(len(out), -1)
@@ -118,7 +118,7 @@ def by_monte_carlo(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n: in
     """The law of n samples, with standard errors. It seeds torch. Errors as above."""
     torch.manual_seed(seed)
     noise = torch.randn(n, 1, 1, len(oracle.stds), dtype=torch.float64)
-    out = _checked(sampler(oracle, n_steps, noise), noise.shape, n_steps)
+    out = checked(sampler(oracle, n_steps, noise), noise.shape, n_steps)
     x = out.double().reshape(n, -1)
     mean, centred = x.mean(dim=0), x - x.mean(dim=0)
     variance = centred.square().sum(dim=0) / (n - 1)
@@ -138,8 +138,9 @@ def z_scores(exact: Law, drawn: Law) -> np.ndarray:
     return np.concatenate([mean, (drawn.std - exact.std) / (exact.std / np.sqrt(2 * n) + 1e-6)])
 
 
-def _checked(out: object, shape: torch.Size, n_steps: int) -> Tensor:
+def checked(out: object, shape: torch.Size, n_steps: int, name: str = "sampler") -> Tensor:
+    """The samples that a sampler returned. ValueError with its name if they are none, or of another shape."""
     if not isinstance(out, Tensor) or out.shape != shape:
         returned = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
-        raise ValueError(f"sampler: it returned {returned} with n_steps={n_steps}; it must return {tuple(shape)}")
+        raise ValueError(f"{name}: it returned {returned} with n_steps={n_steps}; it must return {tuple(shape)}")
     return out

@@ -160,6 +160,35 @@ def test_the_weight_of_a_rare_mode_is_measured(sampler: Any, right: bool, monkey
     assert verdict.laws[-1].rare is not None and (verdict.kind != "wrong limit") == right, verdict.sentence
 
 
+OTHER_NOISE = partial(DDPM, bug="noise scaled by the wrong sigma")  # the right limit, but another law at each number
+REFERENCES: dict[str, tuple[Oracle, Callable[..., Tensor], Callable[..., Tensor], str]] = {
+    "the same, on a mixture": (MIXTURE, DDPM, DDPM, "undecided"),
+    "another, on a mixture": (MIXTURE, DDPM, OTHER_NOISE, "unlike its reference"),
+    "the same, with directions exchanged": (COARSE, DDIM, lambda d, n, z: DDIM(d, n, z.flip(-1)), "right"),
+    "the same, with noise drawn again from a seed": (COARSE, DDIM, redrawn, "right"),
+    "another, with directions exchanged": (COARSE, DDPM, lambda d, n, z: OTHER_NOISE(d, n, z.flip(-1)),
+                                           "unlike its reference"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_a_reference_that_impulses_cannot_measure_is_sampled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusion_core.conformance.checking.N_DRAWN", 10_000)
+    data, sampler, reference, kind = REFERENCES[name]
+    verdict = check(sampler, reference=reference, data=data, budgets=(25, 50, 100) if data is MIXTURE else FEW)
+    assert verdict.kind == kind, verdict.sentence
+    assert verdict.how == ("Monte Carlo, because the data is a mixture" if data is MIXTURE else "impulses")
+
+
+def test_a_sampler_that_impulses_cannot_measure_with_more_steps_keeps_its_verdict() -> None:
+    def slow(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+        x = DDIM(denoiser, n_steps, noise) * (1 + n_steps**-0.6)
+        return x.clamp(-1, 1) if n_steps > 500 else x
+
+    verdict = check(slow, data=COARSE)
+    assert verdict.kind == "undecided" and verdict.how == "impulses" and verdict.laws[-1].n_steps == 500
+
+
 @pytest.mark.parametrize("sampler", [Euler(1.0), Heun(20.0), Euler()], ids=lambda sampler: sampler.name)
 def test_impulses_and_monte_carlo_agree(sampler: Sampler) -> None:
     exact, _ = by_impulses(wrappers.ours(sampler), GAUSSIAN, 12, 30)
@@ -231,6 +260,8 @@ def test_schedulers_of_diffusers(name: str, options: Any, kind: str) -> None:
     [
         (lambda: check(lambda d, n, z: z[:1], budgets=FEW), r"it returned shape \(1, 1, 1, 5\) with n_steps=28"),
         (lambda: check(lambda d, n, z: None, budgets=FEW), "sampler: it returned NoneType with n_steps=28"),
+        (lambda: check(DDIM, reference=lambda d, n, z: z[:1], budgets=FEW),
+         r"^reference: it returned shape \(1, 1, 1, 5\) with n_steps=28"),
         (lambda: check(DDIM, budgets=(10, 20)), r"budgets=\[10, 20\]: they need N, 2N and 4N steps"),
         (lambda: wrappers.ours(KadkhodaieSimoncelli()), "it follows no ladder, so it has no number of steps to vary"),
         (lambda: wrappers.diffusers("DDIM"), "diffusers:DDIM: there is no such scheduler"),
