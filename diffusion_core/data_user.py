@@ -26,8 +26,8 @@ import torch
 from numpy.typing import NDArray
 
 from diffusion_core.data_files import Pixels, read_folder, read_npz
+from diffusion_core.networks.small import SIDE
 
-SIDE = 32  # of an image in pixels, unless the name has another
 SIDES = (8, 64)  # the smallest and the largest
 ORDER_SEED = 20_240_229  # of the random order of the images
 

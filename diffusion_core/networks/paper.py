@@ -49,7 +49,7 @@ class Paper(nn.Module):
     def __init__(
         self,
         channels: int,
-        inputs: int | None = None,  # channels of x, if it has more than F
+        inputs: int,  # channels of x
         widths: tuple[int, ...] = (32, 64, 128, 256, 256),
         embedding: int = 128,
     ) -> None:
@@ -57,7 +57,7 @@ class Paper(nn.Module):
         pairs = list(itertools.pairwise(widths))
         self.multiple = 2 ** len(pairs)
         self.embed = Embedding(embedding)
-        self.stem = nn.Conv2d(inputs or channels, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(inputs, widths[0], 3, padding=1)
         self.before = nn.ModuleList([Block(width, width, embedding) for width in widths])
         self.down = nn.ModuleList([nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs])
         self.up = nn.ModuleList([nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs])

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from diffusion_core.networks.layers import Embedding, zeroed
 
-SIDE = 32  # of an image, in pixels
+SIDE = 32  # of an image in pixels, and of all data sets whose name has no other
 PATCH = 4  # side of a patch
 
 
@@ -61,7 +61,7 @@ class Small(nn.Module):
     def __init__(
         self,
         channels: int,
-        inputs: int | None = None,  # channels of x, if it has more than F
+        inputs: int,  # channels of x
         pixel: int = 16,
         patch: int = 32,
         coarse: int = 64,
@@ -70,7 +70,6 @@ class Small(nn.Module):
         embedding: int = 128,
     ) -> None:
         super().__init__()
-        inputs = inputs or channels
         self.embed = Embedding(embedding)
         self.to_patches = nn.Conv2d(PATCH**2 * inputs, patch, 3, padding=1)
         self.before = PatchBlock(patch, embedding)

@@ -187,7 +187,7 @@ class Options(Result, ModelAndScores, Running, Cluster):
         return max(cores() // self.workers, 1) if self.workers is not None else None
 
     def _foreign(self, study: Study, machine: Machine) -> ForeignConfig | None:
-        from diffusion_core.data import SIDE
+        from diffusion_core.networks.small import SIDE
         from experiments.config.denoisers import ForeignConfig
         from experiments.models import external
         from experiments.models.behaviour import behaviour

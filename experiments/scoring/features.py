@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from diffusion_core.data_files import Pixels
+from diffusion_core.networks.small import SIDE
 from experiments.config.identity import SCHEMA
 from experiments.config.names import PYTHON
 from experiments.metrics import features_user
@@ -37,7 +38,6 @@ from reports.terminal import Terminal, is_live
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
-SIDE = 32  # of images for `digits`
 AHEAD = 4  # batches that are read ahead
 CURVE, CURVE_BYTES = 1000, 2**22  # real images of which the texture with noise is measured, and their size
 
