@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from diffusion_core.errors import NotFiniteError
+from diffusion_core.networks.parameterisations import Parameterised
 from diffusion_core.noise.sigma import NoiseDistribution
 from diffusion_core.precision import PRECISIONS, computing_in
 from diffusion_core.stable_targets import StableTargets
@@ -75,7 +76,7 @@ def train(
 
     Raises (all but NotFiniteError when the first step is requested):
         ValueError: no images, n_images or batch_size below 1, lr or stable_above not positive, ema_decay outside
-            [0, 1), an unknown weighting or precision.
+            [0, 1), an unknown weighting or precision, a network that needs `fit` and lacks it.
         NotFiniteError: the loss is NaN or infinity; on an accelerator checked every 50 steps and at the last.
     """
     if len(images) == 0:
@@ -98,7 +99,7 @@ def train(
         eps, order = targets(x, sigma, eps, order), order[n:]
         return x, sigma, eps
 
-    yield from fit(
+    yield from optimise(
         model,
         draw,
         n_images=n_images,
@@ -112,7 +113,7 @@ def train(
     )
 
 
-def fit(
+def optimise(
     model: nn.Module,
     draw: Callable[[int], Batch],
     *,
@@ -140,6 +141,8 @@ def fit(
     for message, holds in checks.items():
         if not holds:
             raise ValueError(message)
+    if isinstance(model, Parameterised) and model.needs_fit:
+        raise ValueError("model: call model.fit(images) first; this parameterisation also learns without gradients")
     n_steps = math.ceil(n_images / batch_size)
     weights: list[torch.Tensor] = [p for p in model.parameters() if p.requires_grad]
     averages = [p.detach().clone() for p in weights]

@@ -9,7 +9,7 @@ covariances of their own.
 """
 
 import math
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from diffusion_core.exact.gaussian import FlatDenoiser
 
-N_COMPONENTS, RANK = 50, 256
+N_COMPONENTS, RANK = 50, 256  # the rank is smaller for images of at most 256 values
 PRIOR = 5.0  # images
 MAX_IMAGES = 20_000  # for the fit
 EM_STEPS = 15
@@ -31,6 +31,8 @@ class TiedMixture(FlatDenoiser):
     Of x = x0 + sigma noise, let z = U^T (x - mean). The probability of Gaussian k given x is the softmax over k of
     ln w_k - |z - m_k|^2 / (2 (l + sigma^2)), and m(x) is the mean of the m_k by these probabilities. Then
     eps = sigma (C + sigma^2 I)^-1 (x - mean - U m(x)).
+
+    `load_state_dict` also takes weights of another size: the mixture gets their d, R and K.
 
     Args: the parameters, standardised data units. Before `fit` there is `standard`, which is N(0, I).
         mean: (d,).
@@ -61,10 +63,26 @@ class TiedMixture(FlatDenoiser):
         self.register_buffer("centres", centres)
 
     @classmethod
-    def standard(cls, dim: int, n_components: int = N_COMPONENTS, rank: int = RANK) -> Self:
-        """N(0, I), in tensors of the same shapes as those of a fitted mixture."""
-        log_weights, centres = torch.full((n_components,), -math.log(n_components)), torch.zeros(n_components, rank)
+    def standard(cls, dim: int) -> Self:
+        """N(0, I) in `dim` dimensions, in tensors of the same shapes as those of a fitted mixture."""
+        rank = min(RANK, dim - 1)
+        log_weights, centres = torch.full((N_COMPONENTS,), -math.log(N_COMPONENTS)), torch.zeros(N_COMPONENTS, rank)
         return cls(torch.zeros(dim), torch.eye(dim, rank), torch.ones(rank), torch.ones(1), log_weights, centres)
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether it is N(0, I), the mixture before `fit`. It reads the values, so it is right after loading too."""
+        zero = not (self.mean.any() or self.centres.any())
+        return zero and bool((self.variances == 1).all()) and bool((self.outside == 1).all())
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: Any) -> None:
+        """As in `nn.Module`, but first each tensor gets the shape of the one that is loaded."""
+        for name, old in self._buffers.items():
+            new = state_dict.get(prefix + name)
+            if old is not None and new is not None and new.ndim == old.ndim:
+                setattr(self, name, old.new_empty(new.shape))
+        self.dim = len(self.mean)
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def flat_eps(self, x: Tensor, sigma: Tensor) -> Tensor:
         centred = x - self.mean
@@ -80,14 +98,18 @@ class TiedMixture(FlatDenoiser):
 
         Each centre is the mean of its images and of `prior` images more that equal the overall mean. So a mixture of
         many Gaussians for few images depends less on single images. The same images give the same mixture up to
-        rounding. At most 20,000 images are used. With fewer images than Gaussians, several Gaussians are the same.
+        rounding. At most 20,000 images are used. With fewer images than Gaussians, several Gaussians are the same. The
+        rank is at most d - 1: at that rank no direction is left out, as the one outside has its own variance s^2.
 
         Source: Dempster, Laird & Rubin 1977, J. R. Statist. Soc. B 39(1); `prior` is the conjugate prior of a mean.
+        Note: the prior is used for the centres only, and the covariance is that of the images around these centres. So
+            with prior > 0 the steps are a heuristic and not expectation maximisation of one objective.
         """
         generator = torch.Generator().manual_seed(0)
         chosen = torch.randperm(len(x0), generator=generator)[:MAX_IMAGES]
         flat = x0[chosen.to(x0.device)].flatten(1).float()
         n, d = flat.shape
+        rank = min(rank, d - 1)
         mean = flat.mean(dim=0)
         flat = flat - mean
         basis = torch.linalg.eigh((flat.T @ flat).double()).eigenvectors.flip(1)[:, :rank].to(flat)

@@ -18,8 +18,7 @@ import torch
 from torch import nn
 
 from diffusion_core.exact.tied_mixture import TiedMixture
-
-SIDE = 32  # of an image, in pixels, until `fit` has seen the images
+from diffusion_core.networks.small import SIDE
 
 
 class Parameterised(nn.Module):
@@ -36,6 +35,11 @@ class Parameterised(nn.Module):
 
     def fit(self, x0: torch.Tensor) -> None:
         """Learns from the training images x0 (n, C, H, W), before the first step, what is not learned by gradients."""
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether `fit` must be called before training."""
+        return False
 
     def inputs(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """What the trunk sees (B, n_inputs * C, H, W), for sigma (B, 1, 1, 1)."""
@@ -69,7 +73,7 @@ class MixtureInput(Preconditioned):
 
     At high noise networks learn little more than the score of such a mixture. Given that score, a small network has its
     capacity and its training free for the rest. `fit` fits the mixture to the training images, in seconds; until then
-    it is N(0, I). It is saved with the weights.
+    it is N(0, I), and `train` refuses the network. It is saved with the weights, which also bring its size.
 
     Source: Wang & Vastola 2023, arXiv 2311.10892 (learned scores at high noise: a Gaussian's, then a mixture's).
     Note: F as the remainder of the mixture's eps, instead of that of N(0, 1), makes digits no better and errors at low
@@ -81,10 +85,14 @@ class MixtureInput(Preconditioned):
 
     def __init__(self, trunk: nn.Module, channels: int = 1) -> None:
         super().__init__(trunk)
-        self.mixture = TiedMixture.standard(channels * SIDE**2)
+        self.mixture = TiedMixture.standard(channels * SIDE**2)  # until `fit` or weights bring their size
 
     def fit(self, x0: torch.Tensor) -> None:
         self.mixture = TiedMixture.fit(x0)
+
+    @property
+    def needs_fit(self) -> bool:
+        return self.mixture.is_standard
 
     def inputs(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         denoised = x - sigma * self.mixture(x, sigma.flatten())

@@ -22,6 +22,7 @@ from torch.utils.benchmark import Timer
 
 from diffusion_core.networks import build
 from diffusion_core.networks.compiled import Compiled, can_compile
+from diffusion_core.networks.parameterisations import Parameterised
 from diffusion_core.noise import LogNormal
 from diffusion_core.precision import PRECISIONS, computing_in
 from diffusion_core.samplers import Model
@@ -113,7 +114,7 @@ class Subject:
         sampling = [Mode(SAMPLING, batch, self.threads, p) for batch in batches for p in PRECISIONS]
         return sampling + [Mode(TRAINING, self.training_batch, n, p) for n in fewer for p in PRECISIONS]
 
-    def build(self) -> torch.nn.Module:
+    def build(self) -> Parameterised:
         name, *parameterisation = self.network.split()
         return build(name, self.shape[0], *parameterisation).to(self.device).eval()
 
@@ -252,7 +253,7 @@ def forward(model: Model, shape: tuple[int, ...], device: str, mode: Mode) -> Ca
 
 def _step(subject: Subject, mode: Mode) -> Callable[[], object]:
     images = torch.randn(4 * mode.batch, *subject.shape, device=subject.device)
-    steps = train(
-        subject.build(), images, LogNormal(), n_images=10**12, batch_size=mode.batch, precision=mode.precision
-    )
+    network = subject.build()
+    network.fit(images)
+    steps = train(network, images, LogNormal(), n_images=10**12, batch_size=mode.batch, precision=mode.precision)
     return lambda: next(steps)

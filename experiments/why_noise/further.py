@@ -15,7 +15,7 @@ from diffusion_core.noise.sigma import uniforms
 from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Euler, Model
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from diffusion_core.training import Batch, Step, fit
+from diffusion_core.training import Batch, Step, optimise
 from experiments.config.config import Ladder
 from experiments.config.denoisers import Loader, Machine, ModelConfig
 from experiments.config.identity import UNLESS_DEFAULT
@@ -107,7 +107,7 @@ class TunedConfig(ModelConfig):
             x = clean[which] + sigma.view(-1, 1, 1, 1) * noise if paths is None else paths[step, which].to(noise)
             return x, sigma, exact(x, sigma)
 
-        steps = fit(
+        steps = optimise(
             model, draw, n_images=self.images_seen, batch_size=self.base.batch_size, lr=self.lr,
             warmup_images=self.images_seen // 10, ema_decay=self.base.ema_decay, weighting=self.base.weighting,
             precision=self.machine.precision, device=device,

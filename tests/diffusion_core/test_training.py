@@ -1,5 +1,6 @@
 """The training loop: determinism, the order of images, the averages of the weights, the schedule, and its errors."""
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffusion_core.networks import PARAMETERISATIONS, build, parameterisations
+from diffusion_core.networks import PARAMETERISATIONS, build
 from diffusion_core.noise import LogNormal, LogUniform
 from diffusion_core.training import WEIGHTINGS, Step, lr_factor, train
 
@@ -108,14 +109,24 @@ def test_the_same_arguments_give_the_same_weights_bit_for_bit_and_others_give_ot
 )
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 def test_every_network_learns_in_every_parameterisation(
-    name: str, side: int, n_images: int, weighting: str, parameterisation: str, monkeypatch: pytest.MonkeyPatch
+    name: str, side: int, n_images: int, weighting: str, parameterisation: str
 ) -> None:
-    monkeypatch.setattr(parameterisations, "SIDE", side)
     torch.manual_seed(0)
     model = build(name, parameterisation=parameterisation)
+    model.fit(smooth(side))
     steps = run(model, smooth(side), noise=LogUniform(0.3, 1.0), n_images=n_images, weighting=weighting)
     losses = [step.loss.item() for step in steps]
     assert np.mean(losses[-4:]) < 0.7 * np.mean(losses[:3])
+
+
+def test_a_network_that_needs_fit_is_not_trained_without_it() -> None:
+    model, loaded = (build("small", parameterisation="mixture-input") for _ in range(2))
+    with pytest.raises(ValueError, match=r"^model: call model.fit\(images\) first"):
+        run(model, smooth())
+    model.fit(smooth())
+    loaded.load_state_dict(model.state_dict())
+    for network in (model, loaded, copy.deepcopy(loaded)):
+        assert len(run(network, smooth(), n_images=4, batch_size=4)) == 1
 
 
 def test_stratified_batches_hold_one_noise_level_of_each_stratum() -> None:

@@ -70,6 +70,26 @@ def test_more_components_than_images() -> None:
     assert eps.isfinite().all()
 
 
+def test_the_rank_is_below_the_number_of_values_of_an_image() -> None:
+    x0 = torch.randn(50, 1, 2, 3, generator=torch.Generator().manual_seed(6))
+    fitted, standard = TiedMixture.fit(x0), TiedMixture.standard(6)
+    assert fitted.basis.shape == standard.basis.shape == (6, 5)
+    assert fitted(x0, torch.full((50,), 0.1)).isfinite().all()
+    assert standard.is_standard and not fitted.is_standard
+
+
+def test_weights_of_another_size_are_loaded_with_their_size() -> None:
+    x0 = torch.randn(50, 1, 4, 5, generator=torch.Generator().manual_seed(6)).double()
+    fitted = TiedMixture.fit(x0, n_components=3, rank=2)
+    loaded = TiedMixture.standard(6)
+    loaded.load_state_dict(fitted.state_dict())
+    assert torch.equal(loaded(x0, torch.ones(50)), fitted(x0, torch.ones(50)))
+    with pytest.raises(RuntimeError, match="size mismatch for mean"):
+        loaded.load_state_dict(fitted.state_dict() | {"mean": torch.zeros(20, 1)})
+    with pytest.raises(RuntimeError, match="Missing key"):
+        loaded.load_state_dict({})
+
+
 def test_what_is_next_to_nothing_is_nothing_since_subnormal_numbers_are_slow() -> None:
     generator = torch.Generator().manual_seed(4)
     x0 = pair(torch.float32)[1].sample(200, generator).float()

@@ -2,12 +2,16 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+from diffusion_core.data import Images
 from diffusion_core.noise import LogNormal, LogUniform
 from diffusion_core.samplers import Euler, Heun, Interval, Restart
+from diffusion_core.training import train
 from experiments.config.config import AlphaBetaLadder, Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import ForeignConfig, Machine
 from experiments.config.identity import canonical, identity
@@ -121,3 +125,18 @@ def test_resolved_machine_is_concrete() -> None:
 
 def test_the_default_of_a_later_field_changes_no_identity() -> None:
     assert "fresh_start" not in canonical(SAMPLE)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_for_images_of_another_size_is_loaded_and_trained_further(channels: int) -> None:
+    pixels = torch.randint(0, 256, (30, channels, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
+    images = Images("mine", pixels, torch.zeros(30), mean=127.5, std=73.9)
+    config = TrainConfig(network="paper", parameterisation="mixture-input", images_seen=4, batch_size=4)
+    loader: Any = SimpleNamespace(device="cpu", images=lambda data: images)
+    model, steps = config.training(loader)
+    assert len(list(steps)) == 1
+    loaded = config.with_weights(model.state_dict(), loader)
+    x, sigma = images.standardised()[:3], torch.tensor([0.1, 1.0, 10.0])
+    assert torch.equal(loaded(x, sigma), model(x, sigma))
+    further = train(loaded, images.standardised(), config.noise, n_images=4, batch_size=4)
+    assert len(list(further)) == 1 and not torch.equal(loaded(x, sigma), model(x, sigma))

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from diffusion_core.networks import build
+from diffusion_core.training import Step
 from experiments.config.denoisers import Machine
 from experiments.config.trained import RECIPES, TrainConfig
 from experiments.stages import calibration
@@ -39,6 +40,8 @@ def test_the_network_that_is_timed_is_the_one_that_a_recipe_trains(recipe: str) 
     timed = Subject.of(config.speed_key, (1, 32, 32), Machine(), 64).build()
     assert type(timed) is type(build("small", parameterisation=config.parameterisation))
     assert len(timed.state_dict()) == len(build("small", parameterisation=config.parameterisation).state_dict())
+    subject = Subject.of(config.speed_key, (1, 32, 32), Machine(), 4)
+    assert isinstance(calibration._step(subject, Mode(TRAINING, 4, 1))(), Step)
 
 
 def as_in_another_process(**how: bool) -> tuple[tuple[Timing, ...], list[str]]:
