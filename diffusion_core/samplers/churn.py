@@ -132,6 +132,10 @@ class Heun(Churn):
             "comfyui": "heun",
         }
 
+    @classmethod
+    def ranges(cls, budget: int) -> dict[str, Range]:
+        return super().ranges(budget // 2)  # steps, of two evaluations each
+
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         return 2 * (len(sigmas) - 1) - (sigmas[-1] == 0)
 
