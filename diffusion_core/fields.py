@@ -40,7 +40,7 @@ def as_type(name: str, kind: Any, value: Any) -> Any:
 
 def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
     """Raises ValueError unless least <= value <= most and the value is finite."""
-    if not (least <= value <= most and value < math.inf):
+    if not (least <= value <= most and -math.inf < value < math.inf):
         rule = f"at least {least:,}" if most == math.inf else f"between {least:,} and {most:,}"
         rule = "finite" if least == -math.inf else rule
         raise ValueError(f"{name}={value}: it must be {rule}")

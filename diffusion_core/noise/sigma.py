@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from diffusion_core.fields import check_positive
+from diffusion_core.fields import check_positive, check_range
 from diffusion_core.schedules.sigma import check_ends
 
 
@@ -64,7 +64,7 @@ class LogNormal(NoiseDistribution):
     p_std: float = 1.2
 
     def __post_init__(self) -> None:
-        check_finite("p_mean", self.p_mean)
+        check_range("p_mean", self.p_mean, -math.inf)
         check_positive("p_std", self.p_std)
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
@@ -132,7 +132,7 @@ class LogLogistic(NoiseDistribution):
     p_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        check_finite("p_mean", self.p_mean)
+        check_range("p_mean", self.p_mean, -math.inf)
         check_positive("p_scale", self.p_scale)
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
@@ -157,7 +157,7 @@ class SplitLogNormal(NoiseDistribution):
     p_std_above: float = 2.4
 
     def __post_init__(self) -> None:
-        check_finite("p_mode", self.p_mode)
+        check_range("p_mode", self.p_mode, -math.inf)
         check_positive("p_std_below", self.p_std_below)
         check_positive("p_std_above", self.p_std_above)
 
@@ -184,9 +184,3 @@ def logit_normal(mean: float = 0.0, std: float = 1.0, *, data_std: float = 1.0) 
     """
     check_positive("data_std", data_std)
     return LogNormal(mean - math.log(data_std), std)
-
-
-def check_finite(name: str, value: float) -> None:
-    """Raises ValueError if the value is infinite or not a number."""
-    if not math.isfinite(value):
-        raise ValueError(f"{name}={value}: it must be finite")

@@ -89,3 +89,9 @@ def test_values_of_another_type_are_refused(given: dict[str, Any], message: str)
 def test_a_value_out_of_range_is_refused(limits: tuple[float, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_range("n", 0, *limits)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_value_in_any_range_is_finite(value: float) -> None:
+    with pytest.raises(ValueError, match=f"n={value}: it must be finite"):
+        check_range("n", value, -math.inf)
