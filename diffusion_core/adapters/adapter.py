@@ -69,7 +69,7 @@ class Convention:
         check_fields(self)
         if self.process not in SIGNAL:
             raise ValueError(f"process={self.process!r}: it must be one of {', '.join(SIGNAL)}")
-        if isinstance(self.time, type) or not all(hasattr(self.time, name) for name in ("span", "time", "sigma")):
+        if isinstance(self.time, type) or not all(hasattr(self.time, name) for name in ("span", "time")):
             given = getattr(self.time, "__name__", None)  # a class, or a function that makes a time
             raise ValueError(
                 f"time={given or repr(self.time)}: it must be one of {TIMES}"

@@ -1,8 +1,8 @@
 """The time that a network is told: a number that stands for the noise level.
 
 Here `sigma` is in units of the network's own images: the noise's standard deviation over the factor of the clean image.
-Each kind of time has `time(sigma)`, its inverse `sigma(time)`, both on tensors float64 (B,), and `span`, the smallest
-and the largest sigma that the network knows. Beyond the span `time` returns its end.
+Each kind of time has `time(sigma)`, on tensors float64 (B,), and `span`, the smallest and the largest sigma that the
+network knows. Beyond the span `time` returns its end.
 """
 
 import math
@@ -29,8 +29,6 @@ class Time(Protocol):
 
     def time(self, sigma: Tensor) -> Tensor: ...
 
-    def sigma(self, time: Tensor) -> Tensor: ...
-
 
 @dataclass(frozen=True)
 class Sigma:
@@ -40,9 +38,6 @@ class Sigma:
 
     def time(self, sigma: Tensor) -> Tensor:
         return sigma
-
-    def sigma(self, time: Tensor) -> Tensor:
-        return time
 
 
 @dataclass(frozen=True)
@@ -63,9 +58,6 @@ class LogSigma:
     def time(self, sigma: Tensor) -> Tensor:
         return sigma.log() * self.factor
 
-    def sigma(self, time: Tensor) -> Tensor:
-        return (time / self.factor).exp()
-
 
 @dataclass(frozen=True)
 class FlowTime:
@@ -85,9 +77,6 @@ class FlowTime:
 
     def time(self, sigma: Tensor) -> Tensor:
         return 1 / (1 + sigma) if self.data_at else sigma / (1 + sigma)
-
-    def sigma(self, time: Tensor) -> Tensor:
-        return (1 - time) / time if self.data_at else time / (1 - time)
 
 
 @dataclass(frozen=True)
@@ -111,9 +100,6 @@ class LinearVP:
     def time(self, sigma: Tensor) -> Tensor:
         rate = 2 * self.vp_beta_d * sigma.square().log1p()  # the form without cancellation at small sigma
         return (rate / ((self.vp_beta_min**2 + rate).sqrt() + self.vp_beta_min) / self.vp_beta_d).clamp(max=1)
-
-    def sigma(self, time: Tensor) -> Tensor:
-        return (self.vp_beta_d * time.square() / 2 + self.vp_beta_min * time).expm1().sqrt()
 
 
 @dataclass(frozen=True)
@@ -140,10 +126,6 @@ class CosineVP:
     def time(self, sigma: Tensor) -> Tensor:
         tangent = ((sigma / math.cos(self._first)).square() + math.tan(self._first) ** 2).sqrt()
         return tangent.atan() * (2 / math.pi * (1 + self.offset)) - self.offset
-
-    def sigma(self, time: Tensor) -> Tensor:
-        tangent, start = (math.pi / 2 * (time + self.offset) / (1 + self.offset)).tan(), math.tan(self._first)
-        return ((tangent - start) * (tangent + start)).sqrt() * math.cos(self._first)
 
 
 @dataclass(frozen=True)
@@ -179,12 +161,6 @@ class TableTime:
         below, above = logs[upper - 1], logs[upper]
         index = upper - 1 + ((log_sigma - below) / (above - below)).clamp(0, 1) + self.first
         return index.round().long() if self.whole else index
-
-    def sigma(self, time: Tensor) -> Tensor:
-        index = (time.double() - self.first).clamp(0, len(self.sigmas) - 1)
-        below = index.floor().long().clamp(max=len(self.sigmas) - 2)
-        logs = self._logs.to(time.device)
-        return torch.lerp(logs[below], logs[below + 1], index - below).exp()
 
     @cached_property
     def _logs(self) -> Tensor:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from times import level_of
 from torch import Tensor
 
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
@@ -37,7 +38,7 @@ LIMIT = 40  # images per batch that `grey` has memory for
 
 
 def ddpm(z: Tensor, t: Tensor) -> Tensor:
-    sigma = TABLE.sigma(t).float()
+    sigma = level_of(TABLE)(t).float()
     return EXACT(z * (1 + sigma**2).sqrt().view(-1, 1, 1, 1), sigma)
 
 

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from times import level_of
 from torch import Tensor, nn
 
 from diffusion_core import Euler, adapters, sample
@@ -132,10 +133,10 @@ def test_float32_is_close_to_float64(predicts: str) -> None:
     ],
     ids=str,
 )
-def test_time_and_sigma_are_inverses_over_the_span(time: adapters.Time) -> None:
+def test_time_is_the_inverse_of_the_formula_of_its_source_over_the_span(time: adapters.Time) -> None:
     low, high = (min(max(end, 1e-3), 1e3) for end in time.span)
     sigma = torch.tensor(geometric(50, high, low), dtype=torch.float64)
-    torch.testing.assert_close(time.sigma(time.time(sigma)), sigma, rtol=1e-6, atol=0)
+    torch.testing.assert_close(level_of(time)(time.time(sigma)), sigma, rtol=1e-6, atol=0)
 
 
 def test_a_table_counts_as_it_is_told() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from times import level_of
 from torch import Tensor
 
 from diffusion_core import adapters, load
@@ -35,7 +36,7 @@ INNER = Empirical(WHOLE.standardised()[:40, :, 2:30, 2:30])
 OF_CLASS.append(EXACT)  # that of no class
 MEAN = CLEAN.flatten(1).mean(dim=0)
 VARIANCES, COMPONENTS = torch.linalg.eigh((CLEAN.flatten(1) - MEAN).T.cov(correction=0))
-TABLE = adapters.linear_betas()
+OF_TABLE = level_of(adapters.linear_betas())
 Change = Callable[[Tensor], Tensor]
 Network = Callable[..., Tensor]
 
@@ -63,7 +64,7 @@ def exact(
 
 
 def ddpm(
-    pixels: tuple[float, float] = (-1, 1), returns: str = "eps", level: Change = TABLE.sigma, eps: Network = EXACT
+    pixels: tuple[float, float] = (-1, 1), returns: str = "eps", level: Change = OF_TABLE, eps: Network = EXACT
 ) -> Network:
     return exact("vp", level, returns, pixels, eps)
 
@@ -72,7 +73,7 @@ def flow(
     data_at: int = 0, returns: str = "velocity", eps: Network = EXACT, pixels: tuple[float, float] = (-1, 1)
 ) -> Network:
     to = " to data" if returns == "velocity" and data_at else ""
-    return exact("flow", adapters.FlowTime(data_at).sigma, returns + to, pixels, eps)
+    return exact("flow", level_of(adapters.FlowTime(data_at)), returns + to, pixels, eps)
 
 
 def edm(level: Change, returns: str = "x0", eps: Network = EXACT) -> Network:
@@ -113,7 +114,7 @@ LABELS: dict[str, Any] = {"labels": "balanced", "n_classes": 10}
 RIGHT = {
     **{f"ddpm on {pixels}": vp(ddpm(pixels), pixels=pixels) for pixels in RANGES},
     "v": vp(ddpm(returns="v"), predicts="v"),
-    "a table from 1": vp(ddpm(level=adapters.linear_betas(first=1).sigma), time=adapters.linear_betas(first=1)),
+    "a table from 1": vp(ddpm(level=level_of(adapters.linear_betas(first=1))), time=adapters.linear_betas(first=1)),
     "flow": flow_of(flow()),
     "flow to data": flow_of(flow(1), data_at=1),
     "labels": flow_of(LABELLED, **LABELS),
@@ -142,7 +143,7 @@ def told(change: Change) -> Callable[..., Tensor]:
 
 def negative_from_0(z: Tensor, t: Tensor) -> Tensor:
     """A network of DDPM on images in [0, 1] that are 1 minus ours."""
-    signal = (1 + TABLE.sigma(t.double()).square()).rsqrt().float().view(-1, 1, 1, 1)
+    signal = (1 + OF_TABLE(t.double()).square()).rsqrt().float().view(-1, 1, 1, 1)
     return -ddpm((0, 1))(signal - z, t)
 
 
@@ -179,6 +180,7 @@ KINDS = "range, prediction, time, process, black and white, sign, orientation, p
 HUNDRED, HUNDRED_FROM_1 = (adapters.linear_betas(100, 1e-3, 0.2, first=first) for first in (0, 1))
 SHORT = adapters.linear_betas(1000, 1e-4, 0.015)
 COSINE = adapters.CosineVP(0.008)
+OF_COSINE = level_of(COSINE)
 SWAPPED = torch.tensor([0, 1, 2, 8, 4, 5, 6, 7, 3, 9])
 WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
     **{f"{theirs} as {given}": (vp(ddpm(theirs), pixels=given), f"fits pixels={theirs} better than {given}; the error")
@@ -199,18 +201,18 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
        for dim, to in ((3, "left to right"), (2, "upside down"))},
     **{f"moved by {shift}": (vp(around(ddpm(), *rolled(*shift))), f"{MOVE}{to} (in pixels);")
        for shift, to in (((2, 0), "2 up"), ((0, 1), "1 to the left"), ((4, -4), "4 up and 4 to the right"))},
-    "counts from 1": (vp(ddpm(level=HUNDRED_FROM_1.sigma), time=HUNDRED), "it fits first=1 better than first=0"),
-    "counts from 0": (vp(ddpm(level=HUNDRED.sigma), time=HUNDRED_FROM_1), "it fits first=0 better than first=1"),
+    "counts from 1": (vp(ddpm(level=level_of(HUNDRED_FROM_1)), time=HUNDRED), "it fits first=1 better than first=0"),
+    "counts from 0": (vp(ddpm(level=level_of(HUNDRED)), time=HUNDRED_FROM_1), "it fits first=0 better than first=1"),
     "20 later": (vp(told(lambda t: (t + 20).clamp(max=999))), TOLD + "t - 20)"),
     "20 earlier": (vp(told(lambda t: (t - 20).clamp(min=0))), TOLD + "t + 20)"),
     "5 % later": (vp(told(lambda t: (1.05 * t).clamp(max=999))), TOLD + "0.95 * t)"),
-    "betas that end early": (vp(ddpm(level=SHORT.sigma)), TOLD + "1.05 * t)"),
+    "betas that end early": (vp(ddpm(level=level_of(SHORT))), TOLD + "1.05 * t)"),
     "betas that end late": (vp(ddpm(), time=SHORT), "it fits time=linear_betas() better"),
     "backwards": (vp(told(lambda t: 999 - t)), TOLD + "999 - t)"),
-    "t / 1000": (vp(ddpm(level=lambda t: TABLE.sigma(1000 * t))), TOLD + "t / 1000)"),
+    "t / 1000": (vp(ddpm(level=lambda t: OF_TABLE(1000 * t))), TOLD + "t / 1000)"),
     "sigma": (vp(ddpm(level=lambda t: t)), "its time may be another one: it fits time=Sigma() better"),
-    "cosine betas": (vp(ddpm(level=lambda t: COSINE.sigma((t + 1) / 1000))), "from_betas(...) of a cosine schedule"),
-    "a linear rate": (vp(ddpm(level=adapters.LinearVP().sigma), time=COSINE), "it fits time=LinearVP() better"),
+    "cosine betas": (vp(ddpm(level=lambda t: OF_COSINE((t + 1) / 1000))), "from_betas(...) of a cosine schedule"),
+    "a linear rate": (vp(ddpm(level=level_of(adapters.LinearVP())), time=COSINE), "it fits time=LinearVP() better"),
     "ln sigma / 4": (edm_of(edm(lambda t: (4 * t).exp())), "it fits time=LogSigma(0.25) better"),
     "sigma in other units": (edm_of(edm(lambda t: DATA.std / 127.5 * t, eps=linear)), TOLD + "1.99 * t)"),
     "half of sigma": (edm_of(edm(lambda t: 2 * t, eps=linear)), TOLD + "0.5 * t)"),
