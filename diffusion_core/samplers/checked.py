@@ -7,8 +7,8 @@ from torch import Tensor
 
 from diffusion_core.errors import NotFiniteError
 from diffusion_core.samplers.base import Noise, Sampler
-from diffusion_core.samplers.counting import MAX_EVALUATIONS, MAX_STEPS
-from diffusion_core.schedules.sigma import check_ladder
+from diffusion_core.samplers.counting import MAX_EVALUATIONS
+from diffusion_core.schedules.sigma import MAX_STEPS, check_ladder
 
 Model = Callable[..., Tensor]  # eps = model(x, sigma), or model(x, sigma, index=...), see `at_samples` in sampling.py
 

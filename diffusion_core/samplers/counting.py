@@ -8,9 +8,9 @@ from torch import Tensor
 
 from diffusion_core.exact.gaussian import GaussianDenoiser
 from diffusion_core.samplers.seeded_noise import BlockNoise
+from diffusion_core.schedules.sigma import MAX_STEPS
 
-MAX_STEPS = 100_000  # of any sampler: one that takes more is taken for endless
-MAX_EVALUATIONS = 1_000  # of a step, likewise
+MAX_EVALUATIONS = 1_000  # of a step: a sampler that takes more, or more than MAX_STEPS steps, is taken for endless
 SHAPE = (1, 32, 32)  # of the image in a dry run
 
 

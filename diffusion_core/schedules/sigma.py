@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from diffusion_core.fields import check_positive
 
-MAX_STEPS = 100_000
+MAX_STEPS = 100_000  # of a ladder, and of any sampler
 
 
 def geometric(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
