@@ -129,6 +129,9 @@ def _compared(verdict: Verdict, reference: SamplerFunction, seed: int, drawn: bo
     units = np.tile(data.true_stds.numpy(), 2)
     for law, other in zip(verdict.laws, laws, strict=True):
         gaps = np.abs(np.concatenate([law.std - other.std, law.mean - other.mean])) / units
+        if np.isfinite(law.std).all() != np.isfinite(other.std).all():
+            text = f"unlike its reference: with {law.n_steps} steps only one of them gives finite samples."
+            return replace(verdict, kind="unlike its reference", sentence=text)
         errors = np.hypot(*(np.concatenate([one.std_error, one.mean_error]) / units for one in (law, other)))
         beyond = gaps - ALIKE - SUSPECT * errors
         if beyond.max() > 0:

@@ -103,7 +103,7 @@ def lines(run: Run) -> list[tuple[str, str]]:
         of = cell(gains.DECIDES, network["difference"])
         parts.append((
             "Errors at high and low levels",
-            f"together they give {gain} ({percent(LEVEL)} interval {low} to {high}) more than each alone, of {of}.",
+            f"beyond the sum of each alone they give {gain} ({percent(LEVEL)} interval {low} to {high}), of {of}.",
         ))  # fmt: skip
     visited = run.ratios[(run.ratios["probe"] == "visited") & (run.ratios["sigma"] < gains.LOW)]
     longest = visited[(visited["images_seen"] == visited["images_seen"].max()) & visited["high"].notna()]

@@ -180,6 +180,11 @@ def test_a_reference_that_impulses_cannot_measure_is_sampled(name: str, monkeypa
     assert verdict.how == ("Monte Carlo, because the data is a mixture" if data is MIXTURE else "impulses")
 
 
+def test_a_reference_that_breaks_down_at_some_number_of_steps_is_not_alike() -> None:
+    verdict = check(DDIM, reference=lambda d, n, z: DDIM(d, n, z) / (n != FEW[0]), data=COARSE, budgets=FEW)
+    assert verdict.sentence == f"unlike its reference: with {FEW[0]} steps only one of them gives finite samples."
+
+
 def test_a_sampler_that_impulses_cannot_measure_with_more_steps_keeps_its_verdict() -> None:
     def slow(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
         x = DDIM(denoiser, n_steps, noise) * (1 + n_steps**-0.6)
