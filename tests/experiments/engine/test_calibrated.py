@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from diffusion_core.samplers import Euler
 from experiments import beta
+from experiments.config.config import Ladder
 from experiments.config.denoisers import Machine
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
@@ -140,7 +142,7 @@ def test_exact_denoisers_stay_in_eager_fp32() -> None:
     fast = Machine(precision="bf16", compiled=True, threads=2)
     study = replace(PRESETS["smoke"], sampling=fast)
     exact = exact_model(study, 0)
-    score = study.score(exact, beta.Ladder(n_steps=4), beta.Euler(0.0))
+    score = study.score(exact, Ladder(n_steps=4), Euler(0.0))
     assert score.samples.machine == exact.machine == Machine(threads=2)
 
 
