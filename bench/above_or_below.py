@@ -7,7 +7,7 @@ levels below it. A copy forgets the levels that it does not see, so each is used
 itself at the others. All are sampled without and with fresh noise, from the same initial noise. The gain is quality at
 eta 1 minus quality at eta 0: below 0 noise helps. In `log`, the logarithm of FD - floor, two networks
 gain the same if noise removes the same share. Prints a line per run, then means over networks with 95 % t intervals.
-docs/predictions.md has the results.
+docs/predictions.md has the results, docs/data/above_or_below.csv their rows.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -120,13 +121,19 @@ def main() -> None:
     parser.add_argument("--features", default="digits")
     parser.add_argument("--sigma-min", type=float, default=0.03)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="csv file, in which the rows of this data set are replaced")
     args = parser.parse_args()
     rows: list[dict[str, float | str]] = []
     with ProcessPoolExecutor(args.workers) as workers:
         seeds = range(args.first, args.first + args.networks)
         for done in as_completed([workers.submit(partial(measured, args=args), seed) for seed in seeds]):
             rows += done.result()
-    print("\n".join(lines(pd.DataFrame(rows))))
+    frame = pd.DataFrame(rows).sort_values(["seed", "denoiser", "eta"])
+    print("\n".join(lines(frame)))
+    if args.out:
+        known = pd.read_csv(args.out) if args.out.exists() else frame.head(0).assign(data="")
+        frame = pd.concat([known[known["data"] != args.data], frame.assign(data=args.data)])
+        frame.round(6).to_csv(args.out, index=False)
 
 
 if __name__ == "__main__":
