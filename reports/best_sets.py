@@ -122,6 +122,10 @@ def opening(run: Run) -> Opening:
     doubtful = sentences.control_failed(run) and any(one.simplest for one in sets)
     lead = "Not established. Measured:" if doubtful else ""
     shown = [sets[at] for at in limits.evenly(len(sets), SHOWN)]
+    large = [simplest(run, one) for one in shown]
+    like = run.ok(shown[0].mode)
+    if len(like) and (floor := openings.floor(run, like.iloc[0], "fd")):
+        large[0] = replace(large[0], notes=[*large[0].notes, *floor])
     sure = [openings.sure(run, sets[0].settings.iloc[-1].fillna(""))] if len(shown) < SHOWN else []
     chosen = [(one.mode, name) for one in sets for name in (one.simplest, one.baseline) if name]
     first = sets[0]
@@ -135,7 +139,7 @@ def opening(run: Run) -> Opening:
         if name in rows.index
     }
     return Opening(
-        verdict(sets) + but_grainy(run, sets), lead, [*(simplest(run, one) for one in shown), *sure],
+        verdict(sets) + but_grainy(run, sets), lead, [*large, *sure],
         components.strip(run, labels), openings.key(run, "fd"),
         status=status, warnings=[*openings.warnings(run, closest(run, sets)), *openings.grainy(run, chosen)],
     )  # fmt: skip

@@ -93,7 +93,8 @@ def warnings(run: Run, shown: Sequence[tuple[float, pd.Series]] = ()) -> list[st
         ratio, fd, mean = max(ratios)
         name = metric_name("fd", run.features)
         word = next((word for least, word in FAR.items() if ratio >= least), "")
-        reasons += [f"{word} from real images: {name} {cell('fd', fd)}, floor {cell('fd', mean)}."] * bool(word)
+        far = f"{word} from real images: {name} {cell('fd', fd)}, floor {cell('fd', mean)}."
+        reasons += [f"{far} The answer is about such networks."] if word else []
     return reasons
 
 

@@ -83,7 +83,8 @@ def opening(run: Run) -> Opening:
     if blind and coarse is not None and trusted(last, usual) and usual not in set(last.members["setting"]):
         answer = (
             f"{best['setting']} scores best, but its samples are grainy, which these features hardly see: its error at "
-            f"sigma {number(FINE[0])} to {number(FINE[1])} is {number(coarse, 1)} times the default's."
+            f"sigma {number(FINE[0])} to {number(FINE[1])} is {number(coarse, 1)} times the default's. Judge it "
+            "in natural features before you use it."
         )
     return Opening(
         answer, "Not established. Measured:" if control_failed(run) and known else "", large, [],
