@@ -16,6 +16,8 @@ from typing import TextIO
 INTERRUPTED = "interrupted: what is finished is kept, and the same command goes on from there"
 PLAIN = str.maketrans("−–×·…“”’", '--x|~""\'')  # what an ASCII terminal shows in place of these
 Handler = Callable[[int, FrameType | None], None]
+# Set at an interrupt: a library's C++ code, or a destructor, may turn its KeyboardInterrupt into another error or none.
+INTERRUPT = threading.Event()
 
 
 def guarded(run: Callable[[], int]) -> int:
@@ -30,7 +32,8 @@ def guarded(run: Callable[[], int]) -> int:
         with suppress(AttributeError, OSError):  # it is no stream of bytes, or closed
             stream.reconfigure(errors="plain")  # type: ignore[union-attr]
     try:
-        with handled(_interrupt, signal.SIGTERM):
+        INTERRUPT.clear()
+        with handled(_interrupt, signal.SIGINT, signal.SIGTERM):
             status = _ended(run)
         sys.stdout.flush()
         return status
@@ -49,6 +52,8 @@ def guarded(run: Callable[[], int]) -> int:
         if os.environ.get("SIGMABENCH_TRACEBACK"):
             raise
         return _said(f"error: {type(error).__name__}: {error}; the traceback is in {_log()}", 1)
+    finally:
+        INTERRUPT.clear()
 
 
 def _ended(run: Callable[[], int]) -> int:
@@ -107,6 +112,7 @@ def importing() -> Iterator[None]:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Ends a run at SIGTERM, which schedulers send before they kill a job, as Ctrl-C does."""
+    INTERRUPT.set()
     raise KeyboardInterrupt
 
 
@@ -117,11 +123,12 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def handled(handler: Handler, *signals: int) -> Iterator[None]:
-    """Inside this block `handler` handles these signals, if this is the main thread."""
+    """Inside this block `handler` handles these signals, if this is the main thread; not those that are ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in signals}
+    heard = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:

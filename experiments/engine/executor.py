@@ -20,6 +20,7 @@ from experiments.engine.progress import Progress
 from experiments.engine.tasks import STAGES, Outcome, RunContext, Task, run_task
 from experiments.results.table import row
 from experiments.store.store import StoreError
+from reports.edge import INTERRUPT
 
 Failed = Mapping[str, Outcome]  # by task name
 Outcomes = Generator[Outcome, None, None]
@@ -140,6 +141,8 @@ def _run(
                     if outcome.error is None:
                         spot_checks.believe(task.name, context.store)
                     progress.finish(outcome)
+                    if INTERRUPT.is_set():
+                        raise KeyboardInterrupt
         except KeyboardInterrupt:
             interrupted = True
     return _Run(outcomes, set(todo), interrupted, progress.evaluations, progress.warnings)

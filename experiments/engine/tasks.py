@@ -21,6 +21,7 @@ from experiments.stages.score import reference_stage, score_stage
 from experiments.stages.spot_check import Differs, spot_check
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
+from reports.edge import INTERRUPT
 
 TRAIN_COST = 3.5  # of one training image, in network evaluations: forward, backward, update
 STAGES = {  # kind of artifact -> the stage's name in messages
@@ -105,6 +106,8 @@ def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance
         except KeyboardInterrupt:
             raise
         except BaseException as raised:  # a user's model or sampler may raise anything
+            if INTERRUPT.is_set():
+                raise KeyboardInterrupt from raised
             permanent, differs = isinstance(raised, NotFiniteError), isinstance(raised, Differs)
             error = str(raised) if differs else told(raised)
             if differs:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,18 +23,20 @@ from experiments.config.config import AlphaBetaLadder, Ladder, SampleConfig, Sco
 from experiments.config.denoisers import Machine
 from experiments.config.identity import identity
 from experiments.config.trial import Trial
+from experiments.engine.executor import SweepResult, execute
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import Progress
-from experiments.engine.tasks import Outcome
+from experiments.engine.tasks import Outcome, RunContext, Task, run_stage
 from experiments.metrics.distances import METRICS
 from experiments.results.contrasts import contrast_rows
 from experiments.results.floors import floor_rows
 from experiments.results.table import COLUMNS
 from experiments.stages import sample, score
-from experiments.stages.common import load_meta
+from experiments.stages.common import Advance, load_meta
 from experiments.stages.score import score_stage
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
+from reports.edge import INTERRUPT, guarded
 
 
 def test_every_cell_is_a_row_with_its_numbers(store: Store) -> None:
@@ -169,3 +172,25 @@ def test_a_film_has_the_denoised_estimate_of_each_level() -> None:
         levels = torch.tensor([*list(film.levels.values())[:-1], last])
         expected = levels[:, None, None, None, None].expand(10, 3, 1, 2, 2)
         torch.testing.assert_close(torch.stack(film.denoised), expected, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("swallowed", [False, True], ids=["as another error", "without a trace"])
+def test_an_interrupt_that_a_library_swallows_is_one(swallowed: bool, tmp_path: Path) -> None:
+    """As C++ code does that calls Python. It makes no failed row."""
+
+    def work(task: Task, context: RunContext, advance: Advance) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            if not swallowed:
+                raise SystemError("returned a result with an exception set") from None
+        run_stage(task, context, advance)
+
+    ended: list[SweepResult] = []
+
+    def sweep() -> int:
+        ended.append(execute(Plan.of(TRIALS[:1]), RunContext(Store(tmp_path), work=work), Console(quiet=True)))
+        return 0
+
+    assert guarded(sweep) == 0 and not INTERRUPT.is_set()
+    assert ended[0].interrupted and ended[0].rows == []
