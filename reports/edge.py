@@ -33,7 +33,8 @@ def guarded(run: Callable[[], int]) -> int:
             stream.reconfigure(errors="plain")  # type: ignore[union-attr]
     try:
         INTERRUPT.clear()
-        with handled(_interrupt, signal.SIGINT, signal.SIGTERM):
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in a job in the background of a shell
+        with handled(_interrupt, signal.SIGTERM, *([] if ignored else [signal.SIGINT])):
             status = _ended(run)
         sys.stdout.flush()
         return status
@@ -123,12 +124,11 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def handled(handler: Handler, *signals: int) -> Iterator[None]:
-    """Inside this block `handler` handles these signals, if this is the main thread; not those that are ignored."""
+    """Inside this block `handler` handles these signals, if this is the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heard}
+    before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
     finally:
