@@ -1,13 +1,13 @@
 """Does noise help because of errors at high noise levels? Networks made better above sigma 2.85 only, or below only.
 
-    python -m bench.above_or_below --networks 2         two networks: about half an hour on two cores
+    python -m bench.above_or_below --networks 2         two networks: about 18 minutes on two cores
 
 A network of recipe `plain` is copied twice. One copy is trained further on levels above the split, the other one on
 levels below it. A copy forgets the levels that it does not see, so each is used only at its own levels, and the network
 itself at the others. All are sampled without and with fresh noise, from the same initial noise. The gain is quality at
-eta 1 minus quality at eta 0: below 0 noise helps. In `log`, the logarithm of FD - floor, two networks
-gain the same if noise removes the same share. Prints a line per run, then means over networks with 95 % t intervals.
-docs/predictions.md has the results, docs/data/above_or_below.csv their rows.
+eta 1 minus quality at eta 0: below 0 noise helps. In `log`, the logarithm of FD - floor, two networks gain the same if
+noise removes the same share. Prints a line per run, then means over networks with 95 % t intervals. docs/predictions.md
+has the results, docs/data/above_or_below.csv their rows.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -112,7 +111,6 @@ def with_interval(values: pd.Series) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", type=int, default=2)
-    parser.add_argument("--first", type=int, default=0, help="seed of the first network")
     parser.add_argument("--images", type=int, default=100_000, help="training images of each network")
     parser.add_argument("--above", type=int, default=100_000, help="further training images of the copy above")
     parser.add_argument("--below", type=int, default=200_000, help="further training images of the copy below")
@@ -125,8 +123,7 @@ def main() -> None:
     args = parser.parse_args()
     rows: list[dict[str, float | str]] = []
     with ProcessPoolExecutor(args.workers) as workers:
-        seeds = range(args.first, args.first + args.networks)
-        for done in as_completed([workers.submit(partial(measured, args=args), seed) for seed in seeds]):
+        for done in as_completed([workers.submit(measured, seed, args) for seed in range(args.networks)]):
             rows += done.result()
     frame = pd.DataFrame(rows).sort_values(["seed", "denoiser", "eta"])
     print("\n".join(lines(frame)))

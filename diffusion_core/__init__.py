@@ -44,7 +44,24 @@ _PLACES = Catalogue[Any]("diffusion_core", {  # imported when they are asked for
     "train": "training.train",
 })  # fmt: skip
 
-__all__ = ["NOISE_DISTRIBUTIONS", "SAMPLERS", "adapters", *_PLACES]
+__all__ = [
+    "NOISE_DISTRIBUTIONS",
+    "SAMPLERS",
+    "SCHEDULES",
+    "Euler",
+    "GaussianDenoiser",
+    "Heun",
+    "LogNormal",
+    "LogUniform",
+    "adapters",
+    "build",
+    "generate_samples",
+    "geometric",
+    "karras",
+    "load",
+    "sample",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -53,18 +53,21 @@ def main(study: BetaStudy, options: Options) -> pd.DataFrame:
         )
     study = calibrated(study, trials, options)
     planned = list(trials(study))
-    fixed = any(
-        all(getattr(study, name) == getattr(PRESETS[size], name) for name in FIXED) for size in ("laptop", "gpu")
-    )
     experiment = Experiment(
         "beta",
         COMMAND.question,
         planned,
         list(contrasts(planned)),
-        fixed_beforehand=fixed,
+        fixed_beforehand=is_fixed(study) and options.features is options.feature_weights is None,
         notes=notes,
     )
     return run_experiment(experiment, options)
+
+
+def is_fixed(study: BetaStudy) -> bool:
+    """Whether the primary contrast is that of a preset, which was fixed before any run."""
+    presets = (PRESETS["laptop"], PRESETS["gpu"])
+    return any(all(getattr(study, name) == getattr(preset, name) for name in FIXED) for preset in presets)
 
 
 def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:

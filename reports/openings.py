@@ -101,7 +101,7 @@ def warnings(run: Run, shown: Sequence[tuple[float, pd.Series]] = ()) -> list[st
 def _of_500(like: pd.Series) -> float:
     """The floor of FD with 500 images, as a multiple of that with n: it falls as the sum of one over each number."""
     n, rest = like["n_samples"], like["n_reference"]
-    return float((1 / 500 + 1 / (n + rest - 500)) / (1 / n + 1 / rest))
+    return float((1 / 500 + 1 / rest) / (1 / n + 1 / rest))
 
 
 def closer(pair: dict[str, pd.Series]) -> list[tuple[float, pd.Series]]:
@@ -113,9 +113,9 @@ def grainy(run: Run, settings: Iterable[tuple[str, str]]) -> list[str]:
     """Which of these settings, (mode, setting), hold fine noise, which features may hardly see. Means over networks."""
     texts = []
     for mode, name in dict.fromkeys(settings):
-        rows = run.ok(mode)[lambda rows, name=name: rows["setting"] == name]
-        left = rows["sigma_min"].where(~rows["final_denoise"].fillna(False), 0.0)
         if has_grain(run, mode, name):
+            rows = run.ok(mode)[lambda rows, name=name: rows["setting"] == name]
+            left = rows["sigma_min"].where(~rows["final_denoise"].fillna(False), 0.0)
             own, meant = (left + rows["grain"]).mean(), left.mean()
             texts.append(f"“{name}” (like sigma {own:.2g} instead of {meant:.2g})")
     return [f"Grain: fine noise in the samples of {listed(texts)}."] if texts else []

@@ -126,7 +126,7 @@ def effect(run: Run, pair: Pair) -> str:
 
 
 def beats(run: Run, primary: Pair) -> str:
-    """Whether eta 1 is better than the other samplers too: a sentence for those it beats, and one for all others."""
+    """Whether eta 1 is better than the other samplers too: a sentence for each verdict."""
     against = pairs(run.of_kind("solvers"))
     if head(primary)["verdict"] == NO_VERDICT:
         return ""
@@ -148,7 +148,8 @@ def solvers(run: Run) -> list[tuple[str, str]]:
 def others(run: Run, metric: str) -> list[str]:
     """The scores of the other samplers, for instance "heun 7.12, dpm++2m 7.03", if they were measured."""
     values = [pair[metric] for pair in pairs(run.of_kind("solvers")) if metric in pair]
-    return [", ".join(f"{row['b']} {cell(metric, row['value_b'])}" for row in values)] if values else []
+    shown = [(row["b"], as_precise(metric, [row["value_b"]], row["low"], row["high"])[0]) for row in values]
+    return [", ".join(f"{name} {value}" for name, value in shown)] if shown else []
 
 
 def lead(run: Run, row: pd.Series) -> str:
@@ -161,8 +162,8 @@ def status(run: Run) -> str:
     if run.info.get("fixed_beforehand"):
         return "This contrast was fixed before the run. All other comparisons are exploration."
     return (
-        "This contrast has the form of the primary contrast, but another ladder, or a network from elsewhere. It is "
-        "exploration, like all comparisons here."
+        "This contrast has the form of the primary contrast, but not the data, networks, ladder and numbers of a "
+        "preset. It is exploration, like all comparisons here."
     )
 
 

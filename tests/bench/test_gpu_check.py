@@ -9,12 +9,12 @@ def test_a_failure_is_a_line_and_the_exit_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     def fails(device: str) -> tuple[str, bool]:
-        raise RuntimeError("no\nluck")
+        raise RuntimeError("no\nmemory")
 
     monkeypatch.setattr(gpu_check, "CHECKS", {"first": fails, "second": lambda device: ("close", True)})
     assert gpu_check.main("cpu") == 1
     out = capsys.readouterr().out.splitlines()
-    assert "RuntimeError: no luck FAILED" in out[1] and out[2].startswith("second") and out[2].endswith("ok")
+    assert "RuntimeError: no memory FAILED" in out[1] and out[2].startswith("second") and out[2].endswith("ok")
     monkeypatch.setattr(gpu_check.torch.cuda, "is_available", lambda: False)
     assert gpu_check.main() == 2
     assert "no CUDA device" in capsys.readouterr().err

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from smoke import smoke
 
 from diffusion_core.samplers import Euler
-from experiments.beta import contrasts, trials
+from experiments.beta import contrasts, is_fixed, trials
 from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder
 from experiments.config.trained import RECIPES
@@ -59,6 +60,23 @@ def test_noise_is_compared_with_solvers_of_higher_order_at_equal_cost() -> None:
         assert (noise.samples.ladder.sigmas()[0], noise.samples.ladder.sigmas()[-1]) == pytest.approx((30.0, 0.03))
         ends = [solver.samples.ladder.sigmas()[step] for step in (0, -1)]
         assert ends == pytest.approx([30.0, 0.03])
+
+
+@pytest.mark.parametrize(
+    ("change", "fixed"),
+    [
+        ({}, True),
+        ({"explore_seeds": 0, "etas": (0.0, 1.0)}, True),
+        ({"data": "cifar10"}, False),
+        ({"n_samples": 40}, False),
+        ({"train_seeds": 10}, False),
+        ({"recipe": "plain"}, False),
+        ({"sigma_min": 0.003}, False),
+    ],
+)
+def test_only_the_primary_contrast_of_a_preset_was_fixed_beforehand(change: dict[str, Any], fixed: bool) -> None:
+    assert is_fixed(replace(PRESETS["laptop"], **change)) == fixed and is_fixed(PRESETS["gpu"])
+    assert not is_fixed(PRESETS["smoke"])
 
 
 def test_a_tuned_ladder_takes_the_place_of_the_geometric_one() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reports import sentences
+from reports import openings, sentences
 from reports.pages import beta
 from reports.results import Run, read_run
 
@@ -110,6 +110,14 @@ def test_samples_that_are_far_from_real_images_are_said(fd: float, starts: list[
     assert len(warnings) == len(starts) and all(map(str.startswith, warnings, starts))
 
 
+@pytest.mark.parametrize("report", ["beta-laptop", "beta-fashion"])
+def test_the_floor_of_500_images_is_known_from_that_of_others(report: str) -> None:
+    floors = read_run(Path(__file__).parents[2] / "reports" / "published" / report).floors
+    fd = floors[floors["metric"] == "fd"].set_index("n_samples")
+    known = fd.loc[1_500].to_dict() | {"n_samples": 1_500}
+    assert known["mean"] * openings._of_500(pd.Series(known)) == pytest.approx(fd.loc[500, "mean"], rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
@@ -172,7 +180,7 @@ def test_a_control_that_finds_something_takes_the_answer_back() -> None:
 def test_a_contrast_that_was_not_fixed_beforehand_says_so() -> None:
     other = Run(RUN.directory, RUN.info | {"fixed_beforehand": False}, RUN.rows, RUN.tables)
     assert "fixed before the run. All other comparisons are exploration" in beta.status(RUN)
-    assert "another ladder, or a network from elsewhere. It is exploration" in beta.status(other)
+    assert "not the data, networks, ladder and numbers of a preset. It is exploration" in beta.status(other)
 
 
 def test_one_repeat_of_the_floor_has_no_spread_and_none_is_not_mentioned() -> None:

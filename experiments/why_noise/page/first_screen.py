@@ -11,7 +11,6 @@ from reports import components, openings
 from reports.document import Number, Opening
 from reports.formats import as_precise, cell, metric_name, missing, number, percent
 from reports.results import Run
-from reports.schema import LEVEL
 from reports.sentences import control_failed, head, pairs
 
 EXACT = "exact denoiser (a formula without errors)"
@@ -98,13 +97,11 @@ def lines(run: Run) -> list[tuple[str, str]]:
         of = "" if network is None else f"; the network gains {cell(gains.DECIDES, network['difference'])}"
         size = f"{gains.shown(run, exact)}{gains.power(exact)}"
         parts.append(("Large steps", f"{helps}: an exact denoiser {what}, {size}{of}."))
-    if (both := gains.of_both(run)) is not None and network is not None:
-        gain, low, high = as_precise(gains.DECIDES, both, *both[1:])
-        of = cell(gains.DECIDES, network["difference"])
-        parts.append((
-            "Errors at high and low levels",
-            f"beyond the sum of each alone they give {gain} ({percent(LEVEL)} interval {low} to {high}), of {of}.",
-        ))  # fmt: skip
+    summed = gains.claim(run, "sum of the bands − network", gains.lengths(run)[-1])
+    if gains.above(summed):
+        size = gains.shown(run, summed)
+        less = f"the gains of single bands beyond the exact denoiser's sum to {size} less than the network's"
+        parts.append(("Errors at different levels", f"give more together: {less}."))
     visited = run.ratios[(run.ratios["probe"] == "visited") & (run.ratios["sigma"] < gains.LOW)]
     longest = visited[(visited["images_seen"] == visited["images_seen"].max()) & visited["high"].notna()]
     if len(longest):

@@ -4,14 +4,12 @@ A gain is the change of a distance by noise, setting minus no noise, with one de
 """
 
 import pandas as pd
-from scipy.stats import t as student
 
 from experiments.why_noise.page.tables import HALF_LEFT, HELD_OUT
 from reports import components
 from reports.document import Table, table
 from reports.formats import cell, interval, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.schema import ENOUGH_NETWORKS, LEVEL
 
 DECIDES = "fd"  # needs fewer images for this effect than KD
 FULL, EVERYWHERE = "eta 1", "noise everywhere"
@@ -42,28 +40,6 @@ def lengths(run: Run) -> list[float]:
 def whole(run: Run, images_seen: float | None) -> pd.Series | None:
     """The gain with a network, or with the exact denoiser (None)."""
     return first(of(run, "whole"), kind="exact" if images_seen is None else "network", images_seen=images_seen)
-
-
-def of_both(run: Run) -> tuple[float, float, float] | None:
-    """What errors above and below the split give only together, with its 95 % t interval over networks.
-
-    The gain of the network, minus that of its errors on each side alone, plus that of the exact denoiser. None with
-    fewer than five networks, or if one of the four was not measured.
-    """
-    rows = run.gains[
-        (run.gains["metric"] == DECIDES) & (run.gains["setting"] == FULL) & (run.gains["train_seed"] != "")
-    ]
-    whole = rows[rows["part"] == "whole"]
-    longest = rows["images_seen"].max()
-    split = rows[(rows["part"] == "split") & (rows["images_seen"] == longest) & (rows["dose"] == 1)]
-    above = split["band_high"].isna()
-    parts = [whole[whole["images_seen"] == longest], split[above], split[~above], whole[whole["images_seen"].isna()]]
-    each = [part.set_index("train_seed")["difference"] for part in parts]
-    if any(part.index.has_duplicates or len(part) != len(each[0]) for part in each) or len(each[0]) < ENOUGH_NETWORKS:
-        return None
-    both = each[0] - each[1] - each[2] + each[3]
-    half = float(student.ppf((1 + LEVEL) / 2, len(both) - 1)) * both.sem()
-    return float(both.mean()), float(both.mean() - half), float(both.mean() + half)
 
 
 def claim(run: Run, name: str, images_seen: float | None, metric: str = DECIDES, **more: object) -> pd.Series | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments.why_noise.page import drawings, evidence, first_screen, gains
+from experiments.why_noise.page import drawings, evidence, first_screen
 from experiments.why_noise.page.predictions import outcomes
 from reports.results import Run, read_run
 
@@ -90,21 +90,6 @@ def test_one_that_fails_says_so(directory: Path, name: str) -> None:
     assert first_screen.sentence(run).endswith("These errors alone are not shown to give half of its gain.") == (
         name == ABOVE
     )
-
-
-def test_what_errors_on_both_sides_give_together_needs_five_networks(directory: Path) -> None:
-    """4 - 1 - 0.5 + 0.2, the same in each network."""
-    assert gains.of_both(read_run(directory)) is None
-    frame = pd.read_csv(directory / "gains.csv")
-    one = dict(frame[(frame["metric"] == "fd") & (frame["setting"] == "eta 1")].iloc[0]) | {"dose": 1}
-    sizes = {("whole", 1e5, None): 4, ("split", 1e5, None): 1, ("split", 1e5, 2.85): 0.5, ("whole", None, None): 0.2}
-    rows = [
-        one | {"part": part, "images_seen": seen, "band_high": high, "difference": size, "train_seed": seed}
-        for (part, seen, high), size in sizes.items()
-        for seed in range(5)
-    ]
-    pd.DataFrame(rows).to_csv(directory / "gains.csv", index=False)
-    assert gains.of_both(read_run(directory)) == pytest.approx((2.7, 2.7, 2.7))
 
 
 @pytest.mark.parametrize(
