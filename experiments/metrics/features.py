@@ -44,8 +44,6 @@ from experiments.metrics import features_natural, features_user
 from experiments.metrics.features_base import OwnExtractor, check_pixels
 
 WEIGHTS = Path(__file__).parent / "weights"
-BATCH_SIZES = {"digits": 500}  # other extractors work at 64x64 and above: small batches stay in the cache
-BATCH_SIZE = 25
 
 
 class DigitsNetwork(nn.Module):
@@ -99,12 +97,7 @@ def dimension(name: str, pixels: torch.Tensor) -> int:
 def features_id(name: str, weights: Path | None = None) -> str:
     """First 12 hex digits of the SHA-256 of the extractor's weights file. Other weights give other features.
 
-    Args:
-        name: one of `FEATURES`, or python:MODULE:FUNCTION, for which the source of the module stands for the weights.
-        weights: the file; by default the extractor's own, downloaded if necessary.
-
-    Raises:
-        ValueError: as in `weights_file`.
+    For python:MODULE:FUNCTION the source of the module stands for the weights. Arguments and errors as `weights_file`.
     """
     if name.startswith(PYTHON):
         if weights is not None:
@@ -153,8 +146,8 @@ def extract(
 
 
 def usual_batch(name: str) -> int:
-    """Images per batch on a CPU."""
-    return BATCH_SIZES.get(name, BATCH_SIZE)
+    """Images per batch on a CPU. All but `digits` work at 64x64 and above: small batches stay in the cache."""
+    return 500 if name == "digits" else 25
 
 
 def opened(
@@ -194,8 +187,7 @@ def _users(name: str) -> Callable[[torch.Tensor], list[torch.Tensor]]:
 def weights_file(name: str, weights: Path | None = None) -> Path:
     """The extractor's weights file: `weights`, or its own file, downloaded if necessary.
 
-    Raises:
-        ValueError: an unknown name, no such file, a package that is not installed, or a failed download.
+    ValueError for an unknown name, a file or a package that is missing, or a failed download.
     """
     one_of("features", name, FEATURES)
     if weights is not None:
