@@ -108,12 +108,7 @@ def features_id(name: str, weights: Path | None = None) -> str:
 
 
 def extract(
-    name: str,
-    pixels: torch.Tensor,
-    *,
-    weights: Path | None = None,
-    device: torch.device | str = "cpu",
-    batch_size: int | None = None,
+    name: str, pixels: torch.Tensor, *, weights: Path | None = None, device: torch.device | str = "cpu"
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Features of images from the extractor that torch-fidelity uses, and class logits for `digits`.
 
@@ -123,24 +118,20 @@ def extract(
             (n, 1, 32, 32).
         weights: a weights file in the extractor's own format, instead of the committed, installed or downloaded file.
         device: where to compute.
-        batch_size: images per batch; changes the result by float rounding only.
 
     Returns:
         Features float32 (n, d) and, for `digits` only, logits float32 (n, 10), both on the CPU.
 
     Raises:
-        ValueError: an unknown name, a wrong dtype or shape, no images, a batch size below 1, weights that are missing
-            or not the extractor's, a package that is not installed, or a user's function that fails.
+        ValueError: an unknown name, a wrong dtype or shape, no images, weights that are missing or not the extractor's,
+            a package that is not installed, or a user's function that fails.
     """
     check_features(name)
     check_pixels(pixels, name)
     if len(pixels) == 0:
         raise ValueError("pixels has 0 images; at least one is needed")
-    size = usual_batch(name) if batch_size is None else batch_size
-    if size < 1:
-        raise ValueError(f"batch_size={batch_size}: it must be at least 1")
     extractor = opened(name, weights, device)
-    parts = [extractor(batch) for batch in pixels.split(size)]
+    parts = [extractor(batch) for batch in pixels.split(usual_batch(name))]
     layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
     return layers[0], layers[1] if name == "digits" else None
 
