@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from diffusion_core import data
-from diffusion_core.data_files import Pixels, image_files, images_among, read_image, read_npz_images
+from diffusion_core.data_files import Pixels, image_files, images_among, read_arrays, read_image
 from experiments.store.store import Store
 
 SAMPLES = "samples:"  # prefix of the identity of samples in the store
@@ -84,7 +84,7 @@ def open_input(source: Source, store: Store, name: str = "") -> Input:
         if path.is_dir():
             return _folder(text, path)
         if path.suffix == ".npz":
-            return _pixels(text, read_npz_images(path))
+            return _pixels(text, images_among(read_arrays(path))[1])
         if path.is_file():
             return _array(text, _npy(path))
     except (ValueError, OSError, EOFError) as error:
