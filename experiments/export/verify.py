@@ -77,10 +77,8 @@ def _compared(ours: Callable[[float], Tensor], theirs: Callable[[], Tensor], fai
 
     Rounding grows in a few images, and wrong code shows in all.
 
-    Args:
-        ours: our images if the network reads x with this relative error.
-        fails, differs: what a Mismatch says if an error is raised, and if the difference is above TOLERANCE and above
-            what rounding explains.
+    `ours`: our images if the network reads x with this relative error. Raises Mismatch that says `fails` if there is an
+    error, and `differs` if the difference is above TOLERANCE and above what rounding explains.
     """
     try:
         images = ours(0.0)

@@ -63,15 +63,9 @@ Source = str | Path | NDArray[Any] | torch.Tensor
 
 
 def open_input(source: Source, store: Store, name: str = "") -> Input:
-    """The images or features that a user names.
+    """The images or features that a user names; `name` is that of an array. Samples of this project lie in the store.
 
-    Args:
-        source: as above.
-        store: where samples of this project lie.
-        name: of an array.
-
-    Raises:
-        ValueError: there is no such thing, or it holds no images; the message names the file.
+    ValueError, which names the file, if there is no such thing, or if it holds no images.
     """
     if not isinstance(source, str | Path):
         return _array(name, np.asarray(source))

@@ -34,12 +34,10 @@ def pair(sets: Sequence[Input], pairs: Pairs = "auto") -> Pairing:
     """How the images of several sets are compared. All get the same number of images, since FD falls with it.
 
     Args:
-        sets: what is compared.
         pairs: names: images with the same name are a pair, others are left out; order: image i of each set; none:
             no pairs; auto: names if all sets have the same ones, else none.
 
-    Raises:
-        ValueError: a set has too few images, or its names or its number do not suit `pairs`.
+    ValueError if a set has too few images, or if its names or its number do not suit `pairs`.
     """
     for images in sets:
         if images.n < MIN_SAMPLES:
