@@ -110,7 +110,7 @@ def k_dpmpp_sde(model, x, sigmas, eta=1.0):
     return x
 
 
-def k_dpmpp_2m(model, x, sigmas, eta=0.0, kind="midpoint"):
+def k_dpmpp_2m(model, x, sigmas, eta=0.0, s_noise=1.0, kind="midpoint"):
     """DPM-Solver++(2M) and its SDE form; `kind` is its solver_type."""
     before, h_before = None, 0.0
     for sigma, after in pairwise(sigmas.tolist()):
@@ -123,7 +123,7 @@ def k_dpmpp_2m(model, x, sigmas, eta=0.0, kind="midpoint"):
         if before is not None:
             weight = part / 2 if kind == "midpoint" else 1 - part / (h * (1 + eta))
             x = x + weight * h / h_before * (denoised - before)
-        x = x + after * math.sqrt(-math.expm1(-2 * h * eta)) * torch.randn_like(x)
+        x = x + s_noise * after * math.sqrt(-math.expm1(-2 * h * eta)) * torch.randn_like(x)
         before, h_before = denoised, h
     return x
 

@@ -118,7 +118,7 @@ def _unsuitable(image: Image.Image) -> str:
 
 def read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
     """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels or zeros (n,)."""
-    arrays = _arrays(path)
+    arrays = read_arrays(path)
     key, images = images_among(arrays)
     n, height, width = images.shape[:3]
     if height != width:
@@ -132,11 +132,6 @@ def read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
     if unused := [other for other, array in arrays.items() if array.shape[:1] == (n,) and array.ndim < 3]:
         warnings.warn(f"{path} has no labels; if {' or '.join(unused)} is them, call it 'labels'", stacklevel=2)
     return images, np.zeros(n, dtype=np.int64)
-
-
-def read_npz_images(path: Path) -> Pixels:
-    """The images of a .npz file as (n, H, W) or (n, H, W, C), of any size. ValueError as in `images_among`."""
-    return images_among(_arrays(path))[1]
 
 
 def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
@@ -186,8 +181,8 @@ def _labels(name: str, labels: NDArray[Any], n: int) -> Labels:
     )
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a .npz file. Nothing is unpickled: Python objects are refused."""
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a .npz file, else ValueError. Nothing is unpickled: Python objects are refused."""
     if not path.is_file():
         raise ValueError(f"no such file: {path}")
     if not zipfile.is_zipfile(path):

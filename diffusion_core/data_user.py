@@ -71,8 +71,7 @@ def read(name: str) -> tuple[torch.Tensor, torch.Tensor]:
         ValueError: no such path, no images, a file that cannot be read, images of the wrong size, or bad labels.
     """
     data = parse(name)
-    if data is None:
-        raise ValueError(f"data={name!r}: expected folder:PATH or npz:PATH")
+    assert data is not None
     read_files = read_folder if data.kind.startswith("folder") else read_npz
     try:
         images, labels = read_files(Path(data.path).expanduser(), data.side)

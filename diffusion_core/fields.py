@@ -40,9 +40,10 @@ def as_type(name: str, kind: Any, value: Any) -> Any:
 
 def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
     """Raises ValueError unless least <= value <= most and the value is finite."""
-    if not (least <= value <= most and -math.inf < value < math.inf):
-        rule = f"at least {least:,}" if most == math.inf else f"between {least:,} and {most:,}"
-        rule = "finite" if least == -math.inf else rule
+    if not (least <= value <= most and math.isfinite(value)):
+        rule = f"between {least:,} and {most:,}"
+        if most == math.inf:
+            rule = "finite" if math.inf in (-least, value) else f"at least {least:,}"
         raise ValueError(f"{name}={value}: it must be {rule}")
 
 

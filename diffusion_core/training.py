@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from diffusion_core.errors import NotFiniteError
+from diffusion_core.fields import check_positive, check_range
 from diffusion_core.networks.parameterisations import Parameterised
 from diffusion_core.noise.sigma import NoiseDistribution
 from diffusion_core.precision import PRECISIONS, computing_in
@@ -130,17 +131,14 @@ def optimise(
 
     Other arguments, result and errors are as in `train`.
     """
-    checks = {
-        f"n_images={n_images}: must be at least 1": n_images >= 1,
-        f"batch_size={batch_size}: must be at least 1": batch_size >= 1,
-        f"lr={lr}: must be positive": lr > 0,
-        f"ema_decay={ema_decay}: must lie in [0, 1)": 0 <= ema_decay < 1,
-        f"weighting={weighting!r}: must be one of {', '.join(WEIGHTINGS)}": weighting in WEIGHTINGS,
-        f"precision={precision!r}: must be one of {', '.join(PRECISIONS)}": precision in PRECISIONS,
-    }
-    for message, holds in checks.items():
-        if not holds:
-            raise ValueError(message)
+    check_range("n_images", n_images, 1)
+    check_range("batch_size", batch_size, 1)
+    check_positive("lr", lr)
+    if not 0 <= ema_decay < 1:
+        raise ValueError(f"ema_decay={ema_decay}: must lie in [0, 1)")
+    for name, value, known in (("weighting", weighting, WEIGHTINGS), ("precision", precision, PRECISIONS)):
+        if value not in known:
+            raise ValueError(f"{name}={value!r}: must be one of {', '.join(known)}")
     if isinstance(model, Parameterised) and model.needs_fit:
         raise ValueError("model: call model.fit(images) first; this parameterisation also learns without gradients")
     n_steps = math.ceil(n_images / batch_size)

@@ -40,9 +40,8 @@ def soft_min_snr(sigma: Tensor, gamma: float) -> Tensor:
 
 
 WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
-    "unit-eps": lambda sigma: sigma.new_ones(
-        sigma.shape
-    ),  # mean squared error of eps: Ho et al. 2020, arXiv 2006.11239, eq. 14
+    # mean squared error of eps: Ho et al. 2020, arXiv 2006.11239, eq. 14
+    "unit-eps": lambda sigma: sigma.new_ones(sigma.shape),
     "karras": lambda sigma: 1 + sigma.square(),  # unit weight on F: Karras et al. 2022, arXiv 2206.00364, eq. 8
     "x0": lambda sigma: sigma.square(),  # mean squared error of x0: Salimans & Ho 2022, arXiv 2202.00512
     "min-snr-5": partial(min_snr, gamma=5.0),

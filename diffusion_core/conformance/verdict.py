@@ -87,7 +87,8 @@ class _Fit:
 def judge(laws: Sequence[Law], oracle: Oracle, order: int | None, how: str, exact: bool) -> Verdict:
     """The verdict on these laws. `order` is the declared order, if any. ValueError if they hold no chain of steps."""
     wide = np.array([std > NARROW for std in oracle.stds])
-    errors = {law.n_steps: _errors(law, oracle, wide) for law in laws}
+    measured = {law.n_steps: _errors(law, oracle, wide) for law in laws}
+    errors = {n_steps: values for n_steps, (values, _) in measured.items()}
     chains = [chain for chain in CHAINS if set(chain) <= set(errors)]
     if not chains:
         raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps, such as {CHAINS[-1]}")
@@ -95,9 +96,9 @@ def judge(laws: Sequence[Law], oracle: Oracle, order: int | None, how: str, exac
     if not all(np.isfinite(errors[n]).all() for n in chains[0]):
         text = f"wrong limit: with {chains[0][2]} steps its samples are not finite."
         return Verdict("wrong limit", text, None, (*nothing,), (*nothing,), None, tuple(laws), oracle, how)
-    se = np.max([_standard_errors(law, oracle, wide) for law in laws], axis=0)
     found = _order(errors, chains) if exact else None
-    limit, unsure = _limit(errors, chains, found or order or 1, se if not exact else None)
+    se = None if exact else np.max([ses for _, ses in measured.values()], axis=0)
+    limit, unsure = _limit(errors, chains, found or order or 1, se)
     left = _left_over(laws, oracle, chains[0]) if exact and not wide.all() else None
     fit = _Fit(errors, oracle.true_stds.numpy()[wide], chains, found, limit, unsure, left, exact)
     kind, text = _kind(fit, order)
@@ -106,17 +107,15 @@ def judge(laws: Sequence[Law], oracle: Oracle, order: int | None, how: str, exac
     return Verdict(kind, text, found, tuple(ratios.tolist()), tuple(means.tolist()), left, tuple(laws), oracle, how)
 
 
-def _errors(law: Law, oracle: Oracle, wide: np.ndarray) -> np.ndarray:
+def _errors(law: Law, oracle: Oracle, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The errors as in `_Fit`, and their standard errors."""
     true = oracle.true_stds.numpy()[wide]
-    parts = [law.std[wide] / true - 1, (law.mean[wide] - oracle.mean) / true]
-    return np.concatenate([*parts, *([law.rare[wide] - RARE] if law.rare is not None else [])])
-
-
-def _standard_errors(law: Law, oracle: Oracle, wide: np.ndarray) -> np.ndarray:
-    true = oracle.true_stds.numpy()[wide]
-    parts = [law.std_error[wide] / true, law.mean_error[wide] / true]
-    share = law.mean_error[wide] / true * math.sqrt(RARE * (1 - RARE))
-    return np.concatenate([*parts, *([share] if law.rare is not None else [])])
+    errors = [law.std[wide] / true - 1, (law.mean[wide] - oracle.mean) / true]
+    ses = [law.std_error[wide] / true, law.mean_error[wide] / true]
+    if law.rare is not None:
+        errors.append(law.rare[wide] - RARE)
+        ses.append(ses[1] * math.sqrt(RARE * (1 - RARE)))
+    return np.concatenate(errors), np.concatenate(ses)
 
 
 def _order(errors: dict[int, np.ndarray], chains: Sequence[Chain]) -> float | None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.exact.mixture import Mixture
+from diffusion_core.fields import check_positive, check_range
 
 LLOYD_STEPS = 30
 ROWS = 256  # images at a time, so that temporaries stay in the cache
@@ -35,10 +36,8 @@ def fit_mixture(
         raise ValueError(f"n_components={n_components}: it must be from 1 to the number of images, {n}")
     if not 1 <= rank < d:
         raise ValueError(f"rank={rank}: it must be from 1 to {d - 1}, below the number of values of an image")
-    if not min_std > 0:
-        raise ValueError(f"min_std={min_std}: it must be above 0")
-    if em_steps < 0:
-        raise ValueError(f"em_steps={em_steps}: it must be at least 0")
+    check_positive("min_std", min_std)
+    check_range("em_steps", em_steps, 0)
     labels = _k_means(x, n_components, torch.Generator(x.device).manual_seed(seed))
     mixture = _maximise(x, torch.nn.functional.one_hot(labels, n_components).to(x), rank, min_std)
     for _ in range(em_steps):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from diffusion_core.fields import check_range
 from diffusion_core.precision import computing_in
 
 
@@ -23,8 +24,7 @@ class GaussianDenoiser:
     std: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.std < 0:
-            raise ValueError(f"std={self.std}: it must be at least 0")
+        check_range("std", self.std, 0)
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         sigma = sigma.view(-1, *[1] * (x.ndim - 1))

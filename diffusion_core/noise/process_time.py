@@ -76,8 +76,7 @@ class CosineInterpolated(NoiseDistribution):
 
     def __post_init__(self) -> None:
         check_ends(self.sigma_max, self.sigma_min)
-        if not self.side > 0:
-            raise ValueError(f"side={self.side}: it must be above 0")
+        check_positive("side", self.side)
         if not 0 < self.side_low <= self.side_high:
             raise ValueError(f"side_low={self.side_low}: it must be above 0 and at most side_high={self.side_high}")
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
+from diffusion_core.fields import check_range
 from diffusion_core.samplers.base import S_NOISE, Eps, Noise, Range, Sampler
 
 MAX_GAMMA = math.sqrt(2) - 1
@@ -36,9 +37,8 @@ class Churn(Sampler):
     s_noise: float = 1.0
 
     def __post_init__(self) -> None:
-        for field, value in (("s_churn", self.s_churn), ("s_noise", self.s_noise)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{field}={value}: it must be at least 0 and finite")
+        check_range("s_churn", self.s_churn, 0)
+        check_range("s_noise", self.s_noise, 0)
         if not 0 <= self.s_min <= self.s_max:
             raise ValueError(f"s_min={self.s_min}: it must be at least 0 and at most s_max={self.s_max}")
 

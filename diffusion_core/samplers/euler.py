@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from diffusion_core.fields import check_positive, check_range
 from diffusion_core.samplers.base import ETA, S_NOISE, Eps, Noise, Range, Sampler
 from diffusion_core.samplers.dialects import alpha_beta, dialects, eta_from_beta
 from diffusion_core.schedules.sigma import alpha_beta_ratio
@@ -73,7 +74,7 @@ class Euler(Ancestral):
     near: ClassVar[tuple[str, ...]] = ("euler", "euler-split", "euler-churn")
 
     def __post_init__(self) -> None:
-        check_eta(self.eta)
+        check_range("eta", self.eta, 0)
 
     def eta_at(self, sigma: float) -> float:
         return self.eta
@@ -110,7 +111,7 @@ class EulerWithin(Ancestral):
     near: ClassVar[tuple[str, ...]] = ("euler", "euler-split")
 
     def __post_init__(self) -> None:
-        check_eta(self.eta)
+        check_range("eta", self.eta, 0)
         if not 0 <= self.s_min <= self.s_max:
             raise ValueError(f"s_min={self.s_min}: it must be at least 0 and at most s_max={self.s_max}")
 
@@ -138,11 +139,8 @@ class EulerSplit(Ancestral):
     near: ClassVar[tuple[str, ...]] = ("euler", "euler-split")
 
     def __post_init__(self) -> None:
-        check_eta(self.eta_above)
-        check_eta(self.eta_below)
-        for field, value in (("split", self.split), ("s_noise", self.s_noise)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{field}={value}: it must be at least 0 and finite")
+        for name, value in vars(self).items():
+            check_range(name, value, 0)
 
     def eta_at(self, sigma: float) -> float:
         return self.eta_above if sigma > self.split else self.eta_below
@@ -176,10 +174,9 @@ class EulerCorrected(Sampler):
     label: ClassVar[str] = "euler-corrected"
 
     def __post_init__(self) -> None:
-        check_eta(self.eta)
-        for field, value in (("scale", self.scale), ("shift", self.shift)):
-            if not 0 < value < math.inf:
-                raise ValueError(f"{field}={value}: it must be above 0 and finite; 1 changes nothing")
+        check_range("eta", self.eta, 0)
+        check_positive("scale", self.scale)
+        check_positive("shift", self.shift)
         if not self.s_max >= 0:
             raise ValueError(f"s_max={self.s_max}: it must be at least 0")
 
@@ -230,9 +227,3 @@ class AlphaBeta(Sampler):
             if self.beta > 0:
                 x.add_(noise(), alpha=self.beta * sigma)
             yield x
-
-
-def check_eta(eta: float) -> None:
-    """Raises ValueError unless eta is at least 0."""
-    if not eta >= 0:
-        raise ValueError(f"eta={eta}: it must be at least 0")

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from diffusion_core.fields import check_range
 from diffusion_core.samplers.base import Eps, Noise, Sampler
 
 
@@ -41,8 +42,7 @@ class KadkhodaieSimoncelli(Sampler):
         for field, value in (("beta_ks", self.beta_ks), ("alpha_0", self.alpha_0)):
             if not 0 < value <= 1:
                 raise ValueError(f"{field}={value}: it must be above 0 and at most 1")
-        if self.max_steps < 1:
-            raise ValueError(f"max_steps={self.max_steps}: it must be at least 1")
+        check_range("max_steps", self.max_steps, 1)
 
     def alpha(self, step: int) -> float:
         """The share of the estimated noise that is removed at step `step`, counted from 0."""

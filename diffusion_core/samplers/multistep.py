@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from diffusion_core.fields import check_positive, check_range
 from diffusion_core.samplers.base import ETA, Eps, Noise, Range, Sampler
 
 STEP = """\
@@ -65,8 +66,7 @@ class DPMpp2MSDE(Sampler):
     near: ClassVar[tuple[str, ...]] = DPMpp2M.near
 
     def __post_init__(self) -> None:
-        if not 0 <= self.eta < math.inf:
-            raise ValueError(f"eta={self.eta}: it must be at least 0 and finite")
+        check_range("eta", self.eta, 0)
 
     @property
     def exports(self) -> dict[str, str]:
@@ -117,8 +117,7 @@ class Accelerated(Sampler):
     label: ClassVar[str] = "accelerated"
 
     def __post_init__(self) -> None:
-        if not 0 < self.gam < math.inf:
-            raise ValueError(f"gam={self.gam}: it must be above 0 and finite")
+        check_positive("gam", self.gam)
         if not 0 <= self.mu < 1:
             raise ValueError(f"mu={self.mu}: it must be at least 0 and below 1")
 

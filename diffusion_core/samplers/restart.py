@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from diffusion_core.fields import check_range
 from diffusion_core.samplers.base import Eps, Noise, Sampler
 from diffusion_core.samplers.churn import HEUN_STEP, Heun, heun_step
 from diffusion_core.schedules.sigma import check_ends, check_n_steps, karras
@@ -29,8 +30,7 @@ class Interval:
     def __post_init__(self) -> None:
         check_ends(self.sigma_max, self.sigma_min)
         check_n_steps(self.n_steps)
-        if self.n_restarts < 1:
-            raise ValueError(f"n_restarts={self.n_restarts}: it must be at least 1")
+        check_range("n_restarts", self.n_restarts, 1)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from diffusion_core.fields import check_range
 from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.checked import Model, denoise, follow, name_the_fault
 from diffusion_core.samplers.euler import AlphaBeta
@@ -119,8 +120,8 @@ def sample(
         what = f"n_samples={n_samples}" if samples is None else f"samples={samples}"
         raise ValueError(f"{what}: there must be at least one sample, and no index below 0")
     n_samples = len(wanted)
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: it must be at least 1")
+    if batch_size is not None:
+        check_range("batch_size", batch_size, 1)
     if clean is not None and clean.shape != (n_samples, *shape):
         raise ValueError(f"clean: its shape is {tuple(clean.shape)}, but it must be {(n_samples, *shape)}")
     if trajectory and not sampler.follows_ladder:
@@ -140,18 +141,13 @@ def sample(
         batch = wanted[start : start + size]
         kept = out[:, start : start + len(batch)]
         begin, noise = beginning(start, batch)
-        watching = watch if start == 0 else None
-        if trajectory:
-            kept[0] = begin
-        if watching:
-            watching(0, begin)
-        x, step = begin, 0
         on_batch = at_samples(model, torch.tensor(batch, device=place))
-        for step, x in enumerate(follow(on_batch, sampler, sigmas, begin, noise, at_once=False), start=1):
+        steps = follow(on_batch, sampler, sigmas, begin, noise, at_once=False)
+        for step, x in enumerate(itertools.chain([begin], steps)):
             if trajectory:
                 kept[step] = x
-            if watching:
-                watching(step, x)
+            if watch and start == 0:
+                watch(step, x)
         if final_denoise:
             x = denoise(on_batch, x, sigmas[-1], step, at_once=False)
         if not torch.isfinite(x).all():

@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Callable
 
-from diffusion_core.fields import check_positive
+from diffusion_core.fields import check_positive, check_range
 
 MAX_STEPS = 100_000  # of a ladder, and of any sampler
 
@@ -92,8 +92,7 @@ def alpha_beta_ratio(alpha: float, beta: float) -> float:
     """
     if not 0 < alpha <= 1:
         raise ValueError(f"alpha={alpha}: it must be above 0 and at most 1")
-    if not beta >= 0:
-        raise ValueError(f"beta={beta}: it must be at least 0")
+    check_range("beta", beta, 0)
     bound = math.sqrt(1 - (1 - alpha) ** 2)
     if beta >= bound:
         raise ValueError(
@@ -138,8 +137,7 @@ def check_ends(sigma_max: float, sigma_min: float) -> None:
 
 def check_n_steps(n_steps: int) -> None:
     """Raises ValueError unless 1 <= n_steps <= 100,000."""
-    if not 1 <= n_steps <= MAX_STEPS:
-        raise ValueError(f"n_steps={n_steps}: it must be between 1 and {MAX_STEPS}")
+    check_range("n_steps", n_steps, 1, MAX_STEPS)
 
 
 def check_ladder(sigmas: tuple[float, ...]) -> None:

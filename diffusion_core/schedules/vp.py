@@ -102,8 +102,7 @@ def ddpm_table(
     Source: Ho et al. 2020, arXiv 2006.11239, Section 4; abar is the product of 1 - beta_t. With data_std = 0.5 the ends
         are 0.02 and about 315.
     """
-    if not 2 <= n_table <= MAX_STEPS:
-        raise ValueError(f"n_table={n_table}: it must be between 2 and {MAX_STEPS}")
+    check_range("n_table", n_table, 2, MAX_STEPS)
     check_positive("data_std", data_std)
     if not 0 < vp_beta_start <= vp_beta_end < 1:
         raise ValueError(f"vp_beta_start={vp_beta_start}: it must be above 0 and at most vp_beta_end={vp_beta_end} < 1")

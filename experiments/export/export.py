@@ -123,8 +123,7 @@ def _exports(
 ) -> tuple[dict[str, Any], set[str]]:
     """Writes the code for each library that can express the setting.
 
-    Returns:
-        What settings.json says about it, and the libraries whose code was run and failed.
+    Returns what settings.json says about it, and the libraries whose code was run and failed.
     """
     title = " ".join(f"{trial.setting}: {trial.budget} network evaluations per image".split())  # one line
     samples = trial.samples

@@ -3,8 +3,6 @@
 from experiments.export.target import Target
 from experiments.models.diffusers_unet import Unet
 
-INDENT = " " * 8
-
 
 def call(target: Target, time: str) -> str:
     """The lines that set `out` to what the network returns for z, in the number format of x.
@@ -15,23 +13,24 @@ def call(target: Target, time: str) -> str:
     Args:
         time: the network's time for each image, as Python.
     """
-    copied, end = _copied("z", target), "[:, : z.shape[1]].to(x.dtype)"
+    convention, index, guided = target.convention, takes_index(target), target.convention.guidance != 1
     lines = [f"time = {time}"]
-    if takes_index(target):
+    if index:
         lines.append("index = first + torch.arange(len(z), device=z.device)")
-    convention = target.convention
     if convention.labels is None:
-        return _lines([*lines, f"out = net({copied}, time{', index=index' * takes_index(target)}){end}"])
-    lines.append(f"labels = {f'index % {convention.n_classes}' if takes_index(target) else _full(convention.labels)}")
-    if convention.guidance == 1:
-        return _lines([*lines, f"out = net({copied}, time, labels){end}"])
-    lines += [
-        f"none, twice = {_full(convention.null_label)}, {_copied('torch.cat([z, z])', target, new=True)}",
-        "both = net(twice, torch.cat([time, time]), torch.cat([labels, none]))",
-        "with_label, without = both.chunk(2)",
-        f"out = torch.lerp(without, with_label, {convention.guidance!r}){end}  # classifier-free guidance",
-    ]
-    return _lines(lines)
+        out = f"net({_copied('z', target)}, time{', index=index' * index})"
+    else:
+        lines.append(f"labels = {f'index % {convention.n_classes}' if index else _full(convention.labels)}")
+        out = f"net({_copied('z', target)}, time, labels)"
+    if guided:
+        lines += [
+            f"none, twice = {_full(convention.null_label)}, {_copied('torch.cat([z, z])', target, new=True)}",
+            "both = net(twice, torch.cat([time, time]), torch.cat([labels, none]))",
+            "with_label, without = both.chunk(2)",
+        ]
+        out = f"torch.lerp(without, with_label, {convention.guidance!r})"
+    lines.append(f"out = {out}[:, : z.shape[1]].to(x.dtype){'  # classifier-free guidance' * guided}")
+    return "\n".join(" " * 8 + line for line in lines)
 
 
 def takes_index(target: Target) -> bool:
@@ -126,7 +125,3 @@ def _copied(z: str, target: Target, *, new: bool = False) -> str:
 
 def _full(value: object) -> str:
     return f"torch.full((len(z),), {value}, device=z.device)"
-
-
-def _lines(lines: list[str]) -> str:
-    return "\n".join(INDENT + line for line in lines)

@@ -29,35 +29,28 @@ class Mismatch(Unsupported):
 
 
 def difference(code: str, config: SampleConfig, model: Model, images: Images) -> float:
-    """How far the images of the torch code are from ours, for the same noise, in our units.
+    """How far the images of the torch code are from ours, for the same noise, as in `_compared`. Raises Mismatch."""
+    device, edge = torch.device(config.machine.device), model.edge if isinstance(model, Adapter) else 0
 
-    It is the largest difference of a pixel, as the median over N_IMAGES images: rounding grows in a few images, and
-    wrong code shows in all.
+    def ours(off: float) -> Tensor:
+        x = sample(
+            _reading(model, off), config.ladder.sigmas(), config.sampler, n_samples=N_IMAGES, shape=images.shape,
+            seed=config.seed, device=device, final_denoise=config.final_denoise,
+        )  # fmt: skip
+        return x[..., edge : x.shape[2] - edge, edge : x.shape[3] - edge]
 
-    Raises:
-        Mismatch: the difference is above TOLERANCE and above what rounding explains, or the code fails.
-    """
-    device = torch.device(config.machine.device)
-    try:
-        ours = _ours(model, config, images)
+    def theirs() -> Tensor:
         net, noise, back = as_users_call(model, BlockNoise(config.seed, range(N_IMAGES), images.shape, device))
-        theirs = back(run(code)(net, noise))
-        edge = (images.shape[1] - theirs.shape[2]) // 2
-        inner = (..., slice(edge, images.shape[1] - edge), slice(edge, images.shape[2] - edge))
-        error = _apart(ours[inner], theirs)
-        fits = error <= TOLERANCE or _rounds(error, ours[inner], _ours(_slightly_off(model), config, images)[inner])
-    except Exception as reason:  # of a network that we do not know
-        raise Mismatch(f"the code fails here: {told(reason)}") from None
-    if not fits:
-        raise Mismatch(f"the code gives other images, by {error:.2g} standard deviations of the data")
-    return error
+        return back(run(code)(net, noise))
+
+    how = "the code fails here", "the code gives other images, by {:.2g} standard deviations of the data"
+    return _compared(ours, theirs, *how)
 
 
 def check_with_diffusers(code: str, target: Target, device: torch.device) -> None:
     """Runs the code for diffusers on a device and compares its images with those of the torch code.
 
-    Raises:
-        Mismatch: it fails, or the images differ, so this version of diffusers is another one than the code is for.
+    Raises Mismatch if it fails, or if the images differ: then this version of diffusers is not the one the code is for.
     """
     net, block, back = as_users_call(target.model, BlockNoise(0, range(N_IMAGES), target.images.shape, device))
     shape = block().shape
@@ -68,19 +61,34 @@ def check_with_diffusers(code: str, target: Target, device: torch.device) -> Non
         asked = net if off == 0 else lambda z, *told, **named: net(z * (1 + off), *told, **named)
         return back(run(text)(asked, *more, lambda: torch.randn(shape, generator=generator).to(device), *drawn))
 
-    try:
-        ours = sampled(torch_loop(target), 0)
+    def theirs() -> Tensor:
         with warnings.catch_warnings(action="ignore"):  # its own, about numpy and others
             from diffusers import DDPMScheduler
 
             kind = {"eps": "epsilon", "v": "v_prediction"}[target.convention.predicts]
-            config = DDPMScheduler(prediction_type=kind).config
-            error = _apart(ours, sampled(code, 0, dict(config)))
-        fits = error <= TOLERANCE or _rounds(error, ours, sampled(torch_loop(target), ROUNDED))
-    except Exception as reason:  # of a library that we do not know
-        raise Mismatch(f"the installed diffusers fails: {told(reason)}") from None
+            return sampled(code, 0, dict(DDPMScheduler(prediction_type=kind).config))
+
+    how = "the installed diffusers fails", "the installed diffusers gives other images, by {:.2g}; use the torch code"
+    _compared(lambda off: sampled(torch_loop(target), off), theirs, *how)
+
+
+def _compared(ours: Callable[[float], Tensor], theirs: Callable[[], Tensor], fails: str, differs: str) -> float:
+    """How far images are from ours, in our units: the largest difference of a pixel, as the median over images.
+
+    Rounding grows in a few images, and wrong code shows in all.
+
+    `ours`: our images if the network reads x with this relative error. Raises Mismatch that says `fails` if there is an
+    error, and `differs` if the difference is above TOLERANCE and above what rounding explains.
+    """
+    try:
+        images = ours(0.0)
+        error = _apart(images, theirs())
+        fits = error <= TOLERANCE or error <= min(MARGIN * _apart(images, ours(ROUNDED)), MOST)
+    except Exception as reason:  # of a network or a library that we do not know
+        raise Mismatch(f"{fails}: {told(reason)}") from None
     if not fits:
-        raise Mismatch(f"the installed diffusers gives other images, by {error:.2g}; use the torch code")
+        raise Mismatch(differs.format(error))
+    return error
 
 
 def has_diffusers() -> bool:
@@ -110,25 +118,14 @@ def as_users_call(
     return model.net, inner, lambda x: (x - shift) / scale
 
 
-def _ours(model: Model, config: SampleConfig, images: Images) -> Tensor:
-    options: dict[str, Any] = {"device": torch.device(config.machine.device), "final_denoise": config.final_denoise}
-    shape, seed = images.shape, config.seed
-    return sample(model, config.ladder.sigmas(), config.sampler, n_samples=N_IMAGES, shape=shape, seed=seed, **options)
+def _reading(model: Model, off: float) -> Model:
+    """The model for the first N_IMAGES samples, which reads x with a relative error, as rounding may change it."""
 
+    def eps(x: Tensor, sigma: Tensor) -> Tensor:
+        out: Tensor = at_samples(model, torch.arange(len(x), device=x.device))(x * (1 + off), sigma)
+        return out
 
-def _slightly_off(model: Model) -> Model:
-    """The model for the first N_IMAGES samples, which reads x as rounding may change it."""
-
-    def off(x: Tensor, sigma: Tensor) -> Tensor:
-        eps: Tensor = at_samples(model, torch.arange(len(x), device=x.device))(x * (1 + ROUNDED), sigma)
-        return eps
-
-    return off
-
-
-def _rounds(error: float, ours: Tensor, rounded: Tensor) -> bool:
-    """Whether a network rounds so much that a difference of this size is no mistake."""
-    return error <= min(MARGIN * _apart(ours, rounded), MOST)
+    return eps
 
 
 def _apart(ours: Tensor, theirs: Tensor) -> float:

@@ -74,11 +74,7 @@ class Pool:
         return cls(features, absolute, {name: each.sum(axis=1) for name, each in sums.items()})
 
     def aside(self, n: int, draw: int) -> NDArray[np.bool_]:
-        """Mask (T,) of the n images that draw number `draw` sets aside.
-
-        Raises:
-            ValueError: fewer than two images would remain.
-        """
+        """Mask (T,) of the n images that draw number `draw` sets aside. ValueError if fewer than two would remain."""
         if n > len(self.features) - 2:
             raise ValueError(f"n_samples={n}: the data set has {len(self.features)} images, and 2 must stay to compare")
         mask = np.zeros(len(self.features), dtype=bool)

@@ -44,8 +44,6 @@ from experiments.metrics import features_natural, features_user
 from experiments.metrics.features_base import OwnExtractor, check_pixels
 
 WEIGHTS = Path(__file__).parent / "weights"
-BATCH_SIZES = {"digits": 500}  # other extractors work at 64x64 and above: small batches stay in the cache
-BATCH_SIZE = 25
 
 
 class DigitsNetwork(nn.Module):
@@ -99,12 +97,7 @@ def dimension(name: str, pixels: torch.Tensor) -> int:
 def features_id(name: str, weights: Path | None = None) -> str:
     """First 12 hex digits of the SHA-256 of the extractor's weights file. Other weights give other features.
 
-    Args:
-        name: one of `FEATURES`, or python:MODULE:FUNCTION, for which the source of the module stands for the weights.
-        weights: the file; by default the extractor's own, downloaded if necessary.
-
-    Raises:
-        ValueError: as in `weights_file`.
+    For python:MODULE:FUNCTION the source of the module stands for the weights. Arguments and errors as `weights_file`.
     """
     if name.startswith(PYTHON):
         if weights is not None:
@@ -115,12 +108,7 @@ def features_id(name: str, weights: Path | None = None) -> str:
 
 
 def extract(
-    name: str,
-    pixels: torch.Tensor,
-    *,
-    weights: Path | None = None,
-    device: torch.device | str = "cpu",
-    batch_size: int | None = None,
+    name: str, pixels: torch.Tensor, *, weights: Path | None = None, device: torch.device | str = "cpu"
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Features of images from the extractor that torch-fidelity uses, and class logits for `digits`.
 
@@ -130,31 +118,27 @@ def extract(
             (n, 1, 32, 32).
         weights: a weights file in the extractor's own format, instead of the committed, installed or downloaded file.
         device: where to compute.
-        batch_size: images per batch; changes the result by float rounding only.
 
     Returns:
         Features float32 (n, d) and, for `digits` only, logits float32 (n, 10), both on the CPU.
 
     Raises:
-        ValueError: an unknown name, a wrong dtype or shape, no images, a batch size below 1, weights that are missing
-            or not the extractor's, a package that is not installed, or a user's function that fails.
+        ValueError: an unknown name, a wrong dtype or shape, no images, weights that are missing or not the extractor's,
+            a package that is not installed, or a user's function that fails.
     """
     check_features(name)
     check_pixels(pixels, name)
     if len(pixels) == 0:
         raise ValueError("pixels has 0 images; at least one is needed")
-    size = usual_batch(name) if batch_size is None else batch_size
-    if size < 1:
-        raise ValueError(f"batch_size={batch_size}: it must be at least 1")
     extractor = opened(name, weights, device)
-    parts = [extractor(batch) for batch in pixels.split(size)]
+    parts = [extractor(batch) for batch in pixels.split(usual_batch(name))]
     layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
     return layers[0], layers[1] if name == "digits" else None
 
 
 def usual_batch(name: str) -> int:
-    """Images per batch on a CPU."""
-    return BATCH_SIZES.get(name, BATCH_SIZE)
+    """Images per batch on a CPU. All but `digits` work at 64x64 and above: small batches stay in the cache."""
+    return 500 if name == "digits" else 25
 
 
 def opened(
@@ -194,8 +178,7 @@ def _users(name: str) -> Callable[[torch.Tensor], list[torch.Tensor]]:
 def weights_file(name: str, weights: Path | None = None) -> Path:
     """The extractor's weights file: `weights`, or its own file, downloaded if necessary.
 
-    Raises:
-        ValueError: an unknown name, no such file, a package that is not installed, or a failed download.
+    ValueError for an unknown name, a file or a package that is missing, or a failed download.
     """
     one_of("features", name, FEATURES)
     if weights is not None:

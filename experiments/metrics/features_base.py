@@ -11,15 +11,8 @@ from torch_fidelity import FeatureExtractorBase
 class OwnExtractor(FeatureExtractorBase):
     """An extractor of float32 layers. A subclass names them, the one that distances use first, and loads its network.
 
-    Args:
-        name: the name under which the extractor is registered.
-        features_list: the layers that `forward` returns, in this order.
-        feature_extractor_weights_path: weights to use instead of the usual ones, in the same format.
-        feature_extractor_internal_dtype: only "float32" (None means that too).
-        **kwargs: other keywords of torch-fidelity, which are ignored.
-
-    Raises:
-        ValueError: an unknown layer, another internal dtype, or weights that are missing.
+    Arguments are those of torch-fidelity; further keywords are ignored. ValueError for an unknown layer, an internal
+    dtype other than float32, or weights that are missing.
     """
 
     LAYERS: ClassVar[tuple[str, ...]]

@@ -38,8 +38,7 @@ def load(name: str) -> Any:
 def rows(name: str, function: Any, pixels: Tensor) -> Tensor:
     """What the function makes of uint8 pixels (n, C, H, W): float32 (n, d) on the CPU.
 
-    Raises:
-        ValueError: it raises an error, or what it returns is not one row of finite numbers for each image.
+    ValueError if it raises an error, or if what it returns is not one row of finite numbers for each image.
     """
     with of_user(f"features {name}", ValueError):
         returned = function(pixels.clone())

@@ -75,11 +75,7 @@ class Influence:
 
 
 def influence(own: Array, real: Array, moments: Moments | None = None) -> Influence:
-    """FD of features (n, d) to real ones (r, d), with what each image adds to it.
-
-    Args:
-        moments: of the real images, if they are known.
-    """
+    """FD of features (n, d) to real ones (r, d), with what each image adds to it. `moments`: of the real ones."""
     first, second = Moments.of(own), moments or Moments.of(real)
     values, vectors = second.eigen
     root = vectors * np.sqrt(values)

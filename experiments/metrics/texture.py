@@ -26,11 +26,8 @@ SEED = 11  # of the noise on real images
 def texture(pixels: Tensor) -> NDArray[np.float64]:
     """Mean of log(1 + |c| / 4) over the finest diagonal Haar coefficients c = (a - b - c + d) / 2 of each image, (n,).
 
-    Args:
-        pixels: uint8 (n, C, H, W), H and W at least 2. Blocks are 2x2; an odd last row or column is left out.
-
-    Raises:
-        ValueError: other pixels.
+    Pixels are uint8 (n, C, H, W), H and W at least 2, else ValueError. Blocks are 2x2; an odd last row or column is
+    left out.
     """
     if pixels.dtype != torch.uint8 or pixels.ndim != 4 or min(pixels.shape[2:]) < 2:
         given = f"{pixels.dtype} {tuple(pixels.shape)}"

@@ -61,9 +61,7 @@ def behaviour(model: Model, images: Images, device: str) -> str:
 def check_batch(model: Model, images: Images, device: str, n: int) -> Tensor:
     """eps of n noisy images in one batch, always the same ones, two at each noise level from sigma 30 down to 0.03.
 
-    Raises:
-        ValueError: as in `behaviour`; also if the model does not follow x where x changes and sigma does not, as one
-            that remembers its answers by the noise level.
+    ValueError as in `behaviour`; also if the model remembers its answers by the noise level.
     """
     every = torch.arange(n)
     answers, again = (_outputs(model, images, device, every, n) for _ in range(2))

@@ -71,9 +71,8 @@ def find(root: Path) -> DiffusersFolder:
             f"diffusers:{root}: this is a part of a pipeline; name the folder above it, whose scheduler says what the "
             "network predicts"
         )
-    if scheduler is None:
-        return DiffusersFolder(root, path.parent, config, None, files)
-    return DiffusersFolder(root, path.parent, config, read_json(scheduler), [*files, scheduler])
+    files += [scheduler] if scheduler else []
+    return DiffusersFolder(root, path.parent, config, read_json(scheduler) if scheduler else None, files)
 
 
 def _first(*paths: Path) -> Path | None:
@@ -138,11 +137,7 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
 
 
 def notes(root: Path) -> list[str]:
-    """Assumptions about the model in a folder, and differences from diffusers' own pipeline, one sentence each.
-
-    Raises:
-        ValueError: as in `find`.
-    """
+    """Assumptions about the model in a folder, and differences from diffusers' pipeline. ValueError as in `find`."""
     folder = find(root)
     config, scheduler = folder.config, folder.scheduler or {}
     centred, touched = config.get("center_input_sample"), "the estimated x0 at every step"

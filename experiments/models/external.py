@@ -59,10 +59,8 @@ def fingerprint(source: str) -> str:
     """The first 12 hex digits of a SHA-256 of the files that determine the model. It stays the same in a moved folder.
 
     Those of a folder are the weight and config files that are read, with their names. For `python:` it is the module's
-    source file, with the attribute's name, but *not* what the module loads or imports.
-
-    Raises:
-        ValueError: an unknown spelling, or a missing model.
+    source file, with the attribute's name, but *not* what the module loads or imports. ValueError for an unknown
+    spelling or a missing model.
     """
     kind, rest, root = _split(source)
     if kind == "python":
@@ -73,11 +71,7 @@ def fingerprint(source: str) -> str:
 
 
 def describe(source: str, label: Labels = None) -> str:
-    """A short name for tables and reports, e.g. `diffusers:ddpm-mnist (UNet2DModel, label 3)`; no parent folders.
-
-    Raises:
-        ValueError: as in `fingerprint`.
-    """
+    """A short name for tables, e.g. `diffusers:ddpm-mnist (UNet2DModel, label 3)`. ValueError as in `fingerprint`."""
     kind, rest, root = _split(source)
     if kind == "python":
         return f"{PYTHON}{':'.join(modules.names(rest, PYTHON))}"
@@ -93,11 +87,7 @@ def describe(source: str, label: Labels = None) -> str:
 
 
 def notes(source: str) -> list[str]:
-    """Assumptions about the model, to be printed next to its results, one sentence each.
-
-    Raises:
-        ValueError: as in `fingerprint`.
-    """
+    """Assumptions about the model, to be printed next to its results, one sentence each. Errors as in `fingerprint`."""
     kind, rest, root = _split(source)
     if kind == "python":
         modules.names(rest, PYTHON)

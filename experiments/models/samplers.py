@@ -29,11 +29,7 @@ WRAPPED: dict[str, Callable[[Any], SamplerFunction]] = {
 
 
 def named(text: str) -> tuple[SamplerFunction, int | None]:
-    """The sampler that `text` names, and the order that it declares, if any.
-
-    Raises:
-        ValueError: nothing has this name, its module cannot be imported, or an option does not suit it.
-    """
+    """The sampler that `text` names, and the order that it declares, if any. ValueError if there is none."""
     name, _, _ = text.partition("(")
     kind, colon, rest = text.partition(":")
     if not colon:

@@ -79,8 +79,7 @@ class Extractor:
 def describe(images: ImageSet, extractor: Extractor, store: Store) -> Described:
     """Features and texture of all images, from the store if a check of a few shows that they still hold.
 
-    Raises:
-        ValueError: an image cannot be read or does not suit the extractor; the message names it.
+    ValueError, which names the image, if one cannot be read or does not suit the extractor.
     """
     content = features_id(extractor.name, extractor.weights)
     key = f"{SCHEMA} {extractor.name} {content} {images.content}"
@@ -173,8 +172,7 @@ def _batch(same: list[tuple[int, Pixels]]) -> tuple[list[int], Tensor]:
 def suit(pixels: Tensor, features: str, name: str) -> Tensor:
     """Pixels (b, C, H, W) as a feature space takes them: `digits` grey 32x32, all others with three channels.
 
-    Raises:
-        ValueError: coloured or oblong images for `digits`.
+    ValueError for coloured or oblong images if it is `digits`.
     """
     if features != "digits":
         return pixels.expand(-1, 3, -1, -1)

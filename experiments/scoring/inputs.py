@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from diffusion_core import data
-from diffusion_core.data_files import Pixels, image_files, images_among, read_image, read_npz_images
+from diffusion_core.data_files import Pixels, image_files, images_among, read_arrays, read_image
 from experiments.store.store import Store
 
 SAMPLES = "samples:"  # prefix of the identity of samples in the store
@@ -63,15 +63,9 @@ Source = str | Path | NDArray[Any] | torch.Tensor
 
 
 def open_input(source: Source, store: Store, name: str = "") -> Input:
-    """The images or features that a user names.
+    """The images or features that a user names; `name` is that of an array. Samples of this project lie in the store.
 
-    Args:
-        source: as above.
-        store: where samples of this project lie.
-        name: of an array.
-
-    Raises:
-        ValueError: there is no such thing, or it holds no images; the message names the file.
+    ValueError, which names the file, if there is no such thing, or if it holds no images.
     """
     if not isinstance(source, str | Path):
         return _array(name, np.asarray(source))
@@ -84,7 +78,7 @@ def open_input(source: Source, store: Store, name: str = "") -> Input:
         if path.is_dir():
             return _folder(text, path)
         if path.suffix == ".npz":
-            return _pixels(text, read_npz_images(path))
+            return _pixels(text, images_among(read_arrays(path))[1])
         if path.is_file():
             return _array(text, _npy(path))
     except (ValueError, OSError, EOFError) as error:

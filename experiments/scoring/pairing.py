@@ -34,12 +34,10 @@ def pair(sets: Sequence[Input], pairs: Pairs = "auto") -> Pairing:
     """How the images of several sets are compared. All get the same number of images, since FD falls with it.
 
     Args:
-        sets: what is compared.
         pairs: names: images with the same name are a pair, others are left out; order: image i of each set; none:
             no pairs; auto: names if all sets have the same ones, else none.
 
-    Raises:
-        ValueError: a set has too few images, or its names or its number do not suit `pairs`.
+    ValueError if a set has too few images, or if its names or its number do not suit `pairs`.
     """
     for images in sets:
         if images.n < MIN_SAMPLES:
@@ -47,15 +45,16 @@ def pair(sets: Sequence[Input], pairs: Pairs = "auto") -> Pairing:
             raise ValueError(f"{images.name}: {count}; an interval needs at least {MIN_SAMPLES}")
     if len(sets) == 1:
         return Pairing((random_order(sets[0].n),), "none")
+    alike = len({images.n for images in sets}) == 1
     if pairs == "order":
-        if len({images.n for images in sets}) > 1:
+        if not alike:
             raise ValueError(f"pairs='order': all sets must have equally many images, but {_counts(sets)}")
         return Pairing((random_order(sets[0].n),) * len(sets), "order")
     if pairs == "names" or (pairs == "auto" and _same_names(sets)):
         return _by_names(sets)
     n = min(images.n for images in sets)
     note = f"{n:,} images of each are compared, since FD falls with their number: {_counts(sets)}"
-    return Pairing(tuple(random_order(images.n)[:n] for images in sets), "none", note if _differ(sets) else "")
+    return Pairing(tuple(random_order(images.n)[:n] for images in sets), "none", "" if alike else note)
 
 
 def _by_names(sets: Sequence[Input]) -> Pairing:
@@ -85,10 +84,6 @@ def _same_names(sets: Sequence[Input]) -> bool:
         return False
     names = [Counter(images.names) for images in sets]
     return max(names[0].values()) == 1 and all(other == names[0] for other in names[1:])
-
-
-def _differ(sets: Sequence[Input]) -> bool:
-    return len({images.n for images in sets}) > 1
 
 
 def _counts(sets: Sequence[Input]) -> str:

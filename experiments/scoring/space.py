@@ -27,14 +27,10 @@ def results(
     features: str, features_id: str, names: Sequence[str], real: Features, sets: Sequence[Features], paired: bool,
     grains: Sequence[float | None],
 ) -> Space:  # fmt: skip
-    """All results in one feature space.
+    """All results in one feature space, whose weights have the hash `features_id`.
 
-    Args:
-        features, features_id: its name, and the hash of its weights.
-        names: of the sets.
-        real: (R, d), in random order.
-        sets: each (n, d), in random order; if `paired`, rows at one place come from the same noise.
-        grains: of the sets.
+    `real` (R, d) and each of the sets (n, d) are in random order; if `paired`, rows of the sets at one place come from
+    the same noise.
     """
     against, distances, sides = Real.of(real.astype(np.float64)), list[dict[str, Distance]](), list[Side]()
     whole = tracked(list(zip(names, sets, grains, strict=True)), "distances")

@@ -21,7 +21,6 @@ from reports.schema import JUDGE, LEVEL
 
 NAME = "score"
 GRID, TILE = 4, 64  # images along each side of a picture, and the largest side of one in pixels
-TABLES = ("table.csv", "contrasts.csv", "floors.csv", "best_sets.csv", "scores.csv", "spaces.csv")
 
 
 def write(folder: Path, compared: Compared) -> None:
@@ -58,7 +57,7 @@ def write(folder: Path, compared: Compared) -> None:
         write_rows(folder / name, lines)
     _pictures(folder / "images", compared)
     info = provenance(NAME, question(scores), "", scores.notes)
-    write_json(folder / "run.json", info | {NAME: _facts(scores), "files": digests(folder, TABLES)})
+    write_json(folder / "run.json", info | {NAME: _facts(scores), "files": digests(folder, rows)})
 
 
 def question(scores: Scores) -> str:

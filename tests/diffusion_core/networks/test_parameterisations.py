@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from random_weights import filled
+from torch import Tensor
 
 from diffusion_core.exact.tied_mixture import TiedMixture
 from diffusion_core.networks import PARAMETERISATIONS, build
@@ -33,16 +34,6 @@ def noisy(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
 
 def column(sigma: Tensor) -> Tensor:
     return sigma.view(-1, 1, 1, 1)
-
-
-def wide_small(parameterisation: str) -> nn.Module:
-    """`small` in float64 with every weight random, so that its trunk says something."""
-    model = build("small", parameterisation=parameterisation).double()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.1)
-    return model
 
 
 @pytest.mark.parametrize("name", PARAMETERISATIONS)
@@ -98,7 +89,7 @@ def test_v_of_the_preconditioned_network_is_minus_what_its_trunk_returns() -> No
     A variance-preserving z is alpha x with alpha = 1 / sqrt(1 + sigma^2) and sigma_vp = sigma alpha.
     """
     x0, noise, sigma = noisy()
-    model = wide_small("preconditioned")
+    model = filled("small").double()
     alpha = (1 + column(sigma) ** 2).rsqrt()
     sigma_vp = column(sigma) * alpha
     z = alpha * x0 + sigma_vp * noise
@@ -114,7 +105,7 @@ def test_v_of_the_preconditioned_network_is_minus_what_its_trunk_returns() -> No
 def test_karras_weight_is_the_unit_weight_on_v(name: str) -> None:
     x0, noise, sigma = noisy()
     with torch.no_grad():
-        eps = wide_small(name)(x0 + column(sigma) * noise, sigma)
+        eps = filled("small", 1, name).double()(x0 + column(sigma) * noise, sigma)
     angle = column(sigma).atan()  # v = cos(angle) noise - sin(angle) x0
     estimate = angle.cos() * eps - angle.sin() * (x0 + column(sigma) * (noise - eps))
     error = estimate - (angle.cos() * noise - angle.sin() * x0)

@@ -58,6 +58,15 @@ def evaluate(x: Tensor, sigma: float) -> Tensor:
     return TINY(x, torch.full((len(x),), sigma, dtype=x.dtype))
 
 
+def of_vp(peer: Any, sigmas: tuple[float, ...], how: Callable[[], dict[str, Any]], dtype: torch.dtype) -> list[Tensor]:
+    """x after each step of a scheduler whose x has unit variance; `how`: further arguments of a step."""
+    x, out = vp(start(sigmas[0], dtype), sigmas[0]), []
+    for timestep, (sigma, after) in zip(peer.timesteps, itertools.pairwise(sigmas), strict=True):
+        x = peer.step(evaluate(ve(x, sigma), sigma), timestep, x, return_dict=False, **how())[0]
+        out.append(ve(x, after))
+    return out
+
+
 @pytest.mark.parametrize("s_churn", [0.0, 4.0, 40.0])
 def test_euler_with_churn_is_diffusers_euler_discrete(diffusers: Any, s_churn: float) -> None:
     """diffusers adds the noise after the network was asked; so it is asked here as Algorithm 2 says, at sigma_hat."""
@@ -102,12 +111,8 @@ def test_euler_is_diffusers_ddim(diffusers: Any, eta: float) -> None:
     peer = diffusers.DDIMScheduler(clip_sample=False)
     peer.set_timesteps(N)
     sigmas = (*levels(peer.alphas_cumprod[peer.timesteps]), 0.0)
-    noise, out = replayed(torch.float64), []
-    x = vp(start(sigmas[0]), sigmas[0])
-    for timestep, (sigma, after) in zip(peer.timesteps, itertools.pairwise(sigmas), strict=True):
-        fresh = noise() if eta else None
-        x = peer.step(evaluate(ve(x, sigma), sigma), timestep, x, eta, variance_noise=fresh, return_dict=False)[0]
-        out.append(ve(x, after))
+    noise = replayed(torch.float64)
+    out = of_vp(peer, sigmas, lambda: {"eta": eta, "variance_noise": noise() if eta else None}, torch.float64)
     compare(f"Euler(eta={eta:g}), DDPM ladder to 0", "diffusers DDIM", ours(Euler(eta), sigmas), out)
 
 
@@ -115,12 +120,8 @@ def test_euler_at_eta_one_is_diffusers_ddpm(diffusers: Any) -> None:
     peer = diffusers.DDPMScheduler(clip_sample=False)
     peer.set_timesteps(N)
     sigmas = (*levels(peer.alphas_cumprod[peer.timesteps]), 0.0)
-    generator, out = torch.Generator().manual_seed(11), []
-    x = vp(start(sigmas[0]), sigmas[0])
-    for timestep, (sigma, after) in zip(peer.timesteps, itertools.pairwise(sigmas), strict=True):
-        eps = evaluate(ve(x, sigma), sigma)
-        x = peer.step(eps, timestep, x, generator=generator, return_dict=False)[0]
-        out.append(ve(x, after))
+    generator = torch.Generator().manual_seed(11)
+    out = of_vp(peer, sigmas, lambda: {"generator": generator}, torch.float64)
     compare("Euler(eta=1), DDPM ladder to 0", "diffusers DDPM", ours(Euler(1.0), sigmas), out)
 
 
@@ -133,13 +134,8 @@ def test_dpmpp_2m_is_diffusers_multistep(diffusers: Any, sampler: Sampler, final
     )
     peer.set_timesteps(N)
     peer.set_begin_index(0)
-    sigmas, noise, out = tuple(peer.sigmas.double().tolist()), replayed(torch.float32), []
-    x = vp(start(sigmas[0], torch.float32), sigmas[0])
-    for timestep, (sigma, after) in zip(peer.timesteps, itertools.pairwise(sigmas), strict=True):
-        fresh = noise() if sde else None
-        eps = evaluate(ve(x, sigma), sigma)
-        x = peer.step(eps, timestep, x, variance_noise=fresh, return_dict=False)[0]
-        out.append(ve(x, after))
+    sigmas, noise = tuple(peer.sigmas.double().tolist()), replayed(torch.float32)
+    out = of_vp(peer, sigmas, lambda: {"variance_noise": noise() if sde else None}, torch.float32)
     mine, name = ours(sampler, sigmas, torch.float32), type(sampler).__name__
     compare(f"{name}(), DDPM ladder to {final}", "diffusers DPMSolverMultistep", mine, out, "float32")
 

@@ -12,6 +12,7 @@ from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import (
     SAMPLERS,
     Accelerated,
+    AlphaBeta,
     DPMpp2M,
     DPMpp2MSDE,
     Euler,
@@ -28,6 +29,7 @@ from diffusion_core.samplers import (
 )
 from diffusion_core.schedules import geometric, karras
 
+RATIO = LADDER[1] / LADDER[0]
 RESTARTS = Restart((Interval(0.2, 2.0, 3, 2), Interval(1.0, 4.0, 1, 1)))
 WITHIN = EulerWithin(0.8, s_min=0.5, s_max=5.0)  # four of the ladder's levels: 3.16, 1.78, 1 and 0.56
 DETERMINISTIC: list[Sampler] = [
@@ -78,13 +80,15 @@ def test_counted_evaluations_are_planned(sampler: Sampler) -> None:
     assert n_steps == len(LADDER) - 1 or isinstance(sampler, KadkhodaieSimoncelli)
 
 
-@pytest.mark.parametrize("sampler", DETERMINISTIC, ids=lambda sampler: sampler.name)
+@pytest.mark.parametrize("sampler", [*DETERMINISTIC, AlphaBeta(1 - RATIO, 0.0)], ids=lambda sampler: sampler.name)
 def test_no_noise_is_drawn_without_need(sampler: Sampler) -> None:
     *_, end = follow(EXACT, sampler, LADDER, start(), forbidden)
     assert torch.isfinite(end).all()
 
 
-@pytest.mark.parametrize("sampler", NOISY, ids=lambda sampler: sampler.name)
+@pytest.mark.parametrize(
+    "sampler", [*NOISY, AlphaBeta(0.5, math.sqrt(RATIO**2 - 0.25))], ids=lambda sampler: sampler.name
+)
 def test_noise_changes_the_result_and_is_drawn_once_where_added(sampler: Sampler) -> None:
     noise = Noise()
     end = list(follow(EXACT, sampler, LADDER, start(), noise))[-1].clone()
@@ -185,7 +189,7 @@ def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
         (lambda: EulerCorrected(scale=0.0), "scale=0.0: it must be above 0 and finite"),
         (lambda: EulerCorrected(shift=math.inf), "shift=inf"),
         (lambda: EulerCorrected(s_max=-1.0), "s_max=-1.0"),
-        (lambda: Heun(s_churn=-1.0), "s_churn=-1.0: it must be at least 0 and finite"),
+        (lambda: Heun(s_churn=-1.0), "s_churn=-1.0: it must be at least 0"),
         (lambda: EulerChurn(s_noise=math.inf), "s_noise=inf"),
         (lambda: Heun(s_min=2.0, s_max=1.0), "s_min=2.0: .* at most s_max=1.0"),
         (lambda: DPMpp2MSDE(-1.0), "eta=-1.0"),

@@ -1,7 +1,5 @@
 """Every export is run, with the same noise, against the library that it is for, and gives our images."""
 
-import itertools
-import math
 import re
 import sys
 import types
@@ -12,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.published_samplers import k_dpmpp_2m, k_euler, k_euler_ancestral, k_heun
 from diffusion_core import adapters
 from diffusion_core.adapters import Convention
+from diffusion_core.conformance.impulses import Draws
 from diffusion_core.data import Images
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import (
@@ -206,64 +206,29 @@ def test_the_index_of_the_first_image_decides_the_labels() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# k-diffusion pins an old numpy, so its formulas are written out here: Karras et al. 2022 (arXiv 2206.00364), Algorithm
-# 2; its ancestral step; Lu et al. 2022 (arXiv 2211.01095), Algorithm 2 and its SDE form, in lambda = -ln sigma. Its
-# functions take a step to 0 for one of the steps. What they draw here is our noise.
+# k-diffusion pins an old numpy, so its functions are those of bench/published_samplers.py, from the papers' formulas.
+# They take a step to 0 for one of the steps. What they draw here is our noise.
 
 KSampling = dict[str, Callable[..., Tensor]]
 
 
 def k_sampling(noise: Callable[[], Tensor]) -> KSampling:
-    def slope(model: Any, x: Tensor, sigma: Tensor) -> Tensor:
-        return (x - model(x, sigma * x.new_ones(len(x)))) / sigma
+    def drawing(function: Callable[..., Tensor], own: str = "") -> Callable[..., Tensor]:
+        """`own`: the argument that k-diffusion needs to draw noise that is not its own."""
 
-    def ancestral(
-        model: Any, x: Tensor, sigmas: Tensor, eta: float = 1.0, s_noise: float = 1.0, noise_sampler: Any = None
-    ) -> Tensor:
-        for now, after in itertools.pairwise(sigmas):
-            up = min(after, eta * (after**2 * (1 - after**2 / now**2)) ** 0.5)
-            x = x + slope(model, x, now) * ((after**2 - up**2) ** 0.5 - now)
-            if after > 0:
-                x = x + noise_sampler(now, after) * s_noise * up
-        return x
+        def sampled(model: Any, x: Tensor, sigmas: Tensor, **options: Any) -> Tensor:
+            draw = options.pop(own) if own else noise
+            with Draws(lambda shape: draw()):
+                return function(lambda x, sigma: model(x, torch.full((len(x),), sigma)), x, sigmas, **options)
 
-    def churned(model: Any, x: Tensor, sigmas: Tensor, order: int, churn: dict[str, float]) -> Tensor:
-        n, s_noise = len(sigmas) - 1, churn.get("s_noise", 1.0)
-        for now, after in itertools.pairwise(sigmas):
-            inside = churn.get("s_tmin", 0.0) <= now <= churn.get("s_tmax", math.inf)
-            gamma = min(churn.get("s_churn", 0.0) / n, 2**0.5 - 1) if inside else 0.0
-            raised = now * (gamma + 1)
-            if gamma > 0:
-                x = x + noise() * s_noise * (raised**2 - now**2) ** 0.5
-            d = slope(model, x, raised)
-            y = x + d * (after - raised)
-            x = y if order == 1 or after == 0 else x + (d + slope(model, y, after)) / 2 * (after - raised)
-        return x
-
-    def dpmpp_2m_sde(
-        model: Any, x: Tensor, sigmas: Tensor, eta: float = 1.0, s_noise: float = 1.0, noise_sampler: Any = None
-    ) -> Tensor:
-        old, h_old = None, None
-        for now, after in itertools.pairwise(sigmas):
-            denoised = model(x, now * x.new_ones(len(x)))
-            if after == 0:
-                return denoised
-            h = math.log(now / after)
-            gain = -math.expm1(-h - eta * h)
-            x = after / now * math.exp(-eta * h) * x + gain * denoised
-            if old is not None:
-                x = x + 0.5 * gain * h / h_old * (denoised - old)
-            if eta:
-                x = x + noise_sampler(now, after) * after * math.sqrt(-math.expm1(-2 * eta * h)) * s_noise
-            old, h_old = denoised, h
-        return x
+        return sampled
 
     return {
-        "sample_euler": lambda model, x, sigmas, **churn: churned(model, x, sigmas, 1, churn),
-        "sample_heun": lambda model, x, sigmas, **churn: churned(model, x, sigmas, 2, churn),
-        "sample_euler_ancestral": ancestral,
-        "sample_dpmpp_2m": lambda model, x, sigmas: dpmpp_2m_sde(model, x, sigmas, eta=0.0),
-        "sample_dpmpp_2m_sde": dpmpp_2m_sde,
+        "sample_euler": drawing(k_euler),
+        "sample_heun": drawing(k_heun),
+        "sample_euler_ancestral": drawing(k_euler_ancestral, "noise_sampler"),
+        "sample_dpmpp_2m": drawing(k_dpmpp_2m),
+        "sample_dpmpp_2m_sde": drawing(k_dpmpp_2m, "noise_sampler"),
     }
 
 

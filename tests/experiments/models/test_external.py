@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from random_weights import filled
 from safetensors.torch import save_file
 
 from diffusion_core.data import Images
@@ -60,19 +61,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def trained() -> torch.nn.Module:
-    """A network whose last layer is not zero."""
-    torch.manual_seed(5)
-    model = build("small", 1)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    return model
-
-
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """A folder as train_stage leaves it."""
-    model = trained()
+    model = filled()
     folder = tmp_path / "models" / "0123456789ab"
     folder.mkdir(parents=True)
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "model.safetensors")
@@ -162,7 +154,7 @@ def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path) -> None:
     model = load(f"checkpoint:{checkpoint}")
     x, sigma = torch.randn(2, 1, 32, 32), torch.tensor([0.5, 2.0])
     with torch.no_grad():
-        assert torch.equal(model(x, sigma), trained()(x, sigma))
+        assert torch.equal(model(x, sigma), filled()(x, sigma))
         assert not torch.allclose(model(x, sigma), build("small", 1)(x, sigma), atol=1e-2)
     assert isinstance(model, torch.nn.Module) and not model.training
 

@@ -37,14 +37,6 @@ def with_file(name: str, content: bytes) -> Callable[[Path], object]:
     return make
 
 
-def with_image(image: Image.Image, name: str = "odd.png") -> Callable[[Path], object]:
-    def make(path: Path) -> Path:
-        image.save(folder(path, GREY) / name)
-        return path
-
-    return make
-
-
 def npy(array: np.ndarray) -> Callable[[Path], object]:
     def make(path: Path) -> Path:
         np.save(path.with_suffix(".npy"), array)
@@ -85,11 +77,6 @@ def empty(path: Path) -> Path:
         "nothing there": (lambda path: path, "my: there is no such folder or file, and no data set of this name"),
         "an empty folder": (empty, "there are no images below"),
         "a text among images": (with_file("notes.txt", b"hello"), "notes.txt cannot be read as an image"),
-        "a corrupt image": (with_file("bad.png", b"\x89PNG\r\n\x1a\nxx"), "bad.png cannot be read as an image"),
-        "16 bits": (
-            with_image(Image.fromarray(GREY[0].astype(np.uint16) * 256)),
-            "odd.png has more than 8 bits a channel; convert it to 8 bits first",
-        ),
         "a pipe": (pipe, "my: zz.png is not a file; remove it"),
         "one image": (lambda path: folder(path, GREY[:1]), "my: 1 image; an interval needs at least 40"),
         "a file of statistics": (npz(mu=ROWS[0], sigma=ROWS), "my.npz: no array of images in it. Images are uint8"),
