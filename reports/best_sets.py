@@ -132,15 +132,10 @@ def opening(run: Run) -> Opening:
     names = {first.baseline: "baseline"} | ({first.simplest: "recommended"} if first.simplest else {})
     if first.simplest == first.baseline:
         names = {first.baseline: "baseline, recommended", first.settings["setting"].iloc[0]: "lowest score"}
-    rows = components.first_network(run.ok(first.mode)).set_index("setting")
-    labels = {
-        rows.loc[name, "samples_id"]: f"{name}, {first.where} ({role})"
-        for name, role in names.items()
-        if name in rows.index
-    }
+    labels = {name: f"{name}, {first.where} ({role})" for name, role in names.items()}
     return Opening(
         verdict(sets) + but_grainy(run, sets), lead, [*large, *sure],
-        components.strip(run, labels), openings.key(run, "fd"),
+        components.strip_of(run, first.mode, labels), openings.key(run, "fd"),
         status=status, warnings=[*openings.warnings(run, closest(run, sets)), *openings.grainy(run, chosen)],
     )  # fmt: skip
 
@@ -224,10 +219,9 @@ def listing(run: Run) -> list[Table]:
         return []
     shown = limits.evenly(len(rows), limits.ROWS)
     text = "Every setting against the best other setting of its mode."
-    text += limits.note(len(shown), len(rows), "settings", limits.EVEN, "best_sets.csv")
+    text += limits.note(len(shown), len(rows), "settings", "best_sets.csv")
     words = ("mode", "setting", "cannot be told from the best")
-    made = table(pd.DataFrame(rows).iloc[shown], text, words=words)
-    return [replace(made, file=run.directory / "best_sets.csv")]
+    return [table(pd.DataFrame(rows).iloc[shown], text, words=words, file=run.directory / "best_sets.csv")]
 
 
 def _membership(row: pd.Series, one: BestSet) -> str:

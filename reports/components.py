@@ -13,10 +13,8 @@ from reports import figures, limits
 from reports.document import Figure, PictureError, Prose, Section, Terms
 from reports.formats import SPEECH, cell, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.schema import COLUMNS, FLOOR, METRICS
+from reports.schema import COLUMNS, CONTRAST, MEANINGS, METRICS
 from reports.sentences import these
-
-LINE = "kind mode a b n_steps nfe_a final_denoise".split()  # contrasts that agree in all of these share a line
 
 
 def values(frame: pd.DataFrame, name: str) -> str:
@@ -68,7 +66,7 @@ def by_contrast(contrasts: pd.DataFrame) -> pd.DataFrame:
     """`contrasts` ordered by kind, contrast and metric, with single networks before the pooled row."""
     order = contrasts.assign(
         kind_order=pd.factorize(contrasts["kind"])[0],
-        line_order=contrasts.groupby(LINE, sort=False, dropna=False).ngroup(),
+        line_order=contrasts.groupby(CONTRAST, sort=False, dropna=False).ngroup(),
         metric_order=contrasts["metric"].map(METRICS.index),
         whole=contrasts["train_seed"] == "",
     )
@@ -78,7 +76,7 @@ def by_contrast(contrasts: pd.DataFrame) -> pd.DataFrame:
 def decisive(contrasts: pd.DataFrame) -> pd.DataFrame:
     """One pooled row per line, in the file's order: the row of the metric that decides the verdict."""
     by_metric = pooled(contrasts).sort_values("metric", key=lambda names: names.map(METRICS.index), kind="stable")
-    return by_metric.drop_duplicates(LINE).sort_index()
+    return by_metric.drop_duplicates(CONTRAST).sort_index()
 
 
 def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> list[Figure]:
@@ -92,7 +90,7 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
     figure, grid = figures.panels(len(groups), len(run.metrics), sum(heights) + 0.4, heights)
     for axes, (title, frame) in zip(grid, groups.items(), strict=True):
         labels = [line_label(row) for _, row in lines[title].iterrows()]
-        numbered = frame.merge(lines[title][LINE].assign(line=range(len(labels))), on=LINE)
+        numbered = frame.merge(lines[title][CONTRAST].assign(line=range(len(labels))), on=CONTRAST)
         for ax, metric in zip(axes, run.metrics, strict=True):
             first = metric == run.judge
             figures.forest(numbered[numbered["metric"] == metric], labels if first else [""] * len(labels), metric, ax)
@@ -115,7 +113,7 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
         f"Differences with intervals in {' and '.join(SPEECH[metric] for metric in run.metrics)}. {'; '.join(groups)}."
     )
     shown, total = (sum(map(len, frames.values())) for frames in (lines, every))
-    key += limits.note(shown, total, "differences", limits.of_differences(run), "contrasts.csv")
+    key += limits.note(shown, total, "differences", "contrasts.csv", limits.extremes(run, "differences in "))
     return [Figure(name, figure, alt, caption(run, f"{text} {key}", pd.concat(groups.values())))]
 
 
@@ -145,17 +143,8 @@ def pictures(
                 image.verify()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise PictureError(f"images/{path.name}: it cannot be read as a picture ({error})") from error
-    note = limits.note(len(chosen), len(found), what, limits.EVEN, "The folder images/")
+    note = limits.note(len(chosen), len(found), what, "The folder images/")
     return [found[at] for at in chosen], note
-
-
-def made(run: Run, rows: pd.DataFrame) -> str:
-    """The end of a caption of samples: which samples, and of which network."""
-    return (
-        f"The first 16 samples, not selected. Network: {values(rows, 'network')}, training seed "
-        f"{values(rows, 'train_seed')}, {values(rows, 'images_seen')} images seen in training. "
-        f"Device: {values(rows, 'device')}."
-    )
 
 
 def strip(run: Run, labels: dict[str, str]) -> list[tuple[Path, str]]:
@@ -163,6 +152,12 @@ def strip(run: Run, labels: dict[str, str]) -> list[tuple[Path, str]]:
     shown, _ = pictures(run, labels, ".png", "grids")
     real, _ = pictures(run, {"real": "real images"}, ".png", "grids")
     return [*real, *shown] if shown else []
+
+
+def strip_of(run: Run, mode: str, labels: dict[str, str]) -> list[tuple[Path, str]]:
+    """The pictures of the first screen: real images, then these settings of a mode (setting -> label)."""
+    samples = first_network(run.ok(mode)).set_index("setting")["samples_id"]
+    return strip(run, {samples[name]: label for name, label in labels.items() if name in samples.index})
 
 
 def first_network(rows: pd.DataFrame) -> pd.DataFrame:
@@ -211,11 +206,15 @@ def against_cost(ax: figures.Axes, run: Run, metric: str, rows: pd.DataFrame, bu
     ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="network evaluations per image (nfe)")
 
 
+def line(ax: figures.Axes, x: str, metric: str, rows: pd.DataFrame, **look: Any) -> None:
+    """A line of quality against `x`, a column of `rows`: means over networks, and a faint point per network."""
+    means = rows.groupby(x, as_index=False)[metric].mean().rename(columns={metric: "value"})
+    figures.quality_line(means, rows, x, metric, ax, **look)
+
+
 def line_of_budgets(ax: figures.Axes, metric: str, rows: pd.DataFrame, **look: Any) -> None:
-    """A line of quality against the budgets of evaluations: means over networks, and a faint point per network."""
-    rows = rows.assign(nfe=rows["budget"])
-    means = rows.groupby("nfe", as_index=False)[metric].mean().rename(columns={metric: "value"})
-    figures.quality_line(means, rows, "nfe", metric, ax, **look)
+    """A line of quality against the budgets of evaluations."""
+    line(ax, "nfe", metric, rows.assign(nfe=rows["budget"]), **look)
 
 
 def untimed(run: Run) -> list[Prose]:
@@ -233,8 +232,5 @@ def untimed(run: Run) -> list[Prose]:
 
 def glossary(*names: str) -> Section:
     """The section "How to read this": the meaning of these columns and of the floor."""
-    return Section(
-        "How to read this",
-        [Terms([*((COLUMNS[name].label, COLUMNS[name].meaning) for name in names), ("floor", FLOOR)])],
-        folded=True,
-    )
+    terms = [*((COLUMNS[name].label, MEANINGS[name]) for name in names), ("floor", MEANINGS["floor"])]
+    return Section("How to read this", [Terms(terms)], folded=True)

@@ -218,6 +218,7 @@ def table(
     *,
     words: Sequence[str] = (),
     features: str = "",
+    file: Path | None = None,
 ) -> Table:
     """`frame` as a Table. `COLUMNS` formats its cells; numbers without their own digits follow the row's `metric`.
 
@@ -227,6 +228,7 @@ def table(
         labels: heads that differ from the column's label.
         words: columns of text, aligned to the left.
         features: the feature space, which names the metrics.
+        file: the whole table, to download.
     """
     known = {name: COLUMNS[name] for name in frame if name in COLUMNS and name not in words}
     heads = {name: column.label for name, column in known.items()} | (labels or {})
@@ -238,4 +240,4 @@ def table(
         for row, metric in zip(frame.to_dict("records"), metrics, strict=True)
     ]
     numeric = [known[name].kind == "number" if name in known else name not in words for name in frame]
-    return Table([heads.get(name, name) for name in frame], body, numeric, caption)
+    return Table([heads.get(name, name) for name in frame], body, numeric, caption, file)

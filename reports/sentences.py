@@ -7,9 +7,8 @@ import pandas as pd
 
 from reports.document import Prose, Section
 from reports.formats import as_precise, cell, interval, listed, metric_name, missing, number, percent, short_name
-from reports.older import CONTRAST
 from reports.results import Run, pooled
-from reports.schema import BETTER, ENOUGH_NETWORKS, GROUPS, METRICS, NO_VERDICT, NOT_DETECTABLE, WORSE
+from reports.schema import BETTER, CONTRAST, ENOUGH_NETWORKS, GROUPS, METRICS, NO_VERDICT, NOT_DETECTABLE, WORSE
 
 Pair = dict[str, pd.Series]
 

@@ -1,7 +1,6 @@
 """Tables for the report on any experiment: contrasts, runs, failures, floors, the setting."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pandas as pd
 
@@ -13,6 +12,7 @@ from reports.results import Run, above, every_run
 from reports.schema import COLUMNS, METRICS
 from reports.sentences import head, pairs, verdict
 
+FLOORS = "The floor, which is the score of real images: mean, lowest and highest of the repeats."
 STEP = ("alpha", "beta", "eta", "n_steps", "nfe", "final_denoise")
 
 
@@ -77,21 +77,18 @@ def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
         | {"verdict on a": verdict(head(pair))}
         for pair in (every[at] for at in shown)
     ]
-    text += limits.note(len(shown), len(every), "differences", limits.of_differences(run), "contrasts.csv")
+    text += limits.note(len(shown), len(every), "differences", "contrasts.csv", limits.extremes(run, "differences in "))
     words = ("kind", "a against b", "verdict on a")
-    made = table(pd.DataFrame(rows).fillna(""), caption(run, text, contrasts), words=words)
-    return replace(made, file=run.directory / "contrasts.csv")
+    file = run.directory / "contrasts.csv"
+    return table(pd.DataFrame(rows).fillna(""), caption(run, text, contrasts), words=words, file=file)
 
 
-def floors(run: Run) -> list[Table]:
-    """The scores of real images, if they were measured."""
+def floors(run: Run, text: str = FLOORS, of: Sequence[str] = ("data", "features")) -> list[Table]:
+    """The scores of real images, if they were measured, with the columns `of` that say what of."""
     if not len(run.floors):
         return []
-    frame = run.floors[
-        ["data", "features", "metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"]
-    ].copy()
+    frame = run.floors[[*of, "metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"]].copy()
     frame.loc[frame["repeats"] < 2, ["low", "high"]] = float("nan")
-    text = "The floor, which is the score of real images: mean, lowest and highest of the repeats."
     return [table(frame, text, {"low": "lowest", "high": "highest"}, features=run.features)]
 
 
@@ -132,9 +129,9 @@ def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
             f"{which}. s.e.: standard error over the images of this run. Seconds: time of the sampling loop; empty if "
             "the device was shared."
         )
-        text += limits.note(len(shown), len(done), "runs", limits.of_runs(run), "table.csv")
-        every = table(done[names + scores].iloc[shown], caption(run, text, rows=done), labels)
-        tables.append(replace(every, file=run.directory / "table.csv"))
+        text += limits.note(len(shown), len(done), "runs", "table.csv", limits.extremes(run))
+        text = caption(run, text, rows=done)
+        tables.append(table(done[names + scores].iloc[shown], text, labels, file=run.directory / "table.csv"))
     for rows, what, text in (
         (failed, "runs", "Runs that failed."),
         (infeasible, "settings", "Impossible settings, and why they are impossible."),
@@ -142,7 +139,7 @@ def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
         if len(rows):
             shown = limits.evenly(len(rows), limits.ROWS)
             given = [name for name in names if not rows[name].isin([""]).all() and rows[name].notna().any()]
-            text += limits.note(len(shown), len(rows), what, limits.EVEN, "table.csv")
+            text += limits.note(len(shown), len(rows), what, "table.csv")
             tables.append(table(rows[[*given, "error"]].iloc[shown], text, labels))
     return tables
 

@@ -7,7 +7,7 @@ import pandas as pd
 from reports import components, figures
 from reports.document import Figure, Section
 from reports.formats import metric_name, number
-from reports.results import Run, means, timed
+from reports.results import Run, timed
 from reports.schema import COLUMNS
 from reports.sentences import capital
 
@@ -48,10 +48,7 @@ def against_nfe(run: Run, rows: pd.DataFrame) -> Figure:
     figure, [axes] = figures.panels(1, len(run.metrics), 3.5)
     for ax, metric in zip(axes, run.metrics, strict=True):
         for mine, look in families(rows):
-            line = means(run.of_kind(mine["mode"].iloc[0]), metric)
-            if mine["mode"].iloc[0] == "pareto":
-                line = line[line["eta"] == mine["eta"].iloc[0]]
-            figures.quality_line(line.sort_values("nfe"), mine, "nfe", metric, ax, **look)
+            components.line(ax, "nfe", metric, mine, **look)
         components.against_cost(ax, run, metric, rows, rows["nfe"])
     text = (
         "Quality against evaluations. Lower is better, and further left is cheaper. Lines: means over networks. Faint "

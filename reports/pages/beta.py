@@ -8,7 +8,7 @@ from reports import components, explorer, figures, openings, sentences, tables
 from reports.document import Figure, Number, Opening, Prose, Section
 from reports.formats import as_precise, cell, listed, metric_name, number, plural
 from reports.pages import _beta_cost as cost
-from reports.results import Run, means
+from reports.results import Run
 from reports.schema import BETTER, NO_VERDICT, NOT_DETECTABLE, WORSE
 from reports.sentences import Pair, head, pairs
 
@@ -201,7 +201,7 @@ def quality(run: Run) -> Section | None:
     above = {"same-alpha": ("nfe", "network evaluations"), "same-ladder": ("eta", "eta")}
     for axes, (mode, rows) in zip(grid, modes.items(), strict=True):
         for ax, metric in zip(axes, run.metrics, strict=True):
-            figures.quality_line(means(run.of_kind(mode), metric), rows, "beta", metric, ax)
+            components.line(ax, "beta", metric, rows)
             figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
             figures.fit_y(ax, rows[metric], metric)
             ticks = rows.drop_duplicates("beta").sort_values("beta")

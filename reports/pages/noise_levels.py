@@ -54,13 +54,12 @@ def opening(run: Run) -> Opening:
         Number(cell("images_seen", row["images_seen"]), "training images", ["the same for every setting"]),
         openings.sure(run, head(best)),
     ]
-    rows = components.first_network(run.ok(mode)).set_index("setting")
-    labels = {rows.loc[name, "samples_id"]: f"{name}, {mode}" for name in (usual, row["a"]) if name in rows.index}
+    labels = {name: f"{name}, {mode}" for name in (usual, row["a"])}
     lead, text = verdict_in_short(found, usual)
     if sentences.control_failed(run) and not lead.startswith("No verdict"):
         lead = "Not established. Measured:"
     return Opening(
-        text, lead, numbers, components.strip(run, labels),
+        text, lead, numbers, components.strip_of(run, mode, labels),
         openings.key(run, row["metric"]), status=openings.status(run, head(best)),
         warnings=[
             *openings.warnings(run, openings.closer(best)),

@@ -153,15 +153,13 @@ def at_floor(run: Run, one: best_sets.BestSet) -> bool:
 
 def pictures(run: Run, one: best_sets.BestSet) -> list[tuple[Path, str]]:
     """Real images, the default and the recommended setting or else that of the lowest score, from the same noise."""
-    rows = components.first_network(run.ok(one.mode)).set_index("setting")
     best = one.best or one.settings["setting"].iloc[0]
     role = "recommended" if one.best else "lowest score, not recommended"
     names = {one.baseline: "default", best: role}
     if best == one.baseline:
         others = [name for name in one.settings["setting"] if name != best]
         names = {best: f"default, {role}"} | dict.fromkeys(others[:1], "another")
-    labels = {rows.loc[name, "samples_id"]: f"{name}, {one.where} ({role})" for name, role in names.items()}
-    return components.strip(run, labels)
+    return components.strip_of(run, one.mode, {name: f"{name}, {one.where} ({role})" for name, role in names.items()})
 
 
 def sections(run: Run) -> list[Section | None]:
@@ -278,7 +276,7 @@ def not_run(run: Run) -> list[Prose]:
         f"{listed(f'“{name}”' for name in here['setting'])}, {mode.removesuffix(RACE)}: {why}"
         for (mode, why), here in shown.groupby(["mode", "error"], sort=False)
     ]
-    more = limits.note(len(shown), len(rows), "settings", limits.EVEN, "table.csv")
+    more = limits.note(len(shown), len(rows), "settings", "table.csv")
     return [Prose(f"{'. '.join(texts)}.{more}", "Not run")]
 
 
