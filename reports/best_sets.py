@@ -31,7 +31,7 @@ class BestSet:
 
     @property
     def members(self) -> pd.DataFrame:
-        return self.settings[self.settings["in_set"].fillna(False).astype(bool)]
+        return self.settings[self.settings["in_set"]]
 
     @property
     def best(self) -> str:
@@ -62,7 +62,7 @@ def read(run: Run) -> list[BestSet]:
 
 
 def _of(rows: pd.DataFrame, metric: str) -> BestSet:
-    named = list(rows["setting"][rows["simplest"].fillna(False).astype(bool)])
+    named = list(rows["setting"][rows["simplest"]])
     why = next((str(text) for text in rows["no_verdict"] if not missing(text)), "")
     if not named and not why:
         why = "no setting is in the set of the best"
@@ -152,19 +152,19 @@ def closest(run: Run, sets: list[BestSet]) -> list[tuple[float, pd.Series]]:
     return [(one.settings["fd"].iloc[0], run.ok(one.mode).iloc[0]) for one in sets if len(run.ok(one.mode))]
 
 
-def simplest(run: Run, one: BestSet, metric: str = "fd") -> Number:
+def simplest(run: Run, one: BestSet) -> Number:
     """The simplest member of a mode: its score, its ties, and the score of the baseline."""
-    name = metric_name(metric, run.features)
+    name = metric_name("fd", run.features)
     if not one.simplest:
         return Number("none", one.where, [one.why_not])
     members, settings = (number(len(rows), 0) for rows in (one.members, one.settings))
     standing = f"one of {members} that tie for the best" if len(one.members) > 1 else f"best of {settings} settings"
     notes = [one.simplest, standing]
     if len(one.members) > 1:
-        notes.append(f"their lowest {name}: {cell(metric, one.members[metric].min())}")
+        notes.append(f"their lowest {name}: {cell('fd', one.members['fd'].min())}")
     if one.simplest != one.baseline:
-        notes.append(f"{one.baseline}: {cell(metric, one.value(one.baseline, metric))}")
-    return Number(cell(metric, one.value(one.simplest, metric)), f"{name}, {one.where}", notes)
+        notes.append(f"{one.baseline}: {cell('fd', one.value(one.baseline, 'fd'))}")
+    return Number(cell("fd", one.value(one.simplest, "fd")), f"{name}, {one.where}", notes)
 
 
 def conditions(run: Run) -> Section:

@@ -198,6 +198,28 @@ def training(run: Run) -> Section | None:
     return Section("Training", [drawing], folded=True)
 
 
+Looks = list[tuple[pd.DataFrame, dict[str, Any]]]  # rows of each line of a figure, with its look
+
+
+def quality_and_cost(run: Run, name: str, panels: dict[str, Looks], height: float, text: str, alt: str) -> Figure:
+    """Quality against evaluations: a row of panels per title of `panels`, with its lines; `alt` says what each is."""
+    figure, grid = figures.panels(len(panels), len(run.metrics), height)
+    rows = pd.concat([mine for lines in panels.values() for mine, _ in lines])
+    for axes, (title, lines) in zip(grid, panels.items(), strict=True):
+        for ax, metric in zip(axes, run.metrics, strict=True):
+            for mine, look in lines:
+                figures.quality_line(mine, "nfe", metric, ax, **look)
+            against_cost(ax, run, metric, rows, rows["nfe"])
+            if title:
+                ax.set_title(title if metric == run.judge else " ")
+    text = (
+        f"Quality against evaluations{text}. Lower is better, and further left is cheaper. Lines: means over networks. "
+        "Faint points: single networks. Green: score of real images (floor), if it is on the axis."
+    )
+    alt = f"Kernel and Fréchet distance against network evaluations, one line for each {alt}."
+    return Figure(name, figures.named(figure), alt, caption(run, text, rows=rows))
+
+
 def against_cost(ax: figures.Axes, run: Run, metric: str, rows: pd.DataFrame, budgets: pd.Series) -> None:
     """Finishes an axis of quality (of `rows`) against evaluations: its scales, its labels, and the floor."""
     figures.log_ticks(ax, budgets)
@@ -206,21 +228,10 @@ def against_cost(ax: figures.Axes, run: Run, metric: str, rows: pd.DataFrame, bu
     ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="network evaluations per image (nfe)")
 
 
-def line(ax: figures.Axes, x: str, metric: str, rows: pd.DataFrame, **look: Any) -> None:
-    """A line of quality against `x`, a column of `rows`: means over networks, and a faint point per network."""
-    means = rows.groupby(x, as_index=False)[metric].mean().rename(columns={metric: "value"})
-    figures.quality_line(means, rows, x, metric, ax, **look)
-
-
-def line_of_budgets(ax: figures.Axes, metric: str, rows: pd.DataFrame, **look: Any) -> None:
-    """A line of quality against the budgets of evaluations."""
-    line(ax, "nfe", metric, rows.assign(nfe=rows["budget"]), **look)
-
-
 def untimed(run: Run) -> list[Prose]:
     """A note on runs whose seconds are left out because they shared the device, if there are any."""
     rows = run.ok()
-    shared = int(rows["shared_device"].fillna(False).sum())
+    shared = rows["shared_device"].sum()
     if not shared:
         return []
     text = (
@@ -232,5 +243,5 @@ def untimed(run: Run) -> list[Prose]:
 
 def glossary(*names: str) -> Section:
     """The section "How to read this": the meaning of these columns and of the floor."""
-    terms = [*((COLUMNS[name].label, MEANINGS[name]) for name in names), ("floor", MEANINGS["floor"])]
+    terms = {COLUMNS[name].label: MEANINGS[name] for name in names} | {"floor": MEANINGS["floor"]}
     return Section("How to read this", [Terms(terms)], folded=True)

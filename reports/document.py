@@ -15,8 +15,6 @@ from PIL import Image
 from reports.formats import cell, metric_name
 from reports.schema import COLUMNS
 
-PLACES = ("zero", "at", "low", "high")
-
 
 class PictureError(ValueError):
     """A file that should be shown is no picture."""
@@ -104,13 +102,12 @@ class Opening:
         """If several numbers are differences: number -> place of its point, its interval and 0, in % of the width."""
         ends = [0.0, *(end for effect in self.effects.values() for end in effect[:3])]
         least, room = min(ends), max(ends) - min(ends) or 1.0
-        places = {
-            word: {
-                name: round(100 * (at - least) / room, 2) for name, at in zip(PLACES, (0.0, *effect[:3]), strict=True)
-            }
-            for word, effect in self.effects.items()
-        }
-        return places if len(places) > 1 else {}
+
+        def places(**values: float) -> dict[str, float]:
+            return {name: round(100 * (value - least) / room, 2) for name, value in values.items()}
+
+        dots = {word: places(zero=0.0, at=at, low=low, high=high) for word, (at, low, high, _) in self.effects.items()}
+        return dots if len(dots) > 1 else {}
 
     @property
     def answer(self) -> str:
@@ -183,9 +180,9 @@ class Explorer:
 
 @dataclass(frozen=True)
 class Terms:
-    """A glossary: (term, meaning)."""
+    """A glossary: term -> meaning."""
 
-    terms: list[tuple[str, str]]
+    terms: dict[str, str]
     kind: ClassVar[str] = "terms"
 
 

@@ -13,6 +13,8 @@ from reports.schema import COLUMNS, METRICS
 from reports.sentences import head, pairs, verdict
 
 FLOORS = "The floor, which is the score of real images: mean, lowest and highest of the repeats."
+TRAINING = "data network trained_by train_noise weighting parameterisation images_seen".split()
+MEASURING = "n_samples n_reference features device precision_mode compiled threads batch_size".split()
 STEP = ("alpha", "beta", "eta", "n_steps", "nfe", "final_denoise")
 
 
@@ -146,9 +148,7 @@ def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
 
 def setting(run: Run) -> Table:
     """All values of data, training, ladder and device that occur in the runs."""
-    names = ["data", "network", "trained_by", "train_noise", "weighting", "parameterisation", "images_seen"]
-    names += ["sampler", "schedule", "sigma_max", "sigma_min"]
-    names += ["n_samples", "n_reference", "features", "device", "precision_mode", "compiled", "threads", "batch_size"]
+    names = [*TRAINING, "sampler", "schedule", "sigma_max", "sigma_min", *MEASURING]
     frame = run.rows[run.rows["status"] != "infeasible"]
     body = [[COLUMNS[name].label, values(frame, name)] for name in names if name in frame]
     return Table(["setting", "values"], body, [False, False], "The setting: every value that occurs in the runs.")

@@ -147,15 +147,15 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
         ax.set_visible(False)
     for ax, one in zip(axes.flat, sets, strict=False):
         here = rows[rows["mode"] == one.mode].groupby(["p_mean", "p_std", "setting"], as_index=False)[run.judge].mean()
-        wide = here.pivot_table(index="p_std", columns="p_mean", values=run.judge)
         tied, members = set(one.tied["setting"]), set(one.members["setting"])
         hatched = {name: "no images" for name in one.settings["setting"] if not trusted(one, name)}
         hatched |= dict.fromkeys(members - tied, "its networks differ too much to place it")
-        judged = here[~here["setting"].isin(hatched)].pivot_table(index="p_std", columns="p_mean", values=run.judge)
-        ranks = judged.stack().rank(pct=True).unstack().reindex(index=wide.index, columns=wide.columns).astype(float)
+        judged = here[run.judge].mask(here["setting"].isin(hatched))
+        ranked = here.assign(rank=judged.rank(pct=True))
+        ranks = ranked.pivot_table(index="p_std", columns="p_mean", values="rank", dropna=False)
         ax.imshow(ranks, cmap="Blues_r", aspect="auto", vmin=-0.3, vmax=1.2)
         for _, row in here.iterrows():
-            x, y = list(wide.columns).index(row["p_mean"]), list(wide.index).index(row["p_std"])
+            x, y = ranks.columns.get_loc(row["p_mean"]), ranks.index.get_loc(row["p_std"])
             weight = "bold" if row["setting"] in tied else "normal"
             ax.text(x, y, whole(row[run.judge]), ha="center", va="center", fontsize=8, fontweight=weight)
             if row["setting"] in hatched:
@@ -166,8 +166,8 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
             why = f"; {hatched[row['setting']]}" if row["setting"] in hatched else ""
             value = f"{COLUMNS[run.judge].label} {cell(run.judge, row[run.judge])}, mean{why}"
             figures.target(ax, x, y, f"{row['setting']}{star}, {one.mode}: {value}")
-        ax.set_xticks(range(len(wide.columns)), [number(value) for value in wide.columns])
-        ax.set_yticks(range(len(wide.index)), [number(value) for value in wide.index])
+        ax.set_xticks(range(len(ranks.columns)), [number(value) for value in ranks.columns])
+        ax.set_yticks(range(len(ranks.index)), [number(value) for value in ranks.index])
         ax.set(title=one.mode, xlabel=COLUMNS["p_mean"].label, ylabel=COLUMNS["p_std"].label)
         ax.grid(visible=False)
     text = (

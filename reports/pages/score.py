@@ -74,8 +74,8 @@ def _two(run: Run) -> tuple[str, list[Number]]:
     detectable = interval(JUDGE, row["detectable"], -row["detectable"], row["detectable"]).split(" ")[0]
     reach = [f"could have detected {detectable} in {metric_name(JUDGE, run.features)}"]
     numbers = [
-        openings.score(run, row, "a", JUDGE, f"of {row['a']}", openings.change(row)),
-        openings.score(run, row, "b", JUDGE, f"of {row['b']}", [_real(run, JUDGE)]),
+        openings.score(run, row, "a", f"of {row['a']}", openings.change(row)),
+        openings.score(run, row, "b", f"of {row['b']}", [_real(run, JUDGE)]),
         Number(number(needed, 0), "images per set to detect half of this", reach)
         if needed
         else Number("no number", "of images would detect half of this", ["there are too few real images", *reach]),

@@ -9,7 +9,7 @@ from reports import best_sets, components, explorer, figures, limits, openings, 
 from reports.document import Code, Figure, Number, Opening, Prose, Section, Table
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.schema import BETTER, NO_VERDICT, NOT_DETECTABLE, WORSE
+from reports.schema import BETTER, COLUMNS, NO_VERDICT, NOT_DETECTABLE, WORSE
 from reports.sentences import control_failed, head, pairs
 
 KINDS = {
@@ -227,13 +227,14 @@ def front(run: Run) -> Section | None:
     figure, [axes] = figures.panels(1, len(run.metrics), 3.4)
     for ax, metric in zip(axes, run.metrics, strict=True):
         means = field.groupby(["mode", "setting", "budget"], as_index=False)[metric].mean()
-        figures.field(
-            means, "budget", metric, ax, label=f"all settings, {cell('n_samples', field['n_samples'].min())} images"
-        )
+        name = f"all settings, {cell('n_samples', field['n_samples'].min())} images"
+        ax.scatter(means["budget"], means[metric] * COLUMNS[metric].scale, s=12, color=figures.FAINT, alpha=0.6,
+                   linewidth=0, zorder=1, label=name)  # fmt: skip
         for name, color, marker in (("default", figures.ORANGE, "s"), ("recommended", figures.BLUE, "o")):
             settings = {one.mode: one.baseline if name == "default" else one.best for one in sets}
-            mine = rows[[settings.get(row["mode"]) == row["setting"] for _, row in rows.iterrows()]]
-            components.line_of_budgets(ax, metric, mine, label=name, marker=marker, color=color)
+            mine = rows[rows["mode"].map(settings) == rows["setting"]]
+            mine = mine.assign(nfe=mine["budget"])
+            figures.quality_line(mine, "nfe", metric, ax, label=name, marker=marker, color=color)
         components.against_cost(ax, run, metric, pd.concat([rows, field]), rows["budget"])
     text = (
         "Quality against evaluations. Lower is better. Grey: every setting in the race; scores of "

@@ -41,7 +41,7 @@ def write_sampler_report(directory: Path) -> Path:
     with figures.style():
         about, answer = first_screen(checks)
         parts = by_budget(checks) if len(checks.verdicts) == 1 else every_sampler(checks)
-        read = Section("How to read this", [Terms(list(TERMS.items()))], folded=True)
+        read = Section("How to read this", [Terms(TERMS)], folded=True)
         return write_pages(directory, about, [*parts, read], footer(checks), answer)
 
 

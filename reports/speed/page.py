@@ -55,7 +55,7 @@ def sections(benchmarks: Benchmarks) -> list[Section | None]:
     return [
         Section("Training", speeds(benchmarks, "training") if has_sampling else []),  # else on the first screen
         Section("The loop alone", _alone(benchmarks)),
-        Section("How to read this", [Terms(list(TERMS.items()))], folded=True),
+        Section("How to read this", [Terms(TERMS)], folded=True),
         Section("Tables", _tables(benchmarks), folded=True),
     ]
 
