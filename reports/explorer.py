@@ -57,7 +57,7 @@ def all_settings(run: Run, knobs: Sequence[tuple[str, str]], named: Named = sett
 
 def section(run: Run, choices: Sequence[Choice]) -> Section | None:
     """The section with the explorer, its figure and its pictures, or None without any setting."""
-    choices = [choice for choice in choices if len(choice.rows)]
+    choices = [choice for choice in choices if len(components.first_network(choice.rows))]
     if not choices:
         return None
     # one row per setting; its index is the key of its mark in the figure
