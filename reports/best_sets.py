@@ -31,7 +31,7 @@ class BestSet:
 
     @property
     def members(self) -> pd.DataFrame:
-        return self.settings[self.settings["in_set"].fillna(False).astype(bool)]
+        return self.settings[self.settings["in_set"]]
 
     @property
     def best(self) -> str:
@@ -62,7 +62,7 @@ def read(run: Run) -> list[BestSet]:
 
 
 def _of(rows: pd.DataFrame, metric: str) -> BestSet:
-    named = list(rows["setting"][rows["simplest"].fillna(False).astype(bool)])
+    named = list(rows["setting"][rows["simplest"]])
     why = next((str(text) for text in rows["no_verdict"] if not missing(text)), "")
     if not named and not why:
         why = "no setting is in the set of the best"
@@ -132,15 +132,10 @@ def opening(run: Run) -> Opening:
     names = {first.baseline: "baseline"} | ({first.simplest: "recommended"} if first.simplest else {})
     if first.simplest == first.baseline:
         names = {first.baseline: "baseline, recommended", first.settings["setting"].iloc[0]: "lowest score"}
-    rows = components.first_network(run.ok(first.mode)).set_index("setting")
-    labels = {
-        rows.loc[name, "samples_id"]: f"{name}, {first.where} ({role})"
-        for name, role in names.items()
-        if name in rows.index
-    }
+    labels = {name: f"{name}, {first.where} ({role})" for name, role in names.items()}
     return Opening(
         verdict(sets) + but_grainy(run, sets), lead, [*large, *sure],
-        components.strip(run, labels), openings.key(run, "fd"),
+        components.strip_of(run, first.mode, labels), openings.key(run, "fd"),
         status=status, warnings=[*openings.warnings(run, closest(run, sets)), *openings.grainy(run, chosen)],
     )  # fmt: skip
 
@@ -157,19 +152,19 @@ def closest(run: Run, sets: list[BestSet]) -> list[tuple[float, pd.Series]]:
     return [(one.settings["fd"].iloc[0], run.ok(one.mode).iloc[0]) for one in sets if len(run.ok(one.mode))]
 
 
-def simplest(run: Run, one: BestSet, metric: str = "fd") -> Number:
+def simplest(run: Run, one: BestSet) -> Number:
     """The simplest member of a mode: its score, its ties, and the score of the baseline."""
-    name = metric_name(metric, run.features)
+    name = metric_name("fd", run.features)
     if not one.simplest:
         return Number("none", one.where, [one.why_not])
     members, settings = (number(len(rows), 0) for rows in (one.members, one.settings))
     standing = f"one of {members} that tie for the best" if len(one.members) > 1 else f"best of {settings} settings"
     notes = [one.simplest, standing]
     if len(one.members) > 1:
-        notes.append(f"their lowest {name}: {cell(metric, one.members[metric].min())}")
+        notes.append(f"their lowest {name}: {cell('fd', one.members['fd'].min())}")
     if one.simplest != one.baseline:
-        notes.append(f"{one.baseline}: {cell(metric, one.value(one.baseline, metric))}")
-    return Number(cell(metric, one.value(one.simplest, metric)), f"{name}, {one.where}", notes)
+        notes.append(f"{one.baseline}: {cell('fd', one.value(one.baseline, 'fd'))}")
+    return Number(cell("fd", one.value(one.simplest, "fd")), f"{name}, {one.where}", notes)
 
 
 def conditions(run: Run) -> Section:
@@ -224,10 +219,9 @@ def listing(run: Run) -> list[Table]:
         return []
     shown = limits.evenly(len(rows), limits.ROWS)
     text = "Every setting against the best other setting of its mode."
-    text += limits.note(len(shown), len(rows), "settings", limits.EVEN, "best_sets.csv")
+    text += limits.note(len(shown), len(rows), "settings", "best_sets.csv")
     words = ("mode", "setting", "cannot be told from the best")
-    made = table(pd.DataFrame(rows).iloc[shown], text, words=words)
-    return [replace(made, file=run.directory / "best_sets.csv")]
+    return [table(pd.DataFrame(rows).iloc[shown], text, words=words, file=run.directory / "best_sets.csv")]
 
 
 def _membership(row: pd.Series, one: BestSet) -> str:

@@ -20,10 +20,13 @@ from reports.speed.page import write_bench_report
 from reports.terminal import Terminal
 
 Result = TypeVar("Result")
+Dir = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
 
 
 def main(
-    directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
+    directory: Dir,
     track: Annotated[str | None, tyro.conf.arg(metavar="URI", help_behavior_hint="(default: nowhere)")] = None,
 ) -> None:
     """Write the report on a finished run: DIR/report.html, DIR/report.md and DIR/figures/*.svg.
@@ -55,7 +58,7 @@ def bench(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FIL
     _written(lambda: write_bench_report(file, out or file.with_suffix("")))
 
 
-def index(folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]) -> None:
+def index(folder: Folder) -> None:
     """Write FOLDER/index.html: question, verdict, data, network, date and a picture of all results below FOLDER.
 
     Args:
@@ -64,11 +67,7 @@ def index(folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="F
     print(f"index: {_tried(lambda: write_index(folder))}")
 
 
-def site(
-    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")],
-    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
-    url: str = "",
-) -> None:
+def site(folder: Folder, out: Out, url: str = "") -> None:
     """Write all results below FOLDER as static pages, ready for GitHub Pages: OUT/index.html, and each report.
 
     Each report gets a card of 1200x630 pixels, which other sites show with a link to it.
@@ -102,10 +101,7 @@ def compare(
         console.print(shown)
 
 
-def publish(
-    directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
-    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
-) -> None:
+def publish(directory: Dir, out: Out) -> None:
     """Copy a result to a new folder OUT in few files: report, tables, figures, the pictures of the first screen.
 
     All other pictures are in OUT/report.html only. `python -m reports OUT` unpacks them and renders the report again.

@@ -12,9 +12,8 @@ from reports.formats import cell, interval, metric_name, missing, number, percen
 from reports.render import read_opening
 from reports.results import Run, timed
 from reports.schema import COLUMNS, LEVEL, METRICS
+from reports.tables import MEASURING, TRAINING
 
-SETTING = ["data", "network", "trained_by", "train_noise", "weighting", "parameterisation", "images_seen"]
-SETTING += ["n_samples", "n_reference", "features", "device", "precision_mode", "compiled", "threads", "batch_size"]
 KEYS = ["mode", "setting", "budget", "denoiser", "denoiser_error", "final_denoise"]
 EQUAL = ["data", "features", "n_samples", "n_reference"]  # else distances cannot be compared
 Lines = list[list[str]]
@@ -37,7 +36,7 @@ def compare(a: Path, b: Path) -> list[tuple[str, Lines]]:
 def settings(a: Run, b: Run) -> Lines:
     """Every setting whose values differ, then commit, command and versions."""
     rows = [[COLUMNS[name].label, *(values(run.rows, name) for run in (a, b))]
-            for name in SETTING if name in a.rows and name in b.rows]  # fmt: skip
+            for name in (*TRAINING, *MEASURING) if name in a.rows and name in b.rows]  # fmt: skip
     rows += [[name, *(str(run.info.get(name) or "unknown") for run in (a, b))] for name in ("command", "commit")]
     versions = [run.info.get("versions", {}) for run in (a, b)]
     rows += [[name, *(str(one.get(name, "none")) for one in versions)] for name in sorted({*versions[0], *versions[1]})]

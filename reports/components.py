@@ -13,10 +13,8 @@ from reports import figures, limits
 from reports.document import Figure, PictureError, Prose, Section, Terms
 from reports.formats import SPEECH, cell, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.schema import COLUMNS, FLOOR, METRICS
+from reports.schema import COLUMNS, CONTRAST, MEANINGS, METRICS
 from reports.sentences import these
-
-LINE = "kind mode a b n_steps nfe_a final_denoise".split()  # contrasts that agree in all of these share a line
 
 
 def values(frame: pd.DataFrame, name: str) -> str:
@@ -68,7 +66,7 @@ def by_contrast(contrasts: pd.DataFrame) -> pd.DataFrame:
     """`contrasts` ordered by kind, contrast and metric, with single networks before the pooled row."""
     order = contrasts.assign(
         kind_order=pd.factorize(contrasts["kind"])[0],
-        line_order=contrasts.groupby(LINE, sort=False, dropna=False).ngroup(),
+        line_order=contrasts.groupby(CONTRAST, sort=False, dropna=False).ngroup(),
         metric_order=contrasts["metric"].map(METRICS.index),
         whole=contrasts["train_seed"] == "",
     )
@@ -78,7 +76,7 @@ def by_contrast(contrasts: pd.DataFrame) -> pd.DataFrame:
 def decisive(contrasts: pd.DataFrame) -> pd.DataFrame:
     """One pooled row per line, in the file's order: the row of the metric that decides the verdict."""
     by_metric = pooled(contrasts).sort_values("metric", key=lambda names: names.map(METRICS.index), kind="stable")
-    return by_metric.drop_duplicates(LINE).sort_index()
+    return by_metric.drop_duplicates(CONTRAST).sort_index()
 
 
 def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> list[Figure]:
@@ -92,7 +90,7 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
     figure, grid = figures.panels(len(groups), len(run.metrics), sum(heights) + 0.4, heights)
     for axes, (title, frame) in zip(grid, groups.items(), strict=True):
         labels = [line_label(row) for _, row in lines[title].iterrows()]
-        numbered = frame.merge(lines[title][LINE].assign(line=range(len(labels))), on=LINE)
+        numbered = frame.merge(lines[title][CONTRAST].assign(line=range(len(labels))), on=CONTRAST)
         for ax, metric in zip(axes, run.metrics, strict=True):
             first = metric == run.judge
             figures.forest(numbered[numbered["metric"] == metric], labels if first else [""] * len(labels), metric, ax)
@@ -115,7 +113,7 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
         f"Differences with intervals in {' and '.join(SPEECH[metric] for metric in run.metrics)}. {'; '.join(groups)}."
     )
     shown, total = (sum(map(len, frames.values())) for frames in (lines, every))
-    key += limits.note(shown, total, "differences", limits.of_differences(run), "contrasts.csv")
+    key += limits.note(shown, total, "differences", "contrasts.csv", limits.extremes(run, "differences in "))
     return [Figure(name, figure, alt, caption(run, f"{text} {key}", pd.concat(groups.values())))]
 
 
@@ -145,17 +143,8 @@ def pictures(
                 image.verify()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise PictureError(f"images/{path.name}: it cannot be read as a picture ({error})") from error
-    note = limits.note(len(chosen), len(found), what, limits.EVEN, "The folder images/")
+    note = limits.note(len(chosen), len(found), what, "The folder images/")
     return [found[at] for at in chosen], note
-
-
-def made(run: Run, rows: pd.DataFrame) -> str:
-    """The end of a caption of samples: which samples, and of which network."""
-    return (
-        f"The first 16 samples, not selected. Network: {values(rows, 'network')}, training seed "
-        f"{values(rows, 'train_seed')}, {values(rows, 'images_seen')} images seen in training. "
-        f"Device: {values(rows, 'device')}."
-    )
 
 
 def strip(run: Run, labels: dict[str, str]) -> list[tuple[Path, str]]:
@@ -163,6 +152,12 @@ def strip(run: Run, labels: dict[str, str]) -> list[tuple[Path, str]]:
     shown, _ = pictures(run, labels, ".png", "grids")
     real, _ = pictures(run, {"real": "real images"}, ".png", "grids")
     return [*real, *shown] if shown else []
+
+
+def strip_of(run: Run, mode: str, labels: dict[str, str]) -> list[tuple[Path, str]]:
+    """The pictures of the first screen: real images, then these settings of a mode (setting -> label)."""
+    samples = first_network(run.ok(mode)).set_index("setting")["samples_id"]
+    return strip(run, {samples[name]: label for name, label in labels.items() if name in samples.index})
 
 
 def first_network(rows: pd.DataFrame) -> pd.DataFrame:
@@ -203,6 +198,28 @@ def training(run: Run) -> Section | None:
     return Section("Training", [drawing], folded=True)
 
 
+Looks = list[tuple[pd.DataFrame, dict[str, Any]]]  # rows of each line of a figure, with its look
+
+
+def quality_and_cost(run: Run, name: str, panels: dict[str, Looks], height: float, text: str, alt: str) -> Figure:
+    """Quality against evaluations: a row of panels per title of `panels`, with its lines; `alt` says what each is."""
+    figure, grid = figures.panels(len(panels), len(run.metrics), height)
+    rows = pd.concat([mine for lines in panels.values() for mine, _ in lines])
+    for axes, (title, lines) in zip(grid, panels.items(), strict=True):
+        for ax, metric in zip(axes, run.metrics, strict=True):
+            for mine, look in lines:
+                figures.quality_line(mine, "nfe", metric, ax, **look)
+            against_cost(ax, run, metric, rows, rows["nfe"])
+            if title:
+                ax.set_title(title if metric == run.judge else " ")
+    text = (
+        f"Quality against evaluations{text}. Lower is better, and further left is cheaper. Lines: means over networks. "
+        "Faint points: single networks. Green: score of real images (floor), if it is on the axis."
+    )
+    alt = f"Kernel and Fréchet distance against network evaluations, one line for each {alt}."
+    return Figure(name, figures.named(figure), alt, caption(run, text, rows=rows))
+
+
 def against_cost(ax: figures.Axes, run: Run, metric: str, rows: pd.DataFrame, budgets: pd.Series) -> None:
     """Finishes an axis of quality (of `rows`) against evaluations: its scales, its labels, and the floor."""
     figures.log_ticks(ax, budgets)
@@ -211,17 +228,10 @@ def against_cost(ax: figures.Axes, run: Run, metric: str, rows: pd.DataFrame, bu
     ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="network evaluations per image (nfe)")
 
 
-def line_of_budgets(ax: figures.Axes, metric: str, rows: pd.DataFrame, **look: Any) -> None:
-    """A line of quality against the budgets of evaluations: means over networks, and a faint point per network."""
-    rows = rows.assign(nfe=rows["budget"])
-    means = rows.groupby("nfe", as_index=False)[metric].mean().rename(columns={metric: "value"})
-    figures.quality_line(means, rows, "nfe", metric, ax, **look)
-
-
 def untimed(run: Run) -> list[Prose]:
     """A note on runs whose seconds are left out because they shared the device, if there are any."""
     rows = run.ok()
-    shared = int(rows["shared_device"].fillna(False).sum())
+    shared = rows["shared_device"].sum()
     if not shared:
         return []
     text = (
@@ -233,8 +243,5 @@ def untimed(run: Run) -> list[Prose]:
 
 def glossary(*names: str) -> Section:
     """The section "How to read this": the meaning of these columns and of the floor."""
-    return Section(
-        "How to read this",
-        [Terms([*((COLUMNS[name].label, COLUMNS[name].meaning) for name in names), ("floor", FLOOR)])],
-        folded=True,
-    )
+    terms = {COLUMNS[name].label: MEANINGS[name] for name in names} | {"floor": MEANINGS["floor"]}
+    return Section("How to read this", [Terms(terms)], folded=True)

@@ -15,8 +15,6 @@ from PIL import Image
 from reports.formats import cell, metric_name
 from reports.schema import COLUMNS
 
-PLACES = ("zero", "at", "low", "high")
-
 
 class PictureError(ValueError):
     """A file that should be shown is no picture."""
@@ -104,13 +102,12 @@ class Opening:
         """If several numbers are differences: number -> place of its point, its interval and 0, in % of the width."""
         ends = [0.0, *(end for effect in self.effects.values() for end in effect[:3])]
         least, room = min(ends), max(ends) - min(ends) or 1.0
-        places = {
-            word: {
-                name: round(100 * (at - least) / room, 2) for name, at in zip(PLACES, (0.0, *effect[:3]), strict=True)
-            }
-            for word, effect in self.effects.items()
-        }
-        return places if len(places) > 1 else {}
+
+        def places(**values: float) -> dict[str, float]:
+            return {name: round(100 * (value - least) / room, 2) for name, value in values.items()}
+
+        dots = {word: places(zero=0.0, at=at, low=low, high=high) for word, (at, low, high, _) in self.effects.items()}
+        return dots if len(dots) > 1 else {}
 
     @property
     def answer(self) -> str:
@@ -183,9 +180,9 @@ class Explorer:
 
 @dataclass(frozen=True)
 class Terms:
-    """A glossary: (term, meaning)."""
+    """A glossary: term -> meaning."""
 
-    terms: list[tuple[str, str]]
+    terms: dict[str, str]
     kind: ClassVar[str] = "terms"
 
 
@@ -218,6 +215,7 @@ def table(
     *,
     words: Sequence[str] = (),
     features: str = "",
+    file: Path | None = None,
 ) -> Table:
     """`frame` as a Table. `COLUMNS` formats its cells; numbers without their own digits follow the row's `metric`.
 
@@ -227,6 +225,7 @@ def table(
         labels: heads that differ from the column's label.
         words: columns of text, aligned to the left.
         features: the feature space, which names the metrics.
+        file: the whole table, to download.
     """
     known = {name: COLUMNS[name] for name in frame if name in COLUMNS and name not in words}
     heads = {name: column.label for name, column in known.items()} | (labels or {})
@@ -238,4 +237,4 @@ def table(
         for row, metric in zip(frame.to_dict("records"), metrics, strict=True)
     ]
     numeric = [known[name].kind == "number" if name in known else name not in words for name in frame]
-    return Table([heads.get(name, name) for name in frame], body, numeric, caption)
+    return Table([heads.get(name, name) for name in frame], body, numeric, caption, file)

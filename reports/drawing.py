@@ -7,10 +7,10 @@ import re
 import matplotlib.figure
 from markupsafe import Markup
 
-from reports import figures
+from reports.figures import canvas
 
 TARGET = re.compile(  # the mark that `figures.target` drew
-    rf'<g id="{figures.TIP}(\d*)\|([^"]*)">.*?<use [^>]*?x="([^"]*)" y="([^"]*)".*?</g>\s*</g>', re.DOTALL
+    rf'<g id="{canvas.TIP}(\d*)\|([^"]*)">.*?<use [^>]*?x="([^"]*)" y="([^"]*)".*?</g>\s*</g>', re.DOTALL
 )
 
 
@@ -26,7 +26,7 @@ SHARED = "text{font-family: 'DejaVu Sans', Verdana, sans-serif}.tip{r: 4.5px; fi
 def svg(drawing: matplotlib.figure.Figure) -> str:
     """The figure as an SVG file, with tooltips. A third shorter than matplotlib's: each style is written once."""
     buffer = io.BytesIO()
-    figures.settle(drawing).savefig(
+    canvas.settle(drawing).savefig(
         buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
     )
     text = re.sub(r'\b([dxy])="[^"]*"', _rounded, buffer.getvalue().decode())

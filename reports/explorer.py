@@ -55,30 +55,32 @@ def all_settings(run: Run, knobs: Sequence[tuple[str, str]], named: Named = sett
     return section(run, [Choice("All settings", run.compared(), knobs, named)])
 
 
-def section(run: Run, choices: Sequence[Choice], text: str = "") -> Section | None:
+def section(run: Run, choices: Sequence[Choice]) -> Section | None:
     """The section with the explorer, its figure and its pictures, or None without any setting."""
-    choices = [choice for choice in choices if len(choice.rows)]
-    views: list[dict[str, Any]] = []
-    marks: list[pd.Series] = []
-    for choice in choices:
-        views.append(_view(run, choice, len(marks)))
-        marks += list(_settings(run, choice).itertuples(index=False))
-    if not marks:
+    choices = [choice for choice in choices if len(components.first_network(choice.rows))]
+    if not choices:
         return None
-    figure = _figure(run, choices, text)
-    return Section("Look at the samples", [Explorer(views, figure), *galleries(run, choices)])
+    # one row per setting; its index is the key of its mark in the figure
+    settings = pd.concat([_settings(run, choice) for choice in choices], ignore_index=True)
+    settings["facts"] = [facts(run, row) for _, row in settings.iterrows()]
+    views = [_view(run, choice, settings[settings["view"] == choice.title]) for choice in choices]
+    rows = pd.concat([choice.rows for choice in choices])
+    return Section(
+        "Look at the samples", [Explorer(views, _figure(run, settings, rows)), *galleries(run, settings, rows)]
+    )
 
 
 def _settings(run: Run, choice: Choice) -> pd.DataFrame:
-    """One row per setting: the row of the first network, with means over networks of the metrics."""
+    """One row per setting: the row of the first network, with means over networks of the metrics, and its `name`."""
     by = [column for _, column in choice.knobs]
     means = choice.rows.groupby(by, sort=False, dropna=False)[[*run.metrics, "precision", "recall"]].mean()
     first = components.first_network(choice.rows).drop_duplicates(by)
     first = first.drop(columns=list(means)).merge(means.reset_index(), on=by, how="left")
-    return first.iloc[limits.spread(first[run.judge], limits.SETTINGS)]
+    first = first.iloc[limits.spread(first[run.judge], limits.SETTINGS)]
+    return first.assign(view=choice.title, name=[choice.named(row) for _, row in first.iterrows()])
 
 
-def _view(run: Run, choice: Choice, first_key: int) -> dict[str, Any]:
+def _view(run: Run, choice: Choice, settings: pd.DataFrame) -> dict[str, Any]:
     """The settings of a choice, for the script.
 
     A knob has a `name` in links; with `slider` it moves through its values in order; other values are buttons or a
@@ -86,7 +88,6 @@ def _view(run: Run, choice: Choice, first_key: int) -> dict[str, Any]:
     of its film (empty without one), `facts` as (name, value, difference from the baseline), and the key of the
     baseline next to it, `against`.
     """
-    settings = _settings(run, choice).reset_index(drop=True)
     values = [_values(settings[column], label in choice.sliders) for label, column in choice.knobs]
     knobs = [
         {
@@ -98,23 +99,23 @@ def _view(run: Run, choice: Choice, first_key: int) -> dict[str, Any]:
         for (label, column), found in zip(choice.knobs, values, strict=True)
     ]
     group = settings.groupby(["mode", "budget"], sort=False, dropna=False).ngroup()
-    baseline = {number: first_key + int(at) for at, number in group.drop_duplicates().items()}
-    keys = {pair: first_key + at for at, pair in enumerate(zip(group, settings["setting"], strict=True))}
+    first = {number: key for key, number in group.drop_duplicates().items()}
+    keys = {(group[key], row["setting"]): key for key, row in settings.iterrows()}
     points = []
-    for at, row in settings.iterrows():
+    for key, row in settings.iterrows():
         compared = contrasts(run, row, run.judge)
         named = compared.iloc[0]["b"] if len(compared) else None
         points.append({
             "at": [found.index(_plain(row[column])) for found, (_, column) in zip(values, choice.knobs, strict=True)],
-            "key": first_key + at,
-            "label": choice.named(row),
+            "key": key,
+            "label": row["name"],
             "picture": row["samples_id"],
             "levels": levels(run, row["samples_id"]),
-            "facts": facts(run, row),
-            "against": keys.get((group[at], named), baseline[group[at]]),
+            "facts": row["facts"],
+            "against": keys.get((group[key], named), first[group[key]]),
         })  # fmt: skip
-    best = settings[run.judge].idxmin() if settings[run.judge].notna().any() else 0
-    return {"title": choice.title, "knobs": knobs, "points": points, "start": first_key + int(best)}
+    best = settings[run.judge].idxmin() if settings[run.judge].notna().any() else settings.index[0]
+    return {"title": choice.title, "knobs": knobs, "points": points, "start": int(best)}
 
 
 def _values(column: pd.Series, ordered: bool) -> list[Any]:
@@ -134,10 +135,8 @@ def levels(run: Run, samples: str) -> list[str]:
 
 def facts(run: Run, row: pd.Series) -> list[tuple[str, str, str]]:
     """What the explorer says of a setting: each metric with its difference from the baseline, and the cost."""
-    out = []
-    for metric in run.metrics:
-        if not missing(row[metric]):
-            out.append((metric_name(metric, run.features), cell(metric, row[metric]), change(run, row, metric)))
+    known = [metric for metric in run.metrics if not missing(row[metric])]
+    out = [(metric_name(metric, run.features), cell(metric, row[metric]), change(run, row, metric)) for metric in known]
     if not missing(row["nfe"]):
         out.append(("evaluations per image", cell("nfe", row["nfe"]), ""))
     quality = [name for name in ("precision", "recall") if not missing(row[name])]
@@ -163,52 +162,44 @@ def change(run: Run, row: pd.Series, metric: str) -> str:
     return f"difference from {first['b']}: {size}"
 
 
-def _figure(run: Run, choices: Sequence[Choice], text: str) -> Figure:
+def _figure(run: Run, settings: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     """Quality against evaluations: one grey mark per setting, with its values as a tooltip."""
-    every = pd.concat([_settings(run, choice).assign(named=None) for choice in choices], ignore_index=True)
-    one_cost = every["nfe"].nunique() == 1
-    places = every[METRIC].rank(method="first") if one_cost else every["nfe"]
+    one_cost = settings["nfe"].nunique() == 1
+    places = settings[METRIC].rank(method="first") if one_cost else settings["nfe"]
     drawing, [[ax]] = figures.panels(1, 1, 3.1)
-    ax.scatter(places, every[METRIC] * COLUMNS[METRIC].scale, s=30, color="#c4c4c4", edgecolor="#8a8a8a")
-    figures.floor_band(ax, run.floor(METRIC, every.iloc[0]), METRIC)
+    ax.scatter(places, settings[METRIC] * COLUMNS[METRIC].scale, s=30, color="#c4c4c4", edgecolor="#8a8a8a")
+    figures.floor_band(ax, run.floor(METRIC, settings.iloc[0]), METRIC)
     if not one_cost:
         figures.log_ticks(ax, places)
-    figures.fit_y(ax, every[METRIC], METRIC)
-    names = [choice.named(row) for choice in choices for _, row in _settings(run, choice).iterrows()]
-    for key, (name, (_, row)) in enumerate(zip(names, every.iterrows(), strict=True)):
-        parts = [f"{fact}: {value}" + (f", {more}" if more else "") for fact, value, more in facts(run, row)]
-        figures.target(ax, places[key], row[METRIC] * COLUMNS[METRIC].scale, f"{name}. {'. '.join(parts)}.", key)
+    figures.fit_y(ax, settings[METRIC], METRIC)
+    for key, row in settings.iterrows():
+        parts = [f"{fact}: {value}" + (f", {more}" if more else "") for fact, value, more in row["facts"]]
+        text = f"{row['name']}. {'. '.join(parts)}."
+        figures.target(ax, places[key], row[METRIC] * COLUMNS[METRIC].scale, text, key)
     cost = "network evaluations per image (nfe)"
     ax.set(xlabel="place among the settings" if one_cost else cost, ylabel=metric_name(METRIC, run.features, long=True))
     what = "Quality, from the best setting to the worst" if one_cost else "Quality against cost"
     left = "" if one_cost else ", and further left is cheaper"
     words = (
-        f"{text} {what}, one mark per setting: mean over networks. Lower is better{left}. Green: score of real images "
+        f"{what}, one mark per setting: mean over networks. Lower is better{left}. Green: score of real images "
         "(floor), if it is on the axis. Point at a mark for its values. The samples come from the first network."
     )
-    caption = components.caption(run, words.strip(), rows=pd.concat([choice.rows for choice in choices]))
     alt = "Quality of the settings, one mark each." if one_cost else "Quality against evaluations, a mark per setting."
-    return Figure("explorer", figures.named(drawing), alt, caption)
+    return Figure("explorer", figures.named(drawing), alt, components.caption(run, words, rows=rows))
 
 
-def galleries(run: Run, choices: Sequence[Choice]) -> list[Gallery]:
+def galleries(run: Run, settings: pd.DataFrame, rows: pd.DataFrame) -> list[Gallery]:
     """The pictures of the explorer, folded: the grids of each view, and the films. Each picture appears once."""
-    found: dict[str, tuple[str, str]] = {}  # samples -> title of the view, label
-    for choice in choices:
-        for _, row in _settings(run, choice).iterrows():
-            found.setdefault(row["samples_id"], (choice.title, choice.named(row)))
-    labels = {name: label for name, (_, label) in found.items()}
-    shown, more = components.pictures(run, labels, ".png", "grids", limits.PICTURE_BYTES)
+    once = settings.drop_duplicates("samples_id").set_index("samples_id")
+    shown, more = components.pictures(run, dict(once["name"]), ".png", "grids")
     if not shown:
         return []
-    rows = pd.concat([choice.rows for choice in choices])
     real, _ = components.pictures(run, {"real": "real images"}, ".png", "grids")
+    text = f"{more.strip()} {_made(rows)}".strip()
     out: list[Gallery] = []
-    for choice in choices:
-        mine = [(path, label) for path, label in shown if found[path.stem][0] == choice.title]
-        text = f"{more.strip()} {components.made(run, components.first_network(rows))}".strip()
-        if mine:
-            out.append(Gallery(f"All pictures: {choice.title}", [*(real if not out else []), *mine], text))
+    for view in once["view"].unique():
+        if mine := [(path, label) for path, label in shown if once.loc[path.stem, "view"] == view]:
+            out.append(Gallery(f"All pictures: {view}", [*(real if not out else []), *mine], text))
     room = limits.FILM_BYTES - sum(path.stat().st_size for path, _ in shown)
     return [*out, *films(run, rows, {path.stem: label for path, label in shown}, room)]
 
@@ -226,6 +217,16 @@ def films(run: Run, rows: pd.DataFrame, labels: dict[str, str], room: int) -> li
     text = (
         "One line per sample, from the first noise level (left) to the last (right), in about ten equal parts of the "
         "ladder. x is scaled to unit variance. The denoised estimate is x − sigma · eps. At high sigma it is the mean "
-        f"of many images.{more} {components.made(run, components.first_network(rows))}"
+        f"of many images.{more} {_made(rows)}"
     )
     return [Gallery("All films", strips, text, "Film", wide=True)]
+
+
+def _made(rows: pd.DataFrame) -> str:
+    """The end of a caption of samples: which samples, and of which network."""
+    first = components.first_network(rows)
+    return (
+        f"The first 16 samples, not selected. Network: {components.values(first, 'network')}, training seed "
+        f"{components.values(first, 'train_seed')}, {components.values(first, 'images_seen')} images seen in training. "
+        f"Device: {components.values(first, 'device')}."
+    )

@@ -44,18 +44,12 @@ def fitting(sizes: list[int], count: int, budget: int) -> list[int]:
     return []
 
 
-def of_runs(run: Run) -> str:
-    """How `spread` chose runs by the metric that decides, for `note`."""
-    return f"the lowest and the highest {metric_name(run.judge, run.features)}, and an even sample of those between"
+def extremes(run: Run, of: str = "") -> str:
+    """How `spread` chose by the metric that decides, or by what is `of` it ("differences in "), for `note`."""
+    return f"the lowest and the highest {of}{metric_name(run.judge, run.features)}, and an even sample of those between"
 
 
-def of_differences(run: Run) -> str:
-    """How `spread` chose differences in it, for `note`."""
-    name = metric_name(run.judge, run.features)
-    return f"the lowest and the highest differences in {name}, and an even sample of those between"
-
-
-def note(shown: int, total: int, what: str, how: str, file: str) -> str:
+def note(shown: int, total: int, what: str, file: str, how: str = EVEN) -> str:
     """The end of a caption where only `shown` of `total` are shown, chosen in the way `how`; "" where all are."""
     if shown == total:
         return ""

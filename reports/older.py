@@ -2,12 +2,9 @@
 
 import pandas as pd
 
-from reports.schema import BETTER, LEVEL, METRICS, NO_VERDICT, NOT_DETECTABLE, WORSE
+from reports.schema import BETTER, CONTRAST, LEVEL, METRICS, NOT_DETECTABLE, WORSE
 
-FEW = "too few networks"
-WORDS = (FEW, "no clear difference", "practically equal", "undecided: the metrics disagree", "too undertrained to tell")
-
-CONTRAST = ["kind", "mode", "a", "b", "n_steps", "nfe_a", "nfe_b", "final_denoise"]  # a comparison, in all metrics
+WORDS = ("no clear difference", "undecided: the metrics disagree", "too undertrained to tell")
 
 
 def renewed(frame: pd.DataFrame, file: str) -> pd.DataFrame:
@@ -25,18 +22,16 @@ def renewed(frame: pd.DataFrame, file: str) -> pd.DataFrame:
 
 def _contrasts(frame: pd.DataFrame) -> pd.DataFrame:
     old = frame["verdict"].isin(WORDS)
-    few = frame["verdict"] == FEW
     judge = next((name for name in METRICS if name in set(frame["metric"])), METRICS[0])
-    corrected = _numbers(frame, "p_adjusted") if "p_adjusted" in frame else _numbers(frame, "low") * float("nan")
-    clear = ((_numbers(frame, "low") > 0) | (_numbers(frame, "high") < 0)) & ~(corrected > 1 - LEVEL) & ~few
-    better = (_numbers(frame, "difference") < 0).map({True: BETTER, False: WORSE})
-    word = better.where(clear, NOT_DETECTABLE).where(~few, NO_VERDICT)
+    clear = (_numbers(frame, "low") > 0) | (_numbers(frame, "high") < 0)
+    if "p_adjusted" in frame:
+        clear &= ~(_numbers(frame, "p_adjusted") > 1 - LEVEL)
+    word = (_numbers(frame, "difference") < 0).map({True: BETTER, False: WORSE}).where(clear, NOT_DETECTABLE)
     decisive = word.where((frame["metric"] == judge) & (frame["verdict"] != ""))
     words = decisive.groupby([frame[name] for name in CONTRAST], sort=False).transform("first")
     return frame.assign(
         verdict=frame["verdict"].where(~old, words.fillna(word)),
         clear=frame["clear"].where(~old, clear.map({True: "True", False: "False"})),
-        no_verdict=few.map({True: "there are fewer than five networks per setting", False: ""}),
     )
 
 

@@ -8,7 +8,7 @@ from reports.document import About, Effect, Number
 from reports.formats import SPEECH, as_precise, cell, duration, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, seconds_taken
 from reports.schema import BETTER, COLUMNS, ENOUGH_NETWORKS, GRAINY, NO_VERDICT, POWER, WORSE
-from reports.sentences import control_failed, detectable, head, pairs, these, training
+from reports.sentences import control_failed, detectable, head, is_clear, pairs, these, training
 
 EXPLORATION = "exploration, not fixed beforehand"
 FAR = {40: "Very far", 10: "Far"}  # from this many floors of 500 images above the floor on
@@ -69,9 +69,8 @@ def about(run: Run) -> About:
     trained = rows[rows["trained_by"] != "nobody"] if "trained_by" in rows else rows
     network = min(trained["network"] if len(trained) else rows["network"], key=len)  # others name it and a change to it
     longest = rows.loc[rows["images_seen"].fillna(0).idxmax()]
-    seen = cell("images_seen", longest["images_seen"]) if longest.get("trained_by") != "others" else ""
     helped = " with a mixture as input" if longest.get("parameterisation") == "mixture-input" else ""
-    known = f"network “{network}”{helped}, {f'{seen} images seen' if seen else training(longest)}"
+    known = f"network “{network}”{helped}, {training(longest).removesuffix(' in training')}"
     subject = [data, known, f"{run.features or 'no'} features"]
     return About(run.info["question"], subject, date, [f"{duration(seconds_taken(run))} of computing"])
 
@@ -127,12 +126,11 @@ def has_grain(run: Run, mode: str, setting: str) -> bool:
     return "grain" in rows and bool(rows["grain"].mean() > GRAINY)
 
 
-def score(run: Run, row: pd.Series, side: str, metric: str, word: str, notes: Sequence[str] = ()) -> Number:
+def score(run: Run, row: pd.Series, side: str, word: str, notes: Sequence[str]) -> Number:
     """The value of one side of a contrast; that of side a has the difference from b."""
-    value = as_precise(metric, [row[f"value_{side}"]], row["low"], row["high"])[0]
-    return Number(
-        value, f"{metric_name(metric, run.features)} {word}", notes, effect(run, row) if side == "a" else None
-    )
+    value = as_precise(row["metric"], [row[f"value_{side}"]], row["low"], row["high"])[0]
+    change = effect(run, row) if side == "a" else None
+    return Number(value, f"{metric_name(row['metric'], run.features)} {word}", notes, change)
 
 
 def effect(run: Run, row: pd.Series) -> Effect | None:
@@ -166,7 +164,7 @@ def key(run: Run, metric: str) -> str:
 
 def shown_metric(pair: dict[str, pd.Series]) -> pd.Series:
     """The row that the first screen shows: FD where FD alone is enough to see the verdict, else the deciding metric."""
-    row, fd = head(pair), pair.get("fd")
-    enough = fd is not None and not missing(fd["clear"]) and bool(fd["clear"])
-    enough = enough and fd is not None and fd["difference"] * row["difference"] > 0
-    return fd if enough and row["verdict"] in (BETTER, WORSE) and fd is not None else row
+    row = head(pair)
+    fd = pair.get("fd", row)
+    agrees = is_clear(fd) and fd["difference"] * row["difference"] > 0
+    return fd if agrees and row["verdict"] in (BETTER, WORSE) else row

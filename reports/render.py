@@ -110,22 +110,30 @@ def write_pages(
 
 def footer(run: Run) -> list[tuple[str, str]]:
     """The origin of the numbers: command, commit, versions, machine, dates, failures."""
-    info, finished = run.info, sorted(filter(None, run.rows["finished_at"]))
+    command, *rest = origin(run.info)
+    finished = sorted(filter(None, run.rows["finished_at"]))
+    return [
+        command,
+        ("Preset", run.info["preset"]),
+        *rest,
+        ("Runs finished", f"{finished[0]} to {finished[-1]}" if finished else "none"),
+        ("Failed runs", str(len(run.failed()))),
+        *[("Note", str(note)) for note in run.info.get("notes", [])],
+    ]
+
+
+def origin(info: dict[str, Any]) -> list[tuple[str, str]]:
+    """Command, commit, versions and machine, from the keys of these names; what is missing is unknown."""
     commit = info.get("commit") or "unknown"
     if info.get("dirty"):
         commit += ", with uncommitted changes"
     elif info.get("commit") and info.get("dirty") is None:
         commit += ", unknown whether there were uncommitted changes"
-    versions = ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items())
     return [
-        ("Command", info["command"]),
-        ("Preset", info["preset"]),
+        ("Command", info.get("command", "unknown")),
         ("Commit", commit),
-        ("Versions", versions or "unknown"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items()) or "unknown"),
         ("Machine", info.get("machine") or "unknown"),
-        ("Runs finished", f"{finished[0]} to {finished[-1]}" if finished else "none"),
-        ("Failed runs", str(len(run.failed()))),
-        *[("Note", str(note)) for note in info.get("notes", [])],
     ]
 
 

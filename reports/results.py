@@ -22,7 +22,6 @@ SCHEMA = 2  # version of the format of a run directory; since 2, the labels of t
 RUN_KEYS = {"schema": int, "experiment": str, "preset": str, "question": str, "command": str}
 OPTIONAL_KEYS = {"files": dict, "notes": list, "versions": dict, "commit": str, "machine": str}  # each may be null
 JSON_NAMES = {int: "number", str: "string", dict: "object", list: "array"}
-PARAMETERS = ("alpha", "beta", "eta", "nfe")
 
 
 @dataclass(frozen=True)
@@ -81,17 +80,6 @@ class Run:
 def pooled(contrasts: pd.DataFrame) -> pd.DataFrame:
     """The contrasts over all networks."""
     return contrasts[contrasts["train_seed"] == ""]
-
-
-def means(contrasts: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Means of `metric` over networks from pooled contrasts: one row per setting (alpha, beta, eta, nfe, value)."""
-    rows = pooled(contrasts)
-    rows = rows[rows["metric"] == metric]
-    sides = []
-    for side in "ab":
-        names = {f"{name}_{side}": name for name in (*PARAMETERS, "value")}
-        sides.append(rows[list(names)].rename(columns=names))
-    return pd.concat(sides).drop_duplicates(list(PARAMETERS)).sort_values(["beta", "nfe"], kind="stable")
 
 
 def above(value: float, floor: pd.Series | None) -> float | None:

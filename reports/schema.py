@@ -17,6 +17,7 @@ METRICS = ("mmd", "kd", "fd")  # the first that a table has decides; tables from
 JUDGE = METRICS[0]
 FURTHER = ("root", "whitened", "class_chi2", "log_density")  # yardsticks of why_noise, besides the metrics
 
+CONTRAST = "kind mode a b n_steps nfe_a nfe_b final_denoise".split()  # these name a comparison, in all metrics
 # verdicts on a against b
 BETTER, WORSE, NOT_DETECTABLE, NO_VERDICT = "better", "worse", "not detectable", "no verdict"
 
@@ -35,7 +36,6 @@ class Column:
         scale: factor from raw to shown values (`label` names it).
         finite: whether infinite numbers are rejected.
         least, most: the range of numbers.
-        meaning: one or two sentences for the glossary.
     """
 
     label: str
@@ -43,7 +43,6 @@ class Column:
     digits: int | None = None
     scale: float = 1
     finite: bool = True
-    meaning: str = ""
     least: float = -LARGEST
     most: float = LARGEST
 
@@ -79,148 +78,83 @@ COLUMNS: dict[str, Column] = {
         """budget: budget of evaluations; images_seen: images seen in training; n_steps: steps; step; frame; n_samples:
         samples; n_reference: reference images; batch_size: batch; threads; n_networks: networks; n_planned:
         networks planned; holds_for: networks it holds for; n_to_settle: samples to settle it; networks_to_settle:
-        networks to settle it; round: round of proposals; n_settings: settings;
-        repeats; n_images: images; nfe_a: nfe of a; nfe_b: nfe of b""",
+        networks to settle it; round: round of proposals; n_settings: settings; repeats; n_images: images; nfe;
+        nfe_a: nfe of a; nfe_b: nfe of b; train_seconds: seconds of training""",
         digits=0,
         least=0,
     ),
     **_each(
-        """denoiser_error: error added to the denoiser; sigma; sigma_max; sigma_min; relative_error: error of eps,
-        relative; density: density of ln sigma; se: s.e.; band_low: from sigma; band_high: to sigma""",
+        """p_std: P_std; denoiser_error: error added to the denoiser; sigma; sigma_max; sigma_min; relative_error:
+        error of eps, relative; density: density of ln sigma; se: s.e.; band_low: from sigma; band_high: to sigma""",
         least=0,
     ),
     **_each(
-        """mu; beta_ks: beta_KS; value; value_a: value of a; value_b: value of b; difference: a − b; low; high; mean;
-        p_value: p; p_adjusted: p, corrected; detectable; detectable_low; detectable_high; new_network_low: new
-        network, low; new_network_high: new network, high"""
+        """p_mean: P_mean; alpha; beta; eta; mu; beta_ks: beta_KS; value; value_a: value of a; value_b: value of b;
+        difference: a − b; low; high; mean; p_value: p; p_adjusted: p, corrected; detectable; detectable_low;
+        detectable_high; new_network_low: new network, low; new_network_high: new network, high"""
     ),
     **_each(
-        """class_distance_a: class mix of a; class_distance_b: class mix of b; class_distance_expected: class mix of
-        real images""",
+        """precision; recall; class_distance_a: class mix of a; class_distance_b: class mix of b;
+        class_distance_expected: class mix of real images""",
         digits=3,
         least=0,
         most=1,
     ),
     **_each(
-        """kd_at_data_mix_a: KD ×1000 of a at the data's mix; kd_at_data_mix_b: KD ×1000 of b at the data's mix""",
+        """kd_at_data_mix_a: KD ×1000 of a at the data's mix; kd_at_data_mix_b: KD ×1000 of b at the data's mix;
+        mmd: MMD ×1000; kd: KD ×1000""",
         digits=2,
         scale=1000,
     ),
-    "p_mean": Column("P_mean", meaning="The mean of ln sigma in training, of a log-normal distribution."),
-    "p_std": Column("P_std", meaning="The standard deviation of ln sigma in training.", least=0),
+    **_each("mmd_se: s.e. of MMD; kd_se: s.e. of KD", digits=2, scale=1000, least=0),
+    **_each("seconds; root: √(FD − floor); class_chi2: component mix; log_density: log density gap", digits=2, least=0),
+    "fd": Column("FD", digits=2),
+    "grain": Column("grain", digits=3),
+    "grain_se": Column("s.e. of grain", digits=4, least=0),
+    "whitened": Column("whitened KD", digits=3),
     "loss": Column("training loss", digits=4, least=0),
     "s_churn": Column("S_churn", digits=1, finite=False),
-    "seconds": Column("seconds", digits=2, least=0),
-    "train_seconds": Column("seconds of training", digits=0, least=0),
-    "mmd_se": Column("s.e. of MMD", digits=2, scale=1000, least=0),
-    "kd_se": Column("s.e. of KD", digits=2, scale=1000, least=0),
     "minutes_to_settle": Column("minutes to settle it", digits=1),
     "count": Column("count", digits=1, least=0),
-    "nfe": Column(
-        "nfe",
-        digits=0,
-        least=0,
-        meaning="Network evaluations per image, counted. This is the cost of sampling on any machine.",
-    ),
-    "alpha": Column(
-        "alpha",
-        meaning="The share of the estimated noise that one step removes: sigma_down = (1 − alpha) sigma.",
-    ),
-    "beta": Column(
-        "beta",
-        meaning="The fresh noise that one step puts back, as a share of sigma. beta 0 is the deterministic sampler "
-        "(Euler on the probability-flow ODE, DDIM).",
-    ),
-    "eta": Column(
-        "eta",
-        meaning="The same quantity as beta, on a scale that does not depend on the ladder. eta 0 is DDIM (no fresh "
-        "noise), eta 1 is DDPM. eta = beta / (r √(1 − r²)), where r is the ratio of two neighbouring noise levels.",
-    ),
-    "fd": Column(
-        "FD",
-        digits=2,
-        meaning="Fréchet distance between the features of samples and of real images (a Gaussian is fitted to each). "
-        "Lower is better. It falls with the number of images, so only equal numbers are compared.",
-    ),
-    "mmd": Column(
-        "MMD ×1000",
-        digits=2,
-        scale=1000,
-        meaning="Squared maximum mean discrepancy between the features of samples and of real images, times 1000. Its "
-        "Gaussian kernel is as wide as the median distance of real images. Lower is better. It is unbiased: real "
-        "images score 0 on average and sometimes below 0.",
-    ),
-    "kd": Column(
-        "KD ×1000",
-        digits=2,
-        scale=1000,
-        meaning="Kernel distance: the squared maximum mean discrepancy with torch-fidelity's cubic kernel, times 1000. "
-        "Lower is better. It is unbiased: real images score 0 on average and sometimes below 0.",
-    ),
-    "precision": Column(
-        "precision",
-        digits=3,
-        least=0,
-        most=1,
-        meaning="Share of the samples that lie near real images: do the samples look real? Higher is better.",
-    ),
-    "recall": Column(
-        "recall",
-        digits=3,
-        least=0,
-        most=1,
-        meaning="Share of the real images that lie near samples: is the variety covered? Higher is better.",
-    ),
-    "grain": Column(
-        "grain",
-        digits=3,
-        meaning="Fine noise of the samples beside that which the ladder leaves, in data standard deviations. 0 is as "
-        "in real images, 0.02 is as in real images with so much more noise. Learned features hardly see it.",
-    ),
-    "grain_se": Column("s.e. of grain", digits=4, least=0),
-    "level": Column(
-        "level",
-        least=0,
-        most=1,
-        meaning="Coverage of the interval.",
-    ),
-    "root": Column(
-        "√(FD − floor)",
-        digits=2,
-        least=0,
-        meaning="The square root of FD above the floor. FD is a squared distance: half of an error leaves a quarter of "
-        "it, and half of its root.",
-    ),
-    "whitened": Column(
-        "whitened KD",
-        digits=3,
-        meaning="Kernel distance with a quadratic kernel on features in which the real images' covariance is the "
-        "identity.",
-    ),
-    "class_chi2": Column(
-        "component mix",
-        digits=2,
-        least=0,
-        meaning="Chi-square of the mixture components of the samples over its degrees of freedom. Draws of the true "
-        "distribution have about 1.",
-    ),
-    "log_density": Column(
-        "log density gap",
-        digits=2,
-        least=0,
-        meaning="Size of the difference between the mean log density of the samples and that of draws of the true "
-        "distribution.",
-    ),
+    "level": Column("level", least=0, most=1),
 }
 COLUMNS |= {f"{name}_{side}": COLUMNS[name] for name in ("alpha", "beta", "eta") for side in "ab"}
 
-FLOOR = (
-    "The score of real images. As many training images as there are samples are set aside and compared with the "
-    "remaining training images. A network that copies its training images would reach the floor too, and unseen real "
-    "images score a little worse. The floor is the lower end of the scale, not a proof of perfection. “2 above the "
-    "floor” means that score plus 2. FD of few images is too high, of samples and of real images alike; the distance "
-    "above the floor is free of that. The repeats show how uncertain the floor is."
-)
+# What the glossary says of columns, and of the floor.
+MEANINGS = {
+    "p_mean": "The mean of ln sigma in training, of a log-normal distribution.",
+    "p_std": "The standard deviation of ln sigma in training.",
+    "nfe": "Network evaluations per image, counted. This is the cost of sampling on any machine.",
+    "alpha": "The share of the estimated noise that one step removes: sigma_down = (1 − alpha) sigma.",
+    "beta": "The fresh noise that one step puts back, as a share of sigma. beta 0 is the deterministic sampler (Euler "
+    "on the probability-flow ODE, DDIM).",
+    "eta": "The same quantity as beta, on a scale that does not depend on the ladder. eta 0 is DDIM (no fresh noise), "
+    "eta 1 is DDPM. eta = beta / (r √(1 − r²)), where r is the ratio of two neighbouring noise levels.",
+    "fd": "Fréchet distance between the features of samples and of real images (a Gaussian is fitted to each). Lower "
+    "is better. It falls with the number of images, so only equal numbers are compared.",
+    "mmd": "Squared maximum mean discrepancy between the features of samples and of real images, times 1000. Its "
+    "Gaussian kernel is as wide as the median distance of real images. Lower is better. It is unbiased: real images "
+    "score 0 on average and sometimes below 0.",
+    "kd": "Kernel distance: the squared maximum mean discrepancy with torch-fidelity's cubic kernel, times 1000. Lower "
+    "is better. It is unbiased: real images score 0 on average and sometimes below 0.",
+    "precision": "Share of the samples that lie near real images: do the samples look real? Higher is better.",
+    "recall": "Share of the real images that lie near samples: is the variety covered? Higher is better.",
+    "grain": "Fine noise of the samples beside that which the ladder leaves, in data standard deviations. 0 is as in "
+    "real images, 0.02 is as in real images with so much more noise. Learned features hardly see it.",
+    "root": "The square root of FD above the floor. FD is a squared distance: half of an error leaves a quarter of it, "
+    "and half of its root.",
+    "whitened": "Kernel distance with a quadratic kernel on features in which the real images' covariance is the "
+    "identity.",
+    "class_chi2": "Chi-square of the mixture components of the samples over its degrees of freedom. Draws of the true "
+    "distribution have about 1.",
+    "log_density": "Size of the difference between the mean log density of the samples and that of draws of the true "
+    "distribution.",
+    "floor": "The score of real images. As many training images as there are samples are set aside and compared with "
+    "the remaining training images. A network that copies its training images would reach the floor too, and unseen "
+    "real images score a little worse. The floor is the lower end of the scale, not a proof of perfection. “2 above "
+    "the floor” means that score plus 2. FD of few images is too high, of samples and of real images alike; the "
+    "distance above the floor is free of that. The repeats show how uncertain the floor is.",
+}
 
 # The columns of each table, in the order of its writer. It may lack those with a question mark, and have more.
 TABLES: dict[str, tuple[str, ...]] = {

@@ -7,9 +7,8 @@ import pandas as pd
 
 from reports.document import Prose, Section
 from reports.formats import as_precise, cell, interval, listed, metric_name, missing, number, percent, short_name
-from reports.older import CONTRAST
 from reports.results import Run, pooled
-from reports.schema import BETTER, ENOUGH_NETWORKS, GROUPS, METRICS, NO_VERDICT, NOT_DETECTABLE, WORSE
+from reports.schema import BETTER, CONTRAST, ENOUGH_NETWORKS, GROUPS, METRICS, NO_VERDICT, NOT_DETECTABLE, WORSE
 
 Pair = dict[str, pd.Series]
 
@@ -41,11 +40,12 @@ def detectable(row: pd.Series) -> str:
 
 def contradiction(pair: Pair) -> str:
     """A sentence to add to the verdict if another metric shows the opposite of what the deciding one does; else ""."""
-    row, names = head(pair), []
-    for metric, other in pair.items():
-        clear = not missing(other["clear"]) and bool(other["clear"])
-        if row["verdict"] != NO_VERDICT and clear and other["difference"] * row["difference"] < 0:
-            names.append(short_name(metric, row["features"]))
+    row = head(pair)
+    names = [
+        short_name(metric, row["features"])
+        for metric, other in pair.items()
+        if row["verdict"] != NO_VERDICT and is_clear(other) and other["difference"] * row["difference"] < 0
+    ]
     return f" But {listed(names)} {'says' if len(names) == 1 else 'say'} the opposite." if names else ""
 
 
@@ -61,6 +61,11 @@ def pairs(contrasts: pd.DataFrame) -> list[Pair]:
 def head(pair: Pair) -> pd.Series:
     """The row of the metric that decides the pair's verdict."""
     return next(iter(pair.values()))
+
+
+def is_clear(row: pd.Series) -> bool:
+    """Whether the interval of a contrast excludes 0; not if it has none."""
+    return not missing(row["clear"]) and bool(row["clear"])
 
 
 def capital(text: str) -> str:
@@ -116,7 +121,7 @@ def budget(run: Run) -> list[Prose]:
     sets = run.best_sets[run.best_sets["mode"] == "pareto"]
     phrases: dict[str, list[str]] = {}
     for evaluations, rows in sets.groupby("budget"):
-        members = list(rows["setting"][rows["in_set"].fillna(False).astype(bool)])
+        members = list(rows["setting"][rows["in_set"]])
         phrase = f"{listed(members)} cannot be told from the best" if len(members) > 1 else "".join(members)
         phrases.setdefault(phrase or "no verdict", []).append(cell("nfe", evaluations))
     if not phrases:
@@ -130,7 +135,7 @@ def budget(run: Run) -> list[Prose]:
 
 def control_failed(run: Run) -> bool:
     """Whether the A/A control shows a difference in either metric between a setting and itself."""
-    return any(bool(row["clear"]) for pair in pairs(run.of_kind("control")) for row in pair.values())
+    return any(is_clear(row) for pair in pairs(run.of_kind("control")) for row in pair.values())
 
 
 def control(run: Run) -> Prose:

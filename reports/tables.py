@@ -1,7 +1,6 @@
 """Tables for the report on any experiment: contrasts, runs, failures, floors, the setting."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pandas as pd
 
@@ -13,6 +12,9 @@ from reports.results import Run, above, every_run
 from reports.schema import COLUMNS, METRICS
 from reports.sentences import head, pairs, verdict
 
+FLOORS = "The floor, which is the score of real images: mean, lowest and highest of the repeats."
+TRAINING = "data network trained_by train_noise weighting parameterisation images_seen".split()
+MEASURING = "n_samples n_reference features device precision_mode compiled threads batch_size".split()
 STEP = ("alpha", "beta", "eta", "n_steps", "nfe", "final_denoise")
 
 
@@ -77,21 +79,18 @@ def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
         | {"verdict on a": verdict(head(pair))}
         for pair in (every[at] for at in shown)
     ]
-    text += limits.note(len(shown), len(every), "differences", limits.of_differences(run), "contrasts.csv")
+    text += limits.note(len(shown), len(every), "differences", "contrasts.csv", limits.extremes(run, "differences in "))
     words = ("kind", "a against b", "verdict on a")
-    made = table(pd.DataFrame(rows).fillna(""), caption(run, text, contrasts), words=words)
-    return replace(made, file=run.directory / "contrasts.csv")
+    file = run.directory / "contrasts.csv"
+    return table(pd.DataFrame(rows).fillna(""), caption(run, text, contrasts), words=words, file=file)
 
 
-def floors(run: Run) -> list[Table]:
-    """The scores of real images, if they were measured."""
+def floors(run: Run, text: str = FLOORS, of: Sequence[str] = ("data", "features")) -> list[Table]:
+    """The scores of real images, if they were measured, with the columns `of` that say what of."""
     if not len(run.floors):
         return []
-    frame = run.floors[
-        ["data", "features", "metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"]
-    ].copy()
+    frame = run.floors[[*of, "metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"]].copy()
     frame.loc[frame["repeats"] < 2, ["low", "high"]] = float("nan")
-    text = "The floor, which is the score of real images: mean, lowest and highest of the repeats."
     return [table(frame, text, {"low": "lowest", "high": "highest"}, features=run.features)]
 
 
@@ -132,9 +131,9 @@ def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
             f"{which}. s.e.: standard error over the images of this run. Seconds: time of the sampling loop; empty if "
             "the device was shared."
         )
-        text += limits.note(len(shown), len(done), "runs", limits.of_runs(run), "table.csv")
-        every = table(done[names + scores].iloc[shown], caption(run, text, rows=done), labels)
-        tables.append(replace(every, file=run.directory / "table.csv"))
+        text += limits.note(len(shown), len(done), "runs", "table.csv", limits.extremes(run))
+        text = caption(run, text, rows=done)
+        tables.append(table(done[names + scores].iloc[shown], text, labels, file=run.directory / "table.csv"))
     for rows, what, text in (
         (failed, "runs", "Runs that failed."),
         (infeasible, "settings", "Impossible settings, and why they are impossible."),
@@ -142,16 +141,14 @@ def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
         if len(rows):
             shown = limits.evenly(len(rows), limits.ROWS)
             given = [name for name in names if not rows[name].isin([""]).all() and rows[name].notna().any()]
-            text += limits.note(len(shown), len(rows), what, limits.EVEN, "table.csv")
+            text += limits.note(len(shown), len(rows), what, "table.csv")
             tables.append(table(rows[[*given, "error"]].iloc[shown], text, labels))
     return tables
 
 
 def setting(run: Run) -> Table:
     """All values of data, training, ladder and device that occur in the runs."""
-    names = ["data", "network", "trained_by", "train_noise", "weighting", "parameterisation", "images_seen"]
-    names += ["sampler", "schedule", "sigma_max", "sigma_min"]
-    names += ["n_samples", "n_reference", "features", "device", "precision_mode", "compiled", "threads", "batch_size"]
+    names = [*TRAINING, "sampler", "schedule", "sigma_max", "sigma_min", *MEASURING]
     frame = run.rows[run.rows["status"] != "infeasible"]
     body = [[COLUMNS[name].label, values(frame, name)] for name in names if name in frame]
     return Table(["setting", "values"], body, [False, False], "The setting: every value that occurs in the runs.")

@@ -17,11 +17,11 @@ def of_run(row: pd.Series, metric: str) -> str:
     return f"{', '.join(str(text) for text in what if not missing(text))}: {name} {cell(metric, row[metric])}{count}"
 
 
-def of_mean(row: pd.Series, x: str, metric: str, line: str = "") -> str:
-    """A mean over networks, as a point of a line: `value` at `x`."""
-    start = f"{line}, " if line and not line.startswith("_") else ""
-    at = f"{COLUMNS[x].label} {cell(x, row[x])}"
-    return f"{start}{at}: {COLUMNS[metric].label} {cell(metric, row['value'])}, mean over networks"
+def of_mean(x: str, at: float, metric: str, value: float, line: str = "") -> str:
+    """A mean over networks, as a point of a line: the `value` of a metric where `x` is `at`."""
+    start = f"{line}, " if line else ""
+    where = f"{COLUMNS[x].label} {cell(x, at)}"
+    return f"{start}{where}: {COLUMNS[metric].label} {cell(metric, value)}, mean over networks"
 
 
 def of_contrast(row: pd.Series) -> str:

@@ -18,7 +18,7 @@ from reports.formats import missing
 from reports.pages import tables_of
 from reports.render import read_opening
 from reports.results import Run, pooled
-from reports.schema import COLUMNS, TABLES, needed
+from reports.schema import COLUMNS, TABLES, content, needed
 
 SCORES = ("mmd", "mmd_se", "fd", "kd", "kd_se", "precision", "recall", "grain", "seconds", "nfe")
 TAGS = ("status", "error", "run_id", "samples_id", "finished_at")
@@ -56,7 +56,7 @@ def _write(client: Any, directory: Path) -> str:
     experiment = f"sigmabench/{run.info['experiment']}"
     found = client.get_experiment_by_name(experiment)
     place = found.experiment_id if found else client.create_experiment(experiment)
-    key = hashlib.sha256((directory / "table.csv").read_bytes()).hexdigest()[:12]
+    key = hashlib.sha256(content(directory / "table.csv") or b"").hexdigest()[:12]
     name, where = directory.resolve().name, f"tags.`{RESULT}` = '{key}' and attributes.status = 'FINISHED'"
     if client.search_runs([place], where, max_results=1):
         return f"{experiment}, run {name} (it was there already)"
@@ -75,7 +75,9 @@ def _write(client: Any, directory: Path) -> str:
     rows = run.rows[run.rows["status"] != "infeasible"].drop_duplicates("run_id")
     for _, row in rows.iterrows():
         _child(client, place, parent, row)
-    for file in (*tables_of(run.info["experiment"]), "run.json", "report.html", "report.md", "figures", "images"):
+    tables = tables_of(run.info["experiment"])
+    packed = (f"{name}.gz" for name in tables)  # of a published result
+    for file in (*tables, *packed, "run.json", "report.html", "report.md", "figures", "images"):
         if (directory / file).exists():
             client.log_artifact(parent, str(directory / file))
     client.set_terminated(parent)
@@ -88,7 +90,7 @@ def main_numbers(run: Run) -> dict[str, float]:
     for _, row in pooled(run.of_kind("primary")).iterrows():
         names = ("value_a", "value_b", "difference", "low", "high")
         out |= {f"primary/{row['metric']}/{name}": float(row[name]) for name in names if not missing(row[name])}
-    for _, row in run.best_sets[run.best_sets["simplest"].fillna(False).astype(bool)].iterrows():
+    for _, row in run.best_sets[run.best_sets["simplest"]].iterrows():
         values = zip(run.metrics, (row["value"], row["fd"]), strict=True)
         out |= {f"recommended/{row['mode']}/{name}": float(value) for name, value in values if not missing(value)}
     return out

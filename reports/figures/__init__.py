@@ -1,28 +1,13 @@
-"""Figures: DataFrame -> axes. Means, differences and intervals are columns of the input; nothing is computed here.
+"""Figures: DataFrame -> axes. Differences and intervals are columns of the input; means over networks are made here.
 
 Every function draws into `ax` and returns it. Values are raw; `COLUMNS` gives their scale.
 """
 
 from matplotlib.axes import Axes
 
-from reports.figures.canvas import (
-    BLUE,
-    FAINT,
-    GREEN,
-    INK,
-    ORANGE,
-    PALETTE,
-    TIP,
-    few,
-    looks,
-    panels,
-    settle,
-    shades,
-    style,
-    target,
-)
+from reports.figures.canvas import BLUE, FAINT, GREEN, INK, ORANGE, few, looks, panels, shades, style, target
 from reports.figures.card import card
-from reports.figures.curves import class_counts, field, lines, loss_curves, points, quality_line
+from reports.figures.curves import class_counts, lines, loss_curves, points, quality_line
 from reports.figures.differences import box, distances, forest, hatching
 from reports.figures.names import named, under_one_legend
 from reports.figures.scales import fit_y, floor_band, log_ticks, plain_ticks, top_ticks

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from reports import limits, tips
-from reports.figures.canvas import BLUE, FAINT, INK, LINE_STYLES, PALETTE, in_scale, target
+from reports.figures.canvas import BLUE, INK, LINE_STYLES, PALETTE, in_scale, target
 from reports.figures.scales import plain_ticks
 from reports.formats import number, plural
 from reports.schema import COLUMNS
@@ -17,33 +17,18 @@ from reports.schema import COLUMNS
 TIPS = 20  # points of a loss curve that have a tooltip
 
 
-def quality_line(
-    means: pd.DataFrame,
-    networks: pd.DataFrame,
-    x: str,
-    metric: str,
-    ax: Axes,
-    color: str = BLUE,
-    **line: Any,
-) -> Axes:
+def quality_line(networks: pd.DataFrame, x: str, metric: str, ax: Axes, color: str = BLUE, **line: Any) -> Axes:
     """The axes with one metric against `x`: a line through the means over networks, a faint point per network."""
     ax.scatter(networks[x], in_scale(networks[metric], metric), s=14, color=color, alpha=0.35, linewidth=0, zorder=2)
+    means = networks.groupby(x)[metric].mean()
     look: dict[str, Any] = {"marker": "o", "markersize": 4.5, "zorder": 3} | line
-    ax.plot(means[x], in_scale(means["value"], metric), color=color, **look)
+    ax.plot(means.index, in_scale(means, metric), color=color, **look)
     scale = COLUMNS[metric].scale
     for _, row in networks.iterrows():
         target(ax, row[x], scale * row[metric], tips.of_run(row, metric))
-    for _, row in means.iterrows():
-        target(ax, row[x], scale * row["value"], tips.of_mean(row, x, metric, line.get("label", "")))
+    for at, value in means.items():
+        target(ax, at, scale * value, tips.of_mean(x, at, metric, value, line.get("label", "")))
     ax.set_xlabel(COLUMNS[x].label)
-    return ax
-
-
-def field(rows: pd.DataFrame, x: str, metric: str, ax: Axes, label: str = "") -> Axes:
-    """The axes with one metric against `x` as faint grey points: the background of other marks."""
-    ax.scatter(
-        rows[x], in_scale(rows[metric], metric), s=12, color=FAINT, alpha=0.6, linewidth=0, zorder=1, label=label
-    )
     return ax
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from reports import components, figures
 from reports.document import Figure, Section
 from reports.formats import metric_name, number
-from reports.results import Run, means, timed
+from reports.results import Run, timed
 from reports.schema import COLUMNS
 from reports.sentences import capital
 
@@ -26,14 +26,14 @@ def section(run: Run, titles: dict[str, str]) -> Section | None:
     groups = {titles["pareto"]: run.of_kind("pareto")}
     text = "Difference from eta 0 at the same number of evaluations. Below 0, noise helps."
     budgets = components.forest(run, "budgets", groups, text)
-    figures_of_cost = [against_nfe(run, rows), *against_seconds(run, rows)]
-    return Section("Quality against cost", [*figures_of_cost, *components.untimed(run), *budgets])
+    by_nfe = components.quality_and_cost(run, "nfe", {"": families(rows)}, 3.5, "", "eta")
+    return Section("Quality against cost", [by_nfe, *against_seconds(run, rows), *components.untimed(run), *budgets])
 
 
-def families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, dict[str, str]]]:
+def families(rows: pd.DataFrame) -> components.Looks:
     """The lines of a cost figure with their looks: one per eta of the ladders, one for the runs at equal alpha."""
     ladders, alpha = rows[rows["mode"] == "pareto"], rows[rows["mode"] == "same-alpha"]
-    found = [
+    found: components.Looks = [
         (ladders[ladders["eta"] == eta], {"color": color, "marker": marker, "label": f"eta {number(eta)}"})
         for (eta, color), marker in zip(figures.shades(ladders["eta"]).items(), cycle(MARKERS), strict=False)
     ]
@@ -41,24 +41,6 @@ def families(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, dict[str, str]]]:
         label = f"alpha {number(alpha['alpha'].iloc[0])}, rising beta"
         found.append((alpha, {"color": figures.INK, "marker": "x", "linestyle": ":", "label": label}))
     return found
-
-
-def against_nfe(run: Run, rows: pd.DataFrame) -> Figure:
-    """Quality against network evaluations."""
-    figure, [axes] = figures.panels(1, len(run.metrics), 3.5)
-    for ax, metric in zip(axes, run.metrics, strict=True):
-        for mine, look in families(rows):
-            line = means(run.of_kind(mine["mode"].iloc[0]), metric)
-            if mine["mode"].iloc[0] == "pareto":
-                line = line[line["eta"] == mine["eta"].iloc[0]]
-            figures.quality_line(line.sort_values("nfe"), mine, "nfe", metric, ax, **look)
-        components.against_cost(ax, run, metric, rows, rows["nfe"])
-    text = (
-        "Quality against evaluations. Lower is better, and further left is cheaper. Lines: means over networks. Faint "
-        "points: single networks. Green: score of real images (floor), if it is on the axis."
-    )
-    alt = "Kernel and Fréchet distance against network evaluations, one line for each eta."
-    return Figure("nfe", figures.named(figure), alt, components.caption(run, text, rows=rows))
 
 
 def against_seconds(run: Run, rows: pd.DataFrame) -> list[Figure]:

@@ -57,23 +57,14 @@ def opening(run: Run) -> Opening:
     name = metric_name(run.judge, run.features)
     here = [head(pair) for pair in found if head(pair)["mode"] == last.mode]
     row = next((one for one in here if one["a"] == best["setting"]), here[0])
-    unclear = len(last.members) - len(last.tied)
-    tied = [
-        f"one of {len(last.tied)} of {len(last.settings)} settings that cannot be told from the best",
-        *([f"{unclear} more cannot be placed: their networks differ too much"] if unclear else []),
-    ]
-    tied = tied if best["setting"] in set(last.members["setting"]) else ["its samples are no images"]
-    change = openings.change(row) if row["a"] == best["setting"] else []
-    default = Number(whole(last.value(usual, run.judge)), f"{name} of the default, {usual}", [last.mode])
-    lowest = Number(
-        whole(best[run.judge]),
-        f"{name}, the lowest: {best['setting']}",
-        [last.mode, *change, *tied],
-        openings.effect(run, row) if change else None,
-    )
+    notes = [last.mode, *(openings.change(row) if row["a"] == best["setting"] else []), *standing(last)]
+    default, value = f"{name} of the default, {usual}", whole(last.value(usual, run.judge))
     if best["setting"] == usual:
-        default, lowest = Number(default.value, f"{default.word}, the lowest", lowest.notes), default
-    large = [default, *([] if best["setting"] == usual else [lowest]), openings.sure(run, row)]
+        large = [Number(value, f"{default}, the lowest", notes)]
+    else:
+        change = openings.effect(run, row) if row["a"] == best["setting"] else None
+        lowest = Number(whole(best[run.judge]), f"{name}, the lowest: {best['setting']}", notes, change)
+        large = [Number(value, default, [last.mode]), lowest]
     why_not = f"the samples of the default ({usual}) are no images"
     if not any(len(one.members) for one in sets):
         why_not = sets[0].why_not
@@ -86,11 +77,23 @@ def opening(run: Run) -> Opening:
             f"sigma {number(FINE[0])} to {number(FINE[1])} is {number(coarse, 1)} times the default's. Judge it "
             "in natural features before you use it."
         )
+    lead = "Not established. Measured:" if control_failed(run) and known else ""
     return Opening(
-        answer, "Not established. Measured:" if control_failed(run) and known else "", large, [],
+        answer, lead, [*large, openings.sure(run, row)], [],
         openings.key(run, run.judge), status=openings.status(run, row, FIXED),
         warnings=openings.warnings(run, best_sets.closest(run, sets)), figure=grid(run, sets),
     )  # fmt: skip
+
+
+def standing(one: best_sets.BestSet) -> list[str]:
+    """How the setting of the lowest score stands in its map."""
+    if one.settings["setting"].iloc[0] not in set(one.members["setting"]):
+        return ["its samples are no images"]
+    unclear = len(one.members) - len(one.tied)
+    return [
+        f"one of {len(one.tied)} of {len(one.settings)} settings that cannot be told from the best",
+        *([f"{unclear} more cannot be placed: their networks differ too much"] if unclear else []),
+    ]
 
 
 def trusted(one: best_sets.BestSet, setting: str) -> bool:
@@ -144,15 +147,15 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
         ax.set_visible(False)
     for ax, one in zip(axes.flat, sets, strict=False):
         here = rows[rows["mode"] == one.mode].groupby(["p_mean", "p_std", "setting"], as_index=False)[run.judge].mean()
-        wide = here.pivot_table(index="p_std", columns="p_mean", values=run.judge)
         tied, members = set(one.tied["setting"]), set(one.members["setting"])
         hatched = {name: "no images" for name in one.settings["setting"] if not trusted(one, name)}
         hatched |= dict.fromkeys(members - tied, "its networks differ too much to place it")
-        judged = here[~here["setting"].isin(hatched)].pivot_table(index="p_std", columns="p_mean", values=run.judge)
-        ranks = judged.stack().rank(pct=True).unstack().reindex(index=wide.index, columns=wide.columns).astype(float)
+        judged = here[run.judge].mask(here["setting"].isin(hatched))
+        ranked = here.assign(rank=judged.rank(pct=True))
+        ranks = ranked.pivot_table(index="p_std", columns="p_mean", values="rank", dropna=False)
         ax.imshow(ranks, cmap="Blues_r", aspect="auto", vmin=-0.3, vmax=1.2)
         for _, row in here.iterrows():
-            x, y = list(wide.columns).index(row["p_mean"]), list(wide.index).index(row["p_std"])
+            x, y = ranks.columns.get_loc(row["p_mean"]), ranks.index.get_loc(row["p_std"])
             weight = "bold" if row["setting"] in tied else "normal"
             ax.text(x, y, whole(row[run.judge]), ha="center", va="center", fontsize=8, fontweight=weight)
             if row["setting"] in hatched:
@@ -163,8 +166,8 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
             why = f"; {hatched[row['setting']]}" if row["setting"] in hatched else ""
             value = f"{COLUMNS[run.judge].label} {cell(run.judge, row[run.judge])}, mean{why}"
             figures.target(ax, x, y, f"{row['setting']}{star}, {one.mode}: {value}")
-        ax.set_xticks(range(len(wide.columns)), [number(value) for value in wide.columns])
-        ax.set_yticks(range(len(wide.index)), [number(value) for value in wide.index])
+        ax.set_xticks(range(len(ranks.columns)), [number(value) for value in ranks.columns])
+        ax.set_yticks(range(len(ranks.index)), [number(value) for value in ranks.index])
         ax.set(title=one.mode, xlabel=COLUMNS["p_mean"].label, ylabel=COLUMNS["p_std"].label)
         ax.grid(visible=False)
     text = (

@@ -8,7 +8,7 @@ from reports import components, explorer, figures, openings, sentences, tables
 from reports.document import Figure, Number, Opening, Prose, Section
 from reports.formats import as_precise, cell, listed, metric_name, number, plural
 from reports.pages import _beta_cost as cost
-from reports.results import Run, means
+from reports.results import Run
 from reports.schema import BETTER, NO_VERDICT, NOT_DETECTABLE, WORSE
 from reports.sentences import Pair, head, pairs
 
@@ -50,8 +50,8 @@ def opening(run: Run) -> Opening:
     without = [*openings.floor(run, row, row["metric"]), *others(run, row["metric"])]
     fixed = "comparison fixed before the run" if run.info.get("fixed_beforehand") else openings.EXPLORATION
     numbers = [
-        openings.score(run, row, "b", row["metric"], "without fresh noise", without),
-        openings.score(run, row, "a", row["metric"], "with fresh noise", openings.change(row)),
+        openings.score(run, row, "b", "without fresh noise", without),
+        openings.score(run, row, "a", "with fresh noise", openings.change(row)),
         Number(cell("nfe_a", row["nfe_a"]), "network evaluations per image", ["the same with and without noise"]),
         openings.sure(run, row),
     ]
@@ -201,7 +201,7 @@ def quality(run: Run) -> Section | None:
     above = {"same-alpha": ("nfe", "network evaluations"), "same-ladder": ("eta", "eta")}
     for axes, (mode, rows) in zip(grid, modes.items(), strict=True):
         for ax, metric in zip(axes, run.metrics, strict=True):
-            figures.quality_line(means(run.of_kind(mode), metric), rows, "beta", metric, ax)
+            figures.quality_line(rows, "beta", metric, ax)
             figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
             figures.fit_y(ax, rows[metric], metric)
             ticks = rows.drop_duplicates("beta").sort_values("beta")

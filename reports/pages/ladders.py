@@ -50,23 +50,18 @@ def quality(run: Run) -> Section | None:
     rows = run.compared()
     if not len(rows):
         return None
-    samplers, schedules = rows["sampler"].unique(), rows["schedule"].unique()
-    looks = figures.looks(list(schedules))
-    figure, axes = figures.panels(len(samplers), len(run.metrics), 2.6 * len(samplers) + 0.5)
-    for row, sampler in zip(axes, samplers, strict=True):
-        for ax, metric in zip(row, run.metrics, strict=True):
-            for schedule, marker in zip(schedules, cycle(MARKERS), strict=False):
-                mine = rows[(rows["sampler"] == sampler) & (rows["schedule"] == schedule)]
-                components.line_of_budgets(ax, metric, mine, label=schedule, marker=marker, **looks[schedule])
-            components.against_cost(ax, run, metric, rows, rows["budget"])
-            ax.set_title(sampler if metric == run.judge else " ")
-    text = (
-        "Quality against evaluations: one line per ladder, one row of panels per sampler. Lower is better, and further "
-        "left is cheaper. Lines: means over networks. Faint points: single networks. Green: score of real images "
-        "(floor), if it is on the axis."
-    )
-    alt = "Kernel and Fréchet distance against network evaluations, one line for each ladder."
-    drawing = Figure("quality", figures.named(figure), alt, components.caption(run, text, rows=rows))
+    rows = rows.assign(nfe=rows["budget"])
+    looks = figures.looks(list(rows["schedule"].unique()))
+    lines = [
+        (schedule, {"label": schedule, "marker": marker, **look})
+        for (schedule, look), marker in zip(looks.items(), cycle(MARKERS), strict=False)
+    ]
+    panels = {
+        sampler: [(same[same["schedule"] == schedule], look) for schedule, look in lines]
+        for sampler, same in rows.groupby("sampler", sort=False)
+    }
+    text = ": one line per ladder, one row of panels per sampler"
+    drawing = components.quality_and_cost(run, "quality", panels, 2.6 * len(panels) + 0.5, text, "ladder")
     return Section("Quality against cost", [drawing])
 
 

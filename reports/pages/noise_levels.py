@@ -49,18 +49,17 @@ def opening(run: Run) -> Opening:
     best = min(winners or here, key=lambda pair: head(pair)["value_a"])
     row = openings.shown_metric(best)
     numbers = [
-        openings.score(run, row, "b", row["metric"], f"{usual}, {mode}", openings.floor(run, row, row["metric"])),
-        openings.score(run, row, "a", row["metric"], f"{row['a']}, {mode}", openings.change(row)),
+        openings.score(run, row, "b", f"{usual}, {mode}", openings.floor(run, row, row["metric"])),
+        openings.score(run, row, "a", f"{row['a']}, {mode}", openings.change(row)),
         Number(cell("images_seen", row["images_seen"]), "training images", ["the same for every setting"]),
         openings.sure(run, head(best)),
     ]
-    rows = components.first_network(run.ok(mode)).set_index("setting")
-    labels = {rows.loc[name, "samples_id"]: f"{name}, {mode}" for name in (usual, row["a"]) if name in rows.index}
+    labels = {name: f"{name}, {mode}" for name in (usual, row["a"])}
     lead, text = verdict_in_short(found, usual)
     if sentences.control_failed(run) and not lead.startswith("No verdict"):
         lead = "Not established. Measured:"
     return Opening(
-        text, lead, numbers, components.strip(run, labels),
+        text, lead, numbers, components.strip_of(run, mode, labels),
         openings.key(run, row["metric"]), status=openings.status(run, head(best)),
         warnings=[
             *openings.warnings(run, openings.closer(best)),
@@ -100,17 +99,12 @@ def conditions(run: Run) -> Section:
     found = pairs(run.of_kind("setting"))
     if not found:
         return sentences.conditions(run)
-    where = Prose(f"Measured on {scope(found[0])}. {condition(found[0])} {exploration(len(found))}")
+    where = Prose(
+        f"Measured on {scope(found[0])}. {condition(found[0])} All of this is exploration. Verdicts are corrected for "
+        f"{plural(len(found), 'comparison')} (Holm), intervals are not: about one interval in 20 misses the truth."
+    )
     few = head(found[0])["n_networks"] < ENOUGH_NETWORKS
     return sentences.conditions(run, where, *([Prose(SEEDS, "Caution")] if few else []))
-
-
-def exploration(count: int) -> str:
-    """The warning that intervals of `count` comparisons are not corrected."""
-    return (
-        f"All of this is exploration. Verdicts are corrected for {plural(count, 'comparison')} (Holm), intervals are "
-        "not: about one interval in 20 misses the truth."
-    )
 
 
 def baseline(run: Run) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports import components, figures, openings
+from reports import components, figures, openings, tables
 from reports.document import About, Figure, Gallery, Number, Opening, Section, Table, table
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural, times
 from reports.results import Run
@@ -74,8 +74,8 @@ def _two(run: Run) -> tuple[str, list[Number]]:
     detectable = interval(JUDGE, row["detectable"], -row["detectable"], row["detectable"]).split(" ")[0]
     reach = [f"could have detected {detectable} in {metric_name(JUDGE, run.features)}"]
     numbers = [
-        openings.score(run, row, "a", JUDGE, f"of {row['a']}", openings.change(row)),
-        openings.score(run, row, "b", JUDGE, f"of {row['b']}", [_real(run, JUDGE)]),
+        openings.score(run, row, "a", f"of {row['a']}", openings.change(row)),
+        openings.score(run, row, "b", f"of {row['b']}", [_real(run, JUDGE)]),
         Number(number(needed, 0), "images per set to detect half of this", reach)
         if needed
         else Number("no number", "of images would detect half of this", ["there are too few real images", *reach]),
@@ -152,11 +152,9 @@ def _against_first(run: Run) -> Section | None:
     text = f"Below 0, the set is better than the first one. {HOW}"
     if not missing(adjusted):
         text += f" Verdicts are corrected for the number of differences ({adjusted}), intervals are not."
-    made = table(pd.DataFrame(rows), text, words=("difference", "verdict"))
-    blocks: list[Any] = [replace(made, file=run.directory / "contrasts.csv")]
-    if len(rows) > 1:
-        blocks.insert(0, _forest(run))
-    return Section("Against the first set", blocks)
+    file = run.directory / "contrasts.csv"
+    made = table(pd.DataFrame(rows), text, words=("difference", "verdict"), file=file)
+    return Section("Against the first set", [_forest(run), made] if len(rows) > 1 else [made])
 
 
 def _forest(run: Run) -> Figure:
@@ -213,20 +211,18 @@ def _values(run: Run) -> list[Table]:
             | {name: row[name] for name in ("precision", "recall", "grain")}
         )
     text = f"Distances to the real images. Lower is better. {HOW}"
-    return [replace(table(pd.DataFrame(rows), text, words=("set",)), file=run.directory / "table.csv")]
+    return [table(pd.DataFrame(rows), text, words=("set",), file=run.directory / "table.csv")]
 
 
 def _floors(run: Run) -> list[Table]:
     """The scores of real images."""
-    frame = run.floors[["metric", "n_samples", "n_reference", "mean", "low", "high", "repeats"]]
-    fewer = float(frame["n_samples"].iloc[0]) < float(run.rows["n_samples"].iloc[0])
     text = "The floor: real images against other real images, mean, lowest and highest of the repeats."
-    if fewer:
+    if _fewer(run):
         text += (
             f" There are too few real images for as many as in each set, so FD of real images is higher here than it "
             f"would be with {cell('n_samples', run.rows['n_samples'].iloc[0])}."
         )
-    return [table(frame, text, {"low": "lowest", "high": "highest"}, features=run.features)]
+    return tables.floors(run, text, ())
 
 
 def _pictures(run: Run) -> Section | None:
@@ -246,10 +242,13 @@ def _floor(run: Run, metric: str) -> pd.Series:
 def _real(run: Run, metric: str) -> str:
     """ "real images score 1.38 (0.83 to 2.12)", with their number if it is another."""
     floor = _floor(run, metric)
-    mean, low, high = (cell(name, floor[name], metric) for name in ("mean", "low", "high"))
-    other = floor["n_samples"] < run.rows["n_samples"].iloc[0]
-    count = f"{cell('n_samples', floor['n_samples'])} " if other else ""
-    return f"{count}real images score {mean} ({low} to {high})"
+    count = f"{cell('n_samples', floor['n_samples'])} " if _fewer(run) else ""
+    return count + openings.floor(run, floor, metric)[0]
+
+
+def _fewer(run: Run) -> bool:
+    """Whether there were too few real images for a floor of as many as in each set."""
+    return float(run.floors["n_samples"].iloc[0]) < float(run.rows["n_samples"].iloc[0])
 
 
 def _fact(run: Run, name: str, of: str = "") -> Any:

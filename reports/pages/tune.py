@@ -9,7 +9,7 @@ from reports import best_sets, components, explorer, figures, limits, openings, 
 from reports.document import Code, Figure, Number, Opening, Prose, Section, Table
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
-from reports.schema import BETTER, NO_VERDICT, NOT_DETECTABLE, WORSE
+from reports.schema import BETTER, COLUMNS, NO_VERDICT, NOT_DETECTABLE, WORSE
 from reports.sentences import control_failed, head, pairs
 
 KINDS = {
@@ -153,15 +153,13 @@ def at_floor(run: Run, one: best_sets.BestSet) -> bool:
 
 def pictures(run: Run, one: best_sets.BestSet) -> list[tuple[Path, str]]:
     """Real images, the default and the recommended setting or else that of the lowest score, from the same noise."""
-    rows = components.first_network(run.ok(one.mode)).set_index("setting")
     best = one.best or one.settings["setting"].iloc[0]
     role = "recommended" if one.best else "lowest score, not recommended"
     names = {one.baseline: "default", best: role}
     if best == one.baseline:
         others = [name for name in one.settings["setting"] if name != best]
         names = {best: f"default, {role}"} | dict.fromkeys(others[:1], "another")
-    labels = {rows.loc[name, "samples_id"]: f"{name}, {one.where} ({role})" for name, role in names.items()}
-    return components.strip(run, labels)
+    return components.strip_of(run, one.mode, {name: f"{name}, {one.where} ({role})" for name, role in names.items()})
 
 
 def sections(run: Run) -> list[Section | None]:
@@ -229,13 +227,14 @@ def front(run: Run) -> Section | None:
     figure, [axes] = figures.panels(1, len(run.metrics), 3.4)
     for ax, metric in zip(axes, run.metrics, strict=True):
         means = field.groupby(["mode", "setting", "budget"], as_index=False)[metric].mean()
-        figures.field(
-            means, "budget", metric, ax, label=f"all settings, {cell('n_samples', field['n_samples'].min())} images"
-        )
+        name = f"all settings, {cell('n_samples', field['n_samples'].min())} images"
+        ax.scatter(means["budget"], means[metric] * COLUMNS[metric].scale, s=12, color=figures.FAINT, alpha=0.6,
+                   linewidth=0, zorder=1, label=name)  # fmt: skip
         for name, color, marker in (("default", figures.ORANGE, "s"), ("recommended", figures.BLUE, "o")):
             settings = {one.mode: one.baseline if name == "default" else one.best for one in sets}
-            mine = rows[[settings.get(row["mode"]) == row["setting"] for _, row in rows.iterrows()]]
-            components.line_of_budgets(ax, metric, mine, label=name, marker=marker, color=color)
+            mine = rows[rows["mode"].map(settings) == rows["setting"]]
+            mine = mine.assign(nfe=mine["budget"])
+            figures.quality_line(mine, "nfe", metric, ax, label=name, marker=marker, color=color)
         components.against_cost(ax, run, metric, pd.concat([rows, field]), rows["budget"])
     text = (
         "Quality against evaluations. Lower is better. Grey: every setting in the race; scores of "
@@ -278,7 +277,7 @@ def not_run(run: Run) -> list[Prose]:
         f"{listed(f'“{name}”' for name in here['setting'])}, {mode.removesuffix(RACE)}: {why}"
         for (mode, why), here in shown.groupby(["mode", "error"], sort=False)
     ]
-    more = limits.note(len(shown), len(rows), "settings", limits.EVEN, "table.csv")
+    more = limits.note(len(shown), len(rows), "settings", "table.csv")
     return [Prose(f"{'. '.join(texts)}.{more}", "Not run")]
 
 

@@ -8,58 +8,31 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from reports import figures
-from reports.document import About, Block, Figure, Number, Opening, Section, Table, Terms, table
+from reports.document import About, Figure, Number, Opening, Section, Terms, table
 from reports.formats import missing, number, plural
-from reports.render import write_pages
+from reports.render import origin, write_pages
 from reports.samplers.rows import KINDS, NARROW, Checks, read_checks
 from reports.sentences import capital
 
-TERMS = [
-    (
-        "exact network",
-        "The network is replaced by the conditional mean of Gaussian data, so every error is the sampler's.",
-    ),
-    (
-        "direction",
-        "The data has independent directions of standard deviation 2, 1, 0.5, 0.2 and 0.01, with mean 0.5. The "
-        "last one only shows noise that is left at the end.",
-    ),
-    (
-        "ratio",
-        "Standard deviation of the samples over that of the data, in the direction where it is farthest from 1.",
-    ),
-    (
-        "limit",
-        "What the ratio tends to with more and more steps, extrapolated from chains of N, 2N and 4N steps.",
-    ),
-    (
-        "order",
-        "With twice the steps the error falls by 2 to the power of the order. It belongs to this sampler on this "
-        "ladder, and is empty where it cannot be told from rounding.",
-    ),
-    (
-        "right",
-        "Mean and standard deviations tend to those of the data, to within 1 % of a standard deviation.",
-    ),
-    (
-        "wrong limit",
-        "They tend to something else. A sampler for distilled, reweighted or sharpened models may do so on purpose.",
-    ),
-    (
-        "noise left over",
-        "The samples end with noise on them, as where a ladder ends above 0.",
-    ),
-    (
-        "irregular in the number of steps",
-        "It converges along divisors of 1,000, but for some other numbers of steps it is far from that curve.",
-    ),
-    (
-        "impulses",
-        "In place of its normal draws the sampler gets zeros, and 1 in one draw at a time. A sampler that is "
-        "affine in its noise then shows every noise coefficient, so mean and variance are exact. A Monte Carlo "
-        "run at 50 steps cross-checks it.",
-    ),
-]
+TERMS = {
+    "exact network": "The network is replaced by the conditional mean of Gaussian data, so every error is the "
+    "sampler's.",
+    "direction": "The data has independent directions of standard deviation 2, 1, 0.5, 0.2 and 0.01, with mean 0.5. "
+    "The last one only shows noise that is left at the end.",
+    "ratio": "Standard deviation of the samples over that of the data, in the direction where it is farthest from 1.",
+    "limit": "What the ratio tends to with more and more steps, extrapolated from chains of N, 2N and 4N steps.",
+    "order": "With twice the steps the error falls by 2 to the power of the order. It belongs to this sampler on this "
+    "ladder, and is empty where it cannot be told from rounding.",
+    "right": "Mean and standard deviations tend to those of the data, to within 1 % of a standard deviation.",
+    "wrong limit": "They tend to something else. A sampler for distilled, reweighted or sharpened models may do so on "
+    "purpose.",
+    "noise left over": "The samples end with noise on them, as where a ladder ends above 0.",
+    "irregular in the number of steps": "It converges along divisors of 1,000, but for some other numbers of steps it "
+    "is far from that curve.",
+    "impulses": "In place of its normal draws the sampler gets zeros, and 1 in one draw at a time. A sampler that is "
+    "affine in its noise then shows every noise coefficient, so mean and variance are exact. A Monte Carlo run at 50 "
+    "steps cross-checks it.",
+}
 
 
 def write_sampler_report(directory: Path) -> Path:
@@ -86,7 +59,8 @@ def opening_of_one(checks: Checks) -> Opening:
     row = checks.verdicts.iloc[0]
     lead, _, text = row["sentence"].partition(": ")
     worst = checks.worst(row["sampler"])
-    numbers = [Number(shown_order(row) or "not measured", "order of convergence", shown_declared(row))]
+    declared = [] if missing(row.get("declared")) else [f"declared: {number(row['declared'], 0)}"]
+    numbers = [Number(number(row["order"], 1) or "not measured", "order of convergence", declared)]
     numbers += [
         Number(number(worst[steps], 3), f"ratio after {plural(steps, 'step')}", ["1 is right"])
         for steps in (28, 400) if steps in worst.index
@@ -94,41 +68,31 @@ def opening_of_one(checks: Checks) -> Opening:
     numbers.append(Number(number(row["limit_ratio"], 3) or "none", "ratio in the limit", ["1 is right"]))
     drawing, [[ax]] = figures.panels(1, 1, 3.1)
     rows = checks.budgets
-    for (std, same), look in zip(
-        rows.groupby("data_std", sort=False), figures.looks([*map(str, range(9))]).values(), strict=False
-    ):
-        line(
-            ax,
-            same.set_index("n_steps")["ratio"],
-            f"direction of std {number(std)}{'' if std > NARROW else ': noise left over'}",
-            **look,
-        )
+    looks = figures.looks(list(rows["data_std"].unique()))
+    for std, same in rows.groupby("data_std", sort=False):
+        label = f"direction of std {number(std)}{'' if std > NARROW else ': noise left over'}"
+        line(ax, same.set_index("n_steps")["ratio"], label, **looks[std])
     finish(ax, rows[rows["data_std"] > NARROW]["ratio"])
     figure = Figure(
         "ratios", figures.named(drawing), "Ratio of standard deviations against the number of steps, by direction.",
         f"Standard deviation of the samples over the data's, by direction of the data. Measured by {row['how']}.",
     )  # fmt: skip
-    key = "Ratio: standard deviation of the samples over the data's, in the direction where it is farthest from 1."
     return Opening(
-        f"{capital(text.partition(';')[0].rstrip('.'))}.",
-        f"{capital(lead)}.",
-        numbers,
-        key=key,
-        figure=figure,
+        f"{capital(text.partition(';')[0].rstrip('.'))}.", f"{capital(lead)}.", numbers, figure=figure,
+        key="Ratio: standard deviation of the samples over the data's, in the direction where it is farthest from 1.",
         status=status(checks),
-    )
+    )  # fmt: skip
 
 
 def opening(checks: Checks) -> Opening:
     """How many samplers are right, and the ratio of each against steps."""
     kinds = checks.verdicts["kind"].value_counts()
-    n_right, total = int(kinds.get("right", 0)), len(checks.verdicts)
     numbers = [Number(str(kinds[kind]), kind) for kind in KINDS if kind in kinds]
     drawing, [[ax]] = figures.panels(1, 1, 3.4)
-    others = checks.verdicts[checks.verdicts["kind"] != "right"]
-    for name in checks.verdicts.loc[checks.verdicts["kind"] == "right", "sampler"]:
+    right = checks.verdicts["kind"] == "right"
+    for name in checks.verdicts.loc[right, "sampler"]:
         line(ax, checks.worst(name), "", color=figures.FAINT, linewidth=0.6, tip=name)
-    for _, row in others.iterrows():
+    for _, row in checks.verdicts[~right].iterrows():
         color = figures.ORANGE if row["kind"] == "wrong limit" else figures.BLUE
         line(ax, checks.worst(row["sampler"]), "", color=color, linewidth=1.0, tip=f"{row['sampler']}: {row['kind']}")
     finish(ax, checks.budgets[checks.budgets["data_std"] > NARROW]["ratio"])
@@ -138,9 +102,9 @@ def opening(checks: Checks) -> Opening:
         "sampler. Grey: right. Orange: wrong limit. Blue: other verdicts. Point at the end of a line for its name.",
     )  # fmt: skip
     return Opening(
-        f"With an exact network, {n_right} of {total} samplers converge to the data's law.", numbers=numbers[:4],
+        f"With an exact network, {right.sum()} of {len(right)} samplers converge to the data's law.",
         key="The verdicts of the others are in the table. Some samplers have another limit on purpose.",
-        figure=figure, status=status(checks),
+        numbers=numbers[:4], figure=figure, status=status(checks),
     )  # fmt: skip
 
 
@@ -148,11 +112,8 @@ def status(checks: Checks) -> list[str]:
     """How it was measured, and with which versions."""
     exact, total = checks.verdicts["how"].eq("impulses").sum(), len(checks.verdicts)
     how = f"{exact} of {total} samplers measured exactly, by impulses" if total > 1 else checks.verdicts["how"].iloc[0]
-    facts = [how]
-    return [
-        *facts,
-        *(f"{name} {version}" for name, version in checks.info.get("versions", {}).items() if name != "numpy"),
-    ]
+    versions = checks.info.get("versions", {}).items()
+    return [how, *(f"{name} {version}" for name, version in versions if name != "numpy")]
 
 
 def line(ax: Axes, ratios: pd.Series, label: str, tip: str = "", **look: Any) -> None:
@@ -183,15 +144,8 @@ def by_budget(checks: Checks) -> list[Section]:
         **{f"ratio, std {number(std)}": [number(value, 4) for value in wide[std]] for std in wide},
         "mean error": [number(means[steps], 4) for steps in wide.index],
     })  # fmt: skip
-    caption = (
-        "Ratio of standard deviations by direction of the data; largest error of the mean, in standard deviations."
-    )
-    made = table(shown, caption)
-    return [
-        Section(
-            "By number of steps", [Table(made.head, made.body, made.numeric, caption, checks.directory / "budgets.csv")]
-        )
-    ]
+    text = "Ratio of standard deviations by direction of the data; largest error of the mean, in standard deviations."
+    return [Section("By number of steps", [table(shown, text, file=checks.directory / "budgets.csv")])]
 
 
 def every_sampler(checks: Checks) -> list[Section]:
@@ -206,7 +160,7 @@ def every_sampler(checks: Checks) -> list[Section]:
             about += [short(row["link"])] if not missing(row["link"]) else []
             lines.append({
                 "sampler": row["sampler"].split("(")[0].split(":")[-1] + "".join(row["sampler"].partition("(")[1:]),
-                "verdict": row["kind"].partition(" in the")[0], "order": shown_order(row),
+                "verdict": row["kind"].partition(" in the")[0], "order": number(row["order"], 1),
                 **{f"{steps} steps": number(worst.get(steps), 3) for steps in (28, 400)},
                 "limit": shown_limit(row), "about it": ". ".join(about),
             })  # fmt: skip
@@ -214,11 +168,9 @@ def every_sampler(checks: Checks) -> list[Section]:
             f"{plural(len(rows), 'sampler')}. Ratio of standard deviations after 28 and 400 steps and in the limit, "
             "where it is farthest from 1. If noise or the mean is what is wrong: noise left over, error of the mean."
         )
-        made = table(pd.DataFrame(lines), caption, words=("sampler", "verdict", "about it"))
-        blocks: list[Block] = [
-            made if sections else Table(made.head, made.body, made.numeric, caption, checks.directory / "verdicts.csv")
-        ]
-        sections.append(Section(str(group), blocks))
+        file = None if sections else checks.directory / "verdicts.csv"
+        words = ("sampler", "verdict", "about it")
+        sections.append(Section(str(group), [table(pd.DataFrame(lines), caption, words=words, file=file)]))
     return sections
 
 
@@ -227,11 +179,6 @@ def short(link: str) -> str:
     if match := re.fullmatch(r"https://github\.com/(.+)/(?:issues|pull)/(\d+)", link):
         return f"{match[1]}#{match[2]}"
     return re.sub(r"^https://(?:arxiv\.org/abs|huggingface\.co/papers)/", "arXiv ", link).removeprefix("https://")
-
-
-def shown_order(row: pd.Series) -> str:
-    """The measured order."""
-    return "" if missing(row["order"]) else number(row["order"], 1)
 
 
 def shown_limit(row: pd.Series) -> str:
@@ -243,21 +190,7 @@ def shown_limit(row: pd.Series) -> str:
     return number(row["limit_ratio"], 3)
 
 
-def shown_declared(row: pd.Series) -> list[str]:
-    """The declared order, if any."""
-    declared = row.get("declared")
-    return [] if missing(declared) else [f"declared: {number(declared, 0)}"]
-
-
 def footer(checks: Checks) -> list[tuple[str, str]]:
     """The origin of the numbers."""
-    info = checks.info
-    commit = (info.get("commit") or "unknown") + (", with uncommitted changes" if info.get("dirty") else "")
-    return [
-        ("Command", info.get("command", "unknown")),
-        ("Commit", commit),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items())),
-        ("Machine", info.get("machine", "unknown")),
-        ("Finished", info.get("finished_at", "unknown")),
-        ("CPU time", f"{number(checks.verdicts['seconds'].sum(), 0)} s" if "seconds" in checks.verdicts else "unknown"),
-    ]
+    cpu = f"{number(checks.verdicts['seconds'].sum(), 0)} s" if "seconds" in checks.verdicts else "unknown"
+    return [*origin(checks.info), ("Finished", checks.info.get("finished_at", "unknown")), ("CPU time", cpu)]

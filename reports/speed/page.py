@@ -1,32 +1,26 @@
 """The report on a run of the benchmarks: how much time does everything but the network take, and how fast are we?"""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 
 from reports import figures
 from reports.document import About, Figure, Number, Opening, Section, Table, Terms, table
 from reports.formats import listed, missing, number, percent, plural, times
-from reports.render import write_pages
+from reports.render import origin, write_pages
 from reports.sentences import capital
-from reports.speed.figures import bars
 from reports.speed.rows import Benchmarks, read_benchmarks
 
 QUESTION = "How much time does everything but the network take, and how fast are other loops?"
-TERMS = [
-    (
-        "ms per step",
-        "Wall time of a run divided by its network evaluations, one batch at a time; median of the rounds.",
-    ),
-    ("outside the network", "Share of the run time that is spent outside the network's calls. Measured on CPUs."),
-    (
-        "share of peak",
-        "Operations per second of the whole run, divided by those of a square matrix product. Both have the same "
-        "precision and run in the same process. torch counts the operations of a forward pass.",
-    ),
-    ("memory", "Peak during the benchmark: of the whole process on a CPU (Linux), of PyTorch's allocator on a GPU."),
-]
+TERMS = {
+    "ms per step": "Wall time of a run divided by its network evaluations, one batch at a time; median of the rounds.",
+    "outside the network": "Share of the run time that is spent outside the network's calls. Measured on CPUs.",
+    "share of peak": "Operations per second of the whole run, divided by those of a square matrix product. Both have "
+    "the same precision and run in the same process. torch counts the operations of a forward pass.",
+    "memory": "Peak during the benchmark: of the whole process on a CPU (Linux), of PyTorch's allocator on a GPU.",
+}
 
 
 def write_bench_report(file: Path, directory: Path) -> Path:
@@ -156,6 +150,31 @@ def speeds(benchmarks: Benchmarks, name: str) -> list[Figure]:
     return [Figure(name, drawing, f"Images per second in {name}.", caption(benchmarks, rows, text))]
 
 
+def bars(rows: pd.DataFrame, value: str, label: str, ax: Axes) -> Axes:
+    """The axes with one bar per row (label, value, ours), and its value. Ours are blue. The first row is on top."""
+    colors = [figures.BLUE if ours else figures.FAINT for ours in rows["ours"]]
+    ax.barh(range(len(rows)), rows[value], color=colors, height=0.7)
+    for line, (amount, name, rounds) in enumerate(zip(rows[value], rows["label"], rows["rounds"], strict=True)):
+        figures.target(ax, amount, line, f"{name}: {number(amount)} {label}, median of {plural(rounds, 'round')}")
+        ax.annotate(
+            number(amount),
+            (amount, line),
+            (3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=figures.INK,
+        )
+    ax.set_yticks(range(len(rows)), rows["label"])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlim(0, 1.15 * rows[value].max())
+    ax.set_xlabel(label)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda amount, _: number(amount)))
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+    return ax
+
+
 def _alone(benchmarks: Benchmarks) -> list[Figure]:
     rows = benchmarks.suite("loop").sort_values("ms_per_step", kind="stable")
     if not len(rows):
@@ -191,17 +210,18 @@ def _tables(benchmarks: Benchmarks) -> list[Table]:
 
 def footer(benchmarks: Benchmarks) -> list[tuple[str, str]]:
     """The origin of the numbers: command, commit, versions, machine, date."""
-    info: dict[str, Any] = benchmarks.info
+    info = benchmarks.info
     commit, about = info.get("commit_info", {}), info.get("machine_info", {})
     versions = {
         "torch": about.get("torch"),
         "python": about.get("python_version"),
         "pytest-benchmark": info.get("version"),
     }
-    return [
-        ("Command", "pytest --benchmark --benchmark-json=FILE.json"),
-        ("Commit", (commit.get("id") or "unknown") + (", with uncommitted changes" if commit.get("dirty") else "")),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version) or "unknown"),
-        ("Machine", machine(benchmarks)),
-        ("Measured", str(info.get("datetime", "unknown"))),
-    ]
+    known = {
+        "command": "pytest --benchmark --benchmark-json=FILE.json",
+        "commit": commit.get("id"),
+        "dirty": commit.get("dirty"),
+        "versions": {name: version for name, version in versions.items() if version},
+        "machine": machine(benchmarks),
+    }
+    return [*origin(known), ("Measured", str(info.get("datetime", "unknown")))]

@@ -7,10 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-NEEDED = ("suite", "who", "ours", "device", "precision", "compiled", "batch", "n_images", "nfe", "ms_per_step",
-          "images_per_second")  # fmt: skip
+NEEDED = "suite who ours precision compiled batch nfe ms_per_step images_per_second".split()
 STATS = {"rounds": "rounds", "median": "median", "fastest": "min", "slowest": "max"}  # column -> name in the JSON
-OPTIONAL = ("share_outside", "flop_per_second", "roof", "fraction_of_roof", "peak_mib")
+OPTIONAL = "share_outside flop_per_second fraction_of_roof peak_mib".split()
 
 
 @dataclass(frozen=True)

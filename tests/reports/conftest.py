@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 import pytest
 from PIL import Image
+from run_files import Change, edit
 
 from reports import render
 
 HERE = Path(__file__).parent
-Change = Callable[[pd.DataFrame], pd.DataFrame]
 SIDE, FRAMES, LEVELS = 32, 10, [30.0, 14.0, 6.5, 3.0, 1.4, 0.65, 0.3, 0.14, 0.065, 0.03]
 
 
@@ -68,12 +68,7 @@ def text_of(drawn: None) -> Callable[[Path], str]:
 @pytest.fixture
 def change(directory: Path) -> Callable[[str, Change], None]:
     """Rewrites one CSV of the copy: `change("table.csv", lambda frame: ...)`; all cells are text."""
-
-    def apply(name: str, how: Change) -> None:
-        frame = pd.read_csv(directory / name, dtype=str, keep_default_na=False)
-        how(frame).to_csv(directory / name, index=False)
-
-    return apply
+    return lambda name, how: edit(directory / name, how)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ def two_budgets(directory: Path, factor: float, no_verdict: str = "") -> Run:
         if "no_verdict" in more and no_verdict:
             more.loc[more["setting"] == no_verdict, "no_verdict"] = "no images"
         pd.concat([frame, more]).to_csv(directory / name, index=False)
-    (directory / "run.json").write_text((directory / "run.json").read_text())
     return read_run(directory)
 
 

@@ -10,12 +10,12 @@ import random
 import shutil
 import warnings
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from run_files import Page, edit
 
 from reports import render
 from reports.results import digests
@@ -35,19 +35,6 @@ TAGS = set(
     "details summary dl dt dd main header footer section div span ul li nav small br".split()
     + "button input label output svg script".split()
 )
-
-
-class Markup(HTMLParser):
-    """The tags and attributes of a page that a report does not use, and its number of scripts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.foreign: set[str] = set()
-        self.scripts = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.scripts += tag == "script"
-        self.foreign |= {tag} - TAGS | {name for name, _ in attrs if name.startswith("on")}
 
 
 def damage(directory: Path, rng: random.Random) -> str:
@@ -93,9 +80,10 @@ def check(directory: Path, what: str) -> bool:
         return False
     except Exception as error:
         raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
-    markup = Markup()
-    markup.feed(page.read_text(encoding="utf-8"))
-    assert not markup.foreign and markup.scripts <= 2, what  # its own script, and the data of the explorer
+    tags = Page(page).tags
+    assert {tag for tag, _ in tags} <= TAGS, what
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on")], what
+    assert len(Page(page).all("script")) <= 2, what  # its own script, and the data of the explorer
     return True
 
 
@@ -115,10 +103,7 @@ def test_text_of_a_run_is_never_markup(directory: Path, change_info: Any, drawn:
     bad = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     keep = set("features status metric verdict train_seed sample_seed run_id samples_id kind mode".split())
     for path in directory.glob("*.csv"):
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        texts = [name for name in frame if name in TEXTS and name not in keep]
-        frame[texts] = frame[texts].where(frame[texts] == "", bad)
-        frame.to_csv(path, index=False)
+        edit(path, lambda frame: frame.where((frame == "") | ~frame.columns.isin(TEXTS - keep), bad))
     words = dict.fromkeys(("preset", "question", "command", "commit", "machine"), bad)
     change_info(**words, notes=[bad, [bad]], versions={bad: bad})
     assert check(directory, "markup")

@@ -56,10 +56,9 @@ def test_close_ticks_are_thinned() -> None:
 
 
 def test_values_are_drawn_as_their_columns_say() -> None:
-    means = pd.DataFrame({"beta": [0.0, 0.3], "value": [0.01, 0.02]})
     networks = pd.DataFrame({"beta": [0.0, 0.0, 0.3], "kd": [0.009, 0.011, 0.02]})
-    ax: Any = figures.quality_line(means, networks, "beta", "kd", axes())
-    assert list(ax.lines[0].get_ydata()) == [10, 20]
+    ax: Any = figures.quality_line(networks, "beta", "kd", axes())
+    assert list(ax.lines[0].get_ydata()) == pytest.approx([10, 20])
     assert ax.collections[0].get_offsets()[:, 1].tolist() == pytest.approx([9, 11, 20])
     assert ax.get_xlabel() == "beta"
 

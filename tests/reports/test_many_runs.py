@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
+from run_files import edit
 
 from reports.compare import compare
 from reports.index import write_index
@@ -18,14 +19,6 @@ HERE = Path(__file__).parent
 
 def copy(folder: Path, name: str, run: str = "run") -> Path:
     return Path(shutil.copytree(HERE / run, folder / name))
-
-
-def change_table(directory: Path, **values: object) -> None:
-    """Sets whole columns of table.csv; a function gets the old column."""
-    frame = pd.read_csv(directory / "table.csv", dtype=str, keep_default_na=False)
-    for name, value in values.items():
-        frame[name] = value(frame[name]) if callable(value) else value
-    frame.to_csv(directory / "table.csv", index=False)
 
 
 def test_the_index_has_every_result_and_says_which_cannot_be_read(tmp_path: Path) -> None:
@@ -82,14 +75,14 @@ def test_runs_are_compared_setting_by_setting(tmp_path: Path) -> None:
     a, b = copy(tmp_path, "a"), copy(tmp_path, "b")
     assert lines(a, b, "Settings") == [["none", "", ""]]
     assert {line[5] for line in lines(a, b, "Quality")} == {"the same samples"}
-    change_table(
-        b,
-        samples_id=lambda old: "other" + old,
-        kd=lambda old: old.map(lambda text: str(float(text) - 0.002) if text else ""),
-        kd_se=lambda old: old.map(lambda text: "0.0003" if text else ""),
-        images_seen="1024000",
-    )
-    change_table(a, kd_se=lambda old: old.map(lambda text: "0.0004" if text else ""))
+
+    def changed(frame: pd.DataFrame) -> pd.DataFrame:
+        kd = [str(float(text) - 0.002) if text else "" for text in frame["kd"]]
+        se = frame["kd_se"].mask(frame["kd_se"] != "", "0.0003")
+        return frame.assign(samples_id="other" + frame["samples_id"], kd=kd, kd_se=se, images_seen="1024000")
+
+    edit(b / "table.csv", changed)
+    edit(a / "table.csv", lambda frame: frame.assign(kd_se=frame["kd_se"].mask(frame["kd_se"] != "", "0.0004")))
     assert ["images seen in training", "512,000", "1,024,000"] in lines(a, b, "Settings")
     found = next(line for line in lines(a, b, "Quality") if line[:2] == ["primary", "eta 0"])
     # 2 networks: se of a mean 0.0004 / sqrt(2) and 0.0003 / sqrt(2), so 0.5 / sqrt(2) x t(76 df) = 0.70
@@ -98,7 +91,7 @@ def test_runs_are_compared_setting_by_setting(tmp_path: Path) -> None:
 
 def test_what_cannot_be_compared_says_why(tmp_path: Path) -> None:
     a, b = copy(tmp_path, "a"), copy(tmp_path, "b")
-    change_table(b, n_samples="200", mode=lambda old: old.replace("pareto", "other"))
+    edit(b / "table.csv", lambda frame: frame.replace({"mode": {"pareto": "other"}}).assign(n_samples="200"))
     assert lines(a, b, "Quality") == []
     reasons = {line[2] for line in lines(a, b, "Not compared")}
     assert reasons == {"not comparable: samples differ", "only in A", "only in B"}

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from run_files import Page
 
 from reports import render
 from reports.pages import beta
@@ -16,21 +16,6 @@ from reports.results import Run, read_run
 
 HERE = Path(__file__).parent
 MODES = ("control", "same-alpha", "same-ladder", "pareto")
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text of the page."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.mark.parametrize("end", ["", "-ladders", "-noise_levels", "-why_noise", "-run", "-tune"])

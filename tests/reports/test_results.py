@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reports.results import above, digests, every_run, means, pooled, read_run, timed
+from reports.results import above, digests, every_run, pooled, read_run, timed
 
 
 def test_reads_every_file(directory: Path) -> None:
@@ -118,14 +118,6 @@ def test_seconds_of_a_shared_device_are_not_used(directory: Path, change: Any) -
     assert len(timed(rows.head(3))) == 1  # one shared, one not known, one alone
 
 
-def test_means_come_from_both_sides_of_pooled_contrasts(directory: Path) -> None:
-    run = read_run(directory)
-    found = means(run.of_kind("same-alpha"), "kd")
-    assert list(found["beta"]) == [0, 0.3, 0.4]
-    rows = pooled(run.of_kind("same-alpha"))
-    assert found["value"].iloc[0] == rows[rows["metric"] == "kd"]["value_b"].iloc[0]
-
-
 def test_above_the_floor_is_the_difference_to_its_mean(directory: Path) -> None:
     run = read_run(directory)
     like = run.ok("primary").iloc[0]
@@ -142,7 +134,6 @@ def test_tables_of_earlier_versions_get_the_words_and_rules_of_this_one(copied: 
         "no clear difference": (("-1", "1"), "not detectable"),
         "undecided: the metrics disagree": (("-2", "-1"), "better"),
         "too undertrained to tell": (("1", "2"), "worse"),
-        "too few networks": (("1", "2"), "no verdict"),
     }
     old = [
         pair.assign(verdict=word, mode=word, difference=low, low=low, high=high, p_adjusted="0.01")

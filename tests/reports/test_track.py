@@ -1,5 +1,6 @@
 """Results in MLflow, offline: written to a database in a file, and read back with MLflow's own client."""
 
+import gzip
 import sys
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from reports import track
 from reports.render import write_report
+from reports.results import read_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # warnings of MLflow's libraries are not ours
 
@@ -60,6 +62,11 @@ def test_rows_numbers_and_files_are_in_mlflow_once(client: Any, directory: Path,
     assert failed and all("out of memory" in run.data.tags["error"] for run in failed)
 
     assert "it was there already" in track.track(directory, client.tracking_uri)
+    whole = (directory / "table.csv").read_bytes()
+    (directory / "table.csv").unlink()
+    (directory / "table.csv.gz").write_bytes(gzip.compress(whole))  # as in a published result
+    assert "it was there already" in track.track(directory, client.tracking_uri)
+    (directory / "table.csv").write_bytes(whole)
     change("table.csv", lambda frame: frame[frame["mode"] != "control"])
     assert "child runs" in track.track(directory, client.tracking_uri)
 
@@ -70,8 +77,6 @@ def test_a_place_that_mlflow_does_not_know_is_one_line(client: Any, directory: P
 
 
 def test_recommended_settings_are_main_numbers() -> None:
-    from reports.results import read_run
-
     run = read_run(Path(__file__).parent / "run-ladders")
     best = run.rows[run.rows["setting"] == "geometric, heun"]
     assert track.main_numbers(run) == {

@@ -11,8 +11,7 @@ import pytest
 from reports import figures
 from reports.__main__ import run
 from reports.edge import guarded
-from reports.speed import figures as speed_figures
-from reports.speed.page import write_bench_report
+from reports.speed.page import bars, write_bench_report
 from reports.speed.rows import read_benchmarks
 
 HERE = Path(__file__).parent
@@ -84,7 +83,7 @@ def test_the_answer_opens_with_the_default_even_if_another_mode_is_faster(
 
 def test_bars_are_in_the_order_of_the_rows_and_ours_are_blue() -> None:
     rows = read_benchmarks(FILE).suite("loop").assign(label="any")
-    ax = speed_figures.bars(rows, "ms_per_step", "ms", figures.panels(1, 1, 3)[1][0, 0])
+    ax = bars(rows, "ms_per_step", "ms", figures.panels(1, 1, 3)[1][0, 0])
     assert [bar.get_width() for bar in ax.patches] == [0.02, 0.2, 0.25, 0.5]
     assert [bar.get_facecolor()[2] > 0.65 for bar in ax.patches] == [True, True, False, False]
 
