@@ -109,9 +109,7 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
             " Verdicts are corrected for the number of comparisons (Holm), intervals are not. So the interval of an "
             "open diamond may exclude 0."
         )
-    alt = (
-        f"Differences with intervals in {' and '.join(SPEECH[metric] for metric in run.metrics)}. {'; '.join(groups)}."
-    )
+    alt = f"Differences with intervals in {spoken(run)}. {'; '.join(groups)}."
     shown, total = (sum(map(len, frames.values())) for frames in (lines, every))
     key += limits.note(shown, total, "differences", "contrasts.csv", limits.extremes(run, "differences in "))
     return [Figure(name, figure, alt, caption(run, f"{text} {key}", pd.concat(groups.values())))]
@@ -216,8 +214,13 @@ def quality_and_cost(run: Run, name: str, panels: dict[str, Looks], height: floa
         f"Quality against evaluations{text}. Lower is better, and further left is cheaper. Lines: means over networks. "
         "Faint points: single networks. Green: score of real images (floor), if it is on the axis."
     )
-    alt = f"Kernel and Fréchet distance against network evaluations, one line for each {alt}."
+    alt = f"Quality, as {spoken(run)}, against network evaluations, one line for each {alt}."
     return Figure(name, figures.named(figure), alt, caption(run, text, rows=rows))
+
+
+def spoken(run: Run) -> str:
+    """The distances of the run, in words."""
+    return " and ".join(SPEECH[metric] for metric in run.metrics)
 
 
 def against_cost(ax: figures.Axes, run: Run, metric: str, rows: pd.DataFrame, budgets: pd.Series) -> None:

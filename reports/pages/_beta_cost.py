@@ -61,7 +61,7 @@ def against_seconds(run: Run, rows: pd.DataFrame) -> list[Figure]:
             "Quality against the measured time of the sampling loop. A thin line joins the runs of one network. "
             f"{capital(how)}."
         )
-        alt = "Kernel and Fréchet distance against measured seconds, one line for each eta and network."
+        alt = f"Quality, as {components.spoken(run)}, against measured seconds, one line for each eta and network."
         caption = components.caption(run, text, rows=same)
         found.append(Figure(f"seconds-{count}", figures.named(figure), alt, caption))
     return found

@@ -4,7 +4,7 @@ import pandas as pd
 
 from reports import best_sets, components, explorer, figures, openings, tables
 from reports.document import Figure, Number, Opening, Section
-from reports.formats import cell, metric_name, missing, number, plural
+from reports.formats import SPEECH, cell, metric_name, missing, number, plural
 from reports.pages import _noise_map_predictors as predictors
 from reports.results import Run
 from reports.schema import COLUMNS
@@ -177,7 +177,7 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
         f"{plural(rows['train_seed'].nunique(), 'network')} per setting, {components.values(rows, 'n_samples')} "
         f"samples each. {components.place(run)}"
     )
-    alt = "Kernel distance for each P_mean and P_std, one map per length of training and sampler."
+    alt = f"Quality, as {SPEECH[run.judge]}, for each P_mean and P_std, one map per length of training and sampler."
     return Figure("map", figure, alt, text)
 
 

@@ -214,7 +214,7 @@ def quality(run: Run) -> Section | None:
         "images (floor), as a band over the repeats."
     )
     rows = pd.concat(modes.values())
-    alt = f"Kernel and Fréchet distance against beta for {listed(modes)}."
+    alt = f"Quality, as {components.spoken(run)}, against beta for {listed(modes)}."
     return Section("Quality against beta", [Figure("beta", figure, alt, components.caption(run, text, rows=rows))])
 
 

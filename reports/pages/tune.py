@@ -241,7 +241,7 @@ def front(run: Run) -> Section | None:
         f"fewer images are noisier, and FD is higher with fewer images. Blue and orange: images that the race never "
         f"saw. Orange: “{sets[0].baseline}”. Green: score of real images (floor), if it is on the axis."
     )
-    alt = "Kernel and Fréchet distance against network evaluations: recommended, default and all settings."
+    alt = f"Quality, as {components.spoken(run)}, against network evaluations: recommended, default and all settings."
     drawing = Figure("front", figures.under_one_legend(figure), alt, components.caption(run, text, rows=rows))
     return Section("Quality against cost", [drawing])
 
