@@ -43,7 +43,9 @@ def _real_images() -> Path:
 
 def known_images(folder: Path) -> Store:
     """The store in a folder, which need not compute the features of the real images: that takes seconds."""
-    return Store(shutil.copytree(_real_images(), folder, dirs_exist_ok=True))
+    if not (folder / "references").exists():  # else it may be in use
+        shutil.copytree(_real_images(), folder, dirs_exist_ok=True)
+    return Store(folder)
 
 
 TRIALS = [trial(2, eta, replace(TRAIN, seed=seed), seed=seed) for seed in (0, 1) for eta in (0.0, 0.9)]
