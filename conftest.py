@@ -30,13 +30,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under pytest-xdist, tests that share fixtures stay together: those on Ray, and each file. Slow files first."""
+    """Under pytest-xdist, tests that share fixtures stay together: each file, and those in a browser. Slow first."""
     if not hasattr(config, "workerinput"):  # this is no process of pytest-xdist
         return
-    files = {item: item.nodeid.split("::")[0] for item in items}
-    group = {item: "ray" if "two_nodes" in getattr(item, "fixturenames", ()) else file for item, file in files.items()}
-    n_slow = Counter(group[item] for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -n_slow[group[item]])
+    in_browser = [item for item in items if "browser" in getattr(item, "fixturenames", ())]
+    group = {item: item.nodeid.split("::")[0] for item in items} | dict.fromkeys(in_browser, "browser")
+    seconds = Counter[str]()  # roughly: slow(20) takes 20 seconds, slow a few
+    for item in items:
+        if slow := item.get_closest_marker("slow"):
+            seconds[group[item]] += slow.args[0] if slow.args else 2
+    items.sort(key=lambda item: -seconds[group[item]])
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group[item]))
 

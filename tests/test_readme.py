@@ -99,7 +99,7 @@ def test_readme_is_short() -> None:
     assert len(DOCUMENTS[ROOT / "README.md"].splitlines()) <= 150
 
 
-@pytest.mark.slow
+@pytest.mark.slow(40)
 def test_smoke_then_report(tmp_path: Path) -> None:
     """The README's own lines, run one after the other in an empty folder."""
     wanted = [c for c in commands() if c[:3] == ["python", "-m", "experiments"] and ("smoke" in c or "--help" in c)]
@@ -107,7 +107,8 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     assert len(wanted) == 7
     (own,) = (block for block in blocks("python") if block.startswith("# my_sweep.py\n"))
     assert len(own.splitlines()) <= 25
-    (tmp_path / "my_sweep.py").write_text(own)
+    few = "PRESETS = {'smoke': Study(recipe='plain', train_images=64, n_samples=40)}"  # in place of the usual sizes
+    (tmp_path / "my_sweep.py").write_text(f"{own}\nfrom experiments.config import Study\n{few}\n")
     (tmp_path / "runs").mkdir()
     measured = ROOT / "tests" / "reports" / "speed" / "bench.json"  # by `make benchmark`
     shutil.copy(measured, tmp_path / "runs" / "speed.json")
@@ -116,14 +117,14 @@ def test_smoke_then_report(tmp_path: Path) -> None:
             line = [sys.executable, "-W", "error", *command[1:]]
             done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
             assert "report: runs/beta-smoke/report.html" in done.stdout
+            html = (tmp_path / "runs" / "beta-smoke" / "report.html").read_text()
+            assert len(html) > 100_000 and "Is beta &gt; 0 better" in html
         else:
-            done = warm.run(*command[1:], cwd=tmp_path)
+            done = warm.run(*command[1:], cwd=tmp_path, drawn=command[3] != "bench")
         assert done.returncode == 0, done.stderr
         if command[3] in ("bench", "runs/beta-smoke"):
             assert "report:  runs/" in done.stdout and "figures: runs/" in done.stdout
     assert (tmp_path / "runs" / "speed" / "figures" / "sampling.svg").is_file()
-    html = (tmp_path / "runs" / "beta-smoke" / "report.html").read_text()
-    assert len(html) > 100_000 and "Is beta &gt; 0 better" in html
     table = pd.read_csv(tmp_path / "runs" / "beta-smoke" / "table.csv")
     modes = {"primary", "control", "solvers", "final-denoise", "same-alpha", "same-ladder", "pareto"}
     assert set(table["mode"]) == modes
@@ -134,8 +135,13 @@ def test_smoke_then_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_to_files(path: Path) -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)", DOCUMENTS[path]) + re.findall(r'src="([^"]+)"', DOCUMENTS[path])
+def test_links_lead_to_files_and_headings(path: Path) -> None:
+    links = re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", DOCUMENTS[path])
+    links += [(file, "") for file in re.findall(r'src="([^"]+)"', DOCUMENTS[path])]
     assert links or path.name == "scale.md"
-    for link in links:
-        assert (path.parent / link).exists(), link
+    for file, anchor in links:
+        target = path.parent / file if file else path
+        assert target.exists(), file
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -71,11 +71,6 @@ def test_embedded_digits_are_those_that_everybody_has() -> None:
     check_content(load("mnist5k"))
 
 
-def test_no_test_split_is_said() -> None:
-    with pytest.raises(ValueError, match="data='mnist5k' has no test split"):
-        load("mnist5k", train=False)
-
-
 @pytest.mark.parametrize(
     ("name", "source", "by_hand"),
     [

@@ -209,6 +209,7 @@ def test_changed_files_are_noticed(tmp_path: Path) -> None:
             call(resolved)
 
 
-def test_no_test_split_of_users_data(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="has no test split; data='mnist' has one"):
-        load(npz(tmp_path, images=GREY), train=False)
+def test_data_without_a_test_split_are_said(tmp_path: Path) -> None:
+    for name in ("mnist5k", npz(tmp_path, images=GREY)):
+        with pytest.raises(ValueError, match=f"data='{name}' has no test split; data='mnist' has one"):
+            load(name, train=False)

@@ -83,15 +83,13 @@ def test_values_of_another_type_are_refused(given: dict[str, Any], message: str)
 
 
 @pytest.mark.parametrize(
-    ("limits", "message"),
-    [((1,), "n=0: it must be at least 1"), ((1, 1_000), "n=0: it must be between 1 and 1,000")],
+    ("value", "limits", "message"),
+    [
+        (0, (1,), "n=0: it must be at least 1"),
+        (0, (1, 1_000), "n=0: it must be between 1 and 1,000"),
+        *((value, (-math.inf,), f"n={value}: it must be finite") for value in (math.inf, -math.inf, math.nan)),
+    ],
 )
-def test_a_value_out_of_range_is_refused(limits: tuple[float, ...], message: str) -> None:
+def test_a_value_out_of_range_is_refused(value: float, limits: tuple[float, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_range("n", 0, *limits)
-
-
-@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_a_value_in_any_range_is_finite(value: float) -> None:
-    with pytest.raises(ValueError, match=f"n={value}: it must be finite"):
-        check_range("n", value, -math.inf)
+        check_range("n", value, *limits)

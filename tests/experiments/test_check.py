@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from smoke import Ended, typed
 from times import level_of
 from torch import Tensor
 
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
 from diffusion_core.exact import Empirical
-from experiments import __main__ as command
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import identity
@@ -69,9 +69,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, experiment: str = "check") -> int:
-    monkeypatch.setattr(sys, "argv", ["experiments", experiment, *arguments])
-    return command.main()
+def checked(name: str, *arguments: str) -> Ended:
+    return typed("check", "--model", f"python:test_check:{name}", *arguments)
 
 
 def foreign(name: str) -> ForeignConfig:
@@ -80,61 +79,45 @@ def foreign(name: str) -> ForeignConfig:
     return found
 
 
-def test_the_command_shows_numbers_doubts_and_a_picture(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "--model", "python:test_check:right") == 0
-    said = capsys.readouterr().out
-    assert "verdict: no doubts; usable from sigma 30 to 0.0646" in said and "beyond its times" in said
-    assert json.loads(said.splitlines()[-1])["doubts"] == []
+def test_the_command_shows_numbers_doubts_and_a_picture(here: Path) -> None:
+    ended = checked("right")
+    assert "verdict: no doubts; usable from sigma 30 to 0.0646" in ended.stdout and "beyond its times" in ended.stdout
+    assert ended.status == 0 and ended.summary["doubts"] == []
     with Image.open(here / "runs/check/check.png") as picture:
         assert picture.size == (10 * 32 * 2, 3 * 32 * 2 + 14)
     numbers = json.loads((here / "runs/check/check.json").read_text())
     assert [round(level["time"]) for level in numbers["levels"]][::3] == [646, 223, 21, 0]
-    assert run(monkeypatch, "--model", "python:test_check:wrong") == 0
-    said = capsys.readouterr().out
+    ended = checked("wrong")
+    said = ended.stdout
+    assert ended.status == 0 and "verdict: 1 doubt; usable" in said
     assert "doubt: error at sigma" in said and "it fits pixels=(-0.5, 0.5) better than (-1.0, 1.0)" in said
-    assert "verdict: 1 doubt; usable" in said
     assert "good: error below 1.5 times that of a well-trained network; doubtful: above 1.5 times best linear" in said
-    assert run(monkeypatch, "--model", "python:test_check:useless") == 1
-    assert "verdict: of no use: its error is doubtful at every level" in capsys.readouterr().out
-
-
-def test_what_cannot_be_used_is_one_line_and_status_2(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "--model", "python:test_check:broken") == 2
-    assert capsys.readouterr().err.startswith("error: model: it changed x in place")
-    assert run(monkeypatch, "--model", "python:test_check:right", "--data", f"npz:{here / 'x.npz'}") == 2
-    assert "no such file" in capsys.readouterr().err
-    (here / "check.png").touch()
-    assert run(monkeypatch, "--model", "python:test_check:right", "--out", ".") == 2
-    assert "it holds check.png, which no check wrote" in capsys.readouterr().err
-    assert (here / "check.png").stat().st_size == 0
+    ended = checked("useless")
+    assert ended.status == 1 and "verdict: of no use: its error is doubtful at every level" in ended.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "arguments", "message"),
     [
-        (("--device", "cuda"), "error: device='cuda': PyTorch sees no CUDA device here; use --device cpu\n"),
-        (("--threads", "-1"), "error: threads=-1: it must be between 1 and "),
-        (("--threads", "0"), "error: threads=0: it must be between 1 and "),
+        ("broken", [], "model: it changed x in place"),
+        ("right", ["--data", "npz:x.npz"], "no such file"),
+        ("right", ["--out", "."], "it holds check.png, which no check wrote"),
+        ("right", ["--device", "cuda"], "device='cuda': PyTorch sees no CUDA device here; use --device cpu\n"),
+        ("right", ["--threads", "-1"], "threads=-1: it must be between 1 and "),
+        ("right", ["--threads", "0"], "threads=0: it must be between 1 and "),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_device_or_a_number_of_threads_that_is_not_here(
-    arguments: tuple[str, ...],
-    message: str,
-    here: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_what_cannot_be_used_is_one_line_and_status_2(
+    name: str, arguments: list[str], message: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (here / "check.png").touch()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert run(monkeypatch, "--model", "python:test_check:right", *arguments) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(message) and said.count("\n") == 1
-    assert run(monkeypatch, "--measure", *arguments, experiment="machine") == 2
-    assert capsys.readouterr().err.startswith(message)
+    ended = checked(name, *arguments)
+    assert ended.status == 2 and message in ended.stderr and ended.stderr.count("\n") == 1
+    assert (here / "check.png").stat().st_size == 0
+    if "--device" in arguments or "--threads" in arguments:
+        ended = typed("machine", "--measure", *arguments)
+        assert ended.status == 2 and ended.stderr.startswith(f"error: {message}")
 
 
 def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

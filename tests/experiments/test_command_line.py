@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from smoke import typed
 
 from diffusion_core import SAMPLERS
 from experiments import __main__ as program
@@ -38,8 +39,7 @@ def test_every_experiment_is_found() -> None:
         assert set(command.presets) == {"smoke", "laptop", "gpu"} and callable(import_module(command.module).main)
 
 
-@pytest.mark.parametrize("preset", ["smoke", "laptop", "gpu"])
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize(("name", "preset"), [*((name, "gpu") for name in OURS), ("beta", "smoke"), ("beta", "laptop")])
 def test_what_is_not_typed_has_the_value_of_the_preset(name: str, preset: str) -> None:
     study, options = parse(name, [*FILE.get(name, []), "--preset", preset], "any")
     usual = commands()[name].presets[preset]
@@ -47,39 +47,45 @@ def test_what_is_not_typed_has_the_value_of_the_preset(name: str, preset: str) -
     assert options.given == {"preset"} and options.preset == preset
 
 
-@pytest.mark.parametrize("preset", ["laptop", "gpu"])
-@pytest.mark.parametrize("name", OURS)
-def test_help_shows_the_presets_and_their_defaults(name: str, preset: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("name", "preset"), [*((name, "laptop") for name in OURS), ("beta", "gpu")])
+def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
+    name: str, preset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     text, presets = text_of([name, f"--preset={preset}"], capsys), commands()[name].presets
     sizes = f"laptop: {presets['laptop'].size}, {commands()[name].minutes}; gpu: {presets['gpu'].size}."
     assert f"{sizes} The defaults below are those of --preset {preset}." in text
     assert f"More networks give narrower intervals. (default: {presets[preset].train_seeds})" in text
     assert "Examples:" in text and "default: None" not in text and "{None}" not in text
+    for field in fields(presets[preset]):
+        option = f"--{field.name.replace('_', '-')}"
+        if option in text:
+            after = text[text.rindex(f"{option} ") :].removeprefix(option)
+            assert after.split("(default")[0].strip(" [].ABCDEFGHIJKLMNOPQRSTUVWXYZ|"), option
 
 
 @pytest.mark.parametrize(
-    ("typed", "name"),
+    ("prog", "name"),
     [
         *(("sigmabench", name) for name in ("", *OURS, *program.OTHERS, "report bench", "report publish", "store gc")),
         *(("python -m experiments", name) for name in ("", "beta", "store gc")),
     ],
 )
 def test_help_says_what_was_typed(
-    typed: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    prog: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = "/bin/sigmabench" if typed == "sigmabench" else "experiments/__main__.py"
+    path = "/bin/sigmabench" if prog == "sigmabench" else "experiments/__main__.py"
     monkeypatch.setattr(sys, "argv", [path, *name.split(), "--help"])
     assert program.main() == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert text.startswith(f"usage: {typed} {name}".strip())
-    assert typed != "sigmabench" or "python -m" not in text
+    assert text.startswith(f"usage: {prog} {name}".strip())
+    assert prog != "sigmabench" or "python -m" not in text
 
 
 def test_commands_to_copy_begin_with_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for path, typed in {"/bin/sigmabench": "sigmabench", "experiments/__main__.py": "python -m experiments"}.items():
+    for path, prog in {"/bin/sigmabench": "sigmabench", "experiments/__main__.py": "python -m experiments"}.items():
         monkeypatch.setattr(sys, "argv", [path, "run", "--law", "log-normal(0, 1)"])
-        assert provenance.command() == f"{typed} run --law 'log-normal(0, 1)'"
-        assert check_command(ForeignConfig("python:m:x")) == f"{typed} check --model python:m:x"
+        assert provenance.command() == f"{prog} run --law 'log-normal(0, 1)'"
+        assert check_command(ForeignConfig("python:m:x")) == f"{prog} check --model python:m:x"
 
 
 HELPS = f"""
@@ -123,13 +129,10 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
     assert done.stderr == "interrupted: what is finished is kept, and the same command goes on from there\n"
 
 
-def test_a_module_that_ends_the_program_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_module_that_ends_the_program_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("experiments.run.main", lambda *arguments: sys.exit(0))
-    monkeypatch.setattr(sys, "argv", ["experiments", "run"])
-    assert program.main() == 2
-    assert "error: code of yours calls sys.exit(0), which would end the run" in capsys.readouterr().err
+    ended = typed("run")
+    assert ended.status == 2 and "error: code of yours calls sys.exit(0), which would end the run" in ended.stderr
 
 
 def test_options_of_all_groups_end_in_a_study_and_one_object() -> None:
@@ -195,13 +198,3 @@ def test_other_peoples_names_can_be_typed(typed: str, meant: str) -> None:
 
 def test_labels_of_samplers_are_their_names_in_the_table() -> None:
     assert {name: kind.label for name, kind in SAMPLERS.items()} == {name: name for name in SAMPLERS}
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_every_option_has_a_help_text(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    text = text_of([name], capsys)
-    for field in fields(commands()[name].presets["laptop"]):
-        option = f"--{field.name.replace('_', '-')}"
-        if option in text:
-            after = text[text.rindex(f"{option} ") :].removeprefix(option)
-            assert after.split("(default")[0].strip(" [].ABCDEFGHIJKLMNOPQRSTUVWXYZ|"), option

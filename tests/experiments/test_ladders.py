@@ -69,9 +69,9 @@ def test_an_impossible_eta_is_listed_and_the_rest_goes_on() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
 def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
-    done = smoke(tmp_path, "ladders")
+    done = smoke(tmp_path, "ladders", "--recipe", "plain")
     table = done.rows()
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
     assert set(table["sampler"]) == {"euler(eta=0)", "euler(eta=1)", "heun(s_churn=0)"}

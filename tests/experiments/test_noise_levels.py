@@ -97,7 +97,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("noise_levels")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(15)
 def test_smoke_ends_in_a_report(store: Path) -> None:
     done = smoke(store, "noise_levels")
     table, report = done.rows(), done.report
@@ -119,7 +119,7 @@ def test_a_map_has_every_distribution_after_every_length_and_its_gain() -> None:
     assert sum(isinstance(c, BestSet) for c in found) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.slow(15)
 def test_the_smoke_map_ends_in_its_own_report(store: Path) -> None:
     done = smoke(store, "noise_levels", "--map", out="map")
     table, report = done.rows(), done.report

@@ -1,14 +1,11 @@
 """A sweep of one's own: what is planned, what comes of it, and by what its classes are known."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-from own_sweep import FILE, RUN, few, noisy, run, written
+from own_sweep import FILE, RUN, noisy, run, written
+from short_sweep import known_images
 from smoke import smoke
 
 from diffusion_core.samplers import Euler
@@ -18,8 +15,6 @@ from experiments.config.trial import Trial
 from experiments.engine.rehearsal import rehearse
 from experiments.studies.sweep import PRESETS
 from experiments.sweep import OwnFile, contrasts, read, trials
-
-ROOT = Path(__file__).parents[2]
 
 
 def own(tmp_path: Path) -> OwnFile:
@@ -53,35 +48,19 @@ def test_the_files_own_preset_counts_and_what_is_typed_counts_more(tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
-def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(tmp_path: Path) -> None:
     written(tmp_path, FILE)
-    assert run(monkeypatch, tmp_path, "--dry-run") == 0
-    plan = json.loads(capsys.readouterr().out.splitlines()[-1])
+    plan = run(tmp_path, "--dry-run").summary
     assert plan["trainings"] == {"unique": 1, "left": 1, "failed": 0} and plan["samplings"]["left"] == 3
     assert plan["evaluations"] == 128 * 3.5 + 3 * 40 * 2 and not (tmp_path / "store").exists()
-    assert run(monkeypatch, tmp_path) == 0
-    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    known_images(tmp_path / "store")
+    said = run(tmp_path).summary
     table = pd.read_csv(said["table"])
     assert (said["experiment"], said["rows"], said["failed"]) == ("sweep", 3, 0) == ("sweep", len(table), 0)
     assert said["evaluations"] == plan["evaluations"]
     by_name = table[table["mode"] == "all"].set_index("sampler")
     assert by_name.loc["mine", "kd"] == by_name.loc["euler(eta=0)", "kd"]
     assert "# Does it run?" in Path(said["report"]).with_suffix(".md").read_text()
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")  # the warnings of Ray are not ours
-def test_on_ray_a_sampler_of_ones_own_travels(tmp_path: Path, two_nodes: Any) -> None:
-    where = ["--ray-address", two_nodes.cluster.address]
-    line = [sys.executable, "-m", "experiments", "sweep", str(written(tmp_path, FILE)), *few(tmp_path), *where]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    table = pd.read_csv(said["table"])
-    assert (said["rows"], said["failed"]) == (3, 0) and table["shared_device"].all()
-    assert table["sampler"].tolist() == ["euler(eta=0)", "euler(eta=0)", "mine"]
 
 
 def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_before(tmp_path: Path) -> None:

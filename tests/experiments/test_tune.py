@@ -189,7 +189,7 @@ def test_a_setting_in_two_spellings_races_once() -> None:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.slow(20)
 def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = smoke(tmp_path, "tune")
     table, raced, report = whole.rows(), whole.rows("race"), whole.report

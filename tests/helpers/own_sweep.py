@@ -1,11 +1,8 @@
 """What the tests of one's own sweep share: a file with two settings, variants of it, and its command."""
 
-import sys
 from pathlib import Path
 
-import pytest
-
-from experiments import __main__ as command
+from smoke import Ended, typed
 
 FILE = '''
 from dataclasses import dataclass
@@ -34,14 +31,10 @@ def written(folder: Path, text: str) -> Path:
     return folder / "mine.py"
 
 
-def few(folder: Path) -> list[str]:
+def run(folder: Path, *arguments: str) -> Ended:
     where = ["--preset", "smoke", "--out", str(folder / "out"), "--store", str(folder / "store"), "--threads", "1"]
-    return [*where, "--train-seeds", "1", "--train-images", "128", "--n-samples", "40"]
-
-
-def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["experiments", "sweep", str(folder / "mine.py"), *few(folder), *arguments])
-    return command.main()
+    few = ["--recipe", "plain", "--train-seeds", "1", "--train-images", "128", "--n-samples", "40"]
+    return typed("sweep", str(folder / "mine.py"), *where, *few, *arguments)
 
 
 RUN = "    def run(self, *arguments): return Euler(0.0).run(*arguments)\n"

@@ -1,6 +1,11 @@
-"""What the tests of the executor share: four short runs of two small networks, and the rows of such runs."""
+"""What the tests of sweeps share: four short runs of two small networks, their rows, and the real images as known."""
 
+import atexit
+import shutil
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +19,7 @@ from experiments.engine.plan import Plan
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
 from experiments.results.table import COLUMNS, NOT_VALUES
+from experiments.stages.score import reference_stage
 from experiments.store.store import Store
 
 TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
@@ -25,6 +31,21 @@ def trial(n_steps: int, eta: float, train: TrainConfig = TRAIN, mode: str = "any
     return Trial(
         "test", mode, ScoreConfig(SampleConfig(train, Ladder(n_steps=n_steps), Euler(eta), 40, seed), REFERENCE)
     )
+
+
+@cache
+def _real_images() -> Path:
+    folder = Path(mkdtemp(prefix="real-images-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    reference_stage(REFERENCE, Store(folder), None)
+    return folder
+
+
+def known_images(folder: Path) -> Store:
+    """The store in a folder, which need not compute the features of the real images: that takes seconds."""
+    if not (folder / "references").exists():  # else it may be in use
+        shutil.copytree(_real_images(), folder, dirs_exist_ok=True)
+    return Store(folder)
 
 
 TRIALS = [trial(2, eta, replace(TRAIN, seed=seed), seed=seed) for seed in (0, 1) for eta in (0.0, 0.9)]

@@ -1,4 +1,4 @@
-"""Runs `python -m experiments ...` in this process, so that one run of an experiment serves every claim about it."""
+"""Runs `python -m experiments ...` in this process; one run of an experiment serves every claim about it."""
 
 import io
 import json
@@ -10,15 +10,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from short_sweep import known_images
 
 from experiments import __main__ as program
 
 
 @dataclass(frozen=True)
-class Finished:
-    """The folder of the result, and what the command printed."""
+class Ended:
+    """The exit status of a command, and what it printed."""
 
-    out: Path
+    status: int
     stdout: str
     stderr: str
 
@@ -28,6 +29,13 @@ class Finished:
         values: dict[str, Any] = json.loads(self.stdout.splitlines()[-1])
         return values
 
+
+@dataclass(frozen=True)
+class Finished(Ended):
+    """A run of an experiment, and the folder of its result."""
+
+    out: Path
+
     @property
     def report(self) -> str:
         return (self.out / "report.md").read_text(encoding="utf-8")
@@ -36,12 +44,20 @@ class Finished:
         return pd.read_csv(self.out / f"{name}.csv")
 
 
-def smoke(folder: Path, *arguments: str, out: str = "out", status: int = 0) -> Finished:
-    """The run of an experiment with the preset smoke, with its store in `folder`."""
-    places = ["--preset", "smoke", "--out", str(folder / out), "--store", str(folder / "store"), "--threads", "1"]
+def typed(*arguments: str) -> Ended:
+    """Runs a command as if it were typed."""
     stdout, stderr = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
-        patch.setattr(sys, "argv", ["experiments", *arguments, *places])
-        found = program.main()
-    assert found == status, stderr.getvalue()
-    return Finished(folder / out, stdout.getvalue(), stderr.getvalue())
+        patch.setattr(sys, "argv", ["experiments", *arguments])
+        status = program.main()
+    return Ended(status, stdout.getvalue(), stderr.getvalue())
+
+
+def smoke(folder: Path, *arguments: str, out: str = "out", status: int = 0) -> Finished:
+    """The run of an experiment with the preset smoke, with its store in `folder`, which knows the real images."""
+    if status == 0 and "--dry-run" not in arguments:
+        known_images(folder / "store")
+    places = ["--preset", "smoke", "--out", str(folder / out), "--store", str(folder / "store"), "--threads", "1"]
+    ended = typed(*arguments, *places)
+    assert ended.status == status, ended.stderr
+    return Finished(*vars(ended).values(), folder / out)

@@ -32,13 +32,14 @@ class Command:
     Args:
         arguments: "-m", a module and its arguments; or "-c" and code with its arguments.
         cwd: the working folder.
+        drawn: draw the figures of reports, but do not lay them out, which takes most of the time.
     """
 
-    def __init__(self, *arguments: str, cwd: Path = ROOT) -> None:
+    def __init__(self, *arguments: str, cwd: Path = ROOT, drawn: bool = False) -> None:
         self.arguments = arguments
         self.folder = Path(mkdtemp(prefix="command-"))
         self.process = FORKSERVER.Process(
-            target=_run, args=(arguments, str(cwd), str(self.folder), dict(os.environ)), daemon=True
+            target=_run, args=(arguments, str(cwd), str(self.folder), dict(os.environ), drawn), daemon=True
         )
         self.process.start()
 
@@ -71,12 +72,12 @@ class Command:
         os.kill(self.process.pid, number)
 
 
-def run(*arguments: str, cwd: Path = ROOT, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path = ROOT, drawn: bool = False) -> subprocess.CompletedProcess[str]:
     """The same, to its end."""
-    return Command(*arguments, cwd=cwd).wait(timeout)
+    return Command(*arguments, cwd=cwd, drawn=drawn).wait()
 
 
-def _run(arguments: tuple[str, ...], cwd: str, folder: str, environment: dict[str, str]) -> None:
+def _run(arguments: tuple[str, ...], cwd: str, folder: str, environment: dict[str, str], drawn: bool) -> None:
     """In the new process: what the interpreter does with its command line."""
     for name, number in (("out", 1), ("err", 2)):
         file = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT)
@@ -89,6 +90,10 @@ def _run(arguments: tuple[str, ...], cwd: str, folder: str, environment: dict[st
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
+    if drawn:
+        import reports.render
+
+        reports.render.svg = lambda drawing: "<svg/>"
     kind, what, *rest = arguments
     if kind == "-m":
         sys.argv = [what, *rest]

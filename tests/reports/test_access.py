@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 Visit = Callable[[Path], Any]
 HERE = Path(__file__).parent
 CONTROLS = "button, input, select, summary"
-PAGES = ["beta", "why_noise", "noise_levels", "speed", "index"]
+PAGES = ["beta", "why_noise", "speed", "index"]
 
 # The text whose contrast with its background is below WCAG 2 AA: 4.5, or 3 for large text.
 CONTRAST = """
@@ -83,10 +83,9 @@ return [reachable.indexOf(one), seen, box.top < innerHeight && box.bottom > 0, o
 def pages(page: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A page of each kind."""
     root = tmp_path_factory.mktemp("access")
-    runs = {name: Path(shutil.copytree(HERE / f"run-{name}", root / name)) for name in ("why_noise", "noise_levels")}
     return {
         "beta": page,
-        **{name: render.write_report(folder) for name, folder in runs.items()},
+        "why_noise": render.write_report(Path(shutil.copytree(HERE / "run-why_noise", root / "why_noise"))),
         "speed": write_bench_report(HERE / "speed" / "bench.json", root / "speed"),
         "index": write_index(root),
     }
@@ -151,6 +150,7 @@ def test_pictures_figures_and_controls_have_names(opened: Any) -> None:
     assert len(opened.execute_script(NAMELESS)) == 2
 
 
+@pytest.mark.parametrize("path", ["beta", "speed", "index"], indirect=True)  # with all kinds of controls
 def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(opened: Any, visit: Visit, path: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 

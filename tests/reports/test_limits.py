@@ -11,10 +11,10 @@ from reports import limits, render
 
 
 @pytest.mark.slow
-def test_hundreds_of_contrasts_stay_readable(
+def test_a_hundred_contrasts_stay_readable(
     directory: Path, change: Any, change_info: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copies = 400
+    copies = 100
     monkeypatch.setattr(limits, "ROWS", 4)
 
     def many(frame: pd.DataFrame) -> pd.DataFrame:
@@ -36,4 +36,4 @@ def test_hundreds_of_contrasts_stay_readable(
     assert "contrasts.csv has all" in text
     assert re.search(r"Runs that succeeded\..* 4 of \d+ runs are shown: .* table\.csv has all", text)
     assert "setting 0 against" in text  # the lowest
-    assert "setting 399 against" in text  # the highest
+    assert "setting 99 against" in text  # the highest

@@ -36,6 +36,8 @@ def test_the_index_has_every_result_and_says_which_cannot_be_read(tmp_path: Path
     assert "table.csv: missing columns" in page and "three &lt;b&gt;" in page and "<b>" not in page
     assert "2026-11-20" in page and page.count("data:image/png") == 1
     assert write_index(tmp_path).read_text(encoding="utf-8") == page
+    with pytest.raises(FileNotFoundError, match="no result folder below it"):
+        write_index(images)
 
 
 @pytest.mark.slow
@@ -59,11 +61,6 @@ def test_a_site_has_the_index_and_each_report_with_its_card(tmp_path: Path, draw
     report.write_text("<title>old</title>")
     with pytest.raises(ValueError, match="an earlier version wrote it; run `python -m reports"):
         write_site(tmp_path / "runs", tmp_path / "other")
-
-
-def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no result folder below it"):
-        write_index(tmp_path)
 
 
 def lines(a: Path, b: Path, title: str) -> list[list[str]]:

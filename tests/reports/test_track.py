@@ -71,11 +71,6 @@ def test_rows_numbers_and_files_are_in_mlflow_once(client: Any, directory: Path,
     assert "child runs" in track.track(directory, client.tracking_uri)
 
 
-def test_a_place_that_mlflow_does_not_know_is_one_line(client: Any, directory: Path) -> None:
-    with pytest.raises(ValueError, match=r"^--track foo://bar: .*unsupported URI[^\n]*$"):
-        track.track(directory, "foo://bar")
-
-
 def test_recommended_settings_are_main_numbers() -> None:
     run = read_run(Path(__file__).parent / "run-ladders")
     best = run.rows[run.rows["setting"] == "geometric, heun"]
@@ -84,7 +79,11 @@ def test_recommended_settings_are_main_numbers() -> None:
     }
 
 
-def test_without_mlflow_one_line_says_what_to_install(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_place_and_a_missing_package_are_one_line(
+    client: Any, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=r"^--track foo://bar: .*unsupported URI[^\n]*$"):
+        track.track(directory, "foo://bar")
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(ValueError, match=r"^--track needs MLflow: pip install -e '\.\[track\]'$"):
         track.track(directory, "sqlite:///mlflow.db")

@@ -114,17 +114,13 @@ GOOD = {"weights": ONE, "means": torch.zeros(1, 3), "bases": EYE, "variances": t
         (fit_mixture, {"rank": 4}, "rank=4: it must be from 1 to 3, below the number of values"),
         (fit_mixture, {"min_std": 0.0}, "min_std=0.0: it must be above 0"),
         (fit_mixture, {"em_steps": -1}, "em_steps=-1: it must be at least 0"),
+        (Mixture, {}, "x: images of 4 values, but the distribution is of 3"),
     ],
 )
-def test_bad_mixtures_and_fits_are_named(make: Any, changes: dict[str, Any], message: str) -> None:
+def test_bad_mixtures_fits_and_images_are_named(make: Any, changes: dict[str, Any], message: str) -> None:
     good = GOOD if make is Mixture else {"x0": torch.zeros(4, 1, 2, 2), "n_components": 2, "rank": 1}
     with pytest.raises(ValueError, match=message):
-        make(**good | changes)
-
-
-def test_images_of_another_size_are_named() -> None:
-    with pytest.raises(ValueError, match="x: images of 4 values, but the distribution is of 3"):
-        Mixture(**GOOD)(torch.zeros(1, 1, 2, 2), torch.ones(1))
+        make(**good | changes)(torch.zeros(1, 1, 2, 2), torch.ones(1))
 
 
 def fitted_data() -> tuple[Mixture, torch.Tensor]:

@@ -3,8 +3,6 @@
 import pytest
 import torch
 from torch import Tensor
-from torch._dynamo import config as dynamo
-from torch._dynamo.utils import counters
 
 from diffusion_core.networks import build
 from diffusion_core.networks.compiled import Compiled, can_compile
@@ -73,8 +71,11 @@ class Line(torch.nn.Module):
 @torch.no_grad()
 def test_every_network_of_a_long_run_is_compiled() -> None:
     """PyTorch stops to compile after eight networks of a class, here after two, and only warns."""
+    from torch._dynamo import config  # takes a second, which the collection of tests need not
+    from torch._dynamo.utils import counters
+
     before, x = counters["stats"]["unique_graphs"], torch.ones(BATCH, 4)
-    with dynamo.patch(recompile_limit=2):
+    with config.patch(recompile_limit=2):
         for slope in range(4):
             eps = Compiled(Line(torch.tensor([float(slope)])), BATCH)(x, torch.ones(BATCH))
             torch.testing.assert_close(eps, torch.full_like(x, slope + 1.0))

@@ -41,6 +41,11 @@ class Mine(Sampler):
             yield x
 
 
+class Returns(Euler):
+    def run(self, *arguments: Any) -> Any:
+        return None
+
+
 def test_a_new_tensor_counts_as_x_updated_in_place_does() -> None:
     mine, euler = (list(follow(EXACT, s, LADDER, start(), forbidden))[-1] for s in (Mine(), Euler()))
     torch.testing.assert_close(mine, euler)
@@ -80,21 +85,13 @@ def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
         (Mine(skip=(3,)), "it took 7 of the 8 steps that its ladder has"),
         (Mine(skip=tuple(range(8))), "it took 0 of the 8 steps that its ladder has"),
         (Mine(more=1), "it took more than the 8 steps that its ladder has"),
+        (Returns(), r"sampler Returns\(eta=0\): run\(\) returned NoneType; it must yield x"),
     ],
-    ids=["endless", "levels", "nan", "shape", "dtype", "nothing", "too few", "none", "too many"],
+    ids=["endless", "levels", "nan", "shape", "dtype", "nothing", "too few", "none", "too many", "return"],
 )
-def test_what_is_wrong_with_a_sampler_is_named(sampler: Mine, message: str) -> None:
+def test_what_is_wrong_with_a_sampler_is_named(sampler: Sampler, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sample(EXACT, LADDER, sampler, n_samples=3, shape=(1, 4, 4))
-
-
-def test_a_sampler_that_only_returns_is_named() -> None:
-    class Returns(Euler):
-        def run(self, *arguments: Any) -> Any:
-            return None
-
-    with pytest.raises(ValueError, match=r"sampler Returns\(eta=0\): run\(\) returned NoneType; it must yield x"):
-        sample(EXACT, LADDER, Returns(), n_samples=3, shape=(1, 4, 4))
 
 
 @pytest.mark.parametrize(

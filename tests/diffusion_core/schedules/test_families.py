@@ -35,16 +35,16 @@ LADDERS = {name: make for name, make in SCHEDULES.items() if name not in OWN_END
 }
 BAD_ENDS = [(0.03, 30), (1, 1), (1, 0), (1, -1), (math.inf, 1), (math.nan, 1)]
 Ladder = Callable[[int, float, float], tuple[float, ...]]
+by_name = pytest.mark.parametrize("make", LADDERS.values(), ids=LADDERS.keys())
 
 
-@pytest.mark.parametrize("make", LADDERS.values(), ids=LADDERS.keys())
-@pytest.mark.parametrize("n_steps", [1, 2, 66, 1000])
-@pytest.mark.parametrize(("sigma_max", "sigma_min"), [(30.0, 0.03), (160.0, 0.004), (0.2, 0.1)])
-def test_ends_are_exact_and_levels_decrease(make: Ladder, n_steps: int, sigma_max: float, sigma_min: float) -> None:
-    sigmas = make(n_steps, sigma_max, sigma_min)
-    assert len(sigmas) == n_steps + 1 and sigmas[0] == sigma_max and sigmas[-1] == sigma_min
-    assert all(before > after for before, after in itertools.pairwise(sigmas))
-    assert all(type(sigma) is float for sigma in sigmas)
+@by_name
+def test_ends_are_exact_and_levels_decrease(make: Ladder) -> None:
+    for n_steps, ends in itertools.product((1, 2, 66, 1000), ((30.0, 0.03), (160.0, 0.004), (0.2, 0.1))):
+        sigmas = make(n_steps, *ends)
+        assert len(sigmas) == n_steps + 1 and (sigmas[0], sigmas[-1]) == ends
+        assert all(before > after for before, after in itertools.pairwise(sigmas))
+        assert all(type(sigma) is float for sigma in sigmas)
 
 
 def test_karras_geometric_and_polyexponential_are_the_papers_formulas_and_their_limits() -> None:
@@ -137,7 +137,7 @@ def test_bad_constants_are_named(make: Callable[[], object], message: str) -> No
         make()
 
 
-@pytest.mark.parametrize("make", LADDERS.values(), ids=LADDERS.keys())
+@by_name
 def test_bad_ends_and_n_steps_are_named(make: Ladder) -> None:
     for sigma_max, sigma_min in BAD_ENDS:
         with pytest.raises(ValueError, match=r"sigma_min=.*above 0 and below sigma_max="):

@@ -1,23 +1,11 @@
-"""What tests of the engine share: the features of the real images, and a store per module that has them."""
-
-import shutil
-from pathlib import Path
+"""What tests of the engine share: a store per module that knows the real images."""
 
 import pytest
-from short_sweep import REFERENCE
+from short_sweep import known_images
 
-from experiments.stages.score import reference_stage
 from experiments.store.store import Store
 
 
-@pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the features of the real images, to be copied."""
-    store = Store(tmp_path_factory.mktemp("reference"))
-    reference_stage(REFERENCE, store, None)
-    return store.root
-
-
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, reference: Path) -> Store:
-    return Store(shutil.copytree(reference, tmp_path_factory.mktemp("store"), dirs_exist_ok=True))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return known_images(tmp_path_factory.mktemp("store"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from short_sweep import REFERENCE, TRAIN
+from short_sweep import REFERENCE, TRAIN, known_images
 
 from diffusion_core.samplers import Euler, Heun
 from experiments.config.comparison import BestSet, Comparison, Field, Left, Race, Refinement, Scores, by_setting
@@ -129,7 +129,7 @@ def test_new_settings_meet_the_best_so_far_on_the_same_images(store: Store) -> N
 def test_when_the_time_is_up_no_round_begins(tmp_path: Path) -> None:
     seen, asked = list[Left](), list[tuple[int, Left, Scores]]()
     late = refined(["same, 2e-9"], asked, deadline=0.0)
-    run(race(["same, 0", "same, 1e-9", "worse, 0"], seen, late), Store(tmp_path))
+    run(race(["same, 0", "same, 1e-9", "worse, 0"], seen, late), known_images(tmp_path))
     assert asked == []
     assert [len(left["2 steps"]) for left in seen[-3:]] == [2, 1, 1]  # fewer finalists are confirmed
     assert shares[-3:] == [1.0, 1.0, 0.0]  # and on fewer images

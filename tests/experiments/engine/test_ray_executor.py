@@ -4,21 +4,25 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from own_sweep import FILE, run, written
 from rich.console import Console
-from short_sweep import REFERENCE, values
+from short_sweep import REFERENCE, known_images, values
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, SampleConfig, ScoreConfig
 from experiments.config.denoisers import Machine
 from experiments.config.trained import TrainConfig
-from experiments.config.trial import Trial
+from experiments.config.trial import Row, Trial
 from experiments.engine import ray_executor as on_ray
 from experiments.engine.executor import SweepResult, execute
 from experiments.engine.plan import Plan
@@ -26,7 +30,7 @@ from experiments.engine.tasks import RunContext, Task, Work, run_stage
 from experiments.stages.common import Advance
 from experiments.store.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # the warnings of Ray are not ours
+pytestmark = [pytest.mark.slow(8), pytest.mark.filterwarnings("default")]  # the warnings of Ray are not ours
 
 ONE = Machine(threads=1)
 TRAIN = TrainConfig(images_seen=128, batch_size=64, warmup_images=64, machine=ONE)
@@ -38,16 +42,37 @@ def trial(eta: float, train: TrainConfig = TRAIN, n_steps: int = 2) -> Trial:
 
 
 TRIALS = [trial(eta, replace(TRAIN, seed=seed)) for seed in (0, 1) for eta in (0.0, 0.9)]
+QUICK_TO_NOTICE = {  # that a node is gone: in four seconds, not in twenty; but a busy one has time to answer
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 10_000,
+    "health_check_failure_threshold": 4,
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def this_module_travels(two_nodes: Any) -> Iterator[None]:
-    """Workers cannot import a test, so what it defines is sent as it is."""
-    import ray
+def lose_a_node() -> Iterator[Callable[[], None]]:
+    """A Ray of two nodes with a core each, which this process has joined; a function that kills one of them."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
+    from ray.cluster_utils import Cluster
 
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield
-    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    os.environ["RAY_USAGE_STATS_ENABLED"] = os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+    joined = ExitStack()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cluster = Cluster(initialize_head=True, head_node_args=node | {"_system_config": QUICK_TO_NOTICE})
+        joined.callback(cluster.shutdown)
+        second = cluster.add_node(**node)
+        cluster.wait_for_nodes()
+        joined.enter_context(on_ray.connected(cluster.address))
+    this = sys.modules[__name__]
+    ray.cloudpickle.register_pickle_by_value(this)  # workers cannot import a test, so it is sent as it is
+    yield lambda: cluster.remove_node(second, allow_graceful=False)
+    ray.cloudpickle.unregister_pickle_by_value(this)
+    with warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("ignore")
+        joined.close()
 
 
 def sweep(trials: list[Trial], context: RunContext, **more: Any) -> SweepResult:
@@ -55,26 +80,55 @@ def sweep(trials: list[Trial], context: RunContext, **more: Any) -> SweepResult:
         return execute(Plan.of(trials), context, Console(quiet=True), executor=ray.executor, slots=ray.slots, **more)
 
 
-def test_values_are_those_of_one_process_and_runs_are_marked_as_shared(tmp_path: Path) -> None:
-    alone = execute(Plan.of(TRIALS), RunContext(Store(tmp_path / "a")), Console(quiet=True)).rows
-    together = sweep(TRIALS, RunContext(Store(tmp_path / "b"), shared=True)).rows
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    """The rows of one process."""
+    store = known_images(tmp_path_factory.mktemp("alone"))
+    return execute(Plan.of(TRIALS), RunContext(store), Console(quiet=True)).rows
+
+
+def test_values_are_those_of_one_process_and_a_training_that_diverges_is_a_row(
+    tmp_path: Path, alone: list[Row]
+) -> None:
+    context, diverging = RunContext(known_images(tmp_path), shared=True), trial(0.0, replace(TRAIN, lr=1e30))
+    *together, failed = sweep([*TRIALS, diverging], context, logs=tmp_path).rows
     assert values(together) == values(alone)
     assert all(row["shared_device"] is True for row in together)
-    assert list((tmp_path / "b" / "tmp").iterdir()) == []
-
-
-def test_a_training_that_diverges_is_a_row_and_its_runs_say_so(tmp_path: Path) -> None:
-    result = sweep([trial(0.0, replace(TRAIN, lr=1e30)), *TRIALS[:1]], RunContext(Store(tmp_path)), logs=tmp_path)
-    assert [row["status"] for row in result.rows] == ["failed", "ok"]
-    assert result.rows[0]["error"].startswith("its network was not trained: NotFiniteError: training: the loss is ")
-    log = (tmp_path / f"{result.rows[0]['model_id']}.log").read_text()
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert failed["error"].startswith("its network was not trained: NotFiniteError: training: the loss is ")
+    log = (tmp_path / f"{failed['model_id']}.log").read_text()
     assert "Traceback" in log and "lower lr" in log
 
 
-def dies_twice(task: Task, context: RunContext, advance: Advance) -> None:
-    """Sampling whose worker is lost on the first two tries."""
+@pytest.mark.usefixtures("drawn")
+def test_the_command_runs_a_sampler_of_ones_own_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_ray, "_connect", lambda *_: None)  # this process has joined, and stays
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    known_images(tmp_path / "store")
+    written(tmp_path, FILE)
+    said = run(tmp_path, "--ray-address", "auto").summary
+    table = pd.read_csv(said["table"])
+    assert (said["rows"], said["failed"]) == (3, 0) and table["shared_device"].all()
+    assert table["sampler"].tolist() == ["euler(eta=0)", "euler(eta=0)", "mine"]
+
+
+def no_memory(task: Task, context: RunContext, advance: Advance) -> None:
+    if task.kind == "samples":
+        raise MemoryError
+    run_stage(task, context, advance)
+
+
+def test_a_worker_without_memory_is_a_row_and_not_remembered(tmp_path: Path) -> None:
+    store = known_images(tmp_path)
+    (row,) = sweep(TRIALS[:1], RunContext(store, work=no_memory)).rows
+    assert row["status"] == "failed" and row["error"].startswith("MemoryError in test_ray_executor.py, line ")
+    assert sweep(TRIALS[:1], RunContext(store)).rows[0]["status"] == "ok"
+
+
+def dies_once(task: Task, context: RunContext, advance: Advance) -> None:
+    """Sampling whose worker is lost on the first try."""
     tries = context.store.root / "tries"
-    if task.kind == "samples" and len(list(tries.iterdir())) < 2:
+    if task.kind == "samples" and not list(tries.iterdir()):
         (tries / str(os.getpid())).touch()
         with context.store.writing("samples", task.name):  # half an artifact, left behind
             os.kill(os.getpid(), signal.SIGKILL)
@@ -83,24 +137,9 @@ def dies_twice(task: Task, context: RunContext, advance: Advance) -> None:
 
 def test_a_lost_worker_is_replaced_and_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "tries").mkdir()
-    (row,) = sweep(TRIALS[:1], RunContext(Store(tmp_path), work=dies_twice)).rows
-    assert row["status"] == "ok" and len(list((tmp_path / "tries").iterdir())) == 2
+    (row,) = sweep(TRIALS[:1], RunContext(known_images(tmp_path), work=dies_once)).rows
+    assert row["status"] == "ok" and len(list((tmp_path / "tries").iterdir())) == 1
     assert list((tmp_path / "tmp").iterdir()) == []
-
-
-def test_a_lost_node_is_made_up_for(tmp_path: Path, two_nodes: Any) -> None:
-    alone = execute(Plan.of(TRIALS), RunContext(Store(tmp_path / "alone")), Console(quiet=True)).rows
-    store = Store(tmp_path / "store")
-    with ThreadPoolExecutor(1) as thread:  # nodes can be started by the main thread only
-        running = thread.submit(sweep, TRIALS, RunContext(store))
-        while not store.artifacts():
-            assert not running.done()
-            time.sleep(0.05)
-        two_nodes.lose_the_second()
-        running.result()
-    rows = sweep(TRIALS, RunContext(store)).rows  # with nothing left to do, unless Ray's retries were used up
-    assert values(rows) == values(alone) and [row["status"] for row in rows] == ["ok"] * 4
-    assert list((store.root / "tmp").iterdir()) == []
 
 
 def always_dies(task: Task, context: RunContext, advance: Advance) -> None:
@@ -113,24 +152,11 @@ def test_a_worker_lost_every_time_is_a_row_that_the_next_run_tries_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(on_ray, "RETRIES", 1)
-    store = Store(tmp_path)
+    store = known_images(tmp_path)
     (row,) = sweep(TRIALS[:1], RunContext(store, work=always_dies)).rows
     assert row["status"] == "failed" and "tried 2 times" in row["error"]
     assert row["error"].startswith("its network was not trained: ")
     assert not (tmp_path / "failures").exists()
-    assert sweep(TRIALS[:1], RunContext(store)).rows[0]["status"] == "ok"
-
-
-def no_memory(task: Task, context: RunContext, advance: Advance) -> None:
-    if task.kind == "samples":
-        raise MemoryError
-    run_stage(task, context, advance)
-
-
-def test_a_worker_without_memory_is_a_row_and_not_remembered(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    (row,) = sweep(TRIALS[:1], RunContext(store, work=no_memory)).rows
-    assert row["status"] == "failed" and row["error"].startswith("MemoryError in test_ray_executor.py, line ")
     assert sweep(TRIALS[:1], RunContext(store)).rows[0]["status"] == "ok"
 
 
@@ -168,3 +194,17 @@ def test_an_interrupt_cancels_what_runs(work: Work, tmp_path: Path, monkeypatch:
         time.sleep(0.1)
         Store(tmp_path).sweep_temporaries()
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_lost_node_is_made_up_for(tmp_path: Path, alone: list[Row], lose_a_node: Callable[[], None]) -> None:
+    store = known_images(tmp_path)
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(sweep, TRIALS, RunContext(store))
+        while not list((tmp_path / "models").glob("*/checksums.json")):
+            assert not running.done()
+            time.sleep(0.05)
+        lose_a_node()
+        running.result()
+    rows = sweep(TRIALS, RunContext(store)).rows  # with nothing left to do, unless Ray's retries were used up
+    assert values(rows) == values(alone) and [row["status"] for row in rows] == ["ok"] * 4
+    assert list((store.root / "tmp").iterdir()) == []

@@ -13,11 +13,11 @@ import psutil
 import pytest
 import torch
 import warm
-from short_sweep import VALUES
+from short_sweep import VALUES, known_images
+from smoke import typed
 
 from diffusion_core import Euler
 from diffusion_core.data import Images
-from experiments import __main__ as command
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
@@ -25,29 +25,27 @@ from experiments.engine import runner
 from experiments.engine.result_folder import MARK, earlier_results
 from experiments.store.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn")]
+pytestmark = [pytest.mark.slow(6), pytest.mark.usefixtures("drawn")]
 
 
 def words(out: Path, store: Path, *more: str) -> list[str]:
-    few = ["--train-images", "128", "--out", str(out), "--store", str(store), "--threads", "1"]
+    few = ["--recipe", "plain", "--train-images", "128", "--out", str(out), "--store", str(store), "--threads", "1"]
     return ["beta", "--preset", "smoke", "--only-primary", *few, *more]
 
 
-def start(*arguments: str) -> warm.Command:
-    return warm.Command("-m", "experiments", *arguments)
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["experiments", *arguments])
-    return command.main()
+def start(out: Path, store: Path, *more: str) -> warm.Command:
+    known_images(store)
+    return warm.Command("-m", "experiments", *words(out, store, *more), drawn=True)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an undisturbed run."""
     folder = tmp_path_factory.mktemp("whole")
+    known_images(folder / "store")
     with pytest.MonkeyPatch.context() as patch:
-        assert run(patch, *words(folder / "out", folder / "store")) == 0
+        patch.setattr("reports.render.svg", lambda drawing: "<svg/>")
+        assert typed(*words(folder / "out", folder / "store")).status == 0
     return folder
 
 
@@ -61,7 +59,8 @@ def table(folder: Path) -> pd.DataFrame:
 def test_an_interrupted_command_says_how_to_go_on(
     number: signal.Signals, workers: str, tmp_path: Path, whole: Path
 ) -> None:
-    process = start(*words(tmp_path / "out", tmp_path / "store", "--workers", workers))
+    shutil.copytree(whole / "out", tmp_path / "out")  # of an earlier run: `reports DIR` must not mix the two
+    process = start(tmp_path / "out", tmp_path / "store", "--workers", workers)
     assert process.process.pid is not None
     children = list[psutil.Process]()
     while len(list((tmp_path / "store" / "scores").glob("*/checksums.json"))) < 2:  # so the first is a row
@@ -78,9 +77,10 @@ def test_an_interrupted_command_says_how_to_go_on(
     assert workers == "1" or pd.read_csv(tmp_path / "out" / "table.csv")["shared_device"].all()
     left = f"interrupted, {6 - said['rows']} of 6 trials left"
     assert f"{left}. To go on: python -m experiments beta --preset" in done.stdout
-    assert list((tmp_path / "store" / "tmp").iterdir()) == [] and not (tmp_path / "out" / "report.html").exists()
-    with pytest.MonkeyPatch.context() as patch:
-        assert run(patch, *words(tmp_path / "out", tmp_path / "store")) == 0
+    assert list((tmp_path / "store" / "tmp").iterdir()) == [] and not list((tmp_path / "out" / "images").iterdir())
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files <= {".sigmabench", "table.csv", "logs", "images", "figures"}
+    assert typed(*words(tmp_path / "out", tmp_path / "store")).status == 0
     pd.testing.assert_frame_equal(table(tmp_path / "out"), table(whole / "out"), check_exact=True)
 
 
@@ -109,82 +109,56 @@ main()
     ],
     ids=["while an artifact is half-written", "between two artifacts", "while results are written"],
 )
-def test_a_killed_command_goes_on_where_it_stopped(
-    where: str, number: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_command_goes_on_where_it_stopped(where: str, number: int, whole: Path, tmp_path: Path) -> None:
     """What a kill in each phase of the write of one artifact leaves is tested with the store."""
     arguments = words(tmp_path / "out", tmp_path / "store")
+    known_images(tmp_path / "store")
     assert warm.run("-c", KILLED, where, str(number), *arguments).returncode == -signal.SIGKILL
     temporary = tmp_path / "store" / "tmp"
     assert bool(list(temporary.iterdir())) == where.endswith("checksums")
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("[ms]*/*/*/*")}
     assert kept
-    assert run(monkeypatch, *arguments) == 0
+    assert typed(*arguments).status == 0
     pd.testing.assert_frame_equal(table(tmp_path / "out"), table(whole / "out"), check_exact=True)
     assert not list(temporary.iterdir())
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "nothing was computed again"
 
 
-def test_what_an_earlier_run_left_is_gone_before_the_first_row(tmp_path: Path, whole: Path) -> None:
-    """Else `reports DIR` would mix its contrasts and pictures with the rows of an interrupted run."""
-    folder = Path(shutil.copytree(whole / "out", tmp_path / "out"))
-    process = start(*words(folder, tmp_path / "store"))  # another store: everything is to be computed
-    while not list((tmp_path / "store").glob("models/*/checksums.json")):
-        assert process.returncode is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60).returncode == 130
-    left = {path.name for path in folder.iterdir()}
-    assert left <= {".sigmabench", "table.csv", "logs", "images", "figures"} and not list((folder / "images").iterdir())
-
-
 def test_two_sweeps_on_one_store_at_once(tmp_path: Path, whole: Path) -> None:
-    both = [start(*words(tmp_path / name, tmp_path / "store")) for name in "ab"]
+    both = [start(tmp_path / name, tmp_path / "store") for name in "ab"]
     assert [process.wait().returncode for process in both] == [0, 0]
     for name in "ab":
         pd.testing.assert_frame_equal(table(tmp_path / name), table(whole / "out"), check_exact=True)
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
 
 
-def test_shards_fill_one_store_and_the_command_without_them_makes_the_report(
-    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_shards_fill_one_store_and_the_command_without_them_makes_the_report(tmp_path: Path, whole: Path) -> None:
     arguments = words(tmp_path / "out", tmp_path / "store")
+    known_images(tmp_path / "store")
     for i in (1, 2):
-        assert run(monkeypatch, *arguments, "--shard", f"{i}/2") == 0
-        lines = capsys.readouterr().out.splitlines()
-        assert json.loads(lines[-1])["table"] == str(tmp_path / "out" / f"shard-{i}-of-2" / "table.csv")
-        assert lines[-2].endswith("the report comes from: python -m experiments " + " ".join(arguments))
-    assert run(monkeypatch, *arguments) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["evaluations"] == 0
+        part = typed(*arguments, "--shard", f"{i}/2")
+        assert part.status == 0
+        assert part.summary["table"] == str(tmp_path / "out" / f"shard-{i}-of-2" / "table.csv")
+        said = part.stdout.splitlines()[-2]
+        assert said.endswith("the report comes from: python -m experiments " + " ".join(arguments))
+    assert typed(*arguments).summary["evaluations"] == 0
     pd.testing.assert_frame_equal(table(tmp_path / "out"), table(whole / "out"), check_exact=True)
 
 
-@pytest.mark.parametrize("query", ["mode==control", "seed==0 and not final_denoise", "eta==1"])
-def test_a_part_has_a_report_that_says_so(
-    query: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("installed", "message"),
+    [(True, "ray_address='127.0.0.1:9': "), (False, "Ray is not installed; pip install -e '.[cluster]' brings it")],
+    ids=["does not answer", "is not installed"],
+)
+def test_a_ray_that_is_not_there_is_one_line_and_status_2(
+    installed: bool, message: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(monkeypatch, *words(tmp_path, whole / "store", "--only", query)) == 0
-    assert f"of 6 trials: --only {shlex.quote(query)}" in (tmp_path / "report.md").read_text().replace("\\", "")
-    part = pd.read_csv(tmp_path / "table.csv")
-    assert 0 < len(part) < 10 and set(part["run_id"]) <= set(table(whole / "out")["run_id"])
-
-
-def test_a_ray_that_does_not_answer_is_one_line_and_status_2(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
-    assert run(monkeypatch, *words(tmp_path, whole / "store", "--ray-address", "127.0.0.1:9")) == 2
-    error = capsys.readouterr().err
-    assert "error: ray_address='127.0.0.1:9': " in error and error.count("\n") == 1
-
-
-def test_without_ray_its_address_says_what_to_install(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    assert run(monkeypatch, *words(tmp_path, whole / "store", "--ray-address", "auto")) == 2
-    assert "Ray is not installed; pip install -e '.[cluster]' brings it" in capsys.readouterr().err
+    if installed:
+        pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
+    else:
+        monkeypatch.setitem(sys.modules, "ray", None)
+    ended = typed(*words(tmp_path, whole / "store", "--ray-address", "127.0.0.1:9"))
+    assert ended.status == 2 and message in ended.stderr and ended.stderr.count("\n") == 1
 
 
 def test_files_of_others_are_not_taken_for_results(tmp_path: Path) -> None:
@@ -198,14 +172,12 @@ def test_files_of_others_are_not_taken_for_results(tmp_path: Path) -> None:
     assert earlier_results(tmp_path, "beta") == [picture]
 
 
-def test_a_run_into_a_folder_of_others_changes_nothing_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_into_a_folder_of_others_changes_nothing_there(tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "images").mkdir(parents=True)
     (out / "images" / "cat.png").write_text("mine")
-    assert run(monkeypatch, *words(out, tmp_path / "store")) == 2
-    assert "which no run wrote; choose another folder" in capsys.readouterr().err
+    ended = typed(*words(out, tmp_path / "store"))
+    assert ended.status == 2 and "which no run wrote; choose another folder" in ended.stderr
     assert [path.name for path in out.rglob("*")] == ["images", "cat.png"]
 
 
@@ -226,11 +198,12 @@ def test_samples_are_at_most_a_third_of_the_reference(tmp_path: Path, monkeypatc
         runner._check([trial(51)], Store(tmp_path), None)
 
 
-def test_a_doubt_is_a_warning(
-    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    few = ["--sigma-min", "1", "--only", "mode==control"]
-    assert run(monkeypatch, *words(tmp_path / "out", whole / "store"), *few) == 0
+def test_a_part_has_a_report_that_says_so_and_a_doubt_is_a_warning(tmp_path: Path, whole: Path) -> None:
+    query = "mode==control and seed==0"
+    ended = typed(*words(tmp_path / "out", whole / "store", "--sigma-min", "1", "--only", query))
+    assert ended.status == 0 and 0 < len(table(tmp_path / "out")) < 10
+    report = (tmp_path / "out" / "report.md").read_text().replace("\\", "")
+    assert f"of 6 trials: --only {shlex.quote(query)}" in report
     doubt = "a ladder ends at sigma 1, so this much noise stays in its samples"
-    assert f"warning: {doubt}" in capsys.readouterr().out
+    assert f"warning: {doubt}" in ended.stdout
     assert any(note.startswith(doubt) for note in json.loads((tmp_path / "out" / "run.json").read_text())["notes"])

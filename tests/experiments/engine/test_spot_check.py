@@ -1,7 +1,6 @@
 """What is stored is believed only if a part of it, made again, comes out the same; fresh results are the truth."""
 
 import io
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,7 +11,7 @@ import pytest
 import torch
 from own_sweep import FILE, RUN, written
 from rich.console import Console
-from short_sweep import REFERENCE
+from short_sweep import REFERENCE, known_images
 
 from diffusion_core.samplers import Euler, Sampler, euler
 from diffusion_core.schedules import SCHEDULES
@@ -57,10 +56,10 @@ def fd(trials: list[Trial], store: Store) -> list[float]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The working folder, with two stores that know the real images."""
     for name in ("old", "new"):
-        shutil.copytree(reference, tmp_path / name)
+        known_images(tmp_path / name)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # which Python takes for new within a second
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

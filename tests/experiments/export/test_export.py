@@ -3,7 +3,7 @@
 import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -102,7 +102,13 @@ MODELS: dict[str, Model] = {
 }
 
 
-by_name = pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
+def pairs(samplers: list[Sampler], names: Iterable[str]) -> pytest.MarkDecorator:
+    """Each sampler with one network, and each network with two samplers: one of its noise, one of two evaluations."""
+    chosen = [(name, sampler) for name in names for sampler in (Euler(0.5), Heun())]
+    chosen += [("vp eps", sampler) for sampler in samplers if ("vp eps", sampler) not in chosen]
+    return pytest.mark.parametrize(("name", "sampler"), chosen, ids=lambda value: getattr(value, "name", value))
+
+
 ends = pytest.mark.parametrize("to_zero", [False, True], ids=["", "ending at 0"])
 
 
@@ -120,11 +126,10 @@ def users(model: Model) -> tuple[Callable[..., Tensor], Callable[[], Tensor], Ca
     return as_users_call(model, BlockNoise(SEED, range(verify.N_IMAGES), IMAGES.shape, torch.device("cpu")))
 
 
-@pytest.mark.parametrize("sampler", [*SAMPLERS, RESTART], ids=lambda sampler: sampler.name)
+@pairs([*SAMPLERS, RESTART], MODELS)
 @ends
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_the_torch_loop_gives_our_images(model: Model, to_zero: bool, sampler: Sampler) -> None:
-    theirs_net, noise, back = users(model)
+def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: bool) -> None:
+    theirs_net, noise, back = users(model := MODELS[name])
     images = back(run(torch_loop(target(sampler, model, to_zero)))(theirs_net, noise))
     edge = (SIDE - images.shape[-1]) // 2
     inner = ours(sampler, model, to_zero)[..., edge : SIDE - edge, edge : SIDE - edge]
@@ -238,11 +243,10 @@ def denoiser(model: Model, back: Callable[[Tensor], Tensor]) -> Callable[[Tensor
     return lambda x, sigma: x - sigma.view(-1, 1, 1, 1) * model(back(x), sigma / scale)
 
 
-@by_name
+@pairs(SAMPLERS, ["ours", "vp eps", "edm x0"])
 @ends
-@pytest.mark.parametrize("name", ["ours", "vp eps", "edm x0"])
 def test_k_diffusion_gives_our_images(
-    name: str, to_zero: bool, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+    name: str, sampler: Sampler, to_zero: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = MODELS[name]
     _, noise, back = users(model)
@@ -274,10 +278,9 @@ def comfy(text: str, model: Any, x: Tensor, noise: Callable[[], Tensor]) -> Tens
     return x
 
 
-@pytest.mark.parametrize("sampler", [*EULER, Heun(), DPMpp2M(), DPMpp2MSDE(0.7)], ids=lambda sampler: sampler.name)
+@pairs([*EULER, Heun(), DPMpp2M(), DPMpp2MSDE(0.7)], ["ours", "vp eps", "edm x0"])
 @ends
-@pytest.mark.parametrize("name", ["ours", "vp eps", "edm x0"])
-def test_comfyui_gives_our_images(name: str, to_zero: bool, sampler: Sampler) -> None:
+def test_comfyui_gives_our_images(name: str, sampler: Sampler, to_zero: bool) -> None:
     model = MODELS[name]
     _, noise, back = users(model)
     one = target(sampler, model, to_zero)

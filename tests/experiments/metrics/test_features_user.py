@@ -62,6 +62,8 @@ def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> N
     ids = {features_id(f"python:my_features:{name}") for name in ("means", "means", "flat")}
     (folder / "my_features.py").write_text(SOURCE + "\n# another scale\n")
     assert len(ids | {features_id("python:my_features:means")}) == 3
+    with pytest.raises(ValueError, match=r"feature_weights='w.pt': python:my_features:means reads its own weights"):
+        features_id("python:my_features:means", Path("w.pt"))
 
 
 @pytest.mark.parametrize(
@@ -78,8 +80,3 @@ def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> N
 def test_what_does_not_suit_is_refused(name: str, message: str, folder: Path) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         check_suits(f"python:my_features:{name}", PIXELS)
-
-
-def test_weights_belong_to_named_extractors(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"feature_weights='w.pt': python:my_features:means reads its own weights"):
-        features_id("python:my_features:means", Path("w.pt"))

@@ -14,7 +14,7 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
-from short_sweep import REFERENCE
+from short_sweep import REFERENCE, known_images
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, SampleConfig, ScoreConfig
@@ -124,7 +124,7 @@ def test_results_do_not_depend_on_it_and_the_row_says_so(tmp_path: Path, monkeyp
     trial = Trial("test", "any", ScoreConfig(samples, REFERENCE))
     advanced: list[float] = []
     monkeypatch.setattr(Progress, "advance", lambda self, evaluations: advanced.append(evaluations))
-    (usual,) = execute(Plan.of([trial]), RunContext(Store(tmp_path / "a")), Console(quiet=True)).rows
+    (usual,) = execute(Plan.of([trial]), RunContext(known_images(tmp_path / "a")), Console(quiet=True)).rows
     assert usual["retries"] is None and usual["batch_size"] == 40  # all of them
     whole = sum(advanced)
     advanced.clear()
@@ -137,7 +137,7 @@ def test_results_do_not_depend_on_it_and_the_row_says_so(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(sample.CountingModel, "__call__", small)
     scarce = replace(trial, score=replace(trial.score, samples=replace(samples, batch_size=32)))
-    result = execute(Plan.of([scarce]), RunContext(Store(tmp_path / "b")), Console(quiet=True), logs=tmp_path)
+    result = execute(Plan.of([scarce]), RunContext(known_images(tmp_path / "b")), Console(quiet=True), logs=tmp_path)
     (row,) = result.rows
     assert (row["status"], row["batch_size"], row["retries"], row["nfe"]) == ("ok", 16, "batch 32 -> 16", usual["nfe"])
     assert row["run_id"] == usual["run_id"] and sum(advanced) == whole and result.warnings == 1

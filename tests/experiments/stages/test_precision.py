@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from short_sweep import REFERENCE
+from short_sweep import REFERENCE, known_images
 
 from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, SampleConfig, ScoreConfig
@@ -18,14 +18,13 @@ from experiments.stages.common import load_meta
 from experiments.stages.sample import sample_stage
 from experiments.stages.score import score_stage
 from experiments.stages.train import train_stage
-from experiments.store.store import Store
 from reports.schema import METRICS
 
 
 @pytest.mark.slow
 def test_bf16_scores_what_fp32_scores(tmp_path: Path) -> None:
     """tests/diffusion_core/networks/test_compiled.py holds compiled networks to the error of bf16."""
-    store, fp32 = Store(tmp_path), Machine(threads=1)
+    store, fp32 = known_images(tmp_path), Machine(threads=1)
     samples = SampleConfig(TrainConfig(images_seen=3_200), Ladder(n_steps=8), Euler(1.0), 200, machine=fp32)
     train_stage(samples.model, store, None, lambda images: None)
     scores, pixels = [], []

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from short_sweep import REFERENCE, TRAIN, run, trial, values
+from short_sweep import REFERENCE, TRAIN, known_images, run, trial, values
 from small_artifact import CONTENT, put
 
 from experiments.config.identity import identity
@@ -110,7 +110,7 @@ def test_a_sweep_gives_the_rows_of_a_local_store(
     memory: str, tmp_path: Path, elsewhere: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned = trial(2, 0.5)
-    (local,) = run([planned], Store(tmp_path / "store"))
+    (local,) = run([planned], known_images(tmp_path / "store"))
     assert local["status"] == "ok" and values(run([planned], Store(memory))) == values([local])
     store = elsewhere(memory)
     for stages, stage in ((tasks, "train_stage"), (sample, "sample_stage"), (tasks, "score_stage")):
