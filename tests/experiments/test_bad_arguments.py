@@ -1,11 +1,9 @@
 """Bad arguments of any experiment: one line that says what is wrong, and exit status 2. A new case is one line."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-from experiments import __main__ as command
+from smoke import typed
 
 CASES = {
     "tune": [
@@ -78,25 +76,11 @@ CASES = {
     [(name, *case) for name, cases in CASES.items() for case in cases],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
-def test_bad_arguments_are_one_line_and_status_2(
-    name: str,
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    usual = [name, "--preset", "smoke", "--out", str(tmp_path), "--store", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["experiments", *usual, *arguments])
-    assert command.main() == 2
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
+def test_bad_arguments_are_one_line_and_status_2(name: str, arguments: list[str], message: str, tmp_path: Path) -> None:
+    usual = ["--preset", "smoke", "--out", str(tmp_path), "--store", str(tmp_path)]
+    assert (done := typed(name, *usual, *arguments)).refused(message), done
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("bta", "beta"), ("noise-levels", "noise_levels"), ("stor", "store")])
-def test_a_name_that_is_nearly_right_is_suggested(
-    typed: str, meant: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["experiments", typed])
-    assert command.main() == 2
-    assert capsys.readouterr().err == f"error: {typed}: there is no such experiment; did you mean {meant}?\n"
+@pytest.mark.parametrize(("name", "meant"), [("bta", "beta"), ("noise-levels", "noise_levels"), ("stor", "store")])
+def test_a_name_that_is_nearly_right_is_suggested(name: str, meant: str) -> None:
+    assert typed(name).refused(f"error: {name}: there is no such experiment; did you mean {meant}?\n")

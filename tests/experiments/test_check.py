@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from smoke import typed
 from times import level_of
 from torch import Tensor
 
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
 from diffusion_core.exact import Empirical
-from experiments import __main__ as command
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import identity
@@ -69,72 +69,54 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, experiment: str = "check") -> int:
-    monkeypatch.setattr(sys, "argv", ["experiments", experiment, *arguments])
-    return command.main()
-
-
 def foreign(name: str) -> ForeignConfig:
     found = Options(model=f"python:test_check:{name}", threads=1, precision="fp32").apply(PRESETS["smoke"]).foreign
     assert found is not None
     return found
 
 
-def test_the_command_shows_numbers_doubts_and_a_picture(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "--model", "python:test_check:right") == 0
-    said = capsys.readouterr().out
-    assert "verdict: no doubts; usable from sigma 30 to 0.0646" in said and "beyond its times" in said
-    assert json.loads(said.splitlines()[-1])["doubts"] == []
+def test_the_command_shows_numbers_doubts_and_a_picture(here: Path) -> None:
+    done = typed("check", "--model", "python:test_check:right")
+    assert done.status == 0 and done.summary["doubts"] == []
+    assert "verdict: no doubts; usable from sigma 30 to 0.0646" in done.stdout and "beyond its times" in done.stdout
     with Image.open(here / "runs/check/check.png") as picture:
         assert picture.size == (10 * 32 * 2, 3 * 32 * 2 + 14)
     numbers = json.loads((here / "runs/check/check.json").read_text())
     assert [round(level["time"]) for level in numbers["levels"]][::3] == [646, 223, 21, 0]
-    assert run(monkeypatch, "--model", "python:test_check:wrong") == 0
-    said = capsys.readouterr().out
-    assert "doubt: error at sigma" in said and "it fits pixels=(-0.5, 0.5) better than (-1.0, 1.0)" in said
-    assert "verdict: 1 doubt; usable" in said
-    assert "good: error below 1.5 times that of a well-trained network; doubtful: above 1.5 times best linear" in said
-    assert run(monkeypatch, "--model", "python:test_check:useless") == 1
-    assert "verdict: of no use: its error is doubtful at every level" in capsys.readouterr().out
+    done = typed("check", "--model", "python:test_check:wrong")
+    assert done.status == 0 and "verdict: 1 doubt; usable" in done.stdout
+    assert (
+        "doubt: error at sigma" in done.stdout and "it fits pixels=(-0.5, 0.5) better than (-1.0, 1.0)" in done.stdout
+    )
+    limits = "good: error below 1.5 times that of a well-trained network; doubtful: above 1.5 times best linear"
+    assert limits in done.stdout
+    done = typed("check", "--model", "python:test_check:useless")
+    assert done.status == 1 and "verdict: of no use: its error is doubtful at every level" in done.stdout
 
 
-def test_what_cannot_be_used_is_one_line_and_status_2(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "--model", "python:test_check:broken") == 2
-    assert capsys.readouterr().err.startswith("error: model: it changed x in place")
-    assert run(monkeypatch, "--model", "python:test_check:right", "--data", f"npz:{here / 'x.npz'}") == 2
-    assert "no such file" in capsys.readouterr().err
+def test_what_cannot_be_used_is_one_line_and_status_2(here: Path) -> None:
+    assert typed("check", "--model", "python:test_check:broken").refused("error: model: it changed x in place")
+    right = ["check", "--model", "python:test_check:right"]
+    assert typed(*right, "--data", f"npz:{here / 'x.npz'}").refused("no such file")
     (here / "check.png").touch()
-    assert run(monkeypatch, "--model", "python:test_check:right", "--out", ".") == 2
-    assert "it holds check.png, which no check wrote" in capsys.readouterr().err
+    assert typed(*right, "--out", ".").refused("it holds check.png, which no check wrote")
     assert (here / "check.png").stat().st_size == 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("option", "message"),
     [
-        (("--device", "cuda"), "error: device='cuda': PyTorch sees no CUDA device here; use --device cpu\n"),
-        (("--threads", "-1"), "error: threads=-1: it must be between 1 and "),
-        (("--threads", "0"), "error: threads=0: it must be between 1 and "),
+        ("--device=cuda", "error: device='cuda': PyTorch sees no CUDA device here; use --device cpu\n"),
+        ("--threads=-1", "error: threads=-1: it must be between 1 and "),
+        ("--threads=0", "error: threads=0: it must be between 1 and "),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_a_device_or_a_number_of_threads_that_is_not_here(
-    arguments: tuple[str, ...],
-    message: str,
-    here: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    option: str, message: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert run(monkeypatch, "--model", "python:test_check:right", *arguments) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(message) and said.count("\n") == 1
-    assert run(monkeypatch, "--measure", *arguments, experiment="machine") == 2
-    assert capsys.readouterr().err.startswith(message)
+    assert typed("check", "--model", "python:test_check:right", option).refused(message)
+    assert typed("machine", "--measure", option).refused(message)
 
 
 def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

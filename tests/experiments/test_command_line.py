@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from smoke import typed
 
 from diffusion_core import SAMPLERS
 from experiments import __main__ as program
@@ -25,11 +26,9 @@ OURS = ("beta", "ladders", "noise_levels", "run", "sweep", "tune", "why_noise")
 FILE = {"sweep": ["mine.py"]}  # arguments that must be given
 
 
-def text_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def text_of(*arguments: str) -> str:
     """What `--help` prints, without its frames and line ends."""
-    with pytest.raises(SystemExit, match="0"):
-        program._run([*arguments, "--help"])
-    return " ".join(capsys.readouterr().out.replace("│", " ").split())
+    return " ".join(typed(*arguments, "--help").stdout.replace("│", " ").split())
 
 
 def test_every_experiment_is_found() -> None:
@@ -49,8 +48,8 @@ def test_what_is_not_typed_has_the_value_of_the_preset(name: str, preset: str) -
 
 @pytest.mark.parametrize("preset", ["laptop", "gpu"])
 @pytest.mark.parametrize("name", OURS)
-def test_help_shows_the_presets_and_their_defaults(name: str, preset: str, capsys: pytest.CaptureFixture[str]) -> None:
-    text, presets = text_of([name, f"--preset={preset}"], capsys), commands()[name].presets
+def test_help_shows_the_presets_and_their_defaults(name: str, preset: str) -> None:
+    text, presets = text_of(name, f"--preset={preset}"), commands()[name].presets
     sizes = f"laptop: {presets['laptop'].size}, {commands()[name].minutes}; gpu: {presets['gpu'].size}."
     assert f"{sizes} The defaults below are those of --preset {preset}." in text
     assert f"More networks give narrower intervals. (default: {presets[preset].train_seeds})" in text
@@ -58,28 +57,25 @@ def test_help_shows_the_presets_and_their_defaults(name: str, preset: str, capsy
 
 
 @pytest.mark.parametrize(
-    ("typed", "name"),
+    ("called", "name"),
     [
         *(("sigmabench", name) for name in ("", *OURS, *program.OTHERS, "report bench", "report publish", "store gc")),
         *(("python -m experiments", name) for name in ("", "beta", "store gc")),
     ],
 )
-def test_help_says_what_was_typed(
-    typed: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = "/bin/sigmabench" if typed == "sigmabench" else "experiments/__main__.py"
-    monkeypatch.setattr(sys, "argv", [path, *name.split(), "--help"])
-    assert program.main() == 0
-    text = " ".join(capsys.readouterr().out.split())
-    assert text.startswith(f"usage: {typed} {name}".strip())
-    assert typed != "sigmabench" or "python -m" not in text
+def test_help_says_what_was_typed(called: str, name: str) -> None:
+    path = "/bin/sigmabench" if called == "sigmabench" else "experiments/__main__.py"
+    done = typed(*name.split(), "--help", path=path)
+    text = " ".join(done.stdout.split())
+    assert done.status == 0 and text.startswith(f"usage: {called} {name}".strip())
+    assert called != "sigmabench" or "python -m" not in text
 
 
 def test_commands_to_copy_begin_with_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for path, typed in {"/bin/sigmabench": "sigmabench", "experiments/__main__.py": "python -m experiments"}.items():
+    for path, called in {"/bin/sigmabench": "sigmabench", "experiments/__main__.py": "python -m experiments"}.items():
         monkeypatch.setattr(sys, "argv", [path, "run", "--law", "log-normal(0, 1)"])
-        assert provenance.command() == f"{typed} run --law 'log-normal(0, 1)'"
-        assert check_command(ForeignConfig("python:m:x")) == f"{typed} check --model python:m:x"
+        assert provenance.command() == f"{called} run --law 'log-normal(0, 1)'"
+        assert check_command(ForeignConfig("python:m:x")) == f"{called} check --model python:m:x"
 
 
 HELPS = f"""
@@ -123,26 +119,17 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
     assert done.stderr == "interrupted: what is finished is kept, and the same command goes on from there\n"
 
 
-def test_a_module_that_ends_the_program_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_module_that_ends_the_program_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("experiments.run.main", lambda *arguments: sys.exit(0))
-    monkeypatch.setattr(sys, "argv", ["experiments", "run"])
-    assert program.main() == 2
-    assert "error: code of yours calls sys.exit(0), which would end the run" in capsys.readouterr().err
+    assert typed("run").refused("error: code of yours calls sys.exit(0), which would end the run")
 
 
 def test_options_of_all_groups_end_in_a_study_and_one_object() -> None:
-    typed = ["--etas", "0", "0.5", "--seeds=3", "--n-samples", "70", "--store", "s", "--preset", "smoke", "--dry-run"]
-    study, options = parse("beta", typed, "x")
+    words = ["--etas", "0", "0.5", "--seeds=3", "--n-samples", "70", "--store", "s", "--preset", "smoke", "--dry-run"]
+    study, options = parse("beta", words, "x")
     usual = commands()["beta"].presets["smoke"]
     assert study == replace(usual, etas=(0.0, 0.5), train_seeds=3, n_samples=70)
-    assert (options.store, options.preset, options.workers, options.dry_run) == (
-        Path("s").absolute(),
-        "smoke",
-        None,
-        True,
-    )
+    assert (options.store, options.preset, options.workers) == (Path("s").absolute(), "smoke", None) and options.dry_run
     assert options.given == {"etas", "train_seeds", "n_samples", "store", "preset", "dry_run"}
 
 
@@ -183,14 +170,14 @@ def test_another_package_can_bring_an_experiment(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("name", "meant"),
     [
         ("ddim", "euler(eta=0)"), ("ddpm", "euler(eta=1)"), ("euler-ancestral", "euler(eta=1)"),
         ("euler-ancestral(eta=0.5)", "euler(eta=0.5)"),
     ],
 )  # fmt: skip
-def test_other_peoples_names_can_be_typed(typed: str, meant: str) -> None:
-    assert sampler(typed) == sampler(meant)
+def test_other_peoples_names_can_be_typed(name: str, meant: str) -> None:
+    assert sampler(name) == sampler(meant)
 
 
 def test_labels_of_samplers_are_their_names_in_the_table() -> None:
@@ -198,8 +185,8 @@ def test_labels_of_samplers_are_their_names_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_option_has_a_help_text(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    text = text_of([name], capsys)
+def test_every_option_has_a_help_text(name: str) -> None:
+    text = text_of(name)
     for field in fields(commands()[name].presets["laptop"]):
         option = f"--{field.name.replace('_', '-')}"
         if option in text:

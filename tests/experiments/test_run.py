@@ -1,26 +1,19 @@
 """One run by hand, and runs of models that were not trained here."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from smoke import smoke
 
 from diffusion_core.data import load
 from diffusion_core.exact import Empirical
-from experiments import __main__ as command
 from experiments.config.identity import identity
 from experiments.run import trials
 from experiments.studies.run import PRESETS
 
 digits = Empirical(load("mnist5k").standardised(slice(200)))  # its samples are these images
-
-
-def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str, experiment: str = "run") -> int:
-    usual = [experiment, "--preset", "smoke", "--out", str(folder / "out"), "--store", str(folder / "store")]
-    monkeypatch.setattr(sys, "argv", ["experiments", *usual, *arguments])
-    return command.main()
 
 
 def test_every_choice_is_in_the_identity() -> None:
@@ -37,20 +30,19 @@ def test_every_choice_is_in_the_identity() -> None:
 
 
 @pytest.mark.slow
-def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = ["--n-steps", "3", "--sampler", "dpm++2m"]
-    assert run(monkeypatch, tmp_path, *few, "--train-seeds", "1") == 0
-    trained = pd.read_csv(tmp_path / "out" / "table.csv").iloc[0]
+def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path) -> None:
+    few = ["run", "--n-steps", "3", "--sampler", "dpm++2m"]
+    done = smoke(tmp_path, *few, "--train-seeds", "1")
+    trained = done.rows().iloc[0]
     assert (trained["sampler"], trained["nfe"], trained["trained_by"]) == ("dpm++2m", 3, "sigmabench")
-    report = (tmp_path / "out" / "report.md").read_text()
-    assert "This setting scores FD" in report and "640 images seen" in report
+    assert "This setting scores FD" in done.report and "640 images seen" in done.report
 
     (folder,) = (tmp_path / "store" / "models").iterdir()
-    assert run(monkeypatch, tmp_path, *few, "--model", f"checkpoint:{folder}") == 0
-    again = pd.read_csv(tmp_path / "out" / "table.csv").iloc[0]
+    done = smoke(tmp_path, *few, "--model", f"checkpoint:{folder}")
+    again = done.rows().iloc[0]
     assert again["trained_by"] == "others" and pd.isna(again["images_seen"]) and pd.isna(again["train_noise"])
     assert (again["fd"], again["kd"]) == (trained["fd"], trained["kd"])  # the same weights on the same noise
-    assert "trained elsewhere" in (tmp_path / "out" / "report.md").read_text()
+    assert "trained elsewhere" in done.report
 
 
 @pytest.mark.slow
@@ -58,15 +50,14 @@ def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, mon
 def test_a_model_of_ones_own_in_the_beta_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     source = "python:test_run:digits"
-    assert run(monkeypatch, tmp_path, "--model", source, "--only-primary", experiment="beta") == 0
-    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    done = smoke(tmp_path, "beta", "--model", source, "--only-primary")
+    table = done.rows()
     assert (table["status"] == "ok").all() and set(table["train_seed"]) == {0}
     assert set(table["network"]) == {source} and not list((tmp_path / "store").glob("models/*"))
-    report = (tmp_path / "out" / "report.md").read_text()
-    assert "for this network" in report
-    assert r"(python:test\_run:digits, trained elsewhere, data mnist5k)" in report
-    mix = pd.read_csv(tmp_path / "out" / "class_mix.csv").set_index("kind")
+    assert "for this network" in done.report
+    assert r"(python:test\_run:digits, trained elsewhere, data mnist5k)" in done.report
+    mix = done.rows("class_mix").set_index("kind")
     assert {"primary", "control"} <= set(mix.index) and (mix["low"] < mix["high"]).all()
     at_data_mix = mix.loc["primary", ["kd_at_data_mix_a", "kd_at_data_mix_b"]].astype(float)
     assert mix.loc["primary", "difference"] == pytest.approx(-at_data_mix.diff().iloc[1], rel=1e-12)
-    assert "here each class counts as much as in the data" in report
+    assert "here each class counts as much as in the data" in done.report

@@ -53,16 +53,12 @@ def test_the_files_own_preset_counts_and_what_is_typed_counts_more(tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
-def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(tmp_path: Path) -> None:
     written(tmp_path, FILE)
-    assert run(monkeypatch, tmp_path, "--dry-run") == 0
-    plan = json.loads(capsys.readouterr().out.splitlines()[-1])
+    plan = run(tmp_path, "--dry-run").summary
     assert plan["trainings"] == {"unique": 1, "left": 1, "failed": 0} and plan["samplings"]["left"] == 3
     assert plan["evaluations"] == 128 * 3.5 + 3 * 40 * 2 and not (tmp_path / "store").exists()
-    assert run(monkeypatch, tmp_path) == 0
-    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    said = run(tmp_path).summary
     table = pd.read_csv(said["table"])
     assert (said["experiment"], said["rows"], said["failed"]) == ("sweep", 3, 0) == ("sweep", len(table), 0)
     assert said["evaluations"] == plan["evaluations"]

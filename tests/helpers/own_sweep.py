@@ -1,11 +1,8 @@
 """What the tests of one's own sweep share: a file with two settings, variants of it, and its command."""
 
-import sys
 from pathlib import Path
 
-import pytest
-
-from experiments import __main__ as command
+from smoke import Done, typed
 
 FILE = '''
 from dataclasses import dataclass
@@ -39,9 +36,8 @@ def few(folder: Path) -> list[str]:
     return [*where, "--train-seeds", "1", "--train-images", "128", "--n-samples", "40"]
 
 
-def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["experiments", "sweep", str(folder / "mine.py"), *few(folder), *arguments])
-    return command.main()
+def run(folder: Path, *arguments: str) -> Done:
+    return typed("sweep", str(folder / "mine.py"), *few(folder), *arguments)
 
 
 RUN = "    def run(self, *arguments): return Euler(0.0).run(*arguments)\n"

@@ -1,4 +1,4 @@
-"""Runs `python -m experiments ...` in this process, so that one run of an experiment serves every claim about it."""
+"""Runs `python -m experiments ...` in this process: as it is typed, or so that one run serves every claim about it."""
 
 import io
 import json
@@ -15,10 +15,10 @@ from experiments import __main__ as program
 
 
 @dataclass(frozen=True)
-class Finished:
-    """The folder of the result, and what the command printed."""
+class Done:
+    """The exit status of a command, and what it printed."""
 
-    out: Path
+    status: int
     stdout: str
     stderr: str
 
@@ -28,6 +28,17 @@ class Finished:
         values: dict[str, Any] = json.loads(self.stdout.splitlines()[-1])
         return values
 
+    def refused(self, message: str) -> bool:
+        """Whether it ended with status 2 and one line that holds the message."""
+        return self.status == 2 and message in self.stderr and self.stderr.count("\n") == 1
+
+
+@dataclass(frozen=True)
+class Finished(Done):
+    """The same of an experiment, and the folder of its result."""
+
+    out: Path
+
     @property
     def report(self) -> str:
         return (self.out / "report.md").read_text(encoding="utf-8")
@@ -36,12 +47,18 @@ class Finished:
         return pd.read_csv(self.out / f"{name}.csv")
 
 
+def typed(*arguments: str, path: str = "experiments") -> Done:
+    """The command with these arguments; `path`: how the program was called."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+        patch.setattr(sys, "argv", [path, *arguments])
+        status = program.main()
+    return Done(status, stdout.getvalue(), stderr.getvalue())
+
+
 def smoke(folder: Path, *arguments: str, out: str = "out", status: int = 0) -> Finished:
     """The run of an experiment with the preset smoke, with its store in `folder`."""
     places = ["--preset", "smoke", "--out", str(folder / out), "--store", str(folder / "store"), "--threads", "1"]
-    stdout, stderr = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
-        patch.setattr(sys, "argv", ["experiments", *arguments, *places])
-        found = program.main()
-    assert found == status, stderr.getvalue()
-    return Finished(folder / out, stdout.getvalue(), stderr.getvalue())
+    done = typed(*arguments, *places)
+    assert done.status == status, done.stderr
+    return Finished(done.status, done.stdout, done.stderr, folder / out)

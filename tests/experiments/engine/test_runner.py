@@ -14,10 +14,10 @@ import pytest
 import torch
 import warm
 from short_sweep import VALUES
+from smoke import typed
 
 from diffusion_core import Euler
 from diffusion_core.data import Images
-from experiments import __main__ as command
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
@@ -37,17 +37,11 @@ def start(*arguments: str) -> warm.Command:
     return warm.Command("-m", "experiments", *arguments)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["experiments", *arguments])
-    return command.main()
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an undisturbed run."""
     folder = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        assert run(patch, *words(folder / "out", folder / "store")) == 0
+    assert typed(*words(folder / "out", folder / "store")).status == 0
     return folder
 
 
@@ -79,8 +73,7 @@ def test_an_interrupted_command_says_how_to_go_on(
     left = f"interrupted, {6 - said['rows']} of 6 trials left"
     assert f"{left}. To go on: python -m experiments beta --preset" in done.stdout
     assert list((tmp_path / "store" / "tmp").iterdir()) == [] and not (tmp_path / "out" / "report.html").exists()
-    with pytest.MonkeyPatch.context() as patch:
-        assert run(patch, *words(tmp_path / "out", tmp_path / "store")) == 0
+    assert typed(*words(tmp_path / "out", tmp_path / "store")).status == 0
     pd.testing.assert_frame_equal(table(tmp_path / "out"), table(whole / "out"), check_exact=True)
 
 
@@ -109,9 +102,7 @@ main()
     ],
     ids=["while an artifact is half-written", "between two artifacts", "while results are written"],
 )
-def test_a_killed_command_goes_on_where_it_stopped(
-    where: str, number: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_command_goes_on_where_it_stopped(where: str, number: int, whole: Path, tmp_path: Path) -> None:
     """What a kill in each phase of the write of one artifact leaves is tested with the store."""
     arguments = words(tmp_path / "out", tmp_path / "store")
     assert warm.run("-c", KILLED, where, str(number), *arguments).returncode == -signal.SIGKILL
@@ -119,7 +110,7 @@ def test_a_killed_command_goes_on_where_it_stopped(
     assert bool(list(temporary.iterdir())) == where.endswith("checksums")
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("[ms]*/*/*/*")}
     assert kept
-    assert run(monkeypatch, *arguments) == 0
+    assert typed(*arguments).status == 0
     pd.testing.assert_frame_equal(table(tmp_path / "out"), table(whole / "out"), check_exact=True)
     assert not list(temporary.iterdir())
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "nothing was computed again"
@@ -146,45 +137,38 @@ def test_two_sweeps_on_one_store_at_once(tmp_path: Path, whole: Path) -> None:
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
 
 
-def test_shards_fill_one_store_and_the_command_without_them_makes_the_report(
-    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_shards_fill_one_store_and_the_command_without_them_makes_the_report(tmp_path: Path, whole: Path) -> None:
     arguments = words(tmp_path / "out", tmp_path / "store")
     for i in (1, 2):
-        assert run(monkeypatch, *arguments, "--shard", f"{i}/2") == 0
-        lines = capsys.readouterr().out.splitlines()
-        assert json.loads(lines[-1])["table"] == str(tmp_path / "out" / f"shard-{i}-of-2" / "table.csv")
-        assert lines[-2].endswith("the report comes from: python -m experiments " + " ".join(arguments))
-    assert run(monkeypatch, *arguments) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["evaluations"] == 0
+        done = typed(*arguments, "--shard", f"{i}/2")
+        assert done.status == 0 and done.summary["table"] == str(tmp_path / f"out/shard-{i}-of-2/table.csv")
+        *_, last, _ = done.stdout.splitlines()
+        assert last.endswith("the report comes from: python -m experiments " + " ".join(arguments))
+    done = typed(*arguments)
+    assert done.status == 0 and done.summary["evaluations"] == 0
     pd.testing.assert_frame_equal(table(tmp_path / "out"), table(whole / "out"), check_exact=True)
 
 
 @pytest.mark.parametrize("query", ["mode==control", "seed==0 and not final_denoise", "eta==1"])
-def test_a_part_has_a_report_that_says_so(
-    query: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run(monkeypatch, *words(tmp_path, whole / "store", "--only", query)) == 0
+def test_a_part_has_a_report_that_says_so(query: str, whole: Path, tmp_path: Path) -> None:
+    assert typed(*words(tmp_path, whole / "store", "--only", query)).status == 0
     assert f"of 6 trials: --only {shlex.quote(query)}" in (tmp_path / "report.md").read_text().replace("\\", "")
     part = pd.read_csv(tmp_path / "table.csv")
     assert 0 < len(part) < 10 and set(part["run_id"]) <= set(table(whole / "out")["run_id"])
 
 
-def test_a_ray_that_does_not_answer_is_one_line_and_status_2(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_ray_that_does_not_answer_is_one_line_and_status_2(whole: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
-    assert run(monkeypatch, *words(tmp_path, whole / "store", "--ray-address", "127.0.0.1:9")) == 2
-    error = capsys.readouterr().err
-    assert "error: ray_address='127.0.0.1:9': " in error and error.count("\n") == 1
+    done = typed(*words(tmp_path, whole / "store", "--ray-address", "127.0.0.1:9"))
+    assert done.refused("error: ray_address='127.0.0.1:9': ")
 
 
 def test_without_ray_its_address_says_what_to_install(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert run(monkeypatch, *words(tmp_path, whole / "store", "--ray-address", "auto")) == 2
-    assert "Ray is not installed; pip install -e '.[cluster]' brings it" in capsys.readouterr().err
+    done = typed(*words(tmp_path, whole / "store", "--ray-address", "auto"))
+    assert done.refused("Ray is not installed; pip install -e '.[cluster]' brings it")
 
 
 def test_files_of_others_are_not_taken_for_results(tmp_path: Path) -> None:
@@ -198,14 +182,11 @@ def test_files_of_others_are_not_taken_for_results(tmp_path: Path) -> None:
     assert earlier_results(tmp_path, "beta") == [picture]
 
 
-def test_a_run_into_a_folder_of_others_changes_nothing_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_into_a_folder_of_others_changes_nothing_there(tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "images").mkdir(parents=True)
     (out / "images" / "cat.png").write_text("mine")
-    assert run(monkeypatch, *words(out, tmp_path / "store")) == 2
-    assert "which no run wrote; choose another folder" in capsys.readouterr().err
+    assert typed(*words(out, tmp_path / "store")).refused("which no run wrote; choose another folder")
     assert [path.name for path in out.rglob("*")] == ["images", "cat.png"]
 
 
@@ -226,11 +207,8 @@ def test_samples_are_at_most_a_third_of_the_reference(tmp_path: Path, monkeypatc
         runner._check([trial(51)], Store(tmp_path), None)
 
 
-def test_a_doubt_is_a_warning(
-    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    few = ["--sigma-min", "1", "--only", "mode==control"]
-    assert run(monkeypatch, *words(tmp_path / "out", whole / "store"), *few) == 0
+def test_a_doubt_is_a_warning(tmp_path: Path, whole: Path) -> None:
+    done = typed(*words(tmp_path / "out", whole / "store", "--sigma-min", "1", "--only", "mode==control"))
     doubt = "a ladder ends at sigma 1, so this much noise stays in its samples"
-    assert f"warning: {doubt}" in capsys.readouterr().out
+    assert done.status == 0 and f"warning: {doubt}" in done.stdout
     assert any(note.startswith(doubt) for note in json.loads((tmp_path / "out" / "run.json").read_text())["notes"])

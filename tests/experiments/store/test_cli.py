@@ -3,14 +3,12 @@
 import os
 import re
 import socket
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from smoke import typed
 
-from experiments import __main__ as command
 from experiments.store.checksums import MANIFEST, Artifact, Name
 from experiments.store.cli import read_age, read_size, size_text, to_evict
 from experiments.store.store import Store
@@ -31,66 +29,55 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-@pytest.fixture
-def call(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """A function that runs a store command and returns its exit status."""
-
-    def run(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["experiments", "store", *arguments, "--store", str(root)])
-        return command.main()
-
-    return run
+def call(root: Path, command: str, *arguments: str) -> str:
+    """What a store command prints."""
+    done = typed("store", command, *arguments, "--store", str(root))
+    assert done.status == 0, done.stderr
+    return done.stdout
 
 
 def names(root: Path) -> set[str]:
     return {artifact.name.identity for artifact in Store(root).artifacts()}
 
 
-def test_ls_shows_each_kind(call: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("ls") == 0
-    out = capsys.readouterr().out
+def test_ls_shows_each_kind(root: Path) -> None:
+    out = call(root, "ls")
     assert re.search(r"models\s*│\s*2 │ 8\.\d+ kB │ (\S+ \S+) │ (?!\1)", out)
     assert re.search(r"samples\s*│\s*3 │ 12\.\d kB", out) and re.search(r"all\s*│\s*5 │ 20\.\d kB", out)
-    assert call("ls", "--kind", "samples") == 0
-    listed = re.findall(r"samples/s\d+", capsys.readouterr().out)
+    listed = re.findall(r"samples/s\d+", call(root, "ls", "--kind", "samples"))
     assert listed == ["samples/s40", "samples/s20", "samples/s0"]
 
 
-def test_an_empty_store_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_empty_store_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["experiments", "store", "ls", "--store", "nowhere"])
-    assert command.main() == 0 and f"{tmp_path}/nowhere holds no artifact\n" in capsys.readouterr().out
+    assert f"{tmp_path}/nowhere holds no artifact\n" in call(Path("nowhere"), "ls")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_gc_removes_samples_by_age(root: Path, call: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("gc", "--older-than", "30d", "--dry-run") == 0 and len(names(root)) == 5
-    assert "would remove samples/s40, 4.12 kB" in capsys.readouterr().out
-    assert call("gc", "--older-than", "30d") == 0 and names(root) == {"m0", "m1", "s20", "s0"}
-    assert "removed samples/s40" in capsys.readouterr().out
+def test_gc_removes_samples_by_age(root: Path) -> None:
+    assert "would remove samples/s40, 4.12 kB" in call(root, "gc", "--older-than", "30d", "--dry-run")
+    assert len(names(root)) == 5
+    assert "removed samples/s40" in call(root, "gc", "--older-than", "30d")
+    assert names(root) == {"m0", "m1", "s20", "s0"}
 
 
-def test_gc_removes_the_least_recently_used_until_the_store_is_small_enough(
-    root: Path, call: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call("gc", "--max-bytes", "17kB") == 0 and names(root) == {"m0", "m1", "s20", "s0"}
+def test_gc_removes_the_least_recently_used_until_the_store_is_small_enough(root: Path) -> None:
+    call(root, "gc", "--max-bytes", "17kB")
+    assert names(root) == {"m0", "m1", "s20", "s0"}
     Store(root).path("samples", "s20")  # used: but s0 was used within ten minutes anyway
-    assert call("gc", "--max-bytes", "0") == 0 and names(root) == {"m0", "m1", "s20", "s0"}
-    assert "that is more than 0 B: what is left are samples used in the last ten minutes" in capsys.readouterr().out
+    said = call(root, "gc", "--max-bytes", "0")
+    assert "that is more than 0 B: what is left are samples used in the last ten minutes" in said
+    assert names(root) == {"m0", "m1", "s20", "s0"}
 
 
-def test_gc_clears_up_after_killed_runs(
-    root: Path, call: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_gc_clears_up_after_killed_runs(root: Path) -> None:
     left = root / "tmp" / f"abc-{2**22 + 1}-0-{socket.gethostname()}"
     left.mkdir()
     (left / "half").write_bytes(bytes(1000))
-    assert call("ls") == 0 and "1 leftovers" in capsys.readouterr().out
-    assert call("gc", "--dry-run") == 0 and left.exists()
-    assert call("gc") == 0 and not left.exists() and len(names(root)) == 5
-    assert "say --max-bytes 2GB or --older-than 30d" in capsys.readouterr().out
+    assert "1 leftovers" in call(root, "ls")
+    assert call(root, "gc", "--dry-run") and left.exists()
+    assert "say --max-bytes 2GB or --older-than 30d" in call(root, "gc")
+    assert not left.exists() and len(names(root)) == 5
 
 
 def test_samples_are_evicted_in_order_of_use_and_nothing_else_is() -> None:
@@ -123,9 +110,5 @@ def test_sizes_and_ages_are_read() -> None:
         (["ls", "--kind", "sample"], "error: kind='sample': there is none in "),
     ],
 )
-def test_bad_arguments_are_one_line_and_status_2(
-    arguments: list[str], message: str, call: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call(*arguments) == 2
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
+def test_bad_arguments_are_one_line_and_status_2(arguments: list[str], message: str, root: Path) -> None:
+    assert (done := typed("store", *arguments, "--store", str(root))).refused(message), done
