@@ -177,9 +177,9 @@ def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tup
     from experiments.engine import ray_executor
 
     share = options.gpus_per_run or 1.0
-    with ray_executor.connected(options.ray_address, share, machine.threads) as ray:
+    with ray_executor.connected(options.ray_address, share, machine.threads) as (execute, slots):
         context = replace(context, shared=share < 1 or not on_cards)  # then a run's seconds say nothing about speed
-        yield context, {"executor": ray.executor, "slots": ray.slots}
+        yield context, {"executor": execute, "slots": slots}
 
 
 def _report(

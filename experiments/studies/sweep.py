@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from experiments.config.study import Command, Study
+from experiments.config.study import GPU, SMOKE, Command, Study
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class SweepStudy(Study):
 
 
 PRESETS = {
-    "smoke": SweepStudy(train_images=640, warmup_images=320, n_samples=132),
+    "smoke": SweepStudy(**SMOKE),
     "laptop": SweepStudy(),
-    "gpu": SweepStudy(data="mnist", train_images=50 * 60_000, train_seeds=5, n_samples=10_000),
+    "gpu": SweepStudy(**GPU),
 }
 COMMAND = Command(
     module="experiments.sweep",

@@ -51,8 +51,8 @@ def this_module_travels(two_nodes: Any) -> Iterator[None]:
 
 
 def sweep(trials: list[Trial], context: RunContext, **more: Any) -> SweepResult:
-    with on_ray.connected(threads=1) as ray:
-        return execute(Plan.of(trials), context, Console(quiet=True), executor=ray.executor, slots=ray.slots, **more)
+    with on_ray.connected(threads=1) as (executor, slots):
+        return execute(Plan.of(trials), context, Console(quiet=True), executor=executor, slots=slots, **more)
 
 
 def test_values_are_those_of_one_process_and_runs_are_marked_as_shared(tmp_path: Path) -> None:
