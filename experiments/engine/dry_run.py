@@ -62,7 +62,7 @@ def show(
     if words:
         console.print(words, soft_wrap=True)
     if race is not None:
-        later = "proposed settings and " if race.refinement and race.refinement.rounds else ""
+        later = "proposed settings and " if race.refinement.rounds else ""
         later += f"the confirmation of the best {race.keep} on other images"
         console.print(f"not counted above: {later}", soft_wrap=True)
     return counts | {"evaluations": remaining.cost, "seconds": seconds, "detectable": size}

@@ -48,7 +48,7 @@ class Plan:
         ]
         if retry_failed:
             for task in missing:
-                failures.forget(task, store)
+                store.discard("failures", task.name)
         found = {task.name: failures.remembered(task, store) for task in missing}
         failed = {name: outcome for name, outcome in found.items() if outcome is not None}
         return Remaining(self, tuple(task for task in missing if task.name not in failed), failed)

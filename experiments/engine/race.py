@@ -45,9 +45,7 @@ def raced(plan: Plan, race: Race, run: Callable[[Plan], SweepResult], store: Sto
     progress = _Progress(race, run, store, console)
     progress.heat(0, race.field)
     first, known = dict(progress.left), race.field
-    rounds = race.refinement.rounds if race.refinement else 0
-    for number in range(1, rounds + 1):
-        assert race.refinement is not None
+    for number in range(1, race.refinement.rounds + 1):
         if progress.interrupted or progress.late:
             break
         proposed = race.refinement.propose(number, progress.left, known, progress.scores)
@@ -88,8 +86,7 @@ class _Progress:
 
     @property
     def time_left(self) -> float:
-        refinement = self.race.refinement
-        return (refinement.deadline if refinement else math.inf) - time.monotonic()
+        return self.race.refinement.deadline - time.monotonic()
 
     def _lasts(self, trials: Sequence[Trial]) -> float:
         """The seconds that trials take, at the speed of the last run."""

@@ -56,7 +56,6 @@ def make(directory: Path) -> None:
 def _run_info(directory: Path) -> dict[str, Any]:
     """The content of run.json; nothing if it is missing or damaged."""
     try:
-        info = read_json(directory / "run.json")
+        return read_json(directory / "run.json")
     except (OSError, ValueError):
         return {}
-    return info if isinstance(info, dict) else {}
