@@ -10,7 +10,7 @@ import pytest
 from smoke import typed
 
 from experiments.store.checksums import MANIFEST, Artifact, Name
-from experiments.store.cli import read_age, read_size, size_text, to_evict
+from experiments.store.cli import read_age, read_size, to_evict
 from experiments.store.store import Store
 
 DAY = 24 * 3600
@@ -55,7 +55,7 @@ def test_an_empty_store_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_gc_removes_samples_by_age(root: Path) -> None:
-    assert "would remove samples/s40, 4.12 kB" in call(root, "gc", "--older-than", "30d", "--dry-run")
+    assert "would remove samples/s40, 4.1 kB" in call(root, "gc", "--older-than", "30d", "--dry-run")
     assert len(names(root)) == 5
     assert "removed samples/s40" in call(root, "gc", "--older-than", "30d")
     assert names(root) == {"m0", "m1", "s20", "s0"}
@@ -66,7 +66,7 @@ def test_gc_removes_the_least_recently_used_until_the_store_is_small_enough(root
     assert names(root) == {"m0", "m1", "s20", "s0"}
     Store(root).path("samples", "s20")  # used: but s0 was used within ten minutes anyway
     said = call(root, "gc", "--max-bytes", "0")
-    assert "that is more than 0 B: what is left are samples used in the last ten minutes" in said
+    assert "that is more than 0 bytes: what is left are samples used in the last ten minutes" in said
     assert names(root) == {"m0", "m1", "s20", "s0"}
 
 
@@ -97,9 +97,6 @@ def test_sizes_and_ages_are_read() -> None:
         12, 500_000_000, 1_610_612_736, 2_000_000_000_000, 3000,
     ]  # fmt: skip
     assert [read_age("x", text) for text in ("90m", "12h", "30d", "2w")] == [5400, 43_200, 30 * DAY, 14 * DAY]
-    assert [size_text(size) for size in (0, 999, 1000, 123_456, 2.5e9, 4.2e15)] == [
-        "0 B", "999 B", "1 kB", "123 kB", "2.5 GB", "4,200 TB",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
