@@ -128,12 +128,10 @@ class ReferenceConfig:
     data: str
     features: str
     features_id: str  # hash of the extractor's weights
-    width: float = (
-        WIDTH  # of the Gaussian kernel, as a share of the median distance of the images; see metrics/kernels.py
-    )
-    weights: Path | None = field(
-        default=None, metadata=NOT_IN_IDENTITY
-    )  # path of the weights file; None for the extractor's default
+    # of the Gaussian kernel, as a share of the median distance of the images; see metrics/kernels.py
+    width: float = WIDTH
+    # path of the weights file; None for the extractor's default
+    weights: Path | None = field(default=None, metadata=NOT_IN_IDENTITY)
 
     def __post_init__(self) -> None:
         check_data(self.data)
