@@ -94,10 +94,7 @@ def settings(study: NoiseStudy, data_std: float) -> dict[str, TrainConfig]:
             law, weighting, parameterisation = setting
             changes = [law, *(value for value, usual in zip(setting[1:], first[1:], strict=True) if value != usual)]
             out[", ".join(changes)] = replace(
-                study.train,
-                noise=names.law(law, data_std),
-                weighting=weighting,
-                parameterisation=parameterisation,
+                study.train, noise=names.law(law, data_std), weighting=weighting, parameterisation=parameterisation
             )
     return out
 

@@ -5,7 +5,6 @@ import statistics
 import time
 from collections.abc import Sequence
 
-import pandas as pd
 import torch
 from rich.console import Console
 from scipy import stats
@@ -15,7 +14,7 @@ from diffusion_core.samplers.sampling import at_samples
 from experiments.config.comparison import Race
 from experiments.config.config import SampleConfig
 from experiments.config.denoisers import ModelConfig
-from experiments.config.trial import Trial, described
+from experiments.config.trial import Trial
 from experiments.config.user_code import of_user
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan, Remaining
@@ -107,16 +106,6 @@ def detectable(trials: Sequence[Trial], store: Store, race: Race | None) -> tupl
 def _compared(trial: Trial) -> tuple[str, str, int]:
     """Trials that share these are compared with each other. They share a network, unless settings have their own."""
     return trial.mode, trial.denoiser, trial.model.seed
-
-
-def table(remaining: Remaining) -> pd.DataFrame:
-    """The planned trials as rows, with status done, planned or failed."""
-    to_do = {task.name for task in remaining.tasks}
-    rows = [described(trial) for trial in remaining.plan.trials]
-    for values in rows:
-        names = {values["run_id"], values["samples_id"], values["model_id"]}
-        values["status"] = "failed" if names & remaining.failed.keys() else "planned" if names & to_do else "done"
-    return pd.DataFrame(rows)
 
 
 def pace(plan: Plan, context: RunContext) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.config.comparison import BestSet, Comparison, Contrast, Race
-from experiments.config.trial import Infeasible, Trial
+from experiments.config.trial import Infeasible, Trial, described
 from experiments.engine import conclusion, dry_run, executor, race, selection
 from experiments.engine.calibrated import chosen_for
 from experiments.engine.doubts import doubts
@@ -93,7 +93,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
             {"experiment": experiment.name, "dry_run": True}
             | dry_run.show(remaining, context, options, console, experiment.race)
         )
-        return dry_run.table(remaining).replace({"status": {"failed": "planned"}})
+        return pd.DataFrame([described(trial) | {"status": "planned"} for trial in plan.trials])
     if plan.remaining(store).tasks:
         store.check_writable()  # before any work
     earlier = earlier_results(directory, experiment.name)
@@ -201,10 +201,7 @@ def _report(
     if experiment.write_extras:
         experiment.write_extras(directory, store, done, console)
     info = provenance(experiment.name, experiment.question, options.preset, [*remarks, *result.failed_probes])
-    info |= {
-        "fixed_beforehand": experiment.fixed_beforehand,
-        "files": digests(directory, tables_of(experiment.name)),
-    }
+    info |= {"fixed_beforehand": experiment.fixed_beforehand, "files": digests(directory, tables_of(experiment.name))}
     write_json(directory / "run.json", info)
     return write_report(directory)
 

@@ -122,8 +122,7 @@ class Gc(Where):
 
 def main(
     command: Annotated[
-        Annotated[Ls, tyro.conf.subcommand("ls")] | Annotated[Gc, tyro.conf.subcommand("gc")],
-        tyro.conf.arg(name=""),
+        Annotated[Ls, tyro.conf.subcommand("ls")] | Annotated[Gc, tyro.conf.subcommand("gc")], tyro.conf.arg(name="")
     ],
 ) -> int:
     """Lists and cleans a store: `store ls`, `store gc --max-bytes 2GB --dry-run`.

@@ -67,13 +67,7 @@ class BetaStudy(Study):
 
 PRESETS = {
     "smoke": BetaStudy(
-        **SMOKE,
-        n_steps=4,
-        alpha=0.8,
-        betas=(0.0, 0.4),
-        etas=(0.0, 1.0),
-        pareto_steps=(2, 4),
-        pareto_etas=(0.0, 1.0),
+        **SMOKE, n_steps=4, alpha=0.8, betas=(0.0, 0.4), etas=(0.0, 1.0), pareto_steps=(2, 4), pareto_etas=(0.0, 1.0)
     ),
     "laptop": BetaStudy(train_images=100_000, train_seeds=5),  # enough for a statement on such networks in general
     "gpu": BetaStudy(**GPU | {"n_samples": 20_000}, explore_seeds=5, explore_samples=10_000),

@@ -29,12 +29,7 @@ class LadderStudy(Study):
 
 
 PRESETS = {
-    "smoke": LadderStudy(
-        **SMOKE,
-        ladders=("geometric", "karras"),
-        n_steps=(4,),
-        samplers=("heun",),
-    ),
+    "smoke": LadderStudy(**SMOKE, ladders=("geometric", "karras"), n_steps=(4,), samplers=("heun",)),
     "laptop": LadderStudy(train_seeds=5),  # enough for a statement on such networks in general
     "gpu": LadderStudy(
         **GPU,

@@ -40,11 +40,7 @@ class RunStudy(Study):
     """End with x - sigma*eps at the last level: one more evaluation."""
 
 
-PRESETS = {
-    "smoke": RunStudy(**SMOKE),
-    "laptop": RunStudy(),
-    "gpu": RunStudy(**GPU),
-}
+PRESETS = {"smoke": RunStudy(**SMOKE), "laptop": RunStudy(), "gpu": RunStudy(**GPU)}
 COMMAND = Command(
     module="experiments.run",
     question="How good is this one setting?",

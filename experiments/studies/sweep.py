@@ -18,11 +18,7 @@ class SweepStudy(Study):
     docs/sweeps.md."""
 
 
-PRESETS = {
-    "smoke": SweepStudy(**SMOKE),
-    "laptop": SweepStudy(),
-    "gpu": SweepStudy(**GPU),
-}
+PRESETS = {"smoke": SweepStudy(**SMOKE), "laptop": SweepStudy(), "gpu": SweepStudy(**GPU)}
 COMMAND = Command(
     module="experiments.sweep",
     question="Your own question: FILE.py says which settings to compare.",

@@ -86,12 +86,7 @@ PRESETS = {
         refine=1,
     ),
     "laptop": TuneStudy(),
-    "gpu": TuneStudy(
-        **GPU,
-        race_samples=1_000,
-        budgets=(8, 16, 32, 64),
-        refine=24,
-    ),
+    "gpu": TuneStudy(**GPU, race_samples=1_000, budgets=(8, 16, 32, 64), refine=24),
 }
 COMMAND = Command(
     module="experiments.tune.experiment",
