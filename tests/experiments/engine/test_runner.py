@@ -97,7 +97,7 @@ main()
     ("where", "number"),
     [
         ("experiments.store.store.checksums", 5),
-        ("experiments.engine.executor._write_log", 4),
+        ("experiments.engine.spot_checks.believe", 4),
         ("experiments.engine.runner.write_report", 1),
     ],
     ids=["while an artifact is half-written", "between two artifacts", "while results are written"],
