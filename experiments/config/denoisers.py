@@ -50,7 +50,6 @@ class Machine:
     @classmethod
     def resolve(cls, device: str = "auto", precision: str = "fp32", threads: int | None = None) -> "Machine":
         """This machine. Device "auto" is CUDA if there is a CUDA device. engine/calibrated.py chooses a precision."""
-        one_of("device", device, ("auto", "cpu", "cuda"))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cuda" and not torch.cuda.is_available():

@@ -42,7 +42,7 @@ def names(root: Path) -> set[str]:
 
 def test_ls_shows_each_kind(root: Path) -> None:
     out = call(root, "ls")
-    assert re.search(r"models\s*│\s*2 │ 8\.\d+ kB │ (\S+ \S+) │ (?!\1)", out)
+    assert re.search(r"models\s*│\s*2 │\s*8\.\d kB │ (\S+ \S+) │ (?!\1)", out)
     assert re.search(r"samples\s*│\s*3 │ 12\.\d kB", out) and re.search(r"all\s*│\s*5 │ 20\.\d kB", out)
     listed = re.findall(r"samples/s\d+", call(root, "ls", "--kind", "samples"))
     assert listed == ["samples/s40", "samples/s20", "samples/s0"]
