@@ -2,15 +2,11 @@
 
 import math
 import statistics
-import time
 from collections.abc import Sequence
 
-import torch
 from rich.console import Console
 from scipy import stats
 
-from diffusion_core.precision import computing_in
-from diffusion_core.samplers.sampling import at_samples
 from experiments.config.comparison import Race
 from experiments.config.config import SampleConfig
 from experiments.config.denoisers import ModelConfig
@@ -21,8 +17,8 @@ from experiments.engine.plan import Plan, Remaining
 from experiments.engine.tasks import STAGES, RunContext
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, POWER
 from experiments.models.memory import halve_until_it_fits
+from experiments.stages.calibration import SAMPLING, Mode, forward, timed
 from experiments.stages.common import StoreLoader, images_of, load_meta
-from experiments.stages.hardware import use_threads
 from experiments.store.store import Store
 from reports.formats import duration, plural
 from reports.schema import COLUMNS, GROUPS, JUDGE
@@ -115,17 +111,12 @@ def pace(plan: Plan, context: RunContext) -> float | None:
 
 
 def _pace(samples: SampleConfig, model: ModelConfig, context: RunContext) -> float:
-    device, shape = samples.machine.device, images_of(model.data, context.data_root).shape
-    use_threads(samples.machine.threads)
-    network = model.untrained(StoreLoader(context.store, context.data_root, device))
+    machine, shape = samples.machine, images_of(model.data, context.data_root).shape
+    network = model.untrained(StoreLoader(context.store, context.data_root, machine.device))
 
     def per_second(n: int) -> float:
-        eps, sigma = at_samples(network, torch.arange(n, device=device)), torch.ones(n, device=device)
-        x = torch.zeros(n, *shape, device=device)
-        eps(x, sigma)  # warm-up
-        start = time.perf_counter()
-        eps(x, sigma).sum().item()  # waits for the GPU
-        return n / (time.perf_counter() - start)
+        mode = Mode(SAMPLING, n, machine.threads, machine.precision)
+        return n / timed(forward(network, shape, machine.device, mode), machine.threads)
 
-    with torch.no_grad(), computing_in(samples.machine.precision, device), of_user("model"):
+    with of_user("model"):
         return halve_until_it_fits(samples.batch, per_second)[0]
