@@ -12,12 +12,8 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from short_sweep import REFERENCE, values
+from short_sweep import TRAIN, TRIALS, trial, values
 
-from diffusion_core.samplers import Euler
-from experiments.config.config import Ladder, SampleConfig, ScoreConfig
-from experiments.config.denoisers import Machine
-from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import ray_executor as on_ray
 from experiments.engine.executor import SweepResult, execute
@@ -27,17 +23,6 @@ from experiments.stages.common import Advance
 from experiments.store.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # the warnings of Ray are not ours
-
-ONE = Machine(threads=1)
-TRAIN = TrainConfig(images_seen=128, batch_size=64, warmup_images=64, machine=ONE)
-
-
-def trial(eta: float, train: TrainConfig = TRAIN, n_steps: int = 2) -> Trial:
-    samples = SampleConfig(train, Ladder(n_steps=n_steps), Euler(eta), 40, train.seed, machine=ONE)
-    return Trial("test", "any", ScoreConfig(samples, REFERENCE))
-
-
-TRIALS = [trial(eta, replace(TRAIN, seed=seed)) for seed in (0, 1) for eta in (0.0, 0.9)]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -64,7 +49,7 @@ def test_values_are_those_of_one_process_and_runs_are_marked_as_shared(tmp_path:
 
 
 def test_a_training_that_diverges_is_a_row_and_its_runs_say_so(tmp_path: Path) -> None:
-    result = sweep([trial(0.0, replace(TRAIN, lr=1e30)), *TRIALS[:1]], RunContext(Store(tmp_path)), logs=tmp_path)
+    result = sweep([trial(2, 0.0, replace(TRAIN, lr=1e30)), *TRIALS[:1]], RunContext(Store(tmp_path)), logs=tmp_path)
     assert [row["status"] for row in result.rows] == ["failed", "ok"]
     assert result.rows[0]["error"].startswith("its network was not trained: NotFiniteError: training: the loss is ")
     log = (tmp_path / f"{result.rows[0]['model_id']}.log").read_text()
