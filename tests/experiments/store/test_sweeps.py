@@ -10,6 +10,7 @@ import pytest
 import short_sweep
 from rich.console import Console
 from short_sweep import REFERENCE, TRAIN, TRIALS, values
+from small_artifact import full
 
 from experiments.config import trained
 from experiments.config.comparison import Contrast
@@ -125,11 +126,7 @@ def test_rows_contrasts_and_pictures_survive_the_eviction_of_samples(
     monkeypatch.setattr("experiments.store.cli.IN_USE", -1)
     assert Gc(copy, max_bytes="0").run(Console(quiet=True)) == 0
     assert list((copy / "samples").iterdir()) == []
-
-    def forbidden(*arguments: object, **keywords: object) -> None:
-        raise AssertionError("sampled again")
-
-    monkeypatch.setattr(sample, "sample_stage", forbidden)
+    monkeypatch.setattr(sample, "sample_stage", None)  # sampled again, it would fail
     after = evidence(copy, tmp_path / "after")
     assert after == before and after["rows"] == finished[1]
     assert {f"{identity(trial.samples)}{end}.png" for trial in TWO for end in ("", "-film")} < set(after)
@@ -151,15 +148,8 @@ def test_a_read_only_store_serves_a_finished_sweep(
 
 def test_a_store_that_cannot_be_written_fails_before_the_work(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(copy / "models")
-
-    def full(*arguments: object, **keywords: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    def forbidden(*arguments: object, **keywords: object) -> None:
-        raise AssertionError("trained in vain")
-
     monkeypatch.setattr(Path, "mkdir", full)
-    monkeypatch.setattr(trained, "train", forbidden)
+    monkeypatch.setattr(trained, "train", None)  # in vain
     rows = run(Store(copy))
     assert [row["status"] for row in rows] == ["failed", "failed"]
     assert all("no space left on device: free some space or choose another place" in row["error"] for row in rows)
