@@ -120,6 +120,11 @@ class SampleConfig:
         """Planned network evaluations per image, with one for final_denoise. Tables report the counted number."""
         return self.sampler.planned_nfe(self.ladder.sigmas()) + self.final_denoise
 
+    @property
+    def evaluations(self) -> int:
+        """Planned network evaluations of all samples."""
+        return self.n_samples * self.planned_nfe
+
 
 @dataclass(frozen=True)
 class ReferenceConfig:

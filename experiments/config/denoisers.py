@@ -133,10 +133,6 @@ class ModelConfig:
         """For a network that is timed: a text that is equal for equally fast networks."""
         raise NotImplementedError
 
-    def sampling_machine(self, study: Machine) -> Machine:
-        """The machine that samples from it, given that of the study. What is exact has its own, in fp32."""
-        return study if self.timed else self.machine
-
     def row(self) -> dict[str, Any]:
         """Its columns of table.csv, as far as they are known."""
         return {"network": self.description, "trained_by": self.trained_by}

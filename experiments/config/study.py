@@ -163,7 +163,7 @@ class Study:
             self.n_samples,
             seed=seed,
             final_denoise=final_denoise,
-            machine=model.sampling_machine(self.machine),
+            machine=self.machine if model.timed else model.machine,  # what is exact has its own, in fp32
             fresh_start=fresh_start,
             batch_size=self.batch_size,
         )

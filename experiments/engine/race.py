@@ -90,7 +90,7 @@ class _Progress:
 
     def _lasts(self, trials: Sequence[Trial]) -> float:
         """The seconds that trials take, at the speed of the last run."""
-        return self.pace * sum(map(_cost, trials))
+        return self.pace * sum(trial.samples.evaluations for trial in trials)
 
     def in_time(self, first: Left, left: Left, known: Field) -> tuple[Sequence[Trial], Sequence[Comparison]]:
         """What follows the race, with as many of the best settings as the time allows, at least one per mode.
@@ -195,11 +195,6 @@ def _not_images(groups: Groups, result: SweepResult, store: Store) -> str:
     return (
         "no setting gives images; train longer, try more evaluations, or see `check` if the network is from elsewhere"
     )
-
-
-def _cost(trial: Trial) -> float:
-    """The network evaluations of a trial."""
-    return float(trial.samples.n_samples * trial.samples.planned_nfe)
 
 
 def _means(groups: Groups, result: SweepResult) -> dict[str, float]:
