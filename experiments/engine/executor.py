@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.config.identity import identity
-from experiments.config.trial import Row, Trial
+from experiments.config.trial import Row
 from experiments.engine import failures, spot_checks
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import Progress
@@ -79,7 +79,9 @@ def execute(
     failed = remaining.failed | {name: outcome for name, outcome in errors.items() if name not in sweep.unfinished}
     rows = list(_rows(plan, context, sweep.unfinished, failed))
     probes = [
-        f"probe {task.name}: {failed[task.name].error}" for task in remaining.tasks if _failed_probe(task, failed)
+        f"probe {task.name}: {failed[task.name].error}"
+        for task in remaining.tasks  # if the network of a probe failed, rows show that already
+        if task.kind == "probes" and task.name in failed and failed.keys().isdisjoint(task.needs)
     ]
     seconds = time.perf_counter() - start
     return SweepResult(rows, sweep.evaluations, seconds, sweep.interrupted, sweep.warnings, probes)
@@ -148,21 +150,12 @@ class _Sweep:
             spot_checks.believe(task.name, self.context.store)
 
 
-def _failed_probe(task: Task, failed: Failed) -> bool:
-    """Whether a probe itself failed. If its network failed, rows show that already."""
-    return task.kind == "probes" and task.name in failed and not any(name in failed for name in task.needs)
-
-
 def _rows(plan: Plan, context: RunContext, unfinished: set[str], failed: Failed) -> Iterator[Row]:
     for trial in plan.trials:
-        names = _artifacts(trial)
+        names = [identity(config) for config in (trial.score, trial.samples, *trial.model.networks)]
         if not unfinished.intersection(names):
             why = next((failed[name].error for name in names if name in failed), None)
             try:
                 yield row(trial, context.store, why)
             except (StoreError, OSError) as error:  # damaged and removed since, or the store is unreachable
                 yield row(trial, context.store, f"{type(error).__name__}: {error}; run the same command again")
-
-
-def _artifacts(trial: Trial) -> tuple[str, ...]:
-    return identity(trial.score), identity(trial.samples), *(identity(network) for network in trial.model.networks)
