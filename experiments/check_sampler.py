@@ -25,7 +25,7 @@ from rich.table import Table
 from diffusion_core.conformance import GAUSSIAN, MIXTURE, SamplerFunction, Verdict, check
 from experiments.models.samplers import named
 from experiments.store.checksums import write_json
-from reports.terminal import Terminal
+from reports.terminal import Terminal, is_live
 
 LARGE = 8_000  # bytes of a table that is compressed
 DATA = {"gaussian": GAUSSIAN, "mixture": MIXTURE}
@@ -113,9 +113,8 @@ def main(options: CheckSampler) -> list[Verdict]:
     torch.set_num_threads(1)  # the tensors are tiny
     verdicts, seconds = [], []
     console = Terminal()
-    live = console.is_terminal and not console.is_dumb_terminal
     columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=console, transient=True, disable=not live) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not is_live(console)) as bar:
         line = bar.add_task("", total=len(entries))
         for at, (entry, (sampler, declared), reference) in enumerate(zip(entries, samplers, references, strict=True)):
             start = time.process_time()
@@ -186,25 +185,13 @@ def rows(name: str, verdict: Verdict) -> list[dict[str, Any]]:
 
 def write(out: Path, entries: Sequence[Entry], verdicts: Sequence[Verdict], seconds: Sequence[float]) -> None:
     """samplers.json, verdicts.csv and budgets.csv."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    from experiments.engine.provenance import command as typed
-    from experiments.engine.provenance import commit
-    from experiments.stages.hardware import describe
+    from experiments.engine.provenance import origin  # it imports torchvision
 
     out.mkdir(parents=True, exist_ok=True)
     packages = {entry.sampler.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
-    versions = {}
-    for package in ("sigmabench", "torch", "numpy", *sorted(packages)):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:  # a checkout that is not installed
-            versions[package] = "unknown"
-    revision, dirty = commit()
-    write_json(out / "samplers.json", {
-        "schema": 1, "command": typed(), "commit": revision, "dirty": dirty, "versions": versions,
-        "machine": describe(), "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    })  # fmt: skip
+    info = origin("sigmabench", "torch", "numpy", *sorted(packages))
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(out / "samplers.json", info | {"schema": 1, "finished_at": finished})
     lines = [
         {
             "sampler": entry.sampler, "group": entry.group, "kind": verdict.kind, "sentence": verdict.sentence,

@@ -15,7 +15,7 @@ each of them, the gain from noise (eta 1 against eta 0) is measured too.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,6 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import track
 
 from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
@@ -40,7 +39,8 @@ from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.results import claims
 from experiments.results.table import row, write_rows
-from experiments.stages.error_curve import SIGMA_RANGE, CurveConfig, curve_stage, density
+from experiments.stages.error_curve import SIGMA_RANGE, CurveConfig, density
+from experiments.stages.probe import probe_stage
 from experiments.store.store import Store
 from experiments.studies.noise_levels import COMMAND, NoiseStudy
 
@@ -64,8 +64,12 @@ def main(study: NoiseStudy, options: Options) -> pd.DataFrame:
     planned = list(trials(study, data_std))
     extras = partial(write_extras, study, options.data_root)
     return run_experiment(
-        Experiment("noise_levels", COMMAND.question, planned, list(contrasts(planned)), write_extras=extras), options
-    )
+        Experiment(
+            "noise_levels", COMMAND.question, planned, list(contrasts(planned)), write_extras=extras,
+            probes=list(curves(planned).values()),
+        ),
+        options,
+    )  # fmt: skip
 
 
 def _check_map(study: NoiseStudy, options: Options) -> None:
@@ -90,10 +94,7 @@ def settings(study: NoiseStudy, data_std: float) -> dict[str, TrainConfig]:
             law, weighting, parameterisation = setting
             changes = [law, *(value for value, usual in zip(setting[1:], first[1:], strict=True) if value != usual)]
             out[", ".join(changes)] = replace(
-                study.train,
-                noise=names.law(law, data_std),
-                weighting=weighting,
-                parameterisation=parameterisation,
+                study.train, noise=names.law(law, data_std), weighting=weighting, parameterisation=parameterisation
             )
     return out
 
@@ -152,6 +153,12 @@ def gains(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast]:
         yield from against_first("noise", f"{setting} after {images_seen:,} images", here)
 
 
+def curves(planned: Iterable[Trial | Infeasible]) -> dict[TrainConfig, CurveConfig]:
+    """The held-out error of each network that is compared."""
+    models = dict.fromkeys(t.model for t in planned if isinstance(t, Trial) and t.mode != "control")
+    return {model: CurveConfig(model, machine=model.machine) for model in models if isinstance(model, TrainConfig)}
+
+
 def write_extras(
     study: NoiseStudy, data_root: Path | None, directory: Path, store: Store, done: Sequence[Trial], console: Console
 ) -> None:
@@ -159,10 +166,9 @@ def write_extras(
 
     With --map also claims.csv, what these errors say about the gain from noise.
     """
-    compared = dict.fromkeys(trial.model for trial in done if trial.mode != "control")
-    models = [model for model in compared if isinstance(model, TrainConfig)]
+    measured = {model: curve for model, curve in curves(done).items() if store.has("probes", identity(curve))}
     lines: list[dict[str, Any]] = []
-    for model in track(models, "error curves", console=console, disable=not console.is_terminal):
+    for model, curve in measured.items():
         shared = {
             "model_id": identity(model),
             "train_noise": model.noise.name,
@@ -171,10 +177,10 @@ def write_extras(
             "train_seed": model.seed,
             "images_seen": model.images_seen,
         }
-        lines += [shared | point for point in curve_stage(CurveConfig(model, machine=model.machine), store, data_root)]
+        lines += [shared | point for point in probe_stage(curve, store, data_root)]
     write_rows(directory / "curves.csv", lines)
     if study.map:
-        rows = [row(trial, store, None) for trial in done if trial.mode != "control"]
+        rows = [row(trial, store, None) for trial in done if trial.mode != "control" and trial.model in measured]
         errors: dict[str, dict[float, float]] = {}
         for line in lines:
             errors.setdefault(line["model_id"], {})[line["sigma"]] = line["relative_error"]
@@ -183,7 +189,7 @@ def write_extras(
     sigmas = geometric(DENSITY_POINTS - 1, *SIGMA_RANGE)
     densities = [
         {"train_noise": law.name, "sigma": sigma, "density": value}
-        for law in dict.fromkeys(model.noise for model in models)
+        for law in dict.fromkeys(model.noise for model in measured)
         for sigma, value in zip(sigmas, density(law, sigmas), strict=True)
     ]
     write_rows(directory / "densities.csv", densities)

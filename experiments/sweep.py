@@ -13,6 +13,7 @@ import itertools
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -90,13 +91,8 @@ def read(path: Path) -> OwnFile:
     """
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"file={str(path)!r}: there is no such Python file")
-    with defaults_kept(f"file={str(path)!r}"):
-        try:
-            module = import_own(path)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a user's file may raise anything
-            raise ValueError(f"file={str(path)!r}: {_said(error, path)}") from error
+    with defaults_kept(f"file={str(path)!r}"), _of_file(path):
+        module = import_own(path)
     question, runs = _have(path, module, "QUESTION", str), _have(path, module, "runs", Callable)
     presets = getattr(module, "PRESETS", {})
     if not isinstance(presets, Mapping) or not all(isinstance(study, Study) for study in presets.values()):
@@ -106,13 +102,19 @@ def read(path: Path) -> OwnFile:
     return OwnFile(path.stem, path, question, runs, dict(presets))
 
 
-def _said(error: BaseException, path: Path) -> str:
-    """The error of a user's file, with the line number if it is known."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        lines = [error.lineno]
-    place = f"line {lines[-1]}: " if lines and lines[-1] else ""
-    return f"{place}{told(error)}"
+@contextmanager
+def _of_file(path: Path, what: str = "") -> Iterator[None]:
+    """Turns what a user's file raises into a ValueError, with the line number if it is known."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # it may raise anything
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+        if isinstance(error, SyntaxError) and error.filename == str(path):
+            lines = [error.lineno]
+        place = f"line {lines[-1]}: " if lines and lines[-1] else ""
+        raise ValueError(f"file={str(path)!r}: {what}{place}{told(error)}") from error
 
 
 def _have(path: Path, module: ModuleType, name: str, kind: Any) -> Any:
@@ -208,12 +210,8 @@ def _check_planned_nfe(one: Setting) -> None:
 
 def _settings(own: OwnFile) -> list[Any]:
     """The settings that runs() yields. Raises ValueError if there are more than MAX_SETTINGS."""
-    try:
+    with _of_file(own.path, "runs(): "):
         found = list(itertools.islice(own.runs(), MAX_SETTINGS + 1))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a user's file may raise anything
-        raise ValueError(f"file={str(own.path)!r}: runs(): {_said(error, own.path)}") from error
     if len(found) > MAX_SETTINGS:
         raise ValueError(f"runs(): it yields more than {MAX_SETTINGS:,} settings, or does not end")
     return found

@@ -78,7 +78,7 @@ class Race:
     field: Field
     keep: int
     then: Callable[[Left, Left, Field, float], tuple[Sequence[Trial], Sequence[Comparison]]]
-    refinement: Refinement | None = None
+    refinement: Refinement = Refinement(0, lambda *_: {})
 
     @property
     def trials(self) -> tuple[Trial, ...]:

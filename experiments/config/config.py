@@ -120,6 +120,11 @@ class SampleConfig:
         """Planned network evaluations per image, with one for final_denoise. Tables report the counted number."""
         return self.sampler.planned_nfe(self.ladder.sigmas()) + self.final_denoise
 
+    @property
+    def evaluations(self) -> int:
+        """Planned network evaluations of all samples."""
+        return self.n_samples * self.planned_nfe
+
 
 @dataclass(frozen=True)
 class ReferenceConfig:
@@ -128,12 +133,10 @@ class ReferenceConfig:
     data: str
     features: str
     features_id: str  # hash of the extractor's weights
-    width: float = (
-        WIDTH  # of the Gaussian kernel, as a share of the median distance of the images; see metrics/kernels.py
-    )
-    weights: Path | None = field(
-        default=None, metadata=NOT_IN_IDENTITY
-    )  # path of the weights file; None for the extractor's default
+    # of the Gaussian kernel, as a share of the median distance of the images; see metrics/kernels.py
+    width: float = WIDTH
+    # path of the weights file; None for the extractor's default
+    weights: Path | None = field(default=None, metadata=NOT_IN_IDENTITY)
 
     def __post_init__(self) -> None:
         check_data(self.data)

@@ -50,7 +50,6 @@ class Machine:
     @classmethod
     def resolve(cls, device: str = "auto", precision: str = "fp32", threads: int | None = None) -> "Machine":
         """This machine. Device "auto" is CUDA if there is a CUDA device. engine/calibrated.py chooses a precision."""
-        one_of("device", device, ("auto", "cpu", "cuda"))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cuda" and not torch.cuda.is_available():
@@ -133,10 +132,6 @@ class ModelConfig:
     def speed_key(self) -> str:
         """For a network that is timed: a text that is equal for equally fast networks."""
         raise NotImplementedError
-
-    def sampling_machine(self, study: Machine) -> Machine:
-        """The machine that samples from it, given that of the study. What is exact has its own, in fp32."""
-        return study if self.timed else self.machine
 
     def row(self) -> dict[str, Any]:
         """Its columns of table.csv, as far as they are known."""

@@ -135,7 +135,12 @@ class Study:
         what = (experiment, mode, setting, model)
         if shorter := ladder.within(budget, sampler):
             return self.trial(*what, shorter, sampler, budget=budget)
-        return self.infeasible(*what, ladder, sampler, budget=budget)
+        try:
+            planned = sampler.planned_nfe(ladder.sigmas())
+            why = f"{sampler.name} takes {planned} evaluations here, and no shorter ladder meets the budget"
+        except ValueError as error:
+            why = str(error)
+        return self.infeasible(*what, ladder, sampler, budget=budget, why=why)
 
     def score(
         self,
@@ -158,7 +163,7 @@ class Study:
             self.n_samples,
             seed=seed,
             final_denoise=final_denoise,
-            machine=model.sampling_machine(self.machine),
+            machine=self.machine if model.timed else model.machine,  # what is exact has its own, in fp32
             fresh_start=fresh_start,
             batch_size=self.batch_size,
         )
@@ -174,25 +179,19 @@ class Study:
         sampler: "Sampler",
         *,
         budget: int | None = None,
-        why: str | None = None,
+        why: str,
     ) -> "Infeasible":
-        """A note that a run is impossible, by default because no ladder meets the budget."""
+        """A note that a run is impossible, and why."""
         from experiments.config.trial import Infeasible
 
         values = {"schedule": ladder.name, "sampler": sampler.name, "train_seed": model.seed, "budget": budget}
         values |= {"n_steps": len(ladder.sigmas()) - 1, "eta": getattr(sampler, "eta", None)}
-        return Infeasible(experiment, mode, setting, tuple(values.items()), why or self._cause(ladder, sampler))
-
-    @staticmethod
-    def _cause(ladder: "Ladder | AlphaBetaLadder", sampler: "Sampler") -> str:
-        """The sampler's error for the ladder; else a text that it takes too many evaluations."""
-        try:
-            planned = sampler.planned_nfe(ladder.sigmas())
-        except ValueError as error:
-            return str(error)
-        return f"{sampler.name} takes {planned} evaluations here, and no shorter ladder meets the budget"
+        return Infeasible(experiment, mode, setting, tuple(values.items()), why)
 
 
+# What most presets of this name share. n_samples of smoke is just above the dimension of the features.
+SMOKE: dict[str, Any] = {"train_images": 640, "warmup_images": 320, "n_samples": 132}
+GPU: dict[str, Any] = {"data": "mnist", "train_images": 50 * 60_000, "train_seeds": 5, "n_samples": 10_000}
 AnyStudy = TypeVar("AnyStudy", bound=Study)
 
 

@@ -58,7 +58,7 @@ def chosen_for(trials: Iterable[Trial | Infeasible], options: Options) -> Chosen
     if options.given_precision != "auto" or not networks:
         return None
     longest = max(networks, key=lambda network: network.images_seen)
-    evaluations = sum(run.n_samples * run.planned_nfe for run, model in runs.items() if model.timed)
+    evaluations = sum(run.evaluations for run, model in runs.items() if model.timed)
     return choose(longest, len(networks), evaluations / len(networks), options.machine(), options)
 
 

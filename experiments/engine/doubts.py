@@ -122,17 +122,12 @@ def _of_network(
         )
     if isinstance(network, Adapter):
         low, high = min(min(filter(None, sigmas)) for _, sigmas in runs), max(sigmas[0] for _, sigmas in runs)
-        if why := unknown(low, network.span):
-            yield f"a ladder goes down to sigma {low:.3g}, but {why}"
-        if why := unknown(high, network.span):
-            yield f"a ladder begins at sigma {high:.3g}, but {why}"
-        ends = [(sampler.name, *sampler.asked(sigmas)) for sampler, sigmas in runs]
-        lowest, highest = min(ends, key=lambda end: end[1]), max(ends, key=lambda end: end[2])
-        for name, level, outside in (
-            (lowest[0], lowest[1], lowest[1] < low),
-            (highest[0], highest[2], highest[2] > high),
-        ):
-            if outside and (why := unknown(level, network.span)):
+        for words, level in (("goes down to", low), ("begins at", high)):
+            if why := unknown(level, network.span):
+                yield f"a ladder {words} sigma {level:.3g}, but {why}"
+        asked = [(level, sampler.name) for sampler, sigmas in runs for level in sampler.asked(sigmas)]
+        for level, name in (min(asked), max(asked)):
+            if not low <= level <= high and (why := unknown(level, network.span)):
                 yield f"{name} asks the network for sigma {level:.3g}, beyond its ladder, but {why}"
 
 

@@ -2,28 +2,23 @@
 
 import math
 import statistics
-import time
 from collections.abc import Sequence
 
-import pandas as pd
-import torch
 from rich.console import Console
 from scipy import stats
 
-from diffusion_core.precision import computing_in
-from diffusion_core.samplers.sampling import at_samples
 from experiments.config.comparison import Race
 from experiments.config.config import SampleConfig
 from experiments.config.denoisers import ModelConfig
-from experiments.config.trial import Trial, described
+from experiments.config.trial import Trial
 from experiments.config.user_code import of_user
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.tasks import STAGES, RunContext
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, POWER
 from experiments.models.memory import halve_until_it_fits
+from experiments.stages.calibration import SAMPLING, Mode, forward, timed
 from experiments.stages.common import StoreLoader, images_of, load_meta
-from experiments.stages.hardware import use_threads
 from experiments.store.store import Store
 from reports.formats import duration, plural
 from reports.schema import COLUMNS, GROUPS, JUDGE
@@ -62,7 +57,7 @@ def show(
     if words:
         console.print(words, soft_wrap=True)
     if race is not None:
-        later = "proposed settings and " if race.refinement and race.refinement.rounds else ""
+        later = "proposed settings and " if race.refinement.rounds else ""
         later += f"the confirmation of the best {race.keep} on other images"
         console.print(f"not counted above: {later}", soft_wrap=True)
     return counts | {"evaluations": remaining.cost, "seconds": seconds, "detectable": size}
@@ -109,16 +104,6 @@ def _compared(trial: Trial) -> tuple[str, str, int]:
     return trial.mode, trial.denoiser, trial.model.seed
 
 
-def table(remaining: Remaining) -> pd.DataFrame:
-    """The planned trials as rows, with status done, planned or failed."""
-    to_do = {task.name for task in remaining.tasks}
-    rows = [described(trial) for trial in remaining.plan.trials]
-    for values in rows:
-        names = {values["run_id"], values["samples_id"], values["model_id"]}
-        values["status"] = "failed" if names & remaining.failed.keys() else "planned" if names & to_do else "done"
-    return pd.DataFrame(rows)
-
-
 def pace(plan: Plan, context: RunContext) -> float | None:
     """Network evaluations per second, timed on one batch; None if all denoisers are exact."""
     timed = ((trial.samples, network) for trial in plan.trials for network in trial.model.timed)
@@ -126,17 +111,12 @@ def pace(plan: Plan, context: RunContext) -> float | None:
 
 
 def _pace(samples: SampleConfig, model: ModelConfig, context: RunContext) -> float:
-    device, shape = samples.machine.device, images_of(model.data, context.data_root).shape
-    use_threads(samples.machine.threads)
-    network = model.untrained(StoreLoader(context.store, context.data_root, device))
+    machine, shape = samples.machine, images_of(model.data, context.data_root).shape
+    network = model.untrained(StoreLoader(context.store, context.data_root, machine.device))
 
     def per_second(n: int) -> float:
-        eps, sigma = at_samples(network, torch.arange(n, device=device)), torch.ones(n, device=device)
-        x = torch.zeros(n, *shape, device=device)
-        eps(x, sigma)  # warm-up
-        start = time.perf_counter()
-        eps(x, sigma).sum().item()  # waits for the GPU
-        return n / (time.perf_counter() - start)
+        mode = Mode(SAMPLING, n, machine.threads, machine.precision)
+        return n / timed(forward(network, shape, machine.device, mode), machine.threads)
 
-    with torch.no_grad(), computing_in(samples.machine.precision, device), of_user("model"):
+    with of_user("model"):
         return halve_until_it_fits(samples.batch, per_second)[0]

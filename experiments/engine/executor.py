@@ -7,13 +7,13 @@ are two executors: `in_process` here, and one for Ray in ray_executor.py. The re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
 from experiments.config.identity import identity
-from experiments.config.trial import Row, Trial
+from experiments.config.trial import Row
 from experiments.engine import failures, spot_checks
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import Progress
@@ -69,109 +69,93 @@ def execute(
         retry_failed: also run tasks whose permanent failure is remembered (see failures.py).
     """
     start, store = time.perf_counter(), context.store
-
-    def run(remaining: Remaining) -> _Run:
-        return _run(remaining, context, console, executor, slots, logs)
-
+    sweep = _Sweep(context, console, executor, slots, logs)
     store.sweep_temporaries()  # left by runs that were killed
-    runs = list(_spot_checks(plan, context, run, console))
+    sweep.check(plan)
     remaining = plan.remaining(store, retry_failed)
-    if any(checked.interrupted for checked in runs):
-        runs.append(_Run({}, {task.name for task in remaining.tasks}, True, 0.0, 0))
-    else:
-        runs.append(run(remaining))
+    sweep.run(remaining)
     store.sweep_temporaries()  # left by workers that were lost
-    unfinished = set().union(*(part.unfinished for part in runs))
-    outcomes = {name: outcome for part in runs for name, outcome in part.outcomes.items() if name not in unfinished}
-    failed = remaining.failed | {name: outcome for name, outcome in outcomes.items() if outcome.error is not None}
-    rows = list(_rows(plan, context, unfinished, failed))
+    errors = {name: outcome for name, outcome in sweep.outcomes.items() if outcome.error is not None}
+    failed = remaining.failed | {name: outcome for name, outcome in errors.items() if name not in sweep.unfinished}
+    rows = list(_rows(plan, context, sweep.unfinished, failed))
     probes = [
-        f"probe {task.name}: {failed[task.name].error}" for task in remaining.tasks if _failed_probe(task, failed)
+        f"probe {task.name}: {failed[task.name].error}"
+        for task in remaining.tasks  # if the network of a probe failed, rows show that already
+        if task.kind == "probes" and task.name in failed and failed.keys().isdisjoint(task.needs)
     ]
-    return SweepResult(
-        rows,
-        sum(part.evaluations for part in runs),
-        time.perf_counter() - start,
-        any(part.interrupted for part in runs),
-        sum(part.warnings for part in runs),
-        probes,
-    )
+    seconds = time.perf_counter() - start
+    return SweepResult(rows, sweep.evaluations, seconds, sweep.interrupted, sweep.warnings, probes)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """The outcomes of some tasks by name, and what was not finished because of an interrupt."""
+@dataclass
+class _Sweep:
+    """What a sweep has run so far. Arguments as in `execute`."""
 
-    outcomes: dict[str, Outcome]
-    unfinished: set[str]
-    interrupted: bool
-    evaluations: float
-    warnings: int
+    context: RunContext
+    console: Console
+    executor: Executor
+    slots: int
+    logs: Path | None
+    outcomes: dict[str, Outcome] = field(default_factory=dict)  # by task name; a later one replaces an earlier one
+    unfinished: set[str] = field(default_factory=set)  # names of tasks that an interrupt left
+    interrupted: bool = False
+    evaluations: float = 0.0
+    warnings: int = 0
 
+    def check(self, plan: Plan) -> None:
+        """Checks a part of what is stored, and all of it if anything differs. What differs is named and removed."""
+        store = self.context.store
+        for thorough in (False, True):
+            tasks = spot_checks.due(plan, store, thorough=thorough)
+            outcomes = self.run(Remaining(plan, tasks, {}))
+            differing = [task for task in tasks if task.name in outcomes and outcomes[task.name].differs]
+            for task in differing:
+                why = f"{task.log}: {outcomes[task.name].error}; it is computed again, and replaces what was stored"
+                self.console.print(f"warning: {why}", style="yellow", soft_wrap=True)
+                spot_checks.discard(task, plan, store)
+            if not differing or self.interrupted:
+                return
 
-def _spot_checks(plan: Plan, context: RunContext, run: Callable[[Remaining], _Run], console: Console) -> Iterator[_Run]:
-    """Checks a part of what is stored, and all of it if anything differs. What differs is named and removed."""
-    for thorough in (False, True):
-        tasks = spot_checks.due(plan, context.store, thorough=thorough)
-        checked = run(Remaining(plan, tasks, {})) if tasks else _Run({}, set(), False, 0.0, 0)
-        yield checked
-        differing = [task for task in tasks if task.name in checked.outcomes and checked.outcomes[task.name].differs]
-        for task in differing:
-            why = f"{task.log}: {checked.outcomes[task.name].error}; it is computed again, and replaces what was stored"
-            console.print(f"warning: {why}", style="yellow", soft_wrap=True)
-            spot_checks.discard(task, plan, context.store)
-        if not differing or checked.interrupted:
-            return
+    def run(self, remaining: Remaining) -> dict[str, Outcome]:
+        """Runs the tasks that remain, unless there was an interrupt before. Returns their outcomes by name."""
+        todo, outcomes = {task.name: task for task in remaining.tasks}, dict[str, Outcome]()
+        if todo and not self.interrupted:
+            with Progress(remaining, self.console, self.slots) as progress:
+                try:
+                    with closing(self.executor(remaining.tasks, self.context, remaining.failed, progress)) as ended:
+                        for outcome in ended:
+                            outcomes[outcome.name] = outcome
+                            self._note(todo.pop(outcome.name), outcome)
+                            progress.finish(outcome)
+                            if INTERRUPT.is_set():
+                                raise KeyboardInterrupt
+                except KeyboardInterrupt:
+                    self.interrupted = True
+            self.evaluations += progress.evaluations
+            self.warnings += progress.warnings
+        self.outcomes |= outcomes
+        self.unfinished |= set(todo)
+        return outcomes
 
-
-def _run(
-    remaining: Remaining, context: RunContext, console: Console, executor: Executor, slots: int, logs: Path | None
-) -> _Run:
-    """Runs the tasks that remain. Arguments as in `execute`."""
-    todo, outcomes, interrupted = {task.name: task for task in remaining.tasks}, dict[str, Outcome](), False
-    with Progress(remaining, console, slots) as progress:
-        try:
-            with closing(executor(remaining.tasks, context, remaining.failed, progress)) as ended:
-                for outcome in ended:
-                    task, outcomes[outcome.name] = todo.pop(outcome.name), outcome
-                    with suppress(OSError, StoreError):  # a full disk must not stop the other tasks
-                        _write_log(logs, task, outcome)
-                        if outcome.permanent and task.kind != "checks":
-                            failures.remember(task, outcome, context.store)
-                    if outcome.error is None:
-                        spot_checks.believe(task.name, context.store)
-                    progress.finish(outcome)
-                    if INTERRUPT.is_set():
-                        raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            interrupted = True
-    return _Run(outcomes, set(todo), interrupted, progress.evaluations, progress.warnings)
-
-
-def _failed_probe(task: Task, failed: Failed) -> bool:
-    """Whether a probe itself failed. If its network failed, rows show that already."""
-    return task.kind == "probes" and task.name in failed and not any(name in failed for name in task.needs)
+    def _note(self, task: Task, outcome: Outcome) -> None:
+        """Appends the log text of an outcome to the task's log file, and remembers what need not be tried again."""
+        with suppress(OSError, StoreError):  # a full disk must not stop the other tasks
+            if self.logs is not None:
+                text = outcome.log or f"{STAGES[task.kind]} {task.name}: failed: {outcome.error}\n"
+                with (self.logs / f"{task.log}.log").open("a") as file:
+                    file.write(text)
+            if outcome.permanent and task.kind != "checks":
+                failures.remember(task, outcome, self.context.store)
+        if outcome.error is None:
+            spot_checks.believe(task.name, self.context.store)
 
 
 def _rows(plan: Plan, context: RunContext, unfinished: set[str], failed: Failed) -> Iterator[Row]:
     for trial in plan.trials:
-        names = _artifacts(trial)
+        names = [identity(config) for config in (trial.score, trial.samples, *trial.model.networks)]
         if not unfinished.intersection(names):
             why = next((failed[name].error for name in names if name in failed), None)
             try:
                 yield row(trial, context.store, why)
             except (StoreError, OSError) as error:  # damaged and removed since, or the store is unreachable
                 yield row(trial, context.store, f"{type(error).__name__}: {error}; run the same command again")
-
-
-def _artifacts(trial: Trial) -> tuple[str, ...]:
-    return identity(trial.score), identity(trial.samples), *(identity(network) for network in trial.model.networks)
-
-
-def _write_log(logs: Path | None, task: Task, outcome: Outcome) -> None:
-    """Appends the outcome's log text to the task's log file."""
-    if logs is None:
-        return
-    text = outcome.log or f"{STAGES[task.kind]} {task.name}: failed: {outcome.error}\n"
-    with (logs / f"{task.log}.log").open("a") as file:
-        file.write(text)

@@ -25,8 +25,3 @@ def remembered(task: Task, store: Store) -> Outcome | None:
     with store.reading("failures", task.name) as folder:
         error = read_json(folder / "failure.json")["error"]
     return Outcome(task.name, f"{error} ({HOW})")
-
-
-def forget(task: Task, store: Store) -> None:
-    """Forgets the failure of a task, so that the task is tried again."""
-    store.discard("failures", task.name)

@@ -136,8 +136,11 @@ class Options(Result, ModelAndScores, Running, Cluster):
     def machine(self) -> Machine:
         """The machine before calibrated.py chooses: in plain fp32, unless a precision is given."""
         from experiments.config.denoisers import Machine
+        from experiments.stages.hardware import cores
 
-        threads = self._share_of_cores() if self.threads is None else self.threads
+        threads = self.threads
+        if threads is None and (self.workers or self.ray_address):  # several runs at a time
+            threads = max(cores() // self.workers, 1) if self.workers else 1
         return Machine.resolve(self.device, "fp32" if self.given_precision == "auto" else self.given_precision, threads)
 
     @property
@@ -177,14 +180,6 @@ class Options(Result, ModelAndScores, Running, Cluster):
                 raise ValueError(f"gpus_per_run={self.gpus_per_run}: it must be above 0")
             if self.ray_address is None:
                 raise ValueError(f"gpus_per_run={self.gpus_per_run}: it needs --ray-address")
-
-    def _share_of_cores(self) -> int | None:
-        """CPU threads per run if several run at a time; else None."""
-        from experiments.stages.hardware import cores
-
-        if self.ray_address is not None:
-            return 1
-        return max(cores() // self.workers, 1) if self.workers is not None else None
 
     def _foreign(self, study: Study, machine: Machine) -> ForeignConfig | None:
         from diffusion_core.networks.small import SIDE

@@ -48,7 +48,7 @@ class Plan:
         ]
         if retry_failed:
             for task in missing:
-                failures.forget(task, store)
+                store.discard("failures", task.name)
         found = {task.name: failures.remembered(task, store) for task in missing}
         failed = {name: outcome for name, outcome in found.items() if outcome is not None}
         return Remaining(self, tuple(task for task in missing if task.name not in failed), failed)
@@ -86,8 +86,7 @@ def _tasks(scores: Sequence[ScoreConfig]) -> Iterator[Task]:
     for score in scores:
         samples, name, log = score.samples, identity(score.samples), identity(score)
         if name not in sampled:
-            cost = samples.n_samples * samples.planned_nfe
-            yield Task("samples", name, samples, samples.machine, _trained(samples.model), log, cost)
+            yield Task("samples", name, samples, samples.machine, _trained(samples.model), log, samples.evaluations)
             sampled.add(name)
         yield Task("scores", log, score, samples.machine, (name, identity(score.reference)), log)
 

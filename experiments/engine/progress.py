@@ -1,8 +1,7 @@
 """The progress of a sweep: one live line on a terminal, elsewhere a plain line every few seconds."""
 
 import time
-from contextlib import nullcontext
-from types import TracebackType
+from contextlib import ExitStack
 from typing import Any
 
 from rich.console import Console
@@ -41,19 +40,17 @@ class Progress:
         )
         self.live = is_live(console)
         self.bar = Bar(*columns, console=console, disable=not self.live, expand=True)
-        self.lines = said(console, self.text) if self.total and not self.live else nullcontext()
+        self.shown = ExitStack()
         self.line = self.bar.add_task("", total=self.cost or 1)
 
     def __enter__(self) -> "Progress":
-        self.bar.start()
-        self.lines.__enter__()
+        self.shown.enter_context(self.bar)
+        if self.total and not self.live:
+            self.shown.enter_context(said(self.console, self.text))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.lines.__exit__(kind, error, trace)
-        self.bar.stop()
+    def __exit__(self, *error: object) -> None:
+        self.shown.close()
 
     def begin(self, task: Task) -> None:
         """Notes that a task was handed over to run."""

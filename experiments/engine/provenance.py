@@ -28,19 +28,15 @@ def command() -> str:
 
 def provenance(name: str, question: str, preset: str, notes: Sequence[str]) -> dict[str, Any]:
     """The contents of run.json."""
+    run = {"schema": 2, "experiment": name, "preset": preset, "question": question, "notes": list(notes)}
+    return run | origin(*VERSIONS)
+
+
+def origin(*packages: str) -> dict[str, Any]:
+    """The command, the code, and the machine that made the numbers, with the versions of Python and of packages."""
     revision, dirty = commit()
-    return {
-        "schema": 2,
-        "experiment": name,
-        "preset": preset,
-        "question": question,
-        "command": command(),
-        "commit": revision,
-        "dirty": dirty,
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in VERSIONS},
-        "machine": describe(),
-        "notes": list(notes),
-    }
+    versions = {"python": platform.python_version()} | {package: version(package) for package in packages}
+    return {"command": command(), "commit": revision, "dirty": dirty, "versions": versions, "machine": describe()}
 
 
 def notes(trials: Sequence[Trial], options: Options, n_planned: int) -> list[str]:

@@ -45,9 +45,7 @@ def raced(plan: Plan, race: Race, run: Callable[[Plan], SweepResult], store: Sto
     progress = _Progress(race, run, store, console)
     progress.heat(0, race.field)
     first, known = dict(progress.left), race.field
-    rounds = race.refinement.rounds if race.refinement else 0
-    for number in range(1, rounds + 1):
-        assert race.refinement is not None
+    for number in range(1, race.refinement.rounds + 1):
         if progress.interrupted or progress.late:
             break
         proposed = race.refinement.propose(number, progress.left, known, progress.scores)
@@ -88,12 +86,11 @@ class _Progress:
 
     @property
     def time_left(self) -> float:
-        refinement = self.race.refinement
-        return (refinement.deadline if refinement else math.inf) - time.monotonic()
+        return self.race.refinement.deadline - time.monotonic()
 
     def _lasts(self, trials: Sequence[Trial]) -> float:
         """The seconds that trials take, at the speed of the last run."""
-        return self.pace * sum(map(_cost, trials))
+        return self.pace * sum(trial.samples.evaluations for trial in trials)
 
     def in_time(self, first: Left, left: Left, known: Field) -> tuple[Sequence[Trial], Sequence[Comparison]]:
         """What follows the race, with as many of the best settings as the time allows, at least one per mode.
@@ -198,11 +195,6 @@ def _not_images(groups: Groups, result: SweepResult, store: Store) -> str:
     return (
         "no setting gives images; train longer, try more evaluations, or see `check` if the network is from elsewhere"
     )
-
-
-def _cost(trial: Trial) -> float:
-    """The network evaluations of a trial."""
-    return float(trial.samples.n_samples * trial.samples.planned_nfe)
 
 
 def _means(groups: Groups, result: SweepResult) -> dict[str, float]:

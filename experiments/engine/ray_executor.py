@@ -10,7 +10,6 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from experiments.config.identity import identity
@@ -27,17 +26,13 @@ ANSWERS_WITHIN = 10.0  # seconds within which Ray at a given address must answer
 PATIENCE = 5.0  # seconds that tasks have to clean up after an interrupt, before they are killed
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A connection to Ray: its executor, and the number of tasks that run at a time."""
-
-    executor: Executor
-    slots: int
-
-
 @contextmanager
-def connected(address: str | None = None, gpus_per_run: float = 1.0, threads: int = 1) -> Iterator[Cluster]:
+def connected(
+    address: str | None = None, gpus_per_run: float = 1.0, threads: int = 1
+) -> Iterator[tuple[Executor, int]]:
     """Joins the cluster at `address`, and leaves it at the end. None uses a connection that exists, and keeps it.
+
+    Yields its executor, and the number of tasks that run at a time.
 
     Args:
         gpus_per_run: share of a GPU per training, sampling or probe on CUDA.
@@ -51,7 +46,7 @@ def connected(address: str | None = None, gpus_per_run: float = 1.0, threads: in
         _connect(ray, address)
     try:
         slots = max(int(ray.cluster_resources().get("CPU", 1) // threads), 1)
-        yield Cluster(_executor(ray, threads, gpus_per_run, max(IN_FLIGHT, 4 * slots)), slots)
+        yield _executor(ray, threads, gpus_per_run, max(IN_FLIGHT, 4 * slots)), slots
     finally:
         if address is not None:
             ray.shutdown()

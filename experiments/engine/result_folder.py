@@ -37,7 +37,7 @@ def earlier_results(directory: Path, experiment: str) -> list[Path]:
 def check_outside(directory: Path, store: Store) -> None:
     """Raises ValueError for a result folder among the artifacts or the temporary folders of a store."""
     root, folder = store.root.resolve(), directory.resolve()
-    if any(folder.is_relative_to(root / part) for part in ("tmp", *STAGES)):
+    if any(folder.is_relative_to(root / part) for part in ("tmp", "failures", "mixtures", *STAGES)):
         raise ValueError(f"out={str(directory)!r}: it lies in a folder of the store {store}; choose another folder")
 
 
@@ -56,7 +56,6 @@ def make(directory: Path) -> None:
 def _run_info(directory: Path) -> dict[str, Any]:
     """The content of run.json; nothing if it is missing or damaged."""
     try:
-        info = read_json(directory / "run.json")
+        return read_json(directory / "run.json")
     except (OSError, ValueError):
         return {}
-    return info if isinstance(info, dict) else {}

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.config.comparison import BestSet, Comparison, Contrast, Race
-from experiments.config.trial import Infeasible, Trial
+from experiments.config.trial import Infeasible, Trial, described
 from experiments.engine import conclusion, dry_run, executor, race, selection
 from experiments.engine.calibrated import chosen_for
 from experiments.engine.doubts import doubts
@@ -93,7 +93,7 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
             {"experiment": experiment.name, "dry_run": True}
             | dry_run.show(remaining, context, options, console, experiment.race)
         )
-        return dry_run.table(remaining).replace({"status": {"failed": "planned"}})
+        return pd.DataFrame([described(trial) | {"status": "planned"} for trial in plan.trials])
     if plan.remaining(store).tasks:
         store.check_writable()  # before any work
     earlier = earlier_results(directory, experiment.name)
@@ -177,9 +177,9 @@ def _executor(plan: Plan, context: RunContext, options: Options) -> Iterator[tup
     from experiments.engine import ray_executor
 
     share = options.gpus_per_run or 1.0
-    with ray_executor.connected(options.ray_address, share, machine.threads) as ray:
+    with ray_executor.connected(options.ray_address, share, machine.threads) as (execute, slots):
         context = replace(context, shared=share < 1 or not on_cards)  # then a run's seconds say nothing about speed
-        yield context, {"executor": ray.executor, "slots": ray.slots}
+        yield context, {"executor": execute, "slots": slots}
 
 
 def _report(
@@ -201,10 +201,7 @@ def _report(
     if experiment.write_extras:
         experiment.write_extras(directory, store, done, console)
     info = provenance(experiment.name, experiment.question, options.preset, [*remarks, *result.failed_probes])
-    info |= {
-        "fixed_beforehand": experiment.fixed_beforehand,
-        "files": digests(directory, tables_of(experiment.name)),
-    }
+    info |= {"fixed_beforehand": experiment.fixed_beforehand, "files": digests(directory, tables_of(experiment.name))}
     write_json(directory / "run.json", info)
     return write_report(directory)
 

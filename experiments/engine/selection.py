@@ -55,7 +55,7 @@ def shard(planned: Planned, text: str) -> list[Trial | Infeasible]:
         if _group(trial) not in costs:
             costs[_group(trial)] = sum(network.images_seen for network in trial.model.networks) * TRAIN_COST
         if (name := identity(trial.samples)) not in samples:
-            costs[_group(trial)] += trial.samples.n_samples * trial.samples.planned_nfe
+            costs[_group(trial)] += trial.samples.evaluations
             samples.add(name)
     if n > len(costs):
         raise ValueError(f"shard={text!r}: there are only {len(costs)} parts to share out; use --shard i/{len(costs)}")
@@ -73,15 +73,11 @@ def _group(trial: Trial) -> str:
 
 def _quoted(query: str, frame: pd.DataFrame) -> str:
     """`query` with quotes around known values of text columns, if these follow == or != without quotes."""
-    for name in _texts(frame):
+    for name in [name for name in frame if frame[name].map(lambda value: isinstance(value, str)).any()]:
         values = sorted({re.escape(str(value)) for value in frame[name].dropna()}, key=len, reverse=True)
         bare = rf"\b({name}\s*[=!]=\s*)({'|'.join(values)})(?![\w.(-])"
         query = re.sub(bare, lambda found: f"{found[1]}{found[2]!r}", query)
     return query
-
-
-def _texts(frame: pd.DataFrame) -> list[str]:
-    return [name for name in frame if frame[name].map(lambda value: isinstance(value, str)).any()]
 
 
 def _columns(frame: pd.DataFrame) -> str:

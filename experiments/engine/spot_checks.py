@@ -75,5 +75,5 @@ def discard(task: Task, plan: Plan, store: Store) -> None:
             store.discard("samples", identity(other.config.samples))
     if not isinstance(task.config, ScoreConfig):  # which of them depend on it is not known
         for artifact in store.artifacts():
-            if artifact.name.kind in ("curves", "probes"):
+            if artifact.name.kind == "probes":
                 store.discard(*artifact.name)

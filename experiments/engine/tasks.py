@@ -1,12 +1,14 @@
 """A task makes one artifact of a sweep with one stage, on any machine. Its failure is returned, not raised."""
 
 import logging
+import sys
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
@@ -128,20 +130,11 @@ def blocked(task: Task, before: Outcome) -> Outcome:
 _FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 
 
-class _Recorder(logging.Handler):
-    def __init__(self, records: list[logging.LogRecord]) -> None:
-        super().__init__()
-        self.records = records
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
 @contextmanager
 def _recorded() -> Iterator[list[logging.LogRecord]]:
     """Log records of the block: of this package's loggers, and of all Python warnings."""
-    logger, records = logging.getLogger("experiments"), list[logging.LogRecord]()
-    handler, level = _Recorder(records), logger.level
+    logger, handler = logging.getLogger("experiments"), MemoryHandler(sys.maxsize, flushLevel=sys.maxsize)
+    records, level = handler.buffer, logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:

@@ -29,8 +29,7 @@ def class_mix_rows(contrasts: Sequence[Contrast], rows: Sequence[Row], store: St
             continue
         replicates = [[np.asarray(meta["kd_at_data_mix_replicates"]) for meta in pair] for pair in scored]
         whole = pooled(
-            [a["kd_at_data_mix"] - b["kd_at_data_mix"] for a, b in scored],
-            [jackknife_se(a - b) for a, b in replicates],
+            [a["kd_at_data_mix"] - b["kd_at_data_mix"] for a, b in scored], [jackknife_se(a - b) for a, b in replicates]
         )
         first = one.pairs[0][0]
         values = {

@@ -12,8 +12,6 @@ from experiments.store.store import Store, write_text
 from reports.schema import TABLES, written
 
 COLUMNS = tuple(written(TABLES["table.csv"]))
-# these differ if a run is repeated
-NOT_VALUES = ("seconds", "train_seconds", "shared_device", "finished_at", "batch_size", "retries")
 
 
 def row(trial: Trial, store: Store, failure: str | None) -> Row:

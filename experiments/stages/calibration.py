@@ -229,7 +229,7 @@ def interleaved(runs: Mapping[Mode, Callable[[], object]]) -> dict[Mode, float]:
             if number > 0 and not thread_seconds(mode) <= HOPELESS * thread_seconds(next(iter(runs))):
                 continue
             try:
-                seconds = Timer("run()", globals={"run": run}, num_threads=mode.threads).timeit(1).median
+                seconds = timed(run, mode.threads)
             except (MemoryError, RuntimeError) as error:
                 log.info("%s: %s; left out", mode, " ".join(str(error).split())[:200])
                 least.pop(mode, None)
@@ -237,6 +237,11 @@ def interleaved(runs: Mapping[Mode, Callable[[], object]]) -> dict[Mode, float]:
                 continue
             least[mode] = min(seconds, least.get(mode, math.inf))
     return least
+
+
+def timed(run: Callable[[], object], threads: int) -> float:
+    """The seconds of one run, after a warm-up."""
+    return Timer("run()", globals={"run": run}, num_threads=threads).timeit(1).median
 
 
 def forward(model: Model, shape: tuple[int, ...], device: str, mode: Mode) -> Callable[[], object]:

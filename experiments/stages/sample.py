@@ -162,17 +162,12 @@ def _write(
         tensors["film"] = images.to_pixels(torch.stack(film.frames)).cpu()
         if len(film.denoised) == len(film.frames):  # else the sampler made steps without an evaluation
             tensors["denoised"] = images.to_pixels(torch.stack(film.denoised)).cpu()
-    meta["nfe"] = _shortest(nfe)
+    meta["nfe"] = int(nfe) if nfe.is_integer() else nfe
     meta["film_sigmas"] = list(film.levels.values()) if film.follows_the_ladder else []
     meta["device_name"] = device_name(config.machine.device)
     with store.writing("samples", identity(config)) as folder:
         save_file(tensors, folder / "samples.safetensors")
         write_meta(folder, **meta)
-
-
-def _shortest(value: float) -> float:
-    """The value as an int if it is a whole number."""
-    return int(value) if value == int(value) else value
 
 
 def _synchronise(device: str) -> None:

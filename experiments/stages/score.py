@@ -94,11 +94,8 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     use_threads(config.samples.machine.threads)  # the rounding of a sum depends on its split among threads
     with store.reading("samples", identity(config.samples)) as folder:
         sampled = load_file(folder / "samples.safetensors")
-        pixels = sampled.pop("pixels")
-        known = {name: sampled.pop(name) for name in EACH & sampled.keys()}
-        expected = (config.samples.n_samples, *images_of(config.samples.model.data, data_root).shape)
-        if (pixels.dtype, tuple(pixels.shape)) != (torch.uint8, expected):
-            raise ValueError(f"its pixels are {pixels.dtype} {tuple(pixels.shape)} instead of uint8 {expected}")
+    pixels = sampled.pop("pixels")
+    known = {name: sampled.pop(name) for name in EACH & sampled.keys()}
     meta = load_meta("samples", config.samples, store)
     meta |= {name: meta[name] for name in SAMPLED}  # raises if one is missing
     features32, logits = extract(config.reference.features, pixels, weights=config.reference.weights)

@@ -85,11 +85,9 @@ def _check_reference(config: ReferenceConfig, store: Store, data_root: Path | No
 
 def _check_network(config: ModelConfig, store: Store, data_root: Path | None) -> None:
     stored = load_meta("models", config, store)
-    if "first_losses" not in stored:  # an earlier version
-        return
     _, numbers = beginning(*config.training(StoreLoader(store, data_root, config.machine.device)))
-    for name, again in numbers.items():  # an earlier version kept the losses only
-        for before, now in zip(stored.get(name, again), again, strict=True):
+    for name, again in numbers.items():
+        for before, now in zip(stored[name], again, strict=True):
             if not abs(now - before) <= TRAINING_DIFFERS * abs(before):
                 what = name.removeprefix("first_")
                 raise Differs(f"its training, begun again, has other {what}: {now:.4g} instead of {before:.4g}")

@@ -4,8 +4,7 @@
     KIND/IDENTITY/ATTEMPT/FILE         the files of one attempt to write the artifact
 
 So if two runs write one artifact, the manifest that is created first decides, and files are never mixed. A folder
-without a manifest is no artifact. A file that differs from it is damaged. Stores of earlier versions had the files
-beside the manifest: they are read as an attempt without a name.
+without a manifest is no artifact. A file that differs from it is damaged.
 """
 
 import errno
@@ -18,7 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 MANIFEST = "checksums.json"
-FILE_NAME = re.compile(r"(\w+/)?\w[\w.-]{0,99}")
+FILE_NAME = re.compile(r"\w+/\w[\w.-]{0,99}")
 Sums = dict[str, dict[str, Any]]  # ATTEMPT/FILE -> {"sha256": hex digits, "bytes": size}
 
 
@@ -106,12 +105,12 @@ def read_sums(manifest: bytes) -> Sums:
 
 
 def attempt_of(sums: Sums) -> str:
-    """The name of the attempt that wrote the files; empty if an earlier version wrote them."""
+    """The name of the attempt that wrote the files; empty if there are none."""
     return next(iter(sums), "").rpartition("/")[0]
 
 
 def files_folder(artifact: Path) -> Path:
-    """The folder of an artifact's files: KIND/IDENTITY/ATTEMPT for KIND/IDENTITY; the folder itself if it has none."""
+    """The folder of an artifact's files, KIND/IDENTITY/ATTEMPT; the folder itself if it is no artifact."""
     try:
         return artifact / attempt_of(read_sums((artifact / MANIFEST).read_bytes()))
     except (OSError, ValueError):

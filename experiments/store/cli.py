@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from rich.filesize import decimal
 from rich.table import Table
 
 from experiments.store.checksums import Artifact
@@ -62,7 +63,7 @@ class Ls(Where):
             table.add_column("last used")
             for artifact in sorted(artifacts, key=lambda artifact: artifact.used):
                 if artifact.name.kind == self.kind:
-                    table.add_row(str(artifact.name), size_text(artifact.size), _date(artifact.used))
+                    table.add_row(str(artifact.name), decimal(artifact.size), _date(artifact.used))
         if artifacts:
             console.print(table)
         else:
@@ -100,18 +101,18 @@ class Gc(Where):
         for leftover in leftovers:
             if not self.dry_run:
                 store.remove_leftover(leftover)
-            _print(console, f"{would} {leftover.where}, left by a killed run, {size_text(leftover.size)}")
+            _print(console, f"{would} {leftover.where}, left by a killed run, {decimal(leftover.size)}")
         for artifact in evicted:
             if not self.dry_run:
                 store.discard(*artifact.name)
-            _print(console, f"{would} {artifact.name}, {size_text(artifact.size)}, last used {_date(artifact.used)}")
+            _print(console, f"{would} {artifact.name}, {decimal(artifact.size)}, last used {_date(artifact.used)}")
         left = sum(artifact.size for artifact in set(artifacts) - set(evicted))
         freed = sum(leftover.size for leftover in leftovers) + sum(artifact.size for artifact in evicted)
-        _print(console, f"{would} {size_text(freed)}; store {store}: {size_text(left)} left")
+        _print(console, f"{would} {decimal(freed)}; store {store}: {decimal(left)} left")
         if most is not None and left > most:
             _print(
                 console,
-                f"that is more than {size_text(most)}: what is left are samples used in the last ten minutes, and "
+                f"that is more than {decimal(most)}: what is left are samples used in the last ten minutes, and "
                 "networks, scores and the like, which are never evicted",
             )
         if most is None and oldest is None:
@@ -121,8 +122,7 @@ class Gc(Where):
 
 def main(
     command: Annotated[
-        Annotated[Ls, tyro.conf.subcommand("ls")] | Annotated[Gc, tyro.conf.subcommand("gc")],
-        tyro.conf.arg(name=""),
+        Annotated[Ls, tyro.conf.subcommand("ls")] | Annotated[Gc, tyro.conf.subcommand("gc")], tyro.conf.arg(name="")
     ],
 ) -> int:
     """Lists and cleans a store: `store ls`, `store gc --max-bytes 2GB --dry-run`.
@@ -168,19 +168,10 @@ def read_age(name: str, text: str) -> float:
     return float(found[1]) * AGES[found[2]]
 
 
-def size_text(size: float) -> str:
-    """A number of bytes with three digits and a decimal unit."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:,.3g} TB" if size < 1000 else f"{size:,.0f} TB"
-
-
 def _summary(artifacts: Sequence[Artifact]) -> tuple[str, str, str, str]:
     used = [artifact.used for artifact in artifacts]
     first, last = (_date(min(used)), _date(max(used))) if used else ("", "")
-    return str(len(artifacts)), size_text(sum(artifact.size for artifact in artifacts)), first, last
+    return str(len(artifacts)), decimal(sum(artifact.size for artifact in artifacts)), first, last
 
 
 def _date(seconds: float) -> str:

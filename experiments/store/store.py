@@ -269,12 +269,9 @@ class Store:
         """A value that changes when a file of a local artifact changes; None if there is no such artifact."""
         try:
             with os.scandir(files_folder(self._folder(name))) as entries:
-                files = {entry.name: entry.stat() for entry in entries}
+                return frozenset((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries)
         except OSError:  # reading it will tell
             return None
-        return frozenset(  # the manifest's time is the last use
-            (file, stat.st_size, 0 if file == MANIFEST else stat.st_mtime_ns) for file, stat in files.items()
-        )
 
     def _use(self, name: Name) -> None:
         """Remembers that a local artifact is sound, and that it is used now."""

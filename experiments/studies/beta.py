@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from diffusion_core.catalogue import SAMPLERS
 from experiments.config.names import SYNONYMS
-from experiments.config.study import Command, Hidden, Study, names, shown
+from experiments.config.study import GPU, SMOKE, Command, Hidden, Study, names, shown
 
 if TYPE_CHECKING:
     from experiments.config.config import Ladder
@@ -67,25 +67,10 @@ class BetaStudy(Study):
 
 PRESETS = {
     "smoke": BetaStudy(
-        train_images=640,
-        warmup_images=320,
-        n_samples=132,  # just above the dimension of the features
-        n_steps=4,
-        alpha=0.8,
-        betas=(0.0, 0.4),
-        etas=(0.0, 1.0),
-        pareto_steps=(2, 4),
-        pareto_etas=(0.0, 1.0),
+        **SMOKE, n_steps=4, alpha=0.8, betas=(0.0, 0.4), etas=(0.0, 1.0), pareto_steps=(2, 4), pareto_etas=(0.0, 1.0)
     ),
     "laptop": BetaStudy(train_images=100_000, train_seeds=5),  # enough for a statement on such networks in general
-    "gpu": BetaStudy(
-        data="mnist",
-        train_images=50 * 60_000,
-        train_seeds=5,
-        explore_seeds=5,
-        n_samples=20_000,
-        explore_samples=10_000,
-    ),
+    "gpu": BetaStudy(**GPU | {"n_samples": 20_000}, explore_seeds=5, explore_samples=10_000),
 }
 COMMAND = Command(
     module="experiments.beta",

@@ -6,7 +6,7 @@ from typing import Annotated
 from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.schedules import SCHEDULES
 from experiments.config.names import SYNONYMS
-from experiments.config.study import Command, Study, names
+from experiments.config.study import GPU, SMOKE, Command, Study, names
 
 LADDERS = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5)'."
 FURTHER = "Further samplers: {names}. 'heun(s_churn=10)' works."
@@ -29,20 +29,10 @@ class LadderStudy(Study):
 
 
 PRESETS = {
-    "smoke": LadderStudy(
-        train_images=640,
-        warmup_images=320,
-        n_samples=132,  # just above the dimension of the features
-        ladders=("geometric", "karras"),
-        n_steps=(4,),
-        samplers=("heun",),
-    ),
+    "smoke": LadderStudy(**SMOKE, ladders=("geometric", "karras"), n_steps=(4,), samplers=("heun",)),
     "laptop": LadderStudy(train_seeds=5),  # enough for a statement on such networks in general
     "gpu": LadderStudy(
-        data="mnist",
-        train_images=50 * 60_000,
-        train_seeds=5,
-        n_samples=10_000,
+        **GPU,
         ladders=tuple(name for name in SCHEDULES if name != "flow"),  # which goes on with a step to 0
         n_steps=(8, 16, 32, 64),
         etas=(0.0, 0.5, 1.0),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.config.study import Command, Hidden, Study, names
+from experiments.config.study import GPU, SMOKE, Command, Hidden, Study, names
 
 LAWS = "Noise distributions of training: {names}. With parameters: 'log-normal(-0.507, 1.2)'."
 
@@ -52,7 +52,7 @@ PRESETS = {
         train_images=320,
         warmup_images=160,
         held_out=64,
-        n_samples=132,  # just above the dimension of the features
+        n_samples=SMOKE["n_samples"],
         laws=("log-normal", "uniform"),
         weightings=("karras",),
         n_steps=4,
@@ -62,11 +62,8 @@ PRESETS = {
     ),
     "laptop": NoiseStudy(train_images=30_000, held_out=500, train_seeds=5),
     "gpu": NoiseStudy(
-        data="mnist",
-        train_images=50 * 60_000,
+        **GPU,
         held_out=1024,
-        train_seeds=5,
-        n_samples=10_000,
         laws=(*NOISE_DISTRIBUTIONS,),
         weightings=("karras", "unit-eps", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"),
         parameterisations=("preconditioned", "eps", "x0"),

@@ -7,7 +7,7 @@ from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAM
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.config.names import SYNONYMS
-from experiments.config.study import Command, Study, one_name, shown
+from experiments.config.study import GPU, SMOKE, Command, Study, one_name, shown
 
 LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
 OUTPUTS = "Meaning of the network's output: {names}."
@@ -40,11 +40,7 @@ class RunStudy(Study):
     """End with x - sigma*eps at the last level: one more evaluation."""
 
 
-PRESETS = {
-    "smoke": RunStudy(train_images=640, warmup_images=320, n_samples=132),
-    "laptop": RunStudy(),
-    "gpu": RunStudy(data="mnist", train_images=50 * 60_000, train_seeds=5, n_samples=10_000),
-}
+PRESETS = {"smoke": RunStudy(**SMOKE), "laptop": RunStudy(), "gpu": RunStudy(**GPU)}
 COMMAND = Command(
     module="experiments.run",
     question="How good is this one setting?",

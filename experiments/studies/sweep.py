@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from experiments.config.study import Command, Study
+from experiments.config.study import GPU, SMOKE, Command, Study
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,7 @@ class SweepStudy(Study):
     docs/sweeps.md."""
 
 
-PRESETS = {
-    "smoke": SweepStudy(train_images=640, warmup_images=320, n_samples=132),
-    "laptop": SweepStudy(),
-    "gpu": SweepStudy(data="mnist", train_images=50 * 60_000, train_seeds=5, n_samples=10_000),
-}
+PRESETS = {"smoke": SweepStudy(**SMOKE), "laptop": SweepStudy(), "gpu": SweepStudy(**GPU)}
 COMMAND = Command(
     module="experiments.sweep",
     question="Your own question: FILE.py says which settings to compare.",

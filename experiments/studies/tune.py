@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.schedules import SCHEDULES
 from experiments.config.names import SYNONYMS
-from experiments.config.study import Command, Hidden, Study, names, shown
+from experiments.config.study import GPU, SMOKE, Command, Hidden, Study, names, shown
 
 Library = Literal["torch", "diffusers", "k-diffusion", "comfyui", "json"]
 LADDERS = "Noise schedules, the simplest first: {names}."
@@ -77,9 +77,7 @@ class TuneStudy(Study):
 
 PRESETS = {
     "smoke": TuneStudy(
-        train_images=1_920,  # after fewer, samples fail so grossly that nothing is recommended
-        warmup_images=320,
-        n_samples=132,  # just above the dimension of the features
+        **SMOKE | {"train_images": 1_920},  # after fewer, samples fail so grossly that nothing is recommended
         ladders=("vp", "karras"),
         budgets=(4,),
         etas=(0.0, 1.0),
@@ -88,15 +86,7 @@ PRESETS = {
         refine=1,
     ),
     "laptop": TuneStudy(),
-    "gpu": TuneStudy(
-        data="mnist",
-        train_images=50 * 60_000,
-        train_seeds=5,
-        n_samples=10_000,
-        race_samples=1_000,
-        budgets=(8, 16, 32, 64),
-        refine=24,
-    ),
+    "gpu": TuneStudy(**GPU, race_samples=1_000, budgets=(8, 16, 32, 64), refine=24),
 }
 COMMAND = Command(
     module="experiments.tune.experiment",

@@ -14,14 +14,14 @@ from rich.progress import track
 
 from experiments.config.config import ReferenceConfig, ScoreConfig
 from experiments.config.trial import Trial
-from experiments.metrics.distances import METRICS, Array, Reference, frechet_distance, jackknife_se
+from experiments.metrics.distances import METRICS, Array, jackknife_se
 from experiments.metrics.intervals import LEVEL, pooled
 from experiments.models.exact import mixture_images, mixture_of
 from experiments.results.claims import NUMBERS
-from experiments.results.floors import REPEATS
+from experiments.results.floors import REPEATS, floor_of
 from experiments.results.table import write_rows
 from experiments.stages.common import load_meta
-from experiments.stages.score import load_each, load_pool, load_reference
+from experiments.stages.score import load_each, load_reference
 from experiments.store.store import Store
 from experiments.why_noise.arms import EVERYWHERE, FULL, NONE, Arm, arms, bands, high_and_low
 from experiments.why_noise.copies import write_copies
@@ -87,7 +87,8 @@ def yardsticks(config: ScoreConfig, store: Store) -> Values:
     meta, each = load_meta("scores", config, store), load_each(config, store)
     out: Values = {name: (meta[name], np.asarray(meta[f"{name}_replicates"])) for name in METRICS}
     features = each["features"].double().numpy()
-    out["root"] = root_above(*out["fd"], _floor(config.reference, store, len(features)))
+    floor = floor_of(config.reference, store, len(features), REPEATS)  # known already: it is in floors.csv
+    out["root"] = root_above(*out["fd"], float(floor["fd"].mean()))
     out["whitened"] = whitened_kd(features, _whitened(config.reference, store, len(features)))
     if "log_density" in each:
         shares, density = _truth(config.samples.model.data, config.samples.ladder.sigmas()[-1])
@@ -99,15 +100,6 @@ def yardsticks(config: ScoreConfig, store: Store) -> Values:
 @lru_cache(maxsize=4)
 def _whitened(reference: ReferenceConfig, store: Store, n: int) -> Whitened:
     return Whitened.of(load_reference(reference, store, n))
-
-
-@lru_cache(maxsize=4)
-def _floor(reference: ReferenceConfig, store: Store, n: int) -> float:
-    """The mean FD of n real images."""
-    pool = load_pool(reference, store)[0]
-    drawn = [pool.aside(n, draw) for draw in range(1, REPEATS + 1)]
-    references = [Reference(pool.features[~aside], {}, {}) for aside in drawn]
-    return float(np.mean([frechet_distance(pool.features[a], real) for a, real in zip(drawn, references, strict=True)]))
 
 
 @lru_cache(maxsize=2)

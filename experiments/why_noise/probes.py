@@ -20,13 +20,13 @@ from diffusion_core.samplers.base import Noise
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config.config import Ladder
 from experiments.config.denoisers import Loader, Machine, ModelConfig
-from experiments.config.identity import NOT_IN_IDENTITY
 from experiments.metrics.distances import jackknife_se
 from experiments.models.exact import mixture_images, mixture_of
 from reports.schema import GROUPS
 
 CLEAN, FIRST, SECOND = (20_000 + 1_000 * purpose for purpose in range(3))  # added to a seed
 N_LEVELS = 12  # levels of a ladder that are probed
+AT_ONCE = 256  # samples per evaluation
 Rows = Iterator[dict[str, Any]]
 
 
@@ -40,7 +40,6 @@ class MixtureProbe:
     etas: tuple[float, ...] = ()  # of the trajectories
     seed: int = 0  # of sampling; each network has its own
     machine: Machine = field(default_factory=Machine)
-    batch_size: int = field(default=256, metadata=NOT_IN_IDENTITY)
     name: ClassVar[str]
     evaluations: ClassVar[float]  # per sample, step and eta, about
 
@@ -101,8 +100,8 @@ class ProbeSetup:
     def eps(self, model: Model, x: Tensor, sigma: float) -> Tensor:
         """The model's eps at one level, in batches, as the sampler evaluates it."""
         with computing_in(self.config.machine.precision, self.config.machine.device):
-            parts = x.split(self.config.batch_size)
-            return torch.cat([model(part, part.new_full((len(part),), sigma)).float() for part in parts])
+            parts = [model(part, part.new_full((len(part),), sigma)).float() for part in x.split(AT_ONCE)]
+            return torch.cat(parts)
 
     def squares(self, x: Tensor, sigma: float) -> Tensor:
         """Mean square (n,) of the model's eps."""

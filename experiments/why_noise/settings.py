@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from experiments.config.study import Command, Hidden, Study
+from experiments.config.study import SMOKE, Command, Hidden, Study
 
 if TYPE_CHECKING:
     from experiments.config.config import Ladder
@@ -67,7 +67,7 @@ PRESETS = {
         train_images=320,
         warmup_images=160,
         train_seeds=1,
-        n_samples=132,  # just above the dimension of the features
+        n_samples=SMOKE["n_samples"],
         lengths=(320,),
         main_steps=4,
         n_steps=(3, 4),

@@ -91,8 +91,6 @@ class Scaled(nn.Module):
 
     def __init__(self, exact: nn.Module, factor: float) -> None:
         super().__init__()
-        if not math.isfinite(factor):
-            raise ValueError(f"factor={factor}: it must be finite")
         self.exact, self.factor = exact, factor
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:

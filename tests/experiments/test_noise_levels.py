@@ -15,9 +15,9 @@ from experiments.config.comparison import BestSet, Contrast
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.noise_levels import contrasts, settings, trials
-from experiments.stages import error_curve
 from experiments.stages.common import images_of
-from experiments.stages.error_curve import CurveConfig, curve_stage, density
+from experiments.stages.error_curve import CurveConfig, density
+from experiments.stages.probe import probe_stage
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
 from experiments.studies.noise_levels import PRESETS
@@ -59,17 +59,18 @@ def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The unit of the curve: the best denoiser that knows only the variance of the data, on data of variance 1."""
-    monkeypatch.setattr(error_curve, "load_model", lambda *_: GaussianDenoiser())
+    monkeypatch.setattr("experiments.stages.common.load_model", lambda *_: GaussianDenoiser())
     config = CurveConfig(TrainConfig(held_out=400), sigmas=(30.0, 1.0, 0.1))
-    points = curve_stage(config, Store(tmp_path), None)
+    points = probe_stage(config, Store(tmp_path), None)
     assert [point["sigma"] for point in points] == [30.0, 1.0, 0.1] and points[0]["n_images"] == 400
     for point in points:
         assert point["relative_error"] == pytest.approx(1, abs=0.05)
         assert 0 < point["se"] < 0.05
-    monkeypatch.setattr(error_curve, "_errors", None)  # computed again, it would fail
-    assert curve_stage(config, Store(tmp_path), None) == points
+    monkeypatch.setattr(CurveConfig, "rows", None)  # computed again, it would fail
+    assert probe_stage(config, Store(tmp_path), None) == points
+    monkeypatch.undo()
     with pytest.raises(ValueError, match="held_out=0: an error curve needs images that training did not see"):
-        curve_stage(CurveConfig(TrainConfig()), Store(tmp_path), None)
+        probe_stage(CurveConfig(TrainConfig()), Store(tmp_path), None)
 
 
 def test_held_out_images_are_not_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,13 +18,14 @@ from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import features_id
-from experiments.results.table import COLUMNS, NOT_VALUES
+from experiments.results.table import COLUMNS
 from experiments.stages.score import reference_stage
 from experiments.store.store import Store
 
 TRAIN = TrainConfig(images_seen=192, batch_size=64, warmup_images=64)
 REFERENCE = ReferenceConfig("mnist5k", "digits", features_id("digits"))
-VALUES = [name for name in COLUMNS if name not in NOT_VALUES]
+OF_A_RUN = ("seconds", "train_seconds", "shared_device", "finished_at", "batch_size", "retries")  # differ if repeated
+VALUES = [name for name in COLUMNS if name not in OF_A_RUN]
 
 
 def trial(n_steps: int, eta: float, train: TrainConfig = TRAIN, mode: str = "any", seed: int = 0) -> Trial:

@@ -1,4 +1,4 @@
-"""What the tests of the store share: an artifact of two small files."""
+"""What the tests of the store share: an artifact of two small files, and a disk without room."""
 
 from pathlib import Path
 
@@ -12,3 +12,8 @@ def put(store: Store, identity: str = "abc", kind: str = "models", content: byte
         (folder / "file").write_bytes(content)
         write_json(folder / "meta.json", {"seconds": 1.5})
     return store.path(kind, identity)
+
+
+def full(*arguments: object, **keywords: object) -> None:
+    """What any write does on a full disk."""
+    raise OSError(28, "No space left on device")

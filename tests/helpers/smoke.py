@@ -29,6 +29,10 @@ class Ended:
         values: dict[str, Any] = json.loads(self.stdout.splitlines()[-1])
         return values
 
+    def refused(self, message: str) -> bool:
+        """Whether it ended with status 2 and one line that holds the message."""
+        return self.status == 2 and message in self.stderr and self.stderr.count("\n") == 1
+
 
 @dataclass(frozen=True)
 class Finished(Ended):
@@ -44,11 +48,11 @@ class Finished(Ended):
         return pd.read_csv(self.out / f"{name}.csv")
 
 
-def typed(*arguments: str) -> Ended:
-    """Runs a command as if it were typed."""
+def typed(*arguments: str, path: str = "experiments") -> Ended:
+    """Runs a command as if it were typed; `path`: how the program was called."""
     stdout, stderr = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
-        patch.setattr(sys, "argv", ["experiments", *arguments])
+        patch.setattr(sys, "argv", [path, *arguments])
         status = program.main()
     return Ended(status, stdout.getvalue(), stderr.getvalue())
 

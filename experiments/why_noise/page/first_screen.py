@@ -102,14 +102,14 @@ def lines(run: Run) -> list[tuple[str, str]]:
         size = gains.shown(run, summed)
         less = f"the gains of single bands beyond the exact denoiser's sum to {size} less than the network's"
         parts.append(("Errors at different levels", f"give more together: {less}."))
-    visited = run.ratios[(run.ratios["probe"] == "visited") & (run.ratios["sigma"] < gains.LOW)]
-    longest = visited[(visited["images_seen"] == visited["images_seen"].max()) & visited["high"].notna()]
-    if len(longest):
-        better = int((longest["high"] < 1).sum())
-        word = "supported" if better > len(longest) / 2 else "in part" if better else "not detectably"
+    visited = gains.visited(run)
+    tests = visited[visited["sigma"] < gains.LOW]
+    if len(tests):
+        better = int((tests["high"] < 1).sum())
+        word = "supported" if better > len(tests) / 2 else "in part" if better else "not detectably"
         parts.append((
             "Noise keeps inputs as in training",
-            f"{word}: in {better} of {len(longest)} tests (level × eta, below sigma {number(gains.LOW)}) the error "
+            f"{word}: in {better} of {len(tests)} tests (level × eta, below sigma {number(gains.LOW)}) the error "
             "falls on inputs met in sampling.",
         ))  # fmt: skip
     part = gains.claim(run, "noise below − 0.75 everywhere", gains.lengths(run)[-1])

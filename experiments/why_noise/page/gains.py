@@ -52,6 +52,12 @@ def half_left(run: Run, images_seen: float, edge: float | None = None) -> pd.Ser
     return claim(run, HALF_LEFT, images_seen, band_low=split_at(run) if edge is None else edge)
 
 
+def visited(run: Run) -> pd.DataFrame:
+    """The ratios on visited inputs that have limits, with the networks that were trained longest."""
+    ratios = run.ratios[run.ratios["probe"] == "visited"]
+    return ratios[(ratios["images_seen"] == ratios["images_seen"].max()) & ratios["high"].notna()]
+
+
 def split_at(run: Run) -> float | None:
     """The noise level at which denoisers are split in two, if any are."""
     rows = run.gains[run.gains["part"] == "split"]

@@ -21,12 +21,10 @@ def inputs(run: Run) -> Section | None:
 
 def visited(run: Run) -> list[Block]:
     """Squared errors on the network's own samples over those on fresh inputs, with noise over without noise."""
-    ratios, lead = run.ratios[run.ratios["probe"] == "visited"], "(a) Errors on visited inputs"
-    if not len(ratios):
-        return []
-    longest = ratios[(ratios["images_seen"] == ratios["images_seen"].max()) & ratios["high"].notna()]
+    longest, lead = gains.visited(run), "(a) Errors on visited inputs"
     if not len(longest):
-        return [Prose("not tested: one network gives no limits.", lead)]
+        untested = Prose("not tested: one network gives no limits.", lead)
+        return [untested] if (run.ratios["probe"] == "visited").any() else []
     low = longest[longest["sigma"] < gains.LOW]
     text = (
         f"below sigma {number(gains.LOW)}, noise lowers the error on visited inputs detectably at "

@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 
-from diffusion_core.samplers import Euler
 from experiments import beta
-from experiments.config.config import Ladder
 from experiments.config.denoisers import Machine
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
@@ -16,7 +14,6 @@ from experiments.engine.calibrated import best_sampling, best_training
 from experiments.engine.options import Options
 from experiments.stages.calibration import SAMPLING, TRAINING, Mode, Timing
 from experiments.studies.beta import PRESETS
-from experiments.why_noise.arms import exact_model
 
 T = 2  # threads
 
@@ -134,16 +131,6 @@ def test_a_machine_that_cannot_be_timed_computes_plainly(monkeypatch: pytest.Mon
     monkeypatch.delenv("SIGMABENCH_PRECISION")
     monkeypatch.setattr(calibrated, "timings", lambda *_: ())
     assert machines("laptop", threads=1) == {(Machine(threads=1), Machine(threads=1))}
-
-
-def test_exact_denoisers_stay_in_eager_fp32() -> None:
-    from experiments.why_noise.settings import PRESETS
-
-    fast = Machine(precision="bf16", compiled=True, threads=2)
-    study = replace(PRESETS["smoke"], sampling=fast)
-    exact = exact_model(study, 0)
-    score = study.score(exact, Ladder(n_steps=4), Euler(0.0))
-    assert score.samples.machine == exact.machine == Machine(threads=2)
 
 
 def test_the_work_counts_each_sampling_once(monkeypatch: pytest.MonkeyPatch) -> None:

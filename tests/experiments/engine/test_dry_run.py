@@ -49,11 +49,7 @@ def test_the_forecast_is_what_the_comparison_will_say_if_networks_differ_by_thei
     [
         (2, False, "MMD ×1000 of about 6 .*; half of that takes four times the images"),
         (5, False, "MMD ×1000 of at best about 5 .*; the spread between networks is not known yet"),
-        (
-            2,
-            True,
-            "MMD ×1000 of at best about 6 .*; settings with networks of their own get a verdict",
-        ),
+        (2, True, "MMD ×1000 of at best about 6 .*; settings with networks of their own get a verdict"),
         (5, True, "MMD ×1000 of at best about 5 .*; the spread between networks is not known yet"),
     ],
 )

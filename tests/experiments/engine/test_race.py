@@ -36,7 +36,7 @@ def trial(setting: str, seed: int = 0) -> Trial:
     return Trial("test", "2 steps", ScoreConfig(samples, REFERENCE), setting)
 
 
-def race(settings: Sequence[str], seen: list[Left], refinement: Refinement | None = None, keep: int = 2) -> Race:
+def race(settings: Sequence[str], seen: list[Left], *refinement: Refinement) -> Race:
     def then(first: Left, left: Left, field: Field, share: float) -> tuple[list[Trial], list[Comparison]]:
         seen.append(left)
         shares.append(share)
@@ -44,7 +44,7 @@ def race(settings: Sequence[str], seen: list[Left], refinement: Refinement | Non
         finals = [replace(trial(name, seed=5), mode="final") for name in left["2 steps"]]
         return finals, [BestSet("final", by_setting(finals)["final"])]
 
-    return Race(by_setting([trial(name) for name in settings]), keep, then, refinement)
+    return Race(by_setting([trial(name) for name in settings]), 2, then, *refinement)
 
 
 def run(planned: Race, store: Store, trials: Sequence[Trial] | None = None) -> Raced:

@@ -76,8 +76,8 @@ def lose_a_node() -> Iterator[Callable[[], None]]:
 
 
 def sweep(trials: list[Trial], context: RunContext, **more: Any) -> SweepResult:
-    with on_ray.connected(threads=1) as ray:
-        return execute(Plan.of(trials), context, Console(quiet=True), executor=ray.executor, slots=ray.slots, **more)
+    with on_ray.connected(threads=1) as (executor, slots):
+        return execute(Plan.of(trials), context, Console(quiet=True), executor=executor, slots=slots, **more)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """What every store promises: complete or absent, verified on reading, one copy of each artifact, no leftovers."""
 
-import json
 import logging
 import os
 import time
@@ -228,26 +227,6 @@ def test_temporaries_of_living_and_of_other_computers_processes_stay(tmp_path: P
     with Store(tmp_path).writing("models", "abc") as folder:
         Store(tmp_path).sweep_temporaries()
         assert folder.is_dir() and [path.exists() for path in (*other, *strange)] == [True, False, True, True]
-
-
-def test_a_store_of_an_earlier_version_is_read_as_it_is(tmp_path: Path, spoil: Callable[..., None]) -> None:
-    """Its files lie beside the manifest. Folders without a manifest are no artifacts, and make way."""
-    new, old = put(Store(tmp_path / "new")), tmp_path / "old" / "models" / "abc"
-    old.mkdir(parents=True)
-    for file in ("file", "meta.json"):
-        (new / file).rename(old / file)
-    store = Store(tmp_path / "old")
-    assert not store.has("models", "abc")
-    (old / MANIFEST).write_text(
-        json.dumps({Path(file).name: sum for file, sum in read_sums((new.parent / MANIFEST).read_bytes()).items()})
-    )
-    assert store.has("models", "abc") and store.path("models", "abc") == old and len(store.artifacts()) == 1
-    assert (old / "file").read_bytes() == CONTENT and store.leftovers() == []
-    spoil(old / "file", "flipped")
-    assert not Store(tmp_path / "old").has("models", "abc") and not old.exists()
-    old.mkdir()
-    (old / "file").write_text("without a manifest")
-    assert (put(store) / "file").read_bytes() == CONTENT
 
 
 def test_a_place_without_hard_links_keeps_one_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

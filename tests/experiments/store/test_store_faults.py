@@ -9,7 +9,7 @@ import pytest
 import warm
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
-from small_artifact import CONTENT, put
+from small_artifact import CONTENT, full, put
 
 from experiments.store.checksums import MANIFEST
 from experiments.store.store import Store, StoreError
@@ -58,10 +58,6 @@ def test_a_full_disk_can_be_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Where not even an empty folder has room."""
     store = Store(tmp_path)
     put(store)
-
-    def full(*arguments: object, **keywords: object) -> None:
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr(Path, "mkdir", full)
     store.discard("models", "abc")
     assert store.artifacts() == [] and not (tmp_path / "models" / "abc").exists()
