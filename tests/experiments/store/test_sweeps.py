@@ -10,6 +10,7 @@ import pytest
 import short_sweep
 from rich.console import Console
 from short_sweep import REFERENCE, TRAIN, TRIALS, known_images, values
+from small_artifact import full
 
 from experiments.config import trained
 from experiments.config.comparison import Contrast
@@ -20,8 +21,9 @@ from experiments.results.contrasts import contrast_rows
 from experiments.results.floors import floor_rows
 from experiments.results.images import write_evidence
 from experiments.stages import sample
-from experiments.stages.error_curve import CurveConfig, curve_stage
+from experiments.stages.error_curve import CurveConfig
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
+from experiments.stages.probe import probe_stage
 from experiments.stages.score import load_pool, load_reference
 from experiments.stages.train import train_stage
 from experiments.store.checksums import MANIFEST, checksums, read_json, write_json
@@ -147,10 +149,6 @@ def test_a_read_only_store_serves_a_finished_sweep(
 
 def test_a_store_that_cannot_be_written_fails_before_the_work(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(copy / "models")
-
-    def full(*arguments: object, **keywords: object) -> None:
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr(Path, "mkdir", full)
     monkeypatch.setattr(trained, "train", None)  # trained in vain, it would fail otherwise
     rows = run(Store(copy))
@@ -172,7 +170,7 @@ def test_a_mixture_and_a_curve_are_verified_too(
 
     curve = CurveConfig(replace(TWO[0].model, held_out=4))
     train_stage(curve.model, Store(copy), None, lambda n: None)
-    rows = curve_stage(curve, Store(copy), None)
-    spoil(Store(copy).path("curves", identity(curve)) / "curve.csv", "halved")
-    assert curve_stage(curve, Store(copy), None) == rows
-    assert f"curves/{identity(curve)} is damaged" in caplog.text
+    rows = probe_stage(curve, Store(copy), None)
+    spoil(Store(copy).path("probes", identity(curve)) / "rows.json", "halved")
+    assert probe_stage(curve, Store(copy), None) == rows
+    assert f"probes/{identity(curve)} is damaged" in caplog.text
