@@ -1,4 +1,4 @@
-"""Draws figures/loop.gif, digits while they are made, without and with noise: `python docs/loop.py runs/beta-laptop`.
+"""Draws figures/loop.gif, digits while they are made, without and with noise: `python docs/loop.py runs/beta-mnist`.
 
 The network is the first one of the run, and both halves start from the same noise.
 """

@@ -18,7 +18,7 @@ def test_published_reports_are_few_and_small() -> None:
     assert len(files) <= 300 and sum(path.stat().st_size for path in files) <= 12_000_000
 
 
-@pytest.mark.parametrize("name", ["beta-long", "noise_levels-natural", "why_noise-digits-natural"])
+@pytest.mark.parametrize("name", ["beta-mnist", "noise_levels-natural", "why_noise-digits-natural"])
 def test_a_published_report_is_rendered_from_its_tables(
     name: str, text_of: Callable[[Path], str], tmp_path: Path
 ) -> None:
