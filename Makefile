@@ -1,8 +1,8 @@
 # Needs Python 3.11+ and make; everything else goes into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-# several processes (see conftest.py), each with one thread; tests that share fixtures stay together
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
+# several processes (see conftest.py), each with one thread; each runs whole files, whose tests share fixtures
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: quickstart check test lint benchmark release
 quickstart: .venv/installed ## train, sample, score and report: is beta > 0 better than beta = 0?

@@ -28,20 +28,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(n_cores, 3) + (config.option.markexpr != "not slow")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under pytest-xdist, tests that share fixtures stay together: each file, and those in a browser. Slow first."""
+    """In several processes, where each file is run by one (--dist loadfile): the files that take longest first."""
     if not hasattr(config, "workerinput"):  # this is no process of pytest-xdist
         return
-    in_browser = [item for item in items if "browser" in getattr(item, "fixturenames", ())]
-    group = {item: item.nodeid.split("::")[0] for item in items} | dict.fromkeys(in_browser, "browser")
-    seconds = Counter[str]()  # roughly: slow(20) takes 20 seconds, slow a few
+    seconds = Counter[Path]()  # roughly: slow(20) takes 20 seconds, slow a few
     for item in items:
         if slow := item.get_closest_marker("slow"):
-            seconds[group[item]] += slow.args[0] if slow.args else 2
-    items.sort(key=lambda item: -seconds[group[item]])
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group[item]))
+            seconds[item.path] += slow.args[0] if slow.args else 2
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:

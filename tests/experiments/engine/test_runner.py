@@ -104,7 +104,7 @@ main()
     ("where", "number"),
     [
         ("experiments.store.store.checksums", 5),
-        ("experiments.engine.executor._write_log", 4),
+        ("experiments.engine.executor._Sweep._note", 4),
         ("experiments.engine.runner.write_report", 1),
     ],
     ids=["while an artifact is half-written", "between two artifacts", "while results are written"],
