@@ -56,7 +56,8 @@ def lose_a_node() -> Iterator[Callable[[], None]]:
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    os.environ |= quiet | {"RAY_worker_niceness": "0"}  # its workers would starve beside the other processes of tests
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
     joined = ExitStack()
     with warnings.catch_warnings():
