@@ -86,6 +86,8 @@ def _check_reference(config: ReferenceConfig, store: Store, data_root: Path | No
 def _check_network(config: ModelConfig, store: Store, data_root: Path | None) -> None:
     stored = load_meta("models", config, store)
     _, numbers = beginning(*config.training(StoreLoader(store, data_root, config.machine.device)))
+    if not numbers.keys() <= stored.keys():
+        raise Differs("its first training steps are not stored with it")
     for name, again in numbers.items():
         for before, now in zip(stored[name], again, strict=True):
             if not abs(now - before) <= TRAINING_DIFFERS * abs(before):

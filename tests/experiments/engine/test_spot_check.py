@@ -27,6 +27,7 @@ from experiments.engine.executor import SweepResult, execute
 from experiments.engine.plan import Plan
 from experiments.engine.spot_checks import due
 from experiments.engine.tasks import RunContext
+from experiments.stages.common import load_meta
 from experiments.stages.sample import sample_stage
 from experiments.stages.spot_check import Differs, choose, spot_check
 from experiments.stages.train import train_stage
@@ -242,6 +243,18 @@ def test_a_network_that_differs_takes_its_runs_with_it(folder: Path) -> None:
     again, said = run([trial(model)], Store(folder / "old"))
     fresh = fd([trial(model)], Store(folder / "new"))
     assert poisoned != fresh and again.rows[0]["fd"] == pytest.approx(fresh[0], rel=1e-6) and "its training" in said
+
+
+@pytest.mark.slow
+def test_a_network_stored_without_its_first_steps_differs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, store = TrainConfig(images_seen=64, batch_size=32, machine=MACHINE), Store(folder / "store")
+    train_stage(model, store, None, lambda n: None)
+    spot_check(model, store, None)
+    stored = load_meta("models", model, store)
+    del stored["first_gradients"]
+    monkeypatch.setattr("experiments.stages.spot_check.load_meta", lambda *_: stored)
+    with pytest.raises(Differs, match="are not stored with it"):
+        spot_check(model, store, None)
 
 
 CLOCK = """import time
