@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from itertools import cycle
 from typing import Any
 
+import matplotlib
 import matplotlib.style
 import pandas as pd
 import seaborn as sns
@@ -87,8 +88,10 @@ def looks(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def settle(figure: Figure) -> Figure:
     """The figure with a fixed layout. Positions are rounded: the solver's last digits change with each call."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)  # without a drawing, of which saving it makes one
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)  # an engine that does nothing would have it drawn twice
     for ax in figure.axes:
         bounds = [round(value, 4) for value in ax.get_position().bounds]
         ax.set_position(bounds)  # type: ignore[arg-type]  # any four numbers will do
