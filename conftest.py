@@ -32,10 +32,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """In several processes, where each file is run by one (--dist loadfile): the files that take longest first."""
     if not hasattr(config, "workerinput"):  # this is no process of pytest-xdist
         return
-    seconds = Counter[Path]()  # roughly: slow(20) takes 20 seconds, slow a few
+    seconds = Counter[Path]()  # roughly: slow(20) takes 20 seconds, slow about one
     for item in items:
         if slow := item.get_closest_marker("slow"):
-            seconds[item.path] += slow.args[0] if slow.args else 2
+            seconds[item.path] += slow.args[0] if slow.args else 1
     items.sort(key=lambda item: -seconds[item.path])
 
 

@@ -125,6 +125,7 @@ def draw(model: Any, sampler: Sampler = Euler(1.0)) -> Tensor:  # noqa: B008
     return sample(model, ladder, sampler, n_samples=70, shape=SHAPE, batch_size=64, device=META, final_denoise=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", OF_SAMPLERS.values(), ids=OF_SAMPLERS)
 def test_samplers(sampler: Sampler) -> None:
     samples = draw(build("small").to(META), sampler)
@@ -146,6 +147,7 @@ def test_a_tensor_left_on_the_cpu_is_found() -> None:
         draw(lambda x, sigma: network(x, sigma) * torch.linspace(0, 1, len(x)).view(-1, 1, 1, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_networks(name: str, parameterisation: str) -> None:
@@ -164,6 +166,7 @@ def test_adapters(make: Callable[[nn.Module], nn.Module]) -> None:
     assert draw(make(lambda *inputs: net(*inputs))).device == META  # type: ignore[arg-type]  # a plain function
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stratified", [False, True], ids=["independent", "stratified"])
 def test_training(stratified: bool) -> None:
     """Every noise distribution, every weighting, and a network of our own."""

@@ -145,6 +145,7 @@ def damaged(path: Path) -> str:
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -79,6 +79,7 @@ def foreign(name: str) -> ForeignConfig:
     return found
 
 
+@pytest.mark.slow
 def test_the_command_shows_numbers_doubts_and_a_picture(here: Path) -> None:
     ended = checked("right")
     assert "verdict: no doubts; usable from sigma 30 to 0.0646" in ended.stdout and "beyond its times" in ended.stdout

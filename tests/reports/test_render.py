@@ -23,6 +23,7 @@ def test_text_is_as_committed(end: str, text_of: Any, copied: Callable[[str], Pa
     as_committed(text_of(copied(f"run{end}")), HERE / f"expected{end}.md")
 
 
+@pytest.mark.slow
 def test_page_needs_no_network(report: Path) -> None:
     page = Page(report)
     links = [value for _, attributes in page.tags for name in ("src", "href") if (value := attributes.get(name))]
@@ -86,6 +87,7 @@ def test_failed_and_impossible_runs_are_listed(report: Path) -> None:
     assert "eta=2.5: at most 2.30 on a ladder of 66 steps" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left_out", [*MODES, "all of them"])
 def test_missing_modes_are_left_out(left_out: str) -> None:
     run, gone = read_run(HERE / "run"), MODES if left_out == "all of them" else (left_out,)
@@ -119,6 +121,7 @@ def test_nothing_succeeded(directory: Path, change: Any, text_of: Any) -> None:
     assert text.count("boom") > 10
 
 
+@pytest.mark.slow
 def test_inception_features_make_it_fid(directory: Path, change: Any, text_of: Any) -> None:
     for name in ("table.csv", "contrasts.csv", "floors.csv"):
         change(name, lambda frame: frame.assign(features="inception-v3-compat"))

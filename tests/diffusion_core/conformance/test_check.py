@@ -78,6 +78,7 @@ BUGS: list[tuple[str, Callable[..., Tensor], dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bug", "sampler", "options", "kind"), BUGS, ids=[f"{bug[0]}: {bug[3]}" for bug in BUGS])
 def test_planted_bugs_are_found(bug: str, sampler: Callable[..., Tensor], options: Any, kind: str) -> None:
     """The wrong ones are found, and the same code without the bug is right; the last two bugs have the right limit."""
@@ -143,6 +144,7 @@ OUTSIDE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_what_impulses_cannot_measure_goes_to_monte_carlo(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diffusion_core.conformance.checking.N_DRAWN", 10_000)
@@ -171,6 +173,7 @@ REFERENCES: dict[str, tuple[Oracle, Callable[..., Tensor], Callable[..., Tensor]
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFERENCES)
 def test_a_reference_that_impulses_cannot_measure_is_sampled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diffusion_core.conformance.checking.N_DRAWN", 10_000)
@@ -244,6 +247,7 @@ def test_other_signatures(sampler: Any, right: bool) -> None:
     assert check(sampler, budgets=FEW).right == right
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize(
     ("name", "options", "kind"),

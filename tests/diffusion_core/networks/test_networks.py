@@ -22,6 +22,7 @@ def inputs(n: int, channels: int = 1, seed: int = 1) -> tuple[Tensor, Tensor]:
     return torch.randn(n, channels, 32, 32, generator=generator) * sigma.view(-1, 1, 1, 1), sigma
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 @every_parameterisation
 @every_network

@@ -34,6 +34,7 @@ class Own(BaseException):
     """What no `except Exception` catches."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "told"),
     [
@@ -84,6 +85,7 @@ def test_a_failure_that_lasts_is_paid_for_once(tmp_path: Path, monkeypatch: pyte
     assert len(run(diverging, store)) == len(trained) == 2  # and remembered anew
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error",
     [OSError("disk full"), MemoryError(), json.JSONDecodeError("damaged", "", 0), ValueError("x: no such folder")],

@@ -113,6 +113,7 @@ def test_what_a_model_reads_is_met_when_it_changes(folder: Path, name: str, left
     assert result.evaluations == 0 and "warning" not in said  # it has healed, and a check is not counted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "differs"), [(".bfloat16().float()", False), (" * 1.0002", False), (" * 1.03", True)]
 )
@@ -135,6 +136,7 @@ def ours(name: str) -> tuple[Any, str, Callable[..., Any]]:
     return torch.Tensor, "add_", lambda self, other, alpha=1: original(self, other, alpha=0.8 * alpha)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ours", "torch"])
 def test_a_store_that_a_replaced_function_poisoned_heals(folder: Path, name: str) -> None:
     """All runs of the network are ours, so one of them is checked, and then the others too."""
@@ -214,6 +216,7 @@ def test_what_is_registered_and_edited_has_another_name(
         spot_check(config, store, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "value"),
     [

@@ -36,6 +36,7 @@ def test_few_networks_hold_for_themselves(n: int, spread: float) -> None:
     assert all(estimate.holds_for == n for estimate in estimates)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spread", "shape", "expected"),
     [(0, "normal", 0.981), (0.5, "normal", 0.974), (1, "normal", 0.961), (4, "normal", 0.951), (1, "skewed", 0.962),
@@ -72,6 +73,7 @@ def features(rng: np.random.Generator, shift: float) -> tuple[np.ndarray, np.nda
     return 0.8 * common + 0.6 * left, 1.1 * (0.8 * common + 0.6 * right) + shift
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.3, 0.6])  # nearer to the floor the jackknife is too wide
 def test_the_jackknife_holds_for_each_distance(shift: float) -> None:
     rng = np.random.default_rng(11)
@@ -85,6 +87,7 @@ def test_the_jackknife_holds_for_each_distance(shift: float) -> None:
         assert 0.92 <= coverage(float(np.mean(differences)), estimates) <= 0.985  # standard error 0.013
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "spread", "low", "high"),
     [(1, 0, 0.02, 0.085), (2, 0, 0.02, 0.085), (5, 0, 0.003, 0.06), (5, 1, 0.01, 0.07), (2, 1, 0.13, 0.25)],

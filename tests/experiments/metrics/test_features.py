@@ -50,6 +50,7 @@ def test_names_are_torch_fidelitys() -> None:
     assert (dimension("digits", IMAGE), dimension("inception-v3-compat", IMAGE)) == (128, 2048)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layers"), [("digits", ["logits", "features"]), pytest.param("natural", ["features"], marks=natural)]
 )
@@ -149,6 +150,7 @@ class Evil:
         return warnings.warn, ("unpickled",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["digits", pytest.param("natural", marks=natural), "inception-v3-compat", "vgg16", "clip-rn50"]
 )

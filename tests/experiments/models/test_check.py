@@ -124,6 +124,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_nothing_is_doubted_about_an_exact_denoiser(name: str) -> None:
     result = examine(RIGHT[name], DATA, "cpu")

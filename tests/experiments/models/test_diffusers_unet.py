@@ -105,6 +105,7 @@ def compare(name: str, mine: Tensor, reference: Tensor, tolerance: float = 1e-4)
     assert difference < tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
 def test_euler_is_diffusers_ddim(diffusers: Any, save: Save, prediction: str, schedule: str) -> None:

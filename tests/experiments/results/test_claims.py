@@ -62,6 +62,7 @@ def test_a_network_without_both_etas_has_no_gain() -> None:
     assert {network[0] for network in gains} == {0.5}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.0, 0.6])
 def test_the_interval_of_a_mean_rank_correlation_covers_it(correlation: float) -> None:
     """Ten networks in each of five seeds, as prediction 9 has them: 300 simulated runs."""

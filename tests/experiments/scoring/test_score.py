@@ -75,6 +75,7 @@ def test_two_sets_from_python(folders: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_features_are_computed_once_and_checked(
     folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

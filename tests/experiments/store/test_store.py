@@ -34,6 +34,7 @@ def temporaries(store: Store) -> list[Path]:
     return list((store.root / "tmp").glob("*"))
 
 
+@pytest.mark.slow
 def test_an_artifact_appears_only_when_it_is_complete(url: str, elsewhere: Callable[[str], Store]) -> None:
     store = Store(url)
     with store.writing("models", "abc") as folder:
@@ -71,6 +72,7 @@ def test_the_first_of_two_writers_counts_and_the_second_succeeds_too(
     assert set(places(store)) == {"file", MANIFEST} and temporaries(store) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_damage_is_reported_and_removed_and_computed_again(
     fault: str,

@@ -55,6 +55,7 @@ def run_with(
     return read_run(directory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "holds_for", "gain", "tested", "said"),
     [
@@ -80,6 +81,7 @@ def test_the_answer_follows_the_predictions(
     assert first_screen.sentence(run) == said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIRMS)
 def test_one_that_fails_says_so(directory: Path, name: str) -> None:
     low, high = CONFIRMS[name]

@@ -29,12 +29,14 @@ def mean(model: nn.Module) -> tuple[float, float]:
     return float(last["value"]), float(last["se"])
 
 
+@pytest.mark.slow
 def test_the_denoiser_of_any_distribution_has_none() -> None:
     for law in (LAW, changed(LAW, WrongConfig("mnist5k", "weights", 1.0))):
         value, se = mean(law)
         assert abs(value) < 4 * se < 5e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [Scaled(LAW, 0.8), Scaled(LAW, 1.2), Blend(changed(LAW, WrongConfig("mnist5k", "wider", 0.3)), LAW, 1.0, 100.0)],
