@@ -87,11 +87,18 @@ def verdict_in_short(found: list[Pair], usual: str) -> tuple[str, str]:
     )
     worse = [name for name, same in words.items() if all(word == WORSE for word in same)]
     if always:
-        return f"{listed(always[:2])}.", f"{'It is' if len(always) == 1 else 'They are'} better than {usual}."
+        return f"{_named(always)}.", f"{'It is' if len(always) == 1 else 'They are'} better than {usual}."
     if once:
-        return "It depends on the sampler.", f"{listed(once[:2])} is better than {usual} with some samplers only."
-    bad = f"; {listed(worse[:2])} {'is' if len(worse) == 1 else 'are'} worse" if worse else ""
+        are = "is" if len(once) == 1 else "are"
+        return "It depends on the sampler.", f"{_named(once)} {are} better than {usual} with some samplers only."
+    bad = f"; {_named(worse)} {'is' if len(worse) == 1 else 'are'} worse" if worse else ""
     return f"Keep {usual}.", f"No other setting is detectably better{bad}."
+
+
+def _named(settings: list[str]) -> str:
+    """Up to three settings, and how many more there are. Quoted: their names may have commas."""
+    more = [f"{len(settings) - 2} more"] if len(settings) > 3 else []
+    return listed([f"“{name}”" for name in settings[: 2 if more else 3]] + more)
 
 
 def conditions(run: Run) -> Section:

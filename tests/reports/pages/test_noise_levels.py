@@ -30,7 +30,7 @@ def run_with(folder: Path, verdict: str) -> Run:
 @pytest.mark.parametrize(
     ("verdict", "lead", "text"),
     [
-        ("better", "uniform.", "It is better than log-normal."),  # although "vp" has a lower mean
+        ("better", "“uniform”.", "It is better than log-normal."),  # although "vp" has a lower mean
         ("not detectable", "Keep log-normal.", "No other setting is detectably better."),
     ],
 )
@@ -47,7 +47,16 @@ def test_a_sampler_without_images_gets_no_answer_from_another(tmp_path: Path) ->
     unclear = rows.assign(mode="blurred", verdict="no verdict", no_verdict="the samples are no images")
     lead, text = noise_levels.verdict_in_short(pairs(pd.concat([rows, unclear])), "log-normal")
     assert lead == "No verdict with blurred."
-    assert text == "The samples are no images. With eta 0 and eta 1: uniform. It is better than log-normal."
+    assert text == "The samples are no images. With eta 0 and eta 1: “uniform”. It is better than log-normal."
+
+
+def test_settings_beyond_the_third_are_counted(tmp_path: Path) -> None:
+    better = pairs(run_with(tmp_path, "better").of_kind("setting"))[0]
+    found = [
+        {metric: row.replace(row["a"], name) for metric, row in better.items()} for name in ("a", "b, c", "d", "e")
+    ]
+    assert noise_levels.verdict_in_short(found[:3], "x") == ("“a”, “b, c” and “d”.", "They are better than x.")
+    assert noise_levels.verdict_in_short(found, "x")[0] == "“a”, “b, c” and 2 more."
 
 
 @pytest.mark.parametrize(
