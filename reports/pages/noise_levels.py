@@ -57,7 +57,7 @@ def opening(run: Run) -> Opening:
     labels = {name: f"{name}, {mode}" for name in (usual, row["a"])}
     lead, text = verdict_in_short(found, usual)
     if sentences.control_failed(run) and not lead.startswith("No verdict"):
-        lead = "Not established. Measured:"
+        lead, text = "Not established. Measured:", f"{lead} {text}"
     return Opening(
         text, lead, numbers, components.strip_of(run, mode, labels),
         openings.key(run, row["metric"]), status=openings.status(run, head(best)),

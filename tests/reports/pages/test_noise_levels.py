@@ -15,11 +15,14 @@ from reports.sentences import pairs
 HERE = Path(__file__).parents[1] / "run-noise_levels"
 
 
-def run_with(folder: Path, verdict: str) -> Run:
-    """The run in which "uniform" has this verdict and a second setting, "vp", is far lower but not detectably so."""
+def run_with(folder: Path, verdict: str, control: bool = False) -> Run:
+    """The run in which "uniform" has this verdict and a second setting, "vp", is far lower but not detectably so.
+
+    `control`: whether the A/A control shows a difference.
+    """
     directory = Path(shutil.copytree(HERE, folder / "run"))
     frame = pd.read_csv(directory / "contrasts.csv", dtype={"train_seed": str})
-    frame.loc[frame["kind"] == "control", "clear"] = False
+    frame.loc[frame["kind"] == "control", "clear"] = control
     here = (frame["kind"] == "setting") & frame["train_seed"].isna()
     frame.loc[here, ["difference", "low", "high", "verdict"]] = -0.01, -0.02, -0.005, verdict
     other = frame[here].assign(a="vp", value_a=0.0, difference=-1.0, low=-2.1, high=0.1, verdict="not detectable")
@@ -39,6 +42,12 @@ def test_the_answer_is_that_of_the_contrasts(tmp_path: Path, verdict: str, lead:
     opening = noise_levels.opening(run)
     assert (opening.lead, opening.verdict) == (lead, text)
     assert ("uniform" if verdict == "better" else "vp") in opening.numbers[1].word
+
+
+def test_an_answer_that_the_control_puts_in_doubt_is_still_a_sentence(tmp_path: Path) -> None:
+    opening = noise_levels.opening(run_with(tmp_path, "better", control=True))
+    assert opening.lead == "Not established. Measured:"
+    assert opening.verdict == "“uniform”. It is better than log-normal."
 
 
 def test_a_sampler_without_images_gets_no_answer_from_another(tmp_path: Path) -> None:
