@@ -140,14 +140,16 @@ def ladders() -> plt.Figure:
 
 
 def training() -> plt.Figure:
-    """FD of log-normal distributions of noise in training, with eta 1."""
-    rows = read("noise_levels-map", "table").query("setting.str.startswith('P_mean') and images_seen == 36000")
-    rows = rows[(rows["eta"] == 1) & rows["mode"].str.startswith("eta 1")]
-    mean_and_std = rows["setting"].str.extract(r"P_mean (?P<P_mean>\S+), P_std (?P<P_std>\S+)").astype(float)
-    table = rows[["fd"]].join(mean_and_std).pivot_table(index="P_std", columns="P_mean", values="fd")
-    figure, ax = plt.subplots(figsize=(6, 2.2), layout="constrained")
-    sns.heatmap(table, annot=True, fmt=".1f", norm="log", cmap="cividis_r", cbar=False, ax=ax)
-    ax.set(xlabel="P_mean: mean of ln sigma in training", ylabel="P_std")
+    """Change of FD by another training, eta 1, in both feature spaces: means over networks with their intervals."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 2.4), layout="constrained", sharey=True)
+    for ax, (report, features) in zip(axes, {"laptop": "digits", "natural": "natural"}.items(), strict=True):
+        rows = read(f"noise_levels-{report}", "contrasts")
+        chosen = (rows["kind"] == "setting") & rows["train_seed"].isna() & (rows["mode"] == "eta 1")
+        rows = rows[chosen & (rows["metric"] == "fd")].sort_values("a", ascending=False)
+        half = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
+        ax.errorbar(rows["difference"], rows["a"], xerr=half, fmt="D", color=COLORS[0], markersize=4)
+        ax.axvline(0, color="0.4", linewidth=1)
+        ax.set(title=f"features {features}", xlabel="change of FD (below 0: better)")
     return figure
 
 
