@@ -10,8 +10,7 @@ from pathlib import Path
 from reports.render import read_opening, write_report
 from reports.schema import content
 
-LARGE, LARGER = 8_000, 100_000  # bytes of a table that is compressed; the latter of tables of `PLAIN`
-PLAIN = ("table.csv", "contrasts.csv")
+LARGE, LARGER = 8_000, 100_000  # bytes of a table that is compressed; the latter of table.csv
 
 
 def publish(directory: Path, out: Path) -> Path:
@@ -32,7 +31,7 @@ def publish(directory: Path, out: Path) -> Path:
         shutil.copyfile(directory / name, out / name)
     for name in sorted({path.name.removesuffix(".gz") for path in directory.glob("*.csv*")}):
         table = content(directory / name) or b""
-        if len(table) <= (LARGER if name in PLAIN else LARGE):
+        if len(table) <= (LARGER if name == "table.csv" else LARGE):
             (out / name).write_bytes(table)
         else:
             (out / f"{name}.gz").write_bytes(gzip.compress(table, mtime=0))

@@ -38,7 +38,7 @@ def test_what_is_published_gives_the_same_report_again(
     before, pictures = out.read_bytes(), {path.name for path in (out.parent / "images").iterdir()}
     assert "real.png" in pictures and len(pictures) == 3
     assert (out.parent / "films.csv.gz").is_file() and not (out.parent / "films.csv").exists()
-    assert (out.parent / "contrasts.csv").is_file()
+    assert (out.parent / "table.csv").is_file()
     write_report(out.parent)
     assert out.read_bytes() == before
     unpacked = {path.stem for path in (out.parent / "images").iterdir()}
