@@ -159,6 +159,7 @@ def test_exact_denoisers(make: Callable[[], Any]) -> None:
     assert draw(make()).device == META
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ADAPTERS.values(), ids=ADAPTERS)
 def test_adapters(make: Callable[[nn.Module], nn.Module]) -> None:
     assert draw(make(OfOthers()).to(META)).device == META

@@ -161,6 +161,7 @@ def test_doubts_are_said_before_a_run(here: Path) -> None:
     assert doubt.endswith(see)
 
 
+@pytest.mark.slow
 def test_labels_follow_the_sample_in_every_kind_of_run(here: Path) -> None:
     """In batches of any size, and in batches that are halved."""
     config = foreign("labelled")

@@ -164,6 +164,7 @@ def test_a_broken_picture_is_named(directory: Path) -> None:
         write_report(directory)
 
 
+@pytest.mark.slow
 def test_pictures_outside_the_run_are_not_shown(directory: Path, change: Any, text_of: Any) -> None:
     (directory / "images").rename(directory / "elsewhere")
     (directory / "images").mkdir()

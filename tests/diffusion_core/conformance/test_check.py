@@ -188,6 +188,7 @@ def test_a_reference_that_breaks_down_at_some_number_of_steps_is_not_alike() -> 
     assert verdict.sentence == f"unlike its reference: with {FEW[0]} steps only one of them gives finite samples."
 
 
+@pytest.mark.slow
 def test_a_sampler_that_impulses_cannot_measure_with_more_steps_keeps_its_verdict() -> None:
     def slow(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
         x = DDIM(denoiser, n_steps, noise) * (1 + n_steps**-0.6)
@@ -231,6 +232,7 @@ def grpo(x: Tensor, t: Tensor, dt: Tensor, v: Tensor, sign: int = 1) -> Tensor:
     return x + (v + sign * square / (2 * t) * (x + (1 - t) * v)) * dt + (-dt * square).sqrt() * torch.randn_like(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "right"),
     [

@@ -56,6 +56,7 @@ def test_every_parameter_gets_a_gradient(name: str, parameterisation: str) -> No
     assert [key for key, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()] == []
 
 
+@pytest.mark.slow
 @every_parameterisation
 @every_network
 def test_autocast_to_bf16_changes_little_and_returns_float32(name: str, parameterisation: str) -> None:

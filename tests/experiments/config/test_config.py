@@ -127,6 +127,7 @@ def test_the_default_of_a_later_field_changes_no_identity() -> None:
     assert "fresh_start" not in canonical(SAMPLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_network_for_images_of_another_size_is_loaded_and_trained_further(channels: int) -> None:
     pixels = torch.randint(0, 256, (30, channels, 16, 16), generator=torch.Generator().manual_seed(0)).byte()

@@ -121,6 +121,7 @@ def test_logs_tell_when_how_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert f"training {row['model_id']}: done after " in (tmp_path / f"{row['model_id']}.log").read_text()
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, honest = Store(tmp_path), sample.sample_stage
 

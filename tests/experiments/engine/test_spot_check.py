@@ -192,6 +192,7 @@ REGISTERED = FILE + (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("schedule", "weighting"), [("mine", "mine"), ("linear", "karras")], ids=["new", "replaced"])
 def test_what_is_registered_and_edited_has_another_name(
     folder: Path, monkeypatch: pytest.MonkeyPatch, schedule: str, weighting: str
@@ -284,6 +285,7 @@ UNSTEADY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "message"), UNSTEADY.values(), ids=UNSTEADY)
 def test_a_model_that_does_not_answer_alike_is_refused_before_it_is_sampled(
     folder: Path, model: str, message: str

@@ -60,6 +60,7 @@ def test_real_images_score_0_on_average_with_less_variance_than_kd(digits: tuple
     assert 0.7 < np.mean(errors) / np.std(at_mix) < 1.5
 
 
+@pytest.mark.slow
 def test_a_wrong_class_mix_of_real_images_counts_in_kd_only(digits: tuple[np.ndarray, np.ndarray]) -> None:
     features, classes = digits
     half, rest = np.arange(1500), np.arange(1500, 3000)

@@ -17,6 +17,7 @@ def extracted(digits: Images) -> tuple[torch.Tensor, torch.Tensor]:
     return features, logits
 
 
+@pytest.mark.slow
 def test_layers_are_what_they_promise(digits: Images, extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
     for layer, size in zip(extracted, (128, 10), strict=True):
         assert (layer.shape, layer.dtype, layer.device.type) == ((5000, size), torch.float32, "cpu")

@@ -48,6 +48,7 @@ def test_real_images_with_the_noise_of_the_ladder_have_no_grain(left: float) -> 
     assert values.std() == pytest.approx(real().grain_spread(N, left), rel=0.4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sigma", "left", "blur", "low", "high"),
     [

@@ -300,6 +300,7 @@ UNET, SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"
 CLASSES = "num_class_embeds"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "changes", "label", "message"),
     [

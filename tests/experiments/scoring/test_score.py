@@ -60,6 +60,7 @@ def test_numbers_are_those_of_torch_fidelity_on_the_same_folders(folders: Path) 
     assert values["kd"].difference == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_two_sets_from_python(folders: Path) -> None:
     scores = compare(folders / "real", folders / "a", folders / "b", features="digits", store=folders / "store")
     assert (scores.verdict, scores.pairs, scores.n, scores.n_real) == ("better", "names", N, 2 * N)

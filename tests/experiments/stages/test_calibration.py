@@ -34,6 +34,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_network_that_is_timed_is_the_one_that_a_recipe_trains(recipe: str) -> None:
     config = TrainConfig(**RECIPES[recipe])

@@ -94,6 +94,7 @@ def test_one_that_fails_says_so(directory: Path, name: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("copies", "said"),
     [(0.0, "remains without errors above sigma 0.9, but more"), (0.5, "Most of the gain from noise remains without")],
@@ -114,6 +115,7 @@ def test_a_lower_level_that_explains_the_gain_is_said_unless_samples_are_copies(
     assert said in first_screen.sentence(read_run(directory))
 
 
+@pytest.mark.slow
 def test_near_copies_leave_the_question_open(directory: Path) -> None:
     run_with(directory, CONFIRMS)
     arm = first_screen.low_errors(read_run(directory))["arm"].iloc[0]

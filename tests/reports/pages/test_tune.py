@@ -71,6 +71,7 @@ def test_a_setting_without_images_is_not_called_recommended(tuned: Path) -> None
     assert "vp, eta 0, 8 evaluations (default, lowest score, not recommended)" in labels()
 
 
+@pytest.mark.slow
 def test_best_and_simplest_are_compared_with_what_is_used_without_tuning(tuned: Path) -> None:
     rows = pd.read_csv(tuned / "contrasts.csv")
     mine = (rows["kind"] == "tuned") & (rows["mode"] == "16 evaluations")
