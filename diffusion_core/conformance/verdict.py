@@ -2,8 +2,8 @@
 
 y(n) are the errors of mean and standard deviation after n steps, in standard deviations of the data. Along a chain
 of n, 2n and 4n steps the order is p = log2 |y(n) - y(2n)| / |y(2n) - y(4n)|, and the limit is
-y(4n) - (y(2n) - y(4n)) / (2^p - 1) (Richardson 1911, Aitken 1926). Another chain and another p give another limit; it
-is as unsure as they differ.
+y(4n) - (y(2n) - y(4n)) / (2^p - 1) (Richardson 1911, Aitken 1926). Another chain and another p, among them p = 1, give
+another limit; it is as unsure as they differ.
 """
 
 import math
@@ -42,8 +42,9 @@ class Verdict:
         kind: "right" or what is wrong.
         sentence: the verdict in words.
         order: the measured order of convergence of mean and standard deviation; None if it cannot be measured.
-        ratios: standard deviation over the true one in the limit of many steps, per direction; NaN if narrow.
-        mean_errors: error of the mean in that limit, in standard deviations of the data, per direction; NaN if narrow.
+        ratios: standard deviation over the true one in the limit of many steps, per direction; NaN if narrow, or if each
+            doubling of the steps changes it more than the one before.
+        mean_errors: error of the mean in that limit, in standard deviations of the data, per direction; NaN likewise.
         left_over: standard deviation of the noise that is left at the end, in that limit; None if not measured.
         laws: what was measured at each number of steps.
         oracle: the data.
@@ -91,7 +92,8 @@ def judge(laws: Sequence[Law], oracle: Oracle, order: int | None, how: str, exac
     errors = {n_steps: values for n_steps, (values, _) in measured.items()}
     chains = [chain for chain in CHAINS if set(chain) <= set(errors)]
     if not chains:
-        raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps, such as {CHAINS[-1]}")
+        known = " or ".join(" ".join(map(str, chain)) for chain in CHAINS[::-1])
+        raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps: {known}")
     nothing = np.full(len(oracle.stds), math.nan)
     if not all(np.isfinite(errors[n]).all() for n in chains[0]):
         text = f"wrong limit: with {chains[0][2]} steps its samples are not finite."
@@ -103,7 +105,8 @@ def judge(laws: Sequence[Law], oracle: Oracle, order: int | None, how: str, exac
     fit = _Fit(errors, oracle.true_stds.numpy()[wide], chains, found, limit, unsure, left, exact)
     kind, text = _kind(fit, order)
     ratios, means = nothing.copy(), nothing.copy()
-    ratios[wide], means[wide] = 1 + limit[: fit.n], limit[fit.n : 2 * fit.n]
+    shown = np.where(fit.exact & _moving_away(errors, chains[0]), math.nan, limit)
+    ratios[wide], means[wide] = 1 + shown[: fit.n], shown[fit.n : 2 * fit.n]
     return Verdict(kind, text, found, tuple(ratios.tolist()), tuple(means.tolist()), left, tuple(laws), oracle, how)
 
 
@@ -140,9 +143,15 @@ def _limit(
     limits = []
     for chain in chains[:2]:
         step, own = errors[chain[1]] - errors[chain[2]], _order_along(errors, chain) or order
-        powers = (own, max(round(own), 1)) if chain is chains[0] else (own,)
+        powers = (own, max(round(own), 1), 1.0) if chain is chains[0] else (own,)
         limits += [errors[chain[2]] - step / (2 ** max(p, 0.5) - 1) for p in powers]
     return limits[0], np.max([np.abs(limits[0] - other) for other in limits], axis=0)
+
+
+def _moving_away(errors: dict[int, np.ndarray], chain: Chain) -> np.ndarray:
+    """Where the second doubling of the steps changes an error more than the first one, and much: there is no limit."""
+    low, middle, high = (errors[n] for n in chain)
+    return np.abs(middle - high) > np.maximum(np.abs(low - middle), TOLERANCE / 2)
 
 
 def _left_over(laws: Sequence[Law], oracle: Oracle, chain: Chain) -> float:
@@ -190,6 +199,13 @@ def _kind(fit: _Fit, order: int | None) -> tuple[Kind, str]:
 def _wrong_limit(fit: _Fit, at: int) -> str:
     kind, direction = divmod(at, fit.n)
     where, value = f"where the data's is {fit.stds[direction]:.3g}", fit.limit[at]
+    if kind == 0 and fit.exact and _moving_away(fit.errors, fit.chains[0])[at]:
+        ratios = ", ".join(f"{1 + fit.errors[n][at]:.3f}" for n in fit.chains[0])
+        steps = ", ".join(map(str, fit.chains[0]))
+        return (
+            f"wrong limit: it shows no limit. With {steps} steps its standard deviation is {ratios} of the true one, "
+            f"{where}."
+        )
     if kind == 0:
         return f"wrong limit: with more steps its standard deviation tends to {1 + value:.3f} of the true one, {where}."
     if kind == 1:

@@ -1,5 +1,6 @@
 """The report on a check of samplers: does the law of each converge to the data's if its network is exact?"""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,8 @@ def opening_of_one(checks: Checks) -> Opening:
     )  # fmt: skip
     return Opening(
         f"{capital(text.partition(';')[0].rstrip('.'))}.", f"{capital(lead)}.", numbers, figure=figure,
-        key="Ratio: standard deviation of the samples over the data's, in the direction where it is farthest from 1.",
+        key="Ratio: standard deviation of the samples over the data's, in the direction of those wider than "
+        f"{NARROW:g} where it is farthest from 1.",
         status=status(checks),
     )  # fmt: skip
 
@@ -118,6 +120,7 @@ def status(checks: Checks) -> list[str]:
 
 def line(ax: Axes, ratios: pd.Series, label: str, tip: str = "", **look: Any) -> None:
     """Ratios against steps, with a tooltip at each point; with `tip`, for one of many lines, at its end."""
+    ratios = ratios[ratios.abs() < math.inf]
     points: dict[str, Any] = {} if tip else {"marker": "o", "markersize": 2.5}
     ax.plot(ratios.index, ratios, label=label or None, **points, **look)
     for steps, ratio in (ratios.iloc[-1:] if tip else ratios).items():
@@ -126,9 +129,12 @@ def line(ax: Axes, ratios: pd.Series, label: str, tip: str = "", **look: Any) ->
 
 def finish(ax: Axes, ratios: pd.Series) -> None:
     """Axes that are readable where some ratios are extreme."""
+    finite = ratios[ratios.abs() < math.inf]  # samples that are not finite have none
+    low, high = (finite.quantile(0.02), finite.quantile(0.98)) if len(finite) else (1.0, 1.0)
     ax.axhline(1, color=figures.GREEN, linewidth=1, zorder=0.6)
+    if not len(finite):
+        ax.set_xlim(8, 500)
     figures.log_ticks(ax, pd.Series([8, 10, 28, 50, 100, 200, 400]))
-    low, high = ratios.quantile(0.02), ratios.quantile(0.98)
     ax.set_ylim(max(0.0, min(low, 0.9) - 0.05), min(max(high, 1.1) + 0.05, 3.0))
     ax.set(xlabel="steps", ylabel="ratio of standard deviations")
 

@@ -135,3 +135,12 @@ def test_every_entry_of_the_published_list_can_be_named(monkeypatch: pytest.Monk
     assert len(samplers) >= 60 and len({entry.sampler for entry in entries}) == len(entries)
     table = read_checks(root / "reports" / "published" / "samplers").verdicts
     assert list(table["sampler"]) == [entry.sampler for entry in entries], "the published table is of this list"
+
+
+def test_samples_that_are_not_finite_get_a_verdict_and_a_report(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "empty.py").write_text("def sampler(denoiser, n_steps, noise):\n    return noise * float('nan')\n")
+    assert run("empty:sampler", *FEW) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("wrong limit: with 200 steps its samples are not finite.") and "report: " in out
