@@ -42,8 +42,8 @@ class Verdict:
         kind: "right" or what is wrong.
         sentence: the verdict in words.
         order: the measured order of convergence of mean and standard deviation; None if it cannot be measured.
-        ratios: standard deviation over the true one in the limit of many steps, per direction; NaN if narrow, or if each
-            doubling of the steps changes it more than the one before.
+        ratios: standard deviation over the true one in the limit of many steps, per direction; NaN if narrow, or if it
+            changes more with each doubling of the steps.
         mean_errors: error of the mean in that limit, in standard deviations of the data, per direction; NaN likewise.
         left_over: standard deviation of the noise that is left at the end, in that limit; None if not measured.
         laws: what was measured at each number of steps.
