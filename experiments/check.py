@@ -57,7 +57,7 @@ class Check:
 def command(arguments: Sequence[str], prog: str) -> int:
     """Runs the check with these arguments; tyro ends the program on --help.
 
-    Returns 1 for a network without a usable level, else 0: doubts are no errors.
+    Returns 1 for a network without usable levels, else 0: doubts are no errors.
     """
     result = main(tyro.cli(Check, prog=prog, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,)))
     return 0 if result.usable else 1
@@ -116,7 +116,8 @@ def _print(name: str, notes: Sequence[str], result: CheckResult) -> None:
         console.print(f"note: {note}", soft_wrap=True)
     for doubt in result.doubts:
         console.print(f"doubt: {doubt}", style="yellow", soft_wrap=True)
-    verdict = "of no use: its error is doubtful at every level"
+    doubtful = sum(level.doubtful for level in result.levels)
+    verdict = f"of no use: its error is doubtful at {doubtful} of {sum(level.known for level in result.levels)} levels"
     if result.usable:
         low, high = result.usable
         verdict = f"{len(result.doubts) or 'no'} doubt{'s' * (len(result.doubts) != 1)}; "

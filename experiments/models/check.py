@@ -28,6 +28,7 @@ SIGMAS = geometric(9, 30.0, 0.03)
 N_IMAGES = 64  # per level
 WORSE, SLACK = 1.5, 0.02  # an error is doubtful above WORSE times the best linear predictor's (or 1), plus SLACK
 NEARLY = 1.5  # times the error of a well-trained network: up to there an error is good
+FEWEST_LEVELS = 3  # in a row without doubt, of those that the model knows, from which on it is of use
 BUMP, LITTLE = 3.0, 0.2  # an error that is BUMP times its neighbours' is one; in units of the best linear predictor's
 
 
@@ -69,12 +70,13 @@ class CheckResult:
 
     @property
     def usable(self) -> tuple[float, float] | None:
-        """The smallest and largest of the tried sigmas in the longest row of levels without doubt."""
+        """The smallest and largest of the tried sigmas in the longest row of levels without doubt; None if short."""
         runs = [
             list(run) for fine, run in groupby(self.levels, lambda level: level.known and not level.doubtful) if fine
         ]
         longest = [level.sigma for level in max(runs, key=len, default=[])]
-        return (min(longest), max(longest)) if longest else None
+        needed = min(FEWEST_LEVELS, sum(level.known for level in self.levels))
+        return (min(longest), max(longest)) if longest and len(longest) >= needed else None
 
 
 def limit(linear: float) -> float:

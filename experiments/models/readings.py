@@ -53,7 +53,7 @@ class Readings:
         helpful = [single for single in singles if self.helps(single)]
         equals = [single for single in helpful if not self._better(helpful[0], single.errors)]
         best = min(equals, key=lambda single: alternatives.index(single.parts[0]), default=None)
-        if not self.doubtful(best).any():
+        if not self.doubtful(best).any() and not (best and best.parts[0].kind == "process"):  # which may fit by chance
             return best
         bases = [single.parts[0] for single in singles[:BASES]]
         pairs = [
@@ -118,9 +118,15 @@ class Readings:
         return errors
 
     def _better(self, reading: Reading, than: Tensor) -> bool:
-        """Whether a reading is clearly better over all levels, and clearly worse at none."""
+        """Whether a reading is clearly better over all levels, and clearly worse at none.
+
+        Where the model as it is has doubtful levels, a reading that repairs them may be worse at others, within limits.
+        """
         gain = self._gain(reading.errors, than)
-        return bool(_clear(gain.nanmean(dim=0)) and not _clear(-gain).any())
+        worse = _clear(-gain)
+        if self.doubtful().any():
+            worse &= self.doubtful(reading)
+        return bool(_clear(gain.nanmean(dim=0)) and not worse.any())
 
     def _gain(self, errors: Tensor, than: Tensor) -> Tensor:
         """The log of how many times smaller errors are (levels, images)."""

@@ -94,7 +94,7 @@ def test_the_command_shows_numbers_doubts_and_a_picture(here: Path) -> None:
     assert "doubt: error at sigma" in said and "it fits pixels=(-0.5, 0.5) better than (-1.0, 1.0)" in said
     assert "good: error below 1.5 times that of a well-trained network; doubtful: above 1.5 times best linear" in said
     ended = checked("useless")
-    assert ended.status == 1 and "verdict: of no use: its error is doubtful at every level" in ended.stdout
+    assert ended.status == 1 and "verdict: of no use: its error is doubtful at 10 of 10 levels" in ended.stdout
 
 
 @pytest.mark.parametrize(

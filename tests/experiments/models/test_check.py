@@ -18,10 +18,12 @@ from diffusion_core import adapters, load
 from diffusion_core.data import Images
 from diffusion_core.exact import Empirical, GaussianDenoiser, Mixture
 from diffusion_core.exact.fit import fit_mixture
-from experiments.models.alternatives import RANGES, alternatives
+from experiments.models.alternatives import RANGES, Alternative, alternatives
+from experiments.models.batch import Batch
 from experiments.models.best_linear import linear_errors
-from experiments.models.check import N_IMAGES, SIGMAS, CheckResult, Level, _doubts, examine
+from experiments.models.check import N_IMAGES, SIGMAS, CheckResult, Level, _doubts, examine, limit
 from experiments.models.external import remarks
+from experiments.models.readings import Readings
 from experiments.models.well_trained import DIGITS
 
 WHOLE = load("mnist5k")
@@ -271,6 +273,20 @@ def test_each_mistake_is_named(name: str) -> None:
     assert words in said
 
 
+@pytest.mark.parametrize("off", [0.07, 0.3], ids=["within limits", "doubtful"])
+def test_a_reading_that_repairs_doubtful_levels_may_be_worse_at_others_within_limits(off: float) -> None:
+    def model(x: Tensor, sigma: Tensor) -> Tensor:  # right at high levels by chance
+        return EXACT(x, sigma) * (sigma > 10).view(-1, 1, 1, 1)
+
+    def repaired(x: Tensor, sigma: Tensor) -> Tensor:
+        return EXACT(x, sigma) + off * (sigma > 10).view(-1, 1, 1, 1)
+
+    batch, linear = Batch(DATA, torch.arange(8), SIGMAS, "cpu"), linear_errors(DATA, SIGMAS)
+    readings = Readings(model, batch, batch.errors(model), linear, [limit(error) for error in linear])
+    best = readings.best([Alternative("sign", "says", lambda read: repaired if read is model else read)])
+    assert (best is not None) == (off == 0.07)
+
+
 def level(sigma: float, error: float, trained: float | None = None, known: bool = True) -> Level:
     return Level(sigma, error, 0.4, trained, None, known)
 
@@ -286,6 +302,8 @@ def test_the_usable_range_is_the_longest_without_doubt() -> None:
     errors = {30.0: 0.3, 14.0: 0.7, 6.5: 0.5, 3.0: 0.61, 1.4: 0.1, 0.65: 0.7, 0.3: 0.1}  # the limit is 0.62
     levels = [level(*row) for row in errors.items()]
     assert CheckResult(levels, [], *[torch.empty(0)] * 3).usable == (1.4, 6.5)
+    alone = [level(30.0, 0.02), *(level(sigma, 0.7) for sigma in (14.0, 6.5, 3.0))]
+    assert CheckResult(alone, [], *[torch.empty(0)] * 3).usable is None, "one level is no range"
     nothing = [level(1.0, 0.7), level(0.1, 0.1, known=False)]
     assert CheckResult(nothing, [], *[torch.empty(0)] * 3).usable is None
 
