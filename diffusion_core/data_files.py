@@ -141,7 +141,8 @@ def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
         ValueError: there is none, there are several, it is empty, or its pixels are 0 and 1.
     """
     named = [key for key in LABELS_OF if key in arrays]
-    keys = [key for key in named or arrays if _fits(arrays[key])]
+    labels = [LABELS_OF[key] for key in named if key != "images" and LABELS_OF[key] in arrays]  # they may be images too
+    keys = [key for key in [*named, *labels] or arrays if _fits(arrays[key])]
     if not keys or (named and keys[0] != named[0]):
         described = [f"{key}: {array.dtype} {array.shape}" for key, array in arrays.items()]
         raise ValueError(

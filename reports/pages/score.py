@@ -10,7 +10,7 @@ from reports.document import About, Figure, Gallery, Number, Opening, Section, T
 from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural, times
 from reports.results import Run
 from reports.schema import BETTER, GRAINY, JUDGE, LEVEL, METRICS, WORSE
-from reports.sentences import ANSWERS, capital, verdict
+from reports.sentences import ANSWERS, verdict
 
 QUALITY = ("precision", "recall")
 PAIRS = {
@@ -19,6 +19,7 @@ PAIRS = {
     "none": "no pairs: the sets are independent",
 }
 SHOWN = 3  # sets that the first screen shows
+NO_DIFFERENCE, TOO_FEW = "there is no difference", "there are too few real images"
 HOW = (
     f"{percent(LEVEL)} intervals, delete-group jackknife over images in 20 groups. They cover the choice of the images "
     "of each set and of the real images, not that of the models: another training may differ."
@@ -50,7 +51,7 @@ def opening(run: Run) -> Opening:
     lead, numbers = {1: _one, 2: _two}.get(len(run.rows), _several)(run)
     text = _fact(run, "sentence")
     labels = {row["samples_id"]: row["setting"] for _, row in _pictured(run).iterrows()}
-    warnings = [f"{capital(warning)}." for warning in _fact(run, "warnings") or ()]
+    warnings = [f"{warning}." for warning in _fact(run, "warnings") or ()]  # which begin with names of sets
     return Opening(
         text, lead, [*numbers, _quality(run)], components.strip(run, labels), openings.key(run, JUDGE),
         status=_status(run), warnings=warnings,
@@ -70,7 +71,7 @@ def _one(run: Run) -> tuple[str, list[Number]]:
 def _two(run: Run) -> tuple[str, list[Number]]:
     """The answer for two sets: whether the second is better than the first."""
     row = run.contrasts[run.contrasts["metric"] == JUDGE].iloc[0]
-    needed = _fact(run, "needed", row["a"])
+    needed, why = _fact(run, "needed", row["a"]), NO_DIFFERENCE if row["difference"] == 0 else TOO_FEW
     detectable = interval(JUDGE, row["detectable"], -row["detectable"], row["detectable"]).split(" ")[0]
     reach = [f"could have detected {detectable} in {metric_name(JUDGE, run.features)}"]
     numbers = [
@@ -78,7 +79,7 @@ def _two(run: Run) -> tuple[str, list[Number]]:
         openings.score(run, row, "b", f"of {row['b']}", [_real(run, JUDGE)]),
         Number(number(needed, 0), "images per set to detect half of this", reach)
         if needed
-        else Number("no number", "of images would detect half of this", ["there are too few real images", *reach]),
+        else Number("no number", "of images would detect half of this", [why, *reach]),
     ]
     return ANSWERS.get(row["verdict"], ""), numbers
 
@@ -243,7 +244,8 @@ def _real(run: Run, metric: str) -> str:
     """ "real images score 1.38 (0.83 to 2.12)", with their number if it is another."""
     floor = _floor(run, metric)
     count = f"{cell('n_samples', floor['n_samples'])} " if _fewer(run) else ""
-    return count + openings.floor(run, floor, metric)[0]
+    apart = ": not comparable, since FD falls with their number" if _fewer(run) and metric == "fd" else ""
+    return count + openings.floor(run, floor, metric)[0] + apart
 
 
 def _fewer(run: Run) -> bool:

@@ -155,6 +155,7 @@ def damaged(path: Path) -> str:
         (bomb, "a.png cannot be read as an image (Image size (900000000 pixels) exceeds limit"),
         (large, "a.png is 9000x9000; the limit is 8192x8192"),
         (lambda path: npz(path, images=GREY[:2], x_train=GREY), "images, x_train could all be the images; call one"),
+        (lambda path: npz(path, x=GREY, y=GREY), "x, y could all be the images; call one 'images'"),
         (lambda path: npz(path, images=GREY // 128), "the largest value of 'images' is 1, but pixels are 0 to 255"),
         (twice, "the array 'images' of "),
         (lambda path: npz(path, images=GREY[:1], labels=np.array(3)), "its array 'labels' is int64 (); labels of 1"),
@@ -194,8 +195,8 @@ def damaged(path: Path) -> str:
         (lambda path: npz(path, x=GREY * 0), "images that are all alike have no scale"),
     ],
     ids=[
-        "pipe", "several", "two-names", "binary", "twice", "no-dimension", "no-user", "too-long",
-        "circle", "bomb", "large", "boasting", "encrypted", "damaged", "no-folder", "no-images",
+        "pipe", "several", "circle", "bomb", "large", "two-names", "labels-alike", "binary", "twice", "no-dimension",
+        "no-user", "too-long", "boasting", "encrypted", "damaged", "no-folder", "no-images",
         "mixed", "oblong", "no-header", "truncated", "16-bit", "no-file", "no-archive",
         "objects", "beside", "no-image", "formats", "film", "deep-rgb", "loop", "float-images", "float-x_train",
         "short", "fractions", "negative", "nan", "no-one-hot", "huge", "channels",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,3 +243,17 @@ def test_intervals_contain_the_true_difference_as_often_as_they_say(paired: bool
         difference, low, high = np.array([row[metric] for row in rows]).T
         truth = difference.mean()
         assert 0.91 <= ((low <= truth) & (truth <= high)).mean() <= 0.985, metric
+
+
+@pytest.mark.slow
+def test_too_few_real_images_and_equal_sets_are_said(command: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    for name, n in (("real", 90), ("a", 200)):
+        np.save(command / f"{name}.npy", rng.normal(size=(n, 8)).astype(np.float32))
+    shutil.copy(command / "a.npy", command / "b.npy")
+    assert _run(["score", "real.npy", "a.npy"]) == 0
+    assert "45 real images score " in (said := capsys.readouterr().out)
+    assert ": not comparable, since FD falls with their number" in said
+    assert _run(["score", "real.npy", "a.npy", "b.npy", "--out", "again"]) == 0
+    report = (command / "again" / "report.md").read_text(encoding="utf-8")
+    assert "there is no difference" in report and "a.npy and b.npy hold the same images." in report
