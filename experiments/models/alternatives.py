@@ -25,9 +25,12 @@ from diffusion_core.adapters import (
     TableTime,
     Time,
     border_is_constant,
+    edm,
+    flow,
     from_betas,
     linear_betas,
     units,
+    vp,
 )
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model
@@ -48,6 +51,10 @@ TURNS = {  # quarter turns to the left, and whether mirrored left to right befor
     (1, True): "transposed",
     (3, True): "transposed along the second diagonal",
 }
+ALSO = {  # kind of alternative -> what else it sets
+    "process": ("time", "prediction"),
+    "adapter": ("range", "prediction", "units of sigma", "black and white"),
+}
 NEGATIVE = "black and white may be exchanged: it fits better on negative images"
 Change = Callable[[Tensor], Tensor]
 
@@ -67,7 +74,7 @@ class Alternative:
     @property
     def kinds(self) -> frozenset[str]:
         """Two alternatives that share a kind are not tried together."""
-        return frozenset({self.kind, "time", "prediction"} if self.kind == "process" else {self.kind})
+        return frozenset({self.kind, *ALSO.get(self.kind, ())})
 
     @property
     def gross(self) -> bool:
@@ -170,6 +177,14 @@ def _of_function(images: Images) -> Iterator[Alternative]:
         yield Alternative("prediction", says, partial(_predicting, predicts, *units(pixels, images)))
     says = "its output may be read wrongly: it fits better as the clean image in standard deviations of the data"
     yield Alternative("prediction", says, partial(_predicting, "x0", 1.0, 0.0))
+    makes: dict[str, Callable[..., Adapter]] = {"vp": vp, "edm": edm, "flow": flow}
+    for (process, make), pixels in product(makes.items(), RANGES):
+        for predicts in RETURNS[process]:
+            for at in ({"data_at": 0}, {"data_at": 1}) if process == "flow" else ({},):
+                options = {"pixels": pixels, "predicts": predicts, **at}
+                spelt = ", ".join(f"{name}={value!r}" for name, value in options.items())
+                says = f"it may be a network that needs an adapter: adapters.{process}(net, data, {spelt}) fits better"
+                yield Alternative("adapter", says, partial(make, data=images, **options))
     scale, _ = units(RANGES[0], images)
     for factor in (scale, 1 / scale, 0.5, 2.0):
         says = f"its sigma may be in other units: it fits better as model(x, {factor:.3g} * sigma)"

@@ -254,6 +254,8 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
                                    "n_classes=11, but the data have 10 classes: does it count the label of no class"),
     "a function of a wrong range": (lambda x, sigma: vp(ddpm((0, 1)))(x, sigma),
                                     "it fits better if the network sees [0.0, 1.0] where it now sees [-1.0, 1.0]"),
+    "a network without adapter": (ddpm(), "adapters.vp(net, data, pixels=(-1.0, 1.0), predicts='eps') fits better"),
+    "a flow without adapter": (flow(1), "adapters.flow(net, data, pixels=(-1.0, 1.0), predicts='velocity', data_at=1)"),
     "a function of x0": (lambda x, sigma: vp(ddpm(returns="x0"))(x, sigma), "better as x0 of images in [-1.0, 1.0]"),
     "a function of v": (lambda x, sigma: vp(ddpm(returns="v"))(x, sigma), "better as v of images in [-1.0, 1.0]"),
     "a denoiser": (lambda x, sigma: x - sigma.view(-1, 1, 1, 1) * EXACT(x, sigma), "as the clean image in standard"),
