@@ -70,7 +70,7 @@ class CheckSampler:
     budgets: Annotated[
         tuple[int, ...], tyro.conf.arg(metavar="N [N ...]", help_behavior_hint="(default: 8 to 500)")
     ] = ()
-    """Numbers of steps. They must hold N, 2N and 4N, such as 50 100 200."""
+    """Numbers of steps. They must hold N, 2N and 4N: 25 50 100, 50 100 200, 125 250 500 or 250 500 1000."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/check-sampler")
     """Folder of the report."""
 
@@ -105,6 +105,9 @@ def main(options: CheckSampler) -> list[Verdict]:
     """Prints the verdicts and writes the report. ValueError if a sampler cannot be found or returns no samples."""
     if not options.samplers:
         raise ValueError("samplers: none is given; --help shows how they are spelt")
+    for name, number in (("order", options.order), *(("budgets", steps) for steps in options.budgets)):
+        if number is not None and number < 1:
+            raise ValueError(f"{name}={number}: it must be at least 1")
     entries = [Entry(text, options.order, options.reference) for text in options.samplers]
     if len(entries) == 1 and options.samplers[0].endswith(".toml"):
         entries = listed(Path(options.samplers[0]))

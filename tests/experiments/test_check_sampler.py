@@ -107,6 +107,8 @@ def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path) -> None:
         (("my_samplers:right(1)",), r"my_samplers:right\(1\): its options must read like my_samplers:right\(option"),
         (("my_samplers:raises", *FEW), "my_samplers:raises: it raised KeyError: 'sigma'"),
         (("my_samplers:right", "--budgets", "3", "4"), r"my_samplers:right: budgets=\[3, 4\]: they need N, 2N and 4N"),
+        (("my_samplers:right", "--order", "0"), "order=0: it must be at least 1"),
+        (("my_samplers:right", "--budgets", "50", "-1"), "budgets=-1: it must be at least 1"),
         (("absent.toml",), "absent.toml: no list of samplers: "),
         (("kadkhodaie-simoncelli",), "it follows no ladder, so it has no number of steps to vary"),
         (("smalldiffusion:Absent",), "smalldiffusion has no schedule Absent"),
