@@ -10,7 +10,7 @@ from pathlib import Path
 from reports.render import read_opening, write_report
 from reports.schema import content
 
-LARGE, LARGER = 8_000, 100_000  # bytes of a table that is compressed; the latter of table.csv
+LARGE, LARGER = 4_000, 50_000  # bytes of a table that is compressed; the latter of table.csv
 
 
 def publish(directory: Path, out: Path) -> Path:

@@ -84,6 +84,12 @@ class _Fit:
     def n(self) -> int:
         return len(self.stds)
 
+    @property
+    def limitless(self) -> np.ndarray:
+        """Which errors, measured exactly, the second doubling of the steps changes more than the first, and much."""
+        low, middle, high = (self.errors[n] for n in self.chains[0])
+        return self.exact & (np.abs(middle - high) > np.maximum(np.abs(low - middle), TOLERANCE / 2))
+
 
 def judge(laws: Sequence[Law], oracle: Oracle, order: int | None, how: str, exact: bool) -> Verdict:
     """The verdict on these laws. `order` is the declared order, if any. ValueError if they hold no chain of steps."""
@@ -105,7 +111,7 @@ def judge(laws: Sequence[Law], oracle: Oracle, order: int | None, how: str, exac
     fit = _Fit(errors, oracle.true_stds.numpy()[wide], chains, found, limit, unsure, left, exact)
     kind, text = _kind(fit, order)
     ratios, means = nothing.copy(), nothing.copy()
-    shown = np.where(fit.exact & _moving_away(errors, chains[0]), math.nan, limit)
+    shown = np.where(fit.limitless, math.nan, limit)
     ratios[wide], means[wide] = 1 + shown[: fit.n], shown[fit.n : 2 * fit.n]
     return Verdict(kind, text, found, tuple(ratios.tolist()), tuple(means.tolist()), left, tuple(laws), oracle, how)
 
@@ -146,12 +152,6 @@ def _limit(
         powers = (own, max(round(own), 1), 1.0) if chain is chains[0] else (own,)
         limits += [errors[chain[2]] - step / (2 ** max(p, 0.5) - 1) for p in powers]
     return limits[0], np.max([np.abs(limits[0] - other) for other in limits], axis=0)
-
-
-def _moving_away(errors: dict[int, np.ndarray], chain: Chain) -> np.ndarray:
-    """Where the second doubling of the steps changes an error more than the first one, and much: there is no limit."""
-    low, middle, high = (errors[n] for n in chain)
-    return np.abs(middle - high) > np.maximum(np.abs(low - middle), TOLERANCE / 2)
 
 
 def _left_over(laws: Sequence[Law], oracle: Oracle, chain: Chain) -> float:
@@ -199,7 +199,7 @@ def _kind(fit: _Fit, order: int | None) -> tuple[Kind, str]:
 def _wrong_limit(fit: _Fit, at: int) -> str:
     kind, direction = divmod(at, fit.n)
     where, value = f"where the data's is {fit.stds[direction]:.3g}", fit.limit[at]
-    if kind == 0 and fit.exact and _moving_away(fit.errors, fit.chains[0])[at]:
+    if kind == 0 and fit.limitless[at]:
         ratios = ", ".join(f"{1 + fit.errors[n][at]:.3f}" for n in fit.chains[0])
         steps = ", ".join(map(str, fit.chains[0]))
         return (

@@ -28,7 +28,7 @@ SIGMAS = geometric(9, 30.0, 0.03)
 N_IMAGES = 64  # per level
 WORSE, SLACK = 1.5, 0.02  # an error is doubtful above WORSE times the best linear predictor's (or 1), plus SLACK
 NEARLY = 1.5  # times the error of a well-trained network: up to there an error is good
-FEWEST_LEVELS = 3  # in a row without doubt, of those that the model knows, from which on it is of use
+FEWEST_LEVELS = 3  # a network is usable where this many neighbouring levels, or all that it knows, are without doubt
 BUMP, LITTLE = 3.0, 0.2  # an error that is BUMP times its neighbours' is one; in units of the best linear predictor's
 
 

@@ -53,7 +53,8 @@ class Readings:
         helpful = [single for single in singles if self.helps(single)]
         equals = [single for single in helpful if not self._better(helpful[0], single.errors)]
         best = min(equals, key=lambda single: alternatives.index(single.parts[0]), default=None)
-        if not self.doubtful(best).any() and not (best and best.parts[0].kind == "process"):  # which may fit by chance
+        by_chance = best is not None and len(best.parts[0].kinds) > 1  # what sets several things at once may fit so
+        if not by_chance and not self.doubtful(best).any():
             return best
         bases = [single.parts[0] for single in singles[:BASES]]
         pairs = [

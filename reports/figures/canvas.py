@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 from itertools import cycle
 from typing import Any
 
-import matplotlib
 import matplotlib.style
 import pandas as pd
 import seaborn as sns

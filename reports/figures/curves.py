@@ -14,7 +14,7 @@ from reports.figures.scales import plain_ticks
 from reports.formats import number, plural
 from reports.schema import COLUMNS
 
-TIPS = 40  # points of a line that have a tooltip
+TIPS, LOSS_TIPS = 40, 20  # points of a line, and of a loss curve, that have a tooltip
 
 
 def quality_line(networks: pd.DataFrame, x: str, metric: str, ax: Axes, color: str = BLUE, **line: Any) -> Axes:
@@ -76,7 +76,7 @@ def loss_curves(losses: pd.DataFrame, ax: Axes) -> Axes:
     models = losses.groupby(["train_seed", "model_id"], sort=True)
     for ((seed, _), model), style in zip(models, cycle(LINE_STYLES), strict=False):
         ax.plot(model["images_seen"], model["loss"], style, linewidth=1, color=INK, label=f"training seed {seed}")
-        for _, row in model.iloc[limits.evenly(len(model), TIPS // 2)].iterrows():
+        for _, row in model.iloc[limits.evenly(len(model), LOSS_TIPS)].iterrows():
             target(ax, row["images_seen"], row["loss"], tips.of_loss(row))
     ax.set_yscale("log")
     plain_ticks(ax)

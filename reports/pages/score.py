@@ -19,7 +19,6 @@ PAIRS = {
     "none": "no pairs: the sets are independent",
 }
 SHOWN = 3  # sets that the first screen shows
-NO_DIFFERENCE, TOO_FEW = "there is no difference", "there are too few real images"
 HOW = (
     f"{percent(LEVEL)} intervals, delete-group jackknife over images in 20 groups. They cover the choice of the images "
     "of each set and of the real images, not that of the models: another training may differ."
@@ -71,7 +70,8 @@ def _one(run: Run) -> tuple[str, list[Number]]:
 def _two(run: Run) -> tuple[str, list[Number]]:
     """The answer for two sets: whether the second is better than the first."""
     row = run.contrasts[run.contrasts["metric"] == JUDGE].iloc[0]
-    needed, why = _fact(run, "needed", row["a"]), NO_DIFFERENCE if row["difference"] == 0 else TOO_FEW
+    needed = _fact(run, "needed", row["a"])
+    why = "there is no difference" if row["difference"] == 0 else "there are too few real images"
     detectable = interval(JUDGE, row["detectable"], -row["detectable"], row["detectable"]).split(" ")[0]
     reach = [f"could have detected {detectable} in {metric_name(JUDGE, run.features)}"]
     numbers = [

@@ -120,20 +120,25 @@ def status(checks: Checks) -> list[str]:
 
 def line(ax: Axes, ratios: pd.Series, label: str, tip: str = "", **look: Any) -> None:
     """Ratios against steps, with a tooltip at each point; with `tip`, for one of many lines, at its end."""
-    ratios = ratios[ratios.abs() < math.inf]
+    ratios = finite(ratios)
     points: dict[str, Any] = {} if tip else {"marker": "o", "markersize": 2.5}
     ax.plot(ratios.index, ratios, label=label or None, **points, **look)
     for steps, ratio in (ratios.iloc[-1:] if tip else ratios).items():
         figures.target(ax, float(steps), ratio, f"{tip or label}: {number(ratio, 3)} after {plural(steps, 'step')}")
 
 
+def finite(ratios: pd.Series) -> pd.Series:
+    """The ratios that can be drawn: samples that are not finite have none."""
+    return ratios[ratios.abs() < math.inf]
+
+
 def finish(ax: Axes, ratios: pd.Series) -> None:
     """Axes that are readable where some ratios are extreme."""
-    finite = ratios[ratios.abs() < math.inf]  # samples that are not finite have none
-    low, high = (finite.quantile(0.02), finite.quantile(0.98)) if len(finite) else (1.0, 1.0)
+    ratios = finite(ratios)
+    low, high = ratios.quantile([0.02, 0.98]) if len(ratios) else (1.0, 1.0)
     ax.axhline(1, color=figures.GREEN, linewidth=1, zorder=0.6)
-    if not len(finite):
-        ax.set_xlim(8, 500)
+    if not len(ratios):
+        ax.set_xlim(8, 500)  # a logarithmic axis without values has no ends
     figures.log_ticks(ax, pd.Series([8, 10, 28, 50, 100, 200, 400]))
     ax.set_ylim(max(0.0, min(low, 0.9) - 0.05), min(max(high, 1.1) + 0.05, 3.0))
     ax.set(xlabel="steps", ylabel="ratio of standard deviations")
