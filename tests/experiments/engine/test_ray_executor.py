@@ -45,7 +45,7 @@ TRIALS = [trial(eta, replace(TRAIN, seed=seed)) for seed in (0, 1) for eta in (0
 
 @pytest.fixture(autouse=True, scope="module")
 def cluster() -> Iterator[None]:
-    """A Ray of two cores, which this process has joined. Its daemons keep Ray's usual patience: they share the cores."""
+    """A Ray of two cores, joined by this process. Its daemons keep the usual patience, since cores are shared."""
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
     from ray.cluster_utils import Cluster
 
