@@ -12,17 +12,12 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 MANIFEST = "checksums.json"
 FILE_NAME = re.compile(r"\w+/\w[\w.-]{0,99}")
 Sums = dict[str, dict[str, Any]]  # ATTEMPT/FILE -> {"sha256": hex digits, "bytes": size}
-
-
-class StoreError(ValueError):
-    """The store cannot be read or written. The message names the store and says what to do."""
 
 
 class Name(NamedTuple):
@@ -33,24 +28,6 @@ class Name(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.identity}"
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A complete artifact in a listing."""
-
-    name: Name
-    size: int  # bytes
-    used: float  # time of the last use, in seconds since 1970
-
-
-@dataclass(frozen=True)
-class Leftover:
-    """Files of a killed writer: a temporary folder of this computer, or a file of the store that no manifest names."""
-
-    where: str
-    size: int  # bytes
-    temporary: bool
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import tyro
 from rich.filesize import decimal
 from rich.table import Table
 
-from experiments.store.checksums import Artifact
+from experiments.store.listing import Artifact
 from experiments.store.store import Store
 from reports.terminal import Terminal
 

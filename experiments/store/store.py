@@ -5,16 +5,13 @@ read. If two runs write the same artifact, both succeed and one copy stays. A da
 computed again, never used. Unfinished work lies in ROOT/tmp on this computer; what a kill leaves there is swept.
 """
 
-import errno
 import logging
 import os
 import re
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,10 +22,7 @@ from safetensors import SafetensorError
 from experiments.store.cache import cache_folder
 from experiments.store.checksums import (
     MANIFEST,
-    Artifact,
-    Leftover,
     Name,
-    StoreError,
     Sums,
     attempt_of,
     checksums,
@@ -39,24 +33,15 @@ from experiments.store.checksums import (
     write_json,
     write_text,
 )
-from experiments.store.temporary import ABANDONED, abandoned_folders, temporary_folder
+from experiments.store.errors import StoreError, connection_errors, disk_errors
+from experiments.store.listing import Artifact, Files, Leftover, artifact_of, leftovers_of, list_files, several_attempts
+from experiments.store.temporary import abandoned_folders, temporary_folder
 
 __all__ = ["Store", "StoreError", "read_json", "write_json", "write_text"]
 
 LOG = logging.getLogger(__name__)
-OF_ATTEMPT = re.compile(r"[0-9a-f]{8}/[^/]+")  # what only a store writes
 PROBE = b"\0" * 2**16
 PACKAGES = "s3:// needs pip install -e '.[remote]', gs:// needs gcsfs, az:// needs adlfs"
-CURES = {
-    errno.ENOSPC: "no space left on device: free some space or choose another place",
-    errno.EDQUOT: "the disk quota is used up: free some space or choose another place",
-    errno.EFBIG: "a file is larger than this place allows: raise the limit or choose another place",
-    errno.EROFS: "it is read-only: choose another place",
-    errno.EACCES: "permission denied: change the permissions or choose another place",
-    errno.EPERM: "permission denied: change the permissions or choose another place",
-    errno.ENOTDIR: "it is no folder: choose another place",
-}
-OF_CACHE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # on a remote store: errors of the cache's disk
 Stamp = frozenset[tuple[str, int, int]]  # name, size and time of change of each file
 
 
@@ -162,11 +147,8 @@ class Store:
 
     def artifacts(self) -> list[Artifact]:
         """Every complete artifact, unverified, sorted by name. Reading counts as use in a folder, not behind a URL."""
-        return [
-            Artifact(name, sum(int(info["size"]) for info in files.values()), _modified(files[MANIFEST]))
-            for name, files in self._listing().items()
-            if MANIFEST in files
-        ]
+        artifacts = (artifact_of(name, files) for name, files in self._listing().items())
+        return [artifact for artifact in artifacts if artifact is not None]
 
     def discard(self, kind: str, identity: str) -> None:
         """Removes an artifact, if it is there, whatever its state."""
@@ -178,16 +160,8 @@ class Store:
         """Temporary folders of killed writers, and files of attempts, at least a day old, that no manifest names."""
         leftovers = list(abandoned_folders(self.root))
         for name, files in self._listing().items():
-            if MANIFEST in files and len({str(PurePosixPath(file).parent) for file in files if file != MANIFEST}) < 2:
-                continue  # one attempt and its manifest, the usual case: no need to read it
-            try:
-                sums = read_sums(self._manifest(name) or b"{}")
-            except ValueError:
-                continue  # damaged: a run that reads it reports it
-            for file in filter(OF_ATTEMPT.fullmatch, files):
-                attempt = PurePosixPath(file).parent.name
-                if attempt != attempt_of(sums) and time.time() - _modified(files[file]) > ABANDONED:
-                    leftovers.append(Leftover(f"{name}/{file}", int(files[file]["size"]), temporary=False))
+            if several_attempts(files):
+                leftovers += leftovers_of(name, files, self._manifest(name))
         return leftovers
 
     def remove_leftover(self, leftover: Leftover) -> None:
@@ -367,62 +341,15 @@ class Store:
 
     # --------------------------------------------------------------------------------------------- listing and errors
 
-    def _listing(self) -> dict[Name, dict[str, dict[str, Any]]]:
-        """All files under KIND/IDENTITY/, by artifact, sorted: path in the artifact's folder -> its entry."""
-        listing: dict[Name, dict[str, dict[str, Any]]] = {}
+    def _listing(self) -> dict[Name, Files]:
         with self._explained(), self._reached():
-            entries = self.files.find(self.base, detail=True)
-            if not entries:  # some file systems find nothing where they reach nothing
-                with suppress(FileNotFoundError):
-                    self.files.ls(self.base)
-        for path, info in sorted(entries.items()):
-            parts = path.removeprefix(self.base).strip("/").split("/", 2)
-            if len(parts) == 3 and not (parts[0] == "tmp" and self.cache is None):
-                listing.setdefault(Name(parts[0], parts[1]), {})[parts[2]] = info
-        return listing
+            listing = list_files(self.files, self.base)
+        return {name: files for name, files in listing.items() if self.cache is not None or name.kind != "tmp"}
 
-    @contextmanager
-    def _reached(self) -> Iterator[None]:
-        """Turns errors of a remote store into a StoreError."""
-        try:
-            yield
-        except Exception as error:  # each protocol has its own errors
-            of_cache = isinstance(error, OSError) and error.errno in OF_CACHE
-            if self.cache is None or of_cache or isinstance(error, StoreError):
-                raise
-            raise StoreError(
-                f"store {self}: {type(error).__name__}: {error}: check that the place exists, the credentials and "
-                "the endpoint (for s3:// AWS_ENDPOINT_URL); what is finished is kept"
-            ) from error
+    def _reached(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.cache is None else connection_errors(f"store {self}")
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turns errors such as a full disk into a StoreError that says what to do. Other errors pass through."""
-        try:
-            yield
-        except Exception as error:
-            cure = CURES.get(_errno(error) or 0)
-            if cure is None or isinstance(error, StoreError):
-                raise
-            where = f"store {self}" if self.cache is None else f"store {self}, its cache {self.root}"
-            setting = "(--store)" if self.cache is None else "(SIGMABENCH_CACHE)"
-            raise StoreError(f"{where}: {cure} {setting}; what is finished is kept") from error
-
-
-def _errno(error: Exception) -> int | None:
-    """The errno of an error. Errors of safetensors have it only in their message."""
-    if isinstance(error, OSError):
-        return error.errno
-    number = re.search(r"\(os error (\d+)\)", str(error))
-    return int(number[1]) if number else None
-
-
-def _modified(info: dict[str, Any]) -> float:
-    """When a file was written, in seconds since 1970, from its listing."""
-    for key in ("LastModified", "last_modified", "mtime", "updated", "created"):
-        value = info.get(key)
-        if isinstance(value, datetime):
-            return value.timestamp()
-        if isinstance(value, int | float):
-            return float(value)
-    return time.time()  # unknown: now, so that no artifact is removed by mistake
+    def _explained(self) -> AbstractContextManager[None]:
+        if self.cache is None:
+            return disk_errors(f"store {self}", "--store")
+        return disk_errors(f"store {self}, its cache {self.root}", "SIGMABENCH_CACHE")

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from experiments.store.checksums import Leftover
-
-ABANDONED = 24 * 3600  # seconds after which unfinished work of another computer counts as abandoned
+from experiments.store.listing import ABANDONED, Leftover
 
 
 @contextmanager

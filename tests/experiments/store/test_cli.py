@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from smoke import typed
 
-from experiments.store.checksums import MANIFEST, Artifact, Name
+from experiments.store.checksums import MANIFEST, Name
 from experiments.store.cli import read_age, read_size, to_evict
+from experiments.store.listing import Artifact
 from experiments.store.store import Store
 
 DAY = 24 * 3600

@@ -1,0 +1,56 @@
+"""What a store says when it cannot be read or written: the place, the reason, and what to do."""
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CURES = {
+    errno.ENOSPC: "no space left on device: free some space or choose another place",
+    errno.EDQUOT: "the disk quota is used up: free some space or choose another place",
+    errno.EFBIG: "a file is larger than this place allows: raise the limit or choose another place",
+    errno.EROFS: "it is read-only: choose another place",
+    errno.EACCES: "permission denied: change the permissions or choose another place",
+    errno.EPERM: "permission denied: change the permissions or choose another place",
+    errno.ENOTDIR: "it is no folder: choose another place",
+}
+OF_CACHE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # behind a URL: errors of the cache's disk
+
+
+class StoreError(ValueError):
+    """The store cannot be read or written. The message names the store and says what to do."""
+
+
+@contextmanager
+def disk_errors(where: str, setting: str) -> Iterator[None]:
+    """Turns errors such as a full disk into a StoreError that says what to do. Other errors pass through."""
+    try:
+        yield
+    except Exception as error:
+        cure = CURES.get(_errno(error) or 0)
+        if cure is None or isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{where}: {cure} ({setting}); what is finished is kept") from error
+
+
+@contextmanager
+def connection_errors(where: str) -> Iterator[None]:
+    """Turns errors of a remote place into a StoreError. Errors of the cache's disk pass through."""
+    try:
+        yield
+    except Exception as error:  # each protocol has its own errors
+        of_cache = isinstance(error, OSError) and error.errno in OF_CACHE
+        if of_cache or isinstance(error, StoreError):
+            raise
+        raise StoreError(
+            f"{where}: {type(error).__name__}: {error}: check that the place exists, the credentials and the endpoint "
+            "(for s3:// AWS_ENDPOINT_URL); what is finished is kept"
+        ) from error
+
+
+def _errno(error: Exception) -> int | None:
+    """The errno of an error. Errors of safetensors have it only in their message."""
+    if isinstance(error, OSError):
+        return error.errno
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return int(number[1]) if number else None
