@@ -41,7 +41,8 @@ class Verdict:
     Args:
         kind: "right" or what is wrong.
         sentence: the verdict in words.
-        order: the measured order of convergence of mean and standard deviation; None if it cannot be measured.
+        order: the order of convergence of mean and standard deviation along the finest chain of steps that shows one;
+            a small term of lower order may take over beyond it. None if it cannot be measured.
         ratios: standard deviation over the true one in the limit of many steps, per direction; NaN if narrow, or if it
             changes more with each doubling of the steps.
         mean_errors: error of the mean in that limit, in standard deviations of the data, per direction; NaN likewise.
@@ -75,6 +76,7 @@ class _Fit:
     stds: np.ndarray  # of the data in these directions
     chains: list[Chain]
     order: float | None
+    along: Chain  # that shows the order
     limit: np.ndarray
     unsure: np.ndarray
     left_over: float | None
@@ -104,11 +106,11 @@ def judge(laws: Sequence[Law], oracle: Oracle, order: int | None, how: str, exac
     if not all(np.isfinite(errors[n]).all() for n in chains[0]):
         text = f"wrong limit: with {chains[0][2]} steps its samples are not finite."
         return Verdict("wrong limit", text, None, (*nothing,), (*nothing,), None, tuple(laws), oracle, how)
-    found = _order(errors, chains) if exact else None
+    found, along = _order(errors, chains) if exact else (None, chains[0])
     se = None if exact else np.max([ses for _, ses in measured.values()], axis=0)
     limit, unsure = _limit(errors, chains, found or order or 1, se)
     left = _left_over(laws, oracle, chains[0]) if exact and not wide.all() else None
-    fit = _Fit(errors, oracle.true_stds.numpy()[wide], chains, found, limit, unsure, left, exact)
+    fit = _Fit(errors, oracle.true_stds.numpy()[wide], chains, found, along, limit, unsure, left, exact)
     kind, text = _kind(fit, order)
     ratios, means = nothing.copy(), nothing.copy()
     shown = np.where(fit.limitless, math.nan, limit)
@@ -127,10 +129,12 @@ def _errors(law: Law, oracle: Oracle, wide: np.ndarray) -> tuple[np.ndarray, np.
     return np.concatenate(errors), np.concatenate(ses)
 
 
-def _order(errors: dict[int, np.ndarray], chains: Sequence[Chain]) -> float | None:
+def _order(errors: dict[int, np.ndarray], chains: Sequence[Chain]) -> tuple[float | None, Chain]:
     """The order along the finest chain that is beyond rounding, unless the next coarser one says something else."""
-    orders = [order for chain in chains if (order := _order_along(errors, chain)) is not None]
-    return None if not orders or abs(orders[0] - orders[min(1, len(orders) - 1)]) > SAME_ORDER else orders[0]
+    orders = [(order, chain) for chain in chains if (order := _order_along(errors, chain)) is not None]
+    if not orders or abs(orders[0][0] - orders[min(1, len(orders) - 1)][0]) > SAME_ORDER:
+        return None, chains[0]
+    return orders[0]
 
 
 def _order_along(errors: dict[int, np.ndarray], chain: Chain) -> float | None:
@@ -189,7 +193,8 @@ def _kind(fit: _Fit, order: int | None) -> tuple[Kind, str]:
         return "order lost", f"order lost: its limit is right, but its order is {fit.order:.1f} instead of {order}."
     few = min(fit.errors, key=lambda n: (abs(n - 28), n))
     ratios = 1 + fit.errors[few][: fit.n]
-    speed, size = f", with order {fit.order:.1f}" if fit.order else "", max(np.abs(fit.limit).max(), 1e-3)
+    measured = f", with order {fit.order:.1f} from {fit.along[0]} to {fit.along[2]:,} steps"
+    speed, size = measured if fit.order else "", max(np.abs(fit.limit).max(), 1e-3)
     return "right", (
         f"right: with more steps its law converges to the data's{speed}, to within {100 * size:.1f} %; with {few} "
         f"steps its standard deviations are {ratios.min():.2f} to {ratios.max():.2f} of the true ones."

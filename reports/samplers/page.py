@@ -23,7 +23,8 @@ TERMS = {
     "ratio": "Standard deviation of the samples over that of the data, in the direction where it is farthest from 1.",
     "limit": "What the ratio tends to with more and more steps, extrapolated from chains of N, 2N and 4N steps.",
     "order": "With twice the steps the error falls by 2 to the power of the order. It belongs to this sampler on this "
-    "ladder, and is empty where it cannot be told from rounding.",
+    "ladder and to the finest chain of steps that shows it; a small term of lower order may take over beyond. It is "
+    "empty where it cannot be told from rounding.",
     "right": "Mean and standard deviations tend to those of the data, to within 1 % of a standard deviation.",
     "wrong limit": "They tend to something else. A sampler for distilled, reweighted or sharpened models may do so on "
     "purpose.",

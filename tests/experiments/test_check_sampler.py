@@ -49,7 +49,7 @@ def run(*arguments: str) -> int:
 def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("flow-step:my_samplers:step", "--order", "1", *FEW) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0].startswith("right: with more steps its law converges to the data's, with order 1.0")
+    assert out[0].startswith("right: with more steps its law converges to the data's, with order 1.0 from 50 to 200 ")
     assert any(line.split("│")[1:2] == ["   100 "] for line in out), "a row per number of steps"
     assert json.loads(out[-1]) == {
         "check-sampler": {"flow-step:my_samplers:step": "right"},
