@@ -8,6 +8,7 @@ find each other's artifacts in the store, which every node must see under the sa
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -70,7 +71,10 @@ def _connect(ray: Any, address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"ray_address={address!r}: {reason}; `ray start --head` starts a cluster") from None
+        raise ValueError(
+            f"ray_address={address!r}: {reason}; `ray start --head` starts a cluster, and RAY_AUTH_MODE=token joins one "
+            "that asks for its token"
+        ) from None
 
 
 def _executor(ray: Any, cores: int, gpus_per_run: float, in_flight: int) -> Executor:
@@ -109,18 +113,27 @@ def _executor(ray: Any, cores: int, gpus_per_run: float, in_flight: int) -> Exec
                         failed[task.name] = outcome
                     yield outcome
         finally:
-            _cancel(ray, list(running))
+            _cancel(ray, running)
 
     return execute
 
 
-def _cancel(ray: Any, references: list[Any]) -> None:
-    """Interrupts tasks, so that they clean up. Kills tasks that have not ended after PATIENCE seconds."""
+def _cancel(ray: Any, running: dict[Any, Task]) -> None:
+    """Interrupts tasks, so that they clean up. Kills tasks that have not ended after PATIENCE seconds.
+
+    A task that waits for another fails with it. To cancel it as well can abort this process: Ray 2.60 then counts
+    references below 0 (reference_counter.cc).
+    """
     for force in (False, True):
-        for reference in references:
-            ray.cancel(reference, force=force)
-        if references:
-            _, references = ray.wait(references, num_returns=len(references), timeout=PATIENCE)
+        cancelled, until = set[Any](), time.monotonic() + PATIENCE
+        while running and time.monotonic() < until:
+            names = {task.name for task in running.values()}
+            for reference, task in running.items():
+                if names.isdisjoint(task.needs) and reference not in cancelled:
+                    ray.cancel(reference, force=force)
+                    cancelled.add(reference)
+            for reference in ray.wait(list(running), num_returns=len(running), timeout=0.2)[0]:
+                del running[reference]
 
 
 def _on_worker(task: Task, packed: bytes, *needed: Outcome) -> Outcome:

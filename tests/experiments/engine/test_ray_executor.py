@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -184,3 +185,18 @@ def test_an_interrupt_cancels_what_runs(work: Work, tmp_path: Path, monkeypatch:
         time.sleep(0.1)
         Store(tmp_path).sweep_temporaries()
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_task_that_waits_for_another_is_not_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would abort this process if it looked at what the task needs at that moment."""
+    running = {task.name: task for task in Plan.of(TRIALS).tasks}
+    cancelled, kinds = set[str](), [task.kind for task in running.values()]
+
+    def cancel(name: str, force: bool) -> None:
+        assert set(running).isdisjoint(running[name].needs)
+        cancelled.add(name)
+
+    monkeypatch.setattr(on_ray, "PATIENCE", 1.0)
+    ray = SimpleNamespace(cancel=cancel, wait=lambda names, **more: ([*cancelled.intersection(names)], []))
+    on_ray._cancel(ray, running)
+    assert not running and len(cancelled) == len(kinds) and {"models", "samples", "scores"} < set(kinds)
