@@ -72,8 +72,8 @@ def _connect(ray: Any, address: str) -> None:
     except (OSError, RuntimeError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"ray_address={address!r}: {reason}; `ray start --head` starts a cluster, and RAY_AUTH_MODE=token joins one "
-            "that asks for its token"
+            f"ray_address={address!r}: {reason}; `ray start --head` starts a cluster, RAY_AUTH_MODE=token joins "
+            "one that asks for its token"
         ) from None
 
 

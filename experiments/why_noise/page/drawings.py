@@ -11,6 +11,7 @@ from reports.document import Figure
 from reports.formats import cell, metric_name, missing, number, percent
 from reports.results import Run
 from reports.schema import COLUMNS
+from reports.sentences import capital
 
 TITLES = {
     "network": "the network in one band of sigma, exact elsewhere",
@@ -21,13 +22,15 @@ TITLES = {
 def bands(run: Run) -> Figure | None:
     """The gain against the band of noise levels in which the denoiser is the network, or is exact."""
     rows = gains.of(run, "band")
-    if not len(rows):
+    measured = {kind: rows[rows["kind"] == kind] for kind in TITLES}
+    measured = {kind: of_kind for kind, of_kind in measured.items() if of_kind["band_low"].nunique() > 1}
+    if not measured:
         return None
-    figure, [axes] = figures.panels(1, 2, 3.3)
+    figure, [axes] = figures.panels(1, len(measured), 3.3)
     ends = rows.sort_values("band_low", ascending=False).drop_duplicates("band_low")
     exact = gains.whole(run, None)
-    for ax, (kind, title) in zip(axes, TITLES.items(), strict=True):
-        colors = _by_band(run, ax, rows[rows["kind"] == kind], ends, gains.lengths(run), 0.16)
+    for ax, (kind, of_kind) in zip(axes, measured.items(), strict=True):
+        colors = _by_band(run, ax, of_kind, ends, gains.lengths(run), 0.16)
         if exact is not None:
             ax.axhline(exact["difference"], color=figures.INK, linestyle=":", linewidth=1.1)
         for length, color in colors.items():
@@ -35,15 +38,15 @@ def bands(run: Run) -> Figure | None:
             if network is not None:
                 ax.axhline(network["difference"], color=color, linestyle="--", linewidth=1.1)
         ax.set_xlabel("sigma of the band, from the first steps (left) to the last (right)")
-        ax.set_title(title)
+        ax.set_title(TITLES[kind])
     axes[0].set_ylabel(f"change of {metric_name(gains.DECIDES, run.features)} by noise")
     figures.under_one_legend(figure)
-    n = {kind: components.values(rows[rows["kind"] == kind], "n_samples") for kind in TITLES}
+    numbers = (
+        f"{TITLES[kind]}: {components.values(of_kind, 'n_samples')} samples" for kind, of_kind in measured.items()
+    )
     text = (
         "Change of FD by noise (eta 1 minus eta 0); below 0, noise helps. Dashed: with the network everywhere. "
-        "Dotted: with the exact denoiser. Left: "
-        f"the network's errors are made in one band only ({n['network']} samples). Right: they are missing in one band "
-        f"only ({n['exact']} samples)."
+        f"Dotted: with the exact denoiser. {capital('; '.join(numbers))}."
     )
     alt = "The change of Fréchet distance by noise, against the band of noise levels with the network's errors."
     return Figure("bands", figure, alt, components.caption(run, text, run.of_kind("noise")))
