@@ -65,7 +65,7 @@ def about(run: Run) -> About:
     if not len(rows):
         return About(run.info["question"], ["no run succeeded"], date)
     source = rows["data"].iloc[0]
-    data = f"draws from a fitted mixture ({source[8:12]})" if source.startswith("mixture:") else source
+    data = run.info.get("data", "draws from a fitted mixture" if source.startswith("mixture:") else source)
     trained = rows[rows["trained_by"] != "nobody"] if "trained_by" in rows else rows
     network = min(trained["network"] if len(trained) else rows["network"], key=len)  # others name it and a change to it
     longest = rows.loc[rows["images_seen"].fillna(0).idxmax()]

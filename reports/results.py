@@ -20,7 +20,7 @@ from reports.schema import CHOICES, COLUMNS, METRICS, TABLES, Column, content, n
 
 SCHEMA = 2  # version of the format of a run directory; since 2, the labels of the runs are columns
 RUN_KEYS = {"schema": int, "experiment": str, "preset": str, "question": str, "command": str}
-OPTIONAL_KEYS = {"files": dict, "notes": list, "versions": dict, "commit": str, "machine": str}  # each may be null
+OPTIONAL_KEYS = {"files": dict, "notes": list, "versions": dict} | dict.fromkeys(("commit", "machine", "data"), str)
 JSON_NAMES = {int: "number", str: "string", dict: "object", list: "array"}
 
 

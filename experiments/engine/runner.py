@@ -56,6 +56,7 @@ class Experiment:
         probes: further measurements on the denoisers, besides the trials.
         folder: name of the result folder; by default the experiment's name.
         notes: what the terminal and the report say besides.
+        data: the data in words, where their name is a hash.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Experiment:
     probes: Sequence[Probe] = ()
     folder: str | None = None
     notes: Sequence[str] = ()
+    data: str | None = None
 
 
 def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
@@ -202,6 +204,7 @@ def _report(
         experiment.write_extras(directory, store, done, console)
     info = provenance(experiment.name, experiment.question, options.preset, [*remarks, *result.failed_probes])
     info |= {"fixed_beforehand": experiment.fixed_beforehand, "files": digests(directory, tables_of(experiment.name))}
+    info |= {"data": experiment.data} if experiment.data else {}
     write_json(directory / "run.json", info)
     return write_report(directory)
 

@@ -60,6 +60,7 @@ def main(study: WhyStudy, options: Options) -> pd.DataFrame:
     if not all(least < low < high for low, high in itertools.pairwise((*study.bands, math.inf))):
         raise ValueError(f"bands={study.bands}: they must ascend from above {least:.3g}, the last level but one")
     study = replace(study, etas=tuple(sorted({*study.etas, *BOTH})), lengths=tuple(sorted(study.lengths)))
+    data = None if study.real else f"draws from a mixture fitted to {study.data}"
     if study.real:  # held-out images as in `noise_levels`, whose networks are then the same
         study = replace(study, held_out=OF_TRAINING[options.preset].held_out)
         if "n_samples" not in options.given:  # the data hold too few images for more
@@ -73,7 +74,7 @@ def main(study: WhyStudy, options: Options) -> pd.DataFrame:
     return run_experiment(
         Experiment(
             "why_noise", COMMAND.question, planned, list(contrasts(planned)), write_extras=extras, probes=asked,
-            folder="why_noise-real" if study.real else None,
+            folder="why_noise-real" if study.real else None, data=data,
         ),
         options,
     )  # fmt: skip
