@@ -22,10 +22,9 @@ TITLES = {
 def bands(run: Run) -> Figure | None:
     """The gain against the band of noise levels in which the denoiser is the network, or is exact."""
     rows = gains.of(run, "band")
-    measured = {kind: rows[rows["kind"] == kind] for kind in TITLES}
-    measured = {kind: of_kind for kind, of_kind in measured.items() if of_kind["band_low"].nunique() > 1}
-    if not measured:
+    if rows["band_low"].nunique() < 2:
         return None
+    measured = {kind: rows[rows["kind"] == kind] for kind in TITLES if (rows["kind"] == kind).any()}
     figure, [axes] = figures.panels(1, len(measured), 3.3)
     ends = rows.sort_values("band_low", ascending=False).drop_duplicates("band_low")
     exact = gains.whole(run, None)
