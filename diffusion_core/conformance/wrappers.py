@@ -118,29 +118,34 @@ def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
 
 def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
     """What a network would return at a time t: it knows nothing of the scheduler but t."""
-    config = scheduler.config
-    if "sigma_data" in config:  # EDM: the input is c_in x, t = ln(sigma) / 4, the output is F
+    config, name = scheduler.config, type(scheduler).__name__
+    unknown = ValueError("what its network is told, or predicts, is not known here")
+    if "sigma_data" in config:  # EDM: the input is c_in x, t = ln(sigma) / 4, the output is F; -F if it is called v
+        if name not in ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"):
+            raise unknown
+        sign = -1 if config.prediction_type == "v_prediction" else 1
 
         def edm(denoiser: Oracle, x: Tensor, t: float) -> Tensor:
             sigma, data = torch.tensor(4 * t).exp(), config.sigma_data
             x = x * (sigma**2 + data**2).sqrt()
             x0 = denoiser.denoised(x, sigma)
-            return (x0 - x * data**2 / (sigma**2 + data**2)) * (sigma**2 + data**2).sqrt() / (sigma * data)
+            return sign * (x0 - x * data**2 / (sigma**2 + data**2)) * (sigma**2 + data**2).sqrt() / (sigma * data)
 
         return edm
     kind = config.get("prediction_type", "flow_prediction" if "shift" in config else None)
-    if kind == "flow_prediction" or type(scheduler).__name__.startswith("LTX"):
+    if kind == "flow_prediction" or name.startswith("LTX"):
         return lambda denoiser, x, t: denoiser.velocity(x, t / config.num_train_timesteps)
     outputs = {"epsilon": "eps", "sample": "denoised", "v_prediction": "v"}
     if kind not in outputs or not hasattr(scheduler, "alphas_cumprod"):
-        raise ValueError(f"diffusers:{type(scheduler).__name__}: what its network predicts is not known here")
+        raise unknown
+    of_sigma = kind == "v_prediction" and config.get("timestep_type") == "continuous"  # t = ln(sigma) / 4
     abar = scheduler.alphas_cumprod.double()
     log_sigmas = ((1 - abar) / abar).log() / 2
 
     def vp(denoiser: Oracle, x: Tensor, t: float) -> Tensor:
         low, share = divmod(min(max(t, 0.0), len(abar) - 1.0), 1)
-        level = abar[int(low)]
-        if share > 0:  # between two times, ln sigma is linear, as in the schedulers with such times
+        level = torch.tensor(-8 * t, dtype=torch.float64).sigmoid() if of_sigma else abar[int(low)]
+        if share > 0 and not of_sigma:  # between two times, ln sigma is linear, as in the schedulers with such times
             level = torch.lerp(log_sigmas[int(low)], log_sigmas[int(low) + 1], share).mul(-2).sigmoid()
         return getattr(denoiser, outputs[kind])(x, (1 - level).sqrt(), level.sqrt())
 

@@ -161,10 +161,20 @@ class Options(Result, ModelAndScores, Running, Cluster):
         return str(path).removeprefix(f"{self.home}{os.sep}")
 
     def data_std(self, study: Study) -> float:
-        """The standard deviation of the study's data scaled to [-1, 1], to four decimals."""
+        """The standard deviation of the data on the scale of the adapter of a network from elsewhere, else in [-1, 1].
+
+        The former to six significant digits, all of which names of ladders show; the latter to four decimals.
+        """
+        from diffusion_core.adapters import Adapter
+        from experiments.models.external import load_foreign
         from experiments.stages.common import images_of
 
-        return round(images_of(study.train.data, self.data_root).std / 127.5, 4)
+        images = images_of(study.train.data, self.data_root)
+        if study.foreign is not None:
+            model = load_foreign(study.foreign.source, images, study.foreign.label, study.machine.device)
+            if isinstance(model, Adapter):
+                return float(f"{model.scale:.6g}")
+        return round(images.std / 127.5, 4)
 
     def _check_running(self) -> None:
         """Raises ValueError for options of running that do not go together or are out of range."""

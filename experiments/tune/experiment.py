@@ -100,7 +100,7 @@ def defaults(study: TuneStudy) -> tuple[str, ...]:
 
 
 def fitted(study: TuneStudy, options: Options) -> tuple[TuneStudy, float]:
-    """The study with the levels and the loop of a network from elsewhere, and the std of the data in its units."""
+    """The study with the levels and the loop of a network from elsewhere, and `Options.data_std`."""
     data_std = options.data_std(study)
     if study.foreign is None:
         return study, data_std
@@ -111,7 +111,7 @@ def fitted(study: TuneStudy, options: Options) -> tuple[TuneStudy, float]:
     low, high = model.span
     low_end, high_end = max(study.sigma_min, low), min(study.sigma_max, high)
     study = replace(study, known=(low, high), usual=model.usual, sigma_min=low_end, sigma_max=high_end)
-    return study, round(model.scale, 6)
+    return study, data_std
 
 
 def trials(

@@ -10,6 +10,7 @@ from smoke import smoke
 from diffusion_core.data import load
 from diffusion_core.exact import Empirical
 from experiments.config.identity import identity
+from experiments.engine.options import Options
 from experiments.run import trials
 from experiments.studies.run import PRESETS
 
@@ -61,3 +62,14 @@ def test_a_model_of_ones_own_in_the_beta_experiment(tmp_path: Path, monkeypatch:
     at_data_mix = mix.loc["primary", ["kd_at_data_mix_a", "kd_at_data_mix_b"]].astype(float)
     assert mix.loc["primary", "difference"] == pytest.approx(-at_data_mix.diff().iloc[1], rel=1e-12)
     assert "here each class counts as much as in the data" in report
+
+
+def test_ladders_are_on_the_scale_of_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "from diffusion_core import adapters, load\n"
+    code += "eps = adapters.flow(lambda z, t: z, load('mnist5k'), pixels=(0.0, 1.0))\n"
+    (tmp_path / "a_flow.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    options = Options(model="python:a_flow:eps")
+    scale = options.data_std(options.apply(PRESETS["smoke"]))
+    assert scale == pytest.approx(load("mnist5k").std / 255, rel=1e-5)  # half of that in [-1, 1]
+    assert float(f"{scale:g}") == scale  # so that a ladder can be read from its name

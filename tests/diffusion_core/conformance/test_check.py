@@ -250,6 +250,10 @@ def test_other_signatures(sampler: Any, right: bool) -> None:
     assert check(sampler, budgets=FEW).right == right
 
 
+STABLE_VIDEO = {"timestep_type": "continuous", "prediction_type": "v_prediction", "use_karras_sigmas": True,
+                "sigma_min": 0.002, "sigma_max": 700.0}  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize(
@@ -259,6 +263,8 @@ def test_other_signatures(sampler: Any, right: bool) -> None:
         ("DDIMScheduler", {"clip_sample": False, "eta": 1.0}, "undecided"),  # slow on linear betas: 1,000 steps decide
         ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}, "right"),
         ("EDMEulerScheduler", {}, "right"),
+        ("EDMEulerScheduler", {"prediction_type": "v_prediction"}, "right"),
+        ("EulerDiscreteScheduler", STABLE_VIDEO, "right"),
     ],
 )
 def test_schedulers_of_diffusers(name: str, options: Any, kind: str) -> None:
@@ -278,6 +284,8 @@ def test_schedulers_of_diffusers(name: str, options: Any, kind: str) -> None:
         (lambda: wrappers.ours(KadkhodaieSimoncelli()), "it follows no ladder, so it has no number of steps to vary"),
         (lambda: wrappers.diffusers("DDIM"), "diffusers:DDIM: there is no such scheduler"),
         (lambda: wrappers.diffusers("DDIMScheduler", et=1), "diffusers:DDIMScheduler: et: it has no such option"),
+        (lambda: check(wrappers.diffusers("CMStochasticIterativeScheduler"), budgets=FEW),
+         "what its network is told, or predicts, is not known here"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_checked_is_named(act: Callable[[], object], message: str) -> None:
