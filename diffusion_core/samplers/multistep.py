@@ -106,8 +106,7 @@ class Accelerated(Sampler):
 
     Args:
         gam: the paper's gamma, above 0; above 1 it extrapolates. The first step uses eps alone.
-        mu: share of the step in ln sigma that the noise undoes, 0 <= mu < 1. With gam = 1, mu = 1/2 is DDPM in the
-            limit of small steps.
+        mu: share of the step in ln sigma that the noise undoes, 0 <= mu < 1. With gam = 1, mu = 1/2 is DDPM.
 
     Source: Permenter & Yuan 2024, arXiv 2306.04848, in the form of smalldiffusion's `samples`.
     """

@@ -125,8 +125,10 @@ def _exports(
 
     Returns what settings.json says about it, and the libraries whose code was run and failed.
     """
-    title = " ".join(f"{trial.setting}: {trial.budget} network evaluations per image".split())  # one line
     samples = trial.samples
+    title = " ".join(f"{trial.setting}: {trial.budget} network evaluations per image".split())  # one line
+    if samples.machine.precision != "fp32":
+        title += f"; scored with the network under {samples.machine.precision} autocast, which is not used here"
     target = Target(title, samples.sampler, samples.ladder.sigmas(), samples.final_denoise, model, images)
     written, missing, unchecked, error = dict[str, str](), dict[str, str](), dict[str, str](), None
     failed = set[str]()

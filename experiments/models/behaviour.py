@@ -48,6 +48,9 @@ def behaviour(model: Model, images: Images, device: str) -> str:
         digest.update(f"{asdict(model.convention)}\n".encode())
     if isinstance(model, nn.Module):
         for name, tensor in model.state_dict().items():
+            if not isinstance(tensor, Tensor):  # what get_extra_state returns
+                digest.update(f"{name} {tensor!r}\n".encode())
+                continue
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     if is_random(model):

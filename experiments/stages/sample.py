@@ -5,6 +5,7 @@ samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of
                 sample), meta.json
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from diffusion_core.data import Images
 from diffusion_core.precision import computing_in
-from diffusion_core.samplers import Model, sample
+from diffusion_core.samplers import Model, Sampler, sample
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.config import SampleConfig
 from experiments.config.identity import MIXTURE, identity
@@ -28,6 +29,7 @@ from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, us
 from experiments.stages.recorder import CountingModel, TrajectoryRecorder
 from experiments.store.store import Store
 
+LOG = logging.getLogger(__name__)
 ASKED = 16  # images that a network from elsewhere is asked for before and after each run
 FRESH_SEED = 60_000  # added to the seed of sampling: of the draws of the data that sampling may start from
 KNOWN_AT_ONCE = 512
@@ -83,12 +85,18 @@ def sample_stage(
             "model: it answers otherwise after this run than before it; its answer must depend on x and sigma only, "
             "not on earlier calls"
         )
+    nfe = model.images / config.n_samples
+    if type(config.sampler).planned_nfe is Sampler.planned_nfe and nfe != config.planned_nfe:
+        LOG.warning(
+            f"{config.sampler.name}: {nfe:g} evaluations per image, not the {config.planned_nfe} of its dry run on an "
+            "image of 1x32x32, so it is compared at unequal cost; give the sampler a planned_nfe"
+        )
     _write(
         config,
         store,
         images,
         (x, film),
-        model.images / config.n_samples,
+        nfe,
         seconds=after.wall - before.wall,
         others_busy_cores=after.others_since(before),
         batch_size=batch_sizes[-1],

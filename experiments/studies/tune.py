@@ -38,7 +38,7 @@ class TuneStudy(Study):
     settings: Annotated[tuple[str, ...], shown("[TEXT [TEXT ...]]", "those of docs/models.md")] = (
         "vp, eta 0, ending at 0",
         "karras, dpm++2m, ending at 0",
-        "karras, heun(s_churn=1, s_min=0.1, s_noise=1.003)",  # as Karras et al. 2022, Table 5, in our units
+        "karras, heun(s_churn=1, s_min=0.1, s_noise=1.003)",  # s_noise of Karras et al. 2022, Table 5
         "karras, euler-churn(s_churn=2, s_min=0.1)",
         "karras, euler-within(1, 0.1, 3)",
         "karras, euler-split(1, 0, 0.5)",

@@ -55,6 +55,25 @@ class Raising(nn.Module):
         return super().__getattribute__(name)
 
 
+class Stateful(nn.Module):
+    """The exact denoiser, with state that is no tensor."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__()
+        self.state = state
+
+    def get_extra_state(self) -> dict[str, str]:
+        return {"of": self.state}
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return EXACT(x, sigma)
+
+
+def test_state_that_is_no_tensor_counts() -> None:
+    first, again, other = (behaviour(Stateful(state), IMAGES, "cpu") for state in "aab")
+    assert first == again != other
+
+
 def raises(x: Tensor, sigma: Tensor) -> Tensor:
     raise KeyError
 
