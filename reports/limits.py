@@ -11,7 +11,7 @@ PICTURES = 60  # of one gallery
 ROWS = 300  # of one table
 SETTINGS = 300  # of the explorer
 PICTURE_BYTES = 520_000  # of all grids of samples
-FILM_BYTES = 600_000  # of all films and grids together
+FILM_BYTES = 450_000  # of all films and grids together
 DOWNLOAD = 40_000  # letters of a compressed table that is embedded in the page
 
 EVEN = "an even sample in the order of the table"

@@ -17,6 +17,7 @@ from experiments.stages.common import images_of, load_meta
 from experiments.stages.score import N_CLASSES, SHOWN_IMAGES, load_shown
 from experiments.store.store import Store
 
+MOST_LOSSES = 5_000  # rows of losses.csv
 SIDE = math.isqrt(SHOWN_IMAGES)  # images along each side of a picture of samples
 
 
@@ -42,7 +43,7 @@ def write_evidence(directory: Path, done: Sequence[Trial], store: Store, data_ro
         if model.from_scratch:
             shared = {"model_id": identity(model), "train_seed": model.seed, "network": model.description}
             with (store.path("models", identity(model)) / "losses.csv").open() as file:
-                losses += [shared | point for point in csv.DictReader(file)]
+                losses += [shared | point | {"loss": f"{float(point['loss']):.5g}"} for point in csv.DictReader(file)]
     if done:
         images = images_of(done[0].model.data, data_root)
         _picture(images.pixels).save(pictures / "real.png")
@@ -51,7 +52,7 @@ def write_evidence(directory: Path, done: Sequence[Trial], store: Store, data_ro
             histograms += _histogram("real", (share * done[0].samples.n_samples).tolist())
     write_rows(directory / "films.csv", films)
     write_rows(directory / "histograms.csv", histograms)
-    write_rows(directory / "losses.csv", losses)
+    write_rows(directory / "losses.csv", losses[:: 1 + len(losses) // MOST_LOSSES])
 
 
 def _histogram(run_id: str, counts: Sequence[float]) -> list[dict[str, Any]]:
