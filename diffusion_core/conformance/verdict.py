@@ -193,8 +193,9 @@ def _kind(fit: _Fit, order: int | None) -> tuple[Kind, str]:
         return "order lost", f"order lost: its limit is right, but its order is {fit.order:.1f} instead of {order}."
     few = min(fit.errors, key=lambda n: (abs(n - 28), n))
     ratios = 1 + fit.errors[few][: fit.n]
-    measured = f", with order {fit.order:.1f} from {fit.along[0]} to {fit.along[2]:,} steps"
-    speed, size = measured if fit.order else "", max(np.abs(fit.limit).max(), 1e-3)
+    low, _, high = fit.along
+    speed = "" if fit.order is None else f", with order {fit.order:.1f} from {low} to {high:,} steps"
+    size = max(np.abs(fit.limit).max(), 1e-3)
     return "right", (
         f"right: with more steps its law converges to the data's{speed}, to within {100 * size:.1f} %; with {few} "
         f"steps its standard deviations are {ratios.min():.2f} to {ratios.max():.2f} of the true ones."
