@@ -54,7 +54,7 @@ def calibrated(study: AnyStudy, trials: Trials[AnyStudy], options: Options) -> A
 def chosen_for(trials: Iterable[Trial | Infeasible], options: Options) -> Chosen | None:
     """The choice for the work of all trials; None if a precision is given, or if no trial has a network."""
     runs = {trial.samples: trial.model for trial in trials if isinstance(trial, Trial)}
-    networks = {network for model in runs.values() for network in model.timed}
+    networks = dict.fromkeys(network for model in runs.values() for network in model.timed)  # of equal ones the first
     if options.given_precision != "auto" or not networks:
         return None
     longest = max(networks, key=lambda network: network.images_seen)

@@ -80,7 +80,7 @@ def execute(
     rows = list(_rows(plan, context, sweep.unfinished, failed))
     probes = [
         f"probe {task.name}: {failed[task.name].error}"
-        for task in remaining.tasks  # if the network of a probe failed, rows show that already
+        for task in plan.tasks  # if the network of a probe failed, rows show that already
         if task.kind == "probes" and task.name in failed and failed.keys().isdisjoint(task.needs)
     ]
     seconds = time.perf_counter() - start

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -53,7 +54,7 @@ def raced(plan: Plan, race: Race, run: Callable[[Plan], SweepResult], store: Sto
         progress.heat(number, {mode: groups for mode, groups in proposed.items() if progress.left.get(mode)})
     if progress.interrupted:
         assert progress.result is not None
-        return Raced(progress.plan, progress.result, (), [])
+        return Raced(Plan.of([*progress.ran]), replace(progress.result, rows=[*progress.found.values()]), (), [])
     kept, now = ({mode: names for mode, names in left.items() if names} for left in (first, progress.left))
     then, comparisons = progress.in_time(kept, now, known)
     plan = Plan.of([*progress.ran, *then])
@@ -73,7 +74,7 @@ class _Progress:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)  # mode -> setting -> mean over networks
     left: dict[str, tuple[str, ...]] = field(default_factory=dict)  # mode -> the settings kept, the best score first
     result: SweepResult | None = None
-    plan: Plan = field(default_factory=lambda: Plan((), ()))
+    found: dict[tuple[Any, ...], Row] = field(default_factory=dict)  # the rows so far
     pace: float = 0.0  # seconds per network evaluation in the last run, scores included
 
     @property
@@ -119,6 +120,7 @@ class _Progress:
         """The newest result, with the cost and the warnings of all. Its speed is noted."""
         if now.evaluations:
             self.pace = now.seconds / now.evaluations
+        self.found |= {(row["mode"], row["setting"], row["run_id"]): row for row in now.rows}
         before = self.result
         return now if before is None else replace(
             now,
@@ -139,6 +141,8 @@ class _Progress:
         for number in sorted(rest, key=lambda number: f"{number:016b}"[::-1]):  # any first part is spread evenly
             for mode, groups in field.items():
                 for name, runs in list(groups.items())[number : number + 1]:
+                    if not self.pace and not self.interrupted:  # all so far were in the store, and show no speed
+                        self.ran_now({mode: {name: runs}})
                     more += self._lasts(runs)
                     if more <= limit:
                         chosen[mode][name] = runs
@@ -149,11 +153,14 @@ class _Progress:
         return {mode: {name: groups[name] for name in groups if name in chosen[mode]} for mode, groups in field.items()}
 
     def ran_now(self, field: Field) -> SweepResult:
-        """Runs settings. Returns the result of these alone."""
-        self.plan = Plan.of([trial for groups in field.values() for runs in groups.values() for trial in runs])
-        self.ran |= dict.fromkeys(self.plan.trials)
-        result = self.run(self.plan)
+        """Runs settings, twice if a run fails: a lost worker must not cost a setting its place. The result of these."""
+        plan = Plan.of([trial for groups in field.values() for runs in groups.values() for trial in runs])
+        self.ran |= dict.fromkeys(plan.trials)
+        result = self.run(plan)
         self.result = self.added(result)
+        if not result.interrupted and any(row["status"] == "failed" for row in result.rows):
+            result = self.run(plan)  # what failed for good is not tried again
+            self.result = self.added(result)
         return result
 
     def heat(self, number: int, field: Field) -> None:
@@ -165,6 +172,8 @@ class _Progress:
             return
         for mode, groups in field.items():
             new = _means(groups, result)
+            if failed := [f"“{name}”" for name in groups if name not in new]:
+                self.console.print(f"{mode}: left out, since a run failed: {', '.join(failed)}", soft_wrap=True)
             scores = self.scores.setdefault(mode, {})
             scores |= new
             self.left[mode] = tuple(sorted((*self.left.get(mode, ()), *new), key=scores.__getitem__))[: self.race.keep]

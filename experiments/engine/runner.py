@@ -100,8 +100,6 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         store.check_writable()  # before any work
     earlier = earlier_results(directory, experiment.name)
     make(directory)
-    for path in earlier:  # so that a report never mixes two runs
-        path.unlink()
     remarks = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
     remarks += experiment.notes
     if chosen := chosen_for(experiment.trials, options):
@@ -113,6 +111,8 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
     remarks += warnings
     with _executor(plan, context, options) as (context, how):
         logs = directory / "logs"
+        for path in earlier:  # so that a report never mixes two runs
+            path.unlink()
 
         def run(plan: Plan) -> SweepResult:
             return executor.execute(plan, context, console, logs=logs, retry_failed=options.retry_failed, **how)

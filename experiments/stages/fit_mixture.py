@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 
 from diffusion_core.data import check_name, load
@@ -46,12 +47,15 @@ def mixture_stage(config: MixtureConfig, store: Store, data_root: Path | None = 
     if store.has("mixtures", name):
         return name
     store.check_writable()
-    use_threads(1)  # so that the fit does not depend on the threads of the runs
     x0 = load(config.data, root=data_root).standardised()
-    start = time.perf_counter()
-    mixture = fit_mixture(
-        x0, config.n_components, config.rank, config.seed, min_std=config.min_std, em_steps=config.em_steps
-    )
+    start, threads = time.perf_counter(), torch.get_num_threads()
+    use_threads(1)  # so that the fit does not depend on the threads of the runs
+    try:
+        mixture = fit_mixture(
+            x0, config.n_components, config.rank, config.seed, min_std=config.min_std, em_steps=config.em_steps
+        )
+    finally:
+        use_threads(threads)  # and runs do not depend on whether it was fitted just now
     seconds = time.perf_counter() - start
     with store.writing("mixtures", name) as folder:
         save_file(mixture.state_dict(), folder / "mixture.safetensors")

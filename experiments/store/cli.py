@@ -78,8 +78,8 @@ class Gc(Where):
     """Makes room: removes samples, least recently used first, and leftovers of killed runs.
 
     Networks, scores and everything else that a row of a table needs stay: a sweep that was scored gives the same rows
-    and the same report without its samples. Samples used in the last ten minutes stay too: a run may be about to score
-    them.
+    and the same report without its samples, but for the copies that `why_noise --real` counts. Samples used in the last
+    ten minutes stay too: a run may be about to score them.
     """
 
     max_bytes: Annotated[str | None, tyro.conf.arg(metavar="SIZE")] = None

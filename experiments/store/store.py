@@ -107,6 +107,8 @@ class Store:
         try:
             yield path
         except (SafetensorError, FileNotFoundError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" in str(error).lower():  # too little is no damage
+                raise
             self.discard(kind, identity)
             raise StoreError(
                 f"store {self}: {kind}/{identity} is damaged: {type(error).__name__}: {error}; it was removed, so run "
@@ -290,10 +292,11 @@ class Store:
     def _create_manifest(self, name: Name, manifest: bytes, folder: Path) -> bool:
         """Creates a manifest if there is none, at once and whole. Returns whether this attempt's manifest counts."""
         place, unlinked = self._place(name, MANIFEST), folder / f".{MANIFEST}"
+        if self.cache is None:
+            unlinked.write_bytes(manifest)
         with self._reached():
             try:
                 if self.cache is None:
-                    unlinked.write_bytes(manifest)
                     Path(place).hardlink_to(unlinked)
                 else:
                     self.files.pipe_file(place, manifest, mode="create")
