@@ -1,7 +1,8 @@
 """Which stored results of a plan get a spot check (stages/spot_check.py), and what goes if one does not pass it.
 
-All networks and references are checked, and all runs in which code takes part that is not ours. Of the other runs one
-per network is, and all of them if any check finds a difference. Each is checked once per run of a sweep.
+All networks and references are checked, and all runs in which code takes part that is not ours, or that are older than
+their network. Of the other runs one per network is, and all of them if any check finds a difference. Each is checked
+once per run of a sweep.
 """
 
 import random
@@ -15,6 +16,7 @@ from experiments.config.identity import has_own_code, identity
 from experiments.config.source import OWN
 from experiments.engine.plan import Plan
 from experiments.engine.tasks import Task
+from experiments.stages.common import load_meta
 from experiments.store.store import Store
 
 # names of artifacts that passed or were made by this process, and denoisers of which one run was checked
@@ -40,6 +42,7 @@ def due(plan: Plan, store: Store, *, thorough: bool = False) -> tuple[Task, ...]
         if task.kind == "scores" and (model := task.config.samples.model) not in believed:
             believed.add(model)
             chosen.add(task.name)
+    chosen |= {task.name for task in stored if task.kind == "scores" and _of_earlier_network(task.config, store)}
     networks = _networks(plan)
     checks = [
         replace(task, kind="checks", needs=networks.get(task.name, task.needs), cost=0.0)
@@ -55,6 +58,18 @@ def _stored(task: Task, store: Store) -> bool:
     if task.kind == "scores":
         return store.has("scores", task.name) or store.has("samples", task.needs[0])
     return task.kind in ("models", "references") and store.has(task.kind, task.name)
+
+
+def _of_earlier_network(score: ScoreConfig, store: Store) -> bool:
+    """Whether a run is not later than its network, which another command has then replaced without knowing the run."""
+    made, trained = (
+        [load_meta(kind, config, store)["finished_at"] for kind, config in those if store.has(kind, identity(config))]
+        for those in (
+            (("scores", score), ("samples", score.samples)),
+            (("models", network) for network in score.samples.model.networks),
+        )
+    )
+    return bool(made and trained) and min(made) <= max(trained)
 
 
 def _networks(plan: Plan) -> dict[str, tuple[str, ...]]:

@@ -250,6 +250,20 @@ def test_a_network_that_differs_takes_its_runs_with_it(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_runs_that_another_command_left_when_it_replaced_their_network_are_met(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = TrainConfig(images_seen=512, batch_size=32, machine=MACHINE)
+    both = [trial(model), trial(model, n_steps=4)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(WEIGHTINGS, "karras", WEIGHTINGS["unit-eps"])
+        fd(both, Store(folder / "old"))
+    run(both[:1], Store(folder / "old"))
+    monkeypatch.setattr("random.SystemRandom.sample", lambda self, tasks, n: tasks)  # checks the first, which is new
+    assert fd(both, Store(folder / "old")) == pytest.approx(fd(both, Store(folder / "new")), rel=1e-6)
+
+
+@pytest.mark.slow
 def test_a_network_stored_without_its_first_steps_differs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, store = TrainConfig(images_seen=64, batch_size=32, machine=MACHINE), Store(folder / "store")
     train_stage(model, store, None, lambda n: None)
