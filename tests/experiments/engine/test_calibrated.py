@@ -140,3 +140,13 @@ def test_the_work_counts_each_sampling_once(monkeypatch: pytest.MonkeyPatch) -> 
     runs = {trial.samples for trial in planned if isinstance(trial, Trial)}
     evaluations = sum(run.n_samples * run.planned_nfe for run in runs) / 2
     assert calibrated.chosen_for([*planned, *planned], Options()) == (640, 2, evaluations)
+
+
+def test_of_networks_that_are_trained_equally_long_the_first_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SIGMABENCH_PRECISION")
+    monkeypatch.setattr(calibrated, "choose", lambda model, *_: model)
+    (usual, *_) = [trial for trial in beta.trials(PRESETS["smoke"]) if isinstance(trial, Trial)]
+    models = [TrainConfig(images_seen=640, lr=lr) for lr in (1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3)]
+    runs = [replace(usual.samples, model=model) for model in models]
+    planned = [replace(usual, score=replace(usual.score, samples=samples)) for samples in runs]
+    assert [calibrated.chosen_for(some, Options()) for some in (planned, planned[::-1])] == [models[0], models[-1]]

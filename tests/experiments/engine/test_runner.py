@@ -159,8 +159,11 @@ def test_a_ray_that_is_not_there_is_one_line_and_status_2(
         pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
     else:
         monkeypatch.setitem(sys.modules, "ray", None)
+    for path in filter(Path.is_file, (whole / "out").iterdir()):
+        shutil.copy(path, tmp_path)
     ended = typed(*words(tmp_path, whole / "store", "--ray-address", "127.0.0.1:9"))
     assert ended.refused(message), ended
+    assert (tmp_path / "table.csv").is_file() and (tmp_path / "run.json").is_file()
 
 
 def test_files_of_others_are_not_taken_for_results(tmp_path: Path) -> None:

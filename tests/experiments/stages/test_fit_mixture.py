@@ -96,3 +96,14 @@ def test_draws_follow_the_mixture(tmp_path: Path, data: Images) -> None:
 def test_bad_configs_are_named(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MixtureConfig(**change)
+
+
+def test_a_fit_leaves_the_threads_as_they_were(tmp_path: Path) -> None:
+    """They are a part of the identity of the runs that follow."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        mixture_stage(CONFIG, Store(tmp_path))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -1,5 +1,6 @@
 """What a store does about damaged files, and about disks that are full, read-only or limited."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -142,3 +143,28 @@ def test_an_artifact_whose_content_cannot_be_used_is_damaged(error: Exception, t
     with pytest.raises(StoreError, match=message), Store(tmp_path).reading("models", "abc"):
         raise error
     assert not Store(tmp_path).has("models", "abc")
+
+
+def test_too_little_memory_is_no_damage(tmp_path: Path) -> None:
+    put(Store(tmp_path))
+    with pytest.raises(RuntimeError, match="unable to mmap"), Store(tmp_path).reading("models", "abc"):
+        raise RuntimeError("unable to mmap 10186408 bytes from file: Cannot allocate memory (12)")
+    assert Store(tmp_path).has("models", "abc")
+
+
+def test_a_manifest_that_does_not_fit_on_the_disk_makes_no_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def writes_half(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", writes_half)
+        with (
+            pytest.raises(StoreError, match="no space left on device"),
+            Store(tmp_path).writing("models", "abc") as place,
+        ):
+            (place / "weights").touch()
+    assert Store(tmp_path).artifacts() == []
