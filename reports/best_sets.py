@@ -84,9 +84,11 @@ def verdict(sets: list[BestSet]) -> str:
         return f"“{alone[0].simplest}” is better than {others}{scope}."
     texts = []
     if alone:
-        best = dict.fromkeys(one.simplest for one in alone)
-        names = listed(f"“{name}”" for name in list(best)[:2])
-        texts.append(f"{names} {'is' if len(best) == 1 else 'are'} best at {_where(alone)}{scope if not tied else ''}.")
+        winners = dict.fromkeys(one.simplest for one in alone)
+        places = {name: _where([one for one in alone if one.simplest == name]) for name in winners}
+        verbs = ["is best ", *[""] * (len(places) - 1)]
+        where = listed(f"“{name}” {verb}at {at}" for verb, (name, at) in zip(verbs, places.items(), strict=True))
+        texts.append(f"{where}{scope if not tied else ''}.")
     if tied:
         counts = sorted({len(one.members) for one in tied})
         many = " to ".join(dict.fromkeys(number(count, 0) for count in (counts[0], counts[-1])))

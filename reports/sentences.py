@@ -39,13 +39,16 @@ def detectable(row: pd.Series) -> str:
 
 
 def contradiction(pair: Pair) -> str:
-    """A sentence to add to the verdict if another metric shows the opposite of what the deciding one does; else ""."""
+    """A sentence to add to the verdict if another metric says something else than the deciding one; else ""."""
     row = head(pair)
-    names = [
-        short_name(metric, row["features"])
-        for metric, other in pair.items()
-        if row["verdict"] != NO_VERDICT and is_clear(other) and other["difference"] * row["difference"] < 0
-    ]
+    if row["verdict"] == NO_VERDICT:
+        return ""
+    clear = {short_name(name, row["features"]): other["difference"] for name, other in pair.items() if is_clear(other)}
+    if row["verdict"] == NOT_DETECTABLE:
+        lower, higher = ([name for name in clear if (clear[name] < 0) == below] for below in (True, False))
+        says = [f"{word} in {listed(some)}" for some, word in ((lower, "better"), (higher, "worse")) if some]
+        return f" But it is detectably {' and '.join(says)}." if says else ""
+    names = [name for name, difference in clear.items() if difference * row["difference"] < 0]
     return f" But {listed(names)} {'says' if len(names) == 1 else 'say'} the opposite." if names else ""
 
 

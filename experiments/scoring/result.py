@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from experiments.metrics.best_set import Standing
 from experiments.metrics.intervals import Estimate
 from reports.formats import as_precise, cell, interval, listed, metric_name, number, percent
-from reports.schema import BETTER, JUDGE, LEVEL, METRICS, WORSE
+from reports.schema import BETTER, JUDGE, LEVEL, METRICS, NOT_DETECTABLE, WORSE
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,8 @@ class Scores:
             return difference_sentence(space)
         if len(space.best) > 1:
             return f"{listed(space.best)} cannot be told from the best ({number(len(space.sides), 0)} sets)."
+        if any(pair.verdict == NOT_DETECTABLE for pair in space.differences if space.best[0] in (pair.a, pair.b)):
+            return f"Only {space.best[0]} can be the best of {number(len(space.sides), 0)} sets ({percent(LEVEL)})."
         return f"{space.best[0]} is better than the {number(len(space.differences), 0)} other sets."
 
     def __str__(self) -> str:

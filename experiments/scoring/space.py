@@ -42,7 +42,7 @@ def results(
         sides.append(Side(name, values, *quality, grain))
     return Space(
         features, features_id, real.shape[1], tuple(sides), _differences(names, distances, paired),
-        _floor(against.pool, len(sets[0])), _standings([each[JUDGE] for each in distances]),
+        _floor(against.pool, len(sets[0])), _standings([each[JUDGE] for each in distances], paired),
     )  # fmt: skip
 
 
@@ -80,18 +80,18 @@ def _differences(
     return tuple(out)
 
 
-def _standings(distances: Sequence[Distance]) -> tuple[Standing, ...]:
+def _standings(distances: Sequence[Distance], paired: bool) -> tuple[Standing, ...]:
     """Each set against the best of the others, if there are three or more.
 
-    The real images are a sample too: what they add is stacked below what the sets' own images add, scaled so that both
-    variances add up.
+    The real images are a sample too: what they add is stacked below what the sets' own images add, scaled so that all
+    variances add up. Sets that are not `paired` have rows of their own.
     """
     if len(distances) < 3:
         return ()
     own = np.stack([distance.terms for distance in distances], axis=1)
     real = np.stack([distance.real_terms for distance in distances], axis=1)
     n, r = len(own), len(real)
-    stacked: Array = (
-        np.vstack([own / (n * (n - 1)) ** 0.5, real / (r * (r - 1)) ** 0.5]) * ((n + r) * (n + r - 1)) ** 0.5
-    )
+    rows = [own] if paired else [own * (np.arange(own.shape[1]) == place) for place in range(own.shape[1])]
+    stacked: Array = np.vstack([*(each / (n * (n - 1)) ** 0.5 for each in rows), real / (r * (r - 1)) ** 0.5])
+    stacked *= (len(stacked) * (len(stacked) - 1)) ** 0.5
     return tuple(best_set(np.array([[distance.value for distance in distances]]), [stacked]))

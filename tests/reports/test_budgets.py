@@ -76,3 +76,13 @@ def test_grain_that_the_features_do_not_see_is_said(tmp_path: Path, grain: float
     run.rows["grain"] = (run.rows["setting"] == name) * grain
     texts = [text for text in best_sets.opening(run).warnings if "Grain" in text]
     assert len(texts) == len(says) and all(f"“{name}” ({says[0]})" in text for text in texts)
+
+
+def test_each_budget_has_its_own_winner() -> None:
+    def won_by(winner: str, budget: int) -> best_sets.BestSet:
+        settings = pd.DataFrame({"setting": list("ABC"), "mmd": [0.1, 0.2, 0.3], "no_verdict": None, "holds_for": None})
+        settings["in_set"] = settings["setting"] == winner
+        return best_sets.BestSet("", budget, settings, winner, "A", "", "mmd")
+
+    text = best_sets.verdict([won_by("A", 8), won_by("B", 16), won_by("A", 32), won_by("C", 64)])
+    assert text == "“A” is best at 8 and 32 evaluations, “B” at 16 evaluations and “C” at 64 evaluations."

@@ -68,10 +68,25 @@ def test_whether_noise_beats_other_samplers_too_is_said(primary: str, verdicts: 
         run.of_kind("primary").assign(kind="solvers", b=name)[lambda rows: rows["train_seed"] == ""]
         for name in ("heun", "dpm++2m")
     ]
-    against = [rows.assign(verdict=verdict, value_b=7.0) for rows, verdict in zip(against, verdicts, strict=True)]
+    against = [
+        rows.assign(verdict=verdict, value_b=7.0, clear=verdict in ("better", "worse"))
+        for rows, verdict in zip(against, verdicts, strict=True)
+    ]
     first = beta.opening(run_with(contrasts=pd.concat([run.contrasts, *against])))
     assert first.verdict.endswith(f"at the same cost.{says}")
     assert first.numbers[0].notes[-1].startswith("heun 7")
+
+
+@pytest.mark.parametrize(
+    ("fd", "says"), [(-3.0, " But it is detectably better in FD."), (3.0, " But it is detectably worse in FD.")]
+)
+def test_a_metric_that_detects_what_the_deciding_one_does_not_is_named(fd: float, says: str) -> None:
+    frame = RUN.contrasts.copy()
+    of = frame["kind"] == "primary"
+    frame.loc[of, "clear"] = False
+    frame.loc[of & (frame["metric"] != "fd"), "verdict"] = "not detectable"
+    frame.loc[of & (frame["metric"] == "fd"), ["difference", "clear"]] = fd, True
+    assert says in beta.opening(run_with(contrasts=frame)).verdict
 
 
 @pytest.mark.parametrize(("clear", "says"), [(True, " But FD says the opposite."), (False, "")])

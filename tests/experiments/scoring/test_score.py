@@ -23,6 +23,7 @@ from experiments.scoring import features as cached
 from experiments.scoring.distances import Distance, Real, by_kernel, errors_of_two, estimate, of_one, of_pairs, of_two
 from experiments.store.store import Store
 from reports.folders import first_screen
+from reports.formats import listed
 from reports.render import write_report
 from reports.schema import METRICS
 
@@ -257,3 +258,17 @@ def test_too_few_real_images_and_equal_sets_are_said(command: Path, capsys: pyte
     assert _run(["score", "real.npy", "a.npy", "b.npy", "--out", "again"]) == 0
     report = (command / "again" / "report.md").read_text(encoding="utf-8")
     assert "there is no difference" in report and "a.npy and b.npy hold the same images." in report
+
+
+def test_equal_places_of_independent_sets_are_no_pairs() -> None:
+    rng = np.random.default_rng(0)
+    z, real = rng.normal(size=(200, 8)), rng.normal(size=(400, 8))
+    sets = [z + 0.1, z + 0.18, z + 0.3]
+    paired, alone = (compare(real, *sets, pairs=pairs) for pairs in ("order", "none"))
+    assert len(paired.spaces[0].best) == 1 and len(alone.spaces[0].best) > 1
+    text, space = alone.sentence, alone.spaces[0]
+    assert text == f"{listed(space.best)} cannot be told from the best (3 sets)."
+    first, *others = paired.spaces[0].differences
+    unsure = replace(paired.spaces[0], differences=(replace(first, verdict="not detectable"), *others))
+    assert paired.sentence == "set 1 is better than the 2 other sets."
+    assert replace(paired, spaces=(unsure,)).sentence == "Only set 1 can be the best of 3 sets (95 %)."
