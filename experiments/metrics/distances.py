@@ -74,11 +74,18 @@ class Pool:
         return cls(features, absolute, {name: each.sum(axis=1) for name, each in sums.items()})
 
     def aside(self, n: int, draw: int) -> NDArray[np.bool_]:
-        """Mask (T,) of the n images that draw number `draw` sets aside. ValueError if fewer than two would remain."""
+        """Mask (T,) of the n images that draw number `draw` sets aside. ValueError if fewer than two would remain.
+
+        If t < T, as many as possible, but at most half of these, are among the t images that kernel distances know.
+        """
         if n > len(self.features) - 2:
             raise ValueError(f"n_samples={n}: the data set has {len(self.features)} images, and 2 must stay to compare")
-        mask = np.zeros(len(self.features), dtype=bool)
-        mask[np.random.default_rng([POOL_SEED, draw]).permutation(len(mask))[:n]] = True
+        rng, mask = np.random.default_rng([POOL_SEED, draw]), np.zeros(len(self.features), dtype=bool)
+        known = len(next(iter(self.row_sums.values())))
+        unknown = len(mask) - known
+        inside = max(min(n, known // 2), n - unknown)  # n if all are known
+        mask[rng.permutation(known)[:inside]] = True
+        mask[known + rng.permutation(unknown)[: n - inside]] = True
         return mask
 
     def without(self, aside: NDArray[np.bool_]) -> Reference:

@@ -91,7 +91,8 @@ def test_the_floor_and_rows_compare_disjoint_real_images_of_equal_sizes() -> Non
             assert floor[name][draw] == pytest.approx(metric(features[aside], rest)[0], rel=1e-9)
     assert len(set(floor["fd"])) == 3
     known = {name: sums.sum(axis=1) for name, sums in group_sums(both(pool.width), features[:30]).items()}
-    few, aside = Pool(features, pool.width, known).floor(20, repeats=1, most=5), pool.aside(20, 1)[:30]
+    part = Pool(features, pool.width, known)
+    few, aside = part.floor(20, repeats=1, most=5), part.aside(20, 1)[:30]
     rest = Pool(features[:30], pool.width, known).without(aside)
     assert few["mmd"][0] == pytest.approx(METRICS["mmd"](features[:30][aside], rest)[0], rel=1e-9)
     reference = pool.reference(20)
@@ -99,3 +100,14 @@ def test_the_floor_and_rows_compare_disjoint_real_images_of_equal_sizes() -> Non
     assert reference.within["kd"] == pytest.approx(Reference.of(reference.features).within["kd"], rel=1e-12)
     with pytest.raises(ValueError, match="n_samples=59: the data set has 60 images, and 2 must stay"):
         pool.reference(59)
+
+
+@pytest.mark.parametrize(("n", "inside"), [(4, 4), (10, 10), (25, 15), (58, 28)])
+def test_kernel_floors_of_a_large_pool_are_of_n_images(n: int, inside: int) -> None:
+    """Of 60 images, kernel distances know the first 30."""
+    features = np.random.default_rng(4).normal(size=(60, 4))
+    sums = Pool.of(features[:30]).row_sums
+    aside = Pool(features, 1.0, sums).aside(n, 1)
+    assert (aside.sum(), aside[:30].sum()) == (n, inside)
+    everything = np.random.default_rng([7, 1]).permutation(60)[:n]
+    assert set(np.flatnonzero(Pool.of(features).aside(n, 1))) == set(everything)  # as ever, where all are known
