@@ -16,7 +16,7 @@ from experiments.metrics.distances import Pool, jackknife_se
 from experiments.metrics.frechet import Moments
 from experiments.metrics.intervals import Estimate, pooled
 from experiments.metrics.kernels import Array, median_distance
-from reports.schema import GROUPS, METRICS
+from reports.schema import GROUPS, LEVEL, METRICS
 
 KERNEL_IMAGES = 20_000  # of each set, of which kernel distances take the first ones: their cost grows with the square
 
@@ -111,9 +111,9 @@ def of_one(distance: Distance) -> Estimate:
     return estimate(distance.value, [jackknife_se(distance.own), jackknife_se(distance.real)])
 
 
-def of_two(a: Distance, b: Distance, paired: bool) -> Estimate:
+def of_two(a: Distance, b: Distance, paired: bool, level: float = LEVEL) -> Estimate:
     """The difference a - b with its interval. If `paired`, image i of both comes from the same noise."""
-    return estimate(a.value - b.value, errors_of_two(a, b, paired))
+    return estimate(a.value - b.value, errors_of_two(a, b, paired), level)
 
 
 def errors_of_two(a: Distance, b: Distance, paired: bool) -> Array:
@@ -157,7 +157,7 @@ def _within(cells: Array) -> float:
     return float((rest[~np.eye(GROUPS, dtype=bool)] ** 2).sum() / (GROUPS * (GROUPS - 3)))
 
 
-def estimate(value: float, ses: Sequence[float] | Array) -> Estimate:
+def estimate(value: float, ses: Sequence[float] | Array, level: float = LEVEL) -> Estimate:
     """A value whose error has independent parts with these standard errors, each from GROUPS replicates."""
     parts = len(ses)  # the mean of as many equal values has this standard error
-    return replace(pooled([value] * parts, [parts * se for se in ses]), holds_for=None)
+    return replace(pooled([value] * parts, [parts * se for se in ses], level), holds_for=None)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from experiments.config.config import MIN_SAMPLES
 from experiments.metrics.best_set import Standing, best_set
 from experiments.metrics.distances import Array, Pool, precision_recall
-from experiments.metrics.intervals import holm, verdict
+from experiments.metrics.intervals import Estimate, holm, verdict
 from experiments.results.floors import summary
 from experiments.scoring.distances import Distance, Real, errors_of_two, of_one, of_two
 from experiments.scoring.features import tracked
@@ -57,13 +57,23 @@ def _floor(pool: Pool, n: int) -> Floor:
 def _differences(
     names: Sequence[str], distances: Sequence[Mapping[str, Distance]], paired: bool
 ) -> tuple[Difference, ...]:
-    """Each set against the first. A difference is clear if it is so after correction for their number."""
+    """Each set against the first. A difference is clear if it is so after Holm's correction for their number.
+
+    `detectable` is then what the first step of Holm's method detects, which is Bonferroni's.
+    """
     first, *others = distances
+    stricter = 1 - (1 - LEVEL) / max(len(others), 1)
     estimates = [{metric: of_two(other[metric], first[metric], paired) for metric in METRICS} for other in others]
     p_values = {metric: holm([each[metric].p_value for each in estimates]) for metric in METRICS}
     out = []
     for place, (other, each) in enumerate(zip(others, estimates, strict=True)):
-        values = {m: replace(e, clear=e.clear and p_values[m][place] <= 1 - LEVEL) for m, e in each.items()}
+        values = dict[str, Estimate]()
+        for metric, e in each.items():
+            power = of_two(other[metric], first[metric], paired, stricter)
+            values[metric] = replace(
+                e, clear=e.clear and p_values[metric][place] <= 1 - LEVEL, detectable=power.detectable,
+                detectable_low=power.detectable_low, detectable_high=power.detectable_high,
+            )  # fmt: skip
         judge = values[JUDGE]
         *own, real = errors_of_two(other[JUDGE], first[JUDGE], paired) ** 2
         *apart, _ = errors_of_two(other[JUDGE], first[JUDGE], False) ** 2

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from torch import Tensor
 from torch_fidelity import calculate_metrics
 from user_images import save
@@ -149,6 +150,21 @@ def test_what_pairs_of_images_add_counts_once() -> None:
 def test_degrees_of_freedom_are_those_of_the_parts() -> None:
     widths = [estimate(0.0, ses).high / estimate(0.0, ses).se for ses in ([1.0], [1.0, 1.0], [1.0, 1e-9])]
     assert widths == pytest.approx([2.0930, 2.0244, 2.0930], abs=1e-4)  # t with 19, 38 and 19
+
+
+def test_what_several_differences_could_have_detected_is_corrected_for_their_number() -> None:
+    """At a level of 1 - 0.05 / 3, as the first step of Holm's method tests; and with it the images that are needed."""
+    rng = np.random.default_rng(5)
+    real, *sets = rng.normal(size=(5, 100, 4)) + np.array([0, 1, 1.4, 1.5, 1.6])[:, None, None]
+    one, three = (compare(real, *part, pairs="order").spaces[0].differences for part in (sets[:2], sets))
+    for metric in METRICS:
+        alone, corrected = one[0].values[metric], three[0].values[metric]
+        assert (corrected.low, corrected.p_value) == (alone.low, alone.p_value)
+        power = stats.t.ppf(0.8, 38), stats.t.ppf(1 - 0.025 / 3, 38), stats.t.ppf(0.975, 38)
+        wanted = (power[0] + power[1]) / (power[0] + power[2])
+        assert corrected.detectable / alone.detectable == pytest.approx(wanted, rel=0.02)  # 38 or fewer degrees
+    needed = [each[0].needed for each in (one, three)]
+    assert needed[0] is not None and needed[1] is not None and needed[1] > needed[0]
 
 
 @pytest.fixture
