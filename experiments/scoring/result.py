@@ -27,8 +27,8 @@ class Difference:
     Args:
         values: by metric.
         verdict: on a.
-        needed: images of each set that detect half of the difference with 80 % power; None if no number does, since
-            there are too few real images.
+        needed: images of each set that detect half of the difference with 80 % power; None if no number does: there
+            are too few real images, or more images would be needed than MMD reads.
         gain: how many times as many images the pairs are worth, or None without pairs.
         p_adjusted: of the judge, corrected for the number of differences (Holm).
     """

@@ -12,7 +12,7 @@ from experiments.metrics.best_set import Standing, best_set
 from experiments.metrics.distances import Array, Pool, precision_recall
 from experiments.metrics.intervals import Estimate, holm, verdict
 from experiments.results.floors import summary
-from experiments.scoring.distances import Distance, Real, errors_of_two, of_one, of_two
+from experiments.scoring.distances import KERNEL_IMAGES, Distance, Real, errors_of_two, of_one, of_two
 from experiments.scoring.features import tracked
 from experiments.scoring.result import Difference, Floor, Side, Space
 from reports.schema import JUDGE, LEVEL, METRICS
@@ -79,10 +79,11 @@ def _differences(
         *apart, _ = errors_of_two(other[JUDGE], first[JUDGE], False) ** 2
         reach = judge.detectable / judge.se if judge.se > 0 else 0
         half = (judge.difference / 2 / reach) ** 2 - real if reach else 0
+        needed = ceil(len(other[JUDGE].terms) * sum(own) / half) if half > 0 else KERNEL_IMAGES + 1
         out.append(
             Difference(
                 names[place + 1], names[0], values, verdict(judge),
-                needed=max(ceil(len(other[JUDGE].terms) * sum(own) / half), MIN_SAMPLES) if half > 0 else None,
+                needed=max(needed, MIN_SAMPLES) if needed <= KERNEL_IMAGES else None,
                 gain=sum(apart) / own[0] if paired and own[0] > 0 else None,
                 p_adjusted=p_values[JUDGE][place] if len(others) > 1 else None,
             )

@@ -71,7 +71,8 @@ def _two(run: Run) -> tuple[str, list[Number]]:
     """The answer for two sets: whether the second is better than the first."""
     row = run.contrasts[run.contrasts["metric"] == JUDGE].iloc[0]
     needed = _fact(run, "needed", row["a"])
-    why = "there is no difference" if row["difference"] == 0 else "there are too few real images"
+    few = "there are too few real images, or more images would be needed than the 20,000 per set that MMD reads"
+    why = "there is no difference" if row["difference"] == 0 else few
     detectable = interval(JUDGE, row["detectable"], -row["detectable"], row["detectable"]).split(" ")[0]
     reach = [f"could have detected {detectable} in {metric_name(JUDGE, run.features)}"]
     numbers = [

@@ -21,6 +21,7 @@ from experiments.metrics.distances import METRICS as METRICS_OF_RUNS
 from experiments.metrics.distances import Reference, jackknife_se
 from experiments.metrics.kernels import groups
 from experiments.scoring import features as cached
+from experiments.scoring import space
 from experiments.scoring.distances import Distance, Real, by_kernel, errors_of_two, estimate, of_one, of_pairs, of_two
 from experiments.store.store import Store
 from reports.folders import first_screen
@@ -165,6 +166,16 @@ def test_what_several_differences_could_have_detected_is_corrected_for_their_num
         assert corrected.detectable / alone.detectable == pytest.approx(wanted, rel=0.02)  # 38 or fewer degrees
     needed = [each[0].needed for each in (one, three)]
     assert needed[0] is not None and needed[1] is not None and needed[1] > needed[0]
+
+
+def test_no_more_images_are_advised_than_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    real, a, b = rng.normal(size=(2000, 4)), 1.2 + rng.normal(size=(200, 4)), 1.4 + rng.normal(size=(200, 4))
+    needed = compare(real, a, b).spaces[0].differences[0].needed
+    assert needed is not None and needed > 200
+    for limit, advised in ((needed, needed), (needed - 1, None)):
+        monkeypatch.setattr(space, "KERNEL_IMAGES", limit)
+        assert compare(real, a, b).spaces[0].differences[0].needed == advised
 
 
 @pytest.fixture
