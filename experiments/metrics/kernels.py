@@ -1,6 +1,7 @@
 """Kernels between features, and their sums over many pairs of images without the whole matrix."""
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -63,6 +64,16 @@ def median_distance(features: Array) -> float:
     squares = (part**2).sum(axis=1)
     distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * part @ part.T, 0))
     return float(np.median(distances[np.triu_indices(len(part), k=1)]))
+
+
+def mostly_equal(features: NDArray[np.floating]) -> bool:
+    """Whether more than half of the pairs of these images have equal features (n, d): their median distance is 0.
+
+    Rows are counted, because rounding makes the distance of equal ones positive.
+    """
+    part = features[:MEDIAN_OF]
+    counts = Counter((row + 0.0).tobytes() for row in part)  # -0.0 becomes 0.0
+    return sum(count * (count - 1) for count in counts.values()) > len(part) * (len(part) - 1) / 2
 
 
 def cell_sums(kernel: Kernel, features: Array, cells: Array) -> Array:

@@ -14,6 +14,7 @@ from diffusion_core.data_user import random_order
 from experiments.config.config import MIN_SAMPLES
 from experiments.config.names import DIGITS
 from experiments.metrics.features import features_id
+from experiments.metrics.kernels import mostly_equal
 from experiments.scoring import doubts
 from experiments.scoring.features import Described, Extractor, describe
 from experiments.scoring.inputs import FeatureSet, Input, Source, open_input
@@ -97,7 +98,7 @@ def measure(
     for space in spaces:
         extractor = Extractor(space, feature_weights, where)
         described = [_described(each, extractor, kept).at(order) for each, order in zip(inputs, chosen, strict=True)]
-        _check_dimensions(inputs, described)
+        _check(inputs, described)
         grains = doubts.grains(inputs, described, chosen)
         content = "" if space == GIVEN else features_id(space, feature_weights)
         real, *sets = (each.features for each in described)
@@ -139,8 +140,14 @@ def _described(source: Input, extractor: Extractor, store: Store) -> Described:
     return describe(source, extractor, store)
 
 
-def _check_dimensions(inputs: Sequence[Input], described: Sequence[Described]) -> None:
-    real = described[0].features.shape[1]
+def _check(inputs: Sequence[Input], described: Sequence[Described]) -> None:
+    """ValueError if the features of a set do not suit those of real images, or if these have no scale."""
+    real = described[0].features
     for source, each in zip(inputs, described, strict=True):
-        if (d := each.features.shape[1]) != real:
-            raise ValueError(f"{source.name} has features of {d} numbers, but {inputs[0].name} of {real}")
+        if (d := each.features.shape[1]) != real.shape[1]:
+            raise ValueError(f"{source.name} has features of {d} numbers, but {inputs[0].name} of {real.shape[1]}")
+    if mostly_equal(real):
+        raise ValueError(
+            f"{inputs[0].name}: more than half of the pairs of images have equal features, so their median distance, "
+            "the scale of MMD, is 0; leave out the copies, or take other features"
+        )

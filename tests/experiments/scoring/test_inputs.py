@@ -174,6 +174,17 @@ def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:
     assert (same.values["mmd"].difference, same.verdict) == (0, NOT_DETECTABLE)
 
 
+@pytest.mark.parametrize("others", [0, 11])
+def test_real_images_without_a_scale_are_refused(others: int, tmp_path: Path) -> None:
+    """29 of 40 equal images make 406 of 780 pairs, 28 make 378. Rounding hides that their distance is 0."""
+    real = np.where(np.arange(40)[:, None] < others, ROWS, 0.1 + np.arange(5) / 7)
+    with pytest.raises(ValueError, match="REAL: more than half of the pairs of images have equal features, so their"):
+        compare(real, ROWS, store=tmp_path)
+    real[others] = ROWS[others]
+    if others:
+        assert np.isfinite(compare(real, ROWS, store=tmp_path).difference.difference)
+
+
 def test_pixels_are_given_to_extractors_as_documented() -> None:
     colour, grey = torch.from_numpy(RGB[:3]).permute(0, 3, 1, 2), torch.from_numpy(GREY[:3])[:, None]
     assert (suit(colour, "natural", "x") == colour).all() and (suit(grey, "vgg16", "x") == grey).all()
