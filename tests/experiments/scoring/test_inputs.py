@@ -174,6 +174,11 @@ def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:
     assert (same.values["mmd"].difference, same.verdict) == (0, NOT_DETECTABLE)
 
 
+def test_copies_among_real_images_are_said(tmp_path: Path) -> None:
+    scores = compare(np.repeat(ROWS[:20], 2, axis=0), RNG.normal(size=(40, 5)), store=tmp_path)
+    assert scores.warnings == ("REAL: 20 of 40 images are copies of others in it, so intervals are too narrow",)
+
+
 @pytest.mark.parametrize("others", [0, 11])
 def test_real_images_without_a_scale_are_refused(others: int, tmp_path: Path) -> None:
     """29 of 40 equal images make 406 of 780 pairs, 28 make 378. Rounding hides that their distance is 0."""
