@@ -17,7 +17,7 @@ from experiments.metrics.features import features_id
 from experiments.metrics.kernels import mostly_equal
 from experiments.scoring import doubts
 from experiments.scoring.features import Described, Extractor, describe
-from experiments.scoring.inputs import FeatureSet, Input, Source, open_input
+from experiments.scoring.inputs import FeatureSet, ImageSet, Input, Source, open_input
 from experiments.scoring.pairing import Pairs, pair
 from experiments.scoring.result import Scores, Space
 from experiments.scoring.space import results
@@ -126,7 +126,8 @@ def _spaces(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tu
             raise ValueError(f"features={features!r}: {kinds[True]} holds features already")
         return (GIVEN,)
     if not features:
-        return ("digits" if inputs[0].name in DIGITS else "natural",)
+        real = inputs[0]
+        return ("digits" if isinstance(real, ImageSet) and real.data.partition("@")[0] in DIGITS else "natural",)
     spaces = (features,) if isinstance(features, str) else tuple(features)
     if len(set(spaces)) < len(spaces):
         raise ValueError(f"features={features!r}: one of them is given twice")

@@ -9,7 +9,7 @@ import csv
 import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class ImageSet:
         content: a hash of all that they hold.
         read: image i as uint8 (H, W) or (H, W, C).
         names: of each image, where it has one: the path of its file without suffix, or its seed and number.
+        data: the name of the data set that they are, else empty.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ImageSet:
     content: str
     read: Callable[[int], Pixels]
     names: tuple[str, ...] | None = None
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def open_input(source: Source, store: Store, name: str = "") -> Input:
             f"{text}: there is no such folder or file, and no data set of this name ({', '.join(data.NAMES)})"
         ) from None
     images = data.load(text)
-    return _pixels(text, images.pixels.permute(0, 2, 3, 1).numpy())
+    return replace(_pixels(text, images.pixels.permute(0, 2, 3, 1).numpy()), data=text)
 
 
 def _npy(path: Path) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from user_images import save
 
-from experiments.scoring.compare import compare, measure, open_all
+from experiments.scoring.compare import _spaces, compare, measure, open_all
 from experiments.scoring.features import batches, suit
 from experiments.scoring.inputs import FeatureSet, ImageSet, open_input
 from experiments.store.store import Store
@@ -159,6 +159,12 @@ def test_names_are_short_and_different(tmp_path: Path) -> None:
     assert names("r", "x/a", "y/b") == ["r", "a", "b"]
     assert names("r", "x/images", "y/images") == ["r", "x/images", "y/images"]
     assert names("r", "a", "a") == ["r", "a (1)", "a (2)"]
+
+
+def test_the_usual_features_are_those_of_the_data_whatever_their_name(tmp_path: Path) -> None:
+    photos = folder(tmp_path / "mnist", GREY[:2])
+    for sources, space in ((("mnist5k", "mnist5k"), "digits"), ((photos, "mnist5k"), "natural")):
+        assert _spaces(open_all(sources, Store(tmp_path)), None) == (space,)
 
 
 def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:
