@@ -120,7 +120,7 @@ class Scores:
         return f"{space.best[0]} is better than the {number(len(space.differences), 0)} other sets."
 
     def __str__(self) -> str:
-        parts = [self.sentence, *(text for space in self.spaces for text in space_text(space))]
+        parts = [self.sentence, *(text for space in self.spaces for text in space_text(space, self.n))]
         return "\n".join([*parts, *self.notes, *(f"warning: {text}" for text in self.warnings)])
 
     __repr__ = __str__
@@ -143,8 +143,11 @@ def side_sentence(space: Space, side: Side) -> str:
     return f"{side.name} scores {metric_name(JUDGE, space.features)} {size}; real images score {real}."
 
 
-def space_text(space: Space) -> list[str]:
-    """A table of the sets, and one of the differences from the first, as lines."""
+def space_text(space: Space, n: int) -> list[str]:
+    """A table of the sets of n images, and one of the differences from the first, as lines.
+
+    FD of fewer real images is left out, since it falls with their number.
+    """
     head = ["", *(metric_name(metric, space.features) for metric in METRICS), "precision", "recall", "grain"]
     rows = [
         [
@@ -158,7 +161,12 @@ def space_text(space: Space) -> list[str]:
     floor = space.floor
     real = [
         f"{floor.n:,} real images",
-        *(as_precise(m, [floor.values[m]["mean"]], *_ends(space.sides[0].values[m])[1:])[0] for m in METRICS),
+        *(
+            ""
+            if m == "fd" and floor.n < n
+            else as_precise(m, [floor.values[m]["mean"]], *_ends(space.sides[0].values[m])[1:])[0]
+            for m in METRICS
+        ),
     ]
     rows.append([*real, *(cell(name, floor.values[name]["mean"]) for name in ("precision", "recall")), "0.000"])
     lines = ["", f"feature space {space.features}, {percent(LEVEL)} intervals:", *aligned([head, *rows])]

@@ -178,6 +178,15 @@ def test_no_more_images_are_advised_than_are_read(monkeypatch: pytest.MonkeyPatc
         assert compare(real, a, b).spaces[0].differences[0].needed == advised
 
 
+def test_fd_of_fewer_real_images_is_not_beside_that_of_the_sets() -> None:
+    rng = np.random.default_rng(7)
+    for n, empty in ((100, False), (101, True)):
+        scores = score(rng.normal(size=(200, 4)), rng.normal(size=(n, 4)))
+        head, row = (line for line in str(scores).splitlines() if "FD" in line or line.startswith("100 real images"))
+        place = head.index("FD")
+        assert (row[place : place + 4].strip() == "") == empty and row[head.index("KD") :].strip()[0] in "−0123456789"
+
+
 @pytest.fixture
 def command(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """In an empty folder with images beside it."""
