@@ -22,6 +22,7 @@ from experiments.metrics.kernels import Array, Kernel, median_distance
 from reports.schema import GROUPS
 
 POOL_SEED = 7  # decides which real images are set aside
+FAR = 100  # standard deviations of real features from 0, above which precision and recall take them less their mean
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,9 @@ def precision_recall(features: Array, real: Array) -> tuple[float, float]:
     The first n real images are used, or all if there are fewer. So they must not be sorted by class.
     """
     n = min(len(features), len(real))
+    mean = real.mean(axis=0)
+    if np.abs(mean).max() > FAR * real.std(axis=0).max():  # float32 would lose the distances
+        features, real = features - mean, real - mean
     generated, references = (torch.from_numpy(part).float() for part in (features, real[:n]))
     out = prc_features_to_metric(
         generated, references, prc_neighborhood=3, prc_batch_size=1000, save_cpu_ram=True, verbose=False

@@ -111,3 +111,13 @@ def test_kernel_floors_of_a_large_pool_are_of_n_images(n: int, inside: int) -> N
     assert (aside.sum(), aside[:30].sum()) == (n, inside)
     everything = np.random.default_rng([7, 1]).permutation(60)[:n]
     assert set(np.flatnonzero(Pool.of(features).aside(n, 1))) == set(everything)  # as ever, where all are known
+
+
+def test_precision_and_recall_do_not_depend_on_a_common_offset() -> None:
+    rng = np.random.default_rng(5)
+    real, shifted = rng.normal(size=(2, 100, 4)) + np.array([0, 20])[:, None, None]
+    assert precision_recall(shifted, real) == (0, 0)
+    for offset in (90, 110, 1e5, 1e7):
+        same = precision_recall(real[::-1] + 0.3 + offset, real + offset)
+        assert precision_recall(shifted + offset, real + offset) == (0, 0)
+        assert same == pytest.approx(precision_recall(real[::-1] + 0.3, real), abs=0.02)
