@@ -111,7 +111,9 @@ def _unsuitable(image: Image.Image) -> str:
         return f"is {image.width}x{image.height}; the limit is {LARGEST_SIDE}x{LARGEST_SIDE}. Reduce it first"
     if (n_frames := getattr(image, "n_frames", 1)) > 1:
         return f"has {n_frames} images; save each of them as a file"
-    if image.mode.startswith(("I", "F")) or ";16" in str(getattr(image, "tile", "")):
+    tiles = getattr(image, "tile", [])
+    largest = [more[1] for name, *_, more in tiles if name.startswith("ppm") and isinstance(more, tuple)]
+    if image.mode.startswith(("I", "F")) or ";16" in str(tiles) or max(largest, default=0) > 255:
         return "has more than 8 bits a channel; convert it to 8 bits first"
     return ""
 

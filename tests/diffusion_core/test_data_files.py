@@ -15,6 +15,7 @@ from PIL import Image
 from user_images import GREY, RGB, npz, save
 
 from diffusion_core.data import load
+from diffusion_core.data_files import read_image
 
 
 def mixed(path: Path) -> str:
@@ -78,6 +79,11 @@ def deep_rgb(path: Path) -> str:
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
     )
     (path / "a.png").write_bytes(content[:8] + b"".join(chunks))
+    return f"folder:{path}"
+
+
+def deep_ppm(path: Path) -> str:
+    (path / "a.ppm").write_bytes(b"P6 8 8 65535\n" + bytes(8 * 8 * 6))
     return f"folder:{path}"
 
 
@@ -179,6 +185,7 @@ def damaged(path: Path) -> str:
         (no_image, "Every file must be one of PNG, JPEG, BMP, WEBP, GIF, TIFF, PPM; move others elsewhere, or begin"),
         (film, "a.gif has 4 images; save each of them as a file"),
         (deep_rgb, "a.png has more than 8 bits a channel; convert it to 8 bits first"),
+        (deep_ppm, "a.ppm has more than 8 bits a channel; convert it to 8 bits first"),
         (loop, "a/back is a link to a folder that it lies in; remove it"),
         (lambda path: npz(path, images=GREY / 255, masks=GREY), "are called 'images'; it has images: float64 (4, 28,"),
         (lambda path: npz(path, x_train=GREY / 255, x=GREY), "are called 'x_train'; it has x_train: float64 (4, 28,"),
@@ -198,8 +205,8 @@ def damaged(path: Path) -> str:
         "pipe", "several", "circle", "bomb", "large", "two-names", "labels-alike", "binary", "twice", "no-dimension",
         "no-user", "too-long", "boasting", "encrypted", "damaged", "no-folder", "no-images",
         "mixed", "oblong", "no-header", "truncated", "16-bit", "no-file", "no-archive",
-        "objects", "beside", "no-image", "formats", "film", "deep-rgb", "loop", "float-images", "float-x_train",
-        "short", "fractions", "negative", "nan", "no-one-hot", "huge", "channels",
+        "objects", "beside", "no-image", "formats", "film", "deep-rgb", "deep-ppm", "loop", "float-images",
+        "float-x_train", "short", "fractions", "negative", "nan", "no-one-hot", "huge", "channels",
         "no-arrays", "empty", "oblong-array", "flat",
     ],
 )  # fmt: skip
@@ -208,3 +215,9 @@ def test_bad_data_are_named(make: Callable[[Path], str], message: str, tmp_path:
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         load(name)
     assert str(caught.value).startswith(f"data={name!r}: ")
+
+
+@pytest.mark.parametrize("content", [b"P1 1 1 0", b"P2 1 1 15 15", b"P3 1 1 255 255 255 255", b"P6 1 1 100 ddd"])
+def test_ppm_of_at_most_8_bits_is_read(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.ppm").write_bytes(content)
+    assert (np.asarray(read_image(tmp_path, "a.ppm")) == 255).all()
