@@ -24,6 +24,7 @@ from experiments.scoring.space import results
 from experiments.store.store import Store
 
 GIVEN = "your own"  # the feature space of features that the user computed
+LARGEST = 1e10  # magnitude of a feature
 
 
 def compare(
@@ -92,6 +93,8 @@ def measure(
     if inputs[0].n < MIN_SAMPLES:
         raise ValueError(f"{inputs[0].name}: {inputs[0].n} real images; at least {MIN_SAMPLES} are needed")
     chosen = [random_order(inputs[0].n), *pairing.chosen]
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r}: PyTorch sees no CUDA device here; use cpu or auto")
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     measured, warnings = list[Space](), dict[str, None]()
     notes = dict.fromkeys([pairing.note] if pairing.note else [])
@@ -147,6 +150,11 @@ def _check(inputs: Sequence[Input], described: Sequence[Described]) -> None:
     for source, each in zip(inputs, described, strict=True):
         if (d := each.features.shape[1]) != real.shape[1]:
             raise ValueError(f"{source.name} has features of {d} numbers, but {inputs[0].name} of {real.shape[1]}")
+        if not (largest := np.abs(each.features).max()) <= LARGEST:
+            raise ValueError(
+                f"{source.name}: the magnitude of a feature is {largest:.3g}; at most {LARGEST:g} can be compared, so "
+                "divide the features of all sets by one number"
+            )
     if mostly_equal(real):
         raise ValueError(
             f"{inputs[0].name}: more than half of the pairs of images have equal features, so their median distance, "

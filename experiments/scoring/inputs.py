@@ -70,7 +70,7 @@ def open_input(source: Source, store: Store, name: str = "") -> Input:
     ValueError, which names the file, if there is no such thing, or if it holds no images.
     """
     if not isinstance(source, str | Path):
-        return _array(name, np.asarray(source))
+        return _array(name, np.asarray(_plain(source) if isinstance(source, torch.Tensor) else source))
     text, path = str(source), Path(source).expanduser()
     try:
         if text.startswith(SAMPLES):
@@ -93,6 +93,12 @@ def open_input(source: Source, store: Store, name: str = "") -> Input:
         ) from None
     images = data.load(text)
     return replace(_pixels(text, images.pixels.permute(0, 2, 3, 1).numpy()), data=text)
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor that numpy can read: on the CPU, without gradients, and float32 if it holds floats."""
+    tensor = tensor.detach().cpu()
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _npy(path: Path) -> NDArray[Any]:

@@ -89,6 +89,7 @@ def empty(path: Path) -> Path:
         "no rows": (npy(ROWS[:0]), "my.npy: its features are (0, 5); at least one row and one column are needed"),
         "a NaN": (npy(np.where(np.arange(40)[:, None] == 7, np.nan, ROWS)), "my.npy: row 7 has a feature that is not"),
         "too large for float32": (npy(ROWS * 1e300), "my.npy: row 0 has a feature that is not finite"),
+        "too large": (npy(ROWS * 1e20), "my.npy: the magnitude of a feature is "),
         "another dimension": (npy(ROWS[:, :3]), "my.npy has features of 3 numbers, but real.npy of 5"),
         "images, but real features": (npy(GREY), "real.npy holds features, but my.npy holds images"),
         "samples of elsewhere": (lambda _: "samples:0123456789ab", "has no samples 0123456789ab (samples may be"),
@@ -149,6 +150,18 @@ def test_features_are_taken_as_they_are(tmp_path: Path) -> None:
     given = open_input(npy(ROWS)(tmp_path / "x"), Store(tmp_path))
     assert isinstance(given, FeatureSet) and given.n == 40
     np.testing.assert_array_equal(given.features, ROWS.astype(np.float32))
+
+
+@pytest.mark.parametrize("tensor", [torch.ones(40, 2, requires_grad=True), torch.ones(40, 2, dtype=torch.bfloat16)])
+def test_tensors_that_numpy_cannot_read_are_taken(tensor: torch.Tensor, tmp_path: Path) -> None:
+    given = open_input(tensor, Store(tmp_path))
+    assert isinstance(given, FeatureSet) and (given.features == 1).all()
+
+
+def test_a_card_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="device='cuda': PyTorch sees no CUDA device here; use cpu or auto"):
+        compare(GREY, GREY, features="digits", device="cuda", store=tmp_path)
 
 
 def test_names_are_short_and_different(tmp_path: Path) -> None:
