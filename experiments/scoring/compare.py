@@ -150,7 +150,7 @@ def _check(inputs: Sequence[Input], described: Sequence[Described]) -> None:
     for source, each in zip(inputs, described, strict=True):
         if (d := each.features.shape[1]) != real.shape[1]:
             raise ValueError(f"{source.name} has features of {d} numbers, but {inputs[0].name} of {real.shape[1]}")
-        if not (largest := np.abs(each.features).max()) <= LARGEST:
+        if not (largest := max(each.features.max(), -each.features.min())) <= LARGEST:  # NaN too
             raise ValueError(
                 f"{source.name}: the magnitude of a feature is {largest:.3g}; at most {LARGEST:g} can be compared, so "
                 "divide the features of all sets by one number"

@@ -170,9 +170,9 @@ def test_what_several_differences_could_have_detected_is_corrected_for_their_num
 
 def test_no_more_images_are_advised_than_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(6)
-    real, a, b = rng.normal(size=(2000, 4)), 1.2 + rng.normal(size=(200, 4)), 1.4 + rng.normal(size=(200, 4))
+    real, a, b = rng.normal(size=(400, 4)), 1.2 + rng.normal(size=(100, 4)), 1.6 + rng.normal(size=(100, 4))
     needed = compare(real, a, b).spaces[0].differences[0].needed
-    assert needed is not None and needed > 200
+    assert needed is not None and needed > 40
     for limit, advised in ((needed, needed), (needed - 1, None)):
         monkeypatch.setattr(space, "KERNEL_IMAGES", limit)
         assert compare(real, a, b).spaces[0].differences[0].needed == advised
