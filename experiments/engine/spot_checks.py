@@ -62,12 +62,13 @@ def _stored(task: Task, store: Store) -> bool:
 
 def _of_earlier_network(score: ScoreConfig, store: Store) -> bool:
     """Whether a run is not later than its network, which another command has then replaced without knowing the run."""
+    runs: dict[str, Hashable] = {"scores": score, "samples": score.samples}
+    if store.cache is not None and store.has("scores", identity(score)):
+        del runs["samples"]  # to read them would be to fetch them
+    networks = [("models", network) for network in score.samples.model.networks]
     made, trained = (
         [load_meta(kind, config, store)["finished_at"] for kind, config in those if store.has(kind, identity(config))]
-        for those in (
-            (("scores", score), ("samples", score.samples)),
-            (("models", network) for network in score.samples.model.networks),
-        )
+        for those in (runs.items(), networks)
     )
     return bool(made and trained) and min(made) <= max(trained)
 
