@@ -141,8 +141,10 @@ class _Progress:
         for number in sorted(rest, key=lambda number: f"{number:016b}"[::-1]):  # any first part is spread evenly
             for mode, groups in field.items():
                 for name, runs in list(groups.items())[number : number + 1]:
-                    if not self.pace and not self.interrupted:  # all so far were in the store, and show no speed
+                    if not self.pace and not self.interrupted and self.time_left > 0:  # all so far were in the store
                         self.ran_now({mode: {name: runs}})
+                        chosen[mode][name] = runs
+                        continue
                     more += self._lasts(runs)
                     if more <= limit:
                         chosen[mode][name] = runs

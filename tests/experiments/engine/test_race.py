@@ -14,7 +14,7 @@ from experiments.config.comparison import BestSet, Comparison, Field, Left, Race
 from experiments.config.config import Ladder, SampleConfig, ScoreConfig
 from experiments.config.trial import Trial
 from experiments.engine import tasks
-from experiments.engine.executor import execute
+from experiments.engine.executor import SweepResult, execute
 from experiments.engine.plan import Plan
 from experiments.engine.race import Raced, raced
 from experiments.engine.tasks import RunContext
@@ -159,3 +159,25 @@ def test_a_lost_worker_costs_a_setting_nothing(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(tasks.sample, "sample_stage", loses_one)
     outcome = run(race(["same, 0", "same, heun"], []), known_images(tmp_path))
     assert lost and {row["setting"] for row in outcome.rows} == {"same, 0", "same, heun"}
+
+
+def test_a_race_that_goes_on_from_the_store_keeps_to_its_time_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, names = (
+        known_images(tmp_path),
+        ["same, 0", "same, 1e-9", "same, 2e-9", *(f"worse, {n}e-9" for n in range(4))],
+    )
+    run(race(names[:3], []), store)
+    ran, clock = list[int](), [0.0]  # trials of each run; a clock that only computing moves on
+
+    def timed(plan: Plan) -> SweepResult:
+        result = execute(plan, RunContext(store), QUIET)
+        ran.append(len(plan.trials))
+        clock[0] += 10.0 * bool(result.evaluations)
+        return replace(result, seconds=10.0 * bool(result.evaluations))
+
+    monkeypatch.setattr("experiments.engine.race.time.monotonic", lambda: clock[0])
+    planned = race(names, [], refined([], [], deadline=30.0))
+    outcome = raced(Plan.of(planned.trials), planned, timed, store, QUIET)
+    assert ran[:2] == [3, 1] and {row["setting"] for row in outcome.rows} < set(names)
