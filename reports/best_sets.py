@@ -86,8 +86,7 @@ def verdict(sets: list[BestSet]) -> str:
     if alone:
         winners = dict.fromkeys(one.simplest for one in alone)
         places = {name: _where([one for one in alone if one.simplest == name]) for name in winners}
-        verbs = ["is best ", *[""] * (len(places) - 1)]
-        where = listed(f"“{name}” {verb}at {at}" for verb, (name, at) in zip(verbs, places.items(), strict=True))
+        where = listed(f"“{name}” {'' if place else 'is best '}at {places[name]}" for place, name in enumerate(places))
         texts.append(f"{where}{scope if not tied else ''}.")
     if tied:
         counts = sorted({len(one.members) for one in tied})

@@ -138,15 +138,20 @@ def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
     outputs = {"epsilon": "eps", "sample": "denoised", "v_prediction": "v"}
     if kind not in outputs or not hasattr(scheduler, "alphas_cumprod"):
         raise unknown
-    of_sigma = kind == "v_prediction" and config.get("timestep_type") == "continuous"  # t = ln(sigma) / 4
+    continuous = kind == "v_prediction" and config.get("timestep_type") == "continuous"
     abar = scheduler.alphas_cumprod.double()
     log_sigmas = ((1 - abar) / abar).log() / 2
 
-    def vp(denoiser: Oracle, x: Tensor, t: float) -> Tensor:
+    def abar_at(t: float) -> Tensor:
+        if continuous:  # t = ln(sigma) / 4
+            return torch.tensor(-8 * t, dtype=torch.float64).sigmoid()
         low, share = divmod(min(max(t, 0.0), len(abar) - 1.0), 1)
-        level = torch.tensor(-8 * t, dtype=torch.float64).sigmoid() if of_sigma else abar[int(low)]
-        if share > 0 and not of_sigma:  # between two times, ln sigma is linear, as in the schedulers with such times
-            level = torch.lerp(log_sigmas[int(low)], log_sigmas[int(low) + 1], share).mul(-2).sigmoid()
+        if share > 0:  # between two times, ln sigma is linear, as in the schedulers with such times
+            return torch.lerp(log_sigmas[int(low)], log_sigmas[int(low) + 1], share).mul(-2).sigmoid()
+        return abar[int(low)]
+
+    def vp(denoiser: Oracle, x: Tensor, t: float) -> Tensor:
+        level = abar_at(t)
         return getattr(denoiser, outputs[kind])(x, (1 - level).sqrt(), level.sqrt())
 
     return vp

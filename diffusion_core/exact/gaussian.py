@@ -42,7 +42,7 @@ class FlatDenoiser(nn.Module):
 
     def flat_eps(self, x: Tensor, sigma: Tensor) -> Tensor:
         """eps (B, dim) for x (B, dim) and sigma (B, 1), all in the dtype of the buffers."""
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass has it
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The exact eps of x (B, C, H, W) or (B, d) at sigma (B,) above 0, like x. ValueError if d != dim."""

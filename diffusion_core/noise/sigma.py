@@ -34,11 +34,11 @@ class NoiseDistribution:
         They are independent. With `stratified`, one comes from each n-th of the distribution, in random order: the
         marginal distribution is the same, and averages over a batch vary less.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass has it
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
         """Natural log of the density of ln sigma at `log_sigma` (any shape); -inf outside the support."""
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass has it
 
 
 def uniforms(n: int, generator: torch.Generator, stratified: bool) -> Tensor:

@@ -93,4 +93,4 @@ class Sampler:
             sigmas: strictly decreasing, in data standard deviations; the last level may be 0.
             noise: draws unit noise (B, C, H, W). It must not be called at a step with beta = 0.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass has it

@@ -38,7 +38,7 @@ class Ancestral(Sampler):
 
     def eta_at(self, sigma: float) -> float:
         """The eta of a step that starts at sigma."""
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass has it
 
     def etas(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
         return tuple(self.eta_at(sigma) for sigma in sigmas[:-1])

@@ -136,18 +136,22 @@ class _Progress:
         """
         chosen = {mode: dict(list(groups.items())[:FEW]) for mode, groups in field.items()}
         self.ran_now(chosen)
+        numbers = sorted(range(FEW, max(map(len, field.values()))), key=lambda number: f"{number:016b}"[::-1])
+        rest = [  # any first part of it is spread evenly
+            (mode, name, groups[name])
+            for number in numbers
+            for mode, groups in field.items()
+            for name in list(groups)[number : number + 1]
+        ]
+        while rest and not self.pace and not self.interrupted and self.time_left > 0:  # all so far were in the store
+            mode, name, runs = rest.pop(0)
+            self.ran_now({mode: {name: runs}})
+            chosen[mode][name] = runs
         more, limit = 0.0, FIRST * self.time_left
-        rest = range(FEW, max(map(len, field.values())))
-        for number in sorted(rest, key=lambda number: f"{number:016b}"[::-1]):  # any first part is spread evenly
-            for mode, groups in field.items():
-                for name, runs in list(groups.items())[number : number + 1]:
-                    if not self.pace and not self.interrupted and self.time_left > 0:  # all so far were in the store
-                        self.ran_now({mode: {name: runs}})
-                        chosen[mode][name] = runs
-                        continue
-                    more += self._lasts(runs)
-                    if more <= limit:
-                        chosen[mode][name] = runs
+        for mode, name, runs in rest:
+            more += self._lasts(runs)
+            if more <= limit:
+                chosen[mode][name] = runs
         for mode, groups in field.items():
             if out := [f"“{name}”" for name in groups if name not in chosen[mode]]:
                 text = f"the time is short, {mode}: {len(chosen[mode])} of {len(groups)} settings run; left out: "

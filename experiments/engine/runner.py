@@ -203,8 +203,8 @@ def _report(
     if experiment.write_extras:
         experiment.write_extras(directory, store, done, console)
     info = provenance(experiment.name, experiment.question, options.preset, [*remarks, *result.failed_probes])
-    info |= {"fixed_beforehand": experiment.fixed_beforehand, "files": digests(directory, tables_of(experiment.name))}
-    info |= {"data": experiment.data} if experiment.data else {}
+    info |= {"fixed_beforehand": experiment.fixed_beforehand, "data": experiment.data}
+    info |= {"files": digests(directory, tables_of(experiment.name))}
     write_json(directory / "run.json", info)
     return write_report(directory)
 

@@ -62,15 +62,10 @@ def _stored(task: Task, store: Store) -> bool:
 
 def _of_earlier_network(score: ScoreConfig, store: Store) -> bool:
     """Whether a run is not later than its network, which another command has then replaced without knowing the run."""
-    runs: dict[str, Hashable] = {"scores": score, "samples": score.samples}
-    if store.cache is not None and store.has("scores", identity(score)):
-        del runs["samples"]  # to read them would be to fetch them
-    networks = [("models", network) for network in score.samples.model.networks]
-    made, trained = (
-        [load_meta(kind, config, store)["finished_at"] for kind, config in those if store.has(kind, identity(config))]
-        for those in (runs.items(), networks)
-    )
-    return bool(made and trained) and min(made) <= max(trained)
+    scored = store.has("scores", identity(score))  # then its samples are neither fetched nor read
+    made = load_meta("scores", score, store) if scored else load_meta("samples", score.samples, store)
+    networks = (network for network in score.samples.model.networks if store.has("models", identity(network)))
+    return any(made["finished_at"] <= load_meta("models", network, store)["finished_at"] for network in networks)
 
 
 def _networks(plan: Plan) -> dict[str, tuple[str, ...]]:
