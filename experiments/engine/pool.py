@@ -2,6 +2,7 @@
 
 Small networks train faster two at a time with one thread each than one after another with two threads, because threads
 wait for each other (bench/LOG.md). Each task keeps its number of threads, so the results do not depend on the workers.
+A task whose process ends is handed to another one, once.
 """
 
 import os
@@ -26,6 +27,7 @@ from experiments.engine.progress import Progress
 from experiments.engine.tasks import Outcome, RunContext, Task, run_task
 
 TICK = 0.5  # seconds between updates of the progress
+AGAIN = "-9 can mean too little memory; run the same command again"
 SERVE = "import sys; from experiments.engine.pool import serve; serve(*sys.argv[1:])"
 
 
@@ -72,6 +74,7 @@ def _in_workers(
     """Starts each task as soon as what it needs is there and no more than `threads` threads are busy."""
     failed, waiting, unfinished = dict(failed), {task.name: task for task in tasks}, {task.name for task in tasks}
     busy: dict[Any, Worker] = {}  # by pipe
+    lost = set[str]()  # tasks whose process ended, once so far
     packed = pickle.dumps(context)
 
     def noted(outcome: Outcome) -> Outcome:
@@ -93,14 +96,22 @@ def _in_workers(
                     worker.begin(task, packed)
             for pipe in wait(list(busy), TICK):
                 worker = busy[pipe]
-                answer = worker.answer()
+                task, answer = worker.task, worker.answer()
                 if isinstance(answer, float):
+                    worker.made += answer
                     progress.advance(answer)
                     continue
                 del busy[pipe]
-                if worker.process.poll() is None:
-                    idle.append(worker)
-                yield noted(answer or run_task(worker.task, context, [], progress.advance))
+                if isinstance(answer, Lost):
+                    progress.advance(-worker.made)
+                    if task.name in lost:
+                        yield noted(Outcome(task.name, f"{answer}, as that of its first attempt; {AGAIN}"))
+                    else:
+                        lost.add(task.name)
+                        waiting = {task.name: task} | waiting
+                    continue
+                idle.append(worker)
+                yield noted(answer or run_task(task, context, [], progress.advance))
             progress.tick()
     finally:
         for worker in busy.values():
@@ -114,10 +125,15 @@ def startable(waiting: Mapping[str, Task], unfinished: Set[str], running: Sequen
     return next((task for task in ready if unfinished.isdisjoint(task.needs)), None)
 
 
+class Lost(str):
+    """How the process of a task ended before the task did."""
+
+
 class Worker:
     """A process that runs one task at a time. If it ends, its task is lost."""
 
     task: Task
+    made = 0.0  # evaluations of the task
 
     def __init__(self, card: str | None = None) -> None:
         self.pipe, theirs = Pipe()
@@ -135,18 +151,20 @@ class Worker:
 
     def begin(self, task: Task, context: bytes) -> None:
         """Hands over a task and the pickled context."""
-        self.task = task
+        self.task, self.made = task, 0.0
         with suppress(OSError):  # the process is gone: `answer` says so
             self.pipe.send((task, context))
 
-    def answer(self) -> float | Outcome | None:
-        """Evaluations that were made, or how the task ended; None if the process cannot import the task's classes."""
+    def answer(self) -> float | Outcome | Lost | None:
+        """Evaluations that were made, or how the task or its process ended.
+
+        None: the process cannot import the task's classes.
+        """
         try:
             answer: float | Outcome | None = self.pipe.recv()
             return answer
         except (EOFError, OSError):
-            status = self.end()
-        return Outcome(self.task.name, f"its process ended with exit status {status}; run the same command again")
+            return Lost(f"its process ended with exit status {self.end()}")
 
     def end(self) -> int:
         """Kills the process, if it has not ended, and returns its exit status."""

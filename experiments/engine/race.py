@@ -159,14 +159,11 @@ class _Progress:
         return {mode: {name: groups[name] for name in groups if name in chosen[mode]} for mode, groups in field.items()}
 
     def ran_now(self, field: Field) -> SweepResult:
-        """Runs settings, twice if a run fails: a lost worker must not cost a setting its place. The result of these."""
+        """Runs settings. The result of these."""
         plan = Plan.of([trial for groups in field.values() for runs in groups.values() for trial in runs])
         self.ran |= dict.fromkeys(plan.trials)
         result = self.run(plan)
         self.result = self.added(result)
-        if not result.interrupted and any(row["status"] == "failed" for row in result.rows):
-            result = self.run(plan)  # what failed for good is not tried again
-            self.result = self.added(result)
         return result
 
     def heat(self, number: int, field: Field) -> None:

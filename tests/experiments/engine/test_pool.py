@@ -18,7 +18,7 @@ from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine.executor import SweepResult, execute
 from experiments.engine.plan import Plan
-from experiments.engine.pool import Worker, at_a_time, pool, startable
+from experiments.engine.pool import AGAIN, Lost, Worker, at_a_time, pool, startable
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import Outcome, RunContext, Task
 from experiments.store.store import Store
@@ -94,27 +94,38 @@ def test_rows_are_those_of_one_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_lost_process_fails_its_task_alone_and_none_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[Worker] = []
-    begin = Worker.begin
+def test_a_task_whose_process_ends_gets_another_one_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless, twice, once = replace(TRAIN, seed=9, images_seen=10**8), replace(TRAIN, seed=8), TRAIN
+    started, lost, left = list[Worker](), list[float](), {twice: 2, once: 1}
+    begin, answer = Worker.begin, Worker.answer
 
     def watched(worker: Worker, task: Task, context: bytes) -> None:
         started.append(worker)
         begin(worker, task, context)
-        if len(started) == 1:
+
+    def killed(worker: Worker) -> float | Outcome | Lost | None:
+        if worker.made and left.get(worker.task.config):
+            left[worker.task.config] -= 1
+            lost.append(worker.made)
             worker.process.kill()
+            worker.process.wait()
+            while not isinstance(gone := answer(worker), Lost):  # what it said before
+                pass
+            return gone
+        return answer(worker)
 
     monkeypatch.setattr(Worker, "begin", watched)
-    endless = replace(TRAIN, seed=9, images_seen=10**8)
-    planned = tasks(replace(TRAIN, seed=8), endless, TRAIN)
+    monkeypatch.setattr(Worker, "answer", killed)
+    planned = tasks(twice, endless, once)
     names = [task.name for task in planned if task.kind == "models"]
-    progress = Progress(Plan.of([]).remaining(Store("unused")), Console(quiet=True))
+    progress, advances = Progress(Plan.of([]).remaining(Store("unused")), Console(quiet=True)), list[float]()
+    monkeypatch.setattr(progress, "advance", advances.append)
     with pool() as executor, closing(executor(planned, RunContext(Store(tmp_path)), {}, progress)) as outcomes:
         first, second = next(outcomes), next(outcomes)
-    assert first == Outcome(names[0], "its process ended with exit status -9; run the same command again")
-    assert (second.name, second.error) == (names[2], None)
+    assert first == Outcome(names[0], f"its process ended with exit status -9, as that of its first attempt; {AGAIN}")
+    assert (second.name, second.error) == (names[2], None) and len(lost) == 3
     assert [worker.process.poll() for worker in started] == [-9] * len(started), "the endless training too"
-    assert progress.evaluations > 0
+    assert [made for made in advances if made < 0] == [-made for made in lost], "what is repeated counts once"
 
 
 @pytest.mark.slow

@@ -147,20 +147,6 @@ def test_a_short_time_leaves_out_the_last_settings_of_the_race(store: Store) -> 
     assert any(row["mode"] == "final" for row in outcome.result.rows)
 
 
-def test_a_lost_worker_costs_a_setting_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage, lost = tasks.sample.sample_stage, list[SampleConfig]()
-
-    def loses_one(config: SampleConfig, *arguments: object, **more: object) -> str:
-        if isinstance(config.sampler, Heun) and not lost:
-            lost.append(config)
-            raise RuntimeError("lost")
-        return stage(config, *arguments, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(tasks.sample, "sample_stage", loses_one)
-    outcome = run(race(["same, 0", "same, heun"], []), known_images(tmp_path))
-    assert lost and {row["setting"] for row in outcome.rows} == {"same, 0", "same, heun"}
-
-
 def test_a_race_that_goes_on_from_the_store_keeps_to_its_time_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
