@@ -66,7 +66,7 @@ def main(study: WhyStudy, options: Options) -> pd.DataFrame:
         if "n_samples" not in options.given:  # the data hold too few images for more
             study = replace(study, n_samples=min(study.n_others, study.n_samples))
     else:
-        study = _on_a_mixture(study, options)
+        study = on_a_mixture(study, options)
     study = calibrated(study, trials, options)
     planned = list(trials(study))
     asked = [] if study.real else [config for _, config in probes(study)]
@@ -80,7 +80,7 @@ def main(study: WhyStudy, options: Options) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def _on_a_mixture(study: WhyStudy, options: Options) -> WhyStudy:
+def on_a_mixture(study: WhyStudy, options: Options) -> WhyStudy:
     """The study with a fitted mixture as its data."""
     config = MixtureConfig(study.data, **dict(study.mixture))
     Terminal().print("fitting the mixture")
