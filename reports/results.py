@@ -14,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 
-from reports.older import renewed
 from reports.pages import columns_of, tables_of
 from reports.schema import CHOICES, COLUMNS, METRICS, TABLES, Column, content, needed
 
@@ -45,7 +44,7 @@ class Run:
 
     @property
     def judge(self) -> str:
-        """The metric that decides: MMD, in older runs KD."""
+        """The metric that decides: the first of METRICS that was measured."""
         return next((name for name in METRICS if name in self.rows and self.rows[name].notna().any()), METRICS[0])
 
     @property
@@ -164,7 +163,7 @@ def read_table(path: Path, columns: tuple[str, ...], known: Mapping[str, Column]
         raise ValueError(f"{path.name}: not a CSV file: {error}") from None
     if absent := [name for name in needed(columns) if name not in frame]:
         raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
-    return _typed(renewed(frame, path.name), path.name, known)
+    return _typed(frame, path.name, known)
 
 
 def _typed(frame: pd.DataFrame, file: str, known: Mapping[str, Column]) -> pd.DataFrame:

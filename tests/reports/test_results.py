@@ -2,11 +2,9 @@
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from reports.results import above, digests, every_run, pooled, read_run, timed
@@ -124,31 +122,3 @@ def test_above_the_floor_is_the_difference_to_its_mean(directory: Path) -> None:
     assert above(8.0, run.floor("fd", like)) == 4.0
     assert above(8.0, None) is None
     assert run.floor("fd", like.replace({500: 499})) is None
-
-
-def test_tables_of_earlier_versions_get_the_words_and_rules_of_this_one(copied: Callable[[str], Path]) -> None:
-    directory = copied("run-noise_levels")
-    rows = pd.read_csv(directory / "contrasts.csv", dtype=str, keep_default_na=False)
-    pair = rows[(rows["kind"] == "setting") & (rows["train_seed"] == "")].iloc[:2]  # fd, kd
-    words = {
-        "no clear difference": (("-1", "1"), "not detectable"),
-        "undecided: the metrics disagree": (("-2", "-1"), "better"),
-        "too undertrained to tell": (("1", "2"), "worse"),
-    }
-    old = [
-        pair.assign(verdict=word, mode=word, difference=low, low=low, high=high, p_adjusted="0.01")
-        for word, ((low, high), _) in words.items()
-    ]
-    old[1].loc[old[1]["metric"] == "fd", ["difference", "low", "high"]] = "1.5", "1", "2"
-    old.append(old[1].assign(mode="corrected", p_adjusted="0.06"))
-    pd.concat(old).to_csv(directory / "contrasts.csv", index=False)
-    sets = pd.read_csv(directory / "best_sets.csv", dtype=str, keep_default_na=False)
-    sets = sets.assign(
-        untrusted="recall is at most 0.01", in_set="False", simplest="False", low=["-1", "1"] * 2, high="2"
-    )
-    sets.to_csv(directory / "best_sets.csv", index=False)
-    run = read_run(directory)
-    expected = {word: new for word, (_, new) in words.items()} | {"corrected": "not detectable"}
-    assert dict(zip(run.contrasts["mode"], run.contrasts["verdict"], strict=True)) == expected
-    assert run.contrasts.groupby("mode")["verdict"].nunique().max() == 1  # FD follows KD
-    assert list(run.best_sets["in_set"]) == list(run.best_sets["simplest"]) == [True, False] * 2
