@@ -194,7 +194,9 @@ def _kind(fit: _Fit, order: int | None) -> tuple[Kind, str]:
     few = min(fit.errors, key=lambda n: (abs(n - 28), n))
     ratios = 1 + fit.errors[few][: fit.n]
     low, _, high = fit.along
-    speed = "" if fit.order is None else f", with order {fit.order:.1f} from {low} to {high:,} steps"
+    speed = "" if order is None else f" (order {order} was not measured)"
+    if fit.order is not None:
+        speed = f", with order {fit.order:.1f} from {low} to {high:,} steps"
     size = max(np.abs(fit.limit).max(), 1e-3)
     return "right", (
         f"right: with more steps its law converges to the data's{speed}, to within {100 * size:.1f} %; with {few} "

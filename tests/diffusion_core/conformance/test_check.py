@@ -16,8 +16,9 @@ from torch import Tensor
 
 from diffusion_core.conformance import MIXTURE, Oracle, assert_converges, check, wrappers
 from diffusion_core.conformance.checking import N_CROSS, SUSPECT
-from diffusion_core.conformance.impulses import NotAffineError, by_impulses, by_monte_carlo, z_scores
+from diffusion_core.conformance.impulses import Law, NotAffineError, by_impulses, by_monte_carlo, z_scores
 from diffusion_core.conformance.oracle import GAUSSIAN
+from diffusion_core.conformance.verdict import judge
 from diffusion_core.samplers import (
     SAMPLERS,
     Accelerated,
@@ -161,6 +162,13 @@ def test_the_weight_of_a_rare_mode_is_measured(sampler: Any, right: bool, monkey
     verdict = check(sampler, data=MIXTURE, budgets=(25, 50, 100))
     assert verdict.how == "Monte Carlo, because the data is a mixture"
     assert verdict.laws[-1].rare is not None and (verdict.kind != "wrong limit") == right, verdict.sentence
+
+
+def test_an_order_that_was_not_measured_is_said() -> None:
+    none, budgets = np.zeros(5), (25, 50, 100)
+    laws = [Law(n_steps, none + 0.5, GAUSSIAN.true_stds.numpy(), none, none) for n_steps in budgets]
+    verdict = judge(laws, GAUSSIAN, 2, "Monte Carlo", exact=False)
+    assert verdict.right and "converges to the data's (order 2 was not measured), to within" in verdict.sentence
 
 
 OTHER_NOISE = partial(DDPM, bug="noise scaled by the wrong sigma")  # the right limit, but another law at each number
