@@ -10,7 +10,7 @@ from reports.pages import tables_of
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
 OTHER_FILES = ("run.json", "settings.json", "report.html", "report.md")
-PARTS = {"images": "*.png", "figures": "*.svg", "export": "*.py"}
+PARTS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
 
 
 def earlier_results(directory: Path, experiment: str) -> list[Path]:

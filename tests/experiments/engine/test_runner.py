@@ -167,14 +167,15 @@ def test_a_ray_that_is_not_there_is_one_line_and_status_2(
 
 
 def test_files_of_others_are_not_taken_for_results(tmp_path: Path) -> None:
-    picture = tmp_path / "images" / "cat.png"
-    picture.parent.mkdir()
-    picture.write_text("mine")
+    picture, code = tmp_path / "images" / "cat.png", tmp_path / "export" / "8-evaluations-comfyui.txt"
+    for path in (picture, code):
+        path.parent.mkdir()
+        path.write_text("mine")
     with pytest.raises(ValueError, match=r"it holds images/cat.png, which no run wrote; choose another folder"):
         earlier_results(tmp_path, "beta")
     assert earlier_results(tmp_path / "no such folder", "beta") == []
     (tmp_path / MARK).touch()  # a run made the folder
-    assert earlier_results(tmp_path, "beta") == [picture]
+    assert earlier_results(tmp_path, "beta") == [picture, code]
 
 
 def test_a_run_into_a_folder_of_others_changes_nothing_there(tmp_path: Path) -> None:
