@@ -12,7 +12,7 @@ exploding one, and 1 / (1 + sigma_theirs) for a flow.
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -42,7 +42,7 @@ PREDICTIONS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
 }
 TIMES = (
     "linear_betas(), from_betas(betas), from_abar(abar), LinearVP(), CosineVP(), Sigma(), LogSigma(factor), "
-    "FlowTime(data_at)"
+    "FlowTime(data_at), or a dataclass of your own with span and time"
 )
 OF_PROCESS = {  # what networks of each process predict
     "vp": ("eps", "x0", "v"),
@@ -69,7 +69,8 @@ class Convention:
         check_fields(self)
         if self.process not in SIGNAL:
             raise ValueError(f"process={self.process!r}: it must be one of {', '.join(SIGNAL)}")
-        if isinstance(self.time, type) or not all(hasattr(self.time, name) for name in ("span", "time")):
+        by_value = is_dataclass(self.time) and not isinstance(self.time, type)  # others are known by an address
+        if not (by_value and all(hasattr(self.time, name) for name in ("span", "time"))):
             given = getattr(self.time, "__name__", None)  # a class, or a function that makes a time
             raise ValueError(
                 f"time={given or repr(self.time)}: it must be one of {TIMES}"

@@ -308,6 +308,15 @@ def test_guidance_is_the_formula_of_ho_and_salimans() -> None:
     torch.testing.assert_close(guided, (1 + w) * with_class - w * without, rtol=0, atol=1e-5)
 
 
+class OwnTime:
+    """Its repr is an address, so its network would be another one in each process."""
+
+    span = (0.0, math.inf)
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return sigma
+
+
 vp, edm, flow = (partial(make, by_label, images()) for make in (adapters.vp, adapters.edm, adapters.flow))
 REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: vp(predicts="noise"), "predicts='noise': it must be one of eps, x0, v"),
@@ -348,6 +357,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: vp(time="linear"), r"time='linear': it must be one of linear_betas\(\), .*"),  # type: ignore[arg-type]
     (lambda: vp(time=adapters.CosineVP), r"time=CosineVP: .* it lacks its brackets, CosineVP\(\)"),  # type: ignore[arg-type]
     (lambda: vp(time=adapters.linear_betas), "time=linear_betas: .* it lacks its brackets"),  # type: ignore[arg-type]
+    (lambda: edm(time=OwnTime()), "time=<.*OwnTime object .*: .* or a dataclass of your own with span and time"),
     (lambda: adapters.FlowTime(2), "data_at=2: it must be 0 or 1"),
     (lambda: adapters.TableTime((2.0, 1.0)), "positive, finite and increasing"),
     (lambda: adapters.from_betas([0.1, 1.0]), "each above 0 and below 1"),
