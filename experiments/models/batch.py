@@ -7,6 +7,7 @@ from torch import Tensor
 
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model
+from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.sampling import at_samples
 from experiments.models.memory import halve_until_it_fits
 
@@ -29,12 +30,12 @@ class Batch:
 
     @torch.no_grad()
     def eps(self, model: Model, n: int | None = None) -> Tensor:
-        """The model's output at all levels, for the first n images."""
+        """The model's output at all levels, for the first n images. ValueError for NaN, see `CheckedModel`."""
 
         def outputs(at_once: int) -> Tensor:
             parts = (part[self._first(n)].split(at_once) for part in (self.x, self.sigma, self.index))
             return torch.cat(
-                [at_samples(model, index)(x, sigma).to(x.dtype) for x, sigma, index in zip(*parts, strict=True)]
+                [CheckedModel(at_samples(model, index))(x, sigma) for x, sigma, index in zip(*parts, strict=True)]
             )
 
         eps, tried = halve_until_it_fits(self.at_once, outputs)

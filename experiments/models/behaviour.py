@@ -103,7 +103,7 @@ def _outputs(model: Model, images: Images, device: str, which: Tensor, n: int) -
     before = {name: part.clone() for name, part in inputs.items()}
 
     def asked(model: Model) -> Tensor:
-        return CheckedModel(at_samples(model, inputs["index"]))(x, sigma).clone()
+        return CheckedModel(at_samples(model, inputs["index"]))(x, sigma)
 
     try:
         eps = asked(model)

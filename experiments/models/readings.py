@@ -114,7 +114,7 @@ class Readings:
         return Reading(parts, errors) if 2 * (~errors[:, 0].isnan()).sum() > self.known.sum() else None
 
     def _comparable(self, errors: Tensor, model: Model) -> Tensor:
-        errors = errors.nan_to_num(MOST).clamp(max=MOST)
+        errors = errors.clamp(max=MOST)
         errors[~(self.known & known(model, self.batch.sigmas))] = math.nan
         return errors
 

@@ -20,6 +20,7 @@ from diffusion_core.exact import Empirical, GaussianDenoiser, Mixture
 from diffusion_core.exact.fit import fit_mixture
 from experiments.models.alternatives import RANGES, Alternative, alternatives
 from experiments.models.batch import Batch
+from experiments.models.behaviour import behaviour
 from experiments.models.best_linear import linear_errors
 from experiments.models.check import N_IMAGES, SIGMAS, CheckResult, Level, _doubts, examine, limit
 from experiments.models.external import remarks
@@ -312,6 +313,17 @@ def test_two_changes_are_tried_too_where_one_that_sets_several_things_may_fit_by
 
 def level(sigma: float, error: float, trained: float | None = None, known: bool = True) -> Level:
     return Level(sigma, error, 0.4, trained, None, known)
+
+
+def test_a_level_without_an_answer_is_refused() -> None:
+    """The few images that `behaviour` asks for do not have this level."""
+
+    def model(x: Tensor, sigma: Tensor) -> Tensor:
+        return EXACT(x, sigma) / ((sigma < 5) | (sigma > 8)).view(-1, 1, 1, 1)
+
+    behaviour(model, DATA, "cpu")
+    with pytest.raises(ValueError, match=r"model: it returned NaN or infinity at step 0, sigma=6\.46"):
+        examine(model, DATA, "cpu")
 
 
 def test_a_bump_is_said() -> None:
