@@ -33,10 +33,11 @@ def caption(run: Run, text: str, contrasts: pd.DataFrame | None = None, rows: pd
     if contrasts is not None:
         whole = pooled(contrasts)
         made = dict.fromkeys(f"{percent(row['level'])}, {how(row)}" for _, row in whole.iterrows() if row["interval"])
-        networks = whole["n_networks"].max()
-        each = " each" if networks > 1 else ""
-        count = f"{plural(networks, 'network')}, {values(whole, 'n_samples')} samples{each}."
-        return f"{text} {count} Intervals: {'; '.join(made) or 'none'}. {place(run)}"
+        sizes = whole[["n_networks", "n_samples"]].drop_duplicates().itertuples(index=False)
+        counts = [
+            f"{plural(n, 'network')}, {cell('n_samples', each)} samples{' each' if n > 1 else ''}" for n, each in sizes
+        ]
+        return f"{text} {'; '.join(counts)}. Intervals: {'; '.join(made) or 'none'}. {place(run)}"
     if rows is not None:
         count = f"{plural(rows['train_seed'].nunique(), 'network')}, {values(rows, 'n_samples')} samples per run."
         return f"{text} {count} No intervals. {place(run)}"

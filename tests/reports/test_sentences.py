@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reports import openings, sentences
+from reports import components, openings, sentences
 from reports.pages import beta
 from reports.results import Run, read_run
 
@@ -164,6 +164,12 @@ def test_networks_are_counted_and_generalised_only_where_the_interval_does(
 ) -> None:
     assert sentences.scope(pair(**values)).startswith(scope)
     assert sentences.condition(pair(**values)).startswith(condition)
+
+
+def test_a_caption_says_which_numbers_of_samples_and_networks_go_together() -> None:
+    rows = pd.concat([RUN.of_kind("primary"), RUN.of_kind("same-alpha").assign(n_networks=5, n_samples=1500)])
+    said = "2 networks, 500 samples each; 5 networks, 1,500 samples each. Intervals: "
+    assert said in components.caption(RUN, "", rows)
 
 
 @pytest.mark.parametrize(
