@@ -80,7 +80,7 @@ def verdict(sets: list[BestSet]) -> str:
     scope = alone_for(sets)
     if len(sets) == 1 and alone:
         known = int(alone[0].settings["no_verdict"].map(missing).sum())
-        others = f"all {known - 1} others" if known > 1 else "the others, whose samples are no images"
+        others = {1: "the others, whose samples are no images", 2: "the other"}.get(known, f"all {known - 1} others")
         return f"“{alone[0].simplest}” is better than {others}{scope}."
     texts = []
     if alone:
@@ -129,23 +129,18 @@ def opening(run: Run) -> Opening:
         large[0] = replace(large[0], notes=[*large[0].notes, *floor])
     sure = [openings.sure(run, sets[0].settings.iloc[-1].fillna(""))] if len(shown) < SHOWN else []
     chosen = [(one.mode, name) for one in sets for name in (one.simplest, one.baseline) if name]
+    alone = [(one.mode, one.simplest) for one in sets if len(one.members) == 1]
     first = sets[0]
     names = {first.baseline: "baseline"} | ({first.simplest: "recommended"} if first.simplest else {})
     if first.simplest == first.baseline:
-        names = {first.baseline: "baseline, recommended", first.settings["setting"].iloc[0]: "lowest score"}
+        names = {first.baseline: "baseline, recommended"}
+        names.setdefault(first.settings["setting"].iloc[0], "lowest score")
     labels = {name: f"{name}, {first.where} ({role})" for name, role in names.items()}
     return Opening(
-        verdict(sets) + but_grainy(run, sets), lead, [*large, *sure],
+        verdict(sets) + openings.but_grainy(run, alone), lead, [*large, *sure],
         components.strip_of(run, first.mode, labels), openings.key(run, "fd"),
         status=status, warnings=[*openings.warnings(run, closest(run, sets)), *openings.grainy(run, chosen)],
     )  # fmt: skip
-
-
-def but_grainy(run: Run, sets: list[BestSet]) -> str:
-    """A sentence on the settings that are better than all others although their samples hold grain; else ""."""
-    alone = [one for one in sets if len(one.members) == 1]
-    names = dict.fromkeys(one.simplest for one in alone if openings.has_grain(run, one.mode, one.simplest))
-    return f" But the samples of {listed(f'“{name}”' for name in names)} are grainy." if names else ""
 
 
 def closest(run: Run, sets: list[BestSet]) -> list[tuple[float, pd.Series]]:

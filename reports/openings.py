@@ -120,6 +120,12 @@ def grainy(run: Run, settings: Iterable[tuple[str, str]]) -> list[str]:
     return [f"Grain: fine noise in the samples of {listed(texts)}."] if texts else []
 
 
+def but_grainy(run: Run, settings: Iterable[tuple[str, str]]) -> str:
+    """A sentence to add to a verdict that is for these settings, (mode, setting), if samples hold grain; else ""."""
+    names = dict.fromkeys(name for mode, name in settings if has_grain(run, mode, name))
+    return f" But the samples of {listed(f'“{name}”' for name in names)} are grainy." if names else ""
+
+
 def has_grain(run: Run, mode: str, setting: str) -> bool:
     """Whether the samples of a setting hold fine noise that is not left by its ladder; mean over networks."""
     rows = run.ok(mode)[lambda rows: rows["setting"] == setting]

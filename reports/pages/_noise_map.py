@@ -90,8 +90,9 @@ def standing(one: best_sets.BestSet) -> list[str]:
     if one.settings["setting"].iloc[0] not in set(one.members["setting"]):
         return ["its samples are no images"]
     unclear = len(one.members) - len(one.tied)
+    ties = f"one of {len(one.tied)} of {len(one.settings)} settings that cannot be told from the best"
     return [
-        f"one of {len(one.tied)} of {len(one.settings)} settings that cannot be told from the best",
+        ties if len(one.tied) > 1 else f"best of {len(one.settings)} settings",
         *([f"{unclear} more cannot be placed: their networks differ too much"] if unclear else []),
     ]
 

@@ -56,6 +56,8 @@ def opening(run: Run) -> Opening:
     ]
     labels = {name: f"{name}, {mode}" for name in (usual, row["a"])}
     lead, text = verdict_in_short(found, usual)
+    named = [(mode, head(pair)["a"]) for pair in winners if f"“{head(pair)['a']}”" in lead + text]
+    text += "" if openings.has_grain(run, mode, usual) else openings.but_grainy(run, named)
     if sentences.control_failed(run) and not lead.startswith("No verdict"):
         lead, text = "Not established. Measured:", f"{lead} {text}"
     return Opening(
@@ -70,15 +72,13 @@ def opening(run: Run) -> Opening:
 
 def verdict_in_short(found: list[Pair], usual: str) -> tuple[str, str]:
     """The first words, and a sentence on the settings that are better or worse with every sampler."""
-    judged = [pair for pair in found if head(pair)["verdict"] != NO_VERDICT]
+    judged = dict.fromkeys(head(pair)["mode"] for pair in found if head(pair)["verdict"] != NO_VERDICT)
     why = next((capital(str(head(pair)["no_verdict"])) for pair in found if head(pair)["verdict"] == NO_VERDICT), "")
     if not judged:
         return "No verdict.", f"{why}."
-    if len(judged) < len(found):
-        unjudged = dict.fromkeys(head(pair)["mode"] for pair in found if head(pair)["verdict"] == NO_VERDICT)
-        answer = " ".join(verdict_in_short(judged, usual))
-        where = listed(dict.fromkeys(head(pair)["mode"] for pair in judged))
-        return f"No verdict with {listed(unjudged)}.", f"{why}. With {where}: {answer}"
+    if unjudged := dict.fromkeys(mode for pair in found if (mode := head(pair)["mode"]) not in judged):
+        answer = " ".join(verdict_in_short([pair for pair in found if head(pair)["mode"] in judged], usual))
+        return f"No verdict with {listed(unjudged)}.", f"{why}. With {listed(judged)}: {answer}"
     words: dict[str, list[str]] = {}
     for pair in found:
         words.setdefault(head(pair)["a"], []).append(head(pair)["verdict"])

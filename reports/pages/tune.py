@@ -1,6 +1,7 @@
 """The report on `tune`: which sampler settings are best for a network, at each number of evaluations?"""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -36,7 +37,8 @@ def opening(run: Run) -> Opening:
         same = found[(found[["mode", "a", "b"]] == against[0][["mode", "a", "b"]]).all(axis=1)]
         numbers.append(openings.sure(run, same.iloc[0]))  # in FD, as the other numbers
     return Opening(
-        verdict(sets), "Not established. Measured:" if control_failed(run) else "", numbers, pictures(run, sets[0]),
+        verdict(sets) + openings.but_grainy(run, [(one.mode, one.best) for one in sets if one.best]),
+        "Not established. Measured:" if control_failed(run) else "", numbers, pictures(run, sets[0]),
         openings.key(run, "fd"), [*((one.where, line(run, one)) for one in shown), *ode_or_sde(run, shown)],
         openings.status(run, against[0] if against else sets[0].settings.iloc[0]),
         [
@@ -83,7 +85,7 @@ def gains(run: Run, one: best_sets.BestSet) -> list[pd.Series]:
 
 def noisy(setting: str) -> str:
     """The same setting with the noise of DDPM."""
-    return setting.replace(", eta 0", ", eta 1")
+    return re.sub(", eta 0(?=,|$)", ", eta 1", setting)
 
 
 def line(run: Run, one: best_sets.BestSet) -> str:
@@ -117,7 +119,7 @@ def ode_or_sde(run: Run, sets: list[best_sets.BestSet]) -> list[tuple[str, str]]
 
 def is_flow(one: best_sets.BestSet) -> bool:
     """Whether what is used without tuning is the Euler loop of a flow's ODE."""
-    return one.baseline.startswith("flow") and ", eta 0" in one.baseline
+    return one.baseline.startswith("flow") and noisy(one.baseline) != one.baseline
 
 
 def outcome(row: pd.Series) -> str:

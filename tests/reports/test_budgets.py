@@ -1,6 +1,7 @@
 """Larger budgets against the recommended setting of a smaller one."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -86,3 +87,5 @@ def test_each_budget_has_its_own_winner() -> None:
 
     text = best_sets.verdict([won_by("A", 8), won_by("B", 16), won_by("A", 32), won_by("C", 64)])
     assert text == "“A” is best at 8 and 32 evaluations, “B” at 16 evaluations and “C” at 64 evaluations."
+    two = replace(won_by("A", 8), settings=won_by("A", 8).settings.head(2))
+    assert best_sets.verdict([two]) == "“A” is better than the other."

@@ -59,6 +59,20 @@ def test_a_sampler_without_images_gets_no_answer_from_another(tmp_path: Path) ->
     assert text == "The samples are no images. With eta 0 and eta 1: “uniform”. It is better than log-normal."
 
 
+def test_a_setting_without_images_leaves_the_answer_on_the_others(tmp_path: Path) -> None:
+    rows = run_with(tmp_path, "better").of_kind("setting")
+    unclear = rows["a"].eq("vp") & rows["train_seed"].eq("")
+    rows = rows.assign(verdict=rows["verdict"].mask(unclear, "no verdict"), no_verdict="the samples are no images")
+    assert noise_levels.verdict_in_short(pairs(rows), "x") == ("“uniform”.", "It is better than x.")
+
+
+@pytest.mark.parametrize(("usual", "says"), [(0.0, " But the samples of “uniform” are grainy."), (0.05, "")])
+def test_a_better_setting_that_adds_grain_is_said(tmp_path: Path, usual: float, says: str) -> None:
+    run = run_with(tmp_path, "better")
+    run.rows["grain"] = (run.rows["setting"] == "uniform").map({True: 0.1, False: usual})
+    assert noise_levels.opening(run).verdict == f"It is better than log-normal.{says}"
+
+
 def test_settings_beyond_the_third_are_counted(tmp_path: Path) -> None:
     better = pairs(run_with(tmp_path, "better").of_kind("setting"))[0]
     found = [
@@ -76,6 +90,11 @@ def test_settings_beyond_the_third_are_counted(tmp_path: Path) -> None:
 def test_a_member_of_the_set_that_scores_worse_than_others_is_undecided(kd: list[float], tied: list[str]) -> None:
     settings = pd.DataFrame({"setting": list("abcd"), "kd": kd, "in_set": [True, True, False, True], "no_verdict": ""})
     assert list(BestSet("eta 1", float("nan"), settings, "a", "a", "", "kd").tied["setting"]) == tied
+
+
+def test_one_setting_alone_ties_with_none() -> None:
+    settings = pd.DataFrame({"setting": list("ab"), "kd": [1.0, 2.0], "in_set": [True, False], "no_verdict": ""})
+    assert noise_map.standing(BestSet("", float("nan"), settings, "a", "a", "", "kd")) == ["best of 2 settings"]
 
 
 @pytest.mark.parametrize(

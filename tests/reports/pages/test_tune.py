@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,9 @@ def test_a_setting_without_images_is_not_called_recommended(tuned: Path) -> None
         return [label for _, label in tune.pictures(run, best_sets.read(run)[0])]
 
     assert labels()[-1] == "vp, eta 1, 8 evaluations (recommended)"
+    grainy = read_run(tuned)
+    grainy.rows["grain"] = 0.05
+    assert tune.opening(grainy).verdict.endswith(". But the samples of “vp, eta 1” and “cosine, heun” are grainy.")
     sets = pd.read_csv(tuned / "best_sets.csv")
     first = sets["mode"] == "8 evaluations"
     change(tuned / "best_sets.csv", in_set=sets["in_set"] & ~first, simplest=sets["simplest"] & ~first)
@@ -105,6 +109,7 @@ def test_of_a_flow_it_is_said_whether_its_sde_is_better(tuned: Path) -> None:
         ((key, text),) = tune.ode_or_sde(run, best_sets.read(run)[-1:])
         assert key == "ODE or SDE?" and f": {answer}. “flow, eta 1” against “flow, eta 0”: " in text
     assert "after correction (Holm, 4 comparisons; the interval is not corrected), −" in text
+    assert not tune.is_flow(replace(best_sets.read(run)[0], baseline="flow, eta 0.5"))
 
 
 def test_settings_that_could_not_take_part_are_said(tuned: Path) -> None:
