@@ -24,6 +24,7 @@ TIP = "tip:"  # starts the id of an artist that carries the text of a tooltip; s
 STYLE = {
     "svg.hashsalt": "sigmabench",
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name may have dollars
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9.5,

@@ -1,6 +1,7 @@
 """Figures of differences with intervals, one line each: DataFrame -> axes."""
 
 import itertools
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -61,6 +62,7 @@ def _reach(contrasts: pd.DataFrame) -> float:
     return max(reach, float(singles[singles <= 2 * reach].max()) if (singles <= 2 * reach).any() else 0.0)
 
 
+LETTERS = 70  # in a line of a name
 FAR = 10.0  # a plot of limits ends at this many times the narrowest
 
 
@@ -92,7 +94,9 @@ def distances(settings: pd.DataFrame, marked: str, metric: str, features: str, a
 
 
 def _named_lines(ax: Axes, names: Sequence[str]) -> Axes:
-    ax.set_yticks(range(len(names)), names)
+    """The axes with a name at each line: of long ones as much as fits into two lines."""
+    texts = ["\n".join(textwrap.wrap(name, LETTERS, max_lines=2, placeholder=" …")) for name in names]
+    ax.set_yticks(range(len(names)), texts, linespacing=0.95)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)

@@ -72,6 +72,7 @@ def levels(run: Run) -> Section | None:
     figure, [[ax]] = figures.panels(1, 1, 3.2)
     figures.lines(run.levels, "step", "sigma", "schedule", figures.looks(list(run.levels["schedule"].unique())), ax)
     ax.set_yscale("log")
+    figures.plain_ticks(ax)
     text = (
         f"Noise level after each step, in standard deviations of the data, for "
         f"{cell('n_steps', run.levels['n_steps'].iloc[0])} steps."

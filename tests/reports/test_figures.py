@@ -9,6 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from reports import figures
+from reports.drawing import svg
 from reports.results import pooled, read_run
 
 
@@ -82,6 +83,14 @@ def test_few_lines_are_named_at_their_ends_and_many_in_a_legend() -> None:
 def test_names_of_close_lines_do_not_overlap() -> None:
     heights = sorted(text.get_position()[1] for text in draw(["a", "b", "c", "d"]).axes[1].texts)
     assert all(upper - lower > 0.05 for lower, upper in itertools.pairwise(heights)) and heights[-1] <= 1
+
+
+def test_names_are_no_formulas_and_leave_room_for_the_drawing(directory: Path) -> None:
+    rows = pooled(read_run(directory).of_kind("primary")).head(1).assign(line=0)
+    with figures.style():
+        drawing, [[ax]] = figures.panels(1, 1, 2)
+        figures.forest(rows, [r"from $1 to $\2, " + "a long name " * 40], "kd", ax)
+        assert "from $1 to" in svg(drawing) and ax.get_position().width > 0.3
 
 
 def test_a_difference_beyond_the_edge_has_its_values_too(directory: Path) -> None:
