@@ -114,7 +114,7 @@ def footer(run: Run) -> list[tuple[str, str]]:
     finished = sorted(filter(None, run.rows["finished_at"]))
     return [
         command,
-        ("Preset", run.info["preset"]),
+        *([("Preset", run.info["preset"])] if run.info["preset"] else []),
         *rest,
         ("Runs finished", f"{finished[0]} to {finished[-1]}" if finished else "none"),
         ("Failed runs", str(len(run.failed()))),

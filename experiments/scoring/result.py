@@ -168,7 +168,8 @@ def space_text(space: Space, n: int) -> list[str]:
             for m in METRICS
         ),
     ]
-    rows.append([*real, *(cell(name, floor.values[name]["mean"]) for name in ("precision", "recall")), "0.000"])
+    grain = "" if all(side.grain is None for side in space.sides) else "0.000"
+    rows.append([*real, *(cell(name, floor.values[name]["mean"]) for name in ("precision", "recall")), grain])
     lines = ["", f"feature space {space.features}, {percent(LEVEL)} intervals:", *aligned([head, *rows])]
     if not space.differences:
         return lines

@@ -1,6 +1,7 @@
 """The result folder of `score`: its tables, its pictures, and run.json, from which the report is made."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +92,11 @@ def _row(shared: Row, space: Space, place: int) -> Row:
     side = space.sides[place]
     values = {metric: value.difference for metric, value in side.values.items()}
     ses = {f"{metric}_se": value.se for metric, value in side.values.items() if metric != "fd"}
-    name = f"set-{place + 1}"
+    name, now = f"set-{place + 1}", datetime.now(UTC).isoformat(timespec="seconds")
     return shared | values | ses | {
         "setting": side.name, "status": "ok", "features_id": space.features_id, "precision": side.precision,
         "recall": side.recall, "grain": side.grain,
-        "samples_id": name, "run_id": name,
+        "samples_id": name, "run_id": name, "finished_at": now,
     }  # fmt: skip
 
 

@@ -26,12 +26,11 @@ HOW = (
 
 
 def about(run: Run) -> About:
-    """The real images, and the feature space."""
+    """The real images, the feature space, and the date."""
     first = run.rows.iloc[0]
     real = f"{cell('n_reference', first['n_reference'])} real images ({first['data']})"
-    return About(
-        run.info["question"], [real, f"{cell('n_samples', first['n_samples'])} per set", f"{run.features} features"]
-    )
+    subject = [real, f"{cell('n_samples', first['n_samples'])} per set", f"{run.features} features"]
+    return About(run.info["question"], subject, first["finished_at"][:10])
 
 
 def sections(run: Run) -> list[Section | None]:

@@ -204,7 +204,7 @@ def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pyt
     summary = json.loads(printed.splitlines()[-1])
     assert (summary["experiment"], summary["verdicts"], summary["out"]) == ("score", {"b": "better"}, "runs/score")
     about, opening = first_screen(command / "runs/score")
-    assert about.question == "Is b better than a?" and not opening.warnings
+    assert about.question == "Is b better than a?" and about.date and not opening.warnings
     assert [label for _, label in opening.pictures] == ["real images", "a", "b"]
     assert any("worth" in fact for fact in opening.status) and len(opening.answer.split()) <= 25
     before = (command / "runs/score/report.html").read_bytes()
@@ -304,6 +304,7 @@ def test_equal_places_of_independent_sets_are_no_pairs() -> None:
     assert len(paired.spaces[0].best) == 1 and len(alone.spaces[0].best) > 1
     text, space = alone.sentence, alone.spaces[0]
     assert text == f"{listed(space.best)} cannot be told from the best (3 sets)."
+    assert not re.search(r"^200 real images .*0\.000$", str(alone), re.M)  # features have no grain
     first, *others = paired.spaces[0].differences
     unsure = replace(paired.spaces[0], differences=(replace(first, verdict="not detectable"), *others))
     assert paired.sentence == "set 1 is better than the 2 other sets."
