@@ -48,12 +48,17 @@ def opening(run: Run) -> Opening:
     text = f"This setting scores {fd} {cell('fd', rows['fd'].mean())}"
     text += "." if floor is None else f"; real images score {cell('mean', floor['mean'], 'fd')}."
     networks = rows["train_seed"].nunique()
-    status = [
-        "one setting, nothing is compared",
-        f"{plural(networks, 'network')}, {cell('n_samples', first['n_samples'])} samples each",
-    ]
+    count = f"{plural(networks, 'network')}, {cell('n_samples', first['n_samples'])} samples each"
+    failed = [plural(len(run.failed()), "failed run")] if len(run.failed()) else []
     pictures = components.strip(run, {first["samples_id"]: f"samples, {cell('nfe', first['nfe'])} evaluations"})
-    return Opening(text, "", numbers, pictures, openings.key(run, "fd"), status=status)
+    return Opening(
+        text, "", numbers, pictures, openings.key(run, "fd"),
+        status=["one setting, nothing is compared", count, *failed],
+        warnings=[
+            *openings.warnings(run, [(rows["fd"].mean(), first)]),
+            *openings.grainy(run, [(first["mode"], first["setting"])]),
+        ],
+    )  # fmt: skip
 
 
 def spread(rows: pd.DataFrame, metric: str) -> str:

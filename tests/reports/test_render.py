@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_files import Page
+from PIL import Image
+from run_files import Page, edit
 
 from reports import render
+from reports.document import About, Opening
 from reports.pages import beta
 from reports.pages._beta_cost import section as cost_section
 from reports.render import footer, markdown, write_report
@@ -148,6 +150,22 @@ def test_provenance_says_whether_code_was_committed(
     assert lines["Versions"] == "python 3.11.7, torch 2.13.0, torch-fidelity 0.4.0, sigmabench 0.1.0"
     assert lines["Runs finished"] == f"{min(run.ok()['finished_at'])} to {max(run.ok()['finished_at'])}"
     assert lines["Failed runs"] == "1"
+
+
+def test_one_setting_says_what_failed_and_what_speaks_against_it(copied: Callable[[str], Path]) -> None:
+    directory = copied("run-run")
+    edit(directory / "table.csv", lambda frame: frame.assign(grain="0.05", status=["failed", "ok"]))
+    opening = render.read_opening(directory)[1]
+    assert opening.status[-1] == "1 failed run"
+    assert [warning.partition(" ")[0] for warning in opening.warnings] == ["Very", "Grain:"]
+
+
+def test_a_name_breaks_no_picture_in_markdown(tmp_path: Path) -> None:
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    opening = Opening("", pictures=[(tmp_path / "a.png", 'a "b" | c')])
+    page = {"about": About("?"), "opening": opening, "sections": [], "footer": []}
+    text = render.write_template(tmp_path / "report.md", "report.md.j2", page).read_text(encoding="utf-8")
+    assert 'alt="a &#34;b&#34; &#124; c"' in text
 
 
 def test_an_unknown_experiment_has_no_report(directory: Path, change_info: Any) -> None:
