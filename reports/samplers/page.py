@@ -107,7 +107,7 @@ def opening(checks: Checks) -> Opening:
     return Opening(
         f"With an exact network, {right.sum()} of {len(right)} samplers converge to the data's law.",
         key="The verdicts of the others are in the table. Some samplers have another limit on purpose.",
-        numbers=numbers[:4], figure=figure, status=status(checks),
+        numbers=numbers, figure=figure, status=status(checks),
     )  # fmt: skip
 
 
