@@ -29,7 +29,7 @@ def card(
     """
     figure = matplotlib.figure.Figure(figsize=SIZE, dpi=100)
     figure.set_layout_engine("none")
-    figure.text(0.045, 0.9, question, fontsize=24, color=GREY)
+    figure.text(0.045, 0.9, question, fontsize=min(24, 1500 / (len(question) + 1)), color=GREY)
     size, letters = (30, 50) if len(answer) <= 100 else (25, 60)
     figure.text(0.045, 0.85, textwrap.fill(answer, letters), fontsize=size, color=INK, va="top", linespacing=1.25)
     figure.text(0.045, 0.04, textwrap.fill(f"Sigmabench · {line}", 120), fontsize=13, color=GREY, linespacing=1.3)

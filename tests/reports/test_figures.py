@@ -93,6 +93,11 @@ def test_names_are_no_formulas_and_leave_room_for_the_drawing(directory: Path) -
         assert "from $1 to" in svg(drawing) and ax.get_position().width > 0.3
 
 
+def test_the_question_fits_on_its_card() -> None:
+    question = "Which sampler settings are best for this network, at each number of evaluations?"
+    assert figures.card(question, "", {}, [], "").texts[0].get_window_extent().x1 < 1150
+
+
 def test_a_difference_beyond_the_edge_has_its_values_too(directory: Path) -> None:
     rows = pooled(read_run(directory).of_kind("primary", "control", "same-alpha"))
     rows = rows[rows["metric"] == "kd"].reset_index(drop=True)
