@@ -28,7 +28,8 @@ def opening(run: Run) -> Opening:
     """The first screen: what to use at each budget, against the default, with pictures from the same noise."""
     sets = best_sets.read(run)
     if not sets:
-        return Opening("No setting was confirmed.", "No verdict.", warnings=openings.warnings(run))
+        return Opening("No setting was confirmed.", "No verdict.", status=openings.status(run, None),
+                       warnings=openings.warnings(run))  # fmt: skip
     shown = [sets[at] for at in limits.evenly(len(sets), BUDGETS)]
     numbers = [number_of(run, one) for one in shown]
     against = [row for one in shown for row in gains(run, one)[:1]]

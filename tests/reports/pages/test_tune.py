@@ -112,6 +112,12 @@ def test_of_a_flow_it_is_said_whether_its_sde_is_better(tuned: Path) -> None:
     assert not tune.is_flow(replace(best_sets.read(run)[0], baseline="flow, eta 0.5"))
 
 
+def test_a_search_in_which_all_runs_failed_says_so(tuned: Path) -> None:
+    run = read_run(tuned)
+    failed = replace(run, rows=run.rows.assign(status="failed"), tables={**run.tables, "best_sets": run.best_sets[:0]})
+    assert tune.opening(failed).status[-1].endswith(" failed runs")
+
+
 def test_settings_that_could_not_take_part_are_said(tuned: Path) -> None:
     assert tune.not_run(read_run(tuned)) == []
     why = "heun: no ladder takes exactly 5 evaluations"
