@@ -58,7 +58,7 @@ class Study:
     n_samples: int = 500
     """Images per sampling run. More images give narrower intervals."""
     warmup_images: Hidden[int] = 10_000
-    held_out: Hidden[int] = 0  # images at the end of the data set that training does not see
+    held_out: Hidden[int] = 0  # images at the end of the data set that training does not see; at most a tenth of them
     training: Hidden[Machine | None] = None  # the machine of training
     sampling: Hidden[Machine | None] = None  # the machine of everything else, if it is another one
     batch_size: Hidden[int | None] = None  # samples per network evaluation; None for the machine's default

@@ -127,8 +127,8 @@ class Options(Result, ModelAndScores, Running, Cluster):
         machine, data = self.machine(), resolve(study.data, self.data_root)
         typed = [field.name for field in fields(study) if field.name in self.given]
         values = {name: _checked(name, getattr(study, name)) for name in typed}
-        study = replace(study, **(values | {"data": data, "training": machine}))
-        images_of(data, self.data_root).n_training(study.held_out)  # raises ValueError for too many
+        held_out = min(study.held_out, len(images_of(data, self.data_root).pixels) // 10)
+        study = replace(study, **(values | {"data": data, "training": machine, "held_out": held_out}))
         check_range("train_seeds", study.train_seeds, 1, 1_000)
         check_range("n_samples", study.n_samples, MIN_SAMPLES, 1_000_000)
         return replace(study, foreign=self._foreign(study, machine), reference=self._reference(data))

@@ -42,8 +42,11 @@ def main(study: WhyStudy, options: Options) -> pd.DataFrame:
     """Runs the experiment and writes its report. Returns the table."""
     if options.model is not None:
         raise ValueError("model: this experiment needs networks that it trained itself; --model is for the others")
-    if study.real and "data" not in options.given:
-        study = replace(study, data=OF_TRAINING[options.preset].data)
+    if study.real:  # networks and held-out images as in `noise_levels`
+        usual = OF_TRAINING[options.preset]
+        data = study.data if "data" in options.given else usual.data
+        lengths = study.lengths if "lengths" in options.given else usual.lengths
+        study = replace(study, data=data, lengths=lengths, held_out=usual.held_out)
     study = options.apply(study)
     if study.real and (unused := sorted({"n_steps", "n_others"} & options.given)):
         raise ValueError(f"{unused[-1]}: it is for a mixture, and has no effect with --real")
@@ -51,8 +54,6 @@ def main(study: WhyStudy, options: Options) -> pd.DataFrame:
         raise ValueError("lengths, train_images: both set the images seen in training; give one of them")
     if "train_images" in options.given:
         study = replace(study, lengths=(study.train_images,))
-    elif study.real and "lengths" not in options.given:
-        study = replace(study, lengths=OF_TRAINING[options.preset].lengths)
     if not study.lengths:
         raise ValueError("lengths: at least one is needed")
     check_range("n_others", study.n_others, MIN_SAMPLES)
@@ -60,13 +61,11 @@ def main(study: WhyStudy, options: Options) -> pd.DataFrame:
     if not all(least < low < high for low, high in itertools.pairwise((*study.bands, math.inf))):
         raise ValueError(f"bands={study.bands}: they must ascend from above {least:.3g}, the last level but one")
     study = replace(study, etas=tuple(sorted({*study.etas, *BOTH})), lengths=tuple(sorted(study.lengths)))
-    data = None if study.real else f"draws from a mixture fitted to {study.data}"
-    if study.real:  # held-out images as in `noise_levels`, whose networks are then the same
-        study = replace(study, held_out=OF_TRAINING[options.preset].held_out)
-        if "n_samples" not in options.given:  # the data hold too few images for more
-            study = replace(study, n_samples=min(study.n_others, study.n_samples))
-    else:
+    words = None if study.real else f"draws from a mixture fitted to {study.data}"
+    if not study.real:
         study = on_a_mixture(study, options)
+    elif "n_samples" not in options.given:  # the data hold too few images for more
+        study = replace(study, n_samples=min(study.n_others, study.n_samples))
     study = calibrated(study, trials, options)
     planned = list(trials(study))
     asked = [] if study.real else [config for _, config in probes(study)]
@@ -74,7 +73,7 @@ def main(study: WhyStudy, options: Options) -> pd.DataFrame:
     return run_experiment(
         Experiment(
             "why_noise", COMMAND.question, planned, list(contrasts(planned)), write_extras=extras, probes=asked,
-            folder="why_noise-real" if study.real else None, data=data,
+            folder="why_noise-real" if study.real else None, data=words,
         ),
         options,
     )  # fmt: skip

@@ -4,16 +4,20 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from smoke import smoke
 
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import LogNormal
+from experiments import noise_levels
 from experiments.config import trained
 from experiments.config.comparison import BestSet, Contrast
+from experiments.config.study import Study
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
+from experiments.engine.options import Options
 from experiments.noise_levels import contrasts, settings, trials
 from experiments.stages.common import images_of
 from experiments.stages.error_curve import CurveConfig, density
@@ -21,6 +25,9 @@ from experiments.stages.probe import probe_stage
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
 from experiments.studies.noise_levels import PRESETS
+from experiments.why_noise import experiment as why_noise
+from experiments.why_noise.settings import PRESETS as WHY
+from experiments.why_noise.settings import WhyStudy
 
 
 def test_one_thing_is_changed_at_a_time() -> None:
@@ -85,6 +92,18 @@ def test_held_out_images_are_not_trained_on(tmp_path: Path, monkeypatch: pytest.
     train_stage(TrainConfig(images_seen=64, held_out=4000), Store(tmp_path), None, lambda n: None)
     images = images_of("mnist5k", None).standardised()
     torch.testing.assert_close(seen[0], images[:1000])
+
+
+@pytest.mark.parametrize("study", [PRESETS["smoke"], WHY["smoke"]], ids=["noise_levels", "why_noise --real"])
+def test_of_few_images_a_tenth_is_held_out(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "few.npz", images=pixels, labels=np.arange(300) % 2)
+    module, found = (why_noise, []) if isinstance(study, WhyStudy) else (noise_levels, [])
+    monkeypatch.setattr(module, "run_experiment", lambda experiment, options: found.extend(experiment.trials))
+    options = Options(preset="smoke", features="digits", precision="fp32", given=frozenset({"data", "n_samples"}))
+    real = {"real": True} if isinstance(study, WhyStudy) else {}
+    module.main(replace(study, data=f"npz:{tmp_path / 'few.npz'}", n_samples=100, **real), options)
+    assert {trial.model.held_out for trial in found} == {30}
 
 
 def test_density_is_that_of_log_sigma() -> None:
