@@ -5,7 +5,7 @@
     python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 to 20,000 samples per run
 
 The primary contrast is fixed beforehand in the presets: eta = 1 against eta = 0 on the geometric ladder of 66 steps
-from 30 to 0.03, by kernel distance. It gets the most images. All other contrasts are exploratory. Those with solvers of
+from 30 to 0.03, by MMD. It gets the most images. All other contrasts are exploratory. Those with solvers of
 higher order without noise tell whether noise only makes up for the steps of Euler.
 """
 

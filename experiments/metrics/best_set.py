@@ -1,4 +1,4 @@
-"""The set of settings that cannot be told from the best, from the influence of each image on each setting's KD.
+"""The set of settings that cannot be told from the best, from the influence of each image on each setting's MMD.
 
 Every setting is compared with every other one at once. A setting leaves the set if it is worse than some other setting
 by more than chance explains in so many comparisons. The set contains the truly best setting with probability 95 %
@@ -39,8 +39,8 @@ def best_set(values: Array, influences: Sequence[Array]) -> list[Standing]:
     """One standing per setting.
 
     Args:
-        values: (K, S) KD of each setting with each network. Lower is better.
-        influences: for each network (n, S): what each image adds to each KD, mean 0 (see distances.influence). Image
+        values: (K, S) MMD of each setting with each network. Lower is better.
+        influences: for each network (n, S): what each image adds to each MMD, mean 0 (see distances.influence). Image
             i of all settings has the same initial noise.
 
     Note: with five networks or more, the margin of a difference is the wider of that and Student's t over networks
