@@ -33,9 +33,9 @@ def caption(run: Run, text: str, contrasts: pd.DataFrame | None = None, rows: pd
     if contrasts is not None:
         whole = pooled(contrasts)
         made = dict.fromkeys(f"{percent(row['level'])}, {how(row)}" for _, row in whole.iterrows() if row["interval"])
-        sizes = whole[["n_networks", "n_samples"]].drop_duplicates().itertuples(index=False)
         counts = [
-            f"{plural(n, 'network')}, {cell('n_samples', each)} samples{' each' if n > 1 else ''}" for n, each in sizes
+            f"{plural(n, 'network')}, {values(mine, 'n_samples')} samples{' each' if n > 1 else ''}"
+            for n, mine in whole.groupby("n_networks", sort=False)
         ]
         return f"{text} {'; '.join(counts)}. Intervals: {'; '.join(made) or 'none'}. {place(run)}"
     if rows is not None:

@@ -20,6 +20,7 @@ def published(section: str) -> np.ndarray:
     reports = set(re.findall(r"reports/published/([\w-]+)/", section))
     tables = ("contrasts.csv*", "gains.csv*", "claims.csv*")  # large ones are compressed
     paths = [path for report in reports for table in tables for path in (PUBLISHED / report).glob(table)]
+    paths += [ROOT / "docs" / "data" / "few_steps.csv"] if "few_steps.csv" in section else []
     rows = pd.concat([pd.read_csv(path) for path in paths])
     values = (
         rows[["difference", "low", "high"]].to_numpy() * np.where(rows["metric"].isin(["kd", "mmd"]), 1000, 1)[:, None]
