@@ -9,8 +9,10 @@ from smoke import smoke
 
 from experiments.config.comparison import BestSet, Contrast, by_setting
 from experiments.config.trial import Infeasible, Trial
+from experiments.engine.options import Options
+from experiments.engine.runner import Experiment
 from experiments.studies.tune import PRESETS, TuneStudy
-from experiments.tune import proposals
+from experiments.tune import experiment, proposals
 from experiments.tune.experiment import AGAIN, FRESH, confirmation, defaults, knobs, named, refinement, trials
 from experiments.tune.settings import not_run
 
@@ -201,10 +203,16 @@ def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.M
     again = smoke(tmp_path, "tune", out="again")
     assert again.summary["evaluations"] == 0  # proposals too come from the store
     assert raced.equals(again.rows("race"))
+
+
+def test_without_optuna_the_named_settings_race_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    planned: list[Experiment] = []
+    monkeypatch.setattr(experiment, "run_experiment", lambda found, options: planned.append(found))
     monkeypatch.setattr(proposals, "installed", lambda: False)
-    named_only = smoke(tmp_path, "tune", out="without")
-    assert "note: refine: proposals need Optuna: pip install -e '.[tune]'" in named_only.stdout
-    assert set(named_only.rows("race")["round"]) == {0}
+    experiment.main(PRESETS["smoke"], Options(preset="smoke", store=tmp_path, precision="fp32"))
+    ((race, notes),) = [(found.race, found.notes) for found in planned]
+    assert race is not None and race.refinement.rounds == 0
+    assert "refine: proposals need Optuna: pip install -e '.[tune]'. Only the named settings race" in notes
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import pickle
 import textwrap
 from contextlib import closing
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from experiments.config.config import Ladder, SampleConfig, ScoreConfig
 from experiments.config.denoisers import Machine
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
+from experiments.engine import pool as pool_of_workers
 from experiments.engine.executor import SweepResult, execute
 from experiments.engine.plan import Plan
 from experiments.engine.pool import AGAIN, Lost, Worker, at_a_time, pool, startable
@@ -93,45 +95,43 @@ def test_rows_are_those_of_one_process(tmp_path: Path) -> None:
     assert (tmp_path / "2" / "failures").exists() and not list((tmp_path / "2" / "tmp").iterdir())
 
 
-@pytest.mark.slow
 def test_a_task_whose_process_ends_gets_another_one_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    endless, twice, once = replace(TRAIN, seed=9, images_seen=10**8), replace(TRAIN, seed=8), TRAIN
-    started, lost, left = list[Worker](), list[float](), {twice: 2, once: 1}
-    begin, answer = Worker.begin, Worker.answer
+    planned = tasks(*seeds(2))
+    twice, once = (task.name for task in planned if task.kind == "models")
+    script = {twice: [[7.0], [5.0]], once: [[3.0], [4.0, Outcome(once)]]}  # what each process says before it ends
 
-    def watched(worker: Worker, task: Task, context: bytes) -> None:
-        started.append(worker)
-        begin(worker, task, context)
+    class Scripted(Worker):
+        def __init__(self, card: str | None = None) -> None:
+            self.pipe, self.theirs = Pipe()
 
-    def killed(worker: Worker) -> float | Outcome | Lost | None:
-        if worker.made and left.get(worker.task.config):
-            left[worker.task.config] -= 1
-            lost.append(worker.made)
-            worker.process.kill()
-            worker.process.wait()
-            while not isinstance(gone := answer(worker), Lost):  # what it said before
-                pass
-            return gone
-        return answer(worker)
+        def begin(self, task: Task, context: bytes) -> None:
+            self.task, self.made = task, 0.0
+            words = script[task.name].pop(0) if task.name in script else [Outcome(task.name)]
+            for word in words:
+                self.theirs.send(word)
+            if not isinstance(words[-1], Outcome):
+                self.theirs.close()
 
-    monkeypatch.setattr(Worker, "begin", watched)
-    monkeypatch.setattr(Worker, "answer", killed)
-    planned = tasks(twice, endless, once)
-    names = [task.name for task in planned if task.kind == "models"]
+        def end(self) -> int:
+            return -9
+
+    monkeypatch.setattr(pool_of_workers, "Worker", Scripted)
     progress, advances = Progress(Plan.of([]).remaining(Store("unused")), Console(quiet=True)), list[float]()
     monkeypatch.setattr(progress, "advance", advances.append)
-    with pool() as executor, closing(executor(planned, RunContext(Store(tmp_path)), {}, progress)) as outcomes:
-        first, second = next(outcomes), next(outcomes)
-    assert first == Outcome(names[0], f"its process ended with exit status -9, as that of its first attempt; {AGAIN}")
-    assert (second.name, second.error) == (names[2], None) and len(lost) == 3
-    assert [worker.process.poll() for worker in started] == [-9] * len(started), "the endless training too"
-    assert [made for made in advances if made < 0] == [-made for made in lost], "what is repeated counts once"
+    with pool() as executor, closing(executor(planned, RunContext(Store(tmp_path)), {}, progress)) as ended:
+        errors = {outcome.name: outcome.error for outcome in ended}
+    said = f"its process ended with exit status -9, as that of its first attempt; {AGAIN}"
+    assert errors[twice] == said and errors.keys() == {task.name for task in planned}
+    assert [task.kind for task in planned if errors[task.name] is None] == ["models", "references", "samples", "scores"]
+    assert sorted(made for made in advances if made < 0) == [-7, -5, -3] and sum(advances) == 4
 
 
 @pytest.mark.slow
 def test_a_worker_ends_with_its_driver(tmp_path: Path) -> None:
-    worker = Worker()
+    worker, killed = Worker(), Worker()
     worker.begin(tasks(replace(TRAIN, images_seen=10**8))[0], pickle.dumps(RunContext(Store(tmp_path))))
+    killed.process.kill()
+    assert killed.answer() == Lost("its process ended with exit status -9")
     assert isinstance(worker.answer(), float)  # in the middle of a task
     worker.pipe.close()  # as when the driver is killed
     assert worker.process.wait(10) == 0
