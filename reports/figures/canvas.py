@@ -11,8 +11,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.schema import COLUMNS
-
 INK, FAINT, GRID = "#222222", "#8a8a8a", "#e3e3e3"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito: distinct in every common colour blindness
 LINE_STYLES = ("-", "--", ":", "-.")
@@ -54,11 +52,6 @@ def panels(rows: int, columns: int, height: float, ratios: Sequence[float] | Non
     """A figure as wide as the page, `height` inches high, and its grid of axes. `ratios`: relative heights of rows."""
     figure = Figure(figsize=(WIDTH, height))
     return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=ratios)
-
-
-def in_scale(values: pd.Series, metric: str) -> pd.Series:
-    """Values of a metric as they are drawn: in its scale."""
-    return values * COLUMNS[metric].scale
 
 
 def target(ax: Axes, x: float, y: float, text: str, key: int | None = None) -> None:

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
-from reports import tips
-from reports.figures.canvas import BLUE, FAINT, INK, ORANGE, in_scale, target
-from reports.formats import number
+from reports.figures.canvas import BLUE, FAINT, INK, ORANGE, target
+from reports.formats import cell, interval, metric_name, missing, number, percent, plural
 from reports.schema import BETTER, COLUMNS, WORSE
 
 
@@ -28,9 +26,9 @@ def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes) ->
     scale = COLUMNS[metric].scale
     reach = _reach(contrasts) * scale
     single = contrasts[(contrasts["train_seed"] != "") & (scale * contrasts["difference"].abs() <= reach)]
-    ax.scatter(in_scale(single["difference"], metric), single["line"] + 0.2, s=13, color=FAINT, alpha=0.7, linewidth=0)
+    ax.scatter(scale * single["difference"], single["line"] + 0.2, s=13, color=FAINT, alpha=0.7, linewidth=0)
     for _, row in single.iterrows():
-        target(ax, scale * row["difference"], row["line"] + 0.2, tips.of_contrast(row))
+        target(ax, scale * row["difference"], row["line"] + 0.2, _in_words(row))
     for _, row in contrasts[contrasts["train_seed"] == ""].iterrows():
         color = {BETTER: BLUE, WORSE: ORANGE}.get(row["verdict"], "#555555")
         low, mid, high = (scale * row[name] for name in ("low", "difference", "high"))
@@ -39,16 +37,28 @@ def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes) ->
             edge, arrow = (-reach, f"◂ {shown}") if mid < 0 else (reach, f"{shown} ▸")
             side = "left" if mid < 0 else "right"
             ax.text(edge, row["line"], arrow, color=color, ha=side, va="center", fontsize=8)
-            target(ax, edge, row["line"], tips.of_contrast(row))
+            target(ax, edge, row["line"], _in_words(row))
             continue
         ax.plot([low, high], [row["line"]] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
         clear = row["verdict"] in (BETTER, WORSE)
         ax.plot(mid, row["line"], "D", markersize=5, color=color, markerfacecolor=color if clear else "white", zorder=4)
-        target(ax, mid, row["line"], tips.of_contrast(row))
+        target(ax, mid, row["line"], _in_words(row))
     low, high = ax.get_xlim()
     if reach > 0:  # else all differences are 0
         ax.set_xlim(max(low, -1.05 * reach), min(high, 1.05 * reach))
     return _named_lines(ax, labels)
+
+
+def _in_words(row: pd.Series) -> str:
+    """A difference between two settings, as a row of contrasts.csv, for a tooltip: its size, interval and n."""
+    alone = row["train_seed"] != ""
+    who = f"network of seed {row['train_seed']}" if alone else plural(row["n_networks"], "network")
+    samples = "" if missing(row.get("n_samples")) else f", {plural(row['n_samples'], 'sample')} each"
+    note = "" if missing(row.get("level")) else f"{percent(row['level'])} interval "
+    name = metric_name(row["metric"], row.get("features") or "")
+    size = interval(row["metric"], row["difference"], row["low"], row["high"], note)
+    cost = "" if missing(row.get("nfe_a")) else f", {cell('nfe', row['nfe_a'])} evaluations"
+    return f"{row['a']} against {row['b']}{cost}: difference in {name} {size}, {who}{samples}"
 
 
 def _reach(contrasts: pd.DataFrame) -> float:
@@ -77,6 +87,7 @@ def distances(settings: pd.DataFrame, marked: str, metric: str, features: str, a
     """
     ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
     scale = COLUMNS[metric].scale
+    name = metric_name(metric, features)
     reach = FAR * scale * settings[["low", "high"]].abs().max(axis=1).min()
     for line, (_, row) in enumerate(settings.iterrows()):
         color = BLUE if row["setting"] == marked else FAINT
@@ -89,7 +100,8 @@ def distances(settings: pd.DataFrame, marked: str, metric: str, features: str, a
                 ax.plot(reach if end > 0 else -reach, line, arrow, markersize=5, color=color, zorder=4)
         if shown == mid:
             ax.plot(mid, line, "D", markersize=5, color=color, zorder=4)
-        target(ax, shown, line, tips.of_distance(row, metric, features))
+        size = interval(metric, row["difference"], row["low"], row["high"], "limits ")
+        target(ax, shown, line, f"{row['setting']}: difference in {name} from the lowest {size}")
     return _named_lines(ax, list(settings["setting"]))
 
 
@@ -101,13 +113,3 @@ def _named_lines(ax: Axes, names: Sequence[str]) -> Axes:
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     return ax
-
-
-def hatching(x: float, y: float) -> Rectangle:
-    """Pale hatching of the cell of a map whose centre is at x and y: its value is not judged."""
-    return Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="#f4f4f4", edgecolor="#cfcfcf", hatch="///", linewidth=0)
-
-
-def box(x: float, y: float, color: str) -> Rectangle:
-    """The outline of the cell of a map whose centre is at x and y."""
-    return Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, fill=False, edgecolor=color, linewidth=1.8)

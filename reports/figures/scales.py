@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from reports.figures.canvas import FLOOR, GREEN, in_scale
+from reports.figures.canvas import FLOOR, GREEN
 from reports.formats import number
 from reports.schema import COLUMNS
 
@@ -23,7 +23,7 @@ def floor_band(ax: Axes, floor: pd.Series | None, metric: str) -> Axes:
 
 def fit_y(ax: Axes, values: pd.Series, metric: str) -> Axes:
     """The axes with a logarithmic y axis if values are positive and span a factor above 20, else with 0 on the axis."""
-    shown = in_scale(values, metric).dropna()
+    shown = COLUMNS[metric].scale * values.dropna()
     if len(shown) and shown.min() > 0 and shown.max() / shown.min() > 20:
         ax.set_yscale("log")
         plain_ticks(ax)

@@ -1,6 +1,7 @@
 """The report on `noise_levels --map`: which P_mean and P_std of the log-normal distribution should training use?"""
 
 import pandas as pd
+from matplotlib.patches import Rectangle
 
 from reports import best_sets, components, explorer, figures, openings, tables
 from reports.document import Figure, Number, Opening, Section
@@ -160,9 +161,9 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
             weight = "bold" if row["setting"] in tied else "normal"
             ax.text(x, y, whole(row[run.judge]), ha="center", va="center", fontsize=8, fontweight=weight)
             if row["setting"] in hatched:
-                ax.add_patch(figures.hatching(x, y))
+                ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc="#f4f4f4", ec="#cfcfcf", hatch="///", linewidth=0))
             if row["setting"] in tied:
-                ax.add_patch(figures.box(x, y, figures.ORANGE))
+                ax.add_patch(Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, fill=False, ec=figures.ORANGE, linewidth=1.8))
             star = " (default)" if row["setting"] == predictors.of_default(run)["setting"] else ""
             why = f"; {hatched[row['setting']]}" if row["setting"] in hatched else ""
             value = f"{COLUMNS[run.judge].label} {cell(run.judge, row[run.judge])}, mean{why}"
