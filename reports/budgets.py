@@ -18,31 +18,20 @@ from reports.schema import LEVEL
 from reports.sentences import FREEDOM
 
 
-@dataclass(frozen=True)
-class Mean:
-    """The score of a setting by the metric that decides, a mean over networks, and its standard error over images."""
-
-    value: float
-    se: float
-    networks: int
-
-
-def mean(rows: pd.DataFrame, metric: str) -> Mean:
-    """The mean of the runs of one setting, one row of table.csv per network."""
-    return Mean(float(rows[metric].mean()), math.sqrt((rows[f"{metric}_se"] ** 2).sum()) / len(rows), len(rows))
-
-
-def unpaired(a: Mean, b: Mean, comparisons: int = 1) -> tuple[float, float, float]:
-    """a − b with its interval, which holds for these networks.
+def unpaired(a: pd.DataFrame, b: pd.DataFrame, metric: str, comparisons: int = 1) -> tuple[float, float, float]:
+    """The mean score of a minus that of b, with its interval over images, which holds for these networks.
 
     Args:
+        a, b: the runs of two settings, one row of table.csv per network.
+        metric: the metric that decides.
         comparisons: how many intervals are looked at together. All of them hold with 95 % (Bonferroni).
 
     Note: as if the images were independent. Runs that share their noise have a narrower interval in truth.
     """
     level = 1 - (1 - LEVEL) / comparisons
-    width = float(student.ppf((1 + level) / 2, FREEDOM * (a.networks + b.networks))) * math.hypot(a.se, b.se)
-    change = a.value - b.value
+    se = math.hypot(*(math.sqrt((rows[f"{metric}_se"] ** 2).sum()) / len(rows) for rows in (a, b)))
+    width = float(student.ppf((1 + level) / 2, FREEDOM * (len(a) + len(b)))) * se
+    change = float(a[metric].mean() - b[metric].mean())
     return change, change - width, change + width
 
 
@@ -93,11 +82,9 @@ def enough(run: Run, sets: list[BestSet]) -> tuple[BestSet, list[Larger]] | None
 
 def against(run: Run, small: BestSet, large: BestSet) -> Larger:
     """Every setting of `large` whose samples are images, against the recommended one of `small`."""
-    before, after = (
-        {name: mean(rows, run.judge) for name, rows in run.ok(at.mode).groupby("setting")} for at in (small, large)
-    )
+    before, after = (dict(list(run.ok(at.mode).groupby("setting"))) for at in (small, large))
     trusted = [row["setting"] for _, row in large.settings.iterrows() if missing(row["no_verdict"])]
-    sizes = {name: unpaired(after[name], before[small.simplest], len(trusted)) for name in trusted}
+    sizes = {name: unpaired(after[name], before[small.simplest], run.judge, len(trusted)) for name in trusted}
     rival = min(sizes, key=lambda name: sizes[name][0])
     gains, loses = any(high < 0 for _, _, high in sizes.values()), all(low > 0 for _, low, _ in sizes.values())
     return Larger(large.budget, rival, *sizes[rival], len(trusted), gains, loses)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.budgets import mean, unpaired
+from reports.budgets import unpaired
 from reports.components import values
 from reports.formats import cell, interval, metric_name, missing, number, percent
 from reports.render import read_opening
@@ -65,7 +65,7 @@ def quality(a: Run, b: Run) -> list[tuple[str, Lines]]:
             left_out[key[0], f"not comparable: {', '.join(COLUMNS[name].label for name in differ)} differ"] += 1
             continue
         nfe = dict.fromkeys(cell("nfe", rows["nfe"].mean()) for rows in both)
-        change = interval(judge, *unpaired(mean(both[1], judge), mean(both[0], judge)))
+        change = interval(judge, *unpaired(both[1], both[0], judge))
         same = set(both[0]["samples_id"]) == set(both[1]["samples_id"])
         lines.append([
             *label, " and ".join(nfe), *(cell(judge, rows[judge].mean()) for rows in both),

@@ -63,11 +63,15 @@ def test_one_budget_has_nothing_to_compare(tmp_path: Path) -> None:
 
 def test_an_unpaired_difference_by_hand() -> None:
     """The 97.5 % quantile of Student's t with 38 degrees of freedom is 2.024; corrected for five, 99.5 %: 2.712."""
-    a, b = budgets.Mean(5.0, 0.3, 1), budgets.Mean(2.0, 0.4, 1)
-    assert budgets.unpaired(a, b) == pytest.approx((3.0, 3 - 2.024 * 0.5, 3 + 2.024 * 0.5), abs=1e-3)
-    assert budgets.unpaired(a, b, 5) == pytest.approx((3.0, 3 - 2.712 * 0.5, 3 + 2.712 * 0.5), abs=1e-3)
-    both = budgets.mean(pd.DataFrame({"kd": [1.0, 3.0], "kd_se": [0.3, 0.4]}), "kd")
-    assert both == budgets.Mean(2.0, 0.25, 2)
+    a, b = pd.DataFrame({"kd": [5.0], "kd_se": [0.3]}), pd.DataFrame({"kd": [2.0], "kd_se": [0.4]})
+    assert budgets.unpaired(a, b, "kd") == pytest.approx((3.0, 3 - 2.024 * 0.5, 3 + 2.024 * 0.5), abs=1e-3)
+    assert budgets.unpaired(a, b, "kd", 5) == pytest.approx((3.0, 3 - 2.712 * 0.5, 3 + 2.712 * 0.5), abs=1e-3)
+
+
+def test_the_standard_error_of_a_mean_over_networks_by_hand() -> None:
+    """hypot(0.3, 0.4) / 2 = 0.25 and 0; the 97.5 % quantile of Student's t with 57 degrees of freedom is 2.0025."""
+    both, one = pd.DataFrame({"kd": [1.0, 3.0], "kd_se": [0.3, 0.4]}), pd.DataFrame({"kd": [0.0], "kd_se": [0.0]})
+    assert budgets.unpaired(both, one, "kd") == pytest.approx((2.0, 2 - 2.0025 * 0.25, 2 + 2.0025 * 0.25), abs=1e-4)
 
 
 @pytest.mark.parametrize(("grain", "says"), [(0.002, []), (0.05, ["like sigma 0.08 instead of 0.03"])])
