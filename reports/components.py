@@ -14,7 +14,7 @@ from reports.document import Figure, PictureError, Prose, Section, Terms
 from reports.formats import SPEECH, cell, listed, metric_name, missing, number, percent, plural
 from reports.results import Run, pooled
 from reports.schema import COLUMNS, CONTRAST, MEANINGS, METRICS
-from reports.sentences import these
+from reports.sentences import head, pairs, these
 
 
 def values(frame: pd.DataFrame, name: str) -> str:
@@ -76,8 +76,7 @@ def by_contrast(contrasts: pd.DataFrame) -> pd.DataFrame:
 
 def decisive(contrasts: pd.DataFrame) -> pd.DataFrame:
     """One pooled row per line, in the file's order: the row of the metric that decides the verdict."""
-    by_metric = pooled(contrasts).sort_values("metric", key=lambda names: names.map(METRICS.index), kind="stable")
-    return by_metric.drop_duplicates(CONTRAST).sort_index()
+    return contrasts.loc[[head(pair).name for pair in pairs(contrasts)]]
 
 
 def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> list[Figure]:
