@@ -173,7 +173,8 @@ def _typed(frame: pd.DataFrame, file: str, known: Mapping[str, Column]) -> pd.Da
             case "number":
                 values = pd.to_numeric(texts.mask(texts == ""), errors="coerce").astype("float64")
                 outside = ~values.between(column.least, column.most) & ~(values.eq(math.inf) & (not column.finite))
-                wrong, rule = (texts != "") & outside, column.rule
+                wrong, kind = (texts != "") & outside, "a finite number" if column.finite else "a number"
+                rule = f"{kind} or empty, at least {column.least:g} and at most {column.most:g}"
                 frame[name] = values
             case "flag":
                 frame[name] = texts.map({"True": True, "False": False}).astype("boolean")

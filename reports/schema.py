@@ -46,12 +46,6 @@ class Column:
     least: float = -LARGEST
     most: float = LARGEST
 
-    @property
-    def rule(self) -> str:
-        """The rule for its numbers, for messages."""
-        kind = "a finite number" if self.finite else "a number"
-        return f"{kind} or empty, at least {self.least:g} and at most {self.most:g}"
-
 
 def _each(names: str, **values: Any) -> dict[str, Column]:
     """Columns that differ in their labels only: "name: label; name: label". Without a label it is the name."""
