@@ -38,16 +38,16 @@ class Choice:
     Args:
         title: its name.
         rows: rows of table.csv that succeeded, of all networks.
-        knobs: (label, column of `rows`) of what is chosen. A label in `sliders` makes it a slider.
+        knobs: (label, column of `rows`) of what is chosen.
         named: the name of a row's setting.
-        sliders: labels of the knobs that are sliders.
+        slider: the column whose knob is a slider.
     """
 
     title: str
     rows: pd.DataFrame
     knobs: Sequence[tuple[str, str]]
     named: Named = setting_and_cost
-    sliders: Sequence[str] = ()
+    slider: str = ""
 
 
 def all_settings(run: Run, knobs: Sequence[tuple[str, str]], named: Named = setting_and_cost) -> Section | None:
@@ -88,13 +88,13 @@ def _view(run: Run, choice: Choice, settings: pd.DataFrame) -> dict[str, Any]:
     of its film (empty without one), `facts` as (name, value, difference from the baseline), and the key of the
     baseline next to it, `against`.
     """
-    values = [_values(settings[column], label in choice.sliders) for label, column in choice.knobs]
+    values = [_values(settings[column], column == choice.slider) for _, column in choice.knobs]
     knobs = [
         {
             "label": label,
             "name": LINKED.get(column, column),
             "values": [cell(column, value) for value in found],
-            "slider": label in choice.sliders,
+            "slider": column == choice.slider,
         }
         for (label, column), found in zip(choice.knobs, values, strict=True)
     ]

@@ -84,15 +84,17 @@ def strip(run: Run) -> list[tuple[Path, str]]:
 def choices(run: Run) -> list[explorer.Choice]:
     """What the explorer varies."""
 
-    def named(noise: str) -> explorer.Named:
-        return lambda row: f"{noise} {number(row[noise])}, {cell('nfe', row['nfe'])} evaluations"
+    def choice(title: str, rows: pd.DataFrame, noise: str, *knobs: tuple[str, str]) -> explorer.Choice:
+        def named(row: pd.Series) -> str:
+            return f"{noise} {number(row[noise])}, {cell('nfe', row['nfe'])} evaluations"
 
-    eta, beta = ("eta (noise)", "eta"), ("beta (noise)", "beta")
+        return explorer.Choice(title, rows, [*knobs, (f"{noise} (noise)", noise)], named, slider=noise)
+
     ladder = run.ok("same-ladder") if len(run.ok("same-ladder")) else primary_rows(run)
     return [
-        explorer.Choice("Same ladder, same cost", ladder, [eta], named("eta"), eta[:1]),
-        explorer.Choice("Same alpha, rising cost", run.ok("same-alpha"), [beta], named("beta"), beta[:1]),
-        explorer.Choice("Fewer steps", run.ok("pareto"), [("evaluations", "budget"), eta], named("eta"), eta[:1]),
+        choice("Same ladder, same cost", ladder, "eta"),
+        choice("Same alpha, rising cost", run.ok("same-alpha"), "beta"),
+        choice("Fewer steps", run.ok("pareto"), "eta", ("evaluations", "budget")),
     ]
 
 
@@ -115,21 +117,18 @@ def effect(run: Run, pair: Pair) -> str:
     It shows FD where FD alone is enough to see the verdict, and the metric that decides otherwise.
     """
     row = openings.shown_metric(pair)
-    at = "at the same cost"
     if head(pair)["verdict"] == NO_VERDICT:
         return "The samples are no images, with or without noise. Train longer, then ask again."
     before, after = as_precise(row["metric"], [row["value_b"], row["value_a"]], row["low"], row["high"])
     verb = "lowers" if row["difference"] < 0 else "raises"
     verb = verb if head(pair)["verdict"] in (BETTER, WORSE) else "changes"
     change = f"{verb} {metric_name(row['metric'], run.features)} from {before} to {after}"
-    return f"Putting noise back {change} {at}.{sentences.contradiction(pair)}{beats(run, pair)}"
+    return f"Putting noise back {change} at the same cost.{sentences.contradiction(pair)}{beats(run, pair)}"
 
 
 def beats(run: Run, primary: Pair) -> str:
     """Whether eta 1 is better than the other samplers too: a sentence for each verdict."""
     against = pairs(run.of_kind("solvers"))
-    if head(primary)["verdict"] == NO_VERDICT:
-        return ""
     words = {BETTER: "beats", NOT_DETECTABLE: "is not detectably better than", WORSE: "is worse than"}
     if head(primary)["verdict"] == BETTER:
         words[BETTER] = "also beats"
