@@ -1,7 +1,6 @@
 """`python -m reports DIR` writes the report on a finished run; other commands have names."""
 
 import sys
-from importlib import import_module
 
 from reports.edge import guarded, importing
 
@@ -9,9 +8,8 @@ from reports.edge import guarded, importing
 def run() -> int:
     """Reads the command line and writes a report. Returns the exit status."""
     with importing():
-        program = import_module("reports.command_line")
-    status: int = program.command(sys.argv[1:], "python -m reports")
-    return status
+        from reports.command_line import command
+    return command(sys.argv[1:], "python -m reports")
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def section(run: Run, first: Sequence[Table], kinds: dict[str, str], columns: Se
 def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
     """All runs that succeeded, all that failed, and the impossible settings. `setting`: the columns that vary."""
     names = ["mode", *setting, "train_seed", "sample_seed"]
-    grain = [name for name in ("grain",) if name in run.rows]
+    grain = ["grain"] if "grain" in run.rows else []
     scores = [run.judge, f"{run.judge}_se", "fd", "precision", "recall", *grain, "seconds"]
     labels = {
         "final_denoise": "final",

@@ -14,9 +14,7 @@ def sections(run: Run) -> list[Section | None]:
     settings = {f"seed {seed}": same for seed, same in rows.groupby("train_seed")}
     return [
         explorer.section(run, [explorer.Choice("All networks", rows, [("setting", "setting")], name)]),
-        Section("Classes", components.histograms(run, "classes", settings, "Samples per class."), folded=True)
-        if settings
-        else None,
+        Section("Classes", components.histograms(run, "classes", settings, "Samples per class."), folded=True),
         components.training(run),
         components.glossary("nfe", run.judge, "fd", "precision", "recall"),
         tables.section(run, [], {}, ("schedule", "sampler", "n_steps", "nfe", "final_denoise")),

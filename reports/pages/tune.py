@@ -98,7 +98,7 @@ def line(run: Run, one: best_sets.BestSet) -> str:
         for row in rows
         if row["a"] in (one.best, one.simplest) or not is_flow(one)
     ]
-    if not any(row["a"] == one.best for row in gains(run, one)):
+    if not any(row["a"] == one.best for row in rows):
         default = one.best == one.baseline
         texts.insert(0, f"“{one.best}” is {'what is' if default else 'not compared with what is'} used without tuning")
     if at_floor(run, one):

@@ -42,7 +42,10 @@ def read_benchmarks(path: Path) -> Benchmarks:
         raise FileNotFoundError(f"{path}: no such file; `pytest --benchmark --benchmark-json={path}` writes one")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        found = [(bench["fullname"], bench["extra_info"], _stats(bench)) for bench in content["benchmarks"]]
+        found = [
+            (bench["fullname"], bench["extra_info"], {name: bench["stats"][key] for name, key in STATS.items()})
+            for bench in content["benchmarks"]
+        ]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a file of pytest-benchmark ({error!r})") from error
     rows = []
@@ -59,7 +62,3 @@ def read_benchmarks(path: Path) -> Benchmarks:
     for name in OPTIONAL:
         frame[name] = pd.to_numeric(frame[name])
     return Benchmarks(frame, {key: value for key, value in content.items() if key != "benchmarks"})
-
-
-def _stats(bench: dict[str, Any]) -> dict[str, float]:
-    return {column: bench["stats"][key] for column, key in STATS.items()}
