@@ -32,17 +32,16 @@ def forest(contrasts: pd.DataFrame, labels: list[str], metric: str, ax: Axes) ->
     for _, row in contrasts[contrasts["train_seed"] == ""].iterrows():
         color = {BETTER: BLUE, WORSE: ORANGE}.get(row["verdict"], "#555555")
         low, mid, high = (scale * row[name] for name in ("low", "difference", "high"))
+        place = max(min(mid, reach), -reach)
         if abs(mid) > reach:
             shown = number(mid, 0 if abs(mid) >= 100 else None)
-            edge, arrow = (-reach, f"◂ {shown}") if mid < 0 else (reach, f"{shown} ▸")
-            side = "left" if mid < 0 else "right"
-            ax.text(edge, row["line"], arrow, color=color, ha=side, va="center", fontsize=8)
-            target(ax, edge, row["line"], _in_words(row))
-            continue
-        ax.plot([low, high], [row["line"]] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
-        clear = row["verdict"] in (BETTER, WORSE)
-        ax.plot(mid, row["line"], "D", markersize=5, color=color, markerfacecolor=color if clear else "white", zorder=4)
-        target(ax, mid, row["line"], _in_words(row))
+            arrow, side = (f"◂ {shown}", "left") if mid < 0 else (f"{shown} ▸", "right")
+            ax.text(place, row["line"], arrow, color=color, ha=side, va="center", fontsize=8)
+        else:
+            fill = color if row["verdict"] in (BETTER, WORSE) else "white"
+            ax.plot([low, high], [row["line"]] * 2, color=color, linewidth=1.6, solid_capstyle="butt", zorder=3)
+            ax.plot(mid, row["line"], "D", markersize=5, color=color, markerfacecolor=fill, zorder=4)
+        target(ax, place, row["line"], _in_words(row))
     low, high = ax.get_xlim()
     if reach > 0:  # else all differences are 0
         ax.set_xlim(max(low, -1.05 * reach), min(high, 1.05 * reach))

@@ -156,15 +156,8 @@ def bars(rows: pd.DataFrame, value: str, label: str, ax: Axes) -> Axes:
     ax.barh(range(len(rows)), rows[value], color=colors, height=0.7)
     for line, (amount, name, rounds) in enumerate(zip(rows[value], rows["label"], rows["rounds"], strict=True)):
         figures.target(ax, amount, line, f"{name}: {number(amount)} {label}, median of {plural(rounds, 'round')}")
-        ax.annotate(
-            number(amount),
-            (amount, line),
-            (3, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-            color=figures.INK,
-        )
+        ax.annotate(number(amount), (amount, line), (3, 0), textcoords="offset points", va="center", fontsize=8,
+                    color=figures.INK)  # fmt: skip
     ax.set_yticks(range(len(rows)), rows["label"])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlim(0, 1.15 * rows[value].max())
