@@ -207,7 +207,8 @@ def quality_and_cost(run: Run, name: str, panels: dict[str, Looks], height: floa
         for ax, metric in zip(axes, run.metrics, strict=True):
             for mine, look in lines:
                 figures.quality_line(mine, "nfe", metric, ax, **look)
-            against_cost(ax, run, metric, rows, rows["nfe"])
+            cost_axis(ax, rows["nfe"])
+            quality_axis(ax, run, metric, rows)
             if title:
                 ax.set_title(title if metric == run.judge else " ")
     text = (
@@ -223,12 +224,17 @@ def spoken(run: Run) -> str:
     return " and ".join(SPEECH[metric] for metric in run.metrics)
 
 
-def against_cost(ax: figures.Axes, run: Run, metric: str, rows: pd.DataFrame, budgets: pd.Series) -> None:
-    """Finishes an axis of quality (of `rows`) against evaluations: its scales, its labels, and the floor."""
-    figures.log_ticks(ax, budgets)
+def quality_axis(ax: figures.Axes, run: Run, metric: str, rows: pd.DataFrame) -> None:
+    """Finishes an axis of quality, of `rows`: the floor, its scale, its label."""
     figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
     figures.fit_y(ax, rows[metric], metric)
-    ax.set(ylabel=metric_name(metric, run.features, long=True), xlabel="network evaluations per image (nfe)")
+    ax.set_ylabel(metric_name(metric, run.features, long=True))
+
+
+def cost_axis(ax: figures.Axes, budgets: pd.Series) -> None:
+    """Finishes an axis of evaluations, with a tick at each of `budgets`."""
+    figures.log_ticks(ax, budgets)
+    ax.set_xlabel("network evaluations per image (nfe)")
 
 
 def untimed(run: Run) -> list[Prose]:

@@ -168,16 +168,15 @@ def _figure(run: Run, settings: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     places = settings[METRIC].rank(method="first") if one_cost else settings["nfe"]
     drawing, [[ax]] = figures.panels(1, 1, 3.1)
     ax.scatter(places, settings[METRIC] * COLUMNS[METRIC].scale, s=30, color="#c4c4c4", edgecolor="#8a8a8a")
-    figures.floor_band(ax, run.floor(METRIC, settings.iloc[0]), METRIC)
-    if not one_cost:
-        figures.log_ticks(ax, places)
-    figures.fit_y(ax, settings[METRIC], METRIC)
+    components.quality_axis(ax, run, METRIC, settings)
+    if one_cost:
+        ax.set_xlabel("place among the settings")
+    else:
+        components.cost_axis(ax, places)
     for key, row in settings.iterrows():
         parts = [f"{fact}: {value}" + (f", {more}" if more else "") for fact, value, more in row["facts"]]
         text = f"{row['name']}. {'. '.join(parts)}."
         figures.target(ax, places[key], row[METRIC] * COLUMNS[METRIC].scale, text, key)
-    cost = "network evaluations per image (nfe)"
-    ax.set(xlabel="place among the settings" if one_cost else cost, ylabel=metric_name(METRIC, run.features, long=True))
     what = "Quality, from the best setting to the worst" if one_cost else "Quality against cost"
     left = "" if one_cost else ", and further left is cheaper"
     words = (

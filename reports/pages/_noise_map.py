@@ -109,16 +109,22 @@ def blind_spot(run: Run, setting: str, usual: str) -> float | None:
 
     Samples of such networks keep more noise. Feature spaces that were trained on noisy images hardly see it.
     """
-    if not len(run.curves) or "images_seen" not in run.curves:
+    if (curves := longest(run)) is None:
         return None
-    known = run.rows.drop_duplicates("model_id").set_index("model_id")["setting"]
-    curves = run.curves.assign(setting=run.curves["model_id"].map(known))
-    curves = curves[(curves["images_seen"] == curves["images_seen"].max()) & curves["sigma"].between(*FINE)]
-    means = curves.groupby("setting", sort=False)["relative_error"].mean()
+    means = curves[curves["sigma"].between(*FINE)].groupby("setting", sort=False)["relative_error"].mean()
     if setting not in means or usual not in means:
         return None
     ratio = float(means[setting] / means[usual])
     return ratio if ratio > COARSE else None
+
+
+def longest(run: Run) -> pd.DataFrame | None:
+    """The error profiles after the longest training, with the setting of each network; None without any."""
+    if not len(run.curves) or "images_seen" not in run.curves:
+        return None
+    of_model = run.rows.drop_duplicates("model_id").set_index("model_id")
+    setting = {name: run.curves["model_id"].map(of_model[name]) for name in ("setting", "p_mean", "p_std")}
+    return run.curves.assign(**setting)[lambda curves: curves["images_seen"] == curves["images_seen"].max()]
 
 
 def whole(kd: float) -> str:
@@ -185,14 +191,9 @@ def grid(run: Run, sets: list[best_sets.BestSet]) -> Figure:
 
 def profiles(run: Run) -> Section | None:
     """The error profile of each P_mean, one panel per P_std, after the longest training."""
-    if not len(run.curves) or "images_seen" not in run.curves:
+    if (curves := longest(run)) is None:
         return None
-    known = run.rows.drop_duplicates("model_id").set_index("model_id")
-    curves = run.curves.assign(
-        p_mean=run.curves["model_id"].map(known["p_mean"]), p_std=run.curves["model_id"].map(known["p_std"])
-    )
     first = predictors.of_default(run)
-    curves = curves[curves["images_seen"] == curves["images_seen"].max()]
     mean = curves.groupby(["p_std", "p_mean", "sigma"], as_index=False)["relative_error"].mean()
     is_usual = (mean["p_mean"] == first["p_mean"]) & (mean["p_std"] == first["p_std"])
     usual = mean[is_usual].set_index("sigma")["relative_error"]

@@ -201,11 +201,9 @@ def quality(run: Run) -> Section | None:
     for axes, (mode, rows) in zip(grid, modes.items(), strict=True):
         for ax, metric in zip(axes, run.metrics, strict=True):
             figures.quality_line(rows, "beta", metric, ax)
-            figures.floor_band(ax, run.floor(metric, rows.iloc[0]), metric)
-            figures.fit_y(ax, rows[metric], metric)
+            components.quality_axis(ax, run, metric, rows)
             ticks = rows.drop_duplicates("beta").sort_values("beta")
             figures.top_ticks(ax, ticks["beta"], ticks[above[mode][0]], above[mode][1])
-            ax.set_ylabel(metric_name(metric, run.features, long=True))
             ax.set_title(TITLES[mode] if metric == run.judge else " ")
     figures.named(figure)
     text = (

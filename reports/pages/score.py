@@ -69,7 +69,7 @@ def _one(run: Run) -> tuple[str, list[Number]]:
 def _two(run: Run) -> tuple[str, list[Number]]:
     """The answer for two sets: whether the second is better than the first."""
     row = run.contrasts[run.contrasts["metric"] == JUDGE].iloc[0]
-    needed = _fact(run, "needed", row["a"])
+    needed = (_fact(run, "needed") or {}).get(row["a"])
     few = "there are too few real images, or more images would be needed than the 20,000 per set that MMD reads"
     why = "there is no difference" if row["difference"] == 0 else few
     detectable = interval(JUDGE, row["detectable"], -row["detectable"], row["detectable"]).split(" ")[0]
@@ -253,7 +253,6 @@ def _fewer(run: Run) -> bool:
     return float(run.floors["n_samples"].iloc[0]) < float(run.rows["n_samples"].iloc[0])
 
 
-def _fact(run: Run, name: str, of: str = "") -> Any:
-    """What run.json says besides the tables; of one set, if it is named."""
-    value = run.info.get("score", {}).get(name)
-    return value.get(of) if of and value else value
+def _fact(run: Run, name: str) -> Any:
+    """What run.json says besides the tables."""
+    return run.info.get("score", {}).get(name)

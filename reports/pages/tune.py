@@ -238,7 +238,8 @@ def front(run: Run) -> Section | None:
             mine = rows[rows["mode"].map(settings) == rows["setting"]]
             mine = mine.assign(nfe=mine["budget"])
             figures.quality_line(mine, "nfe", metric, ax, label=name, marker=marker, color=color)
-        components.against_cost(ax, run, metric, pd.concat([rows, field]), rows["budget"])
+        components.cost_axis(ax, rows["budget"])
+        components.quality_axis(ax, run, metric, pd.concat([rows, field]))
     text = (
         "Quality against evaluations. Lower is better. Grey: every setting in the race; scores of "
         f"fewer images are noisier, and FD is higher with fewer images. Blue and orange: images that the race never "
