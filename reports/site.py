@@ -34,7 +34,9 @@ def write_site(folder: Path, out: Path, url: str = "") -> Path:
     for where, page, about, opening in pages:
         (out / where).mkdir(parents=True)
         (out / where / "report.html").write_text(page, encoding="utf-8")
-        write_card(about, opening, out / where / CARD)
+        with figures.style():
+            card = figures.card(about, opening)
+            card.savefig(out / where / CARD, metadata={"Software": None}, pil_kwargs={"optimize": True})
     (out / ".nojekyll").touch()  # GitHub Pages then publishes the files as they are
     return write_index(folder, out)
 
@@ -56,11 +58,3 @@ def _page(directory: Path, where: Path, url: str) -> tuple[Path, str, About, Ope
     index = "../" * len(where.parts) + NAME
     page = page.replace("</title>", f"</title>\n{card}", 1)
     return where, page.replace(MARK, f'{MARK[:16]}<a href="{index}">Sigmabench: all results</a>', 1), about, opening
-
-
-def write_card(about: About, opening: Opening, path: Path) -> None:
-    """Writes the card of a result: 1200x630 pixels."""
-    pictures = [picture for picture, _ in opening.pictures]
-    with figures.style():
-        drawing = figures.card(about.question, opening.answer, opening.effects, pictures, about.line)
-        drawing.savefig(path, metadata={"Software": None}, pil_kwargs={"optimize": True})

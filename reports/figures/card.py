@@ -1,13 +1,12 @@
 """The card of a report, which other sites show with a link to it: question, answer, effects, data."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import matplotlib.figure
 from matplotlib.image import imread
 
-from reports.document import Effect
+from reports.document import About, Effect, Opening
 from reports.figures.canvas import BLUE, FAINT, INK, ORANGE
 
 SIZE = (12.0, 6.3)  # inches: 1200x630 at 100 dots per inch
@@ -15,28 +14,19 @@ GREY = "#5c5c5c"
 COLORS = {"better": BLUE, "worse": ORANGE, "unclear": GREY}
 
 
-def card(
-    question: str, answer: str, effects: Mapping[str, Effect], pictures: Sequence[Path], line: str
-) -> matplotlib.figure.Figure:
-    """A figure of 1200x630 pixels at 100 dots per inch.
-
-    Args:
-        question: the title of the report.
-        answer: the answer to it, in about 25 words.
-        effects: name -> difference and interval, drawn against 0.
-        pictures: grids of samples, shown next to at most one effect.
-        line: data, network and date.
-    """
+def card(about: About, opening: Opening) -> matplotlib.figure.Figure:
+    """A figure of 1200x630 pixels at 100 dots per inch, with the pictures of the first screen or several effects."""
+    question, answer, effects = about.question, opening.answer, opening.effects
     figure = matplotlib.figure.Figure(figsize=SIZE, dpi=100)
     figure.set_layout_engine("none")
     figure.text(0.045, 0.9, question, fontsize=min(24, 1500 / (len(question) + 1)), color=GREY)
     size, letters = (30, 50) if len(answer) <= 100 else (25, 60)
     figure.text(0.045, 0.85, textwrap.fill(answer, letters), fontsize=size, color=INK, va="top", linespacing=1.25)
-    figure.text(0.045, 0.04, textwrap.fill(f"Sigmabench · {line}", 120), fontsize=13, color=GREY, linespacing=1.3)
+    figure.text(0.045, 0.04, textwrap.fill(f"Sigmabench · {about.line}", 120), fontsize=13, color=GREY, linespacing=1.3)
     if effects:
         _draw_effects(figure, effects)
     height, bottom = (0.27, 0.36) if effects else (0.42, 0.14)
-    for at, picture in enumerate(pictures[:3] if len(effects) < 2 else []):
+    for at, (picture, _) in enumerate(opening.pictures[:3] if len(effects) < 2 else []):
         width = height * SIZE[1] / SIZE[0]
         ax = figure.add_axes((0.045 + at * (width + 0.02), bottom, width, height))
         ax.imshow(imread(picture), cmap="gray", interpolation="nearest")

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from reports import figures
+from reports.document import About, Opening
 from reports.drawing import svg
 from reports.results import pooled, read_run
 
@@ -95,7 +96,7 @@ def test_names_are_no_formulas_and_leave_room_for_the_drawing(directory: Path) -
 
 def test_the_question_fits_on_its_card() -> None:
     question = "Which sampler settings are best for this network, at each number of evaluations?"
-    assert figures.card(question, "", {}, [], "").texts[0].get_window_extent().x1 < 1150
+    assert figures.card(About(question), Opening("")).texts[0].get_window_extent().x1 < 1150
 
 
 def test_a_difference_beyond_the_edge_has_its_values_too(directory: Path) -> None:
