@@ -149,13 +149,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images (file, label), folded: side by side or, if `wide`, one below another. `what` describes one image."""
+    """Grids of 16 images (file, label), folded and side by side; or films, one below another."""
 
     title: str
     pictures: list[tuple[Path, str]]
     caption: str
-    what: str = "Grid of 16 images"
-    wide: bool = False
+    films: bool = False
     kind: ClassVar[str] = "gallery"
 
 

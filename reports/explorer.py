@@ -218,7 +218,7 @@ def films(run: Run, rows: pd.DataFrame, labels: dict[str, str], room: int) -> li
         "ladder. x is scaled to unit variance. The denoised estimate is x − sigma · eps. At high sigma it is the mean "
         f"of many images.{more} {_made(rows)}"
     )
-    return [Gallery("All films", strips, text, "Film", wide=True)]
+    return [Gallery("All films", strips, text, films=True)]
 
 
 def _made(rows: pd.DataFrame) -> str:
