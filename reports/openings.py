@@ -11,7 +11,7 @@ from reports.schema import BETTER, COLUMNS, ENOUGH_NETWORKS, GRAINY, NO_VERDICT,
 from reports.sentences import control_failed, detectable, head, is_clear, pairs, these, training
 
 EXPLORATION = "exploration, not fixed beforehand"
-FAR = {40: "Very far", 10: "Far"}  # from this many floors of 500 images above the floor on
+FAR, VERY_FAR = 10, 40  # floors of 500 images above the floor
 FAILED = "Do not rely on this result: the A/A control shows a difference between a setting and itself."
 
 
@@ -82,18 +82,16 @@ def warnings(run: Run, shown: Sequence[tuple[float, pd.Series]] = ()) -> list[st
         shown: FD of what the first screen is about, each with a row that names its data and its numbers of images.
     """
     reasons = [FAILED] if control_failed(run) else []
-    known = [(fd, like, floor["mean"]) for fd, like in shown if (floor := run.floor("fd", like)) is not None]
-    ratios = [
-        ((fd - floor) / (floor * _of_500(like)), fd, floor)
-        for fd, like, floor in known
-        if floor > 0 and not missing(fd)
-    ]
-    if ratios:
-        ratio, fd, mean = max(ratios)
-        name = metric_name("fd", run.features)
-        word = next((word for least, word in FAR.items() if ratio >= least), "")
-        far = f"{word} from real images: {name} {cell('fd', fd)}, floor {cell('fd', mean)}."
-        reasons += [f"{far} The answer is about such networks."] if word else []
+    distances = []
+    for fd, like in shown:
+        floor = run.floor("fd", like)
+        if floor is not None and floor["mean"] > 0 and not missing(fd):
+            distances.append(((fd - floor["mean"]) / (floor["mean"] * _of_500(like)), fd, floor["mean"]))
+    ratio, fd, mean = max(distances, default=(0.0, 0.0, 0.0))
+    if ratio >= FAR:
+        size = f"{metric_name('fd', run.features)} {cell('fd', fd)}, floor {cell('fd', mean)}"
+        how = "Very far" if ratio >= VERY_FAR else "Far"
+        reasons.append(f"{how} from real images: {size}. The answer is about such networks.")
     return reasons
 
 
