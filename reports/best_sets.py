@@ -8,7 +8,7 @@ from reports import components, figures, limits, openings, sentences
 from reports.document import Figure, Number, Opening, Prose, Section, Table, table
 from reports.formats import cell, interval, listed, metric_name, missing, number, plural
 from reports.results import Run
-from reports.sentences import these
+from reports.sentences import for_these
 
 SHOWN = 4  # how many modes the first screen shows
 
@@ -77,7 +77,7 @@ def verdict(sets: list[BestSet]) -> str:
     tied = [one for one in sets if len(one.members) > 1]
     if not alone and not tied:
         return f"No verdict: {sets[0].why_not}."
-    scope = alone_for(sets)
+    scope = for_these(pd.concat([one.settings["holds_for"] for one in sets]))
     if len(sets) == 1 and alone:
         known = int(alone[0].settings["no_verdict"].map(missing).sum())
         others = {1: "the others, whose samples are no images", 2: "the other"}.get(known, f"all {known - 1} others")
@@ -99,12 +99,6 @@ def verdict(sets: list[BestSet]) -> str:
         if len(simplest) == 1:
             texts.append(f"Use the simplest: “{next(iter(simplest))}”.")
     return " ".join(texts)
-
-
-def alone_for(sets: list[BestSet]) -> str:
-    """ " for these 2 networks" if a set does not speak of networks in general."""
-    few = [one.settings["holds_for"].iloc[0] for one in sets if not missing(one.settings["holds_for"].iloc[0])]
-    return f" for {these(max(few))}" if few else ""
 
 
 def _where(sets: list[BestSet]) -> str:

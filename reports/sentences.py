@@ -108,6 +108,12 @@ def these(n_networks: float) -> str:
     return "this network" if n_networks == 1 else f"these {number(n_networks, 0)} networks"
 
 
+def for_these(holds_for: pd.Series) -> str:
+    """ " for these 2 networks" if answers do not speak of networks in general."""
+    few = holds_for.dropna()
+    return f" for {these(few.max())}" if len(few) else ""
+
+
 def doubt(pair: Pair) -> str:
     """The reason why a difference is not detectable."""
     for metric, row in pair.items():
@@ -130,8 +136,7 @@ def budget(run: Run) -> list[Prose]:
     if not phrases:
         return []
     uses = [f"At {listed(budgets)} evaluations: {phrase}." for phrase, budgets in phrases.items()]
-    few = sets["holds_for"].dropna()
-    scope = f" for {these(few.max())}" if len(few) else ""
+    scope = for_these(sets["holds_for"])
     how = f"Each answer contains the best of the compared settings{scope} with 95 % confidence."
     return [Prose(f"{' '.join(uses)} {how}", "Which setting for which budget (exploration)")]
 
