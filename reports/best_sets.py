@@ -184,9 +184,8 @@ def ties(run: Run, best: bool = False) -> Section | None:
     text = (
         "The settings that cannot be told from the best. Left is better. Blue: the recommended one of them"
         f"{'' if best else ', the first that was named'}. Arrows: limits beyond the axis, of settings whose networks "
-        "differ much. "
-        f"Limits are corrected for the number of settings. Intervals: {components.how(sets[0].settings.iloc[0])}. "
-        f"{components.place(run)}"
+        "differ much. Limits are corrected for the number of settings. "
+        f"Intervals: {components.how(sets[0].settings.iloc[0])}. {components.place(run)}"
     )
     return Section(
         "The best settings", [Figure("best", figure, "The settings that cannot be told from the best.", text)]

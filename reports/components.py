@@ -99,9 +99,7 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
         ax.set_xlabel(f"difference in {metric_name(metric, run.features, long=True)}")
     key = (
         "Diamonds: mean over networks, with its interval. Grey points: single networks. Filled diamonds are verdicts "
-        "(blue: better; orange: worse). Open diamonds: not detectable, or no verdict. Each "
-        "panel has its own "
-        "scale."
+        "(blue: better; orange: worse). Open diamonds: not detectable, or no verdict. Each panel has its own scale."
     )
     corrected = pd.concat(every.values()).get("adjusted")
     if corrected is not None and any(not missing(text) for text in corrected):
@@ -189,8 +187,7 @@ def training(run: Run) -> Section | None:
     text = (
         f"Training loss, one line per network, thinned for display. Network: {values(trained, 'network')}, "
         f"{values(trained, 'images_seen')} training images. Data: {values(run.rows, 'data')}. "
-        f"Training noise distribution: {values(run.rows, 'train_noise')}. "
-        f"Device: {values(run.rows, 'device')}."
+        f"Training noise distribution: {values(run.rows, 'train_noise')}. Device: {values(run.rows, 'device')}."
     )
     drawing = Figure("loss", figures.named(figure), "Training loss against images seen.", text)
     return Section("Training", [drawing], folded=True)

@@ -54,11 +54,11 @@ def contradiction(pair: Pair) -> str:
 
 def pairs(contrasts: pd.DataFrame) -> list[Pair]:
     """The pooled contrasts in the file's order, each with its rows in kd and fd."""
-    rows = pooled(contrasts)
-    found: dict[int, Pair] = {}
-    for group, (_, row) in zip(rows.groupby(CONTRAST, sort=False, dropna=False).ngroup(), rows.iterrows(), strict=True):
-        found.setdefault(group, {})[row["metric"]] = row
-    return [{metric: pair[metric] for metric in METRICS if metric in pair} for pair in found.values()]
+    found = []
+    for _, rows in pooled(contrasts).groupby(CONTRAST, sort=False, dropna=False):
+        by_metric = {row["metric"]: row for _, row in rows.iterrows()}
+        found.append({metric: by_metric[metric] for metric in METRICS if metric in by_metric})
+    return found
 
 
 def head(pair: Pair) -> pd.Series:

@@ -114,13 +114,8 @@ def runs(run: Run, setting: Sequence[str] = STEP) -> list[Table]:
     names = ["mode", *setting, "train_seed", "sample_seed"]
     grain = ["grain"] if "grain" in run.rows else []
     scores = [run.judge, f"{run.judge}_se", "fd", "precision", "recall", *grain, "seconds"]
-    labels = {
-        "final_denoise": "final",
-        "train_seed": "train seed",
-        "sample_seed": "sample seed",
-        f"{run.judge}_se": "s.e.",
-    }
-    labels |= {metric: metric_name(metric, run.features) for metric in METRICS}
+    labels = {"final_denoise": "final", "train_seed": "train seed", "sample_seed": "sample seed"}
+    labels |= {metric: metric_name(metric, run.features) for metric in METRICS} | {f"{run.judge}_se": "s.e."}
     done, failed = every_run(run.rows[run.rows["status"] == "ok"]), run.failed()
     infeasible = run.rows[run.rows["status"] == "infeasible"]
     tables = []
@@ -156,13 +151,9 @@ def setting(run: Run) -> Table:
 
 def dialects(rows: pd.DataFrame) -> Table:
     """The same quantity in the terms of other papers and libraries."""
-    frame = (
-        rows[["alpha", "beta", "eta", "s_churn", "mu", "beta_ks", "n_steps"]]
-        .drop_duplicates()
-        .sort_values(["n_steps", "beta"])
-    )
+    frame = rows[["alpha", "beta", "eta", "s_churn", "mu", "beta_ks", "n_steps"]].drop_duplicates()
     text = (
         "The same quantity under other names: S_churn of Karras et al. (2022), mu of smalldiffusion, beta_KS of "
         "Kadkhodaie and Simoncelli (2020), where 1 means no fresh noise."
     )
-    return table(frame, text)
+    return table(frame.sort_values(["n_steps", "beta"]), text)

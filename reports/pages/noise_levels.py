@@ -140,8 +140,7 @@ def errors(run: Run) -> Section | None:
     usual = mean[mean["setting"] == mean["setting"].iloc[0]].set_index("sigma")["relative_error"]
     ratio = mean.assign(relative_error=mean["relative_error"] / mean["sigma"].map(usual))
     looks = figures.looks(list(mean["setting"].unique()))
-    figure, axes = figures.panels(3, 1, 8.2, (3, 3, 1.6))
-    [error_ax], [ratio_ax], [density_ax] = axes
+    figure, [[error_ax], [ratio_ax], [density_ax]] = figures.panels(3, 1, 8.2, (3, 3, 1.6))
     figures.lines(mean, "sigma", "relative_error", "setting", looks, error_ax)
     error_ax.set_yscale("log")
     figures.plain_ticks(error_ax)
@@ -152,13 +151,10 @@ def errors(run: Run) -> Section | None:
     noises = mean.drop_duplicates("train_noise").set_index("train_noise")["setting"]
     peaks = run.densities.groupby("train_noise")["density"].transform("max")
     density = run.densities.assign(density=run.densities["density"] / peaks)
-    figures.lines(
-        density, "sigma", "density", "train_noise", {noise: looks[name] for noise, name in noises.items()}, density_ax
-    )
-    density_ax.set(
-        title="density of ln sigma under each training noise distribution, divided by its peak",
-        ylabel="density",
-    )
+    own = {noise: looks[name] for noise, name in noises.items()}
+    figures.lines(density, "sigma", "density", "train_noise", own, density_ax)
+    peak = "density of ln sigma under each training noise distribution, divided by its peak"
+    density_ax.set(title=peak, ylabel="density")
     for ax in (error_ax, ratio_ax, density_ax):
         figures.log_ticks(ax)
         ax.set_xlim(mean["sigma"].min(), mean["sigma"].max())
