@@ -10,6 +10,13 @@ import pytest
 from reports.results import above, digests, every_run, pooled, read_run, timed
 
 
+def refusal(directory: Path) -> str:
+    """The message with which a run is refused."""
+    with pytest.raises(ValueError) as error:
+        read_run(directory)
+    return str(error.value)
+
+
 def test_reads_every_file(directory: Path) -> None:
     run = read_run(directory)
     assert (run.info["preset"], run.features, run.rows["train_seed"].iloc[0]) == ("laptop", "digits", "0")
@@ -44,9 +51,7 @@ def test_invalid_values_are_named(directory: Path, change: Any, name: str, cell:
     file = name if name.endswith(".csv") else "table.csv"
     seeds = {"train_seed": ""} if (column, value) == ("verdict", "") else {}
     change(file, lambda frame: frame.assign(**{column: [value, *frame[column][1:]]}, **seeds))
-    with pytest.raises(ValueError) as error:
-        read_run(directory)
-    assert str(error.value).startswith(f"{name}: {message}")
+    assert refusal(directory).startswith(f"{name}: {message}")
 
 
 KEYS = {"schema": 2, "experiment": "", "preset": "", "question": "", "command": ""}
@@ -67,9 +72,7 @@ KEYS = {"schema": 2, "experiment": "", "preset": "", "question": "", "command": 
 )
 def test_invalid_run_json_is_named(directory: Path, text: str, message: str) -> None:
     (directory / "run.json").write_text(text)
-    with pytest.raises(ValueError) as error:
-        read_run(directory)
-    assert str(error.value).startswith(f"run.json: {message}")
+    assert refusal(directory).startswith(f"run.json: {message}")
 
 
 @pytest.mark.parametrize(
@@ -92,9 +95,7 @@ def test_a_table_that_is_not_as_it_was_written_is_named(
     (directory / name).unlink()
     if keep:
         (directory / name).write_text(keep(text), encoding="utf-8")
-    with pytest.raises(ValueError) as error:
-        read_run(directory)
-    assert str(error.value).startswith(f"{name}: {message}")
+    assert refusal(directory).startswith(f"{name}: {message}")
 
 
 def test_churn_may_be_infinite(directory: Path, change: Any) -> None:
