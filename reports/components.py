@@ -163,10 +163,8 @@ def first_network(rows: pd.DataFrame) -> pd.DataFrame:
 
 def histograms(run: Run, name: str, settings: dict[str, pd.DataFrame], text: str) -> list[Figure]:
     """Class histograms of runs (setting -> rows), with the counts expected of the same number of real images."""
-    counts = run.histograms.merge(
-        pd.concat([pd.DataFrame({"run_id": [], "setting": []}, dtype=str)]
-                  + [rows[["run_id"]].assign(setting=label) for label, rows in settings.items()]), on="run_id"
-    )  # fmt: skip
+    named = [(run_id, label) for label, rows in settings.items() for run_id in rows["run_id"]]
+    counts = run.histograms.merge(pd.DataFrame(named, columns=["run_id", "setting"]), on="run_id")
     if not len(counts):
         return []
     real = run.histograms[run.histograms["run_id"] == "real"]

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from reports.pages import columns_of, tables_of
-from reports.schema import CHOICES, COLUMNS, METRICS, TABLES, Column, content, needed
+from reports.schema import CHOICES, METRICS, TABLES, Column, content, needed
 
 SCHEMA = 2  # version of the format of a run directory; since 2, the labels of the runs are columns
 RUN_KEYS = {"schema": int, "experiment": str, "preset": str, "question": str, "command": str}
@@ -79,11 +79,6 @@ class Run:
 def pooled(contrasts: pd.DataFrame) -> pd.DataFrame:
     """The contrasts over all networks."""
     return contrasts[contrasts["train_seed"] == ""]
-
-
-def above(value: float, floor: pd.Series | None) -> float | None:
-    """How far `value` is above the mean of the floor; None without a floor."""
-    return None if floor is None else value - floor["mean"]
 
 
 def every_run(rows: pd.DataFrame) -> pd.DataFrame:
@@ -150,7 +145,7 @@ def _check_digests(directory: Path, written: dict[str, str]) -> None:
             )
 
 
-def read_table(path: Path, columns: tuple[str, ...], known: Mapping[str, Column] = COLUMNS) -> pd.DataFrame:
+def read_table(path: Path, columns: tuple[str, ...], known: Mapping[str, Column]) -> pd.DataFrame:
     """The validated CSV at `path`, which must have `columns`. Without the file, which only table.csv needs: no rows."""
     text = content(path)
     if text is None:

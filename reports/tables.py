@@ -8,7 +8,7 @@ from reports import limits
 from reports.components import by_contrast, caption, line_label, values
 from reports.document import Section, Table, table
 from reports.formats import cell, interval, metric_name
-from reports.results import Run, above, every_run
+from reports.results import Run, every_run
 from reports.schema import COLUMNS, METRICS
 from reports.sentences import head, pairs, verdict
 
@@ -23,13 +23,14 @@ def contrast_by_network(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
     rows = []
     for _, row in by_contrast(contrasts).iterrows():
         floor, metric, whole = run.floor(row["metric"], row), row["metric"], row["train_seed"] == ""
+        real = float("nan") if floor is None else floor["mean"]
         rows.append({
             "contrast": line_label(row),
             "metric": metric_name(metric, run.features),
             "network": ("all" if whole else f"seed {row['train_seed']}"),
             **{f"value of {side}": cell("value_a", row[f"value_{side}"], metric) for side in "ab"},
             "a − b (interval)": interval(metric, row["difference"], row["low"], row["high"]),
-            **{f"{side} above the floor": cell("value_a", above(row[f"value_{side}"], floor), metric) for side in "ab"},
+            **{f"{side} above the floor": cell("value_a", row[f"value_{side}"] - real, metric) for side in "ab"},
             "verdict on a": verdict(row) if whole else "",
         })  # fmt: skip
     words = ("contrast", "metric", "network", "verdict on a")

@@ -10,4 +10,4 @@ from reports.figures.card import card
 from reports.figures.curves import class_counts, lines, loss_curves, points, quality_line
 from reports.figures.differences import distances, forest
 from reports.figures.names import named, under_one_legend
-from reports.figures.scales import fit_y, floor_band, log_ticks, plain_ticks, top_ticks
+from reports.figures.scales import fit_y, floor_band, log_ticks, plain_ticks

@@ -33,15 +33,6 @@ def fit_y(ax: Axes, values: pd.Series, metric: str) -> Axes:
     return ax
 
 
-def top_ticks(ax: Axes, at: pd.Series, labels: pd.Series, title: str) -> Axes:
-    """The axes with a second x axis on top that labels the same settings by another quantity."""
-    top = ax.secondary_xaxis("top")
-    top.set_xticks(list(at), [number(value) for value in labels])
-    top.set_xlabel(title, fontsize=8)
-    top.tick_params(labelsize=8)
-    return ax
-
-
 def log_ticks(ax: Axes, values: pd.Series | None = None) -> Axes:
     """The axes with a logarithmic x axis and a tick at each of `values` (only at the first of close values)."""
     ax.set_xscale("log")

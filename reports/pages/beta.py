@@ -202,8 +202,12 @@ def quality(run: Run) -> Section | None:
         for ax, metric in zip(axes, run.metrics, strict=True):
             figures.quality_line(rows, "beta", metric, ax)
             components.quality_axis(ax, run, metric, rows)
+            quantity, name = above[mode]
             ticks = rows.drop_duplicates("beta").sort_values("beta")
-            figures.top_ticks(ax, ticks["beta"], ticks[above[mode][0]], above[mode][1])
+            top = ax.secondary_xaxis("top")
+            top.set_xticks(list(ticks["beta"]), [number(value) for value in ticks[quantity]])
+            top.set_xlabel(name, fontsize=8)
+            top.tick_params(labelsize=8)
             ax.set_title(TITLES[mode] if metric == run.judge else " ")
     figures.named(figure)
     text = (

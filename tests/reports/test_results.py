@@ -2,12 +2,14 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reports.results import above, digests, every_run, pooled, read_run, timed
+from reports.results import digests, every_run, pooled, read_run, timed
+from reports.tables import contrast_by_network
 
 
 def refusal(directory: Path) -> str:
@@ -120,6 +122,7 @@ def test_seconds_of_a_shared_device_are_not_used(directory: Path, change: Any) -
 def test_above_the_floor_is_the_difference_to_its_mean(directory: Path) -> None:
     run = read_run(directory)
     like = run.ok("primary").iloc[0]
-    assert above(8.0, run.floor("fd", like)) == 4.0
-    assert above(8.0, None) is None
-    assert run.floor("fd", like.replace({500: 499})) is None
+    assert run.floor("fd", like) is not None and run.floor("fd", like.replace({500: 499})) is None
+    unknown = replace(run, tables={**run.tables, "floors": run.floors.head(0)})
+    with_floor, without = (contrast_by_network(one, run.of_kind("primary"), "").body[-1] for one in (run, unknown))
+    assert (with_floor[3], with_floor[6], without[3], without[6]) == ("11.91", "7.91", "11.91", "")
