@@ -27,7 +27,6 @@ def is_map(run: Run) -> bool:
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections below the first screen, from top to bottom."""
     knobs = [("training and sampler", "mode"), ("P_mean", "p_mean"), ("P_std", "p_std")]
     return [
         profiles(run),

@@ -23,7 +23,6 @@ TITLES = {
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     return [
         differences(run),
         explorer.section(run, choices(run)),

@@ -19,7 +19,6 @@ MARKERS = "osD^vPX*<"
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     knobs = [("evaluations", "budget"), ("ladder", "schedule"), ("sampler", "sampler")]
     return [
         best_sets.ties(run),

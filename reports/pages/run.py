@@ -9,7 +9,6 @@ from reports.results import Run
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     rows = run.ok()
     settings = {f"seed {seed}": same for seed, same in rows.groupby("train_seed")}
     return [

@@ -34,7 +34,6 @@ def about(run: Run) -> About:
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections below the first screen, from top to bottom."""
     return [
         _against_first(run),
         _spaces(run),

@@ -11,7 +11,6 @@ KINDS = {"setting": "Each setting against the first setting of its mode.", "cont
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     return [
         best_sets.ties(run),
         explorer.all_settings(run, [("mode", "mode"), ("setting", "setting")]),

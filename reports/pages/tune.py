@@ -166,7 +166,6 @@ def pictures(run: Run, one: best_sets.BestSet) -> list[tuple[Path, str]]:
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     varied = [("evaluations", "budget"), ("setting", "setting")]
     finalists = explorer.Choice("Finalists and defaults", confirmed(run), varied)
     return [
