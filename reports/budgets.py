@@ -37,7 +37,7 @@ def unpaired(a: pd.DataFrame, b: pd.DataFrame, metric: str, comparisons: int = 1
 
 def opening(run: Run) -> Opening:
     """The first screen of `best_sets`; its verdict says so if no larger budget is detectably better."""
-    usual, answer = best_sets.opening(run), enough(run, best_sets.read(run))
+    usual, answer = best_sets.opening(run), enough(run)
     if not answer:
         return usual
     best = answer[0]
@@ -66,13 +66,14 @@ class Larger:
     loses: bool
 
 
-def enough(run: Run, sets: list[BestSet]) -> tuple[BestSet, list[Larger]] | None:
+def enough(run: Run) -> tuple[BestSet, list[Larger]] | None:
     """The smallest budget such that no larger one has a better setting, and the larger ones.
 
     No setting of a larger budget may be detectably better, nor have a lower score, or there may be too few images to
     tell. None if the largest budget has one that all smaller ones lack, or if there is nothing to compare.
     """
-    known = sorted((best for best in sets if best.simplest and not missing(best.budget)), key=lambda best: best.budget)
+    sets = [one for one in best_sets.read(run) if one.simplest and not missing(one.budget)]
+    known = sorted(sets, key=lambda one: one.budget)
     for at, small in enumerate(known[:-1]):
         larger = [against(run, small, large) for large in known[at + 1 :]]
         if not any(large.gains or large.difference < 0 for large in larger):
@@ -101,7 +102,7 @@ def verdict(one: BestSet, larger: list[Larger]) -> str:
 
 def section(run: Run) -> Section | None:
     """The section on larger budgets without a detectable gain, if there are any."""
-    answer = enough(run, best_sets.read(run))
+    answer = enough(run)
     if not answer:
         return None
     one, larger = answer

@@ -127,9 +127,7 @@ def _tried(write: Callable[[], Result]) -> Result:
 
 def command(arguments: Sequence[str], prog: str) -> int:
     """Parses and runs: DIR, bench FILE, index FOLDER, site FOLDER OUT, compare A B, or publish DIR OUT."""
-    others: dict[str, Callable[..., None]] = {
-        "bench": bench, "index": index, "site": site, "compare": compare, "publish": publish,
-    }  # fmt: skip
+    others: dict[str, Callable[..., None]] = {one.__name__: one for one in (bench, index, site, compare, publish)}
     named = arguments[:1] if arguments and arguments[0] in others else []
     function = others[named[0]] if named else main
     text = cleandoc(function.__doc__ or "").partition("\n\nArgs:")[0].replace("python -m reports", prog)

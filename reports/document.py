@@ -191,7 +191,7 @@ class Code:
 
     title: str
     text: str
-    language: str = "python"
+    language: str
     kind: ClassVar[str] = "code"
 
 

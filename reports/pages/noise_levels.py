@@ -20,7 +20,6 @@ SETTING = ["train_noise", "weighting", "parameterisation"]
 
 
 def sections(run: Run) -> list[Section | None]:
-    """The sections below the first screen, from top to bottom. A part that the run did not measure is left out."""
     if noise_map.is_map(run):
         return noise_map.sections(run)
     return [
@@ -72,16 +71,17 @@ def opening(run: Run) -> Opening:
 
 def verdict_in_short(found: list[Pair], usual: str) -> tuple[str, str]:
     """The first words, and a sentence on the settings that are better or worse with every sampler."""
-    judged = dict.fromkeys(head(pair)["mode"] for pair in found if head(pair)["verdict"] != NO_VERDICT)
-    why = next((capital(str(head(pair)["no_verdict"])) for pair in found if head(pair)["verdict"] == NO_VERDICT), "")
+    rows = [head(pair) for pair in found]
+    judged = dict.fromkeys(row["mode"] for row in rows if row["verdict"] != NO_VERDICT)
+    why = next((capital(str(row["no_verdict"])) for row in rows if row["verdict"] == NO_VERDICT), "")
     if not judged:
         return "No verdict.", f"{why}."
-    if unjudged := dict.fromkeys(mode for pair in found if (mode := head(pair)["mode"]) not in judged):
+    if unjudged := dict.fromkeys(row["mode"] for row in rows if row["mode"] not in judged):
         answer = " ".join(verdict_in_short([pair for pair in found if head(pair)["mode"] in judged], usual))
         return f"No verdict with {listed(unjudged)}.", f"{why}. With {listed(judged)}: {answer}"
     words: dict[str, list[str]] = {}
-    for pair in found:
-        words.setdefault(head(pair)["a"], []).append(head(pair)["verdict"])
+    for row in rows:
+        words.setdefault(row["a"], []).append(row["verdict"])
     always, once = (
         [name for name, same in words.items() if choose(word == BETTER for word in same)] for choose in (all, any)
     )
