@@ -14,8 +14,6 @@ PICTURE_BYTES = 380_000  # of all grids of samples
 FILM_BYTES = 450_000  # of all films and grids together
 DOWNLOAD = 40_000  # letters of a compressed table that is embedded in the page
 
-EVEN = "an even sample in the order of the table"
-
 
 def spread(values: pd.Series, count: int) -> list[int]:
     """At most `count` positions in `values`: a third lowest, a third highest, and an even sample of those between.
@@ -49,7 +47,7 @@ def extremes(run: Run, of: str = "") -> str:
     return f"the lowest and the highest {of}{metric_name(run.judge, run.features)}, and an even sample of those between"
 
 
-def note(shown: int, total: int, what: str, file: str, how: str = EVEN) -> str:
+def note(shown: int, total: int, what: str, file: str, how: str = "an even sample in the order of the table") -> str:
     """The end of a caption where only `shown` of `total` are shown, chosen in the way `how`; "" where all are."""
     if shown == total:
         return ""

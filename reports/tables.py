@@ -60,9 +60,8 @@ def class_mix(run: Run, *kinds: str) -> list[Table]:
         f"real images have the value in the next column by chance. {name}: here each class counts as much as in the "
         f"data, so that which classes were drawn plays no part."
     )
-    return [
-        table(pd.DataFrame(rows), caption(run, text, found.assign(train_seed="")), words=("contrast", "a against b"))
-    ]
+    text = caption(run, text, found.assign(train_seed=""))
+    return [table(pd.DataFrame(rows), text, words=("contrast", "a against b"))]
 
 
 def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
