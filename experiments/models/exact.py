@@ -30,14 +30,6 @@ SEEDS = {"": 0, "reference": 1}  # of the draws to train on, and of those to com
 KERNEL, CHANNELS = 9, 16  # of the random field that is the added error
 
 
-def read_mixture(folder: Path) -> Mixture:
-    """The mixture stored in a folder mixtures/ID, in float64 on the CPU. Raises ValueError if it is not there."""
-    path = files_folder(folder) / "mixture.safetensors"
-    if not path.is_file():
-        raise ValueError(f"data='{MIXTURE}{folder}': no such file: {path}; `why_noise` fits and stores a mixture")
-    return Mixture(**load_file(path))
-
-
 def mixture_images(mixture: Mixture, shape: tuple[int, int, int], n: int, seed: int, *, first: int = 0) -> Tensor:
     """Clean draws `first` to `first + n - 1` of a seed, in standardised units, unrounded and unclipped.
 
@@ -66,16 +58,23 @@ def mixture_data(name: str, data_root: Path | None) -> Images:
     """
     place, _, asked = name.removeprefix(MIXTURE).partition("#")
     purpose, _, n = asked.partition("=")
-    folder, mixture = Path(place), mixture_of(name)
-    like = load(read_json(files_folder(folder) / "config.json")["data"], root=data_root)
+    mixture = mixture_of(name)
+    like = load(read_json(files_folder(Path(place)) / "config.json")["data"], root=data_root)
     x0 = mixture_images(mixture, like.shape, int(n or N_DRAWS), SEEDS[purpose])
     labels = torch.zeros(len(x0), dtype=torch.int64)
     return Images(name, like.to_pixels(x0), labels, like.mean, like.std, continuous=x0)
 
 
 def mixture_of(data: str) -> Mixture:
-    """The mixture of a data set called mixture:FOLDER or mixture:FOLDER#..., in float64 on the CPU."""
-    return read_mixture(Path(data.removeprefix(MIXTURE).partition("#")[0]))
+    """The mixture of a data set called mixture:FOLDER or mixture:FOLDER#..., in float64 on the CPU.
+
+    ValueError if the folder, a mixtures/ID of a store, holds none.
+    """
+    folder = Path(data.removeprefix(MIXTURE).partition("#")[0])
+    path = files_folder(folder) / "mixture.safetensors"
+    if not path.is_file():
+        raise ValueError(f"data='{MIXTURE}{folder}': no such file: {path}; `why_noise` fits and stores a mixture")
+    return Mixture(**load_file(path))
 
 
 @dataclass(frozen=True)
