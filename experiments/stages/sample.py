@@ -8,7 +8,6 @@ samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -58,7 +57,8 @@ def sample_stage(
         counted.append(evaluations)
         advance(evaluations)
 
-    def timed(batch_size: int) -> tuple[Tensor, TrajectoryRecorder, BusyClock, BusyClock]:
+    def timed(batch_size: int) -> tuple[Tensor, TrajectoryRecorder, float, float]:
+        """The samples and the recorded film; the seconds, and the cores that others kept busy."""
         advance(-sum(counted))  # of an attempt that ran out of memory
         counted.clear()
         model.model = maybe_compile(network, batch_size, config.machine)
@@ -74,12 +74,13 @@ def sample_stage(
         every_sample = range(config.n_samples)
         x = draw(model, config, images, every_sample, batch_size, film, lambda n: count(n * config.planned_nfe))
         _synchronise(device)
-        return x, film, before, BusyClock.now()
+        after = BusyClock.now()
+        return x, film, after.wall - before.wall, after.others_since(before)
 
     foreign = config.model.trained_by == "others" and not is_random(network)
     answers = check_batch(network, images, device, min(ASKED, config.batch)) if foreign else None
     with computing_in(config.machine.precision, device):
-        (x, film, before, after), batch_sizes = halve_until_it_fits(config.batch, timed)
+        (x, film, seconds, others_busy_cores), batch_sizes = halve_until_it_fits(config.batch, timed)
     if answers is not None and not torch.equal(answers, check_batch(network, images, device, len(answers))):
         raise ValueError(
             "model: it answers otherwise after this run than before it; its answer must depend on x and sigma only, "
@@ -91,18 +92,24 @@ def sample_stage(
             f"{config.sampler.name}: {nfe:g} evaluations per image, not the {config.planned_nfe} of its dry run on an "
             "image of 1x32x32, so it is compared at unequal cost; give the sampler a planned_nfe"
         )
-    _write(
-        config,
-        store,
-        images,
-        (x, film),
-        nfe,
-        seconds=after.wall - before.wall,
-        others_busy_cores=after.others_since(before),
-        batch_size=batch_sizes[-1],
-        retries=f"batch {' -> '.join(map(str, batch_sizes))}" if len(batch_sizes) > 1 else None,
-        shared_device=shared or (device == "cpu" and after.others_since(before) > SHARED_ABOVE),
-    )
+    tensors = {"pixels": images.to_pixels(x).cpu()} | _known(config, x)
+    if film.follows_the_ladder:
+        tensors["film"] = images.to_pixels(torch.stack(film.frames)).cpu()
+        if len(film.denoised) == len(film.frames):  # else the sampler made steps without an evaluation
+            tensors["denoised"] = images.to_pixels(torch.stack(film.denoised)).cpu()
+    with store.writing("samples", name) as folder:
+        save_file(tensors, folder / "samples.safetensors")
+        write_meta(
+            folder,
+            nfe=int(nfe) if nfe.is_integer() else nfe,
+            seconds=seconds,
+            others_busy_cores=others_busy_cores,
+            batch_size=batch_sizes[-1],
+            retries=f"batch {' -> '.join(map(str, batch_sizes))}" if len(batch_sizes) > 1 else None,
+            shared_device=shared or (device == "cpu" and others_busy_cores > SHARED_ABOVE),
+            device_name=device_name(device),
+            film_sigmas=list(film.levels.values()) if film.follows_the_ladder else [],
+        )
     return name
 
 
@@ -153,29 +160,6 @@ def _known(config: SampleConfig, x: Tensor) -> dict[str, Tensor]:
         "log_density": torch.cat([mixture.log_density(*one) for one in found]).float().cpu(),
         "component": torch.cat([mixture.responsibilities(*one).argmax(dim=1) for one in found]).short().cpu(),
     }
-
-
-def _write(
-    config: SampleConfig,
-    store: Store,
-    images: Images,
-    drawn: tuple[Tensor, TrajectoryRecorder],
-    nfe: float,
-    **meta: Any,
-) -> None:
-    """Stores the pixels, the recorded trajectories if they have levels, and meta.json."""
-    x, film = drawn
-    tensors = {"pixels": images.to_pixels(x).cpu()} | _known(config, x)
-    if film.follows_the_ladder:
-        tensors["film"] = images.to_pixels(torch.stack(film.frames)).cpu()
-        if len(film.denoised) == len(film.frames):  # else the sampler made steps without an evaluation
-            tensors["denoised"] = images.to_pixels(torch.stack(film.denoised)).cpu()
-    meta["nfe"] = int(nfe) if nfe.is_integer() else nfe
-    meta["film_sigmas"] = list(film.levels.values()) if film.follows_the_ladder else []
-    meta["device_name"] = device_name(config.machine.device)
-    with store.writing("samples", identity(config)) as folder:
-        save_file(tensors, folder / "samples.safetensors")
-        write_meta(folder, **meta)
 
 
 def _synchronise(device: str) -> None:
