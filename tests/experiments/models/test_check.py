@@ -22,10 +22,9 @@ from experiments.models.alternatives import RANGES, Alternative, alternatives
 from experiments.models.batch import Batch
 from experiments.models.behaviour import behaviour
 from experiments.models.best_linear import linear_errors
-from experiments.models.check import N_IMAGES, SIGMAS, CheckResult, Level, _doubts, examine, limit
+from experiments.models.check import DIGITS, N_IMAGES, SIGMAS, CheckResult, Level, _doubts, examine, limit
 from experiments.models.external import remarks
 from experiments.models.readings import Readings
-from experiments.models.well_trained import DIGITS
 
 WHOLE = load("mnist5k")
 PIXELS = torch.nn.functional.avg_pool2d(WHOLE.pixels[:1000].float(), 2).round()
