@@ -15,6 +15,7 @@ import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -147,9 +148,9 @@ def trials(
                 yield reseeded(trial, study.search_seed * AGAIN) if isinstance(trial, Trial) else trial
 
 
-def reseeded(trial: Trial, more: int) -> Trial:
-    """The same trial with `more` added to its sampling seed."""
-    samples = replace(trial.samples, seed=trial.samples.seed + more)
+def reseeded(trial: Trial, more: int, **changes: Any) -> Trial:
+    """The same trial with `more` added to its sampling seed, and with these changes of its sampling."""
+    samples = replace(trial.samples, seed=trial.samples.seed + more, **changes)
     return replace(trial, score=replace(trial.score, samples=samples))
 
 
@@ -184,7 +185,12 @@ def confirmation(
         share: of the images; there are at least as many as in the race.
     """
     fewest = min(study.race_samples, study.n_samples)
-    study = replace(study, n_samples=max(int(share * study.n_samples), fewest))
+    n_samples = max(int(share * study.n_samples), fewest)
+
+    def fresh(trial: Trial, mode: str, more: int = FRESH) -> Trial:
+        """The same setting on more images, of another seed."""
+        return replace(reseeded(trial, more, n_samples=n_samples), mode=mode)
+
     planned, comparisons = list[Trial](), list[Comparison]()
     if not left:  # every setting failed
         return [], []
@@ -192,9 +198,7 @@ def confirmation(
         mode, usual = race.removesuffix(RACE), named[race][0]
         finalists = {*order, *defaults(study), usual}
         groups = {
-            name: tuple(fresh(study, trial, mode) for trial in runs)
-            for name, runs in field[race].items()
-            if name in finalists
+            name: tuple(fresh(trial, mode) for trial in runs) for name, runs in field[race].items() if name in finalists
         }
         planned += [trial for runs in groups.values() for trial in runs]
         first = next((name for name in defaults(study) if name in groups), None)
@@ -203,15 +207,8 @@ def confirmation(
         ]
         comparisons += [BestSet(mode, groups), *knobs(race, usual, field[race])]
     name, runs = next(iter(groups.items()))  # of the last budget
-    again = tuple(fresh(study, trial, "control", FRESH + CONTROL) for trial in runs)
+    again = tuple(fresh(trial, "control", CONTROL) for trial in runs)
     return [*planned, *again], [*comparisons, control(name, again, runs)]
-
-
-def fresh(study: TuneStudy, trial: Trial, mode: str, seed: int = FRESH) -> Trial:
-    """The same setting on n_samples images of another seed."""
-    seed += trial.model.seed + study.search_seed * AGAIN
-    samples = replace(trial.samples, seed=seed, n_samples=study.n_samples)
-    return replace(trial, mode=mode, score=replace(trial.score, samples=samples))
 
 
 def knobs(race: str, best: str, groups: Groups) -> Iterator[Contrast]:
