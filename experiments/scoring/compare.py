@@ -1,6 +1,5 @@
 """`compare` and `score`: sets of images, or of features, against real ones."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,12 +70,11 @@ def open_all(sources: Sequence[Source], store: Store) -> tuple[Input, ...]:
     short = [Path(source.name).name or source.name for source in inputs]
     if len(set(short)) < len(short):
         short = [source.name for source in inputs]
-    twice = [name for name, count in Counter(short).items() if count > 1]
-    counts = Counter[str]()
-    for place, name in enumerate(short):
-        counts[name] += 1
-        short[place] = f"{name} ({counts[name]})" if name in twice else name
-    return tuple(replace(source, name=name) for source, name in zip(inputs, short, strict=True))
+    numbered = [
+        f"{name} ({short[: place + 1].count(name)})" if short.count(name) > 1 else name
+        for place, name in enumerate(short)
+    ]
+    return tuple(replace(source, name=name) for source, name in zip(inputs, numbered, strict=True))
 
 
 def measure(

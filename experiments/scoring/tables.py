@@ -15,7 +15,7 @@ from experiments.metrics.intervals import Estimate
 from experiments.results.table import write_rows
 from experiments.scoring.compare import Compared
 from experiments.scoring.inputs import ImageSet
-from experiments.scoring.result import Scores, Space
+from experiments.scoring.result import Difference, Scores, Space
 from experiments.store.checksums import write_json
 from reports.results import digests
 from reports.schema import JUDGE, LEVEL
@@ -31,13 +31,14 @@ def write(folder: Path, compared: Compared) -> None:
     result_folder.make(folder)
     scores = compared.scores
     first = scores.spaces[0]
-    shared = _shared(scores, first)
+    shared: Row = {
+        "experiment": NAME, "mode": NAME, "data": scores.real, "features": first.features, "n_samples": scores.n,
+        "n_reference": scores.n_real,
+    }  # fmt: skip
     rows = {
         "table.csv": [_row(shared, first, place) for place in range(len(first.sides))],
         "contrasts.csv": [
-            shared | _contrast(pair.a, pair.b, metric, value, first, pair.verdict)
-            for pair in first.differences
-            for metric, value in pair.values.items()
+            shared | _contrast(first, pair, metric) for pair in first.differences for metric in pair.values
         ],
         "floors.csv": _floors(shared, first),
         "best_sets.csv": _best(shared, first),
@@ -82,12 +83,6 @@ def _facts(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _shared(scores: Scores, space: Space) -> Row:
-    counts = {"n_samples": scores.n, "n_reference": scores.n_real}
-    named = {"experiment": NAME, "mode": NAME, "data": scores.real, "features": space.features}
-    return named | counts
-
-
 def _row(shared: Row, space: Space, place: int) -> Row:
     side = space.sides[place]
     values = {metric: value.difference for metric, value in side.values.items()}
@@ -100,13 +95,15 @@ def _row(shared: Row, space: Space, place: int) -> Row:
     }  # fmt: skip
 
 
-def _contrast(a: str, b: str, metric: str, value: Estimate, space: Space, verdict: str) -> Row:
+def _contrast(space: Space, pair: Difference, metric: str) -> Row:
     values = {side.name: side.values[metric].difference for side in space.sides}
-    adjusted = f"Holm, {len(space.differences)} comparisons" if len(space.differences) > 1 else None
-    p_adjusted = next(pair.p_adjusted for pair in space.differences if pair.a == a) if metric == JUDGE else None
-    numbers = vars(value) | {"holds_for": None, "level": LEVEL, "p_adjusted": p_adjusted, "adjusted": adjusted}
-    sides = {"kind": "set", "a": a, "b": b, "metric": metric, "value_a": values[a], "value_b": values[b]}
-    return numbers | sides | {"train_seed": "", "n_networks": 1, "verdict": verdict}
+    n = len(space.differences)
+    return vars(pair.values[metric]) | {
+        "holds_for": None, "level": LEVEL, "p_adjusted": pair.p_adjusted if metric == JUDGE else None,
+        "adjusted": f"Holm, {n} comparisons" if n > 1 else None, "kind": "set", "a": pair.a, "b": pair.b,
+        "metric": metric, "value_a": values[pair.a], "value_b": values[pair.b], "train_seed": "", "n_networks": 1,
+        "verdict": pair.verdict,
+    }  # fmt: skip
 
 
 def _ends(value: Estimate) -> Row:
