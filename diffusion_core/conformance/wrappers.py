@@ -76,8 +76,8 @@ def flow_step(step: Callable[..., Tensor], data_at: int = 0) -> SamplerFunction:
         times = torch.linspace(1 - data_at, data_at, n_steps + 1, dtype=noise.dtype)
         x = noise
         for t, after in pairwise(times):
-            out = denoiser.velocity(x, 1 - t) if data_at else denoiser.velocity(x, t)
-            x = step(x, t, after - t, -out if data_at else out)
+            velocity = -denoiser.velocity(x, 1 - t) if data_at else denoiser.velocity(x, t)
+            x = step(x, t, after - t, velocity)
         return x
 
     return run

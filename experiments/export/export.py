@@ -1,6 +1,7 @@
 """Writes the recommended settings of `tune`: settings.json, and code to paste, which is run before it is written."""
 
 from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from experiments.export import network
 from experiments.export.libraries import comfyui, diffusers, k_diffusion
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
-from experiments.export.verify import Mismatch, check_with_diffusers, difference, has_diffusers
+from experiments.export.verify import Mismatch, check_with_diffusers, difference
 from experiments.models.behaviour import is_random
 from experiments.stages.common import images_of, load_model
 from experiments.store.checksums import write_json
@@ -161,4 +162,4 @@ def _cannot_check(library: str, model: Model) -> str:
         return f"{library} is not run here"
     if is_random(model):
         return "the network is random (random = True)"
-    return "diffusers is not installed" if library == "diffusers" and not has_diffusers() else ""
+    return "" if library == "torch" or find_spec("diffusers") else "diffusers is not installed"

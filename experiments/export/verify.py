@@ -1,6 +1,5 @@
 """Runs exported code as its user would, with our noise, and compares its images with ours."""
 
-import importlib.util
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -89,10 +88,6 @@ def _compared(ours: Callable[[float], Tensor], theirs: Callable[[], Tensor], fai
     if not fits:
         raise Mismatch(differs.format(error))
     return error
-
-
-def has_diffusers() -> bool:
-    return importlib.util.find_spec("diffusers") is not None
 
 
 def run(code: str) -> Callable[..., Tensor]:
