@@ -167,15 +167,19 @@ class Adapter(nn.Module):
         theirs = self.scale * sigma.double()  # float64, because neighbouring times may differ by less than float32
         signal = SIGNAL[self.convention.process](theirs)
         s, n = (part.to(x.dtype).view(-1, 1, 1, 1) for part in (signal, signal * theirs))
-        inner = x[..., self.edge : x.shape[2] - self.edge, self.edge : x.shape[3] - self.edge]
+        inner = self.inner(x)
         out = self.outputs(self._scaled(inner, s), self.times(sigma), index)[:, : x.shape[1]]
         z = self._scaled(inner, s)  # again, because the network may have changed the first in place
         eps = PREDICTIONS[self.convention.predicts](out.to(x.dtype), z, s, n)
         if self.edge == 0:
             return eps
         whole = (x - self.background) / sigma.to(x.dtype).view(-1, 1, 1, 1)
-        whole[..., self.edge : x.shape[2] - self.edge, self.edge : x.shape[3] - self.edge] = eps
+        self.inner(whole).copy_(eps)
         return whole
+
+    def inner(self, x: Tensor) -> Tensor:
+        """The part of images (B, C, H, W) that the network is given, (B, C, side, side), as a view."""
+        return x[..., self.edge : x.shape[2] - self.edge, self.edge : x.shape[3] - self.edge]
 
     def _scaled(self, x: Tensor, s: Tensor) -> Tensor:
         return (self.scale * x + self.shift) * s

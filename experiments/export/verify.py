@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,12 +11,12 @@ from torch import Tensor
 from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model, sample
-from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config.config import SampleConfig
 from experiments.config.user_code import told
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
+from experiments.models.alternatives import Around
 
 N_IMAGES = 8  # that code is checked on
 TOLERANCE = 1e-3  # in standard deviations of the data
@@ -29,14 +30,14 @@ class Mismatch(Unsupported):
 
 def difference(code: str, config: SampleConfig, model: Model, images: Images) -> float:
     """How far the images of the torch code are from ours, for the same noise, as in `_compared`. Raises Mismatch."""
-    device, edge = torch.device(config.machine.device), model.edge if isinstance(model, Adapter) else 0
+    device = torch.device(config.machine.device)
 
     def ours(off: float) -> Tensor:
         x = sample(
             _reading(model, off), config.ladder.sigmas(), config.sampler, n_samples=N_IMAGES, shape=images.shape,
             seed=config.seed, device=device, final_denoise=config.final_denoise,
         )  # fmt: skip
-        return x[..., edge : x.shape[2] - edge, edge : x.shape[3] - edge]
+        return model.inner(x) if isinstance(model, Adapter) else x
 
     def theirs() -> Tensor:
         net, noise, back = as_users_call(model, BlockNoise(config.seed, range(N_IMAGES), images.shape, device))
@@ -57,8 +58,9 @@ def check_with_diffusers(code: str, target: Target, device: torch.device) -> Non
     def sampled(text: str, off: float, *more: object) -> Tensor:
         generator = torch.Generator().manual_seed(0)  # on the CPU, from which diffusers draws too, in the same order
         drawn = (generator,) if more else ()
-        asked = net if off == 0 else lambda z, *told, **named: net(z * (1 + off), *told, **named)
-        return back(run(text)(asked, *more, lambda: torch.randn(shape, generator=generator).to(device), *drawn))
+        noise = partial(torch.randn, shape, generator=generator)
+        asked = _reading(net, off) if off else net  # as it is, because it may change its input
+        return back(run(text)(asked, *more, lambda: noise().to(device), *drawn))
 
     def theirs() -> Tensor:
         with warnings.catch_warnings(action="ignore"):  # its own, about numpy and others
@@ -104,23 +106,12 @@ def as_users_call(
     """The network as the user has it; our noise for its images; and its images in our units."""
     if not isinstance(model, Adapter):
         return model, noise, lambda x: x
-    edge, scale, shift = model.edge, model.scale, model.shift
-
-    def inner() -> Tensor:
-        whole = noise()
-        return whole[..., edge : whole.shape[2] - edge, edge : whole.shape[3] - edge]
-
-    return model.net, inner, lambda x: (x - shift) / scale
+    return model.net, lambda: model.inner(noise()), lambda x: (x - model.shift) / model.scale
 
 
-def _reading(model: Model, off: float) -> Model:
-    """The model for the first N_IMAGES samples, which reads x with a relative error, as rounding may change it."""
-
-    def eps(x: Tensor, sigma: Tensor) -> Tensor:
-        out: Tensor = at_samples(model, torch.arange(len(x), device=x.device))(x * (1 + off), sigma)
-        return out
-
-    return eps
+def _reading(net: Callable[..., Tensor], off: float) -> Around:
+    """The network or model, which reads its images with a relative error, as rounding may change them."""
+    return Around(net, images=partial(torch.mul, other=1 + off))
 
 
 def _apart(ours: Tensor, theirs: Tensor) -> float:
