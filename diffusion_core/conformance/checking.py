@@ -123,21 +123,21 @@ def _compared(verdict: Verdict, reference: SamplerFunction, seed: int, drawn: bo
         return checked(reference(denoiser, n_steps, noise), noise.shape, n_steps, "reference")
 
     data, budgets = verdict.oracle, [law.n_steps for law in verdict.laws]
-    laws, why = ([], None) if drawn else _exact(named, data, budgets, seed, lambda share: None)
-    if drawn or why is not None:
+    laws, why = ([], "") if drawn else _exact(named, data, budgets, seed, lambda share: None)
+    if why is not None:
         laws = _drawn(named, data, budgets, seed, lambda share: None)
     units = np.tile(data.true_stds.numpy(), 2)
     for law, other in zip(verdict.laws, laws, strict=True):
         gaps = np.abs(np.concatenate([law.std - other.std, law.mean - other.mean])) / units
-        if np.isfinite(law.std).all() != np.isfinite(other.std).all():
-            text = f"unlike its reference: with {law.n_steps} steps only one of them gives finite samples."
-            return replace(verdict, kind="unlike its reference", sentence=text)
         errors = np.hypot(*(np.concatenate([one.std_error, one.mean_error]) / units for one in (law, other)))
         beyond = gaps - ALIKE - SUSPECT * errors
-        if beyond.max() > 0:
-            text = (
-                f"unlike its reference: with {law.n_steps} steps their laws differ by "
-                f"{100 * gaps[beyond.argmax()]:.1f} % of a standard deviation, though its limit is not wrong."
-            )
-            return replace(verdict, kind="unlike its reference", sentence=text)
+        if np.isfinite(law.std).all() != np.isfinite(other.std).all():
+            how = "only one of them gives finite samples"
+        elif beyond.max() > 0:
+            share = 100 * gaps[beyond.argmax()]
+            how = f"their laws differ by {share:.1f} % of a standard deviation, though its limit is not wrong"
+        else:
+            continue
+        sentence = f"unlike its reference: with {law.n_steps} steps {how}."
+        return replace(verdict, kind="unlike its reference", sentence=sentence)
     return verdict
