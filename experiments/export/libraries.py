@@ -10,10 +10,6 @@ from experiments.export import network
 from experiments.export.target import Target, Unsupported, as_list
 
 PREDICTIONS = ("eps", "v")  # that all of diffusers' schedulers know
-TWICE = (
-    "torch.cat([sigmas[:1], sigmas[1:].repeat_interleave(2)]),\n"
-    "        torch.cat([times[:1], times[1:].repeat_interleave(2)]){last},"
-)
 MULTISTEP = (
     ', algorithm_type="dpmsolver++", solver_order=2, solver_type="midpoint",\n        lower_order_final=False, '
     'euler_at_final=False, final_sigmas_type="{last}", thresholding=False'
@@ -104,15 +100,17 @@ def diffusers(target: Target) -> str:
         "diffusers", f"diffusers has no scheduler for {target.sampler.name} at given levels; use the torch code"
     )
     options = OPTIONS.get(name, "").replace("{last}", "zero" if target.to_zero else "sigma_min")
-    draws = "" if name == "HeunDiscreteScheduler" else ", generator=generator"
+    heun = name == "HeunDiscreteScheduler"
     scaled = name == "DPMSolverMultistepScheduler"  # its x has unit variance
     before, after = (" / (1 + SIGMAS[0] ** 2) ** 0.5", " * (1 + SIGMAS[-1] ** 2) ** 0.5") if scaled else ("", "")
     last = "" if target.to_zero else "[:-1]"
     ladder = f"sigmas, times{last}"
-    if name == "HeunDiscreteScheduler":
-        ladder = TWICE.replace("{last}", last)
-        if target.to_zero:  # the last step has one evaluation
-            ladder = ladder.replace("sigmas[1:].repeat_interleave(2)", "sigmas[1:-1].repeat_interleave(2), sigmas[-1:]")
+    if heun:  # each step has two evaluations, but a step to 0 has one
+        twice, once = ("1:-1", ", sigmas[-1:]") if target.to_zero else ("1:", "")
+        ladder = (
+            f"torch.cat([sigmas[:1], sigmas[{twice}].repeat_interleave(2){once}]),\n"
+            f"        torch.cat([times[:1], times[1:].repeat_interleave(2)]){last},"
+        )
     told = f"level.to(z.device{', torch.float64' * (network.number_format(target) == 'float64')}).expand(len(z))"
     return f'''\
 # {target.title}
@@ -142,7 +140,7 @@ def sample(net, scheduler_config, noise, generator=None{network.first(target)}):
     for level in scheduler.timesteps:
         z = scheduler.scale_model_input(x, level)
 {network.call(target, told)}
-        x = scheduler.step(out, level, x{draws}).prev_sample
+        x = scheduler.step(out, level, x{"" if heun else ", generator=generator"}).prev_sample
     return x{after}
 {network.example(target, "scheduler_config, ")}'''
 
