@@ -10,13 +10,14 @@ from torch import Tensor
 
 from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
-from diffusion_core.samplers import Model, sample
+from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config.config import SampleConfig
 from experiments.config.user_code import told
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
 from experiments.models.alternatives import Around
+from experiments.stages.sample import draw
 
 N_IMAGES = 8  # that code is checked on
 TOLERANCE = 1e-3  # in standard deviations of the data
@@ -30,16 +31,13 @@ class Mismatch(Unsupported):
 
 def difference(code: str, config: SampleConfig, model: Model, images: Images) -> float:
     """How far the images of the torch code are from ours, for the same noise, as in `_compared`. Raises Mismatch."""
-    device = torch.device(config.machine.device)
 
     def ours(off: float) -> Tensor:
-        x = sample(
-            _reading(model, off), config.ladder.sigmas(), config.sampler, n_samples=N_IMAGES, shape=images.shape,
-            seed=config.seed, device=device, final_denoise=config.final_denoise,
-        )  # fmt: skip
+        x = draw(_reading(model, off), config, images, range(N_IMAGES), N_IMAGES)
         return model.inner(x) if isinstance(model, Adapter) else x
 
     def theirs() -> Tensor:
+        device = torch.device(config.machine.device)
         net, noise, back = as_users_call(model, BlockNoise(config.seed, range(N_IMAGES), images.shape, device))
         return back(run(code)(net, noise))
 
