@@ -46,7 +46,7 @@ def write_evidence(directory: Path, done: Sequence[Trial], store: Store, data_ro
                 losses += [shared | point | {"loss": f"{float(point['loss']):.5g}"} for point in csv.DictReader(file)]
     if done:
         images = images_of(done[0].model.data, data_root)
-        _picture(images.pixels).save(pictures / "real.png")
+        in_a_square(images.pixels).save(pictures / "real.png")
         if histograms:
             share = images.labels.bincount(minlength=N_CLASSES) / len(images.labels)
             histograms += _histogram("real", (share * done[0].samples.n_samples).tolist())
@@ -71,10 +71,10 @@ def _save_pictures(folder: Path, trial: Trial, store: Store) -> None:
     for name in ("film", "denoised"):
         if name in tensors:
             _tiled(tensors[name].transpose(0, 1)).save(folder / f"{samples_id}-{name}.png")
-    _picture(tensors["pixels"]).save(folder / f"{samples_id}.png")
+    in_a_square(tensors["pixels"]).save(folder / f"{samples_id}.png")
 
 
-def _picture(pixels: torch.Tensor) -> Image.Image:
+def in_a_square(pixels: torch.Tensor) -> Image.Image:
     """The first 16 of pixels uint8 (n, C, H, W) in a square."""
     tiles = torch.zeros(SIDE * SIDE, *pixels.shape[1:], dtype=torch.uint8)
     tiles[: len(pixels)] = pixels[: SIDE * SIDE]

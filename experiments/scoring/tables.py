@@ -6,22 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 
 from experiments.config.trial import Row
 from experiments.engine import result_folder
 from experiments.engine.provenance import provenance
 from experiments.metrics.intervals import Estimate
+from experiments.results.images import in_a_square
 from experiments.results.table import write_rows
 from experiments.scoring.compare import Compared
 from experiments.scoring.inputs import ImageSet
 from experiments.scoring.result import Difference, Scores, Space
+from experiments.stages.score import SHOWN_IMAGES
 from experiments.store.checksums import write_json
 from reports.results import digests
 from reports.schema import JUDGE, LEVEL
 
 NAME = "score"
-GRID, TILE = 4, 64  # images along each side of a picture, and the largest side of one in pixels
+TILE = 64  # largest side of an image in a picture, in pixels
 
 
 def write(folder: Path, compared: Compared) -> None:
@@ -142,7 +145,7 @@ def _pictures(folder: Path, compared: Compared) -> None:
     for name, images, chosen in zip(names, compared.inputs, compared.chosen, strict=True):
         if isinstance(images, ImageSet):
             folder.mkdir(exist_ok=True)
-            _grid([images.read(int(index)) for index in chosen[: GRID * GRID]]).save(folder / f"{name}.png")
+            _grid([images.read(int(index)) for index in chosen[:SHOWN_IMAGES]]).save(folder / f"{name}.png")
 
 
 def _grid(images: Sequence[np.ndarray]) -> Image.Image:
@@ -152,8 +155,5 @@ def _grid(images: Sequence[np.ndarray]) -> Image.Image:
     tiles = [Image.fromarray(image.squeeze()).convert("RGB") for image in images]
     if len(shapes) > 1 or max(next(iter(shapes))) > TILE:
         tiles = [ImageOps.pad(tile, (side, side)) for tile in tiles]
-    width, height = tiles[0].size
-    whole = Image.new("RGB", (GRID * width, GRID * height))
-    for place, tile in enumerate(tiles):
-        whole.paste(tile, (place % GRID * width, place // GRID * height))
-    return whole
+    pixels = np.stack([np.asarray(tile) for tile in tiles])
+    return in_a_square(torch.from_numpy(pixels).permute(0, 3, 1, 2))
