@@ -74,15 +74,15 @@ def main(options: Score) -> int:
         raise ValueError("sets: none is given; type REAL, then one set of images or more")
     from experiments.engine.conclusion import show
     from experiments.engine.result_folder import earlier_results
-    from experiments.scoring.compare import measure, open_all
+    from experiments.scoring.compare import measure
     from experiments.scoring.tables import NAME, write
     from experiments.store.store import Store
     from reports.render import write_report
 
     earlier_results(options.out, NAME)  # raises ValueError if others wrote there
     store, features = Store(options.store), options.features or None
-    inputs = open_all((options.real, *options.sets), store)
-    compared = measure(inputs, features, options.pairs, options.feature_weights, options.device, store)
+    sources = (options.real, *options.sets)
+    compared = measure(sources, features, options.pairs, options.feature_weights, options.device, store)
     write(options.out, compared)
     report, console = write_report(options.out), Terminal()
     for note in compared.scores.notes:

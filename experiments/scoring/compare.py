@@ -51,7 +51,7 @@ def compare(
     if not sets:
         raise ValueError("sets: there are none to compare with the real images")
     kept = store if isinstance(store, Store) else Store(store)
-    return measure(open_all((real, *sets), kept), features, pairs, feature_weights, device, kept).scores
+    return measure((real, *sets), features, pairs, feature_weights, device, kept).scores
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,15 @@ def open_all(sources: Sequence[Source], store: Store) -> tuple[Input, ...]:
 
 
 def measure(
-    inputs: tuple[Input, ...],
+    sources: Sequence[Source],
     features: str | Sequence[str] | None,
     pairs: Pairs,
     feature_weights: Path | None,
     device: str,
     kept: Store,
 ) -> Compared:
-    """The comparison of inputs that are open. Arguments and errors as in `compare`."""
+    """The comparison of the first source with the others. Arguments and errors as in `compare`."""
+    inputs = open_all(sources, kept)
     spaces = _spaces(inputs, features)
     pairing = pair(inputs[1:], pairs)
     if inputs[0].n < MIN_SAMPLES:

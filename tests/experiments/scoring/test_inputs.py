@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from user_images import save
 
-from experiments.scoring.compare import _spaces, compare, measure, open_all
+from experiments.scoring.compare import _spaces, compare, open_all
 from experiments.scoring.features import batches, suit
 from experiments.scoring.inputs import FeatureSet, ImageSet, open_input
 from experiments.store.store import Store
@@ -182,8 +182,7 @@ def test_the_usual_features_are_those_of_the_data_whatever_their_name(tmp_path: 
 
 def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:
     real, twice = RNG.normal(size=(60, 5)), np.repeat(ROWS[:20], 2, axis=0)
-    inputs = open_all((real, ROWS, ROWS, real, twice), Store(tmp_path))
-    scores = measure(inputs, None, "none", None, "cpu", Store(tmp_path)).scores
+    scores = compare(real, ROWS, ROWS, real, twice, pairs="none", store=tmp_path)
     assert scores.warnings == (
         "set 1 and set 2 hold the same images",
         "set 3: 40 of 40 images are copies of images in REAL, so its distances are too small",
