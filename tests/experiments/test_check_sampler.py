@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from diffusion_core.samplers import KadkhodaieSimoncelli
 from experiments import check_sampler
 from experiments.models.samplers import named
 from reports.index import write_index
@@ -124,7 +123,6 @@ def test_what_cannot_be_checked_is_one_line(arguments: tuple[str, ...], message:
 
 def test_names_carry_options_and_the_order_that_is_declared() -> None:
     assert named("heun(s_churn=10)")[1] == 2 and named("ddpm")[1] == 1
-    assert KadkhodaieSimoncelli.follows_ladder is False
 
 
 def test_every_entry_of_the_published_list_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
