@@ -148,6 +148,14 @@ def space_text(space: Space, n: int) -> list[str]:
 
     FD of fewer real images is left out, since it falls with their number.
     """
+    floor = space.floor
+
+    def of_real(metric: str) -> str:
+        if metric == "fd" and floor.n < n:
+            return ""
+        _, low, high = _ends(space.sides[0].values[metric])
+        return as_precise(metric, [floor.values[metric]["mean"]], low, high)[0]
+
     head = ["", *(metric_name(metric, space.features) for metric in METRICS), "precision", "recall", "grain"]
     rows = [
         [
@@ -158,18 +166,9 @@ def space_text(space: Space, n: int) -> list[str]:
         ]
         for side in space.sides
     ]
-    floor = space.floor
-    real = [
-        f"{floor.n:,} real images",
-        *(
-            ""
-            if m == "fd" and floor.n < n
-            else as_precise(m, [floor.values[m]["mean"]], *_ends(space.sides[0].values[m])[1:])[0]
-            for m in METRICS
-        ),
-    ]
     grain = "" if all(side.grain is None for side in space.sides) else "0.000"
-    rows.append([*real, *(cell(name, floor.values[name]["mean"]) for name in ("precision", "recall")), grain])
+    quality = (cell(name, floor.values[name]["mean"]) for name in ("precision", "recall"))
+    rows.append([f"{floor.n:,} real images", *map(of_real, METRICS), *quality, grain])
     lines = ["", f"feature space {space.features}, {percent(LEVEL)} intervals:", *aligned([head, *rows])]
     if not space.differences:
         return lines
