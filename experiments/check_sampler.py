@@ -223,8 +223,8 @@ def _csv(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 
 def _farthest(values: Sequence[float], right: float) -> float:
     """The value that is farthest from what it should be; NaN if there is none."""
-    known = [value for value in values if not np.isnan(value)]
-    return max(known, key=lambda value: abs(value - right)) if known else float("nan")
+    known = (value for value in values if not np.isnan(value))
+    return max(known, key=lambda value: abs(value - right), default=float("nan"))
 
 
 def show(entry: Entry, verdict: Verdict, seconds: float) -> None:
