@@ -75,20 +75,16 @@ def check_batch(model: Model, images: Images, device: str, n: int) -> Tensor:
             "training mode (model.eval())? If it is meant to be random, say so: give it an attribute random = True"
         )
     swapped, some = (every ^ 1).clamp(max=n - 1), every[:: max(n // FEW, 1)][:FEW]
-    for order in (swapped, some):
-        _check_alike(_outputs(model, images, device, order, n), answers[order])
+    for order in (swapped, some):  # the same images in another batch
+        difference = (_outputs(model, images, device, order, n) - answers[order]).abs().flatten(1).amax(dim=1)
+        if (difference > ALONE * answers[order].abs().flatten(1).amax(dim=1)).any():
+            raise ValueError(
+                "model: its answer for an image depends on the other images of the batch, by up to "
+                f"{difference.max():.2g}; then results would depend on the batch size. Is batch normalisation in "
+                "training mode (model.eval()), does it normalise over the batch, or does it keep answers to earlier "
+                "questions?"
+            )
     return answers
-
-
-def _check_alike(answers: Tensor, expected: Tensor) -> None:
-    """Raises ValueError if the answers for some images differ from those for the same images in another batch."""
-    difference = (answers - expected).abs().flatten(1).amax(dim=1)
-    if (difference > ALONE * expected.abs().flatten(1).amax(dim=1)).any():
-        raise ValueError(
-            "model: its answer for an image depends on the other images of the batch, by up to "
-            f"{difference.max():.2g}; then results would depend on the batch size. Is batch normalisation in training "
-            "mode (model.eval()), does it normalise over the batch, or does it keep answers to earlier questions?"
-        )
 
 
 def _outputs(model: Model, images: Images, device: str, which: Tensor, n: int) -> Tensor:
