@@ -53,22 +53,16 @@ def reference_stage(config: ReferenceConfig, store: Store, data_root: Path | Non
 
 
 @lru_cache(maxsize=4)
-def load_pool(config: ReferenceConfig, store: Store) -> tuple[Pool, Tensor]:
-    """The real images of a reference as a Pool, and their labels (T,)."""
+def load_pool(config: ReferenceConfig, store: Store) -> tuple[Pool, Tensor, RealTexture]:
+    """The real images of a reference as a Pool, their labels (T,), and their texture."""
     with store.reading("references", identity(config)) as folder:
         tensors = load_file(folder / "features.safetensors")
         sums = {
             name.removeprefix(ROW_SUMS): each.numpy() for name, each in tensors.items() if name.startswith(ROW_SUMS)
         }
-        return Pool(tensors["features"].double().numpy(), tensors["width"].item(), sums), tensors["labels"]
-
-
-@lru_cache(maxsize=4)
-def _load_texture(config: ReferenceConfig, store: Store) -> RealTexture:
-    """The texture of the real images of a reference."""
-    with store.reading("references", identity(config)) as folder:
-        tensors = load_file(folder / "features.safetensors")
-    return RealTexture(*(tensors[f"{TEXTURE}{part}"].numpy() for part in ("mean", "spread")))
+        texture = RealTexture(*(tensors[f"{TEXTURE}{part}"].numpy() for part in ("mean", "spread")))
+        pool = Pool(tensors["features"].double().numpy(), tensors["width"].item(), sums)
+        return pool, tensors["labels"], texture
 
 
 @lru_cache(maxsize=4)
@@ -80,7 +74,7 @@ def load_reference(config: ReferenceConfig, store: Store, n: int) -> Reference:
 @lru_cache(maxsize=4)
 def _load_strata(config: ReferenceConfig, store: Store, n: int) -> Strata:
     """The same real images, by class."""
-    pool, labels = load_pool(config, store)
+    pool, labels, _ = load_pool(config, store)
     return Strata.of(load_reference(config, store, n), labels.numpy()[~pool.aside(n, draw=0)], N_CLASSES)
 
 
@@ -107,7 +101,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     values = {name: value for name, (value, _) in distances.items()}
     replicates = {f"{name}_replicates": without for name, (_, without) in distances.items()}
     left = 0.0 if config.samples.final_denoise else float(config.samples.ladder.sigmas()[-1])
-    texture = _load_texture(config.reference, store)
+    _, _, texture = load_pool(config.reference, store)
     with store.writing("scores", name) as folder:
         save_file({"features": features32} | known, folder / "features.safetensors")
         shown = {"pixels": pixels[:SHOWN_IMAGES].contiguous()} | sampled  # the film, if there is one
