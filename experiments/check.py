@@ -21,7 +21,8 @@ from experiments.config.denoisers import Machine
 from experiments.engine.options import shown
 from experiments.models import external
 from experiments.models.behaviour import behaviour
-from experiments.models.check import NEARLY, SLACK, WORSE, CheckResult, examine
+from experiments.models.best_linear import SLACK, WORSE
+from experiments.models.check import NEARLY, CheckResult, examine
 from experiments.stages.hardware import check_threads, use_threads
 from experiments.store.checksums import write_json
 from reports.terminal import Terminal, said

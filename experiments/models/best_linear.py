@@ -10,6 +10,7 @@ from diffusion_core.data import Images
 MOST = 2048  # images that it comes from
 FEWEST = 20  # images without which the covariance says nothing
 LARGEST, COMPONENTS = 1024, 128  # see `_variances`
+WORSE, SLACK = 1.5, 0.02  # an error is doubtful above WORSE times the best linear predictor's (or 1), plus SLACK
 
 
 def linear_errors(images: Images, sigmas: Sequence[float]) -> list[float]:
@@ -29,6 +30,11 @@ def linear_errors(images: Images, sigmas: Sequence[float]) -> list[float]:
     halves = x0[::2], x0[1::2]
     variances = torch.cat([_variances(one, other, dim) for one, other in (halves, halves[::-1])])
     return [(variances / (variances + sigma**2)).sum().item() / (2 * dim) for sigma in sigmas]
+
+
+def limit(linear: float) -> float:
+    """The largest error that is not doubtful, given the best linear predictor's. Without denoising it is 1."""
+    return min(WORSE * linear, 1) + SLACK
 
 
 def _variances(one: Tensor, other: Tensor, dim: int) -> Tensor:

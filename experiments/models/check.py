@@ -19,7 +19,7 @@ from diffusion_core.schedules import geometric
 from experiments.config.user_code import of_user
 from experiments.models.alternatives import Alternative, alternatives
 from experiments.models.batch import Batch
-from experiments.models.best_linear import FEWEST, linear_errors
+from experiments.models.best_linear import FEWEST, limit, linear_errors
 from experiments.models.labels import better_labels, doubtful_labels
 from experiments.models.readings import LEAST, Readings
 
@@ -31,7 +31,6 @@ DIGITS = (0.000732, 0.00312, 0.0107, 0.0228, 0.0369, 0.0549, 0.0814, 0.116, 0.15
 CLOTHES = (0.000659, 0.0024, 0.00691, 0.0177, 0.0444, 0.0919, 0.157, 0.233, 0.326, 0.449)
 WELL_TRAINED = {"mnist5k": DIGITS, "mnist": DIGITS, "fashion-mnist": CLOTHES}
 N_IMAGES = 64  # per level
-WORSE, SLACK = 1.5, 0.02  # an error is doubtful above WORSE times the best linear predictor's (or 1), plus SLACK
 NEARLY = 1.5  # times the error of a well-trained network: up to there an error is good
 FEWEST_LEVELS = 3  # a network is usable where this many neighbouring levels, or all that it knows, are without doubt
 BUMP, LITTLE = 3.0, 0.2  # an error that is BUMP times its neighbours' is one; in units of the best linear predictor's
@@ -84,11 +83,6 @@ class CheckResult:
         return (min(longest), max(longest)) if longest and len(longest) >= needed else None
 
 
-def limit(linear: float) -> float:
-    """The largest error that is not doubtful, given the best linear predictor's. Without denoising it is 1."""
-    return min(WORSE * linear, 1) + SLACK
-
-
 @of_user("model", ValueError)
 def examine(model: Model, images: Images, device: str) -> CheckResult:
     """The errors of a model on real noisy images, and what is doubtful about them, one sentence each.
@@ -104,7 +98,7 @@ def examine(model: Model, images: Images, device: str) -> CheckResult:
     batch = Batch(images, _chosen(model, images), SIGMAS, device)
     eps = batch.eps(model)
     errors, linear = batch.squared(eps), linear_errors(images, SIGMAS)
-    readings = Readings(model, batch, errors, linear, [limit(error) for error in linear])
+    readings = Readings(model, batch, errors, linear)
     times = model.times(torch.tensor(SIGMAS)).tolist() if isinstance(model, Adapter) else [None] * len(SIGMAS)
     trained = WELL_TRAINED.get(images.name, [None] * len(SIGMAS))
     columns = (SIGMAS, errors.mean(dim=1).tolist(), linear, trained, times, readings.known.tolist())

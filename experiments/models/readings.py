@@ -13,6 +13,7 @@ from diffusion_core.adapters import Adapter
 from diffusion_core.samplers import Model
 from experiments.models.alternatives import Alternative
 from experiments.models.batch import Batch
+from experiments.models.best_linear import limit
 
 LOOKS = ((2, 12), (8, 4))  # images per level of a look at readings, and how many of them stay for the next look
 PAIR_LOOKS = ((1, 12), (8, 2))
@@ -36,15 +37,12 @@ class Readings:
     Args:
         errors: those of the model as it is.
         linear: the best linear predictor's error at each level.
-        limits: the errors that are doubtful at each level.
     """
 
-    def __init__(
-        self, model: Model, batch: Batch, errors: Tensor, linear: Sequence[float], limits: Sequence[float]
-    ) -> None:
+    def __init__(self, model: Model, batch: Batch, errors: Tensor, linear: Sequence[float]) -> None:
         self.model, self.batch, self.known = model, batch, known(model, batch.sigmas)
         self.unit = UNIT * torch.tensor(linear, dtype=torch.float64).clamp(min=LEAST).view(-1, 1)
-        self.limits = torch.tensor(limits, dtype=torch.float64)
+        self.limits = torch.tensor([limit(error) for error in linear], dtype=torch.float64)
         self.errors = self._comparable(errors, model)
 
     def best(self, alternatives: Sequence[Alternative]) -> Reading | None:

@@ -22,7 +22,7 @@ from experiments.models.alternatives import RANGES, Alternative, alternatives
 from experiments.models.batch import Batch
 from experiments.models.behaviour import behaviour
 from experiments.models.best_linear import linear_errors
-from experiments.models.check import DIGITS, N_IMAGES, SIGMAS, CheckResult, Level, _doubts, examine, limit
+from experiments.models.check import DIGITS, N_IMAGES, SIGMAS, CheckResult, Level, _doubts, examine
 from experiments.models.external import remarks
 from experiments.models.readings import Readings
 
@@ -284,7 +284,7 @@ def test_a_reading_that_repairs_doubtful_levels_may_be_worse_at_others_within_li
         return EXACT(x, sigma) + off * (sigma > 10).view(-1, 1, 1, 1)
 
     batch, linear = Batch(DATA, torch.arange(8), SIGMAS, "cpu"), linear_errors(DATA, SIGMAS)
-    readings = Readings(model, batch, batch.errors(model), linear, [limit(error) for error in linear])
+    readings = Readings(model, batch, batch.errors(model), linear)
     best = readings.best([Alternative("sign", "says", lambda read: repaired if read is model else read)])
     assert (best is not None) == (off == 0.07)
 
@@ -300,7 +300,7 @@ def test_two_changes_are_tried_too_where_one_that_sets_several_things_may_fit_by
         return EXACT(x, sigma) + 0.1
 
     batch, linear = Batch(DATA, torch.arange(8), SIGMAS, "cpu"), linear_errors(DATA, SIGMAS)
-    readings = Readings(model, batch, batch.errors(model), linear, [limit(error) for error in linear])
+    readings = Readings(model, batch, batch.errors(model), linear)
     tried = [
         Alternative("process", "chance", lambda read: chance if read is model else read),
         Alternative("range", "one", lambda read: first if read is model else read),
