@@ -13,10 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from reports import openings
 from reports.formats import missing
 from reports.pages import tables_of
-from reports.render import read_opening
+from reports.render import about, read_opening
 from reports.results import Run, pooled
 from reports.schema import COLUMNS, TABLES, content, needed
 
@@ -65,7 +64,7 @@ def _write(client: Any, directory: Path) -> str:
         "mlflow.note.content": f"**{run.info['question']}** {opening.answer}",
         "mlflow.source.name": run.info["command"],
         "verdict": opening.answer,
-        "conditions": "; ".join((openings.about(run).line, *opening.status, *opening.warnings)),
+        "conditions": "; ".join((about(run).line, *opening.status, *opening.warnings)),
         "preset": run.info["preset"],
         "commit": str(run.info.get("commit") or "unknown"),
     }

@@ -211,7 +211,6 @@ def profiles(run: Run) -> Section | None:
             figures.plain_ticks(ax)
         ax.sharey(axes[0])
     axes[0].set_ylabel("error ÷ that of the default")
-    figures.under_one_legend(figure)
     text = (
         "Held-out error of eps, divided by that of the default "
         f"({first['setting']}). {cell('images_seen', curves['images_seen'].max())} training images. Means over "
