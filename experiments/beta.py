@@ -79,7 +79,8 @@ def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
             yield primary.trial("beta", "primary", f"eta {eta:g}", model, ladder, Euler(eta))
         yield primary.trial("beta", "control", "eta 0", model, ladder, Euler(0.0), control=True)
         for text in study.solvers:
-            yield primary.longest("beta", "solvers", text, model, ladder, names.sampler(text), study.n_steps)
+            solver = names.sampler(text)
+            yield primary.trial("beta", "solvers", text, model, ladder, solver, budget=study.n_steps, longest=True)
         if seed >= study.explore_seeds:
             continue
         for eta in (0.0, 1.0):

@@ -56,7 +56,8 @@ def trials(study: LadderStudy, data_std: float) -> Iterator[Trial | Infeasible]:
             for text, (schedule, options) in schedules.items():
                 levels = Ladder(schedule, budget, study.sigma_max, study.sigma_min, options)
                 for label, sampler in samplers.items():
-                    yield study.longest("ladders", mode, f"{text}, {label}", model, levels, sampler, budget)
+                    what = (f"{text}, {label}", model, levels, sampler)
+                    yield study.trial("ladders", mode, *what, budget=budget, longest=True)
         text, label = study.ladders[0], f"eta {study.etas[0]:g}"
         schedule, options = schedules[text]
         levels = Ladder(schedule, study.n_steps[-1], study.sigma_max, study.sigma_min, options)

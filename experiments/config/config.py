@@ -50,8 +50,11 @@ class Ladder:
             self.n_steps, self.sigma_max, self.sigma_min, **dict(self.options)
         )
 
-    def within(self, budget: int, sampler: Sampler) -> "Ladder | None":
-        """The longest ladder of this schedule on which the sampler takes at most `budget` evaluations, else None."""
+    def within(self, budget: int, sampler: Sampler) -> "Ladder":
+        """The longest ladder of this schedule on which the sampler takes at most `budget` evaluations, else ValueError.
+
+        The message says why this ladder does not suit.
+        """
         for n_steps in range(budget, 0, -1):
             shorter = replace(self, n_steps=n_steps)
             try:
@@ -59,7 +62,8 @@ class Ladder:
                     return shorter
             except ValueError:
                 continue
-        return None
+        planned = sampler.planned_nfe(self.sigmas())
+        raise ValueError(f"{sampler.name} takes {planned} evaluations here, and no shorter ladder meets the budget")
 
 
 @dataclass(frozen=True)

@@ -109,38 +109,26 @@ class Study:
         sampler: "Sampler",
         *,
         budget: int | None = None,
+        longest: bool = False,
         denoiser: str = "",
         **how: Any,
     ) -> "Trial | Infeasible":
-        """A planned run, or `Infeasible` if sampler and ladder do not suit each other. `how` is for `score`."""
+        """A planned run, or `Infeasible` if sampler and ladder do not suit each other. `how` is for `score`.
+
+        `longest`: on the longest ladder of this schedule within `budget`; `Infeasible` if there is none.
+        """
+        from experiments.config.config import Ladder
         from experiments.config.trial import Trial
 
         try:
-            score = self.score(model, ladder, sampler, **how)
+            fitting = ladder
+            if longest:
+                assert isinstance(ladder, Ladder) and budget is not None
+                fitting = ladder.within(budget, sampler)
+            score = self.score(model, fitting, sampler, **how)
         except ValueError as error:
             return self.infeasible(experiment, mode, setting, model, ladder, sampler, budget=budget, why=str(error))
         return Trial(experiment, mode, score, setting, budget, denoiser)
-
-    def longest(
-        self,
-        experiment: str,
-        mode: str,
-        setting: str,
-        model: "ModelConfig",
-        ladder: "Ladder",
-        sampler: "Sampler",
-        budget: int,
-    ) -> "Trial | Infeasible":
-        """A planned run on the longest ladder of this schedule within a budget; `Infeasible` if there is none."""
-        what = (experiment, mode, setting, model)
-        if shorter := ladder.within(budget, sampler):
-            return self.trial(*what, shorter, sampler, budget=budget)
-        try:
-            planned = sampler.planned_nfe(ladder.sigmas())
-            why = f"{sampler.name} takes {planned} evaluations here, and no shorter ladder meets the budget"
-        except ValueError as error:
-            why = str(error)
-        return self.infeasible(*what, ladder, sampler, budget=budget, why=why)
 
     def score(
         self,

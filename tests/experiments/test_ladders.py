@@ -25,10 +25,10 @@ def test_every_setting_of_a_budget_costs_the_same() -> None:
 
 def test_a_sampler_of_two_evaluations_a_step_gets_half_as_many_steps() -> None:
     assert Ladder(n_steps=9).within(9, Heun()) == Ladder(n_steps=4)
-    restart = Ladder(n_steps=30).within(30, Restart())
-    assert restart is not None
-    assert Restart().planned_nfe(restart.sigmas()) <= 30
-    assert Ladder(n_steps=1).within(1, Heun()) is None and Ladder(n_steps=8).within(8, Restart()) is None
+    assert Restart().planned_nfe(Ladder(n_steps=30).within(30, Restart()).sigmas()) <= 30
+    for budget, sampler in ((1, Heun()), (8, Restart())):
+        with pytest.raises(ValueError, match="evaluations here, and no shorter ladder meets the budget"):
+            Ladder(n_steps=budget).within(budget, sampler)
 
 
 def test_a_sampler_that_no_budget_fits_is_listed_and_not_run() -> None:
