@@ -66,24 +66,22 @@ def changed(mixture: Mixture, config: WrongConfig) -> Mixture:
         ValueError: no component would be left.
     """
     generator = torch.Generator().manual_seed(block_seed(config.seed, FIRST_CHANGE - config.change))
-    weights, means, bases, variances, stds = (
-        getattr(mixture, name) for name in ("weights", "means", "bases", "variances", "stds")
-    )
+    parts, weights = mixture.state_dict(), mixture.weights
     if config.kind == "weights":
         drawn = torch.randn(len(weights), generator=generator, dtype=weights.dtype)
-        weights = (weights.log() + config.size * drawn).softmax(dim=0)
+        parts["weights"] = (weights.log() + config.size * drawn).softmax(dim=0)
     elif config.kind == "missing":
         order = torch.randperm(len(weights), generator=generator)
         n = 1 + int((weights[order].cumsum(dim=0) < config.size).sum())
         if n >= len(weights):
             raise ValueError(f"size={config.size}: no component is left")
         kept = order[n:].sort().values
-        weights, means, bases, variances, stds = (
-            part[kept] for part in (weights / weights[kept].sum(), means, bases, variances, stds)
-        )
+        parts = {name: part[kept] for name, part in parts.items()}
+        parts["weights"] = parts["weights"] / weights[kept].sum()
     else:
-        variances, stds = variances * (1 + config.size) ** 2, stds * (1 + config.size)
-    return Mixture(weights, means, bases, variances, stds)
+        parts["variances"] = parts["variances"] * (1 + config.size) ** 2
+        parts["stds"] = parts["stds"] * (1 + config.size)
+    return Mixture(**parts)
 
 
 class Scaled(nn.Module):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experiments.metrics import kernels
 from experiments.metrics.distances import Array, Reference
 from reports.schema import GROUPS
 
@@ -51,18 +52,12 @@ def whitened_kd(features: Array, real: Whitened) -> tuple[float, Array]:
     """
     x = (features - real.mean) @ real.root
     n, d = x.shape
-    squares = (x**2).sum(axis=1)
-    across = (1 + squares) / d  # the mean over the real images, whose mean is 0 and whose second moment is 1
-    members = np.eye(GROUPS)[np.arange(n) % GROUPS]
-    within = members.T @ ((1 + x @ x.T) ** 2 / d) @ members - np.diag(members.T @ ((1 + squares) ** 2 / d))
-    sizes, sums = members.sum(axis=0), members.T @ across
-
-    def distance(pairs: Array, total: Array, left: Array) -> Array:
-        return pairs / (left * (left - 1)) + real.within - 2 * total / left
-
-    whole = distance(np.array(within.sum()), np.array(across.sum()), np.array(float(n)))
-    left = within.sum() - 2 * within.sum(axis=1) + np.diag(within)
-    return float(whole), distance(left, across.sum() - sums, n - sizes)
+    across = (1 + (x**2).sum(axis=1)) / d  # the mean over the real images, whose mean is 0 and whose second moment is 1
+    kernel = (1 + x @ x.T) ** 2 / d
+    np.fill_diagonal(kernel, 0)
+    sums = kernel @ kernels.groups(n)
+    whole = kernels.pair_mean(sums) + real.within - 2 * float(across.mean())
+    return whole, kernels.pair_means_without(sums) + real.within - 2 * kernels.means_without(across)
 
 
 def root_above(fd: float, replicates: Array, floor: float) -> tuple[float, Array]:
@@ -99,7 +94,5 @@ def log_density_gap(log_density: Array, truth: Array) -> tuple[float, Array]:
     The size of the gap: samples may be less probable than draws of the truth (blurred, or no images), or more (too
     typical).
     """
-    group, true_mean = np.arange(len(log_density)) % GROUPS, truth.mean()
-    left = [log_density[group != out].mean() - true_mean for out in range(GROUPS)]
-    gap = log_density.mean() - true_mean
-    return float(abs(gap)), np.sign(gap) * np.array(left)
+    gap = float(log_density.mean() - truth.mean())
+    return abs(gap), np.sign(gap) * (kernels.means_without(log_density) - truth.mean())
