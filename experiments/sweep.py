@@ -10,10 +10,8 @@ of `studies/sweep.py`.
 
 import inspect
 import itertools
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +28,7 @@ from experiments.config.source import check_told_apart, import_own
 from experiments.config.study import Study
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Infeasible, Trial
-from experiments.config.user_code import defaults_kept, of_user, told
+from experiments.config.user_code import of_user
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
@@ -64,7 +62,6 @@ class Setting:
 class OwnFile:
     """The contents of FILE.py."""
 
-    name: str
     path: Path
     question: str
     runs: Callable[[], Iterable[Setting]]
@@ -79,7 +76,7 @@ def main(study: SweepStudy, options: Options) -> pd.DataFrame:
     sized = calibrated(options.apply(replace(usual, **typed)), partial(trials, own), options)
     planned = list(trials(own, sized))
     return run_experiment(
-        Experiment("sweep", own.question, planned, list(contrasts(planned)), folder=own.name), options
+        Experiment("sweep", own.question, planned, list(contrasts(planned)), folder=own.path.stem), options
     )
 
 
@@ -91,7 +88,7 @@ def read(path: Path) -> OwnFile:
     """
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"file={str(path)!r}: there is no such Python file")
-    with defaults_kept(f"file={str(path)!r}"), _of_file(path):
+    with of_user(f"file={str(path)!r}", ValueError, file=path):
         module = import_own(path)
     question, runs = _have(path, module, "QUESTION", str), _have(path, module, "runs", Callable)
     presets = getattr(module, "PRESETS", {})
@@ -99,22 +96,7 @@ def read(path: Path) -> OwnFile:
         raise ValueError(f"file={str(path)!r}: PRESETS must be a dict of names and experiments.config.Study")
     if unknown := [name for name in presets if name not in SIZES]:
         raise ValueError(f"file={str(path)!r}: PRESETS has {unknown[0]!r}; its names are {', '.join(SIZES)}")
-    return OwnFile(path.stem, path, question, runs, dict(presets))
-
-
-@contextmanager
-def _of_file(path: Path, what: str = "") -> Iterator[None]:
-    """Turns what a user's file raises into a ValueError, with the line number if it is known."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # it may raise anything
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
-        if isinstance(error, SyntaxError) and error.filename == str(path):
-            lines = [error.lineno]
-        place = f"line {lines[-1]}: " if lines and lines[-1] else ""
-        raise ValueError(f"file={str(path)!r}: {what}{place}{told(error)}") from error
+    return OwnFile(path, question, runs, dict(presets))
 
 
 def _have(path: Path, module: ModuleType, name: str, kind: Any) -> Any:
@@ -210,7 +192,7 @@ def _check_planned_nfe(one: Setting) -> None:
 
 def _settings(own: OwnFile) -> list[Any]:
     """The settings that runs() yields. Raises ValueError if there are more than MAX_SETTINGS."""
-    with _of_file(own.path, "runs(): "):
+    with of_user(f"file={str(own.path)!r}: runs()", ValueError, file=own.path):
         found = list(itertools.islice(own.runs(), MAX_SETTINGS + 1))
     if len(found) > MAX_SETTINGS:
         raise ValueError(f"runs(): it yields more than {MAX_SETTINGS:,} settings, or does not end")

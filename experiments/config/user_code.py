@@ -19,8 +19,11 @@ def told(error: BaseException) -> str:
 
 
 @contextmanager
-def of_user(what: str, *also: type[Exception]) -> Iterator[None]:
-    """Turns what a user's code raises into a ValueError that names `what`. A ValueError passes, unless it is `also`."""
+def of_user(what: str, *also: type[Exception], file: Path | None = None) -> Iterator[None]:
+    """Turns what a user's code raises into a ValueError that names `what`. A ValueError passes, unless it is `also`.
+
+    `file`: of the code, so that the message has the line in it, if that is known.
+    """
     with defaults_kept(what):
         try:
             yield
@@ -29,7 +32,16 @@ def of_user(what: str, *also: type[Exception]) -> Iterator[None]:
         except BaseException as error:
             if isinstance(error, ValueError) and not isinstance(error, also):
                 raise
-            raise ValueError(f"{what}: {told(error)}") from error
+            line = f"line {number}: " if file and (number := _line(error, file)) else ""
+            raise ValueError(f"{what}: {line}{told(error)}") from error
+
+
+def _line(error: BaseException, file: Path) -> int | None:
+    """The line of a file in which an error was raised, None if that was elsewhere."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return error.lineno
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file]
+    return lines[-1] if lines else None
 
 
 @contextmanager

@@ -139,7 +139,7 @@ def test_a_network_that_was_trained_elsewhere_cannot_be_trained_otherwise(tmp_pa
     study = replace(PRESETS["smoke"], foreign=ForeignConfig("python:a:b", "0"))
     one = Setting("a", Ladder(n_steps=2), Euler(0.0), training={"lr": 1.0})
     with pytest.raises(ValueError, match=r"training=\{'lr': 1.0\} of 'a': --model brings a trained network"):
-        list(trials(OwnFile("a", Path("a.py"), "b", lambda: [one], {}), study))
+        list(trials(OwnFile(Path("a.py"), "b", lambda: [one], {}), study))
 
 
 def test_a_class_that_is_made_in_a_function_is_refused() -> None:
