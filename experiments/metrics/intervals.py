@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from experiments.metrics.distances import Array, jackknife_se
 from reports.schema import BETTER, ENOUGH_NETWORKS, GROUPS, LEVEL, NOT_DETECTABLE, POWER, WORSE
 
 
@@ -67,6 +68,11 @@ def pooled(differences: Sequence[float], ses: Sequence[float], level: float = LE
         mean, se, mean - half, mean + half, how, abs(mean) > half, max(_p_value(mean, *way[:2]) for way in ways),
         detectable, low, high, None if n >= ENOUGH_NETWORKS else n,
     )  # fmt: skip
+
+
+def pooled_scores(differences: Sequence[Array], level: float = LEVEL) -> Estimate:
+    """`pooled`, from (1 + GROUPS,) per network: the difference, then its jackknife replicates."""
+    return pooled([float(each[0]) for each in differences], [jackknife_se(each[1:]) for each in differences], level)
 
 
 def _p_value(mean: float, se: float, freedom: float) -> float:

@@ -6,12 +6,12 @@ import numpy as np
 
 from experiments.config.comparison import Contrast
 from experiments.config.trial import Row
-from experiments.metrics.distances import jackknife_se
-from experiments.metrics.intervals import LEVEL, pooled
+from experiments.metrics.intervals import LEVEL, pooled_scores
 from experiments.stages.common import load_meta
 from experiments.store.store import Store
 
-VALUES = ("class_distance", "kd_at_data_mix")
+AT_MIX = "kd_at_data_mix"
+VALUES = ("class_distance", AT_MIX)
 
 
 def class_mix_rows(contrasts: Sequence[Contrast], rows: Sequence[Row], store: Store) -> list[Row]:
@@ -25,12 +25,10 @@ def class_mix_rows(contrasts: Sequence[Contrast], rows: Sequence[Row], store: St
         if not all(trial.run_id in ok for pair in one.pairs for trial in pair):
             continue
         scored = [tuple(load_meta("scores", trial.score, store) for trial in pair) for pair in one.pairs]
-        if not all("kd_at_data_mix" in meta for pair in scored for meta in pair):
+        if not all(AT_MIX in meta for pair in scored for meta in pair):
             continue
-        replicates = [[np.asarray(meta["kd_at_data_mix_replicates"]) for meta in pair] for pair in scored]
-        whole = pooled(
-            [a["kd_at_data_mix"] - b["kd_at_data_mix"] for a, b in scored], [jackknife_se(a - b) for a, b in replicates]
-        )
+        each = [[np.append(meta[AT_MIX], meta[f"{AT_MIX}_replicates"]) for meta in pair] for pair in scored]
+        whole = pooled_scores([a - b for a, b in each])
         first = one.pairs[0][0]
         values = {
             f"{name}_{side}": float(np.mean([pair["ab".index(side)][name] for pair in scored]))

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from experiments.config.comparison import Contrast
+from experiments.config.config import ScoreConfig
 from experiments.config.trial import Row, Trial, described
 from experiments.metrics import trust
-from experiments.metrics.distances import METRICS, Array, jackknife_se
-from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, Estimate, holm, pooled, predicted, verdict
+from experiments.metrics.distances import METRICS, Array
+from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, Estimate, holm, pooled_scores, predicted, verdict
 from experiments.stages.common import load_meta
 from experiments.store.store import Store
 from reports.schema import JUDGE, NO_VERDICT
@@ -19,14 +20,7 @@ FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETW
 SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 RowsById = Mapping[str, Row]  # by run_id
 Runs = tuple[tuple[str, str], ...]  # the run ids of a and b, for each network
-
-
-@dataclass(frozen=True)
-class Score:
-    """The scores of one network's images: values by metric, and their delete-group replicates."""
-
-    values: Mapping[str, float]
-    replicates: Mapping[str, Array]
+Scores = Mapping[str, Array]  # metric -> (1 + GROUPS,): the score of one network's images, then its replicates
 
 
 @dataclass(frozen=True)
@@ -38,19 +32,22 @@ class Measured:
 
     contrast: Contrast
     pairs: Sequence[tuple[Trial, Trial]]
-    scored: Sequence[tuple[Score, Score]]
+    scored: Sequence[tuple[Scores, Scores]]
     whole: Mapping[str, Estimate]
     adjusted: str = ""
     p_adjusted: Mapping[str, float] | None = None
 
     def value(self, side: str, metric: str) -> float:
         """The score of side a or b, a mean over networks."""
-        return float(np.mean([pair["ab".index(side)].values[metric] for pair in self.scored]))
+        return float(np.mean([pair["ab".index(side)][metric][0] for pair in self.scored]))
+
+    def differences(self, metric: str) -> list[Array]:
+        """a - b for each network, (1 + GROUPS,). The jackknife leaves out images with the same indices of both."""
+        return [a[metric] - b[metric] for a, b in self.scored]
 
     def estimate(self, metric: str, level: float) -> Estimate:
         """The estimate over networks with an interval of this level."""
-        each = [difference(metric, a, b) for a, b in self.scored]
-        return pooled([d for d, _ in each], [se for _, se in each], level)
+        return pooled_scores(self.differences(metric), level)
 
     @property
     def runs(self) -> Runs:
@@ -74,21 +71,16 @@ def contrast_rows(
 def measure(contrast: Contrast, ok: RowsById, store: Store) -> Measured | None:
     """A contrast with its estimates, from the pairs whose runs succeeded; None without any."""
     pairs = [(a, b) for a, b in contrast.pairs if a.run_id in ok and b.run_id in ok]
-    scored = [(_stored(ok[a.run_id], a, store), _stored(ok[b.run_id], b, store)) for a, b in pairs]
+    scored = [(stored_scores(a.score, store), stored_scores(b.score, store)) for a, b in pairs]
     return of_scores(contrast, pairs, scored) if pairs else None
 
 
 def of_scores(
-    contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], scored: Sequence[tuple[Score, Score]]
+    contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], scored: Sequence[tuple[Scores, Scores]]
 ) -> Measured:
     """A contrast with its estimates over networks."""
     one = Measured(contrast, pairs, scored, {})
     return replace(one, whole={metric: one.estimate(metric, LEVEL) for metric in METRICS})
-
-
-def difference(metric: str, a: Score, b: Score) -> tuple[float, float]:
-    """a - b for one network and its standard error. The jackknife leaves out images with the same indices of both."""
-    return a.values[metric] - b.values[metric], jackknife_se(a.replicates[metric] - b.replicates[metric])
 
 
 def adjusted_for_number(found: Sequence[Measured]) -> list[Measured]:
@@ -125,11 +117,10 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
     contrast, pairs, scored = one.contrast, one.pairs, one.scored
     shared = _shared(contrast, pairs, ok)
     for metric in METRICS:
-        for pair, (a, b) in zip(pairs, scored, strict=True):
-            d, se = difference(metric, a, b)
+        for pair, (a, b), difference in zip(pairs, scored, one.differences(metric), strict=True):
             own = {"train_seed": pair[0].model.seed, "run_id_a": pair[0].run_id, "run_id_b": pair[1].run_id}
-            values = {"value_a": a.values[metric], "value_b": b.values[metric], "n_networks": 1}
-            yield shared | _numbers(metric, pooled([d], [se])) | own | values
+            values = {"value_a": float(a[metric][0]), "value_b": float(b[metric][0]), "n_networks": 1}
+            yield shared | _numbers(metric, pooled_scores([difference])) | own | values
     no_verdict = trust.no_images([quality(side, ok) for side in zip(*pairs, strict=True)], real_quality(floors, shared))
     if contrast.retrained and len(pairs) < ENOUGH_NETWORKS:
         no_verdict = no_verdict or FEW_NETWORKS
@@ -137,8 +128,7 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
     if no_verdict:
         whole = {metric: replace(estimate, clear=False) for metric, estimate in whole.items()}
     for metric in METRICS:
-        each = [difference(metric, a, b) for a, b in scored]
-        low, high = predicted([d for d, _ in each]) or (None, None)
+        low, high = predicted([float(difference[0]) for difference in one.differences(metric)]) or (None, None)
         value_a, value_b = one.value("a", metric), one.value("b", metric)
         pooled_row = {
             "value_a": value_a,
@@ -175,12 +165,10 @@ def to_settle(estimate: Estimate, smallest: float, n: int, n_networks: int, seco
     return {"n_to_settle": math.ceil(n * times), "minutes_to_settle": seconds * times / 60}
 
 
-def _stored(row: Row, trial: Trial, store: Store) -> Score:
-    meta = load_meta("scores", trial.score, store)
-    return Score(
-        {metric: row[metric] for metric in METRICS},
-        {metric: np.asarray(meta[f"{metric}_replicates"]) for metric in METRICS},
-    )
+def stored_scores(config: ScoreConfig, store: Store) -> Scores:
+    """The scores of one run, with their replicates."""
+    meta = load_meta("scores", config, store)
+    return {metric: np.append(meta[metric], meta[f"{metric}_replicates"]) for metric in METRICS}
 
 
 def quality(side: Sequence[Trial], ok: RowsById) -> Row:

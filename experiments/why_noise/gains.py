@@ -1,7 +1,7 @@
 """gains.csv: what noise changes, for every arm and yardstick; claims.csv: comparisons between arms, seed by seed."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,13 +14,13 @@ from rich.progress import track
 
 from experiments.config.config import ReferenceConfig, ScoreConfig
 from experiments.config.trial import Trial
-from experiments.metrics.distances import METRICS, Array, jackknife_se
-from experiments.metrics.intervals import LEVEL, pooled
+from experiments.metrics.distances import METRICS, Array
+from experiments.metrics.intervals import LEVEL, pooled_scores
 from experiments.models.exact import mixture_images, mixture_of
 from experiments.results.claims import NUMBERS
+from experiments.results.contrasts import stored_scores
 from experiments.results.floors import REPEATS, floor_of
 from experiments.results.table import write_rows
-from experiments.stages.common import load_meta
 from experiments.stages.score import load_each, load_reference
 from experiments.store.store import Store
 from experiments.why_noise.arms import EVERYWHERE, FULL, NONE, Arm, arms, bands, high_and_low
@@ -34,8 +34,7 @@ from reports.schema import FURTHER
 YARDSTICKS = (*METRICS, *FURTHER)
 OF_TRUTH = 20_000  # draws that the yardsticks' truth is known from
 TRUTH_SEED = 80_000
-Values = dict[str, tuple[float, Array]]  # yardstick -> value and jackknife replicates
-Gain = dict[int, tuple[float, Array]]  # seed -> gain and its replicates
+Values = dict[str, Array]  # yardstick -> (1 + GROUPS,): its value, then its jackknife replicates
 
 
 @dataclass(frozen=True)
@@ -45,18 +44,14 @@ class Gains:
     values: Mapping[tuple[str, str, int], Values]  # (arm, setting, seed) -> its values
     arms: Sequence[Arm]  # of the first seed
 
-    def gain(self, arm: str, metric: str, setting: str = FULL) -> Gain:
-        """setting minus no noise, for each seed of an arm."""
+    def gain(self, arm: str, metric: str, setting: str = FULL) -> dict[int, Array]:
+        """setting minus no noise, for each seed of an arm: the gain, then its replicates."""
         gains = {}
         for (name, label, seed), values in self.values.items():
             before = self.values.get((arm, NONE, seed), {})
             if (name, label) == (arm, setting) and metric in values and metric in before:
-                (value, replicates), (value_0, replicates_0) = values[metric], before[metric]
-                gains[seed] = (value - value_0, replicates - replicates_0)
+                gains[seed] = values[metric] - before[metric]
         return gains
-
-    def mean(self, arm: str, metric: str, setting: str, seeds: Iterable[int]) -> float:
-        return float(np.mean([self.values[arm, setting, seed][metric][0] for seed in seeds]))
 
 
 def write_gains(
@@ -84,16 +79,15 @@ def measure(study: WhyStudy, store: Store, done: Sequence[Trial], console: Conso
 
 def yardsticks(config: ScoreConfig, store: Store) -> Values:
     """The yardsticks of one scored run, and their jackknife replicates."""
-    meta, each = load_meta("scores", config, store), load_each(config, store)
-    out: Values = {name: (meta[name], np.asarray(meta[f"{name}_replicates"])) for name in METRICS}
+    out, each = dict(stored_scores(config, store)), load_each(config, store)
     features = each["features"].double().numpy()
     floor = floor_of(config.reference, store, len(features), REPEATS)  # known already: it is in floors.csv
-    out["root"] = root_above(*out["fd"], float(floor["fd"].mean()))
-    out["whitened"] = whitened_kd(features, _whitened(config.reference, store, len(features)))
+    out["root"] = root_above(out["fd"], float(floor["fd"].mean()))
+    out["whitened"] = np.append(*whitened_kd(features, _whitened(config.reference, store, len(features))))
     if "log_density" in each:
         shares, density = _truth(config.samples.model.data, config.samples.ladder.sigmas()[-1])
-        out["class_chi2"] = class_chi2(each["component"].numpy(), shares)
-        out["log_density"] = log_density_gap(each["log_density"].double().numpy(), density)
+        out["class_chi2"] = np.append(*class_chi2(each["component"].numpy(), shares))
+        out["log_density"] = np.append(*log_density_gap(each["log_density"].double().numpy(), density))
     return out
 
 
@@ -114,8 +108,8 @@ def _truth(data: str, sigma: float) -> tuple[Array, Array]:
     return shares.numpy(), torch.cat([mixture.log_density(*level) for level in levels]).numpy()
 
 
-def _numbers(gains: Sequence[tuple[float, Array]]) -> dict[str, Any]:
-    estimate = pooled([gain for gain, _ in gains], [jackknife_se(replicates) for _, replicates in gains])
+def _numbers(gains: Sequence[Array]) -> dict[str, Any]:
+    estimate = pooled_scores(gains)
     return {name: getattr(estimate, name) for name in NUMBERS} | {"level": LEVEL, "n_networks": len(gains)}
 
 
@@ -137,7 +131,7 @@ def gain_rows(study: WhyStudy, measured: Gains) -> Iterator[dict[str, Any]]:
                     yield labels | {"train_seed": seed} | _numbers([gain])
                 if gains:
                     values = {
-                        name: measured.mean(arm.name, metric, label, gains)
+                        name: float(np.mean([measured.values[arm.name, label, seed][metric][0] for seed in gains]))
                         for name, label in (("value_0", NONE), ("value", setting))
                     }
                     yield labels | values | _numbers(list(gains.values()))
@@ -154,14 +148,7 @@ def claim_rows(study: WhyStudy, measured: Gains) -> Iterator[dict[str, Any]]:
         for metric in YARDSTICKS:
             each = [(factor, measured.gain(arm, metric, setting)) for factor, arm, setting in claim.terms]
             seeds = [seed for seed in study.seeds if all(seed in gains for _, gains in each)]
-            total = [
-                (
-                    sum(factor * gains[seed][0] for factor, gains in each),
-                    np.sum([factor * gains[seed][1] for factor, gains in each], axis=0),
-                )
-                for seed in seeds
-            ]
-            if total:
+            if total := [np.sum([factor * gains[seed] for factor, gains in each], axis=0) for seed in seeds]:
                 labels = {name: getattr(claim, name) for name in ("arm", "kind", "band_low", "images_seen")}
                 yield {"claim": claim.name, "metric": metric} | labels | _numbers(total)
 

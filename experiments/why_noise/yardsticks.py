@@ -60,12 +60,12 @@ def whitened_kd(features: Array, real: Whitened) -> tuple[float, Array]:
     return whole, kernels.pair_means_without(sums) + real.within - 2 * kernels.means_without(across)
 
 
-def root_above(fd: float, replicates: Array, floor: float) -> tuple[float, Array]:
-    """The square root of FD above the floor, 0 below it, and its replicates (GROUPS,).
+def root_above(fd: Array, floor: float) -> Array:
+    """The square root of FD above the floor, 0 below it. `fd`: (1 + GROUPS,), its value and then its replicates.
 
     FD is a squared distance: half of an error leaves a quarter of it, and half of its root.
     """
-    return float(np.sqrt(max(fd - floor, 0))), np.sqrt(np.maximum(replicates - floor, 0))
+    return np.asarray(np.sqrt(np.maximum(fd - floor, 0)))
 
 
 def class_chi2(components: Array, shares: Array) -> tuple[float, Array]:

@@ -11,7 +11,7 @@ from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, Sco
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Row, Trial
 from experiments.metrics.intervals import pooled
-from experiments.results.contrasts import Measured, Score, adjusted_for_number, measured_rows, of_scores, to_settle
+from experiments.results.contrasts import Measured, adjusted_for_number, measured_rows, of_scores, to_settle
 from reports.schema import JUDGE, METRICS
 
 GROUPS = 20
@@ -37,12 +37,11 @@ def measured(
     pairs = tuple((trial(eta, seed, **training), trial(0.0, seed)) for seed in range(n_networks))
     spread = np.linspace(-1, 1, GROUPS)
     spread *= se * np.sqrt(n_networks) / np.sqrt((GROUPS - 1) / GROUPS * (spread**2).sum())
-    none = {name: np.zeros(GROUPS) for name in METRICS}
-    a = Score(dict.fromkeys(none, 1 + difference), dict.fromkeys(none, spread))
+    a = dict.fromkeys(METRICS, np.append(1 + difference, spread))
     return of_scores(
         Contrast("explored", "any", "a", "b", pairs, family=family),
         pairs,
-        [(a, Score(dict.fromkeys(none, 1), none))] * n_networks,
+        [(a, dict.fromkeys(METRICS, np.append(1, np.zeros(GROUPS))))] * n_networks,
     )
 
 
