@@ -4,10 +4,11 @@ The gain is the change of a distance by noise, of one network: the largest eta m
 docs/predictions.md says what each number should be.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
+import pandas as pd
 from scipy.stats import spearmanr
 
 from experiments.config.trial import Row
@@ -16,7 +17,7 @@ from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, pooled
 
 BANDS = ((2.85, 30.0), (0.285, 2.85), (0.0, 0.285))  # of sigma
 NUMBERS = tuple("difference se low high interval holds_for clear detectable".split())
-Network = tuple[float, float, float, str]  # p_mean, p_std, images_seen, training seed
+NETWORK = ["p_mean", "p_std", "images_seen", "train_seed"]  # what tells networks apart
 Profiles = Mapping[str, Mapping[float, float]]  # model_id -> sigma -> held-out error
 PREDICTED = (-1.7, -1.1, 0.1, 0.7)  # P_means besides the default's that the predictions speak of
 
@@ -30,65 +31,48 @@ def claim_rows(rows: Sequence[Row], profiles: Profiles, p_mean: float, p_std: fl
         p_mean, p_std: of the default distribution. Networks with this P_std are compared: those with the P_means of
             the predictions if all of these are there, else all. A seed that lacks one of them is left out.
     """
-    known = {row["p_mean"] for row in rows if row.get("p_mean") is not None}
-    compared = {p_mean, *PREDICTED} if known >= {p_mean, *PREDICTED} else known
+    if len({row["eta"] for row in rows}) < 2:
+        return
+    known, wanted = {row["p_mean"] for row in rows if row.get("p_mean") is not None}, {p_mean, *PREDICTED}
     for metric in METRICS:
-        gains, models = network_gains(rows, metric)
-        lengths = sorted({network[2] for network in gains})
-        for images_seen in lengths:
-            here = {n: gain for n, gain in gains.items() if n[1:3] == (p_std, images_seen) and n[0] in compared}
-            each = list(_by_seed(here, lambda found: _higher_minus_lower(found, p_mean)))
-            if each:
+        gains = network_gains(rows, metric)
+        compared = gains[(gains["p_std"] == p_std) & gains["p_mean"].isin(wanted if known >= wanted else known)]
+        for images_seen in sorted(gains["images_seen"].unique()):
+            here = compared[compared["images_seen"] == images_seen]
+            if each := _by_seed(here, partial(_higher_minus_lower, p_mean=p_mean)):
                 claim = "gain, higher − lower P_mean"
                 yield {"claim": claim, "images_seen": images_seen, "metric": metric} | _numbers(each)
-        same = {n: gain for n, gain in gains.items() if n[1] == p_std and n[0] in compared}
-        for width, chosen in ((p_std, same), (None, gains)):
+        for width, chosen in ((p_std, compared), (None, gains)):
             for low, high in BANDS:
-                errors = {network: _mean_error(profiles[models[network]], low, high) for network in chosen}
-                each = list(_by_seed(chosen, lambda found, errors=errors: _correlation(found, errors)))
-                if each:
+                errors = [_mean_error(profiles[model], low, high) for model in chosen["model_id"]]
+                if each := _by_seed(chosen.assign(error=errors), rank_correlation):
                     labels = {"band_low": low, "band_high": high, "p_std": width, "images_seen": None, "metric": metric}
                     yield {"claim": "rank correlation of −gain with the error"} | labels | _numbers(each)
 
 
-def network_gains(rows: Sequence[Row], metric: str) -> tuple[dict[Network, float], dict[Network, str]]:
-    """The gain of each network that was sampled with and without noise, and its model_id."""
-    values: dict[Network, dict[float, float]] = {}
-    models: dict[Network, str] = {}
-    for row in rows:
-        if row.get("p_mean") is not None:
-            network = (row["p_mean"], row["p_std"], row["images_seen"], row["train_seed"])
-            values.setdefault(network, {})[row["eta"]] = row[metric]
-            models[network] = row["model_id"]
-    etas = {eta for found in values.values() for eta in found}
-    ends = (min(etas), max(etas)) if len(etas) > 1 else ()
-    return {
-        network: found[ends[1]] - found[ends[0]]
-        for network, found in values.items()
-        if ends and found.keys() >= {*ends}
-    }, models
+def network_gains(rows: Sequence[Row], metric: str) -> pd.DataFrame:
+    """The gain of each network that was sampled with and without noise: `NETWORK`, model_id and gain."""
+    frame = pd.DataFrame(rows, columns=[*NETWORK, "model_id", "eta", metric]).dropna(subset=["p_mean"])
+    values = frame.pivot(index=[*NETWORK, "model_id"], columns="eta", values=metric)
+    gains = values[values.columns.max()] - values[values.columns.min()]
+    return gains.dropna().rename("gain").reset_index()
 
 
-def _by_seed(gains: Mapping[Network, float], statistic: Any) -> Iterator[float]:
-    complete = len({network[:3] for network in gains})
-    for seed in dict.fromkeys(network[3] for network in gains):
-        here = {network: gain for network, gain in gains.items() if network[3] == seed}
-        value = statistic(here) if len(here) == complete else None
-        if value is not None:
-            yield float(value)
+def _by_seed(gains: pd.DataFrame, statistic: Callable[[pd.DataFrame], float | None]) -> list[float]:
+    """The statistic of each seed that lacks no network that another seed has."""
+    complete = len(gains.drop_duplicates(NETWORK[:3]))
+    values = [statistic(same) for _, same in gains.groupby("train_seed") if len(same) == complete]
+    return [float(value) for value in values if value is not None]
 
 
-def _higher_minus_lower(gains: Mapping[Network, float], p_mean: float) -> float | None:
-    higher = [gain for network, gain in gains.items() if network[0] > p_mean]
-    lower = [gain for network, gain in gains.items() if network[0] < p_mean]
-    return float(np.mean(higher) - np.mean(lower)) if higher and lower else None
+def _higher_minus_lower(gains: pd.DataFrame, p_mean: float) -> float | None:
+    higher, lower = gains["gain"][gains["p_mean"] > p_mean], gains["gain"][gains["p_mean"] < p_mean]
+    return higher.mean() - lower.mean() if len(higher) and len(lower) else None
 
 
-def _correlation(gains: Mapping[Network, float], errors: Mapping[Network, float]) -> float | None:
+def rank_correlation(gains: pd.DataFrame) -> float | None:
     """Spearman's rank correlation between the error and the size of the gain, over the networks of one seed."""
-    if len(gains) < 4:
-        return None
-    return float(spearmanr([errors[network] for network in gains], [-gain for gain in gains.values()]).statistic)
+    return spearmanr(gains["error"], -gains["gain"]).statistic if len(gains) >= 4 else None
 
 
 def _mean_error(profile: Mapping[float, float], low: float, high: float) -> float:
