@@ -18,6 +18,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +143,8 @@ def gains(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast]:
     One contrast per setting and length of training.
     """
     main = [trial for trial in planned if isinstance(trial, Trial) and trial.mode != "control"]
-    labels = {trial: described(trial) for trial in main}
-    etas = sorted({row["eta"] for row in labels.values()})
-    groups = grouped(main, lambda trial: tuple(labels[trial][name] for name in ("setting", "images_seen", "eta")))
-    kinds = list(dict.fromkeys(key[:2] for key in groups))
+    groups = grouped(main, lambda trial: itemgetter("setting", "images_seen", "eta")(described(trial)))
+    etas, kinds = sorted({eta for *_, eta in groups}), dict.fromkeys(key[:2] for key in groups)
     if len(etas) < 2 or len({images_seen for _, images_seen in kinds}) < 2:
         return
     for setting, images_seen in kinds:
@@ -181,10 +180,7 @@ def write_extras(
     write_rows(directory / "curves.csv", lines)
     if study.map:
         rows = [row(trial, store, None) for trial in done if trial.mode != "control" and trial.model in measured]
-        errors: dict[str, dict[float, float]] = {}
-        for line in lines:
-            errors.setdefault(line["model_id"], {})[line["sigma"]] = line["relative_error"]
-        found = claims.claim_rows(rows, errors, study.p_means[0], study.p_stds[0])
+        found = claims.claim_rows(rows, lines, study.p_means[0], study.p_stds[0])
         write_rows(directory / "claims.csv", list(found))
     sigmas = geometric(DENSITY_POINTS - 1, *SIGMA_RANGE)
     densities = [

@@ -4,10 +4,9 @@ The gain is the change of a distance by noise, of one network: the largest eta m
 docs/predictions.md says what each number should be.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
@@ -18,22 +17,22 @@ from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, pooled
 BANDS = ((2.85, 30.0), (0.285, 2.85), (0.0, 0.285))  # of sigma
 NUMBERS = tuple("difference se low high interval holds_for clear detectable".split())
 NETWORK = ["p_mean", "p_std", "images_seen", "train_seed"]  # what tells networks apart
-Profiles = Mapping[str, Mapping[float, float]]  # model_id -> sigma -> held-out error
 PREDICTED = (-1.7, -1.1, 0.1, 0.7)  # P_means besides the default's that the predictions speak of
 
 
-def claim_rows(rows: Sequence[Row], profiles: Profiles, p_mean: float, p_std: float) -> Iterator[Row]:
+def claim_rows(rows: Sequence[Row], curves: Sequence[Row], p_mean: float, p_std: float) -> Iterator[Row]:
     """Rows of claims.csv.
 
     Args:
         rows: rows of table.csv that succeeded, without those of the control.
-        profiles: the error profile of each network.
+        curves: rows of curves.csv, the held-out error of each network by noise level.
         p_mean, p_std: of the default distribution. Networks with this P_std are compared: those with the P_means of
             the predictions if all of these are there, else all. A seed that lacks one of them is left out.
     """
     if len({row["eta"] for row in rows}) < 2:
         return
     known, wanted = {row["p_mean"] for row in rows if row.get("p_mean") is not None}, {p_mean, *PREDICTED}
+    profiles = pd.DataFrame(curves)
     for metric in METRICS:
         gains = network_gains(rows, metric)
         compared = gains[(gains["p_std"] == p_std) & gains["p_mean"].isin(wanted if known >= wanted else known)]
@@ -44,8 +43,8 @@ def claim_rows(rows: Sequence[Row], profiles: Profiles, p_mean: float, p_std: fl
                 yield {"claim": claim, "images_seen": images_seen, "metric": metric} | _numbers(each)
         for width, chosen in ((p_std, compared), (None, gains)):
             for low, high in BANDS:
-                errors = [_mean_error(profiles[model], low, high) for model in chosen["model_id"]]
-                if each := _by_seed(chosen.assign(error=errors), rank_correlation):
+                errors = profiles[profiles["sigma"].between(low, high)].groupby("model_id")["relative_error"].mean()
+                if each := _by_seed(chosen.assign(error=chosen["model_id"].map(errors)), rank_correlation):
                     labels = {"band_low": low, "band_high": high, "p_std": width, "images_seen": None, "metric": metric}
                     yield {"claim": "rank correlation of −gain with the error"} | labels | _numbers(each)
 
@@ -73,10 +72,6 @@ def _higher_minus_lower(gains: pd.DataFrame, p_mean: float) -> float | None:
 def rank_correlation(gains: pd.DataFrame) -> float | None:
     """Spearman's rank correlation between the error and the size of the gain, over the networks of one seed."""
     return spearmanr(gains["error"], -gains["gain"]).statistic if len(gains) >= 4 else None
-
-
-def _mean_error(profile: Mapping[float, float], low: float, high: float) -> float:
-    return float(np.mean([error for sigma, error in profile.items() if low <= sigma <= high]))
 
 
 def _numbers(each: Sequence[float]) -> Row:

@@ -28,20 +28,21 @@ def rows(n_seeds: int, gain_of: dict[float, float]) -> list[dict[str, object]]:
 GAINS = {-1.5: -3.0, -0.5: -2.0, 0.5: -1.0}
 
 
-def profiles(found: list[dict[str, object]]) -> dict[str, dict[float, float]]:
+def curves(found: list[dict[str, object]]) -> list[dict[str, object]]:
     """The error at high levels follows the gain, that at middle levels opposes it, that at low ones is the same."""
-    known = {}
+    points = []
     for row in found:
         size = -GAINS[float(row["p_mean"])] * 100 / float(row["images_seen"])  # type: ignore[arg-type]
-        known[str(row["model_id"])] = {10.0: size, 1.0: 1 / size, 0.1: 0.5}
-    return known
+        for sigma, error in ((10.0, size), (1.0, 1 / size), (0.1, 0.5)):
+            points.append({"model_id": row["model_id"], "sigma": sigma, "relative_error": error})
+    return points
 
 
 @pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
 def test_claims_have_the_signs_of_the_made_up_truth() -> None:
     found = rows(5, GAINS)
     keys = ("claim", "images_seen", "band_low", "p_std")
-    made = claim_rows(found, profiles(found), -0.5, 1.2)
+    made = claim_rows(found, curves(found), -0.5, 1.2)
     claims = {tuple(map(row.get, keys)): row for row in made if row["metric"] == "fd"}
     trend = claims["gain, higher − lower P_mean", 100.0, None, None]
     assert trend["difference"] == pytest.approx(2.0, abs=0.01) and trend["low"] > 0 and trend["n_networks"] == 5
@@ -54,7 +55,7 @@ def test_claims_have_the_signs_of_the_made_up_truth() -> None:
 @pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
 def test_few_seeds_give_no_interval() -> None:
     found = rows(2, GAINS)
-    for row in claim_rows(found, profiles(found), -0.5, 1.2):
+    for row in claim_rows(found, curves(found), -0.5, 1.2):
         assert row["low"] is None and row["interval"] is None and not row["clear"]
 
 
