@@ -25,29 +25,29 @@ Scores = Mapping[str, Array]  # metric -> (1 + GROUPS,): the score of one networ
 
 @dataclass(frozen=True)
 class Measured:
-    """A contrast with the scores of both sides for each network, and its estimate over networks by metric.
+    """A contrast with the scores of both sides for each network.
 
-    `adjusted` says for how many comparisons the verdict is corrected, and `p_adjusted` are the corrected p values.
+    Its verdict is corrected for `n_comparisons`; `p_adjusted` are the corrected p values by metric, if it has a family.
     """
 
     contrast: Contrast
     pairs: Sequence[tuple[Trial, Trial]]
     scored: Sequence[tuple[Scores, Scores]]
-    whole: Mapping[str, Estimate]
-    adjusted: str = ""
+    n_comparisons: int = 1
     p_adjusted: Mapping[str, float] | None = None
-
-    def value(self, side: str, metric: str) -> float:
-        """The score of side a or b, a mean over networks."""
-        return float(np.mean([pair["ab".index(side)][metric][0] for pair in self.scored]))
 
     def differences(self, metric: str) -> list[Array]:
         """a - b for each network, (1 + GROUPS,). The jackknife leaves out images with the same indices of both."""
         return [a[metric] - b[metric] for a, b in self.scored]
 
-    def estimate(self, metric: str, level: float) -> Estimate:
-        """The estimate over networks with an interval of this level."""
-        return pooled_scores(self.differences(metric), level)
+    def estimate(self, metric: str) -> Estimate:
+        """The estimate over networks. `clear` and what was detectable are corrected for the number of comparisons."""
+        whole = pooled_scores(self.differences(metric))
+        if self.p_adjusted is None:
+            return whole
+        stricter = vars(pooled_scores(self.differences(metric), 1 - (1 - LEVEL) / self.n_comparisons))
+        power = {name: stricter[name] for name in ("detectable", "detectable_low", "detectable_high")}
+        return replace(whole, clear=whole.clear and self.p_adjusted[metric] <= 1 - LEVEL, **power)
 
     @property
     def runs(self) -> Runs:
@@ -64,52 +64,34 @@ def contrast_rows(
         floors: rows of floors.csv, for samples that are no images. Without them nothing is held to be none.
     """
     ok = {row["run_id"]: row for row in rows if row["status"] == "ok"}
-    found = [one for contrast in contrasts if (one := measure(contrast, ok, store))]
-    return [line for one in adjusted_for_number(found) for line in measured_rows(one, ok, floors)]
+    measured = []
+    for contrast in contrasts:
+        pairs = [(a, b) for a, b in contrast.pairs if a.run_id in ok and b.run_id in ok]
+        scored = [(stored_scores(a.score, store), stored_scores(b.score, store)) for a, b in pairs]
+        measured += [Measured(contrast, pairs, scored)] if pairs else []
+    return [line for one in adjusted_for_number(measured) for line in measured_rows(one, ok, floors)]
 
 
-def measure(contrast: Contrast, ok: RowsById, store: Store) -> Measured | None:
-    """A contrast with its estimates, from the pairs whose runs succeeded; None without any."""
-    pairs = [(a, b) for a, b in contrast.pairs if a.run_id in ok and b.run_id in ok]
-    scored = [(stored_scores(a.score, store), stored_scores(b.score, store)) for a, b in pairs]
-    return of_scores(contrast, pairs, scored) if pairs else None
-
-
-def of_scores(
-    contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], scored: Sequence[tuple[Scores, Scores]]
-) -> Measured:
-    """A contrast with its estimates over networks."""
-    one = Measured(contrast, pairs, scored, {})
-    return replace(one, whole={metric: one.estimate(metric, LEVEL) for metric in METRICS})
-
-
-def adjusted_for_number(found: Sequence[Measured]) -> list[Measured]:
+def adjusted_for_number(measured: Sequence[Measured]) -> list[Measured]:
     """The same contrasts; in each family a difference is clear only if it is so after Holm's correction.
 
     `detectable` is then what the first step of Holm's method detects, which is Bonferroni's. The same runs, compared in
     two modes, count once.
     """
-    families: dict[str, dict[Runs, list[Measured]]] = {}
-    for one in found:
-        if one.contrast.family:
-            families.setdefault(one.contrast.family, {}).setdefault(one.runs, []).append(one)
-    corrected: dict[int, Measured] = {}
-    for family in families.values():
-        p_values = {metric: holm([same[0].whole[metric].p_value for same in family.values()]) for metric in METRICS}
-        for place, same in enumerate(family.values()):
-            p_adjusted = {metric: p_values[metric][place] for metric in METRICS}
-            corrected |= {id(one): _corrected(one, p_adjusted, len(family)) for one in same}
-    return [corrected.get(id(one), one) for one in found]
-
-
-def _corrected(one: Measured, p_adjusted: Mapping[str, float], number: int) -> Measured:
-    whole = {}
-    for metric, estimate in one.whole.items():
-        stricter = vars(one.estimate(metric, 1 - (1 - LEVEL) / number))
-        power = {name: stricter[name] for name in ("detectable", "detectable_low", "detectable_high")}
-        whole[metric] = replace(estimate, clear=estimate.clear and p_adjusted[metric] <= 1 - LEVEL, **power)
-    text = f"Holm, {number} comparisons" if number > 1 else ""
-    return replace(one, whole=whole, adjusted=text, p_adjusted=p_adjusted)
+    families: dict[str, dict[Runs, Measured]] = {}
+    for one in measured:
+        families.setdefault(one.contrast.family, {})[one.runs] = one
+    p_values: dict[tuple[str, Runs], dict[str, float]] = {}
+    for name, family in families.items():
+        for metric in METRICS:
+            adjusted = holm([one.estimate(metric).p_value for one in family.values()])
+            for runs, p_value in zip(family, adjusted, strict=True):
+                p_values.setdefault((name, runs), {})[metric] = p_value
+    return [
+        replace(one, n_comparisons=len(families[family]), p_adjusted=p_values[family, one.runs]) if family else one
+        for one in measured
+        for family in [one.contrast.family]
+    ]
 
 
 def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> Iterator[Row]:
@@ -124,28 +106,28 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
     no_verdict = trust.no_images([quality(side, ok) for side in zip(*pairs, strict=True)], real_quality(floors, shared))
     if contrast.retrained and len(pairs) < ENOUGH_NETWORKS:
         no_verdict = no_verdict or FEW_NETWORKS
-    whole = dict(one.whole)
+    whole = {metric: one.estimate(metric) for metric in METRICS}
     if no_verdict:
         whole = {metric: replace(estimate, clear=False) for metric, estimate in whole.items()}
     for metric in METRICS:
         low, high = predicted([float(difference[0]) for difference in one.differences(metric)]) or (None, None)
-        value_a, value_b = one.value("a", metric), one.value("b", metric)
+        value_a, value_b = (
+            float(np.mean([scores[metric][0] for scores in side])) for side in zip(*scored, strict=True)
+        )
         pooled_row = {
             "value_a": value_a,
             "value_b": value_b,
             "n_networks": len(pairs),
             "new_network_low": low,
             "new_network_high": high,
-            "adjusted": one.adjusted or None,
+            "adjusted": f"Holm, {one.n_comparisons} comparisons" if one.n_comparisons > 1 else None,
             "p_adjusted": one.p_adjusted[metric] if one.p_adjusted else None,
             "no_verdict": no_verdict or None,
             "verdict": NO_VERDICT if no_verdict else verdict(whole[JUDGE]),
         }
-        if metric == JUDGE:
-            seconds = [ok[trial.run_id]["seconds"] for pair in pairs for trial in pair]
-            if not no_verdict:
-                n = shared["n_samples"]
-                pooled_row |= to_settle(whole[metric], SMALLEST * value_b, n, len(pairs), sum(seconds))
+        if metric == JUDGE and not no_verdict:
+            seconds = sum(ok[trial.run_id]["seconds"] for pair in pairs for trial in pair)
+            pooled_row |= to_settle(whole[metric], SMALLEST * value_b, shared["n_samples"], len(pairs), seconds)
         yield shared | _numbers(metric, whole[metric]) | pooled_row
 
 

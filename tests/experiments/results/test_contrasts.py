@@ -10,8 +10,8 @@ from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Row, Trial
-from experiments.metrics.intervals import pooled
-from experiments.results.contrasts import Measured, adjusted_for_number, measured_rows, of_scores, to_settle
+from experiments.metrics.intervals import pooled, pooled_scores
+from experiments.results.contrasts import Measured, adjusted_for_number, measured_rows, to_settle
 from reports.schema import JUDGE, METRICS
 
 GROUPS = 20
@@ -38,7 +38,7 @@ def measured(
     spread = np.linspace(-1, 1, GROUPS)
     spread *= se * np.sqrt(n_networks) / np.sqrt((GROUPS - 1) / GROUPS * (spread**2).sum())
     a = dict.fromkeys(METRICS, np.append(1 + difference, spread))
-    return of_scores(
+    return Measured(
         Contrast("explored", "any", "a", "b", pairs, family=family),
         pairs,
         [(a, dict.fromkeys(METRICS, np.append(1, np.zeros(GROUPS))))] * n_networks,
@@ -63,29 +63,30 @@ def made_row(trial: Trial, quality: float) -> Row:
 
 
 def test_standard_error_of_the_helper_is_the_one_asked_for() -> None:
-    assert measured(-0.1, 0.03).whole[JUDGE].se == pytest.approx(0.03)
+    assert measured(-0.1, 0.03).estimate(JUDGE).se == pytest.approx(0.03)
 
 
 def test_holm_takes_back_what_only_one_of_many_comparisons_finds() -> None:
     alone = measured(-0.1, 0.045, family="f")  # p = 0.03
     others = [measured(-0.01, 0.045, family="f", eta=eta) for eta in (0.2, 0.4, 0.6)]
-    assert alone.whole[JUDGE].clear
+    assert alone.estimate(JUDGE).clear
     corrected = adjusted_for_number([alone, *others])
-    assert not corrected[0].whole[JUDGE].clear and corrected[0].adjusted == "Holm, 4 comparisons"
+    assert not corrected[0].estimate(JUDGE).clear and rows(corrected[0])["adjusted"] == "Holm, 4 comparisons"
     assert rows(corrected[0])["verdict"] == "not detectable"
     assert rows(corrected[0])["p_adjusted"] == pytest.approx(4 * rows(corrected[0])["p_value"])
     strong = adjusted_for_number([measured(-0.3, 0.045, family="f"), *others])[0]
     assert rows(strong)["verdict"] == "better"
-    assert adjusted_for_number([alone])[0].whole[JUDGE].clear  # a family of one
-    assert corrected[0].whole[JUDGE].detectable == alone.estimate(JUDGE, 1 - 0.05 / 4).detectable
-    assert adjusted_for_number([alone])[0].whole[JUDGE].detectable == alone.whole[JUDGE].detectable
+    [family_of_one] = adjusted_for_number([alone])
+    assert family_of_one.estimate(JUDGE) == alone.estimate(JUDGE)
+    stricter = pooled_scores(alone.differences(JUDGE), 1 - 0.05 / 4)
+    assert corrected[0].estimate(JUDGE).detectable == stricter.detectable
 
 
 def test_the_same_runs_compared_in_two_modes_count_once_and_get_one_verdict() -> None:
     first, other = measured(-0.1, 0.045, family="f"), measured(-0.01, 0.045, family="f", eta=0.5)
     again = replace(first, contrast=replace(first.contrast, mode="pareto"))
     found = adjusted_for_number([first, other, again])
-    assert {one.adjusted for one in found} == {"Holm, 2 comparisons"}
+    assert {rows(one)["adjusted"] for one in found} == {"Holm, 2 comparisons"}
     assert found[0].p_adjusted == found[2].p_adjusted and found[2].contrast.mode == "pareto"
 
 
@@ -101,9 +102,9 @@ def test_samples_that_are_no_images_get_no_verdict() -> None:
 
 
 def test_the_metric_that_decides_makes_the_verdict_also_if_another_says_the_opposite() -> None:
-    one = measured(-0.3, 0.03)
-    opposite = {"fd": replace(one.whole["fd"], difference=0.3, low=0.2, high=0.4)}
-    assert rows(replace(one, whole={**one.whole, **opposite}))["verdict"] == "better"
+    one, opposite = measured(-0.3, 0.03), measured(0.3, 0.03)
+    scored = [({**a, "fd": other["fd"]}, b) for (a, b), (other, _) in zip(one.scored, opposite.scored, strict=True)]
+    assert rows(replace(one, scored=scored))["verdict"] == "better"
 
 
 def test_settings_with_their_own_training_need_five_networks() -> None:
