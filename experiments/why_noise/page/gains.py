@@ -42,9 +42,9 @@ def whole(run: Run, images_seen: float | None) -> pd.Series | None:
     return first(of(run, "whole"), kind="exact" if images_seen is None else "network", images_seen=images_seen)
 
 
-def claim(run: Run, name: str, images_seen: float | None, metric: str = DECIDES, **more: object) -> pd.Series | None:
+def claim(run: Run, name: str, images_seen: float | None, **more: object) -> pd.Series | None:
     """The claim of this name; `more` are further columns, such as band_low, where several have it."""
-    return first(run.claims[run.claims["metric"] == metric], claim=name, images_seen=images_seen, **more)
+    return first(run.claims, metric=DECIDES, claim=name, images_seen=images_seen, **more)
 
 
 def half_left(run: Run, images_seen: float, edge: float | None = None) -> pd.Series | None:
