@@ -118,7 +118,7 @@ class Study:
         `longest`: on the longest ladder of this schedule within `budget`; `Infeasible` if there is none.
         """
         from experiments.config.config import Ladder
-        from experiments.config.trial import Trial
+        from experiments.config.trial import Infeasible, Trial
 
         try:
             fitting = ladder
@@ -127,7 +127,7 @@ class Study:
                 fitting = ladder.within(budget, sampler)
             score = self.score(model, fitting, sampler, **how)
         except ValueError as error:
-            return self.infeasible(experiment, mode, setting, model, ladder, sampler, budget=budget, why=str(error))
+            return Infeasible(experiment, mode, setting, model, ladder, sampler, budget, str(error))
         return Trial(experiment, mode, score, setting, budget, denoiser)
 
     def score(
@@ -156,25 +156,6 @@ class Study:
             batch_size=self.batch_size,
         )
         return ScoreConfig(samples, self.reference or ReferenceConfig("mnist5k", "digits", ""))
-
-    def infeasible(
-        self,
-        experiment: str,
-        mode: str,
-        setting: str,
-        model: "ModelConfig",
-        ladder: "Ladder | AlphaBetaLadder",
-        sampler: "Sampler",
-        *,
-        budget: int | None = None,
-        why: str,
-    ) -> "Infeasible":
-        """A note that a run is impossible, and why."""
-        from experiments.config.trial import Infeasible
-
-        values = {"schedule": ladder.name, "sampler": sampler.name, "train_seed": model.seed, "budget": budget}
-        values |= {"n_steps": len(ladder.sigmas()) - 1, "eta": getattr(sampler, "eta", None)}
-        return Infeasible(experiment, mode, setting, tuple(values.items()), why)
 
 
 # What most presets of this name share. n_samples of smoke is just above the dimension of the features.

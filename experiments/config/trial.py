@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from experiments.config.config import SampleConfig, ScoreConfig
+from diffusion_core.samplers import Sampler
+from experiments.config.config import AlphaBetaLadder, Ladder, SampleConfig, ScoreConfig
 from experiments.config.denoisers import ModelConfig
 from experiments.config.identity import MIXTURE, identity
 
@@ -52,7 +53,10 @@ class Infeasible:
     experiment: str
     mode: str
     setting: str
-    values: tuple[tuple[str, Any], ...]
+    model: ModelConfig
+    ladder: Ladder | AlphaBetaLadder
+    sampler: Sampler
+    budget: int | None
     why: str
 
     def row(self) -> Row:
@@ -62,10 +66,11 @@ class Infeasible:
 def described(trial: Trial | Infeasible) -> Row:
     """The columns of table.csv that are known before the run. Missing values are None or absent."""
     if isinstance(trial, Infeasible):
-        labels = {"experiment": trial.experiment, "mode": trial.mode, "setting": trial.setting}
-        return dict(trial.values) | labels
+        values: Row = {"schedule": trial.ladder.name, "sampler": trial.sampler.name, "train_seed": trial.model.seed}
+        values |= {"n_steps": len(trial.ladder.sigmas()) - 1, "eta": getattr(trial.sampler, "eta", None)}
+        return values | {name: getattr(trial, name) for name in ("experiment", "mode", "setting", "budget")}
     samples, model, ladder = trial.samples, trial.model, trial.samples.ladder
-    values: Row = {
+    values = {
         "experiment": trial.experiment,
         "mode": trial.mode,
         "setting": trial.setting or None,

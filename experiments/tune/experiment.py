@@ -142,7 +142,7 @@ def trials(
                     first = raced.setdefault((ladder.sigmas(), sampler, setting.to_zero), setting.name)
                     why = why or ("" if first == setting.name else f"it is the same as “{first}”")
                 if ladder is None or why:
-                    yield shorter.infeasible(*what, ladder or levels, sampler, budget=budget, why=why)
+                    yield Infeasible(*what, ladder or levels, sampler, budget, why)
                     continue
                 trial = shorter.trial(*what, ladder, sampler, final_denoise=setting.to_zero, budget=budget)
                 yield reseeded(trial, study.search_seed * AGAIN) if isinstance(trial, Trial) else trial
