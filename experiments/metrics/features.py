@@ -108,7 +108,7 @@ def features_id(name: str, weights: Path | None = None) -> str:
 
 
 def extract(
-    name: str, pixels: torch.Tensor, *, weights: Path | None = None, device: torch.device | str = "cpu"
+    name: str, pixels: torch.Tensor, *, weights: Path | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Features of images from the extractor that torch-fidelity uses, and class logits for `digits`.
 
@@ -117,7 +117,6 @@ def extract(
         pixels: uint8 (n, C, H, W) with C 1 or 3, on any device; grey is repeated to three channels. `digits` needs
             (n, 1, 32, 32).
         weights: a weights file in the extractor's own format, instead of the committed, installed or downloaded file.
-        device: where to compute.
 
     Returns:
         Features float32 (n, d) and, for `digits` only, logits float32 (n, 10), both on the CPU.
@@ -130,7 +129,7 @@ def extract(
     check_pixels(pixels, name)
     if len(pixels) == 0:
         raise ValueError("pixels has 0 images; at least one is needed")
-    extractor = opened(name, weights, device)
+    extractor = opened(name, weights)
     parts = [extractor(batch) for batch in pixels.split(usual_batch(name))]
     layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
     return layers[0], layers[1] if name == "digits" else None
