@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from diffusion_core.fields import check_fields, check_range
 from diffusion_core.noise.sigma import uniforms
 from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Euler, Model
-from diffusion_core.samplers.seeded_noise import BlockNoise
+from diffusion_core.samplers.sampling import sample
 from diffusion_core.training import Batch, Step, optimise
 from experiments.config.config import Ladder
 from experiments.config.denoisers import Loader, Machine, ModelConfig
@@ -95,7 +95,11 @@ class TunedConfig(ModelConfig):
         model = self.base.with_weights(loader.weights(self.base), loader)
         sigmas = Ladder(n_steps=self.n_steps, sigma_min=self.sigma_min).sigmas()
         seed = OWN_SEED + self.seed
-        paths = self._paths(model, sigmas, seed, shape) if self.inputs == "visited" else None
+        paths = None
+        if self.inputs == "visited":  # x before each step, (n_steps, n_paths, C, H, W)
+            with computing_in(self.machine.precision, device):
+                paths = sample(model, sigmas[:-1], Euler(0.0), shape=shape, n_samples=self.n_paths, seed=seed,
+                               batch_size=AT_ONCE, device=device, trajectory=True)  # fmt: skip
         clean = mixture_images(mixture_of(self.data), shape, self.n_paths, seed).to(device)
         generator = torch.Generator(device).manual_seed(seed)
 
@@ -113,20 +117,3 @@ class TunedConfig(ModelConfig):
             precision=self.machine.precision, device=device,
         )  # fmt: skip
         return model, steps
-
-    @torch.no_grad()
-    def _paths(self, model: Model, sigmas: tuple[float, ...], seed: int, shape: tuple[int, ...]) -> Tensor:
-        """x before each step of the deterministic sampler, (n_steps, n_paths, C, H, W), float32."""
-        device = torch.device(self.machine.device)
-
-        def eps(x: Tensor, sigma: float | Tensor) -> Tensor:
-            with computing_in(self.machine.precision, device):
-                return model(x, x.new_full((len(x),), float(sigma))).float()
-
-        parts = []
-        for first in range(0, self.n_paths, AT_ONCE):
-            noise = BlockNoise(seed, range(first, min(first + AT_ONCE, self.n_paths)), shape, device)
-            x = noise() * sigmas[0]
-            visited = [x.clone(), *(after.clone() for after in Euler(0.0).run(eps, x, sigmas[:-1], noise))]
-            parts.append(torch.stack(visited))
-        return torch.cat(parts, dim=1)
