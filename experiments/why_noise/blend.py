@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from diffusion_core.fields import check_fields
 from diffusion_core.samplers import Model
-from experiments.config.denoisers import Loader, Machine, ModelConfig
+from experiments.config.denoisers import Loader, ModelConfig
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class BlendConfig(ModelConfig):
     low: float = 0.0  # the band is low <= sigma < high
     high: float = math.inf
     dose: float = 1.0  # share of the difference between the two that is taken over in the band
+    data = property(attrgetter("inside.data"))
+    seed = property(attrgetter("inside.seed"))
+    machine = property(attrgetter("inside.machine"))
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -31,18 +35,6 @@ class BlendConfig(ModelConfig):
             raise ValueError(f"low={self.low}, high={self.high}: a band needs 0 <= low < high")
         if not 0 < self.dose <= 1:
             raise ValueError(f"dose={self.dose}: it must be above 0 and at most 1")
-
-    @property
-    def data(self) -> str:
-        return self.inside.data
-
-    @property
-    def seed(self) -> int:
-        return self.inside.seed
-
-    @property
-    def machine(self) -> Machine:
-        return self.inside.machine
 
     @property
     def held_out(self) -> int:  # type: ignore[override]

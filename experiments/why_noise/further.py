@@ -5,6 +5,7 @@ Only networks that were trained on a mixture can be trained like this: its exact
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from diffusion_core.samplers import Euler, Model
 from diffusion_core.samplers.sampling import sample
 from diffusion_core.training import Batch, Step, optimise
 from experiments.config.config import Ladder
-from experiments.config.denoisers import Loader, Machine, ModelConfig
+from experiments.config.denoisers import Loader, ModelConfig
 from experiments.config.identity import UNLESS_DEFAULT
 from experiments.config.names import one_of
 from experiments.config.trained import TrainConfig
@@ -48,6 +49,10 @@ class TunedConfig(ModelConfig):
     sigma_min: float = field(default=0.03, metadata=UNLESS_DEFAULT)
     n_paths: int = field(default=512, metadata=UNLESS_DEFAULT)
     trained_by: ClassVar[str] = "sigmabench"
+    data = property(attrgetter("base.data"))
+    seed = property(attrgetter("base.seed"))
+    machine = property(attrgetter("base.machine"))
+    held_out = property(attrgetter("base.held_out"))
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -55,24 +60,8 @@ class TunedConfig(ModelConfig):
         check_range("images_seen", self.images_seen, 1)
 
     @property
-    def data(self) -> str:
-        return self.base.data
-
-    @property
-    def seed(self) -> int:
-        return self.base.seed
-
-    @property
-    def machine(self) -> Machine:
-        return self.base.machine
-
-    @property
     def description(self) -> str:
         return f"{self.base.description}, then {self.images_seen:,} {self.inputs} inputs"
-
-    @property
-    def held_out(self) -> int:  # type: ignore[override]
-        return self.base.held_out
 
     @property
     def networks(self) -> tuple[ModelConfig, ...]:
