@@ -16,8 +16,7 @@ from experiments.config.comparison import Comparison, Field, Groups, Left, Race
 from experiments.config.trial import Row, Trial
 from experiments.engine.executor import SweepResult
 from experiments.engine.plan import Plan
-from experiments.metrics.trust import no_images
-from experiments.results.contrasts import quality, real_quality
+from experiments.results.contrasts import no_verdict
 from experiments.results.floors import floor_rows
 from experiments.store.store import Store
 from reports.schema import JUDGE
@@ -201,8 +200,7 @@ def _not_images(groups: Groups, result: SweepResult, store: Store) -> str:
         return ""
     trials = [trial for name in scores for trial in groups[name]]
     floor = floor_rows(trials, [ok[trials[0].run_id]], store, FLOOR_REPEATS)
-    real = real_quality(floor, ok[trials[0].run_id])
-    if not no_images([quality(groups[name], ok) for name in scores], real):
+    if not no_verdict([groups[name] for name in scores], ok, floor):
         return ""
     return (
         "no setting gives images; train longer, try more evaluations, or see `check` if the network is from elsewhere"

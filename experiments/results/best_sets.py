@@ -6,11 +6,10 @@ import numpy as np
 
 from experiments.config.comparison import BestSet
 from experiments.config.trial import Row, Trial
-from experiments.metrics import trust
 from experiments.metrics.best_set import MANY, best_set
 from experiments.metrics.distances import Array, influence
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL
-from experiments.results.contrasts import FEW_NETWORKS, RowsById, quality, real_quality
+from experiments.results.contrasts import RowsById, no_verdict
 from experiments.stages.score import load_features, load_reference
 from experiments.store.store import Store
 from reports.schema import JUDGE
@@ -51,9 +50,7 @@ def _rows(
     out: list[Row] = []
     for number, (name, runs, standing) in enumerate(zip(names, trials, standings, strict=True)):
         first = ok[runs[0].run_id]
-        no_verdict = trust.no_images([quality(runs, ok)], real_quality(floors, first))
-        if own_training and not over_networks:
-            no_verdict = no_verdict or FEW_NETWORKS
+        why = no_verdict([runs], ok, floors, own_training)
         shared = ("n_samples", "n_reference", "nfe", "data", "network", "features")
         out.append(
             {column: first.get(column) for column in (*shared, "trained_by", "images_seen")}
@@ -73,8 +70,8 @@ def _rows(
                 "difference": standing.difference,
                 "low": standing.low,
                 "high": standing.high,
-                "in_set": None if no_verdict else not standing.worse,
-                "no_verdict": no_verdict or None,
+                "in_set": None if why else not standing.worse,
+                "no_verdict": why or None,
             }
         )
     members = [row for row in out if row["in_set"]]

@@ -9,9 +9,9 @@ import numpy as np
 from experiments.config.comparison import Contrast
 from experiments.config.config import ScoreConfig
 from experiments.config.trial import Row, Trial, described
-from experiments.metrics import trust
 from experiments.metrics.distances import METRICS, Array
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, Estimate, holm, pooled_scores, predicted, verdict
+from experiments.metrics.trust import MEASURES, no_images
 from experiments.stages.common import load_meta
 from experiments.store.store import Store
 from reports.schema import JUDGE, NO_VERDICT
@@ -103,11 +103,9 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
             own = {"train_seed": pair[0].model.seed, "run_id_a": pair[0].run_id, "run_id_b": pair[1].run_id}
             values = {"value_a": float(a[metric][0]), "value_b": float(b[metric][0]), "n_networks": 1}
             yield shared | _numbers(metric, pooled_scores([difference])) | own | values
-    no_verdict = trust.no_images([quality(side, ok) for side in zip(*pairs, strict=True)], real_quality(floors, shared))
-    if contrast.retrained and len(pairs) < ENOUGH_NETWORKS:
-        no_verdict = no_verdict or FEW_NETWORKS
+    why = no_verdict(list(zip(*pairs, strict=True)), ok, floors, contrast.retrained)
     whole = {metric: one.estimate(metric) for metric in METRICS}
-    if no_verdict:
+    if why:
         whole = {metric: replace(estimate, clear=False) for metric, estimate in whole.items()}
     for metric in METRICS:
         low, high = predicted([float(difference[0]) for difference in one.differences(metric)]) or (None, None)
@@ -122,10 +120,10 @@ def measured_rows(one: Measured, ok: RowsById, floors: Sequence[Row] = ()) -> It
             "new_network_high": high,
             "adjusted": f"Holm, {one.n_comparisons} comparisons" if one.n_comparisons > 1 else None,
             "p_adjusted": one.p_adjusted[metric] if one.p_adjusted else None,
-            "no_verdict": no_verdict or None,
-            "verdict": NO_VERDICT if no_verdict else verdict(whole[JUDGE]),
+            "no_verdict": why or None,
+            "verdict": NO_VERDICT if why else verdict(whole[JUDGE]),
         }
-        if metric == JUDGE and not no_verdict:
+        if metric == JUDGE and not why:
             seconds = sum(ok[trial.run_id]["seconds"] for pair in pairs for trial in pair)
             pooled_row |= to_settle(whole[metric], SMALLEST * value_b, shared["n_samples"], len(pairs), seconds)
         yield shared | _numbers(metric, whole[metric]) | pooled_row
@@ -153,16 +151,21 @@ def stored_scores(config: ScoreConfig, store: Store) -> Scores:
     return {metric: np.append(meta[metric], meta[f"{metric}_replicates"]) for metric in METRICS}
 
 
-def quality(side: Sequence[Trial], ok: RowsById) -> Row:
-    """Precision and recall of one side, means over networks."""
-    return {name: float(np.mean([ok[trial.run_id][name] for trial in side])) for name in ("precision", "recall")}
+def no_verdict(
+    sides: Sequence[Sequence[Trial]], ok: RowsById, floors: Sequence[Row], own_training: bool = False
+) -> str:
+    """Why settings, each with its runs over networks, get no verdict: no images, or too few networks; "" if they do.
 
-
-def real_quality(floors: Sequence[Row], like: Row) -> Row:
-    """Precision and recall of as many real images as a row has samples; 0 where no floor is known."""
+    Args:
+        floors: rows of floors.csv; without that of as many real images, samples are not held to be no images.
+        own_training: whether the settings need their own training.
+    """
+    first = ok[sides[0][0].run_id]
     same = ("data", "features", "n_samples", "n_reference")
-    found = {row["metric"]: row["mean"] for row in floors if all(row[name] == like[name] for name in same)}
-    return {name: found.get(name, 0.0) for name in ("precision", "recall")}
+    floor = {row["metric"]: row["mean"] for row in floors if all(row[name] == first[name] for name in same)}
+    qualities = [{name: np.mean([ok[trial.run_id][name] for trial in side]) for name in MEASURES} for side in sides]
+    why = no_images(qualities, {name: floor.get(name, 0.0) for name in MEASURES})
+    return why or (FEW_NETWORKS if own_training and len(sides[0]) < ENOUGH_NETWORKS else "")
 
 
 def _numbers(metric: str, estimate: Estimate) -> Row:
