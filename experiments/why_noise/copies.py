@@ -1,6 +1,6 @@
 """copies.csv: how many samples are copies of training images."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +29,25 @@ def write_copies(
 
     Source: Yoon et al. 2023, ICML workshop on structured probabilistic inference (ratio of the distances, 1/3).
     """
-    shown = track(done, "looking for copies", console=console, disable=not console.is_terminal)
-    write_rows(directory / "copies.csv", list(rows(shown, store, data_root)), TABLES["copies.csv"])
+    write_rows(directory / "copies.csv", list(rows(done, store, data_root, console)), TABLES["copies.csv"])
 
 
-def rows(done: Iterable[Trial], store: Store, data_root: Path | None) -> Iterator[dict[str, Any]]:
-    """Rows of copies.csv. Runs whose samples were evicted are left out."""
-    real: dict[str, tuple[Tensor, Tensor]] = {}  # data -> its training images, and those held out
+def rows(done: Sequence[Trial], store: Store, data_root: Path | None, console: Console) -> Iterator[dict[str, Any]]:
+    """Rows of copies.csv. All runs are of the same data; those whose samples were evicted are left out."""
+    if not done:
+        return
+    images, model = images_of(done[0].model.data, data_root), done[0].model
+    training, held = images.pixels.tensor_split([images.n_training(model.held_out)])
     known: dict[str, dict[str, Any]] = {}  # samples -> their shares; several arms may have the same
-    for trial in done:
-        name, data = identity(trial.samples), trial.model.data
-        if data not in real:
-            images = images_of(data, data_root)
-            n_training = images.n_training(trial.model.held_out)
-            real[data] = images.pixels[:n_training], images.pixels[n_training:]
+    for trial in track(done, "looking for copies", console=console, disable=not console.is_terminal):
+        name = identity(trial.samples)
         if trial.mode != "control" and store.has("samples", name):
             if name not in known:
                 with store.reading("samples", name) as folder:
-                    known[name] = shares(load_file(folder / "samples.safetensors")["pixels"], real[data][0])
+                    known[name] = shares(load_file(folder / "samples.safetensors")["pixels"], training)
             yield {"arm": trial.mode, "setting": trial.setting, "train_seed": trial.model.seed} | known[name]
-    for training, held in real.values():
-        if len(held):
-            yield {"arm": HELD_OUT, "setting": "real"} | shares(held, training)
+    if len(held):
+        yield {"arm": HELD_OUT, "setting": "real"} | shares(held, training)
 
 
 def shares(pixels: Tensor, training: Tensor) -> dict[str, Any]:
