@@ -56,12 +56,8 @@ class Residual(MixtureProbe):
                 ends = [level * _gradient(model, x, level, v) for level in (sigma, after)]
                 estimates.append(after * (change - (after - sigma) * (ends[0] + ends[1]) / 2))
             squares.append((estimates[0] * estimates[1]).flatten(1).mean(dim=1))
-            yield {"sigma": after} | estimate(mean, squares[-1])
-        yield estimate(mean, torch.stack(squares).mean(dim=0))
-
-
-def mean(part: np.ndarray) -> float:
-    return float(part.mean())
+            yield {"sigma": after} | estimate(np.mean, squares[-1])
+        yield estimate(np.mean, torch.stack(squares).mean(dim=0))
 
 
 def _score(model: Model, x: Tensor, sigma: float) -> Tensor:
