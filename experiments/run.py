@@ -36,15 +36,10 @@ def main(study: RunStudy, options: Options) -> pd.DataFrame:
 
 def trials(study: RunStudy, data_std: float) -> Iterator[Trial]:
     """One trial per network."""
-    training: dict[str, Any] = {
-        "network": study.network,
-        "noise": study.law and names.law(study.law, data_std),
-        "weighting": study.weighting,
-        "parameterisation": study.parameterisation,
-        "stable_above": study.stable_above,
-        "stratified": study.stratified,
-    }
-    training = {name: value for name, value in training.items() if value is not None}  # the rest is the recipe's
+    typed = {name: getattr(study, name) for name in TRAINING}
+    training: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}  # else the recipe's
+    if "law" in training:
+        training["noise"] = names.law(training.pop("law"), data_std)
     name, more = names.schedule(study.ladder, data_std)
     ladder, sampler = Ladder(name, study.n_steps, study.sigma_max, study.sigma_min, more), names.sampler(study.sampler)
     for seed in study.seeds:
