@@ -128,7 +128,7 @@ def draw(model: Any, sampler: Sampler = Euler(1.0)) -> Tensor:  # noqa: B008
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", OF_SAMPLERS.values(), ids=OF_SAMPLERS)
 def test_samplers(sampler: Sampler) -> None:
-    samples = draw(build("small").to(META), sampler)
+    samples = draw(OfOthers().to(META), sampler)
     assert samples.device == META and samples.shape == (70, *SHAPE)
 
 
@@ -151,7 +151,8 @@ def test_a_tensor_left_on_the_cpu_is_found() -> None:
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_networks(name: str, parameterisation: str) -> None:
-    assert draw(build(name, parameterisation=parameterisation).to(META)).device == META
+    network = build(name, parameterisation=parameterisation).to(META)
+    assert network(torch.zeros(2, *SHAPE, device=META), torch.ones(2, device=META)).device == META
 
 
 @pytest.mark.parametrize("make", EXACT.values(), ids=EXACT)
