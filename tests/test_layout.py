@@ -3,11 +3,11 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-import warm
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("diffusion_core", "experiments", "reports")
@@ -24,6 +24,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
 def imports() -> dict[str, set[str]]:
     """What each module imports of these packages, at its top or inside a function."""
     known, found = modules(), {}
@@ -105,8 +106,11 @@ def test_heavy_packages_stay_out(packages: str, forbidden: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.slow
-def test_tests_and_benchmarks_are_told_apart(request: pytest.FixtureRequest) -> None:
-    assert not [item.nodeid for item in request.session.items if item.path.is_relative_to(ROOT / "bench")]
-    benchmarks = warm.run("-m", "pytest", "--collect-only", "-q", "--benchmark").stdout
-    assert "bench_loop_alone" in benchmarks and "test_" not in benchmarks
+def test_tests_and_benchmarks_are_told_apart(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    ignored = request.config.hook.pytest_ignore_collect
+    for benchmark, wanted, unwanted in ((False, "tests", "bench"), (True, "bench", "tests")):
+        monkeypatch.setattr(request.config.option, "benchmark", benchmark)
+        assert ignored(collection_path=ROOT / unwanted, config=request.config)
+        assert not ignored(collection_path=ROOT / wanted, config=request.config)
+    benchmarks = pytest.Module.from_parent(request.session, path=ROOT / "bench" / "bench_loop.py")
+    assert "bench_loop_alone" in {function.name.partition("[")[0] for function in benchmarks.collect()}
