@@ -71,7 +71,7 @@ def test_an_impossible_eta_is_listed_and_the_rest_goes_on() -> None:
 
 @pytest.mark.slow(10)
 def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
-    done = smoke(tmp_path, "ladders", "--recipe", "plain")
+    done = smoke(tmp_path, "ladders", "--recipe", "plain", "--n-samples", "40")
     table = done.rows()
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
     assert set(table["sampler"]) == {"euler(eta=0)", "euler(eta=1)", "heun(s_churn=0)"}

@@ -117,7 +117,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("noise_levels")
 
 
-@pytest.mark.slow(15)
+@pytest.mark.slow(10)
+@pytest.mark.usefixtures("drawn")  # tests/reports/test_publish.py lays figures of this experiment out
 def test_smoke_ends_in_a_report(store: Path) -> None:
     done = smoke(store, "noise_levels")
     table, report = done.rows(), done.report
@@ -139,9 +140,10 @@ def test_a_map_has_every_distribution_after_every_length_and_its_gain() -> None:
     assert sum(isinstance(c, BestSet) for c in found) == 4
 
 
-@pytest.mark.slow(15)
+@pytest.mark.slow(10)
+@pytest.mark.usefixtures("drawn")
 def test_the_smoke_map_ends_in_its_own_report(store: Path) -> None:
-    done = smoke(store, "noise_levels", "--map", out="map")
+    done = smoke(store, "noise_levels", "--map", "--n-samples", "40", out="map")
     table, report = done.rows(), done.report
     assert (table["status"] == "ok").all() and set(table["p_mean"]) == {-0.507, 0.1}
     assert done.rows("claims")["low"].isna().all()  # two networks

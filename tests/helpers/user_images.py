@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from diffusion_core.data import load, resolve
+
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (4, 28, 28), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
@@ -20,3 +22,8 @@ def save(path: Path, pixels: NDArray[np.generic], mode: str | None = None, **how
 def npz(path: Path, **arrays: NDArray[np.generic]) -> str:
     np.savez(path / "x.npz", **arrays)  # type: ignore[arg-type]  # numpy's stubs take the arrays for allow_pickle
     return f"npz:{path / 'x.npz'}"
+
+
+def few_digits(path: Path) -> str:
+    """The name of a data set of 120 real digits, whose features are there at once."""
+    return resolve(npz(path, images=load("mnist5k").pixels[:120, 0].numpy()))

@@ -195,7 +195,7 @@ REFERENCES: dict[str, tuple[Oracle, Callable[..., Tensor], Callable[..., Tensor]
 def test_a_reference_that_impulses_cannot_measure_is_sampled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diffusion_core.conformance.checking.N_DRAWN", 10_000)
     data, sampler, reference, kind = REFERENCES[name]
-    verdict = check(sampler, reference=reference, data=data, budgets=(25, 50, 100) if data is MIXTURE else FEW)
+    verdict = check(sampler, reference=reference, data=data, budgets=(25, 50, 100))
     assert verdict.kind == kind, verdict.sentence
     assert verdict.how == ("Monte Carlo, because the data is a mixture" if data is MIXTURE else "impulses")
 

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 from short_sweep import REFERENCE, TRAIN, TRIALS, run, trial
+from user_images import few_digits
 
 from diffusion_core.samplers import Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.samplers import sample as draw
@@ -119,8 +120,8 @@ def test_the_floor_has_the_sizes_of_the_rows(store: Store) -> None:
 @pytest.mark.slow
 def test_features_are_computed_on_the_threads_of_their_run_and_distances_on_one(tmp_path: Path) -> None:
     """Also where the reference, which is always computed on one thread, is made on the way."""
-    machine = Machine(threads=2)
-    train = replace(TRAIN, machine=machine)
+    machine, data = Machine(threads=2), few_digits(tmp_path)
+    train = replace(TRAIN, data=data, machine=machine)
     samples = SampleConfig(train, Ladder(n_steps=2), Euler(0.0), 40, machine=machine)
     store = Store(tmp_path)
     train_stage(train, store, None, lambda n: None)
@@ -137,7 +138,7 @@ def test_features_are_computed_on_the_threads_of_their_run_and_distances_on_one(
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(METRICS, "kd", noted(METRICS["kd"]))
         patch.setattr(score, "extract", noted(score.extract))
-        score_stage(ScoreConfig(samples, REFERENCE), store, None)
+        score_stage(ScoreConfig(samples, replace(REFERENCE, data=data)), store, None)
     assert threads == [1, 2, 1]  # the reference's features, the samples' features, their distance
 
 

@@ -12,6 +12,7 @@ import torch
 from own_sweep import FILE, RUN, written
 from rich.console import Console
 from short_sweep import REFERENCE, known_images
+from user_images import few_digits
 
 from diffusion_core.samplers import Euler, Sampler, euler
 from diffusion_core.schedules import SCHEDULES
@@ -176,12 +177,14 @@ def test_a_model_that_fails_now_fails_its_row_and_keeps_what_is_stored(folder: P
 
 @pytest.mark.slow
 def test_a_poisoned_reference_heals(folder: Path) -> None:
-    Store(folder / "old").discard("references", identity(REFERENCE))
+    data = few_digits(folder)
+    planned = trial(EmpiricalConfig(data))
+    planned = replace(planned, score=replace(planned.score, reference=replace(REFERENCE, data=data)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("experiments.metrics.features.DigitsNetwork.PIXEL_MEAN", 60.0)
-        poisoned = fd([trial(OURS)], Store(folder / "old"))
-    again, said = run([trial(OURS)], Store(folder / "old"))
-    fresh = fd([trial(OURS)], Store(folder / "new"))
+        poisoned = fd([planned], Store(folder / "old"))
+    again, said = run([planned], Store(folder / "old"))
+    fresh = fd([planned], Store(folder / "new"))
     assert poisoned != fresh and again.rows[0]["fd"] == pytest.approx(fresh[0], rel=1e-6) and "real images" in said
 
 

@@ -48,7 +48,7 @@ def test_real_images_score_0_on_average_with_less_variance_than_kd(digits: tuple
     rng, plain, at_mix, errors = np.random.default_rng(1), list[float](), list[float](), list[float]()
     for _ in range(40):
         order = rng.permutation(len(features))
-        some, rest = order[:250], order[250:1750]
+        some, rest = order[:250], order[250:1000]
         reference = Reference.of(features[rest])
         found = kd_at_data_mix(features[some], classes[some], Strata.of(reference, classes[rest], 10))
         assert found is not None

@@ -20,7 +20,7 @@ from torch_fidelity.utils import create_feature_extractor
 from diffusion_core.data import Images
 from experiments.metrics import features as extractors
 from experiments.metrics.distances import METRICS, Reference
-from experiments.metrics.features import FEATURES, WEIGHTS, dimension, extract, features_id, weights_file
+from experiments.metrics.features import FEATURES, WEIGHTS, dimension, extract, features_id, opened, weights_file
 
 natural = pytest.mark.skipif(find_spec("efficientnet_lite_pytorch") is None, reason="needs the extra natural")
 
@@ -90,15 +90,15 @@ def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_inception_features_give_torch_fidelitys_kid(inception: Path, digits: Images) -> None:
     """FD is torch-fidelity's own function of the same features; in 2,048 dimensions it takes 20 seconds."""
     pixels = torch.cat([digits.pixels[:4], 255 - digits.pixels[4:8]])  # far apart, so that KD does not cancel
-    grey, logits = extract("inception-v3-compat", pixels, weights=inception)
-    colour, _ = extract("inception-v3-compat", pixels.expand(-1, 3, -1, -1), weights=inception)
-    assert (grey.shape, grey.dtype, logits) == ((8, 2048), torch.float32, None)
-    assert grey.std(dim=0).mean() > 0.01
-    torch.testing.assert_close(grey, colour, rtol=1e-4, atol=1e-5)
-    halves = (extract("inception-v3-compat", half, weights=inception)[0] for half in pixels.split(4))  # as theirs
+    rgb = pixels.expand(-1, 3, -1, -1)
+    colour, logits = extract("inception-v3-compat", rgb, weights=inception)
+    network = opened("inception-v3-compat", inception)
+    halves = [network(half)[0] for half in pixels.split(4)]  # as theirs
+    assert (colour.shape, colour.dtype, logits) == ((8, 2048), torch.float32, None)
+    assert colour.std(dim=0).mean() > 0.01
+    torch.testing.assert_close(torch.cat(halves), colour, rtol=1e-4, atol=1e-5)
     samples, real = (half.double().numpy() for half in halves)
     ours = METRICS["kd"](samples, Reference.of(real))[0]
-    rgb = pixels.expand(-1, 3, -1, -1)
     options = {"fid": False, "prc": False, "feature_extractor_weights_path": str(inception)}
     theirs = fidelity(rgb[:4], rgb[4:], "inception-v3-compat", **options)["kernel_inception_distance_mean"]
     assert ours == pytest.approx(theirs, rel=1e-4)  # it computes the kernel in float32

@@ -161,12 +161,12 @@ def test_a_mixture_and_a_curve_are_verified_too(
 ) -> None:
     config = MixtureConfig(n_components=2, rank=2, em_steps=0)
     name = mixture_stage(config, Store(copy))
-    folder = copy / "mixtures" / name
-    pixels = mixture_data(f"mixture:{folder}", None).pixels[:100]
+    drawn = f"mixture:{copy / 'mixtures' / name}#reference=100"
+    pixels = mixture_data(drawn, None).pixels
     spoil(Store(copy).path("mixtures", name) / "mixture.safetensors", "flipped")
     assert mixture_stage(config, Store(copy)) == name
     assert f"mixtures/{name} is damaged" in caplog.text
-    assert (mixture_data(f"mixture:{folder}", None).pixels[:100] == pixels).all()
+    assert (mixture_data(drawn, None).pixels == pixels).all()
 
     curve = CurveConfig(replace(TWO[0].model, held_out=4))
     train_stage(curve.model, Store(copy), None, lambda n: None)
