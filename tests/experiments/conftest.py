@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import warm
+from small_artifact import process
 
 RACER = """
 import sys, time
@@ -59,16 +59,14 @@ def race(tmp_path: Path) -> Callable[..., list[str]]:
     def run(place: str | Path, n_artifacts: int) -> list[str]:
         meeting = tmp_path / "meeting"
         meeting.mkdir()
-        processes = [
-            warm.Command("-c", RACER, str(place), str(meeting), str(n_artifacts), *names) for names in ("AB", "BA")
-        ]
+        racers = [process(RACER, str(place), str(meeting), str(n_artifacts), *names) for names in ("AB", "BA")]
         try:
-            done = [process.wait() for process in processes]
+            said = [racer.communicate(timeout=60) for racer in racers]
         finally:
-            for process in processes:
-                process.kill()  # one that fails leaves the other waiting
-        assert [process.returncode for process in done] == [0, 0], done
-        return [process.stdout for process in done]
+            for racer in racers:
+                racer.kill()  # one that fails leaves the other waiting
+        assert [racer.returncode for racer in racers] == [0, 0], said
+        return [out for out, _ in said]
 
     return run
 

@@ -1,5 +1,8 @@
-"""What the tests of the store share: an artifact of two small files, and a disk without room."""
+"""What the tests of the store share: an artifact of two small files, processes, and a disk without room."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from experiments.store.store import Store, write_json
@@ -12,6 +15,13 @@ def put(store: Store, identity: str = "abc", kind: str = "models", content: byte
         (folder / "file").write_bytes(content)
         write_json(folder / "meta.json", {"seconds": 1.5})
     return store.path(kind, identity)
+
+
+def process(code: str, *arguments: str) -> subprocess.Popen[str]:
+    """`python -c`, with warnings as errors. The store imports nothing that takes long."""
+    line = [sys.executable, "-W", "error", "-c", code, *arguments]
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(line, env=os.environ | path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def full(*arguments: object, **keywords: object) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import warm
-from small_artifact import CONTENT, put
+from small_artifact import CONTENT, process, put
 
 from experiments.store.checksums import MANIFEST, Name, read_sums
 from experiments.store.store import Store, StoreError, read_json, write_json
@@ -186,8 +185,9 @@ store.discard("models", "abc") if phase == "_remove_files" else put(store)
 def test_a_kill_in_any_phase_of_a_write_loses_nothing_finished(phase: str, complete: bool, tmp_path: Path) -> None:
     store = Store(tmp_path)
     first = put(store, "finished")
-    process = warm.run("-c", KILLED, str(tmp_path), phase)
-    assert process.returncode == -9, process.stderr
+    killed = process(KILLED, str(tmp_path), phase)
+    said = killed.communicate()
+    assert killed.returncode == -9, said
     assert store.has("models", "finished") and (first / "file").read_bytes() == CONTENT
     assert Store(tmp_path).has("models", "abc") == complete
     store.sweep_temporaries()

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import warm
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
-from small_artifact import CONTENT, full, put
+from small_artifact import CONTENT, full, process, put
 
 from experiments.store.checksums import MANIFEST
 from experiments.store.store import Store, StoreError
@@ -73,8 +72,8 @@ def test_a_limit_on_file_sizes_is_said(tmp_path: Path) -> None:
         "with Store(sys.argv[1]).writing('models', 'abc') as folder:\n"
         "    save_file({'x': numpy.zeros(2**16)}, folder / 'x.safetensors')"
     )
-    done = warm.run("-c", code, str(tmp_path))
-    assert f"StoreError: store {tmp_path}: a file is larger than this place allows" in done.stderr
+    _, error = process(code, str(tmp_path)).communicate()
+    assert f"StoreError: store {tmp_path}: a file is larger than this place allows" in error
     assert Store(tmp_path).artifacts() == [] and list((tmp_path / "tmp").iterdir()) == []
 
 
