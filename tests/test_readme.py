@@ -107,7 +107,7 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     assert len(wanted) == 7
     (own,) = (block for block in blocks("python") if block.startswith("# my_sweep.py\n"))
     assert len(own.splitlines()) <= 25
-    few = "PRESETS = {'smoke': Study(recipe='plain', train_images=64, n_samples=40)}"  # in place of the usual sizes
+    few = "PRESETS = {'smoke': Study(recipe='plain', train_images=64, n_samples=40, train_seeds=1)}"  # not the usual
     (tmp_path / "my_sweep.py").write_text(f"{own}\nfrom experiments.config import Study\n{few}\n")
     (tmp_path / "runs").mkdir()
     measured = ROOT / "tests" / "reports" / "speed" / "bench.json"  # by `make benchmark`

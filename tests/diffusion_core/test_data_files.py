@@ -69,17 +69,20 @@ def film(path: Path) -> str:
     return f"folder:{path}"
 
 
-def deep_rgb(path: Path) -> str:
-    """A PNG of 16 bits a channel, of which Pillow reads 8."""
-    save(path / "a.png", GREY[0, :8, :8])
-    content = (path / "a.png").read_bytes()
-    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
-    parts = (b"IHDR", header), (b"IDAT", zlib.compress(bytes(8 * (1 + 8 * 6)))), (b"IEND", b"")
+def png(path: Path, side: int, bits: int, colour: int, rows: bytes = b"") -> str:
+    """A PNG written by hand: what its header says of its size, and its rows."""
+    header = struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0)
+    parts = (b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
     chunks = (
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
     )
-    (path / "a.png").write_bytes(content[:8] + b"".join(chunks))
+    (path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
     return f"folder:{path}"
+
+
+def deep_rgb(path: Path) -> str:
+    """16 bits a channel, of which Pillow reads 8."""
+    return png(path, 8, 16, 2, bytes(8 * (1 + 8 * 6)))
 
 
 def deep_ppm(path: Path) -> str:
@@ -101,16 +104,6 @@ def pipe(path: Path) -> str:
 def circle(path: Path) -> str:
     (path / "a.png").symlink_to(path / "b.png")
     (path / "b.png").symlink_to(path / "a.png")
-    return f"folder:{path}"
-
-
-def bomb(path: Path) -> str:
-    Image.new("1", (30_000, 30_000)).save(path / "a.png")  # 900 million pixels in a file of 110 kB
-    return f"folder:{path}"
-
-
-def large(path: Path) -> str:
-    Image.new("1", (9_000, 9_000)).save(path / "a.png")
     return f"folder:{path}"
 
 
@@ -151,15 +144,14 @@ def damaged(path: Path) -> str:
     return name
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (pipe, "a.png is not a file"),
         (lambda path: npz(path, weights=GREY, masks=GREY), "weights, masks could all be the images; call one 'images'"),
         (circle, "a.png is not a file"),
-        (bomb, "a.png cannot be read as an image (Image size (900000000 pixels) exceeds limit"),
-        (large, "a.png is 9000x9000; the limit is 8192x8192"),
+        (lambda path: png(path, 30_000, 1, 0), "a.png cannot be read as an image (Image size (900000000 pixels)"),
+        (lambda path: png(path, 9_000, 1, 0), "a.png is 9000x9000; the limit is 8192x8192"),
         (lambda path: npz(path, images=GREY[:2], x_train=GREY), "images, x_train could all be the images; call one"),
         (lambda path: npz(path, x=GREY, y=GREY), "x, y could all be the images; call one 'images'"),
         (lambda path: npz(path, images=GREY // 128), "the largest value of 'images' is 1, but pixels are 0 to 255"),

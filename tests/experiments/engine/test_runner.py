@@ -50,10 +50,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def tables_only(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands in this process write their tables and no report."""
+    monkeypatch.setattr(runner, "write_report", lambda folder: whole / "out" / "report.html")
+
+
 def table(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "table.csv")[VALUES]
 
 
+@pytest.mark.usefixtures("tables_only")
 @pytest.mark.parametrize(
     ("number", "workers"), [(signal.SIGINT, "2"), (signal.SIGTERM, "1")], ids=["ctrl-c, two workers", "sigterm"]
 )
@@ -102,6 +109,7 @@ main()
 """
 
 
+@pytest.mark.usefixtures("tables_only")
 @pytest.mark.parametrize(
     ("where", "number"),
     [
