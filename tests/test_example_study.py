@@ -39,7 +39,7 @@ def test_a_package_brings_a_study(installed: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(installed)
         commands.cache_clear()
-        done = smoke(tmp_path, "scaled_eps")
+        done = smoke(tmp_path, "scaled_eps", "--n-samples", "40")
     commands.cache_clear()
     table, sizes = done.rows(), done.rows("eps_sizes")
     assert set(table["network"]) == {"eps × 1", "eps × 1.1"} and (table["status"] == "ok").all()

@@ -73,15 +73,14 @@ def test_a_task_starts_as_soon_as_its_needs_and_its_threads_are_there() -> None:
     assert startable({}, unfinished, [], 2) is None
 
 
-def sweep(trials: list[Trial], store: Store, workers: int = 2, logs: Path | None = None) -> SweepResult:
-    with pool(workers) as executor:
-        return execute(Plan.of(trials), RunContext(store), Console(quiet=True), executor=executor, logs=logs)
-
-
 @pytest.mark.slow
 def test_rows_are_those_of_one_process(tmp_path: Path) -> None:
-    trials = [*TRIALS, trial(2, 0.0, replace(TRAIN, lr=1e30))]
-    alone, beside = (sweep(trials, known_images(tmp_path / f"{n}"), n, tmp_path) for n in (1, 2))
+    plan, results = Plan.of([*TRIALS, trial(2, 0.0, replace(TRAIN, lr=1e30))]), list[SweepResult]()
+    for n in (1, 2):
+        context = RunContext(known_images(tmp_path / f"{n}"))
+        with pool(n) as executor:
+            results.append(execute(plan, context, Console(quiet=True), executor=executor, logs=tmp_path))
+    alone, beside = results
     assert values(alone.rows) == values(beside.rows) and [row["status"] for row in beside.rows] == ["ok"] * 4 + [
         "failed"
     ]
@@ -162,20 +161,24 @@ OWN = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("edited", [False, True])
 def test_a_sampler_of_a_sweep_file_runs_in_workers_unless_they_would_import_another(
-    edited: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "sweep.py"
+    """The worker starts after the file was edited, and what it imports is what the driver reads the second time."""
+    file, context = tmp_path / "sweep.py", RunContext(known_images(tmp_path / "store"))
     file.write_text(textwrap.dedent(OWN))
-    (setting,) = read(file).runs()
-    trials = [Trial("test", "any", ScoreConfig(replace(trial(2, 0.0).samples, sampler=setting.sampler), REFERENCE))]
-    assert Plan.of(trials).tasks  # its identity is taken
-    if edited:
-        file.write_text(textwrap.dedent(OWN) + "# edited\n")
-    (row,) = sweep(trials, known_images(tmp_path / "store")).rows  # one task at a time, so one worker
-    assert row["status"] == "ok"
-    assert ((tmp_path / str(os.getpid())).exists(), len(list(tmp_path.glob("[0-9]*"))) > 0) == (edited, True)
-    if not edited:
-        out, error = capfd.readouterr()
-        assert out == "imported\n" and "from a worker's task" in error, "stdout is the driver's"
+    with pool(2) as executor:
+        for edited in (True, False):
+            capfd.readouterr()
+            (setting,) = read(file).runs()
+            samples = replace(trial(2, 0.0).samples, sampler=setting.sampler)
+            plan = Plan.of([Trial("test", "any", ScoreConfig(samples, REFERENCE))])
+            assert plan.tasks  # its identity is taken
+            file.write_text(textwrap.dedent(OWN) + "# edited\n")
+            (row,) = execute(plan, context, Console(quiet=True), executor=executor).rows  # one task at a time
+            assert row["status"] == "ok"
+            (process,) = tmp_path.glob("[0-9]*")
+            assert (process.name == str(os.getpid())) == edited
+            process.unlink()
+    out, error = capfd.readouterr()
+    assert out == "imported\n" and "from a worker's task" in error, "stdout is the driver's"

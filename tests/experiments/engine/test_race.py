@@ -47,9 +47,10 @@ def race(settings: Sequence[str], seen: list[Left], *refinement: Refinement) -> 
     return Race(by_setting([trial(name) for name in settings]), 2, then, *refinement)
 
 
-def run(planned: Race, store: Store, trials: Sequence[Trial] | None = None) -> Raced:
+def run(planned: Race, store: Store, trials: Sequence[Trial] | None = None, said: StringIO | None = None) -> Raced:
     plan = Plan.of(planned.trials if trials is None else trials)
-    return raced(plan, planned, lambda plan: execute(plan, RunContext(store), QUIET), store, QUIET)
+    console = Console(file=said, width=300, quiet=said is None)
+    return raced(plan, planned, lambda plan: execute(plan, RunContext(store), QUIET), store, console)
 
 
 def test_the_lowest_kd_go_on_to_other_images(store: Store) -> None:
@@ -66,9 +67,7 @@ def test_the_lowest_kd_go_on_to_other_images(store: Store) -> None:
 
 def test_a_race_without_images_is_warned_of(store: Store) -> None:
     said = StringIO()
-    planned = race(["same, 0", "worse, 0"], [])
-    console = Console(file=said, width=300)
-    raced(Plan.of(planned.trials), planned, lambda plan: execute(plan, RunContext(store), QUIET), store, console)
+    run(race(["same, 0", "worse, 0"], []), store, said=said)
     lines = [line for line in said.getvalue().splitlines() if "no setting gives images" in line]
     assert len(lines) == 1
     assert lines[0].startswith("warning: 2 steps: no setting gives images; train longer, try more evaluations")
@@ -137,11 +136,7 @@ def test_when_the_time_is_up_no_round_begins(tmp_path: Path) -> None:
 
 def test_a_short_time_leaves_out_the_last_settings_of_the_race(store: Store) -> None:
     said, settings = StringIO(), ["same, 0", "same, 1e-9", "worse, 0", "worse, 1e-9"]
-    planned = race(settings, [], refined([], [], deadline=0.0))
-    console = Console(file=said, width=300)
-    outcome = raced(
-        Plan.of(planned.trials), planned, lambda plan: execute(plan, RunContext(store), QUIET), store, console
-    )
+    outcome = run(race(settings, [], refined([], [], deadline=0.0)), store, said=said)
     assert {row["setting"] for row in outcome.rows} == set(settings[:3])
     assert "the time is short, 2 steps: 3 of 4 settings run; left out: “worse, 1e-9”" in said.getvalue()
     assert any(row["mode"] == "final" for row in outcome.result.rows)

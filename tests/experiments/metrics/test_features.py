@@ -63,7 +63,9 @@ def test_features_are_those_of_torch_fidelity_and_of_one_image(name: str, layers
     if logits is not None:
         torch.testing.assert_close(theirs["logits"], logits, rtol=0, atol=0)
     else:
-        torch.testing.assert_close(extractor(digits.pixels[:14].expand(-1, 3, -1, -1))[0], features, rtol=0, atol=0)
+        colour = digits.pixels[:14].expand(-1, 3, -1, -1)
+        for same in (extractor(colour), extract(name, colour)):
+            torch.testing.assert_close(same[0], features, rtol=0, atol=0)
     for batch_size in (1, 6):
         parts = [extract(name, part) for part in digits.pixels[:14].split(batch_size)]
         got = [torch.cat(layer) for layer in zip(*parts, strict=True) if layer[0] is not None]

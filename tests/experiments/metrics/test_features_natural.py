@@ -38,9 +38,6 @@ def test_features_are_192_of_mean_square_about_one(digits: Images, features: tor
     assert (features.shape, features.dtype) == ((600, dimension("natural", digits.pixels)), torch.float32)
     assert 0.5 < features.double().square().mean() < 2  # the constant is Fashion-MNIST's; these are digits
     assert re.fullmatch("[0-9a-f]{12}", features_id("natural"))
-    grey, logits = extract("natural", digits.pixels[:4])
-    assert logits is None
-    torch.testing.assert_close(extract("natural", digits.pixels[:4].expand(-1, 3, -1, -1))[0], grey, rtol=0, atol=0)
 
 
 def test_each_colour_is_seen(digits: Images) -> None:
