@@ -125,7 +125,6 @@ def draw(model: Any, sampler: Sampler = Euler(1.0)) -> Tensor:  # noqa: B008
     return sample(model, ladder, sampler, n_samples=70, shape=SHAPE, batch_size=64, device=META, final_denoise=True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sampler", OF_SAMPLERS.values(), ids=OF_SAMPLERS)
 def test_samplers(sampler: Sampler) -> None:
     samples = draw(OfOthers().to(META), sampler)

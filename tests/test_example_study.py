@@ -33,7 +33,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.slow(4)
 @pytest.mark.usefixtures("drawn")
 def test_a_package_brings_a_study(installed: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -30,7 +30,7 @@ def test_every_choice_is_in_the_identity() -> None:
         assert len(other) == 2 and not other & usual, name
 
 
-@pytest.mark.slow
+@pytest.mark.slow(6)
 def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = ["--n-steps", "3", "--sampler", "dpm++2m", "--n-samples", "40"]
     done = smoke(tmp_path, "run", *few, "--train-seeds", "1", "--recipe", "plain", "--train-images", "128")

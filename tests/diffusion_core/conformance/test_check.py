@@ -91,6 +91,7 @@ def test_planted_bugs_are_found(bug: str, sampler: Callable[..., Tensor], option
     assert verdict.kind == kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "options"),
     [(DDPM, {}), (DDIM, {}), (DDPM, {"reference": DDPM}), (DDIM, {"reference": DDIM}),

@@ -73,7 +73,7 @@ def test_a_task_starts_as_soon_as_its_needs_and_its_threads_are_there() -> None:
     assert startable({}, unfinished, [], 2) is None
 
 
-@pytest.mark.slow
+@pytest.mark.slow(10)
 def test_rows_are_those_of_one_process(tmp_path: Path) -> None:
     plan, results = Plan.of([*TRIALS, trial(2, 0.0, replace(TRAIN, lr=1e30))]), list[SweepResult]()
     for n in (1, 2):
@@ -125,7 +125,7 @@ def test_a_task_whose_process_ends_gets_another_one_once(tmp_path: Path, monkeyp
     assert sorted(made for made in advances if made < 0) == [-7, -5, -3] and sum(advances) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.slow(3)
 def test_a_worker_ends_with_its_driver(tmp_path: Path) -> None:
     worker, killed = Worker(), Worker()
     worker.begin(tasks(replace(TRAIN, images_seen=10**8))[0], pickle.dumps(RunContext(Store(tmp_path))))
@@ -160,7 +160,7 @@ OWN = """
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(5)
 def test_a_sampler_of_a_sweep_file_runs_in_workers_unless_they_would_import_another(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
