@@ -52,20 +52,15 @@ class Command:
         """Its exit status and output, once it has ended. Raises TimeoutExpired, and kills it, if that takes longer."""
         self.process.join(timeout)
         late = self.returncode is None
-        out, error = self.kill()
-        if late:
-            raise subprocess.TimeoutExpired(self.arguments, timeout, out, error)
-        assert self.returncode is not None
-        return subprocess.CompletedProcess(self.arguments, self.returncode, out, error)
-
-    def kill(self) -> tuple[str, str]:
-        """SIGKILL, if it still runs. Returns what it wrote to stdout and stderr."""
         self.process.kill()
         self.process.join()
         files = (self.folder / "out", self.folder / "err")
         out, error = (file.read_text(encoding="utf-8") if file.exists() else "" for file in files)
         shutil.rmtree(self.folder, ignore_errors=True)
-        return out, error
+        if late:
+            raise subprocess.TimeoutExpired(self.arguments, timeout, out, error)
+        assert self.returncode is not None
+        return subprocess.CompletedProcess(self.arguments, self.returncode, out, error)
 
     def send_signal(self, number: signal.Signals) -> None:
         assert self.process.pid is not None
