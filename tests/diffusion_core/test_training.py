@@ -104,8 +104,7 @@ def test_the_same_arguments_give_the_same_weights_bit_for_bit_and_others_give_ot
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "side", "n_images", "weighting"),
-    [("small", 32, 320, "unit-eps"), ("paper", 16, 192, "karras")],
+    ("name", "side", "n_images", "weighting"), [("small", 32, 320, "unit-eps"), ("paper", 16, 192, "karras")]
 )
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 def test_every_network_learns_in_every_parameterisation(

@@ -9,10 +9,7 @@ from diffusion_core.networks.compiled import Compiled, can_compile
 
 BATCH = 6
 
-pytestmark = [
-    pytest.mark.slow(3),
-    pytest.mark.skipif(not can_compile("cpu"), reason="there is no C++ compiler here"),
-]
+pytestmark = [pytest.mark.slow(3), pytest.mark.skipif(not can_compile("cpu"), reason="there is no C++ compiler here")]
 
 
 def inputs(n: int) -> tuple[Tensor, Tensor]:

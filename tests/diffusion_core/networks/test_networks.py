@@ -71,10 +71,7 @@ def test_autocast_to_bf16_changes_little_and_returns_float32(name: str, paramete
     assert 0 < error < 0.02
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters", "mflop"),
-    [("small", 2_470_788, 17.0), ("paper", 6_480_289, 434.9)],
-)
+@pytest.mark.parametrize(("name", "parameters", "mflop"), [("small", 2_470_788, 17.0), ("paper", 6_480_289, 434.9)])
 def test_sizes_are_the_published_ones(name: str, parameters: int, mflop: float) -> None:
     model = build(name)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -14,10 +14,7 @@ def drawn(model: Callable[..., Tensor], sampler: Sampler, n: int = 3) -> Tensor:
     return sample(model, LADDER, sampler, n_samples=n, shape=(1, 4, 4))
 
 
-CHANGES = {
-    "x": lambda x, sigma: EXACT(x.mul_(0.5), sigma),
-    "sigma": lambda x, sigma: EXACT(x, sigma.log_().exp()),
-}
+CHANGES = {"x": lambda x, sigma: EXACT(x.mul_(0.5), sigma), "sigma": lambda x, sigma: EXACT(x, sigma.log_().exp())}
 
 
 @pytest.mark.parametrize("n", [1, 3])

@@ -12,16 +12,7 @@ import torch
 from trajectories import SHAPE, TINY, N, compare, ours, replayed, start
 
 from diffusion_core.exact import GaussianDenoiser
-from diffusion_core.samplers import (
-    Euler,
-    EulerSplit,
-    Heun,
-    Interval,
-    KadkhodaieSimoncelli,
-    Restart,
-    Sampler,
-    follow,
-)
+from diffusion_core.samplers import Euler, EulerSplit, Heun, Interval, KadkhodaieSimoncelli, Restart, Sampler, follow
 from diffusion_core.schedules import geometric, karras
 
 

@@ -16,15 +16,7 @@ import torch
 from torch import Tensor
 from trajectories import TABLE, TINY, N, compare, ours, replayed, start
 
-from diffusion_core.samplers import (
-    Accelerated,
-    DPMpp2M,
-    DPMpp2MSDE,
-    Euler,
-    EulerChurn,
-    Heun,
-    Sampler,
-)
+from diffusion_core.samplers import Accelerated, DPMpp2M, DPMpp2MSDE, Euler, EulerChurn, Heun, Sampler
 from diffusion_core.schedules import ddpm, geometric, karras
 from diffusion_core.schedules.vp import leading, linspace, trailing
 
