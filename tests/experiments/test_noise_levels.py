@@ -118,7 +118,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow(10)
-@pytest.mark.usefixtures("drawn")  # tests/reports/test_publish.py lays figures of this experiment out
 def test_smoke_ends_in_a_report(store: Path) -> None:
     done = smoke(store, "noise_levels")
     table, report = done.rows(), done.report
@@ -141,7 +140,6 @@ def test_a_map_has_every_distribution_after_every_length_and_its_gain() -> None:
 
 
 @pytest.mark.slow(10)
-@pytest.mark.usefixtures("drawn")
 def test_the_smoke_map_ends_in_its_own_report(store: Path) -> None:
     done = smoke(store, "noise_levels", "--map", "--n-samples", "40", out="map")
     table, report = done.rows(), done.report
