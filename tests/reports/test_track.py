@@ -14,7 +14,7 @@ from reports import track
 from reports.render import write_report
 from reports.results import read_run
 
-pytestmark = [pytest.mark.slow(25), pytest.mark.filterwarnings("default")]  # warnings of MLflow's libraries are not ours
+pytestmark = [pytest.mark.slow(25), pytest.mark.filterwarnings("default")]  # MLflow's libraries warn
 
 
 @pytest.fixture(scope="module")
