@@ -37,6 +37,6 @@ release: test ## test, build and upload to PyPI, for whoever has the rights; fir
 
 # uv takes seconds where pip takes minutes; it keeps the PyTorch that pip installed above
 .venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --quiet uv && $(BIN)/python -m uv pip install --quiet --editable '.[dev]' \
+	$(BIN)/python -m pip install --quiet uv && $(BIN)/python -m uv pip install --quiet --compile-bytecode --editable '.[dev]' \
 	|| $(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
