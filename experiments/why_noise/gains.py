@@ -83,11 +83,11 @@ def yardsticks(config: ScoreConfig, store: Store) -> Values:
     features = each["features"].double().numpy()
     floor = floor_of(config.reference, store, len(features), REPEATS)  # known already: it is in floors.csv
     out["root"] = root_above(out["fd"], float(floor["fd"].mean()))
-    out["whitened"] = np.append(*whitened_kd(features, _whitened(config.reference, store, len(features))))
+    out["whitened"] = whitened_kd(features, _whitened(config.reference, store, len(features)))
     if "log_density" in each:
         shares, density = _truth(config.samples.model.data, config.samples.ladder.sigmas()[-1])
-        out["class_chi2"] = np.append(*class_chi2(each["component"].numpy(), shares))
-        out["log_density"] = np.append(*log_density_gap(each["log_density"].double().numpy(), density))
+        out["class_chi2"] = class_chi2(each["component"].numpy(), shares)
+        out["log_density"] = log_density_gap(each["log_density"].double().numpy(), density)
     return out
 
 

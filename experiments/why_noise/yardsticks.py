@@ -1,7 +1,7 @@
 """Further distances between samples and a distribution: a whitened kernel distance, and what a known mixture allows.
 
-Lower is better for each, and draws of the truth have a known value. Each comes with delete-group jackknife replicates,
-as those in metrics/distances.py.
+Lower is better for each, and draws of the truth have a known value. Each is an array (1 + GROUPS,): its value, then its
+delete-group jackknife replicates.
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,8 @@ class Whitened:
         return cls(mean, root, float(total / (n * (n - 1)) / d))
 
 
-def whitened_kd(features: Array, real: Whitened) -> tuple[float, Array]:
-    """The unbiased squared MMD with the kernel (1 + x.y)^2 / d on whitened features, and its replicates (GROUPS,).
+def whitened_kd(features: Array, real: Whitened) -> Array:
+    """The unbiased squared MMD with the kernel (1 + x.y)^2 / d on whitened features.
 
     It compares means and second moments in units of the real images' own spread, so every direction counts the same.
     For samples of the truth its mean is 0.
@@ -56,20 +56,20 @@ def whitened_kd(features: Array, real: Whitened) -> tuple[float, Array]:
     kernel = (1 + x @ x.T) ** 2 / d
     np.fill_diagonal(kernel, 0)
     sums = kernel @ kernels.groups(n)
-    whole = kernels.pair_mean(sums) + real.within - 2 * float(across.mean())
-    return whole, kernels.pair_means_without(sums) + real.within - 2 * kernels.means_without(across)
+    pairs = np.append(kernels.pair_mean(sums), kernels.pair_means_without(sums))
+    return pairs + real.within - 2 * np.append(across.mean(), kernels.means_without(across))
 
 
 def root_above(fd: Array, floor: float) -> Array:
-    """The square root of FD above the floor, 0 below it. `fd`: (1 + GROUPS,), its value and then its replicates.
+    """The square root of FD above the floor, 0 below it.
 
     FD is a squared distance: half of an error leaves a quarter of it, and half of its root.
     """
     return np.asarray(np.sqrt(np.maximum(fd - floor, 0)))
 
 
-def class_chi2(components: Array, shares: Array) -> tuple[float, Array]:
-    """Pearson's chi-square of the samples' components over its degrees of freedom, and its replicates (GROUPS,).
+def class_chi2(components: Array, shares: Array) -> Array:
+    """Pearson's chi-square of the samples' components over its degrees of freedom.
 
     Draws of the truth have a mean of about 1.
 
@@ -85,14 +85,14 @@ def class_chi2(components: Array, shares: Array) -> tuple[float, Array]:
         expected = kept.sum() * shares[possible] / shares[possible].sum()
         return float(((counts - expected) ** 2 / expected).sum() / (possible.sum() - 1))
 
-    return statistic(np.ones(len(components), bool)), np.array([statistic(group != left) for left in range(GROUPS)])
+    return np.array([statistic(group != left) for left in range(-1, GROUPS)])  # -1 leaves out none
 
 
-def log_density_gap(log_density: Array, truth: Array) -> tuple[float, Array]:
-    """How far the mean log density of samples is from that of draws of the truth, in nats, and replicates (GROUPS,).
+def log_density_gap(log_density: Array, truth: Array) -> Array:
+    """How far the mean log density of samples is from that of draws of the truth, in nats.
 
     The size of the gap: samples may be less probable than draws of the truth (blurred, or no images), or more (too
     typical).
     """
-    gap = float(log_density.mean() - truth.mean())
-    return abs(gap), np.sign(gap) * (kernels.means_without(log_density) - truth.mean())
+    gaps = np.append(log_density.mean(), kernels.means_without(log_density)) - truth.mean()
+    return np.asarray(np.sign(gaps[0]) * gaps)

@@ -44,7 +44,7 @@ def test_whitened_kd_is_the_mean_over_pairs() -> None:
 
         return off(z[kept]) + off(w) - 2 * float(kernel(z[kept], w).mean())
 
-    value, replicates = whitened_kd(x, known)
+    value, *replicates = whitened_kd(x, known)
     group = np.arange(60) % GROUPS
     assert value == pytest.approx(distance(np.ones(60, bool)))
     assert replicates == pytest.approx([distance(group != out) for out in range(GROUPS)])
@@ -54,17 +54,17 @@ def test_whitened_kd_is_unbiased_and_sees_a_shift() -> None:
     known = Whitened.of(Reference.of(features(4000, seed=3)))
     null = [whitened_kd(features(200, seed=100 + k), known)[0] for k in range(200)]
     assert abs(np.mean(null)) < 4 * np.std(null) / 200**0.5 + 2e-3
-    value, replicates = whitened_kd(features(200, 0.6), known)
-    assert value > 4 * jackknife_se(replicates)
+    value, *replicates = whitened_kd(features(200, 0.6), known)
+    assert value > 4 * jackknife_se(np.array(replicates))
 
 
 def test_chi2_is_that_of_scipy_and_about_one_under_the_truth() -> None:
     shares = np.array([0.5, 0.3, 0.2, 0.0])
     drawn = np.random.default_rng(0).choice(3, 300, p=shares[:3])
-    value, replicates = class_chi2(drawn, shares)
+    value, *replicates = class_chi2(drawn, shares)
     counts = np.bincount(drawn, minlength=4)[:3]
     assert value == pytest.approx(stats.chisquare(counts, 300 * shares[:3]).statistic / 2)
-    assert replicates.shape == (GROUPS,)
+    assert len(replicates) == GROUPS
     many = [class_chi2(np.random.default_rng(k).choice(3, 300, p=shares[:3]), shares)[0] for k in range(400)]
     assert np.mean(many) == pytest.approx(1, abs=0.2)
 
@@ -73,6 +73,6 @@ def test_chi2_is_that_of_scipy_and_about_one_under_the_truth() -> None:
 def test_the_gap_is_a_size(shift: float) -> None:
     truth = np.random.default_rng(0).normal(size=5000)
     samples = np.random.default_rng(1).normal(size=400) + shift
-    value, replicates = log_density_gap(samples, truth)
-    assert value == pytest.approx(2, abs=0.2) and replicates.mean() == pytest.approx(value)
-    assert jackknife_se(replicates) == pytest.approx(0.05, rel=0.5)
+    value, *replicates = log_density_gap(samples, truth)
+    assert value == pytest.approx(2, abs=0.2) and np.mean(replicates) == pytest.approx(value)
+    assert jackknife_se(np.array(replicates)) == pytest.approx(0.05, rel=0.5)
