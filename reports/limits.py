@@ -10,8 +10,8 @@ LINES = 60  # of one group in a forest plot
 PICTURES = 60  # of one gallery
 ROWS = 300  # of one table
 SETTINGS = 300  # of the explorer
-PICTURE_BYTES = 380_000  # of all grids of samples
-FILM_BYTES = 450_000  # of all films and grids together
+PICTURE_BYTES = 360_000  # of all grids of samples
+FILM_BYTES = 420_000  # of all films and grids together
 DOWNLOAD = 40_000  # letters of a compressed table that is embedded in the page
 
 
