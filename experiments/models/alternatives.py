@@ -206,6 +206,7 @@ def _times(now: Convention) -> dict[str, Time]:
             spelt = "" if n == TRAINING_STEPS else f"{n}, {0.1 / n:g}, {20 / n:g}"
             tables = {f"linear_betas({spelt})": linear_betas(n, 0.1 / n, 20 / n)}
             tables["from_betas(...) of a cosine schedule"] = from_betas(_cosine_betas(n))
+            tables["from_betas(...) of Stable Diffusion's scaled linear schedule"] = from_betas(_scaled_linear_betas(n))
             times |= {name: replace(table, sigmas=new.sigmas) if table else new for name, new in tables.items()}
     return {name: time for name, time in times.items() if time != now.time}
 
@@ -273,6 +274,13 @@ def _cosine_betas(n: int) -> list[float]:
     """The variances per step of Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17, clipped at 0.999 as there."""
     abar = [math.cos(math.pi / 2 * (i / n + 0.008) / 1.008) ** 2 for i in range(n + 1)]
     return [min(1 - after / before, 0.999) for before, after in pairwise(abar)]
+
+
+def _scaled_linear_betas(n: int) -> list[float]:
+    """The variances per step of Rombach et al. 2022, arXiv 2112.10752: linear in their square roots."""
+    roots = torch.linspace(math.sqrt(0.85 / n), math.sqrt(12 / n), n, dtype=torch.float64)
+    betas: list[float] = roots.square().tolist()
+    return betas
 
 
 def _direction(down: int, right: int) -> str:

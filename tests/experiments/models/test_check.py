@@ -181,6 +181,7 @@ READ = "its output may be read wrongly: it fits predicts="
 UNTRAINED = "is it trained, and on data like these? No other reading fits (tried: "
 KINDS = "range, prediction, time, process, black and white, sign, orientation, position, labels)"
 HUNDRED, HUNDRED_FROM_1 = (adapters.linear_betas(100, 1e-3, 0.2, first=first) for first in (0, 1))
+SCALED_LINEAR = adapters.from_betas(torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).square())
 SHORT = adapters.linear_betas(1000, 1e-4, 0.015)
 COSINE = adapters.CosineVP(0.008)
 OF_COSINE = level_of(COSINE)
@@ -215,6 +216,8 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
     "t / 1000": (vp(ddpm(level=lambda t: OF_TABLE(1000 * t))), TOLD + "t / 1000)"),
     "sigma": (vp(ddpm(level=lambda t: t)), "its time may be another one: it fits time=Sigma() better"),
     "cosine betas": (vp(ddpm(level=lambda t: OF_COSINE((t + 1) / 1000))), "from_betas(...) of a cosine schedule"),
+    "scaled linear betas": (vp(ddpm(level=level_of(SCALED_LINEAR), returns="v"), predicts="v"),
+                            "from_betas(...) of Stable Diffusion's scaled linear schedule"),
     "a linear rate": (vp(ddpm(level=level_of(adapters.LinearVP())), time=COSINE), "it fits time=LinearVP() better"),
     "ln sigma / 4": (edm_of(edm(lambda t: (4 * t).exp())), "it fits time=LogSigma(0.25) better"),
     "sigma in other units": (edm_of(edm(lambda t: DATA.std / 127.5 * t, eps=linear)), TOLD + "1.99 * t)"),
