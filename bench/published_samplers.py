@@ -3,8 +3,8 @@
     python -m experiments check-sampler bench/published_samplers.toml --out reports/published/samplers
 
 renews the table. Those with (model, x, sigmas) have k-diffusion's signature: model(x, sigma) is the denoised x; its
-own package pins an old numpy. Sources: Karras et al. 2022 (arXiv 2206.00364), Lu et al. 2022 (2211.01095), Crowson's
-k-diffusion (MIT), and the papers named below.
+own package needs others that pin an old numpy. Sources: Karras et al. 2022 (arXiv 2206.00364), Lu et al. 2022
+(2211.01095), Crowson's k-diffusion (MIT), and the papers named below.
 """
 
 import math
@@ -58,7 +58,8 @@ def k_dpm_2(model, x, sigmas, eta=0.0):
             middle = math.sqrt(sigma * down)
             guess = x + (middle - sigma) * slope
             slope = (guess - model(guess, middle)) / middle
-        x = x + (down - sigma) * slope + up * torch.randn_like(x)
+            x = x + up * torch.randn_like(x)
+        x = x + (down - sigma) * slope
     return x
 
 

@@ -70,7 +70,8 @@ class DPMpp2MSDE(Sampler):
 
     @property
     def exports(self) -> dict[str, str]:
-        return {"torch": STEP, "k-diffusion": "sample_dpmpp_2m_sde", "comfyui": "SamplerDPMPP_2M_SDE"}
+        names = {"torch": STEP, "k-diffusion": "sample_dpmpp_2m_sde", "comfyui": "SamplerDPMPP_2M_SDE"}
+        return names | ({"diffusers": "DPMSolverMultistepScheduler"} if self.eta == 1 else {})
 
     @classmethod
     def ranges(cls, budget: int) -> dict[str, Range]:

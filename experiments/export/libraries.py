@@ -1,4 +1,5 @@
-"""A setting for other libraries: diffusers, k-diffusion and ComfyUI. Each gives the same images for the same noise.
+"""A setting for other libraries: diffusers, k-diffusion and ComfyUI. Each gives the same images for the same noise,
+but for what ComfyUI rounds (see `comfyui`).
 
 Each function raises `Unsupported`, with the reason, for a setting that its library cannot express.
 """
@@ -11,12 +12,18 @@ from experiments.export.target import Target, Unsupported, as_list
 
 PREDICTIONS = ("eps", "v")  # that all of diffusers' schedulers know
 MULTISTEP = (
-    ', algorithm_type="dpmsolver++", solver_order=2, solver_type="midpoint",\n        lower_order_final=False, '
+    ', algorithm_type="{algorithm}", solver_order=2, solver_type="midpoint",\n        lower_order_final=False, '
     'euler_at_final=False, final_sigmas_type="{last}", thresholding=False'
 )
 OPTIONS = {  # scheduler -> options that differ from the pipeline's
     "HeunDiscreteScheduler": ", clip_sample=False",
     "DPMSolverMultistepScheduler": MULTISTEP,
+}
+
+
+AGAIN = {  # a later part for ComfyUI, by whether it adds noise
+    False: "noise: DisableNoise",
+    True: "SamplerCustom in place of SamplerCustomAdvanced; add_noise: false; noise_seed: one for each part and image",
 }
 
 
@@ -99,7 +106,9 @@ def diffusers(target: Target) -> str:
     name = target.called(
         "diffusers", f"diffusers has no scheduler for {target.sampler.name} at given levels; use the torch code"
     )
-    options = OPTIONS.get(name, "").replace("{last}", "zero" if target.to_zero else "sigma_min")
+    algorithm = "sde-dpmsolver++" if "eta" in vars(target.sampler) else "dpmsolver++"
+    ending = "zero" if target.to_zero else "sigma_min"
+    options = OPTIONS.get(name, "").replace("{algorithm}", algorithm).replace("{last}", ending)
     heun = name == "HeunDiscreteScheduler"
     scaled = name == "DPMSolverMultistepScheduler"  # its x has unit variance
     before, after = (" / (1 + SIGMAS[0] ** 2) ** 0.5", " * (1 + SIGMAS[-1] ** 2) ** 0.5") if scaled else ("", "")
@@ -149,6 +158,8 @@ def comfyui(target: Target) -> str:
     """The nodes that ComfyUI needs, with the text of each field.
 
     Note: ComfyUI steps a flow in its own time t = sigma / (1 + sigma). For Euler without noise that is the same chain.
+        It rounds the times of a table. `DisableNoise` has the seed 0, which would be that of a part's noise in every
+        run, so a later part that adds noise needs the node with a field for its seed.
     """
     flow = target.convention.process == "flow"
     if flow and set(target.etas) != {0.0}:
@@ -157,12 +168,15 @@ def comfyui(target: Target) -> str:
     texts = []
     for number, (node, fields, levels) in enumerate(nodes, start=1):
         shown = [sigma / (1 + sigma) for sigma in levels] if flow else levels
-        again = "" if number == 1 else "# noise: DisableNoise; latent_image: the output of the part above\n"
+        again = "" if number == 1 else f"# {AGAIN['eta' in fields]}; latent_image: the output of the part above\n"
         part = f"# Part {number} of {len(nodes)}\n{again}" if len(nodes) > 1 else ""
         lines = "".join(f"  {name}: {value}\n" for name, value in fields.items())
         texts.append(f"{part}ManualSigmas\n  sigmas: {', '.join(map(_decimal, shown))}\n{node}\n{lines}")
     begins = f", filled with {target.shift:.6g}, the mean of the data" if target.shift else ""
     joined, left = "\n".join(texts), network.left_to_user(target)
+    time = target.convention.time
+    rounds = isinstance(time, TableTime) and not time.whole
+    left += "# ComfyUI rounds the times of this network's table, so its images may differ a little.\n" * rounds
     return f"""\
 # {target.title}
 # Units: {target.units}

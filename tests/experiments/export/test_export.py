@@ -211,7 +211,8 @@ def test_the_index_of_the_first_image_decides_the_labels() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# k-diffusion pins an old numpy, so its functions are those of bench/published_samplers.py, from the papers' formulas.
+# k-diffusion needs packages that pin an old numpy, so its functions are those of bench/published_samplers.py, from the
+# papers' formulas.
 # They take a step to 0 for one of the steps. What they draw here is our noise.
 
 KSampling = dict[str, Callable[..., Tensor]]
@@ -291,6 +292,14 @@ def test_comfyui_gives_our_images(name: str, sampler: Sampler, to_zero: bool) ->
     torch.testing.assert_close(back(images), ours(sampler, model, to_zero), rtol=0, atol=1e-3)
 
 
+def test_comfyui_text_says_what_differs_there_and_which_parts_need_a_seed() -> None:
+    own = "SamplerCustom in place of SamplerCustomAdvanced; add_noise: false; noise_seed: "
+    noisy, quiet = (comfyui(target(EulerSplit(1.0, eta, 1.0), MODELS["ours"])) for eta in (0.3, 0.0))
+    assert [(text.count(own), text.count("noise: DisableNoise;")) for text in (noisy, quiet)] == [(1, 0), (0, 1)]
+    rounded = {name: "rounds the times" in comfyui(target(Heun(), MODELS[name])) for name in ("vp eps", "vp whole")}
+    assert rounded == {"vp eps": True, "vp whole": False}
+
+
 @ends
 @pytest.mark.parametrize("name", ["flow", "flow, data at 1"])
 def test_comfyui_steps_a_flow_along_its_own_time(name: str, to_zero: bool) -> None:
@@ -320,7 +329,9 @@ def check_with_diffusers(code: str, one: Target) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-@pytest.mark.parametrize("sampler", [Euler(0.0), Euler(1.0), Heun(), DPMpp2M()], ids=lambda sampler: sampler.name)
+@pytest.mark.parametrize(
+    "sampler", [Euler(0.0), Euler(1.0), Heun(), DPMpp2M(), DPMpp2MSDE()], ids=lambda sampler: sampler.name
+)
 @ends
 @pytest.mark.parametrize(("predicts", "theirs"), [("eps", "epsilon"), ("v", "v_prediction")])
 def test_diffusers_gives_our_images(
@@ -328,14 +339,15 @@ def test_diffusers_gives_our_images(
 ) -> None:
     pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
     from diffusers import DDPMScheduler
-    from diffusers.schedulers import scheduling_euler_ancestral_discrete as ancestral
+    from diffusers.schedulers import scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete
 
     config = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type=theirs, clip_sample=True)
     model = adapters.vp(net, IMAGES, predicts=predicts, time=adapters.from_abar(config.alphas_cumprod))
     code = diffusers(one := target(sampler, model, to_zero))
     theirs_net, noise, back = users(model)
     with monkeypatch.context() as patch:
-        patch.setattr(ancestral, "randn_tensor", lambda *args, **kwargs: noise())
+        for module in (scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete):
+            patch.setattr(module, "randn_tensor", lambda *args, **kwargs: noise())
         images = back(run(code)(theirs_net, config.config, noise))
     torch.testing.assert_close(images, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
     check_with_diffusers(code, one)
