@@ -24,22 +24,14 @@ from experiments.engine.executor import execute, in_process
 from experiments.engine.plan import Plan
 from experiments.engine.pool import pool
 from experiments.engine.tasks import RunContext, Task
-from experiments.stages.common import Advance
+from experiments.results.table import MEASURED, TRAINED
+from experiments.stages.common import SAMPLED, Advance
 from experiments.store.store import Store, write_json
 
 N_TRIALS, N_NETWORKS = 2000, 10
 LONGEST = 0.005  # longest sleep of a stage, in seconds
 WORKERS = 2
-META = dict.fromkeys(
-    "train_seconds train_loss fd kd kd_se precision recall n_reference seconds device_name".split(), 1.0
-)
-META |= {
-    "nfe": 2,
-    "batch_size": 256,
-    "retries": None,
-    "shared_device": True,
-    "finished_at": "2026-01-01T00:00:00+00:00",
-}
+META = dict.fromkeys((*TRAINED, *MEASURED, *SAMPLED, "finished_at"), 1.0)
 
 
 def nap(task: Task) -> float:

@@ -45,7 +45,7 @@ the verdict says so. The ten lines of a sampler of your own, in my_file.py:
 Samplers:
   my_file:sampler                                     samples = sampler(denoiser, n_steps, noise)
   "my_file:sampler(eta=0.5)"                          the same, with an argument eta
-  flow-step:my_file:step                              x = step(x, t, dt, velocity), from t = 1 (noise) to t = 0
+  flow-step:my_file:step                              x = step(x, t, dt, velocity), from t = 1 (noise) to t = 0, dt < 0
   k-diffusion:my_file:sample                          x = sample(model, x, sigmas), where model(x, sigma) returns x0
   "diffusers:DDIMScheduler(timestep_spacing=trailing, clip_sample=False, eta=1.0)"
   "smalldiffusion:ScheduleDDPM(gam=1, mu=0.5)"

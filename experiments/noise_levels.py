@@ -51,7 +51,7 @@ DENSITY_POINTS = 201
 def main(study: NoiseStudy, options: Options) -> pd.DataFrame:
     """Runs the experiment and writes its report. Returns the table."""
     if options.model is not None:
-        raise ValueError("model: this experiment compares ways to train; --model is for beta, ladders and run")
+        raise ValueError("model: this experiment compares ways to train; --model is for other commands")
     study = options.apply(study)
     _check_map(study, options)
     for name in ("laws", "weightings", "parameterisations", "etas", "p_means", "p_stds", "lengths"):

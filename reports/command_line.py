@@ -35,8 +35,8 @@ def main(
     at any time. Example: python -m reports runs/beta-laptop
 
     `python -m reports bench FILE.json` writes the report on a run of the benchmarks, `python -m reports index FOLDER` a
-    page on all results in a folder, `python -m reports site FOLDER OUT` static pages of all of them, and
-    `python -m reports compare A B` says what changed between two runs.
+    page on all results in a folder, `python -m reports site FOLDER OUT` static pages of all of them. `python -m reports
+    publish DIR OUT` copies a result in few files, and `python -m reports compare A B` says what changed between two.
 
     Args:
         directory: a run directory, written by an experiment.

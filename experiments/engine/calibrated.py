@@ -123,6 +123,8 @@ def _of(measured: Iterable[Timing], stage: str) -> list[Timing]:
 
 def _in_words(best: Timing, plain: Timing) -> str:
     rates = f"{best.images_per_second:,.0f} images/s"
+    if best.mode.batch != plain.mode.batch:
+        rates += f" in batches of {best.mode.batch}"
     if (at_a_time := plain.mode.threads // best.mode.threads) > 1:
         rate = best.images_per_second * at_a_time / CONTENTION
         rates = f"{at_a_time} networks at a time, about {rate:,.0f} images/s together"

@@ -5,7 +5,7 @@ diffusers:DDIMScheduler(timestep_spacing=trailing) a scheduler with options of i
 smalldiffusion:ScheduleDDPM(gam=1, mu=0.5)         its `samples` on one of its schedules
 my_file:sampler                                    samples = sampler(denoiser, n_steps, noise)
 k-diffusion:my_file:sampler                        x = sampler(model, x, sigmas), where model(x, sigma) is x0
-flow-step:my_file:step                             x = step(x, t, dt, velocity), from t = 1 (noise) to t = 0
+flow-step:my_file:step                             x = step(x, t, dt, velocity), from t = 1 (noise) to t = 0, dt < 0
 """
 
 import ast

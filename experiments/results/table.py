@@ -12,6 +12,8 @@ from experiments.store.store import Store, write_text
 from reports.schema import TABLES, written
 
 COLUMNS = tuple(written(TABLES["table.csv"]))
+TRAINED = ("train_seconds", "train_loss")  # columns that a network's meta.json has
+MEASURED = (*METRICS, "mmd_se", "kd_se", "precision", "recall", "grain", "grain_se", "n_reference")  # those of a score
 
 
 def row(trial: Trial, store: Store, failure: str | None) -> Row:
@@ -20,9 +22,8 @@ def row(trial: Trial, store: Store, failure: str | None) -> Row:
     if failure is None:
         trained = load_meta("models", trial.model, store) if trial.model.from_scratch else {}
         scored = load_meta("scores", trial.score, store)
-        values |= {name: trained.get(name) for name in ("train_seconds", "train_loss")}
-        measured = (*METRICS, "mmd_se", "kd_se", "precision", "recall", "grain", "grain_se", "n_reference")
-        values |= {name: scored[name] for name in (*measured, "finished_at", *SAMPLED)}
+        values |= {name: trained.get(name) for name in TRAINED}
+        values |= {name: scored[name] for name in (*MEASURED, "finished_at", *SAMPLED)}
         values["device"] = values.pop("device_name")
     return values
 

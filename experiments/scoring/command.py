@@ -38,7 +38,7 @@ Examples:
 class Score:
     """What to score."""
 
-    real: Annotated[str, tyro.conf.Positional]
+    real: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
     """Real images."""
     sets: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="A [B ...]")]
     """Sets of images. Each is compared with the first."""

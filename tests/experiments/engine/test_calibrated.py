@@ -56,6 +56,9 @@ def test_networks_trained_side_by_side_are_said_to_be_as_fast_as_they_are_togeth
     text = calibrated._in_words(training(0.032, "bf16", 1), STEP)
     assert text == "training in bf16 (2 networks at a time, about 3,200 images/s together against 1,600 in plain fp32)"
     assert calibrated._in_words(STEP, STEP) == "training in fp32 (1,600 images/s)"
+    plain, small = (Timing(Mode("sampling", batch, 2), batch / 1000) for batch in (256, 64))
+    text = calibrated._in_words(replace(small, seconds=0.032), plain)
+    assert text == "sampling in fp32 (2,000 images/s in batches of 64 against 1,000 in plain fp32)"
 
 
 @pytest.mark.parametrize(
