@@ -89,6 +89,8 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         _check((*plan.trials, *(experiment.race.confirmation if experiment.race else ())), store, options.data_root)
         rehearse(plan.trials, options.data_root)
     context = RunContext(store, options.data_root)
+    if text := infeasible_in_words(part):
+        console.print(f"note: {text}", style="yellow", soft_wrap=True)
     if options.dry_run:
         remaining = plan.remaining(store)
         _say(
@@ -147,6 +149,16 @@ def _part(planned: Sequence[Trial | Infeasible], options: Options) -> Sequence[T
     if options.only is not None:
         planned = selection.only(planned, options.only)
     return planned if options.shard is None else selection.shard(planned, options.shard)
+
+
+def infeasible_in_words(planned: Sequence[Trial | Infeasible]) -> str:
+    """How many settings are not run, since sampler and ladder do not suit each other, with an example; empty if none."""
+    why = {(trial.mode, trial.setting, trial.budget): trial for trial in planned if isinstance(trial, Infeasible)}
+    if not why:
+        return ""
+    first = next(iter(why.values()))
+    many = "1 setting is" if len(why) == 1 else f"{len(why)} settings are"
+    return f"{many} infeasible and not run: {first.setting}{', ...' * (len(why) > 1)} ({first.why})"
 
 
 def _check(trials: Sequence[Trial], store: Store, data_root: Path | None) -> None:

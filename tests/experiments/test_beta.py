@@ -13,6 +13,7 @@ from experiments.config.comparison import Contrast
 from experiments.config.config import Ladder
 from experiments.config.trained import RECIPES
 from experiments.config.trial import Infeasible, Trial
+from experiments.engine.runner import infeasible_in_words
 from experiments.studies.beta import PRESETS, BetaStudy
 
 
@@ -108,6 +109,9 @@ def test_impossible_eta_is_listed_not_run() -> None:
     infeasible = [trial for trial in trials(study) if isinstance(trial, Infeasible)]
     assert len(infeasible) == 2 and "between 0 and 1/sqrt(1 - r^2) = 1.016" in infeasible[0].why
     assert infeasible[0].row()["status"] == "infeasible"
+    told = infeasible_in_words(list(trials(study)))  # one setting, on two networks
+    assert told.startswith("1 setting is infeasible and not run: eta 9 (eta=9.0: at sigma'/sigma = ")
+    assert infeasible_in_words(planned(study)) == ""
 
 
 def test_data_that_cannot_be_fetched_is_one_message_and_status_2(
