@@ -152,7 +152,7 @@ def _part(planned: Sequence[Trial | Infeasible], options: Options) -> Sequence[T
 
 
 def infeasible_in_words(planned: Sequence[Trial | Infeasible]) -> str:
-    """How many settings are not run, since sampler and ladder do not suit each other, with an example; empty if none."""
+    """How many settings are not run, as sampler and ladder do not suit each other, with an example; empty if none."""
     why = {(trial.mode, trial.setting, trial.budget): trial for trial in planned if isinstance(trial, Infeasible)}
     if not why:
         return ""
