@@ -79,7 +79,7 @@ Each experiment answers one question about the noise of a diffusion model with a
 {command_line.SYMBOLS}
 
 Start with:
-  {prog} beta --preset smoke     under 20 seconds: does everything work here?
+  {prog} beta --preset smoke     about 20 seconds: does everything work here?
   {prog} beta --help             all options, with examples"""
 
 

@@ -1,7 +1,7 @@
 """Which noise levels should sampling visit, and with which sampler, for a given number of network evaluations?
 
     python -m experiments ladders                      laptop: about 20 minutes on two CPU cores
-    python -m experiments ladders --preset smoke       under 20 seconds: does everything work here?
+    python -m experiments ladders --preset smoke       about 20 seconds: does everything work here?
     python -m experiments ladders --ladders geometric "karras(rho=5)" --n-steps 10 20 --etas 0 0.5 1 --samplers heun
 
 Each setting gets the longest ladder that its budget of network evaluations allows. A sampler with two evaluations per

@@ -1,7 +1,7 @@
 """Which noise levels should a denoiser be trained on, and with which weights, at an equal training budget?
 
     python -m experiments noise_levels                      laptop: about 7 minutes on two CPU cores
-    python -m experiments noise_levels --preset smoke       under 20 seconds: does everything work here?
+    python -m experiments noise_levels --preset smoke       about 20 seconds: does everything work here?
     python -m experiments noise_levels --laws log-normal "log-normal(0, 1)" --weightings karras unit-eps --cross
     python -m experiments noise_levels --map                about an hour: which P_mean and P_std of the log-normal?
 

@@ -2,7 +2,7 @@
 
     python -m experiments tune --model python:my_model:eps --budgets 8 16 32
     python -m experiments tune                         networks trained here; laptop: minutes on two CPU cores
-    python -m experiments tune --preset smoke          under 20 seconds: does everything work here?
+    python -m experiments tune --preset smoke          about 20 seconds: does everything work here?
 
 The settings that people use, schedules times samplers, each at exactly the budget, race on a few images
 (engine/race.py). Then new settings near the best are proposed and raced too (proposals.py). The best six
