@@ -32,6 +32,7 @@ def canonical(value: Any) -> Any:
         fields = [f for f in dataclasses.fields(value) if _counts(f, value)]
         kind = {"class": type(value).__name__}
         if not is_ours(type(value)):
+            kind["class"] = type(value).__qualname__
             check_told_apart(value)
             kind["source"] = source_of(type(value))
         for name, entry in _own_entries(value):
@@ -46,7 +47,7 @@ def canonical(value: Any) -> Any:
 
 def registered(registry: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata of a field that holds a name in `registry`, to which users can add or in which they can replace."""
-    return {"registry": registry}
+    return {"registry": registry, "shipped": dict(registry)}
 
 
 def has_own_code(value: Any) -> bool:
@@ -58,10 +59,11 @@ def has_own_code(value: Any) -> bool:
 
 
 def _own_entries(value: Any) -> Iterator[tuple[str, Any]]:
-    """Each field with the name of something registered that is not ours, and that thing."""
+    """Each field with the name of something registered that is not ours under this name, and that thing."""
     for f in dataclasses.fields(value):
-        entry = f.metadata.get("registry", {}).get(getattr(value, f.name))
-        if entry is not None and not is_ours(entry):
+        name = getattr(value, f.name)
+        entry = f.metadata.get("registry", {}).get(name)
+        if entry is not None and not (is_ours(entry) and entry is f.metadata["shipped"].get(name)):
             yield f.name, entry
 
 

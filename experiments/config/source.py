@@ -40,10 +40,19 @@ def is_ours(kind: Any) -> bool:
 def source_of(kind: Any) -> str:
     """The first 12 hex digits of a SHA-256 of the file of the module that defines a class or function.
 
+    Of what is ours under another name it is where that is defined; of a `partial`, its function and arguments.
+
     Raises:
-        ValueError: a class's module has no source file.
+        ValueError: a class's module has no source file; an argument of a `partial` is no number and no text.
     """
+    if isinstance(kind, partial):
+        plain = all(isinstance(value, int | float | str | None) for value in (*kind.args, *kind.keywords.values()))
+        if not plain:
+            raise ValueError(f"{kind}: an argument is no number and no text, so it has no identity; write a function")
+        return f"{source_of(kind.func)} {kind.args} {sorted(kind.keywords.items())}"
     module = _module(kind)
+    if is_ours(kind):
+        return f"{module}.{kind.__qualname__}"
     known = vars(kind).get(SOURCE) if isinstance(kind, type) else None
     if known is None:
         file = getattr(sys.modules.get(module), "__file__", None)
@@ -58,8 +67,6 @@ def source_of(kind: Any) -> str:
 
 
 def _module(kind: Any) -> str:
-    while isinstance(kind, partial):
-        kind = kind.func
     return getattr(kind, "__module__", None) or type(kind).__module__
 
 
@@ -83,6 +90,11 @@ def check_told_apart(value: Any) -> None:
         raise ValueError(f"{name}: {error}: its fields must not change, so use a tuple instead of a list") from None
     if extra := sorted(set(getattr(value, "__dict__", {})) - {field.name for field in fields(kind)}):
         raise ValueError(f"{name}: {', '.join(extra)}: set, but no field, so not part of its identity; {HOW}")
+    found: Any = sys.modules.get(kind.__module__)
+    for part in kind.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if found is not kind:
+        raise ValueError(f"{name}: this name leads to another class, so the two could be taken for one; {HOW}")
 
 
 def _compared_by_fields(kind: type) -> bool:

@@ -1,12 +1,17 @@
 """What a file with a sweep of one's own must not be, and what is said about it."""
 
+import sys
+import types
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from own_sweep import FILE, RUN, noisy, run, written
 
 from diffusion_core.samplers import Euler
+from diffusion_core.schedules import SCHEDULES, geometric, karras
 from experiments.config.config import Ladder
 from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import identity
@@ -149,3 +154,56 @@ def test_a_class_that_is_made_in_a_function_is_refused() -> None:
 
     with pytest.raises(ValueError, match=r"Local: a class that is made in a function has no identity; write it"):
         identity(Local())
+
+
+TWO = """
+from dataclasses import dataclass
+from diffusion_core.samplers import Euler
+
+made = []
+for n in (1, 2):
+    @dataclass(frozen=True)
+    class Mine(Euler):
+        n = n
+    made.append(Mine())
+
+class Old:
+    @dataclass(frozen=True)
+    class Step(Euler):
+        pass
+
+class New:
+    @dataclass(frozen=True)
+    class Step(Euler):
+        pass
+"""
+
+
+def test_classes_of_one_name_are_told_apart_or_refused() -> None:
+    """Of classes that are made in a loop, the name leads to the last."""
+    name = "sigmabench_two_classes"
+    module = sys.modules[name] = types.ModuleType(name)
+    try:
+        exec(TWO, vars(module))
+        module.__file__ = __file__
+        first, last = module.made
+        with pytest.raises(ValueError, match=f"{name}.Mine: this name leads to another class, so the two could"):
+            identity(first)
+        assert len({identity(last), identity(module.Old.Step()), identity(module.New.Step())}) == 3
+    finally:
+        del sys.modules[name]
+
+
+def test_our_own_schedules_under_another_name_or_with_other_arguments_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, found = identity(Ladder("karras", 5)), []
+    for entry in (karras, partial(karras, rho=2.0), partial(karras, rho=2.05), geometric):
+        monkeypatch.setitem(SCHEDULES, "mine", entry)
+        found.append(identity(Ladder("mine", 5)))
+    assert len({ours, *found}) == 5
+    monkeypatch.setitem(SCHEDULES, "karras", geometric)
+    assert identity(Ladder("karras", 5)) != ours
+    monkeypatch.setitem(SCHEDULES, "mine", partial(karras, rho=torch.tensor(2.0)))
+    with pytest.raises(ValueError, match="an argument is no number and no text, so it has no identity"):
+        identity(Ladder("mine", 5))
