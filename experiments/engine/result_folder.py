@@ -1,6 +1,9 @@
 """The folder of a result: what an earlier run left there, and the mark of its owner."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +44,34 @@ def check_outside(directory: Path, store: Store) -> None:
         raise ValueError(f"out={str(directory)!r}: it lies in a folder of the store {store}; choose another folder")
 
 
-def make(directory: Path) -> None:
-    """Makes the result folder and marks it. Raises ValueError if nothing can be written there."""
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Makes the result folder and marks it. Until the block ends, no other command writes a result there.
+
+    Two commands with one folder would mix their tables, and each would print what the other wrote.
+
+    Raises:
+        ValueError: nothing can be written there, or another command is writing there.
+    """
+    name = f"out={str(directory)!r}"
     try:
         (directory / "logs").mkdir(parents=True, exist_ok=True)
-        (directory / MARK).touch()
+        mark = (directory / MARK).open("a")
         probe = directory / "logs" / f".probe.{os.getpid()}"
         probe.write_bytes(bytes(4096))
         probe.unlink()
     except OSError as error:
-        raise ValueError(f"out={str(directory)!r}: nothing can be written there: {error.strerror or error}") from None
+        raise ValueError(f"{name}: nothing can be written there: {error.strerror or error}") from None
+    with mark:  # closing it ends the lock
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{name}: another command is writing there; wait for it, or choose another --out"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def _run_info(directory: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from experiments.engine.plan import Plan
 from experiments.engine.pool import at_a_time, pool
 from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.rehearsal import rehearse
-from experiments.engine.result_folder import check_outside, earlier_results, make
+from experiments.engine.result_folder import check_outside, earlier_results, held
 from experiments.engine.tasks import RunContext
 from experiments.metrics.features import check_suits
 from experiments.results import best_sets, class_mix, contrasts, floors, table
@@ -100,44 +100,45 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         return pd.DataFrame([described(trial) | {"status": "planned"} for trial in plan.trials])
     if plan.remaining(store).tasks:
         store.check_writable()  # before any work
-    earlier = earlier_results(directory, experiment.name)
-    make(directory)
-    remarks = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
-    remarks += experiment.notes
-    if chosen := chosen_for(experiment.trials, options):
-        remarks.append(chosen.why)
-    with said(console, lambda: "checking the network and the settings"):
-        warnings = doubts(plan.trials, options.data_root)
-    for kind, text in (*(("note", remark) for remark in remarks), *(("warning", warning) for warning in warnings)):
-        console.print(f"{kind}: {text}", style="yellow", soft_wrap=True)
-    remarks += warnings
-    with _executor(plan, context, options) as (context, how):
-        logs = directory / "logs"
-        for path in earlier:  # so that a report never mixes two runs
-            path.unlink()
+    earlier_results(directory, experiment.name)  # raises ValueError if others wrote there
+    with held(directory):
+        earlier = earlier_results(directory, experiment.name)
+        remarks = notes(plan.trials, options, sum(isinstance(trial, Trial) for trial in experiment.trials))
+        remarks += experiment.notes
+        if chosen := chosen_for(experiment.trials, options):
+            remarks.append(chosen.why)
+        with said(console, lambda: "checking the network and the settings"):
+            warnings = doubts(plan.trials, options.data_root)
+        for kind, text in (*(("note", remark) for remark in remarks), *(("warning", warning) for warning in warnings)):
+            console.print(f"{kind}: {text}", style="yellow", soft_wrap=True)
+        remarks += warnings
+        with _executor(plan, context, options) as (context, how):
+            logs = directory / "logs"
+            for path in earlier:  # so that a report never mixes two runs
+                path.unlink()
 
-        def run(plan: Plan) -> SweepResult:
-            return executor.execute(plan, context, console, logs=logs, retry_failed=options.retry_failed, **how)
+            def run(plan: Plan) -> SweepResult:
+                return executor.execute(plan, context, console, logs=logs, retry_failed=options.retry_failed, **how)
 
-        if experiment.race and not options.shard:
-            raced = race.raced(plan, experiment.race, run, store, console)
-        else:
-            raced = race.Raced(plan, run(plan), experiment.contrasts, [])
-    plan, result = raced.plan, raced.result
-    store.sweep_temporaries()  # left by workers that were stopped just now
-    rows = [*result.rows, *(trial.row() for trial in part if isinstance(trial, Infeasible))]
-    table.write_rows(directory / "table.csv", rows)
-    whole = not result.interrupted and not options.shard
-    report = None
-    if whole:
-        console.print("every run is scored; intervals, figures and the report follow", soft_wrap=True)
-        with said(console, lambda: "intervals, figures and the report"):
-            report = _report(directory, experiment, raced, store, options, remarks, console)
-    result = replace(result, seconds=time.monotonic() - start)  # all of it, not only the runs
-    _conclude(experiment.name, plan, result, rows, directory, report, options, console)
-    if result.interrupted:
-        raise KeyboardInterrupt
-    frame = pd.read_csv(directory / "table.csv")
+            if experiment.race and not options.shard:
+                raced = race.raced(plan, experiment.race, run, store, console)
+            else:
+                raced = race.Raced(plan, run(plan), experiment.contrasts, [])
+        plan, result = raced.plan, raced.result
+        store.sweep_temporaries()  # left by workers that were stopped just now
+        rows = [*result.rows, *(trial.row() for trial in part if isinstance(trial, Infeasible))]
+        table.write_rows(directory / "table.csv", rows)
+        whole = not result.interrupted and not options.shard
+        report = None
+        if whole:
+            console.print("every run is scored; intervals, figures and the report follow", soft_wrap=True)
+            with said(console, lambda: "intervals, figures and the report"):
+                report = _report(directory, experiment, raced, store, options, remarks, console)
+        result = replace(result, seconds=time.monotonic() - start)  # all of it, not only the runs
+        _conclude(experiment.name, plan, result, rows, directory, report, options, console)
+        if result.interrupted:
+            raise KeyboardInterrupt
+        frame = pd.read_csv(directory / "table.csv")
     frame.attrs["failed_probes"] = len(result.failed_probes)
     return frame
 

@@ -73,7 +73,7 @@ def main(options: Score) -> int:
     if not options.sets:
         raise ValueError("sets: none is given; type REAL, then one set of images or more")
     from experiments.engine.conclusion import show
-    from experiments.engine.result_folder import earlier_results
+    from experiments.engine.result_folder import earlier_results, held
     from experiments.scoring.compare import measure
     from experiments.scoring.tables import NAME, write
     from experiments.store.store import Store
@@ -83,11 +83,13 @@ def main(options: Score) -> int:
     store, features = Store(options.store), options.features or None
     sources = (options.real, *options.sets)
     compared = measure(sources, features, options.pairs, options.feature_weights, options.device, store)
-    write(options.out, compared)
-    report, console = write_report(options.out), Terminal()
-    for note in compared.scores.notes:
-        console.print(f"note: {note}", soft_wrap=True)
-    show(report.resolve(), str(report), False, console)
+    console = Terminal()
+    with held(options.out):
+        write(options.out, compared)
+        report = write_report(options.out)
+        for note in compared.scores.notes:
+            console.print(f"note: {note}", soft_wrap=True)
+        show(report.resolve(), str(report), False, console)
     differences = compared.scores.spaces[0].differences
     if options.json or not console.is_terminal:
         summary = {

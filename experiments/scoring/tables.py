@@ -28,10 +28,9 @@ TILE = 64  # largest side of an image in a picture, in pixels
 
 
 def write(folder: Path, compared: Compared) -> None:
-    """Writes a result folder. ValueError if it holds what no run wrote."""
+    """Writes a result folder, which is held (see result_folder.py). ValueError if it has what no run wrote."""
     for path in result_folder.earlier_results(folder, NAME):
         path.unlink()
-    result_folder.make(folder)
     scores = compared.scores
     first = scores.spaces[0]
     shared: Row = {

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -23,7 +24,7 @@ from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, Sco
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import runner
-from experiments.engine.result_folder import MARK, earlier_results
+from experiments.engine.result_folder import MARK, earlier_results, held
 from experiments.store.store import Store
 
 pytestmark = [pytest.mark.slow(6), pytest.mark.usefixtures("drawn")]
@@ -58,6 +59,18 @@ def tables_only(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def table(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "table.csv")[VALUES]
+
+
+@pytest.mark.usefixtures("tables_only")
+def test_two_commands_never_write_one_result_folder(tmp_path: Path, whole: Path) -> None:
+    out, again, features = tmp_path / "out", words(tmp_path / "out", whole / "store"), tmp_path / "features.npy"
+    np.save(features, np.random.default_rng(0).normal(size=(50, 2)))
+    with held(out):
+        for asked in (again, ["score", *[str(features)] * 2, "--store", str(whole / "store"), "--out", str(out)]):
+            ended = typed(*asked)
+            assert ended.status == 2 and not (out / "table.csv").exists()
+            assert f"error: out='{out}': another command is writing there; wait for it, or" in ended.stderr
+    assert typed(*again).status == 0
 
 
 @pytest.mark.usefixtures("tables_only")
