@@ -73,7 +73,10 @@ def execute(
     store.sweep_temporaries()  # left by runs that were killed
     sweep.check(plan)
     remaining = plan.remaining(store, retry_failed)
-    sweep.run(remaining)
+    if any(outcome.found for outcome in sweep.run(remaining).values()):  # they are checked as what was there before
+        sweep.check(plan)
+        remaining = plan.remaining(store)
+        sweep.run(remaining)
     store.sweep_temporaries()  # left by workers that were lost
     errors = {name: outcome for name, outcome in sweep.outcomes.items() if outcome.error is not None}
     failed = remaining.failed | {name: outcome for name, outcome in errors.items() if name not in sweep.unfinished}
@@ -146,7 +149,7 @@ class _Sweep:
                     file.write(text)
             if outcome.permanent and task.kind != "checks":
                 failures.remember(task, outcome, self.context.store)
-        if outcome.error is None:
+        if outcome.error is None and not outcome.found:
             spot_checks.believe(task.name, self.context.store)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from dataclasses import dataclass, field, fields, replace
@@ -217,8 +216,7 @@ class Options(Result, ModelAndScores, Running, Cluster):
         use_threads(machine.threads)  # outputs depend on the number of threads
         images = images_of(data, self.data_root)
         network = external.load_foreign(self.model, images, self.model_label, machine.device)
-        known_by = f"{files} {behaviour(network, images, machine.device)}"
-        content = hashlib.sha256(known_by.encode()).hexdigest()[:12]
+        content = external.known_by(files, behaviour(network, images, machine.device))
         return ForeignConfig(self.model, content, name, data, self.model_label, machine=machine)
 
     def _reference(self, data: str) -> ReferenceConfig:

@@ -22,6 +22,7 @@ from typing import Any
 
 from experiments.config.identity import identity
 from experiments.config.source import OWN, import_own
+from experiments.engine.contents import unchanged
 from experiments.engine.executor import Executor, Failed, Outcomes, in_process
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import Outcome, RunContext, Task, run_task
@@ -158,7 +159,7 @@ class Worker:
     def answer(self) -> float | Outcome | Lost | None:
         """Evaluations that were made, or how the task or its process ended.
 
-        None: the process cannot import the task's classes.
+        None: the process cannot import the task's classes, or what it imports is not what was planned.
         """
         try:
             answer: float | Outcome | None = self.pipe.recv()
@@ -189,7 +190,8 @@ def serve(handle: str, own: str) -> None:
                 import_own(Path(own))
             task, packed = pickle.loads(message)
             context = unpacked(packed)
-            known = identity(task.config) == task.name  # else its source was edited since the driver imported it
+            # else its source was edited since the driver imported it, and the driver runs the task
+            known = identity(task.config) == task.name and unchanged(task.config, context.data_root)
         except BaseException:  # a user's file may raise anything
             known = False
         driver.send(run_task(task, context, [], lambda made: driver.send(float(made))) if known else None)

@@ -49,7 +49,8 @@ class Task:
 class Outcome:
     """The result of a task. `error`: None if it succeeded. `permanent`: it would fail again. `log`: its log text.
 
-    `differs`: it is a spot check, and what is stored is not what comes out now.
+    `differs`: it is a spot check, and what is stored is not what comes out now. `found`: the artifact was there, since
+    another command had made it.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Outcome:
     differs: bool = False
     log: str = ""
     warnings: int = 0
+    found: bool = False
 
 
 Work = Callable[[Task, "RunContext", Advance], None]
@@ -119,7 +121,8 @@ def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance
         log.info("%s: %s after %.3f s", what, "failed" if error else "done", time.perf_counter() - start)
     warned = sum(record.levelno == logging.WARNING for record in lines)
     text = "".join(_FORMAT.format(record) + "\n" for record in lines)
-    return Outcome(task.name, error, permanent, differs, text, warned)
+    found = error is None and task.kind != "checks" and not context.store.made(task.kind, task.name)
+    return Outcome(task.name, error, permanent, differs, text, warned, found)
 
 
 def blocked(task: Task, before: Outcome) -> Outcome:

@@ -70,6 +70,11 @@ def fingerprint(source: str) -> str:
     return _digest({file.relative_to(root).as_posix(): file for file in diffusers_unet.find(root).files})
 
 
+def known_by(files: str, shown: str) -> str:
+    """The fingerprint of a network: a hash of those of its files and of its behaviour (behaviour.py)."""
+    return hashlib.sha256(f"{files} {shown}".encode()).hexdigest()[:12]
+
+
 def describe(source: str, label: Labels = None) -> str:
     """A short name for tables, e.g. `diffusers:ddpm-mnist (UNet2DModel, label 3)`. ValueError as in `fingerprint`."""
     kind, rest, root = _split(source)

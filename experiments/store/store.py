@@ -80,6 +80,7 @@ class Store:
             self.files, self.base = LocalFileSystem(), str(self.root)
             self.shown = self.base
         self._verified: dict[Name, Stamp] = {}
+        self._made: set[Name] = set()
         self._reported: set[str] = set()
 
     def __str__(self) -> str:
@@ -124,6 +125,10 @@ class Store:
             StoreError: the store cannot be read.
         """
         return self._look(Name(kind, identity))[0]
+
+    def made(self, kind: str, identity: str) -> bool:
+        """Whether this object wrote the artifact, so that it is not what another process wrote first."""
+        return Name(kind, identity) in self._made
 
     @contextmanager
     def writing(self, kind: str, identity: str) -> Iterator[Path]:
@@ -271,7 +276,9 @@ class Store:
                     self.files.put_file(str(folder / PurePosixPath(file).name), self._place(name, file))
         if not self._create_manifest(name, manifest, folder):
             self._remove_files(name, sums)
-        elif self.cache is None:
+            return
+        self._made.add(name)
+        if self.cache is None:
             self._use(name)
         else:
             self.cache.discard(*name)  # it belongs to a copy that is gone from the store
@@ -312,6 +319,7 @@ class Store:
 
     def _remove(self, name: Name, manifest: bytes | None) -> None:
         """Removes the copy of an artifact that has this manifest, and the cached copy."""
+        self._made.discard(name)
         if manifest is not None and self._manifest(name) == manifest:
             with self._reached():
                 self.files.rm_file(self._place(name, MANIFEST))  # first: from now on the artifact is absent

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 import textwrap
 from contextlib import closing
 from dataclasses import replace
@@ -12,9 +13,10 @@ import pytest
 from rich.console import Console
 from short_sweep import REFERENCE, TRAIN, TRIALS, known_images, trial, values
 
+from diffusion_core import load
 from diffusion_core.samplers import Euler
-from experiments.config.config import Ladder, SampleConfig, ScoreConfig
-from experiments.config.denoisers import Machine
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import ForeignConfig, Machine
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine import pool as pool_of_workers
@@ -23,6 +25,9 @@ from experiments.engine.plan import Plan
 from experiments.engine.pool import AGAIN, Lost, Worker, at_a_time, pool, startable
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import Outcome, RunContext, Task
+from experiments.metrics.features import check_suits, features_id
+from experiments.models import external
+from experiments.models.behaviour import behaviour
 from experiments.store.store import Store
 from experiments.sweep import read
 
@@ -182,3 +187,32 @@ def test_a_sampler_of_a_sweep_file_runs_in_workers_unless_they_would_import_anot
             process.unlink()
     out, error = capfd.readouterr()
     assert out == "imported\n" and "from a worker's task" in error, "stdout is the driver's"
+
+
+MODEL = "def eps(x, sigma):\n    return 1.0 * x * (sigma / (1 + sigma**2)).view(-1, 1, 1, 1)\n"
+FEATURES = "def rows(pixels):\n    return 1.0 * pixels.float().flatten(1)[:, 400:408]\n"
+
+
+@pytest.mark.parametrize("edited", ["model_xyz", "features_xyz"])
+def test_a_model_or_features_that_are_edited_after_the_plan_are_those_of_the_plan(
+    edited: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker would import the edited file, and store what it gives under the old identity."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("model_xyz", MODEL), ("features_xyz", FEATURES)):
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    source, features, images = "python:model_xyz:eps", "python:features_xyz:rows", load("mnist5k")
+    shown = behaviour(external.load_foreign(source, images, None, "cpu"), images, "cpu")
+    model = ForeignConfig(source, external.known_by(external.fingerprint(source), shown), machine=Machine(threads=1))
+    samples = SampleConfig(model, Ladder(n_steps=2), Euler(0.0), 40, machine=Machine(threads=1))
+    reference = ReferenceConfig("mnist5k", features, features_id(features))
+    check_suits(features, images.pixels)  # as before any run: it is imported
+    plan = Plan.of([Trial("test", "any", ScoreConfig(samples, reference))])
+    (right,) = execute(plan, RunContext(Store(tmp_path / "right")), Console(quiet=True)).rows
+    file = tmp_path / f"{edited}.py"
+    file.write_text(file.read_text().replace("1.0", "0.5"))
+    with pool(2) as executor:
+        (row,) = execute(plan, RunContext(Store(tmp_path / "store")), Console(quiet=True), executor=executor).rows
+    assert (row["error"], row["fd"]) == (None, pytest.approx(right["fd"], rel=1e-6))

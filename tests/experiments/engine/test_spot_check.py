@@ -27,8 +27,8 @@ from experiments.engine.doubts import doubts
 from experiments.engine.executor import SweepResult, execute
 from experiments.engine.plan import Plan
 from experiments.engine.spot_checks import due
-from experiments.engine.tasks import RunContext
-from experiments.stages.common import load_meta
+from experiments.engine.tasks import RunContext, Task, run_stage
+from experiments.stages.common import Advance, load_meta
 from experiments.stages.sample import sample_stage
 from experiments.stages.spot_check import Differs, choose, spot_check
 from experiments.stages.train import train_stage
@@ -250,6 +250,24 @@ def test_a_network_that_differs_takes_its_runs_with_it(folder: Path) -> None:
     again, said = run([trial(model)], Store(folder / "old"))
     fresh = fd([trial(model)], Store(folder / "new"))
     assert poisoned != fresh and again.rows[0]["fd"] == pytest.approx(fresh[0], rel=1e-6) and "its training" in said
+
+
+@pytest.mark.slow
+def test_what_another_command_makes_meanwhile_is_checked_too(folder: Path) -> None:
+    """It trains the network, in another way, after this command has planned to train it."""
+    model, others = TrainConfig(images_seen=64, batch_size=32, machine=MACHINE), [Store(folder / "old")]
+
+    def late(task: Task, context: RunContext, advance: Advance) -> None:
+        if task.kind == "models" and others:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("diffusion_core.training.lr_factor", lambda step, n_steps, warmup: 0.5)
+                run_stage(task, RunContext(others.pop()), advance)
+        run_stage(task, context, advance)
+
+    console = Console(record=True, width=200)
+    rows = execute(Plan.of([trial(model)]), RunContext(Store(folder / "old"), work=late), console).rows
+    assert rows[0]["fd"] == pytest.approx(fd([trial(model)], Store(folder / "new"))[0], rel=1e-6)
+    assert "its training, begun again, has other" in console.export_text()
 
 
 @pytest.mark.slow
