@@ -55,9 +55,16 @@ class StoreLoader:
         return load_foreign(config.source, self.images(config.data), config.label, self.device)
 
 
-@lru_cache(maxsize=4)
 def load_model(config: ModelConfig, store: Store, data_root: Path | None, device: str) -> Model:
-    """The denoiser of a config, on `device`, ready to sample."""
+    """The denoiser of a config, on `device`, ready to sample. It is loaded again only if a network was made anew."""
+    networks = tuple(store.path("models", identity(network)) for network in config.networks)
+    return _load_model(config, networks, store, data_root, device)
+
+
+@lru_cache(maxsize=4)
+def _load_model(
+    config: ModelConfig, networks: tuple[Path, ...], store: Store, data_root: Path | None, device: str
+) -> Model:
     return config.load(StoreLoader(store, data_root, device))
 
 

@@ -52,9 +52,23 @@ def reference_stage(config: ReferenceConfig, store: Store, data_root: Path | Non
     return name
 
 
-@lru_cache(maxsize=4)
 def load_pool(config: ReferenceConfig, store: Store) -> tuple[Pool, Tensor, RealTexture]:
     """The real images of a reference as a Pool, their labels (T,), and their texture."""
+    return _load_pool(config, _files(config, store), store)
+
+
+def load_reference(config: ReferenceConfig, store: Store, n: int) -> Reference:
+    """The real images that n samples are compared with."""
+    return _load_reference(config, _files(config, store), store, n)
+
+
+def _files(config: ReferenceConfig, store: Store) -> Path:
+    """The folder of a reference's files: another one if it was made anew, so that no cache holds the earlier one."""
+    return store.path("references", identity(config))
+
+
+@lru_cache(maxsize=4)
+def _load_pool(config: ReferenceConfig, files: Path, store: Store) -> tuple[Pool, Tensor, RealTexture]:
     with store.reading("references", identity(config)) as folder:
         tensors = load_file(folder / "features.safetensors")
         sums = {
@@ -66,13 +80,12 @@ def load_pool(config: ReferenceConfig, store: Store) -> tuple[Pool, Tensor, Real
 
 
 @lru_cache(maxsize=4)
-def load_reference(config: ReferenceConfig, store: Store, n: int) -> Reference:
-    """The real images that n samples are compared with."""
+def _load_reference(config: ReferenceConfig, files: Path, store: Store, n: int) -> Reference:
     return load_pool(config, store)[0].reference(n)
 
 
 @lru_cache(maxsize=4)
-def _load_strata(config: ReferenceConfig, store: Store, n: int) -> Strata:
+def _load_strata(config: ReferenceConfig, files: Path, store: Store, n: int) -> Strata:
     """The same real images, by class."""
     pool, labels, _ = load_pool(config, store)
     return Strata.of(load_reference(config, store, n), labels.numpy()[~pool.aside(n, draw=0)], N_CLASSES)
@@ -131,7 +144,7 @@ def _class_mix(config: ReferenceConfig, store: Store, features: Array, logits: T
     counts = classes.bincount(minlength=N_CLASSES).numpy()
     out: dict[str, Any] = {"histogram": counts.tolist()}
     if config.data.partition("@")[0] in DIGITS:  # only their classes are known to the extractor
-        real = _load_strata(config, store, len(features))
+        real = _load_strata(config, _files(config, store), store, len(features))
         out["class_distance"] = class_distance(counts, real.share)
         out["class_distance_expected"] = expected_class_distance(len(features), real.share)
         found = kd_at_data_mix(features, classes.numpy(), real)

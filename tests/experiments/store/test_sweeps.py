@@ -24,7 +24,6 @@ from experiments.stages import sample
 from experiments.stages.error_curve import CurveConfig
 from experiments.stages.fit_mixture import MixtureConfig, mixture_stage
 from experiments.stages.probe import probe_stage
-from experiments.stages.score import load_pool, load_reference
 from experiments.stages.train import train_stage
 from experiments.store.checksums import MANIFEST, checksums, read_json, write_json
 from experiments.store.cli import Gc
@@ -82,8 +81,6 @@ def test_a_damaged_artifact_is_computed_again_and_no_score_is_computed_from_it(
     spoil(Store(copy).path(kind, IDENTITIES[kind]) / file, fault)
     if kind in ("samples", "references"):
         shutil.rmtree(copy / "scores")
-        load_pool.cache_clear()
-        load_reference.cache_clear()
     assert values(run(Store(copy))) == values(finished[1])
     assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == [
         "experiments.store.store"

@@ -8,7 +8,7 @@ import torch
 from experiments.config.config import Ladder
 from experiments.config.denoisers import Machine
 from experiments.models.exact import ExactConfig, WithError, mixture_data, mixture_of
-from experiments.stages.common import load_model
+from experiments.stages.common import _load_model
 from experiments.stages.probe import probe_stage
 from experiments.store.store import Store
 from experiments.why_noise.probes import MixtureProbe, Norm, ProbeSetup, Size, Visited
@@ -41,9 +41,9 @@ def test_an_error_that_grows_off_the_data_has_a_ratio_above_one(
 
     honest = ExactConfig.load
     monkeypatch.setattr(ExactConfig, "load", lambda config, loader: Growing(honest(config, loader), 1.0))
-    load_model.cache_clear()
+    _load_model.cache_clear()
     rows = measured(store, Visited, ExactConfig(data, seed=5))
-    load_model.cache_clear()
+    _load_model.cache_clear()
     control = [row for row in rows if row["eta"] == -1]
     assert all(abs(row["value"] - 1) < 4 * row["se"] + 0.02 for row in control)
     assert any(abs(row["value"] - 1) > 6 * row["se"] for row in rows if row["eta"] == 0)
