@@ -15,7 +15,8 @@ from reports.schema import COLUMNS, LEVEL, METRICS
 from reports.tables import MEASURING, TRAINING
 
 KEYS = ["mode", "setting", "budget", "denoiser", "denoiser_error", "final_denoise"]
-EQUAL = ["data", "features", "n_samples", "n_reference"]  # else distances cannot be compared
+CONTENT = "features_id"  # a hash of the feature space's code and weights
+EQUAL = ["data", "features", CONTENT, "n_samples", "n_reference"]  # else distances cannot be compared
 Lines = list[list[str]]
 
 
@@ -36,7 +37,7 @@ def compare(a: Path, b: Path) -> list[tuple[str, Lines]]:
 def settings(a: Run, b: Run) -> Lines:
     """Every setting whose values differ, then commit, command and versions."""
     rows = [[COLUMNS[name].label, *(values(run.rows, name) for run in (a, b))]
-            for name in (*TRAINING, *MEASURING) if name in a.rows and name in b.rows]  # fmt: skip
+            for name in (*TRAINING, *MEASURING, CONTENT) if name in a.rows and name in b.rows]  # fmt: skip
     rows += [[name, *(str(run.info.get(name) or "unknown") for run in (a, b))] for name in ("command", "commit")]
     versions = [run.info.get("versions", {}) for run in (a, b)]
     rows += [[name, *(str(one.get(name, "none")) for one in versions)] for name in sorted({*versions[0], *versions[1]})]
@@ -60,7 +61,9 @@ def quality(a: Run, b: Run) -> list[tuple[str, Lines]]:
             left_out[key[0], f"only in {'A' if key in in_a else 'B'}"] += 1
             continue
         both = in_a[key], in_b[key]
-        differ = [name for name in EQUAL if len({rows[name].iloc[0] for rows in both}) > 1]
+        differ = [
+            name for name in EQUAL if name in both[0] and str(both[0][name].iloc[0]) != str(both[1][name].iloc[0])
+        ]
         if differ:
             left_out[key[0], f"not comparable: {', '.join(COLUMNS[name].label for name in differ)} differ"] += 1
             continue

@@ -58,8 +58,9 @@ COLUMNS: dict[str, Column] = {
         """experiment; mode; setting; denoiser; status; error: message; data; run_id: run; model_id: model; samples_id:
         samples; finished_at; train_noise: training noise distribution; weighting: loss weighting; parameterisation;
         trained_by; network; train_seed: training seed; schedule: ladder; sampler; sample_seed: sampling seed;
-        device; precision_mode; features: feature space; kind: contrast; metric; a; b; interval; verdict: verdict on
-        a; adjusted: corrected; no_verdict: why there is no verdict; probe;
+        device; precision_mode; features: feature space; features_id: code or weights of the feature space;
+        kind: contrast; metric; a; b; interval; verdict: verdict on a; adjusted: corrected;
+        no_verdict: why there is no verdict; probe;
         arm: denoiser; claim: comparison; part; label: class""",
         kind="text",
     ),

@@ -15,7 +15,7 @@ from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Sampler, follow
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from experiments.config.identity import identity
+from experiments.config.identity import has_own_code, identity
 from experiments.config.source import is_ours
 from experiments.config.trial import Trial
 from experiments.config.user_code import defaults_kept, of_user
@@ -26,17 +26,20 @@ SQUARABLE = (1e-18, 1e18)  # levels whose squares are float32
 
 
 def rehearse(trials: Sequence[Trial], data_root: Path | None) -> None:
-    """Checks the users' samplers and the noise distributions of the trials.
+    """Checks the users' samplers and schedules and the noise distributions of the trials.
 
     Raises:
         ValueError: a sampler gives different samples for the same noise, makes a sample depend on the others of its
-            batch, or changes its own fields; a noise distribution fails, gives no levels or densities, or different
-            levels for the same generator.
+            batch, or changes its own fields; a schedule gives other levels if it is called twice; a noise distribution
+            fails, gives no levels or densities, or different levels for the same generator.
     """
     networks = {network: network.noise for trial in trials for network in trial.model.networks}
     laws = dict.fromkeys((noise, network.stratified) for network, noise in networks.items() if noise is not None)
     for law, stratified in laws:
         _check_levels(law, stratified)
+    for ladder in dict.fromkeys(trial.samples.ladder for trial in trials):
+        if has_own_code(ladder) and ladder.sigmas() != ladder.sigmas():
+            raise ValueError(f"ladder {ladder.name}: called twice, its schedule gave other levels")
     of_users = [trial for trial in trials if not is_ours(type(trial.samples.sampler))]
     shapes = {trial.model.data: images_of(trial.model.data, data_root).shape for trial in of_users}
     for sampler, ladder, data in dict.fromkeys((t.samples.sampler, t.samples.ladder, t.model.data) for t in of_users):

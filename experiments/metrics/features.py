@@ -165,7 +165,7 @@ def check_suits(name: str, pixels: torch.Tensor, weights: Path | None = None) ->
     """Raises ValueError if a feature space does not suit images, or if those of an image depend on its batch."""
     extract(name, pixels[:2], weights=weights)
     if name.startswith(PYTHON) and len(pixels) > 1:
-        features_user.check_batches(name, features_user.load(name), pixels[:3])
+        features_user.check_batches(name, features_user.load(name), pixels[: features_user.CHECKED])
 
 
 def _users(name: str) -> Callable[[torch.Tensor], list[torch.Tensor]]:

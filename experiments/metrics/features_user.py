@@ -19,6 +19,7 @@ from experiments.config import modules
 from experiments.config.names import PYTHON
 from experiments.config.user_code import of_user
 
+CHECKED = 25  # images that are tried in one batch: as many as a run takes at a time
 ALIKE = 0.01  # of the size of a row: by so much may it differ with the batch, by rounding
 
 

@@ -58,6 +58,11 @@ class Gaussian:
         return np.ones(len(features))
 
 
+MOSTLY_EQUAL = (  # what is wrong if `mostly_equal`
+    "more than half of the pairs of images have equal features, so their median distance, the scale of MMD, is 0"
+)
+
+
 def median_distance(features: Array) -> float:
     """The median distance between two of the first images, of features (n, d)."""
     part = features[:MEDIAN_OF]

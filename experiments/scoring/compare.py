@@ -1,5 +1,6 @@
 """`compare` and `score`: sets of images, or of features, against real ones."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from diffusion_core.data_user import random_order
 from experiments.config.config import MIN_SAMPLES
 from experiments.config.names import DIGITS
 from experiments.metrics.features import features_id
-from experiments.metrics.kernels import mostly_equal
+from experiments.metrics.kernels import MOSTLY_EQUAL, mostly_equal
 from experiments.scoring import doubts
 from experiments.scoring.features import Described, Extractor, describe
 from experiments.scoring.inputs import FeatureSet, ImageSet, Input, Source, open_input
@@ -70,10 +71,10 @@ def open_all(sources: Sequence[Source], store: Store) -> tuple[Input, ...]:
     short = [Path(source.name).name or source.name for source in inputs]
     if len(set(short)) < len(short):
         short = [source.name for source in inputs]
-    numbered = [
-        f"{name} ({short[: place + 1].count(name)})" if short.count(name) > 1 else name
-        for place, name in enumerate(short)
-    ]
+    numbered: list[str] = []
+    for name in short:
+        free = (name if k == 0 else f"{name} ({k})" for k in itertools.count(int(short.count(name) > 1)))
+        numbered.append(next(each for each in free if each not in numbered and (each == name or each not in short)))
     return tuple(replace(source, name=name) for source, name in zip(inputs, numbered, strict=True))
 
 
@@ -155,7 +156,4 @@ def _check(inputs: Sequence[Input], described: Sequence[Described]) -> None:
                 "divide the features of all sets by one number"
             )
     if mostly_equal(real):
-        raise ValueError(
-            f"{inputs[0].name}: more than half of the pairs of images have equal features, so their median distance, "
-            "the scale of MMD, is 0; leave out the copies, or take other features"
-        )
+        raise ValueError(f"{inputs[0].name}: {MOSTLY_EQUAL}; leave out the copies, or take other features")

@@ -125,7 +125,7 @@ def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor) -> 
     for places, pixels in tracked(read, f"{name} features of {images.name}", len(chosen) / usual_batch(name)):
         suited = suit(pixels, name, images.name)
         if not checked:
-            features_user.check_batches(name, features_user.load(name), suited[:3])
+            features_user.check_batches(name, features_user.load(name), suited[: features_user.CHECKED])
             checked = True
         for place, row in zip(places, layers(suited)[0], strict=True):
             features[place] = row

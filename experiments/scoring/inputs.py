@@ -24,6 +24,8 @@ from experiments.store.store import Store
 
 SAMPLES = "samples:"  # prefix of the identity of samples in the store
 THREADS = 4  # that read files ahead
+ROUNDED = 1e-3  # of a column's standard deviation
+CONSTANT = 1e-12  # of a column's largest value: a standard deviation below this is rounding
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ def open_input(source: Source, store: Store, name: str = "") -> Input:
 
     ValueError, which names the file, if there is no such thing, or if it holds no images.
     """
+    if np.ma.isMaskedArray(source):
+        raise ValueError(f"{name}: it is a masked array, whose mask would be ignored; fill it first")
     if not isinstance(source, str | Path):
         return _array(name, np.asarray(_plain(source) if isinstance(source, torch.Tensor) else source))
     text, path = str(source), Path(source).expanduser()
@@ -123,6 +127,13 @@ def _array(name: str, array: NDArray[Any]) -> Input:
         raise ValueError(f"{name}: its features are {array.shape}; at least one row and one column are needed")
     if not (finite := np.isfinite(features).all(axis=1)).all():
         raise ValueError(f"{name}: row {int(np.argmin(finite))} has a feature that is not finite")
+    if array.dtype.itemsize > 4:
+        rounded, spread, largest = np.abs(features - array).max(axis=0), array.std(axis=0), np.abs(array).max(axis=0)
+        if (rounded > ROUNDED * spread)[spread > CONSTANT * largest].any():
+            raise ValueError(
+                f"{name}: features are compared in float32, which rounds some by over {ROUNDED:g} standard deviations "
+                "of their column; subtract the mean of the real features from all sets"
+            )
     return FeatureSet(name, features)
 
 

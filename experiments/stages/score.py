@@ -9,6 +9,7 @@ Each returns at once if its artifact exists. A score holds everything that rows 
 samples may be evicted once they are scored.
 """
 
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from experiments.config.names import DIGITS
 from experiments.metrics.class_mix import Strata, class_distance, expected_class_distance, kd_at_data_mix
 from experiments.metrics.distances import METRICS, Array, Pool, Reference, jackknife_se, precision_recall
 from experiments.metrics.features import extract
+from experiments.metrics.kernels import MOSTLY_EQUAL, mostly_equal
 from experiments.metrics.texture import RealTexture
 from experiments.stages.common import SAMPLED, images_of, load_meta, write_meta
 from experiments.stages.hardware import use_threads
@@ -42,6 +44,10 @@ def reference_stage(config: ReferenceConfig, store: Store, data_root: Path | Non
     use_threads(1)  # so that the reference does not depend on the threads of the runs
     images = images_of(config.data, data_root)
     features = extract(config.features, images.pixels, weights=config.weights)[0]
+    if mostly_equal(features.numpy()):
+        raise ValueError(
+            f"data={config.data!r}: {MOSTLY_EQUAL}; leave out the copies, or take other features than {config.features}"
+        )
     pool = Pool.of(features.double().numpy(), config.width)
     with store.writing("references", name) as folder:
         tensors = {"features": features, "labels": images.labels, "width": torch.tensor(pool.width).double()}
@@ -112,6 +118,8 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     precision, recall = precision_recall(features, reference.features)
     distances = {name: metric(features, reference) for name, metric in METRICS.items()}
     values = {name: value for name, (value, _) in distances.items()}
+    if wrong := [f"{name}={value}" for name, value in values.items() if not math.isfinite(value)]:
+        raise ValueError(f"features={config.reference.features!r}: {', '.join(wrong)}; a distance must be finite")
     replicates = {f"{name}_replicates": without for name, (_, without) in distances.items()}
     left = 0.0 if config.samples.final_denoise else float(config.samples.ladder.sigmas()[-1])
     _, _, texture = load_pool(config.reference, store)

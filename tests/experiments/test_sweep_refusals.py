@@ -1,5 +1,6 @@
 """What a file with a sweep of one's own must not be, and what is said about it."""
 
+import itertools
 import sys
 import types
 from dataclasses import dataclass, replace
@@ -12,9 +13,11 @@ from own_sweep import FILE, RUN, noisy, run, written
 
 from diffusion_core.samplers import Euler
 from diffusion_core.schedules import SCHEDULES, geometric, karras
-from experiments.config.config import Ladder
-from experiments.config.denoisers import ForeignConfig
+from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
+from experiments.config.denoisers import EmpiricalConfig, ForeignConfig
 from experiments.config.identity import identity
+from experiments.config.trial import Trial
+from experiments.engine.rehearsal import rehearse
 from experiments.studies.sweep import PRESETS
 from experiments.sweep import OwnFile, Setting, trials
 
@@ -192,6 +195,15 @@ def test_classes_of_one_name_are_told_apart_or_refused() -> None:
         assert len({identity(last), identity(module.Old.Step()), identity(module.New.Step())}) == 3
     finally:
         del sys.modules[name]
+
+
+def test_a_schedule_that_is_random_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    lasts = itertools.count(1)
+    monkeypatch.setitem(SCHEDULES, "mine", lambda n, high, low: (high, low / next(lasts)))
+    samples = SampleConfig(EmpiricalConfig("mnist5k"), Ladder("mine", 1), Euler(0.0), 40)
+    planned = Trial("sweep", "sweep", ScoreConfig(samples, ReferenceConfig("mnist5k", "digits", "")))
+    with pytest.raises(ValueError, match="ladder mine: called twice, its schedule gave other levels"):
+        rehearse([planned], None)
 
 
 def test_our_own_schedules_under_another_name_or_with_other_arguments_are_told_apart(

@@ -92,6 +92,10 @@ def test_what_cannot_be_compared_says_why(tmp_path: Path) -> None:
     assert lines(a, b, "Quality") == []
     reasons = {line[2] for line in lines(a, b, "Not compared")}
     assert reasons == {"not comparable: samples differ", "only in A", "only in B"}
+    edit(a / "table.csv", lambda frame: frame.assign(features_id="000000000000", n_samples="200"))
+    content = "code or weights of the feature space"
+    assert lines(a, b, "Not compared")[0][2] == f"not comparable: {content} differ"
+    assert content in [line[0] for line in lines(a, b, "Settings that differ")]
 
 
 def test_only_runs_of_one_experiment_are_compared(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """What fails in a sweep: it is a row with its reason, the other runs go on, and nothing finished is lost."""
 
 import json
+import math
 import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from rich.console import Console
 from short_sweep import TRAIN, TRIALS, known_images, run, trial
 from torch import Tensor
@@ -19,7 +22,7 @@ from experiments.engine import failures, tasks
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
 from experiments.engine.tasks import RunContext
-from experiments.stages import sample
+from experiments.stages import sample, score
 from experiments.stages.score import score_stage
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
@@ -159,3 +162,16 @@ def test_what_is_damaged_while_rows_are_read_is_failed_rows_and_not_the_end(
     assert all("run the same command again" in str(row["error"]) for row in rows)
     monkeypatch.undo()
     assert [row["status"] for row in run(shared, store)] == ["ok", "ok"]
+
+
+def test_real_images_without_a_scale_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "extract", lambda name, pixels, **how: (torch.ones(len(pixels), 8), None))
+    (row,) = run(TRIALS[:1], Store(tmp_path / "new"))
+    assert row["status"] == "failed"
+    assert "data='mnist5k': more than half of the pairs of images have equal features" in row["error"]
+
+
+def test_a_distance_that_is_not_finite_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(score.METRICS, "fd", lambda features, reference: (math.nan, np.zeros(20)))
+    (row,) = run(TRIALS[:1], Store(tmp_path))
+    assert row["status"] == "failed" and "features='digits': fd=nan; a distance must be finite" in row["error"]

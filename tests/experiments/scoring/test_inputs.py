@@ -89,6 +89,7 @@ def empty(path: Path) -> Path:
         "no rows": (npy(ROWS[:0]), "my.npy: its features are (0, 5); at least one row and one column are needed"),
         "a NaN": (npy(np.where(np.arange(40)[:, None] == 7, np.nan, ROWS)), "my.npy: row 7 has a feature that is not"),
         "too large for float32": (npy(ROWS * 1e300), "my.npy: row 0 has a feature that is not finite"),
+        "far from 0": (npy(ROWS + 1e7), "float32, which rounds some by over 0.001 standard deviations of their column"),
         "too large": (npy(ROWS * 1e20), "my.npy: the magnitude of a feature is "),
         "another dimension": (npy(ROWS[:, :3]), "my.npy has features of 3 numbers, but real.npy of 5"),
         "images, but real features": (npy(GREY), "real.npy holds features, but my.npy holds images"),
@@ -172,6 +173,12 @@ def test_names_are_short_and_different(tmp_path: Path) -> None:
     assert names("r", "x/a", "y/b") == ["r", "a", "b"]
     assert names("r", "x/images", "y/images") == ["r", "x/images", "y/images"]
     assert names("r", "a", "a") == ["r", "a (1)", "a (2)"]
+    assert names("r", "a (2)", "a", "a") == ["r", "a (2)", "a (1)", "a (3)"]
+
+
+def test_a_masked_array_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="set 1: it is a masked array, whose mask would be ignored; fill it first"):
+        compare(ROWS, np.ma.masked_less(ROWS, 0), store=tmp_path)
 
 
 def test_the_usual_features_are_those_of_the_data_whatever_their_name(tmp_path: Path) -> None:
