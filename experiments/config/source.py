@@ -21,13 +21,19 @@ HOW = "write it at the top of a module as `@dataclass(frozen=True) class NAME(Sa
 
 
 def import_own(path: Path) -> ModuleType:
-    """Imports a user's sweep file, FILE.py, which may import modules next to it."""
+    """Imports a user's sweep file, FILE.py, which may import modules next to it.
+
+    What is run is what is hashed. Python's own import takes bytecode of an earlier version for that of a file of the
+    same size and second.
+    """
     spec = importlib.util.spec_from_file_location(OWN, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
     module = sys.modules[OWN] = importlib.util.module_from_spec(spec)
     if (folder := str(path.resolve().parent)) not in sys.path:
         sys.path.append(folder)
-    spec.loader.exec_module(module)
+    text = path.read_bytes()
+    vars(module)[SOURCE] = _hash(text)
+    exec(compile(text, str(path), "exec"), vars(module))
     return module
 
 
@@ -54,16 +60,21 @@ def source_of(kind: Any) -> str:
     if is_ours(kind):
         return f"{module}.{kind.__qualname__}"
     known = vars(kind).get(SOURCE) if isinstance(kind, type) else None
+    known = known or vars(sys.modules.get(module, object)).get(SOURCE)
     if known is None:
         file = getattr(sys.modules.get(module), "__file__", None)
         if file is None or not Path(file).is_file():
             if not isinstance(kind, type):  # written in C, such as torch.sqrt
                 return f"{module}.{getattr(kind, '__qualname__', kind)}"
             raise ValueError(f"{module}: its source file was not found, so classes in it have no identity; {HOW}")
-        known = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
-        if isinstance(kind, type):
-            setattr(kind, SOURCE, known)
+        known = _hash(Path(file).read_bytes())
+    if isinstance(kind, type):
+        setattr(kind, SOURCE, known)
     return str(known)
+
+
+def _hash(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:12]
 
 
 def _module(kind: Any) -> str:

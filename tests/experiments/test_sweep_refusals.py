@@ -1,6 +1,7 @@
 """What a file with a sweep of one's own must not be, and what is said about it."""
 
 import itertools
+import os
 import sys
 import types
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from diffusion_core.schedules import SCHEDULES, geometric, karras
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import EmpiricalConfig, ForeignConfig
 from experiments.config.identity import identity
+from experiments.config.source import OWN, import_own, source_of
 from experiments.config.trial import Trial
 from experiments.engine.rehearsal import rehearse
 from experiments.studies.sweep import PRESETS
@@ -195,6 +197,18 @@ def test_classes_of_one_name_are_told_apart_or_refused() -> None:
         assert len({identity(last), identity(module.Old.Step()), identity(module.New.Step())}) == 3
     finally:
         del sys.modules[name]
+
+
+def test_a_file_of_the_same_size_and_second_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    read = []
+    for gain in "12":
+        (tmp_path / "mine.py").write_text(f"gain = {gain}\ndef schedule(n, high, low): return (high, low)\n")
+        os.utime(tmp_path / "mine.py", (1, 1))
+        module = import_own(tmp_path / "mine.py")
+        read.append((module.gain, source_of(module.schedule)))
+    del sys.modules[OWN]
+    assert (read[0][0], read[1][0]) == (1, 2) and read[0][1] != read[1][1]
 
 
 def test_a_schedule_that_is_random_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
