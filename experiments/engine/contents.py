@@ -1,7 +1,7 @@
-"""Whether what a task names outside this package is, in this process, what it was when the task was planned.
+"""Checks in a worker that a user's model and features are still the code that was planned.
 
-A worker imports a user's model or features when it first needs them. If their file was edited meanwhile, its results
-would be those of other code under the old identity.
+A worker imports them when it first needs them. If their file was edited meanwhile, its results would be those of other
+code under the old identity.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from experiments.stages.hardware import use_threads
 
 
 def unchanged(config: Any, data_root: Path | None) -> bool:
-    """Whether all networks from elsewhere and all feature spaces of a config are those that its identity names."""
+    """Whether the hashes in a config still fit its networks from elsewhere and its feature spaces."""
     return all(_same(part, data_root) for part in _parts(config) if isinstance(part, ForeignConfig | ReferenceConfig))
 
 

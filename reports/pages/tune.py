@@ -91,9 +91,9 @@ def noisy(setting: str) -> str:
 
 def line(run: Run, one: best_sets.BestSet) -> str:
     """How the recommended and the simplest setting compare with the default, on images that the race never saw."""
-    rows = gains(run, one)
     if not one.best:
         return f"no verdict: {one.why_not}"
+    rows = gains(run, one)
     roles = {row["a"]: f"“{row['a']}”" for row in rows} | {one.simplest: "simplest", one.best: "recommended"}
     texts = [
         f"{roles[row['a']]} against “{row['b']}”: {outcome(row)}"

@@ -118,6 +118,11 @@ def test_a_search_in_which_all_runs_failed_says_so(tuned: Path) -> None:
     assert tune.opening(failed).status[-1].endswith(" failed runs")
 
 
+def test_a_budget_without_a_recommendation_says_why(tuned: Path) -> None:
+    none = replace(best_sets.read(read_run(tuned))[0], simplest="", why_not="no setting gives images")
+    assert tune.line(read_run(tuned), none) == "no verdict: no setting gives images"
+
+
 def test_settings_that_could_not_take_part_are_said(tuned: Path) -> None:
     assert tune.not_run(read_run(tuned)) == []
     why = "heun: no ladder takes exactly 5 evaluations"
