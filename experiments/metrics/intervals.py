@@ -6,7 +6,7 @@ network samples from its own seed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -53,30 +53,32 @@ def pooled(differences: Sequence[float], ses: Sequence[float], level: float = LE
     """
     d, variances = np.asarray(differences), np.square(ses)
     n, mean = len(d), float(np.mean(differences))
-    ways = [(float(np.sqrt(variances.sum())) / n, _satterthwaite(variances), "delete-group jackknife over images")]
+    freedom = _satterthwaite(variances)
+    ways = [estimate(mean, float(np.sqrt(variances.sum())) / n, freedom, "delete-group jackknife over images", level)]
     if n >= ENOUGH_NETWORKS:
-        ways.append((float(d.std(ddof=1)) / n**0.5, n - 1.0, f"t over {n} networks"))
-    halves = [float(stats.t.ppf((1 + level) / 2, freedom)) * se for se, freedom, _ in ways]
-    half, (se, freedom, how) = max(zip(halves, ways, strict=True))
-    detectable = half + float(stats.t.ppf(POWER, freedom)) * se
+        ways.append(estimate(mean, float(d.std(ddof=1)) / n**0.5, n - 1.0, f"t over {n} networks", level))
+    widest, p_value = max(ways, key=lambda way: way.high - way.low), max(way.p_value for way in ways)
     low, high = (
-        (float(np.sqrt(freedom / stats.chi2.ppf(share, freedom))) * detectable for share in (0.975, 0.025))
-        if how.startswith("t over")
+        (float(np.sqrt((n - 1) / stats.chi2.ppf(share, n - 1))) * widest.detectable for share in (0.975, 0.025))
+        if widest is ways[-1] and len(ways) > 1
         else (None, None)
     )
-    return Estimate(
-        mean, se, mean - half, mean + half, how, abs(mean) > half, max(_p_value(mean, *way[:2]) for way in ways),
-        detectable, low, high, None if n >= ENOUGH_NETWORKS else n,
-    )  # fmt: skip
+    holds_for = None if n >= ENOUGH_NETWORKS else n
+    return replace(widest, p_value=p_value, detectable_low=low, detectable_high=high, holds_for=holds_for)
+
+
+def estimate(difference: float, se: float, freedom: float, how: str, level: float = LEVEL) -> Estimate:
+    """A difference with Student's interval from its standard error, whose degrees of freedom are given."""
+    half = float(stats.t.ppf((1 + level) / 2, freedom)) * se
+    p_value = float(2 * stats.t.sf(abs(difference) / se, freedom)) if se > 0 else float(difference == 0)
+    detectable = half + float(stats.t.ppf(POWER, freedom)) * se
+    low, high = difference - half, difference + half
+    return Estimate(difference, se, low, high, how, abs(difference) > half, p_value, detectable, None, None, None)
 
 
 def pooled_scores(differences: Sequence[Array], level: float = LEVEL) -> Estimate:
     """`pooled`, from (1 + GROUPS,) per network: the difference, then its jackknife replicates."""
     return pooled([float(each[0]) for each in differences], [jackknife_se(each[1:]) for each in differences], level)
-
-
-def _p_value(mean: float, se: float, freedom: float) -> float:
-    return float(2 * stats.t.sf(abs(mean) / se, freedom)) if se > 0 else float(mean == 0)
 
 
 def predicted(differences: Sequence[float]) -> tuple[float, float] | None:

@@ -1,23 +1,24 @@
 """Distances of a set of images to real ones, with the parts of which their intervals are made.
 
-MMD, KD and FD are those of metrics/. Here each also has replicates with a group of *real* images left out, because the
-real images of a user are a sample too. A difference between two sets has both parts: what their own images contribute
-and what the real images do, which are the same on both sides.
+MMD, KD and FD are those of metrics/. Here each also has what every *real* image adds, because the real images of a user
+are a sample too. A difference between two sets has both parts: what their own images add and what the real images do,
+which are the same on both sides.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from experiments.config.config import WIDTH
 from experiments.metrics import frechet, kernels
-from experiments.metrics.distances import Pool, jackknife_se
+from experiments.metrics.distances import Pool
 from experiments.metrics.frechet import Moments
-from experiments.metrics.intervals import Estimate, pooled
+from experiments.metrics.intervals import Estimate, estimate
 from experiments.metrics.kernels import Array, median_distance
 from reports.schema import GROUPS, LEVEL, METRICS
 
+INTERVAL = "what each image adds, and each real image"  # how it is made
 KERNEL_IMAGES = 20_000  # of each set, of which kernel distances take the first ones: their cost grows with the square
 
 
@@ -27,20 +28,16 @@ class Distance:
 
     Args:
         value: the distance.
-        own: (GROUPS,) with each group of its images left out. Image i is in group i mod GROUPS.
-        real: (GROUPS,) with each group of real images left out.
-        cells: (2 GROUPS, 2 GROUPS) what each two groups add to it together, groups of its images before real ones. Only
-            their interactions count: what each group adds by itself is arbitrary.
         terms: (n,) what each image adds, mean 0.
         real_terms: (R,) what each real image adds, mean 0.
+        cells: (2 GROUPS, 2 GROUPS) what each two groups add to it together, groups of its images before real ones. Only
+            their interactions count: what each group adds by itself is arbitrary. Image i is in group i mod GROUPS.
     """
 
     value: float
-    own: Array
-    real: Array
-    cells: Array
     terms: Array
     real_terms: Array
+    cells: Array
 
     def __sub__(self, other: "Distance") -> "Distance":
         """The difference of the distances of two sets whose images at one place are a pair."""
@@ -72,8 +69,7 @@ class Real:
     def distances(self, features: Array) -> dict[str, Distance]:
         """All distances of a set with features float64 (n, d), in random order."""
         fd = frechet.influence(features, self.pool.features, self.moments)
-        own, real = (_left_out(fd.value, terms) for terms in (fd.own, fd.real))
-        out = {"fd": Distance(fd.value, own, real, fd.cells, fd.own, fd.real)}
+        out = {"fd": Distance(fd.value, fd.own, fd.real, fd.cells)}
         first, used = features[:KERNEL_IMAGES], kernels.both(self.pool.width)
         own_sums = kernels.group_sums(used, first)
         across = kernels.across(used, first, self.pool.features[:KERNEL_IMAGES])
@@ -83,51 +79,52 @@ class Real:
 
 def by_kernel(own_sums: Array, real_sums: Array, across: Array, across_real: Array) -> Distance:
     """A kernel distance from the sums of `kernels.group_sums` of both sides, and of `kernels.across`."""
-    own, real = kernels.pair_mean(own_sums), kernels.pair_mean(real_sums)
     own_means, real_means = across.sum(axis=1) / len(real_sums), across_real / len(own_sums)
-    middle = float(own_means.mean())
     members, real_members = kernels.groups(len(own_sums)), kernels.groups(len(real_sums))
     between = -members.T @ across
     cells = np.block([[members.T @ own_sums, between], [between.T, real_members.T @ real_sums]])
     counts = np.concatenate([members.sum(axis=0), real_members.sum(axis=0)])
     return Distance(
-        own + real - 2 * middle,
-        kernels.pair_means_without(own_sums) + real - 2 * kernels.means_without(own_means),
-        own + kernels.pair_means_without(real_sums) - 2 * kernels.means_without(real_means),
-        cells / np.outer(counts, counts),
+        kernels.pair_mean(own_sums) + kernels.pair_mean(real_sums) - 2 * float(own_means.mean()),
         kernels.terms(own_sums, own_means),
         kernels.terms(real_sums, real_means),
+        cells / np.outer(counts, counts),
     )
 
 
-def _left_out(value: float, terms: Array) -> Array:
-    """A distance with each group left out, (GROUPS,), from what each image adds."""
-    members = kernels.groups(len(terms))
-    return np.asarray(value - members.T @ terms / (len(terms) - members.sum(axis=0)))
-
-
 def of_one(distance: Distance) -> Estimate:
-    """A distance with its interval. It is the whole jackknife's, since near real images the errors are skewed."""
-    return estimate(distance.value, [jackknife_se(distance.own), jackknife_se(distance.real)])
+    """A distance with its interval. Nothing is subtracted, since near real images the errors are skewed."""
+    return _estimate(distance, _of_singles(distance.terms) + _of_singles(distance.real_terms), LEVEL)
 
 
 def of_two(a: Distance, b: Distance, paired: bool, level: float = LEVEL) -> Estimate:
     """The difference a - b with its interval. If `paired`, image i of both comes from the same noise."""
-    return estimate(a.value - b.value, errors_of_two(a, b, paired), level)
+    return _estimate(a - b, float(variances_of_two(a, b, paired).sum()), level)
 
 
-def errors_of_two(a: Distance, b: Distance, paired: bool) -> Array:
-    """Standard errors of a - b that come from the images of both sets (one if `paired`, else two) and the real ones.
+def _estimate(distance: Distance, variance: float, level: float) -> Estimate:
+    freedom = min(len(distance.terms), len(distance.real_terms)) - 1
+    return estimate(distance.value, variance**0.5, freedom, INTERVAL, level)
+
+
+def variances_of_two(a: Distance, b: Distance, paired: bool) -> Array:
+    """Variances of a - b that come from the images of both sets (one if `paired`, else two) and from the real ones.
 
     Note: a distance is a sum of what images add one by one, and of what pairs of them add beyond that (Hoeffding 1948).
-        The jackknife counts the variance V of the second part twice, since a pair is left out with either image (Efron
-        & Stein 1981, Ann. Statist. 9, 586). So V is subtracted once, and at most half of all: that is V where single
-        images add nothing, as they do near the real images. All parts are reduced by the same factor.
+        The spread of what each image adds counts the variance V of the second part twice, since a pair belongs to
+        either image, as the jackknife does (Efron & Stein 1981, Ann. Statist. 9, 586). So V is subtracted once, and at
+        most half of all: that is V where single images add nothing, as they do near the real images. All parts are
+        reduced by the same factor.
     """
     sides, whole = [a - b] if paired else [a, b], a - b
-    variances = np.array([*(jackknife_se(side.own) ** 2 for side in sides), jackknife_se(whole.real) ** 2])
+    variances = np.array([*(_of_singles(side.terms) for side in sides), _of_singles(whole.real_terms)])
     surplus = of_pairs(sides, whole) / max(variances.sum(), np.finfo(float).tiny)
-    return np.asarray(np.sqrt(variances * (1 - min(surplus, 0.5))))
+    return np.asarray(variances * (1 - min(surplus, 0.5)))
+
+
+def _of_singles(terms: Array) -> float:
+    """The variance of a distance over images that add these terms, as the infinitesimal jackknife has it."""
+    return float((terms**2).sum() / (len(terms) * (len(terms) - 1)))
 
 
 def of_pairs(sides: Sequence[Distance], whole: Distance) -> float:
@@ -155,9 +152,3 @@ def _within(cells: Array) -> float:
     sums = off.sum(axis=0) / (GROUPS - 2)
     rest = off - sums - sums[:, None] + off.sum() / ((GROUPS - 1) * (GROUPS - 2))
     return float((rest[~np.eye(GROUPS, dtype=bool)] ** 2).sum() / (GROUPS * (GROUPS - 3)))
-
-
-def estimate(value: float, ses: Sequence[float] | Array, level: float = LEVEL) -> Estimate:
-    """A value whose error has independent parts with these standard errors, each from GROUPS replicates."""
-    parts = len(ses)  # the mean of as many equal values has this standard error
-    return replace(pooled([value] * parts, [parts * se for se in ses], level), holds_for=None)

@@ -12,7 +12,7 @@ from experiments.metrics.best_set import Standing, best_set
 from experiments.metrics.distances import Array, Pool, precision_recall
 from experiments.metrics.intervals import Estimate, holm, verdict
 from experiments.results.floors import summary
-from experiments.scoring.distances import KERNEL_IMAGES, Distance, Real, errors_of_two, of_one, of_two
+from experiments.scoring.distances import KERNEL_IMAGES, Distance, Real, variances_of_two, of_one, of_two
 from experiments.scoring.features import tracked
 from experiments.scoring.result import Difference, Floor, Side, Space
 from reports.schema import JUDGE, LEVEL, METRICS
@@ -75,8 +75,8 @@ def _differences(
                 detectable_low=power.detectable_low, detectable_high=power.detectable_high,
             )  # fmt: skip
         judge = values[JUDGE]
-        *own, real = errors_of_two(other[JUDGE], first[JUDGE], paired) ** 2
-        *apart, _ = errors_of_two(other[JUDGE], first[JUDGE], False) ** 2
+        *own, real = variances_of_two(other[JUDGE], first[JUDGE], paired)
+        *apart, _ = variances_of_two(other[JUDGE], first[JUDGE], False)
         reach = judge.detectable / judge.se if judge.se > 0 else 0
         half = (judge.difference / 2 / reach) ** 2 - real if reach else 0
         needed = ceil(len(other[JUDGE].terms) * sum(own) / half) if half > 0 else KERNEL_IMAGES + 1

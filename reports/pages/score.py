@@ -20,8 +20,8 @@ PAIRS = {
 }
 SHOWN = 3  # sets that the first screen shows
 HOW = (
-    f"{percent(LEVEL)} intervals, delete-group jackknife over images in 20 groups. They cover the choice of the images "
-    "of each set and of the real images, not that of the models: another training may differ."
+    f"{percent(LEVEL)} intervals, from what each image adds. They cover the choice of the images of each set and of the "
+    "real images, not that of the models: another training may differ."
 )
 
 
