@@ -6,7 +6,7 @@ FD is in frechet.py. MMD and KD are unbiased squared maximum mean discrepancies 
 torch-fidelity's cubic kernel.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -113,13 +113,13 @@ class Pool:
         """The reference for n samples: the pool without the images of draw 0."""
         return self.without(self.aside(n, draw=0))
 
-    def floor(self, n: int, repeats: int, most: int | None = None) -> dict[str, Array]:
-        """The floor: the metrics, precision and recall of n real images against the other T - n, each (repeats,).
+    def floor(self, n: int, draws: Iterable[int], most: int | None = None) -> dict[str, Array]:
+        """The floor: the metrics, precision and recall of n real images against the other T - n, one for each draw.
 
         `most`: images of each side, for precision and recall.
         """
         out: dict[str, list[float]] = {name: [] for name in (*METRICS, "precision", "recall")}
-        for draw in range(1, repeats + 1):
+        for draw in draws:
             aside = self.aside(n, draw)
             rest, others = self._split(aside)
             real = self.features[aside]

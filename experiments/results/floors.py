@@ -27,7 +27,7 @@ def floor_rows(trials: Sequence[Trial], rows: Sequence[Row], store: Store, repea
 @lru_cache(maxsize=8)
 def floor_of(reference: ReferenceConfig, store: Store, n: int, repeats: int) -> dict[str, Array]:
     """The scores of n real images against the rest, by metric, each (repeats,)."""
-    return load_pool(reference, store)[0].floor(n, repeats)
+    return load_pool(reference, store)[0].floor(n, range(1, repeats + 1))
 
 
 def summary(values: Array) -> dict[str, float]:

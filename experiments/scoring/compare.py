@@ -17,7 +17,7 @@ from experiments.metrics.features import features_id
 from experiments.metrics.kernels import MOSTLY_EQUAL, mostly_equal
 from experiments.scoring import doubts
 from experiments.scoring.features import Described, Extractor, describe
-from experiments.scoring.inputs import FeatureSet, ImageSet, Input, Source, open_input
+from experiments.scoring.inputs import FeatureSet, ImageSet, Input, Source, holds_no_set, open_input
 from experiments.scoring.pairing import Pairs, pair
 from experiments.scoring.result import Scores, Space
 from experiments.scoring.space import results
@@ -87,7 +87,8 @@ def measure(
     kept: Store,
 ) -> Compared:
     """The comparison of the first source with the others. Arguments and errors as in `compare`."""
-    inputs = open_all(sources, kept)
+    with_images = [source for source in sources[1:] if not holds_no_set(source, kept)] or sources[1:]
+    inputs = open_all([sources[0], *with_images], kept)
     spaces = _spaces(inputs, features)
     pairing = pair(inputs[1:], pairs)
     if inputs[0].n < MIN_SAMPLES:
@@ -98,6 +99,8 @@ def measure(
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     measured, warnings = list[Space](), dict[str, None]()
     notes = dict.fromkeys([pairing.note] if pairing.note else [])
+    if len(inputs) < len(sources):
+        notes["the store and results of score hold no samples and are left out"] = None
     for space in spaces:
         extractor = Extractor(space, feature_weights, where)
         described = [_described(each, extractor, kept).at(order) for each, order in zip(inputs, chosen, strict=True)]

@@ -8,18 +8,16 @@ several sizes are therefore no difficulty: each is resized by itself.
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import pad
@@ -32,12 +30,11 @@ from experiments.metrics import features_user
 from experiments.metrics.features import features_id, opened, usual_batch
 from experiments.metrics.texture import RealTexture, texture
 from experiments.scoring.inputs import THREADS, ImageSet
+from experiments.scoring.progress import steps
 from experiments.stages.spot_check import Differs, choose, compare
 from experiments.store.store import Store
-from reports.terminal import Terminal, is_live
 
 LOG = logging.getLogger(__name__)
-T = TypeVar("T")
 AHEAD = 4  # batches that are read ahead
 CURVE, CURVE_BYTES = 1000, 2**22  # real images of which the texture with noise is measured, and their size
 
@@ -121,17 +118,18 @@ def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor) -> 
     features: list[Tensor] = [torch.empty(0)] * len(chosen)
     grain, sizes = np.full(len(chosen), np.nan), np.zeros((len(chosen), 2), dtype=np.int64)
     checked = not name.startswith(PYTHON)
-    read = batches(images, chosen, usual_batch(name))
-    for places, pixels in tracked(read, f"{name} features of {images.name}", len(chosen) / usual_batch(name)):
-        suited = suit(pixels, name, images.name)
-        if not checked:
-            features_user.check_batches(name, features_user.load(name), suited[: features_user.CHECKED])
-            checked = True
-        for place, row in zip(places, layers(suited)[0], strict=True):
-            features[place] = row
-        sizes[places] = pixels.shape[2:]
-        if min(pixels.shape[2:]) > 1:
-            grain[places] = texture(pixels)
+    with steps(len(chosen) / usual_batch(name)) as step:
+        for places, pixels in batches(images, chosen, usual_batch(name)):
+            step(f"{name} features of {images.name}")
+            suited = suit(pixels, name, images.name)
+            if not checked:
+                features_user.check_batches(name, features_user.load(name), suited[: features_user.CHECKED])
+                checked = True
+            for place, row in zip(places, layers(suited)[0], strict=True):
+                features[place] = row
+            sizes[places] = pixels.shape[2:]
+            if min(pixels.shape[2:]) > 1:
+                grain[places] = texture(pixels)
     return Described(torch.stack(features).numpy(), grain, sizes)
 
 
@@ -153,13 +151,6 @@ def batches(images: ImageSet, chosen: Sequence[int], size: int) -> Iterator[tupl
             pool.shutdown(cancel_futures=True)
     for same in waiting.values():
         yield _batch(same)
-
-
-def tracked(items: Iterable[T], what: str, total: float | None = None) -> Iterable[T]:
-    """The items; in a terminal or a notebook, with a line that shows how many are done."""
-    console = Terminal()
-    live = is_live(console) or console.is_jupyter
-    return track(items, what, total=total, console=console, transient=True, disable=not live)
 
 
 def _batch(same: list[tuple[int, Pixels]]) -> tuple[list[int], Tensor]:

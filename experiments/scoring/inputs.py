@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 
 from diffusion_core import data
 from diffusion_core.data_files import Pixels, image_files, images_among, read_arrays, read_image
-from experiments.store.store import Store
+from experiments.scoring.progress import steps
+from experiments.store.store import Store, read_json
 
 SAMPLES = "samples:"  # prefix of the identity of samples in the store
 THREADS = 4  # that read files ahead
@@ -99,6 +100,17 @@ def open_input(source: Source, store: Store, name: str = "") -> Input:
     return replace(_pixels(text, images.pixels.permute(0, 2, 3, 1).numpy()), data=text)
 
 
+def holds_no_set(source: Source, store: Store) -> bool:
+    """Whether it is a folder that `runs/*/` has beside the samples: the store, or the result of an earlier score."""
+    if not isinstance(source, str | Path):
+        return False
+    folder = Path(source).expanduser()
+    try:
+        return folder.resolve() == store.root.resolve() or read_json(folder / "run.json").get("experiment") == "score"
+    except (OSError, ValueError):
+        return False
+
+
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
     """A tensor that numpy can read: on the CPU, without gradients, and float32 if it holds floats."""
     tensor = tensor.detach().cpu()
@@ -126,7 +138,7 @@ def _array(name: str, array: NDArray[Any]) -> Input:
     if array.size == 0:
         raise ValueError(f"{name}: its features are {array.shape}; at least one row and one column are needed")
     if not (finite := np.isfinite(features).all(axis=1)).all():
-        raise ValueError(f"{name}: row {int(np.argmin(finite))} has a feature that is not finite")
+        raise ValueError(f"{name}: row {int(np.argmin(finite))} has a feature that is not finite in float32")
     if array.dtype.itemsize > 4:
         rounded, spread, largest = np.abs(features - array).max(axis=0), array.std(axis=0), np.abs(array).max(axis=0)
         if (rounded > ROUNDED * spread)[spread > CONSTANT * largest].any():
@@ -161,9 +173,14 @@ def _folder(name: str, folder: Path) -> ImageSet:
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        content = hashlib.sha256(b"".join(pool.map(digest, files))).hexdigest()
-    return ImageSet(name, len(files), content, read, tuple(file.rpartition(".")[0] or file for file in files))
+    content = hashlib.sha256()
+    with ThreadPoolExecutor(THREADS) as pool, steps(len(files)) as step:
+        for one in pool.map(digest, files):
+            step(f"reading {name}")
+            content.update(one)
+    return ImageSet(
+        name, len(files), content.hexdigest(), read, tuple(file.rpartition(".")[0] or file for file in files)
+    )
 
 
 def _samples_of_result(folder: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The results in one feature space: each set against real images and against the first set, and the best sets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 
@@ -12,8 +12,8 @@ from experiments.metrics.best_set import Standing, best_set
 from experiments.metrics.distances import Array, Pool, precision_recall
 from experiments.metrics.intervals import Estimate, holm, verdict
 from experiments.results.floors import summary
-from experiments.scoring.distances import KERNEL_IMAGES, Distance, Real, variances_of_two, of_one, of_two
-from experiments.scoring.features import tracked
+from experiments.scoring.distances import KERNEL_IMAGES, Distance, Real, of_one, of_two, variances_of_two
+from experiments.scoring.progress import Step, steps
 from experiments.scoring.result import Difference, Floor, Side, Space
 from reports.schema import JUDGE, LEVEL, METRICS
 
@@ -32,25 +32,39 @@ def results(
     `real` (R, d) and each of the sets (n, d) are in random order; if `paired`, rows of the sets at one place come from
     the same noise.
     """
-    against, distances, sides = Real.of(real.astype(np.float64)), list[dict[str, Distance]](), list[Side]()
-    whole = tracked(list(zip(names, sets, grains, strict=True)), "distances")
-    for name, rows, grain in whole:
-        own = rows.astype(np.float64)
-        distances.append(against.distances(own))
-        values = {metric: of_one(distance) for metric, distance in distances[-1].items()}
-        quality = precision_recall(own[:QUALITY_IMAGES], against.pool.features[:QUALITY_IMAGES])
-        sides.append(Side(name, values, *quality, grain))
+    distances, sides = list[dict[str, Distance]](), list[Side]()
+    repeats = REPEATS[real.shape[1] > FEW_REPEATS]
+    with steps(1 + 3 * len(sets) + repeats) as step:
+        step("distances between the real images")
+        against = Real.of(real.astype(np.float64))
+        for name, rows, grain in zip(names, sets, grains, strict=True):
+            own = rows.astype(np.float64)
+            step(f"MMD and KD of {name}")
+            of_kernels = against.of_kernels(own)
+            step(f"FD of {name}")
+            distances.append({"fd": against.fd(own)} | of_kernels)
+            values = {metric: of_one(distances[-1][metric]) for metric in METRICS}
+            step(f"precision and recall of {name}")
+            quality = precision_recall(own[:QUALITY_IMAGES], against.pool.features[:QUALITY_IMAGES])
+            sides.append(Side(name, values, *quality, grain))
+        floor = _floor(against.pool, len(sets[0]), repeats, step)
     return Space(
-        features, features_id, real.shape[1], tuple(sides), _differences(names, distances, paired),
-        _floor(against.pool, len(sets[0])), _standings([each[JUDGE] for each in distances], paired),
+        features, features_id, real.shape[1], tuple(sides), _differences(names, distances, paired), floor,
+        _standings([each[JUDGE] for each in distances], paired),
     )  # fmt: skip
 
 
-def _floor(pool: Pool, n: int) -> Floor:
+def _floor(pool: Pool, n: int, repeats: int, step: Step) -> Floor:
     """The score of n real images against the others, or of half of them if there are not so many."""
-    total, d = pool.features.shape
-    n, repeats = min(n, total // 2), REPEATS[d > FEW_REPEATS]
-    scores = pool.floor(n, repeats, QUALITY_IMAGES)
+
+    def draws() -> Iterator[int]:
+        for draw in range(1, repeats + 1):
+            step(f"score of real images, {draw} of {repeats}")
+            yield draw
+
+    total = len(pool.features)
+    n = min(n, total // 2)
+    scores = pool.floor(n, draws(), QUALITY_IMAGES)
     return Floor(n, total - n, repeats, {metric: summary(values) for metric, values in scores.items()})
 
 

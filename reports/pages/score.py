@@ -20,8 +20,8 @@ PAIRS = {
 }
 SHOWN = 3  # sets that the first screen shows
 HOW = (
-    f"{percent(LEVEL)} intervals, from what each image adds. They cover the choice of the images of each set and of the "
-    "real images, not that of the models: another training may differ."
+    f"{percent(LEVEL)} intervals, from what each image adds. They cover the choice of the images of each set and of "
+    "the real images, not that of the models: another training may differ."
 )
 
 
@@ -76,9 +76,11 @@ def _two(run: Run) -> tuple[str, list[Number]]:
     numbers = [
         openings.score(run, row, "a", f"of {row['a']}", openings.change(row)),
         openings.score(run, row, "b", f"of {row['b']}", [_real(run, JUDGE)]),
-        Number(number(needed, 0), "images per set to detect half of this", reach)
-        if needed
-        else Number("no number", "of images would detect half of this", [why, *reach]),
+        Number(
+            number(needed, 0) if needed else "no number",
+            "images per set to detect half of this",
+            reach if needed else [why, *reach],
+        ),
     ]
     return ANSWERS.get(row["verdict"], ""), numbers
 

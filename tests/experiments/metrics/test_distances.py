@@ -82,7 +82,7 @@ def test_jackknife_of_a_mean_is_its_standard_error() -> None:
 def test_the_floor_and_rows_compare_disjoint_real_images_of_equal_sizes() -> None:
     features = np.random.default_rng(3).normal(size=(60, 4))
     pool = Pool.of(features)
-    floor = pool.floor(20, repeats=3)
+    floor = pool.floor(20, range(1, 4))
     for draw in range(3):
         aside = pool.aside(20, draw + 1)
         assert aside.sum() == 20 and not (aside == pool.aside(20, 0)).all()
@@ -92,7 +92,7 @@ def test_the_floor_and_rows_compare_disjoint_real_images_of_equal_sizes() -> Non
     assert len(set(floor["fd"])) == 3
     known = {name: sums.sum(axis=1) for name, sums in group_sums(both(pool.width), features[:30]).items()}
     part = Pool(features, pool.width, known)
-    few, aside = part.floor(20, repeats=1, most=5), part.aside(20, 1)[:30]
+    few, aside = part.floor(20, [1], most=5), part.aside(20, 1)[:30]
     rest = Pool(features[:30], pool.width, known).without(aside)
     assert few["mmd"][0] == pytest.approx(METRICS["mmd"](features[:30][aside], rest)[0], rel=1e-9)
     reference = pool.reference(20)

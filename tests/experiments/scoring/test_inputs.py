@@ -88,7 +88,7 @@ def empty(path: Path) -> Path:
         "zeros and ones": (npy(GREY % 2), "but pixels are 0 to 255; multiply them by 255"),
         "no rows": (npy(ROWS[:0]), "my.npy: its features are (0, 5); at least one row and one column are needed"),
         "a NaN": (npy(np.where(np.arange(40)[:, None] == 7, np.nan, ROWS)), "my.npy: row 7 has a feature that is not"),
-        "too large for float32": (npy(ROWS * 1e300), "my.npy: row 0 has a feature that is not finite"),
+        "too large for float32": (npy(ROWS * 1e300), "my.npy: row 0 has a feature that is not finite in float32"),
         "far from 0": (npy(ROWS + 1e7), "float32, which rounds some by over 0.001 standard deviations of their column"),
         "too large": (npy(ROWS * 1e20), "my.npy: the magnitude of a feature is "),
         "another dimension": (npy(ROWS[:, :3]), "my.npy has features of 3 numbers, but real.npy of 5"),

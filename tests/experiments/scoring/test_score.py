@@ -23,7 +23,7 @@ from experiments.metrics.kernels import groups
 from experiments.scoring import features as cached
 from experiments.scoring import space
 from experiments.scoring.distances import Distance, Real, by_kernel, of_one, of_pairs, of_two, variances_of_two
-from experiments.store.store import Store
+from experiments.store.store import Store, write_json
 from reports.folders import first_screen
 from reports.formats import listed
 from reports.render import write_report
@@ -118,7 +118,7 @@ def test_without_what_pairs_add_intervals_are_the_jackknife_over_both_sides(pair
 
     own = [np.array([kd(np.delete(part, i, axis=0), real) for i in range(n)]) for part in sets]
     of_real = [np.array([kd(part, np.delete(real, i, axis=0)) for i in range(n)]) for part in sets]
-    distances = [replace(Real.of(real).distances(part)["kd"], cells=np.zeros((40, 40))) for part in sets]
+    distances = [replace(Real.of(real).of_kernels(part)["kd"], cells=np.zeros((40, 40))) for part in sets]
     difference = of_two(*distances, paired)
     assert difference.difference == pytest.approx(kd(a, real) - kd(sets[1], real), rel=1e-10)
     parts = [own[0] - own[1]] if paired else own
@@ -258,6 +258,12 @@ def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> N
         pd.DataFrame([rows[0], rows[1] | {"setting": setting}]).to_csv(tmp_path / name / "table.csv", index=False)
     scores = compare(digits[200:400].numpy(), tmp_path / "one", tmp_path / "one", features="digits", store=store)
     assert (scores.n, scores.pairs) == (120, "names")
+    (tmp_path / "old").mkdir()  # `runs/*/` has more than samples
+    write_json(tmp_path / "old" / "run.json", {"experiment": "score"})
+    sets = (tmp_path / "old", tmp_path / "one", store.root)
+    scores = compare(digits[200:400].numpy(), *sets, features="digits", store=store)
+    assert [side.name for side in scores.spaces[0].sides] == ["one"]
+    assert "the store and results of score hold no samples and are left out" in scores.notes
     with pytest.raises(ValueError, match="it has 2 settings; name the samples of one, such as samples:aaaaaaaaaaaa"):
         compare(digits[200:400].numpy(), tmp_path / "two", features="digits", store=store)
 
@@ -270,7 +276,8 @@ def test_intervals_contain_the_true_difference_as_often_as_they_say(paired: bool
     for _ in range(300):
         real, a, other = rng.normal(size=(3, 200, 3))
         a, b = 1.4 * a, 1.3 * (a if paired else other) + 0.1 * rng.normal(size=(200, 3))
-        of_b, of_a = map(Real.of(real).distances, (b, a))
+        against = Real.of(real)
+        of_b, of_a = (against.of_kernels(part) | {"fd": against.fd(part)} for part in (b, a))
         values = {metric: of_two(of_b[metric], of_a[metric], paired) for metric in METRICS}
         rows.append({metric: (value.difference, value.low, value.high) for metric, value in values.items()})
     for metric in METRICS:

@@ -1,0 +1,33 @@
+"""A line that shows how much is done, in a terminal or a notebook; elsewhere nothing."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from reports.terminal import Terminal, is_live
+
+Step = Callable[[str], None]
+
+
+@contextmanager
+def steps(total: float) -> Iterator[Step]:
+    """Calls of what this yields begin the next of `total` steps, and say which it is."""
+    console = Terminal()
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    shown = is_live(console) or console.is_jupyter
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+        line = progress.add_task("", total=total)
+        begun = False
+
+        def step(what: str) -> None:
+            nonlocal begun
+            progress.update(line, description=what, advance=int(begun))
+            begun = True
+
+        yield step
