@@ -44,8 +44,8 @@ class Score:
     """Sets of images. Each is compared with the first."""
     features: Annotated[tuple[str, ...], shown("NAME [NAME ...]", "digits for MNIST, else natural")] = ()
     """Feature spaces: digits, natural, torch-fidelity's, or your own, python:MODULE:FUNCTION. The first decides."""
-    feature_weights: Annotated[Path | None, shown("FILE", "downloaded if needed")] = None
-    """Weights of the feature extractor."""
+    feature_weights: Annotated[tuple[str, ...], shown("[NAME=]FILE ...", "downloaded if needed")] = ()
+    """Weights of the feature extractor; with several feature spaces, the name of one before each file."""
     pairs: Literal["auto", "names", "order", "none"] = "auto"
     """Which images come from the same noise: those with the same name, those at the same place, or none. auto: names,
     if all sets have the same."""
@@ -82,7 +82,8 @@ def main(options: Score) -> int:
     earlier_results(options.out, NAME)  # raises ValueError if others wrote there
     store, features = Store(options.store), options.features or None
     sources = (options.real, *options.sets)
-    compared = measure(sources, features, options.pairs, options.feature_weights, options.device, store)
+    weights = _weights(options)
+    compared = measure(sources, features, options.pairs, weights, options.device, store)
     console = Terminal()
     with held(options.out):
         write(options.out, compared)
@@ -100,3 +101,15 @@ def main(options: Score) -> int:
         }
         print(json.dumps({"experiment": NAME} | summary))
     return int(options.fail_if_worse and any(pair.verdict == WORSE for pair in differences))
+
+
+def _weights(options: Score) -> str | dict[str, str] | None:
+    """The option --feature-weights as `compare` takes it."""
+    named = [text.partition("=") for text in options.feature_weights]
+    if named and all(sign and (len(options.features) > 1 or name in options.features) for name, sign, _ in named):
+        return {name: file for name, _, file in named}
+    if len(named) > 1:
+        raise ValueError(
+            f"feature_weights={' '.join(options.feature_weights)!r}: write NAME=FILE for each feature space"
+        )
+    return options.feature_weights[0] if named else None

@@ -1,7 +1,7 @@
 """`compare` and `score`: sets of images, or of features, against real ones."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from experiments.scoring.space import results
 from experiments.store.store import Store
 
 GIVEN = "your own"  # the feature space of features that the user computed
+Weights = Path | str | Mapping[str, Path | str] | None
 LARGEST = 1e10  # magnitude of a feature
 
 
@@ -32,7 +33,7 @@ def compare(
     *sets: Source,
     features: str | Sequence[str] | None = None,
     pairs: Pairs = "auto",
-    feature_weights: Path | None = None,
+    feature_weights: Weights = None,
     device: str = "auto",
     store: Store | Path | str = "runs/store",
 ) -> Scores:
@@ -42,7 +43,7 @@ def compare(
         real, sets: folders, .npz or .npy files, names of data sets, or arrays: uint8 images or float features (n, d).
         features: a feature space, or several, of which the first decides; by default digits for MNIST, else natural.
         pairs: which images of two sets come from the same noise: "names", "order", "none" or "auto", see `pair`.
-        feature_weights: weights of the extractor, if they are not the usual ones.
+        feature_weights: the file of an extractor's weights, if not the usual one; for several spaces {space: file}.
         device: "cpu", "cuda" or "auto".
         store: where features are kept for the next time.
 
@@ -82,7 +83,7 @@ def measure(
     sources: Sequence[Source],
     features: str | Sequence[str] | None,
     pairs: Pairs,
-    feature_weights: Path | None,
+    feature_weights: Weights,
     device: str,
     kept: Store,
 ) -> Compared:
@@ -101,12 +102,12 @@ def measure(
     notes = dict.fromkeys([pairing.note] if pairing.note else [])
     if len(inputs) < len(sources):
         notes["the store and results of score hold no samples and are left out"] = None
-    for space in spaces:
-        extractor = Extractor(space, feature_weights, where)
+    for space, file in _weights(spaces, feature_weights).items():
+        extractor = Extractor(space, file, where)
         described = [_described(each, extractor, kept).at(order) for each, order in zip(inputs, chosen, strict=True)]
         _check(inputs, described)
         grains = doubts.grains(inputs, described, chosen)
-        content = "" if space == GIVEN else features_id(space, feature_weights)
+        content = "" if space == GIVEN else features_id(space, file)
         real, *sets = (each.features for each in described)
         set_names = [each.name for each in inputs[1:]]
         measured.append(results(space, content, set_names, real, sets, pairing.by != "none", grains))
@@ -138,6 +139,16 @@ def _spaces(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tu
     if len(set(spaces)) < len(spaces):
         raise ValueError(f"features={features!r}: one of them is given twice")
     return spaces
+
+
+def _weights(spaces: Sequence[str], given: Weights) -> dict[str, Path | None]:
+    """The weights file of each space, or None for the usual one. ValueError if it is not clear which one it is for."""
+    files = given if isinstance(given, Mapping) else {spaces[0]: given}
+    if given is not None and files is not given and len(spaces) > 1:
+        raise ValueError(f"feature_weights={str(given)!r}: for which feature space? Write {spaces[-1]}={given}")
+    if unknown := [name for name in files if name not in spaces]:
+        raise ValueError(f"feature_weights: {unknown[0]} is not among the feature spaces {', '.join(spaces)}")
+    return {space: None if (file := files.get(space)) is None else Path(file) for space in spaces}
 
 
 def _described(source: Input, extractor: Extractor, store: Store) -> Described:

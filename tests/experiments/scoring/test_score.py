@@ -19,6 +19,7 @@ from experiments import compare, score
 from experiments.__main__ import _run
 from experiments.metrics.distances import METRICS as METRICS_OF_RUNS
 from experiments.metrics.distances import Reference, jackknife_se
+from experiments.metrics.features import WEIGHTS
 from experiments.metrics.kernels import groups
 from experiments.scoring import features as cached
 from experiments.scoring import space
@@ -232,6 +233,23 @@ def test_one_set_or_several_in_two_spaces(sets: list[str], question: str, says: 
     text = (command / "out/report.md").read_text()
     assert "| digits |" in text and "| natural |" in text
     assert ("All 2 spaces agree." in text) == (sets == ["b", "a"]) or len(sets) == 3
+
+
+def test_files_of_weights_are_those_of_the_spaces_that_are_named(folders: Path) -> None:
+    sets, file = (folders / "real", folders / "a"), WEIGHTS / "digits.safetensors"
+    usual, named = (score(*sets, features="digits", feature_weights=given, store=folders / "store")
+                    for given in (None, {"digits": file}))  # fmt: skip
+    assert named.difference == usual.difference
+    for given, message in (
+        (file, "for which feature space?"),
+        ({"vgg16": file}, "vgg16 is not among the feature spaces"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            score(*sets, features=("digits", "natural"), feature_weights=given, store=folders / "store")
+    command_line = ["score", *map(str, sets), "--features", "digits", "natural", "--feature-weights"]
+    for texts, message in ((["vgg16=x"], "vgg16 is not among"), (["x"], "for which"), (["vgg16=x", "y"], "NAME=FILE")):
+        with pytest.raises(ValueError, match=message):
+            _run([*command_line, *texts])
 
 
 def test_a_folder_of_others_is_left_alone(command: Path) -> None:
