@@ -5,16 +5,19 @@ Exit status: 0; 1 with --fail-if-worse if a set is worse than the first one; 2 f
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from experiments.config.study import shown
 from reports.schema import JUDGE, WORSE
 from reports.terminal import Terminal
+
+if TYPE_CHECKING:
+    from experiments.metrics.intervals import Estimate
 
 HELP = """How far are images from real ones? Of several sets, is one better? Each answer has a 95 % interval.
 
@@ -47,8 +50,7 @@ class Score:
     feature_weights: Annotated[tuple[str, ...], shown("[NAME=]FILE ...", "downloaded if needed")] = ()
     """Weights of the feature extractor; with several feature spaces, the name of one before each file."""
     pairs: Literal["auto", "names", "order", "none"] = "auto"
-    """Which images come from the same noise: those with the same name, those at the same place, or none. auto: names,
-    if all sets have the same."""
+    """Images from the same noise: those of one name, or at one place. auto: names, if all sets have the same."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/score")
     """Folder of the result."""
     store: Annotated[str, tyro.conf.arg(metavar="FOLDER|URL")] = "runs/store"
@@ -58,7 +60,7 @@ class Score:
     fail_if_worse: bool = False
     """Exit status 1 if a set is worse than the first, for continuous integration."""
     json: bool = False
-    """End with a summary as one line of JSON. Where the output is no terminal, it always does."""
+    """End with all numbers as one line of JSON. Where the output is no terminal, it always does."""
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
@@ -91,16 +93,26 @@ def main(options: Score) -> int:
         for note in compared.scores.notes:
             console.print(f"note: {note}", soft_wrap=True)
         show(report.resolve(), str(report), False, console)
-    differences = compared.scores.spaces[0].differences
+    first = compared.scores.spaces[0]
+    differences = first.differences
     if options.json or not console.is_terminal:
         summary = {
+            "experiment": NAME,
+            "features": first.features,
             "verdicts": {pair.a: pair.verdict for pair in differences},
-            JUDGE: {side.name: side.values[JUDGE].difference for side in compared.scores.spaces[0].sides},
-            "best": list(compared.scores.spaces[0].best),
+            JUDGE: {side.name: side.values[JUDGE].difference for side in first.sides},
+            "scores": {side.name: _with_limits(side.values) for side in first.sides},
+            "differences": {pair.a: _with_limits(pair.values) for pair in differences},
+            "best": list(first.best),
             "out": str(options.out),
         }
-        print(json.dumps({"experiment": NAME} | summary))
+        print(json.dumps(summary))
     return int(options.fail_if_worse and any(pair.verdict == WORSE for pair in differences))
+
+
+def _with_limits(values: "Mapping[str, Estimate]") -> dict[str, list[float]]:
+    """Each value with the limits of its interval."""
+    return {metric: [value.difference, value.low, value.high] for metric, value in values.items()}
 
 
 def _weights(options: Score) -> str | dict[str, str] | None:

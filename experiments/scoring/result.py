@@ -5,8 +5,14 @@ from dataclasses import dataclass
 
 from experiments.metrics.best_set import Standing
 from experiments.metrics.intervals import Estimate
-from reports.formats import as_precise, cell, interval, listed, metric_name, number, percent
+from reports.formats import as_precise, cell, interval, listed, metric_name, number, percent, times
 from reports.schema import BETTER, JUDGE, LEVEL, METRICS, NOT_DETECTABLE, WORSE
+
+PAIRS = {
+    "names": "images of the same name are compared in pairs",
+    "order": "images at the same place are compared in pairs",
+    "none": "no pairs: the sets are independent",
+}
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,13 @@ class Scores:
         return (space.differences[0] if space.differences else space.sides[0]).values[JUDGE]
 
     @property
+    def pairing(self) -> str:
+        """How images are paired, and how much that brings; empty for one set."""
+        gains = [pair.gain for pair in self.spaces[0].differences if pair.gain]
+        worth = f", which is worth {times(max(gains))} times as many images" if max(gains, default=0) > 1.05 else ""
+        return PAIRS[self.pairs] + worth if self.spaces[0].differences else ""
+
+    @property
     def sentence(self) -> str:
         """The answer in one sentence."""
         space = self.spaces[0]
@@ -121,7 +134,9 @@ class Scores:
 
     def __str__(self) -> str:
         parts = [self.sentence, *(text for space in self.spaces for text in space_text(space, self.n))]
-        return "\n".join([*parts, *self.notes, *(f"warning: {text}" for text in self.warnings)])
+        return "\n".join(
+            [*parts, *filter(None, [self.pairing]), *self.notes, *(f"warning: {text}" for text in self.warnings)]
+        )
 
     __repr__ = __str__
 

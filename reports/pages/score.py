@@ -7,17 +7,12 @@ import pandas as pd
 
 from reports import components, figures, openings, tables
 from reports.document import About, Figure, Gallery, Number, Opening, Section, Table, table
-from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural, times
+from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
 from reports.results import Run
 from reports.schema import BETTER, GRAINY, JUDGE, LEVEL, METRICS, WORSE
 from reports.sentences import ANSWERS, verdict
 
 QUALITY = ("precision", "recall")
-PAIRS = {
-    "names": "images of the same name are compared in pairs",
-    "order": "images at the same place are compared in pairs",
-    "none": "no pairs: the sets are independent",
-}
 SHOWN = 3  # sets that the first screen shows
 HOW = (
     f"{percent(LEVEL)} intervals, from what each image adds. They cover the choice of the images of each set and of "
@@ -118,11 +113,7 @@ def _pictured(run: Run) -> pd.DataFrame:
 
 def _status(run: Run) -> list[str]:
     """Pairs, the guard against fine noise, and what the interval covers."""
-    pairs, facts = _fact(run, "pairs"), list[str]()
-    if len(run.rows) > 1:
-        gains = [gain for gain in (_fact(run, "gain") or {}).values() if gain]
-        worth = f", which is worth {times(max(gains))} times as many images" if gains and max(gains) > 1.05 else ""
-        facts.append(PAIRS[str(pairs)] + worth)
+    facts = [pairing] if (pairing := _fact(run, "pairing")) else []
     known = run.rows[run.rows["grain"].notna()]
     grainy = [f"{row['setting']} {cell('grain', row['grain'])}" for _, row in known.iterrows() if row["grain"] > GRAINY]
     if grainy:

@@ -209,6 +209,9 @@ def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pyt
     assert write_report(command / "runs/score").read_bytes() == before
     table = pd.read_csv(command / "runs/score/table.csv").set_index("setting")
     assert list(table.index) == ["a", "b"] and (table["grain"] > 0.1).all() and summary["mmd"] == dict(table["mmd"])
+    contrasts = pd.read_csv(command / "runs/score/contrasts.csv").set_index("metric")
+    for metric, limits in summary["differences"]["b"].items():
+        assert limits == pytest.approx(list(contrasts.loc[metric, ["difference", "low", "high"]]), rel=1e-12)
 
 
 @pytest.mark.slow
