@@ -35,6 +35,7 @@ Examples:
   score photos/ model-a/ model-b/
   score photos/ model-a/ --features inception-v3-compat
   score real.npy before.npy after.npy --pairs order --fail-if-worse"""
+SETS = tyro.conf.arg(metavar="A [B ...]", help_behavior_hint="(required)")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Score:
 
     real: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
     """Real images."""
-    sets: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="A [B ...]")]
+    sets: Annotated[tuple[str, ...], tyro.conf.Positional, SETS] = ()
     """Sets of images. Each is compared with the first."""
     features: Annotated[tuple[str, ...], shown("NAME [NAME ...]", "digits for MNIST, else natural")] = ()
     """Feature spaces: digits, natural, torch-fidelity's, or your own, python:MODULE:FUNCTION. The first decides."""
