@@ -91,10 +91,10 @@ def read_image(folder: Path, file: str) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit of `_unsuitable` is stricter
             with Image.open(folder / file, formats=FORMATS) as opened:
-                why = _unsuitable(opened)
-                image = opened if why else ImageOps.exif_transpose(opened)
-                opaque = image.mode in ("RGB", "L") and "transparency" not in image.info
-                image = image if why else image.convert("RGB" if opaque else "RGBA")
+                if not (why := _unsuitable(opened)):
+                    ImageOps.exif_transpose(opened, in_place=True)
+                    opaque = opened.mode in ("RGB", "L") and "transparency" not in opened.info
+                    image = opened.convert("RGB" if opaque else "RGBA")
     except BROKEN as error:
         raise ValueError(
             f"{file} cannot be read as an image ({error}). Every file must be one of {', '.join(FORMATS)}; move others "

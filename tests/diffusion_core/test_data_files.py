@@ -213,3 +213,12 @@ def test_bad_data_are_named(make: Callable[[Path], str], message: str, tmp_path:
 def test_ppm_of_at_most_8_bits_is_read(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.ppm").write_bytes(content)
     assert (np.asarray(read_image(tmp_path, "a.ppm")) == 255).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_images_are_turned_as_their_exif_data_say(mode: str, tmp_path: Path) -> None:
+    pixels, exif = np.arange(12, dtype=np.uint8).reshape(3, 4), Image.Exif()
+    for orientation, turned in ((1, pixels), (3, pixels[::-1, ::-1]), (5, pixels.T), (6, pixels[::-1].T)):
+        exif[0x0112] = orientation
+        Image.fromarray(pixels).convert(mode).save(tmp_path / "a.png", exif=exif)
+        assert (np.asarray(read_image(tmp_path, "a.png"))[..., 0] == turned).all()
