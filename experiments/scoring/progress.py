@@ -1,7 +1,8 @@
-"""A line that shows how much is done, in a terminal or a notebook; elsewhere nothing."""
+"""A line that shows how much is done, in a terminal or a notebook that has ipywidgets; elsewhere nothing."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -20,7 +21,7 @@ def steps(total: float) -> Iterator[Step]:
         TextColumn("{task.percentage:>3.0f} %"),
         TimeRemainingColumn(),
     )
-    shown = is_live(console) or console.is_jupyter
+    shown = is_live(console) or (console.is_jupyter and find_spec("ipywidgets") is not None)  # else rich only warns
     with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
         line = progress.add_task("", total=total)
         begun = False
