@@ -1,4 +1,4 @@
-"""FD, and what each image adds to it: its jackknife then costs two matrix products instead of 20 eigenproblems.
+"""FD, and what each image adds to it: its variance over images then costs two matrix products.
 
 FD = |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Heusel et al. 2017, arXiv 1706.08500; Dowson & Landau 1982, J.
 Multivariate Anal. 12, 450). Its derivative by C1 is I - T, where T = R (R' C1 R)^(-1/2) R' with R R' = C2 is the linear
@@ -63,9 +63,9 @@ def distance(own: Moments, real: Moments) -> float:
 class Influence:
     """FD, and what each image adds to it (mean 0): `own` (n,) of the images that are scored, `real` (r,) of real ones.
 
-    With some images left out, FD is about its value minus the sum of their terms, divided by the number that is left.
-    `cells` (2 GROUPS, 2 GROUPS) is what each two groups of the jackknife add together, those of scored images first.
-    With fewer than 2 d images on a side they are 0: FD is then far from quadratic.
+    The variance of FD over n images is about sum(terms^2) / (n (n - 1)). `cells` (2 GROUPS, 2 GROUPS) is what each two
+    groups of images add together, those of scored images first; image i is in group i mod GROUPS. With fewer than 2 d
+    images on a side they are 0: FD is then far from quadratic.
     """
 
     value: float

@@ -48,8 +48,10 @@ class Score:
     """Sets of images. Each is compared with the first."""
     features: Annotated[tuple[str, ...], shown("NAME [NAME ...]", "digits for MNIST, else natural")] = ()
     """Feature spaces: digits, natural, torch-fidelity's, or your own, python:MODULE:FUNCTION. The first decides."""
-    feature_weights: Annotated[tuple[str, ...], shown("[NAME=]FILE ...", "downloaded if needed")] = ()
-    """Weights of the feature extractor; with several feature spaces, the name of one before each file."""
+    feature_weights: Annotated[
+        tuple[str, ...], shown("[NAME=]FILE", "downloaded if needed"), tyro.conf.UseAppendAction
+    ] = ()
+    """Weights of the feature extractor. With several feature spaces: NAME=FILE, once for each."""
     pairs: Literal["auto", "names", "order", "none"] = "auto"
     """Images from the same noise: those of one name, or at one place. auto: names, if all sets have the same."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/score")
@@ -61,7 +63,7 @@ class Score:
     fail_if_worse: bool = False
     """Exit status 1 if a set is worse than the first, for continuous integration."""
     json: bool = False
-    """End with all numbers as one line of JSON. Where the output is no terminal, it always does."""
+    """End with distances and differences as one line of JSON. Where the output is no terminal, it always does."""
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
@@ -87,24 +89,30 @@ def main(options: Score) -> int:
     sources = (options.real, *options.sets)
     weights = _weights(options)
     compared = measure(sources, features, options.pairs, weights, options.device, store)
+    if options.fail_if_worse and not compared.scores.spaces[0].differences:
+        raise ValueError(f"fail_if_worse: {compared.inputs[1].name} is the only set; at least two are compared")
     console = Terminal()
     with held(options.out):
         write(options.out, compared)
         report = write_report(options.out)
-        for note in compared.scores.notes:
+        for note in filter(None, [compared.scores.pairing, *compared.scores.notes]):
             console.print(f"note: {note}", soft_wrap=True)
         show(report.resolve(), str(report), False, console)
-    first = compared.scores.spaces[0]
+    scores, first = compared.scores, compared.scores.spaces[0]
     differences = first.differences
     if options.json or not console.is_terminal:
         summary = {
             "experiment": NAME,
             "features": first.features,
+            "n": scores.n,
+            "pairs": scores.pairs,
             "verdicts": {pair.a: pair.verdict for pair in differences},
             JUDGE: {side.name: side.values[JUDGE].difference for side in first.sides},
             "scores": {side.name: _with_limits(side.values) for side in first.sides},
             "differences": {pair.a: _with_limits(pair.values) for pair in differences},
             "best": list(first.best),
+            "notes": scores.notes,
+            "warnings": scores.warnings,
             "out": str(options.out),
         }
         print(json.dumps(summary))
@@ -118,11 +126,14 @@ def _with_limits(values: "Mapping[str, Estimate]") -> dict[str, list[float]]:
 
 def _weights(options: Score) -> str | dict[str, str] | None:
     """The option --feature-weights as `compare` takes it."""
-    named = [text.partition("=") for text in options.feature_weights]
-    if named and all(sign and (len(options.features) > 1 or name in options.features) for name, sign, _ in named):
-        return {name: file for name, _, file in named}
-    if len(named) > 1:
-        raise ValueError(
-            f"feature_weights={' '.join(options.feature_weights)!r}: write NAME=FILE for each feature space"
-        )
-    return options.feature_weights[0] if named else None
+    files = dict[str, str]()
+    for text in options.feature_weights:
+        name, sign, file = text.partition("=")
+        if not sign or Path(text).is_file():
+            if len(options.feature_weights) > 1:
+                raise ValueError(f"feature_weights={text!r}: for which feature space? Write NAME={text}")
+            return text
+        if name in files or not file:
+            raise ValueError(f"feature_weights={text!r}: write NAME=FILE once for each feature space")
+        files[name] = file
+    return files or None

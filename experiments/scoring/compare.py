@@ -88,9 +88,9 @@ def measure(
     kept: Store,
 ) -> Compared:
     """The comparison of the first source with the others. Arguments and errors as in `compare`."""
-    with_images = [source for source in sources[1:] if not holds_no_set(source, kept)] or sources[1:]
-    inputs = open_all([sources[0], *with_images], kept)
-    spaces = _spaces(inputs, features)
+    with_images, left_out = _with_images(sources, kept)
+    inputs = open_all(with_images, kept)
+    files = _weights(_spaces(inputs, features), feature_weights)
     pairing = pair(inputs[1:], pairs)
     if inputs[0].n < MIN_SAMPLES:
         raise ValueError(f"{inputs[0].name}: {inputs[0].n} real images; at least {MIN_SAMPLES} are needed")
@@ -100,9 +100,9 @@ def measure(
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     measured, warnings = list[Space](), dict[str, None]()
     notes = dict.fromkeys([pairing.note] if pairing.note else [])
-    if len(inputs) < len(sources):
-        notes["the store and results of score hold no samples and are left out"] = None
-    for space, file in _weights(spaces, feature_weights).items():
+    if left_out:
+        notes[f"left out, since the store and results of score hold no samples: {', '.join(left_out)}"] = None
+    for space, file in files.items():
         extractor = Extractor(space, file, where)
         described = [_described(each, extractor, kept).at(order) for each, order in zip(inputs, chosen, strict=True)]
         _check(inputs, described)
@@ -121,6 +121,16 @@ def measure(
 def score(real: Source, images: Source, **options: Any) -> Scores:
     """How far is a set of images from real ones, next to the score of real images? Options as in `compare`."""
     return compare(real, images, **options)
+
+
+def _with_images(sources: Sequence[Source], store: Store) -> tuple[list[Source], list[str]]:
+    """The sources without what `runs/*/` has besides, and the names of that. ValueError if it is REAL, or all sets."""
+    empty = [holds_no_set(source, store) for source in sources]
+    if empty[0] or all(empty[1:]):
+        name = sources[0] if empty[0] else sources[1]
+        raise ValueError(f"{name}: it is the store or a result of score, which holds no samples")
+    named = list(zip(sources, empty, strict=True))
+    return [source for source, leave in named if not leave], [str(source) for source, leave in named if leave]
 
 
 def _spaces(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -143,6 +153,8 @@ def _spaces(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tu
 
 def _weights(spaces: Sequence[str], given: Weights) -> dict[str, Path | None]:
     """The weights file of each space, or None for the usual one. ValueError if it is not clear which one it is for."""
+    if given is not None and spaces == (GIVEN,):
+        raise ValueError(f"feature_weights={str(given)!r}: the features are given, so no network computes them")
     files = given if isinstance(given, Mapping) else {spaces[0]: given}
     if given is not None and files is not given and len(spaces) > 1:
         raise ValueError(f"feature_weights={str(given)!r}: for which feature space? Write {spaces[-1]}={given}")

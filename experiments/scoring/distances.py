@@ -94,6 +94,32 @@ def by_kernel(own_sums: Array, real_sums: Array, across: Array, across_real: Arr
     )
 
 
+@dataclass(frozen=True)
+class Parts:
+    """The parts of the variance of a difference between two sets of n images, compared with R real ones.
+
+    Args:
+        single: what each image adds. It falls as 1/n.
+        pairs: what pairs of images add beyond that. It falls as 1/n^2.
+        mixed: what pairs of an image and a real one add. It falls as 1/n.
+        real: what real images and pairs of them add. It stays.
+    """
+
+    single: float
+    pairs: float
+    mixed: float
+    real: float
+
+    @property
+    def total(self) -> float:
+        return self.single + self.pairs + self.mixed + self.real
+
+    def times(self, variance: float) -> float | None:
+        """How many times as many images have this variance; None if no number has."""
+        free, linear = variance - self.real, self.single + self.mixed
+        return (linear + (linear**2 + 4 * self.pairs * free) ** 0.5) / (2 * free) if free > 0 else None
+
+
 def of_one(distance: Distance) -> Estimate:
     """A distance with its interval. Nothing is subtracted, since near real images the errors are skewed."""
     return _estimate(distance, _of_singles(distance.terms) + _of_singles(distance.real_terms), LEVEL)
@@ -101,7 +127,7 @@ def of_one(distance: Distance) -> Estimate:
 
 def of_two(a: Distance, b: Distance, paired: bool, level: float = LEVEL) -> Estimate:
     """The difference a - b with its interval. If `paired`, image i of both comes from the same noise."""
-    return _estimate(a - b, float(variances_of_two(a, b, paired).sum()), level)
+    return _estimate(a - b, parts_of_two(a, b, paired).total, level)
 
 
 def _estimate(distance: Distance, variance: float, level: float) -> Estimate:
@@ -109,19 +135,21 @@ def _estimate(distance: Distance, variance: float, level: float) -> Estimate:
     return estimate(distance.value, variance**0.5, freedom, INTERVAL, level)
 
 
-def variances_of_two(a: Distance, b: Distance, paired: bool) -> Array:
-    """Variances of a - b that come from the images of both sets (one if `paired`, else two) and from the real ones.
+def parts_of_two(a: Distance, b: Distance, paired: bool) -> Parts:
+    """The variance of a - b. If `paired`, image i of both comes from the same noise.
 
     Note: a distance is a sum of what images add one by one, and of what pairs of them add beyond that (Hoeffding 1948).
         The spread of what each image adds counts the variance V of the second part twice, since a pair belongs to
         either image, as the jackknife does (Efron & Stein 1981, Ann. Statist. 9, 586). So V is subtracted once, and at
-        most half of all: that is V where single images add nothing, as they do near the real images. All parts are
-        reduced by the same factor.
+        most half of all: that is V where single images add nothing, as they do near the real images.
     """
     sides, whole = [a - b] if paired else [a, b], a - b
-    variances = np.array([*(_of_singles(side.terms) for side in sides), _of_singles(whole.real_terms)])
-    surplus = of_pairs(sides, whole) / max(variances.sum(), np.finfo(float).tiny)
-    return np.asarray(variances * (1 - min(surplus, 0.5)))
+    own, real = sum(_of_singles(side.terms) for side in sides), _of_singles(whole.real_terms)
+    pairs, mixed, real_pairs = of_pairs(sides, whole)
+    variance = own + real - min(pairs + mixed + real_pairs, (own + real) / 2)
+    single, real = max(own - 2 * pairs - mixed, 0), max(real - mixed - 2 * real_pairs, 0) + real_pairs
+    scale = variance / max(single + pairs + mixed + real, np.finfo(float).tiny)  # 1, unless an estimate was below 0
+    return Parts(single * scale, pairs * scale, mixed * scale, real * scale)
 
 
 def _of_singles(terms: Array) -> float:
@@ -129,17 +157,20 @@ def _of_singles(terms: Array) -> float:
     return float((terms**2).sum() / (len(terms) * (len(terms) - 1)))
 
 
-def of_pairs(sides: Sequence[Distance], whole: Distance) -> float:
-    """The variance of what pairs of images add to `whole`, from the mean squares of the interactions of groups.
+def of_pairs(sides: Sequence[Distance], whole: Distance) -> tuple[float, float, float]:
+    """The variances of what pairs add to `whole`: pairs of images, of an image and a real one, and of real ones.
 
     `sides`: its parts, each with images of its own.
 
     The mean over n (n - 1) / 2 pairs of variance v has the variance 2 v / n^2, and twice that over n r pairs has 4 v /
-    (n r). Means of groups are treated as images. Squares are unbiased (Szekely & Rizzo 2014, Ann. Statist. 42, 2382).
+    (n r). v is the mean square of the interactions of groups, whose means are treated as images. Squares are unbiased
+    (Szekely & Rizzo 2014, Ann. Statist. 42, 2382).
     """
     own, real = slice(GROUPS), slice(GROUPS, None)
-    squares = sum(_within(side.cells[own, own]) + 2 * _between(side.cells[own, real]) for side in sides)
-    return 2 / GROUPS**2 * (squares + _within(whole.cells[real, real]))
+    share = 2 / GROUPS**2
+    pairs = share * sum(_within(side.cells[own, own]) for side in sides)
+    mixed = share * 2 * sum(_between(side.cells[own, real]) for side in sides)
+    return pairs, mixed, share * _within(whole.cells[real, real])
 
 
 def _between(cells: Array) -> float:

@@ -114,8 +114,10 @@ class Scores:
     @property
     def pairing(self) -> str:
         """How images are paired, and how much that brings; empty for one set."""
-        gains = [pair.gain for pair in self.spaces[0].differences if pair.gain]
-        worth = f", which is worth {times(max(gains))} times as many images" if max(gains, default=0) > 1.05 else ""
+        gains, worth = sorted(pair.gain for pair in self.spaces[0].differences if pair.gain), ""
+        if gains and gains[-1] > 1.05:
+            range_ = dict.fromkeys([times(gains[0]), times(gains[-1])])
+            worth = f", which is worth {listed(range_, 'to')} times as many images"
         return PAIRS[self.pairs] + worth if self.spaces[0].differences else ""
 
     @property

@@ -1,8 +1,8 @@
 """The results in one feature space: each set against real images and against the first set, and the best sets."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from experiments.metrics.best_set import Standing, best_set
 from experiments.metrics.distances import Array, Pool, precision_recall
 from experiments.metrics.intervals import Estimate, holm, verdict
 from experiments.results.floors import summary
-from experiments.scoring.distances import KERNEL_IMAGES, Distance, Real, of_one, of_two, variances_of_two
+from experiments.scoring.distances import KERNEL_IMAGES, Distance, Real, of_one, of_two, parts_of_two
 from experiments.scoring.progress import Step, steps
 from experiments.scoring.result import Difference, Floor, Side, Space
 from reports.schema import JUDGE, LEVEL, METRICS
@@ -84,21 +84,18 @@ def _differences(
         values = dict[str, Estimate]()
         for metric, e in each.items():
             power = of_two(other[metric], first[metric], paired, stricter)
-            values[metric] = replace(
-                e, clear=e.clear and p_values[metric][place] <= 1 - LEVEL, detectable=power.detectable,
-                detectable_low=power.detectable_low, detectable_high=power.detectable_high,
-            )  # fmt: skip
+            clear = e.clear and p_values[metric][place] <= 1 - LEVEL
+            values[metric] = replace(e, clear=clear, detectable=power.detectable)
         judge = values[JUDGE]
-        *own, real = variances_of_two(other[JUDGE], first[JUDGE], paired)
-        *apart, _ = variances_of_two(other[JUDGE], first[JUDGE], False)
-        reach = judge.detectable / judge.se if judge.se > 0 else 0
-        half = (judge.difference / 2 / reach) ** 2 - real if reach else 0
-        needed = ceil(len(other[JUDGE].terms) * sum(own) / half) if half > 0 else KERNEL_IMAGES + 1
+        parts, apart = (parts_of_two(other[JUDGE], first[JUDGE], pairs) for pairs in (paired, False))
+        reach = judge.detectable / judge.se if judge.se > 0 else math.inf
+        times = parts.times((judge.difference / 2 / reach) ** 2)
+        needed = len(other[JUDGE].terms) * times if times else math.inf
         out.append(
             Difference(
                 names[place + 1], names[0], values, verdict(judge),
-                needed=max(needed, MIN_SAMPLES) if needed <= KERNEL_IMAGES else None,
-                gain=sum(apart) / own[0] if paired and own[0] > 0 else None,
+                needed=max(math.ceil(needed), MIN_SAMPLES) if needed <= KERNEL_IMAGES else None,
+                gain=apart.times(parts.total - parts.real + apart.real) if paired else None,
                 p_adjusted=p_values[JUDGE][place] if len(others) > 1 else None,
             )
         )  # fmt: skip

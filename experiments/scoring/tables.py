@@ -77,6 +77,7 @@ def _facts(scores: Scores) -> dict[str, Any]:
     differences = scores.spaces[0].differences
     return {
         "sentence": scores.sentence,
+        "pairs": scores.pairs,
         "pairing": scores.pairing,
         "dimension": scores.spaces[0].dimension,
         "needed": {pair.a: pair.needed for pair in differences},

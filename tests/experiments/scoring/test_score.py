@@ -23,7 +23,7 @@ from experiments.metrics.features import WEIGHTS
 from experiments.metrics.kernels import groups
 from experiments.scoring import features as cached
 from experiments.scoring import space
-from experiments.scoring.distances import Distance, Real, by_kernel, of_one, of_pairs, of_two, variances_of_two
+from experiments.scoring.distances import Distance, Parts, Real, by_kernel, of_one, of_pairs, of_two, parts_of_two
 from experiments.store.store import Store, write_json
 from reports.folders import first_screen
 from reports.formats import listed
@@ -139,17 +139,40 @@ def test_what_pairs_of_images_add_counts_once() -> None:
     """With k(x, y) = x.y and mean 0, single images add nothing, and the variance has a closed form; 300 draws."""
     rng, n, r, d = np.random.default_rng(4), 60, 80, 10
     own, real, both = 2 / (n * (n - 1)), 2 / (r * (r - 1)), 4 / (n * r)
-    exact = np.array([2 * own + 2 * both, 9 * own + both, own + real + both]) * d
+    exact = d * np.array([(2 * own, 2 * both, 0), (9 * own, both, 0), (own, both, real)])
     pairs, errors = [], []
     for _ in range(300):
         x, y, z = rng.normal(size=(n, d)), rng.normal(size=(n, d)), rng.normal(size=(r, d))
         a, b, twice = linear(x, z), linear(y, z), linear(2 * x, z)
         cases = [([a, b], a - b), ([twice - a], twice - a), ([a], a)]  # two, two in pairs, and one
         pairs.append([of_pairs(*case) for case in cases])
-        errors.append([variances_of_two(*case).sum() for case in ((a, b, False), (twice, a, True))])
-    assert np.mean(pairs, axis=0) == pytest.approx(exact, rel=0.05)
-    ratio = np.mean(errors, axis=0) / exact[:2]  # above 1, since at most half is subtracted; the jackknife has 2
+        errors.append([parts_of_two(*case).total for case in ((a, b, False), (twice, a, True))])
+    assert np.mean(pairs, axis=0) == pytest.approx(exact, rel=0.06, abs=1e-12)
+    ratio = np.mean(errors, axis=0) / exact[:2].sum(axis=1)  # above 1: at most half is subtracted; the jackknife has 2
     assert (ratio > 0.95).all() and (ratio < 1.3).all()
+
+
+def test_the_number_of_images_for_a_variance_knows_how_each_part_falls() -> None:
+    assert Parts(3.0, 1.0, 0.5, 2.0).times(6.5) == 1
+    for parts, wanted in (
+        (Parts(4, 0, 0, 1), 4),
+        (Parts(0, 4, 0, 1), 2),
+        (Parts(0, 0, 4, 1), 4),
+        (Parts(1, 2, 0, 0), 1),
+    ):
+        assert parts.times(3.0 if wanted == 1 else 2.0) == pytest.approx(wanted)
+    assert Parts(4, 0, 0, 2).times(2.0) is None  # the real images alone have it
+
+
+@pytest.mark.parametrize(("n", "r"), [(40, 300), (300, 40)])
+def test_the_interval_has_the_spread_and_the_freedom_of_the_smaller_sample(n: int, r: int) -> None:
+    rng = np.random.default_rng(8)
+    against = Real.of(rng.normal(size=(r, 3)))
+    a, b = (against.of_kernels(scale * rng.normal(size=(n, 3)))["mmd"] for scale in (1.2, 1.5))
+    spread = np.hypot(a.terms.std(ddof=1) / n**0.5, a.real_terms.std(ddof=1) / r**0.5)
+    assert of_one(a).se == pytest.approx(spread, rel=1e-9)
+    for estimate in (of_one(a), of_two(a, b, True), of_two(a, b, False)):
+        assert (estimate.high - estimate.difference) / estimate.se == pytest.approx(stats.t.ppf(0.975, 39), rel=1e-9)
 
 
 def test_what_several_differences_could_have_detected_is_corrected_for_their_number() -> None:
@@ -210,6 +233,12 @@ def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pyt
     table = pd.read_csv(command / "runs/score/table.csv").set_index("setting")
     assert list(table.index) == ["a", "b"] and (table["grain"] > 0.1).all() and summary["mmd"] == dict(table["mmd"])
     contrasts = pd.read_csv(command / "runs/score/contrasts.csv").set_index("metric")
+    assert (
+        summary["scores"]["a"]["mmd"][0] == summary["mmd"]["a"]
+        and summary["scores"]["a"]["fd"][0] == table.loc["a", "fd"]
+    )
+    assert (summary["n"], summary["pairs"], summary["warnings"]) == (N, "names", [])
+    assert "note: images of the same name are compared in pairs, which is worth " in printed
     for metric, limits in summary["differences"]["b"].items():
         assert limits == pytest.approx(list(contrasts.loc[metric, ["difference", "low", "high"]]), rel=1e-12)
 
@@ -229,7 +258,8 @@ def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pyt
 )
 def test_one_set_or_several_in_two_spaces(sets: list[str], question: str, says: str, command: Path) -> None:
     spaces = ["--features", "digits", "natural"]
-    status = _run(["score", "real", *sets, *spaces, "--fail-if-worse", "--out", "out", "--pairs", "order"])
+    fail = ["--fail-if-worse"] if len(sets) > 1 else []
+    status = _run(["score", "real", *sets, *spaces, *fail, "--out", "out", "--pairs", "order"])
     assert status == (sets == ["b", "a"])
     about, opening = first_screen(command / "out")
     assert about.question == question and re.match(says, opening.answer)
@@ -249,10 +279,19 @@ def test_files_of_weights_are_those_of_the_spaces_that_are_named(folders: Path) 
     ):
         with pytest.raises(ValueError, match=message):
             score(*sets, features=("digits", "natural"), feature_weights=given, store=folders / "store")
-    command_line = ["score", *map(str, sets), "--features", "digits", "natural", "--feature-weights"]
-    for texts, message in ((["vgg16=x"], "vgg16 is not among"), (["x"], "for which"), (["vgg16=x", "y"], "NAME=FILE")):
+    command_line = ["score", *map(str, sets), "--features", "digits", "natural"]
+    twice = ["digits=x", "digits=y"]
+    for texts, message in (
+        (["vgg16=x"], "vgg16 is not"),
+        (["x"], "for which"),
+        (["vgg16=x", "y"], "which"),
+        (twice, "once"),
+    ):
         with pytest.raises(ValueError, match=message):
-            _run([*command_line, *texts])
+            _run([*command_line, *(word for text in texts for word in ("--feature-weights", text))])
+    rows = np.random.default_rng(0).normal(size=(100, 4))
+    with pytest.raises(ValueError, match="the features are given, so no network computes them"):
+        score(rows, rows, feature_weights="x.pth")
 
 
 def test_a_folder_of_others_is_left_alone(command: Path) -> None:
@@ -262,6 +301,8 @@ def test_a_folder_of_others_is_left_alone(command: Path) -> None:
         _run(["score", "real", "a", "--out", "out"])
     with pytest.raises(ValueError, match="sets: none is given"):
         _run(["score", "real"])
+    with pytest.raises(ValueError, match="fail_if_worse: a is the only set"):
+        _run(["score", "real", "a", "--features", "digits", "--out", "new", "--fail-if-worse"])
 
 
 def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> None:
@@ -284,7 +325,10 @@ def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> N
     sets = (tmp_path / "old", tmp_path / "one", store.root)
     scores = compare(digits[200:400].numpy(), *sets, features="digits", store=store)
     assert [side.name for side in scores.spaces[0].sides] == ["one"]
-    assert "the store and results of score hold no samples and are left out" in scores.notes
+    assert f"left out, since the store and results of score hold no samples: {sets[0]}, {sets[2]}" in scores.notes
+    for nothing in ((sets[1], sets[0]), (sets[2], sets[1])):
+        with pytest.raises(ValueError, match="it is the store or a result of score, which holds no samples"):
+            compare(*nothing, features="digits", store=store)
     with pytest.raises(ValueError, match="it has 2 settings; name the samples of one, such as samples:aaaaaaaaaaaa"):
         compare(digits[200:400].numpy(), tmp_path / "two", features="digits", store=store)
 
