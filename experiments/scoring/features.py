@@ -7,11 +7,8 @@ several sizes are therefore no difficulty: each is resized by itself.
 
 import hashlib
 import logging
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +26,14 @@ from experiments.config.names import PYTHON
 from experiments.metrics import features_user
 from experiments.metrics.features import features_id, opened, usual_batch
 from experiments.metrics.texture import RealTexture, texture
-from experiments.scoring.inputs import THREADS, ImageSet
+from experiments.scoring.ahead import ahead
+from experiments.scoring.inputs import ImageSet
 from experiments.scoring.progress import steps
 from experiments.stages.spot_check import Differs, choose, compare
 from experiments.store.store import Store
 
 LOG = logging.getLogger(__name__)
-AHEAD = 4  # batches that are read ahead
+SMALL = 64 * 64 * 3  # bytes of an image, below which one thread reads as fast as several, and leaves the cores alone
 CURVE, CURVE_BYTES = 1000, 2**22  # real images of which the texture with noise is measured, and their size
 
 
@@ -136,19 +134,13 @@ def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor) -> 
 def batches(images: ImageSet, chosen: Sequence[int], size: int) -> Iterator[tuple[list[int], Tensor]]:
     """Places in `chosen` and the images there, uint8 (b, C, H, W), of one size in each batch. Threads read ahead."""
     waiting: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
-    with ThreadPoolExecutor(THREADS) as pool:
-        reading = (pool.submit(images.read, int(index)) for index in chosen)
-        ahead = deque(islice(reading, size * AHEAD))
-        try:
-            for place in range(len(chosen)):
-                image = ahead.popleft().result()
-                ahead.extend(islice(reading, 1))
-                same = waiting.setdefault(image.shape, [])
-                same.append((place, image))
-                if len(same) == size:
-                    yield _batch(waiting.pop(image.shape))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    indices = [int(index) for index in chosen]
+    threads = 1 if images.read(indices[0]).size < SMALL else 4
+    for place, image in enumerate(ahead(images.read, indices, threads)):
+        same = waiting.setdefault(image.shape, [])
+        same.append((place, image))
+        if len(same) == size:
+            yield _batch(waiting.pop(image.shape))
     for same in waiting.values():
         yield _batch(same)
 

@@ -8,7 +8,6 @@ also an array. Images come in the order of their files or of their array, and ar
 import csv
 import hashlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,11 @@ from safetensors.torch import load_file
 
 from diffusion_core import data
 from diffusion_core.data_files import Pixels, image_files, images_among, read_arrays, read_image
+from experiments.scoring.ahead import ahead
 from experiments.scoring.progress import steps
 from experiments.store.store import Store, read_json
 
 SAMPLES = "samples:"  # prefix of the identity of samples in the store
-THREADS = 4  # that read files ahead
 ROUNDED = 1e-3  # of a column's standard deviation
 CONSTANT = 1e-12  # of a column's largest value: a standard deviation below this is rounding
 
@@ -174,8 +173,8 @@ def _folder(name: str, folder: Path) -> ImageSet:
             raise ValueError(f"{name}: {error}") from error
 
     content = hashlib.sha256()
-    with ThreadPoolExecutor(THREADS) as pool, steps(len(files)) as step:
-        for one in pool.map(digest, files):
+    with steps(len(files)) as step:
+        for one in ahead(digest, files):
             step(f"reading {name}")
             content.update(one)
     return ImageSet(
