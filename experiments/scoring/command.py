@@ -89,17 +89,18 @@ def main(options: Score) -> int:
     sources = (options.real, *options.sets)
     weights = _weights(options)
     compared = measure(sources, features, options.pairs, weights, options.device, store)
-    if options.fail_if_worse and not compared.scores.spaces[0].differences:
+    scores, first = compared.scores, compared.scores.spaces[0]
+    differences = first.differences
+    if options.fail_if_worse and not differences:
         raise ValueError(f"fail_if_worse: {compared.inputs[1].name} is the only set; at least two are compared")
     console = Terminal()
     with held(options.out):
         write(options.out, compared)
         report = write_report(options.out)
-        for note in filter(None, [compared.scores.pairing, *compared.scores.notes]):
+        paired = [] if console.is_terminal else [scores.pairing]  # a terminal shows it below the numbers
+        for note in filter(None, [*paired, *scores.notes]):
             console.print(f"note: {note}", soft_wrap=True)
         show(report.resolve(), str(report), False, console)
-    scores, first = compared.scores, compared.scores.spaces[0]
-    differences = first.differences
     if options.json or not console.is_terminal:
         summary = {
             "experiment": NAME,

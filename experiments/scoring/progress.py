@@ -15,12 +15,8 @@ Step = Callable[[str], None]
 def steps(total: float) -> Iterator[Step]:
     """Calls of what this yields begin the next of `total` steps, and say which it is."""
     console = Terminal()
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-    )
+    share, what_is_done = TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False)
+    columns = (BarColumn(), share, TimeRemainingColumn(), what_is_done)  # the text last: it may be long
     shown = is_live(console) or (console.is_jupyter and find_spec("ipywidgets") is not None)  # else rich only warns
     with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
         line = progress.add_task("", total=total)
