@@ -13,8 +13,9 @@ import numpy as np
 
 from experiments.metrics import frechet, kernels
 from experiments.metrics.frechet import Moments
+from experiments.metrics.influence import Influence
 from experiments.metrics.kernels import Array
-from experiments.scoring.distances import Distance, by_kernel, of_one, of_two
+from experiments.scoring.distances import by_kernel, of_one, of_two
 
 
 def main(files: list[str], n: int, comparisons: int) -> None:
@@ -35,12 +36,13 @@ def main(files: list[str], n: int, comparisons: int) -> None:
         out[np.arange(n), np.arange(n) % kernels.GROUPS] -= np.diag(matrix)[drawn]
         return out
 
-    def distances(name: str, drawn: Array, reals: Array, of_real: Array, moments: Moments) -> tuple[Distance, Distance]:
+    def distances(
+        name: str, drawn: Array, reals: Array, of_real: Array, moments: Moments
+    ) -> tuple[Influence, Influence]:
         to_real = (across[name] @ counts(reals))[drawn].astype(np.float64)
         back = (across[name].T @ counts(drawn).sum(axis=1))[reals].astype(np.float64)
-        fd = frechet.influence(features[name][drawn], real[reals], moments)
         mmd = by_kernel(sums(within[name], drawn), of_real, to_real, back)
-        return mmd, Distance(fd.value, fd.own, fd.real, fd.cells)
+        return mmd, frechet.influence(features[name][drawn], real[reals], moments)
 
     for _ in range(comparisons):
         first, other, reals = rng.integers(len(real), size=(3, n))

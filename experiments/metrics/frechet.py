@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.metrics.influence import Influence
 from reports.schema import GROUPS
 
 Array = NDArray[np.float64]
@@ -59,23 +60,11 @@ def distance(own: Moments, real: Moments) -> float:
     return float(shift @ shift + np.trace(own.cov) + np.trace(real.cov) - 2 * np.sqrt(inner.clip(min=0)).sum())
 
 
-@dataclass(frozen=True)
-class Influence:
-    """FD, and what each image adds to it (mean 0): `own` (n,) of the images that are scored, `real` (r,) of real ones.
-
-    The variance of FD over n images is about sum(terms^2) / (n (n - 1)). `cells` (2 GROUPS, 2 GROUPS) is what each two
-    groups of images add together, those of scored images first; image i is in group i mod GROUPS. With fewer than 2 d
-    images on a side they are 0: FD is then far from quadratic.
-    """
-
-    value: float
-    own: Array
-    real: Array
-    cells: Array
-
-
 def influence(own: Array, real: Array, moments: Moments | None = None) -> Influence:
-    """FD of features (n, d) to real ones (r, d), with what each image adds to it. `moments`: of the real ones."""
+    """FD of features (n, d) to real ones (r, d), with what each image adds to it. `moments`: of the real ones.
+
+    With fewer than 2 d images on a side the cells are 0: FD is then far from quadratic.
+    """
     first, second = Moments.of(own), moments or Moments.of(real)
     values, vectors = second.eigen
     root = vectors * np.sqrt(values)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from experiments.config.study import shown
-from reports.schema import JUDGE, WORSE
+from reports.schema import WORSE
 from reports.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -108,7 +108,6 @@ def main(options: Score) -> int:
             "n": scores.n,
             "pairs": scores.pairs,
             "verdicts": {pair.a: pair.verdict for pair in differences},
-            JUDGE: {side.name: side.values[JUDGE].difference for side in first.sides},
             "scores": {side.name: _with_limits(side.values) for side in first.sides},
             "differences": {pair.a: _with_limits(pair.values) for pair in differences},
             "best": list(first.best),

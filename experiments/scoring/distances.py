@@ -6,7 +6,7 @@ which are the same on both sides.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,34 +14,13 @@ from experiments.config.config import WIDTH
 from experiments.metrics import frechet, kernels
 from experiments.metrics.distances import Pool
 from experiments.metrics.frechet import Moments
+from experiments.metrics.influence import Influence
 from experiments.metrics.intervals import Estimate, estimate
 from experiments.metrics.kernels import Array, median_distance
 from reports.schema import GROUPS, LEVEL
 
 INTERVAL = "what each image adds, and each real image"  # how it is made
 KERNEL_IMAGES = 20_000  # of each set, of which kernel distances take the first ones: their cost grows with the square
-
-
-@dataclass(frozen=True)
-class Distance:
-    """One distance between a set of images and real ones, or the difference of two.
-
-    Args:
-        value: the distance.
-        terms: (n,) what each image adds, mean 0.
-        real_terms: (R,) what each real image adds, mean 0.
-        cells: (2 GROUPS, 2 GROUPS) what each two groups add to it together, groups of its images before real ones. Only
-            their interactions count: what each group adds by itself is arbitrary. Image i is in group i mod GROUPS.
-    """
-
-    value: float
-    terms: Array
-    real_terms: Array
-    cells: Array
-
-    def __sub__(self, other: "Distance") -> "Distance":
-        """The difference of the distances of two sets whose images at one place are a pair."""
-        return Distance(*(getattr(self, field.name) - getattr(other, field.name) for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -66,12 +45,11 @@ class Real:
         pool = Pool(features, width, {name: each.sum(axis=1) for name, each in sums.items()})
         return cls(pool, sums, Moments.of(features))
 
-    def fd(self, features: Array) -> Distance:
+    def fd(self, features: Array) -> Influence:
         """FD of a set with features float64 (n, d), in random order."""
-        found = frechet.influence(features, self.pool.features, self.moments)
-        return Distance(found.value, found.own, found.real, found.cells)
+        return frechet.influence(features, self.pool.features, self.moments)
 
-    def of_kernels(self, features: Array) -> dict[str, Distance]:
+    def of_kernels(self, features: Array) -> dict[str, Influence]:
         """MMD and KD of a set with features float64 (n, d), in random order."""
         first, used = features[:KERNEL_IMAGES], kernels.both(self.pool.width)
         own_sums = kernels.group_sums(used, first)
@@ -79,14 +57,14 @@ class Real:
         return {name: by_kernel(own_sums[name], self.sums[name], *across[name]) for name in used}
 
 
-def by_kernel(own_sums: Array, real_sums: Array, across: Array, across_real: Array) -> Distance:
+def by_kernel(own_sums: Array, real_sums: Array, across: Array, across_real: Array) -> Influence:
     """A kernel distance from the sums of `kernels.group_sums` of both sides, and of `kernels.across`."""
     own_means, real_means = across.sum(axis=1) / len(real_sums), across_real / len(own_sums)
     members, real_members = kernels.groups(len(own_sums)), kernels.groups(len(real_sums))
     between = -members.T @ across
     cells = np.block([[members.T @ own_sums, between], [between.T, real_members.T @ real_sums]])
     counts = np.concatenate([members.sum(axis=0), real_members.sum(axis=0)])
-    return Distance(
+    return Influence(
         kernels.pair_mean(own_sums) + kernels.pair_mean(real_sums) - 2 * float(own_means.mean()),
         kernels.terms(own_sums, own_means),
         kernels.terms(real_sums, real_means),
@@ -120,22 +98,22 @@ class Parts:
         return (linear + (linear**2 + 4 * self.pairs * free) ** 0.5) / (2 * free) if free > 0 else None
 
 
-def of_one(distance: Distance) -> Estimate:
+def of_one(distance: Influence) -> Estimate:
     """A distance with its interval. Nothing is subtracted, since near real images the errors are skewed."""
-    return _estimate(distance, _of_singles(distance.terms) + _of_singles(distance.real_terms), LEVEL)
+    return _estimate(distance, _of_singles(distance.own) + _of_singles(distance.real), LEVEL)
 
 
-def of_two(a: Distance, b: Distance, paired: bool, level: float = LEVEL) -> Estimate:
+def of_two(a: Influence, b: Influence, paired: bool, level: float = LEVEL) -> Estimate:
     """The difference a - b with its interval. If `paired`, image i of both comes from the same noise."""
     return _estimate(a - b, parts_of_two(a, b, paired).total, level)
 
 
-def _estimate(distance: Distance, variance: float, level: float) -> Estimate:
-    freedom = min(len(distance.terms), len(distance.real_terms)) - 1
+def _estimate(distance: Influence, variance: float, level: float) -> Estimate:
+    freedom = min(len(distance.own), len(distance.real)) - 1
     return estimate(distance.value, variance**0.5, freedom, INTERVAL, level)
 
 
-def parts_of_two(a: Distance, b: Distance, paired: bool) -> Parts:
+def parts_of_two(a: Influence, b: Influence, paired: bool) -> Parts:
     """The variance of a - b. If `paired`, image i of both comes from the same noise.
 
     Note: a distance is a sum of what images add one by one, and of what pairs of them add beyond that (Hoeffding 1948).
@@ -144,7 +122,7 @@ def parts_of_two(a: Distance, b: Distance, paired: bool) -> Parts:
         most half of all: that is V where single images add nothing, as they do near the real images.
     """
     sides, whole = [a - b] if paired else [a, b], a - b
-    own, real = sum(_of_singles(side.terms) for side in sides), _of_singles(whole.real_terms)
+    own, real = sum(_of_singles(side.own) for side in sides), _of_singles(whole.real)
     pairs, mixed, real_pairs = of_pairs(sides, whole)
     variance = own + real - min(pairs + mixed + real_pairs, (own + real) / 2)
     single, real = max(own - 2 * pairs - mixed, 0), max(real - mixed - 2 * real_pairs, 0) + real_pairs
@@ -157,7 +135,7 @@ def _of_singles(terms: Array) -> float:
     return float((terms**2).sum() / (len(terms) * (len(terms) - 1)))
 
 
-def of_pairs(sides: Sequence[Distance], whole: Distance) -> tuple[float, float, float]:
+def of_pairs(sides: Sequence[Influence], whole: Influence) -> tuple[float, float, float]:
     """The variances of what pairs add to `whole`: pairs of images, of an image and a real one, and of real ones.
 
     `sides`: its parts, each with images of its own.

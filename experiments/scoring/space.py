@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from experiments.config.config import MIN_SAMPLES
 from experiments.metrics.best_set import Standing, best_set
 from experiments.metrics.distances import Array, Pool, precision_recall
+from experiments.metrics.influence import Influence
 from experiments.metrics.intervals import Estimate, holm, verdict
 from experiments.results.floors import summary
-from experiments.scoring.distances import KERNEL_IMAGES, Distance, Real, of_one, of_two, parts_of_two
+from experiments.scoring.distances import KERNEL_IMAGES, Real, of_one, of_two, parts_of_two
 from experiments.scoring.progress import Step, steps
 from experiments.scoring.result import Difference, Floor, Side, Space
 from reports.schema import JUDGE, LEVEL, METRICS
@@ -32,7 +33,7 @@ def results(
     `real` (R, d) and each of the sets (n, d) are in random order; if `paired`, rows of the sets at one place come from
     the same noise.
     """
-    distances, sides = list[dict[str, Distance]](), list[Side]()
+    distances, sides = list[dict[str, Influence]](), list[Side]()
     repeats = REPEATS[real.shape[1] > FEW_REPEATS]
     with steps(1 + 3 * len(sets) + repeats) as step:
         step("distances between the real images")
@@ -69,7 +70,7 @@ def _floor(pool: Pool, n: int, repeats: int, step: Step) -> Floor:
 
 
 def _differences(
-    names: Sequence[str], distances: Sequence[Mapping[str, Distance]], paired: bool
+    names: Sequence[str], distances: Sequence[Mapping[str, Influence]], paired: bool
 ) -> tuple[Difference, ...]:
     """Each set against the first. A difference is clear if it is so after Holm's correction for their number.
 
@@ -90,7 +91,7 @@ def _differences(
         parts, apart = (parts_of_two(other[JUDGE], first[JUDGE], pairs) for pairs in (paired, False))
         reach = judge.detectable / judge.se if judge.se > 0 else math.inf
         times = parts.times((judge.difference / 2 / reach) ** 2)
-        needed = len(other[JUDGE].terms) * times if times else math.inf
+        needed = len(other[JUDGE].own) * times if times else math.inf
         out.append(
             Difference(
                 names[place + 1], names[0], values, verdict(judge),
@@ -102,7 +103,7 @@ def _differences(
     return tuple(out)
 
 
-def _standings(distances: Sequence[Distance], paired: bool) -> tuple[Standing, ...]:
+def _standings(distances: Sequence[Influence], paired: bool) -> tuple[Standing, ...]:
     """Each set against the best of the others, if there are three or more.
 
     The real images are a sample too: what they add is stacked below what the sets' own images add, scaled so that all
@@ -110,8 +111,8 @@ def _standings(distances: Sequence[Distance], paired: bool) -> tuple[Standing, .
     """
     if len(distances) < 3:
         return ()
-    own = np.stack([distance.terms for distance in distances], axis=1)
-    real = np.stack([distance.real_terms for distance in distances], axis=1)
+    own = np.stack([distance.own for distance in distances], axis=1)
+    real = np.stack([distance.real for distance in distances], axis=1)
     n, r = len(own), len(real)
     rows = [own] if paired else [own * (np.arange(own.shape[1]) == place) for place in range(own.shape[1])]
     stacked: Array = np.vstack([*(each / (n * (n - 1)) ** 0.5 for each in rows), real / (r * (r - 1)) ** 0.5])
