@@ -34,7 +34,7 @@ def gains(report: str, images: int) -> pd.DataFrame:
 
 def beta() -> plt.Figure:
     """Quality against cost: eta on ladders of several lengths, beta at equal alpha."""
-    titles = {"beta-mnist": "60,000 digits", "beta-laptop": "5,000 digits", "beta-fashion": "Fashion-MNIST"}
+    titles = {"beta-digits": "5,000 digits", "beta-mnist": "60,000 digits", "beta-fashion": "Fashion-MNIST"}
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     for ax, (report, title) in zip(axes, titles.items(), strict=True):
         rows = read(report, "table").groupby(["mode", "setting", "nfe"], as_index=False)["fd"].mean()

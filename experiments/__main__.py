@@ -24,7 +24,7 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
         "Which of these images are nearest to real ones? With intervals: score REAL A B",
     ),
     "machine": ("experiments.machine", "how fast this machine is, and which precision runs choose here"),
-    "store": ("experiments.store.cli", "what the store of networks, samples and scores holds, and making room in it"),
+    "store": ("experiments.store.cli", "what the store of networks, samples and scores holds"),
     "report": ("reports.command_line", "writes the report of a finished run again: report DIR"),
 }
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from itertools import pairwise
 from pkgutil import iter_modules
 from typing import Annotated, Any, Generic
@@ -25,15 +24,13 @@ SYMBOLS = """One step from noise level sigma:  x <- x - alpha*sigma*eps + beta*s
   alpha  share of the estimated noise (eps) that a step removes
   beta   fresh noise (z) that it puts back, as a share of sigma; 0 is the deterministic sampler (DDIM)
   eta    beta on a scale that does not depend on the step: 0 is DDIM, 1 is DDPM"""
-GROUP = "sigmabench.experiments"  # entry points of other packages: a command's name -> its Command
 
 
 @cache
 def commands() -> Mapping[str, Command[Any]]:
-    """The experiments by name: one per file of `studies`, then the experiments of other packages."""
+    """The experiments by name: one per file of `studies`."""
     ours = sorted(module.name for module in iter_modules(studies.__path__))
-    found: dict[str, Command[Any]] = {name: import_module(f"experiments.studies.{name}").COMMAND for name in ours}
-    return found | {entry.name: entry.load() for entry in entry_points(group=GROUP)}
+    return {name: import_module(f"experiments.studies.{name}").COMMAND for name in ours}
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,11 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import tyro
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
-from reports import compare as comparing
-from reports import track as tracking
 from reports.folders import write_report
 from reports.index import write_index
 from reports.publish import publish as publishing
-from reports.site import write_site
 from reports.speed.page import write_bench_report
-from reports.terminal import Terminal
 
 Result = TypeVar("Result")
 Dir = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
@@ -25,27 +18,19 @@ Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
 
 
-def main(
-    directory: Dir,
-    track: Annotated[str | None, tyro.conf.arg(metavar="URI", help_behavior_hint="(default: nowhere)")] = None,
-) -> None:
+def main(directory: Dir) -> None:
     """Write the report on a finished run: DIR/report.html, DIR/report.md and DIR/figures/*.svg.
 
     It reads run.json, table.csv and the other files of the run, if they exist. No run is repeated, so you can call it
     at any time. Example: python -m reports runs/beta-laptop
 
     `python -m reports bench FILE.json` writes the report on a run of the benchmarks, `python -m reports index FOLDER` a
-    page on all results in a folder, `python -m reports site FOLDER OUT` static pages of all of them. `python -m reports
-    publish DIR OUT` copies a result in few files, and `python -m reports compare A B` says what changed between two.
+    page on all results in a folder, and `python -m reports publish DIR OUT` copies a result in few files.
 
     Args:
         directory: a run directory, written by an experiment.
-        track: also write rows, figures and report to MLflow, for example to sqlite:///mlflow.db or to
-            http://localhost:5000. It needs the extra `track`.
     """
     _written(lambda: write_report(directory))
-    if track is not None:
-        print(f"tracked: {_tried(lambda: tracking.track(directory, track))}")
 
 
 def bench(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")], out: Path | None = None) -> None:
@@ -65,40 +50,6 @@ def index(folder: Folder) -> None:
         folder: a folder with result folders in it, at any depth. Example: python -m reports index runs
     """
     print(f"index: {_tried(lambda: write_index(folder))}")
-
-
-def site(folder: Folder, out: Out, url: str = "") -> None:
-    """Write all results below FOLDER as static pages, ready for GitHub Pages: OUT/index.html, and each report.
-
-    Each report gets a card of 1200x630 pixels, which other sites show with a link to it.
-    Example: python -m reports site reports/published site --url https://me.github.io/sigmabench
-
-    Args:
-        folder: a folder with result folders in it, at any depth.
-        out: a folder that does not exist.
-        url: where OUT will be found on the web. Without it, many sites do not find the cards.
-    """
-    print(f"index: {_tried(lambda: write_site(folder, out, url))}")
-
-
-def compare(
-    a: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")],
-    b: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")],
-) -> None:
-    """Say what changed from A to B, two runs of one experiment: settings, quality with intervals, seconds.
-
-    Args:
-        a: the result folder of the first run.
-        b: the result folder of the second run.
-    """
-    console = Terminal()
-    for title, (head, *lines) in _tried(lambda: comparing.compare(a, b)):
-        shown = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE)
-        for name in head:
-            shown.add_column(Text(name), overflow="fold")
-        for line in lines:
-            shown.add_row(*map(Text, line))
-        console.print(shown)
 
 
 def publish(directory: Dir, out: Out) -> None:
@@ -126,8 +77,8 @@ def _tried(write: Callable[[], Result]) -> Result:
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
-    """Parses and runs: DIR, bench FILE, index FOLDER, site FOLDER OUT, compare A B, or publish DIR OUT."""
-    others: dict[str, Callable[..., None]] = {one.__name__: one for one in (bench, index, site, compare, publish)}
+    """Parses and runs: DIR, bench FILE, index FOLDER, or publish DIR OUT."""
+    others: dict[str, Callable[..., None]] = {one.__name__: one for one in (bench, index, publish)}
     named = arguments[:1] if arguments and arguments[0] in others else []
     function = others[named[0]] if named else main
     text = cleandoc(function.__doc__ or "").partition("\n\nArgs:")[0].replace("python -m reports", prog)

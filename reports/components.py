@@ -161,20 +161,6 @@ def first_network(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows["train_seed"] == rows["train_seed"].min()) & (rows["sample_seed"] == rows["sample_seed"].min())]
 
 
-def histograms(run: Run, name: str, settings: dict[str, pd.DataFrame], text: str) -> list[Figure]:
-    """Class histograms of runs (setting -> rows), with the counts expected of the same number of real images."""
-    named = [(run_id, label) for label, rows in settings.items() for run_id in rows["run_id"]]
-    counts = run.histograms.merge(pd.DataFrame(named, columns=["run_id", "setting"]), on="run_id")
-    if not len(counts):
-        return []
-    real = run.histograms[run.histograms["run_id"] == "real"]
-    figure, [[ax]] = figures.panels(1, 1, 2.7)
-    figures.class_counts(counts, real, list(settings), ax)
-    bars = " Bars: expected count for the same number of real images." if len(real) else ""
-    made = caption(run, f"{text} One point per network.{bars}", rows=pd.concat(settings.values()))
-    return [Figure(name, figures.named(figure), f"Samples per class for {listed(settings)}.", made)]
-
-
 def training(run: Run) -> Section | None:
     """The section with the loss curves, if there are any."""
     if not len(run.losses):

@@ -187,11 +187,10 @@ class Terms:
 
 @dataclass(frozen=True)
 class Code:
-    """Code to copy. `title` says what it is for, and `language` how to colour it: a word that Markdown knows."""
+    """Code in Python to copy. `title` says what it is for."""
 
     title: str
     text: str
-    language: str
     kind: ClassVar[str] = "code"
 
 

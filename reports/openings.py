@@ -64,14 +64,11 @@ def about(run: Run) -> About:
     date = max(filter(None, run.rows["finished_at"]), default="")[:10]
     if not len(rows):
         return About(run.info["question"], ["no run succeeded"], date)
-    source = rows["data"].iloc[0]
-    data = run.info.get("data", "draws from a fitted mixture" if source.startswith("mixture:") else source)
-    trained = rows[rows["trained_by"] != "nobody"] if "trained_by" in rows else rows
-    network = min(trained["network"] if len(trained) else rows["network"], key=len)  # others name it and a change to it
+    network = rows["network"].iloc[0]
     longest = rows.loc[rows["images_seen"].fillna(0).idxmax()]
     helped = " with a mixture as input" if longest.get("parameterisation") == "mixture-input" else ""
     known = f"network “{network}”{helped}, {training(longest).removesuffix(' in training')}"
-    subject = [data, known, f"{run.features or 'no'} features"]
+    subject = [rows["data"].iloc[0], known, f"{run.features or 'no'} features"]
     return About(run.info["question"], subject, date, [f"{duration(seconds_taken(run))} of computing"])
 
 

@@ -14,12 +14,11 @@ from typing import Any
 
 import pandas as pd
 
-from reports.pages import columns_of, tables_of
-from reports.schema import CHOICES, METRICS, TABLES, Column, content, needed
+from reports.schema import CHOICES, COLUMNS, METRICS, TABLES, content, needed
 
 SCHEMA = 2  # version of the format of a run directory; since 2, the labels of the runs are columns
 RUN_KEYS = {"schema": int, "experiment": str, "preset": str, "question": str, "command": str}
-OPTIONAL_KEYS = {"files": dict, "notes": list, "versions": dict} | dict.fromkeys(("commit", "machine", "data"), str)
+OPTIONAL_KEYS = {"files": dict, "notes": list, "versions": dict} | dict.fromkeys(("commit", "machine"), str)
 JSON_NAMES = {int: "number", str: "string", dict: "object", list: "array"}
 
 
@@ -113,11 +112,8 @@ def read_run(directory: Path) -> Run:
         ValueError: a missing key or column, or an invalid value. The message names file, row, column and rule.
     """
     info = _read_info(directory / "run.json")
-    tables, known = tables_of(info["experiment"]), columns_of(info["experiment"])
     _check_digests(directory, info.get("files", {}))
-    frames = {
-        name.removesuffix(".csv"): read_table(directory / name, columns, known) for name, columns in tables.items()
-    }
+    frames = {name.removesuffix(".csv"): read_table(directory / name, columns) for name, columns in TABLES.items()}
     run = Run(directory, info, frames.pop("table"), frames)
     spaces = sorted({*run.rows["features"], *run.contrasts["features"], *run.floors["features"]} - {""})
     if len(spaces) > 1:
@@ -145,25 +141,25 @@ def _check_digests(directory: Path, written: dict[str, str]) -> None:
             )
 
 
-def read_table(path: Path, columns: tuple[str, ...], known: Mapping[str, Column]) -> pd.DataFrame:
+def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """The validated CSV at `path`, which must have `columns`. Without the file, which only table.csv needs: no rows."""
     text = content(path)
     if text is None:
         if path.name == "table.csv":
             raise FileNotFoundError(f"{path}: no such file; a run directory has one")
-        return _typed(pd.DataFrame(columns=needed(columns), dtype=str), path.name, known)
+        return _typed(pd.DataFrame(columns=needed(columns), dtype=str), path.name)
     try:
         frame = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OverflowError) as error:
         raise ValueError(f"{path.name}: not a CSV file: {error}") from None
     if absent := [name for name in needed(columns) if name not in frame]:
         raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
-    return _typed(frame, path.name, known)
+    return _typed(frame, path.name)
 
 
-def _typed(frame: pd.DataFrame, file: str, known: Mapping[str, Column]) -> pd.DataFrame:
-    for name in [name for name in frame if name in known]:
-        column, texts = known[name], frame[name]
+def _typed(frame: pd.DataFrame, file: str) -> pd.DataFrame:
+    for name in [name for name in frame if name in COLUMNS]:
+        column, texts = COLUMNS[name], frame[name]
         match column.kind:
             case "number":
                 values = pd.to_numeric(texts.mask(texts == ""), errors="coerce").astype("float64")

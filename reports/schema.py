@@ -15,7 +15,6 @@ GROUPS = 20  # of the delete-group jackknife over images; sample i is in group i
 
 METRICS = ("mmd", "kd", "fd")  # the first that a table has decides; tables from before MMD have KD
 JUDGE = METRICS[0]
-FURTHER = ("root", "whitened", "class_chi2", "log_density")  # yardsticks of why_noise, besides the metrics
 
 CONTRAST = "kind mode a b n_steps nfe_a nfe_b final_denoise".split()  # these name a comparison, in all metrics
 # verdicts on a against b
@@ -55,13 +54,12 @@ def _each(names: str, **values: Any) -> dict[str, Column]:
 
 COLUMNS: dict[str, Column] = {
     **_each(
-        """experiment; mode; setting; denoiser; status; error: message; data; run_id: run; model_id: model; samples_id:
+        """experiment; mode; setting; status; error: message; data; run_id: run; model_id: model; samples_id:
         samples; finished_at; train_noise: training noise distribution; weighting: loss weighting; parameterisation;
         trained_by; network; train_seed: training seed; schedule: ladder; sampler; sample_seed: sampling seed;
         device; precision_mode; features: feature space; features_id: code or weights of the feature space;
         kind: contrast; metric; a; b; interval; verdict: verdict on a; adjusted: corrected;
-        no_verdict: why there is no verdict; probe;
-        arm: denoiser; claim: comparison; part; label: class""",
+        no_verdict: why there is no verdict; label: class""",
         kind="text",
     ),
     **_each(
@@ -73,14 +71,14 @@ COLUMNS: dict[str, Column] = {
         """budget: budget of evaluations; images_seen: images seen in training; n_steps: steps; step; frame; n_samples:
         samples; n_reference: reference images; batch_size: batch; threads; n_networks: networks; n_planned:
         networks planned; holds_for: networks it holds for; n_to_settle: samples to settle it; networks_to_settle:
-        networks to settle it; round: round of proposals; n_settings: settings; repeats; n_images: images; nfe;
+        networks to settle it; n_settings: settings; repeats; n_images: images; nfe;
         nfe_a: nfe of a; nfe_b: nfe of b; train_seconds: seconds of training""",
         digits=0,
         least=0,
     ),
     **_each(
-        """p_std: P_std; denoiser_error: error added to the denoiser; sigma; sigma_max; sigma_min; relative_error:
-        error of eps, relative; density: density of ln sigma; se: s.e.; band_low: from sigma; band_high: to sigma""",
+        """p_std: P_std; sigma; sigma_max; sigma_min; relative_error: error of eps, relative; density: density of
+        ln sigma; se: s.e.""",
         least=0,
     ),
     **_each(
@@ -88,25 +86,13 @@ COLUMNS: dict[str, Column] = {
         difference: a − b; low; high; mean; p_value: p; p_adjusted: p, corrected; detectable; detectable_low;
         detectable_high; new_network_low: new network, low; new_network_high: new network, high"""
     ),
-    **_each(
-        """precision; recall; class_distance_a: class mix of a; class_distance_b: class mix of b;
-        class_distance_expected: class mix of real images""",
-        digits=3,
-        least=0,
-        most=1,
-    ),
-    **_each(
-        """kd_at_data_mix_a: KD ×1000 of a at the data's mix; kd_at_data_mix_b: KD ×1000 of b at the data's mix;
-        mmd: MMD ×1000; kd: KD ×1000""",
-        digits=2,
-        scale=1000,
-    ),
+    **_each("precision; recall", digits=3, least=0, most=1),
+    **_each("mmd: MMD ×1000; kd: KD ×1000", digits=2, scale=1000),
     **_each("mmd_se: s.e. of MMD; kd_se: s.e. of KD", digits=2, scale=1000, least=0),
-    **_each("seconds; root: √(FD − floor); class_chi2: component mix; log_density: log density gap", digits=2, least=0),
+    "seconds": Column("seconds", digits=2, least=0),
     "fd": Column("FD", digits=2),
     "grain": Column("grain", digits=3),
     "grain_se": Column("s.e. of grain", digits=4, least=0),
-    "whitened": Column("whitened KD", digits=3),
     "loss": Column("training loss", digits=4, least=0),
     "s_churn": Column("S_churn", digits=1, finite=False),
     "minutes_to_settle": Column("minutes to settle it", digits=1),
@@ -136,14 +122,6 @@ MEANINGS = {
     "recall": "Share of the real images that lie near samples: is the variety covered? Higher is better.",
     "grain": "Fine noise of the samples beside that which the ladder leaves, in data standard deviations. 0 is as in "
     "real images, 0.02 is as in real images with so much more noise. Learned features hardly see it.",
-    "root": "The square root of FD above the floor. FD is a squared distance: half of an error leaves a quarter of it, "
-    "and half of its root.",
-    "whitened": "Kernel distance with a quadratic kernel on features in which the real images' covariance is the "
-    "identity.",
-    "class_chi2": "Chi-square of the mixture components of the samples over its degrees of freedom. Draws of the true "
-    "distribution have about 1.",
-    "log_density": "Size of the difference between the mean log density of the samples and that of draws of the true "
-    "distribution.",
     "floor": "The score of real images. As many training images as there are samples are set aside and compared with "
     "the remaining training images. A network that copies its training images would reach the floor too, and unseen "
     "real images score a little worse. The floor is the lower end of the scale, not a proof of perfection. “2 above "
@@ -155,13 +133,13 @@ MEANINGS = {
 TABLES: dict[str, tuple[str, ...]] = {
     name: tuple(columns.split())
     for name, columns in {
-        "table.csv": """experiment mode setting budget denoiser denoiser_error status error
+        "table.csv": """experiment mode setting budget status error
             data train_noise p_mean? p_std? weighting parameterisation? schedule sampler alpha beta eta
             s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
             sample_seed network images_seen trained_by? train_seconds? train_loss? features features_id? mmd? mmd_se?
             fd kd kd_se precision recall grain? grain_se? seconds batch_size retries? device precision_mode compiled
             threads shared_device model_id? samples_id run_id finished_at""",
-        "contrasts.csv": """experiment? kind mode budget denoiser denoiser_error metric a b
+        "contrasts.csv": """experiment? kind mode budget metric a b
             train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a? alpha_b beta_b
             eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
             n_samples n_reference value_a value_b difference se? low high level interval holds_for clear
@@ -170,10 +148,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "best_sets.csv": """mode budget setting metric value fd difference low high level in_set best simplest
             n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features? interval
             holds_for no_verdict""",
-        "race.csv": "round n_samples mode budget setting metric value left",
-        "class_mix.csv": """kind mode budget a b n_networks n_samples
-            class_distance_a class_distance_b class_distance_expected kd_at_data_mix_a kd_at_data_mix_b
-            difference low high level interval holds_for""",
+        "race.csv": "n_samples mode budget setting metric value left",
         "scores.csv": "features setting metric value low high",
         "spaces.csv": "features a b metric value low high verdict",
         "floors.csv": "data features metric n_samples n_reference mean sd? low high repeats",
@@ -184,15 +159,13 @@ TABLES: dict[str, tuple[str, ...]] = {
         "densities.csv": "train_noise sigma density",
         "films.csv": "samples_id frame sigma",
         "levels.csv": "schedule n_steps step sigma",
-        "claims.csv": """claim arm kind band_low band_high p_std images_seen metric
-            difference se? low high interval holds_for clear detectable? level n_networks""",
     }.items()
 }
 
 # The allowed values of some text columns. "" stands for a missing value.
 CHOICES: dict[str, tuple[str, ...]] = {
     "status": ("ok", "failed", "infeasible"),
-    "metric": (*METRICS, *FURTHER, "precision", "recall"),
+    "metric": (*METRICS, "precision", "recall"),
     "verdict": ("", BETTER, WORSE, NOT_DETECTABLE, NO_VERDICT),
 }
 

@@ -37,33 +37,6 @@ def contrast_by_network(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
     return table(pd.DataFrame(rows), caption(run, text, contrasts), words=words)
 
 
-def class_mix(run: Run, *kinds: str) -> list[Table]:
-    """Contrasts of these kinds at the class mix of the data, and how far both sides are from it."""
-    found = run.class_mix[run.class_mix["kind"].isin(kinds)]
-    if not len(found):
-        return []
-    name = metric_name("kd", run.features)
-    rows = [
-        {
-            "contrast": row["kind"],
-            "a against b": f"{row['a']} against {row['b']}",
-            "class mix of a, b": f"{cell('class_distance_a', row['class_distance_a'])}, "
-            f"{cell('class_distance_b', row['class_distance_b'])}",
-            "of real images": cell("class_distance_expected", row["class_distance_expected"]),
-            f"{name} of a, b": f"{cell('kd', row['kd_at_data_mix_a'])}, {cell('kd', row['kd_at_data_mix_b'])}",
-            "a − b (interval)": interval("kd", row["difference"], row["low"], row["high"]),
-        }
-        for _, row in found.iterrows()
-    ]
-    text = (
-        f"Class mix and quality within classes apart. Class mix: total variation distance to the data, 0 to 1; as many "
-        f"real images have the value in the next column by chance. {name}: here each class counts as much as in the "
-        f"data, so that which classes were drawn plays no part."
-    )
-    text = caption(run, text, found.assign(train_seed=""))
-    return [table(pd.DataFrame(rows), text, words=("contrast", "a against b"))]
-
-
 def contrast_list(run: Run, contrasts: pd.DataFrame, text: str) -> Table:
     """Pooled contrasts, one line each, with both metrics."""
     every = pairs(by_contrast(contrasts))

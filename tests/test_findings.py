@@ -10,9 +10,16 @@ from scipy import stats
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "reports" / "published"
-SECTIONS = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8").split("\n## ")[1:]
+TEXT = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+SECTIONS = TEXT.split("\n## ")[1:]
 NUMBER = r"[−\d][\d.,]*"
 INTERVAL = re.compile(rf"({NUMBER}) \(({NUMBER})\s+to\s+({NUMBER})\)")
+
+
+def read(report: str, table: str) -> pd.DataFrame:
+    """A table of a published report; large ones are compressed."""
+    (path,) = (PUBLISHED / report).glob(f"{table}.csv*")
+    return pd.read_csv(path)
 
 
 def published(section: str) -> np.ndarray:
@@ -25,21 +32,66 @@ def published(section: str) -> np.ndarray:
     values = (
         rows[["difference", "low", "high"]].to_numpy() * np.where(rows["metric"].isin(["kd", "mmd"]), 1000, 1)[:, None]
     )
-    return np.concatenate([values, intervention() if "above_or_below.csv" in section else np.empty((0, 3))])
+    computed = [intervention()] if "above_or_below.csv" in section else []
+    computed += [fewer_evaluations(report) for report in reports] if "as if unpaired" in section else []
+    return np.concatenate([values, *computed])
+
+
+def fewer_evaluations(report: str) -> np.ndarray:
+    """(1, 3) MMD of 16 evaluations with noise minus 66 without, from the standard errors of both, as if unpaired."""
+    rows = read(report, "table").query("mode == 'pareto'").set_index(["setting", "nfe", "train_seed"]).sort_index()
+    few, many = (1000 * rows.loc[setting, ["mmd", "mmd_se"]] for setting in (("eta 1", 16), ("eta 0", 66)))
+    mean = (few["mmd"] - many["mmd"]).mean()
+    se = np.sqrt((few["mmd_se"] ** 2 + many["mmd_se"] ** 2).sum()) / len(few)
+    half = stats.t.ppf(0.975, 19) * se  # 20 groups of images
+    return np.array([[mean, mean - half, mean + half]])
 
 
 def intervention() -> np.ndarray:
-    """(n, 3) gains of better networks, and their differences, with 95 % t intervals."""
+    """(n, 3) gains of better networks, their differences, and changes without noise, with 95 % t intervals."""
     rows = pd.read_csv(ROOT / "docs" / "data" / "above_or_below.csv")
+    rows["root"] = np.exp(rows["log"] / 2)  # log: of FD - floor
     found = []
     for _, mine in rows.melt(["data", "seed", "denoiser", "eta"]).groupby(["data", "variable"]):
         wide = mine.pivot_table(index=["denoiser", "seed"], columns="eta", values="value")
-        gains = (wide[1.0] - wide[0.0]).unstack("denoiser")
+        gains, without = (wide[1.0] - wide[0.0]).unstack("denoiser"), wide[0.0].unstack("denoiser")
         pairs = [gains, gains.sub(gains["network"], axis=0), gains.sub(gains["better below"], axis=0)]
-        each = pd.concat(pairs, axis=1).dropna(axis=0)
+        each = pd.concat([*pairs, without.sub(without["network"], axis=0)], axis=1).dropna(axis=0)
         half = stats.t.ppf(0.975, len(each) - 1) * each.sem()
         found.append(np.stack([each.mean(), each.mean() - half, each.mean() + half], axis=1))
     return np.concatenate(found)
+
+
+def shares() -> dict[str, list[tuple[float, float, float]]]:
+    """Per cent, low and high of each share in the text, by the words after it."""
+
+    def over_networks(share: pd.Series) -> tuple[float, float, float]:
+        half = stats.t.ppf(0.975, len(share) - 1) * share.sem()
+        return share.mean(), share.mean() - half, share.mean() + half
+
+    removed = []
+    for report in ("beta-digits", "beta-mnist", "beta-fashion"):
+        rows, floors = read(report, "table"), read(report, "floors").set_index(["metric", "n_samples"])["mean"]
+        wide = rows[rows["mode"] == "primary"].pivot_table(index="train_seed", columns="setting", values="fd")
+        removed.append(over_networks((wide["eta 0"] - wide["eta 1"]) / (wide["eta 0"] - floors["fd", 1500])))
+    steps = []
+    chosen = "metric == 'fd' and n_steps == 66 and setting == 'eta 1' and part == 'whole' and train_seed.isna()"
+    for report in ("why_noise-laptop", "why_noise-fashion-mixture"):  # the exact denoiser's gain, of the mean gain
+        rows = read(report, "gains").query(chosen).set_index("kind")
+        exact = rows.loc["exact", ["difference", "high", "low"]]
+        steps.append(tuple(exact / rows.loc["network", "difference"]))
+    rows = pd.read_csv(ROOT / "docs" / "data" / "above_or_below.csv").query("data == 'mnist5k'")
+    wide = rows.pivot_table(index="seed", columns=["denoiser", "eta"], values="fd")
+    gains = wide.xs(1.0, axis=1, level="eta") - wide.xs(0.0, axis=1, level="eta")
+    return {"removed": removed, "steps": steps, "kept": [over_networks(gains["better above"] / gains["network"])]}
+
+
+def test_shares_are_computed_from_the_tables() -> None:
+    found = re.findall(r"(\d+) %(?: of the gain)? \((\d+) to (\d+)\)", TEXT)
+    known = [share for part in shares().values() for share in part]
+    for text in found:
+        assert any(np.allclose(100 * np.array(share), [float(number) for number in text], atol=0.5) for share in known)
+    assert len(found) == len(known)
 
 
 def test_sections_have_an_answer_a_figure_and_what_would_change_it() -> None:

@@ -11,7 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("diffusion_core", "experiments", "reports")
-STUDY = "experiments.why_noise"  # uses what users can; its page and command are entry points
 LAYERS = ("config", "metrics", "store", "models", "stages", "results", "engine")  # each may import those before it
 
 
@@ -49,7 +48,7 @@ def layer(module: str) -> int:
 def test_every_folder_is_looked_into() -> None:
     folders = {name.rsplit(".", 1)[0] for name in modules()}
     assert {f"experiments.{name}" for name in LAYERS} <= folders
-    assert {"diffusion_core.samplers", "experiments.why_noise.page"} <= folders
+    assert {"diffusion_core.samplers", "reports.pages"} <= folders
 
 
 def test_imports_form_no_cycle() -> None:
@@ -75,19 +74,6 @@ def test_layers_of_experiments_point_one_way() -> None:
         if use.startswith("experiments.") and layer(use) > layer(name)
     ]
     assert not wrong
-
-
-def test_nothing_imports_a_study() -> None:
-    for name, uses in imports().items():
-        if not name.startswith(STUDY):
-            assert not {use for use in uses if use.startswith(STUDY)}, f"{name} imports {STUDY}"
-
-
-def test_the_page_of_a_study_reads_files_only() -> None:
-    page = f"{STUDY}.page"
-    for name, uses in imports().items():
-        if name.startswith(page):
-            assert all(use.startswith(("reports", page)) for use in uses), f"{name} imports {sorted(uses)}"
 
 
 @pytest.mark.slow

@@ -10,9 +10,6 @@ from diffusion_core.samplers.counting import evaluated_levels
 
 Eps = Callable[[Tensor, float | Tensor], Tensor]  # eps(x, sigma): sigma is one level or a tensor (B,) of levels
 Noise = Callable[[], Tensor]  # returns fresh unit noise in the shape of x, a new tensor at each call
-Range = tuple[float, float, bool]  # of a parameter: smallest, largest, whether on a log scale
-ETA: Range = (0.0, 1.5, False)
-S_NOISE: Range = (0.95, 1.05, False)
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,6 @@ class Sampler:
     label: ClassVar[str]  # its name on the command line and in tables; by default the class's name
     follows_ladder: ClassVar[bool] = True  # whether it makes one step per interval of the ladder
     order: ClassVar[int] = 1  # of convergence of mean and standard deviation, see `conformance`
-    near: ClassVar[tuple[str, ...]] = ()  # labels of the samplers that `tune` tries where this one is good
 
     def __init_subclass__(cls) -> None:
         if "label" not in cls.__dict__:
@@ -73,15 +69,10 @@ class Sampler:
 
     @property
     def exports(self) -> Mapping[str, str]:
-        """How it is written elsewhere: the function of k-diffusion, the scheduler of diffusers, ComfyUI's name or node.
+        """How it is written elsewhere: the function of k-diffusion, the scheduler of diffusers.
 
         For "torch" it is one step in Python, see export/torch_loop.py.
         """
-        return {}
-
-    @classmethod
-    def ranges(cls, budget: int) -> dict[str, Range]:
-        """The parameters that `tune` varies, with their ranges, for a number of evaluations per image."""
         return {}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from torch import Tensor
 
 from diffusion_core.fields import check_range
-from diffusion_core.samplers.base import S_NOISE, Eps, Noise, Range, Sampler
+from diffusion_core.samplers.base import Eps, Noise, Sampler
 
 MAX_GAMMA = math.sqrt(2) - 1
 HEUN_STEP = """\
@@ -74,10 +74,6 @@ class Churn(Sampler):
     def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
         return {"s_churn": self.s_churn}
 
-    @classmethod
-    def ranges(cls, budget: int) -> dict[str, Range]:
-        return {"s_churn": (0.0, budget * MAX_GAMMA, False), "s_min": (0.03, 3.0, True), "s_noise": S_NOISE}
-
     @property
     def name(self) -> str:
         """The label with s_churn, and with every other parameter that is not at its default."""
@@ -97,11 +93,10 @@ class EulerChurn(Churn):
     """
 
     label: ClassVar[str] = "euler-churn"
-    near: ClassVar[tuple[str, ...]] = ("euler", "euler-split", "euler-churn")
 
     @property
     def exports(self) -> dict[str, str]:
-        return {"torch": "x = x + (after - now) * eps(x, i)", "k-diffusion": "sample_euler", "comfyui": "euler"}
+        return {"torch": "x = x + (after - now) * eps(x, i)", "k-diffusion": "sample_euler"}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         for sigma, sigma_next in pairwise(sigmas):
@@ -121,7 +116,6 @@ class Heun(Churn):
 
     label: ClassVar[str] = "heun"
     order: ClassVar[int] = 2
-    near: ClassVar[tuple[str, ...]] = ("heun",)
 
     @property
     def exports(self) -> dict[str, str]:
@@ -129,12 +123,7 @@ class Heun(Churn):
             "torch": HEUN_STEP,
             "k-diffusion": "sample_heun",
             "diffusers": "HeunDiscreteScheduler",
-            "comfyui": "heun",
         }
-
-    @classmethod
-    def ranges(cls, budget: int) -> dict[str, Range]:
-        return super().ranges(budget // 2)  # steps, of two evaluations each
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         return 2 * (len(sigmas) - 1) - (sigmas[-1] == 0)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from diffusion_core.fields import check_positive, check_range
-from diffusion_core.samplers.base import ETA, S_NOISE, Eps, Noise, Range, Sampler
+from diffusion_core.samplers.base import Eps, Noise, Sampler
 from diffusion_core.samplers.dialects import alpha_beta, dialects, eta_from_beta
 from diffusion_core.schedules.sigma import alpha_beta_ratio
 
@@ -71,7 +71,6 @@ class Euler(Ancestral):
 
     eta: float = 0.0
     label: ClassVar[str] = "euler"
-    near: ClassVar[tuple[str, ...]] = ("euler", "euler-split", "euler-churn")
 
     def __post_init__(self) -> None:
         check_range("eta", self.eta, 0)
@@ -92,10 +91,6 @@ class Euler(Ancestral):
         schedulers = {0.0: "EulerDiscreteScheduler", 1.0: "EulerAncestralDiscreteScheduler"}
         return super().exports | ({"diffusers": schedulers[self.eta]} if self.eta in schedulers else {})
 
-    @classmethod
-    def ranges(cls, budget: int) -> dict[str, Range]:
-        return {"eta": ETA}
-
 
 @dataclass(frozen=True)
 class EulerWithin(Ancestral):
@@ -108,7 +103,6 @@ class EulerWithin(Ancestral):
     s_min: float = 0.0
     s_max: float = math.inf
     label: ClassVar[str] = "euler-within"
-    near: ClassVar[tuple[str, ...]] = ("euler", "euler-split")
 
     def __post_init__(self) -> None:
         check_range("eta", self.eta, 0)
@@ -136,7 +130,6 @@ class EulerSplit(Ancestral):
     split: float = 0.5
     s_noise: float = 1.0
     label: ClassVar[str] = "euler-split"
-    near: ClassVar[tuple[str, ...]] = ("euler", "euler-split")
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -144,10 +137,6 @@ class EulerSplit(Ancestral):
 
     def eta_at(self, sigma: float) -> float:
         return self.eta_above if sigma > self.split else self.eta_below
-
-    @classmethod
-    def ranges(cls, budget: int) -> dict[str, Range]:
-        return {"eta_above": ETA, "eta_below": ETA, "split": (0.1, 10.0, True), "s_noise": S_NOISE}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.fields import check_positive, check_range
-from diffusion_core.samplers.base import ETA, Eps, Noise, Range, Sampler
+from diffusion_core.samplers.base import Eps, Noise, Sampler
 
 STEP = """\
 denoised = x - now * eps(x, i)
@@ -37,12 +37,11 @@ class DPMpp2M(Sampler):
 
     label: ClassVar[str] = "dpm++2m"
     order: ClassVar[int] = 2
-    near: ClassVar[tuple[str, ...]] = ("dpm++2m", "dpm++2m-sde")
 
     @property
     def exports(self) -> dict[str, str]:
         scheduler = "DPMSolverMultistepScheduler"
-        return {"torch": STEP, "k-diffusion": "sample_dpmpp_2m", "diffusers": scheduler, "comfyui": "dpmpp_2m"}
+        return {"torch": STEP, "k-diffusion": "sample_dpmpp_2m", "diffusers": scheduler}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         return _dpmpp_2m(eps, x, sigmas, noise, eta=0.0)
@@ -63,19 +62,14 @@ class DPMpp2MSDE(Sampler):
     eta: float = 1.0
     label: ClassVar[str] = "dpm++2m-sde"
     order: ClassVar[int] = 2
-    near: ClassVar[tuple[str, ...]] = DPMpp2M.near
 
     def __post_init__(self) -> None:
         check_range("eta", self.eta, 0)
 
     @property
     def exports(self) -> dict[str, str]:
-        names = {"torch": STEP, "k-diffusion": "sample_dpmpp_2m_sde", "comfyui": "SamplerDPMPP_2M_SDE"}
+        names = {"torch": STEP, "k-diffusion": "sample_dpmpp_2m_sde"}
         return names | ({"diffusers": "DPMSolverMultistepScheduler"} if self.eta == 1 else {})
-
-    @classmethod
-    def ranges(cls, budget: int) -> dict[str, Range]:
-        return {"eta": ETA}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         return _dpmpp_2m(eps, x, sigmas, noise, self.eta)

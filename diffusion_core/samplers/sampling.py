@@ -92,7 +92,6 @@ def sample(
     device: torch.device | str | None = None,
     final_denoise: bool = False,
     trajectory: bool = False,
-    clean: Tensor | None = None,
     after_batch: Callable[[int], None] | None = None,
     watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
@@ -102,16 +101,13 @@ def sample(
         sigmas: the ladder.
         sampler: see base.py.
         samples: the indices of the samples, instead of 0 to n_samples - 1.
-        clean: (n_samples, C, H, W) images to start from: x = clean + sigmas[0] * noise, instead of noise alone (Meng et
-            al. 2022, arXiv 2108.01073).
         after_batch: called after each batch with its number of samples.
         watch: called as watch(step, x), only for the first batch: once before the first step (step 0), then after each
             step. Copy x if you keep it: the next step may overwrite it.
 
     Raises also:
         ValueError: `sampler` is no `Sampler`, does not suit the ladder, or does not yield x after each of its steps;
-            `trajectory` for a sampler with follows_ladder = False: its steps do not end at the ladder's levels; `clean`
-            of another shape.
+            `trajectory` for a sampler with follows_ladder = False: its steps do not end at the ladder's levels.
     """
     if not isinstance(sampler, Sampler):
         raise ValueError(f"sampler={sampler!r}: it must be one such as Euler(0.5), of a subclass of Sampler")
@@ -122,8 +118,6 @@ def sample(
     n_samples = len(wanted)
     if batch_size is not None:
         check_range("batch_size", batch_size, 1)
-    if clean is not None and clean.shape != (n_samples, *shape):
-        raise ValueError(f"clean: its shape is {tuple(clean.shape)}, but it must be {(n_samples, *shape)}")
     if trajectory and not sampler.follows_ladder:
         raise ValueError(f"trajectory: {sampler.name} does not follow its ladder, so its steps have no level")
     warn_of_training_mode(model)
@@ -131,16 +125,15 @@ def sample(
     levels = (sigmas if trajectory else sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
     out = torch.empty(len(levels), n_samples, *shape, device=place)
 
-    def beginning(start: int, batch: Sequence[int]) -> tuple[Tensor, BlockNoise]:
+    def beginning(batch: Sequence[int]) -> tuple[Tensor, BlockNoise]:
         noise = BlockNoise(seed, batch, shape, place)
-        x = noise() * sigmas[0]
-        return (x if clean is None else x + clean[start:][: len(batch)].to(x)), noise
+        return noise() * sigmas[0], noise
 
     size = batch_size or default_batch(place.type)
     for start in range(0, n_samples, size):
         batch = wanted[start : start + size]
         kept = out[:, start : start + len(batch)]
-        begin, noise = beginning(start, batch)
+        begin, noise = beginning(batch)
         on_batch = at_samples(model, torch.tensor(batch, device=place))
         steps = follow(on_batch, sampler, sigmas, begin, noise, at_once=False)
         for step, x in enumerate(itertools.chain([begin], steps)):
@@ -151,7 +144,7 @@ def sample(
         if final_denoise:
             x = denoise(on_batch, x, sigmas[-1], step, at_once=False)
         if not torch.isfinite(x).all():
-            name_the_fault(on_batch, sampler, sigmas, *beginning(start, batch), final_denoise)
+            name_the_fault(on_batch, sampler, sigmas, *beginning(batch), final_denoise)
         kept[-1] = x
         if after_batch:
             after_batch(len(batch))

@@ -43,24 +43,6 @@ class BestSet:
 Comparison = Contrast | BestSet
 Field = Mapping[str, Groups]  # mode -> its settings
 Left = Mapping[str, tuple[str, ...]]  # mode -> the settings that are left of a race, the best score first
-Scores = Mapping[str, Mapping[str, float]]  # mode -> setting -> its score in the race, mean over networks
-
-
-@dataclass(frozen=True)
-class Refinement:
-    """New settings that join a race in rounds.
-
-    Args:
-        rounds: how many rounds.
-        propose: round (from 1), the settings left, all settings so far, and their scores -> the new settings. It is a
-            function of these alone, so that an interrupted run repeats itself.
-        deadline: of the race and of what follows it, on the clock time.monotonic(). The first field has fewer settings
-            if it would take half of the time, and no round begins that would take the time of what follows.
-    """
-
-    rounds: int
-    propose: Callable[[int, Left, Field, Scores], Field]
-    deadline: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -70,26 +52,27 @@ class Race:
     Args:
         field: the settings.
         keep: how many are left in the end, at most.
-        then: what is run and compared when the race is over, on images that the race has not seen. It is given what was
-            left of the first field, what is left now, all settings, and the share of the images that there is time for.
-        refinement: new settings that are tried afterwards.
+        then: what is run and compared when the race is over, on images that the race has not seen. It is given what is
+            left, all settings, and the share of the images that there is time for.
+        deadline: of the race and of what follows it, on the clock time.monotonic(). The field has fewer settings if it
+            would take half of the time.
     """
 
     field: Field
     keep: int
-    then: Callable[[Left, Left, Field, float], tuple[Sequence[Trial], Sequence[Comparison]]]
-    refinement: Refinement = Refinement(0, lambda *_: {})
+    then: Callable[[Left, Field, float], tuple[Sequence[Trial], Sequence[Comparison]]]
+    deadline: float = math.inf
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """The trials of the first field."""
+        """The trials of the race."""
         return tuple(trial for groups in self.field.values() for runs in groups.values() for trial in runs)
 
     @property
     def confirmation(self) -> Sequence[Trial]:
-        """The trials of what follows if all of the first field were confirmed."""
+        """The trials of what follows if all settings were confirmed."""
         everyone = {mode: tuple(groups) for mode, groups in self.field.items()}
-        return self.then(everyone, everyone, self.field, 1.0)[0]
+        return self.then(everyone, self.field, 1.0)[0]
 
 
 def grouped(planned: Iterable[Trial | Infeasible], key: Callable[[Trial], Key]) -> dict[Key, tuple[Trial, ...]]:

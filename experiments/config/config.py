@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
+from diffusion_core.data import check_name
 from diffusion_core.fields import check_fields, check_range
 from diffusion_core.samplers import AlphaBeta, Sampler
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
-from experiments.config.denoisers import Machine, ModelConfig, check_data
-from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY, UNLESS_DEFAULT, registered
+from experiments.config.denoisers import Machine, ModelConfig
+from experiments.config.identity import NOT_IN_IDENTITY, registered
 from experiments.config.names import called, check_features, one_of
 from reports.schema import GROUPS
 
@@ -99,8 +100,6 @@ class SampleConfig:
     n_samples: int
     seed: int = 0  # runs with the same seed start from the same noise
     final_denoise: bool = False
-    # start from draws of the data plus noise of the first level, instead of from noise; only for a mixture
-    fresh_start: bool = field(default=False, metadata=UNLESS_DEFAULT)
     machine: Machine = field(default_factory=Machine)
     # samples per network evaluation; None for the machine's default. See `batch`.
     batch_size: int | None = field(default=None, metadata=NOT_IN_IDENTITY)
@@ -110,8 +109,6 @@ class SampleConfig:
         check_range("n_samples", self.n_samples, MIN_SAMPLES)
         if self.batch_size is not None:
             check_range("batch_size", self.batch_size, 1)
-        if self.fresh_start and not self.model.data.startswith(MIXTURE):
-            raise ValueError("fresh_start: it needs new draws of the data, so the data must be a mixture")
         self.sampler.planned_nfe(self.ladder.sigmas())  # raises ValueError if they do not suit each other
 
     @property
@@ -143,7 +140,7 @@ class ReferenceConfig:
     weights: Path | None = field(default=None, metadata=NOT_IN_IDENTITY)
 
     def __post_init__(self) -> None:
-        check_data(self.data)
+        check_name(self.data)
         check_features(self.features)
 
 

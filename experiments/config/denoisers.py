@@ -18,14 +18,8 @@ from diffusion_core.noise import NoiseDistribution
 from diffusion_core.precision import PRECISIONS
 from diffusion_core.samplers import Model
 from diffusion_core.training import Step
-from experiments.config.identity import MIXTURE, NOT_IN_IDENTITY
+from experiments.config.identity import NOT_IN_IDENTITY
 from experiments.config.names import one_of
-
-
-def check_data(name: str) -> None:
-    """Raises ValueError unless `name` is a data set: one of data.py, or a mixture (see stages/fit_mixture.py)."""
-    if not name.startswith(MIXTURE):
-        check_name(name)
 
 
 @dataclass(frozen=True)
@@ -165,7 +159,7 @@ class ForeignConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_data(self.data)
+        check_name(self.data)
 
     @property
     def description(self) -> str:
@@ -194,7 +188,7 @@ class EmpiricalConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_data(self.data)
+        check_name(self.data)
         check_range("held_out", self.held_out, 0)
 
     @property

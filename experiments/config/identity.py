@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from experiments.config.source import check_told_apart, is_ours, source_of
@@ -16,7 +15,6 @@ from experiments.config.source import check_told_apart, is_ours, source_of
 SCHEMA = 3  # raise it when the same config starts to give another result
 NOT_IN_IDENTITY = {"identity": False}
 UNLESS_DEFAULT = {"identity": "unless default"}  # of a field that came later: its default changes no identity
-MIXTURE = "mixture:"  # prefix of a data name; the folder of a stored mixture follows
 
 
 def canonical(value: Any) -> Any:
@@ -40,8 +38,6 @@ def canonical(value: Any) -> Any:
         return kind | {f.name: canonical(getattr(value, f.name)) for f in fields}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
-    if isinstance(value, str) and value.startswith(MIXTURE):
-        return MIXTURE + Path(value).name  # independent of where the store is
     return value
 
 

@@ -110,7 +110,6 @@ class Study:
         *,
         budget: int | None = None,
         longest: bool = False,
-        denoiser: str = "",
         **how: Any,
     ) -> "Trial | Infeasible":
         """A planned run, or `Infeasible` if sampler and ladder do not suit each other. `how` is for `score`.
@@ -128,7 +127,7 @@ class Study:
             score = self.score(model, fitting, sampler, **how)
         except ValueError as error:
             return Infeasible(experiment, mode, setting, model, ladder, sampler, budget, str(error))
-        return Trial(experiment, mode, score, setting, budget, denoiser)
+        return Trial(experiment, mode, score, setting, budget)
 
     def score(
         self,
@@ -138,7 +137,6 @@ class Study:
         *,
         control: bool = False,
         final_denoise: bool = False,
-        fresh_start: bool = False,
     ) -> "ScoreConfig":
         """The config of such a run. Raises ValueError if sampler and ladder do not suit each other."""
         from experiments.config.config import ReferenceConfig, SampleConfig, ScoreConfig
@@ -152,7 +150,6 @@ class Study:
             seed=seed,
             final_denoise=final_denoise,
             machine=self.machine if model.timed else model.machine,  # what is exact has its own, in fp32
-            fresh_start=fresh_start,
             batch_size=self.batch_size,
         )
         return ScoreConfig(samples, self.reference or ReferenceConfig("mnist5k", "digits", ""))

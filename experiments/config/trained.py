@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from diffusion_core.data import check_name
 from diffusion_core.fields import check_fields, check_range
 from diffusion_core.networks import NAMES as NETWORKS
 from diffusion_core.networks import PARAMETERISATIONS, build
@@ -16,7 +17,7 @@ from diffusion_core.noise import LogNormal, NoiseDistribution
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.training import WEIGHTINGS, Step, train
-from experiments.config.denoisers import Loader, Machine, ModelConfig, check_data
+from experiments.config.denoisers import Loader, Machine, ModelConfig
 from experiments.config.identity import UNLESS_DEFAULT, registered
 from experiments.config.names import one_of
 
@@ -49,7 +50,7 @@ class TrainConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_data(self.data)
+        check_name(self.data)
         one_of("network", self.network, NETWORKS)
         one_of("parameterisation", self.parameterisation, PARAMETERISATIONS)
         one_of("weighting", self.weighting, WEIGHTINGS)

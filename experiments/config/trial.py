@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from diffusion_core.samplers import Sampler
 from experiments.config.config import AlphaBetaLadder, Ladder, SampleConfig, ScoreConfig
 from experiments.config.denoisers import ModelConfig
-from experiments.config.identity import MIXTURE, identity
+from experiments.config.identity import identity
 
 Row = dict[str, Any]
 
@@ -22,7 +21,6 @@ class Trial:
         mode: how settings are compared, such as "same-ladder". Settings of one mode are compared with each other.
         setting: the compared setting, such as "eta 1".
         budget: network evaluations per image that each setting of the mode may take; None without such a limit.
-        denoiser: its kind, if several kinds are compared: exact, exact + error, trained, undertrained.
     """
 
     experiment: str
@@ -30,7 +28,6 @@ class Trial:
     score: ScoreConfig
     setting: str = ""
     budget: int | None = None
-    denoiser: str = ""
 
     @property
     def samples(self) -> SampleConfig:
@@ -75,9 +72,7 @@ def described(trial: Trial | Infeasible) -> Row:
         "mode": trial.mode,
         "setting": trial.setting or None,
         "budget": trial.budget,
-        "denoiser": trial.denoiser or None,
-        "denoiser_error": None,
-        "data": short_name(model.data),
+        "data": model.data,
         "schedule": ladder.name,
         "sampler": samples.sampler.name,
         "sigma_max": ladder.sigma_max,
@@ -97,8 +92,3 @@ def described(trial: Trial | Infeasible) -> Row:
         "run_id": trial.run_id,
     }
     return values | model.row() | samples.sampler.row(ladder.sigmas())
-
-
-def short_name(data: str) -> str:
-    """A data set's name in tables: for a mixture its identity, without its folder."""
-    return MIXTURE + Path(data).name if data.startswith(MIXTURE) else data

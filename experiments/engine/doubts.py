@@ -11,7 +11,6 @@ from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
 from diffusion_core.samplers import Sampler
 from experiments.config.denoisers import ForeignConfig
-from experiments.config.identity import MIXTURE
 from experiments.config.levels import unknown
 from experiments.config.names import DIGITS
 from experiments.config.trial import Trial
@@ -37,14 +36,13 @@ def doubts(trials: Sequence[Trial], data_root: Path | None) -> list[str]:
 
 def _of_trials(trials: Sequence[Trial], data_root: Path | None) -> Iterator[str]:
     for reference in dict.fromkeys(trial.score.reference for trial in trials):
-        if reference.features == "digits" and not _is_digits(reference.data):
+        if reference.features == "digits" and reference.data.partition("@")[0] not in DIGITS:
             yield (
                 f"features='digits' were trained on MNIST and may not tell good images from bad ones of "
                 f"data={reference.data!r}; use --features natural"
             )
     for data in dict.fromkeys(trial.model.data for trial in trials):
-        if not data.startswith(MIXTURE):
-            yield from _of_images(images_of(data, data_root))
+        yield from _of_images(images_of(data, data_root))
     for trial in trials:
         yield from _of_ladder(trial)
     yield from _of_equal_settings(trials)
@@ -79,10 +77,6 @@ def _of_equal_settings(trials: Sequence[Trial]) -> Iterator[str]:
             f"{one!r} and {two!r} of mode {mode!r} are one setting under two names{further}: network, levels and "
             "sampler are equal, so comparing them says nothing"
         )
-
-
-def _is_digits(data: str) -> bool:
-    return data.partition("@")[0] in DIGITS or data.startswith(MIXTURE)  # mixtures are fitted to digits by default
 
 
 def _of_images(images: Images) -> Iterator[str]:
@@ -146,7 +140,7 @@ def _of_ladder(trial: Trial) -> Iterator[str]:
     """Warnings about a ladder: a start below pure noise, noise that stays, and levels that training hardly saw."""
     samples, model = trial.samples, trial.model
     sigmas = samples.ladder.sigmas()
-    if sigmas[0] < DROWNED and not samples.fresh_start:
+    if sigmas[0] < DROWNED:
         yield (
             f"a ladder begins at sigma {sigmas[0]:.3g}, where images still show in the noise, but sampling begins with "
             "noise alone; begin it higher"

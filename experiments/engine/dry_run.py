@@ -39,13 +39,11 @@ def show(
     console.print(f"{'':12}{'unique':>8}{'done':>8}{'left':>8}")
     counts: dict[str, object] = {}
     for kind in STAGES:
-        unique, to_do, failed = remaining.counts(kind)
+        unique, to_do = remaining.counts(kind)
         if not unique:
             continue
-        more = f"   and {failed} failed before: --retry-failed tries again" if failed else ""
-        text = f"{NOUNS[kind]:12}{unique:8,}{unique - to_do - failed:8,}{to_do:8,}{more}"
-        console.print(text, soft_wrap=True)
-        counts[NOUNS[kind]] = {"unique": unique, "left": to_do, "failed": failed}
+        console.print(f"{NOUNS[kind]:12}{unique:8,}{unique - to_do:8,}{to_do:8,}", soft_wrap=True)
+        counts[NOUNS[kind]] = {"unique": unique, "left": to_do}
     rate = pace(remaining.plan, context) if remaining.cost else None
     seconds = remaining.cost / rate / (options.workers or 1) if rate else None
     text = f"about {remaining.cost:,.0f} network evaluations, one training image counted as 3.5"
@@ -57,8 +55,7 @@ def show(
     if words:
         console.print(words, soft_wrap=True)
     if race is not None:
-        later = "proposed settings and " if race.refinement.rounds else ""
-        later += f"the confirmation of the best {race.keep} on other images"
+        later = f"the confirmation of the best {race.keep} on other images"
         console.print(f"not counted above: {later}", soft_wrap=True)
     return counts | {"evaluations": remaining.cost, "seconds": seconds, "detectable": size}
 
@@ -99,9 +96,9 @@ def detectable(trials: Sequence[Trial], store: Store, race: Race | None) -> tupl
     )
 
 
-def _compared(trial: Trial) -> tuple[str, str, int]:
+def _compared(trial: Trial) -> tuple[str, int]:
     """Trials that share these are compared with each other. They share a network, unless settings have their own."""
-    return trial.mode, trial.denoiser, trial.model.seed
+    return trial.mode, trial.model.seed
 
 
 def pace(plan: Plan, context: RunContext) -> float | None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from experiments.config.identity import identity
 from experiments.config.trial import Row
-from experiments.engine import failures, spot_checks
+from experiments.engine import spot_checks
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import STAGES, Outcome, RunContext, Task, run_task
@@ -58,7 +58,7 @@ def execute(
     executor: Executor = in_process,
     slots: int = 1,
     logs: Path | None = None,
-    retry_failed: bool = False,
+    failed: dict[str, Outcome] | None = None,
 ) -> SweepResult:
     """Runs the remaining tasks of a plan and returns one row per trial.
 
@@ -66,20 +66,17 @@ def execute(
         executor: runs the tasks.
         slots: number of tasks that it runs at a time.
         logs: folder of the log files, one per run, network, reference and probe. Existing files are appended to.
-        retry_failed: also run tasks whose permanent failure is remembered (see failures.py).
+        failed: tasks of this command that failed before, by name. They are not tried again; those of now are added.
     """
     start, store = time.perf_counter(), context.store
-    sweep = _Sweep(context, console, executor, slots, logs)
+    failed = {} if failed is None else failed
+    sweep = _Sweep(context, console, executor, slots, logs, failed)
     store.sweep_temporaries()  # left by runs that were killed
     sweep.check(plan)
-    remaining = plan.remaining(store, retry_failed)
-    if any(outcome.found for outcome in sweep.run(remaining).values()):  # they are checked as what was there before
+    if any(outcome.found for outcome in sweep.run(plan.remaining(store, failed)).values()):  # checked as stored ones
         sweep.check(plan)
-        remaining = plan.remaining(store)
-        sweep.run(remaining)
+        sweep.run(plan.remaining(store, failed))
     store.sweep_temporaries()  # left by workers that were lost
-    errors = {name: outcome for name, outcome in sweep.outcomes.items() if outcome.error is not None}
-    failed = remaining.failed | {name: outcome for name, outcome in errors.items() if name not in sweep.unfinished}
     rows = list(_rows(plan, context, sweep.unfinished, failed))
     probes = [
         f"probe {task.name}: {failed[task.name].error}"
@@ -99,7 +96,7 @@ class _Sweep:
     executor: Executor
     slots: int
     logs: Path | None
-    outcomes: dict[str, Outcome] = field(default_factory=dict)  # by task name; a later one replaces an earlier one
+    failed: dict[str, Outcome]
     unfinished: set[str] = field(default_factory=set)  # names of tasks that an interrupt left
     interrupted: bool = False
     evaluations: float = 0.0
@@ -110,7 +107,7 @@ class _Sweep:
         store = self.context.store
         for thorough in (False, True):
             tasks = spot_checks.due(plan, store, thorough=thorough)
-            outcomes = self.run(Remaining(plan, tasks, {}))
+            outcomes = self.run(Remaining(plan, tasks))
             differing = [task for task in tasks if task.name in outcomes and outcomes[task.name].differs]
             for task in differing:
                 why = f"{task.log}: {outcomes[task.name].error}; it is computed again, and replaces what was stored"
@@ -125,7 +122,7 @@ class _Sweep:
         if todo and not self.interrupted:
             with Progress(remaining, self.console, self.slots) as progress:
                 try:
-                    with closing(self.executor(remaining.tasks, self.context, remaining.failed, progress)) as ended:
+                    with closing(self.executor(remaining.tasks, self.context, self.failed, progress)) as ended:
                         for outcome in ended:
                             outcomes[outcome.name] = outcome
                             self._note(todo.pop(outcome.name), outcome)
@@ -136,19 +133,20 @@ class _Sweep:
                     self.interrupted = True
             self.evaluations += progress.evaluations
             self.warnings += progress.warnings
-        self.outcomes |= outcomes
+        for name, outcome in outcomes.items():
+            self.failed.pop(name, None)
+            if outcome.error is not None and not outcome.differs:
+                self.failed[name] = outcome
         self.unfinished |= set(todo)
         return outcomes
 
     def _note(self, task: Task, outcome: Outcome) -> None:
-        """Appends the log text of an outcome to the task's log file, and remembers what need not be tried again."""
+        """Appends the log text of an outcome to the task's log file."""
         with suppress(OSError, StoreError):  # a full disk must not stop the other tasks
             if self.logs is not None:
                 text = outcome.log or f"{STAGES[task.kind]} {task.name}: failed: {outcome.error}\n"
                 with (self.logs / f"{task.log}.log").open("a") as file:
                     file.write(text)
-            if outcome.permanent and task.kind != "checks":
-                failures.remember(task, outcome, self.context.store)
         if outcome.error is None and not outcome.found:
             spot_checks.believe(task.name, self.context.store)
 

@@ -51,9 +51,8 @@ class ModelAndScores:
 class Running:
     """Where results go, on which device, and which part is run."""
 
-    store: Annotated[str | Path, tyro.conf.arg(metavar="FOLDER|URL")] = "runs/store"
-    """Where networks, samples and scores are kept; nothing in it is computed again. A folder, or a URL such as
-    s3://BUCKET/FOLDER (pip install -e '.[remote]')."""
+    store: Annotated[str | Path, tyro.conf.arg(metavar="FOLDER")] = "runs/store"
+    """Folder where networks, samples and scores are kept; nothing in it is computed again. Machines may share it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA if there is a CUDA device."""
     precision: Annotated[
@@ -66,12 +65,8 @@ class Running:
     """Print the plan and run nothing: how many trainings and samplings, how many are done, how long the rest takes."""
     only: Annotated[str | None, shown("QUERY", "everything")] = None
     """Run a part: a pandas query over the columns of table.csv, such as 'mode == "same-ladder" and seed == 0'."""
-    shard: Annotated[str | None, shown("I/N", "all parts")] = None
-    """Run part i of n into the same store. At the end, the same command without --shard makes the report."""
     json: bool = False
     """End with a summary as one line of JSON. Where the output is no terminal, it always does."""
-    retry_failed: bool = False
-    """Try again what failed for good, such as a training that diverged. Other failures are tried again anyway."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +146,8 @@ class Options(Result, ModelAndScores, Running, Cluster):
         return said if self.precision == "auto" else self.precision
 
     def directory(self, name: str) -> Path:
-        """The result folder of experiment `name`. A shard has its own folder inside."""
-        whole = self.out or self.home / "runs" / f"{name}-{self.preset}"
-        return whole / f"shard-{self.shard.replace('/', '-of-')}" if self.shard else whole
+        """The result folder of experiment `name`."""
+        return self.out or self.home / "runs" / f"{name}-{self.preset}"
 
     def shown(self, path: Path | str) -> str:
         """A path as the terminal shows it: relative, if it lies in the working folder of the command."""

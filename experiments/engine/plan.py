@@ -1,6 +1,6 @@
 """The plan of a sweep: the artifacts that its trials need, which of them exist, and the cost of the rest."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -8,8 +8,7 @@ from experiments.config.config import ScoreConfig
 from experiments.config.denoisers import ModelConfig
 from experiments.config.identity import identity
 from experiments.config.trial import Infeasible, Trial
-from experiments.engine import failures
-from experiments.engine.tasks import TRAIN_COST, Outcome, Task
+from experiments.engine.tasks import TRAIN_COST, Task
 from experiments.stages.probe import Probe
 from experiments.store.store import Store
 
@@ -34,44 +33,34 @@ class Plan:
         probing = (_probing(config) for config in _unique(probes) if identity(config.model) in models)
         return cls(trials, (*_tasks(_unique(trial.score for trial in trials)), *probing))
 
-    def remaining(self, store: Store, retry_failed: bool = False) -> "Remaining":
-        """The tasks whose artifacts are missing in the store, and separately the remembered failures.
+    def remaining(self, store: Store, failed: Container[str] = ()) -> "Remaining":
+        """The tasks whose artifacts are missing in the store, without those that failed before, by name.
 
         Samples are not missing if they are scored: they may have been removed, since no task needs them any more.
         """
         scores = [task for task in self.tasks if task.kind == "scores" and not store.has("scores", task.name)]
         unscored = {name for task in scores for name in task.needs}
-        missing = [
-            task
-            for task in self.tasks
-            if (task.kind != "samples" or task.name in unscored) and not store.has(task.kind, task.name)
-        ]
-        if retry_failed:
-            for task in missing:
-                store.discard("failures", task.name)
-        found = {task.name: failures.remembered(task, store) for task in missing}
-        failed = {name: outcome for name, outcome in found.items() if outcome is not None}
-        return Remaining(self, tuple(task for task in missing if task.name not in failed), failed)
+        needed = (task for task in self.tasks if task.kind != "samples" or task.name in unscored)
+        missing = (task for task in needed if not store.has(task.kind, task.name))
+        return Remaining(self, tuple(task for task in missing if task.name not in failed))
 
 
 @dataclass(frozen=True)
 class Remaining:
-    """The remaining tasks of a plan, and the remembered failures by task name."""
+    """The remaining tasks of a plan."""
 
     plan: Plan
     tasks: tuple[Task, ...]
-    failed: dict[str, Outcome]
 
     @property
     def cost(self) -> float:
         """Network evaluations of the remaining tasks, training included."""
         return sum(task.cost for task in self.tasks)
 
-    def counts(self, kind: str) -> tuple[int, int, int]:
-        """Numbers of artifacts of a kind: in the plan, left to make, failed before."""
-        mine = [task for task in self.plan.tasks if task.kind == kind]
-        failed = sum(task.name in self.failed for task in mine)
-        return len(mine), sum(task.kind == kind for task in self.tasks), failed
+    def counts(self, kind: str) -> tuple[int, int]:
+        """Numbers of artifacts of a kind: in the plan, left to make."""
+        every, left = (sum(task.kind == kind for task in tasks) for tasks in (self.plan.tasks, self.tasks))
+        return every, left
 
 
 def _tasks(scores: Sequence[ScoreConfig]) -> Iterator[Task]:

@@ -42,10 +42,8 @@ def origin(*packages: str) -> dict[str, Any]:
 def notes(trials: Sequence[Trial], options: Options, n_planned: int) -> list[str]:
     """Caveats for readers of the numbers."""
     found = []
-    if options.only or options.shard:
-        asked = f"--only {shlex.quote(options.only)}" if options.only else f"--shard {options.shard}"
-        if options.only and options.shard:
-            asked += f" --shard {options.shard}"
+    if options.only:
+        asked = f"--only {shlex.quote(options.only)}"
         found.append(f"a part of the experiment was run, {len(trials)} of {n_planned} trials: {asked}")
     reference = trials[0].score.reference
     d = dimension(reference.features, images_of(reference.data, options.data_root).pixels)

@@ -36,26 +36,18 @@ class Raced:
 
 
 def raced(plan: Plan, race: Race, run: Callable[[Plan], SweepResult], store: Store, console: Console) -> Raced:
-    """Runs the race, then the rounds of new settings, then what they lead to. `plan`: the trials of the race.
+    """Runs the race, then the confirmation that it leads to. `plan`: the trials of the race.
 
     A setting with a failed run leaves. If only a part of the race was asked for, nothing but that is run.
     """
     if not set(race.trials) <= set(plan.trials):
         return Raced(plan, run(plan), (), [])
     progress = _Progress(race, run, store, console)
-    progress.heat(0, race.field)
-    first, known = dict(progress.left), race.field
-    for number in range(1, race.refinement.rounds + 1):
-        if progress.interrupted or progress.late:
-            break
-        proposed = race.refinement.propose(number, progress.left, known, progress.scores)
-        known = {mode: {**groups, **proposed.get(mode, {})} for mode, groups in known.items()}
-        progress.heat(number, {mode: groups for mode, groups in proposed.items() if progress.left.get(mode)})
+    progress.heat(race.field)
     if progress.interrupted:
         assert progress.result is not None
         return Raced(Plan.of([*progress.ran]), replace(progress.result, rows=[*progress.found.values()]), (), [])
-    kept, now = ({mode: names for mode, names in left.items() if names} for left in (first, progress.left))
-    then, comparisons = progress.in_time(kept, now, known)
+    then, comparisons = progress.in_time({mode: names for mode, names in progress.left.items() if names})
     plan = Plan.of([*progress.ran, *then])
     return Raced(plan, progress.added(run(plan)), comparisons, progress.rows)
 
@@ -70,43 +62,35 @@ class _Progress:
     console: Console
     ran: dict[Trial, None] = field(default_factory=dict)  # as an ordered set
     rows: list[Row] = field(default_factory=list)  # of race.csv
-    scores: dict[str, dict[str, float]] = field(default_factory=dict)  # mode -> setting -> mean over networks
     left: dict[str, tuple[str, ...]] = field(default_factory=dict)  # mode -> the settings kept, the best score first
     result: SweepResult | None = None
     found: dict[tuple[Any, ...], Row] = field(default_factory=dict)  # the rows so far
     pace: float = 0.0  # seconds per network evaluation in the last run, scores included
 
     @property
-    def late(self) -> bool:
-        """Whether what follows the race needs all the time that is left."""
-        if self.time_left == math.inf:
-            return False
-        some = {mode: tuple(groups)[: self.race.keep] for mode, groups in self.race.field.items()}
-        return self._lasts(self.race.then(some, some, self.race.field, 1.0)[0]) > self.time_left
-
-    @property
     def time_left(self) -> float:
-        return self.race.refinement.deadline - time.monotonic()
+        return self.race.deadline - time.monotonic()
 
     def _lasts(self, trials: Sequence[Trial]) -> float:
         """The seconds that trials take, at the speed of the last run."""
         return self.pace * sum(trial.samples.evaluations for trial in trials)
 
-    def in_time(self, first: Left, left: Left, known: Field) -> tuple[Sequence[Trial], Sequence[Comparison]]:
+    def in_time(self, left: Left) -> tuple[Sequence[Trial], Sequence[Comparison]]:
         """What follows the race, with as many of the best settings as the time allows, at least one per mode.
 
         If that takes too long, there are fewer images of each.
         """
-        then = self.race.then(first, left, known, 1.0)
+        field = self.race.field
+        then = self.race.then(left, field, 1.0)
         most = n = max(map(len, left.values()), default=0)
         while n > 1 and self._lasts(then[0]) > self.time_left:
             n -= 1
-            then = self.race.then(first, {mode: names[:n] for mode, names in left.items()}, known, 1.0)
+            then = self.race.then({mode: names[:n] for mode, names in left.items()}, field, 1.0)
         if n < most:
             self.console.print(f"the time is nearly up: {n} of {most} finalists are confirmed", soft_wrap=True)
         if (seconds := self._lasts(then[0])) > (time_left := max(self.time_left, 0.0)):
             best = {mode: names[:n] for mode, names in left.items()}
-            then = self.race.then(first, best, known, time_left / seconds)
+            then = self.race.then(best, field, time_left / seconds)
             images = max((trial.samples.n_samples for trial in then[0]), default=0)
             self.console.print(f"the time is nearly up: {images:,} images per network and setting", soft_wrap=True)
         return then
@@ -165,31 +149,28 @@ class _Progress:
         self.result = self.added(result)
         return result
 
-    def heat(self, number: int, field: Field) -> None:
-        """Runs settings that join a race. Those kept so far stay if their score is still among the best."""
-        if number == 0 and self.time_left < math.inf:
+    def heat(self, field: Field) -> None:
+        """Runs the settings of the race and keeps the best."""
+        if self.time_left < math.inf:
             field = self.affordable(field)
         result = self.ran_now(field)
         if result.interrupted:
             return
         for mode, groups in field.items():
-            new = _means(groups, result)
-            if failed := [f"“{name}”" for name in groups if name not in new]:
+            scores = _means(groups, result)
+            if failed := [f"“{name}”" for name in groups if name not in scores]:
                 self.console.print(f"{mode}: left out, since a run failed: {', '.join(failed)}", soft_wrap=True)
-            scores = self.scores.setdefault(mode, {})
-            scores |= new
-            self.left[mode] = tuple(sorted((*self.left.get(mode, ()), *new), key=scores.__getitem__))[: self.race.keep]
+            self.left[mode] = tuple(sorted(scores, key=scores.__getitem__))[: self.race.keep]
             self.rows += [
-                {"round": number, "mode": mode, "setting": name, "metric": JUDGE, "value": value}
+                {"mode": mode, "setting": name, "metric": JUDGE, "value": value}
                 | {"left": name in self.left[mode], "budget": groups[name][0].budget}
                 | {"n_samples": groups[name][0].samples.n_samples}
-                for name, value in new.items()
+                for name, value in scores.items()
             ]
-            if number == 0 and (why := _not_images(groups, result, self.store)):
+            if why := _not_images(groups, result, self.store):
                 self.console.print(f"warning: {mode}: {why}", style="yellow", soft_wrap=True)
         counts = "; ".join(f"{len(groups)} in {mode}" for mode, groups in field.items())
-        what = f"round {number}, new settings" if number else "settings"
-        self.console.print(f"{what}: {counts}; the best {self.race.keep} are kept", soft_wrap=True)
+        self.console.print(f"settings: {counts}; the best {self.race.keep} are kept", soft_wrap=True)
 
 
 def _not_images(groups: Groups, result: SweepResult, store: Store) -> str:

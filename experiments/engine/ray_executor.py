@@ -145,7 +145,7 @@ def _on_worker(task: Task, packed: bytes, *needed: Outcome) -> Outcome:
 
 
 def _outcome(ray: Any, reference: Any, task: Task, failed: Failed) -> Outcome:
-    """The outcome of a task. If its worker was lost too often, the task failed, but not permanently."""
+    """The outcome of a task. If its worker was lost too often, the task failed."""
     try:
         outcome: Outcome = ray.get(reference)
         return outcome

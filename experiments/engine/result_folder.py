@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.engine.tasks import STAGES
 from experiments.store.store import Store, read_json
-from reports.pages import tables_of
+from reports.schema import TABLES
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
 OTHER_FILES = ("run.json", "settings.json", "report.html", "report.md")
@@ -23,9 +23,8 @@ def earlier_results(directory: Path, experiment: str) -> list[Path]:
         ValueError: the folder holds such files, but no run wrote them.
     """
     info = _run_info(directory)
-    tables = tables_of(experiment) | tables_of(str(info.get("experiment")))
-    packed = [f"{name}.gz" for name in tables]  # of a published result
-    files = [path for name in (*tables, *packed, *OTHER_FILES) if (path := directory / name).exists()]
+    packed = [f"{name}.gz" for name in TABLES]  # of a published result
+    files = [path for name in (*TABLES, *packed, *OTHER_FILES) if (path := directory / name).exists()]
     files += [path for folder, kind in PARTS.items() for path in (directory / folder).glob(kind)]
     if files and not (directory / MARK).exists() and not {"schema", "experiment", "preset"} <= info.keys():
         raise ValueError(
@@ -40,7 +39,7 @@ def earlier_results(directory: Path, experiment: str) -> list[Path]:
 def check_outside(directory: Path, store: Store) -> None:
     """Raises ValueError for a result folder among the artifacts or the temporary folders of a store."""
     root, folder = store.root.resolve(), directory.resolve()
-    if any(folder.is_relative_to(root / part) for part in ("tmp", "failures", "mixtures", *STAGES)):
+    if any(folder.is_relative_to(root / part) for part in ("tmp", *STAGES)):
         raise ValueError(f"out={str(directory)!r}: it lies in a folder of the store {store}; choose another folder")
 
 

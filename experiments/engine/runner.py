@@ -1,8 +1,6 @@
 """From planned trials to a finished result folder: plan, run, tabulate, contrast, report."""
 
 import json
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ import pandas as pd
 
 from experiments.config.comparison import BestSet, Comparison, Contrast, Race
 from experiments.config.trial import Infeasible, Trial, described
-from experiments.engine import conclusion, dry_run, executor, race, selection
+from experiments.engine import conclusion, dry_run, executor, race
 from experiments.engine.calibrated import chosen_for
 from experiments.engine.doubts import doubts
 from experiments.engine.executor import SweepResult
@@ -24,16 +22,15 @@ from experiments.engine.pool import at_a_time, pool
 from experiments.engine.provenance import command, notes, provenance
 from experiments.engine.rehearsal import rehearse
 from experiments.engine.result_folder import check_outside, earlier_results, held
-from experiments.engine.tasks import RunContext
+from experiments.engine.selection import only
+from experiments.engine.tasks import Outcome, RunContext
 from experiments.metrics.features import check_suits
-from experiments.results import best_sets, class_mix, contrasts, floors, table
+from experiments.results import best_sets, contrasts, floors, table
 from experiments.results.images import write_evidence
 from experiments.stages.common import images_of, load_model
 from experiments.stages.hardware import use_threads, visible_cards
 from experiments.stages.probe import Probe
 from experiments.store.store import Store, write_json
-from reports.edge import program
-from reports.pages import tables_of
 from reports.render import write_report
 from reports.results import digests
 from reports.terminal import Terminal, said
@@ -56,7 +53,6 @@ class Experiment:
         probes: further measurements on the denoisers, besides the trials.
         folder: name of the result folder; by default the experiment's name.
         notes: what the terminal and the report say besides.
-        data: the data in words, where their name is a hash.
     """
 
     name: str
@@ -69,7 +65,6 @@ class Experiment:
     probes: Sequence[Probe] = ()
     folder: str | None = None
     notes: Sequence[str] = ()
-    data: str | None = None
 
 
 def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
@@ -117,10 +112,12 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
             for path in earlier:  # so that a report never mixes two runs
                 path.unlink()
 
-            def run(plan: Plan) -> SweepResult:
-                return executor.execute(plan, context, console, logs=logs, retry_failed=options.retry_failed, **how)
+            failed: dict[str, Outcome] = {}  # so that no failure is tried twice in one command
 
-            if experiment.race and not options.shard:
+            def run(plan: Plan) -> SweepResult:
+                return executor.execute(plan, context, console, logs=logs, failed=failed, **how)
+
+            if experiment.race:
                 raced = race.raced(plan, experiment.race, run, store, console)
             else:
                 raced = race.Raced(plan, run(plan), experiment.contrasts, [])
@@ -128,9 +125,8 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
         store.sweep_temporaries()  # left by workers that were stopped just now
         rows = [*result.rows, *(trial.row() for trial in part if isinstance(trial, Infeasible))]
         table.write_rows(directory / "table.csv", rows)
-        whole = not result.interrupted and not options.shard
         report = None
-        if whole:
+        if not result.interrupted:
             console.print("every run is scored; intervals, figures and the report follow", soft_wrap=True)
             with said(console, lambda: "intervals, figures and the report"):
                 report = _report(directory, experiment, raced, store, options, remarks, console)
@@ -144,12 +140,10 @@ def run_experiment(experiment: Experiment, options: Options) -> pd.DataFrame:
 
 
 def _part(planned: Sequence[Trial | Infeasible], options: Options) -> Sequence[Trial | Infeasible]:
-    """The trials that were asked for: --only, then --shard."""
+    """The trials that --only asks for, or all."""
     if not any(isinstance(trial, Trial) for trial in planned):
         raise ValueError("nothing to run: no setting that was asked for is feasible")
-    if options.only is not None:
-        planned = selection.only(planned, options.only)
-    return planned if options.shard is None else selection.shard(planned, options.shard)
+    return planned if options.only is None else only(planned, options.only)
 
 
 def infeasible_in_words(planned: Sequence[Trial | Infeasible]) -> str:
@@ -216,14 +210,14 @@ def _report(
     if experiment.write_extras:
         experiment.write_extras(directory, store, done, console)
     info = provenance(experiment.name, experiment.question, options.preset, [*remarks, *result.failed_probes])
-    info |= {"fixed_beforehand": experiment.fixed_beforehand, "data": experiment.data}
-    info |= {"files": digests(directory, tables_of(experiment.name))}
+    info |= {"fixed_beforehand": experiment.fixed_beforehand}
+    info |= {"files": digests(directory)}
     write_json(directory / "run.json", info)
     return write_report(directory)
 
 
 def _tabulate(directory: Path, raced: race.Raced, store: Store) -> None:
-    """Writes floors.csv, contrasts.csv, class_mix.csv, best_sets.csv and race.csv.
+    """Writes floors.csv, contrasts.csv, best_sets.csv and race.csv.
 
     Comparisons with a missing run are left out.
     """
@@ -232,8 +226,6 @@ def _tabulate(directory: Path, raced: race.Raced, store: Store) -> None:
     table.write_rows(directory / "floors.csv", floor)
     pairs = [comparison for comparison in comparisons if isinstance(comparison, Contrast)]
     table.write_rows(directory / "contrasts.csv", contrasts.contrast_rows(pairs, rows, store, floor))
-    if mixes := class_mix.class_mix_rows(pairs, rows, store):
-        table.write_rows(directory / "class_mix.csv", mixes)
     if sets := [comparison for comparison in comparisons if isinstance(comparison, BestSet)]:
         table.write_rows(directory / "best_sets.csv", best_sets.best_set_rows(sets, rows, store, floor))
     if raced.rows:
@@ -258,13 +250,9 @@ def _conclude(
     console.print(f"{len(rows)} rows, {failed} failed: {place}", soft_wrap=True)
     if report is not None:
         conclusion.show(report, options.shown(report), not failed and options.preset == "smoke", console)
-    elif result.interrupted:
+    else:
         undone = len(plan.trials) - len(result.rows)
         console.print(f"interrupted, {undone} of {len(plan.trials)} trials left. To go on: {command()}", soft_wrap=True)
-    else:
-        whole = [word for word in sys.argv[1:] if word not in ("--shard", options.shard, f"--shard={options.shard}")]
-        again = shlex.join([*program().split(), *whole])
-        console.print(f"when all shards are done, the report comes from: {again}", soft_wrap=True)
     conclusion.show_failures(rows, result.failed_probes, directory / "logs", console)
     if options.json or not console.is_terminal:
         _say({

@@ -82,7 +82,6 @@ def discard(task: Task, plan: Plan, store: Store) -> None:
             continue
         gone.add(other.name)
         store.discard(other.kind, other.name)
-        store.discard("failures", other.name)
         if isinstance(other.config, ScoreConfig):
             store.discard("samples", identity(other.config.samples))
     if not isinstance(task.config, ScoreConfig):  # which of them depend on it is not known

@@ -12,7 +12,6 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
-from diffusion_core.errors import NotFiniteError
 from experiments.config.denoisers import Machine
 from experiments.config.user_code import told
 from experiments.models.memory import keep_freed
@@ -47,7 +46,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a task. `error`: None if it succeeded. `permanent`: it would fail again. `log`: its log text.
+    """The result of a task. `error`: None if it succeeded. `log`: its log text.
 
     `differs`: it is a spot check, and what is stored is not what comes out now. `found`: the artifact was there, since
     another command had made it.
@@ -55,7 +54,6 @@ class Outcome:
 
     name: str
     error: str | None = None
-    permanent: bool = False
     differs: bool = False
     log: str = ""
     warnings: int = 0
@@ -100,7 +98,7 @@ def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance
         if before.error is not None:
             return blocked(task, before)
     keep_freed()
-    error, permanent, differs, start = None, False, False, time.perf_counter()
+    error, differs, start = None, False, time.perf_counter()
     with _recorded() as lines:
         log = logging.getLogger(__name__)
         what = f"{STAGES[task.kind]} {task.name}"
@@ -112,7 +110,7 @@ def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance
         except BaseException as raised:  # a user's model or sampler may raise anything
             if INTERRUPT.is_set():
                 raise KeyboardInterrupt from raised
-            permanent, differs = isinstance(raised, NotFiniteError), isinstance(raised, Differs)
+            differs = isinstance(raised, Differs)
             error = str(raised) if differs else told(raised)
             if differs:
                 log.warning("%s: %s", what, raised)
@@ -122,7 +120,7 @@ def run_task(task: Task, context: RunContext, needed: Sequence[Outcome], advance
     warned = sum(record.levelno == logging.WARNING for record in lines)
     text = "".join(_FORMAT.format(record) + "\n" for record in lines)
     found = error is None and task.kind != "checks" and not context.store.made(task.kind, task.name)
-    return Outcome(task.name, error, permanent, differs, text, warned, found)
+    return Outcome(task.name, error, differs, text, warned, found)
 
 
 def blocked(task: Task, before: Outcome) -> Outcome:

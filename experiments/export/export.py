@@ -15,7 +15,7 @@ from experiments.config.identity import identity
 from experiments.config.settings_file import FORMAT
 from experiments.config.trial import Trial
 from experiments.export import network
-from experiments.export.libraries import comfyui, diffusers, k_diffusion
+from experiments.export.libraries import diffusers, k_diffusion
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
 from experiments.export.verify import Mismatch, check_with_diffusers, difference
@@ -24,11 +24,10 @@ from experiments.stages.common import images_of, load_model
 from experiments.store.checksums import write_json
 from experiments.store.store import Store, write_text
 
-EXPORTS: dict[str, tuple[str, Callable[[Target], str]]] = {  # library -> end of the file's name, its code
-    "torch": (".py", torch_loop),
-    "diffusers": (".py", diffusers),
-    "k-diffusion": (".py", k_diffusion),
-    "comfyui": (".txt", comfyui),
+EXPORTS: dict[str, Callable[[Target], str]] = {  # library -> its code
+    "torch": torch_loop,
+    "diffusers": diffusers,
+    "k-diffusion": k_diffusion,
 }
 RUN = ("torch", "diffusers")  # libraries whose code is run before it is written
 
@@ -134,9 +133,8 @@ def _exports(
     written, missing, unchecked, error = dict[str, str](), dict[str, str](), dict[str, str](), None
     failed = set[str]()
     for library in libraries:
-        end, make = EXPORTS[library]
         try:
-            code = make(target)
+            code = EXPORTS[library](target)
             if why := _cannot_check(library, model):
                 unchecked[library], (first, rest) = why, code.split("\n", 1)
                 code = f"{first}\n# Not compared with the sampler that was measured: {why}.\n{rest}"
@@ -149,7 +147,7 @@ def _exports(
             failed |= {library} if isinstance(reason, Mismatch) else set()
             continue
         (directory / "export").mkdir(exist_ok=True)
-        written[library] = f"export/{trial.budget}-evaluations-{library}{end}"
+        written[library] = f"export/{trial.budget}-evaluations-{library}.py"
         write_text(directory / written[library], code)
     own = {"model_sigmas": list(target.sigmas), "model_times": list(target.times), "model_shift": target.shift}
     own |= network.settings(target)

@@ -1,5 +1,4 @@
-"""A setting for other libraries: diffusers, k-diffusion and ComfyUI. Each gives the same images for the same noise,
-but for what ComfyUI rounds (see `comfyui`).
+"""A setting for other libraries: diffusers and k-diffusion. Each gives the same images for the same noise.
 
 Each function raises `Unsupported`, with the reason, for a setting that its library cannot express.
 """
@@ -18,12 +17,6 @@ MULTISTEP = (
 OPTIONS = {  # scheduler -> options that differ from the pipeline's
     "HeunDiscreteScheduler": ", clip_sample=False",
     "DPMSolverMultistepScheduler": MULTISTEP,
-}
-
-
-AGAIN = {  # a later part for ComfyUI, by whether it adds noise
-    False: "noise: DisableNoise",
-    True: "SamplerCustom in place of SamplerCustomAdvanced; add_noise: false; noise_seed: one for each part and image",
 }
 
 
@@ -152,56 +145,3 @@ def sample(net, scheduler_config, noise, generator=None{network.first(target)}):
         x = scheduler.step(out, level, x{"" if heun else ", generator=generator"}).prev_sample
     return x{after}
 {network.example(target, "scheduler_config, ")}'''
-
-
-def comfyui(target: Target) -> str:
-    """The nodes that ComfyUI needs, with the text of each field.
-
-    Note: ComfyUI steps a flow in its own time t = sigma / (1 + sigma). For Euler without noise that is the same chain.
-        It rounds the times of a table. `DisableNoise` has the seed 0, which would be that of a part's noise in every
-        run, so a later part that adds noise needs the node with a field for its seed.
-    """
-    flow = target.convention.process == "flow"
-    if flow and set(target.etas) != {0.0}:
-        raise Unsupported("ComfyUI's samplers step a flow in another way than ours, except for Euler without noise")
-    nodes = _comfy_nodes(target)
-    texts = []
-    for number, (node, fields, levels) in enumerate(nodes, start=1):
-        shown = [sigma / (1 + sigma) for sigma in levels] if flow else levels
-        again = "" if number == 1 else f"# {AGAIN['eta' in fields]}; latent_image: the output of the part above\n"
-        part = f"# Part {number} of {len(nodes)}\n{again}" if len(nodes) > 1 else ""
-        lines = "".join(f"  {name}: {value}\n" for name, value in fields.items())
-        texts.append(f"{part}ManualSigmas\n  sigmas: {', '.join(map(_decimal, shown))}\n{node}\n{lines}")
-    begins = f", filled with {target.shift:.6g}, the mean of the data" if target.shift else ""
-    joined, left = "\n".join(texts), network.left_to_user(target)
-    time = target.convention.time
-    rounds = isinstance(time, TableTime) and not time.whole
-    left += "# ComfyUI rounds the times of this network's table, so its images may differ a little.\n" * rounds
-    return f"""\
-# {target.title}
-# Units: {target.units}
-{left}# Give both nodes to SamplerCustomAdvanced. noise: RandomNoise; latent_image: empty{begins}.
-{joined}"""
-
-
-def _comfy_nodes(target: Target) -> list[tuple[str, dict[str, object], tuple[float, ...]]]:
-    """Each sampler node with its fields and its levels."""
-    if target.etas:
-        return [
-            ("SamplerEulerAncestral", {"eta": eta, "s_noise": target.s_noise}, levels)
-            if eta
-            else ("KSamplerSelect", {"sampler_name": "euler"}, levels)
-            for eta, levels in target.parts
-        ]
-    name = target.called("comfyui", f"ComfyUI has no {target.sampler.label}")
-    if target.path != target.levels:
-        raise Unsupported("ComfyUI's own sampler nodes have no field for churn")
-    if not name.startswith("Sampler"):
-        return [("KSamplerSelect", {"sampler_name": name}, target.sigmas)]
-    fields = {"solver_type": "midpoint", "eta": vars(target.sampler)["eta"], "s_noise": target.s_noise}
-    return [(name, {**fields, "noise_device": "cpu"}, target.sigmas)]
-
-
-def _decimal(value: float) -> str:
-    """A number without an exponent, which ManualSigmas does not read."""
-    return f"{value:.12f}".rstrip("0").rstrip(".")

@@ -81,15 +81,6 @@ def mostly_equal(features: NDArray[np.floating]) -> bool:
     return sum(count * (count - 1) for count in counts.values()) > len(part) * (len(part) - 1) / 2
 
 
-def cell_sums(kernel: Kernel, features: Array, cells: Array) -> Array:
-    """Sums (c, c) of k(x_i, x_j), i != j, over the pairs of each two cells. `cells` (n, c) is 1 where i is in one."""
-    total = -np.diag(cells.T @ kernel.diagonal(features))
-    for rows, columns in itertools.combinations_with_replacement(slices(len(features)), 2):
-        block = cells[rows].T @ kernel.matrix(features[rows], features[columns]) @ cells[columns]
-        total += block if rows == columns else block + block.T
-    return total
-
-
 def both(width: float) -> dict[str, Kernel]:
     """The kernels by the name of their distance. `width`: of the Gaussian one."""
     return {"mmd": Gaussian(width), "kd": Cubic()}

@@ -51,10 +51,6 @@ TURNS = {  # quarter turns to the left, and whether mirrored left to right befor
     (1, True): "transposed",
     (3, True): "transposed along the second diagonal",
 }
-ALSO = {  # kind of alternative -> what else it sets
-    "process": ("time", "prediction"),
-    "adapter": ("range", "prediction", "units of sigma", "black and white"),
-}
 NEGATIVE = "black and white may be exchanged: it fits better on negative images"
 Change = Callable[[Tensor], Tensor]
 
@@ -70,21 +66,6 @@ class Alternative:
     kind: str  # what is read in another way
     says: str
     read: Callable[[Any], Model]
-
-    @property
-    def kinds(self) -> frozenset[str]:
-        """Two alternatives that share a kind are not tried together."""
-        return frozenset({self.kind, *ALSO.get(self.kind, ())})
-
-    @property
-    def gross(self) -> bool:
-        """Whether it changes all errors so much that another mistake may not show before it is repaired."""
-        return self.kind in ("range", "prediction", "sign")
-
-    @property
-    def moves(self) -> bool:
-        """Whether it turns or moves the images."""
-        return self.kind in ("orientation", "position")
 
 
 class Around(nn.Module):

@@ -126,7 +126,7 @@ def _better_reading(readings: Readings, tried: Sequence[Alternative], levels: Se
     best = readings.best(tried)
     if best is None:
         return None
-    says, doubtful = "; and ".join(part.says for part in best.parts), readings.doubtful(best)
+    says, doubtful = best.way.says, readings.doubtful(best)
     gains = readings.gains(best)
     smaller = gains > min(gains.max().item(), math.sqrt(gains.max().item()))  # most of the gain, in its logarithm
     smaller |= gains == gains.max()

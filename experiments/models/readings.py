@@ -3,8 +3,6 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, permutations
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +14,6 @@ from experiments.models.batch import Batch
 from experiments.models.best_linear import limit
 
 LOOKS = ((2, 12), (8, 4))  # images per level of a look at readings, and how many of them stay for the next look
-PAIR_LOOKS = ((1, 12), (8, 2))
-BASES = 2  # the best single readings, to which any other is added if one is not enough
 SURE, CLEAR = 4.0, 1.01  # errors differ clearly by this many standard errors, and by this factor
 UNIT, MOST = 0.1, 1e3  # errors below UNIT times the best linear predictor's are alike, and so are those above MOST
 LEAST = 1e-6  # the smallest error of a linear predictor that ratios are taken of
@@ -25,9 +21,9 @@ LEAST = 1e-6  # the smallest error of a linear predictor that ratios are taken o
 
 @dataclass(frozen=True)
 class Reading:
-    """One alternative or two together, and the model's errors if it is read so (levels, images)."""
+    """An alternative, and the model's errors if it is read so (levels, images)."""
 
-    parts: tuple[Alternative, ...]
+    way: Alternative
     errors: Tensor
 
 
@@ -46,26 +42,10 @@ class Readings:
         self.errors = self._comparable(errors, model)
 
     def best(self, alternatives: Sequence[Alternative]) -> Reading | None:
-        """The best reading that is clearly better, of equals the first; two together only if they clearly beat each."""
-        singles = self._ranked(((alternative,) for alternative in alternatives), LOOKS)
-        helpful = [single for single in singles if self.helps(single)]
-        equals = [single for single in helpful if not self._better(helpful[0], single.errors)]
-        best = min(equals, key=lambda single: alternatives.index(single.parts[0]), default=None)
-        by_chance = best is not None and len(best.parts[0].kinds) > 1  # what sets several things at once may fit so
-        if not by_chance and not self.doubtful(best).any():
-            return best
-        bases = [single.parts[0] for single in singles[:BASES]]
-        pairs = [
-            pair
-            for pair in combinations(alternatives, 2)
-            if not pair[0].kinds & pair[1].kinds
-            and (any(one in bases or (one.gross and not other.moves) for one, other in permutations(pair)))
-        ]
-        for both in self._ranked(pairs, PAIR_LOOKS):
-            others = [best, *(self._read((part,)) for part in both.parts)]
-            if self.helps(both) and all(self._better(both, one.errors) for one in others if one):
-                return both
-        return best
+        """The best reading that is clearly better, of equals the first; None if there is none."""
+        helpful = [reading for reading in self._ranked(alternatives) if self.helps(reading)]
+        equals = [reading for reading in helpful if not self._better(helpful[0], reading.errors)]
+        return min(equals, key=lambda reading: alternatives.index(reading.way), default=None)
 
     def doubtful(self, reading: Reading | None = None) -> Tensor:
         """The levels (levels,) whose error is doubtful, in a reading or as it is."""
@@ -73,9 +53,7 @@ class Readings:
 
     def helps(self, reading: Reading) -> bool:
         """Whether a reading is better than the model as it is, and than if the network returned 0."""
-        nothing = _nothing(self.model)
-        for part in reading.parts:
-            nothing = part.read(nothing)
+        nothing = reading.way.read(_nothing(self.model))
         thanks = self._gain(reading.errors, self.batch.errors(nothing)).nanmean() > 0
         return self._better(reading, self.errors) and bool(thanks)
 
@@ -88,28 +66,26 @@ class Readings:
         alone = _clear(gain)
         return torch.where(alone, gain.mean(dim=1), 0).exp() if alone.any() else gain.nanmean().exp().expand(len(gain))
 
-    def _ranked(self, choices: Iterable[tuple[Alternative, ...]], looks: Sequence[tuple[int, int]]) -> list[Reading]:
-        """The best of these readings by their errors, which are smaller than the model's: best first."""
+    def _ranked(self, choices: Iterable[Alternative]) -> list[Reading]:
+        """The best readings by their errors, which are smaller than the model's: best first."""
 
         def size(reading: Reading) -> float:
             return self._gain(reading.errors, self.errors).nanmean().item()
 
-        for n, kept in looks:
-            readings = sorted(filter(None, (self._read(parts, n) for parts in choices)), key=size, reverse=True)
-            choices = [reading.parts for reading in readings[:kept]]
-        readings = [reading for parts in choices if (reading := self._read(parts)) and size(reading) > 0]
+        for n, kept in LOOKS:
+            readings = sorted(filter(None, (self._read(way, n) for way in choices)), key=size, reverse=True)
+            choices = [reading.way for reading in readings[:kept]]
+        readings = [reading for way in choices if (reading := self._read(way)) and size(reading) > 0]
         return sorted(readings, key=size, reverse=True)
 
-    def _read(self, parts: tuple[Alternative, ...], n: int | None = None) -> Reading | None:
+    def _read(self, way: Alternative, n: int | None = None) -> Reading | None:
         """The model read so, for the first n images. None if it fails, or knows less than half of the same levels."""
-        model: Any = self.model
         try:
-            for part in parts:
-                model = part.read(model)
+            model = way.read(self.model)
             errors = self._comparable(self.batch.errors(model, n), model)
         except Exception:  # the network may have no answer to what it was never meant to be asked
             return None
-        return Reading(parts, errors) if 2 * (~errors[:, 0].isnan()).sum() > self.known.sum() else None
+        return Reading(way, errors) if 2 * (~errors[:, 0].isnan()).sum() > self.known.sum() else None
 
     def _comparable(self, errors: Tensor, model: Model) -> Tensor:
         errors = errors.clamp(max=MOST)

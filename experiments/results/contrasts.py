@@ -176,7 +176,8 @@ def _numbers(metric: str, estimate: Estimate) -> Row:
 def _shared(contrast: Contrast, pairs: Sequence[tuple[Trial, Trial]], ok: RowsById) -> Row:
     """The columns that all rows of a contrast share."""
     rows, labels = [ok[trial.run_id] for trial in pairs[0]], described(pairs[0][0])
-    out: Row = {name: labels[name] for name in ("budget", "denoiser", "denoiser_error")} | {
+    out: Row = {
+        "budget": labels["budget"],
         "n_planned": len(contrast.pairs),
         "kind": contrast.kind,
         "mode": contrast.mode,

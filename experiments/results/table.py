@@ -28,14 +28,10 @@ def row(trial: Trial, store: Store, failure: str | None) -> Row:
     return values
 
 
-def write_rows(path: Path, rows: Sequence[Row], columns: Sequence[str] = ()) -> None:
-    """Writes rows as CSV. Values are not rounded; missing values are empty.
-
-    Args:
-        columns: of a table that a study brings. Others have those of `reports.schema`.
-    """
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Writes rows as CSV, with the columns that `reports.schema` names. Missing values are empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns or written(TABLES[path.name]), lineterminator="\n")
+    writer = csv.DictWriter(text, written(TABLES[path.name]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -13,8 +13,7 @@ from torch import Tensor
 from diffusion_core.data import Images, check_content, load
 from diffusion_core.samplers import Model
 from experiments.config.denoisers import ForeignConfig, ModelConfig
-from experiments.config.identity import MIXTURE, identity
-from experiments.models.exact import mixture_data
+from experiments.config.identity import identity
 from experiments.models.external import load_foreign
 from experiments.store.checksums import write_json
 from experiments.store.store import Store, StoreError, read_json
@@ -26,8 +25,6 @@ Advance = Callable[[float], None]  # called with a number of images trained on, 
 @lru_cache(maxsize=4)
 def images_of(data: str, data_root: Path | None) -> Images:
     """The training images of a data set, loaded once per process."""
-    if data.startswith(MIXTURE):
-        return mixture_data(data, data_root)
     images = load(data, root=data_root)
     check_content(images)
     return images

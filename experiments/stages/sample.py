@@ -1,8 +1,7 @@
 """The sampling stage: from a network to pixels and their sampling time.
 
 samples/ID/     samples.safetensors (uint8 `pixels`; `film`, the trajectories of the first few, and `denoised`, the
-                estimates x - sigma eps on the way; of a mixture data set also `log_density` and `component` of each
-                sample), meta.json
+                estimates x - sigma eps on the way), meta.json
 """
 
 import logging
@@ -18,9 +17,8 @@ from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model, Sampler, sample
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.config import SampleConfig
-from experiments.config.identity import MIXTURE, identity
+from experiments.config.identity import identity
 from experiments.models.behaviour import check_batch, is_random
-from experiments.models.exact import mixture_images, mixture_of
 from experiments.models.memory import halve_until_it_fits
 from experiments.stages.common import Advance, images_of, load_model, write_meta
 from experiments.stages.compilation import maybe_compile
@@ -30,9 +28,6 @@ from experiments.store.store import Store
 
 LOG = logging.getLogger(__name__)
 ASKED = 16  # images that a network from elsewhere is asked for before and after each run
-FRESH_SEED = 60_000  # added to the seed of sampling: of the draws of the data that sampling may start from
-KNOWN_AT_ONCE = 512
-EACH = {"pixels", "log_density", "component"}  # tensors with one entry per sample
 
 
 def sample_stage(
@@ -92,7 +87,7 @@ def sample_stage(
             f"{config.sampler.name}: {nfe:g} evaluations per image, not the {config.planned_nfe} of its dry run on an "
             "image of 1x32x32, so it is compared at unequal cost; give the sampler a planned_nfe"
         )
-    tensors = {"pixels": images.to_pixels(x).cpu()} | _known(config, x)
+    tensors = {"pixels": images.to_pixels(x).cpu()}
     if film.follows_the_ladder:
         tensors["film"] = images.to_pixels(torch.stack(film.frames)).cpu()
         if len(film.denoised) == len(film.frames):  # else the sampler made steps without an evaluation
@@ -133,33 +128,9 @@ def draw(
         batch_size=batch_size,
         device=config.machine.device,
         final_denoise=config.final_denoise,
-        clean=_clean(config, images, samples) if config.fresh_start else None,
         after_batch=after_batch,
         watch=watch,
     )
-
-
-def _clean(config: SampleConfig, images: Images, samples: Sequence[int]) -> Tensor:
-    """New draws of the data to start from, (n, C, H, W)."""
-    mixture, first = mixture_of(config.model.data), min(samples)
-    n = max(samples) + 1 - first
-    draws = mixture_images(mixture, images.shape, n, FRESH_SEED + config.seed, first=first)
-    return draws[torch.tensor(samples) - first]
-
-
-def _known(config: SampleConfig, x: Tensor) -> dict[str, Tensor]:
-    """Of samples of a mixture data set: the log density of each, in nats, and its most probable component."""
-    if not config.model.data.startswith(MIXTURE):
-        return {}
-    mixture = mixture_of(config.model.data).to(x.device)
-    sigma = 0.0 if config.final_denoise else config.ladder.sigmas()[-1]
-    parts = [part.flatten(1).double() for part in x.split(KNOWN_AT_ONCE)]
-    levels = [part.new_full((len(part),), sigma) for part in parts]
-    found = list(zip(parts, levels, strict=True))
-    return {
-        "log_density": torch.cat([mixture.log_density(*one) for one in found]).float().cpu(),
-        "component": torch.cat([mixture.responsibilities(*one).argmax(dim=1) for one in found]).short().cpu(),
-    }
 
 
 def _synchronise(device: str) -> None:

@@ -1,7 +1,6 @@
 """The scoring stages: features of the training images, and samples scored against them.
 
-score_stage   scores/ID/      features.safetensors (of a mixture data set also the log density and component of each
-                              sample), shown.safetensors, meta.json
+score_stage   scores/ID/      features.safetensors, shown.safetensors, meta.json
 reference     references/ID/  features.safetensors: features, labels and texture of the training images, kernel width,
                               row sums
 
@@ -12,7 +11,6 @@ samples may be evicted once they are scored.
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,15 +18,12 @@ from torch import Tensor
 
 from experiments.config.config import ReferenceConfig, ScoreConfig
 from experiments.config.identity import identity
-from experiments.config.names import DIGITS
-from experiments.metrics.class_mix import Strata, class_distance, expected_class_distance, kd_at_data_mix
-from experiments.metrics.distances import METRICS, Array, Pool, Reference, jackknife_se, precision_recall
+from experiments.metrics.distances import METRICS, Pool, Reference, jackknife_se, precision_recall
 from experiments.metrics.features import extract
 from experiments.metrics.kernels import MOSTLY_EQUAL, mostly_equal
 from experiments.metrics.texture import RealTexture
 from experiments.stages.common import SAMPLED, images_of, load_meta, write_meta
 from experiments.stages.hardware import use_threads
-from experiments.stages.sample import EACH
 from experiments.store.store import Store
 
 N_CLASSES = 10
@@ -90,13 +85,6 @@ def _load_reference(config: ReferenceConfig, files: Path, store: Store, n: int) 
     return load_pool(config, store)[0].reference(n)
 
 
-@lru_cache(maxsize=4)
-def _load_strata(config: ReferenceConfig, files: Path, store: Store, n: int) -> Strata:
-    """The same real images, by class."""
-    pool, labels, _ = load_pool(config, store)
-    return Strata.of(load_reference(config, store, n), labels.numpy()[~pool.aside(n, draw=0)], N_CLASSES)
-
-
 def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> str:
     """Scores samples against real images; stores features, scores, class histogram, and what reports show."""
     name = identity(config)
@@ -108,7 +96,6 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     with store.reading("samples", identity(config.samples)) as folder:
         sampled = load_file(folder / "samples.safetensors")
     pixels = sampled.pop("pixels")
-    known = {name: sampled.pop(name) for name in EACH & sampled.keys()}
     meta = load_meta("samples", config.samples, store)
     meta |= {name: meta[name] for name in SAMPLED}  # raises if one is missing
     features32, logits = extract(config.reference.features, pixels, weights=config.reference.weights)
@@ -124,7 +111,7 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
     left = 0.0 if config.samples.final_denoise else float(config.samples.ladder.sigmas()[-1])
     _, _, texture = load_pool(config.reference, store)
     with store.writing("scores", name) as folder:
-        save_file({"features": features32} | known, folder / "features.safetensors")
+        save_file({"features": features32}, folder / "features.safetensors")
         shown = {"pixels": pixels[:SHOWN_IMAGES].contiguous()} | sampled  # the film, if there is one
         save_file(shown, folder / "shown.safetensors")
         write_meta(
@@ -138,27 +125,15 @@ def score_stage(config: ScoreConfig, store: Store, data_root: Path | None) -> st
             grain=texture.grain(pixels, left),
             grain_se=texture.grain_spread(len(pixels), left),
             n_reference=len(reference.features),
-            **_class_mix(config.reference, store, features, logits),
+            histogram=_histogram(logits),
             **{name: values.tolist() for name, values in replicates.items()},
         )
     return name
 
 
-def _class_mix(config: ReferenceConfig, store: Store, features: Array, logits: Tensor | None) -> dict[str, Any]:
-    """The number of samples of each class; of digits also what metrics/class_mix.py makes of it."""
-    if logits is None:
-        return {"histogram": None}
-    classes = logits.argmax(dim=1)
-    counts = classes.bincount(minlength=N_CLASSES).numpy()
-    out: dict[str, Any] = {"histogram": counts.tolist()}
-    if config.data.partition("@")[0] in DIGITS:  # only their classes are known to the extractor
-        real = _load_strata(config, _files(config, store), store, len(features))
-        out["class_distance"] = class_distance(counts, real.share)
-        out["class_distance_expected"] = expected_class_distance(len(features), real.share)
-        found = kd_at_data_mix(features, classes.numpy(), real)
-        if found:
-            out["kd_at_data_mix"], out["kd_at_data_mix_replicates"] = found[0], found[1].tolist()
-    return out
+def _histogram(logits: Tensor | None) -> list[int] | None:
+    """The number of samples of each class, as the classifier that gives the features sees them; None without one."""
+    return None if logits is None else logits.argmax(dim=1).bincount(minlength=N_CLASSES).tolist()
 
 
 def load_shown(config: ScoreConfig, store: Store) -> dict[str, Tensor]:
@@ -169,10 +144,5 @@ def load_shown(config: ScoreConfig, store: Store) -> dict[str, Tensor]:
 
 def load_features(config: ScoreConfig, store: Store) -> Tensor:
     """The features float32 (n, d) of a scored run."""
-    return load_each(config, store)["features"]
-
-
-def load_each(config: ScoreConfig, store: Store) -> dict[str, Tensor]:
-    """`features` float32 (n, d) of a scored run; of a mixture data set also `log_density` and `component`, (n,)."""
     with store.reading("scores", identity(config)) as folder:
-        return load_file(folder / "features.safetensors")
+        return load_file(folder / "features.safetensors")["features"]

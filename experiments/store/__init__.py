@@ -1,4 +1,4 @@
-"""The store of artifacts: a folder or a bucket, verified when read, shared by runs and machines."""
+"""The store of artifacts: a folder, verified when read, shared by runs and machines."""
 
 from experiments.store.store import Store, StoreError
 

@@ -14,7 +14,6 @@ CURES = {
     errno.EPERM: "permission denied: change the permissions or choose another place",
     errno.ENOTDIR: "it is no folder: choose another place",
 }
-OF_CACHE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # behind a URL: errors of the cache's disk
 
 
 class StoreError(ValueError):
@@ -31,21 +30,6 @@ def disk_errors(where: str, setting: str) -> Iterator[None]:
         if cure is None or isinstance(error, StoreError):
             raise
         raise StoreError(f"{where}: {cure} ({setting}); what is finished is kept") from error
-
-
-@contextmanager
-def connection_errors(where: str) -> Iterator[None]:
-    """Turns errors of a remote place into a StoreError. Errors of the cache's disk pass through."""
-    try:
-        yield
-    except Exception as error:  # each protocol has its own errors
-        of_cache = isinstance(error, OSError) and error.errno in OF_CACHE
-        if of_cache or isinstance(error, StoreError):
-            raise
-        raise StoreError(
-            f"{where}: {type(error).__name__}: {error}: check that the place exists, the credentials and the endpoint "
-            "(for s3:// AWS_ENDPOINT_URL); what is finished is kept"
-        ) from error
 
 
 def _errno(error: Exception) -> int | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from experiments.store.listing import ABANDONED, Leftover
+ABANDONED = 24 * 3600  # seconds after which unfinished work of another computer counts as abandoned
 
 
 @contextmanager
@@ -26,13 +26,12 @@ def temporary_folder(root: Path, label: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def abandoned_folders(root: Path) -> Iterator[Leftover]:
+def abandoned_folders(root: Path) -> Iterator[Path]:
     """Temporary folders whose process has ended."""
     for folder in sorted((root / "tmp").glob("*-*-*")):
         with suppress(FileNotFoundError):
             if _abandoned(folder):
-                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-                yield Leftover(str(folder), size, temporary=True)
+                yield folder
 
 
 def _abandoned(folder: Path) -> bool:

@@ -36,15 +36,6 @@ class NoiseStudy(Study):
     """Last level of the ladders. Lower it where the features see the noise that is left, as those of photographs do."""
     etas: tuple[float, ...] = (0.0, 1.0)
     """Samplers that score each network: eta 0 is deterministic (beta = 0), eta 1 is DDPM."""
-    map: bool = False
-    """Compare log-normal distributions on a grid of P_mean and P_std, after several lengths of training. The other
-    lists are not used then."""
-    p_means: tuple[float, ...] = (-0.507, -1.7, -1.1, 0.1, 0.7, 1.3)
-    """With --map: means of ln sigma, sigma in standard deviations of the data. -0.507 is EDM's -1.2 + ln 2."""
-    p_stds: tuple[float, ...] = (1.2, 0.8, 1.6)
-    """With --map: standard deviations of ln sigma."""
-    lengths: tuple[int, ...] = (12_000, 36_000)
-    """With --map: images seen in training."""
 
 
 PRESETS = {
@@ -56,9 +47,6 @@ PRESETS = {
         laws=("log-normal", "uniform"),
         weightings=("karras",),
         n_steps=4,
-        p_means=(-0.507, 0.1),
-        p_stds=(1.2,),
-        lengths=(160, 320),
     ),
     "laptop": NoiseStudy(train_images=30_000, held_out=500, train_seeds=5),
     "gpu": NoiseStudy(
@@ -67,7 +55,6 @@ PRESETS = {
         laws=(*NOISE_DISTRIBUTIONS,),
         weightings=("karras", "unit-eps", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"),
         parameterisations=("preconditioned", "eps", "x0"),
-        lengths=(10 * 60_000, 50 * 60_000),
     ),
 }
 COMMAND = Command(
@@ -77,5 +64,5 @@ COMMAND = Command(
     "and measures their error on held-out images at each noise level. Networks and images are per setting.",
     presets=PRESETS,
     minutes="about 7 minutes on two cores",
-    examples=("", '--laws log-normal "log-normal(0, 1)" vp', "--weightings karras unit-eps --cross", "--map"),
+    examples=("", '--laws log-normal "log-normal(0, 1)" vp', "--weightings karras unit-eps --cross"),
 )

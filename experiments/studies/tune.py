@@ -1,4 +1,4 @@
-"""What `tune` tries, each at exactly the budget: ladders x samplers, single settings, then proposals near the best."""
+"""What `tune` tries, each at exactly the budget: ladders x samplers, and single settings."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from diffusion_core.schedules import SCHEDULES
 from experiments.config.names import SYNONYMS
 from experiments.config.study import GPU, SMOKE, Command, Hidden, Study, names, shown
 
-Library = Literal["torch", "diffusers", "k-diffusion", "comfyui", "json"]
+Library = Literal["torch", "diffusers", "k-diffusion", "json"]
 LADDERS = "Noise schedules, the simplest first: {names}."
 FURTHER = "Further samplers: {names}. 'heun(s_churn=10)' works."
 UNITS = {"s": 1, "min": 60, "h": 3600}
@@ -18,7 +18,7 @@ UNITS = {"s": 1, "min": 60, "h": 3600}
 
 @dataclass(frozen=True)
 class TuneStudy(Study):
-    """What is tried, each at exactly the budget: ladders x samplers, single settings, then proposals near the best."""
+    """What is tried, each at exactly the budget: ladders x samplers, and single settings."""
 
     budgets: tuple[int, ...] = (8, 16, 32)
     """Network evaluations per image."""
@@ -51,15 +51,13 @@ class TuneStudy(Study):
         str | None, shown("TEXT", "DDIM on the first ladder; for a flow or DDPM's table, on its own levels")
     ] = None
     """The setting that you use today, as LADDER, SAMPLER: what is recommended is compared with it."""
-    refine: int = 8
-    """New settings per budget, proposed near the best by Optuna (pip install -e '.[tune]') and raced too; 0: none."""
     time: Annotated[str | None, shown("TIME", "no limit")] = None
-    """Be ready after this time, such as 10min: fewer settings in the race, no proposals that would take the time of the
-    confirmation, and fewer finalists, as needed. What is left out is said."""
+    """Be ready after this time, such as 10min: fewer settings in the race and fewer finalists, as needed. What is left
+    out is said."""
     search_seed: int = 0
     """Another seed searches and confirms on other images."""
     export: Annotated[tuple[Library, ...] | None, shown("LIBRARY [LIBRARY ...]", "all that apply")] = None
-    """Code to write besides settings.json, which is json: torch, diffusers, k-diffusion, comfyui."""
+    """Code to write besides settings.json, which is json: torch, diffusers, k-diffusion."""
     race_samples: Hidden[int] = 166  # images per network in the race
     known: Hidden[tuple[float, float]] = (0.0, math.inf)  # the levels that the network knows, see `fitted`
     usual: Hidden[tuple[str, ...]] = ()  # schedules of the loops that networks of its kind come with
@@ -83,25 +81,23 @@ PRESETS = {
         etas=(0.0, 1.0),
         samplers=("heun",),
         settings=("karras, euler-split(1, 0, 0.5)",),
-        refine=1,
     ),
     "laptop": TuneStudy(),
-    "gpu": TuneStudy(**GPU, race_samples=1_000, budgets=(8, 16, 32, 64), refine=24),
+    "gpu": TuneStudy(**GPU, race_samples=1_000, budgets=(8, 16, 32, 64)),
 }
 COMMAND = Command(
     module="experiments.tune.experiment",
     question="Which sampler settings are best for this network, at each number of evaluations?",
-    text="1. The settings that people use race on a few images. 2. New settings near the best are proposed and raced "
-    "too (--refine). 3. The best six are confirmed on images that no race saw, "
-    "against what is used without tuning (--default). 4. The best is recommended and exported, so that it can be "
-    "pasted (--export), and the simplest that cannot be told from it is named. After an interrupt the same command "
-    "goes on.",
+    text="1. The settings that people use race on a few images. 2. The best six are confirmed on images that the race "
+    "did not see, against what is used without tuning (--default). 3. The best is recommended and exported, so that it "
+    "can be pasted (--export), and the simplest that cannot be told from it is named. After an interrupt the same "
+    "command goes on.",
     presets=PRESETS,
     minutes="minutes on two cores",
     examples=(
         "--model python:my_model:eps --budgets 8 16",
         "--preset smoke",
-        "--n-samples 1500 --budgets 8 --refine 24 --time 20min",
-        '--settings "karras(rho=5) from 20 to 0.05, heun(s_churn=1)" --refine 0 --export torch comfyui',
+        "--n-samples 1500 --budgets 8 --time 20min",
+        '--settings "karras(rho=5) from 20 to 0.05, heun(s_churn=1)" --export torch diffusers',
     ),
 )

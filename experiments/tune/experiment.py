@@ -5,14 +5,13 @@
     python -m experiments tune --preset smoke          about 20 seconds: does everything work here?
 
 The settings that people use, schedules times samplers, each at exactly the budget, race on a few images
-(engine/race.py). Then new settings near the best are proposed and raced too (proposals.py). The best six
-and what is used without tuning are compared on images of another seed, which no race saw. The best of them is
-recommended, and exported so that it can be pasted (export/). The simplest that cannot be told from it is named too.
+(engine/race.py). The best six and what is used without tuning are compared on images of another seed. The best of
+them is recommended, and exported so that it can be pasted (export/). The simplest that cannot be told from it is named
+too.
 """
 
-import math
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -29,8 +28,6 @@ from experiments.config.comparison import (
     Groups,
     Left,
     Race,
-    Refinement,
-    Scores,
     by_setting,
     control,
     paired,
@@ -46,12 +43,10 @@ from experiments.export.export import write_settings
 from experiments.models.external import load_foreign
 from experiments.stages.common import images_of
 from experiments.studies.tune import COMMAND, TuneStudy
-from experiments.tune import proposals
 from experiments.tune.settings import RACE, TO_ZERO, SamplerSetting, exactly, not_run, race_of
 
 FRESH = 2 * CONTROL  # added to the seed of images that the race has not seen
 AGAIN = 10 * CONTROL  # added to all sampling seeds per --search-seed
-ROUND = 4  # proposals per budget and round
 RUNS = 0.9  # of --time; scores of the last runs, comparisons, code and report take the rest
 FINALISTS = 6  # at most, per budget, besides the defaults
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning
@@ -65,7 +60,6 @@ def main(study: TuneStudy, options: Options) -> pd.DataFrame:
         if not getattr(study, name):
             raise ValueError(f"{name}: at least one is needed")
     check_range("budgets", min(study.budgets), 1)
-    check_range("refine", study.refine, 0)
     check_range("search_seed", study.search_seed, 0, 1_000_000)
     study, data_std = fitted(replace(study, etas=tuple(sorted({*study.etas, *DEFAULT_ETAS}))), options)
     study = calibrated(study, partial(trials, data_std=data_std), options)
@@ -75,9 +69,9 @@ def main(study: TuneStudy, options: Options) -> pd.DataFrame:
         COMMAND.question,
         planned,
         (),
-        race=Race(by_setting(planned), FINALISTS, partial(confirmation, study), refinement(study, data_std, start)),
+        race=Race(by_setting(planned), FINALISTS, partial(confirmation, study), start + RUNS * study.seconds),
         write_extras=partial(write_settings, data_root=options.data_root, libraries=study.export),
-        notes=[*([proposals.INSTALL] if study.refine and not proposals.installed() else []), *not_run(planned)],
+        notes=not_run(planned),
     )
     return run_experiment(experiment, options)
 
@@ -115,23 +109,17 @@ def fitted(study: TuneStudy, options: Options) -> tuple[TuneStudy, float]:
     return study, data_std
 
 
-def trials(
-    study: TuneStudy, data_std: float, settings: Mapping[int, Sequence[SamplerSetting]] | None = None
-) -> Iterator[Trial | Infeasible]:
+def trials(study: TuneStudy, data_std: float) -> Iterator[Trial | Infeasible]:
     """Every trial of the race, for each network in turn.
 
     Churn raises no level above the highest that the network knows. A setting with levels out of range is infeasible.
-
-    Args:
-        settings: those of each budget; by default the named ones at every budget.
     """
-    settings = settings or dict.fromkeys(study.budgets, named(study))
     shorter = replace(study, n_samples=min(study.race_samples, study.n_samples))
     for seed in study.seeds:
         model = study.model(seed)
-        for budget, names in settings.items():
+        for budget in study.budgets:
             raced: dict[Hashable, str] = {}  # what is run -> the setting that does it first
-            for setting in names:
+            for setting in named(study):
                 levels, sampler = setting.parts(budget, (study.sigma_max, study.sigma_min), data_std)
                 what = ("tune", race_of(budget), setting.name, model)
                 ladder = exactly(budget, levels, sampler, setting.to_zero)
@@ -154,32 +142,12 @@ def reseeded(trial: Trial, more: int, **changes: Any) -> Trial:
     return replace(trial, score=replace(trial.score, samples=samples))
 
 
-def refinement(study: TuneStudy, data_std: float, start: float = 0.0) -> Refinement:
-    """The rounds of proposals; without Optuna there are none. `start`: when the time began, see `Refinement`."""
-    n_rounds = math.ceil(study.refine / ROUND) if proposals.installed() else 0
-
-    def propose(number: int, left: Left, known: Field, scores: Scores) -> Field:
-        n = min(ROUND, study.refine - (number - 1) * ROUND)
-        new: dict[int, Sequence[SamplerSetting]] = {}
-        for budget in study.budgets:
-            race, scope = race_of(budget), proposals.Scope(budget, study.sigma_max, study.sigma_min, data_std)
-            runs = {name: groups[0].samples for name, groups in known.get(race, {}).items()}
-            tried = {name: (runs[name], value) for name, value in scores.get(race, {}).items()}
-            good = [runs[name] for name in left.get(race, ())]
-            seed = 1_000 * study.search_seed + number
-            new[budget] = proposals.propose(n, scope, tried, good, seed) if good else ()
-        return by_setting(trials(study, data_std, new))
-
-    return Refinement(n_rounds, propose, start + RUNS * study.seconds)
-
-
 def confirmation(
-    study: TuneStudy, named: Left, left: Left, field: Field, share: float = 1.0
+    study: TuneStudy, left: Left, field: Field, share: float = 1.0
 ) -> tuple[Sequence[Trial], Sequence[Comparison]]:
     """The finalists and the defaults of each budget on unseen images, their comparisons, and those of the knobs.
 
     Args:
-        named: mode of the race -> the named settings that were left before any proposal, the best score first.
         left: mode of the race -> the settings that are left, the best score first.
         field: mode of the race -> all its settings.
         share: of the images; there are at least as many as in the race.
@@ -195,8 +163,8 @@ def confirmation(
     if not left:  # every setting failed
         return [], []
     for race, order in left.items():
-        mode, usual = race.removesuffix(RACE), named[race][0]
-        finalists = {*order, *defaults(study), usual}
+        mode, usual = race.removesuffix(RACE), order[0]
+        finalists = {*order, *defaults(study)}
         groups = {
             name: tuple(fresh(trial, mode) for trial in runs) for name, runs in field[race].items() if name in finalists
         }
@@ -214,7 +182,7 @@ def confirmation(
 def knobs(race: str, best: str, groups: Groups) -> Iterator[Contrast]:
     """In the race: every sampler on the ladder of the best setting, and every ladder with its sampler.
 
-    Each is compared with the first of its kind. `best` is the best named setting. It was chosen on these images, so it
+    Each is compared with the first of its kind. `best` is the best setting. It was chosen on these images, so it
     scores a little too well on them.
     """
 

@@ -62,11 +62,6 @@ def target(ax: Axes, x: float, y: float, text: str, key: int | None = None) -> N
     mark.set_gid(f"{TIP}{'' if key is None else key}|{text}")
 
 
-def few(values: Sequence[float]) -> dict[float, str]:
-    """Value -> colour: colours that are easy to tell apart for up to three values, else shades."""
-    return dict(zip(values, (ORANGE, BLUE, GREEN), strict=False)) if len(values) <= 3 else shades(pd.Series(values))
-
-
 def shades(values: pd.Series) -> dict[float, str]:
     """Value -> colour, from dark to light with rising value."""
     levels = sorted(values.dropna().unique())

@@ -4,12 +4,11 @@ from itertools import cycle
 from typing import Any
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from reports import limits
-from reports.figures.canvas import BLUE, INK, LINE_STYLES, PALETTE, target
+from reports.figures.canvas import BLUE, INK, LINE_STYLES, target
 from reports.figures.scales import plain_ticks
 from reports.formats import cell, metric_name, missing, number, plural
 from reports.schema import COLUMNS
@@ -64,23 +63,6 @@ def lines(frame: pd.DataFrame, x: str, y: str, group: str, styles: dict[str, Any
             text = f"{label}, {COLUMNS[x].label} {cell(x, row[x])}: {COLUMNS[y].label} {cell(y, row[y])}"
             target(ax, row[x], row[y], text)
     ax.set(xlabel=COLUMNS[x].label, ylabel=COLUMNS[y].label)
-    return ax
-
-
-def class_counts(counts: pd.DataFrame, real: pd.DataFrame, settings: list[str], ax: Axes) -> Axes:
-    """The axes with samples per class: grey bars for the expected count, one point per run."""
-    order = sorted(set(counts["label"]) | set(real["label"]))
-    sns.barplot(real, x="label", y="count", order=order, color="#dddddd", width=0.9, errorbar=None, ax=ax)
-    sns.stripplot(
-        counts, x="label", y="count", order=order, hue="setting", hue_order=settings, palette=PALETTE[: len(settings)],
-        dodge=len(settings) > 1, jitter=False, size=4.5, ax=ax,
-    )  # fmt: skip
-    side = 0.8 / len(settings)  # seaborn's room for one setting next to the others
-    for _, row in counts.iterrows():
-        x = order.index(row["label"]) + (settings.index(row["setting"]) - (len(settings) - 1) / 2) * side
-        target(ax, x, row["count"], f"{row['setting']}, class {row['label']}: {plural(row['count'], 'sample')}")
-    ax.set(xlabel="class, by the feature network", ylabel="samples")
-    ax.grid(axis="x", visible=False)
     return ax
 
 

@@ -29,7 +29,6 @@ def sections(run: Run) -> list[Section | None]:
         quality(run),
         cost.section(run, TITLES),
         conditions(run),
-        classes(run),
         components.training(run),
         components.glossary("alpha", "beta", "eta", "nfe", run.judge, "fd", "precision", "recall"),
         numbers(run),
@@ -216,15 +215,6 @@ def quality(run: Run) -> Section | None:
     rows = pd.concat(modes.values())
     alt = f"Quality, as {components.spoken(run)}, against beta for {listed(modes)}."
     return Section("Quality against beta", [Figure("beta", figure, alt, components.caption(run, text, rows=rows))])
-
-
-def classes(run: Run) -> Section:
-    """Are all classes drawn as often as in the data, and does the difference stay if they are?"""
-    by_eta = {f"eta {number(eta)}": rows for eta, rows in primary_rows(run).groupby("eta")}
-    by_beta = {f"beta {number(beta)}": rows for beta, rows in run.ok("same-alpha").groupby("beta")}
-    blocks = components.histograms(run, "classes", by_eta, "Samples per class on the ladder of the primary contrast.")
-    blocks += components.histograms(run, "classes-alpha", by_beta, "Samples per class at equal alpha.")
-    return Section("Classes", [*blocks, *tables.class_mix(run, *PRIMARY)], folded=True)
 
 
 def numbers(run: Run) -> Section:

@@ -28,7 +28,6 @@ def sections(run: Run) -> list[Section | None]:
         best_sets.conditions(run),
         differences(run),
         levels(run),
-        classes(run),
         components.training(run),
         components.glossary("nfe", "eta", run.judge, "fd", "precision", "recall"),
         tables.section(run, best_sets.listing(run), KINDS, ("schedule", "sampler", "n_steps", "nfe")),
@@ -78,14 +77,3 @@ def levels(run: Run) -> Section | None:
     )
     drawing = Figure("levels", figures.named(figure), "Noise level against step, one line per ladder.", text)
     return Section("The ladders", [drawing], folded=True)
-
-
-def classes(run: Run) -> Section | None:
-    """Class histograms of each sampler on the first ladder at the largest budget."""
-    rows = run.compared()
-    if not len(rows):
-        return None
-    rows = rows[(rows["budget"] == rows["budget"].max()) & (rows["schedule"] == rows["schedule"].iloc[0])]
-    text = f"Samples per class: {rows['mode'].iloc[0]} on the {rows['schedule'].iloc[0]} ladder."
-    settings = dict(list(rows.groupby("sampler", sort=False)))
-    return Section("Classes", components.histograms(run, "classes", settings, text), folded=True)

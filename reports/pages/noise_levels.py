@@ -5,7 +5,6 @@ import pandas as pd
 from reports import best_sets, components, explorer, figures, openings, sentences, tables
 from reports.document import Figure, Number, Opening, Prose, Section
 from reports.formats import cell, listed, plural
-from reports.pages import _noise_map as noise_map
 from reports.results import Run
 from reports.schema import BETTER, ENOUGH_NETWORKS, NO_VERDICT, WORSE
 from reports.sentences import Pair, capital, condition, head, pairs, scope
@@ -20,15 +19,12 @@ SETTING = ["train_noise", "weighting", "parameterisation"]
 
 
 def sections(run: Run) -> list[Section | None]:
-    if noise_map.is_map(run):
-        return noise_map.sections(run)
     return [
         differences(run),
         errors(run),
         explorer.all_settings(run, [("sampler", "mode"), ("training", "setting")], explorer.setting_and_mode),
         best_sets.ties(run),
         conditions(run),
-        classes(run),
         components.glossary("eta", run.judge, "fd", "precision", "recall"),
         tables.section(run, best_sets.listing(run), KINDS, (*SETTING, "eta", "nfe")),
     ]
@@ -36,8 +32,6 @@ def sections(run: Run) -> list[Section | None]:
 
 def opening(run: Run) -> Opening:
     """The verdict over all samplers; numbers and pictures of the sampler with which the baseline scores best."""
-    if noise_map.is_map(run):
-        return noise_map.opening(run)
     found = pairs(run.of_kind("setting"))
     if not found:
         return Opening("No setting was compared with another.", "No verdict.", status=openings.status(run, None))
@@ -178,14 +172,3 @@ def name_of(rows: pd.DataFrame) -> pd.Series:
     for column in SETTING[1:]:
         names += rows[column].map(lambda value, usual=rows[column].iloc[0]: "" if value == usual else f", {value}")
     return names
-
-
-def classes(run: Run) -> Section | None:
-    """Class histograms of each setting under the last sampler."""
-    modes = [mode for mode in run.rows["mode"].unique() if mode != "control"]
-    rows = run.ok(*modes[-1:])
-    if not modes or not len(rows):
-        return None
-    settings = dict(list(rows.groupby(name_of(rows), sort=False)))
-    blocks = components.histograms(run, "classes", settings, f"Samples per class, {modes[-1]}.")
-    return Section("Classes", blocks, folded=True)

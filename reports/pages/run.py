@@ -10,10 +10,8 @@ from reports.results import Run
 
 def sections(run: Run) -> list[Section | None]:
     rows = run.ok()
-    settings = {f"seed {seed}": same for seed, same in rows.groupby("train_seed")}
     return [
         explorer.section(run, [explorer.Choice("All networks", rows, [("setting", "setting")], name)]),
-        Section("Classes", components.histograms(run, "classes", settings, "Samples per class."), folded=True),
         components.training(run),
         components.glossary("nfe", run.judge, "fd", "precision", "recall"),
         tables.section(run, [], {}, ("schedule", "sampler", "n_steps", "nfe", "final_denoise")),

@@ -195,8 +195,7 @@ def code(run: Run) -> Section | None:
             for library, file in sorted(one["exports"].items(), key=lambda pair: pair[0] != "torch"):
                 title = f"{plural(one['budget'], 'evaluation')}, “{one['setting']}”: {library}"
                 inside = run.directory / "export" / Path(file).name  # never a file of another folder
-                language = "python" if inside.suffix == ".py" else "text"
-                blocks.append(Code(title, inside.read_text(encoding="utf-8"), language))
+                blocks.append(Code(title, inside.read_text(encoding="utf-8")))
                 if library in one.get("not_compared", {}):
                     blocks.append(
                         Prose(f"This code was not compared with our samples: {one['not_compared'][library]}.")
@@ -257,19 +256,16 @@ def race(run: Run) -> Section | None:
         return None
     modes = list(run.race["mode"].unique())
     body = []
-    for (heat, n), rows in run.race.groupby(["round", "n_samples"]):
+    for n, rows in run.race.groupby("n_samples"):
         counts = [rows[rows["mode"] == mode] for mode in modes]
         left = [f"{number(mine['left'].sum(), 0)} of {number(len(mine), 0)}" if len(mine) else "" for mine in counts]
-        what = f"proposals, round {number(heat, 0)}" if heat else "named settings"
-        body.append([what, cell("n_samples", n), *left])
-    heads = ["race", "images per network", *(mode.removesuffix(RACE) for mode in modes)]
+        body.append([cell("n_samples", n), *left])
+    heads = ["images per network", *(mode.removesuffix(RACE) for mode in modes)]
     text = (
         "Settings kept, of all in the race: the best on paired images. The race only chooses whom to confirm "
         "on other images."
     )
-    if (run.race["round"] > 0).any():
-        text += " After the named settings, proposals near the best meet the best so far."
-    return Section("The race", [Table(heads, body, [False, *[True] * (len(heads) - 1)], text), *not_run(run)])
+    return Section("The race", [Table(heads, body, [True] * len(heads), text), *not_run(run)])
 
 
 def not_run(run: Run) -> list[Prose]:

@@ -2,27 +2,24 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 from smoke import typed
 
 from diffusion_core import SAMPLERS
 from experiments import __main__ as program
-from experiments import command_line
 from experiments.command_line import commands, parse
 from experiments.config.denoisers import ForeignConfig
 from experiments.config.names import sampler
-from experiments.config.study import Command, Study
 from experiments.engine import provenance
 from experiments.engine.doubts import check_command
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "numpy", "pandas", "scipy", "torchvision", "matplotlib")
-OURS = ("beta", "ladders", "noise_levels", "run", "sweep", "tune", "why_noise")
+OURS = ("beta", "ladders", "noise_levels", "run", "sweep", "tune")
 FILE = {"sweep": ["mine.py"]}  # arguments that must be given
 
 
@@ -66,8 +63,8 @@ def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
 @pytest.mark.parametrize(
     ("prog", "name"),
     [
-        *(("sigmabench", name) for name in ("", *OURS, *program.OTHERS, "report bench", "report publish", "store gc")),
-        *(("python -m experiments", name) for name in ("", "beta", "store gc")),
+        *(("sigmabench", name) for name in ("", *OURS, *program.OTHERS, "report bench", "report publish")),
+        *(("python -m experiments", name) for name in ("", "beta", "store")),
     ],
 )
 def test_help_says_what_was_typed(
@@ -153,36 +150,12 @@ def test_paths_stay_where_the_command_was_started(tmp_path: Path, monkeypatch: p
     """Whatever working folder the code of a user's model or sampler chooses."""
     monkeypatch.chdir(tmp_path)
     _, options = parse("run", ["--store", "kept", "--data-root", "~/data", "--feature-weights", "w"], "x")
-    _, chosen = parse("run", ["--out", "mine", "--store", "s3://b/f"], "x")
+    _, chosen = parse("run", ["--out", "mine", "--store", "/b/f"], "x")
     monkeypatch.chdir("/")
     assert (options.store, options.data_root) == (tmp_path / "kept", Path.home() / "data")
-    assert (options.feature_weights, chosen.store) == (tmp_path / "w", "s3://b/f")
+    assert (options.feature_weights, chosen.store) == (tmp_path / "w", Path("/b/f"))
     assert [one.directory("run") for one in (options, chosen)] == [tmp_path / "runs/run-laptop", tmp_path / "mine"]
-    assert [options.shown(path) for path in (tmp_path / "a/b", "/c", "s3://b")] == ["a/b", "/c", "s3://b"]
-
-
-def test_another_package_can_bring_an_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its entry point is a Command; the options are the fields of its study."""
-
-    @dataclass(frozen=True)
-    class TheirStudy(Study):
-        angle: float = 1.0
-        """An option."""
-
-    presets = dict.fromkeys(("smoke", "laptop", "gpu"), TheirStudy())
-    theirs = Command("their.module", "Why?", "It asks.", presets, "a minute", ("",))
-
-    class Entry:
-        name = "theirs"
-
-        def load(self) -> Any:
-            return theirs
-
-    commands.cache_clear()
-    monkeypatch.setattr(command_line, "entry_points", lambda group: [Entry()] if group == command_line.GROUP else [])
-    study, _ = parse("theirs", ["--angle", "2"], "x")
-    assert (study.angle, study.n_samples) == (2.0, Study().n_samples)
-    commands.cache_clear()
+    assert [options.shown(path) for path in (tmp_path / "a/b", "/c")] == ["a/b", "/c"]
 
 
 @pytest.mark.parametrize(

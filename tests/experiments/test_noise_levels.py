@@ -14,7 +14,6 @@ from diffusion_core.noise import LogNormal
 from experiments import noise_levels
 from experiments.config import trained
 from experiments.config.comparison import BestSet, Contrast
-from experiments.config.study import Study
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine.options import Options
@@ -25,9 +24,6 @@ from experiments.stages.probe import probe_stage
 from experiments.stages.train import train_stage
 from experiments.store.store import Store
 from experiments.studies.noise_levels import PRESETS
-from experiments.why_noise import experiment as why_noise
-from experiments.why_noise.settings import PRESETS as WHY
-from experiments.why_noise.settings import WhyStudy
 
 
 def test_one_thing_is_changed_at_a_time() -> None:
@@ -94,15 +90,13 @@ def test_held_out_images_are_not_trained_on(tmp_path: Path, monkeypatch: pytest.
     torch.testing.assert_close(seen[0], images[:1000])
 
 
-@pytest.mark.parametrize("study", [PRESETS["smoke"], WHY["smoke"]], ids=["noise_levels", "why_noise --real"])
-def test_of_few_images_a_tenth_is_held_out(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_few_images_a_tenth_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "few.npz", images=pixels, labels=np.arange(300) % 2)
-    module, found = (why_noise, []) if isinstance(study, WhyStudy) else (noise_levels, [])
-    monkeypatch.setattr(module, "run_experiment", lambda experiment, options: found.extend(experiment.trials))
+    found: list[Trial] = []
+    monkeypatch.setattr(noise_levels, "run_experiment", lambda experiment, options: found.extend(experiment.trials))
     options = Options(preset="smoke", features="digits", precision="fp32", given=frozenset({"data", "n_samples"}))
-    real = {"real": True} if isinstance(study, WhyStudy) else {}
-    module.main(replace(study, data=f"npz:{tmp_path / 'few.npz'}", n_samples=100, **real), options)
+    noise_levels.main(replace(PRESETS["smoke"], data=f"npz:{tmp_path / 'few.npz'}", n_samples=100), options)
     assert {trial.model.held_out for trial in found} == {30}
 
 
@@ -111,38 +105,12 @@ def test_density_is_that_of_log_sigma() -> None:
     assert sum(density(LogNormal(), sigmas)) / 100 == pytest.approx(1, abs=1e-4)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of both smoke runs, which share a store: some networks are the same."""
-    return tmp_path_factory.mktemp("noise_levels")
-
-
 @pytest.mark.slow(10)
-def test_smoke_ends_in_a_report(store: Path) -> None:
-    done = smoke(store, "noise_levels")
+def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
+    done = smoke(tmp_path, "noise_levels")
     table, report = done.rows(), done.report
     assert (table["status"] == "ok").all() and table["model_id"].nunique() == 6
     assert set(table["train_noise"]) == {"log-normal(-0.507, 1.2)", "uniform(0.03, 100)"}
     lines = done.rows("curves")
     assert lines.groupby("model_id").size().tolist() == [25] * 4 and (lines["n_images"] == 64).all()
     assert "figures/errors.svg" in report and "**Caution:** each setting has its own networks" in report
-
-
-def test_a_map_has_every_distribution_after_every_length_and_its_gain() -> None:
-    study = replace(PRESETS["laptop"], map=True)
-    planned = list(trials(study, 0.55))
-    found = list(contrasts(planned))
-    gains = [c for c in found if isinstance(c, Contrast) and c.kind == "noise"]
-    assert len(gains) == 18 * 2 and all(a.model == b.model for c in gains for a, b in c.pairs)
-    [again] = [c for c in found if isinstance(c, Contrast) and c.kind == "control"]
-    assert all(b.model.noise == LogNormal() and b.model.images_seen == 36_000 for _, b in again.pairs)  # type: ignore[union-attr]
-    assert sum(isinstance(c, BestSet) for c in found) == 4
-
-
-@pytest.mark.slow(10)
-def test_the_smoke_map_ends_in_its_own_report(store: Path) -> None:
-    done = smoke(store, "noise_levels", "--map", "--n-samples", "40", out="map")
-    table, report = done.rows(), done.report
-    assert (table["status"] == "ok").all() and set(table["p_mean"]) == {-0.507, 0.1}
-    assert done.rows("claims")["low"].isna().all()  # two networks
-    assert "figures/map.svg" in report and "**Not tested:** predictions 8 and 9" in report

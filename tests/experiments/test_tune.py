@@ -9,11 +9,8 @@ from smoke import smoke
 
 from experiments.config.comparison import BestSet, Contrast, by_setting
 from experiments.config.trial import Infeasible, Trial
-from experiments.engine.options import Options
-from experiments.engine.runner import Experiment
 from experiments.studies.tune import PRESETS, TuneStudy
-from experiments.tune import experiment, proposals
-from experiments.tune.experiment import AGAIN, FRESH, confirmation, defaults, knobs, named, refinement, trials
+from experiments.tune.experiment import AGAIN, FRESH, confirmation, defaults, knobs, named, trials
 from experiments.tune.settings import not_run
 
 MODEL = """
@@ -104,7 +101,7 @@ def test_finalists_and_defaults_meet_on_images_of_another_seed() -> None:
     first = by_setting(trials(study, 0.55))
     order = tuple(first["8 evaluations, race"])[::-1]  # the last settings won
     left = {"8 evaluations, race": order[:6]}
-    planned, found = confirmation(study, left, left, first)
+    planned, found = confirmation(study, left, first)
     modes = by_setting(planned)
     assert list(modes) == ["8 evaluations", "control"]
     names = list(modes["8 evaluations"])
@@ -118,8 +115,8 @@ def test_finalists_and_defaults_meet_on_images_of_another_seed() -> None:
     assert [one.mode for one in found if isinstance(one, BestSet)] == ["8 evaluations"]
     (aa,) = (one for one in found if isinstance(one, Contrast) and one.kind == "control")
     assert all(a.samples == replace(b.samples, seed=a.samples.seed) for a, b in aa.pairs)
-    assert confirmation(study, {}, {}, first) == ([], [])
-    fewer, _ = confirmation(study, left, left, first, 0.6)
+    assert confirmation(study, {}, first) == ([], [])
+    fewer, _ = confirmation(study, left, first, 0.6)
     assert {trial.samples.n_samples for trial in fewer} == {int(0.6 * study.n_samples)}
 
 
@@ -137,7 +134,7 @@ def test_another_search_uses_other_images() -> None:
     assert other.samples == replace(one.samples, seed=AGAIN)
     first = by_setting(trials(replace(study, search_seed=1), 0.55))
     left = {mode: tuple(groups) for mode, groups in first.items()}
-    planned, _ = confirmation(replace(study, search_seed=1), left, left, first)
+    planned, _ = confirmation(replace(study, search_seed=1), left, first)
     assert min(trial.samples.seed for trial in planned) == AGAIN + FRESH
 
 
@@ -145,22 +142,6 @@ def test_durations_have_a_unit() -> None:
     assert [TuneStudy(time=text).seconds for text in ("90s", "10min", "1.5 h")] == [90, 600, 5400]
     with pytest.raises(ValueError, match="time='10': it must read like 90s, 10min or 2h"):
         TuneStudy(time="10").seconds  # noqa: B018
-
-
-def test_proposals_come_in_rounds_and_only_with_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("optuna", reason="Optuna is not installed (extra `tune`)")
-    study = TuneStudy(budgets=(8,), refine=6)
-    field = by_setting(trials(study, 0.55))
-    (race,) = field
-    scores = {race: {name: 0.1 + 0.01 * number for number, name in enumerate(field[race])}}
-    planned = refinement(study, 0.55)
-    assert planned.rounds == 2
-    new = planned.propose(1, {race: ("vp, eta 1",)}, field, scores)[race]
-    assert len(new) == 4 and not set(new) & set(field[race])
-    assert {trial.samples.n_samples for runs in new.values() for trial in runs} == {study.race_samples}
-    assert len(planned.propose(2, {race: ("vp, eta 1",)}, field, scores)[race]) == 2
-    monkeypatch.setattr(proposals, "installed", lambda: False)
-    assert refinement(study, 0.55).rounds == 0
 
 
 def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network() -> None:
@@ -196,23 +177,12 @@ def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.M
     whole = smoke(tmp_path, "tune")
     table, raced, report = whole.rows(), whole.rows("race"), whole.report
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
-    assert set(raced["round"]) == ({0, 1} if proposals.installed() else {0})
     assert "warning: Far from real images: FD " in whole.stdout  # a network that is hardly trained
     assert "Far from real images" in report and (whole.out / "settings.json").exists()
     monkeypatch.setattr("experiments.engine.runner.write_report", lambda folder: whole.out / "report.html")
     again = smoke(tmp_path, "tune", out="again")
-    assert again.summary["evaluations"] == 0  # proposals too come from the store
+    assert again.summary["evaluations"] == 0
     assert raced.equals(again.rows("race"))
-
-
-def test_without_optuna_the_named_settings_race_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    planned: list[Experiment] = []
-    monkeypatch.setattr(experiment, "run_experiment", lambda found, options: planned.append(found))
-    monkeypatch.setattr(proposals, "installed", lambda: False)
-    experiment.main(PRESETS["smoke"], Options(preset="smoke", store=tmp_path, precision="fp32"))
-    ((race, notes),) = [(found.race, found.notes) for found in planned]
-    assert race is not None and race.refinement.rounds == 0
-    assert "refine: proposals need Optuna: pip install -e '.[tune]'. Only the named settings race" in notes
 
 
 @pytest.mark.slow
@@ -223,7 +193,7 @@ def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(
     (tmp_path / "tuned_model.py").write_text(MODEL)
     monkeypatch.syspath_prepend(tmp_path)
     arguments = ["--model", "python:tuned_model:eps", "--budgets", "6", "--ladders", "vp", "karras"]
-    arguments += ["--samplers", "dpm++2m", "--settings", "--refine", "0", "--n-samples", "132"]
+    arguments += ["--samplers", "dpm++2m", "--settings", "--n-samples", "132"]
     done = smoke(tmp_path, "tune", *arguments)
     settings = json.loads((done.out / "settings.json").read_text())
     (entry,) = settings["settings"]

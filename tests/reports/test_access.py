@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 Visit = Callable[[Path], Any]
 HERE = Path(__file__).parent
 CONTROLS = "button, input, select, summary"
-PAGES = ["beta", "why_noise", "speed", "index"]
+PAGES = ["beta", "tune", "speed", "index"]
 
 # The text whose contrast with its background is below WCAG 2 AA: 4.5, or 3 for large text.
 CONTRAST = """
@@ -85,7 +85,7 @@ def pages(page: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     root = tmp_path_factory.mktemp("access")
     return {
         "beta": page,
-        "why_noise": render.write_report(Path(shutil.copytree(HERE / "run-why_noise", root / "why_noise"))),
+        "tune": render.write_report(Path(shutil.copytree(HERE / "run-tune", root / "tune"))),
         "speed": write_bench_report(HERE / "speed" / "bench.json", root / "speed"),
         "index": write_index(root),
     }

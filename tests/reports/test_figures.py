@@ -9,7 +9,6 @@ import pytest
 from matplotlib.colors import to_hex
 
 from reports import figures
-from reports.document import About, Opening
 from reports.drawing import svg
 from reports.results import pooled, read_run
 
@@ -92,11 +91,6 @@ def test_names_are_no_formulas_and_leave_room_for_the_drawing(directory: Path) -
         drawing, [[ax]] = figures.panels(1, 1, 2)
         figures.forest(rows, [r"from $1 to $\2, " + "a long name " * 40], "kd", ax)
         assert "from $1 to" in svg(drawing) and ax.get_position().width > 0.3
-
-
-def test_the_question_fits_on_its_card() -> None:
-    question = "Which sampler settings are best for this network, at each number of evaluations?"
-    assert figures.card(About(question), Opening("")).texts[0].get_window_extent().x1 < 1150
 
 
 def test_a_difference_beyond_the_edge_has_its_values_too(directory: Path) -> None:

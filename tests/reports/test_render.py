@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 MODES = ("control", "same-alpha", "same-ladder", "pareto")
 
 
-@pytest.mark.parametrize("end", ["", "-ladders", "-noise_levels", "-why_noise", "-run", "-tune"])
+@pytest.mark.parametrize("end", ["", "-ladders", "-noise_levels", "-run", "-tune"])
 def test_text_is_as_committed(end: str, text_of: Any, copied: Callable[[str], Path], as_committed: Any) -> None:
     as_committed(text_of(copied(f"run{end}")), HERE / f"expected{end}.md")
 
@@ -170,7 +170,7 @@ def test_a_name_breaks_no_picture_in_markdown(tmp_path: Path) -> None:
 
 def test_an_unknown_experiment_has_no_report(directory: Path, change_info: Any) -> None:
     change_info(experiment="gamma")
-    message = r"^run\.json: experiment='gamma': no page is installed for it, only for beta, .*, why_noise; install the"
+    message = r"^run\.json: experiment='gamma': this version has no page for it, only for beta, .*, tune; a report.html"
     with pytest.raises(ValueError, match=message):
         write_report(directory)
 

@@ -125,7 +125,7 @@ def test_samples_that_are_far_from_real_images_are_said(fd: float, starts: list[
     assert len(warnings) == len(starts) and all(map(str.startswith, warnings, starts))
 
 
-@pytest.mark.parametrize("report", ["beta-laptop", "beta-fashion"])
+@pytest.mark.parametrize("report", ["beta-digits", "beta-fashion"])
 def test_the_floor_of_500_images_is_known_from_that_of_others(report: str) -> None:
     floors = read_run(Path(__file__).parents[2] / "reports" / "published" / report).floors
     fd = floors[floors["metric"] == "fd"].set_index("n_samples")

@@ -27,7 +27,7 @@ OTHERS: dict[str, Any] = {
     "stratified": True,
     "stable_above": 2.0, "held_out": 7, "parameterisation": "x0", "network": "paper", "source": "python:a:b",
     "fingerprint": "x", "name": "x", "label": 7, "options": (("rho", 7.0),), "weights": Path("x"),
-    "features": "natural", "fresh_start": True,
+    "features": "natural",
     "n_samples": 70, "final_denoise": True, "device": "cuda", "precision": "bf16",
     "compiled": True, "threads": 7, "torch_minor": "0.0", "n_steps": 7, "eta": 0.5, "sigma_max": 7.0, "sigma_min": 0.7,
     "alpha": 0.7, "beta": 0.17, "samples": dataclasses.replace(SAMPLE, seed=7), "features_id": "x", "width": 2.0,
@@ -43,7 +43,7 @@ CONFIGS = [
 def test_identity_changes_with_every_field_that_changes_a_result(config: Any) -> None:
     assert len(identity(config)) == 12
     for field in dataclasses.fields(config):
-        needed = {"options": {"schedule": "karras"}, "fresh_start": {"model": TrainConfig("mixture:x")}}
+        needed = {"options": {"schedule": "karras"}}
         base = dataclasses.replace(config, **needed.get(field.name, {}))
         value = 32 if field.name == "batch_size" else OTHERS[field.name]
         same = identity(dataclasses.replace(base, **{field.name: value})) == identity(base)
@@ -94,7 +94,6 @@ def test_same_values_in_another_class_are_another_config() -> None:
         (lambda: Machine(precision="fp8"), "precision='fp8'"),
         (lambda: Machine.resolve(device="tpu"), "device='tpu'"),
         (lambda: ReferenceConfig("mnist5k", "vgg", ""), "features='vgg': it must be one of digits"),
-        (lambda: dataclasses.replace(SAMPLE, fresh_start=True), "fresh_start: it needs new draws of the data"),
     ],
 )
 def test_bad_values_are_named(make: Any, message: str) -> None:
@@ -124,7 +123,7 @@ def test_resolved_machine_is_concrete() -> None:
 
 
 def test_the_default_of_a_later_field_changes_no_identity() -> None:
-    assert "fresh_start" not in canonical(SAMPLE)
+    assert "stable_above" not in canonical(TRAIN)
 
 
 @pytest.mark.slow

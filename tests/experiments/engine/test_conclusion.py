@@ -52,11 +52,6 @@ def test_a_result_that_must_not_be_trusted_says_so(report: Path, terminal: bool,
         assert (f"{GREEN}Everything works" in text) == (GREEN in text) == works and (RED in text) != works
 
 
-def test_each_part_of_the_answer_has_a_line(tmp_path: Path) -> None:
-    report = Path(shutil.copytree(RUN.with_name("run-why_noise"), tmp_path / "run")) / "report.html"
-    assert "Large steps" in shown(report, terminal=True)
-
-
 def failures(rows: list[dict[str, str]], probes: list[str], logs: Path) -> list[str]:
     text = io.StringIO()
     show_failures(rows, probes, logs, Console(file=text, width=400, color_system=None))

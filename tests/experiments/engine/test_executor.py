@@ -77,7 +77,7 @@ def test_progress_fits_the_terminal(kind: str, width: int, line: str, monkeypatc
     monkeypatch.setattr("reports.terminal.PERIOD", 0.01)
     console = Console(file=text, width=width, force_terminal=kind != "none", _environ={"TERM": kind}, color_system=None)
     tasks = Plan.of(TRIALS[:1]).tasks
-    with Progress(Remaining(Plan.of(TRIALS[:1]), tasks, {}), console) as progress:
+    with Progress(Remaining(Plan.of(TRIALS[:1]), tasks), console) as progress:
         for task in tasks:
             progress.begin(task)
             progress.advance(task.cost)

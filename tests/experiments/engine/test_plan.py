@@ -1,6 +1,5 @@
-"""A plan holds each artifact once and before what needs it; --only and --shard take parts of it."""
+"""A plan holds each artifact once and before what needs it; --only takes a part of it."""
 
-import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,12 @@ from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import Euler
 from experiments.beta import trials
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import ForeignConfig
 from experiments.config.identity import identity
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Infeasible, Trial
-from experiments.engine import failures
 from experiments.engine.plan import Plan
-from experiments.engine.selection import only, shard
-from experiments.engine.tasks import TRAIN_COST, Outcome
+from experiments.engine.selection import only
+from experiments.engine.tasks import TRAIN_COST
 from experiments.store.store import Store
 from experiments.studies.beta import PRESETS
 
@@ -64,19 +61,16 @@ def test_cost_counts_unique_samplings_and_trainings() -> None:
     assert len(plan.trials) == 2
 
 
-def test_what_the_store_holds_or_remembers_is_not_left(tmp_path: Path) -> None:
+def test_what_the_store_holds_or_what_failed_is_not_left(tmp_path: Path) -> None:
     store, plan = Store(tmp_path), Plan.of(TRIALS[:2])
     assert plan.remaining(store).tasks == plan.tasks
     model, _, *_, sampling, last = plan.tasks
     with store.writing(last.kind, last.name):
         pass
-    failures.remember(model, Outcome(model.name, "ValueError: lr", permanent=True), store)
-    left = plan.remaining(store)
+    left = plan.remaining(store, {model.name})
     assert [task for task in plan.tasks if task not in left.tasks] == [model, sampling, last]  # its samples are scored
-    assert left.failed[model.name].error == f"ValueError: lr ({failures.HOW})"
-    assert left.counts("models") == (1, 0, 1) and left.counts("scores") == (2, 1, 0)
-    assert plan.remaining(store, retry_failed=True).tasks == plan.tasks[:-2]
-    assert plan.remaining(store).failed == {}
+    assert left.counts("models") == (1, 0) and left.counts("scores") == (2, 1)
+    assert plan.remaining(store).tasks == plan.tasks[:-2]
 
 
 @pytest.mark.parametrize(
@@ -118,30 +112,3 @@ def test_a_query_that_does_not_do_says_what_would(query: str, message: str) -> N
     with pytest.raises(ValueError, match="only=") as caught:
         only(PLANNED, query)
     assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3])
-def test_shards_share_out_cells_and_no_network_is_in_two(n: int) -> None:
-    parts = [shard(PLANNED, f"{i}/{n}") for i in range(1, n + 1)]
-    assert sorted(map(repr, itertools.chain(*parts))) == sorted(map(repr, TRIALS))
-    networks = [{identity(trial.model) for trial in part if isinstance(trial, Trial)} for part in parts]
-    assert sum(map(len, networks)) == len(set().union(*networks)) == 3
-    assert max(map(len, networks)) - min(map(len, networks)) <= 1
-
-
-def test_runs_of_a_network_that_nobody_trains_are_shared_out_by_samples() -> None:
-    foreign = replace(PRESETS["smoke"], foreign=ForeignConfig("python:a:b", "0"))
-    parts = [shard(list(trials(foreign)), f"{i}/2") for i in (1, 2)]
-    costs = [sum(task.cost for task in Plan.of(part).tasks) for part in parts]
-    assert 0.5 < costs[0] / costs[1] < 2
-    assert not {task.name for task in Plan.of(parts[0]).tasks} & {
-        task.name for task in Plan.of(parts[1]).tasks if task.kind != "references"
-    }
-
-
-@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2"])
-def test_a_shard_is_i_of_n(text: str) -> None:
-    with pytest.raises(ValueError, match="it must be i/n with i from 1 to n, such as 1/4"):
-        shard(PLANNED, text)
-    with pytest.raises(ValueError, match=r"there are only 3 parts to share out; use --shard i/3"):
-        shard(PLANNED, "1/4")

@@ -1,5 +1,6 @@
 """A race: the settings with the lowest KD meet on other images."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from io import StringIO
@@ -10,7 +11,7 @@ from rich.console import Console
 from short_sweep import REFERENCE, TRAIN, known_images
 
 from diffusion_core.samplers import Euler, Heun
-from experiments.config.comparison import BestSet, Comparison, Field, Left, Race, Refinement, Scores, by_setting
+from experiments.config.comparison import BestSet, Comparison, Field, Left, Race, by_setting
 from experiments.config.config import Ladder, SampleConfig, ScoreConfig
 from experiments.config.trial import Trial
 from experiments.engine import tasks
@@ -36,15 +37,15 @@ def trial(setting: str, seed: int = 0) -> Trial:
     return Trial("test", "2 steps", ScoreConfig(samples, REFERENCE), setting)
 
 
-def race(settings: Sequence[str], seen: list[Left], *refinement: Refinement) -> Race:
-    def then(first: Left, left: Left, field: Field, share: float) -> tuple[list[Trial], list[Comparison]]:
+def race(settings: Sequence[str], seen: list[Left], deadline: float = math.inf) -> Race:
+    def then(left: Left, field: Field, share: float) -> tuple[list[Trial], list[Comparison]]:
         seen.append(left)
         shares.append(share)
-        assert set(left["2 steps"]) <= set(field["2 steps"]) and set(first["2 steps"]) <= set(settings)
+        assert set(left["2 steps"]) <= set(field["2 steps"])
         finals = [replace(trial(name, seed=5), mode="final") for name in left["2 steps"]]
         return finals, [BestSet("final", by_setting(finals)["final"])]
 
-    return Race(by_setting([trial(name) for name in settings]), 2, then, *refinement)
+    return Race(by_setting([trial(name) for name in settings]), 2, then, deadline)
 
 
 def run(planned: Race, store: Store, trials: Sequence[Trial] | None = None, said: StringIO | None = None) -> Raced:
@@ -101,42 +102,16 @@ def test_a_part_of_the_race_is_run_alone(store: Store) -> None:
     assert seen == [] and outcome.rows == [] and len(outcome.result.rows) == 1
 
 
-def refined(new: Sequence[str], asked: list[tuple[int, Left, Scores]], rounds: int = 1, **more: float) -> Refinement:
-    def propose(number: int, left: Left, known: Field, scores: Scores) -> Field:
-        asked.append((number, dict(left), {mode: dict(kd) for mode, kd in scores.items()}))
-        return by_setting([trial(name) for name in new])
-
-    return Refinement(rounds, propose, **more)
-
-
-def test_new_settings_meet_the_best_so_far_on_the_same_images(store: Store) -> None:
-    seen, asked = list[Left](), list[tuple[int, Left, Scores]]()
-    outcome = run(
-        race(["same, 0", "same, 1e-9", "worse, 0"], seen, refined(["same, 2e-9", "worse, 1e-9"], asked)), store
-    )
-    ((number, left, scores),) = asked
-    assert number == 1 and set(left["2 steps"]) == {"same, 0", "same, 1e-9"}
-    assert set(scores["2 steps"]) == {"same, 0", "same, 1e-9", "worse, 0"}
-    second = {row["setting"]: row["left"] for row in outcome.rows if row["round"] == 1}
-    assert second.keys() == {"same, 2e-9", "worse, 1e-9"} and not second["worse, 1e-9"]
-    kd = {row["setting"]: row["value"] for row in outcome.rows}
-    assert seen[0]["2 steps"] == tuple(sorted(kd, key=lambda name: kd[name])[:2])
-    again = run(race(["same, 0", "same, 1e-9", "worse, 0"], [], refined(["same, 2e-9", "worse, 1e-9"], [])), store)
-    assert again.result.evaluations == 0 and again.rows == outcome.rows
-
-
-def test_when_the_time_is_up_no_round_begins(tmp_path: Path) -> None:
-    seen, asked = list[Left](), list[tuple[int, Left, Scores]]()
-    late = refined(["same, 2e-9"], asked, deadline=0.0)
-    run(race(["same, 0", "same, 1e-9", "worse, 0"], seen, late), known_images(tmp_path))
-    assert asked == []
-    assert [len(left["2 steps"]) for left in seen[-3:]] == [2, 1, 1]  # fewer finalists are confirmed
+def test_when_the_time_is_up_fewer_are_confirmed(tmp_path: Path) -> None:
+    seen = list[Left]()
+    run(race(["same, 0", "same, 1e-9", "worse, 0"], seen, deadline=0.0), known_images(tmp_path))
+    assert [len(left["2 steps"]) for left in seen[-3:]] == [2, 1, 1]
     assert shares[-3:] == [1.0, 1.0, 0.0]  # and on fewer images
 
 
 def test_a_short_time_leaves_out_the_last_settings_of_the_race(store: Store) -> None:
     said, settings = StringIO(), ["same, 0", "same, 1e-9", "worse, 0", "worse, 1e-9"]
-    outcome = run(race(settings, [], refined([], [], deadline=0.0)), store, said=said)
+    outcome = run(race(settings, [], deadline=0.0), store, said=said)
     assert {row["setting"] for row in outcome.rows} == set(settings[:3])
     assert "the time is short, 2 steps: 3 of 4 settings run; left out: “worse, 1e-9”" in said.getvalue()
     assert any(row["mode"] == "final" for row in outcome.result.rows)
@@ -159,6 +134,6 @@ def test_a_race_that_goes_on_from_the_store_keeps_to_its_time_too(
         return replace(result, seconds=10.0 * bool(result.evaluations))
 
     monkeypatch.setattr("experiments.engine.race.time.monotonic", lambda: clock[0])
-    planned = race(names, [], refined([], [], deadline=30.0))
+    planned = race(names, [], deadline=30.0)
     outcome = raced(Plan.of(planned.trials), planned, timed, store, QUIET)
     assert ran[:2] == [3, 1] and {row["setting"] for row in outcome.rows} < set(names)

@@ -1,4 +1,4 @@
-"""The command as a whole: interrupts, shards, parts, and two sweeps on one store at a time."""
+"""The command as a whole: interrupts, parts, and two sweeps on one store at a time."""
 
 import json
 import re
@@ -155,19 +155,6 @@ def test_two_sweeps_on_one_store_at_once(tmp_path: Path, whole: Path) -> None:
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
 
 
-def test_shards_fill_one_store_and_the_command_without_them_makes_the_report(tmp_path: Path, whole: Path) -> None:
-    arguments = words(tmp_path / "out", tmp_path / "store")
-    known_images(tmp_path / "store")
-    for i in (1, 2):
-        part = typed(*arguments, "--shard", f"{i}/2")
-        assert part.status == 0
-        assert part.summary["table"] == str(tmp_path / "out" / f"shard-{i}-of-2" / "table.csv")
-        said = part.stdout.splitlines()[-2]
-        assert said.endswith("the report comes from: python -m experiments " + " ".join(arguments))
-    assert typed(*arguments).summary["evaluations"] == 0
-    pd.testing.assert_frame_equal(table(tmp_path / "out"), table(whole / "out"), check_exact=True)
-
-
 @pytest.mark.parametrize(
     ("installed", "message"),
     [(True, "ray_address='127.0.0.1:9': "), (False, "Ray is not installed; pip install -e '.[cluster]' brings it")],
@@ -188,7 +175,7 @@ def test_a_ray_that_is_not_there_is_one_line_and_status_2(
 
 
 def test_files_of_others_are_not_taken_for_results(tmp_path: Path) -> None:
-    picture, code = tmp_path / "images" / "cat.png", tmp_path / "export" / "8-evaluations-comfyui.txt"
+    picture, code = tmp_path / "images" / "cat.png", tmp_path / "export" / "8-evaluations-torch.py"
     for path in (picture, code):
         path.parent.mkdir()
         path.write_text("mine")

@@ -1,6 +1,5 @@
 """Every export is run, with the same noise, against the library that it is for, and gives our images."""
 
-import re
 import sys
 import types
 from collections.abc import Callable, Iterable
@@ -31,11 +30,10 @@ from diffusion_core.samplers import (
     Sampler,
     sample,
 )
-from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import karras
 from experiments.export import network, verify
-from experiments.export.libraries import comfyui, diffusers, k_diffusion
+from experiments.export.libraries import diffusers, k_diffusion
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
 from experiments.export.verify import as_users_call, run
@@ -146,10 +144,6 @@ def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: b
         *((diffusers, Euler(0.0), name, "diffusers' schedulers need a network with a table of times")
           for name in ("ours", "edm x0", "flow", "vp v, cosine, side")),
         (diffusers, Euler(0.0), "vp whole", r"those of your network are rounded \(whole=True\); use the torch"),
-        (comfyui, EulerChurn(**CHURN), "vp eps", "ComfyUI's own sampler nodes have no field for churn"),
-        (comfyui, RESTART, "vp eps", "ComfyUI has no restart"),
-        (comfyui, Euler(1.0), "flow", "step a flow in another way than ours, except for Euler without noise"),
-        (comfyui, Heun(), "flow", "step a flow in another way"),
     ],
 )  # fmt: skip
 def test_what_a_library_cannot_express_is_said(
@@ -163,7 +157,7 @@ ALL = Convention("flow", adapters.FlowTime(), "velocity", side=6, labels="balanc
                  null_label=5)  # fmt: skip
 
 
-@pytest.mark.parametrize("make", [torch_loop, k_diffusion, comfyui])
+@pytest.mark.parametrize("make", [torch_loop, k_diffusion])
 def test_labels_guidance_and_the_size_of_the_images_are_said(make: Callable[[Target], str]) -> None:
     one = target(Euler(0.0), adapters.Adapter(net, IMAGES, ALL))
     own = "" if make is torch_loop else "Left to you. "
@@ -172,7 +166,7 @@ def test_labels_guidance_and_the_size_of_the_images_are_said(make: Callable[[Tar
         f"# {own}Labels: image i has label i % 3",
         f"# {own}Guidance: classifier-free, scale 2; label 5 is no label",
     ]
-    assert ("torch.randn(16, 1, 6, 6)" in make(one)) == (make is not comfyui)
+    assert "torch.randn(16, 1, 6, 6)" in make(one)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +233,7 @@ def k_sampling(noise: Callable[[], Tensor]) -> KSampling:
 
 
 def denoiser(model: Model, back: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-    """The clean image in the network's own units, as k-diffusion and ComfyUI call networks."""
+    """The clean image in the network's own units, as k-diffusion calls networks."""
     scale = getattr(model, "scale", 1.0)
     return lambda x, sigma: x - sigma.view(-1, 1, 1, 1) * model(back(x), sigma / scale)
 
@@ -258,67 +252,6 @@ def test_k_diffusion_gives_our_images(
     monkeypatch.setitem(sys.modules, "k_diffusion.sampling", module)
     images = back(run(k_diffusion(target(sampler, model, to_zero)))(denoiser(model, back), noise))
     torch.testing.assert_close(images, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
-
-
-# -------------------------------------------------------------------------------------------------------------- ComfyUI
-
-
-def comfy(text: str, model: Any, x: Tensor, noise: Callable[[], Tensor]) -> Tensor:
-    """What ComfyUI does with such nodes: they call k-diffusion's functions; x is in the space of the noise level."""
-    functions, sigmas = k_sampling(noise), torch.empty(0)
-    for node, lines in re.findall(r"^(\w+)\n((?:  .*\n?)+)", text, re.MULTILINE):
-        fields = dict(line.strip().split(": ") for line in lines.splitlines())
-        if node == "ManualSigmas":  # reads no exponents
-            sigmas = torch.tensor([float(number) for number in re.findall(r"[-+]?(?:\d*\.*\d+)", fields["sigmas"])])
-        elif node == "KSamplerSelect":
-            x = functions[f"sample_{fields['sampler_name']}"](model, x, sigmas)
-        else:
-            name = {"SamplerEulerAncestral": "euler_ancestral", "SamplerDPMPP_2M_SDE": "dpmpp_2m_sde"}[node]
-            values = {"eta": float(fields["eta"]), "s_noise": float(fields["s_noise"])}
-            x = functions[f"sample_{name}"](model, x, sigmas, noise_sampler=lambda *_: noise(), **values)
-    return x
-
-
-@pairs([*EULER, Heun(), DPMpp2M(), DPMpp2MSDE(0.7)], ["ours", "vp eps", "edm x0"])
-@ends
-def test_comfyui_gives_our_images(name: str, sampler: Sampler, to_zero: bool) -> None:
-    model = MODELS[name]
-    _, noise, back = users(model)
-    one = target(sampler, model, to_zero)
-    text = comfyui(one)
-    if one.shift:
-        assert f"filled with {one.shift:.6g}," in text
-    images = comfy(text, denoiser(model, back), one.shift + one.sigmas[0] * noise(), noise)
-    torch.testing.assert_close(back(images), ours(sampler, model, to_zero), rtol=0, atol=1e-3)
-
-
-def test_comfyui_text_says_what_differs_there_and_which_parts_need_a_seed() -> None:
-    own = "SamplerCustom in place of SamplerCustomAdvanced; add_noise: false; noise_seed: "
-    noisy, quiet = (comfyui(target(EulerSplit(1.0, eta, 1.0), MODELS["ours"])) for eta in (0.3, 0.0))
-    assert [(text.count(own), text.count("noise: DisableNoise;")) for text in (noisy, quiet)] == [(1, 0), (0, 1)]
-    rounded = {name: "rounds the times" in comfyui(target(Heun(), MODELS[name])) for name in ("vp eps", "vp whole")}
-    assert rounded == {"vp eps": True, "vp whole": False}
-
-
-@ends
-@pytest.mark.parametrize("name", ["flow", "flow, data at 1"])
-def test_comfyui_steps_a_flow_along_its_own_time(name: str, to_zero: bool) -> None:
-    """There x is (1 - t) image + t noise, and Euler's slope is (x - denoised) / t."""
-    model = MODELS[name]
-    _, noise, back = users(model)
-    one = target(Euler(0.0), model, to_zero)
-
-    def denoised(z: Tensor, time: Tensor) -> Tensor:
-        share = (1 - time).view(-1, 1, 1, 1)
-        index, x = torch.arange(len(z)), back(z / share)
-        sigma = time / (1 - time) / model.scale  # type: ignore[attr-defined]
-        eps = at_samples(model, index)(x, sigma)
-        return (x - sigma.view(-1, 1, 1, 1) * eps) * model.scale + model.shift  # type: ignore[attr-defined]
-
-    first = one.sigmas[0] / (1 + one.sigmas[0])
-    z = comfy(comfyui(one), denoised, (1 - first) * one.shift + first * noise(), noise)
-    last = one.sigmas[-1] / (1 + one.sigmas[-1])
-    torch.testing.assert_close(back(z / (1 - last)), ours(Euler(0.0), model, to_zero), rtol=0, atol=1e-3)
 
 
 # ------------------------------------------------------------------------------------------------------------ diffusers

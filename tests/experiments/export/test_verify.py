@@ -64,7 +64,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
         monkeypatch.setattr(export, "images_of", lambda *_: IMAGES)
         monkeypatch.setattr(export, "load_model", lambda *_: model)
         if code is not None:
-            monkeypatch.setitem(export.EXPORTS, "torch", (".py", lambda target: code))
+            monkeypatch.setitem(export.EXPORTS, "torch", lambda target: code)
         printed = write(tmp_path, rows, [trial])
         (setting,) = json.loads((tmp_path / "settings.json").read_text())["settings"]
         return setting, printed
@@ -94,7 +94,7 @@ def test_a_budget_without_a_setting_is_said(written: Written) -> None:
 def test_code_that_differs_or_fails_is_left_out_and_said(code: str, why: str, written: Written, tmp_path: Path) -> None:
     entry, printed = written(code=code)
     assert entry["no_exports"]["torch"].startswith(why) and f"no code for torch, a: {why}" in printed
-    assert entry["difference"] is None and "torch" not in entry["exports"] and "comfyui" in entry["exports"]
+    assert entry["difference"] is None and "torch" not in entry["exports"] and "k-diffusion" in entry["exports"]
     assert not list((tmp_path / "export").glob("*torch*"))
 
 
@@ -112,7 +112,7 @@ def test_code_for_a_random_network_is_marked_as_not_compared(written: Written, t
 def test_code_is_compared_where_it_can_be(written: Written) -> None:
     entry, _ = written()
     assert entry["difference"] < 1e-4 and entry["model_shape"] == [1, 8, 8]
-    assert set(entry["not_compared"]) == {"k-diffusion", "comfyui"}
+    assert set(entry["not_compared"]) == {"k-diffusion"}
 
 
 def test_a_network_that_rounds_more_may_differ_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -292,27 +292,6 @@ def test_a_reading_that_repairs_doubtful_levels_may_be_worse_at_others_within_li
     assert (best is not None) == (off == 0.07)
 
 
-def test_two_changes_are_tried_too_where_one_that_sets_several_things_may_fit_by_chance() -> None:
-    def model(x: Tensor, sigma: Tensor) -> Tensor:
-        return torch.zeros_like(x)
-
-    def first(x: Tensor, sigma: Tensor) -> Tensor:  # not better before the second change
-        return -EXACT(x, sigma)
-
-    def chance(x: Tensor, sigma: Tensor) -> Tensor:
-        return EXACT(x, sigma) + 0.1
-
-    batch, linear = Batch(DATA, torch.arange(8), SIGMAS, "cpu"), linear_errors(DATA, SIGMAS)
-    readings = Readings(model, batch, batch.errors(model), linear)
-    tried = [
-        Alternative("process", "chance", lambda read: chance if read is model else read),
-        Alternative("range", "one", lambda read: first if read is model else read),
-        Alternative("sign", "two", lambda read: EXACT if read is first else read),
-    ]
-    best = readings.best(tried)
-    assert best is not None and [part.says for part in best.parts] == ["one", "two"]
-
-
 def level(sigma: float, error: float, trained: float | None = None, known: bool = True) -> Level:
     return Level(sigma, error, 0.4, trained, None, known)
 

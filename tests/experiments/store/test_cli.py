@@ -1,17 +1,15 @@
-"""`python -m experiments store`: shows and makes room; never removes what a row needs."""
+"""`python -m experiments store`: what there is, and when it was last used."""
 
 import os
 import re
-import socket
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 from smoke import typed
 
-from experiments.store.checksums import MANIFEST, Name
-from experiments.store.cli import read_age, read_size, to_evict
-from experiments.store.listing import Artifact
+from experiments.store.checksums import MANIFEST
 from experiments.store.store import Store
 
 DAY = 24 * 3600
@@ -55,60 +53,12 @@ def test_an_empty_store_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_gc_removes_samples_by_age(root: Path) -> None:
-    assert "would remove samples/s40, 4.1 kB" in store(root, "gc", "--older-than", "30d", "--dry-run")
-    assert len(names(root)) == 5
-    assert "removed samples/s40" in store(root, "gc", "--older-than", "30d")
-    assert names(root) == {"m0", "m1", "s20", "s0"}
+def test_what_is_deleted_by_hand_is_gone(root: Path) -> None:
+    shutil.rmtree(root / "samples")
+    assert "samples" not in store(root, "ls") and names(root) == {"m0", "m1"}
 
 
-def test_gc_removes_the_least_recently_used_until_the_store_is_small_enough(root: Path) -> None:
-    store(root, "gc", "--max-bytes", "17kB")
-    assert names(root) == {"m0", "m1", "s20", "s0"}
-    Store(root).path("samples", "s20")  # used: but s0 was used within ten minutes anyway
-    said = store(root, "gc", "--max-bytes", "0")
-    assert "that is more than 0 bytes: what is left are samples used in the last ten minutes" in said
-    assert names(root) == {"m0", "m1", "s20", "s0"}
-
-
-def test_gc_clears_up_after_killed_runs(root: Path) -> None:
-    left = root / "tmp" / f"abc-{2**22 + 1}-0-{socket.gethostname()}"
-    left.mkdir()
-    (left / "half").write_bytes(bytes(1000))
-    assert "1 leftovers" in store(root, "ls")
-    store(root, "gc", "--dry-run")
-    assert left.exists()
-    assert "say --max-bytes 2GB or --older-than 30d" in store(root, "gc")
-    assert not left.exists() and len(names(root)) == 5
-
-
-def test_samples_are_evicted_in_order_of_use_and_nothing_else_is() -> None:
-    ages = {"samples/a": 5, "models/b": 9, "samples/c": 7, "scores/d": 8, "samples/e": 0.001}
-    artifacts = [Artifact(Name(*name.split("/")), 10, 100 * DAY - age * DAY) for name, age in ages.items()]
-
-    def evicted(most: int | None = None, oldest: float | None = None) -> list[str]:
-        return [artifact.name.identity for artifact in to_evict(artifacts, most, oldest, 100 * DAY)]
-
-    assert evicted() == [] and evicted(most=50) == []
-    assert evicted(most=49) == ["c"] and evicted(most=0) == ["c", "a"]
-    assert evicted(oldest=6 * DAY) == ["c"] and evicted(most=35, oldest=6 * DAY) == ["c", "a"]
-
-
-def test_sizes_and_ages_are_read() -> None:
-    assert [read_size("x", text) for text in ("12", "500MB", "1.5 GiB", "2tb", "3kB")] == [
-        12, 500_000_000, 1_610_612_736, 2_000_000_000_000, 3000,
-    ]  # fmt: skip
-    assert [read_age("x", text) for text in ("90m", "12h", "30d", "2w")] == [5400, 43_200, 30 * DAY, 14 * DAY]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["gc", "--max-bytes", "2 apples"], "error: max_bytes='2 apples': it must be a size such as 500MB"),
-        (["gc", "--older-than", "30"], "error: older_than='30': it must be an age such as 30d"),
-        (["ls", "--kind", "sample"], "error: kind='sample': there is none in "),
-    ],
-)
-def test_bad_arguments_are_one_line_and_status_2(arguments: list[str], message: str, root: Path) -> None:
-    ended = typed("store", *arguments, "--store", str(root))
-    assert ended.refused(message), ended
+def test_a_folder_that_is_bad_is_one_line_and_status_2(root: Path) -> None:
+    ended = typed("store", "ls", "--kind", "sample", "--store", str(root))
+    assert ended.refused("error: kind='sample': there is none in "), ended
+    assert typed("store", "--store", "s3://a/b").refused("error: store='s3://a/b': it must be a folder")

@@ -1,4 +1,4 @@
-"""What every store promises: complete or absent, verified on reading, one copy of each artifact, no leftovers."""
+"""What a store promises: complete or absent, verified on reading, one copy of each artifact, no leftovers."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from small_artifact import CONTENT, process, put
 
-from experiments.store.checksums import MANIFEST, Name, read_sums
+from experiments.store.checksums import MANIFEST, Name, find_faults, read_sums
 from experiments.store.store import Store, StoreError, read_json, write_json
 
 FAULTS = {
@@ -23,10 +23,15 @@ FAULTS = {
 }
 
 
-def places(store: Store) -> dict[str, str]:
-    """The files that a store holds, wherever it is: name -> place."""
-    files = [path for path in store.files.find(store.base) if not path.startswith(f"{store.base}/tmp/")]
-    return {path.rsplit("/", 1)[1]: path for path in files}
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """An empty store."""
+    return str(tmp_path / "store")
+
+
+def places(store: Store) -> dict[str, Path]:
+    """The files that a store holds: name -> place."""
+    return {path.name: path for path in store.root.glob("[!t]*/**/*") if path.is_file()}
 
 
 def temporaries(store: Store) -> list[Path]:
@@ -34,17 +39,17 @@ def temporaries(store: Store) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_an_artifact_appears_only_when_it_is_complete(url: str, elsewhere: Callable[[str], Store]) -> None:
+def test_an_artifact_appears_only_when_it_is_complete(url: str) -> None:
     store = Store(url)
     with store.writing("models", "abc") as folder:
         (folder / "file").write_bytes(CONTENT)
         assert not Store(url).has("models", "abc") and places(store) == {}
-    other = elsewhere(url)
+    other = Store(url)
     assert other.has("models", "abc") and not other.has("models", "other")
     assert (other.path("models", "abc") / "file").read_bytes() == CONTENT
     (artifact,) = other.artifacts()
     assert artifact.name == Name("models", "abc") and artifact.size > 4096 and abs(artifact.used - time.time()) < 60
-    assert temporaries(store) == [] and temporaries(other) == []
+    assert temporaries(store) == []
 
 
 def test_a_failure_leaves_nothing(url: str) -> None:
@@ -56,13 +61,13 @@ def test_a_failure_leaves_nothing(url: str) -> None:
 
 @pytest.mark.parametrize("late", [False, True], ids=["one looks in time", "both look too early"])
 def test_the_first_of_two_writers_counts_and_the_second_succeeds_too(
-    late: bool, url: str, elsewhere: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
+    late: bool, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If both saw no manifest and both have moved their files there, creating the manifest decides."""
     store = Store(url)
     with store.writing("models", "abc") as slow:
         (slow / "file").write_text("slow")
-        with elsewhere(url).writing("models", "abc") as fast:
+        with Store(url).writing("models", "abc") as fast:
             (fast / "file").write_text("fast")
         if late:
             answers, honest = iter([None]), Store._manifest
@@ -78,26 +83,25 @@ def test_damage_is_reported_and_removed_and_computed_again(
     url: str,
     tmp_path: Path,
     spoil: Callable[..., None],
-    elsewhere: Callable[[str], Store],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     first = Store(url)
     put(first)
     place = places(first)[MANIFEST if "manifest" in fault else "file"]
     copy = tmp_path / "copy"
-    copy.write_bytes(first.files.cat_file(place))
+    copy.write_bytes(place.read_bytes())
     spoil(copy, fault.removesuffix(" manifest"))
-    first.files.rm_file(place)
+    place.unlink()
     if copy.exists():
-        first.files.pipe_file(place, copy.read_bytes())
+        place.write_bytes(copy.read_bytes())
 
-    store = elsewhere(url)
+    store = Store(url)
     assert not store.has("models", "abc")
     report = f"store {url}: models/abc is damaged: {FAULTS[fault]}; it was removed and will be computed again"
     records = [record for record in caplog.records if record.name.startswith("experiments")]
     assert [(record.levelno, record.message) for record in records] == [(logging.WARNING, report)]
     assert store.artifacts() == [] and temporaries(store) == []
-    assert (put(store) / "file").read_bytes() == CONTENT and elsewhere(url).has("models", "abc")
+    assert (put(store) / "file").read_bytes() == CONTENT and Store(url).has("models", "abc")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -106,15 +110,15 @@ def test_damage_is_noticed_by_a_process_that_has_seen_it_sound(
 ) -> None:
     store = Store(tmp_path)
     put(store)
-    spoil(Path(places(store)[MANIFEST if "manifest" in fault else "file"]), fault.removesuffix(" manifest"))
+    spoil(places(store)[MANIFEST if "manifest" in fault else "file"], fault.removesuffix(" manifest"))
     assert not store.has("models", "abc") and store.artifacts() == []
 
 
-def test_a_path_to_damaged_files_is_not_handed_out(url: str, elsewhere: Callable[[str], Store]) -> None:
+def test_a_path_to_damaged_files_is_not_handed_out(url: str) -> None:
     put(Store(url))
-    Store(url).files.pipe_file(places(Store(url))["file"], b"x")
+    places(Store(url))["file"].write_bytes(b"x")
     with pytest.raises(StoreError, match=r"file truncated: 1 bytes instead of 4096; .* run the same command again"):
-        elsewhere(url).path("models", "abc")
+        Store(url).path("models", "abc")
 
 
 def test_only_the_copy_that_was_damaged_is_removed(url: str) -> None:
@@ -128,10 +132,10 @@ def test_only_the_copy_that_was_damaged_is_removed(url: str) -> None:
 
 
 def test_what_is_removed_while_it_is_read_is_absent_and_not_damaged(
-    url: str, elsewhere: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(Store(url))
-    store = elsewhere(url)
+    store = Store(url)
     honest = read_sums
 
     def slow(manifest: bytes) -> Any:
@@ -144,20 +148,20 @@ def test_what_is_removed_while_it_is_read_is_absent_and_not_damaged(
     assert [record for record in caplog.records if record.name.startswith("experiments")] == []
 
 
-def test_half_an_upload_is_absent_and_collected_after_a_day(
-    url: str, elsewhere: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(Store(url))
-    store = elsewhere(url)
-    store.files.rm_file(places(store)[MANIFEST])
-    assert not store.has("models", "abc") and store.artifacts() == [] and store.leftovers() == []
-    put(store)
-    honest = time.time
-    monkeypatch.setattr("time.time", lambda: honest() + 25 * 3600)
-    assert [leftover.size for leftover in store.leftovers()] == [4096, 20]
-    for leftover in store.leftovers():
-        store.remove_leftover(leftover)
-    assert store.leftovers() == [] and Store(url).has("models", "abc")
+def test_half_an_artifact_is_absent_and_made_again(url: str) -> None:
+    put(store := Store(url))
+    places(store)[MANIFEST].unlink()
+    assert not store.has("models", "abc") and store.artifacts() == []
+    assert (put(store) / "file").read_bytes() == CONTENT and Store(url).has("models", "abc")
+
+
+@pytest.mark.parametrize("text", ["s3://bucket/store", "gs://b"])
+def test_a_url_is_refused_also_after_path_has_shortened_it(text: str) -> None:
+    for root in (text, Path(text), Path("/home") / text):
+        with pytest.raises(StoreError, match=r"it must be a folder; copy one that lies elsewhere .* `aws s3 sync`"):
+            Store(root)
+    with pytest.raises(StoreError, match=r"store='': it must be a folder$"):
+        Store("")
 
 
 # ------------------------------------------------------------------------------------------------------ in a folder
@@ -191,7 +195,7 @@ def test_a_kill_in_any_phase_of_a_write_loses_nothing_finished(phase: str, compl
     assert store.has("models", "finished") and (first / "file").read_bytes() == CONTENT
     assert Store(tmp_path).has("models", "abc") == complete
     store.sweep_temporaries()
-    assert temporaries(store) == [] and store.leftovers() == []
+    assert temporaries(store) == []
     assert (put(store) / "file").read_bytes() == CONTENT
 
 
@@ -237,14 +241,14 @@ def test_a_place_without_hard_links_keeps_one_copy(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(Path, "hardlink_to", forbidden)
     assert (put(Store(tmp_path)) / "file").read_bytes() == CONTENT
-    test_the_first_of_two_writers_counts_and_the_second_succeeds_too(False, str(tmp_path / "2"), Store, monkeypatch)
+    test_the_first_of_two_writers_counts_and_the_second_succeeds_too(False, str(tmp_path / "2"), monkeypatch)
 
 
 def test_files_are_read_again_only_if_they_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     folder = put(store)
-    reads, honest = [], Store._faults
-    monkeypatch.setattr(Store, "_faults", lambda *arguments: reads.append(1) or honest(*arguments))
+    reads, honest = [], find_faults
+    monkeypatch.setattr("experiments.store.store.find_faults", lambda *arguments: reads.append(1) or honest(*arguments))
     assert store.has("models", "abc") and not reads  # this process wrote it
     fresh = Store(tmp_path)
     assert fresh.has("models", "abc") and fresh.has("models", "abc") and len(reads) == 1

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from reports.best_sets import BestSet
-from reports.pages import _noise_map as noise_map
 from reports.pages import noise_levels
 from reports.results import Run, read_run
 from reports.sentences import pairs
@@ -90,29 +89,3 @@ def test_settings_beyond_the_third_are_counted(tmp_path: Path) -> None:
 def test_a_member_of_the_set_that_scores_worse_than_others_is_undecided(kd: list[float], tied: list[str]) -> None:
     settings = pd.DataFrame({"setting": list("abcd"), "kd": kd, "in_set": [True, True, False, True], "no_verdict": ""})
     assert list(BestSet("eta 1", float("nan"), settings, "a", "a", "", "kd").tied["setting"]) == tied
-
-
-def test_one_setting_alone_ties_with_none() -> None:
-    settings = pd.DataFrame({"setting": list("ab"), "kd": [1.0, 2.0], "in_set": [True, False], "no_verdict": ""})
-    assert noise_map.standing(BestSet("", float("nan"), settings, "a", "a", "", "kd")) == ["best of 2 settings"]
-
-
-@pytest.mark.parametrize(
-    ("no_verdict", "said"),
-    [
-        ("", "Change the default (log-normal): other settings are detectably better everywhere."),
-        ("no images", "No verdict: the samples of the default (log-normal) are no images."),
-    ],
-)
-def test_a_map_calls_nothing_better_than_a_default_whose_samples_are_no_images(
-    tmp_path: Path, no_verdict: str, said: str
-) -> None:
-    directory = Path(shutil.copytree(HERE, tmp_path / "run"))
-    sets = pd.read_csv(directory / "best_sets.csv")
-    usual = sets["setting"] == "log-normal"
-    sets["in_set"] = sets["best"] = sets["simplest"] = ~usual
-    sets["no_verdict"] = [no_verdict if is_usual else "" for is_usual in usual]
-    sets.to_csv(directory / "best_sets.csv", index=False)
-    table = pd.read_csv(directory / "table.csv").assign(p_mean=0.1, p_std=1.2)
-    table.to_csv(directory / "table.csv", index=False)
-    assert noise_map.opening(read_run(directory)).verdict == said

@@ -1,1 +1,0 @@
-"""Why does putting noise back help? The trials (experiment.py), their settings, the parts of the gain."""
