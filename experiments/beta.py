@@ -26,7 +26,18 @@ from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.studies.beta import COMMAND, PRESETS, BetaStudy
 
-FIXED = ("data", "train_images", "recipe", "train_seeds", "n_samples", "n_steps", "sigma_min", "schedule", "foreign")
+FIXED = (
+    "data",
+    "train_images",
+    "recipe",
+    "train_seeds",
+    "first_seed",
+    "n_samples",
+    "n_steps",
+    "sigma_min",
+    "schedule",
+    "foreign",
+)
 
 
 def main(study: BetaStudy, options: Options) -> pd.DataFrame:
@@ -73,7 +84,7 @@ def is_fixed(study: BetaStudy) -> bool:
 def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
     """Every trial of the experiment, for each network in turn."""
     primary, study = study, study.explored
-    for seed in study.seeds:
+    for number, seed in enumerate(study.seeds):
         model, ladder = study.model(seed), study.ladder()
         for eta in (0.0, 1.0):
             yield primary.trial("beta", "primary", f"eta {eta:g}", model, ladder, Euler(eta))
@@ -81,7 +92,7 @@ def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
         for text in study.solvers:
             solver = names.sampler(text)
             yield primary.trial("beta", "solvers", text, model, ladder, solver, budget=study.n_steps, longest=True)
-        if seed >= study.explore_seeds:
+        if number >= study.explore_seeds:
             continue
         for eta in (0.0, 1.0):
             yield study.trial("beta", "final-denoise", f"eta {eta:g}", model, ladder, Euler(eta), final_denoise=True)

@@ -35,8 +35,8 @@ def write_report(directory: Path) -> Path:
             edited so that no page can be made of it.
     """
     run = read_run(directory)
-    unpack_pictures(directory)
     page = page_of(run.info["experiment"])
+    unpack_pictures(directory)
     with _blaming_edits(run), figures.style():
         return write_pages(directory, about(run), page.sections(run), footer(run), page.opening(run))
 

@@ -15,9 +15,10 @@ from reports.terminal import Terminal, said
 
 MARGIN = 0.95  # plain fp32 is left only for a mode that takes at most this share of its time: noise must not decide
 CONTENTION = 1.25  # trainings side by side share caches, memory and clock: 1.16 to 1.24 times slower (bench/LOG.md)
-# seconds per network from which trainings side by side repay the start of their processes, and sampling repays the half
-# minute, once per machine, in which compilation is timed
-LONG = 20.0
+LONG = 20.0  # seconds per network from which trainings side by side repay the start of their processes
+WORTH_COMPILING = (
+    600.0  # seconds of a whole plan from which on the half minute is worth it in which compilation is timed
+)
 
 Trials = Callable[[AnyStudy], Iterable[Trial | Infeasible]]
 
@@ -74,19 +75,20 @@ def choose(model: ModelConfig, n_networks: int, evaluations: float, plain: Machi
         return Chosen(plain, plain, None, "this machine could not be timed, so everything is in plain fp32")
     eager = [timing for timing in measured if not timing.mode.compiled]  # a short run must not depend on a longer one
     sampling = best_sampling(eager, evaluations)
-    long = evaluations / sampling.images_per_second > LONG
-    if plain.device == "cpu" and model.from_scratch and long:  # compiled CUDA code was never measured
+    if not model.from_scratch:
+        machine = replace(plain, precision=sampling.mode.precision)
+        return Chosen(machine, machine, sampling.mode.batch, _why(eager, sampling))
+    alone = options.threads is not None or options.workers is not None or options.ray_address is not None
+    step = best_training(eager, plain.threads, 1 if alone else n_networks, model.images_seen)
+    together = 1.0 if step.mode.threads == plain.threads else CONTENTION * step.mode.threads / plain.threads
+    seconds = evaluations / sampling.images_per_second + together * model.images_seen / step.images_per_second
+    if plain.device == "cpu" and n_networks * seconds > WORTH_COMPILING:  # compiled CUDA code was never measured
         with waiting():
             measured = timings(subject, say, compiled=True)
         sampling = best_sampling(measured, evaluations)
-    machine = training = replace(plain, precision=sampling.mode.precision, compiled=sampling.mode.compiled)
-    reasons = [_in_words(sampling, _of(eager, SAMPLING)[0])]
-    if model.from_scratch:
-        alone = options.threads is not None or options.workers is not None or options.ray_address is not None
-        step = best_training(eager, plain.threads, 1 if alone else n_networks, model.images_seen)
-        training = replace(plain, precision=step.mode.precision, threads=step.mode.threads)
-        reasons.append(_in_words(step, _of(eager, TRAINING)[0]))
-    return Chosen(training, machine, sampling.mode.batch, f"timed on this machine: {'; '.join(reasons)}")
+    machine = replace(plain, precision=sampling.mode.precision, compiled=sampling.mode.compiled)
+    training = replace(plain, precision=step.mode.precision, threads=step.mode.threads)
+    return Chosen(training, machine, sampling.mode.batch, _why(eager, sampling, step))
 
 
 def best_sampling(measured: Iterable[Timing], evaluations: float) -> Timing:
@@ -119,6 +121,10 @@ def _best(measured: list[Timing], cost: Callable[[Timing], float]) -> Timing:
 def _of(measured: Iterable[Timing], stage: str) -> list[Timing]:
     """The timings of a stage. The plain one is first: it was measured first, and is the basis of comparison."""
     return [timing for timing in measured if timing.mode.stage == stage]
+
+
+def _why(eager: list[Timing], *chosen: Timing) -> str:
+    return f"timed on this machine: {'; '.join(_in_words(one, _of(eager, one.mode.stage)[0]) for one in chosen)}"
 
 
 def _in_words(best: Timing, plain: Timing) -> str:

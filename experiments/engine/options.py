@@ -63,8 +63,8 @@ class Running:
     """CPU threads per run. They are part of a run's identity."""
     dry_run: bool = False
     """Print the plan and run nothing: how many trainings and samplings, how many are done, how long the rest takes."""
-    only: Annotated[str | None, shown("QUERY", "everything")] = None
-    """Run a part: a pandas query over the columns of table.csv, such as 'mode == "same-ladder" and seed == 0'."""
+    only: Annotated[str | None, shown("CONDITION", "everything")] = None
+    """Run a part: a condition on the columns of table.csv, such as 'mode == "same-ladder" and seed == 1'."""
     json: bool = False
     """End with a summary as one line of JSON. Where the output is no terminal, it always does."""
 

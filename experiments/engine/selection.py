@@ -1,91 +1,122 @@
-"""Selects a part of a sweep: --only by the columns of its trials, --shard by their networks."""
+"""`--only`: a part of a sweep, by the columns of its trials. Nothing that is typed is executed."""
 
+import ast
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import pandas as pd
-
-from experiments.config.identity import identity
-from experiments.config.trial import Infeasible, Trial, described
-from experiments.engine.tasks import TRAIN_COST
+from experiments.config.trial import Infeasible, Row, Trial, described
 
 Planned = Sequence[Trial | Infeasible]
 EXAMPLE = """--only 'mode == "same-ladder" and seed == 0'"""
+ALLOWED = "columns, numbers, texts, lists, ==, !=, <, <=, >, >=, in, not in, and, or, not"
+COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda value, values: value in values,
+    ast.NotIn: lambda value, values: value not in values,
+}
+LONGEST = 2_000  # of a condition, in characters
 
 
-def only(planned: Planned, query: str) -> list[Trial | Infeasible]:
-    """The trials that match a pandas query (DataFrame.query).
+def only(planned: Planned, condition: str) -> list[Trial | Infeasible]:
+    """The trials for which a condition holds, such as 'mode == "same-ladder" and seed == 0'.
 
-    Its columns are the columns of table.csv that are known before the run, and `seed` for train_seed. After == and !=,
-    a value of the column needs no quotes: mode==same-ladder.
+    It knows the columns of table.csv that are known before the run, and `seed` for train_seed. After == and !=, a value
+    of the column needs no quotes: mode==same-ladder. A missing value equals nothing, and is neither smaller nor larger.
 
     Raises:
-        ValueError: the query cannot be read, or holds for no trial.
+        ValueError: the condition cannot be read, compares a text with a number, or holds for no trial.
     """
-    rows = [described(trial) for trial in planned]
-    frame = pd.DataFrame(rows).assign(seed=[row.get("train_seed") for row in rows])
+    rows = [row | {"seed": row.get("train_seed")} for row in map(described, planned)]
+    values = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+    known = {
+        name: list(dict.fromkeys(value for value in column if value is not None)) for name, column in values.items()
+    }
     try:
-        holds = frame.eval(_quoted(query, frame), engine="python")
-    except Exception as error:  # pandas and Python raise many types for a bad query
-        reason = " ".join(str(error).split())
-        raise ValueError(f"only={query!r}: {reason}; quote text as in {EXAMPLE}. {_columns(frame)}") from None
-    if not isinstance(holds, pd.Series) or holds.dtype != bool:
-        raise ValueError(f"only={query!r}: it is no condition; write one as in {EXAMPLE}. {_columns(frame)}")
-    chosen = [trial for trial, keep in zip(planned, holds, strict=True) if keep]
+        if len(condition) > LONGEST:
+            raise ValueError(f"it has over {LONGEST:,} characters")
+        tree = ast.parse(_quoted(condition.strip(), known), mode="eval").body
+        chosen = [trial for trial, row in zip(planned, rows, strict=True) if _holds(tree, row, known)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else str(error) or type(error).__name__
+        raise ValueError(
+            f"only={condition[:200]!r}: {reason}; it may have {ALLOWED}, with text in quotes, as in {EXAMPLE}. "
+            f"{_columns(known)}"
+        ) from None
     if not any(isinstance(trial, Trial) for trial in chosen):
-        raise ValueError(f"only={query!r}: it holds for none of {len(rows)} planned trials. {_columns(frame)}")
+        raise ValueError(f"only={condition!r}: it holds for none of {len(rows)} planned trials. {_columns(known)}")
     return chosen
 
 
-def shard(planned: Planned, text: str) -> list[Trial | Infeasible]:
-    """Part i of n, for the text i/n with i from 1. No network is trained in two parts; the parts cost about the same.
-
-    Trials whose network is not trained here are split by their samples.
-
-    Raises:
-        ValueError: `text` is not i/n, or there are fewer than n groups of trials to distribute.
-    """
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise ValueError(f"shard={text!r}: it must be i/n with i from 1 to n, such as 1/4")
-    number, n = int(match[1]), int(match[2])
-    costs: dict[str, float] = {}
-    samples: set[str] = set()
-    for trial in (trial for trial in planned if isinstance(trial, Trial)):
-        if _group(trial) not in costs:
-            costs[_group(trial)] = sum(network.images_seen for network in trial.model.networks) * TRAIN_COST
-        if (name := identity(trial.samples)) not in samples:
-            costs[_group(trial)] += trial.samples.evaluations
-            samples.add(name)
-    if n > len(costs):
-        raise ValueError(f"shard={text!r}: there are only {len(costs)} parts to share out; use --shard i/{len(costs)}")
-    loads, home = [0.0] * n, dict[str, int]()
-    for group in sorted(costs, key=lambda group: (-costs[group], group)):  # most expensive first, to the cheapest part
-        home[group] = loads.index(min(loads))
-        loads[home[group]] += costs[group]
-    return [trial for trial in planned if isinstance(trial, Trial) and home[_group(trial)] == number - 1]
+def _holds(node: ast.expr, row: Row, known: Mapping[str, list[Any]]) -> bool:
+    """Whether a condition holds for a row. Raises ValueError for what is none."""
+    match node:
+        case ast.BoolOp(op=op, values=parts):
+            found = [_holds(part, row, known) for part in parts]  # all of them, so that each is read
+            return all(found) if isinstance(op, ast.And) else any(found)
+        case ast.UnaryOp(op=ast.Not(), operand=part):
+            return not _holds(part, row, known)
+        case ast.Compare(left=left, ops=ops, comparators=others):
+            values = [_value(part, row, known) for part in (left, *others)]
+            return all(_compared(op, a, b) for op, a, b in zip(ops, values, values[1:], strict=False))
+        case ast.Name():
+            value = _value(node, row, known)
+            if not isinstance(value, bool | None):
+                raise ValueError(f"{node.id} is no condition")
+            return bool(value)
+    raise ValueError(f"{ast.unparse(node)} is no condition")
 
 
-def _group(trial: Trial) -> str:
-    """The group of a trial, which stays in one part: trials of one network trained here, else of the same samples."""
-    return identity(next(iter(trial.model.networks), trial.samples))
+def _value(node: ast.expr, row: Row, known: Mapping[str, list[Any]]) -> Any:
+    """The value of a column in a row, or of what stands there."""
+    match node:
+        case ast.Name(id=name):
+            if name not in known:
+                raise ValueError(f"there is no column {name!r}")
+            return row.get(name)
+        case ast.Constant(value=bool() | int() | float() | str() as value):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+            return -value
+        case ast.List(elts=parts) | ast.Tuple(elts=parts):
+            return [_value(part, row, known) for part in parts]
+    raise ValueError(f"{ast.unparse(node)} is neither a column nor a value")
 
 
-def _quoted(query: str, frame: pd.DataFrame) -> str:
-    """`query` with quotes around known values of text columns, if these follow == or != without quotes."""
-    for name in [name for name in frame if frame[name].map(lambda value: isinstance(value, str)).any()]:
-        values = sorted({re.escape(str(value)) for value in frame[name].dropna()}, key=len, reverse=True)
-        bare = rf"\b({name}\s*[=!]=\s*)({'|'.join(values)})(?![\w.(-])"
-        query = re.sub(bare, lambda found: f"{found[1]}{found[2]!r}", query)
-    return query
+def _compared(op: ast.cmpop, a: Any, b: Any) -> bool:
+    if type(op) not in COMPARISONS:
+        raise ValueError("two values are compared with ==, !=, <, <=, >, >=, in or not in")
+    within = isinstance(op, ast.In | ast.NotIn)
+    if isinstance(b, list) != within or isinstance(a, list):
+        raise ValueError("a list stands after in or not in, and nowhere else")
+    for other in b if within else [b]:
+        if None not in (a, other) and isinstance(a, str) != isinstance(other, str):
+            raise ValueError(f"{a!r} cannot be compared with {other!r}")
+    if a is None or b is None:
+        return isinstance(op, ast.NotEq | ast.NotIn)
+    return COMPARISONS[type(op)](a, b)
 
 
-def _columns(frame: pd.DataFrame) -> str:
+def _quoted(condition: str, known: Mapping[str, list[Any]]) -> str:
+    """The condition with quotes around known values of text columns, if these follow == or != without quotes."""
+    for name, column in known.items():
+        if texts := sorted({value for value in column if isinstance(value, str)}, key=len, reverse=True):
+            bare = rf"\b({name}\s*[=!]=\s*)({'|'.join(map(re.escape, texts))})(?![\w.(-])"
+            condition = re.sub(bare, lambda found: f"{found[1]}{found[2]!r}", condition)
+    return condition
+
+
+def _columns(known: Mapping[str, list[Any]]) -> str:
     """A list of the columns for messages. Columns with 2 to 12 different values are listed with the values."""
     parts = []
-    for name in [name for name in frame if not name.endswith("_id")]:
-        values = list(dict.fromkeys(frame[name].dropna()))
-        if 1 < len(values) <= 12:
-            name += f" ({', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in values)})"
-        parts.append(name)
+    for name, values in known.items():
+        if not name.endswith("_id"):
+            texts = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+            parts.append(f"{name} ({texts})" if 1 < len(values) <= 12 else name)
     return f"Columns: {', '.join(parts)}"

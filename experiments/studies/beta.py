@@ -21,11 +21,11 @@ SOLVERS = "Further samplers that eta 1 is compared with, in as many evaluations:
 class BetaStudy(Study):
     """What the experiment varies: the noise that is put back, at equal alpha, on one ladder, and at equal cost."""
 
-    n_samples: int = 1_500
+    n_samples: int = 500
     """Images per network and setting of the primary contrast and its A/A control."""
-    explore_samples: int = 500
+    explore_samples: int = 250
     """The same of all other settings, at most --n-samples."""
-    explore_seeds: int = 2
+    explore_seeds: int = 1
     """Networks from which all settings but the primary contrast are sampled: the first ones."""
     solvers: Annotated[tuple[str, ...], names(SOLVERS, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
     only_primary: bool = False
@@ -67,9 +67,16 @@ class BetaStudy(Study):
 
 PRESETS = {
     "smoke": BetaStudy(
-        **SMOKE, n_steps=4, alpha=0.8, betas=(0.0, 0.4), etas=(0.0, 1.0), pareto_steps=(2, 4), pareto_etas=(0.0, 1.0)
+        **SMOKE,
+        explore_seeds=2,
+        n_steps=4,
+        alpha=0.8,
+        betas=(0.0, 0.4),
+        etas=(0.0, 1.0),
+        pareto_steps=(2, 4),
+        pareto_etas=(0.0, 1.0),
     ),
-    "laptop": BetaStudy(train_images=100_000, train_seeds=5),  # enough for a statement on such networks in general
+    "laptop": BetaStudy(train_images=50_000, train_seeds=5),  # enough for a statement on such networks in general
     "gpu": BetaStudy(**GPU | {"n_samples": 20_000}, explore_seeds=5, explore_samples=10_000),
 }
 COMMAND = Command(

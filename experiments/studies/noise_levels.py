@@ -40,6 +40,7 @@ class NoiseStudy(Study):
 
 PRESETS = {
     "smoke": NoiseStudy(
+        first_seed=0,
         train_images=320,
         warmup_images=160,
         held_out=64,

@@ -107,7 +107,7 @@ def test_finalists_and_defaults_meet_on_images_of_another_seed() -> None:
     names = list(modes["8 evaluations"])
     assert names[:2] == ["vp, eta 0", "vp, eta 1"] and set(names[2:]) == set(order[:6])
     assert names == [name for name in first["8 evaluations, race"] if name in names]  # the simplest first
-    assert {trial.samples.seed for trial in planned if trial.mode != "control"} == {FRESH, FRESH + 1}
+    assert {trial.samples.seed for trial in planned if trial.mode != "control"} == {FRESH + 1, FRESH + 2}
     raced = {trial.samples.seed for runs in first["8 evaluations, race"].values() for trial in runs}
     assert not raced & {trial.samples.seed for trial in planned}
     tuned = [one for one in found if isinstance(one, Contrast) and one.kind == "tuned"]
@@ -131,11 +131,11 @@ def test_another_search_uses_other_images() -> None:
     study = PRESETS["laptop"]
     one, other = (next(iter(trials(replace(study, search_seed=seed), 0.55))) for seed in (0, 1))
     assert isinstance(one, Trial) and isinstance(other, Trial)
-    assert other.samples == replace(one.samples, seed=AGAIN)
+    assert other.samples == replace(one.samples, seed=AGAIN + 1)
     first = by_setting(trials(replace(study, search_seed=1), 0.55))
     left = {mode: tuple(groups) for mode, groups in first.items()}
     planned, _ = confirmation(replace(study, search_seed=1), left, first)
-    assert min(trial.samples.seed for trial in planned) == AGAIN + FRESH
+    assert min(trial.samples.seed for trial in planned) == AGAIN + FRESH + 1
 
 
 def test_durations_have_a_unit() -> None:

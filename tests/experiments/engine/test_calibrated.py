@@ -90,10 +90,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return timed
 
 
-def machines(preset: str, **options: Any) -> set[tuple[Machine, Machine]]:
+def machines(preset: str, n_samples: int | None = None, **options: Any) -> set[tuple[Machine, Machine]]:
     """Machines of training and sampling of all trials."""
     given = Options(preset=preset, **({"threads": None} | options))
-    study = calibrated.calibrated(given.apply(PRESETS[preset]), beta.trials, given)
+    study = PRESETS[preset] if n_samples is None else replace(PRESETS[preset], n_samples=n_samples)
+    study = calibrated.calibrated(given.apply(study), beta.trials, given)
     return {(trial.model.machine, trial.samples.machine) for trial in beta.trials(study) if isinstance(trial, Trial)}
 
 
@@ -101,12 +102,12 @@ def test_all_trials_of_a_command_share_one_choice(asked: list[str], monkeypatch:
     monkeypatch.setattr("torch.get_num_threads", lambda: T)
     plain = Machine(threads=T)
     side = (replace(plain, precision="bf16", threads=1), replace(plain, precision="bf16", compiled=True))
-    assert machines("laptop") == machines("laptop") == {side}
+    assert machines("laptop", 5_000) == machines("laptop", 5_000) == {side}
     short = replace(plain, precision="bf16")
     asked.clear()
-    assert machines("smoke") == {(short, short)}
-    assert asked == ["eager"], "a short run neither times compilation nor uses what a longer one found"
-    assert machines("laptop", threads=T) == {(short, side[1])}, "threads that were given stay"
+    assert machines("smoke") == {(short, short)} and machines("laptop") == {(side[0], short)}
+    assert asked == ["eager", "eager"], "a short run neither times compilation nor uses what a longer one found"
+    assert machines("laptop", 5_000, threads=T) == {(short, side[1])}, "threads that were given stay"
 
 
 @pytest.mark.parametrize(("device", "expected"), [("cpu", ["eager", "compiled"]), ("cuda", ["eager"])])

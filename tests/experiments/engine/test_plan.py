@@ -12,7 +12,7 @@ from experiments.beta import trials
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.identity import identity
 from experiments.config.trained import TrainConfig
-from experiments.config.trial import Infeasible, Trial
+from experiments.config.trial import Infeasible, Trial, described
 from experiments.engine.plan import Plan
 from experiments.engine.selection import only
 from experiments.engine.tasks import TRAIN_COST
@@ -83,6 +83,10 @@ def test_what_the_store_holds_or_what_failed_is_not_left(tmp_path: Path) -> None
         ("sampler==euler(eta=0)", lambda c: c.samples.sampler == Euler(0.0)),
         ("n_steps < 4 or final_denoise", lambda c: len(c.samples.ladder.sigmas()) <= 4 or c.samples.final_denoise),
         ("parameterisation == 'mixture-input'", lambda c: True),
+        ("not (mode == 'pareto' or seed in (1, 2))", lambda c: c.mode != "pareto" and c.model.seed == 0),
+        ("0 <= seed < 2 and mode not in ['pareto']", lambda c: c.model.seed < 2 and c.mode != "pareto"),
+        ("seed > -1 and final_denoise == True", lambda c: c.samples.final_denoise),
+        ("eta != 0", lambda c: getattr(c.samples.sampler, "eta", None) != 0 and described(c).get("eta") != 0),
     ],
 )
 def test_only_takes_the_cells_for_which_the_query_holds(query: str, holds: object) -> None:
@@ -99,16 +103,35 @@ def test_infeasible_cells_are_chosen_like_others() -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("mode==same-lader", "quote text as in --only 'mode == \"same-ladder\" and seed == 0'."),
-        ("moed == 'control'", "name 'moed' is not defined"),
-        ("mode ==", "quote text as in"),
+        ("mode==same-lader", "same - lader is neither a column nor a value; it may have columns, numbers, texts"),
+        ("moed == 'control'", "there is no column 'moed'; it may have"),
+        ("mode ==", "invalid syntax; it may have"),
+        ("", "invalid syntax; it may have"),
         ("seed == 99", "it holds for none of"),
-        ("seed", "it is no condition"),
-        ("seed + 1", "it is no condition"),
+        ("seed", "seed is no condition"),
+        ("seed + 1", "seed + 1 is no condition"),
+        ("True", "True is no condition"),
         ("eta == 9 and mode == 'same-ladder'", "it holds for none of"),  # such trials are infeasible
+        ("seed != '0'", "0 cannot be compared with '0'"),
+        ("mode < 3", "'primary' cannot be compared with 3"),
+        ("seed in 3", "a list stands after in or not in, and nowhere else"),
+        ("mode in 'primary'", "a list stands after in or not in"),
+        ("[1] == [1]", "a list stands after in or not in"),
+        ("seed is 0", "two values are compared with"),
+        ("@pd.io.common.os.system('touch hit') == 0", "invalid syntax"),
+        ("__import__('os').system('touch hit') == 0", "is neither a column nor a value"),
+        ("mode.str.len() == 7", "mode.str.len() is neither a column nor a value"),
+        ("(lambda: 1)() == 1", "is neither a column nor a value"),
+        ("[seed for seed in [1]] == 1", "is neither a column nor a value"),
+        ("seed == 9 ** 9 ** 9", "9 ** 9 ** 9 is neither a column nor a value"),
+        ("(" * 900 + "seed" + ")" * 900, "it may have columns"),
+        ("not " * 450 + "seed", "it may have columns"),
+        ("seed == 0 or " * 300 + "seed == 0", "it has over 2,000 characters"),
+        ("f'{seed}' == '0'", "is neither a column nor a value"),
+        ("(x := seed) == 0", "is neither a column nor a value"),
     ],
 )  # fmt: skip
 def test_a_query_that_does_not_do_says_what_would(query: str, message: str) -> None:
     with pytest.raises(ValueError, match="only=") as caught:
         only(PLANNED, query)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value) and not Path("hit").exists()
