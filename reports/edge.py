@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
-INTERRUPTED = "interrupted: what is finished is kept, and the same command goes on from there"
+INTERRUPTED = "interrupted: the same command goes on from what is stored, if anything is"
 PLAIN = str.maketrans("−–×·…“”’", '--x|~""\'')  # what an ASCII terminal shows in place of these
 Handler = Callable[[int, FrameType | None], None]
 # Set at an interrupt: a library's C++ code, or a destructor, may turn its KeyboardInterrupt into another error or none.
@@ -48,7 +48,7 @@ def guarded(run: Callable[[], int]) -> int:
     except OSError as error:  # a full disk, or a folder that may not be written
         drop_output()
         place = f"{error.filename}: " if error.filename else ""
-        return _said(f"error: {place}{error.strerror or error}; what is finished is kept", 1)
+        return _said(f"error: {place}{error.strerror or error}", 1)
     except BaseException as error:
         if os.environ.get("SIGMABENCH_TRACEBACK"):
             raise

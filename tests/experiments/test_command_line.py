@@ -123,7 +123,7 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 130
-    assert done.stderr == "interrupted: what is finished is kept, and the same command goes on from there\n"
+    assert done.stderr == "interrupted: the same command goes on from what is stored, if anything is\n"
 
 
 def test_a_module_that_ends_the_program_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def printing(text: str) -> Callable[[], int]:
         (failing(GeneratorExit("a")), 1, "error: GeneratorExit: a; the traceback is in "),
         (failing(KeyboardInterrupt()), 130, INTERRUPTED + "\n"),
         (failing(BrokenPipeError()), 1, ""),
-        (failing(OSError(28, "No space", "x")), 1, "error: x: No space; what is finished is kept\n"),
+        (failing(OSError(28, "No space", "x")), 1, "error: x: No space\n"),
         (failing(SystemExit(2)), 2, ""),
         (failing(SystemExit("because")), 1, ""),
     ],
@@ -103,8 +103,8 @@ def test_an_unexpected_error_has_its_traceback_in_a_file(capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("program", "where", "message"),
     [
-        ("reports", "> /dev/full", "error: No space left on device; what is finished is kept\n"),
-        ("experiments", "> /dev/full", "error: No space left on device; what is finished is kept\n"),
+        ("reports", "> /dev/full", "error: No space left on device\n"),
+        ("experiments", "> /dev/full", "error: No space left on device\n"),
         ("experiments", "| true", ""),
         ("experiments", ">&-", ""),
     ],
