@@ -38,7 +38,7 @@ def opening(run: Run) -> Opening:
         same = found[(found[["mode", "a", "b"]] == against[0][["mode", "a", "b"]]).all(axis=1)]
         numbers.append(openings.sure(run, same.iloc[0]))  # in FD, as the other numbers
     return Opening(
-        verdict(sets) + openings.but_grainy(run, [(one.mode, one.best) for one in sets if one.best]),
+        verdict(run, sets) + openings.but_grainy(run, [(one.mode, name) for one in sets if (name := advised(run, one))]),
         "Not established. Measured:" if control_failed(run) else "", numbers, pictures(run, sets[0]),
         openings.key(run, "fd"), [*((one.where, line(run, one)) for one in shown), *ode_or_sde(run, shown)],
         openings.status(run, against[0] if against else sets[0].settings.iloc[0]),
@@ -49,16 +49,26 @@ def opening(run: Run) -> Opening:
     )  # fmt: skip
 
 
-def verdict(sets: list[best_sets.BestSet]) -> str:
-    """What to use, in a sentence."""
+def verdict(run: Run, sets: list[best_sets.BestSet]) -> str:
+    """What to use, in a sentence or two: another setting than the default only where that is detectably better."""
     at: dict[str, list[str]] = {}
     for one in sets:
         if one.best:
-            at.setdefault(one.best, []).append(number(one.budget, 0))
+            at.setdefault(advised(run, one), []).append(number(one.budget, 0))
     if not at:
         return f"No verdict: {sets[0].why_not}."
+    keep = at.pop("", [])
     parts = [f"“{setting}” at {listed(budgets)}" for setting, budgets in at.items()]
-    return f"Use {listed(parts)} evaluations."
+    texts = [f"Use {listed(parts)} evaluations."] if parts else []
+    if keep:
+        texts.append(f"Keep your default at {listed(keep)} evaluations: no setting is detectably better.")
+    return " ".join(texts)
+
+
+def advised(run: Run, one: best_sets.BestSet) -> str:
+    """The recommended setting if it is detectably better than the default, else ""."""
+    better = any(row["a"] == one.best and row["verdict"] == BETTER for row in gains(run, one))
+    return one.best if better else ""
 
 
 def number_of(run: Run, one: best_sets.BestSet) -> Number:
