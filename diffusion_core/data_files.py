@@ -1,4 +1,4 @@
-"""The files of a user's images: folders and .npz files, read wholly or refused (see data_user.py)."""
+"""The files of a user's images: folders and .npz files (see data_user.py)."""
 
 import os
 import warnings

@@ -1,6 +1,6 @@
 """A user's own images: `folder:PATH` (all files below a folder) and `npz:PATH` (arrays that numpy saved).
 
-They are read wholly or refused: every file that is not hidden must be one image, and labels must be labels.
+Every file that is not hidden must be one image, or all are refused; labels must be labels.
 
 Both forms may carry a fingerprint, `folder:PATH@0123456789ab`: a hash of the pixels and labels as they are used. It
 changes a run's identity when the files change. Without a fingerprint the name means the current content of the files.

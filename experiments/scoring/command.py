@@ -56,7 +56,7 @@ class Score:
     """Images from the same noise: those of one name, or at one place. auto: names, if all sets have the same."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/score")
     """Folder of the result."""
-    store: Annotated[str, tyro.conf.arg(metavar="FOLDER|URL")] = "runs/store"
+    store: Annotated[str, tyro.conf.arg(metavar="FOLDER")] = "runs/store"
     """Where features are kept for the next time."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA if there is a CUDA device."""

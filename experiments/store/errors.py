@@ -29,7 +29,7 @@ def disk_errors(where: str, setting: str) -> Iterator[None]:
         cure = CURES.get(_errno(error) or 0)
         if cure is None or isinstance(error, StoreError):
             raise
-        raise StoreError(f"{where}: {cure} ({setting}); what is finished is kept") from error
+        raise StoreError(f"{where}: {cure} ({setting})") from error
 
 
 def _errno(error: Exception) -> int | None:

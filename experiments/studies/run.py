@@ -42,7 +42,7 @@ class RunStudy(Study):
 
 PRESETS = {"smoke": RunStudy(**SMOKE), "laptop": RunStudy(), "gpu": RunStudy(**GPU)}
 COMMAND = Command(
-    module="experiments.run",
+    module="experiments.single",
     question="How good is this one setting?",
     text="Trains, samples, scores and times one setting, without a comparison.",
     presets=PRESETS,

@@ -1,1 +1,1 @@
-"""Which sampler settings are best for a network? The experiment, its settings as text, and proposals of new ones."""
+"""Which sampler settings are best for a network? The experiment, and its settings as text."""

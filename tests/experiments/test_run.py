@@ -11,7 +11,7 @@ from diffusion_core.data import load
 from diffusion_core.exact import Empirical
 from experiments.config.identity import identity
 from experiments.engine.options import Options
-from experiments.run import trials
+from experiments.single import trials
 from experiments.studies.run import PRESETS
 
 digits = Empirical(load("mnist5k").standardised(slice(200)))  # its samples are these images
