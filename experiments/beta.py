@@ -1,6 +1,6 @@
 """Is beta > 0 really better than beta = 0? At equal alpha, on an equal ladder, and for an equal budget.
 
-    python -m experiments beta                      laptop: 14 to 17 minutes on two CPU cores
+    python -m experiments beta                      laptop: about 5 minutes on two CPU cores
     python -m experiments beta --preset smoke       about 20 seconds: does everything work here?
     python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 to 20,000 samples per run
 

@@ -37,8 +37,9 @@ def opening(run: Run) -> Opening:
         found = pooled(run.of_kind("tuned"))
         same = found[(found[["mode", "a", "b"]] == against[0][["mode", "a", "b"]]).all(axis=1)]
         numbers.append(openings.sure(run, same.iloc[0]))  # in FD, as the other numbers
+    used = [(one.mode, name) for one in sets if (name := advised(run, one))]
     return Opening(
-        verdict(run, sets) + openings.but_grainy(run, [(one.mode, name) for one in sets if (name := advised(run, one))]),
+        verdict(run, sets) + openings.but_grainy(run, used),
         "Not established. Measured:" if control_failed(run) else "", numbers, pictures(run, sets[0]),
         openings.key(run, "fd"), [*((one.where, line(run, one)) for one in shown), *ode_or_sde(run, shown)],
         openings.status(run, against[0] if against else sets[0].settings.iloc[0]),
