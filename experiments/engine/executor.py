@@ -113,6 +113,8 @@ class _Sweep:
                 why = f"{task.log}: {outcomes[task.name].error}; it is computed again, and replaces what was stored"
                 self.console.print(f"warning: {why}", style="yellow", soft_wrap=True)
                 spot_checks.discard(task, plan, store)
+                for name in outcomes:  # what needed it is checked or made again
+                    self.failed.pop(name, None)
             if not differing or self.interrupted:
                 return
 

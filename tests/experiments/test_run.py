@@ -58,11 +58,6 @@ def test_a_model_of_ones_own_in_the_beta_experiment(tmp_path: Path, monkeypatch:
     assert set(table["network"]) == {source} and not list((tmp_path / "store").glob("models/*"))
     assert "for this network" in report
     assert r"(python:test\_run:digits, trained elsewhere, data mnist5k)" in report
-    mix = done.rows("class_mix").set_index("kind")
-    assert {"primary", "control"} <= set(mix.index) and (mix["low"] < mix["high"]).all()
-    at_data_mix = mix.loc["primary", ["kd_at_data_mix_a", "kd_at_data_mix_b"]].astype(float)
-    assert mix.loc["primary", "difference"] == pytest.approx(-at_data_mix.diff().iloc[1], rel=1e-12)
-    assert "here each class counts as much as in the data" in report
 
 
 def test_ladders_are_on_the_scale_of_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
