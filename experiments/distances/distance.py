@@ -1,0 +1,83 @@
+"""A distance between images and real ones, with what each image adds to it: every interval follows from that.
+
+A distance of n independent images is, to first order, the sum of what each of them adds (its influence values: Hampel
+1974, J. Am. Stat. Assoc. 69, 383). So its variance is about sum(own^2) / (n (n - 1)), that of a difference of two sets
+with the same noise is the same of their difference, and that of images which belong together is the same of their sums.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[np.float64]
+NONE: Array = np.zeros(0)
+
+
+@dataclass(frozen=True)
+class Distance:
+    """A distance of n images to real ones, or the difference of two.
+
+    Args:
+        value: the distance.
+        own: (n,) what each image adds, mean 0.
+        real: (R,) what each real image adds, mean 0; empty where the real images are fixed, as in experiments. Where
+            they are the user's, they are a sample too.
+    """
+
+    value: float
+    own: Array
+    real: Array = field(default_factory=lambda: NONE)
+
+    def __sub__(self, other: "Distance") -> "Distance":
+        """The difference of two sets whose images at one place come from the same noise.
+
+        ValueError if they have different numbers of images.
+        """
+        for part in ("own", "real"):
+            if len(getattr(self, part)) != len(getattr(other, part)):
+                raise ValueError(f"{part}: {len(getattr(self, part))} and {len(getattr(other, part))} images")
+        return Distance(*(getattr(self, part.name) - getattr(other, part.name) for part in fields(self)))
+
+    def of_groups(self, groups: NDArray[np.integer]) -> "Distance":
+        """The same with each group of images as one: images of one prompt, or copies. `groups`: (n,) 0 to G - 1.
+
+        What a group adds is scaled so that the variance keeps its formula: G / (G - 1) sum over groups of (sum own)^2 /
+        n^2, the cluster form (Liang & Zeger 1986, Biometrika 73, 13). ValueError if there is one group only.
+        """
+        counts = np.bincount(groups)
+        if len(counts) < 2:
+            raise ValueError("all images belong to one group, so their spread is unknown")
+        sums = np.bincount(groups, weights=self.own)
+        return Distance(self.value, np.asarray(sums * (len(counts) / len(groups)), np.float64), self.real)
+
+    @property
+    def se(self) -> float:
+        """The standard error over images."""
+        return float((of_singles(self.own) + of_singles(self.real)) ** 0.5)
+
+
+def of_singles(terms: Array) -> float:
+    """The variance of a distance over images that add these terms, as the infinitesimal jackknife has it."""
+    return float((terms**2).sum() / (len(terms) * (len(terms) - 1))) if len(terms) else 0.0
+
+
+def packed(distances: Mapping[str, Distance]) -> dict[str, Tensor]:
+    """Distances as tensors of a file, by METRIC.PART."""
+    return {
+        f"{metric}.{part.name}": torch.as_tensor(np.asarray(getattr(distance, part.name), dtype=np.float64))
+        for metric, distance in distances.items()
+        for part in fields(distance)
+    }
+
+
+def unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Distance]:
+    """The distances that `packed` stored, in the order of their names."""
+    parts: dict[str, dict[str, Array]] = {}
+    for name, tensor in tensors.items():
+        metric, _, part = name.partition(".")
+        parts.setdefault(metric, {})[part] = tensor.numpy()
+    return {metric: Distance(float(own.pop("value")), **own) for metric, own in parts.items()}

@@ -1,0 +1,41 @@
+"""Copies are one group, and their number does not make an interval narrower."""
+
+import numpy as np
+import pytest
+
+from diffusion_core.data import Images
+from experiments.distances.copies import groups
+from experiments.distances.distance import Array
+from experiments.distances.kernels import CHUNK, median_distance
+from experiments.distances.real import Real
+from experiments.metrics.features import extract
+
+
+@pytest.fixture(scope="module")
+def features(digits: Images) -> Array:
+    return np.asarray(extract("digits", digits.pixels[:1500])[0].double().numpy())
+
+
+def test_no_two_real_digits_are_copies(features: Array) -> None:
+    assert len(set(groups(features, median_distance(features)))) == len(features) > CHUNK
+
+
+def test_one_changed_pixel_does_not_hide_a_copy(digits: Images, features: Array) -> None:
+    pixels = digits.pixels[:600].clone()
+    pixels[:, 0, 5, 5] = (pixels[:, 0, 5, 5].int() + 1).clamp(max=255).to(pixels.dtype)
+    changed = extract("digits", pixels)[0].double().numpy()
+    found = groups(np.concatenate([features[:600], changed]), median_distance(features))
+    assert (found[:600] == found[600:]).all() and len(set(found)) == 600
+
+
+def test_copies_of_copies_are_one_group() -> None:
+    line = np.array([0.0, 0.015, 0.03, 1.0, 1.05])[:, None]
+    assert list(groups(line, 1.0)) == [0, 0, 0, 1, 2]
+
+
+def test_every_image_three_times_has_the_interval_of_each_once(features: Array) -> None:
+    real = Real.of(features[500:])
+    once = real.whole().distances(features[:300])["mmd"]
+    thrice = np.tile(features[:300], (3, 1))
+    grouped = real.whole().distances(thrice)["mmd"].of_groups(groups(thrice, real.width))
+    assert len(grouped.own) == 300 and grouped.se == pytest.approx(once.se, rel=0.03)  # pairs of copies add a little

@@ -1,0 +1,124 @@
+"""Our distances equal torch-fidelity's on the same images, plain loops, and those that the old engine computes."""
+
+import numpy as np
+import pytest
+import torch
+from fidelity_pixels import fidelity
+
+from diffusion_core.data import Images
+from experiments.distances import kernels
+from experiments.distances.distance import Array
+from experiments.distances.real import METRICS, Real, precision_recall
+from experiments.metrics import distances as old
+from experiments.metrics.features import extract
+
+N = 300
+
+
+@pytest.fixture(scope="module")
+def pixels(digits: Images) -> tuple[torch.Tensor, torch.Tensor]:
+    """Digits with noise on them, and other digits."""
+    noise = torch.randint(0, 90, (N, 1, 32, 32), generator=torch.Generator().manual_seed(0))
+    return (digits.pixels[:N] + noise).clamp(max=255).to(torch.uint8), digits.pixels[N : 2 * N]
+
+
+@pytest.mark.slow
+def test_fd_kd_precision_and_recall_equal_torch_fidelity(pixels: tuple[torch.Tensor, torch.Tensor]) -> None:
+    theirs = fidelity(*pixels)
+    own, real = (extract("digits", part)[0].double().numpy() for part in pixels)
+    ours = Real.of(real).whole().distances(own)
+    assert ours["fd"].value == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
+    assert ours["kd"].value == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5)
+    assert precision_recall(own, real) == (theirs["precision"], theirs["recall"])
+    assert theirs["frechet_inception_distance"] > 1  # the noise is seen
+
+
+def test_a_kernel_distance_is_the_u_statistic_at_unequal_sizes() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(7, 3)), rng.normal(1, 2, size=(11, 3))
+    against = Real.of(y).whole()
+    ours = against.distances(x)
+    loops = {
+        "mmd": lambda a, b: np.exp(-((a - b) ** 2).sum() / against.width**2),
+        "kd": lambda a, b: (a @ b / 3 + 1) ** 3,
+    }
+    for name, k in loops.items():
+        within_x = np.mean([k(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j])
+        within_y = np.mean([k(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j])
+        across = np.mean([k(a, b) for a in x for b in y])
+        assert ours[name].value == pytest.approx(within_x + within_y - 2 * across, rel=1e-12)
+
+
+def test_values_are_those_of_the_old_engine_to_the_last_bit() -> None:
+    rng = np.random.default_rng(1)
+    features, own = rng.normal(size=(2500, 16)), rng.normal(0.2, 1.1, size=(1300, 16))  # more than one block
+    real, pool = Real.of(features), old.Pool.of(features)
+    ours, reference = real.without(real.aside(1300, 0)).distances(own), pool.reference(1300)
+    assert list(ours) == list(METRICS)
+    for name, metric in old.METRICS.items():
+        assert ours[name].value == metric(own, reference)[0]
+    ours_floor, theirs = real.floor(700, range(1, 3), most=200), pool.floor(700, range(1, 3), most=200)
+    assert all((ours_floor[name] == theirs[name]).all() for name in theirs)
+
+
+def test_kernels_that_know_a_part_take_as_many_as_the_old_engine() -> None:
+    features = np.random.default_rng(2).normal(size=(60, 4))
+    real = Real.of(features, most=30)
+    sums = {name: each.rows for name, each in real.sums.items()}
+    pool = old.Pool(features, real.width, sums)
+    for n in (4, 25, 58):
+        assert (real.aside(n, 1) == pool.aside(n, 1)).all()
+    assert real.floor(20, [1], most=5)["mmd"][0] == pool.floor(20, [1], most=5)["mmd"][0]
+    with pytest.raises(ValueError, match="n_samples=59: the data set has 60 images, and 2 must stay"):
+        real.aside(59, 0)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_what_an_image_adds_is_the_derivative_by_its_weight(name: str) -> None:
+    """n images, one of them k times: the distance moves by (k - 1) / n times what that image adds."""
+    rng = np.random.default_rng(3)
+    real, own = rng.normal(size=(500, 3)), rng.normal(0.4, 1.2, size=(400, 3))
+    against = Real.of(real).whole()
+    first, last = (against.distances(part)[name] for part in (own[:-1], own))
+    moved = 400 * (last.value - first.value)  # by one image more, not part of the first
+    assert moved == pytest.approx(last.own[-1], abs=0.05 * np.abs(last.own).max())
+    assert abs(last.own.mean()) < 1e-12 and abs(last.real.mean()) < 1e-12
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_real_images_that_are_a_sample_add_what_leaving_one_out_takes_away(name: str) -> None:
+    rng = np.random.default_rng(4)
+    real, own = rng.normal(size=(400, 3)), rng.normal(0.4, 1.2, size=(300, 3))
+    whole = Real.of(real)
+    added = whole.whole().distances(own)[name].real
+
+    def without(place: int) -> float:
+        part = np.delete(real, place, axis=0)
+        return Real(part, whole.width, kernels.sums(kernels.both(whole.width), part)).whole().distances(own)[name].value
+
+    moved = [399 * (whole.whole().distances(own)[name].value - without(place)) for place in range(0, 400, 25)]
+    np.testing.assert_allclose(moved, added[::25], atol=0.05 * np.abs(added).max())
+
+
+def test_with_most_the_kernels_take_the_first_images_and_fd_all() -> None:
+    rng = np.random.default_rng(5)
+    real, own = rng.normal(size=(300, 3)), rng.normal(size=(200, 3))
+    part = Real.of(real, most=100).whole(most=80).distances(own)
+    assert [len(part[name].own) for name in METRICS] == [80, 200, 80]
+    assert [len(part[name].real) for name in METRICS] == [100, 300, 100]
+
+
+def test_precision_and_recall_do_not_depend_on_a_common_offset() -> None:
+    rng = np.random.default_rng(5)
+    real, shifted = rng.normal(size=(2, 100, 4)) + np.array([0, 20])[:, None, None]
+    assert precision_recall(shifted, real) == (0, 0)
+    for offset in (90, 110, 1e5, 1e7):
+        same = precision_recall(real[::-1] + 0.3 + offset, real + offset)
+        assert precision_recall(shifted + offset, real + offset) == (0, 0)
+        assert same == pytest.approx(precision_recall(real[::-1] + 0.3, real), abs=0.02)
+
+
+def test_equal_features_are_told() -> None:
+    features: Array = np.zeros((20, 3))
+    features[:5] = np.random.default_rng(6).normal(size=(5, 3))
+    assert kernels.mostly_equal(features) and not kernels.mostly_equal(features[:10])
