@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+DARKEST = 16  # a set whose largest value is no more has another range: 0 and 1, or four bits
 LARGEST_SIDE = 8192  # of an image file, in pixels: 192 MiB as RGB
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # that are read, by Pillow's names
 LABELS_OF = {"images": "labels", "x_train": "y_train", "x": "y", "arr_0": "arr_1"}  # arrays; images in this order
@@ -44,6 +45,7 @@ def read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
             shown = " and ".join(f"{name} is {width}x{height}" for (width, height), name in sizes.items())
             raise ValueError(f"all images must have one square size, but {shown}; crop or resize the files first")
         images.append(_shrunk(image, side))
+    check_range(max(int(image.max()) for image in images), str(folder))
     return np.stack(images), _numbered(classes or [""] * len(files))
 
 
@@ -140,7 +142,8 @@ def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
     """The name of the one array that holds images, and the images, (n, H, W) or (n, H, W, C).
 
     Raises:
-        ValueError: there is none, there are several, it is empty, or its pixels are 0 and 1.
+        ValueError: there is none, there are several, it is empty, its images are not along the first axis, or its
+            pixels are not 0 to 255.
     """
     named = [key for key in LABELS_OF if key in arrays]
     labels = [LABELS_OF[key] for key in named if key != "images" and LABELS_OF[key] in arrays]  # they may be images too
@@ -158,9 +161,20 @@ def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
         images = np.moveaxis(images, 1, 3)
     if images.size == 0:
         raise ValueError(f"its array {key!r} has no images; at least one is needed")
-    if images.max() == 1:
-        raise ValueError(f"the largest value of {key!r} is 1, but pixels are 0 to 255; multiply them by 255")
+    if images.shape[0] == images.shape[1] != images.shape[2]:  # (H, W, n)
+        raise ValueError(
+            f"{key!r} is {images.dtype} {images.shape}: the first axis must number the images; move it to the front"
+        )
+    check_range(int(images.max()), repr(key))
     return key, images
+
+
+def check_range(largest: int, what: str) -> None:
+    """ValueError if the pixels of a set of images, of which this is the largest value, are not 0 to 255."""
+    if 0 < largest <= DARKEST:
+        raise ValueError(
+            f"the largest value of {what} is {largest}, but pixels are 0 to 255; multiply them by {255 // largest}"
+        )
 
 
 def _labels(name: str, labels: NDArray[Any], n: int) -> Labels:

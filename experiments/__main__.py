@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-from reports.edge import guarded, importing, program
+from reports.edge import guarded, importing, no_empty_words, program
 
 OTHERS = {  # name -> module whose command(arguments, prog) returns the exit status, and title
     "check": (
@@ -31,7 +31,7 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
 
 def main() -> int:
     """Parses the arguments and runs the command. Prints any error as one line. Returns the exit status."""
-    return guarded(lambda: _run(sys.argv[1:]))
+    return guarded(lambda: _run([*no_empty_words(sys.argv[1:])]))
 
 
 sigmabench = main  # the console command

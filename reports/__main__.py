@@ -2,14 +2,14 @@
 
 import sys
 
-from reports.edge import guarded, importing
+from reports.edge import guarded, importing, no_empty_words
 
 
 def run() -> int:
     """Reads the command line and writes a report. Returns the exit status."""
     with importing():
         from reports.command_line import command
-    return command(sys.argv[1:], "python -m reports")
+    return command([*no_empty_words(sys.argv[1:])], "python -m reports")
 
 
 if __name__ == "__main__":

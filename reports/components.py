@@ -102,7 +102,10 @@ def forest(run: Run, name: str, groups: dict[str, pd.DataFrame], text: str) -> l
         "(blue: better; orange: worse). Open diamonds: not detectable, or no verdict. Each panel has its own scale."
     )
     corrected = pd.concat(every.values()).get("adjusted")
-    if corrected is not None and any(not missing(text) for text in corrected):
+    ways = [] if corrected is None else [str(text) for text in corrected if not missing(text)]
+    if any(text.startswith("simultaneous") for text in ways):
+        key += " Intervals of exploration hold all at once."
+    elif ways:
         key += (
             " Verdicts are corrected for the number of comparisons (Holm), intervals are not. So the interval of an "
             "open diamond may exclude 0."

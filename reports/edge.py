@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
@@ -18,6 +18,18 @@ PLAIN = str.maketrans("−–×·…“”’", '--x|~""\'')  # what an ASCII te
 Handler = Callable[[int, FrameType | None], None]
 # Set at an interrupt: a library's C++ code, or a destructor, may turn its KeyboardInterrupt into another error or none.
 INTERRUPT = threading.Event()
+
+
+def no_empty_words(arguments: Sequence[str]) -> Sequence[str]:
+    """The words of a command line. ValueError if one is empty: a path would be the working folder, and unintended."""
+    for place, word in enumerate(arguments):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            what = word[:-1] if word else next((name for name in arguments[:place][-1:] if name.startswith("-")), "")
+            cause = "perhaps a variable of the shell has no value"
+            raise ValueError(
+                f"{what + ': its value' if what else 'an argument'} is empty; {cause}. Write . for this folder"
+            )
+    return arguments
 
 
 def guarded(run: Callable[[], int]) -> int:

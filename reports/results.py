@@ -127,6 +127,17 @@ def digests(directory: Path, names: Iterable[str] = TABLES) -> dict[str, str]:
     return {name: hashlib.sha256(table).hexdigest() for name, table in tables.items()}
 
 
+def sealed(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of run.json with a SHA-256 of it, so that an edited question, note or option is noticed too."""
+    read = json.loads(json.dumps(info))  # as a reader sees it: a key that is a number is a text
+    return {**info, "digest": _digest(read)}
+
+
+def _digest(info: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in info.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def _check_digests(directory: Path, written: dict[str, str]) -> None:
     """Raises ValueError if a table is not as the run wrote it. `written` is empty for older runs."""
     found = digests(directory, [name for name in written if Path(name).name == name])
@@ -137,7 +148,7 @@ def _check_digests(directory: Path, written: dict[str, str]) -> None:
             raise ValueError(
                 f"{name}: it is not as the run wrote it (`files` in run.json): it is incomplete, or it was edited. Run "
                 "the command again; finished results are in the store. To report on an edited table, remove its entry "
-                "from `files`"
+                "from `files`, and `digest`"
             )
 
 
@@ -199,11 +210,17 @@ def _read_info(path: Path) -> dict[str, Any]:
         raise ValueError(f"run.json: not JSON: {error}") from None
     if not isinstance(info, dict) or (absent := [key for key in RUN_KEYS if key not in info]):
         raise ValueError(f"run.json: missing keys: {', '.join(absent) if isinstance(info, dict) else 'not an object'}")
+    digest = _digest(info)  # as it is in the file
     for key, kind in (RUN_KEYS | OPTIONAL_KEYS).items():
         if info.get(key) is None and key in OPTIONAL_KEYS:
             info.pop(key, None)
         elif not isinstance(info[key], kind):
             raise ValueError(f"run.json: {key}={info[key]!r}: must be a JSON {JSON_NAMES[kind]}")
+    if info.get("digest", digest) != digest:
+        raise ValueError(
+            "run.json: it is not as the run wrote it (`digest`). Run the command again; finished results are in the "
+            "store. To report on an edited one, remove `digest`"
+        )
     if info["schema"] != SCHEMA:
         raise ValueError(
             f"run.json: schema={info['schema']!r}: this version reads {SCHEMA}. Run its command again; results in its "

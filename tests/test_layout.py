@@ -11,7 +11,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("diffusion_core", "experiments", "reports")
-LAYERS = ("config", "distances", "metrics", "store", "models", "stages", "results", "engine")  # each may import those before it
+LAYERS = (
+    "config",
+    "distances",
+    "metrics",
+    "store",
+    "models",
+    "stages",
+    "results",
+    "engine",
+)  # each may import those before it
 
 
 def modules() -> dict[str, Path]:

@@ -42,22 +42,31 @@ class Distance:
                 raise ValueError(f"{part}: {len(getattr(self, part))} and {len(getattr(other, part))} images")
         return Distance(*(getattr(self, part.name) - getattr(other, part.name) for part in fields(self)))
 
-    def of_groups(self, groups: NDArray[np.integer]) -> "Distance":
-        """The same with each group of images as one: images of one prompt, or copies. `groups`: (n,) 0 to G - 1.
+    def of_groups(self, own: NDArray[np.integer], real: NDArray[np.integer] | None = None) -> "Distance":
+        """The same with each group of images as one: images of one prompt, or copies.
 
         What a group adds is scaled so that the variance keeps its formula: G / (G - 1) sum over groups of (sum own)^2 /
-        n^2, the cluster form (Liang & Zeger 1986, Biometrika 73, 13). ValueError if there is one group only.
+        n^2, the cluster form (Liang & Zeger 1986, Biometrika 73, 13).
+
+        Args:
+            own: of each image the number of its group, (n,), 0 to G - 1.
+            real: the same of the real images, (R,), if they are a sample with groups.
+
+        ValueError if there is one group only.
         """
-        counts = np.bincount(groups)
-        if len(counts) < 2:
-            raise ValueError("all images belong to one group, so their spread is unknown")
-        sums = np.bincount(groups, weights=self.own)
-        return Distance(self.value, np.asarray(sums * (len(counts) / len(groups)), np.float64), self.real)
+        return Distance(self.value, _summed(self.own, own), self.real if real is None else _summed(self.real, real))
 
     @property
     def se(self) -> float:
         """The standard error over images."""
         return float((of_singles(self.own) + of_singles(self.real)) ** 0.5)
+
+
+def _summed(terms: Array, groups: NDArray[np.integer]) -> Array:
+    counts = np.bincount(groups)
+    if len(counts) < 2:
+        raise ValueError("all images belong to one group, so their spread is unknown")
+    return np.asarray(np.bincount(groups, weights=terms) * (len(counts) / len(groups)), np.float64)
 
 
 def of_singles(terms: Array) -> float:

@@ -12,7 +12,7 @@ A setting is in the set of the best unless some other one is better by more than
 best setting with the same 95 % (Hsu 1984, Ann. Statist. 12, 1136).
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,17 +48,17 @@ class Way:
 
 @dataclass(frozen=True)
 class Family:
-    """All differences between settings of the same group.
+    """All differences between settings that are compared.
 
     Args:
         values: (S,) the mean distance of each setting over networks.
-        same: (S, S) whether two settings belong to one group, and are not one.
+        compared: (S, S) whether two settings are compared; symmetric.
         ways: over images, and over networks where there are enough.
         holds_for: how many networks it holds for; None if it speaks of networks in general.
     """
 
     values: Array
-    same: NDArray[np.bool_]
+    compared: NDArray[np.bool_]
     ways: Sequence[Way]
     holds_for: int | None
     margins: Array = field(init=False)
@@ -67,9 +67,9 @@ class Family:
         object.__setattr__(self, "margins", np.max([way.critical * way.se for way in self.ways], axis=0))
 
     def difference(self, a: int, b: int) -> Estimate:
-        """Setting a minus setting b. ValueError if they are not of one group."""
-        if not self.same[a, b]:
-            raise ValueError(f"settings {a} and {b} are not compared: they belong to different groups, or are one")
+        """Setting a minus setting b. ValueError if they are not compared."""
+        if not self.compared[a, b]:
+            raise ValueError(f"settings {a} and {b} are not compared in this family")
         way = max(self.ways, key=lambda way: way.critical * way.se[a, b])
         value, margin, se = float(self.values[a] - self.values[b]), float(self.margins[a, b]), float(way.se[a, b])
         detectable = margin + float(stats.t.ppf(POWER, way.freedom)) * se
@@ -79,16 +79,31 @@ class Family:
             holds_for=self.holds_for,
         )  # fmt: skip
 
+    def best(self, among: Sequence[int]) -> list[bool]:
+        """Of these settings, which are in the set of the best: no other one of them is clearly better."""
+        return [self.to_best(setting, among)[1] <= 0 for setting in among]
+
+    def to_best(self, setting: int, among: Sequence[int]) -> tuple[float, float, float]:
+        """A setting minus the best of the others among some, with its limits; NaN and infinite if there are none."""
+        all_others = [self.difference(setting, other) for other in among if other != setting]
+        if not all_others:
+            return np.nan, -np.inf, np.inf
+        return tuple(max(getattr(one, name) for one in all_others) for name in ("difference", "low", "high"))
+
     @property
-    def best(self) -> NDArray[np.bool_]:
-        """(S,) whether a setting is in the set of the best of its group: no other one is clearly better."""
-        lower = np.where(self.same, self.values[:, None] - self.values - self.margins, -np.inf)
-        return np.asarray(lower.max(axis=1, initial=-np.inf) <= 0)
+    def pairs(self) -> int:
+        """How many differences there are."""
+        return int(self.compared.sum()) // 2
+
+    @property
+    def how(self) -> str:
+        """How its intervals are made."""
+        return f"the wider of {' and '.join(way.name for way in self.ways)}" if self.ways[1:] else self.ways[0].name
 
 
 def family(
     distances: Sequence[Sequence[Distance]],
-    groups: Sequence[Hashable] = (),
+    compared: NDArray[np.bool_] | None = None,
     *,
     paired: bool = True,
     level: float = LEVEL,
@@ -97,7 +112,7 @@ def family(
 
     Args:
         distances: S settings, each with one distance for each of K networks; network k is the same of all.
-        groups: of each setting, which are compared with each other, such as its number of evaluations; all if empty.
+        compared: (S, S) which settings are compared with each other; all if None.
         paired: whether image i of all settings comes from the same noise.
         level: the probability that all intervals hold.
 
@@ -106,8 +121,8 @@ def family(
     """
     if len({len(each) for each in distances}) != 1:
         raise ValueError(f"settings have {sorted({len(each) for each in distances})} networks; all need the same")
-    labels = list(groups) or [0] * len(distances)
-    same = np.array([[a == b and i != j for j, b in enumerate(labels)] for i, a in enumerate(labels)])
+    size = len(distances)
+    same = (np.ones((size, size), bool) if compared is None else compared | compared.T) & ~np.eye(size, dtype=bool)
     values, pairs = np.array([[each.value for each in setting] for setting in distances]), int(same.sum()) // 2
     networks, enough = values.shape[1], values.shape[1] >= ENOUGH_NETWORKS
     mean = values.mean(axis=1)

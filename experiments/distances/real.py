@@ -19,7 +19,7 @@ from experiments.distances.distance import Array, Distance
 from experiments.distances.frechet import Moments
 from experiments.distances.kernels import Sums
 
-METRICS, QUALITY = ("mmd", "fd", "kd"), ("precision", "recall")  # the first decides
+METRICS, QUALITY = ("mmd", "kd", "fd"), ("precision", "recall")  # the first decides
 WIDTH = 1.0  # of the Gaussian kernel, as a share of the median distance of real images
 POOL_SEED = 7  # decides which real images are set aside
 FAR = 100  # standard deviations of real features from 0, above which precision and recall take them less their mean

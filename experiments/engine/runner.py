@@ -32,7 +32,7 @@ from experiments.stages.hardware import use_threads, visible_cards
 from experiments.stages.probe import Probe
 from experiments.store.store import Store, write_json
 from reports.render import write_report
-from reports.results import digests
+from reports.results import digests, sealed
 from reports.terminal import Terminal, said
 
 Extras = Callable[[Path, Store, Sequence[Trial], Terminal], None]
@@ -212,7 +212,7 @@ def _report(
     info = provenance(experiment.name, experiment.question, options.preset, [*remarks, *result.failed_probes])
     info |= {"fixed_beforehand": experiment.fixed_beforehand}
     info |= {"files": digests(directory)}
-    write_json(directory / "run.json", info)
+    write_json(directory / "run.json", sealed(info))
     return write_report(directory)
 
 

@@ -1,9 +1,6 @@
 """MMD, FD, KD, precision and recall from features, with jackknife replicates and floors.
 
-Precision and recall are torch-fidelity's own functions, FD and KD equal its FID and KID (with one subset of full size).
-FD is in frechet.py. MMD and KD are unbiased squared maximum mean discrepancies on all images at once (Gretton et al.
-2012, JMLR 13, Eq. 3): MMD with the Gaussian kernel exp(-(distance / median distance of real images)^2), KD with
-torch-fidelity's cubic kernel.
+FD, precision and recall are those of experiments/distances; MMD and KD equal its, to the last bit.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,18 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch_fidelity.metric_prc import prc_features_to_metric
 
 from experiments.config.config import WIDTH
-from experiments.metrics import frechet, kernels
-from experiments.metrics.frechet import Moments
+from experiments.distances import frechet
+from experiments.distances.frechet import Moments
+from experiments.distances.real import precision_recall
+from experiments.metrics import kernels
 from experiments.metrics.kernels import Array, Kernel, median_distance
 from reports.schema import GROUPS
 
 POOL_SEED = 7  # decides which real images are set aside
-FAR = 100  # standard deviations of real features from 0, above which precision and recall take them less their mean
 
 
 @dataclass(frozen=True)
@@ -135,22 +131,6 @@ class Pool:
 def frechet_distance(features: Array, reference: Reference) -> float:
     """FD, with torch-fidelity's number (Heusel et al. 2017, arXiv 1706.08500). Features float64 (n, d)."""
     return frechet.distance(Moments.of(features), reference.moments)
-
-
-def precision_recall(features: Array, real: Array) -> tuple[float, float]:
-    """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991), float64 (n, d) and (r, d).
-
-    The first n real images are used, or all if there are fewer. So they must not be sorted by class.
-    """
-    n = min(len(features), len(real))
-    mean = real.mean(axis=0)
-    if np.abs(mean).max() > FAR * real.std(axis=0).max():  # float32 would lose the distances
-        features, real = features - mean, real - mean
-    generated, references = (torch.from_numpy(part).float() for part in (features, real[:n]))
-    out = prc_features_to_metric(
-        generated, references, prc_neighborhood=3, prc_batch_size=1000, save_cpu_ram=True, verbose=False
-    )
-    return out["precision"], out["recall"]
 
 
 def influence(name: str, features: Array, reference: Reference) -> Array:

@@ -1,89 +1,19 @@
-"""Kernels between features, and their sums over many pairs of images without the whole matrix."""
+"""Sums of kernels over the groups of the jackknife. The kernels are those of experiments/distances."""
 
 import itertools
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from experiments.distances.distance import Array
+from experiments.distances.kernels import CHUNK, Kernel, both, median_distance, mostly_equal
 from reports.schema import GROUPS
 
-CHUNK = 1024  # images per side of a block of a kernel matrix: 8 MiB, which fit in a cache
-MEDIAN_OF = 2000  # real images, whose median distance hardly changes with more
-Array = NDArray[np.float64]
-
-
-class Kernel(Protocol):
-    """k(x, y) of features: the matrix (l, r) for float64 (l, d) and (r, d), and the diagonal k(x_i, x_i), (l,)."""
-
-    def matrix(self, left: Array, right: Array, products: Array | None = None) -> Array: ...
-
-    def diagonal(self, features: Array) -> Array: ...
-
-
-@dataclass(frozen=True)
-class Cubic:
-    """torch-fidelity's polynomial kernel (x.y / d + 1)^3 (Binkowski et al. 2018, arXiv 1801.01401).
-
-    It is written out here, because numpy's power takes most of the time in torch-fidelity.
-    """
-
-    def matrix(self, left: Array, right: Array, products: Array | None = None) -> Array:
-        base = (left @ right.T if products is None else products) / left.shape[1]
-        base += 1
-        return np.asarray(base * base * base)
-
-    def diagonal(self, features: Array) -> Array:
-        return np.asarray(((features**2).sum(axis=1) / features.shape[1] + 1) ** 3)
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """exp(-|x - y|^2 / width^2), the RBF kernel of CMMD (Jayasumana et al. 2024, arXiv 2401.09603)."""
-
-    width: float
-
-    def matrix(self, left: Array, right: Array, products: Array | None = None) -> Array:
-        exponent = 2 * (left @ right.T if products is None else products)
-        exponent -= (left**2).sum(axis=1)[:, None]
-        exponent -= (right**2).sum(axis=1)
-        np.minimum(exponent, 0, out=exponent)  # rounding makes the distance of equal images negative
-        exponent /= self.width**2
-        return np.asarray(np.exp(exponent, out=exponent))
-
-    def diagonal(self, features: Array) -> Array:
-        return np.ones(len(features))
-
+__all__ = ["Array", "Kernel", "both", "median_distance", "mostly_equal"]
 
 MOSTLY_EQUAL = (  # what is wrong if `mostly_equal`
     "more than half of the pairs of images have equal features, so their median distance, the scale of MMD, is 0"
 )
-
-
-def median_distance(features: Array) -> float:
-    """The median distance between two of the first images, of features (n, d)."""
-    part = features[:MEDIAN_OF]
-    squares = (part**2).sum(axis=1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * part @ part.T, 0))
-    return float(np.median(distances[np.triu_indices(len(part), k=1)]))
-
-
-def mostly_equal(features: NDArray[np.floating]) -> bool:
-    """Whether more than half of the pairs of these images have equal features (n, d): their median distance is 0.
-
-    Rows are counted, because rounding makes the distance of equal ones positive.
-    """
-    part = features[:MEDIAN_OF]
-    counts = Counter((row + 0.0).tobytes() for row in part)  # -0.0 becomes 0.0
-    return sum(count * (count - 1) for count in counts.values()) > len(part) * (len(part) - 1) / 2
-
-
-def both(width: float) -> dict[str, Kernel]:
-    """The kernels by the name of their distance. `width`: of the Gaussian one."""
-    return {"mmd": Gaussian(width), "kd": Cubic()}
 
 
 def group_sums(of: Mapping[str, Kernel], features: Array) -> dict[str, Array]:

@@ -17,7 +17,7 @@ from reports.schema import WORSE
 from reports.terminal import Terminal
 
 if TYPE_CHECKING:
-    from experiments.metrics.intervals import Estimate
+    from experiments.distances.intervals import Estimate
 
 HELP = """How far are images from real ones? Of several sets, is one better? Each answer has a 95 % interval.
 

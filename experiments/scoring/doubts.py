@@ -28,19 +28,19 @@ def grains(inputs: Sequence[Input], described: Sequence[Described], chosen: Sequ
 
 def doubts(inputs: Sequence[Input], described: Sequence[Described], space: Space) -> Iterator[str]:
     """Reasons not to trust the numbers, one sentence each: copies, and fine noise that features do not see."""
+    found = [space.real_copies, *(side.copies for side in space.sides)]
     rows = [Counter(row.tobytes() for row in each.features) for each in described]
-    sets = list(zip(inputs, rows, strict=True))
-    for place, (images, own) in enumerate(sets):
-        n, copied = own.total(), sum(count for row, count in own.items() if row in rows[0])
-        if (repeats := n - len(own)) > COPIES * n:
-            yield f"{images.name}: {repeats:,} of {n:,} images are copies of others in it, so intervals are too narrow"
-        if place and copied > COPIES * n:
+    for place, (images, each) in enumerate(zip(inputs, found, strict=True)):
+        n = len(each.groups)
+        if each.repeats > COPIES * n:
+            yield f"{images.name}: {each.repeats:,} of {n:,} images are copies of others in it; copies count as one"
+        if each.of_real > COPIES * n:
             yield (
-                f"{images.name}: {copied:,} of {n:,} images are copies of images in {inputs[0].name}, so its distances "
-                "are too small"
+                f"{images.name}: {each.of_real:,} of {n:,} images are copies of images in {inputs[0].name}, so its "
+                "distances are too small"
             )
-        for other, theirs in sets[1:place]:
-            if own == theirs:
+        for other, theirs in zip(inputs[1:place], rows[1:place], strict=True):
+            if rows[place] == theirs:
                 yield f"{other.name} and {images.name} hold the same images"
     for difference in space.differences:
         if difference.verdict in (BETTER, WORSE):

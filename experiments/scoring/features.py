@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import pad
 
-from diffusion_core.data_files import Pixels
+from diffusion_core.data_files import Pixels, check_range
 from diffusion_core.networks.small import SIDE
 from experiments.config.identity import SCHEMA
 from experiments.config.names import PYTHON
@@ -115,11 +115,11 @@ def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor) -> 
     layers, name = opened(extractor.name, extractor.weights, extractor.device), extractor.name
     features: list[Tensor] = [torch.empty(0)] * len(chosen)
     grain, sizes = np.full(len(chosen), np.nan), np.zeros((len(chosen), 2), dtype=np.int64)
-    checked = not name.startswith(PYTHON)
+    checked, largest = not name.startswith(PYTHON), 0
     with steps(len(chosen) / usual_batch(name)) as step:
         for places, pixels in batches(images, chosen, usual_batch(name)):
             step(f"{name} features of {images.name}")
-            suited = suit(pixels, name, images.name)
+            suited, largest = suit(pixels, name, images.name), max(largest, int(pixels.max()))
             if not checked:
                 features_user.check_batches(name, features_user.load(name), suited[: features_user.CHECKED])
                 checked = True
@@ -128,6 +128,8 @@ def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor) -> 
             sizes[places] = pixels.shape[2:]
             if min(pixels.shape[2:]) > 1:
                 grain[places] = texture(pixels)
+    if len(chosen) == images.n:
+        check_range(largest, images.name)
     return Described(torch.stack(features).numpy(), grain, sizes)
 
 

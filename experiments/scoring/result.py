@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.metrics.best_set import Standing
-from experiments.metrics.intervals import Estimate
+from experiments.distances.copies import Groups
+from experiments.distances.intervals import Estimate
 from reports.formats import as_precise, cell, interval, listed, metric_name, number, percent, times
 from reports.schema import BETTER, JUDGE, LEVEL, METRICS, NOT_DETECTABLE, WORSE
 
@@ -16,6 +16,33 @@ PAIRS = {
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Which images of a set are copies: the group (n,) of each with its copies, and how many are of real images."""
+
+    groups: Groups
+    of_real: int
+
+    @property
+    def repeats(self) -> int:
+        """How many images are copies of others in the set."""
+        return len(self.groups) - len(set(self.groups.tolist()))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A set against the best of the others: the difference, and its limits from the intervals of all pairs."""
+
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def worse(self) -> bool:
+        """Whether it is not in the set of the best."""
+        return self.low > 0
+
+
+@dataclass(frozen=True)
 class Side:
     """One set of images against real ones. `grain` is its fine noise, as a noise level (see metrics/texture.py)."""
 
@@ -24,6 +51,7 @@ class Side:
     precision: float
     recall: float
     grain: float | None
+    copies: Copies
 
 
 @dataclass(frozen=True)
@@ -36,7 +64,6 @@ class Difference:
         needed: images of each set that detect half of the difference with 80 % power; None if no number does: there
             are too few real images, or more images would be needed than MMD reads.
         gain: how many times as many images the pairs are worth, or None without pairs.
-        p_adjusted: of the judge, corrected for the number of differences (Holm).
     """
 
     a: str
@@ -45,7 +72,6 @@ class Difference:
     verdict: str
     needed: int | None
     gain: float | None
-    p_adjusted: float | None
 
 
 @dataclass(frozen=True)
@@ -60,7 +86,10 @@ class Floor:
 
 @dataclass(frozen=True)
 class Space:
-    """All results in one feature space. `standings` say which sets cannot be told from the best, if there are three."""
+    """All results in one feature space.
+
+    `standings` say which sets cannot be told from the best, if there are three; `real_copies` are the real images'.
+    """
 
     features: str
     features_id: str
@@ -68,7 +97,8 @@ class Space:
     sides: tuple[Side, ...]
     differences: tuple[Difference, ...]
     floor: Floor
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[Standing, ...]
+    real_copies: Copies
 
     @property
     def best(self) -> tuple[str, ...]:

@@ -2,25 +2,26 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.config.config import MIN_SAMPLES
-from experiments.metrics.best_set import Standing, best_set
-from experiments.metrics.distances import Array, Pool, precision_recall
-from experiments.metrics.influence import Influence
-from experiments.metrics.intervals import Estimate, holm, verdict
+from experiments.distances import copies
+from experiments.distances.distance import Array, Distance, of_singles
+from experiments.distances.family import Family, family
+from experiments.distances.intervals import of_difference, of_one, verdict
+from experiments.distances.real import METRICS, Real, precision_recall
 from experiments.results.floors import summary
-from experiments.scoring.distances import KERNEL_IMAGES, Real, of_one, of_two, parts_of_two
 from experiments.scoring.progress import Step, steps
-from experiments.scoring.result import Difference, Floor, Side, Space
-from reports.schema import JUDGE, LEVEL, METRICS
+from experiments.scoring.result import Copies, Difference, Floor, Side, Space, Standing
 
+JUDGE = METRICS[0]
 FEW_REPEATS = 512  # feature dimensions above which the floor is measured less often
 REPEATS = (10, 4)  # of the floor, up to that and above
 QUALITY_IMAGES = 10_000  # of each set, for precision and recall
+KERNEL_IMAGES = 20_000  # of each set, of which kernel distances take the first ones: their cost grows with the square
 Features = NDArray[np.float32]
 
 
@@ -31,31 +32,66 @@ def results(
     """All results in one feature space, whose weights have the hash `features_id`.
 
     `real` (R, d) and each of the sets (n, d) are in random order; if `paired`, rows of the sets at one place come from
-    the same noise.
+    the same noise. Copies in a set count as one image in all intervals.
+
+    ValueError if all images of a set are copies of one.
     """
-    distances, sides = list[dict[str, Influence]](), list[Side]()
+    measured, sides = list[dict[str, Distance]](), list[Side]()
     repeats = REPEATS[real.shape[1] > FEW_REPEATS]
-    with steps(1 + 3 * len(sets) + repeats) as step:
+    with steps(2 + 3 * len(sets) + repeats) as step:
         step("distances between the real images")
-        against = Real.of(real.astype(np.float64))
+        known = Real.of(real.astype(np.float64), most=KERNEL_IMAGES)
+        against = known.whole(most=KERNEL_IMAGES)
+        step("copies")
+        found = [*_copies(known.features, sets)]
         for name, rows, grain in zip(names, sets, grains, strict=True):
             own = rows.astype(np.float64)
-            step(f"MMD and KD of {name}")
-            of_kernels = against.of_kernels(own)
-            step(f"FD of {name}")
-            distances.append({"fd": against.fd(own)} | of_kernels)
-            values = {metric: of_one(distances[-1][metric]) for metric in METRICS}
+            step(f"distances of {name}")
+            measured.append(against.distances(own))
             step(f"precision and recall of {name}")
-            quality = precision_recall(own[:QUALITY_IMAGES], against.pool.features[:QUALITY_IMAGES])
-            sides.append(Side(name, values, *quality, grain))
-        floor = _floor(against.pool, len(sets[0]), repeats, step)
+            quality = precision_recall(own[:QUALITY_IMAGES], known.features[:QUALITY_IMAGES])
+            sides.append(Side(name, {}, *quality, grain, found[len(sides) + 1]))
+        groups = [each.groups for each in found]
+        if paired:  # what is a copy in one set belongs together in all
+            groups[1:] = [[*accumulate(groups[1:], copies.joined)][-1]] * len(sets)
+        distances = [
+            {metric: _grouped(name, one, own, groups[0]) for metric, one in each.items()}
+            for name, each, own in zip(names, measured, groups[1:], strict=True)
+        ]
+        sides = [
+            Side(**vars(side) | {"values": {metric: of_one(each[metric]) for metric in METRICS}})
+            for side, each in zip(sides, distances, strict=True)
+        ]
+        floor = _floor(known, len(sets[0]), repeats, step)
+    families = {metric: family([[each[metric]] for each in distances], paired=paired) for metric in METRICS}
     return Space(
-        features, features_id, real.shape[1], tuple(sides), _differences(names, distances, paired), floor,
-        _standings([each[JUDGE] for each in distances], paired),
+        features, features_id, real.shape[1], tuple(sides), _differences(names, distances, families, paired), floor,
+        _standings(families[JUDGE]), found[0],
     )  # fmt: skip
 
 
-def _floor(pool: Pool, n: int, repeats: int, step: Step) -> Floor:
+def _copies(real: Array, sets: Sequence[Features]) -> Iterator[Copies]:
+    """Which images are copies, of the real images and of each set."""
+    near = copies.tolerance(real)
+    for place, own in enumerate([real, *(rows.astype(np.float64) for rows in sets)]):
+        of_real = int(copies.copied(own, real, near).sum()) if place else 0
+        yield Copies(copies.groups(own, near), of_real)
+
+
+def _grouped(name: str, distance: Distance, own: copies.Groups, real: copies.Groups) -> Distance:
+    """A distance with copies as one image. Kernels take the first images only."""
+    try:
+        return distance.of_groups(_first(own, len(distance.own)), _first(real, len(distance.real)))
+    except ValueError as error:
+        raise ValueError(f"{name}, or the real images: {error}; there is nothing to compare") from None
+
+
+def _first(groups: copies.Groups, n: int) -> copies.Groups:
+    """The groups of the first n images, numbered without gaps."""
+    return np.asarray(np.unique(groups[:n], return_inverse=True)[1], dtype=np.intp)
+
+
+def _floor(known: Real, n: int, repeats: int, step: Step) -> Floor:
     """The score of n real images against the others, or of half of them if there are not so many."""
 
     def draws() -> Iterator[int]:
@@ -63,58 +99,35 @@ def _floor(pool: Pool, n: int, repeats: int, step: Step) -> Floor:
             step(f"score of real images, {draw} of {repeats}")
             yield draw
 
-    total = len(pool.features)
+    total = len(known.features)
     n = min(n, total // 2)
-    scores = pool.floor(n, draws(), QUALITY_IMAGES)
+    scores = known.floor(n, draws(), QUALITY_IMAGES)
     return Floor(n, total - n, repeats, {metric: summary(values) for metric, values in scores.items()})
 
 
 def _differences(
-    names: Sequence[str], distances: Sequence[Mapping[str, Influence]], paired: bool
+    names: Sequence[str], distances: Sequence[Mapping[str, Distance]], families: Mapping[str, Family], paired: bool
 ) -> tuple[Difference, ...]:
-    """Each set against the first. A difference is clear if it is so after Holm's correction for their number.
-
-    `detectable` is then what the first step of Holm's method detects, which is Bonferroni's.
-    """
-    first, *others = distances
-    stricter = 1 - (1 - LEVEL) / max(len(others), 1)
-    estimates = [{metric: of_two(other[metric], first[metric], paired) for metric in METRICS} for other in others]
-    p_values = {metric: holm([each[metric].p_value for each in estimates]) for metric in METRICS}
-    out = []
-    for place, (other, each) in enumerate(zip(others, estimates, strict=True)):
-        values = dict[str, Estimate]()
-        for metric, e in each.items():
-            power = of_two(other[metric], first[metric], paired, stricter)
-            clear = e.clear and p_values[metric][place] <= 1 - LEVEL
-            values[metric] = replace(e, clear=clear, detectable=power.detectable)
-        judge = values[JUDGE]
-        parts, apart = (parts_of_two(other[JUDGE], first[JUDGE], pairs) for pairs in (paired, False))
+    """Each set against the first, from the intervals of all pairs of sets."""
+    first, out = distances[0][JUDGE], list[Difference]()
+    for place, each in enumerate(distances[1:], start=1):
+        values, other = {metric: one.difference(place, 0) for metric, one in families.items()}, each[JUDGE]
+        judge, of_real = values[JUDGE], of_singles(other.real - first.real)
+        own, apart = (of_difference(other, first, pairs) - of_real for pairs in (paired, False))
         reach = judge.detectable / judge.se if judge.se > 0 else math.inf
-        times = parts.times((judge.difference / 2 / reach) ** 2)
-        needed = len(other[JUDGE].own) * times if times else math.inf
+        free = (judge.difference / 2 / reach) ** 2 - of_real  # variance that the sets' own images may have
+        needed = len(other.own) * own / free if free > 0 else math.inf
         out.append(
             Difference(
-                names[place + 1], names[0], values, verdict(judge),
+                names[place], names[0], values, verdict(judge),
                 needed=max(math.ceil(needed), MIN_SAMPLES) if needed <= KERNEL_IMAGES else None,
-                gain=apart.times(parts.total - parts.real + apart.real) if paired else None,
-                p_adjusted=p_values[JUDGE][place] if len(others) > 1 else None,
+                gain=apart / own if paired and own > 0 else None,
             )
         )  # fmt: skip
     return tuple(out)
 
 
-def _standings(distances: Sequence[Influence], paired: bool) -> tuple[Standing, ...]:
-    """Each set against the best of the others, if there are three or more.
-
-    The real images are a sample too: what they add is stacked below what the sets' own images add, scaled so that all
-    variances add up. Sets that are not `paired` have rows of their own.
-    """
-    if len(distances) < 3:
-        return ()
-    own = np.stack([distance.own for distance in distances], axis=1)
-    real = np.stack([distance.real for distance in distances], axis=1)
-    n, r = len(own), len(real)
-    rows = [own] if paired else [own * (np.arange(own.shape[1]) == place) for place in range(own.shape[1])]
-    stacked: Array = np.vstack([*(each / (n * (n - 1)) ** 0.5 for each in rows), real / (r * (r - 1)) ** 0.5])
-    stacked *= (len(stacked) * (len(stacked) - 1)) ** 0.5
-    return tuple(best_set(np.array([[distance.value for distance in distances]]), [stacked]))
+def _standings(judge: Family) -> tuple[Standing, ...]:
+    """Each set against the best of the others, if there are three or more."""
+    sets = range(len(judge.values))
+    return tuple(Standing(*judge.to_best(place, sets)) for place in sets) if len(sets) > 2 else ()

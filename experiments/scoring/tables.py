@@ -10,9 +10,9 @@ import torch
 from PIL import Image, ImageOps
 
 from experiments.config.trial import Row
+from experiments.distances.intervals import Estimate
 from experiments.engine import result_folder
 from experiments.engine.provenance import provenance
-from experiments.metrics.intervals import Estimate
 from experiments.results.images import in_a_square
 from experiments.results.table import write_rows
 from experiments.scoring.compare import Compared
@@ -20,7 +20,7 @@ from experiments.scoring.inputs import ImageSet
 from experiments.scoring.result import Difference, Scores, Space
 from experiments.stages.score import SHOWN_IMAGES
 from experiments.store.checksums import write_json
-from reports.results import digests
+from reports.results import digests, sealed
 from reports.schema import JUDGE, LEVEL
 
 NAME = "score"
@@ -61,7 +61,7 @@ def write(folder: Path, compared: Compared) -> None:
         write_rows(folder / name, lines)
     _pictures(folder / "images", compared)
     info = provenance(NAME, question(scores), "", scores.notes)
-    write_json(folder / "run.json", info | {NAME: _facts(scores), "files": digests(folder, rows)})
+    write_json(folder / "run.json", sealed(info | {NAME: _facts(scores), "files": digests(folder, rows)}))
 
 
 def question(scores: Scores) -> str:
@@ -100,13 +100,17 @@ def _row(shared: Row, space: Space, place: int) -> Row:
 
 def _contrast(space: Space, pair: Difference, metric: str) -> Row:
     values = {side.name: side.values[metric].difference for side in space.sides}
-    n = len(space.differences)
     return vars(pair.values[metric]) | {
-        "holds_for": None, "level": LEVEL, "p_adjusted": pair.p_adjusted if metric == JUDGE else None,
-        "adjusted": f"Holm, {n} comparisons" if n > 1 else None, "kind": "set", "a": pair.a, "b": pair.b,
+        "holds_for": None, "level": LEVEL, "adjusted": simultaneous(space), "kind": "set", "a": pair.a, "b": pair.b,
         "metric": metric, "value_a": values[pair.a], "value_b": values[pair.b], "train_seed": "", "n_networks": 1,
         "verdict": pair.verdict,
     }  # fmt: skip
+
+
+def simultaneous(space: Space) -> str | None:
+    """How many intervals hold at once, if there are several: those of all pairs of sets."""
+    n = len(space.sides)
+    return f"simultaneous, {n * (n - 1) // 2} pairs" if n > 2 else None
 
 
 def _ends(value: Estimate) -> Row:
@@ -133,7 +137,7 @@ def _best(shared: Row, space: Space) -> list[Row]:
             "fd": side.values["fd"].difference, "difference": standing.difference, "low": standing.low,
             "high": standing.high, "level": LEVEL, "in_set": not standing.worse, "best": place == best,
             "simplest": place == best, "n_settings": len(values), "n_networks": 1,
-            "interval": "one-sided limits, max-t over images",
+            "interval": simultaneous(space),
         }
         for place, (side, standing) in enumerate(zip(space.sides, space.standings, strict=True))
     ]  # fmt: skip

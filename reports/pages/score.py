@@ -144,7 +144,7 @@ def _against_first(run: Run) -> Section | None:
     adjusted = run.contrasts["adjusted"].iloc[0]
     text = f"Below 0, the set is better than the first one. {HOW}"
     if not missing(adjusted):
-        text += f" Verdicts are corrected for the number of differences ({adjusted}), intervals are not."
+        text += f" Intervals and verdicts hold for all sets at once ({adjusted})."
     file = run.directory / "contrasts.csv"
     made = table(pd.DataFrame(rows), text, words=("difference", "verdict"), file=file)
     return Section("Against the first set", [_forest(run), made] if len(rows) > 1 else [made])

@@ -144,6 +144,13 @@ def damaged(path: Path) -> str:
     return name
 
 
+def dark(path: Path) -> str:
+    """Images of four bits, as files."""
+    for index, pixels in enumerate(GREY):
+        save(path / "dark" / f"{index}.png", pixels // 16)
+    return f"folder:{path / 'dark'}"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -155,6 +162,10 @@ def damaged(path: Path) -> str:
         (lambda path: npz(path, images=GREY[:2], x_train=GREY), "images, x_train could all be the images; call one"),
         (lambda path: npz(path, x=GREY, y=GREY), "x, y could all be the images; call one 'images'"),
         (lambda path: npz(path, images=GREY // 128), "the largest value of 'images' is 1, but pixels are 0 to 255"),
+        (lambda path: npz(path, images=GREY // 16), "the largest value of 'images' is 15, but pixels are 0 to 255"),
+        (dark, "is 15, but pixels are 0 to 255; multiply them by 17"),
+        (lambda path: npz(path, images=GREY.transpose(1, 2, 0)), "(28, 28, 4): the first axis must number the images"),
+        (lambda path: npz(path, images=RGB.transpose(1, 2, 0, 3)), "(32, 32, 4, 3): the first axis must number the"),
         (twice, "the array 'images' of "),
         (lambda path: npz(path, images=GREY[:1], labels=np.array(3)), "its array 'labels' is int64 (); labels of 1"),
         (lambda path: "folder:~nobody-of-this-name", "Could not determine home directory"),
@@ -194,7 +205,8 @@ def damaged(path: Path) -> str:
         (lambda path: npz(path, x=GREY * 0), "images that are all alike have no scale"),
     ],
     ids=[
-        "pipe", "several", "circle", "bomb", "large", "two-names", "labels-alike", "binary", "twice", "no-dimension",
+        "pipe", "several", "circle", "bomb", "large", "two-names", "labels-alike", "binary", "four-bits",
+        "four-bits-files", "last-axis", "last-axis-rgb", "twice", "no-dimension",
         "no-user", "too-long", "boasting", "encrypted", "damaged", "no-folder", "no-images",
         "mixed", "oblong", "no-header", "truncated", "16-bit", "no-file", "no-archive",
         "objects", "beside", "no-image", "formats", "film", "deep-rgb", "deep-ppm", "loop", "float-images",

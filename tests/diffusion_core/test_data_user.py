@@ -175,8 +175,8 @@ def test_images_and_labels_that_were_saved_without_names(tmp_path: Path) -> None
 
 def test_images_sorted_by_class_come_in_a_random_order_with_their_labels(tmp_path: Path) -> None:
     pixels = np.repeat(np.arange(10, dtype=np.uint8), 40)[:, None, None] + np.zeros((400, 8, 8), dtype=np.uint8)
-    images = load(npz(tmp_path, images=pixels, labels=pixels[:, 0, 0].astype(np.int64)).replace("npz:", "npz8:"))
-    assert (images.pixels[:, 0, 0, 0] == images.labels).all() and images.labels.bincount().tolist() == [40] * 10
+    images = load(npz(tmp_path, images=20 * pixels, labels=pixels[:, 0, 0].astype(np.int64)).replace("npz:", "npz8:"))
+    assert (images.pixels[:, 0, 0, 0] == 20 * images.labels).all() and images.labels.bincount().tolist() == [40] * 10
     for part in (images.labels[:100], images.labels[-100:]):
         assert (part.bincount(minlength=10) >= 3).all()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.edge import INTERRUPTED, guarded
+from reports.edge import INTERRUPTED, guarded, no_empty_words
 from reports.terminal import Terminal
 
 ROOT = Path(__file__).parents[2]
@@ -118,3 +118,14 @@ def test_an_unknown_backend_of_matplotlib_does_not_matter() -> None:
     code = "from reports.edge import guarded; print(guarded(lambda: __import__('matplotlib.style') and 0))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"MPLBACKEND": "x"}, capture_output=True)
     assert found.stdout == b"0\n" and found.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(["beta", "--out", ""], "--out: its value is empty"), (["beta", "--only="], "--only: its value is empty"),
+     (["score", "", "a"], "an argument is empty")],
+)  # fmt: skip
+def test_an_empty_word_is_refused(words: list[str], says: str) -> None:
+    assert no_empty_words(["beta", "--out", ".", "--only", "eta == ''"])
+    with pytest.raises(ValueError, match=says):
+        no_empty_words(words)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reports.results import digests, every_run, pooled, read_run, timed
+from reports.results import digests, every_run, pooled, read_run, sealed, timed
 from reports.tables import contrast_by_network
 
 
@@ -98,6 +98,18 @@ def test_a_table_that_is_not_as_it_was_written_is_named(
     if keep:
         (directory / name).write_text(keep(text), encoding="utf-8")
     assert refusal(directory).startswith(f"{name}: {message}")
+
+
+def test_an_edited_run_json_is_named(directory: Path, change_info: Any) -> None:
+    path = directory / "run.json"
+    info = json.loads(path.read_text(encoding="utf-8"))
+    for sound in (sealed(info | {"notes": ["naïve"], "numbers": {1: 0.1}}), sealed(sealed(info))):
+        path.write_text(json.dumps(sound), encoding="utf-8")
+        read_run(directory)
+    for edited in ({"question": "Is it better?"}, {"notes": ["fixed beforehand"]}, {"digest": None}):
+        path.write_text(json.dumps(sealed(info)), encoding="utf-8")
+        change_info(**edited)
+        assert refusal(directory).startswith("run.json: it is not as the run wrote it (`digest`)")
 
 
 def test_churn_may_be_infinite(directory: Path, change: Any) -> None:

@@ -46,18 +46,28 @@ def test_verdicts_and_the_set_of_the_best_agree() -> None:
     for networks in (1, 5):
         found = family(settings(rng, np.array([0.0, 0.0, 0.3, 0.6, 0.9]), networks, 0.5, spread=0.02))
         out = {a for a in range(5) for b in range(5) if a != b and found.difference(a, b).low > 0}
-        assert set(np.flatnonzero(~found.best)) == out and found.best[np.argmin(found.values)] and out >= {3, 4}
+        best = np.array(found.best(range(5)))
+        assert set(np.flatnonzero(~best)) == out and best[np.argmin(found.values)] and out >= {3, 4}
         for a, b in ((0, 3), (0, 1)):
             estimate = found.difference(a, b)
             assert estimate.clear == (estimate.p_value < 0.05) == (not estimate.low <= 0 <= estimate.high)
             assert estimate.difference == pytest.approx(-found.difference(b, a).difference)
 
 
+def test_the_difference_to_the_best_other_is_inside_its_limits() -> None:
+    rng, held = np.random.default_rng(12), []
+    for _ in range(40):
+        found = family(settings(rng, np.array([0.0, 0.1, 0.3]), 2, 0.5))
+        limits = [found.to_best(setting, range(3))[1:] for setting in range(3)]
+        held.append(all(low <= truth <= high for truth, (low, high) in zip((-0.1, 0.1, 0.3), limits, strict=True)))
+    assert np.mean(held) > 0.85 and found.pairs == 3
+
+
 def test_pairing_makes_the_set_smaller() -> None:
     rng = np.random.default_rng(3)
     means = 0.11 * np.arange(6)
     sizes = {
-        shared: np.mean([family(settings(rng, means, 2, shared)).best.sum() for _ in range(15)])
+        shared: np.mean([sum(family(settings(rng, means, 2, shared)).best(range(6))) for _ in range(15)])
         for shared in (0.0, 0.95)
     }
     assert sizes[0.95] < 2.5 < sizes[0.0] < 6
@@ -68,8 +78,9 @@ def test_pairing_makes_the_set_smaller() -> None:
 
 def test_groups_are_compared_within_themselves_and_count_in_all() -> None:
     of = settings(np.random.default_rng(5), np.array([0.0, 1.0, 5.0, 6.0]), 1)
-    apart, alone = family(of, ["few", "few", "many", "many"]), family(of[:2])
-    assert list(apart.best) == [True, False, True, False]
+    two = np.kron(np.eye(2, dtype=bool), np.ones((2, 2), dtype=bool))
+    apart, alone = family(of, two), family(of[:2])
+    assert apart.pairs == 2 and [apart.best([0, 1]), apart.best([2, 3])] == [[True, False]] * 2
     assert apart.margins[0, 1] > 1.05 * alone.margins[0, 1]
     with pytest.raises(ValueError, match="settings 0 and 2 are not compared"):
         apart.difference(0, 2)
@@ -90,8 +101,8 @@ def test_five_networks_borrow_from_each_other_at_most_as_much_as_they_know() -> 
 def test_settings_that_are_equal_or_alone_do_no_harm() -> None:
     (a,) = settings(np.random.default_rng(9), np.zeros(1), 5)
     same = family([a, a, a])
-    assert same.best.all() and same.difference(0, 1).p_value == 1 and not same.difference(0, 1).clear
-    assert family([a]).best.all()
+    assert all(same.best(range(3))) and same.difference(0, 1).p_value == 1 and not same.difference(0, 1).clear
+    assert family([a]).best([0]) == [True]
     with pytest.raises(ValueError, match=r"settings have \[4, 5\] networks"):
         family([a, a[:4]])
 

@@ -104,8 +104,8 @@ def test_with_most_the_kernels_take_the_first_images_and_fd_all() -> None:
     rng = np.random.default_rng(5)
     real, own = rng.normal(size=(300, 3)), rng.normal(size=(200, 3))
     part = Real.of(real, most=100).whole(most=80).distances(own)
-    assert [len(part[name].own) for name in METRICS] == [80, 200, 80]
-    assert [len(part[name].real) for name in METRICS] == [100, 300, 100]
+    assert [len(part[name].own) for name in METRICS] == [80, 80, 200]
+    assert [len(part[name].real) for name in METRICS] == [100, 100, 300]
 
 
 def test_precision_and_recall_do_not_depend_on_a_common_offset() -> None:

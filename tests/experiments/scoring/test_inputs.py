@@ -86,6 +86,9 @@ def empty(path: Path) -> Path:
         "three dimensions": (npy(ROWS[None]), "it is float64 (1, 40, 5); features are floats (n, d), images uint8"),
         "whole numbers": (npy(np.arange(40)), "it is int64 (40,); features are floats (n, d), images uint8"),
         "zeros and ones": (npy(GREY % 2), "but pixels are 0 to 255; multiply them by 255"),
+        "four bits": (npy(GREY // 16), "is 15, but pixels are 0 to 255; multiply them by 17"),
+        "four bits in files": (lambda path: folder(path, GREY // 16), "my is 15, but pixels are 0 to 255; multiply"),
+        "images along the last axis": (npy(np.moveaxis(GREY, 0, 2)), "the first axis must number the images; move it"),
         "no rows": (npy(ROWS[:0]), "my.npy: its features are (0, 5); at least one row and one column are needed"),
         "a NaN": (npy(np.where(np.arange(40)[:, None] == 7, np.nan, ROWS)), "my.npy: row 7 has a feature that is not"),
         "too large for float32": (npy(ROWS * 1e300), "my.npy: row 0 has a feature that is not finite in float32"),
@@ -193,7 +196,7 @@ def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:
     assert scores.warnings == (
         "set 1 and set 2 hold the same images",
         "set 3: 40 of 40 images are copies of images in REAL, so its distances are too small",
-        "set 4: 20 of 40 images are copies of others in it, so intervals are too narrow",
+        "set 4: 20 of 40 images are copies of others in it; copies count as one",
     )
     same = scores.spaces[0].differences[0]
     assert (same.values["mmd"].difference, same.verdict) == (0, NOT_DETECTABLE)
@@ -201,7 +204,7 @@ def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:
 
 def test_copies_among_real_images_are_said(tmp_path: Path) -> None:
     scores = compare(np.repeat(ROWS[:20], 2, axis=0), RNG.normal(size=(40, 5)), store=tmp_path)
-    assert scores.warnings == ("REAL: 20 of 40 images are copies of others in it, so intervals are too narrow",)
+    assert scores.warnings == ("REAL: 20 of 40 images are copies of others in it; copies count as one",)
 
 
 @pytest.mark.parametrize("others", [0, 11])
