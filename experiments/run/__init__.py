@@ -1,0 +1,1 @@
+"""How an answer is made: settings -> runs -> cached files -> distances."""

@@ -1,0 +1,122 @@
+"""Makes what runs need, here, in processes or on Ray, and shows how far it is."""
+
+import multiprocessing
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from experiments.run.cache import Cache, disk_errors
+from experiments.run.cluster import on_ray
+from experiments.run.setting import Run, check_plan
+from experiments.run.work import Begin, Failed, advance_in, in_processes, work
+from reports.formats import duration
+from reports.terminal import Terminal, said
+
+
+@dataclass(frozen=True)
+class Worked:
+    """How the work on runs ended. The scores of all others are in the cache, unless it was interrupted."""
+
+    failed: Failed
+    interrupted: bool = False
+
+
+def execute(
+    runs: Sequence[Run],
+    cache: Cache,
+    console: Terminal,
+    *,
+    workers: int = 1,
+    ray_address: str | None = None,
+    gpus_per_run: float = 1.0,
+) -> Worked:
+    """Runs the loop where the options say, and shows how far it is.
+
+    Raises:
+        ValueError: runs whose configs have no identity or share one; a Ray cluster that does not answer.
+        CacheError: the cache cannot be read or written.
+    """
+    check_plan(runs)
+    cache.spot, cache.mixed = due(runs, cache)
+    left = missing(runs, cache)
+    made = multiprocessing.RawArray("d", max(workers, 1))
+    with disk_errors(cache.root):
+        cache.root.mkdir(parents=True, exist_ok=True)
+        notes = TemporaryDirectory(prefix=".notes-", dir=cache.root, ignore_cleanup_errors=True)
+    with notes as folder, shown(left, console, lambda: sum(made)) as begin:
+        cache.notes = Path(folder)
+        try:
+            if ray_address:
+                failed = on_ray(runs, cache, ray_address, gpus_per_run)
+            elif workers > 1:
+                failed = in_processes(runs, cache, workers, made)
+            else:
+                failed = work(runs, cache, advance_in(made, 0), begin)
+        except KeyboardInterrupt:
+            return Worked({}, interrupted=True)
+        finally:
+            cache.notes = None
+    return Worked(failed)
+
+
+def due(runs: Iterable[Run], cache: Cache) -> tuple[frozenset[str], frozenset[str]]:
+    """`Cache.spot` and `Cache.mixed` for these runs.
+
+    Checked are samples of each network and of each class of samplers, chosen anew each time. Runs with a user's
+    code are always checked; all runs are once a check has found a difference.
+    """
+    possible = {run.samples_id: run for run in runs if not run.impossible}
+    stored = {name: run for name, run in possible.items() if cache.path("samples", run).exists()}
+    new = {maker for name in possible.keys() - stored.keys() for maker in _makers(possible[name])}
+    spot, seen = set[str](), set[Any]()
+    for name in random.SystemRandom().sample(list(stored), len(stored)):
+        if not seen.issuperset(makers := _makers(stored[name])):
+            seen |= makers
+            spot.add(name)
+    return frozenset(spot), frozenset(name for name, run in stored.items() if new & _makers(run))
+
+
+def _makers(run: Run) -> set[Any]:
+    return {run.network, type(run.setting.sampler)}
+
+
+def missing(runs: Sequence[Run], cache: Cache) -> dict[str, dict[Path, float]]:
+    """The files that are not there, by kind, with the network evaluations that making them takes."""
+    out: dict[str, dict[Path, float]] = {kind: {} for kind in ("networks", "references", "samples", "scores")}
+    for run in runs:
+        if run.impossible:
+            continue
+        needs = {"references": (run.reference, 0.0), "samples": (run, float(run.n * run.nfe))}
+        needs |= {"scores": ((run, run.reference), 0.0)}
+        if run.network.cost:
+            needs["networks"] = (run.network, run.network.cost)
+        for kind, (config, cost) in needs.items():
+            if not (path := cache.path(kind, config)).exists():
+                out[kind][path] = cost
+    return out
+
+
+@contextmanager
+def shown(left: Mapping[str, Mapping[Path, float]], console: Terminal, made: Callable[[], float]) -> Iterator[Begin]:
+    """Shows while the block runs how many files are made and how long the rest takes. Yields what tells the run."""
+    start, cost = time.monotonic(), sum(sum(paths.values()) for paths in left.values())
+    paths, doing = [path for kind in left.values() for path in kind], [""]
+
+    def text() -> str:
+        done, rate = sum(path.exists() for path in paths), made() / max(time.monotonic() - start, 1e-9)
+        eta = f"; {duration(max(cost - made(), 0) / rate)} to go; {rate:,.0f} evaluations/s" if rate >= 1 else ""
+        return f"{done} of {len(paths)} files made{eta}{doing[0]}"
+
+    def begin(run: Run) -> None:
+        doing[0] = f"; seed {run.network.seed}, {run.setting.group}: {run.setting.label}"
+
+    if not paths:
+        yield begin
+        return
+    with said(console, text):
+        yield begin

@@ -1,0 +1,148 @@
+"""The result folder: tables as CSV, run.json, images, and the report on them. Reports read nothing else.
+
+This is the one module of experiments/run that knows reports/: which tables a page reads, and how it is written.
+"""
+
+import csv
+import fcntl
+import io
+import json
+import math
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from experiments.run.compare import Row
+from experiments.stages.hardware import describe
+from reports.edge import program
+from reports.render import write_report
+from reports.results import digests, sealed
+from reports.schema import TABLES, written
+
+MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
+SHOWN = 16  # images in a picture
+SIDE = math.isqrt(SHOWN)
+SINGLE = ("run.json", "settings.json", "report.html", "report.md")
+PARTS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
+VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Makes a result folder, or takes that of an earlier run. Until the block ends no other command writes there.
+
+    ValueError if nothing can be written there, if it holds results that no run wrote, or if another command writes
+    there.
+    """
+    name = f"out={str(folder)!r}"
+    earlier(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        mark = (folder / MARK).open("a")
+    except OSError as error:
+        raise ValueError(f"{name}: nothing can be written there: {error.strerror or error}") from None
+    with mark:  # closing it ends the lock
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{name}: another command is writing there; wait for it, or choose another") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def earlier(folder: Path) -> list[Path]:
+    """The results of an earlier run in a folder. ValueError if no run wrote them."""
+    files = [
+        path for name in (*TABLES, *(f"{name}.gz" for name in TABLES), *SINGLE) if (path := folder / name).exists()
+    ]
+    files += [path for part, kind in PARTS.items() for path in (folder / part).glob(kind)]
+    if files and not (folder / MARK).exists():
+        found = files[0].relative_to(folder)
+        raise ValueError(f"out={str(folder)!r}: it holds {found}, which no run wrote; choose another folder")
+    if inside := next((path for path in files if path.is_dir()), None):
+        raise ValueError(f"out={str(folder)!r}: {inside.name} is a folder there; choose another folder")
+    return files
+
+
+def write(
+    folder: Path, info: Mapping[str, Any], tables: Mapping[str, Iterable[Row]], pictures: Mapping[str, Image.Image]
+) -> Path:
+    """Writes a result and its report, whose path it returns. What an earlier run left there goes first.
+
+    Args:
+        info: of run.json, besides where the numbers come from: experiment, question, preset, notes, fixed_beforehand.
+        tables: rows by the name of their file.
+        pictures: by name.
+    """
+    for path in earlier(folder):  # so that a report never mixes two runs
+        path.unlink()
+    for name, rows in tables.items():
+        write_rows(folder / name, rows)
+    (folder / "images").mkdir(exist_ok=True)
+    for name, picture in pictures.items():
+        picture.save(folder / "images" / f"{name}.png")
+    whole = {"schema": 2} | origin() | dict(info) | {"files": digests(folder)}
+    write_text(folder / "run.json", json.dumps(sealed(whole), indent=1, sort_keys=True))
+    return write_report(folder)
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Writes rows as CSV, with the columns of its table. Values are not rounded; missing values are empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, written(TABLES[path.name]), lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes text whole or not at all."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def square(images: torch.Tensor) -> Image.Image:
+    """The first 16 of images uint8 (n, C, H, W) in a square."""
+    tiles = torch.zeros(SHOWN, *images.shape[1:], dtype=torch.uint8)
+    tiles[: len(images)] = images[:SHOWN]
+    return tiled(tiles.unflatten(0, (SIDE, SIDE)))
+
+
+def tiled(tiles: torch.Tensor) -> Image.Image:
+    """One picture of tiles uint8 (rows, columns, C, H, W), grey (C = 1) or RGB (C = 3)."""
+    rows, columns, channels, height, width = tiles.shape
+    whole = tiles.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
+    return Image.fromarray(whole.squeeze(2).numpy())
+
+
+def command() -> str:
+    """The command line of this process."""
+    return shlex.join([*program().split(), *sys.argv[1:]])
+
+
+def origin() -> dict[str, Any]:
+    """The command, the code, and the machine that made the numbers, with the versions of Python and of packages."""
+    commit, changes = _git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain")
+    versions = {"python": platform.python_version()} | {package: version(package) for package in VERSIONS}
+    dirty = None if changes is None else bool(changes)  # both are None outside a checkout
+    return {"command": command(), "commit": commit, "dirty": dirty, "versions": versions, "machine": describe()}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        here = Path(__file__).parent
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

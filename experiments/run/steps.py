@@ -1,0 +1,331 @@
+"""The cached steps of a run: real images, a network (networks.py), samples, their score. Each needs the one before.
+
+samples/     what the network decodes: `samples` uint8 (n, C, H, W) or floats (n, d); `film` and `denoised`, the way of
+             the first few images down the ladder; counted evaluations, seconds
+references/  features of real images, sums of their kernels, their texture
+scores/      each distance with what every image adds to it; precision, recall, grain, class histogram
+"""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffusion_core.networks.compiled import Compiled, can_compile
+from diffusion_core.precision import computing_in
+from diffusion_core.samplers import Model
+from diffusion_core.samplers import sample as draw_with
+from diffusion_core.samplers.sampling import at_samples
+from experiments.config.names import DIGITS
+from experiments.config.user_code import of_user
+from experiments.distances.distance import Distance, packed, unpacked
+from experiments.distances.kernels import Sums, mostly_equal
+from experiments.distances.real import Against, Real, precision_recall
+from experiments.metrics.features import extract, usual_batch
+from experiments.metrics.texture import RealTexture
+from experiments.run import believe
+from experiments.run.cache import Artifact, Cache, Differs, Made, canonical, has_own_code, place, tensors_of
+from experiments.run.machine import Machine, pin_scores
+from experiments.run.networks import Advance, images_of, made_by
+from experiments.run.setting import VALUES, Reference, Run
+from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name
+from experiments.stages.recorder import CountingModel, TrajectoryRecorder
+
+N_CLASSES = 10
+FEATURES_ALONE = 0.01  # largest relative difference of a row of features between batches
+SCORES_DIFFER = 1e-3  # of a distance and its standard error
+log = logging.getLogger(__name__)
+
+
+# --- samples ---
+
+
+def sample(run: Run, cache: Cache, advance: Advance) -> Artifact:
+    """The samples of a run, and its counted evaluations and seconds."""
+    network = run.network.made(cache, advance)
+    due = cache.spot is None or run.samples_id in cache.spot or has_own_code(run)
+    check = partial(_check_samples, run, network, run.samples_id in cache.mixed) if due else None
+    return cache.cached("samples", run, lambda: _sampled(run, network, advance), [network] if network else [], check)
+
+
+def _sampled(run: Run, network: Artifact | None, advance: Advance) -> Made:
+    run.machine.pin()
+    loaded, device, everyone = run.network.load(network), run.machine.device, range(run.n)
+    film, model = TrajectoryRecorder(run.sigmas), CountingModel(_ready(loaded, run, run.batch_size))
+    model.watch = film.evaluated
+    _synchronise(device)
+    before = BusyClock.now()
+    x = draw(run, model, everyone, run.batch_size, after_batch=lambda n: advance(n * run.nfe), watch=film)
+    _synchronise(device)
+    others, seconds = BusyClock.now().others_since(before), perf_counter() - before.wall
+    if has_own_code(run) and not getattr(loaded, "random", False):
+        again = partial(_again, run, loaded)
+        believe.ask_again(_users(run), again, x, run.batch_size, believe.ALONE[run.machine.precision])
+    nfe = model.images / run.n
+    if nfe != run.nfe:
+        log.warning(
+            f"{run.setting.sampler.name}: {nfe:g} evaluations per image, not the {run.nfe} planned, so it is compared "
+            "at unequal cost; give the sampler a planned_nfe"
+        )
+    tensors = {"samples": _decoded(run, x)}
+    if has_own_code(run.network):
+        believe.ask_again(
+            "decode", lambda order: _decoded(run, x[order]), tensors["samples"], run.batch_size, believe.ALONE["fp32"]
+        )
+    if film.follows_the_ladder and not tensors["samples"].is_floating_point():
+        tensors["film"] = torch.stack([_decoded(run, frame) for frame in film.frames])
+        if len(film.denoised) == len(film.frames):  # else the sampler made steps without an evaluation
+            tensors["denoised"] = torch.stack([_decoded(run, frame) for frame in film.denoised])
+    return tensors, {
+        "nfe": int(nfe) if nfe.is_integer() else nfe,
+        "seconds": seconds,
+        "batch_size": run.batch_size,
+        "shared_device": device == "cpu" and others > SHARED_ABOVE,
+        "device": device_name(device),
+        "film_sigmas": list(film.levels.values()) if "film" in tensors else [],
+    }
+
+
+def draw(
+    run: Run,
+    model: Model,
+    samples: Sequence[int],
+    batch_size: int,
+    after_batch: Callable[[int], None] | None = None,
+    watch: Callable[[int, Tensor], None] | None = None,
+) -> Tensor:
+    """The samples of a run with these indices, in order (n, C, H, W)."""
+    with computing_in(run.machine.precision, run.machine.device), of_user(f"sampler {run.setting.sampler.name}"):
+        return draw_with(
+            model,
+            run.sigmas,
+            run.setting.sampler,
+            samples=samples,
+            shape=run.network.shape,
+            seed=run.seed,
+            batch_size=batch_size,
+            device=run.machine.device,
+            final_denoise=run.setting.final_denoise,
+            after_batch=after_batch,
+            watch=watch,
+        )
+
+
+def _again(run: Run, loaded: Model, samples: Tensor) -> Tensor:
+    run.machine.pin()
+    return draw(run, _ready(loaded, run, len(samples)), samples.tolist(), len(samples))
+
+
+def _ready(loaded: Model, run: Run, batch_size: int) -> Model:
+    """The model as its machine evaluates it, after one evaluation outside the clock."""
+    model, shape, machine = _compiled(loaded, batch_size, run.machine), run.network.shape, run.machine
+    with computing_in(machine.precision, machine.device), of_user("network"):
+        _warm(model, batch_size, shape, machine.device)
+    return model
+
+
+@lru_cache(maxsize=4)
+def _compiled(model: Model, batch_size: int, machine: Machine) -> Model:
+    if not machine.compiled:
+        return model
+    if not can_compile(machine.device):
+        raise ValueError(f"compiled=True: there is no compiler for {machine.device} on this machine; install g++")
+    return Compiled(model, batch_size)
+
+
+@lru_cache(maxsize=8)
+def _warm(model: Model, batch_size: int, shape: tuple[int, ...], device: str) -> None:
+    x = torch.zeros(batch_size, *shape, device=device)
+    with torch.no_grad():
+        at_samples(model, torch.arange(batch_size, device=device))(x, torch.ones(batch_size, device=device))
+
+
+def _synchronise(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _decoded(run: Run, x: Tensor) -> Tensor:
+    """What is stored and scored of x. ValueError unless it is images uint8 (n, C, H, W), or finite floats (n, d)."""
+    with of_user("decode"):
+        out = run.network.decode(x).cpu()
+    form = (4, torch.uint8) if out.dtype == torch.uint8 else (2, torch.float32)
+    if len(out) != len(x) or (out.ndim, out.dtype) != form or not (out.dtype == torch.uint8 or out.isfinite().all()):
+        given = f"{out.dtype} {tuple(out.shape)} for {len(x)} samples"
+        raise ValueError(f"decode: it gave {given}; it must be uint8 (n, C, H, W), or finite float32 (n, d)")
+    return out
+
+
+def _users(run: Run) -> str:
+    """The user's code in a run, in words."""
+    network = "network" if has_own_code(run.network) else ""
+    sampler = f"sampler {run.setting.sampler.name}" if has_own_code(run.setting) else ""
+    return " or ".join(filter(None, (sampler, network)))
+
+
+def _check_samples(run: Run, network: Artifact | None, mixed: bool, stored: Artifact) -> None:
+    """Raises Differs if some samples of a run, drawn again, differ from the stored ones."""
+    loaded, images = run.network.load(network), images_of(run.network.data)
+    if getattr(loaded, "random", False):  # no two runs of it can be compared
+        return
+    chosen = torch.tensor(believe.choose(run.n, len(images.labels.unique())))
+    again = _decoded(run, _again(run, loaded, chosen))
+    features, _ = features_of(run.reference, torch.cat([again, stored.tensors["samples"][chosen]]))
+    what = f"{len(chosen)} samples of {run.setting.sampler.name}, drawn again,"
+    drawn, known = features.split(len(chosen))
+    believe.compare(what, drawn, known, _made_by(run), run.machine.precision, mixed)
+
+
+def _made_by(run: Run) -> dict[str, Any]:
+    sampler = place(type(run.setting.sampler))
+    return {f"sampler {sampler}": {"class": sampler}} | made_by(run.network)
+
+
+# --- real images ---
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """The real images of a reference: their features, classes and texture."""
+
+    real: Real
+    labels: Tensor
+    texture: RealTexture
+
+
+def reference(config: Reference, cache: Cache) -> tuple[Artifact, RealImages]:
+    """The file of real images, and what it holds."""
+    check = partial(_check_reference, config)
+    file = cache.cached("references", config, lambda: _described(config), check=check)
+    return file, _loaded(file.path, file.sum)
+
+
+def features_of(config: Reference, samples: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Features float32 (n, d) of images uint8 (n, C, H, W), and class logits of `digits`. Floats (n, d) are their own.
+
+    ValueError if a user's function gives an image other features when it is asked again, or in another batch.
+    """
+    if samples.is_floating_point() != (config.features == VALUES):
+        raise ValueError(f"features={config.features!r}: floats need {VALUES!r}, images a feature space of images")
+    if samples.is_floating_point():
+        return samples.float(), None
+    features, logits = extract(config.features, samples, weights=config.weights)
+    if config.foreign:
+        ask, batch = partial(_extracted, config, samples), usual_batch(config.features)
+        believe.ask_again(f"features {config.features}", ask, features, batch, FEATURES_ALONE)
+    return features, logits
+
+
+def _extracted(config: Reference, samples: Tensor, order: Tensor) -> Tensor:
+    return extract(config.features, samples[order], weights=config.weights)[0]
+
+
+def _real(config: Reference) -> Tensor:
+    images = images_of(config.data)
+    return images.standardised().flatten(1) if config.features == VALUES else images.pixels
+
+
+def _described(config: Reference) -> Made:
+    pin_scores()
+    images, features = images_of(config.data), features_of(config, _real(config))[0]
+    if mostly_equal(features.numpy()):
+        raise ValueError(
+            f"data={config.data!r}: for more than half of the pairs of images the features are equal; leave out the "
+            f"copies, or take other features than {config.features}"
+        )
+    real, texture = Real.of(features.double().numpy()), RealTexture.of(images.pixels, images.std)
+    sums = {f"sums.{name}": torch.from_numpy(each.rows) for name, each in real.sums.items()}
+    totals = {f"total.{name}": torch.tensor(each.total, dtype=torch.float64) for name, each in real.sums.items()}
+    curve = {f"texture.{name}": torch.from_numpy(values) for name, values in vars(texture).items()}
+    width = torch.tensor(real.width, dtype=torch.float32)  # float64 would change MMD in its eighth digit
+    return {"features": features, "labels": images.labels, "width": width} | sums | totals | curve, {}
+
+
+def _check_reference(config: Reference, stored: Artifact) -> None:
+    """Raises Differs if features of some real images, computed again, differ from the stored ones."""
+    pin_scores()
+    real = _real(config)
+    chosen = torch.tensor(believe.choose(len(real), 1))
+    features, known = features_of(config, real[chosen])[0], stored.tensors["features"][chosen]
+    makers = {f"data {config.data}": {"data": config.data}} | _features_of(config)
+    believe.compare(f"features of real images ({config.data}), computed again,", features, known, makers)
+
+
+def _features_of(config: Reference) -> dict[str, Any]:
+    used = {name: value for name, value in canonical(config).items() if name.startswith("features")}
+    return {f"features {config.features} ({config.features_id})": used}
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: Path, checksum: str) -> RealImages:
+    tensors = tensors_of(path, checksum)
+    names = [name.removeprefix("sums.") for name in tensors if name.startswith("sums.")]
+    sums = {name: Sums(tensors[f"sums.{name}"].numpy(), float(tensors[f"total.{name}"])) for name in names}
+    real = Real(tensors["features"].double().numpy(), float(tensors["width"]), sums)
+    texture = RealTexture(*(tensors[f"texture.{part}"].numpy() for part in ("mean", "spread")))
+    return RealImages(real, tensors["labels"], texture)
+
+
+@lru_cache(maxsize=4)
+def _against(path: Path, checksum: str, n: int) -> Against:
+    """The real images that n samples are compared with."""
+    real = _loaded(path, checksum).real
+    return real.without(real.aside(n, draw=0))
+
+
+# --- scores ---
+
+
+def score(run: Run, cache: Cache, advance: Advance) -> Artifact:
+    """The score of a run. Everything that it needs is made first."""
+    real = reference(run.reference, cache)[0]
+    samples = sample(run, cache, advance)
+    config, due = (run, run.reference), cache.spot is None or run.samples_id in cache.spot
+    check = partial(_check_score, run, samples, real) if due else None
+    return cache.cached("scores", config, lambda: _scored(run, samples, real), [samples, real], check)
+
+
+def _scored(run: Run, samples: Artifact, real: Artifact) -> Made:
+    run.machine.pin()  # the features are computed as samples are
+    decoded, config = samples.tensors["samples"], run.reference
+    features32, logits = features_of(config, decoded)
+    pin_scores()
+    features, against = features32.double().numpy(), _against(real.path, real.sum, run.n)
+    if features.shape[1] != against.features.shape[1]:
+        raise ValueError(f"samples have {features.shape[1]} features, real images {against.features.shape[1]}")
+    distances = against.distances(features)
+    if wrong := [f"{name}={one.value}" for name, one in distances.items() if not math.isfinite(one.value)]:
+        raise ValueError(f"features={config.features!r}: {', '.join(wrong)}; a distance must be finite")
+    precision, recall = precision_recall(features, against.features)
+    facts: dict[str, Any] = {name: one.value for name, one in distances.items()}
+    facts |= {f"{name}_se": distances[name].se for name in ("mmd", "kd")}
+    facts |= {"precision": precision, "recall": recall, "n_reference": len(against.features), "histogram": None}
+    if not decoded.is_floating_point():
+        texture = _loaded(real.path, real.sum).texture
+        left = 0.0 if run.setting.final_denoise else float(run.sigmas[-1])
+        facts |= {"grain": texture.grain(decoded, left), "grain_se": texture.grain_spread(len(decoded), left)}
+    if logits is not None and config.data.partition("@")[0] in DIGITS:  # only their classes are known to the extractor
+        facts["histogram"] = np.bincount(logits.argmax(dim=1).numpy(), minlength=N_CLASSES).tolist()
+    return packed(distances), facts
+
+
+def _check_score(run: Run, samples: Artifact, real: Artifact, stored: Artifact) -> None:
+    """Raises Differs if the distances of a run, computed again, differ from the stored ones."""
+    for name, distance in unpacked(_scored(run, samples, real)[0]).items():
+        known = stored.facts.get(name, math.nan)
+        if not abs(distance.value - known) <= SCORES_DIFFER * (abs(known) + distance.se):
+            why = f"{name} of {run.setting.label}, computed again, is {distance.value:.6g} instead of {known:.6g}"
+            raise Differs(why, _features_of(run.reference))
+
+
+def distances_of(file: Artifact) -> dict[str, Distance]:
+    """The distances in a score's file."""
+    return unpacked(file.tensors)

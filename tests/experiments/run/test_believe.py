@@ -1,0 +1,318 @@
+"""What is believed: a user's code is asked again as it is used; a difference condemns everything that the code made."""
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from run_acting import FORK, QUIET
+from run_spine import data, exact, files, imported, run, score, silent, trained, user_files, warned
+from torch import Tensor
+
+from diffusion_core.samplers import Euler, Heun, Sampler
+from experiments.metrics.features import features_id
+from experiments.run import believe, cache, execute, steps
+from experiments.run.cache import Cache
+from experiments.run.machine import Machine
+from experiments.run.networks import Exact, Network
+from experiments.run.setting import Reference, Run
+
+CALLS = [0]
+Step = Callable[[Tensor, int], Tensor]
+
+
+def honest(x: Tensor, step: int) -> Tensor:
+    return x
+
+
+def remembers(x: Tensor, step: int) -> Tensor:
+    CALLS[0] += 1
+    return x * (1 + 0.01 * CALLS[0])
+
+
+def remembers_the_first(x: Tensor, step: int) -> Tensor:
+    """Only the first batch of a process is another one."""
+    CALLS[0] += 1
+    return x * (1.1 if CALLS[0] < 4 else 1)
+
+
+def centres(x: Tensor, step: int) -> Tensor:
+    return x - 0.5 * x.mean(dim=0)
+
+
+def places(x: Tensor, step: int) -> Tensor:
+    return x * (1 + 0.05 * torch.arange(len(x)).view(-1, 1, 1, 1) / len(x))
+
+
+def of_full_batches(x: Tensor, step: int) -> Tensor:
+    return x * (1.1 if len(x) > 20 else 1)
+
+
+def own_noise(x: Tensor, step: int) -> Tensor:
+    return x + 0.3 * torch.randn_like(x)
+
+
+WAYS = {
+    way.__name__: way for way in (honest, remembers, remembers_the_first, centres, places, of_full_batches, own_noise)
+}
+
+
+@dataclass(frozen=True)
+class Own(Sampler):
+    """Euler with something else at each step."""
+
+    way: str = "honest"
+
+    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+        return len(sigmas) - 1
+
+    def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
+        for step, (sigma, after) in enumerate(pairwise(sigmas)):
+            x = WAYS[self.way](x + (after - sigma) * eps(x, sigma), step)
+            yield x
+
+
+@dataclass(frozen=True)
+class OwnNetwork(Exact):
+    """An exact denoiser with something else at each call."""
+
+    data: str = ""
+    way: str = "honest"
+
+    def load(self, artifact: Any) -> Any:
+        model = super().load(artifact)
+        return lambda x, sigma: WAYS[self.way](model(x, sigma), 0)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("whose", ["sampler", "network"])
+def test_a_users_code_is_asked_again_as_it_is_used(way: str, whose: str, tmp_path: Path) -> None:
+    CALLS[0], network = 0, OwnNetwork(data(), way=way) if whose == "network" else exact()
+    own = run(Own(way) if whose == "sampler" else Euler(0.0), network)
+    if way == "honest":
+        assert steps.sample(own, Cache(tmp_path), silent).facts["nfe"] == 2
+        return
+    with pytest.raises(ValueError, match=f"{whose}.*: asked again .*, it gives other results"):
+        steps.sample(own, Cache(tmp_path), silent)
+    assert files(Cache(tmp_path)) == {"samples": 0}
+
+
+FEATURES = """
+import torch
+calls = [0]
+def features(pixels):
+    calls[0] += 1
+    x = pixels.float().flatten(1)[:, 300:600] / 255
+    return {}
+"""
+FAULTY = {
+    "x": False,
+    "x * (1 + 0.02 * (calls[0] > 2))": True,
+    "x - x.mean(0)": True,
+    "x * torch.linspace(1, 2, len(x))[:, None]": True,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    with user_files(tmp_path, monkeypatch) as folder:
+        yield folder
+
+
+@pytest.mark.parametrize("returned", FAULTY)
+def test_features_are_asked_again_as_they_are_used(returned: str, folder: Path) -> None:
+    imported(folder, feat=FEATURES.format(returned))
+    name, own = "python:feat_xyz:features", run()
+    real = Reference(data(), name, features_id(name))
+    own = Run(own.setting, own.network, own.n, Machine(), real)
+    if not FAULTY[returned]:
+        assert score(own, Cache(folder / "cache"))["fd"] > 0
+        return
+    with pytest.raises(ValueError, match="features python:feat_xyz:features: asked again"):
+        score(own, Cache(folder / "cache"))
+
+
+# --- a difference condemns what the same code has made ---
+
+MINE = """
+from dataclasses import dataclass
+from itertools import pairwise
+from diffusion_core.samplers import Sampler
+from helper_xyz import GAIN
+
+@dataclass(frozen=True)
+class Mine(Sampler):
+    power: float = 1.0
+    def run(self, eps, x, sigmas, noise):
+        for sigma, after in pairwise(sigmas):
+            x = x + (after - sigma) * eps(x, sigma)
+            yield x * GAIN ** self.power
+"""
+
+
+def work_on(runs: list[Run], root: Path, workers: int = 1) -> tuple[list[dict[str, Any]], Cache]:
+    """The scores of runs, as a new command makes them."""
+    cache = Cache(root)
+    ended = execute.execute(runs, cache, QUIET, workers=workers)
+    assert not ended.failed and not ended.interrupted
+    return [score(one, cache) for one in runs], cache
+
+
+def planned(folder: Path, gain: float) -> list[Run]:
+    """Runs of a user's sampler and of ours with two networks, and of ours with a third."""
+    mine = imported(folder, mine=MINE, helper=f"GAIN = {gain}\n").Mine
+    runs = [run(mine(power), exact(seed), label=str(power)) for power in (0.0, 1.0) for seed in (0, 1)]
+    return [*runs, *(run(Euler(eta), exact(seed)) for eta in (0.0, 0.5) for seed in (0, 1, 2))]
+
+
+@pytest.mark.slow
+def test_an_edited_helper_condemns_what_the_sampler_made(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Also the runs of power 0, which do not depend on it, and those of one network with our sampler."""
+    before, _ = work_on(planned(folder, 1.0), folder / "old")
+    assert not warned(caplog)
+    runs = planned(folder, 0.8)
+    after, cache = work_on(runs, folder / "old")
+    fresh, _ = work_on(runs, folder / "new")
+    changed = [one != two for one, two in zip(before, after, strict=True)]
+    assert after == fresh and changed == [False] * 2 + [True] * 2 + [False] * 6
+    texts = warned(caplog)
+    assert "samples of Mine(power=1), drawn again, differ" in texts[0] and "6 samples, 6 scores" in texts[0]
+    assert "6 scores were made again" in texts[1] and "differ by up to 0.24" in texts[1]
+    made = {one for one in runs if cache.path("samples", one) in cache.made}
+    guilty = {one.network for one in made if one not in runs[:4]}
+    assert len(guilty) == 1 and made == {*runs[:4], *(one for one in runs if one.network in guilty)}
+    again, cache = work_on(planned(folder, 0.8), folder / "old")
+    assert again == after and not cache.made and not warned(caplog)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_workers_condemn_it_too(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiprocessing, "get_context", lambda name: FORK)
+    work_on(planned(folder, 1.0), folder / "old")
+    runs = planned(folder, 0.8)
+    after, cache = work_on(runs, folder / "old", workers=2)
+    texts = warned(caplog)
+    assert any("drawn again, differ" in text for text in texts) and any(
+        "scores were made again" in text for text in texts
+    )
+    assert not cache.made  # what the workers made is what is read
+    assert after == work_on(runs, folder / "new")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("new", [False, True])
+def test_stored_and_new_values_meet_only_if_they_agree(
+    folder: Path, new: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A change below the tolerance of single images, above rounding on average."""
+    before, _ = work_on(planned(folder, 1.0)[2:4], folder / "old")
+    runs = planned(folder, 1.003)[0 if new else 2 : 4]
+    after, _ = work_on(runs, folder / "old")
+    assert (after[-2:] == before) != new and bool(warned(caplog)) == new
+    assert not new or after == work_on(runs, folder / "new")[0]
+
+
+def resealed(path: Path, change: Callable[[dict[str, Tensor], dict[str, Any]], None]) -> None:
+    """Exchanges what a file holds, with right checksums."""
+    metadata, content = cache._opened(path.read_bytes())
+    tensors, facts = cache.tensors_of(path, content), json.loads(metadata["facts"])
+    change(tensors, facts)
+    parts = cache._sealed(tensors, facts, metadata["config"], json.loads(metadata["sources"]))
+    path.write_bytes(b"".join(parts))
+
+
+@pytest.mark.slow
+def test_an_exchanged_network_condemns_all_that_it_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    networks: list[Network] = [trained(), trained(1)]
+    runs = [run(sampler, network) for network in networks for sampler in (Euler(0.0), Euler(1.0))]
+    before, first = work_on(runs, tmp_path)
+    path, other = (first.path("networks", network) for network in networks)
+    weights = first.known[other].tensors  # type: ignore[union-attr]
+    facts = first.known[other].facts  # type: ignore[union-attr]
+    resealed(path, lambda tensors, known: (tensors.update(weights), known.update(first=facts["first"]))[0])
+    after, second = work_on(runs, tmp_path)
+    assert after == before
+    texts = warned(caplog)
+    assert len(texts) == 2 and "1 networks, 2 samples, 2 scores" in texts[0]
+    assert "agree with the stored ones to 0.0001, as by rounding" in texts[1]
+    remade = [way for one in runs[:2] for way in (("samples", one), ("scores", (one, one.reference)))]
+    assert second.made == {path, *(second.path(*way) for way in remade)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["references", "samples", "scores"])
+def test_exchanged_values_condemn_their_makers(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of samples all of one run; so what is checked by chance hits it."""
+    runs = [run(Euler(eta)) for eta in (0.0, 1.0)] + [run(Heun(), exact(1))]
+    before, first = work_on(runs, tmp_path)
+
+    def change(tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        for name in tensors.keys() & {"features", "samples"}:
+            tensors[name] = tensors[name].flip(0)
+        facts |= {name: 1.01 * facts[name] for name in facts.keys() & {"mmd"}}
+
+    if kind == "references":
+        resealed(first.path(kind, runs[0].reference), change)
+    for one in runs[:2]:  # all that Euler made, or the spot check might choose the other run
+        if kind != "references":
+            resealed(first.path(kind, one if kind == "samples" else (one, one.reference)), change)
+    after, second = work_on(runs, tmp_path)
+    assert after == before and not second.discarded.keys() - second.made
+    gone = {path.parent.name for path in second.discarded}
+    assert gone == {"references", "samples", "scores"} - {"scores": {"samples"}, "samples": {"references"}}.get(
+        kind, set()
+    )
+    assert (second.path("samples", runs[2]) in second.discarded) == (kind == "references")
+    assert "made again" in warned(caplog)[0]
+
+
+def test_each_network_and_each_class_of_samplers_is_checked(tmp_path: Path) -> None:
+    runs = [run(Euler(eta), exact(seed)) for eta in (0.0, 0.5, 1.0) for seed in (0, 1)] + [run(Heun())]
+    cache = Cache(tmp_path)
+    assert execute.due(runs, cache) == (frozenset(), frozenset())
+    for one in runs:
+        cache.cached("samples", one, lambda: ({}, {}))
+    for _ in range(5):
+        spot, mixed = execute.due(runs, cache)
+        chosen = [one for one in runs if one.samples_id in spot]
+        assert {one.network.seed for one in chosen} == {0, 1} and runs[-1] in chosen and not mixed
+        assert 2 <= len(chosen) <= 3
+    _, mixed = execute.due([*runs, run(Euler(0.7), exact(2))], cache)
+    assert mixed == {one.samples_id for one in runs[:-1]}  # Euler makes new samples, Heun does not
+
+
+@pytest.mark.parametrize(("size", "mixed", "differs"), [(0.001, False, ""), (0.001, True, "on average"),
+                                                       (1e-6, True, ""), (0.03, False, "by up to 0.03"),
+                                                       (float("nan"), False, "by up to inf")])  # fmt: skip
+def test_rounding_is_no_difference(size: float, mixed: bool, differs: str) -> None:
+    stored = torch.ones(12, 5)
+    if not differs:
+        believe.compare("x", stored * (1 + size), stored, {}, mixed=mixed)
+        return
+    with pytest.raises(cache.Differs, match=differs):
+        believe.compare("x", stored * (1 + size), stored, {}, mixed=mixed)
+
+
+def test_one_image_that_differs_is_enough() -> None:
+    stored = torch.ones(12, 5)
+    other = stored.clone()
+    other[7] *= 1.05
+    with pytest.raises(cache.Differs):
+        believe.compare("x", other, stored, {})
+
+
+@pytest.mark.parametrize(("n", "n_classes"), [(40, 10), (1000, 10), (10, 1), (3, 10)])
+def test_images_are_chosen_all_over(n: int, n_classes: int) -> None:
+    for _ in range(20):
+        chosen = believe.choose(n, n_classes)
+        assert chosen == sorted(set(chosen)) and chosen[0] >= 0 and chosen[-1] < n
+        assert len(chosen) >= min(n, 6) // 2 and (n < 20 or chosen[-1] - chosen[0] > n / 2)

@@ -1,0 +1,39 @@
+"""Ray tasks run the same loop over the same cache."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from run_spine import exact, files, run, score
+
+from diffusion_core.samplers import Euler
+from experiments.run import execute
+from experiments.run.cache import Cache
+from experiments.run.cluster import on_ray
+from reports.terminal import Terminal
+
+QUIET = Terminal()
+QUIET.quiet = True
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `cluster`")
+
+
+@pytest.mark.slow(20)
+@needs_ray
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_ray_gives_what_one_process_gives(tmp_path: Path) -> None:
+    runs = [run(Euler(eta), exact(seed)) for seed in (0, 1) for eta in (0.0, 0.5)]
+    one, two = Cache(tmp_path / "one"), Cache(tmp_path / "two")
+    assert (
+        execute.execute(runs, one, QUIET)
+        == execute.execute(runs, two, QUIET, ray_address="local")
+        == execute.Worked({})
+    )
+    assert files(one) == files(two) and not list(two.root.glob("*/*.lock"))
+    assert [score(each, two) for each in runs] == [score(each, one) for each in runs]
+
+
+def test_without_ray_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ValueError, match="Ray is not installed"):
+        on_ray([run()], Cache(tmp_path), "local", 1.0)
