@@ -8,9 +8,11 @@ import numpy as np
 from experiments.scoring.features import Described, real_texture
 from experiments.scoring.inputs import ImageSet, Input
 from experiments.scoring.result import Difference, Space
-from reports.schema import BETTER, GRAINY, WORSE
+from reports.formats import interval, metric_name
+from reports.schema import BETTER, GRAINY, JUDGE, WORSE
 
 COPIES = 0.01  # share of images that are copies, above which a warning is given
+FAR = 4  # standard errors, by which chance brings no set below 0
 
 
 def grains(inputs: Sequence[Input], described: Sequence[Described], chosen: Sequence[np.ndarray]) -> list[float | None]:
@@ -42,6 +44,12 @@ def doubts(inputs: Sequence[Input], described: Sequence[Described], space: Space
         for other, theirs in zip(inputs[1:place], rows[1:place], strict=True):
             if rows[place] == theirs:
                 yield f"{other.name} and {images.name} hold the same images"
+    for side in space.sides:
+        judge, copies = side.values[JUDGE], side.copies
+        if judge.difference < -FAR * judge.se and copies.of_real <= COPIES * len(copies.groups):
+            value = f"{metric_name(JUDGE, space.features)} {interval(JUDGE, judge.difference, judge.low, judge.high)}"
+            real = inputs[0].name
+            yield f"{side.name} is nearer to {real} than other real images would be ({value}): is it made of these?"
     for difference in space.differences:
         if difference.verdict in (BETTER, WORSE):
             yield from _grainier(difference, {side.name: side.grain for side in space.sides})

@@ -84,17 +84,17 @@ def features(rng: np.random.Generator, shift: float) -> tuple[Array, Array]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sampled", [False, True], ids=["fixed real images", "sampled real images"])
-@pytest.mark.parametrize("shift", [0.3, 0.6])
-def test_intervals_over_images_hold_for_each_distance(shift: float, sampled: bool) -> None:
+@pytest.mark.parametrize(("shift", "paired"), [(0.3, True), (0.6, True), (0.6, False)])
+def test_intervals_over_images_hold_for_each_distance(shift: float, paired: bool, sampled: bool) -> None:
     rng = np.random.default_rng(11)
     draws = [Real.of(rng.normal(0.1, 1.0, size=(300, 4))) for _ in range(300 if sampled else 1)]
     against = [real.whole() if sampled else real.without(np.zeros(300, bool)) for real in draws]
-    pairs = [
-        [each.distances(side) for side in features(rng, shift)]
-        for each in (against if sampled else against * 300)
-    ]  # fmt: skip
+    pairs = list[list[dict[str, Distance]]]()
+    for each in against if sampled else against * 300:
+        (a, b), (_, other) = features(rng, shift), features(rng, shift)
+        pairs.append([each.distances(side) for side in (a, b if paired else other)])
     for name in ("mmd", "kd", "fd"):
-        estimates = [of_pairs([(a[name], b[name])]) for a, b in pairs]
+        estimates = [of_pairs([(a[name], b[name])], paired=paired) for a, b in pairs]
         truth = float(np.mean([estimate.difference for estimate in estimates]))
         assert 0.92 <= coverage(truth, estimates) <= 0.985  # standard error 0.013
 
