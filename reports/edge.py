@@ -26,9 +26,7 @@ def no_empty_words(arguments: Sequence[str]) -> Sequence[str]:
         if not word or (word.startswith("--") and word.endswith("=")):
             what = word[:-1] if word else next((name for name in arguments[:place][-1:] if name.startswith("-")), "")
             cause = "perhaps a variable of the shell has no value"
-            raise ValueError(
-                f"{what + ': its value' if what else 'an argument'} is empty; {cause}. Write . for this folder"
-            )
+            raise ValueError(f"{what + ': its value' if what else 'an argument'} is empty; {cause}")
     return arguments
 
 
