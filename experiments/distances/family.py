@@ -5,7 +5,7 @@ quantile of the largest standardised difference (max-t: Hothorn, Bretz & Westfal
 distribution follows from what each image adds to each distance; settings that share their noise are correlated, and
 that is used. With five networks or more, the margin is the wider of that and one over networks: Student's t with
 Bonferroni's correction, where the variance of each pair is moderated by those of all pairs (Smyth 2004, Stat. Appl.
-Genet. Mol. Biol. 3, 3). Five networks alone say little about a variance: without that the margins of 190 pairs are
+Genet. Mol. Biol. 3, 3). Five networks alone say little about a variance: without that the margins of 570 pairs are
 twice as wide. The others count at most as much as a pair's own, which keeps the coverage where variances differ.
 
 A setting is in the set of the best unless some other one is better by more than its interval. So the set contains the
@@ -22,7 +22,7 @@ from scipy import special, stats
 from experiments.distances.distance import Array, Distance
 from experiments.distances.intervals import ENOUGH_NETWORKS, LEVEL, POWER, Estimate, freedom, how, over_networks
 
-DRAWS = 20_000  # of the joint distribution: the quantile of the largest is then known to 0.6 %
+DRAWS = 20_000  # of the joint distribution: the quantile of the largest is then known to half a per cent
 AT_ONCE = 500  # draws
 SEED = 5
 
@@ -141,11 +141,11 @@ def _over_images(
     variances = np.diag(covariance)
     se = np.sqrt(np.clip(variances[:, None] + variances - 2 * covariance, 0, None)) * same
     degrees = min(freedom(each) for setting in distances for each in setting) * len(distances[0])
-    largest = np.sort(_largest(covariance, se, degrees))
     ratios = np.divide(gaps, se, out=np.where(gaps > 0, np.inf, 0.0), where=se > 0)
-    if same.sum() == 2:  # one pair: the law is known
+    if same.sum() <= 2:  # one pair: its law is known
         critical, tail = float(stats.t.isf((1 - level) / 2, degrees)), 2 * stats.t.sf(ratios, degrees)
     else:
+        largest = np.sort(_largest(covariance, se, degrees))
         critical = float(np.quantile(largest, level))
         tail = (1 + len(largest) - np.searchsorted(largest, ratios)) / (1 + len(largest))
     return Way(se, degrees, critical, np.where(same, tail, 1.0), how(distances[0][0]))

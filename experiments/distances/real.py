@@ -19,7 +19,8 @@ from experiments.distances.distance import Array, Distance
 from experiments.distances.frechet import Moments
 from experiments.distances.kernels import Sums
 
-METRICS, QUALITY = ("mmd", "kd", "fd"), ("precision", "recall")  # the first decides
+METRICS, QUALITY = ("mmd", "kd", "fd"), ("precision", "recall")
+JUDGE = METRICS[0]  # it decides
 WIDTH = 1.0  # of the Gaussian kernel, as a share of the median distance of real images
 POOL_SEED = 7  # decides which real images are set aside
 FAR = 100  # standard deviations of real features from 0, above which precision and recall take them less their mean
@@ -52,8 +53,8 @@ class Against:
         known = len(next(iter(self.sums.values())).rows) if self.sums else len(self.features)
         first, used = own[: self.most], kernels.both(self.width)
         inside, across = kernels.sums(used, first), kernels.across(used, first, self.features[:known])
-        out = {name: self._by_kernel(name, inside[name], *across[name]) for name in used}
-        return {name: (out | {"fd": self._frechet(own)})[name] for name in METRICS}
+        out = {name: self._by_kernel(name, inside[name], *across[name]) for name in used} | {"fd": self._frechet(own)}
+        return {name: out[name] for name in METRICS}
 
     def _by_kernel(self, name: str, sums: Sums, to_real: Array, to_own: Array) -> Distance:
         means = to_real / len(to_own)

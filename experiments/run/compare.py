@@ -28,11 +28,10 @@ from experiments.distances.intervals import (
     predicted,
     verdict,
 )
-from experiments.distances.real import METRICS
+from experiments.distances.real import JUDGE, METRICS
 from experiments.metrics.trust import MEASURES, no_images
 
 Row = dict[str, Any]
-JUDGE = METRICS[0]
 FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
 SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 CONTROL = "control"  # kind of an A/A contrast
@@ -125,6 +124,7 @@ class Families:
 
     @classmethod
     def over(cls, comparisons: Sequence[Comparison]) -> "Families":
+        """The families of some comparisons. ValueError if one compares settings with different networks."""
         parts: dict[object, dict[int, Side]] = {}  # by networks: sides by id
         pairs = list[tuple[Side, Side]]()
         for one in comparisons:
@@ -173,15 +173,13 @@ def _family(sides: Sequence[Side], metric: str, compared: NDArray[np.bool_], lev
 # --- contrasts.csv ---
 
 
-def contrast_rows(comparisons: Sequence[Comparison], floors: Sequence[Row]) -> Iterator[Row]:
+def contrast_rows(comparisons: Sequence[Comparison], families: Families, floors: Sequence[Row]) -> Iterator[Row]:
     """Rows of contrasts.csv: for each metric one per network, then one over networks.
 
     Args:
+        families: of these comparisons.
         floors: rows of floors.csv, for samples that are no images. Without them nothing is held to be none.
-
-    ValueError if a contrast that needs the family compares settings with different networks.
     """
-    families = Families.over(comparisons)
     for one in comparisons:
         if isinstance(one, Contrast) and one.seeds:
             yield from _rows(one, families, floors)
@@ -196,9 +194,10 @@ def _rows(one: Contrast, families: Families, floors: Sequence[Row]) -> Iterator[
             yield shared | _numbers(metric, of_pairs([(a, b)], paired=_paired(one))) | own | ids
     whole, why, adjusted = {metric: _estimate(one, metric, families) for metric in METRICS}, "", None
     if one.kind not in ALONE:
-        missed = [side for side in (one.a, one.b) if not side.whole]
-        why = "; ".join(f"{side.planned - len(side.rows)} of its {side.planned} runs failed" for side in missed[:1])
-        adjusted = f"simultaneous, {families.pairs} pairs" if families.pairs > 1 and not missed else None
+        if missed := [side for side in (one.a, one.b) if not side.whole]:
+            why = f"{missed[0].planned - len(missed[0].rows)} of its {missed[0].planned} runs failed"
+        elif families.pairs > 1:
+            adjusted = f"simultaneous, {families.pairs} pairs"
     why = why or no_verdict((one.a, one.b), seeds, floors)
     if why:
         whole = {metric: replace(estimate, clear=False) for metric, estimate in whole.items()}
@@ -285,13 +284,12 @@ def _shared(one: Contrast) -> Row:
 # --- best_sets.csv ---
 
 
-def best_set_rows(comparisons: Sequence[Comparison], floors: Sequence[Row]) -> Iterator[Row]:
+def best_set_rows(comparisons: Sequence[Comparison], families: Families, floors: Sequence[Row]) -> Iterator[Row]:
     """Rows of best_sets.csv, one per setting. Settings with a failed run are left out.
 
     The simplest member of a set takes the fewest evaluations; among equals it is the first. Among settings with their
     own training none is simpler than another: it is the first, their baseline, or the best.
     """
-    families = Families.over(comparisons)
     for one in comparisons:
         if isinstance(one, BestSet) and len(sides := [side for side in one.sides if side.whole]) > 1:
             yield from _set_rows(sides, families, floors)

@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from experiments.run.cache import Cache, disk_errors
+from experiments.run.artifact import disk_errors
+from experiments.run.cache import Cache
 from experiments.run.cluster import on_ray
 from experiments.run.setting import Run, check_plan
 from experiments.run.work import Begin, Failed, advance_in, in_processes, work

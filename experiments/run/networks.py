@@ -23,7 +23,9 @@ from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.training import WEIGHTINGS, Step, train
 from experiments.config.names import one_of
 from experiments.run import believe
-from experiments.run.cache import Artifact, Cache, Differs, Made, canonical, identity, registered, tensors_of
+from experiments.run.artifact import Artifact, tensors_of
+from experiments.run.cache import Cache, Differs, Made
+from experiments.run.identity import canonical, identity, registered
 from experiments.run.machine import Machine
 
 FIRST_STEPS = 2  # of which numbers are kept for the spot check

@@ -14,7 +14,7 @@ from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from experiments.config.names import PYTHON, called, check_features, one_of
 from experiments.config.user_code import of_user
-from experiments.run.cache import LABEL, check_distinct, has_own_code, identity, registered
+from experiments.run.identity import LABEL, check_distinct, has_own_code, identity, registered
 from experiments.run.machine import Machine
 from experiments.run.networks import Network
 

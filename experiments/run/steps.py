@@ -32,7 +32,9 @@ from experiments.distances.real import Against, Real, precision_recall
 from experiments.metrics.features import extract, usual_batch
 from experiments.metrics.texture import RealTexture
 from experiments.run import believe
-from experiments.run.cache import Artifact, Cache, Differs, Made, canonical, has_own_code, place, tensors_of
+from experiments.run.artifact import Artifact, tensors_of
+from experiments.run.cache import Cache, Differs, Made
+from experiments.run.identity import canonical, has_own_code, place
 from experiments.run.machine import Machine, pin_scores
 from experiments.run.networks import Advance, images_of, made_by
 from experiments.run.setting import VALUES, Reference, Run

@@ -25,10 +25,12 @@ from experiments.config.names import DIGITS
 from experiments.distances.real import METRICS, QUALITY
 from experiments.metrics.features import dimension, features_id
 from experiments.run import execute, folder, steps
-from experiments.run.cache import Artifact, Cache, Made, identity
+from experiments.run.artifact import Artifact
+from experiments.run.cache import Cache, Made
 from experiments.run.compare import (
     BestSet,
     Comparison,
+    Families,
     Row,
     Side,
     against_first,
@@ -37,6 +39,7 @@ from experiments.run.compare import (
     control,
     summary,
 )
+from experiments.run.identity import identity
 from experiments.run.machine import Machine, pin_scores
 from experiments.run.networks import RECIPES, Trained, images_of
 from experiments.run.setting import MIN_SAMPLES, VALUES, Reference, Run, Setting
@@ -197,30 +200,28 @@ class Tabulated:
 
 
 def tabulated(study: Study, runs: Sequence[Run], cache: Cache, failed: Mapping[str, str]) -> Tabulated:
-    """The tables and pictures of a study's runs, all of which are in the cache but those that failed.
-
-    `failed`: by score_id, why.
-    """
+    """The tables and pictures of a study's runs. `failed` says by score_id why some are not in the cache."""
     pin_scores()
     files = {run: _files(run, cache) for run in runs if not run.impossible and run.score_id not in failed}
     rows = _rows(study.page, runs, files, failed)
     floors = [row for one in dict.fromkeys((run.reference, run.n) for run in files) for row in floor_rows(*one, cache)]
     comparisons = list(study.compare(sides(runs, rows, files)))
+    families = Families.over(comparisons)
     tables = {
         "table.csv": [*rows.values()],
         "floors.csv": floors,
-        "contrasts.csv": list(contrast_rows(comparisons, floors)),
+        "contrasts.csv": list(contrast_rows(comparisons, families, floors)),
         "films.csv": list(_films(files)),
         "histograms.csv": list(_histograms(files, cache)),
         "losses.csv": list(_losses(files)),
     }
     if any(isinstance(one, BestSet) for one in comparisons):
-        tables["best_sets.csv"] = list(best_set_rows(comparisons, floors))
+        tables["best_sets.csv"] = list(best_set_rows(comparisons, families, floors))
     return Tabulated(tables, dict(_pictures(files)))
 
 
 def sides(runs: Sequence[Run], rows: Mapping[Run, Row], files: Mapping[Run, Files]) -> Of:
-    """The settings as they were measured; those that are impossible are not among them."""
+    """The settings as they were measured, without impossible ones."""
     out: dict[tuple[str, int | None], dict[str, Side]] = {}
     for run in runs:
         if run.impossible:
@@ -273,8 +274,7 @@ def _rows(page: str, runs: Sequence[Run], files: Mapping[Run, Files], failed: Ma
         known = {"experiment": page, "status": "ok"} | run.row()
         if run in files:
             parts = (files[run].network, files[run].samples, files[run].score)
-            out[run] = {name: value for part in parts if part for name, value in part.facts.items()} | known
-            out[run] |= {name: files[run].samples.facts[name] for name in ("nfe", "device", "seconds", "batch_size")}
+            out[run] = known | {name: value for part in parts if part for name, value in part.facts.items()}
         elif run.impossible:
             out[run] = known
         elif run.score_id in failed:

@@ -23,7 +23,8 @@ from typing import Any
 from experiments.config.source import OWN, import_own
 from experiments.distances.real import METRICS
 from experiments.run import believe, steps
-from experiments.run.cache import Busy, Cache, CacheError, reason
+from experiments.run.artifact import Busy, CacheError
+from experiments.run.cache import Cache, reason
 from experiments.run.networks import Advance
 from experiments.run.setting import Run
 from experiments.stages.hardware import visible_cards

@@ -12,12 +12,11 @@ from experiments.distances import copies
 from experiments.distances.distance import Array, Distance, of_singles
 from experiments.distances.family import Family, family
 from experiments.distances.intervals import of_difference, of_one, verdict
-from experiments.distances.real import METRICS, Real, precision_recall
+from experiments.distances.real import JUDGE, METRICS, Real, precision_recall
 from experiments.results.floors import summary
 from experiments.scoring.progress import Step, steps
 from experiments.scoring.result import Copies, Difference, Floor, Side, Space, Standing
 
-JUDGE = METRICS[0]
 FEW_REPEATS = 512  # feature dimensions above which the floor is measured less often
 REPEATS = (10, 4)  # of the floor, up to that and above
 QUALITY_IMAGES = 10_000  # of each set, for precision and recall
@@ -36,46 +35,47 @@ def results(
 
     ValueError if all images of a set are copies of one.
     """
-    measured, sides = list[dict[str, Distance]](), list[Side]()
+    measured, quality = list[dict[str, Distance]](), list[tuple[float, float]]()
     repeats = REPEATS[real.shape[1] > FEW_REPEATS]
-    with steps(2 + 3 * len(sets) + repeats) as step:
+    with steps(1 + 3 * len(sets) + repeats) as step:
         step("distances between the real images")
         known = Real.of(real.astype(np.float64), most=KERNEL_IMAGES)
-        against = known.whole(most=KERNEL_IMAGES)
-        step("copies")
-        found = [*_copies(known.features, sets)]
-        for name, rows, grain in zip(names, sets, grains, strict=True):
+        against, near = known.whole(most=KERNEL_IMAGES), copies.tolerance(known.features)
+        found = [_copies(known.features, near)]
+        for name, rows in zip(names, sets, strict=True):
             own = rows.astype(np.float64)
             step(f"distances of {name}")
             measured.append(against.distances(own))
+            step(f"copies in {name}")
+            found.append(_copies(own, near, known.features))
             step(f"precision and recall of {name}")
-            quality = precision_recall(own[:QUALITY_IMAGES], known.features[:QUALITY_IMAGES])
-            sides.append(Side(name, {}, *quality, grain, found[len(sides) + 1]))
-        groups = [each.groups for each in found]
-        if paired:  # what is a copy in one set belongs together in all
-            groups[1:] = [[*accumulate(groups[1:], copies.joined)][-1]] * len(sets)
-        distances = [
-            {metric: _grouped(name, one, own, groups[0]) for metric, one in each.items()}
-            for name, each, own in zip(names, measured, groups[1:], strict=True)
-        ]
-        sides = [
-            Side(**vars(side) | {"values": {metric: of_one(each[metric]) for metric in METRICS}})
-            for side, each in zip(sides, distances, strict=True)
-        ]
+            quality.append(precision_recall(own[:QUALITY_IMAGES], known.features[:QUALITY_IMAGES]))
         floor = _floor(known, len(sets[0]), repeats, step)
+    of_real_images, *groups = (each.groups for each in found)
+    if paired:  # what is a copy in one set belongs together in all
+        groups = [[*accumulate(groups, copies.joined)][-1]] * len(sets)
+    distances = [
+        {metric: _grouped(name, one, own, of_real_images) for metric, one in each.items()}
+        for name, each, own in zip(names, measured, groups, strict=True)
+    ]
+    sides = tuple(
+        Side(name, {metric: of_one(each[metric]) for metric in METRICS}, *both, grain, own)
+        for name, each, both, grain, own in zip(names, distances, quality, grains, found[1:], strict=True)
+    )
     families = {metric: family([[each[metric]] for each in distances], paired=paired) for metric in METRICS}
     return Space(
-        features, features_id, real.shape[1], tuple(sides), _differences(names, distances, families, paired), floor,
+        features, features_id, real.shape[1], sides, _differences(names, distances, families, paired), floor,
         _standings(families[JUDGE]), found[0],
     )  # fmt: skip
 
 
-def _copies(real: Array, sets: Sequence[Features]) -> Iterator[Copies]:
-    """Which images are copies, of the real images and of each set."""
-    near = copies.tolerance(real)
-    for place, own in enumerate([real, *(rows.astype(np.float64) for rows in sets)]):
-        of_real = int(copies.copied(own, real, near).sum()) if place else 0
-        yield Copies(copies.groups(own, near), of_real)
+def _copies(own: Array, near: float, real: Array | None = None) -> Copies:
+    """The copies among the first images of a set, and of the first real ones; later images count as no copies."""
+    first = own[:KERNEL_IMAGES]
+    groups = copies.groups(first, near)
+    alone = groups.max() + 1 + np.arange(len(own) - len(first))
+    of_real = 0 if real is None else int(copies.copied(first, real[:KERNEL_IMAGES], near).sum())
+    return Copies(np.concatenate([groups, alone]), of_real)
 
 
 def _grouped(name: str, distance: Distance, own: copies.Groups, real: copies.Groups) -> Distance:

@@ -1,4 +1,4 @@
-"""Our distances equal torch-fidelity's on the same images, plain loops, and those that the old engine computes."""
+"""Our distances equal torch-fidelity's on the same images, plain loops, and the old engine's."""
 
 import numpy as np
 import pytest

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from diffusion_core.samplers import Euler, Heun, Sampler
 from experiments.metrics.features import features_id
-from experiments.run import believe, cache, execute, steps
-from experiments.run.cache import Cache
+from experiments.run import artifact, believe, execute, steps
+from experiments.run.cache import Cache, Differs
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Network
 from experiments.run.setting import Reference, Run
@@ -223,10 +223,10 @@ def test_stored_and_new_values_meet_only_if_they_agree(
 
 def resealed(path: Path, change: Callable[[dict[str, Tensor], dict[str, Any]], None]) -> None:
     """Exchanges what a file holds, with right checksums."""
-    metadata, content = cache._opened(path.read_bytes())
-    tensors, facts = cache.tensors_of(path, content), json.loads(metadata["facts"])
+    metadata, content = artifact.opened(path.read_bytes())
+    tensors, facts = artifact.tensors_of(path, content), json.loads(metadata["facts"])
     change(tensors, facts)
-    parts = cache._sealed(tensors, facts, metadata["config"], json.loads(metadata["sources"]))
+    parts = artifact.sealed(tensors, facts, metadata["config"], json.loads(metadata["sources"]))
     path.write_bytes(b"".join(parts))
 
 
@@ -298,7 +298,7 @@ def test_rounding_is_no_difference(size: float, mixed: bool, differs: str) -> No
     if not differs:
         believe.compare("x", stored * (1 + size), stored, {}, mixed=mixed)
         return
-    with pytest.raises(cache.Differs, match=differs):
+    with pytest.raises(Differs, match=differs):
         believe.compare("x", stored * (1 + size), stored, {}, mixed=mixed)
 
 
@@ -306,7 +306,7 @@ def test_one_image_that_differs_is_enough() -> None:
     stored = torch.ones(12, 5)
     other = stored.clone()
     other[7] *= 1.05
-    with pytest.raises(cache.Differs):
+    with pytest.raises(Differs):
         believe.compare("x", other, stored, {})
 
 

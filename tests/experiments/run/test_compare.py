@@ -9,7 +9,8 @@ import pytest
 from experiments.distances.distance import Distance
 from experiments.distances.intervals import of_pairs
 from experiments.distances.real import METRICS
-from experiments.run.compare import BestSet, Contrast, Side, against_first, best_set_rows, contrast_rows, control
+from experiments.run import compare
+from experiments.run.compare import BestSet, Comparison, Contrast, Families, Row, Side, against_first, control
 
 N = 200
 ROW = {"data": "d", "features": "f", "n_samples": N, "n_reference": 800, "precision": 0.6, "recall": 0.6, "seconds": 3}
@@ -17,6 +18,14 @@ FLOORS = [
     {"data": "d", "features": "f", "n_samples": N, "n_reference": 800, "metric": name, "mean": 0.8}
     for name in ("precision", "recall")
 ]
+
+
+def contrast_rows(comparisons: list[Comparison], floors: list[Row]) -> list[Row]:
+    return list(compare.contrast_rows(comparisons, Families.over(comparisons), floors))
+
+
+def best_set_rows(comparisons: list[Comparison], floors: list[Row]) -> list[Row]:
+    return list(compare.best_set_rows(comparisons, Families.over(comparisons), floors))
 
 
 def side(label: str, value: float, networks: int = 2, planned: int | None = None, group: str = "g", **row: Any) -> Side:
@@ -38,7 +47,7 @@ def pooled(rows: list[dict[str, Any]], metric: str = "mmd") -> dict[tuple[str, s
 def test_a_primary_contrast_has_its_own_interval_whatever_else_is_on_the_page() -> None:
     a, b, *others = (side(label, value) for label, value in zip("abcdef", (0.0, 0.3, 0.4, 0.5, 0.6, 0.7), strict=True))
     one = Contrast("primary", a, b)
-    row = pooled(list(contrast_rows([one, *against_first("setting", [a, *others])], FLOORS)))["a", "b"]
+    row = pooled(contrast_rows([one, *against_first("setting", [a, *others])], FLOORS))["a", "b"]
     alone = of_pairs(one.pairs("mmd"))
     assert (row["low"], row["high"], row["adjusted"]) == (alone.low, alone.high, None)
 
@@ -46,7 +55,7 @@ def test_a_primary_contrast_has_its_own_interval_whatever_else_is_on_the_page() 
 def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best() -> None:
     sides = [side(label, value) for label, value in zip("abcd", (0.3, 0.0, 0.05, 0.7), strict=True)]
     everything = [*against_first("setting", sides), BestSet(sides)]
-    rows, sets = list(contrast_rows(everything, FLOORS)), list(best_set_rows(everything, FLOORS))
+    rows, sets = contrast_rows(everything, FLOORS), best_set_rows(everything, FLOORS)
     verdicts = {a: row["verdict"] for (a, _), row in pooled(rows).items()}
     assert verdicts["b"] == "better" and verdicts["d"] == "worse"
     in_set = {row["setting"]: row["in_set"] for row in sets}
@@ -60,7 +69,7 @@ def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best()
 
 
 def test_each_network_has_a_row_of_its_own() -> None:
-    rows = list(contrast_rows([Contrast("primary", side("a", 0), side("b", 1))], FLOORS))
+    rows = contrast_rows([Contrast("primary", side("a", 0), side("b", 1))], FLOORS)
     each = [row for row in rows if row.get("train_seed") is not None]
     assert [(row["metric"], row["run_id_a"]) for row in each] == [(m, f"a{seed}") for m in METRICS for seed in (0, 1)]
     assert len(rows) == 3 * len(METRICS)
@@ -69,40 +78,40 @@ def test_each_network_has_a_row_of_its_own() -> None:
 def test_a_setting_with_a_failed_run_gets_no_verdict_and_leaves_the_others_theirs() -> None:
     sides = [side("a", 0.0), side("b", 0.9), side("c", 0.9, networks=1, planned=2)]
     everything = [*against_first("setting", sides), BestSet(sides)]
-    rows = pooled(list(contrast_rows(everything, FLOORS)))
+    rows = pooled(contrast_rows(everything, FLOORS))
     assert rows["b", "a"]["verdict"] == "worse"
     assert (rows["c", "a"]["verdict"], rows["c", "a"]["no_verdict"]) == ("no verdict", "1 of its 2 runs failed")
     assert [row["setting"] for row in best_set_rows(everything, FLOORS)] == ["a", "b"]
-    assert not list(contrast_rows([Contrast("primary", side("a", 0), side("b", 1, networks=0, planned=2))], FLOORS))
+    assert not contrast_rows([Contrast("primary", side("a", 0), side("b", 1, networks=0, planned=2))], FLOORS)
 
 
 def test_settings_with_their_own_training_need_five_networks() -> None:
     few = [side("a", 0.0), side("b", 0.9, model_id="another")]
-    rows = pooled(list(contrast_rows(list(against_first("setting", few)), FLOORS)))
+    rows = pooled(contrast_rows(list(against_first("setting", few)), FLOORS))
     assert rows["b", "a"]["verdict"] == "no verdict" and "5 networks or more" in rows["b", "a"]["no_verdict"]
     assert all("5 networks" in row["no_verdict"] for row in best_set_rows([BestSet(few)], FLOORS))
     many = [side("a", 0.0, networks=5), side("b", 0.9, networks=5, model_id="another")]
-    assert pooled(list(contrast_rows(list(against_first("setting", many)), FLOORS)))["b", "a"]["verdict"] == "worse"
+    assert pooled(contrast_rows(list(against_first("setting", many)), FLOORS))["b", "a"]["verdict"] == "worse"
 
 
 def test_static_gets_no_verdict() -> None:
     static = [side(label, value, precision=0.0, recall=0.0) for label, value in (("a", 0.0), ("b", 0.9))]
-    rows = pooled(list(contrast_rows(list(against_first("setting", static)), FLOORS)))
+    rows = pooled(contrast_rows(list(against_first("setting", static)), FLOORS))
     assert rows["b", "a"]["verdict"] == "no verdict" and "no images" in rows["b", "a"]["no_verdict"]
     assert all(row["in_set"] is None for row in best_set_rows([BestSet(static)], FLOORS))
     one = [static[0], side("b", 0.9)]
-    assert pooled(list(contrast_rows(list(against_first("setting", one)), FLOORS)))["b", "a"]["verdict"] == "worse"
+    assert pooled(contrast_rows(list(against_first("setting", one)), FLOORS))["b", "a"]["verdict"] == "worse"
 
 
 def test_groups_with_different_networks_are_families_of_their_own_that_share_the_five_per_cent() -> None:
     few, many = [side("a", 0.0), side("b", 0.2)], [side(name, 0.1, networks=3, group="h") for name in "cd"]
     alone, both = (
-        pooled(list(contrast_rows([*against_first("setting", few), *more], FLOORS)))["b", "a"]
+        pooled(contrast_rows([*against_first("setting", few), *more], FLOORS))["b", "a"]
         for more in ((), against_first("setting", many))
     )
     assert both["high"] - both["low"] > 1.05 * (alone["high"] - alone["low"])
     with pytest.raises(ValueError, match="have different networks"):
-        list(contrast_rows([Contrast("setting", few[0], many[0])], FLOORS))
+        contrast_rows([Contrast("setting", few[0], many[0])], FLOORS)
 
 
 def test_a_control_is_not_paired_and_says_what_it_is() -> None:
@@ -110,12 +119,12 @@ def test_a_control_is_not_paired_and_says_what_it_is() -> None:
     other = replace(setting, distances={0: setting.distances[1], 1: setting.distances[0]})
     one = control(other, setting)
     assert (one.a.label, one.kind, one.a.paired) == ("eta 0, other noise", "control", False)
-    (row,) = pooled(list(contrast_rows([one], FLOORS))).values()
+    (row,) = pooled(contrast_rows([one], FLOORS)).values()
     assert row["se"] == pytest.approx(of_pairs(one.pairs("mmd"), paired=False).se) and row["adjusted"] is None
 
 
 def test_what_would_settle_a_difference_grows_with_its_interval() -> None:
-    close = pooled(list(contrast_rows([Contrast("primary", side("a", 0.50), side("b", 0.5))], FLOORS)))["a", "b"]
+    close = pooled(contrast_rows([Contrast("primary", side("a", 0.50), side("b", 0.5))], FLOORS))["a", "b"]
     assert close["verdict"] == "not detectable" and close["n_to_settle"] > N and close["minutes_to_settle"] > 0
-    clear = pooled(list(contrast_rows([Contrast("primary", side("a", 0.0), side("b", 0.9))], FLOORS)))["a", "b"]
+    clear = pooled(contrast_rows([Contrast("primary", side("a", 0.0), side("b", 0.9))], FLOORS))["a", "b"]
     assert "n_to_settle" not in clear

@@ -15,7 +15,9 @@ from diffusion_core.weightings import WEIGHTINGS
 from experiments.config.denoisers import EmpiricalConfig
 from experiments.config.trained import RECIPES as OLD_RECIPES
 from experiments.config.trained import TrainConfig
-from experiments.run.cache import Artifact, Cache, Differs, identity
+from experiments.run.artifact import Artifact
+from experiments.run.cache import Cache, Differs
+from experiments.run.identity import identity
 from experiments.run.machine import Machine
 from experiments.run.networks import RECIPES, WEIGHTS, Trained, images_of
 

@@ -13,7 +13,7 @@ from experiments.config.config import ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import EmpiricalConfig, ModelConfig
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial, described
-from experiments.run.cache import identity
+from experiments.run.identity import identity
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact
 from experiments.run.setting import CONTROL, AlphaBetaLadder, Ladder, Reference, Run, Setting, check_plan

@@ -14,7 +14,8 @@ from run_spine import data, exact, files, run, score, silent, trained, warned
 
 from diffusion_core.samplers import Euler, Heun
 from experiments.run import execute, work
-from experiments.run.cache import Cache, CacheError
+from experiments.run.artifact import CacheError
+from experiments.run.cache import Cache
 from experiments.run.setting import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12: there may be other threads

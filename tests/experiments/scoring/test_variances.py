@@ -122,3 +122,11 @@ def test_the_spread_of_a_difference_is_that_of_what_images_add() -> None:
     expected = of_singles(first.own) + of_singles(second.own) + of_singles(first.real - second.real)
     order = compare(real, a, b, pairs="none").spaces[0].differences[0].values["mmd"]
     assert order.se == pytest.approx(expected**0.5, rel=1e-4)
+
+
+def test_copies_are_looked_for_among_as_many_images_as_kernels_compare(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(13)
+    real, a = rng.normal(size=(100, 16)), np.tile(rng.normal(size=(50, 16)), (2, 1))
+    monkeypatch.setattr(space, "KERNEL_IMAGES", 60)
+    copies = score(real, a).spaces[0].sides[0].copies
+    assert len(copies.groups) == 100 and 0 < copies.repeats <= 30
