@@ -1,8 +1,10 @@
 """The values of a dataclass, checked by the types of its fields: one rule for all configs and parameters."""
 
+import difflib
 import math
 import reprlib
 import types
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from functools import cache
 from numbers import Real
@@ -51,6 +53,15 @@ def check_positive(name: str, value: float) -> None:
     """Raises ValueError unless infinity > value > 0."""
     if not 0 < value < math.inf:
         raise ValueError(f"{name}={value}: it must be above 0 and finite")
+
+
+def one_of(kind: str, value: str, allowed: Iterable[str]) -> str:
+    """`value`. Raises ValueError unless it is in `allowed`; the message has `allowed` and the closest match."""
+    if value not in allowed:
+        close = difflib.get_close_matches(value, allowed, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"{kind}={value!r}: it must be one of {', '.join(allowed)}{hint}")
+    return value
 
 
 @cache

@@ -16,7 +16,6 @@ import pandas as pd
 
 from diffusion_core.fields import check_range
 from diffusion_core.samplers import Euler
-from experiments.config import names
 from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control, grouped, paired
 from experiments.config.config import MIN_SAMPLES, AlphaBetaLadder
 from experiments.config.settings_file import ladder_from
@@ -24,6 +23,7 @@ from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.own import names
 from experiments.studies.beta import COMMAND, PRESETS, BetaStudy
 
 FIXED = (

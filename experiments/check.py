@@ -19,11 +19,11 @@ from rich.table import Table
 from diffusion_core.data import Images, load
 from experiments.config.denoisers import Machine
 from experiments.engine.options import shown
-from experiments.models import external
-from experiments.models.behaviour import behaviour
-from experiments.models.best_linear import SLACK, WORSE
-from experiments.models.check import NEARLY, CheckResult, examine
-from experiments.stages.hardware import check_threads, use_threads
+from experiments.own import external
+from experiments.own.behaviour import behaviour
+from experiments.own.best_linear import SLACK, WORSE
+from experiments.own.examine import NEARLY, CheckResult, examine
+from experiments.run.hardware import check_threads, use_threads
 from experiments.store.checksums import write_json
 from reports.terminal import Terminal, said
 

@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from diffusion_core.conformance import GAUSSIAN, MIXTURE, SamplerFunction, Verdict, check
-from experiments.models.samplers import named
+from experiments.own.samplers import named
 from experiments.store.checksums import write_json
 from reports.terminal import Terminal, is_live
 

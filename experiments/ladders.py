@@ -17,13 +17,13 @@ import pandas as pd
 from rich.console import Console
 
 from diffusion_core.samplers import Euler, Sampler
-from experiments.config import names
 from experiments.config.comparison import BestSet, Contrast, by_setting, control, paired
 from experiments.config.config import Ladder
 from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.own import names
 from experiments.results.table import write_rows
 from experiments.store.store import Store
 from experiments.studies.ladders import COMMAND, LadderStudy

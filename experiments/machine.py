@@ -51,8 +51,8 @@ def main(
         threads: CPU threads per run, for --measure.
         json_: print the timings as JSON.
     """
+    from experiments.run.hardware import check_threads
     from experiments.stages import calibration
-    from experiments.stages.hardware import check_threads
     from reports.terminal import Terminal
 
     console = Terminal()

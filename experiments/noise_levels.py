@@ -22,7 +22,6 @@ from rich.console import Console
 
 from diffusion_core.samplers import Euler
 from diffusion_core.schedules import geometric
-from experiments.config import names
 from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
 from experiments.config.config import Ladder
 from experiments.config.identity import identity
@@ -32,6 +31,7 @@ from experiments.config.trial import Infeasible, Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.own import names
 from experiments.results.table import write_rows
 from experiments.stages.error_curve import SIGMA_RANGE, CurveConfig, density
 from experiments.stages.probe import probe_stage

@@ -12,13 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.config import names
 from experiments.config.config import Ladder
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.own import names
 from experiments.studies.run import COMMAND, RunStudy
 
 TRAINING = ("law", "weighting", "parameterisation", "stable_above", "network", "stratified")

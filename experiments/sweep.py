@@ -24,14 +24,14 @@ from diffusion_core.samplers import Sampler
 from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
 from experiments.config.config import AlphaBetaLadder, Ladder
 from experiments.config.identity import identity
-from experiments.config.source import check_told_apart, import_own
 from experiments.config.study import Study
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Infeasible, Trial
-from experiments.config.user_code import of_user
 from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
+from experiments.own.source import check_told_apart, import_own
+from experiments.own.user_code import of_user
 from experiments.studies.sweep import PRESETS as SIZES
 from experiments.studies.sweep import SweepStudy
 from reports.edge import program

@@ -23,7 +23,7 @@ from diffusion_core.networks import NAMES, PARAMETERISATIONS
 from diffusion_core.samplers import AlphaBeta, Euler, KadkhodaieSimoncelli, Sampler
 from diffusion_core.schedules import alpha_beta_ladder
 from diffusion_core.training import WEIGHTINGS
-from experiments.metrics import features
+from experiments.distances import features
 
 META = torch.device("meta")
 LADDER = (30.0, 3.0, 0.5, 0.03)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from diffusion_core.data import check_name
-from diffusion_core.fields import check_fields, check_range
+from diffusion_core.fields import check_fields, check_range, one_of
 from diffusion_core.samplers import AlphaBeta, Sampler
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from experiments.config.denoisers import Machine, ModelConfig
 from experiments.config.identity import NOT_IN_IDENTITY, registered
-from experiments.config.names import called, check_features, one_of
+from experiments.distances.spaces import check_features
+from experiments.own.names import called
 from reports.schema import GROUPS
 
 MIN_SAMPLES = 2 * GROUPS  # so that half of the samples still give one per group

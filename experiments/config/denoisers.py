@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from diffusion_core.data import Images, check_name
 from diffusion_core.exact import Empirical
-from diffusion_core.fields import check_fields, check_range
+from diffusion_core.fields import check_fields, check_range, one_of
 from diffusion_core.noise import NoiseDistribution
 from diffusion_core.precision import PRECISIONS
 from diffusion_core.samplers import Model
 from diffusion_core.training import Step
 from experiments.config.identity import NOT_IN_IDENTITY
-from experiments.config.names import one_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from experiments.config.source import check_told_apart, is_ours, source_of
+from experiments.own.source import check_told_apart, is_ours, source_of
 
 SCHEMA = 3  # raise it when the same config starts to give another result
 NOT_IN_IDENTITY = {"identity": False}

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_core.fields import check_fields
-from experiments.config import names
 from experiments.config.config import Ladder
 from experiments.config.denoisers import ModelConfig
+from experiments.own import names
 
 FORMAT = 1
 

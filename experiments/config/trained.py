@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_core.data import check_name
-from diffusion_core.fields import check_fields, check_range
+from diffusion_core.fields import check_fields, check_range, one_of
 from diffusion_core.networks import NAMES as NETWORKS
 from diffusion_core.networks import PARAMETERISATIONS, build
 from diffusion_core.networks.build import TRUNKS
@@ -19,7 +19,6 @@ from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.training import WEIGHTINGS, Step, train
 from experiments.config.denoisers import Loader, Machine, ModelConfig
 from experiments.config.identity import UNLESS_DEFAULT, registered
-from experiments.config.names import one_of
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ from typing import Any
 
 from experiments.config.config import ReferenceConfig
 from experiments.config.denoisers import ForeignConfig
-from experiments.config.names import PYTHON
-from experiments.metrics import features_user
-from experiments.metrics.features import features_id
-from experiments.models import external
-from experiments.models.behaviour import behaviour
+from experiments.distances.spaces import PYTHON
+from experiments.own import external, features
+from experiments.own.behaviour import behaviour
+from experiments.own.features import features_id
+from experiments.run.hardware import use_threads
 from experiments.stages.common import images_of
-from experiments.stages.hardware import use_threads
 
 
 def unchanged(config: Any, data_root: Path | None) -> bool:
@@ -38,7 +37,7 @@ def _same(config: ForeignConfig | ReferenceConfig, data_root: Path | None) -> bo
     """Code is imported before its file is hashed, so that what runs is not older than what was hashed."""
     if isinstance(config, ReferenceConfig):
         if config.features.startswith(PYTHON):
-            features_user.load(config.features)
+            features.load(config.features)
         return features_id(config.features, config.weights) == config.features_id
     use_threads(config.machine.threads)
     images = images_of(config.data, data_root)

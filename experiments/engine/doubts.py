@@ -12,14 +12,14 @@ from diffusion_core.data import Images
 from diffusion_core.samplers import Sampler
 from experiments.config.denoisers import ForeignConfig
 from experiments.config.levels import unknown
-from experiments.config.names import DIGITS
 from experiments.config.trial import Trial
-from experiments.models.behaviour import behaviour, check_batch, is_random
-from experiments.models.check import examine
-from experiments.models.external import load_foreign
-from experiments.models.memory import halve_until_it_fits
+from experiments.distances.spaces import DIGITS
+from experiments.own.behaviour import behaviour, check_batch, is_random
+from experiments.own.examine import examine
+from experiments.own.external import load_foreign
+from experiments.own.memory import halve_until_it_fits
+from experiments.run.hardware import cores
 from experiments.stages.common import images_of
-from experiments.stages.hardware import cores
 from reports.edge import program
 
 FEW_IMAGES = 300  # number of distinct images

@@ -11,12 +11,12 @@ from experiments.config.comparison import Race
 from experiments.config.config import SampleConfig
 from experiments.config.denoisers import ModelConfig
 from experiments.config.trial import Trial
-from experiments.config.user_code import of_user
 from experiments.engine.options import Options
 from experiments.engine.plan import Plan, Remaining
 from experiments.engine.tasks import STAGES, RunContext
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, POWER
-from experiments.models.memory import halve_until_it_fits
+from experiments.own.memory import halve_until_it_fits
+from experiments.own.user_code import of_user
 from experiments.stages.calibration import SAMPLING, Mode, forward, timed
 from experiments.stages.common import StoreLoader, images_of, load_meta
 from experiments.store.store import Store

@@ -130,7 +130,7 @@ class Options(Result, ModelAndScores, Running, Cluster):
     def machine(self) -> Machine:
         """The machine before calibrated.py chooses: in plain fp32, unless a precision is given."""
         from experiments.config.denoisers import Machine
-        from experiments.stages.hardware import cores
+        from experiments.run.hardware import cores
 
         threads = self.threads
         if threads is None and (self.workers or self.ray_address):  # several runs at a time
@@ -159,7 +159,7 @@ class Options(Result, ModelAndScores, Running, Cluster):
         The former to six significant digits, all of which names of ladders show; the latter to four decimals.
         """
         from diffusion_core.adapters import Adapter
-        from experiments.models.external import load_foreign
+        from experiments.own.external import load_foreign
         from experiments.stages.common import images_of
 
         images = images_of(study.train.data, self.data_root)
@@ -171,7 +171,7 @@ class Options(Result, ModelAndScores, Running, Cluster):
 
     def _check_running(self) -> None:
         """Raises ValueError for options of running that do not go together or are out of range."""
-        from experiments.stages.hardware import check_threads
+        from experiments.run.hardware import check_threads
 
         check_threads(self.threads)
         if self.workers is not None:
@@ -187,10 +187,10 @@ class Options(Result, ModelAndScores, Running, Cluster):
     def _foreign(self, study: Study, machine: Machine) -> ForeignConfig | None:
         from diffusion_core.networks.small import SIDE
         from experiments.config.denoisers import ForeignConfig
-        from experiments.models import external
-        from experiments.models.behaviour import behaviour
+        from experiments.own import external
+        from experiments.own.behaviour import behaviour
+        from experiments.run.hardware import use_threads
         from experiments.stages.common import images_of
-        from experiments.stages.hardware import use_threads
 
         data = study.data
         if self.model is None:
@@ -215,8 +215,8 @@ class Options(Result, ModelAndScores, Running, Cluster):
 
     def _reference(self, data: str) -> ReferenceConfig:
         from experiments.config.config import ReferenceConfig
-        from experiments.config.names import DIGITS
-        from experiments.metrics.features import features_id
+        from experiments.distances.spaces import DIGITS
+        from experiments.own.features import features_id
 
         usual = "digits" if data.partition("@")[0] in DIGITS else "natural"
         features = usual if self.features is None else self.features

@@ -21,11 +21,11 @@ from queue import SimpleQueue
 from typing import Any
 
 from experiments.config.identity import identity
-from experiments.config.source import OWN, import_own
 from experiments.engine.contents import unchanged
 from experiments.engine.executor import Executor, Failed, Outcomes, in_process
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import Outcome, RunContext, Task, run_task
+from experiments.own.source import OWN, import_own
 
 TICK = 0.5  # seconds between updates of the progress
 AGAIN = "-9 can mean too little memory; run the same command again"

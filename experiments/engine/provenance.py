@@ -12,10 +12,10 @@ from typing import Any
 from experiments.config.denoisers import ForeignConfig
 from experiments.config.trial import Trial
 from experiments.engine.options import Options
-from experiments.metrics.features import dimension
-from experiments.models import external
+from experiments.own import external
+from experiments.own.features import dimension
+from experiments.run.hardware import describe
 from experiments.stages.common import images_of
-from experiments.stages.hardware import describe
 from reports.edge import program
 
 VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from experiments.config.identity import identity
-from experiments.config.source import user_modules
 from experiments.engine.executor import Executor, Failed, Outcomes
 from experiments.engine.pool import unpacked
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import Outcome, RunContext, Task, blocked, run_task
+from experiments.own.source import user_modules
 
 IN_FLIGHT = 256  # least number of tasks handed to Ray at a time: keeps it busy, and bounds its memory
 TICK = 4.0  # seconds between updates of the progress

@@ -16,9 +16,9 @@ from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Sampler, follow
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config.identity import has_own_code, identity
-from experiments.config.source import is_ours
 from experiments.config.trial import Trial
-from experiments.config.user_code import defaults_kept, of_user
+from experiments.own.source import is_ours
+from experiments.own.user_code import defaults_kept, of_user
 from experiments.stages.common import images_of
 
 N_IMAGES, N_LEVELS, N_DRAWN, SEED = 2, 64, 10_000, 20_262

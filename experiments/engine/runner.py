@@ -24,11 +24,11 @@ from experiments.engine.rehearsal import rehearse
 from experiments.engine.result_folder import check_outside, earlier_results, held
 from experiments.engine.selection import only
 from experiments.engine.tasks import Outcome, RunContext
-from experiments.metrics.features import check_suits
+from experiments.own.features import check_suits
 from experiments.results import best_sets, contrasts, floors, table
 from experiments.results.images import write_evidence
+from experiments.run.hardware import use_threads, visible_cards
 from experiments.stages.common import images_of, load_model
-from experiments.stages.hardware import use_threads, visible_cards
 from experiments.stages.probe import Probe
 from experiments.store.store import Store, write_json
 from reports.render import write_report

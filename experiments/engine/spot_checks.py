@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 
 from experiments.config.config import ScoreConfig
 from experiments.config.identity import has_own_code, identity
-from experiments.config.source import OWN
 from experiments.engine.plan import Plan
 from experiments.engine.tasks import Task
+from experiments.own.source import OWN
 from experiments.stages.common import load_meta
 from experiments.store.store import Store
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.denoisers import Machine
-from experiments.config.user_code import told
-from experiments.models.memory import keep_freed
+from experiments.own.memory import keep_freed
+from experiments.own.user_code import told
 from experiments.stages import sample
 from experiments.stages.common import Advance
 from experiments.stages.probe import probe_stage

@@ -19,7 +19,7 @@ from experiments.export.libraries import diffusers, k_diffusion
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
 from experiments.export.verify import Mismatch, check_with_diffusers, difference
-from experiments.models.behaviour import is_random
+from experiments.own.behaviour import is_random
 from experiments.stages.common import images_of, load_model
 from experiments.store.checksums import write_json
 from experiments.store.store import Store, write_text

@@ -1,7 +1,7 @@
 """How exported code calls the network: with its labels, with guidance, and in its own number format."""
 
 from experiments.export.target import Target
-from experiments.models.diffusers_unet import Unet
+from experiments.own.diffusers_unet import Unet
 
 
 def call(target: Target, time: str) -> str:

@@ -13,10 +13,10 @@ from diffusion_core.data import Images
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.config.config import SampleConfig
-from experiments.config.user_code import told
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
-from experiments.models.alternatives import Around
+from experiments.own.alternatives import Around
+from experiments.own.user_code import told
 from experiments.stages.sample import draw
 
 N_IMAGES = 8  # that code is checked on

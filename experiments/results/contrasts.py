@@ -9,9 +9,9 @@ import numpy as np
 from experiments.config.comparison import Contrast
 from experiments.config.config import ScoreConfig
 from experiments.config.trial import Row, Trial, described
+from experiments.distances.trust import MEASURES, no_images
 from experiments.metrics.distances import METRICS, Array
 from experiments.metrics.intervals import ENOUGH_NETWORKS, LEVEL, Estimate, holm, pooled_scores, predicted, verdict
-from experiments.metrics.trust import MEASURES, no_images
 from experiments.stages.common import load_meta
 from experiments.store.store import Store
 from reports.schema import JUDGE, NO_VERDICT

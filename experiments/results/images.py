@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from experiments.config.identity import identity
-from experiments.config.names import DIGITS
 from experiments.config.trial import Trial
+from experiments.distances.spaces import DIGITS
 from experiments.results.table import write_rows
 from experiments.stages.common import images_of, load_meta
 from experiments.stages.score import N_CLASSES, SHOWN_IMAGES, load_shown

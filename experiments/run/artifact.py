@@ -21,7 +21,7 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor, contiguous_format
 
-from experiments.config.user_code import told
+from experiments.own.user_code import told
 from experiments.run.identity import plain_json
 
 Tensors = Mapping[str, Tensor]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from diffusion_core.noise import NoiseDistribution
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.config.user_code import of_user
+from experiments.own.user_code import of_user
 from experiments.run.cache import Differs
 
 FEWEST, MOST, SHARE = 10, 16, 50  # samples: one of SHARE, so that a check costs a few per cent of the run

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.config.user_code import told
+from experiments.own.user_code import told
 from experiments.run.artifact import (
     Artifact,
     Busy,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.config.source import user_modules
+from experiments.own.source import user_modules
 from experiments.run.cache import Cache
 from experiments.run.setting import Run
 from experiments.run.work import Answer, Failed, answered, finished, noted

@@ -29,7 +29,7 @@ from experiments.distances.intervals import (
     verdict,
 )
 from experiments.distances.real import JUDGE, METRICS
-from experiments.metrics.trust import MEASURES, no_images
+from experiments.distances.trust import MEASURES, no_images
 
 Row = dict[str, Any]
 FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"

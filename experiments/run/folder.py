@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from experiments.run.compare import Row
-from experiments.stages.hardware import describe
+from experiments.run.hardware import describe
 from reports.edge import program
 from reports.render import write_report
 from reports.results import digests, sealed

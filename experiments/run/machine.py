@@ -4,11 +4,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from diffusion_core.fields import check_fields, check_range
+from diffusion_core.fields import check_fields, check_range, one_of
 from diffusion_core.precision import PRECISIONS
-from experiments.config.names import one_of
-from experiments.models.memory import keep_freed
-from experiments.stages.hardware import check_threads, cores, use_threads
+from experiments.own.memory import keep_freed
+from experiments.run.hardware import check_threads, cores, use_threads
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ from torch import Tensor, nn
 
 from diffusion_core.data import Images, check_content, check_name, load
 from diffusion_core.exact import Empirical
-from diffusion_core.fields import check_fields, check_range
+from diffusion_core.fields import check_fields, check_range, one_of
 from diffusion_core.networks import PARAMETERISATIONS, build
 from diffusion_core.networks.build import TRUNKS
 from diffusion_core.noise import LogNormal, NoiseDistribution
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.training import WEIGHTINGS, Step, train
-from experiments.config.names import one_of
 from experiments.run import believe
 from experiments.run.artifact import Artifact, tensors_of
 from experiments.run.cache import Cache, Differs, Made

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from diffusion_core.data import check_name
-from diffusion_core.fields import check_fields, check_range
+from diffusion_core.fields import check_fields, check_range, one_of
 from diffusion_core.samplers import AlphaBeta, Sampler
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
-from experiments.config.names import PYTHON, called, check_features, one_of
-from experiments.config.user_code import of_user
+from experiments.distances.spaces import PYTHON, check_features
+from experiments.own.names import called
+from experiments.own.user_code import of_user
 from experiments.run.identity import LABEL, check_distinct, has_own_code, identity, registered
 from experiments.run.machine import Machine
 from experiments.run.networks import Network

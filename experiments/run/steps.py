@@ -24,22 +24,22 @@ from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
 from diffusion_core.samplers import sample as draw_with
 from diffusion_core.samplers.sampling import at_samples
-from experiments.config.names import DIGITS
-from experiments.config.user_code import of_user
 from experiments.distances.distance import Distance, packed, unpacked
 from experiments.distances.kernels import Sums, mostly_equal
 from experiments.distances.real import Against, Real, precision_recall
-from experiments.metrics.features import extract, usual_batch
-from experiments.metrics.texture import RealTexture
+from experiments.distances.spaces import is_digits
+from experiments.distances.texture import RealTexture
+from experiments.own.features import extract, usual_batch
+from experiments.own.user_code import of_user
 from experiments.run import believe
 from experiments.run.artifact import Artifact, tensors_of
 from experiments.run.cache import Cache, Differs, Made
+from experiments.run.hardware import SHARED_ABOVE, BusyClock, device_name
 from experiments.run.identity import canonical, has_own_code, place
 from experiments.run.machine import Machine, pin_scores
 from experiments.run.networks import Advance, images_of, made_by
+from experiments.run.recorder import CountingModel, TrajectoryRecorder
 from experiments.run.setting import VALUES, Reference, Run
-from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name
-from experiments.stages.recorder import CountingModel, TrajectoryRecorder
 
 N_CLASSES = 10
 FEATURES_ALONE = 0.01  # largest relative difference of a row of features between batches
@@ -314,7 +314,7 @@ def _scored(run: Run, samples: Artifact, real: Artifact) -> Made:
         texture = _loaded(real.path, real.sum).texture
         left = 0.0 if run.setting.final_denoise else float(run.sigmas[-1])
         facts |= {"grain": texture.grain(decoded, left), "grain_se": texture.grain_spread(len(decoded), left)}
-    if logits is not None and config.data.partition("@")[0] in DIGITS:  # only their classes are known to the extractor
+    if logits is not None and is_digits(config.data):  # only their classes are known to the extractor
         facts["histogram"] = np.bincount(logits.argmax(dim=1).numpy(), minlength=N_CLASSES).tolist()
     return packed(distances), facts
 

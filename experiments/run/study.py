@@ -21,9 +21,9 @@ from PIL import Image
 
 from diffusion_core.data import resolve
 from diffusion_core.fields import check_fields, check_range
-from experiments.config.names import DIGITS
 from experiments.distances.real import METRICS, QUALITY
-from experiments.metrics.features import dimension, features_id
+from experiments.distances.spaces import suited
+from experiments.own.features import dimension, features_id
 from experiments.run import execute, folder, steps
 from experiments.run.artifact import Artifact
 from experiments.run.cache import Cache, Made
@@ -106,7 +106,7 @@ class Study:
         check_range("seeds", self.seeds, 1, 1_000)
         most = len(images_of(data).pixels) // 3  # as many are set aside for the floor
         check_range("n_samples", self.n_samples, MIN_SAMPLES, most)
-        features = self.features or ("digits" if data.partition("@")[0] in DIGITS else "natural")
+        features = self.features or suited(data)
         reference = Reference(data, features, "" if features == VALUES else features_id(features))
         budget: dict[str, Any] = {"images_seen": self.train_images, "warmup_images": self.warmup_images}
         network = Trained(data, machine=machine, **budget, **RECIPES[self.recipe])

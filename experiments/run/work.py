@@ -20,14 +20,14 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from experiments.config.source import OWN, import_own
 from experiments.distances.real import METRICS
+from experiments.own.source import OWN, import_own
 from experiments.run import believe, steps
 from experiments.run.artifact import Busy, CacheError
 from experiments.run.cache import Cache, reason
+from experiments.run.hardware import visible_cards
 from experiments.run.networks import Advance
 from experiments.run.setting import Run
-from experiments.stages.hardware import visible_cards
 from reports.edge import INTERRUPT
 
 PAUSE = 0.1  # seconds, when all that is left is made by other processes

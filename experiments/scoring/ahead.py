@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from experiments.stages.hardware import cores
+from experiments.run.hardware import cores
 
 PART = 8  # items that a thread takes at once: handing over single ones costs as much as reading a small image
 X = TypeVar("X")

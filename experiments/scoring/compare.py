@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from diffusion_core.data_user import random_order
 from experiments.config.config import MIN_SAMPLES
-from experiments.config.names import DIGITS
-from experiments.metrics.features import features_id
+from experiments.distances.spaces import DIGITS
 from experiments.metrics.kernels import MOSTLY_EQUAL, mostly_equal
+from experiments.own.features import features_id
 from experiments.scoring import doubts
 from experiments.scoring.features import Described, Extractor, describe
 from experiments.scoring.inputs import FeatureSet, ImageSet, Input, Source, holds_no_set, open_input

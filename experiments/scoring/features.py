@@ -22,10 +22,9 @@ from torch.nn.functional import pad
 from diffusion_core.data_files import Pixels, check_range
 from diffusion_core.networks.small import SIDE
 from experiments.config.identity import SCHEMA
-from experiments.config.names import PYTHON
-from experiments.metrics import features_user
-from experiments.metrics.features import features_id, opened, usual_batch
-from experiments.metrics.texture import RealTexture, texture
+from experiments.distances.spaces import PYTHON
+from experiments.distances.texture import RealTexture, texture
+from experiments.own.features import CHECKED, check_batches, features_id, load, opened, usual_batch
 from experiments.scoring.ahead import ahead
 from experiments.scoring.inputs import ImageSet
 from experiments.scoring.progress import steps
@@ -121,7 +120,7 @@ def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor) -> 
             step(f"{name} features of {images.name}")
             suited, largest = suit(pixels, name, images.name), max(largest, int(pixels.max()))
             if not checked:
-                features_user.check_batches(name, features_user.load(name), suited[: features_user.CHECKED])
+                check_batches(name, load(name), suited[:CHECKED])
                 checked = True
             for place, row in zip(places, layers(suited)[0], strict=True):
                 features[place] = row

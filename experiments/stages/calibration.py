@@ -29,8 +29,8 @@ from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import at_samples, default_batch
 from diffusion_core.training import train
 from experiments.config.denoisers import Machine
-from experiments.models.memory import free, keep_freed
-from experiments.stages.hardware import cores, device_name, use_threads
+from experiments.own.memory import free, keep_freed
+from experiments.run.hardware import cores, device_name, use_threads
 from experiments.store.cache import cache_root
 from experiments.store.checksums import write_json
 

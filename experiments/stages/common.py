@@ -14,7 +14,7 @@ from diffusion_core.data import Images, check_content, load
 from diffusion_core.samplers import Model
 from experiments.config.denoisers import ForeignConfig, ModelConfig
 from experiments.config.identity import identity
-from experiments.models.external import load_foreign
+from experiments.own.external import load_foreign
 from experiments.store.checksums import write_json
 from experiments.store.store import Store, StoreError, read_json
 

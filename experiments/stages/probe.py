@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from experiments.config.denoisers import Loader, Machine, ModelConfig
 from experiments.config.identity import identity
+from experiments.run.hardware import use_threads
 from experiments.stages.common import StoreLoader
-from experiments.stages.hardware import use_threads
 from experiments.store.store import Store, read_json, write_json
 
 

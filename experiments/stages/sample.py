@@ -18,12 +18,12 @@ from diffusion_core.samplers import Model, Sampler, sample
 from diffusion_core.samplers.sampling import at_samples
 from experiments.config.config import SampleConfig
 from experiments.config.identity import identity
-from experiments.models.behaviour import check_batch, is_random
-from experiments.models.memory import halve_until_it_fits
+from experiments.own.behaviour import check_batch, is_random
+from experiments.own.memory import halve_until_it_fits
+from experiments.run.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
+from experiments.run.recorder import CountingModel, TrajectoryRecorder
 from experiments.stages.common import Advance, images_of, load_model, write_meta
 from experiments.stages.compilation import maybe_compile
-from experiments.stages.hardware import SHARED_ABOVE, BusyClock, device_name, use_threads
-from experiments.stages.recorder import CountingModel, TrajectoryRecorder
 from experiments.store.store import Store
 
 LOG = logging.getLogger(__name__)

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from experiments.config.config import ReferenceConfig, ScoreConfig
 from experiments.config.identity import identity
+from experiments.distances.texture import RealTexture
 from experiments.metrics.distances import METRICS, Pool, Reference, jackknife_se, precision_recall
-from experiments.metrics.features import extract
 from experiments.metrics.kernels import MOSTLY_EQUAL, mostly_equal
-from experiments.metrics.texture import RealTexture
+from experiments.own.features import extract
+from experiments.run.hardware import use_threads
 from experiments.stages.common import SAMPLED, images_of, load_meta, write_meta
-from experiments.stages.hardware import use_threads
 from experiments.store.store import Store
 
 N_CLASSES = 10

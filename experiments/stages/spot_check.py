@@ -18,11 +18,11 @@ from diffusion_core.precision import computing_in
 from experiments.config.config import ReferenceConfig, ScoreConfig
 from experiments.config.denoisers import ModelConfig
 from experiments.config.identity import identity
-from experiments.metrics.features import extract
-from experiments.models.behaviour import is_random
-from experiments.models.memory import halve_until_it_fits
+from experiments.own.behaviour import is_random
+from experiments.own.features import extract
+from experiments.own.memory import halve_until_it_fits
+from experiments.run.hardware import use_threads
 from experiments.stages.common import StoreLoader, images_of, load_meta, load_model
-from experiments.stages.hardware import use_threads
 from experiments.stages.sample import draw
 from experiments.stages.score import load_features
 from experiments.stages.train import beginning

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from diffusion_core.training import Step
 from experiments.config.denoisers import ModelConfig
 from experiments.config.identity import canonical, identity
+from experiments.run.hardware import use_threads
 from experiments.stages.common import Advance, StoreLoader, images_of, write_meta
-from experiments.stages.hardware import use_threads
 from experiments.store.checksums import write_json
 from experiments.store.store import Store
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from diffusion_core.catalogue import SAMPLERS
-from experiments.config.names import SYNONYMS
 from experiments.config.study import GPU, SMOKE, Command, Hidden, Study, names, shown
+from experiments.own.names import SYNONYMS
 
 if TYPE_CHECKING:
     from experiments.config.config import Ladder

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.schedules import SCHEDULES
-from experiments.config.names import SYNONYMS
 from experiments.config.study import GPU, SMOKE, Command, Study, names
+from experiments.own.names import SYNONYMS
 
 LADDERS = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5)'."
 FURTHER = "Further samplers: {names}. 'heun(s_churn=10)' works."

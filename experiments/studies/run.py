@@ -6,8 +6,8 @@ from typing import Annotated
 from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAMPLERS
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.config.names import SYNONYMS
 from experiments.config.study import GPU, SMOKE, Command, Study, one_name, shown
+from experiments.own.names import SYNONYMS
 
 LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
 OUTPUTS = "Meaning of the network's output: {names}."

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.schedules import SCHEDULES
-from experiments.config.names import SYNONYMS
 from experiments.config.study import GPU, SMOKE, Command, Hidden, Study, names, shown
+from experiments.own.names import SYNONYMS
 
 Library = Literal["torch", "diffusers", "k-diffusion", "json"]
 LADDERS = "Noise schedules, the simplest first: {names}."

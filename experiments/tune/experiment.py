@@ -40,7 +40,7 @@ from experiments.engine.calibrated import calibrated
 from experiments.engine.options import Options
 from experiments.engine.runner import Experiment, run_experiment
 from experiments.export.export import write_settings
-from experiments.models.external import load_foreign
+from experiments.own.external import load_foreign
 from experiments.stages.common import images_of
 from experiments.studies.tune import COMMAND, TuneStudy
 from experiments.tune.settings import RACE, TO_ZERO, SamplerSetting, exactly, not_run, race_of

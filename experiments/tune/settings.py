@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from diffusion_core.samplers import Euler, Sampler
-from experiments.config import names
 from experiments.config.config import Ladder
 from experiments.config.trial import Infeasible, Trial
+from experiments.own import names
 
 TO_ZERO = "ending at 0"
 RACE = ", race"  # the end of a race's mode

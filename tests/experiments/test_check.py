@@ -24,8 +24,8 @@ from experiments.engine import dry_run
 from experiments.engine.doubts import doubts
 from experiments.engine.options import Options
 from experiments.engine.tasks import RunContext
-from experiments.models import external
-from experiments.models.behaviour import behaviour
+from experiments.own import external
+from experiments.own.behaviour import behaviour
 from experiments.stages import calibration
 from experiments.stages.sample import sample_stage
 from experiments.store import Store

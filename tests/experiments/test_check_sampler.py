@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments import check_sampler
-from experiments.models.samplers import named
+from experiments.own.samplers import named
 from reports.index import write_index
 from reports.samplers.page import write_sampler_report
 from reports.samplers.rows import read_checks

@@ -13,9 +13,9 @@ from diffusion_core import SAMPLERS
 from experiments import __main__ as program
 from experiments.command_line import commands, parse
 from experiments.config.denoisers import ForeignConfig
-from experiments.config.names import sampler
 from experiments.engine import provenance
 from experiments.engine.doubts import check_command
+from experiments.own.names import sampler
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "numpy", "pandas", "scipy", "torchvision", "matplotlib")

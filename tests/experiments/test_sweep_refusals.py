@@ -17,9 +17,9 @@ from diffusion_core.schedules import SCHEDULES, geometric, karras
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.denoisers import EmpiricalConfig, ForeignConfig
 from experiments.config.identity import identity
-from experiments.config.source import OWN, import_own, source_of
 from experiments.config.trial import Trial
 from experiments.engine.rehearsal import rehearse
+from experiments.own.source import OWN, import_own, source_of
 from experiments.studies.sweep import PRESETS
 from experiments.sweep import OwnFile, Setting, trials
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from diffusion_core.samplers import Euler
-from experiments.config import names
+from experiments.own import names
 from experiments.run.compare import BestSet, Comparison, Contrast, against_first, control
 from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
 from experiments.run.study import GPU, SMOKE, Of, Study

@@ -17,7 +17,7 @@ import pytest
 from user_images import few_digits
 
 from diffusion_core.samplers import Euler, Sampler
-from experiments.metrics.features import features_id
+from experiments.own.features import features_id
 from experiments.run import steps
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine

@@ -17,7 +17,7 @@ from experiments.config.trial import Row, Trial
 from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
 from experiments.engine.tasks import RunContext
-from experiments.metrics.features import features_id
+from experiments.own.features import features_id
 from experiments.results.table import COLUMNS
 from experiments.stages.score import reference_stage
 from experiments.store.store import Store

@@ -11,8 +11,8 @@ from diffusion_core.samplers import DPMpp2MSDE, Euler, Heun
 from experiments.config.config import Ladder, SampleConfig
 from experiments.config.denoisers import Machine
 from experiments.config.identity import identity
-from experiments.config.names import law, sampler
 from experiments.config.trained import TrainConfig
+from experiments.own.names import law, sampler
 
 few = st.sampled_from([0.0, 0.5, 1.0])
 laws = st.one_of(

@@ -8,7 +8,7 @@ from experiments.distances.copies import copied, groups, joined, tolerance
 from experiments.distances.distance import Array
 from experiments.distances.kernels import CHUNK
 from experiments.distances.real import Real
-from experiments.metrics.features import extract
+from experiments.own.features import extract
 
 
 @pytest.fixture(scope="module")

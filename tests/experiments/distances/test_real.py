@@ -10,7 +10,7 @@ from experiments.distances import kernels
 from experiments.distances.distance import Array
 from experiments.distances.real import METRICS, Real, precision_recall
 from experiments.metrics import distances as old
-from experiments.metrics.features import extract
+from experiments.own.features import extract
 
 N = 300
 

@@ -25,9 +25,9 @@ from experiments.engine.plan import Plan
 from experiments.engine.pool import AGAIN, Lost, Worker, at_a_time, pool, startable
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import Outcome, RunContext, Task
-from experiments.metrics.features import check_suits, features_id
-from experiments.models import external
-from experiments.models.behaviour import behaviour
+from experiments.own import external
+from experiments.own.behaviour import behaviour
+from experiments.own.features import check_suits, features_id
 from experiments.store.store import Store
 from experiments.sweep import read
 

@@ -20,7 +20,6 @@ from diffusion_core.weightings import WEIGHTINGS
 from experiments.config.config import Ladder, SampleConfig, ScoreConfig
 from experiments.config.denoisers import EmpiricalConfig, ForeignConfig, Machine, ModelConfig
 from experiments.config.identity import has_own_code, identity
-from experiments.config.source import OWN
 from experiments.config.trained import TrainConfig
 from experiments.config.trial import Trial
 from experiments.engine.doubts import doubts
@@ -28,6 +27,7 @@ from experiments.engine.executor import SweepResult, execute
 from experiments.engine.plan import Plan
 from experiments.engine.spot_checks import due
 from experiments.engine.tasks import RunContext, Task, run_stage
+from experiments.own.source import OWN
 from experiments.stages.common import Advance, load_meta
 from experiments.stages.sample import sample_stage
 from experiments.stages.spot_check import Differs, choose, spot_check
@@ -181,7 +181,7 @@ def test_a_poisoned_reference_heals(folder: Path) -> None:
     planned = trial(EmpiricalConfig(data))
     planned = replace(planned, score=replace(planned.score, reference=replace(REFERENCE, data=data)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.metrics.features.DigitsNetwork.PIXEL_MEAN", 60.0)
+        patch.setattr("experiments.distances.features.DigitsNetwork.PIXEL_MEAN", 60.0)
         poisoned = fd([planned], Store(folder / "old"))
     again, said = run([planned], Store(folder / "old"))
     fresh = fd([planned], Store(folder / "new"))

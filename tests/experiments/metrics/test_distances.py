@@ -15,8 +15,8 @@ from experiments.metrics.distances import (
     jackknife_se,
     precision_recall,
 )
-from experiments.metrics.features import extract
 from experiments.metrics.kernels import both, group_sums
+from experiments.own.features import extract
 
 N = 300
 

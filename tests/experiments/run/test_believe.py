@@ -15,7 +15,7 @@ from run_spine import data, exact, files, imported, run, score, silent, trained,
 from torch import Tensor
 
 from diffusion_core.samplers import Euler, Heun, Sampler
-from experiments.metrics.features import features_id
+from experiments.own.features import features_id
 from experiments.run import artifact, believe, execute, steps
 from experiments.run.cache import Cache, Differs
 from experiments.run.machine import Machine

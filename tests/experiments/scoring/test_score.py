@@ -16,7 +16,7 @@ from user_images import save
 from diffusion_core import load
 from experiments import compare, score
 from experiments.__main__ import _run
-from experiments.metrics.features import WEIGHTS
+from experiments.distances.features import WEIGHTS
 from experiments.scoring import features as cached
 from experiments.store.store import Store, write_json
 from reports.folders import first_screen

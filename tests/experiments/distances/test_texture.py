@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from diffusion_core import load
-from experiments.metrics.texture import RealTexture, texture
+from experiments.distances.texture import RealTexture, texture
 from reports.schema import GRAINY
 
 N, DRAWS = 500, 20

@@ -16,9 +16,9 @@ from diffusion_core.samplers import Model
 from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.schedules import geometric
-from experiments.config.user_code import of_user, told
-from experiments.models.failures import reasons
-from experiments.models.memory import out_of_memory
+from experiments.own.failures import reasons
+from experiments.own.memory import out_of_memory
+from experiments.own.user_code import of_user, told
 
 N_IMAGES, FEW = 8, 3
 SEED = 20_261

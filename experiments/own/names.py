@@ -5,14 +5,13 @@ to the six digits that it shows. Only restart's cannot: its intervals have a not
 """
 
 import ast
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, ON_PIXELS, SAMPLERS
-from diffusion_core.fields import as_type
+from diffusion_core.fields import as_type, one_of
 from diffusion_core.schedules import SCHEDULES
 
 if TYPE_CHECKING:
@@ -21,30 +20,6 @@ if TYPE_CHECKING:
 
 Table = Mapping[str, Callable[..., Any]]
 SYNONYMS = {"ddim": {"eta": 0.0}, "ddpm": {"eta": 1.0}, "euler-ancestral": {"eta": 1.0}}  # of the sampler euler
-
-DIGITS = ("mnist5k", "mnist")  # data sets that the extractor `digits` is made for
-FEATURES = {  # feature space -> its dimension; see metrics/features.py
-    "digits": 128,
-    "natural": 192,
-    "inception-v3-compat": 2048,
-    "vgg16": 4096,
-    "clip-rn50": 1024,
-    "clip-rn101": 512,
-    "clip-rn50x4": 640,
-    "clip-rn50x16": 768,
-    "clip-rn50x64": 1024,
-    "clip-vit-b-32": 512,
-    "clip-vit-b-16": 512,
-    "clip-vit-l-14": 768,
-    "clip-vit-l-14-336px": 768,
-}
-PYTHON = "python:"  # a feature space of the user's, see metrics/features_user.py
-
-
-def check_features(name: str) -> None:
-    """Raises ValueError unless `name` is a feature space: one of `FEATURES`, or python:MODULE:FUNCTION."""
-    if not name.startswith(PYTHON):
-        one_of("features", name, (*FEATURES, f"{PYTHON}MODULE:FUNCTION"))
 
 
 def law(text: str, data_std: float) -> "NoiseDistribution":
@@ -122,12 +97,3 @@ def called(name: str, options: Iterable[tuple[str, float]]) -> str:
     """A name with its options, in the form that `parsed` reads."""
     inside = ", ".join(f"{key}={value:g}" for key, value in options)
     return f"{name}({inside})" if inside else name
-
-
-def one_of(kind: str, value: str, allowed: Iterable[str]) -> str:
-    """`value`. Raises ValueError unless it is in `allowed`; the message has `allowed` and the closest match."""
-    if value not in allowed:
-        close = difflib.get_close_matches(value, allowed, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"{kind}={value!r}: it must be one of {', '.join(allowed)}{hint}")
-    return value

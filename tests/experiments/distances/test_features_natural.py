@@ -16,9 +16,9 @@ from diffusion_core.samplers import Euler
 from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
 from experiments.config.identity import identity
 from experiments.config.trained import TrainConfig
+from experiments.distances.features_natural import weights_file
 from experiments.metrics.distances import METRICS, Reference, frechet_distance
-from experiments.metrics.features import dimension, extract, features_id
-from experiments.metrics.features_natural import weights_file
+from experiments.own.features import dimension, extract, features_id
 from experiments.stages.common import SAMPLED, load_meta
 from experiments.stages.score import load_features, score_stage
 from experiments.store.store import Store, write_json

@@ -1,9 +1,9 @@
 """The feature spaces in which distances are measured, and the extractor `digits` of 32x32 grey images.
 
 The spaces are `digits` (below), `natural` (features_natural.py), and torch-fidelity's own under its names. All are
-registered with torch-fidelity, so `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` and `extract` here
-give the same features. torch-fidelity's DINOv2 is left out: it takes no weights file and runs code fetched from the
-network, so nothing would identify its features.
+registered with torch-fidelity, so `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` and `extract` of
+own/features.py give the same features. torch-fidelity's DINOv2 is left out: it takes no weights file and runs code
+fetched from the network, so nothing would identify its features.
 
 The network of `digits` was trained once on the 60,000 MNIST training digits, by `git show
 ba1acd3:experiments/metrics/train_digits.py`. It computed in bf16, which rounds differently from CPU to CPU, so another
@@ -22,9 +22,7 @@ Why these 128 numbers are a metric, and not only a classifier:
 - There is no normalisation layer, so an image's features do not depend on its batch, and faint digits stay faint.
 """
 
-import hashlib
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -39,9 +37,10 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torch_fidelity.utils import create_feature_extractor
 from torchvision.models import VGG16_Weights
 
-from experiments.config.names import FEATURES, PYTHON, check_features, one_of
-from experiments.metrics import features_natural, features_user
-from experiments.metrics.features_base import OwnExtractor, check_pixels
+from diffusion_core.fields import one_of
+from experiments.distances import features_natural
+from experiments.distances.features_base import OwnExtractor
+from experiments.distances.spaces import FEATURES
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -88,92 +87,6 @@ class DigitsExtractor(OwnExtractor):
 register_feature_extractor("digits", DigitsExtractor)
 
 
-def dimension(name: str, pixels: torch.Tensor) -> int:
-    """The number of features per image. Raises ValueError as in `extract`."""
-    check_features(name)
-    return FEATURES[name] if name in FEATURES else extract(name, pixels[:1])[0].shape[1]
-
-
-def features_id(name: str, weights: Path | None = None) -> str:
-    """First 12 hex digits of the SHA-256 of the extractor's weights file. Other weights give other features.
-
-    For python:MODULE:FUNCTION the source of the module stands for the weights. Arguments and errors as `weights_file`.
-    """
-    if name.startswith(PYTHON):
-        if weights is not None:
-            raise ValueError(f"feature_weights={str(weights)!r}: {name} reads its own weights")
-        return features_user.content(name)
-    with weights_file(name, weights).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
-
-
-def extract(
-    name: str, pixels: torch.Tensor, *, weights: Path | None = None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Features of images from the extractor that torch-fidelity uses, and class logits for `digits`.
-
-    Args:
-        name: one of `FEATURES`, or python:MODULE:FUNCTION.
-        pixels: uint8 (n, C, H, W) with C 1 or 3, on any device; grey is repeated to three channels. `digits` needs
-            (n, 1, 32, 32).
-        weights: a weights file in the extractor's own format, instead of the committed, installed or downloaded file.
-
-    Returns:
-        Features float32 (n, d) and, for `digits` only, logits float32 (n, 10), both on the CPU.
-
-    Raises:
-        ValueError: an unknown name, a wrong dtype or shape, no images, weights that are missing or not the extractor's,
-            a package that is not installed, or a user's function that fails.
-    """
-    check_features(name)
-    check_pixels(pixels, name)
-    if len(pixels) == 0:
-        raise ValueError("pixels has 0 images; at least one is needed")
-    extractor = opened(name, weights)
-    parts = [extractor(batch) for batch in pixels.split(usual_batch(name))]
-    layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
-    return layers[0], layers[1] if name == "digits" else None
-
-
-def usual_batch(name: str) -> int:
-    """Images per batch on a CPU. All but `digits` work at 64x64 and above: small batches stay in the cache."""
-    return 500 if name == "digits" else 25
-
-
-def opened(
-    name: str, weights: Path | None = None, device: torch.device | str = "cpu"
-) -> Callable[[torch.Tensor], list[torch.Tensor]]:
-    """The extractor as a function from a batch of pixels to its layers on the CPU. Arguments and errors as `extract`.
-
-    It loads its weights once, so it suits images that come bit by bit.
-    """
-    users = name.startswith(PYTHON)
-    network = _users(name) if users else _extractor(name, weights_file(name, weights)).to(device)
-
-    def layers(pixels: torch.Tensor) -> list[torch.Tensor]:
-        check_pixels(pixels, name)
-        if name != "digits" and not users:
-            pixels = pixels.expand(-1, 3, -1, -1)
-        # TF32 convolutions (PyTorch's default on CUDA) keep 10 bits, and their rounding differs with the batch size.
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return [layer.cpu() for layer in network(pixels.to(device))]
-
-    return layers
-
-
-def check_suits(name: str, pixels: torch.Tensor, weights: Path | None = None) -> None:
-    """Raises ValueError if a feature space does not suit images, or if those of an image depend on its batch."""
-    extract(name, pixels[:2], weights=weights)
-    if name.startswith(PYTHON) and len(pixels) > 1:
-        features_user.check_batches(name, features_user.load(name), pixels[: features_user.CHECKED])
-
-
-def _users(name: str) -> Callable[[torch.Tensor], list[torch.Tensor]]:
-    """A user's function as an extractor with one layer."""
-    function = features_user.load(name)
-    return lambda batch: [features_user.rows(name, function, batch.cpu())]
-
-
 def weights_file(name: str, weights: Path | None = None) -> Path:
     """The extractor's weights file: `weights`, or its own file, downloaded if necessary.
 
@@ -210,7 +123,7 @@ def _source(name: str) -> tuple[str, str]:
     return url, url.rpartition("/")[2]
 
 
-def _extractor(name: str, file: Path) -> FeatureExtractorBase:
+def extractor(name: str, file: Path) -> FeatureExtractorBase:
     """torch-fidelity's extractor with its FD layer first. Raises ValueError if the file does not hold its weights."""
     layer = FEATURE_EXTRACTORS_REGISTRY[name].get_default_feature_layer_for_metric("fid")
     layers = [layer, "logits"] if name == "digits" else [layer]

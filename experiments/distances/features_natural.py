@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 from torch_fidelity import register_feature_extractor
 
-from experiments.metrics.features_base import OwnExtractor
+from experiments.distances.features_base import OwnExtractor
 
 SIDE = 64
 BLOCKS = 15

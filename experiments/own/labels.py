@@ -10,7 +10,7 @@ from torch import Tensor
 from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model
-from experiments.models.batch import Batch
+from experiments.own.batch import Batch
 
 CLASSES, PER_CLASS = 10, 8  # images on which labels are tried
 SIGMA, GAIN = 5.0, 0.1  # where a label tells most, and the share of the error that another must save

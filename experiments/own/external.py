@@ -21,10 +21,9 @@ from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data import Images
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
-from experiments.config import modules
-from experiments.config.user_code import of_user
-from experiments.models import diffusers_unet
-from experiments.models.diffusers_unet import Config
+from experiments.own import diffusers_unet, modules
+from experiments.own.diffusers_unet import Config
+from experiments.own.user_code import of_user
 from experiments.store.checksums import files_folder, read_json
 
 PYTHON = "python:"

@@ -26,8 +26,8 @@ from experiments.engine.executor import execute
 from experiments.engine.plan import Plan
 from experiments.engine.progress import Progress
 from experiments.engine.tasks import RunContext
-from experiments.models import memory
-from experiments.models.memory import halve_until_it_fits
+from experiments.own import memory
+from experiments.own.memory import halve_until_it_fits
 from experiments.stages import sample
 from experiments.store.store import Store
 
@@ -38,7 +38,7 @@ CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't 
 
 LAYERS = """
 import resource, torch
-from experiments.models.memory import keep_freed
+from experiments.own.memory import keep_freed
 
 def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from diffusion_core import GaussianDenoiser, adapters, load
 from experiments.engine.options import Options
-from experiments.models.behaviour import behaviour
+from experiments.own.behaviour import behaviour
 from experiments.studies.run import PRESETS
 
 IMAGES = load("mnist5k")

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from diffusion_core.data import Images
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks import build
-from experiments.models.external import describe, fingerprint, load_foreign, notes
+from experiments.own.external import describe, fingerprint, load_foreign, notes
 
 SPELLINGS = "python:package.module:function, diffusers:PATH, checkpoint:PATH"
 MINE = """

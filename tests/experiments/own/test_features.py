@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from experiments.config.config import ReferenceConfig
-from experiments.metrics.features import check_suits, dimension, extract, features_id
+from experiments.own.features import check_suits, dimension, extract, features_id
 
 SOURCE = """
 import torch

@@ -9,7 +9,7 @@ from diffusion_core.data import Images
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.sampling import at_samples
-from experiments.models.memory import halve_until_it_fits
+from experiments.own.memory import halve_until_it_fits
 
 SEED = 20_263
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from diffusion_core.adapters import Adapter
 from diffusion_core.samplers import Model
-from experiments.models.alternatives import Alternative
-from experiments.models.batch import Batch
-from experiments.models.best_linear import limit
+from experiments.own.alternatives import Alternative
+from experiments.own.batch import Batch
+from experiments.own.best_linear import limit
 
 LOOKS = ((2, 12), (8, 4))  # images per level of a look at readings, and how many of them stay for the next look
 SURE, CLEAR = 4.0, 1.01  # errors differ clearly by this many standard errors, and by this factor

@@ -18,7 +18,7 @@ from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data import Images
 from diffusion_core.samplers import Euler, follow
 from diffusion_core.schedules import ddpm_table
-from experiments.models.external import describe, fingerprint, load_foreign, notes
+from experiments.own.external import describe, fingerprint, load_foreign, notes
 
 MEAN, STD = 40.0, 70.0  # of the data set in pixel values; its mean in [-1, 1] is -0.69
 SCALE, SHIFT = STD / 127.5, MEAN / 127.5 - 1

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core import adapters, load
-from experiments.models.labels import doubtful_labels
+from experiments.own.labels import doubtful_labels
 
 DATA = load("mnist5k")
 PIXELS = DATA.pixels.float() / 127.5 - 1

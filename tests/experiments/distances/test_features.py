@@ -18,9 +18,10 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torch_fidelity.utils import create_feature_extractor
 
 from diffusion_core.data import Images
-from experiments.metrics import features as extractors
+from experiments.distances import features as extractors
+from experiments.distances.features import FEATURES, WEIGHTS, weights_file
 from experiments.metrics.distances import METRICS, Reference
-from experiments.metrics.features import FEATURES, WEIGHTS, dimension, extract, features_id, opened, weights_file
+from experiments.own.features import dimension, extract, features_id, opened
 
 natural = pytest.mark.skipif(find_spec("efficientnet_lite_pytorch") is None, reason="needs the extra natural")
 

@@ -9,7 +9,7 @@ from diffusion_core.samplers import SAMPLERS, Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from experiments.config.config import Ladder
 from experiments.config.identity import identity
-from experiments.config.names import called, law, parsed, sampler, schedule
+from experiments.own.names import called, law, parsed, sampler, schedule
 
 
 @pytest.mark.parametrize("name", NOISE_DISTRIBUTIONS)

@@ -19,7 +19,8 @@ from typing import Any
 
 from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.conformance import SamplerFunction, wrappers
-from experiments.config import modules, names
+from diffusion_core.fields import one_of
+from experiments.own import modules, names
 
 OWN = "module:function"
 WRAPPED: dict[str, Callable[[Any], SamplerFunction]] = {
@@ -34,7 +35,7 @@ def named(text: str) -> tuple[SamplerFunction, int | None]:
     kind, colon, rest = text.partition(":")
     if not colon:
         if name not in (*SAMPLERS, *names.SYNONYMS):
-            names.one_of("sampler", name, (*SAMPLERS, *names.SYNONYMS, "diffusers:NAME", OWN))
+            one_of("sampler", name, (*SAMPLERS, *names.SYNONYMS, "diffusers:NAME", OWN))
         sampler = names.sampler(text)
         return wrappers.ours(sampler), sampler.order
     if kind in ("diffusers", "smalldiffusion"):

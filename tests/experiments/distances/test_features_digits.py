@@ -6,8 +6,9 @@ import torch
 from safetensors import safe_open
 
 from diffusion_core.data import Images
+from experiments.distances.features import WEIGHTS
 from experiments.metrics.distances import METRICS, Reference, precision_recall
-from experiments.metrics.features import WEIGHTS, extract
+from experiments.own.features import extract
 
 
 @pytest.fixture(scope="module")

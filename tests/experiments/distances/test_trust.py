@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from diffusion_core import load
+from experiments.distances.trust import MEASURES, no_images
 from experiments.metrics.distances import Reference, precision_recall
-from experiments.metrics.features import extract
-from experiments.metrics.trust import MEASURES, no_images
+from experiments.own.features import extract
 
 REAL = {"precision": 0.9, "recall": 0.8}
 IMAGES, FAR, STATIC = ({"precision": p, "recall": r} for p, r in ((0.6, 0.7), (0.02, 0.0), (0.01, 0.004)))

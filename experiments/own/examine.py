@@ -16,12 +16,12 @@ from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
 from diffusion_core.samplers import Model
 from diffusion_core.schedules import geometric
-from experiments.config.user_code import of_user
-from experiments.models.alternatives import Alternative, alternatives
-from experiments.models.batch import Batch
-from experiments.models.best_linear import FEWEST, limit, linear_errors
-from experiments.models.labels import better_labels, doubtful_labels
-from experiments.models.readings import LEAST, Readings
+from experiments.own.alternatives import Alternative, alternatives
+from experiments.own.batch import Batch
+from experiments.own.best_linear import FEWEST, limit, linear_errors
+from experiments.own.labels import better_labels, doubtful_labels
+from experiments.own.readings import LEAST, Readings
+from experiments.own.user_code import of_user
 
 SIGMAS = geometric(9, 30.0, 0.03)
 # The error at SIGMAS of trained networks. Digits: a network `small` that saw 100,000 images of mnist, on 1,024 test

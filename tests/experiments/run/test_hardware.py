@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from experiments.stages.hardware import BusyClock, describe, device_name
+from experiments.run.hardware import BusyClock, describe, device_name
 
 
 def test_own_work_is_not_others() -> None:

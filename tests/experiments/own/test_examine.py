@@ -18,13 +18,13 @@ from diffusion_core import adapters, load
 from diffusion_core.data import Images
 from diffusion_core.exact import Empirical, GaussianDenoiser, Mixture
 from diffusion_core.exact.fit import fit_mixture
-from experiments.models.alternatives import RANGES, Alternative, alternatives
-from experiments.models.batch import Batch
-from experiments.models.behaviour import behaviour
-from experiments.models.best_linear import linear_errors
-from experiments.models.check import DIGITS, N_IMAGES, SIGMAS, CheckResult, Level, _doubts, examine
-from experiments.models.external import remarks
-from experiments.models.readings import Readings
+from experiments.own.alternatives import RANGES, Alternative, alternatives
+from experiments.own.batch import Batch
+from experiments.own.behaviour import behaviour
+from experiments.own.best_linear import linear_errors
+from experiments.own.examine import DIGITS, N_IMAGES, SIGMAS, CheckResult, Level, _doubts, examine
+from experiments.own.external import remarks
+from experiments.own.readings import Readings
 
 WHOLE = load("mnist5k")
 PIXELS = torch.nn.functional.avg_pool2d(WHOLE.pixels[:1000].float(), 2).round()

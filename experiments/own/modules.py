@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.config.user_code import of_user, told
+from experiments.own.user_code import of_user, told
 
 
 def names(place: str, prefix: str = "") -> tuple[str, str]:

@@ -1,0 +1,37 @@
+"""The feature spaces by name. Nothing is imported but rules, so that --help appears at once."""
+
+from diffusion_core.fields import one_of
+
+DIGITS = ("mnist5k", "mnist")  # data sets that the extractor `digits` is made for
+FEATURES = {  # feature space -> its dimension; see features.py
+    "digits": 128,
+    "natural": 192,
+    "inception-v3-compat": 2048,
+    "vgg16": 4096,
+    "clip-rn50": 1024,
+    "clip-rn101": 512,
+    "clip-rn50x4": 640,
+    "clip-rn50x16": 768,
+    "clip-rn50x64": 1024,
+    "clip-vit-b-32": 512,
+    "clip-vit-b-16": 512,
+    "clip-vit-l-14": 768,
+    "clip-vit-l-14-336px": 768,
+}
+PYTHON = "python:"  # a feature space of the user's, see own/features.py
+
+
+def check_features(name: str) -> None:
+    """Raises ValueError unless `name` is a feature space: one of `FEATURES`, or python:MODULE:FUNCTION."""
+    if not name.startswith(PYTHON):
+        one_of("features", name, (*FEATURES, f"{PYTHON}MODULE:FUNCTION"))
+
+
+def suited(data: str) -> str:
+    """The feature space that suits a data set: `digits` for those it is made for, else `natural`."""
+    return "digits" if is_digits(data) else "natural"
+
+
+def is_digits(data: str) -> bool:
+    """Whether the extractor `digits` is made for this data set, whose name may end with a fingerprint."""
+    return data.partition("@")[0] in DIGITS

@@ -1,0 +1,156 @@
+"""Features of images in any feature space, by its name: ours (distances/features.py), or python:MODULE:FUNCTION.
+
+    def extract(pixels):            # torch.uint8 (n, C, H, W) with C 1 or 3, on the CPU
+        return my_network(pixels)   # a tensor or an array (n, d) of finite numbers
+
+A user's function may be an instance that can be called, such as a network, which is then set to evaluation. An
+image must have the same features in any batch. The identity is a hash of the source of the module. What that imports or
+reads, such as weights, is met by the spot check of features that are stored.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from experiments.distances.features import extractor, weights_file
+from experiments.distances.features_base import check_pixels
+from experiments.distances.spaces import FEATURES, PYTHON, check_features
+from experiments.own import modules
+from experiments.own.user_code import of_user
+
+CHECKED = 25  # images that are tried in one batch: as many as a run takes at a time
+ALIKE = 0.01  # of the size of a row: by so much may it differ with the batch, by rounding
+
+
+def dimension(name: str, pixels: Tensor) -> int:
+    """The number of features per image. Raises ValueError as in `extract`."""
+    check_features(name)
+    return FEATURES[name] if name in FEATURES else extract(name, pixels[:1])[0].shape[1]
+
+
+def features_id(name: str, weights: Path | None = None) -> str:
+    """First 12 hex digits of the SHA-256 of the extractor's weights file. Other weights give other features.
+
+    For python:MODULE:FUNCTION the source of the module stands for the weights. Arguments and errors as `weights_file`.
+    """
+    if name.startswith(PYTHON):
+        if weights is not None:
+            raise ValueError(f"feature_weights={str(weights)!r}: {name} reads its own weights")
+        return content(name)
+    with weights_file(name, weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def extract(name: str, pixels: Tensor, *, weights: Path | None = None) -> tuple[Tensor, Tensor | None]:
+    """Features of images from the extractor that torch-fidelity uses, and class logits for `digits`.
+
+    Args:
+        name: one of `FEATURES`, or python:MODULE:FUNCTION.
+        pixels: uint8 (n, C, H, W) with C 1 or 3, on any device; grey is repeated to three channels. `digits` needs
+            (n, 1, 32, 32).
+        weights: a weights file in the extractor's own format, instead of the committed, installed or downloaded file.
+
+    Returns:
+        Features float32 (n, d) and, for `digits` only, logits float32 (n, 10), both on the CPU.
+
+    Raises:
+        ValueError: an unknown name, a wrong dtype or shape, no images, weights that are missing or not the extractor's,
+            a package that is not installed, or a user's function that fails.
+    """
+    check_features(name)
+    check_pixels(pixels, name)
+    if len(pixels) == 0:
+        raise ValueError("pixels has 0 images; at least one is needed")
+    extractor = opened(name, weights)
+    parts = [extractor(batch) for batch in pixels.split(usual_batch(name))]
+    layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
+    return layers[0], layers[1] if name == "digits" else None
+
+
+def usual_batch(name: str) -> int:
+    """Images per batch on a CPU. All but `digits` work at 64x64 and above: small batches stay in the cache."""
+    return 500 if name == "digits" else 25
+
+
+def opened(
+    name: str, weights: Path | None = None, device: torch.device | str = "cpu"
+) -> Callable[[Tensor], list[Tensor]]:
+    """The extractor as a function from a batch of pixels to its layers on the CPU. Arguments and errors as `extract`.
+
+    It loads its weights once, so it suits images that come bit by bit.
+    """
+    users = name.startswith(PYTHON)
+    network = _users(name) if users else extractor(name, weights_file(name, weights)).to(device)
+
+    def layers(pixels: Tensor) -> list[Tensor]:
+        check_pixels(pixels, name)
+        if name != "digits" and not users:
+            pixels = pixels.expand(-1, 3, -1, -1)
+        # TF32 convolutions (PyTorch's default on CUDA) keep 10 bits, and their rounding differs with the batch size.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            return [layer.cpu() for layer in network(pixels.to(device))]
+
+    return layers
+
+
+def check_suits(name: str, pixels: Tensor, weights: Path | None = None) -> None:
+    """Raises ValueError if a feature space does not suit images, or if those of an image depend on its batch."""
+    extract(name, pixels[:2], weights=weights)
+    if name.startswith(PYTHON) and len(pixels) > 1:
+        check_batches(name, load(name), pixels[:CHECKED])
+
+
+def _users(name: str) -> Callable[[Tensor], list[Tensor]]:
+    """A user's function as an extractor with one layer."""
+    function = load(name)
+    return lambda batch: [rows(name, function, batch.cpu())]
+
+
+# --- a function of the user's ---
+
+
+def content(name: str) -> str:
+    """First 12 hex digits of the SHA-256 of the source of the module. ValueError as in `modules.source_file`."""
+    place = name.removeprefix(PYTHON)
+    source = modules.source_file(place, PYTHON).read_bytes()
+    return hashlib.sha256(source + modules.names(place, PYTHON)[1].encode()).hexdigest()[:12]
+
+
+def load(name: str) -> Any:
+    """The function. ValueError as in `modules.function`."""
+    function = modules.function(name.removeprefix(PYTHON), PYTHON, of="features ")
+    return function.eval() if isinstance(function, nn.Module) else function
+
+
+def rows(name: str, function: Any, pixels: Tensor) -> Tensor:
+    """What the function makes of uint8 pixels (n, C, H, W): float32 (n, d) on the CPU.
+
+    ValueError if it raises an error, or if what it returns is not one row of finite numbers for each image.
+    """
+    with of_user(f"features {name}", ValueError):
+        returned = function(pixels.clone())
+        out = torch.as_tensor(returned).detach().float().cpu()
+    if out.ndim != 2 or len(out) != len(pixels) or out.shape[1] == 0:
+        raise ValueError(
+            f"features {name}: it returned {tuple(out.shape)} for pixels {tuple(pixels.shape)}; it must be (n, d), one "
+            "row for each image"
+        )
+    if not out.isfinite().all():
+        at = int(np.argmin(out.isfinite().all(dim=1).numpy()))
+        raise ValueError(f"features {name}: the row of image {at} of a batch has a number that is not finite")
+    return out
+
+
+def check_batches(name: str, function: Any, pixels: Tensor) -> None:
+    """Raises ValueError if the first of some images has other features alone than with the others."""
+    together, alone = rows(name, function, pixels)[:1], rows(name, function, pixels[:1])
+    if together.shape != alone.shape or (together - alone).norm() > ALIKE * alone.norm():
+        raise ValueError(
+            f"features {name}: an image has other features in a batch of {len(pixels)} than alone; they must not "
+            "depend on the batch"
+        )
