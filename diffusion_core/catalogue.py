@@ -23,7 +23,7 @@ class Catalogue(Mapping[str, T], Generic[T]):
         self._package, self._places = package, places
 
     def __getitem__(self, name: str) -> T:
-        module, attribute = self._places[name].split(".")
+        module, _, attribute = self._places[name].rpartition(".")
         value: T = getattr(import_module(f"{self._package}.{module}"), attribute)
         return value
 

@@ -1,19 +1,53 @@
 """Experiments: one file per question; `python -m experiments NAME` runs it.
 
-from experiments import compare, score      # images that you already have: see scoring/
+from experiments import compare, score                  # images that you already have: see scoring/
+from experiments import Ladder, Setting, Study, answer  # a question of your own: see sweep.py
 """
 
 from typing import TYPE_CHECKING, Any
 
+from diffusion_core.catalogue import Catalogue
+
 if TYPE_CHECKING:
+    from experiments.run.answer import answer
+    from experiments.run.compare import BestSet, Contrast, against_first, control
+    from experiments.run.options import Options
+    from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
+    from experiments.run.study import Study
     from experiments.scoring.compare import compare, score
 
-__all__ = ["compare", "score"]
+_PLACES = Catalogue[Any]("experiments", {  # imported when they are asked for, so that --help appears at once
+    "AlphaBetaLadder": "run.setting.AlphaBetaLadder",
+    "BestSet": "run.compare.BestSet",
+    "Contrast": "run.compare.Contrast",
+    "Ladder": "run.setting.Ladder",
+    "Options": "run.options.Options",
+    "Setting": "run.setting.Setting",
+    "Study": "run.study.Study",
+    "against_first": "run.compare.against_first",
+    "answer": "run.answer.answer",
+    "compare": "scoring.compare.compare",
+    "control": "run.compare.control",
+    "score": "scoring.compare.score",
+})  # fmt: skip
+
+__all__ = [
+    "AlphaBetaLadder",
+    "BestSet",
+    "Contrast",
+    "Ladder",
+    "Options",
+    "Setting",
+    "Study",
+    "against_first",
+    "answer",
+    "compare",
+    "control",
+    "score",
+]
 
 
-def __getattr__(name: str) -> Any:  # imported when they are asked for, so that --help appears at once
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from experiments.scoring import compare as scoring
-
-    return getattr(scoring, name)
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return _PLACES[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,7 +13,7 @@ from reports.edge import guarded, importing, no_empty_words, program
 OTHERS = {  # name -> module whose command(arguments, prog) returns the exit status, and title
     "check": (
         "experiments.check",
-        "Does a network from elsewhere denoise as it should? check --model python:my_model:eps",
+        "Does a network from elsewhere denoise as it should? check --network python:my_model:eps",
     ),
     "check-sampler": (
         "experiments.check_sampler",
@@ -24,7 +24,7 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
         "Which of these images are nearest to real ones? With intervals: score REAL A B",
     ),
     "machine": ("experiments.machine", "how fast this machine is, and which precision runs choose here"),
-    "store": ("experiments.store.cli", "what the store of networks, samples and scores holds"),
+    "store": ("experiments.store", "what the store of networks, samples and scores holds"),
     "report": ("reports.command_line", "writes the report of a finished run again: report DIR"),
 }
 
@@ -39,24 +39,23 @@ sigmabench = main  # the console command
 
 def _run(arguments: list[str]) -> int:
     command_line = _imported("experiments.command_line")
-    commands = command_line.commands()
+    names = [*command_line.STUDIES, "sweep"]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview(command_line))
         return 0 if arguments else 2
     name, *rest = arguments
     if name in OTHERS:
         return int(_imported(OTHERS[name][0]).command(rest, f"{program()} {name}"))
-    if name not in commands:
-        close = _imported("difflib").get_close_matches(name, [*commands, *OTHERS], 1)
-        hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join([*commands, *OTHERS])}"
+    if name not in names:
+        close = _imported("difflib").get_close_matches(name, [*names, *OTHERS], 1)
+        hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join([*names, *OTHERS])}"
         raise ValueError(f"{name}: there is no such experiment; {hint}")
-    study, options = command_line.parse(name, rest, program())
-    experiment = _imported(commands[name].module)
+    study, options, folder = command_line.parse(name, rest, program())
+    answering = _imported("experiments.run.answer")
     try:
-        table = experiment.main(study, options)
+        return int(answering.answer(study, options, folder).status)
     except SystemExit as error:
         raise ValueError(f"code of yours calls sys.exit({error}), which would end the run; it must not") from error
-    return int((table["status"] == "failed").any() or table.attrs.get("failed_probes", 0) > 0)
 
 
 def _imported(name: str) -> ModuleType:
@@ -66,7 +65,7 @@ def _imported(name: str) -> ModuleType:
 
 def overview(command_line: ModuleType) -> str:
     """The text of `--help`."""
-    titles = {name: command.question for name, command in command_line.commands().items()}
+    titles = {name: study.question for name, study in command_line.STUDIES.items()} | {"sweep": command_line.SWEEP}
     titles |= {name: title for name, (_, title) in OTHERS.items()}
     lines = "\n".join(f"  {name:13} {title}" for name, title in titles.items())
     prog = program()

@@ -9,122 +9,136 @@ from 30 to 0.03, by MMD. It gets the most images. All other contrasts are explor
 higher order without noise tell whether noise only makes up for the steps of Euler.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
-import pandas as pd
-
+from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.fields import check_range
-from diffusion_core.samplers import Euler
-from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control, grouped, paired
-from experiments.config.config import MIN_SAMPLES, AlphaBetaLadder
-from experiments.config.settings_file import ladder_from
-from experiments.config.trial import Infeasible, Trial
-from experiments.engine.calibrated import calibrated
-from experiments.engine.options import Options
-from experiments.engine.runner import Experiment, run_experiment
-from experiments.own import names
-from experiments.studies.beta import COMMAND, PRESETS, BetaStudy
+from diffusion_core.samplers.euler import Euler
+from experiments.export.settings_file import ladder_from
+from experiments.own.names import SYNONYMS, sampler
+from experiments.run.compare import BestSet, Comparison, Contrast, against_first, control
+from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
+from experiments.run.study import CONTROL, GPU, PRIMARY, SMOKE, Hidden, Of, Study, names, shown
 
-FIXED = (
-    "data",
-    "train_images",
-    "recipe",
-    "train_seeds",
-    "first_seed",
-    "n_samples",
-    "n_steps",
-    "sigma_min",
-    "schedule",
-    "foreign",
-)
+STEPS, LOWEST = 66, 0.03  # of the primary contrast's ladder
+SOLVERS = "Further samplers that eta 1 is compared with, in as many evaluations: {names}."
 
 
-def main(study: BetaStudy, options: Options) -> pd.DataFrame:
-    """Runs the experiment and writes its report. Returns the table."""
-    study = options.apply(study)
-    check_range("explore_samples", study.explore_samples, MIN_SAMPLES)
-    check_range("explore_seeds", study.explore_seeds, 0)
-    notes = []
-    if study.setting:
-        if "sigma_min" in options.given:
-            raise ValueError("sigma_min, setting: the setting has its own ladder; give one of them")
-        budget = study.n_steps if "n_steps" in options.given else None
-        ladder = ladder_from(study.setting, budget, study.model(0), options.data_std(study))
-        study = replace(study, schedule=ladder, n_steps=ladder.n_steps)
-        notes.append(f"the ladder is {ladder.name}, {ladder.n_steps} steps, from {study.setting}")
-    if study.only_primary:
-        study = replace(study, explore_seeds=0, solvers=())
-    else:
-        study = replace(
-            study,
-            betas=_with(study.betas, 0.0),
-            etas=_with(study.etas, 0.0, 1.0),
-            pareto_etas=_with(study.pareto_etas, 0.0),
-        )
-    study = calibrated(study, trials, options)
-    planned = list(trials(study))
-    experiment = Experiment(
-        "beta",
-        COMMAND.question,
-        planned,
-        list(contrasts(planned)),
-        fixed_beforehand=is_fixed(study) and options.features is options.feature_weights is None,
-        notes=notes,
+@dataclass(frozen=True)
+class Beta(Study):
+    """What the experiment varies: the noise that is put back, at equal alpha, on one ladder, and at equal cost."""
+
+    question: ClassVar[str] = "Is beta > 0 better than beta = 0?"
+    text: ClassVar[str] = (
+        "Trains networks, samples with and without fresh noise, scores the samples and writes a report. Compares at "
+        "equal alpha, on one ladder, and at equal cost. An interrupted run goes on with the same command."
     )
-    return run_experiment(experiment, options)
+    page: ClassVar[str] = "beta"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "smoke": {**SMOKE, "explore_seeds": 2, "n_steps": 4, "alpha": 0.8, "betas": (0.0, 0.4), "etas": (0.0, 1.0)}
+        | {"pareto_steps": (2, 4), "pareto_etas": (0.0, 1.0)},
+        "laptop": {"train_images": 50_000, "seeds": 5},  # enough for a statement on such networks in general
+        "gpu": {**GPU, "n_samples": 20_000, "explore_seeds": 5, "explore_samples": 10_000},
+    }
+    minutes: ClassVar[str] = "about 5 minutes on two cores"
+    examples: ClassVar[Sequence[str]] = (
+        "",
+        "--preset smoke",
+        "--etas 0 0.5 1 --seeds 5",
+        "--only-primary --data mnist",
+        "--network python:my_model:eps --setting runs/tune-laptop/settings.json --n-steps 16",
+    )
 
+    n_samples: int = 500
+    """Images per network and setting of the primary contrast and its A/A control."""
+    explore_samples: int = 250
+    """The same of all other settings, at most --n-samples."""
+    explore_seeds: int = 1
+    """Networks from which all settings but the primary contrast are sampled: the first ones."""
+    solvers: Annotated[tuple[str, ...], names(SOLVERS, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
+    only_primary: bool = False
+    """Run the primary contrast and its A/A control only."""
+    n_steps: Annotated[int | None, shown("N", f"{STEPS}; with --setting its largest budget")] = None
+    """Steps of the primary contrast's ladder. With --setting: one of its budgets."""
+    sigma_min: Annotated[float | None, shown("SIGMA", f"{LOWEST}; with --setting its own")] = None
+    """Last level of the ladders. Lower it where the features see the noise that is left, as those of photographs do."""
+    setting: Annotated[Path | None, shown("FILE", "none: geometric from 30 to --sigma-min")] = None
+    """settings.json of a tune run: compare on the ladder that it recommends, one step per evaluation of its budget."""
+    betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.35)
+    """Values of beta at fixed alpha = 0.1. 0 is always added."""
+    etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4, 2.0)
+    """Values of eta on the primary ladder. 0 and 1 are always added."""
+    pareto_steps: tuple[int, ...] = (8, 16, 32, 66)
+    """Lengths of the ladders on which quality is compared with cost."""
+    pareto_etas: tuple[float, ...] = (0.0, 0.5, 1.0)
+    """Values of eta on these ladders. 0 is always added."""
+    alpha: Hidden[float] = 0.1  # in group same-alpha
 
-def is_fixed(study: BetaStudy) -> bool:
-    """Whether the primary contrast is that of a preset, which was fixed before any run."""
-    presets = (PRESETS["laptop"], PRESETS["gpu"])
-    return any(all(getattr(study, name) == getattr(preset, name) for name in FIXED) for preset in presets)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("explore_samples", self.explore_samples, 1)
+        check_range("explore_seeds", self.explore_seeds, 0)
+        if self.setting and self.sigma_min is not None:
+            raise ValueError("sigma_min, setting: the setting has its own ladder; give one of them")
 
+    @property
+    def size(self) -> str:
+        few, most = min(self.explore_samples, self.n_samples), f"{self.n_samples:,} samples"
+        return super().size.replace(most, f"{few:,} to {most}") if few < self.n_samples else super().size
 
-def trials(study: BetaStudy) -> Iterator[Trial | Infeasible]:
-    """Every trial of the experiment, for each network in turn."""
-    primary, study = study, study.explored
-    for number, seed in enumerate(study.seeds):
-        model, ladder = study.model(seed), study.ladder()
+    @cached_property
+    def ladder(self) -> Ladder:
+        """The ladder of the primary contrast."""
+        if self.setting:
+            return ladder_from(self.setting, self.n_steps, self)
+        return Ladder(n_steps=self.n_steps or STEPS, sigma_min=LOWEST if self.sigma_min is None else self.sigma_min)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        ladder = self.ladder
+        return [f"the ladder is {ladder.name}, {ladder.n_steps} steps, from {self.setting}"] if self.setting else []
+
+    def settings(self) -> Iterator[Setting]:
+        ladder = self.ladder
         for eta in (0.0, 1.0):
-            yield primary.trial("beta", "primary", f"eta {eta:g}", model, ladder, Euler(eta))
-        yield primary.trial("beta", "control", "eta 0", model, ladder, Euler(0.0), control=True)
-        for text in study.solvers:
-            solver = names.sampler(text)
-            yield primary.trial("beta", "solvers", text, model, ladder, solver, budget=study.n_steps, longest=True)
-        if number >= study.explore_seeds:
-            continue
+            yield Setting(f"eta {eta:g}", ladder, Euler(eta), PRIMARY)
+        yield Setting("eta 0", ladder, Euler(0.0), CONTROL, draw=1)
+        if self.only_primary:
+            return
+        for text in self.solvers:
+            solver, budget = sampler(text), ladder.n_steps
+            yield Setting(text, ladder.within(budget, solver), solver, "solvers", budget=budget)
+        if not self.explore_seeds:
+            return
+        few: dict[str, Any] = {"n": min(self.explore_samples, self.n_samples), "networks": self.explore_seeds}
         for eta in (0.0, 1.0):
-            yield study.trial("beta", "final-denoise", f"eta {eta:g}", model, ladder, Euler(eta), final_denoise=True)
-        for beta in study.betas:
-            rule = AlphaBetaLadder(study.alpha, beta, sigma_min=ladder.sigma_min)
-            yield study.trial("beta", "same-alpha", f"beta {beta:g}", model, rule, rule.sampler)
-        for eta in study.etas:
-            yield study.trial("beta", "same-ladder", f"eta {eta:g}", model, ladder, Euler(eta))
-        for n_steps in study.pareto_steps:
-            for eta in study.pareto_etas:
-                yield study.trial(
-                    "beta", "pareto", f"eta {eta:g}", model, study.ladder(n_steps), Euler(eta), budget=n_steps
-                )
+            yield Setting(f"eta {eta:g}", ladder, Euler(eta), "final-denoise", final_denoise=True, **few)
+        for beta in sorted({0.0, *self.betas}):
+            rule = AlphaBetaLadder(self.alpha, beta, sigma_min=ladder.sigma_min)
+            yield Setting(f"beta {beta:g}", rule, rule.sampler, "same-alpha", **few)
+        for eta in sorted({0.0, 1.0, *self.etas}):
+            yield Setting(f"eta {eta:g}", ladder, Euler(eta), "same-ladder", **few)
+        for n_steps in self.pareto_steps:
+            for eta in sorted({0.0, *self.pareto_etas}):
+                shorter = replace(ladder, n_steps=n_steps)
+                yield Setting(f"eta {eta:g}", shorter, Euler(eta), "pareto", budget=n_steps, **few)
 
-
-def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestSet]:
-    """The primary contrast and its A/A control, then the exploratory contrasts."""
-    modes = by_setting(planned)
-    if "primary" in modes:
-        yield paired("primary", "primary", "eta 1", "eta 0", modes["primary"])
-        yield control("eta 0", modes["control"]["eta 0"], modes["primary"]["eta 0"])
-        for solver in modes.get("solvers", {}):
-            groups = modes["primary"] | modes["solvers"]
-            yield paired("solvers", "primary", "eta 1", solver, groups, family="solvers")
-    for (mode, _), trials in grouped(planned, lambda trial: (trial.mode, trial.budget)).items():
-        settings = grouped(trials, lambda trial: trial.setting)
-        if mode == "final-denoise":
-            yield paired(mode, mode, "eta 1", "eta 0", settings)
-        elif mode in ("same-alpha", "same-ladder", "pareto"):  # the latter two share runs
-            yield from against_first(mode, mode, settings, family=mode if mode == "same-alpha" else "ladders")
-            yield BestSet(mode, settings)
-
-
-def _with(values: tuple[float, ...], *needed: float) -> tuple[float, ...]:
-    return tuple(sorted({*values, *needed}))
+    def compare(self, of: Of) -> Iterator[Comparison]:
+        """The primary contrast and its A/A control, then the exploratory contrasts."""
+        primary = of.get((PRIMARY, None), {})
+        if len(primary) == 2:
+            yield Contrast(PRIMARY, primary["eta 1"], primary["eta 0"])
+            for again in of.get((CONTROL, None), {}).values():
+                yield control(again, primary["eta 0"])
+        for (group, _), sides in of.items():
+            if group == "solvers" and "eta 1" in primary:
+                yield from (Contrast(group, primary["eta 1"], solver) for solver in sides.values())
+            elif group == "final-denoise" and len(sides) == 2:
+                yield Contrast(group, sides["eta 1"], sides["eta 0"])
+            elif group in ("same-alpha", "same-ladder", "pareto"):
+                yield from against_first(group, [*sides.values()])
+                yield BestSet([*sides.values()])

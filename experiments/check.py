@@ -1,7 +1,7 @@
-"""`python -m experiments check --model ...`: does a network from elsewhere denoise as it should, behind its adapter?
+"""`python -m experiments check --network ...`: does a network from elsewhere denoise as it should, behind its adapter?
 
-Prints its error at ten noise levels with what is doubtful, and writes a picture. Every experiment with --model makes
-the same checks before it starts.
+Prints its error at ten noise levels with what is doubtful, and writes a picture. Every experiment with a network from
+elsewhere makes the same checks before it starts.
 """
 
 import json
@@ -17,14 +17,14 @@ from PIL import Image, ImageDraw
 from rich.table import Table
 
 from diffusion_core.data import Images, load
-from experiments.config.denoisers import Machine
-from experiments.engine.options import shown
 from experiments.own import external
 from experiments.own.behaviour import behaviour
 from experiments.own.best_linear import SLACK, WORSE
 from experiments.own.examine import NEARLY, CheckResult, examine
+from experiments.own.files import write_json
 from experiments.run.hardware import check_threads, use_threads
-from experiments.store.checksums import write_json
+from experiments.run.machine import Machine
+from experiments.run.study import shown
 from reports.terminal import Terminal, said
 
 ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
@@ -39,10 +39,10 @@ FILES = ("check.png", "check.json")
 class Check:
     """Checks a network that was trained elsewhere: real noisy images at ten noise levels. Errors stop, doubts warn."""
 
-    model: Annotated[str, tyro.conf.arg(metavar="KIND:WHERE")]
-    """python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FOLDER."""
-    model_label: Annotated[int | Literal["balanced"] | None, shown("CLASS|balanced", "none")] = None
-    """The class that a class-conditional diffusers model samples. balanced: sample i has class i mod their number."""
+    network: Annotated[str, tyro.conf.arg(metavar="KIND:WHERE")]
+    """python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FILE."""
+    label: Annotated[int | Literal["balanced"] | None, shown("CLASS|balanced", "none")] = None
+    """The class that a class-conditional diffusers network samples. balanced: sample i has class i mod their number."""
     data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mnist5k"
     """The data set that it was trained on, as in the experiments."""
     data_root: Annotated[Path | None, shown("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
@@ -81,9 +81,9 @@ def main(options: Check) -> CheckResult:
     machine = Machine.resolve(options.device, threads=options.threads)
     device = machine.device
     use_threads(machine.threads)
-    name = external.describe(options.model, options.model_label)
+    name = external.describe(options.network, options.label)
     images = load(options.data, root=options.data_root)
-    model = external.load_foreign(options.model, images, options.model_label, device)
+    model = external.load_foreign(options.network, images, options.label, device)
     with said(Terminal(), lambda: f"checking {name}"):
         behaviour(model, images, device)
         result = examine(model, images, device)
@@ -92,7 +92,7 @@ def main(options: Check) -> CheckResult:
     verdict = {"doubts": result.doubts, "usable": result.usable}
     levels = [asdict(level) for level in result.levels]
     write_json(numbers, {"model": name, "data": images.name, "levels": levels} | verdict)
-    _print(name, [*external.notes(options.model), *external.remarks(model)], result)
+    _print(name, [*external.notes(options.network), *external.remarks(model)], result)
     print(f"picture: {image}")
     if not sys.stdout.isatty():
         print(json.dumps({"check": name} | verdict | {"out": str(options.out)}))

@@ -23,8 +23,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from diffusion_core.conformance import GAUSSIAN, MIXTURE, SamplerFunction, Verdict, check
+from experiments.own.files import write_json
 from experiments.own.samplers import named
-from experiments.store.checksums import write_json
 from reports.terminal import Terminal, is_live
 
 LARGE = 8_000  # bytes of a table that is compressed
@@ -188,11 +188,11 @@ def rows(name: str, verdict: Verdict) -> list[dict[str, Any]]:
 
 def write(out: Path, entries: Sequence[Entry], verdicts: Sequence[Verdict], seconds: Sequence[float]) -> None:
     """samplers.json, verdicts.csv and budgets.csv."""
-    from experiments.engine.provenance import origin  # it imports torchvision
+    from experiments.run.folder import origin  # it imports torchvision
 
     out.mkdir(parents=True, exist_ok=True)
     packages = {entry.sampler.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
-    info = origin("sigmabench", "torch", "numpy", *sorted(packages))
+    info = origin(("sigmabench", "torch", "numpy", *sorted(packages)))
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(out / "samplers.json", info | {"schema": 1, "finished_at": finished})
     lines = [

@@ -3,19 +3,23 @@
     python -m experiments machine                 shows the timings that runs use
     python -m experiments machine --measure       times again what is remembered, or first times the network small
 
-Runs with precision "auto" time their network once and remember the result (stages/calibration.py).
+Runs with precision "auto" time their network once and remember the result (run/calibration.py).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from experiments.run.study import shown
+
 if TYPE_CHECKING:
-    from experiments.stages.calibration import Timing
+    from experiments.run.cache import Cache
 
 HELP = """How fast this machine computes, and what runs choose for that reason.
 
@@ -35,66 +39,84 @@ Examples:
   {prog} --measure"""
 
 
-def main(
-    measure: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    network: Literal["small", "paper"] = "small",
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    threads: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: one per core)")] = None,
-    json_: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="json")] = False,
-) -> int:
-    """Shows the timings, or measures them again.
+@dataclass(frozen=True)
+class Options:
+    """What is shown or timed."""
 
-    Args:
-        measure: time the network again, compiled modes too: about half a minute.
-        network: the network that --measure times.
-        device: the device that --measure times.
-        threads: CPU threads per run, for --measure.
-        json_: print the timings as JSON.
-    """
-    from experiments.run.hardware import check_threads
-    from experiments.stages import calibration
+    store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
+    """The store in which timings are remembered, as that of the runs."""
+    measure: bool = False
+    """Time again what is remembered, or first the network small; compiled too: about half a minute each."""
+    network: Literal["small", "paper"] = "small"
+    """The network that --measure times if nothing is remembered."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """The device on which --measure times that network."""
+    threads: Annotated[int | None, shown("N", "one per core")] = None
+    """CPU threads per run, for --measure."""
+    json: bool = False
+    """Print the timings as JSON."""
+
+
+def command(arguments: Sequence[str], prog: str) -> int:
+    """Shows the timings, or measures them again. Returns the exit status."""
+    options = tyro.cli(
+        Options,
+        prog=prog,
+        description=HELP.replace("{prog}", prog),
+        args=list(arguments),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    from experiments.run.artifact import header_of
+    from experiments.run.cache import Cache
     from reports.terminal import Terminal
 
-    console = Terminal()
-    if measure:
-        check_threads(threads)
-        subject = _subject(network, device, threads)
+    console, cache = Terminal(), Cache(options.store.expanduser())
+    if options.measure:
         with console.status("measuring, for about half a minute"):
-            calibration.timings(subject, lambda text: None, compiled=True, again=True)
-    files = sorted(calibration.folder().glob("*.json"))
-    if json_:
-        print(json.dumps([json.loads(path.read_text(encoding="utf-8")) for path in files if calibration.read(path)]))
+            _measure(options, cache)
+    files = {path: header_of(path) for path in sorted((cache.root / "timings").glob("*.safetensors"))}
+    if options.json:
+        print(json.dumps([dict(subject) | dict(facts) for subject, facts in files.values() if subject]))
         return 0
     if not files:
-        console.print(f"nothing is remembered in {calibration.folder()} yet; --measure times this machine now")
-    for path in files:
-        if measured := calibration.read(path):
-            _show(json.loads(path.read_text(encoding="utf-8")), measured, console)
+        console.print(f"nothing is remembered in {cache.root} yet; --measure times this machine now", soft_wrap=True)
+    for path, (subject, facts) in files.items():
+        if subject:
+            _show(subject, facts, console)
         else:
             console.print(f"{path}: damaged, so the next run that needs it times again", soft_wrap=True)
     return 0
 
 
-def _subject(network: str, device: str, threads: int | None) -> Any:
-    from experiments.config.denoisers import Machine
-    from experiments.config.trained import RECIPES, TrainConfig
-    from experiments.stages.calibration import Subject
-    from experiments.stages.common import images_of
+def _measure(options: Options, cache: Cache) -> None:
+    """Times a network that is trained here again, compiled too."""
+    from diffusion_core.networks.compiled import can_compile
+    from experiments.run.calibration import Subject, timings
+    from experiments.run.hardware import check_threads
+    from experiments.run.machine import Machine
+    from experiments.run.networks import RECIPES, Trained
 
-    machine, train = Machine.resolve(device, threads=threads), TrainConfig(network=network, **RECIPES["fast"])
-    return Subject.of(train.speed_key, images_of(train.data, None).shape, machine, train.batch_size)
+    check_threads(options.threads)
+    machine = Machine.resolve(options.device, threads=options.threads)
+    network = Trained(network=options.network, machine=machine, **RECIPES["fast"])
+    subject = Subject.of(network, machine)
+    both = (subject, replace(subject, compiled=True))
+    for one in both:
+        cache.path("timings", one).unlink(missing_ok=True)
+    eager = timings(subject, network, cache, print)
+    if can_compile(machine.device):
+        timings(both[1], network, cache, print, eager)
 
 
-def _show(content: dict[str, Any], measured: Sequence[Timing], console: Any) -> None:
-    """Prints the subject of some timings, a table of them, and what runs choose."""
+def _show(subject: Mapping[str, Any], facts: Mapping[str, Any], console: Any) -> None:
+    """Prints the subject of some timings, and a table of them."""
     from rich.table import Table
 
-    key = content["key"]
-    limits = "".join(f", {name}={value}" for name, value in key["limits"].items())
-    shape = "x".join(map(str, key["shape"]))
+    limits = "".join(f", {limit}" for limit in subject["limits"])
+    shape = "x".join(map(str, subject["shape"]))
     console.print(
-        f"\nnetwork {key['network']}, images {shape}, on {key['processor']}, {key['threads']} of {key['cores']} threads"
-        f"{limits}, PyTorch {key['torch']}, measured {content['measured_at']}",
+        f"\nnetwork {subject['network']}, images {shape}, on {subject['processor']}, {subject['threads']} of "
+        f"{subject['cores']} threads{limits}, PyTorch {subject['torch']}, measured {facts['finished_at']}",
         soft_wrap=True,
     )
     table = Table(box=None, caption="ms: one forward pass or training step; compile s: per further network")
@@ -102,22 +124,10 @@ def _show(content: dict[str, Any], measured: Sequence[Timing], console: Any) -> 
     for name in ("batch", "threads", "ms", "images/s", "speed-up", "compile s"):
         table.add_column(name, justify="right")
     plain: dict[str, float] = {}
-    for timing in measured:
-        mode, rate = timing.mode, timing.images_per_second
-        ratio = rate / plain.setdefault(mode.stage, rate)  # the plain mode comes first
-        once = f"{timing.once:.1f}" if mode.compiled else ""
-        numbers = (
-            f"{mode.batch}",
-            f"{mode.threads}",
-            f"{1e3 * timing.seconds:.1f}",
-            f"{rate:,.0f}",
-            f"{ratio:.2f}",
-            once,
-        )
-        table.add_row(f"{mode.stage}, {mode.called}", *numbers)
+    for timing in facts["timings"]:
+        mode, rate = timing["mode"], timing["mode"]["batch"] / timing["seconds"]
+        ratio = rate / plain.setdefault(mode["stage"], rate)  # the plain mode comes first
+        numbers = [f"{mode['batch']}", f"{mode['threads']}", f"{1e3 * timing['seconds']:.1f}", f"{rate:,.0f}"]
+        numbers += [f"{ratio:.2f}" if not mode["compiled"] else "", f"{timing['once']:.1f}" if mode["compiled"] else ""]
+        table.add_row(f"{mode['stage']}, {mode['precision']}{', compiled' * mode['compiled']}", *numbers)
     console.print(table)
-
-
-def command(arguments: Sequence[str], prog: str) -> int:
-    """Parses the arguments and runs the command. Returns the exit status."""
-    return tyro.cli(main, prog=prog, description=HELP.replace("{prog}", prog), args=list(arguments))

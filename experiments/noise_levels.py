@@ -11,126 +11,114 @@ function of sigma shows at which noise levels a setting gains or loses. All cont
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import pandas as pd
-from rich.console import Console
+from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
+from diffusion_core.samplers.euler import Euler
+from diffusion_core.weightings import WEIGHTINGS
+from experiments.own.names import law
+from experiments.run.compare import Row
+from experiments.run.setting import Ladder, Setting
+from experiments.run.study import CONTROL, GPU, SMOKE, Hidden, Study, names
 
-from diffusion_core.samplers import Euler
-from diffusion_core.schedules import geometric
-from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
-from experiments.config.config import Ladder
-from experiments.config.identity import identity
-from experiments.config.study import CONTROL
-from experiments.config.trained import TrainConfig
-from experiments.config.trial import Infeasible, Trial
-from experiments.engine.calibrated import calibrated
-from experiments.engine.options import Options
-from experiments.engine.runner import Experiment, run_experiment
-from experiments.own import names
-from experiments.results.table import write_rows
-from experiments.stages.error_curve import SIGMA_RANGE, CurveConfig, density
-from experiments.stages.probe import probe_stage
-from experiments.store.store import Store
-from experiments.studies.noise_levels import COMMAND, NoiseStudy
+if TYPE_CHECKING:
+    from experiments.run.tables import Made
 
-DENSITY_POINTS = 201
+LAWS = "Noise distributions of training: {names}. With parameters: 'log-normal(-0.507, 1.2)'."
 
 
-def main(study: NoiseStudy, options: Options) -> pd.DataFrame:
-    """Runs the experiment and writes its report. Returns the table."""
-    if options.model is not None:
-        raise ValueError("model: this experiment compares ways to train; --model is for other commands")
-    study = options.apply(study)
-    for name in ("laws", "weightings", "parameterisations", "etas"):
-        if not getattr(study, name):
-            raise ValueError(f"{name}: at least one is needed")
-    data_std = options.data_std(study)
-    study = calibrated(study, partial(trials, data_std=data_std), options)
-    planned = list(trials(study, data_std))
-    extras = partial(write_extras, options.data_root)
-    return run_experiment(
-        Experiment(
-            "noise_levels", COMMAND.question, planned, list(contrasts(planned)), write_extras=extras,
-            probes=list(curves(planned).values()),
-        ),
-        options,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class NoiseLevels(Study):
+    """What the experiment varies. The first of each list is the baseline; one thing is changed at a time."""
 
+    question: ClassVar[str] = "Which noise levels should training see?"
+    text: ClassVar[str] = (
+        "Trains networks under several noise distributions and loss weights at an equal budget, scores their samples, "
+        "and measures their error on held-out images at each noise level. Networks and images are per setting."
+    )
+    page: ClassVar[str] = "noise_levels"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "smoke": {
+            **{"first_seed": 0, "train_images": 320, "warmup_images": 160, "held_out": 64, "n_steps": 4},
+            **{"n_samples": SMOKE["n_samples"], "laws": ("log-normal", "uniform"), "weightings": ("karras",)},
+        },
+        "laptop": {"train_images": 30_000, "held_out": 500, "seeds": 5},
+        "gpu": {
+            **GPU,
+            "held_out": 1024,
+            "laws": (*NOISE_DISTRIBUTIONS,),
+            "weightings": ("karras", "unit-eps", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"),
+            "parameterisations": ("preconditioned", "eps", "x0"),
+        },
+    }
+    minutes: ClassVar[str] = "about 7 minutes on two cores"
+    examples: ClassVar[Sequence[str]] = (
+        "",
+        '--laws log-normal "log-normal(0, 1)" vp',
+        "--weightings karras unit-eps --cross",
+    )
 
-def settings(study: NoiseStudy, data_std: float) -> dict[str, TrainConfig]:
-    """Label -> training config. The first is the baseline."""
-    axes = (study.laws, study.weightings, study.parameterisations)
-    first = tuple(axis[0] for axis in axes)
-    out: dict[str, TrainConfig] = {}
-    for setting in itertools.product(*axes):
-        if study.cross or sum(a != b for a, b in zip(setting, first, strict=True)) <= 1:
-            law, weighting, parameterisation = setting
-            changes = [law, *(value for value, usual in zip(setting[1:], first[1:], strict=True) if value != usual)]
-            out[", ".join(changes)] = replace(
-                study.train, noise=names.law(law, data_std), weighting=weighting, parameterisation=parameterisation
+    laws: Annotated[tuple[str, ...], names(LAWS, NOISE_DISTRIBUTIONS)] = (
+        "log-normal",
+        "log-logistic",
+        "log-uniform",
+        "vp",
+    )
+    weightings: Annotated[tuple[str, ...], names("Weights of the loss: {names}.", WEIGHTINGS)] = (
+        "karras",
+        "min-snr-1.25",
+    )
+    parameterisations: Annotated[
+        tuple[str, ...], names("Meaning of the network's output: {names}.", PARAMETERISATIONS)
+    ] = ("preconditioned",)
+    recipe: Hidden[Literal["fast", "plain"]] = "plain"  # the lists above vary what a recipe is made of
+    cross: bool = False
+    """Train every combination, instead of changing one thing at a time."""
+    n_steps: int = 32
+    """Steps of the geometric ladder on which samples are drawn."""
+    sigma_min: float = 0.03
+    """Last level of the ladders. Lower it where the features see the noise that is left, as those of photographs do."""
+    etas: tuple[float, ...] = (0.0, 1.0)
+    """Samplers that score each network: eta 0 is deterministic (beta = 0), eta 1 is DDPM."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.trains:
+            raise ValueError(
+                f"network={self.network!r}: this experiment compares ways to train; it needs small or paper"
             )
-    return out
+        for name in ("laws", "weightings", "parameterisations", "etas"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: at least one is needed")
 
+    def training(self) -> dict[str, dict[str, Any]]:
+        """Label -> what is special in its training. The first is the baseline."""
+        axes = (self.laws, self.weightings, self.parameterisations)
+        first, out = tuple(axis[0] for axis in axes), dict[str, dict[str, Any]]()
+        for setting in itertools.product(*axes):
+            if self.cross or sum(a != b for a, b in zip(setting, first, strict=True)) <= 1:
+                noise, weighting, parameterisation = setting
+                changes = [
+                    noise,
+                    *(value for value, usual in zip(setting[1:], first[1:], strict=True) if value != usual),
+                ]
+                own = {"noise": law(noise, self.data_std), "weighting": weighting}
+                out[", ".join(changes)] = own | {"parameterisation": parameterisation}
+        return out
 
-def trials(study: NoiseStudy, data_std: float) -> Iterator[Trial | Infeasible]:
-    """Every trial, for each seed in turn."""
-    ladder = Ladder(n_steps=study.n_steps, sigma_min=study.sigma_min)
-    for seed in study.seeds:
-        for number, (setting, train) in enumerate(settings(study, data_std).items()):
-            model = replace(train, seed=seed)
-            for eta in study.etas:
-                yield study.trial("noise_levels", f"eta {eta:g}", setting, model, ladder, Euler(eta))
+    def settings(self) -> Iterator[Setting]:
+        ladder = Ladder(n_steps=self.n_steps, sigma_min=self.sigma_min)
+        for number, (label, training) in enumerate(self.training().items()):
+            for eta in self.etas:
+                yield Setting(label, ladder, Euler(eta), f"eta {eta:g}", training)
             if number == 0:  # settings differ in their network, so the control does too
-                again = replace(model, seed=seed + CONTROL)
-                yield study.trial("noise_levels", "control", setting, again, ladder, Euler(study.etas[0]))
+                yield Setting(label, ladder, Euler(self.etas[0]), CONTROL, training, retrained=True)
 
+    def more(self, made: "Made") -> Mapping[str, Sequence[Row]]:
+        """The held-out error of each network, and the noise distributions of training."""
+        from experiments.run.error_curve import curves, densities
 
-def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestSet]:
-    """With each sampler: every setting against the baseline, and the set of the best settings. Then the control."""
-    modes = by_setting(planned)
-    controls = modes.pop("control", {})
-    for mode, here in modes.items():
-        yield from against_first("setting", mode, here, family="setting")
-        yield BestSet(mode, here)
-    for setting, trials in controls.items():
-        main = next(
-            here[setting] for here in modes.values() if here[setting][0].samples.sampler == trials[0].samples.sampler
-        )
-        yield control(setting, trials, main, retrained=True)
-
-
-def curves(planned: Iterable[Trial | Infeasible]) -> dict[TrainConfig, CurveConfig]:
-    """The held-out error of each network that is compared."""
-    models = dict.fromkeys(t.model for t in planned if isinstance(t, Trial) and t.mode != "control")
-    return {model: CurveConfig(model, machine=model.machine) for model in models if isinstance(model, TrainConfig)}
-
-
-def write_extras(
-    data_root: Path | None, directory: Path, store: Store, done: Sequence[Trial], console: Console
-) -> None:
-    """Writes curves.csv, the held-out error of each network, and densities.csv, the noise distributions of training."""
-    measured = {model: curve for model, curve in curves(done).items() if store.has("probes", identity(curve))}
-    lines: list[dict[str, Any]] = []
-    for model, curve in measured.items():
-        shared = {
-            "model_id": identity(model),
-            "train_noise": model.noise.name,
-            "weighting": model.weighting,
-            "parameterisation": model.parameterisation,
-            "train_seed": model.seed,
-            "images_seen": model.images_seen,
-        }
-        lines += [shared | point for point in probe_stage(curve, store, data_root)]
-    write_rows(directory / "curves.csv", lines)
-    sigmas = geometric(DENSITY_POINTS - 1, *SIGMA_RANGE)
-    densities = [
-        {"train_noise": law.name, "sigma": sigma, "density": value}
-        for law in dict.fromkeys(model.noise for model in measured)
-        for sigma, value in zip(sigmas, density(law, sigmas), strict=True)
-    ]
-    write_rows(directory / "densities.csv", densities)
+        networks = dict.fromkeys(run.network for run in made.files if run.setting.group != CONTROL)
+        return {"curves.csv": curves(networks, made.cache), "densities.csv": densities(networks)}

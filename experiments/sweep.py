@@ -1,210 +1,137 @@
-"""A sweep of your own: FILE.py says which settings to compare. The rest is as in the other experiments.
+"""A question of your own: FILE.py says which settings to compare, and `run` is one setting typed on the command line.
 
     python -m experiments sweep FILE.py --preset smoke
-    python -m experiments sweep FILE.py --dry-run
+    python -m experiments sweep FILE.py --help
+    python -m experiments run --ladder "karras(rho=7)" --n-steps 18 --sampler heun
+    python -m experiments run --law "log-normal(0, 1)" --weighting unit-eps --sampler "euler(eta=1)"
 
-FILE.py has QUESTION, a text, and runs(), which yields one `Setting` per setting. In each mode, every setting is
-compared with the first. FILE.py may have PRESETS, a Study for each of smoke, laptop and gpu. Missing presets are those
-of `studies/sweep.py`.
+FILE.py has a class like those of the experiments that ship, such as beta.py:
+
+    from dataclasses import dataclass
+    from experiments import Ladder, Setting, Study
+    from diffusion_core import Euler
+
+    @dataclass(frozen=True)
+    class Mine(Study):
+        question = "Does karras beat geometric?"
+        etas: tuple[float, ...] = (0.0, 1.0)
+        \"\"\"Noise of the sampler.\"\"\"
+
+        def settings(self):
+            for eta in self.etas:
+                for schedule in ("geometric", "karras"):
+                    yield Setting(schedule, Ladder(schedule, n_steps=16), Euler(eta), group=f"eta {eta:g}")
+
+Its fields are options. In each group, every setting is compared with the first, unless it has its own `compare`.
 """
 
-import inspect
-import itertools
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-import pandas as pd
-
-from diffusion_core.samplers import Sampler
-from experiments.config.comparison import BestSet, Contrast, against_first, by_setting, control
-from experiments.config.config import AlphaBetaLadder, Ladder
-from experiments.config.identity import identity
-from experiments.config.study import Study
-from experiments.config.trained import TrainConfig
-from experiments.config.trial import Infeasible, Trial
-from experiments.engine.calibrated import calibrated
-from experiments.engine.options import Options
-from experiments.engine.runner import Experiment, run_experiment
-from experiments.own.source import check_told_apart, import_own
+from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAMPLERS
+from diffusion_core.schedules import SCHEDULES
+from diffusion_core.weightings import WEIGHTINGS
+from experiments.own.names import SYNONYMS, law, sampler
+from experiments.own.source import OWN, import_own
 from experiments.own.user_code import of_user
-from experiments.studies.sweep import PRESETS as SIZES
-from experiments.studies.sweep import SweepStudy
+from experiments.run.setting import Setting, read_ladder
+from experiments.run.study import Study, one_name, shown
 from reports.edge import program
 
+LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
+OUTPUTS = "Meaning of the network's output: {names}."
+RECIPES = "that of --recipe"
+LADDERS = "Noise schedule: {names}. With parameters: 'karras(rho=7)'."
+KINDS = "Sampler: {names}. With parameters: 'heun(s_churn=10)'."
+TRAINING = ("law", "weighting", "parameterisation", "stable_above", "stratified")
 MAX_SETTINGS = 100_000
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One setting, run with each network.
+class OneSetting(Study):
+    """The setting."""
 
-    Args:
-        label: its name in the report.
-        mode: name of a group of settings. Each setting is compared with the first of its group.
-        training: fields of TrainConfig that differ from the preset's, such as {"noise": LogUniform()}.
-        final_denoise: whether sampling ends with x - sigma eps.
-    """
-
-    label: str
-    ladder: Ladder | AlphaBetaLadder
-    sampler: Sampler
-    mode: str = "all"
-    training: Mapping[str, Any] = field(default_factory=dict)
-    final_denoise: bool = False
-
-
-@dataclass(frozen=True)
-class OwnFile:
-    """The contents of FILE.py."""
-
-    path: Path
-    question: str
-    runs: Callable[[], Iterable[Setting]]
-    presets: Mapping[str, Study]
-
-
-def main(study: SweepStudy, options: Options) -> pd.DataFrame:
-    """Runs the sweep and writes its report. Returns the table."""
-    own = read(study.file)
-    usual = own.presets.get(options.preset, study)  # the file's preset, changed by what was typed
-    typed = {field.name: getattr(study, field.name) for field in fields(Study) if field.name in options.given}
-    sized = calibrated(options.apply(replace(usual, **typed)), partial(trials, own), options)
-    planned = list(trials(own, sized))
-    return run_experiment(
-        Experiment("sweep", own.question, planned, list(contrasts(planned)), folder=own.path.stem), options
+    question: ClassVar[str] = "How good is this one setting?"
+    text: ClassVar[str] = "Trains, samples, scores and times one setting, without a comparison."
+    page: ClassVar[str] = "run"
+    minutes: ClassVar[str] = "about 4 minutes on two cores"
+    examples: ClassVar[Sequence[str]] = (
+        '--ladder karras --n-steps 18 --sampler "heun(s_churn=10)"',
+        "--network diffusers:FOLDER --data mnist",
     )
+    of_training: ClassVar[Sequence[str]] = (*Study.of_training, *TRAINING)
+
+    law: Annotated[str | None, one_name(LAWS, NOISE_DISTRIBUTIONS, RECIPES)] = None
+    weighting: Annotated[str, one_name("Weights of the loss: {names}.", WEIGHTINGS)] = "karras"
+    parameterisation: Annotated[str | None, one_name(OUTPUTS, PARAMETERISATIONS, RECIPES)] = None
+    stable_above: Annotated[float | None, shown("SIGMA", RECIPES)] = None
+    """Noise level above which the target is the mean of the noises that could have made the image. inf: nowhere."""
+    stratified: Annotated[bool | None, shown("{True,False}", RECIPES)] = None
+    """Spread the noise levels of a batch evenly over the noise distribution."""
+    ladder: Annotated[str, one_name(LADDERS, SCHEDULES)] = "geometric"
+    n_steps: int = 32
+    """Steps of the ladder."""
+    sigma_max: float = 30.0
+    """First level, in standard deviations of the data."""
+    sigma_min: float = 0.03
+    """Last level."""
+    sampler: Annotated[str, one_name(KINDS, [*SAMPLERS, *SYNONYMS])] = "euler(eta=1)"
+    final_denoise: bool = False
+    """End with x - sigma*eps at the last level: one more evaluation."""
+
+    def settings(self) -> Iterator[Setting]:
+        training: dict[str, Any] = {name: value for name in TRAINING if (value := getattr(self, name)) is not None}
+        if "law" in training:
+            training["noise"] = law(training.pop("law"), self.data_std)
+        ladder, final = read_ladder(self.ladder, self.n_steps, self.data_std, self.sigma_max, self.sigma_min)
+        one, last = sampler(self.sampler), final or self.final_denoise
+        label = f"{self.ladder}, {one.name}"
+        yield Setting(label, ladder, one, self.ladder, training if self.trains else {}, final_denoise=last)
 
 
-def read(path: Path) -> OwnFile:
-    """Imports FILE.py, which may import modules next to it.
+def read(path: Path) -> type[Study]:
+    """The study in FILE.py, which may import modules next to it.
 
     Raises:
-        ValueError: QUESTION or runs() is missing, or the import fails. The message names the line, if known.
+        ValueError: there is no such file, its import fails, or it has not one study. The message names the line, if
+            that is known.
     """
+    what = f"file={str(path)!r}"
     if not path.is_file() or path.suffix != ".py":
-        raise ValueError(f"file={str(path)!r}: there is no such Python file")
-    with of_user(f"file={str(path)!r}", ValueError, file=path):
+        raise ValueError(f"{what}: there is no such Python file")
+    with of_user(what, ValueError, file=path):
         module = import_own(path)
-    question, runs = _have(path, module, "QUESTION", str), _have(path, module, "runs", Callable)
-    presets = getattr(module, "PRESETS", {})
-    if not isinstance(presets, Mapping) or not all(isinstance(study, Study) for study in presets.values()):
-        raise ValueError(f"file={str(path)!r}: PRESETS must be a dict of names and experiments.config.Study")
-    if unknown := [name for name in presets if name not in SIZES]:
-        raise ValueError(f"file={str(path)!r}: PRESETS has {unknown[0]!r}; its names are {', '.join(SIZES)}")
-    return OwnFile(path, question, runs, dict(presets))
-
-
-def _have(path: Path, module: ModuleType, name: str, kind: Any) -> Any:
-    value = getattr(module, name, None)
-    if not isinstance(value, kind):
-        what = "QUESTION, a text" if name == "QUESTION" else "runs(), which yields what to try"
-        raise ValueError(f"file={str(path)!r}: it needs {what}; see {program()} sweep --help")
-    return value
-
-
-def trials(own: OwnFile, study: Study) -> Iterator[Trial | Infeasible]:
-    """Every trial, for each network in turn. The first setting also runs as an A/A control."""
-    settings = _settings(own)
-    for number, one in enumerate(settings):
-        with of_user(f"runs(): number {number + 1}"):
-            _check(number, one)
-    keys = [(one.mode, " ".join(one.label.split())) for one in settings]
-    if repeated := sorted(key for key, count in Counter(keys).items() if count > 1):
-        raise ValueError(f"runs(): {repeated} more than once; labels of one mode must differ")
-    first = {mode: number for number, (mode, _) in reversed(list(enumerate(keys)))}
-    for seed in study.seeds:
-        for number, one in enumerate(settings):
-            model = study.model(seed)
-            if one.training:
-                if not isinstance(model, TrainConfig):
-                    raise ValueError(
-                        f"training={dict(one.training)} of {one.label!r}: --model brings a trained network"
-                    )
-                if unknown := sorted(map(str, one.training.keys() - {part.name for part in fields(TrainConfig)})):
-                    raise ValueError(f"training of {one.label!r}: a TrainConfig has no {', '.join(unknown)}")
-                with of_user(f"training of {one.label!r}"):
-                    model = replace(model, **one.training)
-            what, final = (one.label, model, one.ladder, one.sampler), one.final_denoise
-            trial = study.trial("sweep", one.mode, *what, final_denoise=final)
-            if isinstance(trial, Infeasible) and number == first[one.mode]:
-                raise ValueError(
-                    f"{one.label!r} is the first setting of mode {one.mode!r}, so all others are compared with it, but "
-                    f"it cannot be run: {trial.why}"
-                )
-            yield trial
-            if number == 0:
-                yield study.trial("sweep", "control", *what, final_denoise=final, control=True)
-
-
-def _check(number: int, one: Any) -> None:
-    """Raises ValueError unless what runs() yielded is a setting that can be planned and has an identity."""
-    if not isinstance(one, Setting):
-        raise ValueError(f"runs(): number {number + 1} is {one!r}; it must yield experiments.sweep.Setting")
-    if type(one.ladder) not in (Ladder, AlphaBetaLadder) or isinstance(one.sampler, type):
-        raise ValueError(
-            f"{one.label!r}: ladder={one.ladder!r}, sampler={one.sampler!r}: they must look like "
-            "Ladder(n_steps=66) and Euler(0.5)"
+    found = [
+        one
+        for one in vars(module).values()
+        if isinstance(one, type) and issubclass(one, Study) and one.__module__ == OWN and not one.__subclasses__()
+    ]
+    if len(found) != 1:
+        many = f"{len(found)} studies" if found else "no class of the kind `class Mine(Study)`"
+        old = hasattr(module, "QUESTION") or hasattr(module, "runs")
+        hint = (
+            "QUESTION is now its `question`, runs() its method settings(), PRESETS its `presets`"
+            if old
+            else "one is needed"
         )
-    if not isinstance(one.sampler, Sampler):
-        raise ValueError(f"sampler of {one.label!r}: make its class a subclass of diffusion_core.samplers.Sampler")
-    if not isinstance(one.training, Mapping):
-        raise ValueError(f"training={one.training!r} of {one.label!r}: it must be a dict of TrainConfig's fields")
-    for what, value in {"sampler": one.sampler, "ladder": one.ladder, **one.training}.items():
-        if not isinstance(value, str | int | float | bool | tuple | None):
-            check_told_apart(value)
-        with of_user(f"{what} of {one.label!r}: it has no identity"):
-            identity(value)
-    for what, value in {"sampler": one.sampler, **one.training}.items():
-        if what in ("sampler", "noise") and inspect.getattr_static(value, "name", None) is not None:
-            with of_user(f"name of the {what} of {one.label!r}", ValueError):
-                name = value.name
-            if not isinstance(name, str) or not name.strip():
-                raise ValueError(f"name of the {what} of {one.label!r}: {name!r}: it must be a text that is not empty")
-    _check_planned_nfe(one)
-    if fixed := sorted({"data", "machine", "seed"} & one.training.keys()):
+        raise ValueError(f"{what}: it has {many}; {hint}; see {program()} sweep --help")
+    return _checked(what, found[0])
+
+
+def _checked(what: str, study: type[Study]) -> type[Study]:
+    parameters = study.__dict__.get("__dataclass_params__")
+    if parameters is None or not parameters.frozen:
         raise ValueError(
-            f"training={fixed[0]!r} of {one.label!r}: all settings of a sweep share it, since they are scored "
-            "against the same images; use --data, --seeds and the other options"
+            f"{what}: write @dataclass(frozen=True) above class {study.__name__}, so that its fields count"
         )
-    if not all(isinstance(text, str) and text.strip() and text.isprintable() for text in (one.mode, one.label)):
-        raise ValueError(f"mode={one.mode!r}, label={one.label!r}: both must be texts that can be printed in a line")
-    if not isinstance(one.final_denoise, bool):
-        raise ValueError(f"final_denoise={one.final_denoise!r} of {one.label!r}: it must be True or False")
-    if one.mode == "control":
-        raise ValueError(f"mode='control' of {one.label!r}: the A/A control of the first setting is called so")
-
-
-def _check_planned_nfe(one: Setting) -> None:
-    """Raises ValueError if planned_nfe fails or gives no number. An unsuitable ladder becomes a row that says so."""
-    with of_user(f"planned_nfe of the sampler of {one.label!r}"):
-        try:
-            planned = one.sampler.planned_nfe(one.ladder.sigmas())
-        except ValueError:
-            return
-    if not isinstance(planned, int) or planned < 0:
-        raise ValueError(f"sampler of {one.label!r}: planned_nfe is {planned!r}; it must be a whole number")
-
-
-def _settings(own: OwnFile) -> list[Any]:
-    """The settings that runs() yields. Raises ValueError if there are more than MAX_SETTINGS."""
-    with of_user(f"file={str(own.path)!r}: runs()", ValueError, file=own.path):
-        found = list(itertools.islice(own.runs(), MAX_SETTINGS + 1))
-    if len(found) > MAX_SETTINGS:
-        raise ValueError(f"runs(): it yields more than {MAX_SETTINGS:,} settings, or does not end")
-    return found
-
-
-def contrasts(planned: Sequence[Trial | Infeasible]) -> Iterator[Contrast | BestSet]:
-    """In each mode: every setting against the first, and the best setting against all others. Then the control."""
-    modes = by_setting(planned)
-    controls = modes.pop("control", {})
-    for mode, here in modes.items():
-        yield from against_first("setting", mode, here, family="setting")
-        yield BestSet(mode, here)
-    for setting, trials in controls.items():
-        yield control(setting, trials, next(iter(modes.values()))[setting])
+    if not (isinstance(getattr(study, "question", None), str) and study.question.strip()):
+        raise ValueError(f"{what}: class {study.__name__} needs a question, the title of its report")
+    presets = study.presets
+    if not isinstance(presets, Mapping) or not all(isinstance(values, Mapping) for values in presets.values()):
+        raise ValueError(f"{what}: presets must be a dict of names and dicts of options")
+    if unknown := sorted(map(str, presets.keys() - Study.presets.keys())):
+        raise ValueError(f"{what}: presets has {unknown[0]!r}; its names are {', '.join(Study.presets)}")
+    study.presets = {**Study.presets, **presets}
+    return study

@@ -14,6 +14,7 @@ from scipy import stats
 from experiments.distances.distance import Array, Distance, of_singles
 
 LEVEL = 0.95  # the confidence of an interval
+MIN_SAMPLES = 40  # images, for an interval
 POWER = 0.8  # of a test that could have detected a difference
 ENOUGH_NETWORKS = 5  # with fewer, an interval holds for these networks only
 FIXED, SAMPLED = "what each image adds", "what each image adds, and each real image"  # how an interval is made

@@ -124,6 +124,11 @@ def median_distance(features: Array) -> float:
     return float(np.median(distances[np.triu_indices(len(part), k=1)]))
 
 
+MOSTLY_EQUAL = (  # what is wrong if `mostly_equal`
+    "more than half of the pairs of images have equal features, so their median distance, the scale of MMD, is 0"
+)
+
+
 def mostly_equal(features: NDArray[np.floating]) -> bool:
     """Whether more than half of the pairs of these images have equal features (n, d): their median distance is 0.
 

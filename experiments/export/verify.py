@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from diffusion_core.adapters import Adapter
-from diffusion_core.data import Images
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from experiments.config.config import SampleConfig
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
 from experiments.own.alternatives import Around
 from experiments.own.user_code import told
-from experiments.stages.sample import draw
+from experiments.run.plan import Run
+from experiments.run.steps import draw
 
 N_IMAGES = 8  # that code is checked on
 TOLERANCE = 1e-3  # in standard deviations of the data
@@ -29,16 +28,18 @@ class Mismatch(Unsupported):
     """Code was run, and it fails or gives other images. The message says which."""
 
 
-def difference(code: str, config: SampleConfig, model: Model, images: Images) -> float:
+def difference(code: str, measured: Run, model: Model) -> float:
     """How far the images of the torch code are from ours, for the same noise, as in `_compared`. Raises Mismatch."""
 
     def ours(off: float) -> Tensor:
-        x = draw(_reading(model, off), config, images, range(N_IMAGES), N_IMAGES)
+        x = draw(measured, _reading(model, off), range(N_IMAGES), N_IMAGES)
         return model.inner(x) if isinstance(model, Adapter) else x
 
     def theirs() -> Tensor:
-        device = torch.device(config.machine.device)
-        net, noise, back = as_users_call(model, BlockNoise(config.seed, range(N_IMAGES), images.shape, device))
+        device = torch.device(measured.machine.device)
+        net, noise, back = as_users_call(
+            model, BlockNoise(measured.seed, range(N_IMAGES), measured.network.shape, device)
+        )
         return back(run(code)(net, noise))
 
     how = "the code fails here", "the code gives other images, by {:.2g} standard deviations of the data"

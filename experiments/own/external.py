@@ -2,17 +2,18 @@
 
 python:package.module:function   any callable that keeps the contract
 diffusers:PATH                   a folder saved by diffusers, see `diffusers_unet.py`
-checkpoint:PATH                  a network trained here: a folder models/ID of a store
+checkpoint:PATH                  a network trained here: a file networks/ID.safetensors of a store
 """
 
 import hashlib
+import json
 import math
 import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -24,9 +25,9 @@ from diffusion_core.samplers import Model
 from experiments.own import diffusers_unet, modules
 from experiments.own.diffusers_unet import Config
 from experiments.own.user_code import of_user
-from experiments.store.checksums import files_folder, read_json
 
 PYTHON = "python:"
+WEIGHTS = "weights."  # before the names of weights in a file of a store
 SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")
 
 
@@ -65,7 +66,7 @@ def fingerprint(source: str) -> str:
     if kind == "python":
         return _digest({modules.names(rest, PYTHON)[1]: modules.source_file(rest, PYTHON)})
     if kind == "checkpoint":
-        return _digest({file.name: file for file in _checkpoint_files(root)})
+        return _digest({root.name: _checkpoint_file(root)})
     return _digest({file.relative_to(root).as_posix(): file for file in diffusers_unet.find(root).files})
 
 
@@ -157,38 +158,33 @@ def _check_data(rest: str, made_for: Images, images: Images) -> None:
 
 
 def _checkpoint(root: Path, images: Images, device: str) -> nn.Module:
-    config = _checkpoint_config(root)
-    channels = images.shape[0]
-    if config["channels"] != channels:
-        raise ValueError(
-            f"checkpoint:{root}: it has channels={config['channels']}, but data={images.name!r} has {channels}"
-        )
-    other = [] if config["parameterisation"] == "preconditioned" else [config["parameterisation"]]
-    model = build(config["network"], channels, *other)
+    config, tensors = _checkpoint_config(root), load_file(root)
+    weights = {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}
+    model = build(config["network"], images.shape[0], config["parameterisation"])
     try:
-        model.load_state_dict(load_file(_checkpoint_files(root)[1]))
-    except (RuntimeError, SafetensorError) as error:
-        raise ValueError(f"checkpoint:{root}: its weights do not fit network={config['network']!r}: {error}") from error
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"checkpoint:{root}: its weights do not fit images of {images.shape}: {why}") from error
     return model.to(device).eval()
 
 
-def _checkpoint_files(root: Path) -> list[Path]:
-    folder = files_folder(root)
-    files = [folder / "config.json", folder / "model.safetensors"]
-    missing = [file.name for file in files if not file.is_file()]
-    if missing:
-        raise ValueError(
-            f"checkpoint:{root}: {' and '.join(missing)} not found; it must be a folder models/ID of a store"
-        )
-    return files
+def _checkpoint_file(root: Path) -> Path:
+    if not root.is_file():
+        raise ValueError(f"checkpoint:{root}: there is no such file; it must be a networks/ID.safetensors of a store")
+    return root
 
 
 def _checkpoint_config(root: Path) -> Config:
-    config = read_json(_checkpoint_files(root)[0])
-    kinds = {"network": str, "parameterisation": str, "channels": int, "data": str}
-    wrong = [name for name, kind in kinds.items() if not isinstance(config.get(name), kind)]
-    if wrong:
-        raise ValueError(f"checkpoint:{root}: its config.json lacks {', '.join(wrong)}, or holds another type there")
+    """The config of a network trained here, from the header of its file."""
+    try:
+        with safe_open(_checkpoint_file(root), framework="pt") as file:
+            config = json.loads((file.metadata() or {})["config"])["config"]
+    except (SafetensorError, OSError, LookupError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"checkpoint:{root}: it is no network of a store ({type(error).__name__})") from error
+    names = ("network", "parameterisation", "data")
+    if not isinstance(config, dict) or not all(isinstance(config.get(name), str) for name in names):
+        raise ValueError(f"checkpoint:{root}: it is no network of a store; its config lacks {', '.join(names)}")
     return config
 
 

@@ -7,17 +7,18 @@ to the six digits that it shows. Only restart's cannot: its intervals have a not
 import ast
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, ON_PIXELS, SAMPLERS
 from diffusion_core.fields import as_type, one_of
-from diffusion_core.schedules import SCHEDULES
+from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 
 if TYPE_CHECKING:
     from diffusion_core.noise import NoiseDistribution
     from diffusion_core.samplers import Sampler
 
+ENDS = ("sigma_max", "sigma_min", "end")  # of a ladder
 Table = Mapping[str, Callable[..., Any]]
 SYNONYMS = {"ddim": {"eta": 0.0}, "ddpm": {"eta": 1.0}, "euler-ancestral": {"eta": 1.0}}  # of the sampler euler
 
@@ -46,19 +47,27 @@ def sampler(text: str) -> "Sampler":
     return SAMPLERS[name](**(usual | options))
 
 
-def schedule(text: str, data_std: float) -> tuple[str, tuple[tuple[str, float], ...]]:
-    """Name and options of the schedule that `text` names, such as "karras(rho=5)". Arguments and errors as in `law`."""
-    name, options = parsed("ladder", text, SCHEDULES, skip=3)  # n_steps, sigma_max and sigma_min are set elsewhere
+def schedule(text: str, data_std: float) -> tuple[str, dict[str, float]]:
+    """Name and options of the schedule that `text` names, such as "karras(rho=5)". Arguments and errors as in `law`.
+
+    Options may also be ENDS: sigma_max and sigma_min of the ladder, and end=0 for a last step to 0.
+    """
+    name, options = parsed("ladder", text, SCHEDULES, skip=3, more=ENDS)  # n_steps is set elsewhere
+    if own := sorted(set(options) & {*ENDS[:2]} if name in OWN_ENDS else ()):
+        raise ValueError(f"ladder={text!r}: {name} sets its own ends, so {own[0]} cannot be given")
+    if options.get("end", 0.0) != 0:
+        raise ValueError(f"ladder={text!r}: end={options['end']:g}: it must be 0, for a last step to 0")
     if "data_std" in inspect.signature(SCHEDULES[name]).parameters:
         options = {"data_std": data_std} | options
-    return name, tuple(sorted(options.items()))
+    return name, dict(sorted(options.items()))
 
 
-def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict[str, Any]]:
-    """The name and its parameters by keyword, as in the signature of table[name] after its first `skip`."""
+def parsed(kind: str, text: str, table: Table, skip: int = 0, more: Sequence[str] = ()) -> tuple[str, dict[str, Any]]:
+    """The name and its parameters by keyword, as in the signature of table[name] after its first `skip`, and `more`."""
     name, bracket, rest = text.strip().partition("(")
     parameters = dict(list(inspect.signature(table[one_of(kind, name, table)]).parameters.items())[skip:])
-    known = list(parameters)
+    parameters |= {key: inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in more}
+    known = [*parameters]
     typed = [key for key, one in parameters.items() if isinstance(one.default, int | float) or one.default is one.empty]
     if not bracket:
         return name, {}
@@ -71,11 +80,11 @@ def parsed(kind: str, text: str, table: Table, skip: int = 0) -> tuple[str, dict
     except (SyntaxError, ValueError):
         example = f"{name}({typed[0]}=1)" if typed else name
         raise ValueError(f"{kind}={text!r}: it must read like {example}, with numbers") from None
-    pairs = [*zip(known, values, strict=False), *by_keyword]
+    pairs = [*zip(known[: len(known) - len(more)], values, strict=False), *by_keyword]
     options = dict(pairs)
     if len(options) < len(pairs):
         raise ValueError(f"{kind}={text!r}: a parameter is given twice")
-    if len(values) > len(known) or not set(options) <= set(known):
+    if len(values) > len(known) - len(more) or not set(options) <= set(known):
         raise ValueError(f"{kind}={text!r}: the parameters of {name} are {', '.join(known) or 'none'}")
     if others := sorted(set(options) - set(typed)):
         raise ValueError(f"{kind}={text!r}: {others[0]} is not a number; only {', '.join(typed)} can be given here")

@@ -68,6 +68,17 @@ def tensors_of(path: Path, checksum: str) -> dict[str, Tensor]:
     return load(whole)
 
 
+def stored(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file. ValueError if it is missing or damaged."""
+    if (whole := content_of(path)) is None:
+        raise ValueError(f"{path}: there is no such file")
+    try:
+        opened(whole)
+    except ValueError as error:
+        raise ValueError(f"{path}: it is damaged ({error}); give its command again") from None
+    return load(whole)
+
+
 def content_of(path: Path) -> bytes | None:
     """The content of a file, None if there is none. ValueError if something else is in its place, such as a pipe."""
     with disk_errors(path):

@@ -15,6 +15,7 @@ This is all of the storage, the resuming and the sharing of work:
 
 import json
 import logging
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -61,6 +62,7 @@ class Cache:
         spot: the identities of stored samples that get a spot check before they are believed; None for all.
         mixed: those of them whose network or sampler makes new samples too, so that stored and new ones may meet.
         notes: a folder in which the processes of one command tell each other what they made, checked or tried in vain.
+        logs: a folder for the traceback of each run that fails.
         known: files that this process believes, and why others could not be made: a failure is tried once per command.
         made, checked: of these, those made here, and those made here or checked.
         condemned: the code whose files did not pass a check.
@@ -71,6 +73,7 @@ class Cache:
     spot: frozenset[str] | None = frozenset()
     mixed: frozenset[str] = frozenset()
     notes: Path | None = None
+    logs: Path | None = None
     known: "dict[Path, Artifact | Exception]" = field(default_factory=dict)
     made: set[Path] = field(default_factory=set)
     checked: set[Path] = field(default_factory=set)
@@ -79,6 +82,17 @@ class Cache:
 
     def __post_init__(self) -> None:
         self.root = self.root.absolute()  # workers may have another working folder
+
+    @property
+    def shared(self) -> tuple[Any, ...]:
+        """What the processes of a command share, for `Cache(*shared)`."""
+        return self.root, self.spot, self.mixed, self.notes, self.logs
+
+    def log(self, name: str) -> None:
+        """Writes the traceback of the current error."""
+        with suppress(OSError):  # a log is no result
+            if self.logs:
+                (self.logs / f"{name}.log").write_text(traceback.format_exc(), encoding="utf-8")
 
     def path(self, kind: str, config: Any) -> Path:
         return self.root / kind / f"{identity(config)}.safetensors"

@@ -5,21 +5,21 @@ that folder's file system keeps no locks, nodes may make one file twice: that co
 """
 
 import logging
+import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from experiments.own.source import user_modules
 from experiments.run.cache import Cache
-from experiments.run.setting import Run
+from experiments.run.plan import Run
 from experiments.run.work import Answer, Failed, answered, finished, noted
 
 RETRIES = 3  # of a task whose worker or node was lost
 log = logging.getLogger(__name__)
 
 
-def on_ray(runs: Sequence[Run], cache: Cache, address: str, gpus_per_run: float) -> Failed:
+def on_ray(runs: Sequence[Run], cache: Cache, address: str, gpus_per_run: float, until: float = math.inf) -> Failed:
     """Why runs failed. "local" starts a cluster on this machine; else host:port, ray://host:port or auto.
 
     Raises:
@@ -33,7 +33,7 @@ def on_ray(runs: Sequence[Run], cache: Cache, address: str, gpus_per_run: float)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; without it Ray warns
     where: dict[str, Any] = {"include_dashboard": False} if address == "local" else {"address": address}
     try:
-        ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(**where, runtime_env=_environment(), log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises plain ones too
         raise ValueError(f"ray_address={address!r}: {' '.join(str(error).split())}") from None
     try:
@@ -44,11 +44,10 @@ def on_ray(runs: Sequence[Run], cache: Cache, address: str, gpus_per_run: float)
         for module in user_modules():  # workers cannot import their classes
             ray.cloudpickle.register_pickle_by_value(module)
         task = ray.remote(num_cpus=machine.threads, num_gpus=cards, max_retries=RETRIES)(_loop)
-        shared = (str(cache.root), cache.spot, cache.mixed, str(cache.notes))
         starts = [number * len(runs) // slots for number in range(slots)]
         packed = [ray.cloudpickle.dumps([*runs[start:], *runs[:start]]) for start in starts]
         failed, warnings, lost = Failed(), set[str](), ""
-        for reference in [task.remote(part, *shared) for part in packed]:
+        for reference in [task.remote(part, cache.shared, until) for part in packed]:
             try:
                 failed |= noted(ray.get(reference), warnings)
             except ray.exceptions.RayError as error:  # the other tasks do its work
@@ -56,8 +55,13 @@ def on_ray(runs: Sequence[Run], cache: Cache, address: str, gpus_per_run: float)
                 log.warning("%s", lost)
     finally:
         ray.shutdown()
-    return finished(runs, cache, failed, lost)
+    return finished(runs, cache, failed, lost, until)
 
 
-def _loop(packed: bytes, root: str, spot: Any, mixed: frozenset[str], notes: str) -> Answer:
-    return answered(packed, Cache(Path(root), spot, mixed, Path(notes)), lambda evaluations: None)
+def _loop(packed: bytes, shared: tuple[Any, ...], until: float) -> Answer:
+    return answered(packed, Cache(*shared), lambda evaluations: None, until=until)
+
+
+def _environment() -> dict[str, Any]:
+    """What tasks need to know of this process: where data lie."""
+    return {"env_vars": {name: os.environ[name] for name in ("SIGMABENCH_DATA",) if name in os.environ}}

@@ -1,5 +1,6 @@
 """Makes what runs need, here, in processes or on Ray, and shows how far it is."""
 
+import math
 import multiprocessing
 import random
 import time
@@ -13,18 +14,23 @@ from typing import Any
 from experiments.run.artifact import disk_errors
 from experiments.run.cache import Cache
 from experiments.run.cluster import on_ray
-from experiments.run.setting import Run, check_plan
-from experiments.run.work import Begin, Failed, advance_in, in_processes, work
+from experiments.run.identity import identity
+from experiments.run.plan import Run, check_plan
+from experiments.run.work import Begin, Failed, advance_in, in_processes, network, work
 from reports.formats import duration
 from reports.terminal import Terminal, said
 
 
 @dataclass(frozen=True)
 class Worked:
-    """How the work on runs ended. The scores of all others are in the cache, unless it was interrupted."""
+    """How the work on runs ended. The scores of all others are in the cache, unless it was interrupted, or out of time.
+
+    `evaluations`: network evaluations of the files that it made, a training image counted as `TRAIN_COST`.
+    """
 
     failed: Failed
     interrupted: bool = False
+    evaluations: float = 0.0
 
 
 def execute(
@@ -35,8 +41,11 @@ def execute(
     workers: int = 1,
     ray_address: str | None = None,
     gpus_per_run: float = 1.0,
+    until: float = math.inf,
 ) -> Worked:
-    """Runs the loop where the options say, and shows how far it is.
+    """Runs the loop where the options say, and shows how far it is. No run is begun after the time `until`.
+
+    Networks that train on fewer threads than there are for a run are trained side by side.
 
     Raises:
         ValueError: runs whose configs have no identity or share one; a Ray cluster that does not answer.
@@ -45,7 +54,9 @@ def execute(
     check_plan(runs)
     cache.spot, cache.mixed = due(runs, cache)
     left = missing(runs, cache)
-    made = multiprocessing.RawArray("d", max(workers, 1))
+    beside = side_by_side(runs, left) if workers == 1 and not ray_address else []
+    together = min(runs[0].machine.threads // beside[0].network.machine.threads, len(beside)) if beside else 1
+    made = multiprocessing.RawArray("d", max(workers, together))
     with disk_errors(cache.root):
         cache.root.mkdir(parents=True, exist_ok=True)
         notes = TemporaryDirectory(prefix=".notes-", dir=cache.root, ignore_cleanup_errors=True)
@@ -53,16 +64,32 @@ def execute(
         cache.notes = Path(folder)
         try:
             if ray_address:
-                failed = on_ray(runs, cache, ray_address, gpus_per_run)
+                failed = on_ray(runs, cache, ray_address, gpus_per_run, until)
             elif workers > 1:
-                failed = in_processes(runs, cache, workers, made)
+                failed = in_processes(runs, cache, workers, made, until=until)
             else:
-                failed = work(runs, cache, advance_in(made, 0), begin)
+                if together > 1:
+                    in_processes(beside, cache, together, made, make=network)  # a failure is met again below
+                failed = work(runs, cache, advance_in(made, 0), begin, until=until)
         except KeyboardInterrupt:
-            return Worked({}, interrupted=True)
+            return Worked({}, True, _made(left))
         finally:
             cache.notes = None
-    return Worked(failed)
+    return Worked(failed, False, _made(left))
+
+
+def _made(left: Mapping[str, Mapping[Path, float]]) -> float:
+    """Network evaluations of the files that were missing and are there now."""
+    return sum(cost for paths in left.values() for path, cost in paths.items() if path.exists())
+
+
+def side_by_side(runs: Sequence[Run], left: Mapping[str, Mapping[Path, float]]) -> list[Run]:
+    """A run of each missing network, if there are several, and several of them can be trained at a time."""
+    first = {run.network: run for run in runs if not run.impossible and run.network.cost}
+    todo = {path.stem for path in left["networks"]}
+    alone = (run for network, run in first.items() if network.machine.threads < run.machine.threads)
+    several = [run for run in alone if identity(run.network) in todo]
+    return several if len(several) > 1 else []
 
 
 def due(runs: Iterable[Run], cache: Cache) -> tuple[frozenset[str], frozenset[str]]:

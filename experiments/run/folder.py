@@ -6,9 +6,7 @@ This is the one module of experiments/run that knows reports/: which tables a pa
 import csv
 import fcntl
 import io
-import json
 import math
-import os
 import platform
 import shlex
 import subprocess
@@ -22,6 +20,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from experiments.own.files import write_json, write_text
 from experiments.run.compare import Row
 from experiments.run.hardware import describe
 from reports.edge import program
@@ -75,25 +74,37 @@ def earlier(folder: Path) -> list[Path]:
     return files
 
 
-def write(
-    folder: Path, info: Mapping[str, Any], tables: Mapping[str, Iterable[Row]], pictures: Mapping[str, Image.Image]
-) -> Path:
-    """Writes a result and its report, whose path it returns. What an earlier run left there goes first.
-
-    Args:
-        info: of run.json, besides where the numbers come from: experiment, question, preset, notes, fixed_beforehand.
-        tables: rows by the name of their file.
-        pictures: by name.
-    """
-    for path in earlier(folder):  # so that a report never mixes two runs
+def clear(folder: Path) -> None:
+    """Removes what an earlier run left there, so that a report never mixes two runs."""
+    for path in earlier(folder):
         path.unlink()
+
+
+def logs(folder: Path) -> Path:
+    """The folder of the tracebacks of runs that fail, made empty."""
+    place = folder / "logs"
+    place.mkdir(exist_ok=True)
+    for path in place.glob("*.log"):
+        path.unlink()
+    return place
+
+
+def write_tables(folder: Path, tables: Mapping[str, Iterable[Row]], pictures: Mapping[str, Image.Image]) -> None:
+    """Writes the tables, rows by the name of their file, and the pictures, by name."""
     for name, rows in tables.items():
         write_rows(folder / name, rows)
     (folder / "images").mkdir(exist_ok=True)
     for name, picture in pictures.items():
         picture.save(folder / "images" / f"{name}.png")
+
+
+def write(folder: Path, info: Mapping[str, Any]) -> Path:
+    """Writes run.json, which seals the tables, and the report, whose path it returns.
+
+    `info`: what run.json says besides where the numbers come from: experiment, question, preset, notes.
+    """
     whole = {"schema": 2} | origin() | dict(info) | {"files": digests(folder)}
-    write_text(folder / "run.json", json.dumps(sealed(whole), indent=1, sort_keys=True))
+    write_json(folder / "run.json", sealed(whole))
     return write_report(folder)
 
 
@@ -104,13 +115,6 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes text whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
 
 
 def square(images: torch.Tensor) -> Image.Image:
@@ -132,10 +136,10 @@ def command() -> str:
     return shlex.join([*program().split(), *sys.argv[1:]])
 
 
-def origin() -> dict[str, Any]:
+def origin(packages: Iterable[str] = VERSIONS) -> dict[str, Any]:
     """The command, the code, and the machine that made the numbers, with the versions of Python and of packages."""
     commit, changes = _git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain")
-    versions = {"python": platform.python_version()} | {package: version(package) for package in VERSIONS}
+    versions = {"python": platform.python_version()} | {package: version(package) for package in packages}
     dirty = None if changes is None else bool(changes)  # both are None outside a checkout
     return {"command": command(), "commit": commit, "dirty": dirty, "versions": versions, "machine": describe()}
 

@@ -17,10 +17,12 @@ from diffusion_core.exact import Empirical
 from diffusion_core.fields import check_fields, check_range, one_of
 from diffusion_core.networks import PARAMETERISATIONS, build
 from diffusion_core.networks.build import TRUNKS
+from diffusion_core.networks.parameterisations import Parameterised
 from diffusion_core.noise import LogNormal, NoiseDistribution
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.training import WEIGHTINGS, Step, train
+from experiments.own.external import WEIGHTS
 from experiments.run import believe
 from experiments.run.artifact import Artifact, tensors_of
 from experiments.run.cache import Cache, Differs, Made
@@ -31,7 +33,6 @@ FIRST_STEPS = 2  # of which numbers are kept for the spot check
 TRAINING_DIFFERS = 0.01  # relative
 LOGGED_LOSSES = 200  # points of a loss curve; each is the mean of its stretch
 TRAIN_COST = 3.5  # network evaluations that a training image costs
-WEIGHTS = "weights."
 Advance = Callable[[float], None]  # called with a number of network evaluations
 
 
@@ -53,6 +54,10 @@ class Network(Protocol):
     @property
     def seed(self) -> int:
         """Of its training; it sets the seed of sampling too."""
+
+    @property
+    def machine(self) -> Machine:
+        """On which it is made."""
 
     @property
     def cost(self) -> float:
@@ -193,6 +198,10 @@ class Trained(OfPixels):
         assert artifact is not None
         return _loaded(self, artifact.path, artifact.sum)
 
+    def untrained(self) -> Parameterised:
+        """A network as fast as this one."""
+        return build(self.network, self.shape[0], self.parameterisation).to(self.machine.device).eval()
+
     def training(self) -> tuple[nn.Module, Iterator[Step]]:
         """The network, and the steps of its training, at whose end it has its final weights."""
         self.machine.pin()
@@ -255,8 +264,7 @@ def made_by(network: Network) -> dict[str, Any]:
 
 @lru_cache(maxsize=4)
 def _loaded(network: Trained, path: Path, checksum: str) -> Model:
-    channels, tensors = network.shape[0], tensors_of(path, checksum)
-    model = build(network.network, channels, network.parameterisation).to(network.machine.device).eval()
+    model, tensors = network.untrained(), tensors_of(path, checksum)
     weights = {key.removeprefix(WEIGHTS): value for key, value in tensors.items() if key.startswith(WEIGHTS)}
     model.load_state_dict(weights)
     return model

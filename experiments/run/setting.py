@@ -1,28 +1,15 @@
-"""What is compared (`Setting`), and what is run: a setting with one network and n images (`Run`)."""
+"""What is compared: a `Setting`, which says how to sample, and what is special in the training of its networks."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
-from diffusion_core.data import check_name
 from diffusion_core.fields import check_fields, check_range, one_of
-from diffusion_core.samplers import AlphaBeta, Sampler
-from diffusion_core.samplers.sampling import default_batch
+from diffusion_core.samplers.base import Sampler
+from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
-from experiments.distances.spaces import PYTHON, check_features
-from experiments.own.names import called
-from experiments.own.user_code import of_user
-from experiments.run.identity import LABEL, check_distinct, has_own_code, identity, registered
-from experiments.run.machine import Machine
-from experiments.run.networks import Network
-
-MIN_SAMPLES = 40  # for an interval
-CONTROL = 10_000  # added to the seed of an A/A control
-VALUES = "values"  # the feature space of floats: their own values
-Row = dict[str, Any]
+from experiments.own import names
+from experiments.run.identity import LABEL, registered
 
 
 @dataclass(frozen=True)
@@ -48,7 +35,7 @@ class Ladder:
 
     @property
     def name(self) -> str:
-        return called(self.schedule, self.options)
+        return names.called(self.schedule, self.options)
 
     def sigmas(self) -> tuple[float, ...]:
         rule = SCHEDULES[one_of("ladder", self.schedule, SCHEDULES)]
@@ -67,6 +54,26 @@ class Ladder:
             except ValueError:
                 continue
         return self
+
+
+def read_ladder(
+    text: str, n_steps: int, data_std: float, sigma_max: float = 30.0, sigma_min: float = 0.03
+) -> tuple[Ladder, bool]:
+    """The ladder that a text names, such as "karras(rho=5, sigma_max=20, end=0)", and whether a last step goes to 0.
+
+    Args:
+        n_steps: without the step to 0.
+        data_std: as in `names.law`.
+        sigma_max, sigma_min: unless the text has them.
+
+    Raises:
+        ValueError: an unknown name, or parameters that do not suit it.
+    """
+    name, options = names.schedule(text, data_std)
+    final = "end" in options
+    options.pop("end", None)
+    high, low = options.pop("sigma_max", sigma_max), options.pop("sigma_min", sigma_min)
+    return Ladder(name, n_steps, high, low, tuple(options.items())), final
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,9 @@ class Setting:
         budget: network evaluations per image that it may take; None without such a limit.
         n: images per network; None for the study's.
         networks: how many networks it is sampled from, the first ones; None for all.
-        control: whether it is the A/A control of a setting: the same with other noise.
+        draw: settings of one draw start from the same noise. 1 is the A/A control: a setting again, with other noise.
+        retrained: whether its networks are trained again, from other seeds.
+        impossible: why it is not run, if its sampler and ladder do not say so themselves.
     """
 
     label: str = field(metadata=LABEL)
@@ -115,7 +124,9 @@ class Setting:
     budget: int | None = field(default=None, metadata=LABEL)
     n: int | None = field(default=None, metadata=LABEL)  # it is in the run
     networks: int | None = field(default=None, metadata=LABEL)
-    control: bool = False
+    draw: int = 0
+    retrained: bool = field(default=False, metadata=LABEL)  # it is in the network
+    impossible: str = field(default="", metadata=LABEL)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -123,128 +134,7 @@ class Setting:
             raise ValueError(f"sampler={self.sampler!r}: it must be one such as Euler(0.5), of a subclass of Sampler")
         if not (hasattr(self.ladder, "name") and callable(getattr(self.ladder, "sigmas", None))):
             raise ValueError(f"ladder={self.ladder!r}: it must be one such as Ladder(n_steps=16)")
+        check_range("draw", self.draw, 0)
         for name in ("budget", "n", "networks"):
             if (value := getattr(self, name)) is not None:
                 check_range(name, value, 1)
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The real images that samples are compared with, in one feature space."""
-
-    data: str
-    features: str  # see config/names.py; VALUES for samples that are floats
-    features_id: str  # hash of the extractor's weights
-    weights: Path | None = field(default=None, metadata=LABEL)  # their file; None for the extractor's own
-
-    def __post_init__(self) -> None:
-        check_name(self.data)
-        if self.features != VALUES:
-            check_features(self.features)
-
-    @property
-    def foreign(self) -> bool:
-        """Whether the features come from a user's code."""
-        return self.features.startswith(PYTHON)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A setting with one network and n images. Its identity is that of its samples; `score_id` that of its row."""
-
-    setting: Setting
-    network: Network
-    n: int
-    machine: Machine
-    reference: Reference = field(metadata=LABEL)
-    batch: int = 0  # samples per network evaluation; 0 for the machine's default
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        check_range("batch", self.batch, 0)
-        if self.reference.data != self.network.data:
-            raise ValueError(
-                f"reference: its data is {self.reference.data}, but that of the network {self.network.data}"
-            )
-
-    @property
-    def seed(self) -> int:
-        """Runs with the same seed start from the same noise."""
-        return self.network.seed + (CONTROL if self.setting.control else 0)
-
-    @property
-    def batch_size(self) -> int:
-        return min(self.batch or default_batch(self.machine.device, self.machine.threads), self.n)
-
-    @cached_property
-    def sigmas(self) -> tuple[float, ...]:
-        return self.setting.ladder.sigmas()
-
-    @cached_property
-    def nfe(self) -> int:
-        """Planned network evaluations per image. Tables have the counted number."""
-        return self.setting.sampler.planned_nfe(self.sigmas) + self.setting.final_denoise
-
-    @cached_property
-    def impossible(self) -> str:
-        """Why it cannot be run, such as an eta that is too large for the ladder; "" if it can."""
-        try:
-            nfe, budget = self.nfe, self.setting.budget
-        except ValueError as error:
-            return str(error)
-        if self.n < MIN_SAMPLES:
-            return f"n_samples={self.n}: it must be at least {MIN_SAMPLES}"
-        over = budget is not None and nfe > budget
-        return f"{self.setting.sampler.name} takes {nfe} evaluations, above the budget of {budget}" if over else ""
-
-    @cached_property
-    def samples_id(self) -> str:
-        return identity(self)
-
-    @cached_property
-    def score_id(self) -> str:
-        return identity((self, self.reference))
-
-    def row(self) -> Row:
-        """The columns of table.csv that are known before the run."""
-        setting, sampler, ladder = self.setting, self.setting.sampler, self.setting.ladder
-        values: Row = {"mode": setting.group, "setting": setting.label, "budget": setting.budget}
-        values |= {"schedule": ladder.name, "sampler": sampler.name, "train_seed": self.network.seed}
-        if self.impossible:
-            with suppress(ValueError):  # a ladder of a user's
-                values["n_steps"] = len(self.sigmas) - 1
-            return values | {"eta": getattr(sampler, "eta", None), "status": "infeasible", "error": self.impossible}
-        values |= {
-            "data": self.network.data,
-            "sigma_max": ladder.sigma_max,
-            "sigma_min": ladder.sigma_min,
-            "n_steps": len(self.sigmas) - 1,
-            "final_denoise": setting.final_denoise,
-            "n_samples": self.n,
-            "sample_seed": self.seed,
-            "features": self.reference.features,
-            "features_id": self.reference.features_id,
-            "precision_mode": self.machine.precision,
-            "compiled": self.machine.compiled,
-            "threads": self.machine.threads,
-            "model_id": identity(self.network),
-            "samples_id": self.samples_id,
-            "run_id": self.score_id,
-        }
-        return values | self.network.row() | sampler.row(self.sigmas)
-
-
-def check_plan(runs: Iterable[Run]) -> None:
-    """Raises ValueError for runs that have no identity, or share one though they differ, or cannot be planned."""
-    runs = list(runs)
-    check_distinct(runs)
-    for parts in ((run.network for run in runs), (run.reference for run in runs)):
-        check_distinct(dict.fromkeys(parts))
-    for run in runs:
-        with of_user(f"planned_nfe of {run.setting.label}"):  # a ValueError is why a run is impossible
-            planned = 0 if run.impossible else run.nfe
-        if type(planned) is not int:
-            raise ValueError(f"planned_nfe of {run.setting.label} is {planned!r}; it must be a whole number")
-    for ladder in dict.fromkeys(run.setting.ladder for run in runs):
-        if has_own_code(ladder) and ladder.sigmas() != ladder.sigmas():
-            raise ValueError(f"ladder {ladder.name}: called twice, its schedule gave other levels")

@@ -38,8 +38,8 @@ from experiments.run.hardware import SHARED_ABOVE, BusyClock, device_name
 from experiments.run.identity import canonical, has_own_code, place
 from experiments.run.machine import Machine, pin_scores
 from experiments.run.networks import Advance, images_of, made_by
+from experiments.run.plan import VALUES, Reference, Run
 from experiments.run.recorder import CountingModel, TrajectoryRecorder
-from experiments.run.setting import VALUES, Reference, Run
 
 N_CLASSES = 10
 FEATURES_ALONE = 0.01  # largest relative difference of a row of features between batches

@@ -27,7 +27,7 @@ from experiments.run.artifact import Busy, CacheError
 from experiments.run.cache import Cache, reason
 from experiments.run.hardware import visible_cards
 from experiments.run.networks import Advance
-from experiments.run.setting import Run
+from experiments.run.plan import Run
 from reports.edge import INTERRUPT
 
 PAUSE = 0.1  # seconds, when all that is left is made by other processes
@@ -35,21 +35,31 @@ KILLED = "; perhaps memory ran out: take fewer --workers"
 Failed = dict[str, str]  # score_id -> why it failed
 Answer = tuple[Failed, list[str]]  # of a worker, with its warnings
 Begin = Callable[[Run], None]
+Make = Callable[[Run, Cache, Advance], object]
 log = logging.getLogger(__name__)
 
 
-def work(runs: Sequence[Run], cache: Cache, advance: Advance, begin: Begin = lambda run: None) -> Failed:
-    """Makes the scores of all runs. A failure is the failure of a run; the others go on.
+def work(
+    runs: Sequence[Run],
+    cache: Cache,
+    advance: Advance,
+    begin: Begin = lambda run: None,
+    *,
+    make: Make = steps.score,
+    until: float = math.inf,
+) -> Failed:
+    """Makes the scores of all runs, or what else `make` does. A failure is the failure of a run; the others go on.
 
-    KeyboardInterrupt and CacheError, such as a full disk, end it; what is finished is kept.
+    No run is begun after the time `until`. KeyboardInterrupt and CacheError, such as a full disk, end it; what is
+    finished is kept.
     """
     todo, failed, waited = deque({run.score_id: run for run in runs if not run.impossible}.values()), Failed(), 0
     condemned = len(cache.condemned)
-    while todo:
+    while todo and time.time() < until:
         run = todo.popleft()
         begin(run)
         try:
-            steps.score(run, cache, advance)
+            make(run, cache, advance)
             waited = 0
         except Busy:
             todo.append(run)
@@ -61,12 +71,12 @@ def work(runs: Sequence[Run], cache: Cache, advance: Advance, begin: Begin = lam
             raise
         except BaseException as error:  # a user's code may raise anything
             failed[run.score_id] = reason(error)
-            log.debug("%s", failed[run.score_id], exc_info=True)
+            cache.log(run.score_id)
         if INTERRUPT.is_set():  # a library may have swallowed its KeyboardInterrupt
             raise KeyboardInterrupt
     if len(cache.condemned) > condemned:  # something has changed beneath the cache: check all of it
         cache.check_all()
-        failed = work(runs, cache, advance, begin)
+        failed = work(runs, cache, advance, begin, make=make, until=until)
         if agreed := agreement(cache):
             log.warning("%s", agreed)
     return failed
@@ -81,10 +91,17 @@ def advance_in(made: MutableSequence[float], number: int) -> Advance:
     return advance
 
 
-def in_processes(runs: Sequence[Run], cache: Cache, n: int, made: Any) -> Failed:
+def network(run: Run, cache: Cache, advance: Advance) -> None:
+    """Makes the network of a run."""
+    run.network.made(cache, advance)
+
+
+def in_processes(
+    runs: Sequence[Run], cache: Cache, n: int, made: Any, *, make: Make = steps.score, until: float = math.inf
+) -> Failed:
     """The same loop in n processes; each begins elsewhere, so that they rarely meet. They end with this one.
 
-    `made`: of each process, the evaluations.
+    `made`: of each process, the evaluations. `make` and `until` as in `work`.
     """
     context, cards, failed = multiprocessing.get_context("spawn"), visible_cards(), Failed()
     own = getattr(sys.modules.get(OWN), "__file__", None)
@@ -95,7 +112,7 @@ def in_processes(runs: Sequence[Run], cache: Cache, n: int, made: Any) -> Failed
             packed = pickle.dumps([*runs[start:], *runs[:start]])
             receiver, sender = context.Pipe(duplex=False)
             card = cards[number % len(cards)] if cards else ""
-            arguments = (packed, (cache.root, cache.spot, cache.mixed, cache.notes), own, card, made, number, sender)
+            arguments = (packed, cache.shared, own, card, made, number, sender, make, until)
             process = context.Process(target=_worker, args=arguments, daemon=True)
             process.start()
             sender.close()
@@ -116,15 +133,17 @@ def in_processes(runs: Sequence[Run], cache: Cache, n: int, made: Any) -> Failed
         for process, _ in parts:
             process.kill()
             process.join()
-    return finished(runs, cache, failed, lost)
+    return failed if make is network else finished(runs, cache, failed, lost, until)
 
 
-def answered(packed: bytes, cache: Cache, advance: Advance) -> Answer:
+def answered(
+    packed: bytes, cache: Cache, advance: Advance, make: Make = steps.score, until: float = math.inf
+) -> Answer:
     """What a worker answers: why runs failed, and its warnings, which the command shows."""
     handler, logger = BufferingHandler(sys.maxsize), logging.getLogger("experiments")
     logger.addHandler(handler)
     logger.propagate = False
-    failed = work(pickle.loads(packed), cache, advance)
+    failed = work(pickle.loads(packed), cache, advance, make=make, until=until)
     return failed, [record.getMessage() for record in handler.buffer if record.levelno >= logging.WARNING]
 
 
@@ -137,7 +156,7 @@ def noted(answer: Answer, before: set[str]) -> Failed:
     return answer[0]
 
 
-def finished(runs: Sequence[Run], cache: Cache, failed: Failed, lost: str) -> Failed:
+def finished(runs: Sequence[Run], cache: Cache, failed: Failed, lost: str, until: float = math.inf) -> Failed:
     """Why runs failed, when workers have ended: `lost` if nobody has made it.
 
     What they made is read here, and what one of them made from files that another one has discarded is made again.
@@ -146,12 +165,22 @@ def finished(runs: Sequence[Run], cache: Cache, failed: Failed, lost: str) -> Fa
     there = [run for run in todo if cache.path("scores", (run, run.reference)).exists()]
     cache.spot = frozenset()
     failed = failed | work(there, cache, lambda evaluations: None)
+    if time.time() >= until:
+        return failed
     lost = lost or "no worker has made it; was its code edited since this command began?"
     return {run.score_id: lost for run in todo if run not in there} | failed
 
 
 def _worker(
-    packed: bytes, cached: tuple[Any, ...], own: str | None, card: str, made: Any, number: int, sender: Any
+    packed: bytes,
+    cached: tuple[Any, ...],
+    own: str | None,
+    card: str,
+    made: Any,
+    number: int,
+    sender: Any,
+    make: Make,
+    until: float,
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command, which ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -160,7 +189,7 @@ def _worker(
     try:
         if own:
             import_own(Path(own))  # the classes of its settings
-        answer: Any = answered(packed, Cache(*cached), advance_in(made, number))
+        answer: Any = answered(packed, Cache(*cached), advance_in(made, number), make, until)
     except BaseException as error:
         answer = error if isinstance(error, CacheError) else ValueError(reason(error))
     sender.send(answer)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from experiments.config.study import shown
+from experiments.run.study import shown
 from reports.schema import WORSE
 from reports.terminal import Terminal
 
@@ -56,7 +56,7 @@ class Score:
     """Images from the same noise: those of one name, or at one place. auto: names, if all sets have the same."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/score")
     """Folder of the result."""
-    store: Annotated[str, tyro.conf.arg(metavar="FOLDER")] = "runs/store"
+    store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
     """Where features are kept for the next time."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA if there is a CUDA device."""
@@ -77,15 +77,15 @@ def main(options: Score) -> int:
     logging.basicConfig(format="note: %(message)s")
     if not options.sets:
         raise ValueError("sets: none is given; type REAL, then one set of images or more")
-    from experiments.engine.conclusion import show
-    from experiments.engine.result_folder import earlier_results, held
+    from experiments.run.cache import Cache
+    from experiments.run.conclusion import show
+    from experiments.run.folder import earlier, held
     from experiments.scoring.compare import measure
     from experiments.scoring.tables import NAME, write
-    from experiments.store.store import Store
     from reports.render import write_report
 
-    earlier_results(options.out, NAME)  # raises ValueError if others wrote there
-    store, features = Store(options.store), options.features or None
+    earlier(options.out)  # raises ValueError if others wrote there
+    store, features = Cache(options.store), options.features or None
     sources = (options.real, *options.sets)
     weights = _weights(options)
     compared = measure(sources, features, options.pairs, weights, options.device, store)

@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from diffusion_core.data_user import random_order
-from experiments.config.config import MIN_SAMPLES
-from experiments.distances.spaces import DIGITS
-from experiments.metrics.kernels import MOSTLY_EQUAL, mostly_equal
+from experiments.distances.intervals import MIN_SAMPLES
+from experiments.distances.kernels import MOSTLY_EQUAL, mostly_equal
+from experiments.distances.spaces import suited
 from experiments.own.features import features_id
+from experiments.run.cache import Cache
 from experiments.scoring import doubts
 from experiments.scoring.features import Described, Extractor, describe
 from experiments.scoring.inputs import FeatureSet, ImageSet, Input, Source, holds_no_set, open_input
 from experiments.scoring.pairing import Pairs, pair
 from experiments.scoring.result import Scores, Space
 from experiments.scoring.space import results
-from experiments.store.store import Store
 
 GIVEN = "your own"  # the feature space of features that the user computed
 Weights = Path | str | Mapping[str, Path | str] | None
@@ -35,7 +35,7 @@ def compare(
     pairs: Pairs = "auto",
     feature_weights: Weights = None,
     device: str = "auto",
-    store: Store | Path | str = "runs/store",
+    store: Cache | Path | str = "runs/store",
 ) -> Scores:
     """Which of several sets of images is nearest to real ones? Each is compared with the first.
 
@@ -52,7 +52,7 @@ def compare(
     """
     if not sets:
         raise ValueError("sets: there are none to compare with the real images")
-    kept = store if isinstance(store, Store) else Store(store)
+    kept = store if isinstance(store, Cache) else Cache(Path(store))
     return measure((real, *sets), features, pairs, feature_weights, device, kept).scores
 
 
@@ -65,7 +65,7 @@ class Compared:
     chosen: tuple[NDArray[np.intp], ...]
 
 
-def open_all(sources: Sequence[Source], store: Store) -> tuple[Input, ...]:
+def open_all(sources: Sequence[Source], store: Cache) -> tuple[Input, ...]:
     """The real images and the sets, under names that are as short as they can be. Errors as in `open_input`."""
     names = ["REAL", *(f"set {place}" for place in range(1, len(sources)))]
     inputs = [open_input(source, store, name) for source, name in zip(sources, names, strict=True)]
@@ -85,7 +85,7 @@ def measure(
     pairs: Pairs,
     feature_weights: Weights,
     device: str,
-    kept: Store,
+    kept: Cache,
 ) -> Compared:
     """The comparison of the first source with the others. Arguments and errors as in `compare`."""
     with_images, left_out = _with_images(sources, kept)
@@ -123,7 +123,7 @@ def score(real: Source, images: Source, **options: Any) -> Scores:
     return compare(real, images, **options)
 
 
-def _with_images(sources: Sequence[Source], store: Store) -> tuple[list[Source], list[str]]:
+def _with_images(sources: Sequence[Source], store: Cache) -> tuple[list[Source], list[str]]:
     """The sources without what `runs/*/` has besides, and the names of that. ValueError if it is REAL, or all sets."""
     empty = [holds_no_set(source, store) for source in sources]
     if empty[0] or all(empty[1:]):
@@ -144,7 +144,7 @@ def _spaces(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tu
         return (GIVEN,)
     if not features:
         real = inputs[0]
-        return ("digits" if isinstance(real, ImageSet) and real.data.partition("@")[0] in DIGITS else "natural",)
+        return (suited(real.data) if isinstance(real, ImageSet) else "natural",)
     spaces = (features,) if isinstance(features, str) else tuple(features)
     if len(set(spaces)) < len(spaces):
         raise ValueError(f"features={features!r}: one of them is given twice")
@@ -163,7 +163,7 @@ def _weights(spaces: Sequence[str], given: Weights) -> dict[str, Path | None]:
     return {space: None if (file := files.get(space)) is None else Path(file) for space in spaces}
 
 
-def _described(source: Input, extractor: Extractor, store: Store) -> Described:
+def _described(source: Input, extractor: Extractor, store: Cache) -> Described:
     """Features and texture of a set; of features that are given, these."""
     if isinstance(source, FeatureSet):
         return Described(source.features, np.full(source.n, np.nan), np.zeros((source.n, 2), dtype=np.int64))

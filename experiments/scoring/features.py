@@ -5,7 +5,6 @@ Every extractor resizes images itself, as torch-fidelity's do (inception-v3-comp
 several sizes are therefore no difficulty: each is resized by itself.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,21 +14,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import pad
 
 from diffusion_core.data_files import Pixels, check_range
 from diffusion_core.networks.small import SIDE
-from experiments.config.identity import SCHEMA
 from experiments.distances.spaces import PYTHON
 from experiments.distances.texture import RealTexture, texture
 from experiments.own.features import CHECKED, check_batches, features_id, load, opened, usual_batch
+from experiments.run.artifact import Artifact
+from experiments.run.believe import choose, compare
+from experiments.run.cache import Cache, Made
 from experiments.scoring.ahead import ahead
 from experiments.scoring.inputs import ImageSet
 from experiments.scoring.progress import steps
-from experiments.stages.spot_check import Differs, choose, compare
-from experiments.store.store import Store
 
 LOG = logging.getLogger(__name__)
 SMALL = 64 * 64 * 3  # bytes of an image, below which one thread reads as fast as several, and leaves the cores alone
@@ -70,31 +68,34 @@ class Extractor:
     device: str = "cpu"
 
 
-def describe(images: ImageSet, extractor: Extractor, store: Store) -> Described:
+@dataclass(frozen=True)
+class Measured:
+    """What features and texture are of: images and an extractor, by their contents."""
+
+    images: str
+    features: str
+    features_id: str
+
+
+def describe(images: ImageSet, extractor: Extractor, store: Cache) -> Described:
     """Features and texture of all images, from the store if a check of a few shows that they still hold.
 
     ValueError, which names the image, if one cannot be read or does not suit the extractor.
     """
-    content = features_id(extractor.name, extractor.weights)
-    key = f"{SCHEMA} {extractor.name} {content} {images.content}"
-    identity = hashlib.sha256(key.encode()).hexdigest()[:12]
-    if store.has("features", identity):
-        with store.reading("features", identity) as folder:
-            described = _load(folder / "features.safetensors")
-        try:
-            chosen = choose(images.n, 1)
-            again = torch.from_numpy(_measured(images, chosen, extractor).features)
-            stored = torch.from_numpy(described.features[chosen])
-            compare(f"features of {images.name}, computed again,", again, stored)
-            return described
-        except Differs as differs:
-            LOG.warning("%s; all are computed again", differs)
-            store.discard("features", identity)
-    described = _measured(images, range(images.n), extractor)
-    with store.writing("features", identity) as folder:
-        tensors = {name: torch.from_numpy(value) for name, value in vars(described).items()}
-        save_file(tensors, folder / "features.safetensors")
-    return described
+    config = Measured(images.content, extractor.name, features_id(extractor.name, extractor.weights))
+
+    def make() -> Made:
+        described = _measured(images, range(images.n), extractor)
+        return {name: torch.from_numpy(value) for name, value in vars(described).items()}, {}
+
+    def check(stored: Artifact) -> None:
+        chosen = choose(images.n, 1)
+        again = torch.from_numpy(_measured(images, chosen, extractor).features)
+        maker = {f"features {config.features}": {"features": config.features, "features_id": config.features_id}}
+        compare(f"features of {images.name}, computed again,", again, stored.tensors["features"][chosen], maker)
+
+    file = store.cached("features", config, make, check=check)
+    return Described(**{name: tensor.numpy() for name, tensor in file.tensors.items()})
 
 
 def real_texture(images: ImageSet, order: NDArray[np.intp]) -> RealTexture:
@@ -103,10 +104,6 @@ def real_texture(images: ImageSet, order: NDArray[np.intp]) -> RealTexture:
     n = max(min(CURVE, CURVE_BYTES // first.size), 20)
     ((_, pixels),) = batches(images, order[:n].tolist(), n)
     return RealTexture.of(pixels, float(pixels.double().std()))
-
-
-def _load(path: Path) -> Described:
-    return Described(**{name: tensor.numpy() for name, tensor in load_file(path).items()})
 
 
 def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor) -> Described:

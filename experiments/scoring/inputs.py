@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from diffusion_core import data
 from diffusion_core.data_files import Pixels, image_files, images_among, read_arrays, read_image
+from experiments.own.files import read_json
+from experiments.run.artifact import stored
+from experiments.run.cache import Cache
 from experiments.scoring.ahead import ahead
 from experiments.scoring.progress import steps
-from experiments.store.store import Store, read_json
 
 SAMPLES = "samples:"  # prefix of the identity of samples in the store
 ROUNDED = 1e-3  # of a column's standard deviation
@@ -66,7 +67,7 @@ Input = ImageSet | FeatureSet
 Source = str | Path | NDArray[Any] | torch.Tensor
 
 
-def open_input(source: Source, store: Store, name: str = "") -> Input:
+def open_input(source: Source, store: Cache, name: str = "") -> Input:
     """The images or features that a user names; `name` is that of an array. Samples of this project lie in the store.
 
     ValueError, which names the file, if there is no such thing, or if it holds no images.
@@ -99,7 +100,7 @@ def open_input(source: Source, store: Store, name: str = "") -> Input:
     return replace(_pixels(text, images.pixels.permute(0, 2, 3, 1).numpy()), data=text)
 
 
-def holds_no_set(source: Source, store: Store) -> bool:
+def holds_no_set(source: Source, store: Cache) -> bool:
     """Whether it is a folder that `runs/*/` has beside the samples: the store, or the result of an earlier score."""
     if not isinstance(source, str | Path):
         return False
@@ -197,16 +198,19 @@ def _samples_of_result(folder: Path) -> dict[str, str]:
     return {row["samples_id"]: row.get("sample_seed", "") for row in rows}
 
 
-def _samples(name: str, seeds: Mapping[str, str], store: Store) -> ImageSet:
+def _samples(name: str, seeds: Mapping[str, str], store: Cache) -> ImageSet:
     """Samples of this project. Their names are seed and number: samples that share both share their initial noise."""
     pixels, names = [], list[str]()
     for identity, seed in seeds.items():
-        if not store.has("samples", identity):
+        path = store.root / "samples" / f"{identity}.safetensors"
+        if not path.is_file():
             raise ValueError(
-                f"the store {store} has no samples {identity} (samples may be removed once they are scored); run their "
-                "command again, or name another store with --store"
+                f"the store {store.root} has no samples {identity}; run their command again, or name another one with "
+                "--store"
             )
-        with store.reading("samples", identity) as folder:
-            pixels.append(load_file(folder / "samples.safetensors")["pixels"].permute(0, 2, 3, 1).numpy())
+        samples = stored(path)["samples"]
+        if samples.is_floating_point():
+            raise ValueError(f"samples {identity} are {tuple(samples.shape)} floats, no images")
+        pixels.append(samples.permute(0, 2, 3, 1).numpy())
         names += [f"seed {seed}, sample {index}" for index in range(len(pixels[-1]))]
     return _pixels(name, np.concatenate(pixels), tuple(names) if all(seeds.values()) else None)

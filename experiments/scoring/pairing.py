@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusion_core.data_user import random_order
-from experiments.config.config import MIN_SAMPLES
+from experiments.distances.intervals import MIN_SAMPLES
 from experiments.scoring.inputs import Input
 
 Pairs = Literal["auto", "names", "order", "none"]

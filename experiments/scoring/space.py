@@ -7,13 +7,12 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.config.config import MIN_SAMPLES
 from experiments.distances import copies
 from experiments.distances.distance import Array, Distance, of_singles
 from experiments.distances.family import Family, family
-from experiments.distances.intervals import of_difference, of_one, verdict
+from experiments.distances.intervals import MIN_SAMPLES, of_difference, of_one, verdict
 from experiments.distances.real import JUDGE, METRICS, Real, precision_recall
-from experiments.results.floors import summary
+from experiments.run.contrasts import summary
 from experiments.scoring.progress import Step, steps
 from experiments.scoring.result import Copies, Difference, Floor, Side, Space, Standing
 

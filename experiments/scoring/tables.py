@@ -9,17 +9,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from experiments.config.trial import Row
 from experiments.distances.intervals import Estimate
-from experiments.engine import result_folder
-from experiments.engine.provenance import provenance
-from experiments.results.images import in_a_square
-from experiments.results.table import write_rows
+from experiments.own.files import write_json
+from experiments.run import folder as result_folder
+from experiments.run.compare import Row
 from experiments.scoring.compare import Compared
 from experiments.scoring.inputs import ImageSet
 from experiments.scoring.result import Difference, Scores, Space
-from experiments.stages.score import SHOWN_IMAGES
-from experiments.store.checksums import write_json
 from reports.results import digests, sealed
 from reports.schema import JUDGE, LEVEL
 
@@ -28,9 +24,8 @@ TILE = 64  # largest side of an image in a picture, in pixels
 
 
 def write(folder: Path, compared: Compared) -> None:
-    """Writes a result folder, which is held (see result_folder.py). ValueError if it has what no run wrote."""
-    for path in result_folder.earlier_results(folder, NAME):
-        path.unlink()
+    """Writes a result folder, which is held (see run/folder.py). ValueError if it has what no run wrote."""
+    result_folder.clear(folder)
     scores = compared.scores
     first = scores.spaces[0]
     shared: Row = {
@@ -58,10 +53,11 @@ def write(folder: Path, compared: Compared) -> None:
         ],
     }
     for name, lines in rows.items():
-        write_rows(folder / name, lines)
+        result_folder.write_rows(folder / name, lines)
     _pictures(folder / "images", compared)
-    info = provenance(NAME, question(scores), "", scores.notes)
-    write_json(folder / "run.json", sealed(info | {NAME: _facts(scores), "files": digests(folder, rows)}))
+    info = {"schema": 2, "experiment": NAME, "preset": "", "question": question(scores), "notes": list(scores.notes)}
+    info |= result_folder.origin() | {NAME: _facts(scores), "files": digests(folder, rows)}
+    write_json(folder / "run.json", sealed(info))
 
 
 def question(scores: Scores) -> str:
@@ -149,7 +145,7 @@ def _pictures(folder: Path, compared: Compared) -> None:
     for name, images, chosen in zip(names, compared.inputs, compared.chosen, strict=True):
         if isinstance(images, ImageSet):
             folder.mkdir(exist_ok=True)
-            _grid([images.read(int(index)) for index in chosen[:SHOWN_IMAGES]]).save(folder / f"{name}.png")
+            _grid([images.read(int(index)) for index in chosen[: result_folder.SHOWN]]).save(folder / f"{name}.png")
 
 
 def _grid(images: Sequence[np.ndarray]) -> Image.Image:
@@ -160,4 +156,4 @@ def _grid(images: Sequence[np.ndarray]) -> Image.Image:
     if len(shapes) > 1 or max(next(iter(shapes))) > TILE:
         tiles = [ImageOps.pad(tile, (side, side)) for tile in tiles]
     pixels = np.stack([np.asarray(tile) for tile in tiles])
-    return in_a_square(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    return result_folder.square(torch.from_numpy(pixels).permute(0, 3, 1, 2))

@@ -1,1 +1,0 @@
-"""From planned trials to a finished result folder: runs the remaining tasks, here or on Ray."""

@@ -1,1 +1,0 @@
-"""The contents of a result folder: rows, paired differences with intervals, images."""

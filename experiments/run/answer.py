@@ -1,0 +1,211 @@
+"""From a question to its report: plans the runs, makes what is missing, writes the result folder, says the verdict."""
+
+import json
+import math
+import os
+import shlex
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from experiments.run import conclusion, dry_run, execute, folder
+from experiments.run.cache import Cache
+from experiments.run.calibration import Machines, chosen
+from experiments.run.compare import Row
+from experiments.run.doubts import doubts, impossible, remarks
+from experiments.run.options import Options
+from experiments.run.plan import Run, check_plan, planned
+from experiments.run.selection import only
+from experiments.run.setting import Setting
+from experiments.run.study import CONTROL, Study
+from experiments.run.tables import Made, tabulated
+from reports.terminal import Terminal, said
+
+FIRST, LAST = 0.6, 0.9  # of `Study.limit`: for the first settings, and for all; scores and the report take the rest
+KINDS = ("networks", "references", "samples", "scores", "floors", "timings", "curves", "features")  # of the cache
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came out. `interrupted`: the table has the finished rows only, and there is no report."""
+
+    folder: Path
+    rows: Sequence[Row] = ()
+    report: Path | None = None
+    failed: Mapping[str, str] | None = None
+    interrupted: bool = False
+
+    @property
+    def status(self) -> int:
+        """The exit status of a command: 0 if every run succeeded, else 1."""
+        return int(bool(self.failed))
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """Plans settings of a study on its machines."""
+
+    study: Study
+    machines: Machines
+
+    def runs(self, settings: Iterable[Setting]) -> list[Run]:
+        machines = self.machines
+        return planned(self.study, settings, machines.training, machines.sampling, machines.batch)
+
+
+def answer(study: Study, options: Options = Options(), name: str = "") -> Answer:  # noqa: B008  # it is frozen
+    """Makes what is missing and writes the result folder with its report; prints the verdict and where it lies.
+
+    The last line on stdout is JSON for machines, except on a terminal without --json.
+
+    Args:
+        name: of the result folder; by default that of the report's page.
+
+    Raises:
+        ValueError: options that do not suit each other, settings that cannot be planned, code of the user's that fails.
+        CacheError: the cache cannot be read or written.
+    """
+    start, console, cache = time.time(), Terminal(), Cache(options.store)
+    say, out = partial(console.print, soft_wrap=True), options.directory(name or study.page)
+    _check_given(study, options, out, cache)
+    if options.data_root is not None:
+        os.environ["SIGMABENCH_DATA"] = str(options.data_root)  # for workers too
+    with said(console, lambda: "loading data, features and networks"):
+        planner = _Planner(study, Machines.alike(options.machine()))
+        settings = _controlled(study)
+        runs = planner.runs(settings)
+        check_plan(runs)
+        _check_baselines(study, runs)
+    if options.given_precision == "auto":
+        with said(console, lambda: "timing the network"):
+            planner = replace(planner, machines=chosen(runs, options.machine(), cache, options.alone, say))
+        runs = planner.runs(settings)
+    part = runs if options.only is None else only(runs, options.only)
+    possible = [run for run in part if not run.impossible]
+    if not possible:
+        raise ValueError(part[0].impossible if part else "settings: there are none")
+    if text := impossible(part):
+        console.print(f"note: {text}", style="yellow", soft_wrap=True)
+    how: dict[str, Any] = {"workers": options.workers or 1, "ray_address": options.ray_address}
+    how |= {"gpus_per_run": options.gpus_per_run or 1.0}
+    if options.dry_run:
+        plan = dry_run.show(part, cache, options.workers or 1, say)
+        _say({"experiment": study.page, "dry_run": True} | plan)
+        return Answer(out)
+    folder.earlier(out)
+    with folder.held(out):
+        with said(console, lambda: "checking the network and the settings"):
+            warnings, notes = doubts(possible), [*study.notes, *remarks(possible)]
+        if options.only:
+            asked = f"--only {shlex.quote(options.only)}"
+            notes.append(f"a part of the experiment was run, {len(part)} of {len(runs)} runs: {asked}")
+        if planner.machines.why:
+            notes.append(planner.machines.why)
+        for kind, text in (*(("note", note) for note in notes), *(("warning", warning) for warning in warnings)):
+            console.print(f"{kind}: {text}", style="yellow", soft_wrap=True)
+        cache.logs = folder.logs(out)
+        limit = study.limit
+        first = part if limit == math.inf else _spread(part)
+        worked = execute.execute(first, cache, console, until=start + FIRST * limit, **how)
+        evaluations, made = worked.evaluations, Made.of(study.page, part, cache, worked.failed)
+        if options.only is None and not worked.interrupted:
+            room = math.inf  # if all was in the cache, the pace is not known
+            if limit < math.inf and evaluations:
+                room = (start + LAST * limit - time.time()) * evaluations / (time.time() - start)
+            if further := planner.runs(study.then(made, room, say)):
+                part = [*part, *further]
+                failed = worked.failed
+                worked = execute.execute(part, cache, console, until=start + LAST * limit, **how)
+                evaluations += worked.evaluations
+                made = Made.of(study.page, part, cache, {**failed, **worked.failed})
+        report = None
+        if worked.interrupted:
+            folder.write_rows(out / "table.csv", made.rows.values())
+        else:
+            with said(console, lambda: "intervals, figures and the report"):
+                result = tabulated(study, made)
+                info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": options.preset}
+                info |= {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes, *warnings]}
+                folder.clear(out)
+                folder.write_tables(out, result.tables, result.pictures)
+            study.finish(out, made, result, say)
+            report = folder.write(out, info)
+        done = Answer(out, [*made.rows.values()], report, made.failed, worked.interrupted)
+        _conclude(study, done, options, len(part), time.time() - start, evaluations, console)
+    if worked.interrupted:
+        raise KeyboardInterrupt
+    return done
+
+
+def _spread(runs: Sequence[Run]) -> list[Run]:
+    """The runs setting by setting, in an order in which any first part is spread evenly over the settings."""
+    settings = [*dict.fromkeys(run.setting for run in runs)]
+    places = {one: f"{number:016b}"[::-1] for number, one in enumerate(settings)}
+    return sorted(runs, key=lambda run: places[run.setting])
+
+
+def _check_given(study: Study, options: Options, out: Path, cache: Cache) -> None:
+    """Raises ValueError for options that do not suit the network, or a result folder among the files of the cache."""
+    if not study.trains and (typed := sorted(options.given & {*study.of_training})):
+        raise ValueError(f"{', '.join(typed)}: nothing is trained, since --network brings a network")
+    if any(out.resolve().is_relative_to(cache.root.resolve() / kind) for kind in KINDS):
+        raise ValueError(f"out={str(out)!r}: it lies in a folder of the store {cache.root}; choose another folder")
+
+
+def _controlled(study: Study) -> list[Setting]:
+    """The settings; with an A/A control of the first if several are compared as usual and none of them is a control."""
+    settings = [*study.settings()]
+    if type(study).compare is not Study.compare or len(settings) < 2:
+        return settings
+    if any(not isinstance(one, Setting) or one.group == CONTROL for one in settings):
+        return settings
+    trained = any(one.training for one in settings)
+    return [*settings, replace(settings[0], group=CONTROL, budget=None, draw=int(not trained), retrained=trained)]
+
+
+def _check_baselines(study: Study, runs: Sequence[Run]) -> None:
+    """Raises ValueError if a setting with which all others of its group would be compared cannot be run."""
+    if type(study).compare is not Study.compare:
+        return
+    first: dict[Any, Run] = {}
+    for run in runs:
+        first.setdefault((run.setting.group, run.setting.budget), run)
+    for run in first.values():
+        if run.impossible and len(runs) > 1:
+            raise ValueError(
+                f"{run.setting.label!r} is the first setting of {run.setting.group!r}, so all others are compared with "
+                f"it, but it cannot be run: {run.impossible}"
+            )
+
+
+def _conclude(
+    study: Study, done: Answer, options: Options, planned: int, seconds: float, evaluations: float, console: Terminal
+) -> None:
+    """Prints the verdict, the path of the result, how to continue, and what failed; for machines, a line of JSON."""
+    rows, table = done.rows, options.shown(done.folder / "table.csv")
+    failed = sum(row["status"] == "failed" for row in rows)
+    console.print(f"{len(rows)} rows, {failed} failed: {table}", soft_wrap=True)
+    if done.report is not None:
+        conclusion.show(done.report, options.shown(done.report), not failed and options.preset == "smoke", console)
+    else:
+        left = f"interrupted, {planned - len(rows)} of {planned} runs left. To go on: {folder.command()}"
+        console.print(left, soft_wrap=True)
+    conclusion.show_failures(rows, done.folder / "logs", console)
+    if options.json or not console.is_terminal:
+        _say({
+            "experiment": study.page,
+            "rows": len(rows),
+            "failed": failed,
+            "interrupted": done.interrupted,
+            "table": table,
+            "report": done.report and options.shown(done.report),
+            "seconds": round(seconds, 3),
+            "evaluations": round(evaluations),
+        })  # fmt: skip
+
+
+def _say(values: Mapping[str, Any]) -> None:
+    print(json.dumps(values), flush=True)

@@ -1,0 +1,184 @@
+"""Warnings about set-ups that run without an error but may mislead. They are made before anything is trained."""
+
+import math
+import shlex
+from collections.abc import Hashable, Iterator, Sequence
+
+import torch
+
+from diffusion_core.adapters import Adapter
+from diffusion_core.data import Images
+from diffusion_core.samplers import Sampler
+from experiments.distances.spaces import is_digits
+from experiments.own import external
+from experiments.own.behaviour import behaviour, check_batch, is_random
+from experiments.own.examine import examine
+from experiments.own.features import dimension
+from experiments.own.memory import halve_until_it_fits
+from experiments.run.foreign import Foreign
+from experiments.run.hardware import cores
+from experiments.run.levels import unknown
+from experiments.run.networks import Trained, images_of
+from experiments.run.plan import VALUES, Run
+from reports.edge import program
+
+FEW_IMAGES = 300  # number of distinct images
+MANY_REPEATS = 0.05  # share of images that are copies of others
+DROWNED = 3.0  # data standard deviations: noise alone then has 95 % of the std of noisy images
+VISIBLE = 0.2  # standard deviation of left-over noise that shows in an image
+RARE = 1e-6  # density of a noise level in training, relative to the highest density
+
+
+def doubts(runs: Sequence[Run]) -> list[str]:
+    """The warnings about some runs that are possible, each once."""
+    return list(dict.fromkeys(_of_runs(runs)))
+
+
+def remarks(runs: Sequence[Run]) -> list[str]:
+    """What readers of the numbers should know, each once."""
+    found, reference = list[str](), runs[0].reference
+    smallest = min(run.n for run in runs)
+    if reference.features != VALUES and smallest <= (
+        d := dimension(reference.features, images_of(reference.data).pixels)
+    ):
+        found.append(
+            f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular, "
+            "so FD compares only runs of equally many samples; MMD and KD have no such limit"
+        )
+    for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Foreign)):
+        found += [*external.notes(network.source), *external.remarks(network.untrained())]
+    return [*dict.fromkeys(found)]
+
+
+def impossible(runs: Sequence[Run]) -> str:
+    """How many settings are not run, as sampler and ladder do not suit each other, with an example; "" if none."""
+    why = {(run.setting.group, run.setting.label, run.setting.budget): run for run in runs if run.impossible}
+    if not why:
+        return ""
+    first = next(iter(why.values()))
+    many = "1 setting is" if len(why) == 1 else f"{len(why)} settings are"
+    return f"{many} infeasible and not run: {first.setting.label}{', ...' * (len(why) > 1)} ({first.impossible})"
+
+
+def _of_runs(runs: Sequence[Run]) -> Iterator[str]:
+    reference = runs[0].reference
+    if reference.features == "digits" and not is_digits(reference.data):
+        yield (
+            f"features='digits' were trained on MNIST and may not tell good images from bad ones of "
+            f"data={reference.data!r}; use --features natural"
+        )
+    yield from _of_images(images_of(reference.data))
+    for run in runs:
+        yield from _of_ladder(run)
+    yield from _of_equal_settings(runs)
+    for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Foreign)):
+        same = [run for run in runs if run.network == network]
+        asked = dict.fromkeys((run.setting.sampler, run.sigmas) for run in same)
+        yield from _of_network(network, list(asked), max(run.batch_size for run in same))
+    threads = max(run.machine.threads for run in runs)
+    if threads > cores() and runs[0].machine.device == "cpu":
+        yield f"threads={threads} on {cores()} cores: runs are slower than with one thread per core"
+
+
+def _of_equal_settings(runs: Sequence[Run]) -> Iterator[str]:
+    """A warning if settings of one group are one setting under two names, such as karras and karras(rho=7).
+
+    They are if network, sampler and final denoising are equal, and the levels of their ladders to six digits.
+    """
+    first: dict[Hashable, Run] = {}
+    pairs: dict[tuple[str, str, str], None] = {}
+    for run in runs:
+        one, levels = run.setting, tuple(f"{sigma:.5e}" for sigma in run.sigmas)
+        key = (one.group, run.network, one.sampler, one.final_denoise, one.draw, levels)
+        if (other := first.setdefault(key, run).setting).label != one.label:
+            pairs[one.group, other.label, one.label] = None
+    if pairs:
+        (group, a, b), *more = pairs
+        further = f" (one of {len(pairs)} such pairs)" if more else ""
+        yield (
+            f"{a!r} and {b!r} of {group!r} are one setting under two names{further}: network, levels and "
+            "sampler are equal, so comparing them says nothing"
+        )
+
+
+def _of_images(images: Images) -> Iterator[str]:
+    """Warnings about a data set: its range, and how many different images it holds."""
+    if int(images.pixels.max()) <= 1:
+        yield f"data={images.name!r}: no pixel is above 1; if they are scaled to 0..1, multiply them by 255 first"
+    distinct = len({row.tobytes() for row in images.pixels.flatten(1).numpy()})
+    if distinct < FEW_IMAGES:
+        yield (
+            f"data={images.name!r}: only {distinct} different images; networks can learn them by heart, and distances "
+            "to so few say little"
+        )
+    elif distinct < (1 - MANY_REPEATS) * len(images.pixels):
+        copies = len(images.pixels) - distinct
+        yield f"data={images.name!r}: {copies} of {len(images.pixels)} images are copies of others"
+
+
+def _of_network(config: Foreign, asked: Sequence[tuple[Sampler, tuple[float, ...]]], batch: int) -> Iterator[str]:
+    """What `check` doubts about a network from elsewhere, and levels that it does not know.
+
+    Raises:
+        ValueError: it answers differently in a batch as large as those of the runs, or after more calls.
+    """
+    images, device, network = images_of(config.data), config.machine.device, config.untrained()
+    config.machine.pin()
+    before = behaviour(network, images, device)
+    if not is_random(network):
+        halve_until_it_fits(batch, lambda n: check_batch(network, images, device, n))
+    yield from (
+        f"{config.name}: {doubt}; see {check_command(config)}" for doubt in examine(network, images, device).doubts
+    )
+    if behaviour(network, images, device) != before:
+        raise ValueError(
+            f"network: {config.name} answers differently after more calls; it must not keep what it was asked"
+        )
+    if isinstance(network, Adapter):
+        low, high = min(min(filter(None, sigmas)) for _, sigmas in asked), max(sigmas[0] for _, sigmas in asked)
+        for words, level in (("goes down to", low), ("begins at", high)):
+            if why := unknown(level, network.span):
+                yield f"a ladder {words} sigma {level:.3g}, but {why}"
+        levels = [(level, sampler.name) for sampler, sigmas in asked for level in sampler.asked(sigmas)]
+        for level, name in (min(levels), max(levels)):
+            if not low <= level <= high and (why := unknown(level, network.span)):
+                yield f"{name} asks the network for sigma {level:.3g}, beyond its ladder, but {why}"
+
+
+def check_command(config: Foreign) -> str:
+    """The command that shows more about a network from elsewhere."""
+    words = ["--network", config.source]
+    if config.label is not None:
+        words += ["--label", str(config.label)]
+    data = config.data.rpartition("@")[0] or config.data  # as typed, without the hash of the files
+    if data != Foreign.data:
+        words += ["--data", data]
+    return shlex.join([*program().split(), "check", *words])
+
+
+def _of_ladder(run: Run) -> Iterator[str]:
+    """Warnings about a ladder: a start below pure noise, noise that stays, and levels that training hardly saw."""
+    sigmas = run.sigmas
+    if sigmas[0] < DROWNED:
+        yield (
+            f"a ladder begins at sigma {sigmas[0]:.3g}, where images still show in the noise, but sampling begins with "
+            "noise alone; begin it higher"
+        )
+    if sigmas[-1] > VISIBLE and not run.setting.final_denoise:
+        yield (
+            f"a ladder ends at sigma {sigmas[-1]:.3g}, so this much noise stays in its samples; end it lower or denoise"
+            " at its end (final_denoise)"
+        )
+    yield from run.setting.sampler.doubts(sigmas)
+    if isinstance(run.network, Trained):
+        noise = run.network.noise
+        usual = float(noise.log_density(torch.linspace(-8, 8, 321, dtype=torch.float64)).max())
+        for name, sigma in (("begins", sigmas[0]), ("ends", sigmas[-1])):
+            if sigma <= 0:
+                continue
+            density = float(noise.log_density(torch.tensor([math.log(sigma)], dtype=torch.float64))[0])
+            if density < usual + math.log(RARE):
+                yield (
+                    f"a ladder {name} at sigma {sigma:.3g}, a level that training under {noise.name} practically "
+                    "never sees"
+                )

@@ -1,0 +1,125 @@
+"""Options that all experiments share: where they run and where their results go. It imports no torch."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from diffusion_core.fields import check_range, one_of
+from experiments.run.study import shown
+
+if TYPE_CHECKING:
+    from experiments.run.machine import Machine
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How large the run is, and where its result goes."""
+
+    preset: Literal["smoke", "laptop", "gpu"] = "laptop"
+    """smoke: 8 to 21 seconds on two cores; laptop: minutes on two CPU cores; gpu: the full size."""
+    out: Annotated[Path | None, shown("FOLDER", "runs/NAME-PRESET")] = None
+    """Folder of the result."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where results and data lie, on which device, and which part is run."""
+
+    store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
+    """Folder where networks, samples and scores are kept; nothing in it is computed again. Machines may share it."""
+    data_root: Annotated[Path | None, shown("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
+    """Where downloaded data sets lie."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: CUDA if there is a CUDA device."""
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"], tyro.conf.arg(help_behavior_hint="(default: $SIGMABENCH_PRECISION, else auto)")
+    ] = "auto"
+    """auto: the faster one, eager or compiled, as timed on this machine once; the command machine shows the times."""
+    threads: Annotated[int | None, shown("N", "one per core; a worker's share with --workers")] = None
+    """CPU threads per run. They are part of a run's identity."""
+    dry_run: bool = False
+    """Print the plan and run nothing: how many trainings and samplings, how many are done, how long the rest takes."""
+    only: Annotated[str | None, shown("CONDITION", "everything")] = None
+    """Run a part: a condition on the columns of table.csv, such as 'mode == "same-ladder" and seed == 1'."""
+    json: bool = False
+    """End with a summary as one line of JSON. Where the output is no terminal, it always does."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Several runs at a time, on this machine or on a Ray cluster."""
+
+    workers: Annotated[int | None, shown("N", "one run after another, in this process")] = None
+    """Runs at a time on this machine. Its cards are shared out evenly."""
+    ray_address: Annotated[str | None, shown("ADDRESS", "none")] = None
+    """Run on a Ray cluster (pip install -e '.[cluster]'): auto, host:port or ray://host:port. All nodes need this
+    package and see the store. local: a cluster on this machine."""
+    gpus_per_run: Annotated[float | None, shown("SHARE", "1")] = None
+    """With --ray-address: share of a card per run, such as 0.25 for four small networks on one card."""
+
+
+@dataclass(frozen=True)
+class Options(Result, Running, Cluster):
+    """All options above, and the names of all options that were typed, also of the study's.
+
+    Relative paths start at `home`, the working folder of the command, even if a user's code later changes that.
+
+    Raises:
+        ValueError: options that do not go together, or a value outside its range.
+    """
+
+    given: frozenset[str] = frozenset()
+    home: Path = field(default_factory=Path.cwd)
+
+    def __post_init__(self) -> None:
+        for name in ("out", "data_root", "store"):
+            if path := str(getattr(self, name) or ""):
+                try:
+                    object.__setattr__(self, name, self.home / Path(path).expanduser())
+                    path.encode()  # as reports will
+                except (RuntimeError, UnicodeEncodeError) as error:  # ~NAME, but there is no such user; no text
+                    raise ValueError(f"{name}={path!r}: {error}") from None
+        if self.workers is not None:
+            check_range("workers", self.workers, 1)
+        if self.workers is not None and self.ray_address is not None:
+            raise ValueError("workers, ray_address: give one of them; workers are on this machine, Ray is for clusters")
+        if self.gpus_per_run is not None:
+            if not self.gpus_per_run > 0:
+                raise ValueError(f"gpus_per_run={self.gpus_per_run}: it must be above 0")
+            if self.ray_address is None:
+                raise ValueError(f"gpus_per_run={self.gpus_per_run}: it needs --ray-address")
+
+    @property
+    def alone(self) -> bool:
+        """Whether networks are never trained side by side, since it is said how many runs or threads there are."""
+        return self.threads is not None or self.workers is not None or self.ray_address is not None
+
+    def machine(self) -> "Machine":
+        """The machine in plain fp32, or in the precision that is given."""
+        from experiments.run.hardware import cores
+        from experiments.run.machine import Machine
+
+        threads = self.threads
+        if threads is None and (self.workers or self.ray_address):  # several runs at a time
+            threads = max(cores() // self.workers, 1) if self.workers else 1
+        return Machine.resolve(self.device, "fp32" if self.given_precision == "auto" else self.given_precision, threads)
+
+    @property
+    def given_precision(self) -> str:
+        """--precision, or what SIGMABENCH_PRECISION says in place of auto. Raises ValueError for an unknown name."""
+        said = os.environ.get("SIGMABENCH_PRECISION") or "auto"
+        one_of("SIGMABENCH_PRECISION", said, PRECISIONS)
+        return said if self.precision == "auto" else self.precision
+
+    def directory(self, name: str) -> Path:
+        """The result folder of experiment `name`."""
+        return self.out or self.home / "runs" / f"{name}-{self.preset}"
+
+    def shown(self, path: Path | str) -> str:
+        """A path as the terminal shows it: relative, if it lies in the working folder of the command."""
+        return str(path).removeprefix(f"{self.home}{os.sep}")

@@ -1,0 +1,194 @@
+"""From the cache to the tables and pictures of a result."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from PIL import Image
+
+from experiments.distances.real import METRICS, QUALITY
+from experiments.run import folder, steps
+from experiments.run.artifact import Artifact
+from experiments.run.cache import Cache
+from experiments.run.cache import Made as Content
+from experiments.run.compare import BestSet, Row, Side
+from experiments.run.contrasts import Families, best_set_rows, contrast_rows, summary
+from experiments.run.identity import identity
+from experiments.run.machine import pin_scores
+from experiments.run.networks import images_of
+from experiments.run.plan import OTHER, VALUES, Reference, Run
+from experiments.run.study import Of, Study
+
+REPEATS = 20  # of the floor
+MOST_LOSSES = 5_000  # rows of losses.csv
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a run that was made."""
+
+    score: Artifact
+    samples: Artifact
+    network: Artifact | None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the runs of a study gave. A run that was not made has no files; one that failed has a row.
+
+    `failed`: why, by score_id.
+    """
+
+    page: str
+    runs: Sequence[Run]
+    files: Mapping[Run, Files]
+    rows: Mapping[Run, Row]
+    cache: Cache
+    failed: Mapping[str, str]
+
+    @classmethod
+    def of(cls, page: str, runs: Sequence[Run], cache: Cache, failed: Mapping[str, str]) -> "Made":
+        """What is in the cache of some runs. `failed` says by score_id why some are not."""
+        pin_scores()
+        files = {run: _files(run, cache) for run in runs if not run.impossible and _is_there(run, cache, failed)}
+        return cls(page, runs, files, _rows(page, runs, files, failed), cache, failed)
+
+    @cached_property
+    def sides(self) -> Of:
+        """The settings as they were measured, without impossible ones."""
+        out: dict[tuple[str, int | None], dict[str, Side]] = {}
+        for run in self.runs:
+            if run.impossible:
+                continue
+            one, seed = run.setting, run.network.seed - OTHER * run.setting.retrained
+            group = out.setdefault((one.group, one.budget), {})
+            side = group.get(one.label) or Side(one.label, one.group, one.budget, 0, {}, {})
+            side = replace(side, planned=side.planned + 1)
+            if run in self.files:
+                known = steps.distances_of(self.files[run].score)
+                side = replace(
+                    side, rows={**side.rows, seed: self.rows[run]}, distances={**side.distances, seed: known}
+                )
+            group[one.label] = side
+        return out
+
+    def find(self, side: Side) -> Run:
+        """The first run of a setting that was made."""
+        same = (run for run in self.files if (run.setting.group, run.setting.budget) == side.place)
+        return next(run for run in same if run.setting.label == side.label)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result: rows by the name of their file, and pictures by name."""
+
+    tables: Mapping[str, Sequence[Row]]
+    pictures: Mapping[str, Image.Image]
+
+
+def tabulated(study: Study, made: Made) -> Result:
+    """The tables and pictures of a study's runs."""
+    floors = [
+        row
+        for one in dict.fromkeys((run.reference, run.n) for run in made.files)
+        for row in floor_rows(*one, made.cache)
+    ]
+    comparisons = list(study.compare(made.sides))
+    families = Families.over(comparisons)
+    tables = {
+        "table.csv": [*made.rows.values()],
+        "floors.csv": floors,
+        "contrasts.csv": list(contrast_rows(comparisons, families, floors)),
+        "films.csv": list(_films(made.files)),
+        "histograms.csv": list(_histograms(made.files, made.cache)),
+        "losses.csv": list(_losses(made.files)),
+    }
+    if any(isinstance(one, BestSet) for one in comparisons):
+        tables["best_sets.csv"] = list(best_set_rows(comparisons, families, floors))
+    return Result(tables | dict(study.more(made)), dict(_pictures(made.files)))
+
+
+def floor_rows(reference: Reference, n: int, cache: Cache) -> Iterator[Row]:
+    """Rows of floors.csv: the score of n real images against the rest."""
+    file, images = steps.reference(reference, cache)
+
+    def make() -> Content:
+        scores = images.real.floor(n, range(1, REPEATS + 1))
+        return {name: torch.from_numpy(values) for name, values in scores.items()}, {}
+
+    floor = cache.cached("floors", (reference, n, REPEATS), make, [file]).tensors
+    shared = {"data": reference.data, "features": reference.features, "n_samples": n, "repeats": REPEATS}
+    shared |= {"n_reference": len(images.real.features) - n}
+    for metric in (*METRICS, *QUALITY):
+        yield shared | {"metric": metric} | summary(floor[metric].numpy())
+
+
+def _nothing(evaluations: float) -> None:
+    """What is in the cache takes no evaluations."""
+
+
+def _files(run: Run, cache: Cache) -> Files:
+    score, samples = steps.score(run, cache, _nothing), steps.sample(run, cache, _nothing)
+    return Files(score, samples, run.network.made(cache, _nothing))
+
+
+def _is_there(run: Run, cache: Cache, failed: Mapping[str, str]) -> bool:
+    return run.score_id not in failed and cache.path("scores", (run, run.reference)).exists()
+
+
+def _rows(page: str, runs: Sequence[Run], files: Mapping[Run, Files], failed: Mapping[str, str]) -> dict[Run, Row]:
+    """Rows of table.csv. Runs that neither failed nor were made have none."""
+    out: dict[Run, Row] = {}
+    for run in runs:
+        known = {"experiment": page, "status": "ok"} | run.row()
+        if run in files:
+            parts = (files[run].network, files[run].samples, files[run].score)
+            out[run] = known | {name: value for part in parts if part for name, value in part.facts.items()}
+        elif run.impossible:
+            out[run] = known
+        elif run.score_id in failed:
+            out[run] = known | {"status": "failed", "error": failed[run.score_id]}
+    return out
+
+
+def _films(files: Mapping[Run, Files]) -> Iterator[Row]:
+    for samples_id, samples in {run.samples_id: each.samples for run, each in files.items()}.items():
+        for frame, sigma in enumerate(samples.facts["film_sigmas"]):
+            yield {"samples_id": samples_id, "frame": frame, "sigma": sigma}
+
+
+def _losses(files: Mapping[Run, Files]) -> Iterator[Row]:
+    out = list[Row]()
+    for network, file in {run.network: each.network for run, each in files.items()}.items():
+        if file is not None:
+            shared = {"model_id": identity(network), "train_seed": network.seed, "network": network.row()["network"]}
+            for seen, loss in file.tensors["losses"].tolist():
+                out.append(shared | {"images_seen": int(seen), "loss": f"{loss:.5g}"})
+    yield from out[:: 1 + len(out) // MOST_LOSSES]
+
+
+def _histograms(files: Mapping[Run, Files], cache: Cache) -> Iterator[Row]:
+    counts = {run.score_id: each.score.facts["histogram"] for run, each in files.items()}
+    counts = {name: values for name, values in counts.items() if values}
+    if counts:
+        run = next(iter(files))
+        labels = steps.reference(run.reference, cache)[1].labels
+        share = labels.bincount(minlength=steps.N_CLASSES) / len(labels)
+        counts["real"] = (share * run.n).tolist()
+    for name, values in counts.items():
+        yield from ({"run_id": name, "label": label, "count": count} for label, count in enumerate(values))
+
+
+def _pictures(files: Mapping[Run, Files]) -> Iterator[tuple[str, Image.Image]]:
+    """The first samples in a square; of a few the film and the estimates, with one line per sample."""
+    for samples_id, samples in {run.samples_id: each.samples for run, each in files.items()}.items():
+        tensors = samples.tensors
+        if not tensors["samples"].is_floating_point():
+            yield samples_id, folder.square(tensors["samples"])
+        for name in ("film", "denoised"):
+            if name in tensors:
+                yield f"{samples_id}-{name}", folder.tiled(tensors[name].transpose(0, 1))
+    for run in [*files][:1]:
+        if run.reference.features != VALUES:
+            yield "real", folder.square(images_of(run.network.data).pixels)

@@ -1,1 +1,0 @@
-"""Config in, artifact out: training, sampling, scoring, and measurements on denoisers."""

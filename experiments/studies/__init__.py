@@ -1,1 +1,0 @@
-"""What each experiment varies: one file per command, with its options, their defaults, and its presets."""

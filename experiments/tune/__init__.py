@@ -1,1 +1,0 @@
-"""Which sampler settings are best for a network? The experiment, and its settings as text."""
