@@ -22,7 +22,7 @@ from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Euler, Model, sample
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import geometric
-from experiments.stages.calibration import forward, interleaved
+from experiments.run.timings import forward, interleaved
 
 N_STEPS, ROUNDS = 12, 7
 MODES = {

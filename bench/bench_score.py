@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from diffusion_core import load
+from experiments.run.cache import Cache
 from experiments.scoring.compare import score
-from experiments.store.store import Store
 
 N = 500
 
@@ -34,7 +34,7 @@ def bench_score(benchmark: Any, folders: tuple[Path, Path], tmp_path: Path) -> N
     stores = iter(range(100))
 
     def run() -> float:
-        store = Store(tmp_path / str(next(stores)))  # a new one, so that features are computed
+        store = Cache(tmp_path / str(next(stores)))  # a new one, so that features are computed
         return score(*folders, features="natural", store=store).spaces[0].sides[0].values["fd"].difference
 
     fd = benchmark.pedantic(run, rounds=3, warmup_rounds=1)

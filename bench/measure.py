@@ -1,6 +1,7 @@
 """Tools of the benchmarks: a network that costs nothing, a network with a clock, the roof, peak memory."""
 
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -9,11 +10,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_core.networks import build
+from diffusion_core.networks.compiled import can_compile
 from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
-from experiments.config.denoisers import Machine
-from experiments.engine.calibrated import best_sampling, best_training
-from experiments.stages.calibration import Subject, Timing, timings
+from experiments.run.cache import Cache
+from experiments.run.calibration import best_sampling, best_training
+from experiments.run.machine import Machine
+from experiments.run.networks import Trained
+from experiments.run.timings import Subject, Timing, timings
 
 SHAPE = (1, 32, 32)
 TRAINING_BATCH = 64
@@ -64,8 +68,12 @@ def network(device: str, seed: int = 0) -> nn.Module:
 @cache
 def chosen(device: str) -> tuple[Timing, Timing]:
     """The modes of sampling and training that a long run of one network chooses by default on this machine."""
-    subject = Subject.of("small", SHAPE, Machine.resolve(device), TRAINING_BATCH)
-    measured = timings(subject, print, compiled=True)
+    machine, cache = Machine.resolve(device), Cache(Path("runs/store"))
+    trained = Trained(batch_size=TRAINING_BATCH, machine=machine)
+    subject = Subject.of(trained, machine)
+    measured = timings(subject, trained, cache, print)
+    if can_compile(device):
+        measured += timings(replace(subject, compiled=True), trained, cache, print, measured)
     return best_sampling(measured, LONG_RUN), best_training(measured, subject.threads, 1, 0)
 
 

@@ -95,7 +95,8 @@ class Beta(Study):
         """The ladder of the primary contrast."""
         if self.setting:
             return ladder_from(self.setting, self.n_steps, self)
-        return Ladder(n_steps=self.n_steps or STEPS, sigma_min=LOWEST if self.sigma_min is None else self.sigma_min)
+        n_steps, sigma_min = (STEPS if self.n_steps is None else self.n_steps), self.sigma_min
+        return Ladder(n_steps=n_steps, sigma_min=LOWEST if sigma_min is None else sigma_min)
 
     @property
     def notes(self) -> Sequence[str]:

@@ -91,10 +91,10 @@ def command(arguments: Sequence[str], prog: str) -> int:
 def _measure(options: Options, cache: Cache) -> None:
     """Times a network that is trained here again, compiled too."""
     from diffusion_core.networks.compiled import can_compile
-    from experiments.run.calibration import Subject, timings
     from experiments.run.hardware import check_threads
     from experiments.run.machine import Machine
     from experiments.run.networks import RECIPES, Trained
+    from experiments.run.timings import Subject, timings
 
     check_threads(options.threads)
     machine = Machine.resolve(options.device, threads=options.threads)

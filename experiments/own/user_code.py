@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 
 def told(error: BaseException) -> str:
     """An error in one line: its notes, type and message, or its file and line if it has no message."""
@@ -47,6 +45,8 @@ def _line(error: BaseException, file: Path) -> int | None:
 @contextmanager
 def defaults_kept(what: str) -> Iterator[None]:
     """Raises ValueError if the block changes torch's default dtype or device, and takes that back in any case."""
+    import torch  # here, so that --help appears at once
+
     before = torch.get_default_dtype(), torch.get_default_device()
     try:
         yield

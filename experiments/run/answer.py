@@ -79,6 +79,7 @@ def answer(study: Study, options: Options = Options(), name: str = "") -> Answer
         runs = planner.runs(settings)
         check_plan(runs)
         _check_baselines(study, runs)
+        part = runs if options.only is None else only(runs, options.only)  # before anything is timed
     if options.given_precision == "auto":
         with said(console, lambda: "timing the network"):
             planner = replace(planner, machines=chosen(runs, options.machine(), cache, options.alone, say))

@@ -13,11 +13,11 @@ from experiments.own.memory import halve_until_it_fits
 from experiments.own.user_code import of_user
 from experiments.run.artifact import header_of
 from experiments.run.cache import Cache
-from experiments.run.calibration import SAMPLING, Mode, forward, timed
 from experiments.run.execute import missing
 from experiments.run.identity import has_own_code
 from experiments.run.networks import TRAIN_COST
 from experiments.run.plan import Run
+from experiments.run.timings import SAMPLING, Mode, forward, timed
 from reports.formats import duration, plural
 from reports.schema import COLUMNS
 

@@ -5,11 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from experiments.distances.intervals import BETTER, WORSE
+from experiments.distances.real import JUDGE
 from experiments.scoring.features import Described, real_texture
 from experiments.scoring.inputs import ImageSet, Input
 from experiments.scoring.result import Difference, Space
 from reports.formats import interval, metric_name
-from reports.schema import BETTER, GRAINY, JUDGE, WORSE
+from reports.schema import GRAINY
 
 COPIES = 0.01  # share of images that are copies, above which a warning is given
 FAR = 4  # standard errors, by which chance brings no set below 0

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.distances.copies import Groups
-from experiments.distances.intervals import Estimate
+from experiments.distances.intervals import BETTER, LEVEL, NOT_DETECTABLE, WORSE, Estimate
+from experiments.distances.real import JUDGE, METRICS
 from reports.formats import as_precise, cell, interval, listed, metric_name, number, percent, times
-from reports.schema import BETTER, JUDGE, LEVEL, METRICS, NOT_DETECTABLE, WORSE
 
 PAIRS = {
     "names": "images of the same name are compared in pairs",

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from experiments.distances.intervals import Estimate
+from experiments.distances.intervals import LEVEL, Estimate
+from experiments.distances.real import JUDGE
 from experiments.own.files import write_json
 from experiments.run import folder as result_folder
 from experiments.run.compare import Row
@@ -17,7 +18,6 @@ from experiments.scoring.compare import Compared
 from experiments.scoring.inputs import ImageSet
 from experiments.scoring.result import Difference, Scores, Space
 from reports.results import digests, sealed
-from reports.schema import JUDGE, LEVEL
 
 NAME = "score"
 TILE = 64  # largest side of an image in a picture, in pixels
