@@ -12,7 +12,7 @@ from PIL import Image
 
 from diffusion_core import load
 from diffusion_core.samplers import Euler, sample
-from experiments.config.config import Ladder
+from experiments import Ladder
 from experiments.own.external import load_foreign
 
 ROWS, COLUMNS, GAP = 4, 6, 16  # digits of each half; pixels between the halves
@@ -22,7 +22,8 @@ EVERY, HOLD = 3, 12  # steps between frames; frames for which the last one stays
 def main(run: Path) -> None:
     table = pd.read_csv(run / "table.csv").query("mode == 'primary' and train_seed == 0")
     data = load(table["data"].iloc[0])
-    model = load_foreign(f"checkpoint:{run.parent / 'store' / 'models' / table['model_id'].iloc[0]}", data, None, "cpu")
+    file = run.parent / "store" / "networks" / f"{table['model_id'].iloc[0]}.safetensors"
+    model = load_foreign(f"checkpoint:{file}", data, None, "cpu")
     halves = []
     for eta in (0.0, 1.0):
         sigmas = Ladder(n_steps=66).sigmas()

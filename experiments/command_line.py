@@ -5,7 +5,8 @@ It imports no torch, so that --help appears at once and a wrong argument is refu
 
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -50,7 +51,8 @@ def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Study, Option
     from experiments import sweep
 
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"usage: {prog} sweep FILE.py [options]\n\n{SWEEP}\n\n{sweep.__doc__}")
+        usual = sweep.__doc__ or ""
+        print(f"usage: {prog} sweep FILE.py [options]\n\n{SWEEP}\n\n{usual.replace('python -m experiments', prog)}")
         raise SystemExit(0 if arguments else 2)
     file = Path(next((word for word in arguments if word.endswith(".py")), arguments[0])).expanduser()
     rest = [word for word in arguments if Path(word).expanduser() != file]
@@ -61,17 +63,45 @@ def _parsed(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Stu
     preset = asked_preset(arguments)
     usual: Form[Study] = Form(kind(**kind.presets[preset]), Result(), Running(), Cluster())
     typed: Any = Form[kind]  # type: ignore[valid-type]  # known when it runs
-    form: Form[Study] = tyro.cli(
-        typed,
-        prog=prog,
-        description=description(prog, kind, preset),
-        default=usual,
-        args=list(arguments),
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    with _in_one_line(kind):
+        form: Form[Study] = tyro.cli(
+            typed,
+            prog=prog,
+            description=description(prog, kind, preset),
+            default=usual,
+            args=list(arguments),
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
     shared = (form.result, form.running, form.cluster)
     options = {key: value for part in shared for key, value in vars(part).items()}
     return form.study, Options(given=given(arguments), **options)
+
+
+class _Refused(Exception):
+    """What a study refuses. tyro would print a ValueError as a box, broken into lines."""
+
+
+@contextmanager
+def _in_one_line(kind: type[Study]) -> Iterator[None]:
+    """Inside this block a value that the study refuses is one line, as everywhere."""
+    check, own = kind.__post_init__, "__post_init__" in vars(kind)
+
+    def checked(study: Study) -> None:
+        try:
+            check(study)
+        except ValueError as error:
+            raise _Refused(str(error)) from error
+
+    kind.__post_init__ = checked  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    except _Refused as error:
+        raise ValueError(str(error)) from None
+    finally:
+        if own:
+            kind.__post_init__ = check  # type: ignore[method-assign]
+        else:
+            del kind.__post_init__
 
 
 def asked_preset(arguments: Sequence[str]) -> str:

@@ -152,6 +152,7 @@ class Tune(Ladders):
         "the same command goes on."
     )
     page: ClassVar[str] = "tune"
+    uncounted: ClassVar[str] = f"the confirmation of the best {FINALISTS} on other images"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             **SMOKE,
@@ -339,7 +340,7 @@ class Tune(Ladders):
     def _cost(self, settings: Iterable[Setting], made: "Made") -> float:
         """Network evaluations of sampling these."""
         networks = len({run.network for run in made.files})
-        return sum((one.n or 0) * (one.budget or 0) for one in settings) * networks
+        return sum((one.n or 0) * (one.budget or self.budgets[-1]) for one in settings) * networks
 
     def compare(self, of: Of) -> Iterator[Comparison]:
         """The finalists against what is used without tuning; the set of the best; then single knobs, in the race."""

@@ -26,7 +26,7 @@ Its fields are options. In each group, every setting is compared with the first,
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -36,6 +36,7 @@ from diffusion_core.weightings import WEIGHTINGS
 from experiments.own.names import SYNONYMS, law, sampler
 from experiments.own.source import OWN, import_own
 from experiments.own.user_code import of_user
+from experiments.run.options import Options
 from experiments.run.setting import Setting, read_ladder
 from experiments.run.study import Study, one_name, shown
 from reports.edge import program
@@ -46,7 +47,7 @@ RECIPES = "that of --recipe"
 LADDERS = "Noise schedule: {names}. With parameters: 'karras(rho=7)'."
 KINDS = "Sampler: {names}. With parameters: 'heun(s_churn=10)'."
 TRAINING = ("law", "weighting", "parameterisation", "stable_above", "stratified")
-MAX_SETTINGS = 100_000
+OLD = "QUESTION is now its `question`, runs() its method settings(), PRESETS its `presets`"
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,14 @@ def read(path: Path) -> type[Study]:
     what = f"file={str(path)!r}"
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"{what}: there is no such Python file")
-    with of_user(what, ValueError, file=path):
-        module = import_own(path)
+    try:
+        with of_user(what, ValueError, file=path):
+            module = import_own(path)
+    except ValueError as error:
+        if "experiments.config" in str(error):  # where files of old imported Ladder from
+            why = f"{error}; write a class of the kind `class Mine(Study)`: {OLD}"
+            raise ValueError(f"{why}; see {program()} sweep --help") from None
+        raise
     found = [
         one
         for one in vars(module).values()
@@ -111,11 +118,7 @@ def read(path: Path) -> type[Study]:
     if len(found) != 1:
         many = f"{len(found)} studies" if found else "no class of the kind `class Mine(Study)`"
         old = hasattr(module, "QUESTION") or hasattr(module, "runs")
-        hint = (
-            "QUESTION is now its `question`, runs() its method settings(), PRESETS its `presets`"
-            if old
-            else "one is needed"
-        )
+        hint = OLD if old else "one is needed"
         raise ValueError(f"{what}: it has {many}; {hint}; see {program()} sweep --help")
     return _checked(what, found[0])
 
@@ -128,10 +131,17 @@ def _checked(what: str, study: type[Study]) -> type[Study]:
         )
     if not (isinstance(getattr(study, "question", None), str) and study.question.strip()):
         raise ValueError(f"{what}: class {study.__name__} needs a question, the title of its report")
+    if study.settings is Study.settings:
+        raise ValueError(f"{what}: class {study.__name__} needs a method settings(), which yields what to compare")
     presets = study.presets
     if not isinstance(presets, Mapping) or not all(isinstance(values, Mapping) for values in presets.values()):
         raise ValueError(f"{what}: presets must be a dict of names and dicts of options")
     if unknown := sorted(map(str, presets.keys() - Study.presets.keys())):
         raise ValueError(f"{what}: presets has {unknown[0]!r}; its names are {', '.join(Study.presets)}")
+    if taken := sorted({field.name for field in fields(study)} & {field.name for field in fields(Options)}):
+        raise ValueError(f"{what}: {taken[0]} is an option of all experiments; give the field another name")
     study.presets = {**Study.presets, **presets}
+    for name, values in study.presets.items():
+        with of_user(f"{what}: preset {name}"):
+            study(**values)
     return study

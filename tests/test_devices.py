@@ -24,6 +24,7 @@ from diffusion_core.samplers import AlphaBeta, Euler, KadkhodaieSimoncelli, Samp
 from diffusion_core.schedules import alpha_beta_ladder
 from diffusion_core.training import WEIGHTINGS
 from experiments.distances import features
+from experiments.distances.spaces import FEATURES
 
 META = torch.device("meta")
 LADDER = (30.0, 3.0, 0.5, 0.03)
@@ -182,6 +183,6 @@ def test_training(stratified: bool) -> None:
 
 def test_feature_spaces() -> None:
     for name, channels in (("digits", 1), ("natural", 3)):
-        extractor = features._extractor(name, features.weights_file(name)).to(META)
+        extractor = features.extractor(name, features.weights_file(name)).to(META)
         layers = extractor(torch.zeros(2, channels, 32, 32, dtype=torch.uint8, device=META))
-        assert layers[0].shape == (2, features.FEATURES[name]) and layers[0].device == META
+        assert layers[0].shape == (2, FEATURES[name]) and layers[0].device == META

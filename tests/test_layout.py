@@ -11,16 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("diffusion_core", "experiments", "reports")
-LAYERS = (
-    "config",
-    "distances",
-    "metrics",
-    "store",
-    "models",
-    "stages",
-    "results",
-    "engine",
-)  # each may import those before it
+QUESTIONS = ("command_line", "beta", "ladders", "noise_levels", "sweep")
+LAYERS = ("distances", "own", "run")  # each may import those before it; then come the questions
 
 
 def modules() -> dict[str, Path]:
@@ -33,12 +25,15 @@ def modules() -> dict[str, Path]:
 
 
 @cache
-def imports() -> dict[str, set[str]]:
-    """What each module imports of these packages, at its top or inside a function."""
+def imports(types: bool = True) -> dict[str, set[str]]:
+    """What each module imports of these packages, at its top or inside a function; for its types too."""
     known, found = modules(), {}
     for name, path in known.items():
         uses = found[name] = set[str]()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if not types:
+            tree.body = [part for part in tree.body if not isinstance(part, ast.If)]  # `if TYPE_CHECKING`
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 uses |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
@@ -62,7 +57,7 @@ def test_every_folder_is_looked_into() -> None:
 
 def test_imports_form_no_cycle() -> None:
     packages = {name for name, path in modules().items() if path.name == "__init__.py"}
-    graph = {name: uses - packages for name, uses in imports().items() if name not in packages}
+    graph = {name: uses - packages for name, uses in imports(types=False).items() if name not in packages}
     tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the modules
 
 
@@ -93,6 +88,7 @@ def test_layers_of_experiments_point_one_way() -> None:
         ("reports.__main__", "experiments diffusion_core torch"),
         ("experiments.check, experiments.check_sampler", "torchvision torch_fidelity pandas scipy seaborn diffusers"),
         ("experiments.scoring.command", "torch pandas scipy"),
+        *((f"experiments.{name}", "torch numpy pandas scipy") for name in QUESTIONS),
     ],
 )
 def test_heavy_packages_stay_out(packages: str, forbidden: str) -> None:

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_type_hints
 
 import pandas as pd
 import pytest
@@ -17,12 +16,10 @@ from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, SAMPLERS
 from diffusion_core.networks import PARAMETERISATIONS
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
-from experiments import check, check_sampler
-from experiments.command_line import commands as experiments
-from experiments.command_line import parse
-from experiments.config.trained import RECIPES
+from experiments import check, check_sampler, machine, store
+from experiments.command_line import STUDIES, parse
+from experiments.run.networks import RECIPES
 from experiments.scoring.command import Score
-from experiments.store import cli
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
@@ -54,25 +51,27 @@ def test_what_is_imported_exists(line: str) -> None:
     exec(line, {})
 
 
+PARSED: dict[str, type] = {
+    "check": check.Check,
+    "check-sampler": check_sampler.CheckSampler,
+    "score": Score,
+    "machine": machine.Options,
+    "store": store.Stored,
+}
+
+
 def test_every_command_is_known() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     seen = set()
     for command in commands():
         if command[0] == "make":
             assert command[1] in targets
-        elif command[:3] == ["python", "-m", "experiments"] and command[3] in experiments():
+        elif command[:3] == ["python", "-m", "experiments"] and command[3] in STUDIES:
             parse(command[3], command[4:], "experiments")
-        elif command[:4] == ["python", "-m", "experiments", "check"]:
-            tyro.cli(check.Check, args=command[4:])
-        elif command[:4] == ["python", "-m", "experiments", "check-sampler"]:
-            tyro.cli(check_sampler.CheckSampler, args=command[4:])
-        elif command[:4] == ["python", "-m", "experiments", "score"]:
-            tyro.cli(Score, args=command[4:])
-        elif command[:4] == ["python", "-m", "experiments", "machine"]:
-            assert set(command[4:]) <= {"--measure"}
-        elif command[:4] == ["python", "-m", "experiments", "store"]:
-            (options,) = next(iter(get_type_hints(cli.main, include_extras=True).values())).__args__
-            tyro.cli(options, args=command[4:])
+        elif command[:3] == ["python", "-m", "experiments"] and command[3] == "sweep":
+            assert command[4].endswith(".py")  # its options are those of the file
+        elif command[:3] == ["python", "-m", "experiments"] and command[3] in PARSED:
+            tyro.cli(PARSED[command[3]], args=command[4:])
         else:
             known = (["python", "-m", "reports"], ["python", "-m", "experiments"])
             assert command[:2] == ["pytest", "--benchmark"] or (command[:3] in known and command[3] != "report")
@@ -107,8 +106,8 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     assert len(wanted) == 7
     (own,) = (block for block in blocks("python") if block.startswith("# my_sweep.py\n"))
     assert len(own.splitlines()) <= 25
-    few = "PRESETS = {'smoke': Study(recipe='plain', train_images=64, n_samples=40, train_seeds=1)}"  # not the usual
-    (tmp_path / "my_sweep.py").write_text(f"{own}\nfrom experiments.config import Study\n{few}\n")
+    few = "{'recipe': 'plain', 'train_images': 64, 'n_samples': 40, 'seeds': 1}"  # not the usual
+    (tmp_path / "my_sweep.py").write_text(f"{own}    presets = {{'smoke': {few}}}\n")
     (tmp_path / "runs").mkdir()
     measured = ROOT / "tests" / "reports" / "speed" / "bench.json"  # by `make benchmark`
     shutil.copy(measured, tmp_path / "runs" / "speed.json")

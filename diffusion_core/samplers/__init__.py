@@ -5,15 +5,42 @@ A new sampler is one class in a file of this folder (see `base.py`) and one line
 `catalogue.py`.
 """
 
-from diffusion_core.catalogue import SAMPLERS
-from diffusion_core.samplers.base import Sampler
-from diffusion_core.samplers.checked import Model, denoise, follow
-from diffusion_core.samplers.churn import Churn, EulerChurn, Heun
-from diffusion_core.samplers.euler import AlphaBeta, Euler, EulerCorrected, EulerSplit, EulerWithin
-from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
-from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
-from diffusion_core.samplers.restart import Interval, Restart
-from diffusion_core.samplers.sampling import generate_samples, sample
+from typing import TYPE_CHECKING, Any
+
+from diffusion_core.catalogue import SAMPLERS, Catalogue
+
+if TYPE_CHECKING:
+    from diffusion_core.samplers.base import Sampler
+    from diffusion_core.samplers.checked import Model, denoise, follow
+    from diffusion_core.samplers.churn import Churn, EulerChurn, Heun
+    from diffusion_core.samplers.euler import AlphaBeta, Euler, EulerCorrected, EulerSplit, EulerWithin
+    from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
+    from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
+    from diffusion_core.samplers.restart import Interval, Restart
+    from diffusion_core.samplers.sampling import generate_samples, sample
+
+_PLACES = Catalogue[Any]("diffusion_core.samplers", {  # imported when they are asked for: most of them import torch
+    "Accelerated": "multistep.Accelerated",
+    "AlphaBeta": "euler.AlphaBeta",
+    "Churn": "churn.Churn",
+    "DPMpp2M": "multistep.DPMpp2M",
+    "DPMpp2MSDE": "multistep.DPMpp2MSDE",
+    "Euler": "euler.Euler",
+    "EulerChurn": "churn.EulerChurn",
+    "EulerCorrected": "euler.EulerCorrected",
+    "EulerSplit": "euler.EulerSplit",
+    "EulerWithin": "euler.EulerWithin",
+    "Heun": "churn.Heun",
+    "Interval": "restart.Interval",
+    "KadkhodaieSimoncelli": "kadkhodaie_simoncelli.KadkhodaieSimoncelli",
+    "Model": "checked.Model",
+    "Restart": "restart.Restart",
+    "Sampler": "base.Sampler",
+    "denoise": "checked.denoise",
+    "follow": "checked.follow",
+    "generate_samples": "sampling.generate_samples",
+    "sample": "sampling.sample",
+})  # fmt: skip
 
 __all__ = [
     "SAMPLERS",
@@ -38,3 +65,9 @@ __all__ = [
     "generate_samples",
     "sample",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return _PLACES[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,15 +1,18 @@
 """The base class of samplers: a frozen dataclass with a `label` and a `run` that reads like its paper's algorithm."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from diffusion_core.samplers.counting import evaluated_levels
-
-Eps = Callable[[Tensor, float | Tensor], Tensor]  # eps(x, sigma): sigma is one level or a tensor (B,) of levels
-Noise = Callable[[], Tensor]  # returns fresh unit noise in the shape of x, a new tensor at each call
+    Eps = Callable[[Tensor, float | Tensor], Tensor]  # eps(x, sigma): sigma is one level or a tensor (B,) of levels
+    Noise = Callable[[], Tensor]  # returns fresh unit noise in the shape of x, a new tensor at each call
+else:  # without torch they are only names
+    Eps = Noise = Callable
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,14 @@ class Sampler:
         Raises:
             ValueError: the sampler's parameters do not suit the ladder.
         """
+        from diffusion_core.samplers.counting import evaluated_levels  # it needs torch
+
         return len(evaluated_levels(self, sigmas))
 
     def asked(self, sigmas: tuple[float, ...]) -> tuple[float, float]:
         """The smallest level above 0 and the largest that the ladder has or a run of it asks a network for."""
+        from diffusion_core.samplers.counting import evaluated_levels
+
         levels = [sigma for sigma in (*sigmas, *evaluated_levels(self, sigmas)) if sigma > 0]
         return min(levels), max(levels)
 

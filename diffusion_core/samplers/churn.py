@@ -1,15 +1,21 @@
 """Samplers that add their noise before the step: Euler and Heun with the churn of Karras et al."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import Any, ClassVar, Self
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from diffusion_core.fields import check_range
-from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.samplers.base import Sampler
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffusion_core.samplers.base import Eps, Noise
+
 
 MAX_GAMMA = math.sqrt(2) - 1
 HEUN_STEP = """\

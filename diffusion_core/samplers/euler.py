@@ -10,18 +10,24 @@ With beta = 0, sigma' - sigma = -alpha sigma. This is Euler on the probability-f
 noise in the notation of other papers (eta, churn and more).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from diffusion_core.fields import check_positive, check_range
-from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.dialects import alpha_beta, dialects, eta_from_beta
 from diffusion_core.schedules.sigma import alpha_beta_ratio
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffusion_core.samplers.base import Eps, Noise
+
 
 STEP = """\
 up = {eta} * after * math.sqrt(1 - (after / now) ** 2)  # standard deviation of the fresh noise

@@ -1,18 +1,23 @@
 """Restart sampling: a deterministic sampler that jumps back up, with much noise at once, over chosen intervals."""
 
+from __future__ import annotations
+
 import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from diffusion_core.fields import check_range
-from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.churn import HEUN_STEP, Heun, heun_step
 from diffusion_core.schedules.sigma import check_ends, check_n_steps, karras
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffusion_core.samplers.base import Eps, Noise
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Its name is not enough: a class of this package may have the same name, and the user's code may change. So the identity
 of a config includes this hash. What the module imports, reads or replaces is not in it: a change of that is met by the
-spot check of what is stored (stages/spot_check.py).
+spot check of what is stored (run/believe.py).
 """
 
 import hashlib
@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from experiments.own.user_code import told
 
 OURS = ("diffusion_core", "experiments", "reports")
 OWN = "sigmabench_own_sweep"  # the name under which a user's sweep file is imported
@@ -97,8 +99,10 @@ def check_told_apart(value: Any) -> None:
         raise ValueError(f"{name}: it compares its values in its own way, so two could be taken for one; {HOW}")
     try:
         hash(value)
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}: its fields must not change, so use a tuple instead of a list") from None
+    except Exception as error:
+        raise ValueError(
+            f"{name}: {told(error)}: its fields must not change, so use a tuple instead of a list"
+        ) from None
     if extra := sorted(set(getattr(value, "__dict__", {})) - {field.name for field in fields(kind)}):
         raise ValueError(f"{name}: {', '.join(extra)}: set, but no field, so not part of its identity; {HOW}")
     found: Any = sys.modules.get(kind.__module__)

@@ -4,13 +4,16 @@ import json
 import math
 import os
 import shlex
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from experiments.own.user_code import of_user
 from experiments.run import conclusion, dry_run, execute, folder
 from experiments.run.cache import Cache
 from experiments.run.calibration import Machines, chosen
@@ -25,6 +28,7 @@ from experiments.run.tables import Made, tabulated
 from reports.terminal import Terminal, said
 
 FIRST, LAST = 0.6, 0.9  # of `Study.limit`: for the first settings, and for all; scores and the report take the rest
+MOST_SETTINGS = 100_000
 KINDS = ("networks", "references", "samples", "scores", "floors", "timings", "curves", "features")  # of the cache
 
 
@@ -69,76 +73,106 @@ def answer(study: Study, options: Options = Options(), name: str = "") -> Answer
         CacheError: the cache cannot be read or written.
     """
     start, console, cache = time.time(), Terminal(), Cache(options.store)
-    say, out = partial(console.print, soft_wrap=True), options.directory(name or study.page)
+    out = options.directory(name or study.page)
     _check_given(study, options, out, cache)
     if options.data_root is not None:
         os.environ["SIGMABENCH_DATA"] = str(options.data_root)  # for workers too
-    with said(console, lambda: "loading data, features and networks"):
-        planner = _Planner(study, Machines.alike(options.machine()))
-        settings = _controlled(study)
-        runs = planner.runs(settings)
-        check_plan(runs)
-        _check_baselines(study, runs)
-        part = runs if options.only is None else only(runs, options.only)  # before anything is timed
-    if options.given_precision == "auto":
-        with said(console, lambda: "timing the network"):
-            planner = replace(planner, machines=chosen(runs, options.machine(), cache, options.alone, say))
-        runs = planner.runs(settings)
-    part = runs if options.only is None else only(runs, options.only)
-    possible = [run for run in part if not run.impossible]
-    if not possible:
-        raise ValueError(part[0].impossible if part else "settings: there are none")
+    planner, runs, part = _planned(study, options, cache, console)
     if text := impossible(part):
         console.print(f"note: {text}", style="yellow", soft_wrap=True)
-    how: dict[str, Any] = {"workers": options.workers or 1, "ray_address": options.ray_address}
-    how |= {"gpus_per_run": options.gpus_per_run or 1.0}
     if options.dry_run:
-        plan = dry_run.show(part, cache, options.workers or 1, say)
+        plan = dry_run.show(part, cache, options.workers or 1, study.uncounted, partial(console.print, soft_wrap=True))
         _say({"experiment": study.page, "dry_run": True} | plan)
         return Answer(out)
     folder.earlier(out)
     with folder.held(out):
-        with said(console, lambda: "checking the network and the settings"):
-            warnings, notes = doubts(possible), [*study.notes, *remarks(possible)]
-        if options.only:
-            asked = f"--only {shlex.quote(options.only)}"
-            notes.append(f"a part of the experiment was run, {len(part)} of {len(runs)} runs: {asked}")
-        if planner.machines.why:
-            notes.append(planner.machines.why)
-        for kind, text in (*(("note", note) for note in notes), *(("warning", warning) for warning in warnings)):
-            console.print(f"{kind}: {text}", style="yellow", soft_wrap=True)
+        notes = _noted(planner, runs, part, options, console)
         cache.logs = folder.logs(out)
-        limit = study.limit
-        first = part if limit == math.inf else _spread(part)
-        worked = execute.execute(first, cache, console, until=start + FIRST * limit, **how)
-        evaluations, made = worked.evaluations, Made.of(study.page, part, cache, worked.failed)
-        if options.only is None and not worked.interrupted:
-            room = math.inf  # if all was in the cache, the pace is not known
-            if limit < math.inf and evaluations:
-                room = (start + LAST * limit - time.time()) * evaluations / (time.time() - start)
-            if further := planner.runs(study.then(made, room, say)):
-                part = [*part, *further]
-                failed = worked.failed
-                worked = execute.execute(part, cache, console, until=start + LAST * limit, **how)
-                evaluations += worked.evaluations
-                made = Made.of(study.page, part, cache, {**failed, **worked.failed})
-        report = None
+        planned, made, worked = _worked(planner, part, options, cache, start, console)
+        report = None if worked.interrupted else _written(study, made, out, options, notes, console)
         if worked.interrupted:
+            folder.clear(out)  # of an earlier run, whose report would not fit the table
             folder.write_rows(out / "table.csv", made.rows.values())
-        else:
-            with said(console, lambda: "intervals, figures and the report"):
-                result = tabulated(study, made)
-                info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": options.preset}
-                info |= {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes, *warnings]}
-                folder.clear(out)
-                folder.write_tables(out, result.tables, result.pictures)
-            study.finish(out, made, result, say)
-            report = folder.write(out, info)
         done = Answer(out, [*made.rows.values()], report, made.failed, worked.interrupted)
-        _conclude(study, done, options, len(part), time.time() - start, evaluations, console)
+        _conclude(study, done, options, planned, time.time() - start, worked.evaluations, console)
     if worked.interrupted:
         raise KeyboardInterrupt
     return done
+
+
+def _planned(study: Study, options: Options, cache: Cache, console: Terminal) -> tuple[_Planner, list[Run], list[Run]]:
+    """The planner on the machines that are chosen here, all runs, and those that --only asks for."""
+    with said(console, lambda: "loading data, features and networks"):
+        planner = _Planner(study, Machines.alike(options.machine()))
+        settings = _controlled(study)
+        runs = part = planner.runs(settings)
+        check_plan(runs)
+        _check_baselines(study, runs)
+        if options.only is not None:  # before anything is timed
+            part = only(runs, options.only)
+    if all(run.impossible for run in part):
+        raise ValueError(part[0].impossible if part else "settings: there are none")
+    if options.given_precision == "auto":
+        say = partial(console.print, soft_wrap=True)
+        with said(console, lambda: "timing the network"):
+            planner = replace(planner, machines=chosen(runs, options.machine(), cache, options.alone, say))
+        runs = planner.runs(settings)
+        part = runs if options.only is None else only(runs, options.only)
+    return planner, runs, part
+
+
+def _noted(
+    planner: _Planner, runs: Sequence[Run], part: Sequence[Run], options: Options, console: Terminal
+) -> list[str]:
+    """What readers of the numbers should know; it is also said on the terminal."""
+    possible = [run for run in part if not run.impossible]
+    with said(console, lambda: "checking the network and the settings"):
+        warnings, notes = doubts(possible), [*planner.study.notes, *remarks(possible)]
+    if options.only:
+        asked = f"--only {shlex.quote(options.only)}"
+        notes.append(f"a part of the experiment was run, {len(part)} of {len(runs)} runs: {asked}")
+    if planner.machines.why:
+        notes.append(planner.machines.why)
+    for kind, text in (*(("note", note) for note in notes), *(("warning", warning) for warning in warnings)):
+        console.print(f"{kind}: {text}", style="yellow", soft_wrap=True)
+    return [*notes, *warnings]
+
+
+def _worked(
+    planner: _Planner, part: list[Run], options: Options, cache: Cache, start: float, console: Terminal
+) -> tuple[int, Made, execute.Worked]:
+    """How many runs there are in the end, what they gave, and how the work ended."""
+    how: dict[str, Any] = {"workers": options.workers or 1, "ray_address": options.ray_address}
+    how |= {"gpus_per_run": options.gpus_per_run or 1.0}
+    study, limit = planner.study, planner.study.limit
+    first = part if limit == math.inf else _spread(part)
+    worked = execute.execute(first, cache, console, until=start + FIRST * limit, **how)
+    made = Made.of(study.page, part, cache, worked.failed)
+    if options.only is not None or worked.interrupted:
+        return len(part), made, worked
+    room = math.inf  # if all was in the cache, the pace is not known
+    if limit < math.inf and worked.evaluations:
+        room = (start + LAST * limit - time.time()) * worked.evaluations / (time.time() - start)
+    further = planner.runs(study.then(made, room, partial(console.print, soft_wrap=True)))
+    if not further:
+        return len(part), made, worked
+    begun = [run for run in part if run in made.files or run.score_id in made.failed]  # what was left out stays out
+    then = execute.execute([*begun, *further], cache, console, until=start + LAST * limit, **how)
+    part = [*part, *further]
+    failed = {**worked.failed, **then.failed}
+    both = replace(then, failed=failed, evaluations=worked.evaluations + then.evaluations)
+    return len(part), Made.of(study.page, part, cache, failed), both
+
+
+def _written(study: Study, made: Made, out: Path, options: Options, notes: Sequence[str], console: Terminal) -> Path:
+    """Writes the result folder. Returns the path of its report."""
+    with said(console, lambda: "intervals, figures and the report"):
+        result = tabulated(study, made)
+        folder.clear(out)
+        folder.write_tables(out, result.tables, result.pictures)
+    study.finish(out, made, result, partial(console.print, soft_wrap=True))
+    info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": options.preset}
+    return folder.write(out, info | {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes]})
 
 
 def _spread(runs: Sequence[Run]) -> list[Run]:
@@ -158,7 +192,11 @@ def _check_given(study: Study, options: Options, out: Path, cache: Cache) -> Non
 
 def _controlled(study: Study) -> list[Setting]:
     """The settings; with an A/A control of the first if several are compared as usual and none of them is a control."""
-    settings = [*study.settings()]
+    file = getattr(sys.modules.get(type(study).__module__), "__file__", None)
+    with of_user("settings()", file=file and Path(file)):
+        settings = [*islice(study.settings(), MOST_SETTINGS + 1)]
+    if len(settings) > MOST_SETTINGS:
+        raise ValueError(f"settings(): it yields more than {MOST_SETTINGS:,} settings")
     if type(study).compare is not Study.compare or len(settings) < 2:
         return settings
     if any(not isinstance(one, Setting) or one.group == CONTROL for one in settings):
@@ -174,8 +212,15 @@ def _check_baselines(study: Study, runs: Sequence[Run]) -> None:
     first: dict[Any, Run] = {}
     for run in runs:
         first.setdefault((run.setting.group, run.setting.budget), run)
+    for run in runs:
+        one, other = run.setting, first[run.setting.group, run.setting.budget].setting
+        if one.group != CONTROL and (one.n, one.networks, one.draw) != (other.n, other.networks, other.draw):
+            raise ValueError(
+                f"{one.label!r} and {other.label!r} of {one.group!r} cannot be compared: n, networks and draw must be "
+                "equal in a group, since images are compared one by one"
+            )
     for run in first.values():
-        if run.impossible and len(runs) > 1:
+        if run.impossible and any(other.setting != run.setting for other in runs):
             raise ValueError(
                 f"{run.setting.label!r} is the first setting of {run.setting.group!r}, so all others are compared with "
                 f"it, but it cannot be run: {run.impossible}"

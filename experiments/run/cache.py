@@ -15,10 +15,11 @@ This is all of the storage, the resuming and the sharing of work:
 
 import json
 import logging
+import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from experiments.run.artifact import (
 )  # fmt: skip
 from experiments.run.identity import SCHEMA, canonical, holds, identity, plain_json
 
+PAUSE = 0.1  # seconds between looks at a file that another process makes
 Made = tuple[Tensors, Mapping[str, Any]]  # tensors, and facts as JSON
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,8 @@ class Cache:
         mixed: those of them whose network or sampler makes new samples too, so that stored and new ones may meet.
         notes: a folder in which the processes of one command tell each other what they made, checked or tried in vain.
         logs: a folder for the traceback of each run that fails.
+        crowded: whether several runs of this command share a device at a time, so that their seconds say little.
+        waits: for a file that another process makes; else there is other work meanwhile, and that is Busy.
         known: files that this process believes, and why others could not be made: a failure is tried once per command.
         made, checked: of these, those made here, and those made here or checked.
         condemned: the code whose files did not pass a check.
@@ -74,6 +78,8 @@ class Cache:
     mixed: frozenset[str] = frozenset()
     notes: Path | None = None
     logs: Path | None = None
+    crowded: bool = False
+    waits: bool = True
     known: "dict[Path, Artifact | Exception]" = field(default_factory=dict)
     made: set[Path] = field(default_factory=set)
     checked: set[Path] = field(default_factory=set)
@@ -86,7 +92,7 @@ class Cache:
     @property
     def shared(self) -> tuple[Any, ...]:
         """What the processes of a command share, for `Cache(*shared)`."""
-        return self.root, self.spot, self.mixed, self.notes, self.logs
+        return self.root, self.spot, self.mixed, self.notes, self.logs, self.crowded
 
     def log(self, name: str) -> None:
         """Writes the traceback of the current error."""
@@ -113,7 +119,7 @@ class Cache:
             check: raises Differs unless a part of a stored file comes out the same again; None where none is due.
 
         Raises:
-            Busy: another process makes it.
+            Busy: another process makes it, and this one does not wait.
             CacheError: it cannot be read or written.
             Whatever `make` or `check` raises, again at each call in this command.
         """
@@ -126,7 +132,7 @@ class Cache:
         text = plain_json({"schema": SCHEMA, "kind": kind, "config": canonical(config)})
         stored = self._read(path, text)
         if stored is None or stored.sources != wanted or self._is_due(stored, check):
-            with locked(path) as aside:
+            with self._locked(path) as aside:
                 stored = self._read(path, text, quiet=True)  # as the process has left it that held the lock before
                 try:
                     if stored is None or stored.sources != wanted or not self._passes(stored, check):
@@ -139,6 +145,19 @@ class Cache:
                     raise
         self.known[path] = stored
         return stored
+
+    @contextmanager
+    def _locked(self, path: Path) -> Iterator[Path]:
+        with ExitStack() as stack:
+            while True:
+                try:
+                    aside = stack.enter_context(locked(path))
+                    break
+                except Busy:
+                    if not self.waits:
+                        raise
+                time.sleep(PAUSE)
+            yield aside
 
     def _read(self, path: Path, config: str, quiet: bool = False) -> Artifact | None:
         """The artifact at `path`; None if there is none, or a damaged one, or the answer to another question."""

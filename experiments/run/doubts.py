@@ -68,6 +68,8 @@ def _of_runs(runs: Sequence[Run]) -> Iterator[str]:
             f"data={reference.data!r}; use --features natural"
         )
     yield from _of_images(images_of(reference.data))
+    for trained in dict.fromkeys(run.network for run in runs if isinstance(run.network, Trained)):
+        trained.asked()  # refuses what training would, at once
     for run in runs:
         yield from _of_ladder(run)
     yield from _of_equal_settings(runs)

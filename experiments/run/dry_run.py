@@ -26,7 +26,9 @@ from reports.schema import COLUMNS
 TYPICAL_SE = {"digits": 0.046}
 
 
-def show(runs: Sequence[Run], cache: Cache, workers: int, say: Callable[[str], object]) -> dict[str, Any]:
+def show(
+    runs: Sequence[Run], cache: Cache, workers: int, uncounted: str, say: Callable[[str], object]
+) -> dict[str, Any]:
     """Says what would be run. Returns the same numbers as a dict."""
     left, out = missing(runs, cache), dict[str, Any]()
     every = missing(runs, Cache(cache.root / "nothing"))
@@ -45,6 +47,8 @@ def show(runs: Sequence[Run], cache: Cache, workers: int, say: Callable[[str], o
         who = f" for each of {workers} workers" if workers > 1 else ""
         text += f"; {duration(seconds)} at {rate:,.0f} a second{who}, timed on this machine just now"
     say(text)
+    if uncounted:
+        say(f"not counted above: {uncounted}")
     size, words = detectable(runs, cache) or (None, "")
     if words:
         say(words)

@@ -3,9 +3,10 @@
 import math
 import multiprocessing
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,11 +15,14 @@ from typing import Any
 from experiments.run.artifact import disk_errors
 from experiments.run.cache import Cache
 from experiments.run.cluster import on_ray
+from experiments.run.hardware import visible_cards
 from experiments.run.identity import identity
 from experiments.run.plan import Run, check_plan
 from experiments.run.work import Begin, Failed, advance_in, in_processes, network, work
 from reports.formats import duration
 from reports.terminal import Terminal, said
+
+NOTES, OLD = ".notes-", 7 * 86_400  # of a running command; seconds without a note after which it is taken for dead
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,15 @@ def execute(
     """
     check_plan(runs)
     cache.spot, cache.mixed = due(runs, cache)
+    cache.crowded = _crowded(runs[0].machine.device, workers, ray_address, gpus_per_run)
     left = missing(runs, cache)
     beside = side_by_side(runs, left) if workers == 1 and not ray_address else []
     together = min(runs[0].machine.threads // beside[0].network.machine.threads, len(beside)) if beside else 1
     made = multiprocessing.RawArray("d", max(workers, together))
     with disk_errors(cache.root):
         cache.root.mkdir(parents=True, exist_ok=True)
-        notes = TemporaryDirectory(prefix=".notes-", dir=cache.root, ignore_cleanup_errors=True)
+        _forget_killed(cache.root)
+        notes = TemporaryDirectory(prefix=NOTES, dir=cache.root, ignore_cleanup_errors=True)
     with notes as folder, shown(left, console, lambda: sum(made)) as begin:
         cache.notes = Path(folder)
         try:
@@ -76,6 +82,21 @@ def execute(
         finally:
             cache.notes = None
     return Worked(failed, False, _made(left))
+
+
+def _forget_killed(root: Path) -> None:
+    """Removes the notes of commands that were killed, and so could not."""
+    for folder in root.glob(f"{NOTES}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > OLD:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _crowded(device: str, workers: int, ray_address: str | None, gpus_per_run: float) -> bool:
+    """Whether several runs share a device at a time."""
+    if ray_address:
+        return device != "cuda" or gpus_per_run < 1
+    return workers > (max(len(visible_cards()), 1) if device == "cuda" else 1)
 
 
 def _made(left: Mapping[str, Mapping[Path, float]]) -> float:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diffusion_core.adapters import Adapter
 from diffusion_core.data import check_name, resolve
@@ -15,7 +15,9 @@ from experiments.run.cache import Cache
 from experiments.run.identity import LABEL
 from experiments.run.machine import Machine
 from experiments.run.networks import Advance, OfPixels, images_of
-from experiments.run.study import Study
+
+if TYPE_CHECKING:
+    from experiments.run.study import Study
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def _content(source: str, data: str, label: int | Literal["balanced"] | None, ma
     return external.known_by(external.fingerprint(source), behaviour(model, images_of(data), machine.device))
 
 
-def adapter_of(study: Study, device: str = "cpu") -> Adapter | None:
+def adapter_of(study: "Study", device: str = "cpu") -> Adapter | None:
     """The adapter that a study's network has; None if it has none."""
     if ":" not in study.network:
         return None
@@ -80,7 +82,7 @@ def adapter_of(study: Study, device: str = "cpu") -> Adapter | None:
     return model if isinstance(model, Adapter) else None
 
 
-def scale_of(study: Study) -> float:
+def scale_of(study: "Study") -> float:
     """`Study.data_std`."""
     if (adapter := adapter_of(study)) is not None:
         return float(f"{adapter.scale:.6g}")

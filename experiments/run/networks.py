@@ -216,14 +216,14 @@ class Trained(OfPixels):
         precision = self.machine.precision
         return model, train(model, x0, self.noise, n_images=self.images_seen, precision=precision, **options)
 
-    def _asked(self) -> tuple[Tensor, Tensor]:
+    def asked(self) -> tuple[Tensor, Tensor]:
         """What the noise distribution and the weighting answer, at the sizes at which training asks them."""
         last = self.images_seen % self.batch_size or self.batch_size
         levels = believe.levels_of(self.noise, self.stratified, self.batch_size, last)
         return levels, believe.weights_of(self.weighting, self.batch_size)
 
     def _train(self, advance: Advance) -> Made:
-        before, (model, steps) = self._asked(), self.training()
+        before, (model, steps) = self.asked(), self.training()
         start, seen, losses = perf_counter(), list[int](), list[Tensor]()
         first, numbers = beginning(model, steps)
         for step in chain(first, steps):
@@ -231,7 +231,7 @@ class Trained(OfPixels):
             seen.append(step.images_seen)
             losses.append(step.loss)
         seconds, curve = perf_counter() - start, thinned(seen, torch.stack(losses).tolist())
-        for what, answer, again in zip(("noise", "weighting"), before, self._asked(), strict=True):
+        for what, answer, again in zip(("noise", "weighting"), before, self.asked(), strict=True):
             if not torch.equal(answer, again):
                 raise ValueError(f"{what}: it gives other values after this training than before it")
         weights = {f"{WEIGHTS}{name}": value for name, value in model.state_dict().items()}

@@ -1,6 +1,7 @@
 """Options that all experiments share: where they run and where their results go. It imports no torch."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -79,6 +80,8 @@ class Options(Result, Running, Cluster):
     def __post_init__(self) -> None:
         for name in ("out", "data_root", "store"):
             if path := str(getattr(self, name) or ""):
+                if re.match(r"\w+:/", path):  # Path makes one slash of two
+                    raise ValueError(f"{name}={path!r}: it must be a folder; copy one that lies elsewhere")
                 try:
                     object.__setattr__(self, name, self.home / Path(path).expanduser())
                     path.encode()  # as reports will

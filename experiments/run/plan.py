@@ -36,7 +36,7 @@ class Reference:
     """The real images that samples are compared with, in one feature space."""
 
     data: str
-    features: str  # see config/names.py; VALUES for samples that are floats
+    features: str  # see distances/spaces.py; VALUES for samples that are floats
     features_id: str  # hash of the extractor's weights
     weights: Path | None = field(default=None, metadata=LABEL)  # their file; None for the extractor's own
 
@@ -182,12 +182,12 @@ def _reference(study: Study, data: str) -> Reference:
 
 def _network(study: Study, data: str, training: Machine, sampling: Machine) -> Network:
     """The network that the option --network names; a trained one is the first."""
+    if study.label is not None and ":" not in study.network:
+        raise ValueError(f"label={study.label}: it needs --network diffusers:FOLDER")
     if study.network == "exact":
         return Exact(data, study.held_out, machine=replace(sampling, precision="fp32", compiled=False))
     if ":" in study.network:
         return Foreign.of(study.network, data, study.label, sampling)
-    if study.label is not None:
-        raise ValueError(f"label={study.label}: it needs --network diffusers:FOLDER")
     one_of("network", study.network, (*TRUNKS, "exact", *external.SPELLINGS))
     images = images_of(data)
     if (side := images.shape[1]) != SIDE:

@@ -134,6 +134,8 @@ class Setting:
             raise ValueError(f"sampler={self.sampler!r}: it must be one such as Euler(0.5), of a subclass of Sampler")
         if not (hasattr(self.ladder, "name") and callable(getattr(self.ladder, "sigmas", None))):
             raise ValueError(f"ladder={self.ladder!r}: it must be one such as Ladder(n_steps=16)")
+        if not isinstance(self.training, Mapping):
+            raise ValueError(f"training={self.training!r}: it must be a dict, such as {{'lr': 1e-3}}")
         check_range("draw", self.draw, 0)
         for name in ("budget", "n", "networks"):
             if (value := getattr(self, name)) is not None:

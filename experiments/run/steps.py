@@ -55,10 +55,12 @@ def sample(run: Run, cache: Cache, advance: Advance) -> Artifact:
     network = run.network.made(cache, advance)
     due = cache.spot is None or run.samples_id in cache.spot or has_own_code(run)
     check = partial(_check_samples, run, network, run.samples_id in cache.mixed) if due else None
-    return cache.cached("samples", run, lambda: _sampled(run, network, advance), [network] if network else [], check)
+    return cache.cached(
+        "samples", run, lambda: _sampled(run, network, advance, cache.crowded), [network] if network else [], check
+    )
 
 
-def _sampled(run: Run, network: Artifact | None, advance: Advance) -> Made:
+def _sampled(run: Run, network: Artifact | None, advance: Advance, crowded: bool) -> Made:
     run.machine.pin()
     loaded, device, everyone = run.network.load(network), run.machine.device, range(run.n)
     film, model = TrajectoryRecorder(run.sigmas), CountingModel(_ready(loaded, run, run.batch_size))
@@ -90,7 +92,7 @@ def _sampled(run: Run, network: Artifact | None, advance: Advance) -> Made:
         "nfe": int(nfe) if nfe.is_integer() else nfe,
         "seconds": seconds,
         "batch_size": run.batch_size,
-        "shared_device": device == "cpu" and others > SHARED_ABOVE,
+        "shared_device": crowded or (device == "cpu" and others > SHARED_ABOVE),
         "device": device_name(device),
         "film_sigmas": list(film.levels.values()) if "film" in tensors else [],
     }

@@ -72,6 +72,7 @@ class Study:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": SMOKE, "laptop": {}, "gpu": GPU}
     minutes: ClassVar[str] = "minutes on two cores"  # of the preset laptop
     examples: ClassVar[Sequence[str]] = ()  # arguments to show
+    uncounted: ClassVar[str] = ""  # what a dry run does not count
     of_training: ClassVar[Sequence[str]] = ("recipe", "train_images", "seeds")  # options of networks trained here
 
     data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mnist5k"
@@ -97,16 +98,18 @@ class Study:
     inception-v3-compat FD and KD are called FID and KID."""
     feature_weights: Annotated[Path | None, shown("FILE", "downloaded if needed")] = None
     """Weights of the feature extractor."""
+    batch_size: Annotated[int, tyro.conf.arg(help_behavior_hint="(default: the machine's)")] = 0
+    """Samples per network evaluation; part of a run's identity. Lower it if memory runs out."""
     first_seed: Hidden[int] = 1  # of training; recipes are tuned on seed 0
     warmup_images: Hidden[int] = 10_000
     held_out: Hidden[int] = 0  # images at the end of the data set that training does not see; at most a tenth of them
-    batch_size: Hidden[int] = 0  # samples per network evaluation; 0 for the machine's default
 
     def __post_init__(self) -> None:
         """ValueError for a value of another type or range; in a list also for two that look the same in a table."""
         check_fields(self)
         check_range("seeds", self.seeds, 1, 1_000)
         check_range("n_samples", self.n_samples, 1, 1_000_000)
+        check_range("batch_size", self.batch_size, 0, 1_000_000)
         for part in fields(self):
             if isinstance(value := getattr(self, part.name), tuple):
                 check_list(part.name, value)

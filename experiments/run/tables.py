@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from experiments.distances.real import METRICS, QUALITY
+from experiments.own.user_code import of_user
 from experiments.run import folder, steps
 from experiments.run.artifact import Artifact
 from experiments.run.cache import Cache
@@ -94,7 +95,10 @@ def tabulated(study: Study, made: Made) -> Result:
         for one in dict.fromkeys((run.reference, run.n) for run in made.files)
         for row in floor_rows(*one, made.cache)
     ]
-    comparisons = list(study.compare(made.sides))
+    with of_user("compare()"):
+        comparisons = list(study.compare(made.sides))
+    with of_user("more()"):
+        more = dict(study.more(made))
     families = Families.over(comparisons)
     tables = {
         "table.csv": [*made.rows.values()],
@@ -106,7 +110,7 @@ def tabulated(study: Study, made: Made) -> Result:
     }
     if any(isinstance(one, BestSet) for one in comparisons):
         tables["best_sets.csv"] = list(best_set_rows(comparisons, families, floors))
-    return Result(tables | dict(study.more(made)), dict(_pictures(made.files)))
+    return Result(tables | more, dict(_pictures(made.files)))
 
 
 def floor_rows(reference: Reference, n: int, cache: Cache) -> Iterator[Row]:

@@ -21,16 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from experiments.distances.real import METRICS
+from experiments.own.memory import out_of_memory
 from experiments.own.source import OWN, import_own
 from experiments.run import believe, steps
 from experiments.run.artifact import Busy, CacheError
-from experiments.run.cache import Cache, reason
+from experiments.run.cache import PAUSE, Cache, reason
 from experiments.run.hardware import visible_cards
 from experiments.run.networks import Advance
 from experiments.run.plan import Run
 from reports.edge import INTERRUPT
 
-PAUSE = 0.1  # seconds, when all that is left is made by other processes
+SMALLER = "; memory ran out: take a smaller --batch-size"
 KILLED = "; perhaps memory ran out: take fewer --workers"
 Failed = dict[str, str]  # score_id -> why it failed
 Answer = tuple[Failed, list[str]]  # of a worker, with its warnings
@@ -59,6 +60,7 @@ def work(
         run = todo.popleft()
         begin(run)
         try:
+            cache.waits = False
             make(run, cache, advance)
             waited = 0
         except Busy:
@@ -70,8 +72,10 @@ def work(
         except (KeyboardInterrupt, CacheError):
             raise
         except BaseException as error:  # a user's code may raise anything
-            failed[run.score_id] = reason(error)
+            failed[run.score_id] = reason(error) + SMALLER * out_of_memory(error)
             cache.log(run.score_id)
+        finally:
+            cache.waits = True
         if INTERRUPT.is_set():  # a library may have swallowed its KeyboardInterrupt
             raise KeyboardInterrupt
     if len(cache.condemned) > condemned:  # something has changed beneath the cache: check all of it

@@ -5,7 +5,6 @@ Every extractor resizes images itself, as torch-fidelity's do (inception-v3-comp
 several sizes are therefore no difficulty: each is resized by itself.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,6 @@ from experiments.scoring.ahead import ahead
 from experiments.scoring.inputs import ImageSet
 from experiments.scoring.progress import steps
 
-LOG = logging.getLogger(__name__)
 SMALL = 64 * 64 * 3  # bytes of an image, below which one thread reads as fast as several, and leaves the cores alone
 CURVE, CURVE_BYTES = 1000, 2**22  # real images of which the texture with noise is measured, and their size
 
@@ -40,7 +38,7 @@ class Described:
 
     Args:
         features: float32 (n, d).
-        texture: float64 (n,), see metrics/texture.py; NaN for images that are too small.
+        texture: float64 (n,), see distances/texture.py; NaN for images that are too small.
         sizes: (n, 2) height and width.
     """
 

@@ -44,7 +44,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Side:
-    """One set of images against real ones. `grain` is its fine noise, as a noise level (see metrics/texture.py)."""
+    """One set of images against real ones. `grain` is its fine noise, as a noise level (see distances/texture.py)."""
 
     name: str
     values: Mapping[str, Estimate]

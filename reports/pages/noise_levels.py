@@ -100,10 +100,14 @@ def conditions(run: Run) -> Section:
     found = pairs(run.of_kind("setting"))
     if not found:
         return sentences.conditions(run)
-    where = Prose(
-        f"Measured on {scope(found[0])}. {condition(found[0])} All of this is exploration. Verdicts are corrected for "
-        f"{plural(len(found), 'comparison')} (Holm), intervals are not: about one interval in 20 misses the truth."
+    ways = [str(pair.get("adjusted")) for pair in map(head, found)]
+    how = (  # results from before the intervals were simultaneous
+        f"Verdicts are corrected for {plural(len(found), 'comparison')} (Holm), intervals are not: about one interval "
+        "in 20 misses the truth."
     )
+    if any(way.startswith("simultaneous") for way in ways):
+        how = "Its intervals hold all at once."
+    where = Prose(f"Measured on {scope(found[0])}. {condition(found[0])} All of this is exploration. {how}")
     few = head(found[0])["n_networks"] < ENOUGH_NETWORKS
     return sentences.conditions(run, where, *([Prose(SEEDS, "Caution")] if few else []))
 

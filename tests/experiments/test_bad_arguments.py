@@ -10,17 +10,31 @@ CASES = {
         (["--budgets", "0"], "error: budgets=0: it must be at least 1"),
         (["--search-seed", "99999999999999999999"], "error: search_seed=99999999999999999999: it must be between 0"),
         (["--samplers", "euler-split(split=-1)"], "error: split=-1.0: it must be at least 0"),
+        (["--time", "10"], "error: time='10': it must read like 90s, 10min or 2h"),
+        (["--default", "karras"], "error: default='karras': it must be a ladder and a sampler, such as"),
+        (["--settings", "karras, heun, at 0"], "error: settings='karras, heun, at 0': it must be a ladder and"),
+        (["--settings", "karras(sigma_max), heun"], "error: ladder='karras(sigma_max)': it must read like kar"),
+        (["--settings", "karras(end=1), heun"], "error: ladder='karras(end=1)': end=1: it must be 0, for a last step"),
+        (["--settings", "karras, eta much"], "error: sampler='eta much': it must be one of"),
+        (["--settings", "karas, heun"], "; did you mean karras?"),
+        (["--settings", "ddpm-leading(sigma_max=9), heun"], "ddpm-leading sets its own ends, so sigma_max cannot be g"),
     ],
     "beta": [
         (["--setting", "/nowhere.json"], "error: setting='/nowhere.json': it must be a settings.json that tune wrote"),
+        (["--setting", "x.json", "--sigma-min", "1"], "error: sigma_min, setting: the setting has its own ladder"),
         (["--betas", "0.99"], "error: beta=0.99: "),
-        (["--train-seeds", "0"], "error: train_seeds=0: "),
-        (["--n-samples", "1667"], "error: n_samples=1667: "),
+        (["--seeds", "0"], "error: seeds=0: it must be between 1 and 1,000"),
+        (["--seeds", "1000000000"], "error: seeds=1000000000: it must be between 1 and 1,000"),
+        (["--n-samples", "1667"], "error: n_samples=1667: it must be between 40 and 1666"),
+        (["--n-samples", "20"], "error: n_samples=20: it must be between 40 and"),
+        (["--n-samples=-5"], "error: n_samples=-5: it must be between 1 and 1,000,000"),
+        (["--n-steps", "0"], "error: n_steps=0: it must be between 1 and"),
+        (["--sigma-min", "0"], "error: sigma_min=0.0: it must be above 0 and below sigma_max=30.0"),
+        (["--explore-samples", "0"], "error: explore_samples=0: it must be at least 1"),
         (["--workers", "0"], "error: workers=0: it must be at least 1"),
         (["--workers", "2", "--ray-address", "auto"], "error: workers, ray_address: give one of them"),
         (["--gpus-per-run", "0.5"], "error: gpus_per_run=0.5: it needs --ray-address"),
         (["--workers", "2", "--gpus-per-run", "-1"], "error: gpus_per_run=-1.0: it must be above 0"),
-        (["--n-samples", "20"], "error: n_samples=20: it must be between 40 and 1,000,000"),
         (["--etas", "inf"], "error: etas=inf: it must be finite"),
         (["--etas", "nan"], "error: etas=(nan,): it must be a tuple: each a number"),
         (["--etas", "0.5", "0.50000001"], "error: etas: 0.5 is given twice, or differs too little"),
@@ -28,35 +42,43 @@ CASES = {
         (["--pareto-steps", "4", "4"], "error: pareto_steps: 4 is given twice"),
         (["--threads", "0"], "error: threads=0: it must be between 1 and"),
         (["--threads", "100000"], "error: threads=100000: it must be between 1 and"),
-        (["--seeds", "1000000000"], "error: train_seeds=1000000000: it must be between 1 and 1,000"),
         (["--data", ""], "error: --data: its value is empty; perhaps a variable of the shell has no value"),
-        (["--features", ""], "error: --features: its value is empty"),
         (["--store", ""], "error: --store: its value is empty"),
-        (["--store", "s3://b/f"], "error: store='s3://b/f': it must be a folder; copy one that lies elsewhere"),
-        (["--store", "/dev/null/x"], "error: store /dev/null/x: it is no folder: choose another place (--store)"),
+        (["--store", "s3://b/f"], "error: store='s3:/b/f': it must be a folder; copy one that lies elsewhere"),
+        (["--store", "/dev/null/x"], "error: /dev/null/x: a part of this path is no folder: choose another place"),
         (["--out", "a\udcff"], "error: out='a\\udcff': 'utf-8' codec can't encode"),
         (["--out", "~nobody-of-this-name/x"], "error: out='~nobody-of-this-name/x': Could not determine home"),
-        (["--store", "s", "--out", "s/tmp/x"], "/s/tmp/x': it lies in a folder of the store "),
+        (["--store", "s", "--out", "s/samples/x"], "/s/samples/x': it lies in a folder of the store "),
         (["--out", "/dev/null/x"], "error: out='/dev/null/x': nothing can be written there: Not a directory"),
+        (["--only", "mode =="], "error: only='mode ==': invalid syntax; it may have columns, numbers, texts"),
+        (["--features", "digit"], "error: features='digit': it must be one of"),
     ],
     "ladders": [
         (["--samplers", "dpm++2n"], "; did you mean dpm++2m?"),
+        (["--n-steps", "8"], "error: --n-steps: it is called --budgets now"),
         (["--sigma-min", "40"], "error: sigma_min=40.0: it must be above 0 and below sigma_max=30.0"),
-        (["--etas", "99", "--samplers"], "error: nothing to run: no setting that was asked for is feasible"),
+        (["--etas", "99", "--samplers"], "error: eta=99.0: at sigma'/sigma = "),  # nothing can be run
+        (["--budgets"], "error: budgets: at least one is needed"),
     ],
     "noise_levels": [
         (["--laws", "log-normal(p_mean=0,p_mean=1)"], "a parameter is given twice"),
         (["--laws", "log-normal(p_std=1e308)"], "error: noise log-normal(-0.507, 1e+308): its levels must be finite"),
         (["--laws"], "error: laws: at least one is needed"),
-        (["--model", "python:a:b"], "error: model: this experiment compares ways to train"),
+        (["--network", "python:a:b"], "error: network='python:a:b': this experiment compares ways to train"),
     ],
     "run": [
         (["--sampler", "euler(1, eta=0)"], "error: sampler='euler(1, eta=0)': a parameter is given twice"),
-        (["--sampler", "euler(eta=50)"], "sigma_down^2 = sigma'^2 - sigma_up^2 would be negative"),
-        (["--model", "somewhere"], "error: "),
-        (["--model", "python:a:b", "--law", "vp"], "error: law: they train a network, but --model brings one"),
-        (["--model", "python:a:b", "--train-images", "9"], "error: train_images=9: nothing is trained"),
-        (["--model-label", "3"], "error: model_label=3: it needs --model"),
+        (["--sampler", "euler(eta=50)"], "error: eta=50.0: at sigma'/sigma = "),
+        (["--network", "smal"], "; did you mean small?"),
+        (["--network", "python:nowhere:b"], "error: python:nowhere: there is no module file of this name in "),
+        (["--network", "checkpoint:/x"], "error: checkpoint:/x: there is no such file; it must be a networks/ID.safet"),
+        (["--network", "diffusers:/x"], "error: diffusers:/x: there is no such folder. Nothing is fetched"),
+        (["--network", "exact", "--law", "vp"], "error: law: nothing is trained, since --network brings a network"),
+        (["--network", "exact", "--seeds", "3"], "error: seeds: nothing is trained, since --network brings a network"),
+        (["--model", "small"], "error: --model: it is called --network now"),
+        (["--model-label=3"], "error: --model-label: it is called --label now"),
+        (["--label", "3"], "error: label=3: it needs --network diffusers:FOLDER"),
+        (["--network", "exact", "--label", "3"], "error: label=3: it needs --network diffusers:FOLDER"),
     ],
 }
 
@@ -66,9 +88,13 @@ CASES = {
     [(name, *case) for name, cases in CASES.items() for case in cases],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
-def test_bad_arguments_are_one_line_and_status_2(name: str, arguments: list[str], message: str, tmp_path: Path) -> None:
-    ended = typed(name, "--preset", "smoke", "--out", str(tmp_path), "--store", str(tmp_path), *arguments)
+def test_bad_arguments_are_one_line_and_status_2(
+    name: str, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = typed(name, "--preset", "smoke", "--out", str(tmp_path / "out"), "--store", str(tmp_path / "s"), *arguments)
     assert ended.refused(message), ended
+    assert not (tmp_path / "s").exists()  # nothing was made
 
 
 @pytest.mark.parametrize(("name", "meant"), [("bta", "beta"), ("noise-levels", "noise_levels"), ("stor", "store")])

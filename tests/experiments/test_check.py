@@ -9,27 +9,23 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from smoke import Ended, typed
 from times import level_of
 from torch import Tensor
 
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
+from diffusion_core.data import resolve
 from diffusion_core.exact import Empirical
-from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import ForeignConfig
-from experiments.config.identity import identity
-from experiments.config.trial import Trial
-from experiments.engine import dry_run
-from experiments.engine.doubts import doubts
-from experiments.engine.options import Options
-from experiments.engine.tasks import RunContext
 from experiments.own import external
 from experiments.own.behaviour import behaviour
-from experiments.stages import calibration
-from experiments.stages.sample import sample_stage
-from experiments.store import Store
-from experiments.studies.run import PRESETS
+from experiments.run import dry_run, steps, timings
+from experiments.run.cache import Cache
+from experiments.run.doubts import doubts
+from experiments.run.foreign import Foreign
+from experiments.run.machine import Machine
+from experiments.run.plan import Reference, Run, planned
+from experiments.run.setting import Ladder, Setting
+from experiments.sweep import OneSetting
 
 DATA = load("mnist5k")
 EXACT = Empirical(DATA.standardised()[:80] * DATA.std / 255 + DATA.mean / 255 - 0.5)  # on images in [-0.5, 0.5]
@@ -62,7 +58,7 @@ def broken(x: Tensor, sigma: Tensor) -> Tensor:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder, where this module can be named as --model python:test_check:NAME."""
+    """An empty current folder, where this module can be named as --network python:test_check:NAME."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     monkeypatch.setitem(sys.modules, "test_check", sys.modules[__name__])
     monkeypatch.chdir(tmp_path)
@@ -70,13 +66,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def checked(name: str, *arguments: str) -> Ended:
-    return typed("check", "--model", f"python:test_check:{name}", *arguments)
+    return typed("check", "--network", f"python:test_check:{name}", *arguments)
 
 
-def foreign(name: str) -> ForeignConfig:
-    found = Options(model=f"python:test_check:{name}", threads=1, precision="fp32").apply(PRESETS["smoke"]).foreign
-    assert found is not None
-    return found
+def foreign(name: str, data: str = "mnist5k") -> Foreign:
+    return Foreign.of(f"python:test_check:{name}", resolve(data), None, Machine())
+
+
+def run(name: str, ladder: Ladder, n: int = 40, batch: int = 0) -> Run:
+    setting = Setting("any", ladder, Euler(), final_denoise=name == "labelled")
+    return Run(setting, foreign(name), n, Machine(), Reference("mnist5k", "digits", "x"), batch)
 
 
 @pytest.mark.slow
@@ -125,7 +124,7 @@ def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.Mo
     np.savez(here / "x.npz", images=DATA.pixels[:60].numpy())
     with pytest.raises(ValueError, match=r"it was made for data='mnist5k' .*but data='npz:.* give both the same data, "
                        r'here load\("npz:[^@]*x.npz"\) in your file, or --data mnist5k$'):  # fmt: skip
-        Options(model="python:test_check:right").apply(replace(PRESETS["smoke"], data=f"npz:{here / 'x.npz'}"))
+        foreign("right", f"npz:{here / 'x.npz'}")
     summed_in_another_order = replace(DATA, mean=DATA.mean * (1 + 1e-14), std=DATA.std * (1 - 1e-14))
     assert external.load_foreign("python:test_check:right", summed_in_another_order, None, "cpu") is right
 
@@ -133,22 +132,19 @@ def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.Mo
 def test_images_of_another_size_need_a_network_from_elsewhere(here: Path) -> None:
     np.savez(here / "x.npz", images=DATA.pixels[:120, 0].repeat(1, 2, 2).numpy())
     data = f"npz48:{here / 'x.npz'}"
+    study = OneSetting(data=data, n_samples=40)
     with pytest.raises(
         ValueError, match="images of 48x48, but networks that are trained here take 32x32; other sizes need"
     ):
-        Options().apply(replace(PRESETS["smoke"], data=data))
-    options = Options(model="python:test_check:any_size", threads=1, precision="fp32")
-    study = options.apply(replace(PRESETS["smoke"], data=data))
-    assert study.foreign is not None and study.foreign.data.startswith(data + "@")
+        planned(study, study.settings(), Machine(), Machine())
+    study = replace(study, network="python:test_check:any_size")
+    (one,) = planned(study, study.settings(), Machine(), Machine())
+    assert one.network.data.startswith(data + "@") and one.network.shape == (1, 48, 48)
 
 
 def test_doubts_are_said_before_a_run(here: Path) -> None:
     def said(name: str, sigma_max: float = 30.0, sigma_min: float = 0.05) -> list[str]:
-        config = foreign(name)
-        samples = SampleConfig(
-            config, Ladder("geometric", 4, sigma_max, sigma_min), Euler(), 40, machine=config.machine
-        )
-        return doubts([Trial("test", "any", ScoreConfig(samples, ReferenceConfig("mnist5k", "digits", "x")))], None)
+        return doubts([run(name, Ladder("geometric", 4, sigma_max, sigma_min))])
 
     assert said("right") == []
     assert said("right", 900.0, 0.03) == [
@@ -157,32 +153,24 @@ def test_doubts_are_said_before_a_run(here: Path) -> None:
     ]
     (doubt,) = said("wrong")
     assert doubt.startswith("python:test_check:wrong: error at sigma") and "range may be wrong" in doubt
-    see = "; see python -m experiments check --model python:test_check:wrong"
+    see = "; see python -m experiments check --network python:test_check:wrong"
     assert doubt.endswith(see)
 
 
 @pytest.mark.slow
-def test_labels_follow_the_sample_in_every_kind_of_run(here: Path) -> None:
-    """In batches of any size, and in batches that are halved."""
-    config = foreign("labelled")
-    base = SampleConfig(config, Ladder(n_steps=4), Euler(), 70, machine=config.machine, final_denoise=True)
+def test_labels_follow_the_sample_in_batches_of_any_size(here: Path) -> None:
     expected = 25.5 * (torch.arange(70) % 10).view(-1, 1)
-
-    def pixels(store: Store, one: SampleConfig) -> Tensor:
-        return load_file(store.path("samples", identity(one)) / "samples.safetensors")["pixels"].float()
-
-    for batch_size in (7, 64, 70):
-        store = Store(here / f"{batch_size}")
-        sample_stage(replace(base, batch_size=batch_size), store, None, lambda n: None)
-        assert (pixels(store, base).flatten(1) - expected).abs().max() <= 0.6
+    for batch in (7, 32, LIMIT):
+        file = steps.sample(run("labelled", Ladder(n_steps=4), 70, batch), Cache(here / f"{batch}"), lambda n: None)
+        assert (file.tensors["samples"].float().flatten(1) - expected).abs().max() <= 0.6
 
 
 def test_a_network_with_labels_can_be_timed(here: Path) -> None:
-    config = foreign("labelled")
-    samples = SampleConfig(config, Ladder(n_steps=4), Euler(), 40, machine=config.machine)
-    assert dry_run._pace(samples, config, RunContext(Store(here / "store"))) > 0
-    result = calibration.forward(labelled, DATA.shape, "cpu", calibration.Mode(calibration.SAMPLING, 40, 1))()
-    assert isinstance(result, Tensor) and result.shape == (40, 1, 32, 32)
+    rate = dry_run._pace([run("labelled", Ladder(n_steps=4), 70, 70)])  # in batches that are halved
+    assert rate is not None and rate > 0
+    mode = timings.Mode(timings.SAMPLING, LIMIT, 1)
+    result = timings.forward(labelled, DATA.shape, "cpu", mode)()
+    assert isinstance(result, Tensor) and result.shape == (LIMIT, 1, 32, 32)
 
 
 @pytest.mark.parametrize(

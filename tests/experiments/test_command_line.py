@@ -3,24 +3,27 @@
 import subprocess
 import sys
 from dataclasses import fields, replace
-from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+from own_sweep import FILE, written
 from smoke import typed
 
-from diffusion_core import SAMPLERS
 from experiments import __main__ as program
-from experiments.command_line import commands, parse
-from experiments.config.denoisers import ForeignConfig
-from experiments.engine import provenance
-from experiments.engine.doubts import check_command
-from experiments.own.names import sampler
+from experiments.command_line import STUDIES, parse
+from experiments.run import folder
+from experiments.run.doubts import check_command
+from experiments.run.foreign import Foreign
+from experiments.run.study import Study
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "numpy", "pandas", "scipy", "torchvision", "matplotlib")
-OURS = ("beta", "ladders", "noise_levels", "run", "sweep", "tune")
-FILE = {"sweep": ["mine.py"]}  # arguments that must be given
+OURS = ("beta", "ladders", "noise_levels", "run", "tune")
+
+
+def preset(name: str, preset: str) -> Study:
+    return STUDIES[name](**STUDIES[name].presets[preset])
 
 
 def text_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -31,31 +34,30 @@ def text_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_every_experiment_is_found() -> None:
-    assert tuple(commands()) == OURS
-    for command in commands().values():
-        assert set(command.presets) == {"smoke", "laptop", "gpu"} and callable(import_module(command.module).main)
+    assert tuple(STUDIES) == OURS
+    for study in STUDIES.values():
+        assert set(study.presets) == {"smoke", "laptop", "gpu"} and study.question.endswith("?")
 
 
-@pytest.mark.parametrize(("name", "preset"), [*((name, "gpu") for name in OURS), ("beta", "smoke"), ("beta", "laptop")])
-def test_what_is_not_typed_has_the_value_of_the_preset(name: str, preset: str) -> None:
-    study, options = parse(name, [*FILE.get(name, []), "--preset", preset], "any")
-    usual = commands()[name].presets[preset]
-    assert study == (replace(usual, file=Path("mine.py")) if name == "sweep" else usual)  # type: ignore[call-arg]
-    assert options.given == {"preset"} and options.preset == preset
+@pytest.mark.parametrize(("name", "size"), [*((name, "gpu") for name in OURS), ("beta", "smoke"), ("beta", "laptop")])
+def test_what_is_not_typed_has_the_value_of_the_preset(name: str, size: str) -> None:
+    study, options, where = parse(name, ["--preset", size], "any")
+    assert (study, where) == (preset(name, size), name)
+    assert options.given == {"preset"} and options.preset == size
 
 
-@pytest.mark.parametrize(("name", "preset"), [*((name, "laptop") for name in OURS), ("beta", "gpu")])
+@pytest.mark.parametrize(("name", "size"), [*((name, "laptop") for name in OURS), ("beta", "gpu")])
 def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
-    name: str, preset: str, capsys: pytest.CaptureFixture[str]
+    name: str, size: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text, presets = text_of([name, f"--preset={preset}"], capsys), commands()[name].presets
-    sizes = f"laptop: {presets['laptop'].size}, {commands()[name].minutes}; gpu: {presets['gpu'].size}."
-    assert f"{sizes} The defaults below are those of --preset {preset}." in text
-    assert f"More networks give narrower intervals. (default: {presets[preset].train_seeds})" in text
+    text, laptop = text_of([name, f"--preset={size}"], capsys), preset(name, "laptop")
+    sizes = f"laptop: {laptop.size}, {laptop.minutes}; gpu: {preset(name, 'gpu').size}."
+    assert f"{sizes} The defaults below are those of --preset {size}." in text
+    assert f"More networks give narrower intervals. (default: {preset(name, size).seeds})" in text
     assert "Examples:" in text and "default: None" not in text and "{None}" not in text
-    for field in fields(presets[preset]):
+    for field in fields(laptop):
         option = f"--{field.name.replace('_', '-')}"
-        if option in text:
+        if f"{option} " in text:
             after = text[text.rindex(f"{option} ") :].removeprefix(option)
             assert after.split("(default")[0].strip(" [].ABCDEFGHIJKLMNOPQRSTUVWXYZ|"), option
 
@@ -63,7 +65,7 @@ def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
 @pytest.mark.parametrize(
     ("prog", "name"),
     [
-        *(("sigmabench", name) for name in ("", *OURS, *program.OTHERS, "report bench", "report publish")),
+        *(("sigmabench", name) for name in ("", *OURS, "sweep", *program.OTHERS, "report bench", "report publish")),
         *(("python -m experiments", name) for name in ("", "beta", "store")),
     ],
 )
@@ -81,14 +83,14 @@ def test_help_says_what_was_typed(
 def test_commands_to_copy_begin_with_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     for path, prog in {"/bin/sigmabench": "sigmabench", "experiments/__main__.py": "python -m experiments"}.items():
         monkeypatch.setattr(sys, "argv", [path, "run", "--law", "log-normal(0, 1)"])
-        assert provenance.command() == f"{prog} run --law 'log-normal(0, 1)'"
-        assert check_command(ForeignConfig("python:m:x")) == f"{prog} check --model python:m:x"
+        assert folder.command() == f"{prog} run --law 'log-normal(0, 1)'"
+        assert check_command(Foreign("python:m:x")) == f"{prog} check --network python:m:x"
 
 
 HELPS = f"""
 import contextlib, io, sys, time
 seconds, before = [], 0.0
-for arguments in {[["--help"], *([name, "--help"] for name in (*OURS, "store"))]}:
+for arguments in {[["--help"], *([name, "--help"] for name in (*OURS, "sweep", "store"))]}:
     import experiments.__main__ as command
     sys.argv = ["experiments", *arguments]
     with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
@@ -126,48 +128,35 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
     assert done.stderr == "interrupted: the same command goes on from what is stored, if anything is\n"
 
 
-def test_a_module_that_ends_the_program_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.single.main", lambda *arguments: sys.exit(0))
+def test_code_that_ends_the_program_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.run.answer.answer", lambda *arguments: sys.exit(0))
     ended = typed("run")
     assert ended.status == 2 and "error: code of yours calls sys.exit(0), which would end the run" in ended.stderr
 
 
-def test_options_of_all_groups_end_in_a_study_and_one_object() -> None:
-    typed = ["--etas", "0", "0.5", "--seeds=3", "--n-samples", "70", "--store", "s", "--preset", "smoke", "--dry-run"]
-    study, options = parse("beta", typed, "x")
-    usual = commands()["beta"].presets["smoke"]
-    assert study == replace(usual, etas=(0.0, 0.5), train_seeds=3, n_samples=70)
-    assert (options.store, options.preset, options.workers, options.dry_run) == (
-        Path("s").absolute(),
-        "smoke",
-        None,
-        True,
-    )
-    assert options.given == {"etas", "train_seeds", "n_samples", "store", "preset", "dry_run"}
+def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path) -> None:
+    words = ["--etas", "0", "0.5", "--seeds=3", "--n-samples", "70", "--store", "s", "--preset", "smoke", "--dry-run"]
+    study, options, _ = parse("beta", words, "x")
+    changed: dict[str, Any] = {"etas": (0.0, 0.5), "seeds": 3, "n_samples": 70}
+    assert study == replace(preset("beta", "smoke"), **changed)
+    parts = (options.store, options.preset, options.workers, options.dry_run)
+    assert parts == (Path("s").absolute(), "smoke", None, True)
+    assert options.given == {"etas", "seeds", "n_samples", "store", "preset", "dry_run"}
+    with pytest.raises(ValueError, match=r"^seeds=0: it must be between 1 and 1,000$"):
+        parse("beta", ["--seeds", "0"], "x")
+    assert "__post_init__" in vars(type(study))  # as before
+    own = written(tmp_path, FILE)
+    sweep, _, name = parse("sweep", ["--seeds", "3", str(own), "--preset", "smoke"], "x")
+    assert (type(sweep).__name__, sweep.seeds, name) == ("Asked", 3, "mine")
 
 
 def test_paths_stay_where_the_command_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever working folder the code of a user's model or sampler chooses."""
+    """Whatever working folder the code of a user's network or sampler chooses."""
     monkeypatch.chdir(tmp_path)
-    _, options = parse("run", ["--store", "kept", "--data-root", "~/data", "--feature-weights", "w"], "x")
-    _, chosen = parse("run", ["--out", "mine", "--store", "/b/f"], "x")
+    _, options, name = parse("run", ["--store", "kept", "--data-root", "~/data"], "x")
+    _, chosen, _ = parse("run", ["--out", "mine", "--store", "/b/f"], "x")
     monkeypatch.chdir("/")
     assert (options.store, options.data_root) == (tmp_path / "kept", Path.home() / "data")
-    assert (options.feature_weights, chosen.store) == (tmp_path / "w", Path("/b/f"))
-    assert [one.directory("run") for one in (options, chosen)] == [tmp_path / "runs/run-laptop", tmp_path / "mine"]
+    assert chosen.store == Path("/b/f")
+    assert [one.directory(name) for one in (options, chosen)] == [tmp_path / "runs/run-laptop", tmp_path / "mine"]
     assert [options.shown(path) for path in (tmp_path / "a/b", "/c")] == ["a/b", "/c"]
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
-        ("ddim", "euler(eta=0)"), ("ddpm", "euler(eta=1)"), ("euler-ancestral", "euler(eta=1)"),
-        ("euler-ancestral(eta=0.5)", "euler(eta=0.5)"),
-    ],
-)  # fmt: skip
-def test_other_peoples_names_can_be_typed(typed: str, meant: str) -> None:
-    assert sampler(typed) == sampler(meant)
-
-
-def test_labels_of_samplers_are_their_names_in_the_table() -> None:
-    assert {name: kind.label for name, kind in SAMPLERS.items()} == {name: name for name in SAMPLERS}

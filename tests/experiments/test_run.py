@@ -1,46 +1,50 @@
-"""One run by hand, and runs of models that were not trained here."""
+"""One run by hand; networks that were not trained here; how commands end: exit statuses, the line of JSON, logs."""
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from smoke import smoke
+from studies import plan
 
 from diffusion_core.data import load
 from diffusion_core.exact import Empirical
-from experiments.config.identity import identity
-from experiments.engine.options import Options
-from experiments.single import trials
-from experiments.studies.run import PRESETS
+from experiments.run import steps
+from experiments.sweep import OneSetting
 
 digits = Empirical(load("mnist5k").standardised(slice(200)))  # its samples are these images
+FEW = ["--n-steps", "3", "--n-samples", "40"]
 
 
 def test_every_choice_is_in_the_identity() -> None:
-    changes = {
+    changes: dict[str, Any] = {
         "law": "log-uniform", "weighting": "x0", "parameterisation": "eps", "network": "paper", "stratified": False,
-        "stable_above": 1.0,
+        "stable_above": 1.0, "recipe": "plain", "held_out": 3, "train_images": 9, "warmup_images": 9, "first_seed": 7,
         "ladder": "karras", "n_steps": 7, "sigma_max": 20.0, "sigma_min": 0.1, "sampler": "heun", "final_denoise": True,
+        "n_samples": 41, "batch_size": 7,
     }  # fmt: skip
-    study = PRESETS["smoke"]
-    usual = {identity(trial.score) for trial in trials(study, 0.55)}
+    study = OneSetting(**OneSetting.presets["smoke"])
+    usual = {run.score_id for run in plan(study)}
     for name, value in changes.items():
-        other = {identity(trial.score) for trial in trials(replace(study, **{name: value}), 0.55)}  # type: ignore[arg-type]  # any field
+        other = {run.score_id for run in plan(replace(study, **{name: value}))}
         assert len(other) == 2 and not other & usual, name
 
 
 @pytest.mark.slow(6)
 def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = ["--n-steps", "3", "--sampler", "dpm++2m", "--n-samples", "40"]
-    done = smoke(tmp_path, "run", *few, "--train-seeds", "1", "--recipe", "plain", "--train-images", "128")
+    few = [*FEW, "--sampler", "dpm++2m"]
+    done = smoke(tmp_path, "run", *few, "--seeds", "1", "--recipe", "plain", "--train-images", "128")
     trained = done.rows().iloc[0]
     assert (trained["sampler"], trained["nfe"], trained["trained_by"]) == ("dpm++2m", 3, "sigmabench")
     assert "This setting scores FD" in done.report and "128 images seen" in done.report
 
     monkeypatch.setattr("reports.render.svg", lambda drawing: "<svg/>")  # the figures are the same
-    (folder,) = (tmp_path / "store" / "models").iterdir()
-    done = smoke(tmp_path, "run", *few, "--model", f"checkpoint:{folder}")
+    (file,) = (tmp_path / "store" / "networks").glob("*.safetensors")
+    done = smoke(tmp_path, "run", *few, "--network", f"checkpoint:{file}")
     again = done.rows().iloc[0]
     assert again["trained_by"] == "others" and pd.isna(again["images_seen"]) and pd.isna(again["train_noise"])
     assert (again["fd"], again["kd"]) == (trained["fd"], trained["kd"])  # the same weights on the same noise
@@ -49,13 +53,13 @@ def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, mon
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
-def test_a_model_of_ones_own_in_the_beta_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_of_ones_own_in_the_beta_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     source = "python:test_run:digits"
-    done = smoke(tmp_path, "beta", "--model", source, "--only-primary")
+    done = smoke(tmp_path, "beta", "--network", source, "--only-primary")
     table, report = done.rows(), done.report
     assert (table["status"] == "ok").all() and set(table["train_seed"]) == {0}
-    assert set(table["network"]) == {source} and not list((tmp_path / "store").glob("models/*"))
+    assert set(table["network"]) == {source} and not list((tmp_path / "store").glob("networks/*"))
     assert "for this network" in report
     assert r"(python:test\_run:digits, trained elsewhere, data mnist5k)" in report
 
@@ -65,7 +69,80 @@ def test_ladders_are_on_the_scale_of_an_adapter(tmp_path: Path, monkeypatch: pyt
     code += "eps = adapters.flow(lambda z, t: z, load('mnist5k'), pixels=(0.0, 1.0))\n"
     (tmp_path / "a_flow.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    options = Options(model="python:a_flow:eps")
-    scale = options.data_std(options.apply(PRESETS["smoke"]))
+    scale = OneSetting(network="python:a_flow:eps").data_std
     assert scale == pytest.approx(load("mnist5k").std / 255, rel=1e-5)  # half of that in [-1, 1]
     assert float(f"{scale:g}") == scale  # so that a ladder can be read from its name
+
+
+EXACT = ["beta", "--network", "exact", "--only-primary", "--n-samples", "40"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("drawn")
+def test_a_command_that_is_interrupted_keeps_what_is_finished_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = smoke(tmp_path, *EXACT, "--dry-run").summary
+    assert plan["dry_run"] and plan["samples"] == {"unique": 3, "left": 3} and plan["evaluations"] == 3 * 40 * 4
+    assert not (tmp_path / "out").exists() and not (tmp_path / "store").exists()
+    original, made = steps._sampled, [0]
+
+    def sampled(*arguments: Any) -> Any:
+        made[0] += 1
+        if made[0] == 3:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(steps, "_sampled", sampled)
+    stopped = smoke(tmp_path, *EXACT, status=130)
+    assert stopped.stderr == "interrupted: the same command goes on from what is stored, if anything is\n"
+    assert stopped.summary["interrupted"] and stopped.summary["report"] is None
+    assert re.search(r"interrupted, 1 of 3 runs left\. To go on: .*experiments beta --network exact", stopped.stdout)
+    assert list(stopped.rows()["setting"]) == ["eta 0", "eta 1"] and not (stopped.out / "report.html").exists()
+    done = smoke(tmp_path, *EXACT)
+    assert (made[0], done.summary["evaluations"], done.summary["failed"]) == (4, 40 * 4, 0)
+    assert done.summary.keys() == {
+        "experiment", "rows", "failed", "interrupted", "table", "report", "seconds", "evaluations",
+    }  # fmt: skip
+    assert done.summary["table"] == str(done.out / "table.csv") and Path(done.summary["report"]).is_file()
+    part = smoke(tmp_path, *EXACT, "--only", "setting == 'eta 1'", out="part")
+    assert list(part.rows()["setting"]) == ["eta 1"] and part.summary["evaluations"] == 0
+    assert "a part of the experiment was run, 1 of 3 runs" in part.stdout
+    monkeypatch.setattr("reports.terminal.Terminal.is_terminal", True)
+    for more, last in (([], False), (["--json"], True)):
+        text = smoke(tmp_path, *EXACT, *more).stdout.splitlines()[-1]
+        assert text.startswith("{") == last and (not last or json.loads(text)["rows"] == 3)
+
+
+SAMPLER = '''
+from dataclasses import dataclass
+from diffusion_core.samplers import Euler
+from experiments import Ladder, Setting, Study
+
+@dataclass(frozen=True)
+class Broken(Euler):
+    """Fails."""
+    def run(self, *arguments):
+        raise KeyError("out of luck")
+
+@dataclass(frozen=True)
+class Asked(Study):
+    question = "Does it run?"
+    def settings(self):
+        yield Setting("euler", Ladder(n_steps=2), Euler(0.0))
+        yield Setting("broken", Ladder(n_steps=2), Broken(0.0))
+'''
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_run_that_fails_is_status_1_with_its_traceback_in_a_log(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SAMPLER)
+    few = ["--network", "exact", "--n-samples", "40"]
+    done = smoke(tmp_path, "sweep", str(tmp_path / "mine.py"), *few, status=1)
+    table = done.rows().set_index("setting")
+    assert table.loc["broken", "status"] == "failed" and "out of luck" in table.loc["broken", "error"]
+    assert (table.loc["euler", "status"] == "ok").all() and done.summary["failed"] == 1
+    (log,) = (done.out / "logs").glob("*.log")
+    assert 'raise KeyError("out of luck")' in log.read_text() and f"traceback: {log}" in done.stdout
+    assert log.stem == table.loc["broken", "run_id"]
+    assert "to do: repair the cause, then give the same command again" in done.stdout and done.stderr == ""

@@ -1,17 +1,26 @@
 """The experiment `tune`: exact budgets, unseen images, and settings that can be used."""
 
 import json
-from dataclasses import replace
+import math
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from smoke import smoke
+from studies import plan, sides
 
-from experiments.config.comparison import BestSet, Contrast, by_setting
-from experiments.config.trial import Infeasible, Trial
-from experiments.studies.tune import PRESETS, TuneStudy
-from experiments.tune.experiment import AGAIN, FRESH, confirmation, defaults, knobs, named, trials
-from experiments.tune.settings import not_run
+from diffusion_core.samplers import SAMPLERS, EulerSplit, Heun
+from experiments.beta import Beta
+from experiments.ladders import AGAIN, FRESH, Tune, exactly, read_setting
+from experiments.own.names import sampler
+from experiments.run.cache import Cache
+from experiments.run.compare import BestSet, Contrast
+from experiments.run.machine import Machine
+from experiments.run.plan import Run, planned
+from experiments.run.setting import Ladder, Setting
+from experiments.run.tables import Made
 
 MODEL = """
 import torch
@@ -32,157 +41,193 @@ def net(z, t):  # DDPM's eps of 200 digits, in the words of its paper: z = sqrt(
 
 eps = adapters.vp(net, images)
 """
+OF = re.compile(r", (?![^(]*\))")  # between a ladder and a sampler
+
+
+def tune(**options: Any) -> Tune:
+    return Tune(**{"seeds": 1, "budgets": (8,)} | options)
+
+
+def knowing(study: Tune, known: tuple[float, float] = (0.0, math.inf), usual: tuple[str, ...] = ()) -> Tune:
+    """A study whose network has an adapter that knows these levels, and comes with a loop on these ladders."""
+    vars(study).update(known=known, usual=usual)
+    return study
+
+
+def labels(runs: Iterable[Run]) -> list[str]:
+    return [*dict.fromkeys(run.setting.label for run in runs)]
+
+
+def raced(study: Tune, value: Any = lambda run: 0.0, failed: dict[str, str] | None = None) -> Made:
+    """A race that is over, with this MMD of each run."""
+    runs = plan(study)
+    done = [run for run in runs if not run.impossible and run.score_id not in (failed or {})]
+    made = Made("tune", runs, dict.fromkeys(done), {run: run.row() for run in done}, Cache(Path()), failed or {})  # type: ignore[arg-type]
+    vars(made)["sides"] = sides(done, value)
+    return made
+
+
+def confirmed(study: Tune, made: Made, room: float = math.inf) -> tuple[list[Setting], list[str]]:
+    said = list[str]()
+    return [*study.then(made, room, said.append)], said
 
 
 def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
-    study = PRESETS["laptop"]
-    planned = [trial for trial in trials(study, 0.55) if isinstance(trial, Trial)]
-    for trial in planned:
-        assert trial.samples.planned_nfe == trial.budget
+    runs = [run for run in plan(Tune()) if not run.impossible]
+    assert {run.nfe - (run.setting.budget or 0) for run in runs} == {0}
     known = "euler-churn(s_churn=2, s_min=0.1)"  # as typed: a network that is trained here knows all levels
-    assert known in {trial.samples.sampler.name for trial in planned}
-    modes = by_setting(planned)
-    assert [*map(len, modes.values())] == [26, 27, 27]  # restarts take 12 evaluations, besides the ladder
-    assert "karras, restart" in modes["16 evaluations, race"] and "karras, restart" not in modes["8 evaluations, race"]
-    (ending, *_) = modes["8 evaluations, race"]["vp, eta 0, ending at 0"]
-    assert ending.samples.final_denoise and len(ending.samples.ladder.sigmas()) == 8
-    odd = [trial for trial in trials(replace(study, budgets=(9,)), 0.55) if isinstance(trial, Infeasible)]
-    assert {trial.setting.split(", ")[1].partition("(")[0] for trial in odd} == {"heun", "restart"}
-    assert "exactly 9 evaluations" in odd[0].why
-    ending_at_0 = replace(study, budgets=(9,), ladders=("vp",), settings=("vp, heun, ending at 0",))
-    (heun,) = by_setting(trials(ending_at_0, 0.55)).values()
-    assert {len(trial.samples.ladder.sigmas()) for trial in heun["vp, heun, ending at 0"]} == {5}
+    assert known in {run.setting.sampler.name for run in runs}
+    races = {budget: labels(run for run in runs if run.setting.budget == budget) for budget in (8, 16, 32)}
+    assert [*map(len, races.values())] == [26, 27, 27]  # restarts take 12 evaluations, besides the ladder
+    assert "karras, restart" in races[16] and "karras, restart" not in races[8]
+    ending = next(run for run in runs if run.setting.label == "vp(end=0), ddim")
+    assert ending.setting.final_denoise and len(ending.sigmas) == 8
+    odd = [run for run in plan(tune(budgets=(9,))) if run.impossible]
+    assert {run.setting.label.split(", ")[1].partition("(")[0] for run in odd} == {"heun", "restart"}
+    assert "exactly 9 evaluations" in odd[0].impossible
+    to_zero = plan(tune(budgets=(9,), ladders=("vp",), single=("vp(end=0), heun",)))
+    assert {len(run.sigmas) for run in to_zero if run.setting.label == "vp(end=0), heun"} == {5}
+
+
+def test_a_budget_is_taken_exactly_or_not_at_all() -> None:
+    ladder = Ladder("karras", 9)
+    for budget, to_zero, expected in ((9, False, None), (9, True, 4), (8, False, 4), (8, True, None)):
+        found = exactly(budget, ladder, Heun(), to_zero)
+        assert (found and found.n_steps) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("vp,  euler(eta=0.5)", ("vp", "euler(eta=0.5)")),
+        ("karras(rho=5, sigma_max=20, end=0), euler-split(1, 0, 0.5)",
+         ("karras(rho=5, sigma_max=20, end=0)", "euler-split(1, 0, 0.5)")),
+    ],
+)  # fmt: skip
+def test_a_setting_is_read_from_its_name(text: str, parts: tuple[str, str]) -> None:
+    assert read_setting("settings", text) == parts
+
+
+def test_a_typed_setting_is_a_ladder_and_a_sampler() -> None:
+    typed = "karras(rho=5, sigma_max=20, sigma_min=0.05, end=0), euler-split(1, 0, 0.5)"
+    (run,) = (run for run in plan(tune(single=(typed,))) if run.setting.label == typed)
+    assert run.setting.ladder == Ladder("karras", 7, 20.0, 0.05, (("rho", 5.0),)) and run.setting.final_denoise
+    assert run.setting.sampler == EulerSplit(1.0, 0.0, 0.5) and run.nfe == 8
 
 
 def test_a_setting_asks_for_no_level_that_the_network_does_not_know() -> None:
     known = (0.18, 5.3)
-    typed = (
-        "geometric from 30 to 0.03, eta 0",
-        "karras from 5.3 to 0.03, eta 0",
-        "karras from 4 to 0.2, heun(s_churn=1)",
-    )
-    study = replace(
-        PRESETS["laptop"], budgets=(8,), known=known, sigma_min=known[0], sigma_max=known[1],
-        settings=(*PRESETS["laptop"].settings, *typed, "ddpm-linspace, eta 0"),
-    )  # fmt: skip
-    planned = list(trials(study, 0.55))
-    refused = {trial.setting: trial.why for trial in planned if isinstance(trial, Infeasible) and "knows" in trial.why}
-    assert refused.keys() == {*typed[:2], "ddpm-linspace, eta 0"}
-    assert refused[typed[1]] == "sigma 0.03: the network knows no level below 0.18"
-    runs = {trial.setting: trial.samples for trial in planned if isinstance(trial, Trial)}
-    for samples in runs.values():
-        low, high = samples.sampler.asked(samples.ladder.sigmas())
-        assert known[0] * 0.9999 <= low and high <= known[1] * 1.0001
-    raised = runs["karras, euler-churn(s_churn=2, s_min=0.1)"].sampler
+    low, high, right = "geometric(sigma_max=30), ddim", "karras(sigma_min=0.03), ddim", "karras(sigma_max=4), heun(1)"
+    single = (*Tune().single, low, high, right, "ddpm-linspace, ddim")
+    runs = plan(knowing(tune(single=single), known))
+    refused = {run.setting.label: run.impossible for run in runs if "knows" in run.impossible}
+    assert refused.keys() == {low, high, "ddpm-linspace, ddim"}
+    assert refused[high] == "sigma 0.03: the network knows no level below 0.18"
+    possible = {run.setting.label: run for run in runs if not run.impossible}
+    for run in possible.values():
+        asked = run.setting.sampler.asked(run.sigmas)
+        assert known[0] * 0.9999 <= asked[0] and asked[1] <= known[1] * 1.0001
+    raised = possible["karras, euler-churn(s_churn=2, s_min=0.1)"].setting.sampler
     assert raised.name == "euler-churn(s_churn=2, s_min=0.1, s_max=4.24)"
-    assert runs[typed[2]].sampler.name == "heun(s_churn=1)"  # 4 raised is 5: known
+    assert possible[right].setting.sampler.name == "heun(s_churn=1)"  # 4 raised is 5: known
 
 
 def test_settings_that_do_not_take_part_are_said() -> None:
-    typed = ("vp from 200 to 0.001, eta 0", "vp, heun, ending at 0")
-    study = replace(PRESETS["laptop"], budgets=(5,), ladders=("vp",), settings=typed, known=(0.02, 300.0),
-                    sigma_min=0.02, train_seeds=2)  # fmt: skip
-    assert not_run(trials(study, 0.55)) == [
+    typed = ("vp(sigma_max=200, sigma_min=0.001), ddim", "vp(end=0), heun")
+    study = tune(budgets=(5,), ladders=("vp",), samplers=("heun",), single=typed, sigma_min=0.02, seeds=2)
+    assert knowing(study, (0.02, 300.0)).notes == [
         "not run: “vp, heun”, 5 evaluations: heun: no ladder takes exactly 5 evaluations",
-        "not run: “vp from 200 to 0.001, eta 0”, 5 evaluations: sigma 0.001: the network knows no level below 0.02",
+        f"not run: “{typed[0]}”, 5 evaluations: sigma 0.001: the network knows no level below 0.02",
     ]
 
 
+def test_a_setting_in_two_spellings_races_once() -> None:
+    study = tune(single=("karras(rho=7), heun", "vp,  euler(eta=0.0)", "karras(sigma_max=20, sigma_min=0.05), heun"))
+    runs = plan(study)
+    assert len([run for run in runs if run.setting.label in ("karras, heun", "vp, eta 0")]) == 2
+    assert {run.setting.label: run.impossible for run in runs if run.impossible} == {
+        "karras(rho=7), heun": "it is the same as “karras, heun”",
+        "vp, euler(eta=0.0)": "it is the same as “vp, eta 0”",
+    }
+
+
 def test_the_defaults_come_first_and_the_race_takes_few_images() -> None:
-    study = PRESETS["laptop"]
-    assert [setting.name for setting in named(study)][:3] == ["vp, eta 0", "vp, eta 1", "vp, eta 0.5"]
-    for n_samples, raced in ((500, 166), (100, 100)):
-        first = next(iter(trials(replace(study, n_samples=n_samples), 0.55)))
-        assert isinstance(first, Trial) and first.samples.n_samples == raced
-
-
-def test_finalists_and_defaults_meet_on_images_of_another_seed() -> None:
-    study = PRESETS["laptop"]
-    first = by_setting(trials(study, 0.55))
-    order = tuple(first["8 evaluations, race"])[::-1]  # the last settings won
-    left = {"8 evaluations, race": order[:6]}
-    planned, found = confirmation(study, left, first)
-    modes = by_setting(planned)
-    assert list(modes) == ["8 evaluations", "control"]
-    names = list(modes["8 evaluations"])
-    assert names[:2] == ["vp, eta 0", "vp, eta 1"] and set(names[2:]) == set(order[:6])
-    assert names == [name for name in first["8 evaluations, race"] if name in names]  # the simplest first
-    assert {trial.samples.seed for trial in planned if trial.mode != "control"} == {FRESH + 1, FRESH + 2}
-    raced = {trial.samples.seed for runs in first["8 evaluations, race"].values() for trial in runs}
-    assert not raced & {trial.samples.seed for trial in planned}
-    tuned = [one for one in found if isinstance(one, Contrast) and one.kind == "tuned"]
-    assert [(one.a, one.b) for one in tuned] == [(name, "vp, eta 0") for name in names[1:]]
-    assert [one.mode for one in found if isinstance(one, BestSet)] == ["8 evaluations"]
-    (aa,) = (one for one in found if isinstance(one, Contrast) and one.kind == "control")
-    assert all(a.samples == replace(b.samples, seed=a.samples.seed) for a, b in aa.pairs)
-    assert confirmation(study, {}, first) == ([], [])
-    fewer, _ = confirmation(study, left, first, 0.6)
-    assert {trial.samples.n_samples for trial in fewer} == {int(0.6 * study.n_samples)}
-
-
-def test_knobs_change_one_thing_at_a_time() -> None:
-    groups = by_setting(trials(PRESETS["laptop"], 0.55))["8 evaluations, race"]
-    found = [(one.kind, one.a, one.b) for one in knobs("race", "karras, heun", groups)]
-    assert ("sampler", "karras, eta 1", "karras, eta 0") in found and ("ladder", "cosine, heun", "vp, heun") in found
-    assert len(found) == 8 + 3
-
-
-def test_another_search_uses_other_images() -> None:
-    study = PRESETS["laptop"]
-    one, other = (next(iter(trials(replace(study, search_seed=seed), 0.55))) for seed in (0, 1))
-    assert isinstance(one, Trial) and isinstance(other, Trial)
-    assert other.samples == replace(one.samples, seed=AGAIN + 1)
-    first = by_setting(trials(replace(study, search_seed=1), 0.55))
-    left = {mode: tuple(groups) for mode, groups in first.items()}
-    planned, _ = confirmation(replace(study, search_seed=1), left, first)
-    assert min(trial.samples.seed for trial in planned) == AGAIN + FRESH + 1
-
-
-def test_durations_have_a_unit() -> None:
-    assert [TuneStudy(time=text).seconds for text in ("90s", "10min", "1.5 h")] == [90, 600, 5400]
-    with pytest.raises(ValueError, match="time='10': it must read like 90s, 10min or 2h"):
-        TuneStudy(time="10").seconds  # noqa: B018
+    assert labels(plan(tune()))[:3] == ["vp, eta 0", "vp, eta 1", "vp, eta 0.5"]
+    assert [plan(tune(n_samples=n))[0].n for n in (500, 100)] == [166, 100]
 
 
 def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network() -> None:
-    study = TuneStudy(budgets=(8,))
-    assert defaults(study) == ("vp, eta 0", "vp, eta 1")
-    of_a_flow = replace(study, usual=("flow", "flow(shift=3)"))
-    assert defaults(of_a_flow) == ("flow, eta 0, ending at 0", "flow, eta 1, ending at 0")
-    own = replace(of_a_flow, default="flow(shift=3),  dpm++2m")
-    assert defaults(own) == ("flow(shift=3), dpm++2m", *defaults(of_a_flow))
-    assert [setting.name for setting in named(own)][:3] == list(defaults(own))
-    names = {setting.name for setting in named(of_a_flow)} - {setting.name for setting in named(study)}
-    assert {"flow, eta 0.5, ending at 0", "flow(shift=3), dpm++2m, ending at 0"} < names
-    half = replace(study, usual=("ddpm-leading",))
-    assert defaults(half) == ("ddpm-leading, eta 0, ending at 0", "ddpm-leading, eta 1, ending at 0")
+    of_a_flow = knowing(tune(), usual=("flow", "flow(shift=3)"))
+    assert tune().defaults == (("vp", "eta 0"), ("vp", "eta 1"))
+    assert of_a_flow.defaults == (("flow(end=0)", "eta 0"), ("flow(end=0)", "eta 1"))
+    own = knowing(tune(default="flow(shift=3),  dpm++2m"), usual=of_a_flow.usual)
+    assert own.defaults == (("flow(shift=3)", "dpm++2m"), *of_a_flow.defaults)
+    assert own.candidates[:3] == [*own.defaults]
+    more = {*of_a_flow.candidates} - {*tune().candidates}
+    assert {("flow(end=0)", "eta 0.5"), ("flow(shift=3, end=0)", "dpm++2m")} < more
 
 
-def test_a_setting_in_two_spellings_races_once() -> None:
-    study = replace(
-        PRESETS["laptop"],
-        budgets=(8,),
-        settings=("karras(rho=7), heun", "vp,  eta 0.0", "karras from 20 to 0.05, heun"),
-    )
-    planned = list(trials(replace(study, train_seeds=1), 0.55))
-    assert sum(trial.setting in ("karras, heun", "vp, eta 0") for trial in planned if isinstance(trial, Trial)) == 2
-    assert {trial.setting: trial.why for trial in planned if isinstance(trial, Infeasible)} == {
-        "karras(rho=7), heun": "it is the same as “karras, heun”",
-        "vp, eta 0.0": "it is the same as “vp, eta 0”",
-    }
+def test_finalists_and_defaults_meet_on_images_that_no_race_saw() -> None:
+    study = tune(seeds=2)
+    order = labels(run for run in plan(study) if not run.impossible)
+    made = raced(study, lambda run: -order.index(run.setting.label))  # the last settings won
+    chosen, said = confirmed(study, made)
+    *final, control = chosen
+    names = [one.label for one in final]
+    assert names[:2] == ["vp, eta 0", "vp, eta 1"] and names[2:] == order[-6:] and "6 are kept" in said[0]
+    assert {(one.group, one.draw, one.n, one.budget) for one in final} == {("8 evaluations", FRESH, 500, 8)}
+    assert (control.label, control.group, control.draw, control.budget) == (names[0], "control", 1, None)
+    runs = planned(study, chosen, Machine(), Machine())
+    assert not {run.seed for run in runs} & {run.seed for run in made.runs}
+    found = [*study.compare({**made.sides, **sides(runs)})]
+    tuned = [one for one in found if isinstance(one, Contrast) and one.kind == "tuned"]
+    assert [(one.a.label, one.b.label) for one in tuned] == [(name, names[0]) for name in names[1:]]
+    assert [one.sides[0].group for one in found if isinstance(one, BestSet)] == ["8 evaluations"]
+    assert [one.a.label for one in found if isinstance(one, Contrast) and one.kind == "control"] == [
+        "vp, eta 0, other noise"
+    ]
+    knobs = [one for one in found if isinstance(one, Contrast) and one.kind in ("sampler", "ladder")]
+    best = OF.split(order[-1])
+    for one in knobs:  # of the best, one thing is changed at a time
+        assert OF.split(one.a.label)[one.kind == "sampler"] != OF.split(one.b.label)[one.kind == "sampler"]
+        assert OF.split(one.a.label)[one.kind == "ladder"] == best[one.kind == "ladder"]
+    assert {one.kind for one in knobs} == {"sampler"}  # no other ladder has this sampler
+
+
+def test_little_time_confirms_fewer_settings_then_fewer_images_and_says_so() -> None:
+    study = tune()
+    made = raced(study, lambda run: labels(plan(study)).index(run.setting.label))
+    per_setting = 500 * 8
+    chosen, said = confirmed(study, made, 5 * per_setting)
+    assert len(chosen) == 5 + 1 and {one.n for one in chosen} == {500}  # the defaults are among the best; a control
+    assert "the time is nearly up: 5 of 6 finalists are confirmed" in said
+    chosen, said = confirmed(study, made, 1.5 * per_setting)
+    assert {one.n for one in chosen} == {375} and any("375 images" in text for text in said)
+    assert confirmed(study, raced(study, failed={run.score_id: "x" for run in made.runs}))[0] == []
+
+
+def test_another_search_uses_other_images() -> None:
+    one, other = (plan(tune(search_seed=seed)) for seed in (0, 1))
+    assert {b.seed - a.seed for a, b in zip(one, other, strict=True)} == {AGAIN * 10_000}
+    study = tune(search_seed=1)
+    assert {each.draw for each in confirmed(study, raced(study))[0]} == {AGAIN + FRESH, AGAIN + 1}
+
+
+def test_durations_have_a_unit() -> None:
+    assert [Tune(time=text).limit for text in ("90s", "10min", "1.5 h")] == [90, 600, 5400]
 
 
 @pytest.mark.slow(20)
 def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = smoke(tmp_path, "tune")
-    table, raced, report = whole.rows(), whole.rows("race"), whole.report
+    table, race, report = whole.rows(), whole.rows("race"), whole.report
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
     assert "warning: Far from real images: FD " in whole.stdout  # a network that is hardly trained
     assert "Far from real images" in report and (whole.out / "settings.json").exists()
-    monkeypatch.setattr("experiments.engine.runner.write_report", lambda folder: whole.out / "report.html")
+    monkeypatch.setattr("experiments.run.folder.write_report", lambda folder: whole.out / "report.html")
     again = smoke(tmp_path, "tune", out="again")
     assert again.summary["evaluations"] == 0
-    assert raced.equals(again.rows("race"))
+    assert race.equals(again.rows("race"))
 
 
 @pytest.mark.slow
@@ -192,9 +237,9 @@ def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(
 ) -> None:
     (tmp_path / "tuned_model.py").write_text(MODEL)
     monkeypatch.syspath_prepend(tmp_path)
-    arguments = ["--model", "python:tuned_model:eps", "--budgets", "6", "--ladders", "vp", "karras"]
-    arguments += ["--samplers", "dpm++2m", "--settings", "--n-samples", "132"]
-    done = smoke(tmp_path, "tune", *arguments)
+    network = "python:tuned_model:eps"
+    arguments = ["--network", network, "--budgets", "6", "--ladders", "vp", "karras", "--samplers", "dpm++2m"]
+    done = smoke(tmp_path, "tune", *arguments, "--settings", "--n-samples", "132")
     settings = json.loads((done.out / "settings.json").read_text())
     (entry,) = settings["settings"]
     assert settings["format"] == 1 and entry["budget"] == 6 and len(entry["sigmas"]) == 7
@@ -209,5 +254,25 @@ def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(
     assert "def sample(net, noise):" in done.report and "data-copy" in (done.out / "report.html").read_text()
     best, table = done.rows("best_sets"), done.rows()
     assert set(best["mode"]) == {"6 evaluations"} and best["simplest"].sum() == 1
-    raced = table[table["mode"].str.endswith("race")]
-    assert not set(raced["sample_seed"]) & set(table.drop(raced.index)["sample_seed"])
+    race = table[table["mode"].str.endswith("race")]
+    assert not set(race["sample_seed"]) & set(table.drop(race.index)["sample_seed"])
+    on_it = Beta(setting=done.out / "settings.json", network=network, n_steps=6)  # its ladder replaces the geometric
+    ladders = {run.setting.group: run.setting.ladder for run in plan(on_it)}
+    assert {ladders[group] for group in ("primary", "same-ladder", "final-denoise", "control")} == {on_it.ladder}
+    assert (on_it.ladder.name.partition("(")[0], on_it.ladder.n_steps) == (entry["ladder"].partition("(")[0], 6)
+    assert [on_it.ladder.sigma_max, on_it.ladder.sigma_min] == [entry["sigma_max"], entry["sigma_min"]]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("ddim", "euler(eta=0)"), ("ddpm", "euler(eta=1)"), ("euler-ancestral", "euler(eta=1)"),
+        ("euler-ancestral(eta=0.5)", "euler(eta=0.5)"),
+    ],
+)  # fmt: skip
+def test_other_peoples_names_can_be_typed(typed: str, meant: str) -> None:
+    assert sampler(typed) == sampler(meant)
+
+
+def test_labels_of_samplers_are_their_names_in_the_table() -> None:
+    assert {name: kind.label for name, kind in SAMPLERS.items()} == {name: name for name in SAMPLERS}

@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-from smoke import Ended, typed
+from smoke import Finished, smoke
 
 FILE = '''
 from dataclasses import dataclass
 from diffusion_core.samplers import Euler, Heun, Sampler
-from experiments.config import Ladder
-from experiments.sweep import Setting
-
-QUESTION = "Does it run?"
+from experiments import Ladder, Setting, Study
 
 @dataclass(frozen=True)
 class Mine(Sampler):
@@ -20,23 +17,13 @@ class Mine(Sampler):
     def planned_nfe(self, sigmas): return Euler(0.0).planned_nfe(sigmas)
     def run(self, *arguments): return Euler(0.0).run(*arguments)
 
-def runs():
-    yield Setting("euler", Ladder(n_steps=2), Euler(0.0))
-    yield Setting("mine", Ladder(n_steps=2), Mine())
+@dataclass(frozen=True)
+class Asked(Study):
+    question = "Does it run?"
+    def settings(self):
+        yield Setting("euler", Ladder(n_steps=2), Euler(0.0))
+        yield Setting("mine", Ladder(n_steps=2), Mine())
 '''
-
-
-def written(folder: Path, text: str) -> Path:
-    (folder / "mine.py").write_text(text)
-    return folder / "mine.py"
-
-
-def run(folder: Path, *arguments: str) -> Ended:
-    where = ["--preset", "smoke", "--out", str(folder / "out"), "--store", str(folder / "store"), "--threads", "1"]
-    few = ["--recipe", "plain", "--train-seeds", "1", "--train-images", "128", "--n-samples", "40"]
-    return typed("sweep", str(folder / "mine.py"), *where, *few, *arguments)
-
-
 RUN = "    def run(self, *arguments): return Euler(0.0).run(*arguments)\n"
 NOISE = """
 import torch
@@ -48,7 +35,18 @@ class Noise:
 """
 
 
+def written(folder: Path, text: str) -> Path:
+    (folder / "mine.py").write_text(text)
+    return folder / "mine.py"
+
+
+def run(folder: Path, *arguments: str, status: int = 0) -> Finished:
+    few = ["--recipe", "plain", "--seeds", "1", "--train-images", "128"] if "--network" not in arguments else []
+    return smoke(folder, "sweep", str(folder / "mine.py"), "--n-samples", "40", *few, *arguments, status=status)
+
+
 def noisy(levels: str = "torch.rand(n, generator=generator)", density: str = "-log_sigma**2", *names: str) -> str:
     """The file with a noise distribution that gives these levels and densities."""
     law = NOISE.format(levels=levels, density=density).replace(*(names or ("", "")))
-    return FILE.replace("\ndef runs", law + "\ndef runs").replace("Mine())", 'Mine(), training={"noise": Noise()})')
+    before = "\n@dataclass(frozen=True)\nclass Asked"
+    return FILE.replace(before, law + before).replace("Mine())", 'Mine(), training={"noise": Noise()})')

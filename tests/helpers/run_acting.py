@@ -17,7 +17,8 @@ from experiments.run.cache import Cache
 from experiments.run.execute import execute
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact
-from experiments.run.setting import Ladder, Reference, Run, Setting
+from experiments.run.plan import Reference, Run
+from experiments.run.setting import Ladder, Setting
 from reports.terminal import Terminal
 
 FORK = multiprocessing.get_context("fork")

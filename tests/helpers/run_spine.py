@@ -18,11 +18,12 @@ from user_images import few_digits
 
 from diffusion_core.samplers import Euler, Sampler
 from experiments.own.features import features_id
-from experiments.run import steps
+from experiments.run import foreign, steps
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Network, Trained
-from experiments.run.setting import Ladder, Reference, Run, Setting
+from experiments.run.plan import Reference, Run
+from experiments.run.setting import Ladder, Setting
 
 N = 40
 EULER = Euler(0.0)
@@ -78,6 +79,8 @@ def user_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def forget() -> None:
     """As if a new process began: a user's modules are imported anew."""
     importlib.invalidate_caches()
+    for cached in (foreign._loaded, foreign._content):
+        cached.cache_clear()
     for name in [name for name in sys.modules if "_xyz" in name]:
         del sys.modules[name]
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
     [
-        *(f"experiments.{name}" for name in ("beta", "ladders", "noise_levels", "single", "sweep", "tune")),
+        *(f"experiments.{name}" for name in ("beta", "ladders", "noise_levels", "sweep", "run.answer")),
         "reports",
     ]
 )
@@ -39,7 +39,7 @@ class Command:
         self.arguments = arguments
         self.folder = Path(mkdtemp(prefix="command-"))
         self.process = FORKSERVER.Process(
-            target=_run, args=(arguments, str(cwd), str(self.folder), dict(os.environ), drawn), daemon=True
+            target=_run, args=(arguments, str(cwd), str(self.folder), dict(os.environ), drawn)
         )
         self.process.start()
 

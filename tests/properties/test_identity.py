@@ -1,6 +1,5 @@
-"""Different configs have different identities, equal ones equal; what a table prints can be typed again."""
+"""Different runs have different identities, equal ones equal; what a table prints can be typed again."""
 
-import dataclasses
 from typing import Any
 
 from hypothesis import given
@@ -8,11 +7,12 @@ from hypothesis import strategies as st
 
 from diffusion_core.noise import LogNormal, LogUniform, Uniform
 from diffusion_core.samplers import DPMpp2MSDE, Euler, Heun
-from experiments.config.config import Ladder, SampleConfig
-from experiments.config.denoisers import Machine
-from experiments.config.identity import identity
-from experiments.config.trained import TrainConfig
 from experiments.own.names import law, sampler
+from experiments.run.identity import identity
+from experiments.run.machine import Machine
+from experiments.run.networks import Trained
+from experiments.run.plan import Reference, Run
+from experiments.run.setting import Ladder, Setting, read_ladder
 
 few = st.sampled_from([0.0, 0.5, 1.0])
 laws = st.one_of(
@@ -21,29 +21,26 @@ laws = st.one_of(
     st.builds(Uniform, st.sampled_from([0.03, 0.1]), st.just(100.0)),
 )
 samplers = st.one_of(st.builds(Euler, few), st.builds(Heun, few), st.builds(DPMpp2MSDE, few))
-trainings = st.builds(
-    TrainConfig, noise=laws, images_seen=st.sampled_from([100, 200]), seed=st.integers(0, 2), lr=st.just(3e-3),
-    machine=st.builds(Machine, precision=st.sampled_from(["fp32", "bf16"]), threads=st.integers(1, 2)),
-)  # fmt: skip
-samplings = st.builds(
-    SampleConfig, trainings, st.builds(Ladder, n_steps=st.integers(2, 3)), samplers, st.sampled_from([40, 50]),
-    seed=st.integers(0, 1), final_denoise=st.booleans(),
-)  # fmt: skip
+machines = st.builds(Machine, precision=st.sampled_from(["fp32", "bf16"]), threads=st.integers(1, 2))
+ladders, nothing = st.builds(Ladder, n_steps=st.integers(2, 3)), st.just(Reference("mnist5k", "digits", "x"))
+settings = st.builds(Setting, st.just("any"), ladders, samplers, final_denoise=st.booleans())
+runs = st.builds(Run, settings, st.builds(Trained, noise=laws, machine=machines), st.just(40), machines, nothing)
 
 
-@given(samplings, samplings)
-def test_identities_are_equal_exactly_if_configs_are(first: SampleConfig, second: SampleConfig) -> None:
+@given(runs, runs)
+def test_identities_are_equal_exactly_if_runs_are(first: Run, second: Run) -> None:
     assert (identity(first) == identity(second)) == (first == second)
+    assert Run(first.setting, first.network, 40, second.machine, first.reference).samples_id != first.samples_id or (
+        first.machine == second.machine
+    )
 
 
-@given(samplings, st.sampled_from([None, 8, 64]))
-def test_what_is_not_in_the_identity_does_not_change_it(config: SampleConfig, batch_size: int | None) -> None:
-    assert identity(dataclasses.replace(config, batch_size=batch_size)) == identity(config)
-
-
-@given(laws, samplers)
-def test_what_is_printed_can_be_typed(noise: Any, one: Any) -> None:
+@given(laws, samplers, st.sampled_from([0.5, 7.0]), st.booleans())
+def test_what_is_printed_can_be_typed(noise: Any, one: Any, rho: float, end: bool) -> None:
     assert law(noise.name, 0.5) == noise and sampler(one.name) == one
+    ladder = Ladder("karras", 5, 20.0, 0.05, (("rho", rho),))
+    text = f"karras(rho={rho:g}, sigma_min=0.05, sigma_max=20{', end=0' * end})"
+    assert read_ladder(text, 5, 0.5) == (ladder, end) and read_ladder(ladder.name, 5, 0.5, 20, 0.05)[0] == ladder
 
 
 @given(st.text(max_size=40))

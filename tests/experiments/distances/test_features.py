@@ -20,7 +20,7 @@ from torch_fidelity.utils import create_feature_extractor
 from diffusion_core.data import Images
 from experiments.distances import features as extractors
 from experiments.distances.features import FEATURES, WEIGHTS, weights_file
-from experiments.metrics.distances import METRICS, Reference
+from experiments.distances.real import Real
 from experiments.own.features import dimension, extract, features_id, opened
 
 natural = pytest.mark.skipif(find_spec("efficientnet_lite_pytorch") is None, reason="needs the extra natural")
@@ -101,7 +101,7 @@ def test_inception_features_give_torch_fidelitys_kid(inception: Path, digits: Im
     assert colour.std(dim=0).mean() > 0.01
     torch.testing.assert_close(torch.cat(halves), colour, rtol=1e-4, atol=1e-5)
     samples, real = (half.double().numpy() for half in halves)
-    ours = METRICS["kd"](samples, Reference.of(real))[0]
+    ours = Real.of(real).whole().distances(samples)["kd"].value
     options = {"fid": False, "prc": False, "feature_extractor_weights_path": str(inception)}
     theirs = fidelity(rgb[:4], rgb[4:], "inception-v3-compat", **options)["kernel_inception_distance_mean"]
     assert ours == pytest.approx(theirs, rel=1e-4)  # it computes the kernel in float32

@@ -7,7 +7,7 @@ from safetensors import safe_open
 
 from diffusion_core.data import Images
 from experiments.distances.features import WEIGHTS
-from experiments.metrics.distances import METRICS, Reference, precision_recall
+from experiments.distances.real import Real, precision_recall
 from experiments.own.features import extract
 
 
@@ -43,8 +43,10 @@ def test_fd_and_kd_grow_with_noise(digits: Images, extracted: tuple[torch.Tensor
     noise = digits.std * torch.randn(other.shape, generator=torch.Generator().manual_seed(0))
     noisy = [(other + level * noise).round().clamp(0, 255).to(torch.uint8) for level in (0, 0.2, 0.4, 0.8)]
     features = [extract("digits", pixels)[0].double().numpy() for pixels in noisy]
-    for metric in ("fd", "kd"):
-        values = [METRICS[metric](part, Reference.of(half))[0] for part in features]
+    against = Real.of(half).whole()
+    distances = [against.distances(part) for part in features]
+    for metric in ("fd", "kd", "mmd"):
+        values = [each[metric].value for each in distances]
         assert np.isfinite(values).all() and values == sorted(values), metric
         assert values[-1] > 3 * values[0], metric
     assert precision_recall(features[-1], half)[0] < precision_recall(features[0], half)[0]
@@ -52,10 +54,9 @@ def test_fd_and_kd_grow_with_noise(digits: Images, extracted: tuple[torch.Tensor
 
 def test_a_missing_class_is_seen_at_equal_n(digits: Images, extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
     features = extracted[0].double().numpy()
-    reference, without_sevens = Reference.of(features[1000:2500]), features[:1000][digits.labels[:1000].numpy() != 7]
-    for metric in ("fd", "kd"):
-        complete, lacking = (METRICS[metric](part[:800], reference)[0] for part in (features, without_sevens))
-        assert lacking > 2 * complete, metric
+    real, without_sevens = Real.of(features[1000:2500]).whole(), features[:1000][digits.labels[:1000].numpy() != 7]
+    complete, lacking = (real.distances(part[:800]) for part in (features, without_sevens))
+    assert all(lacking[metric].value > 2 * complete[metric].value for metric in ("fd", "kd", "mmd"))
 
 
 def test_weights_are_small_and_say_where_they_come_from() -> None:

@@ -8,20 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torchvision.transforms.functional import gaussian_blur
 
 from diffusion_core.data import Images, resolve
 from diffusion_core.samplers import Euler
-from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.identity import identity
-from experiments.config.trained import TrainConfig
 from experiments.distances.features_natural import weights_file
-from experiments.metrics.distances import METRICS, Reference, frechet_distance
+from experiments.distances.real import Real
 from experiments.own.features import dimension, extract, features_id
-from experiments.stages.common import SAMPLED, load_meta
-from experiments.stages.score import load_features, score_stage
-from experiments.store.store import Store, write_json
+from experiments.run import steps
+from experiments.run.cache import Cache
+from experiments.run.machine import Machine
+from experiments.run.networks import Exact
+from experiments.run.plan import Reference, Run
+from experiments.run.setting import Ladder, Setting
 
 pytestmark = pytest.mark.slow
 
@@ -65,12 +64,12 @@ def test_degraded_images_are_told_from_real_ones(digits: Images, features: torch
     real = digits.pixels[:300].float()
     noise = torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
     degraded = {"blur": gaussian_blur(real, [5, 5], [0.8, 0.8]), "noise": real + 4 * noise}
-    reference = Reference.of(features[300:].double().numpy())
-    floor = features[:300].double().numpy()
+    real_half = Real.of(features[300:].double().numpy()).whole()
+    floor = real_half.distances(features[:300].double().numpy())
     for name, images in degraded.items():
-        got = extract("natural", images.round().clamp(0, 255).to(torch.uint8))[0].double().numpy()
-        assert frechet_distance(got, reference) > 2 * frechet_distance(floor, reference), name
-        assert METRICS["kd"](got, reference)[0] > 0.05 > 10 * abs(METRICS["kd"](floor, reference)[0]), name
+        got = real_half.distances(extract("natural", images.round().clamp(0, 255).to(torch.uint8))[0].double().numpy())
+        assert got["fd"].value > 2 * floor["fd"].value, name
+        assert got["kd"].value > 0.05 > 10 * abs(floor["kd"].value), name
 
 
 def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,18 +91,11 @@ def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_colour_samples_are_scored_without_class_histogram(tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (160, 32, 32, 3), dtype=np.uint8)
-    np.savez(tmp_path / "x.npz", images=images[:120])
+    images = np.random.default_rng(0).integers(0, 256, (120, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", images=images)
     data = resolve(f"npz:{tmp_path / 'x.npz'}")
-    samples = SampleConfig(TrainConfig(data=data), Ladder(n_steps=2), Euler(0.0), n_samples=40)
-    config = ScoreConfig(samples, ReferenceConfig(data, "natural", features_id("natural")))
-    store = Store(tmp_path / "store")
-    with store.writing("samples", identity(samples)) as folder:
-        pixels = torch.from_numpy(images[120:]).permute(0, 3, 1, 2).contiguous()
-        save_file({"pixels": pixels}, folder / "samples.safetensors")
-        write_json(folder / "meta.json", dict.fromkeys(SAMPLED, 2))
-    score_stage(config, store, None)
-    meta = load_meta("scores", config, store)
-    assert meta["histogram"] is None and meta["n_reference"] == 80
-    assert load_features(config, store).shape == (40, 192)
-    assert abs(meta["kd"]) < 5 * meta["kd_se"]
+    real = Reference(data, "natural", features_id("natural"))
+    run = Run(Setting("x", Ladder(n_steps=2), Euler(0.0)), Exact(data), 40, Machine(), real)
+    facts = steps.score(run, Cache(tmp_path / "store"), lambda evaluations: None).facts
+    assert facts["histogram"] is None and facts["n_reference"] == 80
+    assert abs(facts["kd"]) < 5 * facts["kd_se"]  # the exact denoiser gives real images

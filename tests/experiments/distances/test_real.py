@@ -1,15 +1,18 @@
-"""Our distances equal torch-fidelity's on the same images, plain loops, and the old engine's."""
+"""Our distances equal torch-fidelity's on the same images, and the papers' formulas written out."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fidelity_pixels import fidelity
+from scipy.spatial.distance import cdist, pdist
+from torch_fidelity.metric_fid import fid_statistics_to_metric
 
 from diffusion_core.data import Images
 from experiments.distances import kernels
 from experiments.distances.distance import Array
-from experiments.distances.real import METRICS, Real, precision_recall
-from experiments.metrics import distances as old
+from experiments.distances.real import METRICS, QUALITY, Real, precision_recall
 from experiments.own.features import extract
 
 N = 300
@@ -33,42 +36,52 @@ def test_fd_kd_precision_and_recall_equal_torch_fidelity(pixels: tuple[torch.Ten
     assert theirs["frechet_inception_distance"] > 1  # the noise is seen
 
 
-def test_a_kernel_distance_is_the_u_statistic_at_unequal_sizes() -> None:
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(7, 3)), rng.normal(1, 2, size=(11, 3))
-    against = Real.of(y).whole()
-    ours = against.distances(x)
-    loops = {
-        "mmd": lambda a, b: np.exp(-((a - b) ** 2).sum() / against.width**2),
-        "kd": lambda a, b: (a @ b / 3 + 1) ** 3,
-    }
-    for name, k in loops.items():
-        within_x = np.mean([k(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j])
-        within_y = np.mean([k(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j])
-        across = np.mean([k(a, b) for a in x for b in y])
-        assert ours[name].value == pytest.approx(within_x + within_y - 2 * across, rel=1e-12)
+def written_out(x: Array, y: Array, width: float) -> dict[str, float]:
+    """MMD and KD from whole matrices, FD by torch-fidelity's function."""
+    kernels = {"mmd": lambda a, b: np.exp(-cdist(a, b, "sqeuclidean") / width**2),
+               "kd": lambda a, b: (a @ b.T / x.shape[1] + 1) ** 3}  # fmt: skip
+
+    def within(k: Any, a: Array) -> float:
+        return float(k(a, a)[~np.eye(len(a), dtype=bool)].mean())
+
+    moments = [{"mu": part.mean(axis=0), "sigma": np.cov(part, rowvar=False)} for part in (x, y)]
+    fd = fid_statistics_to_metric(*moments, verbose=False)["frechet_inception_distance"]
+    return {name: within(k, x) + within(k, y) - 2 * float(k(x, y).mean()) for name, k in kernels.items()} | {"fd": fd}
 
 
-def test_values_are_those_of_the_old_engine_to_the_last_bit() -> None:
+def test_distances_are_the_formulas_written_out_whatever_is_set_aside() -> None:
     rng = np.random.default_rng(1)
     features, own = rng.normal(size=(2500, 16)), rng.normal(0.2, 1.1, size=(1300, 16))  # more than one block
-    real, pool = Real.of(features), old.Pool.of(features)
-    ours, reference = real.without(real.aside(1300, 0)).distances(own), pool.reference(1300)
-    assert list(ours) == list(METRICS)
-    for name, metric in old.METRICS.items():
-        assert ours[name].value == metric(own, reference)[0]
-    ours_floor, theirs = real.floor(700, range(1, 3), most=200), pool.floor(700, range(1, 3), most=200)
-    assert all((ours_floor[name] == theirs[name]).all() for name in theirs)
+    real = Real.of(features)
+    assert real.width == pytest.approx(np.median(pdist(features[:2000])), rel=1e-12)
+    aside = real.aside(1300, 0)
+    ours = real.without(aside).distances(own)
+    assert list(ours) == list(METRICS) and aside.sum() == 1300
+    assert {name: one.value for name, one in ours.items()} == pytest.approx(
+        written_out(own, features[~aside], real.width), rel=1e-9
+    )
+    whole = {name: one.value for name, one in real.whole().distances(own).items()}
+    assert whole == pytest.approx(written_out(own, features, real.width), rel=1e-9)
+    floor = real.floor(700, range(1, 3), most=200)
+    for draw in (1, 2):
+        inside, rest = features[real.aside(700, draw)], features[~real.aside(700, draw)]
+        expected = written_out(inside, rest, real.width)
+        expected |= dict(zip(QUALITY, precision_recall(inside[:200], rest[:200]), strict=True))
+        assert {name: values[draw - 1] for name, values in floor.items()} == pytest.approx(expected, rel=1e-9)
 
 
-def test_kernels_that_know_a_part_take_as_many_as_the_old_engine() -> None:
+def test_kernels_that_know_a_part_compare_at_most_half_of_it() -> None:
     features = np.random.default_rng(2).normal(size=(60, 4))
     real = Real.of(features, most=30)
-    sums = {name: each.rows for name, each in real.sums.items()}
-    pool = old.Pool(features, real.width, sums)
-    for n in (4, 25, 58):
-        assert (real.aside(n, 1) == pool.aside(n, 1)).all()
-    assert real.floor(20, [1], most=5)["mmd"][0] == pool.floor(20, [1], most=5)["mmd"][0]
+    for n, known in ((4, 4), (25, 15), (58, 28)):
+        mask = real.aside(n, 1)
+        assert (mask.sum(), mask[:30].sum()) == (n, known)
+    fixed = np.flatnonzero(Real.of(features).aside(5, 1)).tolist()  # another draw would change stored scores
+    assert fixed == [12, 17, 30, 32, 46]
+    mask = real.aside(20, 1)[:30]
+    part = written_out(features[:30][mask], features[:30][~mask], real.width)
+    floor = real.floor(20, [1], most=5)
+    assert [floor[name][0] for name in ("mmd", "kd")] == pytest.approx([part["mmd"], part["kd"]], rel=1e-9)
     with pytest.raises(ValueError, match="n_samples=59: the data set has 60 images, and 2 must stay"):
         real.aside(59, 0)
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from diffusion_core import load
+from experiments.distances.real import precision_recall
 from experiments.distances.trust import MEASURES, no_images
-from experiments.metrics.distances import Reference, precision_recall
 from experiments.own.features import extract
 
 REAL = {"precision": 0.9, "recall": 0.8}
@@ -38,9 +38,9 @@ def test_static_is_no_image_and_a_grainy_digit_is_one() -> None:
 
     def quality(x: torch.Tensor) -> dict[str, float]:
         features = extract("digits", images.to_pixels(x))[0].double().numpy()
-        return dict(zip(MEASURES, precision_recall(features, reference.features), strict=True))
+        return dict(zip(MEASURES, precision_recall(features, reference), strict=True))
 
-    reference = Reference.of(extract("digits", images.pixels[n:2500])[0].double().numpy())
+    reference = extract("digits", images.pixels[n:2500])[0].double().numpy()
     real = quality(digits)
     for x in (static, 30 * static, 3 * blurred, torch.zeros_like(digits)):
         assert no_images([quality(x)], real)

@@ -2,27 +2,26 @@
 
 import json
 from collections.abc import Callable
-from io import StringIO
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import pandas as pd
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from diffusion_core import adapters
 from diffusion_core.data import Images
 from diffusion_core.samplers import Euler, Model
-from experiments.config.config import Ladder, ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.trained import TrainConfig
-from experiments.config.trial import Trial
 from experiments.export import export, verify
-from experiments.store.store import Store
+from experiments.run.cache import Cache
+from experiments.run.machine import Machine
+from experiments.run.networks import Exact
+from experiments.run.plan import Reference, Run
+from experiments.run.setting import Ladder, Setting
+from experiments.run.tables import Files, Made
 
 IMAGES = Images("mine", torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(2), 40.0, 70.0)
-CONFIG = SampleConfig(TrainConfig(), Ladder("karras", 6), Euler(0.0), 132)
 GOOD = "import torch\n\ndef sample(net, noise):\n    return torch.zeros(8, 1, 8, 8)\n"
 
 
@@ -30,20 +29,37 @@ def net(z: Tensor, time: Tensor) -> Tensor:
     return torch.tanh(z)
 
 
-EDM = adapters.edm(net, IMAGES)
-
-
 def coarse(z: Tensor, time: Tensor) -> Tensor:
     """Rounds to a number format of few digits, wherever that happens."""
     return torch.tanh(z).to(torch.bfloat16).float()
 
 
-def write(folder: Path, rows: list[dict[str, Any]], trials: list[Trial]) -> str:
+@dataclass(frozen=True)
+class Brought(Exact):
+    """A network of images of 8x8."""
+
+    model: ClassVar[Model] = adapters.edm(net, IMAGES)
+    shape: ClassVar[tuple[int, ...]] = (1, 8, 8)  # type: ignore[misc]
+
+    def load(self, artifact: Any) -> Model:
+        return self.model
+
+
+RUN = Run(
+    Setting("a", Ladder("karras", 6), Euler(0.0), group="6 evaluations", budget=6), Brought(), 132, Machine(),
+    Reference("mnist5k", "digits", ""),
+)  # fmt: skip
+ROW = {"mode": "6 evaluations", "setting": "a", "budget": 6, "simplest": True, "in_set": True, "value": 0.1, "fd": 1.0,
+       "n_networks": 1, "no_verdict": None}  # fmt: skip
+
+
+def write(folder: Path, rows: list[dict[str, Any]], runs: list[Run], libraries: list[str] | None = None) -> str:
     """What the terminal says when the settings of these rows of best_sets.csv are written."""
-    pd.DataFrame(rows).to_csv(folder / "best_sets.csv")
-    terminal = StringIO()
-    export.write_settings(folder, Store(folder / "store"), trials, Console(file=terminal, width=300), data_root=None)
-    return terminal.getvalue()
+    said = list[str]()
+    files = {run: Files(None, None, None) for run in runs}  # type: ignore[arg-type]
+    made = Made("tune", runs, files, {}, Cache(folder / "store"), {})
+    export.write_settings(folder, made, rows, said.append, libraries)
+    return "\n".join(said)
 
 
 Written = Callable[..., tuple[dict[str, Any], str]]
@@ -53,19 +69,16 @@ Written = Callable[..., tuple[dict[str, Any], str]]
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     """The entry of settings.json for a model, and what the terminal says."""
 
-    def entry(model: Model = EDM, code: str | None = None, more: str = "") -> tuple[dict[str, Any], str]:
-        """`code`: what is made for torch, instead of the loop; `more`: a mode without images."""
-        trial = Trial("tune", "6 evaluations", ScoreConfig(CONFIG, ReferenceConfig("mnist5k", "digits", "")), "a", 6)
-        row = {"mode": trial.mode, "setting": "a", "budget": 6, "simplest": True, "in_set": True, "value": 0.1}
-        row |= {"metric": "mmd", "fd": 1.0, "n_samples": 132, "n_networks": 1, "features": "digits", "no_verdict": None}
-        rows = (
-            [row, row | {"mode": more, "simplest": False, "in_set": None, "no_verdict": "no images"}] if more else [row]
-        )
+    def entry(
+        model: Model = Brought.model, code: str | None = None, more: str = "", libraries: list[str] | None = None
+    ) -> tuple[dict[str, Any], str]:
+        """`code`: what is made for torch, instead of the loop; `more`: a group without images."""
+        nothing = ROW | {"mode": more, "simplest": False, "in_set": None, "no_verdict": "no images"}
         monkeypatch.setattr(export, "images_of", lambda *_: IMAGES)
-        monkeypatch.setattr(export, "load_model", lambda *_: model)
+        monkeypatch.setattr(Brought, "model", model)
         if code is not None:
             monkeypatch.setitem(export.EXPORTS, "torch", lambda target: code)
-        printed = write(tmp_path, rows, [trial])
+        printed = write(tmp_path, [ROW, nothing] if more else [ROW], [RUN], libraries)
         (setting,) = json.loads((tmp_path / "settings.json").read_text())["settings"]
         return setting, printed
 
@@ -74,14 +87,20 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
 
 def test_why_there_is_no_setting_is_said(tmp_path: Path) -> None:
     rows = [{"mode": "6 evaluations", "simplest": False, "no_verdict": "no images"} for _ in range(2)]
-    assert write(tmp_path, rows, []) == "no settings.json and no code: no images\n"
+    assert write(tmp_path, rows, []) == "no settings.json and no code: no images"
     assert not (tmp_path / "settings.json").exists()
+
+
+def test_only_the_libraries_that_are_asked_for_are_written(written: Written, tmp_path: Path) -> None:
+    entry, printed = written(libraries=["k-diffusion", "diffusers"])
+    assert entry["exports"].keys() == {"k-diffusion"} and "no code for diffusers, a: diffusers' schedulers" in printed
+    assert [path.name for path in (tmp_path / "export").iterdir()] == ["6-evaluations-k-diffusion.py"]
 
 
 def test_a_budget_without_a_setting_is_said(written: Written) -> None:
     entry, printed = written(more="4 evaluations")
     assert "no setting for 4 evaluations in settings.json: no images" in printed
-    assert entry["precision"] == CONFIG.machine.precision
+    assert entry["precision"] == RUN.machine.precision and entry["sigmas"] == list(RUN.sigmas)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +137,7 @@ def test_code_is_compared_where_it_can_be(written: Written) -> None:
 def test_a_network_that_rounds_more_may_differ_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "TOLERANCE", 0.0)
     model = adapters.edm(coarse, IMAGES)
-    off = export.torch_loop(export.Target("", CONFIG.sampler, CONFIG.ladder.sigmas(), False, model, IMAGES))
-    assert verify.difference(off, CONFIG, model, IMAGES) > 0
+    code = export.torch_loop(export.Target("", RUN.setting.sampler, RUN.sigmas, False, model, IMAGES))
+    assert verify.difference(code, RUN, model) > 0
     with pytest.raises(verify.Mismatch, match="the code gives other images, by"):
-        verify.difference(off.replace("ETA = 0.0", "ETA = 0.5"), CONFIG, model, IMAGES)
+        verify.difference(code.replace("ETA = 0.0", "ETA = 0.5"), RUN, model)

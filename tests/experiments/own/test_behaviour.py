@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_core import GaussianDenoiser, adapters, load
-from experiments.engine.options import Options
 from experiments.own.behaviour import behaviour
-from experiments.studies.run import PRESETS
+from experiments.run import foreign
+from experiments.run.machine import Machine
 
 IMAGES = load("mnist5k")
 EXACT = GaussianDenoiser()
@@ -169,7 +169,7 @@ def test_a_model_that_says_it_is_random_is_taken() -> None:
 
 
 def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The module that --model names stays as it is; what it imports and loads changes."""
+    """The module that --network names stays as it is; what it imports and loads changes."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # which Python takes for new within a second
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "network_xyz.py").write_text(
@@ -183,9 +183,9 @@ def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monke
         (tmp_path / "scale.txt").write_text(f"{scale}")
         for name in ("network_xyz", "gain_xyz"):
             sys.modules.pop(name, None)
-        study = Options(model="python:network_xyz:eps", threads=1, precision="fp32").apply(PRESETS["smoke"])
-        assert study.foreign is not None
-        return study.foreign.fingerprint
+        for cached in (foreign._loaded, foreign._content):  # as in a new process
+            cached.cache_clear()
+        return foreign.Foreign.of("python:network_xyz:eps", "mnist5k", None, Machine()).content
 
     known = [content(1.0, 1.0), content(1.1, 1.0), content(1.0, 1.2), content(1.0, 1.0)]
     assert known[0] == known[3] and len(set(known)) == 3

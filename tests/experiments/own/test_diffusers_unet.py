@@ -1,5 +1,5 @@
 """UNets saved by diffusers, through the wrapper, against diffusers' own loop: the largest relative differences are
-printed by `pytest tests/experiments/models/test_diffusers_unet.py -q -rP`.
+printed by `pytest tests/experiments/own/test_diffusers_unet.py -q -rP`.
 """
 
 import json

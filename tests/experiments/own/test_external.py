@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 import torch
 from random_weights import filled
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from diffusion_core.data import Images
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks import build
-from experiments.own.external import describe, fingerprint, load_foreign, notes
+from experiments.own.external import WEIGHTS, describe, fingerprint, load_foreign, notes
+from experiments.run.cache import Cache
+from experiments.run.networks import Trained
+from experiments.run.setting import Ladder
 
 SPELLINGS = "python:package.module:function, diffusers:PATH, checkpoint:PATH"
 MINE = """
@@ -63,18 +67,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """A folder as train_stage leaves it."""
-    model = filled()
-    folder = tmp_path / "models" / "0123456789ab"
-    folder.mkdir(parents=True)
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "model.safetensors")
-    config = {"network": "small", "parameterisation": "preconditioned", "channels": 1, "data": "mnist5k"}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
+    """A network's file as the cache writes it."""
+    weights = {f"{WEIGHTS}{name}": value for name, value in filled().state_dict().items()}
+    return Cache(tmp_path).cached("networks", Trained(), lambda: (weights, {"train_seconds": 1.0})).path
 
 
-def edit(path: Path, **values: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+def rewritten(path: Path, **config: Any) -> Path:
+    """The same weights under another config, in a file beside it."""
+    with safe_open(path, framework="pt") as file:
+        known = json.loads(file.metadata()["config"])
+    text = json.dumps(known | {"config": known["config"] | config})
+    save_file(load_file(path), path.with_name("other.safetensors"), metadata={"config": text})
+    return path.with_name("other.safetensors")
 
 
 def load(source: str) -> Any:
@@ -160,55 +164,70 @@ def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path) -> None:
 
 
 def test_a_checkpoint_is_described_and_its_units_noted(checkpoint: Path) -> None:
-    assert describe(f"checkpoint:{checkpoint}/") == "checkpoint:0123456789ab (small, preconditioned)"
+    assert describe(f"checkpoint:{checkpoint}") == f"checkpoint:{checkpoint.name} (small, preconditioned)"
     assert notes(f"checkpoint:{checkpoint}") == ["it was trained on mnist5k, in standard deviations of that data set"]
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-@every_function
-def test_a_checkpoint_that_lacks_a_file_is_refused(checkpoint: Path, name: str, function: Any) -> None:
-    (checkpoint / name).unlink()
-    with pytest.raises(ValueError, match=f"0123456789ab: {name} not found; it must be a folder models/ID of a store"):
-        function(f"checkpoint:{checkpoint}")
+def no_file(path: Path) -> Path:
+    return path.parent  # as checkpoints were once named
+
+
+def damaged(path: Path) -> Path:
+    path.write_bytes(b"not weights")
+    return path
+
+
+def samples(path: Path) -> Path:
+    return Cache(path.parents[1]).cached("samples", Ladder(), lambda: ({"samples": torch.zeros(1)}, {})).path
+
+
+def without_config(path: Path) -> Path:
+    save_file(load_file(path), path)
+    return path
+
+
+@pytest.mark.parametrize("function", [load, describe, notes], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (no_file, r"networks: there is no such file; it must be a networks/ID\.safetensors of a store$"),
+        (damaged, r"safetensors: it is no network of a store \(SafetensorError\)$"),
+        (without_config, r"it is no network of a store \(KeyError\)$"),
+        (samples, "it is no network of a store; its config lacks network, parameterisation, data$"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(checkpoint: Path, make: Any, message: str, function: Any) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        function(f"checkpoint:{make(checkpoint)}")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("changes", "channels", "label", "message"),
     [
-        ({}, 3, None, "channels=1, but data='mine' has 3"),
+        ({}, 3, None, r"its weights do not fit images of \(3, 16, 16\): "),
         ({}, 1, 3, "label=3: checkpoint: models take no label"),
-        ({"channels": 3}, 3, None, "its weights do not fit network='small'"),
-        ({"network": "huge"}, 1, None, "network='huge': unknown network"),
-        ({"parameterisation": None, "data": 7}, 1, None, r"config\.json lacks parameterisation, data"),
-        ("[]", 1, None, "must hold a JSON object"),
-        ("{", 1, None, r"config\.json: it is not JSON"),
-        (b"not weights", 1, None, "its weights do not fit network='small'"),
+        ({"parameterisation": "mixture-input"}, 1, None, r"its weights do not fit images of \(1, 16, 16\): "),
+        ({"network": "huge"}, 1, None, "network='huge': "),
     ],
 )
 def test_a_checkpoint_that_does_not_suit_is_refused(
     checkpoint: Path, changes: Any, channels: int, label: int | None, message: str
 ) -> None:
-    if isinstance(changes, dict):
-        edit(checkpoint / "config.json", **changes)
-    elif isinstance(changes, str):
-        (checkpoint / "config.json").write_text(changes)
-    else:
-        (checkpoint / "model.safetensors").write_bytes(changes)
     with pytest.raises(ValueError, match=message):
-        load_foreign(f"checkpoint:{checkpoint}", images(channels), label, "cpu")
+        load_foreign(f"checkpoint:{rewritten(checkpoint, **changes)}", images(channels), label, "cpu")
 
 
-def test_the_fingerprint_of_a_checkpoint_follows_weights_and_config_and_nothing_else(
+def test_the_fingerprint_of_a_checkpoint_is_that_of_its_file_wherever_that_lies(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     before = fingerprint(f"checkpoint:{checkpoint}")
-    (checkpoint / "losses.csv").write_text("images_seen,loss\n")
-    moved = tmp_path / "elsewhere"
-    shutil.copytree(checkpoint, moved)
+    (tmp_path / "elsewhere").mkdir()
+    moved = Path(shutil.copy(checkpoint, tmp_path / "elsewhere"))
     assert fingerprint(f"checkpoint:{moved}") == before
-    edit(moved / "config.json", data="mnist")
-    assert fingerprint(f"checkpoint:{moved}") != before
-    weights = bytearray((checkpoint / "model.safetensors").read_bytes())
+    weights = bytearray(moved.read_bytes())
     weights[-1] ^= 1
-    (checkpoint / "model.safetensors").write_bytes(weights)
-    assert fingerprint(f"checkpoint:{checkpoint}") != before
+    moved.write_bytes(weights)
+    assert fingerprint(f"checkpoint:{moved}") != before
+    with pytest.raises(ValueError, match="there is no such file; it must be a networks/ID"):
+        fingerprint(f"checkpoint:{moved.parent}")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.config.config import ReferenceConfig
 from experiments.own.features import check_suits, dimension, extract, features_id
+from experiments.run.plan import Reference
 
 SOURCE = """
 import torch
@@ -58,7 +58,7 @@ def test_its_rows_are_the_features(folder: Path) -> None:
 
 
 def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> None:
-    ReferenceConfig("mnist5k", "python:my_features:means", "0" * 12)
+    Reference("mnist5k", "python:my_features:means", "0" * 12)
     ids = {features_id(f"python:my_features:{name}") for name in ("means", "means", "flat")}
     (folder / "my_features.py").write_text(SOURCE + "\n# another scale\n")
     assert len(ids | {features_id("python:my_features:means")}) == 3

@@ -7,9 +7,9 @@ import pytest
 from diffusion_core.noise import NOISE_DISTRIBUTIONS, VP, LogNormal
 from diffusion_core.samplers import SAMPLERS, Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
-from experiments.config.config import Ladder
-from experiments.config.identity import identity
 from experiments.own.names import called, law, parsed, sampler, schedule
+from experiments.run.identity import identity
+from experiments.run.setting import Ladder, read_ladder
 
 
 @pytest.mark.parametrize("name", NOISE_DISTRIBUTIONS)
@@ -25,15 +25,16 @@ def test_a_samplers_printed_name_can_be_read_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_ladders_printed_name_can_be_read_back(name: str) -> None:
-    typed = schedule(name, 0.55)
-    assert schedule(called(*typed), 0.123) == typed
-    assert len(Ladder(name, 7, options=typed[1]).sigmas()) == 8
+    _, options = typed = schedule(name, 0.55)
+    assert schedule(called(name, options.items()), 0.123) == typed
+    ladder = Ladder(name, 7, options=tuple(options.items()))
+    assert read_ladder(ladder.name, 7, 0.123) == (ladder, False) and len(ladder.sigmas()) == 8
 
 
 def test_parameters_by_position_and_by_keyword() -> None:
     assert law("log-normal(0, p_std=2)", 1.0) == LogNormal(0, 2)
     assert sampler("euler(0.5)") == Euler(0.5) and sampler(" heun") == Heun()
-    assert schedule("karras(5)", 1.0) == ("karras", (("rho", 5),))
+    assert schedule("karras(5)", 1.0) == ("karras", {"rho": 5})
 
 
 def test_one_and_one_point_zero_are_one_setting() -> None:
@@ -50,8 +51,8 @@ def test_a_parameter_without_a_default_can_be_typed() -> None:
 
 def test_laws_and_ladders_defined_on_other_units_get_the_datas() -> None:
     assert law("vp", 0.55) == VP(data_std=0.55) and law("vp(data_std=0.3)", 0.55) == VP(data_std=0.3)
-    assert schedule("cosine", 0.55) == ("cosine", (("data_std", 0.55),))
-    assert schedule("geometric", 0.55) == ("geometric", ())
+    assert schedule("cosine", 0.55) == ("cosine", {"data_std": 0.55})
+    assert schedule("geometric", 0.55) == ("geometric", {})
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,9 @@ def test_laws_and_ladders_defined_on_other_units_get_the_datas() -> None:
         (lambda: sampler("euler(1, 2)"), "the parameters of euler are eta"),
         (lambda: sampler("dpm++2m(1)"), r"the parameters of dpm\+\+2m are none"),
         (lambda: schedule("karras(n_steps=3)", 1), "the parameters of karras are rho"),
+        (lambda: schedule("karras(7, 30)", 1), "the parameters of karras are rho, sigma_max, sigma_min, end"),
+        (lambda: schedule("karras(end=0.1)", 1), "end=0.1: it must be 0, for a last step to 0"),
+        (lambda: schedule("flow(sigma_max=3)", 1), "flow sets its own ends, so sigma_max cannot be given"),
         (lambda: law("log-normal('a')", 1), "it must read like .* with numbers"),
         (lambda: law("log-normal(0, -1)", 1), "p_std=-1.0: it must be above 0"),
         (lambda: sampler("restart(((1, 2, 3, 4),))"), r"it must read like restart\(rho=1\)"),

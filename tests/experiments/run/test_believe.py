@@ -4,6 +4,7 @@ import json
 import multiprocessing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from run_acting import FORK, QUIET
 from run_spine import data, exact, files, imported, run, score, silent, trained, user_files, warned
 from torch import Tensor
 
-from diffusion_core.samplers import Euler, Heun, Sampler
+from diffusion_core.samplers import Euler, Heun, Sampler, euler
 from experiments.own.features import features_id
-from experiments.run import artifact, believe, execute, steps
+from experiments.run import artifact, believe, execute, foreign, steps
 from experiments.run.cache import Cache, Differs
+from experiments.run.foreign import Foreign
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Network
-from experiments.run.setting import Reference, Run
+from experiments.run.plan import Reference, Run
 
 CALLS = [0]
 Step = Callable[[Tensor, int], Tensor]
@@ -219,6 +221,62 @@ def test_stored_and_new_values_meet_only_if_they_agree(
     after, _ = work_on(runs, folder / "old")
     assert (after[-2:] == before) != new and bool(warned(caplog)) == new
     assert not new or after == work_on(runs, folder / "new")[0]
+
+
+@pytest.mark.slow
+def test_what_a_replaced_function_of_ours_made_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a sampler of ours one run is checked, and then the others too."""
+    runs = [run(Euler(eta)) for eta in (0.0, 0.5, 0.8)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(euler, "alpha_beta", lambda sigma, sigma_next, eta: (0.3, 0.0))
+        poisoned, _ = work_on(runs, tmp_path / "old")
+    after, cache = work_on(runs, tmp_path / "old")
+    assert after == work_on(runs, tmp_path / "new")[0] and not any(one in poisoned for one in after)
+    assert len(cache.discarded) == 6 and "drawn again, differ" in warned(caplog)[0]
+
+
+def test_a_check_that_fails_is_a_failure_and_keeps_what_is_stored(folder: Path) -> None:
+    work_on(planned(folder, 1.0)[:1], folder / "old")
+    own = run(imported(folder, mine=MINE, helper="GAIN = 'gone'\n").Mine(0.0))
+    cache = Cache(folder / "old")
+    ended = execute.execute([own], cache, QUIET)
+    assert "TypeError" in ended.failed[own.score_id] and files(cache) == {"references": 1, "samples": 1, "scores": 1}
+
+
+START = "import torch\nfrom diffusion_core import GaussianDenoiser\nexact = GaussianDenoiser()\n"
+READS = {  # a model that reads gain_xyz.py in a way that its identity does not show, and values there
+    "one class": (
+        "from gain_xyz import GAIN\nclass Labelled:\n    takes_index = True\n"
+        "    def __call__(self, x, sigma, *, index):\n"
+        "        return exact(x, sigma) * torch.where(index % 10 == 7, GAIN, 1.0).view(-1, 1, 1, 1)\n"
+        "eps = Labelled()\n",
+        1,
+        0.5,
+    ),
+    "a band of sigma": (
+        "from gain_xyz import GAIN\ndef eps(x, sigma):\n"
+        "    return exact(x, sigma) * (1 + GAIN * ((sigma > 0.5) & (sigma < 10))).view(-1, 1, 1, 1)\n",
+        0,
+        0.3,
+    ),
+    "exec": ("exec(open('gain_xyz.py').read())\ndef eps(x, sigma): return GAIN * exact(x, sigma)\n", 1, 0.9),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READS)
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_what_a_network_reads_is_met_when_it_changes(
+    name: str, folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, before, after = READS[name]
+    monkeypatch.setattr(foreign, "_content", lru_cache(lambda *_: "0"))  # as if nothing showed that it was edited
+    runs, scores = [run(Euler(eta), Foreign("python:mine_xyz:eps", "0", data=data())) for eta in (0.0, 0.5)], []
+    for where, gain in (("old", before), ("old", after), ("new", after), ("old", after)):
+        imported(folder, mine=START + text, gain=f"GAIN = {gain}\n")
+        scores.append(work_on(runs, folder / where)[0])
+    assert scores[0] != scores[1] == scores[2] == scores[3]
+    assert len([said for said in warned(caplog) if "drawn again, differ" in said]) == 1
 
 
 def resealed(path: Path, change: Callable[[dict[str, Tensor], dict[str, Any]], None]) -> None:

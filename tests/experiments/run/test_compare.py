@@ -9,8 +9,9 @@ import pytest
 from experiments.distances.distance import Distance
 from experiments.distances.intervals import of_pairs
 from experiments.distances.real import METRICS
-from experiments.run import compare
-from experiments.run.compare import BestSet, Comparison, Contrast, Families, Row, Side, against_first, control
+from experiments.run import contrasts
+from experiments.run.compare import BestSet, Comparison, Contrast, Row, Side, against_first, control
+from experiments.run.contrasts import Families
 
 N = 200
 ROW = {"data": "d", "features": "f", "n_samples": N, "n_reference": 800, "precision": 0.6, "recall": 0.6, "seconds": 3}
@@ -21,11 +22,11 @@ FLOORS = [
 
 
 def contrast_rows(comparisons: list[Comparison], floors: list[Row]) -> list[Row]:
-    return list(compare.contrast_rows(comparisons, Families.over(comparisons), floors))
+    return list(contrasts.contrast_rows(comparisons, Families.over(comparisons), floors))
 
 
 def best_set_rows(comparisons: list[Comparison], floors: list[Row]) -> list[Row]:
-    return list(compare.best_set_rows(comparisons, Families.over(comparisons), floors))
+    return list(contrasts.best_set_rows(comparisons, Families.over(comparisons), floors))
 
 
 def side(label: str, value: float, networks: int = 2, planned: int | None = None, group: str = "g", **row: Any) -> Side:
@@ -110,7 +111,7 @@ def test_groups_with_different_networks_are_families_of_their_own_that_share_the
         for more in ((), against_first("setting", many))
     )
     assert both["high"] - both["low"] > 1.05 * (alone["high"] - alone["low"])
-    with pytest.raises(ValueError, match="have different networks"):
+    with pytest.raises(ValueError, match="have images from different networks or noise"):
         contrast_rows([Contrast("setting", few[0], many[0])], FLOORS)
 
 

@@ -1,81 +1,71 @@
-"""Networks: the same weights as before, exact denoisers, and what training asks of a user's code."""
+"""Networks: trained as their config says, exact denoisers, and what training asks of a user's code."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from types import SimpleNamespace
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from run_spine import data, exact, silent, trained
+from run_spine import data, silent, trained
 from torch import Tensor
 
-from diffusion_core.noise import LogUniform, NoiseDistribution
+from diffusion_core.noise import NoiseDistribution
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.config.denoisers import EmpiricalConfig
-from experiments.config.trained import RECIPES as OLD_RECIPES
-from experiments.config.trained import TrainConfig
 from experiments.run.artifact import Artifact
 from experiments.run.cache import Cache, Differs
 from experiments.run.identity import identity
 from experiments.run.machine import Machine
-from experiments.run.networks import RECIPES, WEIGHTS, Trained, images_of
+from experiments.run.networks import RECIPES, Exact, Trained, images_of
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "plain": {"held_out": 20},
-    "fast": {**RECIPES["fast"], "batch_size": 48},
-    "other": {"noise": LogUniform(), "weighting": "min-snr-5", "parameterisation": "eps", "ema_decay": 0.5, "lr": 1e-3},
-}
+OPTIONS: dict[str, Any] = {
+    **{name: {name: value} for name, value in RECIPES["fast"].items()},
+    "held_out": {"held_out": 20}, "weighting": {"weighting": "min-snr-5"}, "images_seen": {"images_seen": 256},
+    "batch_size": {"batch_size": 48}, "lr": {"lr": 1e-3}, "warmup_images": {"warmup_images": 128},
+    "ema_decay": {"ema_decay": 0.05}, "seed": {"seed": 2}, "machine": {"machine": Machine(precision="bf16")},
+    "network": {"network": "paper", "images_seen": 16, "batch_size": 8},
+}  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OPTIONS)
-def test_a_training_gives_the_weights_of_the_old_engine(name: str, tmp_path: Any) -> None:
-    config, torch_threads = trained(1, **OPTIONS[name]), torch.get_num_threads()
-    torch.set_num_threads(1)
-    loader = SimpleNamespace(images=lambda name: images_of(name), device="cpu")
-    old = TrainConfig(data(), images_seen=128, warmup_images=64, seed=1, **OPTIONS[name])
-    model, steps = old.training(loader)  # type: ignore[arg-type]
+def test_a_training_is_that_of_its_config(tmp_path: Path) -> None:
+    """Each field reaches the training; the same config gives the same weights, also after others were trained."""
+    calls, sums = list[float](), dict[str, str]()
+    for name, options in ({"again": {}} | OPTIONS | {"": {}}).items():
+        config = trained(**{"seed": 1, "images_seen": 192} | options)
+        calls.clear()
+        file = config.made(Cache(tmp_path / name), calls.append)
+        sums[name] = file.sum
+        assert sum(calls) == config.cost and file.tensors["losses"][-1, 0] == config.images_seen
+    assert sums[""] == sums["again"]
+    known = sums.pop("")
+    assert [name for name, each in sums.items() if each == known] == ["again"] and len({*sums.values()}) == len(sums)
+    assert {part.name for part in fields(Trained)} == {*OPTIONS, "data"}
+
+
+@pytest.mark.slow
+def test_a_stored_network_is_the_one_that_was_trained(tmp_path: Path) -> None:
+    config = trained(1, **RECIPES["fast"])
+    model, steps = config.training()
     losses = [step.loss.item() for step in steps]
-    torch.set_num_threads(torch_threads)
-    advanced = list[float]()
-    file = config.made(Cache(tmp_path), advanced.append)
-    weights = file.tensors
-    assert sum(advanced) == config.cost and weights.pop("losses")[:, 1].tolist() == losses
-    assert weights.keys() == {f"{WEIGHTS}{name}" for name in model.state_dict()}
-    assert all(torch.equal(weights[f"{WEIGHTS}{name}"], value) for name, value in model.state_dict().items())
+    file = config.made(Cache(tmp_path), silent)
+    assert file.tensors["losses"][:, 1].tolist() == losses
     x, sigma = torch.randn(3, 1, 32, 32), torch.tensor([0.1, 1.0, 10.0])
     with torch.no_grad():
         assert torch.equal(config.load(file)(x, sigma), model.eval()(x, sigma))
 
 
-def test_recipes_and_rows_are_those_of_the_old_engine() -> None:
-    assert RECIPES == OLD_RECIPES
-    for recipe in RECIPES.values():
-        assert Trained(**recipe).row() == TrainConfig(**recipe).row()
-    assert exact().row() == EmpiricalConfig(data()).row()
-
-
-def test_an_exact_network_needs_no_file(tmp_path: Any) -> None:
-    network = exact()
-    assert network.made(Cache(tmp_path), silent) is None and network.cost == 0
-    x, sigma = torch.randn(2, 1, 32, 32), torch.tensor([1.0, 10.0])
-    loader = SimpleNamespace(images=images_of, device="cpu")
-    assert torch.equal(network.load(None)(x, sigma), EmpiricalConfig(data()).load(loader)(x, sigma))  # type: ignore[arg-type]
-    assert network.shape == (1, 32, 32) and network.decode(x).dtype == torch.uint8
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [({"network": "smal"}, "did you mean small"), ({"weighting": "x"}, "weighting"), ({"lr": 0.0}, "lr=0.0"),
-     ({"parameterisation": "v"}, "parameterisation"), ({"noise": 1}, "NoiseDistribution"), ({"ema_decay": 1.0}, "ema"),
-     ({"held_out": -1}, "held_out"), ({"images_seen": 0}, "images_seen"), ({"stable_above": 0.0}, "stable_above"),
-     ({"batch_size": 2.5}, "batch_size"), ({"machine": Machine(compiled=True)}, "compiled"), ({"data": "x"}, "data")],
-    ids=lambda value: value if isinstance(value, str) else "",
-)  # fmt: skip
-def test_a_bad_option_is_named(options: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        Trained(**options)
+def test_an_exact_network_needs_no_file_and_knows_its_images(tmp_path: Path) -> None:
+    """At low noise it finds the image, unless that is held out."""
+    clean = images_of(data()).standardised()[-2:]
+    noise, sigma = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)), torch.full((2,), 0.3)
+    for held_out, found in ((0, True), (2, False)):
+        network = Exact(data(), held_out=held_out)
+        assert network.made(Cache(tmp_path), silent) is None and network.cost == 0
+        x = clean + 0.3 * noise
+        denoised = x - 0.3 * network.load(None)(x, sigma)
+        assert torch.allclose(denoised, clean, atol=1e-3) == found
+        assert network.shape == (1, 32, 32) and network.decode(x).dtype == torch.uint8
 
 
 # --- a user's noise distributions and weightings ---
@@ -127,7 +117,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_noise_distribution_is_asked_as_training_asks(fault: str, tmp_path: Any) -> None:
+def test_a_noise_distribution_is_asked_as_training_asks(fault: str, tmp_path: Path) -> None:
     network = trained(noise=Noise(fault))
     with pytest.raises(ValueError, match=FAULTS[fault]):
         network.made(Cache(tmp_path), silent)
@@ -143,7 +133,7 @@ WEIGHTS_OF: dict[str, tuple[Callable[[Tensor], Any], str]] = {
 
 
 @pytest.mark.parametrize("fault", WEIGHTS_OF)
-def test_a_weighting_is_asked_as_training_asks(fault: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_weighting_is_asked_as_training_asks(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     function, says = WEIGHTS_OF[fault]
     monkeypatch.setitem(WEIGHTINGS, "mine", function)
     with pytest.raises(ValueError, match=says):
@@ -156,7 +146,7 @@ def remembers(sigma: Tensor) -> Tensor:
 
 
 @pytest.mark.slow
-def test_what_changes_during_training_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_changes_during_training_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(WEIGHTINGS, "mine", remembers)
     CALLS[0] = 0
     with pytest.raises(ValueError, match="weighting: it gives other values after this training"):
@@ -168,7 +158,7 @@ def test_what_changes_during_training_is_refused(tmp_path: Any, monkeypatch: pyt
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [None, "losses", "gradients", "moves", "missing"])
-def test_the_first_steps_of_a_stored_training_are_taken_again(change: str | None, tmp_path: Any) -> None:
+def test_the_first_steps_of_a_stored_training_are_taken_again(change: str | None, tmp_path: Path) -> None:
     network, checked = trained(), Cache(tmp_path)
     file = network.made(checked, silent)
     first = dict(file.facts["first"])
@@ -183,3 +173,24 @@ def test_the_first_steps_of_a_stored_training_are_taken_again(change: str | None
     with pytest.raises(Differs, match="moves" if change == "missing" else change) as found:
         network._check(stored)
     assert identity(network) in next(iter(found.value.makers))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("diffusion_core.training.ADAM_BETAS", (0.9, 0.9)),
+        ("diffusion_core.training.lr_factor", lambda step, n_steps, warmup: 0.5),
+        ("experiments.run.networks.block_seed", lambda seed, block: 1234),  # of the first weights
+    ],
+    ids=["optimiser", "learning rate", "first weights"],
+)
+def test_a_change_of_training_that_the_first_losses_hardly_show_is_met(
+    where: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = trained(images_seen=96, batch_size=32, warmup_images=10_000)
+    file = config.made(Cache(tmp_path), silent)
+    config._check(file)
+    monkeypatch.setattr(where, value)
+    with pytest.raises(Differs, match=r"the training of .*, begun again, has other (gradients|moves)"):
+        config._check(file)

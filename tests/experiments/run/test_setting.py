@@ -1,22 +1,22 @@
-"""Settings and runs: their columns are those of the old engine; what cannot be run says why."""
+"""Settings and runs: what is part of their identity, their columns, and why what cannot be run is not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from run_spine import N, data, exact, reference, run, trained
 
-from diffusion_core.samplers import Euler, Heun, Sampler
-from experiments.config.config import Ladder as OldLadder
-from experiments.config.config import ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import EmpiricalConfig, ModelConfig
-from experiments.config.trained import TrainConfig
-from experiments.config.trial import Trial, described
+from diffusion_core.noise import LogNormal, LogUniform
+from diffusion_core.samplers import Euler, Heun, Interval, Restart, Sampler
+from experiments.run.foreign import Foreign
 from experiments.run.identity import identity
 from experiments.run.machine import Machine
-from experiments.run.networks import Exact
-from experiments.run.setting import CONTROL, AlphaBetaLadder, Ladder, Reference, Run, Setting, check_plan
+from experiments.run.networks import Exact, Trained
+from experiments.run.plan import Reference, Run, check_plan, planned
+from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
+from experiments.run.study import Study
 
 
 @dataclass(frozen=True)
@@ -30,44 +30,85 @@ class Unsteady(Ladder):
         return tuple(sorted(torch.rand(3).tolist(), reverse=True))
 
 
-IDS = ("model_id", "samples_id", "run_id")
+OTHERS: dict[str, Any] = {  # of each field
+    "network": "paper", "parameterisation": "x0", "held_out": 7, "noise": LogUniform(), "stratified": True,
+    "stable_above": 2.0, "weighting": "unit-eps", "images_seen": 7, "batch_size": 32, "lr": 7.0, "warmup_images": 7,
+    "ema_decay": 0.5, "seed": 7, "machine": Machine(threads=7), "device": "cuda", "precision": "bf16", "compiled": True,
+    "threads": 7, "torch_minor": "0.0", "source": "python:a:b", "content": "x", "name": "x", "label": 7, "n_steps": 7,
+    "sigma_max": 7.0, "sigma_min": 0.7, "schedule": "karras", "options": (("rho", 5.0),), "alpha": 0.7, "beta": 0.17,
+    "ladder": AlphaBetaLadder(0.1, 0.3), "sampler": Heun(), "group": "x", "final_denoise": True, "budget": 7, "n": 70,
+    "networks": 7, "draw": 7, "retrained": True, "impossible": "x", "training": {"lr": 7.0}, "features": "natural",
+    "features_id": "x", "weights": Path("x"), "batch": 7, "p_mean": 0.7, "p_std": 0.7, "data": "mnist",
+}  # fmt: skip
+CONFIGS = [
+    Trained(), Exact(), Foreign("python:module:function"), Machine(), Ladder("karras"), AlphaBetaLadder(0.1, 0.3),
+    Reference("mnist5k", "digits", "0"), LogNormal(), Setting("a", Ladder(), Euler(1.0)),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("model", [EmpiricalConfig(data(), seed=1), TrainConfig(data(), images_seen=128, seed=1)])
-@pytest.mark.parametrize("control", [False, True])
-def test_a_row_has_the_columns_of_the_old_engine(model: ModelConfig, control: bool) -> None:
-    network = exact(1) if isinstance(model, EmpiricalConfig) else trained(1)
-    own = run(Euler(0.5), network, 4, label="mine", group="any", final_denoise=True, control=control, budget=8)
-    seed = 1 + (CONTROL if control else 0)
-    samples = SampleConfig(model, OldLadder(n_steps=4), Euler(0.5), N, seed=seed, final_denoise=True)
-    real = ReferenceConfig(data(), "digits", reference().features_id)
-    old = described(Trial("any", "any", ScoreConfig(samples, real), "mine", 8))
-    del old["experiment"]
-    row = own.row()
-    assert row.keys() == old.keys()
-    assert {name: row[name] for name in row if name not in IDS} == {name: old[name] for name in old if name not in IDS}
-    assert [row[name] for name in IDS] == [identity(network), own.samples_id, own.score_id]
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
+def test_identity_changes_with_every_field_that_changes_a_result(config: Any) -> None:
+    for part in fields(config):
+        own = {(Ladder, "schedule"): "geometric", (Setting, "label"): "x"}
+        value = own.get((type(config), part.name), OTHERS[part.name])
+        same = identity(replace(config, **{part.name: value})) == identity(config)
+        assert same == (part.metadata == {"identity": False}), part.name
 
 
-def test_labels_share_samples_and_what_changes_them_does_not() -> None:
+def test_a_run_is_told_apart_by_all_that_changes_its_samples() -> None:
     plain = run()
     assert plain.samples_id == run(label="other", group="b", budget=9, networks=2).samples_id
-    others = [run(control=True), run(final_denoise=True), run(n=41), run(n_steps=3), run(Heun()), run(network=exact(1))]
+    assert plain.samples_id != replace(plain, batch=7).samples_id
+    others = [run(draw=1), run(final_denoise=True), run(n=41), run(n_steps=3), run(Heun()), run(network=exact(1))]
     assert len({one.samples_id for one in (plain, *others)}) == 7
-    natural = Run(plain.setting, plain.network, N, Machine(), Reference(data(), "natural", "0"))
+    natural = replace(plain, reference=Reference(data(), "natural", "0"))
     assert natural.samples_id == plain.samples_id and natural.score_id != plain.score_id
+
+
+def test_identity_is_known() -> None:
+    """A change of these means that finished results would be computed again: raise SCHEMA on purpose only."""
+    assert identity(Ladder(n_steps=66)) == "50bf2d041999"
+    assert identity(Machine("cpu", "fp32", False, 1, "2.6")) == "29c459d20eda"
+
+
+@pytest.mark.parametrize("network", [exact(1), trained(1)], ids=["exact", "trained"])
+def test_a_row_says_what_is_run(network: Any) -> None:
+    one = run(Euler(0.5), network, 4, label="mine", group="any", final_denoise=True, draw=1, budget=8)
+    row = one.row()
+    expected = {
+        "mode": "any", "setting": "mine", "budget": 8, "schedule": "geometric", "sampler": "euler(eta=0.5)",
+        "train_seed": 1, "data": data(), "sigma_max": 30.0, "sigma_min": 0.03, "n_steps": 4, "final_denoise": True,
+        "n_samples": N, "sample_seed": 10_001, "features": "digits", "features_id": reference().features_id,
+        "precision_mode": "fp32", "compiled": False, "threads": 1, "model_id": identity(network),
+        "samples_id": one.samples_id, "run_id": one.score_id, "eta": pytest.approx(0.5),
+    }  # fmt: skip
+    assert {name: row[name] for name in expected} == expected
+    assert row["trained_by"] == ("nobody" if isinstance(network, Exact) else "sigmabench")
+    assert row.get("images_seen") == (None if isinstance(network, Exact) else 128)
 
 
 @pytest.mark.parametrize(
     ("one", "why"),
-    [(run(Euler(9.0)), "eta"), (run(n=39), "n_samples=39: it must be at least 40"),
-     (run(Heun(), budget=2), "takes 4 evaluations, above the budget of 2")],
-    ids=["eta", "n", "budget"],
+    [(run(Euler(9.0)), "eta=9.0: .* = 1.0005"), (run(n=39), "n_samples=39: it must be at least 40"),
+     (run(Heun(), budget=2), "takes 4 evaluations, above the budget of 2"),
+     (run(Restart((Interval(0.1, 40.0),))), "sigma_max=40.0: an interval")],
+    ids=["eta", "n", "budget", "interval"],
 )  # fmt: skip
 def test_what_is_impossible_says_why(one: Run, why: str) -> None:
-    assert why in one.impossible
     row = one.row()
     assert (row["status"], row["error"], row["n_steps"]) == ("infeasible", one.impossible, 2)
+    with pytest.raises(ValueError, match=why):
+        raise ValueError(one.impossible)
+
+
+def test_evaluations_are_planned_and_batches_suit_the_machine() -> None:
+    ladder = AlphaBetaLadder(0.1, 0.4)
+    assert [run(n_steps=66, final_denoise=last).nfe for last in (False, True)] == [66, 67]
+    assert run(Heun(), n_steps=66).nfe == 132
+    assert replace(run(), setting=Setting("a", ladder, ladder.sampler)).nfe == 454
+    many = run(n=500)
+    assert [replace(many, machine=Machine(threads=n)).batch_size for n in (1, 2)] == [64, 128]
+    assert [replace(many, n=n, batch=200).batch_size for n in (500, 100)] == [200, 100]
 
 
 def test_a_ladder_within_a_budget_is_the_longest() -> None:
@@ -75,30 +116,50 @@ def test_a_ladder_within_a_budget_is_the_longest() -> None:
     assert Ladder(n_steps=7).within(1, Euler(9.0)).n_steps == 7  # none; its run says why
 
 
-@pytest.mark.parametrize("name", ["ddpm-leading", "flow", "geometric"])
-def test_a_ladder_knows_its_ends(name: str) -> None:
-    old, new = (kind(name, 5, 20.0, 0.1) for kind in (OldLadder, Ladder))
-    assert vars(old) == vars(new) and old.name == new.name and old.sigmas() == new.sigmas()
+def test_a_ladder_of_a_table_has_its_ends_whatever_is_asked_for() -> None:
+    ladder = Ladder("ddpm-linspace", 10, options=(("data_std", 0.5),))
+    assert (ladder.sigma_max, ladder.sigma_min) == (ladder.sigmas()[0], ladder.sigmas()[-1])
+    assert ladder.sigma_max > 300 and identity(ladder) == identity(replace(ladder, sigma_max=99.0))
 
 
-def test_bad_arguments_are_named() -> None:
-    for make, says in (
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
         (lambda: Ladder("geometrc"), "did you mean geometric"),
-        (lambda: Ladder(n_steps=0), "n_steps"),
-        (lambda: AlphaBetaLadder(0.1, 0.6), "beta"),
+        (lambda: Ladder("spiral"), "ladder='spiral': it must be one of geometric, karras"),
+        (lambda: Ladder(n_steps=0), "n_steps=0"),
+        (lambda: Ladder(sigma_max=0.01), "sigma_min=0.03"),
+        (lambda: Ladder("karras", options=(("rho", 0.0),)), "rho=0.0"),
+        (lambda: AlphaBetaLadder(0.1, 0.6), "beta=0.6"),
         (lambda: Setting("a", Ladder(), "euler"), "sampler='euler'"),  # type: ignore[arg-type]
         (lambda: Setting("a", "geometric", Euler(0.0)), "ladder='geometric'"),  # type: ignore[arg-type]
         (lambda: Setting("a", Ladder(), Euler(0.0), n=0), "n=0"),
         (lambda: Reference(data(), "digit", ""), "did you mean digits"),
         (lambda: Reference("mnist6k", "digits", ""), "data='mnist6k'"),
         (lambda: Run(Setting("a", Ladder(), Euler(0.0)), Exact(), N, Machine(), reference()), "that of the network"),
-        (lambda: Machine("tpu"), "device"),
-        (lambda: Machine(precision="fp16"), "precision"),
+        (lambda: Machine("tpu"), "device='tpu'"),
+        (lambda: Machine(precision="fp16"), "precision='fp16'"),
         (lambda: Machine.resolve("cpu", threads=0), "threads=0"),
-        (lambda: Run(Setting("a", Ladder(), Euler(0.0)), exact(), N, Machine(), reference(), batch=-1), "batch"),
-    ):
-        with pytest.raises(ValueError, match=says):
-            make()
+        (lambda: replace(run(), batch=-1), "batch=-1"),
+        (lambda: Trained(network="smal"), "did you mean small"),
+        (lambda: Trained(data="cats"), "data='cats': unknown data set; the names are mnist5k, mnist"),
+        (lambda: Trained(weighting="x"), "weighting='x'"),
+        (lambda: Trained(parameterisation="score"), "parameterisation='score'.*preconditioned, eps, x0"),
+        (lambda: Trained(lr=0.0), "lr=0.0: it must be above 0"),
+        (lambda: Trained(lr=True), "lr=True: it must be a number"),
+        (lambda: Trained(images_seen=0), "images_seen=0: it must be at least 1"),
+        (lambda: Trained(images_seen=True), "images_seen=True: it must be a whole number"),
+        (lambda: Trained(batch_size=2.5), "batch_size=2.5: it must be a whole"),  # type: ignore[arg-type]
+        (lambda: Trained(noise=1), "NoiseDistribution"),  # type: ignore[arg-type]
+        (lambda: Trained(ema_decay=1.0), "ema_decay=1.0"),
+        (lambda: Trained(held_out=-1), "held_out=-1"),
+        (lambda: Trained(stable_above=0.0), "stable_above=0.0"),
+        (lambda: Trained(machine=Machine(compiled=True)), "compiled"),
+    ],
+)
+def test_bad_values_are_named(make: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        make()
 
 
 def test_a_machine_is_resolved_once() -> None:
@@ -130,3 +191,56 @@ class Planned(Sampler):
 def test_a_sampler_that_cannot_be_planned_is_refused(way: str, says: str) -> None:
     with pytest.raises(ValueError, match=f"planned_nfe of mine.*{says}"):
         check_plan([run(Planned(way), label="mine")])
+
+
+def test_equal_numbers_are_one_run() -> None:
+    """Whether a number was written as 1 or as 1.0."""
+    numbers: list[tuple[Any, ...]] = [(1, 20, 0, 1, 64), (1.0, 20.0, -0.0, 1.0, 64.0)]
+    runs = [
+        run(Euler(eta), trained(noise=LogNormal(mean, std), images_seen=n), steps)
+        for eta, steps, mean, std, n in numbers
+    ]
+    assert runs[0].score_id == runs[1].score_id
+
+
+# --- the runs of a study ---
+
+
+def plans(*settings: Setting, **options: Any) -> list[Run]:
+    study = Study(**{"data": data(), "n_samples": N, "recipe": "plain"} | options)
+    return planned(study, settings, Machine(), Machine(threads=2))
+
+
+A, B = Setting("a", Ladder(n_steps=2), Euler(0.0)), Setting("b", Ladder(n_steps=2), Euler(0.0))
+
+
+def test_each_setting_is_run_with_each_of_its_networks() -> None:
+    runs = plans(A, replace(B, networks=1, training={"lr": 0.1}), replace(B, label="c", retrained=True, n=40))
+    made = [(one.setting.label, one.network.seed) for one in runs]
+    assert made == [("a", 1), ("b", 1), ("c", 10_001), ("a", 2), ("c", 10_002)]
+    assert [getattr(one.network, "lr", None) for one in runs[:2]] == [3e-3, 0.1]
+    assert {(one.network.machine.threads, one.machine.threads) for one in runs} == {(1, 2)}
+    assert [one.seed for one in plans(A, network="exact")] == [0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "says"),
+    [
+        ([A], {"n_samples": 41}, "n_samples=41: it must be between 40 and 40 for .* a third of its images"),
+        ([A], {"n_samples": 39}, "n_samples=39"),
+        ([A], {"label": 1}, "label=1: it needs --network diffusers:FOLDER"),
+        ([A], {"network": "smal"}, "did you mean small"),
+        ([A, A], {}, "'a' of 'all' more than once"),
+        ([replace(A, label="a\nb")], {}, r"label='a\\nb': it must be a text that can be printed"),
+        ([replace(A, label=" ")], {}, "label=' '"),
+        ([replace(A, group="control")], {}, "group='control'"),
+        ([replace(A, training={"lrr": 1.0})], {}, "training of 'a': Trained has no lrr"),
+        ([replace(A, training={"seed": 1})], {}, "training='seed' of 'a': all settings of a study share it"),
+        ([replace(A, training={"lr": -1.0})], {}, "lr=-1.0"),
+        ([replace(A, training={"lr": 0.1})], {"network": "exact"}, "--network brings a trained network"),
+        ([Anything()], {}, "number 1 is .* it must be a Setting"),
+    ],
+)
+def test_what_cannot_be_planned_says_why(settings: list[Any], options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        plans(*settings, **options)

@@ -1,62 +1,138 @@
-"""The steps of a run give the values of the old engine, to the last bit, and score what the network decodes."""
+"""The steps of a run: what the network decodes is drawn, filmed, counted and scored."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from run_spine import N, data, exact, files, reference, run, score, silent, trained
-from safetensors.torch import load_file
 from torch import Tensor
 
-from diffusion_core.samplers import Euler, Heun, Sampler
-from experiments.config.config import Ladder as OldLadder
-from experiments.config.config import ReferenceConfig, SampleConfig, ScoreConfig
-from experiments.config.denoisers import EmpiricalConfig
-from experiments.config.trained import TrainConfig
-from experiments.distances.real import Real
+from diffusion_core.networks.compiled import Compiled
+from diffusion_core.samplers import Euler, Heun, KadkhodaieSimoncelli, Sampler
+from diffusion_core.samplers import sample as draw
+from experiments.distances.distance import Distance
+from experiments.distances.real import METRICS, Against, Real
+from experiments.own.features import extract
 from experiments.run import steps
 from experiments.run.cache import Cache
+from experiments.run.hardware import use_threads
 from experiments.run.machine import Machine
-from experiments.run.networks import Exact, images_of
-from experiments.run.setting import VALUES, Ladder, Reference, Run, Setting
-from experiments.stages.sample import sample_stage
-from experiments.stages.score import load_meta, score_stage
-from experiments.stages.train import train_stage
-from experiments.store.store import Store
-
-EQUAL = ("mmd", "fd", "kd", "precision", "recall", "grain", "grain_se", "n_reference", "nfe", "batch_size")
-EQUAL_TENSORS = ("samples", "film", "denoised")
+from experiments.run.networks import Exact, Trained, images_of
+from experiments.run.plan import VALUES, Reference, Run
+from experiments.run.recorder import CountingModel, TrajectoryRecorder
+from experiments.run.setting import Ladder, Setting
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["exact", "trained"])
-@pytest.mark.parametrize(("sampler", "last"), [(Euler(1.0), True), (Heun(), False)], ids=["euler", "heun"])
-def test_a_run_equals_that_of_the_old_engine(name: str, sampler: Sampler, last: bool, tmp_path: Path) -> None:
-    network: Any = exact(1) if name == "exact" else trained(1, held_out=20)
-    model: Any = EmpiricalConfig(data(), seed=1)
-    if name == "trained":
-        model = TrainConfig(data(), images_seen=128, warmup_images=64, seed=1, held_out=20)
-    cache, store = Cache(tmp_path / "new"), Store(tmp_path / "old")
-    own = run(sampler, network, 3, final_denoise=last, control=True)
-    new = score(own, cache) | dict(steps.sample(own, cache, silent).facts)
-    samples = SampleConfig(model, OldLadder(n_steps=3), sampler, N, seed=10_001, final_denoise=last)
-    if name == "trained":
-        train_stage(model, store, None, silent)
-    sampled = sample_stage(samples, store, None, silent)
-    tensors = load_file(store.path("samples", sampled) / "samples.safetensors")
-    config = ScoreConfig(samples, ReferenceConfig(data(), "digits", reference().features_id))
-    score_stage(config, store, None)
-    old = load_meta("scores", config, store)
-    assert {name: new[name] for name in EQUAL} == {name: old[name] for name in EQUAL}
-    stored = steps.sample(own, cache, silent).tensors
-    tensors["samples"] = tensors.pop("pixels")
-    assert stored.keys() == tensors.keys() == set(EQUAL_TENSORS)
-    assert all(torch.equal(stored[name], tensors[name]) for name in EQUAL_TENSORS)
-    assert new["film_sigmas"] == old.get("film_sigmas", new["film_sigmas"])
+@pytest.mark.parametrize(("sampler", "last", "nfe"), [(Euler(1.0), True, 4), (Heun(), False, 6)], ids=["euler", "heun"])
+def test_a_score_is_the_distance_of_the_drawn_images_from_the_real_ones(
+    sampler: Sampler, last: bool, nfe: int, tmp_path: Path
+) -> None:
+    """Against a draw and distances without cache and films; with other noise than that of draw 0."""
+    network, cache = trained(1, held_out=20), Cache(tmp_path)
+    own = run(sampler, network, 3, final_denoise=last, draw=1)
+    facts, stored = score(own, cache), steps.sample(own, cache, silent)
+    model, images = network.load(network.made(cache, silent)), images_of(data())
+    how: dict[str, Any] = {"shape": (1, 32, 32), "batch_size": 64, "final_denoise": last, "n_samples": N}
+    x = draw(model, own.sigmas, sampler, seed=10_001, **how)
+    assert torch.equal(stored.tensors["samples"], images.to_pixels(x)) and stored.facts["nfe"] == nfe
+    assert not torch.equal(x, draw(model, own.sigmas, sampler, seed=1, **how))
+    use_threads(1)
+    pixels = [stored.tensors["samples"], images.pixels]
+    features, real = (extract("digits", each)[0].double().numpy() for each in pixels)
+    pool = Real.of(real)
+    aside = pool.aside(N, 0)
+    for name, distance in pool.without(aside).distances(features).items():
+        assert facts[name] == pytest.approx(distance.value, rel=1e-4), name
+    assert facts["n_reference"] == len(real) - N and sum(facts["histogram"] or [N]) == N
+    film = stored.tensors["film"]
+    assert stored.facts["film_sigmas"] == list(own.sigmas) and film.shape == (4, 4, 1, 32, 32)
+    assert last or (film[-1].int() - stored.tensors["samples"][:4].int()).abs().max() <= 1  # at unit variance
+    assert stored.tensors["denoised"].shape == film.shape
+
+
+def test_a_sampler_that_leaves_the_ladder_has_no_film(tmp_path: Path) -> None:
+    stored = steps.sample(run(KadkhodaieSimoncelli()), Cache(tmp_path), silent)
+    assert set(stored.tensors) == {"samples"} and stored.facts["film_sigmas"] == []
+
+
+def test_a_film_has_the_denoised_estimate_of_each_level() -> None:
+    """This denoiser's estimate is sigma itself. Heun evaluates at the last level too, Euler only before it."""
+    sigmas = Ladder(n_steps=25).sigmas()
+    for sampler, last in ((Euler(0.9), sigmas[-2]), (Heun(), sigmas[-1])):
+        film = TrajectoryRecorder(sigmas)
+        model = CountingModel(lambda x, sigma: x / sigma[:, None, None, None] - 1)
+        model.watch = film.evaluated
+        draw(model, sigmas, sampler, n_samples=7, shape=(1, 2, 2), batch_size=3, watch=film)
+        assert model.images == 7 * sampler.planned_nfe(sigmas)
+        levels = torch.tensor([*list(film.levels.values())[:-1], last])
+        expected = levels[:, None, None, None, None].expand(10, 3, 1, 2, 2)
+        torch.testing.assert_close(torch.stack(film.denoised), expected, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_features_are_computed_on_the_threads_of_their_run_and_distances_on_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the reference, which is always computed on one thread, is made on the way."""
+    noted, honest, distances = list[int](), steps.extract, Against.distances
+
+    def noting(*arguments: Any, **how: Any) -> Any:
+        noted.append(torch.get_num_threads())
+        return honest(*arguments, **how)
+
+    def measured(self: Against, features: Any) -> dict[str, Distance]:
+        noted.append(torch.get_num_threads())
+        return distances(self, features)
+
+    monkeypatch.setattr(steps, "extract", noting)
+    monkeypatch.setattr(Against, "distances", measured)
+    score(replace(run(), machine=Machine(threads=2)), Cache(tmp_path))
+    assert noted == [1, 2, 1]  # the reference's features, the samples' features, their distances
+
+
+def test_real_images_without_a_scale_and_distances_that_are_not_finite_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "extract", lambda name, pixels, **how: (torch.ones(len(pixels), 8), None))
+        with pytest.raises(ValueError, match="for more than half of the pairs of images the features are equal"):
+            score(run(), Cache(tmp_path / "equal"))
+    nothing = Distance(float("nan"), np.zeros(N))
+    monkeypatch.setattr(Against, "distances", lambda self, features: dict.fromkeys(METRICS, nothing))
+    with pytest.raises(ValueError, match=r"features='digits': .*fd=nan.*; a distance must be finite"):
+        score(run(), Cache(tmp_path))
+
+
+@pytest.mark.slow
+def test_bf16_scores_what_fp32_scores(tmp_path: Path) -> None:
+    """The fast path changes scores by far less than their uncertainty."""
+    cache, network = Cache(tmp_path), Trained(images_seen=3_200)
+    real = Reference("mnist5k", "digits", reference().features_id)
+    one = Setting("a", Ladder(n_steps=8), Euler(1.0))
+    runs = [Run(one, network, 200, Machine(precision=precision), real) for precision in ("fp32", "bf16")]
+    wide, narrow = (steps.distances_of(steps.score(each, cache, silent)) for each in runs)
+    for metric in METRICS:
+        a, b = wide[metric], narrow[metric]
+        se = Distance(0.0, b.own - a.own).se
+        assert abs(b.value - a.value) + 1.96 * se < 0.5 * b.se, metric
+    pixels = [steps.sample(each, cache, silent).tensors["samples"].float() for each in runs]
+    assert 0 < (pixels[1] - pixels[0]).abs().mean() < 0.5, "grey levels of 255"
+
+
+def test_runs_that_share_network_batch_and_machine_share_the_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "can_compile", lambda device: True)
+    model, machine = exact().load(None), Machine(compiled=True)
+    first = steps._compiled(model, 256, machine)
+    assert isinstance(first, Compiled) and first.batch_size == 256 and steps._compiled(model, 256, machine) is first
+    others = [(128, machine), (256, Machine(precision="bf16", compiled=True))]
+    assert all(steps._compiled(model, *other) is not first for other in others)
+    assert steps._compiled(model, 64, Machine()) is model
 
 
 def test_a_run_is_made_once_and_read_then(tmp_path: Path) -> None:
@@ -161,6 +237,5 @@ def test_images_need_a_feature_space_of_images(tmp_path: Path) -> None:
 
 def test_compiling_needs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "can_compile", lambda device: False)
-    own = run(network=trained())
-    with pytest.raises(ValueError, match="there is no compiler"):
-        steps.sample(Run(own.setting, exact(), N, Machine(compiled=True), reference()), Cache(tmp_path), silent)
+    with pytest.raises(ValueError, match=r"compiled=True: there is no compiler for cpu .* install"):
+        steps.sample(replace(run(), machine=Machine(compiled=True)), Cache(tmp_path), silent)

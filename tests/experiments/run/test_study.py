@@ -1,6 +1,7 @@
-"""From settings to a result folder: tables, report, failures, what is made again. On 120 digits."""
+"""From a study to its result folder: tables, report, failures, what is made again, parts. On 120 digits."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,62 +14,30 @@ from torch import Tensor
 
 from diffusion_core.samplers import Euler, Sampler
 from experiments.run import folder, steps
-from experiments.run.cache import Cache
-from experiments.run.machine import Machine
+from experiments.run.answer import Answer, answer
+from experiments.run.options import Options
 from experiments.run.setting import Ladder, Setting
-from experiments.run.study import Answer, Study, answer
-from reports.terminal import Terminal
+from experiments.run.study import CONTROL, Study
 
 
 @dataclass(frozen=True)
 class Mine(Study):
-    """Three settings and a control."""
+    """Settings without networks of their own; `answer` adds the control."""
 
     question: ClassVar[str] = "Does noise help?"
     etas: tuple[float, ...] = (0.0, 1.0)
+    sigma_min: float = 0.03
+    broken: bool = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return ("said beforehand",)
 
     def settings(self) -> Iterator[Setting]:
         for eta in self.etas:
-            yield Setting(f"eta {eta:g}", Ladder(n_steps=3), Euler(eta))
-        yield Setting("eta 0", Ladder(n_steps=3), Euler(0.0), "control", control=True)
-
-
-def asked(tmp_path: Path, study: Study | None = None, **how: Any) -> Answer:
-    study = study or mine()
-    return answer(study, Machine(), Cache(tmp_path / "cache"), tmp_path / "out", Terminal(), preset="smoke", **how)
-
-
-def mine(**options: Any) -> Mine:
-    return Mine(**{"data": run_spine.data(), "train_images": 64, "warmup_images": 32, "n_samples": 40} | options)
-
-
-def table(tmp_path: Path, name: str = "table") -> pd.DataFrame:
-    return pd.read_csv(tmp_path / "out" / f"{name}.csv")
-
-
-def test_a_result_folder_has_tables_pictures_and_a_report(tmp_path: Path) -> None:
-    found = asked(tmp_path, notes=("said beforehand",))
-    assert found.report and found.report.is_file() and not found.failed and len(found.rows) == 6
-    rows, contrasts = table(tmp_path), table(tmp_path, "contrasts")
-    assert list(rows["status"]) == ["ok"] * 6 and set(rows["train_seed"]) == {1, 2}
-    assert list(dict.fromkeys(contrasts["kind"])) == ["setting", "control"]
-    assert set(table(tmp_path, "best_sets")["setting"]) == {"eta 0", "eta 1"}
-    pictures = {path.name for path in (tmp_path / "out" / "images").iterdir()}
-    assert {"real.png", *(f"{name}.png" for name in rows["samples_id"])} <= pictures
-    info = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert info["notes"][0] == "said beforehand" and "singular" in info["notes"][1]
-    assert "Does noise help?" in found.report.read_text()
-
-
-def test_the_same_again_makes_nothing_and_gives_the_same_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked(tmp_path)
-    names = ("table", "contrasts", "best_sets", "floors", "losses")
-    before = {name: (tmp_path / "out" / f"{name}.csv").read_bytes() for name in names}
-    monkeypatch.setattr(steps, "_sampled", lambda *args: pytest.fail("it was made"))
-    asked(tmp_path)
-    assert {name: (tmp_path / "out" / f"{name}.csv").read_bytes() for name in names} == before
+            yield Setting(f"eta {eta:g}", Ladder(n_steps=3, sigma_min=self.sigma_min), Euler(eta))
+        if self.broken:
+            yield Setting("broken", Ladder(n_steps=3), Broken())
 
 
 @dataclass(frozen=True)
@@ -82,35 +51,95 @@ class Broken(Sampler):
         yield x
 
 
-def test_a_failed_run_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
-    @dataclass(frozen=True)
-    class Half(Mine):
-        def settings(self) -> Iterator[Setting]:
-            yield from Mine.settings(self)
-            yield Setting("broken", Ladder(n_steps=3), Broken())
+def asked(where: Path, study: Study | None = None, **how: Any) -> Answer:
+    places = {"store": where / "store", "out": where / "out", "preset": "smoke", "precision": "fp32", "threads": 1}
+    return answer(study or mine(), Options(**places | how))  # type: ignore[arg-type]
 
-    found = asked(tmp_path, Half(**vars(mine(seeds=1))))
+
+def mine(**options: Any) -> Mine:
+    few: dict[str, Any] = {"data": run_spine.data(), "train_images": 64, "warmup_images": 32, "n_samples": 40}
+    return Mine(**few | options)
+
+
+def table(where: Path, name: str = "table") -> pd.DataFrame:
+    return pd.read_csv(where / "out" / f"{name}.csv")
+
+
+pytestmark = pytest.mark.usefixtures("drawn")
+NAMES = ("table", "contrasts", "best_sets", "floors", "losses")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
+    """The folder of a run, and what it answered."""
+    where = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reports.render.svg", lambda drawing: "<svg/>")
+        return where, asked(where)
+
+
+def test_a_result_folder_has_tables_pictures_and_a_report(finished: tuple[Path, Answer]) -> None:
+    where, found = finished
+    assert found.report and found.report.is_file() and found.status == 0 and len(found.rows) == 6
+    rows, contrasts = table(where), table(where, "contrasts")
+    assert list(rows["status"]) == ["ok"] * 6 and set(rows["train_seed"]) == {1, 2}
+    assert list(dict.fromkeys(contrasts["kind"])) == ["setting", CONTROL]
+    assert set(table(where, "best_sets")["setting"]) == {"eta 0", "eta 1"}
+    pictures = {path.name for path in (where / "out" / "images").iterdir()}
+    assert {"real.png", *(f"{name}{end}.png" for name in rows["samples_id"] for end in ("", "-film"))} <= pictures
+    info = json.loads((where / "out" / "run.json").read_text())
+    assert info["notes"][0] == "said beforehand" and "singular" in info["notes"][1]
+    assert any(note.startswith("data=") and "only 120 different images" in note for note in info["notes"])
+    assert "Does noise help?" in found.report.read_text()
+    floors = table(where, "floors")
+    assert list(floors["metric"]) == ["mmd", "kd", "fd", "precision", "recall"] and set(floors["n_reference"]) == {80}
+    assert (floors["low"] < floors["mean"]).all() and (floors["mean"] < floors["high"]).all()
+
+
+def test_the_same_again_makes_nothing_and_gives_the_same_tables(
+    finished: tuple[Path, Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also from a store that cannot be written."""
+    where, _ = finished
+    before = {name: (where / "out" / f"{name}.csv").read_bytes() for name in NAMES}
+    pictures = {path.name: path.read_bytes() for path in (where / "out" / "images").iterdir()}
+    monkeypatch.setattr(steps, "_sampled", lambda *args: pytest.fail("it was made"))
+    monkeypatch.setattr("experiments.run.cache.sealed", lambda *args: pytest.fail("it was written"))
+    asked(where)
+    assert {name: (where / "out" / f"{name}.csv").read_bytes() for name in NAMES} == before
+    assert {path.name: path.read_bytes() for path in (where / "out" / "images").iterdir()} == pictures
+
+
+def test_a_failed_run_is_a_row_with_its_log_and_the_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = asked(tmp_path, mine(seeds=1, broken=True))
     rows = table(tmp_path).set_index(["mode", "setting"])
-    assert "broken by its author" in next(iter(found.failed.values()))
-    assert rows.loc[("all", "broken"), "status"] == "failed" and (rows["status"] == "ok").sum() == 3
+    failed = rows.loc[("all", "broken")]
+    assert found.status == 1 and failed["status"] == "failed" and (rows["status"] == "ok").sum() == 3
+    assert failed["error"] == "sampler broken: RuntimeError: broken by its author" and pd.isna(failed["fd"])
     assert set(table(tmp_path, "best_sets")["setting"]) == {"eta 0", "eta 1"}
+    log = tmp_path / "out" / "logs" / f"{failed['run_id']}.log"
+    assert "Traceback" in log.read_text()
+    out = capsys.readouterr().out
+    assert f"failed: all: broken: {failed['error']}; traceback: {log}\nto do: repair the cause, then give" in out
+    assert json.loads(out.splitlines()[-1])["failed"] == 1
 
 
-def test_what_is_impossible_is_a_row_and_not_run(tmp_path: Path) -> None:
+def test_what_is_impossible_is_a_row_and_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked(tmp_path, mine(seeds=1, etas=(0.0, 1.0, 9.0)))
     row = table(tmp_path).set_index("setting").loc["eta 9"]
     assert row["status"] == "infeasible" and isinstance(row["error"], str)
-
-    @dataclass(frozen=True)
-    class Impossible(Mine):
-        def settings(self) -> Iterator[Setting]:
-            yield Setting("eta 9", Ladder(n_steps=3), Euler(9.0))
-
-    with pytest.raises(ValueError, match="eta"):
-        Impossible(**vars(mine())).runs(Machine())
+    assert f"note: 1 setting is infeasible and not run: eta 9 ({row['error']})" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"'eta 9' is the first setting of 'all'.*it cannot be run: eta=9.0"):
+        asked(tmp_path, mine(etas=(9.0, 0.0)))
+    with pytest.raises(ValueError, match=r"eta=9\.0"):
+        asked(tmp_path, mine(etas=(9.0,), seeds=1))
 
 
-def test_an_interrupted_run_leaves_the_rows_that_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_leaves_the_rows_that_are_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     original, count = steps._sampled, [0]
 
     def sampled(*args: Any) -> Any:
@@ -119,41 +148,69 @@ def test_an_interrupted_run_leaves_the_rows_that_are_finished(tmp_path: Path, mo
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(steps, "_sampled", sampled)
-    found = asked(tmp_path)
-    assert found.interrupted and found.report is None and len(table(tmp_path)) == 2
-    monkeypatch.setattr(steps, "_sampled", original)
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "_sampled", sampled)
+        with pytest.raises(KeyboardInterrupt):
+            asked(tmp_path)
+    assert len(table(tmp_path)) == 2 and not (tmp_path / "out" / "report.html").exists()
+    out = capsys.readouterr().out
+    assert "interrupted, 4 of 6 runs left. To go on: " in out and json.loads(out.splitlines()[-1])["interrupted"]
     assert len(asked(tmp_path).rows) == 6
 
 
-def test_unfit_studies_are_refused_before_any_work(tmp_path: Path) -> None:
-    for options, what in (
-        ({"n_samples": 41}, "n_samples=41"),
-        ({"n_samples": 39}, "n_samples=39"),
-        ({"seeds": 0}, "seeds=0"),
-        ({"etas": (0.0, 0.0)}, "more than once"),
-    ):
-        with pytest.raises(ValueError, match=what):
-            mine(**options).runs(Machine())
+@pytest.mark.parametrize(
+    ("options", "how", "says"),
+    [
+        ({"n_samples": 41}, {}, "n_samples=41"),
+        ({"etas": (0.0, 0.0)}, {}, "etas: 0 is given twice"),
+        ({"seeds": 0}, {}, "seeds=0"),
+        ({"network": "exact"}, {"given": frozenset({"seeds", "out"})}, "seeds: nothing is trained"),
+        ({}, {"out": "STORE/samples/x"}, "it lies in a folder of the store"),
+        ({}, {"workers": 0}, "workers=0"),
+        ({}, {"workers": 2, "ray_address": "local"}, "workers, ray_address: give one of them"),
+        ({}, {"gpus_per_run": 0.5}, "gpus_per_run=0.5: it needs --ray-address"),
+        ({}, {"only": "mode == 'x'"}, "it holds for none of 6 planned runs"),
+    ],
+    ids=str,
+)
+def test_unfit_studies_and_options_are_refused_before_any_work(
+    options: dict[str, Any], how: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    if "out" in how:
+        how = {"out": tmp_path / "store" / "samples" / "x"}
+    with pytest.raises(ValueError, match=says):
+        asked(tmp_path, mine(**options), **how)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_no_run_wrote_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "table.csv").write_text("mine")
-    with pytest.raises(ValueError, match=r"table\.csv, which no run wrote"):
+def test_files_of_others_are_left_alone_and_what_an_earlier_run_left_goes(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    picture, code = out / "images" / "cat.png", out / "export" / "8-evaluations-torch.py"
+    for path in (picture, code):
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+    with pytest.raises(ValueError, match=r"it holds images/cat\.png, which no run wrote; choose another folder"):
         asked(tmp_path)
-    assert (tmp_path / "out" / "table.csv").read_text() == "mine"
+    assert {path for path in out.rglob("*") if path.is_file()} == {picture, code}
+    (out / folder.MARK).touch()  # a run made the folder
+    assert folder.earlier(out) == [picture, code] and folder.earlier(tmp_path / "no such folder") == []
+    asked(tmp_path, mine(seeds=1, etas=(0.0,)))
+    names = {path.name for path in out.rglob("*")}
+    assert not {"cat.png", code.name, "best_sets.csv"} & names and len(table(tmp_path)) == 1
 
 
 def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
-    with folder.held(tmp_path / "out"), pytest.raises(ValueError, match="another command is writing there"):
+    with folder.held(tmp_path / "out"), pytest.raises(ValueError, match="another command is writing there; wait"):
         asked(tmp_path)
 
 
-def test_what_an_earlier_run_left_goes(tmp_path: Path) -> None:
-    asked(tmp_path, mine(seeds=1))
-    (tmp_path / "out" / "images" / "old.png").write_bytes(b"")
-    asked(tmp_path, mine(seeds=1, etas=(0.0,)))
-    names = {path.name for path in (tmp_path / "out").rglob("*")}
-    assert "old.png" not in names and "best_sets.csv" not in names and len(table(tmp_path)) == 2
+def test_a_part_has_a_report_that_says_so_and_a_doubt_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = "mode==control and seed==1"
+    found = asked(tmp_path, mine(sigma_min=1.0), only=query)
+    doubt = "a ladder ends at sigma 1, so this much noise stays in its samples"
+    assert [row["mode"] for row in found.rows] == ["control"] and f"warning: {doubt}" in capsys.readouterr().out
+    report = (tmp_path / "out" / "report.md").read_text().replace("\\", "")
+    assert f"a part of the experiment was run, 1 of 6 runs: --only {shlex.quote(query)}" in report
+    assert any(note.startswith(doubt) for note in json.loads((tmp_path / "out" / "run.json").read_text())["notes"])

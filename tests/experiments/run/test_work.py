@@ -16,7 +16,7 @@ from diffusion_core.samplers import Euler, Heun
 from experiments.run import execute, work
 from experiments.run.artifact import CacheError
 from experiments.run.cache import Cache
-from experiments.run.setting import Run
+from experiments.run.plan import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12: there may be other threads
 
@@ -58,7 +58,7 @@ def test_a_network_that_fails_is_trained_once(tmp_path: Path, monkeypatch: pytes
     runs = [run(Euler(eta), network) for eta in (0.0, 0.5, 1.0)] + [run()]
     ended = executed(runs, Cache(tmp_path))
     assert set(ended.failed) == {one.score_id for one in runs[:3]} and len(tries) == 1
-    assert set(ended.failed.values()) == {"MemoryError: too large"}
+    assert set(ended.failed.values()) == {"MemoryError: too large; memory ran out: take a smaller --batch-size"}
 
 
 def test_an_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_two_processes_give_what_one_gives(
     bad = run(Acting("fails", tries))
     runs = [bad, *plan(), run(Acting("fails", tries), label="again")]
     one, two = Cache(tmp_path / "one"), Cache(tmp_path / "two")
-    assert executed(plan(), one) == execute.Worked({})
+    assert executed(plan(), one) == execute.Worked({}, evaluations=trained().cost + 6 * 2 * 40)
     ended = executed(runs, two, workers=2)
     assert list(ended.failed) == [bad.score_id] and "KeyError" in ended.failed[bad.score_id]
     assert Path(tries).read_text() == "x" and not warned(caplog)
@@ -138,7 +138,7 @@ def test_two_processes_give_what_one_gives(
 def test_the_others_do_the_work_of_a_killed_worker(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     runs = [run(Acting("dies once", str(tmp_path / "died"))), *(run(Euler(eta)) for eta in (0.0, 0.5))]
     cache = Cache(tmp_path / "cache")
-    assert executed(runs, cache, workers=2) == execute.Worked({})
+    assert executed(runs, cache, workers=2) == execute.Worked({}, evaluations=3 * 2 * 40)
     assert warned(caplog) == ["a worker ended with status -9"] and (tmp_path / "died").exists()
     assert files(cache)["scores"] == 3
 

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from user_images import save
 
+from experiments.run.cache import Cache
 from experiments.scoring.compare import _spaces, compare, open_all
 from experiments.scoring.features import batches, suit
 from experiments.scoring.inputs import FeatureSet, ImageSet, open_input
-from experiments.store.store import Store
 from reports.schema import NOT_DETECTABLE
 
 RNG = np.random.default_rng(0)
@@ -96,7 +96,7 @@ def empty(path: Path) -> Path:
         "too large": (npy(ROWS * 1e20), "my.npy: the magnitude of a feature is "),
         "another dimension": (npy(ROWS[:, :3]), "my.npy has features of 3 numbers, but real.npy of 5"),
         "images, but real features": (npy(GREY), "real.npy holds features, but my.npy holds images"),
-        "samples of elsewhere": (lambda _: "samples:0123456789ab", "has no samples 0123456789ab (samples may be"),
+        "samples of elsewhere": (lambda _: "samples:0123456789ab", "has no samples 0123456789ab; run their command"),
     }.values(),
 )  # fmt: skip
 def test_one_line_says_what_is_wrong(
@@ -112,7 +112,7 @@ def test_one_line_says_what_is_wrong(
 
 
 def pixels(source: object, store: Path) -> list[np.ndarray]:
-    images = open_input(source, Store(store))  # type: ignore[arg-type]
+    images = open_input(source, Cache(store))  # type: ignore[arg-type]
     assert isinstance(images, ImageSet)
     return [images.read(place) for place in range(images.n)]
 
@@ -127,7 +127,7 @@ def test_files_are_read_as_documented(tmp_path: Path) -> None:
     read = pixels(mixed, store)
     expected = [*np.repeat(GREY[:3, ..., None], 3, axis=3), *RGB[:2], np.zeros_like(RGB[0])]
     assert all((one == other).all() for one, other in zip(read, expected, strict=True))
-    images = open_input(mixed, Store(store))
+    images = open_input(mixed, Cache(store))
     assert images.names == ("a/00", "a/01", "a/02", "b/00", "b/01", "c")
     assert isinstance(images, ImageSet)
     together = list(batches(images, range(6), 2))
@@ -140,25 +140,25 @@ def test_files_are_read_as_documented(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [npz(images=RGB), npy(RGB), npy(np.moveaxis(RGB, 3, 1)), lambda _: RGB])
 def test_arrays_hold_the_same_images(make: Callable[[Path], object], tmp_path: Path) -> None:
     assert (np.stack(pixels(make(tmp_path / "x"), tmp_path / "store")) == RGB).all()
-    known = {open_input(source, Store(tmp_path)).content for source in (RGB, npy(RGB)(tmp_path / "y"))}  # type: ignore[union-attr]
+    known = {open_input(source, Cache(tmp_path)).content for source in (RGB, npy(RGB)(tmp_path / "y"))}  # type: ignore[union-attr]
     assert len(known) == 1
 
 
 def test_content_is_that_of_the_images(tmp_path: Path) -> None:
-    ids = [open_input(folder(tmp_path / name, images), Store(tmp_path)).content  # type: ignore[union-attr]
+    ids = [open_input(folder(tmp_path / name, images), Cache(tmp_path)).content  # type: ignore[union-attr]
            for name, images in (("a", GREY[:4]), ("b", GREY[:4]), ("c", GREY[3::-1]))]  # fmt: skip
     assert ids[0] == ids[1] != ids[2]
 
 
 def test_features_are_taken_as_they_are(tmp_path: Path) -> None:
-    given = open_input(npy(ROWS)(tmp_path / "x"), Store(tmp_path))
+    given = open_input(npy(ROWS)(tmp_path / "x"), Cache(tmp_path))
     assert isinstance(given, FeatureSet) and given.n == 40
     np.testing.assert_array_equal(given.features, ROWS.astype(np.float32))
 
 
 @pytest.mark.parametrize("tensor", [torch.ones(40, 2, requires_grad=True), torch.ones(40, 2, dtype=torch.bfloat16)])
 def test_tensors_that_numpy_cannot_read_are_taken(tensor: torch.Tensor, tmp_path: Path) -> None:
-    given = open_input(tensor, Store(tmp_path))
+    given = open_input(tensor, Cache(tmp_path))
     assert isinstance(given, FeatureSet) and (given.features == 1).all()
 
 
@@ -171,7 +171,7 @@ def test_a_card_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.Monk
 def test_names_are_short_and_different(tmp_path: Path) -> None:
     def names(*places: str) -> list[str]:
         paths = [folder(tmp_path / place, GREY[:2]) for place in places]
-        return [one.name.removeprefix(f"{tmp_path}/") for one in open_all(paths, Store(tmp_path))]
+        return [one.name.removeprefix(f"{tmp_path}/") for one in open_all(paths, Cache(tmp_path))]
 
     assert names("r", "x/a", "y/b") == ["r", "a", "b"]
     assert names("r", "x/images", "y/images") == ["r", "x/images", "y/images"]
@@ -187,7 +187,7 @@ def test_a_masked_array_is_refused(tmp_path: Path) -> None:
 def test_the_usual_features_are_those_of_the_data_whatever_their_name(tmp_path: Path) -> None:
     photos = folder(tmp_path / "mnist", GREY[:2])
     for sources, space in ((("mnist5k", "mnist5k"), "digits"), ((photos, "mnist5k"), "natural")):
-        assert _spaces(open_all(sources, Store(tmp_path)), None) == (space,)
+        assert _spaces(open_all(sources, Cache(tmp_path)), None) == (space,)
 
 
 def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:

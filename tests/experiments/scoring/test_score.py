@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from torch import Tensor
 from torch_fidelity import calculate_metrics
 from user_images import save
@@ -17,8 +18,12 @@ from diffusion_core import load
 from experiments import compare, score
 from experiments.__main__ import _run
 from experiments.distances.features import WEIGHTS
+from experiments.own.features import features_id
+from experiments.own.files import write_json
+from experiments.run.cache import Cache
+from experiments.run.setting import Ladder
 from experiments.scoring import features as cached
-from experiments.store.store import Store, write_json
+from experiments.scoring.inputs import ImageSet, open_input
 from reports.folders import first_screen
 from reports.formats import listed
 from reports.render import write_report
@@ -90,13 +95,12 @@ def test_features_are_computed_once_and_checked(
     assert seen == [2 * N, N]
     again = score(folders / "real", folders / "a", features="digits", store=tmp_path)
     assert max(seen[2:]) <= 16 and again.difference == first.difference
-    other = cached._load  # as if another version had stored them
-
-    def changed(path: Path) -> cached.Described:
-        described = other(path)
-        return cached.Described(described.features * 1.1, described.texture, described.sizes)
-
-    monkeypatch.setattr(cached, "_load", changed)
+    given, kept = open_input(folders / "a", Cache(tmp_path)), Cache(tmp_path)
+    assert isinstance(given, ImageSet)
+    config = cached.Measured(given.content, "digits", features_id("digits"))
+    tensors = kept.cached("features", config, lambda: pytest.fail("it was stored")).tensors
+    kept.path("features", config).unlink()  # and stored as if by another version
+    Cache(tmp_path).cached("features", config, lambda: (tensors | {"features": 1.1 * tensors["features"]}, {}))
     assert score(folders / "real", folders / "a", features="digits", store=tmp_path).difference == first.difference
     assert seen[-3:].count(N) == 1 and "features of a, computed again, differ from what was stored" in caplog.text
 
@@ -207,14 +211,14 @@ def test_a_folder_of_others_is_left_alone(command: Path) -> None:
 
 def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> None:
     """A result folder of one setting, by its store; its images are paired by seed and number."""
-    from safetensors.torch import save_file
+    store = Cache(tmp_path / "store")
 
-    store = Store(tmp_path / "store")
-    for identity, part in (("a" * 12, digits[:60]), ("b" * 12, digits[60:120])):
-        with store.writing("samples", identity) as folder:
-            save_file({"pixels": part}, folder / "samples.safetensors")
-    rows = [{"status": "ok", "mode": "run", "setting": "x", "budget": "", "samples_id": name * 12, "sample_seed": seed}
-            for seed, name in enumerate("ab")]  # fmt: skip
+    def stored(number: int, samples: Tensor) -> str:
+        return store.cached("samples", Ladder(n_steps=number), lambda: ({"samples": samples}, {})).path.stem
+
+    ids = [stored(1, digits[:60]), stored(2, digits[60:120])]
+    rows = [{"status": "ok", "mode": "run", "setting": "x", "budget": "", "samples_id": name, "sample_seed": seed}
+            for seed, name in enumerate(ids)]  # fmt: skip
     for name, setting in (("one", "x"), ("two", "y")):
         (tmp_path / name).mkdir()
         pd.DataFrame([rows[0], rows[1] | {"setting": setting}]).to_csv(tmp_path / name / "table.csv", index=False)
@@ -229,8 +233,18 @@ def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> N
     for nothing in ((sets[1], sets[0]), (sets[2], sets[1])):
         with pytest.raises(ValueError, match="it is the store or a result of score, which holds no samples"):
             compare(*nothing, features="digits", store=store)
-    with pytest.raises(ValueError, match="it has 2 settings; name the samples of one, such as samples:aaaaaaaaaaaa"):
+    with pytest.raises(ValueError, match=f"it has 2 settings; name the samples of one, such as samples:{ids[0]}"):
         compare(digits[200:400].numpy(), tmp_path / "two", features="digits", store=store)
+    whole = scores.spaces[0].sides[0]
+    named, arrays = (compare(digits[200:400].numpy(), one, features="digits", store=store).spaces[0].sides[0]
+                     for one in (f"samples:{ids[0]}", digits[:60].numpy()))  # fmt: skip
+    assert named.values == arrays.values != whole.values
+    with pytest.raises(ValueError, match=r"are \(60, 9\) floats, no images"):
+        open_input(f"samples:{stored(3, torch.ones(60, 9))}", store)
+    path = store.root / "samples" / f"{ids[0]}.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match=f"^samples:{ids[0]}: .*it is damaged .*; give its command again$"):
+        open_input(f"samples:{ids[0]}", store)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from torch import Tensor
 from diffusion_core.samplers import Euler, EulerChurn, EulerCorrected, Heun, Interval, Restart, Sampler
 from diffusion_core.samplers.base import Eps, Noise
 from diffusion_core.schedules import karras
-from experiments.config.levels import unknown, unknown_levels
+from experiments.run.levels import unknown, unknown_levels
 
 LADDER = karras(8, 5.0, 0.2)
 

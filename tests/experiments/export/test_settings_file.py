@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from diffusion_core.samplers import Heun
-from experiments.config.config import Ladder
-from experiments.config.settings_file import ladder_from
-from experiments.config.trained import TrainConfig
+from experiments.export.settings_file import ladder_from
+from experiments.run.setting import Ladder
+from experiments.run.study import Study
 
-STD = 0.55
-NETWORK = TrainConfig()
+STUDY = Study()
+STD = STUDY.data_std
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def settings(tmp_path: Path) -> Path:
 
 def test_the_ladder_has_one_step_per_evaluation(settings: Path) -> None:
     """Heun takes 17 evaluations on 8 steps and one to 0; Euler takes them on 17."""
-    assert ladder_from(settings, None, NETWORK, STD) == Ladder("karras", 17, 20.0, 0.05, (("rho", 5.2),))
-    assert ladder_from(settings, 8, NETWORK, STD) == Ladder("vp", 8, 30.0, 0.03, (("data_std", STD),))
+    assert ladder_from(settings, None, STUDY) == Ladder("karras", 17, 20.0, 0.05, (("rho", 5.2),))
+    assert ladder_from(settings, 8, STUDY) == Ladder("vp", 8, 30.0, 0.03, (("data_std", STD),))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_file_that_tune_did_not_write_or_that_lacks_a_budget_is_refused(
     change(whole)
     settings.write_text(json.dumps(whole))
     with pytest.raises(ValueError, match=re.escape(message)):
-        ladder_from(settings, budget, NETWORK, STD)
+        ladder_from(settings, budget, STUDY)
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_a_missing_file_or_another_one_is_refused(text: str | None, message: str
     if text:
         (tmp_path / "settings.json").write_text(text)
     with pytest.raises(ValueError, match=f"it must be a settings.json that tune wrote: {message}"):
-        ladder_from(tmp_path / "settings.json", None, NETWORK, STD)
+        ladder_from(tmp_path / "settings.json", None, STUDY)

@@ -1,0 +1,199 @@
+"""Set-ups that may mislead are said, and the usual ones are not; a network that answers unlike is refused."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from run_spine import imported, user_files
+
+from diffusion_core import adapters, load
+from diffusion_core.data import resolve
+from diffusion_core.noise import LogNormal, Uniform
+from diffusion_core.samplers import Euler, EulerCorrected, Heun, KadkhodaieSimoncelli, Sampler
+from experiments.beta import Beta
+from experiments.run import doubts as module
+from experiments.run.doubts import check_command, doubts
+from experiments.run.foreign import Foreign
+from experiments.run.machine import Machine
+from experiments.run.networks import Trained
+from experiments.run.plan import Reference, Run, planned
+from experiments.run.setting import Ladder, Setting
+
+FOUR = Ladder(n_steps=4)
+
+
+def run(
+    label: str = "a",
+    ladder: Ladder = FOUR,
+    sampler: Sampler = Euler(0.0),  # noqa: B008  # it is frozen
+    features: str = "digits",
+    network: Any = None,
+    **setting: Any,
+) -> Run:
+    network = network or Trained()
+    one = Setting(label, ladder, sampler, **setting)
+    return Run(one, network, 40, Machine(), Reference(network.data, features, "x"))
+
+
+def noisy(low: float, high: float) -> Trained:
+    return Trained(noise=Uniform(low, high))
+
+
+@pytest.mark.parametrize("preset", ["smoke", "laptop"])
+def test_the_presets_give_no_doubt(preset: str) -> None:
+    study = Beta(**Beta.presets[preset])
+    assert doubts([one for one in planned(study, study.settings(), Machine(), Machine()) if not one.impossible]) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "message"),
+    [
+        (run(ladder=replace(FOUR, sigma_max=0.5)), "a ladder begins at sigma 0.5, where images still show in"),
+        (run(ladder=replace(FOUR, sigma_min=1.0)), "a ladder ends at sigma 1, so this much noise stays"),
+        (run(ladder=replace(FOUR, sigma_max=900.0)), "a ladder begins at sigma 900, a level that training under"),
+        (run(network=noisy(0.1, 100.0)), "a ladder ends at sigma 0.03, a level that training under uniform(0.1, 100)"),
+        (run(sampler=KadkhodaieSimoncelli(alpha_0=1e-9)), "takes all its 1000 steps and may stop above sigma_min"),
+    ],
+    ids=["begins too low", "noise left", "begins too high", "ends too low", "too slow"],
+)
+def test_a_doubtful_ladder_is_said_once(one: Run, message: str) -> None:
+    (said,) = doubts([one, one])
+    assert message in said
+
+
+def test_a_final_denoising_takes_the_noise_that_is_left() -> None:
+    assert doubts([run(ladder=replace(FOUR, sigma_min=1.0), final_denoise=True)]) == []
+
+
+KARRAS = Ladder("karras", 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "equal"),
+    [
+        ({}, True),
+        ({"ladder": Ladder("karras", 4, options=(("rho", 7.0),))}, True),
+        ({"ladder": Ladder("karras", 4, options=(("rho", 7.0001),))}, False),
+        ({"sampler": Euler(0.5)}, False),
+        ({"final_denoise": True}, False),
+        ({"draw": 1}, False),
+        ({"network": Trained(noise=LogNormal(0.0))}, False),
+        ({"group": "another"}, False),
+    ],
+    ids=["equal", "equal levels", "other levels", "sampler", "denoised", "noise", "network", "group"],
+)
+def test_one_setting_under_two_names_is_said(changes: dict[str, Any], equal: bool) -> None:
+    said = doubts([run(ladder=KARRAS), run("b", **({"ladder": KARRAS} | changes))])
+    assert said == ["'a' and 'b' of 'all' are one setting under two names: network, levels and sampler are equal, "
+                    "so comparing them says nothing"] * equal  # fmt: skip
+
+
+def test_settings_that_are_equal_under_several_names_are_one_note() -> None:
+    (said,) = doubts([run(label, KARRAS) for label in "abc"])
+    assert "under two names (one of 2 such pairs): " in said
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (400, 32, 32), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("images", "features", "messages"),
+    [
+        (IMAGES, "natural", []),
+        (IMAGES[:200], "natural", ["only 200 different images"]),
+        (IMAGES[np.arange(800) % 400], "natural", ["400 of 800 images are copies of others"]),
+        (IMAGES, "digits", ["features='digits' were trained on MNIST"]),
+    ],
+    ids=["fine", "few", "copies", "features"],
+)
+def test_doubtful_images_are_said(images: np.ndarray, features: str, messages: list[str], tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=images)
+    said = doubts([run(network=Trained(resolve(f"npz:{tmp_path / 'x.npz'}")), features=features)])
+    assert len(said) == len(messages) and all(text in found for text, found in zip(messages, said, strict=True))
+
+
+def test_more_threads_than_cores_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "cores", lambda: 2)
+    (said,) = doubts([replace(run(), machine=Machine(threads=3))])
+    assert said.startswith("threads=3 on 2 cores: runs are slower")
+
+
+# --- networks from elsewhere ---
+
+
+def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    betas = adapters.from_betas([0.01 * step for step in range(1, 21)])
+    network = adapters.vp(lambda z, time: z, load("mnist5k"), time=betas)
+    low, high = network.span
+    monkeypatch.setattr(Foreign, "untrained", lambda self: network)
+    monkeypatch.setattr(module, "examine", lambda *_: SimpleNamespace(doubts=[]))
+
+    def said(sampler: Sampler, high: float = high) -> list[str]:
+        return doubts([run(ladder=Ladder("karras", 4, high, low), sampler=sampler, network=Foreign("python:a:b", "0"))])
+
+    assert said(Euler(0.0)) == said(Heun(s_churn=1.0, s_max=high / 2)) == []
+    assert said(Heun(s_churn=1.0)) == [
+        f"heun(s_churn=1) asks the network for sigma {1.25 * high:.3g}, beyond its ladder, but the network knows no "
+        f"level above {high:.3g}"
+    ]
+    assert said(EulerCorrected(shift=0.01, s_max=1.0))[0].endswith(f"the network knows no level below {low:.3g}")
+    assert said(Euler(0.0), 2 * high)[-1].startswith(f"a ladder begins at sigma {2 * high:.3g}, but the network knows")
+
+
+@pytest.mark.parametrize(
+    ("config", "more"),
+    [
+        (Foreign("python:a:b"), "python:a:b"),
+        (Foreign("diffusers:my net", label=3), "'diffusers:my net' --label 3"),
+        (Foreign("python:a:b", data="folder:x@home@0123"), "python:a:b --data folder:x@home"),
+    ],
+    ids=["plain", "label", "data"],
+)
+def test_the_command_that_shows_more_reads_the_network_in_the_same_way(config: Foreign, more: str) -> None:
+    assert check_command(config) == f"python -m experiments check --network {more}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    with user_files(tmp_path, monkeypatch) as folder:
+        yield folder
+
+
+CLOCK = """import time
+calls = []
+def eps(x, sigma):
+    calls.append(time.monotonic())
+    time.sleep(0.001)
+    return exact(x, sigma) * (1 + (calls[-1] > calls[0] + 0.05))"""
+UNSTEADY = {
+    "20 calls": (
+        "calls = []\ndef eps(x, sigma):\n    calls.append(1)\n    return exact(x, sigma) * (1 + (len(calls) > 20))",
+        "answers differently after more calls",
+    ),
+    "clock": (CLOCK, "after more calls|asked the same twice|depends on the other images"),  # whichever is asked then
+    "cache": (
+        "kept = {}\ndef eps(x, sigma): return kept.setdefault((x.shape, float(sigma[0])), exact(x, sigma))",
+        "depends on the other images .* keep answers to earlier questions",
+    ),
+    "batches": ("def eps(x, sigma): return exact(x, sigma) * (1 + (len(x) > 8))", "depends on the other images"),
+    "numpy": (
+        "def eps(x, sigma):\n    if len(x) > 8: x.numpy()[:] *= 0.9\n    return exact(x, sigma)",
+        "changed x in place",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "message"), UNSTEADY.values(), ids=UNSTEADY)
+def test_a_model_that_does_not_answer_alike_is_refused_before_it_is_sampled(
+    folder: Path, model: str, message: str
+) -> None:
+    start = "import torch\nfrom diffusion_core import GaussianDenoiser\nexact = GaussianDenoiser()\n"
+    imported(folder, mine=start + model + "\n")
+    with pytest.raises(ValueError, match=message):
+        doubts([run(network=Foreign("python:mine_xyz:eps"))])

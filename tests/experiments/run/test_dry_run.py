@@ -1,0 +1,86 @@
+"""What --dry-run forecasts: the plan, and the difference that the comparison of it will be able to detect."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import run_spine as spine
+
+from diffusion_core.samplers import Euler
+from experiments.distances.distance import Distance
+from experiments.distances.intervals import of_pairs
+from experiments.run import dry_run
+from experiments.run.cache import Cache
+from experiments.run.dry_run import TYPICAL_SE, detectable
+from experiments.run.networks import TRAIN_COST
+from experiments.run.plan import Run
+
+N = 500
+
+
+def runs(networks: int, retrained: bool = False) -> list[Run]:
+    """Of two settings, and the control of one of them."""
+    seeds = range(networks)
+    out = [spine.run(Euler(eta), spine.trained(seed), n=N, label=f"eta {eta:g}") for seed in seeds for eta in (0, 1.0)]
+    if retrained:
+        out += [spine.run(Euler(0.0), spine.trained(seed, lr=1e-3), n=N, label="lr") for seed in seeds]
+    again = [spine.run(Euler(0.0), spine.trained(seed), n=N, label="eta 0", group="control", draw=1) for seed in seeds]
+    return out + again
+
+
+def forecast(planned: list[Run], folder: Path) -> tuple[float, str]:
+    found = detectable(planned, Cache(folder))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("n", [1, 4, 5, 8])
+def test_the_forecast_is_what_the_comparison_will_say_if_networks_differ_by_their_images_only(
+    n: int, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    spread = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
+    se = TYPICAL_SE["digits"] * np.sqrt(2 / N)  # of the difference on one network
+    differences = se * spread / (spread.std(ddof=1) if n > 1 else 1.0)
+    pairs = []
+    for difference in differences:
+        sides = [rng.normal(size=N) for _ in range(2)]
+        terms = [each - each.mean() for each in sides]
+        terms = [TYPICAL_SE["digits"] / np.sqrt(N) / Distance(0.0, each).se * each for each in terms]
+        pairs.append((Distance(difference, terms[0]), Distance(0.0, terms[1])))
+    size, words = forecast(runs(n), tmp_path)
+    assert size == pytest.approx(of_pairs(pairs, paired=False).detectable, rel=1e-3)
+    assert words.startswith(f"{n} network") and ("at best" in words) == (n >= 5)
+
+
+@pytest.mark.parametrize(
+    ("n", "retrained", "expected"),
+    [
+        (2, False, "MMD ×1000 of about 6 .*; half of that takes four times the images"),
+        (5, False, "MMD ×1000 of at best about 5 .*; the spread between networks is not known yet"),
+        (2, True, "MMD ×1000 of at best about 6 .*; settings with networks of their own get a verdict"),
+        (5, True, "MMD ×1000 of at best about 5 .*; the spread between networks is not known yet"),
+    ],
+)
+def test_more_images_are_advised_only_where_they_help(n: int, retrained: bool, expected: str, tmp_path: Path) -> None:
+    _, words = forecast(runs(n, retrained), tmp_path)
+    assert re.search(expected, words), words
+
+
+@pytest.mark.slow
+def test_the_plan_is_counted_and_nothing_is_made(tmp_path: Path) -> None:
+    """What is stored is not left; equal samples count once."""
+    cache, said = Cache(tmp_path), list[str]()
+    planned = [spine.run(Euler(0.0), spine.trained(), label="a"), spine.run(Euler(0.0), spine.trained(), label="b")]
+    planned += [spine.run(Euler(1.0), spine.trained()), spine.run(Euler(9.0))]
+    found = dry_run.show(planned, cache, 2, "the race", said.append)
+    assert found["samples"] == {"unique": 2, "left": 2} and found["networks"] == {"unique": 1, "left": 1}
+    assert found["evaluations"] == 128 * TRAIN_COST + 2 * 2 * 40 and found["seconds"] > 0
+    assert said[0].startswith("4 runs; store:") and "for each of 2 workers, timed on this machine" in said[-3]
+    assert said[-2] == "not counted above: the race"
+    assert not list(tmp_path.iterdir())
+    spine.score(planned[0], cache)
+    found = dry_run.show(planned, cache, 1, "", said.append)
+    assert found["samples"] == {"unique": 2, "left": 1} and found["networks"]["left"] == 0
+    assert found["evaluations"] == 2 * 40 and "from scores in the store" in said[-1]

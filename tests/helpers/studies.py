@@ -1,0 +1,39 @@
+"""The plan of a study, and its comparisons as if every possible run had been made."""
+
+from collections.abc import Callable, Iterable
+
+from experiments.run.compare import BestSet, Contrast, Side
+from experiments.run.machine import Machine
+from experiments.run.plan import OTHER, Run, planned
+from experiments.run.study import Of, Study
+
+
+def plan(study: Study) -> list[Run]:
+    return planned(study, study.settings(), Machine(), Machine())
+
+
+def sides(runs: Iterable[Run], mmd: Callable[[Run], float] = lambda run: 0.0) -> Of:
+    """The settings as they would be measured, each row with its run."""
+    found: dict[tuple[str, int | None], dict[str, Side]] = {}
+    for run in (run for run in runs if not run.impossible):
+        one = run.setting
+        group = found.setdefault((one.group, one.budget), {})
+        rows = dict(group[one.label].rows) if one.label in group else {}
+        rows[run.network.seed - OTHER * one.retrained] = run.row() | {"run": run, "mmd": mmd(run)}
+        group[one.label] = Side(one.label, one.group, one.budget, len(rows), rows, {})
+    return found
+
+
+def contrasts(study: Study, kind: str = "") -> list[Contrast]:
+    """The contrasts of a study, or those of one kind."""
+    found = (one for one in study.compare(sides(plan(study))) if isinstance(one, Contrast))
+    return [one for one in found if kind in ("", one.kind)]
+
+
+def best_sets(study: Study) -> list[BestSet]:
+    return [one for one in study.compare(sides(plan(study))) if isinstance(one, BestSet)]
+
+
+def pairs(contrast: Contrast) -> list[tuple[Run, Run]]:
+    """The runs of a contrast, network by network."""
+    return [(contrast.a.rows[seed]["run"], contrast.b.rows[seed]["run"]) for seed in contrast.seeds]
