@@ -22,6 +22,7 @@ from experiments.own.behaviour import behaviour
 from experiments.own.best_linear import SLACK, WORSE
 from experiments.own.examine import NEARLY, CheckResult, examine
 from experiments.own.files import write_json
+from experiments.run.foreign import check_file
 from experiments.run.hardware import check_threads, use_threads
 from experiments.run.machine import Machine
 from experiments.run.study import shown
@@ -81,6 +82,7 @@ def main(options: Check) -> CheckResult:
     machine = Machine.resolve(options.device, threads=options.threads)
     device = machine.device
     use_threads(machine.threads)
+    check_file(options.network)
     name = external.describe(options.network, options.label)
     images = load(options.data, root=options.data_root)
     model = external.load_foreign(options.network, images, options.label, device)

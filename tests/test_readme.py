@@ -60,16 +60,18 @@ PARSED: dict[str, type] = {
 }
 
 
-def test_every_command_is_known() -> None:
+def test_every_command_is_known(tmp_path: Path) -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    seen = set()
+    seen, own = set(), tmp_path / "own.py"
+    own.write_text(next(block for block in blocks("python") if block.startswith("# my_sweep.py")))
     for command in commands():
         if command[0] == "make":
             assert command[1] in targets
         elif command[:3] == ["python", "-m", "experiments"] and command[3] in STUDIES:
             parse(command[3], command[4:], "experiments")
         elif command[:3] == ["python", "-m", "experiments"] and command[3] == "sweep":
-            assert command[4].endswith(".py")  # its options are those of the file
+            assert command[4].endswith(".py")
+            parse("sweep", [str(own), *command[5:]], "experiments")
         elif command[:3] == ["python", "-m", "experiments"] and command[3] in PARSED:
             tyro.cli(PARSED[command[3]], args=command[4:])
         else:

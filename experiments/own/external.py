@@ -27,6 +27,7 @@ from experiments.own.diffusers_unet import Config
 from experiments.own.user_code import of_user
 
 PYTHON = "python:"
+NAMED = ("network", "parameterisation", "data")  # what the config of a network of a store has
 WEIGHTS = "weights."  # before the names of weights in a file of a store
 SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")
 
@@ -66,7 +67,9 @@ def fingerprint(source: str) -> str:
     if kind == "python":
         return _digest({modules.names(rest, PYTHON)[1]: modules.source_file(rest, PYTHON)})
     if kind == "checkpoint":
-        return _digest({root.name: _checkpoint_file(root)})
+        config = _checkpoint_config(root)  # behaviour.py hashes the weights; the file also says when it was made
+        text = json.dumps([config[name] for name in NAMED])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
     return _digest({file.relative_to(root).as_posix(): file for file in diffusers_unet.find(root).files})
 
 
@@ -182,9 +185,8 @@ def _checkpoint_config(root: Path) -> Config:
             config = json.loads((file.metadata() or {})["config"])["config"]
     except (SafetensorError, OSError, LookupError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"checkpoint:{root}: it is no network of a store ({type(error).__name__})") from error
-    names = ("network", "parameterisation", "data")
-    if not isinstance(config, dict) or not all(isinstance(config.get(name), str) for name in names):
-        raise ValueError(f"checkpoint:{root}: it is no network of a store; its config lacks {', '.join(names)}")
+    if not isinstance(config, dict) or not all(isinstance(config.get(name), str) for name in NAMED):
+        raise ValueError(f"checkpoint:{root}: it is no network of a store; its config lacks {', '.join(NAMED)}")
     return config
 
 

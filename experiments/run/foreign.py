@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from diffusion_core.adapters import Adapter
@@ -10,7 +11,7 @@ from diffusion_core.fields import check_fields
 from diffusion_core.samplers import Model
 from experiments.own import external
 from experiments.own.behaviour import behaviour
-from experiments.run.artifact import Artifact
+from experiments.run.artifact import Artifact, stored
 from experiments.run.cache import Cache
 from experiments.run.identity import LABEL
 from experiments.run.machine import Machine
@@ -41,6 +42,7 @@ class Foreign(OfPixels):
     @classmethod
     def of(cls, source: str, data: str, label: int | Literal["balanced"] | None, machine: Machine) -> "Foreign":
         """The network at `source`. ValueError as in `external.load_foreign` and `behaviour`."""
+        check_file(source)
         name = external.describe(source, label)
         return cls(source, _content(source, data, label, machine), name, data, label, machine=machine)
 
@@ -59,6 +61,13 @@ class Foreign(OfPixels):
     def untrained(self) -> Model:
         """The network as it is now."""
         return _loaded(self.source, self.data, self.label, self.machine.device)
+
+
+def check_file(source: str) -> None:
+    """Raises ValueError if it is a damaged file of a store."""
+    kind, _, path = source.partition(":")
+    if kind == "checkpoint":
+        stored(Path(path).expanduser())
 
 
 @lru_cache(maxsize=4)

@@ -18,6 +18,7 @@ from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks import build
 from experiments.own.external import WEIGHTS, describe, fingerprint, load_foreign, notes
 from experiments.run.cache import Cache
+from experiments.run.foreign import check_file
 from experiments.run.networks import Trained
 from experiments.run.setting import Ladder
 
@@ -218,16 +219,18 @@ def test_a_checkpoint_that_does_not_suit_is_refused(
         load_foreign(f"checkpoint:{rewritten(checkpoint, **changes)}", images(channels), label, "cpu")
 
 
-def test_the_fingerprint_of_a_checkpoint_is_that_of_its_file_wherever_that_lies(
+def test_a_checkpoint_is_known_by_its_content_wherever_it_lies_and_damage_is_noticed(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     before = fingerprint(f"checkpoint:{checkpoint}")
     (tmp_path / "elsewhere").mkdir()
     moved = Path(shutil.copy(checkpoint, tmp_path / "elsewhere"))
     assert fingerprint(f"checkpoint:{moved}") == before
+    check_file(f"checkpoint:{moved}")
     weights = bytearray(moved.read_bytes())
     weights[-1] ^= 1
     moved.write_bytes(weights)
-    assert fingerprint(f"checkpoint:{moved}") != before
+    with pytest.raises(ValueError, match="it is damaged"):
+        check_file(f"checkpoint:{moved}")
     with pytest.raises(ValueError, match="there is no such file; it must be a networks/ID"):
         fingerprint(f"checkpoint:{moved.parent}")
