@@ -45,7 +45,7 @@ def _run(arguments: list[str]) -> int:
         print(overview(command_line))
         return 0 if arguments else 2
     name, *rest = arguments
-    for word in (word.partition("=")[0] for word in rest):
+    for word in (word.partition("=")[0] for word in rest if name != "sweep"):  # whose fields have any name
         if new := RENAMED.get(word) or RENAMED.get(f"{name} {word}"):
             raise ValueError(f"{word}: it is called {new} now")
     if name in OTHERS:

@@ -78,8 +78,8 @@ class Beta(Study):
     """Values of eta on these ladders. 0 is always added."""
     alpha: Hidden[float] = 0.1  # in group same-alpha
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         check_range("explore_samples", self.explore_samples, 1)
         check_range("explore_seeds", self.explore_seeds, 0)
         if self.setting and self.sigma_min is not None:

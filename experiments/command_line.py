@@ -5,9 +5,8 @@ It imports no torch, so that --help appears at once and a wrong argument is refu
 
 import shutil
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -63,45 +62,22 @@ def _parsed(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Stu
     preset = asked_preset(arguments)
     usual: Form[Study] = Form(kind(**kind.presets[preset]), Result(), Running(), Cluster())
     typed: Any = Form[kind]  # type: ignore[valid-type]  # known when it runs
-    with _in_one_line(kind):
-        form: Form[Study] = tyro.cli(
-            typed,
-            prog=prog,
-            description=description(prog, kind, preset),
-            default=usual,
-            args=list(arguments),
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
+    form: Form[Study] = tyro.cli(
+        typed,
+        prog=prog,
+        description=description(prog, kind, preset),
+        default=usual,
+        args=list(arguments),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    form.study.check()
     shared = (form.result, form.running, form.cluster)
     options = {key: value for part in shared for key, value in vars(part).items()}
-    return form.study, Options(given=given(arguments), **options)
-
-
-class _Refused(Exception):
-    """What a study refuses. tyro would print a ValueError as a box, broken into lines."""
-
-
-@contextmanager
-def _in_one_line(kind: type[Study]) -> Iterator[None]:
-    """Inside this block a value that the study refuses is one line, as everywhere."""
-    check, own = kind.__post_init__, "__post_init__" in vars(kind)
-
-    def checked(study: Study) -> None:
-        try:
-            check(study)
-        except ValueError as error:
-            raise _Refused(str(error)) from error
-
-    kind.__post_init__ = checked  # type: ignore[method-assign, assignment]
-    try:
-        yield
-    except _Refused as error:
-        raise ValueError(str(error)) from None
-    finally:
-        if own:
-            kind.__post_init__ = check  # type: ignore[method-assign]
-        else:
-            del kind.__post_init__
+    paths = {part.name: getattr(form.study, part.name) for part in fields(kind)}
+    here: dict[str, Any] = {
+        name: Path.cwd() / path.expanduser() for name, path in paths.items() if isinstance(path, Path)
+    }
+    return replace(form.study, **here), Options(given=given(arguments), **options)
 
 
 def asked_preset(arguments: Sequence[str]) -> str:

@@ -86,8 +86,8 @@ class Ladders(Study):
     sigma_min: float = 0.03
     """Last level."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         for name in ("ladders", "budgets", "etas"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: at least one is needed")
@@ -215,7 +215,9 @@ class Tune(Ladders):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "etas", tuple(sorted({*self.etas, *DEFAULT_ETAS})))
-        super().__post_init__()
+
+    def check(self) -> None:
+        super().check()
         check_range("search_seed", self.search_seed, 0, 1_000_000)
         check_range("race_samples", self.race_samples, 1)
         _ = self.limit

@@ -83,8 +83,8 @@ class NoiseLevels(Study):
     etas: tuple[float, ...] = (0.0, 1.0)
     """Samplers that score each network: eta 0 is deterministic (beta = 0), eta 1 is DDPM."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         if not self.trains:
             raise ValueError(
                 f"network={self.network!r}: this experiment compares ways to train; it needs small or paper"

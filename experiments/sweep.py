@@ -143,5 +143,5 @@ def _checked(what: str, study: type[Study]) -> type[Study]:
     study.presets = {**Study.presets, **presets}
     for name, values in study.presets.items():
         with of_user(f"{what}: preset {name}"):
-            study(**values)
+            study(**values).check()
     return study

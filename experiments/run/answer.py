@@ -4,17 +4,16 @@ import json
 import math
 import os
 import shlex
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from experiments.own.user_code import of_user
 from experiments.run import conclusion, dry_run, execute, folder
+from experiments.run.asked import check_baselines, check_given, settings_of
 from experiments.run.cache import Cache
 from experiments.run.calibration import Machines, chosen
 from experiments.run.compare import Row
@@ -23,13 +22,11 @@ from experiments.run.options import Options
 from experiments.run.plan import Run, check_plan, planned
 from experiments.run.selection import only
 from experiments.run.setting import Setting
-from experiments.run.study import CONTROL, Study
+from experiments.run.study import Study
 from experiments.run.tables import Made, tabulated
 from reports.terminal import Terminal, said
 
 FIRST, LAST = 0.6, 0.9  # of `Study.limit`: for the first settings, and for all; scores and the report take the rest
-MOST_SETTINGS = 100_000
-KINDS = ("networks", "references", "samples", "scores", "floors", "timings", "curves", "features")  # of the cache
 
 
 @dataclass(frozen=True)
@@ -73,8 +70,9 @@ def answer(study: Study, options: Options = Options(), name: str = "") -> Answer
         CacheError: the cache cannot be read or written.
     """
     start, console, cache = time.time(), Terminal(), Cache(options.store)
+    study.check()
     out = options.directory(name or study.page)
-    _check_given(study, options, out, cache)
+    check_given(study, options, out, cache)
     if options.data_root is not None:
         os.environ["SIGMABENCH_DATA"] = str(options.data_root)  # for workers too
     planner, runs, part = _planned(study, options, cache, console)
@@ -104,10 +102,10 @@ def _planned(study: Study, options: Options, cache: Cache, console: Terminal) ->
     """The planner on the machines that are chosen here, all runs, and those that --only asks for."""
     with said(console, lambda: "loading data, features and networks"):
         planner = _Planner(study, Machines.alike(options.machine()))
-        settings = _controlled(study)
+        settings = settings_of(study)
         runs = part = planner.runs(settings)
         check_plan(runs)
-        _check_baselines(study, runs)
+        check_baselines(study, runs)
         if options.only is not None:  # before anything is timed
             part = only(runs, options.only)
     if all(run.impossible for run in part):
@@ -153,7 +151,8 @@ def _worked(
     room = math.inf  # if all was in the cache, the pace is not known
     if limit < math.inf and worked.evaluations:
         room = (start + LAST * limit - time.time()) * worked.evaluations / (time.time() - start)
-    further = planner.runs(study.then(made, room, partial(console.print, soft_wrap=True)))
+    with of_user("then()"):
+        further = planner.runs([*study.then(made, room, partial(console.print, soft_wrap=True))])
     if not further:
         return len(part), made, worked
     begun = [run for run in part if run in made.files or run.score_id in made.failed]  # what was left out stays out
@@ -170,7 +169,8 @@ def _written(study: Study, made: Made, out: Path, options: Options, notes: Seque
         result = tabulated(study, made)
         folder.clear(out)
         folder.write_tables(out, result.tables, result.pictures)
-    study.finish(out, made, result, partial(console.print, soft_wrap=True))
+    with of_user("finish()"):
+        study.finish(out, made, result, partial(console.print, soft_wrap=True))
     info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": options.preset}
     return folder.write(out, info | {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes]})
 
@@ -180,51 +180,6 @@ def _spread(runs: Sequence[Run]) -> list[Run]:
     settings = [*dict.fromkeys(run.setting for run in runs)]
     places = {one: f"{number:016b}"[::-1] for number, one in enumerate(settings)}
     return sorted(runs, key=lambda run: places[run.setting])
-
-
-def _check_given(study: Study, options: Options, out: Path, cache: Cache) -> None:
-    """Raises ValueError for options that do not suit the network, or a result folder among the files of the cache."""
-    if not study.trains and (typed := sorted(options.given & {*study.of_training})):
-        raise ValueError(f"{', '.join(typed)}: nothing is trained, since --network brings a network")
-    if any(out.resolve().is_relative_to(cache.root.resolve() / kind) for kind in KINDS):
-        raise ValueError(f"out={str(out)!r}: it lies in a folder of the store {cache.root}; choose another folder")
-
-
-def _controlled(study: Study) -> list[Setting]:
-    """The settings; with an A/A control of the first if several are compared as usual and none of them is a control."""
-    file = getattr(sys.modules.get(type(study).__module__), "__file__", None)
-    with of_user("settings()", file=file and Path(file)):
-        settings = [*islice(study.settings(), MOST_SETTINGS + 1)]
-    if len(settings) > MOST_SETTINGS:
-        raise ValueError(f"settings(): it yields more than {MOST_SETTINGS:,} settings")
-    if type(study).compare is not Study.compare or len(settings) < 2:
-        return settings
-    if any(not isinstance(one, Setting) or one.group == CONTROL for one in settings):
-        return settings
-    trained = any(one.training for one in settings)
-    return [*settings, replace(settings[0], group=CONTROL, budget=None, draw=int(not trained), retrained=trained)]
-
-
-def _check_baselines(study: Study, runs: Sequence[Run]) -> None:
-    """Raises ValueError if a setting with which all others of its group would be compared cannot be run."""
-    if type(study).compare is not Study.compare:
-        return
-    first: dict[Any, Run] = {}
-    for run in runs:
-        first.setdefault((run.setting.group, run.setting.budget), run)
-    for run in runs:
-        one, other = run.setting, first[run.setting.group, run.setting.budget].setting
-        if one.group != CONTROL and (one.n, one.networks, one.draw) != (other.n, other.networks, other.draw):
-            raise ValueError(
-                f"{one.label!r} and {other.label!r} of {one.group!r} cannot be compared: n, networks and draw must be "
-                "equal in a group, since images are compared one by one"
-            )
-    for run in first.values():
-        if run.impossible and any(other.setting != run.setting for other in runs):
-            raise ValueError(
-                f"{run.setting.label!r} is the first setting of {run.setting.group!r}, so all others are compared with "
-                f"it, but it cannot be run: {run.impossible}"
-            )
 
 
 def _conclude(

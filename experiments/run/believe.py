@@ -11,15 +11,20 @@ used: a full batch of the beginning in another order, and a few alone (`ask_agai
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import NoiseDistribution
+from diffusion_core.samplers import Sampler, follow
+from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.own.user_code import of_user
+from experiments.own.user_code import defaults_kept, of_user
 from experiments.run.cache import Differs
+from experiments.run.identity import identity
 
 FEWEST, MOST, SHARE = 10, 16, 50  # samples: one of SHARE, so that a check costs a few per cent of the run
 # Twice what rounding makes at least, between batches and threads: of features, relative to their size
@@ -80,6 +85,39 @@ def ask_again(what: str, ask: Callable[[Tensor], Tensor], given: Tensor, batch: 
                 f"{what}: asked again {how}, it gives other results, by up to {change:.2g}. An image must depend on "
                 "its own input and noise only, not on earlier calls, its place or the rest of the batch"
             )
+
+
+def rehearse(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int, ...]) -> None:
+    """Runs a sampler on an exact denoiser, before anything is trained for it.
+
+    ValueError if the same noise gives other samples, if a sample depends on the others of its batch, or if the sampler
+    changes its own fields. One that fails passes here: its runs fail with its message.
+    """
+    before = identity(sampler)
+
+    def drawn(samples: range) -> Tensor | None:
+        noise = BlockNoise(SEED, samples, shape, torch.device("cpu"))
+        with torch.no_grad(), suppress(Exception), defaults_kept(f"sampler {sampler.name}"):
+            *_, last = follow(GaussianDenoiser(), sampler, sigmas, noise() * sigmas[0], noise)
+            return last.clone()
+        return None
+
+    first, again, alone = drawn(range(FEW)), drawn(range(FEW)), drawn(range(FEW - 1, FEW))
+    what = f"sampler {sampler.name}"
+    if identity(sampler) != before:
+        raise ValueError(f"{what}: it changes its own fields while it runs")
+    if first is None or again is None or alone is None:
+        return
+    if not torch.equal(first, again):
+        raise ValueError(
+            f"{what}: run twice with the same noise, it gave different samples, by up to "
+            f"{(first - again).abs().max():.2g}; it must take all random numbers from noise(), and keep nothing"
+        )
+    if not torch.allclose(first[-1:], alone, rtol=1e-3, atol=1e-3):
+        raise ValueError(
+            f"{what}: a sample depends on the others of its batch, by up to {(first[-1:] - alone).abs().max():.2g}; "
+            "then results would depend on the batch size"
+        )
 
 
 def levels_of(law: NoiseDistribution, stratified: bool, batch: int, last: int) -> Tensor:

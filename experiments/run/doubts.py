@@ -15,8 +15,10 @@ from experiments.own.behaviour import behaviour, check_batch, is_random
 from experiments.own.examine import examine
 from experiments.own.features import dimension
 from experiments.own.memory import halve_until_it_fits
+from experiments.run.believe import rehearse
 from experiments.run.foreign import Foreign
 from experiments.run.hardware import cores
+from experiments.run.identity import has_own_code
 from experiments.run.levels import unknown
 from experiments.run.networks import Trained, images_of
 from experiments.run.plan import VALUES, Run
@@ -73,6 +75,8 @@ def _of_runs(runs: Sequence[Run]) -> Iterator[str]:
     for run in runs:
         yield from _of_ladder(run)
     yield from _of_equal_settings(runs)
+    for run in {(run.setting.sampler, run.sigmas): run for run in runs if has_own_code(run.setting.sampler)}.values():
+        rehearse(run.setting.sampler, run.sigmas, run.network.shape)
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Foreign)):
         same = [run for run in runs if run.network == network]
         asked = dict.fromkeys((run.setting.sampler, run.sigmas) for run in same)

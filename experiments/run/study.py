@@ -104,8 +104,12 @@ class Study:
     warmup_images: Hidden[int] = 10_000
     held_out: Hidden[int] = 0  # images at the end of the data set that training does not see; at most a tenth of them
 
-    def __post_init__(self) -> None:
-        """ValueError for a value of another type or range; in a list also for two that look the same in a table."""
+    def check(self) -> None:
+        """Stores equal values as the same, see `check_fields`.
+
+        Raises:
+            ValueError: a value of another type or range; in a list, two that look the same in a table.
+        """
         check_fields(self)
         check_range("seeds", self.seeds, 1, 1_000)
         check_range("n_samples", self.n_samples, 1, 1_000_000)
