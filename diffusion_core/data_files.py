@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -97,6 +98,7 @@ def read_image(folder: Path, file: str) -> Image.Image:
                     ImageOps.exif_transpose(opened, in_place=True)
                     opaque = opened.mode in ("RGB", "L") and "transparency" not in opened.info
                     image = opened.convert("RGB" if opaque else "RGBA")
+                    _check_whole(folder / file, opened.format)
     except BROKEN as error:
         raise ValueError(
             f"{file} cannot be read as an image ({error}). Every file must be one of {', '.join(FORMATS)}; move others "
@@ -105,6 +107,17 @@ def read_image(folder: Path, file: str) -> Image.Image:
     if why:
         raise ValueError(f"{file} {why}")
     return image if opaque else Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
+
+
+def _check_whole(path: Path, kind: str | None) -> None:
+    """Raises ValueError for a JPEG that was cut and closed again: Pillow fills the rest with grey, without a word."""
+    if kind != "JPEG":
+        return
+    try:
+        simplejpeg.decode_jpeg(path.read_bytes(), "GRAY", fastdct=True, min_height=1, min_width=1, strict=True)
+    except ValueError as error:
+        if "premature end" in str(error):
+            raise ValueError("a part of its data is missing") from None
 
 
 def _unsuitable(image: Image.Image) -> str:

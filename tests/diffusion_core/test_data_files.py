@@ -227,6 +227,19 @@ def test_ppm_of_at_most_8_bits_is_read(content: bytes, tmp_path: Path) -> None:
     assert (np.asarray(read_image(tmp_path, "a.ppm")) == 255).all()
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_was_cut_and_closed_again_is_refused(mode: str, progressive: bool, tmp_path: Path) -> None:
+    """Pillow fills the rest with grey, and says nothing."""
+    path, noise = tmp_path / "a.jpg", np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(path, progressive=progressive)
+    assert read_image(tmp_path, "a.jpg").size == (64, 64)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 3 // 5] + b"\xff\xd9")
+    with pytest.raises(ValueError, match=r"a\.jpg cannot be read as an image \(a part of its data is missing\)"):
+        read_image(tmp_path, "a.jpg")
+
+
 @pytest.mark.parametrize("mode", ["L", "LA"])
 def test_images_are_turned_as_their_exif_data_say(mode: str, tmp_path: Path) -> None:
     pixels, exif = np.arange(12, dtype=np.uint8).reshape(3, 4), Image.Exif()
